@@ -1,0 +1,153 @@
+//! The only place that writes, syncs, renames and locks files whose loss would lose lines.
+//!
+//! Roles hold a [`Disk`] and never touch `std::fs` for durable work, so that a simulated disk, which forgets what
+//! was not synced, can stand in for the real one.
+//!
+//! Invariants:
+//! - A function that returns `Ok` has made its effect durable, the folder's entry included; the one exception is
+//!   [`DiskFile::append`], whose bytes are durable after the next [`DiskFile::sync`].
+//! - A name is never left pointing at half a file: contents appear under a final name by rename only.
+
+mod lock;
+mod real;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use lock::{Lock, LockError};
+pub use real::{RealDisk, RealFile};
+
+/// What was being done when the disk refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Making a folder.
+    CreateDir,
+    /// Opening a file.
+    Open,
+    /// Reading a file or its length.
+    Read,
+    /// Adding bytes to a file.
+    Append,
+    /// Flushing a file or folder to stable storage.
+    Sync,
+    /// Cutting a file to a length.
+    Truncate,
+    /// Giving a file another name.
+    Rename,
+    /// Removing a file.
+    Remove,
+    /// Listing a folder.
+    List,
+    /// Asking for free space.
+    FreeSpace,
+}
+
+impl Operation {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::CreateDir => "create folder",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Append => "write to",
+            Self::Sync => "sync",
+            Self::Truncate => "truncate",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::List => "list",
+            Self::FreeSpace => "find the free space of",
+        }
+    }
+}
+
+/// A disk operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {} {}", .operation.verb(), .path.display())]
+pub struct DiskError {
+    /// What was being done.
+    pub operation: Operation,
+    /// To which file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl DiskError {
+    /// An error of `operation` on `path`.
+    pub fn new(operation: Operation, path: &Path, source: io::Error) -> Self {
+        Self {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Whether room on the disk is what is missing (`ENOSPC`, `EDQUOT`).
+    pub fn is_disk_full(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
+/// A file system, real or simulated.
+pub trait Disk: Clone + Send + Sync + 'static {
+    /// A file open for appending.
+    type File: DiskFile;
+
+    /// Makes a folder and its missing parents; each new entry is synced.
+    fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
+
+    /// Opens a file for appending, and makes it if it is not there; a new entry is synced.
+    fn open_append(&self, file: &Path) -> Result<Self::File, DiskError>;
+
+    /// Renames a file, replacing what stands at `to`, and syncs both folders.
+    ///
+    /// A crash leaves the file under exactly one of the two names.
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
+
+    /// Removes a file and syncs the folder; a file that is not there is fine.
+    fn remove(&self, file: &Path) -> Result<(), DiskError>;
+
+    /// Replaces a file's contents at once: temporary file, sync, rename, sync of the folder.
+    ///
+    /// A crash leaves the old contents or the new, and perhaps a `.tmp` file that the next call overwrites.
+    fn replace(&self, file: &Path, contents: &[u8]) -> Result<(), DiskError>;
+
+    /// The whole contents of a file; `None` if there is none.
+    fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError>;
+
+    /// Length of a file in bytes; `None` if there is none.
+    fn len(&self, file: &Path) -> Result<Option<u64>, DiskError>;
+
+    /// Names of the entries of a folder, sorted; empty if there is no such folder.
+    fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError>;
+
+    /// Bytes that an unprivileged process can still write to the file system of `path`.
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError>;
+}
+
+/// A file that grows at its end.
+pub trait DiskFile: Send + 'static {
+    /// Adds bytes at the end. They are durable only after [`Self::sync`]; after an error the file may hold any
+    /// part of them, and must be cut back.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError>;
+
+    /// Flushes contents and length to stable storage (`fdatasync(2)`).
+    ///
+    /// After an error nothing appended since the last success may be trusted: Linux reports a failed write-back once
+    /// and then forgets it, so the caller must cut the file back and write again.
+    fn sync(&mut self) -> Result<(), DiskError>;
+
+    /// Cuts the file to `len` bytes and syncs it.
+    fn truncate(&mut self, len: u64) -> Result<(), DiskError>;
+
+    /// Length of the file in bytes.
+    fn len(&self) -> Result<u64, DiskError>;
+
+    /// Whether the file holds no byte.
+    fn is_empty(&self) -> Result<bool, DiskError> {
+        Ok(self.len()? == 0)
+    }
+}

@@ -1,0 +1,72 @@
+//! One process per folder, by a lock that the kernel drops with the process: a crash never needs cleaning by hand.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// An exclusive lock on a file (`flock(2)`), held until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// The lock could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("{} is held by process {holder}: stop that one first, or use another folder", .path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// The holder's process id, as it wrote it into the file; `unknown` if it could not be read.
+        holder: String,
+    },
+    /// The lock file cannot be opened, locked or written.
+    #[error("cannot lock {}", .path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Lock {
+    /// Takes the lock `path` at once or says who has it. The file stays behind; only the lock on it counts.
+    pub fn acquire(path: &Path) -> Result<Self, LockError> {
+        let io_error = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(io_error)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let read = file.read_to_string(&mut holder);
+                let holder = match holder.trim() {
+                    pid if read.is_ok() && !pid.is_empty() => pid.to_owned(),
+                    _ => "unknown".to_owned(),
+                };
+                return Err(LockError::Held {
+                    path: path.to_owned(),
+                    holder,
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io_error(source)),
+        }
+        // Whose it is, for the message above; nothing is decided by it, so it needs no sync.
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(io_error)?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,172 @@
+//! The disk of this machine.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the crate that the ban points to"
+)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::{Disk, DiskError, DiskFile, Operation};
+
+/// The disk of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+/// A file of this machine, open for appending.
+#[derive(Debug)]
+pub struct RealFile {
+    file: File,
+    path: PathBuf,
+}
+
+fn at(operation: Operation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
+    move |source| DiskError::new(operation, path, source)
+}
+
+/// Syncs a folder, so that the names in it survive a power cut (fsync(2): syncing a file does not sync its entry).
+fn sync_dir(dir: &Path) -> Result<(), DiskError> {
+    let opened = File::open(dir).map_err(at(Operation::Open, dir))?;
+    opened.sync_all().map_err(at(Operation::Sync, dir))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+
+    fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let above = parent(dir);
+        if above != dir {
+            self.create_dir_all(above)?;
+        }
+        match fs::create_dir(dir) {
+            Ok(()) => sync_dir(above),
+            // Another role made it in the meantime.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            Err(error) => Err(DiskError::new(Operation::CreateDir, dir, error)),
+        }
+    }
+
+    fn open_append(&self, path: &Path) -> Result<RealFile, DiskError> {
+        let is_new = !path.exists();
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(at(Operation::Open, path))?;
+        if is_new {
+            sync_dir(parent(path))?;
+        }
+        Ok(RealFile {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        fs::rename(from, to).map_err(at(Operation::Rename, from))?;
+        // The new entry first: a crash between the two syncs may show both names of the one file, never none.
+        sync_dir(parent(to))?;
+        if parent(from) != parent(to) {
+            sync_dir(parent(from))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), DiskError> {
+        match fs::remove_file(path) {
+            Ok(()) => sync_dir(parent(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(DiskError::new(Operation::Remove, path, error)),
+        }
+    }
+
+    fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".tmp");
+        let temporary = path.with_file_name(name);
+        // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
+        let mut file = File::create(&temporary).map_err(at(Operation::Open, &temporary))?;
+        file.write_all(contents)
+            .map_err(at(Operation::Append, &temporary))?;
+        file.sync_all().map_err(at(Operation::Sync, &temporary))?;
+        // 2. The switch; a crash leaves the old file or the new one.
+        self.rename(&temporary, path)
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+        match fs::read(path) {
+            Ok(contents) => Ok(Some(contents)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DiskError::new(Operation::Read, path, error)),
+        }
+    }
+
+    fn len(&self, path: &Path) -> Result<Option<u64>, DiskError> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DiskError::new(Operation::Read, path, error)),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(DiskError::new(Operation::List, dir, error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(at(Operation::List, dir))?;
+            // A name that is not UTF-8 is none of ours: every name we give is.
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+        let stat = nix::sys::statvfs::statvfs(path)
+            .map_err(|errno| DiskError::new(Operation::FreeSpace, path, errno.into()))?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+}
+
+impl DiskFile for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        self.file
+            .write_all(bytes)
+            .map_err(at(Operation::Append, &self.path))
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.file.sync_data().map_err(at(Operation::Sync, &self.path))
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
+        self.file
+            .set_len(len)
+            .map_err(at(Operation::Truncate, &self.path))?;
+        self.file.sync_all().map_err(at(Operation::Sync, &self.path))
+    }
+
+    fn len(&self) -> Result<u64, DiskError> {
+        self.file
+            .metadata()
+            .map(|metadata| metadata.len())
+            .map_err(at(Operation::Read, &self.path))
+    }
+}

@@ -1,0 +1,222 @@
+//! Names that come from outside and end up in paths, headers, mails and SQL.
+//!
+//! Invariant: a value of one of these types is safe as one path component and as one word of a log line: it has
+//! no slash, no white space, no control character, and does not start with a dot.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The name is empty or longer than its kind allows.
+    #[error("a {kind} has 1 to {max} characters, this one has {len}")]
+    Length {
+        /// What was being named.
+        kind: &'static str,
+        /// Most characters allowed.
+        max: usize,
+        /// Characters found.
+        len: usize,
+    },
+    /// The name holds a character its kind does not allow, or starts with one that it may not start with.
+    #[error("a {kind} may hold {allowed}, and starts with a letter or digit; {name:?} does not fit")]
+    Character {
+        /// What was being named.
+        kind: &'static str,
+        /// What would be right.
+        allowed: &'static str,
+        /// The refused name.
+        name: String,
+    },
+}
+
+fn validate(
+    kind: &'static str,
+    max: usize,
+    allowed: &'static str,
+    extra: &[u8],
+    name: &str,
+) -> Result<(), NameError> {
+    if name.is_empty() || name.len() > max {
+        return Err(NameError::Length {
+            kind,
+            max,
+            len: name.chars().count(),
+        });
+    }
+    let starts_well = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if starts_well
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
+    {
+        Ok(())
+    } else {
+        Err(NameError::Character {
+            kind,
+            allowed,
+            name: name.to_owned(),
+        })
+    }
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+            fn from_str(name: &str) -> Result<Self, NameError> {
+                validate($kind, $max, "letters, digits, '.', '_' and '-'", b"._-", name)?;
+                Ok(Self(name.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+            fn try_from(name: String) -> Result<Self, NameError> {
+                name.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name_type!(
+    /// One log of a sender, such as `access`.
+    LogName, "log name", 64
+);
+name_type!(
+    /// A group: the sources that share a port.
+    GroupName, "group name", 64
+);
+name_type!(
+    /// A destination: one SFTP drop.
+    DestinationName, "destination name", 64
+);
+
+/// A source: one sending host, by IP address or by name.
+///
+/// An address is kept in its one canonical form, IPv4-mapped IPv6 as IPv4, so that a host has one spelling only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SourceId(String);
+
+impl SourceId {
+    /// The source as text, with its dots and colons: the name of its folder in the spool.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The source as it stands in file names: dots and colons are dashes.
+    pub fn file_label(&self) -> String {
+        self.0.replace(['.', ':'], "-")
+    }
+}
+
+impl From<IpAddr> for SourceId {
+    fn from(address: IpAddr) -> Self {
+        Self(address.to_canonical().to_string())
+    }
+}
+
+impl FromStr for SourceId {
+    type Err = NameError;
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok(address.into());
+        }
+        validate(
+            "source",
+            253,
+            "an IP address, or letters, digits, '.', '_' and '-'",
+            b"._-",
+            name,
+        )?;
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl TryFrom<String> for SourceId {
+    type Error = NameError;
+    fn try_from(name: String) -> Result<Self, NameError> {
+        name.parse()
+    }
+}
+
+impl From<SourceId> for String {
+    fn from(source: SourceId) -> Self {
+        source.0
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_one_spelling() {
+        for (given, kept) in [
+            ("198.51.100.44", "198.51.100.44"),
+            ("::ffff:198.51.100.44", "198.51.100.44"),
+            ("2001:DB8:0:0::1", "2001:db8::1"),
+        ] {
+            assert_eq!(given.parse::<SourceId>().expect("valid").as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn file_labels_hold_dashes_for_dots_and_colons() {
+        assert_eq!(
+            "198.51.100.44".parse::<SourceId>().expect("valid").file_label(),
+            "198-51-100-44"
+        );
+        assert_eq!(
+            "2001:db8::1".parse::<SourceId>().expect("valid").file_label(),
+            "2001-db8--1"
+        );
+    }
+
+    #[test]
+    fn what_could_leave_a_folder_or_break_a_line_is_refused() {
+        for bad in [
+            "", "..", ".hidden", "a/b", "a b", "a\nb", "a\0b", "-rf", "é", "a:b",
+        ] {
+            assert!(bad.parse::<SourceId>().is_err(), "{bad:?} as a source");
+            assert!(bad.parse::<LogName>().is_err(), "{bad:?} as a log name");
+        }
+        assert!("x".repeat(65).parse::<LogName>().is_err());
+        assert!("x".repeat(254).parse::<SourceId>().is_err());
+    }
+}
