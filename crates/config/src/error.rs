@@ -1,0 +1,69 @@
+//! What can be wrong with a configuration, worded for the person who has to mend it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// One thing wrong with a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Line of the file, from 1; absent when no line is to blame.
+    pub line: Option<usize>,
+    /// The setting, such as `relay.groups[1].listen`; empty when the file as a whole is meant.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// Why a configuration could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: the configuration cannot be read; check that it is there, readable and UTF-8", file.display())]
+    Read {
+        /// The configuration file.
+        file: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file was read, and these are all the problems found in it, one a line.
+    #[error("{}", Listing { file, problems })]
+    Invalid {
+        /// The configuration file.
+        file: PathBuf,
+        /// What is wrong, in the order of the file's sections.
+        problems: Vec<Problem>,
+    },
+}
+
+/// Problems as `FILE:LINE: key: message`, one a line.
+struct Listing<'a> {
+    file: &'a PathBuf,
+    problems: &'a [Problem],
+}
+
+impl fmt::Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}:", self.file.display())?;
+            if let Some(line) = problem.line {
+                write!(f, "{line}:")?;
+            }
+            write!(f, " {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,344 @@
+//! The `forwarder` section.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use logferry_protocol::names::DestinationName;
+use serde::Deserialize;
+
+use crate::place::Place;
+use crate::secret::Secret;
+
+/// How sealed batches reach their destinations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarder {
+    /// Folder of the spool and of `ledger.db`.
+    pub data_dir: PathBuf,
+    /// How often to look for sealed batches, beside being told.
+    pub interval: Duration,
+    /// At least one, with names of their own.
+    pub destinations: Vec<Destination>,
+}
+
+/// One SFTP drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The destination's name, alone in the file.
+    pub name: DestinationName,
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port, not 0.
+    pub port: u16,
+    /// User to log in as.
+    pub user: String,
+    /// Folder at the destination, not empty, without a slash at its end (unless it is `/`).
+    pub directory: String,
+    /// How to log in.
+    pub login: Login,
+    /// How the destination's host key is judged.
+    pub host_key: HostKeyPolicy,
+    /// Most connections at one time, at least 1.
+    pub sessions: usize,
+    /// What a file's name ends in while it is being sent; never empty.
+    pub temp_suffix: String,
+    /// How often a batch is tried before it counts as failed.
+    pub retry: DeliveryRetry,
+    /// How often failed batches are tried again.
+    pub failed_every: Duration,
+}
+
+/// How to log in at a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// With a password.
+    Password(Secret),
+    /// With a private key.
+    Key {
+        /// The key file.
+        file: PathBuf,
+        /// What unlocks it, if it is locked.
+        passphrase: Option<Secret>,
+    },
+}
+
+/// How a destination's host key is judged. An unknown key is refused either way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostKeyPolicy {
+    /// It must be in this file of OpenSSH's `known_hosts` form.
+    KnownHosts(PathBuf),
+    /// It must have this fingerprint, `SHA256:` and 43 characters of Base64, as OpenSSH prints it.
+    Fingerprint(String),
+}
+
+/// How often a batch is tried before it counts as failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryRetry {
+    /// Tries in all, at least 1.
+    pub attempts: u32,
+    /// The first wait, above zero.
+    pub initial: Duration,
+    /// The longest wait, not below `initial`.
+    pub max: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+pub(crate) struct RawForwarder {
+    data_dir: Option<String>,
+    interval: String,
+    destinations: Vec<RawDestination>,
+}
+
+impl Default for RawForwarder {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            interval: "5s".into(),
+            destinations: Vec::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+struct RawDestination {
+    name: Option<String>,
+    host: Option<String>,
+    port: String,
+    user: Option<String>,
+    directory: Option<String>,
+    password: Option<String>,
+    password_file: Option<String>,
+    key_file: Option<String>,
+    passphrase: Option<String>,
+    passphrase_file: Option<String>,
+    agent: bool,
+    known_hosts: Option<String>,
+    host_key: Option<String>,
+    sessions: String,
+    compress: String,
+    temp_suffix: String,
+    marker: Option<String>,
+    manifest: Option<String>,
+    retry: RawRetry,
+    failed_every: String,
+    bandwidth: Option<String>,
+}
+
+impl Default for RawDestination {
+    fn default() -> Self {
+        Self {
+            name: None,
+            host: None,
+            port: "22".into(),
+            user: None,
+            directory: None,
+            password: None,
+            password_file: None,
+            key_file: None,
+            passphrase: None,
+            passphrase_file: None,
+            agent: false,
+            known_hosts: None,
+            host_key: None,
+            sessions: "4".into(),
+            compress: "none".into(),
+            temp_suffix: ".part".into(),
+            marker: None,
+            manifest: None,
+            retry: RawRetry::default(),
+            failed_every: "60s".into(),
+            bandwidth: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+struct RawRetry {
+    attempts: String,
+    initial: String,
+    max: String,
+}
+
+impl Default for RawRetry {
+    fn default() -> Self {
+        Self {
+            attempts: "3".into(),
+            initial: "5s".into(),
+            max: "5m".into(),
+        }
+    }
+}
+
+impl RawForwarder {
+    /// `spool`: the folder to share where the section names none.
+    pub(crate) fn resolve(self, at: &Place<'_>, spool: &Path) -> Option<Forwarder> {
+        let data_dir = at.key("data_dir").optional(self.data_dir.as_deref(), Place::path);
+        let interval = at.key("interval").interval(&self.interval);
+        let destinations = resolve_destinations(self.destinations, &at.key("destinations"));
+        Some(Forwarder {
+            data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
+            interval: interval?,
+            destinations: destinations?,
+        })
+    }
+}
+
+fn resolve_destinations(raw: Vec<RawDestination>, at: &Place<'_>) -> Option<Vec<Destination>> {
+    if raw.is_empty() {
+        at.report(
+            "has no entry; write at least name, host, user, directory and password_file or key_file of one",
+        );
+        return None;
+    }
+    let destinations = at.each(raw, RawDestination::resolve)?;
+    let names: Vec<_> = destinations
+        .iter()
+        .map(|destination| Some(&destination.name))
+        .collect();
+    at.distinct("name", &names, "give each destination a name of its own");
+    Some(destinations)
+}
+
+impl RawDestination {
+    fn resolve(self, at: &Place<'_>) -> Option<Destination> {
+        self.refuse_unsupported(at);
+        let login = self.login(at);
+        let host_key = self.host_key(at);
+        let required = |key, raw, example| {
+            let place = at.key(key);
+            place.required(raw, example).map(|raw| (place, raw))
+        };
+        let name = required("name", self.name, "edw").and_then(|(at, raw)| at.parse(&raw));
+        let host = required("host", self.host, "drop.example.com").and_then(|(at, raw)| at.host(&raw));
+        let port = at.key("port").port(&self.port);
+        let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
+        let directory = required("directory", self.directory, "/cdrdata/source_data")
+            .and_then(|(at, raw)| at.filled(&raw));
+        let sessions = at.key("sessions").number(&self.sessions, 1..=64);
+        let temp_suffix = at.key("temp_suffix").check(&self.temp_suffix, temp_suffix);
+        let retry = self.retry.resolve(&at.key("retry"));
+        let failed_every = at.key("failed_every").interval(&self.failed_every);
+        Some(Destination {
+            name: name?,
+            host: host?,
+            port: port?,
+            user: user?,
+            directory: without_slash(&directory?),
+            login: login?,
+            host_key: host_key?,
+            sessions: sessions?,
+            temp_suffix: temp_suffix?,
+            retry: retry?,
+            failed_every: failed_every?,
+        })
+    }
+
+    fn refuse_unsupported(&self, at: &Place<'_>) {
+        if self.agent {
+            at.key("agent").unsupported();
+        }
+        let compress = at.key("compress");
+        if compress.choice(&self.compress, &[("none", false), ("gzip", true)]) == Some(true) {
+            compress.unsupported();
+        }
+        at.unsupported_keys(&[
+            ("marker", &self.marker),
+            ("manifest", &self.manifest),
+            ("bandwidth", &self.bandwidth),
+        ]);
+    }
+
+    fn login(&self, at: &Place<'_>) -> Option<Login> {
+        let password = at.secret(
+            ("password", self.password.as_deref()),
+            ("password_file", self.password_file.as_deref()),
+        );
+        let passphrase = at.secret(
+            ("passphrase", self.passphrase.as_deref()),
+            ("passphrase_file", self.passphrase_file.as_deref()),
+        );
+        let key = at.key("key_file");
+        let file = key.optional(self.key_file.as_deref(), Place::path);
+        match (password?, file?, passphrase?) {
+            (Some(password), None, None) => Some(Login::Password(password)),
+            (None, Some(file), passphrase) => {
+                key.warn_if_world_readable(&file);
+                Some(Login::Key { file, passphrase })
+            }
+            (None, None, None) => {
+                at.report("has no login; write password_file or key_file");
+                None
+            }
+            (Some(_), Some(_), _) => {
+                key.report("stands beside a password; leave one of them out");
+                None
+            }
+            (_, None, Some(_)) => {
+                at.report("has a passphrase but no key_file; write key_file, or leave the passphrase out");
+                None
+            }
+        }
+    }
+
+    fn host_key(&self, at: &Place<'_>) -> Option<HostKeyPolicy> {
+        match (self.known_hosts.as_deref(), self.host_key.as_deref()) {
+            (Some(_), Some(_)) => {
+                at.key("host_key")
+                    .report("stands beside `known_hosts`; leave one of them out");
+                None
+            }
+            (None, Some(raw)) => at
+                .key("host_key")
+                .check(raw, fingerprint)
+                .map(HostKeyPolicy::Fingerprint),
+            (known_hosts, None) => at
+                .key("known_hosts")
+                .path(known_hosts.unwrap_or("/etc/logferry/known_hosts"))
+                .map(HostKeyPolicy::KnownHosts),
+        }
+    }
+}
+
+impl RawRetry {
+    fn resolve(&self, at: &Place<'_>) -> Option<DeliveryRetry> {
+        let attempts = at.key("attempts").number(&self.attempts, 1..=1000);
+        let backoff = at.backoff(&self.initial, &self.max);
+        let (attempts, (initial, max)) = (attempts?, backoff?);
+        Some(DeliveryRetry {
+            attempts,
+            initial,
+            max,
+        })
+    }
+}
+
+fn temp_suffix(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if text.is_empty() || !text.bytes().all(plain) {
+        return Err(format!(
+            "`{text}` is not a suffix; write letters, digits, '.', '_' and '-', such as .part"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// OpenSSH prints the 32 bytes of a SHA-256 as Base64 without padding (ssh-keygen(1), `-l`).
+fn fingerprint(text: &str) -> Result<String, String> {
+    const DIGITS: usize = 43;
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/".contains(&b);
+    match text.strip_prefix("SHA256:") {
+        Some(hash) if hash.len() == DIGITS && hash.bytes().all(base64) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "`{text}` is not a fingerprint; write `SHA256:` and 43 characters, as ssh-keygen -l prints it"
+        )),
+    }
+}
+
+fn without_slash(directory: &str) -> String {
+    match directory.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        trimmed => trimmed.to_owned(),
+    }
+}

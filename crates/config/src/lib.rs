@@ -1,0 +1,40 @@
+//! The one YAML file: types, defaults, validation, secrets.
+//!
+//! Two layers. Private `Raw…` structs hold what the file says, text for text, with the documented defaults; the public
+//! types hold what the program uses. Between them stands one pass, role by role, that expands `${ENV_NAME}`, reads
+//! secret files and judges every value.
+//!
+//! Invariants:
+//! - A [`Config`] that exists is valid: nobody checks its values again.
+//! - Every wrong value of a file is reported at once, with its line and key. Only what the YAML reader itself
+//!   refuses (bad syntax, an unknown key, a list where text belongs) is reported alone.
+//! - A setting this version does not act on is refused when it is set, never ignored.
+
+mod batch;
+mod error;
+mod forwarder;
+mod housekeeper;
+mod lines;
+mod mail;
+mod monitor;
+mod place;
+mod reader;
+mod relay;
+mod secret;
+mod sender;
+mod sources;
+mod template;
+pub mod units;
+
+pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
+pub use error::{ConfigError, Problem};
+pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login};
+pub use housekeeper::Housekeeper;
+pub use mail::{Smtp, SmtpTls};
+pub use monitor::{Monitor, Summary};
+pub use reader::{Config, load, parse};
+pub use relay::{Group, Limits, Relay};
+pub use secret::Secret;
+pub use sender::{Backoff, ChunkLimits, Log, RelayAddress, RelayAddressError, Sender, SourceSetting, Start};
+pub use sources::{SourceList, SourceListError};
+pub use template::{Field, NameTemplate, NameTemplateError, Piece};

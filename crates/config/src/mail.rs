@@ -1,0 +1,137 @@
+//! The `monitor.smtp` section.
+
+use serde::Deserialize;
+
+use crate::place::Place;
+use crate::secret::Secret;
+
+/// How mail leaves, from whom and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Smtp {
+    /// Host name or IP address of the mail server.
+    pub host: String,
+    /// TCP port, not 0.
+    pub port: u16,
+    /// Sender's address.
+    pub from: String,
+    /// Recipients' addresses, at least one.
+    pub to: Vec<String>,
+    /// User to log in as; present exactly when `password` is.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// How the connection is protected.
+    pub tls: SmtpTls,
+    /// What every subject starts with; may be empty.
+    pub subject_prefix: String,
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// Not at all.
+    None,
+    /// By STARTTLS, which the server must offer.
+    StartTls,
+    /// From its first byte.
+    Tls,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+pub(crate) struct RawSmtp {
+    host: Option<String>,
+    port: String,
+    from: Option<String>,
+    to: Vec<String>,
+    user: Option<String>,
+    password: Option<String>,
+    password_file: Option<String>,
+    tls: String,
+    subject_prefix: String,
+}
+
+impl Default for RawSmtp {
+    fn default() -> Self {
+        Self {
+            host: None,
+            port: "25".into(),
+            from: None,
+            to: Vec::new(),
+            user: None,
+            password: None,
+            password_file: None,
+            tls: "none".into(),
+            subject_prefix: "[logferry]".into(),
+        }
+    }
+}
+
+impl RawSmtp {
+    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Smtp> {
+        let (host_at, from_at, to_at) = (at.key("host"), at.key("from"), at.key("to"));
+        let host = host_at
+            .required(self.host, "mail.example.com")
+            .and_then(|raw| host_at.host(&raw));
+        let port = at.key("port").port(&self.port);
+        let from = from_at
+            .required(self.from, "ops@example.com")
+            .and_then(|raw| from_at.check(&raw, mail_address));
+        if self.to.is_empty() {
+            to_at.report("has no entry; write at least one address, such as [ops@example.com]");
+        }
+        let to = to_at.each(self.to, |raw: String, at| at.check(&raw, mail_address));
+        let user = at.key("user").optional(self.user.as_deref(), Place::filled);
+        let password = at.secret(
+            ("password", self.password.as_deref()),
+            ("password_file", self.password_file.as_deref()),
+        );
+        if let (Some(user), Some(password)) = (&user, &password)
+            && user.is_some() != password.is_some()
+        {
+            at.report("has only one of user and password; write both or neither");
+        }
+        let tls = at.key("tls").choice(
+            &self.tls,
+            &[
+                ("none", SmtpTls::None),
+                ("starttls", SmtpTls::StartTls),
+                ("tls", SmtpTls::Tls),
+            ],
+        );
+        let subject_prefix = at.key("subject_prefix").check(&self.subject_prefix, one_line);
+        Some(Smtp {
+            host: host?,
+            port: port?,
+            from: from?,
+            to: to?,
+            user: user?,
+            password: password?,
+            tls: tls?,
+            subject_prefix: subject_prefix?,
+        })
+    }
+}
+
+/// Judges only what could break a mail's headers; whether the address exists is for the mail server to say.
+fn mail_address(text: &str) -> Result<String, String> {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    match text.split_once('@') {
+        Some((user, host))
+            if !user.is_empty() && !host.is_empty() && !host.contains('@') && !text.contains(odd) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!(
+            "`{}` is not a mail address; write it like ops@example.com",
+            text.escape_debug()
+        )),
+    }
+}
+
+fn one_line(text: &str) -> Result<String, &'static str> {
+    if text.contains(char::is_control) {
+        return Err("has a line break or another control character; write one line");
+    }
+    Ok(text.to_owned())
+}

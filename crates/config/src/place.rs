@@ -1,0 +1,404 @@
+//! One place in the configuration, from which its value is judged.
+//!
+//! Invariant: a method that returns `None` has reported why, so whoever got a `None` reports nothing more.
+
+use std::cell::RefCell;
+use std::fmt::{self, Display};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::error::Problem;
+use crate::lines::{Step, locate};
+use crate::secret::Secret;
+use crate::units::{format_size, parse_duration, parse_size};
+
+/// The file under judgement and what was found so far.
+pub(crate) struct Findings<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) text: &'a str,
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) problems: RefCell<Vec<Problem>>,
+    pub(crate) warnings: RefCell<Vec<String>>,
+}
+
+/// A setting's place, such as `relay.groups[1].listen`.
+#[derive(Clone)]
+pub(crate) struct Place<'a> {
+    findings: &'a Findings<'a>,
+    path: Vec<Step>,
+}
+
+impl<'a> Place<'a> {
+    /// The file as a whole.
+    pub(crate) fn root(findings: &'a Findings<'a>) -> Self {
+        Self {
+            findings,
+            path: Vec::new(),
+        }
+    }
+
+    fn step(&self, step: Step) -> Self {
+        let mut path = self.path.clone();
+        path.push(step);
+        Self {
+            findings: self.findings,
+            path,
+        }
+    }
+
+    /// The setting `key` of this mapping.
+    pub(crate) fn key(&self, key: &'static str) -> Self {
+        self.step(Step::Key(key))
+    }
+
+    /// Resolves each item of this list; none if one of them has a problem.
+    pub(crate) fn each<R, T>(
+        &self,
+        raw: Vec<R>,
+        mut resolve: impl FnMut(R, &Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        // Collected before it is judged, so that one bad item does not hide the next.
+        let items: Vec<Option<T>> = raw
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| resolve(item, &self.step(Step::Index(index))))
+            .collect();
+        items.into_iter().collect()
+    }
+
+    /// Says what is wrong here and what would be right.
+    pub(crate) fn report(&self, message: impl Into<String>) {
+        let line = locate(self.findings.text, &self.path);
+        let problem = Problem {
+            line,
+            key: self.to_string(),
+            message: message.into(),
+        };
+        self.findings.problems.borrow_mut().push(problem);
+    }
+
+    /// Reports that this setting, known but not built yet, is set.
+    pub(crate) fn unsupported(&self) {
+        self.report("is not supported by this version; leave it out");
+    }
+
+    /// Reports each of the given settings that is set and not supported yet.
+    pub(crate) fn unsupported_keys(&self, settings: &[(&'static str, &Option<String>)]) {
+        for (key, _) in settings.iter().filter(|(_, value)| value.is_some()) {
+            self.key(key).unsupported();
+        }
+    }
+
+    /// Reports every item whose mark an earlier item of this list has too.
+    pub(crate) fn distinct<T: PartialEq + Display>(
+        &self,
+        key: &'static str,
+        marks: &[Option<T>],
+        what: &str,
+    ) {
+        for (index, mark) in marks.iter().enumerate() {
+            let Some(mark) = mark else { continue };
+            if let Some(first) = marks
+                .iter()
+                .take(index)
+                .position(|earlier| earlier.as_ref() == Some(mark))
+            {
+                let earlier = self.step(Step::Index(first)).key(key);
+                self.step(Step::Index(index))
+                    .key(key)
+                    .report(format!("`{mark}` is also {earlier}; {what}"));
+            }
+        }
+    }
+
+    /// A value that has no default.
+    pub(crate) fn required(&self, raw: Option<String>, example: &str) -> Option<String> {
+        if raw.is_none() {
+            self.report(format!("is missing; write for example `{example}`"));
+        }
+        raw
+    }
+
+    /// A value that may be absent: `judge` sees it only if it is there.
+    #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a value")]
+    pub(crate) fn optional<T>(
+        &self,
+        raw: Option<&str>,
+        judge: impl FnOnce(&Self, &str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match raw {
+            Some(raw) => judge(self, raw).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The value with each `${ENV_NAME}` in it replaced.
+    pub(crate) fn text(&self, raw: &str) -> Option<String> {
+        let mut text = String::with_capacity(raw.len());
+        let mut rest = raw;
+        while let Some((before, after)) = rest.split_once("${") {
+            text.push_str(before);
+            let Some((name, tail)) = after.split_once('}') else {
+                self.report("has a `${` without its `}`; write ${NAME} for an environment variable");
+                return None;
+            };
+            let Some(value) = (self.findings.env)(name) else {
+                self.report(format!(
+                    "the environment variable `{name}` is not set; set it, or write the value here"
+                ));
+                return None;
+            };
+            text.push_str(&value);
+            rest = tail;
+        }
+        text.push_str(rest);
+        Some(text)
+    }
+
+    /// A text that may not be empty.
+    pub(crate) fn filled(&self, raw: &str) -> Option<String> {
+        self.check(raw, |text| {
+            if text.is_empty() {
+                Err("is empty; write a value")
+            } else {
+                Ok(text.to_owned())
+            }
+        })
+    }
+
+    /// A path, not empty.
+    pub(crate) fn path(&self, raw: &str) -> Option<PathBuf> {
+        self.filled(raw).map(PathBuf::from)
+    }
+
+    /// A value that says itself whether a text is right.
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&self, raw: &str) -> Option<T> {
+        self.check(raw, str::parse)
+    }
+
+    /// A value that `judge` makes of the text.
+    pub(crate) fn check<T, E: Display>(
+        &self,
+        raw: &str,
+        judge: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        judge(&self.text(raw)?)
+            .map_err(|error| self.report(error.to_string()))
+            .ok()
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice<T: Copy>(&self, raw: &str, words: &[(&str, T)]) -> Option<T> {
+        self.check(raw, |text| {
+            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            words
+                .iter()
+                .find(|(word, _)| *word == text)
+                .map(|(_, value)| *value)
+                .ok_or_else(|| format!("`{text}` is not known here; write one of {}", names.join(", ")))
+        })
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn number<T>(&self, raw: &str, bounds: RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        self.check(raw, |text| {
+            text.parse()
+                .ok()
+                .filter(|number| bounds.contains(number))
+                .ok_or_else(|| {
+                    format!(
+                        "`{text}` does not fit; write a whole number from {} to {}",
+                        bounds.start(),
+                        bounds.end()
+                    )
+                })
+        })
+    }
+
+    /// A TCP port to connect to.
+    pub(crate) fn port(&self, raw: &str) -> Option<u16> {
+        self.number(raw, 1..=u16::MAX)
+    }
+
+    /// A number of bytes within bounds.
+    pub(crate) fn size(&self, raw: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let size = self.check(raw, parse_size)?;
+        if bounds.contains(&size) {
+            return Some(size);
+        }
+        let (least, most) = (format_size(*bounds.start()), format_size(*bounds.end()));
+        let given = format_size(size);
+        self.report(if *bounds.end() == u64::MAX {
+            format!("{given} is too small; write at least {least}")
+        } else {
+            format!("{given} does not fit; write a size from {least} to {most}")
+        });
+        None
+    }
+
+    /// A number of bytes of memory within bounds.
+    pub(crate) fn memory(&self, raw: &str, bounds: RangeInclusive<u64>) -> Option<usize> {
+        let size = self.size(raw, bounds)?;
+        usize::try_from(size)
+            .map_err(|_| self.report("is more than this machine can address"))
+            .ok()
+    }
+
+    /// A time, zero included.
+    pub(crate) fn time(&self, raw: &str) -> Option<Duration> {
+        self.check(raw, parse_duration)
+    }
+
+    /// A time above zero.
+    pub(crate) fn interval(&self, raw: &str) -> Option<Duration> {
+        let time = self.time(raw)?;
+        if time.is_zero() {
+            self.report("must be above zero; write for example 5s");
+            return None;
+        }
+        Some(time)
+    }
+
+    /// The two ends of a growing wait.
+    pub(crate) fn backoff(&self, initial: &str, max: &str) -> Option<(Duration, Duration)> {
+        let initial = self.key("initial").interval(initial);
+        let max = self.key("max").interval(max);
+        let (initial, max) = (initial?, max?);
+        if initial > max {
+            self.key("max")
+                .report("is below `initial`; write a time that is not");
+            return None;
+        }
+        Some((initial, max))
+    }
+
+    /// An address of this machine to listen on.
+    pub(crate) fn address(&self, raw: &str) -> Option<SocketAddr> {
+        self.check(raw, |text| {
+            text.parse().map_err(|_| {
+                format!(
+                    "`{text}` is not an IP address with a port; write it like 127.0.0.1:9102 or [::1]:9102"
+                )
+            })
+        })
+    }
+
+    /// A host name or an IP address of another machine.
+    pub(crate) fn host(&self, raw: &str) -> Option<String> {
+        self.check(raw, |text| {
+            if is_host(text) {
+                return Ok(text.to_owned());
+            }
+            Err(format!(
+                "`{text}` is not a host; write a name like drop.example.com or an IP address"
+            ))
+        })
+    }
+
+    /// A secret of this mapping, given as `key` or in the file that `file_key` names.
+    #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a secret")]
+    pub(crate) fn secret(
+        &self,
+        (key, inline): (&'static str, Option<&str>),
+        (file_key, file): (&'static str, Option<&str>),
+    ) -> Option<Option<Secret>> {
+        match (inline, file) {
+            (None, None) => Some(None),
+            (Some(inline), None) => {
+                let place = self.key(key);
+                if !inline.contains("${") {
+                    place.warn_if_world_readable(self.findings.file);
+                }
+                place.filled(inline).map(|text| Some(Secret::new(text)))
+            }
+            (None, Some(file)) => self.key(file_key).secret_file(file).map(Some),
+            (Some(_), Some(_)) => {
+                self.key(file_key)
+                    .report(format!("stands beside `{key}`; leave one of them out"));
+                None
+            }
+        }
+    }
+
+    fn secret_file(&self, raw: &str) -> Option<Secret> {
+        let path = self.path(raw)?;
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                self.warn_if_world_readable(&path);
+                let secret = text.trim_end_matches(['\r', '\n']);
+                if secret.is_empty() {
+                    self.report(format!(
+                        "the file {} is empty; put the secret in its first line",
+                        path.display()
+                    ));
+                    return None;
+                }
+                Some(Secret::new(secret))
+            }
+            Err(error) => {
+                self.report(format!(
+                    "{} cannot be read: {}; check path and rights",
+                    path.display(),
+                    cause(&error)
+                ));
+                None
+            }
+        }
+    }
+
+    /// Warns when users other than its owner and group can read a file that holds a secret.
+    pub(crate) fn warn_if_world_readable(&self, path: &Path) {
+        const READABLE_BY_OTHERS: u32 = 0o004;
+        let readable =
+            std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & READABLE_BY_OTHERS != 0);
+        if readable {
+            let path = path.display();
+            let warning =
+                format!("{self}: {path} holds a secret and every user can read it; run chmod o-r {path}");
+            self.findings.warnings.borrow_mut().push(warning);
+        }
+    }
+}
+
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, step) in self.path.iter().enumerate() {
+            match step {
+                Step::Key(key) if depth == 0 => f.write_str(key)?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text can be a host name or an IP address; only its form is judged.
+pub(crate) fn is_host(text: &str) -> bool {
+    let name = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    text.parse::<std::net::IpAddr>().is_ok()
+        || (text.bytes().all(name) && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()))
+}
+
+/// The candidate most like a word that is not one of them.
+pub(crate) fn nearest<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let likeness = |candidate: &&str| strsim::jaro_winkler(word, candidate);
+    candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// What the system said, without its number.
+fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}

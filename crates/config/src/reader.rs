@@ -1,0 +1,247 @@
+//! From a file to a [`Config`].
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer};
+
+use crate::error::{ConfigError, Problem};
+use crate::forwarder::{Forwarder, RawForwarder};
+use crate::housekeeper::{Housekeeper, RawHousekeeper};
+use crate::monitor::{Monitor, RawMonitor};
+use crate::place::{Findings, Place, nearest};
+use crate::relay::{DATA_DIR, RawRelay, Relay};
+use crate::sender::{RawSender, Sender};
+
+/// A whole configuration: the settings of each role whose section is there, at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The `sender` section.
+    pub sender: Option<Sender>,
+    /// The `relay` section.
+    pub relay: Option<Relay>,
+    /// The `forwarder` section.
+    pub forwarder: Option<Forwarder>,
+    /// The `monitor` section.
+    pub monitor: Option<Monitor>,
+    /// The `housekeeper` section.
+    pub housekeeper: Option<Housekeeper>,
+    /// What is allowed but unwise, for the operator to read.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and judges a configuration file. Environment variables come from the process.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        file: path.to_owned(),
+        source,
+    })?;
+    parse(&text, path, &|name| std::env::var(name).ok())
+}
+
+/// Judges a configuration's text. `file` is its name in messages, and `env` looks up environment variables.
+///
+/// Reads the secret files that the text names.
+pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    let invalid = |problems| ConfigError::Invalid {
+        file: file.to_owned(),
+        problems,
+    };
+    let raw: Option<RawConfig> =
+        serde_yaml::from_str(text).map_err(|error| invalid(vec![yaml_problem(&error)]))?;
+    let findings = Findings {
+        file,
+        text,
+        env,
+        problems: RefCell::default(),
+        warnings: RefCell::default(),
+    };
+    let config = raw.unwrap_or_default().resolve(&Place::root(&findings));
+
+    let mut problems = findings.problems.into_inner();
+    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+    match config {
+        Some(config) if problems.is_empty() => Ok(Config {
+            warnings: findings.warnings.into_inner(),
+            ..config
+        }),
+        _ => Err(invalid(problems)),
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "the sections sender, relay, forwarder, monitor, housekeeper"
+)]
+struct RawConfig {
+    sender: Section<RawSender>,
+    relay: Section<RawRelay>,
+    forwarder: Section<RawForwarder>,
+    monitor: Section<RawMonitor>,
+    housekeeper: Section<RawHousekeeper>,
+}
+
+/// A role's section. A name with nothing below it could mean "on, as by default" as well as "off".
+#[derive(Default)]
+enum Section<T> {
+    #[default]
+    Absent,
+    Empty,
+    Given(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Empty, Self::Given))
+    }
+}
+
+impl<T> Section<T> {
+    /// Resolves the section if it is there; none if it has a problem.
+    #[expect(
+        clippy::option_option,
+        reason = "outer: no problem; inner: the section is there"
+    )]
+    fn resolve<R>(
+        self,
+        at: &Place<'_>,
+        resolve: impl FnOnce(T, &Place<'_>) -> Option<R>,
+    ) -> Option<Option<R>> {
+        match self {
+            Self::Absent => Some(None),
+            Self::Empty => {
+                at.report(format!(
+                    "is empty; write `{at}: {{}}` for its defaults, or leave it out"
+                ));
+                None
+            }
+            Self::Given(raw) => resolve(raw, at).map(Some),
+        }
+    }
+
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+impl RawConfig {
+    fn resolve(self, at: &Place<'_>) -> Option<Config> {
+        if self.is_empty() {
+            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper");
+            return None;
+        }
+        let sender = self.sender.resolve(&at.key("sender"), RawSender::resolve);
+        let relay = self.relay.resolve(&at.key("relay"), RawRelay::resolve);
+        let spool = match &relay {
+            Some(Some(relay)) => relay.data_dir.clone(),
+            _ => PathBuf::from(DATA_DIR),
+        };
+        let forwarder = self
+            .forwarder
+            .resolve(&at.key("forwarder"), |raw, at| raw.resolve(at, &spool));
+        let monitor = self
+            .monitor
+            .resolve(&at.key("monitor"), |raw, at| raw.resolve(at, &spool));
+        let housekeeper = self
+            .housekeeper
+            .resolve(&at.key("housekeeper"), |raw, at| raw.resolve(at, &spool));
+
+        let config = Config {
+            sender: sender?,
+            relay: relay?,
+            forwarder: forwarder?,
+            monitor: monitor?,
+            housekeeper: housekeeper?,
+            warnings: Vec::new(),
+        };
+        config.check_one_spool(at);
+        Some(config)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sender.is_absent()
+            && self.relay.is_absent()
+            && self.forwarder.is_absent()
+            && self.monitor.is_absent()
+            && self.housekeeper.is_absent()
+    }
+}
+
+impl Config {
+    /// The roles of one relay host meet in one folder.
+    fn check_one_spool(&self, at: &Place<'_>) {
+        let folders = [
+            ("relay", self.relay.as_ref().map(|role| &role.data_dir)),
+            ("forwarder", self.forwarder.as_ref().map(|role| &role.data_dir)),
+            ("monitor", self.monitor.as_ref().map(|role| &role.data_dir)),
+            (
+                "housekeeper",
+                self.housekeeper.as_ref().map(|role| &role.data_dir),
+            ),
+        ];
+        let mut present = folders
+            .iter()
+            .filter_map(|(role, folder)| Some((*role, (*folder)?)));
+        let Some((first, shared)) = present.next() else {
+            return;
+        };
+        for (role, folder) in present.filter(|(_, folder)| *folder != shared) {
+            at.key(role).key("data_dir").report(format!(
+                "is {}, but {first}.data_dir is {}; the roles of one host share one folder",
+                folder.display(),
+                shared.display()
+            ));
+        }
+    }
+}
+
+/// What the YAML reader refused, as a problem: its text begins with the path of the mapping, if it knows one, and ends
+/// in the place.
+fn yaml_problem(error: &serde_yaml::Error) -> Problem {
+    let whole = error.to_string();
+    let location = error.location();
+    let suffix = location
+        .as_ref()
+        .map(|at| format!(" at line {} column {}", at.line(), at.column()));
+    let text = suffix
+        .as_ref()
+        .and_then(|suffix| whole.strip_suffix(suffix))
+        .unwrap_or(&whole);
+    let (path, said) = match text.split_once(": ") {
+        Some((path, said)) if !path.contains(char::is_whitespace) => (path, said),
+        _ => ("", text),
+    };
+    let (field, message) = if let Some((field, known)) = field_of(said, "unknown field `") {
+        let known = known.split('`').skip(1).step_by(2);
+        let hint = nearest(field, known)
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        (field, format!("unknown key{hint}"))
+    } else if let Some((field, _)) = field_of(said, "duplicate field `") {
+        (
+            field,
+            "is written twice in the mapping that begins on this line; keep one".to_owned(),
+        )
+    } else {
+        ("", said.to_owned())
+    };
+    let separator = if path.is_empty() || field.is_empty() {
+        ""
+    } else {
+        "."
+    };
+    Problem {
+        line: location.map(|at| at.line()),
+        key: format!("{path}{separator}{field}"),
+        message,
+    }
+}
+
+/// The field that a message of the given beginning is about, and what follows it.
+fn field_of<'m>(said: &'m str, beginning: &str) -> Option<(&'m str, &'m str)> {
+    let rest = said.strip_prefix(beginning)?;
+    rest.rsplit_once("`, expected ")
+        .or_else(|| Some((rest.strip_suffix('`')?, "")))
+}

@@ -1,0 +1,222 @@
+//! The `relay` section.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use logferry_protocol::names::GroupName;
+use serde::Deserialize;
+
+use crate::batch::{Batch, RawBatch};
+use crate::place::Place;
+use crate::sources::{Entry, SourceList};
+
+/// How the middle host receives and stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Folder of the spool and of `ledger.db`.
+    pub data_dir: PathBuf,
+    /// At least one, with names and ports of their own.
+    pub groups: Vec<Group>,
+    /// How lines become batches.
+    pub batch: Batch,
+    /// Bounds of each group.
+    pub limits: Limits,
+    /// Address of `/metrics` and `/healthz`; none when absent.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// The sources that share a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The group's name, alone in the file.
+    pub name: GroupName,
+    /// Where it listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Who may send.
+    pub sources: SourceList,
+    /// Whether the source that a client names is taken, if it is among `sources`.
+    pub trust_source: bool,
+}
+
+/// Bounds of one group. At each of them the answer is "wait" or "too large", never a dropped line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the largest request body; at most `max_in_flight`.
+    pub max_chunk: usize,
+    /// Bytes of all request bodies in memory at one time.
+    pub max_in_flight: usize,
+    /// Open connections, 1 to 65536.
+    pub max_connections: usize,
+    /// Bytes of free disk below which nothing is taken.
+    pub min_free_disk: u64,
+}
+
+/// Where the spool is unless the file says otherwise, for every role of the relay host.
+pub(crate) const DATA_DIR: &str = "/var/lib/logferry/relay";
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+pub(crate) struct RawRelay {
+    data_dir: String,
+    groups: Vec<RawGroup>,
+    batch: RawBatch,
+    limits: RawLimits,
+    tls: RawTls,
+    tokens_file: Option<String>,
+    metrics: Option<String>,
+}
+
+impl Default for RawRelay {
+    fn default() -> Self {
+        Self {
+            data_dir: DATA_DIR.into(),
+            groups: Vec::new(),
+            batch: RawBatch::default(),
+            limits: RawLimits::default(),
+            tls: RawTls::default(),
+            tokens_file: None,
+            metrics: Some("127.0.0.1:9102".into()),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+struct RawGroup {
+    name: Option<String>,
+    listen: Option<String>,
+    sources: Option<Vec<String>>,
+    trust_source: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+struct RawLimits {
+    max_chunk: String,
+    max_in_flight: String,
+    max_connections: String,
+    min_free_disk: String,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            max_chunk: "16MiB".into(),
+            max_in_flight: "64MiB".into(),
+            max_connections: "1024".into(),
+            min_free_disk: "1GiB".into(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+#[expect(clippy::struct_field_names, reason = "named as in the file")]
+struct RawTls {
+    cert_file: Option<String>,
+    key_file: Option<String>,
+    client_ca_file: Option<String>,
+}
+
+impl RawRelay {
+    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Relay> {
+        at.key("tls").unsupported_keys(&[
+            ("cert_file", &self.tls.cert_file),
+            ("key_file", &self.tls.key_file),
+            ("client_ca_file", &self.tls.client_ca_file),
+        ]);
+        at.unsupported_keys(&[("tokens_file", &self.tokens_file)]);
+        let data_dir = at.key("data_dir").path(&self.data_dir);
+        let groups = resolve_groups(self.groups, &at.key("groups"));
+        let batch = self.batch.resolve(&at.key("batch"));
+        let limits = self.limits.resolve(&at.key("limits"));
+        let metrics = at
+            .key("metrics")
+            .optional(self.metrics.as_deref(), Place::address);
+        Some(Relay {
+            data_dir: data_dir?,
+            groups: groups?,
+            batch: batch?,
+            limits: limits?,
+            metrics: metrics?,
+        })
+    }
+}
+
+fn resolve_groups(raw: Vec<RawGroup>, at: &Place<'_>) -> Option<Vec<Group>> {
+    if raw.is_empty() {
+        at.report("has no entry; write at least `- {name: web-1, listen: \"0.0.0.0:5001\"}`");
+        return None;
+    }
+    let groups = at.each(raw, RawGroup::resolve)?;
+    let names: Vec<_> = groups.iter().map(|group| Some(&group.name)).collect();
+    at.distinct("name", &names, "give each group a name of its own");
+    // Port 0 is another port each time.
+    let ports: Vec<_> = groups
+        .iter()
+        .map(|group| Some(group.listen).filter(|address| address.port() != 0))
+        .collect();
+    at.distinct("listen", &ports, "give each group a port of its own");
+    Some(groups)
+}
+
+impl RawGroup {
+    fn resolve(self, at: &Place<'_>) -> Option<Group> {
+        let (name_at, listen_at) = (at.key("name"), at.key("listen"));
+        let name = name_at
+            .required(self.name, "web-1")
+            .and_then(|raw| name_at.parse(&raw));
+        let listen = listen_at
+            .required(self.listen, "0.0.0.0:5001")
+            .and_then(|raw| listen_at.address(&raw));
+        let sources = match self.sources {
+            Some(sources) => resolve_sources(sources, self.trust_source, &at.key("sources")),
+            None => Some(SourceList::Any),
+        };
+        Some(Group {
+            name: name?,
+            listen: listen?,
+            sources: sources?,
+            trust_source: self.trust_source,
+        })
+    }
+}
+
+fn resolve_sources(raw: Vec<String>, trust_source: bool, at: &Place<'_>) -> Option<SourceList> {
+    if raw.is_empty() {
+        at.report("is empty, so nobody could send; list the sources, or leave it out to admit any");
+        return None;
+    }
+    let entries = at.each(raw, |text: String, at| {
+        let entry = at.check(&text, Entry::parse)?;
+        if let (Entry::Name(name), false) = (&entry, trust_source) {
+            at.report(format!(
+                "`{name}` is a host name, which counts only with `trust_source: true`; write its address"
+            ));
+        }
+        Some(entry)
+    })?;
+    Some(SourceList::only(entries))
+}
+
+impl RawLimits {
+    fn resolve(&self, at: &Place<'_>) -> Option<Limits> {
+        const SMALLEST: u64 = 4 << 10;
+        const MOST_CONNECTIONS: usize = 1 << 16;
+        let max_chunk = at.key("max_chunk").memory(&self.max_chunk, SMALLEST..=u64::MAX);
+        let least_in_flight = max_chunk.map_or(SMALLEST, |bytes| bytes as u64);
+        let max_in_flight = at
+            .key("max_in_flight")
+            .memory(&self.max_in_flight, least_in_flight..=u64::MAX);
+        let max_connections = at
+            .key("max_connections")
+            .number(&self.max_connections, 1..=MOST_CONNECTIONS);
+        let min_free_disk = at.key("min_free_disk").size(&self.min_free_disk, 0..=u64::MAX);
+        Some(Limits {
+            max_chunk: max_chunk?,
+            max_in_flight: max_in_flight?,
+            max_connections: max_connections?,
+            min_free_disk: min_free_disk?,
+        })
+    }
+}

@@ -1,0 +1,438 @@
+//! The `sender` section.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use logferry_protocol::names::{LogName, SourceId};
+use serde::Deserialize;
+
+use crate::place::{Place, is_host};
+
+/// How one host reads its logs and ships them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// Where the relay listens for this host's group.
+    pub relay: RelayAddress,
+    /// As which source this host's lines count.
+    pub source: SourceSetting,
+    /// Address that outgoing connections are bound to; any when absent.
+    pub local_address: Option<IpAddr>,
+    /// Folder of the checkpoint.
+    pub state_dir: PathBuf,
+    /// The logs to ship, at least one, with names of their own.
+    pub logs: Vec<Log>,
+    /// When a chunk is full.
+    pub chunk: ChunkLimits,
+    /// Chunks sent and not yet acknowledged at one time, 1 to 64.
+    pub in_flight: usize,
+    /// How long to wait between tries; there is no last one.
+    pub retry: Backoff,
+    /// Address of `/metrics` and `/healthz`; none when absent.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// As which source a sender's lines count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSetting {
+    /// The address that the relay sees.
+    Auto,
+    /// This one, where the relay's group trusts it.
+    Named(SourceId),
+}
+
+/// One log of a sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Path of the live file, or a glob of several.
+    pub path: String,
+    /// Globs of the files it is rotated into.
+    pub rotated: Vec<String>,
+    /// Name of the log at the relay.
+    pub name: LogName,
+    /// Where to begin in a file never seen before.
+    pub start: Start,
+    /// A line is dropped when all strings of one entry are in it. No entry and no string is empty.
+    pub exclude: Vec<Vec<String>>,
+    /// Bytes from which a line is shipped in pieces; at most the chunk's `max_bytes`.
+    pub max_line: usize,
+}
+
+/// Where to begin in a file never seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At its first byte.
+    Beginning,
+    /// At its end: only what is written from now on.
+    End,
+}
+
+/// When a chunk is full: whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkLimits {
+    /// Bytes of lines, 4 KiB to 16 MiB.
+    pub max_bytes: usize,
+    /// Lines, 1 to a million.
+    pub max_lines: usize,
+    /// Age of its first line, above zero.
+    pub max_delay: Duration,
+}
+
+/// A wait that grows from `initial` to `max`; both above zero, `max` not the smaller one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first wait.
+    pub initial: Duration,
+    /// The longest wait.
+    pub max: Duration,
+}
+
+/// A relay's address, spoken to over plain HTTP. Its text form is `http://HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// A host name or an IP address, an IPv6 one without brackets.
+    pub host: String,
+    /// TCP port, not 0.
+    pub port: u16,
+}
+
+/// Why a relay's address was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RelayAddressError {
+    /// Not an address at all, or with a path, a user or a query.
+    #[error("`{0}` is not a relay's address; write it like http://192.0.2.10:5001")]
+    Malformed(String),
+    /// TLS is not built yet.
+    #[error("https is not supported by this version; write it like http://192.0.2.10:5001")]
+    Https,
+}
+
+impl FromStr for RelayAddress {
+    type Err = RelayAddressError;
+
+    fn from_str(text: &str) -> Result<Self, RelayAddressError> {
+        if text.starts_with("https://") {
+            return Err(RelayAddressError::Https);
+        }
+        let parsed = text.strip_prefix("http://").and_then(|authority| {
+            let (host, port) = authority
+                .strip_suffix('/')
+                .unwrap_or(authority)
+                .rsplit_once(':')?;
+            let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+                Some(inner) => inner.parse::<Ipv6Addr>().ok()?.to_string(),
+                None if is_host(host) && !host.contains(':') => host.to_owned(),
+                None => return None,
+            };
+            let port = port.parse().ok().filter(|port| *port != 0)?;
+            Some(Self { host, port })
+        });
+        parsed.ok_or_else(|| RelayAddressError::Malformed(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+const MIN_CHUNK: u64 = 4 << 10;
+/// The largest chunk the protocol carries.
+const MAX_CHUNK: u64 = 16 << 20;
+const MAX_LINES: usize = 1_000_000;
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+pub(crate) struct RawSender {
+    relay: Option<String>,
+    source: String,
+    local_address: Option<String>,
+    state_dir: String,
+    logs: Vec<RawLog>,
+    chunk: RawChunk,
+    in_flight: String,
+    compression: String,
+    retry: RawBackoff,
+    token_file: Option<String>,
+    tls: RawTls,
+    metrics: Option<String>,
+}
+
+impl Default for RawSender {
+    fn default() -> Self {
+        Self {
+            relay: None,
+            source: "auto".into(),
+            local_address: None,
+            state_dir: "/var/lib/logferry/sender".into(),
+            logs: Vec::new(),
+            chunk: RawChunk::default(),
+            in_flight: "4".into(),
+            compression: "none".into(),
+            retry: RawBackoff::default(),
+            token_file: None,
+            tls: RawTls::default(),
+            metrics: None,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+struct RawLog {
+    path: Option<String>,
+    rotated: Option<Vec<String>>,
+    name: Option<String>,
+    start: Option<String>,
+    exclude: Vec<Vec<String>>,
+    max_line: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+#[expect(clippy::struct_field_names, reason = "named as in the file")]
+struct RawChunk {
+    max_bytes: String,
+    max_lines: String,
+    max_delay: String,
+}
+
+impl Default for RawChunk {
+    fn default() -> Self {
+        Self {
+            max_bytes: "1MiB".into(),
+            max_lines: "10000".into(),
+            max_delay: "1s".into(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+struct RawBackoff {
+    initial: String,
+    max: String,
+}
+
+impl Default for RawBackoff {
+    fn default() -> Self {
+        Self {
+            initial: "200ms".into(),
+            max: "30s".into(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+#[expect(clippy::struct_field_names, reason = "named as in the file")]
+struct RawTls {
+    ca_file: Option<String>,
+    cert_file: Option<String>,
+    key_file: Option<String>,
+}
+
+impl RawSender {
+    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Sender> {
+        self.refuse_unsupported(at);
+        let relay = at.key("relay");
+        let relay = relay
+            .required(self.relay, "http://192.0.2.10:5001")
+            .and_then(|raw| relay.parse(&raw));
+        let source = at.key("source").check(&self.source, |text| match text {
+            "auto" => Ok(SourceSetting::Auto),
+            name => name.parse().map(SourceSetting::Named),
+        });
+        let local_address = at
+            .key("local_address")
+            .optional(self.local_address.as_deref(), |at, raw| {
+                at.check(raw, |text| {
+                    text.parse()
+                        .map_err(|_| format!("`{text}` is not an IP address of this host"))
+                })
+            });
+        let state_dir = at.key("state_dir").path(&self.state_dir);
+        let chunk = self.chunk.resolve(&at.key("chunk"));
+        let max_line = chunk.map_or(MAX_CHUNK, |chunk| chunk.max_bytes as u64);
+        let logs = resolve_logs(self.logs, &at.key("logs"), max_line);
+        let in_flight = at.key("in_flight").number(&self.in_flight, 1..=64);
+        let retry = at.key("retry").backoff(&self.retry.initial, &self.retry.max);
+        let metrics = at
+            .key("metrics")
+            .optional(self.metrics.as_deref(), Place::address);
+        let (initial, max) = retry?;
+        Some(Sender {
+            relay: relay?,
+            source: source?,
+            local_address: local_address?,
+            state_dir: state_dir?,
+            logs: logs?,
+            chunk: chunk?,
+            in_flight: in_flight?,
+            retry: Backoff { initial, max },
+            metrics: metrics?,
+        })
+    }
+
+    fn refuse_unsupported(&self, at: &Place<'_>) {
+        let compression = at.key("compression");
+        if compression.choice(
+            &self.compression,
+            &[("none", false), ("zstd", true), ("gzip", true)],
+        ) == Some(true)
+        {
+            compression.unsupported();
+        }
+        at.unsupported_keys(&[("token_file", &self.token_file)]);
+        at.key("tls").unsupported_keys(&[
+            ("ca_file", &self.tls.ca_file),
+            ("cert_file", &self.tls.cert_file),
+            ("key_file", &self.tls.key_file),
+        ]);
+    }
+}
+
+impl RawChunk {
+    fn resolve(&self, at: &Place<'_>) -> Option<ChunkLimits> {
+        let max_bytes = at.key("max_bytes").memory(&self.max_bytes, MIN_CHUNK..=MAX_CHUNK);
+        let max_lines = at.key("max_lines").number(&self.max_lines, 1..=MAX_LINES);
+        let max_delay = at.key("max_delay").interval(&self.max_delay);
+        Some(ChunkLimits {
+            max_bytes: max_bytes?,
+            max_lines: max_lines?,
+            max_delay: max_delay?,
+        })
+    }
+}
+
+fn resolve_logs(raw: Vec<RawLog>, at: &Place<'_>, max_line: u64) -> Option<Vec<Log>> {
+    if raw.is_empty() {
+        at.report("has no entry; write at least `- path: /app/log/nginx/access.log`");
+        return None;
+    }
+    let logs = at.each(raw, |log, at| log.resolve(at, max_line))?;
+    let paths: Vec<_> = logs.iter().map(|log| Some(&log.path)).collect();
+    at.distinct("path", &paths, "its lines would be shipped twice");
+    let names: Vec<_> = logs.iter().map(|log| Some(&log.name)).collect();
+    at.distinct("name", &names, "give each log a name of its own");
+    Some(logs)
+}
+
+impl RawLog {
+    /// `max_line`: bytes of the largest chunk, which no piece of a line may exceed.
+    fn resolve(self, at: &Place<'_>, max_line: u64) -> Option<Log> {
+        let path_at = at.key("path");
+        let path = path_at
+            .required(self.path, "/app/log/nginx/access.log")
+            .and_then(|raw| path_at.check(&raw, glob_pattern));
+        let name = match (&self.name, &path) {
+            (Some(name), _) => at.key("name").parse(name),
+            (None, Some(path)) => name_from(path, &at.key("name")),
+            (None, None) => None,
+        };
+        let rotated = match (self.rotated, &path) {
+            (Some(patterns), _) => at
+                .key("rotated")
+                .each(patterns, |raw: String, at| at.check(&raw, glob_pattern)),
+            (None, path) => path
+                .as_ref()
+                .map(|path| vec![format!("{path}.*"), format!("{path}-*")]),
+        };
+        let start = at.key("start").choice(
+            self.start.as_deref().unwrap_or("beginning"),
+            &[("beginning", Start::Beginning), ("end", Start::End)],
+        );
+        let exclude = at.key("exclude").each(self.exclude, |strings, at| {
+            if strings.is_empty() {
+                at.report("is empty, so it would drop every line; write the strings or leave it out");
+            }
+            at.each(strings, |string: String, at| at.filled(&string))
+        });
+        let max_line = at
+            .key("max_line")
+            .memory(self.max_line.as_deref().unwrap_or("1MiB"), 1..=max_line);
+        Some(Log {
+            path: path?,
+            rotated: rotated?,
+            name: name?,
+            start: start?,
+            exclude: exclude?,
+            max_line: max_line?,
+        })
+    }
+}
+
+fn glob_pattern(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty; write a path or a glob such as /app/log/*/access.log".to_owned());
+    }
+    match glob::Pattern::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "`{text}` is not a glob: {}; put a plain `[`, `*` or `?` in brackets",
+            error.msg
+        )),
+    }
+}
+
+/// The file stem of a path, as a name.
+fn name_from(path: &str, at: &Place<'_>) -> Option<LogName> {
+    let stem = Path::new(path)
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let name = stem.parse();
+    if name.is_err() {
+        at.report(format!(
+            "is missing, and `{stem}`, from the path, is no name; write for example `access`"
+        ));
+    }
+    name.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relay_addresses_survive_the_round_trip() {
+        for text in [
+            "http://192.0.2.10:5001",
+            "http://relay.example.com:80",
+            "http://[2001:db8::1]:5001",
+        ] {
+            assert_eq!(text.parse::<RelayAddress>().expect(text).to_string(), text);
+        }
+        let slashed: RelayAddress = "http://relay:5001/".parse().expect("one slash is allowed");
+        assert_eq!(slashed.to_string(), "http://relay:5001");
+    }
+
+    #[test]
+    fn what_is_no_relay_address_says_what_one_is() {
+        for text in [
+            "",
+            "relay:5001",
+            "http://relay",
+            "http://relay:0",
+            "http://relay:70000",
+            "http://relay:5001/v1",
+            "http://user@relay:5001",
+            "http://2001:db8::1:5001",
+            "http://[relay]:5001",
+            "ftp://relay:5001",
+        ] {
+            let said = text.parse::<RelayAddress>().expect_err(text).to_string();
+            assert_eq!(
+                said,
+                format!("`{text}` is not a relay's address; write it like http://192.0.2.10:5001")
+            );
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Sizes and times as people write them: `64KiB`, `20m`, `1h30m`.
+
+use std::time::Duration;
+
+/// The longest time a setting may be: ten years, so that no sum of two of them can overflow a clock.
+pub const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// Text that is not a size or a time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// Not a size, or one beyond 64 bits.
+    #[error("`{0}` is not a size; write it like 64KiB, 8MiB or 1GiB, or as a plain number of bytes")]
+    Size(String),
+    /// Not a time.
+    #[error("`{0}` is not a time; write it like 200ms, 30s, 20m, 4h or 1h30m")]
+    Time(String),
+    /// A time beyond [`LONGEST`].
+    #[error("`{0}` is too long; at most 87600h (ten years) is allowed")]
+    TooLong(String),
+}
+
+const SIZES: [(&str, u64); 4] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+];
+
+/// Units of time and their milliseconds, longest first.
+const TIMES: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
+/// Reads a number of bytes: digits, then `KiB`, `MiB`, `GiB`, `TiB` or nothing.
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    let (number, unit) = split_number(text);
+    let factor = match unit {
+        "" => Some(1),
+        unit => SIZES
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, bytes)| *bytes),
+    };
+    number
+        .zip(factor)
+        .and_then(|(n, f)| n.checked_mul(f))
+        .ok_or_else(|| UnitError::Size(text.to_owned()))
+}
+
+/// Writes a number of bytes so that [`parse_size`] reads the same number back, in the largest unit that divides it.
+pub fn format_size(bytes: u64) -> String {
+    match SIZES
+        .iter()
+        .find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit))
+    {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
+/// Reads a time: one or more of digits and `ms`, `s`, `m`, `h` or `d`, added up; at most [`LONGEST`].
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    let malformed = || UnitError::Time(text.to_owned());
+    let too_long = || UnitError::TooLong(text.to_owned());
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    loop {
+        let (number, tail) = split_number(rest);
+        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, after) = tail.split_at(unit_len);
+        let (_, millis) = TIMES
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(malformed)?;
+        let millis = number
+            .ok_or_else(malformed)?
+            .checked_mul(*millis)
+            .ok_or_else(too_long)?;
+        total = total
+            .checked_add(Duration::from_millis(millis))
+            .filter(|t| *t <= LONGEST)
+            .ok_or_else(too_long)?;
+        if after.is_empty() {
+            return Ok(total);
+        }
+        rest = after;
+    }
+}
+
+/// Writes a time so that [`parse_duration`] reads the same one back; what is below a millisecond is left out.
+pub fn format_duration(time: Duration) -> String {
+    let mut millis = time.as_millis();
+    let mut text = String::new();
+    for (name, unit) in TIMES.iter().skip(1) {
+        let count = millis / u128::from(*unit);
+        if count > 0 {
+            text.push_str(&count.to_string());
+            text.push_str(name);
+            millis %= u128::from(*unit);
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// The number a text starts with (none without a digit, or beyond 64 bits), and what follows it.
+fn split_number(text: &str) -> (Option<u64>, &str) {
+    let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    (digits.parse().ok(), rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_every_documented_form() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64KiB", 65_536),
+            ("8MiB", 8 << 20),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_every_documented_form() {
+        for (text, millis) in [
+            ("200ms", 200),
+            ("30s", 30_000),
+            ("20m", 1_200_000),
+            ("4h", 14_400_000),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(parse_duration("1m500ms"), Ok(Duration::from_millis(60_500)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_hours(7 * 24)));
+    }
+
+    #[test]
+    fn what_is_no_size_says_what_one_is() {
+        for text in [
+            "",
+            "KiB",
+            "64K",
+            "64 KiB",
+            "64kib",
+            "-1",
+            "1.5MiB",
+            "18446744073709551616",
+            "99999999999TiB",
+        ] {
+            let said = parse_size(text).expect_err(text).to_string();
+            let right = "write it like 64KiB, 8MiB or 1GiB, or as a plain number of bytes";
+            assert_eq!(said, format!("`{text}` is not a size; {right}"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_says_what_one_is() {
+        for text in ["", "30", "0", "s", "30 s", "-5s", "1.5h", "1h30", "5x", "5min"] {
+            let said = parse_duration(text).expect_err(text).to_string();
+            assert_eq!(
+                said,
+                format!("`{text}` is not a time; write it like 200ms, 30s, 20m, 4h or 1h30m")
+            );
+        }
+        for text in ["87601h", "9999999999999999h", "3650d1ms"] {
+            let said = parse_duration(text).expect_err(text).to_string();
+            assert_eq!(
+                said,
+                format!("`{text}` is too long; at most 87600h (ten years) is allowed")
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_survive_the_round_trip(bytes: u64) {
+            prop_assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn times_survive_the_round_trip(millis in 0..=315_360_000_000_u64) {
+            let time = Duration::from_millis(millis);
+            prop_assert_eq!(parse_duration(&format_duration(time)), Ok(time));
+        }
+
+        #[test]
+        fn any_text_is_judged_without_a_panic(text: String, number in "[0-9]{0,25}[a-zA-Z]{0,3}") {
+            let _ = (parse_size(&text), parse_duration(&text), parse_size(&number), parse_duration(&number));
+        }
+    }
+}
