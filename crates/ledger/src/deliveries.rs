@@ -1,0 +1,241 @@
+//! Deliveries: which batch is at which destination, and what went wrong on the way.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use logferry_protocol::names::DestinationName;
+use logferry_protocol::stream::ParseError;
+use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
+use serde::Serialize;
+
+use crate::batches::BatchId;
+use crate::row::{self, millis, signed};
+use crate::{Ledger, LedgerError};
+
+/// A batch that stands under its final name at a destination, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Path at the destination.
+    pub path: String,
+    /// Its size there.
+    pub bytes: u64,
+    /// SHA-256 in hex of the batch's lines, uncompressed.
+    pub sha256: String,
+}
+
+/// One batch and one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The batch.
+    pub batch: BatchId,
+    /// The destination.
+    pub destination: DestinationName,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// What went wrong last, if anything.
+    pub last_error: Option<String>,
+    /// Not before this time again.
+    pub next_attempt: Option<Timestamp>,
+    /// Path at the destination, once delivered.
+    pub path: Option<String>,
+    /// When it was delivered; `None` while it was not.
+    pub delivered_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
+        Ok(Self {
+            batch: BatchId(row.get("batch")?),
+            destination: row::text(row, "destination")?,
+            attempts: row::small(row, "attempts")?,
+            last_error: row.get("last_error")?,
+            next_attempt: row::optional_time(row, "next_attempt")?,
+            path: row.get("path")?,
+            delivered_at: row::optional_time(row, "delivered_at")?,
+        })
+    }
+}
+
+/// Whether a destination answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DestinationState {
+    /// The last attempt reached it.
+    Up,
+    /// The last attempt did not.
+    Down,
+    /// None was made yet.
+    Unknown,
+}
+
+impl FromStr for DestinationState {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "up" => Ok(Self::Up),
+            "down" => Ok(Self::Down),
+            _ => Err(ParseError {
+                expected: "up or down",
+                got: text.to_owned(),
+            }),
+        }
+    }
+}
+
+/// What the forwarder last saw of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationHealth {
+    /// Its name.
+    pub name: DestinationName,
+    /// Whether it answers.
+    pub state: DestinationState,
+    /// Why not, if it does not.
+    pub error: Option<String>,
+    /// Since when it is in this state.
+    pub changed_at: Timestamp,
+    /// When a batch was last delivered there.
+    pub last_delivery: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// Records that a batch is at a destination. `is_last`: every other destination has it, so it is sent.
+    ///
+    /// The caller moves the file to `sent/` *after* this.
+    pub fn record_delivery(
+        &mut self,
+        batch: BatchId,
+        destination: &DestinationName,
+        published: &Published,
+        is_last: bool,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("record a delivery", |sql| {
+            sql.prepare_cached(
+                "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at)
+                 VALUES (:batch, :destination, :path, :bytes, :now)
+                 ON CONFLICT (batch, destination) DO UPDATE
+                 SET path = :path, bytes = :bytes, delivered_at = :now, last_error = NULL, next_attempt = NULL",
+            )?
+            .execute(named_params! {
+                ":batch": batch.0,
+                ":destination": destination.as_str(),
+                ":path": published.path,
+                ":bytes": signed(published.bytes),
+                ":now": millis(now),
+            })?;
+            sql.execute("UPDATE batches SET sha256 = ?2 WHERE id = ?1", (batch.0, &published.sha256))?;
+            if is_last {
+                sql.execute("UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1", (batch.0, millis(now)))?;
+            }
+            sql.execute(
+                "INSERT INTO destinations (name, state, changed_at, last_delivery) VALUES (?1, 'up', ?2, ?2)
+                 ON CONFLICT (name) DO UPDATE SET last_delivery = ?2",
+                (destination.as_str(), millis(now)),
+            )
+            .map(drop)
+        })
+    }
+
+    /// Records a failed attempt. `gave_up`: the batch goes to `failed/` until it is tried again; the caller moves
+    /// the file *after* this.
+    pub fn record_failure(
+        &mut self,
+        batch: BatchId,
+        destination: &DestinationName,
+        error: &str,
+        next_attempt: Timestamp,
+        gave_up: bool,
+    ) -> Result<(), LedgerError> {
+        self.write("record a failed delivery", |sql| {
+            sql.prepare_cached(
+                "INSERT INTO deliveries (batch, destination, attempts, last_error, next_attempt)
+                 VALUES (?1, ?2, 1, ?3, ?4)
+                 ON CONFLICT (batch, destination) DO UPDATE
+                 SET attempts = attempts + 1, last_error = ?3, next_attempt = ?4",
+            )?
+            .execute((batch.0, destination.as_str(), error, millis(next_attempt)))?;
+            if gave_up {
+                sql.execute(
+                    "UPDATE batches SET state = 'failed' WHERE id = ?1 AND state = 'ready'",
+                    [batch.0],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts a failed batch back among the ready ones, its attempts forgotten. False if it was not failed.
+    ///
+    /// The caller, or the next forwarder to start, moves the file back to `ready/`.
+    pub fn retry(&mut self, batch: BatchId) -> Result<bool, LedgerError> {
+        self.write("put a batch back to ready", |sql| {
+            let changed =
+                sql.execute("UPDATE batches SET state = 'ready' WHERE id = ?1 AND state = 'failed'", [batch.0])?;
+            if changed == 1 {
+                sql.execute(
+                    "UPDATE deliveries SET attempts = 0, next_attempt = NULL WHERE batch = ?1 AND delivered_at IS NULL",
+                    [batch.0],
+                )?;
+            }
+            Ok(changed == 1)
+        })
+    }
+
+    /// What is known of a batch at a destination.
+    pub fn delivery(
+        &self,
+        batch: BatchId,
+        destination: &DestinationName,
+    ) -> Result<Option<Delivery>, LedgerError> {
+        self.read("find a delivery", |sql| {
+            sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
+                .query_row((batch.0, destination.as_str()), Delivery::from_row)
+                .optional()
+        })
+    }
+
+    /// What is known of a batch at all destinations.
+    pub fn deliveries(&self, batch: BatchId) -> Result<Vec<Delivery>, LedgerError> {
+        self.read("list deliveries", |sql| {
+            sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 ORDER BY destination")?
+                .query_map([batch.0], Delivery::from_row)?
+                .collect()
+        })
+    }
+
+    /// Notes whether a destination answers; `error` says why not.
+    pub fn note_destination(
+        &mut self,
+        destination: &DestinationName,
+        error: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let state = if error.is_none() { "up" } else { "down" };
+        self.write("note a destination's health", |sql| {
+            sql.execute(
+                "INSERT INTO destinations (name, state, error, changed_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (name) DO UPDATE SET
+                     changed_at = CASE WHEN state = ?2 THEN changed_at ELSE ?4 END, state = ?2, error = ?3",
+                (destination.as_str(), state, error, millis(now)),
+            )
+            .map(drop)
+        })
+    }
+
+    /// What the forwarder last saw of a destination; `None` before the first attempt.
+    pub fn destination(&self, name: &DestinationName) -> Result<Option<DestinationHealth>, LedgerError> {
+        self.read("find a destination", |sql| {
+            sql.prepare_cached("SELECT * FROM destinations WHERE name = ?1")?
+                .query_row([name.as_str()], |row| {
+                    Ok(DestinationHealth {
+                        name: row::text(row, "name")?,
+                        state: row::text(row, "state")?,
+                        error: row.get("error")?,
+                        changed_at: row::time(row, "changed_at")?,
+                        last_delivery: row::optional_time(row, "last_delivery")?,
+                    })
+                })
+                .optional()
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! The relay's commit: streams move on and open batches grow, in one transaction.
+
+use jiff::Timestamp;
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::names::{GroupName, LogName, SourceId};
+use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
+use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, named_params};
+
+use crate::batches::{self, BatchId, Contents};
+use crate::row::{self, millis, signed, to_text};
+use crate::{Ledger, LedgerError};
+
+/// How far a stream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Its source.
+    pub source: SourceId,
+    /// Its id.
+    pub stream: StreamId,
+    /// Its log.
+    pub log: LogName,
+    /// Device and inode of the file when the last chunk came.
+    pub file: FileKey,
+    /// Its beginning.
+    pub head: Head,
+    /// How far it is durable.
+    pub committed: Offset,
+    /// The raw bytes that end at `committed`.
+    pub tail: Tail,
+    /// Lines up to `committed`.
+    pub lines: LineCounts,
+    /// The window (first second, offset from UTC) of the last line: where a line without a time goes.
+    pub last_window: Option<(i64, i32)>,
+    /// The time of the last line that had one, in seconds since 1970.
+    pub last_line_time: Option<i64>,
+    /// The batch that holds the beginning of a line whose end has not come yet.
+    pub open_line_in: Option<BatchId>,
+    /// Whether the file was rotated away and read to its end.
+    pub finished: bool,
+    /// When the last chunk was committed.
+    pub updated_at: Timestamp,
+}
+
+impl StreamRecord {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
+        let last_window: Option<i64> = row.get("last_window")?;
+        let last_offset: Option<i32> = row.get("last_offset")?;
+        Ok(Self {
+            source: row::text(row, "source")?,
+            stream: row::text(row, "stream")?,
+            log: row::text(row, "log")?,
+            file: FileKey {
+                dev: row::count(row, "dev")?,
+                inode: row::count(row, "inode")?,
+            },
+            head: Head(row::text::<Fingerprint>(row, "head")?),
+            committed: Offset::new(row::count(row, "committed")?),
+            tail: Tail(row::text::<Fingerprint>(row, "tail")?),
+            lines: LineCounts {
+                sent: row::count(row, "lines_sent")?,
+                excluded: row::count(row, "lines_excluded")?,
+            },
+            last_window: last_window.zip(last_offset),
+            last_line_time: row.get("last_line_time")?,
+            open_line_in: row.get::<_, Option<i64>>("open_line_in")?.map(BatchId),
+            finished: row.get("finished")?,
+            updated_at: row::time(row, "updated_at")?,
+        })
+    }
+
+    fn upsert(&self, sql: &Connection) -> SqlResult<()> {
+        sql.prepare_cached(
+            "INSERT OR REPLACE INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
+                 lines_excluded, last_window, last_offset, last_line_time, open_line_in, finished, updated_at)
+             VALUES (:source, :stream, :log, :dev, :inode, :head, :committed, :tail, :sent,
+                 :excluded, :last_window, :last_offset, :last_line_time, :open_line_in, :finished, :updated_at)",
+        )?
+        .execute(named_params! {
+            ":source": self.source.as_str(),
+            ":stream": to_text(&self.stream),
+            ":log": self.log.as_str(),
+            ":dev": signed(self.file.dev),
+            ":inode": signed(self.file.inode),
+            ":head": to_text(&self.head.0),
+            ":committed": signed(self.committed.get()),
+            ":tail": to_text(&self.tail.0),
+            ":sent": signed(self.lines.sent),
+            ":excluded": signed(self.lines.excluded),
+            ":last_window": self.last_window.map(|(start, _)| start),
+            ":last_offset": self.last_window.map(|(_, offset)| offset),
+            ":last_line_time": self.last_line_time,
+            ":open_line_in": self.open_line_in.map(|id| id.0),
+            ":finished": self.finished,
+            ":updated_at": millis(self.updated_at),
+        })
+        .map(drop)
+    }
+}
+
+/// What an open batch holds after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchGrowth {
+    /// The batch.
+    pub batch: BatchId,
+    /// What its synced file holds now.
+    pub contents: Contents,
+}
+
+/// Everything that one commit makes true.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Streams that moved on.
+    pub streams: Vec<StreamRecord>,
+    /// Open batches that grew; their files are synced up to these lengths.
+    pub batches: Vec<BatchGrowth>,
+}
+
+impl Ledger {
+    /// Records a commit. The files of `commit.batches` must have been synced before.
+    ///
+    /// After this returns, the chunks are the relay's for ever, and their receipts may go out. A batch that is not
+    /// open is an error, and nothing of the commit is recorded.
+    pub fn commit(&mut self, commit: &Commit) -> Result<(), LedgerError> {
+        self.write("record a commit", |sql| {
+            for growth in &commit.batches {
+                if batches::grow(sql, growth.batch, growth.contents)? != 1 {
+                    return Err(Error::StatementChangedRows(0));
+                }
+            }
+            for stream in &commit.streams {
+                stream.upsert(sql)?;
+                sql.prepare_cached(
+                    "UPDATE sources SET last_contact = ?2, last_lines = ?2 WHERE source = ?1",
+                )?
+                .execute((stream.source.as_str(), millis(stream.updated_at)))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A stream, if it is known.
+    pub fn stream(&self, source: &SourceId, stream: StreamId) -> Result<Option<StreamRecord>, LedgerError> {
+        self.read("find a stream", |sql| {
+            sql.prepare_cached("SELECT * FROM streams WHERE source = ?1 AND stream = ?2")?
+                .query_row((source.as_str(), to_text(&stream)), StreamRecord::from_row)
+                .optional()
+        })
+    }
+
+    /// The streams of a source's log that begin with `head`.
+    pub fn streams_with_head(
+        &self,
+        source: &SourceId,
+        log: &LogName,
+        head: Head,
+    ) -> Result<Vec<StreamRecord>, LedgerError> {
+        self.read("find streams", |sql| {
+            sql.prepare_cached("SELECT * FROM streams WHERE source = ?1 AND log = ?2 AND head = ?3")?
+                .query_map(
+                    (source.as_str(), log.as_str(), to_text(&head.0)),
+                    StreamRecord::from_row,
+                )?
+                .collect()
+        })
+    }
+
+    /// The streams of a group's sources that are not finished.
+    pub fn live_streams(&self, group: &GroupName) -> Result<Vec<StreamRecord>, LedgerError> {
+        self.read("list live streams", |sql| {
+            sql.prepare_cached(
+                "SELECT streams.* FROM streams JOIN sources USING (source) WHERE sources.grp = ?1 AND NOT finished",
+            )?
+            .query_map([group.as_str()], StreamRecord::from_row)?
+            .collect()
+        })
+    }
+
+    /// Notes that a source made contact, and in which group.
+    pub fn note_contact(
+        &mut self,
+        source: &SourceId,
+        group: &GroupName,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("note a contact", |sql| contact(sql, source, group, now))
+    }
+
+    /// Notes a source's report on itself.
+    pub fn note_heartbeat(
+        &mut self,
+        source: &SourceId,
+        group: &GroupName,
+        heartbeat: &Heartbeat,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let lag = heartbeat
+            .streams
+            .iter()
+            .fold(0_u64, |sum, stream| sum.saturating_add(stream.lag_bytes()));
+        self.write("note a heartbeat", |sql| {
+            contact(sql, source, group, now)?;
+            let text = serde_json::to_string(heartbeat)
+                .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
+            sql.prepare_cached("UPDATE sources SET lag_bytes = ?2, heartbeat = ?3 WHERE source = ?1")?
+                .execute((source.as_str(), signed(lag), text))
+                .map(drop)
+        })
+    }
+}
+
+fn contact(sql: &Connection, source: &SourceId, group: &GroupName, now: Timestamp) -> SqlResult<()> {
+    sql.prepare_cached(
+        "INSERT INTO sources (source, grp, first_seen, last_contact) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT (source) DO UPDATE SET grp = ?2, last_contact = ?3",
+    )?
+    .execute((source.as_str(), group.as_str(), millis(now)))
+    .map(drop)
+}

@@ -1,0 +1,250 @@
+//! The monitor's memory: who is alerted, which hours are summarised, and the mails that are not out yet.
+//!
+//! A decision and the mail that tells of it are one transaction, so a crash neither loses a mail nor makes it twice.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use logferry_protocol::names::SourceId;
+use logferry_protocol::stream::ParseError;
+use rusqlite::{Connection, Result as SqlResult, named_params};
+
+use crate::row::{self, millis};
+use crate::{Ledger, LedgerError};
+
+/// Why a source is alerted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertKind {
+    /// It was heard of, but not for `stale_after`.
+    Stale,
+    /// It is expected, and was never heard of.
+    Missing,
+}
+
+impl AlertKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+impl FromStr for AlertKind {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "stale" => Ok(Self::Stale),
+            "missing" => Ok(Self::Missing),
+            _ => Err(ParseError {
+                expected: "stale or missing",
+                got: text.to_owned(),
+            }),
+        }
+    }
+}
+
+/// A source about which people have been told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// The source.
+    pub source: SourceId,
+    /// Why.
+    pub kind: AlertKind,
+    /// When it was last heard of, if ever.
+    pub since: Option<Timestamp>,
+    /// When people were told.
+    pub raised_at: Timestamp,
+}
+
+/// A mail to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMail {
+    /// Subject, without the configured prefix.
+    pub subject: String,
+    /// Plain text.
+    pub text: String,
+    /// The same as HTML, if there is one.
+    pub html: Option<String>,
+}
+
+/// The ledger's number of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MailId(i64);
+
+impl std::fmt::Display for MailId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A mail in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Its number; a message id made from it stays the same over all attempts.
+    pub id: MailId,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// What it says.
+    pub content: NewMail,
+    /// Failed attempts so far.
+    pub attempts: u32,
+}
+
+impl Ledger {
+    /// The sources about which people have been told.
+    pub fn alerts(&self) -> Result<Vec<Alert>, LedgerError> {
+        self.read("list alerts", |sql| {
+            sql.prepare_cached("SELECT * FROM alerts ORDER BY source")?
+                .query_map([], |row| {
+                    Ok(Alert {
+                        source: row::text(row, "source")?,
+                        kind: row::text(row, "kind")?,
+                        since: row::optional_time(row, "since")?,
+                        raised_at: row::time(row, "raised_at")?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// Raises alerts, and queues the mail that tells of them.
+    pub fn raise_alerts(
+        &mut self,
+        alerts: &[Alert],
+        mail: &NewMail,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("raise alerts", |sql| {
+            for alert in alerts {
+                sql.prepare_cached(
+                    "INSERT OR REPLACE INTO alerts (source, kind, since, raised_at) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute((
+                    alert.source.as_str(),
+                    alert.kind.as_str(),
+                    alert.since.map(millis),
+                    millis(alert.raised_at),
+                ))?;
+            }
+            queue(sql, mail, now)
+        })
+    }
+
+    /// Clears alerts, and queues the mail that tells of it.
+    pub fn clear_alerts(
+        &mut self,
+        sources: &[SourceId],
+        mail: &NewMail,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("clear alerts", |sql| {
+            for source in sources {
+                sql.execute("DELETE FROM alerts WHERE source = ?1", [source.as_str()])?;
+            }
+            queue(sql, mail, now)
+        })
+    }
+
+    /// The last hour (its first instant) whose summary is queued or out.
+    pub fn last_summary(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.read("find the last summary", |sql| {
+            sql.query_row("SELECT max(hour) AS hour FROM summaries", [], |row| {
+                row::optional_time(row, "hour")
+            })
+        })
+    }
+
+    /// Queues the summary of the hour that begins at `hour`. False, and nothing is queued, if that was done before.
+    pub fn queue_summary(
+        &mut self,
+        hour: Timestamp,
+        mail: &NewMail,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        self.write("queue a summary", |sql| {
+            let is_new = sql.execute(
+                "INSERT OR IGNORE INTO summaries (hour, queued_at) VALUES (?1, ?2)",
+                (millis(hour), millis(now)),
+            )? == 1;
+            if is_new {
+                queue(sql, mail, now)?;
+            }
+            Ok(is_new)
+        })
+    }
+
+    /// Notes that the summary of an hour is not owed: the monitor did not exist then.
+    pub fn skip_summary(&mut self, hour: Timestamp, now: Timestamp) -> Result<(), LedgerError> {
+        self.write("skip a summary", |sql| {
+            sql.execute(
+                "INSERT OR IGNORE INTO summaries (hour, queued_at) VALUES (?1, ?2)",
+                (millis(hour), millis(now)),
+            )
+            .map(drop)
+        })
+    }
+
+    /// The mails that are due, oldest first.
+    pub fn due_mails(&self, now: Timestamp) -> Result<Vec<Mail>, LedgerError> {
+        self.read("list mails", |sql| {
+            sql.prepare_cached(
+                "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id",
+            )?
+            .query_map([millis(now)], |row| {
+                Ok(Mail {
+                    id: MailId(row.get("id")?),
+                    created_at: row::time(row, "created_at")?,
+                    content: NewMail {
+                        subject: row.get("subject")?,
+                        text: row.get("text")?,
+                        html: row.get("html")?,
+                    },
+                    attempts: row::small(row, "attempts")?,
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// Notes that a mail is out.
+    pub fn mail_sent(&mut self, mail: MailId, now: Timestamp) -> Result<(), LedgerError> {
+        self.write("note a sent mail", |sql| {
+            sql.execute(
+                "UPDATE outbox SET sent_at = ?2, last_error = NULL WHERE id = ?1",
+                (mail.0, millis(now)),
+            )
+            .map(drop)
+        })
+    }
+
+    /// Notes that the mail server did not take a mail.
+    pub fn mail_failed(
+        &mut self,
+        mail: MailId,
+        error: &str,
+        next_attempt: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("note a failed mail", |sql| {
+            sql.execute(
+                "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1",
+                (mail.0, error, millis(next_attempt)),
+            )
+            .map(drop)
+        })
+    }
+}
+
+fn queue(sql: &Connection, mail: &NewMail, now: Timestamp) -> SqlResult<()> {
+    sql.prepare_cached(
+        "INSERT INTO outbox (created_at, subject, text, html, next_attempt) VALUES (:now, :subject, :text, :html, :now)",
+    )?
+    .execute(named_params! {
+        ":now": millis(now),
+        ":subject": mail.subject,
+        ":text": mail.text,
+        ":html": mail.html,
+    })
+    .map(drop)
+}

@@ -1,0 +1,173 @@
+//! The tables, and how an older file becomes today's.
+//!
+//! Times are milliseconds since 1970 (UTC), windows are in seconds, ids and hashes are text as in `ferry-*` headers.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::{LedgerError, sqlite_error};
+
+/// "lfry", in the header field that SQLite keeps for telling applications' files apart.
+const APPLICATION_ID: i64 = 0x6c66_7279;
+
+/// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
+/// added.
+const STEPS: &[&str] = &[FIRST];
+
+const FIRST: &str = "
+CREATE TABLE sources (
+    source       TEXT PRIMARY KEY,
+    grp          TEXT NOT NULL,
+    first_seen   INTEGER NOT NULL,
+    last_contact INTEGER NOT NULL,
+    last_lines   INTEGER,
+    lag_bytes    INTEGER NOT NULL DEFAULT 0,
+    heartbeat    TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE batches (
+    id             INTEGER PRIMARY KEY,
+    source         TEXT NOT NULL,
+    grp            TEXT NOT NULL,
+    log            TEXT,
+    window_start   INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    utc_offset     INTEGER NOT NULL,
+    base_name      TEXT NOT NULL,
+    part           INTEGER NOT NULL,
+    state          TEXT NOT NULL CHECK (state IN ('open', 'ready', 'sent', 'failed')),
+    lines          INTEGER NOT NULL DEFAULT 0,
+    bytes          INTEGER NOT NULL DEFAULT 0,
+    crc32c         INTEGER NOT NULL DEFAULT 0,
+    sha256         TEXT,
+    opened_at      INTEGER NOT NULL,
+    sealed_at      INTEGER,
+    sent_at        INTEGER,
+    compressed_at  INTEGER,
+    expired_at     INTEGER,
+    UNIQUE (base_name, part)
+) STRICT;
+CREATE INDEX batches_by_state ON batches (state, window_start, part);
+CREATE INDEX batches_by_source ON batches (source, window_start);
+
+CREATE TABLE streams (
+    source         TEXT NOT NULL,
+    stream         TEXT NOT NULL,
+    log            TEXT NOT NULL,
+    dev            INTEGER NOT NULL,
+    inode          INTEGER NOT NULL,
+    head           TEXT NOT NULL,
+    committed      INTEGER NOT NULL,
+    tail           TEXT NOT NULL,
+    lines_sent     INTEGER NOT NULL,
+    lines_excluded INTEGER NOT NULL,
+    last_window    INTEGER,
+    last_offset    INTEGER,
+    last_line_time INTEGER,
+    open_line_in   INTEGER,
+    finished       INTEGER NOT NULL,
+    updated_at     INTEGER NOT NULL,
+    PRIMARY KEY (source, stream)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX streams_by_head ON streams (source, log, head);
+
+CREATE TABLE deliveries (
+    batch        INTEGER NOT NULL REFERENCES batches (id),
+    destination  TEXT NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    last_error   TEXT,
+    next_attempt INTEGER,
+    path         TEXT,
+    bytes        INTEGER,
+    delivered_at INTEGER,
+    PRIMARY KEY (batch, destination)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE destinations (
+    name          TEXT PRIMARY KEY,
+    state         TEXT NOT NULL CHECK (state IN ('up', 'down')),
+    error         TEXT,
+    changed_at    INTEGER NOT NULL,
+    last_delivery INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE alerts (
+    source   TEXT PRIMARY KEY,
+    kind     TEXT NOT NULL CHECK (kind IN ('stale', 'missing')),
+    since    INTEGER,
+    raised_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE summaries (
+    hour      INTEGER PRIMARY KEY,
+    queued_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE outbox (
+    id           INTEGER PRIMARY KEY,
+    created_at   INTEGER NOT NULL,
+    subject      TEXT NOT NULL,
+    text         TEXT NOT NULL,
+    html         TEXT,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    last_error   TEXT,
+    next_attempt INTEGER NOT NULL,
+    sent_at      INTEGER
+) STRICT;
+";
+
+/// The version that today's schema has.
+fn newest() -> i64 {
+    i64::try_from(STEPS.len()).expect("a handful of steps")
+}
+
+/// Brings the file to today's schema, one transaction for all missing steps.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+    let known = newest();
+    let failed = |source| sqlite_error(path, "read its schema version", source);
+    let (application, found) = versions(connection).map_err(failed)?;
+    if found == known && application == APPLICATION_ID {
+        return Ok(());
+    }
+    if found > known && application == APPLICATION_ID {
+        return Err(LedgerError::TooNew {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    let upgraded =
+        upgrade(connection).map_err(|source| sqlite_error(path, "bring its schema up to date", source))?;
+    if upgraded {
+        Ok(())
+    } else {
+        Err(LedgerError::Foreign {
+            path: path.to_owned(),
+        })
+    }
+}
+
+fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+    Ok((pragma("application_id")?, pragma("user_version")?))
+}
+
+/// False if the file turns out to belong to something else.
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Asked again under the lock: two roles that start together must not both take the steps.
+    let (application, found) = versions(&transaction)?;
+    let is_empty: bool =
+        transaction.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && !is_empty {
+        return Ok(false);
+    }
+    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", newest())?;
+    transaction.commit()?;
+    Ok(true)
+}

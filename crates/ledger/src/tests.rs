@@ -1,0 +1,249 @@
+//! The ledger on a real file.
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::error::Error;
+
+use jiff::Timestamp;
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::heartbeat::{Heartbeat, StreamProgress};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
+
+use super::*;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_790_000_000).expect("in range")
+}
+
+fn new_batch() -> NewBatch {
+    NewBatch {
+        source: "198.51.100.1".parse().expect("valid"),
+        group: "web-1".parse().expect("valid"),
+        log: None,
+        window: Window {
+            start: 1_790_000_400,
+            seconds: 1200,
+            utc_offset: 21_600,
+        },
+        base_name: "accessLog_26092120_00-19_198-51-100-1".to_owned(),
+    }
+}
+
+fn stream_record(committed: u64, lines: u64) -> StreamRecord {
+    let file = FileKey { dev: 1, inode: 2 };
+    let head = Head::of(b"first\n").expect("a line");
+    StreamRecord {
+        source: "198.51.100.1".parse().expect("valid"),
+        stream: StreamId::derive(file, head, 0),
+        log: "access".parse().expect("valid"),
+        file,
+        head,
+        committed: Offset::new(committed),
+        tail: Tail::of(b"first\n"),
+        lines: LineCounts {
+            sent: lines,
+            excluded: 1,
+        },
+        last_window: Some((1_790_000_400, 21_600)),
+        last_line_time: Some(1_790_000_401),
+        open_line_in: None,
+        finished: false,
+        updated_at: now(),
+    }
+}
+
+#[test]
+fn a_commit_is_there_after_reopening() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let record = stream_record(100, 3);
+    ledger.note_contact(&record.source, &"web-1".parse()?, now())?;
+    let batch = ledger.open_batch(&new_batch(), now())?;
+    let contents = Contents {
+        lines: 3,
+        bytes: 90,
+        crc32c: u32::MAX,
+    };
+    ledger.commit(&Commit {
+        streams: vec![record.clone()],
+        batches: vec![BatchGrowth {
+            batch: batch.id,
+            contents,
+        }],
+    })?;
+    drop(ledger);
+
+    let ledger = Ledger::open(dir.path())?;
+    assert_eq!(
+        ledger.stream(&record.source, record.stream)?,
+        Some(record.clone())
+    );
+    assert_eq!(
+        ledger.streams_with_head(&record.source, &record.log, record.head)?,
+        vec![record.clone()]
+    );
+    assert_eq!(ledger.live_streams(&"web-1".parse()?)?, vec![record]);
+    let open = ledger.open_batches(&"web-1".parse()?)?;
+    assert_eq!(
+        open.iter().map(|batch| batch.contents).collect::<Vec<_>>(),
+        vec![contents]
+    );
+    let totals = ledger.stream_totals()?;
+    assert_eq!(
+        (
+            totals[0].lines_sent,
+            totals[0].lines_excluded,
+            totals[0].lines_batched
+        ),
+        (3, 1, 3)
+    );
+    Ok(())
+}
+
+#[test]
+fn parts_of_a_window_have_names_of_their_own() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let first = ledger.open_batch(&new_batch(), now())?;
+    ledger.seal(first.id, now())?;
+    let second = ledger.open_batch(&new_batch(), now())?;
+    assert_eq!(first.file_name(), "accessLog_26092120_00-19_198-51-100-1.log");
+    assert_eq!(second.file_name(), "accessLog_26092120_00-19_198-51-100-1.2.log");
+    assert_eq!(
+        ledger.batch_named(&second.name())?.map(|batch| batch.id),
+        Some(second.id)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_sealed_batch_does_not_grow() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let batch = ledger.open_batch(&new_batch(), now())?;
+    ledger.seal(batch.id, now())?;
+    let growth = BatchGrowth {
+        batch: batch.id,
+        contents: Contents {
+            lines: 1,
+            bytes: 2,
+            crc32c: 3,
+        },
+    };
+    let record = stream_record(100, 1);
+    let commit = Commit {
+        streams: vec![record.clone()],
+        batches: vec![growth],
+    };
+    assert!(ledger.commit(&commit).is_err());
+    assert_eq!(
+        ledger.stream(&record.source, record.stream)?,
+        None,
+        "nothing of the commit is recorded"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let batch = ledger.open_batch(&new_batch(), now())?;
+    let destination = "edw".parse()?;
+    ledger.seal(batch.id, now())?;
+    ledger.record_failure(batch.id, &destination, "no such folder", now(), true)?;
+    assert_eq!(ledger.count_by_state()?, [0, 0, 0, 1]);
+    assert!(ledger.retry(batch.id)?);
+    assert!(!ledger.retry(batch.id)?, "it is ready already");
+    let published = Published {
+        path: "/in/x.log".to_owned(),
+        bytes: 0,
+        sha256: "e3".to_owned(),
+    };
+    ledger.record_delivery(batch.id, &destination, &published, true, now())?;
+    assert_eq!(ledger.count_by_state()?, [0, 0, 1, 0]);
+    let delivery = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
+    assert_eq!(delivery.path.as_deref(), Some("/in/x.log"));
+    assert_eq!(delivery.delivered_at, Some(now()));
+    Ok(())
+}
+
+#[test]
+fn a_heartbeat_tells_the_lag() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let record = stream_record(100, 3);
+    let progress = StreamProgress {
+        stream: record.stream,
+        log: record.log.clone(),
+        acked: Offset::new(100),
+        size: Offset::new(350),
+        rotated: false,
+    };
+    let heartbeat = Heartbeat {
+        version: "0.1.0".to_owned(),
+        streams: vec![progress],
+    };
+    ledger.note_heartbeat(&record.source, &"web-1".parse()?, &heartbeat, now())?;
+    let sources = ledger.sources()?;
+    assert_eq!(sources[0].lag_bytes, 250);
+    assert_eq!(sources[0].heartbeat, Some(heartbeat));
+    Ok(())
+}
+
+#[test]
+fn a_summary_is_queued_once() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let mail = NewMail {
+        subject: "s".to_owned(),
+        text: "t".to_owned(),
+        html: None,
+    };
+    assert!(ledger.queue_summary(now(), &mail, now())?);
+    assert!(!ledger.queue_summary(now(), &mail, now())?);
+    let due = ledger.due_mails(now())?;
+    assert_eq!(due.len(), 1);
+    ledger.mail_sent(due[0].id, now())?;
+    assert!(ledger.due_mails(now())?.is_empty());
+    assert_eq!(ledger.last_summary()?, Some(now()));
+    Ok(())
+}
+
+#[test]
+fn a_damaged_foreign_or_newer_ledger_is_refused_and_left_alone() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join(FILE_NAME);
+    assert!(matches!(
+        Ledger::open(dir.path()),
+        Err(LedgerError::Missing { .. })
+    ));
+
+    std::fs::write(
+        &path,
+        b"not a database, but long enough to be looked at as one; ".repeat(20),
+    )?;
+    let before = std::fs::read(&path)?;
+    assert!(matches!(
+        Ledger::open_or_create(dir.path()),
+        Err(LedgerError::Damaged { .. })
+    ));
+    assert_eq!(std::fs::read(&path)?, before);
+
+    std::fs::remove_file(&path)?;
+    Connection::open(&path)?.execute_batch("CREATE TABLE theirs (x)")?;
+    assert!(matches!(
+        Ledger::open_or_create(dir.path()),
+        Err(LedgerError::Foreign { .. })
+    ));
+
+    std::fs::remove_file(&path)?;
+    drop(Ledger::open_or_create(dir.path())?);
+    Connection::open(&path)?.pragma_update(None, "user_version", 99)?;
+    assert!(matches!(
+        Ledger::open_or_create(dir.path()),
+        Err(LedgerError::TooNew { found: 99, .. })
+    ));
+    Ok(())
+}
