@@ -1,0 +1,314 @@
+//! The time in a line of log, found without parsing the rest of it.
+//!
+//! Invariant: reading a line never fails and never looks at more of it than it must; a line in which no time is
+//! found simply has none.
+
+use logferry_config::TimestampFormat;
+use memchr::memchr_iter;
+
+/// How far into a line a time is looked for. nginx writes `$time_local` behind address and user; past this it is
+/// somebody's request or referer.
+const SEARCH_SPAN: usize = 512;
+
+/// How many candidates for the beginning of a time are tried in one line.
+const MAX_CANDIDATES: usize = 8;
+
+/// When a line was written, in its writer's own zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineTime {
+    /// Seconds since 1970 (UTC).
+    pub unix: i64,
+    /// Offset from UTC, in seconds east.
+    pub utc_offset: i32,
+}
+
+/// Reads the times of many lines, and remembers the minute it last read: nearly every line falls into it again.
+#[derive(Debug)]
+pub(crate) struct LineClock {
+    format: TimestampFormat,
+    minute: Option<CachedMinute>,
+}
+
+#[derive(Debug)]
+struct CachedMinute {
+    /// `21/Nov/2026:08:20:`.
+    prefix: [u8; 18],
+    /// ` +0600`.
+    zone: [u8; 6],
+    /// The minute's first second.
+    time: LineTime,
+}
+
+impl LineClock {
+    /// A clock that reads times in `format`.
+    pub(crate) fn new(format: TimestampFormat) -> Self {
+        Self { format, minute: None }
+    }
+
+    /// The time of `line`, if it has one.
+    pub(crate) fn read(&mut self, line: &[u8]) -> Option<LineTime> {
+        let line = &line[..line.len().min(SEARCH_SPAN)];
+        match self.format {
+            TimestampFormat::Nginx => self.nginx(line),
+            TimestampFormat::Iso8601 => iso8601(line),
+            TimestampFormat::Epoch => epoch(line),
+            TimestampFormat::Auto => self.nginx(line).or_else(|| iso8601(line)).or_else(|| epoch(line)),
+            TimestampFormat::Arrival => None,
+        }
+    }
+
+    /// nginx's `$time_local` in brackets (`ngx_http_log_module)`: `[21/Nov/2026:08:20:03 +0600]`.
+    fn nginx(&mut self, line: &[u8]) -> Option<LineTime> {
+        memchr_iter(b'[', line).take(MAX_CANDIDATES).find_map(|bracket| {
+            let stamp: &[u8; 27] = line.get(bracket + 1..)?.first_chunk()?;
+            if stamp[26] != b']' {
+                return None;
+            }
+            let second = i64::from(digits(&stamp[18..20])?);
+            if let Some(minute) = &self.minute
+                && stamp[..18] == minute.prefix
+                && stamp[20..26] == minute.zone
+                && second < 60
+            {
+                return Some(LineTime {
+                    unix: minute.time.unix + second,
+                    ..minute.time
+                });
+            }
+            let (minute, time) = parse_nginx(stamp)?;
+            self.minute = Some(minute);
+            Some(time)
+        })
+    }
+}
+
+fn parse_nginx(stamp: &[u8; 27]) -> Option<(CachedMinute, LineTime)> {
+    let separators = [stamp[2], stamp[6], stamp[11], stamp[14], stamp[17], stamp[20]];
+    if separators != *b"//::: " {
+        return None;
+    }
+    let civil = Civil {
+        year: digits(&stamp[7..11])?,
+        month: month(&stamp[3..6])?,
+        day: digits(&stamp[..2])?,
+        hour: digits(&stamp[12..14])?,
+        minute: digits(&stamp[15..17])?,
+        second: digits(&stamp[18..20])?,
+    };
+    let time = civil.at_offset(zone(&stamp[21..26])?)?;
+    let mut minute = CachedMinute {
+        prefix: [0; 18],
+        zone: [0; 6],
+        time: LineTime {
+            unix: time.unix - i64::from(civil.second),
+            ..time
+        },
+    };
+    minute.prefix.copy_from_slice(&stamp[..18]);
+    minute.zone.copy_from_slice(&stamp[20..26]);
+    Some((minute, time))
+}
+
+/// `2026-11-21T08:20:03+06:00`, with a space for the `T`, a fraction, `Z` or no zone (which is UTC) allowed.
+fn iso8601(line: &[u8]) -> Option<LineTime> {
+    memchr_iter(b'-', line).take(MAX_CANDIDATES).find_map(|dash| {
+        let stamp = line.get(dash.checked_sub(4)?..)?;
+        let date: &[u8; 19] = stamp.first_chunk()?;
+        if date[7] != b'-' || !matches!(date[10], b'T' | b' ') || date[13] != b':' || date[16] != b':' {
+            return None;
+        }
+        let civil = Civil {
+            year: digits(&date[..4])?,
+            month: digits(&date[5..7])?,
+            day: digits(&date[8..10])?,
+            hour: digits(&date[11..13])?,
+            minute: digits(&date[14..16])?,
+            second: digits(&date[17..19])?,
+        };
+        let mut rest = &stamp[19..];
+        if let [b'.' | b',', fraction @ ..] = rest {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            rest = &fraction[digits..];
+        }
+        civil.at_offset(iso_zone(rest)?)
+    })
+}
+
+fn iso_zone(rest: &[u8]) -> Option<i32> {
+    match rest {
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2, ..] => zone(&[*sign, *h1, *h2, *m1, *m2]),
+        [b'+' | b'-', ..] => zone(rest.get(..5)?),
+        // `Z`, or nothing that says otherwise.
+        _ => Some(0),
+    }
+}
+
+/// Seconds (10 digits) or milliseconds (13 digits) since 1970 at the beginning of the line.
+fn epoch(line: &[u8]) -> Option<LineTime> {
+    let count = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&line[..count]).ok()?.parse::<i64>().ok()?;
+    match count {
+        10 => Some(LineTime {
+            unix: number,
+            utc_offset: 0,
+        }),
+        13 => Some(LineTime {
+            unix: number / 1000,
+            utc_offset: 0,
+        }),
+        _ => None,
+    }
+}
+
+/// A date and time of day as written.
+#[derive(Debug, Clone, Copy)]
+struct Civil {
+    year: u32,
+    month: u32,
+    day: u32,
+    hour: u32,
+    minute: u32,
+    second: u32,
+}
+
+impl Civil {
+    /// The instant it names at `utc_offset` seconds east; `None` if there is no such date or time.
+    fn at_offset(self, utc_offset: i32) -> Option<LineTime> {
+        // A leap second (60) counts as the next minute's first; POSIX time has no other place for it.
+        if self.hour > 23 || self.minute > 59 || self.second > 60 {
+            return None;
+        }
+        let (year, month, day) = (
+            i16::try_from(self.year).ok()?,
+            i8::try_from(self.month).ok()?,
+            i8::try_from(self.day).ok()?,
+        );
+        let date = jiff::civil::Date::new(year, month, day).ok()?;
+        let days = jiff::civil::date(1970, 1, 1)
+            .until((jiff::Unit::Day, date))
+            .ok()?
+            .get_days();
+        let second_of_day = self.hour * 3600 + self.minute * 60 + self.second;
+        let unix = i64::from(days) * 86_400 + i64::from(second_of_day) - i64::from(utc_offset);
+        Some(LineTime { unix, utc_offset })
+    }
+}
+
+fn digits(text: &[u8]) -> Option<u32> {
+    text.iter().try_fold(0, |number, byte| {
+        byte.is_ascii_digit()
+            .then(|| number * 10 + u32::from(byte - b'0'))
+    })
+}
+
+fn month(name: &[u8]) -> Option<u32> {
+    const MONTHS: [&[u8; 3]; 12] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+    ];
+    (1..)
+        .zip(MONTHS)
+        .find_map(|(number, month)| (month == name).then_some(number))
+}
+
+/// `+0600` as seconds east.
+fn zone(text: &[u8]) -> Option<i32> {
+    let (sign, number) = text.split_first()?;
+    let (hours, minutes) = (digits(number.get(..2)?)?, digits(number.get(2..4)?)?);
+    if hours > 15 || minutes > 59 {
+        return None;
+    }
+    let seconds = i32::try_from(hours * 3600 + minutes * 60).ok()?;
+    match sign {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(format: TimestampFormat, line: &str) -> Option<(i64, i32)> {
+        LineClock::new(format)
+            .read(line.as_bytes())
+            .map(|time| (time.unix, time.utc_offset))
+    }
+
+    #[test]
+    fn nginx_times_are_read_in_their_own_zone() {
+        for (stamp, expected) in [
+            ("21/Nov/2026:08:20:03 +0600", Some((1_795_227_603, 21_600))),
+            ("21/Nov/2026:02:20:03 +0000", Some((1_795_227_603, 0))),
+            ("20/Nov/2026:20:50:03 -0530", Some((1_795_227_603, -19_800))),
+            ("29/Feb/2028:00:00:00 +0000", Some((1_835_395_200, 0))),
+            ("29/Feb/2026:00:00:00 +0000", None),
+            ("31/Dec/2026:23:59:60 +0000", Some((1_798_761_600, 0))),
+            ("21/Nov/2026:24:00:00 +0000", None),
+            ("21/nov/2026:08:20:03 +0600", None),
+            ("21/Nov/2026:08:20:03 0600 ", None),
+        ] {
+            let line = format!("203.0.113.9 - - [{stamp}] \"GET / HTTP/1.1\" 200 5");
+            assert_eq!(read(TimestampFormat::Auto, &line), expected, "{stamp}");
+        }
+    }
+
+    #[test]
+    fn a_bracket_before_the_time_does_not_hide_it() {
+        let line = "203.0.113.9 - [x] [21/Nov/2026:08:20:03 +0600] \"GET /\"";
+        assert_eq!(read(TimestampFormat::Nginx, line), Some((1_795_227_603, 21_600)));
+    }
+
+    #[test]
+    fn iso_and_epoch_times_are_read() {
+        for (line, expected) in [
+            ("2026-11-21T08:20:03+06:00 INFO x", Some((1_795_227_603, 21_600))),
+            (
+                "{\"time\":\"2026-11-21T08:20:03.123+0600\"}",
+                Some((1_795_227_603, 21_600)),
+            ),
+            (
+                "2026-11-21 02:20:03 INFO [payment-service] x",
+                Some((1_795_227_603, 0)),
+            ),
+            ("2026-11-21T02:20:03Z", Some((1_795_227_603, 0))),
+            ("1795227603 x", Some((1_795_227_603, 0))),
+            ("1795227603123 x", Some((1_795_227_603, 0))),
+            ("17952276 x", None),
+            ("2026-13-21T02:20:03Z", None),
+            ("", None),
+        ] {
+            assert_eq!(read(TimestampFormat::Auto, line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_remembered_minute_gives_what_parsing_gives() {
+        let mut clock = LineClock::new(TimestampFormat::Nginx);
+        for (minute, second, zone) in [
+            (20, 3, "+0600"),
+            (20, 59, "+0600"),
+            (20, 4, "+0500"),
+            (21, 4, "+0500"),
+        ] {
+            let line = format!("x [21/Nov/2026:08:{minute}:{second:02} {zone}] y");
+            let fresh = LineClock::new(TimestampFormat::Nginx).read(line.as_bytes());
+            assert!(fresh.is_some());
+            assert_eq!(clock.read(line.as_bytes()), fresh);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_harm(line: Vec<u8>) {
+            LineClock::new(TimestampFormat::Auto).read(&line);
+        }
+
+        #[test]
+        fn near_misses_are_read_without_harm(line in "[0-9/:TZ+\\-\\[\\] Nov.]{0,80}") {
+            LineClock::new(TimestampFormat::Auto).read(line.as_bytes());
+        }
+    }
+}

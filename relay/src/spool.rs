@@ -1,0 +1,123 @@
+//! The spool's folders, and bringing them in line with the ledger when the relay starts.
+
+use std::path::{Path, PathBuf};
+
+use logferry_durable::{Disk, DiskError};
+use logferry_ledger::{Batch, BatchState, Ledger, LedgerError};
+use logferry_protocol::names::SourceId;
+
+/// The folders of batch files below `data_dir`.
+#[derive(Debug, Clone)]
+pub(crate) struct Spool<D> {
+    disk: D,
+    data_dir: PathBuf,
+}
+
+/// The spool and the ledger could not be brought together.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// A file or folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl SpoolError {
+    /// Whether room on the disk is what is missing.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.is_disk_full())
+    }
+}
+
+/// What became of an open batch's file while nobody wrote it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OpenFile {
+    /// It holds exactly what the ledger says.
+    Whole,
+    /// It holds less. Nothing may be added to it, and it may not be delivered.
+    Short {
+        /// Bytes it has.
+        found: u64,
+    },
+}
+
+impl<D: Disk> Spool<D> {
+    /// The spool in `data_dir`.
+    pub(crate) fn new(disk: D, data_dir: &Path) -> Self {
+        Self {
+            disk,
+            data_dir: data_dir.to_owned(),
+        }
+    }
+
+    /// The disk that the spool is on.
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The folder that holds the spool.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The folder of a source's batches in a state.
+    pub(crate) fn folder(&self, state: BatchState, source: &SourceId) -> PathBuf {
+        self.data_dir.join(state.as_str()).join(source.as_str())
+    }
+
+    /// Where a batch's file is while it is in `state`.
+    pub(crate) fn path(&self, batch: &Batch, state: BatchState) -> PathBuf {
+        self.folder(state, &batch.source).join(batch.file_name())
+    }
+
+    /// Moves a batch's file from `open/` to `ready/`; the ledger has sealed the batch before.
+    ///
+    /// A crash before the move leaves the file in `open/`: [`Self::finish_seals`] moves it at the next start.
+    pub(crate) fn move_to_ready(&self, batch: &Batch) -> Result<(), DiskError> {
+        self.disk
+            .create_dir_all(&self.folder(BatchState::Ready, &batch.source))?;
+        self.disk.rename(
+            &self.path(batch, BatchState::Open),
+            &self.path(batch, BatchState::Ready),
+        )
+    }
+
+    /// Moves the files of batches that were sealed in the ledger when a crash came before the move.
+    pub(crate) fn finish_seals(&self, ledger: &Ledger) -> Result<(), SpoolError> {
+        let open = self.data_dir.join(BatchState::Open.as_str());
+        for source in self.disk.list(&open)? {
+            for name in self.disk.list(&open.join(&source))? {
+                let batch = match name.strip_suffix(".log") {
+                    Some(stem) => ledger.batch_named(stem)?,
+                    None => None,
+                };
+                match batch {
+                    Some(batch) if batch.state == BatchState::Ready => self.move_to_ready(&batch)?,
+                    Some(batch) if batch.state == BatchState::Open => {}
+                    _ => tracing::warn!(
+                        file = %open.join(&source).join(&name).display(),
+                        "this file is not in the ledger as an open batch; it is left alone"
+                    ),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts an open batch's file back to what the ledger says is durable.
+    ///
+    /// What is cut off was never acknowledged, so its sender still has it and sends it again.
+    pub(crate) fn cut_back(&self, batch: &Batch) -> Result<OpenFile, DiskError> {
+        let path = self.path(batch, BatchState::Open);
+        let found = self.disk.len(&path)?.unwrap_or(0);
+        if found < batch.contents.bytes {
+            return Ok(OpenFile::Short { found });
+        }
+        if found > batch.contents.bytes {
+            logferry_durable::DiskFile::truncate(&mut self.disk.open_append(&path)?, batch.contents.bytes)?;
+        }
+        Ok(OpenFile::Whole)
+    }
+}

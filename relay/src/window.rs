@@ -1,0 +1,168 @@
+//! Windows of line time, and the names of the batches that hold them.
+//!
+//! A window begins at a whole multiple of its length within the hour of the line's own zone. Its key is the instant,
+//! so the two 01:30s of a night when the clocks go back are two windows.
+
+use std::fmt::Write;
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset as ZoneOffset;
+use logferry_config::{Field, NameTemplate, Piece, WindowLength};
+use logferry_ledger::Window;
+use logferry_protocol::names::{GroupName, LogName, SourceId};
+
+use crate::line_time::LineTime;
+
+/// The window that a line of that time belongs into.
+pub(crate) fn window_of(time: LineTime, length: WindowLength) -> Window {
+    let local = time.unix.saturating_add(i64::from(time.utc_offset));
+    let into = local.rem_euclid(i64::from(length.seconds()));
+    Window {
+        start: time.unix.saturating_sub(into),
+        seconds: length.seconds(),
+        utc_offset: time.utc_offset,
+    }
+}
+
+/// The name of the first part of a window, without `.log`.
+pub(crate) fn batch_name(
+    template: &NameTemplate,
+    window: Window,
+    source: &SourceId,
+    group: &GroupName,
+    log: Option<&LogName>,
+) -> String {
+    let local = local_start(window);
+    let mut name = String::new();
+    for piece in template.pieces() {
+        let written = match piece {
+            Piece::Literal(text) => name.write_str(text),
+            Piece::Field(field) => match field {
+                Field::HourStamp => write!(
+                    name,
+                    "{:02}{:02}{:02}{:02}",
+                    local.year().rem_euclid(100),
+                    local.month(),
+                    local.day(),
+                    local.hour()
+                ),
+                Field::Year => write!(name, "{:04}", local.year()),
+                Field::Month => write!(name, "{:02}", local.month()),
+                Field::Day => write!(name, "{:02}", local.day()),
+                Field::Hour => write!(name, "{:02}", local.hour()),
+                Field::Window => name.write_str(&label(window)),
+                Field::Source => name.write_str(&source.file_label()),
+                Field::Log => name.write_str(log.map_or("", LogName::as_str)),
+                Field::Group => name.write_str(group.as_str()),
+            },
+        };
+        written.expect("writing to a string does not fail");
+    }
+    name
+}
+
+/// The window's place in its hour: `00-19` in minutes, or `0010-0019` in minutes and seconds where it is shorter
+/// than a minute.
+pub(crate) fn label(window: Window) -> String {
+    let local = local_start(window);
+    let (minute, second) = (i64::from(local.minute()), i64::from(local.second()));
+    if window.seconds.is_multiple_of(60) {
+        format!("{minute:02}-{:02}", minute + i64::from(window.seconds) / 60 - 1)
+    } else {
+        let last = minute * 60 + second + i64::from(window.seconds) - 1;
+        format!("{minute:02}{second:02}-{:02}{:02}", last / 60, last % 60)
+    }
+}
+
+fn local_start(window: Window) -> DateTime {
+    // A line can name any year of four digits, and every one of them is within jiff's range at every offset.
+    let instant = jiff::Timestamp::from_second(window.start).unwrap_or_default();
+    ZoneOffset::from_seconds(window.utc_offset)
+        .unwrap_or(ZoneOffset::UTC)
+        .to_datetime(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn length(seconds: u64) -> WindowLength {
+        WindowLength::try_from(Duration::from_secs(seconds)).expect("divides an hour")
+    }
+
+    fn name(unix: i64, utc_offset: i32, seconds: u64) -> String {
+        let template = NameTemplate::parse("accessLog_{yymmddHH}_{window}_{source}").expect("valid");
+        let window = window_of(LineTime { unix, utc_offset }, length(seconds));
+        let source = "198.51.100.44".parse().expect("valid");
+        batch_name(&template, window, &source, &"web-1".parse().expect("valid"), None)
+    }
+
+    #[test]
+    fn names_are_those_of_the_predecessor() {
+        assert_eq!(
+            name(1_795_227_603, 21_600, 1200),
+            "accessLog_26112108_20-39_198-51-100-44"
+        );
+        assert_eq!(
+            name(1_795_227_603, 0, 1200),
+            "accessLog_26112102_20-39_198-51-100-44"
+        );
+        assert_eq!(
+            name(1_795_227_603, 20_700, 1200),
+            "accessLog_26112108_00-19_198-51-100-44",
+            "+05:45"
+        );
+        assert_eq!(
+            name(1_795_227_603, 0, 3600),
+            "accessLog_26112102_00-59_198-51-100-44"
+        );
+        assert_eq!(
+            name(1_795_227_603, 0, 10),
+            "accessLog_26112102_2000-2009_198-51-100-44"
+        );
+        assert_eq!(
+            name(1_795_227_603, 0, 90),
+            "accessLog_26112102_1930-2059_198-51-100-44"
+        );
+    }
+
+    #[test]
+    fn an_hour_repeated_by_daylight_saving_is_two_windows() {
+        let summer = window_of(
+            LineTime {
+                unix: 1_792_884_600,
+                utc_offset: 7200,
+            },
+            length(1200),
+        );
+        let winter = window_of(
+            LineTime {
+                unix: 1_792_888_200,
+                utc_offset: 3600,
+            },
+            length(1200),
+        );
+        assert_eq!(label(summer), label(winter));
+        assert_ne!(summer.start, winter.start);
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_holds_its_line_and_does_not_cross_its_hour(
+            unix in -62_000_000_000_i64..253_000_000_000,
+            quarter in -60_i32..60,
+            seconds in prop::sample::select(vec![1_u64, 10, 60, 90, 300, 1200, 3600]),
+        ) {
+            let time = LineTime { unix, utc_offset: quarter * 900 };
+            let window = window_of(time, length(seconds));
+            prop_assert!(window.start <= unix && unix < window.end());
+            let local = (window.start + i64::from(window.utc_offset)).rem_euclid(3600);
+            prop_assert!(local + i64::try_from(seconds).expect("small") <= 3600);
+            prop_assert!(label(window).len() <= 9);
+        }
+    }
+}
