@@ -321,12 +321,16 @@ impl Ledger {
 
     /// The batch of that name (without `.log`), if there is one.
     pub fn batch_named(&self, name: &str) -> Result<Option<Batch>, LedgerError> {
+        // `NAME` is the first part of NAME; `NAME.2` is the second part of NAME, or the first of a window whose name
+        // really ends so.
+        let part = name.rsplit_once('.').and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
         self.read("find a batch", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM batches WHERE CASE part WHEN 1 THEN base_name ELSE base_name || '.' || part END = ?1",
-            )?
-            .query_row([name], Batch::from_row)
-            .optional()
+            let mut query = sql.prepare_cached("SELECT * FROM batches WHERE base_name = ?1 AND part = ?2")?;
+            let first = query.query_row((name, 1), Batch::from_row).optional()?;
+            match (first, part) {
+                (None, Some(part)) => query.query_row(part, Batch::from_row).optional(),
+                (first, _) => Ok(first),
+            }
         })
     }
 

@@ -1,0 +1,379 @@
+//! A disk in memory that keeps exactly what [`Disk`] promises to keep, and not a byte more.
+//!
+//! Invariants:
+//! - A name is durable as soon as the call that made, moved or removed it returns; a file's bytes only after its
+//!   [`DiskFile::sync`], whatever name it has by then.
+//! - A handle belongs to the file, not to its name: it goes on after a rename and after a removal, and dies with the
+//!   power.
+//! - Paths are compared as they are written; `/`, and the empty folder of a relative path, are always there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use logferry_durable::{Disk, DiskError, DiskFile, Operation};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::contents::Contents;
+use crate::faults::Faults;
+
+/// Free space of a new disk, in bytes; ample for every test that does not set its own.
+const FREE_BYTES: u64 = 1 << 40;
+
+/// A simulated disk. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+/// A file of a [`SimDisk`], open for appending.
+#[derive(Debug)]
+pub struct SimFile {
+    disk: SimDisk,
+    id: FileId,
+    generation: Generation,
+    /// The name it was opened by, for errors.
+    path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct FileId(u64);
+
+/// How often the power has been lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Generation(u64);
+
+#[derive(Debug)]
+struct State {
+    generation: Generation,
+    folders: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, FileId>,
+    files: BTreeMap<FileId, Contents>,
+    files_made: u64,
+    free_bytes: u64,
+    faults: Faults,
+}
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        let state = State {
+            generation: Generation(0),
+            folders: BTreeSet::new(),
+            names: BTreeMap::new(),
+            files: BTreeMap::new(),
+            files_made: 0,
+            free_bytes: FREE_BYTES,
+            faults: Faults::default(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Cuts the power and turns it on again. Of each file the synced bytes are left and, as `seed` decides, any part
+    /// of what was appended since. Open handles fail from now on; ordered faults are forgotten.
+    pub fn power_loss(&self, seed: u64) {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let mut state = self.lock();
+        state.generation.0 += 1;
+        state.faults.heal();
+        let named: BTreeSet<FileId> = state.names.values().copied().collect();
+        state.files.retain(|id, _| named.contains(id));
+        let mut given_back = 0;
+        for contents in state.files.values_mut() {
+            let torn_len = chance.random_range(0..=contents.unsynced_len());
+            let left = contents.after_power_loss(torn_len);
+            given_back += bytes_of(contents.bytes().len() - left.len());
+            *contents = Contents::durable(left);
+        }
+        state.free_bytes += given_back;
+    }
+
+    /// The next `operation` fails with `kind`; ordered twice, the next two do.
+    ///
+    /// A failing append leaves half of its bytes; after a failing sync the bytes it was to save are lost at the next
+    /// power cut even if a later sync succeeds; any other operation fails before it has changed anything.
+    pub fn fail_next(&self, operation: Operation, kind: io::ErrorKind) {
+        self.lock().faults.fail_next(operation, kind);
+    }
+
+    /// The next `changes` operations that change something succeed; after them everything fails, as if the process
+    /// had died there, until [`Self::heal`] or [`Self::power_loss`].
+    pub fn fail_after(&self, changes: u64) {
+        self.lock().faults.fail_after(changes);
+    }
+
+    /// Forgets the ordered faults. Nothing that was written is lost: so it goes on after a process was killed.
+    pub fn heal(&self) {
+        self.lock().faults.heal();
+    }
+
+    /// Sets how many bytes may still be appended. An append that needs more writes what fits and fails.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.lock().free_bytes = bytes;
+    }
+
+    /// What a reader of `file` sees now; `None` if there is none.
+    pub fn contents(&self, file: &Path) -> Option<Vec<u8>> {
+        self.look(file, |contents| contents.bytes().to_vec())
+    }
+
+    /// What of `file` is sure to be left after a power cut; `None` if there is no such file.
+    pub fn durable_contents(&self, file: &Path) -> Option<Vec<u8>> {
+        self.look(file, |contents| contents.after_power_loss(0))
+    }
+
+    /// All files, sorted by path.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.lock().names.keys().cloned().collect()
+    }
+
+    fn look<T>(&self, file: &Path, view: impl FnOnce(&Contents) -> T) -> Option<T> {
+        let state = self.lock();
+        let id = state.names.get(file)?;
+        state.files.get(id).map(view)
+    }
+
+    /// A test that panicked elsewhere must not hide its own message behind this lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one operation, unless a fault is due.
+    fn operate<T>(
+        &self,
+        operation: Operation,
+        path: &Path,
+        work: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> Result<T, DiskError> {
+        let mut state = self.lock();
+        let done = state.faults.check(operation).and_then(|()| work(&mut state));
+        done.map_err(|source| DiskError::new(operation, path, source))
+    }
+}
+
+impl State {
+    fn is_folder(&self, path: &Path) -> bool {
+        path.parent().is_none() || path.as_os_str().is_empty() || self.folders.contains(path)
+    }
+
+    fn needs_parent(&self, path: &Path) -> io::Result<()> {
+        match path.parent() {
+            Some(parent) if self.is_folder(parent) => Ok(()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn create(&mut self, file: &Path) -> FileId {
+        let id = FileId(self.files_made);
+        self.files_made += 1;
+        self.files.insert(id, Contents::default());
+        self.names.insert(file.to_owned(), id);
+        id
+    }
+
+    /// Takes a name away. The bytes stay while a handle may still use them; their room is free at once.
+    fn unlink(&mut self, file: &Path) {
+        let contents = self.names.remove(file).and_then(|id| self.files.get(&id));
+        self.free_bytes += contents.map_or(0, |contents| bytes_of(contents.bytes().len()));
+    }
+
+    fn file(&mut self, handle: &SimFile) -> io::Result<&mut Contents> {
+        if self.generation != handle.generation {
+            return Err(io::Error::other(
+                "simulated: the file was opened before the power loss",
+            ));
+        }
+        let contents = self.files.get_mut(&handle.id);
+        contents.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for SimDisk {
+    type File = SimFile;
+
+    fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        self.operate(Operation::CreateDir, dir, |state| {
+            if dir.ancestors().any(|above| state.names.contains_key(above)) {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            state.folders.extend(dir.ancestors().map(Path::to_owned));
+            Ok(())
+        })
+    }
+
+    fn open_append(&self, file: &Path) -> Result<SimFile, DiskError> {
+        let (id, generation) = self.operate(Operation::Open, file, |state| {
+            state.needs_parent(file)?;
+            if state.is_folder(file) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            let id = state.names.get(file).copied();
+            Ok((id.unwrap_or_else(|| state.create(file)), state.generation))
+        })?;
+        Ok(SimFile {
+            disk: self.clone(),
+            id,
+            generation,
+            path: file.to_owned(),
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.operate(Operation::Rename, from, |state| {
+            state.needs_parent(to)?;
+            let id = state.names.get(from).copied();
+            let id = id.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            if state.is_folder(to) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if from != to {
+                state.unlink(to);
+                state.names.remove(from);
+                state.names.insert(to.to_owned(), id);
+            }
+            Ok(())
+        })
+    }
+
+    fn remove(&self, file: &Path) -> Result<(), DiskError> {
+        self.operate(Operation::Remove, file, |state| {
+            if state.is_folder(file) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            state.unlink(file);
+            Ok(())
+        })
+    }
+
+    fn replace(&self, file: &Path, contents: &[u8]) -> Result<(), DiskError> {
+        // The same steps as on a real disk, so that a fault can strike between any two of them.
+        let mut name = file.file_name().unwrap_or_default().to_owned();
+        name.push(".tmp");
+        let temporary = file.with_file_name(name);
+        let mut written = self.open_append(&temporary)?;
+        if !written.is_empty()? {
+            written.truncate(0)?;
+        }
+        written.append(contents)?;
+        written.sync()?;
+        self.rename(&temporary, file)
+    }
+
+    fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+        self.operate(Operation::Read, file, |state| {
+            if state.is_folder(file) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            let id = state.names.get(file);
+            let contents = id.and_then(|id| state.files.get(id));
+            Ok(contents.map(|contents| contents.bytes().to_vec()))
+        })
+    }
+
+    fn len(&self, file: &Path) -> Result<Option<u64>, DiskError> {
+        self.operate(Operation::Read, file, |state| {
+            let id = state.names.get(file);
+            let contents = id.and_then(|id| state.files.get(id));
+            Ok(contents.map(|contents| bytes_of(contents.bytes().len())))
+        })
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
+        self.operate(Operation::List, dir, |state| {
+            if state.names.contains_key(dir) {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            let entries = state.folders.iter().chain(state.names.keys());
+            let inside = entries.filter(|path| path.parent() == Some(dir));
+            let names = inside.filter_map(|path| path.file_name()?.to_str());
+            let sorted: BTreeSet<String> = names.map(str::to_owned).collect();
+            Ok(sorted.into_iter().collect())
+        })
+    }
+
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+        self.operate(Operation::FreeSpace, path, |state| Ok(state.free_bytes))
+    }
+}
+
+impl SimFile {
+    fn operate<T>(
+        &self,
+        operation: Operation,
+        work: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> Result<T, DiskError> {
+        self.disk.operate(operation, &self.path, work)
+    }
+}
+
+impl DiskFile for SimFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        let state = &mut *self.disk.lock();
+        let fault = state.faults.check(Operation::Append);
+        let asked = if fault.is_ok() {
+            bytes.len()
+        } else {
+            bytes.len() / 2
+        };
+        let room = usize::try_from(state.free_bytes).unwrap_or(usize::MAX);
+        let written = asked.min(room);
+        let appended = state
+            .file(self)
+            .map(|contents| contents.append(&bytes[..written]));
+        if appended.is_ok() {
+            state.free_bytes -= bytes_of(written);
+        }
+        let all = if written < asked {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        };
+        let done = appended.and(fault).and(all);
+        done.map_err(|source| DiskError::new(Operation::Append, &self.path, source))
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        let state = &mut *self.disk.lock();
+        let fault = state.faults.check(Operation::Sync);
+        let done = state.file(self).and_then(|contents| {
+            match &fault {
+                Ok(()) => contents.sync(),
+                Err(_) => contents.fail_sync(),
+            }
+            fault
+        });
+        done.map_err(|source| DiskError::new(Operation::Sync, &self.path, source))
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.operate(Operation::Truncate, |state| {
+            let contents = state.file(self)?;
+            let before = bytes_of(contents.bytes().len());
+            contents.truncate(len);
+            state.free_bytes = (state.free_bytes + before).saturating_sub(bytes_of(len));
+            Ok(())
+        })
+    }
+
+    fn len(&self) -> Result<u64, DiskError> {
+        self.operate(Operation::Read, |state| {
+            Ok(bytes_of(state.file(self)?.bytes().len()))
+        })
+    }
+}
+
+/// A length in memory as a length on disk.
+fn bytes_of(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,53 @@
+//! Which operation is to fail next.
+
+use std::io;
+
+use logferry_durable::Operation;
+
+/// The faults that a test has ordered.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Each strikes once, the first that fits.
+    once: Vec<(Operation, io::ErrorKind)>,
+    /// So many changes still succeed, then nothing does.
+    changes_left: Option<u64>,
+}
+
+impl Faults {
+    pub(crate) fn fail_next(&mut self, operation: Operation, kind: io::ErrorKind) {
+        self.once.push((operation, kind));
+    }
+
+    pub(crate) fn fail_after(&mut self, changes: u64) {
+        self.changes_left = Some(changes);
+    }
+
+    pub(crate) fn heal(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Asked once at the start of each operation.
+    pub(crate) fn check(&mut self, operation: Operation) -> io::Result<()> {
+        if self.changes_left == Some(0) {
+            return Err(io::Error::other("simulated: the disk is gone"));
+        }
+        if let Some(index) = self.once.iter().position(|(fails, _)| *fails == operation) {
+            let (_, kind) = self.once.remove(index);
+            return Err(kind.into());
+        }
+        if let Some(left) = &mut self.changes_left
+            && is_change(operation)
+        {
+            *left -= 1;
+        }
+        Ok(())
+    }
+}
+
+fn is_change(operation: Operation) -> bool {
+    use Operation::{Append, CreateDir, FreeSpace, List, Open, Read, Remove, Rename, Sync, Truncate};
+    match operation {
+        CreateDir | Open | Append | Sync | Truncate | Rename | Remove => true,
+        Read | List | FreeSpace => false,
+    }
+}

@@ -1,0 +1,47 @@
+//! Runs by the clock (UTC), one after the other.
+
+use std::error::Error;
+
+use jiff::Timestamp;
+use logferry_config::Housekeeper;
+use logferry_durable::RealDisk;
+use tokio::sync::mpsc;
+use tokio_cron_scheduler::{Job, JobScheduler};
+use tokio_util::sync::CancellationToken;
+
+use crate::{HousekeeperError, once_on};
+
+/// Works by the configured schedule until `shutdown`. A run that fails is logged; the next one tries again.
+///
+/// The schedule is read in UTC, where no hour is skipped or repeated. A run that is due while another is at work
+/// starts after it; several such become one. On `shutdown` a run stops between two blocks of a file.
+pub async fn run(config: Housekeeper, shutdown: CancellationToken) -> Result<(), HousekeeperError> {
+    // One place: a tick that finds one waiting already has nothing to add to it.
+    let (tick, mut ticks) = mpsc::channel(1);
+    let ring = move |_, _| {
+        let _ = tick.try_send(());
+    };
+    let job = Job::new(&config.schedule, ring).map_err(|source| HousekeeperError::Schedule {
+        schedule: config.schedule.clone(),
+        source,
+    })?;
+    let mut scheduler = JobScheduler::new().await.map_err(HousekeeperError::Scheduler)?;
+    scheduler.add(job).await.map_err(HousekeeperError::Scheduler)?;
+    scheduler.start().await.map_err(HousekeeperError::Scheduler)?;
+    tracing::info!(schedule = config.schedule, "housekeeper started");
+
+    while let Some(Some(())) = shutdown.run_until_cancelled(ticks.recv()).await {
+        let (config, stop) = (config.clone(), shutdown.clone());
+        let work = move || once_on(&RealDisk, &config, Timestamp::now(), &stop);
+        let done = tokio::task::spawn_blocking(work).await;
+        if let Err(error) = done.map_err(HousekeeperError::Broken)? {
+            tracing::error!(
+                error = &error as &dyn Error,
+                "housekeeping failed, tried again at the next run"
+            );
+        }
+    }
+    scheduler.shutdown().await.map_err(HousekeeperError::Scheduler)?;
+    tracing::info!("housekeeper stopped");
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! What is to be done with each batch, decided from the ledger's row and the files that were found.
+//!
+//! Invariant: nothing is planned for a batch that is not sent, whatever its age and whatever the settings.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_config::Housekeeper;
+use logferry_ledger::{Batch, BatchState};
+
+/// The forms in which a batch may stand in `sent/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Form {
+    /// `NAME.log`, as it was sealed.
+    Plain,
+    /// `NAME.log.gz`, whole and checked.
+    Compressed,
+    /// `NAME.log.gz.tmp`, on its way to become `.log.gz`, or left there by a crash.
+    Partial,
+}
+
+impl Form {
+    /// All forms, the longest suffix first.
+    pub(crate) const ALL: [Self; 3] = [Self::Partial, Self::Compressed, Self::Plain];
+
+    /// What follows the batch's name.
+    pub(crate) const fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => ".log",
+            Self::Compressed => ".log.gz",
+            Self::Partial => ".log.gz.tmp",
+        }
+    }
+}
+
+/// A batch that is sent, or has expired, and the forms in which it was found in `sent/`; in none if somebody else
+/// deleted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) batch: Batch,
+    pub(crate) forms: BTreeSet<Form>,
+}
+
+/// A step of the housekeeper. Each can be repeated, and goes on where a crash has left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Remove what is left of a batch that has expired.
+    Clear(Batch),
+    /// Note in the ledger that the batch expires, then remove its files.
+    Expire(Batch),
+    /// Have `NAME.log.gz` in place of `NAME.log`.
+    Compress(Batch),
+}
+
+impl Action {
+    /// The batch it is about.
+    pub(crate) fn batch(&self) -> &Batch {
+        match self {
+            Self::Clear(batch) | Self::Expire(batch) | Self::Compress(batch) => batch,
+        }
+    }
+}
+
+/// What is due at `now`. Deletions come first, since compression needs room.
+pub(crate) fn plan(found: Vec<Found>, now: Timestamp, rules: &Housekeeper) -> Vec<Action> {
+    let mut actions: Vec<Action> = found
+        .into_iter()
+        .filter_map(|found| action(found, now, rules))
+        .collect();
+    actions.sort_by_key(|action| matches!(action, Action::Compress(_)));
+    actions
+}
+
+fn action(Found { batch, forms }: Found, now: Timestamp, rules: &Housekeeper) -> Option<Action> {
+    if batch.state != BatchState::Sent {
+        return None;
+    }
+    if batch.expired_at.is_some() {
+        return (!forms.is_empty()).then_some(Action::Clear(batch));
+    }
+    let sealed_at = batch.sealed_at?;
+    if is_due(sealed_at, rules.delete_after, now) {
+        return Some(Action::Expire(batch));
+    }
+    let is_old = is_due(sealed_at, rules.compress_after, now);
+    is_compressible(&forms, &batch, is_old).then_some(Action::Compress(batch))
+}
+
+/// Whether there is an original to compress, or a compression to finish: the `.log.gz` is there, but the original is
+/// there too or the ledger does not know.
+fn is_compressible(forms: &BTreeSet<Form>, batch: &Batch, is_old: bool) -> bool {
+    let has_original = forms.contains(&Form::Plain);
+    if forms.contains(&Form::Compressed) {
+        has_original || batch.compressed_at.is_none()
+    } else {
+        has_original && is_old
+    }
+}
+
+/// Whether `after` has passed since `since`. Not so while a clock that was set back says that `since` is to come.
+fn is_due(since: Timestamp, after: Duration, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(since)).is_ok_and(|age| age >= after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::host::{HOUR, batch, rules, sealed_at};
+    use proptest::prelude::*;
+
+    const PLAIN: &[Form] = &[Form::Plain];
+    const GZIP: &[Form] = &[Form::Compressed];
+    const BOTH: &[Form] = &[Form::Plain, Form::Compressed];
+
+    fn found(batch: &Batch, forms: &[Form]) -> Found {
+        Found {
+            batch: batch.clone(),
+            forms: forms.iter().copied().collect(),
+        }
+    }
+
+    /// The plan for one batch, in a word.
+    fn planned(batch: &Batch, forms: &[Form], age: Duration) -> &'static str {
+        match plan(vec![found(batch, forms)], sealed_at() + age, &rules()).as_slice() {
+            [] => "-",
+            [Action::Clear(_)] => "clear",
+            [Action::Expire(_)] => "expire",
+            [Action::Compress(_)] => "compress",
+            more => panic!("one batch, {} actions", more.len()),
+        }
+    }
+
+    #[test]
+    fn what_is_planned_for_a_sent_batch() {
+        let sent = batch();
+        let marked = Batch {
+            compressed_at: Some(sealed_at()),
+            ..batch()
+        };
+        let expired = Batch {
+            expired_at: Some(sealed_at()),
+            ..batch()
+        };
+        let partial: &[Form] = &[Form::Plain, Form::Partial];
+        let only_partial: &[Form] = &[Form::Partial];
+        // Batch, its files; what is planned under 3 h, from 3 h, and from 4 h.
+        let golden = [
+            (&sent, PLAIN, ["-", "compress", "expire"]),
+            (&sent, partial, ["-", "compress", "expire"]),
+            (&sent, only_partial, ["-", "-", "expire"]),
+            (&sent, BOTH, ["compress", "compress", "expire"]),
+            (&sent, GZIP, ["compress", "compress", "expire"]),
+            (&sent, &[], ["-", "-", "expire"]),
+            (&marked, GZIP, ["-", "-", "expire"]),
+            (&marked, BOTH, ["compress", "compress", "expire"]),
+            (&expired, PLAIN, ["clear", "clear", "clear"]),
+            (&expired, only_partial, ["clear", "clear", "clear"]),
+            (&expired, &[], ["-", "-", "-"]),
+        ];
+        for (batch, forms, [young, old, older]) in golden {
+            let ages = [10_799, 10_800, 14_399, 14_400].map(Duration::from_secs);
+            let words = ages.map(|age| planned(batch, forms, age));
+            assert_eq!(words, [young, old, old, older], "{forms:?}");
+        }
+    }
+
+    #[test]
+    fn deletions_come_before_compressions_each_in_the_order_given() {
+        let aged = |hours: u32, part: u32| {
+            let mut batch = batch();
+            batch.part = part;
+            batch.sealed_at = Some(sealed_at() - hours * HOUR);
+            found(&batch, PLAIN)
+        };
+        let all = vec![aged(3, 1), aged(5, 2), aged(3, 3), aged(5, 4)];
+        let actions = plan(all, sealed_at(), &rules());
+        let parts: Vec<u32> = actions.iter().map(|action| action.batch().part).collect();
+        assert_eq!(parts, [2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn a_clock_set_back_delays() {
+        let rules = Housekeeper {
+            compress_after: Duration::ZERO,
+            delete_after: Duration::ZERO,
+            ..rules()
+        };
+        assert!(plan(vec![found(&batch(), PLAIN)], sealed_at() - HOUR, &rules).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_sent_is_left_alone(
+            state in prop::sample::select(&[BatchState::Open, BatchState::Ready, BatchState::Failed]),
+            forms in prop::collection::btree_set(prop::sample::select(&Form::ALL), 0..=3),
+            is_marked: bool,
+            age_s in 0_i64..1_000_000_000,
+        ) {
+            let mark = is_marked.then(sealed_at);
+            let batch = Batch { state, compressed_at: mark, expired_at: mark, ..batch() };
+            let rules = Housekeeper { compress_after: Duration::ZERO, delete_after: Duration::ZERO, ..rules() };
+            let now = sealed_at() + jiff::SignedDuration::from_secs(age_s);
+            let found = vec![Found { batch, forms }];
+            prop_assert_eq!(plan(found, now, &rules), vec![]);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Runs on a real ledger, with the spool on a real and on a simulated disk.
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::time::Duration;
+use std::{fs, io};
+
+use logferry_durable::{Disk, Operation};
+use logferry_ledger::{Batch, BatchState, FILE_NAME};
+use logferry_testkit::SimDisk;
+
+use self::host::{HOUR, Host, lines, rules, sealed_at, unzip};
+use super::*;
+use crate::plan::Form;
+
+pub(crate) mod host;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+#[test]
+fn a_batch_is_compressed_and_then_deleted() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    assert_eq!(host.run(2 * HOUR)?, Report::default());
+    host.assert_untouched(&batch);
+
+    let report = host.run(3 * HOUR)?;
+    host.assert_compressed(&batch);
+    let gzip_bytes = host.get(&batch, Form::Compressed).ok_or("no gzip")?.len() as u64;
+    let expected = Report {
+        compressed: 1,
+        expired: 0,
+        bytes_freed: batch.contents.bytes - gzip_bytes,
+    };
+    assert_eq!(report, expected);
+    assert_eq!(host.run(3 * HOUR)?, Report::default());
+
+    let report = host.run(4 * HOUR)?;
+    let expected = Report {
+        compressed: 0,
+        expired: 1,
+        bytes_freed: gzip_bytes,
+    };
+    assert_eq!(report, expected);
+    assert_eq!(host.get(&batch, Form::Compressed), None);
+    assert_eq!(host.known(&batch).expired_at, Some(sealed_at() + 4 * HOUR));
+    assert_eq!(host.run(5 * HOUR)?, Report::default());
+    Ok(())
+}
+
+#[test]
+fn undelivered_batches_outlive_every_retention() -> TestResult {
+    let host = Host::new(RealDisk);
+    let undelivered = [BatchState::Open, BatchState::Ready, BatchState::Failed];
+    let batches: Vec<Batch> = (1..)
+        .zip(undelivered)
+        .map(|(part, state)| host.batch(part, state))
+        .collect();
+    let config = Housekeeper {
+        data_dir: host.dir.path().to_owned(),
+        compress_after: Duration::ZERO,
+        delete_after: Duration::ZERO,
+        ..rules()
+    };
+    assert_eq!(once(&config, sealed_at() + 100_000 * HOUR)?, Report::default());
+    for batch in batches {
+        let file = host.path(batch.state.as_str(), &batch.file_name());
+        assert_eq!(fs::read(file)?, lines(batch.part));
+        assert_eq!(host.known(&batch), batch);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sent_batch_waits_until_the_forwarder_has_moved_it() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    let ready = host.path("ready", &batch.file_name());
+    fs::create_dir_all(ready.parent().ok_or("no folder")?)?;
+    fs::rename(host.path("sent", &batch.file_name()), &ready)?;
+    assert_eq!(host.run(9 * HOUR)?, Report::default());
+    assert_eq!(fs::read(&ready)?, lines(1));
+    assert_eq!(host.known(&batch), batch);
+
+    fs::rename(&ready, host.path("sent", &batch.file_name()))?;
+    assert_eq!(host.run(9 * HOUR)?.expired, 1);
+    Ok(())
+}
+
+#[test]
+fn unknown_files_are_left_alone() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    let names = ["theirs.log", "theirs.log.gz", "theirs.log.gz.tmp", "notes.txt"];
+    for name in names {
+        host.put("sent", name, b"x");
+    }
+    // A known batch's name in another source's folder, and a file where folders are.
+    let sent = host.dir.path().join("sent");
+    fs::create_dir(sent.join("198.51.100.2"))?;
+    fs::write(sent.join("198.51.100.2").join(batch.file_name()), "x")?;
+    fs::write(sent.join("README"), "x")?;
+    assert_eq!(host.run(9 * HOUR)?.expired, 1);
+    for name in names {
+        assert_eq!(fs::read(host.path("sent", name))?, b"x");
+    }
+    assert_eq!(fs::read(sent.join("198.51.100.2").join(batch.file_name()))?, b"x");
+    assert_eq!(fs::read(sent.join("README"))?, b"x");
+    Ok(())
+}
+
+#[test]
+fn a_part_of_a_compressed_copy_is_written_anew() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    host.put("sent", &(batch.name() + Form::Partial.suffix()), b"half of it");
+    assert_eq!(host.run(3 * HOUR)?.compressed, 1);
+    host.assert_compressed(&batch);
+    Ok(())
+}
+
+#[test]
+fn a_compressed_copy_that_is_damaged_is_written_anew_from_the_original() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    host.put("sent", &(batch.name() + Form::Compressed.suffix()), b"damaged");
+    host.ledger().mark_compressed(batch.id, sealed_at())?;
+    assert_eq!(host.run(HOUR)?.compressed, 1);
+    host.assert_compressed(&batch);
+    Ok(())
+}
+
+#[test]
+fn files_of_an_expired_batch_are_cleared() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    host.put("sent", &(batch.name() + Form::Partial.suffix()), b"x");
+    host.ledger().mark_expired(batch.id, sealed_at())?;
+    let report = host.run(HOUR)?;
+    assert_eq!(
+        (report.expired, report.bytes_freed),
+        (0, batch.contents.bytes + 1)
+    );
+    assert_eq!(fs::read_dir(host.path("sent", ""))?.count(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_damaged_batch_is_kept_and_the_others_go_on() {
+    let host = Host::new(RealDisk);
+    let damaged = host.batch(1, BatchState::Sent);
+    let good = host.batch(2, BatchState::Sent);
+    let mut bytes = lines(1);
+    bytes[7] ^= 1;
+    host.put("sent", &damaged.file_name(), &bytes);
+    let error = host.run(3 * HOUR).expect_err("one is damaged");
+    assert!(matches!(
+        &error,
+        HousekeeperError::Unfinished {
+            failed: 1,
+            report: Report { compressed: 1, .. },
+            first,
+        } if matches!(**first, BatchError::Differs { .. })
+    ));
+    assert_eq!(host.get(&damaged, Form::Plain), Some(bytes));
+    assert_eq!(host.get(&damaged, Form::Compressed), None);
+    assert_eq!(host.get(&damaged, Form::Partial), None);
+    host.assert_compressed(&good);
+}
+
+#[test]
+fn a_full_disk_leaves_the_original() -> TestResult {
+    let host = Host::new(SimDisk::new());
+    let batch = host.batch(1, BatchState::Sent);
+    host.disk.set_free_bytes(100);
+    let error = host.run(3 * HOUR).expect_err("there is no room");
+    assert!(matches!(
+        &error,
+        HousekeeperError::Unfinished { failed: 1, first, .. }
+            if matches!(&**first, BatchError::Disk(error) if error.is_disk_full())
+    ));
+    host.assert_untouched(&batch);
+    assert_eq!(
+        host.disk.free_bytes(host.dir.path())?,
+        100,
+        "its part of a copy is removed"
+    );
+
+    host.disk.set_free_bytes(1 << 20);
+    assert_eq!(host.run(3 * HOUR)?.compressed, 1);
+    host.assert_compressed(&batch);
+    Ok(())
+}
+
+#[test]
+fn a_failed_sync_leaves_the_original() {
+    let host = Host::new(SimDisk::new());
+    let batch = host.batch(1, BatchState::Sent);
+    host.disk.fail_next(Operation::Sync, io::ErrorKind::Other);
+    assert!(host.run(3 * HOUR).is_err());
+    host.assert_untouched(&batch);
+}
+
+/// The batch's lines, from a file that a power cut would leave.
+fn survives(host: &Host<SimDisk>, batch: &Batch) -> bool {
+    let durable = |form: Form| {
+        let path = host.path("sent", &(batch.name() + form.suffix()));
+        host.disk.durable_contents(&path)
+    };
+    let plain = durable(Form::Plain);
+    let gzip = durable(Form::Compressed).and_then(|gzip| unzip(&gzip).ok());
+    plain.or(gzip) == Some(lines(batch.part))
+}
+
+/// Stops a run at `age` after each number of changes, by a kill or by a power cut, and lets the next run finish.
+fn stopped_anywhere(age: Duration, check: impl Fn(&Host<SimDisk>, &Batch), is_kept: bool) {
+    for is_power_cut in [false, true] {
+        let mut stops = 0;
+        for changes in 0.. {
+            let host = Host::new(SimDisk::new());
+            let batch = host.batch(1, BatchState::Sent);
+            host.disk.fail_after(changes);
+            let done = host.run(age);
+            if is_power_cut {
+                host.disk.power_loss(changes);
+            }
+            host.disk.heal();
+            assert!(!is_kept || survives(&host, &batch), "after {changes} changes");
+            host.run(age).expect("nothing is in its way");
+            check(&host, &batch);
+            if done.is_ok() {
+                break;
+            }
+            stops += 1;
+        }
+        assert!(stops > 2, "it stopped only {stops} times");
+    }
+}
+
+#[test]
+fn a_compression_stopped_anywhere_is_finished_by_the_next_run() {
+    stopped_anywhere(3 * HOUR, Host::assert_compressed, true);
+}
+
+#[test]
+fn a_deletion_stopped_anywhere_is_finished_by_the_next_run() {
+    let is_deleted = |host: &Host<SimDisk>, batch: &Batch| {
+        assert!(host.disk.files().is_empty());
+        assert!(host.known(batch).expired_at.is_some());
+    };
+    stopped_anywhere(4 * HOUR, is_deleted, false);
+}
+
+#[test]
+fn a_second_housekeeper_is_refused() -> TestResult {
+    let host = Host::new(RealDisk);
+    let _lock = Lock::acquire(&host.dir.path().join(LOCK_NAME))?;
+    assert!(matches!(host.run(HOUR), Err(HousekeeperError::Lock(_))));
+    Ok(())
+}
+
+#[test]
+fn without_a_ledger_nothing_is_done() {
+    let host = Host::new(RealDisk);
+    fs::remove_file(host.dir.path().join(FILE_NAME)).expect("removed");
+    assert!(matches!(host.run(HOUR), Err(HousekeeperError::Ledger(_))));
+}
+
+#[test]
+fn told_to_stop_it_touches_nothing() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    let config = Housekeeper {
+        data_dir: host.dir.path().to_owned(),
+        ..rules()
+    };
+    let stop = CancellationToken::new();
+    stop.cancel();
+    assert_eq!(
+        once_on(&RealDisk, &config, sealed_at() + 3 * HOUR, &stop)?,
+        Report::default()
+    );
+    host.assert_untouched(&batch);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_works_by_its_schedule_and_stops_when_told() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    let config = Housekeeper {
+        data_dir: host.dir.path().to_owned(),
+        compress_after: Duration::ZERO,
+        delete_after: 100_000_000 * HOUR,
+        schedule: "* * * * * *".to_owned(),
+    };
+    let shutdown = CancellationToken::new();
+    let daemon = tokio::spawn(run(config, shutdown.clone()));
+    let compressed = async {
+        while host.get(&batch, Form::Plain).is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), compressed).await?;
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_mins(1), daemon).await???;
+    host.assert_compressed(&batch);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_schedule_says_what_is_right() {
+    let config = Housekeeper {
+        schedule: "0 99 * * * *".to_owned(),
+        ..rules()
+    };
+    let error = run(config, CancellationToken::new())
+        .await
+        .expect_err("no minute 99");
+    assert_eq!(
+        error.to_string(),
+        "housekeeper.schedule `0 99 * * * *` is no cron schedule; write six fields, seconds first, such as \
+         `0 */10 * * * *` for every ten minutes"
+    );
+}

@@ -1,0 +1,198 @@
+//! A relay host that a forwarder has worked on.
+
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
+use logferry_config::Housekeeper;
+use logferry_durable::{Disk, DiskFile};
+use logferry_ledger::{
+    Batch, BatchGrowth, BatchState, Commit, Contents, Ledger, NewBatch, Published, Window,
+};
+use logferry_testkit::SimDisk;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::Form;
+use crate::spool::ReadDisk;
+use crate::{HousekeeperError, Report, once_on};
+
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+impl ReadDisk for SimDisk {
+    fn open_read(&self, file: &Path) -> io::Result<impl Read> {
+        let contents = self.read(file).map_err(|error| error.source)?;
+        contents
+            .map(Cursor::new)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// When every batch of these tests was sealed.
+pub(crate) fn sealed_at() -> Timestamp {
+    Timestamp::from_second(1_790_000_000).expect("in range")
+}
+
+/// The documented defaults.
+pub(crate) fn rules() -> Housekeeper {
+    Housekeeper {
+        data_dir: PathBuf::new(),
+        compress_after: 3 * HOUR,
+        delete_after: 4 * HOUR,
+        schedule: "0 */10 * * * *".to_owned(),
+    }
+}
+
+/// A sent batch. Only the ledger makes them.
+pub(crate) fn batch() -> Batch {
+    static BATCH: OnceLock<Batch> = OnceLock::new();
+    let make = || {
+        let host = Host::new(SimDisk::new());
+        host.batch(1, BatchState::Sent)
+    };
+    BATCH.get_or_init(make).clone()
+}
+
+/// Some lines that compress well, different for each part.
+pub(crate) fn lines(part: u32) -> Vec<u8> {
+    (0..400)
+        .flat_map(|n| {
+            format!("{part} - - [21/Nov/2026:08:20:03 +0600] \"GET /{n} HTTP/1.1\" 200\n").into_bytes()
+        })
+        .collect()
+}
+
+pub(crate) fn unzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    MultiGzDecoder::new(bytes).read_to_end(&mut lines)?;
+    Ok(lines)
+}
+
+/// A relay host: a ledger on a real disk, and a spool on `disk`.
+pub(crate) struct Host<D> {
+    pub(crate) dir: TempDir,
+    pub(crate) disk: D,
+}
+
+impl<D: ReadDisk> Host<D> {
+    pub(crate) fn new(disk: D) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        drop(Ledger::open_or_create(dir.path()).expect("a ledger"));
+        Self { dir, disk }
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        Ledger::open(self.dir.path()).expect("it was made")
+    }
+
+    /// Has the next batch, which becomes part `part`, in the ledger in `state` and its file in that folder.
+    pub(crate) fn batch(&self, part: u32, state: BatchState) -> Batch {
+        let mut ledger = self.ledger();
+        let new = NewBatch {
+            source: "198.51.100.1".parse().expect("valid"),
+            group: "web-1".parse().expect("valid"),
+            log: None,
+            window: Window {
+                start: 1_789_998_600,
+                seconds: 1200,
+                utc_offset: 21_600,
+            },
+            base_name: "accessLog_26092120_00-19_198-51-100-1".to_owned(),
+        };
+        let id = ledger.open_batch(&new, sealed_at()).expect("opened").id;
+        let lines = lines(part);
+        let contents = Contents {
+            lines: 400,
+            bytes: lines.len() as u64,
+            crc32c: crc32c::crc32c(&lines),
+        };
+        let growth = BatchGrowth { batch: id, contents };
+        let commit = Commit {
+            streams: Vec::new(),
+            batches: vec![growth],
+        };
+        ledger.commit(&commit).expect("committed");
+        let edw = "edw".parse().expect("valid");
+        let at = sealed_at();
+        if state != BatchState::Open {
+            ledger.seal(id, at).expect("sealed");
+        }
+        if state == BatchState::Failed {
+            ledger
+                .record_failure(id, &edw, "refused", at, true)
+                .expect("failed");
+        }
+        if state == BatchState::Sent {
+            let published = Published {
+                path: "/in/x.log".to_owned(),
+                bytes: contents.bytes,
+                sha256: "e3".to_owned(),
+            };
+            ledger
+                .record_delivery(id, &edw, &published, true, at)
+                .expect("delivered");
+        }
+        let name = match part {
+            1 => new.base_name,
+            part => format!("{}.{part}", new.base_name),
+        };
+        let batch = ledger.batch_named(&name).expect("read").expect("opened above");
+        assert_eq!((batch.part, batch.state), (part, state));
+        self.put(state.as_str(), &batch.file_name(), &lines);
+        batch
+    }
+
+    pub(crate) fn path(&self, folder: &str, file_name: &str) -> PathBuf {
+        self.dir.path().join(folder).join("198.51.100.1").join(file_name)
+    }
+
+    pub(crate) fn put(&self, folder: &str, file_name: &str, contents: &[u8]) {
+        let path = self.path(folder, file_name);
+        let folder = path.parent().expect("it has one");
+        self.disk.create_dir_all(folder).expect("made");
+        self.disk.remove(&path).expect("removed");
+        let mut file = self.disk.open_append(&path).expect("opened");
+        file.append(contents).expect("written");
+        file.sync().expect("synced");
+    }
+
+    pub(crate) fn get(&self, batch: &Batch, form: Form) -> Option<Vec<u8>> {
+        let path = self.path("sent", &(batch.name() + form.suffix()));
+        self.disk.read(&path).expect("read")
+    }
+
+    /// Runs the housekeeper when batches are `age` old.
+    pub(crate) fn run(&self, age: Duration) -> Result<Report, HousekeeperError> {
+        let config = Housekeeper {
+            data_dir: self.dir.path().to_owned(),
+            ..rules()
+        };
+        once_on(&self.disk, &config, sealed_at() + age, &CancellationToken::new())
+    }
+
+    pub(crate) fn known(&self, batch: &Batch) -> Batch {
+        self.ledger()
+            .batch_named(&batch.name())
+            .expect("read")
+            .expect("there")
+    }
+
+    /// The batch is compressed, and nothing else is left of it.
+    pub(crate) fn assert_compressed(&self, batch: &Batch) {
+        let gzip = self.get(batch, Form::Compressed).expect("compressed");
+        assert_eq!(unzip(&gzip).expect("gzip"), lines(batch.part));
+        assert_eq!(self.get(batch, Form::Plain), None);
+        assert_eq!(self.get(batch, Form::Partial), None);
+        assert!(self.known(batch).compressed_at.is_some());
+    }
+
+    pub(crate) fn assert_untouched(&self, batch: &Batch) {
+        assert_eq!(self.get(batch, Form::Plain), Some(lines(batch.part)));
+        assert_eq!(self.get(batch, Form::Compressed), None);
+        assert_eq!(self.get(batch, Form::Partial), None);
+        assert_eq!(&self.known(batch), batch);
+    }
+}
