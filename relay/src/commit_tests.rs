@@ -3,6 +3,8 @@
 //! A small model knows every line that was ever offered; whatever is cut, lost or refused on the way, the spool
 //! must hold each acknowledged line once, in order, and nothing else.
 
+mod histories;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,14 +16,12 @@ use logferry_ledger::{Batch, BatchFilter, BatchState};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, StreamId, Tail};
 use logferry_testkit::SimDisk;
-use proptest::prelude::*;
 
 use super::committer::{Answer, Chunk, Committer};
 use super::*;
 use crate::split::split;
 use jiff::Timestamp;
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
-use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 
 type Tested = Committer<SimDisk, Vec<u8>, usize>;
@@ -71,7 +71,6 @@ impl Bench {
     fn restart(&mut self) {
         self.committer = None;
         let ledger = Ledger::open_or_create(self.ledger_dir.path()).expect("a ledger");
-        self.spool().finish_seals(&ledger).expect("the disk works");
         let group = "web-1".parse().expect("valid");
         let started = Committer::start(group, rules(self.max_bytes), self.spool(), ledger);
         self.committer = Some(started.expect("the disk works"));
@@ -283,6 +282,44 @@ fn a_line_in_pieces_stays_whole_beside_another_stream_of_the_same_batch() {
 }
 
 #[test]
+fn a_stream_that_came_in_through_another_group_is_not_stored_twice() {
+    let mut bench = Bench::new(1 << 30);
+    let (first, second) = (line(20, "first"), line(20, "second"));
+    bench.send(vec![chunk(1, 0, &first)]);
+    // Another group's committer on the same ledger and spool takes the next chunk.
+    let other = "web-2".parse().expect("valid");
+    let mut other: Tested =
+        Committer::start(other, rules(1 << 30), bench.spool(), bench.ledger()).expect("the disk works");
+    let start = u64::try_from(first.len()).expect("small");
+    let both = first.len() + second.len();
+    other.round(vec![(chunk(1, start, &second), 0)], now());
+    // The answer did not get through, and the sender comes back to the first group.
+    let answers = bench.send(vec![chunk(1, start, &second)]);
+    assert!(matches!(answers.get(&0), Some(Answer::Wait(_))), "{answers:?}");
+    let answers = bench.send(vec![chunk(1, start, &second)]);
+    assert_eq!(answers.get(&0), Some(&receipt(both, Outcome::Duplicate)));
+    assert_eq!(bench.stored(), [first, second].concat());
+}
+
+#[test]
+fn batches_of_a_group_that_is_gone_are_sealed() {
+    let mut bench = Bench::new(1 << 30);
+    bench.send(vec![chunk(1, 0, &line(20, "a"))]);
+    let mut ledger = bench.ledger();
+    bench
+        .spool()
+        .seal_orphans(&mut ledger, &["web-1".parse().expect("valid")], now())
+        .expect("the disk works");
+    assert_eq!(ledger.count_by_state().expect("a ledger"), [1, 0, 0, 0]);
+    bench
+        .spool()
+        .seal_orphans(&mut ledger, &[], now())
+        .expect("the disk works");
+    assert_eq!(ledger.count_by_state().expect("a ledger"), [0, 1, 0, 0]);
+    assert_eq!(bench.stored(), line(20, "a"));
+}
+
+#[test]
 fn a_full_batch_goes_on_in_the_next_part_at_a_line_border() {
     let lines: Vec<_> = (0..10).map(|n| line(20, &format!("line {n}"))).collect();
     let length = lines[0].len();
@@ -332,154 +369,4 @@ fn a_quiet_batch_is_sealed_and_an_empty_one_is_discarded() {
         .map(|b| b.state)
         .collect();
     assert_eq!(states, [BatchState::Ready], "the empty batch is gone");
-}
-
-/// One step of a generated history.
-#[derive(Debug, Clone)]
-enum Step {
-    /// Lines of these minutes, by this stream, in chunks of so many lines, sent in this order.
-    Send {
-        stream: u64,
-        minutes: Vec<u32>,
-        reversed: bool,
-    },
-    /// What was acknowledged before is offered once more.
-    Repeat { stream: u64 },
-    /// The n-th change from here on fails, and the process with it.
-    Crash { after: u64, seed: u64 },
-    /// The power goes now.
-    PowerLoss { seed: u64 },
-    /// Time passes and batches are sealed.
-    Seal,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let stream = 1_u64..4;
-    prop_oneof![
-        6 => (stream.clone(), prop::collection::vec(0_u32..5, 1..8), any::<bool>())
-            .prop_map(|(stream, minutes, reversed)| Step::Send { stream, minutes, reversed }),
-        1 => stream.prop_map(|stream| Step::Repeat { stream }),
-        2 => (0_u64..12, any::<u64>()).prop_map(|(after, seed)| Step::Crash { after, seed }),
-        1 => any::<u64>().prop_map(|seed| Step::PowerLoss { seed }),
-        1 => Just(Step::Seal),
-    ]
-}
-
-/// The sender's side of the model: everything a stream's file holds, and how much of it is acknowledged.
-#[derive(Default)]
-struct File {
-    bytes: Vec<u8>,
-    acked: usize,
-}
-
-impl File {
-    /// Offers what is not acknowledged yet, in two chunks, until the relay has it or says to wait.
-    fn ship(&mut self, bench: &mut Bench, number: u64, reversed: bool) {
-        let unsent = &self.bytes[self.acked..];
-        let middle = memchr::memchr(b'\n', unsent).map_or(unsent.len(), |at| at + 1);
-        let start = u64::try_from(self.acked).expect("small");
-        let second = start + u64::try_from(middle).expect("small");
-        let mut chunks = vec![chunk(number, start, &unsent[..middle])];
-        if middle < unsent.len() {
-            chunks.push(chunk(number, second, &unsent[middle..]));
-        }
-        if reversed {
-            chunks.reverse();
-        }
-        for answer in bench.send(chunks).into_values() {
-            if let Answer::Receipt(receipt) = answer {
-                self.acked = self
-                    .acked
-                    .max(usize::try_from(receipt.committed.get()).expect("small"));
-            }
-        }
-    }
-}
-
-fn take(step: Step, bench: &mut Bench, files: &mut BTreeMap<u64, File>, sent: &mut usize) {
-    match step {
-        Step::Send {
-            stream,
-            minutes,
-            reversed,
-        } => {
-            let file = files.entry(stream).or_default();
-            for minute in minutes {
-                *sent += 1;
-                file.bytes
-                    .extend(line(20 + minute, &format!("stream {stream} line {sent:06}")));
-            }
-            file.ship(bench, stream, reversed);
-        }
-        Step::Repeat { stream } => {
-            let file = files.entry(stream).or_default();
-            if file.acked > 0 {
-                let end = memchr::memchr(b'\n', &file.bytes).map_or(0, |at| at + 1);
-                let answers = bench.send(vec![chunk(stream, 0, &file.bytes[..end])]);
-                assert_eq!(answers.get(&0), Some(&receipt(file.acked, Outcome::Duplicate)));
-            }
-        }
-        Step::Crash { after, seed } => {
-            bench.disk.fail_after(after);
-            for (number, file) in files.iter_mut() {
-                *sent += 1;
-                file.bytes
-                    .extend(line(20, &format!("stream {number} line {sent:06}")));
-                file.ship(bench, *number, false);
-            }
-            let _ = bench.committer().seal_due(now() + Duration::from_hours(1));
-            if seed.is_multiple_of(2) {
-                bench.disk.heal();
-            } else {
-                bench.disk.power_loss(seed);
-            }
-            bench.restart();
-        }
-        Step::PowerLoss { seed } => {
-            bench.disk.power_loss(seed);
-            bench.restart();
-        }
-        Step::Seal => {
-            bench.committer().open.age_all(Duration::from_hours(1));
-            bench
-                .committer()
-                .seal_due(now() + Duration::from_hours(1))
-                .expect("the disk works");
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_fails_each_line_is_stored_once_and_in_order(steps in prop::collection::vec(step(), 1..20)) {
-        let mut bench = Bench::new(400);
-        let (mut files, mut sent) = (BTreeMap::<u64, File>::new(), 0);
-        for step in steps {
-            take(step, &mut bench, &mut files, &mut sent);
-            bench.stored();
-        }
-        for (number, file) in &mut files {
-            // The sender asks where it is and goes on from there, as after every lost answer.
-            let (_, _, id) = stream(*number);
-            let source: SourceId = "198.51.100.1".parse().expect("valid");
-            let known = bench.ledger().stream(&source, id).expect("a ledger");
-            let committed = known.map_or(0, |record| usize::try_from(record.committed.get()).expect("small"));
-            prop_assert!(committed >= file.acked, "acknowledged bytes are durable");
-            file.acked = committed;
-            while file.acked < file.bytes.len() {
-                file.ship(&mut bench, *number, false);
-            }
-        }
-        let stored = bench.stored();
-        let mut stored: Vec<_> = stored.split_inclusive(|&byte| byte == b'\n').collect();
-        let mut expected: Vec<_> =
-            files.values().flat_map(|file| file.bytes.split_inclusive(|&byte| byte == b'\n')).collect();
-        // Within a window a stream's lines keep their order; the numbers in them grow, so sorting by window and
-        // stream must not move any.
-        stored.sort_by_key(|line| (line[16], line[17], line[36]));
-        expected.sort_by_key(|line| (line[16], line[17], line[36]));
-        prop_assert_eq!(stored, expected);
-    }
 }

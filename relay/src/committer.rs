@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_config::Batch as Rules;
 use logferry_durable::Disk;
-use logferry_ledger::{BatchState, Commit, Ledger, LedgerError, StreamRecord, Window};
+use logferry_ledger::{BatchState, Commit, Ledger, LedgerError, StreamMove, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
@@ -71,8 +71,33 @@ struct Parked<B, T> {
 #[derive(Debug, Clone)]
 pub(crate) struct Stream {
     pub(crate) record: StreamRecord,
+    /// Where the ledger has it.
+    pub(crate) durable: Offset,
     pub(crate) is_dirty: bool,
     pub(crate) last_chunk: Instant,
+}
+
+impl Stream {
+    fn from_ledger(record: StreamRecord) -> Self {
+        Self {
+            durable: record.committed,
+            record,
+            is_dirty: false,
+            last_chunk: Instant::now(),
+        }
+    }
+
+    pub(crate) fn to_move(&self) -> StreamMove {
+        StreamMove {
+            from: self.durable,
+            record: self.record.clone(),
+        }
+    }
+
+    pub(crate) fn committed(&mut self) {
+        self.durable = self.record.committed;
+        self.is_dirty = false;
+    }
 }
 
 /// A sender's last report.
@@ -124,17 +149,10 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
     pub(crate) fn recover(&mut self) -> Result<(), SpoolError> {
         self.open.clear();
         self.streams.clear();
-        let now = Instant::now();
+        self.spool.finish_seals(&self.ledger, Some(&self.group))?;
         for record in self.ledger.live_streams(&self.group)? {
             let key = (record.source.clone(), record.stream);
-            self.streams.insert(
-                key,
-                Stream {
-                    record,
-                    is_dirty: false,
-                    last_chunk: now,
-                },
-            );
+            self.streams.insert(key, Stream::from_ledger(record));
         }
         for batch in self.ledger.open_batches(&self.group)? {
             match self.spool.cut_back(&batch)? {
@@ -255,14 +273,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         if !self.streams.contains_key(key)
             && let Some(record) = self.ledger.stream(&key.0, key.1)?
         {
-            self.streams.insert(
-                key.clone(),
-                Stream {
-                    record,
-                    is_dirty: false,
-                    last_chunk: Instant::now(),
-                },
-            );
+            self.streams.insert(key.clone(), Stream::from_ledger(record));
         }
         let progress = self.streams.get(key).map_or(
             Progress {
@@ -386,20 +397,23 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         record.lines = record.lines.plus(header.lines);
         record.finished = header.stream_end == StreamEnd::Finished;
         record.updated_at = now;
-        self.streams.insert(
-            key.clone(),
-            Stream {
-                record,
-                is_dirty: true,
-                last_chunk: Instant::now(),
-            },
-        );
+        let durable = self
+            .streams
+            .get(key)
+            .map_or(Offset::ZERO, |stream| stream.durable);
+        let moved = Stream {
+            record,
+            durable,
+            is_dirty: true,
+            last_chunk: Instant::now(),
+        };
+        self.streams.insert(key.clone(), moved);
     }
 
     /// Makes what was staged durable: files first, then the ledger.
     pub(crate) fn flush(&mut self) -> Result<(), SpoolError> {
-        let dirty = self.streams.values_mut().filter(|stream| stream.is_dirty);
-        let streams: Vec<_> = dirty.map(|stream| stream.record.clone()).collect();
+        let dirty = self.streams.values().filter(|stream| stream.is_dirty);
+        let streams: Vec<_> = dirty.map(Stream::to_move).collect();
         if streams.is_empty() {
             return Ok(());
         }
@@ -409,9 +423,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         let commit = Commit { streams, batches };
         self.ledger.commit(&commit)?;
         self.open.committed(&commit.batches);
-        for stream in self.streams.values_mut() {
-            stream.is_dirty = false;
-        }
+        self.streams.values_mut().for_each(Stream::committed);
         Ok(())
     }
 

@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use jiff::Timestamp;
 use logferry_config::Group;
 use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
 use logferry_ledger::{BatchState, Ledger, LedgerError};
@@ -103,7 +104,10 @@ impl Relay {
         }
         let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
         let spool = Spool::new(disk, &config.data_dir);
-        spool.finish_seals(&Ledger::open_or_create(&config.data_dir)?)?;
+        let mut ledger = Ledger::open_or_create(&config.data_dir)?;
+        spool.finish_seals(&ledger, None)?;
+        let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();
+        spool.seal_orphans(&mut ledger, &groups, Timestamp::now())?;
         let mut relay = Self {
             listeners: Vec::new(),
             committers: Vec::new(),

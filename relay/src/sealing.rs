@@ -94,7 +94,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             stream.record.open_line_in = None;
             // Its end, if it comes, is counted as a line too.
             stream.record.lines.sent += 1;
-            streams.push(stream.record.clone());
+            streams.push(stream.to_move());
         }
         let batches: Vec<BatchGrowth> = self.open.sync()?;
         let commit = Commit { streams, batches };

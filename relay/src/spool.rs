@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use logferry_durable::{Disk, DiskError};
 use logferry_ledger::{Batch, BatchState, Ledger, LedgerError};
-use logferry_protocol::names::SourceId;
+use logferry_protocol::names::{GroupName, SourceId};
 
 /// The folders of batch files below `data_dir`.
 #[derive(Debug, Clone)]
@@ -84,8 +85,9 @@ impl<D: Disk> Spool<D> {
         )
     }
 
-    /// Moves the files of batches that were sealed in the ledger when a crash came before the move.
-    pub(crate) fn finish_seals(&self, ledger: &Ledger) -> Result<(), SpoolError> {
+    /// Moves the files of batches that were sealed in the ledger when a crash came before the move: of one group, or of
+    /// all.
+    pub(crate) fn finish_seals(&self, ledger: &Ledger, group: Option<&GroupName>) -> Result<(), SpoolError> {
         let open = self.data_dir.join(BatchState::Open.as_str());
         for source in self.disk.list(&open)? {
             for name in self.disk.list(&open.join(&source))? {
@@ -94,6 +96,7 @@ impl<D: Disk> Spool<D> {
                     None => None,
                 };
                 match batch {
+                    Some(batch) if group.is_some_and(|group| *group != batch.group) => {}
                     Some(batch) if batch.state == BatchState::Ready => self.move_to_ready(&batch)?,
                     Some(batch) if batch.state == BatchState::Open => {}
                     _ => tracing::warn!(
@@ -101,6 +104,24 @@ impl<D: Disk> Spool<D> {
                         "this file is not in the ledger as an open batch; it is left alone"
                     ),
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals the open batches of groups that are not configured any more: nobody else would.
+    pub(crate) fn seal_orphans(
+        &self,
+        ledger: &mut Ledger,
+        groups: &[GroupName],
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        for batch in ledger.batches_in(BatchState::Open)? {
+            let is_whole = || self.cut_back(&batch).map(|file| file == OpenFile::Whole);
+            if !groups.contains(&batch.group) && batch.contents.bytes > 0 && is_whole()? {
+                tracing::warn!(group = %batch.group, batch = %batch.name(), "sealed, as its group is gone");
+                ledger.seal(batch.id, now)?;
+                self.move_to_ready(&batch)?;
             }
         }
         Ok(())

@@ -323,7 +323,9 @@ impl Ledger {
     pub fn batch_named(&self, name: &str) -> Result<Option<Batch>, LedgerError> {
         // `NAME` is the first part of NAME; `NAME.2` is the second part of NAME, or the first of a window whose name
         // really ends so.
-        let part = name.rsplit_once('.').and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
+        let part = name
+            .rsplit_once('.')
+            .and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
         self.read("find a batch", |sql| {
             let mut query = sql.prepare_cached("SELECT * FROM batches WHERE base_name = ?1 AND part = ?2")?;
             let first = query.query_row((name, 1), Batch::from_row).optional()?;

@@ -69,14 +69,23 @@ impl StreamRecord {
         })
     }
 
-    fn upsert(&self, sql: &Connection) -> SqlResult<()> {
+    /// Writes the record over the one that stands at `from`. False if there is one that stands elsewhere.
+    fn move_on(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
         sql.prepare_cached(
-            "INSERT OR REPLACE INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
+            "INSERT INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
                  lines_excluded, last_window, last_offset, last_line_time, open_line_in, finished, updated_at)
              VALUES (:source, :stream, :log, :dev, :inode, :head, :committed, :tail, :sent,
-                 :excluded, :last_window, :last_offset, :last_line_time, :open_line_in, :finished, :updated_at)",
+                 :excluded, :last_window, :last_offset, :last_line_time, :open_line_in, :finished, :updated_at)
+             ON CONFLICT (source, stream) DO UPDATE SET log = excluded.log, dev = excluded.dev,
+                 inode = excluded.inode, committed = excluded.committed, tail = excluded.tail,
+                 lines_sent = excluded.lines_sent, lines_excluded = excluded.lines_excluded,
+                 last_window = excluded.last_window, last_offset = excluded.last_offset,
+                 last_line_time = excluded.last_line_time, open_line_in = excluded.open_line_in,
+                 finished = excluded.finished, updated_at = excluded.updated_at
+             WHERE committed = :from",
         )?
         .execute(named_params! {
+            ":from": signed(from.get()),
             ":source": self.source.as_str(),
             ":stream": to_text(&self.stream),
             ":log": self.log.as_str(),
@@ -94,7 +103,7 @@ impl StreamRecord {
             ":finished": self.finished,
             ":updated_at": millis(self.updated_at),
         })
-        .map(drop)
+        .map(|changed| changed == 1)
     }
 }
 
@@ -107,11 +116,20 @@ pub struct BatchGrowth {
     pub contents: Contents,
 }
 
+/// A stream that moved on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamMove {
+    /// The offset it moved on from.
+    pub from: Offset,
+    /// How far it is now.
+    pub record: StreamRecord,
+}
+
 /// Everything that one commit makes true.
 #[derive(Debug, Default)]
 pub struct Commit {
     /// Streams that moved on.
-    pub streams: Vec<StreamRecord>,
+    pub streams: Vec<StreamMove>,
     /// Open batches that grew; their files are synced up to these lengths.
     pub batches: Vec<BatchGrowth>,
 }
@@ -119,8 +137,9 @@ pub struct Commit {
 impl Ledger {
     /// Records a commit. The files of `commit.batches` must have been synced before.
     ///
-    /// After this returns, the chunks are the relay's for ever, and their receipts may go out. A batch that is not
-    /// open is an error, and nothing of the commit is recorded.
+    /// After this returns, the chunks are the relay's for ever, and their receipts may go out. If a stream is not
+    /// where it is to move on from (it came in through another group meanwhile), or a batch is not open, nothing of the
+    /// commit is recorded: [`LedgerError::Conflict`].
     pub fn commit(&mut self, commit: &Commit) -> Result<(), LedgerError> {
         self.write("record a commit", |sql| {
             for growth in &commit.batches {
@@ -128,12 +147,22 @@ impl Ledger {
                     return Err(Error::StatementChangedRows(0));
                 }
             }
-            for stream in &commit.streams {
-                stream.upsert(sql)?;
+            for StreamMove { from, record: stream } in &commit.streams {
+                // Before the stream itself: whether it brought lines shows in the count that stands there yet.
                 sql.prepare_cached(
-                    "UPDATE sources SET last_contact = ?2, last_lines = ?2 WHERE source = ?1",
+                    "UPDATE sources SET last_contact = ?2, last_lines = CASE WHEN ?4 > coalesce(
+                         (SELECT lines_sent FROM streams WHERE source = ?1 AND stream = ?3), 0)
+                     THEN ?2 ELSE last_lines END WHERE source = ?1",
                 )?
-                .execute((stream.source.as_str(), millis(stream.updated_at)))?;
+                .execute((
+                    stream.source.as_str(),
+                    millis(stream.updated_at),
+                    to_text(&stream.stream),
+                    signed(stream.lines.sent),
+                ))?;
+                if !stream.move_on(sql, *from)? {
+                    return Err(Error::StatementChangedRows(0));
+                }
             }
             Ok(())
         })

@@ -30,7 +30,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
 pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
-pub use ingest::{BatchGrowth, Commit, StreamRecord};
+pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use sources::{SourceRecord, StreamTotals};
 
@@ -77,6 +77,14 @@ pub enum LedgerError {
         path: PathBuf,
         /// What SQLite found.
         detail: String,
+    },
+    /// What was to be changed is not as it was read.
+    #[error("ledger {}: cannot {action}, because another role or group has changed it meanwhile", .path.display())]
+    Conflict {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
     },
     /// The file was written by a later version.
     #[error(
@@ -167,6 +175,12 @@ impl Ledger {
 /// Turns what SQLite said into what the operator must know.
 fn sqlite_error(path: &Path, action: &'static str, source: rusqlite::Error) -> LedgerError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    if matches!(source, rusqlite::Error::StatementChangedRows(_)) {
+        return LedgerError::Conflict {
+            path: path.to_owned(),
+            action,
+        };
+    }
     match source.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => LedgerError::Damaged {
             path: path.to_owned(),

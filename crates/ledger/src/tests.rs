@@ -66,7 +66,10 @@ fn a_commit_is_there_after_reopening() -> TestResult {
         crc32c: u32::MAX,
     };
     ledger.commit(&Commit {
-        streams: vec![record.clone()],
+        streams: vec![StreamMove {
+            from: Offset::ZERO,
+            record: record.clone(),
+        }],
         batches: vec![BatchGrowth {
             batch: batch.id,
             contents,
@@ -89,6 +92,7 @@ fn a_commit_is_there_after_reopening() -> TestResult {
         open.iter().map(|batch| batch.contents).collect::<Vec<_>>(),
         vec![contents]
     );
+    assert_eq!(ledger.sources()?[0].last_lines, Some(now()));
     let totals = ledger.stream_totals()?;
     assert_eq!(
         (
@@ -133,7 +137,10 @@ fn a_sealed_batch_does_not_grow() -> TestResult {
     };
     let record = stream_record(100, 1);
     let commit = Commit {
-        streams: vec![record.clone()],
+        streams: vec![StreamMove {
+            from: Offset::ZERO,
+            record: record.clone(),
+        }],
         batches: vec![growth],
     };
     assert!(ledger.commit(&commit).is_err());
@@ -245,5 +252,29 @@ fn a_damaged_foreign_or_newer_ledger_is_refused_and_left_alone() -> TestResult {
         Ledger::open_or_create(dir.path()),
         Err(LedgerError::TooNew { found: 99, .. })
     ));
+    Ok(())
+}
+
+#[test]
+fn a_stream_moves_on_only_from_where_it_stands() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let mut commit = |from, to| {
+        let streams = vec![StreamMove {
+            from: Offset::new(from),
+            record: stream_record(to, 1),
+        }];
+        ledger.commit(&Commit {
+            streams,
+            batches: Vec::new(),
+        })
+    };
+    commit(0, 100)?;
+    commit(100, 200)?;
+    assert!(
+        matches!(commit(100, 300), Err(LedgerError::Conflict { .. })),
+        "somebody else moved it to 200"
+    );
+    commit(200, 300)?;
     Ok(())
 }

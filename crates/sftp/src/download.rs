@@ -1,0 +1,285 @@
+//! Reading one file from its beginning with many reads in flight, handing the data over in order.
+//!
+//! Each read asked for is a segment. Segments are handed over from the front as they fill; a server may answer a
+//! read with less than was asked, and the rest is then asked for again. A segment's bytes are in the budget from
+//! the first asking until the caller has taken them.
+
+use std::collections::VecDeque;
+
+use crate::error::{JobError, ProtocolError, Step};
+use crate::job::{Ask, Lane, Outcome, Progress, Terms};
+use crate::reply::Reply;
+use crate::status::StatusCode;
+use crate::wire::{OpenFor, Request};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Opening,
+    Reading,
+    Closing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SegmentState {
+    /// A read is with the server.
+    Asked,
+    /// The server gave less than it was asked for: the rest is to be asked for.
+    Short,
+    /// Filled, or ended by the end of the file.
+    Complete,
+}
+
+#[derive(Debug)]
+struct Segment {
+    start: u64,
+    len: u32,
+    got: Vec<u8>,
+    state: SegmentState,
+}
+
+/// The job.
+#[derive(Debug)]
+pub(crate) struct Download {
+    path: String,
+    /// How much is wanted, in bytes.
+    wanted: u64,
+    stage: Stage,
+    handle: Vec<u8>,
+    /// The first byte not asked for.
+    next: u64,
+    /// In order of their start.
+    segments: VecDeque<Segment>,
+    /// Requests sent and not answered.
+    awaiting: usize,
+    /// Where the server said that the file ends.
+    end: Option<u64>,
+    handed_over: u64,
+    failure: Option<JobError>,
+}
+
+impl Download {
+    pub(crate) fn new(path: String, wanted: u64) -> Self {
+        Self {
+            path,
+            wanted,
+            stage: Stage::Open,
+            handle: Vec::new(),
+            next: 0,
+            segments: VecDeque::new(),
+            awaiting: 0,
+            end: None,
+            handed_over: 0,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn lane(&self, terms: &Terms) -> Lane {
+        match self.stage {
+            Stage::Open => Lane::Control,
+            Stage::Reading if self.first_short().is_some() => Lane::Control,
+            Stage::Reading if self.wants_more() => Lane::Data(self.piece(terms)),
+            Stage::Reading if self.awaiting == 0 => Lane::Control,
+            Stage::Opening | Stage::Reading | Stage::Closing => Lane::Wait,
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        self.failure.is_none() && self.end.is_none() && self.next < self.wanted
+    }
+
+    /// The first segment whose rest is to be asked for.
+    fn first_short(&self) -> Option<usize> {
+        if self.failure.is_some() {
+            return None;
+        }
+        self.segments
+            .iter()
+            .position(|segment| segment.state == SegmentState::Short)
+    }
+
+    fn piece(&self, terms: &Terms) -> u32 {
+        u32::try_from(self.wanted - self.next).map_or(terms.read_len, |left| left.min(terms.read_len))
+    }
+
+    pub(crate) fn take_request(&mut self, terms: &Terms) -> Option<(Ask, Request<'_>)> {
+        match self.stage {
+            Stage::Open => {
+                self.stage = Stage::Opening;
+                self.awaiting += 1;
+                Some((
+                    Ask::Open,
+                    Request::Open {
+                        path: &self.path,
+                        open_for: OpenFor::Reading,
+                    },
+                ))
+            }
+            Stage::Opening | Stage::Closing => None,
+            Stage::Reading => {
+                if let Some(short) = self.first_short() {
+                    return self.ask_for_rest(short);
+                }
+                if self.wants_more() {
+                    let (start, len) = (self.next, self.piece(terms));
+                    self.next += u64::from(len);
+                    self.segments.push_back(Segment {
+                        start,
+                        len,
+                        got: Vec::new(),
+                        state: SegmentState::Asked,
+                    });
+                    self.awaiting += 1;
+                    let request = Request::Read {
+                        handle: &self.handle,
+                        offset: start,
+                        len,
+                    };
+                    return Some((Ask::Read { start }, request));
+                }
+                if self.awaiting > 0 {
+                    return None;
+                }
+                self.stage = Stage::Closing;
+                self.awaiting += 1;
+                Some((Ask::Close, Request::Close { handle: &self.handle }))
+            }
+        }
+    }
+
+    fn ask_for_rest(&mut self, short: usize) -> Option<(Ask, Request<'_>)> {
+        let segment = self.segments.get_mut(short)?;
+        segment.state = SegmentState::Asked;
+        self.awaiting += 1;
+        let offset = segment.start + segment.got.len() as u64;
+        Some((
+            Ask::Read { start: segment.start },
+            Request::Read {
+                handle: &self.handle,
+                offset,
+                len: segment.rest(),
+            },
+        ))
+    }
+
+    pub(crate) fn on_reply(&mut self, ask: Ask, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
+        self.awaiting -= 1;
+        let mut progress = Progress::default();
+        match ask {
+            Ask::Open => match reply {
+                Reply::Handle(handle) => {
+                    self.handle = handle.to_vec();
+                    self.stage = Stage::Reading;
+                }
+                Reply::Status(status) if status.code != StatusCode::Ok => {
+                    let path = self.path.clone();
+                    progress.ended = Some(Err(JobError::Refused {
+                        step: Step::Open,
+                        path,
+                        status,
+                    }));
+                }
+                other => return Err(other.unexpected("a file handle")),
+            },
+            Ask::Read { start } => {
+                self.take_read(start, reply)?;
+                self.hand_over(&mut progress);
+            }
+            Ask::Close => {
+                if let Some(status) = reply.into_refusal()? {
+                    let path = self.path.clone();
+                    self.failure.get_or_insert(JobError::Refused {
+                        step: Step::Close,
+                        path,
+                        status,
+                    });
+                }
+                progress.freed = self.segments.drain(..).map(|segment| segment.len as usize).sum();
+                progress.ended = Some(match self.failure.take() {
+                    Some(failure) => Err(failure),
+                    None => Ok(Outcome::Read {
+                        bytes: self.handed_over,
+                    }),
+                });
+            }
+            _ => unreachable!("a download makes no other request"),
+        }
+        Ok(progress)
+    }
+
+    fn take_read(&mut self, start: u64, reply: Reply<'_>) -> Result<(), ProtocolError> {
+        let Ok(index) = self
+            .segments
+            .binary_search_by_key(&start, |segment| segment.start)
+        else {
+            return Ok(());
+        };
+        let Some(segment) = self.segments.get_mut(index) else {
+            return Ok(());
+        };
+        match reply {
+            // Some servers mark the end of the file by data of no length.
+            Reply::Data([]) => self.end_at(index),
+            Reply::Data(data) => {
+                if data.len() > segment.rest() as usize {
+                    return Err(ProtocolError::TooMuchData {
+                        sent: data.len(),
+                        asked: segment.rest() as usize,
+                    });
+                }
+                segment.got.extend_from_slice(data);
+                segment.state = if segment.rest() == 0 {
+                    SegmentState::Complete
+                } else {
+                    SegmentState::Short
+                };
+            }
+            Reply::Status(status) if status.code == StatusCode::Eof => self.end_at(index),
+            Reply::Status(status) if status.code != StatusCode::Ok => {
+                let path = self.path.clone();
+                self.failure.get_or_insert(JobError::Refused {
+                    step: Step::Read,
+                    path,
+                    status,
+                });
+            }
+            other => return Err(other.unexpected("data")),
+        }
+        Ok(())
+    }
+
+    /// The file ends with what segment `index` has.
+    fn end_at(&mut self, index: usize) {
+        let Some(segment) = self.segments.get_mut(index) else {
+            return;
+        };
+        segment.state = SegmentState::Complete;
+        let end = segment.start + segment.got.len() as u64;
+        self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
+    }
+
+    /// Hands over what is complete at the front. What lies beyond the end of the file is dropped.
+    fn hand_over(&mut self, progress: &mut Progress) {
+        while self.failure.is_none()
+            && let Some(segment) = self
+                .segments
+                .pop_front_if(|front| front.state == SegmentState::Complete)
+        {
+            let beyond_end = self.end.is_some_and(|end| segment.start >= end);
+            if segment.got.is_empty() || beyond_end {
+                progress.freed += segment.len as usize;
+                continue;
+            }
+            progress.freed += segment.rest() as usize;
+            self.handed_over += segment.got.len() as u64;
+            progress.pieces.push(segment.got);
+        }
+    }
+}
+
+impl Segment {
+    /// Bytes still missing.
+    fn rest(&self) -> u32 {
+        u32::try_from(self.got.len()).map_or(0, |got| self.len.saturating_sub(got))
+    }
+}

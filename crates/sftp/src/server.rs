@@ -1,0 +1,153 @@
+//! What is known about the server: the extensions it offers and the limits it sets.
+
+use crate::error::ProtocolError;
+use crate::reply::Fields;
+use crate::wire;
+
+/// Room left for a packet's header, handle and offset when the server limits whole packets, in bytes.
+const PACKET_OVERHEAD: u64 = 1024;
+
+/// An extension of OpenSSH's PROTOCOL file, section 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extension {
+    /// A rename that replaces what has the new name.
+    PosixRename,
+    /// Bringing a written file to the disk.
+    Fsync,
+    /// Asking for the server's limits.
+    Limits,
+    /// Asking for free space.
+    Statvfs,
+    /// A second name for a file.
+    Hardlink,
+}
+
+impl Extension {
+    const ALL: [Self; 5] = [
+        Self::PosixRename,
+        Self::Fsync,
+        Self::Limits,
+        Self::Statvfs,
+        Self::Hardlink,
+    ];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PosixRename => "posix-rename@openssh.com",
+            Self::Fsync => "fsync@openssh.com",
+            Self::Limits => "limits@openssh.com",
+            Self::Statvfs => "statvfs@openssh.com",
+            Self::Hardlink => "hardlink@openssh.com",
+        }
+    }
+
+    /// The revision whose wire format is known here.
+    fn revision(self) -> &'static str {
+        match self {
+            Self::Statvfs => "2",
+            _ => "1",
+        }
+    }
+}
+
+/// What the server said about itself.
+#[derive(Debug, Clone, Default)]
+pub struct Server {
+    extensions: Vec<Extension>,
+    /// The longest data of one write, in bytes; `None`: it sets no limit.
+    pub(crate) write_len_max: Option<u64>,
+    /// The longest data of one read, in bytes.
+    pub(crate) read_len_max: Option<u64>,
+    /// How many files may be open at once.
+    pub(crate) open_files_max: Option<u64>,
+}
+
+impl Server {
+    /// Whether the server offers `extension`.
+    pub fn supports(&self, extension: Extension) -> bool {
+        self.extensions.contains(&extension)
+    }
+
+    /// Reads `SSH_FXP_VERSION`, the server's first packet.
+    pub(crate) fn parse_version(packet: &[u8]) -> Result<Self, ProtocolError> {
+        let mut fields = Fields::new(packet)?;
+        if fields.kind != wire::kind::VERSION {
+            return Err(ProtocolError::UnexpectedType {
+                kind: fields.kind,
+                expected: "the server's version",
+            });
+        }
+        let version = fields.u32()?;
+        if version != wire::VERSION {
+            return Err(ProtocolError::Version { version });
+        }
+        let mut server = Self::default();
+        while !fields.rest.is_empty() {
+            let (name, revision) = (fields.string()?, fields.string()?);
+            let known = |e: &Extension| e.name().as_bytes() == name && e.revision().as_bytes() == revision;
+            server.extensions.extend(Extension::ALL.into_iter().find(known));
+        }
+        Ok(server)
+    }
+
+    /// Reads the answer to `limits@openssh.com`: packet, read and write lengths and open handles; 0 is "no limit".
+    pub(crate) fn parse_limits(&mut self, body: &[u8]) -> Result<(), ProtocolError> {
+        let mut fields = Fields {
+            kind: wire::kind::EXTENDED_REPLY,
+            rest: body,
+        };
+        let mut limit = || fields.u64().map(|n| (n != 0).then_some(n));
+        let packet = limit()?.map(|len| len.saturating_sub(PACKET_OVERHEAD).max(1));
+        let (read, write, open_files) = (limit()?, limit()?, limit()?);
+        let smaller = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+        self.read_len_max = smaller(packet, read);
+        self.write_len_max = smaller(packet, write);
+        self.open_files_max = open_files;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_of_an_unknown_revision_are_not_used() {
+        let mut packet = vec![wire::kind::VERSION, 0, 0, 0, 3];
+        for text in [
+            "fsync@openssh.com",
+            "1",
+            "limits@openssh.com",
+            "2",
+            "other@example.com",
+            "1",
+        ] {
+            packet.extend([0, 0, 0, u8::try_from(text.len()).unwrap()]);
+            packet.extend(text.as_bytes());
+        }
+        let server = Server::parse_version(&packet).unwrap();
+        assert!(server.supports(Extension::Fsync));
+        assert!(!server.supports(Extension::Limits));
+        assert!(!server.supports(Extension::PosixRename));
+    }
+
+    #[test]
+    fn other_protocol_versions_are_refused() {
+        let refused = Server::parse_version(&[wire::kind::VERSION, 0, 0, 0, 6]);
+        assert_eq!(refused.unwrap_err(), ProtocolError::Version { version: 6 });
+    }
+
+    #[test]
+    fn limit_on_packets_also_limits_reads_and_writes() {
+        let mut server = Server::default();
+        let body: Vec<u8> = [3072u64, 0, 1000, 7]
+            .into_iter()
+            .flat_map(u64::to_be_bytes)
+            .collect();
+        server.parse_limits(&body).unwrap();
+        assert_eq!(server.read_len_max, Some(2048));
+        assert_eq!(server.write_len_max, Some(1000));
+        assert_eq!(server.open_files_max, Some(7));
+    }
+}

@@ -1,0 +1,86 @@
+//! Jobs of one request: rename, remove, make a folder, look at a name.
+
+use crate::error::{JobError, ProtocolError, Step};
+use crate::job::{Ask, Lane, Outcome, Progress};
+use crate::reply::Reply;
+use crate::wire::Request;
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    Rename { from: String, to: String },
+    Remove { path: String },
+    Mkdir { path: String },
+    Stat { path: String },
+}
+
+/// The job.
+#[derive(Debug)]
+pub(crate) struct Single {
+    operation: Operation,
+    sent: bool,
+}
+
+impl Single {
+    pub(crate) fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            sent: false,
+        }
+    }
+
+    pub(crate) fn lane(&self) -> Lane {
+        if self.sent { Lane::Wait } else { Lane::Control }
+    }
+
+    pub(crate) fn take_request(&mut self) -> Option<(Ask, Request<'_>)> {
+        if self.sent {
+            return None;
+        }
+        self.sent = true;
+        let request = match &self.operation {
+            Operation::Rename { from, to } => Request::Rename { from, to },
+            Operation::Remove { path } => Request::Remove { path },
+            Operation::Mkdir { path } => Request::Mkdir { path },
+            Operation::Stat { path } => Request::Lstat { path },
+        };
+        Some((Ask::Single, request))
+    }
+
+    pub(crate) fn on_reply(&mut self, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
+        let result = match (&self.operation, reply) {
+            (Operation::Stat { .. }, Reply::Attributes(attributes)) => Ok(Outcome::Found(attributes)),
+            (operation, reply) => {
+                let unexpected = reply.unexpected("attributes");
+                match (operation, reply.into_refusal()?) {
+                    (Operation::Stat { .. }, None) => return Err(unexpected),
+                    (_, None) => Ok(Outcome::Done),
+                    (operation, Some(status)) => Err(operation.refused(status)),
+                }
+            }
+        };
+        Ok(Progress {
+            ended: Some(result),
+            ..Progress::default()
+        })
+    }
+}
+
+impl Operation {
+    fn refused(&self, status: crate::status::Status) -> JobError {
+        let refused = |step, path: &String| (step, path.clone());
+        let (step, path) = match self {
+            Self::Rename { from, to } => {
+                return JobError::RenameRefused {
+                    from: from.clone(),
+                    to: to.clone(),
+                    status,
+                };
+            }
+            Self::Remove { path } => refused(Step::Remove, path),
+            Self::Mkdir { path } => refused(Step::Mkdir, path),
+            Self::Stat { path } => refused(Step::Stat, path),
+        };
+        JobError::Refused { step, path, status }
+    }
+}

@@ -1,0 +1,202 @@
+//! Writing requests as they go over the channel: a length of four bytes, a type, a request id, the fields
+//! (draft-ietf-secsh-filexfer-02, sections 3 and 6; numbers are big-endian, strings carry their length).
+
+use crate::server::Extension;
+
+/// Packet types.
+pub(crate) mod kind {
+    pub(crate) const INIT: u8 = 1;
+    pub(crate) const VERSION: u8 = 2;
+    pub(crate) const OPEN: u8 = 3;
+    pub(crate) const CLOSE: u8 = 4;
+    pub(crate) const READ: u8 = 5;
+    pub(crate) const WRITE: u8 = 6;
+    pub(crate) const LSTAT: u8 = 7;
+    pub(crate) const FSTAT: u8 = 8;
+    pub(crate) const REMOVE: u8 = 13;
+    pub(crate) const MKDIR: u8 = 14;
+    pub(crate) const RENAME: u8 = 18;
+    pub(crate) const STATUS: u8 = 101;
+    pub(crate) const HANDLE: u8 = 102;
+    pub(crate) const DATA: u8 = 103;
+    pub(crate) const ATTRS: u8 = 105;
+    pub(crate) const EXTENDED: u8 = 200;
+    pub(crate) const EXTENDED_REPLY: u8 = 201;
+}
+
+/// The protocol version spoken here.
+pub(crate) const VERSION: u32 = 3;
+
+/// Flags of `SSH_FXP_OPEN`.
+const OPEN_READ: u32 = 0x01;
+const OPEN_WRITE: u32 = 0x02;
+const OPEN_CREATE: u32 = 0x08;
+const OPEN_TRUNCATE: u32 = 0x10;
+
+/// Tells the replies on one channel apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RequestId(pub(crate) u32);
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenFor {
+    /// To be read from its beginning.
+    Reading,
+    /// To be written whole: created, or emptied if it exists.
+    Writing,
+}
+
+/// One request, borrowed from the job that makes it.
+#[derive(Debug)]
+pub(crate) enum Request<'a> {
+    Limits,
+    Open {
+        path: &'a str,
+        open_for: OpenFor,
+    },
+    /// Encodes `len` zero bytes as its data, for the caller to fill in: they are the last of the packet.
+    Write {
+        handle: &'a [u8],
+        offset: u64,
+        len: u32,
+    },
+    Read {
+        handle: &'a [u8],
+        offset: u64,
+        len: u32,
+    },
+    Fsync {
+        handle: &'a [u8],
+    },
+    Fstat {
+        handle: &'a [u8],
+    },
+    Close {
+        handle: &'a [u8],
+    },
+    Lstat {
+        path: &'a str,
+    },
+    Rename {
+        from: &'a str,
+        to: &'a str,
+    },
+    Remove {
+        path: &'a str,
+    },
+    Mkdir {
+        path: &'a str,
+    },
+}
+
+impl Request<'_> {
+    /// Appends the framed request.
+    pub(crate) fn encode(&self, id: RequestId, out: &mut Vec<u8>) {
+        let frame = Frame::start(out, self.kind());
+        put_u32(out, id.0);
+        match self {
+            Self::Limits => put_string(out, Extension::Limits.name().as_bytes()),
+            Self::Open { path, open_for } => {
+                put_string(out, path.as_bytes());
+                put_u32(
+                    out,
+                    match open_for {
+                        OpenFor::Reading => OPEN_READ,
+                        OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE,
+                    },
+                );
+                put_no_attributes(out);
+            }
+            Self::Write { handle, offset, len } => {
+                put_string(out, handle);
+                put_u64(out, *offset);
+                put_u32(out, *len);
+                out.resize(out.len() + *len as usize, 0);
+            }
+            Self::Read { handle, offset, len } => {
+                put_string(out, handle);
+                put_u64(out, *offset);
+                put_u32(out, *len);
+            }
+            Self::Fsync { handle } => {
+                put_string(out, Extension::Fsync.name().as_bytes());
+                put_string(out, handle);
+            }
+            Self::Fstat { handle } | Self::Close { handle } => put_string(out, handle),
+            Self::Lstat { path } | Self::Remove { path } => put_string(out, path.as_bytes()),
+            Self::Rename { from, to } => {
+                put_string(out, from.as_bytes());
+                put_string(out, to.as_bytes());
+            }
+            Self::Mkdir { path } => {
+                put_string(out, path.as_bytes());
+                put_no_attributes(out);
+            }
+        }
+        frame.end(out);
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Limits | Self::Fsync { .. } => kind::EXTENDED,
+            Self::Open { .. } => kind::OPEN,
+            Self::Write { .. } => kind::WRITE,
+            Self::Read { .. } => kind::READ,
+            Self::Fstat { .. } => kind::FSTAT,
+            Self::Close { .. } => kind::CLOSE,
+            Self::Lstat { .. } => kind::LSTAT,
+            Self::Rename { .. } => kind::RENAME,
+            Self::Remove { .. } => kind::REMOVE,
+            Self::Mkdir { .. } => kind::MKDIR,
+        }
+    }
+}
+
+/// Appends the packet that opens the conversation; it has no request id.
+pub(crate) fn encode_init(out: &mut Vec<u8>) {
+    let frame = Frame::start(out, kind::INIT);
+    put_u32(out, VERSION);
+    frame.end(out);
+}
+
+/// A packet being written; its length is filled in at the end.
+struct Frame {
+    start: usize,
+}
+
+impl Frame {
+    fn start(out: &mut Vec<u8>, kind: u8) -> Self {
+        let start = out.len();
+        put_u32(out, 0);
+        out.push(kind);
+        Self { start }
+    }
+
+    fn end(self, out: &mut [u8]) {
+        let body = self.start + 4;
+        let len = wire_len(out.len() - body);
+        out[self.start..body].copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u32(out, wire_len(bytes.len()));
+    out.extend_from_slice(bytes);
+}
+
+/// Modes and times are left to the server: some refuse to have them set.
+fn put_no_attributes(out: &mut Vec<u8>) {
+    put_u32(out, 0);
+}
+
+fn wire_len(len: usize) -> u32 {
+    u32::try_from(len).expect("paths, handles and pieces of data are far shorter than 4 GiB")
+}

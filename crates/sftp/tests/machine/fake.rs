@@ -1,0 +1,272 @@
+//! A small SFTP server over byte buffers. It carries requests out in the order they come, as a server must, and lets
+//! the test choose in which order the replies go back.
+
+use std::collections::{BTreeMap, HashMap};
+
+const OK: u32 = 0;
+const EOF: u32 = 1;
+const NO_SUCH_FILE: u32 = 2;
+const FAILURE: u32 = 4;
+const UNSUPPORTED: u32 = 8;
+
+/// What the server tells of a file's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sizes {
+    #[default]
+    Shown,
+    /// By handle it is 0 until the file is closed.
+    ShownAfterClose,
+    /// Attributes have no size.
+    Hidden,
+    /// Attributes are refused.
+    Forbidden,
+}
+
+/// What the server does differently from a plain good one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ways {
+    /// Extensions offered, with their revision.
+    pub(crate) extensions: Vec<(&'static str, &'static str)>,
+    /// The answer to `limits@openssh.com`: packet, read, write, handles.
+    pub(crate) limits: [u64; 4],
+    /// At most so many bytes are given for one read.
+    pub(crate) read_len_max: Option<usize>,
+    /// Writes that reach beyond this offset fail.
+    pub(crate) quota: Option<u64>,
+    /// Closes fail.
+    pub(crate) close_fails: bool,
+    /// Reads from this offset on fail.
+    pub(crate) bad_block: Option<u64>,
+    pub(crate) sizes: Sizes,
+    /// Data is lost beyond this length, though the writes were confirmed.
+    pub(crate) loses_beyond: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeServer {
+    pub(crate) ways: Ways,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) folders: Vec<String>,
+    /// Open handles, by their number.
+    pub(crate) handles: HashMap<u32, String>,
+    pub(crate) most_handles: usize,
+    /// Request types in the order they came.
+    pub(crate) seen: Vec<u8>,
+    pub(crate) longest_write: usize,
+    last_handle: u32,
+    inbox: Vec<u8>,
+    /// Replies that were not taken yet.
+    pub(crate) replies: Vec<Vec<u8>>,
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn u32(&mut self) -> u32 {
+        let (bytes, rest) = self.0.split_first_chunk().unwrap();
+        self.0 = rest;
+        u32::from_be_bytes(*bytes)
+    }
+    fn u64(&mut self) -> u64 {
+        let (bytes, rest) = self.0.split_first_chunk().unwrap();
+        self.0 = rest;
+        u64::from_be_bytes(*bytes)
+    }
+    fn bytes(&mut self) -> &'a [u8] {
+        let len = self.u32() as usize;
+        let (bytes, rest) = self.0.split_at(len);
+        self.0 = rest;
+        bytes
+    }
+    fn text(&mut self) -> String {
+        String::from_utf8(self.bytes().to_vec()).unwrap()
+    }
+    fn handle(&mut self) -> u32 {
+        u32::from_be_bytes(self.bytes().try_into().unwrap())
+    }
+}
+
+pub(crate) fn packet(kind: u8, fields: &[&[u8]]) -> Vec<u8> {
+    let body: Vec<u8> = std::iter::once(kind).chain(fields.concat()).collect();
+    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
+}
+
+pub(crate) fn status(id: u32, code: u32) -> Vec<u8> {
+    let text = string(b"as the fake says");
+    packet(
+        101,
+        &[&id.to_be_bytes(), &code.to_be_bytes(), &text, &string(b"en")],
+    )
+}
+
+impl FakeServer {
+    pub(crate) fn new(ways: Ways) -> Self {
+        Self {
+            ways,
+            ..Self::default()
+        }
+    }
+
+    /// Takes bytes from the client and carries out every whole request in them.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.inbox.extend_from_slice(bytes);
+        while let Some((len, rest)) = self.inbox.split_first_chunk() {
+            let len = u32::from_be_bytes(*len) as usize;
+            if rest.len() < len {
+                break;
+            }
+            let request = rest[..len].to_vec();
+            self.inbox.drain(..4 + len);
+            self.seen.push(request[0]);
+            let reply = self.carry_out(request[0], Fields(&request[1..]));
+            self.replies.push(reply);
+        }
+    }
+
+    fn carry_out(&mut self, kind: u8, mut fields: Fields<'_>) -> Vec<u8> {
+        let id = fields.u32();
+        match kind {
+            1 => {
+                assert_eq!(id, 3, "the version");
+                let mut extensions = Vec::new();
+                for (name, revision) in &self.ways.extensions {
+                    extensions.extend(string(name.as_bytes()));
+                    extensions.extend(string(revision.as_bytes()));
+                }
+                packet(2, &[&3u32.to_be_bytes(), &extensions])
+            }
+            3 => self.open(id, &mut fields),
+            4 => {
+                let known = self.handles.remove(&fields.handle()).is_some();
+                status(
+                    id,
+                    if known && !self.ways.close_fails {
+                        OK
+                    } else {
+                        FAILURE
+                    },
+                )
+            }
+            5 => self.read(id, &mut fields),
+            6 => self.write(id, &mut fields),
+            7 => {
+                let path = fields.text();
+                self.attributes(id, &path, false)
+            }
+            8 => {
+                let path = self.handles[&fields.handle()].clone();
+                self.attributes(id, &path, true)
+            }
+            13 => {
+                let gone = self.files.remove(&fields.text()).is_some();
+                status(id, if gone { OK } else { NO_SUCH_FILE })
+            }
+            14 => {
+                self.folders.push(fields.text());
+                status(id, OK)
+            }
+            18 => self.rename(id, &fields.text(), fields.text()),
+            200 => self.extended(id, &fields.text(), &mut fields),
+            _ => status(id, UNSUPPORTED),
+        }
+    }
+
+    fn open(&mut self, id: u32, fields: &mut Fields<'_>) -> Vec<u8> {
+        let (path, flags) = (fields.text(), fields.u32());
+        match flags {
+            0x01 if !self.files.contains_key(&path) => return status(id, NO_SUCH_FILE),
+            0x01 => {}
+            0x1a => drop(self.files.insert(path.clone(), Vec::new())),
+            other => panic!("open flags {other:#x}"),
+        }
+        self.last_handle += 1;
+        self.handles.insert(self.last_handle, path);
+        self.most_handles = self.most_handles.max(self.handles.len());
+        packet(
+            102,
+            &[&id.to_be_bytes(), &string(&self.last_handle.to_be_bytes())],
+        )
+    }
+
+    fn read(&mut self, id: u32, fields: &mut Fields<'_>) -> Vec<u8> {
+        let file = &self.files[&self.handles[&fields.handle()]];
+        let (offset, len) = (fields.u64(), fields.u32() as usize);
+        if self.ways.bad_block.is_some_and(|bad| offset >= bad) {
+            return status(id, FAILURE);
+        }
+        let len = len.min(self.ways.read_len_max.unwrap_or(len));
+        let rest = file.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        if rest.is_empty() {
+            return status(id, EOF);
+        }
+        packet(103, &[&id.to_be_bytes(), &string(&rest[..len.min(rest.len())])])
+    }
+
+    fn write(&mut self, id: u32, fields: &mut Fields<'_>) -> Vec<u8> {
+        let (handle, offset, data) = (fields.handle(), fields.u64(), fields.bytes());
+        self.longest_write = self.longest_write.max(data.len());
+        let end = offset + data.len() as u64;
+        if self.ways.quota.is_some_and(|quota| end > quota) {
+            return status(id, FAILURE);
+        }
+        let file = self.files.get_mut(&self.handles[&handle]).unwrap();
+        let end = usize::try_from(end).unwrap();
+        file.resize(file.len().max(end), 0);
+        file[end - data.len()..end].copy_from_slice(data);
+        file.truncate(self.ways.loses_beyond.unwrap_or(usize::MAX));
+        status(id, OK)
+    }
+
+    fn attributes(&self, id: u32, path: &str, by_handle: bool) -> Vec<u8> {
+        if self.ways.sizes == Sizes::Forbidden {
+            return status(id, UNSUPPORTED);
+        }
+        let Some(file) = self.files.get(path) else {
+            return status(id, NO_SUCH_FILE);
+        };
+        if self.ways.sizes == Sizes::Hidden {
+            return packet(105, &[&id.to_be_bytes(), &0u32.to_be_bytes()]);
+        }
+        let size = if by_handle && self.ways.sizes == Sizes::ShownAfterClose {
+            0
+        } else {
+            file.len() as u64
+        };
+        packet(
+            105,
+            &[&id.to_be_bytes(), &1u32.to_be_bytes(), &size.to_be_bytes()],
+        )
+    }
+
+    fn rename(&mut self, id: u32, from: &str, to: String) -> Vec<u8> {
+        if self.files.contains_key(&to) {
+            return status(id, FAILURE);
+        }
+        let Some(file) = self.files.remove(from) else {
+            return status(id, NO_SUCH_FILE);
+        };
+        self.files.insert(to, file);
+        status(id, OK)
+    }
+
+    fn extended(&mut self, id: u32, name: &str, fields: &mut Fields<'_>) -> Vec<u8> {
+        match name {
+            "limits@openssh.com" => packet(
+                201,
+                &[
+                    &id.to_be_bytes(),
+                    &self.ways.limits.map(u64::to_be_bytes).concat(),
+                ],
+            ),
+            "fsync@openssh.com" => {
+                let known = self.handles.contains_key(&fields.handle());
+                status(id, if known { OK } else { FAILURE })
+            }
+            _ => status(id, UNSUPPORTED),
+        }
+    }
+}
