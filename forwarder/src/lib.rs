@@ -1,0 +1,164 @@
+//! Plan, upload, verify, publish, archive: sealed batches reach every destination whole, once, under their own names.
+//!
+//! Invariants:
+//! - **The ledger decides, the folder follows.** A batch changes its state in the ledger first and its folder second;
+//!   a file found in the wrong folder is moved to where the ledger says it is.
+//! - A file is published only if its size and CRC-32C are those that the ledger has for the batch, taken from the very
+//!   bytes that were sent.
+//! - A name that is taken at the destination is never written to. A file there with the same
+//!   bytes is ours from before a crash, and is recorded; any other holds the batch back and is reported.
+//! - Destinations do not wait for each other, and a batch that cannot be delivered does not hold up the others. A
+//!   destination that cannot be reached costs no batch an attempt.
+//!
+//! Each destination has a thread, because libssh2 is driven by poll(2); what decides (`plan`, `retry`, `publication`)
+//! is free of I/O. One process at a time delivers from a data folder, by a lock in it.
+
+mod batch_file;
+mod books;
+mod deliver;
+mod error;
+mod plan;
+mod publication;
+mod remote;
+mod retry;
+mod ssh;
+mod watch;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use logferry_config::{Destination, Forwarder};
+use logferry_durable::{Lock, LockError};
+use logferry_ledger::LedgerError;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::books::Books;
+use crate::remote::Remote;
+use crate::worker::Worker;
+
+pub use crate::books::BooksError;
+pub use crate::error::{Blame, DeliveryError};
+pub use crate::ssh::HostKeyError;
+
+/// Name of the lock file in the data folder.
+const LOCK_FILE: &str = "forwarder.lock";
+
+/// How often to look for a ledger that the relay has not made yet.
+const LEDGER_WAIT: Duration = Duration::from_millis(500);
+
+/// The forwarder could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwarderError {
+    /// Another forwarder works in this data folder.
+    #[error("cannot have the data folder {} alone", .data_dir.display())]
+    Lock {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Who has it, or why the lock failed.
+        #[source]
+        source: LockError,
+    },
+    /// The ledger or the spool's folders cannot be used.
+    #[error("cannot work in the data folder {}", .data_dir.display())]
+    Books {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// What failed.
+        #[source]
+        source: BooksError,
+    },
+    /// A destination's worker ended by a defect.
+    #[error("the worker of a destination ended unexpectedly: this is a defect, please report it")]
+    Worker {
+        /// How it ended.
+        #[source]
+        source: JoinError,
+    },
+}
+
+/// Delivers sealed batches until `shutdown`. A ledger that is not there yet is waited for: the relay makes it.
+///
+/// What is under way at `shutdown` has a few seconds to finish; wherever it is cut off, the next start goes on from
+/// there.
+pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), ForwarderError> {
+    let data_dir = config.data_dir.clone();
+    let Some((_lock, books)) = open(&config, &shutdown).await? else {
+        return Ok(());
+    };
+    let books = Arc::new(Mutex::new(books));
+    let stop = shutdown.child_token();
+    let mut workers = JoinSet::new();
+    for destination in config.destinations {
+        let worker = Worker::new(destination, &data_dir, config.interval, &books, stop.clone());
+        workers.spawn_blocking(move || worker.run());
+    }
+    info!(data_dir = %data_dir.display(), destinations = workers.len(), "forwarder started");
+    let mut result = Ok(());
+    while let Some(ended) = workers.join_next().await {
+        if let Err(source) = ended {
+            stop.cancel();
+            result = result.and(Err(ForwarderError::Worker { source }));
+        }
+    }
+    info!("forwarder stopped");
+    result
+}
+
+/// Takes the lock and opens the ledger; `None` if `shutdown` came before there was one.
+async fn open(
+    config: &Forwarder,
+    shutdown: &CancellationToken,
+) -> Result<Option<(Lock, Books)>, ForwarderError> {
+    let data_dir = &config.data_dir;
+    let names = config
+        .destinations
+        .iter()
+        .map(|destination| destination.name.clone());
+    let names: Vec<_> = names.collect();
+    let mut told = false;
+    loop {
+        match Books::open(data_dir, names.clone()) {
+            Ok(mut books) => {
+                let lock =
+                    Lock::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
+                        data_dir: data_dir.clone(),
+                        source,
+                    })?;
+                // Only now: a file must not be moved under another forwarder.
+                books
+                    .reconcile()
+                    .map_err(|source| books_error(data_dir, source))?;
+                return Ok(Some((lock, books)));
+            }
+            Err(BooksError::Ledger(LedgerError::Missing { path })) => {
+                if !told {
+                    warn!(ledger = %path.display(), "there is no ledger yet, waiting for the relay to make it");
+                    told = true;
+                }
+            }
+            Err(source) => return Err(books_error(data_dir, source)),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(LEDGER_WAIT) => {}
+        }
+    }
+}
+
+fn books_error(data_dir: &std::path::Path, source: BooksError) -> ForwarderError {
+    ForwarderError::Books {
+        data_dir: data_dir.to_owned(),
+        source,
+    }
+}
+
+/// Connects to a destination, logs in and looks whether its folder is there, as `logferry check --connect` does.
+///
+/// Blocks for up to a minute or two when the destination does not answer.
+pub fn check_destination(destination: &Destination) -> Result<(), DeliveryError> {
+    Remote::open(destination, CancellationToken::new()).map(drop)
+}

@@ -1,0 +1,196 @@
+//! Which batches a destination is to get now, in which order. No ledger and no clock in here.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_ledger::{Batch, Delivery};
+
+/// A batch to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) batch: Batch,
+    /// Attempts at this destination that failed.
+    pub(crate) attempts: u32,
+}
+
+/// What there is to do for one destination.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// To be tried now, oldest window first.
+    pub(crate) due: Vec<Task>,
+    /// How long until the first of the others is due.
+    pub(crate) next_due: Option<Duration>,
+    /// When the batch that has waited longest was sealed.
+    pub(crate) oldest_sealed: Option<Timestamp>,
+}
+
+/// Plans for one destination from the sealed batches that are not sent, with what is known of each there.
+///
+/// `longest_wait` is the longest that a batch ever waits for its next attempt. A time further ahead was written
+/// before the clock was set back, and counts as come.
+pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, longest_wait: Duration) -> Plan {
+    let mut plan = Plan::default();
+    for (batch, delivery) in batches {
+        if delivery
+            .as_ref()
+            .is_some_and(|delivery| delivery.delivered_at.is_some())
+        {
+            continue;
+        }
+        let sealed = batch.sealed_at.unwrap_or(now);
+        plan.oldest_sealed = Some(plan.oldest_sealed.map_or(sealed, |oldest| oldest.min(sealed)));
+        let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
+        let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
+        if wait.is_zero() || wait > longest_wait {
+            let attempts = delivery.map_or(0, |delivery| delivery.attempts);
+            plan.due.push(Task { batch, attempts });
+        } else {
+            plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait)));
+        }
+    }
+    plan.due.sort_by(|a, b| order(&a.batch).cmp(&order(&b.batch)));
+    plan
+}
+
+fn order(batch: &Batch) -> impl Ord + '_ {
+    (batch.window.start, batch.part, &batch.source, &batch.base_name)
+}
+
+/// The time from `now` to `at`; zero when it has come.
+fn until(now: Timestamp, at: Timestamp) -> Duration {
+    now.duration_until(at).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// The time since `then`; zero when the clock was set back.
+pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
+    until(then, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use logferry_ledger::{Ledger, NewBatch, Window};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_mins(5);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    /// A batch that the ledger made: only it gives out numbers.
+    fn any_batch() -> Batch {
+        static ANY: OnceLock<Batch> = OnceLock::new();
+        let make = || {
+            let dir = tempfile::tempdir().unwrap();
+            let new = NewBatch {
+                source: "198.51.100.1".parse().unwrap(),
+                group: "web-1".parse().unwrap(),
+                log: None,
+                window: Window {
+                    start: 0,
+                    seconds: 1200,
+                    utc_offset: 0,
+                },
+                base_name: "batch".to_owned(),
+            };
+            let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
+            ledger.open_batch(&new, at(0)).unwrap()
+        };
+        ANY.get_or_init(make).clone()
+    }
+
+    /// Sealed batches whose windows start at the given seconds.
+    fn batches(starts: &[i64]) -> Vec<Batch> {
+        let sealed = |start: &i64| {
+            let mut batch = any_batch();
+            batch.window.start = *start;
+            batch.sealed_at = Some(at(-10));
+            batch
+        };
+        starts.iter().map(sealed).collect()
+    }
+
+    fn delivery(batch: &Batch, next_attempt: Option<Timestamp>, delivered_at: Option<Timestamp>) -> Delivery {
+        Delivery {
+            batch: batch.id,
+            destination: "edw".parse().unwrap(),
+            attempts: 2,
+            last_error: None,
+            next_attempt,
+            path: None,
+            delivered_at,
+        }
+    }
+
+    fn known(batch: Batch, next_attempt: i64) -> (Batch, Option<Delivery>) {
+        let delivery = delivery(&batch, Some(at(next_attempt)), None);
+        (batch, Some(delivery))
+    }
+
+    #[test]
+    fn oldest_window_comes_first() {
+        let batches = batches(&[30, 10, 20]);
+        let plan = plan(
+            batches.into_iter().map(|batch| (batch, None)).collect(),
+            at(0),
+            LONGEST,
+        );
+        let starts: Vec<_> = plan.due.iter().map(|task| task.batch.window.start).collect();
+        assert_eq!(starts, [10, 20, 30]);
+        assert_eq!(plan.oldest_sealed, Some(at(-10)));
+    }
+
+    #[test]
+    fn batch_waits_for_its_next_attempt_and_no_longer() {
+        let batch = batches(&[0]).remove(0);
+        let early = plan(vec![known(batch.clone(), 60)], at(0), LONGEST);
+        assert_eq!(
+            (early.due.len(), early.next_due),
+            (0, Some(Duration::from_mins(1)))
+        );
+        let in_time = plan(vec![known(batch, 60)], at(60), LONGEST);
+        assert_eq!((in_time.due.len(), in_time.next_due), (1, None));
+        assert_eq!(in_time.due[0].attempts, 2);
+    }
+
+    #[test]
+    fn clock_set_back_by_a_year_does_not_stop_deliveries() {
+        let batch = batches(&[0]).remove(0);
+        let planned = plan(vec![known(batch, 31_536_000)], at(0), LONGEST);
+        assert_eq!(planned.due.len(), 1);
+    }
+
+    #[test]
+    fn what_a_destination_has_is_not_planned_for_it_again() {
+        let batch = batches(&[0]).remove(0);
+        let delivered = delivery(&batch, None, Some(at(0)));
+        assert_eq!(
+            plan(vec![(batch, Some(delivered))], at(0), LONGEST),
+            Plan::default()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_undelivered_batch_is_due_or_becomes_due(
+            given in prop::collection::vec((0i64..50, prop::option::of(-400i64..400), any::<bool>()), 0..30),
+        ) {
+            let starts: Vec<_> = given.iter().map(|(start, ..)| *start).collect();
+            let with_delivery = |(batch, (_, next, delivered)): (Batch, &(i64, Option<i64>, bool))| {
+                let delivery = delivery(&batch, next.map(at), delivered.then(|| at(0)));
+                (batch, Some(delivery))
+            };
+            let candidates: Vec<_> = batches(&starts).into_iter().zip(&given).map(with_delivery).collect();
+            let waiting = given.iter().filter(|(.., delivered)| !delivered).count();
+            let planned = plan(candidates, at(0), LONGEST);
+            prop_assert!(planned.due.len() <= waiting);
+            prop_assert_eq!(planned.due.len() == waiting, planned.next_due.is_none());
+            prop_assert!(planned.due.is_sorted_by_key(|task| task.batch.window.start));
+            prop_assert!(planned.next_due.is_none_or(|wait| !wait.is_zero() && wait <= LONGEST));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A real sshd, a spool with a ledger, and a forwarder between them.
+
+mod proxy;
+mod spool;
+mod sshd;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use logferry_config::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login};
+use logferry_forwarder::ForwarderError;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use proxy::{CuttingProxy, Direction};
+pub(crate) use spool::Spool;
+pub(crate) use sshd::Sshd;
+
+/// How long a condition may take to come true; only a failing test waits so long.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// A destination at `sshd`: its folder, and quick retries.
+pub(crate) fn destination(name: &str, sshd: &Sshd) -> Destination {
+    let login = Login::Key {
+        file: sshd.client_key(),
+        passphrase: None,
+    };
+    Destination {
+        user: sshd.user.clone(),
+        directory: sshd.drop_dir().to_str().unwrap().to_owned(),
+        ..destination_on_port(name, sshd.port, login, sshd.known_hosts())
+    }
+}
+
+/// A destination on a port of this machine: the user `ferry`, the folder `/`, and quick retries.
+pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hosts: PathBuf) -> Destination {
+    Destination {
+        name: name.parse().unwrap(),
+        host: "127.0.0.1".to_owned(),
+        port,
+        user: "ferry".to_owned(),
+        directory: "/".to_owned(),
+        login,
+        host_key: HostKeyPolicy::KnownHosts(known_hosts),
+        sessions: 4,
+        temp_suffix: ".part".to_owned(),
+        retry: DeliveryRetry {
+            attempts: 3,
+            initial: Duration::from_millis(10),
+            max: Duration::from_millis(50),
+        },
+        failed_every: Duration::from_hours(1),
+    }
+}
+
+/// A forwarder at work in this process.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), ForwarderError>>,
+}
+
+impl Running {
+    /// Starts one that looks by itself only once an hour, unless a retry is due: it must be told.
+    pub(crate) fn start(data_dir: &Path, destinations: Vec<Destination>) -> Self {
+        let config = Forwarder {
+            data_dir: data_dir.to_owned(),
+            interval: Duration::from_hours(1),
+            destinations,
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(logferry_forwarder::run(config, stop.clone()));
+        Self { stop, task }
+    }
+
+    /// Stops it, and has it end well.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < DEADLINE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn names_in(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
