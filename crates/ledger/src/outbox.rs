@@ -175,17 +175,6 @@ impl Ledger {
         })
     }
 
-    /// Notes that the summary of an hour is not owed: the monitor did not exist then.
-    pub fn skip_summary(&mut self, hour: Timestamp, now: Timestamp) -> Result<(), LedgerError> {
-        self.write("skip a summary", |sql| {
-            sql.execute(
-                "INSERT OR IGNORE INTO summaries (hour, queued_at) VALUES (?1, ?2)",
-                (millis(hour), millis(now)),
-            )
-            .map(drop)
-        })
-    }
-
     /// The mails that are due, oldest first.
     pub fn due_mails(&self, now: Timestamp) -> Result<Vec<Mail>, LedgerError> {
         self.read("list mails", |sql| {

@@ -1,0 +1,195 @@
+//! Which hours are owed a summary, without I/O.
+//!
+//! Invariants: every hour that ends while the monitor runs is owed one; an hour once settled is never owed again.
+//! An hour is 3600 real seconds from a full hour of the local clock, so a change of daylight saving time neither
+//! merges nor skips one.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::words::instant;
+
+const SECONDS: i64 = 3600;
+
+/// Hours summed up after the monitor was down: one day; nobody reads older ones, and a flood hides the news.
+pub(crate) const CATCH_UP_MAX: i64 = 24;
+
+/// One hour, known by its first instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hour(i64);
+
+impl Hour {
+    pub(crate) fn starting_at(start: Timestamp) -> Self {
+        Self(start.as_second())
+    }
+
+    pub(crate) fn start(self) -> Timestamp {
+        instant(self.0)
+    }
+
+    pub(crate) fn end(self) -> Timestamp {
+        instant(self.0.saturating_add(SECONDS))
+    }
+
+    /// Whether a window that starts at that second belongs to this hour.
+    pub(crate) fn holds(self, window_start: i64) -> bool {
+        (self.0..self.0.saturating_add(SECONDS)).contains(&window_start)
+    }
+
+    /// Such as `2026-11-21 08:00-09:00`.
+    pub(crate) fn label(self, zone: &TimeZone) -> String {
+        let start = self.start().to_zoned(zone.clone());
+        let end = self.end().to_zoned(zone.clone());
+        format!("{}-{}", start.strftime("%F %H:%M"), end.strftime("%H:%M"))
+    }
+}
+
+/// The hours that are owed a summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DueHours {
+    /// Oldest first.
+    pub(crate) hours: Vec<Hour>,
+    /// How many more there would have been, had they not been too old.
+    pub(crate) skipped: i64,
+}
+
+/// The hours to sum up at `now`: those after `last` whose end is at least `after` ago. If there is no `last` yet,
+/// only the latest.
+pub(crate) fn due(last: Option<Hour>, after: Duration, zone: &TimeZone, now: Timestamp) -> DueHours {
+    let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    let Ok(over) = now.checked_sub(after) else {
+        return DueHours {
+            hours: Vec::new(),
+            skipped: 0,
+        };
+    };
+    let offset = i64::from(zone.to_offset(over).seconds());
+    let last_end = (over.as_second() + offset).div_euclid(SECONDS) * SECONDS - offset;
+    let latest = Hour(last_end - SECONDS);
+    let owed = match last {
+        None => 1,
+        // A summary of the future was written by a clock that has been set right since. The latest hour may be owed
+        // or not: the ledger knows, and does not queue one twice.
+        Some(last) if last.start() > now => 1,
+        Some(last) => (latest.0 - last.0 + SECONDS - 1).div_euclid(SECONDS).max(0),
+    };
+    let caught_up = owed.min(CATCH_UP_MAX);
+    DueHours {
+        hours: (0..caught_up)
+            .rev()
+            .map(|back| Hour(latest.0 - back * SECONDS))
+            .collect(),
+        skipped: owed - caught_up,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::Offset;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AFTER: Duration = Duration::from_mins(15);
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn labels(last: Option<&str>, zone: &TimeZone, now: &str) -> Vec<String> {
+        let last = last.map(|last| Hour::starting_at(at(last)));
+        due(last, AFTER, zone, at(now))
+            .hours
+            .iter()
+            .map(|hour| hour.label(zone))
+            .collect()
+    }
+
+    #[test]
+    fn an_hour_is_due_fifteen_minutes_after_its_end_and_once() {
+        let zone = TimeZone::fixed(Offset::constant(6));
+        let last = Some("2026-11-21T07:00+06:00");
+        assert!(labels(last, &zone, "2026-11-21T09:14:59+06:00").is_empty());
+        assert_eq!(
+            labels(last, &zone, "2026-11-21T09:15:00+06:00"),
+            ["2026-11-21 08:00-09:00"]
+        );
+        assert!(labels(Some("2026-11-21T08:00+06:00"), &zone, "2026-11-21T09:15:00+06:00").is_empty());
+    }
+
+    #[test]
+    fn the_first_run_sums_up_the_previous_hour_only() {
+        assert_eq!(
+            labels(None, &TimeZone::UTC, "2026-11-21T09:20Z"),
+            ["2026-11-21 08:00-09:00"]
+        );
+    }
+
+    #[test]
+    fn hours_are_those_of_a_local_clock_with_half_an_hour_in_its_offset() {
+        let zone = TimeZone::fixed(Offset::from_seconds(19_800).expect("in range"));
+        assert_eq!(
+            labels(None, &zone, "2026-11-21T09:20+05:30"),
+            ["2026-11-21 08:00-09:00"]
+        );
+    }
+
+    #[test]
+    fn missed_hours_are_caught_up_oldest_first_for_one_day() {
+        let missed = labels(Some("2026-11-21T05:00Z"), &TimeZone::UTC, "2026-11-21T09:20Z");
+        assert_eq!(
+            missed,
+            [
+                "2026-11-21 06:00-07:00",
+                "2026-11-21 07:00-08:00",
+                "2026-11-21 08:00-09:00"
+            ]
+        );
+        let last = Hour::starting_at(at("2026-11-01T08:00Z"));
+        let long = due(Some(last), AFTER, &TimeZone::UTC, at("2026-11-21T09:20Z"));
+        assert_eq!((long.hours.len(), long.skipped), (24, 20 * 24 - 24));
+    }
+
+    #[test]
+    fn a_change_of_daylight_saving_time_neither_merges_nor_skips_an_hour() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
+        let autumn = labels(Some("2026-10-24T23:00Z"), &zone, "2026-10-25T03:15Z");
+        assert_eq!(
+            autumn,
+            [
+                "2026-10-25 02:00-02:00",
+                "2026-10-25 02:00-03:00",
+                "2026-10-25 03:00-04:00"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_summary_of_the_future_does_not_silence_those_of_the_present() {
+        assert_eq!(
+            labels(Some("2036-01-01T00:00Z"), &TimeZone::UTC, "2026-11-21T09:20Z"),
+            ["2026-11-21 08:00-09:00"]
+        );
+    }
+
+    proptest! {
+        /// However irregularly the monitor looks, every hour gets its summary, in order and once.
+        #[test]
+        fn no_hour_is_forgotten_or_doubled(pauses in prop::collection::vec(1_i64..20 * SECONDS, 1..100)) {
+            let mut now = at("2026-11-21T09:20Z");
+            let mut settled: Vec<Hour> = Vec::new();
+            for pause in pauses {
+                now = instant(now.as_second() + pause);
+                let owed = due(settled.last().copied(), AFTER, &TimeZone::UTC, now);
+                prop_assert_eq!(owed.skipped, 0);
+                settled.extend(owed.hours);
+                let last = settled.last().expect("the first run owes one");
+                prop_assert!(last.end().as_second() + 900 <= now.as_second());
+                prop_assert!(last.end().as_second() + 900 + SECONDS > now.as_second());
+            }
+            prop_assert!(settled.windows(2).all(|pair| pair[1].0 - pair[0].0 == SECONDS));
+        }
+    }
+}

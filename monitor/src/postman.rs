@@ -1,0 +1,289 @@
+//! Hands one mail to the mail server, on a connection of its own: an hourly mail gains nothing from a connection that
+//! the server has long closed.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp::AsyncSmtpTransport;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncTransport, Message, Tokio1Executor};
+use logferry_config::{Smtp, SmtpTls};
+use logferry_ledger::{Mail, NewMail};
+
+use crate::error::{MonitorError, SendError};
+use crate::html::{Fragment, Look, document};
+use crate::words::{age, moment, one_line};
+
+/// The server is given so long for one mail, greeting to 250.
+const SEND_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A mail that leaves so much later than it was written says so.
+const LATE: Duration = Duration::from_mins(10);
+
+/// What makes a mail's `Message-ID`; the same over all attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LetterId(String);
+
+impl LetterId {
+    pub(crate) fn of(mail: &Mail) -> Self {
+        Self(format!(
+            "logferry-{}-{}",
+            mail.id,
+            mail.created_at.as_millisecond()
+        ))
+    }
+
+    pub(crate) fn of_test(now: Timestamp) -> Self {
+        Self(format!("logferry-test-{}", now.as_millisecond()))
+    }
+}
+
+/// A mail on its way.
+#[derive(Debug)]
+pub(crate) struct Letter<'a> {
+    pub(crate) id: LetterId,
+    pub(crate) written_at: Timestamp,
+    pub(crate) content: &'a NewMail,
+}
+
+/// Knows the mail server and the recipients.
+#[derive(Debug)]
+pub(crate) struct Postman {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: String,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    subject_prefix: String,
+}
+
+impl Postman {
+    pub(crate) fn new(smtp: &Smtp) -> Result<Self, MonitorError> {
+        let server = format!("{}:{}", smtp.host, smtp.port);
+        let tls_error = |source| MonitorError::Tls {
+            server: server.clone(),
+            source,
+        };
+        // The parameters read the system's certificates, so they are made only for who wants TLS.
+        let tls = match smtp.tls {
+            SmtpTls::None => Tls::None,
+            SmtpTls::StartTls => Tls::Required(TlsParameters::new(smtp.host.clone()).map_err(tls_error)?),
+            SmtpTls::Tls => Tls::Wrapper(TlsParameters::new(smtp.host.clone()).map_err(tls_error)?),
+        };
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
+            .port(smtp.port)
+            .timeout(Some(SEND_TIME_MAX))
+            .tls(tls);
+        if let (Some(user), Some(password)) = (&smtp.user, &smtp.password) {
+            transport = transport.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
+        }
+        Ok(Self {
+            transport: transport.build(),
+            from: mailbox(&smtp.from)?,
+            to: smtp
+                .to
+                .iter()
+                .map(|address| mailbox(address))
+                .collect::<Result<_, _>>()?,
+            subject_prefix: smtp.subject_prefix.clone(),
+            server,
+        })
+    }
+
+    /// Returns when the server has taken the mail (its 250) or not.
+    ///
+    /// Cancel safety: dropped before it returns, the mail may have been taken or not.
+    pub(crate) async fn send(&self, letter: &Letter<'_>, now: Timestamp) -> Result<(), SendError> {
+        let message = self.compose(letter, now).map_err(SendError::Compose)?;
+        match tokio::time::timeout(SEND_TIME_MAX, self.transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.send_error(&error)),
+            Err(_) => Err(SendError::TimedOut {
+                server: self.server.clone(),
+                seconds: SEND_TIME_MAX.as_secs(),
+            }),
+        }
+    }
+
+    fn send_error(&self, error: &lettre::transport::smtp::Error) -> SendError {
+        let (server, reason) = (self.server.clone(), one_line(&error.to_string()));
+        match error.status() {
+            Some(code) => SendError::Refused {
+                server,
+                code: code.into(),
+                reason,
+            },
+            None => SendError::Unreachable { server, reason },
+        }
+    }
+
+    fn compose(&self, letter: &Letter<'_>, now: Timestamp) -> Result<Message, lettre::error::Error> {
+        let NewMail { subject, text, html } = letter.content;
+        let late = Late::new(letter.written_at, now);
+        let text = match &late {
+            Some(late) => format!("{late}\n\n{text}"),
+            None => text.clone(),
+        };
+        let subject = one_line(format!("{} {subject}", self.subject_prefix).trim());
+        let domain = self.from.email.domain();
+        let mut message = Message::builder()
+            .message_id(Some(format!("<{}@{domain}>", letter.id.0)))
+            .date(SystemTime::from(letter.written_at))
+            .from(self.from.clone())
+            .subject(subject);
+        for to in &self.to {
+            message = message.to(to.clone());
+        }
+        match html {
+            None => message.singlepart(SinglePart::plain(text)),
+            Some(html) => {
+                let head = late.map_or_else(String::new, |late| {
+                    Fragment::default()
+                        .paragraph(&late.to_string(), Look::Strong)
+                        .into_string()
+                });
+                let html = document(&(head + html));
+                message.multipart(MultiPart::alternative_plain_html(text, html))
+            }
+        }
+    }
+}
+
+/// The word that a mail is late.
+struct Late {
+    written_at: Timestamp,
+}
+
+impl Late {
+    fn new(written_at: Timestamp, now: Timestamp) -> Option<Self> {
+        (age(written_at, now) > LATE).then_some(Self { written_at })
+    }
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "(delayed: written at {})",
+            moment(self.written_at, &TimeZone::system())
+        )
+    }
+}
+
+fn mailbox(address: &str) -> Result<Mailbox, MonitorError> {
+    let email = address.parse().map_err(|source| MonitorError::Address {
+        address: address.to_owned(),
+        source,
+    })?;
+    Ok(Mailbox::new(None, email))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn smtp() -> Smtp {
+        Smtp {
+            host: "127.0.0.1".to_owned(),
+            port: 25,
+            from: "ops@example.com".to_owned(),
+            to: vec!["a@example.com".to_owned(), "b@example.com".to_owned()],
+            user: None,
+            password: None,
+            tls: SmtpTls::None,
+            subject_prefix: "[logferry]".to_owned(),
+        }
+    }
+
+    fn composed(subject: &str, written_at: Timestamp, now: Timestamp) -> String {
+        let content = NewMail {
+            subject: subject.to_owned(),
+            text: "text".to_owned(),
+            html: Some("<p>html</p>\n".to_owned()),
+        };
+        let letter = Letter {
+            id: LetterId("logferry-7-1".to_owned()),
+            written_at,
+            content: &content,
+        };
+        let postman = Postman::new(&smtp()).expect("valid");
+        let message = postman.compose(&letter, now).expect("complete");
+        let text = String::from_utf8(message.formatted()).expect("ASCII");
+        // Lines broken by the quoted-printable encoding (RFC 2045, 6.7).
+        text.replace("=\r\n", "")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_late_mail_keeps_its_date_and_says_that_it_is_late() {
+        let (written, now) = (at("2026-11-21T02:20:03Z"), at("2026-11-21T02:30:04Z"));
+        let mail = composed("news", written, now);
+        assert!(
+            mail.contains("Date: Sat, 21 Nov 2026 02:20:03 +0000\r\n"),
+            "{mail}"
+        );
+        assert!(mail.contains("Message-ID: <logferry-7-1@example.com>\r\n"));
+        assert_eq!(mail.matches("(delayed: written at 2026-11-21").count(), 2);
+        assert!(!composed("news", written, written).contains("delayed"));
+    }
+
+    #[test]
+    fn a_mail_names_all_recipients_and_has_a_text_and_an_html_part() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mail = composed("news", now, now);
+        assert!(mail.contains("To: a@example.com, b@example.com\r\n"), "{mail}");
+        assert!(mail.contains("Subject: [logferry] news\r\n"));
+        assert!(mail.contains("Content-Type: multipart/alternative"));
+        assert!(mail.contains("text/plain") && mail.contains("<p>html</p>"));
+    }
+
+    #[test]
+    fn a_subject_cannot_add_a_header() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mail = composed("news\r\nBcc: thief@example.com\r\n\r\nbody", now, now);
+        assert!(
+            !mail
+                .lines()
+                .any(|line| line.to_ascii_lowercase().starts_with("bcc")),
+            "{mail}"
+        );
+        assert!(mail.contains("Subject: [logferry] news  Bcc: thief@example.com    body\r\n"));
+    }
+
+    #[test]
+    fn an_address_cannot_add_a_header() {
+        for bad in [
+            "a@example.com\r\nBcc: thief@example.com",
+            "a@example.com\nx",
+            "a@b@c",
+            "no address",
+        ] {
+            let mut smtp = smtp();
+            smtp.to = vec![bad.to_owned()];
+            assert!(
+                matches!(Postman::new(&smtp), Err(MonitorError::Address { .. })),
+                "{bad:?}"
+            );
+            smtp.to = vec!["a@example.com".to_owned()];
+            smtp.from = bad.to_owned();
+            assert!(
+                matches!(Postman::new(&smtp), Err(MonitorError::Address { .. })),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tls_is_set_up_when_it_is_wanted() {
+        for tls in [SmtpTls::StartTls, SmtpTls::Tls] {
+            let smtp = Smtp { tls, ..smtp() };
+            assert!(Postman::new(&smtp).is_ok());
+        }
+    }
+}

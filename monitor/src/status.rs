@@ -1,0 +1,234 @@
+//! How things are now: `logferry status`, whose JSON is a contract.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_durable::{Disk, RealDisk};
+use logferry_ledger::{Batch, BatchFilter, BatchState, DestinationState, Ledger, LedgerError};
+use logferry_protocol::names::{DestinationName, GroupName, SourceId};
+use serde::{Serialize, Serializer};
+
+use crate::SourceState;
+use crate::error::ReportError;
+use crate::judge::roster;
+use crate::words::{age, instant};
+
+/// What "in the last hour" means.
+const LAST_HOUR: Duration = Duration::from_hours(1);
+
+/// What the status is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusScope<'a> {
+    /// Sources that must exist even if never seen.
+    pub expected_sources: &'a [SourceId],
+    /// A source that was not heard of for so long is stale.
+    pub stale_after: Duration,
+    /// The configured destinations.
+    pub destinations: &'a [DestinationName],
+    /// Below so many free bytes the disk is low.
+    pub min_free_disk: u64,
+}
+
+/// How things are now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Every source that was heard of or is expected.
+    pub sources: Vec<SourceStatus>,
+    /// How many batches are where.
+    pub batches: BatchCounts,
+    /// The configured destinations.
+    pub destinations: Vec<DestinationStatus>,
+    /// The disk of the data folder.
+    pub disk: DiskStatus,
+}
+
+/// How one source is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceStatus {
+    /// The source.
+    pub source: SourceId,
+    /// The group it last made contact in; `None` if it never did.
+    pub group: Option<GroupName>,
+    /// How it is.
+    pub state: SourceState,
+    /// When lines of it last came.
+    #[serde(serialize_with = "rfc3339")]
+    pub last_line_at: Option<Timestamp>,
+    /// When it was last heard of.
+    #[serde(serialize_with = "rfc3339")]
+    pub last_contact_at: Option<Timestamp>,
+    /// Bytes on its disk that are not here, as it last reported.
+    pub lag_bytes: u64,
+    /// Lines of windows that started within the last hour.
+    pub lines_last_hour: u64,
+}
+
+/// How many batches are in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BatchCounts {
+    /// Being written.
+    pub open: u64,
+    /// To be delivered.
+    pub ready: u64,
+    /// At every destination.
+    pub sent: u64,
+    /// Given up for now.
+    pub failed: u64,
+}
+
+/// How one destination is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DestinationStatus {
+    /// Its name.
+    pub name: DestinationName,
+    /// Whether it answers.
+    pub state: DestinationState,
+    /// When a batch was last delivered there.
+    #[serde(serialize_with = "rfc3339")]
+    pub last_delivery_at: Option<Timestamp>,
+    /// Sealed batches that are not there yet.
+    pub waiting_batches: u64,
+    /// Since when the oldest of them is sealed, in seconds; 0 if none waits.
+    pub oldest_waiting_seconds: u64,
+    /// Why it does not answer.
+    pub error: Option<String>,
+}
+
+/// How the disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DiskStatus {
+    /// Bytes that can still be written.
+    pub free_bytes: u64,
+    /// Whether that is enough.
+    pub state: DiskState,
+}
+
+/// Whether there is room on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskState {
+    /// There is.
+    Ok,
+    /// Less than the relay needs to take more lines.
+    Low,
+}
+
+impl Status {
+    /// Whether nobody has to do anything: no source is silent, no batch failed, no destination down, no disk low.
+    pub fn is_well(&self) -> bool {
+        let is_heard_of =
+            |source: &SourceStatus| matches!(source.state, SourceState::Active | SourceState::Quiet);
+        self.sources.iter().all(is_heard_of)
+            && self.batches.failed == 0
+            && self
+                .destinations
+                .iter()
+                .all(|destination| destination.state != DestinationState::Down)
+            && self.disk.state == DiskState::Ok
+    }
+}
+
+/// Looks at the ledger and the disk in `data_dir`.
+pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Result<Status, ReportError> {
+    let ledger = Ledger::open(data_dir)?;
+    let [open, ready, sent, failed] = ledger.count_by_state()?;
+    let free_bytes = RealDisk.free_bytes(data_dir)?;
+    let state = if free_bytes < scope.min_free_disk {
+        DiskState::Low
+    } else {
+        DiskState::Ok
+    };
+    Ok(Status {
+        sources: sources(&ledger, scope, now)?,
+        batches: BatchCounts {
+            open,
+            ready,
+            sent,
+            failed,
+        },
+        destinations: destinations(&ledger, scope.destinations, now)?,
+        disk: DiskStatus { free_bytes, state },
+    })
+}
+
+fn sources(
+    ledger: &Ledger,
+    scope: &StatusScope<'_>,
+    now: Timestamp,
+) -> Result<Vec<SourceStatus>, LedgerError> {
+    let lately = instant(now.as_second().saturating_sub(3600));
+    let batches = ledger.batches(&BatchFilter {
+        since: Some(lately),
+        ..BatchFilter::default()
+    })?;
+    let mut lines: BTreeMap<&SourceId, u64> = BTreeMap::new();
+    for batch in &batches {
+        if age(instant(batch.window.start), now) <= LAST_HOUR {
+            *lines.entry(&batch.source).or_default() += batch.contents.lines;
+        }
+    }
+    let records = ledger.sources()?;
+    let statuses = roster(&records, scope.expected_sources)
+        .into_iter()
+        .map(|(source, record)| SourceStatus {
+            source: source.clone(),
+            group: record.map(|record| record.group.clone()),
+            state: SourceState::of(record, scope.stale_after, now),
+            last_line_at: record.and_then(|record| record.last_lines),
+            last_contact_at: record.map(|record| record.last_contact),
+            lag_bytes: record.map_or(0, |record| record.lag_bytes),
+            lines_last_hour: lines.get(source).copied().unwrap_or(0),
+        });
+    Ok(statuses.collect())
+}
+
+fn destinations(
+    ledger: &Ledger,
+    names: &[DestinationName],
+    now: Timestamp,
+) -> Result<Vec<DestinationStatus>, LedgerError> {
+    let mut undelivered = ledger.batches_in(BatchState::Ready)?;
+    undelivered.extend(ledger.batches_in(BatchState::Failed)?);
+    names
+        .iter()
+        .map(|name| destination(ledger, name, &undelivered, now))
+        .collect()
+}
+
+fn destination(
+    ledger: &Ledger,
+    name: &DestinationName,
+    undelivered: &[Batch],
+    now: Timestamp,
+) -> Result<DestinationStatus, LedgerError> {
+    let (mut waiting_batches, mut oldest_waiting_seconds) = (0, 0);
+    for batch in undelivered {
+        let delivery = ledger.delivery(batch.id, name)?;
+        if delivery.is_none_or(|delivery| delivery.delivered_at.is_none()) {
+            waiting_batches += 1;
+            let waiting = age(batch.sealed_at.unwrap_or(batch.opened_at), now);
+            oldest_waiting_seconds = oldest_waiting_seconds.max(waiting.as_secs());
+        }
+    }
+    let health = ledger.destination(name)?;
+    Ok(DestinationStatus {
+        name: name.clone(),
+        state: health
+            .as_ref()
+            .map_or(DestinationState::Unknown, |health| health.state),
+        last_delivery_at: health.as_ref().and_then(|health| health.last_delivery),
+        waiting_batches,
+        oldest_waiting_seconds,
+        error: health.and_then(|health| health.error),
+    })
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+fn rfc3339<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
+}

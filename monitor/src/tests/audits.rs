@@ -1,0 +1,235 @@
+//! The audit finds what is wrong, and only that.
+
+use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch};
+use serde_json::json;
+
+use super::site::{Site, at, destination, new_batch, source, write};
+use crate::audit::{Audit, DiscrepancyKind, audit};
+
+const NOW: &str = "2026-11-21T03:10:00Z";
+
+fn check(site: &Site) -> Audit {
+    audit(site.data_dir(), &BatchFilter::default(), &[destination("edw")]).expect("audited")
+}
+
+/// What kinds are found, each with its batch.
+fn kinds(site: &Site) -> Vec<(DiscrepancyKind, Option<String>)> {
+    let audit = check(site);
+    assert_eq!(audit.complete, audit.discrepancies.is_empty());
+    audit
+        .discrepancies
+        .into_iter()
+        .map(|discrepancy| (discrepancy.kind, discrepancy.batch))
+        .collect()
+}
+
+fn found(batch: &Batch, kind: DiscrepancyKind) -> Vec<(DiscrepancyKind, Option<String>)> {
+    vec![(kind, Some(batch.name()))]
+}
+
+/// One batch in each state: open, ready, sent, failed.
+fn busy_site() -> (Site, [Batch; 4]) {
+    let mut site = Site::new();
+    let mut take = |start| site.take("198.51.100.1", start, "one\ntwo\n", at(NOW));
+    let [open, ready, sent, failed] = [
+        "2026-11-21T03:00:00Z",
+        "2026-11-21T02:40:00Z",
+        "2026-11-21T02:20:00Z",
+        "2026-11-21T02:00:00Z",
+    ]
+    .map(&mut take);
+    let [ready, sent, failed] = [ready, sent, failed].map(|batch| site.seal(&batch, at(NOW)));
+    let sent = site.deliver(&sent, "edw", at(NOW));
+    let failed = site.give_up(&failed, "edw", at(NOW));
+    site.claim("198.51.100.1", 0, 3, at(NOW));
+    (site, [open, ready, sent, failed])
+}
+
+#[test]
+fn a_busy_relay_host_is_complete_and_its_json_is_the_documented_one() {
+    let (site, [_, _, sent, _]) = busy_site();
+    let audit = serde_json::to_value(check(&site)).expect("JSON");
+    assert_eq!(audit["complete"], json!(true));
+    assert_eq!(audit["discrepancies"], json!([]));
+    assert_eq!(
+        audit["totals"],
+        json!({"lines_read": 11, "lines_excluded": 3, "lines_received": 8, "lines_delivered": 2})
+    );
+    let states: Vec<_> = (0..4)
+        .map(|index| audit["batches"][index]["state"].clone())
+        .collect();
+    assert_eq!(states, ["failed", "sent", "ready", "open"]);
+    assert_eq!(
+        audit["batches"][1],
+        json!({
+            "name": sent.name(), "source": "198.51.100.1", "window_start": "2026-11-21T08:20:00+06:00", "part": 1,
+            "state": "sent", "lines": 2, "bytes": 8, "sha256": "ab".repeat(32),
+            "destinations": [
+                {"name": "edw", "path": format!("/in/{}.log", sent.name()), "delivered_at": "2026-11-21T03:10:00Z"},
+            ],
+        })
+    );
+    assert_eq!(audit["batches"][3]["sha256"], json!(null));
+    assert_eq!(audit["batches"][3]["destinations"], json!([]));
+}
+
+#[test]
+fn a_discrepancy_is_written_as_documented() {
+    let (site, [_, ready, ..]) = busy_site();
+    std::fs::remove_file(site.path(&ready, BatchState::Ready)).expect("removed");
+    let audit = serde_json::to_value(check(&site)).expect("JSON");
+    assert_eq!(audit["complete"], json!(false));
+    assert_eq!(
+        audit["discrepancies"],
+        json!([{
+            "kind": "file_missing", "source": "198.51.100.1", "batch": ready.name(),
+            "detail": "the ledger has 8 bytes of it as ready, but its file is in no folder of the spool",
+        }])
+    );
+}
+
+#[test]
+fn a_missing_short_long_or_altered_file_is_found_in_every_folder() {
+    use DiscrepancyKind::{ContentDiffers, FileMissing, SizeDiffers};
+    for index in 0..4 {
+        let (site, batches) = busy_site();
+        let batch = &batches[index];
+        let path = site.path(batch, batch.state);
+        write(&path, "one\n");
+        assert_eq!(kinds(&site), found(batch, SizeDiffers), "short");
+        write(&path, "one\nTWO\n");
+        assert_eq!(kinds(&site), found(batch, ContentDiffers), "altered");
+        write(&path, "one\ntwo\nthree\n");
+        match batch.state {
+            BatchState::Open => assert_eq!(kinds(&site), [], "not committed yet"),
+            _ => assert_eq!(kinds(&site), found(batch, SizeDiffers), "long"),
+        }
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(kinds(&site), found(batch, FileMissing));
+    }
+}
+
+#[test]
+fn a_file_on_its_way_between_folders_is_no_discrepancy() {
+    let (site, [open, ..]) = busy_site();
+    for state in [BatchState::Ready, BatchState::Sent, BatchState::Failed] {
+        std::fs::remove_file(site.path(&open, BatchState::Open)).expect("removed");
+        write(&site.path(&open, state), "one\ntwo\n");
+        assert_eq!(kinds(&site), [], "{state}");
+        std::fs::remove_file(site.path(&open, state)).expect("removed");
+        write(&site.path(&open, BatchState::Open), "one\ntwo\n");
+    }
+}
+
+#[test]
+fn compressed_and_expired_files_and_batches_just_opened_are_fine() {
+    let (mut site, [_, _, sent, _]) = busy_site();
+    let path = site.path(&sent, BatchState::Sent);
+    std::fs::remove_file(&path).expect("removed");
+    let compressed = path.with_added_extension("gz");
+    write(&compressed, "whatever gzip makes of it");
+    assert_eq!(kinds(&site), []);
+    std::fs::remove_file(compressed).expect("removed");
+    assert_eq!(kinds(&site), found(&sent, DiscrepancyKind::FileMissing));
+    site.ledger.mark_expired(sent.id, at(NOW)).expect("noted");
+    assert_eq!(kinds(&site), []);
+    site.ledger
+        .open_batch(&new_batch("198.51.100.9", "2026-11-21T03:00:00Z"), at(NOW))
+        .expect("opened");
+    assert_eq!(kinds(&site), []);
+}
+
+#[test]
+fn files_that_the_ledger_does_not_know_are_found() {
+    use DiscrepancyKind::UnknownFile;
+    let (site, [_, ready, ..]) = busy_site();
+    let folder = site.data_dir().join("ready");
+    write(&folder.join("198.51.100.1/extra.log"), "x\n");
+    write(&folder.join("198.51.100.7").join(ready.file_name()), "x\n");
+    write(&folder.join("stray"), "x\n");
+    let unknown = |file: &str| (UnknownFile, Some(file.to_owned()));
+    assert_eq!(
+        kinds(&site),
+        [
+            unknown("extra.log"),
+            unknown(&ready.file_name()),
+            unknown("stray")
+        ]
+    );
+}
+
+#[test]
+fn lines_that_streams_sent_and_batches_lack_are_found() {
+    let (mut site, _) = busy_site();
+    site.claim("198.51.100.2", 5, 0, at(NOW));
+    let audit = check(&site);
+    assert_eq!(audit.discrepancies.len(), 1);
+    let found = &audit.discrepancies[0];
+    assert_eq!(found.kind, DiscrepancyKind::LinesDiffer);
+    assert_eq!(found.source.as_deref(), Some("198.51.100.2"));
+    assert_eq!(found.detail, "its streams sent 5 lines, its batches hold 0");
+}
+
+#[test]
+fn a_delivery_without_a_record_is_found_but_not_owed_before_its_destination_was_there() {
+    let mut site = Site::new();
+    let mut deliver = |start, name, now: &str| {
+        let open = site.take("198.51.100.1", start, "one\n", at(now));
+        let ready = site.seal(&open, at(now));
+        site.deliver(&ready, name, at(now))
+    };
+    deliver("2026-11-21T01:00:00Z", "old", "2026-11-21T01:30:00Z");
+    deliver("2026-11-21T02:00:00Z", "edw", "2026-11-21T02:30:00Z");
+    assert_eq!(kinds(&site), [], "the first was sent before edw was there");
+    let mut deliver = |start, name, now: &str| {
+        let open = site.take("198.51.100.1", start, "one\n", at(now));
+        let ready = site.seal(&open, at(now));
+        site.deliver(&ready, name, at(now))
+    };
+    let lacking = deliver("2026-11-21T03:00:00Z", "old", "2026-11-21T03:30:00Z");
+    assert_eq!(kinds(&site), found(&lacking, DiscrepancyKind::DeliveryMissing));
+}
+
+#[test]
+fn two_batches_of_one_name_are_found() {
+    let mut site = Site::new();
+    let first = new_batch("198.51.100.1", "2026-11-21T03:00:00Z");
+    site.ledger.open_batch(&first, at(NOW)).expect("opened");
+    let second = site.ledger.open_batch(&first, at(NOW)).expect("opened");
+    let clash = NewBatch {
+        base_name: second.name(),
+        ..first
+    };
+    site.ledger.open_batch(&clash, at(NOW)).expect("opened");
+    assert_eq!(kinds(&site), found(&second, DiscrepancyKind::NameDoubled));
+}
+
+#[test]
+fn a_filter_limits_batches_and_totals() {
+    let (mut site, _) = busy_site();
+    site.take("198.51.100.2", "2026-11-21T02:00:00Z", "a\nb\nc\n", at(NOW));
+    let by_source = BatchFilter {
+        source: Some(source("198.51.100.2")),
+        ..BatchFilter::default()
+    };
+    let other = audit(site.data_dir(), &by_source, &[]).expect("audited");
+    assert_eq!(
+        (
+            other.batches.len(),
+            other.totals.lines_read,
+            other.totals.lines_received
+        ),
+        (1, 3, 3)
+    );
+    let by_time = BatchFilter {
+        since: Some(at("2026-11-21T03:00:00Z")),
+        ..BatchFilter::default()
+    };
+    let late = audit(site.data_dir(), &by_time, &[]).expect("audited");
+    assert_eq!((late.batches.len(), late.totals.lines_received), (1, 2));
+    assert_eq!(
+        late.totals.lines_read, 14,
+        "what was read is not counted by window"
+    );
+    assert!(late.complete);
+}

@@ -1,0 +1,329 @@
+//! Mails through a real conversation with a mail server.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use logferry_config::{Monitor, Summary};
+use logferry_ledger::NewMail;
+use logferry_standin::{MailRefusal, MailSink, ReceivedMail};
+use logferry_telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+
+use super::site::{Site, at, source};
+use crate::error::{MonitorError, SendError};
+use crate::{once, round, run, test_mail};
+
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Subjects without the prefix.
+fn subjects(mails: &[ReceivedMail]) -> Vec<String> {
+    let subject = |mail: &ReceivedMail| header(mail, "Subject: [logferry] ");
+    mails.iter().map(subject).collect()
+}
+
+fn header(mail: &ReceivedMail, name: &str) -> String {
+    // A long header goes on in lines that begin with a space (RFC 5322, 2.2.3).
+    let text = String::from_utf8_lossy(&mail.data).replace("\r\n ", " ");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_default().to_owned()
+}
+
+fn queue(site: &mut Site, subjects: &[&str]) {
+    for (index, subject) in (1..).zip(subjects) {
+        let mail = NewMail {
+            subject: (*subject).to_owned(),
+            text: "text\n".to_owned(),
+            html: Some("<p>html</p>\n".to_owned()),
+        };
+        let hour = Timestamp::from_second(index * 3600).expect("in range");
+        assert!(
+            site.ledger
+                .queue_summary(hour, &mail, Timestamp::now())
+                .expect("queued")
+        );
+    }
+}
+
+/// A configuration that owes no summary.
+fn without_summaries(config: Monitor) -> Monitor {
+    let summary = Summary { after: Duration::MAX };
+    Monitor { summary, ..config }
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let reached = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, reached).await.is_ok(), "{what}");
+}
+
+#[tokio::test]
+async fn silent_and_missing_sources_make_one_mail_and_their_return_one_more() {
+    let mut site = Site::new();
+    let sink = MailSink::start().await.expect("a server");
+    let config = Monitor {
+        expected_sources: vec![source("198.51.100.9")],
+        ..without_summaries(site.config(sink.port()))
+    };
+    let long_ago = Timestamp::now() - SignedDuration::from_mins(6);
+    site.hear_of("198.51.100.1", long_ago);
+    site.hear_of("198.51.100.2", long_ago);
+    site.hear_of("198.51.100.3", Timestamp::now());
+    for _ in 0..3 {
+        once(&config).await.expect("looked");
+    }
+    let alert = "silent: 198.51.100.1, 198.51.100.2, 198.51.100.9 (3 of 4 sources)".to_owned();
+    assert_eq!(subjects(&sink.messages()), [alert.as_str()]);
+
+    site.hear_of("198.51.100.1", Timestamp::now());
+    site.hear_of("198.51.100.9", Timestamp::now());
+    for _ in 0..3 {
+        once(&config).await.expect("looked");
+    }
+    let back = "back: 198.51.100.1, 198.51.100.9".to_owned();
+    assert_eq!(subjects(&sink.messages()), [alert, back]);
+    let first = &sink.messages()[0];
+    assert_eq!(
+        (first.from.as_str(), first.to.as_slice()),
+        ("ferry@example.com", ["ops@example.com".to_owned()].as_slice())
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_and_comes_back_gets_each_mail_once_oldest_first() {
+    let mut site = Site::new();
+    queue(&mut site, &["one", "two", "three"]);
+    // A port that nobody listens on.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port();
+    let error = once(&without_summaries(site.config(port)))
+        .await
+        .expect_err("nobody is there");
+    assert!(
+        matches!(
+            &error,
+            MonitorError::Unsent {
+                mails: 3,
+                source: SendError::Unreachable { .. }
+            }
+        ),
+        "{error:?}"
+    );
+
+    let sink = MailSink::start().await.expect("a server");
+    let config = without_summaries(site.config(sink.port()));
+    for refusal in [MailRefusal::Hangup, MailRefusal::Busy] {
+        sink.refuse_next(1, refusal);
+        assert!(once(&config).await.is_err());
+        assert_eq!(sink.count(), 0);
+    }
+    for _ in 0..3 {
+        once(&config).await.expect("sent");
+    }
+    assert_eq!(subjects(&sink.messages()), ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn a_refused_mail_does_not_keep_the_others_and_keeps_its_id() {
+    let mut site = Site::new();
+    queue(&mut site, &["one", "two"]);
+    let sink = MailSink::start().await.expect("a server");
+    let config = without_summaries(site.config(sink.port()));
+    sink.refuse_next(1, MailRefusal::LocalError);
+    let error = once(&config).await.expect_err("one is refused");
+    let MonitorError::Unsent {
+        mails: 1,
+        source: SendError::Refused { reason, .. },
+    } = &error
+    else {
+        unreachable!("{error:?}");
+    };
+    assert!(reason.contains("451") && reason.contains("local error, try again later"));
+    assert_eq!(subjects(&sink.messages()), ["two"]);
+    once(&config).await.expect("sent");
+    assert_eq!(subjects(&sink.messages()), ["two", "one"]);
+    let ids: Vec<_> = sink
+        .messages()
+        .iter()
+        .map(|mail| header(mail, "Message-ID: "))
+        .collect();
+    let numbers = ["<logferry-2-", "<logferry-1-"];
+    assert!(
+        ids.iter().zip(numbers).all(|(id, number)| id.starts_with(number)),
+        "{ids:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_mail_waits_for_its_time() {
+    let mut site = Site::new();
+    queue(&mut site, &["one"]);
+    let sink = MailSink::start().await.expect("a server");
+    let stop = CancellationToken::new();
+    let config = site.config(sink.port());
+    let postman = crate::postman::Postman::new(&config.smtp).expect("valid");
+    let metrics = Metrics::new();
+    let mut outbox = crate::outbox::Outbox::new(site.data_dir(), postman, metrics.monitor());
+    sink.refuse_next(1, MailRefusal::Busy);
+    let pass = outbox
+        .send(crate::outbox::Which::Due, &stop)
+        .await
+        .expect("tried");
+    assert_eq!(pass.failed, 1);
+    let now = Timestamp::now();
+    assert!(site.ledger.due_mails(now).expect("asked").is_empty());
+    let later = site
+        .ledger
+        .due_mails(now + SignedDuration::from_secs(31))
+        .expect("asked");
+    assert_eq!(later.len(), 1);
+    let pass = outbox
+        .send(crate::outbox::Which::Due, &stop)
+        .await
+        .expect("tried");
+    assert_eq!((pass.failed, sink.count()), (0, 0));
+}
+
+#[tokio::test]
+async fn the_first_run_mails_the_previous_hour_with_text_and_html_and_no_hour_twice() {
+    let site = Site::new();
+    let sink = MailSink::start().await.expect("a server");
+    let config = site.config(sink.port());
+    for _ in 0..3 {
+        once(&config).await.expect("looked");
+    }
+    let mails = sink.messages();
+    let mut hours = subjects(&mails);
+    assert!(!hours.is_empty() && hours.iter().all(|subject| subject.ends_with(": no lines")));
+    let looks = hours.len();
+    hours.dedup();
+    assert_eq!(
+        hours.len(),
+        looks,
+        "an hour may end meanwhile, but none is told of twice"
+    );
+    let text = String::from_utf8_lossy(&mails[0].data).into_owned();
+    assert!(text.contains("Content-Type: text/plain") && text.contains("Content-Type: text/html"));
+}
+
+#[test]
+fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
+    let mut site = Site::new();
+    let config = site.config(25);
+    let metrics = Metrics::new();
+    let look = |site: &mut Site, now: &str| {
+        round::look(
+            &mut site.ledger,
+            &config,
+            &TimeZone::UTC,
+            &metrics.monitor(),
+            at(now),
+        )
+        .expect("looked");
+        let mails = site.ledger.due_mails(Timestamp::MAX).expect("mails");
+        mails
+            .into_iter()
+            .map(|mail| mail.content.subject)
+            .collect::<Vec<_>>()
+    };
+    let open = site.take(
+        "198.51.100.1",
+        "2026-11-21T03:20:00Z",
+        "one\n",
+        at("2026-11-21T09:20:00Z"),
+    );
+    let ready = site.seal(&open, at("2026-11-21T09:20:00Z"));
+    site.deliver(&ready, "edw", at("2026-11-21T09:20:00Z"));
+    assert_eq!(
+        look(&mut site, "2026-11-21T02:20:00Z"),
+        ["2026-11-21 01:00-02:00: no lines"]
+    );
+    let all = [
+        "2026-11-21 01:00-02:00: no lines",
+        "2026-11-21 02:00-03:00: no lines",
+        "2026-11-21 03:00-04:00: 1 line, all delivered",
+    ];
+    assert_eq!(look(&mut site, "2026-11-21T04:15:00Z"), all);
+    assert_eq!(look(&mut site, "2026-11-21T05:14:00Z"), all);
+    assert_eq!(look(&mut site, "2026-11-21T04:00:00Z"), all, "a clock set back");
+}
+
+#[tokio::test]
+async fn the_daemon_watches_while_the_mail_server_hangs_and_stops_cleanly() {
+    let mut site = Site::new();
+    // Takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    site.hear_of("198.51.100.1", Timestamp::now() - SignedDuration::from_mins(6));
+    let stop = CancellationToken::new();
+    let daemon = tokio::spawn(run(without_summaries(site.config(port)), stop.clone()));
+    until("the alert is raised", || {
+        site.ledger.alerts().is_ok_and(|alerts| alerts.len() == 1)
+    })
+    .await;
+    site.hear_of("198.51.100.1", Timestamp::now());
+    until("the return is seen", || {
+        site.ledger.alerts().is_ok_and(|alerts| alerts.is_empty())
+    })
+    .await;
+    stop.cancel();
+    let ended = tokio::time::timeout(DEADLINE, daemon).await.expect("it stops");
+    ended.expect("no panic").expect("stopped cleanly");
+
+    let sink = MailSink::start().await.expect("a server");
+    once(&without_summaries(site.config(sink.port())))
+        .await
+        .expect("sent");
+    assert_eq!(
+        subjects(&sink.messages()),
+        ["silent: 198.51.100.1 (1 of 1 source)", "back: 198.51.100.1"]
+    );
+}
+
+#[tokio::test]
+async fn the_daemon_waits_for_the_ledger_mails_at_once_and_keeps_others_away() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sink = MailSink::start().await.expect("a server");
+    let config = Monitor {
+        data_dir: dir.path().join("relay"),
+        expected_sources: vec![source("198.51.100.9")],
+        ..without_summaries(Site::new().config(sink.port()))
+    };
+    let stop = CancellationToken::new();
+    let daemon = tokio::spawn(run(config.clone(), stop.clone()));
+    std::fs::create_dir(&config.data_dir).expect("made");
+    drop(logferry_ledger::Ledger::open_or_create(&config.data_dir).expect("a ledger"));
+    until("the alert arrives", || sink.count() == 1).await;
+    assert!(matches!(
+        once(&config).await,
+        Err(MonitorError::AlreadyRunning { .. })
+    ));
+    stop.cancel();
+    let ended = tokio::time::timeout(DEADLINE, daemon).await.expect("it stops");
+    ended.expect("no panic").expect("stopped cleanly");
+    once(&config).await.expect("the way is free");
+    assert_eq!(sink.count(), 1);
+}
+
+#[tokio::test]
+async fn a_test_mail_needs_no_ledger_and_says_what_the_server_said() {
+    let sink = MailSink::start().await.expect("a server");
+    let config = Monitor {
+        data_dir: "/nonexistent".into(),
+        ..Site::new().config(sink.port())
+    };
+    test_mail(&config).await.expect("sent");
+    assert_eq!(subjects(&sink.messages()), ["test mail"]);
+    sink.refuse_next(1, MailRefusal::Busy);
+    let error = test_mail(&config).await.expect_err("refused");
+    assert!(
+        error.to_string().contains("(421): busy, try again later"),
+        "{error}"
+    );
+}
