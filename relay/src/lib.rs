@@ -34,7 +34,7 @@ use logferry_config::Group;
 use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
 use logferry_ledger::{BatchState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
-use logferry_telemetry::Metrics;
+use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,9 @@ pub enum RelayError {
         #[source]
         source: io::Error,
     },
+    /// The port for metrics cannot be listened on.
+    #[error(transparent)]
+    Metrics(#[from] EndpointError),
     /// A thread cannot be started.
     #[error("cannot start a thread for group {group}")]
     Thread {
@@ -179,12 +182,19 @@ impl Relay {
     }
 }
 
-/// Runs the relay until `shutdown`.
+/// Runs the relay until `shutdown`, with its numbers on `config.metrics`.
 pub async fn run(config: logferry_config::Relay, shutdown: CancellationToken) -> Result<(), RelayError> {
-    let relay = Relay::bind(&config, Metrics::process()).await?;
+    let (metrics, ready, mut numbers) = (Metrics::process(), Ready::default(), JoinSet::new());
+    if let Some(address) = config.metrics {
+        let endpoint = Endpoint::bind(address).await?;
+        numbers.spawn(endpoint.serve(metrics.clone(), ready.clone(), shutdown.clone()));
+    }
+    let relay = Relay::bind(&config, metrics).await?;
     for (group, address) in config.groups.iter().zip(relay.addresses()) {
         tracing::info!(group = %group.name, %address, "listening");
     }
+    ready.set();
     relay.serve(shutdown).await;
+    numbers.join_all().await;
     Ok(())
 }
