@@ -1,0 +1,83 @@
+//! `logferry check`: is the configuration right, and with `--connect`, does everything it names answer?
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use logferry_config::Config;
+
+use crate::args;
+use crate::configuration;
+use crate::exit::{self, Outcome, Result};
+use crate::roles::Role;
+
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Checks, and says what it found. A configuration that is not valid never gets here: it is a failure with its own code.
+pub(crate) fn run(file: &Path, options: &args::Check) -> Result {
+    let config = configuration::load(file)?;
+    let roles: Vec<&str> = Role::ALL
+        .into_iter()
+        .filter(|role| role.is_in(&config))
+        .map(Role::name)
+        .collect();
+    exit::print(&format!("{}: valid, for {}\n", file.display(), roles.join(", ")))?;
+    for warning in &config.warnings {
+        exit::print(&format!("warning: {warning}\n"))?;
+    }
+    if options.connect {
+        connect(&config)
+    } else {
+        Ok(Outcome::Fine)
+    }
+}
+
+/// Tries everything the configuration names, one after another; the first that does not answer does not hide the others.
+fn connect(config: &Config) -> Result {
+    let mut outcome = Outcome::Fine;
+    let mut tell = |what: String, tried: anyhow::Result<()>| match tried {
+        Ok(()) => exit::print(&format!("{what}: answers\n")),
+        Err(error) => {
+            outcome = Outcome::Wrong;
+            exit::print(&format!("{what}: {error:#}\n"))
+        }
+    };
+    if let Some(sender) = &config.sender {
+        tell(
+            format!("relay {}", sender.relay),
+            reach(&sender.relay.host, sender.relay.port),
+        )?;
+    }
+    for destination in config
+        .forwarder
+        .iter()
+        .flat_map(|forwarder| &forwarder.destinations)
+    {
+        let tried = logferry_forwarder::check_destination(destination);
+        tell(
+            format!("destination {}", destination.name),
+            tried.map_err(Into::into),
+        )?;
+    }
+    if let Some(monitor) = &config.monitor {
+        let (host, port) = (&monitor.smtp.host, monitor.smtp.port);
+        tell(format!("mail server {host}:{port}"), reach(host, port))?;
+    }
+    Ok(outcome)
+}
+
+/// Opens a connection to any of the host's addresses, and closes it.
+fn reach(host: &str, port: u16) -> anyhow::Result<()> {
+    let addresses = (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("cannot find the address of {host}"))?;
+    let mut outcome = Err(anyhow::anyhow!("{host} has no address"));
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
+            Ok(_) => return Ok(()),
+            Err(error) => outcome = Err(error).with_context(|| format!("cannot connect to {address}")),
+        }
+    }
+    outcome
+}

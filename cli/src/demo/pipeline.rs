@@ -1,0 +1,61 @@
+//! The demo's roles: those of the middle host, and one sender per host, all in this process.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use logferry_config::Config;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::roles::Role;
+
+/// The roles have this long to stop.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Roles at work.
+pub(crate) struct Pipeline {
+    roles: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Pipeline {
+    /// Starts every role of every configuration.
+    pub(crate) fn start(configs: &[Config]) -> Self {
+        let (mut roles, stop) = (JoinSet::new(), CancellationToken::new());
+        for config in configs {
+            for work in Role::ALL
+                .iter()
+                .filter_map(|role| role.work(config, stop.clone()))
+            {
+                roles.spawn(work);
+            }
+        }
+        Self { roles, stop }
+    }
+
+    /// Resolves when a role ends before it was told to, with the reason. Cancel safe.
+    pub(crate) async fn breakdown(&mut self) -> anyhow::Error {
+        match self.roles.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(crash)) => anyhow!(crash).context("a role crashed"),
+            Some(Ok(Ok(()))) | None => anyhow!("a role ended by itself"),
+        }
+    }
+
+    /// Stops every role, and waits until all have.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let all_ended = async {
+            let mut outcome = Ok(());
+            while let Some(ended) = self.roles.join_next().await {
+                outcome = outcome.and(ended.context("a role crashed").flatten());
+            }
+            outcome
+        };
+        match timeout(STOP_TIME_MAX, all_ended).await {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("a role did not stop in time"),
+        }
+    }
+}

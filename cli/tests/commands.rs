@@ -1,0 +1,265 @@
+//! The program from outside: what it prints and how it exits.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn logferry(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command
+        .args(arguments)
+        .env_remove("LOGFERRY_CONFIG")
+        .env_remove("LOGFERRY_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    logferry(arguments).output().unwrap()
+}
+
+/// The exit code and what was said on stderr.
+fn complaint(arguments: &[&str]) -> (i32, String) {
+    let output = output(arguments);
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// Writes a configuration into `dir`.
+fn configuration(dir: &Path, text: &str) -> String {
+    let file = dir.join("logferry.yaml");
+    std::fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+/// A relay in `dir` on a free port, and nothing else.
+fn relay(dir: &Path) -> String {
+    let data_dir = dir.join("relay");
+    let data_dir = data_dir.display();
+    configuration(
+        dir,
+        &format!(
+            "relay:\n  data_dir: {data_dir}\n  metrics: null\n  \
+             groups:\n    - {{name: web, listen: \"127.0.0.1:0\", sources: [127.0.0.1]}}\n"
+        ),
+    )
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for arguments in [
+        &["ferry"][..],
+        &[],
+        &["status", "--loud"],
+        &["generate"],
+        &["audit", "--since", "soon"],
+    ] {
+        assert_eq!(complaint(arguments).0, 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn missing_configuration_is_named_and_exits_with_2() {
+    let (code, said) = complaint(&["-c", "/nonexistent/logferry.yaml", "run"]);
+    assert_eq!(code, 2);
+    assert!(
+        said.starts_with("logferry: /nonexistent/logferry.yaml: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn wrong_key_is_named_with_its_line_and_exits_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = configuration(dir.path(), "relay:\n  data_dirr: /tmp/x\n");
+    let (code, said) = complaint(&["check", "-c", &file]);
+    assert_eq!(code, 2);
+    assert!(
+        said.contains("logferry.yaml:2:") && said.contains("data_dirr"),
+        "{said}"
+    );
+}
+
+#[test]
+fn role_without_its_section_is_a_configuration_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, said) = complaint(&["sender", "-c", &relay(dir.path())]);
+    assert_eq!(code, 2);
+    assert!(said.contains("sender: there is no such section"), "{said}");
+}
+
+#[test]
+fn audit_without_a_ledger_could_not_do_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, said) = complaint(&["audit", "-c", &relay(dir.path())]);
+    assert_eq!(code, 3);
+    assert!(said.contains("start the relay once"), "{said}");
+}
+
+#[test]
+fn check_says_for_which_roles_a_configuration_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = relay(dir.path());
+    let output = output(&["check", "-c", &file]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!("{file}: valid, for relay\n")
+    );
+}
+
+#[test]
+fn check_connect_finds_what_does_not_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    // Bound and not listening for others: nobody else can take the port while the test runs.
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let text = format!("sender:\n  relay: http://{closed}\n  logs:\n    - path: /nonexistent/access.log\n");
+    let output = output(&["check", "--connect", "-c", &configuration(dir.path(), &text)]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!("relay http://{closed}: cannot connect to {closed}")),
+        "{said}"
+    );
+}
+
+#[test]
+fn generate_numbers_its_lines_and_appends() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("access.log");
+    let out = file.to_str().unwrap();
+    for seed in ["1", "2"] {
+        let ids = format!("--ids=s{seed}");
+        assert_eq!(
+            complaint(&["generate", "--lines", "2500", "--seed", seed, &ids, "--out", out]),
+            (0, String::new())
+        );
+    }
+    let text = std::fs::read(&file).unwrap();
+    let ids: Vec<_> = text
+        .split(|&b| b == b'\n')
+        .filter_map(logferry_traffic::id_in)
+        .collect();
+    assert_eq!(ids.len(), 5_000);
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 5_000);
+}
+
+#[test]
+fn generate_keeps_to_its_rate_and_time() {
+    let output = output(&["generate", "--rate", "500", "--seconds", "1"]);
+    let lines = output.stdout.split(|&b| b == b'\n').count() - 1;
+    assert!(output.status.success() && (1..=500).contains(&lines), "{lines}");
+}
+
+#[test]
+fn generate_ends_quietly_when_its_reader_goes_away() {
+    let mut child = logferry(&["generate", "--rate", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let output = output(&["completions", "bash"]);
+    let script = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && script.contains("housekeeper") && script.contains("--connect"));
+}
+
+/// A role in a process of its own; killed if the test ends before it.
+struct Running(Child);
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        Self(logferry(arguments).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Reads its log up to a line that holds `part`.
+    fn wait_for(&mut self, part: &str) {
+        let mut log = BufReader::new(self.0.stderr.as_mut().unwrap());
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "the log ended without {part:?}"
+            );
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until the relay has made its ledger, which it does once it catches signals.
+fn wait_for_file(file: &Path) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !file.exists() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{} did not appear",
+            file.display()
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn sigterm_stops_a_role_with_0_and_sighup_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = relay(dir.path());
+    let mut running = Running::start(&["relay", "-c", &file]);
+    wait_for_file(&dir.path().join("relay/ledger.db"));
+    running.signal(Signal::SIGHUP);
+    running.wait_for("restart to apply changes");
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn demo_delivers_every_line_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = output(&[
+        "demo",
+        "--seconds",
+        "3",
+        "--rate",
+        "600",
+        "--dir",
+        dir.path().to_str().unwrap(),
+    ]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let complained = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}\n{complained}");
+    assert!(said.contains("every line written was delivered once: "), "{said}");
+    assert!(std::fs::read_dir(dir.path().join("delivered")).unwrap().count() >= 3);
+}

@@ -1,0 +1,156 @@
+//! The HTTP port for people and probes: `/healthz` and `/metrics`.
+//!
+//! It carries no data. A probe that hangs is cut off, and more of them than [`CONNECTIONS_MAX`] wait their turn.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Metrics;
+
+/// Probes served at the same time: a scraper, a balancer and a person each take one for a moment.
+const CONNECTIONS_MAX: usize = 32;
+
+/// A probe gets its answer within this or is cut off.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Wait after an accept that failed (most likely for want of file descriptors), so as not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Why the endpoint could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The address cannot be had.
+    #[error("cannot listen on {addr} for metrics; is another logferry using it? `metrics` sets the address")]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Whether a role serves yet: said once by the role, shown by `/healthz`.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    /// From now on the role serves.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A bound port that answers `/healthz` and `/metrics` once [`Endpoint::serve`] runs.
+#[derive(Debug)]
+pub struct Endpoint {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Endpoint {
+    /// Binds `addr`; port 0 takes a free one.
+    pub async fn bind(addr: SocketAddr) -> Result<Self, EndpointError> {
+        let failed = |source| EndpointError::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, addr })
+    }
+
+    /// The address really bound.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until `shutdown`. Cancel safe: it holds nothing that could be lost.
+    pub async fn serve(self, metrics: Metrics, ready: Ready, shutdown: CancellationToken) {
+        let mut probes = JoinSet::new();
+        let stopped = shutdown.cancelled();
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                () = &mut stopped => break,
+                Some(_) = probes.join_next() => {}
+                accepted = self.listener.accept(), if probes.len() < CONNECTIONS_MAX => match accepted {
+                    Ok((stream, _)) => {
+                        probes.spawn(probe(stream, metrics.clone(), ready.clone(), shutdown.clone()));
+                    }
+                    Err(error) => {
+                        tracing::warn!(addr = %self.addr, %error, "cannot accept a probe");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        while probes.join_next().await.is_some() {}
+    }
+}
+
+/// Serves one connection. Its outcome is of no interest: the peer has either its answer or gone away.
+async fn probe(stream: TcpStream, metrics: Metrics, ready: Ready, shutdown: CancellationToken) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &metrics, &ready);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection) => {}
+    }
+}
+
+fn answer(method: &Method, path: &str, metrics: &Metrics, ready: &Ready) -> Response<Full<Bytes>> {
+    if !matches!(path, "/healthz" | "/metrics") {
+        return plain(StatusCode::NOT_FOUND, "here are /healthz and /metrics\n");
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    if path == "/metrics" {
+        return response(StatusCode::OK, OPEN_METRICS, metrics.text());
+    }
+    if ready.is_set() {
+        plain(StatusCode::OK, "ok\n")
+    } else {
+        plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+    }
+}
+
+fn plain(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    response(status, PLAIN, body)
+}
+
+fn response(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

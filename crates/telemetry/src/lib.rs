@@ -1,0 +1,15 @@
+//! What a logferry process tells about itself: its log, its numbers, and whether it is well.
+//!
+//! Invariants: the names of [`Metrics`] are a contract with the dashboards of users and never change; nothing here
+//! can stop or slow a role (a lost scrape or journal is never an error of the data path).
+
+mod endpoint;
+mod logs;
+mod metrics;
+
+pub use endpoint::{Endpoint, EndpointError, Ready};
+pub use logs::{LogsError, init};
+pub use metrics::{
+    ForwarderMetrics, Metrics, MonitorMetrics, RelayMetrics, SenderMetrics, SenderTotals, Stored,
+};
+pub use tracing::Level;

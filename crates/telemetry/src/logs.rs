@@ -1,0 +1,122 @@
+//! Where log lines go: the journal when systemd connected stderr to it, stderr otherwise.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use tracing::Level;
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, fmt};
+
+/// The variable that holds the level, or a filter such as `info,logferry_relay=debug`.
+const FILTER_VARIABLE: &str = "LOGFERRY_LOG";
+
+/// Parts of other people that say at info what is of use to their authors only.
+const QUIET_PARTS: &str = "tokio_cron_scheduler=warn";
+
+/// Prefix of our fields in the journal, so that they do not collide with those of others.
+const JOURNAL_PREFIX: &str = "LOGFERRY";
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogsError {
+    /// The filter in the environment cannot be read.
+    #[error("{FILTER_VARIABLE} holds {value:?}; use error, warn, info, debug or trace, or part=level pairs")]
+    Filter {
+        /// What the variable holds.
+        value: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// A log was set up before in this process.
+    #[error("cannot start logging")]
+    Started(#[source] TryInitError),
+}
+
+/// Sends the log of this process to the journal or to stderr, from now on.
+///
+/// `level` is used where `LOGFERRY_LOG` is not set. Call it once, before the first log line.
+pub fn init(level: Level) -> Result<(), LogsError> {
+    let filter = filter(std::env::var(FILTER_VARIABLE).ok(), level)?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(output())
+        .try_init()
+        .map_err(LogsError::Started)
+}
+
+fn filter(value: Option<String>, level: Level) -> Result<EnvFilter, LogsError> {
+    let value = value.unwrap_or_else(|| format!("{level},{QUIET_PARTS}"));
+    EnvFilter::builder()
+        .parse(&value)
+        .map_err(|source| LogsError::Filter { value, source })
+}
+
+fn output<S>() -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
+{
+    if stderr_is_the_journal()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        return journal.with_field_prefix(Some(JOURNAL_PREFIX.to_owned())).boxed();
+    }
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    fmt::layer()
+        .compact()
+        .with_target(false)
+        .with_ansi(colours)
+        .with_writer(io::stderr)
+        .boxed()
+}
+
+/// Whether stderr is the stream that systemd connected to the journal: `JOURNAL_STREAM` names its device and inode
+/// (systemd.exec(5)). The variable alone is no proof, since children with another stderr inherit it.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() else {
+        return false;
+    };
+    let Ok(facts) = File::from(stderr).metadata() else {
+        return false;
+    };
+    stream == format!("{}:{}", facts.dev(), facts.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filter_in_the_environment_wins_over_the_default() {
+        let shown =
+            |value: Option<&str>| filter(value.map(str::to_owned), Level::INFO).map(|f| f.to_string());
+        assert_eq!(shown(None).unwrap(), "tokio_cron_scheduler=warn,info");
+        let default = filter(None, Level::INFO).unwrap();
+        assert_eq!(
+            default.max_level_hint(),
+            Some(tracing::level_filters::LevelFilter::INFO)
+        );
+        assert_eq!(shown(Some("debug")).unwrap(), "debug");
+        assert!(
+            shown(Some("warn,logferry_relay=trace"))
+                .unwrap()
+                .contains("logferry_relay=trace")
+        );
+    }
+
+    #[test]
+    fn bad_filter_is_named_with_what_would_be_right() {
+        let error = filter(Some("logferry=loud".to_owned()), Level::INFO).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"LOGFERRY_LOG holds "logferry=loud"; use error, warn, info, debug or trace, or part=level pairs"#
+        );
+    }
+}

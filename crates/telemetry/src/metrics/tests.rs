@@ -1,0 +1,129 @@
+//! The names of the contract, one by one.
+
+use super::*;
+
+/// The samples without comments.
+fn samples(metrics: &Metrics) -> Vec<String> {
+    metrics
+        .text()
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn sender_names_are_those_of_the_contract() {
+    let metrics = Metrics::new();
+    let sender = metrics.sender("198.51.100.1");
+    sender.publish(SenderTotals {
+        read_bytes: 1,
+        ..SenderTotals::default()
+    });
+    sender.publish(SenderTotals {
+        read_bytes: 100,
+        sent_lines: 9,
+        excluded_lines: 1,
+        retries: 1,
+        lag_bytes: u64::MAX,
+    });
+    for expected in [
+        r#"logferry_sender_read_bytes_total{source="198.51.100.1"} 100"#,
+        r#"logferry_sender_sent_lines_total{source="198.51.100.1"} 9"#,
+        r#"logferry_sender_excluded_lines_total{source="198.51.100.1"} 1"#,
+        r#"logferry_sender_retries_total{source="198.51.100.1"} 1"#,
+        r#"logferry_sender_lag_bytes{source="198.51.100.1"} 9223372036854775807"#,
+    ] {
+        assert!(
+            samples(&metrics).iter().any(|line| line == expected),
+            "{expected}\n{}",
+            metrics.text()
+        );
+    }
+}
+
+#[test]
+fn relay_names_are_those_of_the_contract() {
+    let metrics = Metrics::new();
+    let relay = metrics.relay("web-1");
+    relay.stored(
+        "h1",
+        Stored {
+            chunks: 2,
+            lines: 30,
+            bytes: 4000,
+        },
+    );
+    relay.stored(
+        "h1",
+        Stored {
+            chunks: 1,
+            lines: 3,
+            bytes: 400,
+        },
+    );
+    relay.duplicate("h1");
+    relay.rejected();
+    relay.committed(Duration::from_millis(3));
+    relay.open_batches(4);
+    for expected in [
+        r#"logferry_relay_lines_total{group="web-1",source="h1"} 33"#,
+        r#"logferry_relay_bytes_total{group="web-1",source="h1"} 4400"#,
+        r#"logferry_relay_chunks_total{group="web-1",source="h1"} 3"#,
+        r#"logferry_relay_duplicate_chunks_total{group="web-1",source="h1"} 1"#,
+        r#"logferry_relay_rejected_requests_total{group="web-1"} 1"#,
+        r#"logferry_relay_commit_seconds_count{group="web-1"} 1"#,
+        r#"logferry_relay_commit_seconds_bucket{le="0.005",group="web-1"} 1"#,
+        r#"logferry_relay_open_batches{group="web-1"} 4"#,
+    ] {
+        assert!(
+            samples(&metrics).iter().any(|line| line == expected),
+            "{expected}\n{}",
+            metrics.text()
+        );
+    }
+}
+
+#[test]
+fn forwarder_and_monitor_names_are_those_of_the_contract() {
+    let metrics = Metrics::new();
+    let forwarder = metrics.forwarder("edw");
+    forwarder.delivered(500);
+    forwarder.failed();
+    forwarder.oldest_waiting(Duration::from_millis(2500));
+    metrics.monitor().alerted();
+    metrics.monitor().mailed();
+    for expected in [
+        r#"logferry_forwarder_delivered_batches_total{destination="edw"} 1"#,
+        r#"logferry_forwarder_delivered_bytes_total{destination="edw"} 500"#,
+        r#"logferry_forwarder_failures_total{destination="edw"} 1"#,
+        r#"logferry_forwarder_oldest_waiting_seconds{destination="edw"} 2.5"#,
+        "logferry_monitor_alerts_total 1",
+        "logferry_monitor_mails_total 1",
+    ] {
+        assert!(
+            samples(&metrics).iter().any(|line| line == expected),
+            "{expected}\n{}",
+            metrics.text()
+        );
+    }
+}
+
+#[test]
+fn names_without_values_are_not_shown() {
+    let metrics = Metrics::new();
+    metrics.sender("h1").publish(SenderTotals::default());
+    assert!(!metrics.text().contains("logferry_relay"), "{}", metrics.text());
+}
+
+#[test]
+fn handles_of_one_destination_share_their_values() {
+    let metrics = Metrics::new();
+    metrics.forwarder("edw").failed();
+    metrics.forwarder("edw").clone().failed();
+    assert!(
+        metrics
+            .text()
+            .contains(r#"logferry_forwarder_failures_total{destination="edw"} 2"#)
+    );
+}

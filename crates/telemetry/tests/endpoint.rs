@@ -1,0 +1,105 @@
+//! The endpoint as a probe sees it, over a plain socket.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
+use tokio_util::sync::CancellationToken;
+
+/// A running endpoint.
+struct Running {
+    addr: SocketAddr,
+    metrics: Metrics,
+    ready: Ready,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let endpoint = Endpoint::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let (addr, metrics, ready) = (endpoint.addr(), Metrics::new(), Ready::default());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(endpoint.serve(metrics.clone(), ready.clone(), shutdown.clone()));
+        Self {
+            addr,
+            metrics,
+            ready,
+            shutdown,
+            task,
+        }
+    }
+
+    async fn ask(&self, request: &'static str) -> String {
+        let addr = self.addr;
+        tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            write!(stream, "{request} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn healthz_is_503_until_the_role_serves() {
+    let running = Running::start().await;
+    let before = running.ask("GET /healthz").await;
+    assert!(before.starts_with("HTTP/1.1 503 "), "{before}");
+    running.ready.set();
+    let after = running.ask("GET /healthz").await;
+    assert!(
+        after.starts_with("HTTP/1.1 200 ") && after.ends_with("\r\n\r\nok\n"),
+        "{after}"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_shows_the_numbers() {
+    let running = Running::start().await;
+    running.metrics.forwarder("edw").delivered(7);
+    let page = running.ask("GET /metrics").await;
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    assert!(
+        page.contains("logferry_forwarder_delivered_bytes_total{destination=\"edw\"} 7\n"),
+        "{page}"
+    );
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_refused() {
+    let running = Running::start().await;
+    assert!(running.ask("GET /secrets").await.starts_with("HTTP/1.1 404 "));
+    assert!(running.ask("DELETE /metrics").await.starts_with("HTTP/1.1 405 "));
+    assert!(running.ask("nonsense").await.starts_with("HTTP/1.1 400 "));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_a_silent_probe() {
+    let running = Running::start().await;
+    let silent = TcpStream::connect(running.addr).unwrap();
+    // A second, answered probe proves that the first was accepted.
+    running.ask("GET /healthz").await;
+    running.stop().await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn taken_address_is_named() {
+    let first = Endpoint::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let EndpointError::Listen { addr, .. } = Endpoint::bind(first.addr()).await.unwrap_err();
+    assert_eq!(addr, first.addr());
+}

@@ -1,0 +1,213 @@
+//! Traffic at a pace: how many lines are due by now.
+//!
+//! Invariant: after a time `t` exactly `rate * t` lines have been given out, however unevenly the caller came by, so a
+//! slow writer catches up and none drifts.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::line::{Kind, Traffic};
+
+/// Most lines in one slice: some 200 KiB, a size that files and pipes take well in one write.
+const SLICE_LINES_MAX: u64 = 1024;
+
+/// How many lines to give out, and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Lines per second; 0 is as fast as they are taken.
+    pub rate: u32,
+    /// Lines in all, where there is an end.
+    pub lines: Option<u64>,
+    /// The time after which no line is given out, where there is an end.
+    pub time: Option<Duration>,
+}
+
+/// What is due at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Slice<'a> {
+    /// These lines, now.
+    Lines {
+        /// Whole lines.
+        bytes: &'a [u8],
+        /// Visitors' requests among them.
+        requests: u64,
+        /// Health checks among them.
+        health_checks: u64,
+    },
+    /// Nothing until this time since the start.
+    Wait(Duration),
+    /// Nothing any more.
+    End,
+}
+
+/// The lines of one log, given out at their pace.
+#[derive(Debug)]
+pub struct Feed {
+    traffic: Traffic,
+    quota: Quota,
+    given: u64,
+    buffer: Vec<u8>,
+}
+
+impl Feed {
+    /// The lines of `traffic` at the pace of `quota`.
+    pub fn new(traffic: Traffic, quota: Quota) -> Self {
+        Self {
+            traffic,
+            quota,
+            given: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// What is due `elapsed` after the start; its lines carry the time `at`.
+    pub fn slice(&mut self, elapsed: Duration, at: Timestamp) -> Slice<'_> {
+        let left = self
+            .quota
+            .lines
+            .map_or(u64::MAX, |lines| lines.saturating_sub(self.given));
+        if left == 0 || self.quota.time.is_some_and(|time| elapsed >= time) {
+            return Slice::End;
+        }
+        let due = self
+            .due(elapsed)
+            .saturating_sub(self.given)
+            .min(left)
+            .min(SLICE_LINES_MAX);
+        if due == 0 {
+            return Slice::Wait(self.time_of(self.given));
+        }
+        self.buffer.clear();
+        let mut requests = 0;
+        for _ in 0..due {
+            requests += u64::from(self.traffic.line(at, &mut self.buffer) == Kind::Request);
+        }
+        self.given += due;
+        Slice::Lines {
+            bytes: &self.buffer,
+            requests,
+            health_checks: due - requests,
+        }
+    }
+
+    /// Lines that may have been given out by `elapsed`: the first at once, then evenly.
+    fn due(&self, elapsed: Duration) -> u64 {
+        if self.quota.rate == 0 {
+            return u64::MAX;
+        }
+        let lines = elapsed.as_nanos() * u128::from(self.quota.rate) / 1_000_000_000;
+        u64::try_from(lines).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// When the line with this number (from 0) is due.
+    fn time_of(&self, line: u64) -> Duration {
+        let nanos = (u128::from(line) * 1_000_000_000).div_ceil(u128::from(self.quota.rate.max(1)));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TrafficOptions;
+    use jiff::tz::TimeZone;
+
+    fn feed(quota: Quota) -> Feed {
+        let options = TrafficOptions {
+            seed: 1,
+            ids: None,
+            health_every: None,
+            zone: TimeZone::UTC,
+        };
+        Feed::new(Traffic::new(options), quota)
+    }
+
+    /// Runs a feed to its end on a clock that goes where the feed says; the time of each line.
+    fn times(quota: Quota) -> Vec<Duration> {
+        let (mut feed, mut now, mut times) = (feed(quota), Duration::ZERO, Vec::new());
+        loop {
+            match feed.slice(now, Timestamp::UNIX_EPOCH) {
+                Slice::Lines {
+                    bytes,
+                    requests,
+                    health_checks,
+                } => {
+                    let ends = bytes.split(|&byte| byte == b'\n').count() as u64 - 1;
+                    assert_eq!(ends, requests + health_checks);
+                    times.extend((0..requests).map(|_| now));
+                }
+                Slice::Wait(until) => {
+                    assert!(until > now, "a wait that is over");
+                    now = until;
+                }
+                Slice::End => return times,
+            }
+        }
+    }
+
+    #[test]
+    fn lines_come_evenly_at_the_rate() {
+        let times = times(Quota {
+            rate: 4,
+            lines: Some(6),
+            time: None,
+        });
+        assert_eq!(times, [0, 250, 500, 750, 1000, 1250].map(Duration::from_millis));
+    }
+
+    #[test]
+    fn odd_rates_do_not_drift() {
+        let times = times(Quota {
+            rate: 7,
+            lines: None,
+            time: Some(Duration::from_secs(100)),
+        });
+        assert_eq!(times.len(), 700);
+    }
+
+    #[test]
+    fn late_caller_gets_all_that_is_due() {
+        let mut feed = feed(Quota {
+            rate: 100,
+            lines: None,
+            time: None,
+        });
+        let Slice::Lines { requests, .. } = feed.slice(Duration::from_secs(3), Timestamp::UNIX_EPOCH) else {
+            panic!("three seconds' lines are due")
+        };
+        assert_eq!(requests, 301);
+    }
+
+    #[test]
+    fn rate_zero_never_waits() {
+        assert_eq!(
+            times(Quota {
+                rate: 0,
+                lines: Some(5_000),
+                time: None
+            }),
+            vec![Duration::ZERO; 5_000]
+        );
+    }
+
+    #[test]
+    fn quota_of_nothing_ends_at_once() {
+        assert_eq!(
+            times(Quota {
+                rate: 0,
+                lines: Some(0),
+                time: None
+            }),
+            []
+        );
+        assert_eq!(
+            times(Quota {
+                rate: 9,
+                lines: None,
+                time: Some(Duration::ZERO)
+            }),
+            []
+        );
+    }
+}

@@ -1,0 +1,340 @@
+//! One line after another, in nginx's combined format.
+
+use std::io::Write;
+use std::num::NonZeroU32;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::mix::{AGENTS, PAGES, Page, REFERERS, Rest, STATUSES};
+use crate::random::Random;
+
+/// Digits of the number in a line's id: enough for years, and the same width for every line.
+const ID_DIGITS: usize = 12;
+
+/// Visitors with an address of their own.
+const VISITORS: u32 = 1 << 16;
+
+/// How the traffic of one log looks.
+#[derive(Debug, Clone)]
+pub struct TrafficOptions {
+    /// The same seed gives the same lines.
+    pub seed: u64,
+    /// Puts `id=NAME-NUMBER` into the query of each request, numbered from 0, so that a test finds what is lost or
+    /// doubled. The name must be unique among the logs that are looked at together.
+    pub ids: Option<String>,
+    /// Every so-manieth line is a load balancer's health check, which the default configuration excludes. Health
+    /// checks carry no id.
+    pub health_every: Option<NonZeroU32>,
+    /// The zone lines are written in, as nginx takes the host's.
+    pub zone: TimeZone,
+}
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A visitor's request.
+    Request,
+    /// A health check.
+    HealthCheck,
+}
+
+/// A log's lines.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    options: TrafficOptions,
+    random: Random,
+    lines: u64,
+    requests: u64,
+    stamp: Stamp,
+}
+
+impl Traffic {
+    /// The lines that `options` describe, from the first.
+    pub fn new(options: TrafficOptions) -> Self {
+        let random = Random::new(options.seed);
+        Self {
+            options,
+            random,
+            lines: 0,
+            requests: 0,
+            stamp: Stamp::default(),
+        }
+    }
+
+    /// Appends the next line, written at `at`, to `out`.
+    pub fn line(&mut self, at: Timestamp, out: &mut Vec<u8>) -> Kind {
+        self.stamp.set(at, &self.options.zone);
+        self.lines += 1;
+        match self.options.health_every {
+            Some(every) if self.lines.is_multiple_of(u64::from(every.get())) => {
+                self.health_check(out);
+                Kind::HealthCheck
+            }
+            _ => {
+                self.request(out);
+                self.requests += 1;
+                Kind::Request
+            }
+        }
+    }
+
+    fn health_check(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"10.0.0.9 - - [");
+        out.extend_from_slice(&self.stamp.text);
+        out.extend_from_slice(
+            b"] \"GET /health.php HTTP/1.0\" 200 15 \"-\" \"nginx/1.28.0 (health check)\"\n",
+        );
+    }
+
+    fn request(&mut self, out: &mut Vec<u8>) {
+        let page = self.random.pick(&PAGES);
+        let visitor = self.random.below(VISITORS);
+        push_address(out, visitor);
+        out.extend_from_slice(b" - - [");
+        out.extend_from_slice(&self.stamp.text);
+        out.extend_from_slice(b"] \"");
+        self.target(page, out);
+        out.extend_from_slice(b" HTTP/1.1\" ");
+        out.extend_from_slice(self.random.pick(&STATUSES).as_bytes());
+        out.push(b' ');
+        push_number(out, self.random.below(page.size_max).into(), 1);
+        out.extend_from_slice(b" \"");
+        out.extend_from_slice(self.random.pick(&REFERERS).as_bytes());
+        out.extend_from_slice(b"\" \"");
+        // A visitor keeps the browser, so it is drawn from the address.
+        out.extend_from_slice(AGENTS[visitor as usize % AGENTS.len()].as_bytes());
+        out.extend_from_slice(b"\"\n");
+    }
+
+    /// Method and path, with the line's id where one is wanted.
+    fn target(&mut self, page: Page, out: &mut Vec<u8>) {
+        out.extend_from_slice(page.method.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(page.path.as_bytes());
+        let mut joint = b'?';
+        match page.rest {
+            Rest::None => {}
+            Rest::Number => push_number(out, self.random.below(100_000).into(), 1),
+            Rest::Query => {
+                out.extend_from_slice(b"?page=");
+                push_number(out, self.random.below(40).into(), 1);
+                out.extend_from_slice(b"&sid=");
+                push_hex(out, self.random.next());
+                joint = b'&';
+            }
+        }
+        if let Some(name) = &self.options.ids {
+            out.push(joint);
+            out.extend_from_slice(b"id=");
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'-');
+            push_number(out, self.requests, ID_DIGITS);
+        }
+    }
+}
+
+/// The name and number of the id in a line, where it has one.
+pub fn id_in(line: &[u8]) -> Option<(&[u8], u64)> {
+    let start = line
+        .windows(4)
+        .position(|part| matches!(part, b"?id=" | b"&id="))?
+        + 4;
+    let id = line.get(start..)?.split(|&byte| byte == b' ').next()?;
+    let name_len = id.len().checked_sub(ID_DIGITS + 1)?;
+    let (name, number) = id.split_at_checked(name_len)?;
+    let digits = std::str::from_utf8(number.strip_prefix(b"-")?).ok()?;
+    Some((name, digits.parse().ok()?))
+}
+
+/// The time of the current second as nginx writes it, made once per second.
+#[derive(Debug, Clone, Default)]
+struct Stamp {
+    second: Option<i64>,
+    text: Vec<u8>,
+}
+
+impl Stamp {
+    fn set(&mut self, at: Timestamp, zone: &TimeZone) {
+        let second = at.as_second();
+        if self.second == Some(second) {
+            return;
+        }
+        self.second = Some(second);
+        self.text.clear();
+        let local = at.to_zoned(zone.clone());
+        write!(self.text, "{}", local.strftime("%d/%b/%Y:%H:%M:%S %z")).expect("a Vec takes everything");
+    }
+}
+
+/// An address out of 203.0.0.0/16.
+fn push_address(out: &mut Vec<u8>, visitor: u32) {
+    out.extend_from_slice(b"203.0.");
+    push_number(out, u64::from(visitor >> 8 & 0xff), 1);
+    out.push(b'.');
+    push_number(out, u64::from(visitor & 0xff), 1);
+}
+
+/// A number in decimal, with leading zeros up to `width`.
+fn push_number(out: &mut Vec<u8>, mut number: u64, width: usize) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    while number > 0 {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(number % 10).expect("a remainder of ten");
+        number /= 10;
+    }
+    let first = first.min(digits.len().saturating_sub(width));
+    out.extend_from_slice(&digits[first..]);
+}
+
+/// A number in sixteen hexadecimal digits.
+fn push_hex(out: &mut Vec<u8>, number: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits: [u8; 16] = std::array::from_fn(|at| DIGITS[(number >> (60 - 4 * at) & 0xf) as usize]);
+    out.extend_from_slice(&digits);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::Offset;
+
+    fn options() -> TrafficOptions {
+        TrafficOptions {
+            seed: 7,
+            ids: Some("web-1".to_owned()),
+            health_every: NonZeroU32::new(10),
+            zone: TimeZone::fixed(Offset::constant(6)),
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn lines(options: TrafficOptions, count: usize) -> Vec<(Kind, String)> {
+        let mut traffic = Traffic::new(options);
+        (0..count)
+            .map(|_| {
+                let mut out = Vec::new();
+                let kind = traffic.line(at(1_795_230_000), &mut out);
+                (kind, String::from_utf8(out).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn same_seed_and_times_give_the_same_bytes() {
+        assert_eq!(lines(options(), 500), lines(options(), 500));
+        assert_ne!(
+            lines(options(), 500),
+            lines(TrafficOptions { seed: 8, ..options() }, 500)
+        );
+    }
+
+    #[test]
+    fn first_lines_of_a_seed_never_change() {
+        let start: Vec<String> = lines(options(), 2).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(
+            start,
+            [
+                concat!(
+                    "203.0.4.76 - - [21/Nov/2026:09:00:00 +0600] ",
+                    "\"GET /search?page=36&sid=953aeb70673e29cb&id=web-1-000000000000 HTTP/1.1\" 200 4988 ",
+                    "\"https://www.example.com/\" \"Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 ",
+                    "(KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36\"\n",
+                ),
+                concat!(
+                    "203.0.34.94 - - [21/Nov/2026:09:00:00 +0600] ",
+                    "\"GET /catalog/item/41314?id=web-1-000000000001 HTTP/1.1\" 200 28796 ",
+                    "\"https://m.example.com/start\" \"curl/8.14.1\"\n",
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_are_whole_and_about_200_bytes() {
+        let lines = lines(options(), 2_000);
+        for (_, line) in &lines {
+            assert!(
+                line.ends_with("\"\n") && line.matches('\n').count() == 1 && line.is_ascii(),
+                "{line:?}"
+            );
+            assert_eq!(line.matches('"').count(), 6, "{line:?}");
+        }
+        let average = lines.iter().map(|(_, line)| line.len()).sum::<usize>() / lines.len();
+        assert!((180..=240).contains(&average), "{average}");
+    }
+
+    #[test]
+    fn time_is_written_in_the_zone() {
+        let mut traffic = Traffic::new(options());
+        let mut out = Vec::new();
+        traffic.line(at(1_795_230_000), &mut out);
+        traffic.line(at(1_795_230_001), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let stamps: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.get(line.find('[')?..=line.find(']')?))
+            .collect();
+        assert_eq!(
+            stamps,
+            ["[21/Nov/2026:09:00:00 +0600]", "[21/Nov/2026:09:00:01 +0600]"]
+        );
+    }
+
+    #[test]
+    fn every_tenth_line_is_a_health_check_the_default_rule_drops() {
+        for (number, (kind, line)) in (1..).zip(lines(options(), 100)) {
+            let dropped = ["/health.php", "nginx/", "health check"]
+                .iter()
+                .all(|part| line.contains(part));
+            assert_eq!(dropped, number % 10 == 0, "{line}");
+            assert_eq!(kind == Kind::HealthCheck, dropped);
+        }
+    }
+
+    #[test]
+    fn ids_number_the_requests_without_a_gap() {
+        let ids: Vec<u64> = lines(options(), 1_000)
+            .iter()
+            .filter_map(|(_, line)| id_in(line.as_bytes()).map(|(name, number)| (name.to_vec(), number)))
+            .map(|(name, number)| {
+                assert_eq!(name, b"web-1");
+                number
+            })
+            .collect();
+        assert_eq!(ids, (0..900).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn lines_without_an_id_have_none() {
+        for (_, line) in lines(
+            TrafficOptions {
+                ids: None,
+                ..options()
+            },
+            100,
+        ) {
+            assert_eq!(id_in(line.as_bytes()), None, "{line}");
+        }
+        for odd in ["", "?id=", "?id=short", "?id=x-00000000000x", "&id=123456789012"] {
+            assert_eq!(id_in(odd.as_bytes()), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_padded_to_their_width() {
+        let shown = |number, width| {
+            let mut out = Vec::new();
+            push_number(&mut out, number, width);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(0, 1), "0");
+        assert_eq!(shown(42, 1), "42");
+        assert_eq!(shown(42, 5), "00042");
+        assert_eq!(shown(u64::MAX, 12), u64::MAX.to_string());
+    }
+}
