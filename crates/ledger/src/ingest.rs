@@ -223,16 +223,12 @@ impl Ledger {
         heartbeat: &Heartbeat,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let lag = heartbeat
-            .streams
-            .iter()
-            .fold(0_u64, |sum, stream| sum.saturating_add(stream.lag_bytes()));
         self.write("note a heartbeat", |sql| {
             contact(sql, source, group, now)?;
             let text = serde_json::to_string(heartbeat)
                 .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
-            sql.prepare_cached("UPDATE sources SET lag_bytes = ?2, heartbeat = ?3 WHERE source = ?1")?
-                .execute((source.as_str(), signed(lag), text))
+            sql.prepare_cached("UPDATE sources SET heartbeat = ?2 WHERE source = ?1")?
+                .execute((source.as_str(), text))
                 .map(drop)
         })
     }

@@ -22,7 +22,6 @@ CREATE TABLE sources (
     first_seen   INTEGER NOT NULL,
     last_contact INTEGER NOT NULL,
     last_lines   INTEGER,
-    lag_bytes    INTEGER NOT NULL DEFAULT 0,
     heartbeat    TEXT
 ) STRICT, WITHOUT ROWID;
 

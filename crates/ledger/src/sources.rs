@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
+use logferry_protocol::stream::Offset;
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult};
 
 use crate::row;
 use crate::{Ledger, LedgerError};
@@ -20,7 +22,7 @@ pub struct SourceRecord {
     pub last_contact: Timestamp,
     /// When lines of it were last committed.
     pub last_lines: Option<Timestamp>,
-    /// Bytes on its disk that are not here, as it last reported.
+    /// Bytes that were on its disk when it last reported, and are not here now.
     pub lag_bytes: u64,
     /// Its last report; `None` if it never sent one, or an old version wrote it.
     pub heartbeat: Option<Heartbeat>,
@@ -43,20 +45,23 @@ impl Ledger {
     /// All sources.
     pub fn sources(&self) -> Result<Vec<SourceRecord>, LedgerError> {
         self.read("list sources", |sql| {
-            sql.prepare_cached("SELECT * FROM sources ORDER BY source")?
-                .query_map([], |row| {
-                    let heartbeat: Option<String> = row.get("heartbeat")?;
-                    Ok(SourceRecord {
-                        source: row::text(row, "source")?,
-                        group: row::text(row, "grp")?,
-                        first_seen: row::time(row, "first_seen")?,
-                        last_contact: row::time(row, "last_contact")?,
-                        last_lines: row::optional_time(row, "last_lines")?,
-                        lag_bytes: row::count(row, "lag_bytes")?,
-                        heartbeat: heartbeat.and_then(|text| serde_json::from_str(&text).ok()),
-                    })
-                })?
-                .collect()
+            let mut query = sql.prepare_cached("SELECT * FROM sources ORDER BY source")?;
+            let sources = query.query_map([], |row| {
+                let source: SourceId = row::text(row, "source")?;
+                let heartbeat: Option<String> = row.get("heartbeat")?;
+                let heartbeat: Option<Heartbeat> =
+                    heartbeat.and_then(|text| serde_json::from_str(&text).ok());
+                Ok(SourceRecord {
+                    group: row::text(row, "grp")?,
+                    first_seen: row::time(row, "first_seen")?,
+                    last_contact: row::time(row, "last_contact")?,
+                    last_lines: row::optional_time(row, "last_lines")?,
+                    lag_bytes: lag(sql, &source, heartbeat.as_ref())?,
+                    heartbeat,
+                    source,
+                })
+            })?;
+            sources.collect()
         })
     }
 
@@ -80,4 +85,18 @@ impl Ledger {
             .collect()
         })
     }
+}
+
+/// What a report says is on the sender's disk, less what has come since.
+fn lag(sql: &Connection, source: &SourceId, heartbeat: Option<&Heartbeat>) -> SqlResult<u64> {
+    let mut query = sql.prepare_cached("SELECT committed FROM streams WHERE source = ?1 AND stream = ?2")?;
+    let streams = heartbeat.map_or(&[][..], |heartbeat| &heartbeat.streams);
+    streams.iter().try_fold(0_u64, |sum, stream| {
+        let key = (source.as_str(), stream.stream.to_string());
+        let committed = query
+            .query_row(key, |row| row::count(row, "committed"))
+            .optional()?
+            .unwrap_or(0);
+        Ok(sum.saturating_add(stream.size.since(stream.acked.max(Offset::new(committed)))))
+    })
 }

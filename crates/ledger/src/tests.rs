@@ -196,6 +196,19 @@ fn a_heartbeat_tells_the_lag() -> TestResult {
     let sources = ledger.sources()?;
     assert_eq!(sources[0].lag_bytes, 250);
     assert_eq!(sources[0].heartbeat, Some(heartbeat));
+    let streams = vec![StreamMove {
+        from: Offset::ZERO,
+        record: stream_record(300, 3),
+    }];
+    ledger.commit(&Commit {
+        streams,
+        batches: Vec::new(),
+    })?;
+    assert_eq!(
+        ledger.sources()?[0].lag_bytes,
+        50,
+        "what came after the report is no lag"
+    );
     Ok(())
 }
 
