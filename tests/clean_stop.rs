@@ -1,0 +1,121 @@
+//! Stopping as an operator does: soon, with exit code 0, whatever the other tiers do.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use nix::sys::signal::Signal;
+
+use crate::support::comparison::{Order, Written};
+use crate::support::load::Load;
+use crate::support::pipeline::{Pipeline, Role, files_below};
+use crate::support::site::free_port;
+use crate::support::{PATIENCE, seed, wait_for};
+
+const LINES_PER_SECOND: u32 = 4_000;
+
+#[test]
+fn stopping_each_role_under_load_loses_nothing() {
+    let seed = seed();
+    let mut pipeline = Pipeline::new("stop", "1s");
+    let load = Load::start(&pipeline.config.log, LINES_PER_SECOND, seed);
+    pipeline.start_all();
+    for (role, signal) in Role::ALL
+        .into_iter()
+        .zip([Signal::SIGTERM, Signal::SIGINT, Signal::SIGTERM])
+    {
+        let lines = pipeline.delivered_lines();
+        wait_for("more lines at the drop", PATIENCE, || {
+            pipeline.delivered_lines() > lines
+        });
+        pipeline.stop(role, signal);
+        pipeline.start(role);
+    }
+    load.stop();
+    let written = Written::read(&pipeline.config.log);
+    pipeline.finish(&written, Order::WholeLog);
+}
+
+#[test]
+fn hanging_up_ends_no_role() {
+    let seed = seed();
+    let mut pipeline = Pipeline::new("hang-up", "1s");
+    let load = Load::start(&pipeline.config.log, LINES_PER_SECOND, seed);
+    pipeline.start_all();
+    wait_for("lines at the drop", PATIENCE, || pipeline.delivered_lines() > 0);
+    for role in Role::ALL {
+        pipeline.send(role, Signal::SIGHUP);
+    }
+    load.stop();
+    let written = Written::read(&pipeline.config.log);
+    pipeline.finish(&written, Order::WholeLog);
+}
+
+#[test]
+fn sender_stops_cleanly_while_the_relay_is_down_or_silent() {
+    let seed = seed();
+    let mut pipeline = Pipeline::new("stop-sender", "1s");
+    let load = Load::start(&pipeline.config.log, LINES_PER_SECOND, seed);
+    pipeline.start_all();
+    wait_for("lines at the drop", PATIENCE, || pipeline.delivered_lines() > 0);
+    pipeline.crash(Role::Relay);
+    pipeline.stop(Role::Sender, Signal::SIGTERM);
+
+    let silent = Silent::listen();
+    pipeline.config.sender_calls = silent.port;
+    pipeline.start(Role::Sender);
+    let call = silent.wait_for_call();
+    pipeline.stop(Role::Sender, Signal::SIGTERM);
+    drop(call);
+
+    pipeline.config.sender_calls = pipeline.config.relay_port;
+    pipeline.start(Role::Relay);
+    pipeline.start(Role::Sender);
+    load.stop();
+    let written = Written::read(&pipeline.config.log);
+    pipeline.finish(&written, Order::WholeLog);
+}
+
+#[test]
+fn forwarder_stops_cleanly_while_its_destination_is_silent() {
+    let mut pipeline = Pipeline::new("stop-forwarder", "1s");
+    let silent = Silent::listen();
+    let port = std::mem::replace(&mut pipeline.config.destination.port, silent.port);
+    let load = Load::start(&pipeline.config.log, LINES_PER_SECOND, seed());
+    pipeline.start_all();
+    let ready = pipeline.config.data_dir.join("ready");
+    wait_for("a sealed batch", PATIENCE, || {
+        files_below(&ready).is_ok_and(|files| !files.is_empty())
+    });
+    let call = silent.wait_for_call();
+    pipeline.stop(Role::Forwarder, Signal::SIGTERM);
+    drop(call);
+
+    pipeline.config.destination.port = port;
+    pipeline.start(Role::Forwarder);
+    load.stop();
+    let written = Written::read(&pipeline.config.log);
+    pipeline.finish(&written, Order::WholeLog);
+}
+
+/// A server that takes calls and never says a word.
+struct Silent {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Silent {
+    fn listen() -> Self {
+        let port = free_port();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { listener, port }
+    }
+
+    fn wait_for_call(&self) -> TcpStream {
+        let mut call = None;
+        wait_for("a call", PATIENCE, || {
+            call = self.listener.accept().ok();
+            call.is_some()
+        });
+        call.expect("waited for").0
+    }
+}

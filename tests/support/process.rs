@@ -1,0 +1,103 @@
+//! Child processes: started with their output in a file, ended by their process id, never left behind.
+
+use std::fs::OpenOptions;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::site::{OUTPUT, Site};
+use super::wait_for;
+
+/// A running child.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command`; its output is added to `output/NAME.log`.
+    pub(crate) fn start(site: &Site, name: &str, command: &mut Command) -> Self {
+        let path = site.path(OUTPUT).join(format!("{name}.log"));
+        let output = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self {
+            name: name.to_owned(),
+            child,
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Fails the test where it has ended.
+    pub(crate) fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("{} ended by itself: {status}", self.name);
+        }
+    }
+
+    /// Ends it as a power loss would: it hears nothing of it (SIGKILL).
+    pub(crate) fn crash(&mut self) {
+        self.assert_running();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends `signal` to it.
+    pub(crate) fn send(&mut self, signal: Signal) {
+        self.assert_running();
+        let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        kill(id, signal).unwrap();
+    }
+
+    /// Sends `signal` to it, and gives the status with which it ends.
+    pub(crate) fn end(&mut self, signal: Signal, limit: Duration) -> ExitStatus {
+        self.send(signal);
+        let what = format!("{} to end after {signal}", self.name);
+        wait_for(&what, limit, || !self.is_running());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; either way it is gone afterwards.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a helper to its end and fails the test where it fails; `package` is what brings it on Debian.
+pub(crate) fn run_tool(command: &mut Command, package: &str) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("cannot start {command:?} ({error}); install the Debian package {package}")
+    });
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Fails the test where a server is not installed.
+pub(crate) fn require(program: &str, package: &str) {
+    assert!(
+        std::path::Path::new(program).exists(),
+        "{program} is not there; install the Debian package {package}"
+    );
+}
