@@ -1,0 +1,122 @@
+//! The benchmarks: real sender and relay processes over loopback, measured against what the disk gives.
+//!
+//! Invariants:
+//! - Every figure of a run is taken from that run alone, beside `cp` + fsync on the same disk: only ratios compare
+//!   from one machine, or one hour, to another.
+//! - A run counts only when what the relay stored is, line for line and byte for byte, what was written. A fast wrong
+//!   run is a failure (exit 1); a slow one is a figure. Nothing here fails by the clock.
+
+mod backlog;
+mod latency;
+mod process;
+mod report;
+mod site;
+mod source_log;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use logferry_config::units::{UnitError, parse_size};
+
+use crate::backlog::{ingest, senders};
+use crate::latency::latency;
+use crate::site::WrongResult;
+
+/// Measures logferry on this machine
+#[derive(Debug, Parser)]
+#[command(name = "logferry-bench")]
+struct Args {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the benchmark runs, and what.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Folder on the disk to measure; needs twice the room of all logs
+    #[arg(long, global = true, default_value = "/var/tmp")]
+    dir: PathBuf,
+    /// The program [default: the one built beside this]
+    #[arg(long, global = true)]
+    logferry: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One sender's backlog to durable on the relay, against cp + fsync of the same file
+    Ingest {
+        /// Bytes of the log
+        #[arg(long, default_value = "1GiB", value_parser = size)]
+        size: u64,
+        /// How often each way
+        #[arg(long, default_value = "3")]
+        runs: NonZeroUsize,
+    },
+    /// Many senders at full speed against one relay
+    Senders {
+        /// Sender processes, each with an address of its own in 127.0.0.0/8
+        #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u8).range(1..=200))]
+        count: u8,
+        /// Bytes of each sender's log
+        #[arg(long, default_value = "128MiB", value_parser = size)]
+        size: u64,
+    },
+    /// From a line's append to its being durable on the relay, at 100 lines a second
+    Latency {
+        /// How long, for each setting
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        seconds: u32,
+    },
+}
+
+fn size(text: &str) -> Result<u64, UnitError> {
+    parse_size(text)
+}
+
+fn main() -> ExitCode {
+    let error = match run(&Args::parse()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
+    // Nobody is left to be told that stderr is closed.
+    let _ = writeln!(io::stderr(), "logferry-bench: {error:#}");
+    ExitCode::from(if error.is::<WrongResult>() { 1 } else { 3 })
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let binary = binary(args.place.logferry.clone())?;
+    let folder = tempfile::Builder::new()
+        .prefix("logferry-bench-")
+        .tempdir_in(&args.place.dir)
+        .with_context(|| format!("cannot make a folder in {}", args.place.dir.display()))?;
+    let text = match args.command {
+        Command::Ingest { size, runs } => ingest(&binary, folder.path(), size, runs)?,
+        Command::Senders { count, size } => senders(&binary, folder.path(), count, size)?,
+        Command::Latency { seconds } => latency(&binary, folder.path(), seconds)?,
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot print the result")
+}
+
+/// The program to measure, which is there.
+fn binary(wanted: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let binary = match wanted {
+        Some(path) => path,
+        None => std::env::current_exe()
+            .context("cannot find out where this program is")?
+            .with_file_name("logferry"),
+    };
+    anyhow::ensure!(
+        binary.is_file(),
+        "{} is not there; build it with `cargo build --release -p logferry`",
+        binary.display()
+    );
+    Ok(binary)
+}

@@ -1,0 +1,116 @@
+//! The log that is shipped, and what of it must arrive.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use logferry_ledger::Contents;
+use logferry_traffic::{Kind, Traffic, TrafficOptions};
+
+/// Every so-manieth line is a health check, which the sender drops.
+const HEALTH_EVERY: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
+
+/// Lines of one second of log time: a busy host, whose GiB spans three windows.
+const LINES_PER_SECOND: u64 = 2000;
+
+/// Log time of the first line, in seconds since 1970: 2026-01-05, 08:00 UTC, the start of a window.
+const FIRST_SECOND: i64 = 1_767_600_000;
+
+/// Bytes per write.
+const BLOCK: usize = 1 << 20;
+
+/// A log and what the relay must store of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Model {
+    /// All lines.
+    pub(crate) lines: u64,
+    /// All bytes.
+    pub(crate) bytes: u64,
+    /// The lines that are not dropped by rule, one after the other.
+    pub(crate) kept: Contents,
+}
+
+/// Writes nginx-like lines to a new file until it has `size` bytes or a little more.
+pub(crate) fn write(path: &Path, size: u64) -> io::Result<Model> {
+    // A log to be read once: a power loss costs nothing, so it goes past the durable crate.
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut traffic = Traffic::new(TrafficOptions {
+        seed: 1,
+        ids: None,
+        health_every: Some(HEALTH_EVERY),
+        zone: TimeZone::UTC,
+    });
+    let mut model = Model {
+        lines: 0,
+        bytes: 0,
+        kept: Contents::default(),
+    };
+    let mut block = Vec::with_capacity(BLOCK + 1024);
+    while model.bytes < size {
+        block.clear();
+        while block.len() < BLOCK && model.bytes + (block.len() as u64) < size {
+            let start = block.len();
+            let kind = traffic.line(time_of(model.lines), &mut block);
+            model.lines += 1;
+            if kind == Kind::Request {
+                keep(&mut model.kept, block.get(start..).unwrap_or_default());
+            }
+        }
+        model.bytes += block.len() as u64;
+        file.write_all(&block)?;
+    }
+    Ok(model)
+}
+
+/// Counts a line that must arrive.
+pub(crate) fn keep(kept: &mut Contents, line: &[u8]) {
+    kept.lines += 1;
+    kept.bytes += line.len() as u64;
+    kept.crc32c = crc32c::crc32c_append(kept.crc32c, line);
+}
+
+/// The log time of the line with this number, from 0.
+fn time_of(line: u64) -> Timestamp {
+    let first = Timestamp::constant(FIRST_SECOND, 0);
+    first
+        .checked_add(Duration::from_secs(line / LINES_PER_SECOND))
+        .unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_counts_what_the_file_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let model = write(&path, 3 << 20).unwrap();
+        let text = std::fs::read(&path).unwrap();
+        let kept: Vec<u8> = text
+            .split_inclusive(|&byte| byte == b'\n')
+            .filter(|line| !String::from_utf8_lossy(line).contains("/health.php"))
+            .flatten()
+            .copied()
+            .collect();
+        let lines = |text: &[u8]| text.split_inclusive(|&byte| byte == b'\n').count() as u64;
+        assert!(text.len() >= 3 << 20);
+        assert_eq!((model.lines, model.bytes), (lines(&text), text.len() as u64));
+        let expected = Contents {
+            lines: lines(&kept),
+            bytes: kept.len() as u64,
+            crc32c: crc32c::crc32c(&kept),
+        };
+        assert_eq!(model.kept, expected);
+    }
+
+    #[test]
+    fn log_begins_where_a_window_does() {
+        assert_eq!(time_of(0).to_string(), "2026-01-05T08:00:00Z");
+        assert_eq!(time_of(2000 * 1200).to_string(), "2026-01-05T08:20:00Z");
+    }
+}
