@@ -1,0 +1,274 @@
+//! What the sender keeps on disk: how far each of its streams is acknowledged.
+//!
+//! Only a hint: the relay's word goes before it. It tells the relay's old streams from new files when the relay has
+//! forgotten, and that the sender was here before (`start: end` is for the very first start).
+//!
+//! `<state_dir>/checkpoint` is one line of JSON with a version, and a second line with its CRC-32C:
+//!
+//! ```text
+//! {"version":1,"streams":[...]}
+//! crc32c 1a2b3c4d
+//! ```
+//!
+//! A file that is empty, torn, of another version or not ours at all is refused whole.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use logferry_durable::{Disk, DiskError};
+use logferry_protocol::names::LogName;
+use logferry_protocol::resolve::KnownStream;
+use serde::{Deserialize, Serialize};
+
+const VERSION: u32 = 1;
+
+/// The acknowledged offsets of all streams.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) streams: Vec<Remembered>,
+}
+
+/// One stream of the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Remembered {
+    pub(crate) log: LogName,
+    /// Where its file was, for the reader of the checkpoint.
+    pub(crate) path: String,
+    /// The stream, committed as far as it is acknowledged.
+    pub(crate) stream: KnownStream,
+    /// Whether the relay knows that it is at its end.
+    pub(crate) finished: bool,
+}
+
+/// Why a checkpoint was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    #[error("it does not end in a checksum line")]
+    Torn,
+    #[error("its checksum is wrong")]
+    Checksum,
+    #[error("it cannot be read: {0}")]
+    Malformed(String),
+    #[error("it is of version {0}, this program writes version {VERSION}")]
+    Version(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body<S> {
+    version: u32,
+    streams: S,
+}
+
+impl Checkpoint {
+    fn to_bytes(&self) -> Vec<u8> {
+        let body = Body {
+            version: VERSION,
+            streams: &self.streams,
+        };
+        let mut bytes = serde_json::to_vec(&body).expect("numbers and strings only, which JSON can hold");
+        bytes.push(b'\n');
+        let checksum = format!("crc32c {:08x}\n", crc32c::crc32c(&bytes));
+        bytes.extend_from_slice(checksum.as_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let ended = bytes.strip_suffix(b"\n").ok_or(CheckpointError::Torn)?;
+        let body_end = memchr::memrchr(b'\n', ended).ok_or(CheckpointError::Torn)? + 1;
+        let (body, checksum) = ended.split_at(body_end);
+        let expected = format!("crc32c {:08x}", crc32c::crc32c(body));
+        if !checksum.starts_with(b"crc32c ") {
+            return Err(CheckpointError::Torn);
+        }
+        if checksum != expected.as_bytes() {
+            return Err(CheckpointError::Checksum);
+        }
+        let malformed = |error: serde_json::Error| CheckpointError::Malformed(error.to_string());
+        let body: Body<serde_json::Value> = serde_json::from_slice(body).map_err(malformed)?;
+        if body.version != VERSION {
+            return Err(CheckpointError::Version(body.version));
+        }
+        Ok(Self {
+            streams: serde_json::from_value(body.streams).map_err(malformed)?,
+        })
+    }
+}
+
+/// Where the checkpoint is kept.
+#[derive(Debug)]
+pub(crate) struct Store<D> {
+    disk: D,
+    path: PathBuf,
+    /// Whether the last attempt to save failed, so that it is said once.
+    failing: bool,
+}
+
+impl<D: Disk> Store<D> {
+    /// The checkpoint in `state_dir`.
+    pub(crate) fn new(disk: D, state_dir: &Path) -> Self {
+        Self {
+            disk,
+            path: state_dir.join("checkpoint"),
+            failing: false,
+        }
+    }
+
+    /// The checkpoint, or `None` if there is none. One that cannot be used is moved aside, and the relay's word does.
+    pub(crate) fn load(&self) -> Option<Checkpoint> {
+        let bytes = match self.disk.read(&self.path) {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the checkpoint cannot be read, the relay is asked instead"
+                );
+                return Some(Checkpoint::default());
+            }
+        };
+        match Checkpoint::from_bytes(&bytes) {
+            Ok(checkpoint) => Some(checkpoint),
+            Err(reason) => {
+                let seconds = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs());
+                let aside = self.path.with_file_name(format!("checkpoint.bad-{seconds}"));
+                tracing::warn!(
+                    path = %self.path.display(), aside = %aside.display(), %reason,
+                    "the checkpoint is unusable and moved aside, the relay is asked instead"
+                );
+                if let Err(error) = self.disk.rename(&self.path, &aside) {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the unusable checkpoint stays where it is until it is replaced"
+                    );
+                }
+                // The sender was here before: this is no first start.
+                Some(Checkpoint::default())
+            }
+        }
+    }
+
+    /// Replaces the checkpoint. A failure is said once, and shipping goes on: the relay knows the offsets too.
+    pub(crate) fn save(&mut self, checkpoint: &Checkpoint) {
+        let saved: Result<(), DiskError> = self.disk.replace(&self.path, &checkpoint.to_bytes());
+        match saved {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!(path = %self.path.display(), "the checkpoint can be saved again");
+            }
+            Err(error) if !self.failing => {
+                self.failing = true;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the checkpoint cannot be saved, shipping goes on; make the state folder writable and free its disk"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files")]
+mod tests {
+    use logferry_durable::RealDisk;
+    use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(b"line\n").expect("a line"));
+        let stream = StreamId::derive(file, head, 0);
+        let known = KnownStream {
+            stream,
+            file,
+            head,
+            committed: Offset::new(5),
+            tail: Tail::of(b"line\n"),
+        };
+        let log = "access".parse().expect("a name");
+        Checkpoint {
+            streams: vec![Remembered {
+                log,
+                path: "/log/access.log".into(),
+                stream: known,
+                finished: false,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_reads_back() {
+        assert_eq!(Checkpoint::from_bytes(&checkpoint().to_bytes()), Ok(checkpoint()));
+        assert_eq!(
+            Checkpoint::from_bytes(&Checkpoint::default().to_bytes()),
+            Ok(Checkpoint::default())
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_torn_anywhere_is_refused() {
+        let whole = checkpoint().to_bytes();
+        for len in 0..whole.len() {
+            assert!(
+                Checkpoint::from_bytes(&whole[..len]).is_err(),
+                "cut to {len} bytes"
+            );
+            let mut zeroed = whole.clone();
+            zeroed[len..].fill(0);
+            assert!(Checkpoint::from_bytes(&zeroed).is_err(), "zeros from {len} on");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_version_is_refused_by_number() {
+        let mut bytes = b"{\"version\":7,\"streams\":{}}\n".to_vec();
+        let checksum = format!("crc32c {:08x}\n", crc32c::crc32c(&bytes));
+        bytes.extend_from_slice(checksum.as_bytes());
+        assert_eq!(Checkpoint::from_bytes(&bytes), Err(CheckpointError::Version(7)));
+    }
+
+    #[test]
+    fn an_unusable_checkpoint_is_moved_aside() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::new(RealDisk, dir.path());
+        assert_eq!(store.load(), None);
+        std::fs::write(dir.path().join("checkpoint"), [0; 100]).expect("zeros");
+        assert_eq!(store.load(), Some(Checkpoint::default()), "not a first start");
+        let names: Vec<String> = std::fs::read_dir(dir.path())
+            .expect("the folder")
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        assert!(
+            matches!(&names[..], [name] if name.starts_with("checkpoint.bad-")),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_saved_stops_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut store = Store::new(RealDisk, &dir.path().join("not there"));
+        store.save(&checkpoint());
+        std::fs::create_dir(dir.path().join("not there")).expect("a folder");
+        store.save(&checkpoint());
+        assert_eq!(store.load(), Some(checkpoint()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_byte_is_noticed(at in any::<prop::sample::Index>(), flip in 1_u8..) {
+            let mut bytes = checkpoint().to_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            prop_assert!(Checkpoint::from_bytes(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The file system as the tail sees it: look for files, open them, read at an offset. Never writes.
+//!
+//! Behind a trait, so that the histories in the tests run on files in memory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
+
+/// What `stat(2)` says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) key: FileKey,
+    pub(crate) size: Offset,
+    pub(crate) modified: SystemTime,
+}
+
+/// A file system to find logs in.
+pub(crate) trait Files {
+    /// An open file. It stays the same file however its name changes.
+    type Handle: Handle;
+
+    /// The paths that match a glob pattern.
+    fn matching(&self, pattern: &str) -> Vec<PathBuf>;
+
+    /// Facts of the regular file at `path`, symbolic links followed; `None` if there is none to be seen.
+    fn facts(&self, path: &Path) -> Option<Facts>;
+
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<Self::Handle>;
+}
+
+/// A file open for reading.
+pub(crate) trait Handle {
+    /// Facts of the file as it is now.
+    fn facts(&self) -> io::Result<Facts>;
+
+    /// Reads at an offset; may read less than asked; 0 at the end.
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize>;
+}
+
+/// Reads until `buffer` is full or the file is at its end, and says how much there was.
+pub(crate) fn fill(file: &impl Handle, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at.plus(filled as u64)) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// How many of the [`FINGERPRINT_SPAN`] bytes before `end` there can be.
+pub(crate) fn span_before(end: Offset) -> usize {
+    usize::try_from(end.get()).map_or(FINGERPRINT_SPAN, |end| end.min(FINGERPRINT_SPAN))
+}
+
+/// The first [`FINGERPRINT_SPAN`] bytes of a file, or all it has.
+pub(crate) fn beginning(file: &impl Handle) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; FINGERPRINT_SPAN];
+    let filled = fill(file, &mut bytes, Offset::ZERO)?;
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// The up to [`FINGERPRINT_SPAN`] bytes of a file that end at `end`; `None` if the file is shorter than that.
+pub(crate) fn ending_at(file: &impl Handle, end: Offset) -> io::Result<Option<Vec<u8>>> {
+    let span = span_before(end);
+    let mut bytes = vec![0; span];
+    let start = Offset::new(end.get() - span as u64);
+    let filled = fill(file, &mut bytes, start)?;
+    Ok((filled == span).then_some(bytes))
+}
+
+/// The files of this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RealFiles;
+
+impl Files for RealFiles {
+    type Handle = File;
+
+    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+        match glob::glob(pattern) {
+            Ok(paths) => paths.filter_map(Result::ok).collect(),
+            Err(error) => {
+                tracing::warn!(pattern, %error, "the pattern of a log cannot be used, nothing is looked for with it");
+                Vec::new()
+            }
+        }
+    }
+
+    fn facts(&self, path: &Path) -> Option<Facts> {
+        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        facts_of(&metadata).ok()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+}
+
+impl Handle for File {
+    fn facts(&self) -> io::Result<Facts> {
+        facts_of(&self.metadata()?)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, at.get())
+    }
+}
+
+fn facts_of(metadata: &std::fs::Metadata) -> io::Result<Facts> {
+    let key = FileKey {
+        dev: metadata.dev(),
+        inode: metadata.ino(),
+    };
+    Ok(Facts {
+        key,
+        size: Offset::new(metadata.len()),
+        modified: metadata.modified()?,
+    })
+}

@@ -1,0 +1,149 @@
+//! When to try again after the relay failed, and how often to say so. Without I/O: time and chance are arguments.
+
+use std::time::{Duration, Instant};
+
+use logferry_config::Backoff;
+
+use crate::wire::{Kind, WireError};
+
+/// The longest that the relay's `Retry-After` is heeded.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
+/// How often a trouble that lasts is said again.
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The back-off towards the relay. Everything waits together: it is one relay.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    backoff: Backoff,
+    /// Failed rounds since the last success.
+    failures: u32,
+    until: Option<Instant>,
+    complained: Option<Instant>,
+}
+
+impl Retry {
+    /// A relay that has not failed yet.
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        Self {
+            backoff,
+            failures: 0,
+            until: None,
+            complained: None,
+        }
+    }
+
+    /// Until when nothing must be sent; `None` if it may.
+    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|&until| now < until)
+    }
+
+    /// A request failed. `chance` in `0.0..1.0` spreads the senders that failed together.
+    pub(crate) fn failed(&mut self, error: &WireError, now: Instant, chance: f64) {
+        // Requests that were out together are one failure.
+        if self.waits_until(now).is_none() {
+            self.failures = self.failures.saturating_add(1);
+            let factor = 1_u32.checked_shl(self.failures.min(20) - 1).unwrap_or(u32::MAX);
+            let full = self.backoff.initial.saturating_mul(factor).min(self.backoff.max);
+            let asked = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
+            let wait = full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0).max(asked);
+            self.until = Some(now + wait);
+        }
+        self.complain(error, now);
+    }
+
+    /// A request succeeded.
+    pub(crate) fn succeeded(&mut self) {
+        if self.complained.take().is_some() {
+            tracing::info!("the relay takes chunks again");
+        }
+        self.failures = 0;
+        self.until = None;
+    }
+
+    fn complain(&mut self, error: &WireError, now: Instant) {
+        let said = self.complained.is_some_and(|at| now < at + COMPLAINT_INTERVAL);
+        let error_value = error as &dyn std::error::Error;
+        match error.kind() {
+            Kind::Expected => tracing::debug!(error = error_value, "the relay is asked again"),
+            _ if said => return,
+            Kind::Unreachable => {
+                tracing::warn!(
+                    error = error_value,
+                    failures = self.failures,
+                    "nothing can be shipped, it is tried again for ever"
+                );
+            }
+            Kind::Refused => {
+                tracing::error!(
+                    error = error_value,
+                    "the relay refuses, it is tried again for ever; nothing is dropped"
+                );
+            }
+        }
+        if error.kind() != Kind::Expected {
+            self.complained = Some(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry() -> Retry {
+        Retry::new(Backoff {
+            initial: Duration::from_millis(200),
+            max: Duration::from_secs(30),
+        })
+    }
+
+    fn wait(retry: &mut Retry, error: &WireError, now: Instant, chance: f64) -> Duration {
+        retry.failed(error, now, chance);
+        retry.waits_until(now).expect("a wait") - now
+    }
+
+    #[test]
+    fn waits_double_up_to_the_maximum_and_start_anew_after_a_success() {
+        let (mut retry, mut now) = (retry(), Instant::now());
+        for expected in [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000] {
+            let waited = wait(&mut retry, &WireError::Elsewhere, now, 1.0);
+            assert_eq!(waited, Duration::from_millis(expected));
+            now += waited;
+        }
+        retry.succeeded();
+        assert_eq!(retry.waits_until(now), None);
+        assert_eq!(
+            wait(&mut retry, &WireError::Elsewhere, now, 0.0),
+            Duration::from_millis(100)
+        );
+    }
+
+    #[test]
+    fn failures_that_come_together_count_once() {
+        let (mut retry, now) = (retry(), Instant::now());
+        for _ in 0..4 {
+            assert_eq!(
+                wait(&mut retry, &WireError::Elsewhere, now, 1.0),
+                Duration::from_millis(200)
+            );
+        }
+    }
+
+    #[test]
+    fn the_relay_may_ask_for_a_longer_wait_but_not_for_ever() {
+        let now = Instant::now();
+        for (asked, waited) in [(0, 200), (5_000, 5_000), (9_000_000, 60_000)] {
+            let retry_after = Some(Duration::from_millis(asked));
+            let error = WireError::Refused {
+                relay: "r".into(),
+                status: 503,
+                reason: "full".into(),
+                retry_after,
+            };
+            assert_eq!(
+                wait(&mut retry(), &error, now, 1.0),
+                Duration::from_millis(waited)
+            );
+        }
+    }
+}

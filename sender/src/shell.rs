@@ -1,0 +1,228 @@
+//! The sender put together: the tail on a thread of its own, the wire and inotify as tasks, channels between them.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use logferry_config as config;
+use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::Store;
+use crate::counters::Counters;
+use crate::files::RealFiles;
+use crate::tail::{Event, Job, Now, OutChunk, Tail, WorkerId};
+use crate::watch::{self, Folders};
+use crate::wire::{self, Control, Outlet, Relay};
+
+/// At most so often the checkpoint is written: it is a hint, and each write is synced.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// A question and a heartbeat; there is never more than one of the first, and a late heartbeat is no use.
+const CONTROL_QUEUE: usize = 2;
+
+/// Why a sender cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum SenderError {
+    /// Another sender uses the state folder.
+    #[error("another sender works with this state folder")]
+    Locked(#[source] LockError),
+    /// The threads of the tail could not be started.
+    #[error("the threads that read the logs cannot be started")]
+    Thread(#[source] io::Error),
+    /// The tail's thread ended though nobody asked it to.
+    #[error("the thread that reads the logs has failed, see the messages before")]
+    Failed,
+}
+
+/// Tails and ships the configured logs until `shutdown`; then stops within a few seconds, the relay dead or alive.
+///
+/// Only a second sender on the same state folder is an error. Whatever else fails is said and tried again: an
+/// unwritable state folder costs the checkpoint, not the lines.
+pub async fn run(
+    config: config::Sender,
+    counters: Arc<Counters>,
+    shutdown: CancellationToken,
+) -> Result<(), SenderError> {
+    let _lock = lock(&config.state_dir)?;
+    let (events, inbox) = mpsc::channel();
+    let (cut, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let wire = start_wire(&config, &events, &cut, &mut tasks);
+    let (stop_watch, watch_stopped) = UnixStream::pair().map_err(SenderError::Thread)?;
+    let folders = watch::start().map(|(inotify, folders)| {
+        let watch_events = events.clone();
+        tasks.spawn_blocking(move || watch::listen(inotify, &watch_events, &watch_stopped));
+        folders
+    });
+    // Ends with the thread: its sender is dropped there.
+    let (ended, mut end) = tokio::sync::oneshot::channel();
+    let tail_events = events.clone();
+    let tail = std::thread::Builder::new()
+        .name("tail".into())
+        .spawn(move || {
+            drive(&config, counters, folders, &wire, &tail_events, &inbox);
+            let _ = ended.send(());
+        })
+        .map_err(SenderError::Thread)?;
+    let result = tokio::select! {
+        () = shutdown.cancelled() => {
+            // The inbox is gone only if the thread failed, which the wait shows.
+            let _ = events.send(Event::Stop);
+            (&mut end).await
+        }
+        result = &mut end => result,
+    };
+    // Nobody waits for answers any more.
+    cut.cancel();
+    drop(stop_watch);
+    while tasks.join_next().await.is_some() {}
+    match (result, tail.join()) {
+        (Ok(()), Ok(())) => Ok(()),
+        _ => Err(SenderError::Failed),
+    }
+}
+
+/// Makes and locks the state folder. If it cannot be written there is no lock, and no checkpoint that needs one.
+fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
+    let made: Result<(), DiskError> = RealDisk.create_dir_all(state_dir);
+    if let Err(error) = made {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the state folder cannot be made, shipping goes on without"
+        );
+        return Ok(None);
+    }
+    match Lock::acquire(&state_dir.join("lock")) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ LockError::Held { .. }) => Err(SenderError::Locked(error)),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the state folder cannot be locked, shipping goes on"
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// The ways to the wire.
+struct Wire {
+    workers: Vec<tokio::sync::mpsc::Sender<Box<OutChunk>>>,
+    control: tokio::sync::mpsc::Sender<Control>,
+}
+
+fn start_wire(
+    config: &config::Sender,
+    events: &Sender<Event>,
+    cut: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Wire {
+    let relay = Relay::new(config);
+    let outlet = Outlet {
+        events: events.clone(),
+        cut: cut.clone(),
+    };
+    let workers = (0..config.in_flight).map(|number| {
+        // The tail gives a connection a chunk only when it is idle.
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tasks.spawn(wire::ship(
+            relay.clone(),
+            WorkerId(number),
+            receiver,
+            outlet.clone(),
+        ));
+        sender
+    });
+    let workers = workers.collect();
+    let (control, jobs) = tokio::sync::mpsc::channel(CONTROL_QUEUE);
+    tasks.spawn(wire::control(relay, jobs, outlet));
+    Wire { workers, control }
+}
+
+impl Wire {
+    fn dispatch(&self, job: Job) {
+        // Full or closed is no loss: a heartbeat is repeated, and the wire closes only when all stops.
+        match job {
+            Job::Chunk {
+                worker: WorkerId(number),
+                chunk,
+            } => {
+                if let Some(worker) = self.workers.get(number) {
+                    let _ = worker.blocking_send(chunk);
+                }
+            }
+            Job::Streams(question) => {
+                let _ = self.control.blocking_send(Control::Streams(question));
+            }
+            Job::Heartbeat(beat) => {
+                let _ = self.control.try_send(Control::Heartbeat(beat));
+            }
+        }
+    }
+}
+
+/// The tail's thread.
+fn drive(
+    config: &config::Sender,
+    counters: Arc<Counters>,
+    mut folders: Option<Folders>,
+    wire: &Wire,
+    events: &Sender<Event>,
+    inbox: &Receiver<Event>,
+) {
+    let mut store = Store::new(RealDisk, &config.state_dir);
+    let (checkpoint, seed) = (store.load(), rand::random());
+    let mut tail = Tail::new(
+        config,
+        RealFiles,
+        checkpoint.as_ref(),
+        counters,
+        events.clone(),
+        seed,
+        Now::read(),
+    );
+    let (mut saved, mut scanned) = (Instant::now(), None);
+    loop {
+        let now = Now::read();
+        for job in tail.turn(now) {
+            wire.dispatch(job);
+        }
+        if tail.is_stopped(now) {
+            break;
+        }
+        if tail.last_scan() != scanned {
+            scanned = tail.last_scan();
+            if let Some(folders) = &mut folders {
+                let (paths, live_paths) = tail.places();
+                folders.watch(&paths, &live_paths);
+            }
+        }
+        let save_at = saved + CHECKPOINT_INTERVAL;
+        if now.tick >= save_at
+            && let Some(checkpoint) = tail.take_checkpoint()
+        {
+            store.save(&checkpoint);
+            saved = now.tick;
+        }
+        let mut deadline = tail.deadline(now);
+        if tail.has_checkpoint() {
+            deadline = deadline.min(save_at);
+        }
+        match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(event) => tail.handle(event, Now::read()),
+            Err(RecvTimeoutError::Timeout) => {}
+            // We hold a sender ourselves, so this cannot be; and with nobody to hear from there is nothing to do.
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        // What else has come is taken together.
+        while let Ok(event) = inbox.try_recv() {
+            tail.handle(event, Now::read());
+        }
+    }
+    if let Some(checkpoint) = tail.take_checkpoint() {
+        store.save(&checkpoint);
+    }
+}

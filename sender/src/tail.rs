@@ -1,0 +1,459 @@
+//! The tail: all logs of a sender, what is in flight, and when to do what.
+//!
+//! Events come in, [`Job`]s for the wire go out; the clock is an argument and files stand behind a trait. So the whole
+//! of it runs in tests against files in memory and a relay in memory.
+
+mod entry;
+#[cfg(test)]
+mod histories;
+mod log;
+mod orphan;
+mod resolve;
+mod stream;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use logferry_config as config;
+use logferry_protocol::chunk::{ChunkHeader, Outcome, Receipt, StreamEnd};
+use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::resolve::{FileQuery, KnownStream, MAX_QUERIES, ResolveRequest, ResolveResponse};
+use logferry_protocol::stream::Head;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+pub(crate) use self::entry::Now;
+use self::entry::{Built, Draft};
+use self::log::{Log, Ready};
+pub(crate) use self::stream::{ChunkSeq, Settled};
+use self::stream::{Flight, Position};
+use crate::buffers::Pool;
+use crate::checkpoint::{Checkpoint, Remembered};
+use crate::counters::Counters;
+use crate::files::Files;
+use crate::retry::Retry;
+use crate::wire::WireError;
+
+/// How often open files are looked at when nothing is heard of them: the net below inotify.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the folders are looked through when nothing is heard of them.
+const SCAN_INTERVAL: Duration = Duration::from_secs(5);
+/// At most so often, however much is heard.
+const SCAN_GAP: Duration = Duration::from_millis(20);
+/// How often the relay hears how the sender is.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a stop waits for answers that are on their way.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+/// A chunk is not halved below this, however slow the network is.
+const CHUNK_BYTES_MIN: usize = 64 * 1024;
+/// Buffers beyond those in flight: one being read into, one on its way home.
+const SPARE_BUFFERS: usize = 2;
+
+/// Number of a connection to the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WorkerId(pub(crate) usize);
+
+/// What the tail is told.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Something happened to files: they grew, or (`moved`) came, went or changed names.
+    Files { moved: bool },
+    /// A buffer is home.
+    Buffer(Vec<u8>),
+    /// A chunk was answered, or was not.
+    Chunk {
+        worker: WorkerId,
+        seq: ChunkSeq,
+        result: Result<Receipt, WireError>,
+    },
+    /// The question was answered, or was not.
+    Streams(Result<ResolveResponse, WireError>),
+    /// Stop cleanly.
+    Stop,
+}
+
+/// What the wire has to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Chunk { worker: WorkerId, chunk: Box<OutChunk> },
+    Streams(ResolveRequest),
+    Heartbeat(Heartbeat),
+}
+
+/// A chunk on its way out.
+#[derive(Debug)]
+pub(crate) struct OutChunk {
+    pub(crate) seq: ChunkSeq,
+    pub(crate) header: ChunkHeader,
+    pub(crate) body: Bytes,
+}
+
+/// The tail of all logs.
+#[derive(Debug)]
+pub(crate) struct Tail<F: Files> {
+    files: F,
+    logs: Vec<Log<F::Handle>>,
+    counters: Arc<Counters>,
+    pool: Pool,
+    retry: Retry,
+    chance: StdRng,
+    max_delay: Duration,
+    /// Bytes of a block now; halved when chunks do not get through.
+    chunk_bytes: usize,
+    /// Most that the configuration and the relay allow.
+    chunk_bytes_max: usize,
+    idle_workers: Vec<WorkerId>,
+    in_flight: usize,
+    /// The question that is out: which log asked for which head.
+    asked: Option<Vec<(usize, Head)>>,
+    next_seq: u64,
+    next_scan: Instant,
+    last_scan: Option<Instant>,
+    next_measure: Instant,
+    next_heartbeat: Instant,
+    stopping: Option<Instant>,
+    /// Something was acknowledged since the last checkpoint.
+    dirty: bool,
+}
+
+impl<F: Files> Tail<F> {
+    /// A tail of the configured logs. `checkpoint` is `None` at the very first start.
+    pub(crate) fn new(
+        config: &config::Sender,
+        files: F,
+        checkpoint: Option<&Checkpoint>,
+        counters: Arc<Counters>,
+        home: Sender<Event>,
+        seed: u64,
+        now: Now,
+    ) -> Self {
+        let remembered = |log: &config::Log| -> Option<Vec<Remembered>> {
+            let streams = checkpoint?.streams.iter();
+            Some(streams.filter(|stream| stream.log == log.name).cloned().collect())
+        };
+        let logs = config
+            .logs
+            .iter()
+            .map(|log| Log::new(config, log, remembered(log)));
+        Self {
+            files,
+            logs: logs.collect(),
+            counters,
+            pool: Pool::new(config.in_flight + SPARE_BUFFERS, config.chunk.max_bytes, home),
+            retry: Retry::new(config.retry),
+            chance: StdRng::seed_from_u64(seed),
+            max_delay: config.chunk.max_delay,
+            chunk_bytes: config.chunk.max_bytes,
+            chunk_bytes_max: config.chunk.max_bytes,
+            idle_workers: (0..config.in_flight).map(WorkerId).collect(),
+            in_flight: config.in_flight,
+            asked: None,
+            next_seq: 0,
+            next_scan: now.tick,
+            last_scan: None,
+            next_measure: now.tick,
+            next_heartbeat: now.tick,
+            stopping: None,
+            dirty: false,
+        }
+    }
+
+    /// Takes an event.
+    pub(crate) fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Files { moved: true } => self.scan_soon(now),
+            Event::Files { moved: false } => self.next_measure = now.tick,
+            Event::Buffer(buffer) => self.pool.put(buffer),
+            Event::Chunk { worker, seq, result } => {
+                self.idle_workers.push(worker);
+                self.answered(seq, result, now);
+            }
+            Event::Streams(result) => self.resolved(result, now),
+            Event::Stop => self.stopping = Some(now.tick),
+        }
+    }
+
+    /// Does all that is due.
+    pub(crate) fn turn(&mut self, now: Now) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        if self.stopping.is_some() {
+            return jobs;
+        }
+        self.look(now);
+        if now.tick >= self.next_heartbeat {
+            self.next_heartbeat = now.tick + HEARTBEAT_INTERVAL;
+            jobs.push(Job::Heartbeat(self.heartbeat()));
+        }
+        if self.retry.waits_until(now.tick).is_none() {
+            jobs.extend(self.ask(now));
+            while let Some(job) = self.read_one(now) {
+                jobs.push(job);
+            }
+            // A file that changed under a read has perhaps left a copy.
+            if self.logs.iter().any(|log| log.wants_scan) {
+                self.scan_soon(now);
+            }
+        }
+        jobs
+    }
+
+    /// When [`Self::turn`] has something to do again, should no event come before.
+    pub(crate) fn deadline(&self, now: Now) -> Instant {
+        if let Some(since) = self.stopping {
+            return since + STOP_GRACE;
+        }
+        let looks = self.next_scan.min(self.next_measure).min(self.next_heartbeat);
+        if let Some(until) = self.retry.waits_until(now.tick) {
+            return looks.min(until);
+        }
+        if self.idle_workers.is_empty() {
+            return looks;
+        }
+        let reads =
+            self.logs
+                .iter()
+                .filter_map(|log| match log.next(self.chunk_bytes, self.max_delay, now) {
+                    // Ready but not read: a buffer is on its way home, and wakes us.
+                    (Some(_) | None, later) => later,
+                });
+        reads.fold(looks, Instant::min)
+    }
+
+    /// Whether a stop is complete: no answer is awaited any more, or none came in time.
+    pub(crate) fn is_stopped(&self, now: Now) -> bool {
+        let all_idle = self.idle_workers.len() == self.in_flight;
+        self.stopping
+            .is_some_and(|since| all_idle || now.tick >= since + STOP_GRACE)
+    }
+
+    /// What is acknowledged, if that has changed since the last call.
+    pub(crate) fn take_checkpoint(&mut self) -> Option<Checkpoint> {
+        std::mem::take(&mut self.dirty).then(|| Checkpoint {
+            streams: self.logs.iter().flat_map(Log::remembered).collect(),
+        })
+    }
+
+    /// Whether [`Self::take_checkpoint`] has something new.
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        self.dirty
+    }
+
+    /// The folders to watch, and the live paths, which may be links to further ones.
+    pub(crate) fn places(&self) -> (BTreeSet<PathBuf>, BTreeSet<PathBuf>) {
+        let folders = self.logs.iter().flat_map(Log::folders).collect();
+        (
+            folders,
+            self.logs.iter().flat_map(Log::live_paths).cloned().collect(),
+        )
+    }
+
+    /// When the folders were last looked through.
+    pub(crate) fn last_scan(&self) -> Option<Instant> {
+        self.last_scan
+    }
+
+    fn scan_soon(&mut self, now: Now) {
+        let earliest = self.last_scan.map_or(now.tick, |last| last + SCAN_GAP);
+        self.next_scan = self.next_scan.min(earliest.max(now.tick));
+    }
+
+    fn look(&mut self, now: Now) {
+        if now.tick >= self.next_scan {
+            self.next_scan = now.tick + SCAN_INTERVAL;
+            self.last_scan = Some(now.tick);
+            for log in &mut self.logs {
+                log.scan(&self.files, now);
+            }
+            // A file that a new one has replaced may hold lines that are older than the new one's first.
+            self.next_measure = now.tick;
+        }
+        if now.tick >= self.next_measure {
+            self.next_measure = now.tick + MEASURE_INTERVAL;
+            self.logs.iter_mut().for_each(|log| log.measure(now));
+            let lag = self.logs.iter().map(Log::lag_bytes).sum();
+            self.counters.set_lag(lag);
+        }
+        if self.logs.iter().any(|log| log.wants_scan) {
+            self.scan_soon(now);
+        }
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Heartbeat {
+            version,
+            streams: self.logs.iter().flat_map(Log::progress).collect(),
+        }
+    }
+
+    fn ask(&mut self, now: Now) -> Option<Job> {
+        if self.asked.is_some() {
+            return None;
+        }
+        let questions = self.logs.iter_mut().enumerate();
+        let asked: Vec<(usize, Head)> = questions
+            .flat_map(|(index, log)| log.questions(now).into_iter().map(move |head| (index, head)))
+            .take(MAX_QUERIES)
+            .collect();
+        if asked.is_empty() {
+            return None;
+        }
+        let query = |&(index, head): &(usize, Head)| FileQuery {
+            log: self.logs[index].name.clone(),
+            head,
+        };
+        let request = ResolveRequest {
+            files: asked.iter().map(query).collect(),
+        };
+        self.asked = Some(asked);
+        Some(Job::Streams(request))
+    }
+
+    fn resolved(&mut self, result: Result<ResolveResponse, WireError>, now: Now) {
+        let Some(asked) = self.asked.take() else { return };
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                // Without an answer nothing new can be read, whatever the reason.
+                self.counters.retried();
+                let chance = self.chance.random_range(0.0..1.0);
+                return self.retry.failed(&error, now.tick, chance);
+            }
+        };
+        // One byte of a chunk may be a newline that we add.
+        let allowed = usize::try_from(response.max_chunk)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1)
+            .max(1);
+        self.chunk_bytes_max = self.chunk_bytes_max.min(allowed);
+        self.chunk_bytes = self.chunk_bytes.min(self.chunk_bytes_max);
+        let mut answers: Vec<Vec<(Head, Vec<KnownStream>)>> = vec![Vec::new(); self.logs.len()];
+        for ((index, head), streams) in asked.into_iter().zip(response.candidates) {
+            answers[index].push((head, streams));
+        }
+        for (log, answers) in self.logs.iter_mut().zip(&answers) {
+            if !answers.is_empty() {
+                // What has been copied and cut since the question must not be read before its copy is found.
+                log.scan(&self.files, now);
+                log.measure(now);
+                self.counters.settled(log.resolved(answers, now));
+                self.dirty = true;
+            }
+        }
+    }
+
+    fn answered(&mut self, seq: ChunkSeq, result: Result<Receipt, WireError>, now: Now) {
+        let result = result.and_then(|receipt| match receipt.outcome {
+            Outcome::Stored | Outcome::Duplicate => Ok(()),
+            Outcome::Elsewhere => Err(WireError::Elsewhere),
+        });
+        let chance = self.chance.random_range(0.0..1.0);
+        let mut logs = self.logs.iter_mut();
+        let settled = logs.find_map(|log| log.answered(seq, result.as_ref().copied(), now, chance));
+        match result {
+            Ok(()) => {
+                self.retry.succeeded();
+                self.chunk_bytes = self.chunk_bytes.saturating_mul(2).min(self.chunk_bytes_max);
+                if let Some(settled) = settled {
+                    self.counters.settled(settled);
+                    self.dirty = true;
+                }
+            }
+            Err(error) => self.failed(&error, now, chance),
+        }
+    }
+
+    fn failed(&mut self, error: &WireError, now: Now, chance: f64) {
+        self.counters.retried();
+        match error {
+            WireError::Refused { status: 413, .. } => {
+                self.chunk_bytes_max = halved(self.chunk_bytes_max);
+                self.chunk_bytes = self.chunk_bytes.min(self.chunk_bytes_max);
+            }
+            WireError::Silent { .. } => self.chunk_bytes = halved(self.chunk_bytes),
+            _ => {}
+        }
+        if error.concerns_all() {
+            self.retry.failed(error, now.tick, chance);
+        }
+    }
+
+    /// Reads the next chunk, if one is due, a connection is idle and a buffer at home.
+    fn read_one(&mut self, now: Now) -> Option<Job> {
+        while !self.idle_workers.is_empty() {
+            let logs = self.logs.iter().enumerate();
+            let ready = logs.filter_map(|(index, log)| {
+                let (ready, _) = log.next(self.chunk_bytes, self.max_delay, now);
+                ready.map(|ready| (ready, index))
+            });
+            let (ready, index) = ready.min()?;
+            let mut buffer = self.pool.take()?;
+            let (turn, chunk_bytes) = (self.next_seq + 1, self.chunk_bytes);
+            match self.logs[index].build(ready, turn, &mut buffer, chunk_bytes) {
+                Built::Chunk(draft) => return self.send(index, ready, &draft, buffer),
+                Built::Nothing | Built::Changed | Built::Broken(_) => self.pool.put(buffer),
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, index: usize, ready: Ready, draft: &Draft, buffer: Vec<u8>) -> Option<Job> {
+        let &Draft {
+            stream,
+            head,
+            file,
+            range,
+            cut,
+            stream_end,
+            body_start,
+        } = draft;
+        let worker = self.idle_workers.pop()?;
+        let body = self.pool.body(buffer, body_start..body_start + cut.body);
+        let log = &mut self.logs[index];
+        let header = ChunkHeader {
+            stream,
+            log: log.name.clone(),
+            file,
+            head,
+            range,
+            tail: cut.tail,
+            lines: cut.lines,
+            line_end: cut.line_end,
+            stream_end,
+            crc32c: crc32c::crc32c(&body),
+        };
+        self.next_seq += 1;
+        let seq = ChunkSeq(self.next_seq);
+        let end = Position {
+            offset: range.end(),
+            tail: cut.tail,
+        };
+        let closes = stream_end == StreamEnd::Finished;
+        log.sent(
+            ready,
+            Flight {
+                seq,
+                end,
+                bytes: range.len(),
+                lines: cut.lines,
+                closes,
+            },
+        );
+        if cut.begins_long_line {
+            self.counters.long_line();
+        }
+        Some(Job::Chunk {
+            worker,
+            chunk: Box::new(OutChunk { seq, header, body }),
+        })
+    }
+}
+
+fn halved(bytes: usize) -> usize {
+    // Never up: the relay may allow less than our least.
+    bytes.min((bytes / 2).max(CHUNK_BYTES_MIN))
+}

@@ -1,0 +1,500 @@
+//! One file of a log: open or seen, with or without a known stream.
+
+use std::cmp::Ordering;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use logferry_protocol::chunk::StreamEnd;
+use logferry_protocol::names::LogName;
+use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId};
+
+use super::orphan::Orphan;
+use super::stream::{Phase, Position, Stream};
+use crate::checkpoint::Remembered;
+use crate::chunker::{Chunker, Cut, Ending};
+use crate::files::{self, Facts, Files, Handle};
+use crate::identity::Contents;
+use crate::retry::Retry;
+use crate::scan::{self, Role, Sighting};
+
+/// A rotated file is left when it is at its end, all of it is acknowledged, and it has not changed for so long.
+///
+/// Writers keep a renamed file for a while (nginx until it is told to reopen its logs, and with `buffer=` until the
+/// buffer is flushed). A line that comes later still is shipped too: the next look sees that the file has grown.
+pub(crate) const ROTATED_IDLE: Duration = Duration::from_secs(30);
+
+/// How far back the start of a line is sought in a file that is read from its end.
+const LINE_START_SPAN: u64 = 64 * 1024;
+
+/// The two clocks: one that never jumps, for waiting, and the one that file times are in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) tick: Instant,
+    pub(crate) wall: SystemTime,
+}
+
+impl Now {
+    /// The clocks as they stand.
+    pub(crate) fn read() -> Self {
+        Self {
+            tick: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+}
+
+/// Number of a live path within its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LaneId(pub(crate) usize);
+
+/// What is known of a file's contents.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// It cannot be opened; the next scan tries again.
+    Unopened,
+    /// It holds neither a whole line nor enough bytes to be told from other files.
+    Unnamed,
+    /// It begins like this; the relay has to say which streams do.
+    Unresolved(Head),
+    /// It is a copy of the file that is this stream, so far.
+    Copy { head: Head, of: StreamId },
+    /// It is compressed, and not read.
+    Compressed,
+    /// It is this stream.
+    Stream(Stream),
+}
+
+/// A file of a log.
+#[derive(Debug)]
+pub(crate) struct Entry<H> {
+    pub(crate) what: What,
+    /// Held as long as there may be something to read, so that a rename or a deletion loses nothing.
+    pub(crate) handle: Option<H>,
+    pub(crate) lane: LaneId,
+    pub(crate) path: PathBuf,
+    pub(crate) role: Role,
+    pub(crate) facts: Facts,
+    /// The largest size seen in this life of the file.
+    pub(crate) extent: Offset,
+    /// Since when neither the file nor its role has changed.
+    pub(crate) quiet_since: Instant,
+    /// Since when there are bytes to read.
+    pub(crate) unread_since: Instant,
+    /// `start: end`: what comes before is not shipped if the file turns out to be new.
+    pub(crate) skip_to: Option<Offset>,
+    /// The back-off of its chunks that are refused; what troubles all chunks waits in one place for all.
+    pub(crate) retry: Retry,
+    /// Whether the scan that is going on has met it.
+    pub(crate) seen: bool,
+}
+
+/// What measuring a file showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measured {
+    Same,
+    /// It changed, as logs do.
+    Grown,
+    /// It is shorter than what was read of it, or cannot be looked at.
+    Shrunk,
+}
+
+/// A chunk, cut but not yet numbered.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) stream: StreamId,
+    pub(crate) head: Head,
+    pub(crate) file: FileKey,
+    pub(crate) range: ByteRange,
+    pub(crate) cut: Cut,
+    pub(crate) stream_end: StreamEnd,
+    /// Where its body starts in the buffer.
+    pub(crate) body_start: usize,
+}
+
+/// What came of trying to read.
+#[derive(Debug)]
+pub(crate) enum Built {
+    Chunk(Draft),
+    /// No whole line for now.
+    Nothing,
+    /// The bytes before the read offset are not what was read there.
+    Changed,
+    Broken(io::Error),
+}
+
+struct Opened<'a, H>(&'a H);
+
+impl<H: Handle> Contents for Opened<'_, H> {
+    fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
+        files::ending_at(self.0, end)
+    }
+}
+
+/// Looks into an open file.
+pub(crate) fn contents<H: Handle>(handle: &H) -> impl Contents + '_ {
+    Opened(handle)
+}
+
+impl<H: Handle> Entry<H> {
+    /// A file that was just found; not yet opened.
+    pub(crate) fn new(sighting: Sighting, lane: LaneId, retry: Retry, now: Now) -> Self {
+        let age = now
+            .wall
+            .duration_since(sighting.facts.modified)
+            .unwrap_or_default();
+        let quiet_since = now.tick.checked_sub(age.min(ROTATED_IDLE)).unwrap_or(now.tick);
+        Self {
+            what: What::Unopened,
+            handle: None,
+            lane,
+            path: sighting.path,
+            role: sighting.role,
+            facts: sighting.facts,
+            extent: sighting.facts.size,
+            quiet_since,
+            unread_since: now.tick,
+            skip_to: None,
+            retry,
+            seen: true,
+        }
+    }
+
+    /// Opens the file and looks at its beginning. A file that cannot be opened stays [`What::Unopened`].
+    pub(crate) fn open<F: Files<Handle = H>>(&mut self, files: &F) -> io::Result<()> {
+        self.what = What::Unopened;
+        let handle = files.open(&self.path)?;
+        let facts = handle.facts()?;
+        // The name may have gone to another file since the scan; the next scan finds that one.
+        if facts.key == self.facts.key {
+            (self.facts, self.extent) = (facts, facts.size);
+            self.handle = Some(handle);
+            self.examine();
+        }
+        Ok(())
+    }
+
+    /// Looks at what the file begins with, forgetting what it was taken for.
+    pub(crate) fn examine(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        match files::beginning(handle) {
+            Ok(beginning) if self.role != Role::Live && is_compressed(&beginning) => {
+                tracing::warn!(path = %self.path.display(), "a compressed log is not read by this version");
+                self.leave(What::Compressed);
+            }
+            Ok(beginning) => self.what = Head::of(&beginning).map_or(What::Unnamed, What::Unresolved),
+            Err(error) => self.broken(&error),
+        }
+    }
+
+    /// Gives up a file that cannot be read; the next scan opens it anew.
+    pub(crate) fn broken(&mut self, error: &io::Error) {
+        tracing::error!(path = %self.path.display(), %error, "a log cannot be read, it will be opened again");
+        self.leave(What::Unopened);
+    }
+
+    fn leave(&mut self, what: What) {
+        self.what = what;
+        self.handle = None;
+    }
+
+    /// The file was met again by a scan.
+    pub(crate) fn meet<F: Files<Handle = H>>(
+        &mut self,
+        files: &F,
+        sighting: Sighting,
+        lane: LaneId,
+        now: Now,
+    ) {
+        (self.seen, self.lane, self.path) = (true, lane, sighting.path);
+        self.set_role(sighting.role, now);
+        if matches!(self.what, What::Unopened)
+            && let Err(error) = self.open(files)
+        {
+            tracing::debug!(path = %self.path.display(), %error, "a log still cannot be opened");
+        }
+    }
+
+    /// The file was met again by a scan, or not met any more ([`Role::Gone`]).
+    pub(crate) fn set_role(&mut self, role: Role, now: Now) {
+        if self.role != role {
+            self.role = role;
+            self.quiet_since = now.tick;
+        }
+    }
+
+    /// Takes the file's size and time anew.
+    pub(crate) fn measure(&mut self, now: Now) -> Measured {
+        let Some(handle) = &self.handle else {
+            return Measured::Same;
+        };
+        if matches!(
+            &self.what,
+            What::Stream(Stream {
+                phase: Phase::Closing,
+                ..
+            })
+        ) {
+            return Measured::Same;
+        }
+        let facts = match handle.facts() {
+            Ok(facts) if facts == self.facts => return Measured::Same,
+            Ok(facts) => facts,
+            Err(_) => return Measured::Shrunk,
+        };
+        let shrunk = facts.size < self.facts.size;
+        self.facts = facts;
+        self.quiet_since = now.tick;
+        match &mut self.what {
+            What::Stream(stream) if facts.size < stream.read.offset => return Measured::Shrunk,
+            What::Stream(stream) => {
+                self.extent = self.extent.max(facts.size);
+                if stream.exhausted {
+                    stream.exhausted = false;
+                    self.unread_since = now.tick;
+                }
+            }
+            What::Unnamed => self.examine(),
+            What::Unresolved(_) if shrunk => self.examine(),
+            _ => {}
+        }
+        Measured::Grown
+    }
+
+    /// Closes a file that is finished. Whatever changes in it from now on, the next scan sees by its facts.
+    pub(crate) fn close_if_finished(&mut self) {
+        if matches!(
+            &self.what,
+            What::Stream(Stream {
+                phase: Phase::Finished,
+                ..
+            })
+        ) {
+            self.handle = None;
+        }
+    }
+
+    /// What time alone changes: a rotated file that stays quiet has its last line, even without a newline.
+    pub(crate) fn tick(&mut self, now: Now) {
+        let quiet = self.role != Role::Live && now.tick >= self.quiet_since + ROTATED_IDLE;
+        match &self.what {
+            What::Unnamed if quiet && self.facts.size == Offset::ZERO => self.handle = None,
+            What::Unnamed if quiet => match self.handle.as_ref().map(files::beginning) {
+                Some(Ok(beginning)) => {
+                    self.what = Head::of_final(&beginning).map_or(What::Unnamed, What::Unresolved);
+                }
+                Some(Err(error)) => self.broken(&error),
+                None => {}
+            },
+            What::Copy { .. } if quiet && self.role == Role::Gone => self.handle = None,
+            _ => {}
+        }
+    }
+
+    /// What the checkpoint keeps of it.
+    pub(crate) fn remember(&self, log: &LogName) -> Option<Remembered> {
+        let What::Stream(stream) = &self.what else {
+            return None;
+        };
+        let path = self.path.display().to_string();
+        let finished = stream.phase == Phase::Finished;
+        Some(Remembered {
+            log: log.clone(),
+            path,
+            stream: stream.known(self.facts.key),
+            finished,
+        })
+    }
+
+    /// The stream that the file does not hold any more, or perhaps not.
+    pub(crate) fn take_orphan(&mut self) -> Option<Orphan> {
+        match std::mem::replace(&mut self.what, What::Unnamed) {
+            What::Stream(stream) => Some(Orphan::new(
+                stream,
+                self.facts.key,
+                self.path.display().to_string(),
+                self.extent,
+            )),
+            _ => None,
+        }
+    }
+
+    /// Whether it was left as there is nothing to read in it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.handle.is_none() && !matches!(self.what, What::Unopened)
+    }
+
+    /// Whether nothing will ever come of the file any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.role == Role::Gone && self.handle.is_none()
+    }
+
+    /// The order to read in: what was begun stays first, then comes what was written last longest ago, and last the
+    /// live file.
+    pub(crate) fn oldest_first(&self, other: &Self) -> Ordering {
+        let live = (self.role == Role::Live).cmp(&(other.role == Role::Live));
+        live.then_with(|| match (self.is_begun(), other.is_begun()) {
+            (true, true) => Ordering::Equal,
+            (false, false) => scan::by_age((&self.facts, &self.path), (&other.facts, &other.path)),
+            (begun, other_begun) => other_begun.cmp(&begun),
+        })
+    }
+
+    fn is_begun(&self) -> bool {
+        match &self.what {
+            What::Stream(stream) => stream.phase != Phase::Reading || stream.read.offset > Offset::ZERO,
+            _ => false,
+        }
+    }
+
+    /// Whether younger files of the same log have to wait for this one, so that lines stay in order.
+    pub(crate) fn blocks(&self) -> bool {
+        match &self.what {
+            What::Unresolved(_) => true,
+            What::Stream(stream) => !stream.is_drained(),
+            What::Unopened | What::Unnamed | What::Copy { .. } | What::Compressed => false,
+        }
+    }
+
+    /// Whether the relay has to say how far the stream is, and may be asked.
+    pub(crate) fn is_to_ask(&self, now: Now) -> bool {
+        let What::Stream(stream) = &self.what else {
+            return false;
+        };
+        stream.is_in_doubt() && self.retry.waits_until(now.tick).is_none()
+    }
+
+    /// When there is something to read or to close; `None` if something has to happen first.
+    pub(crate) fn due(&self, chunk_bytes: usize, max_delay: Duration) -> Option<Instant> {
+        let What::Stream(stream) = &self.what else {
+            return None;
+        };
+        if stream.phase != Phase::Reading {
+            return None;
+        }
+        if !stream.exhausted {
+            let unread = self.facts.size.since(stream.read.offset);
+            let waits = self.role == Role::Live && unread < chunk_bytes as u64;
+            return Some(if waits {
+                self.unread_since + max_delay
+            } else {
+                self.unread_since
+            });
+        }
+        (self.role != Role::Live && stream.is_drained()).then(|| self.quiet_since + ROTATED_IDLE)
+    }
+
+    /// Reads a block where reading stopped and cuts a chunk off it.
+    ///
+    /// The block comes with the bytes before it in one read, so each read proves that it goes on in the same contents.
+    pub(crate) fn build(&mut self, buffer: &mut [u8], chunk_bytes: usize, chunker: &mut Chunker) -> Built {
+        let (What::Stream(stream), Some(handle)) = (&mut self.what, &self.handle) else {
+            return Built::Nothing;
+        };
+        let (id, head, offset) = (stream.id, stream.head, stream.read.offset);
+        let cut = match self.skip_to.filter(|_| offset == Offset::ZERO) {
+            Some(end) => skip(handle, end),
+            None => read(handle, stream, buffer, chunk_bytes, chunker),
+        };
+        match cut {
+            Ok(Read::Cut { cut, stream_end }) => {
+                let end = offset.plus(cut.raw as u64);
+                self.extent = self.extent.max(end);
+                let Some(range) = ByteRange::new(offset, end) else {
+                    return Built::Nothing;
+                };
+                let body_start = files::span_before(offset);
+                let file = self.facts.key;
+                Built::Chunk(Draft {
+                    stream: id,
+                    head,
+                    file,
+                    range,
+                    cut,
+                    stream_end,
+                    body_start,
+                })
+            }
+            Ok(Read::Nothing) => Built::Nothing,
+            Ok(Read::Changed) => Built::Changed,
+            Err(error) => Built::Broken(error),
+        }
+    }
+}
+
+/// What a read brought.
+enum Read {
+    Cut { cut: Cut, stream_end: StreamEnd },
+    Nothing,
+    Changed,
+}
+
+fn read(
+    handle: &impl Handle,
+    stream: &mut Stream,
+    buffer: &mut [u8],
+    chunk_bytes: usize,
+    chunker: &mut Chunker,
+) -> io::Result<Read> {
+    // An exhausted stream is only read once more to be closed.
+    let closing = stream.exhausted;
+    let Position { offset, tail } = stream.read;
+    let before = files::span_before(offset);
+    // One byte stays free for a newline.
+    let block_end = before + chunk_bytes.min(buffer.len() - before - 1);
+    let end = files::fill(
+        handle,
+        &mut buffer[..block_end],
+        Offset::new(offset.get() - before as u64),
+    )?;
+    let begins_right = before > 0 || stream.head.matches(&buffer[..end]);
+    if end < before || !tail.matches(&buffer[..before]) || !begins_right {
+        return Ok(Read::Changed);
+    }
+    let (filled, at_end) = (end - before, end < block_end);
+    let ending = if closing && at_end {
+        Ending::Final
+    } else {
+        Ending::MayGrow
+    };
+    let Some(cut) = chunker.cut(buffer, before, filled, !at_end, ending) else {
+        stream.exhausted = true;
+        return Ok(Read::Nothing);
+    };
+    let reaches_end = at_end && cut.raw == filled;
+    stream.exhausted = reaches_end;
+    let finished = reaches_end && ending == Ending::Final;
+    Ok(Read::Cut {
+        cut,
+        stream_end: if finished {
+            StreamEnd::Finished
+        } else {
+            StreamEnd::Live
+        },
+    })
+}
+
+/// A chunk without lines over all that `start: end` leaves out: up to the last line start before `end`.
+fn skip(handle: &impl Handle, end: Offset) -> io::Result<Read> {
+    let start = Offset::new(end.get().saturating_sub(LINE_START_SPAN));
+    let mut bytes = vec![0; usize::try_from(end.since(start)).unwrap_or(0)];
+    let filled = files::fill(handle, &mut bytes, start)?;
+    let end = memchr::memrchr(b'\n', &bytes[..filled]).map_or(end, |newline| start.plus(newline as u64 + 1));
+    let Some(before) = files::ending_at(handle, end)? else {
+        return Ok(Read::Changed);
+    };
+    let raw = usize::try_from(end.get()).unwrap_or(usize::MAX);
+    let cut = Cut {
+        raw,
+        ..Cut::of_nothing(&before)
+    };
+    Ok(Read::Cut {
+        cut,
+        stream_end: StreamEnd::Live,
+    })
+}
+
+/// Whether a file is compressed by gzip (RFC 1952, 2.3.1) or zstd (RFC 8878, 3.1.1).
+fn is_compressed(beginning: &[u8]) -> bool {
+    beginning.starts_with(&[0x1f, 0x8b]) || beginning.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+}

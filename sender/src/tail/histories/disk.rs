@@ -1,0 +1,160 @@
+//! Files in memory: names, inodes that are used again, times that tick.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use logferry_protocol::stream::{FileKey, Offset};
+
+use crate::files::{Facts, Files, Handle};
+
+#[derive(Debug)]
+pub(super) struct Node {
+    inode: u64,
+    pub(super) bytes: Vec<u8>,
+    modified: SystemTime,
+}
+
+pub(super) type File = Rc<RefCell<Node>>;
+
+/// A file system with one folder.
+#[derive(Debug, Clone)]
+pub(super) struct Disk(Rc<RefCell<Tree>>);
+
+#[derive(Debug)]
+struct Tree {
+    names: BTreeMap<PathBuf, File>,
+    /// Inodes whose last name is gone; used again once nobody holds them open.
+    unlinked: Vec<File>,
+    next_inode: u64,
+    clock: SystemTime,
+}
+
+impl Disk {
+    pub(super) fn new(clock: SystemTime) -> Self {
+        Self(Rc::new(RefCell::new(Tree {
+            names: BTreeMap::new(),
+            unlinked: Vec::new(),
+            next_inode: 1,
+            clock,
+        })))
+    }
+
+    pub(super) fn set_clock(&self, clock: SystemTime) {
+        let mut tree = self.0.borrow_mut();
+        tree.clock = tree.clock.max(clock);
+    }
+
+    pub(super) fn create(&self, path: &str) -> File {
+        let mut tree = self.0.borrow_mut();
+        let unheld = tree.unlinked.iter().position(|file| Rc::strong_count(file) == 1);
+        let inode = if let Some(index) = unheld {
+            tree.unlinked.swap_remove(index).borrow().inode
+        } else {
+            tree.next_inode += 1;
+            tree.next_inode
+        };
+        let file = Rc::new(RefCell::new(Node {
+            inode,
+            bytes: Vec::new(),
+            modified: tree.clock,
+        }));
+        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
+            tree.unlinked.push(replaced);
+        }
+        file
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<File> {
+        self.0.borrow().names.get(Path::new(path)).cloned()
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) {
+        let mut tree = self.0.borrow_mut();
+        if let Some(file) = tree.names.remove(Path::new(from))
+            && let Some(replaced) = tree.names.insert(to.into(), file)
+        {
+            tree.unlinked.push(replaced);
+        }
+    }
+
+    pub(super) fn remove(&self, path: &str) {
+        let mut tree = self.0.borrow_mut();
+        if let Some(file) = tree.names.remove(Path::new(path)) {
+            tree.unlinked.push(file);
+        }
+    }
+
+    pub(super) fn append(&self, file: &File, bytes: &[u8]) {
+        let mut node = file.borrow_mut();
+        node.bytes.extend_from_slice(bytes);
+        node.modified = self.tick();
+    }
+
+    pub(super) fn truncate(&self, file: &File) {
+        let mut node = file.borrow_mut();
+        node.bytes.clear();
+        node.modified = self.tick();
+    }
+
+    fn tick(&self) -> SystemTime {
+        let mut tree = self.0.borrow_mut();
+        tree.clock += Duration::from_micros(1);
+        tree.clock
+    }
+}
+
+impl Files for Disk {
+    type Handle = File;
+
+    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+        let pattern = glob::Pattern::new(pattern).expect("the test's pattern");
+        self.0
+            .borrow()
+            .names
+            .keys()
+            .filter(|path| pattern.matches_path(path))
+            .cloned()
+            .collect()
+    }
+
+    fn facts(&self, path: &Path) -> Option<Facts> {
+        self.0.borrow().names.get(path).and_then(|file| file.facts().ok())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        self.0
+            .borrow()
+            .names
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Handle for File {
+    fn facts(&self) -> io::Result<Facts> {
+        let node = self.borrow();
+        let key = FileKey {
+            dev: 1,
+            inode: node.inode,
+        };
+        Ok(Facts {
+            key,
+            size: Offset::new(node.bytes.len() as u64),
+            modified: node.modified,
+        })
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
+        let node = self.borrow();
+        let at = usize::try_from(at.get()).expect("test files are small");
+        let rest = node.bytes.get(at..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+}

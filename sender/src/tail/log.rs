@@ -1,0 +1,347 @@
+//! One configured log: its files in order, and which stream each is.
+//!
+//! Events come in (a scan, a measure, the relay's answers), decisions go out (what to ask, what to read next). Time is
+//! an argument; files are only looked into through handles.
+//!
+//! Invariants:
+//! - The files of one live path (a lane) are in order of age, the live one last; a file is read only when all older
+//!   files of its lane are read and acknowledged. So lines stay in order across rotations.
+//! - A file is read only after the relay was asked which streams begin like it.
+//! - A stream whose file has changed under it is an orphan until a file is found that holds it (a copy), or the loss
+//!   of its unread bytes is reported.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use logferry_config as config;
+use logferry_protocol::heartbeat::StreamProgress;
+use logferry_protocol::names::LogName;
+use logferry_protocol::stream::{Head, Offset, StreamId};
+
+use super::entry::{Built, Entry, LaneId, Measured, Now, What};
+use super::orphan::Orphan;
+use super::stream::{ChunkSeq, Flight, Phase, Settled};
+use crate::checkpoint::Remembered;
+use crate::chunker::{Chunker, Limits};
+use crate::exclude::Rules;
+use crate::files::{Files, Handle};
+use crate::retry::Retry;
+use crate::scan::{Patterns, Role, Sighting};
+use crate::wire::WireError;
+
+/// A configured log.
+#[derive(Debug)]
+pub(crate) struct Log<H> {
+    pub(super) name: LogName,
+    pub(super) patterns: Patterns,
+    pub(super) chunker: Chunker,
+    start: config::Start,
+    /// Neither a checkpoint nor a scan was there before: `start` counts.
+    first_start: bool,
+    retry: config::Backoff,
+    lanes: Vec<Lane>,
+    pub(super) entries: Vec<Entry<H>>,
+    pub(super) orphans: Vec<Orphan>,
+    /// A file has changed its contents: a copy of them may be in the folder.
+    pub(super) wants_scan: bool,
+}
+
+#[derive(Debug)]
+struct Lane {
+    live_path: PathBuf,
+    /// When a file of this lane was last read from, as a count of reads.
+    served: u64,
+}
+
+/// Something to read. The least recently served goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ready {
+    served: u64,
+    entry: usize,
+}
+
+impl<H: Handle> Log<H> {
+    /// A log, with what the checkpoint remembers of it; `None` is the very first start.
+    pub(crate) fn new(
+        sender: &config::Sender,
+        log: &config::Log,
+        remembered: Option<Vec<Remembered>>,
+    ) -> Self {
+        let limits = Limits {
+            max_lines: sender.chunk.max_lines,
+            max_line: log.max_line,
+        };
+        let first_start = remembered.is_none();
+        Self {
+            name: log.name.clone(),
+            patterns: Patterns::new(&log.path, &log.rotated),
+            chunker: Chunker::new(Rules::new(&log.exclude), limits),
+            start: log.start,
+            first_start,
+            retry: sender.retry,
+            lanes: Vec::new(),
+            entries: Vec::new(),
+            orphans: remembered.into_iter().flatten().map(Orphan::remembered).collect(),
+            wants_scan: false,
+        }
+    }
+
+    /// Looks for files, opens new ones, and notes what was renamed or is gone.
+    pub(crate) fn scan<F: Files<Handle = H>>(&mut self, files: &F, now: Now) {
+        self.wants_scan = false;
+        self.entries.iter_mut().for_each(|entry| entry.seen = false);
+        for sighting in self.patterns.scan(files) {
+            let lane = self.lane(&sighting.live_path);
+            self.meet(files, sighting, lane, now);
+        }
+        for entry in self.entries.iter_mut().filter(|entry| !entry.seen) {
+            entry.set_role(Role::Gone, now);
+        }
+        self.entries.retain(|entry| !entry.is_over());
+        for index in 0..self.entries.len() {
+            self.recheck_copy(index);
+        }
+        self.orphans.iter_mut().for_each(Orphan::scanned);
+        self.first_start = false;
+    }
+
+    fn meet<F: Files<Handle = H>>(&mut self, files: &F, sighting: Sighting, lane: LaneId, now: Now) {
+        let known = self
+            .entries
+            .iter()
+            .position(|entry| entry.facts.key == sighting.facts.key);
+        if let Some(known) = known {
+            let entry = &mut self.entries[known];
+            if !entry.is_closed() || entry.facts == sighting.facts {
+                entry.meet(files, sighting, lane, now);
+                return;
+            }
+            // It was closed and has changed: perhaps another file with the same inode. It is met like a new one.
+            let mut entry = self.entries.remove(known);
+            self.orphans.extend(entry.take_orphan());
+        }
+        let mut entry = Entry::new(sighting, lane, Retry::new(self.retry), now);
+        if let Err(error) = entry.open(files) {
+            tracing::warn!(path = %entry.path.display(), %error, "a log cannot be opened, it is tried again");
+        }
+        if self.first_start && self.start == config::Start::End && entry.facts.size > Offset::ZERO {
+            entry.skip_to = Some(entry.facts.size);
+        }
+        self.entries.push(entry);
+    }
+
+    fn lane(&mut self, live_path: &PathBuf) -> LaneId {
+        let known = self.lanes.iter().position(|lane| lane.live_path == *live_path);
+        LaneId(known.unwrap_or_else(|| {
+            self.lanes.push(Lane {
+                live_path: live_path.clone(),
+                served: 0,
+            });
+            self.lanes.len() - 1
+        }))
+    }
+
+    /// Looks at the sizes and times of all open files.
+    pub(crate) fn measure(&mut self, now: Now) {
+        for index in 0..self.entries.len() {
+            match self.entries[index].measure(now) {
+                Measured::Same => {}
+                Measured::Shrunk => self.lose(index),
+                Measured::Grown => self.recheck_copy(index),
+            }
+            self.entries[index].tick(now);
+        }
+        self.entries.retain(|entry| !entry.is_over());
+        self.entries.sort_by(Entry::oldest_first);
+    }
+
+    /// The file does not hold its stream any more: it is looked at anew, and the stream is sought elsewhere.
+    pub(super) fn lose(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        if let Some(orphan) = entry.take_orphan() {
+            let (stream, acked) = (orphan.stream.id, orphan.stream.acked.offset);
+            tracing::info!(path = %entry.path.display(), %stream, %acked, "the file was truncated or rewritten");
+            self.orphans.push(orphan);
+        }
+        entry.extent = entry.facts.size;
+        entry.skip_to = None;
+        entry.examine();
+        self.wants_scan = true;
+        // What was a copy of this file may be all that is left of it.
+        for index in 0..self.entries.len() {
+            self.recheck_copy(index);
+        }
+    }
+
+    /// What to ask the relay about: files of unknown stream, and streams of unknown position.
+    pub(crate) fn questions(&mut self, now: Now) -> Vec<Head> {
+        let mut heads: Vec<Head> = Vec::new();
+        // As long as it is not known how far an orphan is, no file can be named: it might be the orphan's.
+        let nameable = !self.orphans.iter().any(Orphan::is_waiting);
+        let of_orphans = self.orphans.iter_mut().filter_map(Orphan::ask);
+        let of_entries = self.entries.iter().filter_map(|entry| match &entry.what {
+            What::Unresolved(head) if nameable => Some(*head),
+            What::Stream(stream) if entry.is_to_ask(now) => Some(stream.head),
+            _ => None,
+        });
+        for head in of_orphans.chain(of_entries) {
+            if !heads.contains(&head) {
+                heads.push(head);
+            }
+        }
+        heads
+    }
+
+    /// The file to read next, if one is due, and otherwise when one will be.
+    pub(crate) fn next(
+        &self,
+        chunk_bytes: usize,
+        max_delay: Duration,
+        now: Now,
+    ) -> (Option<Ready>, Option<Instant>) {
+        let mut blocked = vec![false; self.lanes.len()];
+        let (mut ready, mut later) = (None::<Ready>, None::<Instant>);
+        for (index, entry) in self.entries.iter().enumerate() {
+            let LaneId(lane) = entry.lane;
+            if blocked[lane] {
+                continue;
+            }
+            blocked[lane] = entry.blocks();
+            match entry.due(chunk_bytes, max_delay) {
+                Some(due) if due <= now.tick => {
+                    let this = Ready {
+                        served: self.lanes[lane].served,
+                        entry: index,
+                    };
+                    ready = Some(ready.map_or(this, |best| best.min(this)));
+                }
+                Some(due) => later = Some(later.map_or(due, |first| first.min(due))),
+                None => {}
+            }
+            if let Some(until) = entry.retry.waits_until(now.tick) {
+                later = Some(later.map_or(until, |first| first.min(until)));
+            }
+        }
+        (ready, later)
+    }
+
+    /// Reads what [`Self::next`] said. `turn` counts reads, for fairness among lanes.
+    pub(crate) fn build(&mut self, ready: Ready, turn: u64, buffer: &mut [u8], chunk_bytes: usize) -> Built {
+        let entry = &mut self.entries[ready.entry];
+        let LaneId(lane) = entry.lane;
+        self.lanes[lane].served = turn;
+        let built = entry.build(buffer, chunk_bytes, &mut self.chunker);
+        match &built {
+            Built::Changed => self.lose(ready.entry),
+            Built::Broken(error) => {
+                self.lose(ready.entry);
+                self.entries[ready.entry].broken(error);
+            }
+            Built::Chunk(draft) if draft.cut.begins_long_line => {
+                let offset = draft.range.start();
+                tracing::warn!(
+                    path = %entry.path.display(), %offset,
+                    "a line longer than max_line is shipped in pieces"
+                );
+            }
+            Built::Chunk(_) | Built::Nothing => {}
+        }
+        built
+    }
+
+    /// The chunk built from `ready` goes to the wire.
+    pub(crate) fn sent(&mut self, ready: Ready, flight: Flight) {
+        if let What::Stream(stream) = &mut self.entries[ready.entry].what {
+            stream.sent(flight);
+        }
+    }
+
+    /// The relay answered for a chunk: it is durable, or the stream is in doubt. `chance` is for the back-off.
+    ///
+    /// `None` if the chunk is none of this log's, or its file has changed since.
+    pub(crate) fn answered(
+        &mut self,
+        seq: ChunkSeq,
+        result: Result<(), &WireError>,
+        now: Now,
+        chance: f64,
+    ) -> Option<Settled> {
+        let orphan = self.orphans.iter_mut().find(|orphan| orphan.stream.awaits(seq));
+        if let Some(Orphan { stream, .. }) = orphan {
+            return Some(if result.is_ok() {
+                stream.stored(seq)
+            } else {
+                stream.failed(seq)
+            });
+        }
+        let awaiting =
+            |entry: &&mut Entry<H>| matches!(&entry.what, What::Stream(stream) if stream.awaits(seq));
+        let entry = self.entries.iter_mut().find(awaiting)?;
+        let What::Stream(stream) = &mut entry.what else {
+            return None;
+        };
+        match result {
+            Ok(()) => {
+                entry.retry.succeeded();
+                let settled = stream.stored(seq);
+                entry.close_if_finished();
+                return Some(settled);
+            }
+            Err(error) if error.concerns_all() => {}
+            Err(error) => entry.retry.failed(error, now.tick, chance),
+        }
+        Some(stream.failed(seq))
+    }
+
+    /// What the checkpoint keeps of this log. A stream of which nothing is acknowledged is not worth it, and would
+    /// make the next start look like a second one.
+    pub(crate) fn remembered(&self) -> impl Iterator<Item = Remembered> + '_ {
+        let followed = self.entries.iter().filter_map(|entry| entry.remember(&self.name));
+        let orphaned = self.orphans.iter().map(|orphan| orphan.remember(&self.name));
+        followed
+            .chain(orphaned)
+            .filter(|remembered| remembered.stream.committed > Offset::ZERO)
+    }
+
+    /// How far each stream is, for the heartbeat.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = StreamProgress> + '_ {
+        self.entries.iter().filter_map(|entry| match &entry.what {
+            What::Stream(stream) if stream.phase != Phase::Finished => Some(StreamProgress {
+                stream: stream.id,
+                log: self.name.clone(),
+                acked: stream.acked.offset,
+                size: entry.facts.size.max(stream.acked.offset),
+                rotated: entry.role != Role::Live,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Bytes on disk that the relay does not have yet.
+    pub(crate) fn lag_bytes(&self) -> u64 {
+        let lags = self.entries.iter().map(|entry| match &entry.what {
+            What::Stream(stream) => entry.facts.size.since(stream.acked.offset),
+            What::Unresolved(_) | What::Unnamed | What::Unopened => entry.facts.size.get(),
+            What::Copy { .. } | What::Compressed => 0,
+        });
+        lags.sum()
+    }
+
+    /// The folders where something may happen to this log.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let found = self.entries.iter().filter_map(|entry| entry.path.parent());
+        self.patterns.folders().chain(found).map(PathBuf::from)
+    }
+
+    /// The live paths seen so far, which may be links to other folders.
+    pub(crate) fn live_paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.lanes.iter().map(|lane| &lane.live_path)
+    }
+
+    /// Whether a file is known to be this stream.
+    pub(super) fn is_followed(&self, id: StreamId) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| matches!(&entry.what, What::Stream(stream) if stream.id == id))
+    }
+}

@@ -1,0 +1,153 @@
+//! A stream that no file is known to hold: its file was truncated or rewritten, or it comes from the checkpoint.
+
+use logferry_protocol::names::LogName;
+use logferry_protocol::resolve::KnownStream;
+use logferry_protocol::stream::{FileKey, Head, Offset};
+
+use super::stream::{Phase, Position, Settled, Stream};
+use crate::checkpoint::Remembered;
+
+/// A stream without a file.
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    /// How far it is, with the chunks of it that are still out.
+    pub(crate) stream: Stream,
+    pub(crate) file: FileKey,
+    pub(crate) path: String,
+    /// The largest size seen of its file; `None` if it was not seen by this process.
+    pub(crate) extent: Option<Offset>,
+    search: Search,
+}
+
+/// How far the search for a file that holds it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// The folders have to be looked through: there may be a copy.
+    Started,
+    /// They were; the relay has to be asked how far the stream is.
+    Scanned,
+    /// It was asked, after the last chunk of the stream was answered.
+    Asking,
+    /// It has answered.
+    Asked,
+}
+
+impl Orphan {
+    /// A stream that has lost its file.
+    pub(crate) fn new(stream: Stream, file: FileKey, path: String, extent: Offset) -> Self {
+        Self {
+            stream,
+            file,
+            path,
+            extent: Some(extent),
+            search: Search::Started,
+        }
+    }
+
+    /// A stream of the checkpoint.
+    pub(crate) fn remembered(remembered: Remembered) -> Self {
+        let KnownStream {
+            stream,
+            file,
+            head,
+            committed,
+            tail,
+        } = remembered.stream;
+        let mut stream = Stream::new(
+            stream,
+            head,
+            Position {
+                offset: committed,
+                tail,
+            },
+        );
+        if remembered.finished {
+            stream.phase = Phase::Finished;
+        }
+        Self {
+            stream,
+            file,
+            path: remembered.path,
+            extent: None,
+            search: Search::Started,
+        }
+    }
+
+    /// For the checkpoint.
+    pub(crate) fn remember(&self, log: &LogName) -> Remembered {
+        let finished = self.stream.phase == Phase::Finished;
+        Remembered {
+            log: log.clone(),
+            path: self.path.clone(),
+            stream: self.known(),
+            finished,
+        }
+    }
+
+    pub(crate) fn known(&self) -> KnownStream {
+        self.stream.known(self.file)
+    }
+
+    /// The folders were looked through.
+    pub(crate) fn scanned(&mut self) {
+        if self.search == Search::Started {
+            self.search = Search::Scanned;
+        }
+    }
+
+    /// Whether it is too early to ask: the relay does not know yet what it has while a chunk is out, and a copy would
+    /// be shipped anew.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.search == Search::Started || self.stream.is_awaiting()
+    }
+
+    /// The head to ask the relay about, if it is to be asked now.
+    pub(crate) fn ask(&mut self) -> Option<Head> {
+        if self.is_waiting() || self.search == Search::Asked {
+            return None;
+        }
+        self.search = Search::Asking;
+        Some(self.stream.head)
+    }
+
+    /// The relay's answer: the stream as it knows it, if it does.
+    pub(crate) fn answered(&mut self, truth: Option<&KnownStream>) -> Settled {
+        if self.search != Search::Asking {
+            return Settled::default();
+        }
+        self.search = Search::Asked;
+        let Some(truth) = truth else {
+            return Settled::default();
+        };
+        let finished = self.stream.phase == Phase::Finished;
+        let settled = self.stream.resume(Position {
+            offset: truth.committed,
+            tail: truth.tail,
+        });
+        if finished {
+            self.stream.phase = Phase::Finished;
+        }
+        settled
+    }
+
+    /// Whether it is known how far the stream is. Until then no file can be named: it might be its.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.search == Search::Asked
+    }
+
+    /// Says what is lost, if no file holds the stream any more.
+    pub(crate) fn report_loss(&self, log: &LogName) {
+        let (path, stream, from) = (&self.path, self.stream.id, self.stream.acked.offset);
+        match self.extent {
+            Some(extent) if extent > from => tracing::error!(
+                %log, path, %stream, %from, to = %extent,
+                "bytes of a log were truncated or deleted before they could be read, they are lost"
+            ),
+            None if self.stream.phase != Phase::Finished => tracing::warn!(
+                %log, path, %stream, %from,
+                "a log is gone before it was known to be read to its end, what it held from this offset on is lost"
+            ),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What the relay's answers decide: where streams go on, and which stream each file is.
+
+use std::io;
+use std::time::Duration;
+
+use logferry_protocol::resolve::KnownStream;
+use logferry_protocol::stream::{Head, Offset, StreamId};
+
+use super::entry::{Entry, Now, What, contents};
+use super::log::Log;
+use super::orphan::Orphan;
+use super::stream::{Phase, Position, Settled, Stream};
+use crate::files::{self, Handle};
+use crate::identity::{self, Contents, Unknown};
+use crate::scan::Role;
+
+/// A copy may look older than the live file by so much, which is written to while it is copied.
+const COPY_AGE: Duration = Duration::from_secs(1);
+
+/// The relay's answers for one log: the streams that begin with each head asked for.
+pub(crate) type Answers = [(Head, Vec<KnownStream>)];
+
+fn find(answers: &Answers, id: StreamId) -> Option<&KnownStream> {
+    answers
+        .iter()
+        .flat_map(|(_, streams)| streams)
+        .find(|stream| stream.stream == id)
+}
+
+fn is_answered(answers: &Answers, head: Head) -> bool {
+    answers.iter().any(|(asked, _)| *asked == head)
+}
+
+fn committed(stream: &KnownStream) -> Position {
+    Position {
+        offset: stream.committed,
+        tail: stream.tail,
+    }
+}
+
+impl<H: Handle> Log<H> {
+    /// Takes the relay's answers. Returns what they show to be durable that was in doubt.
+    pub(crate) fn resolved(&mut self, answers: &Answers, now: Now) -> Settled {
+        let mut settled = self.settle_doubts(answers, now);
+        self.verify_followed(answers);
+        for orphan in &mut self.orphans {
+            if is_answered(answers, orphan.stream.head) {
+                settled = settled.plus(orphan.answered(find(answers, orphan.stream.id)));
+            }
+        }
+        // Otherwise the answers are from before a file was lost, and are asked for again.
+        if self.orphans.iter().all(Orphan::is_certain) {
+            self.name_files(answers, now);
+            self.report_losses();
+        }
+        settled
+    }
+
+    /// Streams in doubt go on from where the relay says.
+    fn settle_doubts(&mut self, answers: &Answers, now: Now) -> Settled {
+        let mut all = Settled::default();
+        for index in 0..self.entries.len() {
+            let entry = &mut self.entries[index];
+            let (What::Stream(stream), Some(handle)) = (&mut entry.what, &entry.handle) else {
+                continue;
+            };
+            if !stream.is_in_doubt() || !is_answered(answers, stream.head) {
+                continue;
+            }
+            let position = find(answers, stream.id).map_or_else(Position::start, committed);
+            if position.offset < stream.acked.offset {
+                tracing::warn!(
+                    stream = %stream.id, acked = %stream.acked.offset, committed = %position.offset,
+                    "the relay has less of a stream than it had acknowledged, the rest is shipped again"
+                );
+            }
+            if holds(handle, position).unwrap_or(false) {
+                let settled = stream.resume(position);
+                entry.unread_since = now.tick;
+                all = all.plus(settled);
+            } else {
+                self.lose(index);
+            }
+        }
+        all
+    }
+
+    /// Before a file may be taken for a copy of a followed stream, that stream must still be in its own file.
+    fn verify_followed(&mut self, answers: &Answers) {
+        for index in 0..self.entries.len() {
+            let entry = &self.entries[index];
+            let (What::Stream(stream), Some(handle)) = (&entry.what, &entry.handle) else {
+                continue;
+            };
+            let settled = matches!(stream.phase, Phase::Reading | Phase::Closing);
+            if settled && is_answered(answers, stream.head) && !holds(handle, stream.read).unwrap_or(true) {
+                self.lose(index);
+            }
+        }
+    }
+
+    /// Decides which streams the files are that were asked for.
+    fn name_files(&mut self, answers: &Answers, now: Now) {
+        let (unknown, beginnings) = self.unknown_files(answers);
+        let free = self.free_streams(answers);
+        let claims = {
+            let opened: Vec<_> = unknown
+                .iter()
+                .filter_map(|&index| self.entries[index].handle.as_ref().map(contents))
+                .collect();
+            let files: Vec<Unknown<'_>> = unknown
+                .iter()
+                .zip(&beginnings)
+                .zip(&opened)
+                .map(|((&index, beginning), contents)| Unknown {
+                    key: self.entries[index].facts.key,
+                    beginning,
+                    contents,
+                })
+                .collect();
+            identity::claim(&files, &free)
+        };
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(error) => {
+                for index in unknown {
+                    self.entries[index].broken(&error);
+                }
+                return;
+            }
+        };
+        for (&index, claim) in unknown.iter().zip(&claims) {
+            if let Some(stream) = claim.and_then(|claim| free.get(claim)) {
+                self.adopt(index, stream, find(answers, stream.stream).is_some(), now);
+            }
+        }
+        let relay_knows_none = answers.iter().all(|(_, streams)| streams.is_empty());
+        // The live files, which come last, go first: what is a copy shows only beside them.
+        for ((&index, claim), beginning) in unknown.iter().zip(&claims).zip(&beginnings).rev() {
+            if claim.is_none() {
+                self.name_unclaimed(index, beginning, answers, relay_knows_none, now);
+            }
+        }
+    }
+
+    /// The open files whose heads are answered, with their beginnings. A file that has changed since is examined anew.
+    fn unknown_files(&mut self, answers: &Answers) -> (Vec<usize>, Vec<Vec<u8>>) {
+        let (mut unknown, mut beginnings) = (Vec::new(), Vec::new());
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let (What::Unresolved(head), Some(handle)) = (&entry.what, &entry.handle) else {
+                continue;
+            };
+            if !is_answered(answers, *head) {
+                continue;
+            }
+            match files::beginning(handle) {
+                Ok(beginning) if head.matches(&beginning) => {
+                    unknown.push(index);
+                    beginnings.push(beginning);
+                }
+                _ => entry.examine(),
+            }
+        }
+        (unknown, beginnings)
+    }
+
+    /// The streams that no followed file is. Where relay and memory both know one, the relay's word counts.
+    fn free_streams(&self, answers: &Answers) -> Vec<KnownStream> {
+        let mut free: Vec<KnownStream> = Vec::new();
+        let orphans = self.orphans.iter().map(Orphan::known);
+        for stream in answers
+            .iter()
+            .flat_map(|(_, streams)| streams)
+            .cloned()
+            .chain(orphans)
+        {
+            let listed = free.iter().any(|other| other.stream == stream.stream);
+            if !listed && !self.is_followed(stream.stream) {
+                free.push(stream);
+            }
+        }
+        free
+    }
+
+    /// The file is this stream.
+    fn adopt(&mut self, index: usize, known: &KnownStream, relay_knows: bool, now: Now) {
+        let orphan = self
+            .orphans
+            .iter()
+            .position(|orphan| orphan.stream.id == known.stream);
+        let phase = orphan.map(|orphan| self.orphans.swap_remove(orphan).stream.phase);
+        let at = if relay_knows {
+            committed(known)
+        } else {
+            Position::start()
+        };
+        let mut stream = Stream::new(known.stream, known.head, at);
+        let entry = &mut self.entries[index];
+        if phase == Some(Phase::Finished) && entry.role != Role::Live && at.offset == entry.facts.size {
+            stream.phase = Phase::Finished;
+        }
+        tracing::info!(
+            path = %entry.path.display(), stream = %stream.id, offset = %at.offset,
+            "a known stream goes on"
+        );
+        entry.follow(stream, now);
+        entry.close_if_finished();
+        entry.skip_to = None;
+    }
+
+    /// The file is none of the known streams: a copy of the live file, or new.
+    fn name_unclaimed(
+        &mut self,
+        index: usize,
+        beginning: &[u8],
+        answers: &Answers,
+        relay_knows_none: bool,
+        now: Now,
+    ) {
+        let What::Unresolved(head) = self.entries[index].what else {
+            return;
+        };
+        match self.copied_live(index, beginning) {
+            Ok(Some(of)) => {
+                let entry = &mut self.entries[index];
+                tracing::info!(
+                    path = %entry.path.display(), stream = %of,
+                    "a copy of the live file is not shipped a second time"
+                );
+                entry.what = What::Copy { head, of };
+                return;
+            }
+            Ok(None) => {}
+            Err(error) => return self.entries[index].broken(&error),
+        }
+        let known = |id| {
+            let orphaned = self.orphans.iter().any(|orphan| orphan.stream.id == id);
+            orphaned || self.is_followed(id) || find(answers, id).is_some()
+        };
+        let id = identity::new_stream(self.entries[index].facts.key, head, known);
+        let entry = &mut self.entries[index];
+        if !relay_knows_none {
+            entry.skip_to = None;
+        }
+        tracing::info!(path = %entry.path.display(), stream = %id, "a new stream begins");
+        entry.follow(Stream::new(id, head, Position::start()), now);
+    }
+
+    /// The stream of the live file, if this rotated file is a copy of it.
+    fn copied_live(&self, index: usize, beginning: &[u8]) -> io::Result<Option<StreamId>> {
+        let entry = &self.entries[index];
+        let live = self.entries.iter().find_map(|live| match &live.what {
+            What::Stream(stream) if live.role == Role::Live && live.lane == entry.lane => {
+                Some((live, stream))
+            }
+            _ => None,
+        });
+        let Some((live, stream)) = live.filter(|_| entry.role != Role::Live) else {
+            return Ok(None);
+        };
+        // As long as nothing of the live file is shipped, an older file that holds the same is no copy of it, but the
+        // same lines again.
+        let age = live.facts.modified.duration_since(entry.facts.modified);
+        if stream.acked.offset == Offset::ZERO && age.is_ok_and(|age| age > COPY_AGE) {
+            return Ok(None);
+        }
+        let is_copy = entry.is_copy(beginning, live, stream.head)?;
+        Ok(is_copy.then_some(stream.id))
+    }
+
+    /// A copy is looked at again and again: it, or its original, may have become a file of its own.
+    pub(super) fn recheck_copy(&mut self, index: usize) {
+        let entry = &self.entries[index];
+        let (What::Copy { head, of }, Some(handle)) = (&entry.what, &entry.handle) else {
+            return;
+        };
+        let (head, of) = (*head, *of);
+        let original = self
+            .entries
+            .iter()
+            .find(|other| matches!(&other.what, What::Stream(stream) if stream.id == of));
+        // An original that was read to its end and left, or is gone since, cannot change any more.
+        let still = original
+            .filter(|original| original.handle.is_some())
+            .is_none_or(|original| {
+                let beginning = files::beginning(handle);
+                beginning
+                    .and_then(|beginning| entry.is_copy(&beginning, original, head))
+                    .unwrap_or(true)
+            });
+        if !still || self.orphans.iter().any(|orphan| orphan.stream.id == of) {
+            self.entries[index].what = What::Unresolved(head);
+        }
+    }
+
+    /// Says what no file holds any more, once there is no file left that could.
+    fn report_losses(&mut self) {
+        let unresolved = |entry: &Entry<H>| matches!(entry.what, What::Unresolved(_));
+        if !self.entries.iter().any(unresolved) {
+            for orphan in self.orphans.drain(..) {
+                orphan.report_loss(&self.name);
+            }
+        }
+    }
+}
+
+impl<H: Handle> Entry<H> {
+    /// Whether this file, which begins with `beginning`, holds nothing but what `original` holds, which has this head.
+    fn is_copy(&self, beginning: &[u8], original: &Self, head: Head) -> io::Result<bool> {
+        match (&self.handle, &original.handle) {
+            (Some(file), Some(original)) => identity::is_copy(
+                &contents(file),
+                self.facts.size,
+                beginning,
+                &contents(original),
+                head,
+            ),
+            _ => Ok(false),
+        }
+    }
+
+    fn follow(&mut self, stream: Stream, now: Now) {
+        self.unread_since = self.unread_since.min(now.tick);
+        self.what = What::Stream(stream);
+    }
+}
+
+fn holds(handle: &impl Handle, position: Position) -> io::Result<bool> {
+    let ending = contents(handle).ending_at(position.offset)?;
+    Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
+}

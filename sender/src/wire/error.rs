@@ -1,0 +1,97 @@
+//! Why a request to the relay did not succeed.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A request that brought no answer, or no good one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("cannot find the address of {host}")]
+    Lookup {
+        host: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot bind to the local address {address}")]
+    Bind {
+        address: IpAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot connect to {relay}")]
+    Connect {
+        relay: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{relay} did not answer within {after:?}")]
+    Silent { relay: String, after: Duration },
+    #[error("the connection to {relay} broke")]
+    Broken {
+        relay: String,
+        #[source]
+        source: hyper::Error,
+    },
+    #[error("{relay} answered what this sender does not understand: {reason}")]
+    Answer { relay: String, reason: String },
+    #[error("{relay} refused with status {status}: {reason}")]
+    Refused {
+        relay: String,
+        status: u16,
+        reason: String,
+        retry_after: Option<Duration>,
+    },
+    /// Not a failure of the wire: the chunk does not start where the relay is.
+    #[error("the relay is at another offset of the stream")]
+    Elsewhere,
+    /// The sender is stopping.
+    #[error("given up, as the sender stops")]
+    Stopped,
+}
+
+/// What to make of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Part of how things go: the relay asks to wait, or to go on elsewhere.
+    Expected,
+    /// The relay cannot be reached.
+    Unreachable,
+    /// Someone has to change something.
+    Refused,
+}
+
+impl WireError {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Elsewhere
+            | Self::Stopped
+            | Self::Refused {
+                status: 429 | 503, ..
+            } => Kind::Expected,
+            Self::Refused { .. } | Self::Answer { .. } | Self::Bind { .. } => Kind::Refused,
+            Self::Lookup { .. } | Self::Connect { .. } | Self::Silent { .. } | Self::Broken { .. } => {
+                Kind::Unreachable
+            }
+        }
+    }
+
+    /// Whether any other request would fare the same now: then all wait, and not only the stream whose chunk failed.
+    pub(crate) fn concerns_all(&self) -> bool {
+        let waiting = matches!(
+            self,
+            Self::Refused {
+                status: 429 | 503,
+                ..
+            } | Self::Bind { .. }
+        );
+        waiting || self.kind() == Kind::Unreachable
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
