@@ -117,6 +117,20 @@ fn check_says_for_which_roles_a_configuration_is() {
 }
 
 #[test]
+fn example_configurations_are_valid() {
+    for example in ["sender.yaml", "relay.yaml"] {
+        let file = format!("{}/../deploy/examples/{example}", env!("CARGO_MANIFEST_DIR"));
+        let output = output(&["-c", &file, "check"]);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            (output.status.code(), errors.as_str()),
+            (Some(0), ""),
+            "{example}"
+        );
+    }
+}
+
+#[test]
 fn check_connect_finds_what_does_not_answer() {
     let dir = tempfile::tempdir().unwrap();
     // Bound and not listening for others: nobody else can take the port while the test runs.

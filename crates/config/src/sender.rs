@@ -76,7 +76,7 @@ pub struct ChunkLimits {
     pub max_bytes: usize,
     /// Lines, 1 to a million.
     pub max_lines: usize,
-    /// Age of its first line, above zero.
+    /// Age of its first line; zero ships each line as it comes.
     pub max_delay: Duration,
 }
 
@@ -303,7 +303,7 @@ impl RawChunk {
     fn resolve(&self, at: &Place<'_>) -> Option<ChunkLimits> {
         let max_bytes = at.key("max_bytes").memory(&self.max_bytes, MIN_CHUNK..=MAX_CHUNK);
         let max_lines = at.key("max_lines").number(&self.max_lines, 1..=MAX_LINES);
-        let max_delay = at.key("max_delay").interval(&self.max_delay);
+        let max_delay = at.key("max_delay").time(&self.max_delay);
         Some(ChunkLimits {
             max_bytes: max_bytes?,
             max_lines: max_lines?,

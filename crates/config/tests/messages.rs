@@ -243,7 +243,7 @@ forwarder:
 #[test]
 fn wrong_sender_settings_are_explained() {
     check_sender(
-        "  source: a b\n  local_address: here\n  in_flight: 65\n  chunk:\n    max_bytes: 17MiB\n    max_lines: 0\n    max_delay: 0s\n  retry: {initial: 1m, max: 30s}\n  metrics: localhost:9101\n  state_dir: ''\n  compression: lz4\n",
+        "  source: a b\n  local_address: here\n  in_flight: 65\n  chunk:\n    max_bytes: 17MiB\n    max_lines: 0\n    max_delay: soon\n  retry: {initial: 1m, max: 30s}\n  metrics: localhost:9101\n  state_dir: ''\n  compression: lz4\n",
         &[
             "4: sender.source: a source may hold an IP address, or letters, digits, '.', '_' and '-', and starts with a \
              letter or digit; \"a b\" does not fit",
@@ -251,7 +251,7 @@ fn wrong_sender_settings_are_explained() {
             "6: sender.in_flight: `65` does not fit; write a whole number from 1 to 64",
             "8: sender.chunk.max_bytes: 17MiB does not fit; write a size from 4KiB to 16MiB",
             "9: sender.chunk.max_lines: `0` does not fit; write a whole number from 1 to 1000000",
-            "10: sender.chunk.max_delay: must be above zero; write for example 5s",
+            "10: sender.chunk.max_delay: `soon` is not a time; write it like 200ms, 30s, 20m, 4h or 1h30m",
             "11: sender.retry.max: is below `initial`; write a time that is not",
             "12: sender.metrics: `localhost:9101` is not an IP address with a port; write it like 127.0.0.1:9102 or \
              [::1]:9102",
