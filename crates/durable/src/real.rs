@@ -8,17 +8,24 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 use crate::{Disk, DiskError, DiskFile, Operation};
 
 /// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
+/// A sync of at least so many bytes is part of a backlog: a log as it is written brings less between two commits.
+const BACKLOG_BYTES: u64 = 256 * 1024;
+
 /// A file of this machine, open for appending.
 #[derive(Debug)]
 pub struct RealFile {
     file: File,
     path: PathBuf,
+    /// Bytes appended since the last sync.
+    unsynced: u64,
 }
 
 fn at(operation: Operation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
@@ -70,6 +77,7 @@ impl Disk for RealDisk {
         Ok(RealFile {
             file,
             path: path.to_owned(),
+            unsynced: 0,
         })
     }
 
@@ -145,15 +153,40 @@ impl Disk for RealDisk {
     }
 }
 
+impl RealFile {
+    /// Gives the page cache of all whole pages back (`posix_fadvise(2)`; pages that are not on disk yet stay).
+    ///
+    /// A backlog is not read again soon, and would push out what others need. And the next append then fills the pages
+    /// that were just given back, which are warm, instead of cold ones: a third of the relay's CPU time.
+    fn drop_cached(&self) {
+        const PAGE: u64 = 4096;
+        let Ok(len) = self.file.metadata().map(|metadata| metadata.len()) else {
+            return;
+        };
+        // The last page goes on being written, and would have to be read back first.
+        let whole = i64::try_from(len - len % PAGE).unwrap_or(0);
+        // Zero would mean "to the end". It is advice: nothing depends on its being taken.
+        if whole > 0 {
+            let _ = posix_fadvise(&self.file, 0, whole, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
+    }
+}
+
 impl DiskFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         self.file
             .write_all(bytes)
-            .map_err(at(Operation::Append, &self.path))
+            .map_err(at(Operation::Append, &self.path))?;
+        self.unsynced += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {
-        self.file.sync_data().map_err(at(Operation::Sync, &self.path))
+        self.file.sync_data().map_err(at(Operation::Sync, &self.path))?;
+        if std::mem::take(&mut self.unsynced) >= BACKLOG_BYTES {
+            self.drop_cached();
+        }
+        Ok(())
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
