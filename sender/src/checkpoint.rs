@@ -6,7 +6,7 @@
 //! `<state_dir>/checkpoint` is one line of JSON with a version, and a second line with its CRC-32C:
 //!
 //! ```text
-//! {"version":1,"streams":[...]}
+//! {"version":1,"streams":[...],"archives":[...]}
 //! crc32c 1a2b3c4d
 //! ```
 //!
@@ -20,12 +20,15 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
 use serde::{Deserialize, Serialize};
 
+use crate::files::Facts;
+
 const VERSION: u32 = 1;
 
-/// The acknowledged offsets of all streams.
+/// The acknowledged offsets of all streams, and the compressed files that need no look any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     pub(crate) streams: Vec<Remembered>,
+    pub(crate) archives: Vec<Shipped>,
 }
 
 /// One stream of the checkpoint.
@@ -38,6 +41,15 @@ pub(crate) struct Remembered {
     pub(crate) stream: KnownStream,
     /// Whether the relay knows that it is at its end.
     pub(crate) finished: bool,
+}
+
+/// A compressed file that was shipped whole, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shipped {
+    pub(crate) log: LogName,
+    /// Where it was, for the reader of the checkpoint.
+    pub(crate) path: String,
+    pub(crate) facts: Facts,
 }
 
 /// Why a checkpoint was refused.
@@ -54,9 +66,12 @@ pub(crate) enum CheckpointError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Body<S> {
+struct Body<S, A> {
     version: u32,
     streams: S,
+    /// Absent in what the first version wrote.
+    #[serde(default)]
+    archives: A,
 }
 
 impl Checkpoint {
@@ -64,6 +79,7 @@ impl Checkpoint {
         let body = Body {
             version: VERSION,
             streams: &self.streams,
+            archives: &self.archives,
         };
         let mut bytes = serde_json::to_vec(&body).expect("numbers and strings only, which JSON can hold");
         bytes.push(b'\n');
@@ -84,12 +100,17 @@ impl Checkpoint {
             return Err(CheckpointError::Checksum);
         }
         let malformed = |error: serde_json::Error| CheckpointError::Malformed(error.to_string());
-        let body: Body<serde_json::Value> = serde_json::from_slice(body).map_err(malformed)?;
+        let body: Body<serde_json::Value, Option<serde_json::Value>> =
+            serde_json::from_slice(body).map_err(malformed)?;
         if body.version != VERSION {
             return Err(CheckpointError::Version(body.version));
         }
         Ok(Self {
             streams: serde_json::from_value(body.streams).map_err(malformed)?,
+            archives: body
+                .archives
+                .map_or(Ok(Vec::new()), serde_json::from_value)
+                .map_err(malformed)?,
         })
     }
 }
@@ -194,6 +215,15 @@ mod tests {
                 path: "/log/access.log".into(),
                 stream: known,
                 finished: false,
+            }],
+            archives: vec![Shipped {
+                log: "access".parse().expect("a name"),
+                path: "/log/access.log.1.gz".into(),
+                facts: Facts {
+                    key: FileKey { dev: 1, inode: 3 },
+                    size: Offset::new(100),
+                    modified: UNIX_EPOCH,
+                },
             }],
         }
     }

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
+use serde::{Deserialize, Serialize};
 
 /// What `stat(2)` says of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub(crate) key: FileKey,
     pub(crate) size: Offset,
@@ -34,7 +35,7 @@ pub(crate) trait Files {
 }
 
 /// A file open for reading.
-pub(crate) trait Handle {
+pub(crate) trait Handle: 'static {
     /// Facts of the file as it is now.
     fn facts(&self) -> io::Result<Facts>;
 

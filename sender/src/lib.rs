@@ -5,6 +5,7 @@
 //! | `tail` | what to read next, what is in flight, rotations | files behind a trait |
 //! | `identity` | which stream a file is | none |
 //! | `scan` | which files belong to a log, and in which order | files behind a trait |
+//! | `archive` | the text inside compressed files | files behind a trait |
 //! | `chunker`, `exclude` | blocks to chunks | none |
 //! | `retry` | when to try again | none |
 //! | `shell` | the tail's thread: clock, events, checkpoint | yes |
@@ -17,6 +18,7 @@
 //! - The relay's committed offset is the truth. It is asked at start, for each new file, and after each failure.
 //! - A line counts as sent when the relay has it on disk.
 
+mod archive;
 mod buffers;
 mod checkpoint;
 mod chunker;

@@ -8,6 +8,7 @@ mod entry;
 mod histories;
 mod log;
 mod orphan;
+mod read;
 mod resolve;
 mod stream;
 
@@ -32,7 +33,7 @@ use self::log::{Log, Ready};
 pub(crate) use self::stream::{ChunkSeq, Settled};
 use self::stream::{Flight, Position};
 use crate::buffers::Pool;
-use crate::checkpoint::{Checkpoint, Remembered};
+use crate::checkpoint::Checkpoint;
 use crate::counters::Counters;
 use crate::files::Files;
 use crate::retry::Retry;
@@ -131,14 +132,7 @@ impl<F: Files> Tail<F> {
         seed: u64,
         now: Now,
     ) -> Self {
-        let remembered = |log: &config::Log| -> Option<Vec<Remembered>> {
-            let streams = checkpoint?.streams.iter();
-            Some(streams.filter(|stream| stream.log == log.name).cloned().collect())
-        };
-        let logs = config
-            .logs
-            .iter()
-            .map(|log| Log::new(config, log, remembered(log)));
+        let logs = config.logs.iter().map(|log| Log::new(config, log, checkpoint));
         Self {
             files,
             logs: logs.collect(),
@@ -234,6 +228,7 @@ impl<F: Files> Tail<F> {
     pub(crate) fn take_checkpoint(&mut self) -> Option<Checkpoint> {
         std::mem::take(&mut self.dirty).then(|| Checkpoint {
             streams: self.logs.iter().flat_map(Log::remembered).collect(),
+            archives: self.logs.iter().flat_map(Log::shipped).collect(),
         })
     }
 
@@ -279,6 +274,9 @@ impl<F: Files> Tail<F> {
         }
         if self.logs.iter().any(|log| log.wants_scan) {
             self.scan_soon(now);
+        }
+        for log in &mut self.logs {
+            self.dirty |= std::mem::take(&mut log.wants_checkpoint);
         }
     }
 

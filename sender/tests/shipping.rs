@@ -1,6 +1,7 @@
 //! The sender on real files and sockets, against a relay in this process.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod archives;
 mod relay;
 
 use std::fs::{self, File, OpenOptions};

@@ -10,9 +10,11 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId};
 
 use super::orphan::Orphan;
-use super::stream::{Phase, Position, Stream};
-use crate::checkpoint::Remembered;
-use crate::chunker::{Chunker, Cut, Ending};
+use super::read::{Read, read, skip};
+use super::stream::{Phase, Stream};
+use crate::archive::{Fault, Text};
+use crate::checkpoint::{Remembered, Shipped};
+use crate::chunker::{Chunker, Cut};
 use crate::files::{self, Facts, Files, Handle};
 use crate::identity::Contents;
 use crate::retry::Retry;
@@ -24,8 +26,8 @@ use crate::scan::{self, Role, Sighting};
 /// buffer is flushed). A line that comes later still is shipped too: the next look sees that the file has grown.
 pub(crate) const ROTATED_IDLE: Duration = Duration::from_secs(30);
 
-/// How far back the start of a line is sought in a file that is read from its end.
-const LINE_START_SPAN: u64 = 64 * 1024;
+/// A compressed file without an end is looked at again when it has changed, and then not for so long.
+const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
 
 /// The two clocks: one that never jumps, for waiting, and the one that file times are in.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +61,21 @@ pub(crate) enum What {
     Unresolved(Head),
     /// It is a copy of the file that is this stream, so far.
     Copy { head: Head, of: StreamId },
-    /// It is compressed, and not read.
-    Compressed,
+    /// It is compressed, and there is nothing to read in it for now.
+    Archived(Archived),
     /// It is this stream.
     Stream(Stream),
+}
+
+/// Why nothing is read from a compressed file, as long as it does not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Archived {
+    /// It has no end yet, as gzip is still writing it. Its lines are still in the file that it is made from.
+    Unended,
+    /// It does not decompress.
+    Damaged,
+    /// All of it was shipped.
+    Shipped,
 }
 
 /// A file of a log.
@@ -70,10 +83,11 @@ pub(crate) enum What {
 pub(crate) struct Entry<H> {
     pub(crate) what: What,
     /// Held as long as there may be something to read, so that a rename or a deletion loses nothing.
-    pub(crate) handle: Option<H>,
+    pub(crate) handle: Option<Text<H>>,
     pub(crate) lane: LaneId,
     pub(crate) path: PathBuf,
     pub(crate) role: Role,
+    /// Of the file as it is on disk; see [`Self::size`].
     pub(crate) facts: Facts,
     /// The largest size seen in this life of the file.
     pub(crate) extent: Offset,
@@ -95,7 +109,7 @@ pub(crate) enum Measured {
     Same,
     /// It changed, as logs do.
     Grown,
-    /// It is shorter than what was read of it, or cannot be looked at.
+    /// It is shorter than what was read of it, compressed anew, or cannot be looked at.
     Shrunk,
 }
 
@@ -123,17 +137,20 @@ pub(crate) enum Built {
     Broken(io::Error),
 }
 
-struct Opened<'a, H>(&'a H);
+struct Opened<'a, H>(&'a Text<H>);
 
 impl<H: Handle> Contents for Opened<'_, H> {
     fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
-        files::ending_at(self.0, end)
+        let ending = files::ending_at(self.0, end);
+        // Many files may be looked into before one is read on.
+        self.0.rest();
+        ending
     }
 }
 
 /// Looks into an open file.
-pub(crate) fn contents<H: Handle>(handle: &H) -> impl Contents + '_ {
-    Opened(handle)
+pub(crate) fn contents<H: Handle>(text: &Text<H>) -> impl Contents + '_ {
+    Opened(text)
 }
 
 impl<H: Handle> Entry<H> {
@@ -167,8 +184,8 @@ impl<H: Handle> Entry<H> {
         let facts = handle.facts()?;
         // The name may have gone to another file since the scan; the next scan finds that one.
         if facts.key == self.facts.key {
-            (self.facts, self.extent) = (facts, facts.size);
-            self.handle = Some(handle);
+            self.facts = facts;
+            self.handle = Some(Text::plain(handle));
             self.examine();
         }
         Ok(())
@@ -176,21 +193,58 @@ impl<H: Handle> Entry<H> {
 
     /// Looks at what the file begins with, forgetting what it was taken for.
     pub(crate) fn examine(&mut self) {
-        let Some(handle) = &self.handle else { return };
-        match files::beginning(handle) {
-            Ok(beginning) if self.role != Role::Live && is_compressed(&beginning) => {
-                tracing::warn!(path = %self.path.display(), "a compressed log is not read by this version");
-                self.leave(What::Compressed);
-            }
+        let Some(text) = &mut self.handle else { return };
+        // What is being written to is never compressed, whatever it begins with.
+        let unpacked = if self.role == Role::Live {
+            Ok(())
+        } else {
+            text.unpack()
+        };
+        match unpacked.and_then(|()| files::beginning(text).map_err(Fault::Unreadable)) {
             Ok(beginning) => self.what = Head::of(&beginning).map_or(What::Unnamed, What::Unresolved),
-            Err(error) => self.broken(&error),
+            Err(Fault::Unended) => {
+                tracing::debug!(path = %self.path.display(), "a compressed log has no end yet");
+                self.leave(What::Archived(Archived::Unended));
+            }
+            Err(Fault::Damaged(error)) => {
+                tracing::error!(
+                    path = %self.path.display(), %error,
+                    "a compressed log is damaged and nothing is shipped from it; replace it with a sound copy"
+                );
+                self.leave(What::Archived(Archived::Damaged));
+            }
+            Err(Fault::Unreadable(error)) => self.broken(&error),
         }
+        self.extent = self.size();
+    }
+
+    /// Bytes of text in the file: what it would have if it were not compressed.
+    pub(crate) fn size(&self) -> Offset {
+        self.handle
+            .as_ref()
+            .map_or(self.facts.size, |text| text.size(&self.facts))
+    }
+
+    /// Whether it is open, and its text compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.handle.as_ref().is_some_and(Text::is_compressed)
+    }
+
+    /// Whether a compressed file that had no end has grown so lately that it will not have one now.
+    pub(crate) fn is_being_compressed(&self, facts: &Facts, now: Now) -> bool {
+        let age = now.wall.duration_since(facts.modified);
+        matches!(self.what, What::Archived(Archived::Unended)) && age.is_ok_and(|age| age < ARCHIVE_IDLE)
     }
 
     /// Gives up a file that cannot be read; the next scan opens it anew.
     pub(crate) fn broken(&mut self, error: &io::Error) {
         tracing::error!(path = %self.path.display(), %error, "a log cannot be read, it will be opened again");
         self.leave(What::Unopened);
+    }
+
+    /// Nothing of a compressed file is left to be shipped.
+    pub(crate) fn set_shipped(&mut self) {
+        self.leave(What::Archived(Archived::Shipped));
     }
 
     fn leave(&mut self, what: What) {
@@ -242,8 +296,12 @@ impl<H: Handle> Entry<H> {
             Ok(facts) => facts,
             Err(_) => return Measured::Shrunk,
         };
-        let shrunk = facts.size < self.facts.size;
+        let (shrunk, resized) = (facts.size < self.facts.size, facts.size != self.facts.size);
         self.facts = facts;
+        if self.is_compressed() {
+            // Whoever compresses sets the file's time at the end. Another size is another text.
+            return if resized { Measured::Shrunk } else { Measured::Same };
+        }
         self.quiet_since = now.tick;
         match &mut self.what {
             What::Stream(stream) if facts.size < stream.read.offset => return Measured::Shrunk,
@@ -270,6 +328,9 @@ impl<H: Handle> Entry<H> {
                 ..
             })
         ) {
+            if self.is_compressed() {
+                self.set_shipped();
+            }
             self.handle = None;
         }
     }
@@ -278,7 +339,7 @@ impl<H: Handle> Entry<H> {
     pub(crate) fn tick(&mut self, now: Now) {
         let quiet = self.role != Role::Live && now.tick >= self.quiet_since + ROTATED_IDLE;
         match &self.what {
-            What::Unnamed if quiet && self.facts.size == Offset::ZERO => self.handle = None,
+            What::Unnamed if quiet && self.size() == Offset::ZERO => self.handle = None,
             What::Unnamed if quiet => match self.handle.as_ref().map(files::beginning) {
                 Some(Ok(beginning)) => {
                     self.what = Head::of_final(&beginning).map_or(What::Unnamed, What::Unresolved);
@@ -303,6 +364,15 @@ impl<H: Handle> Entry<H> {
             path,
             stream: stream.known(self.facts.key),
             finished,
+        })
+    }
+
+    /// The facts of a compressed file that was shipped.
+    pub(crate) fn remember_shipped(&self, log: &LogName) -> Option<Shipped> {
+        matches!(self.what, What::Archived(Archived::Shipped)).then(|| Shipped {
+            log: log.clone(),
+            path: self.path.display().to_string(),
+            facts: self.facts,
         })
     }
 
@@ -352,7 +422,7 @@ impl<H: Handle> Entry<H> {
         match &self.what {
             What::Unresolved(_) => true,
             What::Stream(stream) => !stream.is_drained(),
-            What::Unopened | What::Unnamed | What::Copy { .. } | What::Compressed => false,
+            What::Unopened | What::Unnamed | What::Copy { .. } | What::Archived(_) => false,
         }
     }
 
@@ -373,7 +443,7 @@ impl<H: Handle> Entry<H> {
             return None;
         }
         if !stream.exhausted {
-            let unread = self.facts.size.since(stream.read.offset);
+            let unread = self.size().since(stream.read.offset);
             let waits = self.role == Role::Live && unread < chunk_bytes as u64;
             return Some(if waits {
                 self.unread_since + max_delay
@@ -396,6 +466,9 @@ impl<H: Handle> Entry<H> {
             Some(end) => skip(handle, end),
             None => read(handle, stream, buffer, chunk_bytes, chunker),
         };
+        if stream.exhausted {
+            handle.rest();
+        }
         match cut {
             Ok(Read::Cut { cut, stream_end }) => {
                 let end = offset.plus(cut.raw as u64);
@@ -420,81 +493,4 @@ impl<H: Handle> Entry<H> {
             Err(error) => Built::Broken(error),
         }
     }
-}
-
-/// What a read brought.
-enum Read {
-    Cut { cut: Cut, stream_end: StreamEnd },
-    Nothing,
-    Changed,
-}
-
-fn read(
-    handle: &impl Handle,
-    stream: &mut Stream,
-    buffer: &mut [u8],
-    chunk_bytes: usize,
-    chunker: &mut Chunker,
-) -> io::Result<Read> {
-    // An exhausted stream is only read once more to be closed.
-    let closing = stream.exhausted;
-    let Position { offset, tail } = stream.read;
-    let before = files::span_before(offset);
-    // One byte stays free for a newline.
-    let block_end = before + chunk_bytes.min(buffer.len() - before - 1);
-    let end = files::fill(
-        handle,
-        &mut buffer[..block_end],
-        Offset::new(offset.get() - before as u64),
-    )?;
-    let begins_right = before > 0 || stream.head.matches(&buffer[..end]);
-    if end < before || !tail.matches(&buffer[..before]) || !begins_right {
-        return Ok(Read::Changed);
-    }
-    let (filled, at_end) = (end - before, end < block_end);
-    let ending = if closing && at_end {
-        Ending::Final
-    } else {
-        Ending::MayGrow
-    };
-    let Some(cut) = chunker.cut(buffer, before, filled, !at_end, ending) else {
-        stream.exhausted = true;
-        return Ok(Read::Nothing);
-    };
-    let reaches_end = at_end && cut.raw == filled;
-    stream.exhausted = reaches_end;
-    let finished = reaches_end && ending == Ending::Final;
-    Ok(Read::Cut {
-        cut,
-        stream_end: if finished {
-            StreamEnd::Finished
-        } else {
-            StreamEnd::Live
-        },
-    })
-}
-
-/// A chunk without lines over all that `start: end` leaves out: up to the last line start before `end`.
-fn skip(handle: &impl Handle, end: Offset) -> io::Result<Read> {
-    let start = Offset::new(end.get().saturating_sub(LINE_START_SPAN));
-    let mut bytes = vec![0; usize::try_from(end.since(start)).unwrap_or(0)];
-    let filled = files::fill(handle, &mut bytes, start)?;
-    let end = memchr::memrchr(b'\n', &bytes[..filled]).map_or(end, |newline| start.plus(newline as u64 + 1));
-    let Some(before) = files::ending_at(handle, end)? else {
-        return Ok(Read::Changed);
-    };
-    let raw = usize::try_from(end.get()).unwrap_or(usize::MAX);
-    let cut = Cut {
-        raw,
-        ..Cut::of_nothing(&before)
-    };
-    Ok(Read::Cut {
-        cut,
-        stream_end: StreamEnd::Live,
-    })
-}
-
-/// Whether a file is compressed by gzip (RFC 1952, 2.3.1) or zstd (RFC 8878, 3.1.1).
-fn is_compressed(beginning: &[u8]) -> bool {
-    beginning.starts_with(&[0x1f, 0x8b]) || beginning.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
 }

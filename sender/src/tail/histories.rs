@@ -29,12 +29,17 @@ enum Step {
     Late,
     Rename,
     CopyTruncate,
+    /// With `true`, the sender sees the archive grow.
+    Compress(bool),
     DropOldest,
     Advance(u64),
     Hear(bool),
     Turn,
     Answer(usize, Fate),
-    Restart { arrive: usize, keep_checkpoint: bool },
+    Restart {
+        arrive: usize,
+        keep_checkpoint: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -47,6 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Late),
         3 => Just(Step::Rename),
         2 => Just(Step::CopyTruncate),
+        2 => any::<bool>().prop_map(Step::Compress),
         1 => Just(Step::DropOldest),
         6 => (0_u64..3000).prop_map(Step::Advance),
         4 => any::<bool>().prop_map(Step::Hear),
@@ -56,6 +62,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_usize..5, any::<bool>())
             .prop_map(|(arrive, keep_checkpoint)| Step::Restart { arrive, keep_checkpoint }),
     ]
+}
+
+fn look(world: &mut World) {
+    world.hear(true);
+    world.turn();
+    world.answer(0, Fate::Done);
+    world.turn();
 }
 
 fn play(world: &mut World, step: &Step) {
@@ -75,17 +88,14 @@ fn play(world: &mut World, step: &Step) {
             world.write_late(&late);
         }
         Step::Rename => world.rotate_by_rename(),
-        Step::CopyTruncate => world.rotate_by_copy(|world| {
-            world.hear(true);
-            world.turn();
-            world.answer(0, Fate::Done);
-            world.turn();
-        }),
+        Step::CopyTruncate => world.rotate_by_copy(look),
+        Step::Compress(true) => world.compress(look),
+        Step::Compress(false) => world.compress(|_| {}),
         Step::DropOldest => {
             // What is deleted was shipped, as it should be; a test of its own deletes before that.
             if let Some(oldest) = (1..=ROTATIONS_MAX)
                 .rev()
-                .map(rotated)
+                .flat_map(|number| [rotated(number), format!("{}.gz", rotated(number))])
                 .find(|name| world.disk.get(name).is_some())
             {
                 world.settle();
@@ -313,13 +323,51 @@ fn a_line_over_the_limit_goes_in_pieces_and_leaves_its_neighbours_alone() {
 }
 
 #[test]
-fn compressed_rotated_files_are_not_shipped_as_text() {
+fn what_only_looks_compressed_is_not_shipped_as_text() {
     let mut world = world();
     let file = world.disk.create(&rotated(1));
     world.disk.append(&file, b"\x1f\x8b\x08\0 not text\n");
     world.write(3);
     world.settle();
     world.check();
+}
+
+#[test]
+fn what_came_after_the_last_byte_that_gzip_saw_is_shipped_and_the_archive_is_not() {
+    let mut world = world();
+    world.write(20);
+    world.settle();
+    world.rotate_by_rename();
+    world.write(5);
+    let mut looks = 0;
+    world.compress(|world| {
+        looks += 1;
+        if looks == 3 {
+            world.write_late("late\n");
+        }
+        look(world);
+    });
+    world.settle();
+    world.check();
+    world.restart(0, true);
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn compressed_again_and_again_nothing_is_doubled() {
+    let mut world = world();
+    for keep_checkpoint in [true, false, true, false] {
+        world.write(20);
+        world.turn();
+        world.rotate_by_rename();
+        world.compress(|_| {});
+        world.restart(1, keep_checkpoint);
+        world.write(3);
+        world.settle();
+        world.check();
+    }
+    world.check_order();
 }
 
 #[test]

@@ -21,10 +21,10 @@ use logferry_protocol::stream::{Head, Offset, StreamId};
 use super::entry::{Built, Entry, LaneId, Measured, Now, What};
 use super::orphan::Orphan;
 use super::stream::{ChunkSeq, Flight, Phase, Settled};
-use crate::checkpoint::Remembered;
+use crate::checkpoint::{Checkpoint, Remembered, Shipped};
 use crate::chunker::{Chunker, Limits};
 use crate::exclude::Rules;
-use crate::files::{Files, Handle};
+use crate::files::{Facts, Files, Handle};
 use crate::retry::Retry;
 use crate::scan::{Patterns, Role, Sighting};
 use crate::wire::WireError;
@@ -42,8 +42,12 @@ pub(crate) struct Log<H> {
     lanes: Vec<Lane>,
     pub(super) entries: Vec<Entry<H>>,
     pub(super) orphans: Vec<Orphan>,
+    /// Compressed files that the checkpoint says were shipped.
+    shipped: Vec<Facts>,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
+    /// A compressed file turned out to be shipped.
+    pub(super) wants_checkpoint: bool,
 }
 
 #[derive(Debug)]
@@ -61,28 +65,29 @@ pub(crate) struct Ready {
 }
 
 impl<H: Handle> Log<H> {
-    /// A log, with what the checkpoint remembers of it; `None` is the very first start.
-    pub(crate) fn new(
-        sender: &config::Sender,
-        log: &config::Log,
-        remembered: Option<Vec<Remembered>>,
-    ) -> Self {
+    /// A log, with what the checkpoint has of it; `None` is the very first start.
+    pub(crate) fn new(sender: &config::Sender, log: &config::Log, checkpoint: Option<&Checkpoint>) -> Self {
         let limits = Limits {
             max_lines: sender.chunk.max_lines,
             max_line: log.max_line,
         };
-        let first_start = remembered.is_none();
+        let streams = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.streams);
+        let remembered = streams.filter(|stream| stream.log == log.name).cloned();
+        let archives = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.archives);
+        let shipped = archives.filter(|archive| archive.log == log.name);
         Self {
             name: log.name.clone(),
             patterns: Patterns::new(&log.path, &log.rotated),
             chunker: Chunker::new(Rules::new(&log.exclude), limits),
             start: log.start,
-            first_start,
+            first_start: checkpoint.is_none(),
             retry: sender.retry,
             lanes: Vec::new(),
             entries: Vec::new(),
-            orphans: remembered.into_iter().flatten().map(Orphan::remembered).collect(),
+            orphans: remembered.map(Orphan::remembered).collect(),
+            shipped: shipped.map(|archive| archive.facts).collect(),
             wants_scan: false,
+            wants_checkpoint: false,
         }
     }
 
@@ -112,7 +117,8 @@ impl<H: Handle> Log<H> {
             .position(|entry| entry.facts.key == sighting.facts.key);
         if let Some(known) = known {
             let entry = &mut self.entries[known];
-            if !entry.is_closed() || entry.facts == sighting.facts {
+            let same = entry.facts == sighting.facts || entry.is_being_compressed(&sighting.facts, now);
+            if !entry.is_closed() || same {
                 entry.meet(files, sighting, lane, now);
                 return;
             }
@@ -121,11 +127,13 @@ impl<H: Handle> Log<H> {
             self.orphans.extend(entry.take_orphan());
         }
         let mut entry = Entry::new(sighting, lane, Retry::new(self.retry), now);
-        if let Err(error) = entry.open(files) {
+        if self.shipped.contains(&entry.facts) {
+            entry.set_shipped();
+        } else if let Err(error) = entry.open(files) {
             tracing::warn!(path = %entry.path.display(), %error, "a log cannot be opened, it is tried again");
         }
-        if self.first_start && self.start == config::Start::End && entry.facts.size > Offset::ZERO {
-            entry.skip_to = Some(entry.facts.size);
+        if self.first_start && self.start == config::Start::End && entry.size() > Offset::ZERO {
+            entry.skip_to = Some(entry.size());
         }
         self.entries.push(entry);
     }
@@ -163,7 +171,6 @@ impl<H: Handle> Log<H> {
             tracing::info!(path = %entry.path.display(), %stream, %acked, "the file was truncated or rewritten");
             self.orphans.push(orphan);
         }
-        entry.extent = entry.facts.size;
         entry.skip_to = None;
         entry.examine();
         self.wants_scan = true;
@@ -303,6 +310,13 @@ impl<H: Handle> Log<H> {
             .filter(|remembered| remembered.stream.committed > Offset::ZERO)
     }
 
+    /// The compressed files that the checkpoint keeps, so that they are not decompressed at each start.
+    pub(crate) fn shipped(&self) -> impl Iterator<Item = Shipped> + '_ {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.remember_shipped(&self.name))
+    }
+
     /// How far each stream is, for the heartbeat.
     pub(crate) fn progress(&self) -> impl Iterator<Item = StreamProgress> + '_ {
         self.entries.iter().filter_map(|entry| match &entry.what {
@@ -310,7 +324,7 @@ impl<H: Handle> Log<H> {
                 stream: stream.id,
                 log: self.name.clone(),
                 acked: stream.acked.offset,
-                size: entry.facts.size.max(stream.acked.offset),
+                size: entry.size().max(stream.acked.offset),
                 rotated: entry.role != Role::Live,
             }),
             _ => None,
@@ -320,9 +334,9 @@ impl<H: Handle> Log<H> {
     /// Bytes on disk that the relay does not have yet.
     pub(crate) fn lag_bytes(&self) -> u64 {
         let lags = self.entries.iter().map(|entry| match &entry.what {
-            What::Stream(stream) => entry.facts.size.since(stream.acked.offset),
-            What::Unresolved(_) | What::Unnamed | What::Unopened => entry.facts.size.get(),
-            What::Copy { .. } | What::Compressed => 0,
+            What::Stream(stream) => entry.size().since(stream.acked.offset),
+            What::Unresolved(_) | What::Unnamed | What::Unopened => entry.size().get(),
+            What::Copy { .. } | What::Archived(_) => 0,
         });
         lags.sum()
     }

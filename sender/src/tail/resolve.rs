@@ -10,6 +10,7 @@ use super::entry::{Entry, Now, What, contents};
 use super::log::Log;
 use super::orphan::Orphan;
 use super::stream::{Phase, Position, Settled, Stream};
+use crate::archive::Text;
 use crate::files::{self, Handle};
 use crate::identity::{self, Contents, Unknown};
 use crate::scan::Role;
@@ -135,10 +136,13 @@ impl<H: Handle> Log<H> {
             }
         }
         let relay_knows_none = answers.iter().all(|(_, streams)| streams.is_empty());
-        // The live files, which come last, go first: what is a copy shows only beside them.
-        for ((&index, claim), beginning) in unknown.iter().zip(&claims).zip(&beginnings).rev() {
-            if claim.is_none() {
-                self.name_unclaimed(index, beginning, answers, relay_knows_none, now);
+        // What is a copy shows only beside its original: the live files, which come last, go first, and compressed
+        // files after all others.
+        for compressed in [false, true] {
+            for ((&index, claim), beginning) in unknown.iter().zip(&claims).zip(&beginnings).rev() {
+                if claim.is_none() && self.entries[index].is_compressed() == compressed {
+                    self.name_unclaimed(index, beginning, answers, relay_knows_none, now);
+                }
             }
         }
     }
@@ -196,7 +200,7 @@ impl<H: Handle> Log<H> {
         };
         let mut stream = Stream::new(known.stream, known.head, at);
         let entry = &mut self.entries[index];
-        if phase == Some(Phase::Finished) && entry.role != Role::Live && at.offset == entry.facts.size {
+        if phase == Some(Phase::Finished) && entry.role != Role::Live && at.offset == entry.size() {
             stream.phase = Phase::Finished;
         }
         tracing::info!(
@@ -220,12 +224,12 @@ impl<H: Handle> Log<H> {
         let What::Unresolved(head) = self.entries[index].what else {
             return;
         };
-        match self.copied_live(index, beginning) {
+        match self.copied(index, beginning) {
             Ok(Some(of)) => {
                 let entry = &mut self.entries[index];
                 tracing::info!(
                     path = %entry.path.display(), stream = %of,
-                    "a copy of the live file is not shipped a second time"
+                    "a copy of another file is not shipped a second time"
                 );
                 entry.what = What::Copy { head, of };
                 return;
@@ -246,26 +250,30 @@ impl<H: Handle> Log<H> {
         entry.follow(Stream::new(id, head, Position::start()), now);
     }
 
-    /// The stream of the live file, if this rotated file is a copy of it.
-    fn copied_live(&self, index: usize, beginning: &[u8]) -> io::Result<Option<StreamId>> {
+    /// The stream that this rotated file is a copy of: its live file's, or where one of two is compressed, any other's.
+    fn copied(&self, index: usize, beginning: &[u8]) -> io::Result<Option<StreamId>> {
         let entry = &self.entries[index];
-        let live = self.entries.iter().find_map(|live| match &live.what {
-            What::Stream(stream) if live.role == Role::Live && live.lane == entry.lane => {
-                Some((live, stream))
-            }
-            _ => None,
-        });
-        let Some((live, stream)) = live.filter(|_| entry.role != Role::Live) else {
-            return Ok(None);
-        };
-        // As long as nothing of the live file is shipped, an older file that holds the same is no copy of it, but the
-        // same lines again.
-        let age = live.facts.modified.duration_since(entry.facts.modified);
-        if stream.acked.offset == Offset::ZERO && age.is_ok_and(|age| age > COPY_AGE) {
+        if entry.role == Role::Live {
             return Ok(None);
         }
-        let is_copy = entry.is_copy(beginning, live, stream.head)?;
-        Ok(is_copy.then_some(stream.id))
+        for original in self.entries.iter().filter(|other| other.lane == entry.lane) {
+            let What::Stream(stream) = &original.what else {
+                continue;
+            };
+            let may = if original.role == Role::Live {
+                // As long as nothing of the live file is shipped, an older file that holds the same is no copy of it,
+                // but the same lines again.
+                let age = original.facts.modified.duration_since(entry.facts.modified);
+                let is_older = age.is_ok_and(|age| age > COPY_AGE);
+                stream.acked.offset > Offset::ZERO || !is_older
+            } else {
+                entry.is_compressed() || original.is_compressed()
+            };
+            if may && entry.is_copy(beginning, original, stream)? {
+                return Ok(Some(stream.id));
+            }
+        }
+        Ok(None)
     }
 
     /// A copy is looked at again and again: it, or its original, may have become a file of its own.
@@ -275,20 +283,27 @@ impl<H: Handle> Log<H> {
             return;
         };
         let (head, of) = (*head, *of);
-        let original = self
-            .entries
-            .iter()
-            .find(|other| matches!(&other.what, What::Stream(stream) if stream.id == of));
+        let original = self.entries.iter().find_map(|other| match &other.what {
+            What::Stream(stream) if stream.id == of => Some((other, stream)),
+            _ => None,
+        });
+        let orphaned = self.orphans.iter().any(|orphan| orphan.stream.id == of);
+        if original.is_none() && !orphaned && entry.is_compressed() {
+            // The original is left only when it is finished.
+            self.entries[index].set_shipped();
+            self.wants_checkpoint = true;
+            return;
+        }
         // An original that was read to its end and left, or is gone since, cannot change any more.
         let still = original
-            .filter(|original| original.handle.is_some())
-            .is_none_or(|original| {
+            .filter(|(original, _)| original.handle.is_some())
+            .is_none_or(|(original, stream)| {
                 let beginning = files::beginning(handle);
                 beginning
-                    .and_then(|beginning| entry.is_copy(&beginning, original, head))
+                    .and_then(|beginning| entry.is_copy(&beginning, original, stream))
                     .unwrap_or(true)
             });
-        if !still || self.orphans.iter().any(|orphan| orphan.stream.id == of) {
+        if !still || orphaned {
             self.entries[index].what = What::Unresolved(head);
         }
     }
@@ -305,18 +320,18 @@ impl<H: Handle> Log<H> {
 }
 
 impl<H: Handle> Entry<H> {
-    /// Whether this file, which begins with `beginning`, holds nothing but what `original` holds, which has this head.
-    fn is_copy(&self, beginning: &[u8], original: &Self, head: Head) -> io::Result<bool> {
-        match (&self.handle, &original.handle) {
-            (Some(file), Some(original)) => identity::is_copy(
-                &contents(file),
-                self.facts.size,
-                beginning,
-                &contents(original),
-                head,
-            ),
-            _ => Ok(false),
+    /// Whether this file, which begins with `beginning`, holds nothing but what `original` holds, which is `stream`.
+    fn is_copy(&self, beginning: &[u8], original: &Self, stream: &Stream) -> io::Result<bool> {
+        let Some(file) = &self.handle else {
+            return Ok(false);
+        };
+        if let Some(original) = &original.handle {
+            let (file, original) = (contents(file), contents(original));
+            return identity::is_copy(&file, self.size(), beginning, &original, stream.head);
         }
+        // The original is finished and closed: what is acknowledged is all it held.
+        let alike = stream.head.matches(beginning) && self.size() == stream.acked.offset;
+        Ok(alike && holds(file, stream.acked)?)
     }
 
     fn follow(&mut self, stream: Stream, now: Now) {
@@ -325,7 +340,7 @@ impl<H: Handle> Entry<H> {
     }
 }
 
-fn holds(handle: &impl Handle, position: Position) -> io::Result<bool> {
+fn holds<H: Handle>(handle: &Text<H>, position: Position) -> io::Result<bool> {
     let ending = contents(handle).ending_at(position.offset)?;
     Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
 }

@@ -20,6 +20,11 @@ pub(super) struct Node {
 
 pub(super) type File = Rc<RefCell<Node>>;
 
+/// Gives `file` the time of `other`, as compressors do.
+pub(super) fn copy_time(file: &File, other: &File) {
+    file.borrow_mut().modified = other.borrow().modified;
+}
+
 /// A file system with one folder.
 #[derive(Debug, Clone)]
 pub(super) struct Disk(Rc<RefCell<Tree>>);

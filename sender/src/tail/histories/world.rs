@@ -2,14 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use logferry_config as config;
 
-use super::disk::{Disk, File};
+use super::disk::{Disk, File, copy_time};
 use super::relay::Relay;
 use crate::checkpoint::Checkpoint;
 use crate::counters::Counters;
@@ -175,12 +178,38 @@ impl World {
     /// Makes room for `.1`.
     fn shift(&mut self) {
         for number in (1..ROTATIONS_MAX).rev() {
-            let (from, to) = (format!("{LIVE}.{number}"), format!("{LIVE}.{}", number + 1));
-            self.disk.rename(&from, &to);
-            if let Some(life) = self.names.remove(&from) {
-                self.names.insert(to, life);
+            for suffix in ["", ".gz"] {
+                let from = format!("{LIVE}.{number}{suffix}");
+                let to = format!("{LIVE}.{}{suffix}", number + 1);
+                self.disk.rename(&from, &to);
+                if let Some(life) = self.names.remove(&from) {
+                    self.names.insert(to, life);
+                }
             }
         }
+    }
+
+    /// The newest rotated file is gzipped, while `between` happens; then it is removed.
+    pub(super) fn compress(&mut self, mut between: impl FnMut(&mut Self)) {
+        let names = (1..=ROTATIONS_MAX).map(|number| format!("{LIVE}.{number}"));
+        let Some(name) = names.into_iter().find(|name| self.disk.get(name).is_some()) else {
+            return;
+        };
+        let Some((original, life)) = self.file(&name) else {
+            return;
+        };
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&original.borrow().bytes).expect("memory");
+        let bytes = encoder.finish().expect("memory");
+        let archive = self.disk.create(&format!("{name}.gz"));
+        for part in bytes.chunks(bytes.len().div_ceil(2)) {
+            between(self);
+            self.disk.append(&archive, part);
+        }
+        between(self);
+        copy_time(&archive, &original);
+        self.remove(&name);
+        self.names.insert(format!("{name}.gz"), life);
     }
 
     pub(super) fn rotate_by_rename(&mut self) {
