@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Put failed batches back to ready
     Retry(Retry),
+    /// Ship old logs once, whole files in the order given; what the relay has already is not shipped again
+    Backfill(Backfill),
     /// Write nginx-like traffic
     Generate(Generate),
     /// Send one mail to the recipients
@@ -126,6 +128,19 @@ pub(crate) struct Retry {
     /// Names of batches, as `audit` shows them [default: all failed ones]
     #[arg(value_name = "BATCH")]
     pub(crate) batches: Vec<String>,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct Backfill {
+    /// Plain, .gz or .zst files that are not written to any more, the oldest first
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The log they belong to, as the sender section names it [default: the only one, or the one whose patterns match]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) log: Option<LogName>,
+    /// Ask the relay and say what would be shipped, but send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Options)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use logferry_ledger::{BatchFilter, BatchState};
-use logferry_monitor::audit::{Audit, AuditedBatch, audit};
+use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, audit};
 
 use crate::args;
 use crate::configuration;
@@ -53,9 +53,10 @@ pub(crate) fn text(audit: &Audit) -> String {
         table::count(totals.lines_delivered),
     );
     format!(
-        "{}\n{sums}{}{}",
+        "{}\n{sums}{}{}{}",
         by_source(&audit.batches),
         under_way(&audit.batches),
+        warnings(audit),
         discrepancies(audit)
     )
 }
@@ -141,27 +142,39 @@ fn discrepancies(audit: &Audit) -> String {
     if audit.discrepancies.is_empty() {
         return "\ncomplete: nothing is missing, doubled or different\n".to_owned();
     }
-    let mut table = Table::new([
-        ("source", Side::Left),
-        ("batch", Side::Left),
-        ("what is wrong", Side::Left),
-    ]);
-    for discrepancy in &audit.discrepancies {
-        let or_none = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
-        table.row([
-            or_none(&discrepancy.source),
-            or_none(&discrepancy.batch),
-            discrepancy.detail.clone(),
-        ]);
+    format!(
+        "\nNOT complete:\n{}",
+        found("what is wrong", &audit.discrepancies)
+    )
+}
+
+fn warnings(audit: &Audit) -> String {
+    if audit.warnings.is_empty() {
+        return String::new();
     }
-    format!("\nNOT complete:\n{table}")
+    format!("\n{}", found("what may be wrong", &audit.warnings))
+}
+
+fn found(title: &str, what: &[Discrepancy]) -> Table<3> {
+    let mut table = Table::new([("source", Side::Left), ("batch", Side::Left), (title, Side::Left)]);
+    let or_none = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+    for Discrepancy {
+        source,
+        batch,
+        detail,
+        ..
+    } in what
+    {
+        table.row([or_none(source), or_none(batch), detail.clone()]);
+    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use logferry_ledger::Ledger;
-    use logferry_monitor::audit::{Discrepancy, DiscrepancyKind};
+    use logferry_monitor::audit::DiscrepancyKind;
 
     fn of_nothing() -> Audit {
         let dir = tempfile::tempdir().unwrap();
@@ -187,16 +200,22 @@ mod tests {
             source: Some("h1".to_owned()),
             batch: None,
             detail: "streams sent 5 lines, batches hold 4".to_owned(),
+            gap: None,
         };
         let audit = Audit {
             complete: false,
-            discrepancies: vec![wrong],
+            discrepancies: vec![wrong.clone()],
+            warnings: vec![wrong],
             ..of_nothing()
         };
         let shown = discrepancies(&audit);
         assert_eq!(
             shown,
             "\nNOT complete:\nsource  batch  what is wrong\nh1      -      streams sent 5 lines, batches hold 4\n"
+        );
+        assert_eq!(
+            warnings(&audit),
+            "\nsource  batch  what may be wrong\nh1      -      streams sent 5 lines, batches hold 4\n"
         );
     }
 }

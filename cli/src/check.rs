@@ -43,11 +43,8 @@ fn connect(config: &Config) -> Result {
             exit::print(&format!("{what}: {error:#}\n"))
         }
     };
-    if let Some(sender) = &config.sender {
-        tell(
-            format!("relay {}", sender.relay),
-            reach(&sender.relay.host, sender.relay.port),
-        )?;
+    for relay in config.sender.iter().flat_map(|sender| &sender.relay) {
+        tell(format!("relay {relay}"), reach(&relay.host, relay.port))?;
     }
     for destination in config
         .forwarder

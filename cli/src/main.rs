@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod backfill;
 mod check;
 mod configuration;
 #[cfg(feature = "demo")]
@@ -14,6 +15,7 @@ mod roles;
 mod sender;
 mod signals;
 mod status;
+mod supervisor;
 mod table;
 
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ fn run(args: Args) -> Result {
         Command::Status(options) => status::run(file, &options),
         Command::Audit(options) => audit::run(file, &options),
         Command::Retry(options) => retry::run(file, &options),
+        Command::Backfill(options) => backfill::run(file, options),
         Command::Generate(options) => generate::run(&options),
         Command::TestMail => once::test_mail(file),
         Command::Completions { shell } => completions(shell),
@@ -65,6 +68,8 @@ fn level(command: &Command) -> Level {
         // Its table is the report; a warning now and then (the relay is not up yet) would tear it apart.
         #[cfg(feature = "demo")]
         Command::Demo(_) => Level::ERROR,
+        // It says itself what it waits for.
+        Command::Backfill(_) => Level::ERROR,
         _ => Level::WARN,
     }
 }

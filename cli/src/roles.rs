@@ -1,4 +1,4 @@
-//! Running roles until they are told to stop: one by its own command, or all that are configured by `run`.
+//! The roles, and running them until they are told to stop: one by its own command, or all that are configured by `run`.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -6,16 +6,15 @@ use std::pin::Pin;
 use anyhow::{Context, anyhow};
 use logferry_config::Config;
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::configuration;
 use crate::exit::{Failure, Outcome, Result};
 use crate::sender;
-use crate::signals::{self, Request, Signals};
+use crate::signals::Signals;
+use crate::supervisor::{Supervisor, Which};
 
 /// A role to run until it is told to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Sender,
     Relay,
@@ -25,7 +24,7 @@ pub(crate) enum Role {
 }
 
 /// A role at work.
-type Work = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 impl Role {
     pub(crate) const ALL: [Self; 5] = [
@@ -58,6 +57,17 @@ impl Role {
         }
     }
 
+    /// Whether the role's section is another one in `new`.
+    pub(crate) fn differs(self, old: &Config, new: &Config) -> bool {
+        match self {
+            Self::Sender => old.sender != new.sender,
+            Self::Relay => old.relay != new.relay,
+            Self::Forwarder => old.forwarder != new.forwarder,
+            Self::Monitor => old.monitor != new.monitor,
+            Self::Housekeeper => old.housekeeper != new.housekeeper,
+        }
+    }
+
     /// The role's work, where its section is in the configuration.
     pub(crate) fn work(self, config: &Config, stop: CancellationToken) -> Option<Work> {
         Some(match self {
@@ -80,78 +90,23 @@ impl Role {
 
 /// Runs one role.
 pub(crate) fn one(file: &Path, role: Role) -> Result {
-    let config = load(file)?;
-    serve(|stop| {
-        role.work(&config, stop)
-            .map(|work| vec![work])
-            .ok_or_else(|| missing(file, role))
-    })
+    serve(file, Which::One(role))
 }
 
 /// Runs every role that is configured.
 pub(crate) fn all(file: &Path) -> Result {
-    let config = load(file)?;
-    serve(|stop| {
-        Ok(Role::ALL
-            .iter()
-            .filter_map(|role| role.work(&config, stop.clone()))
-            .collect())
-    })
+    serve(file, Which::Configured)
 }
 
-fn load(file: &Path) -> Result<Config> {
-    let config = configuration::load(file)?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(config)
-}
-
-fn serve(works: impl FnOnce(CancellationToken) -> Result<Vec<Work>>) -> Result {
+fn serve(file: &Path, which: Which) -> Result {
+    // Dropped last, after what the runtime still has to end: until then it watches the stop.
+    let mut supervisor = Supervisor::new(file, which, Role::work)?;
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {
-        let signals = Signals::catch().context("cannot catch signals")?;
-        let stop = CancellationToken::new();
-        let mut running = JoinSet::new();
-        for work in works(stop.clone())? {
-            running.spawn(work);
-        }
-        supervise(running, &stop, signals).await?;
-        Ok(Outcome::Fine)
-    })
-}
-
-/// Waits for all roles to end. The first that ends, and the first signal, stop the others; the first error is the cause
-/// of what comes after it, and is the one that counts.
-async fn supervise(
-    mut running: JoinSet<anyhow::Result<()>>,
-    stop: &CancellationToken,
-    mut signals: Signals,
-) -> anyhow::Result<()> {
-    let mut outcome = Ok(());
-    loop {
-        tokio::select! {
-            ended = running.join_next() => match ended {
-                None => return outcome,
-                Some(ended) => {
-                    outcome = outcome.and(ended.context("a role crashed").flatten());
-                    begin_stop(stop);
-                }
-            },
-            request = signals.next() => match request {
-                Request::Stop => begin_stop(stop),
-                Request::Reload => tracing::warn!("configuration is read at start; restart to apply changes"),
-            },
-        }
-    }
-}
-
-fn begin_stop(stop: &CancellationToken) {
-    if !stop.is_cancelled() {
-        tracing::info!("stopping");
-        stop.cancel();
-        signals::watch_the_stop();
-    }
+        let mut signals = Signals::catch().context("cannot catch signals")?;
+        supervisor.run(&mut signals).await
+    })?;
+    Ok(Outcome::Fine)
 }
 
 pub(crate) fn missing(file: &Path, role: Role) -> Failure {
@@ -159,38 +114,4 @@ pub(crate) fn missing(file: &Path, role: Role) -> Failure {
     Failure::Configuration(anyhow!(
         "{file}: {name}: there is no such section; add one to run this role here"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A role that ends when it is told to.
-    async fn obedient(stop: CancellationToken) -> anyhow::Result<()> {
-        stop.cancelled().await;
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn role_that_fails_stops_the_others_and_its_error_counts() {
-        let stop = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(obedient(stop.clone()));
-        running.spawn(async { Err(anyhow!("no disk")) });
-        running.spawn({
-            let stopped = obedient(stop.clone());
-            async move { stopped.await.and(Err(anyhow!("later"))) }
-        });
-        let outcome = supervise(running, &stop, Signals::catch().unwrap()).await;
-        assert_eq!(outcome.unwrap_err().to_string(), "no disk");
-    }
-
-    #[tokio::test]
-    async fn clean_stop_is_no_error() {
-        let stop = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(obedient(stop.clone()));
-        stop.cancel();
-        assert!(supervise(running, &stop, Signals::catch().unwrap()).await.is_ok());
-    }
 }

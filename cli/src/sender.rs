@@ -16,6 +16,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Runs the sender until `stop`, and its `/metrics` beside it.
 pub(crate) async fn run(config: Sender, stop: CancellationToken) -> anyhow::Result<()> {
     let (counters, metrics) = (Arc::new(Counters::default()), Metrics::process());
+    let ready = Ready::default();
     let beside = stop.child_token();
     let mut tasks = JoinSet::new();
     tasks.spawn(publish(
@@ -24,11 +25,10 @@ pub(crate) async fn run(config: Sender, stop: CancellationToken) -> anyhow::Resu
         beside.clone(),
     ));
     if let Some(address) = config.metrics {
-        let (endpoint, ready) = (Endpoint::bind(address).await?, Ready::default());
-        ready.set();
-        tasks.spawn(endpoint.serve(metrics.clone(), ready, beside.clone()));
+        let endpoint = Endpoint::bind(address).await?;
+        tasks.spawn(endpoint.serve(metrics.clone(), ready.clone(), beside.clone()));
     }
-    let outcome = logferry_sender::run(config, counters, stop).await;
+    let outcome = logferry_sender::run(config, counters, ready, stop).await;
     beside.cancel();
     tasks.join_all().await;
     Ok(outcome?)
@@ -51,6 +51,8 @@ async fn publish(metrics: SenderMetrics, counters: Arc<Counters>, stop: Cancella
             sent_lines: counted.sent_lines,
             excluded_lines: counted.excluded_lines,
             retries: counted.retries,
+            gaps: counted.gaps,
+            gap_bytes: counted.gap_bytes,
             lag_bytes: counted.lag_bytes,
         });
     }

@@ -1,6 +1,7 @@
 //! What the operator and the service manager say by signals.
 
 use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -46,12 +47,26 @@ impl Signals {
     }
 }
 
-/// Ends the process if it is still there after the time a clean stop may take. On a thread of its own, so that nothing
-/// that hangs can hold it up; what it cuts off is what a crash would, and the next start mends it.
-pub(crate) fn watch_the_stop() {
-    thread::spawn(|| {
-        thread::sleep(STOP_TIME_MAX);
-        exit::complain("did not stop in time; ended as by a crash, the next start goes on from there");
-        std::process::exit(exit::COULD_NOT.into());
-    });
+/// Ends the process if a clean stop is not over, and this not dropped, after the time that a stop may take. On a thread
+/// of its own, so that nothing that hangs can hold it up; what it cuts off is what a crash would, and the next start
+/// mends it.
+#[derive(Debug)]
+pub(crate) struct StopWatch {
+    /// Its end is what the thread waits for.
+    _stopped: mpsc::Sender<()>,
+}
+
+impl StopWatch {
+    pub(crate) fn start() -> Self {
+        let (stopped, stop) = mpsc::channel();
+        thread::spawn(move || {
+            if stop.recv_timeout(STOP_TIME_MAX) == Err(RecvTimeoutError::Timeout) {
+                exit::complain(
+                    "did not stop in time; ended as by a crash, the next start goes on from there",
+                );
+                std::process::exit(exit::COULD_NOT.into());
+            }
+        });
+        Self { _stopped: stopped }
+    }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_ledger::DestinationState;
-use logferry_monitor::status::{DiskState, Status, StatusScope, status};
+use logferry_monitor::status::{DiskState, SourceStatus, Status, StatusScope, status};
+use logferry_protocol::stream::Offset;
 
 use crate::args;
 use crate::configuration;
@@ -17,6 +18,9 @@ use crate::table::{self, Side, Table};
 
 /// Between two looks with `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// Clocks that differ by less are not worth a word.
+const CLOCK_DIFFERENCE_SHOWN: Duration = Duration::from_mins(1);
 
 /// What the configuration's sections say where they are absent: their documented defaults.
 const STALE_AFTER: Duration = Duration::from_mins(5);
@@ -70,8 +74,9 @@ fn text(status: &Status, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are taken until there is room)",
     };
     format!(
-        "{}\n{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}\n{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
+        troubles(status, now),
         destinations(status, now),
         table::count(batches.open),
         table::count(batches.ready),
@@ -89,7 +94,9 @@ fn sources(status: &Status, now: Timestamp) -> String {
         ("last line", Side::Right),
         ("last contact", Side::Right),
         ("lag", Side::Right),
+        ("oldest unread", Side::Right),
         ("lines in the last hour", Side::Right),
+        ("version", Side::Left),
     ]);
     for source in &status.sources {
         table.row([
@@ -103,10 +110,69 @@ fn sources(status: &Status, now: Timestamp) -> String {
             ago(source.last_line_at, now),
             ago(source.last_contact_at, now),
             table::size(source.lag_bytes),
+            table::span(Duration::from_secs(source.oldest_unread_seconds)),
             table::count(source.lines_last_hour),
+            source.version.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     table.to_string()
+}
+
+/// What somebody should look at on the sources; nothing if all is well there.
+fn troubles(status: &Status, now: Timestamp) -> String {
+    let mut table = Table::new([("source", Side::Left), ("needs a look", Side::Left)]);
+    let mut any = false;
+    for source in &status.sources {
+        for trouble in troubles_of(source, now) {
+            any = true;
+            table.row([source.source.to_string(), trouble]);
+        }
+    }
+    if any { format!("\n{table}") } else { String::new() }
+}
+
+fn troubles_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
+    let lost = source.gaps.iter().map(|gap| {
+        let until = gap.until.map_or(0, Offset::get);
+        format!(
+            "LOST {}: bytes {} to {} of {} were gone before they were sent",
+            ago(Some(gap.noticed_at), now),
+            table::count(gap.from.get()),
+            table::count(until),
+            gap.path,
+        )
+    });
+    let at_risk = source
+        .streams
+        .iter()
+        .filter(|stream| stream.at_risk)
+        .map(|stream| {
+            let what = if stream.deleted { "deleted" } else { "rotated" };
+            format!(
+                "at risk: {}, {what}, {} not here yet, oldest line {}",
+                stream.path,
+                table::size(stream.lag_bytes),
+                table::span(Duration::from_secs(stream.oldest_unread_seconds)),
+            )
+        });
+    let unreadable = source
+        .unreadable_files
+        .iter()
+        .map(|path| format!("its sender cannot read {path}"));
+    let checkpoint = source
+        .checkpoint_failing_since
+        .map(|since| format!("its sender cannot write its state folder since {since}"));
+    let difference = source.clock_difference_seconds.unwrap_or(0);
+    let clock = (difference.unsigned_abs() > CLOCK_DIFFERENCE_SHOWN.as_secs()).then(|| {
+        let side = if difference > 0 { "behind" } else { "ahead" };
+        let by = table::span(Duration::from_secs(difference.unsigned_abs()));
+        format!("its clock is {by} {side}")
+    });
+    lost.chain(at_risk)
+        .chain(unreadable)
+        .chain(checkpoint)
+        .chain(clock)
+        .collect()
 }
 
 fn destinations(status: &Status, now: Timestamp) -> String {
@@ -166,8 +232,8 @@ mod tests {
         status.disk.free_bytes = 5 << 30;
         assert_eq!(
             text(&status, now),
-            "source        group  state    last line  last contact  lag  lines in the last hour\n\
-             198.51.100.1  -      missing      never         never  0 B                       0\n\n\
+            "source        group  state    last line  last contact  lag  oldest unread  lines in the last hour  version\n\
+             198.51.100.1  -      missing      never         never  0 B            0 s                       0  -\n\n\
              destination  state    last delivery  waiting  oldest  error\n\
              edw          unknown          never        0     0 s\n\n\
              batches: 0 open, 0 ready, 0 sent, 0 failed\n\

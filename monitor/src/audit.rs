@@ -3,6 +3,8 @@
 //! It only reads, and may run while the roles do. What seems wrong is looked at a second time, by what the ledger says
 //! then: a batch may have moved on between the reading of its row and of its file.
 
+mod gaps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
@@ -14,6 +16,8 @@ use logferry_ledger::{Batch, BatchFilter, BatchState, Delivery, Ledger, LedgerEr
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::{Serialize, Serializer};
 
+pub use self::gaps::Gap;
+use self::gaps::gaps;
 use crate::error::ReportError;
 use crate::spool::{Fault, fault};
 use crate::words::{count, instant};
@@ -32,6 +36,8 @@ pub struct Audit {
     pub batches: Vec<AuditedBatch>,
     /// What is wrong.
     pub discrepancies: Vec<Discrepancy>,
+    /// What may be wrong, without anything being known to be missing.
+    pub warnings: Vec<Discrepancy>,
 }
 
 /// Lines, added up.
@@ -139,6 +145,9 @@ pub struct Discrepancy {
     pub batch: Option<String>,
     /// What was found, in words.
     pub detail: String,
+    /// The bytes that are missing on the source, where that is what is wrong.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
 }
 
 /// The sorts of discrepancies.
@@ -159,6 +168,10 @@ pub enum DiscrepancyKind {
     DeliveryMissing,
     /// Two batches have one name.
     NameDoubled,
+    /// Bytes of a log were deleted or truncated on the source before they could be sent.
+    Gap,
+    /// A log went from the source before its sender knew that it had all of it. Only ever a warning.
+    Unfinished,
 }
 
 impl Discrepancy {
@@ -168,6 +181,7 @@ impl Discrepancy {
             source: Some(batch.source.to_string()),
             batch: Some(batch.name()),
             detail,
+            gap: None,
         }
     }
 }
@@ -201,11 +215,14 @@ pub fn audit(
     }
     discrepancies.extend(missing_deliveries(&batches, &audited, destinations));
     discrepancies.extend(unknown_files(&ledger, data_dir, filter)?);
+    let (gaps, warnings) = gaps(&ledger, filter)?;
+    discrepancies.extend(gaps);
     Ok(Audit {
         complete: discrepancies.is_empty(),
         totals: add_up(&totals, &batches, filter),
         batches: audited,
         discrepancies,
+        warnings,
     })
 }
 
@@ -268,6 +285,7 @@ fn lines_differ(totals: &StreamTotals) -> Option<Discrepancy> {
             count(sent),
             count(batched)
         ),
+        gap: None,
     })
 }
 
@@ -375,6 +393,7 @@ fn unknown_files(
                 source: source.map(str::to_owned),
                 batch: Some(file.to_owned()),
                 detail: format!("the ledger does not know {}", place.join(file).display()),
+                gap: None,
             });
         };
         for source in RealDisk.list(&folder)? {

@@ -153,7 +153,9 @@ mod tests {
             last_contact: at(contact),
             last_lines: lines.map(at),
             lag_bytes: 0,
+            streams: Vec::new(),
             heartbeat: None,
+            heartbeat_at: None,
         }
     }
 

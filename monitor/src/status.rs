@@ -1,22 +1,19 @@
 //! How things are now: `logferry status`, whose JSON is a contract.
 
-use std::collections::BTreeMap;
+mod sources;
+
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{Batch, BatchFilter, BatchState, DestinationState, Ledger, LedgerError};
-use logferry_protocol::names::{DestinationName, GroupName, SourceId};
+use logferry_ledger::{Batch, BatchState, DestinationState, Ledger, LedgerError};
+use logferry_protocol::names::{DestinationName, SourceId};
 use serde::{Serialize, Serializer};
 
-use crate::SourceState;
+pub use self::sources::{GapStatus, SourceStatus, StreamStatus};
 use crate::error::ReportError;
-use crate::judge::roster;
-use crate::words::{age, instant};
-
-/// What "in the last hour" means.
-const LAST_HOUR: Duration = Duration::from_hours(1);
+use crate::words::age;
 
 /// What the status is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -42,27 +39,6 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// The disk of the data folder.
     pub disk: DiskStatus,
-}
-
-/// How one source is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SourceStatus {
-    /// The source.
-    pub source: SourceId,
-    /// The group it last made contact in; `None` if it never did.
-    pub group: Option<GroupName>,
-    /// How it is.
-    pub state: SourceState,
-    /// When lines of it last came.
-    #[serde(serialize_with = "rfc3339")]
-    pub last_line_at: Option<Timestamp>,
-    /// When it was last heard of.
-    #[serde(serialize_with = "rfc3339")]
-    pub last_contact_at: Option<Timestamp>,
-    /// Bytes on its disk that are not here, as it last reported.
-    pub lag_bytes: u64,
-    /// Lines of windows that started within the last hour.
-    pub lines_last_hour: u64,
 }
 
 /// How many batches are in each state.
@@ -116,11 +92,10 @@ pub enum DiskState {
 }
 
 impl Status {
-    /// Whether nobody has to do anything: no source is silent, no batch failed, no destination down, no disk low.
+    /// Whether nobody has to do anything: no source is silent or in trouble, no batch failed, no destination down, no
+    /// disk low.
     pub fn is_well(&self) -> bool {
-        let is_heard_of =
-            |source: &SourceStatus| matches!(source.state, SourceState::Active | SourceState::Quiet);
-        self.sources.iter().all(is_heard_of)
+        self.sources.iter().all(SourceStatus::is_well)
             && self.batches.failed == 0
             && self
                 .destinations
@@ -141,7 +116,7 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
         DiskState::Ok
     };
     Ok(Status {
-        sources: sources(&ledger, scope, now)?,
+        sources: sources::statuses(&ledger, scope, now)?,
         batches: BatchCounts {
             open,
             ready,
@@ -151,37 +126,6 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
         destinations: destinations(&ledger, scope.destinations, now)?,
         disk: DiskStatus { free_bytes, state },
     })
-}
-
-fn sources(
-    ledger: &Ledger,
-    scope: &StatusScope<'_>,
-    now: Timestamp,
-) -> Result<Vec<SourceStatus>, LedgerError> {
-    let lately = instant(now.as_second().saturating_sub(3600));
-    let batches = ledger.batches(&BatchFilter {
-        since: Some(lately),
-        ..BatchFilter::default()
-    })?;
-    let mut lines: BTreeMap<&SourceId, u64> = BTreeMap::new();
-    for batch in &batches {
-        if age(instant(batch.window.start), now) <= LAST_HOUR {
-            *lines.entry(&batch.source).or_default() += batch.contents.lines;
-        }
-    }
-    let records = ledger.sources()?;
-    let statuses = roster(&records, scope.expected_sources)
-        .into_iter()
-        .map(|(source, record)| SourceStatus {
-            source: source.clone(),
-            group: record.map(|record| record.group.clone()),
-            state: SourceState::of(record, scope.stale_after, now),
-            last_line_at: record.and_then(|record| record.last_lines),
-            last_contact_at: record.map(|record| record.last_contact),
-            lag_bytes: record.map_or(0, |record| record.lag_bytes),
-            lines_last_hour: lines.get(source).copied().unwrap_or(0),
-        });
-    Ok(statuses.collect())
 }
 
 fn destinations(
@@ -231,4 +175,8 @@ fn rfc3339<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok
         Some(at) => serializer.collect_str(at),
         None => serializer.serialize_none(),
     }
+}
+
+fn rfc3339_always<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
 }

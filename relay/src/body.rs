@@ -15,6 +15,7 @@ const KEPT_BUFFERS: usize = 8;
 #[derive(Debug, Clone)]
 pub(crate) struct BodyMemory {
     budget: Arc<Semaphore>,
+    bytes: usize,
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
@@ -23,7 +24,8 @@ pub(crate) struct BodyMemory {
 pub(crate) struct Body {
     bytes: Vec<u8>,
     home: Arc<Mutex<Vec<Vec<u8>>>>,
-    _share: OwnedSemaphorePermit,
+    share: OwnedSemaphorePermit,
+    len_reserved: usize,
 }
 
 impl BodyMemory {
@@ -32,15 +34,18 @@ impl BodyMemory {
         let permits = bytes.min(Semaphore::MAX_PERMITS);
         Self {
             budget: Arc::new(Semaphore::new(permits)),
+            bytes: permits,
             buffers: Arc::default(),
         }
     }
 
-    /// Waits for room for a body of `len` bytes, at most `u32::MAX` of them.
+    /// Waits for room for a body of `len` bytes and `scratch` bytes to make it with, together at most `u32::MAX`.
     ///
+    /// Where all of the memory is less than that, all of it has to do.
     /// Cancel safe: a dropped wait takes nothing.
-    pub(crate) async fn reserve(&self, len: usize) -> Body {
-        let permits = u32::try_from(len).unwrap_or(u32::MAX);
+    pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> Body {
+        let permits = len.saturating_add(scratch).min(self.bytes);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.budget).acquire_many_owned(permits).await;
         let share = share.expect("the semaphore is never closed");
         let kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -50,7 +55,8 @@ impl BodyMemory {
         Body {
             bytes,
             home: Arc::clone(&self.buffers),
-            _share: share,
+            share,
+            len_reserved: len,
         }
     }
 }
@@ -59,6 +65,13 @@ impl Body {
     /// Adds bytes; the caller keeps within what was reserved.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The body is made: what was reserved beside it goes back.
+    pub(crate) fn complete(mut self) -> Self {
+        let surplus = self.share.num_permits().saturating_sub(self.len_reserved);
+        drop(self.share.split(surplus));
+        self
     }
 }
 
@@ -85,16 +98,27 @@ mod tests {
     #[tokio::test]
     async fn a_body_waits_until_there_is_room_and_reuses_a_buffer() {
         let memory = BodyMemory::new(100);
-        let mut first = memory.reserve(80).await;
+        let mut first = memory.reserve(80, 0).await;
         first.extend(&[7; 80]);
         let buffer = first.as_ptr();
-        let waiting = memory.reserve(50);
+        let waiting = memory.reserve(50, 0);
         tokio::pin!(waiting);
         assert!(futures_poll(waiting.as_mut()).await.is_none(), "80 + 50 > 100");
         drop(first);
         let second = waiting.await;
         assert!(second.is_empty());
         assert_eq!(second.as_ptr(), buffer);
+    }
+
+    #[tokio::test]
+    async fn memory_to_make_a_body_with_goes_back_when_it_is_made() {
+        let memory = BodyMemory::new(100);
+        let made = memory.reserve(40, 30).await.complete();
+        let second = memory.reserve(60, 0).await;
+        drop((made, second));
+        // More than there is would be waited for in vain.
+        let all = memory.reserve(90, 30).await;
+        assert!(all.complete().is_empty());
     }
 
     /// Polls once.

@@ -270,7 +270,10 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
 
     fn judge(&mut self, chunk: &Chunk<B>, key: &StreamKey) -> Result<Verdict, SpoolError> {
         let header = &chunk.header;
-        if !self.streams.contains_key(key)
+        // What lies between may have come in through another group: a sender can have several doors.
+        let may_be_behind =
+            |stream: &Stream| !stream.is_dirty && stream.record.committed < header.range.start();
+        if self.streams.get(key).is_none_or(may_be_behind)
             && let Some(record) = self.ledger.stream(&key.0, key.1)?
         {
             self.streams.insert(key.clone(), Stream::from_ledger(record));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,8 +21,10 @@ use logferry_config::{Batch, Group, Limits};
 use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
-use logferry_protocol::resolve::{MAX_QUERIES, ResolveRequest, ResolveResponse};
-use logferry_protocol::{CHUNKS_PATH, HEARTBEAT_PATH, SOURCE_HEADER, STREAMS_PATH};
+use logferry_protocol::resolve::{LedgerId, MAX_QUERIES, ResolveRequest, ResolveResponse};
+use logferry_protocol::{
+    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH,
+};
 use logferry_telemetry::RelayMetrics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,10 +33,12 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{self, Refusal};
+use crate::admission;
 use crate::body::{Body, BodyMemory};
 use crate::committer::{Answer, Chunk};
+use crate::encoding::{DecodeError, Decoder, Encoding};
 use crate::pipeline::{Job, Pipeline};
+use crate::rejection::Rejection;
 use crate::split::split;
 
 /// A client that sends nothing for so long in the middle of a request is cut off.
@@ -48,61 +52,13 @@ const MAX_JSON: usize = 1 << 20;
 /// What hyper reads from a socket at once.
 const READ_BUFFER: usize = 256 << 10;
 
-/// Why a request is not answered with what it asked for.
-#[derive(Debug)]
-struct Rejection {
-    status: StatusCode,
-    reason: String,
-}
-
-impl Rejection {
-    fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason: reason.into(),
-        }
-    }
-
-    fn bad_request(reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, reason)
-    }
-
-    fn wait(reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
-    }
-
-    fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(Bytes::from(self.reason + "\n")));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Self {
-        let status = match refusal {
-            Refusal::Peer { .. } | Refusal::Source { .. } => StatusCode::FORBIDDEN,
-            Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
-        };
-        Self::new(status, refusal.to_string())
-    }
-}
-
 /// What every request of a group needs.
 #[derive(Debug)]
 struct Context {
     group: Arc<Group>,
     batch: Batch,
     limits: Limits,
+    ledger: LedgerId,
     memory: BodyMemory,
     pipeline: Pipeline,
     metrics: RelayMetrics,
@@ -121,6 +77,7 @@ impl Listener {
         listener: TcpListener,
         group: Arc<Group>,
         config: &logferry_config::Relay,
+        ledger: LedgerId,
         pipeline: Pipeline,
         metrics: RelayMetrics,
     ) -> Self {
@@ -128,6 +85,7 @@ impl Listener {
             group,
             batch: config.batch.clone(),
             limits: config.limits,
+            ledger,
             memory: BodyMemory::new(config.limits.max_in_flight),
             pipeline,
             metrics,
@@ -236,6 +194,17 @@ async fn handle(
     if request.method() != Method::POST {
         return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "use POST"));
     }
+    if let Some(meant) = text_header(request.headers(), LEDGER_HEADER)
+        && meant != context.ledger.to_string()
+    {
+        return Err(Rejection::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            format!(
+                "this relay's ledger is {}, not the one in {LEDGER_HEADER}",
+                context.ledger
+            ),
+        ));
+    }
     let source = admission::admit(
         &context.group,
         peer,
@@ -255,7 +224,7 @@ async fn store(
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     let header = ChunkHeader::from_pairs(|name| text_header(request.headers(), name))
         .map_err(|error| Rejection::bad_request(error.to_string()))?;
-    let body = read_body(context, request.into_body(), context.limits.max_chunk).await?;
+    let body = read_chunk(context, request).await?;
     let split = split(&body, context.batch.timestamp, context.batch.window);
     check(&header, &body, split.lines())?;
     let (reply, answered) = oneshot::channel();
@@ -330,6 +299,7 @@ async fn resolve(
         &ResolveResponse {
             source,
             max_chunk,
+            ledger: Some(context.ledger),
             candidates,
         },
     ))
@@ -374,13 +344,48 @@ fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 async fn read_json<T: DeserializeOwned>(context: &Context, body: Incoming) -> Result<T, Rejection> {
-    let body = read_body(context, body, MAX_JSON.min(context.limits.max_in_flight)).await?;
+    let limit = MAX_JSON.min(context.limits.max_in_flight);
+    let body = read_body(context, body, Encoding::Plain, None, limit).await?;
     serde_json::from_slice(&body)
         .map_err(|error| Rejection::bad_request(format!("the body is not what it should be: {error}")))
 }
 
-/// Reads a body of at most `limit` bytes into the group's memory.
-async fn read_body(context: &Context, mut incoming: Incoming, limit: usize) -> Result<Body, Rejection> {
+/// Reads a chunk's body, and decodes it.
+async fn read_chunk(context: &Context, request: Request<Incoming>) -> Result<Body, Rejection> {
+    let header = |name: &str| text_header(request.headers(), name);
+    let encoding = Encoding::named(header(CONTENT_ENCODING.as_str())).ok_or_else(|| {
+        Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body's encoding is not known here; use zstd, gzip or none",
+        )
+    })?;
+    let plain_len = match header(PLAIN_LENGTH_HEADER).filter(|_| encoding != Encoding::Plain) {
+        Some(text) => Some(text.parse::<u64>().map_err(|_| {
+            Rejection::bad_request(format!("header {PLAIN_LENGTH_HEADER}: it is no number of bytes"))
+        })?),
+        None => None,
+    };
+    // What does not fit is above every limit.
+    let plain_len = plain_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+    read_body(
+        context,
+        request.into_body(),
+        encoding,
+        plain_len,
+        context.limits.max_chunk,
+    )
+    .await
+}
+
+/// Reads a body of at most `limit` bytes, as it comes and decoded, into the group's memory. `plain_len` is how long a
+/// compressed one is said to become.
+async fn read_body(
+    context: &Context,
+    mut incoming: Incoming,
+    encoding: Encoding,
+    plain_len: Option<usize>,
+    limit: usize,
+) -> Result<Body, Rejection> {
     let too_large = || {
         Rejection::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -393,22 +398,47 @@ async fn read_body(context: &Context, mut incoming: Incoming, limit: usize) -> R
         .exact()
         .map_or(Ok(limit), usize::try_from)
         .map_err(|_| too_large())?;
-    if announced > limit {
+    let len = match encoding {
+        Encoding::Plain => announced,
+        Encoding::Zstd | Encoding::Gzip => plain_len.unwrap_or(limit),
+    };
+    if announced.max(len) > limit {
         return Err(too_large());
     }
-    let reserved = tokio::time::timeout(MEMORY_PATIENCE, context.memory.reserve(announced)).await;
-    let mut body = reserved.map_err(|_| Rejection::wait("the group's memory is full"))?;
+    let refused = |error: DecodeError| match error {
+        DecodeError::TooLong if len == limit || plain_len.is_none() => too_large(),
+        DecodeError::TooLong => wrong_length(),
+        DecodeError::Damaged(reason) => {
+            Rejection::bad_request(format!("the body cannot be decompressed: {reason}"))
+        }
+    };
+    let reserve = context.memory.reserve(len, encoding.memory(len));
+    let body = tokio::time::timeout(MEMORY_PATIENCE, reserve)
+        .await
+        .map_err(|_| Rejection::wait("the group's memory is full"))?;
+    let mut decoder = Decoder::new(encoding, body, len).map_err(refused)?;
+    let mut taken = 0;
     loop {
         let frame = tokio::time::timeout(STALL, incoming.frame()).await;
         let frame =
             frame.map_err(|_| Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming"))?;
-        let Some(frame) = frame else { return Ok(body) };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Rejection::bad_request(format!("the body broke off: {error}")))?;
         if let Some(data) = frame.data_ref() {
-            if body.len() + data.len() > announced {
+            taken += data.len();
+            if taken > announced {
                 return Err(too_large());
             }
-            body.extend(data);
+            decoder.write(data).map_err(refused)?;
         }
     }
+    let body = decoder.finish().map_err(refused)?.complete();
+    if plain_len.is_some_and(|said| said != body.len()) {
+        return Err(wrong_length());
+    }
+    Ok(body)
+}
+
+fn wrong_length() -> Rejection {
+    Rejection::bad_request(format!("the body is not as long as {PLAIN_LENGTH_HEADER} says"))
 }

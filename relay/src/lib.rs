@@ -13,10 +13,12 @@ mod body;
 #[cfg(test)]
 mod commit_tests;
 mod committer;
+mod encoding;
 mod http;
 mod line_time;
 mod open_batches;
 mod pipeline;
+mod rejection;
 mod seal;
 mod sealing;
 mod sequence;
@@ -138,6 +140,7 @@ impl Relay {
         metrics: &Metrics,
     ) -> Result<(), RelayError> {
         let ledger = Ledger::open(&config.data_dir)?;
+        let ledger_id = ledger.id()?;
         let committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
         let metrics = metrics.relay(group.name.as_str());
         let started = Pipeline::start(committer, metrics.clone(), config.limits.min_free_disk);
@@ -150,6 +153,7 @@ impl Relay {
             listener,
             Arc::new(group.clone()),
             config,
+            ledger_id,
             pipeline,
             metrics,
         ));

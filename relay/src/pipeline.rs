@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
-use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::heartbeat::{Gap, Heartbeat};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
 use logferry_telemetry::{RelayMetrics, Stored};
@@ -141,6 +141,7 @@ impl<D: Disk> Worker<D> {
                     let _ = reply.send(known.inspect_err(report).ok());
                 }
                 Job::Heartbeat(source, heartbeat, reply) => {
+                    report_gaps(&source, &heartbeat.gaps);
                     let noted = self.committer.heartbeat(&source, heartbeat, Timestamp::now());
                     let _ = reply.send(noted.inspect_err(report).is_ok());
                 }
@@ -223,6 +224,15 @@ fn ticketed(chunk: Chunk<Body>, reply: oneshot::Sender<Answer>) -> (Chunk<Body>,
         bytes: u64::try_from(chunk.body.len()).unwrap_or(u64::MAX),
     };
     (chunk, TicketBox(ticket))
+}
+
+fn report_gaps(source: &SourceId, gaps: &[Gap]) {
+    for gap in gaps.iter().filter(|gap| gap.bytes() > 0) {
+        tracing::error!(
+            %source, log = %gap.log, stream = %gap.stream, path = gap.path, from = %gap.from, bytes = gap.bytes(),
+            "a sender has lost bytes of a log before it could send them, the audit names them"
+        );
+    }
 }
 
 fn report(error: &(impl std::error::Error + 'static)) {

@@ -18,6 +18,7 @@ use flate2::bufread::MultiGzDecoder;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, Offset};
 
 use crate::files::{self, Facts, Handle};
+use crate::writers::Writers;
 
 /// Bytes read from a compressed file at once.
 const INPUT_BYTES: usize = 64 * 1024;
@@ -124,6 +125,10 @@ impl<H: Handle> Handle for Text<H> {
             Some(unpacked) => unpacked.read_at(&self.file, buffer, at),
             None => self.file.read_at(buffer, at),
         }
+    }
+
+    fn writers(&self) -> Writers {
+        self.file.writers()
     }
 }
 

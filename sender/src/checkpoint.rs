@@ -6,7 +6,7 @@
 //! `<state_dir>/checkpoint` is one line of JSON with a version, and a second line with its CRC-32C:
 //!
 //! ```text
-//! {"version":1,"streams":[...],"archives":[...]}
+//! {"version":1,"streams":[...],"archives":[...],"unsent":[...],"gaps":[...]}
 //! crc32c 1a2b3c4d
 //! ```
 //!
@@ -16,19 +16,29 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use logferry_durable::{Disk, DiskError};
+use logferry_protocol::heartbeat::Gap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
+use logferry_protocol::stream::{FileKey, Head, Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::files::Facts;
 
 const VERSION: u32 = 1;
 
-/// The acknowledged offsets of all streams, and the compressed files that need no look any more.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The acknowledged offsets of all streams, the compressed files that need no look any more, and what tells of losses.
+///
+/// Only the streams were in what the first version wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     pub(crate) streams: Vec<Remembered>,
+    #[serde(default)]
     pub(crate) archives: Vec<Shipped>,
+    #[serde(default)]
+    pub(crate) unsent: Vec<Unsent>,
+    /// Losses that the relay was not told of yet.
+    #[serde(default)]
+    pub(crate) gaps: Vec<Gap>,
 }
 
 /// One stream of the checkpoint.
@@ -41,6 +51,21 @@ pub(crate) struct Remembered {
     pub(crate) stream: KnownStream,
     /// Whether the relay knows that it is at its end.
     pub(crate) finished: bool,
+    /// The largest size that its file was seen to have; absent in what the first version wrote.
+    #[serde(default)]
+    pub(crate) seen: Offset,
+}
+
+/// A file of which nothing is acknowledged yet. If it is gone at the next start, it is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unsent {
+    pub(crate) log: LogName,
+    /// Where it was, for the report.
+    pub(crate) path: String,
+    pub(crate) file: FileKey,
+    pub(crate) head: Head,
+    /// The largest size that it was seen to have.
+    pub(crate) size: Offset,
 }
 
 /// A compressed file that was shipped whole, as it was then.
@@ -65,21 +90,23 @@ pub(crate) enum CheckpointError {
     Version(u32),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Body<S, A> {
+#[derive(Serialize)]
+struct Body<'a> {
     version: u32,
-    streams: S,
-    /// Absent in what the first version wrote.
-    #[serde(default)]
-    archives: A,
+    #[serde(flatten)]
+    checkpoint: &'a Checkpoint,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }
 
 impl Checkpoint {
     fn to_bytes(&self) -> Vec<u8> {
         let body = Body {
             version: VERSION,
-            streams: &self.streams,
-            archives: &self.archives,
+            checkpoint: self,
         };
         let mut bytes = serde_json::to_vec(&body).expect("numbers and strings only, which JSON can hold");
         bytes.push(b'\n');
@@ -100,18 +127,11 @@ impl Checkpoint {
             return Err(CheckpointError::Checksum);
         }
         let malformed = |error: serde_json::Error| CheckpointError::Malformed(error.to_string());
-        let body: Body<serde_json::Value, Option<serde_json::Value>> =
-            serde_json::from_slice(body).map_err(malformed)?;
-        if body.version != VERSION {
-            return Err(CheckpointError::Version(body.version));
+        let Version { version } = serde_json::from_slice(body).map_err(malformed)?;
+        if version != VERSION {
+            return Err(CheckpointError::Version(version));
         }
-        Ok(Self {
-            streams: serde_json::from_value(body.streams).map_err(malformed)?,
-            archives: body
-                .archives
-                .map_or(Ok(Vec::new()), serde_json::from_value)
-                .map_err(malformed)?,
-        })
+        serde_json::from_slice(body).map_err(malformed)
     }
 }
 
@@ -169,9 +189,11 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Replaces the checkpoint. A failure is said once, and shipping goes on: the relay knows the offsets too.
-    pub(crate) fn save(&mut self, checkpoint: &Checkpoint) {
+    /// Replaces the checkpoint, and says whether it could. A failure is logged once, and shipping goes on: the relay
+    /// knows the offsets too.
+    pub(crate) fn save(&mut self, checkpoint: &Checkpoint) -> bool {
         let saved: Result<(), DiskError> = self.disk.replace(&self.path, &checkpoint.to_bytes());
+        let is_saved = saved.is_ok();
         match saved {
             Ok(()) if self.failing => {
                 self.failing = false;
@@ -186,6 +208,7 @@ impl<D: Disk> Store<D> {
             }
             _ => {}
         }
+        is_saved
     }
 }
 
@@ -193,7 +216,9 @@ impl<D: Disk> Store<D> {
 #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
 mod tests {
     use logferry_durable::RealDisk;
-    use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
+    use logferry_protocol::heartbeat::HostTime;
+    use logferry_protocol::stream::{StreamId, Tail};
+    use logferry_testkit::SimDisk;
     use proptest::prelude::*;
 
     use super::*;
@@ -215,6 +240,7 @@ mod tests {
                 path: "/log/access.log".into(),
                 stream: known,
                 finished: false,
+                seen: Offset::new(9),
             }],
             archives: vec![Shipped {
                 log: "access".parse().expect("a name"),
@@ -225,7 +251,39 @@ mod tests {
                     modified: UNIX_EPOCH,
                 },
             }],
+            unsent: vec![Unsent {
+                log: "access".parse().expect("a name"),
+                path: "/log/access.log.2".into(),
+                file,
+                head,
+                size: Offset::new(7),
+            }],
+            gaps: vec![Gap {
+                stream,
+                log: "access".parse().expect("a name"),
+                path: "/log/access.log.9".into(),
+                from: Offset::new(1),
+                until: None,
+                noticed_at: HostTime::from_millis(-1),
+            }],
         }
+    }
+
+    #[test]
+    fn a_checkpoint_of_the_first_version_is_understood() {
+        let mut body = serde_json::to_value(checkpoint()).expect("JSON");
+        let body = body.as_object_mut().expect("a map");
+        body.retain(|key, _| key == "streams");
+        body.insert("version".into(), VERSION.into());
+        let stream = body["streams"][0].as_object_mut().expect("a map");
+        stream.remove("seen");
+        let mut bytes = serde_json::to_vec(body).expect("JSON");
+        bytes.push(b'\n');
+        let checksum = format!("crc32c {:08x}\n", crc32c::crc32c(&bytes));
+        bytes.extend_from_slice(checksum.as_bytes());
+        let read = Checkpoint::from_bytes(&bytes).expect("a checkpoint");
+        assert_eq!(read.streams[0].stream, checkpoint().streams[0].stream);
+        assert_eq!((read.streams[0].seen, read.unsent.len()), (Offset::ZERO, 0));
     }
 
     #[test]
@@ -280,6 +338,45 @@ mod tests {
             matches!(&names[..], [name] if name.starts_with("checkpoint.bad-")),
             "{names:?}"
         );
+    }
+
+    #[test]
+    fn a_power_loss_while_it_is_replaced_leaves_the_old_or_the_new_checkpoint() {
+        let (old, new) = (Checkpoint::default(), checkpoint());
+        for seed in 0..20 {
+            for changes in 0..5 {
+                let disk = SimDisk::new();
+                let state_dir = Path::new("/state");
+                disk.create_dir_all(state_dir).expect("no fault");
+                let mut store = Store::new(disk.clone(), state_dir);
+                store.save(&old);
+                disk.fail_after(changes);
+                let is_saved = store.save(&new);
+                disk.power_loss(seed);
+                let loaded = store.load().expect("one of them");
+                assert!(
+                    loaded == old || loaded == new,
+                    "after {changes} changes, seed {seed}"
+                );
+                assert!(!is_saved || loaded == new, "what was saved is kept");
+                assert!(store.save(&new), "what the crash left behind is not in the way");
+                assert_eq!(store.load(), Some(new.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_keeps_the_old_checkpoint_until_there_is_room() {
+        let (disk, state_dir) = (SimDisk::new(), Path::new("/state"));
+        disk.create_dir_all(state_dir).expect("no fault");
+        let mut store = Store::new(disk.clone(), state_dir);
+        store.save(&Checkpoint::default());
+        disk.set_free_bytes(10);
+        assert!(!store.save(&checkpoint()));
+        assert_eq!(store.load(), Some(Checkpoint::default()));
+        disk.set_free_bytes(1 << 20);
+        assert!(store.save(&checkpoint()));
+        assert_eq!(store.load(), Some(checkpoint()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use logferry_protocol::heartbeat::Gap;
+
 /// The sender's counters, shared with whoever publishes them. All but the lag only grow while the process lives.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -10,6 +12,8 @@ pub struct Counters {
     excluded_lines: AtomicU64,
     long_lines: AtomicU64,
     retries: AtomicU64,
+    gaps: AtomicU64,
+    gap_bytes: AtomicU64,
     lag_bytes: AtomicU64,
 }
 
@@ -26,6 +30,10 @@ pub struct Snapshot {
     pub long_lines: u64,
     /// Chunks and questions that failed and were tried again.
     pub retries: u64,
+    /// Losses: stretches of logs that were gone before they could be sent.
+    pub gaps: u64,
+    /// Bytes in them.
+    pub gap_bytes: u64,
     /// Bytes on disk that the relay does not have yet.
     pub lag_bytes: u64,
 }
@@ -40,6 +48,8 @@ impl Counters {
             excluded_lines: get(&self.excluded_lines),
             long_lines: get(&self.long_lines),
             retries: get(&self.retries),
+            gaps: get(&self.gaps),
+            gap_bytes: get(&self.gap_bytes),
             lag_bytes: get(&self.lag_bytes),
         }
     }
@@ -57,6 +67,13 @@ impl Counters {
 
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lost(&self, gap: &Gap) {
+        if gap.bytes() > 0 {
+            self.gaps.fetch_add(1, Ordering::Relaxed);
+            self.gap_bytes.fetch_add(gap.bytes(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn set_lag(&self, bytes: u64) {

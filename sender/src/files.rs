@@ -11,6 +11,8 @@ use std::time::SystemTime;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
 use serde::{Deserialize, Serialize};
 
+use crate::writers::{Writers, writers_of};
+
 /// What `stat(2)` says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
@@ -41,6 +43,9 @@ pub(crate) trait Handle: 'static {
 
     /// Reads at an offset; may read less than asked; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize>;
+
+    /// Who has the file open for writing.
+    fn writers(&self) -> Writers;
 }
 
 /// Reads until `buffer` is full or the file is at its end, and says how much there was.
@@ -114,6 +119,10 @@ impl Handle for File {
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
         FileExt::read_at(self, buffer, at.get())
     }
+
+    fn writers(&self) -> Writers {
+        Handle::facts(self).map_or(Writers::Unknown, |facts| writers_of(facts.key))
+    }
 }
 
 fn facts_of(metadata: &std::fs::Metadata) -> io::Result<Facts> {
@@ -124,6 +133,23 @@ fn facts_of(metadata: &std::fs::Metadata) -> io::Result<Facts> {
     Ok(Facts {
         key,
         size: Offset::new(metadata.len()),
-        modified: metadata.modified()?,
+        // What is older is of no use, and a checkpoint cannot hold it.
+        modified: metadata.modified()?.max(SystemTime::UNIX_EPOCH),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_from_before_1970_has_facts_that_a_checkpoint_can_hold() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_hours(1))
+            .expect("a time");
+        let facts = Handle::facts(&file).expect("its facts");
+        assert!(serde_json::to_string(&facts).is_ok());
+    }
 }

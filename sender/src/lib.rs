@@ -8,9 +8,11 @@
 //! | `archive` | the text inside compressed files | files behind a trait |
 //! | `chunker`, `exclude` | blocks to chunks | none |
 //! | `retry` | when to try again | none |
+//! | `backfill` | old files, shipped once | yes |
 //! | `shell` | the tail's thread: clock, events, checkpoint | yes |
 //! | `wire` | HTTP to the relay | yes |
 //! | `watch` | inotify | yes |
+//! | `writers` | who has a file open for writing | yes |
 //! | `checkpoint`, `files` | the state folder; reading logs | yes |
 //!
 //! Invariants:
@@ -19,6 +21,7 @@
 //! - A line counts as sent when the relay has it on disk.
 
 mod archive;
+mod backfill;
 mod buffers;
 mod checkpoint;
 mod chunker;
@@ -32,6 +35,8 @@ mod shell;
 mod tail;
 mod watch;
 mod wire;
+mod writers;
 
+pub use backfill::{BackfillError, Fate, News, Plan, PlanError, Refusal, Report, backfill};
 pub use counters::{Counters, Snapshot};
 pub use shell::{SenderError, run};

@@ -18,7 +18,12 @@ pub(crate) struct Retry {
     /// Failed rounds since the last success.
     failures: u32,
     until: Option<Instant>,
-    complained: Option<Instant>,
+    /// The first failure since the last success.
+    failing_since: Option<Instant>,
+    /// When trouble was last said; kept over a success, so that what comes and goes is not said each time.
+    said: Option<Instant>,
+    /// It was said and is not over.
+    complained: bool,
 }
 
 impl Retry {
@@ -28,7 +33,9 @@ impl Retry {
             backoff,
             failures: 0,
             until: None,
-            complained: None,
+            failing_since: None,
+            said: None,
+            complained: false,
         }
     }
 
@@ -48,24 +55,37 @@ impl Retry {
             let wait = full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0).max(asked);
             self.until = Some(now + wait);
         }
-        self.complain(error, now);
+        let since = *self.failing_since.get_or_insert(now);
+        self.complain(error, since, now);
     }
 
     /// A request succeeded.
     pub(crate) fn succeeded(&mut self) {
-        if self.complained.take().is_some() {
+        if std::mem::take(&mut self.complained) {
             tracing::info!("the relay takes chunks again");
         }
         self.failures = 0;
         self.until = None;
+        self.failing_since = None;
     }
 
-    fn complain(&mut self, error: &WireError, now: Instant) {
-        let said = self.complained.is_some_and(|at| now < at + COMPLAINT_INTERVAL);
+    fn complain(&mut self, error: &WireError, since: Instant, now: Instant) {
         let error_value = error as &dyn std::error::Error;
+        let lasts = now >= since + COMPLAINT_INTERVAL;
+        if error.kind() == Kind::Expected && !lasts {
+            return tracing::debug!(error = error_value, "the relay is asked again");
+        }
+        if self.said.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+            return;
+        }
+        (self.said, self.complained) = (Some(now), true);
         match error.kind() {
-            Kind::Expected => tracing::debug!(error = error_value, "the relay is asked again"),
-            _ if said => return,
+            Kind::Expected => {
+                tracing::warn!(
+                    error = error_value,
+                    "the relay has put this sender off for a minute and more, it is tried again for ever"
+                );
+            }
             Kind::Unreachable => {
                 tracing::warn!(
                     error = error_value,
@@ -80,9 +100,11 @@ impl Retry {
                 );
             }
         }
-        if error.kind() != Kind::Expected {
-            self.complained = Some(now);
-        }
+    }
+
+    #[cfg(test)]
+    fn is_complaining(&self) -> bool {
+        self.complained
     }
 }
 
@@ -145,5 +167,44 @@ mod tests {
                 Duration::from_millis(waited)
             );
         }
+    }
+
+    fn busy() -> WireError {
+        WireError::Refused {
+            relay: "r".into(),
+            status: 503,
+            reason: "full".into(),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn a_relay_that_is_busy_for_a_moment_is_no_trouble_and_for_a_minute_it_is() {
+        let (mut retry, now) = (retry(), Instant::now());
+        retry.failed(&busy(), now, 0.0);
+        retry.failed(&busy(), now + COMPLAINT_INTERVAL / 2, 0.0);
+        assert!(!retry.is_complaining());
+        retry.failed(&busy(), now + COMPLAINT_INTERVAL, 0.0);
+        assert!(retry.is_complaining());
+        retry.succeeded();
+        assert!(!retry.is_complaining());
+        retry.failed(&busy(), now + COMPLAINT_INTERVAL * 3, 0.0);
+        assert!(!retry.is_complaining(), "it begins anew");
+    }
+
+    #[test]
+    fn trouble_that_comes_and_goes_is_said_once_a_minute() {
+        let (mut retry, now) = (retry(), Instant::now());
+        let broken = WireError::Lookup {
+            host: "r".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        retry.failed(&broken, now, 0.0);
+        assert!(retry.is_complaining());
+        retry.succeeded();
+        retry.failed(&broken, now + Duration::from_secs(1), 0.0);
+        assert!(!retry.is_complaining());
+        retry.failed(&broken, now + COMPLAINT_INTERVAL, 0.0);
+        assert!(retry.is_complaining());
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
+use logferry_telemetry::Ready;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -39,12 +40,14 @@ pub enum SenderError {
 }
 
 /// Tails and ships the configured logs until `shutdown`; then stops within a few seconds, the relay dead or alive.
+/// `ready` is set once the checkpoint is loaded and the folders were looked through, the relay dead or alive too.
 ///
 /// Only a second sender on the same state folder is an error. Whatever else fails is said and tried again: an
 /// unwritable state folder costs the checkpoint, not the lines.
 pub async fn run(
     config: config::Sender,
     counters: Arc<Counters>,
+    ready: Ready,
     shutdown: CancellationToken,
 ) -> Result<(), SenderError> {
     let _lock = lock(&config.state_dir)?;
@@ -63,7 +66,7 @@ pub async fn run(
     let tail = std::thread::Builder::new()
         .name("tail".into())
         .spawn(move || {
-            drive(&config, counters, folders, &wire, &tail_events, &inbox);
+            drive(&config, counters, &ready, folders, &wire, &tail_events, &inbox);
             let _ = ended.send(());
         })
         .map_err(SenderError::Thread)?;
@@ -109,12 +112,12 @@ fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
 }
 
 /// The ways to the wire.
-struct Wire {
+pub(crate) struct Wire {
     workers: Vec<tokio::sync::mpsc::Sender<Box<OutChunk>>>,
     control: tokio::sync::mpsc::Sender<Control>,
 }
 
-fn start_wire(
+pub(crate) fn start_wire(
     config: &config::Sender,
     events: &Sender<Event>,
     cut: &CancellationToken,
@@ -143,7 +146,7 @@ fn start_wire(
 }
 
 impl Wire {
-    fn dispatch(&self, job: Job) {
+    pub(crate) fn dispatch(&self, job: Job) {
         // Full or closed is no loss: a heartbeat is repeated, and the wire closes only when all stops.
         match job {
             Job::Chunk {
@@ -168,6 +171,7 @@ impl Wire {
 fn drive(
     config: &config::Sender,
     counters: Arc<Counters>,
+    ready: &Ready,
     mut folders: Option<Folders>,
     wire: &Wire,
     events: &Sender<Event>,
@@ -195,6 +199,7 @@ fn drive(
         }
         if tail.last_scan() != scanned {
             scanned = tail.last_scan();
+            ready.set();
             if let Some(folders) = &mut folders {
                 let (paths, live_paths) = tail.places();
                 folders.watch(&paths, &live_paths);
@@ -204,7 +209,7 @@ fn drive(
         if now.tick >= save_at
             && let Some(checkpoint) = tail.take_checkpoint()
         {
-            store.save(&checkpoint);
+            tail.saved(store.save(&checkpoint), now);
             saved = now.tick;
         }
         let mut deadline = tail.deadline(now);

@@ -3,13 +3,18 @@
 //! Events come in, [`Job`]s for the wire go out; the clock is an argument and files stand behind a trait. So the whole
 //! of it runs in tests against files in memory and a relay in memory.
 
+mod ages;
 mod entry;
 #[cfg(test)]
-mod histories;
+pub(crate) mod histories;
 mod log;
+mod losses;
 mod orphan;
+mod progress;
 mod read;
+mod report;
 mod resolve;
+mod rest;
 mod stream;
 
 use std::collections::BTreeSet;
@@ -21,17 +26,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use logferry_config as config;
 use logferry_protocol::chunk::{ChunkHeader, Outcome, Receipt, StreamEnd};
-use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::heartbeat::{Gap, Heartbeat};
 use logferry_protocol::resolve::{FileQuery, KnownStream, MAX_QUERIES, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Head;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-pub(crate) use self::entry::Now;
 use self::entry::{Built, Draft};
+pub(crate) use self::entry::{Now, contents};
 use self::log::{Log, Ready};
-pub(crate) use self::stream::{ChunkSeq, Settled};
-use self::stream::{Flight, Position};
+pub(crate) use self::read::{Read, read};
+use self::report::Reporter;
+pub(crate) use self::stream::{ChunkSeq, Flight, Phase, Position, Settled, Stream};
 use crate::buffers::Pool;
 use crate::checkpoint::Checkpoint;
 use crate::counters::Counters;
@@ -45,8 +51,6 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 const SCAN_INTERVAL: Duration = Duration::from_secs(5);
 /// At most so often, however much is heard.
 const SCAN_GAP: Duration = Duration::from_millis(20);
-/// How often the relay hears how the sender is.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a stop waits for answers that are on their way.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 /// A chunk is not halved below this, however slow the network is.
@@ -73,6 +77,8 @@ pub(crate) enum Event {
     },
     /// The question was answered, or was not.
     Streams(Result<ResolveResponse, WireError>),
+    /// The relay has noted a heartbeat with these losses.
+    Told(Vec<Gap>),
     /// Stop cleanly.
     Stop,
 }
@@ -115,10 +121,13 @@ pub(crate) struct Tail<F: Files> {
     next_scan: Instant,
     last_scan: Option<Instant>,
     next_measure: Instant,
-    next_heartbeat: Instant,
+    next_proof: Instant,
+    reporter: Reporter,
     stopping: Option<Instant>,
     /// Something was acknowledged since the last checkpoint.
     dirty: bool,
+    /// Files were seen to have grown since the last checkpoint.
+    seen_more: bool,
 }
 
 impl<F: Files> Tail<F> {
@@ -133,6 +142,7 @@ impl<F: Files> Tail<F> {
         now: Now,
     ) -> Self {
         let logs = config.logs.iter().map(|log| Log::new(config, log, checkpoint));
+        let waiting = checkpoint.map_or_else(Vec::new, |checkpoint| checkpoint.gaps.clone());
         Self {
             files,
             logs: logs.collect(),
@@ -150,9 +160,11 @@ impl<F: Files> Tail<F> {
             next_scan: now.tick,
             last_scan: None,
             next_measure: now.tick,
-            next_heartbeat: now.tick,
+            next_proof: now.tick,
+            reporter: Reporter::new(waiting, now),
             stopping: None,
             dirty: false,
+            seen_more: false,
         }
     }
 
@@ -167,7 +179,13 @@ impl<F: Files> Tail<F> {
                 self.answered(seq, result, now);
             }
             Event::Streams(result) => self.resolved(result, now),
-            Event::Stop => self.stopping = Some(now.tick),
+            Event::Told(gaps) => self.dirty |= self.reporter.told(&gaps),
+            Event::Stop => {
+                self.logs.iter_mut().for_each(|log| log.measure(now));
+                self.prove_sizes(now);
+                self.dirty |= self.seen_more;
+                self.stopping = Some(now.tick);
+            }
         }
     }
 
@@ -178,10 +196,7 @@ impl<F: Files> Tail<F> {
             return jobs;
         }
         self.look(now);
-        if now.tick >= self.next_heartbeat {
-            self.next_heartbeat = now.tick + HEARTBEAT_INTERVAL;
-            jobs.push(Job::Heartbeat(self.heartbeat()));
-        }
+        jobs.extend(self.report(now).map(Job::Heartbeat));
         if self.retry.waits_until(now.tick).is_none() {
             jobs.extend(self.ask(now));
             while let Some(job) = self.read_one(now) {
@@ -200,7 +215,7 @@ impl<F: Files> Tail<F> {
         if let Some(since) = self.stopping {
             return since + STOP_GRACE;
         }
-        let looks = self.next_scan.min(self.next_measure).min(self.next_heartbeat);
+        let looks = self.next_scan.min(self.next_measure).min(self.reporter.due());
         if let Some(until) = self.retry.waits_until(now.tick) {
             return looks.min(until);
         }
@@ -226,15 +241,24 @@ impl<F: Files> Tail<F> {
 
     /// What is acknowledged, if that has changed since the last call.
     pub(crate) fn take_checkpoint(&mut self) -> Option<Checkpoint> {
-        std::mem::take(&mut self.dirty).then(|| Checkpoint {
+        if !self.has_checkpoint() {
+            return None;
+        }
+        self.dirty = false;
+        Some(Checkpoint {
             streams: self.logs.iter().flat_map(Log::remembered).collect(),
             archives: self.logs.iter().flat_map(Log::shipped).collect(),
+            unsent: self.logs.iter().flat_map(Log::unsent).collect(),
+            gaps: self.reporter.waiting().to_vec(),
         })
     }
 
     /// Whether [`Self::take_checkpoint`] has something new.
+    ///
+    /// Nothing is kept while a log's first start is not over: the next start would look like a second one, and ship what
+    /// `start: end` leaves out.
     pub(crate) fn has_checkpoint(&self) -> bool {
-        self.dirty
+        self.dirty && !self.logs.iter().any(Log::is_skipping)
     }
 
     /// The folders to watch, and the live paths, which may be links to further ones.
@@ -271,6 +295,9 @@ impl<F: Files> Tail<F> {
             self.logs.iter_mut().for_each(|log| log.measure(now));
             let lag = self.logs.iter().map(Log::lag_bytes).sum();
             self.counters.set_lag(lag);
+            if now.tick >= self.next_proof {
+                self.prove_sizes(now);
+            }
         }
         if self.logs.iter().any(|log| log.wants_scan) {
             self.scan_soon(now);
@@ -280,11 +307,11 @@ impl<F: Files> Tail<F> {
         }
     }
 
-    fn heartbeat(&self) -> Heartbeat {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        Heartbeat {
-            version,
-            streams: self.logs.iter().flat_map(Log::progress).collect(),
+    /// Takes the files' sizes as seen, and notes when.
+    fn prove_sizes(&mut self, now: Now) {
+        self.next_proof = now.tick + MEASURE_INTERVAL;
+        for log in &mut self.logs {
+            self.seen_more |= log.prove_sizes(now);
         }
     }
 
@@ -342,6 +369,10 @@ impl<F: Files> Tail<F> {
                 self.dirty = true;
             }
         }
+        if self.logs.iter().any(|log| log.relay_forgot) {
+            self.logs.iter_mut().for_each(Log::ask_anew);
+        }
+        self.collect_losses(now);
     }
 
     fn answered(&mut self, seq: ChunkSeq, result: Result<Receipt, WireError>, now: Now) {
@@ -352,6 +383,7 @@ impl<F: Files> Tail<F> {
         let chance = self.chance.random_range(0.0..1.0);
         let mut logs = self.logs.iter_mut();
         let settled = logs.find_map(|log| log.answered(seq, result.as_ref().copied(), now, chance));
+        self.collect_losses(now);
         match result {
             Ok(()) => {
                 self.retry.succeeded();

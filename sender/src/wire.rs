@@ -2,35 +2,59 @@
 //!
 //! When to try again, and with what, is the tail's to decide; here a job comes in and its result goes out.
 //! Several chunks of one stream may be on different connections: the relay puts them in order.
+//! Which of the relay's addresses to use is decided in `doors`; a failure moves on to the next.
 
 mod connection;
+mod doors;
 mod error;
+mod home;
+mod packing;
+mod tls;
+mod token;
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Request;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use logferry_config as config;
 use logferry_protocol::chunk::{Outcome, Receipt};
 use logferry_protocol::heartbeat::Heartbeat;
-use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
-use logferry_protocol::{CHUNKS_PATH, HEARTBEAT_PATH, SOURCE_HEADER, STREAMS_PATH};
+use logferry_protocol::resolve::{LedgerId, ResolveRequest, ResolveResponse};
+use logferry_protocol::{
+    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::connection::{Answer, Connection};
+use self::connection::{Answer, Connection, Place};
+use self::doors::{Doors, Home, Meeting};
 pub(crate) use self::error::{Kind, WireError};
+use self::home::HomeFile;
+use self::packing::Packer;
 use crate::tail::{Event, OutChunk, WorkerId};
 
-/// Where to send, and as whom.
+/// Where to send, how, and as whom. Clones share which address is in use.
 #[derive(Debug, Clone)]
 pub(crate) struct Relay {
-    address: config::RelayAddress,
+    settings: Arc<Settings>,
+    doors: Arc<Mutex<Doors>>,
+}
+
+#[derive(Debug)]
+struct Settings {
+    addresses: Vec<config::RelayAddress>,
     source: config::SourceSetting,
-    local: Option<std::net::IpAddr>,
+    local: Option<IpAddr>,
+    compression: config::Compression,
+    token_file: Option<PathBuf>,
+    tls: config::ClientTls,
+    home: HomeFile,
 }
 
 /// What one connection brings back, and where to.
@@ -49,23 +73,107 @@ pub(crate) enum Control {
 }
 
 impl Relay {
+    /// The relay of a sender's configuration. Reads from the state folder which ledger lines were shipped to.
     pub(crate) fn new(config: &config::Sender) -> Self {
-        let (address, source) = (config.relay.clone(), config.source.clone());
-        Self {
-            address,
-            source,
+        let home = HomeFile::new(&config.state_dir);
+        let doors = Doors::new(config.relay.len(), home.load());
+        let settings = Settings {
+            addresses: config.relay.clone(),
+            source: config.source.clone(),
             local: config.local_address,
+            compression: config.compression,
+            token_file: config.token_file.clone(),
+            tls: config.tls.clone(),
+            home,
+        };
+        Self {
+            settings: Arc::new(settings),
+            doors: Arc::new(Mutex::new(doors)),
         }
     }
 
+    fn doors(&self) -> MutexGuard<'_, Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address to use now, by its number.
+    fn door(&self) -> usize {
+        self.doors().current()
+    }
+
+    fn leave(&self, door: usize) {
+        self.doors().failed(door);
+    }
+
+    /// `door` came from [`Self::door`], which numbers the addresses.
+    fn address(&self, door: usize) -> &config::RelayAddress {
+        &self.settings.addresses[door]
+    }
+
+    fn name(&self, door: usize) -> String {
+        self.address(door).to_string()
+    }
+
+    /// A request that any relay answers.
     fn post(&self, path: &str) -> hyper::http::request::Builder {
-        let text = self.address.to_string();
-        let authority = text.strip_prefix("http://").unwrap_or(&text);
-        let request = Request::post(path).header(HOST, authority);
-        match &self.source {
+        let request = Request::post(path);
+        match &self.settings.source {
             config::SourceSetting::Auto => request,
             config::SourceSetting::Named(source) => request.header(SOURCE_HEADER, source.as_str()),
         }
+    }
+
+    /// A request that only the relay of our ledger answers.
+    fn post_home(&self, path: &str) -> hyper::http::request::Builder {
+        let request = self.post(path);
+        match self.doors().home() {
+            Some(home) => request.header(LEDGER_HEADER, home.ledger.to_string()),
+            None => request,
+        }
+    }
+
+    /// Finds out whether the relay that has answered is the one that lines were shipped to, and notes it. Only then
+    /// its answer counts.
+    async fn recognise(&self, ledger: Option<LedgerId>, place: Place) -> Result<(), WireError> {
+        let (meeting, known) = {
+            let doors = self.doors();
+            (doors.meet(ledger, place.address), doors.home().cloned())
+        };
+        let relay = self.name(place.door);
+        match (meeting, known) {
+            (Meeting::Known, _) => return Ok(()),
+            (Meeting::Elsewhere, Some(known)) if ledger.is_none() || self.still_has(&known).await => {
+                self.leave(place.door);
+                let home = known.door;
+                return Err(WireError::OtherRelay { relay, home });
+            }
+            (Meeting::Replaced | Meeting::Elsewhere, Some(known)) => tracing::warn!(
+                relay, known = %known.ledger, before = known.door,
+                "the relay's ledger is another one than before; it decides what is shipped again"
+            ),
+            _ => {}
+        }
+        let Some(ledger) = ledger else { return Ok(()) };
+        let home = Home {
+            ledger,
+            door: relay,
+            address: place.address,
+        };
+        self.doors().settle(home.clone());
+        let settings = Arc::clone(&self.settings);
+        // Before the answer is used: no chunk is sent that a restart could take elsewhere.
+        let saved = tokio::task::spawn_blocking(move || settings.home.save(&home)).await;
+        saved.map_err(|_| WireError::Stopped)
+    }
+
+    /// Whether the ledger's address is still one of the relay's. In doubt it is.
+    async fn still_has(&self, home: &Home) -> bool {
+        let mut doors = self.settings.addresses.iter();
+        let Some(door) = doors.find(|door| door.to_string() == home.door) else {
+            return false;
+        };
+        let found = connection::look_up(door).await;
+        found.map_or(true, |found| found.contains(&home.address))
     }
 }
 
@@ -77,13 +185,24 @@ pub(crate) async fn ship(
     outlet: Outlet,
 ) {
     let mut connection = Connection::new(relay.clone());
+    let mut packer = Packer::new(relay.settings.compression);
     while let Some(chunk) = connection.idle_until(chunks.recv()).await {
-        let OutChunk { seq, header, body } = *chunk;
+        let OutChunk {
+            seq,
+            header,
+            mut body,
+        } = *chunk;
         let mut request = relay
-            .post(CHUNKS_PATH)
+            .post_home(CHUNKS_PATH)
             .header(CONTENT_TYPE, "application/octet-stream");
         for (name, value) in header.to_pairs() {
             request = request.header(name, value);
+        }
+        if let Some(packed) = packer.pack(&body).await {
+            request = request
+                .header(CONTENT_ENCODING, packed.encoding)
+                .header(PLAIN_LENGTH_HEADER, body.len());
+            body = packed.body;
         }
         let exchange = connection.exchange(request, body);
         let result = outlet
@@ -105,21 +224,18 @@ pub(crate) async fn control(relay: Relay, mut jobs: mpsc::Receiver<Control>, out
         let exchange = async {
             match job {
                 Control::Streams(question) => {
-                    let asked = question.files.len();
-                    let answer = post_json(&relay, &mut connection, STREAMS_PATH, &question).await;
-                    Some(Event::Streams(
-                        answer.and_then(|answer| candidates(&relay, &answer, asked)),
-                    ))
+                    Some(Event::Streams(ask(&relay, &mut connection, &question).await))
                 }
-                Control::Heartbeat(beat) => {
-                    if let Err(error) = post_json(&relay, &mut connection, HEARTBEAT_PATH, &beat).await {
+                Control::Heartbeat(beat) => match report(&relay, &mut connection, &beat).await {
+                    Ok(()) => Some(Event::Told(beat.gaps)),
+                    Err(error) => {
                         tracing::debug!(
                             error = &error as &dyn std::error::Error,
                             "a heartbeat did not get through"
                         );
+                        None
                     }
-                    None
-                }
+                },
             }
         };
         match outlet.cut.run_until_cancelled(exchange).await {
@@ -134,23 +250,54 @@ pub(crate) async fn control(relay: Relay, mut jobs: mpsc::Receiver<Control>, out
     }
 }
 
+/// Asks which streams files are. The answer counts only if it is from the relay that lines are shipped to.
+async fn ask(
+    relay: &Relay,
+    connection: &mut Connection,
+    question: &ResolveRequest,
+) -> Result<ResolveResponse, WireError> {
+    let answer = post_json(relay, connection, relay.post(STREAMS_PATH), question).await?;
+    let response: ResolveResponse = parse(relay, &answer)?;
+    let (asked, answered) = (question.files.len(), response.candidates.len());
+    if answered != asked {
+        return Err(WireError::Answer {
+            relay: relay.name(answer.place.door),
+            reason: format!("{asked} files were asked for, it answered for {answered}"),
+        });
+    }
+    let recognised = relay.recognise(response.ledger, answer.place).await;
+    if recognised.is_err() {
+        connection.close();
+    }
+    recognised.map(|()| response)
+}
+
+async fn report(relay: &Relay, connection: &mut Connection, beat: &Heartbeat) -> Result<(), WireError> {
+    // A sender without new lines asks nothing, and would not notice that the relay behind its address is a new one.
+    if connection.place().is_none_or(|place| place.door != relay.door()) {
+        ask(relay, connection, &ResolveRequest { files: Vec::new() }).await?;
+    }
+    let request = relay.post_home(HEARTBEAT_PATH);
+    post_json(relay, connection, request, beat).await.map(drop)
+}
+
 async fn post_json(
     relay: &Relay,
     connection: &mut Connection,
-    path: &str,
+    request: hyper::http::request::Builder,
     body: &impl Serialize,
 ) -> Result<Answer, WireError> {
     let body = serde_json::to_vec(body).expect("protocol types are maps of strings and numbers");
-    let request = relay.post(path).header(CONTENT_TYPE, "application/json");
+    let request = request.header(CONTENT_TYPE, "application/json");
     connection
         .exchange(request, Bytes::from(body))
         .await?
-        .or_refused(&relay.address.to_string(), &[200, 204])
+        .or_refused(relay, &[200, 204])
 }
 
 fn parse<T: DeserializeOwned>(relay: &Relay, answer: &Answer) -> Result<T, WireError> {
     serde_json::from_slice(&answer.body).map_err(|error| WireError::Answer {
-        relay: relay.address.to_string(),
+        relay: relay.name(answer.place.door),
         reason: error.to_string(),
     })
 }
@@ -160,32 +307,17 @@ fn receipt(
     answer: Answer,
     end: logferry_protocol::stream::Offset,
 ) -> Result<Receipt, WireError> {
-    let answer = answer.or_refused(&relay.address.to_string(), &[200, 409])?;
+    let answer = answer.or_refused(relay, &[200, 409])?;
     let receipt: Receipt = parse(relay, &answer)?;
     let taken = matches!(receipt.outcome, Outcome::Stored | Outcome::Duplicate);
     if taken && receipt.committed < end {
         let reason = format!("it took a chunk up to {end} but is at {}", receipt.committed);
         return Err(WireError::Answer {
-            relay: relay.address.to_string(),
+            relay: relay.name(answer.place.door),
             reason,
         });
     }
     Ok(receipt)
-}
-
-fn candidates(relay: &Relay, answer: &Answer, asked: usize) -> Result<ResolveResponse, WireError> {
-    let response: ResolveResponse = parse(relay, answer)?;
-    if response.candidates.len() == asked {
-        return Ok(response);
-    }
-    let reason = format!(
-        "{asked} files were asked for, it answered for {}",
-        response.candidates.len()
-    );
-    Err(WireError::Answer {
-        relay: relay.address.to_string(),
-        reason,
-    })
 }
 
 /// How long an answer to a body of `bytes` may take: a minute, and what a very slow network needs.

@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 mod archives;
+mod field;
 mod relay;
+mod wire;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use logferry_config as config;
 use logferry_sender::{Counters, SenderError, run};
+use logferry_telemetry::Ready;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -48,10 +51,7 @@ fn log(dir: &Path, name: &str) -> config::Log {
 
 fn config(dir: &Path, relay: SocketAddr) -> config::Sender {
     config::Sender {
-        relay: config::RelayAddress {
-            host: relay.ip().to_string(),
-            port: relay.port(),
-        },
+        relay: vec![format!("http://{relay}").parse().expect("an address")],
         source: config::SourceSetting::Auto,
         local_address: None,
         state_dir: dir.join("state"),
@@ -62,6 +62,9 @@ fn config(dir: &Path, relay: SocketAddr) -> config::Sender {
             max_delay: Duration::from_millis(20),
         },
         in_flight: 4,
+        compression: config::Compression::None,
+        token_file: None,
+        tls: config::ClientTls::default(),
         retry: config::Backoff {
             initial: Duration::from_millis(10),
             max: Duration::from_millis(100),
@@ -116,7 +119,12 @@ impl Site {
     fn start(&mut self) {
         let stop = CancellationToken::new();
         self.counters = Arc::default();
-        let sender = tokio::spawn(run(self.config.clone(), self.counters.clone(), stop.clone()));
+        let sender = tokio::spawn(run(
+            self.config.clone(),
+            self.counters.clone(),
+            Ready::default(),
+            stop.clone(),
+        ));
         self.sender = Some((sender, stop));
     }
 
@@ -363,7 +371,7 @@ async fn a_log_that_is_truncated_and_begun_anew_is_read_from_its_start() {
 #[tokio::test]
 async fn a_stop_is_quick_when_the_relay_is_dead() {
     let mut site = Site::new().await;
-    site.config.relay.port = 9;
+    site.config.relay[0].port = 9;
     site.write("access.log", 100);
     site.start();
     let counters = site.counters.clone();
@@ -380,7 +388,13 @@ async fn a_second_sender_on_the_state_folder_is_refused() {
         fs::read_to_string(&lock).is_ok_and(|pid| !pid.is_empty())
     })
     .await;
-    let second = run(site.config.clone(), Arc::default(), CancellationToken::new()).await;
+    let second = run(
+        site.config.clone(),
+        Arc::default(),
+        Ready::default(),
+        CancellationToken::new(),
+    )
+    .await;
     assert!(matches!(second, Err(SenderError::Locked(_))), "{second:?}");
     site.end().await;
 }

@@ -25,6 +25,7 @@ mod sender;
 mod sources;
 mod template;
 pub mod units;
+mod uplink;
 
 pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
 pub use error::{ConfigError, Problem};
@@ -35,6 +36,7 @@ pub use monitor::{Monitor, Summary};
 pub use reader::{Config, load, parse};
 pub use relay::{Group, Limits, Relay};
 pub use secret::Secret;
-pub use sender::{Backoff, ChunkLimits, Log, RelayAddress, RelayAddressError, Sender, SourceSetting, Start};
+pub use sender::{Backoff, ChunkLimits, Log, Sender, SourceSetting, Start};
 pub use sources::{SourceList, SourceListError};
 pub use template::{Field, NameTemplate, NameTemplateError, Piece};
+pub use uplink::{ClientIdentity, ClientTls, Compression, RelayAddress, RelayAddressError, Scheme};

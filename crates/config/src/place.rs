@@ -328,7 +328,25 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn secret_file(&self, raw: &str) -> Option<Secret> {
+    /// A file that can be read now.
+    pub(crate) fn readable(&self, raw: &str) -> Option<PathBuf> {
+        let path = self.path(raw)?;
+        match std::fs::File::open(&path) {
+            Ok(_) => Some(path),
+            Err(error) => {
+                self.report_unreadable(&path, &error);
+                None
+            }
+        }
+    }
+
+    fn report_unreadable(&self, path: &Path, error: &io::Error) {
+        let (path, cause) = (path.display(), cause(error));
+        self.report(format!("{path} cannot be read: {cause}; check path and rights"));
+    }
+
+    /// The secret that a file holds.
+    pub(crate) fn secret_file(&self, raw: &str) -> Option<Secret> {
         let path = self.path(raw)?;
         match std::fs::read_to_string(&path) {
             Ok(text) => {
@@ -344,11 +362,7 @@ impl<'a> Place<'a> {
                 Some(Secret::new(secret))
             }
             Err(error) => {
-                self.report(format!(
-                    "{} cannot be read: {}; check path and rights",
-                    path.display(),
-                    cause(&error)
-                ));
+                self.report_unreadable(&path, &error);
                 None
             }
         }
@@ -361,10 +375,16 @@ impl<'a> Place<'a> {
             std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & READABLE_BY_OTHERS != 0);
         if readable {
             let path = path.display();
-            let warning =
-                format!("{self}: {path} holds a secret and every user can read it; run chmod o-r {path}");
-            self.findings.warnings.borrow_mut().push(warning);
+            self.warn(&format!(
+                "{path} holds a secret and every user can read it; run chmod o-r {path}"
+            ));
         }
+    }
+
+    /// Says what is allowed here but unwise.
+    pub(crate) fn warn(&self, what: &str) {
+        let warning = format!("{self}: {what}");
+        self.findings.warnings.borrow_mut().push(warning);
     }
 }
 

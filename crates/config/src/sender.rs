@@ -1,21 +1,20 @@
 //! The `sender` section.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use logferry_protocol::names::{LogName, SourceId};
 use serde::Deserialize;
 
-use crate::place::{Place, is_host};
+use crate::place::Place;
+use crate::uplink::{ClientTls, Compression, RawAddresses, RawTls, RelayAddress, token_file};
 
 /// How one host reads its logs and ships them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
-    /// Where the relay listens for this host's group.
-    pub relay: RelayAddress,
+    /// Where the relay listens for this host's group: addresses of one relay, at least one, tried in this order.
+    pub relay: Vec<RelayAddress>,
     /// As which source this host's lines count.
     pub source: SourceSetting,
     /// Address that outgoing connections are bound to; any when absent.
@@ -28,6 +27,13 @@ pub struct Sender {
     pub chunk: ChunkLimits,
     /// Chunks sent and not yet acknowledged at one time, 1 to 64.
     pub in_flight: usize,
+    /// How chunks are compressed on their way.
+    pub compression: Compression,
+    /// File with the token that the relay is shown, none when absent. Its first line counts, and it is read at each
+    /// connection, so that it can be renewed.
+    pub token_file: Option<PathBuf>,
+    /// The files of TLS.
+    pub tls: ClientTls,
     /// How long to wait between tries; there is no last one.
     pub retry: Backoff,
     /// Address of `/metrics` and `/healthz`; none when absent.
@@ -89,60 +95,6 @@ pub struct Backoff {
     pub max: Duration,
 }
 
-/// A relay's address, spoken to over plain HTTP. Its text form is `http://HOST:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RelayAddress {
-    /// A host name or an IP address, an IPv6 one without brackets.
-    pub host: String,
-    /// TCP port, not 0.
-    pub port: u16,
-}
-
-/// Why a relay's address was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RelayAddressError {
-    /// Not an address at all, or with a path, a user or a query.
-    #[error("`{0}` is not a relay's address; write it like http://192.0.2.10:5001")]
-    Malformed(String),
-    /// TLS is not built yet.
-    #[error("https is not supported by this version; write it like http://192.0.2.10:5001")]
-    Https,
-}
-
-impl FromStr for RelayAddress {
-    type Err = RelayAddressError;
-
-    fn from_str(text: &str) -> Result<Self, RelayAddressError> {
-        if text.starts_with("https://") {
-            return Err(RelayAddressError::Https);
-        }
-        let parsed = text.strip_prefix("http://").and_then(|authority| {
-            let (host, port) = authority
-                .strip_suffix('/')
-                .unwrap_or(authority)
-                .rsplit_once(':')?;
-            let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
-                Some(inner) => inner.parse::<Ipv6Addr>().ok()?.to_string(),
-                None if is_host(host) && !host.contains(':') => host.to_owned(),
-                None => return None,
-            };
-            let port = port.parse().ok().filter(|port| *port != 0)?;
-            Some(Self { host, port })
-        });
-        parsed.ok_or_else(|| RelayAddressError::Malformed(text.to_owned()))
-    }
-}
-
-impl fmt::Display for RelayAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
-    }
-}
-
 const MIN_CHUNK: u64 = 4 << 10;
 /// The largest chunk the protocol carries.
 const MAX_CHUNK: u64 = 16 << 20;
@@ -151,7 +103,7 @@ const MAX_LINES: usize = 1_000_000;
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawSender {
-    relay: Option<String>,
+    relay: RawAddresses,
     source: String,
     local_address: Option<String>,
     state_dir: String,
@@ -168,7 +120,7 @@ pub(crate) struct RawSender {
 impl Default for RawSender {
     fn default() -> Self {
         Self {
-            relay: None,
+            relay: RawAddresses::default(),
             source: "auto".into(),
             local_address: None,
             state_dir: "/var/lib/logferry/sender".into(),
@@ -230,22 +182,18 @@ impl Default for RawBackoff {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
-#[expect(clippy::struct_field_names, reason = "named as in the file")]
-struct RawTls {
-    ca_file: Option<String>,
-    cert_file: Option<String>,
-    key_file: Option<String>,
-}
-
 impl RawSender {
     pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Sender> {
-        self.refuse_unsupported(at);
-        let relay = at.key("relay");
-        let relay = relay
-            .required(self.relay, "http://192.0.2.10:5001")
-            .and_then(|raw| relay.parse(&raw));
+        let relay = self.relay.resolve(&at.key("relay"));
+        let compression = at
+            .key("compression")
+            .choice(&self.compression, &Compression::WORDS);
+        let tls = self.tls.resolve(&at.key("tls"), relay.as_deref());
+        let token_file = at
+            .key("token_file")
+            .optional(self.token_file.as_deref(), |at, raw| {
+                token_file(at, raw, relay.as_deref())
+            });
         let source = at.key("source").check(&self.source, |text| match text {
             "auto" => Ok(SourceSetting::Auto),
             name => name.parse().map(SourceSetting::Named),
@@ -276,26 +224,12 @@ impl RawSender {
             logs: logs?,
             chunk: chunk?,
             in_flight: in_flight?,
+            compression: compression?,
+            token_file: token_file?,
+            tls: tls?,
             retry: Backoff { initial, max },
             metrics: metrics?,
         })
-    }
-
-    fn refuse_unsupported(&self, at: &Place<'_>) {
-        let compression = at.key("compression");
-        if compression.choice(
-            &self.compression,
-            &[("none", false), ("zstd", true), ("gzip", true)],
-        ) == Some(true)
-        {
-            compression.unsupported();
-        }
-        at.unsupported_keys(&[("token_file", &self.token_file)]);
-        at.key("tls").unsupported_keys(&[
-            ("ca_file", &self.tls.ca_file),
-            ("cert_file", &self.tls.cert_file),
-            ("key_file", &self.tls.key_file),
-        ]);
     }
 }
 
@@ -395,44 +329,4 @@ fn name_from(path: &str, at: &Place<'_>) -> Option<LogName> {
         ));
     }
     name.ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn relay_addresses_survive_the_round_trip() {
-        for text in [
-            "http://192.0.2.10:5001",
-            "http://relay.example.com:80",
-            "http://[2001:db8::1]:5001",
-        ] {
-            assert_eq!(text.parse::<RelayAddress>().expect(text).to_string(), text);
-        }
-        let slashed: RelayAddress = "http://relay:5001/".parse().expect("one slash is allowed");
-        assert_eq!(slashed.to_string(), "http://relay:5001");
-    }
-
-    #[test]
-    fn what_is_no_relay_address_says_what_one_is() {
-        for text in [
-            "",
-            "relay:5001",
-            "http://relay",
-            "http://relay:0",
-            "http://relay:70000",
-            "http://relay:5001/v1",
-            "http://user@relay:5001",
-            "http://2001:db8::1:5001",
-            "http://[relay]:5001",
-            "ftp://relay:5001",
-        ] {
-            let said = text.parse::<RelayAddress>().expect_err(text).to_string();
-            assert_eq!(
-                said,
-                format!("`{text}` is not a relay's address; write it like http://192.0.2.10:5001")
-            );
-        }
-    }
 }

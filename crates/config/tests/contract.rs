@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use logferry_config::{
-    Backoff, ChunkLimits, Config, DeliveryRetry, HostKeyPolicy, Housekeeper, Limits, Login, NameTemplate,
-    Secret, SmtpTls, SourceSetting, Start, Summary, TimestampFormat, parse,
+    Backoff, ChunkLimits, ClientTls, Compression, Config, DeliveryRetry, HostKeyPolicy, Housekeeper, Limits,
+    Login, NameTemplate, Secret, SmtpTls, SourceSetting, Start, Summary, TimestampFormat, parse,
 };
 
 /// The documented file with every default written out, as far as this version goes, and a password.
@@ -122,7 +122,14 @@ fn the_defaults_are_the_documented_ones() {
 #[test]
 fn the_documented_sender_is_read_as_documented() {
     let sender = read(FULL).sender.expect("a sender section");
-    assert_eq!(sender.relay.to_string(), "http://192.0.2.10:5001");
+    let [relay] = &sender.relay[..] else {
+        panic!("one relay")
+    };
+    assert_eq!(relay.to_string(), "http://192.0.2.10:5001");
+    assert_eq!(
+        (sender.compression, sender.token_file, sender.tls),
+        (Compression::None, None, ClientTls::default())
+    );
     assert_eq!(sender.source, SourceSetting::Auto);
     assert_eq!(sender.local_address, None);
     assert_eq!(sender.state_dir, Path::new("/var/lib/logferry/sender"));
@@ -297,7 +304,7 @@ fn environment_variables_stand_in_any_value() {
         .sender
         .expect("sender");
     assert_eq!(
-        (sender.relay.to_string(), sender.in_flight),
+        (sender.relay[0].to_string(), sender.in_flight),
         ("http://192.0.2.10:5001".to_owned(), 7)
     );
 }

@@ -4,10 +4,12 @@ use jiff::Timestamp;
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
+use logferry_protocol::resolve::LedgerId;
 use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
 use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, named_params};
 
 use crate::batches::{self, BatchId, Contents};
+use crate::gaps;
 use crate::row::{self, millis, signed, to_text};
 use crate::{Ledger, LedgerError};
 
@@ -168,6 +170,13 @@ impl Ledger {
         })
     }
 
+    /// Which ledger this is.
+    pub fn id(&self) -> Result<LedgerId, LedgerError> {
+        self.read("find its id", |sql| {
+            sql.query_row("SELECT id FROM identity", [], |row| row::text(row, "id"))
+        })
+    }
+
     /// A stream, if it is known.
     pub fn stream(&self, source: &SourceId, stream: StreamId) -> Result<Option<StreamRecord>, LedgerError> {
         self.read("find a stream", |sql| {
@@ -215,7 +224,7 @@ impl Ledger {
         self.write("note a contact", |sql| contact(sql, source, group, now))
     }
 
-    /// Notes a source's report on itself.
+    /// Notes a source's report on itself, and the gaps in it.
     pub fn note_heartbeat(
         &mut self,
         source: &SourceId,
@@ -227,9 +236,9 @@ impl Ledger {
             contact(sql, source, group, now)?;
             let text = serde_json::to_string(heartbeat)
                 .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
-            sql.prepare_cached("UPDATE sources SET heartbeat = ?2 WHERE source = ?1")?
-                .execute((source.as_str(), text))
-                .map(drop)
+            sql.prepare_cached("UPDATE sources SET heartbeat = ?2, heartbeat_at = ?3 WHERE source = ?1")?
+                .execute((source.as_str(), text, millis(now)))?;
+            gaps::note(sql, source, heartbeat, now)
         })
     }
 }

@@ -11,12 +11,13 @@
 //! - A batch row exists before its file does, so a file that the ledger does not know is never ours to touch.
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
-//! Who writes what: the relay `sources`, `streams` and open `batches`; the forwarder `deliveries`, `destinations`
+//! Who writes what: the relay `sources`, `streams`, `gaps` and open `batches`; the forwarder `deliveries`, `destinations`
 //! and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
 mod deliveries;
+mod gaps;
 mod ingest;
 mod outbox;
 mod row;
@@ -30,9 +31,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
 pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
+pub use gaps::GapRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
-pub use sources::{SourceRecord, StreamTotals};
+pub use sources::{ReportedStream, SourceRecord, StreamTotals};
 
 /// Name of the ledger's file in the relay's data folder.
 pub const FILE_NAME: &str = "ledger.db";

@@ -47,6 +47,13 @@ pub(crate) fn count(row: &Row<'_>, name: &str) -> Result<u64> {
     u64::try_from(value).map_err(|error| conversion(row, name, error))
 }
 
+/// A column with a count, or NULL.
+pub(crate) fn optional_count(row: &Row<'_>, name: &str) -> Result<Option<u64>> {
+    let value: Option<i64> = row.get(name)?;
+    let convert = |value| u64::try_from(value).map_err(|error| conversion(row, name, error));
+    value.map(convert).transpose()
+}
+
 /// A column with a count that fits `T`.
 pub(crate) fn small<T>(row: &Row<'_>, name: &str) -> Result<T>
 where

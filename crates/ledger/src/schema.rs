@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -116,6 +116,30 @@ CREATE TABLE outbox (
 ) STRICT;
 ";
 
+/// Tells this ledger from every other. A copy restored from a backup is the same ledger, an emptied one is not.
+const SECOND: &str = "
+CREATE TABLE identity (
+    id TEXT NOT NULL
+) STRICT;
+INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))));
+";
+
+/// When a sender last reported (its report has its own clock's time), and what senders say is lost.
+const THIRD: &str = "
+ALTER TABLE sources ADD COLUMN heartbeat_at INTEGER;
+
+CREATE TABLE gaps (
+    source       TEXT NOT NULL,
+    stream       TEXT NOT NULL,
+    log          TEXT NOT NULL,
+    path         TEXT NOT NULL,
+    from_offset  INTEGER NOT NULL,
+    until_offset INTEGER,
+    noticed_at   INTEGER NOT NULL,
+    PRIMARY KEY (source, stream, from_offset)
+) STRICT, WITHOUT ROWID;
+";
+
 /// The version that today's schema has.
 fn newest() -> i64 {
     i64::try_from(STEPS.len()).expect("a handful of steps")
@@ -169,4 +193,28 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<bool> {
     transaction.pragma_update(None, "user_version", newest())?;
     transaction.commit()?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+    use crate::Ledger;
+
+    #[test]
+    fn a_ledger_keeps_its_id_and_one_of_the_first_schema_gets_one() -> Result<(), Box<dyn Error>> {
+        let (dir, first) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let id = Ledger::open_or_create(dir.path())?.id()?;
+        assert_eq!(Ledger::open(dir.path())?.id()?, id);
+
+        let sqlite = Connection::open(first.path().join(crate::FILE_NAME))?;
+        sqlite.execute_batch(FIRST)?;
+        sqlite.pragma_update(None, "application_id", APPLICATION_ID)?;
+        sqlite.pragma_update(None, "user_version", 1)?;
+        let given = Ledger::open(first.path())?.id()?;
+        assert_eq!(Ledger::open(first.path())?.id()?, given);
+        assert_ne!(given, id, "no two ledgers have the same");
+        Ok(())
+    }
 }

@@ -1,10 +1,11 @@
 //! Sources: who was heard of, when, and how much of theirs there is.
 
 use jiff::Timestamp;
-use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::heartbeat::{Heartbeat, StreamProgress};
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::stream::Offset;
-use rusqlite::{Connection, OptionalExtension, Result as SqlResult};
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row};
 
 use crate::row;
 use crate::{Ledger, LedgerError};
@@ -24,8 +25,35 @@ pub struct SourceRecord {
     pub last_lines: Option<Timestamp>,
     /// Bytes that were on its disk when it last reported, and are not here now.
     pub lag_bytes: u64,
+    /// The streams of its last report.
+    pub streams: Vec<ReportedStream>,
     /// Its last report; `None` if it never sent one, or an old version wrote it.
     pub heartbeat: Option<Heartbeat>,
+    /// When that came, by this host's clock; `None` if an old version of the relay took it.
+    pub heartbeat_at: Option<Timestamp>,
+}
+
+/// A stream as its sender last reported it, beside what is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedStream {
+    /// What the sender said.
+    pub progress: StreamProgress,
+    /// Durable here; what has come since the report included.
+    pub committed: Offset,
+    /// Lines since the stream began.
+    pub lines: LineCounts,
+}
+
+impl ReportedStream {
+    /// Bytes that were on the sender's disk when it reported, and are not here now.
+    pub fn lag_bytes(&self) -> u64 {
+        self.progress.size.since(self.progress.acked.max(self.committed))
+    }
+
+    /// Whether it has unread lines in a file that rotation may delete at any time, or has deleted.
+    pub fn is_at_risk(&self) -> bool {
+        self.progress.is_at_risk() && self.lag_bytes() > 0
+    }
 }
 
 /// The lines that a source's streams have brought.
@@ -51,13 +79,18 @@ impl Ledger {
                 let heartbeat: Option<String> = row.get("heartbeat")?;
                 let heartbeat: Option<Heartbeat> =
                     heartbeat.and_then(|text| serde_json::from_str(&text).ok());
+                let streams = reported(sql, &source, heartbeat.as_ref())?;
                 Ok(SourceRecord {
                     group: row::text(row, "grp")?,
                     first_seen: row::time(row, "first_seen")?,
                     last_contact: row::time(row, "last_contact")?,
                     last_lines: row::optional_time(row, "last_lines")?,
-                    lag_bytes: lag(sql, &source, heartbeat.as_ref())?,
+                    lag_bytes: streams
+                        .iter()
+                        .fold(0, |sum, stream| stream.lag_bytes().saturating_add(sum)),
+                    streams,
                     heartbeat,
+                    heartbeat_at: row::optional_time(row, "heartbeat_at")?,
                     source,
                 })
             })?;
@@ -87,16 +120,31 @@ impl Ledger {
     }
 }
 
-/// What a report says is on the sender's disk, less what has come since.
-fn lag(sql: &Connection, source: &SourceId, heartbeat: Option<&Heartbeat>) -> SqlResult<u64> {
-    let mut query = sql.prepare_cached("SELECT committed FROM streams WHERE source = ?1 AND stream = ?2")?;
-    let streams = heartbeat.map_or(&[][..], |heartbeat| &heartbeat.streams);
-    streams.iter().try_fold(0_u64, |sum, stream| {
-        let key = (source.as_str(), stream.stream.to_string());
-        let committed = query
-            .query_row(key, |row| row::count(row, "committed"))
-            .optional()?
-            .unwrap_or(0);
-        Ok(sum.saturating_add(stream.size.since(stream.acked.max(Offset::new(committed)))))
-    })
+/// The streams of a report, each with what is here of it.
+fn reported(
+    sql: &Connection,
+    source: &SourceId,
+    heartbeat: Option<&Heartbeat>,
+) -> SqlResult<Vec<ReportedStream>> {
+    let mut query = sql.prepare_cached(
+        "SELECT committed, lines_sent, lines_excluded FROM streams WHERE source = ?1 AND stream = ?2",
+    )?;
+    let here = |row: &Row<'_>| {
+        let lines = LineCounts {
+            sent: row::count(row, "lines_sent")?,
+            excluded: row::count(row, "lines_excluded")?,
+        };
+        Ok((Offset::new(row::count(row, "committed")?), lines))
+    };
+    let mut streams = Vec::new();
+    for progress in heartbeat.map_or(&[][..], |heartbeat| &heartbeat.streams) {
+        let key = (source.as_str(), progress.stream.to_string());
+        let (committed, lines) = query.query_row(key, here).optional()?.unwrap_or_default();
+        streams.push(ReportedStream {
+            progress: progress.clone(),
+            committed,
+            lines,
+        });
+    }
+    Ok(streams)
 }

@@ -184,13 +184,20 @@ fn a_heartbeat_tells_the_lag() -> TestResult {
     let progress = StreamProgress {
         stream: record.stream,
         log: record.log.clone(),
+        path: "/log/access.log".to_owned(),
+        read: Offset::new(200),
+        sent: Offset::new(200),
         acked: Offset::new(100),
         size: Offset::new(350),
+        oldest_unread_ms: 0,
+        lines: LineCounts::default(),
         rotated: false,
+        deleted: false,
     };
     let heartbeat = Heartbeat {
         version: "0.1.0".to_owned(),
         streams: vec![progress],
+        ..Heartbeat::default()
     };
     ledger.note_heartbeat(&record.source, &"web-1".parse()?, &heartbeat, now())?;
     let sources = ledger.sources()?;

@@ -1,38 +1,191 @@
 //! How a sender is, said every few seconds apart from the data: it tells a quiet log from a dead agent, and a seal
-//! rule that lines are still coming.
+//! rule that lines are still coming. What is lost for ever is said here too.
+//!
+//! Old and new ends speak: what came after the first version is optional, and what an end does not know it skips.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::chunk::LineCounts;
 use crate::names::LogName;
 use crate::stream::{Offset, StreamId};
 
 /// A sender's report on itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The sender's version.
     pub version: String,
+    /// When this was said.
+    #[serde(default)]
+    pub at: Option<HostTime>,
+    /// When the sender was started.
+    #[serde(default)]
+    pub started_at: Option<HostTime>,
+    /// Since when the sender cannot save its checkpoint; `None` if it can.
+    #[serde(default)]
+    pub checkpoint_failing_since: Option<HostTime>,
+    /// Paths of logs that cannot be read: no permission, a bad disk, a damaged archive.
+    #[serde(default)]
+    pub unreadable: Vec<String>,
     /// The streams it follows now.
     pub streams: Vec<StreamProgress>,
+    /// What can never be sent any more. Said again and again until a report with it is answered 204.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
 }
 
-/// How far one stream is.
+/// How far one stream is: `acked <= sent <= read <= size`, but for a file that has just become shorter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamProgress {
     /// The stream.
     pub stream: StreamId,
     /// Its log.
     pub log: LogName,
+    /// Where its file is, or was before it was deleted.
+    #[serde(default)]
+    pub path: String,
+    /// Looked at; beyond `sent` that is the beginning of a line which has no end yet.
+    #[serde(default)]
+    pub read: Offset,
+    /// Sent, or on its way.
+    #[serde(default)]
+    pub sent: Offset,
     /// Acknowledged by the relay.
     pub acked: Offset,
     /// Size of the file now.
     pub size: Offset,
+    /// For how many milliseconds the oldest line that is not acknowledged has been seen to be there; 0 if there is
+    /// none. Of a file found with a backlog it is the age of its last change, so the line may be older.
+    #[serde(default)]
+    pub oldest_unread_ms: u64,
+    /// Lines acknowledged since the sender was started. The relay's ledger has them since the stream began.
+    #[serde(default)]
+    pub lines: LineCounts,
     /// Whether the file was rotated away.
     pub rotated: bool,
+    /// Whether the file was deleted. It is held open and read on, but a restart would lose it.
+    #[serde(default)]
+    pub deleted: bool,
 }
+
+/// Bytes of a log that were gone from the sender's disk before they could be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its log.
+    pub log: LogName,
+    /// Where its file was last.
+    #[serde(default)]
+    pub path: String,
+    /// The first byte that is missing.
+    pub from: Offset,
+    /// The file was seen with so many bytes, so at least those from `from` up to here are lost. `None`: everything that
+    /// was ever seen of the file was sent, but the file went before it was known to be at its end. Nothing is known
+    /// to be missing.
+    pub until: Option<Offset>,
+    /// When that was found.
+    pub noticed_at: HostTime,
+}
+
+/// A time by the clock of the sender's host, in milliseconds since 1970 (UTC). That clock may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostTime(i64);
 
 impl StreamProgress {
     /// Bytes on the sender's disk that the relay does not have.
     pub fn lag_bytes(&self) -> u64 {
         self.size.since(self.acked)
+    }
+
+    /// Whether it has unread lines in a file that rotation may delete at any time, or has deleted.
+    pub fn is_at_risk(&self) -> bool {
+        (self.rotated || self.deleted) && self.lag_bytes() > 0
+    }
+}
+
+impl Gap {
+    /// Bytes that are known to be lost; 0 if none is.
+    pub fn bytes(&self) -> u64 {
+        self.until.map_or(0, |until| until.since(self.from))
+    }
+}
+
+impl HostTime {
+    /// So many milliseconds since 1970.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970; negative before.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+}
+
+impl From<SystemTime> for HostTime {
+    fn from(time: SystemTime) -> Self {
+        let millis = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => millis(before.duration()).saturating_neg(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::stream::{FileKey, Head};
+
+    fn stream() -> StreamId {
+        let head = Head::of(b"line\n").expect("a line");
+        StreamId::derive(FileKey { dev: 1, inode: 1 }, head, 0)
+    }
+
+    #[test]
+    fn a_report_of_the_first_version_is_understood() {
+        let stream = stream();
+        let text = format!(
+            r#"{{"version":"0.1.0","streams":[{{"stream":"{stream}","log":"access","acked":5,"size":9,"rotated":true}}]}}"#
+        );
+        let beat: Heartbeat = serde_json::from_str(&text).expect("a heartbeat");
+        assert_eq!(beat.streams[0].lag_bytes(), 4);
+        assert!(beat.streams[0].is_at_risk());
+        assert_eq!((beat.at, beat.gaps.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_an_end_does_not_know_it_skips() {
+        let text = r#"{"version":"9.0.0","streams":[],"news":{"of":"later"}}"#;
+        let beat: Heartbeat = serde_json::from_str(text).expect("a heartbeat");
+        assert_eq!(beat.version, "9.0.0");
+    }
+
+    #[test]
+    fn a_gap_counts_only_bytes_that_were_seen() {
+        let gap = |until| Gap {
+            stream: stream(),
+            log: "access".parse().expect("a name"),
+            path: "/log/access.log.1".into(),
+            from: Offset::new(10),
+            until,
+            noticed_at: HostTime::from_millis(0),
+        };
+        assert_eq!(gap(Some(Offset::new(25))).bytes(), 15);
+        assert_eq!(gap(None).bytes(), 0);
+    }
+
+    #[test]
+    fn a_clock_before_1970_has_a_time_too() {
+        assert_eq!(
+            HostTime::from(UNIX_EPOCH - Duration::from_secs(2)).millis(),
+            -2000
+        );
+        assert_eq!(HostTime::from(UNIX_EPOCH + Duration::from_millis(3)).millis(), 3);
     }
 }

@@ -8,8 +8,14 @@
 //! | `POST /v1/chunks` | the chunk's kept lines; its [`chunk::ChunkHeader`] in `ferry-*` headers | 200 [`chunk::Receipt`] once durable; 409 [`chunk::Receipt`] when `start` is not the committed offset |
 //! | `POST /v1/heartbeat` | [`heartbeat::Heartbeat`] (JSON) | 204 |
 //!
-//! Everything else is 400 malformed, 403 not allowed here, 413 too large, 503 with `Retry-After`: wait. A refusal's
-//! body is one line saying why.
+//! Everything else is 400 malformed, 401 or 403 not allowed here, 413 too large, 415 unknown encoding, 421 another
+//! relay than the one meant, 429 or 503 with `Retry-After`: wait. A refusal's body is one line saying why.
+//!
+//! A chunk's body may be compressed (`Content-Encoding: zstd` or `gzip`). Everything that its header says is said of
+//! the plain body; [`PLAIN_LENGTH_HEADER`] gives that body's length, so that the relay can take just the memory it needs.
+//!
+//! A sender that knows its relay's ledger names it in [`LEDGER_HEADER`] with each chunk and heartbeat, and no other
+//! relay takes them. So a chunk whose answer was lost cannot be stored a second time elsewhere.
 //!
 //! Invariants:
 //! - A (source, stream, offset) names one byte of one physical log file for ever.
@@ -31,3 +37,7 @@ pub const STREAMS_PATH: &str = "/v1/streams";
 pub const HEARTBEAT_PATH: &str = "/v1/heartbeat";
 /// Header in which a sender names its source; heeded only where the group trusts it.
 pub const SOURCE_HEADER: &str = "ferry-source";
+/// Header with the length of a compressed body before it was compressed, in bytes.
+pub const PLAIN_LENGTH_HEADER: &str = "ferry-plain-length";
+/// Header in which a sender names the ledger that the request is for.
+pub const LEDGER_HEADER: &str = "ferry-ledger";

@@ -1,10 +1,13 @@
 //! Finding out which stream a file is: the sender asks with the file's head, the relay answers with every stream of
 //! that source and log that begins so, and the sender compares their tails with the file.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::names::{LogName, SourceId};
-use crate::stream::{FileKey, Head, Offset, StreamId, Tail};
+use crate::stream::{FileKey, Head, Offset, ParseError, StreamId, Tail};
 
 /// Most files that one request may ask for.
 pub const MAX_QUERIES: usize = 1000;
@@ -30,10 +33,63 @@ pub struct FileQuery {
 pub struct ResolveResponse {
     /// The source as the relay sees it.
     pub source: SourceId,
-    /// Most bytes that a chunk's body may have here.
+    /// Most bytes that a chunk's body may have here, uncompressed.
     pub max_chunk: u64,
+    /// Which ledger answers; absent from relays that do not tell theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerId>,
     /// For each file of the request, in its order, the streams it could be.
     pub candidates: Vec<Vec<KnownStream>>,
+}
+
+/// Which ledger a relay keeps: every address of one relay has the same, an emptied relay has a new one.
+///
+/// Text form: 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LedgerId(u128);
+
+impl LedgerId {
+    /// The ledger of this number.
+    pub const fn new(number: u128) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for LedgerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for LedgerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for LedgerId {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u128::from_str_radix(text, 16) {
+            Ok(number) if digits => Ok(Self(number)),
+            _ => Err(ParseError::new("a ledger's id of 32 hex digits", text)),
+        }
+    }
+}
+
+impl TryFrom<String> for LedgerId {
+    type Error = ParseError;
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl From<LedgerId> for String {
+    fn from(id: LedgerId) -> Self {
+        id.to_string()
+    }
 }
 
 /// A stream the relay has bytes of.
@@ -49,4 +105,27 @@ pub struct KnownStream {
     pub committed: Offset,
     /// The raw bytes that end at `committed`.
     pub tail: Tail,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledgers_id_reads_back_and_nothing_else_does() {
+        let id = LedgerId::new(0xbeef);
+        assert_eq!(id.to_string(), "0000000000000000000000000000beef");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "beef", "+000000000000000000000000000beef"] {
+            assert!(text.parse::<LedgerId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_ledger_is_an_older_relays() {
+        let answer: ResolveResponse =
+            serde_json::from_str(r#"{"source":"192.0.2.1","max_chunk":9,"candidates":[]}"#)
+                .expect("an answer");
+        assert_eq!(answer.ledger, None);
+    }
 }

@@ -134,6 +134,8 @@ struct SenderFamilies {
     sent_lines: Family<BySource, Counter>,
     excluded_lines: Family<BySource, Counter>,
     retries: Family<BySource, Counter>,
+    gaps: Family<BySource, Counter>,
+    gap_bytes: Family<BySource, Counter>,
     lag_bytes: Family<BySource, Gauge>,
 }
 
@@ -144,6 +146,16 @@ impl SenderFamilies {
             sent_lines: register(r, "sender_sent_lines", "Lines the relay has acknowledged"),
             excluded_lines: register(r, "sender_excluded_lines", "Lines dropped by an exclusion rule"),
             retries: register(r, "sender_retries", "Requests tried again"),
+            gaps: register(
+                r,
+                "sender_gaps",
+                "Stretches of logs lost before they could be sent",
+            ),
+            gap_bytes: register(
+                r,
+                "sender_gap_bytes",
+                "Bytes of logs lost before they could be sent",
+            ),
             lag_bytes: register(
                 r,
                 "sender_lag_bytes",
@@ -161,6 +173,8 @@ impl SenderFamilies {
             sent_lines: self.sent_lines.get_or_create_owned(&label),
             excluded_lines: self.excluded_lines.get_or_create_owned(&label),
             retries: self.retries.get_or_create_owned(&label),
+            gaps: self.gaps.get_or_create_owned(&label),
+            gap_bytes: self.gap_bytes.get_or_create_owned(&label),
             lag_bytes: self.lag_bytes.get_or_create_owned(&label),
         }
     }
@@ -177,6 +191,10 @@ pub struct SenderTotals {
     pub excluded_lines: u64,
     /// Requests tried again.
     pub retries: u64,
+    /// Stretches of logs that were gone before they could be sent.
+    pub gaps: u64,
+    /// Bytes in them.
+    pub gap_bytes: u64,
     /// Bytes in logs that the relay has not acknowledged.
     pub lag_bytes: u64,
 }
@@ -188,6 +206,8 @@ pub struct SenderMetrics {
     sent_lines: Counter,
     excluded_lines: Counter,
     retries: Counter,
+    gaps: Counter,
+    gap_bytes: Counter,
     lag_bytes: Gauge,
 }
 
@@ -204,6 +224,8 @@ impl SenderMetrics {
             .inner()
             .store(totals.excluded_lines, Ordering::Relaxed);
         self.retries.inner().store(totals.retries, Ordering::Relaxed);
+        self.gaps.inner().store(totals.gaps, Ordering::Relaxed);
+        self.gap_bytes.inner().store(totals.gap_bytes, Ordering::Relaxed);
         self.lag_bytes.set(gauge_value(totals.lag_bytes));
     }
 }

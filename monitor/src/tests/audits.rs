@@ -1,6 +1,8 @@
 //! The audit finds what is wrong, and only that.
 
 use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch};
+use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
 use super::site::{Site, at, destination, new_batch, source, write};
@@ -232,4 +234,121 @@ fn a_filter_limits_batches_and_totals() {
         "what was read is not counted by window"
     );
     assert!(late.complete);
+}
+
+#[test]
+fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a_warning() {
+    let (mut site, _) = busy_site();
+    let lossy = source("198.51.100.7");
+    let file = FileKey { dev: 1, inode: 7 };
+    let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
+    let gap = |from, until: Option<u64>| Gap {
+        stream,
+        log: "access".parse().expect("a name"),
+        path: "/log/access.log.9".to_owned(),
+        from: Offset::new(from),
+        until: until.map(Offset::new),
+        noticed_at: HostTime::from_millis(0),
+    };
+    let heartbeat = Heartbeat {
+        gaps: vec![gap(1500, Some(2500)), gap(2500, None)],
+        ..Heartbeat::default()
+    };
+    let group = "web-1".parse().expect("a group");
+    site.ledger
+        .note_heartbeat(&lossy, &group, &heartbeat, at(NOW))
+        .expect("noted");
+
+    let found = serde_json::to_value(check(&site)).expect("JSON");
+    assert_eq!(found["complete"], json!(false));
+    let place = json!({"log": "access", "stream": stream, "path": "/log/access.log.9", "noticed_at": NOW});
+    let expect = |kind: &str, from: u64, until: Option<u64>, detail: &str| {
+        let mut entry = json!({"kind": kind, "source": "198.51.100.7", "batch": null, "detail": detail,
+                               "from": from, "until": until});
+        for (key, value) in place.as_object().expect("a map") {
+            entry[key] = value.clone();
+        }
+        json!([entry])
+    };
+    let detail =
+        "/log/access.log.9 was deleted or truncated before it was sent: its bytes 1,500 to 2,500 are lost";
+    assert_eq!(found["discrepancies"], expect("gap", 1500, Some(2500), detail));
+    let detail = "/log/access.log.9 was gone before it was known to be read to its end; \
+                  what was seen of it, 2,500 bytes, is here";
+    assert_eq!(found["warnings"], expect("unfinished", 2500, None, detail));
+
+    let of = |filter| audit(site.data_dir(), &filter, &[destination("edw")]).expect("audited");
+    let after = BatchFilter {
+        since: Some(at("2026-11-21T03:10:01Z")),
+        ..BatchFilter::default()
+    };
+    let before = BatchFilter {
+        until: Some(at(NOW)),
+        ..BatchFilter::default()
+    };
+    let other = BatchFilter {
+        source: Some(source("198.51.100.1")),
+        ..BatchFilter::default()
+    };
+    for filter in [after, before, other] {
+        let audit = of(filter);
+        assert!(
+            audit.complete && audit.warnings.is_empty(),
+            "{:?}",
+            audit.discrepancies
+        );
+    }
+}
+
+#[test]
+fn a_warning_alone_leaves_the_proof_complete() {
+    let (mut site, _) = busy_site();
+    let heartbeat = Heartbeat {
+        gaps: vec![Gap {
+            stream: StreamId::derive(
+                FileKey { dev: 1, inode: 7 },
+                Head::of(b"first\n").expect("a line"),
+                0,
+            ),
+            log: "access".parse().expect("a name"),
+            path: "/log/access.log.9".to_owned(),
+            from: Offset::new(10),
+            until: None,
+            noticed_at: HostTime::from_millis(0),
+        }],
+        ..Heartbeat::default()
+    };
+    let group = "web-1".parse().expect("a group");
+    site.ledger
+        .note_heartbeat(&source("198.51.100.7"), &group, &heartbeat, at(NOW))
+        .expect("noted");
+    let audit = check(&site);
+    assert!(audit.complete);
+    assert_eq!(audit.warnings.len(), 1);
+}
+
+#[test]
+fn the_lines_of_every_source_at_rest_add_up_and_a_source_whose_do_not_is_named() {
+    let (mut site, _) = busy_site();
+    site.take("198.51.100.2", "2026-11-21T02:00:00Z", "a\nb\nc\n", at(NOW));
+    site.claim("198.51.100.2", 0, 4, at(NOW));
+    for name in ["198.51.100.1", "198.51.100.2"] {
+        let by_source = BatchFilter {
+            source: Some(source(name)),
+            ..BatchFilter::default()
+        };
+        let totals = audit(site.data_dir(), &by_source, &[]).expect("audited").totals;
+        assert_eq!(
+            totals.lines_read,
+            totals.lines_excluded + totals.lines_received,
+            "{name}"
+        );
+    }
+    site.claim("198.51.100.2", 1, 0, at(NOW));
+    let found = check(&site).discrepancies;
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].kind, found[0].source.as_deref()),
+        (DiscrepancyKind::LinesDiffer, Some("198.51.100.2"))
+    );
 }

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use logferry_ledger::Ledger;
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime, StreamProgress};
+use logferry_protocol::names::LogName;
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
 use super::site::{Site, at, destination, source};
@@ -46,15 +50,18 @@ fn the_json_is_the_documented_one() {
     let free_bytes = status.disk.free_bytes;
     let silent = |name: &str, state: &str, contact: Option<&str>| {
         json!({"source": name, "group": contact.map(|_| "web-1"), "state": state, "last_line_at": null,
-               "last_contact_at": contact, "lag_bytes": 0, "lines_last_hour": 0})
+               "last_contact_at": contact, "lag_bytes": 0, "lines_last_hour": 0, "version": null,
+               "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [],
+               "clock_difference_seconds": null, "checkpoint_failing_since": null, "gaps": [], "streams": []})
     };
+    let mut active = silent("198.51.100.1", "active", Some("2026-11-21T03:09:00Z"));
+    active["last_line_at"] = json!("2026-11-21T03:09:00Z");
+    active["lines_last_hour"] = json!(2);
     assert_eq!(
         serde_json::to_value(&status).expect("JSON"),
         json!({
             "sources": [
-                {"source": "198.51.100.1", "group": "web-1", "state": "active",
-                 "last_line_at": "2026-11-21T03:09:00Z", "last_contact_at": "2026-11-21T03:09:00Z",
-                 "lag_bytes": 0, "lines_last_hour": 2},
+                active,
                 silent("198.51.100.2", "quiet", Some("2026-11-21T03:09:59Z")),
                 silent("198.51.100.3", "stale", Some("2026-11-21T03:05:00Z")),
                 silent("198.51.100.4", "missing", None),
@@ -68,6 +75,89 @@ fn the_json_is_the_documented_one() {
             ],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
         })
+    );
+}
+
+/// A report that came half a minute ago: of a sender whose clock is two minutes behind, in all the trouble there is.
+fn report_trouble(site: &mut Site) -> StreamId {
+    let file = FileKey { dev: 1, inode: 7 };
+    let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
+    let log: LogName = "access".parse().expect("a name");
+    let clock = HostTime::from_millis(at("2026-11-21T03:07:30Z").as_millisecond());
+    let gap = |from, until| Gap {
+        stream,
+        log: log.clone(),
+        path: "/log/access.log.9".to_owned(),
+        from: Offset::new(from),
+        until,
+        noticed_at: clock,
+    };
+    let heartbeat = Heartbeat {
+        version: "0.1.0".to_owned(),
+        at: Some(clock),
+        started_at: Some(HostTime::from_millis(0)),
+        checkpoint_failing_since: Some(HostTime::from_millis(1000)),
+        unreadable: vec!["/log/access.log.2".to_owned()],
+        streams: vec![StreamProgress {
+            stream,
+            log: log.clone(),
+            path: "/log/access.log.1".to_owned(),
+            read: Offset::new(40),
+            sent: Offset::new(30),
+            acked: Offset::new(20),
+            size: Offset::new(50),
+            oldest_unread_ms: 90_500,
+            lines: LineCounts::default(),
+            rotated: true,
+            deleted: false,
+        }],
+        gaps: vec![gap(50, Some(Offset::new(70))), gap(70, None)],
+    };
+    let group = "web-1".parse().expect("a group");
+    site.ledger
+        .note_heartbeat(
+            &source("198.51.100.1"),
+            &group,
+            &heartbeat,
+            at("2026-11-21T03:09:30Z"),
+        )
+        .expect("noted");
+    stream
+}
+
+#[test]
+fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
+    let mut site = Site::new();
+    let stream = report_trouble(&mut site);
+    let scope = StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        destinations: &[],
+        min_free_disk: 0,
+    };
+    let found = status(site.data_dir(), &scope, at(NOW)).expect("a status");
+    assert!(!found.is_well());
+    assert_eq!(
+        serde_json::to_value(&found.sources).expect("JSON"),
+        json!([{
+            "source": "198.51.100.1", "group": "web-1", "state": "quiet", "last_line_at": null,
+            "last_contact_at": "2026-11-21T03:09:30Z", "lag_bytes": 30, "lines_last_hour": 0, "version": "0.1.0",
+            "started_at": "1970-01-01T00:00:00Z", "oldest_unread_seconds": 120, "files_at_risk": 1,
+            "unreadable_files": ["/log/access.log.2"], "clock_difference_seconds": 120,
+            "checkpoint_failing_since": "1970-01-01T00:00:01Z",
+            "gaps": [{"log": "access", "stream": stream, "path": "/log/access.log.9", "from": 50, "until": 70,
+                      "noticed_at": "2026-11-21T03:09:30Z"}],
+            "streams": [{"log": "access", "stream": stream, "path": "/log/access.log.1", "read_offset": 40,
+                         "sent_offset": 30, "acked_offset": 20, "size_bytes": 50, "lag_bytes": 30,
+                         "oldest_unread_seconds": 120, "lines_sent": 0, "lines_excluded": 0, "rotated": true,
+                         "deleted": false, "at_risk": true}],
+        }])
+    );
+    let next_day = status(site.data_dir(), &scope, at("2026-11-22T03:10:00Z")).expect("a status");
+    assert_eq!(
+        next_day.sources[0].gaps,
+        [],
+        "a day later only the audit names it"
     );
 }
 

@@ -23,6 +23,10 @@ impl Handle for Bytes {
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
         Ok(copy_kept(&self.0, at.get(), buffer))
     }
+
+    fn writers(&self) -> Writers {
+        Writers::None
+    }
 }
 
 fn compress(format: Format, text: &[u8]) -> Vec<u8> {

@@ -9,8 +9,10 @@ use logferry_protocol::chunk::StreamEnd;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId};
 
+use super::ages::Ages;
 use super::orphan::Orphan;
 use super::read::{Read, read, skip};
+use super::rest::Rest;
 use super::stream::{Phase, Stream};
 use crate::archive::{Fault, Text};
 use crate::checkpoint::{Remembered, Shipped};
@@ -19,12 +21,6 @@ use crate::files::{self, Facts, Files, Handle};
 use crate::identity::Contents;
 use crate::retry::Retry;
 use crate::scan::{self, Role, Sighting};
-
-/// A rotated file is left when it is at its end, all of it is acknowledged, and it has not changed for so long.
-///
-/// Writers keep a renamed file for a while (nginx until it is told to reopen its logs, and with `buffer=` until the
-/// buffer is flushed). A line that comes later still is shipped too: the next look sees that the file has grown.
-pub(crate) const ROTATED_IDLE: Duration = Duration::from_secs(30);
 
 /// A compressed file without an end is looked at again when it has changed, and then not for so long.
 const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
@@ -89,10 +85,16 @@ pub(crate) struct Entry<H> {
     pub(crate) role: Role,
     /// Of the file as it is on disk; see [`Self::size`].
     pub(crate) facts: Facts,
-    /// The largest size seen in this life of the file.
+    /// The largest size that this life of the file was seen to have; see [`Self::prove_size`].
     pub(crate) extent: Offset,
-    /// Since when neither the file nor its role has changed.
-    pub(crate) quiet_since: Instant,
+    /// As it was when the checkpoint last took note of it.
+    pub(crate) extent_noted: Offset,
+    /// Since when it has had which size.
+    pub(crate) ages: Ages,
+    /// It was just found: its size has not been marked yet.
+    pub(crate) is_found: bool,
+    /// Whether the file and its role still change.
+    pub(crate) rest: Rest,
     /// Since when there are bytes to read.
     pub(crate) unread_since: Instant,
     /// `start: end`: what comes before is not shipped if the file turns out to be new.
@@ -160,7 +162,6 @@ impl<H: Handle> Entry<H> {
             .wall
             .duration_since(sighting.facts.modified)
             .unwrap_or_default();
-        let quiet_since = now.tick.checked_sub(age.min(ROTATED_IDLE)).unwrap_or(now.tick);
         Self {
             what: What::Unopened,
             handle: None,
@@ -168,8 +169,11 @@ impl<H: Handle> Entry<H> {
             path: sighting.path,
             role: sighting.role,
             facts: sighting.facts,
-            extent: sighting.facts.size,
-            quiet_since,
+            extent: Offset::ZERO,
+            extent_noted: Offset::ZERO,
+            ages: Ages::default(),
+            is_found: true,
+            rest: Rest::new(age, now),
             unread_since: now.tick,
             skip_to: None,
             retry,
@@ -201,7 +205,14 @@ impl<H: Handle> Entry<H> {
             text.unpack()
         };
         match unpacked.and_then(|()| files::beginning(text).map_err(Fault::Unreadable)) {
-            Ok(beginning) => self.what = Head::of(&beginning).map_or(What::Unnamed, What::Unresolved),
+            Ok(beginning) => {
+                self.what = Head::of(&beginning).map_or(What::Unnamed, What::Unresolved);
+                self.extent = if self.is_compressed() {
+                    self.size()
+                } else {
+                    Offset::new(beginning.len() as u64)
+                };
+            }
             Err(Fault::Unended) => {
                 tracing::debug!(path = %self.path.display(), "a compressed log has no end yet");
                 self.leave(What::Archived(Archived::Unended));
@@ -215,7 +226,6 @@ impl<H: Handle> Entry<H> {
             }
             Err(Fault::Unreadable(error)) => self.broken(&error),
         }
-        self.extent = self.size();
     }
 
     /// Bytes of text in the file: what it would have if it were not compressed.
@@ -273,7 +283,7 @@ impl<H: Handle> Entry<H> {
     pub(crate) fn set_role(&mut self, role: Role, now: Now) {
         if self.role != role {
             self.role = role;
-            self.quiet_since = now.tick;
+            self.rest.disturb(now);
         }
     }
 
@@ -302,54 +312,20 @@ impl<H: Handle> Entry<H> {
             // Whoever compresses sets the file's time at the end. Another size is another text.
             return if resized { Measured::Shrunk } else { Measured::Same };
         }
-        self.quiet_since = now.tick;
+        self.rest.disturb(now);
         match &mut self.what {
             What::Stream(stream) if facts.size < stream.read.offset => return Measured::Shrunk,
-            What::Stream(stream) => {
-                self.extent = self.extent.max(facts.size);
-                if stream.exhausted {
-                    stream.exhausted = false;
-                    self.unread_since = now.tick;
-                }
+            // What was not read yet is cut off.
+            What::Stream(_) if shrunk && facts.size < self.extent => return Measured::Shrunk,
+            What::Stream(stream) if stream.exhausted => {
+                stream.exhausted = false;
+                self.unread_since = now.tick;
             }
             What::Unnamed => self.examine(),
-            What::Unresolved(_) if shrunk => self.examine(),
+            What::Unresolved(_) if shrunk => return Measured::Shrunk,
             _ => {}
         }
         Measured::Grown
-    }
-
-    /// Closes a file that is finished. Whatever changes in it from now on, the next scan sees by its facts.
-    pub(crate) fn close_if_finished(&mut self) {
-        if matches!(
-            &self.what,
-            What::Stream(Stream {
-                phase: Phase::Finished,
-                ..
-            })
-        ) {
-            if self.is_compressed() {
-                self.set_shipped();
-            }
-            self.handle = None;
-        }
-    }
-
-    /// What time alone changes: a rotated file that stays quiet has its last line, even without a newline.
-    pub(crate) fn tick(&mut self, now: Now) {
-        let quiet = self.role != Role::Live && now.tick >= self.quiet_since + ROTATED_IDLE;
-        match &self.what {
-            What::Unnamed if quiet && self.size() == Offset::ZERO => self.handle = None,
-            What::Unnamed if quiet => match self.handle.as_ref().map(files::beginning) {
-                Some(Ok(beginning)) => {
-                    self.what = Head::of_final(&beginning).map_or(What::Unnamed, What::Unresolved);
-                }
-                Some(Err(error)) => self.broken(&error),
-                None => {}
-            },
-            What::Copy { .. } if quiet && self.role == Role::Gone => self.handle = None,
-            _ => {}
-        }
     }
 
     /// What the checkpoint keeps of it.
@@ -364,6 +340,7 @@ impl<H: Handle> Entry<H> {
             path,
             stream: stream.known(self.facts.key),
             finished,
+            seen: self.extent,
         })
     }
 
@@ -378,12 +355,17 @@ impl<H: Handle> Entry<H> {
 
     /// The stream that the file does not hold any more, or perhaps not.
     pub(crate) fn take_orphan(&mut self) -> Option<Orphan> {
+        let wanted = if self.is_skipping() {
+            Offset::ZERO
+        } else {
+            self.extent
+        };
         match std::mem::replace(&mut self.what, What::Unnamed) {
             What::Stream(stream) => Some(Orphan::new(
                 stream,
                 self.facts.key,
                 self.path.display().to_string(),
-                self.extent,
+                wanted,
             )),
             _ => None,
         }
@@ -451,13 +433,15 @@ impl<H: Handle> Entry<H> {
                 self.unread_since
             });
         }
-        (self.role != Role::Live && stream.is_drained()).then(|| self.quiet_since + ROTATED_IDLE)
+        // What is over is read once more, to be closed.
+        (self.role != Role::Live && stream.is_drained() && self.rest.is_over()).then_some(self.unread_since)
     }
 
     /// Reads a block where reading stopped and cuts a chunk off it.
     ///
     /// The block comes with the bytes before it in one read, so each read proves that it goes on in the same contents.
     pub(crate) fn build(&mut self, buffer: &mut [u8], chunk_bytes: usize, chunker: &mut Chunker) -> Built {
+        let size = self.size();
         let (What::Stream(stream), Some(handle)) = (&mut self.what, &self.handle) else {
             return Built::Nothing;
         };
@@ -468,6 +452,10 @@ impl<H: Handle> Entry<H> {
         };
         if stream.exhausted {
             handle.rest();
+        }
+        if let Ok(Read::Cut { .. } | Read::Nothing) = cut {
+            // The read shows that the size is of this life of the file.
+            self.extent = self.extent.max(size);
         }
         match cut {
             Ok(Read::Cut { cut, stream_end }) => {

@@ -14,11 +14,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
-use logferry_protocol::heartbeat::StreamProgress;
+use logferry_protocol::heartbeat::Gap;
 use logferry_protocol::names::LogName;
-use logferry_protocol::stream::{Head, Offset, StreamId};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
-use super::entry::{Built, Entry, LaneId, Measured, Now, What};
+use super::entry::{Archived, Built, Entry, LaneId, Measured, Now, What};
+use super::losses::Missing;
 use super::orphan::Orphan;
 use super::stream::{ChunkSeq, Flight, Phase, Settled};
 use crate::checkpoint::{Checkpoint, Remembered, Shipped};
@@ -29,25 +30,35 @@ use crate::retry::Retry;
 use crate::scan::{Patterns, Role, Sighting};
 use crate::wire::WireError;
 
+/// Most looks at the folders in one scan; names that move on faster than that are looked at again soon anyway.
+const LOOKS_MAX: usize = 4;
+
 /// A configured log.
 #[derive(Debug)]
 pub(crate) struct Log<H> {
     pub(super) name: LogName,
     pub(super) patterns: Patterns,
     pub(super) chunker: Chunker,
+    /// Where a file begins that is found now: as configured only where neither a checkpoint nor a scan was before.
     start: config::Start,
-    /// Neither a checkpoint nor a scan was there before: `start` counts.
-    first_start: bool,
     retry: config::Backoff,
     lanes: Vec<Lane>,
+    /// Which file had which name at the last look.
+    names: Vec<(PathBuf, FileKey)>,
     pub(super) entries: Vec<Entry<H>>,
     pub(super) orphans: Vec<Orphan>,
+    /// Files that are gone, and of which nothing is known to be acknowledged.
+    pub(super) missing: Vec<Missing>,
+    /// What was found to be lost and is not yet told.
+    pub(super) lost: Vec<Gap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<Facts>,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
     /// A compressed file turned out to be shipped.
     pub(super) wants_checkpoint: bool,
+    /// The relay was emptied or restored from a backup: it has less of a stream than it had acknowledged.
+    pub(super) relay_forgot: bool,
 }
 
 #[derive(Debug)]
@@ -73,21 +84,26 @@ impl<H: Handle> Log<H> {
         };
         let streams = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.streams);
         let remembered = streams.filter(|stream| stream.log == log.name).cloned();
+        let unsent = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.unsent);
+        let missing = unsent.filter(|unsent| unsent.log == log.name).cloned();
         let archives = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.archives);
         let shipped = archives.filter(|archive| archive.log == log.name);
         Self {
             name: log.name.clone(),
             patterns: Patterns::new(&log.path, &log.rotated),
             chunker: Chunker::new(Rules::new(&log.exclude), limits),
-            start: log.start,
-            first_start: checkpoint.is_none(),
+            start: checkpoint.map_or(log.start, |_| config::Start::Beginning),
             retry: sender.retry,
             lanes: Vec::new(),
+            names: Vec::new(),
             entries: Vec::new(),
             orphans: remembered.map(Orphan::remembered).collect(),
+            missing: missing.map(Missing::new).collect(),
+            lost: Vec::new(),
             shipped: shipped.map(|archive| archive.facts).collect(),
             wants_scan: false,
             wants_checkpoint: false,
+            relay_forgot: false,
         }
     }
 
@@ -95,7 +111,7 @@ impl<H: Handle> Log<H> {
     pub(crate) fn scan<F: Files<Handle = H>>(&mut self, files: &F, now: Now) {
         self.wants_scan = false;
         self.entries.iter_mut().for_each(|entry| entry.seen = false);
-        for sighting in self.patterns.scan(files) {
+        for sighting in self.sight(files) {
             let lane = self.lane(&sighting.live_path);
             self.meet(files, sighting, lane, now);
         }
@@ -107,7 +123,25 @@ impl<H: Handle> Log<H> {
             self.recheck_copy(index);
         }
         self.orphans.iter_mut().for_each(Orphan::scanned);
-        self.first_start = false;
+        self.start = config::Start::Beginning;
+    }
+
+    /// Looks until two looks in a row show the same: in the middle of a rotation names move on under the look, so that
+    /// it may miss a file, and the lines of a younger one would come before its own.
+    fn sight<F: Files<Handle = H>>(&mut self, files: &F) -> Vec<Sighting> {
+        let mut sightings = self.patterns.scan(files);
+        for _ in 1..LOOKS_MAX {
+            let names = sightings
+                .iter()
+                .map(|file| (file.path.clone(), file.facts.key))
+                .collect();
+            if self.names == names {
+                break;
+            }
+            self.names = names;
+            sightings = self.patterns.scan(files);
+        }
+        sightings
     }
 
     fn meet<F: Files<Handle = H>>(&mut self, files: &F, sighting: Sighting, lane: LaneId, now: Now) {
@@ -132,7 +166,7 @@ impl<H: Handle> Log<H> {
         } else if let Err(error) = entry.open(files) {
             tracing::warn!(path = %entry.path.display(), %error, "a log cannot be opened, it is tried again");
         }
-        if self.first_start && self.start == config::Start::End && entry.size() > Offset::ZERO {
+        if self.start == config::Start::End && entry.size() > Offset::ZERO {
             entry.skip_to = Some(entry.size());
         }
         self.entries.push(entry);
@@ -165,6 +199,14 @@ impl<H: Handle> Log<H> {
 
     /// The file does not hold its stream any more: it is looked at anew, and the stream is sought elsewhere.
     pub(super) fn lose(&mut self, index: usize) {
+        self.orphan(index);
+        self.entries[index].examine();
+        self.wants_scan = true;
+    }
+
+    /// The stream is sought elsewhere from now on.
+    fn orphan(&mut self, index: usize) {
+        self.miss_unresolved(index);
         let entry = &mut self.entries[index];
         if let Some(orphan) = entry.take_orphan() {
             let (stream, acked) = (orphan.stream.id, orphan.stream.acked.offset);
@@ -172,12 +214,25 @@ impl<H: Handle> Log<H> {
             self.orphans.push(orphan);
         }
         entry.skip_to = None;
-        entry.examine();
-        self.wants_scan = true;
         // What was a copy of this file may be all that is left of it.
         for index in 0..self.entries.len() {
             self.recheck_copy(index);
         }
+    }
+
+    /// The relay has forgotten what it had acknowledged: it is asked about every file, as at a start.
+    pub(super) fn ask_anew(&mut self) {
+        self.relay_forgot = false;
+        self.shipped.clear();
+        for entry in &mut self.entries {
+            match &mut entry.what {
+                What::Stream(stream) if stream.phase == Phase::Finished => entry.what = What::Unopened,
+                What::Stream(stream) => stream.doubt(),
+                What::Archived(Archived::Shipped) => entry.what = What::Unopened,
+                _ => {}
+            }
+        }
+        self.wants_scan = true;
     }
 
     /// What to ask the relay about: files of unknown stream, and streams of unknown position.
@@ -186,12 +241,13 @@ impl<H: Handle> Log<H> {
         // As long as it is not known how far an orphan is, no file can be named: it might be the orphan's.
         let nameable = !self.orphans.iter().any(Orphan::is_waiting);
         let of_orphans = self.orphans.iter_mut().filter_map(Orphan::ask);
+        let of_missing = self.missing.iter().filter_map(Missing::ask);
         let of_entries = self.entries.iter().filter_map(|entry| match &entry.what {
             What::Unresolved(head) if nameable => Some(*head),
             What::Stream(stream) if entry.is_to_ask(now) => Some(stream.head),
             _ => None,
         });
-        for head in of_orphans.chain(of_entries) {
+        for head in of_orphans.chain(of_entries).chain(of_missing) {
             if !heads.contains(&head) {
                 heads.push(head);
             }
@@ -241,7 +297,7 @@ impl<H: Handle> Log<H> {
         match &built {
             Built::Changed => self.lose(ready.entry),
             Built::Broken(error) => {
-                self.lose(ready.entry);
+                self.orphan(ready.entry);
                 self.entries[ready.entry].broken(error);
             }
             Built::Chunk(draft) if draft.cut.begins_long_line => {
@@ -291,11 +347,16 @@ impl<H: Handle> Log<H> {
             Ok(()) => {
                 entry.retry.succeeded();
                 let settled = stream.stored(seq);
+                self.lost.extend(entry.shortfall(&self.name, now));
                 entry.close_if_finished();
                 return Some(settled);
             }
             Err(error) if error.concerns_all() => {}
-            Err(error) => entry.retry.failed(error, now.tick, chance),
+            Err(error) => {
+                let (path, acked) = (entry.path.display(), stream.acked.offset);
+                let _log = tracing::error_span!("log", %path, %acked).entered();
+                entry.retry.failed(error, now.tick, chance);
+            }
         }
         Some(stream.failed(seq))
     }
@@ -315,20 +376,6 @@ impl<H: Handle> Log<H> {
         self.entries
             .iter()
             .filter_map(|entry| entry.remember_shipped(&self.name))
-    }
-
-    /// How far each stream is, for the heartbeat.
-    pub(crate) fn progress(&self) -> impl Iterator<Item = StreamProgress> + '_ {
-        self.entries.iter().filter_map(|entry| match &entry.what {
-            What::Stream(stream) if stream.phase != Phase::Finished => Some(StreamProgress {
-                stream: stream.id,
-                log: self.name.clone(),
-                acked: stream.acked.offset,
-                size: entry.size().max(stream.acked.offset),
-                rotated: entry.role != Role::Live,
-            }),
-            _ => None,
-        })
     }
 
     /// Bytes on disk that the relay does not have yet.

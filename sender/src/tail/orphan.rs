@@ -14,8 +14,10 @@ pub(crate) struct Orphan {
     pub(crate) stream: Stream,
     pub(crate) file: FileKey,
     pub(crate) path: String,
-    /// The largest size seen of its file; `None` if it was not seen by this process.
-    pub(crate) extent: Option<Offset>,
+    /// The largest size that its file was seen to have.
+    pub(crate) extent: Offset,
+    /// It comes from the checkpoint: nobody saw what became of its file.
+    pub(crate) is_remembered: bool,
     search: Search,
 }
 
@@ -39,7 +41,8 @@ impl Orphan {
             stream,
             file,
             path,
-            extent: Some(extent),
+            extent,
+            is_remembered: false,
             search: Search::Started,
         }
     }
@@ -68,7 +71,8 @@ impl Orphan {
             stream,
             file,
             path: remembered.path,
-            extent: None,
+            extent: remembered.seen,
+            is_remembered: true,
             search: Search::Started,
         }
     }
@@ -81,6 +85,7 @@ impl Orphan {
             path: self.path.clone(),
             stream: self.known(),
             finished,
+            seen: self.extent,
         }
     }
 
@@ -133,21 +138,5 @@ impl Orphan {
     /// Whether it is known how far the stream is. Until then no file can be named: it might be its.
     pub(crate) fn is_certain(&self) -> bool {
         self.search == Search::Asked
-    }
-
-    /// Says what is lost, if no file holds the stream any more.
-    pub(crate) fn report_loss(&self, log: &LogName) {
-        let (path, stream, from) = (&self.path, self.stream.id, self.stream.acked.offset);
-        match self.extent {
-            Some(extent) if extent > from => tracing::error!(
-                %log, path, %stream, %from, to = %extent,
-                "bytes of a log were truncated or deleted before they could be read, they are lost"
-            ),
-            None if self.stream.phase != Phase::Finished => tracing::warn!(
-                %log, path, %stream, %from,
-                "a log is gone before it was known to be read to its end, what it held from this offset on is lost"
-            ),
-            _ => {}
-        }
     }
 }

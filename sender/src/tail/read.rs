@@ -13,14 +13,14 @@ use crate::files::{self, Handle};
 const LINE_START_SPAN: u64 = 64 * 1024;
 
 /// What a read brought.
-pub(super) enum Read {
+pub(crate) enum Read {
     Cut { cut: Cut, stream_end: StreamEnd },
     Nothing,
     Changed,
 }
 
 /// Reads a block where reading stopped, with the bytes before it, and cuts a chunk off it.
-pub(super) fn read(
+pub(crate) fn read(
     handle: &impl Handle,
     stream: &mut Stream,
     buffer: &mut [u8],

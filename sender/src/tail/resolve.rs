@@ -44,6 +44,7 @@ impl<H: Handle> Log<H> {
     pub(crate) fn resolved(&mut self, answers: &Answers, now: Now) -> Settled {
         let mut settled = self.settle_doubts(answers, now);
         self.verify_followed(answers);
+        self.hear_of_missing(answers);
         for orphan in &mut self.orphans {
             if is_answered(answers, orphan.stream.head) {
                 settled = settled.plus(orphan.answered(find(answers, orphan.stream.id)));
@@ -52,7 +53,7 @@ impl<H: Handle> Log<H> {
         // Otherwise the answers are from before a file was lost, and are asked for again.
         if self.orphans.iter().all(Orphan::is_certain) {
             self.name_files(answers, now);
-            self.report_losses();
+            self.find_losses(now);
         }
         settled
     }
@@ -74,6 +75,7 @@ impl<H: Handle> Log<H> {
                     stream = %stream.id, acked = %stream.acked.offset, committed = %position.offset,
                     "the relay has less of a stream than it had acknowledged, the rest is shipped again"
                 );
+                self.relay_forgot = true;
             }
             if holds(handle, position).unwrap_or(false) {
                 let settled = stream.resume(position);
@@ -149,7 +151,7 @@ impl<H: Handle> Log<H> {
 
     /// The open files whose heads are answered, with their beginnings. A file that has changed since is examined anew.
     fn unknown_files(&mut self, answers: &Answers) -> (Vec<usize>, Vec<Vec<u8>>) {
-        let (mut unknown, mut beginnings) = (Vec::new(), Vec::new());
+        let (mut unknown, mut beginnings, mut changed) = (Vec::new(), Vec::new(), Vec::new());
         for (index, entry) in self.entries.iter_mut().enumerate() {
             let (What::Unresolved(head), Some(handle)) = (&entry.what, &entry.handle) else {
                 continue;
@@ -162,8 +164,11 @@ impl<H: Handle> Log<H> {
                     unknown.push(index);
                     beginnings.push(beginning);
                 }
-                _ => entry.examine(),
+                _ => changed.push(index),
             }
+        }
+        for index in changed {
+            self.lose(index);
         }
         (unknown, beginnings)
     }
@@ -192,7 +197,8 @@ impl<H: Handle> Log<H> {
             .orphans
             .iter()
             .position(|orphan| orphan.stream.id == known.stream);
-        let phase = orphan.map(|orphan| self.orphans.swap_remove(orphan).stream.phase);
+        let orphan = orphan.map(|orphan| self.orphans.swap_remove(orphan));
+        let phase = orphan.as_ref().map(|orphan| orphan.stream.phase);
         let at = if relay_knows {
             committed(known)
         } else {
@@ -200,6 +206,10 @@ impl<H: Handle> Log<H> {
         };
         let mut stream = Stream::new(known.stream, known.head, at);
         let entry = &mut self.entries[index];
+        if let Some(orphan) = orphan.filter(|orphan| orphan.stream.acked.offset > Offset::ZERO) {
+            // A copy may lack the end. Where nothing is acknowledged it may be another file that only begins alike.
+            entry.extent = entry.extent.max(orphan.extent);
+        }
         if phase == Some(Phase::Finished) && entry.role != Role::Live && at.offset == entry.size() {
             stream.phase = Phase::Finished;
         }
@@ -307,16 +317,6 @@ impl<H: Handle> Log<H> {
             self.entries[index].what = What::Unresolved(head);
         }
     }
-
-    /// Says what no file holds any more, once there is no file left that could.
-    fn report_losses(&mut self) {
-        let unresolved = |entry: &Entry<H>| matches!(entry.what, What::Unresolved(_));
-        if !self.entries.iter().any(unresolved) {
-            for orphan in self.orphans.drain(..) {
-                orphan.report_loss(&self.name);
-            }
-        }
-    }
 }
 
 impl<H: Handle> Entry<H> {
@@ -340,7 +340,8 @@ impl<H: Handle> Entry<H> {
     }
 }
 
-fn holds<H: Handle>(handle: &Text<H>, position: Position) -> io::Result<bool> {
+/// Whether the file has these bytes before this position.
+pub(super) fn holds<H: Handle>(handle: &Text<H>, position: Position) -> io::Result<bool> {
     let ending = contents(handle).ending_at(position.offset)?;
     Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
 }

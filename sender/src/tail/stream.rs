@@ -85,6 +85,8 @@ pub(crate) struct Stream {
     pub(crate) acked: Position,
     /// There was nothing more to read when the file last changed.
     pub(crate) exhausted: bool,
+    /// Lines acknowledged since the process started.
+    pub(crate) lines: LineCounts,
     flights: VecDeque<(Flight, Answer)>,
 }
 
@@ -105,6 +107,7 @@ impl Stream {
             read: at,
             acked: at,
             exhausted: false,
+            lines: LineCounts::default(),
             flights,
         }
     }
@@ -165,12 +168,16 @@ impl Stream {
                 self.settle(&flight, &mut settled);
             }
         }
-        *self = Self::new(self.id, self.head, at);
+        *self = Self {
+            lines: self.lines,
+            ..Self::new(self.id, self.head, at)
+        };
         settled
     }
 
     fn settle(&mut self, flight: &Flight, settled: &mut Settled) {
         self.acked = flight.end;
+        self.lines = self.lines.plus(flight.lines);
         *settled = settled.plus(Settled {
             bytes: flight.bytes,
             lines: flight.lines,
@@ -183,6 +190,13 @@ impl Stream {
             Phase::Reading => self.exhausted && self.flights.is_empty(),
             Phase::Closing | Phase::Finished => true,
             Phase::InDoubt => false,
+        }
+    }
+
+    /// The relay may have less than it had acknowledged: it has to say how far the stream is.
+    pub(crate) fn doubt(&mut self) {
+        if self.phase != Phase::Finished {
+            self.phase = Phase::InDoubt;
         }
     }
 

@@ -9,12 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::RETRY_AFTER;
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER};
 use hyper_util::rt::TokioIo;
+use logferry_config::{RelayAddress, Scheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
-use super::{Relay, WireError, answer_deadline};
+use super::{Relay, WireError, answer_deadline, tls, token};
 
+/// For the look-up of a name, and for each of its addresses.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Most bytes of an answer: streams that begin alike, for the most files that may be asked for.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
@@ -23,7 +26,11 @@ const REASON_MAX: usize = 200;
 /// So that a chunk's headers and body leave in few writes.
 const WRITE_BUFFER: usize = 1024 * 1024;
 
-type Driver = Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>;
+/// A connection of TCP or of TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+type Driver = Pin<Box<http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>>>;
 
 /// A connection, open or not.
 pub(super) struct Connection {
@@ -35,6 +42,18 @@ pub(super) struct Connection {
 struct Open {
     requests: http1::SendRequest<Full<Bytes>>,
     driver: Driver,
+    place: Place,
+    host: HeaderValue,
+    token: Option<HeaderValue>,
+}
+
+/// Where a connection leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Which of the relay's configured addresses.
+    pub(super) door: usize,
+    /// What that led to.
+    pub(super) address: SocketAddr,
 }
 
 /// An answer, read whole.
@@ -43,6 +62,7 @@ pub(super) struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     pub(super) body: Bytes,
+    pub(super) place: Place,
 }
 
 impl Connection {
@@ -65,7 +85,17 @@ impl Connection {
         next.await
     }
 
-    /// One request and its answer. The connection stays open only if both went well.
+    /// Where it leads, if it is open.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.open.as_ref().map(|open| open.place)
+    }
+
+    /// Drops the connection: the next request makes a new one.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// One request and its answer. The connection stays open only if both went well. A door that fails is left.
     ///
     /// Safe to cancel: the connection is dropped with the request, and the relay takes a chunk whole or not at all.
     pub(super) async fn exchange(
@@ -73,20 +103,43 @@ impl Connection {
         request: hyper::http::request::Builder,
         body: Bytes,
     ) -> Result<Answer, WireError> {
-        let relay = self.relay.address.to_string();
-        let malformed = |reason: String| WireError::Answer {
-            relay: relay.clone(),
-            reason,
-        };
+        let door = self.relay.door();
+        let open = self.open.take().filter(|open| open.place.door == door);
+        let result = self.exchange_at(door, open, request, body).await;
+        match &result {
+            Ok(answer) if matches!(answer.status, 421 | 503) => {
+                self.relay.leave(door);
+                self.close();
+            }
+            // The token is read anew with the next connection.
+            Ok(answer) if answer.status == 401 => self.close(),
+            Err(error) if error.is_of_the_door() => self.relay.leave(door),
+            _ => {}
+        }
+        result
+    }
+
+    async fn exchange_at(
+        &mut self,
+        door: usize,
+        open: Option<Open>,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<Answer, WireError> {
         let deadline = answer_deadline(body.len());
+        let mut open = match open {
+            Some(open) => open,
+            None => connect(&self.relay, door).await?,
+        };
+        let relay = self.relay.name(door);
         let request = request
             .body(Full::new(body))
-            .map_err(|error| malformed(error.to_string()))?;
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => self.connect().await?,
-        };
-        let exchange = open.exchange(request, &relay);
+            .map(|request| open.addressed(request));
+        let request = request.map_err(|error| WireError::Answer {
+            relay: relay.clone(),
+            reason: error.to_string(),
+        })?;
+        let exchange = open.exchange(request, &self.relay, &relay);
         let silent = |_| WireError::Silent {
             relay: relay.clone(),
             after: deadline,
@@ -95,81 +148,132 @@ impl Connection {
         self.open = Some(open);
         Ok(answer)
     }
+}
 
-    /// Connects to the first address of the relay's name that takes the connection; the name is looked up each time.
-    async fn connect(&self) -> Result<Open, WireError> {
-        let (host, port) = (self.relay.address.host.as_str(), self.relay.address.port);
-        let connect = async {
-            let lookup = |source| WireError::Lookup {
-                host: host.to_owned(),
-                source,
-            };
-            let addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(lookup)?.collect();
-            let mut last = lookup(io::ErrorKind::NotFound.into());
-            for address in addresses {
-                match self.connect_to(address).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
-        };
+/// Connects to the first address of the door's name that takes the connection; the name is looked up each time.
+async fn connect(relay: &Relay, door: usize) -> Result<Open, WireError> {
+    let target = relay.address(door);
+    let token = match &relay.settings.token_file {
+        Some(path) => Some(token::read(path).await?),
+        None => None,
+    };
+    let mut outcome = Err(WireError::Lookup {
+        host: target.host.clone(),
+        source: io::ErrorKind::NotFound.into(),
+    });
+    for address in look_up(target).await? {
         let late = |_| WireError::Connect {
-            relay: self.relay.address.to_string(),
+            relay: target.to_string(),
             source: io::ErrorKind::TimedOut.into(),
         };
-        let stream = tokio::time::timeout(CONNECT_DEADLINE, connect)
-            .await
-            .map_err(late)??;
-        let broken = |source| WireError::Broken {
-            relay: self.relay.address.to_string(),
-            source,
-        };
-        let handshake = http1::Builder::new()
-            .max_buf_size(WRITE_BUFFER)
-            .handshake(TokioIo::new(stream));
-        let (requests, driver) = handshake.await.map_err(broken)?;
-        Ok(Open {
-            requests,
-            driver: Box::pin(driver),
-        })
+        let connect = tokio::time::timeout(CONNECT_DEADLINE, connect_to(relay, target, address));
+        match connect.await.map_err(late).flatten() {
+            Ok(stream) => {
+                outcome = Ok((stream, address));
+                break;
+            }
+            Err(error) => outcome = Err(error),
+        }
     }
+    let (stream, address) = outcome?;
+    let broken = |source| WireError::Broken {
+        relay: target.to_string(),
+        source,
+    };
+    let handshake = http1::Builder::new()
+        .max_buf_size(WRITE_BUFFER)
+        .handshake(TokioIo::new(stream));
+    let (requests, driver) = handshake.await.map_err(broken)?;
+    Ok(Open {
+        requests,
+        driver: Box::pin(driver),
+        place: Place { door, address },
+        host: HeaderValue::try_from(target.authority())
+            .expect("host names are letters, digits, dots and dashes"),
+        token,
+    })
+}
 
-    async fn connect_to(&self, address: SocketAddr) -> Result<TcpStream, WireError> {
-        let failed = |source| WireError::Connect {
-            relay: self.relay.address.to_string(),
+async fn connect_to(
+    relay: &Relay,
+    target: &RelayAddress,
+    address: SocketAddr,
+) -> Result<Box<dyn Stream>, WireError> {
+    let name = target.to_string();
+    let failed = |source| WireError::Connect {
+        relay: name.clone(),
+        source,
+    };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }
+    .map_err(failed)?;
+    if let Some(local) = relay.settings.local {
+        let bind = |source| WireError::Bind {
+            address: local,
             source,
         };
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }
-        .map_err(failed)?;
-        if let Some(local) = self.relay.local {
-            let bind = |source| WireError::Bind {
-                address: local,
-                source,
-            };
-            socket.bind(SocketAddr::new(local, 0)).map_err(bind)?;
-        }
-        let stream = socket.connect(address).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        Ok(stream)
+        socket.bind(SocketAddr::new(local, 0)).map_err(bind)?;
     }
+    let stream: TcpStream = socket.connect(address).await.map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok(match target.scheme {
+        Scheme::Http => Box::new(stream),
+        Scheme::Https => {
+            let tls = &relay.settings.tls;
+            Box::new(tls::connect(tls, &name, &target.host, stream).await?)
+        }
+    })
+}
+
+/// The addresses of a host, at least one.
+pub(super) async fn look_up(target: &RelayAddress) -> Result<Vec<SocketAddr>, WireError> {
+    let failed = |source| WireError::Lookup {
+        host: target.host.clone(),
+        source,
+    };
+    let found = tokio::time::timeout(CONNECT_DEADLINE, lookup_host((&*target.host, target.port))).await;
+    let found: Vec<_> = found
+        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+        .map_err(failed)?
+        .collect();
+    if found.is_empty() {
+        return Err(failed(io::ErrorKind::NotFound.into()));
+    }
+    Ok(found)
 }
 
 impl Open {
+    /// Completes a request with what depends on the connection.
+    fn addressed(&self, mut request: hyper::Request<Full<Bytes>>) -> hyper::Request<Full<Bytes>> {
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        if let Some(token) = &self.token {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
+        request
+    }
+
     async fn exchange(
         &mut self,
         request: hyper::Request<Full<Bytes>>,
+        settings: &Relay,
         relay: &str,
     ) -> Result<Answer, WireError> {
-        let broken = |source| WireError::Broken {
-            relay: relay.to_owned(),
-            source,
+        let broken = |source: hyper::Error| {
+            tls::refusal(&source, &settings.settings.tls, relay).unwrap_or(WireError::Broken {
+                relay: relay.to_owned(),
+                source,
+            })
         };
-        let Self { requests, driver } = self;
+        let Self {
+            requests,
+            driver,
+            place,
+            ..
+        } = self;
         let mut exchange = pin!(async {
             requests.ready().await.map_err(broken)?;
             let response = requests.send_request(request).await.map_err(broken)?;
@@ -192,6 +296,7 @@ impl Open {
                 status: head.status.as_u16(),
                 retry_after,
                 body,
+                place: *place,
             })
         });
         // When the driver ends first, the exchange has its last answer, or its error, already.
@@ -205,7 +310,7 @@ impl Open {
 
 impl Answer {
     /// The answer if its status is one of `fine`, and the relay's reason otherwise.
-    pub(super) fn or_refused(self, relay: &str, fine: &[u16]) -> Result<Self, WireError> {
+    pub(super) fn or_refused(self, relay: &Relay, fine: &[u16]) -> Result<Self, WireError> {
         if fine.contains(&self.status) {
             return Ok(self);
         }
@@ -218,7 +323,7 @@ impl Answer {
             .collect();
         let (status, retry_after) = (self.status, self.retry_after);
         Err(WireError::Refused {
-            relay: relay.to_owned(),
+            relay: relay.name(self.place.door),
             status,
             reason,
             retry_after,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A request that brought no answer, or no good one.
@@ -25,6 +26,20 @@ pub(crate) enum WireError {
         #[source]
         source: io::Error,
     },
+    #[error("{} of {setting} cannot be used: {reason}", .path.display())]
+    File {
+        path: PathBuf,
+        setting: &'static str,
+        reason: String,
+    },
+    #[error("no safe connection to {relay}: {reason}")]
+    Untrusted { relay: String, reason: String },
+    /// It would double lines to ship them there.
+    #[error(
+        "{relay} is not the relay that lines were shipped to, which was at {home}: sender.relay may list addresses of one \
+         relay only; if the old one is gone for good, take its address out of the list"
+    )]
+    OtherRelay { relay: String, home: String },
     #[error("{relay} did not answer within {after:?}")]
     Silent { relay: String, after: Duration },
     #[error("the connection to {relay} broke")]
@@ -69,7 +84,12 @@ impl WireError {
             | Self::Refused {
                 status: 429 | 503, ..
             } => Kind::Expected,
-            Self::Refused { .. } | Self::Answer { .. } | Self::Bind { .. } => Kind::Refused,
+            Self::Refused { .. }
+            | Self::Answer { .. }
+            | Self::Bind { .. }
+            | Self::File { .. }
+            | Self::Untrusted { .. }
+            | Self::OtherRelay { .. } => Kind::Refused,
             Self::Lookup { .. } | Self::Connect { .. } | Self::Silent { .. } | Self::Broken { .. } => {
                 Kind::Unreachable
             }
@@ -84,8 +104,25 @@ impl WireError {
                 status: 429 | 503,
                 ..
             } | Self::Bind { .. }
+                | Self::File { .. }
+                | Self::Untrusted { .. }
+                | Self::OtherRelay { .. }
         );
         waiting || self.kind() == Kind::Unreachable
+    }
+
+    /// Whether another address of the relay may fare better.
+    pub(super) fn is_of_the_door(&self) -> bool {
+        let refuses = matches!(
+            self,
+            Self::Untrusted { .. }
+                | Self::OtherRelay { .. }
+                | Self::Refused {
+                    status: 421 | 503,
+                    ..
+                }
+        );
+        refuses || self.kind() == Kind::Unreachable
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

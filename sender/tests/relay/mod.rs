@@ -1,22 +1,24 @@
 //! A relay in this process: real HTTP on a loopback port, streams in memory, and failures on demand.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome, Receipt};
 use logferry_protocol::heartbeat::Heartbeat;
-use logferry_protocol::resolve::{KnownStream, ResolveRequest, ResolveResponse};
+use logferry_protocol::resolve::{KnownStream, LedgerId, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Offset;
-use logferry_protocol::{CHUNKS_PATH, HEARTBEAT_PATH, SOURCE_HEADER, STREAMS_PATH};
+use logferry_protocol::{CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, SOURCE_HEADER, STREAMS_PATH};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +37,12 @@ pub(crate) struct Relay {
     /// Whether all chunks are answered with 400.
     pub(crate) refuses: AtomicBool,
     answers: AtomicU32,
+    /// Which ledger it is; it does not tell as long as there is none.
+    pub(crate) ledger: OnceLock<LedgerId>,
+    /// Without this token nothing is answered.
+    pub(crate) token: Mutex<Option<String>>,
+    /// How the bodies of chunks came.
+    pub(crate) encodings: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -95,6 +103,16 @@ impl Relay {
             *response.status_mut() = status;
             response
         };
+        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(token) = &*self.token.lock().expect("no panic")
+            && text("authorization") != Some(&format!("Bearer {token}"))
+        {
+            return Ok(answer(StatusCode::UNAUTHORIZED, b"no such token\n".to_vec()));
+        }
+        if text(LEDGER_HEADER).is_some_and(|id| self.ledger.get().is_some_and(|own| own.to_string() != id)) {
+            let said = b"another relay\n".to_vec();
+            return Ok(answer(StatusCode::MISDIRECTED_REQUEST, said));
+        }
         match head.uri.path() {
             STREAMS_PATH => {
                 let request: ResolveRequest = serde_json::from_slice(&body).expect("a question");
@@ -127,6 +145,7 @@ impl Relay {
             CHUNKS_PATH => {
                 let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
                 let header = ChunkHeader::from_pairs(header).expect("the headers of a chunk");
+                let body = self.decoded(text("content-encoding"), body);
                 let receipt = self.take(&header, &body).await;
                 let nth = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
                 let lose = self.lose_every.load(Ordering::Relaxed);
@@ -156,8 +175,24 @@ impl Relay {
         ResolveResponse {
             source: "127.0.0.1".parse().expect("an address"),
             max_chunk: 16 << 20,
+            ledger: self.ledger.get().copied(),
             candidates: request.files.iter().map(|query| alike(query.head)).collect(),
         }
+    }
+
+    fn decoded(&self, encoding: Option<&str>, body: Bytes) -> Bytes {
+        let Some(encoding) = encoding else { return body };
+        self.encodings
+            .lock()
+            .expect("no panic")
+            .insert(encoding.to_owned());
+        let mut plain = Vec::new();
+        if encoding == "zstd" {
+            zstd::stream::copy_decode(&*body, &mut plain).expect("zstd");
+        } else {
+            GzDecoder::new(&*body).read_to_end(&mut plain).expect("gzip");
+        }
+        plain.into()
     }
 
     /// Takes a chunk when its turn has come.

@@ -25,6 +25,8 @@ fn sender_names_are_those_of_the_contract() {
         sent_lines: 9,
         excluded_lines: 1,
         retries: 1,
+        gaps: 2,
+        gap_bytes: 70,
         lag_bytes: u64::MAX,
     });
     for expected in [
@@ -32,6 +34,8 @@ fn sender_names_are_those_of_the_contract() {
         r#"logferry_sender_sent_lines_total{source="198.51.100.1"} 9"#,
         r#"logferry_sender_excluded_lines_total{source="198.51.100.1"} 1"#,
         r#"logferry_sender_retries_total{source="198.51.100.1"} 1"#,
+        r#"logferry_sender_gaps_total{source="198.51.100.1"} 2"#,
+        r#"logferry_sender_gap_bytes_total{source="198.51.100.1"} 70"#,
         r#"logferry_sender_lag_bytes{source="198.51.100.1"} 9223372036854775807"#,
     ] {
         assert!(

@@ -10,12 +10,16 @@ use std::time::{Duration, SystemTime};
 use logferry_protocol::stream::{FileKey, Offset};
 
 use crate::files::{Facts, Files, Handle};
+use crate::writers::Writers;
 
 #[derive(Debug)]
 pub(super) struct Node {
     inode: u64,
     pub(super) bytes: Vec<u8>,
     modified: SystemTime,
+    pub(super) writers: Writers,
+    /// It can be neither opened nor read.
+    pub(super) is_locked: bool,
 }
 
 pub(super) type File = Rc<RefCell<Node>>;
@@ -26,8 +30,11 @@ pub(super) fn copy_time(file: &File, other: &File) {
 }
 
 /// A file system with one folder.
-#[derive(Debug, Clone)]
-pub(super) struct Disk(Rc<RefCell<Tree>>);
+#[derive(Clone)]
+pub(super) struct Disk {
+    tree: Rc<RefCell<Tree>>,
+    disturbance: Rc<RefCell<Option<Disturbance>>>,
+}
 
 #[derive(Debug)]
 struct Tree {
@@ -36,25 +43,35 @@ struct Tree {
     unlinked: Vec<File>,
     next_inode: u64,
     clock: SystemTime,
+    /// How often a file was opened.
+    opened: u32,
 }
+
+/// What happens while somebody looks through the folder.
+type Disturbance = Box<dyn FnMut(&Disk)>;
 
 impl Disk {
     pub(super) fn new(clock: SystemTime) -> Self {
-        Self(Rc::new(RefCell::new(Tree {
+        let tree = Rc::new(RefCell::new(Tree {
             names: BTreeMap::new(),
             unlinked: Vec::new(),
             next_inode: 1,
             clock,
-        })))
+            opened: 0,
+        }));
+        Self {
+            tree,
+            disturbance: Rc::default(),
+        }
     }
 
     pub(super) fn set_clock(&self, clock: SystemTime) {
-        let mut tree = self.0.borrow_mut();
+        let mut tree = self.tree.borrow_mut();
         tree.clock = tree.clock.max(clock);
     }
 
     pub(super) fn create(&self, path: &str) -> File {
-        let mut tree = self.0.borrow_mut();
+        let mut tree = self.tree.borrow_mut();
         let unheld = tree.unlinked.iter().position(|file| Rc::strong_count(file) == 1);
         let inode = if let Some(index) = unheld {
             tree.unlinked.swap_remove(index).borrow().inode
@@ -66,6 +83,8 @@ impl Disk {
             inode,
             bytes: Vec::new(),
             modified: tree.clock,
+            writers: Writers::None,
+            is_locked: false,
         }));
         if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
             tree.unlinked.push(replaced);
@@ -74,11 +93,11 @@ impl Disk {
     }
 
     pub(super) fn get(&self, path: &str) -> Option<File> {
-        self.0.borrow().names.get(Path::new(path)).cloned()
+        self.tree.borrow().names.get(Path::new(path)).cloned()
     }
 
     pub(super) fn rename(&self, from: &str, to: &str) {
-        let mut tree = self.0.borrow_mut();
+        let mut tree = self.tree.borrow_mut();
         if let Some(file) = tree.names.remove(Path::new(from))
             && let Some(replaced) = tree.names.insert(to.into(), file)
         {
@@ -87,7 +106,7 @@ impl Disk {
     }
 
     pub(super) fn remove(&self, path: &str) {
-        let mut tree = self.0.borrow_mut();
+        let mut tree = self.tree.borrow_mut();
         if let Some(file) = tree.names.remove(Path::new(path)) {
             tree.unlinked.push(file);
         }
@@ -105,8 +124,26 @@ impl Disk {
         node.modified = self.tick();
     }
 
+    /// Gives a file a further name.
+    pub(super) fn link(&self, file: &File, path: &str) {
+        let mut tree = self.tree.borrow_mut();
+        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
+            tree.unlinked.push(replaced);
+        }
+    }
+
+    /// How often a file was opened.
+    pub(super) fn opened(&self) -> u32 {
+        self.tree.borrow().opened
+    }
+
+    /// Lets something happen in the middle of each look at the folder from now on.
+    pub(super) fn disturb(&self, disturbance: impl FnMut(&Self) + 'static) {
+        *self.disturbance.borrow_mut() = Some(Box::new(disturbance));
+    }
+
     fn tick(&self) -> SystemTime {
-        let mut tree = self.0.borrow_mut();
+        let mut tree = self.tree.borrow_mut();
         tree.clock += Duration::from_micros(1);
         tree.clock
     }
@@ -117,26 +154,32 @@ impl Files for Disk {
 
     fn matching(&self, pattern: &str) -> Vec<PathBuf> {
         let pattern = glob::Pattern::new(pattern).expect("the test's pattern");
-        self.0
-            .borrow()
-            .names
-            .keys()
-            .filter(|path| pattern.matches_path(path))
-            .cloned()
-            .collect()
+        let tree = self.tree.borrow();
+        let names = tree.names.keys().filter(|path| pattern.matches_path(path));
+        let matching = names.cloned().collect();
+        drop(tree);
+        if let Some(disturbance) = &mut *self.disturbance.borrow_mut() {
+            disturbance(self);
+        }
+        matching
     }
 
     fn facts(&self, path: &Path) -> Option<Facts> {
-        self.0.borrow().names.get(path).and_then(|file| file.facts().ok())
-    }
-
-    fn open(&self, path: &Path) -> io::Result<File> {
-        self.0
+        self.tree
             .borrow()
             .names
             .get(path)
-            .cloned()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+            .and_then(|file| file.facts().ok())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        let mut tree = self.tree.borrow_mut();
+        tree.opened += 1;
+        match tree.names.get(path) {
+            Some(file) if file.borrow().is_locked => Err(io::ErrorKind::PermissionDenied.into()),
+            Some(file) => Ok(file.clone()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 }
 
@@ -156,10 +199,17 @@ impl Handle for File {
 
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
         let node = self.borrow();
+        if node.is_locked {
+            return Err(io::Error::other("the disk is bad"));
+        }
         let at = usize::try_from(at.get()).expect("test files are small");
         let rest = node.bytes.get(at..).unwrap_or_default();
         let read = rest.len().min(buffer.len());
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
+    }
+
+    fn writers(&self) -> Writers {
+        self.borrow().writers
     }
 }

@@ -7,22 +7,22 @@ use logferry_protocol::stream::Offset;
 use crate::tail::OutChunk;
 
 #[derive(Debug, Default)]
-pub(super) struct Relay {
-    pub(super) streams: Vec<Stored>,
+pub(crate) struct Relay {
+    pub(crate) streams: Vec<Stored>,
     /// All lines of all streams, in the order of their commits.
-    pub(super) arrived: Vec<u8>,
+    pub(crate) arrived: Vec<u8>,
 }
 
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     pub(super) known: KnownStream,
     pub(super) body: Vec<u8>,
     pub(super) lines: LineCounts,
-    pub(super) finished: bool,
+    pub(crate) finished: bool,
 }
 
 impl Relay {
-    pub(super) fn take(&mut self, chunk: &OutChunk) -> Receipt {
+    pub(crate) fn take(&mut self, chunk: &OutChunk) -> Receipt {
         let header = &chunk.header;
         assert_eq!(crc32c::crc32c(&chunk.body), header.crc32c);
         let newlines = memchr::memchr_iter(b'\n', &chunk.body).count() as u64;
@@ -75,7 +75,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn resolve(&self, request: &ResolveRequest) -> ResolveResponse {
+    pub(crate) fn resolve(&self, request: &ResolveRequest) -> ResolveResponse {
         let candidates = request.files.iter().map(|query| {
             let alike = self
                 .streams
@@ -90,6 +90,7 @@ impl Relay {
         let source = "192.0.2.1".parse().expect("an address");
         ResolveResponse {
             source,
+            ledger: None,
             max_chunk: 1 << 20,
             candidates: candidates.collect(),
         }

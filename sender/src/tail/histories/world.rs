@@ -1,30 +1,23 @@
 //! A writer, a sender and a relay in one world, with a model that knows every line.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use logferry_config as config;
+use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::stream::Offset;
 
-use super::disk::{Disk, File, copy_time};
+use super::disk::Disk;
 use super::relay::Relay;
+pub(super) use super::writer::LIVE;
+use super::writer::{LOGS, Life, Names, SITES, shipped};
 use crate::checkpoint::Checkpoint;
 use crate::counters::Counters;
 use crate::tail::{Event, Job, Now, Tail};
 use crate::wire::WireError;
-
-/// As many as a history may have steps: no file falls off the end.
-pub(super) const ROTATIONS_MAX: u32 = 60;
-pub(super) const LIVE: &str = "/log/access.log";
-
-/// The bytes of one physical log file's life.
-type Life = Rc<RefCell<Vec<u8>>>;
 
 /// What becomes of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,28 +38,42 @@ pub(super) struct World {
     tail: Tail<Disk>,
     inbox: Receiver<Event>,
     pub(super) jobs: Vec<Job>,
+    pub(super) beats: Vec<Heartbeat>,
+    /// Whether the relay hears the heartbeats.
+    pub(super) hears: bool,
     now: Now,
     saved: Option<Checkpoint>,
-    lives: Vec<Life>,
+    pub(super) lives: Vec<Life>,
     /// Which life each file is, by its name.
-    names: BTreeMap<String, Life>,
-    next_line: u32,
+    pub(super) names: BTreeMap<String, Life>,
+    pub(super) next_line: u32,
+    /// The log that is written to and rotated.
+    pub(super) log: &'static str,
+    pub(super) names_by: Names,
+    pub(super) next_day: u32,
 }
 
-pub(super) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::Sender {
+/// As [`config`], with two logs more that one glob finds.
+pub(super) fn with_sites(mut config: config::Sender) -> config::Sender {
+    let mut sites = config.logs[0].clone();
+    sites.name = "site".parse().expect("a name");
+    sites.path = SITES.into();
+    sites.rotated = vec![format!("{SITES}.*"), format!("{SITES}-*")];
+    config.logs.push(sites);
+    config
+}
+
+pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::Sender {
     let log = config::Log {
         path: LIVE.into(),
-        rotated: vec![format!("{LIVE}.*")],
+        rotated: vec![format!("{LIVE}.*"), format!("{LIVE}-*")],
         name: "access".parse().expect("a name"),
         start: config::Start::Beginning,
         exclude: vec![vec!["ping".into(), "check".into()]],
         max_line,
     };
     config::Sender {
-        relay: config::RelayAddress {
-            host: "192.0.2.10".into(),
-            port: 5001,
-        },
+        relay: vec!["http://192.0.2.10:5001".parse().expect("an address")],
         source: config::SourceSetting::Auto,
         local_address: None,
         state_dir: "/state".into(),
@@ -77,6 +84,9 @@ pub(super) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> con
             max_delay: Duration::from_millis(100),
         },
         in_flight: 3,
+        compression: config::Compression::None,
+        token_file: None,
+        tls: config::ClientTls::default(),
         retry: config::Backoff {
             initial: Duration::from_millis(20),
             max: Duration::from_millis(200),
@@ -103,153 +113,17 @@ impl World {
             tail,
             inbox,
             jobs: Vec::new(),
+            beats: Vec::new(),
+            hears: true,
             now,
             saved: None,
             lives: Vec::new(),
             names: BTreeMap::new(),
             next_line: 0,
+            log: LIVE,
+            names_by: Names::Numbered,
+            next_day: 0,
         }
-    }
-
-    fn file(&self, name: &str) -> Option<(File, Life)> {
-        Some((self.disk.get(name)?, self.names.get(name)?.clone()))
-    }
-
-    /// The live file, made if it is not there.
-    fn live(&mut self) -> (File, Life) {
-        self.file(LIVE).unwrap_or_else(|| {
-            let life = Life::default();
-            self.lives.push(life.clone());
-            self.names.insert(LIVE.into(), life.clone());
-            (self.disk.create(LIVE), life)
-        })
-    }
-
-    fn append(&self, (file, life): &(File, Life), text: &str) {
-        self.disk.append(file, text.as_bytes());
-        life.borrow_mut().extend_from_slice(text.as_bytes());
-    }
-
-    pub(super) fn write(&mut self, lines: u32) {
-        for _ in 0..lines {
-            let live = self.live();
-            self.next_line += 1;
-            let number = self.next_line;
-            let text = if number.is_multiple_of(5) {
-                "ping health check"
-            } else {
-                "GET /"
-            };
-            self.append(&live, &format!("{number:06} {text}\n"));
-        }
-    }
-
-    /// The same text at the start of each file, with a line of its own after it.
-    pub(super) fn write_header(&mut self) {
-        let live = self.live();
-        if live.1.borrow().is_empty() {
-            self.next_line += 1;
-            let number = self.next_line;
-            self.append(&live, &format!("#Fields: date time\n{number:06} first\n"));
-        }
-    }
-
-    /// Text that is told from all other: two files that hold the same could not be told apart by anyone.
-    pub(super) fn unique(&mut self, before: &str, after: &str) -> String {
-        self.next_line += 1;
-        format!("{before} {}{after}", self.next_line)
-    }
-
-    pub(super) fn write_text(&mut self, text: &str) {
-        let live = self.live();
-        self.append(&live, text);
-    }
-
-    pub(super) fn write_late(&mut self, text: &str) {
-        let rotated = self.file(&format!("{LIVE}.1"));
-        // Half a line may have been given its newline already; a test of its own appends to that.
-        if let Some(rotated) =
-            rotated.filter(|(_, life)| life.borrow().last().is_none_or(|&last| last == b'\n'))
-        {
-            self.append(&rotated, text);
-        }
-    }
-
-    /// Makes room for `.1`.
-    fn shift(&mut self) {
-        for number in (1..ROTATIONS_MAX).rev() {
-            for suffix in ["", ".gz"] {
-                let from = format!("{LIVE}.{number}{suffix}");
-                let to = format!("{LIVE}.{}{suffix}", number + 1);
-                self.disk.rename(&from, &to);
-                if let Some(life) = self.names.remove(&from) {
-                    self.names.insert(to, life);
-                }
-            }
-        }
-    }
-
-    /// The newest rotated file is gzipped, while `between` happens; then it is removed.
-    pub(super) fn compress(&mut self, mut between: impl FnMut(&mut Self)) {
-        let names = (1..=ROTATIONS_MAX).map(|number| format!("{LIVE}.{number}"));
-        let Some(name) = names.into_iter().find(|name| self.disk.get(name).is_some()) else {
-            return;
-        };
-        let Some((original, life)) = self.file(&name) else {
-            return;
-        };
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(&original.borrow().bytes).expect("memory");
-        let bytes = encoder.finish().expect("memory");
-        let archive = self.disk.create(&format!("{name}.gz"));
-        for part in bytes.chunks(bytes.len().div_ceil(2)) {
-            between(self);
-            self.disk.append(&archive, part);
-        }
-        between(self);
-        copy_time(&archive, &original);
-        self.remove(&name);
-        self.names.insert(format!("{name}.gz"), life);
-    }
-
-    pub(super) fn rotate_by_rename(&mut self) {
-        self.shift();
-        self.disk.rename(LIVE, &format!("{LIVE}.1"));
-        if let Some(life) = self.names.remove(LIVE) {
-            self.names.insert(format!("{LIVE}.1"), life);
-        }
-    }
-
-    /// A copy grows to `.1` while `between` happens; then the live file is cut.
-    pub(super) fn rotate_by_copy(&mut self, mut between: impl FnMut(&mut Self)) {
-        let Some((original, life)) = self.file(LIVE) else {
-            return;
-        };
-        self.shift();
-        let copy = self.disk.create(&format!("{LIVE}.1"));
-        self.names.insert(format!("{LIVE}.1"), life);
-        let bytes = original.borrow().bytes.clone();
-        for part in bytes.chunks(bytes.len().div_ceil(2).max(1)) {
-            between(self);
-            self.disk.append(&copy, part);
-        }
-        between(self);
-        self.truncate();
-    }
-
-    /// Cuts the live file; what follows is another life.
-    pub(super) fn truncate(&mut self) {
-        if let Some((live, _)) = self.file(LIVE) {
-            self.disk.truncate(&live);
-            let life = Life::default();
-            self.lives.push(life.clone());
-            self.names.insert(LIVE.into(), life);
-        }
-    }
-
-    pub(super) fn remove(&mut self, name: &str) {
-        self.disk.remove(name);
-        self.names.remove(name);
     }
 
     pub(super) fn advance(&mut self, by: Duration) {
@@ -269,9 +143,17 @@ impl World {
         while let Ok(event) = self.inbox.try_recv() {
             self.tail.handle(event, self.now);
         }
-        let jobs = self.tail.turn(self.now);
-        self.jobs
-            .extend(jobs.into_iter().filter(|job| !matches!(job, Job::Heartbeat(_))));
+        for job in self.tail.turn(self.now) {
+            match job {
+                Job::Heartbeat(beat) => {
+                    if self.hears {
+                        self.tail.handle(Event::Told(beat.gaps.clone()), self.now);
+                    }
+                    self.beats.push(beat);
+                }
+                job => self.jobs.push(job),
+            }
+        }
         if let Some(checkpoint) = self.tail.take_checkpoint() {
             self.saved = Some(checkpoint);
         }
@@ -365,13 +247,45 @@ impl World {
         }
     }
 
-    /// Each life's lines are at the relay once, in order, and nothing else is.
+    /// The sender is stopped as an operator does, and started again with what it saved.
+    pub(super) fn stop_and_start(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// The sender is stopped as an operator does.
+    pub(super) fn stop(&mut self) {
+        self.tail.handle(Event::Stop, self.now);
+        self.saved = self.tail.take_checkpoint().or(self.saved.take());
+    }
+
+    /// What the sender said is lost: from where to where, once each.
+    pub(super) fn gaps(&self) -> Vec<(u64, Option<u64>)> {
+        let gaps = self.beats.iter().flat_map(|beat| &beat.gaps);
+        let mut gaps: Vec<_> = gaps
+            .map(|gap| (gap.from.get(), gap.until.map(Offset::get)))
+            .collect();
+        gaps.dedup();
+        gaps
+    }
+
+    /// Each life's lines are at the relay once, in order, and nothing else is. So nothing is said to be lost either.
+    /// Of a life that was cut it is the beginning.
     pub(super) fn check(&self) {
-        let live = self.names.get(LIVE);
-        let mut expected: Vec<String> = Vec::new();
+        if !self.lives.iter().any(|life| life.borrow().is_cut) {
+            let lost = self.gaps().into_iter().filter(|(_, until)| until.is_some());
+            assert_eq!(lost.collect::<Vec<_>>(), []);
+        }
+        let live: Vec<&Life> = LOGS.iter().filter_map(|log| self.names.get(*log)).collect();
+        let (mut expected, mut cut): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for life in &self.lives {
-            let is_live = live.is_some_and(|live| Rc::ptr_eq(live, life));
-            expected.push(shipped(&life.borrow(), is_live, self.config.logs[0].max_line));
+            let is_live = live.iter().any(|live| Rc::ptr_eq(live, life));
+            let whole = shipped(&life.borrow().bytes, is_live, self.config.logs[0].max_line);
+            if life.borrow().is_cut {
+                cut.push(whole);
+            } else {
+                expected.push(whole);
+            }
         }
         let stored = self
             .relay
@@ -381,6 +295,14 @@ impl World {
         let mut stored: Vec<String> = stored.filter(|body| !body.is_empty()).collect();
         expected.retain(|body| !body.is_empty());
         expected.sort();
+        // The longest first: the beginning of several may be a common header.
+        stored.sort_by_key(|body| std::cmp::Reverse(body.len()));
+        for whole in cut {
+            let part = stored
+                .iter()
+                .position(|body| whole.starts_with(body.as_str()) && !expected.contains(body));
+            part.map(|part| stored.remove(part));
+        }
         stored.sort();
         assert_eq!(stored, expected);
     }
@@ -388,25 +310,13 @@ impl World {
     /// The numbered lines arrived in the order of their numbers.
     pub(super) fn check_order(&self) {
         let arrived = String::from_utf8_lossy(&self.relay.arrived);
-        let numbers: Vec<&str> = arrived
-            .lines()
-            .filter(|line| line.starts_with('0'))
-            .map(|line| &line[..6])
-            .collect();
-        assert!(numbers.is_sorted(), "{numbers:?}");
+        for log in LOGS {
+            let numbers: Vec<&str> = arrived
+                .lines()
+                .filter(|line| line.starts_with('0') && line.contains(log))
+                .map(|line| &line[..6])
+                .collect();
+            assert!(numbers.is_sorted(), "{log}: {numbers:?}");
+        }
     }
-}
-
-/// What is to arrive of a file: its lines but the excluded ones, and at the end of its life half a line too.
-fn shipped(bytes: &[u8], is_live: bool, max_line: usize) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let whole = text
-        .split_inclusive('\n')
-        .filter(|line| !is_live || line.ends_with('\n'));
-    let lines = whole.map(|line| line.trim_end_matches('\n'));
-    let kept = lines.filter(|line| {
-        let excluded = line.contains("ping") && line.contains("check") && line.len() < max_line;
-        !excluded
-    });
-    kept.flat_map(|line| [line, "\n"]).collect()
 }

@@ -1,0 +1,283 @@
+//! How a sender reaches its relay: addresses, encryption, who it says it is.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::place::{Place, is_host};
+
+/// A relay's address. Its text form is `http://HOST:PORT` or `https://HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// A host name or an IP address, an IPv6 one without brackets.
+    pub host: String,
+    /// TCP port, not 0.
+    pub port: u16,
+}
+
+/// How a relay is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// A text that is not a relay's address, or has a path, a user or a query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a relay's address; write it like http://192.0.2.10:5001")]
+pub struct RelayAddressError(String);
+
+impl RelayAddress {
+    /// Host and port as they stand in the text form, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for RelayAddress {
+    type Err = RelayAddressError;
+
+    fn from_str(text: &str) -> Result<Self, RelayAddressError> {
+        let parse = || {
+            let (scheme, authority) = match text.split_once("://")? {
+                ("http", authority) => (Scheme::Http, authority),
+                ("https", authority) => (Scheme::Https, authority),
+                _ => return None,
+            };
+            let (host, port) = authority
+                .strip_suffix('/')
+                .unwrap_or(authority)
+                .rsplit_once(':')?;
+            let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+                Some(inner) => inner.parse::<Ipv6Addr>().ok()?.to_string(),
+                None if is_host(host) && !host.contains(':') => host.to_owned(),
+                None => return None,
+            };
+            let port = port.parse().ok().filter(|port| *port != 0)?;
+            Some(Self { scheme, host, port })
+        };
+        parse().ok_or_else(|| RelayAddressError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}", self.authority())
+    }
+}
+
+/// How chunks are compressed on their way. A chunk that does not get smaller goes as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// As zstd, level 1.
+    Zstd,
+    /// As gzip, level 1.
+    Gzip,
+}
+
+impl Compression {
+    pub(crate) const WORDS: [(&str, Self); 3] =
+        [("none", Self::None), ("zstd", Self::Zstd), ("gzip", Self::Gzip)];
+}
+
+/// The files of TLS, all PEM. They are read at each connection, so that they can be renewed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The authorities that the relay's certificate is checked against; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    /// What the relay is shown, none when absent.
+    pub identity: Option<ClientIdentity>,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The certificate, then those between it and the authority.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+/// One address, or a list of them.
+#[derive(Debug, Default)]
+pub(crate) enum RawAddresses {
+    #[default]
+    Absent,
+    One(String),
+    Several(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for RawAddresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AddressesVisitor)
+    }
+}
+
+struct AddressesVisitor;
+
+impl<'de> Visitor<'de> for AddressesVisitor {
+    type Value = RawAddresses;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a relay's address like http://192.0.2.10:5001, or a list of them")
+    }
+
+    fn visit_unit<E>(self) -> Result<RawAddresses, E> {
+        Ok(RawAddresses::Absent)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<RawAddresses, E> {
+        Ok(RawAddresses::One(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawAddresses, A::Error> {
+        let mut addresses = Vec::new();
+        while let Some(address) = list.next_element()? {
+            addresses.push(address);
+        }
+        Ok(RawAddresses::Several(addresses))
+    }
+}
+
+impl RawAddresses {
+    /// The addresses, at least one.
+    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Vec<RelayAddress>> {
+        match self {
+            Self::Absent => {
+                at.report("is missing; write for example `http://192.0.2.10:5001`");
+                None
+            }
+            Self::One(raw) => Some(vec![at.parse(&raw)?]),
+            Self::Several(raw) if raw.is_empty() => {
+                at.report("has no entry; write at least one address, such as [http://192.0.2.10:5001]");
+                None
+            }
+            Self::Several(raw) => {
+                let mut known: Vec<RelayAddress> = Vec::new();
+                at.each(raw, |raw: String, at| {
+                    let address: RelayAddress = at.parse(&raw)?;
+                    if known.contains(&address) {
+                        at.report(format!("`{address}` is in the list already; leave it out"));
+                        return None;
+                    }
+                    known.push(address.clone());
+                    Some(address)
+                })
+            }
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+#[expect(clippy::struct_field_names, reason = "named as in the file")]
+pub(crate) struct RawTls {
+    ca_file: Option<String>,
+    cert_file: Option<String>,
+    key_file: Option<String>,
+}
+
+impl RawTls {
+    /// `relay`: the addresses, if they are right.
+    pub(crate) fn resolve(self, at: &Place<'_>, relay: Option<&[RelayAddress]>) -> Option<ClientTls> {
+        let (key_at, key_file) = (at.key("key_file"), self.key_file.as_deref());
+        let ca_file = at
+            .key("ca_file")
+            .optional(self.ca_file.as_deref(), Place::readable);
+        let cert_file = at
+            .key("cert_file")
+            .optional(self.cert_file.as_deref(), Place::readable);
+        let key_file = key_at.optional(key_file, |at, raw| {
+            let path = at.readable(raw)?;
+            at.warn_if_world_readable(&path);
+            Some(path)
+        });
+        let (ca_file, cert_file, key_file) = (ca_file?, cert_file?, key_file?);
+        let is_set = ca_file.is_some() || cert_file.is_some() || key_file.is_some();
+        if is_set && relay.is_some_and(|relay| !relay.iter().any(is_https)) {
+            at.report("is for https, and no address in `relay` is; write https:// there, or leave this out");
+            return None;
+        }
+        let identity = match (cert_file, key_file) {
+            (Some(cert_file), Some(key_file)) => Some(ClientIdentity { cert_file, key_file }),
+            (None, None) => None,
+            _ => {
+                at.report("has only one of cert_file and key_file; write both or neither");
+                return None;
+            }
+        };
+        Some(ClientTls { ca_file, identity })
+    }
+}
+
+/// The path of a file with a token.
+pub(crate) fn token_file(at: &Place<'_>, raw: &str, relay: Option<&[RelayAddress]>) -> Option<PathBuf> {
+    at.secret_file(raw)?;
+    if relay.is_some_and(|relay| !relay.iter().all(is_https)) {
+        at.warn("the token goes over http, where it can be read on the way; use https");
+    }
+    at.path(raw)
+}
+
+fn is_https(address: &RelayAddress) -> bool {
+    address.scheme == Scheme::Https
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relay_addresses_survive_the_round_trip() {
+        for text in [
+            "http://192.0.2.10:5001",
+            "https://relay.example.com:443",
+            "http://[2001:db8::1]:5001",
+        ] {
+            assert_eq!(text.parse::<RelayAddress>().expect(text).to_string(), text);
+        }
+        let slashed: RelayAddress = "http://relay:5001/".parse().expect("one slash is allowed");
+        assert_eq!(slashed.to_string(), "http://relay:5001");
+    }
+
+    #[test]
+    fn what_is_no_relay_address_says_what_one_is() {
+        for text in [
+            "",
+            "relay:5001",
+            "http://relay",
+            "http://relay:0",
+            "http://relay:70000",
+            "http://relay:5001/v1",
+            "http://user@relay:5001",
+            "http://2001:db8::1:5001",
+            "https://[relay]:5001",
+            "ftp://relay:5001",
+        ] {
+            let said = text.parse::<RelayAddress>().expect_err(text).to_string();
+            assert_eq!(
+                said,
+                format!("`{text}` is not a relay's address; write it like http://192.0.2.10:5001")
+            );
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Gaps: bytes of a log that its sender lost before it could send them.
+//!
+//! A gap is what a sender said, set against what is here: a stream is committed without holes, so what is committed
+//! is not lost, whatever was said before. A file that was thought lost and came back closes its gap by being shipped.
+
+use jiff::{SignedDuration, Timestamp};
+use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::names::{LogName, SourceId};
+use logferry_protocol::stream::{Offset, StreamId};
+use rusqlite::{Connection, Result as SqlResult};
+
+use crate::row::{self, millis, signed, to_text};
+use crate::{Ledger, LedgerError};
+
+/// A gap that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GapRecord {
+    /// The source.
+    pub source: SourceId,
+    /// The stream.
+    pub stream: StreamId,
+    /// Its log.
+    pub log: LogName,
+    /// Where its file was on the source.
+    pub path: String,
+    /// The first byte that is missing.
+    pub from: Offset,
+    /// At least the bytes before this one are lost. `None`: nothing is known to be missing, but the file was gone
+    /// before the sender could know that it had all of it.
+    pub until: Option<Offset>,
+    /// When the sender found out, by this host's clock.
+    pub noticed_at: Timestamp,
+}
+
+impl GapRecord {
+    /// Bytes that are known to be lost; 0 if none is.
+    pub fn bytes(&self) -> u64 {
+        self.until.map_or(0, |until| until.since(self.from))
+    }
+}
+
+impl Ledger {
+    /// The open gaps, those noticed first before others.
+    pub fn gaps(&self) -> Result<Vec<GapRecord>, LedgerError> {
+        self.read("list gaps", |sql| {
+            sql.prepare_cached(
+                "SELECT gaps.source, gaps.stream, gaps.log, path, until_offset, noticed_at,
+                     max(from_offset, coalesce(committed, 0)) AS first
+                 FROM gaps LEFT JOIN streams USING (source, stream)
+                 WHERE CASE WHEN until_offset IS NULL
+                     THEN coalesce(committed, 0) <= from_offset AND NOT coalesce(finished, 0)
+                     ELSE coalesce(committed, 0) < until_offset END
+                 ORDER BY noticed_at, source, stream, from_offset",
+            )?
+            .query_map([], |row| {
+                Ok(GapRecord {
+                    source: row::text(row, "source")?,
+                    stream: row::text(row, "stream")?,
+                    log: row::text(row, "log")?,
+                    path: row.get("path")?,
+                    from: Offset::new(row::count(row, "first")?),
+                    until: row::optional_count(row, "until_offset")?.map(Offset::new),
+                    noticed_at: row::time(row, "noticed_at")?,
+                })
+            })?
+            .collect()
+        })
+    }
+}
+
+/// Notes the gaps of a report. A gap that is known already stays as it is, but for an end that is known better.
+pub(crate) fn note(
+    sql: &Connection,
+    source: &SourceId,
+    heartbeat: &Heartbeat,
+    now: Timestamp,
+) -> SqlResult<()> {
+    let mut insert = sql.prepare_cached(
+        "INSERT INTO gaps (source, stream, log, path, from_offset, until_offset, noticed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (source, stream, from_offset) DO UPDATE SET
+             until_offset = nullif(max(coalesce(until_offset, 0), coalesce(excluded.until_offset, 0)), 0)",
+    )?;
+    for gap in &heartbeat.gaps {
+        // The sender's clock may be wrong, so only the time since then is taken from it.
+        let age_ms = heartbeat
+            .at
+            .map_or(0, |at| at.millis().saturating_sub(gap.noticed_at.millis()));
+        let noticed_at = now
+            .checked_sub(SignedDuration::from_millis(age_ms.max(0)))
+            .unwrap_or(now);
+        insert.execute((
+            source.as_str(),
+            to_text(&gap.stream),
+            gap.log.as_str(),
+            &gap.path,
+            signed(gap.from.get()),
+            gap.until.map(|until| signed(until.get())),
+            millis(noticed_at),
+        ))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_protocol::chunk::LineCounts;
+    use logferry_protocol::heartbeat::{Gap, HostTime};
+    use logferry_protocol::stream::{FileKey, Head, Tail};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{Commit, StreamMove, StreamRecord};
+
+    const STEP_MS: i64 = 60_000;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_790_000_000).expect("in range")
+    }
+
+    fn source() -> SourceId {
+        "198.51.100.1".parse().expect("an address")
+    }
+
+    fn stream() -> StreamId {
+        StreamId::derive(
+            FileKey { dev: 1, inode: 2 },
+            Head::of(b"line\n").expect("a line"),
+            0,
+        )
+    }
+
+    fn ledger() -> (TempDir, Ledger) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        (dir, ledger)
+    }
+
+    /// The sender's clock is an hour behind, and the gap is a minute old.
+    fn tell(ledger: &mut Ledger, from: u64, until: Option<u64>) {
+        let clock_ms = now().as_millisecond() - 3_600_000;
+        let gap = Gap {
+            stream: stream(),
+            log: "access".parse().expect("a name"),
+            path: "/log/access.log.9".to_owned(),
+            from: Offset::new(from),
+            until: until.map(Offset::new),
+            noticed_at: HostTime::from_millis(clock_ms - STEP_MS),
+        };
+        let heartbeat = Heartbeat {
+            at: Some(HostTime::from_millis(clock_ms)),
+            gaps: vec![gap],
+            ..Heartbeat::default()
+        };
+        let group = "web-1".parse().expect("a group");
+        ledger
+            .note_heartbeat(&source(), &group, &heartbeat, now())
+            .expect("noted");
+    }
+
+    fn commit(ledger: &mut Ledger, from: u64, to: u64, finished: bool) {
+        let record = StreamRecord {
+            source: source(),
+            stream: stream(),
+            log: "access".parse().expect("a name"),
+            file: FileKey { dev: 1, inode: 2 },
+            head: Head::of(b"line\n").expect("a line"),
+            committed: Offset::new(to),
+            tail: Tail::of(b""),
+            lines: LineCounts::default(),
+            last_window: None,
+            last_line_time: None,
+            open_line_in: None,
+            finished,
+            updated_at: now(),
+        };
+        let streams = vec![StreamMove {
+            from: Offset::new(from),
+            record,
+        }];
+        let batches = Vec::new();
+        ledger.commit(&Commit { streams, batches }).expect("committed");
+    }
+
+    fn ranges(ledger: &Ledger) -> Vec<(u64, Option<u64>)> {
+        let gaps = ledger.gaps().expect("asked");
+        gaps.into_iter()
+            .map(|gap| (gap.from.get(), gap.until.map(Offset::get)))
+            .collect()
+    }
+
+    #[test]
+    fn a_gap_told_again_is_one_gap() {
+        let (_dir, mut ledger) = ledger();
+        tell(&mut ledger, 100, Some(200));
+        let told = ledger.gaps().expect("asked");
+        assert_eq!(told[0].bytes(), 100);
+        assert_eq!(told[0].path, "/log/access.log.9");
+        assert_eq!(
+            now().as_millisecond() - told[0].noticed_at.as_millisecond(),
+            STEP_MS,
+            "a wrong clock of the sender does not count"
+        );
+        tell(&mut ledger, 100, Some(200));
+        assert_eq!(ledger.gaps().expect("asked"), told);
+    }
+
+    #[test]
+    fn an_end_that_is_known_later_is_taken_and_never_forgotten() {
+        let (_dir, mut ledger) = ledger();
+        for (until, known) in [
+            (None, None),
+            (Some(200), Some(200)),
+            (Some(150), Some(200)),
+            (None, Some(200)),
+        ] {
+            tell(&mut ledger, 100, until);
+            assert_eq!(ranges(&ledger), [(100, known)]);
+        }
+    }
+
+    #[test]
+    fn what_is_shipped_after_all_closes_its_gap() {
+        let (_dir, mut ledger) = ledger();
+        commit(&mut ledger, 0, 100, false);
+        tell(&mut ledger, 100, Some(200));
+        commit(&mut ledger, 100, 150, false);
+        assert_eq!(ranges(&ledger), [(150, Some(200))]);
+        commit(&mut ledger, 150, 200, false);
+        assert_eq!(ranges(&ledger), []);
+    }
+
+    #[test]
+    fn a_file_that_comes_back_closes_a_gap_without_an_end() {
+        for (to, finished) in [(120, false), (100, true)] {
+            let (_dir, mut ledger) = ledger();
+            commit(&mut ledger, 0, 100, false);
+            tell(&mut ledger, 100, None);
+            assert_eq!(ranges(&ledger), [(100, None)]);
+            commit(&mut ledger, 100, to, finished);
+            assert_eq!(ranges(&ledger), []);
+        }
+    }
+}

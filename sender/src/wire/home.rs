@@ -1,0 +1,82 @@
+//! The file that remembers which ledger lines are shipped to: `<state_dir>/relay`, one line of JSON.
+//!
+//! It stands beside the checkpoint and not in it, as it must be there before the first chunk is sent: of all chunks, the
+//! one whose answer was lost must not go to another relay after a restart.
+
+use std::path::{Path, PathBuf};
+
+use logferry_durable::{Disk, RealDisk};
+
+use super::doors::Home;
+
+/// Where it is kept.
+#[derive(Debug)]
+pub(super) struct HomeFile {
+    path: PathBuf,
+}
+
+impl HomeFile {
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self {
+            path: state_dir.join("relay"),
+        }
+    }
+
+    /// What an earlier run has noted. A file that cannot be used is written anew after the relay's next answer.
+    pub(super) fn load(&self) -> Option<Home> {
+        let bytes = match RealDisk.read(&self.path) {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "it cannot be read which relay lines were shipped to; the first that answers is taken"
+                );
+                return None;
+            }
+        };
+        let home = serde_json::from_slice(&bytes);
+        home.inspect_err(|error| {
+            tracing::warn!(
+                path = %self.path.display(), %error,
+                "the note of the relay that lines were shipped to is unusable; the first that answers is taken"
+            );
+        })
+        .ok()
+    }
+
+    /// Notes it durably. A failure is said, and shipping goes on: only a restart would forget.
+    pub(super) fn save(&self, home: &Home) {
+        let mut bytes = serde_json::to_vec(home).expect("texts only, which JSON can hold");
+        bytes.push(b'\n');
+        if let Err(error) = RealDisk.replace(&self.path, &bytes) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "which relay lines are shipped to cannot be noted, shipping goes on; make the state folder writable"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files")]
+mod tests {
+    use logferry_protocol::resolve::LedgerId;
+
+    use super::*;
+
+    #[test]
+    fn what_was_noted_is_known_after_a_restart_and_a_spoilt_note_is_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = HomeFile::new(dir.path());
+        assert_eq!(file.load(), None);
+        let home = Home {
+            ledger: LedgerId::new(7),
+            door: "http://relay:5001".into(),
+            address: ([192, 0, 2, 10], 5001).into(),
+        };
+        file.save(&home);
+        assert_eq!(HomeFile::new(dir.path()).load(), Some(home));
+        std::fs::write(dir.path().join("relay"), [0; 40]).expect("zeros");
+        assert_eq!(file.load(), None);
+    }
+}
