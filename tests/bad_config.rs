@@ -41,9 +41,9 @@ fn mistake_in_the_configuration_is_told_with_file_line_and_key() {
             &["sender.relay", "http://192.0.2.10:5001"],
         ),
         (
-            format!("{SENDER}  tls: {{ca_file: /x}}\n"),
+            format!("{SENDER}  tls: {{ca_file: /nowhere}}\n"),
             Some(4),
-            &["sender.tls.ca_file", "not supported"],
+            &["sender.tls.ca_file", "/nowhere cannot be read", "check path"],
         ),
         ("sender: [\n".to_owned(), None, &[]),
         (String::new(), None, &["sender"]),

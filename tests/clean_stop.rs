@@ -1,5 +1,6 @@
 //! Stopping as an operator does: soon, with exit code 0, whatever the other tiers do.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
@@ -68,6 +69,32 @@ fn sender_stops_cleanly_while_the_relay_is_down_or_silent() {
 
     pipeline.config.sender_calls = pipeline.config.relay_port;
     pipeline.start(Role::Relay);
+    pipeline.start(Role::Sender);
+    load.stop();
+    let written = Written::read(&pipeline.config.log);
+    pipeline.finish(&written, Order::WholeLog);
+}
+
+#[test]
+fn sender_stops_cleanly_while_the_relay_is_halted_in_the_middle() {
+    let mut pipeline = Pipeline::new("stop-halted", "1s");
+    let load = Load::start(&pipeline.config.log, LINES_PER_SECOND, seed());
+    pipeline.start_all();
+    wait_for("lines at the drop", PATIENCE, || pipeline.delivered_lines() > 0);
+    pipeline.send(Role::Relay, Signal::SIGSTOP);
+    // Connections are open, and answers awaited.
+    pipeline.stop(Role::Sender, Signal::SIGTERM);
+    pipeline.start(Role::Sender);
+    // It catches signals before it takes its lock.
+    let (lock, id) = (
+        pipeline.config.state_dir.join("lock"),
+        pipeline.id(Role::Sender).to_string(),
+    );
+    wait_for("the lock", PATIENCE, || {
+        fs::read_to_string(&lock).is_ok_and(|holder| holder.trim() == id)
+    });
+    pipeline.stop(Role::Sender, Signal::SIGINT);
+    pipeline.send(Role::Relay, Signal::SIGCONT);
     pipeline.start(Role::Sender);
     load.stop();
     let written = Written::read(&pipeline.config.log);

@@ -7,7 +7,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{PATIENCE, seed, wait_for};
 
 const LINES_PER_SECOND: u32 = 4_000;
-const LOST_ANSWERS: usize = 50;
+const LOST_ANSWERS: usize = 200;
 
 #[test]
 fn losing_the_relays_answers_doubles_nothing() {

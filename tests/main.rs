@@ -16,14 +16,20 @@
 )]
 
 mod any_bytes;
+mod backfill;
 mod backlog;
 mod bad_config;
 mod bad_requests;
 mod clean_stop;
 mod crashes;
+mod field_relay;
+mod field_rotation;
+mod field_state;
+mod gaps;
 mod lost_answers;
 mod lost_state;
 mod nginx;
+mod reload;
 mod reports;
 mod rotations;
 mod support;

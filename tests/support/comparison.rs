@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The exclusion rule of the tests' configuration.
 const EXCLUDED: [&[u8]; 3] = [b"/health.php", b"nginx/", b"health check"];
@@ -38,6 +38,17 @@ impl Written {
         files.reverse();
         files.push(fs::read(log).unwrap());
         Self { files }
+    }
+
+    /// A log that was kept account of in one piece.
+    pub(crate) fn of(text: Vec<u8>) -> Self {
+        Self { files: vec![text] }
+    }
+
+    /// Together with another log.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self
     }
 
     /// Files, rotated ones included.
@@ -85,12 +96,16 @@ pub(crate) struct Delivered {
 impl Delivered {
     /// Reads the drop folder.
     pub(crate) fn read(folder: &Path) -> Self {
+        Self::of(fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()))
+    }
+
+    /// Reads these files, as if they were at the drop.
+    pub(crate) fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut delivered = Self {
             batches: BTreeMap::new(),
             unfinished: Vec::new(),
         };
-        for file in fs::read_dir(folder).unwrap() {
-            let path = file.unwrap().path();
+        for path in paths {
             let name = path.file_name().unwrap().to_str().unwrap();
             match name.strip_suffix(".log") {
                 Some(batch) => {

@@ -10,8 +10,12 @@ use super::sshd::Access;
 pub(crate) struct Config {
     /// The log to ship.
     pub(crate) log: PathBuf,
+    /// One more log to ship.
+    pub(crate) other_log: Option<PathBuf>,
     /// The sender's state folder.
     pub(crate) state_dir: PathBuf,
+    /// The port of the sender's numbers.
+    pub(crate) sender_metrics: Option<u16>,
     /// Where the sender looks for the relay: its port, or that of something in between.
     pub(crate) sender_calls: u16,
     /// The relay's port.
@@ -24,6 +28,16 @@ pub(crate) struct Config {
     pub(crate) destination: Access,
     /// How often it tries what failed.
     pub(crate) failed_every: &'static str,
+    /// How long the sender waits for more lines.
+    pub(crate) max_delay: &'static str,
+    /// How many chunks the sender has on their way at a time.
+    pub(crate) in_flight: u32,
+    /// How long the relay waits for more lines.
+    pub(crate) seal_after: &'static str,
+    /// Free disk without which the relay takes nothing.
+    pub(crate) min_free_disk: &'static str,
+    /// The addresses that the relay takes lines from.
+    pub(crate) sources: &'static str,
 }
 
 impl Config {
@@ -32,13 +46,20 @@ impl Config {
         let relay_port = free_port();
         Self {
             log: site.folder("log").join("access.log"),
+            other_log: None,
             state_dir: site.path("sender"),
+            sender_metrics: None,
             sender_calls: relay_port,
             relay_port,
             data_dir: site.path("relay"),
             window,
             destination,
             failed_every: "1s",
+            max_delay: "50ms",
+            in_flight: 4,
+            seal_after: "1s",
+            min_free_disk: "1MiB",
+            sources: "127.0.0.1",
         }
     }
 }
@@ -47,31 +68,46 @@ impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self {
             log,
+            other_log,
             state_dir,
+            sender_metrics,
             sender_calls,
             relay_port,
             data_dir,
             window,
             destination,
             failed_every,
+            max_delay,
+            in_flight,
+            seal_after,
+            min_free_disk,
+            sources,
         } = self;
+        let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
+        let other_log = other_log
+            .as_ref()
+            .map(|path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}"));
+        let other_log = other_log.unwrap_or_default();
+        let sender_metrics = sender_metrics.map(|port| format!("\n  metrics: \"127.0.0.1:{port}\""));
+        let sender_metrics = sender_metrics.unwrap_or_default();
         write!(
             f,
             r#"
 sender:
   relay: "http://127.0.0.1:{sender_calls}"
-  state_dir: {state_dir:?}
+  state_dir: {state_dir:?}{sender_metrics}
   logs:
     - path: {log:?}
-      exclude: [["/health.php", "nginx/", "health check"]]
-      max_line: 64KiB
-  chunk: {{max_bytes: 64KiB, max_delay: 50ms}}
+      {exclude}
+      max_line: 64KiB{other_log}
+  chunk: {{max_bytes: 64KiB, max_delay: {max_delay}}}
+  in_flight: {in_flight}
   retry: {{initial: 50ms, max: 500ms}}
 relay:
   data_dir: {data_dir:?}
-  groups: [{{name: web-1, listen: "127.0.0.1:{relay_port}", sources: ["127.0.0.1"]}}]
-  batch: {{window: {window}, seal_after: 1s, slack: 1s}}
-  limits: {{min_free_disk: 1MiB}}
+  groups: [{{name: web-1, listen: "127.0.0.1:{relay_port}", sources: ["{sources}"]}}]
+  batch: {{window: {window}, seal_after: {seal_after}, slack: 1s}}
+  limits: {{min_free_disk: {min_free_disk}}}
   metrics: null
 forwarder:
   interval: 1s

@@ -2,6 +2,7 @@
 
 pub(crate) mod comparison;
 pub(crate) mod config;
+pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod nginx;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::comparison::{Delivered, Order, Written, count_lines};
 use super::config::Config;
 use super::process::Process;
-use super::site::Site;
+use super::site::{OUTPUT, Site};
 use super::sshd::Sshd;
 use super::{PATIENCE, comes_true, logferry};
 
@@ -97,6 +97,27 @@ impl Pipeline {
         self.role(role).send(signal);
     }
 
+    /// Has a role read the configuration again, as it is now.
+    pub(crate) fn reload(&mut self, role: Role) {
+        self.site.write("logferry.yaml", &self.config.to_string());
+        self.send(role, Signal::SIGHUP);
+    }
+
+    /// What a role has said since it was first started.
+    pub(crate) fn said(&self, role: Role) -> String {
+        let path = self.site.path(OUTPUT).join(format!("{}.log", role.name()));
+        String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until a role has said `words` that many times.
+    pub(crate) fn wait_for_words(&mut self, role: Role, words: &str, times: usize) {
+        let is_said = self.comes_true(|pipeline| pipeline.said(role).matches(words).count() >= times);
+        assert!(
+            is_said,
+            "waited {PATIENCE:?} for {role:?} to say {words:?} {times} times"
+        );
+    }
+
     /// Stops a role as an operator does; it has to end cleanly and soon.
     pub(crate) fn stop(&mut self, role: Role, signal: Signal) {
         let status = self.role(role).end(signal, STOP_LIMIT);
@@ -146,7 +167,8 @@ impl Pipeline {
         }
     }
 
-    fn comes_true(&mut self, mut is_so: impl FnMut(&Self) -> bool) -> bool {
+    /// Whether something comes true while all roles run.
+    pub(crate) fn comes_true(&mut self, mut is_so: impl FnMut(&Self) -> bool) -> bool {
         comes_true(PATIENCE, || {
             self.roles.values_mut().for_each(Process::assert_running);
             is_so(self)
@@ -164,6 +186,17 @@ impl Pipeline {
         self.assert_status();
     }
 
+    /// Waits until the relay has all that was `written`, stops every role, and proves it from the relay's files.
+    pub(crate) fn finish_at_relay(mut self, written: &Written, order: Order) {
+        self.wait_for_received(written.kept_lines());
+        for role in self.roles.keys().copied().collect::<Vec<_>>() {
+            self.stop(role, Signal::SIGTERM);
+        }
+        let states = ["open", "ready"].map(|state| self.config.data_dir.join(state));
+        let files = states.iter().flat_map(|state| files_below(state).unwrap());
+        Delivered::of(files).assert_is(written, order);
+    }
+
     fn assert_status(&self) {
         let (code, status) = self.json("status");
         assert_eq!(status["batches"]["open"], 0, "{status}");
@@ -178,6 +211,7 @@ impl Pipeline {
     fn assert_audit(&self, written: &Written) {
         let (code, audit) = self.json("audit");
         assert_eq!(audit["discrepancies"], Value::Array(Vec::new()));
+        assert_eq!(audit["warnings"], Value::Array(Vec::new()));
         assert_eq!(audit["complete"], true);
         let totals = &audit["totals"];
         assert_eq!(totals["lines_read"], written.lines(), "{totals}");
@@ -212,7 +246,7 @@ impl Pipeline {
 }
 
 /// Lines in the files of every state.
-fn spool_lines(data_dir: &Path) -> io::Result<usize> {
+pub(crate) fn spool_lines(data_dir: &Path) -> io::Result<usize> {
     let mut lines = 0;
     for state in ["open", "ready", "sent", "failed"] {
         for file in files_below(&data_dir.join(state))? {
