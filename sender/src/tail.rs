@@ -124,10 +124,8 @@ pub(crate) struct Tail<F: Files> {
     next_proof: Instant,
     reporter: Reporter,
     stopping: Option<Instant>,
-    /// Something was acknowledged since the last checkpoint.
+    /// Since the last checkpoint something was acknowledged, or files were seen to hold more that is not.
     dirty: bool,
-    /// Files were seen to have grown since the last checkpoint.
-    seen_more: bool,
 }
 
 impl<F: Files> Tail<F> {
@@ -164,7 +162,6 @@ impl<F: Files> Tail<F> {
             reporter: Reporter::new(waiting, now),
             stopping: None,
             dirty: false,
-            seen_more: false,
         }
     }
 
@@ -183,7 +180,6 @@ impl<F: Files> Tail<F> {
             Event::Stop => {
                 self.logs.iter_mut().for_each(|log| log.measure(now));
                 self.prove_sizes(now);
-                self.dirty |= self.seen_more;
                 self.stopping = Some(now.tick);
             }
         }
@@ -311,7 +307,7 @@ impl<F: Files> Tail<F> {
     fn prove_sizes(&mut self, now: Now) {
         self.next_proof = now.tick + MEASURE_INTERVAL;
         for log in &mut self.logs {
-            self.seen_more |= log.prove_sizes(now);
+            self.dirty |= log.prove_sizes(now);
         }
     }
 

@@ -75,8 +75,8 @@ impl<F: Files> Tail<F> {
             return None;
         }
         self.reporter.next = now.tick + INTERVAL;
-        // What is seen but not sent goes to the checkpoint as often as this, and what could not be saved is tried again.
-        self.dirty |= std::mem::take(&mut self.seen_more) || self.reporter.unsaved_since.is_some();
+        // What could not be saved is tried again.
+        self.dirty |= self.reporter.unsaved_since.is_some();
         let waiting = self.reporter.waiting.iter();
         Some(Heartbeat {
             version: env!("CARGO_PKG_VERSION").to_owned(),
