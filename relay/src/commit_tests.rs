@@ -4,6 +4,7 @@
 //! must hold each acknowledged line once, in order, and nothing else.
 
 mod histories;
+mod times;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -14,6 +14,7 @@ mod body;
 mod commit_tests;
 mod committer;
 mod http;
+mod json_time;
 mod line_time;
 mod open_batches;
 mod pipeline;
