@@ -27,3 +27,4 @@ mod nginx;
 mod reports;
 mod rotations;
 mod support;
+mod uploads;

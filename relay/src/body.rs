@@ -60,6 +60,12 @@ impl Body {
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
+
+    /// Holds these bytes instead, which are no more than what was reserved.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) {
+        self.bytes.clear();
+        self.extend(bytes);
+    }
 }
 
 impl Deref for Body {

@@ -9,10 +9,12 @@
 //! - Groups share nothing but the ledger: each has its port, memory, committer thread and metrics.
 
 mod admission;
+mod answered;
 mod body;
 #[cfg(test)]
 mod commit_tests;
 mod committer;
+mod connection;
 mod http;
 mod json_time;
 mod line_time;
@@ -23,6 +25,9 @@ mod sealing;
 mod sequence;
 mod split;
 mod spool;
+mod stream;
+mod upload;
+mod uploads;
 mod window;
 
 use std::io;

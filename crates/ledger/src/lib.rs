@@ -11,7 +11,7 @@
 //! - A batch row exists before its file does, so a file that the ledger does not know is never ours to touch.
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
-//! Who writes what: the relay `sources`, `streams` and open `batches`; the forwarder `deliveries`, `destinations`
+//! Who writes what: the relay `sources`, `streams`, `uploads` and open `batches`; the forwarder `deliveries`, `destinations`
 //! and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
@@ -22,6 +22,7 @@ mod outbox;
 mod row;
 mod schema;
 mod sources;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use sources::{SourceRecord, StreamTotals};
+pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
 
 /// Name of the ledger's file in the relay's data folder.
 pub const FILE_NAME: &str = "ledger.db";

@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, UPLOADS];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -114,6 +114,16 @@ CREATE TABLE outbox (
     next_attempt INTEGER NOT NULL,
     sent_at      INTEGER
 ) STRICT;
+";
+
+/// Bodies without a stream that are durable and perhaps not answered.
+const UPLOADS: &str = "
+CREATE TABLE uploads (
+    source       TEXT NOT NULL,
+    body         TEXT NOT NULL,
+    committed_at INTEGER NOT NULL,
+    PRIMARY KEY (source, body)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The version that today's schema has.
