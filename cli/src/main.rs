@@ -7,6 +7,7 @@ mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
+mod fsck;
 mod generate;
 mod once;
 mod retry;
@@ -15,6 +16,7 @@ mod sender;
 mod signals;
 mod status;
 mod table;
+mod tail;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,8 @@ fn run(args: Args) -> Result {
         Command::Check(options) => check::run(file, &options),
         Command::Status(options) => status::run(file, &options),
         Command::Audit(options) => audit::run(file, &options),
+        Command::Fsck(options) => fsck::run(file, &options),
+        Command::Tail(options) => tail::run(file, &options),
         Command::Retry(options) => retry::run(file, &options),
         Command::Generate(options) => generate::run(&options),
         Command::TestMail => once::test_mail(file),

@@ -15,6 +15,7 @@ mod body;
 mod commit_tests;
 mod committer;
 mod connection;
+pub mod follow;
 mod http;
 mod json_time;
 mod line_time;

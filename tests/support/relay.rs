@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::http::{request, send};
 use super::pipeline::files_below;
 use super::process::Process;
 use super::site::{Site, free_port};
@@ -77,6 +79,12 @@ impl Relay {
         files.iter().flat_map(|file| fs::read(file).unwrap()).collect()
     }
 
+    /// Stops it as an operator does.
+    pub(crate) fn stop(&mut self) {
+        let status = self.process.end(Signal::SIGTERM, PATIENCE);
+        assert_eq!(status.code(), Some(0));
+    }
+
     /// A command with its configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = logferry();
@@ -91,5 +99,12 @@ impl Relay {
         let value = serde_json::from_slice(&output.stdout);
         let value = value.unwrap_or_else(|error| panic!("{arguments:?} prints no JSON ({error}): {words}"));
         (output.status.code().expect("not killed"), value)
+    }
+
+    /// Posts lines as an old shipper does.
+    pub(crate) fn post(&self, lines: &str) {
+        let body = serde_json::json!({"log": lines}).to_string();
+        let answer = send(self.port, &request("POST", "/upload", &[], body.as_bytes()));
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 }

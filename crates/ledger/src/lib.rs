@@ -18,6 +18,7 @@
 mod batches;
 mod deliveries;
 mod ingest;
+mod live;
 mod outbox;
 mod row;
 mod schema;
@@ -146,6 +147,22 @@ impl Ledger {
             .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
             .map_err(|source| sqlite_error(&self.path, "open it", source))?;
         schema::migrate(&mut self.connection, &self.path)
+    }
+
+    /// The ledger's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has SQLite check its file, all of it; what it finds amiss, one line each.
+    pub fn integrity(&self) -> Result<Vec<String>, LedgerError> {
+        self.read("check its file", |sql| {
+            let lines = sql
+                .prepare("PRAGMA integrity_check")?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<Vec<String>>>()?;
+            Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        })
     }
 
     fn read<T>(
