@@ -1,8 +1,8 @@
 //! Whether the answer to an upload got through.
 //!
 //! An old shipper posts a body again when it did not hear the answer, and only then is it the same body. What the relay
-//! can see of that is the connection: a client that has the answer closes it, or sends its next request on it. One
-//! that hung up before, or cannot be reached, leaves it reset or silent.
+//! can see of that is the connection, which it closes behind the answer: a client that has read the answer closes it
+//! too. One that hung up before, or cannot be reached, leaves it reset or silent.
 //!
 //! Invariants:
 //! - Of equal bodies of one source one is worked on at a time, until the fate of its answer is known: whoever posts it

@@ -222,8 +222,6 @@ async fn answer(
     last_answer: Arc<LastAnswer>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    // Who asks for the next thing has heard the answer before.
-    last_answer.got_through();
     let answered = handle(&context, peer, &last_answer, request).await;
     Ok(answered.unwrap_or_else(|rejection| {
         context.metrics.rejected();

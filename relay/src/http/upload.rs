@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use logferry_ledger::UploadedBody;
 use logferry_protocol::names::SourceId;
@@ -69,5 +69,8 @@ fn stored(lines: u64) -> Response<Full<Bytes>> {
     *response.status_mut() = StatusCode::OK;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
+    // A client that is told so closes its end when it has read this, and so shows that it has.
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
     response
 }
