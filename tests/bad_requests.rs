@@ -1,52 +1,22 @@
 //! What a client that gets the protocol wrong is told, and that nobody else notices.
 
-use std::net::{Ipv4Addr, TcpStream};
-
 use logferry_protocol::{CHUNKS_PATH, HEARTBEAT_PATH, STREAMS_PATH};
 
 use crate::support::http::{Answer, Chunk, request, request_without_length, send, send_and_hang_up};
-use crate::support::process::Process;
-use crate::support::site::{Site, free_port};
-use crate::support::{PATIENCE, logferry, wait_for};
+use crate::support::relay::{MAX_CHUNK, Relay};
 
 const LINES: &[u8] = b"one\ntwo\nthree\n";
-const MAX_CHUNK: usize = 64 << 10;
 
-/// A relay of its own.
-struct Relay {
-    process: Process,
-    port: u16,
-    _site: Site,
+fn start(test: &str, source: &str) -> Relay {
+    Relay::start(test, &format!("sources: [{source:?}]"))
 }
 
-impl Relay {
-    fn start(test: &str, sources: &str) -> Self {
-        let site = Site::new(test);
-        let port = free_port();
-        let config = format!(
-            "relay:\n  data_dir: {:?}\n  groups: [{{name: web-1, listen: \"127.0.0.1:{port}\", sources: [{sources:?}]}}]\n  \
-             limits: {{max_chunk: 64KiB, min_free_disk: 1MiB}}\n  metrics: null\n",
-            site.path("relay")
-        );
-        let file = site.write("relay.yaml", &config);
-        let process = Process::start(&site, "relay", logferry().arg("relay").arg("-c").arg(file));
-        wait_for("the relay to listen", PATIENCE, || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-        });
-        Self {
-            process,
-            port,
-            _site: site,
-        }
-    }
-
-    /// Everything is as if nothing had been sent before.
-    fn assert_unharmed(&mut self) {
-        self.process.assert_running();
-        let stored = Chunk::whole(LINES).send(self.port);
-        assert_eq!(stored.status, 200, "{stored:?}");
-        assert!(stored.body.contains("stored"), "{stored:?}");
-    }
+/// Everything is as if nothing had been sent before.
+fn assert_unharmed(relay: &mut Relay) {
+    relay.process.assert_running();
+    let stored = Chunk::whole(LINES).send(relay.port);
+    assert_eq!(stored.status, 200, "{stored:?}");
+    assert!(stored.body.contains("stored"), "{stored:?}");
 }
 
 #[track_caller]
@@ -58,7 +28,7 @@ fn assert_refused(answer: &Answer, status: u16, reason: &str) {
 
 #[test]
 fn chunk_that_is_not_what_it_says_is_refused_with_the_reason() {
-    let mut relay = Relay::start("bad-chunks", "127.0.0.1");
+    let mut relay = start("bad-chunks", "127.0.0.1");
     let good = || Chunk::whole(LINES);
     for (name, _) in good().headers {
         let reason = format!("header {name} is missing");
@@ -79,12 +49,12 @@ fn chunk_that_is_not_what_it_says_is_refused_with_the_reason() {
     ] {
         assert_refused(&good().with(name, value).send(relay.port), 400, name);
     }
-    relay.assert_unharmed();
+    assert_unharmed(&mut relay);
 }
 
 #[test]
 fn request_that_is_none_of_ours_is_refused_with_the_reason() {
-    let mut relay = Relay::start("bad-requests", "127.0.0.1");
+    let mut relay = start("bad-requests", "127.0.0.1");
     for (method, path, status) in [
         ("POST", "/", 404),
         ("GET", "/v1/chunks/../../etc/passwd", 404),
@@ -105,12 +75,12 @@ fn request_that_is_none_of_ours_is_refused_with_the_reason() {
     ] {
         assert_eq!(send(relay.port, bytes).status, 400, "{bytes:?}");
     }
-    relay.assert_unharmed();
+    assert_unharmed(&mut relay);
 }
 
 #[test]
 fn body_that_is_too_large_or_breaks_off_is_not_stored() {
-    let mut relay = Relay::start("bad-bodies", "127.0.0.1");
+    let mut relay = start("bad-bodies", "127.0.0.1");
     let large = Chunk::whole(&vec![b'x'; MAX_CHUNK + 1]);
     assert_refused(&large.send(relay.port), 413, "65536");
     // Without a length, it must be found out while it comes.
@@ -123,13 +93,13 @@ fn body_that_is_too_large_or_breaks_off_is_not_stored() {
     for missing in 1..=LINES.len() {
         send_and_hang_up(relay.port, &whole[..whole.len() - missing]);
     }
-    relay.assert_unharmed();
+    assert_unharmed(&mut relay);
 }
 
 #[test]
 fn chunk_is_taken_only_where_its_stream_ends() {
-    let mut relay = Relay::start("order", "127.0.0.1");
-    relay.assert_unharmed();
+    let mut relay = start("order", "127.0.0.1");
+    assert_unharmed(&mut relay);
     let again = Chunk::whole(LINES).send(relay.port);
     assert_eq!(again.status, 200, "{again:?}");
     assert!(
@@ -148,7 +118,7 @@ fn chunk_is_taken_only_where_its_stream_ends() {
 
 #[test]
 fn source_that_is_not_listed_is_refused() {
-    let relay = Relay::start("stranger", "198.51.100.1");
+    let relay = start("stranger", "198.51.100.1");
     let reason = "127.0.0.1 is not among the sources of group web-1";
     assert_refused(&Chunk::whole(LINES).send(relay.port), 403, reason);
     assert_refused(

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use logferry_protocol::names::{LogName, SourceId};
+use logferry_protocol::names::{GroupName, LogName, SourceId};
 
 /// Ships nginx logs to SFTP drops: every line exactly once, with proof.
 #[derive(Debug, Parser)]
@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Status(Status),
     /// Prove that every line read was delivered once
     Audit(Audit),
+    /// Compare the ledger with the files of the spool
+    Fsck(Fsck),
+    /// Show lines as the relay makes them durable
+    Tail(Tail),
     /// Put failed batches back to ready
     Retry(Retry),
     /// Ship old logs once, whole files in the order given; what the relay has already is not shipped again
@@ -121,6 +125,31 @@ pub(crate) struct Audit {
     /// Only this source
     #[arg(long)]
     pub(crate) source: Option<SourceId>,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct Fsck {
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Move whole files to where the ledger says they are; relay, forwarder and housekeeper must be stopped
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Make a new ledger from the spool (not in this version)
+    #[arg(long, hide = true)]
+    pub(crate) rebuild: bool,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct Tail {
+    /// Only this source
+    #[arg(long)]
+    pub(crate) source: Option<SourceId>,
+    /// Only this group
+    #[arg(long)]
+    pub(crate) group: Option<GroupName>,
+    /// Only lines with this text in them
+    pub(crate) pattern: Option<String>,
 }
 
 #[derive(Debug, Options)]

@@ -8,6 +8,7 @@ mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
+mod fsck;
 mod generate;
 mod once;
 mod retry;
@@ -17,6 +18,7 @@ mod signals;
 mod status;
 mod supervisor;
 mod table;
+mod tail;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,8 @@ fn run(args: Args) -> Result {
         Command::Check(options) => check::run(file, &options),
         Command::Status(options) => status::run(file, &options),
         Command::Audit(options) => audit::run(file, &options),
+        Command::Fsck(options) => fsck::run(file, &options),
+        Command::Tail(options) => tail::run(file, &options),
         Command::Retry(options) => retry::run(file, &options),
         Command::Backfill(options) => backfill::run(file, options),
         Command::Generate(options) => generate::run(&options),

@@ -73,6 +73,12 @@ impl Body {
         drop(self.share.split(surplus));
         self
     }
+
+    /// Holds these bytes instead, which are no more than what was reserved.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) {
+        self.bytes.clear();
+        self.extend(bytes);
+    }
 }
 
 impl Deref for Body {

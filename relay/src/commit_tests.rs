@@ -4,6 +4,8 @@
 //! must hold each acknowledged line once, in order, and nothing else.
 
 mod histories;
+mod times;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -159,6 +161,7 @@ fn chunk_ending(
     Chunk {
         source: "198.51.100.1".parse().expect("valid"),
         header,
+        upload: None,
         body: body.to_vec(),
         split,
     }

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_config::Batch as Rules;
 use logferry_durable::Disk;
-use logferry_ledger::{BatchState, Commit, Ledger, LedgerError, StreamMove, StreamRecord, Window};
-use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_ledger::{BatchState, Commit, Ledger, LedgerError, StreamRecord, UploadedBody, Window};
+use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
@@ -34,6 +34,8 @@ use crate::open_batches::{Addition, OpenBatches, Place, StreamKey};
 use crate::sequence::{Progress, Verdict, judge};
 use crate::split::{Split, Target, split};
 use crate::spool::{OpenFile, Spool, SpoolError};
+use crate::stream::{Stream, new_record};
+use crate::uploads::PendingUploads;
 use crate::window::window_of;
 
 /// How long a chunk waits for its predecessor, which may be under way on another connection.
@@ -46,6 +48,8 @@ pub(crate) struct Chunk<B> {
     pub source: SourceId,
     /// What it says of itself.
     pub header: ChunkHeader,
+    /// Set where it is an upload, which belongs to no stream of its own: the hash to know it by.
+    pub upload: Option<UploadedBody>,
     /// Its lines.
     pub body: B,
     /// Its lines by window.
@@ -67,39 +71,6 @@ struct Parked<B, T> {
     until: Instant,
 }
 
-/// A stream in memory, ahead of the ledger by what this round has staged.
-#[derive(Debug, Clone)]
-pub(crate) struct Stream {
-    pub(crate) record: StreamRecord,
-    /// Where the ledger has it.
-    pub(crate) durable: Offset,
-    pub(crate) is_dirty: bool,
-    pub(crate) last_chunk: Instant,
-}
-
-impl Stream {
-    fn from_ledger(record: StreamRecord) -> Self {
-        Self {
-            durable: record.committed,
-            record,
-            is_dirty: false,
-            last_chunk: Instant::now(),
-        }
-    }
-
-    pub(crate) fn to_move(&self) -> StreamMove {
-        StreamMove {
-            from: self.durable,
-            record: self.record.clone(),
-        }
-    }
-
-    pub(crate) fn committed(&mut self) {
-        self.durable = self.record.committed;
-        self.is_dirty = false;
-    }
-}
-
 /// A sender's last report.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -117,6 +88,7 @@ pub(crate) struct Committer<D: Disk, B, T> {
     pub(crate) streams: HashMap<StreamKey, Stream>,
     pub(crate) reports: HashMap<SourceId, Report>,
     parked: Vec<Parked<B, T>>,
+    pub(crate) uploads: PendingUploads,
     /// Set while files may hold what the ledger does not know; nothing is written before [`Self::recover`] succeeds.
     pub(crate) needs_recovery: bool,
 }
@@ -139,6 +111,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             streams: HashMap::new(),
             reports: HashMap::new(),
             parked: Vec::new(),
+            uploads: PendingUploads::default(),
             needs_recovery: true,
         };
         committer.recover()?;
@@ -149,6 +122,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
     pub(crate) fn recover(&mut self) -> Result<(), SpoolError> {
         self.open.clear();
         self.streams.clear();
+        self.uploads.recover();
         self.spool.finish_seals(&self.ledger, Some(&self.group))?;
         for record in self.ledger.live_streams(&self.group)? {
             let key = (record.source.clone(), record.stream);
@@ -240,7 +214,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         let mut waiting = std::mem::take(&mut self.parked).into_iter();
         while let Some(Parked { chunk, ticket, until }) = waiting.next() {
             let key = (chunk.source.clone(), chunk.header.stream);
-            let verdict = match self.judge(&chunk, &key) {
+            let verdict = match self.judge(&chunk, &key, now) {
                 Ok(Verdict::Take) => self.stage(&chunk, &key, now).map(|()| Verdict::Take),
                 other => other,
             };
@@ -260,7 +234,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
                 return Err(error);
             }
         }
-        self.flush()
+        self.flush(now)
     }
 
     /// Whether chunks are waiting for their predecessors.
@@ -268,7 +242,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         !self.parked.is_empty()
     }
 
-    fn judge(&mut self, chunk: &Chunk<B>, key: &StreamKey) -> Result<Verdict, SpoolError> {
+    fn judge(&mut self, chunk: &Chunk<B>, key: &StreamKey, now: Timestamp) -> Result<Verdict, SpoolError> {
         let header = &chunk.header;
         // What lies between may have come in through another group: a sender can have several doors.
         let may_be_behind =
@@ -277,6 +251,9 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             && let Some(record) = self.ledger.stream(&key.0, key.1)?
         {
             self.streams.insert(key.clone(), Stream::from_ledger(record));
+        }
+        if let Some(body) = &chunk.upload {
+            return Ok(self.judge_upload(body, now)?);
         }
         let progress = self.streams.get(key).map_or(
             Progress {
@@ -394,7 +371,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
     }
 
     fn move_on(&mut self, key: &StreamKey, mut record: StreamRecord, header: &ChunkHeader, now: Timestamp) {
-        record.committed = header.range.end();
+        record.committed = record.committed.plus(header.range.len());
         record.tail = header.tail;
         record.file = header.file;
         record.lines = record.lines.plus(header.lines);
@@ -414,7 +391,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
     }
 
     /// Makes what was staged durable: files first, then the ledger.
-    pub(crate) fn flush(&mut self) -> Result<(), SpoolError> {
+    pub(crate) fn flush(&mut self, now: Timestamp) -> Result<(), SpoolError> {
         let dirty = self.streams.values().filter(|stream| stream.is_dirty);
         let streams: Vec<_> = dirty.map(Stream::to_move).collect();
         if streams.is_empty() {
@@ -424,7 +401,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         let batches = self.open.sync()?;
         // 3. The record of them. A crash after this leaves chunks that are durable but not answered.
         let commit = Commit { streams, batches };
-        self.ledger.commit(&commit)?;
+        self.record(&commit, now)?;
         self.open.committed(&commit.batches);
         self.streams.values_mut().for_each(Stream::committed);
         Ok(())
@@ -468,24 +445,5 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             },
         );
         Ok(())
-    }
-}
-
-fn new_record<B>(chunk: &Chunk<B>, now: Timestamp) -> StreamRecord {
-    let header = &chunk.header;
-    StreamRecord {
-        source: chunk.source.clone(),
-        stream: header.stream,
-        log: header.log.clone(),
-        file: header.file,
-        head: header.head,
-        committed: Offset::ZERO,
-        tail: header.tail,
-        lines: LineCounts::default(),
-        last_window: None,
-        last_line_time: None,
-        open_line_in: None,
-        finished: false,
-        updated_at: now,
     }
 }

@@ -3,6 +3,8 @@
 //! Everything that a client sends is bounded: connections, header size and time, body size, time between two pieces
 //! of a body, and the memory of all bodies together. What is malformed gets a 4xx with one line saying why.
 
+mod upload;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{LedgerId, MAX_QUERIES, ResolveRequest, ResolveResponse};
 use logferry_protocol::{
-    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH,
+    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH, UPLOAD_PATH,
 };
 use logferry_telemetry::RelayMetrics;
 use serde::Serialize;
@@ -34,8 +36,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission;
+use crate::answered::{Claims, LastAnswer};
 use crate::body::{Body, BodyMemory};
 use crate::committer::{Answer, Chunk};
+use crate::connection::Connection;
 use crate::encoding::{DecodeError, Decoder, Encoding};
 use crate::pipeline::{Job, Pipeline};
 use crate::rejection::Rejection;
@@ -60,6 +64,7 @@ struct Context {
     limits: Limits,
     ledger: LedgerId,
     memory: BodyMemory,
+    claims: Claims,
     pipeline: Pipeline,
     metrics: RelayMetrics,
 }
@@ -87,6 +92,7 @@ impl Listener {
             limits: config.limits,
             ledger,
             memory: BodyMemory::new(config.limits.max_in_flight),
+            claims: Claims::new(pipeline.clone()),
             pipeline,
             metrics,
         };
@@ -117,7 +123,11 @@ impl Listener {
                 continue;
             };
             let context = Arc::clone(&context);
-            let service = service_fn(move |request| answer(Arc::clone(&context), peer.ip(), request));
+            let last_answer = Arc::new(LastAnswer::default());
+            let stream = Connection::new(stream, Arc::clone(&last_answer));
+            let service = service_fn(move |request| {
+                answer(Arc::clone(&context), peer.ip(), Arc::clone(&last_answer), request)
+            });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new())
                 .header_read_timeout(STALL)
@@ -167,9 +177,10 @@ async fn accept(
 async fn answer(
     context: Arc<Context>,
     peer: IpAddr,
+    last_answer: Arc<LastAnswer>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let answered = handle(&context, peer, request).await;
+    let answered = handle(&context, peer, &last_answer, request).await;
     Ok(answered.unwrap_or_else(|rejection| {
         context.metrics.rejected();
         tracing::debug!(
@@ -182,10 +193,11 @@ async fn answer(
 async fn handle(
     context: &Context,
     peer: IpAddr,
+    last_answer: &LastAnswer,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     let path = request.uri().path();
-    if ![CHUNKS_PATH, STREAMS_PATH, HEARTBEAT_PATH].contains(&path) {
+    if ![CHUNKS_PATH, STREAMS_PATH, HEARTBEAT_PATH, UPLOAD_PATH].contains(&path) {
         return Err(Rejection::new(
             StatusCode::NOT_FOUND,
             "there is nothing at this path",
@@ -193,6 +205,9 @@ async fn handle(
     }
     if request.method() != Method::POST {
         return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "use POST"));
+    }
+    if path == UPLOAD_PATH {
+        return upload::upload(context, peer, last_answer, request).await;
     }
     if let Some(meant) = text_header(request.headers(), LEDGER_HEADER)
         && meant != context.ledger.to_string()
@@ -231,6 +246,7 @@ async fn store(
     let chunk = Chunk {
         source,
         header,
+        upload: None,
         body,
         split,
     };

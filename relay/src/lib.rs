@@ -9,12 +9,16 @@
 //! - Groups share nothing but the ledger: each has its port, memory, committer thread and metrics.
 
 mod admission;
+mod answered;
 mod body;
 #[cfg(test)]
 mod commit_tests;
 mod committer;
+mod connection;
 mod encoding;
+pub mod follow;
 mod http;
+mod json_time;
 mod line_time;
 mod open_batches;
 mod pipeline;
@@ -24,6 +28,9 @@ mod sealing;
 mod sequence;
 mod split;
 mod spool;
+mod stream;
+mod upload;
+mod uploads;
 mod window;
 
 use std::io;

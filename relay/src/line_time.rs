@@ -6,6 +6,8 @@
 use logferry_config::TimestampFormat;
 use memchr::memchr_iter;
 
+use crate::json_time;
+
 /// How far into a line a time is looked for. nginx writes `$time_local` behind address and user; past this it is
 /// somebody's request or referer.
 const SEARCH_SPAN: usize = 512;
@@ -47,6 +49,12 @@ impl LineClock {
 
     /// The time of `line`, if it has one.
     pub(crate) fn read(&mut self, line: &[u8]) -> Option<LineTime> {
+        if self.format == TimestampFormat::Arrival {
+            return None;
+        }
+        if let Some(time) = json_time::values(line).find_map(|value| self.value(value)) {
+            return Some(time);
+        }
         let line = &line[..line.len().min(SEARCH_SPAN)];
         match self.format {
             TimestampFormat::Nginx => self.nginx(line),
@@ -57,32 +65,51 @@ impl LineClock {
         }
     }
 
+    /// The time that a value of a JSON line begins with.
+    fn value(&mut self, value: &[u8]) -> Option<LineTime> {
+        let stamp = value.strip_prefix(b"[").unwrap_or(value);
+        match self.format {
+            TimestampFormat::Nginx => self.nginx_at(stamp),
+            TimestampFormat::Iso8601 => iso8601_at(value),
+            TimestampFormat::Epoch => epoch(value),
+            TimestampFormat::Auto => self
+                .nginx_at(stamp)
+                .or_else(|| iso8601_at(value))
+                .or_else(|| epoch(value)),
+            TimestampFormat::Arrival => None,
+        }
+    }
+
     /// nginx's `$time_local` in brackets (`ngx_http_log_module)`: `[21/Nov/2026:08:20:03 +0600]`.
     fn nginx(&mut self, line: &[u8]) -> Option<LineTime> {
-        memchr_iter(b'[', line).take(MAX_CANDIDATES).find_map(|bracket| {
-            let stamp: &[u8; 27] = line.get(bracket + 1..)?.first_chunk()?;
-            if stamp[26] != b']' {
-                return None;
-            }
-            let second = i64::from(digits(&stamp[18..20])?);
-            if let Some(minute) = &self.minute
-                && stamp[..18] == minute.prefix
-                && stamp[20..26] == minute.zone
-                && second < 60
-            {
-                return Some(LineTime {
-                    unix: minute.time.unix + second,
-                    ..minute.time
-                });
-            }
-            let (minute, time) = parse_nginx(stamp)?;
-            self.minute = Some(minute);
-            Some(time)
-        })
+        memchr_iter(b'[', line)
+            .take(MAX_CANDIDATES)
+            .map(|bracket| &line[bracket + 1..])
+            .filter(|stamp| stamp.get(26) == Some(&b']'))
+            .find_map(|stamp| self.nginx_at(stamp))
+    }
+
+    /// The `$time_local` that the text begins with.
+    fn nginx_at(&mut self, text: &[u8]) -> Option<LineTime> {
+        let stamp: &[u8; 26] = text.first_chunk()?;
+        let second = i64::from(digits(&stamp[18..20])?);
+        if let Some(minute) = &self.minute
+            && stamp[..18] == minute.prefix
+            && stamp[20..26] == minute.zone
+            && second < 60
+        {
+            return Some(LineTime {
+                unix: minute.time.unix + second,
+                ..minute.time
+            });
+        }
+        let (minute, time) = parse_nginx(stamp)?;
+        self.minute = Some(minute);
+        Some(time)
     }
 }
 
-fn parse_nginx(stamp: &[u8; 27]) -> Option<(CachedMinute, LineTime)> {
+fn parse_nginx(stamp: &[u8; 26]) -> Option<(CachedMinute, LineTime)> {
     let separators = [stamp[2], stamp[6], stamp[11], stamp[14], stamp[17], stamp[20]];
     if separators != *b"//::: " {
         return None;
@@ -109,29 +136,38 @@ fn parse_nginx(stamp: &[u8; 27]) -> Option<(CachedMinute, LineTime)> {
     Some((minute, time))
 }
 
-/// `2026-11-21T08:20:03+06:00`, with a space for the `T`, a fraction, `Z` or no zone (which is UTC) allowed.
+/// `2026-11-21T08:20:03+06:00` anywhere in the line.
 fn iso8601(line: &[u8]) -> Option<LineTime> {
-    memchr_iter(b'-', line).take(MAX_CANDIDATES).find_map(|dash| {
-        let stamp = line.get(dash.checked_sub(4)?..)?;
-        let date: &[u8; 19] = stamp.first_chunk()?;
-        if date[7] != b'-' || !matches!(date[10], b'T' | b' ') || date[13] != b':' || date[16] != b':' {
-            return None;
-        }
-        let civil = Civil {
-            year: digits(&date[..4])?,
-            month: digits(&date[5..7])?,
-            day: digits(&date[8..10])?,
-            hour: digits(&date[11..13])?,
-            minute: digits(&date[14..16])?,
-            second: digits(&date[17..19])?,
-        };
-        let mut rest = &stamp[19..];
-        if let [b'.' | b',', fraction @ ..] = rest {
-            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            rest = &fraction[digits..];
-        }
-        civil.at_offset(iso_zone(rest)?)
-    })
+    memchr_iter(b'-', line)
+        .take(MAX_CANDIDATES)
+        .find_map(|dash| iso8601_at(line.get(dash.checked_sub(4)?..)?))
+}
+
+/// `2026-11-21T08:20:03+06:00` at the beginning; a space for the `T`, a fraction, `Z` or no zone (which is UTC) allowed.
+fn iso8601_at(stamp: &[u8]) -> Option<LineTime> {
+    let date: &[u8; 19] = stamp.first_chunk()?;
+    if date[4] != b'-'
+        || date[7] != b'-'
+        || !matches!(date[10], b'T' | b't' | b' ')
+        || date[13] != b':'
+        || date[16] != b':'
+    {
+        return None;
+    }
+    let civil = Civil {
+        year: digits(&date[..4])?,
+        month: digits(&date[5..7])?,
+        day: digits(&date[8..10])?,
+        hour: digits(&date[11..13])?,
+        minute: digits(&date[14..16])?,
+        second: digits(&date[17..19])?,
+    };
+    let mut rest = &stamp[19..];
+    if let [b'.' | b',', fraction @ ..] = rest {
+        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        rest = &fraction[digits..];
+    }
+    civil.at_offset(iso_zone(rest)?)
 }
 
 fn iso_zone(rest: &[u8]) -> Option<i32> {
@@ -143,7 +179,7 @@ fn iso_zone(rest: &[u8]) -> Option<i32> {
     }
 }
 
-/// Seconds (10 digits) or milliseconds (13 digits) since 1970 at the beginning of the line.
+/// Seconds (10 digits, a fraction allowed) or milliseconds (13 digits) since 1970 at the beginning of the line.
 fn epoch(line: &[u8]) -> Option<LineTime> {
     let count = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = std::str::from_utf8(&line[..count]).ok()?.parse::<i64>().ok()?;
@@ -190,6 +226,8 @@ impl Civil {
             .get_days();
         let second_of_day = self.hour * 3600 + self.minute * 60 + self.second;
         let unix = i64::from(days) * 86_400 + i64::from(second_of_day) - i64::from(utc_offset);
+        // The last days of the year 9999 have no instant there, and no log line.
+        jiff::Timestamp::from_second(unix).ok()?;
         Some(LineTime { unix, utc_offset })
     }
 }
@@ -285,6 +323,71 @@ mod tests {
     }
 
     #[test]
+    fn json_lines_are_read_by_their_keys() {
+        let unix = 1_795_227_603;
+        for (line, expected) in [
+            (
+                r#"{"time_local":"21/Nov/2026:08:20:03 +0600","n":1}"#,
+                Some((unix, 21_600)),
+            ),
+            (
+                r#"{"time_local":"[21/Nov/2026:08:20:03 +0600]"}"#,
+                Some((unix, 21_600)),
+            ),
+            (
+                r#"{"@timestamp": "2026-11-21T08:20:03.123+06:00"}"#,
+                Some((unix, 21_600)),
+            ),
+            (r#"{"msec":"1795227603.123","status":200}"#, Some((unix, 0))),
+            (r#"{"level":"info","ts":1795227603.5}"#, Some((unix, 0))),
+            (r#"{ "timestamp" : 1795227603123 }"#, Some((unix, 0))),
+            (
+                r#"{"uri":"/?d=2001-01-01T00:00:00Z","request_time":0.001,"time":1795227603}"#,
+                Some((unix, 0)),
+            ),
+            (r#"{"bytes":1795227603,"status":200}"#, None),
+            (r#"{"time":17952276031}"#, None),
+        ] {
+            assert_eq!(read(TimestampFormat::Auto, line), expected, "{line}");
+        }
+        let far = format!(r#"{{"uri":"{}","time":1795227603}}"#, "/x".repeat(1500));
+        assert_eq!(read(TimestampFormat::Epoch, &far), Some((unix, 0)));
+        let other = r#"{"time":1795227603,"date":"2026-11-21T08:20:04+06:00"}"#;
+        assert_eq!(read(TimestampFormat::Iso8601, other), Some((unix + 1, 21_600)));
+        assert_eq!(read(TimestampFormat::Epoch, other), Some((unix, 0)));
+        assert_eq!(read(TimestampFormat::Nginx, other), None);
+        assert_eq!(read(TimestampFormat::Arrival, other), None);
+    }
+
+    #[test]
+    fn the_ends_of_months_years_and_time_are_as_the_calendar_has_them() {
+        for (stamp, expected) in [
+            ("31/Dec/2026:23:59:59 +0000", Some(1_798_761_599)),
+            ("01/Jan/2027:00:00:00 +0000", Some(1_798_761_600)),
+            ("01/Jan/2027:05:59:59 +0600", Some(1_798_761_599)),
+            ("28/Feb/2026:23:59:59 +0000", Some(1_772_323_199)),
+            ("01/Mar/2026:00:00:00 +0000", Some(1_772_323_200)),
+            ("29/Feb/2028:23:59:59 +0000", Some(1_835_481_599)),
+            ("01/Mar/2028:00:00:00 +0000", Some(1_835_481_600)),
+            ("29/Feb/2000:00:00:00 +0000", Some(951_782_400)),
+            ("29/Feb/2100:00:00:00 +0000", None),
+            ("31/Apr/2026:00:00:00 +0000", None),
+            ("00/Jan/2026:00:00:00 +0000", None),
+            ("32/Jan/2026:00:00:00 +0000", None),
+            ("21/Nov/2026:08:60:00 +0000", None),
+            ("21/Nov/2026:08:20:61 +0000", None),
+            ("21/Nov/2026:08:20:03 +1600", None),
+            ("21/Nov/2026:08:20:03 +0060", None),
+            ("31/Dec/9999:23:59:59 +0000", None),
+            ("01/Jan/0000:00:00:00 +0000", Some(-62_167_219_200)),
+        ] {
+            let line = format!("203.0.113.9 - - [{stamp}] \"GET /\"");
+            let unix = read(TimestampFormat::Nginx, &line).map(|(unix, _)| unix);
+            assert_eq!(unix, expected, "{stamp}");
+        }
+    }
+
+    #[test]
     fn the_remembered_minute_gives_what_parsing_gives() {
         let mut clock = LineClock::new(TimestampFormat::Nginx);
         for (minute, second, zone) in [
@@ -301,6 +404,19 @@ mod tests {
     }
 
     proptest! {
+        /// The calendar in the way of the library that has it right.
+        #[test]
+        fn every_time_is_read_as_the_calendar_has_it(unix in 0_i64..253_000_000_000, quarter in -60_i32..60) {
+            let utc_offset = quarter * 900;
+            let zone = jiff::tz::Offset::from_seconds(utc_offset).expect("in range");
+            let zoned = jiff::Timestamp::from_second(unix).expect("in range").to_zoned(zone.to_time_zone());
+            let nginx = zoned.strftime("x [%d/%b/%Y:%H:%M:%S %z] y").to_string();
+            let iso = zoned.strftime("%Y-%m-%dT%H:%M:%S%:z y").to_string();
+            for line in [nginx, iso] {
+                prop_assert_eq!(read(TimestampFormat::Auto, &line), Some((unix, utc_offset)), "{}", line);
+            }
+        }
+
         #[test]
         fn any_bytes_are_read_without_harm(line: Vec<u8>) {
             LineClock::new(TimestampFormat::Auto).read(&line);

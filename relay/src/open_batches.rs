@@ -23,7 +23,7 @@ use crate::seal::Facts;
 use crate::spool::{Spool, SpoolError};
 use crate::window::batch_name;
 
-/// Files held open between commits. A busy group writes a few at a time; the rest are opened again when needed.
+/// Files held open at a time. A busy group writes a few; the rest are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;
 
 /// A stream and whose it is.
@@ -206,12 +206,13 @@ impl<D: Disk> OpenBatches<D> {
             window,
             base_name,
         };
-        // The row first: a crash leaves an empty batch, which is discarded when its time comes, and no file that
-        // nobody knows.
-        let batch = at.ledger.open_batch(&new, at.now)?;
+        // The folder before the row: whoever finds the batch after a crash has where to put its file. The row before
+        // the file: a crash leaves an empty batch, which is discarded when its time comes, and no file that nobody
+        // knows.
         at.spool
             .disk()
             .create_dir_all(&at.spool.folder(BatchState::Open, source))?;
+        let batch = at.ledger.open_batch(&new, at.now)?;
         let id = batch.id;
         self.current.insert(key, id);
         self.restore(batch, None);
@@ -225,6 +226,9 @@ impl<D: Disk> OpenBatches<D> {
         addition: Addition<'_>,
         spool: &Spool<D>,
     ) -> Result<(), SpoolError> {
+        if self.batches.get(&id).is_some_and(|open| open.file.is_none()) {
+            self.make_room()?;
+        }
         let Some(open) = self.batches.get_mut(&id).filter(|_| !addition.bytes.is_empty()) else {
             return Ok(());
         };
@@ -252,6 +256,18 @@ impl<D: Disk> OpenBatches<D> {
         Ok(())
     }
 
+    /// Closes files before too many are open. What was written to them is synced first: nobody could do it later.
+    fn make_room(&mut self) -> Result<(), DiskError> {
+        let is_full = self.batches.values().filter(|open| open.file.is_some()).count() >= MAX_OPEN_FILES;
+        for open in self.batches.values_mut().filter(|_| is_full) {
+            let is_dirty = open.is_dirty();
+            if let Some(mut file) = open.file.take().filter(|_| is_dirty) {
+                file.sync()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes whether a batch ends inside a line of `holder`.
     pub(crate) fn set_mid_line(&mut self, id: BatchId, holder: Option<StreamKey>) {
         if let Some(open) = self.batches.get_mut(&id) {
@@ -273,6 +289,7 @@ impl<D: Disk> OpenBatches<D> {
     pub(crate) fn sync(&mut self) -> Result<Vec<BatchGrowth>, DiskError> {
         let mut growth = Vec::new();
         for open in self.batches.values_mut().filter(|open| open.is_dirty()) {
+            // Where it is closed it has been synced.
             if let Some(file) = &mut open.file {
                 file.sync()?;
             }
@@ -286,12 +303,6 @@ impl<D: Disk> OpenBatches<D> {
 
     /// Notes that the ledger has what [`Self::sync`] said.
     pub(crate) fn committed(&mut self, growth: &[BatchGrowth]) {
-        let has_too_many = self.batches.values().filter(|open| open.file.is_some()).count() > MAX_OPEN_FILES;
-        if has_too_many {
-            for open in self.batches.values_mut().filter(|open| !open.is_dirty()) {
-                open.file = None;
-            }
-        }
         for grown in growth {
             if let Some(open) = self.batches.get_mut(&grown.batch) {
                 open.batch.contents = grown.contents;

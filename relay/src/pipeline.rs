@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
+use logferry_ledger::UploadedBody;
 use logferry_protocol::heartbeat::{Gap, Heartbeat};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
@@ -46,6 +47,8 @@ pub(crate) enum Job {
     ),
     /// Take note of a report; answered once it is recorded. False: it could not be.
     Heartbeat(SourceId, Heartbeat, oneshot::Sender<bool>),
+    /// The answer to an upload has got through.
+    Answered(UploadedBody),
 }
 
 /// What is needed to answer a chunk and count it.
@@ -86,6 +89,12 @@ impl Pipeline {
             .name(name)
             .spawn(move || worker.run(&queue))?;
         Ok((Self { jobs }, thread))
+    }
+
+    /// A way to nothing but a queue.
+    #[cfg(test)]
+    pub(crate) fn to(jobs: Sender<Job>) -> Self {
+        Self { jobs }
     }
 
     /// Queues a job.
@@ -145,6 +154,7 @@ impl<D: Disk> Worker<D> {
                     let noted = self.committer.heartbeat(&source, heartbeat, Timestamp::now());
                     let _ = reply.send(noted.inspect_err(report).is_ok());
                 }
+                Job::Answered(body) => self.committer.upload_answered(body),
             }
             if bytes >= ROUND_BYTES {
                 break;
@@ -210,6 +220,9 @@ impl<D: Disk> Worker<D> {
             Err(error) => report(&error),
         }
         if let Err(error) = self.committer.seal_due(Timestamp::now()) {
+            report(&error);
+        }
+        if let Err(error) = self.committer.forget_answered() {
             report(&error);
         }
         self.metrics.open_batches(self.committer.open.len());

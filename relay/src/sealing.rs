@@ -21,25 +21,31 @@ const REPORT_LIFETIME: Duration = Duration::from_secs(30);
 /// A stream that brings nothing is kept in memory for so long; after that it is read from the ledger again.
 const IDLE_STREAM_KEPT: Duration = Duration::from_hours(1);
 
+/// Most batches sealed at a time: each takes a few syncs, and chunks wait meanwhile.
+const SEALS_MAX: usize = 64;
+
 impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
-    /// Seals every batch whose time has come, and returns them. An error leaves the rest for the next call.
+    /// Seals the batches whose time has come, oldest windows first, and returns them. What an error or a great number
+    /// leaves is for the next call.
     pub(crate) fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, SpoolError> {
         if self.needs_recovery {
             self.recover()?;
         }
         self.streams
             .retain(|_, stream| stream.is_dirty || stream.last_chunk.elapsed() < IDLE_STREAM_KEPT);
-        let due: Vec<BatchId> = self
+        let mut due: Vec<(i64, BatchId)> = self
             .open
             .facts()
             .filter(|(batch, facts)| {
                 let streams = self.stream_facts(&batch.source, batch.log.as_ref());
                 is_due(*facts, &streams, &self.rules, now.as_second())
             })
-            .map(|(batch, _)| batch.id)
+            .map(|(batch, _)| (batch.window.start, batch.id))
             .collect();
+        due.sort_unstable();
+        due.truncate(SEALS_MAX);
         let mut sealed = Vec::new();
-        for id in due {
+        for (_, id) in due {
             if let Err(error) = self.seal(id, now, &mut sealed) {
                 self.needs_recovery = true;
                 return Err(error);

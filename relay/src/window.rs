@@ -150,6 +150,82 @@ mod tests {
         assert_ne!(summer.start, winter.start);
     }
 
+    /// Distinct windows, and their names' labels with the hour, of one line a minute from `from` on; the zone's offset
+    /// changes at `change`.
+    fn windows_over(from: i64, minutes: i64, change: i64, before: i32, after: i32) -> (usize, Vec<String>) {
+        let mut starts = std::collections::BTreeMap::new();
+        for minute in 0..minutes {
+            let unix = from + minute * 60;
+            let utc_offset = if unix < change { before } else { after };
+            let window = window_of(LineTime { unix, utc_offset }, length(1200));
+            assert!(window.start <= unix && unix < window.end());
+            let hour = local_start(window).hour();
+            starts.insert(window.start, format!("{hour:02} {}", label(window)));
+        }
+        (starts.len(), starts.into_values().collect())
+    }
+
+    #[test]
+    fn each_hour_of_a_clock_change_has_three_windows() {
+        // Central Europe, 29 March and 25 October 2026, both at 01:00 UTC.
+        let spring = 1_774_746_000;
+        let (count, names) = windows_over(spring - 3600, 120, spring, 3600, 7200);
+        assert_eq!(count, 6);
+        assert_eq!(
+            names,
+            [
+                "01 00-19", "01 20-39", "01 40-59", "03 00-19", "03 20-39", "03 40-59"
+            ],
+            "no 02 that night"
+        );
+        let autumn = 1_792_890_000;
+        let (count, names) = windows_over(autumn - 3600, 120, autumn, 7200, 3600);
+        assert_eq!(count, 6);
+        assert_eq!(
+            names,
+            [
+                "02 00-19", "02 20-39", "02 40-59", "02 00-19", "02 20-39", "02 40-59"
+            ],
+            "02 twice: the second has names that are taken, and gets further parts"
+        );
+        // Where clocks change at midnight, the day begins at 01:00, or 23 comes twice (+02:00 and +03:00).
+        let midnight = 1_774_735_200;
+        let (count, names) = windows_over(midnight - 3600, 120, midnight, 7200, 10_800);
+        assert_eq!(
+            (count, names[0].as_str(), names[3].as_str()),
+            (6, "23 00-19", "01 00-19")
+        );
+        let midnight = 1_792_875_600;
+        let (count, names) = windows_over(midnight - 3600, 120, midnight, 10_800, 7200);
+        assert_eq!(
+            (count, names[0].as_str(), names[3].as_str()),
+            (6, "23 00-19", "23 00-19")
+        );
+    }
+
+    #[test]
+    fn names_go_over_midnight_leap_day_and_year_end() {
+        for (unix, expected) in [
+            (1_798_761_599, "accessLog_26123123_40-59_198-51-100-44"),
+            (1_798_761_600, "accessLog_27010100_00-19_198-51-100-44"),
+            (1_835_395_199, "accessLog_28022823_40-59_198-51-100-44"),
+            (1_835_395_200, "accessLog_28022900_00-19_198-51-100-44"),
+            (1_835_481_600, "accessLog_28030100_00-19_198-51-100-44"),
+        ] {
+            assert_eq!(name(unix, 0, 1200), expected);
+        }
+    }
+
+    #[test]
+    fn windows_of_every_length_fill_the_hour_and_have_names_of_their_own() {
+        for seconds in (1..=3600).filter(|seconds| 3600_u64.is_multiple_of(*seconds)) {
+            let names: std::collections::BTreeSet<_> = (0..3600)
+                .map(|second| name(1_795_226_400 + second, 0, seconds))
+                .collect();
+            assert_eq!(u64::try_from(names.len()).expect("small"), 3600 / seconds);
+        }
+    }
+
     proptest! {
         #[test]
         fn a_window_holds_its_line_and_does_not_cross_its_hour(

@@ -9,6 +9,7 @@ pub(crate) mod nginx;
 pub(crate) mod pipeline;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod relay;
 pub(crate) mod site;
 pub(crate) mod sshd;
 

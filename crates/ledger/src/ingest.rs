@@ -11,6 +11,7 @@ use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, n
 use crate::batches::{self, BatchId, Contents};
 use crate::gaps;
 use crate::row::{self, millis, signed, to_text};
+use crate::uploads::{self, UploadChanges};
 use crate::{Ledger, LedgerError};
 
 /// How far a stream is.
@@ -143,7 +144,19 @@ impl Ledger {
     /// where it is to move on from (it came in through another group meanwhile), or a batch is not open, nothing of the
     /// commit is recorded: [`LedgerError::Conflict`].
     pub fn commit(&mut self, commit: &Commit) -> Result<(), LedgerError> {
+        self.commit_with_uploads(commit, UploadChanges::default(), Timestamp::UNIX_EPOCH)
+    }
+
+    /// Records a commit as [`Self::commit`] does, and in the same transaction what it changes in what is remembered
+    /// of uploads.
+    pub fn commit_with_uploads(
+        &mut self,
+        commit: &Commit,
+        uploads: UploadChanges<'_>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.write("record a commit", |sql| {
+            uploads::change(sql, uploads, now)?;
             for growth in &commit.batches {
                 if batches::grow(sql, growth.batch, growth.contents)? != 1 {
                     return Err(Error::StatementChangedRows(0));

@@ -11,18 +11,20 @@
 //! - A batch row exists before its file does, so a file that the ledger does not know is never ours to touch.
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
-//! Who writes what: the relay `sources`, `streams`, `gaps` and open `batches`; the forwarder `deliveries`, `destinations`
-//! and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
+//! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps` and open `batches`; the forwarder `deliveries`,
+//! `destinations` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
 mod deliveries;
 mod gaps;
 mod ingest;
+mod live;
 mod outbox;
 mod row;
 mod schema;
 mod sources;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +37,7 @@ pub use gaps::GapRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};
+pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
 
 /// Name of the ledger's file in the relay's data folder.
 pub const FILE_NAME: &str = "ledger.db";
@@ -146,6 +149,22 @@ impl Ledger {
             .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
             .map_err(|source| sqlite_error(&self.path, "open it", source))?;
         schema::migrate(&mut self.connection, &self.path)
+    }
+
+    /// The ledger's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has SQLite check its file, all of it; what it finds amiss, one line each.
+    pub fn integrity(&self) -> Result<Vec<String>, LedgerError> {
+        self.read("check its file", |sql| {
+            let lines = sql
+                .prepare("PRAGMA integrity_check")?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<Vec<String>>>()?;
+            Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        })
     }
 
     fn read<T>(

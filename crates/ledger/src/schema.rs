@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -137,6 +137,16 @@ CREATE TABLE gaps (
     until_offset INTEGER,
     noticed_at   INTEGER NOT NULL,
     PRIMARY KEY (source, stream, from_offset)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Bodies without a stream that are durable and perhaps not answered.
+const FOURTH: &str = "
+CREATE TABLE uploads (
+    source       TEXT NOT NULL,
+    body         TEXT NOT NULL,
+    committed_at INTEGER NOT NULL,
+    PRIMARY KEY (source, body)
 ) STRICT, WITHOUT ROWID;
 ";
 

@@ -17,6 +17,10 @@
 //! A sender that knows its relay's ledger names it in [`LEDGER_HEADER`] with each chunk and heartbeat, and no other
 //! relay takes them. So a chunk whose answer was lost cannot be stored a second time elsewhere.
 //!
+//! Beside them the old shippers' `POST /upload`: JSON `{"log": "LINES", "host": "ADDRESS"}`, answered 200
+//! `OK - N lines` once durable. It names no stream, so the relay can only go by the body: the lines that were
+//! stored last under an answer which did not get through are not stored again (`docs/migrate.md` has the rule).
+//!
 //! Invariants:
 //! - A (source, stream, offset) names one byte of one physical log file for ever.
 //! - A chunk is taken only if it starts at its stream's committed offset, so a range is stored once however often
@@ -35,6 +39,8 @@ pub const CHUNKS_PATH: &str = "/v1/chunks";
 pub const STREAMS_PATH: &str = "/v1/streams";
 /// Path of the request that reports how the sender is.
 pub const HEARTBEAT_PATH: &str = "/v1/heartbeat";
+/// Path of the request by which the old shippers post lines.
+pub const UPLOAD_PATH: &str = "/upload";
 /// Header in which a sender names its source; heeded only where the group trusts it.
 pub const SOURCE_HEADER: &str = "ferry-source";
 /// Header with the length of a compressed body before it was compressed, in bytes.

@@ -1,0 +1,38 @@
+//! Moving whole files to where the ledger says they are.
+
+use std::io;
+use std::path::Path;
+
+use logferry_durable::{Disk, DiskError, Lock, LockError, Operation, RealDisk};
+
+use crate::judge::Finding;
+
+/// The locks of the roles that move files.
+const LOCKS: [&str; 3] = ["relay.lock", "forwarder.lock", "housekeeper.lock"];
+
+/// Keeps every role from starting.
+pub(crate) fn lock(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+    LOCKS
+        .iter()
+        .map(|name| Lock::acquire(&data_dir.join(name)))
+        .collect()
+}
+
+/// Moves the file to where it belongs, if that puts it right. Whether it did.
+pub(crate) fn put_right(finding: &Finding) -> Result<bool, DiskError> {
+    let Some(to) = &finding.belongs else {
+        return Ok(false);
+    };
+    if let Some(folder) = to.parent() {
+        RealDisk.create_dir_all(folder)?;
+    }
+    // No role runs, and a file there would have been the batch's; asked again, as a rename replaces.
+    if to
+        .try_exists()
+        .map_err(|error: io::Error| DiskError::new(Operation::Read, to, error))?
+    {
+        return Ok(false);
+    }
+    RealDisk.rename(&finding.path, to)?;
+    Ok(true)
+}

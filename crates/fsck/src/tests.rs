@@ -1,0 +1,307 @@
+//! What the check finds in a spool that somebody has touched, and what a repair does about it.
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use logferry_durable::Lock;
+use logferry_ledger::{
+    Batch, BatchGrowth, BatchId, BatchState, Commit, Contents, Ledger, NewBatch, Published, Window,
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const SOURCE: &str = "198.51.100.1";
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_795_227_700).expect("in range")
+}
+
+fn lines(part: u32) -> Vec<u8> {
+    format!("line of part {part}\n").repeat(100).into_bytes()
+}
+
+/// A relay host with one batch a state, each a part of the same window.
+struct Host {
+    dir: TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let host = Self { dir };
+        for (part, state) in (1..).zip(BatchState::ALL) {
+            let id = host.open(&mut ledger, part);
+            advance(&mut ledger, id, part, state);
+            host.put(state.as_str(), &file_name(part), &lines(part));
+        }
+        host
+    }
+
+    fn open(&self, ledger: &mut Ledger, part: u32) -> BatchId {
+        let new = NewBatch {
+            source: SOURCE.parse().expect("valid"),
+            group: "web-1".parse().expect("valid"),
+            log: None,
+            window: Window {
+                start: 1_795_227_600,
+                seconds: 1200,
+                utc_offset: 0,
+            },
+            base_name: "a".to_owned(),
+        };
+        let batch = ledger.open_batch(&new, now()).expect("opened");
+        assert_eq!(batch.part, part, "in {}", self.dir.path().display());
+        batch.id
+    }
+
+    fn path(&self, folder: &str, file: &str) -> PathBuf {
+        self.dir.path().join(folder).join(SOURCE).join(file)
+    }
+
+    fn put(&self, folder: &str, file: &str, contents: &[u8]) -> PathBuf {
+        let path = self.path(folder, file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, contents).expect("written");
+        path
+    }
+
+    /// Kind and file of each finding, as the check sees it.
+    fn findings(&self) -> Vec<(Kind, PathBuf)> {
+        let report = check(self.dir.path()).expect("checked");
+        assert_eq!(report.fine, report.findings.is_empty());
+        report
+            .findings
+            .into_iter()
+            .map(|found| (found.kind, found.path))
+            .collect()
+    }
+
+    /// Every file and what is in it.
+    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = spool::files(self.dir.path()).expect("listed");
+        files
+            .into_iter()
+            .map(|file| (file.path.clone(), fs::read(&file.path).expect("read")))
+            .collect()
+    }
+}
+
+fn advance(ledger: &mut Ledger, id: BatchId, part: u32, state: BatchState) {
+    let lines = lines(part);
+    let contents = Contents {
+        lines: 100,
+        bytes: lines.len() as u64,
+        crc32c: crc32c::crc32c(&lines),
+    };
+    let batches = vec![BatchGrowth { batch: id, contents }];
+    let commit = Commit {
+        batches,
+        ..Commit::default()
+    };
+    ledger.commit(&commit).expect("committed");
+    let drop = "drop".parse().expect("valid");
+    if state != BatchState::Open {
+        ledger.seal(id, now()).expect("sealed");
+    }
+    if state == BatchState::Failed {
+        ledger
+            .record_failure(id, &drop, "refused", now(), true)
+            .expect("failed");
+    }
+    if state == BatchState::Sent {
+        let published = Published {
+            path: "/a.log".to_owned(),
+            bytes: contents.bytes,
+            sha256: "e3".to_owned(),
+        };
+        ledger
+            .record_delivery(id, &drop, &published, true, now())
+            .expect("delivered");
+    }
+}
+
+fn file_name(part: u32) -> String {
+    match part {
+        1 => "a.log".to_owned(),
+        part => format!("a.{part}.log"),
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+#[test]
+fn spool_that_is_as_the_ledger_says_has_no_finding() {
+    let host = Host::new();
+    let report = check(host.dir.path()).expect("checked");
+    assert_eq!((report.fine, report.batches, report.files), (true, 4, 4));
+    // Lines that are being committed, and a batch whose file is yet to come.
+    host.put("open", "a.log", &[lines(1), b"half a li".to_vec()].concat());
+    host.open(&mut Ledger::open(host.dir.path()).expect("a ledger"), 5);
+    // The housekeeper at work, in each of its steps.
+    host.put("sent", "a.3.log.gz.tmp", b"");
+    assert_eq!(host.findings(), []);
+    host.put("sent", "a.3.log.gz", &gzip(&lines(3)));
+    fs::remove_file(host.path("sent", "a.3.log.gz.tmp")).expect("removed");
+    assert_eq!(host.findings(), []);
+    fs::remove_file(host.path("sent", "a.3.log")).expect("removed");
+    assert_eq!(host.findings(), []);
+}
+
+#[test]
+fn each_kind_of_difference_is_found() {
+    let host = Host::new();
+    let short = host.put("open", "a.log", &lines(1)[1..]);
+    assert_eq!(host.findings(), [(Kind::Size, short)]);
+    host.put("open", "a.log", &lines(1));
+
+    let mut changed = lines(2);
+    changed[50] ^= 1;
+    let changed = host.put("ready", "a.2.log", &changed);
+    assert_eq!(host.findings(), [(Kind::Contents, changed)]);
+    let long = host.put("ready", "a.2.log", &lines(2).repeat(2));
+    assert_eq!(host.findings(), [(Kind::Size, long.clone())]);
+    fs::remove_file(&long).expect("removed");
+    assert_eq!(host.findings(), [(Kind::Missing, long)]);
+    host.put("ready", "a.2.log", &lines(2));
+
+    fs::remove_file(host.path("sent", "a.3.log")).expect("removed");
+    for (contents, kind) in [
+        (gzip(&lines(1)), Kind::Contents),
+        (b"\x1f\x8b".to_vec(), Kind::Contents),
+    ] {
+        let damaged = host.put("sent", "a.3.log.gz", &contents);
+        assert_eq!(host.findings(), [(kind, damaged)]);
+    }
+    host.put("sent", "a.3.log.gz", &gzip(&lines(3)));
+
+    let second = host.put("ready", "a.4.log", b"");
+    let leftover = host.put("ready", "a.2.log.tmp", b"");
+    let unknown = host.put("ready", "a.9.log", &lines(9));
+    let notes = host.put("failed", "notes.txt", b"");
+    assert_eq!(
+        host.findings(),
+        [
+            (Kind::Double, second),
+            (Kind::Leftover, leftover),
+            (Kind::Unknown, notes),
+            (Kind::Unknown, unknown),
+        ]
+    );
+}
+
+#[test]
+fn file_in_the_wrong_folder_is_moved_and_nothing_else_is_touched() {
+    let host = Host::new();
+    let (misplaced, home) = (host.path("sent", "a.2.log"), host.path("ready", "a.2.log"));
+    fs::rename(&home, &misplaced).expect("moved");
+    let unknown = host.put("ready", "a.9.log", b"x\n");
+    assert_eq!(
+        host.findings(),
+        [(Kind::Place, misplaced.clone()), (Kind::Unknown, unknown.clone())]
+    );
+    let report = repair(host.dir.path()).expect("repaired");
+    assert!(!report.fine, "the unknown file is left");
+    let repaired: Vec<_> = report.findings.iter().map(|finding| finding.repaired).collect();
+    assert_eq!(repaired, [true, false]);
+    assert_eq!(host.findings(), [(Kind::Unknown, unknown)]);
+    assert!(home.exists() && !misplaced.exists());
+}
+
+#[test]
+fn nothing_is_repaired_while_a_role_runs() {
+    let host = Host::new();
+    fs::rename(host.path("ready", "a.2.log"), host.path("sent", "a.2.log")).expect("moved");
+    for role in ["relay", "forwarder", "housekeeper"] {
+        let _lock = Lock::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
+        assert!(
+            matches!(repair(host.dir.path()), Err(FsckError::Busy(_))),
+            "{role}"
+        );
+        assert_eq!(host.findings().len(), 1);
+    }
+    assert!(repair(host.dir.path()).expect("nobody runs").fine);
+}
+
+#[test]
+fn files_of_expired_batches_are_the_housekeepers() {
+    let host = Host::new();
+    let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
+    let sent: Vec<Batch> = ledger.batches_in(BatchState::Sent).expect("read");
+    ledger.mark_expired(sent[0].id, now()).expect("noted");
+    assert_eq!(host.findings(), []);
+    fs::remove_file(host.path("sent", "a.3.log")).expect("removed");
+    assert_eq!(host.findings(), []);
+    assert_eq!(check(host.dir.path()).expect("checked").batches, 3);
+}
+
+/// What somebody may do to one of the four batch files.
+#[derive(Debug, Clone)]
+enum Harm {
+    Move(&'static str),
+    Copy(&'static str),
+    Cut,
+    Spoil,
+    Remove,
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    let folder = prop::sample::select(vec!["open", "ready", "sent", "failed"]);
+    prop_oneof![
+        folder.clone().prop_map(Harm::Move),
+        folder.prop_map(Harm::Copy),
+        Just(Harm::Cut),
+        Just(Harm::Spoil),
+        Just(Harm::Remove),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever was done, a repair leaves every file's bytes somewhere, and leaves no whole file misplaced.
+    #[test]
+    fn repair_loses_no_bytes(harms in prop::collection::vec((1_u32..5, harm()), 0..6)) {
+        let host = Host::new();
+        for (part, harm) in harms {
+            let name = file_name(part);
+            let found = ["open", "ready", "sent", "failed"].map(|folder| host.path(folder, &name));
+            let Some(path) = found.into_iter().find(|path| path.exists()) else { continue };
+            let bytes = fs::read(&path).expect("read");
+            match harm {
+                Harm::Move(folder) => {
+                    fs::remove_file(&path).expect("removed");
+                    host.put(folder, &name, &bytes);
+                }
+                Harm::Copy(folder) => drop(host.put(folder, &name, &bytes)),
+                Harm::Cut => fs::write(&path, &bytes[..bytes.len() / 2]).expect("written"),
+                Harm::Spoil => fs::write(&path, bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()).expect("written"),
+                Harm::Remove => fs::remove_file(&path).expect("removed"),
+            }
+        }
+        let before: Vec<_> = {
+            let mut contents: Vec<_> = host.spool().into_values().collect();
+            contents.sort();
+            contents
+        };
+        let report = repair(host.dir.path()).expect("repaired");
+        let mut after: Vec<_> = host.spool().into_values().collect();
+        after.sort();
+        prop_assert_eq!(before, after);
+        let left = host.findings();
+        prop_assert!(left.iter().all(|(kind, _)| *kind != Kind::Place), "{:?}", left);
+        prop_assert_eq!(report.fine, left.is_empty());
+    }
+}

@@ -1,0 +1,148 @@
+//! Uploads without a stream: the bodies that are durable and whose answer has perhaps not got through.
+//!
+//! Such a body may come again, and is not stored twice then. Once its answer is known to have got through it is
+//! forgotten, and the same body is new data.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_protocol::names::SourceId;
+use logferry_protocol::stream::Hash16;
+use rusqlite::{Connection, Result as SqlResult};
+
+use crate::row::{millis, to_text};
+use crate::{Ledger, LedgerError};
+
+/// How long a body whose answer did not get through is remembered. The old shipper gives up after an hour.
+pub const UPLOAD_MEMORY: Duration = Duration::from_hours(24);
+
+/// So many bodies of one source are remembered at most, the latest.
+pub const UPLOADS_REMEMBERED: u32 = 1000;
+
+/// What a commit changes in what is remembered of uploads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UploadChanges<'a> {
+    /// Bodies whose answers have got through: forgotten, before those of `stored` are noted.
+    pub answered: &'a [UploadedBody],
+    /// Bodies that this commit makes durable.
+    pub stored: &'a [UploadedBody],
+}
+
+/// One uploaded body.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UploadedBody {
+    /// Whose lines they are.
+    pub source: SourceId,
+    /// The hash of its lines.
+    pub lines: Hash16,
+}
+
+impl Ledger {
+    /// Whether the body is durable and its answer is not known to have got through.
+    pub fn is_unanswered(&self, body: &UploadedBody, now: Timestamp) -> Result<bool, LedgerError> {
+        self.read("find an upload", |sql| {
+            sql.prepare_cached("SELECT 1 FROM uploads WHERE source = ?1 AND body = ?2 AND committed_at > ?3")?
+                .exists((body.source.as_str(), to_text(&body.lines), oldest(now)))
+        })
+    }
+
+    /// Notes that the answers to these bodies have got through.
+    pub fn forget_uploads(&mut self, answered: &[UploadedBody]) -> Result<(), LedgerError> {
+        self.write("forget answered uploads", |sql| {
+            answered.iter().try_for_each(|body| forget(sql, body))
+        })
+    }
+}
+
+pub(crate) fn change(sql: &Connection, changes: UploadChanges<'_>, now: Timestamp) -> SqlResult<()> {
+    changes.answered.iter().try_for_each(|body| forget(sql, body))?;
+    changes
+        .stored
+        .iter()
+        .try_for_each(|body| remember(sql, body, now))
+}
+
+fn forget(sql: &Connection, body: &UploadedBody) -> SqlResult<()> {
+    sql.prepare_cached("DELETE FROM uploads WHERE source = ?1 AND body = ?2")?
+        .execute((body.source.as_str(), to_text(&body.lines)))
+        .map(drop)
+}
+
+/// Notes that a body is durable; what of its source is too old, or too much, goes.
+fn remember(sql: &Connection, body: &UploadedBody, now: Timestamp) -> SqlResult<()> {
+    let source = body.source.as_str();
+    sql.prepare_cached("INSERT OR REPLACE INTO uploads (source, body, committed_at) VALUES (?1, ?2, ?3)")?
+        .execute((source, to_text(&body.lines), millis(now)))?;
+    sql.prepare_cached(
+        "DELETE FROM uploads WHERE source = ?1 AND (committed_at <= ?2 OR body IN (
+             SELECT body FROM uploads WHERE source = ?1 ORDER BY committed_at DESC, body LIMIT -1 OFFSET ?3))",
+    )?
+    .execute((source, oldest(now), UPLOADS_REMEMBERED))
+    .map(drop)
+}
+
+/// What was committed by then is too old.
+fn oldest(now: Timestamp) -> i64 {
+    let memory = i64::try_from(UPLOAD_MEMORY.as_millis()).unwrap_or(i64::MAX);
+    millis(now).saturating_sub(memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+    use crate::Commit;
+
+    fn body(number: u32) -> UploadedBody {
+        UploadedBody {
+            source: "198.51.100.1".parse().expect("valid"),
+            lines: Hash16::of(&number.to_be_bytes()),
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_795_227_700 + seconds).expect("in range")
+    }
+
+    fn commit(ledger: &mut Ledger, stored: &[UploadedBody], now: Timestamp) -> Result<(), LedgerError> {
+        let uploads = UploadChanges {
+            stored,
+            ..UploadChanges::default()
+        };
+        ledger.commit_with_uploads(&Commit::default(), uploads, now)
+    }
+
+    #[test]
+    fn a_body_is_remembered_until_it_is_answered_or_a_day_is_over() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let mut ledger = Ledger::open_or_create(dir.path())?;
+        commit(&mut ledger, &[body(1), body(2)], at(0))?;
+        assert!(ledger.is_unanswered(&body(1), at(86_399))?);
+        assert!(!ledger.is_unanswered(&body(1), at(86_400))?);
+        assert!(!ledger.is_unanswered(&body(3), at(0))?);
+        ledger.forget_uploads(&[body(1), body(3)])?;
+        assert!(!ledger.is_unanswered(&body(1), at(1))?);
+        assert!(ledger.is_unanswered(&body(2), at(1))?);
+        let elsewhere = UploadedBody {
+            source: "198.51.100.2".parse()?,
+            ..body(2)
+        };
+        assert!(!ledger.is_unanswered(&elsewhere, at(1))?);
+        Ok(())
+    }
+
+    #[test]
+    fn the_latest_bodies_of_a_source_are_remembered_and_no_more() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let all: Vec<_> = (2..UPLOADS_REMEMBERED + 2).map(body).collect();
+        commit(&mut ledger, &[body(0), body(1)], at(0))?;
+        commit(&mut ledger, &all, at(1))?;
+        let now = at(2);
+        assert!(!ledger.is_unanswered(&body(1), now)?);
+        assert!(ledger.is_unanswered(&body(2), now)?);
+        assert!(ledger.is_unanswered(&body(UPLOADS_REMEMBERED + 1), now)?);
+        Ok(())
+    }
+}
