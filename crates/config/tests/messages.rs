@@ -213,7 +213,6 @@ forwarder:
       compress: gzip
       marker: .ok
       manifest: json
-      bandwidth: 1MiB
 ";
     let expected: Vec<String> = [
         (4, "sender.compression"),
@@ -229,7 +228,6 @@ forwarder:
         (26, "forwarder.destinations[1].compress"),
         (27, "forwarder.destinations[1].marker"),
         (28, "forwarder.destinations[1].manifest"),
-        (29, "forwarder.destinations[1].bandwidth"),
     ]
     .map(|(line, key)| refused(line, key))
     .to_vec();
