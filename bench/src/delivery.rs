@@ -84,7 +84,7 @@ pub(crate) enum Cases {
     Predecessor,
 }
 
-/// Where things lie during a comparison.
+/// Where things lie during a comparison, and what may vary.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places<'a> {
     /// The program.
@@ -93,6 +93,8 @@ pub(crate) struct Places<'a> {
     pub(crate) folder: &'a Path,
     /// A new folder for what is delivered.
     pub(crate) drop: &'a Path,
+    /// The forwarder's setting.
+    pub(crate) sessions: u8,
 }
 
 /// One delivery of all files of a case.
@@ -257,12 +259,13 @@ fn forward(
     let spool = spool::Spool::lay_out(&folder, payload)?;
     let config = format!(
         "forwarder:\n  data_dir: \"{}\"\n  destinations:\n    - {{name: bench, host: 127.0.0.1, port: {port}, \
-         user: {}, directory: \"{}\", key_file: \"{}\", known_hosts: \"{}\"}}\n",
+         user: {}, directory: \"{}\", key_file: \"{}\", known_hosts: \"{}\", sessions: {}}}\n",
         spool.data_dir().display(),
         server.user,
         drop.display(),
         server.client_key().display(),
         server.known_hosts().display(),
+        places.sessions,
     );
     let (wall, Usage { cpu, peak_bytes }) = spool.deliver(places.binary, &config, &folder)?;
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;

@@ -84,6 +84,9 @@ enum Command {
         /// Folder for what is delivered; the default lies in memory, where syncs cost nothing
         #[arg(long, default_value = "/dev/shm")]
         drop: PathBuf,
+        /// The forwarder's `sessions`
+        #[arg(long, default_value_t = 4)]
+        sessions: u8,
         /// How often each way
         #[arg(long, default_value = "3")]
         runs: NonZeroUsize,
@@ -111,12 +114,18 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Command::Ingest { size, runs } => ingest(&binary, folder.path(), *size, *runs)?,
         Command::Senders { count, size } => senders(&binary, folder.path(), *count, *size)?,
         Command::Latency { seconds } => latency(&binary, folder.path(), *seconds)?,
-        Command::Delivery { cases, drop, runs } => {
+        Command::Delivery {
+            cases,
+            drop,
+            sessions,
+            runs,
+        } => {
             let drop = folder_in(drop)?;
             let places = Places {
                 binary: &binary,
                 folder: folder.path(),
                 drop: drop.path(),
+                sessions: *sessions,
             };
             delivery(places, *cases, runs.get())?
         }
