@@ -23,9 +23,13 @@ use crate::queue::{Queue, Taken};
 use crate::remote::Remote;
 use crate::spool::Spool;
 
-/// The most batches in flight over one session. With a small batch taking five round trips, these make more than 500
-/// of them a second where a round trip takes 20 ms.
-const WIDTH_MAX: usize = 64;
+/// The most batches in flight over the first session. With a small batch taking five round trips, these make 1,000 of
+/// them a second where a round trip takes 20 ms.
+const WIDTH_MAX: usize = 128;
+
+/// And over a further one, which is there for the bytes of a backlog, not for the number of its batches. Each batch in
+/// flight is an open file: with 64 sessions, they stay below the common limit of 1,024.
+const FURTHER_WIDTH_MAX: usize = 8;
 
 /// How often an idle connection is looked after.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -80,7 +84,7 @@ impl Session {
             common,
             number,
             remote: None,
-            width: WIDTH_MAX,
+            width: width_max(number),
             rests_until: None,
         }
     }
@@ -148,7 +152,7 @@ impl Session {
                 if let Some(landed) = flight.on_event(event, remote.client()) {
                     if landed.1.is_ok() {
                         trust = Trust::Proved;
-                        self.width = (self.width + 1).min(WIDTH_MAX);
+                        self.width = (self.width + 1).min(width_max(self.number));
                     }
                     self.report(Report::Landed(Box::new(landed)));
                 }
@@ -206,5 +210,13 @@ impl Session {
     fn report(&self, report: Report) {
         // The worker is there as long as its sessions are.
         let _ = self.common.reports.send(report);
+    }
+}
+
+fn width_max(session: usize) -> usize {
+    if session == 0 {
+        WIDTH_MAX
+    } else {
+        FURTHER_WIDTH_MAX
     }
 }
