@@ -1,12 +1,13 @@
-//! The benchmarks: real sender and relay processes over loopback, measured against what the disk gives.
+//! The benchmarks: real processes over loopback, measured against what the disk, or the system's own tools, give.
 //!
 //! Invariants:
-//! - Every figure of a run is taken from that run alone, beside `cp` + fsync on the same disk: only ratios compare
-//!   from one machine, or one hour, to another.
-//! - A run counts only when what the relay stored is, line for line and byte for byte, what was written. A fast wrong
+//! - Every figure of a run is taken from that run alone, beside `cp` + fsync on the same disk or `sftp` to the same
+//!   server: only ratios compare from one machine, or one hour, to another.
+//! - A run counts only when what was stored or delivered is, byte for byte, what was written. A fast wrong
 //!   run is a failure (exit 1); a slow one is a figure. Nothing here fails by the clock.
 
 mod backlog;
+mod delivery;
 mod latency;
 mod process;
 mod report;
@@ -15,14 +16,16 @@ mod source_log;
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use logferry_config::units::{UnitError, parse_size};
+use tempfile::TempDir;
 
 use crate::backlog::{ingest, senders};
+use crate::delivery::{Cases, Places, delivery};
 use crate::latency::latency;
 use crate::site::WrongResult;
 
@@ -73,6 +76,21 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
     },
+    /// Batches to a real sshd, against OpenSSH's `sftp -b`
+    Delivery {
+        /// What to compare
+        #[arg(long, value_enum, default_value = "near")]
+        cases: Cases,
+        /// Folder for what is delivered; the default lies in memory, where syncs cost nothing
+        #[arg(long, default_value = "/dev/shm")]
+        drop: PathBuf,
+        /// The forwarder's `sessions`
+        #[arg(long, default_value_t = 4)]
+        sessions: u8,
+        /// How often each way
+        #[arg(long, default_value = "3")]
+        runs: NonZeroUsize,
+    },
 }
 
 fn size(text: &str) -> Result<u64, UnitError> {
@@ -91,18 +109,38 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let binary = binary(args.place.logferry.clone())?;
-    let folder = tempfile::Builder::new()
-        .prefix("logferry-bench-")
-        .tempdir_in(&args.place.dir)
-        .with_context(|| format!("cannot make a folder in {}", args.place.dir.display()))?;
-    let text = match args.command {
-        Command::Ingest { size, runs } => ingest(&binary, folder.path(), size, runs)?,
-        Command::Senders { count, size } => senders(&binary, folder.path(), count, size)?,
-        Command::Latency { seconds } => latency(&binary, folder.path(), seconds)?,
+    let folder = folder_in(&args.place.dir)?;
+    let text = match &args.command {
+        Command::Ingest { size, runs } => ingest(&binary, folder.path(), *size, *runs)?,
+        Command::Senders { count, size } => senders(&binary, folder.path(), *count, *size)?,
+        Command::Latency { seconds } => latency(&binary, folder.path(), *seconds)?,
+        Command::Delivery {
+            cases,
+            drop,
+            sessions,
+            runs,
+        } => {
+            let drop = folder_in(drop)?;
+            let places = Places {
+                binary: &binary,
+                folder: folder.path(),
+                drop: drop.path(),
+                sessions: *sessions,
+            };
+            delivery(places, *cases, runs.get())?
+        }
     };
     io::stdout()
         .write_all(text.as_bytes())
         .context("cannot print the result")
+}
+
+/// A new folder, which goes with its value.
+fn folder_in(place: &Path) -> anyhow::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("logferry-bench-")
+        .tempdir_in(place)
+        .with_context(|| format!("cannot make a folder in {}", place.display()))
 }
 
 /// The program to measure, which is there.

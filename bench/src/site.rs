@@ -35,6 +35,14 @@ pub(crate) enum WrongResult {
     },
     #[error("{found} sources stored something, {expected} sent")]
     Sources { found: usize, expected: usize },
+    #[error("no batch was delivered for a long time, at {at} of {of}")]
+    Undelivered { at: u64, of: u64 },
+    #[error("{found} files were delivered where {expected} were due; wrong, for example: {example}")]
+    Delivered {
+        found: usize,
+        expected: usize,
+        example: String,
+    },
 }
 
 /// A running relay, and senders.
@@ -208,7 +216,8 @@ fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<Contents> {
     Ok(all)
 }
 
-fn add_file(path: &Path, all: &mut Contents) -> io::Result<()> {
+/// Adds what a file holds to `all`.
+pub(crate) fn add_file(path: &Path, all: &mut Contents) -> io::Result<()> {
     let mut file = fs::File::open(path)?;
     let mut block = vec![0; 1 << 18];
     loop {

@@ -1,4 +1,5 @@
-//! A sealed batch's file, read with its checksums: what is sent, and what is hashed, are the same bytes.
+//! A sealed batch's file, read from its beginning to its end with its checksums: what is sent, or compared, and what is
+//! hashed are the same bytes.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,13 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use logferry_ledger::Contents;
-use logferry_sftp::{Content, JobId};
 use sha2::{Digest, Sha256};
 
 use crate::error::DeliveryError;
-
-/// Bytes read at a time when a file is only hashed.
-const BLOCK: usize = 256 << 10;
 
 /// SHA-256 of a whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +37,10 @@ pub(crate) struct BatchFile {
     file: File,
     /// What the ledger says that it holds.
     expected: Contents,
+    /// How far it was read, and the checksums so far.
+    position: u64,
+    crc32c: u32,
+    sha256: Sha256,
 }
 
 impl BatchFile {
@@ -61,37 +62,15 @@ impl BatchFile {
             path: path.to_owned(),
             file,
             expected,
+            position: 0,
+            crc32c: 0,
+            sha256: Sha256::new(),
         })
     }
 
     /// Its length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.expected.bytes
-    }
-
-    /// A reader from the beginning, for one upload.
-    pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader {
-            file: self,
-            crc32c: 0,
-            sha256: Sha256::new(),
-        }
-    }
-
-    /// Reads it whole; fails if it holds other bytes than were sealed.
-    pub(crate) fn hash(&self) -> Result<FileHash, DeliveryError> {
-        let mut reader = self.reader();
-        let mut block = vec![0; BLOCK];
-        let mut offset = 0;
-        while offset < self.len() {
-            let left = usize::try_from(self.len() - offset).unwrap_or(BLOCK).min(BLOCK);
-            let (block, _) = block.split_at_mut(left);
-            reader
-                .read(offset, block)
-                .map_err(|source| self.unreadable(source))?;
-            offset += left as u64;
-        }
-        reader.finish()
     }
 
     /// The error for a read that failed.
@@ -101,42 +80,58 @@ impl BatchFile {
             source,
         }
     }
-}
 
-/// Reads a batch's file from its beginning to its end, and hashes on the way.
-#[derive(Debug)]
-pub(crate) struct Reader<'a> {
-    file: &'a BatchFile,
-    crc32c: u32,
-    sha256: Sha256,
-}
+    /// Goes back to the beginning, for another reading.
+    pub(crate) fn rewind(&mut self) {
+        self.position = 0;
+        self.crc32c = 0;
+        self.sha256 = Sha256::new();
+    }
 
-impl Reader<'_> {
-    fn read(&mut self, offset: u64, block: &mut [u8]) -> io::Result<()> {
-        self.file.file.read_exact_at(block, offset)?;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, block);
-        self.sha256.update(block);
+    /// Bytes read since the beginning.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Reads the next bytes.
+    pub(crate) fn read_next(&mut self, block: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(block, self.position)?;
+        self.advance(block);
         Ok(())
     }
 
+    /// Reads on for as long as `theirs`, if those are the next bytes; else stays where it is, and is false.
+    pub(crate) fn read_same(&mut self, theirs: &[u8]) -> io::Result<bool> {
+        if self.len() - self.position < theirs.len() as u64 {
+            return Ok(false);
+        }
+        let mut ours = vec![0; theirs.len()];
+        self.file.read_exact_at(&mut ours, self.position)?;
+        let same = ours == theirs;
+        if same {
+            self.advance(theirs);
+        }
+        Ok(same)
+    }
+
+    fn advance(&mut self, block: &[u8]) {
+        self.position += block.len() as u64;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, block);
+        self.sha256.update(block);
+    }
+
     /// To be called when everything was read: the hash, if the bytes are those that were sealed.
-    pub(crate) fn finish(self) -> Result<FileHash, DeliveryError> {
-        if self.crc32c == self.file.expected.crc32c {
-            return Ok(FileHash::of(self.sha256));
+    pub(crate) fn finish(&self) -> Result<FileHash, DeliveryError> {
+        if self.crc32c == self.expected.crc32c && self.position == self.len() {
+            return Ok(FileHash::of(self.sha256.clone()));
         }
         Err(DeliveryError::Altered {
-            path: self.file.path.clone(),
+            path: self.path.clone(),
             detail: format!(
                 "CRC-32C {:08x}, sealed with {:08x}",
-                self.crc32c, self.file.expected.crc32c
+                self.crc32c, self.expected.crc32c
             ),
         })
-    }
-}
-
-impl Content for Reader<'_> {
-    fn fill(&mut self, _: JobId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.read(offset, buf)
     }
 }
 
@@ -156,17 +151,49 @@ mod tests {
         (path, contents)
     }
 
+    fn read_whole(path: &Path, contents: Contents) -> Result<FileHash, DeliveryError> {
+        let mut file = BatchFile::open(path, contents)?;
+        let mut block = vec![0; usize::try_from(contents.bytes).unwrap()];
+        file.read_next(&mut block).unwrap();
+        file.finish()
+    }
+
     #[test]
     fn hash_is_that_of_the_whole_file() {
         let dir = tempfile::tempdir().unwrap();
-        let bytes = vec![b'x'; BLOCK * 2 + 17];
-        let (path, contents) = sealed(dir.path(), &bytes);
-        let hash = BatchFile::open(&path, contents).unwrap().hash().unwrap();
-        assert_eq!(hash, FileHash::of(Sha256::new_with_prefix(&bytes)));
+        let (path, contents) = sealed(dir.path(), b"one line\n");
+        let hash = read_whole(&path, contents).unwrap();
+        assert_eq!(hash, FileHash::of(Sha256::new_with_prefix(b"one line\n")));
         assert_eq!(hash.hex().len(), 64);
         let (path, contents) = sealed(dir.path(), b"");
-        let hash = BatchFile::open(&path, contents).unwrap().hash().unwrap().hex();
+        let hash = read_whole(&path, contents).unwrap().hex();
         assert!(hash.starts_with("e3b0c44298fc1c14"), "{hash}");
+    }
+
+    #[test]
+    fn reading_goes_on_behind_what_was_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, contents) = sealed(dir.path(), b"one line\n");
+        let mut file = BatchFile::open(&path, contents).unwrap();
+        assert!(file.read_same(b"one ").unwrap());
+        assert!(!file.read_same(b"lime").unwrap());
+        assert!(!file.read_same(b"line\nmore").unwrap());
+        assert_eq!(file.position(), 4);
+        assert!(
+            matches!(file.finish(), Err(DeliveryError::Altered { .. })),
+            "not read whole"
+        );
+        file.read_next(&mut [0; 5]).unwrap();
+        assert_eq!(
+            file.finish().unwrap(),
+            FileHash::of(Sha256::new_with_prefix(b"one line\n"))
+        );
+        file.rewind();
+        assert!(file.read_same(b"one line\n").unwrap());
+        assert_eq!(
+            file.finish().unwrap(),
+            FileHash::of(Sha256::new_with_prefix(b"one line\n"))
+        );
     }
 
     #[test]
@@ -177,7 +204,7 @@ mod tests {
         let longer = BatchFile::open(&path, contents);
         assert!(matches!(longer, Err(DeliveryError::Altered { .. })), "{longer:?}");
         std::fs::write(&path, b"one lime\n").unwrap();
-        let changed = BatchFile::open(&path, contents).unwrap().hash();
+        let changed = read_whole(&path, contents);
         assert!(
             matches!(changed, Err(DeliveryError::Altered { .. })),
             "{changed:?}"

@@ -14,6 +14,7 @@ use logferry_protocol::names::DestinationName;
 use tracing::{info, warn};
 
 use crate::retry::Verdict;
+use crate::spool::Spool;
 
 /// The ledger or the spool could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -26,23 +27,12 @@ pub enum BooksError {
     Disk(#[from] DiskError),
 }
 
-/// Where a sealed batch's file is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Whereabouts {
-    /// In the folder of its state, ready to be read.
-    At(PathBuf),
-    /// Still in `open/`: the relay is about to move it.
-    WithRelay,
-    /// Nowhere; it should be here.
-    Missing(PathBuf),
-}
-
 /// The ledger and the spool, as the forwarder uses them.
 #[derive(Debug)]
 pub(crate) struct Books {
     ledger: Ledger,
     disk: RealDisk,
-    data_dir: PathBuf,
+    spool: Spool,
     destinations: Vec<DestinationName>,
 }
 
@@ -53,11 +43,11 @@ impl Books {
         let books = Self {
             ledger: Ledger::open(data_dir)?,
             disk: RealDisk,
-            data_dir: data_dir.to_owned(),
+            spool: Spool::new(data_dir),
             destinations,
         };
         for state in [BatchState::Ready, BatchState::Sent, BatchState::Failed] {
-            books.disk.create_dir_all(&books.folder(state))?;
+            books.disk.create_dir_all(&books.spool.folder(state))?;
         }
         Ok(books)
     }
@@ -84,7 +74,9 @@ impl Books {
             None => None,
         };
         match batch {
-            Some(batch) if batch.state == BatchState::Sent && self.path_in(found_in, &batch) == path => {
+            Some(batch)
+                if batch.state == BatchState::Sent && self.spool.path_in(found_in, &batch) == path =>
+            {
                 info!(batch = %batch.name(), from = %found_in, "moving a sent batch to where it belongs");
                 self.relocate(&batch, found_in, batch.state)
             }
@@ -98,8 +90,8 @@ impl Books {
     /// The files in the source folders of a state's folder: path and name.
     fn files_in(&self, state: BatchState) -> Result<Vec<(PathBuf, String)>, BooksError> {
         let mut files = Vec::new();
-        for source in self.disk.list(&self.folder(state))? {
-            let dir = self.folder(state).join(source);
+        for source in self.disk.list(&self.spool.folder(state))? {
+            let dir = self.spool.folder(state).join(source);
             if dir.is_dir() {
                 let names = self.disk.list(&dir)?;
                 files.extend(names.into_iter().map(|name| (dir.join(&name), name)));
@@ -108,16 +100,20 @@ impl Books {
         Ok(files)
     }
 
-    /// The sealed batches that are not sent, with what is known of each at `destination`.
+    /// The sealed batches that are not sent, with what is known of each at `destination`; without those whose files
+    /// the relay is about to move into `ready/`.
     pub(crate) fn waiting(
         &self,
         destination: &DestinationName,
     ) -> Result<Vec<(Batch, Option<Delivery>)>, BooksError> {
-        let with_delivery = |batch: Batch| {
-            let delivery = self.ledger.delivery(batch.id, destination)?;
-            Ok((batch, delivery))
-        };
-        self.waiting_batches()?.into_iter().map(with_delivery).collect()
+        let mut waiting = Vec::new();
+        for batch in self.waiting_batches()? {
+            if !self.spool.is_in(BatchState::Open, &batch)? {
+                let delivery = self.ledger.delivery(batch.id, destination)?;
+                waiting.push((batch, delivery));
+            }
+        }
+        Ok(waiting)
     }
 
     /// The sealed batches that are not sent. Their files are moved to the folders of their states on the way: a
@@ -130,7 +126,7 @@ impl Books {
                 BatchState::Ready => BatchState::Failed,
                 _ => BatchState::Ready,
             };
-            if !self.is_in(batch.state, batch)? && self.is_in(elsewhere, batch)? {
+            if !self.spool.is_in(batch.state, batch)? && self.spool.is_in(elsewhere, batch)? {
                 info!(batch = %batch.name(), from = %elsewhere, to = %batch.state, "moving a batch to its folder");
                 self.relocate(batch, elsewhere, batch.state)?;
             }
@@ -138,43 +134,46 @@ impl Books {
         Ok(batches)
     }
 
-    /// Finds a waiting batch's file.
-    pub(crate) fn locate(&self, batch: &Batch) -> Result<Whereabouts, BooksError> {
-        // In the order in which others move files, so that one on its way is not missed: the relay moves from `open/`
-        // to `ready/`, and another destination's worker, since the plan was made, from there to `failed/`.
-        if self.is_in(BatchState::Open, batch)? {
-            return Ok(Whereabouts::WithRelay);
-        }
-        Ok(match self.folder_of(batch)? {
-            Some(state) => Whereabouts::At(self.path_in(state, batch)),
-            None => Whereabouts::Missing(self.path_in(batch.state, batch)),
-        })
-    }
-
-    /// Notes that a batch is at a destination; when it is at all of them, it is sent.
+    /// Notes that batches are at a destination; those that are at all of them are sent.
     pub(crate) fn delivered(
         &mut self,
-        batch: &Batch,
         destination: &DestinationName,
-        published: &Published,
+        delivered: &[(&Batch, &Published)],
         now: Timestamp,
     ) -> Result<(), BooksError> {
-        let deliveries = self.ledger.deliveries(batch.id)?;
-        let has_it = |name: &DestinationName| {
-            name == destination
-                || deliveries
-                    .iter()
-                    .any(|delivery| delivery.destination == *name && delivery.delivered_at.is_some())
-        };
-        let is_last = self.destinations.iter().all(has_it);
-        // 1. The ledger. A crash here leaves a sent batch's file in `ready/` or `failed/`; the next start moves it.
-        self.ledger
-            .record_delivery(batch.id, destination, published, is_last, now)?;
-        // 2. The folder.
-        if is_last && let Some(found_in) = self.folder_of(batch)? {
-            self.relocate(batch, found_in, BatchState::Sent)?;
+        let mut records = Vec::with_capacity(delivered.len());
+        for (batch, published) in delivered {
+            records.push((batch.id, *published, self.is_last(batch, destination)?));
         }
-        Ok(())
+        // 1. The ledger. A crash here leaves sent batches' files in `ready/` or `failed/`; the next start moves them.
+        self.ledger
+            .record_deliveries(destination, records.iter().copied(), now)?;
+        // 2. The folders.
+        let mut moves = Vec::new();
+        for ((batch, _), (.., is_last)) in delivered.iter().zip(&records) {
+            if *is_last && let Some(found_in) = self.spool.folder_of(batch)? {
+                moves.push(self.way(batch, found_in, BatchState::Sent)?);
+            }
+        }
+        Ok(self.disk.rename_all(&moves)?)
+    }
+
+    /// Whether every destination but this one has a batch.
+    fn is_last(&self, batch: &Batch, destination: &DestinationName) -> Result<bool, BooksError> {
+        let mut others = self
+            .destinations
+            .iter()
+            .filter(|name| *name != destination)
+            .peekable();
+        if others.peek().is_none() {
+            return Ok(true);
+        }
+        let deliveries = self.ledger.deliveries(batch.id)?;
+        Ok(others.all(|name| {
+            deliveries
+                .iter()
+                .any(|delivery| delivery.destination == *name && delivery.delivered_at.is_some())
+        }))
     }
 
     /// Notes a failed attempt, and moves the batch to `failed/` if it is given up.
@@ -194,7 +193,7 @@ impl Books {
         self.ledger
             .record_failure(batch.id, destination, error, later(now, wait), gave_up)?;
         // 2. The folder.
-        if gave_up && self.folder_of(batch)? == Some(BatchState::Ready) {
+        if gave_up && self.spool.folder_of(batch)? == Some(BatchState::Ready) {
             self.relocate(batch, BatchState::Ready, BatchState::Failed)?;
         }
         Ok(())
@@ -210,36 +209,18 @@ impl Books {
         Ok(self.ledger.note_destination(destination, error, now)?)
     }
 
-    /// The folder in which a sealed batch's file waits, if it is in one.
-    fn folder_of(&self, batch: &Batch) -> Result<Option<BatchState>, BooksError> {
-        for state in [BatchState::Ready, BatchState::Failed] {
-            if self.is_in(state, batch)? {
-                return Ok(Some(state));
-            }
-        }
-        Ok(None)
-    }
-
-    fn is_in(&self, state: BatchState, batch: &Batch) -> Result<bool, BooksError> {
-        Ok(self.disk.len(&self.path_in(state, batch))?.is_some())
-    }
-
     fn relocate(&self, batch: &Batch, from: BatchState, to: BatchState) -> Result<(), BooksError> {
-        let (from, to) = (self.path_in(from, batch), self.path_in(to, batch));
-        if let Some(dir) = to.parent() {
-            self.disk.create_dir_all(dir)?;
-        }
+        let (from, to) = self.way(batch, from, to)?;
         Ok(self.disk.rename(&from, &to)?)
     }
 
-    fn folder(&self, state: BatchState) -> PathBuf {
-        self.data_dir.join(state.as_str())
-    }
-
-    fn path_in(&self, state: BatchState, batch: &Batch) -> PathBuf {
-        self.folder(state)
-            .join(batch.source.as_str())
-            .join(batch.file_name())
+    /// A batch's path in one state's folder and in another's, whose folder is there.
+    fn way(&self, batch: &Batch, from: BatchState, to: BatchState) -> Result<(PathBuf, PathBuf), BooksError> {
+        let (from, to) = (self.spool.path_in(from, batch), self.spool.path_in(to, batch));
+        if let Some(dir) = to.parent() {
+            self.disk.create_dir_all(dir)?;
+        }
+        Ok((from, to))
     }
 }
 

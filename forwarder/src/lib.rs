@@ -10,24 +10,31 @@
 //! - Destinations do not wait for each other, and a batch that cannot be delivered does not hold up the others. A
 //!   destination that cannot be reached costs no batch an attempt.
 //!
-//! Each destination has a thread, because libssh2 is driven by poll(2); what decides (`plan`, `retry`, `publication`)
-//! is free of I/O. One process at a time delivers from a data folder, by a lock in it.
+//! Each destination has a worker, which plans and keeps the books, and sessions, which deliver: threads, because libssh2
+//! is driven by poll(2). A session has many batches in flight at once; the worker records what came of them in groups,
+//! while the sessions go on. What decides (`plan`, `retry`, `publication`, `attempt`, `flight`) is free of sockets and
+//! clocks. One process at a time delivers from a data folder, by a lock in it.
 
+mod attempt;
 mod batch_file;
 mod books;
-mod deliver;
 mod error;
+mod flight;
+mod pace;
 mod plan;
 mod publication;
+mod queue;
 mod remote;
 mod retry;
+mod session;
+mod spool;
 mod ssh;
 mod watch;
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use logferry_config::{Destination, Forwarder};
 use logferry_durable::{Lock, LockError};
@@ -37,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::books::Books;
+use crate::pace::Pace;
 use crate::remote::Remote;
 use crate::worker::Worker;
 
@@ -160,5 +168,6 @@ fn books_error(data_dir: &std::path::Path, source: BooksError) -> ForwarderError
 ///
 /// Blocks for up to a minute or two when the destination does not answer.
 pub fn check_destination(destination: &Destination) -> Result<(), DeliveryError> {
-    Remote::open(destination, CancellationToken::new()).map(drop)
+    let pace = Arc::new(Mutex::new(Pace::new(None, Instant::now())));
+    Remote::open(destination, pace, CancellationToken::new()).map(drop)
 }

@@ -67,7 +67,7 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::OnceLock;
 
     use logferry_ledger::{Ledger, NewBatch, Window};
@@ -81,37 +81,39 @@ mod tests {
         Timestamp::from_second(1_790_000_000 + second).unwrap()
     }
 
-    /// A batch that the ledger made: only it gives out numbers.
-    fn any_batch() -> Batch {
-        static ANY: OnceLock<Batch> = OnceLock::new();
-        let make = || {
+    /// Batches that the ledger made: only it gives out numbers.
+    fn any_batches() -> &'static [Batch] {
+        static ANY: OnceLock<Vec<Batch>> = OnceLock::new();
+        ANY.get_or_init(|| {
             let dir = tempfile::tempdir().unwrap();
-            let new = NewBatch {
-                source: "198.51.100.1".parse().unwrap(),
-                group: "web-1".parse().unwrap(),
-                log: None,
-                window: Window {
-                    start: 0,
-                    seconds: 1200,
-                    utc_offset: 0,
-                },
-                base_name: "batch".to_owned(),
-            };
             let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
-            ledger.open_batch(&new, at(0)).unwrap()
-        };
-        ANY.get_or_init(make).clone()
+            let make = |number| {
+                let new = NewBatch {
+                    source: "198.51.100.1".parse().unwrap(),
+                    group: "web-1".parse().unwrap(),
+                    log: None,
+                    window: Window {
+                        start: 0,
+                        seconds: 1200,
+                        utc_offset: 0,
+                    },
+                    base_name: format!("batch-{number:02}"),
+                };
+                ledger.open_batch(&new, at(0)).unwrap()
+            };
+            (0..30).map(make).collect()
+        })
     }
 
-    /// Sealed batches whose windows start at the given seconds.
-    fn batches(starts: &[i64]) -> Vec<Batch> {
-        let sealed = |start: &i64| {
-            let mut batch = any_batch();
+    /// Sealed batches whose windows start at the given seconds; at most 30.
+    pub(crate) fn batches(starts: &[i64]) -> Vec<Batch> {
+        let sealed = |(start, batch): (&i64, &Batch)| {
+            let mut batch = batch.clone();
             batch.window.start = *start;
             batch.sealed_at = Some(at(-10));
             batch
         };
-        starts.iter().map(sealed).collect()
+        starts.iter().zip(any_batches()).map(sealed).collect()
     }
 
     fn delivery(batch: &Batch, next_attempt: Option<Timestamp>, delivered_at: Option<Timestamp>) -> Delivery {

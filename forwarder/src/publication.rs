@@ -6,16 +6,23 @@
 //!
 //! 1. *Look* at the final name. Nothing is left behind. A file there is either ours, published before a crash, or a
 //!    stranger's: *compare* tells, by its size and all its bytes.
-//! 2. *Upload* under the temporary name. A crash leaves a temporary file, whole or not; the next upload empties it
-//!    first, and nobody reads a temporary name.
-//! 3. *Look* again, because some servers replace a file when they rename. A crash is as after 2.
-//! 4. *Rename*. A crash, or a rename that was done but whose answer was lost, leaves our file under its final name:
+//! 2. For a large batch, *look* at the temporary name: what a crash left there is *verified*, byte for byte from its
+//!    beginning. Nothing is changed.
+//! 3. *Upload* under the temporary name, behind what was verified, or else emptying it first. A crash leaves a
+//!    temporary file, whole or not, and nobody reads a temporary name.
+//! 4. *Look* again, because some servers replace a file when they rename. A crash is as after 3.
+//! 5. *Rename*. A crash, or a rename that was done but whose answer was lost, leaves our file under its final name:
 //!    step 1 of the next attempt finds it the same, and the batch is recorded without a second upload.
-//! 5. The caller records the delivery in the ledger; a crash before that is as after 4.
-//! 6. The caller moves the batch's file to `sent/`; a crash before that is mended at the next start, by the ledger.
+//! 6. The caller records the delivery in the ledger; a crash before that is as after 5.
+//! 7. The caller moves the batch's file to `sent/`; a crash before that is mended at the next start, by the ledger.
 //!
 //! Invariants: a rename is asked for only right after the final name was seen to be free; a file under the final name
-//! is never written to or removed; an attempt that ends without a rename leaves no temporary file.
+//! is never written to or removed; an attempt that ends without a rename leaves no temporary file; no byte of a
+//! temporary file that was there before is kept unless it was read back and found to be the batch's.
+
+/// So much of a batch must be at the destination for an upload to go on from there, in bytes: sending less anew costs
+/// less than reading it back.
+const RESUME_MIN: u64 = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 
 /// What is to be done next at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +31,18 @@ pub(crate) enum Step {
     Look,
     /// Compare what has the final name with the batch, byte for byte.
     Compare,
-    /// Upload to the temporary name, emptying what is there.
-    Upload,
+    /// See what has the temporary name.
+    LookTemporary,
+    /// Read back what has the temporary name, so many bytes, as far as it is the beginning of the batch.
+    Verify {
+        /// In bytes.
+        len: u64,
+    },
+    /// Upload to the temporary name.
+    Upload {
+        /// So many bytes are there and verified; if none, what is there is emptied.
+        from: u64,
+    },
     /// Rename the temporary name to the final one.
     Rename,
     /// Remove the temporary name, if it is there; then it is over.
@@ -45,6 +62,8 @@ pub(crate) enum Ending {
     NameTaken,
     /// The name is free, and yet the server did not rename.
     RenameRefused,
+    /// The upload failed, and the connection did not.
+    NotUploaded,
 }
 
 /// What has a name at the destination.
@@ -113,7 +132,8 @@ impl Publication {
 
     pub(crate) fn on_look(&mut self, look: Look) {
         self.step = match (look, self.progress) {
-            (Look::Absent, Progress::Fresh) => Step::Upload,
+            (Look::Absent, Progress::Fresh) if self.len >= RESUME_MIN => Step::LookTemporary,
+            (Look::Absent, Progress::Fresh) => Step::Upload { from: 0 },
             (Look::Absent, Progress::Uploaded) => Step::Rename,
             (Look::Absent, Progress::Refused) => Step::RemoveTemporary(Ending::RenameRefused),
             (Look::Present { size: Some(size) }, _) if size != self.len => {
@@ -130,9 +150,29 @@ impl Publication {
         });
     }
 
-    pub(crate) fn on_upload(&mut self) {
-        self.progress = Progress::Uploaded;
-        self.step = Step::Look;
+    pub(crate) fn on_look_temporary(&mut self, look: Look) {
+        self.step = match look {
+            // A longer file could not be cut back.
+            Look::Present { size: Some(len) } if (RESUME_MIN..=self.len).contains(&len) => {
+                Step::Verify { len }
+            }
+            Look::Present { .. } | Look::Absent => Step::Upload { from: 0 },
+        };
+    }
+
+    /// `same`: so many bytes, from the first, are the batch's.
+    pub(crate) fn on_verify(&mut self, same: u64) {
+        self.step = Step::Upload { from: same };
+    }
+
+    /// `whole`: every byte is there.
+    pub(crate) fn on_upload(&mut self, whole: bool) {
+        if whole {
+            self.progress = Progress::Uploaded;
+            self.step = Step::Look;
+        } else {
+            self.step = Step::RemoveTemporary(Ending::NotUploaded);
+        }
     }
 
     pub(crate) fn on_rename(&mut self, renamed: Renamed) {
@@ -156,23 +196,34 @@ mod tests {
 
     use super::*;
 
-    const LEN: u64 = 100;
+    /// Large enough to be resumed.
+    const LEN: u64 = 3 * RESUME_MIN;
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum File {
         Ours,
         Half,
-        Foreign { size: u64 },
+        /// So long, but not all of it the batch's.
+        HalfWrong,
+        Foreign {
+            size: u64,
+        },
     }
 
     impl File {
         fn size(self) -> u64 {
             match self {
                 Self::Ours => LEN,
-                Self::Half => LEN / 2,
+                Self::Half | Self::HalfWrong => LEN / 2,
                 Self::Foreign { size } => size,
             }
         }
+    }
+
+    fn look(file: Option<File>) -> Look {
+        file.map_or(Look::Absent, |file| Look::Present {
+            size: Some(file.size()),
+        })
     }
 
     /// A destination's folder.
@@ -183,10 +234,13 @@ mod tests {
     }
 
     impl Folder {
-        fn look(&self) -> Look {
-            self.published.map_or(Look::Absent, |file| Look::Present {
-                size: Some(file.size()),
-            })
+        /// How much of the temporary file is the batch's.
+        fn verified(&self) -> u64 {
+            match self.temporary {
+                Some(file @ (File::Ours | File::Half)) => file.size(),
+                Some(File::HalfWrong) => LEN / 4,
+                Some(File::Foreign { .. }) | None => 0,
+            }
         }
 
         /// As OpenSSH does it: never onto an existing file.
@@ -205,9 +259,15 @@ mod tests {
                 return None;
             }
             let renamed = match step {
-                Step::Upload => {
+                Step::Upload { from } => {
+                    let right = from == 0 || from <= self.verified();
                     let whole = cut != Cut::Halfway;
-                    self.temporary = Some(if whole { File::Ours } else { File::Half });
+                    self.temporary = Some(match (whole, right) {
+                        (true, true) => File::Ours,
+                        (true, false) => File::Foreign { size: LEN },
+                        (false, true) => File::Half,
+                        (false, false) => File::HalfWrong,
+                    });
                     Renamed::Refused
                 }
                 Step::Rename => self.rename(),
@@ -215,18 +275,22 @@ mod tests {
                     self.temporary = None;
                     Renamed::Refused
                 }
-                Step::Look | Step::Compare | Step::End(_) => Renamed::Refused,
+                Step::Look | Step::Compare | Step::LookTemporary | Step::Verify { .. } | Step::End(_) => {
+                    Renamed::Refused
+                }
             };
             if cut != Cut::None {
                 return None;
             }
             match step {
-                Step::Look => publication.on_look(self.look()),
+                Step::Look => publication.on_look(look(self.published)),
+                Step::LookTemporary => publication.on_look_temporary(look(self.temporary)),
+                Step::Verify { .. } => publication.on_verify(self.verified()),
                 Step::Compare if self.published == Some(File::Ours) => {
                     publication.on_compare(Comparison::Same);
                 }
                 Step::Compare => publication.on_compare(Comparison::Different),
-                Step::Upload => publication.on_upload(),
+                Step::Upload { .. } => publication.on_upload(true),
                 Step::Rename => publication.on_rename(renamed),
                 Step::RemoveTemporary(ending) => publication.on_remove_temporary(ending),
                 Step::End(ending) => return Some(ending),
@@ -280,11 +344,36 @@ mod tests {
     fn refused_rename_to_a_free_name_leaves_no_temporary_file() {
         let mut publication = Publication::new(LEN);
         publication.on_look(Look::Absent);
-        publication.on_upload();
+        publication.on_look_temporary(Look::Absent);
+        publication.on_upload(true);
         publication.on_look(Look::Absent);
         publication.on_rename(Renamed::Refused);
         publication.on_look(Look::Absent);
         assert_eq!(publication.step(), Step::RemoveTemporary(Ending::RenameRefused));
+    }
+
+    #[test]
+    fn failed_upload_leaves_no_temporary_file() {
+        let mut publication = Publication::new(LEN);
+        publication.on_look(Look::Absent);
+        publication.on_look_temporary(Look::Present { size: Some(LEN) });
+        assert_eq!(publication.step(), Step::Verify { len: LEN });
+        publication.on_verify(0);
+        publication.on_upload(false);
+        assert_eq!(publication.step(), Step::RemoveTemporary(Ending::NotUploaded));
+    }
+
+    #[test]
+    fn short_or_longer_temporary_file_is_not_read_back() {
+        for size in [None, Some(RESUME_MIN - 1), Some(LEN + 1)] {
+            let mut publication = Publication::new(LEN);
+            publication.on_look(Look::Absent);
+            publication.on_look_temporary(Look::Present { size });
+            assert_eq!(publication.step(), Step::Upload { from: 0 });
+        }
+        let mut small = Publication::new(RESUME_MIN - 1);
+        small.on_look(Look::Absent);
+        assert_eq!(small.step(), Step::Upload { from: 0 });
     }
 
     #[test]
@@ -300,8 +389,12 @@ mod tests {
         fn broken_attempts_end_in_one_right_file_or_an_untouched_foreign_one(
             cuts in prop::collection::vec(cut(), 0..60),
             stranger in prop::option::of((0usize..60, foreign())),
+            left_behind in prop::option::of(prop_oneof![Just(File::Half), Just(File::HalfWrong), foreign()]),
         ) {
-            let mut folder = Folder::default();
+            let mut folder = Folder {
+                published: None,
+                temporary: left_behind,
+            };
             let mut publication = Publication::new(LEN);
             let mut left = None;
             for (moment, cut) in cuts.into_iter().enumerate() {

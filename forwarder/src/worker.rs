@@ -1,7 +1,12 @@
-//! One destination's worker: delivers what is due, one batch after the other over one connection, and waits for more.
+//! One destination's worker: plans what its sessions are to deliver, and records what came of it.
+//!
+//! What the sessions report while one record is being written is recorded together, in one transaction, and moved
+//! together: the longer the disk takes, the more share the next turn.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -10,32 +15,21 @@ use logferry_telemetry::{ForwarderMetrics, Metrics};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::batch_file::BatchFile;
-use crate::books::{Books, BooksError, Whereabouts};
-use crate::deliver::{Delivered, deliver};
+use crate::attempt::Delivered;
+use crate::books::{Books, BooksError};
 use crate::error::{Blame, DeliveryError, in_full};
+use crate::pace::Pace;
 use crate::plan::{Plan, Task, age, plan};
 use crate::publication::Ending;
-use crate::remote::Remote;
+use crate::queue::Queue;
 use crate::retry::{Circuit, Jitter, Verdict, judge};
+use crate::session::{Common, Report, Session};
+use crate::spool::Spool;
 use crate::ssh::STOP_CHECK;
 use crate::watch::SpoolWatch;
 
-/// How often an idle connection is looked after.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
-
-/// What came of one batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    /// It was tried, and the ledger says how it ended.
-    Made,
-    /// Its file is not ours yet.
-    NotYet,
-    /// The destination must be left alone for a while.
-    DestinationDown,
-    /// The forwarder is to stop.
-    Stopped,
-}
+/// How often to look whether something came into the spool while sessions are at work.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 /// What was said of a destination.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,12 +42,13 @@ enum Noted {
 /// Delivers to one destination.
 pub(crate) struct Worker {
     destination: Destination,
+    data_dir: PathBuf,
     interval: Duration,
     books: Arc<Mutex<Books>>,
+    queue: Arc<Queue>,
     watch: SpoolWatch,
     stop: CancellationToken,
     metrics: ForwarderMetrics,
-    remote: Option<Remote>,
     circuit: Circuit,
     /// What the ledger was last told of the destination.
     noted: Noted,
@@ -71,8 +66,9 @@ impl Worker {
             metrics: Metrics::process().forwarder(destination.name.as_str()),
             circuit: Circuit::new(destination.retry),
             watch: SpoolWatch::new(data_dir),
+            data_dir: data_dir.to_owned(),
             books: Arc::clone(books),
-            remote: None,
+            queue: Arc::default(),
             noted: Noted::Nothing,
             destination,
             interval,
@@ -82,129 +78,158 @@ impl Worker {
 
     /// Delivers until told to stop.
     pub(crate) fn run(mut self) {
-        while !self.stop.is_cancelled() {
-            let pause = self.round().unwrap_or_else(|error| {
-                // Nothing is lost: what was not recorded is found out again from the spool and the destination.
-                error!(destination = %self.destination.name, error = in_full(&error), "cannot keep the books, trying again");
-                self.interval
-            });
-            self.idle(pause);
-        }
-    }
-
-    /// Delivers all that is due, and says how long until it is worth looking again.
-    fn round(&mut self) -> Result<Duration, BooksError> {
-        loop {
-            let now = Timestamp::now();
-            let waiting = self.books().waiting(&self.destination.name)?;
-            let longest_wait = self.destination.retry.max.max(self.destination.failed_every);
-            let Plan {
-                due,
-                next_due,
-                oldest_sealed,
-            } = plan(waiting, now, longest_wait);
-            let oldest = oldest_sealed.map_or(Duration::ZERO, |sealed| age(now, sealed));
-            self.metrics.oldest_waiting(oldest);
-            if let Some(wait) = self.circuit.wait(Instant::now()) {
-                return Ok(wait.min(self.interval));
+        let (reports, reported) = channel();
+        let common = Common {
+            destination: self.destination.clone(),
+            spool: Spool::new(&self.data_dir),
+            queue: Arc::clone(&self.queue),
+            pace: Arc::new(Mutex::new(Pace::new(self.destination.bandwidth, Instant::now()))),
+            reports,
+            stop: self.stop.clone(),
+        };
+        thread::scope(|scope| {
+            for number in 0..self.destination.sessions {
+                let session = Session::new(common.clone(), number);
+                scope.spawn(move || session.run());
             }
-            let mut any_made = false;
-            for task in due {
-                match self.attempt(&task)? {
-                    Attempt::Made => any_made = true,
-                    Attempt::NotYet => {}
-                    Attempt::DestinationDown | Attempt::Stopped => return Ok(Duration::ZERO),
+            // The channel is to end with the last session.
+            drop(common);
+            while !self.stop.is_cancelled() {
+                let turn = self.plan().and_then(|pause| self.attend(&reported, pause));
+                if let Err(error) = turn {
+                    self.cannot_keep_books(&error);
+                    self.watch.wait(STOP_CHECK);
                 }
             }
-            if !any_made {
-                return Ok(next_due.map_or(self.interval, |next| next.min(self.interval)));
+            self.queue.close();
+            while let Ok(first) = reported.recv() {
+                if let Err(error) = self.record(first, &reported) {
+                    self.cannot_keep_books(&error);
+                }
             }
-        }
+        });
     }
 
-    /// Waits, until something comes into the spool or `pause` is over, and looks after the connection.
-    fn idle(&mut self, pause: Duration) {
+    /// Nothing is lost: what was not recorded is found out again from the spool and the destination.
+    fn cannot_keep_books(&self, error: &BooksError) {
+        error!(destination = %self.destination.name, error = in_full(error), "cannot keep the books, trying again");
+    }
+
+    /// Puts out all that is due, and says how long until it is worth looking again.
+    fn plan(&mut self) -> Result<Duration, BooksError> {
+        let now = Timestamp::now();
+        let waiting = self.books().waiting(&self.destination.name)?;
+        let longest_wait = self.destination.retry.max.max(self.destination.failed_every);
+        let Plan {
+            due,
+            next_due,
+            oldest_sealed,
+        } = plan(waiting, now, longest_wait);
+        let oldest = oldest_sealed.map_or(Duration::ZERO, |sealed| age(now, sealed));
+        self.metrics.oldest_waiting(oldest);
+        if let Some(wait) = self.circuit.wait(Instant::now()) {
+            return Ok(wait.min(self.interval));
+        }
+        self.queue.offer(due);
+        Ok(next_due.map_or(self.interval, |next| next.min(self.interval)))
+    }
+
+    /// Records what the sessions report, until it is time to plan again: after `pause`, or when something came into
+    /// the spool, or everything planned is through.
+    fn attend(&mut self, reported: &Receiver<Report>, pause: Duration) -> Result<(), BooksError> {
         let started = Instant::now();
-        let mut looked_after = started;
         while !self.stop.is_cancelled() {
             let left = pause.saturating_sub(started.elapsed());
-            if left.is_zero() || self.watch.wait(left.min(STOP_CHECK)) {
-                return;
+            if left.is_zero() {
+                return Ok(());
             }
-            if looked_after.elapsed() >= KEEP_ALIVE_EVERY {
-                looked_after = Instant::now();
-                // A connection that died while idle says nothing of the destination.
-                if self
-                    .remote
-                    .as_mut()
-                    .is_some_and(|remote| remote.keep_alive().is_err())
-                {
-                    self.remote = None;
+            if !self.queue.is_busy() {
+                if self.watch.wait(left.min(STOP_CHECK)) {
+                    return Ok(());
+                }
+                continue;
+            }
+            if let Ok(first) = reported.recv_timeout(left.min(WATCH_EVERY)) {
+                let plan_again = self.record(first, reported)?;
+                if plan_again || !self.queue.is_busy() {
+                    return Ok(());
+                }
+            }
+            if self.watch.wait(Duration::ZERO) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a report, and those that came after it; whether there may be something new to plan.
+    fn record(&mut self, first: Report, reported: &Receiver<Report>) -> Result<bool, BooksError> {
+        let (mut delivered, mut failed, mut plan_again) = (Vec::new(), Vec::new(), false);
+        for report in std::iter::once(first).chain(reported.try_iter()) {
+            match report {
+                Report::Landed(landed) => match *landed {
+                    (task, Ok(it)) => delivered.push((task, it)),
+                    (task, Err(error)) => failed.push((Some(task), error)),
+                },
+                Report::Returned(tasks) => {
+                    plan_again = true;
+                    self.settle(&tasks);
+                }
+                Report::Broken { error, mut tasks } => {
+                    self.settle(&tasks);
+                    // Of several, nobody knows which it was, if any.
+                    let suspect = if tasks.len() == 1 { tasks.pop() } else { None };
+                    failed.push((suspect, error));
                 }
             }
         }
-    }
-
-    /// Tries one batch, and records what came of it.
-    fn attempt(&mut self, task: &Task) -> Result<Attempt, BooksError> {
-        if self.stop.is_cancelled() {
-            return Ok(Attempt::Stopped);
+        plan_again |= !failed.is_empty();
+        let recorded = self.succeeded(&delivered);
+        for (task, _) in &delivered {
+            self.queue.settle(task.batch.id);
         }
-        let found = self.books().locate(&task.batch)?;
-        let outcome = match found {
-            Whereabouts::WithRelay => return Ok(Attempt::NotYet),
-            Whereabouts::Missing(path) => Err(DeliveryError::Missing { path }),
-            Whereabouts::At(path) => self.deliver(task, &path),
-        };
-        match outcome {
-            Ok(delivered) => {
-                self.succeeded(task, &delivered)?;
-                Ok(Attempt::Made)
+        recorded?;
+        for (task, error) in failed {
+            let recorded = self.failed(task.as_ref(), &error);
+            if let Some(task) = &task {
+                self.queue.settle(task.batch.id);
             }
-            Err(error) => self.failed(task, &error),
+            recorded?;
+        }
+        Ok(plan_again)
+    }
+
+    fn settle(&self, tasks: &[Task]) {
+        for task in tasks {
+            self.queue.settle(task.batch.id);
         }
     }
 
-    fn deliver(&mut self, task: &Task, path: &Path) -> Result<Delivered, DeliveryError> {
-        let file = BatchFile::open(path, task.batch.contents)?;
-        loop {
-            let reused = self.remote.take();
-            let may_be_stale = reused.is_some();
-            let mut remote = match reused {
-                Some(remote) => remote,
-                None => Remote::open(&self.destination, self.stop.clone())?,
-            };
-            match deliver(&mut remote, &self.destination, &task.batch, &file) {
-                // A connection that has been open for a while may have died unnoticed; a new one will tell.
-                Err(error) if error.blame() == Blame::Connection && may_be_stale => {
-                    info!(destination = %self.destination.name, error = in_full(&error), "connecting again");
-                }
-                outcome => {
-                    let broken = matches!(&outcome, Err(error) if error.blame() == Blame::Connection);
-                    self.remote = (!broken).then_some(remote);
-                    return outcome;
-                }
-            }
+    fn succeeded(&mut self, delivered: &[(Task, Delivered)]) -> Result<(), BooksError> {
+        if delivered.is_empty() {
+            return Ok(());
         }
-    }
-
-    fn succeeded(&mut self, task: &Task, delivered: &Delivered) -> Result<(), BooksError> {
-        let Delivered { published, ending } = delivered;
-        let (batch, destination) = (&task.batch, &self.destination.name);
-        let now = Timestamp::now();
-        self.books().delivered(batch, destination, published, now)?;
-        self.metrics.delivered(published.bytes);
-        let (batch, path, bytes) = (batch.name(), &published.path, published.bytes);
-        let found_there = *ending == Ending::FoundThere;
-        info!(%destination, batch, path, bytes, found_there, "batch delivered");
+        let destination = &self.destination.name;
+        let records: Vec<_> = delivered
+            .iter()
+            .map(|(task, it)| (&task.batch, &it.published))
+            .collect();
+        self.books().delivered(destination, &records, Timestamp::now())?;
+        for (task, Delivered { published, ending }) in delivered {
+            self.metrics.delivered(published.bytes);
+            let (batch, path, bytes) = (task.batch.name(), &published.path, published.bytes);
+            let found_there = *ending == Ending::FoundThere;
+            info!(%destination, batch, path, bytes, found_there, "batch delivered");
+        }
         self.circuit.close();
         self.note(None)
     }
 
-    fn failed(&mut self, task: &Task, error: &DeliveryError) -> Result<Attempt, BooksError> {
+    /// Judges a failure, of a batch or of the connection alone.
+    fn failed(&mut self, task: Option<&Task>, error: &DeliveryError) -> Result<(), BooksError> {
         let blame = error.blame();
         if blame == Blame::Nobody {
-            return Ok(Attempt::Stopped);
+            return Ok(());
         }
         self.metrics.failed();
         let text = in_full(error);
@@ -219,13 +244,12 @@ impl Worker {
             Blame::Batch => self.note(None)?,
             Blame::File | Blame::Nobody => {}
         }
-        if matches!(blame, Blame::Batch | Blame::File | Blame::Connection) {
-            self.record_failure(task, blame, &text)?;
+        match (blame, task) {
+            (Blame::Batch | Blame::File | Blame::Connection, Some(task)) => {
+                self.record_failure(task, blame, &text)
+            }
+            _ => Ok(()),
         }
-        Ok(match self.circuit.wait(Instant::now()) {
-            Some(_) => Attempt::DestinationDown,
-            None => Attempt::Made,
-        })
     }
 
     /// Counts a failure against the batch.

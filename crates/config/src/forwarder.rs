@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::place::Place;
 use crate::secret::Secret;
 
+/// The least bandwidth in bytes a second: with less, an SSH connection stalls.
+const BANDWIDTH_MIN: u64 = 1 << 10;
+
 /// How sealed batches reach their destinations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forwarder {
@@ -45,6 +48,8 @@ pub struct Destination {
     pub retry: DeliveryRetry,
     /// How often failed batches are tried again.
     pub failed_every: Duration,
+    /// The most bytes a second that are sent there, over all connections together; `None`: as many as get through.
+    pub bandwidth: Option<u64>,
 }
 
 /// How to log in at a destination.
@@ -220,6 +225,11 @@ impl RawDestination {
         let temp_suffix = at.key("temp_suffix").check(&self.temp_suffix, temp_suffix);
         let retry = self.retry.resolve(&at.key("retry"));
         let failed_every = at.key("failed_every").interval(&self.failed_every);
+        let bandwidth = at
+            .key("bandwidth")
+            .optional(self.bandwidth.as_deref(), |at, raw| {
+                at.size(raw, BANDWIDTH_MIN..=u64::MAX)
+            });
         Some(Destination {
             name: name?,
             host: host?,
@@ -232,6 +242,7 @@ impl RawDestination {
             temp_suffix: temp_suffix?,
             retry: retry?,
             failed_every: failed_every?,
+            bandwidth: bandwidth?,
         })
     }
 
@@ -243,11 +254,7 @@ impl RawDestination {
         if compress.choice(&self.compress, &[("none", false), ("gzip", true)]) == Some(true) {
             compress.unsupported();
         }
-        at.unsupported_keys(&[
-            ("marker", &self.marker),
-            ("manifest", &self.manifest),
-            ("bandwidth", &self.bandwidth),
-        ]);
+        at.unsupported_keys(&[("marker", &self.marker), ("manifest", &self.manifest)]);
     }
 
     fn login(&self, at: &Place<'_>) -> Option<Login> {

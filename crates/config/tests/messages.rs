@@ -207,7 +207,6 @@ forwarder:
       compress: gzip
       marker: .ok
       manifest: json
-      bandwidth: 1MiB
 ";
     let expected: Vec<String> = [
         (7, "relay.tls.cert_file"),
@@ -218,7 +217,6 @@ forwarder:
         (20, "forwarder.destinations[1].compress"),
         (21, "forwarder.destinations[1].marker"),
         (22, "forwarder.destinations[1].manifest"),
-        (23, "forwarder.destinations[1].bandwidth"),
     ]
     .map(|(line, key)| refused(line, key))
     .to_vec();

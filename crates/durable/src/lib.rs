@@ -107,6 +107,14 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// A crash leaves the file under exactly one of the two names.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
 
+    /// Renames files as [`Self::rename`] does one, and syncs each folder once for all of them: each pair is a name and
+    /// the new one.
+    ///
+    /// A crash or an error leaves each file under exactly one of its two names.
+    fn rename_all(&self, pairs: &[(PathBuf, PathBuf)]) -> Result<(), DiskError> {
+        pairs.iter().try_for_each(|(from, to)| self.rename(from, to))
+    }
+
     /// Removes a file and syncs the folder; a file that is not there is fine.
     fn remove(&self, file: &Path) -> Result<(), DiskError>;
 

@@ -4,6 +4,7 @@
     reason = "this is the crate that the ban points to"
 )]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -89,6 +90,19 @@ impl Disk for RealDisk {
             sync_dir(parent(from))?;
         }
         Ok(())
+    }
+
+    fn rename_all(&self, pairs: &[(PathBuf, PathBuf)]) -> Result<(), DiskError> {
+        for (from, to) in pairs {
+            fs::rename(from, to).map_err(at(Operation::Rename, from))?;
+        }
+        // The new entries first, as with one.
+        let folders = |pick: fn(&(PathBuf, PathBuf)) -> &PathBuf| -> BTreeSet<_> {
+            pairs.iter().map(|pair| parent(pick(pair))).collect()
+        };
+        let (left, entered) = (folders(|(from, _)| from), folders(|(_, to)| to));
+        entered.iter().try_for_each(|dir| sync_dir(dir))?;
+        left.difference(&entered).try_for_each(|dir| sync_dir(dir))
     }
 
     fn remove(&self, path: &Path) -> Result<(), DiskError> {

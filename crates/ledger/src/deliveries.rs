@@ -5,7 +5,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use logferry_protocol::names::DestinationName;
 use logferry_protocol::stream::ParseError;
-use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
 use crate::batches::BatchId;
@@ -109,23 +109,24 @@ impl Ledger {
         is_last: bool,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.write("record a delivery", |sql| {
-            sql.prepare_cached(
-                "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at)
-                 VALUES (:batch, :destination, :path, :bytes, :now)
-                 ON CONFLICT (batch, destination) DO UPDATE
-                 SET path = :path, bytes = :bytes, delivered_at = :now, last_error = NULL, next_attempt = NULL",
-            )?
-            .execute(named_params! {
-                ":batch": batch.0,
-                ":destination": destination.as_str(),
-                ":path": published.path,
-                ":bytes": signed(published.bytes),
-                ":now": millis(now),
-            })?;
-            sql.execute("UPDATE batches SET sha256 = ?2 WHERE id = ?1", (batch.0, &published.sha256))?;
-            if is_last {
-                sql.execute("UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1", (batch.0, millis(now)))?;
+        self.record_deliveries(destination, [(batch, published, is_last)], now)
+    }
+
+    /// Records that batches are at a destination, all in one transaction; each with what stands there, and whether
+    /// every other destination has it, as for [`Self::record_delivery`].
+    pub fn record_deliveries<'a>(
+        &mut self,
+        destination: &DestinationName,
+        delivered: impl IntoIterator<Item = (BatchId, &'a Published, bool)>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("record deliveries", |sql| {
+            for (batch, published, is_last) in delivered {
+                record(sql, batch, destination, published, now)?;
+                if is_last {
+                    sql.prepare_cached("UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1")?
+                        .execute((batch.0, millis(now)))?;
+                }
             }
             sql.execute(
                 "INSERT INTO destinations (name, state, changed_at, last_delivery) VALUES (?1, 'up', ?2, ?2)
@@ -238,4 +239,29 @@ impl Ledger {
                 .optional()
         })
     }
+}
+
+fn record(
+    sql: &Connection,
+    batch: BatchId,
+    destination: &DestinationName,
+    published: &Published,
+    now: Timestamp,
+) -> SqlResult<()> {
+    sql.prepare_cached(
+        "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at)
+         VALUES (:batch, :destination, :path, :bytes, :now)
+         ON CONFLICT (batch, destination) DO UPDATE
+         SET path = :path, bytes = :bytes, delivered_at = :now, last_error = NULL, next_attempt = NULL",
+    )?
+    .execute(named_params! {
+        ":batch": batch.0,
+        ":destination": destination.as_str(),
+        ":path": published.path,
+        ":bytes": signed(published.bytes),
+        ":now": millis(now),
+    })?;
+    sql.prepare_cached("UPDATE batches SET sha256 = ?2 WHERE id = ?1")?
+        .execute((batch.0, &published.sha256))
+        .map(drop)
 }

@@ -12,14 +12,19 @@ use crate::single::{Operation, Single};
 use crate::upload::Upload;
 use crate::wire::{self, Request, RequestId};
 
+/// One in so many pieces of data is the newest job's.
+const PIECES_PER_NEWEST: u64 = 4;
+
 /// How much may be in flight. What the server allows is respected besides.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Requests without an answer. 64 pieces of 32 KiB fill the 2 MiB window of an OpenSSH channel.
+    /// Requests without an answer. 64 pieces of 32 KiB fill the 2 MiB window of an OpenSSH channel; small files want
+    /// more, because each has several.
     pub requests: usize,
     /// Bytes being written, being read, or read and not yet taken by the caller.
     pub bytes: usize,
-    /// Data of one read or write, in bytes. Every server takes 32 KiB (draft-ietf-secsh-filexfer-02, section 3).
+    /// Data of one read or write, in bytes. Every server takes 32 KiB (draft-ietf-secsh-filexfer-02, section 3); more
+    /// only goes to those that say how much they take.
     pub piece: u32,
     /// Files open at once. With many round trips of latency, small files need more.
     pub open_files: usize,
@@ -28,18 +33,18 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests: 64,
+            requests: 256,
             bytes: 4 << 20,
-            piece: 32 << 10,
-            open_files: 16,
+            piece: 255 << 10,
+            open_files: 64,
         }
     }
 }
 
 /// Where uploads get their bytes from.
 pub trait Content {
-    /// Fills `buf` with what `job` uploads at `offset`. For one job the offsets ascend from 0 without gaps, so that
-    /// the bytes can be hashed on their way. An error ends the job as [`crate::JobError::Local`]; so should data
+    /// Fills `buf` with what `job` uploads at `offset`. For one job the offsets ascend without gaps, from 0 or from
+    /// where it was resumed, so that the bytes can be hashed on their way. An error ends the job as [`crate::JobError::Local`]; so should data
     /// that ends early.
     fn fill(&mut self, job: JobId, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
@@ -92,6 +97,8 @@ pub struct Client {
     open_files: usize,
     asked: HashMap<RequestId, Asked>,
     bytes_in_flight: usize,
+    /// Writes and reads sent so far.
+    pieces_sent: u64,
     events: VecDeque<Event>,
 }
 
@@ -118,6 +125,7 @@ impl Client {
             open_files: 0,
             asked: HashMap::new(),
             bytes_in_flight: 0,
+            pieces_sent: 0,
             events: VecDeque::new(),
         }
     }
@@ -128,9 +136,22 @@ impl Client {
         self.submit(Job::Upload(Upload::new(path.into(), len)))
     }
 
+    /// Uploads what is missing of `len` bytes to `path`, which is there and holds the first `from` of them: they are not
+    /// sent, and not looked at. Should the file be longer than `len`, the upload fails.
+    pub fn resume(&mut self, path: impl Into<String>, from: u64, len: u64) -> JobId {
+        self.submit(Job::Upload(Upload::resumed(path.into(), from, len)))
+    }
+
     /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They come as [`Event::Data`].
     pub fn read(&mut self, path: impl Into<String>, len: u64) -> JobId {
         self.submit(Job::Download(Download::new(path.into(), len)))
+    }
+
+    /// Ends a read as soon as may be: nothing more is asked for. What was asked for may still come.
+    pub fn stop_reading(&mut self, job: JobId) {
+        if let Some(Job::Download(download)) = self.active.get_mut(&job) {
+            download.stop();
+        }
     }
 
     /// Renames by the plain request of version 3, which should refuse a new name that is taken. Not every server
@@ -181,7 +202,8 @@ impl Client {
     }
 
     /// Appends what may be sent now to `out`, until it holds `cap` bytes; the last packet may go beyond by its own
-    /// length. Small requests go before data, and the data of older jobs before that of newer ones.
+    /// length. Small requests go before data, and the data of older jobs before that of newer ones; but every fourth
+    /// piece of data is the newest job's, so that it need not wait until all others are through.
     pub fn pump(&mut self, out: &mut Vec<u8>, cap: usize, content: &mut impl Content) {
         match self.phase {
             Phase::Fresh => {
@@ -275,18 +297,22 @@ impl Client {
         self.last_request = id.0;
         self.asked.insert(id, Asked::OfJob(job_id, ask));
         self.bytes_in_flight += reserved;
+        self.pieces_sent += u64::from(reserved > 0);
         true
     }
 
     /// The job that may send next, with the bytes its request takes of the budget: the oldest with a small request,
-    /// or else the oldest with data, if its bytes fit.
+    /// or else the oldest with data, at times the newest, if its bytes fit.
     fn choose(&self, terms: &Terms) -> Option<(JobId, usize)> {
+        let newest_first = self.pieces_sent % PIECES_PER_NEWEST == PIECES_PER_NEWEST - 1;
         let mut with_data = None;
         for (&id, job) in &self.active {
             match job.lane(terms) {
                 Lane::Control => return Some((id, 0)),
-                Lane::Data(len) => with_data = with_data.or(Some((id, len as usize))),
-                Lane::Wait => {}
+                Lane::Data(len) if newest_first || with_data.is_none() => {
+                    with_data = Some((id, len as usize));
+                }
+                Lane::Data(_) | Lane::Wait => {}
             }
         }
         with_data.filter(|(_, len)| self.bytes_in_flight + len <= self.limits.bytes)

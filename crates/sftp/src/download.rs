@@ -84,6 +84,11 @@ impl Download {
         }
     }
 
+    /// Wants no more than was asked for already.
+    pub(crate) fn stop(&mut self) {
+        self.wanted = self.next;
+    }
+
     fn wants_more(&self) -> bool {
         self.failure.is_none() && self.end.is_none() && self.next < self.wanted
     }

@@ -61,6 +61,9 @@ pub enum Event {
     },
 }
 
+/// Data of one read or write that every server takes, in bytes (draft-ietf-secsh-filexfer-02, section 3).
+const PIECE_EVERYWHERE: u32 = 32 << 10;
+
 /// What holds for every job of a session, once the server's limits are known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
@@ -77,9 +80,9 @@ pub(crate) struct Terms {
 impl Terms {
     /// Our own wishes, cut to what the server allows.
     pub(crate) fn new(piece: u32, open_files: usize, server: &Server) -> Self {
-        let clamp = |max: Option<u64>| {
-            max.and_then(|max| u32::try_from(max).ok())
-                .map_or(piece, |max| piece.min(max))
+        let clamp = |max: Option<u64>| match max {
+            Some(max) => u32::try_from(max).map_or(piece, |max| piece.min(max)),
+            None => piece.min(PIECE_EVERYWHERE),
         };
         let allowed_open = server.open_files_max.and_then(|max| usize::try_from(max).ok());
         Self {

@@ -1,4 +1,5 @@
-//! Uploading one file: open (created or emptied), write, sync where offered, check the size, close.
+//! Uploading one file: open (created or emptied, unless its beginning is there already), write, sync where offered,
+//! check the size, close.
 //!
 //! Nothing after the open waits for a reply: a server must treat requests for one file as if it had done them in
 //! the order of their arrival (draft-ietf-secsh-filexfer-02, section 4), so a small file takes two round trips.
@@ -31,6 +32,8 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Upload {
     path: String,
+    /// How much is there already, in bytes.
+    from: u64,
     len: u64,
     stage: Stage,
     handle: Vec<u8>,
@@ -42,10 +45,17 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
+    /// Of all `len` bytes, into a file that is created or emptied.
     pub(crate) fn new(path: String, len: u64) -> Self {
+        Self::resumed(path, 0, len)
+    }
+
+    /// Of the bytes behind `from`, into a file that holds those before it.
+    pub(crate) fn resumed(path: String, from: u64, len: u64) -> Self {
         let handle = Vec::new();
         Self {
             path,
+            from,
             len,
             stage: Stage::Open,
             handle,
@@ -79,7 +89,11 @@ impl Upload {
                 Ask::Open,
                 Request::Open {
                     path,
-                    open_for: OpenFor::Writing,
+                    open_for: if self.from == 0 {
+                        OpenFor::Writing
+                    } else {
+                        OpenFor::GoingOn
+                    },
                 },
             ),
             Stage::Write { at } => {
@@ -122,7 +136,7 @@ impl Upload {
             Ask::Open => match reply {
                 Reply::Handle(handle) => {
                     self.handle = handle.to_vec();
-                    self.stage = Stage::Write { at: 0 };
+                    self.stage = Stage::Write { at: self.from };
                 }
                 Reply::Status(status) if status.code != StatusCode::Ok => {
                     progress.ended = Some(Err(self.refused(Step::Open, status)));

@@ -44,6 +44,8 @@ pub(crate) enum OpenFor {
     Reading,
     /// To be written whole: created, or emptied if it exists.
     Writing,
+    /// To be written behind what it holds: it exists.
+    GoingOn,
 }
 
 /// One request, borrowed from the job that makes it.
@@ -103,6 +105,7 @@ impl Request<'_> {
                     match open_for {
                         OpenFor::Reading => OPEN_READ,
                         OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE,
+                        OpenFor::GoingOn => OPEN_WRITE,
                     },
                 );
                 put_no_attributes(out);

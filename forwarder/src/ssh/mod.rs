@@ -110,9 +110,9 @@ impl Connection {
         }
     }
 
-    /// Waits until reading or writing may get on, at most [`STOP_CHECK`]. Both must have been tried before.
-    pub(crate) fn wait(&self) -> Result<(), DeliveryError> {
-        wait_for(&self.tcp, &self.session, STOP_CHECK).map_err(|error| self.lost(error))
+    /// Waits until reading or writing may get on, at most `limit`. Both must have been tried before.
+    pub(crate) fn wait(&self, limit: Duration) -> Result<(), DeliveryError> {
+        wait_for(&self.tcp, &self.session, limit).map_err(|error| self.lost(error))
     }
 
     /// To be called now and then while nothing is sent: asks the server for a sign of life when one is due.

@@ -5,6 +5,7 @@
     reason = "what the tests stand on may panic like the tests"
 )]
 
+mod crashes;
 mod delivery;
 mod embedded;
 mod support;

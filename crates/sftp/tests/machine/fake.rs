@@ -53,6 +53,8 @@ pub(crate) struct FakeServer {
     /// Request types in the order they came.
     pub(crate) seen: Vec<u8>,
     pub(crate) longest_write: usize,
+    /// Bytes from the client.
+    pub(crate) received: usize,
     last_handle: u32,
     inbox: Vec<u8>,
     /// Replies that were not taken yet.
@@ -113,6 +115,7 @@ impl FakeServer {
 
     /// Takes bytes from the client and carries out every whole request in them.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.received += bytes.len();
         self.inbox.extend_from_slice(bytes);
         while let Some((len, rest)) = self.inbox.split_first_chunk() {
             let len = u32::from_be_bytes(*len) as usize;
@@ -125,6 +128,14 @@ impl FakeServer {
             let reply = self.carry_out(request[0], Fields(&request[1..]));
             self.replies.push(reply);
         }
+    }
+
+    /// The connection is lost: what was open is closed, and half a request is none.
+    #[allow(dead_code, reason = "not every test crate that shares this loses connections")]
+    pub(crate) fn break_off(&mut self) {
+        self.handles.clear();
+        self.inbox.clear();
+        self.replies.clear();
     }
 
     fn carry_out(&mut self, kind: u8, mut fields: Fields<'_>) -> Vec<u8> {
@@ -178,8 +189,8 @@ impl FakeServer {
     fn open(&mut self, id: u32, fields: &mut Fields<'_>) -> Vec<u8> {
         let (path, flags) = (fields.text(), fields.u32());
         match flags {
-            0x01 if !self.files.contains_key(&path) => return status(id, NO_SUCH_FILE),
-            0x01 => {}
+            0x01 | 0x02 if !self.files.contains_key(&path) => return status(id, NO_SUCH_FILE),
+            0x01 | 0x02 => {}
             0x1a => drop(self.files.insert(path.clone(), Vec::new())),
             other => panic!("open flags {other:#x}"),
         }

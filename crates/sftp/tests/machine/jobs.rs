@@ -67,6 +67,51 @@ fn longer_stale_temporary_file_is_emptied_first() {
 }
 
 #[test]
+fn resumed_upload_sends_only_what_is_missing() {
+    let mut session = Session::new(small_limits(), Ways::default());
+    let content = bytes(1000, 7);
+    session
+        .server
+        .files
+        .insert("a.part".to_owned(), content[..700].to_vec());
+    let resumed = session.resume("a.part", 700, &content);
+    let gone = session.resume("b.part", 700, &content);
+    session.run();
+    assert_eq!(session.result(resumed), CONFIRMED);
+    assert_eq!(session.server.files["a.part"], content);
+    assert_eq!(session.server.seen.iter().filter(|kind| **kind == 6).count(), 3);
+    let error = session.ended[&gone].as_ref().unwrap_err();
+    assert_eq!(error.code(), Some(StatusCode::NoSuchFile));
+}
+
+#[test]
+fn stopped_read_ends_early_and_closes_its_file() {
+    let mut session = Session::new(small_limits(), Ways::default());
+    session.server.files.insert("a".to_owned(), bytes(100_000, 1));
+    let read = session.client.read("a", 100_000);
+    while !session.read.contains_key(&read) {
+        session.step();
+    }
+    session.client.stop_reading(read);
+    session.run();
+    assert!(matches!(session.result(read), Ok(Outcome::Read { bytes }) if bytes < 2000));
+    assert!(session.server.handles.is_empty());
+}
+
+#[test]
+fn newest_upload_is_through_before_the_oldest_when_it_is_short() {
+    let mut session = Session::new(small_limits(), Ways::default());
+    let large = session.upload("large", &bytes(100_000, 1));
+    let small = session.upload("small", &bytes(300, 2));
+    while !session.ended.contains_key(&small) {
+        session.step();
+    }
+    assert!(!session.ended.contains_key(&large));
+    session.run();
+    assert_eq!(session.result(large), CONFIRMED);
+}
+
+#[test]
 fn rename_onto_a_taken_name_is_refused_and_says_so() {
     let mut session = Session::new(Limits::default(), Ways::default());
     session.server.files.insert("a".to_owned(), b"1".to_vec());

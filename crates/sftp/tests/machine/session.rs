@@ -67,6 +67,13 @@ impl Session {
         job
     }
 
+    /// Uploads what is behind the first `from` bytes of `content`.
+    pub(crate) fn resume(&mut self, path: &str, from: u64, content: &[u8]) -> JobId {
+        let job = self.client.resume(path, from, content.len() as u64);
+        self.contents.0.insert(job, content.to_vec());
+        job
+    }
+
     /// Runs until neither side has anything to say.
     pub(crate) fn run(&mut self) {
         loop {

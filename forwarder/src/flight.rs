@@ -1,0 +1,90 @@
+//! The batches on their way over one session, each an [`Attempt`] of its own. No connection in here: the caller moves
+//! the bytes of the [`Client`] and hands over its events.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use logferry_sftp::{Client, Content, Event, JobId};
+
+use crate::attempt::{Attempt, Delivered};
+use crate::error::DeliveryError;
+use crate::plan::Task;
+
+/// A batch that is no longer in flight, and what came of it.
+pub(crate) type Landed = (Task, Result<Delivered, DeliveryError>);
+
+/// All batches in flight, by the job that each waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    attempts: BTreeMap<JobId, Attempt>,
+}
+
+impl Flight {
+    pub(crate) fn len(&self) -> usize {
+        self.attempts.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// Sends an attempt on its way.
+    pub(crate) fn launch(&mut self, attempt: Attempt, client: &mut Client) -> Option<Landed> {
+        self.go_on(attempt, client)
+    }
+
+    /// Takes what happened; the batch that landed by it, if one did.
+    pub(crate) fn on_event(&mut self, event: Event, client: &mut Client) -> Option<Landed> {
+        match event {
+            Event::Data { job, data } => {
+                let attempt = self.attempts.get_mut(&job)?;
+                match attempt.on_data(&data) {
+                    Ok(true) => None,
+                    Ok(false) => {
+                        client.stop_reading(job);
+                        None
+                    }
+                    Err(error) => {
+                        client.stop_reading(job);
+                        let attempt = self.attempts.remove(&job)?;
+                        Some((attempt.into_task(), Err(error)))
+                    }
+                }
+            }
+            Event::Ended { job, result } => {
+                let mut attempt = self.attempts.remove(&job)?;
+                match attempt.on_ended(result) {
+                    Ok(()) => self.go_on(attempt, client),
+                    Err(error) => Some((attempt.into_task(), Err(error))),
+                }
+            }
+        }
+    }
+
+    /// The batches that are in flight when the session is over.
+    pub(crate) fn into_tasks(self) -> Vec<Task> {
+        self.attempts.into_values().map(Attempt::into_task).collect()
+    }
+
+    fn go_on(&mut self, mut attempt: Attempt, client: &mut Client) -> Option<Landed> {
+        match attempt.next_job(client) {
+            Some(job) => {
+                self.attempts.insert(job, attempt);
+                None
+            }
+            None => Some(attempt.end()),
+        }
+    }
+}
+
+impl Content for Flight {
+    fn fill(&mut self, job: JobId, _: u64, block: &mut [u8]) -> io::Result<()> {
+        match self.attempts.get_mut(&job) {
+            Some(attempt) => attempt.fill(block),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Keeping to a destination's `bandwidth`, over all its sessions together. No clock in here.
+//!
+//! Bytes are granted as time passes, at most [`BURST`] of it at once: over any span of time, what was sent is above
+//! the limit by no more than that.
+
+use std::time::{Duration, Instant};
+
+/// The time whose bytes may be saved up.
+const BURST: Duration = Duration::from_millis(50);
+
+/// How many bytes may be sent when.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// Bytes a second; `None`: as many as get through.
+    limit: Option<u64>,
+    /// Bytes that may be sent now, as of `counted_at`.
+    saved: f64,
+    counted_at: Instant,
+}
+
+impl Pace {
+    pub(crate) fn new(limit: Option<u64>, now: Instant) -> Self {
+        Self {
+            limit,
+            saved: 0.0,
+            counted_at: now,
+        }
+    }
+
+    /// Grants up to `wanted` bytes, which then count as sent.
+    pub(crate) fn grant(&mut self, wanted: usize, now: Instant) -> usize {
+        let Some(limit) = self.limit else { return wanted };
+        let rate = as_float(limit);
+        let passed = now.saturating_duration_since(self.counted_at);
+        self.counted_at = now;
+        self.saved = (self.saved + rate * passed.as_secs_f64())
+            .min(rate * BURST.as_secs_f64())
+            .max(1.0);
+        let granted = as_whole(self.saved).min(wanted);
+        self.saved -= as_float(granted as u64);
+        granted
+    }
+
+    /// How long to wait after nothing was granted.
+    pub(crate) fn pause() -> Duration {
+        BURST / 5
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a byte more or less in 2^53 does not matter"
+)]
+fn as_float(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative, and no more than a burst"
+)]
+fn as_whole(bytes: f64) -> usize {
+    bytes as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn without_a_limit_everything_goes_at_once() {
+        let now = Instant::now();
+        assert_eq!(Pace::new(None, now).grant(usize::MAX, now), usize::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn greedy_sender_is_held_within_five_percent(
+            limit in 10_000u64..1_000_000_000, steps in prop::collection::vec(1u64..30_000, 200..400),
+        ) {
+            let start = Instant::now();
+            let (mut pace, mut now, mut sent) = (Pace::new(Some(limit), start), start, 0.0);
+            for micros in steps {
+                now += Duration::from_micros(micros);
+                sent += as_float(pace.grant(usize::MAX, now) as u64);
+            }
+            let due = as_float(limit) * (now - start).as_secs_f64();
+            prop_assert!((0.95 * due - 1.0..=1.05 * due + 1.0).contains(&sent), "{sent} of {due}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What waits for one destination, shared by its sessions: the worker puts it there in order, they take it.
+//!
+//! Invariants: a batch that was taken is not given out again before it is settled; nothing is given out once the queue
+//! was closed. Oldest window first, but every fourth batch is the newest: a backlog does not hold up what is fresh.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use logferry_ledger::BatchId;
+
+use crate::plan::Task;
+
+/// One in so many batches is the newest.
+const TAKES_PER_NEWEST: u64 = 4;
+
+/// A further session pays its way only if so many bytes wait for each before it. What a session can have in flight
+/// over a long way is bounded by the server's window; a short backlog is through before a second one is connected.
+const BYTES_PER_SESSION: u64 = 64 << 20;
+
+/// What came of waiting for a batch.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Task(Box<Task>),
+    /// None came in time.
+    Nothing,
+    /// None will come.
+    Closed,
+}
+
+/// What waits, and what is in hand.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Oldest window first.
+    due: VecDeque<Task>,
+    /// Of those that are due.
+    bytes: u64,
+    taken: HashSet<BatchId>,
+    takes: u64,
+    closed: bool,
+}
+
+impl Queue {
+    /// Puts out what is due, oldest window first, in place of what was; what is in hand stays so.
+    pub(crate) fn offer(&self, due: Vec<Task>) {
+        let mut state = self.state();
+        let taken = std::mem::take(&mut state.taken);
+        state.due = due
+            .into_iter()
+            .filter(|task| !taken.contains(&task.batch.id))
+            .collect();
+        state.taken = taken;
+        state.bytes = state.due.iter().map(|task| task.batch.contents.bytes).sum();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Takes back what was not taken.
+    pub(crate) fn withdraw(&self) {
+        self.offer(Vec::new());
+    }
+
+    /// Takes the next batch, for a session of that number, counted from 0.
+    pub(crate) fn take(&self, session: usize) -> Option<Task> {
+        self.state().take(session)
+    }
+
+    /// Takes the next batch, and waits for one if need be; without a session, only waits.
+    pub(crate) fn wait(&self, session: Option<usize>, limit: Duration) -> Taken {
+        let nothing_new = |state: &mut State| {
+            let has_some = session.is_some_and(|session| state.has_for(session));
+            !state.closed && !has_some
+        };
+        let waited = self.changed.wait_timeout_while(self.state(), limit, nothing_new);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return Taken::Closed;
+        }
+        match session.and_then(|session| state.take(session)) {
+            Some(task) => Taken::Task(Box::new(task)),
+            None => Taken::Nothing,
+        }
+    }
+
+    /// Says that a batch is no longer in hand.
+    pub(crate) fn settle(&self, batch: BatchId) {
+        self.state().taken.remove(&batch);
+    }
+
+    /// Whether any batch is due or in hand.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.state();
+        !(state.due.is_empty() && state.taken.is_empty())
+    }
+
+    /// Gives out no more.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The state, also after a thread ended by a defect: no change is made in two parts.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_for(&self, session: usize) -> bool {
+        let enough = BYTES_PER_SESSION.saturating_mul(session as u64);
+        !self.due.is_empty() && self.bytes >= enough
+    }
+
+    fn take(&mut self, session: usize) -> Option<Task> {
+        if self.closed || !self.has_for(session) {
+            return None;
+        }
+        let newest = self.takes % TAKES_PER_NEWEST == TAKES_PER_NEWEST - 1;
+        self.takes += 1;
+        let task = if newest {
+            self.due.pop_back()
+        } else {
+            self.due.pop_front()
+        }?;
+        self.bytes -= task.batch.contents.bytes;
+        self.taken.insert(task.batch.id);
+        Some(task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::batches;
+
+    /// Due batches of some bytes each, whose windows start at 0, 1, 2...
+    fn due(count: i64, bytes: u64) -> Vec<Task> {
+        let starts: Vec<_> = (0..count).collect();
+        let task = |mut batch: logferry_ledger::Batch| {
+            batch.contents.bytes = bytes;
+            Task { batch, attempts: 0 }
+        };
+        batches(&starts).into_iter().map(task).collect()
+    }
+
+    fn starts(tasks: impl IntoIterator<Item = Task>) -> Vec<i64> {
+        tasks.into_iter().map(|task| task.batch.window.start).collect()
+    }
+
+    #[test]
+    fn every_fourth_batch_is_the_newest() {
+        let queue = Queue::default();
+        queue.offer(due(8, 1));
+        let taken = std::iter::from_fn(|| queue.take(0));
+        assert_eq!(starts(taken), [0, 1, 2, 7, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn batch_in_hand_is_not_given_out_again_before_it_is_settled() {
+        let queue = Queue::default();
+        queue.offer(due(1, 1));
+        let taken = queue.take(0).unwrap();
+        queue.offer(due(1, 1));
+        assert!(queue.take(0).is_none());
+        assert!(queue.is_busy());
+        queue.settle(taken.batch.id);
+        assert!(!queue.is_busy());
+        queue.offer(due(1, 1));
+        assert!(queue.take(0).is_some());
+    }
+
+    #[test]
+    fn further_sessions_have_work_only_while_much_waits() {
+        let queue = Queue::default();
+        queue.offer(due(3, BYTES_PER_SESSION));
+        assert!(queue.take(4).is_none());
+        assert!(queue.take(3).is_some());
+        assert!(queue.take(3).is_none());
+        assert!(queue.take(1).is_some());
+        assert!(queue.take(1).is_some());
+        assert!(queue.take(1).is_none());
+    }
+
+    #[test]
+    fn closed_queue_gives_out_nothing() {
+        let queue = Queue::default();
+        queue.offer(due(2, 1));
+        assert!(matches!(queue.wait(None, Duration::ZERO), Taken::Nothing));
+        assert!(matches!(queue.wait(Some(0), Duration::MAX), Taken::Task(_)));
+        queue.close();
+        assert!(matches!(queue.wait(Some(0), Duration::MAX), Taken::Closed));
+        assert!(queue.take(0).is_none());
+    }
+}
