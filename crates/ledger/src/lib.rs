@@ -27,9 +27,9 @@ mod sources;
 mod uploads;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
 pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
@@ -144,7 +144,7 @@ impl Ledger {
         let connection = &self.connection;
         connection
             .busy_timeout(BUSY_TIMEOUT)
-            .and_then(|()| connection.pragma_update(None, "journal_mode", "WAL"))
+            .and_then(|()| enter_wal(connection))
             .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
             .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
             .map_err(|source| sqlite_error(&self.path, "open it", source))?;
@@ -190,6 +190,27 @@ impl Ledger {
             Ok(value)
         };
         run().map_err(|source| sqlite_error(&self.path, action, source))
+    }
+}
+
+/// Puts the file into WAL mode, where it then stays.
+///
+/// Two connections that do this at once to a new file each hold a shared lock that the other must wait for; SQLite
+/// then tells one of them "busy" at once instead of calling the busy handler (<https://sqlite.org/c3ref/busy_handler.html>).
+/// Whoever is told so lets go and tries again: the other is through in milliseconds.
+fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let patience = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let entered = connection.pragma_update(None, "journal_mode", "WAL");
+        let busy = entered
+            .as_ref()
+            .err()
+            .and_then(rusqlite::Error::sqlite_error_code)
+            == Some(ErrorCode::DatabaseBusy);
+        if !busy || Instant::now() >= patience {
+            return entered;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -298,3 +298,26 @@ fn a_stream_moves_on_only_from_where_it_stands() -> TestResult {
     commit(200, 300)?;
     Ok(())
 }
+
+#[test]
+fn groups_and_roles_that_open_a_new_ledger_at_once_all_get_it() -> TestResult {
+    const AT_ONCE: usize = 3;
+    for _ in 0..100 {
+        let dir = tempfile::tempdir()?;
+        let together = std::sync::Barrier::new(AT_ONCE);
+        std::thread::scope(|scope| {
+            let openers: Vec<_> = std::iter::repeat_with(|| {
+                scope.spawn(|| {
+                    together.wait();
+                    Ledger::open_or_create(dir.path()).map(drop)
+                })
+            })
+            .take(AT_ONCE)
+            .collect();
+            openers
+                .into_iter()
+                .try_for_each(|opener| opener.join().expect("no panic"))
+        })?;
+    }
+    Ok(())
+}
