@@ -12,7 +12,7 @@ use logferry_config::units::format_size;
 use crate::process::{Usage, timed};
 use crate::report::{Good, Row, mebibytes, megabytes_per_second, seconds_per_gigabyte, table};
 use crate::site::{Site, SiteUsage};
-use crate::source_log::{self, Model};
+use crate::source_log::{self, BUSY_LINES_PER_SECOND, Model};
 
 /// The senders' `max_delay`; every other setting is the default. The last chunk of a backlog is not full and waits so
 /// long for more lines, which is no part of the throughput.
@@ -133,7 +133,8 @@ pub(crate) fn senders(binary: &Path, folder: &Path, count: u8, size: u64) -> any
 }
 
 fn make_log(path: &Path, size: u64) -> anyhow::Result<Model> {
-    source_log::write(path, size).with_context(|| format!("cannot write {}", path.display()))
+    source_log::write(path, size, BUSY_LINES_PER_SECOND)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Copies and syncs the log with the system's own tools; the time on the clock, and of the CPU.

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use logferry_ledger::Contents;
 use logferry_traffic::{LogFile, Traffic, TrafficOptions};
 
-use crate::site::Site;
+use crate::site::{self, Site};
 use crate::source_log::keep;
 
 /// The settings of `max_delay` that are measured, with the limits of p50 and p99: none, and the default.
@@ -32,8 +32,7 @@ pub(crate) fn latency(binary: &Path, folder: &Path, seconds: u32) -> anyhow::Res
     );
     for (max_delay, target) in SETTINGS {
         let folder = folder.join(max_delay);
-        let mut times = line_times(binary, &folder, max_delay, seconds * LINES_PER_SECOND)?;
-        times.sort();
+        let times = line_times(binary, &folder, max_delay, seconds)?;
         let [p50, p99, worst] = [50, 99, 100].map(|percent| percentile(&times, percent).as_secs_f64() * 1e3);
         let _ = writeln!(
             text,
@@ -44,13 +43,13 @@ pub(crate) fn latency(binary: &Path, folder: &Path, seconds: u32) -> anyhow::Res
 }
 
 /// The time that so many in a hundred of the sorted `times` do not exceed.
-fn percentile(times: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     let rank = (times.len() * percent).div_ceil(100);
     times.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// From append to durable, of each of so many lines.
-fn line_times(binary: &Path, folder: &Path, max_delay: &str, lines: u32) -> anyhow::Result<Vec<Duration>> {
+/// From append to durable, of each line of so many seconds.
+fn line_times(binary: &Path, folder: &Path, max_delay: &str, seconds: u32) -> anyhow::Result<Vec<Duration>> {
     let mut site = Site::start(binary, folder)?;
     let log = folder.join("access.log");
     let mut writer = LineWriter::new(&log).with_context(|| format!("cannot make {}", log.display()))?;
@@ -58,7 +57,20 @@ fn line_times(binary: &Path, folder: &Path, max_delay: &str, lines: u32) -> anyh
     writer.append()?;
     site.add_sender(&log, max_delay)?;
     site.wait_for_lines(1, LOOK_EVERY)?;
+    let times = follow(&mut site, &mut writer, &site::source(0), seconds)?;
+    site.finish(writer.written)?;
+    Ok(times)
+}
 
+/// Appends lines at their pace for so many seconds; from append to durable, of each, in order. `source` reads that log
+/// and no other, and all that was written before is durable.
+pub(crate) fn follow(
+    site: &mut Site,
+    writer: &mut LineWriter,
+    source: &str,
+    seconds: u32,
+) -> anyhow::Result<Vec<Duration>> {
+    let (before, lines) = (writer.written.lines, seconds * LINES_PER_SECOND);
     let (mut appended, mut times) = (Vec::new(), Vec::new());
     let start = Instant::now();
     let mut next = 0;
@@ -68,26 +80,28 @@ fn line_times(binary: &Path, folder: &Path, max_delay: &str, lines: u32) -> anyh
             appended.push(Instant::now());
             writer.append()?;
         }
-        let durable = usize::try_from(site.durable_lines(u64::from(lines) + 1)? - 1)?;
-        let newly = appended.get(times.len()..durable).unwrap_or_default();
-        times.extend(newly.iter().map(Instant::elapsed));
+        let durable = site.durable_of(source)?;
+        let durable = durable.saturating_sub(before);
+        site.check_progress(before + durable, before + u64::from(lines))?;
+        let newly = appended.get(times.len()..usize::try_from(durable)?);
+        times.extend(newly.unwrap_or_default().iter().map(Instant::elapsed));
         thread::sleep(LOOK_EVERY);
     }
-    site.finish(writer.written)?;
+    times.sort();
     Ok(times)
 }
 
 /// A log that grows line by line, and what it holds.
 #[derive(Debug)]
-struct LineWriter {
+pub(crate) struct LineWriter {
     file: LogFile,
     traffic: Traffic,
     line: Vec<u8>,
-    written: Contents,
+    pub(crate) written: Contents,
 }
 
 impl LineWriter {
-    fn new(path: &Path) -> io::Result<Self> {
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
         let options = TrafficOptions {
             seed: 1,
             ids: None,
@@ -102,7 +116,7 @@ impl LineWriter {
         })
     }
 
-    fn append(&mut self) -> io::Result<()> {
+    pub(crate) fn append(&mut self) -> io::Result<()> {
         self.line.clear();
         self.traffic.line(Timestamp::now(), &mut self.line);
         keep(&mut self.written, &self.line);

@@ -7,7 +7,10 @@
 //!   run is a failure (exit 1); a slow one is a figure. Nothing here fails by the clock.
 
 mod backlog;
+mod crowd;
 mod delivery;
+mod flood;
+mod isolation;
 mod latency;
 mod process;
 mod report;
@@ -15,9 +18,11 @@ mod site;
 mod source_log;
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -25,7 +30,9 @@ use logferry_config::units::{UnitError, parse_size};
 use tempfile::TempDir;
 
 use crate::backlog::{ingest, senders};
+use crate::crowd::{Crowd, capacity, herd};
 use crate::delivery::{Cases, Places, delivery};
+use crate::isolation::isolation;
 use crate::latency::latency;
 use crate::site::WrongResult;
 
@@ -76,6 +83,45 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
     },
+    /// Many senders at a steady pace in several groups of one relay: from a line's append to its being durable
+    Capacity {
+        #[command(flatten)]
+        crowd: Crowd,
+        /// Lines a second of each sender
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: u32,
+        /// How long
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        seconds: u32,
+        /// How often the log is written to, in milliseconds, as with nginx's `flush=`; 0: line by line
+        #[arg(long, default_value_t = 0)]
+        flush_ms: u64,
+    },
+    /// Many senders with a backlog each, all at once, as after an outage of the relay
+    Herd {
+        #[command(flatten)]
+        crowd: Crowd,
+        /// Bytes of each sender's backlog, which spans six hours
+        #[arg(long, default_value = "8MiB", value_parser = size)]
+        size: u64,
+    },
+    /// One group's latency alone, and while another group of the same relay is flooded
+    Isolation {
+        /// Connections of the flood; half send valid chunks, half garbage
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
+        connections: u16,
+        /// How long, alone and flooded
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        seconds: u32,
+    },
+    /// The flood alone, on a relay that is there, until it is killed
+    #[command(hide = true)]
+    Flood {
+        /// A group's address
+        target: SocketAddr,
+        /// How many
+        connections: u16,
+    },
     /// Batches to a real sshd, against OpenSSH's `sftp -b`
     Delivery {
         /// What to compare
@@ -108,12 +154,29 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    if let Command::Flood { target, connections } = args.command {
+        flood::flood(target, connections);
+    }
     let binary = binary(args.place.logferry.clone())?;
     let folder = folder_in(&args.place.dir)?;
     let text = match &args.command {
         Command::Ingest { size, runs } => ingest(&binary, folder.path(), *size, *runs)?,
         Command::Senders { count, size } => senders(&binary, folder.path(), *count, *size)?,
         Command::Latency { seconds } => latency(&binary, folder.path(), *seconds)?,
+        Command::Capacity {
+            crowd,
+            rate,
+            seconds,
+            flush_ms,
+        } => {
+            let flush = Duration::from_millis(*flush_ms);
+            capacity(&binary, folder.path(), crowd, *rate, *seconds, flush)?
+        }
+        Command::Isolation { connections, seconds } => {
+            isolation(&binary, folder.path(), *connections, *seconds)?
+        }
+        Command::Flood { .. } => String::new(),
+        Command::Herd { crowd, size } => herd(&binary, folder.path(), crowd, *size)?,
         Command::Delivery {
             cases,
             drop,

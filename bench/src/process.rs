@@ -1,10 +1,10 @@
 //! Child processes, and what the kernel says they used.
 //!
-//! Invariant: no child outlives its [`Daemon`].
+//! Invariant: no child outlives its [`Daemon`] or [`Child`].
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,26 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// Its largest resident set.
     pub(crate) peak_bytes: u64,
+}
+
+/// A running program; it is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Child(process::Child);
+
+impl Child {
+    /// Starts it.
+    pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let child = command.spawn();
+        child.map(Self).with_context(|| format!("cannot run {command:?}"))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and been waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A running role.
@@ -59,15 +79,10 @@ impl Daemon {
             reason = "a configuration for one run need not survive a power loss"
         )]
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
-        let child = Command::new(binary)
-            .arg("-c")
-            .arg(&file)
-            .arg(role)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .with_context(|| format!("cannot run {}", binary.display()))?;
+        let mut command = Command::new(binary);
+        command.arg("-c").arg(&file).arg(role);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let child = Child::start(&mut command)?;
         Ok(Self { child, role, log })
     }
 
@@ -75,7 +90,7 @@ impl Daemon {
     pub(crate) fn usage(&mut self) -> anyhow::Result<Usage> {
         self.check()?;
         let read = |name: &str| {
-            let path = format!("/proc/{}/{name}", self.child.id());
+            let path = format!("/proc/{}/{name}", self.child.0.id());
             fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
         };
         let (stat, status) = (read("stat")?, read("status")?);
@@ -89,7 +104,7 @@ impl Daemon {
 
     /// Fails, with its log, if it has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        match self.child.try_wait() {
+        match self.child.0.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => bail!("the {} ended ({status}): {}", self.role, self.last_words()),
             Err(error) => Err(error).with_context(|| format!("cannot look at the {}", self.role)),
@@ -99,12 +114,12 @@ impl Daemon {
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.check()?;
-        let pid = i32::try_from(self.child.id()).context("process id out of range")?;
+        let pid = i32::try_from(self.child.0.id()).context("process id out of range")?;
         kill(Pid::from_raw(pid), Signal::SIGTERM)
             .with_context(|| format!("cannot stop the {}", self.role))?;
         let asked = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.child.0.try_wait()? {
                 ensure!(
                     status.success(),
                     "the {} stopped with {status}: {}",
@@ -128,14 +143,6 @@ impl Daemon {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Both fail only if it has ended and been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

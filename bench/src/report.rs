@@ -24,7 +24,7 @@ pub(crate) struct Row {
 /// The table: best, median and worst of each figure beside its targets.
 pub(crate) fn table(title: &str, rows: &[Row]) -> String {
     let mut text = format!(
-        "{title}\n\n{:28}{:>10}{:>10}{:>10}{:>10}{:>10}\n",
+        "{title}\n\n{:32}{:>10}{:>10}{:>10}{:>10}{:>10}\n",
         "", "best", "median", "worst", "target", "project"
     );
     for row in rows {
@@ -33,7 +33,7 @@ pub(crate) fn table(title: &str, rows: &[Row]) -> String {
         let [target, project] = row.targets;
         let _ = writeln!(
             text,
-            "{:28}{best:>10.decimals$}{median:>10.decimals$}{worst:>10.decimals$}{target:>10}{project:>10}",
+            "{:32}{best:>10.decimals$}{median:>10.decimals$}{worst:>10.decimals$}{target:>10}{project:>10}",
             row.name
         );
     }

@@ -3,16 +3,17 @@
 //! How far the relay is, is read from its ledger: what stands there is durable by definition, and a reader of a WAL
 //! database neither blocks the relay nor costs it CPU time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use logferry_ledger::{Batch, BatchFilter, Contents, Ledger};
+use anyhow::{Context, bail, ensure};
+use logferry_ledger::{Batch, BatchFilter, Contents, Ledger, StreamTotals};
 
 use crate::process::{Daemon, Usage};
 
@@ -50,7 +51,8 @@ pub(crate) enum WrongResult {
 pub(crate) struct Site {
     folder: PathBuf,
     binary: PathBuf,
-    address: SocketAddrV4,
+    /// One for each group.
+    addresses: Vec<SocketAddrV4>,
     ledger: Ledger,
     relay: Daemon,
     senders: Vec<Daemon>,
@@ -67,28 +69,39 @@ pub(crate) struct SiteUsage {
 }
 
 impl Site {
-    /// Starts a relay in `folder`, which it makes, and waits until it answers.
+    /// Starts a relay of one group in `folder`, which it makes, and waits until it answers.
     pub(crate) fn start(binary: &Path, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with_groups(binary, folder, 1)
+    }
+
+    /// Starts a relay of so many groups, at least one, in `folder`, which it makes, and waits until all answer.
+    pub(crate) fn start_with_groups(binary: &Path, folder: &Path, groups: u8) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let (data, address) = (data_dir(folder), free_address()?);
-        let config = format!(
-            "relay:\n  data_dir: \"{}\"\n  metrics: null\n  groups: [{{name: bench, listen: \"{address}\"}}]\n",
+        let data = data_dir(folder);
+        let addresses = free_addresses(groups)?;
+        let mut config = format!(
+            "relay:\n  data_dir: \"{}\"\n  metrics: null\n  groups:\n",
             data.display()
         );
+        for (number, address) in addresses.iter().enumerate() {
+            let _ = writeln!(config, "    - {{name: bench-{number}, listen: \"{address}\"}}");
+        }
         let mut relay = Daemon::start(binary, "relay", &config, folder)?;
         let started = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            relay.check()?;
-            ensure!(
-                started.elapsed() < START_WAIT_MAX,
-                "the relay does not answer on {address}"
-            );
-            thread::sleep(Duration::from_millis(5));
+        for address in &addresses {
+            while TcpStream::connect(address).is_err() {
+                relay.check()?;
+                ensure!(
+                    started.elapsed() < START_WAIT_MAX,
+                    "the relay does not answer on {address}"
+                );
+                thread::sleep(Duration::from_millis(5));
+            }
         }
         Ok(Self {
             folder: folder.to_owned(),
             binary: binary.to_owned(),
-            address,
+            addresses,
             ledger: Ledger::open(&data)?,
             relay,
             senders: Vec::new(),
@@ -97,16 +110,28 @@ impl Site {
         })
     }
 
-    /// Starts a sender of `log` with an address of its own. `max_delay` as in the configuration.
+    /// The address of each group.
+    pub(crate) fn addresses(&self) -> &[SocketAddrV4] {
+        &self.addresses
+    }
+
+    /// Starts a sender of `log` with an address of its own; senders go to the groups in turn. `max_delay` as in the
+    /// configuration.
     pub(crate) fn add_sender(&mut self, log: &Path, max_delay: &str) -> anyhow::Result<()> {
-        let number = self.senders.len() + 1;
+        let number = self.senders.len();
+        let address = self
+            .addresses
+            .iter()
+            .cycle()
+            .nth(number)
+            .context("a relay has at least one group")?;
         let folder = self.folder.join(format!("sender-{number}"));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let config = format!(
-            "sender:\n  relay: \"http://{}\"\n  local_address: 127.0.1.{number}\n  state_dir: \"{}\"\n  \
+            "sender:\n  relay: \"http://{address}\"\n  local_address: {}\n  state_dir: \"{}\"\n  \
              chunk: {{max_delay: {max_delay}}}\n  logs:\n    - path: \"{}\"\n      \
              exclude: [[\"/health.php\", \"nginx/\", \"health check\"]]\n",
-            self.address,
+            source(number),
             folder.join("state").display(),
             log.display(),
         );
@@ -118,20 +143,36 @@ impl Site {
     /// Lines, of all sources, that are durable or known to be dropped by rule; `of` so many. Fails if a process has
     /// ended, or nothing has moved for a long time.
     pub(crate) fn durable_lines(&mut self, of: u64) -> anyhow::Result<u64> {
-        let totals = self.ledger.stream_totals()?;
-        let at = totals
-            .iter()
-            .map(|source| source.lines_sent + source.lines_excluded)
-            .sum();
+        let at = self.durable_by_source()?.values().sum();
+        self.check_progress(at, of)?;
+        self.senders.iter_mut().try_for_each(Daemon::check)?;
+        Ok(at)
+    }
+
+    /// Fails if the relay has ended, or `at`, lines of `of`, has not grown for a long time.
+    pub(crate) fn check_progress(&mut self, at: u64, of: u64) -> anyhow::Result<()> {
         if at > self.durable_lines {
             (self.durable_lines, self.moved) = (at, Instant::now());
         }
         if self.moved.elapsed() > STANDSTILL_MAX {
             return Err(WrongResult::Standstill { at, of }.into());
         }
-        self.relay.check()?;
-        self.senders.iter_mut().try_for_each(Daemon::check)?;
-        Ok(at)
+        self.relay.check()
+    }
+
+    /// Lines of each source, by its name, that are durable or known to be dropped by rule.
+    pub(crate) fn durable_by_source(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let totals = self.ledger.stream_totals()?.into_iter();
+        let lines = |source: StreamTotals| {
+            let lines = source.lines_sent + source.lines_excluded;
+            (source.source.as_str().to_owned(), lines)
+        };
+        Ok(totals.map(lines).collect())
+    }
+
+    /// As [`Self::durable_by_source`], of one.
+    pub(crate) fn durable_of(&self, source: &str) -> anyhow::Result<u64> {
+        Ok(self.durable_by_source()?.get(source).copied().unwrap_or(0))
     }
 
     /// Waits until so many lines are durable or dropped by rule. `pause`: between two looks.
@@ -154,23 +195,22 @@ impl Site {
         })
     }
 
-    /// Stops all processes, and proves that each source's batch files hold `expected`, in order.
+    /// Stops all processes, and proves that each sender's batch files hold `expected`, in order.
     pub(crate) fn finish(self, expected: Contents) -> anyhow::Result<()> {
-        let senders = self.senders.len();
+        let senders: BTreeSet<_> = (0..self.senders.len()).map(source).collect();
         self.senders.into_iter().try_for_each(Daemon::stop)?;
         self.relay.stop()?;
         let mut sources: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for batch in self.ledger.batches(&BatchFilter::default())? {
-            sources
-                .entry(batch.source.as_str().to_owned())
-                .or_default()
-                .push(batch);
+            let source = batch.source.as_str();
+            if senders.contains(source) {
+                sources.entry(source.to_owned()).or_default().push(batch);
+            }
         }
-        if sources.len() != senders {
-            let found = sources.len();
+        if sources.len() != senders.len() {
             return Err(WrongResult::Sources {
-                found,
-                expected: senders,
+                found: sources.len(),
+                expected: senders.len(),
             }
             .into());
         }
@@ -194,13 +234,24 @@ fn data_dir(folder: &Path) -> PathBuf {
     folder.join("relay")
 }
 
-/// An address that nobody listens on just now.
-fn free_address() -> anyhow::Result<SocketAddrV4> {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .context("cannot find a free port")?
-        .port();
-    Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+/// The address of the sender with this number, from 0, which is also its source's name.
+pub(crate) fn source(number: usize) -> String {
+    format!("127.0.{}.{}", 1 + number / 250, 1 + number % 250)
+}
+
+/// So many addresses that nobody listens on just now.
+fn free_addresses(count: u8) -> anyhow::Result<Vec<SocketAddrV4>> {
+    // All are held at once, so that none is given twice.
+    let held: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<_, _>>()
+        .context("cannot find a free port")?;
+    held.iter()
+        .map(|listener| match listener.local_addr()? {
+            SocketAddr::V4(address) => Ok(address),
+            SocketAddr::V6(address) => bail!("{address} is not where it was bound"),
+        })
+        .collect()
 }
 
 /// What the files of `batches` hold, one after the other. Read from the disk: the ledger is not taken at its word.

@@ -14,8 +14,8 @@ use logferry_traffic::{Kind, Traffic, TrafficOptions};
 /// Every so-manieth line is a health check, which the sender drops.
 const HEALTH_EVERY: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 
-/// Lines of one second of log time: a busy host, whose GiB spans three windows.
-const LINES_PER_SECOND: u64 = 2000;
+/// Lines of one second of log time of a busy host, whose GiB spans three windows.
+pub(crate) const BUSY_LINES_PER_SECOND: u64 = 2000;
 
 /// Log time of the first line, in seconds since 1970: 2026-01-05, 08:00 UTC, the start of a window.
 const FIRST_SECOND: i64 = 1_767_600_000;
@@ -35,7 +35,8 @@ pub(crate) struct Model {
 }
 
 /// Writes nginx-like lines to a new file until it has `size` bytes or a little more.
-pub(crate) fn write(path: &Path, size: u64) -> io::Result<Model> {
+/// `lines_per_second`: of log time, at least 1.
+pub(crate) fn write(path: &Path, size: u64, lines_per_second: u64) -> io::Result<Model> {
     // A log to be read once: a power loss costs nothing, so it goes past the durable crate.
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut traffic = Traffic::new(TrafficOptions {
@@ -54,7 +55,7 @@ pub(crate) fn write(path: &Path, size: u64) -> io::Result<Model> {
         block.clear();
         while block.len() < BLOCK && model.bytes + (block.len() as u64) < size {
             let start = block.len();
-            let kind = traffic.line(time_of(model.lines), &mut block);
+            let kind = traffic.line(time_of(model.lines / lines_per_second), &mut block);
             model.lines += 1;
             if kind == Kind::Request {
                 keep(&mut model.kept, block.get(start..).unwrap_or_default());
@@ -73,12 +74,10 @@ pub(crate) fn keep(kept: &mut Contents, line: &[u8]) {
     kept.crc32c = crc32c::crc32c_append(kept.crc32c, line);
 }
 
-/// The log time of the line with this number, from 0.
-fn time_of(line: u64) -> Timestamp {
+/// The log time of the lines of this second, from 0.
+fn time_of(second: u64) -> Timestamp {
     let first = Timestamp::constant(FIRST_SECOND, 0);
-    first
-        .checked_add(Duration::from_secs(line / LINES_PER_SECOND))
-        .unwrap_or(first)
+    first.checked_add(Duration::from_secs(second)).unwrap_or(first)
 }
 
 #[cfg(test)]
@@ -89,7 +88,7 @@ mod tests {
     fn model_counts_what_the_file_holds() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let model = write(&path, 3 << 20).unwrap();
+        let model = write(&path, 3 << 20, BUSY_LINES_PER_SECOND).unwrap();
         let text = std::fs::read(&path).unwrap();
         let kept: Vec<u8> = text
             .split_inclusive(|&byte| byte == b'\n')
@@ -111,6 +110,6 @@ mod tests {
     #[test]
     fn log_begins_where_a_window_does() {
         assert_eq!(time_of(0).to_string(), "2026-01-05T08:00:00Z");
-        assert_eq!(time_of(2000 * 1200).to_string(), "2026-01-05T08:20:00Z");
+        assert_eq!(time_of(1200).to_string(), "2026-01-05T08:20:00Z");
     }
 }

@@ -15,7 +15,7 @@
 //! An error in any step is treated as a crash: everything staged is forgotten, the files are cut back to the ledger
 //! before anything else is written, and the senders are told to wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -87,6 +87,8 @@ pub(crate) struct Committer<D: Disk, B, T> {
     pub(crate) open: OpenBatches<D>,
     pub(crate) streams: HashMap<StreamKey, Stream>,
     pub(crate) reports: HashMap<SourceId, Report>,
+    /// Sources that the ledger is known to have.
+    met: HashSet<SourceId>,
     parked: Vec<Parked<B, T>>,
     pub(crate) uploads: PendingUploads,
     /// Set while files may hold what the ledger does not know; nothing is written before [`Self::recover`] succeeds.
@@ -110,6 +112,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             open,
             streams: HashMap::new(),
             reports: HashMap::new(),
+            met: HashSet::new(),
             parked: Vec::new(),
             uploads: PendingUploads::default(),
             needs_recovery: true,
@@ -211,6 +214,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         // Earlier ranges first, so that one pass takes a whole run of chunks that came in the wrong order.
         self.parked
             .sort_by_key(|parked| parked.chunk.header.range.start());
+        self.open_ahead(now)?;
         let mut waiting = std::mem::take(&mut self.parked).into_iter();
         while let Some(Parked { chunk, ticket, until }) = waiting.next() {
             let key = (chunk.source.clone(), chunk.header.stream);
@@ -235,6 +239,31 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             }
         }
         self.flush(now)
+    }
+
+    /// Opens the batches that chunks of this round are going to need.
+    fn open_ahead(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+        let streams = &self.streams;
+        let is_new = |chunk: &Chunk<B>| {
+            let key = (chunk.source.clone(), chunk.header.stream);
+            // One that is unknown may be in the ledger, and known there already: that costs a look later, no harm.
+            streams
+                .get(&key)
+                .is_none_or(|stream| chunk.header.range.start() >= stream.record.committed)
+        };
+        let windows = self
+            .parked
+            .iter()
+            .map(|parked| &parked.chunk)
+            .filter(|chunk| is_new(chunk))
+            .flat_map(|chunk| {
+                let windows = chunk.split.runs.iter().filter_map(|run| match run.target {
+                    Target::Window(window) => Some(window),
+                    Target::Previous => None,
+                });
+                windows.map(|window| (&chunk.source, &chunk.header.log, window))
+            });
+        self.open.open_ahead(windows, &self.spool, &mut self.ledger, now)
     }
 
     /// Whether chunks are waiting for their predecessors.
@@ -279,7 +308,10 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         let mut record = if let Some(stream) = self.streams.get(key) {
             stream.record.clone()
         } else {
-            self.ledger.note_contact(&key.0, &self.group, now)?;
+            if !self.met.contains(&key.0) {
+                self.ledger.note_contact(&key.0, &self.group, now)?;
+                self.met.insert(key.0.clone());
+            }
             new_record(chunk, now)
         };
         let rest = self.finish_open_line(&mut record, body)?;
@@ -415,6 +447,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         now: Timestamp,
     ) -> Result<Vec<Vec<KnownStream>>, LedgerError> {
         self.ledger.note_contact(source, &self.group, now)?;
+        self.met.insert(source.clone());
         let known = |record: StreamRecord| KnownStream {
             stream: record.stream,
             file: record.file,

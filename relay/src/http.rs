@@ -47,14 +47,16 @@ use crate::split::split;
 
 /// A client that sends nothing for so long in the middle of a request is cut off.
 const STALL: Duration = Duration::from_secs(30);
-/// How long a request waits for memory before it is told to come again.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request waits for memory before it is told to come again. Whoever waits is served in turn, and whoever
+/// is sent away must start over with a longer pause: so waiting is the fair way. Senders wait for a minute and more.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests under way may take to finish when the relay stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Bytes of the largest resolve request or heartbeat.
 const MAX_JSON: usize = 1 << 20;
-/// What hyper reads from a socket at once.
-const READ_BUFFER: usize = 256 << 10;
+/// What hyper reads from a socket at once. Each connection may hold so much beside the bodies' memory: some 80 MB for
+/// 300 senders with four connections each.
+const READ_BUFFER: usize = 64 << 10;
 
 /// What every request of a group needs.
 #[derive(Debug)]

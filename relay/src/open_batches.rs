@@ -6,7 +6,7 @@
 //! - While a batch ends inside a line, only the stream that the line belongs to may add to it.
 //! - Nothing is added to a batch that is full; the line goes into the window's next part.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -186,6 +186,30 @@ impl<D: Disk> OpenBatches<D> {
         }
     }
 
+    /// Opens a part of each of these windows that has none, all in one transaction: after an outage hundreds of windows
+    /// begin in one round, and each would be a transaction of its own.
+    ///
+    /// A part that then gets no line is empty, and discarded when its time comes.
+    pub(crate) fn open_ahead<'a>(
+        &mut self,
+        wanted: impl Iterator<Item = (&'a SourceId, &'a LogName, Window)>,
+        spool: &Spool<D>,
+        ledger: &mut Ledger,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        let mut new = BTreeMap::new();
+        for (source, log, window) in wanted {
+            let key = self.key(source, log, window);
+            if !self.current.contains_key(&key) {
+                new.entry(key).or_insert(window);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.open(new, spool, ledger, now)
+    }
+
     /// The part of a window that `at.stream` may add to now.
     fn part_for(&mut self, window: Window, at: &mut Place<'_, D>) -> Result<BatchId, SpoolError> {
         let (source, _) = at.stream;
@@ -197,26 +221,51 @@ impl<D: Disk> OpenBatches<D> {
         {
             return Ok(*id);
         }
-        let log = key.log.clone();
-        let base_name = batch_name(&self.template, window, source, &self.group, log.as_ref());
-        let new = NewBatch {
-            source: source.clone(),
-            group: self.group.clone(),
-            log,
-            window,
-            base_name,
-        };
+        self.open(
+            BTreeMap::from([(key.clone(), window)]),
+            at.spool,
+            at.ledger,
+            at.now,
+        )?;
+        Ok(self.current[&key])
+    }
+
+    /// Opens new parts, each the current one of its key from now on.
+    fn open(
+        &mut self,
+        parts: BTreeMap<BatchKey, Window>,
+        spool: &Spool<D>,
+        ledger: &mut Ledger,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
         // The folder before the row: whoever finds the batch after a crash has where to put its file. The row before
         // the file: a crash leaves an empty batch, which is discarded when its time comes, and no file that nobody
         // knows.
-        at.spool
-            .disk()
-            .create_dir_all(&at.spool.folder(BatchState::Open, source))?;
-        let batch = at.ledger.open_batch(&new, at.now)?;
-        let id = batch.id;
-        self.current.insert(key, id);
-        self.restore(batch, None);
-        Ok(id)
+        let sources: BTreeSet<_> = parts.keys().map(|key| &key.source).collect();
+        for source in sources {
+            spool
+                .disk()
+                .create_dir_all(&spool.folder(BatchState::Open, source))?;
+        }
+        let new: Vec<_> = parts
+            .iter()
+            .map(|(BatchKey { source, log, .. }, &window)| NewBatch {
+                base_name: batch_name(&self.template, window, source, &self.group, log.as_ref()),
+                source: source.clone(),
+                group: self.group.clone(),
+                log: log.clone(),
+                window,
+            })
+            .collect();
+        for (batch, key) in ledger
+            .open_batches_of(&new, now)?
+            .into_iter()
+            .zip(parts.into_keys())
+        {
+            self.current.insert(key, batch.id);
+            self.restore(batch, None);
+        }
+        Ok(())
     }
 
     /// Adds bytes to one batch, whatever its size: the end of a line must follow its beginning.

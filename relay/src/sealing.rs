@@ -44,43 +44,42 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             .collect();
         due.sort_unstable();
         due.truncate(SEALS_MAX);
-        let mut sealed = Vec::new();
-        for (_, id) in due {
-            if let Err(error) = self.seal(id, now, &mut sealed) {
-                self.needs_recovery = true;
-                return Err(error);
-            }
-        }
-        Ok(sealed)
+        let sealed = self.seal(due.into_iter().map(|(_, id)| id), now);
+        self.needs_recovery |= sealed.is_err();
+        sealed
     }
 
-    fn seal(&mut self, id: BatchId, now: Timestamp, sealed: &mut Vec<Batch>) -> Result<(), SpoolError> {
-        if let Some(holder) = self.open.holder(id) {
-            self.end_line(id, &holder)?;
+    /// Seals batches, in one transaction.
+    fn seal(&mut self, due: impl Iterator<Item = BatchId>, now: Timestamp) -> Result<Vec<Batch>, SpoolError> {
+        let mut batches = Vec::new();
+        for id in due {
+            if let Some(holder) = self.open.holder(id) {
+                self.end_line(id, &holder)?;
+            }
+            batches.extend(self.open.remove(id));
         }
-        let Some(batch) = self.open.remove(id) else {
-            return Ok(());
-        };
-        if batch.contents.bytes == 0 {
+        let (sealed, empty): (Vec<_>, Vec<_>) =
+            batches.into_iter().partition(|batch| batch.contents.bytes > 0);
+        for batch in empty {
             // A crash in between leaves an empty file that the ledger does not know; it is reported and harmless.
-            self.ledger.discard_empty(id)?;
+            self.ledger.discard_empty(batch.id)?;
             self.spool
                 .disk()
                 .remove(&self.spool.path(&batch, BatchState::Open))?;
-            return Ok(());
         }
-        self.ledger.seal(id, now)?;
-        self.spool.move_to_ready(&batch)?;
-        tracing::info!(
-            group = %self.group,
-            source = %batch.source,
-            batch = %batch.name(),
-            lines = batch.contents.lines,
-            bytes = batch.contents.bytes,
-            "sealed"
-        );
-        sealed.push(batch);
-        Ok(())
+        self.ledger.seal_all(sealed.iter().map(|batch| batch.id), now)?;
+        self.spool.move_to_ready(&sealed)?;
+        for batch in &sealed {
+            tracing::info!(
+                group = %self.group,
+                source = %batch.source,
+                batch = %batch.name(),
+                lines = batch.contents.lines,
+                bytes = batch.contents.bytes,
+                "sealed"
+            );
+        }
+        Ok(sealed)
     }
 
     /// Ends a line whose end did not come, as a line of its own.

@@ -1,5 +1,6 @@
 //! The spool's folders, and bringing them in line with the ledger when the relay starts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -73,16 +74,23 @@ impl<D: Disk> Spool<D> {
         self.folder(state, &batch.source).join(batch.file_name())
     }
 
-    /// Moves a batch's file from `open/` to `ready/`; the ledger has sealed the batch before.
+    /// Moves batches' files from `open/` to `ready/`; the ledger has sealed the batches before.
     ///
-    /// A crash before the move leaves the file in `open/`: [`Self::finish_seals`] moves it at the next start.
-    pub(crate) fn move_to_ready(&self, batch: &Batch) -> Result<(), DiskError> {
-        self.disk
-            .create_dir_all(&self.folder(BatchState::Ready, &batch.source))?;
-        self.disk.rename(
-            &self.path(batch, BatchState::Open),
-            &self.path(batch, BatchState::Ready),
-        )
+    /// A crash before or between the moves leaves files in `open/`: [`Self::finish_seals`] moves them at the next start.
+    pub(crate) fn move_to_ready(&self, batches: &[Batch]) -> Result<(), DiskError> {
+        let sources: BTreeSet<_> = batches.iter().map(|batch| &batch.source).collect();
+        for source in sources {
+            self.disk
+                .create_dir_all(&self.folder(BatchState::Ready, source))?;
+        }
+        let moves: Vec<_> = batches
+            .iter()
+            .map(|batch| {
+                let path = |state| self.path(batch, state);
+                (path(BatchState::Open), path(BatchState::Ready))
+            })
+            .collect();
+        self.disk.rename_all(&moves)
     }
 
     /// Moves the files of batches that were sealed in the ledger when a crash came before the move: of one group, or of
@@ -97,7 +105,7 @@ impl<D: Disk> Spool<D> {
                 };
                 match batch {
                     Some(batch) if group.is_some_and(|group| *group != batch.group) => {}
-                    Some(batch) if batch.state == BatchState::Ready => self.move_to_ready(&batch)?,
+                    Some(batch) if batch.state == BatchState::Ready => self.move_to_ready(&[batch])?,
                     Some(batch) if batch.state == BatchState::Open => {}
                     _ => tracing::warn!(
                         file = %open.join(&source).join(&name).display(),
@@ -121,7 +129,7 @@ impl<D: Disk> Spool<D> {
             if !groups.contains(&batch.group) && batch.contents.bytes > 0 && is_whole()? {
                 tracing::warn!(group = %batch.group, batch = %batch.name(), "sealed, as its group is gone");
                 ledger.seal(batch.id, now)?;
-                self.move_to_ready(&batch)?;
+                self.move_to_ready(&[batch])?;
             }
         }
         Ok(())

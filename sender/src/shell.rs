@@ -56,8 +56,8 @@ pub async fn run(
     let wire = start_wire(&config, &events, &cut, &mut tasks);
     let (stop_watch, watch_stopped) = UnixStream::pair().map_err(SenderError::Thread)?;
     let folders = watch::start().map(|(inotify, folders)| {
-        let watch_events = events.clone();
-        tasks.spawn_blocking(move || watch::listen(inotify, &watch_events, &watch_stopped));
+        let (watch_events, rest) = (events.clone(), watch::rest(config.chunk.max_delay));
+        tasks.spawn_blocking(move || watch::listen(inotify, &watch_events, &watch_stopped, rest));
         folders
     });
     // Ends with the thread: its sender is dropped there.

@@ -16,6 +16,7 @@ mod report;
 mod resolve;
 mod rest;
 mod stream;
+mod width;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ use self::log::{Log, Ready};
 pub(crate) use self::read::{Read, read};
 use self::report::Reporter;
 pub(crate) use self::stream::{ChunkSeq, Flight, Phase, Position, Settled, Stream};
+use self::width::Width;
 use crate::buffers::Pool;
 use crate::checkpoint::Checkpoint;
 use crate::counters::Counters;
@@ -115,6 +117,7 @@ pub(crate) struct Tail<F: Files> {
     chunk_bytes_max: usize,
     idle_workers: Vec<WorkerId>,
     in_flight: usize,
+    width: Width,
     /// The question that is out: which log asked for which head.
     asked: Option<Vec<(usize, Head)>>,
     next_seq: u64,
@@ -153,6 +156,7 @@ impl<F: Files> Tail<F> {
             chunk_bytes_max: config.chunk.max_bytes,
             idle_workers: (0..config.in_flight).map(WorkerId).collect(),
             in_flight: config.in_flight,
+            width: Width::new(config.in_flight),
             asked: None,
             next_seq: 0,
             next_scan: now.tick,
@@ -215,7 +219,7 @@ impl<F: Files> Tail<F> {
         if let Some(until) = self.retry.waits_until(now.tick) {
             return looks.min(until);
         }
-        if self.idle_workers.is_empty() {
+        if !self.may_send() {
             return looks;
         }
         let reads =
@@ -383,6 +387,7 @@ impl<F: Files> Tail<F> {
         match result {
             Ok(()) => {
                 self.retry.succeeded();
+                self.width.widen();
                 self.chunk_bytes = self.chunk_bytes.saturating_mul(2).min(self.chunk_bytes_max);
                 if let Some(settled) = settled {
                     self.counters.settled(settled);
@@ -404,13 +409,19 @@ impl<F: Files> Tail<F> {
             _ => {}
         }
         if error.concerns_all() {
+            self.width.narrow();
             self.retry.failed(error, now.tick, chance);
         }
     }
 
-    /// Reads the next chunk, if one is due, a connection is idle and a buffer at home.
+    /// Whether a connection is idle and may be used.
+    fn may_send(&self) -> bool {
+        self.width.allows(self.in_flight - self.idle_workers.len())
+    }
+
+    /// Reads the next chunk, if one is due, may be sent, and a buffer is at home.
     fn read_one(&mut self, now: Now) -> Option<Job> {
-        while !self.idle_workers.is_empty() {
+        while self.may_send() {
             let logs = self.logs.iter().enumerate();
             let ready = logs.filter_map(|(index, log)| {
                 let (ready, _) = log.next(self.chunk_bytes, self.max_delay, now);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::tail::Event;
 
-/// Rest after each wake-up: a log that is written to all the time is looked at so often, not at each write.
-const REST: Duration = Duration::from_millis(5);
+/// Rest after each wake-up: a log that is written to all the time is looked at so often, not at each write. At least
+/// the first; more where lines wait anyway for their chunk to fill, because each wake-up costs as much as some lines.
+const REST: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(50);
+/// The rest as a part of the time that a line may wait for its chunk.
+const REST_PART: u32 = 25;
 /// Room for some dozens of events with their names.
 const EVENT_BUFFER: usize = 4096;
 
@@ -81,14 +85,24 @@ impl Folders {
     }
 }
 
+/// How long to rest after each wake-up, where a line may wait for `max_delay`.
+pub(crate) fn rest(max_delay: Duration) -> Duration {
+    (max_delay / REST_PART).clamp(*REST.start(), *REST.end())
+}
+
 /// Passes on what happens in the watched folders, on a thread of its own, until the other end of `stop` is closed.
-pub(crate) fn listen(mut inotify: Inotify, events: &Sender<Event>, stop: &UnixStream) {
-    if let Err(error) = pass_on(&mut inotify, events, stop) {
+pub(crate) fn listen(mut inotify: Inotify, events: &Sender<Event>, stop: &UnixStream, rest: Duration) {
+    if let Err(error) = pass_on(&mut inotify, events, stop, rest) {
         tracing::warn!(%error, "inotify does not work any more, logs are only polled");
     }
 }
 
-fn pass_on(inotify: &mut Inotify, events: &Sender<Event>, stop: &UnixStream) -> io::Result<()> {
+fn pass_on(
+    inotify: &mut Inotify,
+    events: &Sender<Event>,
+    stop: &UnixStream,
+    rest: Duration,
+) -> io::Result<()> {
     let mut buffer = [0; EVENT_BUFFER];
     loop {
         let mut ready = [
@@ -119,6 +133,6 @@ fn pass_on(inotify: &mut Inotify, events: &Sender<Event>, stop: &UnixStream) -> 
         {
             return Ok(());
         }
-        std::thread::sleep(REST);
+        std::thread::sleep(rest);
     }
 }

@@ -41,7 +41,7 @@ impl Window {
 }
 
 /// What a line must have in common with a batch to belong into it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchKey {
     /// The source.
     pub source: SourceId,
@@ -224,29 +224,13 @@ pub struct BatchFilter {
 impl Ledger {
     /// Opens the next part of a window: gives it the first free part number, and remembers it before its file exists.
     pub fn open_batch(&mut self, new: &NewBatch, now: Timestamp) -> Result<Batch, LedgerError> {
-        self.write("open a batch", |sql| {
-            let part: i64 = sql.query_row(
-                "SELECT coalesce(max(part), 0) + 1 FROM batches WHERE base_name = ?1",
-                [&new.base_name],
-                |row| row.get(0),
-            )?;
-            sql.prepare_cached(
-                "INSERT INTO batches (source, grp, log, window_start, window_seconds, utc_offset, base_name, part,
-                                      state, opened_at)
-                 VALUES (:source, :grp, :log, :start, :seconds, :utc_offset, :base_name, :part, 'open', :now)",
-            )?
-            .execute(named_params! {
-                ":source": new.source.as_str(),
-                ":grp": new.group.as_str(),
-                ":log": new.log.as_ref().map(LogName::as_str),
-                ":start": new.window.start,
-                ":seconds": new.window.seconds,
-                ":utc_offset": new.window.utc_offset,
-                ":base_name": new.base_name,
-                ":part": part,
-                ":now": millis(now),
-            })?;
-            by_id(sql, BatchId(sql.last_insert_rowid()))
+        self.write("open a batch", |sql| open(sql, new, now))
+    }
+
+    /// Opens the next part of each of these windows, as [`Self::open_batch`] does, all in one transaction.
+    pub fn open_batches_of(&mut self, new: &[NewBatch], now: Timestamp) -> Result<Vec<Batch>, LedgerError> {
+        self.write("open batches", |sql| {
+            new.iter().map(|new| open(sql, new, now)).collect()
         })
     }
 
@@ -255,12 +239,22 @@ impl Ledger {
     /// The caller moves the file from `open/` to `ready/` *after* this; a crash in between is mended by whoever
     /// starts next.
     pub fn seal(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
-        self.write("seal a batch", |sql| {
-            sql.execute(
+        self.seal_all([batch], now)
+    }
+
+    /// Closes batches as [`Self::seal`] does, all in one transaction.
+    pub fn seal_all(
+        &mut self,
+        batches: impl IntoIterator<Item = BatchId>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("seal batches", |sql| {
+            let mut seal = sql.prepare_cached(
                 "UPDATE batches SET state = 'ready', sealed_at = ?2 WHERE id = ?1 AND state = 'open'",
-                (batch.0, millis(now)),
-            )
-            .map(drop)
+            )?;
+            batches
+                .into_iter()
+                .try_for_each(|batch| seal.execute((batch.0, millis(now))).map(drop))
         })
     }
 
@@ -369,6 +363,29 @@ impl Ledger {
             .map(drop)
         })
     }
+}
+
+fn open(sql: &Connection, new: &NewBatch, now: Timestamp) -> SqlResult<Batch> {
+    let part: i64 = sql
+        .prepare_cached("SELECT coalesce(max(part), 0) + 1 FROM batches WHERE base_name = ?1")?
+        .query_row([&new.base_name], |row| row.get(0))?;
+    sql.prepare_cached(
+        "INSERT INTO batches (source, grp, log, window_start, window_seconds, utc_offset, base_name, part,
+                              state, opened_at)
+         VALUES (:source, :grp, :log, :start, :seconds, :utc_offset, :base_name, :part, 'open', :now)",
+    )?
+    .execute(named_params! {
+        ":source": new.source.as_str(),
+        ":grp": new.group.as_str(),
+        ":log": new.log.as_ref().map(LogName::as_str),
+        ":start": new.window.start,
+        ":seconds": new.window.seconds,
+        ":utc_offset": new.window.utc_offset,
+        ":base_name": new.base_name,
+        ":part": part,
+        ":now": millis(now),
+    })?;
+    by_id(sql, BatchId(sql.last_insert_rowid()))
 }
 
 pub(crate) fn by_id(sql: &Connection, id: BatchId) -> SqlResult<Batch> {
