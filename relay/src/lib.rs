@@ -133,7 +133,13 @@ impl Relay {
                     address: group.listen,
                     source,
                 })?;
-            relay.add_group(config, group, listener, spool.clone(), metrics)?;
+            relay.add_group(
+                config,
+                group,
+                listener,
+                (spool.clone(), ledger.another()?),
+                metrics,
+            )?;
         }
         Ok(relay)
     }
@@ -143,10 +149,9 @@ impl Relay {
         config: &logferry_config::Relay,
         group: &Group,
         listener: TcpListener,
-        spool: Spool<RealDisk>,
+        (spool, ledger): (Spool<RealDisk>, Ledger),
         metrics: &Metrics,
     ) -> Result<(), RelayError> {
-        let ledger = Ledger::open(&config.data_dir)?;
         let ledger_id = ledger.id()?;
         let committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
         let metrics = metrics.relay(group.name.as_str());

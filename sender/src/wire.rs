@@ -141,6 +141,8 @@ impl Relay {
         };
         let relay = self.name(place.door);
         match (meeting, known) {
+            // Noted, unless the state folder could not be written then: that is tried again.
+            (Meeting::Known, Some(home)) if !self.settings.home.is_saved() => return self.note(home).await,
             (Meeting::Known, _) => return Ok(()),
             (Meeting::Elsewhere, Some(known)) if ledger.is_none() || self.still_has(&known).await => {
                 self.leave(place.door);
@@ -160,8 +162,13 @@ impl Relay {
             address: place.address,
         };
         self.doors().settle(home.clone());
-        let settings = Arc::clone(&self.settings);
         // Before the answer is used: no chunk is sent that a restart could take elsewhere.
+        self.note(home).await
+    }
+
+    /// Has the state folder remember where lines are shipped to.
+    async fn note(&self, home: Home) -> Result<(), WireError> {
+        let settings = Arc::clone(&self.settings);
         let saved = tokio::task::spawn_blocking(move || settings.home.save(&home)).await;
         saved.map_err(|_| WireError::Stopped)
     }

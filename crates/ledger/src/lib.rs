@@ -27,6 +27,7 @@ mod sources;
 mod uploads;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -106,11 +107,13 @@ pub enum LedgerError {
     },
 }
 
-/// An open ledger. Not shared between threads: each opens its own.
+/// An open ledger. Not shared between threads: each opens its own, or has [`Self::another`].
 #[derive(Debug)]
 pub struct Ledger {
     connection: Connection,
     path: PathBuf,
+    /// Held while this or another connection of the process writes.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Ledger {
@@ -131,11 +134,26 @@ impl Ledger {
         Self::open_with(data_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)
     }
 
+    /// Opens the same ledger once more, for another thread. When both write, one waits until the other is done;
+    /// two that know nothing of each other would try again and again, with longer and longer pauses
+    /// (<https://sqlite.org/c3ref/busy_timeout.html>), and the busier one would win.
+    pub fn another(&self) -> Result<Self, LedgerError> {
+        let turn = Arc::clone(&self.turn);
+        Self::connect(self.path.clone(), OpenFlags::SQLITE_OPEN_READ_WRITE, turn)
+    }
+
     fn open_with(data_dir: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
-        let path = data_dir.join(FILE_NAME);
+        Self::connect(data_dir.join(FILE_NAME), flags, Arc::default())
+    }
+
+    fn connect(path: PathBuf, flags: OpenFlags, turn: Arc<Mutex<()>>) -> Result<Self, LedgerError> {
         let opened = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = opened.map_err(|source| sqlite_error(&path, "open it", source))?;
-        let mut ledger = Self { connection, path };
+        let mut ledger = Self {
+            connection,
+            path,
+            turn,
+        };
         ledger.prepare()?;
         Ok(ledger)
     }
@@ -181,6 +199,8 @@ impl Ledger {
         action: &'static str,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
+        // It guards no data, so nothing is amiss after a panic elsewhere.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let run = || {
             let transaction = self
                 .connection

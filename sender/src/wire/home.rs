@@ -4,6 +4,7 @@
 //! one whose answer was lost must not go to another relay after a restart.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use logferry_durable::{Disk, RealDisk};
 
@@ -13,13 +14,20 @@ use super::doors::Home;
 #[derive(Debug)]
 pub(super) struct HomeFile {
     path: PathBuf,
+    is_saved: AtomicBool,
 }
 
 impl HomeFile {
     pub(super) fn new(state_dir: &Path) -> Self {
         Self {
             path: state_dir.join("relay"),
+            is_saved: AtomicBool::new(true),
         }
+    }
+
+    /// False after a [`Self::save`] that failed, until one succeeds.
+    pub(super) fn is_saved(&self) -> bool {
+        self.is_saved.load(Ordering::Relaxed)
     }
 
     /// What an earlier run has noted. A file that cannot be used is written anew after the relay's next answer.
@@ -44,11 +52,15 @@ impl HomeFile {
         .ok()
     }
 
-    /// Notes it durably. A failure is said, and shipping goes on: only a restart would forget.
+    /// Notes it durably. A failure is said, and shipping goes on: only a restart would forget. The caller tries again.
     pub(super) fn save(&self, home: &Home) {
         let mut bytes = serde_json::to_vec(home).expect("texts only, which JSON can hold");
         bytes.push(b'\n');
-        if let Err(error) = RealDisk.replace(&self.path, &bytes) {
+        let saved = RealDisk.replace(&self.path, &bytes);
+        // What fails again and again is said once.
+        if self.is_saved.swap(saved.is_ok(), Ordering::Relaxed)
+            && let Err(error) = saved
+        {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "which relay lines are shipped to cannot be noted, shipping goes on; make the state folder writable"
@@ -78,5 +90,22 @@ mod tests {
         assert_eq!(HomeFile::new(dir.path()).load(), Some(home));
         std::fs::write(dir.path().join("relay"), [0; 40]).expect("zeros");
         assert_eq!(file.load(), None);
+    }
+
+    #[test]
+    fn what_could_not_be_noted_is_known_to_be_missing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let state = dir.path().join("state");
+        let file = HomeFile::new(&state);
+        let home = Home {
+            ledger: LedgerId::new(7),
+            door: "http://relay:5001".into(),
+            address: ([192, 0, 2, 10], 5001).into(),
+        };
+        file.save(&home);
+        assert!(!file.is_saved(), "there is no folder yet");
+        std::fs::create_dir(&state).expect("a folder");
+        file.save(&home);
+        assert!(file.is_saved());
     }
 }
