@@ -109,6 +109,14 @@ pub enum DeliveryError {
         /// The remote path.
         path: String,
     },
+    /// What was uploaded was read back and is something else.
+    #[error(
+        "{path} was not what had been uploaded when it was read back: it was removed and is not published"
+    )]
+    Spoiled {
+        /// The remote path, a temporary one.
+        path: String,
+    },
     /// The batch's file is nowhere in the spool.
     #[error("the batch's file is missing: {}", .path.display())]
     Missing {
@@ -165,7 +173,7 @@ impl DeliveryError {
             | Self::NoDirectory { .. } => Blame::Destination,
             Self::Login { .. } | Self::KeyFile { .. } => Blame::Login,
             Self::Lost { .. } | Self::Stalled { .. } | Self::Protocol { .. } => Blame::Connection,
-            Self::Remote(_) | Self::NameTaken { .. } => Blame::Batch,
+            Self::Remote(_) | Self::NameTaken { .. } | Self::Spoiled { .. } => Blame::Batch,
             Self::Missing { .. } | Self::Altered { .. } | Self::LocalFile { .. } => Blame::File,
             Self::Stopped => Blame::Nobody,
         }

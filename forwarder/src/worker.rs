@@ -82,6 +82,7 @@ impl Worker {
         let common = Common {
             destination: self.destination.clone(),
             spool: Spool::new(&self.data_dir),
+            books: Arc::clone(&self.books),
             queue: Arc::clone(&self.queue),
             pace: Arc::new(Mutex::new(Pace::new(self.destination.bandwidth, Instant::now()))),
             reports,
@@ -218,6 +219,10 @@ impl Worker {
         for (task, Delivered { published, ending }) in delivered {
             self.metrics.delivered(published.bytes);
             let (batch, path, bytes) = (task.batch.name(), &published.path, published.bytes);
+            if *ending == Ending::TakenAway {
+                warn!(%destination, batch, path, bytes, "batch delivered and taken away before its delivery was recorded");
+                continue;
+            }
             let found_there = *ending == Ending::FoundThere;
             info!(%destination, batch, path, bytes, found_there, "batch delivered");
         }

@@ -35,6 +35,9 @@ pub(crate) enum Renames {
     LateError,
 }
 
+/// Makes a hash of a file.
+pub(crate) type Hasher = fn(&[u8]) -> Vec<u8>;
+
 /// What the server does differently from a plain good one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ways {
@@ -59,7 +62,7 @@ pub(crate) struct Ways {
     /// The byte at this offset is another one than was sent, in files written from now on.
     pub(crate) spoils: Option<usize>,
     /// What makes the SHA-256 for the extension `check-file`.
-    pub(crate) hasher: Option<fn(&[u8]) -> Vec<u8>>,
+    pub(crate) hasher: Option<Hasher>,
     /// Data is lost beyond this length, though the writes were confirmed.
     pub(crate) loses_beyond: Option<usize>,
 }
@@ -79,6 +82,8 @@ pub(crate) struct FakeServer {
     pub(crate) longest_write: usize,
     /// Bytes from the client.
     pub(crate) received: usize,
+    /// How many those were when each request was whole.
+    pub(crate) whole_after: Vec<usize>,
     last_handle: u32,
     inbox: Vec<u8>,
     /// Replies that were not taken yet.
@@ -148,6 +153,7 @@ impl FakeServer {
             }
             let request = rest[..len].to_vec();
             self.inbox.drain(..4 + len);
+            self.whole_after.push(self.received - self.inbox.len());
             self.seen.push(request[0]);
             let reply = self.carry_out(request[0], Fields(&request[1..]));
             self.replies.push(reply);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_sftp::{Extension, InFlight, JobError, Limits, Outcome, SizeCheck, StatusCode, Step};
 
-use crate::fake::{Sizes, Ways};
+use crate::fake::{Hasher, Sizes, Ways};
 use crate::session::{CAP, CONFIRMED, Session, bytes};
 
 fn small_limits() -> Limits {
@@ -364,7 +364,7 @@ fn link_gives_a_second_name_and_never_replaces() {
 
 #[test]
 fn hash_is_the_servers_if_it_is_a_sha256() {
-    let sha256: fn(&[u8]) -> Vec<u8> = |_| vec![7; 32];
+    let sha256: Hasher = |_| vec![7; 32];
     for (hasher, expected) in [(sha256, Some([7; 32])), (|_| vec![7; 20], None)] {
         let ways = Ways {
             extensions: vec![("check-file", "")],
