@@ -1,7 +1,7 @@
 //! One batch on its way to one destination: publishes its files one after the other, the batch, its manifest and its
 //! marker. Turns what [`Publication`] says into jobs of the SFTP machine, one at a time, and tells it what came of them.
 
-use std::io;
+use std::{io, mem};
 
 use logferry_config::{Destination, Publishing};
 use logferry_ledger::{Batch, BatchId, Published, PublishedFile};
@@ -10,6 +10,7 @@ use logferry_sftp::{Client, Extension, JobError, JobId, Outcome, SizeCheck, Stat
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
 use crate::manifest;
+use crate::outgoing::{self, Outgoing};
 use crate::plan::Task;
 use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step, Uploaded, Way};
 
@@ -27,7 +28,8 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn of(batch: &Batch, destination: &Destination) -> Self {
         let directory = destination.directory.trim_end_matches('/');
-        let published = format!("{directory}/{}", batch.file_name());
+        let extension = outgoing::extension(destination.publish.compress);
+        let published = format!("{directory}/{}{extension}", batch.file_name());
         let marker = destination.publish.marker.as_deref().unwrap_or_default();
         Self {
             manifest: format!("{directory}/{}.json", batch.name()),
@@ -52,6 +54,9 @@ pub(crate) struct Delivered {
     pub(crate) published: Published,
     /// Whether this attempt brought it there, or found it there.
     pub(crate) ending: Ending,
+    /// Keeps a compressed file until the delivery is recorded.
+    #[expect(dead_code, reason = "when it is dropped is all that counts")]
+    pub(crate) keeper: Option<Outgoing>,
 }
 
 /// What an attempt goes on with.
@@ -91,7 +96,9 @@ pub(crate) struct Attempt {
     /// Of the whole file, once it was read.
     hash: Option<FileHash>,
     /// The batch, once that is there.
-    batch: Option<Delivered>,
+    batch: Option<(Published, Ending)>,
+    /// Of a compressed batch.
+    keeper: Option<Outgoing>,
     /// Everything is there.
     done: bool,
     /// Why the server did not rename.
@@ -115,6 +122,7 @@ impl Attempt {
             file,
             hash: None,
             batch: None,
+            keeper: None,
             done: false,
             refusal: None,
             failure: None,
@@ -154,7 +162,9 @@ impl Attempt {
             return false;
         };
         self.publication = publication(&self.task, &self.publish, self.way, which, file.len());
-        (self.which, self.file, self.hash) = (which, file, None);
+        let before = mem::replace(&mut self.file, file);
+        self.keeper = self.keeper.take().or(before.into_keeper());
+        (self.which, self.hash) = (which, None);
         true
     }
 
@@ -169,15 +179,15 @@ impl Attempt {
             let published = Published {
                 path: self.names.published.clone(),
                 bytes: self.file.len(),
-                sha256: hash.hex(),
+                sha256: self.file.lines_hash().unwrap_or(hash).hex(),
                 file_sha256: hash.hex(),
             };
-            self.batch = Some(Delivered { published, ending });
+            self.batch = Some((published, ending));
         }
         let manifest = self.which == PublishedFile::Batch && self.publish.manifest;
         let marker = self.which != PublishedFile::Marker && self.publish.marker.is_some();
         Ok(match &self.batch {
-            Some(Delivered { published, .. }) if manifest => {
+            Some((published, _)) if manifest => {
                 let text = manifest::text(&self.task.batch, published);
                 Some((
                     PublishedFile::Manifest,
@@ -386,7 +396,11 @@ impl Attempt {
     /// What came of the attempt, when it is over.
     pub(crate) fn end(self) -> (Task, Result<Delivered, DeliveryError>) {
         let result = match (self.publication.step(), self.batch) {
-            (_, Some(delivered)) if self.done => Ok(delivered),
+            (_, Some((published, ending))) if self.done => Ok(Delivered {
+                published,
+                ending,
+                keeper: self.keeper.or(self.file.into_keeper()),
+            }),
             (Step::End(Ending::NameTaken), _) => Err(DeliveryError::NameTaken {
                 path: self.names.of_file(self.which).to_owned(),
             }),

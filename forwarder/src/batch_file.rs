@@ -11,6 +11,7 @@ use logferry_ledger::Contents;
 use sha2::{Digest, Sha256};
 
 use crate::error::DeliveryError;
+use crate::outgoing::Outgoing;
 
 /// SHA-256 of a whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub(crate) struct BatchFile {
     bytes: Bytes,
     /// What it holds, as far as that counts here.
     expected: Contents,
+    /// Of a compressed file: the hash of the lines in it, and its keeper.
+    compressed: Option<(FileHash, Outgoing)>,
     /// How far it was read, and the checksums so far.
     position: u64,
     crc32c: u32,
@@ -89,10 +92,33 @@ impl BatchFile {
             path,
             bytes,
             expected,
+            compressed: None,
             position: 0,
             crc32c: 0,
             sha256: Sha256::new(),
         }
+    }
+
+    /// Opens a compressed file that was made of a sealed batch's. `lines`: the hash of the lines in it.
+    pub(crate) fn open_compressed(
+        path: &Path,
+        expected: Contents,
+        lines: FileHash,
+        keeper: Outgoing,
+    ) -> Result<Self, DeliveryError> {
+        let mut file = Self::open(path, expected)?;
+        file.compressed = Some((lines, keeper));
+        Ok(file)
+    }
+
+    /// The hash of the lines in a compressed file.
+    pub(crate) fn lines_hash(&self) -> Option<FileHash> {
+        self.compressed.as_ref().map(|(lines, _)| *lines)
+    }
+
+    /// Hands over the keeper of a compressed file.
+    pub(crate) fn into_keeper(self) -> Option<Outgoing> {
+        self.compressed.map(|(_, keeper)| keeper)
     }
 
     /// Opens a sealed batch's file, and refuses it if it has another size than it was sealed with.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
+use logferry_ledger::Batch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -18,6 +19,7 @@ use crate::batch_file::BatchFile;
 use crate::books::{Books, BooksError};
 use crate::error::{Blame, DeliveryError, in_full};
 use crate::flight::{Flight, Landed};
+use crate::outgoing;
 use crate::pace::Pace;
 use crate::plan::Task;
 use crate::queue::{Queue, Taken};
@@ -246,8 +248,7 @@ impl Session {
     /// Sends a batch on its way, if its file is as it should be.
     fn launch(&self, task: Task, flight: &mut Flight, remote: &mut Remote) {
         let names = Names::of(&task.batch, &self.common.destination);
-        let found = self.common.spool.locate(&task.batch);
-        let landed = match found.and_then(|path| BatchFile::open(&path, task.batch.contents)) {
+        let landed = match self.file_to_send(&task.batch) {
             Ok(file) => {
                 let publish = self.common.destination.publish.clone();
                 let attempt = Attempt::new(task, names, publish, remote.way(), file);
@@ -258,6 +259,17 @@ impl Session {
         if let Some(landed) = landed {
             self.report(Report::Landed(Box::new(landed)));
         }
+    }
+
+    fn file_to_send(&self, batch: &Batch) -> Result<BatchFile, DeliveryError> {
+        let Common {
+            destination,
+            spool,
+            stop,
+            ..
+        } = &self.common;
+        let path = spool.locate(batch)?;
+        outgoing::open(spool.data_dir(), destination, batch, &path, stop)
     }
 
     /// A connection that has been idle died: a new one will tell whether that means something.

@@ -216,7 +216,10 @@ impl Worker {
             .map(|(task, it)| (&task.batch, &it.published))
             .collect();
         self.books().delivered(destination, &records, Timestamp::now())?;
-        for (task, Delivered { published, ending }) in delivered {
+        for (task, it) in delivered {
+            let Delivered {
+                published, ending, ..
+            } = it;
             self.metrics.delivered(published.bytes);
             let (batch, path, bytes) = (task.batch.name(), &published.path, published.bytes);
             if *ending == Ending::TakenAway {
