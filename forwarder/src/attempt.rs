@@ -1,31 +1,49 @@
-//! One batch on its way to one destination: turns what [`Publication`] says into jobs of the SFTP machine, one at a
-//! time, and tells it what came of them.
+//! One batch on its way to one destination: publishes its files one after the other, the batch, its manifest and its
+//! marker. Turns what [`Publication`] says into jobs of the SFTP machine, one at a time, and tells it what came of them.
 
-use std::io;
+use std::{io, mem};
 
-use logferry_config::Destination;
-use logferry_ledger::{Batch, Published};
-use logferry_sftp::{Client, JobError, JobId, Outcome, StatusCode};
+use logferry_config::{Destination, Publishing};
+use logferry_ledger::{Batch, BatchId, Published, PublishedFile};
+use logferry_sftp::{Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
 
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
+use crate::manifest;
+use crate::outgoing::{self, Outgoing};
 use crate::plan::Task;
-use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step};
+use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step, Uploaded, Way};
 
-/// The names of a batch at a destination.
+/// The names of a batch's files at a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Names {
+    /// The batch.
     published: String,
-    temporary: String,
+    manifest: String,
+    marker: String,
+    /// What temporary names end in besides.
+    temp_suffix: String,
 }
 
 impl Names {
     pub(crate) fn of(batch: &Batch, destination: &Destination) -> Self {
         let directory = destination.directory.trim_end_matches('/');
-        let published = format!("{directory}/{}", batch.file_name());
+        let extension = outgoing::extension(destination.publish.compress);
+        let published = format!("{directory}/{}{extension}", batch.file_name());
+        let marker = destination.publish.marker.as_deref().unwrap_or_default();
         Self {
-            temporary: format!("{published}{}", destination.temp_suffix),
+            manifest: format!("{directory}/{}.json", batch.name()),
+            marker: format!("{published}{marker}"),
+            temp_suffix: destination.temp_suffix.clone(),
             published,
+        }
+    }
+
+    fn of_file(&self, file: PublishedFile) -> &str {
+        match file {
+            PublishedFile::Batch => &self.published,
+            PublishedFile::Manifest => &self.manifest,
+            PublishedFile::Marker => &self.marker,
         }
     }
 }
@@ -36,6 +54,32 @@ pub(crate) struct Delivered {
     pub(crate) published: Published,
     /// Whether this attempt brought it there, or found it there.
     pub(crate) ending: Ending,
+    /// Keeps a compressed file until the delivery is recorded.
+    #[expect(dead_code, reason = "when it is dropped is all that counts")]
+    pub(crate) keeper: Option<Outgoing>,
+}
+
+/// What an attempt goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// This job was started.
+    Job(JobId),
+    /// What is not the SFTP machine's to do: see [`Attempt::need`].
+    Need,
+    /// It is over.
+    Over,
+}
+
+/// What an attempt needs done that is not the SFTP machine's to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// This is to be noted in the ledger: [`logferry_ledger::Ledger::note_publishing`].
+    Note(BatchId, Option<PublishedFile>),
+    /// The SHA-256 of a file at the destination, if it can be had.
+    Hash {
+        /// The remote path.
+        path: String,
+    },
 }
 
 /// One attempt.
@@ -43,26 +87,43 @@ pub(crate) struct Delivered {
 pub(crate) struct Attempt {
     task: Task,
     names: Names,
-    file: BatchFile,
+    publish: Publishing,
+    way: Way,
+    /// Which file is being published now, how far that is, and what is in it.
+    which: PublishedFile,
     publication: Publication,
-    /// Of the whole batch, once it was uploaded or found there.
+    file: BatchFile,
+    /// Of the whole file, once it was read.
     hash: Option<FileHash>,
+    /// The batch, once that is there.
+    batch: Option<(Published, Ending)>,
+    /// Of a compressed batch.
+    keeper: Option<Outgoing>,
+    /// Everything is there.
+    done: bool,
     /// Why the server did not rename.
     refusal: Option<JobError>,
-    /// Why the upload failed.
+    /// What else went wrong.
     failure: Option<DeliveryError>,
-    /// In a file that is read back: all so far was the batch's.
+    /// In a file that is read back: all so far was the same.
     same_so_far: bool,
 }
 
 impl Attempt {
-    pub(crate) fn new(task: Task, names: Names, file: BatchFile) -> Self {
+    pub(crate) fn new(task: Task, names: Names, publish: Publishing, way: Way, file: BatchFile) -> Self {
+        let which = PublishedFile::Batch;
         Self {
-            publication: Publication::new(file.len()),
+            publication: publication(&task, &publish, way, which, file.len()),
             task,
             names,
+            publish,
+            way,
+            which,
             file,
             hash: None,
+            batch: None,
+            keeper: None,
+            done: false,
             refusal: None,
             failure: None,
             same_so_far: true,
@@ -74,35 +135,146 @@ impl Attempt {
         self.task
     }
 
-    /// Starts the job that is due; `None` when the attempt is over.
-    pub(crate) fn next_job(&mut self, client: &mut Client) -> Option<JobId> {
-        let Names { published, temporary } = &self.names;
+    /// Goes on with what is due.
+    pub(crate) fn next(&mut self, client: &mut Client) -> Next {
+        while let Step::End(ending) = self.publication.step() {
+            if !self.goes_on(ending) {
+                return Next::Over;
+            }
+        }
+        self.start_job(client).map_or(Next::Need, Next::Job)
+    }
+
+    /// Whether there is another file to be published, now that this has come to its end.
+    fn goes_on(&mut self, ending: Ending) -> bool {
+        if self.done || !ending.is_published() {
+            return false;
+        }
+        let next = match self.file_is_there(ending) {
+            Ok(next) => next,
+            Err(error) => {
+                self.failure = Some(error);
+                return false;
+            }
+        };
+        let Some((which, file)) = next else {
+            self.done = true;
+            return false;
+        };
+        self.publication = publication(&self.task, &self.publish, self.way, which, file.len());
+        let before = mem::replace(&mut self.file, file);
+        self.keeper = self.keeper.take().or(before.into_keeper());
+        (self.which, self.hash) = (which, None);
+        true
+    }
+
+    /// Notes that this file is there; the next one, if there is one.
+    fn file_is_there(&mut self, ending: Ending) -> Result<Option<(PublishedFile, BatchFile)>, DeliveryError> {
+        if self.which == PublishedFile::Batch {
+            let hash = match self.hash {
+                Some(hash) => hash,
+                // It was there, and nobody needed to read it.
+                None => self.file.read_whole()?,
+            };
+            let published = Published {
+                path: self.names.published.clone(),
+                bytes: self.file.len(),
+                sha256: self.file.lines_hash().unwrap_or(hash).hex(),
+                file_sha256: hash.hex(),
+            };
+            self.batch = Some((published, ending));
+        }
+        let manifest = self.which == PublishedFile::Batch && self.publish.manifest;
+        let marker = self.which != PublishedFile::Marker && self.publish.marker.is_some();
+        Ok(match &self.batch {
+            Some((published, _)) if manifest => {
+                let text = manifest::text(&self.task.batch, published);
+                Some((
+                    PublishedFile::Manifest,
+                    BatchFile::of_text(&self.names.manifest, text),
+                ))
+            }
+            _ if marker => {
+                let empty = BatchFile::of_text(&self.names.marker, Vec::new());
+                Some((PublishedFile::Marker, empty))
+            }
+            _ => None,
+        })
+    }
+
+    fn temporary(&self) -> String {
+        format!("{}{}", self.names.of_file(self.which), self.names.temp_suffix)
+    }
+
+    /// Starts the job that is due; `None` when it is none of the SFTP machine's.
+    fn start_job(&mut self, client: &mut Client) -> Option<JobId> {
+        let (published, temporary) = (self.names.of_file(self.which).to_owned(), self.temporary());
         Some(match self.publication.step() {
             Step::Look => client.stat(published),
             Step::LookTemporary => client.stat(temporary),
-            Step::Compare => {
+            Step::Compare { .. } => self.read_back(client, published),
+            Step::ReadBack => self.read_back(client, temporary),
+            Step::VerifyBeginning { len } => {
                 self.read_from_the_beginning();
-                // One byte more than expected shows a file that is longer.
-                client.read(&self.names.published, self.file.len().saturating_add(1))
-            }
-            Step::Verify { len } => {
-                self.read_from_the_beginning();
-                client.read(&self.names.temporary, len)
+                client.read(temporary, len)
             }
             Step::Upload { from: 0 } => {
                 self.file.rewind();
                 client.upload(temporary, self.file.len())
             }
             Step::Upload { from } => client.resume(temporary, from, self.file.len()),
-            Step::Rename => client.rename(temporary, published),
+            Step::Hash if can_hash(client) => client.sha256(temporary),
+            Step::Publish(Way::Rename) => client.rename(temporary, published),
+            Step::Publish(Way::Link) => client.link(temporary, published),
             Step::RemoveTemporary(_) => client.remove(temporary),
-            Step::End(_) => return None,
+            Step::Hash | Step::Note | Step::Forget(_) | Step::End(_) => return None,
         })
+    }
+
+    /// Reads a file whole, to compare it with ours.
+    fn read_back(&mut self, client: &mut Client, path: String) -> JobId {
+        self.read_from_the_beginning();
+        // One byte more than expected shows a file that is longer.
+        client.read(path, self.file.len().saturating_add(1))
     }
 
     fn read_from_the_beginning(&mut self) {
         self.file.rewind();
         self.same_so_far = true;
+    }
+
+    /// What is to be done before it can go on.
+    pub(crate) fn need(&self) -> Option<Need> {
+        let batch = self.task.batch.id;
+        match self.publication.step() {
+            Step::Note => Some(Need::Note(batch, Some(self.which))),
+            Step::Forget(_) => {
+                let before = match self.which {
+                    PublishedFile::Batch => None,
+                    PublishedFile::Manifest | PublishedFile::Marker => Some(PublishedFile::Batch),
+                };
+                Some(Need::Note(batch, before))
+            }
+            Step::Hash => Some(Need::Hash {
+                path: self.temporary(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The note that it needed is in the ledger.
+    pub(crate) fn on_noted(&mut self) {
+        match self.publication.step() {
+            Step::Note => self.publication.on_note(),
+            Step::Forget(ending) => self.publication.on_forget(ending),
+            _ => {}
+        }
+    }
+
+    /// Takes the hash that it needed; `None`: it cannot be had.
+    pub(crate) fn on_hash(&mut self, hash: Option<FileHash>) {
+        let right = hash.is_some() && hash == self.hash;
+        self.publication.on_hash(right);
     }
 
     /// Gives the next bytes to upload.
@@ -122,77 +294,119 @@ impl Attempt {
     /// Takes what came of the job.
     pub(crate) fn on_ended(&mut self, result: Result<Outcome, JobError>) -> Result<(), DeliveryError> {
         match self.publication.step() {
-            Step::Look => self.publication.on_look(look(result)?),
-            Step::LookTemporary => {
-                // It may be forbidden to look at it, and yet allowed to write.
-                self.publication
-                    .on_look_temporary(look(result).unwrap_or(Look::Absent));
-            }
-            Step::Compare => {
-                let outcome = result?;
-                let whole = Outcome::Read {
-                    bytes: self.file.len(),
-                };
-                let comparison = if self.same_so_far && outcome == whole {
-                    self.hash = Some(self.file.finish()?);
-                    Comparison::Same
-                } else {
-                    Comparison::Different
-                };
+            Step::Look => self.publication.on_look(look(result)),
+            Step::LookTemporary => self.publication.on_look_temporary(look(result)),
+            Step::Compare { .. } => {
+                let comparison = self.comparison(result)?;
                 self.publication.on_compare(comparison);
             }
-            // What cannot be read back has to be sent anew.
-            Step::Verify { .. } => {
-                let same = result.map_or(0, |_| self.file.position());
-                self.publication.on_verify(same);
+            Step::VerifyBeginning { .. } => self.on_beginning_read(&result)?,
+            Step::Upload { .. } => self.on_uploaded(result),
+            Step::Hash => {
+                let hash = match result {
+                    Ok(Outcome::Sha256(hash)) => hash.map(FileHash::from),
+                    _ => None,
+                };
+                self.on_hash(hash);
             }
-            Step::Upload { .. } => {
-                let uploaded = result.map_err(|error| match error {
-                    JobError::Local { source, .. } => self.file.unreadable(source),
-                    error => error.into(),
-                });
-                match uploaded.and_then(|_| self.file.finish()) {
-                    Ok(hash) => self.hash = Some(hash),
-                    Err(error) => self.failure = Some(error),
+            Step::ReadBack => {
+                let comparison = self.comparison(result)?;
+                if matches!(comparison, Comparison::Different | Comparison::Absent) {
+                    let path = self.temporary();
+                    self.failure = Some(DeliveryError::Spoiled { path });
                 }
-                self.publication.on_upload(self.failure.is_none());
+                self.publication.on_read_back(comparison);
             }
-            Step::Rename => {
+            Step::Publish(_) => {
                 self.refusal = result.err();
                 let renamed = if self.refusal.is_none() {
                     Renamed::Done
                 } else {
                     Renamed::Refused
                 };
-                self.publication.on_rename(renamed);
+                self.publication.on_publish(renamed);
             }
-            Step::RemoveTemporary(ending) => {
-                match result {
-                    Err(error) if error.code() != Some(StatusCode::NoSuchFile) => {
-                        // What made the upload fail tells more than that it cannot be removed either.
-                        return Err(self.failure.take().unwrap_or(error.into()));
-                    }
-                    _ => self.publication.on_remove_temporary(ending),
+            Step::RemoveTemporary(ending) => match result {
+                Err(error) if error.code() != Some(StatusCode::NoSuchFile) => {
+                    // What made the upload fail tells more than that it cannot be removed either.
+                    return Err(self.failure.take().unwrap_or(error.into()));
                 }
-            }
-            Step::End(_) => {}
+                _ => self.publication.on_remove_temporary(ending),
+            },
+            Step::Note | Step::Forget(_) | Step::End(_) => {}
         }
         Ok(())
     }
 
+    /// What a file that was read back is.
+    fn comparison(&mut self, result: Result<Outcome, JobError>) -> Result<Comparison, DeliveryError> {
+        let whole = Outcome::Read {
+            bytes: self.file.len(),
+        };
+        Ok(match result {
+            Ok(outcome) if self.same_so_far && outcome == whole => {
+                self.hash = Some(self.file.finish()?);
+                Comparison::Same
+            }
+            Ok(_) => Comparison::Different,
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Comparison::Absent,
+            Err(error) => {
+                self.failure = Some(error.into());
+                Comparison::Unreadable
+            }
+        })
+    }
+
+    fn on_beginning_read(&mut self, result: &Result<Outcome, JobError>) -> Result<(), DeliveryError> {
+        let same = match result {
+            Ok(_) => Some(self.file.position()),
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => None,
+            // What cannot be read back has to be sent anew.
+            Err(_) => Some(0),
+        };
+        if same == Some(self.file.len()) {
+            self.hash = Some(self.file.finish()?);
+        }
+        self.publication.on_verify_beginning(same);
+        Ok(())
+    }
+
+    fn on_uploaded(&mut self, result: Result<Outcome, JobError>) {
+        let uploaded = result.map_err(|error| match error {
+            JobError::Local { source, .. } => self.file.unreadable(source),
+            error => error.into(),
+        });
+        let outcome = match uploaded.and_then(|outcome| Ok((outcome, self.file.finish()?))) {
+            Ok((outcome, hash)) => {
+                self.hash = Some(hash);
+                if outcome == Outcome::Uploaded(SizeCheck::Confirmed) {
+                    Uploaded::Whole
+                } else {
+                    Uploaded::SizeUnknown
+                }
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Uploaded::Failed
+            }
+        };
+        self.publication.on_upload(outcome);
+    }
+
     /// What came of the attempt, when it is over.
     pub(crate) fn end(self) -> (Task, Result<Delivered, DeliveryError>) {
-        let Names { published: path, .. } = self.names;
-        let result = match (self.publication.step(), self.hash) {
-            (Step::End(ending @ (Ending::Published | Ending::FoundThere)), Some(hash)) => Ok(Delivered {
-                published: Published {
-                    path,
-                    bytes: self.file.len(),
-                    sha256: hash.hex(),
-                },
+        let result = match (self.publication.step(), self.batch) {
+            (_, Some((published, ending))) if self.done => Ok(Delivered {
+                published,
                 ending,
+                keeper: self.keeper.or(self.file.into_keeper()),
             }),
-            (Step::End(Ending::NameTaken), _) => Err(DeliveryError::NameTaken { path }),
+            (Step::End(Ending::NameTaken), _) => Err(DeliveryError::NameTaken {
+                path: self.names.of_file(self.which).to_owned(),
+            }),
+            (Step::End(Ending::RenameRefused), _) if self.refusal.is_some() => {
+                Err(self.refusal.expect("looked at just now").into())
+            }
             _ => {
                 let refusal = self.refusal.map(DeliveryError::from);
                 let reason = self.failure.or(refusal);
@@ -203,14 +417,27 @@ impl Attempt {
     }
 }
 
+/// How a file is to be published, by what earlier attempts noted.
+fn publication(task: &Task, publish: &Publishing, way: Way, which: PublishedFile, len: u64) -> Publication {
+    match task.publishing {
+        Some(noted) if noted > which => Publication::over(len),
+        noted => Publication::new(len, publish.verify, way, noted == Some(which)),
+    }
+}
+
+fn can_hash(client: &Client) -> bool {
+    let server = client.server();
+    server.is_some_and(|server| server.supports(Extension::CheckFile))
+}
+
 /// What a look showed.
-fn look(result: Result<Outcome, JobError>) -> Result<Look, JobError> {
+fn look(result: Result<Outcome, JobError>) -> Look {
     match result {
-        Ok(Outcome::Found(attributes)) => Ok(Look::Present {
+        Ok(Outcome::Found(attributes)) => Look::Present {
             size: attributes.size,
-        }),
-        Ok(_) => Ok(Look::Present { size: None }),
-        Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Ok(Look::Absent),
-        Err(error) => Err(error),
+        },
+        Ok(_) => Look::Present { size: None },
+        Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Look::Absent,
+        Err(_) => Look::Unknown,
     }
 }

@@ -1,5 +1,5 @@
-//! A sealed batch's file, read from its beginning to its end with its checksums: what is sent, or compared, and what is
-//! hashed are the same bytes.
+//! A file to be published, of a sealed batch or made for one, read from its beginning to its end with its checksums: what
+//! is sent, or compared, and what is hashed are the same bytes.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,10 +11,17 @@ use logferry_ledger::Contents;
 use sha2::{Digest, Sha256};
 
 use crate::error::DeliveryError;
+use crate::outgoing::Outgoing;
 
 /// SHA-256 of a whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileHash([u8; 32]);
+
+impl From<[u8; 32]> for FileHash {
+    fn from(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+}
 
 impl FileHash {
     pub(crate) fn of(hasher: Sha256) -> Self {
@@ -30,13 +37,39 @@ impl FileHash {
     }
 }
 
-/// A sealed batch's file, open for reading.
+/// Bytes read at a time where nobody else says how many.
+const BLOCK_BYTES: usize = 128 << 10;
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Bytes {
+    OnDisk(File),
+    InMemory(Vec<u8>),
+}
+
+impl Bytes {
+    fn read_exact_at(&self, block: &mut [u8], position: u64) -> io::Result<()> {
+        match self {
+            Self::OnDisk(file) => file.read_exact_at(block, position),
+            Self::InMemory(text) => {
+                let rest = usize::try_from(position).ok().and_then(|at| text.get(at..));
+                let wanted = rest.and_then(|rest| rest.get(..block.len()));
+                block.copy_from_slice(wanted.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A file to be published, open for reading.
 #[derive(Debug)]
 pub(crate) struct BatchFile {
     path: PathBuf,
-    file: File,
-    /// What the ledger says that it holds.
+    bytes: Bytes,
+    /// What it holds, as far as that counts here.
     expected: Contents,
+    /// Of a compressed file: the hash of the lines in it, and its keeper.
+    compressed: Option<(FileHash, Outgoing)>,
     /// How far it was read, and the checksums so far.
     position: u64,
     crc32c: u32,
@@ -44,7 +77,51 @@ pub(crate) struct BatchFile {
 }
 
 impl BatchFile {
-    /// Opens the file, and refuses it if it has another size than it was sealed with.
+    /// A file that is made for a batch: its bytes are at hand. `path`: its name in messages.
+    pub(crate) fn of_text(path: &str, text: Vec<u8>) -> Self {
+        let expected = Contents {
+            lines: 0,
+            bytes: text.len() as u64,
+            crc32c: crc32c::crc32c(&text),
+        };
+        Self::new(path.into(), Bytes::InMemory(text), expected)
+    }
+
+    fn new(path: PathBuf, bytes: Bytes, expected: Contents) -> Self {
+        Self {
+            path,
+            bytes,
+            expected,
+            compressed: None,
+            position: 0,
+            crc32c: 0,
+            sha256: Sha256::new(),
+        }
+    }
+
+    /// Opens a compressed file that was made of a sealed batch's. `lines`: the hash of the lines in it.
+    pub(crate) fn open_compressed(
+        path: &Path,
+        expected: Contents,
+        lines: FileHash,
+        keeper: Outgoing,
+    ) -> Result<Self, DeliveryError> {
+        let mut file = Self::open(path, expected)?;
+        file.compressed = Some((lines, keeper));
+        Ok(file)
+    }
+
+    /// The hash of the lines in a compressed file.
+    pub(crate) fn lines_hash(&self) -> Option<FileHash> {
+        self.compressed.as_ref().map(|(lines, _)| *lines)
+    }
+
+    /// Hands over the keeper of a compressed file.
+    pub(crate) fn into_keeper(self) -> Option<Outgoing> {
+        self.compressed.map(|(_, keeper)| keeper)
+    }
+
+    /// Opens a sealed batch's file, and refuses it if it has another size than it was sealed with.
     pub(crate) fn open(path: &Path, expected: Contents) -> Result<Self, DeliveryError> {
         let local = |source| DeliveryError::LocalFile {
             path: path.to_owned(),
@@ -58,14 +135,7 @@ impl BatchFile {
                 detail: format!("{len} bytes, sealed with {}", expected.bytes),
             });
         }
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            expected,
-            position: 0,
-            crc32c: 0,
-            sha256: Sha256::new(),
-        })
+        Ok(Self::new(path.to_owned(), Bytes::OnDisk(file), expected))
     }
 
     /// Its length in bytes.
@@ -95,7 +165,7 @@ impl BatchFile {
 
     /// Reads the next bytes.
     pub(crate) fn read_next(&mut self, block: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(block, self.position)?;
+        self.bytes.read_exact_at(block, self.position)?;
         self.advance(block);
         Ok(())
     }
@@ -106,7 +176,7 @@ impl BatchFile {
             return Ok(false);
         }
         let mut ours = vec![0; theirs.len()];
-        self.file.read_exact_at(&mut ours, self.position)?;
+        self.bytes.read_exact_at(&mut ours, self.position)?;
         let same = ours == theirs;
         if same {
             self.advance(theirs);
@@ -118,6 +188,18 @@ impl BatchFile {
         self.position += block.len() as u64;
         self.crc32c = crc32c::crc32c_append(self.crc32c, block);
         self.sha256.update(block);
+    }
+
+    /// Reads everything, for its hash alone.
+    pub(crate) fn read_whole(&mut self) -> Result<FileHash, DeliveryError> {
+        self.rewind();
+        let mut block = vec![0; BLOCK_BYTES];
+        while self.position < self.len() {
+            let left = usize::try_from(self.len() - self.position).unwrap_or(BLOCK_BYTES);
+            let (block, _) = block.split_at_mut(left.min(BLOCK_BYTES));
+            self.read_next(block).map_err(|source| self.unreadable(source))?;
+        }
+        self.finish()
     }
 
     /// To be called when everything was read: the hash, if the bytes are those that were sealed.
@@ -152,10 +234,7 @@ mod tests {
     }
 
     fn read_whole(path: &Path, contents: Contents) -> Result<FileHash, DeliveryError> {
-        let mut file = BatchFile::open(path, contents)?;
-        let mut block = vec![0; usize::try_from(contents.bytes).unwrap()];
-        file.read_next(&mut block).unwrap();
-        file.finish()
+        BatchFile::open(path, contents)?.read_whole()
     }
 
     #[test]
@@ -168,6 +247,10 @@ mod tests {
         let (path, contents) = sealed(dir.path(), b"");
         let hash = read_whole(&path, contents).unwrap().hex();
         assert!(hash.starts_with("e3b0c44298fc1c14"), "{hash}");
+        let text = vec![b'x'; BLOCK_BYTES * 2 + 1];
+        let (path, contents) = sealed(dir.path(), &text);
+        let made = BatchFile::of_text("made", text).read_whole().unwrap();
+        assert_eq!(read_whole(&path, contents).unwrap(), made);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::{Disk, DiskError, RealDisk};
-use logferry_ledger::{Batch, BatchState, Delivery, Ledger, LedgerError, Published};
+use logferry_ledger::{Batch, BatchId, BatchState, Delivery, Ledger, LedgerError, Published, PublishedFile};
 use logferry_protocol::names::DestinationName;
 use tracing::{info, warn};
 
@@ -174,6 +174,15 @@ impl Books {
                 .iter()
                 .any(|delivery| delivery.destination == *name && delivery.delivered_at.is_some())
         }))
+    }
+
+    /// Notes what is about to be published, before it is.
+    pub(crate) fn note_publishing(
+        &mut self,
+        destination: &DestinationName,
+        notes: &[(BatchId, Option<PublishedFile>)],
+    ) -> Result<(), BooksError> {
+        Ok(self.ledger.note_publishing(destination, notes)?)
     }
 
     /// Notes a failed attempt, and moves the batch to `failed/` if it is given up.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use logferry_durable::DiskError;
 use logferry_sftp::{JobError, ProtocolError};
 
 use crate::ssh::HostKeyError;
@@ -109,6 +110,21 @@ pub enum DeliveryError {
         /// The remote path.
         path: String,
     },
+    /// What was uploaded was read back and is something else.
+    #[error(
+        "{path} was not what had been uploaded when it was read back: it was removed and is not published"
+    )]
+    Spoiled {
+        /// The remote path, a temporary one.
+        path: String,
+    },
+    /// No compressed file could be made of the batch's.
+    #[error("cannot make a compressed file to send")]
+    NotCompressed {
+        /// What the disk refused.
+        #[source]
+        source: DiskError,
+    },
     /// The batch's file is nowhere in the spool.
     #[error("the batch's file is missing: {}", .path.display())]
     Missing {
@@ -165,7 +181,9 @@ impl DeliveryError {
             | Self::NoDirectory { .. } => Blame::Destination,
             Self::Login { .. } | Self::KeyFile { .. } => Blame::Login,
             Self::Lost { .. } | Self::Stalled { .. } | Self::Protocol { .. } => Blame::Connection,
-            Self::Remote(_) | Self::NameTaken { .. } => Blame::Batch,
+            Self::Remote(_) | Self::NameTaken { .. } | Self::Spoiled { .. } | Self::NotCompressed { .. } => {
+                Blame::Batch
+            }
             Self::Missing { .. } | Self::Altered { .. } | Self::LocalFile { .. } => Blame::File,
             Self::Stopped => Blame::Nobody,
         }

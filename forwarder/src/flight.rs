@@ -1,34 +1,42 @@
-//! The batches on their way over one session, each an [`Attempt`] of its own. No connection in here: the caller moves
-//! the bytes of the [`Client`] and hands over its events.
+//! The batches on their way over one session, each an [`Attempt`] of its own. No connection and no ledger in here: the
+//! caller moves the bytes of the [`Client`], hands over its events, and does what attempts need besides.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::{io, mem};
 
 use logferry_sftp::{Client, Content, Event, JobId};
 
-use crate::attempt::{Attempt, Delivered};
+use crate::attempt::{Attempt, Delivered, Next};
 use crate::error::DeliveryError;
 use crate::plan::Task;
 
 /// A batch that is no longer in flight, and what came of it.
 pub(crate) type Landed = (Task, Result<Delivered, DeliveryError>);
 
-/// All batches in flight, by the job that each waits for.
+/// All batches in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
+    /// By the job that each waits for.
     attempts: BTreeMap<JobId, Attempt>,
+    /// Those that need what is not the client's to do.
+    needy: Vec<Attempt>,
 }
 
 impl Flight {
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len()
+        self.attempts.len() + self.needy.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.attempts.is_empty()
+        self.len() == 0
     }
 
-    /// Sends an attempt on its way.
+    /// Takes out the attempts that need something; they are to be launched again when they have it.
+    pub(crate) fn take_needy(&mut self) -> Vec<Attempt> {
+        mem::take(&mut self.needy)
+    }
+
+    /// Sends an attempt on its way, or on its further way.
     pub(crate) fn launch(&mut self, attempt: Attempt, client: &mut Client) -> Option<Landed> {
         self.go_on(attempt, client)
     }
@@ -63,16 +71,21 @@ impl Flight {
 
     /// The batches that are in flight when the session is over.
     pub(crate) fn into_tasks(self) -> Vec<Task> {
-        self.attempts.into_values().map(Attempt::into_task).collect()
+        let attempts = self.attempts.into_values().chain(self.needy);
+        attempts.map(Attempt::into_task).collect()
     }
 
     fn go_on(&mut self, mut attempt: Attempt, client: &mut Client) -> Option<Landed> {
-        match attempt.next_job(client) {
-            Some(job) => {
+        match attempt.next(client) {
+            Next::Job(job) => {
                 self.attempts.insert(job, attempt);
                 None
             }
-            None => Some(attempt.end()),
+            Next::Need => {
+                self.needy.push(attempt);
+                None
+            }
+            Next::Over => Some(attempt.end()),
         }
     }
 }

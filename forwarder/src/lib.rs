@@ -20,6 +20,9 @@ mod batch_file;
 mod books;
 mod error;
 mod flight;
+mod hashing;
+mod manifest;
+mod outgoing;
 mod pace;
 mod plan;
 mod publication;
@@ -32,6 +35,7 @@ mod ssh;
 mod watch;
 mod worker;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -139,6 +143,7 @@ async fn open(
                 // Only now: a file must not be moved under another forwarder.
                 books
                     .reconcile()
+                    .and_then(|()| tidy_outgoing(config, &books))
                     .map_err(|source| books_error(data_dir, source))?;
                 return Ok(Some((lock, books)));
             }
@@ -155,6 +160,23 @@ async fn open(
             () = tokio::time::sleep(LEDGER_WAIT) => {}
         }
     }
+}
+
+/// Removes the compressed files that an earlier run left for what is delivered by now, or no longer compressed.
+fn tidy_outgoing(config: &Forwarder, books: &Books) -> Result<(), BooksError> {
+    let mut wanted = HashSet::new();
+    for destination in &config.destinations {
+        let extension = outgoing::extension(destination.publish.compress);
+        for (batch, _) in books.waiting(&destination.name)? {
+            wanted.insert((
+                destination.name.to_string(),
+                format!("{}{extension}", batch.file_name()),
+            ));
+        }
+    }
+    let is_wanted =
+        |destination: &str, name: &str| wanted.contains(&(destination.to_owned(), name.to_owned()));
+    Ok(outgoing::tidy(&config.data_dir, is_wanted)?)
 }
 
 fn books_error(data_dir: &std::path::Path, source: BooksError) -> ForwarderError {

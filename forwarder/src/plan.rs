@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{Batch, Delivery};
+use logferry_ledger::{Batch, Delivery, PublishedFile};
 
 /// A batch to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(crate) struct Task {
     pub(crate) batch: Batch,
     /// Attempts at this destination that failed.
     pub(crate) attempts: u32,
+    /// What may have been published there without being recorded.
+    pub(crate) publishing: Option<PublishedFile>,
 }
 
 /// What there is to do for one destination.
@@ -42,8 +44,11 @@ pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, long
         let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
         let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
         if wait.is_zero() || wait > longest_wait {
-            let attempts = delivery.map_or(0, |delivery| delivery.attempts);
-            plan.due.push(Task { batch, attempts });
+            plan.due.push(Task {
+                batch,
+                attempts: delivery.as_ref().map_or(0, |delivery| delivery.attempts),
+                publishing: delivery.and_then(|delivery| delivery.publishing),
+            });
         } else {
             plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait)));
         }
@@ -123,7 +128,10 @@ pub(crate) mod tests {
             attempts: 2,
             last_error: None,
             next_attempt,
+            publishing: None,
             path: None,
+            bytes: None,
+            file_sha256: None,
             delivered_at,
         }
     }

@@ -1,26 +1,42 @@
-//! The order in which one batch is published at one destination, as a machine without I/O.
+//! The order in which one file is published at one destination, as a machine without I/O. A batch, its manifest and its
+//! marker each go through one, one after the other.
 //!
 //! It says the next [`Step`], and is told what came of it. A failed step ends the attempt; the next attempt starts a
 //! new machine, whatever the last one left behind. Steps, and what a crash (or a lost connection, or an answer that
 //! never came) after each leaves behind:
 //!
 //! 1. *Look* at the final name. Nothing is left behind. A file there is either ours, published before a crash, or a
-//!    stranger's: *compare* tells, by its size and all its bytes.
-//! 2. For a large batch, *look* at the temporary name: what a crash left there is *verified*, byte for byte from its
-//!    beginning. Nothing is changed.
+//!    stranger's: *compare* tells, by its size and all its bytes. Where the server forbids to look, comparing shows
+//!    whether there is one.
+//! 2. For a large file, or one whose rename was noted, *look* at the temporary name. What a crash left there is *verified*,
+//!    byte for byte from its beginning. Nothing is changed. If the rename was noted and the file has neither name, it was
+//!    published, and whoever it is for has taken it away: it is over, and not sent again.
 //! 3. *Upload* under the temporary name, behind what was verified, or else emptying it first. A crash leaves a
 //!    temporary file, whole or not, and nobody reads a temporary name.
-//! 4. *Look* again, because some servers replace a file when they rename. A crash is as after 3.
-//! 5. *Rename*. A crash, or a rename that was done but whose answer was lost, leaves our file under its final name:
-//!    step 1 of the next attempt finds it the same, and the batch is recorded without a second upload.
-//! 6. The caller records the delivery in the ledger; a crash before that is as after 5.
-//! 7. The caller moves the batch's file to `sent/`; a crash before that is mended at the next start, by the ledger.
+//! 4. By *hash* or *read-back*, as the destination is set, prove what was uploaded. A crash is as after 3.
+//! 5. *Note* in the ledger that the rename may come to pass. A crash is as after 3, and the note is right: until it is
+//!    taken back, nothing but the rename takes the temporary name away.
+//! 6. *Look* again, because some servers replace a file when they rename. A crash is as after 5.
+//! 7. *Rename*; on a server that may replace by it, *link* the final name to the file, if it can, and then *remove* the
+//!    temporary name. A crash, or a rename that was done but whose answer was lost, leaves our file under its final name,
+//!    and after a link under both: step 1 of the next attempt finds it the same, removes the temporary name, and does not
+//!    upload again. If it was taken away meanwhile, step 2 knows.
+//! 8. The next file, or the caller records the delivery in the ledger; a crash before that is as after 7.
+//! 9. The caller moves the batch's file to `sent/`; a crash before that is mended at the next start, by the ledger.
 //!
-//! Invariants: a rename is asked for only right after the final name was seen to be free; a file under the final name
-//! is never written to or removed; an attempt that ends without a rename leaves no temporary file; no byte of a
-//! temporary file that was there before is kept unless it was read back and found to be the batch's.
+//! A rename that failed for good is *forgotten* in the ledger before the temporary file is removed. A crash between
+//! the two leaves a temporary file, as after 3.
+//!
+//! Invariants: a rename is asked for only right after the final name was seen to be free, as far as the server shows it; a
+//! file under the final name is never written to or removed; an attempt that ends without a rename leaves no temporary
+//! file; no byte of a temporary file that was there before is kept unless it was read back and found to be right.
+//!
+//! What is left: a connection that breaks between a link and the removal, at a server that is not OpenSSH, whose receiver
+//! takes the file at that moment, has the file sent twice.
 
-/// So much of a batch must be at the destination for an upload to go on from there, in bytes: sending less anew costs
+use logferry_config::Verify;
+
+/// So much of a file must be at the destination for an upload to go on from there, in bytes: sending less anew costs
 /// less than reading it back.
 const RESUME_MIN: u64 = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 
@@ -29,12 +45,15 @@ const RESUME_MIN: u64 = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 pub(crate) enum Step {
     /// See what has the final name.
     Look,
-    /// Compare what has the final name with the batch, byte for byte.
-    Compare,
+    /// Compare what has the final name with the file, byte for byte.
+    Compare {
+        /// Whether it is known that something has it.
+        there: bool,
+    },
     /// See what has the temporary name.
     LookTemporary,
-    /// Read back what has the temporary name, so many bytes, as far as it is the beginning of the batch.
-    Verify {
+    /// Read back what has the temporary name, so many bytes, as far as it is the file's beginning.
+    VerifyBeginning {
         /// In bytes.
         len: u64,
     },
@@ -43,27 +62,57 @@ pub(crate) enum Step {
         /// So many bytes are there and verified; if none, what is there is emptied.
         from: u64,
     },
-    /// Rename the temporary name to the final one.
-    Rename,
+    /// Have the temporary file hashed there.
+    Hash,
+    /// Compare the temporary file with ours, byte for byte.
+    ReadBack,
+    /// Note in the ledger that the file may be published from now on.
+    Note,
+    /// Rename the temporary name to the final one, or link that to it.
+    Publish(Way),
+    /// Take the note back.
+    Forget(Ending),
     /// Remove the temporary name, if it is there; then it is over.
     RemoveTemporary(Ending),
     /// Nothing: it is over.
     End(Ending),
 }
 
+/// How a file gets its final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By a rename, where the server refuses to replace, or knows nothing better.
+    Rename,
+    /// By a link, which cannot replace, and the removal of the temporary name.
+    Link,
+}
+
 /// How an attempt ended that no step made fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The batch is there under its final name, by us.
+    /// The file is there under its final name, by us.
     Published,
     /// It was there already.
     FoundThere,
+    /// It was there, and has been taken away before it could be seen.
+    TakenAway,
     /// Something else has its name.
     NameTaken,
+    /// Something has its name and cannot be read.
+    Unreadable,
     /// The name is free, and yet the server did not rename.
     RenameRefused,
     /// The upload failed, and the connection did not.
     NotUploaded,
+    /// What is there is not what was uploaded, or it cannot be proved to be.
+    NotProved,
+}
+
+impl Ending {
+    /// Whether the file has been published.
+    pub(crate) fn is_published(self) -> bool {
+        matches!(self, Self::Published | Self::FoundThere | Self::TakenAway)
+    }
 }
 
 /// What has a name at the destination.
@@ -76,18 +125,35 @@ pub(crate) enum Look {
         /// In bytes.
         size: Option<u64>,
     },
+    /// The server does not tell.
+    Unknown,
 }
 
-/// How the file under the final name compares with the batch.
+/// How a file at the destination compares with ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     /// The same bytes.
     Same,
     /// Others, fewer or more.
     Different,
+    /// There is none.
+    Absent,
+    /// The server does not let us read it.
+    Unreadable,
 }
 
-/// What came of a rename.
+/// What came of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Uploaded {
+    /// The server confirmed every byte, and the size is right.
+    Whole,
+    /// The server confirmed every byte, and does not tell the size.
+    SizeUnknown,
+    /// Not so.
+    Failed,
+}
+
+/// What came of a rename or a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Renamed {
     /// It is done.
@@ -107,21 +173,36 @@ enum Progress {
     Refused,
 }
 
-/// One attempt to publish one batch.
+/// One attempt to publish one file.
 #[derive(Debug)]
 pub(crate) struct Publication {
     len: u64,
+    verify: Verify,
+    way: Way,
+    /// Whether the ledger says that the file may have been published.
+    noted: bool,
     progress: Progress,
     step: Step,
 }
 
 impl Publication {
-    /// An attempt for a batch of `len` bytes.
-    pub(crate) fn new(len: u64) -> Self {
+    /// An attempt for a file of `len` bytes. `noted`: an earlier attempt may have published it.
+    pub(crate) fn new(len: u64, verify: Verify, way: Way, noted: bool) -> Self {
         Self {
             len,
+            verify,
+            way,
+            noted,
             progress: Progress::Fresh,
             step: Step::Look,
+        }
+    }
+
+    /// For a file that is known to have been published by an earlier attempt.
+    pub(crate) fn over(len: u64) -> Self {
+        Self {
+            step: Step::End(Ending::FoundThere),
+            ..Self::new(len, Verify::Size, Way::Rename, true)
         }
     }
 
@@ -131,294 +212,153 @@ impl Publication {
     }
 
     pub(crate) fn on_look(&mut self, look: Look) {
-        self.step = match (look, self.progress) {
-            (Look::Absent, Progress::Fresh) if self.len >= RESUME_MIN => Step::LookTemporary,
-            (Look::Absent, Progress::Fresh) => Step::Upload { from: 0 },
-            (Look::Absent, Progress::Uploaded) => Step::Rename,
-            (Look::Absent, Progress::Refused) => Step::RemoveTemporary(Ending::RenameRefused),
-            (Look::Present { size: Some(size) }, _) if size != self.len => {
-                Step::RemoveTemporary(Ending::NameTaken)
-            }
-            (Look::Present { .. }, _) => Step::Compare,
-        };
-    }
-
-    pub(crate) fn on_compare(&mut self, comparison: Comparison) {
-        self.step = Step::RemoveTemporary(match comparison {
-            Comparison::Same => Ending::FoundThere,
-            Comparison::Different => Ending::NameTaken,
-        });
-    }
-
-    pub(crate) fn on_look_temporary(&mut self, look: Look) {
-        self.step = match look {
-            // A longer file could not be cut back.
-            Look::Present { size: Some(len) } if (RESUME_MIN..=self.len).contains(&len) => {
-                Step::Verify { len }
-            }
-            Look::Present { .. } | Look::Absent => Step::Upload { from: 0 },
-        };
-    }
-
-    /// `same`: so many bytes, from the first, are the batch's.
-    pub(crate) fn on_verify(&mut self, same: u64) {
-        self.step = Step::Upload { from: same };
-    }
-
-    /// `whole`: every byte is there.
-    pub(crate) fn on_upload(&mut self, whole: bool) {
-        if whole {
-            self.progress = Progress::Uploaded;
-            self.step = Step::Look;
-        } else {
-            self.step = Step::RemoveTemporary(Ending::NotUploaded);
+        match look {
+            Look::Absent => self.name_is_free(),
+            Look::Present { size: Some(size) } if size != self.len => self.leave(Ending::NameTaken),
+            Look::Present { .. } => self.step = Step::Compare { there: true },
+            Look::Unknown => self.step = Step::Compare { there: false },
         }
     }
 
-    pub(crate) fn on_rename(&mut self, renamed: Renamed) {
-        self.step = match renamed {
-            Renamed::Done => Step::End(Ending::Published),
-            Renamed::Refused => {
+    pub(crate) fn on_compare(&mut self, comparison: Comparison) {
+        let there = self.step == Step::Compare { there: true };
+        match comparison {
+            Comparison::Same => self.step = Step::RemoveTemporary(Ending::FoundThere),
+            Comparison::Different => self.leave(Ending::NameTaken),
+            Comparison::Unreadable if there && self.noted => {
+                // It is ours if the temporary name is gone; if not, there is no way on.
+                (self.progress, self.way) = (Progress::Refused, Way::Rename);
+                self.step = Step::LookTemporary;
+            }
+            Comparison::Unreadable if there => self.leave(Ending::Unreadable),
+            Comparison::Absent | Comparison::Unreadable => self.name_is_free(),
+        }
+    }
+
+    pub(crate) fn on_look_temporary(&mut self, look: Look) {
+        match (look, self.progress) {
+            (Look::Absent, _) if self.noted => self.step = Step::End(Ending::TakenAway),
+            (Look::Unknown, _) if self.noted => self.step = Step::VerifyBeginning { len: self.len },
+            (_, Progress::Refused) => self.was_refused(),
+            // A longer file could not be cut back.
+            (Look::Present { size: Some(len) }, _)
+                if (RESUME_MIN..=self.len).contains(&len) || (self.noted && len == self.len) =>
+            {
+                self.step = Step::VerifyBeginning { len };
+            }
+            (Look::Present { size: None }, _) if self.noted => {
+                self.step = Step::VerifyBeginning { len: self.len };
+            }
+            _ => self.step = Step::Upload { from: 0 },
+        }
+    }
+
+    /// `same`: so many bytes, from the first, are the file's; `None`: there is no such file.
+    pub(crate) fn on_verify_beginning(&mut self, same: Option<u64>) {
+        match same {
+            None if self.noted => self.step = Step::End(Ending::TakenAway),
+            _ if self.progress == Progress::Refused => self.was_refused(),
+            // A server that hangs may yet carry out the rename: what is right is not opened for writing again.
+            Some(same) if self.noted && same == self.len => {
+                self.progress = Progress::Uploaded;
+                self.step = Step::Look;
+            }
+            same => {
+                self.step = Step::Upload {
+                    from: same.unwrap_or(0),
+                };
+            }
+        }
+    }
+
+    pub(crate) fn on_upload(&mut self, uploaded: Uploaded) {
+        self.progress = Progress::Uploaded;
+        match (uploaded, self.verify) {
+            (Uploaded::Failed, _) => self.leave(Ending::NotUploaded),
+            (Uploaded::Whole, Verify::Size) => self.proved(),
+            (_, Verify::Hash) => self.step = Step::Hash,
+            (_, Verify::Size | Verify::ReadBack) => self.step = Step::ReadBack,
+        }
+    }
+
+    /// `right`: the server's hash is that of the file. Another hash, or none, proves nothing.
+    pub(crate) fn on_hash(&mut self, right: bool) {
+        if right {
+            self.proved();
+        } else {
+            self.step = Step::ReadBack;
+        }
+    }
+
+    pub(crate) fn on_read_back(&mut self, comparison: Comparison) {
+        match comparison {
+            Comparison::Same => self.proved(),
+            // Where the size was wanted and is not told, there is no more to be had.
+            Comparison::Unreadable if self.verify == Verify::Size => self.proved(),
+            _ => self.leave(Ending::NotProved),
+        }
+    }
+
+    pub(crate) fn on_note(&mut self) {
+        self.noted = true;
+        self.step = Step::Look;
+    }
+
+    pub(crate) fn on_publish(&mut self, renamed: Renamed) {
+        self.step = match (renamed, self.way) {
+            (Renamed::Done, Way::Rename) => Step::End(Ending::Published),
+            (Renamed::Done, Way::Link) => Step::RemoveTemporary(Ending::Published),
+            (Renamed::Refused, _) => {
                 self.progress = Progress::Refused;
                 Step::Look
             }
         };
     }
 
+    pub(crate) fn on_forget(&mut self, ending: Ending) {
+        self.noted = false;
+        self.step = Step::RemoveTemporary(ending);
+    }
+
     pub(crate) fn on_remove_temporary(&mut self, ending: Ending) {
         self.step = Step::End(ending);
+    }
+
+    /// Nothing has the final name, as far as can be seen.
+    fn name_is_free(&mut self) {
+        self.step = match self.progress {
+            Progress::Fresh if self.noted || self.len >= RESUME_MIN => Step::LookTemporary,
+            Progress::Fresh => Step::Upload { from: 0 },
+            Progress::Uploaded => Step::Publish(self.way),
+            // The server may have done it and not know.
+            Progress::Refused => Step::LookTemporary,
+        };
+    }
+
+    /// The server refused, and has not done it all the same.
+    fn was_refused(&mut self) {
+        if self.way == Way::Link {
+            self.way = Way::Rename;
+            self.step = Step::Publish(self.way);
+        } else {
+            self.leave(Ending::RenameRefused);
+        }
+    }
+
+    /// The temporary file is what it should be.
+    fn proved(&mut self) {
+        self.step = if self.noted { Step::Look } else { Step::Note };
+    }
+
+    /// Ends without having published; the temporary file is to go.
+    fn leave(&mut self, ending: Ending) {
+        self.step = if self.noted {
+            Step::Forget(ending)
+        } else {
+            Step::RemoveTemporary(ending)
+        };
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Large enough to be resumed.
-    const LEN: u64 = 3 * RESUME_MIN;
-
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum File {
-        Ours,
-        Half,
-        /// So long, but not all of it the batch's.
-        HalfWrong,
-        Foreign {
-            size: u64,
-        },
-    }
-
-    impl File {
-        fn size(self) -> u64 {
-            match self {
-                Self::Ours => LEN,
-                Self::Half | Self::HalfWrong => LEN / 2,
-                Self::Foreign { size } => size,
-            }
-        }
-    }
-
-    fn look(file: Option<File>) -> Look {
-        file.map_or(Look::Absent, |file| Look::Present {
-            size: Some(file.size()),
-        })
-    }
-
-    /// A destination's folder.
-    #[derive(Debug, Default)]
-    struct Folder {
-        published: Option<File>,
-        temporary: Option<File>,
-    }
-
-    impl Folder {
-        /// How much of the temporary file is the batch's.
-        fn verified(&self) -> u64 {
-            match self.temporary {
-                Some(file @ (File::Ours | File::Half)) => file.size(),
-                Some(File::HalfWrong) => LEN / 4,
-                Some(File::Foreign { .. }) | None => 0,
-            }
-        }
-
-        /// As OpenSSH does it: never onto an existing file.
-        fn rename(&mut self) -> Renamed {
-            if self.published.is_some() || self.temporary.is_none() {
-                return Renamed::Refused;
-            }
-            self.published = self.temporary.take();
-            Renamed::Done
-        }
-
-        /// Carries out one step as far as `cut` lets it. `None`: the answer did not come.
-        fn carry_out(&mut self, publication: &mut Publication, cut: Cut) -> Option<Ending> {
-            let step = publication.step();
-            if cut == Cut::Before {
-                return None;
-            }
-            let renamed = match step {
-                Step::Upload { from } => {
-                    let right = from == 0 || from <= self.verified();
-                    let whole = cut != Cut::Halfway;
-                    self.temporary = Some(match (whole, right) {
-                        (true, true) => File::Ours,
-                        (true, false) => File::Foreign { size: LEN },
-                        (false, true) => File::Half,
-                        (false, false) => File::HalfWrong,
-                    });
-                    Renamed::Refused
-                }
-                Step::Rename => self.rename(),
-                Step::RemoveTemporary(_) => {
-                    self.temporary = None;
-                    Renamed::Refused
-                }
-                Step::Look | Step::Compare | Step::LookTemporary | Step::Verify { .. } | Step::End(_) => {
-                    Renamed::Refused
-                }
-            };
-            if cut != Cut::None {
-                return None;
-            }
-            match step {
-                Step::Look => publication.on_look(look(self.published)),
-                Step::LookTemporary => publication.on_look_temporary(look(self.temporary)),
-                Step::Verify { .. } => publication.on_verify(self.verified()),
-                Step::Compare if self.published == Some(File::Ours) => {
-                    publication.on_compare(Comparison::Same);
-                }
-                Step::Compare => publication.on_compare(Comparison::Different),
-                Step::Upload { .. } => publication.on_upload(true),
-                Step::Rename => publication.on_rename(renamed),
-                Step::RemoveTemporary(ending) => publication.on_remove_temporary(ending),
-                Step::End(ending) => return Some(ending),
-            }
-            Some(Ending::RenameRefused)
-        }
-
-        /// An attempt without any accident.
-        fn attempt(&mut self) -> Ending {
-            let mut publication = Publication::new(LEN);
-            loop {
-                if let Step::End(ending) = publication.step() {
-                    return ending;
-                }
-                self.carry_out(&mut publication, Cut::None);
-            }
-        }
-    }
-
-    /// Where the connection, or the forwarder, breaks in a step.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Cut {
-        None,
-        Before,
-        Halfway,
-        AnswerLost,
-    }
-
-    fn cut() -> impl Strategy<Value = Cut> {
-        prop_oneof![
-            6 => Just(Cut::None),
-            1 => Just(Cut::Before),
-            1 => Just(Cut::Halfway),
-            1 => Just(Cut::AnswerLost),
-        ]
-    }
-
-    fn foreign() -> impl Strategy<Value = File> {
-        prop_oneof![Just(LEN), 0..LEN * 2].prop_map(|size| File::Foreign { size })
-    }
-
-    #[test]
-    fn free_name_is_published_by_one_upload_and_one_rename() {
-        let mut folder = Folder::default();
-        assert_eq!(folder.attempt(), Ending::Published);
-        assert_eq!((folder.published, folder.temporary), (Some(File::Ours), None));
-        assert_eq!(folder.attempt(), Ending::FoundThere);
-    }
-
-    #[test]
-    fn refused_rename_to_a_free_name_leaves_no_temporary_file() {
-        let mut publication = Publication::new(LEN);
-        publication.on_look(Look::Absent);
-        publication.on_look_temporary(Look::Absent);
-        publication.on_upload(true);
-        publication.on_look(Look::Absent);
-        publication.on_rename(Renamed::Refused);
-        publication.on_look(Look::Absent);
-        assert_eq!(publication.step(), Step::RemoveTemporary(Ending::RenameRefused));
-    }
-
-    #[test]
-    fn failed_upload_leaves_no_temporary_file() {
-        let mut publication = Publication::new(LEN);
-        publication.on_look(Look::Absent);
-        publication.on_look_temporary(Look::Present { size: Some(LEN) });
-        assert_eq!(publication.step(), Step::Verify { len: LEN });
-        publication.on_verify(0);
-        publication.on_upload(false);
-        assert_eq!(publication.step(), Step::RemoveTemporary(Ending::NotUploaded));
-    }
-
-    #[test]
-    fn short_or_longer_temporary_file_is_not_read_back() {
-        for size in [None, Some(RESUME_MIN - 1), Some(LEN + 1)] {
-            let mut publication = Publication::new(LEN);
-            publication.on_look(Look::Absent);
-            publication.on_look_temporary(Look::Present { size });
-            assert_eq!(publication.step(), Step::Upload { from: 0 });
-        }
-        let mut small = Publication::new(RESUME_MIN - 1);
-        small.on_look(Look::Absent);
-        assert_eq!(small.step(), Step::Upload { from: 0 });
-    }
-
-    #[test]
-    fn server_that_tells_no_size_has_its_file_compared() {
-        let mut publication = Publication::new(LEN);
-        publication.on_look(Look::Present { size: None });
-        assert_eq!(publication.step(), Step::Compare);
-    }
-
-    proptest! {
-        /// Attempts broken off anywhere, any number of times, and a stranger who may put a file there at any moment.
-        #[test]
-        fn broken_attempts_end_in_one_right_file_or_an_untouched_foreign_one(
-            cuts in prop::collection::vec(cut(), 0..60),
-            stranger in prop::option::of((0usize..60, foreign())),
-            left_behind in prop::option::of(prop_oneof![Just(File::Half), Just(File::HalfWrong), foreign()]),
-        ) {
-            let mut folder = Folder {
-                published: None,
-                temporary: left_behind,
-            };
-            let mut publication = Publication::new(LEN);
-            let mut left = None;
-            for (moment, cut) in cuts.into_iter().enumerate() {
-                if let Some((at, file)) = stranger
-                    && at == moment
-                    && folder.published.is_none()
-                {
-                    folder.published = Some(file);
-                    left = Some(file);
-                }
-                let over = matches!(publication.step(), Step::End(_));
-                if folder.carry_out(&mut publication, cut).is_none() || over {
-                    publication = Publication::new(LEN);
-                }
-            }
-            let ending = folder.attempt();
-            prop_assert_eq!(folder.temporary, None);
-            if let Some(file) = left {
-                prop_assert_eq!(folder.published, Some(file));
-                prop_assert_eq!(ending, Ending::NameTaken);
-            } else {
-                prop_assert_eq!(folder.published, Some(File::Ours));
-                prop_assert!(matches!(ending, Ending::Published | Ending::FoundThere));
-            }
-        }
-    }
-}
+mod tests;

@@ -144,7 +144,11 @@ mod tests {
         let starts: Vec<_> = (0..count).collect();
         let task = |mut batch: logferry_ledger::Batch| {
             batch.contents.bytes = bytes;
-            Task { batch, attempts: 0 }
+            Task {
+                batch,
+                attempts: 0,
+                publishing: None,
+            }
         };
         batches(&starts).into_iter().map(task).collect()
     }

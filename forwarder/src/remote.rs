@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
-use logferry_sftp::{Client, Content, Event, JobId, Limits, StatusCode};
+use logferry_sftp::{Client, Content, Event, Extension, JobId, Limits, StatusCode};
 use tokio_util::sync::CancellationToken;
 
+use crate::batch_file::FileHash;
 use crate::error::DeliveryError;
+use crate::hashing;
 use crate::pace::Pace;
+use crate::publication::Way;
 use crate::ssh::{Connection, STOP_CHECK};
 
 /// How long the server may owe an answer without one byte moving. It also ends sessions that libssh2 leaves hanging in
@@ -28,6 +31,9 @@ const SEND_BUFFER: usize = 256 << 10;
 /// So many bytes are received at a time.
 const RECEIVE_BUFFER: usize = 64 << 10;
 
+/// So many files are hashed by one command: their names fit into one packet.
+const HASHED_AT_ONCE: usize = 64;
+
 /// A destination, connected.
 pub(crate) struct Remote {
     connection: Connection,
@@ -42,6 +48,8 @@ pub(crate) struct Remote {
     pace: Arc<Mutex<Pace>>,
     stop: CancellationToken,
     stop_seen: Option<Instant>,
+    /// Whether the server may have a shell for us that hashes files.
+    may_hash: bool,
 }
 
 impl Remote {
@@ -62,6 +70,7 @@ impl Remote {
             pace,
             stop,
             stop_seen: None,
+            may_hash: true,
         };
         let look = remote.client.stat(&destination.directory);
         loop {
@@ -101,15 +110,58 @@ impl Remote {
             return Ok(());
         }
         let silent = now.saturating_duration_since(self.last_moved);
-        if silent > STALL {
-            return Err(DeliveryError::Stalled {
-                address: self.connection.address().to_owned(),
-                silent,
-            });
-        }
+        self.check_stall(silent)?;
         let held_back = self.offered == 0 && self.sent < self.outbox.len();
         self.connection
             .wait(if held_back { Pace::pause() } else { STOP_CHECK })
+    }
+
+    /// How files are to get their final names here. OpenSSH's server refuses to replace a file by the plain rename; others
+    /// may not.
+    pub(crate) fn way(&self) -> Way {
+        let server = self.client.server();
+        let can_link = server.is_some_and(|server| server.supports(Extension::Hardlink));
+        if can_link && !self.connection.is_openssh() {
+            Way::Link
+        } else {
+            Way::Rename
+        }
+    }
+
+    /// Has the server's shell, if it has one for us, hash files; `None` for those it does not. Nothing else moves
+    /// meanwhile.
+    pub(crate) fn hashes(&mut self, paths: &[String]) -> Result<Vec<Option<FileHash>>, DeliveryError> {
+        let mut hashes = Vec::with_capacity(paths.len());
+        for paths in paths.chunks(HASHED_AT_ONCE) {
+            let mut found = None;
+            if self.may_hash {
+                self.finish_writing()?;
+                let printed = self.connection.run(&hashing::command(paths), &self.stop)?;
+                found = printed.and_then(|printed| hashing::hashes(&printed, paths.len()));
+            }
+            self.may_hash = found.is_some();
+            hashes.extend(found.unwrap_or_else(|| vec![None; paths.len()]));
+        }
+        self.last_moved = Instant::now();
+        Ok(hashes)
+    }
+
+    /// Sends the rest of what was offered to the connection.
+    fn finish_writing(&mut self) -> Result<(), DeliveryError> {
+        let started = Instant::now();
+        while self.offered > 0 {
+            let offer = self.outbox.get(self.sent..self.sent + self.offered);
+            if let Some(count) = self.connection.write(offer.unwrap_or_default())? {
+                self.sent += count;
+                self.offered -= count;
+            } else {
+                self.receive()?;
+                self.check_stop(Instant::now())?;
+                self.check_stall(started.elapsed())?;
+                self.connection.wait(STOP_CHECK)?;
+            }
+        }
+        Ok(())
     }
 
     /// To be called now and then while nothing is in flight: keeps the connection alive, and fails if it is not.
@@ -159,6 +211,16 @@ impl Remote {
             moved = true;
         }
         Ok(moved)
+    }
+
+    fn check_stall(&self, silent: Duration) -> Result<(), DeliveryError> {
+        if silent > STALL {
+            return Err(DeliveryError::Stalled {
+                address: self.connection.address().to_owned(),
+                silent,
+            });
+        }
+        Ok(())
     }
 
     fn check_stop(&mut self, now: Instant) -> Result<(), DeliveryError> {

@@ -6,17 +6,20 @@
 //! breaks connections is soon alone in flight, and then it is known which it is.
 
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
+use logferry_ledger::Batch;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::attempt::{Attempt, Names};
+use crate::attempt::{Attempt, Names, Need};
 use crate::batch_file::BatchFile;
+use crate::books::{Books, BooksError};
 use crate::error::{Blame, DeliveryError, in_full};
 use crate::flight::{Flight, Landed};
+use crate::outgoing;
 use crate::pace::Pace;
 use crate::plan::Task;
 use crate::queue::{Queue, Taken};
@@ -50,6 +53,7 @@ pub(crate) enum Report {
 pub(crate) struct Common {
     pub(crate) destination: Destination,
     pub(crate) spool: Spool,
+    pub(crate) books: Arc<Mutex<Books>>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) pace: Arc<Mutex<Pace>>,
     pub(crate) reports: Sender<Report>,
@@ -76,6 +80,14 @@ enum Trust {
     Reused,
     /// That it cannot hold one: it is new, or has brought a batch through since it was idle.
     Proved,
+}
+
+/// Why attempts did not get what they need.
+enum Unserved {
+    /// The ledger refused.
+    Books(BooksError),
+    /// The connection broke.
+    Remote(DeliveryError),
 }
 
 impl Session {
@@ -148,16 +160,79 @@ impl Session {
                     _ => self.broke(error, tasks),
                 };
             }
+            let mut landed = Vec::new();
             while let Some(event) = remote.client().poll_event() {
-                if let Some(landed) = flight.on_event(event, remote.client()) {
-                    if landed.1.is_ok() {
-                        trust = Trust::Proved;
-                        self.width = (self.width + 1).min(width_max(self.number));
-                    }
-                    self.report(Report::Landed(Box::new(landed)));
+                landed.extend(flight.on_event(event, remote.client()));
+            }
+            let served = self.serve(&mut flight, &mut remote, &mut landed);
+            for landed in landed {
+                if landed.1.is_ok() {
+                    trust = Trust::Proved;
+                    self.width = (self.width + 1).min(width_max(self.number));
                 }
+                self.report(Report::Landed(Box::new(landed)));
+            }
+            match served {
+                Ok(()) => {}
+                Err(Unserved::Books(error)) => return self.cannot_note(&error, flight.into_tasks()),
+                Err(Unserved::Remote(error)) => return self.broke(error, flight.into_tasks()),
             }
         }
+    }
+
+    /// Does what attempts need that is not the SFTP machine's to do, until none needs anything; those that come to their
+    /// ends go to `landed`.
+    fn serve(
+        &self,
+        flight: &mut Flight,
+        remote: &mut Remote,
+        landed: &mut Vec<Landed>,
+    ) -> Result<(), Unserved> {
+        loop {
+            let mut needy = flight.take_needy();
+            if needy.is_empty() {
+                return Ok(());
+            }
+            let served = self.serve_all(&mut needy, remote);
+            for attempt in needy {
+                landed.extend(flight.launch(attempt, remote.client()));
+            }
+            served?;
+        }
+    }
+
+    fn serve_all(&self, needy: &mut [Attempt], remote: &mut Remote) -> Result<(), Unserved> {
+        let (mut notes, mut paths) = (Vec::new(), Vec::new());
+        for need in needy.iter().filter_map(Attempt::need) {
+            match need {
+                Need::Note(batch, file) => notes.push((batch, file)),
+                Need::Hash { path } => paths.push(path),
+            }
+        }
+        if !notes.is_empty() {
+            let mut books = self.common.books.lock().unwrap_or_else(PoisonError::into_inner);
+            books
+                .note_publishing(&self.common.destination.name, &notes)
+                .map_err(Unserved::Books)?;
+        }
+        let hashes = remote.hashes(&paths).map_err(Unserved::Remote)?;
+        let mut hashes = hashes.into_iter();
+        for attempt in needy {
+            match attempt.need() {
+                Some(Need::Note(..)) => attempt.on_noted(),
+                Some(Need::Hash { .. }) => attempt.on_hash(hashes.next().flatten()),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing can be published that cannot be noted before.
+    fn cannot_note(&mut self, error: &BooksError, tasks: Vec<Task>) {
+        let destination = &self.common.destination;
+        warn!(destination = %destination.name, error = in_full(error), "cannot note what is about to be published, will try again");
+        self.rests_until = Some(Instant::now() + destination.retry.max);
+        self.report(Report::Returned(tasks));
     }
 
     fn connect(&self) -> Result<Remote, DeliveryError> {
@@ -173,14 +248,28 @@ impl Session {
     /// Sends a batch on its way, if its file is as it should be.
     fn launch(&self, task: Task, flight: &mut Flight, remote: &mut Remote) {
         let names = Names::of(&task.batch, &self.common.destination);
-        let found = self.common.spool.locate(&task.batch);
-        let landed = match found.and_then(|path| BatchFile::open(&path, task.batch.contents)) {
-            Ok(file) => flight.launch(Attempt::new(task, names, file), remote.client()),
+        let landed = match self.file_to_send(&task.batch) {
+            Ok(file) => {
+                let publish = self.common.destination.publish.clone();
+                let attempt = Attempt::new(task, names, publish, remote.way(), file);
+                flight.launch(attempt, remote.client())
+            }
             Err(error) => Some((task, Err(error))),
         };
         if let Some(landed) = landed {
             self.report(Report::Landed(Box::new(landed)));
         }
+    }
+
+    fn file_to_send(&self, batch: &Batch) -> Result<BatchFile, DeliveryError> {
+        let Common {
+            destination,
+            spool,
+            stop,
+            ..
+        } = &self.common;
+        let path = spool.locate(batch)?;
+        outgoing::open(spool.data_dir(), destination, batch, &path, stop)
     }
 
     /// A connection that has been idle died: a new one will tell whether that means something.

@@ -22,6 +22,10 @@ impl Spool {
         }
     }
 
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// The folder of all files in a state.
     pub(crate) fn folder(&self, state: BatchState) -> PathBuf {
         self.data_dir.join(state.as_str())

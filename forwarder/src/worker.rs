@@ -82,6 +82,7 @@ impl Worker {
         let common = Common {
             destination: self.destination.clone(),
             spool: Spool::new(&self.data_dir),
+            books: Arc::clone(&self.books),
             queue: Arc::clone(&self.queue),
             pace: Arc::new(Mutex::new(Pace::new(self.destination.bandwidth, Instant::now()))),
             reports,
@@ -215,9 +216,16 @@ impl Worker {
             .map(|(task, it)| (&task.batch, &it.published))
             .collect();
         self.books().delivered(destination, &records, Timestamp::now())?;
-        for (task, Delivered { published, ending }) in delivered {
+        for (task, it) in delivered {
+            let Delivered {
+                published, ending, ..
+            } = it;
             self.metrics.delivered(published.bytes);
             let (batch, path, bytes) = (task.batch.name(), &published.path, published.bytes);
+            if *ending == Ending::TakenAway {
+                warn!(%destination, batch, path, bytes, "batch delivered and taken away before its delivery was recorded");
+                continue;
+            }
             let found_there = *ending == Ending::FoundThere;
             info!(%destination, batch, path, bytes, found_there, "batch delivered");
         }

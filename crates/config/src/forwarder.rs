@@ -7,6 +7,7 @@ use logferry_protocol::names::DestinationName;
 use serde::Deserialize;
 
 use crate::place::Place;
+use crate::publishing::{Publishing, RawPublishing, suffix};
 use crate::secret::Secret;
 
 /// The least bandwidth in bytes a second: with less, an SSH connection stalls.
@@ -44,6 +45,8 @@ pub struct Destination {
     pub sessions: usize,
     /// What a file's name ends in while it is being sent; never empty.
     pub temp_suffix: String,
+    /// How batches appear there.
+    pub publish: Publishing,
     /// How often a batch is tried before it counts as failed.
     pub retry: DeliveryRetry,
     /// How often failed batches are tried again.
@@ -122,6 +125,7 @@ struct RawDestination {
     host_key: Option<String>,
     sessions: String,
     compress: String,
+    verify: String,
     temp_suffix: String,
     marker: Option<String>,
     manifest: Option<String>,
@@ -148,6 +152,7 @@ impl Default for RawDestination {
             host_key: None,
             sessions: "4".into(),
             compress: "none".into(),
+            verify: "size".into(),
             temp_suffix: ".part".into(),
             marker: None,
             manifest: None,
@@ -222,7 +227,17 @@ impl RawDestination {
         let directory = required("directory", self.directory, "/cdrdata/source_data")
             .and_then(|(at, raw)| at.filled(&raw));
         let sessions = at.key("sessions").number(&self.sessions, 1..=64);
-        let temp_suffix = at.key("temp_suffix").check(&self.temp_suffix, temp_suffix);
+        let temp_suffix = at
+            .key("temp_suffix")
+            .check(&self.temp_suffix, |text| suffix(text, ".part"));
+        let publish = RawPublishing {
+            verify: &self.verify,
+            compress: &self.compress,
+            manifest: self.manifest.as_deref(),
+            marker: self.marker.as_deref(),
+            temp_suffix: &self.temp_suffix,
+        }
+        .resolve(at);
         let retry = self.retry.resolve(&at.key("retry"));
         let failed_every = at.key("failed_every").interval(&self.failed_every);
         let bandwidth = at
@@ -240,6 +255,7 @@ impl RawDestination {
             host_key: host_key?,
             sessions: sessions?,
             temp_suffix: temp_suffix?,
+            publish: publish?,
             retry: retry?,
             failed_every: failed_every?,
             bandwidth: bandwidth?,
@@ -250,11 +266,6 @@ impl RawDestination {
         if self.agent {
             at.key("agent").unsupported();
         }
-        let compress = at.key("compress");
-        if compress.choice(&self.compress, &[("none", false), ("gzip", true)]) == Some(true) {
-            compress.unsupported();
-        }
-        at.unsupported_keys(&[("marker", &self.marker), ("manifest", &self.manifest)]);
     }
 
     fn login(&self, at: &Place<'_>) -> Option<Login> {
@@ -319,16 +330,6 @@ impl RawRetry {
             max,
         })
     }
-}
-
-fn temp_suffix(text: &str) -> Result<String, String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if text.is_empty() || !text.bytes().all(plain) {
-        return Err(format!(
-            "`{text}` is not a suffix; write letters, digits, '.', '_' and '-', such as .part"
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 /// OpenSSH prints the 32 bytes of a SHA-256 as Base64 without padding (ssh-keygen(1), `-l`).

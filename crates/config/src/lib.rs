@@ -18,6 +18,7 @@ mod lines;
 mod mail;
 mod monitor;
 mod place;
+mod publishing;
 mod reader;
 mod relay;
 mod secret;
@@ -33,6 +34,7 @@ pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login}
 pub use housekeeper::Housekeeper;
 pub use mail::{Smtp, SmtpTls};
 pub use monitor::{Monitor, Summary};
+pub use publishing::{Compress, Publishing, Verify};
 pub use reader::{Config, load, parse};
 pub use relay::{Group, Limits, Relay};
 pub use secret::Secret;

@@ -204,9 +204,6 @@ forwarder:
       directory: d
       password: p
       agent: true
-      compress: gzip
-      marker: .ok
-      manifest: json
 ";
     let expected: Vec<String> = [
         (7, "relay.tls.cert_file"),
@@ -214,9 +211,6 @@ forwarder:
         (9, "relay.tls.client_ca_file"),
         (10, "relay.tokens_file"),
         (19, "forwarder.destinations[1].agent"),
-        (20, "forwarder.destinations[1].compress"),
-        (21, "forwarder.destinations[1].marker"),
-        (22, "forwarder.destinations[1].manifest"),
     ]
     .map(|(line, key)| refused(line, key))
     .to_vec();

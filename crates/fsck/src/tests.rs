@@ -122,6 +122,7 @@ fn advance(ledger: &mut Ledger, id: BatchId, part: u32, state: BatchState) {
             path: "/a.log".to_owned(),
             bytes: contents.bytes,
             sha256: "e3".to_owned(),
+            file_sha256: "e3".to_owned(),
         };
         ledger
             .record_delivery(id, &drop, &published, true, now())

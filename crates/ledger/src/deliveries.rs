@@ -21,6 +21,41 @@ pub struct Published {
     pub bytes: u64,
     /// SHA-256 in hex of the batch's lines, uncompressed.
     pub sha256: String,
+    /// SHA-256 in hex of the file as it stands there; the same, unless it is compressed.
+    pub file_sha256: String,
+}
+
+/// The files that are published for a batch, in the order in which they appear at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PublishedFile {
+    /// The batch's lines.
+    Batch,
+    /// What they are.
+    Manifest,
+    /// An empty file that says that the others are there.
+    Marker,
+}
+
+impl PublishedFile {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Manifest => "manifest",
+            Self::Marker => "marker",
+        }
+    }
+}
+
+impl FromStr for PublishedFile {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let all = [Self::Batch, Self::Manifest, Self::Marker];
+        let found = all.into_iter().find(|file| file.as_str() == text);
+        found.ok_or_else(|| ParseError {
+            expected: "batch, manifest or marker",
+            got: text.to_owned(),
+        })
+    }
 }
 
 /// One batch and one destination.
@@ -36,8 +71,16 @@ pub struct Delivery {
     pub last_error: Option<String>,
     /// Not before this time again.
     pub next_attempt: Option<Timestamp>,
+    /// Before delivery: the file that may have been given its final name, though nobody has seen it there; those
+    /// before it are published.
+    pub publishing: Option<PublishedFile>,
     /// Path at the destination, once delivered.
     pub path: Option<String>,
+    /// Size of the file there, once delivered.
+    pub bytes: Option<u64>,
+    /// SHA-256 in hex of the file there, once delivered; `None` for a file that was delivered before this was recorded,
+    /// which is uncompressed.
+    pub file_sha256: Option<String>,
     /// When it was delivered; `None` while it was not.
     pub delivered_at: Option<Timestamp>,
 }
@@ -50,7 +93,10 @@ impl Delivery {
             attempts: row::small(row, "attempts")?,
             last_error: row.get("last_error")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
+            publishing: row::optional_text(row, "publishing")?,
             path: row.get("path")?,
+            bytes: row::optional_count(row, "bytes")?,
+            file_sha256: row.get("file_sha256")?,
             delivered_at: row::optional_time(row, "delivered_at")?,
         })
     }
@@ -134,6 +180,26 @@ impl Ledger {
                 (destination.as_str(), millis(now)),
             )
             .map(drop)
+        })
+    }
+
+    /// Notes, in one transaction, which file of each batch is about to be given its final name at a destination, or,
+    /// with `None`, that none can have been. To be noted *before* the server is asked, and taken back before anything
+    /// that shows that it did not happen is removed: then a file that is gone under both its names was published.
+    pub fn note_publishing(
+        &mut self,
+        destination: &DestinationName,
+        batches: &[(BatchId, Option<PublishedFile>)],
+    ) -> Result<(), LedgerError> {
+        self.write("note what is about to be published", |sql| {
+            let mut note = sql.prepare_cached(
+                "INSERT INTO deliveries (batch, destination, publishing) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (batch, destination) DO UPDATE SET publishing = ?3",
+            )?;
+            for (batch, file) in batches {
+                note.execute((batch.0, destination.as_str(), file.map(PublishedFile::as_str)))?;
+            }
+            Ok(())
         })
     }
 
@@ -249,16 +315,18 @@ fn record(
     now: Timestamp,
 ) -> SqlResult<()> {
     sql.prepare_cached(
-        "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at)
-         VALUES (:batch, :destination, :path, :bytes, :now)
+        "INSERT INTO deliveries (batch, destination, path, bytes, file_sha256, delivered_at)
+         VALUES (:batch, :destination, :path, :bytes, :file_sha256, :now)
          ON CONFLICT (batch, destination) DO UPDATE
-         SET path = :path, bytes = :bytes, delivered_at = :now, last_error = NULL, next_attempt = NULL",
+         SET path = :path, bytes = :bytes, file_sha256 = :file_sha256, delivered_at = :now,
+             publishing = NULL, last_error = NULL, next_attempt = NULL",
     )?
     .execute(named_params! {
         ":batch": batch.0,
         ":destination": destination.as_str(),
         ":path": published.path,
         ":bytes": signed(published.bytes),
+        ":file_sha256": published.file_sha256,
         ":now": millis(now),
     })?;
     sql.prepare_cached("UPDATE batches SET sha256 = ?2 WHERE id = ?1")?

@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, PUBLISHING];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -148,6 +148,13 @@ CREATE TABLE uploads (
     committed_at INTEGER NOT NULL,
     PRIMARY KEY (source, body)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// How far a batch's publication may have come at a destination, and the SHA-256 of its file there, which may be
+/// compressed.
+const PUBLISHING: &str = "
+ALTER TABLE deliveries ADD COLUMN publishing TEXT CHECK (publishing IN ('batch', 'manifest', 'marker'));
+ALTER TABLE deliveries ADD COLUMN file_sha256 TEXT;
 ";
 
 /// The version that today's schema has.

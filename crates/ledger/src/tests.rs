@@ -167,12 +167,20 @@ fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
         path: "/in/x.log".to_owned(),
         bytes: 0,
         sha256: "e3".to_owned(),
+        file_sha256: "af".to_owned(),
     };
+    let note = |file| [(batch.id, Some(file))];
+    ledger.note_publishing(&destination, &note(PublishedFile::Manifest))?;
+    let under_way = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
+    assert_eq!(under_way.publishing, Some(PublishedFile::Manifest));
+    assert_eq!(under_way.attempts, 0, "a note is no attempt");
     ledger.record_delivery(batch.id, &destination, &published, true, now())?;
     assert_eq!(ledger.count_by_state()?, [0, 0, 1, 0]);
     let delivery = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
     assert_eq!(delivery.path.as_deref(), Some("/in/x.log"));
     assert_eq!(delivery.delivered_at, Some(now()));
+    assert_eq!((delivery.bytes, delivery.publishing), (Some(0), None));
+    assert_eq!(delivery.file_sha256.as_deref(), Some("af"));
     Ok(())
 }
 

@@ -163,6 +163,20 @@ impl Client {
         })
     }
 
+    /// Gives a file a second name, which must be free: a server cannot replace by this. Only where
+    /// [`Extension::Hardlink`] is offered.
+    pub fn link(&mut self, from: impl Into<String>, to: impl Into<String>) -> JobId {
+        self.submit_single(Operation::Link {
+            from: from.into(),
+            to: to.into(),
+        })
+    }
+
+    /// Has the server hash a file. Only where [`Extension::CheckFile`] is offered.
+    pub fn sha256(&mut self, path: impl Into<String>) -> JobId {
+        self.submit_single(Operation::Sha256 { path: path.into() })
+    }
+
     /// Removes a file.
     pub fn remove(&mut self, path: impl Into<String>) -> JobId {
         self.submit_single(Operation::Remove { path: path.into() })

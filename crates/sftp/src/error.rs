@@ -19,6 +19,8 @@ pub enum Step {
     Read,
     /// Asking for its attributes.
     Stat,
+    /// Hashing it (`check-file`).
+    Hash,
     /// Removing it.
     Remove,
     /// Making a folder.
@@ -34,6 +36,7 @@ impl fmt::Display for Step {
             Self::Close => "close",
             Self::Read => "read",
             Self::Stat => "stat",
+            Self::Hash => "hash",
             Self::Remove => "remove",
             Self::Mkdir => "make the folder",
         })
@@ -53,7 +56,7 @@ pub enum JobError {
         /// What the server said.
         status: Status,
     },
-    /// The server did not rename. With code `Failure` the usual reason is that the new name is taken.
+    /// The server did not rename, or did not give a second name. With code `Failure` the usual reason is that the new name is taken.
     #[error("the server refused to rename {from} to {to}: {status}")]
     RenameRefused {
         /// The remote path as it was, and still is.

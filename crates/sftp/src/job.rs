@@ -38,7 +38,9 @@ pub enum Outcome {
     },
     /// The file is there.
     Found(Attributes),
-    /// The rename, removal or new folder is done.
+    /// The server's SHA-256 of the file; `None`: it hashes by another algorithm.
+    Sha256(Option<[u8; 32]>),
+    /// The rename, link, removal or new folder is done.
     Done,
 }
 

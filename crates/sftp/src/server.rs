@@ -7,7 +7,7 @@ use crate::wire;
 /// Room left for a packet's header, handle and offset when the server limits whole packets, in bytes.
 const PACKET_OVERHEAD: u64 = 1024;
 
-/// An extension of OpenSSH's PROTOCOL file, section 4.
+/// An extension: of OpenSSH's PROTOCOL file, section 4, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extension {
     /// A rename that replaces what has the new name.
@@ -20,15 +20,18 @@ pub enum Extension {
     Statvfs,
     /// A second name for a file.
     Hardlink,
+    /// Hashes of files, made by the server (draft-ietf-secsh-filexfer-extensions-00, section 3).
+    CheckFile,
 }
 
 impl Extension {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::PosixRename,
         Self::Fsync,
         Self::Limits,
         Self::Statvfs,
         Self::Hardlink,
+        Self::CheckFile,
     ];
 
     /// The name on the wire.
@@ -39,14 +42,17 @@ impl Extension {
             Self::Limits => "limits@openssh.com",
             Self::Statvfs => "statvfs@openssh.com",
             Self::Hardlink => "hardlink@openssh.com",
+            Self::CheckFile => "check-file",
         }
     }
 
-    /// The revision whose wire format is known here.
-    fn revision(self) -> &'static str {
+    /// Whether that revision's wire format is known here.
+    fn knows(self, revision: &[u8]) -> bool {
         match self {
-            Self::Statvfs => "2",
-            _ => "1",
+            Self::Statvfs => revision == b"2",
+            // It has no revisions; servers say this or that.
+            Self::CheckFile => true,
+            _ => revision == b"1",
         }
     }
 }
@@ -85,7 +91,7 @@ impl Server {
         let mut server = Self::default();
         while !fields.rest.is_empty() {
             let (name, revision) = (fields.string()?, fields.string()?);
-            let known = |e: &Extension| e.name().as_bytes() == name && e.revision().as_bytes() == revision;
+            let known = |e: &Extension| e.name().as_bytes() == name && e.knows(revision);
             server.extensions.extend(Extension::ALL.into_iter().find(known));
         }
         Ok(server)

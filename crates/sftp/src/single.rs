@@ -1,14 +1,17 @@
-//! Jobs of one request: rename, remove, make a folder, look at a name.
+//! Jobs of one request: rename, link, remove, make a folder, look at a name, have a file hashed.
 
 use crate::error::{JobError, ProtocolError, Step};
 use crate::job::{Ask, Lane, Outcome, Progress};
-use crate::reply::Reply;
-use crate::wire::Request;
+use crate::reply::{Fields, Reply};
+use crate::server::Extension;
+use crate::wire::{Request, SHA256, kind};
 
 /// What is asked.
 #[derive(Debug)]
 pub(crate) enum Operation {
     Rename { from: String, to: String },
+    Link { from: String, to: String },
+    Sha256 { path: String },
     Remove { path: String },
     Mkdir { path: String },
     Stat { path: String },
@@ -40,6 +43,8 @@ impl Single {
         self.sent = true;
         let request = match &self.operation {
             Operation::Rename { from, to } => Request::Rename { from, to },
+            Operation::Link { from, to } => Request::Link { from, to },
+            Operation::Sha256 { path } => Request::Sha256 { path },
             Operation::Remove { path } => Request::Remove { path },
             Operation::Mkdir { path } => Request::Mkdir { path },
             Operation::Stat { path } => Request::Lstat { path },
@@ -50,10 +55,11 @@ impl Single {
     pub(crate) fn on_reply(&mut self, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
         let result = match (&self.operation, reply) {
             (Operation::Stat { .. }, Reply::Attributes(attributes)) => Ok(Outcome::Found(attributes)),
+            (Operation::Sha256 { .. }, Reply::Extended(body)) => Ok(Outcome::Sha256(sha256(body)?)),
             (operation, reply) => {
-                let unexpected = reply.unexpected("attributes");
+                let unexpected = reply.unexpected("what was asked for");
                 match (operation, reply.into_refusal()?) {
-                    (Operation::Stat { .. }, None) => return Err(unexpected),
+                    (Operation::Stat { .. } | Operation::Sha256 { .. }, None) => return Err(unexpected),
                     (_, None) => Ok(Outcome::Done),
                     (operation, Some(status)) => Err(operation.refused(status)),
                 }
@@ -70,17 +76,34 @@ impl Operation {
     fn refused(&self, status: crate::status::Status) -> JobError {
         let refused = |step, path: &String| (step, path.clone());
         let (step, path) = match self {
-            Self::Rename { from, to } => {
+            Self::Rename { from, to } | Self::Link { from, to } => {
                 return JobError::RenameRefused {
                     from: from.clone(),
                     to: to.clone(),
                     status,
                 };
             }
+            Self::Sha256 { path } => refused(Step::Hash, path),
             Self::Remove { path } => refused(Step::Remove, path),
             Self::Mkdir { path } => refused(Step::Mkdir, path),
             Self::Stat { path } => refused(Step::Stat, path),
         };
         JobError::Refused { step, path, status }
     }
+}
+
+/// Reads the answer of the extension `check-file`: a name, the algorithm, and the hash up to the packet's end. `None`:
+/// the server chose another algorithm.
+fn sha256(body: &[u8]) -> Result<Option<[u8; 32]>, ProtocolError> {
+    let mut fields = Fields {
+        kind: kind::EXTENDED_REPLY,
+        rest: body,
+    };
+    // Not every server repeats the extension's name.
+    let (mut algorithm, name) = (fields.string()?, Extension::CheckFile.name());
+    if algorithm == name.as_bytes() {
+        algorithm = fields.string()?;
+    }
+    let hash = fields.rest.try_into().ok();
+    Ok(hash.filter(|_| algorithm == SHA256.as_bytes()))
 }

@@ -33,6 +33,9 @@ const OPEN_WRITE: u32 = 0x02;
 const OPEN_CREATE: u32 = 0x08;
 const OPEN_TRUNCATE: u32 = 0x10;
 
+/// SHA-256 in the extension `check-file`.
+pub(crate) const SHA256: &str = "sha256";
+
 /// Tells the replies on one channel apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RequestId(pub(crate) u32);
@@ -83,6 +86,15 @@ pub(crate) enum Request<'a> {
         from: &'a str,
         to: &'a str,
     },
+    /// `hardlink@openssh.com`
+    Link {
+        from: &'a str,
+        to: &'a str,
+    },
+    /// `check-file-name` of the extension `check-file`: one SHA-256 of the whole file.
+    Sha256 {
+        path: &'a str,
+    },
     Remove {
         path: &'a str,
     },
@@ -131,6 +143,20 @@ impl Request<'_> {
                 put_string(out, from.as_bytes());
                 put_string(out, to.as_bytes());
             }
+            Self::Link { from, to } => {
+                put_string(out, Extension::Hardlink.name().as_bytes());
+                put_string(out, from.as_bytes());
+                put_string(out, to.as_bytes());
+            }
+            Self::Sha256 { path } => {
+                put_string(out, b"check-file-name");
+                put_string(out, path.as_bytes());
+                put_string(out, SHA256.as_bytes());
+                // From the first byte to the last, in one block.
+                put_u64(out, 0);
+                put_u64(out, 0);
+                put_u32(out, 0);
+            }
             Self::Mkdir { path } => {
                 put_string(out, path.as_bytes());
                 put_no_attributes(out);
@@ -141,7 +167,7 @@ impl Request<'_> {
 
     fn kind(&self) -> u8 {
         match self {
-            Self::Limits | Self::Fsync { .. } => kind::EXTENDED,
+            Self::Limits | Self::Fsync { .. } | Self::Link { .. } | Self::Sha256 { .. } => kind::EXTENDED,
             Self::Open { .. } => kind::OPEN,
             Self::Write { .. } => kind::WRITE,
             Self::Read { .. } => kind::READ,

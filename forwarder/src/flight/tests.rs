@@ -5,21 +5,20 @@
 #[path = "../../../crates/sftp/tests/machine/fake.rs"]
 #[allow(dead_code, reason = "the machine's own tests use the rest")]
 mod fake;
+mod places;
+mod sealed;
 
 use std::collections::BTreeMap;
 
-use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Secret};
-use logferry_ledger::{Batch, Contents};
+use logferry_config::Verify;
 use logferry_sftp::Limits;
 use proptest::prelude::*;
-use tempfile::TempDir;
 
 use super::*;
-use crate::attempt::Names;
-use crate::batch_file::BatchFile;
-use crate::plan::tests::batches;
 use crate::publication::Ending;
-use fake::{FakeServer, Ways};
+use fake::{FakeServer, Sizes, Ways};
+use places::{Place, places};
+use sealed::Sealed;
 
 const LIMITS: Limits = Limits {
     requests: 20,
@@ -27,73 +26,6 @@ const LIMITS: Limits = Limits {
     piece: 100,
     open_files: 4,
 };
-
-fn destination() -> Destination {
-    Destination {
-        name: "edw".parse().unwrap(),
-        host: "localhost".to_owned(),
-        port: 22,
-        user: "ferry".to_owned(),
-        directory: "/drop".to_owned(),
-        login: Login::Password(Secret::new("unused")),
-        host_key: HostKeyPolicy::Fingerprint(String::new()),
-        sessions: 1,
-        temp_suffix: ".part".to_owned(),
-        retry: DeliveryRetry {
-            attempts: 3,
-            initial: std::time::Duration::from_secs(1),
-            max: std::time::Duration::from_secs(1),
-        },
-        failed_every: std::time::Duration::from_secs(1),
-        bandwidth: None,
-    }
-}
-
-/// Sealed batches in a folder of this machine.
-struct Sealed {
-    dir: TempDir,
-    batches: Vec<Batch>,
-    texts: Vec<Vec<u8>>,
-}
-
-impl Sealed {
-    fn new(lens: &[usize]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut batches = batches(&vec![0; lens.len()]);
-        let text = |(number, &len): (usize, &usize)| -> Vec<u8> {
-            (0..len)
-                .map(|at| u8::try_from((at / 7 * 13 + number) % 251).unwrap())
-                .collect()
-        };
-        let texts: Vec<_> = lens.iter().enumerate().map(text).collect();
-        for (batch, text) in batches.iter_mut().zip(&texts) {
-            batch.contents = Contents {
-                lines: 1,
-                bytes: text.len() as u64,
-                crc32c: crc32c::crc32c(text),
-            };
-            std::fs::write(dir.path().join(batch.file_name()), text).unwrap();
-        }
-        Self { dir, batches, texts }
-    }
-
-    fn attempt(&self, number: usize) -> Attempt {
-        let batch = self.batches[number].clone();
-        let file = BatchFile::open(&self.dir.path().join(batch.file_name()), batch.contents).unwrap();
-        let names = Names::of(&batch, &destination());
-        Attempt::new(Task { batch, attempts: 0 }, names, file)
-    }
-
-    /// What is to be in the drop in the end.
-    fn published(&self) -> BTreeMap<String, Vec<u8>> {
-        let path = |batch: &Batch| format!("/drop/{}", batch.file_name());
-        self.batches
-            .iter()
-            .map(path)
-            .zip(self.texts.iter().cloned())
-            .collect()
-    }
-}
 
 /// How a forwarder's life ends.
 #[derive(Debug, Clone, Copy)]
@@ -108,49 +40,62 @@ struct Death {
 
 /// One life: all that is not recorded is sent on its way. Returns what was recorded, by number, before it died.
 fn live(
-    sealed: &Sealed,
+    sealed: &mut Sealed,
     missing: &[usize],
     server: &mut FakeServer,
     death: Option<Death>,
-) -> Vec<(usize, Ending)> {
+) -> Vec<(usize, Result<Ending, DeliveryError>)> {
     let (mut client, mut flight, mut landed) = (Client::new(LIMITS), Flight::default(), Vec::new());
     for number in missing {
-        assert!(flight.launch(sealed.attempt(*number), &mut client).is_none());
+        landed.extend(flight.launch(sealed.attempt(*number), &mut client));
     }
     let mut left = death.map_or(usize::MAX, |death| death.sent);
-    loop {
+    while !flight.is_empty() && left > 0 {
         let mut out = Vec::new();
         client.pump(&mut out, 500, &mut flight);
         let reaches = out.len().min(left);
         server.receive(&out[..reaches]);
         left -= reaches;
-        let dies = left == 0;
         let mut replies = std::mem::take(&mut server.replies);
-        if let (true, Some(death)) = (dies, death) {
+        if let (0, Some(death)) = (left, death) {
             replies.truncate(replies.len().saturating_sub(death.unheard));
         }
         client.feed(&replies.concat()).unwrap();
         while let Some(event) = client.poll_event() {
-            if let Some((task, result)) = flight.on_event(event, &mut client) {
-                let number = sealed
-                    .batches
-                    .iter()
-                    .position(|batch| batch.id == task.batch.id)
-                    .unwrap();
-                landed.push((number, result.unwrap().ending));
-            }
+            landed.extend(flight.on_event(event, &mut client));
         }
-        if dies || flight.is_empty() {
-            break;
-        }
+        landed.extend(sealed.serve(&mut flight, &mut client));
     }
     // The server closes what a lost connection had open.
     server.break_off();
+    let mut landed: Vec<_> = landed
+        .into_iter()
+        .map(|(task, result)| (sealed.number(task.batch.id), result.map(|it| it.ending)))
+        .collect();
     let recorded = landed
         .len()
         .saturating_sub(death.map_or(0, |death| death.unrecorded));
     landed.truncate(recorded);
     landed
+}
+
+/// Lives one life after the other, the last of them without an accident, until everything is recorded.
+fn lives(sealed: &mut Sealed, server: &mut FakeServer, deaths: impl IntoIterator<Item = Death>) {
+    let mut missing: Vec<_> = (0..sealed.batches.len()).collect();
+    for death in deaths.into_iter().map(Some).chain([None]) {
+        let before = server.files.clone();
+        let recorded = live(sealed, &missing, server, death);
+        for (path, text) in &before {
+            let is_published = path.strip_suffix(".part").is_none();
+            let now = server.files.get(path);
+            assert!(!is_published || now == Some(text), "{path} was touched");
+        }
+        for (number, result) in recorded {
+            result.unwrap();
+            missing.retain(|it| *it != number);
+        }
+    }
+    assert_eq!(missing, Vec::<usize>::new());
 }
 
 fn deaths() -> impl Strategy<Value = Vec<Death>> {
@@ -169,62 +114,188 @@ proptest! {
     fn forwarder_that_dies_anywhere_leaves_each_batch_once_and_no_litter(
         lens in prop::collection::vec(prop_oneof![0usize..300, 900usize..3000], 2..7),
         deaths in deaths(),
-        fsync in any::<bool>(),
+        place in prop::sample::select(places()),
     ) {
-        let sealed = Sealed::new(&lens);
-        let extensions = if fsync { vec![("fsync@openssh.com", "1")] } else { Vec::new() };
-        let mut server = FakeServer::new(Ways { extensions, ..Ways::default() });
-        let mut missing: Vec<_> = (0..lens.len()).collect();
-        for death in deaths.into_iter().map(Some).chain([None]) {
-            let before = server.files.clone();
-            let recorded = live(&sealed, &missing, &mut server, death);
-            for (path, text) in before.iter().filter(|(path, _)| path.strip_suffix(".part").is_none()) {
-                prop_assert_eq!(server.files.get(path), Some(text), "a published file was touched");
-            }
-            missing.retain(|number| recorded.iter().all(|(recorded, _)| recorded != number));
-        }
-        prop_assert_eq!(missing, Vec::<usize>::new());
+        let mut sealed = Sealed::new(&lens, place.1);
+        let mut server = sealed.server();
+        lives(&mut sealed, &mut server, deaths);
         prop_assert_eq!(&server.files, &sealed.published());
     }
 }
 
-/// The same, at each byte in turn: no step is left out by chance.
+/// The same, after each request in turn, at each sort of server, with the answer or without: no step is left out by chance.
 #[test]
-fn no_byte_is_a_wrong_moment_to_die() {
-    let sealed = Sealed::new(&[150, 1100, 0]);
-    let mut whole = FakeServer::new(Ways::default());
-    live(&sealed, &[0, 1, 2], &mut whole, None);
-    let all = whole.received;
-    for sent in (1..all).step_by(3) {
-        for unheard in [0, 100] {
-            let mut server = FakeServer::new(Ways::default());
+fn no_step_is_a_wrong_moment_to_die_at_any_server() {
+    const LENS: [usize; 3] = [150, 1100, 0];
+    for (name, place) in places() {
+        let mut sealed = Sealed::new(&LENS, place.clone());
+        let mut whole = sealed.server();
+        live(&mut sealed, &[0, 1, 2], &mut whole, None);
+        assert_eq!(whole.files, sealed.published(), "{name}");
+        for sent in whole.whole_after {
+            for unheard in [0, 1, 100] {
+                sealed.notes.clear();
+                let mut server = sealed.server();
+                let death = Death {
+                    sent,
+                    unheard,
+                    unrecorded: 0,
+                };
+                lives(&mut sealed, &mut server, [death]);
+                assert_eq!(
+                    server.files,
+                    sealed.published(),
+                    "{name}, after {sent} bytes, {unheard} answers lost"
+                );
+            }
+        }
+    }
+}
+
+/// Files vanish the moment they have their final names.
+#[test]
+fn receiver_that_takes_files_at_once_gets_each_once_whenever_the_forwarder_dies() {
+    let place = Place::accompanied(
+        Ways {
+            receiver_waits: true,
+            ..Ways::default()
+        },
+        Verify::Size,
+    );
+    let mut sealed = Sealed::new(&[150, 1100], place);
+    let mut whole = sealed.server();
+    live(&mut sealed, &[0, 1], &mut whole, None);
+    for sent in whole.whole_after {
+        for unheard in [0, 1, 100] {
+            sealed.notes.clear();
+            let mut server = sealed.server();
             let death = Death {
                 sent,
                 unheard,
-                unrecorded: 0,
+                unrecorded: unheard,
             };
-            let recorded = live(&sealed, &[0, 1, 2], &mut server, Some(death));
-            let missing: Vec<_> = (0..3)
-                .filter(|n| recorded.iter().all(|(it, _)| it != n))
-                .collect();
-            live(&sealed, &missing, &mut server, None);
-            assert_eq!(server.files, sealed.published(), "after {sent} bytes");
+            lives(&mut sealed, &mut server, [death]);
+            assert_eq!(server.files, BTreeMap::new(), "after {sent} bytes");
+            let count = server.taken.len();
+            let taken: BTreeMap<_, _> = server.taken.into_iter().collect();
+            assert_eq!(taken.len(), count, "after {sent} bytes: something came twice");
+            assert_eq!(taken, sealed.published(), "after {sent} bytes");
         }
     }
 }
 
 #[test]
+fn manifest_comes_after_its_batch_and_the_marker_last() {
+    let place = Place::accompanied(
+        Ways {
+            receiver_waits: true,
+            ..Ways::default()
+        },
+        Verify::Size,
+    );
+    let mut sealed = Sealed::new(&[150], place);
+    let mut server = sealed.server();
+    live(&mut sealed, &[0], &mut server, None);
+    let batch = &sealed.batches[0];
+    let names: Vec<_> = server.taken.iter().map(|(name, _)| name.clone()).collect();
+    let log = format!("/drop/{}", batch.file_name());
+    assert_eq!(
+        names,
+        [
+            log.clone(),
+            format!("/drop/{}.json", batch.name()),
+            format!("{log}.ok")
+        ]
+    );
+}
+
+#[test]
+fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
+    for verify in [Verify::Hash, Verify::ReadBack] {
+        let place = Place::accompanied(
+            Ways {
+                spoils: Some(77),
+                ..Ways::default()
+            },
+            verify,
+        );
+        let mut sealed = Sealed::new(&[150], place);
+        let mut server = sealed.server();
+        let landed = live(&mut sealed, &[0], &mut server, None);
+        assert!(
+            matches!(&landed[..], [(0, Err(DeliveryError::Spoiled { .. }))]),
+            "{landed:?}"
+        );
+        assert_eq!(server.files, BTreeMap::new());
+        // The next attempt has a better disk.
+        server.ways.spoils = None;
+        lives(&mut sealed, &mut server, []);
+        assert_eq!(server.files, sealed.published());
+    }
+}
+
+#[test]
+fn upload_that_fails_late_leaves_nothing_and_is_tried_again() {
+    for ways in [
+        Ways {
+            quota: Some(100),
+            ..Ways::default()
+        },
+        Ways {
+            close_fails: true,
+            ..Ways::default()
+        },
+        Ways {
+            loses_beyond: Some(90),
+            ..Ways::default()
+        },
+    ] {
+        let mut sealed = Sealed::new(&[150, 1100], Place::new(ways));
+        let mut server = sealed.server();
+        let landed = live(&mut sealed, &[0, 1], &mut server, None);
+        assert!(
+            landed
+                .iter()
+                .all(|(_, result)| matches!(result, Err(DeliveryError::Remote(_)))),
+            "{landed:?}"
+        );
+        assert_eq!(server.files, BTreeMap::new());
+        server.ways = Ways::default();
+        lives(&mut sealed, &mut server, []);
+        assert_eq!(server.files, sealed.published());
+    }
+}
+
+#[test]
+fn drop_that_may_be_written_and_not_read_gets_its_batches() {
+    let place = Place::accompanied(
+        Ways {
+            write_only: true,
+            sizes: Sizes::Forbidden,
+            ..Ways::default()
+        },
+        Verify::Size,
+    );
+    let mut sealed = Sealed::new(&[150, 1100], place);
+    let mut server = sealed.server();
+    lives(&mut sealed, &mut server, []);
+    assert_eq!(server.files, sealed.published());
+}
+
+#[test]
 fn beginning_that_is_the_batchs_is_not_sent_again() {
-    let sealed = Sealed::new(&[3000]);
+    let mut sealed = Sealed::new(&[3000], Place::new(Ways::default()));
     let part = format!("/drop/{}.part", sealed.batches[0].file_name());
-    let sent_for = |left_there: &[u8]| {
-        let mut server = FakeServer::new(Ways::default());
+    let mut sent_for = |left_there: &[u8]| {
+        let mut server = sealed.server();
         server.files.insert(part.clone(), left_there.to_vec());
-        live(&sealed, &[0], &mut server, None);
+        sealed.notes.clear();
+        live(&mut sealed, &[0], &mut server, None);
         assert_eq!(server.files, sealed.published());
         server.received
     };
-    let (text, mut spoiled) = (&sealed.texts[0], sealed.texts[0][..2500].to_vec());
+    let text: Vec<u8> = Sealed::new(&[3000], Place::new(Ways::default())).texts.remove(0);
+    let mut spoiled = text[..2500].to_vec();
     spoiled[1999] ^= 1;
     let (whole, most, some) = (sent_for(b"x"), sent_for(&text[..2500]), sent_for(&spoiled));
     assert!(most + 1500 < whole, "{most} of {whole}");
@@ -232,31 +303,27 @@ fn beginning_that_is_the_batchs_is_not_sent_again() {
 }
 
 #[test]
-fn stranger_under_the_name_is_left_alone_and_others_pass() {
-    let sealed = Sealed::new(&[150, 150, 150]);
-    let mut server = FakeServer::new(Ways::default());
-    let taken = format!("/drop/{}", sealed.batches[1].file_name());
-    server.files.insert(taken.clone(), vec![b'x'; 150]);
-    let (mut client, mut flight) = (Client::new(LIMITS), Flight::default());
-    for number in 0..3 {
-        assert!(flight.launch(sealed.attempt(number), &mut client).is_none());
+fn stranger_under_a_name_is_left_alone_and_others_pass() {
+    let place = Place::accompanied(Ways::default(), Verify::Size);
+    let mut sealed = Sealed::new(&[150, 150, 150], place);
+    let mut server = sealed.server();
+    let batch = |number: usize| format!("/drop/{}", sealed.batches[number].file_name());
+    // The batch's own name, and that of its marker.
+    let taken = [batch(1), format!("{}.ok", batch(2))];
+    for name in &taken {
+        server.files.insert(name.clone(), vec![b'x'; 150]);
     }
-    let mut refused = 0;
-    while !flight.is_empty() {
-        let mut out = Vec::new();
-        client.pump(&mut out, 500, &mut flight);
-        server.receive(&out);
-        client
-            .feed(&std::mem::take(&mut server.replies).concat())
-            .unwrap();
-        while let Some(event) = client.poll_event() {
-            if let Some((_, Err(error))) = flight.on_event(event, &mut client) {
-                assert!(matches!(error, DeliveryError::NameTaken { .. }), "{error:?}");
-                refused += 1;
-            }
+    let landed = live(&mut sealed, &[0, 1, 2], &mut server, None);
+    for (number, result) in landed {
+        match result {
+            Ok(ending) => assert_eq!((number, ending), (0, Ending::Published)),
+            Err(DeliveryError::NameTaken { path }) => assert_eq!(path, taken[number - 1]),
+            Err(error) => panic!("{error:?}"),
         }
     }
     let mut expected = sealed.published();
-    expected.insert(taken, vec![b'x'; 150]);
-    assert_eq!((refused, server.files), (1, expected));
+    expected.remove(&format!("/drop/{}.json", sealed.batches[1].name()));
+    expected.remove(&format!("{}.ok", taken[0]));
+    expected.extend(taken.into_iter().map(|name| (name, vec![b'x'; 150])));
+    assert_eq!(server.files, expected);
 }

@@ -5,6 +5,7 @@
 
 mod host_key;
 mod login;
+mod shell;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use logferry_config::{Forwarder, Login};
+use logferry_config::{Compress, Forwarder, Login, Verify};
 use logferry_ledger::BatchState;
 use tokio_util::sync::CancellationToken;
 
+use crate::publishing::{accompany, assert_published, text};
 use crate::support::{
     CuttingProxy, Direction, Running, Spool, Sshd, destination, destination_on_port, names_in, until,
 };
@@ -18,6 +19,8 @@ use crate::support::{
 /// Where the process below finds what to do.
 const DATA_DIR: &str = "FORWARDER_DATA_DIR";
 const PORT: &str = "FORWARDER_PORT";
+/// Set if its batches are compressed and have manifests and markers.
+const ACCOMPANIED: &str = "FORWARDER_ACCOMPANIED";
 
 /// Slow enough to be killed in the middle of anything.
 const BANDWIDTH: u64 = 6 << 20;
@@ -38,6 +41,9 @@ async fn forwarder_process() {
     edw.user = read("user");
     edw.directory = read("drop");
     edw.bandwidth = Some(BANDWIDTH);
+    if std::env::var_os(ACCOMPANIED).is_some() {
+        accompany(&mut edw, Verify::Hash, Compress::Gzip);
+    }
     let config = Forwarder {
         data_dir: data_dir.into(),
         interval: Duration::from_hours(1),
@@ -49,7 +55,7 @@ async fn forwarder_process() {
 }
 
 /// Starts the process above.
-fn start(spool: &Spool, sshd: &Sshd) -> Child {
+fn start(spool: &Spool, sshd: &Sshd) -> Command {
     let told = spool.dir().join("sshd");
     fs::create_dir_all(&told).unwrap();
     for (name, value) in [
@@ -60,14 +66,14 @@ fn start(spool: &Spool, sshd: &Sshd) -> Child {
     ] {
         fs::write(told.join(name), value).unwrap();
     }
-    Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "crashes::forwarder_process", "--ignored"])
         .env(DATA_DIR, spool.dir())
         .env(PORT, sshd.port.to_string())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
 }
 
 /// The published files and their inodes.
@@ -92,7 +98,7 @@ fn forwarder_killed_with_many_batches_in_flight_delivers_each_once() {
     let mut seen = BTreeMap::new();
     // Each life ends a little later: when so much of the temporary and published files is there.
     for life in 0u32.. {
-        let mut forwarder = start(&spool, &sshd);
+        let mut forwarder = start(&spool, &sshd).spawn().unwrap();
         let started = Instant::now();
         let lives = Duration::from_millis(u64::from(100 + 37 * life));
         while started.elapsed() < lives && forwarder.try_wait().unwrap().is_none() {
@@ -123,6 +129,70 @@ fn forwarder_killed_with_many_batches_in_flight_delivers_each_once() {
     assert_eq!(names_in(&drop), names, "no temporary file stays");
     for (window, name) in (0..).zip(names) {
         assert!(fs::read(drop.join(name)).unwrap() == text(window));
+    }
+}
+
+/// The states of the drop at which the forwarder is killed: which names end so.
+const MOMENTS: [(&str, &str); 8] = [
+    ("something is being uploaded", ".gz.part"),
+    ("a batch is published", ".gz"),
+    ("a manifest is being uploaded", ".json.part"),
+    ("a manifest is published", ".json"),
+    ("a marker is being uploaded", ".ok.part"),
+    ("a marker is published", ".ok"),
+    (
+        "a batch is published, and there is no manifest",
+        ".gz without .json",
+    ),
+    (
+        "a manifest is published, and there is no marker",
+        ".json without .ok",
+    ),
+];
+
+/// Whether the drop is in the state that `moment` names.
+fn is_at(moment: &str, names: &[String]) -> bool {
+    let count = |end: &str| names.iter().filter(|name| name.ends_with(end)).count();
+    match moment.split_once(" without ") {
+        Some((there, missing)) => count(there) > count(missing),
+        None => count(moment) > 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarder_killed_at_each_moment_of_publishing_ends_with_one_of_each_file() {
+    let sshd = Sshd::start();
+    for (name, moment) in MOMENTS {
+        let mut spool = Spool::new();
+        let texts: Vec<_> = (0..6).map(|window| text(window, 4000)).collect();
+        let batches: Vec<_> = (0..).zip(&texts).map(|(n, text)| spool.seal(n, text)).collect();
+        let mut forwarder = start(&spool, &sshd).env(ACCOMPANIED, "").spawn().unwrap();
+        let started = Instant::now();
+        let is_done = || batches.iter().all(|batch| spool.state(batch) == BatchState::Sent);
+        let came = || is_at(moment, &names_in(&sshd.drop_dir())) || is_done();
+        while !came() && started.elapsed() < Duration::from_mins(1) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        forwarder.kill().unwrap();
+        forwarder.wait().unwrap();
+        let before = published(&sshd.drop_dir());
+
+        let mut edw = destination("edw", &sshd);
+        accompany(&mut edw, Verify::Hash, Compress::Gzip);
+        let forwarder = Running::start(spool.dir(), vec![edw]);
+        for batch in &batches {
+            until(name, || spool.is_in(BatchState::Sent, batch)).await;
+        }
+        forwarder.stop().await;
+        assert_published(&spool, &sshd.drop_dir(), batches.iter().zip(texts));
+        let after = published(&sshd.drop_dir());
+        assert!(
+            before.iter().all(|(name, inode)| after.get(name) == Some(inode)),
+            "{name}: something was published twice"
+        );
+        for file in names_in(&sshd.drop_dir()) {
+            fs::remove_file(sshd.drop_dir().join(file)).unwrap();
+        }
     }
 }
 

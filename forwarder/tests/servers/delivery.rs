@@ -111,6 +111,7 @@ async fn batch_recorded_before_a_crash_is_archived_at_the_next_start() {
         path: "/drop/recorded".to_owned(),
         bytes: 9,
         sha256: "0".repeat(64),
+        file_sha256: "0".repeat(64),
     };
     let name = "edw".parse().unwrap();
     spool

@@ -8,5 +8,6 @@
 mod crashes;
 mod delivery;
 mod embedded;
+mod publishing;
 mod support;
 mod trust;

@@ -130,6 +130,7 @@ impl<D: ReadDisk> Host<D> {
                 path: "/in/x.log".to_owned(),
                 bytes: contents.bytes,
                 sha256: "e3".to_owned(),
+                file_sha256: "e3".to_owned(),
             };
             ledger
                 .record_delivery(id, &edw, &published, true, at)

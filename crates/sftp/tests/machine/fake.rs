@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 const OK: u32 = 0;
 const EOF: u32 = 1;
 const NO_SUCH_FILE: u32 = 2;
+const PERMISSION_DENIED: u32 = 3;
 const FAILURE: u32 = 4;
 const UNSUPPORTED: u32 = 8;
 
@@ -21,6 +22,21 @@ pub(crate) enum Sizes {
     /// Attributes are refused.
     Forbidden,
 }
+
+/// What the server does when it is asked to rename.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Renames {
+    /// It refuses a name that is taken.
+    #[default]
+    Refuse,
+    /// It replaces what has the name.
+    Replace,
+    /// It renames, and says that it did not.
+    LateError,
+}
+
+/// Makes a hash of a file.
+pub(crate) type Hasher = fn(&[u8]) -> Vec<u8>;
 
 /// What the server does differently from a plain good one.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +54,15 @@ pub(crate) struct Ways {
     /// Reads from this offset on fail.
     pub(crate) bad_block: Option<u64>,
     pub(crate) sizes: Sizes,
+    pub(crate) renames: Renames,
+    /// A file is gone, to `taken`, as soon as it has a name that does not end in `.part`.
+    pub(crate) receiver_waits: bool,
+    /// Files may be written, not read.
+    pub(crate) write_only: bool,
+    /// The byte at this offset is another one than was sent, in files written from now on.
+    pub(crate) spoils: Option<usize>,
+    /// What makes the SHA-256 for the extension `check-file`.
+    pub(crate) hasher: Option<Hasher>,
     /// Data is lost beyond this length, though the writes were confirmed.
     pub(crate) loses_beyond: Option<usize>,
 }
@@ -46,6 +71,8 @@ pub(crate) struct Ways {
 pub(crate) struct FakeServer {
     pub(crate) ways: Ways,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// What the receiver took, in order.
+    pub(crate) taken: Vec<(String, Vec<u8>)>,
     pub(crate) folders: Vec<String>,
     /// Open handles, by their number.
     pub(crate) handles: HashMap<u32, String>,
@@ -55,6 +82,8 @@ pub(crate) struct FakeServer {
     pub(crate) longest_write: usize,
     /// Bytes from the client.
     pub(crate) received: usize,
+    /// How many those were when each request was whole.
+    pub(crate) whole_after: Vec<usize>,
     last_handle: u32,
     inbox: Vec<u8>,
     /// Replies that were not taken yet.
@@ -124,6 +153,7 @@ impl FakeServer {
             }
             let request = rest[..len].to_vec();
             self.inbox.drain(..4 + len);
+            self.whole_after.push(self.received - self.inbox.len());
             self.seen.push(request[0]);
             let reply = self.carry_out(request[0], Fields(&request[1..]));
             self.replies.push(reply);
@@ -194,6 +224,9 @@ impl FakeServer {
             0x1a => drop(self.files.insert(path.clone(), Vec::new())),
             other => panic!("open flags {other:#x}"),
         }
+        if flags == 0x01 && self.ways.write_only {
+            return status(id, PERMISSION_DENIED);
+        }
         self.last_handle += 1;
         self.handles.insert(self.last_handle, path);
         self.most_handles = self.most_handles.max(self.handles.len());
@@ -228,6 +261,10 @@ impl FakeServer {
         let end = usize::try_from(end).unwrap();
         file.resize(file.len().max(end), 0);
         file[end - data.len()..end].copy_from_slice(data);
+        let start = end - data.len();
+        if let Some(at) = self.ways.spoils.filter(|at| (start..end).contains(at)) {
+            file[at] ^= 1;
+        }
         file.truncate(self.ways.loses_beyond.unwrap_or(usize::MAX));
         status(id, OK)
     }
@@ -254,14 +291,45 @@ impl FakeServer {
     }
 
     fn rename(&mut self, id: u32, from: &str, to: String) -> Vec<u8> {
-        if self.files.contains_key(&to) {
+        if self.files.contains_key(&to) && self.ways.renames != Renames::Replace {
             return status(id, FAILURE);
         }
         let Some(file) = self.files.remove(from) else {
             return status(id, NO_SUCH_FILE);
         };
-        self.files.insert(to, file);
-        status(id, OK)
+        self.publish(to, file);
+        let says_so = self.ways.renames != Renames::LateError;
+        status(id, if says_so { OK } else { FAILURE })
+    }
+
+    fn link(&mut self, id: u32, from: &str, to: String) -> Vec<u8> {
+        match self.files.get(from) {
+            None => status(id, NO_SUCH_FILE),
+            Some(_) if self.files.contains_key(&to) => status(id, FAILURE),
+            Some(file) => {
+                self.publish(to, file.clone());
+                status(id, OK)
+            }
+        }
+    }
+
+    fn publish(&mut self, name: String, file: Vec<u8>) {
+        if self.ways.receiver_waits && name.strip_suffix(".part").is_none() {
+            self.taken.push((name, file));
+        } else {
+            self.files.insert(name, file);
+        }
+    }
+
+    fn hash(&self, id: u32, path: &str, algorithm: &[u8]) -> Vec<u8> {
+        match (self.files.get(path), self.ways.hasher) {
+            (Some(file), Some(hasher)) => {
+                let names = [string(b"check-file"), string(algorithm)].concat();
+                packet(201, &[&id.to_be_bytes(), &names, &hasher(file)])
+            }
+            (None, _) => status(id, NO_SUCH_FILE),
+            (_, None) => status(id, UNSUPPORTED),
+        }
     }
 
     fn extended(&mut self, id: u32, name: &str, fields: &mut Fields<'_>) -> Vec<u8> {
@@ -277,6 +345,8 @@ impl FakeServer {
                 let known = self.handles.contains_key(&fields.handle());
                 status(id, if known { OK } else { FAILURE })
             }
+            "hardlink@openssh.com" => self.link(id, &fields.text(), fields.text()),
+            "check-file-name" => self.hash(id, &fields.text(), fields.bytes()),
             _ => status(id, UNSUPPORTED),
         }
     }

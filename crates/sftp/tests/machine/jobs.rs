@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_sftp::{Extension, InFlight, JobError, Limits, Outcome, SizeCheck, StatusCode, Step};
 
-use crate::fake::{Sizes, Ways};
+use crate::fake::{Hasher, Sizes, Ways};
 use crate::session::{CAP, CONFIRMED, Session, bytes};
 
 fn small_limits() -> Limits {
@@ -342,4 +342,42 @@ fn rename_does_not_wait_for_a_large_upload() {
     }
     assert_eq!(session.result(rename), Ok(Outcome::Done));
     assert!(session.server.files["large"].len() < 50_000);
+}
+
+#[test]
+fn link_gives_a_second_name_and_never_replaces() {
+    let ways = Ways {
+        extensions: vec![("hardlink@openssh.com", "1")],
+        ..Ways::default()
+    };
+    let mut session = Session::new(Limits::default(), ways);
+    session.server.files.insert("a.part".to_owned(), b"1".to_vec());
+    let free = session.client.link("a.part", "a");
+    let taken = session.client.link("a.part", "a");
+    session.run();
+    assert_eq!(session.result(free), Ok(Outcome::Done));
+    let error = session.ended[&taken].as_ref().unwrap_err();
+    assert_eq!(error.code(), Some(StatusCode::Failure));
+    assert_eq!(session.server.files.len(), 2);
+    assert!(session.client.server().unwrap().supports(Extension::Hardlink));
+}
+
+#[test]
+fn hash_is_the_servers_if_it_is_a_sha256() {
+    let sha256: Hasher = |_| vec![7; 32];
+    for (hasher, expected) in [(sha256, Some([7; 32])), (|_| vec![7; 20], None)] {
+        let ways = Ways {
+            extensions: vec![("check-file", "")],
+            hasher: Some(hasher),
+            ..Ways::default()
+        };
+        let mut session = Session::new(Limits::default(), ways);
+        session.server.files.insert("a".to_owned(), b"1".to_vec());
+        let (there, missing) = (session.client.sha256("a"), session.client.sha256("b"));
+        session.run();
+        assert_eq!(session.result(there), Ok(Outcome::Sha256(expected)));
+        let error = session.ended[&missing].as_ref().unwrap_err();
+        assert_eq!(error.code(), Some(StatusCode::NoSuchFile));
+        assert!(session.client.server().unwrap().supports(Extension::CheckFile));
+    }
 }

@@ -7,7 +7,7 @@ mod sshd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use logferry_config::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login};
+use logferry_config::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, Publishing};
 use logferry_forwarder::ForwarderError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,7 @@ pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hos
         host_key: HostKeyPolicy::KnownHosts(known_hosts),
         sessions: 4,
         temp_suffix: ".part".to_owned(),
+        publish: Publishing::default(),
         retry: DeliveryRetry {
             attempts: 3,
             initial: Duration::from_millis(10),

@@ -1,0 +1,142 @@
+//! Sealed batches on this machine, and what the ledger would note of them.
+
+use std::collections::BTreeMap;
+
+use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
+use logferry_ledger::{Batch, BatchId, Contents, Published, PublishedFile};
+use logferry_sftp::Client;
+use tempfile::TempDir;
+
+use super::fake::FakeServer;
+use super::places::Place;
+use crate::attempt::{Attempt, Names, Need};
+use crate::batch_file::BatchFile;
+use crate::flight::{Flight, Landed};
+use crate::manifest;
+use crate::plan::Task;
+use crate::plan::tests::batches;
+
+fn destination(publish: Publishing) -> Destination {
+    Destination {
+        name: "edw".parse().unwrap(),
+        host: "localhost".to_owned(),
+        port: 22,
+        user: "ferry".to_owned(),
+        directory: "/drop".to_owned(),
+        login: Login::Password(Secret::new("unused")),
+        host_key: HostKeyPolicy::Fingerprint(String::new()),
+        sessions: 1,
+        temp_suffix: ".part".to_owned(),
+        publish,
+        retry: DeliveryRetry {
+            attempts: 3,
+            initial: std::time::Duration::from_secs(1),
+            max: std::time::Duration::from_secs(1),
+        },
+        failed_every: std::time::Duration::from_secs(1),
+        bandwidth: None,
+    }
+}
+
+/// Sealed batches in a folder of this machine, and what the ledger notes of their publication.
+pub(super) struct Sealed {
+    dir: TempDir,
+    pub(super) batches: Vec<Batch>,
+    pub(super) texts: Vec<Vec<u8>>,
+    place: Place,
+    pub(super) notes: BTreeMap<usize, Option<PublishedFile>>,
+}
+
+impl Sealed {
+    pub(super) fn new(lens: &[usize], place: Place) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut batches = batches(&vec![0; lens.len()]);
+        let text = |(number, &len): (usize, &usize)| -> Vec<u8> {
+            (0..len)
+                .map(|at| u8::try_from((at / 7 * 13 + number) % 251).unwrap())
+                .collect()
+        };
+        let texts: Vec<_> = lens.iter().enumerate().map(text).collect();
+        for (batch, text) in batches.iter_mut().zip(&texts) {
+            batch.contents = Contents {
+                lines: 1,
+                bytes: text.len() as u64,
+                crc32c: crc32c::crc32c(text),
+            };
+            std::fs::write(dir.path().join(batch.file_name()), text).unwrap();
+        }
+        Self {
+            dir,
+            batches,
+            texts,
+            place,
+            notes: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn server(&self) -> FakeServer {
+        FakeServer::new(self.place.ways.clone())
+    }
+
+    pub(super) fn number(&self, batch: BatchId) -> usize {
+        self.batches.iter().position(|it| it.id == batch).unwrap()
+    }
+
+    pub(super) fn attempt(&self, number: usize) -> Attempt {
+        let batch = self.batches[number].clone();
+        let file = BatchFile::open(&self.dir.path().join(batch.file_name()), batch.contents).unwrap();
+        let Place { way, publish, .. } = self.place.clone();
+        let names = Names::of(&batch, &destination(publish.clone()));
+        let task = Task {
+            batch,
+            attempts: 0,
+            publishing: self.notes.get(&number).copied().flatten(),
+        };
+        Attempt::new(task, names, publish, way, file)
+    }
+
+    /// Does what attempts need besides; those that come to their ends.
+    pub(super) fn serve(&mut self, flight: &mut Flight, client: &mut Client) -> Vec<Landed> {
+        let mut landed = Vec::new();
+        loop {
+            let needy = flight.take_needy();
+            if needy.is_empty() {
+                return landed;
+            }
+            for mut attempt in needy {
+                match attempt.need().unwrap() {
+                    Need::Note(batch, file) => {
+                        self.notes.insert(self.number(batch), file);
+                        attempt.on_noted();
+                    }
+                    Need::Hash { .. } => attempt.on_hash(None),
+                }
+                landed.extend(flight.launch(attempt, client));
+            }
+        }
+    }
+
+    /// What is to be in the drop in the end.
+    pub(super) fn published(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for (batch, text) in self.batches.iter().zip(&self.texts) {
+            let path = format!("/drop/{}", batch.file_name());
+            if self.place.publish.manifest {
+                let sha256 = BatchFile::of_text("", text.clone()).read_whole().unwrap().hex();
+                let published = Published {
+                    path: path.clone(),
+                    bytes: text.len() as u64,
+                    file_sha256: sha256.clone(),
+                    sha256,
+                };
+                let manifest = manifest::text(batch, &published);
+                files.insert(format!("/drop/{}.json", batch.name()), manifest);
+            }
+            if let Some(marker) = &self.place.publish.marker {
+                files.insert(format!("{path}{marker}"), Vec::new());
+            }
+            files.insert(path, text.clone());
+        }
+        files
+    }
+}
