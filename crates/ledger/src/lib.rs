@@ -106,6 +106,13 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// Whether room on the disk is what is missing (`SQLITE_FULL`).
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull))
+    }
+}
+
 /// An open ledger. Not shared between threads: each opens its own.
 #[derive(Debug)]
 pub struct Ledger {
@@ -164,6 +171,20 @@ impl Ledger {
                 .query_map([], |row| row.get(0))?
                 .collect::<rusqlite::Result<Vec<String>>>()?;
             Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        })
+    }
+
+    /// Makes sure that the ledger can be written, and that no transaction that failed comes back.
+    ///
+    /// A commit that failed when its bytes were to be flushed may have left them all in the write-ahead log. Nobody sees
+    /// them now, but after a crash SQLite reads the log anew and would take them for a commit. The next transaction is
+    /// written over them: this one, which changes nothing else. To be called before a file is cut back to the ledger.
+    pub fn settle(&mut self) -> Result<(), LedgerError> {
+        self.write("settle it", |sql| {
+            // A row that is written as it was is not written at all.
+            sql.execute("UPDATE identity SET id = id || '-'", [])?;
+            sql.execute("UPDATE identity SET id = rtrim(id, '-')", [])
+                .map(drop)
         })
     }
 
