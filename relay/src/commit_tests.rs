@@ -89,6 +89,17 @@ impl Bench {
             .collect()
     }
 
+    /// From now on the ledger refuses every commit with lines and every seal, or none any more.
+    fn let_ledger_refuse(&self, is_so: bool) {
+        let sqlite = rusqlite::Connection::open(self.ledger().path()).expect("a ledger");
+        let change = if is_so {
+            "CREATE TRIGGER IF NOT EXISTS refuse BEFORE UPDATE ON batches BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        } else {
+            "DROP TRIGGER IF EXISTS refuse"
+        };
+        sqlite.execute_batch(change).expect("a trigger");
+    }
+
     fn ledger(&self) -> Ledger {
         Ledger::open(self.ledger_dir.path()).expect("a ledger")
     }
