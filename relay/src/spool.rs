@@ -118,6 +118,8 @@ impl<D: Disk> Spool<D> {
                     Some(batch) if group.is_some_and(|group| *group != batch.group) => {}
                     Some(batch) if batch.state == BatchState::Ready => self.move_to_ready(&batch)?,
                     Some(batch) if batch.state == BatchState::Open => {}
+                    // A group that recovers does not say it again.
+                    _ if group.is_some() => {}
                     _ => tracing::warn!(
                         file = %open.join(&source).join(&name).display(),
                         "this file is not in the ledger as an open batch; it is left alone"

@@ -46,6 +46,9 @@ pub const FILE_NAME: &str = "ledger.db";
 /// is reached only when a role hangs inside one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Between two tries of a writer that waits. SQLite's own waits grow to 100 ms, so that who has waited long comes last.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+
 /// The ledger could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -148,9 +151,9 @@ impl Ledger {
     }
 
     fn prepare(&mut self) -> Result<(), LedgerError> {
-        let connection = &self.connection;
+        let connection = &mut self.connection;
         connection
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_handler(Some(wait_for_turn))
             .and_then(|()| enter_wal(connection))
             .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
             .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
@@ -214,6 +217,13 @@ impl Ledger {
     }
 }
 
+/// SQLite's busy handler (<https://sqlite.org/c3ref/busy_handler.html>): how often it was called for one lock, and whether to
+/// try again.
+fn wait_for_turn(tries: i32) -> bool {
+    std::thread::sleep(BUSY_PAUSE);
+    BUSY_PAUSE.saturating_mul(tries.unsigned_abs()) < BUSY_TIMEOUT
+}
+
 /// Puts the file into WAL mode, where it then stays.
 ///
 /// Two connections that do this at once to a new file each hold a shared lock that the other must wait for; SQLite
@@ -231,7 +241,7 @@ fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
         if !busy || Instant::now() >= patience {
             return entered;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(BUSY_PAUSE);
     }
 }
 

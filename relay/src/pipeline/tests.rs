@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use logferry_durable::Operation;
 use logferry_ledger::Ledger;
@@ -22,28 +23,30 @@ struct Group {
     pipeline: Pipeline,
     metrics: Metrics,
     memory: BodyMemory,
-    _ledger_dir: tempfile::TempDir,
+    ledger_dir: Arc<tempfile::TempDir>,
 }
 
 impl Group {
     fn start(min_free_disk: u64) -> Self {
-        let (disk, ledger_dir, metrics) = (
-            SimDisk::new(),
-            tempfile::tempdir().expect("a folder"),
-            Metrics::new(),
-        );
+        let ledger_dir = Arc::new(tempfile::tempdir().expect("a folder"));
+        Self::beside(ledger_dir, "web-1", min_free_disk)
+    }
+
+    /// On a disk of its own.
+    fn beside(ledger_dir: Arc<tempfile::TempDir>, name: &str, min_free_disk: u64) -> Self {
+        let (disk, metrics) = (SimDisk::new(), Metrics::new());
         let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
-        let name = "web-1".parse().expect("a name");
         let spool = Spool::new(disk.clone(), Path::new("/spool"));
-        let committer = Committer::start(name, rules(1 << 30), spool, ledger).expect("the disk works");
-        let started = Pipeline::start(committer, metrics.relay("web-1"), min_free_disk);
+        let group = name.parse().expect("a name");
+        let committer = Committer::start(group, rules(1 << 30), spool, ledger).expect("the disk works");
+        let started = Pipeline::start(committer, metrics.relay(name), min_free_disk);
         let (pipeline, _) = started.expect("a thread");
         Self {
             disk,
             pipeline,
             metrics,
             memory: BodyMemory::new(1 << 20),
-            _ledger_dir: ledger_dir,
+            ledger_dir,
         }
     }
 
@@ -184,4 +187,21 @@ async fn a_full_disk_is_waited_for_and_recovery_needs_no_request() {
     group.disk.set_free_bytes(1 << 20);
     group.ship(1, first.len(), &second).await;
     assert_eq!(group.stored(), [first, second].concat());
+}
+
+#[tokio::test]
+async fn a_group_whose_disk_is_gone_is_no_concern_of_another() {
+    let ill = Group::start(0);
+    let well = Group::beside(Arc::clone(&ill.ledger_dir), "web-2", 0);
+    ill.disk.fail_after(0);
+    let wait = Answer::Wait("the relay cannot write to its disk".to_owned());
+    let (mut start, line) = (0, line(20, "a line"));
+    for _ in 0..50 {
+        assert_eq!(ill.take(1, 0, &line).await, wait);
+        assert!(is_stored(&well.take(2, start, &line).await));
+        start += line.len();
+    }
+    assert_eq!(well.pipeline.board().trouble(), None);
+    ill.disk.heal();
+    ill.ship(1, 0, &line).await;
 }
