@@ -81,6 +81,11 @@ fn below_min_free_disk_nothing_is_taken_readers_go_on_and_it_resumes_by_itself()
     );
     let (code, status) = pipeline.json("status");
     assert_eq!((code, &status["disk"]["state"]), (1, &"low".into()), "{status}");
+    let is_reported =
+        pipeline.comes_true(|pipeline| pipeline.json("status").1["groups"][0]["state"] == "low");
+    assert!(is_reported, "{status}");
+    assert_eq!(status["groups"][0]["group"], "web-1", "{status}");
+    assert_eq!(status["groups"][0]["sources"], 1, "{status}");
     let refused = upload(pipeline.config.relay_port);
     assert_eq!(
         (refused.status, refused.body.as_str()),

@@ -1,5 +1,6 @@
 //! What a group's requests, its committer and the health endpoint tell each other: a notice board.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::gate::Standing;
@@ -11,7 +12,13 @@ pub(crate) struct Board(Arc<Notices>);
 #[derive(Debug, Default)]
 struct Notices {
     standing: Mutex<Standing>,
+    in_flight: AtomicU64,
+    refused: AtomicU64,
 }
+
+/// A request that is being answered, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight(Board);
 
 impl Board {
     /// The committer says how the group is.
@@ -29,7 +36,30 @@ impl Board {
         self.standing().trouble()
     }
 
+    /// A request has come in.
+    pub(crate) fn begin(&self) -> InFlight {
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// A request was answered with 4xx or 503.
+    pub(crate) fn refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that are being answered, and those refused since the start.
+    pub(crate) fn requests(&self) -> (u64, u64) {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (load(&self.0.in_flight), load(&self.0.refused))
+    }
+
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -189,9 +189,11 @@ async fn answer(
     last_answer: Arc<LastAnswer>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _in_flight = context.board.begin();
     let answered = handle(&context, peer, &last_answer, request).await;
     Ok(answered.unwrap_or_else(|rejection| {
         context.metrics.rejected();
+        context.board.refused();
         tracing::debug!(
             group = %context.group.name, %peer, status = rejection.status.as_u16(), reason = ?rejection.reason, "refused"
         );

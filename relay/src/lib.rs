@@ -26,6 +26,7 @@ mod line_time;
 mod open_batches;
 mod pipeline;
 mod rejection;
+mod reporter;
 mod seal;
 mod sealing;
 mod sequence;
@@ -120,6 +121,7 @@ impl Relay {
         let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
         let spool = Spool::new(disk, &config.data_dir);
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
+        ledger.forget_group_reports()?;
         spool.finish_seals(&ledger, None)?;
         let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();
         spool.seal_orphans(&mut ledger, &groups, Timestamp::now())?;

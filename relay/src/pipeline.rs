@@ -24,6 +24,7 @@ use crate::body::Body;
 use crate::committer::{Answer, Chunk, Committer};
 use crate::complaint::Complaint;
 use crate::gate::{Gate, Reason};
+use crate::reporter::Reporter;
 use crate::spool::SpoolError;
 
 /// How often batches are looked at for sealing.
@@ -90,6 +91,7 @@ impl Pipeline {
         let name = format!("commit-{}", committer.group);
         let board = Board::default();
         let worker = Worker {
+            reporter: Reporter::new(committer.group.clone(), Instant::now(), Timestamp::now()),
             committer,
             metrics,
             board: board.clone(),
@@ -130,6 +132,7 @@ struct Worker<D: Disk> {
     committer: Committer<D, Body, TicketBox>,
     metrics: RelayMetrics,
     board: Board,
+    reporter: Reporter,
     gate: Gate,
     next_look: Instant,
     cannot_commit: Complaint,
@@ -210,6 +213,7 @@ impl<D: Disk> Worker<D> {
         }
         send(answers);
         for (source, stored) in stored {
+            self.reporter.stored(stored.lines);
             self.metrics.stored(source.as_str(), stored);
         }
     }
@@ -257,6 +261,14 @@ impl<D: Disk> Worker<D> {
         }
         self.metrics.open_batches(self.committer.open.len());
         self.show_standing();
+        let requests = self.board.requests();
+        let due = self
+            .reporter
+            .due(&self.gate.standing(), requests, now, Timestamp::now());
+        if let Some(report) = due {
+            let noted = self.committer.ledger.note_group(&report);
+            self.noted(noted);
+        }
     }
 
     fn look_at_disk(&mut self, now: Instant) {

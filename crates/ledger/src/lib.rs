@@ -11,13 +11,14 @@
 //! - A batch row exists before its file does, so a file that the ledger does not know is never ours to touch.
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
-//! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps` and open `batches`; the forwarder `deliveries`,
+//! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder `deliveries`,
 //! `destinations` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
 mod deliveries;
 mod gaps;
+mod groups;
 mod ingest;
 mod live;
 mod outbox;
@@ -34,6 +35,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
 pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
 pub use gaps::GapRecord;
+pub use groups::{GroupReport, GroupState};
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};

@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, GROUP_REPORTS];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -147,6 +147,20 @@ CREATE TABLE uploads (
     body         TEXT NOT NULL,
     committed_at INTEGER NOT NULL,
     PRIMARY KEY (source, body)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What each group of the relay last said of itself.
+const GROUP_REPORTS: &str = "
+CREATE TABLE group_reports (
+    grp              TEXT PRIMARY KEY,
+    reported_at      INTEGER NOT NULL,
+    started_at       INTEGER NOT NULL,
+    state            TEXT NOT NULL CHECK (state IN ('ok', 'low', 'failing')),
+    reason           TEXT,
+    lines_per_second REAL NOT NULL,
+    in_flight        INTEGER NOT NULL,
+    refused          INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 
