@@ -26,6 +26,7 @@ mod field_relay;
 mod field_rotation;
 mod field_state;
 mod fsck;
+mod full_disk;
 mod gaps;
 mod lost_answers;
 mod lost_state;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_ledger::DestinationState;
 use logferry_monitor::status::{DiskState, SourceStatus, Status, StatusScope, status};
+use logferry_protocol::names::GroupName;
 use logferry_protocol::stream::Offset;
 
 use crate::args;
@@ -58,6 +59,7 @@ fn look(data_dir: &Path, config: &Config) -> Result<Status> {
     let scope = StatusScope {
         expected_sources: monitor.map_or(&[], |monitor| &monitor.expected_sources),
         stale_after: monitor.map_or(STALE_AFTER, |monitor| monitor.stale_after),
+        groups: &groups_of(config),
         destinations: &configuration::destinations(config),
         min_free_disk: config
             .relay
@@ -67,6 +69,11 @@ fn look(data_dir: &Path, config: &Config) -> Result<Status> {
     Ok(status(data_dir, &scope, Timestamp::now())?)
 }
 
+fn groups_of(config: &Config) -> Vec<GroupName> {
+    let groups = config.relay.iter().flat_map(|relay| &relay.groups);
+    groups.map(|group| group.name.clone()).collect()
+}
+
 fn text(status: &Status, now: Timestamp) -> String {
     let batches = status.batches;
     let disk = match status.disk.state {
@@ -74,9 +81,10 @@ fn text(status: &Status, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are taken until there is room)",
     };
     format!(
-        "{}{}\n{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}\n{}{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
         troubles(status, now),
+        groups(status),
         destinations(status, now),
         table::count(batches.open),
         table::count(batches.ready),
@@ -175,6 +183,37 @@ fn troubles_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         .collect()
 }
 
+/// The relay's groups; nothing where there is no relay.
+fn groups(status: &Status) -> String {
+    let mut table = Table::new([
+        ("group", Side::Left),
+        ("state", Side::Left),
+        ("sources", Side::Right),
+        ("lines/s", Side::Right),
+        ("in flight", Side::Right),
+        ("refused", Side::Right),
+        ("reason", Side::Left),
+    ]);
+    if status.groups.is_empty() {
+        return String::new();
+    }
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), table::count);
+    for group in &status.groups {
+        table.row([
+            group.group.to_string(),
+            group.state.as_str().to_owned(),
+            table::count(group.sources),
+            group
+                .lines_per_second
+                .map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}")),
+            number(group.requests_in_flight),
+            number(group.refused_requests),
+            group.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    format!("{table}\n")
+}
+
 fn destinations(status: &Status, now: Timestamp) -> String {
     let mut table = Table::new([
         ("destination", Side::Left),
@@ -224,6 +263,7 @@ mod tests {
         let scope = StatusScope {
             expected_sources: &["198.51.100.1".parse().unwrap()],
             stale_after: STALE_AFTER,
+            groups: &["web-1".parse().unwrap()],
             destinations: &["edw".parse().unwrap()],
             min_free_disk: u64::MAX,
         };
@@ -234,6 +274,8 @@ mod tests {
             text(&status, now),
             "source        group  state    last line  last contact  lag  oldest unread  lines in the last hour  version\n\
              198.51.100.1  -      missing      never         never  0 B            0 s                       0  -\n\n\
+             group  state    sources  lines/s  in flight  refused  reason\n\
+             web-1  unknown        0        -          -        -\n\n\
              destination  state    last delivery  waiting  oldest  error\n\
              edw          unknown          never        0     0 s\n\n\
              batches: 0 open, 0 ready, 0 sent, 0 failed\n\

@@ -1,5 +1,6 @@
 //! How things are now: `logferry status`, whose JSON is a contract.
 
+mod groups;
 mod sources;
 
 use std::path::Path;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::{Batch, BatchState, DestinationState, Ledger, LedgerError};
-use logferry_protocol::names::{DestinationName, SourceId};
+use logferry_protocol::names::{DestinationName, GroupName, SourceId};
 use serde::{Serialize, Serializer};
 
+pub use self::groups::{GroupHealth, GroupStatus};
 pub use self::sources::{GapStatus, SourceStatus, StreamStatus};
 use crate::error::ReportError;
 use crate::words::age;
@@ -22,6 +24,8 @@ pub struct StatusScope<'a> {
     pub expected_sources: &'a [SourceId],
     /// A source that was not heard of for so long is stale.
     pub stale_after: Duration,
+    /// The configured groups.
+    pub groups: &'a [GroupName],
     /// The configured destinations.
     pub destinations: &'a [DestinationName],
     /// Below so many free bytes the disk is low.
@@ -29,10 +33,12 @@ pub struct StatusScope<'a> {
 }
 
 /// How things are now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
     /// Every source that was heard of or is expected.
     pub sources: Vec<SourceStatus>,
+    /// Every group of the relay that is configured or has reported.
+    pub groups: Vec<GroupStatus>,
     /// How many batches are where.
     pub batches: BatchCounts,
     /// The configured destinations.
@@ -93,9 +99,10 @@ pub enum DiskState {
 
 impl Status {
     /// Whether nobody has to do anything: no source is silent or in trouble, no batch failed, no destination down, no
-    /// disk low.
+    /// group without a disk to write to, no disk low.
     pub fn is_well(&self) -> bool {
         self.sources.iter().all(SourceStatus::is_well)
+            && self.groups.iter().all(GroupStatus::is_well)
             && self.batches.failed == 0
             && self
                 .destinations
@@ -110,13 +117,16 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
     let ledger = Ledger::open(data_dir)?;
     let [open, ready, sent, failed] = ledger.count_by_state()?;
     let free_bytes = RealDisk.free_bytes(data_dir)?;
-    let state = if free_bytes < scope.min_free_disk {
+    // A disk without any room is low even where nothing has to stay free.
+    let state = if free_bytes < scope.min_free_disk.max(1) {
         DiskState::Low
     } else {
         DiskState::Ok
     };
+    let sources = sources::statuses(&ledger, scope, now)?;
     Ok(Status {
-        sources: sources::statuses(&ledger, scope, now)?,
+        groups: groups::statuses(&ledger, scope.groups, &sources, now)?,
+        sources,
         batches: BatchCounts {
             open,
             ready,

@@ -28,7 +28,7 @@ use logferry_protocol::stream::Offset;
 
 type Tested = Committer<SimDisk, Vec<u8>, usize>;
 
-fn rules(max_bytes: u64) -> Rules {
+pub(super) fn rules(max_bytes: u64) -> Rules {
     Rules {
         window: WindowLength::try_from(Duration::from_mins(1)).expect("divides an hour"),
         name: NameTemplate::parse("a_{yymmddHH}_{window}_{source}").expect("valid"),
@@ -89,6 +89,17 @@ impl Bench {
             .collect()
     }
 
+    /// From now on the ledger refuses every commit with lines and every seal, or none any more.
+    fn let_ledger_refuse(&self, is_so: bool) {
+        let sqlite = rusqlite::Connection::open(self.ledger().path()).expect("a ledger");
+        let change = if is_so {
+            "CREATE TRIGGER IF NOT EXISTS refuse BEFORE UPDATE ON batches BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        } else {
+            "DROP TRIGGER IF EXISTS refuse"
+        };
+        sqlite.execute_batch(change).expect("a trigger");
+    }
+
     fn ledger(&self) -> Ledger {
         Ledger::open(self.ledger_dir.path()).expect("a ledger")
     }
@@ -129,7 +140,7 @@ fn stream(number: u64) -> (FileKey, Head, StreamId) {
     (file, head, StreamId::derive(file, head, 0))
 }
 
-fn chunk(number: u64, start: u64, body: &[u8]) -> Chunk<Vec<u8>> {
+pub(super) fn chunk(number: u64, start: u64, body: &[u8]) -> Chunk<Vec<u8>> {
     chunk_ending(number, start, body, LineEnd::Whole, StreamEnd::Live)
 }
 
@@ -167,7 +178,7 @@ fn chunk_ending(
     }
 }
 
-fn line(minute: u32, text: &str) -> Vec<u8> {
+pub(super) fn line(minute: u32, text: &str) -> Vec<u8> {
     format!("[21/Nov/2026:08:{minute:02}:03 +0600] {text}\n").into_bytes()
 }
 
@@ -206,6 +217,20 @@ fn chunks_that_overtake_each_other_are_stored_in_order() {
         "tickets are numbered anew each round, so both are 0"
     );
     assert_eq!(bench.stored(), [first, second].concat());
+}
+
+#[test]
+fn whoever_waits_for_a_predecessor_is_turned_away_with_the_others() {
+    let mut bench = Bench::new(1 << 30);
+    let (first, second) = (line(20, "first"), line(20, "second"));
+    let start = u64::try_from(first.len()).expect("small");
+    assert!(bench.send(vec![chunk(1, start, &second)]).is_empty());
+    let arrivals = vec![(chunk(1, 0, &first), 1)];
+    let answers = bench.committer().turn_away(arrivals, "no room");
+    let wait = Answer::Wait("no room".to_owned());
+    assert_eq!(answers, [(1, wait.clone()), (0, wait)]);
+    assert!(!bench.committer().has_parked());
+    assert!(bench.stored().is_empty());
 }
 
 #[test]

@@ -12,8 +12,9 @@
 //! again and are found to be duplicates. So what is in the files and what is in the ledger is the same at every
 //! instant that anyone can see.
 //!
-//! An error in any step is treated as a crash: everything staged is forgotten, the files are cut back to the ledger
-//! before anything else is written, and the senders are told to wait.
+//! An error in any step is treated as a crash: everything staged is forgotten, and the senders are told to wait. Before
+//! anything else is written, the ledger proves that it can be written, and the files are opened anew and cut back to it:
+//! after a failed sync the page cache may show bytes as clean that never reached the disk (fsync(2), "NOTES").
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -93,6 +94,8 @@ pub(crate) struct Committer<D: Disk, B, T> {
     pub(crate) uploads: PendingUploads,
     /// Set while files may hold what the ledger does not know; nothing is written before [`Self::recover`] succeeds.
     pub(crate) needs_recovery: bool,
+    /// Why the last round failed; for the caller to take.
+    pub(crate) failure: Option<SpoolError>,
 }
 
 impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
@@ -116,13 +119,20 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             parked: Vec::new(),
             uploads: PendingUploads::default(),
             needs_recovery: true,
+            failure: None,
         };
-        committer.recover()?;
+        committer.follow_ledger()?;
         Ok(committer)
     }
 
-    /// Forgets what is in memory, and makes the files hold exactly what the ledger says.
+    /// Begins anew after an error, as after a crash.
     pub(crate) fn recover(&mut self) -> Result<(), SpoolError> {
+        self.ledger.settle()?;
+        self.follow_ledger()
+    }
+
+    /// Forgets what is in memory, and makes the files hold exactly what the ledger says.
+    fn follow_ledger(&mut self) -> Result<(), SpoolError> {
         self.open.clear();
         self.streams.clear();
         self.uploads.recover();
@@ -169,30 +179,24 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
                 })
                 .collect(),
             Err(error) => {
-                let reason = self.fail(&error);
-                let parked = self.parked.drain(..).map(|parked| parked.ticket);
-                let tickets = settled.into_iter().map(|(ticket, ..)| ticket).chain(parked);
-                tickets
-                    .map(|ticket| (ticket, Answer::Wait(reason.clone())))
-                    .collect()
+                // Nothing of this round is acknowledged.
+                let tickets = settled.into_iter().map(|(ticket, ..)| ticket);
+                let answers = refuse(tickets.chain(self.take_parked()), error.words()).collect();
+                self.needs_recovery = true;
+                self.failure = Some(error);
+                answers
             }
         }
     }
 
-    /// Treats an error as a crash, and puts it into words for the senders.
-    fn fail(&mut self, error: &SpoolError) -> String {
-        self.needs_recovery = true;
-        tracing::error!(
-            group = %self.group,
-            error = error as &dyn std::error::Error,
-            "cannot commit; nothing of this round is acknowledged and senders are told to wait"
-        );
-        if error.is_disk_full() {
-            "the relay's disk is full"
-        } else {
-            "the relay cannot write to its disk"
-        }
-        .to_owned()
+    /// Takes no line: these and whoever was waiting are told why.
+    pub(crate) fn turn_away(&mut self, arrivals: Vec<(Chunk<B>, T)>, reason: &str) -> Vec<(T, Answer)> {
+        let tickets = arrivals.into_iter().map(|(_, ticket)| ticket);
+        refuse(tickets.chain(self.take_parked()), reason).collect()
+    }
+
+    fn take_parked(&mut self) -> Vec<T> {
+        self.parked.drain(..).map(|parked| parked.ticket).collect()
     }
 
     fn store(
@@ -479,4 +483,8 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         );
         Ok(())
     }
+}
+
+fn refuse<T>(tickets: impl Iterator<Item = T>, reason: &str) -> impl Iterator<Item = (T, Answer)> {
+    tickets.map(|ticket| (ticket, Answer::Wait(reason.to_owned())))
 }

@@ -22,7 +22,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use logferry_config::{Batch, Group, Limits};
 use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome};
 use logferry_protocol::heartbeat::Heartbeat;
-use logferry_protocol::names::SourceId;
+use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{LedgerId, MAX_QUERIES, ResolveRequest, ResolveResponse};
 use logferry_protocol::{
     CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH, UPLOAD_PATH,
@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission;
 use crate::answered::{Claims, LastAnswer};
+use crate::board::Board;
 use crate::body::{Body, BodyMemory};
 use crate::committer::{Answer, Chunk};
 use crate::connection::Connection;
@@ -69,6 +70,7 @@ struct Context {
     claims: Claims,
     pipeline: Pipeline,
     metrics: RelayMetrics,
+    board: Board,
 }
 
 /// A group's port.
@@ -88,6 +90,7 @@ impl Listener {
         pipeline: Pipeline,
         metrics: RelayMetrics,
     ) -> Self {
+        let board = pipeline.board().clone();
         let context = Context {
             group,
             batch: config.batch.clone(),
@@ -97,6 +100,7 @@ impl Listener {
             claims: Claims::new(pipeline.clone()),
             pipeline,
             metrics,
+            board,
         };
         Self {
             listener,
@@ -107,6 +111,11 @@ impl Listener {
     /// The address it is bound to.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
+    }
+
+    /// The group, and its notice board.
+    pub(crate) fn board(&self) -> (GroupName, Board) {
+        (self.context.group.name.clone(), self.context.board.clone())
     }
 
     /// Accepts connections until `shutdown`, then lets requests under way finish.
@@ -182,9 +191,11 @@ async fn answer(
     last_answer: Arc<LastAnswer>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _in_flight = context.board.begin();
     let answered = handle(&context, peer, &last_answer, request).await;
     Ok(answered.unwrap_or_else(|rejection| {
         context.metrics.rejected();
+        context.board.refused();
         tracing::debug!(
             group = %context.group.name, %peer, status = rejection.status.as_u16(), reason = ?rejection.reason, "refused"
         );
@@ -241,6 +252,7 @@ async fn store(
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     let header = ChunkHeader::from_pairs(|name| text_header(request.headers(), name))
         .map_err(|error| Rejection::bad_request(error.to_string()))?;
+    needs_room(context)?;
     let body = read_chunk(context, request).await?;
     let split = split(&body, context.batch.timestamp, context.batch.window);
     check(&header, &body, split.lines())?;
@@ -264,6 +276,14 @@ async fn store(
         Ok(Answer::Wait(reason)) => Err(Rejection::wait(reason)),
         Err(_) => Err(stopping()),
     }
+}
+
+/// Refuses lines, before their memory is asked for, while the group takes none.
+fn needs_room(context: &Context) -> Result<(), Rejection> {
+    context
+        .board
+        .refusal()
+        .map_or(Ok(()), |reason| Err(Rejection::wait(reason)))
 }
 
 /// Whether a body is what its header says.

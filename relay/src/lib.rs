@@ -10,19 +10,23 @@
 
 mod admission;
 mod answered;
+mod board;
 mod body;
 #[cfg(test)]
 mod commit_tests;
 mod committer;
+mod complaint;
 mod connection;
 mod encoding;
 pub mod follow;
+mod gate;
 mod http;
 mod json_time;
 mod line_time;
 mod open_batches;
 mod pipeline;
 mod rejection;
+mod reporter;
 mod seal;
 mod sealing;
 mod sequence;
@@ -117,6 +121,7 @@ impl Relay {
         let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
         let spool = Spool::new(disk, &config.data_dir);
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
+        ledger.forget_group_reports()?;
         spool.finish_seals(&ledger, None)?;
         let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();
         spool.seal_orphans(&mut ledger, &groups, Timestamp::now())?;
@@ -177,6 +182,19 @@ impl Relay {
         self.listeners.iter().filter_map(Listener::address).collect()
     }
 
+    /// Says at any time which groups take no lines and why, one line each; nothing if all do.
+    fn troubles(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let boards: Vec<_> = self.listeners.iter().map(Listener::board).collect();
+        move || {
+            let troubles = boards.iter().filter_map(|(group, board)| {
+                let trouble = board.trouble()?;
+                Some(format!("group {group} takes no lines: {trouble}"))
+            });
+            let troubles: Vec<_> = troubles.collect();
+            (!troubles.is_empty()).then(|| troubles.join("\n"))
+        }
+    }
+
     /// Answers requests until `shutdown`; then lets those under way finish, and returns when all is on disk.
     pub async fn serve(self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
@@ -209,7 +227,7 @@ pub async fn run(config: logferry_config::Relay, shutdown: CancellationToken) ->
     for (group, address) in config.groups.iter().zip(relay.addresses()) {
         tracing::info!(group = %group.name, %address, "listening");
     }
-    ready.set();
+    ready.set_unless(relay.troubles());
     relay.serve(shutdown).await;
     numbers.join_all().await;
     Ok(())

@@ -5,6 +5,7 @@
 //! there is to do, the more chunks share one `fdatasync`. The queue is bounded by the group's body memory.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,11 +19,19 @@ use logferry_protocol::resolve::{KnownStream, ResolveRequest};
 use logferry_telemetry::{RelayMetrics, Stored};
 use tokio::sync::oneshot;
 
+use crate::board::Board;
 use crate::body::Body;
 use crate::committer::{Answer, Chunk, Committer};
+use crate::complaint::Complaint;
+use crate::gate::{Gate, Reason};
+use crate::reporter::Reporter;
+use crate::spool::SpoolError;
 
-/// How often batches are looked at for sealing, and the disk for room.
+/// How often batches are looked at for sealing.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often the disk is asked for its room.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Most bytes of chunks in one round: enough to make the syncs few, not so much that a receipt waits long.
 const ROUND_BYTES: usize = 32 << 20;
@@ -63,6 +72,7 @@ struct Ticket {
 #[derive(Debug, Clone)]
 pub(crate) struct Pipeline {
     jobs: Sender<Job>,
+    board: Board,
 }
 
 /// The committer's thread has gone.
@@ -79,22 +89,34 @@ impl Pipeline {
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
         let name = format!("commit-{}", committer.group);
+        let board = Board::default();
         let worker = Worker {
+            reporter: Reporter::new(committer.group.clone(), Instant::now(), Timestamp::now()),
             committer,
             metrics,
-            min_free_disk,
-            is_disk_low: false,
+            board: board.clone(),
+            gate: Gate::new(min_free_disk),
+            next_look: Instant::now(),
+            cannot_commit: Complaint::default(),
+            no_room: Complaint::default(),
+            bookkeeping: Complaint::default(),
         };
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(&queue))?;
-        Ok((Self { jobs }, thread))
+        Ok((Self { jobs, board }, thread))
     }
 
     /// A way to nothing but a queue.
     #[cfg(test)]
     pub(crate) fn to(jobs: Sender<Job>) -> Self {
-        Self { jobs }
+        let board = Board::default();
+        Self { jobs, board }
+    }
+
+    /// The group's notice board.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Queues a job.
@@ -109,13 +131,19 @@ pub(crate) struct TicketBox(Ticket);
 struct Worker<D: Disk> {
     committer: Committer<D, Body, TicketBox>,
     metrics: RelayMetrics,
-    min_free_disk: u64,
-    is_disk_low: bool,
+    board: Board,
+    reporter: Reporter,
+    gate: Gate,
+    next_look: Instant,
+    cannot_commit: Complaint,
+    no_room: Complaint,
+    bookkeeping: Complaint,
 }
 
 impl<D: Disk> Worker<D> {
     fn run(mut self, queue: &Receiver<Job>) {
-        let mut next_tick = Instant::now();
+        self.tick();
+        let mut next_tick = Instant::now() + TICK;
         loop {
             let first = match queue.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(job) => Some(job),
@@ -147,12 +175,12 @@ impl<D: Disk> Worker<D> {
                 Job::Resolve(source, request, reply) => {
                     let known = self.committer.resolve(&source, &request, Timestamp::now());
                     // Nobody listening is a client that has gone.
-                    let _ = reply.send(known.inspect_err(report).ok());
+                    let _ = reply.send(self.noted(known));
                 }
                 Job::Heartbeat(source, heartbeat, reply) => {
                     report_gaps(&source, &heartbeat.gaps);
                     let noted = self.committer.heartbeat(&source, heartbeat, Timestamp::now());
-                    let _ = reply.send(noted.inspect_err(report).is_ok());
+                    let _ = reply.send(self.noted(noted).is_some());
                 }
                 Job::Answered(body) => self.committer.upload_answered(body),
             }
@@ -164,26 +192,28 @@ impl<D: Disk> Worker<D> {
     }
 
     fn round(&mut self, chunks: Vec<(Chunk<Body>, TicketBox)>) {
-        if self.is_disk_low {
-            for (_, TicketBox(ticket)) in chunks {
-                let _ = ticket
-                    .reply
-                    .send(Answer::Wait("the relay's disk is nearly full".to_owned()));
-            }
-            return;
+        if let Some(reason) = self.gate.standing().refusal() {
+            return send(self.committer.turn_away(chunks, reason));
         }
         let began = Instant::now();
+        let answers = self.committer.round(chunks, Timestamp::now());
         let mut stored: HashMap<SourceId, Stored> = HashMap::new();
-        for (TicketBox(ticket), answer) in self.committer.round(chunks, Timestamp::now()) {
-            if let Answer::Receipt(receipt) = &answer {
-                self.count(&ticket, receipt.outcome, &mut stored);
+        for (TicketBox(ticket), answer) in &answers {
+            if let Answer::Receipt(receipt) = answer {
+                self.count(ticket, receipt.outcome, &mut stored);
             }
-            let _ = ticket.reply.send(answer);
         }
-        if !stored.is_empty() {
+        if let Some(error) = self.committer.failure.take() {
+            self.failed(&error);
+        } else if !stored.is_empty() {
             self.metrics.committed(began.elapsed());
+            if self.gate.committed() {
+                self.came_back();
+            }
         }
+        send(answers);
         for (source, stored) in stored {
+            self.reporter.stored(stored.lines);
             self.metrics.stored(source.as_str(), stored);
         }
     }
@@ -208,24 +238,131 @@ impl<D: Disk> Worker<D> {
     }
 
     fn tick(&mut self) {
-        let spool = &self.committer.spool;
-        match spool.disk().free_bytes(spool.data_dir()) {
-            Ok(free) => {
-                let is_low = free < self.min_free_disk;
-                if is_low != self.is_disk_low {
-                    tracing::warn!(group = %self.committer.group, free, limit = self.min_free_disk, is_low, "disk space");
-                }
-                self.is_disk_low = is_low;
+        let now = Instant::now();
+        if now >= self.next_look {
+            self.next_look = now + LOOK_EVERY;
+            self.look_at_disk(now);
+        }
+        if self.gate.is_recovery_due(now) {
+            match self.committer.recover() {
+                Ok(()) => self.gate.recovered(now),
+                Err(error) => self.failed(&error),
             }
-            Err(error) => report(&error),
         }
-        if let Err(error) = self.committer.seal_due(Timestamp::now()) {
-            report(&error);
+        if self.gate.pass(now) {
+            self.came_back();
         }
-        if let Err(error) = self.committer.forget_answered() {
-            report(&error);
+        if !self.gate.is_closed() {
+            if let Err(error) = self.committer.seal_due(Timestamp::now()) {
+                self.failed(&error);
+            }
+            let forgotten = self.committer.forget_answered();
+            self.noted(forgotten);
         }
         self.metrics.open_batches(self.committer.open.len());
+        self.show_standing();
+        let requests = self.board.requests();
+        let due = self
+            .reporter
+            .due(&self.gate.standing(), requests, now, Timestamp::now());
+        if let Some(report) = due {
+            let noted = self.committer.ledger.note_group(&report);
+            self.noted(noted);
+        }
+    }
+
+    fn look_at_disk(&mut self, now: Instant) {
+        let spool = &self.committer.spool;
+        let Some(free) = self.noted(spool.disk().free_bytes(spool.data_dir())) else {
+            return;
+        };
+        self.metrics.free_disk(free);
+        let (group, limit) = (&self.committer.group, self.gate.min_free());
+        match self.gate.free_disk(free) {
+            Some(true) => {
+                if let Some(unsaid) = self.no_room.raise(now) {
+                    tracing::warn!(
+                        %group, free, limit, unsaid,
+                        "the disk has less room than min_free_disk; no lines are taken and senders wait"
+                    );
+                }
+            }
+            Some(false) if self.no_room.end() => {
+                tracing::info!(%group, free, limit, "the disk has room again; lines are taken");
+            }
+            Some(false) | None => {}
+        }
+    }
+
+    /// A commit, a seal or a recovery failed: the group takes nothing for a while.
+    fn failed(&mut self, error: &SpoolError) {
+        if error.is_conflict() {
+            // Nothing is wrong with disk or ledger. The next round begins with what they hold.
+            tracing::warn!(group = %self.committer.group, "a stream comes in through two groups; its sender is told to wait");
+            return;
+        }
+        let now = Instant::now();
+        self.metrics.commit_failed();
+        if let Some(unsaid) = self.cannot_commit.raise(now) {
+            tracing::error!(
+                group = %self.committer.group,
+                error = error as &dyn Error,
+                unsaid,
+                "cannot commit; nothing is acknowledged, senders are told to wait, and it is tried again"
+            );
+        }
+        let reason = Reason {
+            words: error.words().to_owned(),
+            detail: chain(error),
+        };
+        self.gate.failed(reason, now);
+        self.show_standing();
+    }
+
+    fn came_back(&mut self) {
+        if self.cannot_commit.end() {
+            tracing::info!(group = %self.committer.group, "commits go well again");
+        }
+        self.show_standing();
+    }
+
+    fn show_standing(&self) {
+        let standing = self.gate.standing();
+        self.metrics.taking_lines(standing.refusal().is_none());
+        self.board.set_standing(standing);
+    }
+
+    /// What was asked of disk or ledger beside a commit; `None` if it could not be had.
+    fn noted<T, E: Error + 'static>(&mut self, outcome: Result<T, E>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if let Some(unsaid) = self.bookkeeping.raise(Instant::now()) {
+                    tracing::error!(
+                        group = %self.committer.group,
+                        error = &error as &dyn Error,
+                        unsaid,
+                        "the relay could not do its bookkeeping; it tries again"
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Gives the answers to those who wait for them; nobody listening is a client that has gone.
+fn send(answers: Vec<(TicketBox, Answer)>) {
+    for (TicketBox(ticket), answer) in answers {
+        let _ = ticket.reply.send(answer);
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
     }
 }
 
@@ -248,9 +385,5 @@ fn report_gaps(source: &SourceId, gaps: &[Gap]) {
     }
 }
 
-fn report(error: &(impl std::error::Error + 'static)) {
-    tracing::error!(
-        error = error as &dyn std::error::Error,
-        "the relay could not do its bookkeeping; it tries again"
-    );
-}
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,26 @@ pub enum SpoolError {
 impl SpoolError {
     /// Whether room on the disk is what is missing.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.is_disk_full())
+        match self {
+            Self::Disk(error) => error.is_disk_full(),
+            Self::Ledger(error) => error.is_disk_full(),
+        }
+    }
+
+    /// Whether somebody else has changed what was to be changed; nothing is wrong with disk or ledger.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Conflict { .. }))
+    }
+
+    /// What senders are told who have to wait for this reason.
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            error if error.is_disk_full() => "the relay's disk is full",
+            Self::Disk(_) => "the relay cannot write to its disk",
+            Self::Ledger(LedgerError::Conflict { .. }) => "these lines came in through another group, too",
+            Self::Ledger(LedgerError::Damaged { .. }) => "the relay's ledger is damaged",
+            Self::Ledger(_) => "the relay cannot write to its ledger",
+        }
     }
 }
 
@@ -107,6 +126,8 @@ impl<D: Disk> Spool<D> {
                     Some(batch) if group.is_some_and(|group| *group != batch.group) => {}
                     Some(batch) if batch.state == BatchState::Ready => self.move_to_ready(&[batch])?,
                     Some(batch) if batch.state == BatchState::Open => {}
+                    // A group that recovers does not say it again.
+                    _ if group.is_some() => {}
                     _ => tracing::warn!(
                         file = %open.join(&source).join(&name).display(),
                         "this file is not in the ledger as an open batch; it is left alone"

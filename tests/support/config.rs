@@ -18,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) sender_metrics: Option<u16>,
     /// Where the sender looks for the relay: its port, or that of something in between.
     pub(crate) sender_calls: u16,
+    /// The port of the relay's numbers.
+    pub(crate) relay_metrics: Option<u16>,
     /// The relay's port.
     pub(crate) relay_port: u16,
     /// The relay host's data folder.
@@ -49,6 +51,7 @@ impl Config {
             other_log: None,
             state_dir: site.path("sender"),
             sender_metrics: None,
+            relay_metrics: None,
             sender_calls: relay_port,
             relay_port,
             data_dir: site.path("relay"),
@@ -71,6 +74,7 @@ impl Display for Config {
             other_log,
             state_dir,
             sender_metrics,
+            relay_metrics,
             sender_calls,
             relay_port,
             data_dir,
@@ -90,6 +94,8 @@ impl Display for Config {
         let other_log = other_log.unwrap_or_default();
         let sender_metrics = sender_metrics.map(|port| format!("\n  metrics: \"127.0.0.1:{port}\""));
         let sender_metrics = sender_metrics.unwrap_or_default();
+        let relay_metrics = relay_metrics.map(|port| format!("\"127.0.0.1:{port}\""));
+        let relay_metrics = relay_metrics.as_deref().unwrap_or("null");
         write!(
             f,
             r#"
@@ -108,7 +114,7 @@ relay:
   groups: [{{name: web-1, listen: "127.0.0.1:{relay_port}", sources: ["{sources}"]}}]
   batch: {{window: {window}, seal_after: {seal_after}, slack: 1s}}
   limits: {{min_free_disk: {min_free_disk}}}
-  metrics: null
+  metrics: {relay_metrics}
 forwarder:
   interval: 1s
   destinations:

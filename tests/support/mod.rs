@@ -12,6 +12,7 @@ pub(crate) mod proxy;
 pub(crate) mod relay;
 pub(crate) mod site;
 pub(crate) mod sshd;
+pub(crate) mod tmpfs;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

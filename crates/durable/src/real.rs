@@ -58,7 +58,8 @@ impl Disk for RealDisk {
             self.create_dir_all(above)?;
         }
         match fs::create_dir(dir) {
-            Ok(()) => sync_dir(above),
+            // Without the sync it is not there for sure, and the next call must not take it for such.
+            Ok(()) => sync_dir(above).inspect_err(|_| drop(fs::remove_dir(dir))),
             // Another role made it in the meantime.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             Err(error) => Err(DiskError::new(Operation::CreateDir, dir, error)),
@@ -66,7 +67,8 @@ impl Disk for RealDisk {
     }
 
     fn open_append(&self, path: &Path) -> Result<RealFile, DiskError> {
-        let is_new = !path.exists();
+        // An empty one was perhaps made by a call that failed, or was killed, before the sync.
+        let is_new = fs::metadata(path).map_or(true, |found| found.len() == 0);
         let file = OpenOptions::new()
             .append(true)
             .create(true)

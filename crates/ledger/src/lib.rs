@@ -11,13 +11,14 @@
 //! - A batch row exists before its file does, so a file that the ledger does not know is never ours to touch.
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
-//! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps` and open `batches`; the forwarder `deliveries`,
+//! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder `deliveries`,
 //! `destinations` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
 mod deliveries;
 mod gaps;
+mod groups;
 mod ingest;
 mod live;
 mod outbox;
@@ -35,6 +36,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
 pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published, PublishedFile};
 pub use gaps::GapRecord;
+pub use groups::{GroupReport, GroupState};
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};
@@ -46,6 +48,9 @@ pub const FILE_NAME: &str = "ledger.db";
 /// How long a writer waits for another role's transaction before it gives up. Transactions take milliseconds; this
 /// is reached only when a role hangs inside one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two tries of a writer that waits. SQLite's own waits grow to 100 ms, so that who has waited long comes last.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// The ledger could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +112,13 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// Whether room on the disk is what is missing (`SQLITE_FULL`).
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull))
+    }
+}
+
 /// An open ledger. Not shared between threads: each opens its own, or has [`Self::another`].
 #[derive(Debug)]
 pub struct Ledger {
@@ -159,9 +171,9 @@ impl Ledger {
     }
 
     fn prepare(&mut self) -> Result<(), LedgerError> {
-        let connection = &self.connection;
+        let connection = &mut self.connection;
         connection
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_handler(Some(wait_for_turn))
             .and_then(|()| enter_wal(connection))
             .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
             .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
@@ -182,6 +194,20 @@ impl Ledger {
                 .query_map([], |row| row.get(0))?
                 .collect::<rusqlite::Result<Vec<String>>>()?;
             Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        })
+    }
+
+    /// Makes sure that the ledger can be written, and that no transaction that failed comes back.
+    ///
+    /// A commit that failed when its bytes were to be flushed may have left them all in the write-ahead log. Nobody sees
+    /// them now, but after a crash SQLite reads the log anew and would take them for a commit. The next transaction is
+    /// written over them: this one, which changes nothing else. To be called before a file is cut back to the ledger.
+    pub fn settle(&mut self) -> Result<(), LedgerError> {
+        self.write("settle it", |sql| {
+            // A row that is written as it was is not written at all.
+            sql.execute("UPDATE identity SET id = id || '-'", [])?;
+            sql.execute("UPDATE identity SET id = rtrim(id, '-')", [])
+                .map(drop)
         })
     }
 
@@ -213,6 +239,13 @@ impl Ledger {
     }
 }
 
+/// SQLite's busy handler (<https://sqlite.org/c3ref/busy_handler.html>): how often it was called for one lock, and whether to
+/// try again.
+fn wait_for_turn(tries: i32) -> bool {
+    std::thread::sleep(BUSY_PAUSE);
+    BUSY_PAUSE.saturating_mul(tries.unsigned_abs()) < BUSY_TIMEOUT
+}
+
 /// Puts the file into WAL mode, where it then stays.
 ///
 /// Two connections that do this at once to a new file each hold a shared lock that the other must wait for; SQLite
@@ -230,7 +263,7 @@ fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
         if !busy || Instant::now() >= patience {
             return entered;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(BUSY_PAUSE);
     }
 }
 

@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, PUBLISHING];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, PUBLISHING, GROUP_REPORTS];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -155,6 +155,20 @@ CREATE TABLE uploads (
 const PUBLISHING: &str = "
 ALTER TABLE deliveries ADD COLUMN publishing TEXT CHECK (publishing IN ('batch', 'manifest', 'marker'));
 ALTER TABLE deliveries ADD COLUMN file_sha256 TEXT;
+";
+
+/// What each group of the relay last said of itself.
+const GROUP_REPORTS: &str = "
+CREATE TABLE group_reports (
+    grp              TEXT PRIMARY KEY,
+    reported_at      INTEGER NOT NULL,
+    started_at       INTEGER NOT NULL,
+    state            TEXT NOT NULL CHECK (state IN ('ok', 'low', 'failing')),
+    reason           TEXT,
+    lines_per_second REAL NOT NULL,
+    in_flight        INTEGER NOT NULL,
+    refused          INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The version that today's schema has.

@@ -329,3 +329,61 @@ fn groups_and_roles_that_open_a_new_ledger_at_once_all_get_it() -> TestResult {
     }
     Ok(())
 }
+
+/// A commit whose flush fails may have left all its bytes in the log. That is played here: they are put there behind the
+/// back of a ledger that does not know of them.
+#[test]
+fn a_commit_that_failed_does_not_come_back_after_a_crash_once_the_ledger_is_settled() -> TestResult {
+    let source = "198.51.100.9".parse()?;
+    let wal = |dir: &Path| dir.join(FILE_NAME).with_extension("db-wal");
+    let copy = |from: &Path, to: &Path| -> TestResult {
+        std::fs::copy(from.join(FILE_NAME), to.join(FILE_NAME))?;
+        std::fs::copy(wal(from), wal(to))?;
+        Ok(())
+    };
+    for is_settled in [false, true] {
+        let (dir, failed, crashed) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
+        let mut ledger = Ledger::open_or_create(dir.path())?;
+        copy(dir.path(), failed.path())?;
+        let mut hit = Ledger::open(failed.path())?;
+        assert!(hit.sources()?.is_empty());
+        let before = std::fs::read(wal(failed.path()))?;
+        ledger.note_contact(&source, &"web-1".parse()?, now())?;
+        let after = std::fs::read(wal(dir.path()))?;
+        assert!(after.starts_with(&before) && after.len() > before.len());
+        std::fs::write(wal(failed.path()), after)?;
+        assert!(hit.sources()?.is_empty(), "nobody sees it");
+        if is_settled {
+            hit.settle()?;
+        }
+        copy(failed.path(), crashed.path())?;
+        let came_back = Ledger::open(crashed.path())?.sources()?.len();
+        assert_eq!(came_back, usize::from(!is_settled), "settled: {is_settled}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_is_known_as_such() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let pages: i64 = ledger
+        .connection
+        .pragma_query_value(None, "page_count", |row| row.get(0))?;
+    ledger.connection.pragma_update(None, "max_page_count", pages)?;
+    let fill = |ledger: &mut Ledger| -> Result<(), LedgerError> {
+        for number in 0..10_000 {
+            let source = format!("host-{number}").parse().expect("a name");
+            ledger.note_contact(&source, &"web-1".parse().expect("a name"), now())?;
+        }
+        Ok(())
+    };
+    let error = fill(&mut ledger).expect_err("no room for so many");
+    assert!(error.is_disk_full(), "{error:?}");
+    ledger
+        .connection
+        .pragma_update(None, "max_page_count", 1_000_000)?;
+    ledger.settle()?;
+    ledger.note_contact(&"host".parse()?, &"web-1".parse()?, now())?;
+    Ok(())
+}

@@ -3,9 +3,9 @@
 //! It carries no data. A probe that hangs is cut off, and more of them than [`CONNECTIONS_MAX`] wait their turn.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -48,18 +48,37 @@ pub enum EndpointError {
     },
 }
 
-/// Whether a role serves yet: said once by the role, shown by `/healthz`.
-#[derive(Debug, Clone, Default)]
-pub struct Ready(Arc<AtomicBool>);
+/// Whether a role serves: said once by the role, shown by `/healthz`.
+#[derive(Clone, Default)]
+pub struct Ready(Arc<OnceLock<Trouble>>);
+
+/// What keeps a role from doing its work now, in one line each; `None` if nothing does.
+type Trouble = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 impl Ready {
     /// From now on the role serves.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.set_unless(|| None);
     }
 
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// From now on the role serves, but for when `trouble`, which is asked at each probe, says why not.
+    pub fn set_unless(&self, trouble: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        // A role that says so twice serves as it said first.
+        let _ = self.0.set(Box::new(trouble));
+    }
+
+    /// Why the role does not serve now.
+    fn trouble(&self) -> Option<String> {
+        match self.0.get() {
+            Some(trouble) => trouble(),
+            None => Some("starting".to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(&self.trouble()).finish()
     }
 }
 
@@ -137,14 +156,13 @@ fn answer(method: &Method, path: &str, metrics: &Metrics, ready: &Ready) -> Resp
     if path == "/metrics" {
         return response(StatusCode::OK, OPEN_METRICS, metrics.text());
     }
-    if ready.is_set() {
-        plain(StatusCode::OK, "ok\n")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+    match ready.trouble() {
+        None => plain(StatusCode::OK, "ok\n"),
+        Some(trouble) => plain(StatusCode::SERVICE_UNAVAILABLE, trouble + "\n"),
     }
 }
 
-fn plain(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response(status, PLAIN, body)
 }
 

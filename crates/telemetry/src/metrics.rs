@@ -239,6 +239,9 @@ struct RelayFamilies {
     rejected_requests: Family<ByGroup, Counter>,
     commit_seconds: CommitSeconds,
     open_batches: Family<ByGroup, Gauge>,
+    taking_lines: Family<ByGroup, Gauge>,
+    commit_failures: Family<ByGroup, Counter>,
+    free_disk_bytes: Family<ByGroup, Gauge>,
 }
 
 impl RelayFamilies {
@@ -261,6 +264,21 @@ impl RelayFamilies {
             rejected_requests: register(r, "relay_rejected_requests", "Requests refused"),
             commit_seconds,
             open_batches: register(r, "relay_open_batches", "Batches being written"),
+            taking_lines: register(
+                r,
+                "relay_taking_lines",
+                "1, or 0 while senders are told to wait for the disk",
+            ),
+            commit_failures: register(
+                r,
+                "relay_commit_failures",
+                "Commits, seals and recoveries that failed",
+            ),
+            free_disk_bytes: register(
+                r,
+                "relay_free_disk_bytes",
+                "Bytes that can still be written to the data folder",
+            ),
         }
     }
 }
@@ -322,6 +340,30 @@ impl RelayMetrics {
             .open_batches
             .get_or_create(&self.of_group())
             .set(gauge_value(count as u64));
+    }
+
+    /// Whether lines are taken, or senders told to wait for the disk.
+    pub fn taking_lines(&self, is_so: bool) {
+        self.families
+            .taking_lines
+            .get_or_create(&self.of_group())
+            .set(i64::from(is_so));
+    }
+
+    /// A commit, a seal or a recovery failed.
+    pub fn commit_failed(&self) {
+        self.families
+            .commit_failures
+            .get_or_create(&self.of_group())
+            .inc();
+    }
+
+    /// So many bytes can still be written to the data folder.
+    pub fn free_disk(&self, bytes: u64) {
+        self.families
+            .free_disk_bytes
+            .get_or_create(&self.of_group())
+            .set(gauge_value(bytes));
     }
 
     fn of_group(&self) -> ByGroup {

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,26 @@ async fn healthz_is_503_until_the_role_serves() {
         after.starts_with("HTTP/1.1 200 ") && after.ends_with("\r\n\r\nok\n"),
         "{after}"
     );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn healthz_says_what_keeps_a_role_from_its_work() {
+    let running = Running::start().await;
+    let trouble = Arc::new(Mutex::new(Some(
+        "group a takes no lines: the disk is full".to_owned(),
+    )));
+    let shown = Arc::clone(&trouble);
+    running.ready.set_unless(move || shown.lock().unwrap().clone());
+    let ill = running.ask("GET /healthz").await;
+    assert!(ill.starts_with("HTTP/1.1 503 "), "{ill}");
+    assert!(
+        ill.ends_with("\r\n\r\ngroup a takes no lines: the disk is full\n"),
+        "{ill}"
+    );
+    *trouble.lock().unwrap() = None;
+    let well = running.ask("GET /healthz").await;
+    assert!(well.starts_with("HTTP/1.1 200 "), "{well}");
     running.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_ledger::Ledger;
+use logferry_ledger::{GroupReport, GroupState, Ledger};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime, StreamProgress};
 use logferry_protocol::names::LogName;
@@ -42,6 +42,7 @@ fn the_json_is_the_documented_one() {
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
         stale_after: Duration::from_mins(5),
+        groups: &[],
         destinations: &[edw, destination("backup")],
         min_free_disk: 0,
     };
@@ -66,6 +67,7 @@ fn the_json_is_the_documented_one() {
                 silent("198.51.100.3", "stale", Some("2026-11-21T03:05:00Z")),
                 silent("198.51.100.4", "missing", None),
             ],
+            "groups": [],
             "batches": {"open": 0, "ready": 1, "sent": 1, "failed": 0},
             "destinations": [
                 {"name": "edw", "state": "down", "last_delivery_at": "2026-11-21T02:22:05Z",
@@ -132,6 +134,7 @@ fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
+        groups: &[],
         destinations: &[],
         min_free_disk: 0,
     };
@@ -162,11 +165,63 @@ fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
 }
 
 #[test]
+fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
+    let mut site = Site::new();
+    site.hear_of("198.51.100.2", at("2026-11-21T03:09:59Z"));
+    let mut report = GroupReport {
+        group: "web-1".parse().expect("a group"),
+        reported_at: at("2026-11-21T03:09:00Z"),
+        started_at: at("2026-11-21T01:00:00Z"),
+        state: GroupState::Failing,
+        reason: Some("the relay's disk is full".to_owned()),
+        lines_per_second: 0.5,
+        in_flight: 2,
+        refused: 40,
+    };
+    site.ledger.note_group(&report).expect("noted");
+    let scope = StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &["web-2".parse().expect("a group")],
+        destinations: &[],
+        min_free_disk: 0,
+    };
+    let look = |site: &Site, now: &str| {
+        let status = status(site.data_dir(), &scope, at(now)).expect("a status");
+        (
+            status.is_well(),
+            serde_json::to_value(&status.groups).expect("JSON"),
+        )
+    };
+    let silent = json!({"group": "web-2", "state": "unknown", "reason": null, "sources": 0, "lines_per_second": null,
+                        "requests_in_flight": null, "refused_requests": null, "started_at": null});
+    let failing = json!({"group": "web-1", "state": "failing", "reason": "the relay's disk is full", "sources": 1,
+                         "lines_per_second": 0.5, "requests_in_flight": 2, "refused_requests": 40,
+                         "started_at": "2026-11-21T01:00:00Z"});
+    assert_eq!(look(&site, NOW), (false, json!([failing, silent])));
+    let mut unknown = silent.clone();
+    unknown["group"] = json!("web-1");
+    unknown["sources"] = json!(1);
+    unknown["reason"] = failing["reason"].clone();
+    let later = "2026-11-21T03:11:00Z";
+    assert_eq!(
+        look(&site, later),
+        (false, json!([unknown, silent])),
+        "its last word counts"
+    );
+    report.reported_at = at(later);
+    (report.state, report.reason) = (GroupState::Ok, None);
+    site.ledger.note_group(&report).expect("noted");
+    assert!(look(&site, later).0);
+}
+
+#[test]
 fn a_disk_with_less_room_than_asked_for_is_low() {
     let site = Site::new();
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
+        groups: &[],
         destinations: &[],
         min_free_disk: u64::MAX,
     };
@@ -190,6 +245,7 @@ fn without_a_ledger_nothing_is_made_up() {
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
+        groups: &[],
         destinations: &[],
         min_free_disk: 0,
     };

@@ -12,7 +12,7 @@ use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Hash16;
 use tokio::sync::oneshot;
 
-use super::{Context, Rejection, read_body, stopping, submit};
+use super::{Context, Rejection, needs_room, read_body, stopping, submit};
 use crate::admission;
 use crate::answered::LastAnswer;
 use crate::committer::Answer;
@@ -32,6 +32,7 @@ pub(super) async fn upload(
         // Before its body is taken in.
         admission::admit(&context.group, peer, None)?;
     }
+    needs_room(context)?;
     let mut body = read_body(
         context,
         request.into_body(),

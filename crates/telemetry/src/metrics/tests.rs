@@ -70,6 +70,9 @@ fn relay_names_are_those_of_the_contract() {
     relay.rejected();
     relay.committed(Duration::from_millis(3));
     relay.open_batches(4);
+    relay.taking_lines(true);
+    relay.commit_failed();
+    relay.free_disk(1 << 30);
     for expected in [
         r#"logferry_relay_lines_total{group="web-1",source="h1"} 33"#,
         r#"logferry_relay_bytes_total{group="web-1",source="h1"} 4400"#,
@@ -79,6 +82,9 @@ fn relay_names_are_those_of_the_contract() {
         r#"logferry_relay_commit_seconds_count{group="web-1"} 1"#,
         r#"logferry_relay_commit_seconds_bucket{le="0.005",group="web-1"} 1"#,
         r#"logferry_relay_open_batches{group="web-1"} 4"#,
+        r#"logferry_relay_taking_lines{group="web-1"} 1"#,
+        r#"logferry_relay_commit_failures_total{group="web-1"} 1"#,
+        r#"logferry_relay_free_disk_bytes{group="web-1"} 1073741824"#,
     ] {
         assert!(
             samples(&metrics).iter().any(|line| line == expected),

@@ -1,0 +1,146 @@
+//! How the relay's groups are: each group's last report on itself.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use logferry_protocol::names::GroupName;
+use logferry_protocol::stream::ParseError;
+use rusqlite::named_params;
+
+use crate::row::{self, millis, signed};
+use crate::{Ledger, LedgerError};
+
+/// Whether a group takes lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupState {
+    /// It does.
+    Ok,
+    /// It does not: the disk has less room than must stay free.
+    Low,
+    /// It cannot commit, or could not a moment ago.
+    Failing,
+}
+
+impl GroupState {
+    /// The state's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Low => "low",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+impl FromStr for GroupState {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let states = [Self::Ok, Self::Low, Self::Failing];
+        let found = states.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| ParseError {
+            expected: "a group's state",
+            got: text.to_owned(),
+        })
+    }
+}
+
+/// What a group says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupReport {
+    /// The group.
+    pub group: GroupName,
+    /// When it said so.
+    pub reported_at: Timestamp,
+    /// When it was started; `refused` counts from there.
+    pub started_at: Timestamp,
+    /// Whether it takes lines.
+    pub state: GroupState,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Lines made durable in each second of the last minute.
+    pub lines_per_second: f64,
+    /// Requests that are being answered.
+    pub in_flight: u64,
+    /// Requests answered with 4xx or 503.
+    pub refused: u64,
+}
+
+impl Ledger {
+    /// Notes a group's report, in place of its last.
+    pub fn note_group(&mut self, report: &GroupReport) -> Result<(), LedgerError> {
+        self.write("note a group's report", |sql| {
+            sql.prepare_cached(
+                "INSERT OR REPLACE INTO group_reports (grp, reported_at, started_at, state, reason, lines_per_second,
+                     in_flight, refused)
+                 VALUES (:grp, :reported_at, :started_at, :state, :reason, :lines_per_second, :in_flight, :refused)",
+            )?
+            .execute(named_params! {
+                ":grp": report.group.as_str(),
+                ":reported_at": millis(report.reported_at),
+                ":started_at": millis(report.started_at),
+                ":state": report.state.as_str(),
+                ":reason": report.reason,
+                ":lines_per_second": report.lines_per_second,
+                ":in_flight": signed(report.in_flight),
+                ":refused": signed(report.refused),
+            })
+            .map(drop)
+        })
+    }
+
+    /// Forgets all reports: a relay that starts knows nothing of the groups that ran before.
+    pub fn forget_group_reports(&mut self) -> Result<(), LedgerError> {
+        self.write("forget groups' reports", |sql| {
+            sql.execute("DELETE FROM group_reports", []).map(drop)
+        })
+    }
+
+    /// The last report of each group.
+    pub fn group_reports(&self) -> Result<Vec<GroupReport>, LedgerError> {
+        self.read("list groups' reports", |sql| {
+            sql.prepare_cached("SELECT * FROM group_reports ORDER BY grp")?
+                .query_map([], |row| {
+                    Ok(GroupReport {
+                        group: row::text(row, "grp")?,
+                        reported_at: row::time(row, "reported_at")?,
+                        started_at: row::time(row, "started_at")?,
+                        state: row::text(row, "state")?,
+                        reason: row.get("reason")?,
+                        lines_per_second: row.get("lines_per_second")?,
+                        in_flight: row::count(row, "in_flight")?,
+                        refused: row::count(row, "refused")?,
+                    })
+                })?
+                .collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_groups_last_report_stands_until_the_relay_starts_anew() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let mut report = GroupReport {
+            group: "web-1".parse()?,
+            reported_at: Timestamp::UNIX_EPOCH,
+            started_at: Timestamp::UNIX_EPOCH,
+            state: GroupState::Failing,
+            reason: Some("the disk is full".to_owned()),
+            lines_per_second: 0.5,
+            in_flight: 3,
+            refused: 7,
+        };
+        ledger.note_group(&report)?;
+        report.state = GroupState::Ok;
+        report.reason = None;
+        ledger.note_group(&report)?;
+        assert_eq!(ledger.group_reports()?, [report]);
+        ledger.forget_group_reports()?;
+        assert_eq!(ledger.group_reports()?, []);
+        Ok(())
+    }
+}
