@@ -3,6 +3,8 @@
 //! Everything that a client sends is bounded: connections, header size and time, body size, time between two pieces
 //! of a body, and the memory of all bodies together. What is malformed gets a 4xx with one line saying why.
 
+mod receive;
+mod refused;
 mod upload;
 
 use std::convert::Infallible;
@@ -11,53 +13,72 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use logferry_config::{Batch, Group, Limits};
 use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{LedgerId, MAX_QUERIES, ResolveRequest, ResolveResponse};
 use logferry_protocol::{
-    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH, UPLOAD_PATH,
+    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, SOURCE_HEADER, STREAMS_PATH, UPLOAD_PATH,
 };
 use logferry_telemetry::RelayMetrics;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission;
+use self::receive::{read_body, read_chunk, read_json};
+use self::refused::Strangers;
+use crate::access::Access;
+use crate::admission::{self, Client};
 use crate::answered::{Claims, LastAnswer};
 use crate::board::Board;
-use crate::body::{Body, BodyMemory};
+use crate::body::BodyMemory;
 use crate::committer::{Answer, Chunk};
-use crate::connection::Connection;
-use crate::encoding::{DecodeError, Decoder, Encoding};
+use crate::connection::{Connection, Transport};
 use crate::pipeline::{Job, Pipeline};
 use crate::rejection::Rejection;
+use crate::report::shown_safely;
 use crate::split::split;
+use crate::tokens::{self, Bearer, Tokens};
 
-/// A client that sends nothing for so long in the middle of a request is cut off.
-const STALL: Duration = Duration::from_secs(30);
-/// How long a request waits for memory before it is told to come again. Whoever waits is served in turn, and whoever
-/// is sent away must start over with a longer pause: so waiting is the fair way. Senders wait for a minute and more.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether a refusal is still to be told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long requests under way may take to finish when the relay stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Bytes of the largest resolve request or heartbeat.
-const MAX_JSON: usize = 1 << 20;
+/// Bytes of the largest head of a request: its first line and its headers. Ours need one KiB.
+const HEAD_MAX: usize = 16 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
 /// What hyper reads from a socket at once. Each connection may hold so much beside the bodies' memory: some 80 MB for
 /// 300 senders with four connections each.
 const READ_BUFFER: usize = 64 << 10;
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// To agree on TLS.
+    handshake: Duration,
+    /// To send the head of a request, from the end of the one before on: so long a connection may be idle.
+    head: Duration,
+    /// To bring the least part of a body, see [`Pace`](crate::pace::Pace).
+    body: Duration,
+}
+
+const TIMES: Times = Times {
+    handshake: Duration::from_secs(10),
+    head: Duration::from_secs(30),
+    body: Duration::from_secs(30),
+};
 
 /// What every request of a group needs.
 #[derive(Debug)]
@@ -65,12 +86,24 @@ struct Context {
     group: Arc<Group>,
     batch: Batch,
     limits: Limits,
+    times: Times,
+    access: Access,
     ledger: LedgerId,
     memory: BodyMemory,
     claims: Claims,
     pipeline: Pipeline,
     metrics: RelayMetrics,
     board: Board,
+    strangers: Strangers,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+struct Peer {
+    address: IpAddr,
+    /// The names in its certificate, where it had to show one.
+    certificate: Option<Vec<SourceId>>,
+    last_answer: Arc<LastAnswer>,
 }
 
 /// A group's port.
@@ -86,6 +119,7 @@ impl Listener {
         listener: TcpListener,
         group: Arc<Group>,
         config: &logferry_config::Relay,
+        access: Access,
         ledger: LedgerId,
         pipeline: Pipeline,
         metrics: RelayMetrics,
@@ -95,12 +129,15 @@ impl Listener {
             group,
             batch: config.batch.clone(),
             limits: config.limits,
+            times: TIMES,
+            access,
             ledger,
             memory: BodyMemory::new(config.limits.max_in_flight),
             claims: Claims::new(pipeline.clone()),
             pipeline,
             metrics,
             board,
+            strangers: Strangers::default(),
         };
         Self {
             listener,
@@ -124,31 +161,23 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(context.limits.max_connections));
         let mut connections = JoinSet::new();
+        let mut ticks = tokio::time::interval(TELL_EVERY);
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
                 accepted = accept(&listener, &slots) => accepted,
                 Some(_) = connections.join_next() => continue,
+                _ = ticks.tick() => {
+                    context.tell_overdue();
+                    continue;
+                }
             };
             let Some((stream, peer, slot)) = accepted else {
                 continue;
             };
-            let context = Arc::clone(&context);
-            let last_answer = Arc::new(LastAnswer::default());
-            let stream = Connection::new(stream, Arc::clone(&last_answer));
-            let service = service_fn(move |request| {
-                answer(Arc::clone(&context), peer.ip(), Arc::clone(&last_answer), request)
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(STALL)
-                .max_buf_size(READ_BUFFER);
-            let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+            let (context, shutdown, watcher) = (Arc::clone(&context), shutdown.clone(), graceful.watcher());
             connections.spawn(async move {
-                // A connection that breaks is its client's business: it asks again.
-                if let Err(error) = connection.await {
-                    tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended");
-                }
+                converse(context, stream, peer, watcher, shutdown).await;
                 drop(slot);
             });
         }
@@ -185,30 +214,78 @@ async fn accept(
     }
 }
 
+/// Serves one connection until it ends, or until `shutdown` and the answer under way.
+async fn converse(
+    context: Arc<Context>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    watcher: Watcher,
+    shutdown: CancellationToken,
+) {
+    let (transport, certificate) = match context.access.tls() {
+        None => (Transport::Plain(stream), None),
+        Some(tls) => match shutdown
+            .run_until_cancelled(tls.accept(stream, context.times.handshake))
+            .await
+        {
+            Some(Ok(private)) => (Transport::Tls(private.stream), private.client),
+            Some(Err(refused)) => {
+                context.refused_tls(peer.ip(), &refused.why);
+                return refused.hang_up().await;
+            }
+            None => return,
+        },
+    };
+    let last_answer = Arc::new(LastAnswer::default());
+    let connection = Connection::new(transport, Arc::clone(&last_answer));
+    let peer = Arc::new(Peer {
+        address: peer.ip(),
+        certificate,
+        last_answer,
+    });
+    let service = service_fn(|request| answer(Arc::clone(&context), Arc::clone(&peer), request));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(context.times.head)
+        .max_header_size(HEAD_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(READ_BUFFER);
+    let connection = http.serve_connection(TokioIo::new(connection), service);
+    // A connection that breaks is its client's business: it asks again.
+    if let Err(error) = watcher.watch(connection).await {
+        if error.is_parse() {
+            context.metrics.rejected();
+        }
+        tracing::debug!(peer = %peer.address, error = &error as &dyn std::error::Error, "connection ended");
+    }
+}
+
 async fn answer(
     context: Arc<Context>,
-    peer: IpAddr,
-    last_answer: Arc<LastAnswer>,
+    peer: Arc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let _in_flight = context.board.begin();
-    let answered = handle(&context, peer, &last_answer, request).await;
-    Ok(answered.unwrap_or_else(|rejection| {
-        context.metrics.rejected();
-        context.board.refused();
-        tracing::debug!(
-            group = %context.group.name, %peer, status = rejection.status.as_u16(), reason = ?rejection.reason, "refused"
-        );
+    let is_in_pieces = request.headers().contains_key(TRANSFER_ENCODING);
+    let answered = handle(&context, &peer, request).await;
+    let mut response = answered.unwrap_or_else(|rejection| {
+        context.refused(peer.address, &rejection);
         rejection.into_response()
-    }))
+    });
+    if is_in_pieces {
+        // No sender does that, and of where such a body ends there are many opinions.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
 }
 
 async fn handle(
     context: &Context,
-    peer: IpAddr,
-    last_answer: &LastAnswer,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
+    check_framing(request.headers())?;
     let path = request.uri().path();
     if ![CHUNKS_PATH, STREAMS_PATH, HEARTBEAT_PATH, UPLOAD_PATH].contains(&path) {
         return Err(Rejection::new(
@@ -219,8 +296,18 @@ async fn handle(
     if request.method() != Method::POST {
         return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "use POST"));
     }
+    let tokens = context.access.tokens();
+    let token = tokens
+        .as_deref()
+        .map(|tokens| bearer(tokens, request.headers()))
+        .transpose()?;
+    let client = Client {
+        peer: peer.address,
+        certificate: peer.certificate.as_deref(),
+        token,
+    };
     if path == UPLOAD_PATH {
-        return upload::upload(context, peer, last_answer, request).await;
+        return upload::upload(context, client, &peer.last_answer, request).await;
     }
     if let Some(meant) = text_header(request.headers(), LEDGER_HEADER)
         && meant != context.ledger.to_string()
@@ -235,7 +322,7 @@ async fn handle(
     }
     let source = admission::admit(
         &context.group,
-        peer,
+        client,
         text_header(request.headers(), SOURCE_HEADER),
     )?;
     match path {
@@ -243,6 +330,29 @@ async fn handle(
         STREAMS_PATH => resolve(context, source, request).await,
         _ => heartbeat(context, source, request).await,
     }
+}
+
+/// Whether the body can only end in one place (RFC 9112, section 6.1). Hyper sees to the rest of it: what it cannot
+/// make out it refuses, and of a length beside `chunked` it makes nothing and closes the connection.
+fn check_framing(headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Rejection::bad_request(
+            "of transfer codings, only chunked is known here",
+        )),
+    }
+}
+
+/// Whom the token of a request lets in.
+fn bearer<'a>(tokens: &'a Tokens, headers: &HeaderMap) -> Result<&'a Bearer, Rejection> {
+    let refused = |reason: &str| Rejection::new(StatusCode::UNAUTHORIZED, reason);
+    let shown = text_header(headers, AUTHORIZATION.as_str()).and_then(tokens::shown);
+    let shown = shown.ok_or_else(|| refused("a token is asked for here; set sender.token_file"))?;
+    tokens
+        .find(shown)
+        .ok_or_else(|| refused("the token is not known here"))
 }
 
 async fn store(
@@ -349,6 +459,7 @@ async fn heartbeat(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     let report: Heartbeat = read_json(context, request.into_body()).await?;
+    let report = shown_safely(report);
     let (reply, answered) = oneshot::channel();
     submit(context, Job::Heartbeat(source, report, reply))?;
     if !answered.await.map_err(|_| stopping())? {
@@ -381,102 +492,5 @@ fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-async fn read_json<T: DeserializeOwned>(context: &Context, body: Incoming) -> Result<T, Rejection> {
-    let limit = MAX_JSON.min(context.limits.max_in_flight);
-    let body = read_body(context, body, Encoding::Plain, None, limit).await?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Rejection::bad_request(format!("the body is not what it should be: {error}")))
-}
-
-/// Reads a chunk's body, and decodes it.
-async fn read_chunk(context: &Context, request: Request<Incoming>) -> Result<Body, Rejection> {
-    let header = |name: &str| text_header(request.headers(), name);
-    let encoding = Encoding::named(header(CONTENT_ENCODING.as_str())).ok_or_else(|| {
-        Rejection::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body's encoding is not known here; use zstd, gzip or none",
-        )
-    })?;
-    let plain_len = match header(PLAIN_LENGTH_HEADER).filter(|_| encoding != Encoding::Plain) {
-        Some(text) => Some(text.parse::<u64>().map_err(|_| {
-            Rejection::bad_request(format!("header {PLAIN_LENGTH_HEADER}: it is no number of bytes"))
-        })?),
-        None => None,
-    };
-    // What does not fit is above every limit.
-    let plain_len = plain_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
-    read_body(
-        context,
-        request.into_body(),
-        encoding,
-        plain_len,
-        context.limits.max_chunk,
-    )
-    .await
-}
-
-/// Reads a body of at most `limit` bytes, as it comes and decoded, into the group's memory. `plain_len` is how long a
-/// compressed one is said to become.
-async fn read_body(
-    context: &Context,
-    mut incoming: Incoming,
-    encoding: Encoding,
-    plain_len: Option<usize>,
-    limit: usize,
-) -> Result<Body, Rejection> {
-    let too_large = || {
-        Rejection::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("at most {limit} bytes are taken here"),
-        )
-    };
-    // Without a length the largest body is reserved: memory is bounded by promise, not by hope.
-    let announced = incoming
-        .size_hint()
-        .exact()
-        .map_or(Ok(limit), usize::try_from)
-        .map_err(|_| too_large())?;
-    let len = match encoding {
-        Encoding::Plain => announced,
-        Encoding::Zstd | Encoding::Gzip => plain_len.unwrap_or(limit),
-    };
-    if announced.max(len) > limit {
-        return Err(too_large());
-    }
-    let refused = |error: DecodeError| match error {
-        DecodeError::TooLong if len == limit || plain_len.is_none() => too_large(),
-        DecodeError::TooLong => wrong_length(),
-        DecodeError::Damaged(reason) => {
-            Rejection::bad_request(format!("the body cannot be decompressed: {reason}"))
-        }
-    };
-    let reserve = context.memory.reserve(len, encoding.memory(len));
-    let body = tokio::time::timeout(MEMORY_PATIENCE, reserve)
-        .await
-        .map_err(|_| Rejection::wait("the group's memory is full"))?;
-    let mut decoder = Decoder::new(encoding, body, len).map_err(refused)?;
-    let mut taken = 0;
-    loop {
-        let frame = tokio::time::timeout(STALL, incoming.frame()).await;
-        let frame =
-            frame.map_err(|_| Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming"))?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| Rejection::bad_request(format!("the body broke off: {error}")))?;
-        if let Some(data) = frame.data_ref() {
-            taken += data.len();
-            if taken > announced {
-                return Err(too_large());
-            }
-            decoder.write(data).map_err(refused)?;
-        }
-    }
-    let body = decoder.finish().map_err(refused)?.complete();
-    if plain_len.is_some_and(|said| said != body.len()) {
-        return Err(wrong_length());
-    }
-    Ok(body)
-}
-
-fn wrong_length() -> Rejection {
-    Rejection::bad_request(format!("the body is not as long as {PLAIN_LENGTH_HEADER} says"))
-}
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,12 @@
 //! - A 200 means that every line of the chunk is on stable storage, once.
 //! - Groups share nothing but the ledger: each has its port, memory, committer thread and metrics.
 
+mod access;
 mod admission;
 mod answered;
 mod board;
 mod body;
+mod certificate;
 #[cfg(test)]
 mod commit_tests;
 mod committer;
@@ -23,9 +25,13 @@ mod gate;
 mod http;
 mod json_time;
 mod line_time;
+mod notices;
 mod open_batches;
+mod pace;
 mod pipeline;
 mod rejection;
+mod renewal;
+mod report;
 mod reporter;
 mod seal;
 mod sealing;
@@ -33,6 +39,8 @@ mod sequence;
 mod split;
 mod spool;
 mod stream;
+mod tls;
+mod tokens;
 mod upload;
 mod uploads;
 mod window;
@@ -52,9 +60,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Keeper};
+pub use crate::access::{Findings, check_files};
 use crate::committer::Committer;
 use crate::http::Listener;
 use crate::pipeline::Pipeline;
+pub use crate::renewal::FileError;
 use crate::spool::{Spool, SpoolError};
 
 /// The relay cannot start or go on.
@@ -69,6 +80,9 @@ pub enum RelayError {
     /// Its ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A file of TLS or of tokens cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A port cannot be listened on.
     #[error("group {group} cannot listen on {address}: choose a free port, or stop what holds it")]
     Listen {
@@ -107,6 +121,7 @@ impl From<SpoolError> for RelayError {
 #[derive(Debug)]
 pub struct Relay {
     listeners: Vec<Listener>,
+    keeper: Keeper,
     committers: Vec<JoinHandle<()>>,
     _lock: Lock,
 }
@@ -125,8 +140,11 @@ impl Relay {
         spool.finish_seals(&ledger, None)?;
         let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();
         spool.seal_orphans(&mut ledger, &groups, Timestamp::now())?;
+        let keeper = Keeper::load(config)?;
+        let access = keeper.access();
         let mut relay = Self {
             listeners: Vec::new(),
+            keeper,
             committers: Vec::new(),
             _lock: lock,
         };
@@ -138,11 +156,12 @@ impl Relay {
                     address: group.listen,
                     source,
                 })?;
+            let ledger = ledger.another()?;
             relay.add_group(
                 config,
                 group,
                 listener,
-                (spool.clone(), ledger.another()?),
+                (access.clone(), spool.clone(), ledger),
                 metrics,
             )?;
         }
@@ -154,7 +173,7 @@ impl Relay {
         config: &logferry_config::Relay,
         group: &Group,
         listener: TcpListener,
-        (spool, ledger): (Spool<RealDisk>, Ledger),
+        (access, spool, ledger): (Access, Spool<RealDisk>, Ledger),
         metrics: &Metrics,
     ) -> Result<(), RelayError> {
         let ledger_id = ledger.id()?;
@@ -170,6 +189,7 @@ impl Relay {
             listener,
             Arc::new(group.clone()),
             config,
+            access,
             ledger_id,
             pipeline,
             metrics,
@@ -198,6 +218,7 @@ impl Relay {
     /// Answers requests until `shutdown`; then lets those under way finish, and returns when all is on disk.
     pub async fn serve(self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
+        tasks.spawn(self.keeper.keep(shutdown.clone()));
         for listener in self.listeners {
             tasks.spawn(listener.serve(shutdown.clone()));
         }

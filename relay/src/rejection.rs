@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
+use logferry_protocol::names::SourceId;
 
 use crate::admission::Refusal;
 
@@ -12,6 +13,8 @@ use crate::admission::Refusal;
 pub(crate) struct Rejection {
     pub(crate) status: StatusCode,
     pub(crate) reason: String,
+    /// Whom it is about, if that is not the peer.
+    pub(crate) source: Option<SourceId>,
 }
 
 impl Rejection {
@@ -19,6 +22,7 @@ impl Rejection {
         Self {
             status,
             reason: reason.into(),
+            source: None,
         }
     }
 
@@ -37,6 +41,17 @@ impl Rejection {
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
+        if self.status.is_client_error() {
+            // Where the next request would begin is not for whoever got this one wrong to say.
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
@@ -49,9 +64,14 @@ impl Rejection {
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal {
-            Refusal::Peer { .. } | Refusal::Source { .. } => StatusCode::FORBIDDEN,
+            Refusal::NotListed { .. } | Refusal::Certificate { .. } | Refusal::OtherSource { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
         };
-        Self::new(status, refusal.to_string())
+        Self {
+            source: refusal.source_id().cloned(),
+            ..Self::new(status, refusal.to_string())
+        }
     }
 }

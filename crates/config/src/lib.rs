@@ -36,7 +36,7 @@ pub use mail::{Smtp, SmtpTls};
 pub use monitor::{Monitor, Summary};
 pub use publishing::{Compress, Publishing, Verify};
 pub use reader::{Config, load, parse};
-pub use relay::{Group, Limits, Relay};
+pub use relay::{Group, Limits, Relay, ServerTls};
 pub use secret::Secret;
 pub use sender::{Backoff, ChunkLimits, Log, Sender, SourceSetting, Start};
 pub use sources::{SourceList, SourceListError};

@@ -87,13 +87,6 @@ impl<'a> Place<'a> {
         self.report("is not supported by this version; leave it out");
     }
 
-    /// Reports each of the given settings that is set and not supported yet.
-    pub(crate) fn unsupported_keys(&self, settings: &[(&'static str, &Option<String>)]) {
-        for (key, _) in settings.iter().filter(|(_, value)| value.is_some()) {
-            self.key(key).unsupported();
-        }
-    }
-
     /// Reports every item whose mark an earlier item of this list has too.
     pub(crate) fn distinct<T: PartialEq + Display>(
         &self,

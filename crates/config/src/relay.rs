@@ -21,6 +21,10 @@ pub struct Relay {
     pub batch: Batch,
     /// Bounds of each group.
     pub limits: Limits,
+    /// Speak TLS on every group's port; in the clear when absent.
+    pub tls: Option<ServerTls>,
+    /// The tokens of which a client has to show one; none are asked for when absent.
+    pub tokens_file: Option<PathBuf>,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
 }
@@ -36,6 +40,17 @@ pub struct Group {
     pub sources: SourceList,
     /// Whether the source that a client names is taken, if it is among `sources`.
     pub trust_source: bool,
+}
+
+/// The files of TLS, all PEM. The relay looks at them again and again, so that they can be renewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The relay's certificate, then those between it and the authority.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+    /// The authorities of which clients have to show a certificate; none is asked for when absent.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Bounds of one group. At each of them the answer is "wait" or "too large", never a dropped line.
@@ -120,16 +135,19 @@ struct RawTls {
 
 impl RawRelay {
     pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Relay> {
-        at.key("tls").unsupported_keys(&[
-            ("cert_file", &self.tls.cert_file),
-            ("key_file", &self.tls.key_file),
-            ("client_ca_file", &self.tls.client_ca_file),
-        ]);
-        at.unsupported_keys(&[("tokens_file", &self.tokens_file)]);
+        let binds_names = self.tls.client_ca_file.is_some() || self.tokens_file.is_some();
         let data_dir = at.key("data_dir").path(&self.data_dir);
-        let groups = resolve_groups(self.groups, &at.key("groups"));
+        let groups = resolve_groups(self.groups, binds_names, &at.key("groups"));
         let batch = self.batch.resolve(&at.key("batch"));
         let limits = self.limits.resolve(&at.key("limits"));
+        let tls = self.tls.resolve(&at.key("tls"));
+        let tokens_file = at
+            .key("tokens_file")
+            .optional(self.tokens_file.as_deref(), secret_path);
+        if let (Some(None), Some(Some(_))) = (&tls, &tokens_file) {
+            at.key("tokens_file")
+                .warn("without `tls` tokens can be read on the way; set tls too");
+        }
         let metrics = at
             .key("metrics")
             .optional(self.metrics.as_deref(), Place::address);
@@ -138,17 +156,54 @@ impl RawRelay {
             groups: groups?,
             batch: batch?,
             limits: limits?,
+            tls: tls?,
+            tokens_file: tokens_file?,
             metrics: metrics?,
         })
     }
 }
 
-fn resolve_groups(raw: Vec<RawGroup>, at: &Place<'_>) -> Option<Vec<Group>> {
+/// A file that can be read now, and that nobody else should read.
+fn secret_path(at: &Place<'_>, raw: &str) -> Option<PathBuf> {
+    let path = at.readable(raw)?;
+    at.warn_if_world_readable(&path);
+    Some(path)
+}
+
+impl RawTls {
+    #[expect(clippy::option_option, reason = "outer: no problem; inner: TLS is spoken")]
+    fn resolve(&self, at: &Place<'_>) -> Option<Option<ServerTls>> {
+        let file = |key, raw: &Option<String>| at.key(key).optional(raw.as_deref(), Place::readable);
+        let cert_file = file("cert_file", &self.cert_file);
+        let key_file = at.key("key_file").optional(self.key_file.as_deref(), secret_path);
+        let client_ca_file = file("client_ca_file", &self.client_ca_file);
+        let (cert_file, key_file, client_ca_file) = (cert_file?, key_file?, client_ca_file?);
+        match (cert_file, key_file) {
+            (Some(cert_file), Some(key_file)) => Some(Some(ServerTls {
+                cert_file,
+                key_file,
+                client_ca_file,
+            })),
+            (None, None) if client_ca_file.is_none() => Some(None),
+            (None, None) => {
+                at.report("has client_ca_file, which counts with TLS only; write cert_file and key_file too");
+                None
+            }
+            _ => {
+                at.report("has only one of cert_file and key_file; write both or neither");
+                None
+            }
+        }
+    }
+}
+
+/// `binds_names`: certificates or tokens say whose lines they are, so that a source may be a name.
+fn resolve_groups(raw: Vec<RawGroup>, binds_names: bool, at: &Place<'_>) -> Option<Vec<Group>> {
     if raw.is_empty() {
         at.report("has no entry; write at least `- {name: web-1, listen: \"0.0.0.0:5001\"}`");
         return None;
     }
-    let groups = at.each(raw, RawGroup::resolve)?;
+    let groups = at.each(raw, |group: RawGroup, at| group.resolve(binds_names, at))?;
     let names: Vec<_> = groups.iter().map(|group| Some(&group.name)).collect();
     at.distinct("name", &names, "give each group a name of its own");
     // Port 0 is another port each time.
@@ -161,7 +216,7 @@ fn resolve_groups(raw: Vec<RawGroup>, at: &Place<'_>) -> Option<Vec<Group>> {
 }
 
 impl RawGroup {
-    fn resolve(self, at: &Place<'_>) -> Option<Group> {
+    fn resolve(self, binds_names: bool, at: &Place<'_>) -> Option<Group> {
         let (name_at, listen_at) = (at.key("name"), at.key("listen"));
         let name = name_at
             .required(self.name, "web-1")
@@ -170,7 +225,7 @@ impl RawGroup {
             .required(self.listen, "0.0.0.0:5001")
             .and_then(|raw| listen_at.address(&raw));
         let sources = match self.sources {
-            Some(sources) => resolve_sources(sources, self.trust_source, &at.key("sources")),
+            Some(sources) => resolve_sources(sources, self.trust_source || binds_names, &at.key("sources")),
             None => Some(SourceList::Any),
         };
         Some(Group {
@@ -182,16 +237,17 @@ impl RawGroup {
     }
 }
 
-fn resolve_sources(raw: Vec<String>, trust_source: bool, at: &Place<'_>) -> Option<SourceList> {
+fn resolve_sources(raw: Vec<String>, may_be_names: bool, at: &Place<'_>) -> Option<SourceList> {
     if raw.is_empty() {
         at.report("is empty, so nobody could send; list the sources, or leave it out to admit any");
         return None;
     }
     let entries = at.each(raw, |text: String, at| {
         let entry = at.check(&text, Entry::parse)?;
-        if let (Entry::Name(name), false) = (&entry, trust_source) {
+        if let (Entry::Name(name), false) = (&entry, may_be_names) {
             at.report(format!(
-                "`{name}` is a host name, which counts only with `trust_source: true`; write its address"
+                "`{name}` is a host name, which counts only with `trust_source: true`, tokens or client certificates; \
+                 write its address"
             ));
         }
         Some(entry)

@@ -1,7 +1,5 @@
 //! `POST /upload`: how the old shippers' lines come in.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -13,7 +11,7 @@ use logferry_protocol::stream::Hash16;
 use tokio::sync::oneshot;
 
 use super::{Context, Rejection, needs_room, read_body, stopping, submit};
-use crate::admission;
+use crate::admission::{self, Client, Refusal};
 use crate::answered::LastAnswer;
 use crate::committer::Answer;
 use crate::encoding::Encoding;
@@ -24,13 +22,13 @@ use crate::uploads;
 /// Stores what an old shipper posted, and answers how many lines that were.
 pub(super) async fn upload(
     context: &Context,
-    peer: IpAddr,
+    client: Client<'_>,
     last_answer: &LastAnswer,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     if !context.group.trust_source {
         // Before its body is taken in.
-        admission::admit(&context.group, peer, None)?;
+        admission::admit(&context.group, client, None)?;
     }
     needs_room(context)?;
     let mut body = read_body(
@@ -42,7 +40,7 @@ pub(super) async fn upload(
     )
     .await?;
     let upload = crate::upload::parse(&body).map_err(|error| Rejection::bad_request(error.to_string()))?;
-    let source = source(context, peer, upload.host.as_deref())?;
+    let source = source(context, client, upload.host.as_deref())?;
     body.replace(&upload.lines);
     let split = split(&body, context.batch.timestamp, context.batch.window);
     let lines = split.lines();
@@ -67,10 +65,18 @@ pub(super) async fn upload(
     }
 }
 
-/// Whose lines they are: the host that the body names, where the group trusts it and knows the host, else the peer.
-fn source(context: &Context, peer: IpAddr, host: Option<&str>) -> Result<SourceId, Rejection> {
-    let named = admission::admit(&context.group, peer, host);
-    Ok(named.or_else(|_| admission::admit(&context.group, peer, None))?)
+/// Whose lines they are: the host that the body names, where the group trusts it and knows the host, else whom the
+/// client has shown to be. A known host that the client has shown not to be is refused.
+fn source(context: &Context, client: Client<'_>, host: Option<&str>) -> Result<SourceId, Rejection> {
+    let group = &context.group;
+    let knows = |source: &SourceId| group.trust_source && group.sources.allows_name(source);
+    match admission::admit(group, client, host) {
+        Ok(source) => Ok(source),
+        Err(refusal @ Refusal::OtherSource { .. }) if refusal.source_id().is_some_and(knows) => {
+            Err(refusal.into())
+        }
+        Err(_) => Ok(admission::admit(group, client, None)?),
+    }
 }
 
 fn stored(lines: u64) -> Response<Full<Bytes>> {

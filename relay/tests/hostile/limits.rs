@@ -1,0 +1,74 @@
+//! What is too much of something.
+
+use std::fmt::Write;
+
+use logferry_protocol::CHUNKS_PATH;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::site::{Answer, Site, assert_unharmed, chunk, exchange, read_to_end, request, wait_for};
+
+const LINES: &[u8] = b"one\ntwo\n";
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_has_too_many_headers_is_refused() {
+    let site = Site::open().await;
+    let filler = "x".repeat(20 << 10);
+    let mut many = String::new();
+    for number in 0..70 {
+        write!(many, "x-{number}: y\r\n").expect("memory");
+    }
+    for more in [format!("x: {filler}\r\n"), format!("{filler}: x\r\n"), many] {
+        site.answer(&chunk(1, LINES, &more)).await.assert_refused(431, "");
+    }
+    let endless = format!("POST {CHUNKS_PATH} HTTP/1.1\r\nx: {filler}");
+    site.answer(endless.as_bytes()).await.assert_refused(431, "");
+    let path = format!("/{filler}");
+    site.answer(&request(&path, &[], "", b""))
+        .await
+        .assert_refused(431, "");
+    wait_for("the refusals to be counted", async || site.rejected() == 5).await;
+    assert_unharmed(&site).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
+    let site = Site::open().await;
+    for length in ["65537", "18446744073709551613"] {
+        let head = format!("POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: {length}\r\n\r\n");
+        site.answer(head.as_bytes()).await.assert_refused(413, "65536");
+    }
+    let endless = format!(
+        "POST /upload HTTP/1.1\r\nhost: r\r\ntransfer-encoding: chunked\r\n\r\n20000\r\n{}",
+        "x".repeat(0x20000)
+    );
+    site.answer(endless.as_bytes()).await.assert_refused(413, "65536");
+    assert_unharmed(&site).await;
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_for_their_turn_and_other_groups_do_not() {
+    let mut site = Site::new();
+    let limits = "  limits: {max_chunk: 64KiB, max_in_flight: 1MiB, max_connections: 2, min_free_disk: 0}\n";
+    site.start("", limits).await;
+    // Both are taken: each has begun a request.
+    let mut first = site.connect().await;
+    let mut second = site.connect().await;
+    let begun = b"POST /upload HTTP/1.1\r\nhost: r\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    for stream in [&mut first, &mut second] {
+        stream.write_all(begun).await.expect("a relay");
+        stream.readable().await.expect("100 Continue");
+    }
+    let mut third = site.connect().await;
+    third
+        .write_all(&chunk(1, LINES, ""))
+        .await
+        .expect("the kernel takes it");
+    let other = TcpStream::connect(site.doors[1]).await.expect("a relay");
+    let other = exchange(other, &chunk(2, LINES, "")).await;
+    assert_eq!(Answer::only(&other).status, 200);
+    let unanswered = third.try_read(&mut [0]).expect_err("nothing yet");
+    assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
+    drop(first);
+    assert_eq!(Answer::only(&read_to_end(third).await).status, 200);
+}
