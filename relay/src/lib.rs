@@ -2,7 +2,7 @@
 //!
 //! A request's way: [`http`] takes it in and checks it, [`admission`] says whose it is, [`split`] sorts its lines by
 //! window, [`pipeline`] hands it to the group's thread, [`committer`] makes it durable and answers; [`sealing`]
-//! closes batches. `sequence`, `split`, `seal`, `window`, `line_time` and `admission` decide and touch nothing.
+//! closes batches. `sequence`, `split`, `seal` and `admission` decide and touch nothing, as does the crate `windows`.
 //!
 //! Invariants:
 //! - A 200 means that every line of the chunk is on stable storage, once.
@@ -18,8 +18,6 @@ mod connection;
 mod encoding;
 pub mod follow;
 mod http;
-mod json_time;
-mod line_time;
 mod open_batches;
 mod pipeline;
 mod rejection;
@@ -31,7 +29,6 @@ mod spool;
 mod stream;
 mod upload;
 mod uploads;
-mod window;
 
 use std::io;
 use std::net::SocketAddr;
