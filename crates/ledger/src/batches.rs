@@ -9,6 +9,7 @@ use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
+use crate::rebuild::FORGOTTEN_PARTS;
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
@@ -226,8 +227,14 @@ impl Ledger {
     pub fn open_batch(&mut self, new: &NewBatch, now: Timestamp) -> Result<Batch, LedgerError> {
         self.write("open a batch", |sql| {
             let part: i64 = sql.query_row(
-                "SELECT coalesce(max(part), 0) + 1 FROM batches WHERE base_name = ?1",
-                [&new.base_name],
+                "SELECT coalesce(max(part), (SELECT ?4 FROM rebuilt WHERE source = ?2 AND newest_window >= ?3), 0) + 1
+                 FROM batches WHERE base_name = ?1",
+                (
+                    &new.base_name,
+                    new.source.as_str(),
+                    new.window.start,
+                    FORGOTTEN_PARTS,
+                ),
                 |row| row.get(0),
             )?;
             sql.prepare_cached(

@@ -21,6 +21,7 @@ mod gaps;
 mod ingest;
 mod live;
 mod outbox;
+mod rebuild;
 mod row;
 mod schema;
 mod sources;
@@ -36,6 +37,7 @@ pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
 pub use gaps::GapRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
+pub use rebuild::{Doubt, FORGOTTEN_PARTS, FoundBatch, FoundSource, SourceEnd};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
 
@@ -66,6 +68,15 @@ pub enum LedgerError {
         /// The ledger's file.
         path: PathBuf,
     },
+    /// The file is gone, and so is what it knew of the batches that are here.
+    #[error(
+        "ledger {} is gone or empty, but the spool holds batches: restore it from a backup, or make a new one with \
+         `logferry fsck --rebuild`", .path.display()
+    )]
+    Lost {
+        /// The ledger's file.
+        path: PathBuf,
+    },
     /// The file is a SQLite database of something else.
     #[error("{} is not a logferry ledger; move it away or correct data_dir", .path.display())]
     Foreign {
@@ -75,7 +86,7 @@ pub enum LedgerError {
     /// The file is damaged.
     #[error(
         "ledger {} is damaged ({detail}); do not delete it: keep a copy of the whole data folder, then restore \
-         ledger.db from a backup", .path.display()
+         ledger.db from a backup, or make a new one with `logferry fsck --rebuild`", .path.display()
     )]
     Damaged {
         /// The ledger's file.

@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, FIFTH];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -147,6 +147,30 @@ CREATE TABLE uploads (
     body         TEXT NOT NULL,
     committed_at INTEGER NOT NULL,
     PRIMARY KEY (source, body)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What a ledger that was made anew from the spool knows of the time before.
+const FIFTH: &str = "
+ALTER TABLE identity ADD COLUMN rebuilt_at INTEGER;
+
+CREATE TABLE rebuilt (
+    source        TEXT PRIMARY KEY,
+    lines         INTEGER NOT NULL,
+    newest_window INTEGER NOT NULL,
+    end_bytes     BLOB,
+    end_window    INTEGER,
+    end_offset    INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE doubts (
+    source       TEXT NOT NULL,
+    stream       TEXT NOT NULL,
+    log          TEXT NOT NULL,
+    from_offset  INTEGER NOT NULL,
+    until_offset INTEGER NOT NULL,
+    noticed_at   INTEGER NOT NULL,
+    PRIMARY KEY (source, stream)
 ) STRICT, WITHOUT ROWID;
 ";
 
