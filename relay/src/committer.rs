@@ -422,6 +422,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             tail: record.tail,
         };
         let of_file = |query: &FileQuery| {
+            self.adopt(source, query, now)?;
             let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
             Ok(records.into_iter().map(known).collect())
         };

@@ -2,13 +2,14 @@
 //!
 //! A request's way: [`http`] takes it in and checks it, [`admission`] says whose it is, [`split`] sorts its lines by
 //! window, [`pipeline`] hands it to the group's thread, [`committer`] makes it durable and answers; [`sealing`]
-//! closes batches. `sequence`, `split`, `seal` and `admission` decide and touch nothing, as does the crate `windows`.
+//! closes batches. `sequence`, `split`, `seal`, `adoption` and `admission` decide and touch nothing, as does the crate `windows`.
 //!
 //! Invariants:
 //! - A 200 means that every line of the chunk is on stable storage, once.
 //! - Groups share nothing but the ledger: each has its port, memory, committer thread and metrics.
 
 mod admission;
+mod adoption;
 mod answered;
 mod body;
 #[cfg(test)]
@@ -113,6 +114,7 @@ impl Relay {
         }
         let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
         let spool = Spool::new(disk, &config.data_dir);
+        spool.refuse_without_ledger()?;
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         spool.finish_seals(&ledger, None)?;
         let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();

@@ -228,7 +228,8 @@ impl Ledger {
         self.write("open a batch", |sql| {
             let part: i64 = sql.query_row(
                 "SELECT coalesce(max(part), (SELECT ?4 FROM rebuilt WHERE source = ?2 AND newest_window >= ?3), 0) + 1
-                 FROM batches WHERE base_name = ?1",
+                 FROM (SELECT part FROM batches WHERE base_name = ?1
+                       UNION ALL SELECT part FROM given_names WHERE base_name = ?1)",
                 (
                     &new.base_name,
                     new.source.as_str(),

@@ -256,7 +256,12 @@ impl Ledger {
     }
 }
 
-pub(crate) fn contact(sql: &Connection, source: &SourceId, group: &GroupName, now: Timestamp) -> SqlResult<()> {
+pub(crate) fn contact(
+    sql: &Connection,
+    source: &SourceId,
+    group: &GroupName,
+    now: Timestamp,
+) -> SqlResult<()> {
     sql.prepare_cached(
         "INSERT INTO sources (source, grp, first_seen, last_contact) VALUES (?1, ?2, ?3, ?3)
          ON CONFLICT (source) DO UPDATE SET grp = ?2, last_contact = ?3",

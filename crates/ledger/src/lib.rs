@@ -135,11 +135,16 @@ impl Ledger {
 
     /// Opens the ledger in `data_dir`, which must be there. For every other role.
     pub fn open(data_dir: &Path) -> Result<Self, LedgerError> {
-        let path = data_dir.join(FILE_NAME);
-        if !path.exists() {
+        if Self::is_gone(data_dir) {
+            let path = data_dir.join(FILE_NAME);
             return Err(LedgerError::Missing { path });
         }
         Self::open_with(data_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    /// Whether there is no ledger in `data_dir`: no file, or an empty one, which SQLite would take for a new ledger.
+    pub fn is_gone(data_dir: &Path) -> bool {
+        std::fs::metadata(data_dir.join(FILE_NAME)).map_or(true, |file| file.len() == 0)
     }
 
     fn open_with(data_dir: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {

@@ -8,7 +8,6 @@
 //! given ([`FORGOTTEN_PARTS`]), unless a part of that window is here to count on from.
 
 use jiff::Timestamp;
-use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
@@ -85,13 +84,20 @@ pub struct Doubt {
 
 impl Ledger {
     /// Fills a new ledger with what was found in the spool, in one transaction, and notes that it was made so.
+    ///
+    /// `given` are names of files that are no batches of the ledger, as base name and part; no batch gets one of them.
     pub fn restore(
         &mut self,
         batches: &[FoundBatch],
         sources: &[FoundSource],
+        given: &[(String, u32)],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         self.write("restore batches", |sql| {
+            for (base_name, part) in given {
+                sql.prepare_cached("INSERT OR IGNORE INTO given_names VALUES (?1, ?2)")?
+                    .execute((base_name, part))?;
+            }
             sql.execute("UPDATE identity SET rebuilt_at = ?1", [millis(now)])?;
             for source in sources {
                 insert_source(sql, source, batches)?;
@@ -133,30 +139,23 @@ impl Ledger {
         })
     }
 
-    /// Takes over a stream that the old ledger knew, in one transaction with the doubt about it: `sent_until`, if
-    /// bytes from `record.committed` up to there may be here too. A stream that is known stays as it is.
-    pub fn adopt(&mut self, record: &StreamRecord, sent_until: Option<Offset>) -> Result<(), LedgerError> {
-        debug_assert_eq!(record.lines, LineCounts::default(), "its lines are counted already");
-        self.write("take over a stream", |sql| {
-            if !record.move_on(sql, record.committed)? {
-                return Ok(());
+    /// Takes over streams that the old ledger knew, in one transaction with the doubt about each: if bytes from
+    /// `committed` up to an offset may be here too, that offset. A stream that is known stays as it is.
+    pub fn adopt(&mut self, streams: &[(StreamRecord, Option<Offset>)]) -> Result<(), LedgerError> {
+        self.write("take over streams", |sql| {
+            for (record, doubt_until) in streams {
+                let is_known = sql
+                    .prepare_cached("SELECT 1 FROM streams WHERE source = ?1 AND stream = ?2")?
+                    .exists((record.source.as_str(), to_text(&record.stream)))?;
+                if is_known {
+                    continue;
+                }
+                record.move_on(sql, record.committed)?;
+                if let Some(until) = doubt_until {
+                    note_doubt(sql, record, *until)?;
+                }
             }
-            let Some(until) = sent_until else {
-                return Ok(());
-            };
-            sql.prepare_cached(
-                "INSERT OR IGNORE INTO doubts (source, stream, log, from_offset, until_offset, noticed_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute((
-                record.source.as_str(),
-                to_text(&record.stream),
-                record.log.as_str(),
-                signed(record.committed.get()),
-                signed(until.get()),
-                millis(record.updated_at),
-            ))
-            .map(drop)
+            Ok(())
         })
     }
 
@@ -179,11 +178,25 @@ impl Ledger {
     }
 }
 
+fn note_doubt(sql: &Connection, record: &StreamRecord, until: Offset) -> SqlResult<()> {
+    sql.prepare_cached(
+        "INSERT INTO doubts (source, stream, log, from_offset, until_offset, noticed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute((
+        record.source.as_str(),
+        to_text(&record.stream),
+        record.log.as_str(),
+        signed(record.committed.get()),
+        signed(until.get()),
+        millis(record.updated_at),
+    ))
+    .map(drop)
+}
+
 fn insert_source(sql: &Connection, found: &FoundSource, batches: &[FoundBatch]) -> SqlResult<()> {
     contact(sql, &found.source, &found.group, found.written_at)?;
-    let of_source = batches
-        .iter()
-        .filter(|batch| batch.batch.source == found.source);
+    let of_source = batches.iter().filter(|batch| batch.batch.source == found.source);
     let lines: u64 = of_source.map(|batch| batch.contents.lines).sum();
     sql.prepare_cached("INSERT INTO rebuilt VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute((
@@ -241,6 +254,7 @@ fn insert_batch(sql: &Connection, found: &FoundBatch) -> SqlResult<()> {
 mod tests {
     use std::error::Error;
 
+    use logferry_protocol::chunk::LineCounts;
     use logferry_protocol::stream::{FileKey, Head, Tail};
 
     use super::*;
@@ -299,8 +313,10 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let mut ledger = Ledger::open_or_create(dir.path())?;
         let batches = [found(1200, 3, BatchState::Sent), found(2400, 1, BatchState::Open)];
-        ledger.restore(&batches, &[source()], now())?;
-        for (start, part) in [(0, 1001), (0, 1002), (1200, 4), (2400, 2), (3600, 1)] {
+        let given = [("a_4800".to_owned(), 2)];
+        ledger.restore(&batches, &[source()], &given, now())?;
+        let expected = [(0, 1001), (0, 1002), (1200, 4), (2400, 2), (3600, 1), (4800, 3)];
+        for (start, part) in expected {
             assert_eq!(ledger.open_batch(&batch(start), now())?.part, part, "{start}");
         }
         let elsewhere = NewBatch {
@@ -318,11 +334,14 @@ mod tests {
         let mut ledger = Ledger::open_or_create(dir.path())?;
         assert_eq!(ledger.rebuilt_at()?, None);
         let batches = [found(1200, 1, BatchState::Sent), found(2400, 1, BatchState::Open)];
-        ledger.restore(&batches, &[source()], now())?;
+        ledger.restore(&batches, &[source()], &[], now())?;
         ledger.close()?;
         let files: Vec<_> = std::fs::read_dir(dir.path())?.collect();
         assert_eq!(files.len(), 1, "{files:?}");
-        std::fs::copy(dir.path().join(crate::FILE_NAME), moved.path().join(crate::FILE_NAME))?;
+        std::fs::copy(
+            dir.path().join(crate::FILE_NAME),
+            moved.path().join(crate::FILE_NAME),
+        )?;
 
         let ledger = Ledger::open(moved.path())?;
         assert_eq!(ledger.rebuilt_at()?, Some(now()));
@@ -353,16 +372,19 @@ mod tests {
             finished: false,
             updated_at: now(),
         };
-        ledger.adopt(&record, Some(Offset::new(9)))?;
+        ledger.adopt(&[(record.clone(), Some(Offset::new(9)))])?;
         let later = StreamRecord {
             committed: Offset::new(7),
             ..record.clone()
         };
-        ledger.adopt(&later, None)?;
+        ledger.adopt(&[(later, Some(Offset::new(10)))])?;
         assert_eq!(ledger.stream(&record.source, stream)?, Some(record));
         let doubts = ledger.doubts()?;
         assert_eq!(doubts.len(), 1);
-        assert_eq!((doubts[0].from, doubts[0].until), (Offset::new(5), Offset::new(9)));
+        assert_eq!(
+            (doubts[0].from, doubts[0].until),
+            (Offset::new(5), Offset::new(9))
+        );
         Ok(())
     }
 }

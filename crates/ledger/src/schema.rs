@@ -163,6 +163,12 @@ CREATE TABLE rebuilt (
     end_offset    INTEGER
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE given_names (
+    base_name TEXT NOT NULL,
+    part      INTEGER NOT NULL,
+    PRIMARY KEY (base_name, part)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE doubts (
     source       TEXT NOT NULL,
     stream       TEXT NOT NULL,
