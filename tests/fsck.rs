@@ -58,7 +58,9 @@ fn misplaced_file_is_found_and_moved_back() {
     assert_eq!(fs::read(&home).unwrap(), b"[21/Nov/2026:08:20:03 +0600] a\n");
     fs::remove_file(unknown).unwrap();
     assert_eq!(exit_code(&relay, &["fsck"]).0, Some(0));
-    assert_eq!(exit_code(&relay, &["fsck", "--rebuild"]).0, Some(2));
+    let (code, said) = exit_code(&relay, &["fsck", "--rebuild"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("is whole"), "{said}");
     fs::remove_file(home).unwrap();
     let (code, report) = relay.json(&["fsck", "--repair"]);
     assert_eq!(

@@ -31,6 +31,7 @@ mod gaps;
 mod lost_answers;
 mod lost_state;
 mod nginx;
+mod rebuild;
 mod reload;
 mod reports;
 mod rotations;

@@ -135,8 +135,8 @@ pub(crate) struct Fsck {
     /// Move whole files to where the ledger says they are; relay, forwarder and housekeeper must be stopped
     #[arg(long)]
     pub(crate) repair: bool,
-    /// Make a new ledger from the spool (not in this version)
-    #[arg(long, hide = true)]
+    /// Make a new ledger from the spool, where the old one is damaged or gone; every role must be stopped
+    #[arg(long, conflicts_with = "repair")]
     pub(crate) rebuild: bool,
 }
 

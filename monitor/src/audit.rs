@@ -12,7 +12,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{Batch, BatchFilter, BatchState, Delivery, Ledger, LedgerError, StreamTotals};
+use logferry_ledger::{Batch, BatchFilter, BatchState, Delivery, Doubt, Ledger, LedgerError, StreamTotals};
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::{Serialize, Serializer};
 
@@ -172,6 +172,8 @@ pub enum DiscrepancyKind {
     Gap,
     /// A log went from the source before its sender knew that it had all of it. Only ever a warning.
     Unfinished,
+    /// Lines may be here twice since the ledger was made anew from the spool. Only ever a warning.
+    MaybeDoubled,
 }
 
 impl Discrepancy {
@@ -215,7 +217,8 @@ pub fn audit(
     }
     discrepancies.extend(missing_deliveries(&batches, &audited, destinations));
     discrepancies.extend(unknown_files(&ledger, data_dir, filter)?);
-    let (gaps, warnings) = gaps(&ledger, filter)?;
+    let (gaps, mut warnings) = gaps(&ledger, filter)?;
+    warnings.extend(doubts(&ledger, filter)?);
     discrepancies.extend(gaps);
     Ok(Audit {
         complete: discrepancies.is_empty(),
@@ -374,6 +377,33 @@ fn missing_deliveries(
         }
     }
     missing
+}
+
+/// Streams that went on in a rebuilt ledger from where it is not certain that nothing after it was there.
+fn doubts(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<Discrepancy>, LedgerError> {
+    let mut doubts = ledger.doubts()?;
+    doubts.retain(|doubt| {
+        filter
+            .source
+            .as_ref()
+            .is_none_or(|source| *source == doubt.source)
+            && filter.since.is_none_or(|since| doubt.noticed_at >= since)
+            && filter.until.is_none_or(|until| doubt.noticed_at < until)
+    });
+    let warning = |doubt: Doubt| Discrepancy {
+        kind: DiscrepancyKind::MaybeDoubled,
+        source: Some(doubt.source.to_string()),
+        batch: None,
+        detail: format!(
+            "the ledger was made anew, and lines of log {} (stream {}, bytes {} to {}) may have come twice",
+            doubt.log,
+            doubt.stream,
+            count(doubt.from.get()),
+            count(doubt.until.get())
+        ),
+        gap: None,
+    };
+    Ok(doubts.into_iter().map(warning).collect())
 }
 
 /// Files in the way of delivery that the ledger does not know. A batch is in the ledger before its file is made, so a

@@ -3,6 +3,7 @@
 //! A small model knows every line that was ever offered; whatever is cut, lost or refused on the way, the spool
 //! must hold each acknowledged line once, in order, and nothing else.
 
+mod adoptions;
 mod histories;
 mod times;
 mod uploads;

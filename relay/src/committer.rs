@@ -28,16 +28,15 @@ use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
 use logferry_protocol::stream::Offset;
+use logferry_windows::{LineTime, window_of};
 use memchr::memchr;
 
-use crate::line_time::LineTime;
 use crate::open_batches::{Addition, OpenBatches, Place, StreamKey};
 use crate::sequence::{Progress, Verdict, judge};
 use crate::split::{Split, Target, split};
 use crate::spool::{OpenFile, Spool, SpoolError};
 use crate::stream::{Stream, new_record};
 use crate::uploads::PendingUploads;
-use crate::window::window_of;
 
 /// How long a chunk waits for its predecessor, which may be under way on another connection.
 const EARLY_PATIENCE: Duration = Duration::from_secs(2);
@@ -460,6 +459,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             tail: record.tail,
         };
         let of_file = |query: &FileQuery| {
+            self.adopt(source, query, now)?;
             let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
             Ok(records.into_iter().map(known).collect())
         };

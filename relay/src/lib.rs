@@ -2,7 +2,7 @@
 //!
 //! A request's way: [`http`] takes it in and checks it, [`admission`] says whose it is, [`split`] sorts its lines by
 //! window, [`pipeline`] hands it to the group's thread, [`committer`] makes it durable and answers; [`sealing`]
-//! closes batches. `sequence`, `split`, `seal`, `window`, `line_time` and `admission` decide and touch nothing.
+//! closes batches. `sequence`, `split`, `seal`, `adoption` and `admission` decide and touch nothing, as does the crate `windows`.
 //!
 //! Invariants:
 //! - A 200 means that every line of the chunk is on stable storage, once.
@@ -10,6 +10,7 @@
 
 mod access;
 mod admission;
+mod adoption;
 mod answered;
 mod board;
 mod body;
@@ -23,8 +24,6 @@ mod encoding;
 pub mod follow;
 mod gate;
 mod http;
-mod json_time;
-mod line_time;
 mod notices;
 mod open_batches;
 mod pace;
@@ -43,7 +42,6 @@ mod tls;
 mod tokens;
 mod upload;
 mod uploads;
-mod window;
 
 use std::io;
 use std::net::SocketAddr;
@@ -135,6 +133,7 @@ impl Relay {
         }
         let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
         let spool = Spool::new(disk, &config.data_dir);
+        spool.refuse_without_ledger()?;
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         ledger.forget_group_reports()?;
         spool.finish_seals(&ledger, None)?;

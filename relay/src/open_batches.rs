@@ -17,11 +17,11 @@ use logferry_ledger::{
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::StreamId;
+use logferry_windows::batch_name;
 use memchr::{memchr, memrchr};
 
 use crate::seal::Facts;
 use crate::spool::{Spool, SpoolError};
-use crate::window::batch_name;
 
 /// Files held open at a time. A busy group writes a few; the rest are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;

@@ -7,10 +7,8 @@ use std::ops::Range;
 
 use logferry_config::{TimestampFormat, WindowLength};
 use logferry_ledger::Window;
+use logferry_windows::{LineClock, window_of};
 use memchr::memchr;
-
-use crate::line_time::LineClock;
-use crate::window::window_of;
 
 /// Where a run of lines belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

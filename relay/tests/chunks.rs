@@ -338,6 +338,7 @@ async fn a_stream_goes_on_at_any_door_and_nothing_is_stored_twice() {
     let query = FileQuery {
         log: "access".parse().expect("a name"),
         head: head(),
+        acknowledged: None,
     };
     let question = serde_json::to_vec(&ResolveRequest { files: vec![query] }).expect("JSON");
     let (_, answer) = site.post(1, STREAMS_PATH, &[], question).await;

@@ -330,6 +330,7 @@ impl<F: Files> Tail<F> {
         let query = |&(index, head): &(usize, Head)| FileQuery {
             log: self.logs[index].name.clone(),
             head,
+            acknowledged: Some(self.logs[index].acknowledged(head)),
         };
         let request = ResolveRequest {
             files: asked.iter().map(query).collect(),

@@ -2,7 +2,7 @@
 //!
 //! Lines are told apart by their bytes, so the kept lines of a test must all differ; that is checked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,14 @@ impl Delivered {
     /// Lines under final names.
     pub(crate) fn lines(&self) -> usize {
         self.batches.values().map(|batch| count_lines(batch)).sum()
+    }
+
+    /// Whether every line that was `written` is there, be it once or more often.
+    pub(crate) fn holds(&self, written: &Written) -> bool {
+        let files = self.batches.values();
+        let lines = files.flat_map(|batch| batch.split_inclusive(|&byte| byte == b'\n'));
+        let there: HashSet<&[u8]> = lines.collect();
+        written.kept().all(|(line, _)| there.contains(line))
     }
 
     /// Fails the test unless this is what was `written`.

@@ -30,6 +30,10 @@ pub enum Kind {
     Leftover,
     /// A file that the ledger does not know.
     Unknown,
+    /// It ends inside a line.
+    Torn,
+    /// Its window is not proven.
+    Window,
 }
 
 /// One difference.

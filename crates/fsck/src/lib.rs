@@ -9,10 +9,11 @@
 //!   another. Nothing is cut, rewritten or removed.
 //!
 //! `spool` finds the files, `judge` compares them with the ledger's rows and touches nothing, `contents` reads files,
-//! `repair` moves them.
+//! `repair` moves them. Apart from all that, `rebuild` makes a new ledger where there is none to compare with.
 
 mod contents;
 mod judge;
+mod rebuild;
 mod repair;
 mod spool;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use logferry_ledger::{BatchFilter, Ledger, LedgerError};
 use serde::Serialize;
 
 pub use judge::{Finding, Kind};
+pub use rebuild::{Rebuilt, rebuild};
 
 /// The check could not be made, or a repair not be done.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +39,17 @@ pub enum FsckError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A role is at work, and files may only be moved while none is.
-    #[error("files are moved only while relay, forwarder and housekeeper are stopped")]
+    #[error("files are moved, and ledgers made, only while the roles that use them are stopped")]
     Busy(#[from] LockError),
+    /// The ledger is not damaged, and knows more than a new one could.
+    #[error(
+        "ledger {} is whole, and no spool tells what it knows: nothing was changed. If it must go, say because it is an \
+         old copy, move it away first, with `-wal` and `-shm` beside it", .path.display()
+    )]
+    Whole {
+        /// The ledger's file.
+        path: PathBuf,
+    },
 }
 
 /// What the check found.

@@ -10,12 +10,19 @@ use crate::judge::Finding;
 /// The locks of the roles that move files.
 const LOCKS: [&str; 3] = ["relay.lock", "forwarder.lock", "housekeeper.lock"];
 
-/// Keeps every role from starting.
+/// Keeps every role that moves files from starting.
 pub(crate) fn lock(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
     LOCKS
         .iter()
         .map(|name| Lock::acquire(&data_dir.join(name)))
         .collect()
+}
+
+/// Keeps every role that uses the ledger from starting.
+pub(crate) fn lock_all(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+    let mut locks = lock(data_dir)?;
+    locks.push(Lock::acquire(&data_dir.join("monitor.lock"))?);
+    Ok(locks)
 }
 
 /// Moves the file to where it belongs, if that puts it right. Whether it did.

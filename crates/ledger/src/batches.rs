@@ -9,6 +9,7 @@ use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
+use crate::rebuild::FORGOTTEN_PARTS;
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
@@ -367,8 +368,20 @@ impl Ledger {
 
 fn open(sql: &Connection, new: &NewBatch, now: Timestamp) -> SqlResult<Batch> {
     let part: i64 = sql
-        .prepare_cached("SELECT coalesce(max(part), 0) + 1 FROM batches WHERE base_name = ?1")?
-        .query_row([&new.base_name], |row| row.get(0))?;
+        .prepare_cached(
+            "SELECT coalesce(max(part), (SELECT ?4 FROM rebuilt WHERE source = ?2 AND newest_window >= ?3), 0) + 1
+             FROM (SELECT part FROM batches WHERE base_name = ?1
+                   UNION ALL SELECT part FROM given_names WHERE base_name = ?1)",
+        )?
+        .query_row(
+            (
+                &new.base_name,
+                new.source.as_str(),
+                new.window.start,
+                FORGOTTEN_PARTS,
+            ),
+            |row| row.get(0),
+        )?;
     sql.prepare_cached(
         "INSERT INTO batches (source, grp, log, window_start, window_seconds, utc_offset, base_name, part,
                               state, opened_at)

@@ -73,7 +73,7 @@ impl StreamRecord {
     }
 
     /// Writes the record over the one that stands at `from`. False if there is one that stands elsewhere.
-    fn move_on(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
+    pub(crate) fn move_on(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
         sql.prepare_cached(
             "INSERT INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
                  lines_excluded, last_window, last_offset, last_line_time, open_line_in, finished, updated_at)
@@ -256,7 +256,12 @@ impl Ledger {
     }
 }
 
-fn contact(sql: &Connection, source: &SourceId, group: &GroupName, now: Timestamp) -> SqlResult<()> {
+pub(crate) fn contact(
+    sql: &Connection,
+    source: &SourceId,
+    group: &GroupName,
+    now: Timestamp,
+) -> SqlResult<()> {
     sql.prepare_cached(
         "INSERT INTO sources (source, grp, first_seen, last_contact) VALUES (?1, ?2, ?3, ?3)
          ON CONFLICT (source) DO UPDATE SET grp = ?2, last_contact = ?3",

@@ -22,6 +22,7 @@ mod groups;
 mod ingest;
 mod live;
 mod outbox;
+mod rebuild;
 mod row;
 mod schema;
 mod sources;
@@ -39,6 +40,7 @@ pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
+pub use rebuild::{Doubt, FORGOTTEN_PARTS, FoundBatch, FoundSource, SourceEnd};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
 
@@ -72,6 +74,15 @@ pub enum LedgerError {
         /// The ledger's file.
         path: PathBuf,
     },
+    /// The file is gone, and so is what it knew of the batches that are here.
+    #[error(
+        "ledger {} is gone or empty, but the spool holds batches: restore it from a backup, or make a new one with \
+         `logferry fsck --rebuild`", .path.display()
+    )]
+    Lost {
+        /// The ledger's file.
+        path: PathBuf,
+    },
     /// The file is a SQLite database of something else.
     #[error("{} is not a logferry ledger; move it away or correct data_dir", .path.display())]
     Foreign {
@@ -81,7 +92,7 @@ pub enum LedgerError {
     /// The file is damaged.
     #[error(
         "ledger {} is damaged ({detail}); do not delete it: keep a copy of the whole data folder, then restore \
-         ledger.db from a backup", .path.display()
+         ledger.db from a backup, or make a new one with `logferry fsck --rebuild`", .path.display()
     )]
     Damaged {
         /// The ledger's file.
@@ -139,8 +150,8 @@ impl Ledger {
 
     /// Opens the ledger in `data_dir`, which must be there. For every other role.
     pub fn open(data_dir: &Path) -> Result<Self, LedgerError> {
-        let path = data_dir.join(FILE_NAME);
-        if !path.exists() {
+        if Self::is_gone(data_dir) {
+            let path = data_dir.join(FILE_NAME);
             return Err(LedgerError::Missing { path });
         }
         Self::open_with(data_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -152,6 +163,11 @@ impl Ledger {
     pub fn another(&self) -> Result<Self, LedgerError> {
         let turn = Arc::clone(&self.turn);
         Self::connect(self.path.clone(), OpenFlags::SQLITE_OPEN_READ_WRITE, turn)
+    }
+
+    /// Whether there is no ledger in `data_dir`: no file, or an empty one, which SQLite would take for a new ledger.
+    pub fn is_gone(data_dir: &Path) -> bool {
+        std::fs::metadata(data_dir.join(FILE_NAME)).map_or(true, |file| file.len() == 0)
     }
 
     fn open_with(data_dir: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {

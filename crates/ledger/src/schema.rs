@@ -13,7 +13,15 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, PUBLISHING, GROUP_REPORTS];
+const STEPS: &[&str] = &[
+    FIRST,
+    SECOND,
+    THIRD,
+    FOURTH,
+    PUBLISHING,
+    GROUP_REPORTS,
+    REBUILDING,
+];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -168,6 +176,36 @@ CREATE TABLE group_reports (
     lines_per_second REAL NOT NULL,
     in_flight        INTEGER NOT NULL,
     refused          INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// What a ledger that was made anew from the spool knows of the time before.
+const REBUILDING: &str = "
+ALTER TABLE identity ADD COLUMN rebuilt_at INTEGER;
+
+CREATE TABLE rebuilt (
+    source        TEXT PRIMARY KEY,
+    lines         INTEGER NOT NULL,
+    newest_window INTEGER NOT NULL,
+    end_bytes     BLOB,
+    end_window    INTEGER,
+    end_offset    INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE given_names (
+    base_name TEXT NOT NULL,
+    part      INTEGER NOT NULL,
+    PRIMARY KEY (base_name, part)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE doubts (
+    source       TEXT NOT NULL,
+    stream       TEXT NOT NULL,
+    log          TEXT NOT NULL,
+    from_offset  INTEGER NOT NULL,
+    until_offset INTEGER NOT NULL,
+    noticed_at   INTEGER NOT NULL,
+    PRIMARY KEY (source, stream)
 ) STRICT, WITHOUT ROWID;
 ";
 

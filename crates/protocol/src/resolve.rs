@@ -26,6 +26,32 @@ pub struct FileQuery {
     pub log: LogName,
     /// Its beginning.
     pub head: Head,
+    /// The streams that begin so and of which something was acknowledged; absent from who does not remember any. Only
+    /// a relay whose ledger was made anew from its spool heeds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Vec<Acknowledged>>,
+}
+
+/// What a sender knows of a stream that its relay may have forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The stream, committed as far as it was acknowledged.
+    pub stream: KnownStream,
+    /// Where chunks end that were posted and whose answers never came, as far as that is remembered.
+    pub unanswered: Vec<Position>,
+    /// Nothing from here on was ever posted.
+    pub sent_until: Offset,
+    /// Whether it was acknowledged that the stream is at its end.
+    pub finished: bool,
+}
+
+/// A place in a stream, and the raw bytes that end there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The place.
+    pub offset: Offset,
+    /// The bytes before it.
+    pub tail: Tail,
 }
 
 /// The relay's answer.

@@ -242,6 +242,7 @@ impl Course {
         let query = FileQuery {
             log: self.logs.get(target.log)?.name.clone(),
             head: shipment.head(),
+            acknowledged: None,
         };
         Some(Job::Streams(ResolveRequest { files: vec![query] }))
     }

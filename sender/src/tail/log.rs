@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use logferry_config as config;
 use logferry_protocol::heartbeat::Gap;
 use logferry_protocol::names::LogName;
+use logferry_protocol::resolve::Acknowledged;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use super::entry::{Archived, Built, Entry, LaneId, Measured, Now, What};
@@ -369,6 +370,19 @@ impl<H: Handle> Log<H> {
         followed
             .chain(orphaned)
             .filter(|remembered| remembered.stream.committed > Offset::ZERO)
+    }
+
+    /// The streams that begin with `head` and of which something is acknowledged, for a relay that may have forgotten.
+    pub(crate) fn acknowledged(&self, head: Head) -> Vec<Acknowledged> {
+        let followed = self.entries.iter().filter_map(|entry| match &entry.what {
+            What::Stream(stream) => Some(stream.acknowledged(entry.facts.key, stream.read.offset)),
+            _ => None,
+        });
+        let orphaned = self.orphans.iter().map(Orphan::acknowledged);
+        followed
+            .chain(orphaned)
+            .filter(|known| known.stream.head == head && known.stream.committed > Offset::ZERO)
+            .collect()
     }
 
     /// The compressed files that the checkpoint keeps, so that they are not decompressed at each start.

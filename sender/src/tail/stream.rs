@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::resolve::KnownStream;
+use logferry_protocol::resolve::{self, Acknowledged, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
 /// A position in a stream, with what recognises the bytes before it.
@@ -203,6 +203,20 @@ impl Stream {
     /// Whether the relay has to say how far the stream is, now that all its chunks are answered or lost.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.phase == Phase::InDoubt && !self.is_awaiting()
+    }
+
+    /// What the relay is told in case it has forgotten the stream; nothing from `sent_until` on was ever posted.
+    pub(crate) fn acknowledged(&self, file: FileKey, sent_until: Offset) -> Acknowledged {
+        let ends = self.flights.iter().map(|(flight, _)| resolve::Position {
+            offset: flight.end.offset,
+            tail: flight.end.tail,
+        });
+        Acknowledged {
+            stream: self.known(file),
+            unanswered: ends.collect(),
+            sent_until: sent_until.max(self.acked.offset),
+            finished: self.phase == Phase::Finished,
+        }
     }
 
     /// The stream as the relay would name it, committed as far as it is acknowledged here.

@@ -17,7 +17,7 @@ const MAX_CANDIDATES: usize = 8;
 
 /// When a line was written, in its writer's own zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LineTime {
+pub struct LineTime {
     /// Seconds since 1970 (UTC).
     pub unix: i64,
     /// Offset from UTC, in seconds east.
@@ -26,7 +26,7 @@ pub(crate) struct LineTime {
 
 /// Reads the times of many lines, and remembers the minute it last read: nearly every line falls into it again.
 #[derive(Debug)]
-pub(crate) struct LineClock {
+pub struct LineClock {
     format: TimestampFormat,
     minute: Option<CachedMinute>,
 }
@@ -43,12 +43,12 @@ struct CachedMinute {
 
 impl LineClock {
     /// A clock that reads times in `format`.
-    pub(crate) fn new(format: TimestampFormat) -> Self {
+    pub fn new(format: TimestampFormat) -> Self {
         Self { format, minute: None }
     }
 
     /// The time of `line`, if it has one.
-    pub(crate) fn read(&mut self, line: &[u8]) -> Option<LineTime> {
+    pub fn read(&mut self, line: &[u8]) -> Option<LineTime> {
         if self.format == TimestampFormat::Arrival {
             return None;
         }

@@ -14,7 +14,7 @@ use logferry_protocol::names::{GroupName, LogName, SourceId};
 use crate::line_time::LineTime;
 
 /// The window that a line of that time belongs into.
-pub(crate) fn window_of(time: LineTime, length: WindowLength) -> Window {
+pub fn window_of(time: LineTime, length: WindowLength) -> Window {
     let local = time.unix.saturating_add(i64::from(time.utc_offset));
     let into = local.rem_euclid(i64::from(length.seconds()));
     Window {
@@ -25,7 +25,8 @@ pub(crate) fn window_of(time: LineTime, length: WindowLength) -> Window {
 }
 
 /// The name of the first part of a window, without `.log`.
-pub(crate) fn batch_name(
+#[expect(clippy::missing_panics_doc, reason = "writing to a string does not fail")]
+pub fn batch_name(
     template: &NameTemplate,
     window: Window,
     source: &SourceId,
@@ -63,7 +64,7 @@ pub(crate) fn batch_name(
 
 /// The window's place in its hour: `00-19` in minutes, or `0010-0019` in minutes and seconds where it is shorter
 /// than a minute.
-pub(crate) fn label(window: Window) -> String {
+pub fn label(window: Window) -> String {
     let local = local_start(window);
     let (minute, second) = (i64::from(local.minute()), i64::from(local.second()));
     if window.seconds.is_multiple_of(60) {

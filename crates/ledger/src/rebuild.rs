@@ -1,0 +1,390 @@
+//! What a ledger that was made anew from the spool knows beside its batches, and how it comes to know streams again.
+//!
+//! A spool tells which lines are here, not which streams brought them. So the new ledger notes that it is one, and a
+//! stream that a sender says was acknowledged by the old ledger is taken over ([`Ledger::adopt`]). Where it is not
+//! certain that nothing after the acknowledged offset is here too, that is a [`Doubt`].
+//!
+//! What has expired cannot be known either: parts of windows from before are numbered from a number on that was never
+//! given ([`FORGOTTEN_PARTS`]), unless a part of that window is here to count on from.
+
+use jiff::Timestamp;
+use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
+use logferry_protocol::stream::{Offset, StreamId};
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
+
+use crate::batches::{BatchState, Contents, NewBatch};
+use crate::ingest::{StreamRecord, contact};
+use crate::row::{self, millis, signed, to_text};
+use crate::{Ledger, LedgerError};
+
+/// No window ever had so many parts: the parts that are forgotten have numbers up to this one.
+pub const FORGOTTEN_PARTS: u32 = 1000;
+
+/// A batch that was found in the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundBatch {
+    /// Whose lines, of which window, under which name.
+    pub batch: NewBatch,
+    /// Its part.
+    pub part: u32,
+    /// Where it lies.
+    pub state: BatchState,
+    /// What its file holds.
+    pub contents: Contents,
+    /// SHA-256 in hex of the lines.
+    pub sha256: String,
+    /// When its file was last written; stands for the times that are forgotten.
+    pub written_at: Timestamp,
+    /// Whether its file is compressed.
+    pub is_compressed: bool,
+    /// Where it must have been delivered, and under which path.
+    pub delivered: Vec<(DestinationName, String)>,
+}
+
+/// A source whose batches were found in the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundSource {
+    /// The source.
+    pub source: SourceId,
+    /// A group that admits it.
+    pub group: GroupName,
+    /// When a file of its was last written.
+    pub written_at: Timestamp,
+    /// First second of the latest window of which something was found.
+    pub newest_window: i64,
+    /// Where its last line went, if that is certain.
+    pub end: Option<SourceEnd>,
+}
+
+/// The end of the file that was written last of a source's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceEnd {
+    /// Its last bytes, at most as many as a tail covers. They stand in it once only.
+    pub bytes: Vec<u8>,
+    /// The file's window: first second, and offset from UTC.
+    pub window: (i64, i32),
+}
+
+/// Lines that may be here twice: of a stream that was taken over, and of which more may have been here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// The source.
+    pub source: SourceId,
+    /// The stream.
+    pub stream: StreamId,
+    /// Its log.
+    pub log: LogName,
+    /// The first byte that may have been here.
+    pub from: Offset,
+    /// None from this one on was.
+    pub until: Offset,
+    /// When the stream was taken over.
+    pub noticed_at: Timestamp,
+}
+
+impl Ledger {
+    /// Fills a new ledger with what was found in the spool, in one transaction, and notes that it was made so.
+    ///
+    /// `given` are names of files that are no batches of the ledger, as base name and part; no batch gets one of them.
+    pub fn restore(
+        &mut self,
+        batches: &[FoundBatch],
+        sources: &[FoundSource],
+        given: &[(String, u32)],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("restore batches", |sql| {
+            for (base_name, part) in given {
+                sql.prepare_cached("INSERT OR IGNORE INTO given_names VALUES (?1, ?2)")?
+                    .execute((base_name, part))?;
+            }
+            sql.execute("UPDATE identity SET rebuilt_at = ?1", [millis(now)])?;
+            for source in sources {
+                insert_source(sql, source, batches)?;
+            }
+            batches.iter().try_for_each(|batch| insert_batch(sql, batch))
+        })
+    }
+
+    /// Closes the ledger with everything in its one file, so that the file can be moved.
+    pub fn close(self) -> Result<(), LedgerError> {
+        self.read("merge its files", |sql| {
+            sql.pragma_update(None, "journal_mode", "DELETE")
+        })
+    }
+
+    /// When the ledger was made anew from the spool; `None` if it never was.
+    pub fn rebuilt_at(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.read("find out whether it was rebuilt", |sql| {
+            sql.query_row("SELECT rebuilt_at FROM identity", [], |row| {
+                row::optional_time(row, "rebuilt_at")
+            })
+        })
+    }
+
+    /// Where the last line of a source went before the ledger was made anew, if that is certain.
+    pub fn source_end(&self, source: &SourceId) -> Result<Option<SourceEnd>, LedgerError> {
+        self.read("find a source's end", |sql| {
+            sql.prepare_cached(
+                "SELECT end_bytes, end_window, end_offset FROM rebuilt
+                 WHERE source = ?1 AND end_bytes IS NOT NULL",
+            )?
+            .query_row([source.as_str()], |row| {
+                Ok(SourceEnd {
+                    bytes: row.get("end_bytes")?,
+                    window: (row.get("end_window")?, row::small(row, "end_offset")?),
+                })
+            })
+            .optional()
+        })
+    }
+
+    /// Takes over streams that the old ledger knew, in one transaction with the doubt about each: if bytes from
+    /// `committed` up to an offset may be here too, that offset. A stream that is known stays as it is.
+    pub fn adopt(&mut self, streams: &[(StreamRecord, Option<Offset>)]) -> Result<(), LedgerError> {
+        self.write("take over streams", |sql| {
+            for (record, doubt_until) in streams {
+                let is_known = sql
+                    .prepare_cached("SELECT 1 FROM streams WHERE source = ?1 AND stream = ?2")?
+                    .exists((record.source.as_str(), to_text(&record.stream)))?;
+                if is_known {
+                    continue;
+                }
+                record.move_on(sql, record.committed)?;
+                if let Some(until) = doubt_until {
+                    note_doubt(sql, record, *until)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// What may be here twice since the ledger was made anew, the first noticed before others.
+    pub fn doubts(&self) -> Result<Vec<Doubt>, LedgerError> {
+        self.read("list doubts", |sql| {
+            sql.prepare_cached("SELECT * FROM doubts ORDER BY noticed_at, source, stream")?
+                .query_map([], |row| {
+                    Ok(Doubt {
+                        source: row::text(row, "source")?,
+                        stream: row::text(row, "stream")?,
+                        log: row::text(row, "log")?,
+                        from: Offset::new(row::count(row, "from_offset")?),
+                        until: Offset::new(row::count(row, "until_offset")?),
+                        noticed_at: row::time(row, "noticed_at")?,
+                    })
+                })?
+                .collect()
+        })
+    }
+}
+
+fn note_doubt(sql: &Connection, record: &StreamRecord, until: Offset) -> SqlResult<()> {
+    sql.prepare_cached(
+        "INSERT INTO doubts (source, stream, log, from_offset, until_offset, noticed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute((
+        record.source.as_str(),
+        to_text(&record.stream),
+        record.log.as_str(),
+        signed(record.committed.get()),
+        signed(until.get()),
+        millis(record.updated_at),
+    ))
+    .map(drop)
+}
+
+fn insert_source(sql: &Connection, found: &FoundSource, batches: &[FoundBatch]) -> SqlResult<()> {
+    contact(sql, &found.source, &found.group, found.written_at)?;
+    let of_source = batches.iter().filter(|batch| batch.batch.source == found.source);
+    let lines: u64 = of_source.map(|batch| batch.contents.lines).sum();
+    sql.prepare_cached("INSERT INTO rebuilt VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute((
+            found.source.as_str(),
+            signed(lines),
+            found.newest_window,
+            found.end.as_ref().map(|end| &end.bytes),
+            found.end.as_ref().map(|end| end.window.0),
+            found.end.as_ref().map(|end| end.window.1),
+        ))
+        .map(drop)
+}
+
+fn insert_batch(sql: &Connection, found: &FoundBatch) -> SqlResult<()> {
+    let at = millis(found.written_at);
+    let (new, contents) = (&found.batch, found.contents);
+    let is_sent = found.state == BatchState::Sent;
+    sql.prepare_cached(
+        "INSERT INTO batches (source, grp, log, window_start, window_seconds, utc_offset, base_name, part, state,
+             lines, bytes, crc32c, sha256, opened_at, sealed_at, sent_at, compressed_at)
+         VALUES (:source, :grp, :log, :start, :seconds, :utc_offset, :base_name, :part, :state,
+             :lines, :bytes, :crc32c, :sha256, :at, :sealed_at, :sent_at, :compressed_at)",
+    )?
+    .execute(named_params! {
+        ":source": new.source.as_str(),
+        ":grp": new.group.as_str(),
+        ":log": new.log.as_ref().map(LogName::as_str),
+        ":start": new.window.start,
+        ":seconds": new.window.seconds,
+        ":utc_offset": new.window.utc_offset,
+        ":base_name": new.base_name,
+        ":part": found.part,
+        ":state": found.state.as_str(),
+        ":lines": signed(contents.lines),
+        ":bytes": signed(contents.bytes),
+        ":crc32c": contents.crc32c,
+        // An open batch goes on, and has a hash only when it is done.
+        ":sha256": (found.state != BatchState::Open).then_some(&found.sha256),
+        ":at": at,
+        ":sealed_at": (found.state != BatchState::Open).then_some(at),
+        ":sent_at": is_sent.then_some(at),
+        ":compressed_at": found.is_compressed.then_some(at),
+    })?;
+    let id = sql.last_insert_rowid();
+    for (destination, path) in &found.delivered {
+        sql.prepare_cached(
+            "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute((id, destination.as_str(), path, signed(contents.bytes), at))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use logferry_protocol::chunk::LineCounts;
+    use logferry_protocol::stream::{FileKey, Head, Tail};
+
+    use super::*;
+    use crate::Window;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_795_227_700).expect("in range")
+    }
+
+    fn batch(start: i64) -> NewBatch {
+        NewBatch {
+            source: "198.51.100.1".parse().expect("valid"),
+            group: "web-1".parse().expect("valid"),
+            log: None,
+            window: Window {
+                start,
+                seconds: 1200,
+                utc_offset: 0,
+            },
+            base_name: format!("a_{start}"),
+        }
+    }
+
+    fn found(start: i64, part: u32, state: BatchState) -> FoundBatch {
+        FoundBatch {
+            batch: batch(start),
+            part,
+            state,
+            contents: Contents {
+                lines: 7,
+                bytes: 70,
+                crc32c: 1,
+            },
+            sha256: "e3".to_owned(),
+            written_at: now(),
+            is_compressed: false,
+            delivered: Vec::new(),
+        }
+    }
+
+    fn source() -> FoundSource {
+        FoundSource {
+            source: batch(0).source,
+            group: batch(0).group,
+            written_at: now(),
+            newest_window: 2400,
+            end: Some(SourceEnd {
+                bytes: b"line\n".to_vec(),
+                window: (2400, 0),
+            }),
+        }
+    }
+
+    #[test]
+    fn no_part_is_numbered_as_one_that_may_be_forgotten() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let batches = [found(1200, 3, BatchState::Sent), found(2400, 1, BatchState::Open)];
+        let given = [("a_4800".to_owned(), 2)];
+        ledger.restore(&batches, &[source()], &given, now())?;
+        let expected = [(0, 1001), (0, 1002), (1200, 4), (2400, 2), (3600, 1), (4800, 3)];
+        for (start, part) in expected {
+            assert_eq!(ledger.open_batch(&batch(start), now())?.part, part, "{start}");
+        }
+        let elsewhere = NewBatch {
+            source: "198.51.100.2".parse()?,
+            base_name: "b".to_owned(),
+            ..batch(0)
+        };
+        assert_eq!(ledger.open_batch(&elsewhere, now())?.part, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn restored_ledger_is_one_file_and_adds_up() -> Result<(), Box<dyn Error>> {
+        let (dir, moved) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let mut ledger = Ledger::open_or_create(dir.path())?;
+        assert_eq!(ledger.rebuilt_at()?, None);
+        let batches = [found(1200, 1, BatchState::Sent), found(2400, 1, BatchState::Open)];
+        ledger.restore(&batches, &[source()], &[], now())?;
+        ledger.close()?;
+        let files: Vec<_> = std::fs::read_dir(dir.path())?.collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        std::fs::copy(
+            dir.path().join(crate::FILE_NAME),
+            moved.path().join(crate::FILE_NAME),
+        )?;
+
+        let ledger = Ledger::open(moved.path())?;
+        assert_eq!(ledger.rebuilt_at()?, Some(now()));
+        assert_eq!(ledger.source_end(&batch(0).source)?, source().end);
+        let totals = ledger.stream_totals()?;
+        assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (14, 14));
+        Ok(())
+    }
+
+    #[test]
+    fn stream_is_taken_over_once_and_its_doubt_is_kept() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(b"line\n").expect("a line"));
+        let stream = StreamId::derive(file, head, 0);
+        let record = StreamRecord {
+            source: batch(0).source,
+            stream,
+            log: "access".parse()?,
+            file,
+            head,
+            committed: Offset::new(5),
+            tail: Tail::of(b"line\n"),
+            lines: LineCounts::default(),
+            last_window: None,
+            last_line_time: None,
+            open_line_in: None,
+            finished: false,
+            updated_at: now(),
+        };
+        ledger.adopt(&[(record.clone(), Some(Offset::new(9)))])?;
+        let later = StreamRecord {
+            committed: Offset::new(7),
+            ..record.clone()
+        };
+        ledger.adopt(&[(later, Some(Offset::new(10)))])?;
+        assert_eq!(ledger.stream(&record.source, stream)?, Some(record));
+        let doubts = ledger.doubts()?;
+        assert_eq!(doubts.len(), 1);
+        assert_eq!(
+            (doubts[0].from, doubts[0].until),
+            (Offset::new(5), Offset::new(9))
+        );
+        Ok(())
+    }
+}
