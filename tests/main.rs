@@ -29,6 +29,7 @@ mod fsck;
 mod full_disk;
 mod gaps;
 mod lost_answers;
+mod lost_ledger;
 mod lost_state;
 mod nginx;
 mod rebuild;

@@ -133,7 +133,6 @@ impl Relay {
         }
         let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
         let spool = Spool::new(disk, &config.data_dir);
-        spool.refuse_without_ledger()?;
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         ledger.forget_group_reports()?;
         spool.finish_seals(&ledger, None)?;

@@ -112,23 +112,6 @@ impl<D: Disk> Spool<D> {
         self.disk.rename_all(&moves)
     }
 
-    /// A spool with batches belongs to a ledger: one begun anew would give their names again and take all lines again.
-    pub(crate) fn refuse_without_ledger(&self) -> Result<(), SpoolError> {
-        if !Ledger::is_gone(&self.data_dir) {
-            return Ok(());
-        }
-        for state in BatchState::ALL {
-            let folder = self.data_dir.join(state.as_str());
-            for source in self.disk.list(&folder)? {
-                if !self.disk.list(&folder.join(source))?.is_empty() {
-                    let path = self.data_dir.join(logferry_ledger::FILE_NAME);
-                    return Err(LedgerError::Lost { path }.into());
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Moves the files of batches that were sealed in the ledger when a crash came before the move: of one group, or of
     /// all.
     pub(crate) fn finish_seals(&self, ledger: &Ledger, group: Option<&GroupName>) -> Result<(), SpoolError> {

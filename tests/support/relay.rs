@@ -60,6 +60,11 @@ impl Relay {
     /// Kills it without warning and starts it again.
     pub(crate) fn crash_and_restart(&mut self) {
         self.process.crash();
+        self.restart();
+    }
+
+    /// Starts it again after it has ended.
+    pub(crate) fn restart(&mut self) {
         self.process = Self::run(&self.site, &self.config);
         self.wait_until_it_listens();
     }

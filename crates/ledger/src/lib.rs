@@ -16,6 +16,7 @@
 //! compression and expiry.
 
 mod batches;
+mod beginning;
 mod deliveries;
 mod gaps;
 mod groups;
@@ -69,19 +70,31 @@ pub enum LedgerError {
         source: rusqlite::Error,
     },
     /// The file is not there, and this role must not make a new one.
-    #[error("ledger {} does not exist: start the relay once, or correct data_dir", .path.display())]
+    #[error("ledger {} does not exist, or is empty: start the relay once, or correct data_dir", .path.display())]
     Missing {
         /// The ledger's file.
         path: PathBuf,
     },
-    /// The file is gone, and so is what it knew of the batches that are here.
+    /// The file is not there, or is empty, and there was one before: a new one would forget what was taken.
     #[error(
-        "ledger {} is gone or empty, but the spool holds batches: restore it from a backup, or make a new one with \
-         `logferry fsck --rebuild`", .path.display()
+        "ledger {} is missing or empty, but there was one: {} is there; a new one would have all senders ship again what \
+         was delivered; restore ledger.db from a backup, or make one from what is there with `logferry fsck --rebuild`; \
+         to begin anew all the same, move the whole data folder away", .path.display(), .trace.display()
     )]
     Lost {
         /// The ledger's file.
         path: PathBuf,
+        /// A file that it, or its relay, has left.
+        trace: PathBuf,
+    },
+    /// Whether there was a ledger before cannot be seen.
+    #[error("cannot look into {}", .folder.display())]
+    Spool {
+        /// A folder of the spool.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// The file is a SQLite database of something else.
     #[error("{} is not a logferry ledger; move it away or correct data_dir", .path.display())]
@@ -92,7 +105,7 @@ pub enum LedgerError {
     /// The file is damaged.
     #[error(
         "ledger {} is damaged ({detail}); do not delete it: keep a copy of the whole data folder, then restore \
-         ledger.db from a backup, or make a new one with `logferry fsck --rebuild`", .path.display()
+         ledger.db from a backup, or make a new one from what is there with `logferry fsck --rebuild`", .path.display()
     )]
     Damaged {
         /// The ledger's file.
@@ -140,41 +153,63 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in `data_dir`, and makes it if there is none. For the relay.
+    /// Opens the ledger in `data_dir`, and makes it if there never was one. For the relay.
+    ///
+    /// It is read whole, so that one that is damaged is found now, and not when a page of it is needed.
     pub fn open_or_create(data_dir: &Path) -> Result<Self, LedgerError> {
-        Self::open_with(
-            data_dir,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        )
+        let path = data_dir.join(FILE_NAME);
+        let is_blank = beginning::is_blank(&path);
+        let log = beginning::log(data_dir).filter(|_| is_blank);
+        let trace = beginning::spool_file(data_dir)?.or(log);
+        if let Some(trace) = trace.clone().filter(|_| is_blank) {
+            return Err(LedgerError::Lost { path, trace });
+        }
+        let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let ledger = match (Self::open_with(path, create, trace.is_none()), trace) {
+            (Err(LedgerError::Missing { path }), Some(trace)) => Err(LedgerError::Lost { path, trace }),
+            (opened, _) => opened,
+        }?;
+        match ledger.check("PRAGMA quick_check(1)")?.pop() {
+            Some(detail) => Err(LedgerError::Damaged {
+                path: ledger.path,
+                detail,
+            }),
+            None => Ok(ledger),
+        }
     }
 
     /// Opens the ledger in `data_dir`, which must be there. For every other role.
     pub fn open(data_dir: &Path) -> Result<Self, LedgerError> {
-        if Self::is_gone(data_dir) {
-            let path = data_dir.join(FILE_NAME);
+        let path = data_dir.join(FILE_NAME);
+        if beginning::is_blank(&path) {
             return Err(LedgerError::Missing { path });
         }
-        Self::open_with(data_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false)
     }
 
     /// Opens the same ledger once more, for another thread. When both write, one waits until the other is done;
-    /// two that know nothing of each other would try again and again, with longer and longer pauses
-    /// (<https://sqlite.org/c3ref/busy_timeout.html>), and the busier one would win.
+    /// two that know nothing of each other would try again and again, and the busier one would win.
     pub fn another(&self) -> Result<Self, LedgerError> {
         let turn = Arc::clone(&self.turn);
-        Self::connect(self.path.clone(), OpenFlags::SQLITE_OPEN_READ_WRITE, turn)
+        Self::connect(self.path.clone(), OpenFlags::SQLITE_OPEN_READ_WRITE, false, turn)
     }
 
-    /// Whether there is no ledger in `data_dir`: no file, or an empty one, which SQLite would take for a new ledger.
+    /// Whether there is no ledger in `data_dir`: no file, or a blank one, which SQLite would take for a new ledger.
     pub fn is_gone(data_dir: &Path) -> bool {
-        std::fs::metadata(data_dir.join(FILE_NAME)).map_or(true, |file| file.len() == 0)
+        beginning::is_blank(&data_dir.join(FILE_NAME))
     }
 
-    fn open_with(data_dir: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
-        Self::connect(data_dir.join(FILE_NAME), flags, Arc::default())
+    fn open_with(path: PathBuf, flags: OpenFlags, may_begin: bool) -> Result<Self, LedgerError> {
+        Self::connect(path, flags, may_begin, Arc::default())
     }
 
-    fn connect(path: PathBuf, flags: OpenFlags, turn: Arc<Mutex<()>>) -> Result<Self, LedgerError> {
+    /// `may_begin`: a file without tables becomes a ledger.
+    fn connect(
+        path: PathBuf,
+        flags: OpenFlags,
+        may_begin: bool,
+        turn: Arc<Mutex<()>>,
+    ) -> Result<Self, LedgerError> {
         let opened = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = opened.map_err(|source| sqlite_error(&path, "open it", source))?;
         let mut ledger = Self {
@@ -182,11 +217,11 @@ impl Ledger {
             path,
             turn,
         };
-        ledger.prepare()?;
+        ledger.prepare(may_begin)?;
         Ok(ledger)
     }
 
-    fn prepare(&mut self) -> Result<(), LedgerError> {
+    fn prepare(&mut self, may_begin: bool) -> Result<(), LedgerError> {
         let connection = &mut self.connection;
         connection
             .busy_handler(Some(wait_for_turn))
@@ -194,7 +229,7 @@ impl Ledger {
             .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
             .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
             .map_err(|source| sqlite_error(&self.path, "open it", source))?;
-        schema::migrate(&mut self.connection, &self.path)
+        schema::migrate(&mut self.connection, &self.path, may_begin)
     }
 
     /// The ledger's file.
@@ -204,9 +239,13 @@ impl Ledger {
 
     /// Has SQLite check its file, all of it; what it finds amiss, one line each.
     pub fn integrity(&self) -> Result<Vec<String>, LedgerError> {
+        self.check("PRAGMA integrity_check")
+    }
+
+    fn check(&self, pragma: &'static str) -> Result<Vec<String>, LedgerError> {
         self.read("check its file", |sql| {
             let lines = sql
-                .prepare("PRAGMA integrity_check")?
+                .prepare(pragma)?
                 .query_map([], |row| row.get(0))?
                 .collect::<rusqlite::Result<Vec<String>>>()?;
             Ok(lines.into_iter().filter(|line| line != "ok").collect())

@@ -214,8 +214,9 @@ fn newest() -> i64 {
     i64::try_from(STEPS.len()).expect("a handful of steps")
 }
 
-/// Brings the file to today's schema, one transaction for all missing steps.
-pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+/// Brings the file to today's schema, one transaction for all missing steps. One without tables is brought there only if
+/// it `may_begin`.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path, may_begin: bool) -> Result<(), LedgerError> {
     let known = newest();
     let failed = |source| sqlite_error(path, "read its schema version", source);
     let (application, found) = versions(connection).map_err(failed)?;
@@ -229,15 +230,23 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
             known,
         });
     }
-    let upgraded =
-        upgrade(connection).map_err(|source| sqlite_error(path, "bring its schema up to date", source))?;
-    if upgraded {
-        Ok(())
-    } else {
-        Err(LedgerError::Foreign {
-            path: path.to_owned(),
-        })
+    let upgraded = upgrade(connection, may_begin)
+        .map_err(|source| sqlite_error(path, "bring its schema up to date", source))?;
+    let path = path.to_owned();
+    match upgraded {
+        Upgrade::Done => Ok(()),
+        Upgrade::Blank => Err(LedgerError::Missing { path }),
+        Upgrade::Foreign => Err(LedgerError::Foreign { path }),
     }
+}
+
+/// What became of a file that did not have today's schema.
+enum Upgrade {
+    Done,
+    /// It has no tables, and must not begin.
+    Blank,
+    /// It belongs to something else.
+    Foreign,
 }
 
 fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
@@ -245,15 +254,16 @@ fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     Ok((pragma("application_id")?, pragma("user_version")?))
 }
 
-/// False if the file turns out to belong to something else.
-fn upgrade(connection: &mut Connection) -> rusqlite::Result<bool> {
+fn upgrade(connection: &mut Connection, may_begin: bool) -> rusqlite::Result<Upgrade> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked again under the lock: two roles that start together must not both take the steps.
     let (application, found) = versions(&transaction)?;
     let is_empty: bool =
         transaction.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
-    if application != APPLICATION_ID && !is_empty {
-        return Ok(false);
+    match (is_empty, application == APPLICATION_ID) {
+        (true, _) if !may_begin => return Ok(Upgrade::Blank),
+        (false, false) => return Ok(Upgrade::Foreign),
+        _ => {}
     }
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step)?;
@@ -261,7 +271,7 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<bool> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", newest())?;
     transaction.commit()?;
-    Ok(true)
+    Ok(Upgrade::Done)
 }
 
 #[cfg(test)]

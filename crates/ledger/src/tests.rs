@@ -387,3 +387,67 @@ fn a_full_disk_is_known_as_such() -> TestResult {
     ledger.note_contact(&"host".parse()?, &"web-1".parse()?, now())?;
     Ok(())
 }
+
+/// Groups that commit, a forwarder that delivers, and readers that come and go, as fast as they can.
+#[test]
+fn roles_that_use_one_ledger_at_once_never_find_it_locked() -> TestResult {
+    const ROUNDS: u64 = 60;
+    let dir = tempfile::tempdir()?;
+    drop(Ledger::open_or_create(dir.path())?);
+    let group = |number: u64| -> Result<(), LedgerError> {
+        let mut ledger = Ledger::open(dir.path())?;
+        let name = format!("web-{number}").parse().expect("a name");
+        let source = format!("host-{number}").parse().expect("a name");
+        for round in 0..ROUNDS {
+            ledger.note_contact(&source, &name, now())?;
+            let mut new = new_batch();
+            new.base_name = format!("batch-{number}-{round}");
+            let batch = ledger.open_batch(&new, now())?;
+            let mut record = stream_record(round + 1, round + 1);
+            record.source = source.clone();
+            ledger.commit(&Commit {
+                streams: vec![StreamMove {
+                    from: Offset::new(round),
+                    record,
+                }],
+                batches: Vec::new(),
+            })?;
+            ledger.seal(batch.id, now())?;
+        }
+        Ok(())
+    };
+    let forwarder = || -> Result<(), LedgerError> {
+        let mut delivered = 0;
+        while delivered < 3 * ROUNDS {
+            // Each time anew, as the commands and the --once roles are.
+            let mut ledger = Ledger::open(dir.path())?;
+            for batch in ledger.batches_in(BatchState::Ready)? {
+                let published = Published {
+                    path: "/in/x.log".to_owned(),
+                    bytes: 0,
+                    sha256: "e3".to_owned(),
+                    file_sha256: "e3".to_owned(),
+                };
+                let destination = "edw".parse().expect("a name");
+                ledger.record_delivery(batch.id, &destination, &published, true, now())?;
+                delivered += 1;
+            }
+        }
+        Ok(())
+    };
+    let reader = || -> Result<(), LedgerError> {
+        while Ledger::open(dir.path())?.count_by_state()?[2] < 3 * ROUNDS {}
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let group = &group;
+        let mut roles: Vec<_> = (0..3).map(|number| scope.spawn(move || group(number))).collect();
+        roles.push(scope.spawn(forwarder));
+        roles.push(scope.spawn(reader));
+        roles
+            .into_iter()
+            .try_for_each(|role| role.join().expect("no panic"))
+    })?;
+    assert!(Ledger::open(dir.path())?.integrity()?.is_empty());
+    Ok(())
+}
