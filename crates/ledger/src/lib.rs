@@ -32,7 +32,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
-pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published, PublishedFile};
+pub use deliveries::{
+    Delivery, DestinationHealth, DestinationState, Published, PublishedFile, PublishingNote,
+};
 pub use gaps::GapRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
