@@ -125,6 +125,9 @@ pub(crate) struct Audit {
     /// Only this source
     #[arg(long)]
     pub(crate) source: Option<SourceId>,
+    /// Also read back every delivered file from its destinations, and compare
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 #[derive(Debug, Options)]

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use logferry_config::Config;
 use logferry_ledger::{BatchFilter, BatchState};
 use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, audit};
 
 use crate::args;
 use crate::configuration;
 use crate::exit::{self, Outcome, Result};
+use crate::read_back;
 use crate::table::{self, Side, Table};
 
 /// Batches under way that people are shown by name, at most; programs get all.
@@ -21,7 +23,11 @@ pub(crate) fn run(file: &Path, options: &args::Audit) -> Result {
         since: options.since,
         until: options.until,
     };
-    let audit = prove(file, &filter)?;
+    let config = configuration::load(file)?;
+    let mut audit = prove_with(file, &config, &filter)?;
+    if options.verify {
+        read_back::read_back(&config, &mut audit)?;
+    }
     let text = if options.json {
         serde_json::to_string_pretty(&audit)? + "\n"
     } else {
@@ -37,9 +43,12 @@ pub(crate) fn run(file: &Path, options: &args::Audit) -> Result {
 
 /// The proof for the relay host of a configuration.
 pub(crate) fn prove(file: &Path, filter: &BatchFilter) -> Result<Audit> {
-    let config = configuration::load(file)?;
-    let data_dir = configuration::data_dir(file, &config)?;
-    Ok(audit(&data_dir, filter, &configuration::destinations(&config))?)
+    prove_with(file, &configuration::load(file)?, filter)
+}
+
+fn prove_with(file: &Path, config: &Config, filter: &BatchFilter) -> Result<Audit> {
+    let data_dir = configuration::data_dir(file, config)?;
+    Ok(audit(&data_dir, filter, &configuration::destinations(config))?)
 }
 
 /// The proof for people: sums by source, what is under way, what is wrong.

@@ -11,6 +11,7 @@ mod exit;
 mod fsck;
 mod generate;
 mod once;
+mod read_back;
 mod retry;
 mod roles;
 mod sender;

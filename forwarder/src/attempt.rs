@@ -3,8 +3,8 @@
 
 use std::{io, mem};
 
-use logferry_config::{Destination, Publishing};
-use logferry_ledger::{Batch, BatchId, Published, PublishedFile};
+use logferry_config::{Destination, Publishing, Verify};
+use logferry_ledger::{Batch, BatchId, Published, PublishedFile, PublishingNote};
 use logferry_sftp::{Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
 
 use crate::batch_file::{BatchFile, FileHash};
@@ -23,6 +23,8 @@ pub(crate) struct Names {
     marker: String,
     /// What temporary names end in besides.
     temp_suffix: String,
+    /// The server, and the batch's temporary name there.
+    place: String,
 }
 
 impl Names {
@@ -31,10 +33,18 @@ impl Names {
         let extension = outgoing::extension(destination.publish.compress);
         let published = format!("{directory}/{}{extension}", batch.file_name());
         let marker = destination.publish.marker.as_deref().unwrap_or_default();
+        let Destination {
+            host,
+            port,
+            user,
+            temp_suffix,
+            ..
+        } = destination;
         Self {
             manifest: format!("{directory}/{}.json", batch.name()),
             marker: format!("{published}{marker}"),
-            temp_suffix: destination.temp_suffix.clone(),
+            place: format!("{user}@{host}:{port} {published}{temp_suffix}"),
+            temp_suffix: temp_suffix.clone(),
             published,
         }
     }
@@ -74,7 +84,7 @@ pub(crate) enum Next {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Need {
     /// This is to be noted in the ledger: [`logferry_ledger::Ledger::note_publishing`].
-    Note(BatchId, Option<PublishedFile>),
+    Note(BatchId, Option<PublishingNote>),
     /// The SHA-256 of a file at the destination, if it can be had.
     Hash {
         /// The remote path.
@@ -89,6 +99,8 @@ pub(crate) struct Attempt {
     names: Names,
     publish: Publishing,
     way: Way,
+    /// What earlier attempts noted of this place.
+    noted: Option<PublishedFile>,
     /// Which file is being published now, how far that is, and what is in it.
     which: PublishedFile,
     publication: Publication,
@@ -112,8 +124,12 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn new(task: Task, names: Names, publish: Publishing, way: Way, file: BatchFile) -> Self {
         let which = PublishedFile::Batch;
+        // What was noted of another place says nothing of this one.
+        let noted = task.publishing.as_ref().filter(|note| note.place == names.place);
+        let noted = noted.map(|note| note.file);
         Self {
-            publication: publication(&task, &publish, way, which, file.len()),
+            publication: publication(noted, which, publish.verify, way, file.len()),
+            noted,
             task,
             names,
             publish,
@@ -161,7 +177,7 @@ impl Attempt {
             self.done = true;
             return false;
         };
-        self.publication = publication(&self.task, &self.publish, self.way, which, file.len());
+        self.publication = publication(self.noted, which, self.publish.verify, self.way, file.len());
         let before = mem::replace(&mut self.file, file);
         self.keeper = self.keeper.take().or(before.into_keeper());
         (self.which, self.hash) = (which, None);
@@ -245,15 +261,17 @@ impl Attempt {
 
     /// What is to be done before it can go on.
     pub(crate) fn need(&self) -> Option<Need> {
-        let batch = self.task.batch.id;
+        let note = |file: Option<PublishedFile>| {
+            let place = || self.names.place.clone();
+            let note = file.map(|file| PublishingNote { file, place: place() });
+            Some(Need::Note(self.task.batch.id, note))
+        };
         match self.publication.step() {
-            Step::Note => Some(Need::Note(batch, Some(self.which))),
+            Step::Note => note(Some(self.which)),
             Step::Forget(_) => {
-                let before = match self.which {
-                    PublishedFile::Batch => None,
-                    PublishedFile::Manifest | PublishedFile::Marker => Some(PublishedFile::Batch),
-                };
-                Some(Need::Note(batch, before))
+                // The batch is there, or was taken away: which, is looked at again.
+                let is_batch = self.which == PublishedFile::Batch;
+                note((!is_batch).then_some(PublishedFile::Batch))
             }
             Step::Hash => Some(Need::Hash {
                 path: self.temporary(),
@@ -418,10 +436,16 @@ impl Attempt {
 }
 
 /// How a file is to be published, by what earlier attempts noted.
-fn publication(task: &Task, publish: &Publishing, way: Way, which: PublishedFile, len: u64) -> Publication {
-    match task.publishing {
+fn publication(
+    noted: Option<PublishedFile>,
+    which: PublishedFile,
+    verify: Verify,
+    way: Way,
+    len: u64,
+) -> Publication {
+    match noted {
         Some(noted) if noted > which => Publication::over(len),
-        noted => Publication::new(len, publish.verify, way, noted == Some(which)),
+        noted => Publication::new(len, verify, way, noted == Some(which)),
     }
 }
 

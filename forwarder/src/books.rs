@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::{Disk, DiskError, RealDisk};
-use logferry_ledger::{Batch, BatchId, BatchState, Delivery, Ledger, LedgerError, Published, PublishedFile};
+use logferry_ledger::{Batch, BatchId, BatchState, Delivery, Ledger, LedgerError, Published, PublishingNote};
 use logferry_protocol::names::DestinationName;
 use tracing::{info, warn};
 
@@ -180,7 +180,7 @@ impl Books {
     pub(crate) fn note_publishing(
         &mut self,
         destination: &DestinationName,
-        notes: &[(BatchId, Option<PublishedFile>)],
+        notes: &[(BatchId, Option<PublishingNote>)],
     ) -> Result<(), BooksError> {
         Ok(self.ledger.note_publishing(destination, notes)?)
     }

@@ -32,6 +32,7 @@ mod retry;
 mod session;
 mod spool;
 mod ssh;
+mod verify;
 mod watch;
 mod worker;
 
@@ -55,6 +56,7 @@ use crate::worker::Worker;
 pub use crate::books::BooksError;
 pub use crate::error::{Blame, DeliveryError};
 pub use crate::ssh::HostKeyError;
+pub use crate::verify::{DeliveredFile, Difference, Progress, verify};
 
 /// Name of the lock file in the data folder.
 const LOCK_FILE: &str = "forwarder.lock";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{Batch, Delivery, PublishedFile};
+use logferry_ledger::{Batch, Delivery, PublishingNote};
 
 /// A batch to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) struct Task {
     /// Attempts at this destination that failed.
     pub(crate) attempts: u32,
     /// What may have been published there without being recorded.
-    pub(crate) publishing: Option<PublishedFile>,
+    pub(crate) publishing: Option<PublishingNote>,
 }
 
 /// What there is to do for one destination.

@@ -231,7 +231,7 @@ impl Session {
     fn cannot_note(&mut self, error: &BooksError, tasks: Vec<Task>) {
         let destination = &self.common.destination;
         warn!(destination = %destination.name, error = in_full(error), "cannot note what is about to be published, will try again");
-        self.rests_until = Some(Instant::now() + destination.retry.max);
+        self.rests_until = Some(Instant::now() + destination.retry.initial);
         self.report(Report::Returned(tasks));
     }
 

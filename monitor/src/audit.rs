@@ -40,6 +40,14 @@ pub struct Audit {
     pub warnings: Vec<Discrepancy>,
 }
 
+impl Audit {
+    /// Adds what else was found to be wrong.
+    pub fn add(&mut self, discrepancies: impl IntoIterator<Item = Discrepancy>) {
+        self.discrepancies.extend(discrepancies);
+        self.complete = self.discrepancies.is_empty();
+    }
+}
+
 /// Lines, added up.
 ///
 /// Lines are counted as read and excluded per source, not per window: with `since` or `until` in the filter those
@@ -119,14 +127,21 @@ pub struct DeliveredTo {
     pub name: DestinationName,
     /// The path there.
     pub path: Option<String>,
+    /// Size of the file there, which may be compressed.
+    pub bytes: Option<u64>,
+    /// SHA-256 of it in hex.
+    pub sha256: Option<String>,
     /// When.
     #[serde(serialize_with = "rfc3339")]
     pub delivered_at: Timestamp,
 }
 
 impl DeliveredTo {
-    fn new(delivery: Delivery) -> Option<Self> {
+    fn new(delivery: Delivery, batch: &Batch) -> Option<Self> {
         Some(Self {
+            bytes: delivery.bytes,
+            // Before the file's own was recorded, none was compressed.
+            sha256: delivery.file_sha256.or_else(|| batch.sha256.clone()),
             delivered_at: delivery.delivered_at?,
             name: delivery.destination,
             path: delivery.path,
@@ -170,6 +185,18 @@ pub enum DiscrepancyKind {
     NameDoubled,
     /// Bytes of a log were deleted or truncated on the source before they could be sent.
     Gap,
+    /// A delivered file is not at its destination.
+    RemoteMissing,
+    /// A delivered file has fewer bytes at its destination.
+    RemoteShort,
+    /// A delivered file has more bytes at its destination.
+    RemoteLonger,
+    /// A delivered file has other bytes at its destination.
+    RemoteDiffers,
+    /// A delivered file cannot be read at its destination.
+    RemoteUnreadable,
+    /// What was delivered cannot be read back, because the destination is not configured any more. Only ever a warning.
+    RemoteUnknown,
     /// A log went from the source before its sender knew that it had all of it. Only ever a warning.
     Unfinished,
     /// Lines may be here twice since the ledger was made anew from the spool. Only ever a warning.
@@ -201,11 +228,9 @@ pub fn audit(
     let batches = ledger.batches(filter)?;
     let mut audited = Vec::new();
     for batch in &batches {
-        let deliveries = ledger.deliveries(batch.id)?;
-        audited.push(audited_batch(
-            batch,
-            deliveries.into_iter().filter_map(DeliveredTo::new).collect(),
-        ));
+        let deliveries = ledger.deliveries(batch.id)?.into_iter();
+        let delivered = deliveries.filter_map(|delivery| DeliveredTo::new(delivery, batch));
+        audited.push(audited_batch(batch, delivered.collect()));
     }
     let mut discrepancies = Vec::new();
     if covers_all_times(filter) {

@@ -58,6 +58,23 @@ impl FromStr for PublishedFile {
     }
 }
 
+/// What may be published, though nobody has seen it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishingNote {
+    /// The file that may have been given its final name; those before it are published.
+    pub file: PublishedFile,
+    /// Server and path of the batch. At another place, nothing of it is true.
+    pub place: String,
+}
+
+impl PublishingNote {
+    fn from_row(row: &Row<'_>) -> SqlResult<Option<Self>> {
+        let file = row::optional_text(row, "publishing")?;
+        let place: Option<String> = row.get("publishing_place")?;
+        Ok(file.zip(place).map(|(file, place)| Self { file, place }))
+    }
+}
+
 /// One batch and one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -71,9 +88,8 @@ pub struct Delivery {
     pub last_error: Option<String>,
     /// Not before this time again.
     pub next_attempt: Option<Timestamp>,
-    /// Before delivery: the file that may have been given its final name, though nobody has seen it there; those
-    /// before it are published.
-    pub publishing: Option<PublishedFile>,
+    /// Before delivery: what may be there already.
+    pub publishing: Option<PublishingNote>,
     /// Path at the destination, once delivered.
     pub path: Option<String>,
     /// Size of the file there, once delivered.
@@ -93,7 +109,7 @@ impl Delivery {
             attempts: row::small(row, "attempts")?,
             last_error: row.get("last_error")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
-            publishing: row::optional_text(row, "publishing")?,
+            publishing: PublishingNote::from_row(row)?,
             path: row.get("path")?,
             bytes: row::optional_count(row, "bytes")?,
             file_sha256: row.get("file_sha256")?,
@@ -189,15 +205,19 @@ impl Ledger {
     pub fn note_publishing(
         &mut self,
         destination: &DestinationName,
-        batches: &[(BatchId, Option<PublishedFile>)],
+        batches: &[(BatchId, Option<PublishingNote>)],
     ) -> Result<(), LedgerError> {
         self.write("note what is about to be published", |sql| {
             let mut note = sql.prepare_cached(
-                "INSERT INTO deliveries (batch, destination, publishing) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (batch, destination) DO UPDATE SET publishing = ?3",
+                "INSERT INTO deliveries (batch, destination, publishing, publishing_place) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (batch, destination) DO UPDATE SET publishing = ?3, publishing_place = ?4",
             )?;
-            for (batch, file) in batches {
-                note.execute((batch.0, destination.as_str(), file.map(PublishedFile::as_str)))?;
+            for (batch, publishing) in batches {
+                let (file, place) = publishing
+                    .as_ref()
+                    .map(|PublishingNote { file, place }| (file.as_str(), place))
+                    .unzip();
+                note.execute((batch.0, destination.as_str(), file, place))?;
             }
             Ok(())
         })
@@ -319,7 +339,7 @@ fn record(
          VALUES (:batch, :destination, :path, :bytes, :file_sha256, :now)
          ON CONFLICT (batch, destination) DO UPDATE
          SET path = :path, bytes = :bytes, file_sha256 = :file_sha256, delivered_at = :now,
-             publishing = NULL, last_error = NULL, next_attempt = NULL",
+             publishing = NULL, publishing_place = NULL, last_error = NULL, next_attempt = NULL",
     )?
     .execute(named_params! {
         ":batch": batch.0,

@@ -36,7 +36,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
-pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published, PublishedFile};
+pub use deliveries::{
+    Delivery, DestinationHealth, DestinationState, Published, PublishedFile, PublishingNote,
+};
 pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};

@@ -158,10 +158,11 @@ CREATE TABLE uploads (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// How far a batch's publication may have come at a destination, and the SHA-256 of its file there, which may be
+/// How far a batch's publication may have come at a destination, and where exactly that is; and the SHA-256 of its file there, which may be
 /// compressed.
 const PUBLISHING: &str = "
 ALTER TABLE deliveries ADD COLUMN publishing TEXT CHECK (publishing IN ('batch', 'manifest', 'marker'));
+ALTER TABLE deliveries ADD COLUMN publishing_place TEXT;
 ALTER TABLE deliveries ADD COLUMN file_sha256 TEXT;
 ";
 

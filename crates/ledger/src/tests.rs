@@ -169,10 +169,13 @@ fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
         sha256: "e3".to_owned(),
         file_sha256: "af".to_owned(),
     };
-    let note = |file| [(batch.id, Some(file))];
-    ledger.note_publishing(&destination, &note(PublishedFile::Manifest))?;
+    let note = PublishingNote {
+        file: PublishedFile::Manifest,
+        place: "drop/in/x.log".to_owned(),
+    };
+    ledger.note_publishing(&destination, &[(batch.id, Some(note.clone()))])?;
     let under_way = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
-    assert_eq!(under_way.publishing, Some(PublishedFile::Manifest));
+    assert_eq!(under_way.publishing, Some(note));
     assert_eq!(under_way.attempts, 0, "a note is no attempt");
     ledger.record_delivery(batch.id, &destination, &published, true, now())?;
     assert_eq!(ledger.count_by_state()?, [0, 0, 1, 0]);

@@ -11,6 +11,7 @@ mod sealed;
 use std::collections::BTreeMap;
 
 use logferry_config::Verify;
+use logferry_ledger::{PublishedFile, PublishingNote};
 use logferry_sftp::Limits;
 use proptest::prelude::*;
 
@@ -182,6 +183,26 @@ fn receiver_that_takes_files_at_once_gets_each_once_whenever_the_forwarder_dies(
             assert_eq!(taken, sealed.published(), "after {sent} bytes");
         }
     }
+}
+
+#[test]
+fn what_was_noted_of_another_place_is_not_believed_of_this_one() {
+    let mut sealed = Sealed::new(&[150], Place::accompanied(Ways::default(), Verify::Size));
+    let note = PublishingNote {
+        file: PublishedFile::Marker,
+        place: "ferry@elsewhere:22 /drop/batch-00.log.part".to_owned(),
+    };
+    sealed.notes.insert(0, Some(note));
+    let mut server = sealed.server();
+    lives(&mut sealed, &mut server, []);
+    assert_eq!(server.files, sealed.published());
+    // The same note of this place, the last of the first life, is: nothing is there any more, and nothing comes.
+    let note = sealed.notes[&0].clone().unwrap();
+    assert_eq!(note.file, PublishedFile::Marker);
+    let mut emptied = sealed.server();
+    let landed = live(&mut sealed, &[0], &mut emptied, None);
+    assert!(matches!(landed[..], [(0, Ok(Ending::FoundThere))]), "{landed:?}");
+    assert_eq!(emptied.files, BTreeMap::new());
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod embedded;
 mod publishing;
 mod support;
 mod trust;
+mod verifying;

@@ -3,7 +3,11 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use logferry_config::{Compress, Destination, Publishing, Verify};
@@ -161,4 +165,81 @@ async fn connections_cut_at_any_byte_end_in_one_right_file_manifest_and_marker_f
     }
     forwarder.stop().await;
     assert_published(&spool, &sshd.drop_dir(), sealed.iter().zip(texts));
+}
+
+/// Takes files out of a drop as soon as they have their final names.
+struct Receiver {
+    stop: Arc<AtomicBool>,
+    taking: JoinHandle<Vec<String>>,
+}
+
+impl Receiver {
+    fn start(drop: PathBuf, into: PathBuf) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let taking = thread::spawn(move || {
+            let mut taken = Vec::new();
+            loop {
+                let is_last = stopped.load(Ordering::SeqCst);
+                for name in names_in(&drop) {
+                    if name.strip_suffix(".part").is_none() {
+                        fs::rename(drop.join(&name), into.join(&name)).unwrap();
+                        taken.push(name);
+                    }
+                }
+                if is_last {
+                    return taken;
+                }
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        Self { stop, taking }
+    }
+
+    /// What it took, in alphabetical order.
+    fn stop(self) -> Vec<String> {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut taken = self.taking.join().unwrap();
+        taken.sort();
+        taken
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receiver_that_takes_files_at_once_gets_each_once_over_connections_that_are_cut() {
+    let (sshd, mut spool) = (Sshd::start(), Spool::new());
+    let texts: Vec<_> = (0..8).map(|window| text(window, 300)).collect();
+    let sealed: Vec<_> = (0..)
+        .zip(&texts)
+        .map(|(window, text)| spool.seal(window, text))
+        .collect();
+    let proxy = CuttingProxy::start(sshd.port, cuts(40));
+    sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
+    let mut edw = destination("edw", &sshd);
+    accompany(&mut edw, Verify::Size, Compress::None);
+    (edw.port, edw.retry.attempts) = (proxy.port, 1000);
+    let taken = sshd.path("taken");
+    fs::create_dir(&taken).unwrap();
+    let receiver = Receiver::start(sshd.drop_dir(), taken.clone());
+    let forwarder = Running::start(spool.dir(), vec![edw]);
+    for batch in &sealed {
+        until("sent", || spool.is_in(BatchState::Sent, batch)).await;
+    }
+    forwarder.stop().await;
+    let names = receiver.stop();
+    let expected = sealed.iter().flat_map(|batch| {
+        let file = batch.file_name();
+        [
+            format!("{}.json", batch.name()),
+            file.clone(),
+            format!("{file}.ok"),
+        ]
+    });
+    let mut expected: Vec<_> = expected.collect();
+    expected.sort();
+    assert_eq!(names, expected);
+    for (batch, text) in sealed.iter().zip(texts) {
+        assert!(fs::read(taken.join(batch.file_name())).unwrap() == text);
+    }
+    assert_eq!(names_in(&sshd.drop_dir()), Vec::<String>::new());
 }

@@ -67,7 +67,8 @@ fn a_busy_relay_host_is_complete_and_its_json_is_the_documented_one() {
             "name": sent.name(), "source": "198.51.100.1", "window_start": "2026-11-21T08:20:00+06:00", "part": 1,
             "state": "sent", "lines": 2, "bytes": 8, "sha256": "ab".repeat(32),
             "destinations": [
-                {"name": "edw", "path": format!("/in/{}.log", sent.name()), "delivered_at": "2026-11-21T03:10:00Z"},
+                {"name": "edw", "path": format!("/in/{}.log", sent.name()), "bytes": 8,
+                 "sha256": "ab".repeat(32), "delivered_at": "2026-11-21T03:10:00Z"},
             ],
         })
     );

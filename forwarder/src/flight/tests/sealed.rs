@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
-use logferry_ledger::{Batch, BatchId, Contents, Published, PublishedFile};
+use logferry_ledger::{Batch, BatchId, Contents, Published, PublishingNote};
 use logferry_sftp::Client;
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ pub(super) struct Sealed {
     pub(super) batches: Vec<Batch>,
     pub(super) texts: Vec<Vec<u8>>,
     place: Place,
-    pub(super) notes: BTreeMap<usize, Option<PublishedFile>>,
+    pub(super) notes: BTreeMap<usize, Option<PublishingNote>>,
 }
 
 impl Sealed {
@@ -90,7 +90,7 @@ impl Sealed {
         let task = Task {
             batch,
             attempts: 0,
-            publishing: self.notes.get(&number).copied().flatten(),
+            publishing: self.notes.get(&number).cloned().flatten(),
         };
         Attempt::new(task, names, publish, way, file)
     }

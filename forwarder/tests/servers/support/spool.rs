@@ -1,10 +1,12 @@
 //! A data folder as the relay leaves it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_ledger::{Batch, BatchGrowth, BatchState, Commit, Contents, Delivery, Ledger, NewBatch, Window};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// The source of all batches here.
@@ -81,6 +83,14 @@ impl Spool {
     pub(crate) fn file(&self, state: BatchState, batch: &Batch) -> PathBuf {
         let dir = self.dir().join(state.as_str()).join(SOURCE);
         dir.join(batch.file_name())
+    }
+
+    /// The hash of a text, as the ledger writes it.
+    pub(crate) fn sha256(text: &[u8]) -> String {
+        Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        })
     }
 
     /// What the ledger says of a batch now.
