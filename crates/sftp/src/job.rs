@@ -10,6 +10,7 @@ use crate::error::{JobError, ProtocolError};
 use crate::reply::{Attributes, Reply};
 use crate::server::{Extension, Server};
 use crate::single::Single;
+use crate::space::FreeSpace;
 use crate::upload::Upload;
 use crate::wire::Request;
 
@@ -38,6 +39,8 @@ pub enum Outcome {
     },
     /// The file is there.
     Found(Attributes),
+    /// The server has so much room.
+    Free(FreeSpace),
     /// The rename, removal or new folder is done.
     Done,
 }

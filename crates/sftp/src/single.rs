@@ -1,8 +1,9 @@
-//! Jobs of one request: rename, remove, make a folder, look at a name.
+//! Jobs of one request: rename, remove, make a folder, look at a name, ask for free space.
 
 use crate::error::{JobError, ProtocolError, Step};
 use crate::job::{Ask, Lane, Outcome, Progress};
 use crate::reply::Reply;
+use crate::space::FreeSpace;
 use crate::wire::Request;
 
 /// What is asked.
@@ -12,6 +13,7 @@ pub(crate) enum Operation {
     Remove { path: String },
     Mkdir { path: String },
     Stat { path: String },
+    FreeSpace { path: String },
 }
 
 /// The job.
@@ -43,6 +45,7 @@ impl Single {
             Operation::Remove { path } => Request::Remove { path },
             Operation::Mkdir { path } => Request::Mkdir { path },
             Operation::Stat { path } => Request::Lstat { path },
+            Operation::FreeSpace { path } => Request::FreeSpace { path },
         };
         Some((Ask::Single, request))
     }
@@ -50,10 +53,13 @@ impl Single {
     pub(crate) fn on_reply(&mut self, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
         let result = match (&self.operation, reply) {
             (Operation::Stat { .. }, Reply::Attributes(attributes)) => Ok(Outcome::Found(attributes)),
+            (Operation::FreeSpace { .. }, Reply::Extended(body)) => {
+                Ok(Outcome::Free(FreeSpace::parse(body)?))
+            }
             (operation, reply) => {
-                let unexpected = reply.unexpected("attributes");
+                let unexpected = reply.unexpected("what was asked for");
                 match (operation, reply.into_refusal()?) {
-                    (Operation::Stat { .. }, None) => return Err(unexpected),
+                    (Operation::Stat { .. } | Operation::FreeSpace { .. }, None) => return Err(unexpected),
                     (_, None) => Ok(Outcome::Done),
                     (operation, Some(status)) => Err(operation.refused(status)),
                 }
@@ -79,7 +85,7 @@ impl Operation {
             }
             Self::Remove { path } => refused(Step::Remove, path),
             Self::Mkdir { path } => refused(Step::Mkdir, path),
-            Self::Stat { path } => refused(Step::Stat, path),
+            Self::Stat { path } | Self::FreeSpace { path } => refused(Step::Stat, path),
         };
         JobError::Refused { step, path, status }
     }

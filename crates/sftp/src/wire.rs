@@ -89,6 +89,9 @@ pub(crate) enum Request<'a> {
     Mkdir {
         path: &'a str,
     },
+    FreeSpace {
+        path: &'a str,
+    },
 }
 
 impl Request<'_> {
@@ -135,13 +138,17 @@ impl Request<'_> {
                 put_string(out, path.as_bytes());
                 put_no_attributes(out);
             }
+            Self::FreeSpace { path } => {
+                put_string(out, Extension::Statvfs.name().as_bytes());
+                put_string(out, path.as_bytes());
+            }
         }
         frame.end(out);
     }
 
     fn kind(&self) -> u8 {
         match self {
-            Self::Limits | Self::Fsync { .. } => kind::EXTENDED,
+            Self::Limits | Self::Fsync { .. } | Self::FreeSpace { .. } => kind::EXTENDED,
             Self::Open { .. } => kind::OPEN,
             Self::Write { .. } => kind::WRITE,
             Self::Read { .. } => kind::READ,
