@@ -10,6 +10,7 @@ use logferry_sftp::{Client, JobError, JobId, Outcome, StatusCode};
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
 use crate::plan::Task;
+use crate::progress::Progress;
 use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step};
 
 /// The names of a batch at a destination.
@@ -72,6 +73,15 @@ impl Attempt {
     /// The batch, and what was known of it before.
     pub(crate) fn into_task(self) -> Task {
         self.task
+    }
+
+    /// How far it is.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            batch: self.task.batch.id,
+            done: self.file.position(),
+            total: self.file.len(),
+        }
     }
 
     /// Starts the job that is due; `None` when the attempt is over.

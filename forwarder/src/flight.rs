@@ -9,6 +9,7 @@ use logferry_sftp::{Client, Content, Event, JobId};
 use crate::attempt::{Attempt, Delivered};
 use crate::error::DeliveryError;
 use crate::plan::Task;
+use crate::progress::Progress;
 
 /// A batch that is no longer in flight, and what came of it.
 pub(crate) type Landed = (Task, Result<Delivered, DeliveryError>);
@@ -64,6 +65,11 @@ impl Flight {
     /// The batches that are in flight when the session is over.
     pub(crate) fn into_tasks(self) -> Vec<Task> {
         self.attempts.into_values().map(Attempt::into_task).collect()
+    }
+
+    /// How far each batch is.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.attempts.values().map(Attempt::progress)
     }
 
     fn go_on(&mut self, mut attempt: Attempt, client: &mut Client) -> Option<Landed> {

@@ -18,10 +18,13 @@
 mod attempt;
 mod batch_file;
 mod books;
+mod door;
+mod doubts;
 mod error;
 mod flight;
 mod pace;
 mod plan;
+mod progress;
 mod publication;
 mod queue;
 mod remote;
@@ -50,7 +53,7 @@ use crate::worker::Worker;
 
 pub use crate::books::BooksError;
 pub use crate::error::{Blame, DeliveryError};
-pub use crate::ssh::HostKeyError;
+pub use crate::ssh::{HostKeyError, LoginError};
 
 /// Name of the lock file in the data folder.
 const LOCK_FILE: &str = "forwarder.lock";

@@ -122,6 +122,7 @@ pub(crate) mod tests {
             destination: "edw".parse().unwrap(),
             attempts: 2,
             last_error: None,
+            error_kind: None,
             next_attempt,
             path: None,
             delivered_at,

@@ -1,23 +1,22 @@
 //! A destination over one connection: moves the bytes between the SSH channel and the SFTP machine.
 //!
 //! Invariants: a session ends, with [`DeliveryError::Stalled`], when the server owes an answer and no byte has moved for
-//! [`STALL`]; one that moves, however slowly, is never cut off. After an error it is of no more use.
+//! the destination's `stall_after`; one that moves, however slowly, is never cut off. After an error it is of no more use.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
-use logferry_sftp::{Client, Content, Event, JobId, Limits, StatusCode};
+use logferry_sftp::{Client, Content, Event, JobError, JobId, Limits, Outcome, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::DeliveryError;
 use crate::pace::Pace;
 use crate::ssh::{Connection, STOP_CHECK};
 
-/// How long the server may owe an answer without one byte moving. It also ends sessions that libssh2 leaves hanging in
-/// an exchange of keys.
-const STALL: Duration = Duration::from_secs(30);
+/// How often the server is asked for a sign of life when nothing else is.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How long what is under way may go on after the forwarder was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -32,6 +31,7 @@ const RECEIVE_BUFFER: usize = 64 << 10;
 pub(crate) struct Remote {
     connection: Connection,
     client: Client,
+    directory: String,
     /// Requests to be sent, and how much of them was.
     outbox: Vec<u8>,
     sent: usize,
@@ -39,6 +39,9 @@ pub(crate) struct Remote {
     offered: usize,
     receive_buffer: Vec<u8>,
     last_moved: Instant,
+    /// How long the server may owe an answer without one byte moving. It also ends sessions that libssh2 leaves hanging
+    /// in an exchange of keys.
+    stall_after: Duration,
     pace: Arc<Mutex<Pace>>,
     stop: CancellationToken,
     stop_seen: Option<Instant>,
@@ -54,31 +57,24 @@ impl Remote {
         let mut remote = Self {
             connection: Connection::open(destination, &stop)?,
             client: Client::new(Limits::default()),
+            directory: destination.directory.clone(),
             outbox: Vec::with_capacity(SEND_BUFFER * 2),
             sent: 0,
             offered: 0,
             receive_buffer: vec![0; RECEIVE_BUFFER],
             last_moved: Instant::now(),
+            stall_after: destination.stall_after,
             pace,
             stop,
             stop_seen: None,
         };
-        let look = remote.client.stat(&destination.directory);
-        loop {
-            match remote.client.poll_event() {
-                Some(Event::Ended { job, result }) if job == look => match result {
-                    Err(error) if error.code() == Some(StatusCode::NoSuchFile) => {
-                        return Err(DeliveryError::NoDirectory {
-                            address: remote.connection.address().to_owned(),
-                            directory: destination.directory.clone(),
-                        });
-                    }
-                    // It may be forbidden to look, and yet allowed to write.
-                    _ => return Ok(remote),
-                },
-                Some(_) => {}
-                None => remote.exchange(&mut Nothing)?,
-            }
+        match remote.look_at_folder()? {
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Err(DeliveryError::NoDirectory {
+                address: remote.connection.address().to_owned(),
+                directory: remote.directory,
+            }),
+            // It may be forbidden to look, and yet allowed to write.
+            _ => Ok(remote),
         }
     }
 
@@ -101,7 +97,7 @@ impl Remote {
             return Ok(());
         }
         let silent = now.saturating_duration_since(self.last_moved);
-        if silent > STALL {
+        if silent > self.stall_after {
             return Err(DeliveryError::Stalled {
                 address: self.connection.address().to_owned(),
                 silent,
@@ -114,9 +110,25 @@ impl Remote {
 
     /// To be called now and then while nothing is in flight: keeps the connection alive, and fails if it is not.
     pub(crate) fn keep_alive(&mut self) -> Result<(), DeliveryError> {
-        self.connection.keep_alive()?;
         // Reading answers the server's own questions, and shows whether it has gone.
-        self.receive().map(drop)
+        self.receive()?;
+        if self.last_moved.elapsed() < KEEPALIVE {
+            return Ok(());
+        }
+        self.look_at_folder().map(drop)
+    }
+
+    /// Looks at the destination's folder, as a sign of life too: the question goes all the way to the server's files,
+    /// so nothing on the way takes the connection for idle.
+    fn look_at_folder(&mut self) -> Result<Result<Outcome, JobError>, DeliveryError> {
+        let look = self.client.stat(self.directory.clone());
+        loop {
+            match self.client.poll_event() {
+                Some(Event::Ended { job, result }) if job == look => return Ok(result),
+                Some(_) => {}
+                None => self.exchange(&mut Nothing)?,
+            }
+        }
     }
 
     /// Sends what may be sent now; whether a byte moved.

@@ -160,7 +160,7 @@ fn everything_that_is_missing_is_reported_at_once() {
     check(
         "forwarder:\n  destinations:\n    - {}\n",
         &[
-            "3: forwarder.destinations[0]: has no login; write password_file or key_file",
+            "3: forwarder.destinations[0]: has no login; write password_file, key_file or agent: true",
             "3: forwarder.destinations[0].name: is missing; write for example `edw`",
             "3: forwarder.destinations[0].host: is missing; write for example `drop.example.com`",
             "3: forwarder.destinations[0].user: is missing; write for example `ferry`",
@@ -203,7 +203,6 @@ forwarder:
       user: u
       directory: d
       password: p
-      agent: true
       compress: gzip
       marker: .ok
       manifest: json
@@ -213,10 +212,9 @@ forwarder:
         (8, "relay.tls.key_file"),
         (9, "relay.tls.client_ca_file"),
         (10, "relay.tokens_file"),
-        (19, "forwarder.destinations[1].agent"),
-        (20, "forwarder.destinations[1].compress"),
-        (21, "forwarder.destinations[1].marker"),
-        (22, "forwarder.destinations[1].manifest"),
+        (19, "forwarder.destinations[1].compress"),
+        (20, "forwarder.destinations[1].marker"),
+        (21, "forwarder.destinations[1].manifest"),
     ]
     .map(|(line, key)| refused(line, key))
     .to_vec();
@@ -363,15 +361,22 @@ fn wrong_destinations_are_explained() {
 fn wrong_logins_are_explained() {
     check_destination(
         "",
-        &["3: forwarder.destinations[0]: has no login; write password_file or key_file"],
+        &["3: forwarder.destinations[0]: has no login; write password_file, key_file or agent: true"],
     );
     check_destination(
         "      password: p\n      password_file: /p\n",
         &["8: forwarder.destinations[0].password_file: stands beside `password`; leave one of them out"],
     );
     check_destination(
-        "      password: p\n      key_file: /k\n",
-        &["8: forwarder.destinations[0].key_file: stands beside a password; leave one of them out"],
+        "      agent: true\n      key_file: /k\n",
+        &["7: forwarder.destinations[0].agent: stands beside a password or key_file; leave one of them out"],
+    );
+    check_destination(
+        "      password: p\n      agent_socket: /run/agent\n",
+        &[
+            "8: forwarder.destinations[0].agent_socket: names the socket of an agent that is not used; write agent: true \
+           beside it",
+        ],
     );
     check_destination(
         "      passphrase: p\n",

@@ -12,12 +12,14 @@
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps` and open `batches`; the forwarder `deliveries`,
-//! `destinations` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
+//! `destinations`, `in_flight` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
 mod deliveries;
+mod failure;
 mod gaps;
+mod in_flight;
 mod ingest;
 mod live;
 mod outbox;
@@ -33,7 +35,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
 pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
+pub use failure::FailureKind;
 pub use gaps::GapRecord;
+pub use in_flight::InFlight;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};

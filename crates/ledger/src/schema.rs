@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, FAILURES_AND_FLIGHT];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -147,6 +147,22 @@ CREATE TABLE uploads (
     body         TEXT NOT NULL,
     committed_at INTEGER NOT NULL,
     PRIMARY KEY (source, body)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What kinds of failures there were, and what is on its way.
+const FAILURES_AND_FLIGHT: &str = "
+ALTER TABLE deliveries ADD COLUMN error_kind TEXT;
+ALTER TABLE destinations ADD COLUMN error_kind TEXT;
+
+CREATE TABLE in_flight (
+    destination      TEXT NOT NULL,
+    batch            INTEGER NOT NULL,
+    bytes_done       INTEGER NOT NULL,
+    bytes_total      INTEGER NOT NULL,
+    bytes_per_second INTEGER NOT NULL,
+    noted_at         INTEGER NOT NULL,
+    PRIMARY KEY (destination, batch)
 ) STRICT, WITHOUT ROWID;
 ";
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_ledger::Ledger;
+use logferry_ledger::{FailureKind, Ledger};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime, StreamProgress};
 use logferry_protocol::names::LogName;
@@ -37,7 +37,11 @@ fn the_json_is_the_documented_one() {
     site.hear_of("198.51.100.3", at("2026-11-21T03:05:00Z"));
     let edw = destination("edw");
     site.ledger
-        .note_destination(&edw, Some("connection refused"), at(NOW))
+        .note_destination(
+            &edw,
+            Some((FailureKind::Unreachable, "connection refused")),
+            at(NOW),
+        )
         .expect("noted");
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],

@@ -50,6 +50,7 @@ pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hos
             max: Duration::from_millis(50),
         },
         failed_every: Duration::from_hours(1),
+        stall_after: Duration::from_secs(30),
         bandwidth: None,
     }
 }
