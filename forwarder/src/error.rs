@@ -63,6 +63,15 @@ pub enum DeliveryError {
         #[source]
         source: ssh2::Error,
     },
+    /// The server ended the session before SFTP began.
+    #[error("{address} ends the session before SFTP begins")]
+    SftpEnded {
+        /// Host and port.
+        address: String,
+        /// How it ended.
+        #[source]
+        source: io::Error,
+    },
     /// The destination's folder is not there.
     #[error("there is no folder {directory} at {address}")]
     NoDirectory {
@@ -169,6 +178,7 @@ impl DeliveryError {
             | Self::HostKey(_)
             | Self::CutInLogin { .. }
             | Self::NoSftp { .. }
+            | Self::SftpEnded { .. }
             | Self::NoDirectory { .. }
             | Self::NoSpace { .. } => Blame::Destination,
             Self::Login { .. } => Blame::Login,
@@ -189,7 +199,9 @@ impl DeliveryError {
             Self::Unreachable { .. } => FailureKind::Unreachable,
             // A server with too many connections closes a new one before it has said a word.
             Self::Handshake { source, .. } if ssh::is_cut(source) => FailureKind::Unreachable,
-            Self::Handshake { .. } | Self::NoSftp { .. } | Self::Protocol { .. } => FailureKind::Protocol,
+            Self::Handshake { .. } | Self::NoSftp { .. } | Self::SftpEnded { .. } | Self::Protocol { .. } => {
+                FailureKind::Protocol
+            }
             Self::HostKey(_) => FailureKind::HostKey,
             Self::Login { .. } => FailureKind::Auth,
             Self::NoDirectory { .. } => FailureKind::NoFolder,
@@ -213,6 +225,9 @@ impl DeliveryError {
             Self::CutInLogin { .. } => "it may refuse this login, or allow fewer; see its log",
             Self::Login { source, .. } => source.advice()?,
             Self::NoSftp { .. } => "have SFTP allowed for the user",
+            Self::SftpEnded { .. } => {
+                "see the server's log: the password may have expired, or the account may have no SFTP"
+            }
             Self::NoDirectory { .. } => "have it made, or correct `directory`",
             Self::Lost { .. } => "see the server's log, and the network between",
             Self::Stalled { .. } => "the server or the network hangs; see both, and `stall_after`",

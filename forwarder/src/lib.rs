@@ -53,7 +53,7 @@ use crate::worker::Worker;
 
 pub use crate::books::BooksError;
 pub use crate::error::{Blame, DeliveryError};
-pub use crate::ssh::{HostKeyError, LoginError};
+pub use crate::ssh::{HostKeyError, Introduction, KeepError, LoginError, Standing};
 
 /// Name of the lock file in the data folder.
 const LOCK_FILE: &str = "forwarder.lock";

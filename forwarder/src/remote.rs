@@ -68,7 +68,13 @@ impl Remote {
             stop,
             stop_seen: None,
         };
-        match remote.look_at_folder()? {
+        let look = remote.look_at_folder().map_err(|error| match error {
+            DeliveryError::Lost { address, source } if remote.client.server().is_none() => {
+                DeliveryError::SftpEnded { address, source }
+            }
+            error => error,
+        });
+        match look? {
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Err(DeliveryError::NoDirectory {
                 address: remote.connection.address().to_owned(),
                 directory: remote.directory,
@@ -85,9 +91,9 @@ impl Remote {
 
     /// Sends and receives what can be now, or waits a moment until something can.
     pub(crate) fn exchange(&mut self, content: &mut impl Content) -> Result<(), DeliveryError> {
-        let now = Instant::now();
         let sent = self.send(content)?;
         let received = self.receive()?;
+        let now = Instant::now();
         self.check_stop(now)?;
         // Before it owes something, time does not count.
         if sent || received || self.client.in_flight().requests == 0 {

@@ -45,7 +45,9 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Report {
     /// A batch's attempt is over.
     Landed(Box<Landed>),
-    /// There is no connection, or no longer; these batches were on their way.
+    /// There is no connection, and so none for this batch.
+    NotLetIn { error: DeliveryError, task: Box<Task> },
+    /// The connection is gone; these batches were on their way.
     Broken { error: DeliveryError, tasks: Vec<Task> },
     /// Nothing came of these batches, and nothing speaks against anything.
     Returned(Vec<Task>),
@@ -249,7 +251,13 @@ impl Session {
             self.rest(&error, self.common.destination.retry.initial);
             return self.report(Report::Returned(vec![task]));
         }
-        self.broke(error, vec![task]);
+        if self.number > 0 || error.blame() == Blame::Nobody {
+            return self.broke(error, vec![task]);
+        }
+        self.width = 1;
+        self.common.queue.withdraw();
+        let task = Box::new(task);
+        self.report(Report::NotLetIn { error, task });
     }
 
     /// There is no connection, or no longer.

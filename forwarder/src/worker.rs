@@ -228,6 +228,10 @@ impl Worker {
                     self.circuit.no_verdict(Instant::now());
                     self.settle(&tasks);
                 }
+                Report::NotLetIn { error, task } => {
+                    self.queue.settle(task.batch.id);
+                    failed.push((None, error));
+                }
                 Report::Broken { error, mut tasks } => {
                     self.settle(&tasks);
                     // Of several, nobody knows which it was, if any.

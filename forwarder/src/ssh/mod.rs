@@ -4,6 +4,8 @@
 //! dropping a connection closes its socket first, so that libssh2 never waits for a server that has gone silent.
 
 mod host_key;
+mod introduction;
+mod known_hosts;
 mod login;
 
 use std::io::{self, Read, Write};
@@ -22,6 +24,7 @@ use crate::error::DeliveryError;
 
 pub use host_key::HostKeyError;
 use host_key::Trust;
+pub use introduction::{Introduction, KeepError, Standing};
 pub use login::LoginError;
 
 /// The longest wait for a TCP connection, name look-up included.
@@ -66,8 +69,8 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects, judges the host key, logs in and starts SFTP.
     pub(crate) fn open(destination: &Destination, stop: &CancellationToken) -> Result<Self, DeliveryError> {
-        let trust = Trust::load(&destination.host_key)?;
-        let offers = trust.offers(destination)?;
+        let trust = Trust::load(destination)?;
+        let offers = trust.offers(destination);
         let mut refused = None;
         for key_types in offers {
             let opened = Handshake::start(destination, &key_types, stop).and_then(|handshake| {

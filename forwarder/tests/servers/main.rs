@@ -8,5 +8,7 @@
 mod crashes;
 mod delivery;
 mod embedded;
+mod logins;
+mod odd_servers;
 mod support;
 mod trust;
