@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use logferry_protocol::names::{GroupName, LogName, SourceId};
+use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 
 /// Ships nginx logs to SFTP drops: every line exactly once, with proof.
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Put failed batches back to ready
     Retry(Retry),
+    /// Show a destination's host key and, after a yes, keep it
+    Trust(Trust),
     /// Ship old logs once, whole files in the order given; what the relay has already is not shipped again
     Backfill(Backfill),
     /// Write nginx-like traffic
@@ -160,6 +162,15 @@ pub(crate) struct Retry {
     /// Names of batches, as `audit` shows them [default: all failed ones]
     #[arg(value_name = "BATCH")]
     pub(crate) batches: Vec<String>,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct Trust {
+    /// The destination's name in the configuration
+    pub(crate) destination: DestinationName,
+    /// Keep the key without asking, for scripts that have compared the fingerprint
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Options)]

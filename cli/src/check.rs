@@ -54,7 +54,7 @@ fn connect(config: &Config) -> Result {
         let tried = logferry_forwarder::check_destination(destination);
         tell(
             format!("destination {}", destination.name),
-            tried.map_err(Into::into),
+            tried.map_err(|error| anyhow::anyhow!("{}", error.explanation())),
         )?;
     }
     if let Some(monitor) = &config.monitor {

@@ -20,6 +20,7 @@ mod status;
 mod supervisor;
 mod table;
 mod tail;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ fn run(args: Args) -> Result {
         Command::Fsck(options) => fsck::run(file, &options),
         Command::Tail(options) => tail::run(file, &options),
         Command::Retry(options) => retry::run(file, &options),
+        Command::Trust(options) => trust::run(file, &options),
         Command::Backfill(options) => backfill::run(file, options),
         Command::Generate(options) => generate::run(&options),
         Command::TestMail => once::test_mail(file),

@@ -81,11 +81,13 @@ fn text(status: &Status, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are taken until there is room)",
     };
     format!(
-        "{}{}\n{}{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}\n{}{}{}{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
         troubles(status, now),
         groups(status),
         destinations(status, now),
+        in_flight(status),
+        held(status, now),
         table::count(batches.open),
         table::count(batches.ready),
         table::count(batches.sent),
@@ -241,6 +243,65 @@ fn destinations(status: &Status, now: Timestamp) -> String {
     table.to_string()
 }
 
+/// What is on its way; nothing if all arrives within moments.
+fn in_flight(status: &Status) -> String {
+    let mut table = Table::new([
+        ("destination", Side::Left),
+        ("on its way", Side::Left),
+        ("done", Side::Right),
+        ("of", Side::Right),
+        ("", Side::Right),
+        ("a second", Side::Right),
+    ]);
+    let mut any = false;
+    for destination in &status.destinations {
+        for batch in &destination.in_flight {
+            any = true;
+            table.row([
+                destination.name.to_string(),
+                batch.batch.clone(),
+                table::size(batch.bytes_done),
+                table::size(batch.bytes_total),
+                format!("{} %", percent(batch.bytes_done, batch.bytes_total)),
+                table::size(batch.bytes_per_second),
+            ]);
+        }
+    }
+    if any { format!("\n{table}") } else { String::new() }
+}
+
+fn percent(done: u64, total: u64) -> u128 {
+    u128::from(done) * 100 / u128::from(total.max(1))
+}
+
+/// What a destination has refused; nothing if there is no such batch.
+fn held(status: &Status, now: Timestamp) -> String {
+    let mut table = Table::new([
+        ("destination", Side::Left),
+        ("refused", Side::Left),
+        ("times", Side::Right),
+        ("again in", Side::Right),
+        ("error", Side::Left),
+    ]);
+    let mut any = false;
+    for destination in &status.destinations {
+        for batch in &destination.held {
+            any = true;
+            let wait = batch.next_attempt_at.map_or(Duration::ZERO, |at| {
+                at.duration_since(now).try_into().unwrap_or_default()
+            });
+            table.row([
+                destination.name.to_string(),
+                batch.batch.clone(),
+                table::count(batch.attempts.into()),
+                table::span(wait),
+                batch.error.clone(),
+            ]);
+        }
+    }
+    if any { format!("\n{table}") } else { String::new() }
+}
+
 fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
     match at {
         Some(at) => format!(
@@ -255,6 +316,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use logferry_ledger::Ledger;
+    use logferry_monitor::status::{HeldBatch, InFlightStatus};
 
     #[test]
     fn text_says_who_is_missing_and_where_batches_wait() {
@@ -280,6 +342,29 @@ mod tests {
              edw          unknown          never        0     0 s\n\n\
              batches: 0 open, 0 ready, 0 sent, 0 failed\n\
              disk: 5.0 GiB free (LOW: no lines are taken until there is room)\n"
+        );
+        status.destinations[0].in_flight.push(InFlightStatus {
+            batch: "accessLog".to_owned(),
+            bytes_done: 3 << 20,
+            bytes_total: 8 << 20,
+            bytes_per_second: 1536,
+        });
+        status.destinations[0].held.push(HeldBatch {
+            batch: "other".to_owned(),
+            attempts: 3,
+            error: "permission denied".to_owned(),
+            error_kind: None,
+            next_attempt_at: now.checked_add(Duration::from_secs(42)).ok(),
+        });
+        let shown = text(&status, now);
+        assert!(
+            shown.contains(
+                "destination  on its way     done       of        a second\n\
+                 edw          accessLog   3.0 MiB  8.0 MiB  37 %   1.5 KiB\n\n\
+                 destination  refused  times  again in  error\n\
+                 edw          other        3      42 s  permission denied\n"
+            ),
+            "{shown}"
         );
         let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
         assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");

@@ -12,6 +12,7 @@ use crate::error::DeliveryError;
 use crate::manifest;
 use crate::outgoing::{self, Outgoing};
 use crate::plan::Task;
+use crate::progress::Progress;
 use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step, Uploaded, Way};
 
 /// The names of a batch's files at a destination.
@@ -216,6 +217,15 @@ impl Attempt {
             }
             _ => None,
         })
+    }
+
+    /// How far it is.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            batch: self.task.batch.id,
+            done: self.file.position(),
+            total: self.file.len(),
+        }
     }
 
     fn temporary(&self) -> String {

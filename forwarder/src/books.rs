@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::{Disk, DiskError, RealDisk};
-use logferry_ledger::{Batch, BatchId, BatchState, Delivery, Ledger, LedgerError, Published, PublishingNote};
+use logferry_ledger::{
+    Batch, BatchId, BatchState, Delivery, FailureKind, InFlight, Ledger, LedgerError, Published,
+    PublishingNote,
+};
 use logferry_protocol::names::DestinationName;
 use tracing::{info, warn};
 
@@ -190,7 +193,7 @@ impl Books {
         &mut self,
         batch: &Batch,
         destination: &DestinationName,
-        error: &str,
+        error: (FailureKind, &str),
         verdict: Verdict,
         now: Timestamp,
     ) -> Result<(), BooksError> {
@@ -212,10 +215,20 @@ impl Books {
     pub(crate) fn note_destination(
         &mut self,
         destination: &DestinationName,
-        error: Option<&str>,
+        error: Option<(FailureKind, &str)>,
         now: Timestamp,
     ) -> Result<(), BooksError> {
         Ok(self.ledger.note_destination(destination, error, now)?)
+    }
+
+    /// Notes what is on its way to a destination.
+    pub(crate) fn note_in_flight(
+        &mut self,
+        destination: &DestinationName,
+        batches: &[InFlight],
+        now: Timestamp,
+    ) -> Result<(), BooksError> {
+        Ok(self.ledger.note_in_flight(destination, batches, now)?)
     }
 
     fn relocate(&self, batch: &Batch, from: BatchState, to: BatchState) -> Result<(), BooksError> {

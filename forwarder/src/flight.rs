@@ -9,6 +9,7 @@ use logferry_sftp::{Client, Content, Event, JobId};
 use crate::attempt::{Attempt, Delivered, Next};
 use crate::error::DeliveryError;
 use crate::plan::Task;
+use crate::progress::Progress;
 
 /// A batch that is no longer in flight, and what came of it.
 pub(crate) type Landed = (Task, Result<Delivered, DeliveryError>);
@@ -73,6 +74,11 @@ impl Flight {
     pub(crate) fn into_tasks(self) -> Vec<Task> {
         let attempts = self.attempts.into_values().chain(self.needy);
         attempts.map(Attempt::into_task).collect()
+    }
+
+    /// How far each batch is.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.attempts.values().map(Attempt::progress)
     }
 
     fn go_on(&mut self, mut attempt: Attempt, client: &mut Client) -> Option<Landed> {

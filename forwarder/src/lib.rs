@@ -18,6 +18,8 @@
 mod attempt;
 mod batch_file;
 mod books;
+mod door;
+mod doubts;
 mod error;
 mod flight;
 mod hashing;
@@ -25,6 +27,7 @@ mod manifest;
 mod outgoing;
 mod pace;
 mod plan;
+mod progress;
 mod publication;
 mod queue;
 mod remote;
@@ -55,7 +58,7 @@ use crate::worker::Worker;
 
 pub use crate::books::BooksError;
 pub use crate::error::{Blame, DeliveryError};
-pub use crate::ssh::HostKeyError;
+pub use crate::ssh::{HostKeyError, Introduction, KeepError, LoginError, Standing};
 pub use crate::verify::{DeliveredFile, Difference, Progress, verify};
 
 /// Name of the lock file in the data folder.

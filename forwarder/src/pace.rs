@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// The time whose bytes may be saved up.
 const BURST: Duration = Duration::from_millis(50);
 
+/// The time whose bytes are granted at least, if so many are wanted: less would make tiny packets.
+const PIECE: Duration = Duration::from_millis(10);
+
 /// How many bytes may be sent when.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -33,17 +36,20 @@ impl Pace {
         let rate = as_float(limit);
         let passed = now.saturating_duration_since(self.counted_at);
         self.counted_at = now;
-        self.saved = (self.saved + rate * passed.as_secs_f64())
-            .min(rate * BURST.as_secs_f64())
-            .max(1.0);
-        let granted = as_whole(self.saved).min(wanted);
+        self.saved = (self.saved + rate * passed.as_secs_f64()).min((rate * BURST.as_secs_f64()).max(1.0));
+        let least = as_whole((rate * PIECE.as_secs_f64()).max(1.0));
+        let saved = as_whole(self.saved);
+        if saved < least.min(wanted) {
+            return 0;
+        }
+        let granted = saved.min(wanted);
         self.saved -= as_float(granted as u64);
         granted
     }
 
     /// How long to wait after nothing was granted.
     pub(crate) fn pause() -> Duration {
-        BURST / 5
+        PIECE
     }
 }
 
@@ -74,6 +80,16 @@ mod tests {
     fn without_a_limit_everything_goes_at_once() {
         let now = Instant::now();
         assert_eq!(Pace::new(None, now).grant(usize::MAX, now), usize::MAX);
+    }
+
+    #[test]
+    fn nothing_is_granted_before_there_is_a_piece_of_it() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(100_000), start);
+        assert_eq!(pace.grant(usize::MAX, start), 0);
+        assert_eq!(pace.grant(usize::MAX, start + PIECE / 2), 0);
+        assert_eq!(pace.grant(7, start + PIECE / 2), 7, "all that is wanted");
+        assert_eq!(pace.grant(usize::MAX, start + PIECE * 2), 1993);
     }
 
     proptest! {

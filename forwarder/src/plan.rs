@@ -127,6 +127,7 @@ pub(crate) mod tests {
             destination: "edw".parse().unwrap(),
             attempts: 2,
             last_error: None,
+            error_kind: None,
             next_attempt,
             publishing: None,
             path: None,

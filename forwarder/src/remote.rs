@@ -1,14 +1,14 @@
 //! A destination over one connection: moves the bytes between the SSH channel and the SFTP machine.
 //!
 //! Invariants: a session ends, with [`DeliveryError::Stalled`], when the server owes an answer and no byte has moved for
-//! [`STALL`]; one that moves, however slowly, is never cut off. After an error it is of no more use.
+//! the destination's `stall_after`; one that moves, however slowly, is never cut off. After an error it is of no more use.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
-use logferry_sftp::{Client, Content, Event, Extension, JobId, Limits, StatusCode};
+use logferry_sftp::{Client, Content, Event, Extension, JobError, JobId, Limits, Outcome, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch_file::FileHash;
@@ -18,9 +18,8 @@ use crate::pace::Pace;
 use crate::publication::Way;
 use crate::ssh::{Connection, STOP_CHECK};
 
-/// How long the server may owe an answer without one byte moving. It also ends sessions that libssh2 leaves hanging in
-/// an exchange of keys.
-const STALL: Duration = Duration::from_secs(30);
+/// How often the server is asked for a sign of life when nothing else is.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How long what is under way may go on after the forwarder was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -38,6 +37,7 @@ const HASHED_AT_ONCE: usize = 64;
 pub(crate) struct Remote {
     connection: Connection,
     client: Client,
+    directory: String,
     /// Requests to be sent, and how much of them was.
     outbox: Vec<u8>,
     sent: usize,
@@ -45,6 +45,9 @@ pub(crate) struct Remote {
     offered: usize,
     receive_buffer: Vec<u8>,
     last_moved: Instant,
+    /// How long the server may owe an answer without one byte moving. It also ends sessions that libssh2 leaves hanging
+    /// in an exchange of keys.
+    stall_after: Duration,
     pace: Arc<Mutex<Pace>>,
     stop: CancellationToken,
     stop_seen: Option<Instant>,
@@ -62,32 +65,31 @@ impl Remote {
         let mut remote = Self {
             connection: Connection::open(destination, &stop)?,
             client: Client::new(Limits::default()),
+            directory: destination.directory.clone(),
             outbox: Vec::with_capacity(SEND_BUFFER * 2),
             sent: 0,
             offered: 0,
             receive_buffer: vec![0; RECEIVE_BUFFER],
             last_moved: Instant::now(),
+            stall_after: destination.stall_after,
             pace,
             stop,
             stop_seen: None,
             may_hash: true,
         };
-        let look = remote.client.stat(&destination.directory);
-        loop {
-            match remote.client.poll_event() {
-                Some(Event::Ended { job, result }) if job == look => match result {
-                    Err(error) if error.code() == Some(StatusCode::NoSuchFile) => {
-                        return Err(DeliveryError::NoDirectory {
-                            address: remote.connection.address().to_owned(),
-                            directory: destination.directory.clone(),
-                        });
-                    }
-                    // It may be forbidden to look, and yet allowed to write.
-                    _ => return Ok(remote),
-                },
-                Some(_) => {}
-                None => remote.exchange(&mut Nothing)?,
+        let look = remote.look_at_folder().map_err(|error| match error {
+            DeliveryError::Lost { address, source } if remote.client.server().is_none() => {
+                DeliveryError::SftpEnded { address, source }
             }
+            error => error,
+        });
+        match look? {
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Err(DeliveryError::NoDirectory {
+                address: remote.connection.address().to_owned(),
+                directory: remote.directory,
+            }),
+            // It may be forbidden to look, and yet allowed to write.
+            _ => Ok(remote),
         }
     }
 
@@ -98,9 +100,9 @@ impl Remote {
 
     /// Sends and receives what can be now, or waits a moment until something can.
     pub(crate) fn exchange(&mut self, content: &mut impl Content) -> Result<(), DeliveryError> {
-        let now = Instant::now();
         let sent = self.send(content)?;
         let received = self.receive()?;
+        let now = Instant::now();
         self.check_stop(now)?;
         // Before it owes something, time does not count.
         if sent || received || self.client.in_flight().requests == 0 {
@@ -166,9 +168,25 @@ impl Remote {
 
     /// To be called now and then while nothing is in flight: keeps the connection alive, and fails if it is not.
     pub(crate) fn keep_alive(&mut self) -> Result<(), DeliveryError> {
-        self.connection.keep_alive()?;
         // Reading answers the server's own questions, and shows whether it has gone.
-        self.receive().map(drop)
+        self.receive()?;
+        if self.last_moved.elapsed() < KEEPALIVE {
+            return Ok(());
+        }
+        self.look_at_folder().map(drop)
+    }
+
+    /// Looks at the destination's folder, as a sign of life too: the question goes all the way to the server's files,
+    /// so nothing on the way takes the connection for idle.
+    fn look_at_folder(&mut self) -> Result<Result<Outcome, JobError>, DeliveryError> {
+        let look = self.client.stat(self.directory.clone());
+        loop {
+            match self.client.poll_event() {
+                Some(Event::Ended { job, result }) if job == look => return Ok(result),
+                Some(_) => {}
+                None => self.exchange(&mut Nothing)?,
+            }
+        }
     }
 
     /// Sends what may be sent now; whether a byte moved.
@@ -214,7 +232,7 @@ impl Remote {
     }
 
     fn check_stall(&self, silent: Duration) -> Result<(), DeliveryError> {
-        if silent > STALL {
+        if silent > self.stall_after {
             return Err(DeliveryError::Stalled {
                 address: self.connection.address().to_owned(),
                 silent,

@@ -14,11 +14,29 @@ impl Jitter {
     }
 }
 
-/// The wait after so many failures in a row: doubling from `initial` up to `max`, then cut by up to half.
-pub(crate) fn backoff(retry: &DeliveryRetry, failures: u32, jitter: Jitter) -> Duration {
-    let doublings = failures.saturating_sub(1).min(31);
-    let full = retry.initial.saturating_mul(1 << doublings).min(retry.max);
-    full.mul_f64(1.0 - jitter.0.clamp(0.0, 1.0) / 2.0)
+/// How waits grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Backoff {
+    initial: Duration,
+    max: Duration,
+}
+
+impl From<DeliveryRetry> for Backoff {
+    fn from(retry: DeliveryRetry) -> Self {
+        Self {
+            initial: retry.initial,
+            max: retry.max,
+        }
+    }
+}
+
+impl Backoff {
+    /// The wait after so many failures in a row: doubling from `initial` up to `max`, then cut by up to half.
+    fn wait(self, failures: u32, jitter: Jitter) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        let full = self.initial.saturating_mul(1 << doublings).min(self.max);
+        full.mul_f64(1.0 - jitter.0.clamp(0.0, 1.0) / 2.0)
+    }
 }
 
 /// What becomes of a batch after a failed attempt.
@@ -35,59 +53,120 @@ pub(crate) fn judge(retry: &DeliveryRetry, failed_every: Duration, attempts: u32
     if attempts >= retry.attempts {
         Verdict::GiveUp(failed_every)
     } else {
-        Verdict::TryAgain(backoff(retry, attempts, jitter))
+        Verdict::TryAgain(Backoff::from(*retry).wait(attempts, jitter))
     }
 }
 
+/// The first and the longest wait after a destination refused our credentials, or was not to be trusted: trying often
+/// could have the account locked or this host shut out, and it takes a person to mend it.
+const PATIENCE: Backoff = Backoff {
+    initial: Duration::from_mins(1),
+    max: Duration::from_mins(10),
+};
+
+/// How soon a destination that failed is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As configured: it may come back by itself.
+    Usual,
+    /// Rarely.
+    Patient,
+}
+
+/// What may be put out for a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Everything.
+    All,
+    /// One batch, to see whether it is up again.
+    Probe,
+    /// Nothing before so long.
+    Wait(Duration),
+    /// Nothing before the probe has come to an end.
+    Probing,
+}
+
 /// Keeps a destination that is down from being tried without pause.
+///
+/// Closed, everything goes out. A failure of the destination opens it: nothing goes out for a time that grows with the
+/// failures in a row. Then one batch goes out as a probe, and what comes of it closes or opens the circuit.
 #[derive(Debug)]
 pub(crate) struct Circuit {
-    retry: DeliveryRetry,
+    retry: Backoff,
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum State {
     Closed,
     Open { failures: u32, until: Instant },
+    Probing { failures: u32 },
 }
 
 impl Circuit {
     pub(crate) fn new(retry: DeliveryRetry) -> Self {
         Self {
-            retry,
+            retry: retry.into(),
             state: State::Closed,
         }
     }
 
-    /// The destination answered as it should.
-    pub(crate) fn close(&mut self) {
-        self.state = State::Closed;
+    /// The destination answered as it should; whether that counts. While it is left alone, what was on its way already
+    /// may still arrive, and says nothing new.
+    pub(crate) fn close(&mut self, now: Instant) -> bool {
+        let counts = !matches!(self.admission(now), Admission::Wait(_));
+        if counts {
+            self.state = State::Closed;
+        }
+        counts
     }
 
-    /// The destination failed.
-    pub(crate) fn open(&mut self, now: Instant, jitter: Jitter) {
+    /// The destination failed. What fails together counts once.
+    pub(crate) fn open(&mut self, pace: Pace, now: Instant, jitter: Jitter) {
         let failures = match self.state {
             State::Closed => 1,
-            State::Open { failures, .. } => failures.saturating_add(1),
+            State::Open { until, .. } if now < until => return,
+            State::Probing { failures } | State::Open { failures, .. } => failures.saturating_add(1),
         };
-        let until = now + backoff(&self.retry, failures, jitter);
+        let backoff = match pace {
+            Pace::Usual => self.retry,
+            Pace::Patient => Backoff {
+                initial: self.retry.initial.max(PATIENCE.initial),
+                max: self.retry.max.max(PATIENCE.max),
+            },
+        };
+        let until = now + backoff.wait(failures, jitter);
         self.state = State::Open { failures, until };
     }
 
-    /// The destination refused our credentials: no quick second try, which could have the account locked.
-    pub(crate) fn open_for_long(&mut self, now: Instant) {
-        let (failures, until) = (u32::MAX, now + self.retry.max);
-        self.state = State::Open { failures, until };
+    /// What mattered has changed: it need not be waited for any longer.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if let State::Open { failures, .. } = self.state {
+            self.state = State::Open { failures, until: now };
+        }
     }
 
-    /// How long the destination must still be left alone.
-    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+    /// A batch came back, and nothing can be told from that: if it was the probe, another may go.
+    pub(crate) fn no_verdict(&mut self, now: Instant) {
+        if let State::Probing { failures } = self.state {
+            self.state = State::Open { failures, until: now };
+        }
+    }
+
+    /// What may be put out now.
+    pub(crate) fn admission(&self, now: Instant) -> Admission {
         match self.state {
-            State::Closed => None,
-            State::Open { until, .. } => {
-                Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
-            }
+            State::Closed => Admission::All,
+            State::Open { until, .. } if now < until => Admission::Wait(until - now),
+            State::Open { .. } => Admission::Probe,
+            State::Probing { .. } => Admission::Probing,
+        }
+    }
+
+    /// The probe is put out.
+    pub(crate) fn probe(&mut self) {
+        if let State::Open { failures, .. } = self.state {
+            self.state = State::Probing { failures };
         }
     }
 }
@@ -104,10 +183,13 @@ mod tests {
         max: Duration::from_mins(5),
     };
 
+    /// A circuit's waits: nobody is held up by chance.
+    const NO_JITTER: Jitter = Jitter(0.0);
+
     #[test]
     fn waits_double_up_to_the_longest() {
         let waits: Vec<_> = [1, 2, 3, 7, 8, u32::MAX]
-            .map(|failures| backoff(&RETRY, failures, Jitter(0.0)).as_secs())
+            .map(|failures| Backoff::from(RETRY).wait(failures, NO_JITTER).as_secs())
             .into();
         assert_eq!(waits, [5, 10, 20, 300, 300, 300]);
     }
@@ -115,7 +197,7 @@ mod tests {
     #[test]
     fn batch_is_given_up_after_its_attempts_and_goes_on_at_a_steady_pace() {
         let every = Duration::from_mins(1);
-        let judge = |attempts| judge(&RETRY, every, attempts, Jitter(0.0));
+        let judge = |attempts| judge(&RETRY, every, attempts, NO_JITTER);
         assert_eq!(judge(1), Verdict::TryAgain(Duration::from_secs(5)));
         assert_eq!(judge(2), Verdict::TryAgain(Duration::from_secs(10)));
         assert_eq!(judge(3), Verdict::GiveUp(every));
@@ -126,17 +208,67 @@ mod tests {
     fn circuit_opens_for_longer_each_time_and_closes_at_once() {
         let now = Instant::now();
         let mut circuit = Circuit::new(RETRY);
-        assert_eq!(circuit.wait(now), None);
-        circuit.open(now, Jitter(0.0));
-        assert_eq!(circuit.wait(now), Some(Duration::from_secs(5)));
+        assert_eq!(circuit.admission(now), Admission::All);
+        circuit.open(Pace::Usual, now, NO_JITTER);
+        assert_eq!(circuit.admission(now), Admission::Wait(Duration::from_secs(5)));
+        circuit.open(Pace::Usual, now, NO_JITTER);
+        assert_eq!(
+            circuit.admission(now),
+            Admission::Wait(Duration::from_secs(5)),
+            "what fails together counts once"
+        );
         let later = now + Duration::from_secs(5);
-        assert_eq!(circuit.wait(later), None);
-        circuit.open(later, Jitter(0.0));
-        assert_eq!(circuit.wait(later), Some(Duration::from_secs(10)));
-        circuit.close();
-        assert_eq!(circuit.wait(later), None);
-        circuit.open_for_long(later);
-        assert_eq!(circuit.wait(later), Some(RETRY.max));
+        assert_eq!(circuit.admission(later), Admission::Probe);
+        circuit.probe();
+        assert_eq!(circuit.admission(later), Admission::Probing);
+        circuit.open(Pace::Usual, later, NO_JITTER);
+        assert_eq!(circuit.admission(later), Admission::Wait(Duration::from_secs(10)));
+        assert!(!circuit.close(later), "that was on its way before");
+        let last = later + Duration::from_secs(10);
+        assert!(circuit.close(last));
+        assert_eq!(circuit.admission(later), Admission::All);
+    }
+
+    #[test]
+    fn refused_credentials_are_tried_a_minute_later_and_then_ever_more_rarely() {
+        let (mut now, mut waits) = (Instant::now(), Vec::new());
+        let mut circuit = Circuit::new(RETRY);
+        for _ in 0..6 {
+            circuit.open(Pace::Patient, now, NO_JITTER);
+            let Admission::Wait(wait) = circuit.admission(now) else {
+                panic!("it is open")
+            };
+            waits.push(wait.as_secs());
+            now += wait;
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 600, 600]);
+        circuit.open(Pace::Patient, now, NO_JITTER);
+        circuit.hurry(now);
+        assert_eq!(circuit.admission(now), Admission::Probe, "they were changed");
+    }
+
+    /// What can happen to a circuit.
+    #[derive(Debug, Clone, Copy)]
+    enum Turn {
+        Plan,
+        Delivered,
+        Failed(Pace),
+        NoVerdict,
+        Hurry,
+        Passes(u64),
+    }
+
+    fn turns() -> impl Strategy<Value = Vec<Turn>> {
+        let turn = prop_oneof![
+            4 => Just(Turn::Plan),
+            1 => Just(Turn::Delivered),
+            3 => Just(Turn::Failed(Pace::Usual)),
+            1 => Just(Turn::Failed(Pace::Patient)),
+            1 => Just(Turn::NoVerdict),
+            1 => Just(Turn::Hurry),
+            4 => (0u64..400).prop_map(Turn::Passes),
+        ];
+        prop::collection::vec(turn, 0..200)
     }
 
     proptest! {
@@ -145,10 +277,59 @@ mod tests {
             failures in any::<u32>(), jitter in 0.0..=1.0, initial in 1u64..100_000, extra in 0u64..10_000_000,
         ) {
             let initial = Duration::from_millis(initial);
-            let retry = DeliveryRetry { attempts: 3, initial, max: initial + Duration::from_millis(extra) };
-            let wait = backoff(&retry, failures, Jitter(jitter));
-            prop_assert!(wait <= retry.max);
+            let backoff = Backoff { initial, max: initial + Duration::from_millis(extra) };
+            let wait = backoff.wait(failures, Jitter(jitter));
+            prop_assert!(wait <= backoff.max);
             prop_assert!(wait * 2 + Duration::from_millis(1) >= initial);
+        }
+
+        #[test]
+        fn after_a_failure_only_one_probe_goes_out_at_a_time_and_never_before_half_the_first_wait(
+            turns in turns(), jitter in 0.0..=1.0,
+        ) {
+            let (mut now, mut circuit) = (Instant::now(), Circuit::new(RETRY));
+            let (mut probing, mut failed_at, mut down) = (false, None, false);
+            for turn in turns {
+                match turn {
+                    Turn::Passes(seconds) => now += Duration::from_secs(seconds),
+                    Turn::Plan => match circuit.admission(now) {
+                        Admission::All => prop_assert!(!down),
+                        Admission::Probe => {
+                            prop_assert!(down && !probing);
+                            let first = RETRY.initial / 2;
+                            prop_assert!(failed_at.is_none_or(|at| now >= at + first), "too early");
+                            circuit.probe();
+                            probing = true;
+                        }
+                        Admission::Wait(wait) => {
+                            prop_assert!(down && !probing);
+                            prop_assert!(wait <= PATIENCE.max, "for ever");
+                        }
+                        Admission::Probing => prop_assert!(probing, "nothing would ever go out again"),
+                    },
+                    Turn::Delivered => {
+                        if circuit.close(now) {
+                            (probing, down) = (false, false);
+                        }
+                    }
+                    Turn::Failed(pace) => {
+                        let waits = matches!(circuit.admission(now), Admission::Wait(_));
+                        circuit.open(pace, now, Jitter(jitter));
+                        if !waits {
+                            failed_at = Some(now);
+                        }
+                        (probing, down) = (false, true);
+                    }
+                    Turn::NoVerdict => {
+                        circuit.no_verdict(now);
+                        probing = false;
+                    }
+                    Turn::Hurry => {
+                        circuit.hurry(now);
+                        failed_at = None;
+                    }
+                }
+            }
         }
     }
 }

@@ -3,25 +3,30 @@
 //!
 //! Invariants: every batch that was taken is reported once, unless the forwarder stops first. After a connection broke
 //! with several batches in flight, the next goes with one, and one more for each that is delivered: a batch that
-//! breaks connections is soon alone in flight, and then it is known which it is.
+//! breaks connections is soon alone in flight, and then it is known which it is. A session that is not let in while
+//! another has a connection says nothing of the destination: servers may allow only so many.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
-use logferry_ledger::Batch;
+use logferry_ledger::{Batch, FailureKind};
+use logferry_sftp::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::attempt::{Attempt, Names, Need};
 use crate::batch_file::BatchFile;
 use crate::books::{Books, BooksError};
+use crate::door::{Door, Guest};
+use crate::doubts::Doubts;
 use crate::error::{Blame, DeliveryError, in_full};
 use crate::flight::{Flight, Landed};
 use crate::outgoing;
 use crate::pace::Pace;
 use crate::plan::Task;
+use crate::progress::{Board, POST_EVERY};
 use crate::queue::{Queue, Taken};
 use crate::remote::Remote;
 use crate::spool::Spool;
@@ -42,7 +47,9 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Report {
     /// A batch's attempt is over.
     Landed(Box<Landed>),
-    /// There is no connection, or no longer; these batches were on their way.
+    /// There is no connection, and so none for this batch.
+    NotLetIn { error: DeliveryError, task: Box<Task> },
+    /// The connection is gone; these batches were on their way.
     Broken { error: DeliveryError, tasks: Vec<Task> },
     /// Nothing came of these batches, and nothing speaks against anything.
     Returned(Vec<Task>),
@@ -56,6 +63,8 @@ pub(crate) struct Common {
     pub(crate) books: Arc<Mutex<Books>>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) pace: Arc<Mutex<Pace>>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) board: Arc<Board>,
     pub(crate) reports: Sender<Report>,
     pub(crate) stop: CancellationToken,
 }
@@ -66,10 +75,10 @@ pub(crate) struct Session {
     /// Counted from 0. The first speaks for the destination; the others are there if there is work for them, and the
     /// server lets them in.
     number: usize,
-    remote: Option<Remote>,
+    guest: Option<Guest>,
     /// How many batches may be in flight.
     width: usize,
-    /// A further session that was not let in does not try again before this.
+    /// A session that was not let in while others were does not try again before this.
     rests_until: Option<Instant>,
 }
 
@@ -95,7 +104,7 @@ impl Session {
         Self {
             common,
             number,
-            remote: None,
+            guest: None,
             width: width_max(number),
             rests_until: None,
         }
@@ -119,42 +128,50 @@ impl Session {
     }
 
     fn look_after_connection(&mut self) {
-        // A connection that died while idle says nothing of the destination.
-        if self
-            .remote
-            .as_mut()
-            .is_some_and(|remote| remote.keep_alive().is_err())
+        // A further session has had no work for a while, and leaves its place to others. A connection that died while
+        // idle says nothing of the destination.
+        if self.number > 0
+            || self
+                .guest
+                .as_mut()
+                .is_some_and(|guest| guest.remote.keep_alive().is_err())
         {
-            self.remote = None;
+            self.guest = None;
         }
     }
 
     /// Delivers a batch and those that are due meanwhile, until none is in flight.
     fn fly(&mut self, first: Task) {
-        let mut trust = Trust::Reused;
-        let mut remote = match self.remote.take() {
-            Some(remote) => remote,
+        let (trust, guest) = match self.guest.take() {
+            Some(guest) => (Trust::Reused, guest),
             None => match self.connect() {
-                Ok(remote) => {
-                    trust = Trust::Proved;
-                    remote
-                }
-                Err(error) => return self.broke(error, vec![first]),
+                Ok(guest) => (Trust::Proved, guest),
+                Err(error) => return self.not_let_in(error, first),
             },
         };
-        let (mut flight, mut next) = (Flight::default(), Some(first));
+        self.deliver(first, trust, guest);
+        self.common.board.post(self.number, [], Instant::now());
+    }
+
+    fn deliver(&mut self, first: Task, mut trust: Trust, mut guest: Guest) {
+        let remote = &mut guest.remote;
+        let (mut flight, mut doubts, mut next) = (Flight::default(), Doubts::default(), Some(first));
+        let mut posted_at = Instant::now();
         loop {
             while flight.len() < self.width
                 && let Some(task) = next.take().or_else(|| self.common.queue.take(self.number))
             {
-                self.launch(task, &mut flight, &mut remote);
+                self.launch(task, &mut flight, remote);
             }
-            if flight.is_empty() {
-                self.remote = Some(remote);
+            if flight.is_empty() && doubts.is_empty() {
+                self.guest = Some(guest);
                 return;
             }
             if let Err(error) = remote.exchange(&mut flight) {
                 let tasks = flight.into_tasks();
+                // From here on, whether there is another connection matters.
+                drop(guest);
+                self.land_all(doubts.into_batches());
                 return match trust {
                     Trust::Reused if error.blame() == Blame::Connection => self.reconnects(&error, tasks),
                     _ => self.broke(error, tasks),
@@ -162,20 +179,50 @@ impl Session {
             }
             let mut landed = Vec::new();
             while let Some(event) = remote.client().poll_event() {
-                landed.extend(flight.on_event(event, remote.client()));
+                landed.extend(self.on_event(event, &mut flight, &mut doubts, remote));
             }
-            let served = self.serve(&mut flight, &mut remote, &mut landed);
-            for landed in landed {
-                if landed.1.is_ok() {
-                    trust = Trust::Proved;
-                    self.width = (self.width + 1).min(width_max(self.number));
-                }
-                self.report(Report::Landed(Box::new(landed)));
+            let served = self.serve(&mut flight, remote, &mut landed);
+            if landed.iter().any(|(_, result)| result.is_ok()) {
+                trust = Trust::Proved;
             }
-            match served {
-                Ok(()) => {}
-                Err(Unserved::Books(error)) => return self.cannot_note(&error, flight.into_tasks()),
-                Err(Unserved::Remote(error)) => return self.broke(error, flight.into_tasks()),
+            self.land_all(landed);
+            if let Err(unserved) = served {
+                let tasks = flight.into_tasks();
+                drop(guest);
+                self.land_all(doubts.into_batches());
+                return match unserved {
+                    Unserved::Books(error) => self.cannot_note(&error, tasks),
+                    Unserved::Remote(error) => self.broke(error, tasks),
+                };
+            }
+            let now = Instant::now();
+            if now.saturating_duration_since(posted_at) >= POST_EVERY {
+                self.common.board.post(self.number, flight.progress(), now);
+                posted_at = now;
+            }
+        }
+    }
+
+    /// The batches that landed by what happened.
+    fn on_event(
+        &self,
+        event: Event,
+        flight: &mut Flight,
+        doubts: &mut Doubts,
+        remote: &mut Remote,
+    ) -> Vec<Landed> {
+        let in_flight = if doubts.is_empty() {
+            0
+        } else {
+            flight.progress().map(|progress| progress.total).sum()
+        };
+        match doubts.on_event(event, in_flight) {
+            Ok(judged) => judged,
+            Err(event) => {
+                let directory = &self.common.destination.directory;
+                let landed = flight.on_event(event, remote.client());
+                let landed = landed.and_then(|it| doubts.take(it, directory, remote.client()));
+                landed.into_iter().collect()
             }
         }
     }
@@ -235,14 +282,16 @@ impl Session {
         self.report(Report::Returned(tasks));
     }
 
-    fn connect(&self) -> Result<Remote, DeliveryError> {
+    fn connect(&self) -> Result<Guest, DeliveryError> {
         let Common {
             destination,
             pace,
             stop,
             ..
         } = &self.common;
-        Remote::open(destination, Arc::clone(pace), stop.clone())
+        self.common
+            .door
+            .enter(|| Remote::open(destination, Arc::clone(pace), stop.clone()))
     }
 
     /// Sends a batch on its way, if its file is as it should be.
@@ -257,7 +306,7 @@ impl Session {
             Err(error) => Some((task, Err(error))),
         };
         if let Some(landed) = landed {
-            self.report(Report::Landed(Box::new(landed)));
+            self.landed(landed);
         }
     }
 
@@ -278,7 +327,29 @@ impl Session {
         self.report(Report::Returned(tasks));
     }
 
-    /// There is no connection.
+    /// There is no connection for a batch.
+    fn not_let_in(&mut self, error: DeliveryError, task: Task) {
+        let is_one_too_many = self.number == 0
+            && matches!(
+                error.kind(),
+                FailureKind::Unreachable | FailureKind::ConnectionLost | FailureKind::Protocol
+            )
+            && self.common.door.is_somebody_inside();
+        if is_one_too_many {
+            // The others leave when they have no work.
+            self.rest(&error, self.common.destination.retry.initial);
+            return self.report(Report::Returned(vec![task]));
+        }
+        if self.number > 0 || error.blame() == Blame::Nobody {
+            return self.broke(error, vec![task]);
+        }
+        self.width = 1;
+        self.common.queue.withdraw();
+        let task = Box::new(task);
+        self.report(Report::NotLetIn { error, task });
+    }
+
+    /// There is no connection, or no longer.
     fn broke(&mut self, error: DeliveryError, tasks: Vec<Task>) {
         if error.blame() == Blame::Nobody {
             return self.report(Report::Returned(tasks));
@@ -289,11 +360,28 @@ impl Session {
             self.common.queue.withdraw();
             return self.report(Report::Broken { error, tasks });
         }
-        // The first session goes on, or will say why not. Servers may allow only so many.
-        let destination = &self.common.destination;
-        info!(destination = %destination.name, session = self.number + 1, error = in_full(&error), "going on with fewer sessions");
-        self.rests_until = Some(Instant::now() + destination.retry.max);
+        // The first session goes on, or will say why not.
+        self.rest(&error, self.common.destination.retry.max);
         self.report(Report::Returned(tasks));
+    }
+
+    fn rest(&mut self, error: &DeliveryError, rest: Duration) {
+        let (destination, session) = (&self.common.destination.name, self.number + 1);
+        info!(%destination, session, error = in_full(error), "going on with fewer sessions");
+        self.rests_until = Some(Instant::now() + rest);
+    }
+
+    fn land_all(&mut self, landed: impl IntoIterator<Item = Landed>) {
+        for landed in landed {
+            if landed.1.is_ok() {
+                self.width = (self.width + 1).min(width_max(self.number));
+            }
+            self.landed(landed);
+        }
+    }
+
+    fn landed(&self, landed: Landed) {
+        self.report(Report::Landed(Box::new(landed)));
     }
 
     fn report(&self, report: Report) {

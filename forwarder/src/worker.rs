@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use logferry_config::Destination;
+use logferry_config::{Destination, HostKeyPolicy, Login};
+use logferry_ledger::FailureKind;
 use logferry_telemetry::{ForwarderMetrics, Metrics};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -20,9 +21,10 @@ use crate::books::{Books, BooksError};
 use crate::error::{Blame, DeliveryError, in_full};
 use crate::pace::Pace;
 use crate::plan::{Plan, Task, age, plan};
+use crate::progress::{Board, POST_EVERY};
 use crate::publication::Ending;
 use crate::queue::Queue;
-use crate::retry::{Circuit, Jitter, Verdict, judge};
+use crate::retry::{self, Admission, Circuit, Jitter, Verdict, judge};
 use crate::session::{Common, Report, Session};
 use crate::spool::Spool;
 use crate::ssh::STOP_CHECK;
@@ -36,7 +38,27 @@ const WATCH_EVERY: Duration = Duration::from_millis(50);
 enum Noted {
     Nothing,
     Answers,
-    Down(String),
+    Down(FailureKind, String),
+}
+
+/// A file's time of change and length; `None` if it cannot be seen.
+type FileStamp = Option<(SystemTime, u64)>;
+
+/// The stamps of the files that trust and login stand on.
+fn stamps(destination: &Destination) -> Vec<FileStamp> {
+    let known_hosts = match &destination.host_key {
+        HostKeyPolicy::KnownHosts(path) => Some(path),
+        HostKeyPolicy::Fingerprint(_) => None,
+    };
+    let key = match &destination.login {
+        Login::Key { file, .. } | Login::KeyAndPassword { file, .. } => Some(file),
+        Login::Password(_) | Login::Agent { .. } => None,
+    };
+    let stamp = |path: &PathBuf| {
+        let metadata = path.metadata().ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    known_hosts.into_iter().chain(key).map(stamp).collect()
 }
 
 /// Delivers to one destination.
@@ -50,6 +72,11 @@ pub(crate) struct Worker {
     stop: CancellationToken,
     metrics: ForwarderMetrics,
     circuit: Circuit,
+    /// The files that trust and login stand on, as they were when the destination was found wanting.
+    distrusted: Option<Vec<FileStamp>>,
+    board: Arc<Board>,
+    /// When what is in flight was last put into the ledger, and whether there was something.
+    shown: (Option<Instant>, bool),
     /// What the ledger was last told of the destination.
     noted: Noted,
 }
@@ -62,13 +89,19 @@ impl Worker {
         books: &Arc<Mutex<Books>>,
         stop: CancellationToken,
     ) -> Self {
+        let metrics = Metrics::process().forwarder(destination.name.as_str());
+        metrics.may_fail(FailureKind::ALL.map(FailureKind::as_str));
         Self {
-            metrics: Metrics::process().forwarder(destination.name.as_str()),
+            metrics,
             circuit: Circuit::new(destination.retry),
             watch: SpoolWatch::new(data_dir),
             data_dir: data_dir.to_owned(),
             books: Arc::clone(books),
             queue: Arc::default(),
+            distrusted: None,
+            board: Arc::default(),
+            // What a forwarder that was killed has left there.
+            shown: (None, true),
             noted: Noted::Nothing,
             destination,
             interval,
@@ -85,6 +118,8 @@ impl Worker {
             books: Arc::clone(&self.books),
             queue: Arc::clone(&self.queue),
             pace: Arc::new(Mutex::new(Pace::new(self.destination.bandwidth, Instant::now()))),
+            door: Arc::default(),
+            board: Arc::clone(&self.board),
             reports,
             stop: self.stop.clone(),
         };
@@ -109,6 +144,10 @@ impl Worker {
                 }
             }
         });
+        self.shown.0 = None;
+        if let Err(error) = self.show_progress() {
+            self.cannot_keep_books(&error);
+        }
     }
 
     /// Nothing is lost: what was not recorded is found out again from the spool and the destination.
@@ -122,16 +161,28 @@ impl Worker {
         let waiting = self.books().waiting(&self.destination.name)?;
         let longest_wait = self.destination.retry.max.max(self.destination.failed_every);
         let Plan {
-            due,
+            mut due,
             next_due,
             oldest_sealed,
         } = plan(waiting, now, longest_wait);
         let oldest = oldest_sealed.map_or(Duration::ZERO, |sealed| age(now, sealed));
         self.metrics.oldest_waiting(oldest);
-        if let Some(wait) = self.circuit.wait(Instant::now()) {
-            return Ok(wait.min(self.interval));
+        let now = Instant::now();
+        if self.trust_has_changed() {
+            self.distrusted = None;
+            self.circuit.hurry(now);
         }
-        self.queue.offer(due);
+        match self.circuit.admission(now) {
+            Admission::All => self.queue.offer(due),
+            Admission::Probe if due.is_empty() => {}
+            Admission::Probe => {
+                due.truncate(1);
+                self.circuit.probe();
+                self.queue.offer(due);
+            }
+            Admission::Wait(wait) => return Ok(wait.min(self.interval)),
+            Admission::Probing => return Ok(self.interval),
+        }
         Ok(next_due.map_or(self.interval, |next| next.min(self.interval)))
     }
 
@@ -141,9 +192,10 @@ impl Worker {
         let started = Instant::now();
         while !self.stop.is_cancelled() {
             let left = pause.saturating_sub(started.elapsed());
-            if left.is_zero() {
+            if left.is_zero() || self.trust_has_changed() {
                 return Ok(());
             }
+            self.show_progress()?;
             if !self.queue.is_busy() {
                 if self.watch.wait(left.min(STOP_CHECK)) {
                     return Ok(());
@@ -174,7 +226,12 @@ impl Worker {
                 },
                 Report::Returned(tasks) => {
                     plan_again = true;
+                    self.circuit.no_verdict(Instant::now());
                     self.settle(&tasks);
+                }
+                Report::NotLetIn { error, task } => {
+                    self.queue.settle(task.batch.id);
+                    failed.push((None, error));
                 }
                 Report::Broken { error, mut tasks } => {
                     self.settle(&tasks);
@@ -184,7 +241,8 @@ impl Worker {
                 }
             }
         }
-        plan_again |= !failed.is_empty();
+        // Behind a probe that got through, all the others wait.
+        plan_again |= !failed.is_empty() || self.circuit.admission(Instant::now()) == Admission::Probing;
         let recorded = self.succeeded(&delivered);
         for (task, _) in &delivered {
             self.queue.settle(task.batch.id);
@@ -229,39 +287,57 @@ impl Worker {
             let found_there = *ending == Ending::FoundThere;
             info!(%destination, batch, path, bytes, found_there, "batch delivered");
         }
-        self.circuit.close();
+        self.answers(Instant::now())
+    }
+
+    fn answers(&mut self, now: Instant) -> Result<(), BooksError> {
+        if !self.circuit.close(now) {
+            return Ok(());
+        }
+        self.distrusted = None;
         self.note(None)
     }
 
     /// Judges a failure, of a batch or of the connection alone.
     fn failed(&mut self, task: Option<&Task>, error: &DeliveryError) -> Result<(), BooksError> {
         let blame = error.blame();
-        if blame == Blame::Nobody {
-            return Ok(());
-        }
-        self.metrics.failed();
-        let text = in_full(error);
-        match blame {
-            Blame::Login => self.circuit.open_for_long(Instant::now()),
-            Blame::Destination | Blame::Connection => self.circuit.open(Instant::now(), Jitter::random()),
-            Blame::Batch => self.circuit.close(),
-            Blame::File | Blame::Nobody => {}
+        let (now, kind, text) = (Instant::now(), error.kind(), error.explanation());
+        if blame != Blame::Nobody {
+            self.metrics.failed(kind.as_str());
         }
         match blame {
-            Blame::Destination | Blame::Login | Blame::Connection => self.note(Some(&text))?,
-            Blame::Batch => self.note(None)?,
-            Blame::File | Blame::Nobody => {}
+            Blame::Destination | Blame::Login | Blame::Connection => {
+                let pace = if matches!(kind, FailureKind::Auth | FailureKind::HostKey) {
+                    self.distrusted = Some(stamps(&self.destination));
+                    retry::Pace::Patient
+                } else {
+                    retry::Pace::Usual
+                };
+                self.circuit.open(pace, now, Jitter::random());
+                // What was offered before is to wait as well.
+                self.queue.withdraw();
+                self.note(Some((kind, &text)))?;
+            }
+            Blame::Batch => {
+                self.answers(now)?;
+            }
+            Blame::File | Blame::Nobody => self.circuit.no_verdict(now),
         }
         match (blame, task) {
             (Blame::Batch | Blame::File | Blame::Connection, Some(task)) => {
-                self.record_failure(task, blame, &text)
+                self.record_failure(task, blame, (kind, &text))
             }
             _ => Ok(()),
         }
     }
 
     /// Counts a failure against the batch.
-    fn record_failure(&mut self, task: &Task, blame: Blame, text: &str) -> Result<(), BooksError> {
+    fn record_failure(
+        &mut self,
+        task: &Task,
+        blame: Blame,
+        (kind, text): (FailureKind, &str),
+    ) -> Result<(), BooksError> {
         let Destination {
             name,
             retry,
@@ -275,33 +351,57 @@ impl Worker {
             _ => judge(retry, *failed_every, attempts, Jitter::random()),
         };
         self.books()
-            .failed(&task.batch, name, text, verdict, Timestamp::now())?;
+            .failed(&task.batch, name, (kind, text), verdict, Timestamp::now())?;
         let batch = task.batch.name();
         match verdict {
             Verdict::TryAgain(wait) => {
-                warn!(destination = %name, batch, attempts, ?wait, error = text, "delivery failed, will be tried again");
+                warn!(destination = %name, batch, attempts, ?wait, %kind, error = text, "delivery failed, will be tried again");
             }
             Verdict::GiveUp(wait) => {
-                error!(destination = %name, batch, attempts, ?wait, error = text, "delivery failed, batch is held in failed/");
+                error!(destination = %name, batch, attempts, ?wait, %kind, error = text, "delivery failed, batch is held in failed/");
             }
         }
         Ok(())
     }
 
     /// Tells log and ledger whether the destination answers, when that has changed.
-    fn note(&mut self, error: Option<&str>) -> Result<(), BooksError> {
+    fn note(&mut self, error: Option<(FailureKind, &str)>) -> Result<(), BooksError> {
         let name = &self.destination.name;
-        let news = error.map_or(Noted::Answers, |error| Noted::Down(error.to_owned()));
+        let news = error.map_or(Noted::Answers, |(kind, error)| {
+            Noted::Down(kind, error.to_owned())
+        });
         if self.noted == news {
             return Ok(());
         }
         self.books().note_destination(name, error, Timestamp::now())?;
-        if let Some(error) = error {
-            warn!(destination = %name, error, "destination is down");
+        if let Some((kind, error)) = error {
+            warn!(destination = %name, %kind, error, "destination is down");
         } else {
             info!(destination = %name, "destination answers");
         }
         self.noted = news;
+        Ok(())
+    }
+
+    /// Whether somebody has changed a file that trust or login stands on, since the destination was found wanting.
+    fn trust_has_changed(&self) -> bool {
+        let then = self.distrusted.as_ref();
+        then.is_some_and(|then| *then != stamps(&self.destination))
+    }
+
+    /// Puts what is in flight into the ledger, about once a second while there is something.
+    fn show_progress(&mut self) -> Result<(), BooksError> {
+        let (at, something) = self.shown;
+        let now = Instant::now();
+        if at.is_some_and(|at| now.saturating_duration_since(at) < POST_EVERY) {
+            return Ok(());
+        }
+        let batches = self.board.batches();
+        if something || !batches.is_empty() {
+            self.books()
+                .note_in_flight(&self.destination.name, &batches, Timestamp::now())?;
+        }
+        self.shown = (Some(now), !batches.is_empty());
         Ok(())
     }
 

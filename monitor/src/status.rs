@@ -1,5 +1,6 @@
 //! How things are now: `logferry status`, whose JSON is a contract.
 
+mod destinations;
 mod groups;
 mod sources;
 
@@ -8,14 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{Batch, BatchState, DestinationState, Ledger, LedgerError};
+use logferry_ledger::{DestinationState, Ledger};
 use logferry_protocol::names::{DestinationName, GroupName, SourceId};
 use serde::{Serialize, Serializer};
 
+pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::{GroupHealth, GroupStatus};
 pub use self::sources::{GapStatus, SourceStatus, StreamStatus};
 use crate::error::ReportError;
-use crate::words::age;
 
 /// What the status is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -58,24 +59,6 @@ pub struct BatchCounts {
     pub sent: u64,
     /// Given up for now.
     pub failed: u64,
-}
-
-/// How one destination is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DestinationStatus {
-    /// Its name.
-    pub name: DestinationName,
-    /// Whether it answers.
-    pub state: DestinationState,
-    /// When a batch was last delivered there.
-    #[serde(serialize_with = "rfc3339")]
-    pub last_delivery_at: Option<Timestamp>,
-    /// Sealed batches that are not there yet.
-    pub waiting_batches: u64,
-    /// Since when the oldest of them is sealed, in seconds; 0 if none waits.
-    pub oldest_waiting_seconds: u64,
-    /// Why it does not answer.
-    pub error: Option<String>,
 }
 
 /// How the disk is.
@@ -133,49 +116,8 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
             sent,
             failed,
         },
-        destinations: destinations(&ledger, scope.destinations, now)?,
+        destinations: destinations::statuses(&ledger, scope.destinations, now)?,
         disk: DiskStatus { free_bytes, state },
-    })
-}
-
-fn destinations(
-    ledger: &Ledger,
-    names: &[DestinationName],
-    now: Timestamp,
-) -> Result<Vec<DestinationStatus>, LedgerError> {
-    let mut undelivered = ledger.batches_in(BatchState::Ready)?;
-    undelivered.extend(ledger.batches_in(BatchState::Failed)?);
-    names
-        .iter()
-        .map(|name| destination(ledger, name, &undelivered, now))
-        .collect()
-}
-
-fn destination(
-    ledger: &Ledger,
-    name: &DestinationName,
-    undelivered: &[Batch],
-    now: Timestamp,
-) -> Result<DestinationStatus, LedgerError> {
-    let (mut waiting_batches, mut oldest_waiting_seconds) = (0, 0);
-    for batch in undelivered {
-        let delivery = ledger.delivery(batch.id, name)?;
-        if delivery.is_none_or(|delivery| delivery.delivered_at.is_none()) {
-            waiting_batches += 1;
-            let waiting = age(batch.sealed_at.unwrap_or(batch.opened_at), now);
-            oldest_waiting_seconds = oldest_waiting_seconds.max(waiting.as_secs());
-        }
-    }
-    let health = ledger.destination(name)?;
-    Ok(DestinationStatus {
-        name: name.clone(),
-        state: health
-            .as_ref()
-            .map_or(DestinationState::Unknown, |health| health.state),
-        last_delivery_at: health.as_ref().and_then(|health| health.last_delivery),
-        waiting_batches,
-        oldest_waiting_seconds,
-        error: health.and_then(|health| health.error),
     })
 }
 

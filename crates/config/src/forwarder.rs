@@ -51,6 +51,8 @@ pub struct Destination {
     pub retry: DeliveryRetry,
     /// How often failed batches are tried again.
     pub failed_every: Duration,
+    /// How long a connection may owe an answer without one byte moving.
+    pub stall_after: Duration,
     /// The most bytes a second that are sent there, over all connections together; `None`: as many as get through.
     pub bandwidth: Option<u64>,
 }
@@ -66,6 +68,20 @@ pub enum Login {
         file: PathBuf,
         /// What unlocks it, if it is locked.
         passphrase: Option<Secret>,
+    },
+    /// With a private key, and then a password, where the server wants both.
+    KeyAndPassword {
+        /// The key file.
+        file: PathBuf,
+        /// What unlocks it, if it is locked.
+        passphrase: Option<Secret>,
+        /// The password.
+        password: Secret,
+    },
+    /// With a key that an SSH agent holds.
+    Agent {
+        /// The agent's socket; `None`: where the environment variable `SSH_AUTH_SOCK` says.
+        socket: Option<PathBuf>,
     },
 }
 
@@ -121,6 +137,7 @@ struct RawDestination {
     passphrase: Option<String>,
     passphrase_file: Option<String>,
     agent: bool,
+    agent_socket: Option<String>,
     known_hosts: Option<String>,
     host_key: Option<String>,
     sessions: String,
@@ -131,6 +148,7 @@ struct RawDestination {
     manifest: Option<String>,
     retry: RawRetry,
     failed_every: String,
+    stall_after: String,
     bandwidth: Option<String>,
 }
 
@@ -148,6 +166,7 @@ impl Default for RawDestination {
             passphrase: None,
             passphrase_file: None,
             agent: false,
+            agent_socket: None,
             known_hosts: None,
             host_key: None,
             sessions: "4".into(),
@@ -158,6 +177,7 @@ impl Default for RawDestination {
             manifest: None,
             retry: RawRetry::default(),
             failed_every: "60s".into(),
+            stall_after: "30s".into(),
             bandwidth: None,
         }
     }
@@ -213,7 +233,6 @@ fn resolve_destinations(raw: Vec<RawDestination>, at: &Place<'_>) -> Option<Vec<
 
 impl RawDestination {
     fn resolve(self, at: &Place<'_>) -> Option<Destination> {
-        self.refuse_unsupported(at);
         let login = self.login(at);
         let host_key = self.host_key(at);
         let required = |key, raw, example| {
@@ -240,6 +259,7 @@ impl RawDestination {
         .resolve(at);
         let retry = self.retry.resolve(&at.key("retry"));
         let failed_every = at.key("failed_every").interval(&self.failed_every);
+        let stall_after = at.key("stall_after").interval(&self.stall_after);
         let bandwidth = at
             .key("bandwidth")
             .optional(self.bandwidth.as_deref(), |at, raw| {
@@ -258,14 +278,9 @@ impl RawDestination {
             publish: publish?,
             retry: retry?,
             failed_every: failed_every?,
+            stall_after: stall_after?,
             bandwidth: bandwidth?,
         })
-    }
-
-    fn refuse_unsupported(&self, at: &Place<'_>) {
-        if self.agent {
-            at.key("agent").unsupported();
-        }
     }
 
     fn login(&self, at: &Place<'_>) -> Option<Login> {
@@ -279,25 +294,40 @@ impl RawDestination {
         );
         let key = at.key("key_file");
         let file = key.optional(self.key_file.as_deref(), Place::path);
-        match (password?, file?, passphrase?) {
-            (Some(password), None, None) => Some(Login::Password(password)),
-            (None, Some(file), passphrase) => {
-                key.warn_if_world_readable(&file);
-                Some(Login::Key { file, passphrase })
-            }
-            (None, None, None) => {
-                at.report("has no login; write password_file or key_file");
-                None
-            }
-            (Some(_), Some(_), _) => {
-                key.report("stands beside a password; leave one of them out");
-                None
-            }
-            (_, None, Some(_)) => {
-                at.report("has a passphrase but no key_file; write key_file, or leave the passphrase out");
-                None
-            }
+        let socket = at.key("agent_socket");
+        let agent_socket = socket.optional(self.agent_socket.as_deref(), Place::path);
+        let (password, file, passphrase, agent_socket) = (password?, file?, passphrase?, agent_socket?);
+        if agent_socket.is_some() && !self.agent {
+            socket.report("names the socket of an agent that is not used; write agent: true beside it");
+            return None;
         }
+        let agent = self.agent.then_some(Login::Agent { socket: agent_socket });
+        if let Some(file) = &file {
+            key.warn_if_world_readable(file);
+        }
+        if agent.is_some() && (password.is_some() || file.is_some()) {
+            at.key("agent")
+                .report("stands beside a password or key_file; leave one of them out");
+            return None;
+        }
+        if file.is_none() && passphrase.is_some() {
+            at.report("has a passphrase but no key_file; write key_file, or leave the passphrase out");
+            return None;
+        }
+        let login = match (file, password) {
+            (Some(file), None) => Some(Login::Key { file, passphrase }),
+            (None, Some(password)) => Some(Login::Password(password)),
+            (Some(file), Some(password)) => Some(Login::KeyAndPassword {
+                file,
+                passphrase,
+                password,
+            }),
+            (None, None) => agent,
+        };
+        if login.is_none() {
+            at.report("has no login; write password_file, key_file or agent: true");
+        }
+        login
     }
 
     fn host_key(&self, at: &Place<'_>) -> Option<HostKeyPolicy> {

@@ -82,11 +82,6 @@ impl<'a> Place<'a> {
         self.findings.problems.borrow_mut().push(problem);
     }
 
-    /// Reports that this setting, known but not built yet, is set.
-    pub(crate) fn unsupported(&self) {
-        self.report("is not supported by this version; leave it out");
-    }
-
     /// Reports every item whose mark an earlier item of this list has too.
     pub(crate) fn distinct<T: PartialEq + Display>(
         &self,

@@ -233,7 +233,7 @@ fn the_documented_forwarder_is_read_as_documented() {
             max: seconds(300)
         }
     );
-    assert_eq!(edw.failed_every, seconds(60));
+    assert_eq!((edw.failed_every, edw.stall_after), (seconds(60), seconds(30)));
 }
 
 #[test]
@@ -329,6 +329,28 @@ fn a_secret_file_is_read_without_its_line_end() {
     let destination = &config.forwarder.expect("forwarder").destinations[0];
     assert_eq!(destination.login, Login::Password(Secret::new("two words ")));
     assert_eq!(destination.directory, "in");
+}
+
+#[test]
+fn every_way_to_log_in_is_read() {
+    let login = |text: &str| {
+        let config = read(&with_login(text));
+        config.forwarder.expect("forwarder").destinations[0].login.clone()
+    };
+    let socket = Some(PathBuf::from("/run/agent"));
+    assert_eq!(login("agent: true"), Login::Agent { socket: None });
+    assert_eq!(
+        login("agent: true, agent_socket: /run/agent"),
+        Login::Agent { socket }
+    );
+    assert_eq!(
+        login("key_file: /k, passphrase: p, password: q"),
+        Login::KeyAndPassword {
+            file: "/k".into(),
+            passphrase: Some(Secret::new("p")),
+            password: Secret::new("q"),
+        }
+    );
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn everything_that_is_missing_is_reported_at_once() {
     check(
         "forwarder:\n  destinations:\n    - {}\n",
         &[
-            "3: forwarder.destinations[0]: has no login; write password_file or key_file",
+            "3: forwarder.destinations[0]: has no login; write password_file, key_file or agent: true",
             "3: forwarder.destinations[0].name: is missing; write for example `edw`",
             "3: forwarder.destinations[0].host: is missing; write for example `drop.example.com`",
             "3: forwarder.destinations[0].user: is missing; write for example `ferry`",
@@ -178,30 +178,6 @@ fn everything_that_is_missing_is_reported_at_once() {
         "{}",
         &["4: sender.logs[0].path: is missing; write for example `/app/log/nginx/access.log`"],
     );
-}
-
-#[test]
-fn a_setting_that_is_not_built_yet_is_refused() {
-    let refused =
-        |line: usize, key: &str| format!("{line}: {key}: is not supported by this version; leave it out");
-    let text = "\
-sender:
-  relay: http://r:5001
-  logs: [{path: /a.log}]
-forwarder:
-  destinations:
-    - {name: a, host: h, user: u, directory: d, password: p}
-    - name: b
-      host: h
-      user: u
-      directory: d
-      password: p
-      agent: true
-";
-    let expected: Vec<String> = [(12, "forwarder.destinations[1].agent")]
-        .map(|(line, key)| refused(line, key))
-        .to_vec();
-    assert_eq!(said(text), expected);
 }
 
 #[test]
@@ -345,15 +321,22 @@ fn wrong_destinations_are_explained() {
 fn wrong_logins_are_explained() {
     check_destination(
         "",
-        &["3: forwarder.destinations[0]: has no login; write password_file or key_file"],
+        &["3: forwarder.destinations[0]: has no login; write password_file, key_file or agent: true"],
     );
     check_destination(
         "      password: p\n      password_file: /p\n",
         &["8: forwarder.destinations[0].password_file: stands beside `password`; leave one of them out"],
     );
     check_destination(
-        "      password: p\n      key_file: /k\n",
-        &["8: forwarder.destinations[0].key_file: stands beside a password; leave one of them out"],
+        "      agent: true\n      key_file: /k\n",
+        &["7: forwarder.destinations[0].agent: stands beside a password or key_file; leave one of them out"],
+    );
+    check_destination(
+        "      password: p\n      agent_socket: /run/agent\n",
+        &[
+            "8: forwarder.destinations[0].agent_socket: names the socket of an agent that is not used; write agent: true \
+           beside it",
+        ],
     );
     check_destination(
         "      passphrase: p\n",

@@ -11,7 +11,8 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use logferry_durable::Lock;
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchId, BatchState, Commit, Contents, Ledger, NewBatch, Published, Window,
+    Batch, BatchGrowth, BatchId, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published,
+    Window,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -114,7 +115,7 @@ fn advance(ledger: &mut Ledger, id: BatchId, part: u32, state: BatchState) {
     }
     if state == BatchState::Failed {
         ledger
-            .record_failure(id, &drop, "refused", now(), true)
+            .record_failure(id, &drop, (FailureKind::Refused, "refused"), now(), true)
             .expect("failed");
     }
     if state == BatchState::Sent {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_pa
 use serde::Serialize;
 
 use crate::batches::BatchId;
+use crate::failure::FailureKind;
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
@@ -86,6 +87,8 @@ pub struct Delivery {
     pub attempts: u32,
     /// What went wrong last, if anything.
     pub last_error: Option<String>,
+    /// What kind of failure that was.
+    pub error_kind: Option<FailureKind>,
     /// Not before this time again.
     pub next_attempt: Option<Timestamp>,
     /// Before delivery: what may be there already.
@@ -108,6 +111,7 @@ impl Delivery {
             destination: row::text(row, "destination")?,
             attempts: row::small(row, "attempts")?,
             last_error: row.get("last_error")?,
+            error_kind: row::optional_text(row, "error_kind")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
             publishing: PublishingNote::from_row(row)?,
             path: row.get("path")?,
@@ -153,6 +157,8 @@ pub struct DestinationHealth {
     pub state: DestinationState,
     /// Why not, if it does not.
     pub error: Option<String>,
+    /// What kind of failure that is.
+    pub error_kind: Option<FailureKind>,
     /// Since when it is in this state.
     pub changed_at: Timestamp,
     /// When a batch was last delivered there.
@@ -229,18 +235,24 @@ impl Ledger {
         &mut self,
         batch: BatchId,
         destination: &DestinationName,
-        error: &str,
+        (kind, error): (FailureKind, &str),
         next_attempt: Timestamp,
         gave_up: bool,
     ) -> Result<(), LedgerError> {
         self.write("record a failed delivery", |sql| {
             sql.prepare_cached(
-                "INSERT INTO deliveries (batch, destination, attempts, last_error, next_attempt)
-                 VALUES (?1, ?2, 1, ?3, ?4)
+                "INSERT INTO deliveries (batch, destination, attempts, last_error, error_kind, next_attempt)
+                 VALUES (?1, ?2, 1, ?3, ?4, ?5)
                  ON CONFLICT (batch, destination) DO UPDATE
-                 SET attempts = attempts + 1, last_error = ?3, next_attempt = ?4",
+                 SET attempts = attempts + 1, last_error = ?3, error_kind = ?4, next_attempt = ?5",
             )?
-            .execute((batch.0, destination.as_str(), error, millis(next_attempt)))?;
+            .execute((
+                batch.0,
+                destination.as_str(),
+                error,
+                kind.as_str(),
+                millis(next_attempt),
+            ))?;
             if gave_up {
                 sql.execute(
                     "UPDATE batches SET state = 'failed' WHERE id = ?1 AND state = 'ready'",
@@ -294,16 +306,18 @@ impl Ledger {
     pub fn note_destination(
         &mut self,
         destination: &DestinationName,
-        error: Option<&str>,
+        error: Option<(FailureKind, &str)>,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let state = if error.is_none() { "up" } else { "down" };
+        let (kind, error) = error.map(|(kind, text)| (kind.as_str(), text)).unzip();
         self.write("note a destination's health", |sql| {
             sql.execute(
-                "INSERT INTO destinations (name, state, error, changed_at) VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO destinations (name, state, error, error_kind, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (name) DO UPDATE SET
-                     changed_at = CASE WHEN state = ?2 THEN changed_at ELSE ?4 END, state = ?2, error = ?3",
-                (destination.as_str(), state, error, millis(now)),
+                     changed_at = CASE WHEN state = ?2 THEN changed_at ELSE ?5 END,
+                     state = ?2, error = ?3, error_kind = ?4",
+                (destination.as_str(), state, error, kind, millis(now)),
             )
             .map(drop)
         })
@@ -318,6 +332,7 @@ impl Ledger {
                         name: row::text(row, "name")?,
                         state: row::text(row, "state")?,
                         error: row.get("error")?,
+                        error_kind: row::optional_text(row, "error_kind")?,
                         changed_at: row::time(row, "changed_at")?,
                         last_delivery: row::optional_time(row, "last_delivery")?,
                     })
@@ -339,7 +354,7 @@ fn record(
          VALUES (:batch, :destination, :path, :bytes, :file_sha256, :now)
          ON CONFLICT (batch, destination) DO UPDATE
          SET path = :path, bytes = :bytes, file_sha256 = :file_sha256, delivered_at = :now,
-             publishing = NULL, publishing_place = NULL, last_error = NULL, next_attempt = NULL",
+             publishing = NULL, publishing_place = NULL, last_error = NULL, error_kind = NULL, next_attempt = NULL",
     )?
     .execute(named_params! {
         ":batch": batch.0,

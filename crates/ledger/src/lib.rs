@@ -11,15 +11,18 @@
 //! - A batch row exists before its file does, so a file that the ledger does not know is never ours to touch.
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
-//! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder `deliveries`,
-//! `destinations` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
+//! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
+//! `deliveries`, `destinations`, `in_flight` and the state of sealed batches; the monitor `alerts`, `summaries` and
+//! `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
 mod beginning;
 mod deliveries;
+mod failure;
 mod gaps;
 mod groups;
+mod in_flight;
 mod ingest;
 mod live;
 mod outbox;
@@ -39,8 +42,10 @@ pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, N
 pub use deliveries::{
     Delivery, DestinationHealth, DestinationState, Published, PublishedFile, PublishingNote,
 };
+pub use failure::FailureKind;
 pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
+pub use in_flight::InFlight;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use rebuild::{Doubt, FORGOTTEN_PARTS, FoundBatch, FoundSource, SourceEnd};

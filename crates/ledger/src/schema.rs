@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     PUBLISHING,
     GROUP_REPORTS,
     REBUILDING,
+    FAILURES_AND_FLIGHT,
 ];
 
 const FIRST: &str = "
@@ -207,6 +208,22 @@ CREATE TABLE doubts (
     until_offset INTEGER NOT NULL,
     noticed_at   INTEGER NOT NULL,
     PRIMARY KEY (source, stream)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What kinds of failures there were, and what is on its way.
+const FAILURES_AND_FLIGHT: &str = "
+ALTER TABLE deliveries ADD COLUMN error_kind TEXT;
+ALTER TABLE destinations ADD COLUMN error_kind TEXT;
+
+CREATE TABLE in_flight (
+    destination      TEXT NOT NULL,
+    batch            INTEGER NOT NULL,
+    bytes_done       INTEGER NOT NULL,
+    bytes_total      INTEGER NOT NULL,
+    bytes_per_second INTEGER NOT NULL,
+    noted_at         INTEGER NOT NULL,
+    PRIMARY KEY (destination, batch)
 ) STRICT, WITHOUT ROWID;
 ";
 

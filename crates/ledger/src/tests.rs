@@ -159,7 +159,10 @@ fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
     let batch = ledger.open_batch(&new_batch(), now())?;
     let destination = "edw".parse()?;
     ledger.seal(batch.id, now())?;
-    ledger.record_failure(batch.id, &destination, "no such folder", now(), true)?;
+    let why = (FailureKind::NoFolder, "there is no folder");
+    ledger.record_failure(batch.id, &destination, why, now(), true)?;
+    let delivery = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
+    assert_eq!(delivery.error_kind, Some(FailureKind::NoFolder));
     assert_eq!(ledger.count_by_state()?, [0, 0, 0, 1]);
     assert!(ledger.retry(batch.id)?);
     assert!(!ledger.retry(batch.id)?, "it is ready already");
@@ -184,6 +187,30 @@ fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
     assert_eq!(delivery.delivered_at, Some(now()));
     assert_eq!((delivery.bytes, delivery.publishing), (Some(0), None));
     assert_eq!(delivery.file_sha256.as_deref(), Some("af"));
+    Ok(())
+}
+
+#[test]
+fn what_is_in_flight_is_replaced_and_forgotten_when_it_is_old() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let batch = ledger.open_batch(&new_batch(), now())?.id;
+    let (edw, backup) = ("edw".parse()?, "backup".parse()?);
+    let at = |bytes_done| InFlight {
+        batch,
+        bytes_done,
+        bytes_total: 9,
+        bytes_per_second: 3,
+    };
+    ledger.note_in_flight(&edw, &[at(1)], now())?;
+    ledger.note_in_flight(&backup, &[at(2)], now())?;
+    ledger.note_in_flight(&edw, &[at(4)], now())?;
+    assert_eq!(ledger.in_flight(&edw, now())?, [at(4)]);
+    let later = now().checked_add(jiff::SignedDuration::from_secs(1))?;
+    assert_eq!(ledger.in_flight(&edw, later)?, []);
+    ledger.note_in_flight(&edw, &[], now())?;
+    assert_eq!(ledger.in_flight(&edw, now())?, []);
+    assert_eq!(ledger.in_flight(&backup, now())?, [at(2)]);
     Ok(())
 }
 

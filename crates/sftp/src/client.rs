@@ -192,6 +192,11 @@ impl Client {
         self.submit_single(Operation::Stat { path: path.into() })
     }
 
+    /// Asks how much room there is where `path` is. Only for a server that offers [`Extension::Statvfs`]; others refuse it.
+    pub fn free_space(&mut self, path: impl Into<String>) -> JobId {
+        self.submit_single(Operation::FreeSpace { path: path.into() })
+    }
+
     /// What the server offers; `None` until it has said so.
     pub fn server(&self) -> Option<&Server> {
         matches!(self.phase, Phase::Ready(_)).then_some(&self.server)

@@ -10,6 +10,7 @@ use crate::error::{JobError, ProtocolError};
 use crate::reply::{Attributes, Reply};
 use crate::server::{Extension, Server};
 use crate::single::Single;
+use crate::space::FreeSpace;
 use crate::upload::Upload;
 use crate::wire::Request;
 
@@ -40,6 +41,8 @@ pub enum Outcome {
     Found(Attributes),
     /// The server's SHA-256 of the file; `None`: it hashes by another algorithm.
     Sha256(Option<[u8; 32]>),
+    /// The server has so much room.
+    Free(FreeSpace),
     /// The rename, link, removal or new folder is done.
     Done,
 }

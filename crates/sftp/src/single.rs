@@ -1,9 +1,10 @@
-//! Jobs of one request: rename, link, remove, make a folder, look at a name, have a file hashed.
+//! Jobs of one request: rename, link, remove, make a folder, look at a name, have a file hashed, ask for free space.
 
 use crate::error::{JobError, ProtocolError, Step};
 use crate::job::{Ask, Lane, Outcome, Progress};
 use crate::reply::{Fields, Reply};
 use crate::server::Extension;
+use crate::space::FreeSpace;
 use crate::wire::{Request, SHA256, kind};
 
 /// What is asked.
@@ -15,6 +16,7 @@ pub(crate) enum Operation {
     Remove { path: String },
     Mkdir { path: String },
     Stat { path: String },
+    FreeSpace { path: String },
 }
 
 /// The job.
@@ -48,6 +50,7 @@ impl Single {
             Operation::Remove { path } => Request::Remove { path },
             Operation::Mkdir { path } => Request::Mkdir { path },
             Operation::Stat { path } => Request::Lstat { path },
+            Operation::FreeSpace { path } => Request::FreeSpace { path },
         };
         Some((Ask::Single, request))
     }
@@ -56,10 +59,16 @@ impl Single {
         let result = match (&self.operation, reply) {
             (Operation::Stat { .. }, Reply::Attributes(attributes)) => Ok(Outcome::Found(attributes)),
             (Operation::Sha256 { .. }, Reply::Extended(body)) => Ok(Outcome::Sha256(sha256(body)?)),
+            (Operation::FreeSpace { .. }, Reply::Extended(body)) => {
+                Ok(Outcome::Free(FreeSpace::parse(body)?))
+            }
             (operation, reply) => {
                 let unexpected = reply.unexpected("what was asked for");
                 match (operation, reply.into_refusal()?) {
-                    (Operation::Stat { .. } | Operation::Sha256 { .. }, None) => return Err(unexpected),
+                    (
+                        Operation::Stat { .. } | Operation::Sha256 { .. } | Operation::FreeSpace { .. },
+                        None,
+                    ) => return Err(unexpected),
                     (_, None) => Ok(Outcome::Done),
                     (operation, Some(status)) => Err(operation.refused(status)),
                 }
@@ -86,7 +95,7 @@ impl Operation {
             Self::Sha256 { path } => refused(Step::Hash, path),
             Self::Remove { path } => refused(Step::Remove, path),
             Self::Mkdir { path } => refused(Step::Mkdir, path),
-            Self::Stat { path } => refused(Step::Stat, path),
+            Self::Stat { path } | Self::FreeSpace { path } => refused(Step::Stat, path),
         };
         JobError::Refused { step, path, status }
     }

@@ -101,6 +101,9 @@ pub(crate) enum Request<'a> {
     Mkdir {
         path: &'a str,
     },
+    FreeSpace {
+        path: &'a str,
+    },
 }
 
 impl Request<'_> {
@@ -161,13 +164,21 @@ impl Request<'_> {
                 put_string(out, path.as_bytes());
                 put_no_attributes(out);
             }
+            Self::FreeSpace { path } => {
+                put_string(out, Extension::Statvfs.name().as_bytes());
+                put_string(out, path.as_bytes());
+            }
         }
         frame.end(out);
     }
 
     fn kind(&self) -> u8 {
         match self {
-            Self::Limits | Self::Fsync { .. } | Self::Link { .. } | Self::Sha256 { .. } => kind::EXTENDED,
+            Self::Limits
+            | Self::Fsync { .. }
+            | Self::Link { .. }
+            | Self::Sha256 { .. }
+            | Self::FreeSpace { .. } => kind::EXTENDED,
             Self::Open { .. } => kind::OPEN,
             Self::Write { .. } => kind::WRITE,
             Self::Read { .. } => kind::READ,

@@ -139,6 +139,24 @@ fn openssh_server_takes_publishes_and_gives_back_many_files() {
 }
 
 #[test]
+fn openssh_server_tells_its_free_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Session::new();
+    let there = session.client.free_space(folder.path().to_str().unwrap());
+    let nowhere = session
+        .client
+        .free_space(folder.path().join("no").to_str().unwrap());
+    session.run();
+    assert!(session.client.server().unwrap().supports(Extension::Statvfs));
+    let Ok(Outcome::Free(free)) = &session.ended[&there] else {
+        panic!("{:?}", session.ended[&there]);
+    };
+    assert!(free.bytes > 0 && !free.is_too_little_for(1));
+    let refusal = session.ended[&nowhere].as_ref().unwrap_err();
+    assert_eq!(refusal.code(), Some(StatusCode::NoSuchFile));
+}
+
+#[test]
 fn openssh_server_refuses_to_rename_onto_a_taken_name() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

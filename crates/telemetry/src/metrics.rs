@@ -42,6 +42,12 @@ struct ByDestination {
     destination: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDestinationAndKind {
+    destination: String,
+    kind: String,
+}
+
 /// Seconds with a fraction.
 type Seconds = Gauge<f64, AtomicU64>;
 type CommitSeconds = Family<ByGroup, Histogram, fn() -> Histogram>;
@@ -384,7 +390,7 @@ impl RelayMetrics {
 struct ForwarderFamilies {
     delivered_batches: Family<ByDestination, Counter>,
     delivered_bytes: Family<ByDestination, Counter>,
-    failures: Family<ByDestination, Counter>,
+    failures: Family<ByDestinationAndKind, Counter>,
     oldest_waiting_seconds: Family<ByDestination, Seconds>,
 }
 
@@ -400,7 +406,7 @@ impl ForwarderFamilies {
             failures: register(
                 r,
                 "forwarder_failures",
-                "Deliveries that failed and are tried again",
+                "Failures of a delivery or a destination, which is tried again",
             ),
             oldest_waiting_seconds: register(
                 r,
@@ -417,8 +423,9 @@ impl ForwarderFamilies {
         ForwarderMetrics {
             delivered_batches: self.delivered_batches.get_or_create_owned(&label),
             delivered_bytes: self.delivered_bytes.get_or_create_owned(&label),
-            failures: self.failures.get_or_create_owned(&label),
             oldest_waiting_seconds: self.oldest_waiting_seconds.get_or_create_owned(&label),
+            failures: self.failures.clone(),
+            destination: label.destination,
         }
     }
 }
@@ -428,8 +435,9 @@ impl ForwarderFamilies {
 pub struct ForwarderMetrics {
     delivered_batches: Counter,
     delivered_bytes: Counter,
-    failures: Counter,
     oldest_waiting_seconds: Seconds,
+    failures: Family<ByDestinationAndKind, Counter>,
+    destination: String,
 }
 
 impl ForwarderMetrics {
@@ -439,9 +447,23 @@ impl ForwarderMetrics {
         self.delivered_bytes.inc_by(bytes);
     }
 
-    /// A delivery failed.
-    pub fn failed(&self) {
-        self.failures.inc();
+    /// Shows these kinds of failures from the start, none of which has happened.
+    pub fn may_fail(&self, kinds: impl IntoIterator<Item = &'static str>) {
+        for kind in kinds {
+            drop(self.failures.get_or_create(&self.of_kind(kind)));
+        }
+    }
+
+    /// A delivery failed, in a way of this kind.
+    pub fn failed(&self, kind: &str) {
+        self.failures.get_or_create(&self.of_kind(kind)).inc();
+    }
+
+    fn of_kind(&self, kind: &str) -> ByDestinationAndKind {
+        ByDestinationAndKind {
+            destination: self.destination.clone(),
+            kind: kind.to_owned(),
+        }
     }
 
     /// The oldest batch not yet delivered was sealed so long ago; zero when none waits.

@@ -44,6 +44,7 @@ impl Site {
                 max: second,
             },
             failed_every: second,
+            stall_after: std::time::Duration::from_secs(30),
             bandwidth: None,
         };
         Self {

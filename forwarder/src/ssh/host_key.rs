@@ -1,14 +1,17 @@
-//! Whether a server is the one it should be: by its host key, against `known_hosts` (its format is in sshd(8)) or one fingerprint.
+//! Whether a server is the one it should be: by its host key, against a file of known keys or one fingerprint.
 //!
 //! Invariant: only a key that was named before is trusted; an unknown one is refused like a wrong one.
 
 use std::path::PathBuf;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use logferry_config::{Destination, HostKeyPolicy};
+use logferry_protocol::names::DestinationName;
 use sha2::{Digest, Sha256};
-use ssh2::{CheckResult, KnownHostFileKind, KnownHosts, Session};
+use ssh2::Session;
+
+use super::known_hosts::{Host, KnownHosts, key_type};
 
 /// Families of host keys and what they are called when keys are agreed on, best first, as OpenSSH orders them. The
 /// first name is the one in key files; `ssh-rsa` keys sign in three ways (RFC 8332).
@@ -25,10 +28,12 @@ const FAMILIES: [(&str, &str); 5] = [
 pub enum HostKeyError {
     /// The file of known keys cannot be read.
     #[error(
-        "cannot read {}, so no host key is trusted: write one with `ssh-keyscan -p PORT HOST`, or set `host_key`",
+        "cannot read {}, so no host key is trusted: have one stored there with `logferry trust {destination}`",
         .path.display()
     )]
     Unreadable {
+        /// The destination.
+        destination: DestinationName,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -46,14 +51,14 @@ pub enum HostKeyError {
     },
     /// No key of this host is known.
     #[error(
-        "the host key of {host} is not known: it shows {shown}; if its operator confirms that, run \
-         `ssh-keyscan -p {port} {host} >> {}`", .path.display()
+        "the host key of {host} is not known: it shows {shown}, and {} has none of it; if its operator confirms that \
+         fingerprint, run `logferry trust {destination}`", .path.display()
     )]
     Unknown {
-        /// The server.
+        /// The destination.
+        destination: DestinationName,
+        /// The server, with its port if that is not 22.
         host: String,
-        /// Its port.
-        port: u16,
         /// Type and fingerprint of the key it shows.
         shown: String,
         /// The file of known keys.
@@ -62,10 +67,13 @@ pub enum HostKeyError {
     /// Another key of this host is known.
     #[error(
         "the host key of {host} is not the known one: it shows {shown}, known is {known}; either it was replaced, or \
-         somebody stands between: ask its operator, and only then replace the line in {}", .path.display()
+         somebody stands between: ask its operator, and only then run `logferry trust {destination}`, which replaces it \
+         in {}", .path.display()
     )]
     Changed {
-        /// The server.
+        /// The destination.
+        destination: DestinationName,
+        /// The server, with its port if that is not 22.
         host: String,
         /// Type and fingerprint of the key it shows.
         shown: String,
@@ -108,8 +116,8 @@ pub(super) enum Trust<'a> {
 }
 
 impl<'a> Trust<'a> {
-    pub(super) fn load(policy: &'a HostKeyPolicy) -> Result<Self, HostKeyError> {
-        match policy {
+    pub(super) fn load(destination: &'a Destination) -> Result<Self, HostKeyError> {
+        match &destination.host_key {
             HostKeyPolicy::Fingerprint(fingerprint) => Ok(Self::Fingerprint(fingerprint)),
             HostKeyPolicy::KnownHosts(path) => match std::fs::read(path) {
                 Ok(bytes) => Ok(Self::KnownHosts {
@@ -117,6 +125,7 @@ impl<'a> Trust<'a> {
                     text: String::from_utf8_lossy(&bytes).into_owned(),
                 }),
                 Err(source) => Err(HostKeyError::Unreadable {
+                    destination: destination.name.clone(),
                     path: path.clone(),
                     source,
                 }),
@@ -127,15 +136,13 @@ impl<'a> Trust<'a> {
     /// Which types of host keys to ask the server for, one connection after the other until a key is trusted. A
     /// server may have keys of several types, of which we know one: it must be asked for that one, lest a good
     /// server be taken for a changed one.
-    pub(super) fn offers(&self, destination: &Destination) -> Result<Vec<String>, HostKeyError> {
-        let all = FAMILIES.map(|(_, names)| names);
+    pub(super) fn offers(&self, destination: &Destination) -> Vec<String> {
         match self {
             // Of what type the key is, its fingerprint does not say.
-            Self::Fingerprint(_) => Ok(all.map(str::to_owned).into()),
+            Self::Fingerprint(_) => FAMILIES.map(|(_, names)| names.to_owned()).into(),
             Self::KnownHosts { text, .. } => {
-                let session = Session::new().map_err(|source| unjudged(destination, source))?;
-                let known = Known::parse(&session, text).map_err(|source| unjudged(destination, source))?;
-                let keys = known.keys_of(destination);
+                let known = KnownHosts::parse(text);
+                let keys = known.trusted(&host_of(destination));
                 let is_known = |family: &&(&str, &str)| keys.iter().any(|key| key_type(key) == family.0);
                 let wanted: Vec<_> = FAMILIES
                     .iter()
@@ -147,20 +154,16 @@ impl<'a> Trust<'a> {
                     offers.push(wanted.join(","));
                 }
                 // Whatever else it has: for the message that refuses it.
-                offers.push(all.join(","));
-                Ok(offers)
+                offers.push(all_families());
+                offers
             }
         }
     }
 
     /// Judges the key that the server has shown.
     pub(super) fn judge(&self, destination: &Destination, session: &Session) -> Result<(), HostKeyError> {
-        let host = destination.host.clone();
-        // libssh2 has checked the server's signature by this key; without one there is no session.
-        let (key, _) = session
-            .host_key()
-            .ok_or_else(|| unjudged(destination, ssh2::Error::unknown()))?;
-        let shown = describe(key);
+        let key = shown_by(session, destination)?;
+        let (host, shown) = (destination.host.clone(), describe(key));
         match self {
             Self::Fingerprint(configured) if fingerprint(key) == **configured => Ok(()),
             Self::Fingerprint(configured) => Err(HostKeyError::NotConfigured {
@@ -169,111 +172,67 @@ impl<'a> Trust<'a> {
                 configured: (*configured).to_owned(),
             }),
             Self::KnownHosts { path, text } => {
-                let known = Known::parse(session, text).map_err(|source| unjudged(destination, source))?;
+                let (known, as_known) = (KnownHosts::parse(text), host_of(destination));
                 let path = (*path).clone();
-                if known.revoked.iter().any(|revoked| revoked == key) {
+                if known.is_revoked(key) {
                     return Err(HostKeyError::Revoked { host, shown, path });
                 }
-                let others: Vec<_> = known.keys_of(destination).into_iter().map(describe).collect();
-                if known.is_of(destination, key) {
-                    Ok(())
-                } else if others.is_empty() {
-                    let port = destination.port;
-                    Err(HostKeyError::Unknown {
-                        host,
-                        port,
-                        shown,
-                        path,
-                    })
-                } else {
-                    let known = others.join(", ");
-                    Err(HostKeyError::Changed {
-                        host,
-                        shown,
-                        known,
-                        path,
-                    })
+                if known.trusted(&as_known).contains(&key) {
+                    return Ok(());
                 }
+                let expected: Vec<_> = known.expected(&as_known).into_iter().map(describe).collect();
+                let (destination, host) = (destination.name.clone(), as_known.name().to_owned());
+                if expected.is_empty() {
+                    return Err(HostKeyError::Unknown {
+                        destination,
+                        host,
+                        shown,
+                        path,
+                    });
+                }
+                Err(HostKeyError::Changed {
+                    destination,
+                    host,
+                    shown,
+                    known: expected.join(", "),
+                    path,
+                })
             }
         }
     }
 }
 
-/// A parsed file of known keys.
-struct Known {
-    hosts: KnownHosts,
-    /// Every key in the file, whosever it is.
-    keys: Vec<Vec<u8>>,
-    /// Keys marked `@revoked`, for whatever host: none of them is trusted anywhere.
-    revoked: Vec<Vec<u8>>,
+/// All types of host keys, as they are asked for.
+fn all_families() -> String {
+    FAMILIES.map(|(_, names)| names).join(",")
 }
 
-impl Known {
-    /// Lines that cannot be read are passed over, as OpenSSH does: they make no key known.
-    fn parse(session: &Session, text: &str) -> Result<Self, ssh2::Error> {
-        let mut known = Self {
-            hosts: session.known_hosts()?,
-            keys: Vec::new(),
-            revoked: Vec::new(),
-        };
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            let (marker, fields) = match line.strip_prefix('@') {
-                Some(marked) => marked.split_once(char::is_whitespace).unwrap_or((marked, "")),
-                None => ("", line),
-            };
-            let key = fields.split_whitespace().nth(2);
-            let Some(key) = key.and_then(|key| STANDARD.decode(key).ok()) else {
-                continue;
-            };
-            match marker {
-                "" if known.hosts.read_str(fields, KnownHostFileKind::OpenSSH).is_ok() => {
-                    known.keys.push(key);
-                }
-                "revoked" => known.revoked.push(key),
-                // `@cert-authority`: certificates are not used here.
-                _ => {}
-            }
-        }
-        Ok(known)
-    }
-
-    /// Names are kept in lower case (ssh-keyscan(1) and ssh(1) write them so).
-    fn is_of(&self, destination: &Destination, key: &[u8]) -> bool {
-        let host = destination.host.to_ascii_lowercase();
-        matches!(
-            self.hosts.check_port(&host, destination.port, key),
-            CheckResult::Match
-        )
-    }
-
-    fn keys_of(&self, destination: &Destination) -> Vec<&[u8]> {
-        let keys = self.keys.iter().map(Vec::as_slice);
-        keys.filter(|key| self.is_of(destination, key)).collect()
-    }
+/// The destination as it is looked up in a file of known keys.
+pub(super) fn host_of(destination: &Destination) -> Host {
+    Host::new(&destination.host, destination.port)
 }
 
-fn unjudged(destination: &Destination, source: ssh2::Error) -> HostKeyError {
+/// The key that the server has shown. libssh2 has checked the server's signature by it; without one there is no session.
+pub(super) fn shown_by<'s>(
+    session: &'s Session,
+    destination: &Destination,
+) -> Result<&'s [u8], HostKeyError> {
+    let shown = session.host_key().map(|(key, _)| key);
+    shown.ok_or_else(|| unjudged(destination, ssh2::Error::unknown()))
+}
+
+pub(super) fn unjudged(destination: &Destination, source: ssh2::Error) -> HostKeyError {
     HostKeyError::Unjudged {
         host: destination.host.clone(),
         source,
     }
 }
 
-/// The type that a key in wire form starts with (RFC 4253, section 6.6).
-fn key_type(key: &[u8]) -> &str {
-    let text = key.split_first_chunk().and_then(|(len, rest)| {
-        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
-        std::str::from_utf8(rest.get(..len)?).ok()
-    });
-    text.filter(|text| text.chars().all(|c| c.is_ascii_graphic()))
-        .unwrap_or("unknown")
-}
-
 /// As `ssh-keygen -l` prints it.
-fn fingerprint(key: &[u8]) -> String {
+pub(super) fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)))
 }
 
-fn describe(key: &[u8]) -> String {
+pub(super) fn describe(key: &[u8]) -> String {
     format!("{} {}", key_type(key), fingerprint(key))
 }

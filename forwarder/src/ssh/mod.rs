@@ -4,6 +4,8 @@
 //! dropping a connection closes its socket first, so that libssh2 never waits for a server that has gone silent.
 
 mod host_key;
+mod introduction;
+mod known_hosts;
 mod login;
 mod shell;
 
@@ -23,6 +25,8 @@ use crate::error::DeliveryError;
 
 pub use host_key::HostKeyError;
 use host_key::Trust;
+pub use introduction::{Introduction, KeepError, Standing};
+pub use login::LoginError;
 
 /// The longest wait for a TCP connection, name look-up included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,9 +37,6 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a wait goes on without a look whether to stop.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(200);
 
-/// How often the server is asked for a sign of life when nothing else is sent.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
 /// Ciphers, best first. libssh2 calls AES once per block; `ChaCha20` costs it least.
 const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr,\
                        aes256-gcm@openssh.com,aes128-gcm@openssh.com";
@@ -45,6 +46,17 @@ const WOULD_BLOCK: ErrorCode = ErrorCode::Session(-37);
 
 /// `LIBSSH2_ERROR_KEX_FAILURE` and `LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE`: no algorithm in common, among others.
 const NO_KEY_EXCHANGE: [ErrorCode; 2] = [ErrorCode::Session(-5), ErrorCode::Session(-8)];
+
+/// `LIBSSH2_ERROR_BANNER_RECV`, `_SOCKET_SEND`, `_SOCKET_DISCONNECT` and `_SOCKET_RECV`: the connection is gone.
+const CUT: [ErrorCode; 4] = [
+    ErrorCode::Session(-2),
+    ErrorCode::Session(-7),
+    ErrorCode::Session(-13),
+    ErrorCode::Session(-43),
+];
+
+/// `LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED`.
+const NOT_VERIFIED: ErrorCode = ErrorCode::Session(-19);
 
 /// A connected, authenticated session with an SFTP channel.
 pub(crate) struct Connection {
@@ -58,8 +70,8 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects, judges the host key, logs in and starts SFTP.
     pub(crate) fn open(destination: &Destination, stop: &CancellationToken) -> Result<Self, DeliveryError> {
-        let trust = Trust::load(&destination.host_key)?;
-        let offers = trust.offers(destination)?;
+        let trust = Trust::load(destination)?;
+        let offers = trust.offers(destination);
         let mut refused = None;
         for key_types in offers {
             let opened = Handshake::start(destination, &key_types, stop).and_then(|handshake| {
@@ -116,12 +128,6 @@ impl Connection {
         wait_for(&self.tcp, &self.session, limit).map_err(|error| self.lost(error))
     }
 
-    /// To be called now and then while nothing is sent: asks the server for a sign of life when one is due.
-    pub(crate) fn keep_alive(&mut self) -> Result<(), DeliveryError> {
-        let sent = self.session.keepalive_send();
-        sent.map(drop).map_err(|error| self.lost(error.into()))
-    }
-
     fn lost(&self, source: io::Error) -> DeliveryError {
         DeliveryError::Lost {
             address: self.address.clone(),
@@ -174,7 +180,6 @@ impl Handshake {
         }
         session.set_tcp_stream(tcp);
         session.set_blocking(false);
-        session.set_keepalive(true, u32::try_from(KEEPALIVE.as_secs()).unwrap_or(30));
         let handshake = Self {
             session: session.clone(),
             tcp: watched,
@@ -227,12 +232,26 @@ impl Handshake {
         }
     }
 
+    fn cut_in_login(&self, source: ssh2::Error) -> DeliveryError {
+        DeliveryError::CutInLogin {
+            address: self.address.clone(),
+            source,
+        }
+    }
+
     fn unreachable(&self, source: io::Error) -> DeliveryError {
         DeliveryError::Unreachable {
             address: self.address.clone(),
             source,
         }
     }
+}
+
+/// Whether libssh2 says that there is no connection any more.
+pub(crate) fn is_cut(error: &ssh2::Error) -> bool {
+    // Of a connection that ends during a login by key, it tells in words only: the code is that of a refusal.
+    let waited = error.code() == NOT_VERIFIED && error.message().starts_with("Waiting for");
+    waited || CUT.contains(&error.code())
 }
 
 fn address_of(destination: &Destination) -> String {

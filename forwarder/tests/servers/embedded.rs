@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use logferry_config::{Destination, Login, Secret};
 use logferry_forwarder::{Blame, check_destination};
-use logferry_ledger::BatchState;
+use logferry_ledger::{BatchState, FailureKind};
 use logferry_standin::{SftpOptions, SftpServer};
 use tempfile::TempDir;
 
@@ -63,17 +62,22 @@ async fn password_opens_and_a_wrong_one_is_the_logins_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batch_that_a_full_server_refuses_fails_and_goes_out_when_there_is_room() {
+async fn batch_that_a_full_server_refuses_waits_in_ready_and_goes_out_when_there_is_room() {
     let (embedded, mut spool) = (Embedded::start().await, Spool::new());
     embedded.server.refuse_writes(true);
     let batch = spool.seal(0, b"no room\n");
     let mut edw = embedded.destination();
-    edw.failed_every = Duration::from_millis(50);
+    edw.retry.attempts = 1;
     let forwarder = Running::start(spool.dir(), vec![edw]);
-    until("failed", || spool.is_in(BatchState::Failed, &batch)).await;
-    let error = spool.delivery(&batch, "edw").unwrap().last_error.unwrap();
-    assert!(error.contains("the server refused to"), "{error}");
-    assert_eq!(spool.down("edw"), None, "it answers, after all");
+    until("down", || spool.down("edw").is_some()).await;
+    let error = spool.down("edw").unwrap();
+    assert!(
+        error.contains("the server says: no space left") && error.ends_with("have room made there"),
+        "{error}"
+    );
+    assert_eq!(spool.down_kind("edw"), Some(FailureKind::NoSpace));
+    assert!(spool.is_in(BatchState::Ready, &batch));
+    assert_eq!(spool.delivery(&batch, "edw"), None, "it costs no attempt");
     embedded.server.refuse_writes(false);
     until("sent", || spool.is_in(BatchState::Sent, &batch)).await;
     forwarder.stop().await;

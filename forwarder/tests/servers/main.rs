@@ -8,6 +8,8 @@
 mod crashes;
 mod delivery;
 mod embedded;
+mod logins;
+mod odd_servers;
 mod publishing;
 mod support;
 mod trust;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use logferry_config::{Destination, HostKeyPolicy, Login, Secret};
-use logferry_forwarder::{Blame, DeliveryError, HostKeyError, check_destination};
+use logferry_forwarder::{Blame, DeliveryError, HostKeyError, Introduction, Standing, check_destination};
 use logferry_ledger::BatchState;
 
 use crate::support::{Running, Spool, Sshd, destination, names_in, until};
@@ -56,12 +56,8 @@ fn unknown_host_is_refused_with_its_fingerprint_and_the_command_that_adds_it() {
     sshd.know("host_ed25519.pub", "elsewhere.example.com");
     let error = refused(&destination("edw", &sshd)).to_string();
     assert!(error.contains(&sshd.fingerprint("host_ed25519.pub")), "{error}");
-    let command = format!(
-        "ssh-keyscan -p {} 127.0.0.1 >> {}",
-        sshd.port,
-        sshd.known_hosts().display()
-    );
-    assert!(error.contains(&command), "{error}");
+    assert!(error.contains("`logferry trust edw`"), "{error}");
+    assert!(error.contains(&format!("[127.0.0.1]:{}", sshd.port)), "{error}");
 }
 
 #[test]
@@ -125,13 +121,13 @@ fn locked_key_is_unlocked_and_a_wrong_login_is_told_from_other_failures() {
     };
     check_destination(&edw).unwrap();
     for (login, wanted) in [
-        (Login::Password(Secret::new("wrong")), "refuses to log in"),
+        (Login::Password(Secret::new("wrong")), "it takes publickey"),
         (
             Login::Key {
                 file: sshd.path("host_ed25519"),
                 passphrase: None,
             },
-            "refuses to log in",
+            "it refuses the key",
         ),
         (
             Login::Key {
@@ -144,7 +140,8 @@ fn locked_key_is_unlocked_and_a_wrong_login_is_told_from_other_failures() {
         edw.login = login;
         let error = check_destination(&edw).unwrap_err();
         assert_eq!(error.blame(), Blame::Login);
-        assert!(error.to_string().contains(wanted), "{error}");
+        let text = error.explanation();
+        assert!(text.contains(wanted), "{text}");
     }
 }
 
@@ -163,4 +160,104 @@ async fn nothing_is_delivered_to_a_server_that_is_not_trusted() {
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", sshd.port));
     until("sent", || spool.is_in(BatchState::Sent, &batch)).await;
     forwarder.stop().await;
+}
+
+/// What is known of the key that a destination shows.
+fn standing(edw: &Destination) -> Standing {
+    Introduction::of(edw).unwrap().standing
+}
+
+#[test]
+fn key_that_was_kept_is_trusted_and_the_file_keeps_what_else_it_had() {
+    let sshd = Sshd::start();
+    let edw = destination("edw", &sshd);
+    let known_hosts = sshd.known_hosts();
+    fs::remove_file(&known_hosts).unwrap();
+    let shown = Introduction::of(&edw).unwrap();
+    assert_eq!(shown.standing, Standing::New);
+    assert_eq!(
+        (shown.key_type(), shown.fingerprint()),
+        ("ssh-ed25519", sshd.fingerprint("host_ed25519.pub"))
+    );
+    assert!(!known_hosts.exists(), "looking stores nothing");
+    shown.keep(&edw, &known_hosts).unwrap();
+    check_destination(&edw).unwrap();
+    assert_eq!(standing(&edw), Standing::Trusted);
+
+    // A key that has changed: hashed, as OpenSSH may have written it, among others.
+    sshd.know("client.pub", &format!("[127.0.0.1]:{}", sshd.port));
+    sshd.hash_known_hosts();
+    let other = b"other.example.com ssh-ed25519 AAAA\xff not text\n";
+    let mut file = other.to_vec();
+    file.extend(fs::read(&known_hosts).unwrap());
+    fs::write(&known_hosts, &file).unwrap();
+    let shown = Introduction::of(&edw).unwrap();
+    let replaced = vec![format!("ssh-ed25519 {}", sshd.fingerprint("client.pub"))];
+    let changed = Standing::Changed {
+        staying: Vec::new(),
+        replaced,
+    };
+    assert_eq!(shown.standing, changed);
+    shown.keep(&edw, &known_hosts).unwrap();
+    check_destination(&edw).unwrap();
+    let file = fs::read(&known_hosts).unwrap();
+    assert!(file.starts_with(other));
+    assert!(
+        !file.windows(3).any(|bytes| bytes == b"|1|"),
+        "the old key is gone"
+    );
+}
+
+#[test]
+fn server_is_introduced_with_the_key_that_is_known_and_one_of_another_type_stays() {
+    let sshd = two_keys();
+    let edw = destination("edw", &sshd);
+    let name = format!("[127.0.0.1]:{}", sshd.port);
+    sshd.know("host_rsa.pub", &name);
+    assert_eq!(standing(&edw), Standing::Trusted);
+    // The server has lost its RSA key.
+    drop(sshd);
+    let sshd = Sshd::start();
+    let edw = destination("edw", &sshd);
+    sshd.know("host_rsa.pub", &format!("[127.0.0.1]:{}", sshd.port));
+    let shown = Introduction::of(&edw).unwrap();
+    let staying = vec![format!("ssh-rsa {}", sshd.fingerprint("host_rsa.pub"))];
+    let changed = Standing::Changed {
+        staying,
+        replaced: Vec::new(),
+    };
+    assert_eq!(shown.standing, changed);
+    shown.keep(&edw, &sshd.known_hosts()).unwrap();
+    check_destination(&edw).unwrap();
+    assert!(
+        fs::read_to_string(sshd.known_hosts())
+            .unwrap()
+            .contains("ssh-rsa")
+    );
+}
+
+#[test]
+fn revoked_key_and_one_that_is_not_the_configured_are_introduced_as_such() {
+    let sshd = Sshd::start();
+    let mut edw = destination("edw", &sshd);
+    let known = fs::read_to_string(sshd.known_hosts()).unwrap();
+    let key: Vec<_> = known.lines().nth(1).unwrap().split_whitespace().skip(1).collect();
+    fs::write(sshd.known_hosts(), format!("@revoked * {}\n", key.join(" "))).unwrap();
+    assert_eq!(standing(&edw), Standing::Revoked);
+    let configured = sshd.fingerprint("client.pub");
+    edw.host_key = HostKeyPolicy::Fingerprint(configured.clone());
+    assert_eq!(standing(&edw), Standing::NotConfigured { configured });
+    edw.host_key = HostKeyPolicy::Fingerprint(sshd.fingerprint("host_ed25519.pub"));
+    assert_eq!(standing(&edw), Standing::Trusted);
+}
+
+#[test]
+fn host_known_by_a_pattern_is_trusted_unless_it_is_taken_out() {
+    let sshd = Sshd::start();
+    let edw = destination("edw", &sshd);
+    sshd.know("host_ed25519.pub", "[127.0.0.?]:*");
+    check_destination(&edw).unwrap();
+    sshd.know("host_ed25519.pub", "[127.0.0.?]:*,![127.0.0.1]:*");
+    let error = refused(&edw);
+    assert!(matches!(error, HostKeyError::Unknown { .. }), "{error:?}");
 }

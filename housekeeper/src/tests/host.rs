@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use logferry_config::Housekeeper;
 use logferry_durable::{Disk, DiskFile};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, Ledger, NewBatch, Published, Window,
+    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, Window,
 };
 use logferry_testkit::SimDisk;
 use tempfile::TempDir;
@@ -122,7 +122,7 @@ impl<D: ReadDisk> Host<D> {
         }
         if state == BatchState::Failed {
             ledger
-                .record_failure(id, &edw, "refused", at, true)
+                .record_failure(id, &edw, (FailureKind::Refused, "refused"), at, true)
                 .expect("failed");
         }
         if state == BatchState::Sent {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::{Monitor, Smtp, SmtpTls, Summary};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, Ledger, NewBatch, Published, StreamMove, StreamRecord,
-    Window,
+    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, StreamMove,
+    StreamRecord, Window,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{DestinationName, SourceId};
@@ -133,7 +133,13 @@ impl Site {
 
     pub(crate) fn give_up(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
         self.ledger
-            .record_failure(batch.id, &destination(name), "no such folder", now, true)
+            .record_failure(
+                batch.id,
+                &destination(name),
+                (FailureKind::NoFolder, "no such folder"),
+                now,
+                true,
+            )
             .expect("recorded");
         self.shift(batch, BatchState::Ready, BatchState::Failed)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_ledger::{GroupReport, GroupState, Ledger};
+use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, InFlight, Ledger};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime, StreamProgress};
 use logferry_protocol::names::LogName;
@@ -14,6 +14,30 @@ use crate::error::ReportError;
 use crate::status::{DiskState, StatusScope, status};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
+
+/// One destination is down with a batch on its way, and what another has on its way was noted long ago; that one
+/// has refused the batch.
+fn note_troubles(site: &mut Site, batch: &Batch) {
+    let (edw, backup) = (destination("edw"), destination("backup"));
+    let ledger = &mut site.ledger;
+    let down = (FailureKind::Unreachable, "connection refused");
+    ledger.note_destination(&edw, Some(down), at(NOW)).expect("noted");
+    let under_way = InFlight {
+        batch: batch.id,
+        bytes_done: 3,
+        bytes_total: 8,
+        bytes_per_second: 2,
+    };
+    for (name, noted_at) in [(&edw, "2026-11-21T03:09:50Z"), (&backup, "2026-11-21T03:00:00Z")] {
+        ledger
+            .note_in_flight(name, &[under_way], at(noted_at))
+            .expect("noted");
+    }
+    let taken = (FailureKind::NameTaken, "a different file is there");
+    ledger
+        .record_failure(batch.id, &backup, taken, at("2026-11-21T03:11:00Z"), false)
+        .expect("recorded");
+}
 
 #[test]
 fn the_json_is_the_documented_one() {
@@ -35,15 +59,14 @@ fn the_json_is_the_documented_one() {
     site.seal(&recent, at("2026-11-21T03:09:30Z"));
     site.hear_of("198.51.100.2", at("2026-11-21T03:09:59Z"));
     site.hear_of("198.51.100.3", at("2026-11-21T03:05:00Z"));
-    let edw = destination("edw");
-    site.ledger
-        .note_destination(&edw, Some("connection refused"), at(NOW))
-        .expect("noted");
+    let (edw, backup) = (destination("edw"), destination("backup"));
+    note_troubles(&mut site, &recent);
+    let name = recent.name();
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
         stale_after: Duration::from_mins(5),
         groups: &[],
-        destinations: &[edw, destination("backup")],
+        destinations: &[edw, backup],
         min_free_disk: 0,
     };
     let status = status(site.data_dir(), &scope, at(NOW)).expect("a status");
@@ -71,9 +94,14 @@ fn the_json_is_the_documented_one() {
             "batches": {"open": 0, "ready": 1, "sent": 1, "failed": 0},
             "destinations": [
                 {"name": "edw", "state": "down", "last_delivery_at": "2026-11-21T02:22:05Z",
-                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": "connection refused"},
+                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": "connection refused",
+                 "error_kind": "unreachable", "held": [],
+                 "in_flight": [{"batch": name, "bytes_done": 3, "bytes_total": 8, "bytes_per_second": 2}]},
                 {"name": "backup", "state": "unknown", "last_delivery_at": null,
-                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": null},
+                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": null, "error_kind": null,
+                 "held": [{"batch": name, "attempts": 1, "error": "a different file is there",
+                           "error_kind": "name_taken", "next_attempt_at": "2026-11-21T03:11:00Z"}],
+                 "in_flight": []},
             ],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
         })

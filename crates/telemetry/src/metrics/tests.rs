@@ -99,14 +99,16 @@ fn forwarder_and_monitor_names_are_those_of_the_contract() {
     let metrics = Metrics::new();
     let forwarder = metrics.forwarder("edw");
     forwarder.delivered(500);
-    forwarder.failed();
+    forwarder.may_fail(["auth", "stalled"]);
+    forwarder.failed("auth");
     forwarder.oldest_waiting(Duration::from_millis(2500));
     metrics.monitor().alerted();
     metrics.monitor().mailed();
     for expected in [
         r#"logferry_forwarder_delivered_batches_total{destination="edw"} 1"#,
         r#"logferry_forwarder_delivered_bytes_total{destination="edw"} 500"#,
-        r#"logferry_forwarder_failures_total{destination="edw"} 1"#,
+        r#"logferry_forwarder_failures_total{destination="edw",kind="auth"} 1"#,
+        r#"logferry_forwarder_failures_total{destination="edw",kind="stalled"} 0"#,
         r#"logferry_forwarder_oldest_waiting_seconds{destination="edw"} 2.5"#,
         "logferry_monitor_alerts_total 1",
         "logferry_monitor_mails_total 1",
@@ -129,11 +131,11 @@ fn names_without_values_are_not_shown() {
 #[test]
 fn handles_of_one_destination_share_their_values() {
     let metrics = Metrics::new();
-    metrics.forwarder("edw").failed();
-    metrics.forwarder("edw").clone().failed();
+    metrics.forwarder("edw").failed("auth");
+    metrics.forwarder("edw").clone().failed("auth");
     assert!(
         metrics
             .text()
-            .contains(r#"logferry_forwarder_failures_total{destination="edw"} 2"#)
+            .contains(r#"logferry_forwarder_failures_total{destination="edw",kind="auth"} 2"#)
     );
 }

@@ -34,6 +34,7 @@ fn destination(publish: Publishing) -> Destination {
             max: std::time::Duration::from_secs(1),
         },
         failed_every: std::time::Duration::from_secs(1),
+        stall_after: std::time::Duration::from_secs(30),
         bandwidth: None,
     }
 }

@@ -12,9 +12,9 @@ use logferry_forwarder::ForwarderError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use proxy::{CuttingProxy, Direction};
+pub(crate) use proxy::{CuttingProxy, Direction, LimitingProxy};
 pub(crate) use spool::Spool;
-pub(crate) use sshd::Sshd;
+pub(crate) use sshd::{ACCOUNT, ACCOUNT_ID, PASSWORD, PasswordAge, Sshd, keygen};
 
 /// How long a condition may take to come true; only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -51,6 +51,7 @@ pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hos
             max: Duration::from_millis(50),
         },
         failed_every: Duration::from_hours(1),
+        stall_after: Duration::from_secs(30),
         bandwidth: None,
     }
 }

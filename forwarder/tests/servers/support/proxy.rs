@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// Which bytes are counted.
@@ -53,6 +53,69 @@ impl Drop for CuttingProxy {
             let _ = acceptor.join();
         }
     }
+}
+
+/// Passes bytes on to a server, of so many connections at one time; any further one is closed at once.
+pub(crate) struct LimitingProxy {
+    pub(crate) port: u16,
+    stop: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl LimitingProxy {
+    pub(crate) fn start(server: u16, limit: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, inside) = (Arc::clone(&stop), Arc::new(AtomicUsize::new(0)));
+        let accept = move || {
+            for client in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                if inside.load(Ordering::SeqCst) < limit {
+                    inside.fetch_add(1, Ordering::SeqCst);
+                    let inside = Arc::clone(&inside);
+                    let client = client.unwrap();
+                    thread::spawn(move || {
+                        let _ = pass_all(&client, server);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    });
+                }
+            }
+        };
+        Self {
+            port,
+            stop,
+            acceptor: Some(thread::spawn(accept)),
+        }
+    }
+}
+
+impl Drop for LimitingProxy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the acceptor.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+/// Passes everything on until both sides have ended.
+fn pass_all(client: &TcpStream, server: u16) -> io::Result<()> {
+    let server = TcpStream::connect(("127.0.0.1", server))?;
+    thread::scope(|scope| {
+        for (from, to) in [(client, &server), (&server, client)] {
+            scope.spawn(move || {
+                let _ = copy_up_to(from, to, u64::MAX);
+                let _ = from.shutdown(Shutdown::Both);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    Ok(())
 }
 
 fn pass_on(client: &TcpStream, server: u16, cut: Option<(Direction, u64)>) -> io::Result<()> {

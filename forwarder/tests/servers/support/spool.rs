@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use logferry_ledger::{Batch, BatchGrowth, BatchState, Commit, Contents, Delivery, Ledger, NewBatch, Window};
+use logferry_ledger::{
+    Batch, BatchGrowth, BatchState, Commit, Contents, Delivery, FailureKind, Ledger, NewBatch, Window,
+};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -111,6 +113,12 @@ impl Spool {
         self.ledger
             .delivery(batch.id, &destination.parse().unwrap())
             .unwrap()
+    }
+
+    /// Of what kind the failure is for which a destination is down, if it is.
+    pub(crate) fn down_kind(&self, destination: &str) -> Option<FailureKind> {
+        let health = self.ledger.destination(&destination.parse().unwrap()).unwrap();
+        health.and_then(|health| health.error_kind)
     }
 
     /// Why a destination is down, if it is.

@@ -1,8 +1,10 @@
 //! OpenSSH's own server on a loopback port, as whoever runs the tests, with a drop folder.
 
-use std::fs;
+use std::fmt::Write as _;
+use std::fs::{self, Permissions};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,26 @@ pub(crate) struct Sshd {
     pub(crate) port: u16,
     pub(crate) user: String,
     child: Option<Child>,
+    /// What is done as root in a mount namespace of its own before it starts; nothing if it needs none.
+    setup: String,
+}
+
+/// The user of an [`Sshd::start_with_account`], and who that is.
+pub(crate) const ACCOUNT: &str = "ferry";
+pub(crate) const ACCOUNT_ID: u32 = 64_999;
+
+/// The password of that user.
+pub(crate) const PASSWORD: &str = "open sesame";
+
+/// The same as `crypt(3)` has it, by SHA-512.
+const PASSWORD_HASH: &str =
+    "$6$ferry$TZuKZK9DkCGG.aZ7/w69SgDOOT4oIODwVurEnwMeBYy5H41WFtzMgmPFNs2eibnaxegm7.dDiymGjtoyZpblS0";
+
+/// Whether the user's password is too old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PasswordAge {
+    Fresh,
+    Expired,
 }
 
 impl Sshd {
@@ -27,6 +49,71 @@ impl Sshd {
         let mut sshd = Self::prepare(config);
         sshd.launch();
         sshd
+    }
+
+    /// Starts one that knows an ordinary user with a password, as [`Self::prepare_account`] lays it out.
+    pub(crate) fn start_with_account(config: &str, age: PasswordAge) -> Self {
+        let mut sshd = Self::prepare_account(config, age);
+        sshd.launch();
+        sshd
+    }
+
+    /// Lays everything out for one that knows an ordinary user with a password: in a mount namespace of its own, over
+    /// the system's lists of users, which stay as they are. Needs root, as CI has.
+    pub(crate) fn prepare_account(config: &str, age: PasswordAge) -> Self {
+        let mut sshd = Self::prepare(config);
+        ACCOUNT.clone_into(&mut sshd.user);
+        fs::set_permissions(sshd.dir.path(), Permissions::from_mode(0o755)).unwrap();
+        chown(sshd.drop_dir(), Some(ACCOUNT_ID), Some(ACCOUNT_ID)).unwrap();
+        let (changed, longest) = match age {
+            PasswordAge::Fresh => (20_000, 99_999),
+            PasswordAge::Expired => (10_000, 1),
+        };
+        let users = fs::read_to_string("/etc/passwd").unwrap();
+        let shadow = fs::read_to_string("/etc/shadow").unwrap();
+        for (name, there, text) in [
+            (
+                "passwd",
+                "/etc/passwd",
+                format!("{users}{ACCOUNT}:x:{ACCOUNT_ID}:{ACCOUNT_ID}::/:/bin/sh\n"),
+            ),
+            (
+                "shadow",
+                "/etc/shadow",
+                format!("{shadow}{ACCOUNT}:{PASSWORD_HASH}:{changed}:0:{longest}:7:::\n"),
+            ),
+            (
+                "pam",
+                "/etc/pam.d/sshd",
+                "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n"
+                    .to_owned(),
+            ),
+        ] {
+            fs::write(sshd.path(name), text).unwrap();
+            sshd.mount(&format!("--bind {} {there}", sshd.path(name).display()));
+        }
+        sshd
+    }
+
+    /// Has something mounted in the server's own namespace before it starts; arguments of `mount(8)`.
+    pub(crate) fn mount(&mut self, arguments: &str) {
+        write!(self.setup, "mount {arguments} && ").unwrap();
+    }
+
+    /// A path as the server sees it, which may have something mounted there.
+    pub(crate) fn seen(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
+    /// The process that listens.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// Lays everything out, keys and a free port, and does not start.
@@ -61,6 +148,7 @@ impl Sshd {
             dir,
             port,
             child: None,
+            setup: String::new(),
         };
         let text = format!(
             "{config}\nListenAddress 127.0.0.1\nPort {port}\nHostKey {dir}/host_ed25519\nUsePAM no\nPidFile none\n\
@@ -78,9 +166,19 @@ impl Sshd {
         // sshd wants the folder that its package's service makes.
         let _ = fs::create_dir_all("/run/sshd");
         let log = fs::File::create(self.path("log")).unwrap();
-        let child = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(self.path("sshd_config"))
+        let server = format!(
+            "exec /usr/sbin/sshd -D -e -f {}",
+            self.path("sshd_config").display()
+        );
+        let mut command = if self.setup.is_empty() {
+            Command::new("sh")
+        } else {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh"]);
+            command
+        };
+        let child = command
+            .args(["-c", &format!("{}{server}", self.setup)])
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -88,8 +186,12 @@ impl Sshd {
         self.child = Some(child);
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let log = || fs::read_to_string(self.path("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_secs(30), "sshd: {}", log());
+            let ended = self.child.as_mut().expect("just started").try_wait().unwrap();
+            assert!(
+                ended.is_none() && started.elapsed() < Duration::from_secs(30),
+                "sshd does not start (a user or mounts of its own need root): {}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -169,7 +271,7 @@ impl Drop for Sshd {
     }
 }
 
-fn keygen(args: &[&str]) {
+pub(crate) fn keygen(args: &[&str]) {
     let output = Command::new("ssh-keygen").args(args).output().unwrap();
     assert!(
         output.status.success(),

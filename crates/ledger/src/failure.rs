@@ -1,0 +1,113 @@
+//! What kind of failure keeps a batch from a destination: the word that `status`, logs and metrics tell failures apart by.
+
+use std::fmt;
+use std::str::FromStr;
+
+use logferry_protocol::stream::ParseError;
+use serde::{Serialize, Serializer};
+
+/// A kind of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// No connection: name, port, network.
+    Unreachable,
+    /// The destination does not let us in.
+    Auth,
+    /// It is not known to be the one it should be.
+    HostKey,
+    /// It forbids what is needed to deliver.
+    Permission,
+    /// The folder is not there.
+    NoFolder,
+    /// Its disk or quota is full.
+    NoSpace,
+    /// Another file has the batch's name.
+    NameTaken,
+    /// Not a byte moved for long.
+    Stalled,
+    /// It does not speak SSH or SFTP as it should.
+    Protocol,
+    /// The connection broke.
+    ConnectionLost,
+    /// It refused something, and did not say why.
+    Refused,
+    /// What was uploaded is not what is there now.
+    Spoiled,
+    /// The batch's own file on this host is missing, altered or unreadable.
+    LocalFile,
+}
+
+impl FailureKind {
+    /// All kinds.
+    pub const ALL: [Self; 13] = [
+        Self::Unreachable,
+        Self::Auth,
+        Self::HostKey,
+        Self::Permission,
+        Self::NoFolder,
+        Self::NoSpace,
+        Self::NameTaken,
+        Self::Stalled,
+        Self::Protocol,
+        Self::ConnectionLost,
+        Self::Refused,
+        Self::Spoiled,
+        Self::LocalFile,
+    ];
+
+    /// The kind's name in the ledger, in JSON and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Auth => "auth",
+            Self::HostKey => "host_key",
+            Self::Permission => "permission",
+            Self::NoFolder => "no_folder",
+            Self::NoSpace => "no_space",
+            Self::NameTaken => "name_taken",
+            Self::Stalled => "stalled",
+            Self::Protocol => "protocol",
+            Self::ConnectionLost => "connection_lost",
+            Self::Refused => "refused",
+            Self::Spoiled => "spoiled",
+            Self::LocalFile => "local_file",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for FailureKind {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| ParseError {
+            expected: "a kind of failure",
+            got: text.to_owned(),
+        })
+    }
+}
+
+impl Serialize for FailureKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_back_from_its_name() {
+        for kind in FailureKind::ALL {
+            assert_eq!(kind.as_str().parse::<FailureKind>().ok(), Some(kind));
+        }
+        assert!("bored".parse::<FailureKind>().is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! Getting to know a destination's host key, for `logferry trust`. No credential is sent.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use logferry_config::{Destination, HostKeyPolicy};
+use logferry_durable::{Disk, DiskError, RealDisk};
+use tokio_util::sync::CancellationToken;
+
+use super::host_key::{HostKeyError, Trust, describe, fingerprint, host_of, shown_by, unjudged};
+use super::known_hosts::{KnownHosts, key_type};
+use super::{Handshake, NO_KEY_EXCHANGE};
+use crate::error::DeliveryError;
+
+/// A host key that a destination shows, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// The key, in wire form (RFC 4253, section 6.6).
+    key: Vec<u8>,
+    /// What is known.
+    pub standing: Standing,
+}
+
+/// What is known of a host key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is trusted already.
+    Trusted,
+    /// The host has no key yet.
+    New,
+    /// The host has other keys.
+    Changed {
+        /// Those that would stay beside the new one: of other types, or known by a pattern.
+        staying: Vec<String>,
+        /// Those that the new one would replace.
+        replaced: Vec<String>,
+    },
+    /// It is marked as revoked, and must never be trusted.
+    Revoked,
+    /// The configuration names another fingerprint.
+    NotConfigured {
+        /// The fingerprint in the configuration.
+        configured: String,
+    },
+}
+
+/// A host key could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The file of known keys cannot be read, or its rights cannot be set.
+    #[error("cannot read {} and set its rights", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot store the host key")]
+    Disk(#[from] DiskError),
+}
+
+impl Introduction {
+    /// The key's type, such as `ssh-ed25519`.
+    pub fn key_type(&self) -> &str {
+        key_type(&self.key)
+    }
+
+    /// The key's fingerprint, as `ssh-keygen -l` prints it.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.key)
+    }
+
+    /// Connects to a destination and looks at its host key: one that is known, if it has one of those.
+    ///
+    /// Blocks for up to a minute or two when the destination does not answer.
+    pub fn of(destination: &Destination) -> Result<Self, DeliveryError> {
+        let trust = match &destination.host_key {
+            HostKeyPolicy::Fingerprint(configured) => Trust::Fingerprint(configured),
+            HostKeyPolicy::KnownHosts(path) => {
+                let file = read(path).map_err(|source| HostKeyError::Unreadable {
+                    destination: destination.name.clone(),
+                    path: path.clone(),
+                    source,
+                })?;
+                let text = String::from_utf8_lossy(&file).into_owned();
+                Trust::KnownHosts { path, text }
+            }
+        };
+        let (mut first, mut refused) = (None, None);
+        for key_types in trust.offers(destination) {
+            match Handshake::start(destination, &key_types, &CancellationToken::new()) {
+                Ok(handshake) => {
+                    let key = shown_by(&handshake.session, destination)?.to_vec();
+                    let standing = standing(&trust, destination, &key);
+                    let it = Self { key, standing };
+                    if it.standing == Standing::Trusted {
+                        return Ok(it);
+                    }
+                    first.get_or_insert(it);
+                }
+                // It has no key of these types, but may have another.
+                Err(DeliveryError::Handshake { address, source })
+                    if NO_KEY_EXCHANGE.contains(&source.code()) =>
+                {
+                    refused.get_or_insert(DeliveryError::Handshake { address, source });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match (first, refused) {
+            (Some(it), _) => Ok(it),
+            (None, Some(refused)) => Err(refused),
+            (None, None) => Err(unjudged(destination, ssh2::Error::unknown()).into()),
+        }
+    }
+
+    /// Keeps the key in the destination's file of known keys, which is replaced as a whole and keeps its rights. The
+    /// file's other lines stay as they are.
+    pub fn keep(&self, destination: &Destination, path: &Path) -> Result<(), KeepError> {
+        let at = |source| KeepError::File {
+            path: path.to_owned(),
+            source,
+        };
+        // What stands behind a link is to be changed, not the link.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let file = read(path).map_err(at)?;
+        let rights = path.metadata().map(|metadata| metadata.permissions());
+        // Nothing in it is secret, and the forwarder's user has to read it.
+        let rights = rights.unwrap_or_else(|_| Permissions::from_mode(0o644));
+        let text = String::from_utf8_lossy(&file);
+        let learned = KnownHosts::parse(&text).with_key(&file, &host_of(destination), &self.key);
+        if let Some(folder) = path.parent() {
+            RealDisk.create_dir_all(folder)?;
+        }
+        RealDisk.replace(path, &learned)?;
+        std::fs::set_permissions(path, rights).map_err(at)
+    }
+}
+
+/// A file's bytes; none if there is no file.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
+fn standing(trust: &Trust<'_>, destination: &Destination, key: &[u8]) -> Standing {
+    let text = match trust {
+        Trust::Fingerprint(configured) if fingerprint(key) == **configured => return Standing::Trusted,
+        Trust::Fingerprint(configured) => {
+            return Standing::NotConfigured {
+                configured: (*configured).to_owned(),
+            };
+        }
+        Trust::KnownHosts { text, .. } => text,
+    };
+    let (known, host) = (KnownHosts::parse(text), host_of(destination));
+    if known.is_revoked(key) {
+        return Standing::Revoked;
+    }
+    if known.trusted(&host).contains(&key) {
+        return Standing::Trusted;
+    }
+    let stays = |old: &&[u8]| key_type(old) != key_type(key) || known.is_fixed(&host, old);
+    let (staying, replaced): (Vec<_>, Vec<_>) = known.expected(&host).into_iter().partition(stays);
+    if staying.is_empty() && replaced.is_empty() {
+        return Standing::New;
+    }
+    let described = |keys: Vec<&[u8]>| keys.into_iter().map(describe).collect();
+    Standing::Changed {
+        staying: described(staying),
+        replaced: described(replaced),
+    }
+}

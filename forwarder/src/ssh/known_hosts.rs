@@ -1,0 +1,426 @@
+//! Files of known host keys in OpenSSH's form (described in `sshd(8)`): which keys a host has, and
+//! how a file looks that has learned one. No files in here.
+//!
+//! Lines that cannot be read make no key known, and are kept as they are.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ssh2::{CheckResult, KnownHostFileKind, Session};
+
+/// The port that names stand alone for.
+const USUAL_PORT: u16 = 22;
+
+/// A host as it is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    /// The host, in lower case; with its port, unless that is the usual one.
+    name: String,
+    /// Without its port, if that is not the usual one: a key that is known so is trusted, too.
+    alone: Option<String>,
+}
+
+impl Host {
+    pub(super) fn new(host: &str, port: u16) -> Self {
+        let host = host.to_ascii_lowercase();
+        if port == USUAL_PORT {
+            return Self {
+                name: host,
+                alone: None,
+            };
+        }
+        Self {
+            name: format!("[{host}]:{port}"),
+            alone: Some(host),
+        }
+    }
+
+    /// As it is written in the file.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A file's text, read.
+#[derive(Debug)]
+pub(super) struct KnownHosts<'a> {
+    lines: Vec<Line<'a>>,
+}
+
+#[derive(Debug)]
+struct Line<'a> {
+    /// With its line end, if it has one.
+    text: &'a str,
+    entry: Option<Entry<'a>>,
+}
+
+#[derive(Debug)]
+struct Entry<'a> {
+    revoked: bool,
+    /// Patterns separated by commas, or one hashed name.
+    hosts: &'a str,
+    key: Vec<u8>,
+}
+
+/// Whether a host's line says that it is known by its own name, or by a name or pattern that others have too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match {
+    ByName,
+    ByPattern,
+}
+
+impl<'a> KnownHosts<'a> {
+    pub(super) fn parse(text: &'a str) -> Self {
+        let lines = text.split_inclusive('\n').map(|text| Line {
+            text,
+            entry: Entry::parse(text),
+        });
+        Self {
+            lines: lines.collect(),
+        }
+    }
+
+    /// Whether a key is marked `@revoked`, for whatever host: such a key is trusted nowhere.
+    pub(super) fn is_revoked(&self, key: &[u8]) -> bool {
+        self.entries().any(|entry| entry.revoked && entry.key == key)
+    }
+
+    /// The keys that a host is trusted with.
+    pub(super) fn trusted(&self, host: &Host) -> Vec<&[u8]> {
+        let known = self.entries().filter(|entry| !entry.revoked);
+        let of_host = known.filter(|entry| {
+            let alone = host.alone.as_deref().and_then(|name| entry.matches(name));
+            entry.matches(&host.name).or(alone).is_some()
+        });
+        of_host.map(|entry| &*entry.key).collect()
+    }
+
+    /// Of [`Self::expected`], those that [`Self::with_key`] does not take away: known by a pattern for many hosts.
+    pub(super) fn is_fixed(&self, host: &Host, key: &[u8]) -> bool {
+        self.entries().any(|entry| {
+            !entry.revoked && entry.key == key && entry.matches(&host.name) == Some(Match::ByPattern)
+        })
+    }
+
+    /// The keys that stand for a host under its name with its port: another key than these is a changed one.
+    pub(super) fn expected(&self, host: &Host) -> Vec<&[u8]> {
+        let known = self.entries().filter(|entry| !entry.revoked);
+        known
+            .filter(|entry| entry.matches(&host.name).is_some())
+            .map(|entry| &*entry.key)
+            .collect()
+    }
+
+    /// The file with a key for a host: in place of the host's own keys of the same type, behind all other lines. A
+    /// line that names further hosts stays for those; a pattern that fits many hosts stays as it is. `file`: what was
+    /// parsed, byte for byte.
+    pub(super) fn with_key(&self, file: &[u8], host: &Host, key: &[u8]) -> Vec<u8> {
+        let mut learned = Vec::new();
+        for (bytes, line) in file.split_inclusive(|byte| *byte == b'\n').zip(&self.lines) {
+            let replaced = line.entry.as_ref().filter(|entry| {
+                !entry.revoked
+                    && key_type(&entry.key) == key_type(key)
+                    && entry.matches(&host.name) == Some(Match::ByName)
+            });
+            match replaced {
+                None => learned.extend(bytes),
+                Some(entry) => {
+                    let others = entry.hosts.split(',').filter(|other| !is_name(other, &host.name));
+                    let others: Vec<_> = others.collect();
+                    if !entry.is_hashed() && others.iter().any(|other| !other.starts_with('!')) {
+                        let left = line.text.replacen(entry.hosts, &others.join(","), 1);
+                        learned.extend(left.as_bytes());
+                    }
+                }
+            }
+        }
+        if learned.last().is_some_and(|byte| *byte != b'\n') {
+            learned.push(b'\n');
+        }
+        let own = format!("{} {} {}\n", host.name, key_type(key), STANDARD.encode(key));
+        learned.extend(own.as_bytes());
+        learned
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry<'a>> {
+        self.lines.iter().filter_map(|line| line.entry.as_ref())
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// A line with a key that is known or revoked. Certificates (`@cert-authority`) are not used here.
+    fn parse(line: &'a str) -> Option<Self> {
+        let line = line.trim();
+        let (revoked, fields) = match line.split_once(char::is_whitespace)? {
+            ("@revoked", fields) => (true, fields),
+            (first, _) if first.starts_with(['@', '#']) => return None,
+            _ => (false, line),
+        };
+        let mut fields = fields.split_whitespace();
+        let (hosts, named_type, key) = (fields.next()?, fields.next()?, fields.next()?);
+        let key = STANDARD.decode(key).ok()?;
+        (key_type(&key) == named_type).then_some(Self { revoked, hosts, key })
+    }
+
+    fn is_hashed(&self) -> bool {
+        self.hosts.starts_with('|')
+    }
+
+    /// Whether and how the line is a host's, which has this name.
+    fn matches(&self, name: &str) -> Option<Match> {
+        if self.is_hashed() {
+            return self.has_hash_of(name).then_some(Match::ByName);
+        }
+        let mut found = None;
+        for pattern in self.hosts.split(',') {
+            match pattern.strip_prefix('!') {
+                // One that fits takes the whole line out.
+                Some(pattern) if fits(pattern, name) => return None,
+                None if is_name(pattern, name) => found = Some(Match::ByName),
+                None if fits(pattern, name) => found = found.or(Some(Match::ByPattern)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether the hashed name is this one; libssh2 knows the hash (HMAC-SHA1 of the name with a salt).
+    fn has_hash_of(&self, name: &str) -> bool {
+        let line = format!(
+            "{} {} {}",
+            self.hosts,
+            key_type(&self.key),
+            STANDARD.encode(&self.key)
+        );
+        let hosts = Session::new().and_then(|session| session.known_hosts());
+        hosts.is_ok_and(|mut hosts| {
+            hosts.read_str(&line, KnownHostFileKind::OpenSSH).is_ok()
+                && matches!(hosts.check(name, &self.key), CheckResult::Match)
+        })
+    }
+}
+
+/// Whether a pattern is this name and nothing else.
+fn is_name(pattern: &str, name: &str) -> bool {
+    pattern.eq_ignore_ascii_case(name)
+}
+
+/// Whether a name fits a pattern, in which `*` stands for any characters and `?` for one. Takes no longer than the
+/// product of their lengths.
+fn fits(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_ascii_lowercase(), name.as_bytes());
+    let pattern = pattern.as_bytes();
+    let (mut at, mut in_name) = (0, 0);
+    // The last star, and up to where of the name it stands for.
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(byte) = name.get(in_name) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, in_name));
+                at += 1;
+            }
+            Some(wanted) if *wanted == b'?' || wanted == byte => {
+                at += 1;
+                in_name += 1;
+            }
+            _ => {
+                let Some((star_at, stands_for)) = &mut star else {
+                    return false;
+                };
+                *stands_for += 1;
+                (at, in_name) = (*star_at + 1, *stands_for);
+            }
+        }
+    }
+    pattern.iter().skip(at).all(|rest| *rest == b'*')
+}
+
+/// The type that a key in wire form starts with (RFC 4253, section 6.6).
+pub(super) fn key_type(key: &[u8]) -> &str {
+    let text = key.split_first_chunk().and_then(|(len, rest)| {
+        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+        std::str::from_utf8(rest.get(..len)?).ok()
+    });
+    text.filter(|text| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()))
+        .unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(kind: &str, number: u8) -> Vec<u8> {
+        let mut key = u32::try_from(kind.len()).unwrap().to_be_bytes().to_vec();
+        key.extend(kind.as_bytes());
+        key.extend([0, 0, 0, 1, number]);
+        key
+    }
+
+    fn ed25519(number: u8) -> Vec<u8> {
+        key("ssh-ed25519", number)
+    }
+
+    fn line(hosts: &str, key: &[u8]) -> String {
+        format!("{hosts} {} {} a comment\n", key_type(key), STANDARD.encode(key))
+    }
+
+    fn trusted(text: &str, host: &str, port: u16) -> usize {
+        KnownHosts::parse(text).trusted(&Host::new(host, port)).len()
+    }
+
+    #[test]
+    fn host_is_found_by_name_port_pattern_and_hash() {
+        // `ssh-keygen -H` made it of `[drop.example.com]:2222`, whose salt is all ones here.
+        let key = ed25519(1);
+        for (hosts, host, port, known) in [
+            ("drop.example.com", "drop.example.com", 22, true),
+            ("drop.example.com", "DROP.example.com", 22, true),
+            ("Drop.Example.com", "drop.example.com", 22, true),
+            ("drop.example.com", "drop.example.com.evil.net", 22, false),
+            ("a,drop.example.com,b", "drop.example.com", 22, true),
+            ("[drop.example.com]:2222", "drop.example.com", 2222, true),
+            ("[drop.example.com]:2222", "drop.example.com", 22, false),
+            ("[drop.example.com]:2222", "drop.example.com", 2223, false),
+            ("drop.example.com", "drop.example.com", 2222, true),
+            ("*.example.com", "drop.example.com", 22, true),
+            ("*.example.com", "example.com", 22, false),
+            ("d?op.example.com", "drop.example.com", 22, true),
+            ("*.example.com,!drop.example.com", "drop.example.com", 22, false),
+            ("*.example.com,!drop.example.com", "crop.example.com", 22, true),
+            ("!drop.example.com,*", "drop.example.com", 22, false),
+            ("[*.example.com]:22*", "drop.example.com", 2222, true),
+            ("192.0.2.*", "192.0.2.7", 22, true),
+            (
+                "|1|AQEBAQEBAQEBAQEBAQEBAQEBAQE=|AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                "drop",
+                22,
+                false,
+            ),
+        ] {
+            let found = trusted(&line(hosts, &key), host, port) == 1;
+            assert_eq!(found, known, "{host} port {port} in {hosts}");
+        }
+    }
+
+    #[test]
+    fn several_keys_of_a_host_are_all_trusted_and_revoked_ones_nowhere() {
+        let text = line("drop", &ed25519(1))
+            + &line("drop", &key("ssh-rsa", 2))
+            + &line("drop", &ed25519(3))
+            + &format!("@revoked {}", line("*", &ed25519(9)))
+            + &format!("@cert-authority {}", line("drop", &ed25519(4)));
+        let known = KnownHosts::parse(&text);
+        assert_eq!(known.trusted(&Host::new("drop", 22)).len(), 3);
+        assert!(known.is_revoked(&ed25519(9)) && !known.is_revoked(&ed25519(1)));
+    }
+
+    #[test]
+    fn key_of_the_usual_port_is_trusted_and_not_expected_at_another() {
+        let text = line("drop", &ed25519(1));
+        let (known, host) = (KnownHosts::parse(&text), Host::new("drop", 2222));
+        assert_eq!(known.trusted(&host), [&ed25519(1)[..]]);
+        assert!(known.expected(&host).is_empty());
+    }
+
+    #[test]
+    fn line_whose_key_is_not_of_the_type_it_names_is_passed_over() {
+        let odd = format!("drop ssh-rsa {}\n", STANDARD.encode(ed25519(1)));
+        assert_eq!(trusted(&odd, "drop", 22), 0);
+    }
+
+    #[test]
+    fn changed_key_takes_the_place_of_the_hosts_own_keys_of_its_type_only() {
+        let host = Host::new("drop", 2222);
+        let kept = [
+            "# a comment\n\n".to_owned(),
+            line("[drop]:2222", &key("ssh-rsa", 2)),
+            line("drop", &ed25519(3)),
+            line("[*]:2222", &ed25519(4)),
+            format!("@revoked {}", line("[drop]:2222", &ed25519(5))),
+            "junk \u{fffd}\n".to_owned(),
+        ];
+        let text =
+            kept.concat() + &line("[drop]:2222", &ed25519(1)) + &line("[crop]:2222,[drop]:2222", &ed25519(1));
+        let learn = |text: &str| {
+            let learned = KnownHosts::parse(text).with_key(text.as_bytes(), &host, &ed25519(7));
+            String::from_utf8(learned).unwrap()
+        };
+        let learned = learn(&text);
+        let own = line("[drop]:2222", &ed25519(7)).replace(" a comment", "");
+        assert_eq!(learned, kept.concat() + &line("[crop]:2222", &ed25519(1)) + &own);
+        assert!(
+            KnownHosts::parse(&learned)
+                .expected(&host)
+                .contains(&&ed25519(7)[..])
+        );
+        assert_eq!(learn(""), own);
+        assert_eq!(learn("# cut off"), format!("# cut off\n{own}"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay_as_they_are() {
+        let file = b"\xff\xfe junk \r\n\x80\n";
+        let text = String::from_utf8_lossy(file);
+        let learned = KnownHosts::parse(&text).with_key(file, &Host::new("drop", 22), &ed25519(7));
+        assert!(learned.starts_with(file));
+    }
+
+    fn any_line() -> impl Strategy<Value = String> {
+        let hosts = prop_oneof![
+            "[a-c*?!,]{0,6}",
+            Just("drop".to_owned()),
+            Just("|1|AQ==|AQ==".to_owned())
+        ];
+        prop_oneof![
+            ("(@revoked )?", hosts, 0u8..3)
+                .prop_map(|(mark, hosts, number)| mark + &line(&hosts, &ed25519(number))),
+            "\\PC{0,20}\n",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn learning_a_key_makes_it_trusted_and_takes_no_other_hosts_away(
+            lines in prop::collection::vec(any_line(), 0..12),
+        ) {
+            let (text, drop) = (lines.concat(), Host::new("drop", 22));
+            let learned = KnownHosts::parse(&text).with_key(text.as_bytes(), &drop, &ed25519(200));
+            let learned = String::from_utf8(learned).unwrap();
+            let (before, after) = (KnownHosts::parse(&text), KnownHosts::parse(&learned));
+            prop_assert!(after.expected(&drop).contains(&&ed25519(200)[..]));
+            prop_assert_eq!(
+                &after.with_key(learned.as_bytes(), &drop, &ed25519(200)),
+                learned.as_bytes(),
+                "twice is once"
+            );
+            for other in ["a", "b", "abc", "dropped"] {
+                let other = Host::new(other, 22);
+                prop_assert_eq!(before.trusted(&other), after.trusted(&other));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(text in any::<String>(), host in "\\PC{0,10}", port in any::<u16>()) {
+            let known = KnownHosts::parse(&text);
+            known.trusted(&Host::new(&host, port));
+        }
+
+        #[test]
+        fn pattern_with_stars_fits_what_a_plain_search_finds(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
+            prop_assert_eq!(fits(&pattern, &name), slow_fits(pattern.as_bytes(), name.as_bytes()));
+        }
+    }
+
+    fn slow_fits(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern.split_first(), name.split_first()) {
+            (None, None) => true,
+            (Some((b'*', rest)), None) => slow_fits(rest, name),
+            (Some((b'*', rest)), Some((_, more))) => slow_fits(rest, name) || slow_fits(pattern, more),
+            (Some((wanted, rest)), Some((byte, more))) if *wanted == b'?' || wanted == byte => {
+                slow_fits(rest, more)
+            }
+            _ => false,
+        }
+    }
+}
