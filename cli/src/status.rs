@@ -58,7 +58,7 @@ fn look(data_dir: &Path, config: &Config) -> Result<Status> {
     let scope = StatusScope {
         expected_sources: monitor.map_or(&[], |monitor| &monitor.expected_sources),
         stale_after: monitor.map_or(STALE_AFTER, |monitor| monitor.stale_after),
-        destinations: &configuration::destinations(config),
+        destinations: &configuration::addressees(config),
         min_free_disk: config
             .relay
             .as_ref()
@@ -74,16 +74,25 @@ fn text(status: &Status, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are taken until there is room)",
     };
     format!(
-        "{}{}\n{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}\n{}\nbatches: {} open, {} ready{}, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
         troubles(status, now),
         destinations(status, now),
         table::count(batches.open),
         table::count(batches.ready),
+        unwanted(batches.unwanted),
         table::count(batches.sent),
         table::count(batches.failed),
         table::size(status.disk.free_bytes),
     )
+}
+
+/// What is to be said of batches that no destination wants.
+fn unwanted(batches: u64) -> String {
+    match batches {
+        0 => String::new(),
+        batches => format!(" ({} WANTED BY NO DESTINATION)", table::count(batches)),
+    }
 }
 
 fn sources(status: &Status, now: Timestamp) -> String {
@@ -215,6 +224,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logferry_config::{Addressee, Wants};
     use logferry_ledger::Ledger;
 
     #[test]
@@ -224,7 +234,10 @@ mod tests {
         let scope = StatusScope {
             expected_sources: &["198.51.100.1".parse().unwrap()],
             stale_after: STALE_AFTER,
-            destinations: &["edw".parse().unwrap()],
+            destinations: &[Addressee {
+                name: "edw".parse().unwrap(),
+                wants: Wants::default(),
+            }],
             min_free_disk: u64::MAX,
         };
         let now = Timestamp::now();
@@ -239,6 +252,8 @@ mod tests {
              batches: 0 open, 0 ready, 0 sent, 0 failed\n\
              disk: 5.0 GiB free (LOW: no lines are taken until there is room)\n"
         );
+        status.batches.unwanted = 1200;
+        assert!(text(&status, now).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
         let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
         assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");
         assert_eq!(ago(Some(now), an_hour_ago), "0 s ago");

@@ -36,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use logferry_config::{Destination, Forwarder};
 use logferry_durable::{Lock, LockError};
 use logferry_ledger::LedgerError;
@@ -122,14 +123,9 @@ async fn open(
     shutdown: &CancellationToken,
 ) -> Result<Option<(Lock, Books)>, ForwarderError> {
     let data_dir = &config.data_dir;
-    let names = config
-        .destinations
-        .iter()
-        .map(|destination| destination.name.clone());
-    let names: Vec<_> = names.collect();
     let mut told = false;
     loop {
-        match Books::open(data_dir, names.clone()) {
+        match Books::open(data_dir, config.addressees()) {
             Ok(mut books) => {
                 let lock =
                     Lock::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
@@ -138,7 +134,7 @@ async fn open(
                     })?;
                 // Only now: a file must not be moved under another forwarder.
                 books
-                    .reconcile()
+                    .reconcile(Timestamp::now())
                     .map_err(|source| books_error(data_dir, source))?;
                 return Ok(Some((lock, books)));
             }

@@ -118,14 +118,15 @@ impl Worker {
     /// Puts out all that is due, and says how long until it is worth looking again.
     fn plan(&mut self) -> Result<Duration, BooksError> {
         let now = Timestamp::now();
-        let waiting = self.books().waiting(&self.destination.name)?;
+        let Destination { name, wants, .. } = &self.destination;
+        let waiting = self.books().waiting(name, wants)?;
         let longest_wait = self.destination.retry.max.max(self.destination.failed_every);
         let Plan {
             due,
             next_due,
-            oldest_sealed,
+            waits_since,
         } = plan(waiting, now, longest_wait);
-        let oldest = oldest_sealed.map_or(Duration::ZERO, |sealed| age(now, sealed));
+        let oldest = waits_since.map_or(Duration::ZERO, |since| age(now, since));
         self.metrics.oldest_waiting(oldest);
         if let Some(wait) = self.circuit.wait(Instant::now()) {
             return Ok(wait.min(self.interval));

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use logferry_config::Addressee;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{Batch, BatchState, DestinationState, Ledger, LedgerError};
+use logferry_ledger::{Batch, BatchState, Delivery, DestinationState, Ledger, LedgerError};
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::{Serialize, Serializer};
 
 pub use self::sources::{GapStatus, SourceStatus, StreamStatus};
 use crate::error::ReportError;
+use crate::owed::{is_unwanted, takes};
 use crate::words::age;
 
 /// What the status is asked about.
@@ -23,7 +25,7 @@ pub struct StatusScope<'a> {
     /// A source that was not heard of for so long is stale.
     pub stale_after: Duration,
     /// The configured destinations.
-    pub destinations: &'a [DestinationName],
+    pub destinations: &'a [Addressee],
     /// Below so many free bytes the disk is low.
     pub min_free_disk: u64,
 }
@@ -52,6 +54,8 @@ pub struct BatchCounts {
     pub sent: u64,
     /// Given up for now.
     pub failed: u64,
+    /// Of those to be delivered, wanted by no destination that is configured.
+    pub unwanted: u64,
 }
 
 /// How one destination is.
@@ -92,11 +96,12 @@ pub enum DiskState {
 }
 
 impl Status {
-    /// Whether nobody has to do anything: no source is silent or in trouble, no batch failed, no destination down, no
-    /// disk low.
+    /// Whether nobody has to do anything: no source is silent or in trouble, no batch failed or is unwanted, no
+    /// destination down, no disk low.
     pub fn is_well(&self) -> bool {
         self.sources.iter().all(SourceStatus::is_well)
             && self.batches.failed == 0
+            && self.batches.unwanted == 0
             && self
                 .destinations
                 .iter()
@@ -115,6 +120,10 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
     } else {
         DiskState::Ok
     };
+    let undelivered = undelivered(&ledger)?;
+    let unwanted = undelivered
+        .iter()
+        .filter(|batch| is_unwanted(batch, scope.destinations));
     Ok(Status {
         sources: sources::statuses(&ledger, scope, now)?,
         batches: BatchCounts {
@@ -122,38 +131,48 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
             ready,
             sent,
             failed,
+            unwanted: unwanted.count().try_into().unwrap_or(u64::MAX),
         },
-        destinations: destinations(&ledger, scope.destinations, now)?,
+        destinations: destinations(&ledger, scope.destinations, &undelivered, now)?,
         disk: DiskStatus { free_bytes, state },
     })
 }
 
-fn destinations(
-    ledger: &Ledger,
-    names: &[DestinationName],
-    now: Timestamp,
-) -> Result<Vec<DestinationStatus>, LedgerError> {
+/// The sealed batches that are not sent.
+fn undelivered(ledger: &Ledger) -> Result<Vec<Batch>, LedgerError> {
     let mut undelivered = ledger.batches_in(BatchState::Ready)?;
     undelivered.extend(ledger.batches_in(BatchState::Failed)?);
-    names
+    Ok(undelivered)
+}
+
+fn destinations(
+    ledger: &Ledger,
+    addressees: &[Addressee],
+    undelivered: &[Batch],
+    now: Timestamp,
+) -> Result<Vec<DestinationStatus>, LedgerError> {
+    addressees
         .iter()
-        .map(|name| destination(ledger, name, &undelivered, now))
+        .map(|addressee| destination(ledger, addressee, undelivered, now))
         .collect()
 }
 
 fn destination(
     ledger: &Ledger,
-    name: &DestinationName,
+    addressee: &Addressee,
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<DestinationStatus, LedgerError> {
+    let name = &addressee.name;
     let (mut waiting_batches, mut oldest_waiting_seconds) = (0, 0);
-    for batch in undelivered {
+    let asked = ledger.asked_of(name)?;
+    for batch in undelivered.iter().chain(&asked) {
         let delivery = ledger.delivery(batch.id, name)?;
-        if delivery.is_none_or(|delivery| delivery.delivered_at.is_none()) {
+        if takes(addressee, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
             waiting_batches += 1;
-            let waiting = age(batch.sealed_at.unwrap_or(batch.opened_at), now);
-            oldest_waiting_seconds = oldest_waiting_seconds.max(waiting.as_secs());
+            let asked_at = delivery.and_then(|delivery| delivery.asked_at);
+            let since = asked_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
+            oldest_waiting_seconds = oldest_waiting_seconds.max(age(since, now).as_secs());
         }
     }
     let health = ledger.destination(name)?;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::place::Place;
 use crate::secret::Secret;
+use crate::wants::{Addressee, RawWants, Wants};
 
 /// The least bandwidth in bytes a second: with less, an SSH connection stalls.
 const BANDWIDTH_MIN: u64 = 1 << 10;
@@ -28,6 +29,8 @@ pub struct Forwarder {
 pub struct Destination {
     /// The destination's name, alone in the file.
     pub name: DestinationName,
+    /// Which batches it gets.
+    pub wants: Wants,
     /// Host name or IP address.
     pub host: String,
     /// TCP port, not 0.
@@ -50,6 +53,17 @@ pub struct Destination {
     pub failed_every: Duration,
     /// The most bytes a second that are sent there, over all connections together; `None`: as many as get through.
     pub bandwidth: Option<u64>,
+}
+
+impl Forwarder {
+    /// Who gets what.
+    pub fn addressees(&self) -> Vec<Addressee> {
+        let addressee = |destination: &Destination| Addressee {
+            name: destination.name.clone(),
+            wants: destination.wants.clone(),
+        };
+        self.destinations.iter().map(addressee).collect()
+    }
 }
 
 /// How to log in at a destination.
@@ -108,6 +122,9 @@ impl Default for RawForwarder {
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawDestination {
     name: Option<String>,
+    sources: Option<Vec<String>>,
+    groups: Option<Vec<String>>,
+    logs: Option<Vec<String>>,
     host: Option<String>,
     port: String,
     user: Option<String>,
@@ -134,6 +151,9 @@ impl Default for RawDestination {
     fn default() -> Self {
         Self {
             name: None,
+            sources: None,
+            groups: None,
+            logs: None,
             host: None,
             port: "22".into(),
             user: None,
@@ -221,6 +241,12 @@ impl RawDestination {
         let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
         let directory = required("directory", self.directory, "/cdrdata/source_data")
             .and_then(|(at, raw)| at.filled(&raw));
+        let wants = RawWants {
+            sources: self.sources,
+            groups: self.groups,
+            logs: self.logs,
+        };
+        let wants = wants.resolve(at);
         let sessions = at.key("sessions").number(&self.sessions, 1..=64);
         let temp_suffix = at.key("temp_suffix").check(&self.temp_suffix, temp_suffix);
         let retry = self.retry.resolve(&at.key("retry"));
@@ -232,6 +258,7 @@ impl RawDestination {
             });
         Some(Destination {
             name: name?,
+            wants: wants?,
             host: host?,
             port: port?,
             user: user?,

@@ -11,6 +11,7 @@
 //! - A setting this version does not act on is refused when it is set, never ignored.
 
 mod batch;
+mod coverage;
 mod error;
 mod forwarder;
 mod housekeeper;
@@ -26,6 +27,7 @@ mod sources;
 mod template;
 pub mod units;
 mod uplink;
+mod wants;
 
 pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
 pub use error::{ConfigError, Problem};
@@ -40,3 +42,4 @@ pub use sender::{Backoff, ChunkLimits, Log, Sender, SourceSetting, Start};
 pub use sources::{SourceList, SourceListError};
 pub use template::{Field, NameTemplate, NameTemplateError, Piece};
 pub use uplink::{ClientIdentity, ClientTls, Compression, RelayAddress, RelayAddressError, Scheme};
+pub use wants::{Addressee, Wants};

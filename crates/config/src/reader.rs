@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
+use crate::coverage;
 use crate::error::{ConfigError, Problem};
 use crate::forwarder::{Forwarder, RawForwarder};
 use crate::housekeeper::{Housekeeper, RawHousekeeper};
@@ -157,6 +158,9 @@ impl RawConfig {
             warnings: Vec::new(),
         };
         config.check_one_spool(at);
+        if let (Some(relay), Some(forwarder)) = (&config.relay, &config.forwarder) {
+            coverage::check(relay, forwarder, at);
+        }
         Some(config)
     }
 

@@ -8,7 +8,7 @@ use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
-use crate::batches::BatchId;
+use crate::batches::{Batch, BatchId};
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
@@ -40,9 +40,16 @@ pub struct Delivery {
     pub path: Option<String>,
     /// When it was delivered; `None` while it was not.
     pub delivered_at: Option<Timestamp>,
+    /// Since when it is to go there (once more) because somebody asked; `None` once it did.
+    pub asked_at: Option<Timestamp>,
 }
 
 impl Delivery {
+    /// Whether the batch is there, and nobody asked for it once more.
+    pub fn is_done(&self) -> bool {
+        self.delivered_at.is_some() && self.asked_at.is_none()
+    }
+
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             batch: BatchId(row.get("batch")?),
@@ -52,6 +59,7 @@ impl Delivery {
             next_attempt: row::optional_time(row, "next_attempt")?,
             path: row.get("path")?,
             delivered_at: row::optional_time(row, "delivered_at")?,
+            asked_at: row::optional_time(row, "asked_at")?,
         })
     }
 }
@@ -137,6 +145,18 @@ impl Ledger {
         })
     }
 
+    /// Notes that a sealed batch is at every destination that still wants it, as the settings have changed; the caller
+    /// moves the file *after* this.
+    pub fn mark_sent(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
+        self.write("note that a batch is sent", |sql| {
+            sql.execute(
+                "UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1 AND state IN ('ready', 'failed')",
+                (batch.0, millis(now)),
+            )
+            .map(drop)
+        })
+    }
+
     /// Records a failed attempt. `gave_up`: the batch goes to `failed/` until it is tried again; the caller moves
     /// the file *after* this.
     pub fn record_failure(
@@ -179,6 +199,18 @@ impl Ledger {
                 )?;
             }
             Ok(changed == 1)
+        })
+    }
+
+    /// The sent batches that are to go to a destination (once more) because somebody asked.
+    pub fn asked_of(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
+        self.read("list batches that were asked for", |sql| {
+            sql.prepare_cached(
+                "SELECT batches.* FROM batches JOIN deliveries ON batch = id
+                 WHERE destination = ?1 AND asked_at IS NOT NULL AND state = 'sent' AND expired_at IS NULL",
+            )?
+            .query_map([destination.as_str()], Batch::from_row)?
+            .collect()
         })
     }
 
@@ -252,7 +284,8 @@ fn record(
         "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at)
          VALUES (:batch, :destination, :path, :bytes, :now)
          ON CONFLICT (batch, destination) DO UPDATE
-         SET path = :path, bytes = :bytes, delivered_at = :now, last_error = NULL, next_attempt = NULL",
+         SET path = :path, bytes = :bytes, delivered_at = :now, last_error = NULL, next_attempt = NULL,
+             asked_at = NULL",
     )?
     .execute(named_params! {
         ":batch": batch.0,

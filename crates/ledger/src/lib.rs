@@ -12,7 +12,7 @@
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps` and open `batches`; the forwarder `deliveries`,
-//! `destinations` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
+//! `destinations`, `subscriptions` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
@@ -24,6 +24,7 @@ mod outbox;
 mod row;
 mod schema;
 mod sources;
+mod subscriptions;
 mod uploads;
 
 use std::path::{Path, PathBuf};

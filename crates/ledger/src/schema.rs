@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, SUBSCRIPTIONS];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -148,6 +148,17 @@ CREATE TABLE uploads (
     committed_at INTEGER NOT NULL,
     PRIMARY KEY (source, body)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What each destination wants, and since when; and since when a batch is to go to one once more.
+const SUBSCRIPTIONS: &str = "
+CREATE TABLE subscriptions (
+    destination TEXT PRIMARY KEY,
+    wants       TEXT NOT NULL,
+    since       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE deliveries ADD COLUMN asked_at INTEGER;
+CREATE INDEX deliveries_asked ON deliveries (batch) WHERE asked_at IS NOT NULL;
 ";
 
 /// The version that today's schema has.

@@ -31,6 +31,7 @@ const LIMITS: Limits = Limits {
 fn destination() -> Destination {
     Destination {
         name: "edw".parse().unwrap(),
+        wants: logferry_config::Wants::default(),
         host: "localhost".to_owned(),
         port: 22,
         user: "ferry".to_owned(),

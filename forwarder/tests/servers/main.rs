@@ -8,5 +8,6 @@
 mod crashes;
 mod delivery;
 mod embedded;
+mod several;
 mod support;
 mod trust;

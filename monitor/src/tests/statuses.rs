@@ -9,7 +9,7 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
-use super::site::{Site, at, destination, source};
+use super::site::{Site, addressee, at, destination, source};
 use crate::error::ReportError;
 use crate::status::{DiskState, StatusScope, status};
 
@@ -42,7 +42,7 @@ fn the_json_is_the_documented_one() {
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
         stale_after: Duration::from_mins(5),
-        destinations: &[edw, destination("backup")],
+        destinations: &[addressee("edw"), addressee("backup")],
         min_free_disk: 0,
     };
     let status = status(site.data_dir(), &scope, at(NOW)).expect("a status");
@@ -66,7 +66,7 @@ fn the_json_is_the_documented_one() {
                 silent("198.51.100.3", "stale", Some("2026-11-21T03:05:00Z")),
                 silent("198.51.100.4", "missing", None),
             ],
-            "batches": {"open": 0, "ready": 1, "sent": 1, "failed": 0},
+            "batches": {"open": 0, "ready": 1, "sent": 1, "failed": 0, "unwanted": 0},
             "destinations": [
                 {"name": "edw", "state": "down", "last_delivery_at": "2026-11-21T02:22:05Z",
                  "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": "connection refused"},

@@ -7,7 +7,7 @@ mod sshd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use logferry_config::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login};
+use logferry_config::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, Wants};
 use logferry_forwarder::ForwarderError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ pub(crate) fn destination(name: &str, sshd: &Sshd) -> Destination {
 pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hosts: PathBuf) -> Destination {
     Destination {
         name: name.parse().unwrap(),
+        wants: Wants::default(),
         host: "127.0.0.1".to_owned(),
         port,
         user: "ferry".to_owned(),

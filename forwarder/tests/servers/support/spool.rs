@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_ledger::{Batch, BatchGrowth, BatchState, Commit, Contents, Delivery, Ledger, NewBatch, Window};
+use logferry_protocol::names::SourceId;
 use tempfile::TempDir;
 
-/// The source of all batches here.
+/// The source of batches for which it does not matter.
 const SOURCE: &str = "198.51.100.44";
 
 /// The relay's data folder.
@@ -29,15 +30,26 @@ impl Spool {
 
     /// Writes and seals a batch: first the ledger, then the folder, as the relay does. `window`: its place in time.
     pub(crate) fn seal(&mut self, window: u32, text: &[u8]) -> Batch {
-        let batch = self.seal_in_ledger(window, text);
+        self.seal_of(SOURCE, window, text)
+    }
+
+    /// Writes and seals a batch of a source.
+    pub(crate) fn seal_of(&mut self, source: &str, window: u32, text: &[u8]) -> Batch {
+        let batch = self.write(source, window, text);
         self.release(&batch);
         batch
     }
 
     /// Writes a batch, and seals it in the ledger only: its file is still in `open/`.
     pub(crate) fn seal_in_ledger(&mut self, window: u32, text: &[u8]) -> Batch {
+        self.write(SOURCE, window, text)
+    }
+
+    fn write(&mut self, source: &str, window: u32, text: &[u8]) -> Batch {
+        let source: SourceId = source.parse().unwrap();
         let new = NewBatch {
-            source: SOURCE.parse().unwrap(),
+            base_name: format!("accessLog_{window:02}_{}", source.file_label()),
+            source,
             group: "web-1".parse().unwrap(),
             log: None,
             window: Window {
@@ -45,7 +57,6 @@ impl Spool {
                 seconds: 1200,
                 utc_offset: 0,
             },
-            base_name: format!("accessLog_{window:02}_198-51-100-44"),
         };
         let now = Timestamp::now();
         let batch = self.ledger.open_batch(&new, now).unwrap();
@@ -79,7 +90,7 @@ impl Spool {
     }
 
     pub(crate) fn file(&self, state: BatchState, batch: &Batch) -> PathBuf {
-        let dir = self.dir().join(state.as_str()).join(SOURCE);
+        let dir = self.dir().join(state.as_str()).join(batch.source.as_str());
         dir.join(batch.file_name())
     }
 
