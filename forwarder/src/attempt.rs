@@ -3,32 +3,14 @@
 
 use std::io;
 
-use logferry_config::Destination;
-use logferry_ledger::{Batch, Published};
+use logferry_ledger::Published;
 use logferry_sftp::{Client, JobError, JobId, Outcome, StatusCode};
 
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
+use crate::names::Names;
 use crate::plan::Task;
 use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step};
-
-/// The names of a batch at a destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Names {
-    published: String,
-    temporary: String,
-}
-
-impl Names {
-    pub(crate) fn of(batch: &Batch, destination: &Destination) -> Self {
-        let directory = destination.directory.trim_end_matches('/');
-        let published = format!("{directory}/{}", batch.file_name());
-        Self {
-            temporary: format!("{published}{}", destination.temp_suffix),
-            published,
-        }
-    }
-}
 
 /// A batch that is at its destination.
 #[derive(Debug)]
@@ -74,9 +56,16 @@ impl Attempt {
         self.task
     }
 
+    /// The subfolders that must be there before it goes on its way, outermost first.
+    pub(crate) fn folders(&self) -> &[String] {
+        &self.names.folders
+    }
+
     /// Starts the job that is due; `None` when the attempt is over.
     pub(crate) fn next_job(&mut self, client: &mut Client) -> Option<JobId> {
-        let Names { published, temporary } = &self.names;
+        let Names {
+            published, temporary, ..
+        } = &self.names;
         Some(match self.publication.step() {
             Step::Look => client.stat(published),
             Step::LookTemporary => client.stat(temporary),

@@ -8,6 +8,7 @@ use logferry_sftp::{Client, Content, Event, JobId};
 
 use crate::attempt::{Attempt, Delivered};
 use crate::error::DeliveryError;
+use crate::folders::{Asked, Folders, Waiting};
 use crate::plan::Task;
 
 /// A batch that is no longer in flight, and what came of it.
@@ -17,24 +18,55 @@ pub(crate) type Landed = (Task, Result<Delivered, DeliveryError>);
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     attempts: BTreeMap<JobId, Attempt>,
+    /// Those that wait for a folder.
+    waiting: BTreeMap<JobId, Waiting>,
+    folders: Folders,
 }
 
 impl Flight {
+    /// The first over a connection, or, with what the last one knew of its folders, a further one.
+    pub(crate) fn new(folders: Folders) -> Self {
+        Self {
+            folders,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len()
+        self.attempts.len() + self.waiting.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.attempts.is_empty()
+        self.attempts.is_empty() && self.waiting.is_empty()
     }
 
     /// Sends an attempt on its way.
     pub(crate) fn launch(&mut self, attempt: Attempt, client: &mut Client) -> Option<Landed> {
-        self.go_on(attempt, client)
+        let asked = self.folders.ask(attempt, client);
+        self.after(asked, client)
+    }
+
+    fn after(&mut self, asked: Asked, client: &mut Client) -> Option<Landed> {
+        match asked {
+            Asked::There(attempt) => self.go_on(attempt, client),
+            Asked::Waits(job, waiting) => {
+                self.waiting.insert(job, waiting);
+                None
+            }
+            Asked::Refused(attempt, refusal) => Some((attempt.into_task(), Err(refusal.into()))),
+        }
     }
 
     /// Takes what happened; the batch that landed by it, if one did.
     pub(crate) fn on_event(&mut self, event: Event, client: &mut Client) -> Option<Landed> {
+        let landed = self.take(event, client);
+        if let Some((_, Err(_))) = landed {
+            self.folders.forget();
+        }
+        landed
+    }
+
+    fn take(&mut self, event: Event, client: &mut Client) -> Option<Landed> {
         match event {
             Event::Data { job, data } => {
                 let attempt = self.attempts.get_mut(&job)?;
@@ -52,6 +84,10 @@ impl Flight {
                 }
             }
             Event::Ended { job, result } => {
+                if let Some(waiting) = self.waiting.remove(&job) {
+                    let asked = self.folders.on_ended(waiting, result, client);
+                    return self.after(asked, client);
+                }
                 let mut attempt = self.attempts.remove(&job)?;
                 match attempt.on_ended(result) {
                     Ok(()) => self.go_on(attempt, client),
@@ -63,7 +99,14 @@ impl Flight {
 
     /// The batches that are in flight when the session is over.
     pub(crate) fn into_tasks(self) -> Vec<Task> {
-        self.attempts.into_values().map(Attempt::into_task).collect()
+        let waiting = self.waiting.into_values().map(|waiting| waiting.attempt);
+        let attempts = self.attempts.into_values().chain(waiting);
+        attempts.map(Attempt::into_task).collect()
+    }
+
+    /// What is known of the folders, for the next flight over the same connection.
+    pub(crate) fn into_folders(self) -> Folders {
+        self.folders
     }
 
     fn go_on(&mut self, mut attempt: Attempt, client: &mut Client) -> Option<Landed> {

@@ -20,6 +20,8 @@ mod batch_file;
 mod books;
 mod error;
 mod flight;
+mod folders;
+mod names;
 mod pace;
 mod plan;
 mod publication;

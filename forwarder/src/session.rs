@@ -13,10 +13,12 @@ use logferry_config::Destination;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::attempt::{Attempt, Names};
+use crate::attempt::Attempt;
 use crate::batch_file::BatchFile;
 use crate::error::{Blame, DeliveryError, in_full};
 use crate::flight::{Flight, Landed};
+use crate::folders::Folders;
+use crate::names::Names;
 use crate::pace::Pace;
 use crate::plan::Task;
 use crate::queue::{Queue, Taken};
@@ -63,6 +65,8 @@ pub(crate) struct Session {
     /// server lets them in.
     number: usize,
     remote: Option<Remote>,
+    /// What is known of the folders there.
+    folders: Folders,
     /// How many batches may be in flight.
     width: usize,
     /// A further session that was not let in does not try again before this.
@@ -84,6 +88,7 @@ impl Session {
             common,
             number,
             remote: None,
+            folders: Folders::default(),
             width: width_max(number),
             rests_until: None,
         }
@@ -125,12 +130,14 @@ impl Session {
             None => match self.connect() {
                 Ok(remote) => {
                     trust = Trust::Proved;
+                    self.folders.forget();
                     remote
                 }
                 Err(error) => return self.broke(error, vec![first]),
             },
         };
-        let (mut flight, mut next) = (Flight::default(), Some(first));
+        let mut flight = Flight::new(std::mem::take(&mut self.folders));
+        let mut next = Some(first);
         loop {
             while flight.len() < self.width
                 && let Some(task) = next.take().or_else(|| self.common.queue.take(self.number))
@@ -138,6 +145,7 @@ impl Session {
                 self.launch(task, &mut flight, &mut remote);
             }
             if flight.is_empty() {
+                self.folders = flight.into_folders();
                 self.remote = Some(remote);
                 return;
             }

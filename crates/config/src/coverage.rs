@@ -1,4 +1,5 @@
-//! Relay and forwarder side by side: whether every group's batches have somewhere to go, and every filter can be told.
+//! Relay and forwarder side by side: whether every group's batches have somewhere to go, every filter can be told, and
+//! no two batches have one path.
 
 use std::net::IpAddr;
 
@@ -7,15 +8,27 @@ use crate::place::{Place, nearest};
 use crate::relay::{Group, Relay};
 use crate::sources::SourceList;
 
-/// Judges the filters of all destinations by what the relay of the same file makes.
-pub(crate) fn check(relay: &Relay, forwarder: &Forwarder, at: &Place<'_>) {
+/// Judges all destinations by what the relay makes, if its section is in the same file.
+pub(crate) fn check(relay: Option<&Relay>, forwarder: &Forwarder, at: &Place<'_>) {
     let destinations_at = at.key("forwarder").key("destinations");
     let each = forwarder.destinations.iter().collect();
     destinations_at.each(each, |destination: &Destination, at| {
-        check_logs(relay, destination, at);
-        check_groups(relay, destination, at);
+        let layout = &destination.layout;
+        if let Err(error) = layout.check(relay) {
+            at.key(layout.key()).report(error.to_string());
+        }
+        if let Some(relay) = relay {
+            check_logs(relay, destination, at);
+            check_groups(relay, destination, at);
+        }
         Some(())
     });
+    if let Some(relay) = relay {
+        check_coverage(relay, forwarder, at);
+    }
+}
+
+fn check_coverage(relay: &Relay, forwarder: &Forwarder, at: &Place<'_>) {
     let groups_at = at.key("relay").key("groups");
     groups_at.each(relay.groups.iter().collect(), |group: &Group, at| {
         match coverage(group, &forwarder.destinations) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use logferry_protocol::names::DestinationName;
 use serde::Deserialize;
 
+use crate::layout::{self, Layout};
 use crate::place::Place;
 use crate::secret::Secret;
 use crate::wants::{Addressee, RawWants, Wants};
@@ -37,8 +38,10 @@ pub struct Destination {
     pub port: u16,
     /// User to log in as.
     pub user: String,
-    /// Folder at the destination, not empty, without a slash at its end (unless it is `/`).
+    /// Folder at the destination that must be there, not empty, without a slash at its end (unless it is `/`).
     pub directory: String,
+    /// Where batches go below it, and under which names.
+    pub layout: Layout,
     /// How to log in.
     pub login: Login,
     /// How the destination's host key is judged.
@@ -129,6 +132,7 @@ struct RawDestination {
     port: String,
     user: Option<String>,
     directory: Option<String>,
+    file_name: Option<String>,
     password: Option<String>,
     password_file: Option<String>,
     key_file: Option<String>,
@@ -158,6 +162,7 @@ impl Default for RawDestination {
             port: "22".into(),
             user: None,
             directory: None,
+            file_name: None,
             password: None,
             password_file: None,
             key_file: None,
@@ -239,8 +244,16 @@ impl RawDestination {
         let host = required("host", self.host, "drop.example.com").and_then(|(at, raw)| at.host(&raw));
         let port = at.key("port").port(&self.port);
         let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
-        let directory = required("directory", self.directory, "/cdrdata/source_data")
-            .and_then(|(at, raw)| at.filled(&raw));
+        let file_name_at = at.key("file_name");
+        let file_name = file_name_at.optional(self.file_name.as_deref(), |at, raw| {
+            at.check(raw, layout::parse_name)
+        });
+        let place = required("directory", self.directory, "/cdrdata/source_data").and_then(|(at, raw)| {
+            let directory = at.filled(&raw)?;
+            layout::parse_directory(&directory)
+                .map_err(|error| at.report(error.to_string()))
+                .ok()
+        });
         let wants = RawWants {
             sources: self.sources,
             groups: self.groups,
@@ -256,13 +269,15 @@ impl RawDestination {
             .optional(self.bandwidth.as_deref(), |at, raw| {
                 at.size(raw, BANDWIDTH_MIN..=u64::MAX)
             });
+        let (directory, subfolders) = place?;
         Some(Destination {
             name: name?,
             wants: wants?,
             host: host?,
             port: port?,
             user: user?,
-            directory: without_slash(&directory?),
+            directory: without_slash(&directory),
+            layout: Layout::new(subfolders, file_name?),
             login: login?,
             host_key: host_key?,
             sessions: sessions?,

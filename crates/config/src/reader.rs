@@ -158,8 +158,8 @@ impl RawConfig {
             warnings: Vec::new(),
         };
         config.check_one_spool(at);
-        if let (Some(relay), Some(forwarder)) = (&config.relay, &config.forwarder) {
-            coverage::check(relay, forwarder, at);
+        if let Some(forwarder) = &config.forwarder {
+            coverage::check(config.relay.as_ref(), forwarder, at);
         }
         Some(config)
     }

@@ -143,3 +143,81 @@ fn filters_without_an_entry_or_with_a_wrong_one_are_refused() {
         ]
     );
 }
+
+#[test]
+fn the_folder_and_the_names_below_it_are_taken_apart() {
+    let text = host(
+        GROUPS,
+        NAME,
+        &["directory: '/in/{group}/{yyyy}', file_name: '{batch}'", ""],
+    );
+    let destinations = read(&text)
+        .expect("valid")
+        .forwarder
+        .expect("a forwarder")
+        .destinations;
+    assert_eq!(destinations[0].directory, "/in");
+    assert_eq!(destinations[1].directory, "/in");
+    assert_ne!(destinations[0].layout, destinations[1].layout);
+}
+
+#[test]
+fn names_that_two_batches_could_share_are_refused() {
+    let name = |name: &str, file_name: &str| {
+        let text = host(
+            GROUPS,
+            name,
+            &[&format!("directory: '/in/{{source}}', file_name: '{file_name}'")],
+        );
+        read(&text).map(drop).map_err(|error| error.to_string())
+    };
+    let refused = |message: &str| {
+        Err(format!(
+            "c.yaml:6: forwarder.destinations[0].file_name: {message}"
+        ))
+    };
+    assert_eq!(
+        name(NAME, "{yymmddHH}_{window}"),
+        Ok(()),
+        "the folder has the source"
+    );
+    assert_eq!(name(NAME, "x.{batch}"), Ok(()));
+    assert_eq!(
+        name(NAME, "{yymmddHH}"),
+        refused("has no {window}, so two batches would share a name; add it")
+    );
+    let with_log = "{log}_{yymmddHH}_{window}_{source}";
+    assert_eq!(
+        name(with_log, "{yymmddHH}_{window}"),
+        refused("has no {log}, so two batches would share a name; add it")
+    );
+    assert_eq!(name(with_log, "{yymmddHH}_{window}_{log}"), Ok(()));
+    let with_group = "{group}_{yymmddHH}_{window}_{source}";
+    assert_eq!(
+        name(with_group, "{yymmddHH}_{window}"),
+        refused("has no {group}, so two batches would share a name; add it")
+    );
+    assert_eq!(
+        name(NAME, "{batch}_{log}"),
+        refused(
+            "has {log}, but relay.batch.name has none, so logs share a batch; take it out, or add it there"
+        )
+    );
+}
+
+#[test]
+fn without_the_relay_only_the_batchs_own_name_is_known_to_be_its_own() {
+    let text = |name: &str| {
+        format!(
+            "forwarder:\n  destinations:\n    - {{name: d, host: h, user: u, password: p, directory: '/in/{{group}}', file_name: '{name}'}}\n"
+        )
+    };
+    assert!(read(&text("{log}_{batch}")).is_ok());
+    assert_eq!(
+        problems(&text("{source}_{yymmddHH}_{window}")),
+        [
+            "3: forwarder.destinations[0].file_name: has no {batch}, and without the relay section here nobody knows \
+             whether the other fields tell all batches apart; add {batch}"
+        ]
+    );
+}

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
@@ -37,6 +39,15 @@ impl Window {
     /// First second after the window, in seconds since 1970 (UTC).
     pub fn end(self) -> i64 {
         self.start.saturating_add(i64::from(self.seconds))
+    }
+
+    /// Its first second as its lines' clock shows it.
+    pub fn local_start(self) -> DateTime {
+        // A line can name any year of four digits, and every one of them is within jiff's range at every offset.
+        let instant = Timestamp::from_second(self.start).unwrap_or_default();
+        Offset::from_seconds(self.utc_offset)
+            .unwrap_or(Offset::UTC)
+            .to_datetime(instant)
     }
 }
 

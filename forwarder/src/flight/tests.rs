@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::attempt::Names;
 use crate::batch_file::BatchFile;
+use crate::names::Names;
 use crate::plan::tests::batches;
 use crate::publication::Ending;
 use fake::{FakeServer, Ways};
@@ -36,6 +36,7 @@ fn destination() -> Destination {
         port: 22,
         user: "ferry".to_owned(),
         directory: "/drop".to_owned(),
+        layout: logferry_config::Layout::default(),
         login: Login::Password(Secret::new("unused")),
         host_key: HostKeyPolicy::Fingerprint(String::new()),
         sessions: 1,

@@ -8,6 +8,7 @@
 mod crashes;
 mod delivery;
 mod embedded;
+mod layouts;
 mod several;
 mod support;
 mod trust;

@@ -3,28 +3,20 @@
 use std::fs;
 use std::time::Duration;
 
-use logferry_config::{Destination, Wants};
+use logferry_config::Destination;
 use logferry_ledger::{Batch, BatchState};
 
-use crate::support::{Running, Spool, Sshd, destination, names_in, until};
+use crate::support::{Running, Spool, Sshd, configured, destination, names_in, until};
 
 /// A destination that wants one source only, in a folder of its own.
 fn wanting(name: &str, sshd: &Sshd, source: &str) -> Destination {
     let directory = sshd.path(name);
     fs::create_dir_all(&directory).unwrap();
     Destination {
-        wants: wants(source),
+        wants: configured(&format!("directory: d, sources: ['{source}']")).wants,
         directory: directory.to_str().unwrap().to_owned(),
         ..destination(name, sshd)
     }
-}
-
-fn wants(source: &str) -> Wants {
-    let text = format!(
-        "forwarder: {{destinations: [{{name: d, host: h, user: u, directory: d, password: p, sources: ['{source}']}}]}}"
-    );
-    let config = logferry_config::parse(&text, "c.yaml".as_ref(), &|_| None).unwrap();
-    config.forwarder.unwrap().destinations.remove(0).wants
 }
 
 fn is_at(spool: &Spool, batch: &Batch, name: &str) -> bool {
