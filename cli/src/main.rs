@@ -11,6 +11,7 @@ mod exit;
 mod fsck;
 mod generate;
 mod once;
+mod resend;
 mod retry;
 mod roles;
 mod sender;
@@ -53,6 +54,7 @@ fn run(args: Args) -> Result {
         Command::Fsck(options) => fsck::run(file, &options),
         Command::Tail(options) => tail::run(file, &options),
         Command::Retry(options) => retry::run(file, &options),
+        Command::Resend(options) => resend::run(file, &options),
         Command::Backfill(options) => backfill::run(file, options),
         Command::Generate(options) => generate::run(&options),
         Command::TestMail => once::test_mail(file),

@@ -2,15 +2,14 @@
 //! hashed are the same bytes.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use logferry_ledger::Contents;
 use sha2::{Digest, Sha256};
 
 use crate::error::DeliveryError;
+use crate::original::Original;
 
 /// SHA-256 of a whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +33,7 @@ impl FileHash {
 #[derive(Debug)]
 pub(crate) struct BatchFile {
     path: PathBuf,
-    file: File,
+    file: Original,
     /// What the ledger says that it holds.
     expected: Contents,
     /// How far it was read, and the checksums so far.
@@ -50,9 +49,10 @@ impl BatchFile {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(local)?;
-        let len = file.metadata().map_err(local)?.len();
-        if len != expected.bytes {
+        let file = Original::open(path).map_err(local)?;
+        if let Some(len) = file.len().map_err(local)?
+            && len != expected.bytes
+        {
             return Err(DeliveryError::Altered {
                 path: path.to_owned(),
                 detail: format!("{len} bytes, sealed with {}", expected.bytes),

@@ -10,11 +10,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::{Addressee, Wants};
 use logferry_durable::{Disk, DiskError, RealDisk};
-use logferry_ledger::{Batch, BatchState, Delivery, Ledger, LedgerError, Published};
+use logferry_ledger::{
+    Batch, BatchState, Delivery, Ledger, LedgerError, ManifestId, ManifestRecord, Published,
+};
 use logferry_protocol::names::DestinationName;
 use tracing::{info, warn};
 
 use crate::retry::Verdict;
+use crate::scribe::Scribe;
 use crate::spool::Spool;
 
 /// The ledger or the spool could not be read or changed.
@@ -87,6 +90,11 @@ impl Books {
                 self.ledger.mark_sent(batch.id, now)?;
             } else if !is_anywhere && self.wanting(&batch).next().is_none() {
                 unwanted += 1;
+            }
+        }
+        for (batch, destination) in self.ledger.asked()? {
+            if !self.wanting(&batch).any(|name| *name == destination) {
+                self.ledger.withdraw(batch.id, &destination)?;
             }
         }
         if unwanted > 0 {
@@ -241,6 +249,36 @@ impl Books {
         Ok(())
     }
 
+    /// Writes the manifests that are due now, and lists those that a destination does not have yet.
+    pub(crate) fn manifests(
+        &mut self,
+        scribe: &mut Scribe,
+        destination: &DestinationName,
+        now: Timestamp,
+    ) -> Result<Vec<ManifestRecord>, BooksError> {
+        scribe.write(&mut self.ledger, now)?;
+        Ok(self.ledger.waiting_manifests(destination)?)
+    }
+
+    /// Notes that a destination gets no manifests.
+    pub(crate) fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), BooksError> {
+        Ok(self.ledger.end_manifests(destination)?)
+    }
+
+    /// Notes what came of a manifest: its path at the destination, or what went wrong and how long to wait.
+    pub(crate) fn posted(
+        &mut self,
+        manifest: ManifestId,
+        result: Result<&str, (&str, Duration)>,
+        now: Timestamp,
+    ) -> Result<(), BooksError> {
+        match result {
+            Ok(path) => self.ledger.manifest_delivered(manifest, path, now)?,
+            Err((error, wait)) => self.ledger.manifest_failed(manifest, error, later(now, wait))?,
+        }
+        Ok(())
+    }
+
     /// Notes whether a destination answers; `error` says why not.
     pub(crate) fn note_destination(
         &mut self,
@@ -266,7 +304,8 @@ impl Books {
     }
 }
 
-fn takes(wants: &Wants, batch: &Batch) -> bool {
+/// Whether somebody who wants that wants a batch.
+pub(crate) fn takes(wants: &Wants, batch: &Batch) -> bool {
     wants.takes(&batch.source, &batch.group, batch.log.as_ref())
 }
 

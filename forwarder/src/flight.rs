@@ -1,4 +1,4 @@
-//! The batches on their way over one session, each an [`Attempt`] of its own. No connection in here: the caller moves
+//! The batches on their way over one session, each an [`Attempt`] of its own, and the letters. No connection in here: the caller moves
 //! the bytes of the [`Client`] and hands over its events.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use logferry_sftp::{Client, Content, Event, JobId};
 use crate::attempt::{Attempt, Delivered};
 use crate::error::DeliveryError;
 use crate::folders::{Asked, Folders, Waiting};
+use crate::letter::Letters;
 use crate::plan::Task;
 
 /// A batch that is no longer in flight, and what came of it.
@@ -21,6 +22,7 @@ pub(crate) struct Flight {
     /// Those that wait for a folder.
     waiting: BTreeMap<JobId, Waiting>,
     folders: Folders,
+    pub(crate) letters: Letters,
 }
 
 impl Flight {
@@ -33,11 +35,11 @@ impl Flight {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len() + self.waiting.len()
+        self.attempts.len() + self.waiting.len() + self.letters.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.attempts.is_empty() && self.waiting.is_empty()
+        self.len() == 0
     }
 
     /// Sends an attempt on its way.
@@ -68,6 +70,16 @@ impl Flight {
 
     fn take(&mut self, event: Event, client: &mut Client) -> Option<Landed> {
         match event {
+            Event::Data { job, data } if self.letters.has(job) => {
+                if !self.letters.on_data(job, &data) {
+                    client.stop_reading(job);
+                }
+                None
+            }
+            Event::Ended { job, result } if self.letters.has(job) => {
+                self.letters.on_ended(job, result, client);
+                None
+            }
             Event::Data { job, data } => {
                 let attempt = self.attempts.get_mut(&job)?;
                 match attempt.on_data(&data) {
@@ -121,10 +133,10 @@ impl Flight {
 }
 
 impl Content for Flight {
-    fn fill(&mut self, job: JobId, _: u64, block: &mut [u8]) -> io::Result<()> {
+    fn fill(&mut self, job: JobId, offset: u64, block: &mut [u8]) -> io::Result<()> {
         match self.attempts.get_mut(&job) {
             Some(attempt) => attempt.fill(block),
-            None => Err(io::ErrorKind::NotFound.into()),
+            None => self.letters.fill(job, offset, block),
         }
     }
 }

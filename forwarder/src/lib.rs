@@ -21,17 +21,22 @@ mod books;
 mod error;
 mod flight;
 mod folders;
+mod letter;
 mod names;
+mod original;
 mod pace;
 mod plan;
 mod publication;
 mod queue;
 mod remote;
+mod resend;
 mod retry;
+mod scribe;
 mod session;
 mod spool;
 mod ssh;
 mod watch;
+mod window_manifest;
 mod worker;
 
 use std::path::PathBuf;
@@ -53,6 +58,7 @@ use crate::worker::Worker;
 
 pub use crate::books::BooksError;
 pub use crate::error::{Blame, DeliveryError};
+pub use crate::resend::{Due, Gone, Pair, Resent, resend};
 pub use crate::ssh::HostKeyError;
 
 /// Name of the lock file in the data folder.

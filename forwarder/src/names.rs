@@ -1,7 +1,9 @@
 //! The names of a batch at a destination.
 
 use logferry_config::{Destination, Values};
-use logferry_ledger::Batch;
+use logferry_ledger::{Batch, ManifestRecord};
+
+use crate::letter::Letter;
 
 /// The names of a batch at a destination, as whole paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +12,18 @@ pub(crate) struct Names {
     pub(crate) temporary: String,
     /// The subfolders it goes into, outermost first; they are made if need be.
     pub(crate) folders: Vec<String>,
+}
+
+/// A manifest on its way to a destination: it goes into the folder that must be there.
+pub(crate) fn letter(manifest: ManifestRecord, destination: &Destination) -> Letter {
+    let directory = destination.directory.trim_end_matches('/');
+    let path = format!("{directory}/{}", manifest.name);
+    Letter {
+        id: manifest.id,
+        temporary: format!("{path}{}", destination.temp_suffix),
+        path,
+        content: manifest.content.into_bytes(),
+    }
 }
 
 impl Names {

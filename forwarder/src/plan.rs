@@ -54,6 +54,12 @@ fn order(batch: &Batch) -> impl Ord + '_ {
     (batch.window.start, batch.part, &batch.source, &batch.base_name)
 }
 
+/// Whether the time for the next attempt has come.
+pub(crate) fn is_due(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> bool {
+    let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
+    wait.is_zero() || wait > longest_wait
+}
+
 /// The time from `now` to `at`; zero when it has come.
 fn until(now: Timestamp, at: Timestamp) -> Duration {
     now.duration_until(at).try_into().unwrap_or(Duration::ZERO)
@@ -143,6 +149,19 @@ pub(crate) mod tests {
         let starts: Vec<_> = plan.due.iter().map(|task| task.batch.window.start).collect();
         assert_eq!(starts, [10, 20, 30]);
         assert_eq!(plan.waits_since, Some(at(-10)));
+    }
+
+    #[test]
+    fn earlier_parts_of_a_window_come_first() {
+        let mut batches = batches(&[10, 10, 5]);
+        (batches[0].part, batches[1].part, batches[2].part) = (2, 1, 3);
+        let plan = plan(
+            batches.into_iter().map(|batch| (batch, None)).collect(),
+            at(0),
+            LONGEST,
+        );
+        let parts: Vec<_> = plan.due.iter().map(|task| task.batch.part).collect();
+        assert_eq!(parts, [3, 1, 2]);
     }
 
     #[test]

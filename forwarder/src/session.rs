@@ -18,6 +18,7 @@ use crate::batch_file::BatchFile;
 use crate::error::{Blame, DeliveryError, in_full};
 use crate::flight::{Flight, Landed};
 use crate::folders::Folders;
+use crate::letter::Posted;
 use crate::names::Names;
 use crate::pace::Pace;
 use crate::plan::Task;
@@ -33,6 +34,9 @@ const WIDTH_MAX: usize = 128;
 /// flight is an open file: with 64 sessions, they stay below the common limit of 1,024.
 const FURTHER_WIDTH_MAX: usize = 8;
 
+/// The most letters in flight; they are small and few.
+const LETTERS_MAX: usize = 4;
+
 /// How often an idle connection is looked after.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
@@ -41,6 +45,8 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Report {
     /// A batch's attempt is over.
     Landed(Box<Landed>),
+    /// What came of a letter.
+    Posted(Posted),
     /// There is no connection, or no longer; these batches were on their way.
     Broken { error: DeliveryError, tasks: Vec<Task> },
     /// Nothing came of these batches, and nothing speaks against anything.
@@ -104,7 +110,8 @@ impl Session {
                 None => self.common.queue.wait(Some(self.number), KEEP_ALIVE_EVERY),
             };
             match taken {
-                Taken::Task(task) => self.fly(*task),
+                Taken::Task(task) => self.fly(Some(*task)),
+                Taken::Letters => self.fly(None),
                 Taken::Closed => return,
                 Taken::Nothing => self.look_after_connection(),
             }
@@ -122,8 +129,8 @@ impl Session {
         }
     }
 
-    /// Delivers a batch and those that are due meanwhile, until none is in flight.
-    fn fly(&mut self, first: Task) {
+    /// Delivers a batch, if there is one, and what is due meanwhile, until nothing is in flight.
+    fn fly(&mut self, first: Option<Task>) {
         let mut trust = Trust::Reused;
         let mut remote = match self.remote.take() {
             Some(remote) => remote,
@@ -133,12 +140,17 @@ impl Session {
                     self.folders.forget();
                     remote
                 }
-                Err(error) => return self.broke(error, vec![first]),
+                Err(error) => return self.broke(error, first.into_iter().collect()),
             },
         };
         let mut flight = Flight::new(std::mem::take(&mut self.folders));
-        let mut next = Some(first);
+        let mut next = first;
         loop {
+            while flight.letters.len() < LETTERS_MAX
+                && let Some(letter) = self.common.queue.take_letter(self.number)
+            {
+                flight.letters.post(letter, remote.client());
+            }
             while flight.len() < self.width
                 && let Some(task) = next.take().or_else(|| self.common.queue.take(self.number))
             {
@@ -150,6 +162,9 @@ impl Session {
                 return;
             }
             if let Err(error) = remote.exchange(&mut flight) {
+                for letter in flight.letters.ids() {
+                    self.common.queue.settle_letter(letter);
+                }
                 let tasks = flight.into_tasks();
                 return match trust {
                     Trust::Reused if error.blame() == Blame::Connection => self.reconnects(&error, tasks),
@@ -164,6 +179,9 @@ impl Session {
                     }
                     self.report(Report::Landed(Box::new(landed)));
                 }
+            }
+            for posted in flight.letters.take_posted() {
+                self.report(Report::Posted(posted));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use logferry_protocol::names::DestinationName;
+use logferry_protocol::names::{DestinationName, SourceId};
 use serde::Deserialize;
 
 use crate::layout::{self, Layout};
@@ -54,6 +54,8 @@ pub struct Destination {
     pub retry: DeliveryRetry,
     /// How often failed batches are tried again.
     pub failed_every: Duration,
+    /// Whether it gets a manifest of each whole window, and how.
+    pub window_manifest: Option<WindowManifest>,
     /// The most bytes a second that are sent there, over all connections together; `None`: as many as get through.
     pub bandwidth: Option<u64>,
 }
@@ -67,6 +69,15 @@ impl Forwarder {
         };
         self.destinations.iter().map(addressee).collect()
     }
+}
+
+/// How window manifests are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowManifest {
+    /// So long after a window's end a source that may still have lines of it is waited for.
+    pub wait: Duration,
+    /// Sources that are missing if they were never heard of.
+    pub expected_sources: Vec<SourceId>,
 }
 
 /// How to log in at a destination.
@@ -149,6 +160,8 @@ struct RawDestination {
     retry: RawRetry,
     failed_every: String,
     bandwidth: Option<String>,
+    window_manifest: bool,
+    window_wait: String,
 }
 
 impl Default for RawDestination {
@@ -179,6 +192,8 @@ impl Default for RawDestination {
             retry: RawRetry::default(),
             failed_every: "60s".into(),
             bandwidth: None,
+            window_manifest: false,
+            window_wait: "32m".into(),
         }
     }
 }
@@ -269,6 +284,7 @@ impl RawDestination {
             .optional(self.bandwidth.as_deref(), |at, raw| {
                 at.size(raw, BANDWIDTH_MIN..=u64::MAX)
             });
+        let window_wait = at.key("window_wait").time(&self.window_wait);
         let (directory, subfolders) = place?;
         Some(Destination {
             name: name?,
@@ -285,6 +301,12 @@ impl RawDestination {
             retry: retry?,
             failed_every: failed_every?,
             bandwidth: bandwidth?,
+            window_manifest: window_wait.map(|wait| {
+                self.window_manifest.then(|| WindowManifest {
+                    wait,
+                    expected_sources: Vec::new(),
+                })
+            })?,
         })
     }
 

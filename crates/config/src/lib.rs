@@ -32,7 +32,7 @@ mod wants;
 
 pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
 pub use error::{ConfigError, Problem};
-pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login};
+pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::Housekeeper;
 pub use layout::Layout;
 pub use mail::{Smtp, SmtpTls};

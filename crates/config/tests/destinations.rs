@@ -221,3 +221,18 @@ fn without_the_relay_only_the_batchs_own_name_is_known_to_be_its_own() {
         ]
     );
 }
+
+#[test]
+fn window_manifests_know_the_sources_that_the_monitor_expects() {
+    let text = host(GROUPS, NAME, &["window_manifest: true, window_wait: 5m", ""])
+        + "monitor:\n  expected_sources: ['198.51.100.1']\n  smtp: {host: m, from: a@b, to: [a@b]}\n";
+    let destinations = read(&text)
+        .expect("valid")
+        .forwarder
+        .expect("a forwarder")
+        .destinations;
+    let settings = destinations[0].window_manifest.as_ref().expect("asked for");
+    assert_eq!(settings.wait, std::time::Duration::from_mins(5));
+    assert_eq!(settings.expected_sources.len(), 1);
+    assert_eq!(destinations[1].window_manifest, None);
+}

@@ -18,6 +18,14 @@ use crate::{Ledger, LedgerError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub(crate) i64);
 
+impl BatchId {
+    /// The number before this one; no batch need have it.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -370,14 +378,16 @@ impl Ledger {
         })
     }
 
-    /// Notes that a sent batch's file may go: first this, then the file, so that a crash leaves a file too many.
-    pub fn mark_expired(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
+    /// Notes that a sent batch's file may go: first this, then the file, so that a crash leaves a file too many. False
+    /// if it is to go to a destination once more: then the file must stay.
+    pub fn mark_expired(&mut self, batch: BatchId, now: Timestamp) -> Result<bool, LedgerError> {
         self.write("note an expiry", |sql| {
             sql.execute(
-                "UPDATE batches SET expired_at = ?2 WHERE id = ?1 AND state = 'sent'",
+                "UPDATE batches SET expired_at = ?2 WHERE id = ?1 AND state = 'sent'
+                 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND asked_at IS NOT NULL)",
                 (batch.0, millis(now)),
             )
-            .map(drop)
+            .map(|changed| changed == 1)
         })
     }
 }

@@ -8,7 +8,7 @@ use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
-use crate::batches::{Batch, BatchId};
+use crate::batches::{self, Batch, BatchId, BatchState};
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
@@ -62,6 +62,20 @@ impl Delivery {
             asked_at: row::optional_time(row, "asked_at")?,
         })
     }
+}
+
+/// What came of asking for a batch at a destination (once more).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It is due there.
+    Due {
+        /// It was delivered there before.
+        again: bool,
+    },
+    /// It was on its way there already.
+    Waiting,
+    /// It is not sealed yet, or its file has expired.
+    Refused,
 }
 
 /// Whether a destination answers.
@@ -202,6 +216,44 @@ impl Ledger {
         })
     }
 
+    /// Has batches go to a destination (once more); what came of each, in their order. Until they are there, their
+    /// files do not expire.
+    pub fn ask(
+        &mut self,
+        batches: &[BatchId],
+        destination: &DestinationName,
+        now: Timestamp,
+    ) -> Result<Vec<Asked>, LedgerError> {
+        self.write("ask for batches once more", |sql| {
+            batches
+                .iter()
+                .map(|batch| ask(sql, *batch, destination, now))
+                .collect()
+        })
+    }
+
+    /// All batches that somebody asked for and that are not there yet, each with the destination.
+    pub fn asked(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
+        self.read("list batches that were asked for", |sql| {
+            sql.prepare_cached(
+                "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL",
+            )?
+            .query_map([], |row| Ok((Batch::from_row(row)?, row::text(row, "destination")?)))?
+            .collect()
+        })
+    }
+
+    /// Forgets that a batch was asked for.
+    pub fn withdraw(&mut self, batch: BatchId, destination: &DestinationName) -> Result<(), LedgerError> {
+        self.write("forget that a batch was asked for", |sql| {
+            sql.execute(
+                "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2",
+                (batch.0, destination.as_str()),
+            )
+            .map(drop)
+        })
+    }
+
     /// The sent batches that are to go to a destination (once more) because somebody asked.
     pub fn asked_of(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
         self.read("list batches that were asked for", |sql| {
@@ -271,6 +323,31 @@ impl Ledger {
                 .optional()
         })
     }
+}
+
+fn ask(sql: &Connection, batch: BatchId, destination: &DestinationName, now: Timestamp) -> SqlResult<Asked> {
+    let found = batches::by_id(sql, batch)?;
+    if found.state == BatchState::Open || found.expired_at.is_some() {
+        return Ok(Asked::Refused);
+    }
+    let known = sql
+        .prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
+        .query_row((batch.0, destination.as_str()), Delivery::from_row)
+        .optional()?;
+    let again = known
+        .as_ref()
+        .is_some_and(|delivery| delivery.delivered_at.is_some());
+    let is_asked = known.is_some_and(|delivery| delivery.asked_at.is_some());
+    if is_asked || (found.state != BatchState::Sent && !again) {
+        return Ok(Asked::Waiting);
+    }
+    sql.prepare_cached(
+        "INSERT INTO deliveries (batch, destination, asked_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (batch, destination) DO UPDATE
+         SET asked_at = ?3, attempts = 0, last_error = NULL, next_attempt = NULL",
+    )?
+    .execute((batch.0, destination.as_str(), millis(now)))?;
+    Ok(Asked::Due { again })
 }
 
 fn record(

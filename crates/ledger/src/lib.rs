@@ -12,7 +12,7 @@
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps` and open `batches`; the forwarder `deliveries`,
-//! `destinations`, `subscriptions` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
+//! `destinations`, `subscriptions`, `manifests` and the state of sealed batches; the monitor `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
@@ -20,6 +20,7 @@ mod deliveries;
 mod gaps;
 mod ingest;
 mod live;
+mod manifests;
 mod outbox;
 mod row;
 mod schema;
@@ -33,9 +34,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
-pub use deliveries::{Delivery, DestinationHealth, DestinationState, Published};
+pub use deliveries::{Asked, Delivery, DestinationHealth, DestinationState, Published};
 pub use gaps::GapRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
+pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceReach, WindowBatch};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};

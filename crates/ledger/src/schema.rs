@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
 /// added.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, SUBSCRIPTIONS];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, SUBSCRIPTIONS, MANIFESTS];
 
 const FIRST: &str = "
 CREATE TABLE sources (
@@ -159,6 +159,42 @@ CREATE TABLE subscriptions (
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE deliveries ADD COLUMN asked_at INTEGER;
 CREATE INDEX deliveries_asked ON deliveries (batch) WHERE asked_at IS NOT NULL;
+";
+
+/// What was said of whole windows at a destination, from when on, and which batches are in it.
+const MANIFESTS: &str = "
+CREATE TABLE manifests (
+    id             INTEGER PRIMARY KEY,
+    destination    TEXT NOT NULL,
+    window_start   INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    utc_offset     INTEGER NOT NULL,
+    revision       INTEGER NOT NULL,
+    name           TEXT NOT NULL,
+    content        TEXT NOT NULL,
+    written_at     INTEGER NOT NULL,
+    attempts       INTEGER NOT NULL DEFAULT 0,
+    last_error     TEXT,
+    next_attempt   INTEGER,
+    path           TEXT,
+    delivered_at   INTEGER,
+    UNIQUE (destination, name),
+    UNIQUE (destination, window_start, window_seconds, revision)
+) STRICT;
+CREATE INDEX manifests_waiting ON manifests (destination) WHERE delivered_at IS NULL;
+
+CREATE TABLE manifest_files (
+    batch       INTEGER NOT NULL REFERENCES batches (id),
+    destination TEXT NOT NULL,
+    PRIMARY KEY (batch, destination)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE manifest_starts (
+    destination TEXT PRIMARY KEY,
+    since       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX batches_by_window ON batches (window_start);
 ";
 
 /// The version that today's schema has.

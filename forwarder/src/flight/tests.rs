@@ -47,6 +47,7 @@ fn destination() -> Destination {
             max: std::time::Duration::from_secs(1),
         },
         failed_every: std::time::Duration::from_secs(1),
+        window_manifest: None,
         bandwidth: None,
     }
 }

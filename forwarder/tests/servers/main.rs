@@ -9,6 +9,8 @@ mod crashes;
 mod delivery;
 mod embedded;
 mod layouts;
+mod manifests;
+mod resend;
 mod several;
 mod support;
 mod trust;

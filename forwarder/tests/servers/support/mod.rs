@@ -52,6 +52,7 @@ pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hos
             max: Duration::from_millis(50),
         },
         failed_every: Duration::from_hours(1),
+        window_manifest: None,
         bandwidth: None,
     }
 }

@@ -46,14 +46,26 @@ impl Spool {
     }
 
     fn write(&mut self, source: &str, window: u32, text: &[u8]) -> Batch {
+        let start = 1_790_000_400 + i64::from(window) * 1200;
+        self.write_at(source, start, &format!("accessLog_{window:02}"), text)
+    }
+
+    /// Writes and seals a batch of a source, whose window starts at that second.
+    pub(crate) fn seal_at(&mut self, source: &str, start: i64, text: &[u8]) -> Batch {
+        let batch = self.write_at(source, start, &format!("at-{start}"), text);
+        self.release(&batch);
+        batch
+    }
+
+    fn write_at(&mut self, source: &str, start: i64, name: &str, text: &[u8]) -> Batch {
         let source: SourceId = source.parse().unwrap();
         let new = NewBatch {
-            base_name: format!("accessLog_{window:02}_{}", source.file_label()),
+            base_name: format!("{name}_{}", source.file_label()),
             source,
             group: "web-1".parse().unwrap(),
             log: None,
             window: Window {
-                start: 1_790_000_400 + i64::from(window) * 1200,
+                start,
                 seconds: 1200,
                 utc_offset: 0,
             },
