@@ -92,7 +92,7 @@ fn text(resent: &Resent) -> String {
         .into_iter()
         .map(|(name, counts)| {
             let [due, again, waiting] = counts.map(table::count);
-            format!("{name}: {due} batches due, {again} of them once more; {waiting} on their way already")
+            format!("{name}: {due} due, {again} of them once more; {waiting} on their way already")
         })
         .collect();
     let unwanted = resent.unwanted.iter();
@@ -139,8 +139,8 @@ mod tests {
         };
         assert_eq!(
             text(&resent),
-            "edw: 2 batches due, 1 of them once more; 0 on their way already\n\
-             lab: 0 batches due, 0 of them once more; 1 on their way already\n\
+            "edw: 2 due, 1 of them once more; 0 on their way already\n\
+             lab: 0 due, 0 of them once more; 1 on their way already\n\
              b: not for lab, whose sources, groups or logs leave it out\n\
              c: deleted\n"
         );

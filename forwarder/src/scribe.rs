@@ -17,6 +17,9 @@ use crate::window_manifest::{SourceFacts, WindowFacts, decide};
 const EMPTY_FOR: SignedDuration = SignedDuration::from_hours(48);
 const EMPTY_MAX: usize = 200;
 
+/// No window is longer.
+const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
 /// The key of a window: its first second and its length.
 type Key = (i64, u32);
 
@@ -129,7 +132,9 @@ impl Scribe {
         now: Timestamp,
     ) -> Result<Vec<Window>, LedgerError> {
         let from = since.max(now.saturating_sub(EMPTY_FOR).unwrap_or(Timestamp::MIN));
-        let told = ledger.windows_with_manifest(&self.destination.name, from)?;
+        // The one that was under way at that moment is on the same grid.
+        let told_from = from.saturating_sub(LONGEST_WINDOW).unwrap_or(Timestamp::MIN);
+        let told = ledger.windows_with_manifest(&self.destination.name, told_from)?;
         let latest = told
             .iter()
             .chain(pending.values())

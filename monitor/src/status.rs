@@ -72,6 +72,8 @@ pub struct DestinationStatus {
     pub waiting_batches: u64,
     /// Since when the oldest of them is sealed, in seconds; 0 if none waits.
     pub oldest_waiting_seconds: u64,
+    /// Window manifests that are written and not there yet.
+    pub waiting_manifests: u64,
     /// Why it does not answer.
     pub error: Option<String>,
 }
@@ -184,6 +186,7 @@ fn destination(
         last_delivery_at: health.as_ref().and_then(|health| health.last_delivery),
         waiting_batches,
         oldest_waiting_seconds,
+        waiting_manifests: ledger.waiting_manifests(name)?.len() as u64,
         error: health.and_then(|health| health.error),
     })
 }

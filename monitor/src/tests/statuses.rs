@@ -69,9 +69,11 @@ fn the_json_is_the_documented_one() {
             "batches": {"open": 0, "ready": 1, "sent": 1, "failed": 0, "unwanted": 0},
             "destinations": [
                 {"name": "edw", "state": "down", "last_delivery_at": "2026-11-21T02:22:05Z",
-                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": "connection refused"},
+                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "waiting_manifests": 0,
+                 "error": "connection refused"},
                 {"name": "backup", "state": "unknown", "last_delivery_at": null,
-                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": null},
+                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "waiting_manifests": 0,
+                 "error": null},
             ],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
         })
