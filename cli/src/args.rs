@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Show a destination's host key and, after a yes, keep it
     Trust(Trust),
+    /// Deliver sent batches once more, or the past to a destination that was added; nothing there is overwritten
+    Resend(Resend),
     /// Ship old logs once, whole files in the order given; what the relay has already is not shipped again
     Backfill(Backfill),
     /// Write nginx-like traffic
@@ -171,6 +173,28 @@ pub(crate) struct Trust {
     /// Keep the key without asking, for scripts that have compared the fingerprint
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct Resend {
+    /// Only to this one [default: to all that want them]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<DestinationName>,
+    /// Only windows that end after this time (2026-11-21T08:00 here, or with an offset or Z)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only windows that start before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<Timestamp>,
+    /// Only this source
+    #[arg(long)]
+    pub(crate) source: Option<SourceId>,
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Names of batches, as `audit` shows them [default: all]
+    #[arg(value_name = "BATCH", conflicts_with_all = ["since", "until", "source"])]
+    pub(crate) batches: Vec<String>,
 }
 
 #[derive(Debug, Options)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use logferry_config::Config;
 use logferry_ledger::{BatchFilter, BatchState};
-use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, audit};
+use logferry_monitor::audit::{Audit, AuditedBatch, AuditedDestination, Discrepancy, audit};
 
 use crate::args;
 use crate::configuration;
@@ -48,7 +48,7 @@ pub(crate) fn prove(file: &Path, filter: &BatchFilter) -> Result<Audit> {
 
 fn prove_with(file: &Path, config: &Config, filter: &BatchFilter) -> Result<Audit> {
     let data_dir = configuration::data_dir(file, config)?;
-    Ok(audit(&data_dir, filter, &configuration::destinations(config))?)
+    Ok(audit(&data_dir, filter, &configuration::addressees(config))?)
 }
 
 /// The proof for people: sums by source, what is under way, what is wrong.
@@ -62,8 +62,9 @@ pub(crate) fn text(audit: &Audit) -> String {
         table::count(totals.lines_delivered),
     );
     format!(
-        "{}\n{sums}{}{}{}",
+        "{}{}\n{sums}{}{}{}",
         by_source(&audit.batches),
+        by_destination(&audit.destinations),
         under_way(&audit.batches),
         warnings(audit),
         discrepancies(audit)
@@ -119,6 +120,31 @@ fn by_source(batches: &[AuditedBatch]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// Only of several is there more to say than in the sums by source.
+fn by_destination(destinations: &[AuditedDestination]) -> String {
+    if destinations.len() < 2 {
+        return String::new();
+    }
+    let right = |title| (title, Side::Right);
+    let mut table = Table::new([
+        ("destination", Side::Left),
+        right("wanted"),
+        right("there"),
+        right("lines wanted"),
+        right("lines there"),
+    ]);
+    for sum in destinations {
+        table.row([
+            sum.name.to_string(),
+            table::count(sum.batches),
+            table::count(sum.delivered_batches),
+            table::count(sum.lines),
+            table::count(sum.delivered_lines),
+        ]);
+    }
+    format!("\n{table}")
 }
 
 fn under_way(batches: &[AuditedBatch]) -> String {

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use logferry_config::Config;
-use logferry_protocol::names::DestinationName;
+use logferry_config::{Addressee, Config, Forwarder};
 
 use crate::exit::{Failure, Result};
 
@@ -33,11 +32,11 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
         })
 }
 
-/// The names of the configured destinations.
-pub(crate) fn destinations(config: &Config) -> Vec<DestinationName> {
-    let forwarder = config.forwarder.iter();
-    forwarder
-        .flat_map(|section| &section.destinations)
-        .map(|destination| destination.name.clone())
-        .collect()
+/// The configured destinations, and what each wants.
+pub(crate) fn addressees(config: &Config) -> Vec<Addressee> {
+    config
+        .forwarder
+        .as_ref()
+        .map(Forwarder::addressees)
+        .unwrap_or_default()
 }

@@ -12,6 +12,7 @@ mod fsck;
 mod generate;
 mod once;
 mod read_back;
+mod resend;
 mod retry;
 mod roles;
 mod sender;
@@ -56,6 +57,7 @@ fn run(args: Args) -> Result {
         Command::Tail(options) => tail::run(file, &options),
         Command::Retry(options) => retry::run(file, &options),
         Command::Trust(options) => trust::run(file, &options),
+        Command::Resend(options) => resend::run(file, &options),
         Command::Backfill(options) => backfill::run(file, options),
         Command::Generate(options) => generate::run(&options),
         Command::TestMail => once::test_mail(file),

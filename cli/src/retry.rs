@@ -38,7 +38,7 @@ fn chosen(ledger: &Ledger, names: &[String]) -> Result<Vec<Batch>> {
 }
 
 /// The batch of this name, which may be given as the file's.
-fn named(ledger: &Ledger, name: &str) -> Result<Batch> {
+pub(crate) fn named(ledger: &Ledger, name: &str) -> Result<Batch> {
     let name = name.strip_suffix(".log").unwrap_or(name);
     let unknown = || {
         Failure::configuration(anyhow!(

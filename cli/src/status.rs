@@ -60,7 +60,7 @@ fn look(data_dir: &Path, config: &Config) -> Result<Status> {
         expected_sources: monitor.map_or(&[], |monitor| &monitor.expected_sources),
         stale_after: monitor.map_or(STALE_AFTER, |monitor| monitor.stale_after),
         groups: &groups_of(config),
-        destinations: &configuration::destinations(config),
+        destinations: &configuration::addressees(config),
         min_free_disk: config
             .relay
             .as_ref()
@@ -81,7 +81,7 @@ fn text(status: &Status, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are taken until there is room)",
     };
     format!(
-        "{}{}\n{}{}{}{}\nbatches: {} open, {} ready, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}\n{}{}{}{}\nbatches: {} open, {} ready{}, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
         troubles(status, now),
         groups(status),
@@ -90,10 +90,19 @@ fn text(status: &Status, now: Timestamp) -> String {
         held(status, now),
         table::count(batches.open),
         table::count(batches.ready),
+        unwanted(batches.unwanted),
         table::count(batches.sent),
         table::count(batches.failed),
         table::size(status.disk.free_bytes),
     )
+}
+
+/// What is to be said of batches that no destination wants.
+fn unwanted(batches: u64) -> String {
+    match batches {
+        0 => String::new(),
+        batches => format!(" ({} WANTED BY NO DESTINATION)", table::count(batches)),
+    }
 }
 
 fn sources(status: &Status, now: Timestamp) -> String {
@@ -315,6 +324,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logferry_config::{Addressee, Wants};
     use logferry_ledger::Ledger;
     use logferry_monitor::status::{HeldBatch, InFlightStatus};
 
@@ -326,7 +336,10 @@ mod tests {
             expected_sources: &["198.51.100.1".parse().unwrap()],
             stale_after: STALE_AFTER,
             groups: &["web-1".parse().unwrap()],
-            destinations: &["edw".parse().unwrap()],
+            destinations: &[Addressee {
+                name: "edw".parse().unwrap(),
+                wants: Wants::default(),
+            }],
             min_free_disk: u64::MAX,
         };
         let now = Timestamp::now();
@@ -366,6 +379,8 @@ mod tests {
             ),
             "{shown}"
         );
+        status.batches.unwanted = 1200;
+        assert!(text(&status, now).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
         let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
         assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");
         assert_eq!(ago(Some(now), an_hour_ago), "0 s ago");

@@ -3,61 +3,18 @@
 
 use std::{io, mem};
 
-use logferry_config::{Destination, Publishing, Verify};
-use logferry_ledger::{Batch, BatchId, Published, PublishedFile, PublishingNote};
+use logferry_config::{Publishing, Verify};
+use logferry_ledger::{BatchId, Published, PublishedFile, PublishingNote};
 use logferry_sftp::{Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
 
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
 use crate::manifest;
-use crate::outgoing::{self, Outgoing};
+use crate::names::Names;
+use crate::outgoing::Outgoing;
 use crate::plan::Task;
 use crate::progress::Progress;
 use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step, Uploaded, Way};
-
-/// The names of a batch's files at a destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Names {
-    /// The batch.
-    published: String,
-    manifest: String,
-    marker: String,
-    /// What temporary names end in besides.
-    temp_suffix: String,
-    /// The server, and the batch's temporary name there.
-    place: String,
-}
-
-impl Names {
-    pub(crate) fn of(batch: &Batch, destination: &Destination) -> Self {
-        let directory = destination.directory.trim_end_matches('/');
-        let extension = outgoing::extension(destination.publish.compress);
-        let published = format!("{directory}/{}{extension}", batch.file_name());
-        let marker = destination.publish.marker.as_deref().unwrap_or_default();
-        let Destination {
-            host,
-            port,
-            user,
-            temp_suffix,
-            ..
-        } = destination;
-        Self {
-            manifest: format!("{directory}/{}.json", batch.name()),
-            marker: format!("{published}{marker}"),
-            place: format!("{user}@{host}:{port} {published}{temp_suffix}"),
-            temp_suffix: temp_suffix.clone(),
-            published,
-        }
-    }
-
-    fn of_file(&self, file: PublishedFile) -> &str {
-        match file {
-            PublishedFile::Batch => &self.published,
-            PublishedFile::Manifest => &self.manifest,
-            PublishedFile::Marker => &self.marker,
-        }
-    }
-}
 
 /// A batch that is at its destination.
 #[derive(Debug)]
@@ -150,6 +107,11 @@ impl Attempt {
     /// The batch, and what was known of it before.
     pub(crate) fn into_task(self) -> Task {
         self.task
+    }
+
+    /// The subfolders that must be there before it goes on its way, outermost first.
+    pub(crate) fn folders(&self) -> &[String] {
+        &self.names.folders
     }
 
     /// Goes on with what is due.

@@ -2,15 +2,14 @@
 //! is sent, or compared, and what is hashed are the same bytes.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use logferry_ledger::Contents;
 use sha2::{Digest, Sha256};
 
 use crate::error::DeliveryError;
+use crate::original::Original;
 use crate::outgoing::Outgoing;
 
 /// SHA-256 of a whole file.
@@ -43,12 +42,12 @@ const BLOCK_BYTES: usize = 128 << 10;
 /// Where the bytes are.
 #[derive(Debug)]
 enum Bytes {
-    OnDisk(File),
+    OnDisk(Original),
     InMemory(Vec<u8>),
 }
 
 impl Bytes {
-    fn read_exact_at(&self, block: &mut [u8], position: u64) -> io::Result<()> {
+    fn read_exact_at(&mut self, block: &mut [u8], position: u64) -> io::Result<()> {
         match self {
             Self::OnDisk(file) => file.read_exact_at(block, position),
             Self::InMemory(text) => {
@@ -106,7 +105,8 @@ impl BatchFile {
         lines: FileHash,
         keeper: Outgoing,
     ) -> Result<Self, DeliveryError> {
-        let mut file = Self::open(path, expected)?;
+        let bytes = Original::as_it_is(path);
+        let mut file = Self::of_file(path, bytes, expected)?;
         file.compressed = Some((lines, keeper));
         Ok(file)
     }
@@ -123,13 +123,18 @@ impl BatchFile {
 
     /// Opens a sealed batch's file, and refuses it if it has another size than it was sealed with.
     pub(crate) fn open(path: &Path, expected: Contents) -> Result<Self, DeliveryError> {
+        Self::of_file(path, Original::open(path), expected)
+    }
+
+    fn of_file(path: &Path, file: io::Result<Original>, expected: Contents) -> Result<Self, DeliveryError> {
         let local = |source| DeliveryError::LocalFile {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(local)?;
-        let len = file.metadata().map_err(local)?.len();
-        if len != expected.bytes {
+        let file = file.map_err(local)?;
+        if let Some(len) = file.len().map_err(local)?
+            && len != expected.bytes
+        {
             return Err(DeliveryError::Altered {
                 path: path.to_owned(),
                 detail: format!("{len} bytes, sealed with {}", expected.bytes),

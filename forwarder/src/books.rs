@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use logferry_config::{Addressee, Wants};
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_ledger::{
-    Batch, BatchId, BatchState, Delivery, FailureKind, InFlight, Ledger, LedgerError, Published,
-    PublishingNote,
+    Batch, BatchId, BatchState, Delivery, FailureKind, InFlight, Ledger, LedgerError, ManifestId,
+    ManifestRecord, Published, PublishingNote,
 };
 use logferry_protocol::names::DestinationName;
 use tracing::{info, warn};
 
 use crate::retry::Verdict;
+use crate::scribe::Scribe;
 use crate::spool::Spool;
 
 /// The ledger or the spool could not be read or changed.
@@ -36,18 +38,18 @@ pub(crate) struct Books {
     ledger: Ledger,
     disk: RealDisk,
     spool: Spool,
-    destinations: Vec<DestinationName>,
+    addressees: Vec<Addressee>,
 }
 
 impl Books {
-    /// Opens the ledger, which must be there, and makes the forwarder's folders. `destinations`: all that a batch
-    /// must be delivered to before it counts as sent.
-    pub(crate) fn open(data_dir: &Path, destinations: Vec<DestinationName>) -> Result<Self, BooksError> {
+    /// Opens the ledger, which must be there, and makes the forwarder's folders. `addressees`: all destinations; a
+    /// batch is sent when those of them that want it have it.
+    pub(crate) fn open(data_dir: &Path, addressees: Vec<Addressee>) -> Result<Self, BooksError> {
         let books = Self {
             ledger: Ledger::open(data_dir)?,
             disk: RealDisk,
             spool: Spool::new(data_dir),
-            destinations,
+            addressees,
         };
         for state in [BatchState::Ready, BatchState::Sent, BatchState::Failed] {
             books.disk.create_dir_all(&books.spool.folder(state))?;
@@ -55,9 +57,16 @@ impl Books {
         Ok(books)
     }
 
-    /// Moves every file in `ready/` and `failed/` to where the ledger says its batch is. A file that the ledger
-    /// cannot explain is reported and left alone.
-    pub(crate) fn reconcile(&mut self) -> Result<(), BooksError> {
+    /// Notes who gets what now, and moves every file in `ready/` and `failed/` to where the ledger says its batch is.
+    /// A file that the ledger cannot explain is reported and left alone.
+    pub(crate) fn reconcile(&mut self, now: Timestamp) -> Result<(), BooksError> {
+        let subscriptions: Vec<_> = self
+            .addressees
+            .iter()
+            .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))
+            .collect();
+        self.ledger.note_subscriptions(&subscriptions, now)?;
+        self.settle(now)?;
         let waiting = self.waiting_batches()?;
         let names: HashSet<_> = waiting.iter().map(Batch::file_name).collect();
         for found_in in [BatchState::Ready, BatchState::Failed] {
@@ -68,6 +77,43 @@ impl Books {
             }
         }
         Ok(())
+    }
+
+    /// Finds the batches that waited only for destinations which want them no longer: those are sent. What nobody
+    /// wants and nobody has is not: it waits until somebody does.
+    fn settle(&mut self, now: Timestamp) -> Result<(), BooksError> {
+        let mut unwanted = 0_u64;
+        for batch in self.waiting_batches()? {
+            let deliveries = self.ledger.deliveries(batch.id)?;
+            let is_anywhere = deliveries.iter().any(|delivery| delivery.delivered_at.is_some());
+            if is_anywhere && self.wanting(&batch).all(|name| has(&deliveries, name)) {
+                info!(batch = %batch.name(), "no other destination wants this batch any more, it is sent");
+                self.ledger.mark_sent(batch.id, now)?;
+            } else if !is_anywhere && self.wanting(&batch).next().is_none() {
+                unwanted += 1;
+            }
+        }
+        for (batch, destination) in self.ledger.asked()? {
+            if !self.wanting(&batch).any(|name| *name == destination) {
+                self.ledger.withdraw(batch.id, &destination)?;
+            }
+        }
+        if unwanted > 0 {
+            warn!(
+                batches = unwanted,
+                "no destination wants some batches, they wait in ready/ until one does"
+            );
+        }
+        Ok(())
+    }
+
+    /// The destinations that want a batch.
+    fn wanting<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a DestinationName> {
+        let wanting = self
+            .addressees
+            .iter()
+            .filter(|addressee| takes(&addressee.wants, batch));
+        wanting.map(|addressee| &addressee.name)
     }
 
     /// A file of no batch that waits: of one that was sent, or a stranger.
@@ -103,18 +149,25 @@ impl Books {
         Ok(files)
     }
 
-    /// The sealed batches that are not sent, with what is known of each at `destination`; without those whose files
-    /// the relay is about to move into `ready/`.
+    /// The batches that a destination wants and may lack, with what is known of each there: the sealed ones that are
+    /// not sent, without those whose files the relay is about to move into `ready/`, and the sent ones that somebody
+    /// asked for.
     pub(crate) fn waiting(
         &self,
         destination: &DestinationName,
+        wants: &Wants,
     ) -> Result<Vec<(Batch, Option<Delivery>)>, BooksError> {
         let mut waiting = Vec::new();
-        for batch in self.waiting_batches()? {
+        let wanted = |batch: &Batch| takes(wants, batch);
+        for batch in self.waiting_batches()?.into_iter().filter(wanted) {
             if !self.spool.is_in(BatchState::Open, &batch)? {
                 let delivery = self.ledger.delivery(batch.id, destination)?;
                 waiting.push((batch, delivery));
             }
+        }
+        for batch in self.ledger.asked_of(destination)?.into_iter().filter(wanted) {
+            let delivery = self.ledger.delivery(batch.id, destination)?;
+            waiting.push((batch, delivery));
         }
         Ok(waiting)
     }
@@ -137,7 +190,7 @@ impl Books {
         Ok(batches)
     }
 
-    /// Notes that batches are at a destination; those that are at all of them are sent.
+    /// Notes that batches are at a destination; those that are now wherever they are wanted are sent.
     pub(crate) fn delivered(
         &mut self,
         destination: &DestinationName,
@@ -161,22 +214,17 @@ impl Books {
         Ok(self.disk.rename_all(&moves)?)
     }
 
-    /// Whether every destination but this one has a batch.
+    /// Whether a batch that is not sent yet is so once this destination has it: all others that want it have it.
     fn is_last(&self, batch: &Batch, destination: &DestinationName) -> Result<bool, BooksError> {
-        let mut others = self
-            .destinations
-            .iter()
-            .filter(|name| *name != destination)
-            .peekable();
+        if batch.state == BatchState::Sent {
+            return Ok(false);
+        }
+        let mut others = self.wanting(batch).filter(|name| *name != destination).peekable();
         if others.peek().is_none() {
             return Ok(true);
         }
         let deliveries = self.ledger.deliveries(batch.id)?;
-        Ok(others.all(|name| {
-            deliveries
-                .iter()
-                .any(|delivery| delivery.destination == *name && delivery.delivered_at.is_some())
-        }))
+        Ok(others.all(|name| has(&deliveries, name)))
     }
 
     /// Notes what is about to be published, before it is.
@@ -207,6 +255,36 @@ impl Books {
         // 2. The folder.
         if gave_up && self.spool.folder_of(batch)? == Some(BatchState::Ready) {
             self.relocate(batch, BatchState::Ready, BatchState::Failed)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the manifests that are due now, and lists those that a destination does not have yet.
+    pub(crate) fn manifests(
+        &mut self,
+        scribe: &mut Scribe,
+        destination: &DestinationName,
+        now: Timestamp,
+    ) -> Result<Vec<ManifestRecord>, BooksError> {
+        scribe.write(&mut self.ledger, now)?;
+        Ok(self.ledger.waiting_manifests(destination)?)
+    }
+
+    /// Notes that a destination gets no manifests.
+    pub(crate) fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), BooksError> {
+        Ok(self.ledger.end_manifests(destination)?)
+    }
+
+    /// Notes what came of a manifest: its path at the destination, or what went wrong and how long to wait.
+    pub(crate) fn posted(
+        &mut self,
+        manifest: ManifestId,
+        result: Result<&str, (&str, Duration)>,
+        now: Timestamp,
+    ) -> Result<(), BooksError> {
+        match result {
+            Ok(path) => self.ledger.manifest_delivered(manifest, path, now)?,
+            Err((error, wait)) => self.ledger.manifest_failed(manifest, error, later(now, wait))?,
         }
         Ok(())
     }
@@ -244,6 +322,18 @@ impl Books {
         }
         Ok((from, to))
     }
+}
+
+/// Whether somebody who wants that wants a batch.
+pub(crate) fn takes(wants: &Wants, batch: &Batch) -> bool {
+    wants.takes(&batch.source, &batch.group, batch.log.as_ref())
+}
+
+/// Whether a destination has what these deliveries are of.
+fn has(deliveries: &[Delivery], destination: &DestinationName) -> bool {
+    deliveries
+        .iter()
+        .any(|delivery| delivery.destination == *destination && delivery.delivered_at.is_some())
 }
 
 /// The time so much later, or the last one there is.

@@ -22,8 +22,12 @@ mod door;
 mod doubts;
 mod error;
 mod flight;
+mod folders;
 mod hashing;
+mod letter;
 mod manifest;
+mod names;
+mod original;
 mod outgoing;
 mod pace;
 mod plan;
@@ -31,12 +35,15 @@ mod progress;
 mod publication;
 mod queue;
 mod remote;
+mod resend;
 mod retry;
+mod scribe;
 mod session;
 mod spool;
 mod ssh;
 mod verify;
 mod watch;
+mod window_manifest;
 mod worker;
 
 use std::collections::HashSet;
@@ -44,6 +51,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use logferry_config::{Destination, Forwarder};
 use logferry_durable::{Lock, LockError};
 use logferry_ledger::LedgerError;
@@ -58,6 +66,7 @@ use crate::worker::Worker;
 
 pub use crate::books::BooksError;
 pub use crate::error::{Blame, DeliveryError};
+pub use crate::resend::{Due, Gone, Pair, Resent, resend};
 pub use crate::ssh::{HostKeyError, Introduction, KeepError, LoginError, Standing};
 pub use crate::verify::{DeliveredFile, Difference, Progress, verify};
 
@@ -131,14 +140,9 @@ async fn open(
     shutdown: &CancellationToken,
 ) -> Result<Option<(Lock, Books)>, ForwarderError> {
     let data_dir = &config.data_dir;
-    let names = config
-        .destinations
-        .iter()
-        .map(|destination| destination.name.clone());
-    let names: Vec<_> = names.collect();
     let mut told = false;
     loop {
-        match Books::open(data_dir, names.clone()) {
+        match Books::open(data_dir, config.addressees()) {
             Ok(mut books) => {
                 let lock =
                     Lock::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
@@ -147,7 +151,7 @@ async fn open(
                     })?;
                 // Only now: a file must not be moved under another forwarder.
                 books
-                    .reconcile()
+                    .reconcile(Timestamp::now())
                     .and_then(|()| tidy_outgoing(config, &books))
                     .map_err(|source| books_error(data_dir, source))?;
                 return Ok(Some((lock, books)));
@@ -172,7 +176,7 @@ fn tidy_outgoing(config: &Forwarder, books: &Books) -> Result<(), BooksError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
         let extension = outgoing::extension(destination.publish.compress);
-        for (batch, _) in books.waiting(&destination.name)? {
+        for (batch, _) in books.waiting(&destination.name, &destination.wants)? {
             wanted.insert((
                 destination.name.to_string(),
                 format!("{}{extension}", batch.file_name()),

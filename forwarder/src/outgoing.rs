@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
+use crate::original::Original;
 
 /// Of the levels of zlib-rs, and of zstd, those that make small files of log lines at more than 100 MB/s on one core.
 const GZIP_LEVEL: u32 = 6;
@@ -189,8 +190,9 @@ impl Packing<'_> {
 
     fn pack(&self, output: &mut impl DiskFile) -> Result<Made, DeliveryError> {
         let (mut packed, mut lines) = (Measure::default(), Measure::default());
+        let original = Original::open(self.batch).map_err(|source| self.unreadable(source))?;
         let measured = Measured {
-            input: File::open(self.batch).map_err(|source| self.unreadable(source))?,
+            input: original.into_reader(),
             measure: &mut lines,
         };
         let mut encoder: Box<dyn Read + '_> = match self.compress {

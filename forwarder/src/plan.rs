@@ -22,8 +22,8 @@ pub(crate) struct Plan {
     pub(crate) due: Vec<Task>,
     /// How long until the first of the others is due.
     pub(crate) next_due: Option<Duration>,
-    /// When the batch that has waited longest was sealed.
-    pub(crate) oldest_sealed: Option<Timestamp>,
+    /// Since when the batch that has waited longest waits: since it was sealed, or asked for once more.
+    pub(crate) waits_since: Option<Timestamp>,
 }
 
 /// Plans for one destination from the sealed batches that are not sent, with what is known of each there.
@@ -33,14 +33,12 @@ pub(crate) struct Plan {
 pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, longest_wait: Duration) -> Plan {
     let mut plan = Plan::default();
     for (batch, delivery) in batches {
-        if delivery
-            .as_ref()
-            .is_some_and(|delivery| delivery.delivered_at.is_some())
-        {
+        if delivery.as_ref().is_some_and(Delivery::is_done) {
             continue;
         }
-        let sealed = batch.sealed_at.unwrap_or(now);
-        plan.oldest_sealed = Some(plan.oldest_sealed.map_or(sealed, |oldest| oldest.min(sealed)));
+        let asked_at = delivery.as_ref().and_then(|delivery| delivery.asked_at);
+        let since = asked_at.or(batch.sealed_at).unwrap_or(now);
+        plan.waits_since = Some(plan.waits_since.map_or(since, |oldest| oldest.min(since)));
         let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
         let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
         if wait.is_zero() || wait > longest_wait {
@@ -59,6 +57,12 @@ pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, long
 
 fn order(batch: &Batch) -> impl Ord + '_ {
     (batch.window.start, batch.part, &batch.source, &batch.base_name)
+}
+
+/// Whether the time for the next attempt has come.
+pub(crate) fn is_due(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> bool {
+    let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
+    wait.is_zero() || wait > longest_wait
 }
 
 /// The time from `now` to `at`; zero when it has come.
@@ -134,6 +138,7 @@ pub(crate) mod tests {
             bytes: None,
             file_sha256: None,
             delivered_at,
+            asked_at: None,
         }
     }
 
@@ -152,7 +157,20 @@ pub(crate) mod tests {
         );
         let starts: Vec<_> = plan.due.iter().map(|task| task.batch.window.start).collect();
         assert_eq!(starts, [10, 20, 30]);
-        assert_eq!(plan.oldest_sealed, Some(at(-10)));
+        assert_eq!(plan.waits_since, Some(at(-10)));
+    }
+
+    #[test]
+    fn earlier_parts_of_a_window_come_first() {
+        let mut batches = batches(&[10, 10, 5]);
+        (batches[0].part, batches[1].part, batches[2].part) = (2, 1, 3);
+        let plan = plan(
+            batches.into_iter().map(|batch| (batch, None)).collect(),
+            at(0),
+            LONGEST,
+        );
+        let parts: Vec<_> = plan.due.iter().map(|task| task.batch.part).collect();
+        assert_eq!(parts, [3, 1, 2]);
     }
 
     #[test]
@@ -183,6 +201,15 @@ pub(crate) mod tests {
             plan(vec![(batch, Some(delivered))], at(0), LONGEST),
             Plan::default()
         );
+    }
+
+    #[test]
+    fn what_is_asked_for_once_more_waits_since_then() {
+        let batch = batches(&[0]).remove(0);
+        let mut asked = delivery(&batch, None, Some(at(0)));
+        asked.asked_at = Some(at(50));
+        let plan = plan(vec![(batch, Some(asked))], at(60), LONGEST);
+        assert_eq!((plan.due.len(), plan.waits_since), (1, Some(at(50))));
     }
 
     proptest! {

@@ -7,8 +7,9 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use logferry_ledger::BatchId;
+use logferry_ledger::{BatchId, ManifestId};
 
+use crate::letter::Letter;
 use crate::plan::Task;
 
 /// One in so many batches is the newest.
@@ -22,6 +23,8 @@ const BYTES_PER_SESSION: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) enum Taken {
     Task(Box<Task>),
+    /// There are letters.
+    Letters,
     /// None came in time.
     Nothing,
     /// None will come.
@@ -42,6 +45,9 @@ struct State {
     /// Of those that are due.
     bytes: u64,
     taken: HashSet<BatchId>,
+    /// Only the first session takes them.
+    letters: Vec<Letter>,
+    posting: HashSet<ManifestId>,
     takes: u64,
     closed: bool,
 }
@@ -61,9 +67,35 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Puts out letters, in place of those that were; those in hand stay so.
+    pub(crate) fn offer_letters(&self, mut letters: Vec<Letter>) {
+        let mut state = self.state();
+        letters.retain(|letter| !state.posting.contains(&letter.id));
+        state.letters = letters;
+        drop(state);
+        self.changed.notify_all();
+    }
+
     /// Takes back what was not taken.
     pub(crate) fn withdraw(&self) {
+        self.offer_letters(Vec::new());
         self.offer(Vec::new());
+    }
+
+    /// Takes the next letter, for a session of that number.
+    pub(crate) fn take_letter(&self, session: usize) -> Option<Letter> {
+        let mut state = self.state();
+        if state.closed || session != 0 || state.letters.is_empty() {
+            return None;
+        }
+        let letter = state.letters.remove(0);
+        state.posting.insert(letter.id);
+        Some(letter)
+    }
+
+    /// Says that a letter is no longer in hand.
+    pub(crate) fn settle_letter(&self, letter: ManifestId) {
+        self.state().posting.remove(&letter);
     }
 
     /// Takes the next batch, for a session of that number, counted from 0.
@@ -74,7 +106,8 @@ impl Queue {
     /// Takes the next batch, and waits for one if need be; without a session, only waits.
     pub(crate) fn wait(&self, session: Option<usize>, limit: Duration) -> Taken {
         let nothing_new = |state: &mut State| {
-            let has_some = session.is_some_and(|session| state.has_for(session));
+            let has_some =
+                session.is_some_and(|session| state.has_for(session) || state.has_letters_for(session));
             !state.closed && !has_some
         };
         let waited = self.changed.wait_timeout_while(self.state(), limit, nothing_new);
@@ -84,6 +117,7 @@ impl Queue {
         }
         match session.and_then(|session| state.take(session)) {
             Some(task) => Taken::Task(Box::new(task)),
+            None if session.is_some_and(|session| state.has_letters_for(session)) => Taken::Letters,
             None => Taken::Nothing,
         }
     }
@@ -93,10 +127,11 @@ impl Queue {
         self.state().taken.remove(&batch);
     }
 
-    /// Whether any batch is due or in hand.
+    /// Whether anything is due or in hand.
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.state();
-        !(state.due.is_empty() && state.taken.is_empty())
+        let batches = state.due.len() + state.taken.len();
+        batches + state.letters.len() + state.posting.len() > 0
     }
 
     /// Gives out no more.
@@ -115,6 +150,10 @@ impl State {
     fn has_for(&self, session: usize) -> bool {
         let enough = BYTES_PER_SESSION.saturating_mul(session as u64);
         !self.due.is_empty() && self.bytes >= enough
+    }
+
+    fn has_letters_for(&self, session: usize) -> bool {
+        session == 0 && !self.letters.is_empty()
     }
 
     fn take(&mut self, session: usize) -> Option<Task> {
@@ -163,6 +202,22 @@ mod tests {
         queue.offer(due(8, 1));
         let taken = std::iter::from_fn(|| queue.take(0));
         assert_eq!(starts(taken), [0, 1, 2, 7, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn each_destination_has_an_order_of_its_own_and_a_backlog_of_one_does_not_hold_up_another() {
+        let (backlog, other) = (Queue::default(), Queue::default());
+        backlog.offer(due(8, 1));
+        other.offer(due(3, 1));
+        let of_backlog: Vec<_> = (0..4).filter_map(|_| backlog.take(0)).collect();
+        // It is planned anew meanwhile: what is in hand stays so, and the turn of the newest is kept.
+        backlog.offer(due(10, 1));
+        let then = std::iter::from_fn(|| backlog.take(0));
+        assert_eq!(
+            starts(of_backlog.into_iter().chain(then)),
+            [0, 1, 2, 7, 3, 4, 5, 9, 6, 8]
+        );
+        assert_eq!(starts(std::iter::from_fn(|| other.take(0))), [0, 1, 2]);
     }
 
     #[test]

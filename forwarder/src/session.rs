@@ -16,13 +16,16 @@ use logferry_sftp::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::attempt::{Attempt, Names, Need};
+use crate::attempt::{Attempt, Need};
 use crate::batch_file::BatchFile;
 use crate::books::{Books, BooksError};
 use crate::door::{Door, Guest};
 use crate::doubts::Doubts;
 use crate::error::{Blame, DeliveryError, in_full};
 use crate::flight::{Flight, Landed};
+use crate::folders::Folders;
+use crate::letter::Posted;
+use crate::names::Names;
 use crate::outgoing;
 use crate::pace::Pace;
 use crate::plan::Task;
@@ -39,6 +42,9 @@ const WIDTH_MAX: usize = 128;
 /// flight is an open file: with 64 sessions, they stay below the common limit of 1,024.
 const FURTHER_WIDTH_MAX: usize = 8;
 
+/// The most letters in flight; they are small and few.
+const LETTERS_MAX: usize = 4;
+
 /// How often an idle connection is looked after.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
@@ -47,8 +53,10 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Report {
     /// A batch's attempt is over.
     Landed(Box<Landed>),
-    /// There is no connection, and so none for this batch.
-    NotLetIn { error: DeliveryError, task: Box<Task> },
+    /// What came of a letter.
+    Posted(Posted),
+    /// There is no connection, and so none for these batches, of which there is at most one.
+    NotLetIn { error: DeliveryError, tasks: Vec<Task> },
     /// The connection is gone; these batches were on their way.
     Broken { error: DeliveryError, tasks: Vec<Task> },
     /// Nothing came of these batches, and nothing speaks against anything.
@@ -76,6 +84,8 @@ pub(crate) struct Session {
     /// server lets them in.
     number: usize,
     guest: Option<Guest>,
+    /// What is known of the folders there.
+    folders: Folders,
     /// How many batches may be in flight.
     width: usize,
     /// A session that was not let in while others were does not try again before this.
@@ -105,6 +115,7 @@ impl Session {
             common,
             number,
             guest: None,
+            folders: Folders::default(),
             width: width_max(number),
             rests_until: None,
         }
@@ -120,7 +131,8 @@ impl Session {
                 None => self.common.queue.wait(Some(self.number), KEEP_ALIVE_EVERY),
             };
             match taken {
-                Taken::Task(task) => self.fly(*task),
+                Taken::Task(task) => self.fly(Some(*task)),
+                Taken::Letters => self.fly(None),
                 Taken::Closed => return,
                 Taken::Nothing => self.look_after_connection(),
             }
@@ -140,12 +152,15 @@ impl Session {
         }
     }
 
-    /// Delivers a batch and those that are due meanwhile, until none is in flight.
-    fn fly(&mut self, first: Task) {
+    /// Delivers a batch, if there is one, and what is due meanwhile, until nothing is in flight.
+    fn fly(&mut self, first: Option<Task>) {
         let (trust, guest) = match self.guest.take() {
             Some(guest) => (Trust::Reused, guest),
             None => match self.connect() {
-                Ok(guest) => (Trust::Proved, guest),
+                Ok(guest) => {
+                    self.folders.forget();
+                    (Trust::Proved, guest)
+                }
                 Err(error) => return self.not_let_in(error, first),
             },
         };
@@ -153,22 +168,29 @@ impl Session {
         self.common.board.post(self.number, [], Instant::now());
     }
 
-    fn deliver(&mut self, first: Task, mut trust: Trust, mut guest: Guest) {
+    fn deliver(&mut self, mut next: Option<Task>, mut trust: Trust, mut guest: Guest) {
         let remote = &mut guest.remote;
-        let (mut flight, mut doubts, mut next) = (Flight::default(), Doubts::default(), Some(first));
+        let mut flight = Flight::new(std::mem::take(&mut self.folders));
+        let mut doubts = Doubts::default();
         let mut posted_at = Instant::now();
         loop {
+            while flight.letters.len() < LETTERS_MAX
+                && let Some(letter) = self.common.queue.take_letter(self.number)
+            {
+                flight.letters.post(letter, remote.client());
+            }
             while flight.len() < self.width
                 && let Some(task) = next.take().or_else(|| self.common.queue.take(self.number))
             {
                 self.launch(task, &mut flight, remote);
             }
             if flight.is_empty() && doubts.is_empty() {
+                self.folders = flight.into_folders();
                 self.guest = Some(guest);
                 return;
             }
             if let Err(error) = remote.exchange(&mut flight) {
-                let tasks = flight.into_tasks();
+                let tasks = self.abandon(flight);
                 // From here on, whether there is another connection matters.
                 drop(guest);
                 self.land_all(doubts.into_batches());
@@ -187,7 +209,7 @@ impl Session {
             }
             self.land_all(landed);
             if let Err(unserved) = served {
-                let tasks = flight.into_tasks();
+                let tasks = self.abandon(flight);
                 drop(guest);
                 self.land_all(doubts.into_batches());
                 return match unserved {
@@ -199,6 +221,9 @@ impl Session {
             if now.saturating_duration_since(posted_at) >= POST_EVERY {
                 self.common.board.post(self.number, flight.progress(), now);
                 posted_at = now;
+            }
+            for posted in flight.letters.take_posted() {
+                self.report(Report::Posted(posted));
             }
         }
     }
@@ -328,7 +353,8 @@ impl Session {
     }
 
     /// There is no connection for a batch.
-    fn not_let_in(&mut self, error: DeliveryError, task: Task) {
+    fn not_let_in(&mut self, error: DeliveryError, task: Option<Task>) {
+        let tasks: Vec<_> = task.into_iter().collect();
         let is_one_too_many = self.number == 0
             && matches!(
                 error.kind(),
@@ -338,15 +364,14 @@ impl Session {
         if is_one_too_many {
             // The others leave when they have no work.
             self.rest(&error, self.common.destination.retry.initial);
-            return self.report(Report::Returned(vec![task]));
+            return self.report(Report::Returned(tasks));
         }
         if self.number > 0 || error.blame() == Blame::Nobody {
-            return self.broke(error, vec![task]);
+            return self.broke(error, tasks);
         }
         self.width = 1;
         self.common.queue.withdraw();
-        let task = Box::new(task);
-        self.report(Report::NotLetIn { error, task });
+        self.report(Report::NotLetIn { error, tasks });
     }
 
     /// There is no connection, or no longer.
@@ -369,6 +394,14 @@ impl Session {
         let (destination, session) = (&self.common.destination.name, self.number + 1);
         info!(%destination, session, error = in_full(error), "going on with fewer sessions");
         self.rests_until = Some(Instant::now() + rest);
+    }
+
+    /// What was on its way when the connection went: its letters are put out again by the worker, its batches handed back.
+    fn abandon(&self, flight: Flight) -> Vec<Task> {
+        for letter in flight.letters.ids() {
+            self.common.queue.settle_letter(letter);
+        }
+        flight.into_tasks()
     }
 
     fn land_all(&mut self, landed: impl IntoIterator<Item = Landed>) {

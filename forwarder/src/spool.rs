@@ -52,22 +52,44 @@ impl Spool {
         Ok(None)
     }
 
-    /// Finds a waiting batch's file.
-    pub(crate) fn locate(&self, batch: &Batch) -> Result<PathBuf, DeliveryError> {
-        let missing = self.path_in(batch.state, batch);
-        // Looked for twice: between two looks, another destination's worker may move it back to where it was not.
-        for _ in 0..2 {
-            match self.folder_of(batch) {
-                Ok(Some(state)) => return Ok(self.path_in(state, batch)),
-                Ok(None) => {}
-                Err(error) => {
-                    return Err(DeliveryError::LocalFile {
-                        path: error.path,
-                        source: error.source,
-                    });
-                }
+    /// Where a sent batch's file is, if it is still there: plain, or as the housekeeper has compressed it.
+    fn archived(&self, batch: &Batch) -> Result<Option<PathBuf>, DiskError> {
+        let plain = self.path_in(BatchState::Sent, batch);
+        let compressed = plain.with_added_extension("gz");
+        // The plain one first: while it is compressed, the other may not be whole.
+        for path in [plain, compressed] {
+            if self.disk.len(&path)?.is_some() {
+                return Ok(Some(path));
             }
         }
-        Err(DeliveryError::Missing { path: missing })
+        Ok(None)
+    }
+
+    /// Finds a sealed batch's file, wherever it is.
+    pub(crate) fn find(&self, batch: &Batch) -> Result<Option<PathBuf>, DiskError> {
+        // Looked for twice: between two looks, it may be moved back to where it was not.
+        for _ in 0..2 {
+            if let Some(state) = self.folder_of(batch)? {
+                return Ok(Some(self.path_in(state, batch)));
+            }
+            if let Some(path) = self.archived(batch)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the file of a batch that is to be delivered.
+    pub(crate) fn locate(&self, batch: &Batch) -> Result<PathBuf, DeliveryError> {
+        match self.find(batch) {
+            Ok(Some(path)) => Ok(path),
+            Ok(None) => Err(DeliveryError::Missing {
+                path: self.path_in(batch.state, batch),
+            }),
+            Err(error) => Err(DeliveryError::LocalFile {
+                path: error.path,
+                source: error.source,
+            }),
+        }
     }
 }

@@ -19,12 +19,15 @@ use tracing::{error, info, warn};
 use crate::attempt::Delivered;
 use crate::books::{Books, BooksError};
 use crate::error::{Blame, DeliveryError, in_full};
+use crate::letter::Posted;
+use crate::names::letter;
 use crate::pace::Pace;
-use crate::plan::{Plan, Task, age, plan};
+use crate::plan::{Plan, Task, age, is_due, plan};
 use crate::progress::{Board, POST_EVERY};
 use crate::publication::Ending;
 use crate::queue::Queue;
 use crate::retry::{self, Admission, Circuit, Jitter, Verdict, judge};
+use crate::scribe::{Scribe, WRITE_EVERY};
 use crate::session::{Common, Report, Session};
 use crate::spool::Spool;
 use crate::ssh::STOP_CHECK;
@@ -77,6 +80,9 @@ pub(crate) struct Worker {
     board: Arc<Board>,
     /// When what is in flight was last put into the ledger, and whether there was something.
     shown: (Option<Instant>, bool),
+    /// Writes window manifests, if the destination gets any; and when it last did.
+    scribe: Option<Scribe>,
+    wrote_at: Option<Instant>,
     /// What the ledger was last told of the destination.
     noted: Noted,
 }
@@ -102,6 +108,8 @@ impl Worker {
             board: Arc::default(),
             // What a forwarder that was killed has left there.
             shown: (None, true),
+            scribe: Scribe::new(&destination),
+            wrote_at: None,
             noted: Noted::Nothing,
             destination,
             interval,
@@ -158,21 +166,22 @@ impl Worker {
     /// Puts out all that is due, and says how long until it is worth looking again.
     fn plan(&mut self) -> Result<Duration, BooksError> {
         let now = Timestamp::now();
-        let waiting = self.books().waiting(&self.destination.name)?;
+        let Destination { name, wants, .. } = &self.destination;
+        let waiting = self.books().waiting(name, wants)?;
         let longest_wait = self.destination.retry.max.max(self.destination.failed_every);
         let Plan {
             mut due,
             next_due,
-            oldest_sealed,
+            waits_since,
         } = plan(waiting, now, longest_wait);
-        let oldest = oldest_sealed.map_or(Duration::ZERO, |sealed| age(now, sealed));
+        let oldest = waits_since.map_or(Duration::ZERO, |since| age(now, since));
         self.metrics.oldest_waiting(oldest);
-        let now = Instant::now();
+        let instant = Instant::now();
         if self.trust_has_changed() {
             self.distrusted = None;
-            self.circuit.hurry(now);
+            self.circuit.hurry(instant);
         }
-        match self.circuit.admission(now) {
+        match self.circuit.admission(instant) {
             Admission::All => self.queue.offer(due),
             Admission::Probe if due.is_empty() => {}
             Admission::Probe => {
@@ -183,7 +192,58 @@ impl Worker {
             Admission::Wait(wait) => return Ok(wait.min(self.interval)),
             Admission::Probing => return Ok(self.interval),
         }
-        Ok(next_due.map_or(self.interval, |next| next.min(self.interval)))
+        let looks_again = if self.write_letters(now)? {
+            self.interval
+        } else {
+            WRITE_EVERY.min(self.interval)
+        };
+        Ok(next_due.map_or(looks_again, |next| next.min(looks_again)))
+    }
+
+    /// Writes the manifests that are due, and puts out those that are not delivered; false if it did so just before.
+    fn write_letters(&mut self, now: Timestamp) -> Result<bool, BooksError> {
+        let is_fresh = |at: Instant| at.elapsed() < WRITE_EVERY;
+        if self.scribe.is_some() && self.wrote_at.is_some_and(is_fresh) {
+            return Ok(false);
+        }
+        let first = self.wrote_at.is_none();
+        self.wrote_at = Some(Instant::now());
+        let name = self.destination.name.clone();
+        let mut scribe = self.scribe.take();
+        let manifests = match &mut scribe {
+            Some(scribe) => self.books().manifests(scribe, &name, now),
+            None if first => self.books().end_manifests(&name).map(|()| Vec::new()),
+            None => return Ok(true),
+        };
+        self.scribe = scribe;
+        let longest_wait = self.destination.failed_every;
+        let due = manifests?
+            .into_iter()
+            .filter(|manifest| is_due(manifest.next_attempt, now, longest_wait));
+        let letters = due.map(|manifest| letter(manifest, &self.destination));
+        self.queue.offer_letters(letters.collect());
+        Ok(true)
+    }
+
+    /// Records what came of a letter.
+    fn posted(&mut self, (manifest, result): Posted) -> Result<(), BooksError> {
+        let wait = self.destination.failed_every;
+        let name = self.destination.name.clone();
+        let recorded = match result {
+            Ok(path) => {
+                info!(destination = %name, path, "window manifest delivered");
+                self.circuit.close(Instant::now());
+                self.books().posted(manifest, Ok(&path), Timestamp::now())
+            }
+            Err(error) => {
+                let text = in_full(&error);
+                error!(destination = %name, ?wait, error = text, "a window manifest cannot be delivered, will be tried again");
+                self.books()
+                    .posted(manifest, Err((&text, wait)), Timestamp::now())
+            }
+        };
+        self.queue.settle_letter(manifest);
+        recorded
     }
 
     /// Records what the sessions report, until it is time to plan again: after `pause`, or when something came into
@@ -218,19 +278,21 @@ impl Worker {
     /// Records a report, and those that came after it; whether there may be something new to plan.
     fn record(&mut self, first: Report, reported: &Receiver<Report>) -> Result<bool, BooksError> {
         let (mut delivered, mut failed, mut plan_again) = (Vec::new(), Vec::new(), false);
+        let mut posted = Vec::new();
         for report in std::iter::once(first).chain(reported.try_iter()) {
             match report {
                 Report::Landed(landed) => match *landed {
                     (task, Ok(it)) => delivered.push((task, it)),
                     (task, Err(error)) => failed.push((Some(task), error)),
                 },
+                Report::Posted(letter) => posted.push(letter),
                 Report::Returned(tasks) => {
                     plan_again = true;
                     self.circuit.no_verdict(Instant::now());
                     self.settle(&tasks);
                 }
-                Report::NotLetIn { error, task } => {
-                    self.queue.settle(task.batch.id);
+                Report::NotLetIn { error, tasks } => {
+                    self.settle(&tasks);
                     failed.push((None, error));
                 }
                 Report::Broken { error, mut tasks } => {
@@ -240,6 +302,9 @@ impl Worker {
                     failed.push((suspect, error));
                 }
             }
+        }
+        for letter in posted {
+            self.posted(letter)?;
         }
         // Behind a probe that got through, all the others wait.
         plan_again |= !failed.is_empty() || self.circuit.admission(Instant::now()) == Admission::Probing;

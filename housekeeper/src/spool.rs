@@ -3,7 +3,7 @@
 //! Invariant: a file counts as a batch's only if the ledger knows a batch of that name and that source; every other
 //! file is reported and left alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -52,10 +52,12 @@ impl<'a, D: ReadDisk> Spool<'a, D> {
     }
 
     /// The batches that are sent and have arrived in `sent/`, oldest window first, and the expired ones of which
-    /// something is left.
+    /// something is left. Not those that are to go to a destination once more.
     pub(crate) fn survey(&self, ledger: &Ledger) -> Result<Vec<Found>, HousekeeperError> {
         // The ledger before the folder: what is sent in between is then left for the next run.
-        let batches = ledger.batches_in(BatchState::Sent)?;
+        let mut batches = ledger.batches_in(BatchState::Sent)?;
+        let asked: HashSet<_> = ledger.asked()?.iter().map(|(batch, _)| batch.id).collect();
+        batches.retain(|batch| !asked.contains(&batch.id));
         let mut files = self.files()?;
         let mut found = Vec::with_capacity(batches.len());
         for batch in batches {
@@ -73,7 +75,7 @@ impl<'a, D: ReadDisk> Spool<'a, D> {
             let batch = ledger.batch_named(&name)?;
             match batch.filter(|batch| batch.source.as_str() == source) {
                 Some(batch) if batch.expired_at.is_some() => found.push(Found { batch, forms }),
-                // Sent since the ledger was read.
+                // Sent since the ledger was read, or asked for once more.
                 Some(_) => {}
                 None => tracing::warn!(source, name, "file in sent is not in the ledger, left alone"),
             }

@@ -71,6 +71,20 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
 }
 
 #[test]
+fn a_batch_that_is_to_go_to_a_destination_once_more_is_left_alone_until_it_did() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    let name = "lab".parse()?;
+    host.ledger().ask(&[batch.id], &name, sealed_at())?;
+    for age in [3 * HOUR, 1000 * HOUR] {
+        assert_eq!(host.run(age)?, Report::default());
+    }
+    host.ledger().withdraw(batch.id, &name)?;
+    assert_eq!(host.run(1000 * HOUR)?.expired, 1);
+    Ok(())
+}
+
+#[test]
 fn a_sent_batch_waits_until_the_forwarder_has_moved_it() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);

@@ -54,10 +54,12 @@ impl<'a, D: ReadDisk> Worker<'a, D> {
             }
             Action::Expire(batch) => {
                 // 1. The ledger. A crash leaves files too many; the next plan says to clear them.
-                self.ledger.mark_expired(batch.id, self.now)?;
-                // 2. The files.
-                self.remove_files(batch)?;
-                self.report.expired += 1;
+                //    A batch that somebody asked for since it was planned stays.
+                if self.ledger.mark_expired(batch.id, self.now)? {
+                    // 2. The files.
+                    self.remove_files(batch)?;
+                    self.report.expired += 1;
+                }
             }
             Action::Clear(batch) => self.remove_files(batch)?,
         }

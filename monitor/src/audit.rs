@@ -3,19 +3,24 @@
 //! It only reads, and may run while the roles do. What seems wrong is looked at a second time, by what the ledger says
 //! then: a batch may have moved on between the reading of its row and of its file.
 
+mod deliveries;
+mod doubts;
 mod gaps;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
+use logferry_config::Addressee;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{Batch, BatchFilter, BatchState, Delivery, Doubt, Ledger, LedgerError, StreamTotals};
+use logferry_ledger::{Batch, BatchFilter, BatchState, Delivery, Ledger, LedgerError, StreamTotals};
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::{Serialize, Serializer};
 
+pub use self::deliveries::AuditedDestination;
+use self::deliveries::Deliveries;
 pub use self::gaps::Gap;
 use self::gaps::gaps;
 use crate::error::ReportError;
@@ -34,6 +39,8 @@ pub struct Audit {
     pub totals: Totals,
     /// The batches that fit the filter, oldest window first.
     pub batches: Vec<AuditedBatch>,
+    /// What each configured destination was to get of them, and got.
+    pub destinations: Vec<AuditedDestination>,
     /// What is wrong.
     pub discrepancies: Vec<Discrepancy>,
     /// What may be wrong, without anything being known to be missing.
@@ -201,6 +208,8 @@ pub enum DiscrepancyKind {
     Unfinished,
     /// Lines may be here twice since the ledger was made anew from the spool. Only ever a warning.
     MaybeDoubled,
+    /// Batches of a source are wanted by no destination, and wait. Only ever a warning.
+    Unwanted,
 }
 
 impl Discrepancy {
@@ -217,12 +226,8 @@ impl Discrepancy {
 
 /// Adds up what the ledger in `data_dir` says of the batches that fit the filter, and compares it with the spool.
 ///
-/// `destinations` are those configured now. Content is read and compared, except that of compressed files.
-pub fn audit(
-    data_dir: &Path,
-    filter: &BatchFilter,
-    destinations: &[DestinationName],
-) -> Result<Audit, ReportError> {
+/// `addressees` are the destinations configured now. Content is read and compared, except that of compressed files.
+pub fn audit(data_dir: &Path, filter: &BatchFilter, addressees: &[Addressee]) -> Result<Audit, ReportError> {
     let ledger = Ledger::open(data_dir)?;
     let totals = stream_totals(&ledger, filter)?;
     let batches = ledger.batches(filter)?;
@@ -240,14 +245,17 @@ pub fn audit(
     for batch in &batches {
         discrepancies.extend(spoiled_file(&ledger, data_dir, batch)?);
     }
-    discrepancies.extend(missing_deliveries(&batches, &audited, destinations));
+    let deliveries = Deliveries::new(&batches, &audited, addressees, ledger.subscribed_since()?);
+    discrepancies.extend(deliveries.missing());
     discrepancies.extend(unknown_files(&ledger, data_dir, filter)?);
     let (gaps, mut warnings) = gaps(&ledger, filter)?;
-    warnings.extend(doubts(&ledger, filter)?);
+    warnings.extend(doubts::warnings(&ledger, filter)?);
     discrepancies.extend(gaps);
+    warnings.extend(deliveries.unwanted());
     Ok(Audit {
         complete: discrepancies.is_empty(),
         totals: add_up(&totals, &batches, filter),
+        destinations: deliveries.by_destination(),
         batches: audited,
         discrepancies,
         warnings,
@@ -362,73 +370,6 @@ fn spoiled_file(ledger: &Ledger, data_dir: &Path, batch: &Batch) -> Result<Optio
         };
         Discrepancy::of_batch(&now, kind, detail)
     }))
-}
-
-/// Batches that pass for sent without a record of it. A destination counts from its first delivery on: what was sent
-/// before it was configured is not owed to it.
-fn missing_deliveries(
-    batches: &[Batch],
-    audited: &[AuditedBatch],
-    destinations: &[DestinationName],
-) -> Vec<Discrepancy> {
-    let mut first_delivery: BTreeMap<&DestinationName, Timestamp> = BTreeMap::new();
-    for delivered in audited.iter().flat_map(|batch| &batch.destinations) {
-        let first = first_delivery
-            .entry(&delivered.name)
-            .or_insert(delivered.delivered_at);
-        *first = (*first).min(delivered.delivered_at);
-    }
-    let mut missing = Vec::new();
-    let sent = |(batch, _): &(&Batch, _)| batch.state == BatchState::Sent;
-    for (batch, audited) in batches.iter().zip(audited).filter(sent) {
-        let mut lack = |detail| {
-            let kind = DiscrepancyKind::DeliveryMissing;
-            missing.push(Discrepancy::of_batch(batch, kind, detail));
-        };
-        if audited.destinations.is_empty() {
-            lack("it passes for sent, but no delivery of it is recorded".to_owned());
-            continue;
-        }
-        for name in destinations {
-            let is_there = audited.destinations.iter().any(|place| place.name == *name);
-            let is_owed = first_delivery
-                .get(name)
-                .is_some_and(|first| batch.sent_at > Some(*first));
-            if is_owed && !is_there {
-                lack(format!(
-                    "it passes for sent, but no delivery of it to {name} is recorded"
-                ));
-            }
-        }
-    }
-    missing
-}
-
-/// Streams that went on in a rebuilt ledger from where it is not certain that nothing after it was there.
-fn doubts(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<Discrepancy>, LedgerError> {
-    let mut doubts = ledger.doubts()?;
-    doubts.retain(|doubt| {
-        filter
-            .source
-            .as_ref()
-            .is_none_or(|source| *source == doubt.source)
-            && filter.since.is_none_or(|since| doubt.noticed_at >= since)
-            && filter.until.is_none_or(|until| doubt.noticed_at < until)
-    });
-    let warning = |doubt: Doubt| Discrepancy {
-        kind: DiscrepancyKind::MaybeDoubled,
-        source: Some(doubt.source.to_string()),
-        batch: None,
-        detail: format!(
-            "the ledger was made anew, and lines of log {} (stream {}, bytes {} to {}) may have come twice",
-            doubt.log,
-            doubt.stream,
-            count(doubt.from.get()),
-            count(doubt.until.get())
-        ),
-        gap: None,
-    };
-    Ok(doubts.into_iter().map(warning).collect())
 }
 
 /// Files in the way of delivery that the ledger does not know. A batch is in the ledger before its file is made, so a

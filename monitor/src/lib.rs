@@ -22,6 +22,7 @@ mod html;
 mod judge;
 mod letters;
 mod outbox;
+mod owed;
 mod postman;
 mod round;
 mod spool;

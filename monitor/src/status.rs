@@ -8,15 +8,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use logferry_config::Addressee;
 use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::{DestinationState, Ledger};
-use logferry_protocol::names::{DestinationName, GroupName, SourceId};
+use logferry_protocol::names::{GroupName, SourceId};
 use serde::{Serialize, Serializer};
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::{GroupHealth, GroupStatus};
 pub use self::sources::{GapStatus, SourceStatus, StreamStatus};
 use crate::error::ReportError;
+use crate::owed::is_unwanted;
 
 /// What the status is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +30,7 @@ pub struct StatusScope<'a> {
     /// The configured groups.
     pub groups: &'a [GroupName],
     /// The configured destinations.
-    pub destinations: &'a [DestinationName],
+    pub destinations: &'a [Addressee],
     /// Below so many free bytes the disk is low.
     pub min_free_disk: u64,
 }
@@ -59,6 +61,8 @@ pub struct BatchCounts {
     pub sent: u64,
     /// Given up for now.
     pub failed: u64,
+    /// Of those to be delivered, wanted by no destination that is configured.
+    pub unwanted: u64,
 }
 
 /// How the disk is.
@@ -81,12 +85,13 @@ pub enum DiskState {
 }
 
 impl Status {
-    /// Whether nobody has to do anything: no source is silent or in trouble, no batch failed, no destination down, no
-    /// group without a disk to write to, no disk low.
+    /// Whether nobody has to do anything: no source is silent or in trouble, no batch failed or is unwanted, no
+    /// destination down, no group without a disk to write to, no disk low.
     pub fn is_well(&self) -> bool {
         self.sources.iter().all(SourceStatus::is_well)
             && self.groups.iter().all(GroupStatus::is_well)
             && self.batches.failed == 0
+            && self.batches.unwanted == 0
             && self
                 .destinations
                 .iter()
@@ -107,6 +112,10 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
         DiskState::Ok
     };
     let sources = sources::statuses(&ledger, scope, now)?;
+    let undelivered = destinations::undelivered(&ledger)?;
+    let unwanted = undelivered
+        .iter()
+        .filter(|batch| is_unwanted(batch, scope.destinations));
     Ok(Status {
         groups: groups::statuses(&ledger, scope.groups, &sources, now)?,
         sources,
@@ -115,8 +124,9 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
             ready,
             sent,
             failed,
+            unwanted: unwanted.count().try_into().unwrap_or(u64::MAX),
         },
-        destinations: destinations::statuses(&ledger, scope.destinations, now)?,
+        destinations: destinations::statuses(&ledger, scope.destinations, &undelivered, now)?,
         disk: DiskStatus { free_bytes, state },
     })
 }

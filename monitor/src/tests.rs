@@ -5,3 +5,4 @@ mod audits;
 mod mails;
 pub(crate) mod site;
 mod statuses;
+mod wants;

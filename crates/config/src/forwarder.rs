@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use logferry_protocol::names::DestinationName;
+use logferry_protocol::names::{DestinationName, SourceId};
 use serde::Deserialize;
 
+use crate::layout::{self, Layout};
 use crate::place::Place;
 use crate::publishing::{Publishing, RawPublishing, suffix};
 use crate::secret::Secret;
+use crate::wants::{Addressee, RawWants, Wants};
 
 /// The least bandwidth in bytes a second: with less, an SSH connection stalls.
 const BANDWIDTH_MIN: u64 = 1 << 10;
@@ -29,14 +31,18 @@ pub struct Forwarder {
 pub struct Destination {
     /// The destination's name, alone in the file.
     pub name: DestinationName,
+    /// Which batches it gets.
+    pub wants: Wants,
     /// Host name or IP address.
     pub host: String,
     /// TCP port, not 0.
     pub port: u16,
     /// User to log in as.
     pub user: String,
-    /// Folder at the destination, not empty, without a slash at its end (unless it is `/`).
+    /// Folder at the destination that must be there, not empty, without a slash at its end (unless it is `/`).
     pub directory: String,
+    /// Where batches go below it, and under which names.
+    pub layout: Layout,
     /// How to log in.
     pub login: Login,
     /// How the destination's host key is judged.
@@ -53,8 +59,30 @@ pub struct Destination {
     pub failed_every: Duration,
     /// How long a connection may owe an answer without one byte moving.
     pub stall_after: Duration,
+    /// Whether it gets a manifest of each whole window, and how.
+    pub window_manifest: Option<WindowManifest>,
     /// The most bytes a second that are sent there, over all connections together; `None`: as many as get through.
     pub bandwidth: Option<u64>,
+}
+
+impl Forwarder {
+    /// Who gets what.
+    pub fn addressees(&self) -> Vec<Addressee> {
+        let addressee = |destination: &Destination| Addressee {
+            name: destination.name.clone(),
+            wants: destination.wants.clone(),
+        };
+        self.destinations.iter().map(addressee).collect()
+    }
+}
+
+/// How window manifests are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowManifest {
+    /// So long after a window's end a source that may still have lines of it is waited for.
+    pub wait: Duration,
+    /// Sources that are missing if they were never heard of.
+    pub expected_sources: Vec<SourceId>,
 }
 
 /// How to log in at a destination.
@@ -127,10 +155,14 @@ impl Default for RawForwarder {
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawDestination {
     name: Option<String>,
+    sources: Option<Vec<String>>,
+    groups: Option<Vec<String>>,
+    logs: Option<Vec<String>>,
     host: Option<String>,
     port: String,
     user: Option<String>,
     directory: Option<String>,
+    file_name: Option<String>,
     password: Option<String>,
     password_file: Option<String>,
     key_file: Option<String>,
@@ -150,16 +182,22 @@ struct RawDestination {
     failed_every: String,
     stall_after: String,
     bandwidth: Option<String>,
+    window_manifest: bool,
+    window_wait: String,
 }
 
 impl Default for RawDestination {
     fn default() -> Self {
         Self {
             name: None,
+            sources: None,
+            groups: None,
+            logs: None,
             host: None,
             port: "22".into(),
             user: None,
             directory: None,
+            file_name: None,
             password: None,
             password_file: None,
             key_file: None,
@@ -179,6 +217,8 @@ impl Default for RawDestination {
             failed_every: "60s".into(),
             stall_after: "30s".into(),
             bandwidth: None,
+            window_manifest: false,
+            window_wait: "32m".into(),
         }
     }
 }
@@ -243,8 +283,22 @@ impl RawDestination {
         let host = required("host", self.host, "drop.example.com").and_then(|(at, raw)| at.host(&raw));
         let port = at.key("port").port(&self.port);
         let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
-        let directory = required("directory", self.directory, "/cdrdata/source_data")
-            .and_then(|(at, raw)| at.filled(&raw));
+        let file_name_at = at.key("file_name");
+        let file_name = file_name_at.optional(self.file_name.as_deref(), |at, raw| {
+            at.check(raw, layout::parse_name)
+        });
+        let place = required("directory", self.directory, "/cdrdata/source_data").and_then(|(at, raw)| {
+            let directory = at.filled(&raw)?;
+            layout::parse_directory(&directory)
+                .map_err(|error| at.report(error.to_string()))
+                .ok()
+        });
+        let wants = RawWants {
+            sources: self.sources,
+            groups: self.groups,
+            logs: self.logs,
+        };
+        let wants = wants.resolve(at);
         let sessions = at.key("sessions").number(&self.sessions, 1..=64);
         let temp_suffix = at
             .key("temp_suffix")
@@ -265,12 +319,16 @@ impl RawDestination {
             .optional(self.bandwidth.as_deref(), |at, raw| {
                 at.size(raw, BANDWIDTH_MIN..=u64::MAX)
             });
+        let window_wait = at.key("window_wait").time(&self.window_wait);
+        let (directory, subfolders) = place?;
         Some(Destination {
             name: name?,
+            wants: wants?,
             host: host?,
             port: port?,
             user: user?,
-            directory: without_slash(&directory?),
+            directory: without_slash(&directory),
+            layout: Layout::new(subfolders, file_name?),
             login: login?,
             host_key: host_key?,
             sessions: sessions?,
@@ -280,6 +338,12 @@ impl RawDestination {
             failed_every: failed_every?,
             stall_after: stall_after?,
             bandwidth: bandwidth?,
+            window_manifest: window_wait.map(|wait| {
+                self.window_manifest.then(|| WindowManifest {
+                    wait,
+                    expected_sources: Vec::new(),
+                })
+            })?,
         })
     }
 

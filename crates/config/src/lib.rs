@@ -11,9 +11,11 @@
 //! - A setting this version does not act on is refused when it is set, never ignored.
 
 mod batch;
+mod coverage;
 mod error;
 mod forwarder;
 mod housekeeper;
+mod layout;
 mod lines;
 mod mail;
 mod monitor;
@@ -27,11 +29,13 @@ mod sources;
 mod template;
 pub mod units;
 mod uplink;
+mod wants;
 
 pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
 pub use error::{ConfigError, Problem};
-pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login};
+pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::Housekeeper;
+pub use layout::Layout;
 pub use mail::{Smtp, SmtpTls};
 pub use monitor::{Monitor, Summary};
 pub use publishing::{Compress, Publishing, Verify};
@@ -40,5 +44,6 @@ pub use relay::{Group, Limits, Relay, ServerTls};
 pub use secret::Secret;
 pub use sender::{Backoff, ChunkLimits, Log, Sender, SourceSetting, Start};
 pub use sources::{SourceList, SourceListError};
-pub use template::{Field, NameTemplate, NameTemplateError, Piece};
+pub use template::{Field, NameTemplate, NameTemplateError, Piece, Values, hour_stamp, window_label};
 pub use uplink::{ClientIdentity, ClientTls, Compression, RelayAddress, RelayAddressError, Scheme};
+pub use wants::{Addressee, Wants};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
+use crate::coverage;
 use crate::error::{ConfigError, Problem};
 use crate::forwarder::{Forwarder, RawForwarder};
 use crate::housekeeper::{Housekeeper, RawHousekeeper};
@@ -148,7 +149,7 @@ impl RawConfig {
             .housekeeper
             .resolve(&at.key("housekeeper"), |raw, at| raw.resolve(at, &spool));
 
-        let config = Config {
+        let mut config = Config {
             sender: sender?,
             relay: relay?,
             forwarder: forwarder?,
@@ -156,7 +157,11 @@ impl RawConfig {
             housekeeper: housekeeper?,
             warnings: Vec::new(),
         };
+        config.share_expected_sources();
         config.check_one_spool(at);
+        if let Some(forwarder) = &config.forwarder {
+            coverage::check(config.relay.as_ref(), forwarder, at);
+        }
         Some(config)
     }
 
@@ -170,6 +175,17 @@ impl RawConfig {
 }
 
 impl Config {
+    /// Which sources must exist is said once, for the monitor, and holds for window manifests too.
+    fn share_expected_sources(&mut self) {
+        let (Some(monitor), Some(forwarder)) = (&self.monitor, &mut self.forwarder) else {
+            return;
+        };
+        let destinations = forwarder.destinations.iter_mut();
+        for settings in destinations.filter_map(|destination| destination.window_manifest.as_mut()) {
+            settings.expected_sources.clone_from(&monitor.expected_sources);
+        }
+    }
+
     /// The roles of one relay host meet in one folder.
     fn check_one_spool(&self, at: &Place<'_>) {
         let folders = [

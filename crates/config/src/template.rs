@@ -3,6 +3,11 @@
 //! Invariant: a [`NameTemplate`] tells apart any two batches of different sources or windows, and what it renders to
 //! is a plain file name if the values filled in are.
 
+use std::fmt::Write as _;
+
+use jiff::civil::DateTime;
+use logferry_protocol::names::{GroupName, LogName, SourceId};
+
 /// Part of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -33,6 +38,25 @@ pub enum Field {
     Day,
     /// `{HH}`: the hour, two digits, 00 to 23.
     Hour,
+    /// `{batch}`: the batch's own name, unique for ever; only at a destination.
+    Batch,
+}
+
+/// What the fields of one batch are filled with.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// The first second of its window, as its lines' clock shows it.
+    pub window_start: DateTime,
+    /// The window's length in seconds.
+    pub window_seconds: u32,
+    /// Its source.
+    pub source: &'a SourceId,
+    /// The group of the source.
+    pub group: &'a GroupName,
+    /// Its log; `None` if it holds the lines of all.
+    pub log: Option<&'a LogName>,
+    /// Its name; empty while it is being named.
+    pub batch: &'a str,
 }
 
 /// The pattern of batch names, such as `accessLog_{yymmddHH}_{window}_{source}`.
@@ -63,7 +87,8 @@ pub enum NameTemplateError {
     Ambiguous(&'static str),
 }
 
-const FIELDS: [(&str, Field); 9] = [
+/// The fields of batch names.
+const FIELDS: &[(&str, Field)] = &[
     ("yymmddHH", Field::HourStamp),
     ("window", Field::Window),
     ("source", Field::Source),
@@ -75,30 +100,109 @@ const FIELDS: [(&str, Field); 9] = [
     ("HH", Field::Hour),
 ];
 
+/// The fields of names at a destination.
+pub(crate) const REMOTE_FIELDS: &[(&str, Field)] = &[
+    ("batch", Field::Batch),
+    ("yymmddHH", Field::HourStamp),
+    ("window", Field::Window),
+    ("source", Field::Source),
+    ("log", Field::Log),
+    ("group", Field::Group),
+    ("yyyy", Field::Year),
+    ("mm", Field::Month),
+    ("dd", Field::Day),
+    ("HH", Field::Hour),
+];
+
+/// Takes a pattern apart; the literal text in it is for the caller to judge.
+pub(crate) fn pieces(
+    pattern: &str,
+    fields: &[(&'static str, Field)],
+) -> Result<Vec<Piece>, NameTemplateError> {
+    let mut pieces = Vec::new();
+    let mut rest = pattern;
+    while !rest.is_empty() {
+        let literal_len = rest.find(['{', '}']).unwrap_or(rest.len());
+        let (literal, tail) = rest.split_at(literal_len);
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal.to_owned()));
+        }
+        if tail.is_empty() {
+            break;
+        }
+        let (name, after) = tail
+            .strip_prefix('{')
+            .and_then(|inner| inner.split_once('}'))
+            .ok_or_else(|| NameTemplateError::Unbalanced(pattern.to_owned()))?;
+        pieces.push(Piece::Field(field(name, fields)?));
+        rest = after;
+    }
+    Ok(pieces)
+}
+
+/// Fills in a pattern.
+pub(crate) fn render(pieces: &[Piece], values: &Values<'_>) -> String {
+    let start = values.window_start;
+    let mut name = String::new();
+    for piece in pieces {
+        let written = match piece {
+            Piece::Literal(text) => name.write_str(text),
+            Piece::Field(field) => match field {
+                Field::HourStamp => name.write_str(&hour_stamp(start)),
+                Field::Year => write!(name, "{:04}", start.year()),
+                Field::Month => write!(name, "{:02}", start.month()),
+                Field::Day => write!(name, "{:02}", start.day()),
+                Field::Hour => write!(name, "{:02}", start.hour()),
+                Field::Window => name.write_str(&window_label(start, values.window_seconds)),
+                Field::Source => name.write_str(&values.source.file_label()),
+                Field::Log => name.write_str(values.log.map_or(ALL_LOGS, LogName::as_str)),
+                Field::Group => name.write_str(values.group.as_str()),
+                Field::Batch => name.write_str(values.batch),
+            },
+        };
+        written.expect("writing to a string does not fail");
+    }
+    name
+}
+
+/// What `{log}` becomes for a batch that holds the lines of all logs.
+const ALL_LOGS: &str = "all";
+
+/// The hour that a window begins in, as `{yymmddHH}` shows it.
+pub fn hour_stamp(start: DateTime) -> String {
+    let year = start.year().rem_euclid(100);
+    format!(
+        "{year:02}{:02}{:02}{:02}",
+        start.month(),
+        start.day(),
+        start.hour()
+    )
+}
+
+/// A window's place in its hour: `00-19` in minutes, or `0010-0019` in minutes and seconds where it is shorter than a
+/// minute or does not begin and end with one.
+pub fn window_label(start: DateTime, seconds: u32) -> String {
+    let (minute, second) = (i64::from(start.minute()), i64::from(start.second()));
+    if seconds.is_multiple_of(60) {
+        format!("{minute:02}-{:02}", minute + i64::from(seconds) / 60 - 1)
+    } else {
+        let last = minute * 60 + second + i64::from(seconds) - 1;
+        format!("{minute:02}{second:02}-{:02}{:02}", last / 60, last % 60)
+    }
+}
+
 impl NameTemplate {
     /// Reads a pattern.
     pub fn parse(pattern: &str) -> Result<Self, NameTemplateError> {
-        let mut pieces = Vec::new();
-        let mut rest = pattern;
-        while !rest.is_empty() {
-            let literal_len = rest.find(['{', '}']).unwrap_or(rest.len());
-            let (literal, tail) = rest.split_at(literal_len);
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(plain(literal)?.to_owned()));
-            }
-            if tail.is_empty() {
-                break;
-            }
-            let (name, after) = tail
-                .strip_prefix('{')
-                .and_then(|inner| inner.split_once('}'))
-                .ok_or_else(|| NameTemplateError::Unbalanced(pattern.to_owned()))?;
-            pieces.push(Piece::Field(field(name)?));
-            rest = after;
-        }
-        let template = Self { pieces };
-        template.check_distinct()?;
-        Ok(template)
+        let pieces = pieces(pattern, FIELDS)?;
+        check_plain(&pieces)?;
+        check_distinct(&pieces)?;
+        Ok(Self { pieces })
+    }
+
+    /// Fills it in.
+    pub fn render(&self, values: &Values<'_>) -> String {
+        render(&self.pieces, values)
     }
 
     /// The parts in their order.
@@ -111,43 +215,49 @@ impl NameTemplate {
         self.uses(Field::Log)
     }
 
-    fn uses(&self, field: Field) -> bool {
+    /// Whether a field is in it.
+    pub(crate) fn uses(&self, field: Field) -> bool {
         self.pieces.contains(&Piece::Field(field))
     }
-
-    fn check_distinct(&self) -> Result<(), NameTemplateError> {
-        let dated = [Field::Year, Field::Month, Field::Day, Field::Hour]
-            .into_iter()
-            .all(|field| self.uses(field));
-        if !dated && !self.uses(Field::HourStamp) {
-            return Err(NameTemplateError::Ambiguous(
-                "{yymmddHH} (or {yyyy}, {mm}, {dd} and {HH})",
-            ));
-        }
-        for (field, name) in [(Field::Window, "{window}"), (Field::Source, "{source}")] {
-            if !self.uses(field) {
-                return Err(NameTemplateError::Ambiguous(name));
-            }
-        }
-        Ok(())
-    }
 }
 
-fn plain(literal: &str) -> Result<&str, NameTemplateError> {
-    match literal
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(c)))
-    {
-        Some(odd) => Err(NameTemplateError::Character(odd)),
-        None => Ok(literal),
+/// Refuses what would let two batches of different sources or windows share a name.
+pub(crate) fn check_distinct(pieces: &[Piece]) -> Result<(), NameTemplateError> {
+    let uses = |field| pieces.contains(&Piece::Field(field));
+    let dated = [Field::Year, Field::Month, Field::Day, Field::Hour]
+        .into_iter()
+        .all(uses);
+    if !dated && !uses(Field::HourStamp) {
+        return Err(NameTemplateError::Ambiguous(
+            "{yymmddHH} (or {yyyy}, {mm}, {dd} and {HH})",
+        ));
     }
+    for (field, name) in [(Field::Window, "{window}"), (Field::Source, "{source}")] {
+        if !uses(field) {
+            return Err(NameTemplateError::Ambiguous(name));
+        }
+    }
+    Ok(())
 }
 
-fn field(name: &str) -> Result<Field, NameTemplateError> {
-    if let Some((_, field)) = FIELDS.iter().find(|(known, _)| *known == name) {
+/// Refuses literal text that does not belong in file names.
+pub(crate) fn check_plain(pieces: &[Piece]) -> Result<(), NameTemplateError> {
+    let is_odd = |c: &char| !(c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(c));
+    for piece in pieces {
+        if let Piece::Literal(text) = piece
+            && let Some(odd) = text.chars().find(is_odd)
+        {
+            return Err(NameTemplateError::Character(odd));
+        }
+    }
+    Ok(())
+}
+
+fn field(name: &str, fields: &[(&'static str, Field)]) -> Result<Field, NameTemplateError> {
+    if let Some((_, field)) = fields.iter().find(|(known, _)| *known == name) {
         return Ok(*field);
     }
-    let nearest = crate::place::nearest(name, FIELDS.iter().map(|(known, _)| *known)).unwrap_or("window");
+    let nearest = crate::place::nearest(name, fields.iter().map(|(known, _)| *known)).unwrap_or("window");
     Err(NameTemplateError::UnknownField {
         name: name.to_owned(),
         nearest,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
@@ -16,6 +18,14 @@ use crate::{Ledger, LedgerError};
 /// The ledger's number of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub(crate) i64);
+
+impl BatchId {
+    /// The number before this one; no batch need have it.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
 
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,6 +48,15 @@ impl Window {
     /// First second after the window, in seconds since 1970 (UTC).
     pub fn end(self) -> i64 {
         self.start.saturating_add(i64::from(self.seconds))
+    }
+
+    /// Its first second as its lines' clock shows it.
+    pub fn local_start(self) -> DateTime {
+        // A line can name any year of four digits, and every one of them is within jiff's range at every offset.
+        let instant = Timestamp::from_second(self.start).unwrap_or_default();
+        Offset::from_seconds(self.utc_offset)
+            .unwrap_or(Offset::UTC)
+            .to_datetime(instant)
     }
 }
 
@@ -354,14 +373,16 @@ impl Ledger {
         })
     }
 
-    /// Notes that a sent batch's file may go: first this, then the file, so that a crash leaves a file too many.
-    pub fn mark_expired(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
+    /// Notes that a sent batch's file may go: first this, then the file, so that a crash leaves a file too many. False
+    /// if it is to go to a destination once more: then the file must stay.
+    pub fn mark_expired(&mut self, batch: BatchId, now: Timestamp) -> Result<bool, LedgerError> {
         self.write("note an expiry", |sql| {
             sql.execute(
-                "UPDATE batches SET expired_at = ?2 WHERE id = ?1 AND state = 'sent'",
+                "UPDATE batches SET expired_at = ?2 WHERE id = ?1 AND state = 'sent'
+                 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND asked_at IS NOT NULL)",
                 (batch.0, millis(now)),
             )
-            .map(drop)
+            .map(|changed| changed == 1)
         })
     }
 }

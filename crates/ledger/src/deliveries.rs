@@ -8,7 +8,7 @@ use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
-use crate::batches::BatchId;
+use crate::batches::{self, Batch, BatchId, BatchState};
 use crate::failure::FailureKind;
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
@@ -102,9 +102,16 @@ pub struct Delivery {
     pub file_sha256: Option<String>,
     /// When it was delivered; `None` while it was not.
     pub delivered_at: Option<Timestamp>,
+    /// Since when it is to go there (once more) because somebody asked; `None` once it did.
+    pub asked_at: Option<Timestamp>,
 }
 
 impl Delivery {
+    /// Whether the batch is there, and nobody asked for it once more.
+    pub fn is_done(&self) -> bool {
+        self.delivered_at.is_some() && self.asked_at.is_none()
+    }
+
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             batch: BatchId(row.get("batch")?),
@@ -118,8 +125,23 @@ impl Delivery {
             bytes: row::optional_count(row, "bytes")?,
             file_sha256: row.get("file_sha256")?,
             delivered_at: row::optional_time(row, "delivered_at")?,
+            asked_at: row::optional_time(row, "asked_at")?,
         })
     }
+}
+
+/// What came of asking for a batch at a destination (once more).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It is due there.
+    Due {
+        /// It was delivered there before.
+        again: bool,
+    },
+    /// It was on its way there already.
+    Waiting,
+    /// It is not sealed yet, or its file has expired.
+    Refused,
 }
 
 /// Whether a destination answers.
@@ -229,6 +251,18 @@ impl Ledger {
         })
     }
 
+    /// Notes that a sealed batch is at every destination that still wants it, as the settings have changed; the caller
+    /// moves the file *after* this.
+    pub fn mark_sent(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
+        self.write("note that a batch is sent", |sql| {
+            sql.execute(
+                "UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1 AND state IN ('ready', 'failed')",
+                (batch.0, millis(now)),
+            )
+            .map(drop)
+        })
+    }
+
     /// Records a failed attempt. `gave_up`: the batch goes to `failed/` until it is tried again; the caller moves
     /// the file *after* this.
     pub fn record_failure(
@@ -277,6 +311,56 @@ impl Ledger {
                 )?;
             }
             Ok(changed == 1)
+        })
+    }
+
+    /// Has batches go to a destination (once more); what came of each, in their order. Until they are there, their
+    /// files do not expire.
+    pub fn ask(
+        &mut self,
+        batches: &[BatchId],
+        destination: &DestinationName,
+        now: Timestamp,
+    ) -> Result<Vec<Asked>, LedgerError> {
+        self.write("ask for batches once more", |sql| {
+            batches
+                .iter()
+                .map(|batch| ask(sql, *batch, destination, now))
+                .collect()
+        })
+    }
+
+    /// All batches that somebody asked for and that are not there yet, each with the destination.
+    pub fn asked(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
+        self.read("list batches that were asked for", |sql| {
+            sql.prepare_cached(
+                "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL",
+            )?
+            .query_map([], |row| Ok((Batch::from_row(row)?, row::text(row, "destination")?)))?
+            .collect()
+        })
+    }
+
+    /// Forgets that a batch was asked for.
+    pub fn withdraw(&mut self, batch: BatchId, destination: &DestinationName) -> Result<(), LedgerError> {
+        self.write("forget that a batch was asked for", |sql| {
+            sql.execute(
+                "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2",
+                (batch.0, destination.as_str()),
+            )
+            .map(drop)
+        })
+    }
+
+    /// The sent batches that are to go to a destination (once more) because somebody asked.
+    pub fn asked_of(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
+        self.read("list batches that were asked for", |sql| {
+            sql.prepare_cached(
+                "SELECT batches.* FROM batches JOIN deliveries ON batch = id
+                 WHERE destination = ?1 AND asked_at IS NOT NULL AND state = 'sent' AND expired_at IS NULL",
+            )?
+            .query_map([destination.as_str()], Batch::from_row)?
+            .collect()
         })
     }
 
@@ -342,6 +426,31 @@ impl Ledger {
     }
 }
 
+fn ask(sql: &Connection, batch: BatchId, destination: &DestinationName, now: Timestamp) -> SqlResult<Asked> {
+    let found = batches::by_id(sql, batch)?;
+    if found.state == BatchState::Open || found.expired_at.is_some() {
+        return Ok(Asked::Refused);
+    }
+    let known = sql
+        .prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
+        .query_row((batch.0, destination.as_str()), Delivery::from_row)
+        .optional()?;
+    let again = known
+        .as_ref()
+        .is_some_and(|delivery| delivery.delivered_at.is_some());
+    let is_asked = known.is_some_and(|delivery| delivery.asked_at.is_some());
+    if is_asked || (found.state != BatchState::Sent && !again) {
+        return Ok(Asked::Waiting);
+    }
+    sql.prepare_cached(
+        "INSERT INTO deliveries (batch, destination, asked_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (batch, destination) DO UPDATE
+         SET asked_at = ?3, attempts = 0, last_error = NULL, next_attempt = NULL",
+    )?
+    .execute((batch.0, destination.as_str(), millis(now)))?;
+    Ok(Asked::Due { again })
+}
+
 fn record(
     sql: &Connection,
     batch: BatchId,
@@ -354,7 +463,8 @@ fn record(
          VALUES (:batch, :destination, :path, :bytes, :file_sha256, :now)
          ON CONFLICT (batch, destination) DO UPDATE
          SET path = :path, bytes = :bytes, file_sha256 = :file_sha256, delivered_at = :now,
-             publishing = NULL, publishing_place = NULL, last_error = NULL, error_kind = NULL, next_attempt = NULL",
+             publishing = NULL, publishing_place = NULL, last_error = NULL, error_kind = NULL, next_attempt = NULL,
+             asked_at = NULL",
     )?
     .execute(named_params! {
         ":batch": batch.0,

@@ -12,8 +12,8 @@
 //! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
-//! `deliveries`, `destinations`, `in_flight` and the state of sealed batches; the monitor `alerts`, `summaries` and
-//! `outbox`; the housekeeper the times of
+//! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
+//! `alerts`, `summaries` and `outbox`; the housekeeper the times of
 //! compression and expiry.
 
 mod batches;
@@ -25,11 +25,13 @@ mod groups;
 mod in_flight;
 mod ingest;
 mod live;
+mod manifests;
 mod outbox;
 mod rebuild;
 mod row;
 mod schema;
 mod sources;
+mod subscriptions;
 mod uploads;
 
 use std::path::{Path, PathBuf};
@@ -40,13 +42,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
 pub use deliveries::{
-    Delivery, DestinationHealth, DestinationState, Published, PublishedFile, PublishingNote,
+    Asked, Delivery, DestinationHealth, DestinationState, Published, PublishedFile, PublishingNote,
 };
 pub use failure::FailureKind;
 pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
 pub use in_flight::InFlight;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
+pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceReach, WindowBatch};
 pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
 pub use rebuild::{Doubt, FORGOTTEN_PARTS, FoundBatch, FoundSource, SourceEnd};
 pub use sources::{ReportedStream, SourceRecord, StreamTotals};

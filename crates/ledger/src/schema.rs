@@ -22,6 +22,8 @@ const STEPS: &[&str] = &[
     GROUP_REPORTS,
     REBUILDING,
     FAILURES_AND_FLIGHT,
+    SUBSCRIPTIONS,
+    MANIFESTS,
 ];
 
 const FIRST: &str = "
@@ -225,6 +227,53 @@ CREATE TABLE in_flight (
     noted_at         INTEGER NOT NULL,
     PRIMARY KEY (destination, batch)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What each destination wants, and since when; and since when a batch is to go to one once more.
+const SUBSCRIPTIONS: &str = "
+CREATE TABLE subscriptions (
+    destination TEXT PRIMARY KEY,
+    wants       TEXT NOT NULL,
+    since       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE deliveries ADD COLUMN asked_at INTEGER;
+CREATE INDEX deliveries_asked ON deliveries (batch) WHERE asked_at IS NOT NULL;
+";
+
+/// What was said of whole windows at a destination, from when on, and which batches are in it.
+const MANIFESTS: &str = "
+CREATE TABLE manifests (
+    id             INTEGER PRIMARY KEY,
+    destination    TEXT NOT NULL,
+    window_start   INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    utc_offset     INTEGER NOT NULL,
+    revision       INTEGER NOT NULL,
+    name           TEXT NOT NULL,
+    content        TEXT NOT NULL,
+    written_at     INTEGER NOT NULL,
+    attempts       INTEGER NOT NULL DEFAULT 0,
+    last_error     TEXT,
+    next_attempt   INTEGER,
+    path           TEXT,
+    delivered_at   INTEGER,
+    UNIQUE (destination, name),
+    UNIQUE (destination, window_start, window_seconds, revision)
+) STRICT;
+CREATE INDEX manifests_waiting ON manifests (destination) WHERE delivered_at IS NULL;
+
+CREATE TABLE manifest_files (
+    batch       INTEGER NOT NULL REFERENCES batches (id),
+    destination TEXT NOT NULL,
+    PRIMARY KEY (batch, destination)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE manifest_starts (
+    destination TEXT PRIMARY KEY,
+    since       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX batches_by_window ON batches (window_start);
 ";
 
 /// The version that today's schema has.

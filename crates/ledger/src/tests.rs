@@ -10,6 +10,8 @@ use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
 use super::*;
 
+mod destinations;
+
 type TestResult = Result<(), Box<dyn Error>>;
 
 fn now() -> Timestamp {

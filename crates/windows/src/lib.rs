@@ -12,4 +12,4 @@ mod line_time;
 mod window;
 
 pub use line_time::{LineClock, LineTime};
-pub use window::{batch_name, label, window_of};
+pub use window::{batch_name, window_of};

@@ -3,11 +3,7 @@
 //! A window begins at a whole multiple of its length within the hour of the line's own zone. Its key is the instant,
 //! so the two 01:30s of a night when the clocks go back are two windows.
 
-use std::fmt::Write;
-
-use jiff::civil::DateTime;
-use jiff::tz::Offset as ZoneOffset;
-use logferry_config::{Field, NameTemplate, Piece, WindowLength};
+use logferry_config::{NameTemplate, Values, WindowLength};
 use logferry_ledger::Window;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
@@ -25,7 +21,6 @@ pub fn window_of(time: LineTime, length: WindowLength) -> Window {
 }
 
 /// The name of the first part of a window, without `.log`.
-#[expect(clippy::missing_panics_doc, reason = "writing to a string does not fail")]
 pub fn batch_name(
     template: &NameTemplate,
     window: Window,
@@ -33,63 +28,28 @@ pub fn batch_name(
     group: &GroupName,
     log: Option<&LogName>,
 ) -> String {
-    let local = local_start(window);
-    let mut name = String::new();
-    for piece in template.pieces() {
-        let written = match piece {
-            Piece::Literal(text) => name.write_str(text),
-            Piece::Field(field) => match field {
-                Field::HourStamp => write!(
-                    name,
-                    "{:02}{:02}{:02}{:02}",
-                    local.year().rem_euclid(100),
-                    local.month(),
-                    local.day(),
-                    local.hour()
-                ),
-                Field::Year => write!(name, "{:04}", local.year()),
-                Field::Month => write!(name, "{:02}", local.month()),
-                Field::Day => write!(name, "{:02}", local.day()),
-                Field::Hour => write!(name, "{:02}", local.hour()),
-                Field::Window => name.write_str(&label(window)),
-                Field::Source => name.write_str(&source.file_label()),
-                Field::Log => name.write_str(log.map_or("", LogName::as_str)),
-                Field::Group => name.write_str(group.as_str()),
-            },
-        };
-        written.expect("writing to a string does not fail");
-    }
-    name
-}
-
-/// The window's place in its hour: `00-19` in minutes, or `0010-0019` in minutes and seconds where it is shorter
-/// than a minute.
-pub fn label(window: Window) -> String {
-    let local = local_start(window);
-    let (minute, second) = (i64::from(local.minute()), i64::from(local.second()));
-    if window.seconds.is_multiple_of(60) {
-        format!("{minute:02}-{:02}", minute + i64::from(window.seconds) / 60 - 1)
-    } else {
-        let last = minute * 60 + second + i64::from(window.seconds) - 1;
-        format!("{minute:02}{second:02}-{:02}{:02}", last / 60, last % 60)
-    }
-}
-
-fn local_start(window: Window) -> DateTime {
-    // A line can name any year of four digits, and every one of them is within jiff's range at every offset.
-    let instant = jiff::Timestamp::from_second(window.start).unwrap_or_default();
-    ZoneOffset::from_seconds(window.utc_offset)
-        .unwrap_or(ZoneOffset::UTC)
-        .to_datetime(instant)
+    template.render(&Values {
+        window_start: window.local_start(),
+        window_seconds: window.seconds,
+        source,
+        group,
+        log,
+        batch: "",
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use logferry_config::window_label;
     use proptest::prelude::*;
 
     use super::*;
+
+    fn label(window: Window) -> String {
+        window_label(window.local_start(), window.seconds)
+    }
 
     fn length(seconds: u64) -> WindowLength {
         WindowLength::try_from(Duration::from_secs(seconds)).expect("divides an hour")
@@ -160,7 +120,7 @@ mod tests {
             let utc_offset = if unix < change { before } else { after };
             let window = window_of(LineTime { unix, utc_offset }, length(1200));
             assert!(window.start <= unix && unix < window.end());
-            let hour = local_start(window).hour();
+            let hour = window.local_start().hour();
             starts.insert(window.start, format!("{hour:02} {}", label(window)));
         }
         (starts.len(), starts.into_values().collect())

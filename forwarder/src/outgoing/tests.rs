@@ -45,6 +45,9 @@ impl Site {
             },
             failed_every: second,
             stall_after: std::time::Duration::from_secs(30),
+            wants: logferry_config::Wants::default(),
+            layout: logferry_config::Layout::default(),
+            window_manifest: None,
             bandwidth: None,
         };
         Self {

@@ -12,13 +12,13 @@ use tempfile::TempDir;
 use crate::support::{Running, Spool, destination_on_port, names_in, until};
 
 /// The embedded server and the folder that it shows.
-struct Embedded {
-    server: SftpServer,
+pub(crate) struct Embedded {
+    pub(crate) server: SftpServer,
     dir: TempDir,
 }
 
 impl Embedded {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("drop")).unwrap();
         let options = SftpOptions {
@@ -32,11 +32,11 @@ impl Embedded {
         Self { server, dir }
     }
 
-    fn drop_dir(&self) -> PathBuf {
+    pub(crate) fn drop_dir(&self) -> PathBuf {
         self.dir.path().join("drop")
     }
 
-    fn destination(&self) -> Destination {
+    pub(crate) fn destination(&self) -> Destination {
         let login = Login::Password(Secret::new("open sesame"));
         destination_on_port(
             "edw",

@@ -8,9 +8,13 @@
 mod crashes;
 mod delivery;
 mod embedded;
+mod layouts;
 mod logins;
+mod manifests;
 mod odd_servers;
 mod publishing;
+mod resend;
+mod several;
 mod support;
 mod trust;
 mod verifying;

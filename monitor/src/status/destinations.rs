@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use logferry_config::Addressee;
 use logferry_ledger::{Batch, BatchState, Delivery, DestinationState, FailureKind, Ledger, LedgerError};
 use logferry_protocol::names::DestinationName;
 use serde::Serialize;
 
 use super::rfc3339;
+use crate::owed::takes;
 use crate::words::age;
 
 /// What was noted longer ago is not in flight any more: the forwarder notes it every second, and a busy host may take
@@ -31,6 +33,8 @@ pub struct DestinationStatus {
     pub waiting_batches: u64,
     /// Since when the oldest of them is sealed, in seconds; 0 if none waits.
     pub oldest_waiting_seconds: u64,
+    /// Window manifests that are written and not there yet.
+    pub waiting_manifests: u64,
     /// Why it does not answer.
     pub error: Option<String>,
     /// What kind of failure that is.
@@ -70,33 +74,42 @@ pub struct HeldBatch {
     pub next_attempt_at: Option<Timestamp>,
 }
 
-pub(super) fn statuses(
-    ledger: &Ledger,
-    names: &[DestinationName],
-    now: Timestamp,
-) -> Result<Vec<DestinationStatus>, LedgerError> {
+/// The sealed batches that are not sent, oldest window first.
+pub(super) fn undelivered(ledger: &Ledger) -> Result<Vec<Batch>, LedgerError> {
     let mut undelivered = ledger.batches_in(BatchState::Ready)?;
     undelivered.extend(ledger.batches_in(BatchState::Failed)?);
     undelivered.sort_by_key(|batch| (batch.window.start, batch.part));
-    names
+    Ok(undelivered)
+}
+
+pub(super) fn statuses(
+    ledger: &Ledger,
+    addressees: &[Addressee],
+    undelivered: &[Batch],
+    now: Timestamp,
+) -> Result<Vec<DestinationStatus>, LedgerError> {
+    addressees
         .iter()
-        .map(|name| status(ledger, name, &undelivered, now))
+        .map(|addressee| status(ledger, addressee, undelivered, now))
         .collect()
 }
 
 fn status(
     ledger: &Ledger,
-    name: &DestinationName,
+    addressee: &Addressee,
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<DestinationStatus, LedgerError> {
+    let name = &addressee.name;
     let (mut waiting_batches, mut oldest_waiting_seconds, mut held) = (0, 0, Vec::new());
-    for batch in undelivered {
+    let asked = ledger.asked_of(name)?;
+    for batch in undelivered.iter().chain(&asked) {
         let delivery = ledger.delivery(batch.id, name)?;
-        if delivery.as_ref().is_none_or(|it| it.delivered_at.is_none()) {
+        if takes(addressee, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
             waiting_batches += 1;
-            let waiting = age(batch.sealed_at.unwrap_or(batch.opened_at), now);
-            oldest_waiting_seconds = oldest_waiting_seconds.max(waiting.as_secs());
+            let asked_at = delivery.as_ref().and_then(|delivery| delivery.asked_at);
+            let since = asked_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
+            oldest_waiting_seconds = oldest_waiting_seconds.max(age(since, now).as_secs());
             if held.len() < HELD_SHOWN {
                 held.extend(delivery.and_then(|delivery| held_batch(batch, delivery)));
             }
@@ -111,9 +124,10 @@ fn status(
         last_delivery_at: health.as_ref().and_then(|health| health.last_delivery),
         waiting_batches,
         oldest_waiting_seconds,
+        waiting_manifests: ledger.waiting_manifests(name)?.len() as u64,
         error_kind: health.as_ref().and_then(|health| health.error_kind),
         error: health.and_then(|health| health.error),
-        in_flight: in_flight(ledger, name, undelivered, now)?,
+        in_flight: in_flight(ledger, name, undelivered.iter().chain(&asked), now)?,
         held,
     })
 }
@@ -128,17 +142,17 @@ fn held_batch(batch: &Batch, delivery: Delivery) -> Option<HeldBatch> {
     })
 }
 
-fn in_flight(
+fn in_flight<'a>(
     ledger: &Ledger,
     name: &DestinationName,
-    undelivered: &[Batch],
+    undelivered: impl Iterator<Item = &'a Batch> + Clone,
     now: Timestamp,
 ) -> Result<Vec<InFlightStatus>, LedgerError> {
     let since = now.checked_sub(IN_FLIGHT_FRESH).unwrap_or(Timestamp::MIN);
     let noted = ledger.in_flight(name, since)?.into_iter();
     let named = noted.filter_map(|it| {
         // One that has arrived meanwhile is not in flight.
-        let batch = undelivered.iter().find(|batch| batch.id == it.batch)?;
+        let batch = undelivered.clone().find(|batch| batch.id == it.batch)?;
         Some(InFlightStatus {
             batch: batch.name(),
             bytes_done: it.bytes_done,

@@ -5,13 +5,13 @@ use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
-use super::site::{Site, at, destination, new_batch, source, write};
+use super::site::{Site, addressee, at, new_batch, source, write};
 use crate::audit::{Audit, DiscrepancyKind, audit};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 fn check(site: &Site) -> Audit {
-    audit(site.data_dir(), &BatchFilter::default(), &[destination("edw")]).expect("audited")
+    audit(site.data_dir(), &BatchFilter::default(), &[addressee("edw")]).expect("audited")
 }
 
 /// What kinds are found, each with its batch.
@@ -71,6 +71,10 @@ fn a_busy_relay_host_is_complete_and_its_json_is_the_documented_one() {
                  "sha256": "ab".repeat(32), "delivered_at": "2026-11-21T03:10:00Z"},
             ],
         })
+    );
+    assert_eq!(
+        audit["destinations"],
+        json!([{"name": "edw", "batches": 3, "lines": 6, "delivered_batches": 1, "delivered_lines": 2}])
     );
     assert_eq!(audit["batches"][3]["sha256"], json!(null));
     assert_eq!(audit["batches"][3]["destinations"], json!([]));
@@ -278,7 +282,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
                   what was seen of it, 2,500 bytes, is here";
     assert_eq!(found["warnings"], expect("unfinished", 2500, None, detail));
 
-    let of = |filter| audit(site.data_dir(), &filter, &[destination("edw")]).expect("audited");
+    let of = |filter| audit(site.data_dir(), &filter, &[addressee("edw")]).expect("audited");
     let after = BatchFilter {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()

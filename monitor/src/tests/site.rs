@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Monitor, Smtp, SmtpTls, Summary};
+use logferry_config::{Addressee, Monitor, Smtp, SmtpTls, Summary, Wants};
 use logferry_ledger::{
     Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, StreamMove,
     StreamRecord, Window,
@@ -25,6 +25,14 @@ pub(crate) fn source(name: &str) -> SourceId {
 
 pub(crate) fn destination(name: &str) -> DestinationName {
     name.parse().expect("a destination")
+}
+
+/// A destination that wants everything.
+pub(crate) fn addressee(name: &str) -> Addressee {
+    Addressee {
+        name: destination(name),
+        wants: Wants::default(),
+    }
 }
 
 pub(crate) struct Site {

@@ -9,7 +9,7 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
-use super::site::{Site, at, destination, source};
+use super::site::{Site, addressee, at, destination, source};
 use crate::error::ReportError;
 use crate::status::{DiskState, StatusScope, status};
 
@@ -59,14 +59,13 @@ fn the_json_is_the_documented_one() {
     site.seal(&recent, at("2026-11-21T03:09:30Z"));
     site.hear_of("198.51.100.2", at("2026-11-21T03:09:59Z"));
     site.hear_of("198.51.100.3", at("2026-11-21T03:05:00Z"));
-    let (edw, backup) = (destination("edw"), destination("backup"));
     note_troubles(&mut site, &recent);
     let name = recent.name();
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
         stale_after: Duration::from_mins(5),
         groups: &[],
-        destinations: &[edw, backup],
+        destinations: &[addressee("edw"), addressee("backup")],
         min_free_disk: 0,
     };
     let status = status(site.data_dir(), &scope, at(NOW)).expect("a status");
@@ -91,14 +90,15 @@ fn the_json_is_the_documented_one() {
                 silent("198.51.100.4", "missing", None),
             ],
             "groups": [],
-            "batches": {"open": 0, "ready": 1, "sent": 1, "failed": 0},
+            "batches": {"open": 0, "ready": 1, "sent": 1, "failed": 0, "unwanted": 0},
             "destinations": [
                 {"name": "edw", "state": "down", "last_delivery_at": "2026-11-21T02:22:05Z",
-                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": "connection refused",
-                 "error_kind": "unreachable", "held": [],
+                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "waiting_manifests": 0,
+                 "error": "connection refused", "error_kind": "unreachable", "held": [],
                  "in_flight": [{"batch": name, "bytes_done": 3, "bytes_total": 8, "bytes_per_second": 2}]},
                 {"name": "backup", "state": "unknown", "last_delivery_at": null,
-                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "error": null, "error_kind": null,
+                 "waiting_batches": 1, "oldest_waiting_seconds": 30, "waiting_manifests": 0,
+                 "error": null, "error_kind": null,
                  "held": [{"batch": name, "attempts": 1, "error": "a different file is there",
                            "error_kind": "name_taken", "next_attempt_at": "2026-11-21T03:11:00Z"}],
                  "in_flight": []},

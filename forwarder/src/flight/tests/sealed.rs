@@ -9,10 +9,11 @@ use tempfile::TempDir;
 
 use super::fake::FakeServer;
 use super::places::Place;
-use crate::attempt::{Attempt, Names, Need};
+use crate::attempt::{Attempt, Need};
 use crate::batch_file::BatchFile;
 use crate::flight::{Flight, Landed};
 use crate::manifest;
+use crate::names::Names;
 use crate::plan::Task;
 use crate::plan::tests::batches;
 
@@ -35,6 +36,9 @@ fn destination(publish: Publishing) -> Destination {
         },
         failed_every: std::time::Duration::from_secs(1),
         stall_after: std::time::Duration::from_secs(30),
+        wants: logferry_config::Wants::default(),
+        layout: logferry_config::Layout::default(),
+        window_manifest: None,
         bandwidth: None,
     }
 }

@@ -7,7 +7,9 @@ mod sshd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use logferry_config::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, Publishing};
+use logferry_config::{
+    DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Layout, Login, Publishing, Wants,
+};
 use logferry_forwarder::ForwarderError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +38,12 @@ pub(crate) fn destination(name: &str, sshd: &Sshd) -> Destination {
 pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hosts: PathBuf) -> Destination {
     Destination {
         name: name.parse().unwrap(),
+        wants: Wants::default(),
         host: "127.0.0.1".to_owned(),
         port,
         user: "ferry".to_owned(),
         directory: "/".to_owned(),
+        layout: Layout::default(),
         login,
         host_key: HostKeyPolicy::KnownHosts(known_hosts),
         sessions: 4,
@@ -52,8 +56,17 @@ pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hos
         },
         failed_every: Duration::from_hours(1),
         stall_after: Duration::from_secs(30),
+        window_manifest: None,
         bandwidth: None,
     }
+}
+
+/// A destination as the configuration with these settings has it; of use for what it says of wants and names.
+pub(crate) fn configured(settings: &str) -> Destination {
+    let text =
+        format!("forwarder: {{destinations: [{{name: d, host: h, user: u, password: p, {settings}}}]}}");
+    let config = logferry_config::parse(&text, "c.yaml".as_ref(), &|_| None).unwrap();
+    config.forwarder.unwrap().destinations.remove(0)
 }
 
 /// A forwarder at work in this process.

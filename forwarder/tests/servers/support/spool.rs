@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use logferry_ledger::{
     Batch, BatchGrowth, BatchState, Commit, Contents, Delivery, FailureKind, Ledger, NewBatch, Window,
 };
+use logferry_protocol::names::SourceId;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// The source of all batches here.
+/// The source of batches for which it does not matter.
 const SOURCE: &str = "198.51.100.44";
 
 /// The relay's data folder.
@@ -33,23 +34,45 @@ impl Spool {
 
     /// Writes and seals a batch: first the ledger, then the folder, as the relay does. `window`: its place in time.
     pub(crate) fn seal(&mut self, window: u32, text: &[u8]) -> Batch {
-        let batch = self.seal_in_ledger(window, text);
+        self.seal_of(SOURCE, window, text)
+    }
+
+    /// Writes and seals a batch of a source.
+    pub(crate) fn seal_of(&mut self, source: &str, window: u32, text: &[u8]) -> Batch {
+        let batch = self.write(source, window, text);
         self.release(&batch);
         batch
     }
 
     /// Writes a batch, and seals it in the ledger only: its file is still in `open/`.
     pub(crate) fn seal_in_ledger(&mut self, window: u32, text: &[u8]) -> Batch {
+        self.write(SOURCE, window, text)
+    }
+
+    fn write(&mut self, source: &str, window: u32, text: &[u8]) -> Batch {
+        let start = 1_790_000_400 + i64::from(window) * 1200;
+        self.write_at(source, start, &format!("accessLog_{window:02}"), text)
+    }
+
+    /// Writes and seals a batch of a source, whose window starts at that second.
+    pub(crate) fn seal_at(&mut self, source: &str, start: i64, text: &[u8]) -> Batch {
+        let batch = self.write_at(source, start, &format!("at-{start}"), text);
+        self.release(&batch);
+        batch
+    }
+
+    fn write_at(&mut self, source: &str, start: i64, name: &str, text: &[u8]) -> Batch {
+        let source: SourceId = source.parse().unwrap();
         let new = NewBatch {
-            source: SOURCE.parse().unwrap(),
+            base_name: format!("{name}_{}", source.file_label()),
+            source,
             group: "web-1".parse().unwrap(),
             log: None,
             window: Window {
-                start: 1_790_000_400 + i64::from(window) * 1200,
+                start,
                 seconds: 1200,
                 utc_offset: 0,
             },
-            base_name: format!("accessLog_{window:02}_198-51-100-44"),
         };
         let now = Timestamp::now();
         let batch = self.ledger.open_batch(&new, now).unwrap();
@@ -83,7 +106,7 @@ impl Spool {
     }
 
     pub(crate) fn file(&self, state: BatchState, batch: &Batch) -> PathBuf {
-        let dir = self.dir().join(state.as_str()).join(SOURCE);
+        let dir = self.dir().join(state.as_str()).join(batch.source.as_str());
         dir.join(batch.file_name())
     }
 

@@ -1,0 +1,203 @@
+//! Relay and forwarder side by side: whether every group's batches have somewhere to go, every filter can be told, and
+//! no two batches have one path.
+
+use std::net::IpAddr;
+
+use crate::forwarder::{Destination, Forwarder};
+use crate::place::{Place, nearest};
+use crate::relay::{Group, Relay};
+use crate::sources::SourceList;
+
+/// Judges all destinations by what the relay makes, if its section is in the same file.
+pub(crate) fn check(relay: Option<&Relay>, forwarder: &Forwarder, at: &Place<'_>) {
+    let destinations_at = at.key("forwarder").key("destinations");
+    let each = forwarder.destinations.iter().collect();
+    destinations_at.each(each, |destination: &Destination, at| {
+        let layout = &destination.layout;
+        if let Err(error) = layout.check(relay) {
+            at.key(layout.key()).report(error.to_string());
+        }
+        if let Some(relay) = relay {
+            check_logs(relay, destination, at);
+            check_groups(relay, destination, at);
+        }
+        Some(())
+    });
+    if let Some(relay) = relay {
+        check_coverage(relay, forwarder, at);
+    }
+}
+
+fn check_coverage(relay: &Relay, forwarder: &Forwarder, at: &Place<'_>) {
+    let groups_at = at.key("relay").key("groups");
+    groups_at.each(relay.groups.iter().collect(), |group: &Group, at| {
+        match coverage(group, &forwarder.destinations) {
+            Coverage::Whole => {}
+            Coverage::Part => at.warn(
+                "some of its sources are wanted by no destination; their batches wait in ready/ until one wants them",
+            ),
+            Coverage::Nothing => {
+                at.warn("no destination wants it; its batches wait in ready/ until one does");
+            }
+        }
+        Some(())
+    });
+}
+
+fn check_logs(relay: &Relay, destination: &Destination, at: &Place<'_>) {
+    if destination.wants.logs.is_some() && !relay.batch.name.uses_log() {
+        at.key("logs").report(
+            "cannot be told apart, as relay.batch.name has no {log} and logs share a batch; add {log} to it, or leave \
+             `logs` out",
+        );
+    }
+}
+
+fn check_groups(relay: &Relay, destination: &Destination, at: &Place<'_>) {
+    let known = || relay.groups.iter().map(|group| group.name.as_str());
+    let wanted = destination.wants.groups.iter().flatten();
+    for group in wanted.filter(|group| !known().any(|known| known == group.as_str())) {
+        let hint = nearest(group.as_str(), known())
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        at.key("groups")
+            .warn(&format!("there is no group `{group}` in relay.groups{hint}"));
+    }
+}
+
+/// How much of a group is wanted by anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coverage {
+    Whole,
+    Part,
+    Nothing,
+}
+
+/// A destination that wants some logs only counts as if it wanted all: which logs there are, only the senders know.
+fn coverage(group: &Group, destinations: &[Destination]) -> Coverage {
+    let wants = destinations.iter().map(|destination| &destination.wants);
+    let wanting: Vec<_> = wants
+        .filter(|wants| {
+            let groups = wants.groups.as_ref();
+            groups.is_none_or(|groups| groups.contains(&group.name))
+        })
+        .map(|wants| &wants.sources)
+        .collect();
+    if wanting.is_empty() {
+        return Coverage::Nothing;
+    }
+    if wanting.contains(&&SourceList::Any) {
+        return Coverage::Whole;
+    }
+    let SourceList::Only { ranges, names } = &group.sources else {
+        return Coverage::Part;
+    };
+    let mut wanted = Vec::new();
+    let mut wanted_names = Vec::new();
+    for list in wanting {
+        if let SourceList::Only { ranges, names } = list {
+            wanted.extend(ranges.iter().copied().map(numbers));
+            wanted_names.extend(names);
+        }
+    }
+    wanted.sort_unstable();
+    let of_ranges = ranges
+        .iter()
+        .map(|range| range_coverage(numbers(*range), &wanted));
+    let of_names = names.iter().map(|name| {
+        if wanted_names.contains(&name) {
+            Coverage::Whole
+        } else {
+            Coverage::Nothing
+        }
+    });
+    let all: Vec<_> = of_ranges.chain(of_names).collect();
+    if all.iter().all(|coverage| *coverage == Coverage::Whole) {
+        Coverage::Whole
+    } else if all.iter().all(|coverage| *coverage == Coverage::Nothing) {
+        Coverage::Nothing
+    } else {
+        Coverage::Part
+    }
+}
+
+/// First and last address of a range as numbers, the family first.
+type Numbers = ((bool, u128), (bool, u128));
+
+fn numbers((first, last): (IpAddr, IpAddr)) -> Numbers {
+    let number = |address| match address {
+        IpAddr::V4(address) => (false, u128::from(u32::from(address))),
+        IpAddr::V6(address) => (true, u128::from(address)),
+    };
+    (number(first), number(last))
+}
+
+/// `wanted`: sorted.
+fn range_coverage((first, last): Numbers, wanted: &[Numbers]) -> Coverage {
+    let mut next = first;
+    let mut overlaps = false;
+    for (from, to) in wanted {
+        if *to < next || *from > last {
+            continue;
+        }
+        overlaps = true;
+        if *from > next {
+            break;
+        }
+        if *to >= last {
+            return Coverage::Whole;
+        }
+        // Below `last`, so it does not overflow and is of the same family.
+        next = (to.0, to.1 + 1);
+    }
+    if overlaps {
+        Coverage::Part
+    } else {
+        Coverage::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::Entry;
+
+    fn list(entries: &[&str]) -> SourceList {
+        let entries = entries.iter().map(|entry| Entry::parse(entry).expect("valid"));
+        SourceList::only(entries.collect())
+    }
+
+    fn of(range: &str, wanted: &[&str]) -> Coverage {
+        let ranges = |list| match list {
+            SourceList::Only { ranges, .. } => ranges.into_iter().map(numbers).collect(),
+            SourceList::Any => Vec::new(),
+        };
+        let mut wanted = ranges(list(wanted));
+        wanted.sort_unstable();
+        range_coverage(ranges(list(&[range]))[0], &wanted)
+    }
+
+    #[test]
+    fn several_ranges_together_may_cover_one() {
+        let range = "198.51.100.0-198.51.100.9";
+        assert_eq!(of(range, &[]), Coverage::Nothing);
+        assert_eq!(of(range, &["192.0.2.0/24", "2001:db8::/32"]), Coverage::Nothing);
+        assert_eq!(of(range, &["198.51.100.0/30"]), Coverage::Part);
+        assert_eq!(
+            of(
+                range,
+                &["198.51.100.5-198.51.100.20", "198.51.100.0-198.51.100.4"]
+            ),
+            Coverage::Whole
+        );
+        assert_eq!(
+            of(
+                range,
+                &["198.51.100.5-198.51.100.20", "198.51.100.0-198.51.100.3"]
+            ),
+            Coverage::Part
+        );
+        assert_eq!(of(range, &["198.51.100.3", "0.0.0.0/0"]), Coverage::Whole);
+        assert_eq!(of("::/0", &["::/1", "8000::/1"]), Coverage::Whole);
+    }
+}

@@ -1,0 +1,236 @@
+//! Where batches go at a destination: subfolders of its folder, and the files' names.
+//!
+//! Invariant: once [`Layout::check`] has passed, no two batches have one path, whatever they are: later parts of a
+//! window end in `.2`, `.3` as in the spool.
+
+use crate::relay::Relay;
+use crate::template::{
+    Field, NameTemplateError, Piece, REMOTE_FIELDS, Values, check_distinct, check_plain, pieces, render,
+};
+
+/// Where batches go at a destination, below the folder that must be there; by default into that folder, under their
+/// own names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Outermost first; each is one path component.
+    subfolders: Vec<Vec<Piece>>,
+    /// Without `.log`.
+    name: Vec<Piece>,
+}
+
+/// Why a folder or a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LayoutError {
+    #[error(transparent)]
+    Pattern(#[from] NameTemplateError),
+    #[error("`{0}` may not stand behind a field; write the path without it")]
+    Dots(String),
+    #[error("has {{batch}}, so each batch would have a folder of its own; write it in `file_name`")]
+    Batch,
+    #[error(
+        "has no {{batch}}, and without the relay section here nobody knows whether the other fields tell all batches \
+         apart; add {{batch}}"
+    )]
+    Unproven,
+    #[error(
+        "has {{log}}, but relay.batch.name has none, so logs share a batch; take it out, or add it there"
+    )]
+    NoLog,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            subfolders: Vec::new(),
+            name: vec![Piece::Field(Field::Batch)],
+        }
+    }
+}
+
+impl Layout {
+    /// `name`: none for the batch's own.
+    pub(crate) fn new(subfolders: Vec<Vec<Piece>>, name: Option<Vec<Piece>>) -> Self {
+        let own = Self::default().name;
+        Self {
+            subfolders,
+            name: name.unwrap_or(own),
+        }
+    }
+
+    /// The key of the setting that makes the last part of the paths.
+    pub(crate) fn key(&self) -> &'static str {
+        if *self.name == Self::default().name {
+            "directory"
+        } else {
+            "file_name"
+        }
+    }
+
+    /// Proves that no two batches of `relay` have one path.
+    pub(crate) fn check(&self, relay: Option<&Relay>) -> Result<(), LayoutError> {
+        let all: Vec<_> = self
+            .subfolders
+            .iter()
+            .flatten()
+            .chain(&self.name)
+            .cloned()
+            .collect();
+        let uses = |field| all.contains(&Piece::Field(field));
+        let relay_uses = |field| relay.is_none_or(|relay| relay.batch.name.uses(field));
+        if uses(Field::Log) && !relay_uses(Field::Log) {
+            return Err(LayoutError::NoLog);
+        }
+        if uses(Field::Batch) {
+            return Ok(());
+        }
+        if relay.is_none() {
+            return Err(LayoutError::Unproven);
+        }
+        check_distinct(&all)?;
+        for (field, name) in [(Field::Log, "{log}"), (Field::Group, "{group}")] {
+            if relay_uses(field) && !uses(field) {
+                return Err(NameTemplateError::Ambiguous(name).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The subfolders of a batch below the folder `root`, outermost first, as whole paths.
+    pub fn folders(&self, root: &str, values: &Values<'_>) -> Vec<String> {
+        let mut path = root.trim_end_matches('/').to_owned();
+        let mut folders = Vec::with_capacity(self.subfolders.len());
+        for part in &self.subfolders {
+            path.push('/');
+            path.push_str(&render(part, values));
+            folders.push(path.clone());
+        }
+        folders
+    }
+
+    /// The name of a batch's file, which is the `part`th of its window.
+    pub fn file_name(&self, values: &Values<'_>, part: u32) -> String {
+        let name = render(&self.name, values);
+        // The batch's own name has the part in it.
+        if part == 1 || self.name.contains(&Piece::Field(Field::Batch)) {
+            format!("{name}.log")
+        } else {
+            format!("{name}.{part}.log")
+        }
+    }
+}
+
+/// Takes `directory` apart: the folder that must be there, which ends before the first field, and the subfolders that
+/// are made.
+pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<Piece>>), LayoutError> {
+    let Some(field) = directory.find('{') else {
+        return Ok((directory.to_owned(), Vec::new()));
+    };
+    let (before, _) = directory.split_at(field);
+    let (root, below) = match before.rfind('/') {
+        Some(slash) => directory.split_at(slash + 1),
+        None => (".", directory),
+    };
+    let mut subfolders = Vec::new();
+    for part in below.split('/').filter(|part| !part.is_empty()) {
+        if [".", ".."].contains(&part) {
+            return Err(LayoutError::Dots(part.to_owned()));
+        }
+        let pieces = pieces(part, REMOTE_FIELDS)?;
+        if pieces.contains(&Piece::Field(Field::Batch)) {
+            return Err(LayoutError::Batch);
+        }
+        subfolders.push(pieces);
+    }
+    Ok((root.to_owned(), subfolders))
+}
+
+/// Reads the pattern of file names, without `.log`.
+pub(crate) fn parse_name(name: &str) -> Result<Vec<Piece>, LayoutError> {
+    let pieces = pieces(name, REMOTE_FIELDS)?;
+    check_plain(&pieces)?;
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_protocol::names::{GroupName, SourceId};
+
+    use super::*;
+
+    /// The path of a batch.
+    fn path(directory: &str, name: Option<&str>, part: u32) -> String {
+        let (root, subfolders) = parse_directory(directory).expect("valid");
+        let layout = Layout::new(subfolders, name.map(|name| parse_name(name).expect("valid")));
+        let source: SourceId = "198.51.100.44".parse().expect("a source");
+        let group: GroupName = "web-1".parse().expect("a group");
+        let batch = match part {
+            1 => "batch".to_owned(),
+            part => format!("batch.{part}"),
+        };
+        let values = Values {
+            window_start: jiff::civil::date(2026, 11, 21).at(8, 20, 0, 0),
+            window_seconds: 1200,
+            source: &source,
+            group: &group,
+            log: None,
+            batch: &batch,
+        };
+        let folders = layout.folders(&root, &values);
+        let folder = folders.last().map_or(root.as_str(), |folder| folder.as_str());
+        format!(
+            "{}/{}",
+            folder.trim_end_matches('/'),
+            layout.file_name(&values, part)
+        )
+    }
+
+    #[test]
+    fn paths_are_filled_in() {
+        assert_eq!(path("/in", None, 1), "/in/batch.log");
+        assert_eq!(path("/in", None, 2), "/in/batch.2.log");
+        assert_eq!(path("/", Some("x_{batch}"), 2), "/x_batch.2.log");
+        assert_eq!(
+            path("/in/{group}/{source}/{yyyy}/{mm}/{dd}/", None, 1),
+            "/in/web-1/198-51-100-44/2026/11/21/batch.log"
+        );
+        let name = Some("{yymmddHH}_{window}_{source}");
+        assert_eq!(
+            path("{group}", name, 1),
+            "./web-1/26112108_20-39_198-51-100-44.log"
+        );
+        assert_eq!(
+            path("/{group}", name, 3),
+            "/web-1/26112108_20-39_198-51-100-44.3.log"
+        );
+        assert_eq!(path("in/x-{group}//y", Some("{log}"), 1), "in/x-web-1/y/all.log");
+    }
+
+    #[test]
+    fn the_folder_that_must_be_there_ends_before_the_first_field() {
+        let root = |directory| parse_directory(directory).expect("valid").0;
+        assert_eq!(root("/in/a/x{group}/b"), "/in/a/");
+        assert_eq!(root("/{group}"), "/");
+        assert_eq!(root("in}"), "in}");
+    }
+
+    #[test]
+    fn what_leads_elsewhere_or_has_no_end_is_refused() {
+        let refusal = |directory| parse_directory(directory).expect_err(directory).to_string();
+        assert_eq!(
+            refusal("/in/{group}/../x"),
+            "`..` may not stand behind a field; write the path without it"
+        );
+        assert_eq!(
+            refusal("/in/{batch}"),
+            "has {batch}, so each batch would have a folder of its own; write it in `file_name`"
+        );
+        assert_eq!(
+            refusal("/in/{grup}"),
+            "there is no field {grup}; did you mean {group}?"
+        );
+        assert_eq!(
+            parse_name("a/{batch}").expect_err("a slash").to_string(),
+            "'/' may not be in a file name; use letters, digits, '.', '_' and '-'"
+        );
+    }
+}

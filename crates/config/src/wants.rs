@@ -1,0 +1,145 @@
+//! Which batches a destination gets: its `sources`, `groups` and `logs`.
+
+use std::fmt;
+
+use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
+
+use crate::place::Place;
+use crate::sources::{Entry, SourceList};
+
+/// Which batches a destination gets; by default all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wants {
+    /// Of which sources.
+    pub sources: SourceList,
+    /// Of which groups; `None`: of all.
+    pub groups: Option<Vec<GroupName>>,
+    /// Of which logs; `None`: of all.
+    pub logs: Option<Vec<LogName>>,
+}
+
+/// A destination, as far as it matters who gets what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressee {
+    /// Its name.
+    pub name: DestinationName,
+    /// What it gets.
+    pub wants: Wants,
+}
+
+impl Default for Wants {
+    fn default() -> Self {
+        Self {
+            sources: SourceList::Any,
+            groups: None,
+            logs: None,
+        }
+    }
+}
+
+impl Wants {
+    /// Whether it gets a batch. One whose logs are mixed (`None`) has lines of every log, so nobody is refused it for
+    /// its log: what is in doubt is delivered.
+    pub fn takes(&self, source: &SourceId, group: &GroupName, log: Option<&LogName>) -> bool {
+        let has_log = |logs: &Vec<LogName>| log.is_none_or(|log| logs.contains(log));
+        self.sources.allows_name(source)
+            && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
+            && self.logs.as_ref().is_none_or(has_log)
+    }
+}
+
+/// The same for the same settings, to see whether they have changed.
+impl fmt::Display for Wants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        if let SourceList::Only { ranges, names } = &self.sources {
+            words.extend(ranges.iter().map(|(first, last)| format!("{first}-{last}")));
+            words.extend(names.iter().map(ToString::to_string));
+        }
+        let groups = self.groups.iter().flatten();
+        words.extend(groups.map(|group| format!("group:{group}")));
+        let logs = self.logs.iter().flatten();
+        words.extend(logs.map(|log| format!("log:{log}")));
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// The filters of a destination, as the file has them.
+pub(crate) struct RawWants {
+    pub(crate) sources: Option<Vec<String>>,
+    pub(crate) groups: Option<Vec<String>>,
+    pub(crate) logs: Option<Vec<String>>,
+}
+
+impl RawWants {
+    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Wants> {
+        let sources = list(self.sources, &at.key("sources"), |raw: String, at| {
+            at.check(&raw, Entry::parse)
+        });
+        let groups = list(self.groups, &at.key("groups"), |raw: String, at| at.parse(&raw));
+        let logs = list(self.logs, &at.key("logs"), |raw: String, at| at.parse(&raw));
+        Some(Wants {
+            sources: sources?.map_or(SourceList::Any, SourceList::only),
+            groups: groups?,
+            logs: logs?,
+        })
+    }
+}
+
+#[expect(clippy::option_option, reason = "outer: no problem; inner: there is a list")]
+fn list<T>(
+    raw: Option<Vec<String>>,
+    at: &Place<'_>,
+    resolve: impl FnMut(String, &Place<'_>) -> Option<T>,
+) -> Option<Option<Vec<T>>> {
+    let Some(raw) = raw else { return Some(None) };
+    if raw.is_empty() {
+        at.report("is empty, so nothing would be delivered; list at least one, or leave it out");
+        return None;
+    }
+    at.each(raw, resolve).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn takes(wants: &Wants, source: &str, group: &str, log: Option<&str>) -> bool {
+        let log = log.map(|log| log.parse().expect("a log"));
+        wants.takes(
+            &source.parse().expect("a source"),
+            &group.parse().expect("a group"),
+            log.as_ref(),
+        )
+    }
+
+    #[test]
+    fn a_batch_must_pass_every_filter_that_is_set() {
+        let wants = Wants {
+            sources: SourceList::only(vec![
+                Entry::parse("198.51.100.0/24").expect("a network"),
+                Entry::parse("app.example.com").expect("a name"),
+            ]),
+            groups: Some(vec!["web-1".parse().expect("a group")]),
+            logs: Some(vec!["access".parse().expect("a log")]),
+        };
+        assert!(takes(&wants, "198.51.100.7", "web-1", Some("access")));
+        assert!(takes(&wants, "app.example.com", "web-1", Some("access")));
+        assert!(!takes(&wants, "192.0.2.7", "web-1", Some("access")));
+        assert!(!takes(&wants, "198.51.100.7", "web-2", Some("access")));
+        assert!(!takes(&wants, "198.51.100.7", "web-1", Some("error")));
+        assert!(takes(&wants, "198.51.100.7", "web-1", None), "mixed logs");
+        assert!(takes(&Wants::default(), "192.0.2.7", "any", Some("error")));
+    }
+
+    #[test]
+    fn other_filters_have_another_text() {
+        let with = |sources: &str| Wants {
+            sources: SourceList::only(vec![Entry::parse(sources).expect("valid")]),
+            ..Wants::default()
+        };
+        assert_eq!(with("198.51.100.0/31").to_string(), "198.51.100.0-198.51.100.1");
+        assert_ne!(with("198.51.100.1").to_string(), with("198.51.100.2").to_string());
+        assert_eq!(Wants::default().to_string(), "");
+    }
+}

@@ -1,0 +1,330 @@
+//! Window manifests: what was said at a destination of whole windows, word for word, and what they are made of.
+//!
+//! A manifest is recorded before it goes anywhere, so every attempt to deliver it sends the same bytes.
+
+use jiff::Timestamp;
+use logferry_protocol::names::{DestinationName, SourceId};
+use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
+
+use crate::batches::{Batch, BatchId, Window};
+use crate::deliveries::Delivery;
+use crate::row::{self, millis};
+use crate::{Ledger, LedgerError};
+
+/// The ledger's number of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ManifestId(i64);
+
+/// A window manifest as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRecord {
+    /// Its number.
+    pub id: ManifestId,
+    /// The window it is about.
+    pub window: Window,
+    /// 1 for the first of that window, 2 for the next.
+    pub revision: u32,
+    /// The name of its file.
+    pub name: String,
+    /// What it says; empty once it is delivered.
+    pub content: String,
+    /// When it was written.
+    pub written_at: Timestamp,
+    /// Failed attempts to deliver it.
+    pub attempts: u32,
+    /// Not before this time again.
+    pub next_attempt: Option<Timestamp>,
+}
+
+/// A manifest about to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewManifest {
+    /// The window it is about.
+    pub window: Window,
+    /// 1 for the first of that window, 2 for the next.
+    pub revision: u32,
+    /// The name of its file, unless another has it.
+    pub name: String,
+    /// What it says.
+    pub content: String,
+    /// The batches it lists.
+    pub batches: Vec<BatchId>,
+}
+
+/// A batch of a window, as far as a manifest needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowBatch {
+    /// The batch.
+    pub batch: Batch,
+    /// What is known of it at the destination.
+    pub delivery: Option<Delivery>,
+    /// Whether a manifest lists it already.
+    pub is_listed: bool,
+}
+
+/// How far a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceReach {
+    /// The source.
+    pub source: SourceId,
+    /// The time that all its live streams have come to, in seconds since 1970; without streams, the start of its
+    /// newest window.
+    pub reached: Option<i64>,
+}
+
+fn window(row: &Row<'_>) -> SqlResult<Window> {
+    Ok(Window {
+        start: row.get("window_start")?,
+        seconds: row::small(row, "window_seconds")?,
+        utc_offset: row::small(row, "utc_offset")?,
+    })
+}
+
+impl ManifestRecord {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
+        Ok(Self {
+            id: ManifestId(row.get("id")?),
+            window: window(row)?,
+            revision: row::small(row, "revision")?,
+            name: row.get("name")?,
+            content: row.get("content")?,
+            written_at: row::time(row, "written_at")?,
+            attempts: row::small(row, "attempts")?,
+            next_attempt: row::optional_time(row, "next_attempt")?,
+        })
+    }
+}
+
+impl Ledger {
+    /// From when on a destination gets window manifests: since it was first told so without a break.
+    pub fn manifests_since(
+        &mut self,
+        destination: &DestinationName,
+        now: Timestamp,
+    ) -> Result<Timestamp, LedgerError> {
+        self.write("note that a destination gets manifests", |sql| {
+            sql.execute(
+                "INSERT INTO manifest_starts (destination, since) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                (destination.as_str(), millis(now)),
+            )?;
+            sql.query_row(
+                "SELECT since FROM manifest_starts WHERE destination = ?1",
+                [destination.as_str()],
+                |row| row::time(row, "since"),
+            )
+        })
+    }
+
+    /// Notes that a destination gets no window manifests.
+    pub fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), LedgerError> {
+        self.write("note that a destination gets no manifests", |sql| {
+            sql.execute(
+                "DELETE FROM manifest_starts WHERE destination = ?1",
+                [destination.as_str()],
+            )
+            .map(drop)
+        })
+    }
+
+    /// The batches with numbers above `after` (all, if `None`) of windows that end after `since`, which no manifest of
+    /// a destination lists; in the order of opening.
+    pub fn unlisted(
+        &self,
+        destination: &DestinationName,
+        since: Timestamp,
+        after: Option<BatchId>,
+    ) -> Result<Vec<Batch>, LedgerError> {
+        self.read("list batches without a manifest", |sql| {
+            sql.prepare_cached(
+                "SELECT * FROM batches WHERE id > ?1 AND window_start + window_seconds > ?2
+                 AND NOT EXISTS (SELECT 1 FROM manifest_files WHERE batch = id AND destination = ?3)
+                 ORDER BY id",
+            )?
+            .query_map(
+                (
+                    after.map_or(i64::MIN, |id| id.0),
+                    since.as_second(),
+                    destination.as_str(),
+                ),
+                Batch::from_row,
+            )?
+            .collect()
+        })
+    }
+
+    /// All batches of a window, oldest first, as a destination's manifest needs them.
+    pub fn batches_of_window(
+        &self,
+        window: Window,
+        destination: &DestinationName,
+    ) -> Result<Vec<WindowBatch>, LedgerError> {
+        let batches: Vec<(Batch, bool)> = self.read("list a window's batches", |sql| {
+            sql.prepare_cached(
+                "SELECT batches.*, EXISTS (SELECT 1 FROM manifest_files WHERE batch = id AND destination = ?3) AS listed
+                 FROM batches WHERE window_start = ?1 AND window_seconds = ?2 ORDER BY id",
+            )?
+            .query_map((window.start, window.seconds, destination.as_str()), |row| {
+                Ok((Batch::from_row(row)?, row.get("listed")?))
+            })?
+            .collect()
+        })?;
+        batches
+            .into_iter()
+            .map(|(batch, is_listed)| {
+                let delivery = self.delivery(batch.id, destination)?;
+                Ok(WindowBatch {
+                    batch,
+                    delivery,
+                    is_listed,
+                })
+            })
+            .collect()
+    }
+
+    /// The windows of a destination that start at `since` or later and have a manifest.
+    pub fn windows_with_manifest(
+        &self,
+        destination: &DestinationName,
+        since: Timestamp,
+    ) -> Result<Vec<Window>, LedgerError> {
+        self.read("list windows with a manifest", |sql| {
+            sql.prepare_cached(
+                "SELECT window_start, window_seconds, utc_offset FROM manifests
+                 WHERE destination = ?1 AND window_start >= ?2 AND revision = 1",
+            )?
+            .query_map((destination.as_str(), since.as_second()), window)?
+            .collect()
+        })
+    }
+
+    /// The last manifest of a window at a destination, if there is one.
+    pub fn last_manifest(
+        &self,
+        window: Window,
+        destination: &DestinationName,
+    ) -> Result<Option<ManifestRecord>, LedgerError> {
+        self.read("find a window's manifest", |sql| {
+            sql.prepare_cached(
+                "SELECT * FROM manifests WHERE destination = ?1 AND window_start = ?2 AND window_seconds = ?3
+                 ORDER BY revision DESC LIMIT 1",
+            )?
+            .query_row(
+                (destination.as_str(), window.start, window.seconds),
+                ManifestRecord::from_row,
+            )
+            .optional()
+        })
+    }
+
+    /// Whether a destination's manifest has that name already.
+    pub fn has_manifest_named(&self, destination: &DestinationName, name: &str) -> Result<bool, LedgerError> {
+        self.read("find a manifest", |sql| {
+            sql.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM manifests WHERE destination = ?1 AND name = ?2)",
+            )?
+            .query_row((destination.as_str(), name), |row| row.get(0))
+        })
+    }
+
+    /// Records a manifest, to be delivered.
+    pub fn add_manifest(
+        &mut self,
+        destination: &DestinationName,
+        new: &NewManifest,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("record a manifest", |sql| {
+            sql.prepare_cached(
+                "INSERT INTO manifests (destination, window_start, window_seconds, utc_offset, revision, name, content,
+                     written_at)
+                 VALUES (:destination, :start, :seconds, :utc_offset, :revision, :name, :content, :now)",
+            )?
+            .execute(named_params! {
+                ":destination": destination.as_str(),
+                ":start": new.window.start,
+                ":seconds": new.window.seconds,
+                ":utc_offset": new.window.utc_offset,
+                ":revision": new.revision,
+                ":name": new.name,
+                ":content": new.content,
+                ":now": millis(now),
+            })?;
+            let mut list = sql.prepare_cached(
+                "INSERT INTO manifest_files (batch, destination) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            )?;
+            for batch in &new.batches {
+                list.execute((batch.0, destination.as_str()))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The manifests that a destination does not have yet, oldest window first.
+    pub fn waiting_manifests(
+        &self,
+        destination: &DestinationName,
+    ) -> Result<Vec<ManifestRecord>, LedgerError> {
+        self.read("list manifests", |sql| {
+            sql.prepare_cached(
+                "SELECT * FROM manifests WHERE destination = ?1 AND delivered_at IS NULL
+                 ORDER BY window_start, revision",
+            )?
+            .query_map([destination.as_str()], ManifestRecord::from_row)?
+            .collect()
+        })
+    }
+
+    /// Records that a manifest is at its destination. What it says is no longer kept here: it is there.
+    pub fn manifest_delivered(
+        &mut self,
+        id: ManifestId,
+        path: &str,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("record that a manifest is delivered", |sql| {
+            sql.execute(
+                "UPDATE manifests SET path = ?2, delivered_at = ?3, content = '', last_error = NULL,
+                     next_attempt = NULL
+                 WHERE id = ?1",
+                (id.0, path, millis(now)),
+            )
+            .map(drop)
+        })
+    }
+
+    /// Records a failed attempt to deliver a manifest.
+    pub fn manifest_failed(
+        &mut self,
+        id: ManifestId,
+        error: &str,
+        next_attempt: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("record a failed delivery of a manifest", |sql| {
+            sql.execute(
+                "UPDATE manifests SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1",
+                (id.0, error, millis(next_attempt)),
+            )
+            .map(drop)
+        })
+    }
+
+    /// How far every source is that has sent anything.
+    pub fn reaches(&self) -> Result<Vec<SourceReach>, LedgerError> {
+        self.read("see how far sources are", |sql| {
+            sql.prepare_cached(
+                "SELECT source, coalesce(
+                     (SELECT min(coalesce(last_line_time, 0)) FROM streams
+                      WHERE streams.source = sources.source AND NOT finished),
+                     (SELECT max(window_start) FROM batches WHERE batches.source = sources.source)) AS reached
+                 FROM sources",
+            )?
+            .query_map([], |row| {
+                Ok(SourceReach {
+                    source: row::text(row, "source")?,
+                    reached: row.get("reached")?,
+                })
+            })?
+            .collect()
+        })
+    }
+}

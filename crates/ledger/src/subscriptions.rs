@@ -1,0 +1,93 @@
+//! Since when a destination is configured as it is: what was sent before is not owed to it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use logferry_protocol::names::DestinationName;
+
+use crate::row::{self, millis};
+use crate::{Ledger, LedgerError};
+
+impl Ledger {
+    /// Notes all destinations that are configured now, each with its filters in words. One that is new, or has other
+    /// filters than before, is so from `now` on; one that is left out is forgotten.
+    pub fn note_subscriptions(
+        &mut self,
+        all: &[(DestinationName, String)],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("note the destinations", |sql| {
+            let known: Vec<String> = sql
+                .prepare("SELECT destination FROM subscriptions")?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for gone in known
+                .iter()
+                .filter(|known| all.iter().all(|(name, _)| name.as_str() != known.as_str()))
+            {
+                sql.execute("DELETE FROM subscriptions WHERE destination = ?1", [gone])?;
+            }
+            for (name, wants) in all {
+                sql.execute(
+                    "INSERT INTO subscriptions (destination, wants, since) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (destination) DO UPDATE SET wants = ?2, since = ?3 WHERE wants <> ?2",
+                    (name.as_str(), wants, millis(now)),
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Since when each destination that a forwarder has noted is configured as it is.
+    pub fn subscribed_since(&self) -> Result<BTreeMap<DestinationName, Timestamp>, LedgerError> {
+        self.read("list the destinations", |sql| {
+            sql.prepare_cached("SELECT destination, since FROM subscriptions")?
+                .query_map([], |row| {
+                    Ok((row::text(row, "destination")?, row::time(row, "since")?))
+                })?
+                .collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).expect("a time")
+    }
+
+    #[test]
+    fn a_destination_counts_from_when_it_became_as_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let mut note = |all: &[(&str, &str)], second| {
+            let all: Vec<_> = all
+                .iter()
+                .map(|(name, wants)| (name.parse().expect("a name"), (*wants).to_owned()))
+                .collect();
+            ledger.note_subscriptions(&all, at(second)).expect("noted");
+            let since = ledger.subscribed_since().expect("asked");
+            since
+                .into_iter()
+                .map(|(name, since)| (name.to_string(), since.as_second() - at(0).as_second()))
+                .collect::<Vec<_>>()
+        };
+        let edw = |second| ("edw".to_owned(), second);
+        let lab = |second| ("lab".to_owned(), second);
+        assert_eq!(note(&[("edw", "")], 1), [edw(1)]);
+        assert_eq!(note(&[("edw", ""), ("lab", "a")], 2), [edw(1), lab(2)]);
+        assert_eq!(
+            note(&[("edw", ""), ("lab", "b")], 3),
+            [edw(1), lab(3)],
+            "other filters"
+        );
+        assert_eq!(note(&[("lab", "b")], 4), [lab(3)]);
+        assert_eq!(
+            note(&[("edw", ""), ("lab", "b")], 5),
+            [edw(5), lab(3)],
+            "configured again"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! Batches that go to a destination once more, and window manifests.
+
+use super::*;
+
+fn published(path: &str) -> Published {
+    Published {
+        path: path.to_owned(),
+        bytes: 0,
+        sha256: "ab".repeat(32),
+    }
+}
+
+#[test]
+fn what_is_asked_for_once_more_does_not_expire_until_it_is_there() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (edw, lab) = ("edw".parse()?, "lab".parse()?);
+    let batch = ledger.open_batch(&new_batch(), now())?.id;
+    let ask = |ledger: &mut Ledger, name| Ok::<_, LedgerError>(ledger.ask(&[batch], name, now())?[0]);
+    assert_eq!(ask(&mut ledger, &edw)?, Asked::Refused, "still open");
+    ledger.seal(batch, now())?;
+    assert_eq!(ask(&mut ledger, &edw)?, Asked::Waiting, "it goes there anyway");
+    ledger.record_delivery(batch, &edw, &published("/in/a"), true, now())?;
+    assert_eq!(ask(&mut ledger, &edw)?, Asked::Due { again: true });
+    assert_eq!(ask(&mut ledger, &lab)?, Asked::Due { again: false });
+    assert_eq!(ask(&mut ledger, &lab)?, Asked::Waiting, "asked for already");
+    assert_eq!(ledger.asked()?.len(), 2);
+    assert_eq!(ledger.asked_of(&lab)?.len(), 1);
+    assert!(!ledger.mark_expired(batch, now())?);
+    ledger.record_delivery(batch, &edw, &published("/in/a"), false, now())?;
+    ledger.withdraw(batch, &lab)?;
+    assert_eq!(ledger.asked()?, []);
+    assert!(ledger.mark_expired(batch, now())?);
+    assert_eq!(ask(&mut ledger, &edw)?, Asked::Refused, "its file is gone");
+    Ok(())
+}
+
+#[test]
+fn batch_that_waits_elsewhere_can_be_asked_for_where_it_is() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let edw = "edw".parse()?;
+    let batch = ledger.open_batch(&new_batch(), now())?.id;
+    ledger.seal(batch, now())?;
+    ledger.record_delivery(batch, &edw, &published("/in/a"), false, now())?;
+    assert_eq!(ledger.ask(&[batch], &edw, now())?, [Asked::Due { again: true }]);
+    let delivery = ledger.delivery(batch, &edw)?.ok_or("known")?;
+    assert!(delivery.delivered_at.is_some() && !delivery.is_done());
+    Ok(())
+}
+
+#[test]
+fn manifest_waits_with_its_words_until_it_is_delivered_and_its_batches_are_listed() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let edw = "edw".parse()?;
+    let since = Timestamp::from_second(1_790_000_000)?;
+    assert_eq!(ledger.manifests_since(&edw, since)?, since);
+    assert_eq!(
+        ledger.manifests_since(&edw, Timestamp::MAX)?,
+        since,
+        "it stays so"
+    );
+    let batch = ledger.open_batch(&new_batch(), now())?;
+    assert_eq!(ledger.unlisted(&edw, since, None)?.len(), 1);
+    assert_eq!(ledger.unlisted(&edw, since, Some(batch.id))?, []);
+    assert_eq!(ledger.unlisted(&edw, since, Some(batch.id.before()))?.len(), 1);
+    let new = NewManifest {
+        window: batch.window,
+        revision: 1,
+        name: "WINDOW_x.json".to_owned(),
+        content: "{}".to_owned(),
+        batches: vec![batch.id],
+    };
+    ledger.add_manifest(&edw, &new, now())?;
+    assert!(ledger.add_manifest(&edw, &new, now()).is_err(), "no name twice");
+    assert_eq!(ledger.unlisted(&edw, since, None)?, []);
+    assert!(ledger.batches_of_window(batch.window, &edw)?[0].is_listed);
+    assert!(!ledger.batches_of_window(batch.window, &"lab".parse()?)?[0].is_listed);
+    assert_eq!(ledger.windows_with_manifest(&edw, since)?, [batch.window]);
+
+    let [waiting] = &ledger.waiting_manifests(&edw)?[..] else {
+        return Err("one manifest".into());
+    };
+    assert_eq!((waiting.content.as_str(), waiting.attempts), ("{}", 0));
+    let id = waiting.id;
+    ledger.manifest_failed(id, "refused", now())?;
+    assert_eq!(ledger.waiting_manifests(&edw)?[0].attempts, 1);
+    ledger.manifest_delivered(id, "/in/WINDOW_x.json", now())?;
+    assert_eq!(ledger.waiting_manifests(&edw)?, []);
+    let last = ledger.last_manifest(batch.window, &edw)?.ok_or("known")?;
+    assert_eq!((last.revision, last.name.as_str()), (1, "WINDOW_x.json"));
+    ledger.end_manifests(&edw)?;
+    assert_eq!(ledger.manifests_since(&edw, now())?, now());
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! Which batches are owed to which destination.
+//!
+//! Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use logferry_config::Addressee;
+use logferry_ledger::{Batch, BatchState};
+use logferry_protocol::names::DestinationName;
+
+/// Whether a destination wants a batch.
+pub(crate) fn takes(addressee: &Addressee, batch: &Batch) -> bool {
+    let wants = &addressee.wants;
+    wants.takes(&batch.source, &batch.group, batch.log.as_ref())
+}
+
+/// Whether a batch that is not sent is wanted by none of these destinations. Without any, nobody knows.
+pub(crate) fn is_unwanted(batch: &Batch, addressees: &[Addressee]) -> bool {
+    !addressees.is_empty() && !addressees.iter().any(|addressee| takes(addressee, batch))
+}
+
+/// From when on each destination is owed what it wants.
+#[derive(Debug)]
+pub(crate) struct Debts<'a> {
+    addressees: &'a [Addressee],
+    since: BTreeMap<DestinationName, Timestamp>,
+}
+
+impl<'a> Debts<'a> {
+    /// `since`: from when on each is configured as it is.
+    pub(crate) fn new(addressees: &'a [Addressee], since: BTreeMap<DestinationName, Timestamp>) -> Self {
+        Self { addressees, since }
+    }
+
+    /// The destinations that a sealed batch is owed to: all that want it, if it is not sent; else those that wanted
+    /// it when it was. What was sent before a destination was configured as it is, is not owed to it.
+    pub(crate) fn of(&self, batch: &Batch) -> impl Iterator<Item = &'a DestinationName> {
+        let wanting = self.addressees.iter().filter(|addressee| takes(addressee, batch));
+        wanting.map(|addressee| &addressee.name).filter(|name| {
+            let since = self.since.get(name);
+            match batch.state {
+                BatchState::Open => false,
+                BatchState::Ready | BatchState::Failed => true,
+                BatchState::Sent => since.is_some_and(|since| batch.sent_at > Some(*since)),
+            }
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Several destinations, each with what it wants: the status and the audit count no more and no less.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_config::{Addressee, Wants};
+use logferry_ledger::{Batch, BatchFilter};
+use serde_json::json;
+
+use super::site::{Site, addressee, at, destination};
+use crate::audit::{Audit, DiscrepancyKind, audit};
+use crate::status::{Status, StatusScope, status};
+
+const EARLY: &str = "2026-11-21T01:00:00Z";
+const NOW: &str = "2026-11-21T03:10:00Z";
+
+/// A destination that wants the batches of one group only.
+fn of_group(name: &str, group: &str) -> Addressee {
+    Addressee {
+        name: destination(name),
+        wants: Wants {
+            groups: Some(vec![group.parse().expect("a group")]),
+            ..Wants::default()
+        },
+    }
+}
+
+fn sealed(site: &mut Site, start: &str) -> Batch {
+    let open = site.take("198.51.100.1", start, "one\ntwo\n", at(NOW));
+    site.seal(&open, at(NOW))
+}
+
+fn look(site: &Site, destinations: &[Addressee]) -> Status {
+    let scope = StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &[],
+        destinations,
+        min_free_disk: 0,
+    };
+    status(site.data_dir(), &scope, at(NOW)).expect("a status")
+}
+
+fn prove(site: &Site, destinations: &[Addressee]) -> Audit {
+    audit(site.data_dir(), &BatchFilter::default(), destinations).expect("audited")
+}
+
+fn note(site: &mut Site, addressees: &[Addressee], now: Timestamp) {
+    let all: Vec<_> = addressees
+        .iter()
+        .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))
+        .collect();
+    site.ledger.note_subscriptions(&all, now).expect("noted");
+}
+
+#[test]
+fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
+    let mut site = Site::new();
+    let all = [addressee("edw"), of_group("lab", "web-2")];
+    note(&mut site, &all, at(EARLY));
+    let batch = sealed(&mut site, "2026-11-21T02:00:00Z");
+    let waiting = |status: Status| {
+        status
+            .destinations
+            .iter()
+            .map(|it| it.waiting_batches)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(waiting(look(&site, &all)), [1, 0]);
+    site.deliver(&batch, "edw", at(NOW));
+    assert!(look(&site, &all).is_well());
+    let audit = prove(&site, &all);
+    assert!(audit.complete, "{:?}", audit.discrepancies);
+    assert_eq!(
+        serde_json::to_value(audit.destinations).expect("JSON"),
+        json!([
+            {"name": "edw", "batches": 1, "lines": 2, "delivered_batches": 1, "delivered_lines": 2},
+            {"name": "lab", "batches": 0, "lines": 0, "delivered_batches": 0, "delivered_lines": 0},
+        ])
+    );
+}
+
+#[test]
+fn what_nobody_wants_is_shown_and_not_well() {
+    let mut site = Site::new();
+    sealed(&mut site, "2026-11-21T02:00:00Z");
+    let all = [of_group("lab", "web-2")];
+    let status = look(&site, &all);
+    assert_eq!((status.batches.ready, status.batches.unwanted), (1, 1));
+    assert!(!status.is_well());
+    let audit = prove(&site, &all);
+    assert!(audit.complete);
+    assert_eq!(audit.warnings.len(), 1);
+    assert_eq!(audit.warnings[0].kind, DiscrepancyKind::Unwanted);
+    assert_eq!(
+        audit.warnings[0].detail,
+        "no destination wants 1 of its batches with 2 lines; they wait in ready/ until one does"
+    );
+    assert_eq!(
+        look(&site, &[]).batches.unwanted,
+        0,
+        "without destinations nobody knows"
+    );
+}
+
+#[test]
+fn what_was_sent_before_a_filter_was_widened_is_not_owed_but_what_was_sent_after_is() {
+    let mut site = Site::new();
+    let narrow = [addressee("edw"), of_group("lab", "web-2")];
+    note(&mut site, &narrow, at(EARLY));
+    let before = sealed(&mut site, "2026-11-21T02:00:00Z");
+    site.deliver(&before, "edw", at("2026-11-21T02:30:00Z"));
+    let wide = [addressee("edw"), addressee("lab")];
+    note(&mut site, &wide, at("2026-11-21T02:40:00Z"));
+    assert!(prove(&site, &wide).complete);
+    let after = sealed(&mut site, "2026-11-21T02:40:00Z");
+    site.deliver(&after, "edw", at(NOW));
+    let found = prove(&site, &wide).discrepancies;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].batch, Some(after.name()));
+    assert_eq!(
+        found[0].detail,
+        "it passes for sent, but no delivery of it to lab is recorded"
+    );
+}
