@@ -171,6 +171,10 @@ impl Worker {
             self.distrusted = None;
             self.circuit.hurry(now);
         }
+        if !self.queue.is_busy() {
+            // A probe whose end could not be recorded would be waited for without end.
+            self.circuit.no_verdict(now);
+        }
         match self.circuit.admission(now) {
             Admission::All => self.queue.offer(due),
             Admission::Probe if due.is_empty() => {}
