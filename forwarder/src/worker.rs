@@ -181,6 +181,10 @@ impl Worker {
             self.distrusted = None;
             self.circuit.hurry(instant);
         }
+        if !self.queue.is_busy() {
+            // A probe whose end could not be recorded would be waited for without end.
+            self.circuit.no_verdict(instant);
+        }
         match self.circuit.admission(instant) {
             Admission::All => self.queue.offer(due),
             Admission::Probe if due.is_empty() => {}

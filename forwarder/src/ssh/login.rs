@@ -284,6 +284,7 @@ impl Attempt<'_> {
             let socket = socket.clone();
             self.refused(LoginError::Agent { socket, source })
         };
+        // The agent is on this host: libssh2 waits for its answers as long as they take, also when we are to stop.
         let mut agent = self.handshake.session.agent().map_err(silent)?;
         agent.set_identity_path(&socket).map_err(silent)?;
         agent.connect().map_err(silent)?;

@@ -1,7 +1,8 @@
 //! One SSH connection with one SFTP channel, never blocking for long: libssh2 over a socket that poll(2) watches.
 //!
-//! Invariants: no credential is sent before the host key was judged; every wait ends when the forwarder is to stop;
-//! dropping a connection closes its socket first, so that libssh2 never waits for a server that has gone silent.
+//! Invariants: no credential is sent before the host key was judged; every wait ends when the forwarder is to stop,
+//! except for the answer of an SSH agent; dropping a connection closes its socket first, so that libssh2 never waits for
+//! a server that has gone silent.
 
 mod host_key;
 mod introduction;
