@@ -26,11 +26,33 @@ pub(crate) fn run(file: &Path, options: &args::Check) -> Result {
     for warning in &config.warnings {
         exit::print(&format!("warning: {warning}\n"))?;
     }
-    if options.connect {
-        connect(&config)
+    let files = files(&config)?;
+    let connected = if options.connect {
+        connect(&config)?
     } else {
-        Ok(Outcome::Fine)
+        Outcome::Fine
+    };
+    Ok(match files {
+        Outcome::Fine => connected,
+        Outcome::Wrong => Outcome::Wrong,
+    })
+}
+
+/// Reads the relay's certificates and tokens as it would.
+fn files(config: &Config) -> Result {
+    let findings = config.relay.as_ref().map(logferry_relay::check_files);
+    let findings = findings.unwrap_or_default();
+    for warning in &findings.warnings {
+        exit::print(&format!("warning: {warning}\n"))?;
     }
+    for problem in &findings.problems {
+        exit::print(&format!("{problem}\n"))?;
+    }
+    Ok(if findings.problems.is_empty() {
+        Outcome::Fine
+    } else {
+        Outcome::Wrong
+    })
 }
 
 /// Tries everything the configuration names, one after another; the first that does not answer does not hide the others.
