@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - A 200 means that every line of the chunk is on stable storage, once.
-//! - Groups share nothing but the ledger: each has its port, memory, committer thread and metrics.
+//! - Groups share nothing but the ledger: each has its port, memory, threads for requests and for commits, and metrics.
 
 mod admission;
 mod answered;
@@ -18,6 +18,7 @@ mod committer;
 mod complaint;
 mod connection;
 mod encoding;
+mod engine;
 pub mod follow;
 mod gate;
 mod http;
@@ -53,6 +54,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::committer::Committer;
+use crate::engine::Engine;
 use crate::http::Listener;
 use crate::pipeline::Pipeline;
 use crate::spool::{Spool, SpoolError};
@@ -106,7 +108,7 @@ impl From<SpoolError> for RelayError {
 /// A relay that has recovered and listens, but does not answer yet.
 #[derive(Debug)]
 pub struct Relay {
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, Engine)>,
     committers: Vec<JoinHandle<()>>,
     _lock: Lock,
 }
@@ -131,14 +133,20 @@ impl Relay {
             _lock: lock,
         };
         for group in &config.groups {
-            let listener = TcpListener::bind(group.listen)
+            let engine = Engine::start(&group.name).map_err(|source| RelayError::Thread {
+                group: group.name.clone(),
+                source,
+            })?;
+            let listener = engine
+                .bind(group.listen)
                 .await
                 .map_err(|source| RelayError::Listen {
                     group: group.name.clone(),
                     address: group.listen,
                     source,
                 })?;
-            relay.add_group(config, group, listener, spool.clone(), metrics)?;
+            let listener = relay.add_group(config, group, listener, spool.clone(), metrics)?;
+            relay.listeners.push((listener, engine));
         }
         Ok(relay)
     }
@@ -150,7 +158,7 @@ impl Relay {
         listener: TcpListener,
         spool: Spool<RealDisk>,
         metrics: &Metrics,
-    ) -> Result<(), RelayError> {
+    ) -> Result<Listener, RelayError> {
         let ledger = Ledger::open(&config.data_dir)?;
         let ledger_id = ledger.id()?;
         let committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
@@ -161,25 +169,29 @@ impl Relay {
             source,
         })?;
         self.committers.push(thread);
-        self.listeners.push(Listener::new(
+        Ok(Listener::new(
             listener,
             Arc::new(group.clone()),
             config,
             ledger_id,
             pipeline,
             metrics,
-        ));
-        Ok(())
+        ))
     }
 
     /// The address that each group listens on, in the order of the configuration.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(Listener::address).collect()
+        let addresses = self.listeners.iter().map(|(listener, _)| listener.address());
+        addresses.flatten().collect()
     }
 
     /// Says at any time which groups take no lines and why, one line each; nothing if all do.
     fn troubles(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
-        let boards: Vec<_> = self.listeners.iter().map(Listener::board).collect();
+        let boards: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|(listener, _)| listener.board())
+            .collect();
         move || {
             let troubles = boards.iter().filter_map(|(group, board)| {
                 let trouble = board.trouble()?;
@@ -192,9 +204,10 @@ impl Relay {
 
     /// Answers requests until `shutdown`; then lets those under way finish, and returns when all is on disk.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let mut tasks = JoinSet::new();
-        for listener in self.listeners {
-            tasks.spawn(listener.serve(shutdown.clone()));
+        let (mut tasks, mut engines) = (JoinSet::new(), Vec::new());
+        for (listener, engine) in self.listeners {
+            tasks.spawn_on(listener.serve(shutdown.clone()), engine.handle());
+            engines.push(engine);
         }
         while tasks.join_next().await.is_some() {}
         // With the last listener its pipeline is gone, and the committers end when their queues are empty.
