@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - A 200 means that every line of the chunk is on stable storage, once.
-//! - Groups share nothing but the ledger: each has its port, memory, committer thread and metrics.
+//! - Groups share nothing but the ledger: each has its port, memory, threads for requests and for commits, and metrics.
 
 mod access;
 mod admission;
@@ -21,6 +21,7 @@ mod committer;
 mod complaint;
 mod connection;
 mod encoding;
+mod engine;
 pub mod follow;
 mod gate;
 mod http;
@@ -61,6 +62,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, Keeper};
 pub use crate::access::{Findings, check_files};
 use crate::committer::Committer;
+use crate::engine::Engine;
 use crate::http::Listener;
 use crate::pipeline::Pipeline;
 pub use crate::renewal::FileError;
@@ -118,7 +120,7 @@ impl From<SpoolError> for RelayError {
 /// A relay that has recovered and listens, but does not answer yet.
 #[derive(Debug)]
 pub struct Relay {
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, Engine)>,
     keeper: Keeper,
     committers: Vec<JoinHandle<()>>,
     _lock: Lock,
@@ -147,7 +149,12 @@ impl Relay {
             _lock: lock,
         };
         for group in &config.groups {
-            let listener = TcpListener::bind(group.listen)
+            let engine = Engine::start(&group.name).map_err(|source| RelayError::Thread {
+                group: group.name.clone(),
+                source,
+            })?;
+            let listener = engine
+                .bind(group.listen)
                 .await
                 .map_err(|source| RelayError::Listen {
                     group: group.name.clone(),
@@ -155,13 +162,9 @@ impl Relay {
                     source,
                 })?;
             let ledger = ledger.another()?;
-            relay.add_group(
-                config,
-                group,
-                listener,
-                (access.clone(), spool.clone(), ledger),
-                metrics,
-            )?;
+            let means = (access.clone(), spool.clone(), ledger);
+            let listener = relay.add_group(config, group, listener, means, metrics)?;
+            relay.listeners.push((listener, engine));
         }
         Ok(relay)
     }
@@ -173,7 +176,7 @@ impl Relay {
         listener: TcpListener,
         (access, spool, ledger): (Access, Spool<RealDisk>, Ledger),
         metrics: &Metrics,
-    ) -> Result<(), RelayError> {
+    ) -> Result<Listener, RelayError> {
         let ledger_id = ledger.id()?;
         let committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
         let metrics = metrics.relay(group.name.as_str());
@@ -183,7 +186,7 @@ impl Relay {
             source,
         })?;
         self.committers.push(thread);
-        self.listeners.push(Listener::new(
+        Ok(Listener::new(
             listener,
             Arc::new(group.clone()),
             config,
@@ -191,18 +194,22 @@ impl Relay {
             ledger_id,
             pipeline,
             metrics,
-        ));
-        Ok(())
+        ))
     }
 
     /// The address that each group listens on, in the order of the configuration.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(Listener::address).collect()
+        let addresses = self.listeners.iter().map(|(listener, _)| listener.address());
+        addresses.flatten().collect()
     }
 
     /// Says at any time which groups take no lines and why, one line each; nothing if all do.
     fn troubles(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
-        let boards: Vec<_> = self.listeners.iter().map(Listener::board).collect();
+        let boards: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|(listener, _)| listener.board())
+            .collect();
         move || {
             let troubles = boards.iter().filter_map(|(group, board)| {
                 let trouble = board.trouble()?;
@@ -215,10 +222,11 @@ impl Relay {
 
     /// Answers requests until `shutdown`; then lets those under way finish, and returns when all is on disk.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut engines) = (JoinSet::new(), Vec::new());
         tasks.spawn(self.keeper.keep(shutdown.clone()));
-        for listener in self.listeners {
-            tasks.spawn(listener.serve(shutdown.clone()));
+        for (listener, engine) in self.listeners {
+            tasks.spawn_on(listener.serve(shutdown.clone()), engine.handle());
+            engines.push(engine);
         }
         while tasks.join_next().await.is_some() {}
         // With the last listener its pipeline is gone, and the committers end when their queues are empty.

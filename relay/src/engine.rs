@@ -1,0 +1,90 @@
+//! The threads that take in a group's requests: its own.
+//!
+//! What is done with a body (decompressing it, its checksum, its lines' times) takes milliseconds of a thread. With threads
+//! of its own, a group that is flooded makes its own requests wait, and shares the processors with the others as the
+//! system divides them.
+
+use std::io;
+use std::net::SocketAddr;
+
+use logferry_protocol::names::GroupName;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Threads of a group: while one works on a body, another reads and answers.
+const THREADS: usize = 2;
+
+/// A group's runtime. When it is dropped, what still runs there is cut off.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Engine {
+    /// Starts the threads.
+    pub(crate) fn start(group: &GroupName) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name(format!("http-{group}"))
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Where to spawn what the group does.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Binds a port whose connections these threads serve.
+    pub(crate) async fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let bound = self.handle.spawn(TcpListener::bind(address)).await;
+        bound.map_err(io::Error::other).flatten()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Left to itself a runtime waits for its threads when it is dropped, which a task of another must not.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_group_whose_threads_are_all_at_work_does_not_hold_up_another() {
+        let group = |name: &str| Engine::start(&name.parse().expect("a name")).expect("threads");
+        let (busy, idle) = (group("a"), group("b"));
+        let (release, held): (Vec<_>, Vec<Receiver<()>>) = (0..4 * THREADS).map(|_| channel()).unzip();
+        let (started, first) = channel();
+        for held in held {
+            let started = started.clone();
+            // It works on until it is told to end.
+            busy.handle().spawn(async move {
+                let _ = (started.send(()), held.recv());
+            });
+        }
+        for _ in 0..THREADS {
+            first.recv().expect("it is at work");
+        }
+        let listener = idle.bind(([127, 0, 0, 1], 0).into()).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let accepted = idle
+            .handle()
+            .spawn(async move { listener.accept().await.is_ok() });
+        std::net::TcpStream::connect(address).expect("a listener");
+        assert!(accepted.await.expect("it ends"));
+        drop(release);
+    }
+}
