@@ -18,6 +18,8 @@ mod committer;
 mod connection;
 mod encoding;
 pub mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod open_batches;
 mod pipeline;

@@ -13,6 +13,8 @@
 mod batch;
 mod error;
 mod forwarder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod housekeeper;
 mod lines;
 mod mail;
