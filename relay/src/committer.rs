@@ -32,6 +32,7 @@ use logferry_windows::{LineTime, window_of};
 use memchr::memchr;
 
 use crate::open_batches::{Addition, OpenBatches, Place, StreamKey};
+use crate::seal::progress;
 use crate::sequence::{Progress, Verdict, judge};
 use crate::split::{Split, Target, split};
 use crate::spool::{OpenFile, Spool, SpoolError};
@@ -366,7 +367,8 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             self.open.set_mid_line(batch, Some(key.clone()));
             record.open_line_in = Some(batch);
         }
-        record.last_line_time = record.last_line_time.max(runs.latest);
+        let now_s = now.as_second();
+        record.last_line_time = progress(record.last_line_time, now_s).max(progress(runs.latest, now_s));
         self.move_on(key, record, header, now);
         Ok(())
     }

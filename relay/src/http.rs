@@ -397,7 +397,7 @@ fn needs_room(context: &Context) -> Result<(), Rejection> {
 }
 
 /// Whether a body is what its header says.
-fn check(header: &ChunkHeader, body: &[u8], lines: u64) -> Result<(), Rejection> {
+pub(crate) fn check(header: &ChunkHeader, body: &[u8], lines: u64) -> Result<(), Rejection> {
     if crc32c::crc32c(body) != header.crc32c {
         return Err(Rejection::bad_request(
             "the body's CRC-32C is not the one in ferry-crc32c",

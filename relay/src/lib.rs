@@ -23,6 +23,8 @@ mod connection;
 mod encoding;
 mod engine;
 pub mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gate;
 mod http;
 mod notices;

@@ -42,6 +42,16 @@ impl StreamFacts {
     }
 }
 
+/// A line whose time is more seconds ahead than this does not show how far its stream is, but that a clock is wrong, or
+/// that what was read is no time of writing.
+const AHEAD_MAX: i64 = 3600;
+
+/// How far a stream is by its latest line, at wall-clock time `now`. Were one line from the future believed, its stream
+/// would pass for beyond every window, and each chunk would be sealed into a part of its own.
+pub(crate) fn progress(latest_line: Option<i64>, now: i64) -> Option<i64> {
+    latest_line.filter(|latest| *latest <= now.saturating_add(AHEAD_MAX))
+}
+
 /// Whether the batch is to be sealed at wall-clock time `now` (seconds since 1970).
 pub(crate) fn is_due(facts: Facts, streams: &[StreamFacts], rules: &Rules, now: i64) -> bool {
     if facts.is_mid_line {
@@ -124,6 +134,15 @@ mod tests {
         assert!(is_due(facts(0), &[ahead], &rules(), END + 11));
         assert!(!is_due(facts(0), &[ahead, behind], &rules(), END + 11));
         assert!(!is_due(facts(0), &[], &rules(), END + 11), "nobody has gone past");
+    }
+
+    #[test]
+    fn a_line_from_the_future_is_no_progress() {
+        assert_eq!(progress(Some(END), END), Some(END));
+        assert_eq!(progress(Some(END + 3600), END), Some(END + 3600));
+        assert_eq!(progress(Some(END + 3601), END), None);
+        assert_eq!(progress(Some(i64::MAX), i64::MAX - 1), Some(i64::MAX));
+        assert_eq!(progress(None, END), None);
     }
 
     #[test]

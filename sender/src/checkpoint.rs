@@ -103,7 +103,7 @@ struct Version {
 }
 
 impl Checkpoint {
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let body = Body {
             version: VERSION,
             checkpoint: self,
@@ -115,7 +115,7 @@ impl Checkpoint {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let ended = bytes.strip_suffix(b"\n").ok_or(CheckpointError::Torn)?;
         let body_end = memchr::memrchr(b'\n', ended).ok_or(CheckpointError::Torn)? + 1;
         let (body, checksum) = ended.split_at(body_end);

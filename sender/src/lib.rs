@@ -28,6 +28,8 @@ mod chunker;
 mod counters;
 mod exclude;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod identity;
 mod retry;
 mod scan;

@@ -283,16 +283,7 @@ impl RawDestination {
         let host = required("host", self.host, "drop.example.com").and_then(|(at, raw)| at.host(&raw));
         let port = at.key("port").port(&self.port);
         let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
-        let file_name_at = at.key("file_name");
-        let file_name = file_name_at.optional(self.file_name.as_deref(), |at, raw| {
-            at.check(raw, layout::parse_name)
-        });
-        let place = required("directory", self.directory, "/cdrdata/source_data").and_then(|(at, raw)| {
-            let directory = at.filled(&raw)?;
-            layout::parse_directory(&directory)
-                .map_err(|error| at.report(error.to_string()))
-                .ok()
-        });
+        let place = self.place(at);
         let wants = RawWants {
             sources: self.sources,
             groups: self.groups,
@@ -320,7 +311,7 @@ impl RawDestination {
                 at.size(raw, BANDWIDTH_MIN..=u64::MAX)
             });
         let window_wait = at.key("window_wait").time(&self.window_wait);
-        let (directory, subfolders) = place?;
+        let (directory, layout) = place?;
         Some(Destination {
             name: name?,
             wants: wants?,
@@ -328,7 +319,7 @@ impl RawDestination {
             port: port?,
             user: user?,
             directory: without_slash(&directory),
-            layout: Layout::new(subfolders, file_name?),
+            layout,
             login: login?,
             host_key: host_key?,
             sessions: sessions?,
@@ -345,6 +336,20 @@ impl RawDestination {
                 })
             })?,
         })
+    }
+
+    /// The folder that must be there, and how batches are laid out below it.
+    fn place(&self, at: &Place<'_>) -> Option<(String, Layout)> {
+        let file_name = at
+            .key("file_name")
+            .optional(self.file_name.as_deref(), |at, raw| {
+                at.check(raw, layout::parse_name)
+            });
+        let at = at.key("directory");
+        let raw = at.required(self.directory.clone(), "/cdrdata/source_data")?;
+        let parsed = layout::parse_directory(&at.filled(&raw)?);
+        let (directory, subfolders) = parsed.map_err(|error| at.report(error.to_string())).ok()?;
+        Some((directory, Layout::new(subfolders, file_name?)))
     }
 
     fn login(&self, at: &Place<'_>) -> Option<Login> {

@@ -14,6 +14,8 @@ mod batch;
 mod coverage;
 mod error;
 mod forwarder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod housekeeper;
 mod layout;
 mod lines;

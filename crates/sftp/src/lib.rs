@@ -17,6 +17,8 @@
 mod client;
 mod download;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod job;
 mod reply;
 mod server;

@@ -3,6 +3,7 @@
 //! Invariant: all chance comes from a seed that the test gives, so a failure is repeated by repeating its seed.
 
 mod contents;
+pub mod corpus;
 mod disk;
 mod faults;
 

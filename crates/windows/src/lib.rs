@@ -7,6 +7,8 @@
 //! - Reading a line never fails: one in which no time is found has none.
 //! - Every time that is read has a window, and every window a name that is a plain file name.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod json_time;
 mod line_time;
 mod window;

@@ -323,6 +323,38 @@ mod tests {
     }
 
     #[test]
+    fn each_fixed_format_reads_its_own_times_and_no_other() {
+        let unix = 1_795_227_603;
+        let lines = [
+            (TimestampFormat::Nginx, "x [21/Nov/2026:08:20:03 +0600] y", 21_600),
+            (TimestampFormat::Iso8601, "2026-11-21T08:20:03+06:00 y", 21_600),
+            (TimestampFormat::Epoch, "1795227603 y", 0),
+            (TimestampFormat::Epoch, "1795227603123 y", 0),
+        ];
+        for format in [
+            TimestampFormat::Nginx,
+            TimestampFormat::Iso8601,
+            TimestampFormat::Epoch,
+            TimestampFormat::Arrival,
+        ] {
+            for (own, line, utc_offset) in lines {
+                let expected = (format == own).then_some((unix, utc_offset));
+                assert_eq!(read(format, line), expected, "{format:?}: {line}");
+            }
+        }
+        // What looks like a time of another format, before the one that counts.
+        let line = "1795227603 2026-11-21T08:20:04+06:00 [21/Nov/2026:08:20:05 +0600]";
+        for (format, second) in [
+            (TimestampFormat::Epoch, 0),
+            (TimestampFormat::Iso8601, 1),
+            (TimestampFormat::Nginx, 2),
+        ] {
+            let found = read(format, line).map(|(unix, _)| unix);
+            assert_eq!(found, Some(unix + second), "{format:?}");
+        }
+    }
+
+    #[test]
     fn json_lines_are_read_by_their_keys() {
         let unix = 1_795_227_603;
         for (line, expected) in [

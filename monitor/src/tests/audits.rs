@@ -1,8 +1,9 @@
 //! The audit finds what is wrong, and only that.
 
-use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch};
+use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch, StreamRecord};
+use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
-use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde_json::json;
 
 use super::site::{Site, addressee, at, new_batch, source, write};
@@ -356,4 +357,42 @@ fn the_lines_of_every_source_at_rest_add_up_and_a_source_whose_do_not_is_named()
         (found[0].kind, found[0].source.as_deref()),
         (DiscrepancyKind::LinesDiffer, Some("198.51.100.2"))
     );
+}
+
+#[test]
+fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
+    let mut site = Site::new();
+    let head = Head::of(b"line\n").expect("a line");
+    let file = FileKey { dev: 1, inode: 2 };
+    let record = StreamRecord {
+        source: source("198.51.100.1"),
+        stream: StreamId::derive(file, head, 0),
+        log: "access".parse().expect("a name"),
+        file,
+        head,
+        committed: Offset::new(1000),
+        tail: Tail::of(b"line\n"),
+        lines: LineCounts::default(),
+        last_window: None,
+        last_line_time: None,
+        open_line_in: None,
+        finished: false,
+        updated_at: at(NOW),
+    };
+    let adopted = site.ledger.adopt(&[(record, Some(Offset::new(2000)))]);
+    adopted.expect("recorded");
+    let audit = check(&site);
+    assert!(audit.complete, "nothing is known to be doubled");
+    assert_eq!(audit.warnings[0].kind, DiscrepancyKind::MaybeDoubled);
+    let detail = &audit.warnings[0].detail;
+    assert!(
+        detail.contains("log access") && detail.contains("bytes 1,000 to 2,000"),
+        "{detail}"
+    );
+    let later = BatchFilter {
+        since: Some(at("2026-11-21T03:10:01Z")),
+        ..BatchFilter::default()
+    };
+    let audit = crate::audit::audit(site.data_dir(), &later, &[]).expect("audited");
+    assert_eq!(audit.warnings, []);
 }

@@ -96,6 +96,90 @@ fn lines_of_several_zones_and_out_of_order_go_into_their_own_windows() {
 }
 
 #[test]
+fn hour_that_a_clock_shows_twice_gives_two_windows_and_parts_of_one_name() {
+    let (mut bench, mut sent) = (Bench::new(1 << 30), 0);
+    let body = b"[25/Oct/2026:02:59:59 +0200] summer\n\
+        [25/Oct/2026:02:59:59 +0100] an hour later\n\
+        [25/Oct/2026:02:59:58 +0200] written a little late\n\
+        [29/Mar/2026:01:59:59 +0100] the last second of winter\n\
+        [29/Mar/2026:03:00:00 +0200] a second later\n";
+    send(&mut bench, &mut sent, body);
+    assert_eq!(
+        batches(&bench),
+        [
+            ("a_26032901_59-59_198-51-100-1".to_owned(), BatchState::Open, 1),
+            ("a_26032903_00-00_198-51-100-1".to_owned(), BatchState::Open, 1),
+            ("a_26102502_59-59_198-51-100-1".to_owned(), BatchState::Open, 2),
+            ("a_26102502_59-59_198-51-100-1.2".to_owned(), BatchState::Open, 1),
+        ]
+    );
+    bench.stored();
+}
+
+#[test]
+fn line_with_an_impossible_date_follows_the_line_before_it() {
+    let (mut bench, mut sent) = (Bench::new(1 << 30), 0);
+    let body = b"[28/Feb/2026:23:59:59 +0000] a\n\
+        [29/Feb/2026:00:00:00 +0000] no such day\n\
+        [28/Feb/2026:24:00:00 +0000] no such hour\n\
+        [01/Mar/2026:00:00:00 +0000] b\n";
+    send(&mut bench, &mut sent, body);
+    assert_eq!(
+        batches(&bench),
+        [
+            ("a_26022823_59-59_198-51-100-1".to_owned(), BatchState::Open, 3),
+            ("a_26030100_00-00_198-51-100-1".to_owned(), BatchState::Open, 1),
+        ]
+    );
+}
+
+#[test]
+fn late_line_opens_the_next_part_and_the_sealed_file_stays_as_it_is() {
+    let (mut bench, mut sent) = (Bench::new(1 << 30), 0);
+    send(&mut bench, &mut sent, &line(20, "in time"));
+    // The stream goes past the window and its slack.
+    send(&mut bench, &mut sent, &line(22, "later"));
+    let sealed = bench.committer().seal_due(now()).expect("the disk works");
+    let file = bench.spool().path(&sealed[0], BatchState::Ready);
+    send(&mut bench, &mut sent, &line(20, "late"));
+    assert_eq!(bench.disk.contents(&file), Some(line(20, "in time")));
+    assert_eq!(
+        batches(&bench),
+        [
+            ("a_26112108_20-20_198-51-100-1".to_owned(), BatchState::Ready, 1),
+            ("a_26112108_20-20_198-51-100-1.2".to_owned(), BatchState::Open, 1),
+            ("a_26112108_22-22_198-51-100-1".to_owned(), BatchState::Open, 1),
+        ]
+    );
+}
+
+#[test]
+fn window_in_the_future_is_sealed_after_quiet_and_whatever_the_wall_clock_says_not_before() {
+    let (mut bench, mut sent) = (Bench::new(1 << 30), 0);
+    send(
+        &mut bench,
+        &mut sent,
+        b"[21/Nov/2030:08:20:03 +0600] from a wrong clock\n",
+    );
+    let sealed = bench.committer().seal_due(now()).expect("the disk works");
+    assert!(sealed.is_empty());
+    // Quiet for `seal_after`, which is longer than the window.
+    bench.committer().open.age_all(Duration::from_secs(119));
+    let sealed = bench.committer().seal_due(now()).expect("the disk works");
+    assert!(sealed.is_empty());
+    bench.committer().open.age_all(Duration::from_secs(1));
+    let sealed = bench.committer().seal_due(now()).expect("the disk works");
+    assert_eq!(sealed.len(), 1);
+    // And the windows of now are not affected.
+    send(&mut bench, &mut sent, &line(21, "now"));
+    let sealed = bench.committer().seal_due(now()).expect("the disk works");
+    assert!(
+        sealed.is_empty(),
+        "the stream's latest line is years ahead, but this window is not over"
+    );
+}
+
+#[test]
 fn steps_of_the_wall_clock_lose_nothing_and_give_no_name_twice() {
     let (mut bench, mut sent) = (Bench::new(1 << 30), 0);
     let mut expected = Vec::new();

@@ -1,0 +1,71 @@
+//! What must hold for any configuration; for the fuzz target `configuration` and the test of its corpus.
+
+use std::path::Path;
+
+use crate::{ConfigError, parse};
+
+/// Judges a configuration. One that is taken has a role; of one that is not, each problem is told, with a line that it
+/// has. Judged again it is judged the same.
+#[expect(clippy::missing_panics_doc, reason = "that is how it says what does not hold")]
+pub fn configuration(data: &[u8]) {
+    // Secret files are read while a configuration is judged, whichever they are.
+    let Some(text) = std::str::from_utf8(data)
+        .ok()
+        .filter(|text| !text.contains("_file"))
+    else {
+        return;
+    };
+    let judge = || {
+        parse(text, Path::new("c.yaml"), &|name| {
+            (name == "SET").then(|| "value".to_owned())
+        })
+    };
+    match (judge(), judge()) {
+        (Ok(config), Ok(again)) => {
+            assert_eq!(config, again);
+            let roles = [
+                config.sender.is_some(),
+                config.relay.is_some(),
+                config.forwarder.is_some(),
+                config.monitor.is_some(),
+                config.housekeeper.is_some(),
+            ];
+            assert!(roles.contains(&true), "a configuration of nothing");
+        }
+        (Err(ConfigError::Invalid { problems, .. }), Err(again)) => {
+            assert!(!problems.is_empty(), "refused without a reason");
+            let lines = text.lines().count() + 1;
+            for problem in &problems {
+                assert!(!problem.message.is_empty(), "{problem:?}");
+                assert!(
+                    problem.line.is_none_or(|line| (1..=lines).contains(&line)),
+                    "{problem:?}"
+                );
+            }
+            assert!(matches!(again, ConfigError::Invalid { problems: same, .. } if same == problems));
+        }
+        (one, other) => assert!(one.is_ok() == other.is_ok(), "judged otherwise the second time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_testkit::corpus;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn corpus_of_configurations_holds() {
+        for entry in corpus::entries("configuration") {
+            configuration(&entry);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn changed_corpus_of_configurations_holds(dice: [u16; 6]) {
+            configuration(&corpus::mutant("configuration", dice));
+        }
+    }
+}
