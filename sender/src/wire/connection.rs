@@ -41,7 +41,8 @@ pub(super) struct Connection {
 /// An open connection. Nothing moves on it but while it is polled here: it has no task of its own.
 struct Open {
     requests: http1::SendRequest<Full<Bytes>>,
-    driver: Driver,
+    /// `None` once the connection has ended.
+    driver: Option<Driver>,
     place: Place,
     host: HeaderValue,
     token: Option<HeaderValue>,
@@ -79,7 +80,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 next = &mut next => return next,
-                _ = &mut open.driver => self.open = None,
+                () = drive(&mut open.driver) => self.open = None,
             }
         }
         next.await
@@ -186,7 +187,7 @@ async fn connect(relay: &Relay, door: usize) -> Result<Open, WireError> {
     let (requests, driver) = handshake.await.map_err(broken)?;
     Ok(Open {
         requests,
-        driver: Box::pin(driver),
+        driver: Some(Box::pin(driver)),
         place: Place { door, address },
         host: HeaderValue::try_from(target.authority())
             .expect("host names are letters, digits, dots and dashes"),
@@ -243,6 +244,18 @@ pub(super) async fn look_up(target: &RelayAddress) -> Result<Vec<SocketAddr>, Wi
         return Err(failed(io::ErrorKind::NotFound.into()));
     }
     Ok(found)
+}
+
+/// Moves a connection on until it ends, and then lets go of it: a driver that is kept keeps the last answer's body open,
+/// and whoever reads that would wait for more.
+///
+/// Safe to cancel.
+async fn drive(driver: &mut Option<Driver>) {
+    if let Some(running) = driver {
+        // Why it ended the exchange hears, if there is one.
+        let _ = running.await;
+    }
+    *driver = None;
 }
 
 impl Open {
@@ -303,7 +316,7 @@ impl Open {
         tokio::select! {
             biased;
             answer = &mut exchange => answer,
-            _ = driver => exchange.await,
+            () = drive(driver) => exchange.await,
         }
     }
 }
@@ -328,5 +341,51 @@ impl Answer {
             reason,
             retry_after,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_with_which_the_relay_hangs_up_is_heard_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.expect("a client");
+                client.read_u8().await.expect("a request");
+                let answer =
+                    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nno\n";
+                client.write_all(answer).await.expect("a client");
+                client.shutdown().await.expect("a client");
+                // What is left unread would reset the connection.
+                let _ = client.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "sender:\n  relay: http://{address}\n  state_dir: {}\n  logs: [{{path: /a.log}}]\n",
+            dir.path().display()
+        );
+        let config = logferry_config::parse(&text, "c.yaml".as_ref(), &|_| None).expect("valid");
+        let relay = Relay::new(&config.sender.expect("a sender"));
+        let mut connection = Connection::new(relay.clone());
+        for _ in 0..20 {
+            let exchange = connection.exchange(relay.post("/v1/streams"), Bytes::from_static(b"{}"));
+            // Long before the deadline for an answer.
+            let answer = tokio::time::timeout(answer_deadline(0) / 2, exchange).await;
+            let answer = answer.expect("no wait").expect("an answer");
+            assert_eq!((answer.status, &answer.body[..]), (400, &b"no\n"[..]));
+            // Until the end of the connection is seen.
+            connection
+                .idle_until(tokio::time::sleep(Duration::from_millis(1)))
+                .await;
+            connection.close();
+        }
     }
 }
