@@ -275,6 +275,7 @@ impl RawDestination {
     fn resolve(self, at: &Place<'_>) -> Option<Destination> {
         let login = self.login(at);
         let host_key = self.host_key(at);
+        let place = self.place(at);
         let required = |key, raw, example| {
             let place = at.key(key);
             place.required(raw, example).map(|raw| (place, raw))
@@ -283,7 +284,6 @@ impl RawDestination {
         let host = required("host", self.host, "drop.example.com").and_then(|(at, raw)| at.host(&raw));
         let port = at.key("port").port(&self.port);
         let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
-        let place = self.place(at);
         let wants = RawWants {
             sources: self.sources,
             groups: self.groups,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use logferry_config::{NameTemplate, TimestampFormat, WindowLength};
+use logferry_config::{NameTemplate, TimestampFormat, WindowLength, window_label};
 
-use crate::{LineClock, batch_name, label, window_of};
+use crate::{LineClock, batch_name, window_of};
 
 const FORMATS: [TimestampFormat; 5] = [
     TimestampFormat::Auto,
@@ -40,7 +40,10 @@ pub fn line_time(data: &[u8]) {
                     window.start <= time.unix && time.unix < window.end(),
                     "{window:?}"
                 );
-                assert!(label(window).len() <= 9, "{window:?}");
+                assert!(
+                    window_label(window.local_start(), window.seconds).len() <= 9,
+                    "{window:?}"
+                );
                 let name = batch_name(&template, window, &source, &group, None);
                 let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
                 assert!(name.bytes().all(is_plain), "{name}");

@@ -127,7 +127,7 @@ fn status(
         waiting_manifests: ledger.waiting_manifests(name)?.len() as u64,
         error_kind: health.as_ref().and_then(|health| health.error_kind),
         error: health.and_then(|health| health.error),
-        in_flight: in_flight(ledger, name, undelivered.iter().chain(&asked), now)?,
+        in_flight: in_flight(ledger, name, [undelivered, &asked], now)?,
         held,
     })
 }
@@ -142,17 +142,20 @@ fn held_batch(batch: &Batch, delivery: Delivery) -> Option<HeldBatch> {
     })
 }
 
-fn in_flight<'a>(
+fn in_flight(
     ledger: &Ledger,
     name: &DestinationName,
-    undelivered: impl Iterator<Item = &'a Batch> + Clone,
+    [undelivered, asked]: [&[Batch]; 2],
     now: Timestamp,
 ) -> Result<Vec<InFlightStatus>, LedgerError> {
     let since = now.checked_sub(IN_FLIGHT_FRESH).unwrap_or(Timestamp::MIN);
     let noted = ledger.in_flight(name, since)?.into_iter();
     let named = noted.filter_map(|it| {
         // One that has arrived meanwhile is not in flight.
-        let batch = undelivered.clone().find(|batch| batch.id == it.batch)?;
+        let batch = undelivered
+            .iter()
+            .chain(asked)
+            .find(|batch| batch.id == it.batch)?;
         Some(InFlightStatus {
             batch: batch.name(),
             bytes_done: it.bytes_done,

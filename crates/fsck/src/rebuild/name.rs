@@ -67,6 +67,8 @@ impl Name {
             Field::Log => name.log = same(self.log.clone(), text.parse().ok()?)?,
             Field::Group => name.group = same(self.group.clone(), text.parse().ok()?)?,
             Field::Source => {}
+            // A field of destinations' names only.
+            Field::Batch => return None,
         }
         Some(name)
     }
@@ -91,6 +93,7 @@ fn fit(pieces: &[&Piece], rest: &str, source: &str, name: &Name) -> Option<Name>
         Piece::Field(field @ (Field::Log | Field::Group)) => {
             (1..=rest.len()).rev().find_map(|len| go_on(len, *field))
         }
+        Piece::Field(Field::Batch) => None,
     }
 }
 

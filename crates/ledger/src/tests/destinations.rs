@@ -7,6 +7,7 @@ fn published(path: &str) -> Published {
         path: path.to_owned(),
         bytes: 0,
         sha256: "ab".repeat(32),
+        file_sha256: "ab".repeat(32),
     }
 }
 
