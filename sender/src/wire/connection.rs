@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, RETRY_AFTER};
 use hyper_util::rt::TokioIo;
 use logferry_config::{RelayAddress, Scheme};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -62,6 +62,8 @@ pub(super) struct Place {
 pub(super) struct Answer {
     status: u16,
     retry_after: Option<Duration>,
+    /// Whether the relay closes the connection behind it.
+    is_last: bool,
     pub(super) body: Bytes,
     pub(super) place: Place,
 }
@@ -112,8 +114,8 @@ impl Connection {
                 self.relay.leave(door);
                 self.close();
             }
-            // The token is read anew with the next connection.
-            Ok(answer) if answer.status == 401 => self.close(),
+            // At 401 the token is read anew with the next connection.
+            Ok(answer) if answer.is_last || answer.status == 401 => self.close(),
             Err(error) if error.is_of_the_door() => self.relay.leave(door),
             _ => {}
         }
@@ -295,6 +297,8 @@ impl Open {
                 .headers
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok()?.parse().ok());
+            let is_last = head.headers.get(CONNECTION);
+            let is_last = is_last.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
             let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| WireError::Answer {
                 relay: relay.to_owned(),
                 reason: error.to_string(),
@@ -308,6 +312,7 @@ impl Open {
             Ok(Answer {
                 status: head.status.as_u16(),
                 retry_after,
+                is_last,
                 body,
                 place: *place,
             })
@@ -381,11 +386,6 @@ mod tests {
             let answer = tokio::time::timeout(answer_deadline(0) / 2, exchange).await;
             let answer = answer.expect("no wait").expect("an answer");
             assert_eq!((answer.status, &answer.body[..]), (400, &b"no\n"[..]));
-            // Until the end of the connection is seen.
-            connection
-                .idle_until(tokio::time::sleep(Duration::from_millis(1)))
-                .await;
-            connection.close();
         }
     }
 }
