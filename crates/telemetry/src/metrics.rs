@@ -4,49 +4,26 @@
 //! name only once it has a value: a sender's page does not list the relay's names. Handles are cheap to clone and share
 //! their values; a role keeps its own and calls it once per chunk, commit or file, never per line.
 
+mod labels;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use self::labels::{ByDestination, ByDestinationAndKind, ByGroup, ByGroupAndSource, BySource};
+
 /// Bucket limits of the commit time, in seconds: from a fast flash disk to one that stalls.
 const COMMIT_SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BySource {
-    source: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByGroup {
-    group: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByGroupAndSource {
-    group: String,
-    source: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByDestination {
-    destination: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByDestinationAndKind {
-    destination: String,
-    kind: String,
-}
 
 /// Seconds with a fraction.
 type Seconds = Gauge<f64, AtomicU64>;
