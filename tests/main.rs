@@ -30,6 +30,7 @@ mod gaps;
 mod lost_answers;
 mod lost_state;
 mod nginx;
+mod private;
 mod reload;
 mod reports;
 mod rotations;
