@@ -32,6 +32,7 @@ mod lost_answers;
 mod lost_ledger;
 mod lost_state;
 mod nginx;
+mod private;
 mod read_back;
 mod rebuild;
 mod reload;
