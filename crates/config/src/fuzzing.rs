@@ -34,7 +34,10 @@ pub fn configuration(data: &[u8]) {
         }
         (Err(ConfigError::Invalid { problems, .. }), Err(again)) => {
             assert!(!problems.is_empty(), "refused without a reason");
-            let lines = text.lines().count() + 1;
+            // YAML ends lines in more ways than one (YAML 1.1, section 5.4), and what is missing at the end of the file is
+            // missed on the line after.
+            let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+            let lines = text.chars().filter(|c| is_break(*c)).count() + 2;
             for problem in &problems {
                 assert!(!problem.message.is_empty(), "{problem:?}");
                 assert!(
