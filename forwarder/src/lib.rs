@@ -175,7 +175,7 @@ async fn open(
 fn tidy_outgoing(config: &Forwarder, books: &Books) -> Result<(), BooksError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
-        let extension = outgoing::extension(destination.publish.compress);
+        let extension = destination.publish.compress.extension();
         for (batch, _) in books.waiting(&destination.name, &destination.wants)? {
             wanted.insert((
                 destination.name.to_string(),

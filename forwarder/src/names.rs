@@ -4,7 +4,6 @@ use logferry_config::{Destination, Values};
 use logferry_ledger::{Batch, ManifestRecord, PublishedFile};
 
 use crate::letter::Letter;
-use crate::outgoing;
 
 /// The names of a batch's files at a destination, as whole paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +56,7 @@ impl Names {
         let folder = folders.last().unwrap_or(directory).trim_end_matches('/');
         let file_name = layout.file_name(&values, batch.part);
         let stem = file_name.strip_suffix(".log").unwrap_or(&file_name);
-        let extension = outgoing::extension(destination.publish.compress);
+        let extension = destination.publish.compress.extension();
         let published = format!("{folder}/{file_name}{extension}");
         let marker = destination.publish.marker.as_deref().unwrap_or_default();
         Self {

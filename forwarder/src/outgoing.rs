@@ -30,15 +30,6 @@ const BUFFER_BYTES: usize = 128 << 10;
 /// The folder in the data folder.
 const FOLDER: &str = "outgoing";
 
-/// What a compressed file's name ends in.
-pub(crate) fn extension(compress: Compress) -> &'static str {
-    match compress {
-        Compress::None => "",
-        Compress::Gzip => ".gz",
-        Compress::Zstd => ".zst",
-    }
-}
-
 /// A compressed file; it is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Outgoing(PathBuf);
@@ -101,7 +92,7 @@ pub(crate) fn open(
     }
     let folder = data_dir.join(FOLDER).join(destination.name.as_str());
     RealDisk.create_dir_all(&folder).map_err(cannot_make)?;
-    let made = folder.join(format!("{}{}", batch.file_name(), extension(compress)));
+    let made = folder.join(format!("{}{}", batch.file_name(), compress.extension()));
     let packing = Packing {
         compress,
         batch: path,

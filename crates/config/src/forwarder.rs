@@ -271,11 +271,22 @@ fn resolve_destinations(raw: Vec<RawDestination>, at: &Place<'_>) -> Option<Vec<
     Some(destinations)
 }
 
+/// The folder that must be there, and how batches are laid out below it.
+fn place(directory: Option<String>, file_name: Option<&str>, at: &Place<'_>) -> Option<(String, Layout)> {
+    let file_name = at
+        .key("file_name")
+        .optional(file_name, |at, raw| at.check(raw, layout::parse_name));
+    let at = at.key("directory");
+    let raw = at.required(directory, "/cdrdata/source_data")?;
+    let parsed = layout::parse_directory(&at.filled(&raw)?);
+    let (directory, subfolders) = parsed.map_err(|error| at.report(error.to_string())).ok()?;
+    Some((directory, Layout::new(subfolders, file_name?)))
+}
+
 impl RawDestination {
     fn resolve(self, at: &Place<'_>) -> Option<Destination> {
         let login = self.login(at);
         let host_key = self.host_key(at);
-        let place = self.place(at);
         let required = |key, raw, example| {
             let place = at.key(key);
             place.required(raw, example).map(|raw| (place, raw))
@@ -284,6 +295,7 @@ impl RawDestination {
         let host = required("host", self.host, "drop.example.com").and_then(|(at, raw)| at.host(&raw));
         let port = at.key("port").port(&self.port);
         let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
+        let place = place(self.directory, self.file_name.as_deref(), at);
         let wants = RawWants {
             sources: self.sources,
             groups: self.groups,
@@ -336,20 +348,6 @@ impl RawDestination {
                 })
             })?,
         })
-    }
-
-    /// The folder that must be there, and how batches are laid out below it.
-    fn place(&self, at: &Place<'_>) -> Option<(String, Layout)> {
-        let file_name = at
-            .key("file_name")
-            .optional(self.file_name.as_deref(), |at, raw| {
-                at.check(raw, layout::parse_name)
-            });
-        let at = at.key("directory");
-        let raw = at.required(self.directory.clone(), "/cdrdata/source_data")?;
-        let parsed = layout::parse_directory(&at.filled(&raw)?);
-        let (directory, subfolders) = parsed.map_err(|error| at.report(error.to_string())).ok()?;
-        Some((directory, Layout::new(subfolders, file_name?)))
     }
 
     fn login(&self, at: &Place<'_>) -> Option<Login> {

@@ -39,6 +39,17 @@ pub enum Compress {
     Zstd,
 }
 
+impl Compress {
+    /// What a compressed file's name ends in.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+}
+
 /// The settings as they are written.
 pub(crate) struct RawPublishing<'a> {
     pub(crate) verify: &'a str,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use logferry_config::{Destination, Group, Relay, TimestampFormat};
+use logferry_config::{Destination, Group, Relay, TimestampFormat, Values};
 use logferry_durable::DiskError;
 use logferry_ledger::{BatchState, FoundBatch, FoundSource, NewBatch, SourceEnd, Window};
-use logferry_protocol::names::{DestinationName, GroupName, SourceId};
+use logferry_protocol::names::{GroupName, SourceId};
 use logferry_windows::{batch_name, window_of};
 
 use super::file::{self, Reading};
@@ -171,15 +171,14 @@ impl Surveyor<'_> {
     }
 
     fn take(&mut self, file: &File, state: BatchState, batch: NewBatch, part: u32, reading: Reading) {
-        let file_name = match part {
-            1 => format!("{}.log", batch.base_name),
-            part => format!("{}.{part}.log", batch.base_name),
-        };
         let delivered = self
             .destinations
             .iter()
-            .filter(|_| state == BatchState::Sent)
-            .map(|destination| delivery(destination, &file_name))
+            .filter(|destination| {
+                let wants = &destination.wants;
+                state == BatchState::Sent && wants.takes(&batch.source, &batch.group, batch.log.as_ref())
+            })
+            .map(|destination| (destination.name.clone(), believed_path(destination, &batch, part)))
             .collect();
         if reading.rest > 0 {
             let detail = format!(
@@ -335,9 +334,35 @@ fn is_beside(one: &File, other: &File) -> bool {
     is_sent && one.path.parent() == other.path.parent()
 }
 
-fn delivery(destination: &Destination, file_name: &str) -> (DestinationName, String) {
-    let directory = destination.directory.trim_end_matches('/');
-    (destination.name.clone(), format!("{directory}/{file_name}"))
+/// Where a batch must be at a destination, as the settings are now.
+fn believed_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
+    let Destination {
+        directory,
+        layout,
+        publish,
+        ..
+    } = destination;
+    let name = name_of(batch, part);
+    let values = Values {
+        window_start: batch.window.local_start(),
+        window_seconds: batch.window.seconds,
+        source: &batch.source,
+        group: &batch.group,
+        log: batch.log.as_ref(),
+        batch: &name,
+    };
+    let folders = layout.folders(directory, &values);
+    let folder = folders.last().unwrap_or(directory).trim_end_matches('/');
+    let extension = publish.compress.extension();
+    format!("{folder}/{}{extension}", layout.file_name(&values, part))
+}
+
+/// The name of a batch, without `.log`.
+fn name_of(batch: &NewBatch, part: u32) -> String {
+    match part {
+        1 => batch.base_name.clone(),
+        part => format!("{}.{part}", batch.base_name),
+    }
 }
 
 /// The file that was written last, if that is certain. Compressed files must be of earlier windows: when their lines came
