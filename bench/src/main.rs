@@ -7,6 +7,7 @@
 //!   run is a failure (exit 1); a slow one is a figure. Nothing here fails by the clock.
 
 mod backlog;
+mod commit_times;
 mod crowd;
 mod delivery;
 mod flood;

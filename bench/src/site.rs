@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use logferry_ledger::{Batch, BatchFilter, Contents, Ledger, StreamTotals};
 
+use crate::commit_times::CommitTimes;
 use crate::process::{Daemon, Usage};
 
 /// How long the relay may take to answer its port.
@@ -53,6 +54,7 @@ pub(crate) struct Site {
     binary: PathBuf,
     /// One for each group.
     addresses: Vec<SocketAddrV4>,
+    metrics: SocketAddrV4,
     ledger: Ledger,
     relay: Daemon,
     senders: Vec<Daemon>,
@@ -78,9 +80,10 @@ impl Site {
     pub(crate) fn start_with_groups(binary: &Path, folder: &Path, groups: u8) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let data = data_dir(folder);
-        let addresses = free_addresses(groups)?;
+        let mut addresses = free_addresses(groups + 1)?;
+        let metrics = addresses.pop().context("one address more than groups")?;
         let mut config = format!(
-            "relay:\n  data_dir: \"{}\"\n  metrics: null\n  groups:\n",
+            "relay:\n  data_dir: \"{}\"\n  metrics: \"{metrics}\"\n  groups:\n",
             data.display()
         );
         for (number, address) in addresses.iter().enumerate() {
@@ -102,12 +105,19 @@ impl Site {
             folder: folder.to_owned(),
             binary: binary.to_owned(),
             addresses,
+            metrics,
             ledger: Ledger::open(&data)?,
             relay,
             senders: Vec::new(),
             durable_lines: 0,
             moved: Instant::now(),
         })
+    }
+
+    /// The commit times of one group so far; groups are counted from 0.
+    pub(crate) fn commit_times(&self, group: usize) -> anyhow::Result<CommitTimes> {
+        let name = format!("bench-{group}");
+        CommitTimes::read(self.metrics, &name).context("cannot read the relay's numbers")
     }
 
     /// The address of each group.

@@ -435,7 +435,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             return Ok(());
         }
         // 2. The lines. A crash after this leaves bytes that the ledger does not know; they are cut off.
-        let batches = self.open.sync()?;
+        let batches = self.open.sync(self.spool.disk())?;
         // 3. The record of them. A crash after this leaves chunks that are durable but not answered.
         let commit = Commit { streams, batches };
         self.record(&commit, now)?;

@@ -6,13 +6,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::thread;
 
 use logferry_protocol::names::GroupName;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Threads of a group: while one works on a body, another reads and answers.
-const THREADS: usize = 2;
+/// Most threads of a group, whatever the machine: what is left to the commit is done by one.
+const THREADS_MAX: usize = 4;
+
+/// How many threads a group gets: never more than half of the processors.
+fn threads() -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    (processors / 2).clamp(1, THREADS_MAX)
+}
 
 /// A group's runtime. When it is dropped, what still runs there is cut off.
 #[derive(Debug)]
@@ -25,7 +33,7 @@ impl Engine {
     /// Starts the threads.
     pub(crate) fn start(group: &GroupName) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(THREADS)
+            .worker_threads(threads())
             .thread_name(format!("http-{group}"))
             .enable_all()
             .build()?;
@@ -66,7 +74,7 @@ mod tests {
     async fn a_group_whose_threads_are_all_at_work_does_not_hold_up_another() {
         let group = |name: &str| Engine::start(&name.parse().expect("a name")).expect("threads");
         let (busy, idle) = (group("a"), group("b"));
-        let (release, held): (Vec<_>, Vec<Receiver<()>>) = (0..4 * THREADS).map(|_| channel()).unzip();
+        let (release, held): (Vec<_>, Vec<Receiver<()>>) = (0..4 * threads()).map(|_| channel()).unzip();
         let (started, first) = channel();
         for held in held {
             let started = started.clone();
@@ -75,7 +83,7 @@ mod tests {
                 let _ = (started.send(()), held.recv());
             });
         }
-        for _ in 0..THREADS {
+        for _ in 0..threads() {
             first.recv().expect("it is at work");
         }
         let listener = idle.bind(([127, 0, 0, 1], 0).into()).await.expect("a port");

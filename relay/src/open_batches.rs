@@ -276,7 +276,7 @@ impl<D: Disk> OpenBatches<D> {
         spool: &Spool<D>,
     ) -> Result<(), SpoolError> {
         if self.batches.get(&id).is_some_and(|open| open.file.is_none()) {
-            self.make_room()?;
+            self.make_room(spool.disk())?;
         }
         let Some(open) = self.batches.get_mut(&id).filter(|_| !addition.bytes.is_empty()) else {
             return Ok(());
@@ -306,15 +306,14 @@ impl<D: Disk> OpenBatches<D> {
     }
 
     /// Closes files before too many are open. What was written to them is synced first: nobody could do it later.
-    fn make_room(&mut self) -> Result<(), DiskError> {
+    fn make_room(&mut self, disk: &D) -> Result<(), DiskError> {
         let is_full = self.batches.values().filter(|open| open.file.is_some()).count() >= MAX_OPEN_FILES;
+        let mut dirty = Vec::new();
         for open in self.batches.values_mut().filter(|_| is_full) {
             let is_dirty = open.is_dirty();
-            if let Some(mut file) = open.file.take().filter(|_| is_dirty) {
-                file.sync()?;
-            }
+            dirty.extend(open.file.take().filter(|_| is_dirty));
         }
-        Ok(())
+        disk.sync_all(&mut dirty.iter_mut().collect::<Vec<_>>())
     }
 
     /// Notes whether a batch ends inside a line of `holder`.
@@ -335,18 +334,17 @@ impl<D: Disk> OpenBatches<D> {
     }
 
     /// Makes every append of this commit durable and says what the files hold now.
-    pub(crate) fn sync(&mut self) -> Result<Vec<BatchGrowth>, DiskError> {
-        let mut growth = Vec::new();
+    pub(crate) fn sync(&mut self, disk: &D) -> Result<Vec<BatchGrowth>, DiskError> {
+        let (mut growth, mut files) = (Vec::new(), Vec::new());
         for open in self.batches.values_mut().filter(|open| open.is_dirty()) {
-            // Where it is closed it has been synced.
-            if let Some(file) = &mut open.file {
-                file.sync()?;
-            }
             growth.push(BatchGrowth {
                 batch: open.batch.id,
                 contents: open.staged,
             });
+            // Where it is closed it has been synced.
+            files.extend(&mut open.file);
         }
+        disk.sync_all(&mut files)?;
         Ok(growth)
     }
 

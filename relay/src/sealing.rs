@@ -101,7 +101,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             stream.record.lines.sent += 1;
             streams.push(stream.to_move());
         }
-        let batches: Vec<BatchGrowth> = self.open.sync()?;
+        let batches: Vec<BatchGrowth> = self.open.sync(self.spool.disk())?;
         let commit = Commit { streams, batches };
         self.ledger.commit(&commit)?;
         self.open.committed(&commit.batches);

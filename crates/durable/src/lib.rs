@@ -102,6 +102,11 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// Opens a file for appending, and makes it if it is not there; a new entry is synced.
     fn open_append(&self, file: &Path) -> Result<Self::File, DiskError>;
 
+    /// Flushes files as [`DiskFile::sync`] does one. After an error that must be held of each of them.
+    fn sync_all(&self, files: &mut [&mut Self::File]) -> Result<(), DiskError> {
+        files.iter_mut().try_for_each(|file| file.sync())
+    }
+
     /// Renames a file, replacing what stands at `to`, and syncs both folders.
     ///
     /// A crash leaves the file under exactly one of the two names.
