@@ -355,12 +355,15 @@ impl Session {
     /// There is no connection for a batch.
     fn not_let_in(&mut self, error: DeliveryError, task: Option<Task>) {
         let tasks: Vec<_> = task.into_iter().collect();
+        let door = &self.common.door;
+        // A port where nobody listens has not counted anybody.
+        let is_listening = !matches!(error, DeliveryError::Unreachable { .. });
         let is_one_too_many = self.number == 0
             && matches!(
                 error.kind(),
                 FailureKind::Unreachable | FailureKind::ConnectionLost | FailureKind::Protocol
             )
-            && self.common.door.is_somebody_inside();
+            && (door.is_somebody_inside() || is_listening && door.has_somebody_just_left());
         if is_one_too_many {
             // The others leave when they have no work.
             self.rest(&error, self.common.destination.retry.initial);
