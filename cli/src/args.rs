@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use logferry_ledger::BatchFilter;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 
 /// Ships nginx logs to SFTP drops: every line exactly once, with proof.
@@ -115,11 +116,9 @@ pub(crate) struct Status {
     pub(crate) watch: bool,
 }
 
+/// Which batches.
 #[derive(Debug, Options)]
-pub(crate) struct Audit {
-    /// For programs
-    #[arg(long)]
-    pub(crate) json: bool,
+pub(crate) struct Which {
     /// Only windows that end after this time (2026-11-21T08:00 here, or with an offset or Z)
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
@@ -129,6 +128,26 @@ pub(crate) struct Audit {
     /// Only this source
     #[arg(long)]
     pub(crate) source: Option<SourceId>,
+}
+
+impl Which {
+    /// As the ledger is asked for them.
+    pub(crate) fn filter(&self) -> BatchFilter {
+        BatchFilter {
+            source: self.source.clone(),
+            since: self.since,
+            until: self.until,
+        }
+    }
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct Audit {
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) which: Which,
     /// Also read back every delivered file from its destinations, and compare
     #[arg(long)]
     pub(crate) verify: bool,
@@ -180,15 +199,8 @@ pub(crate) struct Resend {
     /// Only to this one [default: to all that want them]
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<DestinationName>,
-    /// Only windows that end after this time (2026-11-21T08:00 here, or with an offset or Z)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) since: Option<Timestamp>,
-    /// Only windows that start before this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) until: Option<Timestamp>,
-    /// Only this source
-    #[arg(long)]
-    pub(crate) source: Option<SourceId>,
+    #[command(flatten)]
+    pub(crate) which: Which,
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,

@@ -18,11 +18,7 @@ const NAMED_MAX: usize = 20;
 
 /// Proves, and prints the proof.
 pub(crate) fn run(file: &Path, options: &args::Audit) -> Result {
-    let filter = BatchFilter {
-        source: options.source.clone(),
-        since: options.since,
-        until: options.until,
-    };
+    let filter = options.which.filter();
     let config = configuration::load(file)?;
     let mut audit = prove_with(file, &config, &filter)?;
     if options.verify {

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::{Addressee, Config};
 use logferry_forwarder::{Gone, Resent, resend};
-use logferry_ledger::{Batch, BatchFilter, Ledger};
+use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
 
 use crate::args::Resend;
@@ -67,11 +67,7 @@ fn chosen(ledger: &Ledger, options: &Resend) -> Result<Vec<Batch>> {
         let named = options.batches.iter().map(|name| retry::named(ledger, name));
         return named.collect();
     }
-    let mut batches = ledger.batches(&BatchFilter {
-        source: options.source.clone(),
-        since: options.since,
-        until: options.until,
-    })?;
+    let mut batches = ledger.batches(&options.which.filter())?;
     // Those go out by themselves.
     batches.retain(|batch| batch.sealed_at.is_some());
     Ok(batches)

@@ -1,6 +1,6 @@
 //! The names of a batch at a destination.
 
-use logferry_config::{Destination, Values};
+use logferry_config::{BatchPaths, Destination, Values};
 use logferry_ledger::{Batch, ManifestRecord, PublishedFile};
 
 use crate::letter::Letter;
@@ -43,28 +43,21 @@ impl Names {
             log: batch.log.as_ref(),
             batch: &name,
         };
+        let BatchPaths { folders, stem, file } = destination.paths(&values, batch.part);
         let Destination {
             host,
             port,
             user,
-            directory,
-            layout,
             temp_suffix,
             ..
         } = destination;
-        let folders = layout.folders(directory, &values);
-        let folder = folders.last().unwrap_or(directory).trim_end_matches('/');
-        let file_name = layout.file_name(&values, batch.part);
-        let stem = file_name.strip_suffix(".log").unwrap_or(&file_name);
-        let extension = destination.publish.compress.extension();
-        let published = format!("{folder}/{file_name}{extension}");
         let marker = destination.publish.marker.as_deref().unwrap_or_default();
         Self {
-            manifest: format!("{folder}/{stem}.json"),
-            marker: format!("{published}{marker}"),
-            place: format!("{user}@{host}:{port} {published}{temp_suffix}"),
+            manifest: format!("{stem}.json"),
+            marker: format!("{file}{marker}"),
+            place: format!("{user}@{host}:{port} {file}{temp_suffix}"),
             temp_suffix: temp_suffix.clone(),
-            published,
+            published: file,
             folders,
         }
     }

@@ -79,10 +79,38 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
 pub(crate) mod tests {
     use std::sync::OnceLock;
 
+    use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
     use logferry_ledger::{Ledger, NewBatch, Window};
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A destination that nobody connects to.
+    pub(crate) fn destination(publish: Publishing) -> Destination {
+        Destination {
+            name: "edw".parse().unwrap(),
+            host: "localhost".to_owned(),
+            port: 22,
+            user: "ferry".to_owned(),
+            directory: "/drop".to_owned(),
+            login: Login::Password(Secret::new("unused")),
+            host_key: HostKeyPolicy::Fingerprint(String::new()),
+            sessions: 1,
+            temp_suffix: ".part".to_owned(),
+            publish,
+            retry: DeliveryRetry {
+                attempts: 3,
+                initial: std::time::Duration::from_secs(1),
+                max: std::time::Duration::from_secs(1),
+            },
+            failed_every: std::time::Duration::from_secs(1),
+            stall_after: std::time::Duration::from_secs(30),
+            wants: logferry_config::Wants::default(),
+            layout: logferry_config::Layout::default(),
+            window_manifest: None,
+            bandwidth: None,
+        }
+    }
 
     const LONGEST: Duration = Duration::from_mins(5);
 

@@ -3,6 +3,7 @@
 //! Invariant: once [`Layout::check`] has passed, no two batches have one path, whatever they are: later parts of a
 //! window end in `.2`, `.3` as in the spool.
 
+use crate::forwarder::Destination;
 use crate::relay::Relay;
 use crate::template::{
     Field, NameTemplateError, Piece, REMOTE_FIELDS, Values, check_distinct, check_plain, pieces, render,
@@ -95,8 +96,17 @@ impl Layout {
         Ok(())
     }
 
+    /// Where a batch goes below the folder `root`. `extension`: what its file's name ends in behind `.log`.
+    fn paths(&self, root: &str, extension: &str, values: &Values<'_>, part: u32) -> BatchPaths {
+        let folders = self.folders(root, values);
+        let folder = folders.last().map_or(root, String::as_str).trim_end_matches('/');
+        let stem = format!("{folder}/{}", self.file_stem(values, part));
+        let file = format!("{stem}.log{extension}");
+        BatchPaths { folders, stem, file }
+    }
+
     /// The subfolders of a batch below the folder `root`, outermost first, as whole paths.
-    pub fn folders(&self, root: &str, values: &Values<'_>) -> Vec<String> {
+    fn folders(&self, root: &str, values: &Values<'_>) -> Vec<String> {
         let mut path = root.trim_end_matches('/').to_owned();
         let mut folders = Vec::with_capacity(self.subfolders.len());
         for part in &self.subfolders {
@@ -107,15 +117,34 @@ impl Layout {
         folders
     }
 
-    /// The name of a batch's file, which is the `part`th of its window.
-    pub fn file_name(&self, values: &Values<'_>, part: u32) -> String {
+    /// The name of a batch's file without `.log`.
+    fn file_stem(&self, values: &Values<'_>, part: u32) -> String {
         let name = render(&self.name, values);
         // The batch's own name has the part in it.
         if part == 1 || self.name.contains(&Piece::Field(Field::Batch)) {
-            format!("{name}.log")
+            name
         } else {
-            format!("{name}.{part}.log")
+            format!("{name}.{part}")
         }
+    }
+}
+
+/// Where a batch goes at a destination, as whole paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPaths {
+    /// The subfolders it goes into, outermost first; none where it goes into the folder that must be there.
+    pub folders: Vec<String>,
+    /// Its file, without `.log`.
+    pub stem: String,
+    /// Its file.
+    pub file: String,
+}
+
+impl Destination {
+    /// Where a batch goes, which is the `part`th of its window.
+    pub fn paths(&self, values: &Values<'_>, part: u32) -> BatchPaths {
+        let extension = self.publish.compress.extension();
+        self.layout.paths(&self.directory, extension, values, part)
     }
 }
 
@@ -175,13 +204,7 @@ mod tests {
             log: None,
             batch: &batch,
         };
-        let folders = layout.folders(&root, &values);
-        let folder = folders.last().map_or(root.as_str(), |folder| folder.as_str());
-        format!(
-            "{}/{}",
-            folder.trim_end_matches('/'),
-            layout.file_name(&values, part)
-        )
+        layout.paths(&root, "", &values, part).file
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
 pub use error::{ConfigError, Problem};
 pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::Housekeeper;
-pub use layout::Layout;
+pub use layout::{BatchPaths, Layout};
 pub use mail::{Smtp, SmtpTls};
 pub use monitor::{Monitor, Summary};
 pub use publishing::{Compress, Publishing, Verify};

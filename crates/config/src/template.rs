@@ -87,19 +87,6 @@ pub enum NameTemplateError {
     Ambiguous(&'static str),
 }
 
-/// The fields of batch names.
-const FIELDS: &[(&str, Field)] = &[
-    ("yymmddHH", Field::HourStamp),
-    ("window", Field::Window),
-    ("source", Field::Source),
-    ("log", Field::Log),
-    ("group", Field::Group),
-    ("yyyy", Field::Year),
-    ("mm", Field::Month),
-    ("dd", Field::Day),
-    ("HH", Field::Hour),
-];
-
 /// The fields of names at a destination.
 pub(crate) const REMOTE_FIELDS: &[(&str, Field)] = &[
     ("batch", Field::Batch),
@@ -113,6 +100,9 @@ pub(crate) const REMOTE_FIELDS: &[(&str, Field)] = &[
     ("dd", Field::Day),
     ("HH", Field::Hour),
 ];
+
+/// The fields of batch names: all but the first of those, which is such a name.
+const FIELDS: &[(&str, Field)] = REMOTE_FIELDS.split_at(1).1;
 
 /// Takes a pattern apart; the literal text in it is for the caller to judge.
 pub(crate) fn pieces(

@@ -166,10 +166,7 @@ pub struct Batch {
 impl Batch {
     /// The batch's name: unique for ever, and its file's name without `.log`.
     pub fn name(&self) -> String {
-        match self.part {
-            1 => self.base_name.clone(),
-            part => format!("{}.{part}", self.base_name),
-        }
+        name_of_part(&self.base_name, self.part)
     }
 
     /// The name of its file while it is not compressed.
@@ -228,6 +225,13 @@ pub struct NewBatch {
     pub window: Window,
     /// The name of the window's first part, without `.log`.
     pub base_name: String,
+}
+
+impl NewBatch {
+    /// The batch's name, were it the `part`th of its window.
+    pub fn name_of_part(&self, part: u32) -> String {
+        name_of_part(&self.base_name, part)
+    }
 }
 
 /// Which batches are asked for. Empty: all.
@@ -384,6 +388,13 @@ impl Ledger {
             )
             .map(|changed| changed == 1)
         })
+    }
+}
+
+fn name_of_part(base_name: &str, part: u32) -> String {
+    match part {
+        1 => base_name.to_owned(),
+        part => format!("{base_name}.{part}"),
     }
 }
 

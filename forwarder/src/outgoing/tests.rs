@@ -1,10 +1,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
-use logferry_config::{DeliveryRetry, HostKeyPolicy, Login, Publishing, Secret};
+use logferry_config::Publishing;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::tests::batches;
+use crate::plan::tests::{batches, destination};
 
 struct Site {
     dir: TempDir,
@@ -23,33 +23,10 @@ impl Site {
             crc32c: crc32c::crc32c(text),
         };
         std::fs::write(dir.path().join("batch.log"), text).unwrap();
-        let second = std::time::Duration::from_secs(1);
-        let destination = Destination {
-            name: "edw".parse().unwrap(),
-            host: "localhost".to_owned(),
-            port: 22,
-            user: "ferry".to_owned(),
-            directory: "/drop".to_owned(),
-            login: Login::Password(Secret::new("unused")),
-            host_key: HostKeyPolicy::Fingerprint(String::new()),
-            sessions: 1,
-            temp_suffix: ".part".to_owned(),
-            publish: Publishing {
-                compress,
-                ..Publishing::default()
-            },
-            retry: DeliveryRetry {
-                attempts: 3,
-                initial: second,
-                max: second,
-            },
-            failed_every: second,
-            stall_after: std::time::Duration::from_secs(30),
-            wants: logferry_config::Wants::default(),
-            layout: logferry_config::Layout::default(),
-            window_manifest: None,
-            bandwidth: None,
-        };
+        let destination = destination(Publishing {
+            compress,
+            ..Publishing::default()
+        });
         Self {
             dir,
             batch,

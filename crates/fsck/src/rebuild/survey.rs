@@ -336,13 +336,7 @@ fn is_beside(one: &File, other: &File) -> bool {
 
 /// Where a batch must be at a destination, as the settings are now.
 fn believed_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
-    let Destination {
-        directory,
-        layout,
-        publish,
-        ..
-    } = destination;
-    let name = name_of(batch, part);
+    let name = batch.name_of_part(part);
     let values = Values {
         window_start: batch.window.local_start(),
         window_seconds: batch.window.seconds,
@@ -351,18 +345,7 @@ fn believed_path(destination: &Destination, batch: &NewBatch, part: u32) -> Stri
         log: batch.log.as_ref(),
         batch: &name,
     };
-    let folders = layout.folders(directory, &values);
-    let folder = folders.last().unwrap_or(directory).trim_end_matches('/');
-    let extension = publish.compress.extension();
-    format!("{folder}/{}{extension}", layout.file_name(&values, part))
-}
-
-/// The name of a batch, without `.log`.
-fn name_of(batch: &NewBatch, part: u32) -> String {
-    match part {
-        1 => batch.base_name.clone(),
-        part => format!("{}.{part}", batch.base_name),
-    }
+    destination.paths(&values, part).file
 }
 
 /// The file that was written last, if that is certain. Compressed files must be of earlier windows: when their lines came

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
 use logferry_ledger::{Batch, BatchId, Contents, Published, PublishingNote};
 use logferry_sftp::Client;
 use tempfile::TempDir;
@@ -15,33 +14,7 @@ use crate::flight::{Flight, Landed};
 use crate::manifest;
 use crate::names::Names;
 use crate::plan::Task;
-use crate::plan::tests::batches;
-
-fn destination(publish: Publishing) -> Destination {
-    Destination {
-        name: "edw".parse().unwrap(),
-        host: "localhost".to_owned(),
-        port: 22,
-        user: "ferry".to_owned(),
-        directory: "/drop".to_owned(),
-        login: Login::Password(Secret::new("unused")),
-        host_key: HostKeyPolicy::Fingerprint(String::new()),
-        sessions: 1,
-        temp_suffix: ".part".to_owned(),
-        publish,
-        retry: DeliveryRetry {
-            attempts: 3,
-            initial: std::time::Duration::from_secs(1),
-            max: std::time::Duration::from_secs(1),
-        },
-        failed_every: std::time::Duration::from_secs(1),
-        stall_after: std::time::Duration::from_secs(30),
-        wants: logferry_config::Wants::default(),
-        layout: logferry_config::Layout::default(),
-        window_manifest: None,
-        bandwidth: None,
-    }
-}
+use crate::plan::tests::{batches, destination};
 
 /// Sealed batches in a folder of this machine, and what the ledger notes of their publication.
 pub(super) struct Sealed {
