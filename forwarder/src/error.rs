@@ -28,9 +28,9 @@ pub enum DeliveryError {
     Handshake {
         /// Host and port.
         address: String,
-        /// What libssh2 said.
+        /// What went wrong.
         #[source]
-        source: ssh2::Error,
+        source: russh::Error,
     },
     /// The host key is not one that is trusted.
     #[error(transparent)]
@@ -40,9 +40,9 @@ pub enum DeliveryError {
     CutInLogin {
         /// Host and port.
         address: String,
-        /// What libssh2 said.
+        /// How it ended.
         #[source]
-        source: ssh2::Error,
+        source: io::Error,
     },
     /// The server does not let us in.
     #[error("cannot log in as {user} at {address}")]
@@ -53,16 +53,16 @@ pub enum DeliveryError {
         user: String,
         /// Why not.
         #[source]
-        source: LoginError,
+        source: Box<LoginError>,
     },
     /// We are in, but the server gives us no SFTP.
     #[error("{address} has no SFTP for this user")]
     NoSftp {
         /// Host and port.
         address: String,
-        /// What libssh2 said.
+        /// What the server refused.
         #[source]
-        source: ssh2::Error,
+        source: russh::Error,
     },
     /// The server ended the session before SFTP began.
     #[error("{address} ends the session before SFTP begins")]

@@ -10,8 +10,8 @@
 //! - Destinations do not wait for each other, and a batch that cannot be delivered does not hold up the others. A
 //!   destination that cannot be reached costs no batch an attempt.
 //!
-//! Each destination has a worker, which plans and keeps the books, and sessions, which deliver: threads, because libssh2
-//! is driven by poll(2). A session has many batches in flight at once; the worker records what came of them in groups,
+//! Each destination has a worker, which plans and keeps the books, and sessions, which deliver: threads, each of
+//! which reads, hashes and encrypts what it sends. A session has many batches in flight at once; the worker records what came of them in groups,
 //! while the sessions go on. What decides (`plan`, `retry`, `publication`, `attempt`, `flight`) is free of sockets and
 //! clocks. One process at a time delivers from a data folder, by a lock in it.
 

@@ -27,8 +27,8 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Requests are gathered up to so many bytes before they are sent.
 const SEND_BUFFER: usize = 256 << 10;
 
-/// So many bytes are received at a time.
-const RECEIVE_BUFFER: usize = 64 << 10;
+/// How long to look whether something came over a connection that is idle.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// So many files are hashed by one command: their names fit into one packet.
 const HASHED_AT_ONCE: usize = 64;
@@ -43,10 +43,8 @@ pub(crate) struct Remote {
     sent: usize,
     /// What was offered to the connection and not taken yet: it must be offered again as it was.
     offered: usize,
-    receive_buffer: Vec<u8>,
     last_moved: Instant,
-    /// How long the server may owe an answer without one byte moving. It also ends sessions that libssh2 leaves hanging
-    /// in an exchange of keys.
+    /// How long the server may owe an answer without one byte moving.
     stall_after: Duration,
     pace: Arc<Mutex<Pace>>,
     stop: CancellationToken,
@@ -69,7 +67,6 @@ impl Remote {
             outbox: Vec::with_capacity(SEND_BUFFER * 2),
             sent: 0,
             offered: 0,
-            receive_buffer: vec![0; RECEIVE_BUFFER],
             last_moved: Instant::now(),
             stall_after: destination.stall_after,
             pace,
@@ -100,22 +97,23 @@ impl Remote {
 
     /// Sends and receives what can be now, or waits a moment until something can.
     pub(crate) fn exchange(&mut self, content: &mut impl Content) -> Result<(), DeliveryError> {
-        let sent = self.send(content)?;
-        let received = self.receive()?;
+        self.fill(content);
+        let held_back = self.offered == 0 && self.sent < self.outbox.len();
+        let moved = self.transfer(if held_back { Pace::pause() } else { STOP_CHECK })?;
         let now = Instant::now();
         self.check_stop(now)?;
         // Before it owes something, time does not count.
-        if sent || received || self.client.in_flight().requests == 0 {
+        if moved || self.client.in_flight().requests == 0 {
             self.last_moved = now;
         }
-        if sent || received {
-            return Ok(());
-        }
         let silent = now.saturating_duration_since(self.last_moved);
-        self.check_stall(silent)?;
-        let held_back = self.offered == 0 && self.sent < self.outbox.len();
-        self.connection
-            .wait(if held_back { Pace::pause() } else { STOP_CHECK })
+        if silent > self.stall_after {
+            return Err(DeliveryError::Stalled {
+                address: self.connection.address().to_owned(),
+                silent,
+            });
+        }
+        Ok(())
     }
 
     /// How files are to get their final names here. OpenSSH's server refuses to replace a file by the plain rename; others
@@ -137,7 +135,6 @@ impl Remote {
         for paths in paths.chunks(HASHED_AT_ONCE) {
             let mut found = None;
             if self.may_hash {
-                self.finish_writing()?;
                 let printed = self.connection.run(&hashing::command(paths), &self.stop)?;
                 found = printed.and_then(|printed| hashing::hashes(&printed, paths.len()));
             }
@@ -148,28 +145,10 @@ impl Remote {
         Ok(hashes)
     }
 
-    /// Sends the rest of what was offered to the connection.
-    fn finish_writing(&mut self) -> Result<(), DeliveryError> {
-        let started = Instant::now();
-        while self.offered > 0 {
-            let offer = self.outbox.get(self.sent..self.sent + self.offered);
-            if let Some(count) = self.connection.write(offer.unwrap_or_default())? {
-                self.sent += count;
-                self.offered -= count;
-            } else {
-                self.receive()?;
-                self.check_stop(Instant::now())?;
-                self.check_stall(started.elapsed())?;
-                self.connection.wait(STOP_CHECK)?;
-            }
-        }
-        Ok(())
-    }
-
     /// To be called now and then while nothing is in flight: keeps the connection alive, and fails if it is not.
     pub(crate) fn keep_alive(&mut self) -> Result<(), DeliveryError> {
-        // Reading answers the server's own questions, and shows whether it has gone.
-        self.receive()?;
+        // This answers the server's own questions, and shows whether it has gone.
+        self.transfer(GLANCE)?;
         if self.last_moved.elapsed() < KEEPALIVE {
             return Ok(());
         }
@@ -189,39 +168,28 @@ impl Remote {
         }
     }
 
-    /// Sends what may be sent now; whether a byte moved.
-    fn send(&mut self, content: &mut impl Content) -> Result<bool, DeliveryError> {
-        let mut moved = false;
-        loop {
-            if self.sent == self.outbox.len() {
-                self.outbox.clear();
-                self.sent = 0;
-                self.client.pump(&mut self.outbox, SEND_BUFFER, content);
-            }
-            let (_, rest) = self.outbox.split_at(self.sent);
-            if self.offered == 0 {
-                let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-                self.offered = pace.grant(rest.len(), Instant::now());
-            }
-            let (offer, _) = rest.split_at(self.offered);
-            if offer.is_empty() {
-                return Ok(moved);
-            }
-            let Some(count) = self.connection.write(offer)? else {
-                return Ok(moved);
-            };
-            self.sent += count;
-            self.offered -= count;
-            moved = true;
+    /// Has something ready to be sent, if there is something and it may be sent now.
+    fn fill(&mut self, content: &mut impl Content) {
+        if self.sent == self.outbox.len() {
+            self.outbox.clear();
+            self.sent = 0;
+            self.client.pump(&mut self.outbox, SEND_BUFFER, content);
+        }
+        if self.offered == 0 {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            self.offered = pace.grant(self.outbox.len() - self.sent, Instant::now());
         }
     }
 
-    /// Takes what has come; whether a byte moved.
-    fn receive(&mut self) -> Result<bool, DeliveryError> {
-        let mut moved = false;
-        while let Some(count) = self.connection.read(&mut self.receive_buffer)? {
-            let (received, _) = self.receive_buffer.split_at(count);
-            let fed = self.client.feed(received);
+    /// Sends what is ready and takes what has come, or waits so long for either; whether a byte moved.
+    fn transfer(&mut self, limit: Duration) -> Result<bool, DeliveryError> {
+        let offer = self.outbox.get(self.sent..self.sent + self.offered);
+        let count = self.connection.transfer(offer.unwrap_or_default(), limit)?;
+        self.sent += count;
+        self.offered -= count;
+        let mut moved = count > 0;
+        while let Some(received) = self.connection.take_received() {
+            let fed = self.client.feed(&received);
             fed.map_err(|source| DeliveryError::Protocol {
                 address: self.connection.address().to_owned(),
                 source,
@@ -229,16 +197,6 @@ impl Remote {
             moved = true;
         }
         Ok(moved)
-    }
-
-    fn check_stall(&self, silent: Duration) -> Result<(), DeliveryError> {
-        if silent > self.stall_after {
-            return Err(DeliveryError::Stalled {
-                address: self.connection.address().to_owned(),
-                silent,
-            });
-        }
-        Ok(())
     }
 
     fn check_stop(&mut self, now: Instant) -> Result<(), DeliveryError> {

@@ -8,20 +8,31 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use logferry_config::{Destination, HostKeyPolicy};
 use logferry_protocol::names::DestinationName;
+use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use sha2::{Digest, Sha256};
-use ssh2::Session;
 
 use super::known_hosts::{Host, KnownHosts, key_type};
 
-/// Families of host keys and what they are called when keys are agreed on, best first, as OpenSSH orders them. The
-/// first name is the one in key files; `ssh-rsa` keys sign in three ways (RFC 8332).
-const FAMILIES: [(&str, &str); 5] = [
-    ("ssh-ed25519", "ssh-ed25519"),
-    ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
-    ("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384"),
-    ("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"),
-    ("ssh-rsa", "rsa-sha2-512,rsa-sha2-256,ssh-rsa"),
+/// Families of host keys, by their names in key files, and how they sign, best first, as OpenSSH orders them. Keys of
+/// RSA sign in three ways (RFC 8332).
+const FAMILIES: [(&str, &[Algorithm]); 5] = [
+    ("ssh-ed25519", &[Algorithm::Ed25519]),
+    ("ecdsa-sha2-nistp256", &[ecdsa(EcdsaCurve::NistP256)]),
+    ("ecdsa-sha2-nistp384", &[ecdsa(EcdsaCurve::NistP384)]),
+    ("ecdsa-sha2-nistp521", &[ecdsa(EcdsaCurve::NistP521)]),
+    (
+        "ssh-rsa",
+        &[rsa(Some(HashAlg::Sha512)), rsa(Some(HashAlg::Sha256)), rsa(None)],
+    ),
 ];
+
+const fn ecdsa(curve: EcdsaCurve) -> Algorithm {
+    Algorithm::Ecdsa { curve }
+}
+
+const fn rsa(hash: Option<HashAlg>) -> Algorithm {
+    Algorithm::Rsa { hash }
+}
 
 /// A server's host key is not trusted.
 #[derive(Debug, thiserror::Error)]
@@ -39,15 +50,6 @@ pub enum HostKeyError {
         /// What the system said.
         #[source]
         source: std::io::Error,
-    },
-    /// libssh2 cannot work with the key or the file.
-    #[error("cannot judge the host key of {host}")]
-    Unjudged {
-        /// The server.
-        host: String,
-        /// What libssh2 said.
-        #[source]
-        source: ssh2::Error,
     },
     /// No key of this host is known.
     #[error(
@@ -136,33 +138,28 @@ impl<'a> Trust<'a> {
     /// Which types of host keys to ask the server for, one connection after the other until a key is trusted. A
     /// server may have keys of several types, of which we know one: it must be asked for that one, lest a good
     /// server be taken for a changed one.
-    pub(super) fn offers(&self, destination: &Destination) -> Vec<String> {
+    pub(super) fn offers(&self, destination: &Destination) -> Vec<Vec<Algorithm>> {
         match self {
             // Of what type the key is, its fingerprint does not say.
-            Self::Fingerprint(_) => FAMILIES.map(|(_, names)| names.to_owned()).into(),
+            Self::Fingerprint(_) => FAMILIES.map(|(_, ways)| ways.to_owned()).into(),
             Self::KnownHosts { text, .. } => {
                 let known = KnownHosts::parse(text);
                 let keys = known.trusted(&host_of(destination));
-                let is_known = |family: &&(&str, &str)| keys.iter().any(|key| key_type(key) == family.0);
-                let wanted: Vec<_> = FAMILIES
-                    .iter()
-                    .filter(is_known)
-                    .map(|(_, names)| *names)
-                    .collect();
-                let mut offers = Vec::new();
-                if !wanted.is_empty() {
-                    offers.push(wanted.join(","));
-                }
+                let is_known = |family: &str| keys.iter().any(|key| key_type(key) == family);
+                let ways_of = |wanted: &dyn Fn(&str) -> bool| -> Vec<Algorithm> {
+                    let families = FAMILIES.iter().filter(|(family, _)| wanted(family));
+                    families.flat_map(|(_, ways)| ways.to_vec()).collect()
+                };
                 // Whatever else it has: for the message that refuses it.
-                offers.push(all_families());
+                let mut offers = vec![ways_of(&is_known), ways_of(&|_| true)];
+                offers.retain(|offer| !offer.is_empty());
                 offers
             }
         }
     }
 
     /// Judges the key that the server has shown.
-    pub(super) fn judge(&self, destination: &Destination, session: &Session) -> Result<(), HostKeyError> {
-        let key = shown_by(session, destination)?;
+    pub(super) fn judge(&self, destination: &Destination, key: &[u8]) -> Result<(), HostKeyError> {
         let (host, shown) = (destination.host.clone(), describe(key));
         match self {
             Self::Fingerprint(configured) if fingerprint(key) == **configured => Ok(()),
@@ -202,30 +199,9 @@ impl<'a> Trust<'a> {
     }
 }
 
-/// All types of host keys, as they are asked for.
-fn all_families() -> String {
-    FAMILIES.map(|(_, names)| names).join(",")
-}
-
 /// The destination as it is looked up in a file of known keys.
 pub(super) fn host_of(destination: &Destination) -> Host {
     Host::new(&destination.host, destination.port)
-}
-
-/// The key that the server has shown. libssh2 has checked the server's signature by it; without one there is no session.
-pub(super) fn shown_by<'s>(
-    session: &'s Session,
-    destination: &Destination,
-) -> Result<&'s [u8], HostKeyError> {
-    let shown = session.host_key().map(|(key, _)| key);
-    shown.ok_or_else(|| unjudged(destination, ssh2::Error::unknown()))
-}
-
-pub(super) fn unjudged(destination: &Destination, source: ssh2::Error) -> HostKeyError {
-    HostKeyError::Unjudged {
-        host: destination.host.clone(),
-        source,
-    }
 }
 
 /// As `ssh-keygen -l` prints it.

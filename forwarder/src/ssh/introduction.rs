@@ -9,9 +9,9 @@ use logferry_config::{Destination, HostKeyPolicy};
 use logferry_durable::{Disk, DiskError, RealDisk};
 use tokio_util::sync::CancellationToken;
 
-use super::host_key::{HostKeyError, Trust, describe, fingerprint, host_of, shown_by, unjudged};
+use super::handshake::{Handshake, has_no_such_key};
+use super::host_key::{HostKeyError, Trust, describe, fingerprint, host_of};
 use super::known_hosts::{KnownHosts, key_type};
-use super::{Handshake, NO_KEY_EXCHANGE};
 use crate::error::DeliveryError;
 
 /// A host key that a destination shows, and what is known of it.
@@ -92,9 +92,8 @@ impl Introduction {
         };
         let (mut first, mut refused) = (None, None);
         for key_types in trust.offers(destination) {
-            match Handshake::start(destination, &key_types, &CancellationToken::new()) {
-                Ok(handshake) => {
-                    let key = shown_by(&handshake.session, destination)?.to_vec();
+            match Handshake::start(destination, key_types, &CancellationToken::new()) {
+                Ok(Handshake { host_key: key, .. }) => {
                     let standing = standing(&trust, destination, &key);
                     let it = Self { key, standing };
                     if it.standing == Standing::Trusted {
@@ -103,9 +102,7 @@ impl Introduction {
                     first.get_or_insert(it);
                 }
                 // It has no key of these types, but may have another.
-                Err(DeliveryError::Handshake { address, source })
-                    if NO_KEY_EXCHANGE.contains(&source.code()) =>
-                {
+                Err(DeliveryError::Handshake { address, source }) if has_no_such_key(&source) => {
                     refused.get_or_insert(DeliveryError::Handshake { address, source });
                 }
                 Err(error) => return Err(error),
@@ -114,7 +111,7 @@ impl Introduction {
         match (first, refused) {
             (Some(it), _) => Ok(it),
             (None, Some(refused)) => Err(refused),
-            (None, None) => Err(unjudged(destination, ssh2::Error::unknown()).into()),
+            (None, None) => unreachable!("something was offered"),
         }
     }
 

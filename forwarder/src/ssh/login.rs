@@ -3,25 +3,27 @@
 //! Invariant: what the server does not take is not tried, and nothing is tried twice. Servers count failed logins, and
 //! lock accounts.
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::{fmt, io};
+use std::sync::Arc;
+use std::{fmt, fs, io};
 
 use logferry_config::{Destination, Login, Secret};
-use ssh2::{ErrorCode, KeyboardInteractivePrompt, Prompt};
+use russh::client::{AuthResult, KeyboardInteractiveAuthResponse as Asked, Prompt};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::AgentClient;
+use russh::keys::ssh_key::{HashAlg, PublicKey};
+use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
+use russh::{AgentAuthError, MethodKind, MethodSet};
+use tokio::net::UnixStream;
 
-use super::{Handshake, is_cut};
+use super::handshake::Greeting;
 use crate::error::DeliveryError;
 
 /// The environment variable that names the agent's socket (ssh-agent(1)).
 const AGENT_SOCKET: &str = "SSH_AUTH_SOCK";
 
-/// `LIBSSH2_ERROR_FILE` and `_KEYFILE_AUTH_FAILED`: the key could not be had from its file.
-const KEY_UNUSABLE: [ErrorCode; 2] = [ErrorCode::Session(-16), ErrorCode::Session(-48)];
-
-/// `LIBSSH2_ERROR_PASSWORD_EXPIRED`.
-const PASSWORD_EXPIRED: ErrorCode = ErrorCode::Session(-15);
+/// How often a server may ask for more before it is taken to go on for ever.
+const QUESTIONS_MAX: usize = 16;
 
 /// Why a login failed.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +52,9 @@ pub enum LoginError {
         /// What the server takes.
         offered: Methods,
     },
-    /// The password is too old.
-    #[error("the password has expired and must be changed at the server")]
-    Expired,
+    /// The server says nothing to a password: RFC 4252, section 8, lets it ask for a new one, which nobody here has.
+    #[error("it does not answer the password")]
+    NotAnswered,
     /// The key file cannot be read.
     #[error("cannot read the key file {}", .path.display())]
     KeyFile {
@@ -67,9 +69,9 @@ pub enum LoginError {
     KeyUnusable {
         /// The file.
         path: PathBuf,
-        /// What libssh2 said.
+        /// What is wrong with it.
         #[source]
-        source: ssh2::Error,
+        source: russh::keys::Error,
     },
     /// Nothing says where the agent is.
     #[error("there is no SSH agent: {AGENT_SOCKET} is not set; write `agent_socket`")]
@@ -79,9 +81,9 @@ pub enum LoginError {
     Agent {
         /// Its socket.
         socket: PathBuf,
-        /// What libssh2 said.
+        /// What went wrong.
         #[source]
-        source: ssh2::Error,
+        source: russh::keys::Error,
     },
     /// The agent holds no key.
     #[error("the SSH agent at {} holds no key: add one with ssh-add", .socket.display())]
@@ -89,14 +91,12 @@ pub enum LoginError {
         /// Its socket.
         socket: PathBuf,
     },
-    /// Something else went wrong.
-    #[error("the {kind} could not be tried")]
-    Failed {
-        /// What was to be shown.
-        kind: Kind,
-        /// What libssh2 said.
+    /// The agent gives no signature by its key, and the server was not asked.
+    #[error("the SSH agent does not sign with its key")]
+    NotSigned {
+        /// What went wrong.
         #[source]
-        source: ssh2::Error,
+        source: AgentAuthError,
     },
 }
 
@@ -108,11 +108,14 @@ impl LoginError {
                 Some("configure what it takes: password_file, key_file (or both), agent: true")
             }
             Self::Refused { .. } => Some("check `user` and the password or key with the server's operator"),
-            Self::Expired => Some("then store the new one"),
+            Self::NotAnswered => {
+                Some("it may have expired: have it changed at the server, and store the new one")
+            }
             Self::KeyFile { .. } => Some("check path and rights"),
             Self::KeyUnusable { .. } => Some("check `key_file` and `passphrase_file`"),
             Self::Agent { .. } => Some("is it running, and may this user use its socket?"),
-            Self::NoAgent | Self::AgentEmpty { .. } | Self::Failed { .. } => None,
+            Self::NotSigned { .. } => Some("does it want a confirmation, or is the key's token missing?"),
+            Self::NoAgent | Self::AgentEmpty { .. } => None,
         }
     }
 }
@@ -135,188 +138,281 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The kinds of login that a server takes, as it lists them: `publickey,password`.
+/// The kinds of login that a server takes, of those there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Methods(String);
+pub struct Methods(MethodSet);
 
 impl Methods {
-    fn has(&self, method: &str) -> bool {
-        self.0.split(',').any(|offered| offered == method)
+    fn has(&self, method: MethodKind) -> bool {
+        self.0.contains(&method)
     }
 }
 
 impl fmt::Display for Methods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("nothing");
+            return f.write_str("nothing that is known here");
         }
-        write!(f, "{}", self.0.escape_debug())
+        let names: Vec<&str> = self.0.iter().map(Into::into).collect();
+        f.write_str(&names.join(","))
     }
 }
 
 /// Logs in as the configuration says.
-pub(super) fn log_in(handshake: &Handshake, destination: &Destination) -> Result<(), DeliveryError> {
+pub(super) async fn log_in(greeting: &mut Greeting, destination: &Destination) -> Result<(), DeliveryError> {
     let user = &destination.user;
-    let attempt = Attempt {
-        handshake,
-        user,
-        offered: offered(handshake, user)?,
+    let asked = greeting.handle.authenticate_none(user);
+    let answer = greeting.route.step(asked).await?;
+    let offered = match answer.map_err(|_| greeting.cut_in_login())? {
+        // The question itself was enough for it.
+        AuthResult::Success => return Ok(()),
+        AuthResult::Failure {
+            remaining_methods, ..
+        } => Methods(remaining_methods),
     };
-    if handshake.session.authenticated() {
-        return Ok(());
+    if greeting.peer.is_cut() {
+        return Err(greeting.cut_in_login());
     }
+    let mut attempt = Attempt {
+        greeting,
+        user,
+        offered,
+    };
     match &destination.login {
-        Login::Password(password) => attempt.password(password),
-        Login::Key { file, passphrase } => attempt.key_file(file, passphrase.as_ref()),
+        Login::Password(password) => attempt.password(password).await,
+        Login::Key { file, passphrase } => attempt.key_file(file, passphrase.as_ref()).await,
         Login::KeyAndPassword {
             file,
             passphrase,
             password,
-        } => attempt.key_file_and_password(file, passphrase.as_ref(), password),
-        Login::Agent { socket } => attempt.agent(socket.as_deref()),
+        } => {
+            attempt
+                .key_file_and_password(file, passphrase.as_ref(), password)
+                .await
+        }
+        Login::Agent { socket } => attempt.agent(socket.as_deref()).await,
     }
 }
 
-/// Asks what the server takes.
-fn offered(handshake: &Handshake, user: &str) -> Result<Methods, DeliveryError> {
-    let session = &handshake.session;
-    // ssh2 panics on a list that is not UTF-8, instead of refusing it.
-    let ask = || catch_unwind(AssertUnwindSafe(|| session.auth_methods(user).map(str::to_owned)));
-    let list = handshake.complete(|| ask().unwrap_or_else(|_| Ok(String::new())))?;
-    match list {
-        Ok(list) => Ok(Methods(list)),
-        // The question itself was enough for it.
-        Err(_) if session.authenticated() => Ok(Methods(String::new())),
-        Err(error) => Err(handshake.cut_in_login(error)),
-    }
+/// What a server says to something that was shown.
+enum Answer {
+    /// We are in.
+    Taken,
+    /// It takes it, and wants one of these as well (RFC 4252, section 5.1).
+    TakenInPart(Methods),
+    /// It does not take it.
+    Refused,
 }
 
 /// A login at a server that is known to take some methods.
 struct Attempt<'a> {
-    handshake: &'a Handshake,
+    greeting: &'a mut Greeting,
     user: &'a str,
     offered: Methods,
 }
 
 impl Attempt<'_> {
-    fn password(&self, password: &Secret) -> Result<(), DeliveryError> {
-        let (session, password) = (&self.handshake.session, password.expose());
-        let result = if self.offered.has("password") {
-            self.handshake
-                .complete(|| session.userauth_password(self.user, password))?
-        } else if self.offered.has("keyboard-interactive") {
+    async fn password(&mut self, password: &Secret) -> Result<(), DeliveryError> {
+        let answer = if self.offered.has(MethodKind::Password) {
+            self.give(password).await?
+        } else if self.offered.has(MethodKind::KeyboardInteractive) {
             // Many servers take a password only as the answer to a question of theirs (RFC 4256).
-            let mut answers = Answers {
-                password,
-                given: false,
-            };
-            self.handshake
-                .complete(|| session.userauth_keyboard_interactive(self.user, &mut answers))?
+            self.answer_with(password).await?
         } else {
             return Err(self.not_offered(Kind::Password));
         };
-        self.judge(Kind::Password, result)
+        self.judge(Kind::Password, answer)
     }
 
-    fn key_file(&self, file: &Path, passphrase: Option<&Secret>) -> Result<(), DeliveryError> {
-        let result = self.show_key(file, passphrase)?;
-        self.judge(Kind::Key, result)
+    async fn give(&mut self, password: &Secret) -> Result<Answer, DeliveryError> {
+        let Greeting { handle, route, .. } = &mut *self.greeting;
+        let given = handle.authenticate_password(self.user, password.expose());
+        match route.step(given).await {
+            Ok(result) => self.answer(result),
+            Err(DeliveryError::Unreachable { .. }) => Err(self.refused(LoginError::NotAnswered)),
+            Err(stopped) => Err(stopped),
+        }
     }
 
-    /// libssh2 does not tell "right, and now the other" from "wrong" (RFC 4252, section 5.1); the list that the
-    /// server gives after it does: it no longer has what was done.
-    fn key_file_and_password(
-        mut self,
+    /// The password once to what is to be typed unseen, nothing to anything else.
+    async fn answer_with(&mut self, password: &Secret) -> Result<Answer, DeliveryError> {
+        let mut given = false;
+        let mut answer_to = |prompt: &Prompt| {
+            if prompt.echo || given {
+                return String::new();
+            }
+            given = true;
+            password.expose().to_owned()
+        };
+        let Greeting { handle, route, .. } = &mut *self.greeting;
+        let started = handle.authenticate_keyboard_interactive_start(self.user, None);
+        let mut asked = route.step(started).await?;
+        for _ in 0..QUESTIONS_MAX {
+            let prompts = match asked {
+                Ok(Asked::InfoRequest { prompts, .. }) => prompts,
+                Ok(Asked::Success) => return Ok(Answer::Taken),
+                Ok(Asked::Failure {
+                    remaining_methods,
+                    partial_success,
+                }) => {
+                    return self.answer(Ok(AuthResult::Failure {
+                        remaining_methods,
+                        partial_success,
+                    }));
+                }
+                Err(_) => return Err(self.greeting.cut_in_login()),
+            };
+            let answers = prompts.iter().map(&mut answer_to).collect();
+            let answered = handle.authenticate_keyboard_interactive_respond(answers);
+            asked = route.step(answered).await?;
+        }
+        Ok(Answer::Refused)
+    }
+
+    async fn key_file(&mut self, file: &Path, passphrase: Option<&Secret>) -> Result<(), DeliveryError> {
+        let answer = self.show_key(file, passphrase).await?;
+        self.judge(Kind::Key, answer)
+    }
+
+    async fn key_file_and_password(
+        &mut self,
         file: &Path,
         passphrase: Option<&Secret>,
         password: &Secret,
     ) -> Result<(), DeliveryError> {
-        let result = self.show_key(file, passphrase)?;
-        if self.handshake.session.authenticated() {
-            return Ok(());
+        match self.show_key(file, passphrase).await? {
+            Answer::TakenInPart(wanted) => {
+                self.offered = wanted;
+                self.password(password).await
+            }
+            answer => self.judge(Kind::Key, answer),
         }
-        if let Err(error) = &result
-            && is_cut(error)
-        {
-            return self.judge(Kind::Key, result);
-        }
-        let left = offered(self.handshake, self.user)?;
-        if left.has("publickey") || left == self.offered {
-            return self.judge(Kind::Key, result);
-        }
-        self.offered = left;
-        self.password(password)
     }
 
-    fn show_key(
-        &self,
-        file: &Path,
-        passphrase: Option<&Secret>,
-    ) -> Result<Result<(), ssh2::Error>, DeliveryError> {
+    async fn show_key(&mut self, file: &Path, passphrase: Option<&Secret>) -> Result<Answer, DeliveryError> {
         let path = || file.to_owned();
-        // libssh2 does not tell a key that is missing from one that is not accepted.
-        File::open(file).map_err(|source| self.refused(LoginError::KeyFile { path: path(), source }))?;
-        if !self.offered.has("publickey") {
+        let text = fs::read_to_string(file)
+            .map_err(|source| self.refused(LoginError::KeyFile { path: path(), source }))?;
+        let key = decode_secret_key(&text, passphrase.map(Secret::expose))
+            .map_err(|source| self.refused(LoginError::KeyUnusable { path: path(), source }))?;
+        if !self.offered.has(MethodKind::PublicKey) {
             return Err(self.not_offered(Kind::Key));
         }
-        let passphrase = passphrase.map(Secret::expose);
-        let session = &self.handshake.session;
-        let shown = self
-            .handshake
-            .complete(|| session.userauth_pubkey_file(self.user, None, file, passphrase))?;
-        match shown {
-            Err(source) if KEY_UNUSABLE.contains(&source.code()) => {
-                Err(self.refused(LoginError::KeyUnusable { path: path(), source }))
-            }
-            shown => Ok(shown),
+        let hash = self.hash_for(key.public_key()).await?;
+        let Greeting { handle, route, .. } = &mut *self.greeting;
+        let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
+        let shown = handle.authenticate_publickey(self.user, key);
+        let result = route.step(shown).await?;
+        self.answer(result)
+    }
+
+    /// By which hash an RSA key is to sign: the best that the server says it knows, and SHA-1 if it says nothing, as
+    /// servers do that are older than the others (RFC 8332, section 3.3).
+    async fn hash_for(&mut self, key: &PublicKey) -> Result<Option<HashAlg>, DeliveryError> {
+        if !key.algorithm().is_rsa() {
+            return Ok(None);
         }
+        let Greeting { handle, route, .. } = &*self.greeting;
+        let best = route.step(handle.best_supported_rsa_hash()).await?;
+        best.map(Option::flatten)
+            .map_err(|_| self.greeting.cut_in_login())
     }
 
     /// Shows the agent's keys one after the other.
-    fn agent(&self, socket: Option<&Path>) -> Result<(), DeliveryError> {
-        if !self.offered.has("publickey") {
+    async fn agent(&mut self, socket: Option<&Path>) -> Result<(), DeliveryError> {
+        if !self.offered.has(MethodKind::PublicKey) {
             return Err(self.not_offered(Kind::Key));
         }
         let from_environment = || std::env::var_os(AGENT_SOCKET).map(PathBuf::from);
         let socket = socket.map(Path::to_owned).or_else(from_environment);
         let socket = socket.ok_or_else(|| self.refused(LoginError::NoAgent))?;
-        let silent = |source| {
-            let socket = socket.clone();
-            self.refused(LoginError::Agent { socket, source })
-        };
-        // The agent is on this host: libssh2 waits for its answers as long as they take, also when we are to stop.
-        let mut agent = self.handshake.session.agent().map_err(silent)?;
-        agent.set_identity_path(&socket).map_err(silent)?;
-        agent.connect().map_err(silent)?;
-        self.handshake
-            .complete(|| agent.list_identities())?
-            .map_err(silent)?;
-        let keys = agent.identities().map_err(silent)?;
-        let mut result = None;
-        for key in &keys {
-            let shown = self.handshake.complete(|| agent.userauth(self.user, key))?;
-            if shown.is_ok() {
-                return self.judge(Kind::Key, shown);
+        let (mut agent, keys) = self.keys_of(&socket).await?;
+        let mut last = None;
+        for key in keys {
+            let shown = self.show_key_of(&mut agent, key).await?;
+            match shown {
+                Ok(Answer::Refused) | Err(_) => last = Some(shown),
+                Ok(answer) => return self.judge(Kind::Key, answer),
             }
-            result = Some(shown);
         }
-        match result {
-            Some(refused) => self.judge(Kind::Key, refused),
-            None => Err(self.refused(LoginError::AgentEmpty {
-                socket: socket.clone(),
-            })),
+        match last {
+            Some(Ok(answer)) => self.judge(Kind::Key, answer),
+            Some(Err(source)) => Err(self.refused(LoginError::NotSigned { source })),
+            None => Err(self.refused(LoginError::AgentEmpty { socket })),
         }
     }
 
-    fn judge(&self, kind: Kind, result: Result<(), ssh2::Error>) -> Result<(), DeliveryError> {
-        let offered = self.offered.clone();
+    async fn keys_of(
+        &self,
+        socket: &Path,
+    ) -> Result<(AgentClient<UnixStream>, Vec<AgentIdentity>), DeliveryError> {
+        let silent = |source| {
+            let socket = socket.to_owned();
+            self.refused(LoginError::Agent { socket, source })
+        };
+        let listed = async {
+            let mut agent = AgentClient::connect_uds(socket).await?;
+            let keys = agent.request_identities().await?;
+            Ok((agent, keys))
+        };
+        match self.greeting.route.step(listed).await {
+            Ok(listed) => listed.map_err(silent),
+            Err(DeliveryError::Unreachable { source, .. }) => Err(silent(source.into())),
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// What the server says to a key of the agent's, or why the agent does not sign with it.
+    async fn show_key_of(
+        &mut self,
+        agent: &mut AgentClient<UnixStream>,
+        key: AgentIdentity,
+    ) -> Result<Result<Answer, AgentAuthError>, DeliveryError> {
+        let hash = self.hash_for(&key.public_key()).await?;
+        let Greeting { handle, route, .. } = &mut *self.greeting;
+        let shown = async {
+            match key {
+                AgentIdentity::PublicKey { key, .. } => {
+                    handle
+                        .authenticate_publickey_with(self.user, key, hash, agent)
+                        .await
+                }
+                AgentIdentity::Certificate { certificate, .. } => {
+                    handle
+                        .authenticate_certificate_with(self.user, certificate, hash, agent)
+                        .await
+                }
+            }
+        };
+        let result = route.step(shown).await?;
         match result {
-            _ if self.handshake.session.authenticated() => Ok(()),
-            Ok(()) => Err(self.refused(LoginError::WantsMore { kind, offered })),
-            Err(error) if is_cut(&error) => Err(self.handshake.cut_in_login(error)),
-            Err(error) if error.code() == PASSWORD_EXPIRED => Err(self.refused(LoginError::Expired)),
-            Err(error) if is_refusal(&error) => Err(self.refused(LoginError::Refused { kind, offered })),
-            Err(source) => Err(self.refused(LoginError::Failed { kind, source })),
+            Ok(result) => self.answer(Ok(result)).map(Ok),
+            Err(AgentAuthError::Send(_)) => Err(self.greeting.cut_in_login()),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// A session that ends gives the same answer as a server that takes nothing any more.
+    fn answer(&self, result: Result<AuthResult, russh::Error>) -> Result<Answer, DeliveryError> {
+        match result {
+            Ok(AuthResult::Success) => Ok(Answer::Taken),
+            Ok(AuthResult::Failure {
+                remaining_methods,
+                partial_success: true,
+            }) => Ok(Answer::TakenInPart(Methods(remaining_methods))),
+            Ok(AuthResult::Failure {
+                remaining_methods, ..
+            }) if !remaining_methods.is_empty() || !self.greeting.peer.is_cut() => Ok(Answer::Refused),
+            Ok(AuthResult::Failure { .. }) | Err(_) => Err(self.greeting.cut_in_login()),
+        }
+    }
+
+    fn judge(&self, kind: Kind, answer: Answer) -> Result<(), DeliveryError> {
+        let offered = self.offered.clone();
+        match answer {
+            Answer::Taken => Ok(()),
+            Answer::TakenInPart(offered) => Err(self.refused(LoginError::WantsMore { kind, offered })),
+            Answer::Refused => Err(self.refused(LoginError::Refused { kind, offered })),
         }
     }
 
@@ -327,33 +423,18 @@ impl Attempt<'_> {
 
     fn refused(&self, source: LoginError) -> DeliveryError {
         DeliveryError::Login {
-            address: self.handshake.address.clone(),
+            address: self.greeting.route.address.clone(),
             user: self.user.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 }
 
-/// `LIBSSH2_ERROR_AUTHENTICATION_FAILED` and `_PUBLICKEY_UNVERIFIED`.
-fn is_refusal(error: &ssh2::Error) -> bool {
-    [ErrorCode::Session(-18), ErrorCode::Session(-19)].contains(&error.code())
-}
-
-/// Answers the server's questions: the password once to what is to be typed unseen, nothing to anything else.
-struct Answers<'a> {
-    password: &'a str,
-    given: bool,
-}
-
-impl KeyboardInteractivePrompt for Answers<'_> {
-    fn prompt(&mut self, _user: &str, _instructions: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
-        let answer = |prompt: &Prompt<'_>| {
-            if prompt.echo || self.given {
-                return String::new();
-            }
-            self.given = true;
-            self.password.to_owned()
-        };
-        prompts.iter().map(answer).collect()
+impl Greeting {
+    fn cut_in_login(&self) -> DeliveryError {
+        DeliveryError::CutInLogin {
+            address: self.route.address.clone(),
+            source: self.peer.farewell(),
+        }
     }
 }

@@ -1,89 +1,73 @@
-//! One SSH connection with one SFTP channel, never blocking for long: libssh2 over a socket that poll(2) watches.
+//! One SSH connection with one SFTP channel, driven by whoever uses it: nothing moves while nobody calls.
 //!
-//! Invariants: no credential is sent before the host key was judged; every wait ends when the forwarder is to stop,
-//! except for the answer of an SSH agent; dropping a connection closes its socket first, so that libssh2 never waits for
-//! a server that has gone silent.
+//! Invariants: no credential is sent before the host key was judged; every wait ends when the forwarder is to stop;
+//! dropping a connection never waits long for a server that has gone silent.
 
+mod engine;
+mod handshake;
 mod host_key;
 mod introduction;
 mod known_hosts;
 mod login;
 mod shell;
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::os::fd::AsFd;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use bytes::Bytes;
 use logferry_config::Destination;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ssh2::{BlockDirections, Channel, ErrorCode, ExtendedData, MethodType, Session};
+use russh::client::Handle;
+use russh::{ChannelMsg, ChannelReadHalf, Disconnect};
+use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::DeliveryError;
 
+use engine::Engine;
+pub(crate) use handshake::is_cut;
+use handshake::{Handshake, Peer, has_no_such_key};
 pub use host_key::HostKeyError;
 use host_key::Trust;
 pub use introduction::{Introduction, KeepError, Standing};
 pub use login::LoginError;
 
-/// The longest wait for a TCP connection, name look-up included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest wait for any one step of the handshake and the login. Servers may look up names meanwhile.
-const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How long a wait goes on without a look whether to stop.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(200);
 
-/// Ciphers, best first. libssh2 calls AES once per block; `ChaCha20` costs it least.
-const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr,\
-                       aes256-gcm@openssh.com,aes128-gcm@openssh.com";
-
-/// `LIBSSH2_ERROR_EAGAIN`: it would have to wait.
-const WOULD_BLOCK: ErrorCode = ErrorCode::Session(-37);
-
-/// `LIBSSH2_ERROR_KEX_FAILURE` and `LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE`: no algorithm in common, among others.
-const NO_KEY_EXCHANGE: [ErrorCode; 2] = [ErrorCode::Session(-5), ErrorCode::Session(-8)];
-
-/// `LIBSSH2_ERROR_BANNER_RECV`, `_SOCKET_SEND`, `_SOCKET_DISCONNECT` and `_SOCKET_RECV`: the connection is gone.
-const CUT: [ErrorCode; 4] = [
-    ErrorCode::Session(-2),
-    ErrorCode::Session(-7),
-    ErrorCode::Session(-13),
-    ErrorCode::Session(-43),
-];
-
-/// `LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED`.
-const NOT_VERIFIED: ErrorCode = ErrorCode::Session(-19);
+/// How long the server is given to hear that we leave.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// A connected, authenticated session with an SFTP channel.
 pub(crate) struct Connection {
-    session: Session,
-    channel: Channel,
-    /// The session's socket once more, to be watched and shut down.
-    tcp: TcpStream,
+    handle: Handle<Peer>,
+    writer: Pin<Box<dyn AsyncWrite + Send>>,
+    reader: ChannelReadHalf,
+    /// What came over the channel and was not taken yet.
+    received: VecDeque<Bytes>,
+    /// Whether nothing can come any more.
+    has_ended: bool,
+    peer: Peer,
     address: String,
+    /// The last to be dropped: it carries the others.
+    engine: Engine,
 }
 
 impl Connection {
     /// Connects, judges the host key, logs in and starts SFTP.
     pub(crate) fn open(destination: &Destination, stop: &CancellationToken) -> Result<Self, DeliveryError> {
         let trust = Trust::load(destination)?;
-        let offers = trust.offers(destination);
         let mut refused = None;
-        for key_types in offers {
-            let opened = Handshake::start(destination, &key_types, stop).and_then(|handshake| {
-                trust.judge(destination, &handshake.session)?;
+        for key_types in trust.offers(destination) {
+            let opened = Handshake::start(destination, key_types, stop).and_then(|handshake| {
+                trust.judge(destination, &handshake.host_key)?;
                 handshake.finish(destination)
             });
             match opened {
                 // It has no key of these types, but may have another. What it showed first tells more.
-                Err(DeliveryError::Handshake { ref source, .. })
-                    if NO_KEY_EXCHANGE.contains(&source.code()) =>
-                {
+                Err(DeliveryError::Handshake { ref source, .. }) if has_no_such_key(source) => {
                     refused = refused.or(opened.err());
                 }
                 Err(DeliveryError::HostKey(HostKeyError::NotConfigured { .. })) => {
@@ -100,224 +84,113 @@ impl Connection {
         &self.address
     }
 
-    /// Sends some of `bytes`; `None` when it would have to wait. The next call must start with what was not sent.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>, DeliveryError> {
-        match self.channel.write(bytes) {
-            // A window that is full and was not said to be.
-            Ok(0) => Ok(None),
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(self.lost(error)),
+    /// Whether the server is OpenSSH, by its identification string (RFC 4253, section 4.2).
+    pub(crate) fn is_openssh(&self) -> bool {
+        self.peer.identification().starts_with("SSH-2.0-OpenSSH")
+    }
+
+    /// Sends some of `bytes` and receives what has come; waits at most `limit` until one of both gets on. Returns how
+    /// much was sent; the next call must start with what was not.
+    pub(crate) fn transfer(&mut self, bytes: &[u8], limit: Duration) -> Result<usize, DeliveryError> {
+        let Self {
+            engine,
+            writer,
+            reader,
+            received,
+            has_ended,
+            ..
+        } = self;
+        let mut pipe = Pipe {
+            writer,
+            reader,
+            received,
+            has_ended,
+        };
+        let moved = engine.block_on_for(limit, std::future::poll_fn(|cx| pipe.poll(cx, bytes)));
+        match moved {
+            Some(Some(sent)) => Ok(sent),
+            Some(None) => Err(self.lost()),
+            // Nothing did in that time.
+            None => Ok(0),
         }
     }
 
-    /// Receives some bytes; `None` when it would have to wait.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, DeliveryError> {
-        match self.channel.read(buffer) {
-            Ok(0) => Err(self.lost(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the server closed the session",
-            ))),
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(self.lost(error)),
-        }
+    /// The next of what was received.
+    pub(crate) fn take_received(&mut self) -> Option<Bytes> {
+        self.received.pop_front()
     }
 
-    /// Waits until reading or writing may get on, at most `limit`. Both must have been tried before.
-    pub(crate) fn wait(&self, limit: Duration) -> Result<(), DeliveryError> {
-        wait_for(&self.tcp, &self.session, limit).map_err(|error| self.lost(error))
-    }
-
-    fn lost(&self, source: io::Error) -> DeliveryError {
+    /// The session is no more.
+    fn lost(&self) -> DeliveryError {
         DeliveryError::Lost {
             address: self.address.clone(),
-            source,
+            source: self.peer.farewell(),
         }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Both are courtesy: the server may be gone, and learns it from the socket in any case.
-        let _ = self.session.disconnect(None, "done", None);
-        let _ = self.tcp.shutdown(Shutdown::Both);
-    }
-}
-
-/// A session on its way to being a [`Connection`].
-struct Handshake {
-    session: Session,
-    tcp: TcpStream,
-    address: String,
-    stop: CancellationToken,
-}
-
-impl Handshake {
-    /// Connects and agrees on keys; the host key is known afterwards, and not judged. `key_types`: the types of
-    /// host keys to ask for, best first.
-    fn start(
-        destination: &Destination,
-        key_types: &str,
-        stop: &CancellationToken,
-    ) -> Result<Self, DeliveryError> {
-        let address = address_of(destination);
-        let tcp = connect(destination, &address, stop)?;
-        let refused = |source| DeliveryError::Handshake {
-            address: address.clone(),
-            source,
-        };
-        let watched = tcp.try_clone().map_err(|source| DeliveryError::Unreachable {
-            address: address.clone(),
-            source,
-        })?;
-        let mut session = Session::new().map_err(refused)?;
-        for (method, wanted) in [
-            (MethodType::HostKey, key_types),
-            (MethodType::CryptCs, CIPHERS),
-            (MethodType::CryptSc, CIPHERS),
-        ] {
-            session.method_pref(method, wanted).map_err(refused)?;
-        }
-        session.set_tcp_stream(tcp);
-        session.set_blocking(false);
-        let handshake = Self {
-            session: session.clone(),
-            tcp: watched,
-            address: address.clone(),
-            stop: stop.clone(),
-        };
-        handshake.complete(|| session.handshake())?.map_err(refused)?;
-        Ok(handshake)
-    }
-
-    /// Logs in and starts SFTP. Only for a session whose host key was judged.
-    fn finish(self, destination: &Destination) -> Result<Connection, DeliveryError> {
-        login::log_in(&self, destination)?;
-        let no_sftp = |source| DeliveryError::NoSftp {
-            address: self.address.clone(),
-            source,
-        };
-        let mut channel = self
-            .complete(|| self.session.channel_session())?
-            .map_err(no_sftp)?;
-        self.complete(|| channel.handle_extended_data(ExtendedData::Ignore))?
-            .map_err(no_sftp)?;
-        self.complete(|| channel.subsystem("sftp"))?.map_err(no_sftp)?;
-        Ok(Connection {
-            session: self.session,
-            channel,
-            tcp: self.tcp,
-            address: self.address,
-        })
-    }
-
-    /// Repeats a step of libssh2 until it no longer has to wait.
-    fn complete<T>(
-        &self,
-        mut step: impl FnMut() -> Result<T, ssh2::Error>,
-    ) -> Result<Result<T, ssh2::Error>, DeliveryError> {
-        let started = Instant::now();
-        loop {
-            match step() {
-                Err(error) if error.code() == WOULD_BLOCK => {}
-                done => return Ok(done),
+        // Courtesy: the server may be gone, and learns it from the socket in any case.
+        let handle = &mut self.handle;
+        self.engine.block_on_for(FAREWELL, async move {
+            let reason = Disconnect::ByApplication;
+            if handle.disconnect(reason, "done", "").await.is_ok() {
+                let _ = handle.await;
             }
-            if self.stop.is_cancelled() {
-                return Err(DeliveryError::Stopped);
-            }
-            if started.elapsed() > STEP_TIMEOUT {
-                return Err(self.unreachable(io::ErrorKind::TimedOut.into()));
-            }
-            wait_for(&self.tcp, &self.session, STOP_CHECK).map_err(|source| self.unreachable(source))?;
-        }
+        });
     }
+}
 
-    fn cut_in_login(&self, source: ssh2::Error) -> DeliveryError {
-        DeliveryError::CutInLogin {
-            address: self.address.clone(),
-            source,
+/// The two ends of a channel, moved together.
+struct Pipe<'a> {
+    writer: &'a mut Pin<Box<dyn AsyncWrite + Send>>,
+    reader: &'a mut ChannelReadHalf,
+    received: &'a mut VecDeque<Bytes>,
+    has_ended: &'a mut bool,
+}
+
+impl Pipe<'_> {
+    /// Ready once a byte has moved, with how many of `bytes` went out; or with `None` once none will any more.
+    fn poll(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Option<usize>> {
+        let had = self.received.len();
+        while !*self.has_ended
+            && let Poll::Ready(message) = pin!(self.reader.wait()).poll(cx)
+        {
+            *self.has_ended = sort(message, self.received);
         }
-    }
-
-    fn unreachable(&self, source: io::Error) -> DeliveryError {
-        DeliveryError::Unreachable {
-            address: self.address.clone(),
-            source,
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty())
+            && let Poll::Ready(written) = self.writer.as_mut().poll_write(cx, rest)
+        {
+            let Ok(count) = written else {
+                *self.has_ended = true;
+                break;
+            };
+            sent += count;
+        }
+        if sent > 0 || self.received.len() > had {
+            Poll::Ready(Some(sent))
+        } else if *self.has_ended {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
         }
     }
 }
 
-/// Whether libssh2 says that there is no connection any more.
-pub(crate) fn is_cut(error: &ssh2::Error) -> bool {
-    // Of a connection that ends during a login by key, it tells in words only: the code is that of a refusal.
-    let waited = error.code() == NOT_VERIFIED && error.message().starts_with("Waiting for");
-    waited || CUT.contains(&error.code())
+/// Keeps a message's data; true if the channel has ended with it.
+fn sort(message: Option<ChannelMsg>, received: &mut VecDeque<Bytes>) -> bool {
+    match message {
+        Some(ChannelMsg::Data { data }) => received.push_back(data),
+        None | Some(ChannelMsg::Eof | ChannelMsg::Close) => return true,
+        // Of windows, exit codes, and what a server says on stderr.
+        Some(_) => {}
+    }
+    false
 }
 
-fn address_of(destination: &Destination) -> String {
-    let Destination { host, port, .. } = destination;
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
-}
-
-/// Connects, on a thread of its own: a name look-up cannot be broken off, and must not delay a stop.
-fn connect(
-    destination: &Destination,
-    address: &str,
-    stop: &CancellationToken,
-) -> Result<TcpStream, DeliveryError> {
-    let (done, outcome) = sync_channel(1);
-    let (host, port) = (destination.host.clone(), destination.port);
-    // When nobody waits for it any more, the connection is dropped with the channel.
-    std::thread::spawn(move || done.send(connect_any(&host, port)));
-    let started = Instant::now();
-    let connected = loop {
-        match outcome.recv_timeout(STOP_CHECK) {
-            Ok(connected) => break connected,
-            Err(RecvTimeoutError::Timeout) if stop.is_cancelled() => return Err(DeliveryError::Stopped),
-            Err(RecvTimeoutError::Timeout) if started.elapsed() < CONNECT_TIMEOUT => {}
-            Err(_) => break Err(io::ErrorKind::TimedOut.into()),
-        }
-    };
-    let prepared = connected.and_then(|tcp| {
-        tcp.set_nodelay(true)?;
-        tcp.set_nonblocking(true)?;
-        Ok(tcp)
-    });
-    prepared.map_err(|source| DeliveryError::Unreachable {
-        address: address.to_owned(),
-        source,
-    })
-}
-
-/// Tries a host's addresses one after the other.
-fn connect_any(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
-/// Waits until the socket is as libssh2 needs it, or so long.
-fn wait_for(tcp: &TcpStream, session: &Session, limit: Duration) -> io::Result<()> {
-    let mut wanted = PollFlags::POLLIN;
-    if matches!(
-        session.block_directions(),
-        BlockDirections::Outbound | BlockDirections::Both
-    ) {
-        wanted |= PollFlags::POLLOUT;
-    }
-    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
-    match poll(&mut [PollFd::new(tcp.as_fd(), wanted)], limit) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
+/// That a connection is no more, in a system's terms.
+fn ended(words: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, words.into())
 }

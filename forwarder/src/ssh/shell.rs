@@ -1,14 +1,11 @@
 //! A command on the server, over a channel of its own beside the SFTP channel, where the user has a shell there.
-//!
-//! libssh2 takes no other packet while one is half sent, so no write to the SFTP channel may be unfinished meanwhile.
 
-use std::io::{ErrorKind, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ssh2::{Channel, ErrorCode};
+use russh::{Channel, ChannelMsg, Error, client};
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, STOP_CHECK, WOULD_BLOCK, wait_for};
+use super::{Connection, sort};
 use crate::error::DeliveryError;
 
 /// How long a command may print nothing: hashing 60 GiB from a slow disk.
@@ -17,79 +14,88 @@ const SILENCE_MAX: Duration = Duration::from_mins(10);
 /// So much of what a command prints is taken, in bytes: more than any command here prints.
 const OUTPUT_MAX: usize = 1 << 20;
 
-/// `LIBSSH2_ERROR_CHANNEL_FAILURE` and `LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED`: the server has no channel, or no shell.
-const REFUSED: [ErrorCode; 2] = [ErrorCode::Session(-21), ErrorCode::Session(-22)];
+/// What the next message on either channel was.
+enum Next {
+    Shell(Option<ChannelMsg>),
+    Sftp(Option<ChannelMsg>),
+    Silence,
+    Stop,
+}
 
 impl Connection {
-    /// Whether the server is OpenSSH, by its identification string (RFC 4253, section 4.2).
-    pub(crate) fn is_openssh(&self) -> bool {
-        let banner = self.session.banner();
-        banner.is_some_and(|banner| banner.starts_with("SSH-2.0-OpenSSH"))
-    }
-
     /// Runs a command without input, and gives what it prints; `None` if the server does not run commands for us.
     pub(crate) fn run(
         &mut self,
         command: &str,
         stop: &CancellationToken,
     ) -> Result<Option<Vec<u8>>, DeliveryError> {
-        let Some(mut channel) = self.complete(stop, || self.session.channel_session())? else {
-            return Ok(None);
-        };
-        if self.complete(stop, || channel.exec(command))?.is_none() {
-            return Ok(None);
+        let opened = self.engine.block_on(async {
+            tokio::select! {
+                opened = start(&self.handle, command) => Some(opened),
+                () = tokio::time::sleep(SILENCE_MAX) => None,
+                () = stop.cancelled() => None,
+            }
+        });
+        match opened {
+            Some(Ok(channel)) => self.output(channel, stop),
+            Some(Err(Error::ChannelOpenFailure(_))) => Ok(None),
+            Some(Err(_)) => Err(self.lost()),
+            None => Err(self.silent(stop)),
         }
-        // A server that runs something else instead is not to wait for input.
-        self.complete(stop, || channel.send_eof())?;
-        let printed = self.read_all(&mut channel, stop)?;
-        self.complete(stop, || channel.close())?;
-        self.complete(stop, || channel.wait_close())?;
+    }
+
+    fn output(
+        &mut self,
+        mut channel: Channel<client::Msg>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<u8>>, DeliveryError> {
+        let mut printed = Vec::new();
+        while printed.len() <= OUTPUT_MAX {
+            let Self { engine, reader, .. } = self;
+            // What comes over the SFTP channel is taken too: left there, it would keep the session from going on.
+            let next = engine.block_on(async {
+                tokio::select! {
+                    message = channel.wait() => Next::Shell(message),
+                    message = reader.wait() => Next::Sftp(message),
+                    () = tokio::time::sleep(SILENCE_MAX) => Next::Silence,
+                    () = stop.cancelled() => Next::Stop,
+                }
+            });
+            match next {
+                Next::Shell(Some(ChannelMsg::Data { data })) => printed.extend_from_slice(&data),
+                Next::Shell(Some(ChannelMsg::Failure)) => return Ok(None),
+                Next::Shell(Some(ChannelMsg::Eof | ChannelMsg::Close) | None) => break,
+                Next::Shell(Some(_)) => {}
+                Next::Sftp(message) => {
+                    if sort(message, &mut self.received) {
+                        self.has_ended = true;
+                        return Err(self.lost());
+                    }
+                }
+                Next::Silence | Next::Stop => return Err(self.silent(stop)),
+            }
+        }
+        // The server closes it too, and nobody waits for that.
+        let _ = self.engine.block_on(channel.close());
         Ok(Some(printed))
     }
 
-    fn read_all(&self, channel: &mut Channel, stop: &CancellationToken) -> Result<Vec<u8>, DeliveryError> {
-        let mut printed = Vec::new();
-        let mut block = [0; 4096];
-        loop {
-            let read = self.complete(stop, || match channel.read(&mut block) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    Err(ssh2::Error::new(WOULD_BLOCK, "would block"))
-                }
-                read => Ok(read),
-            })?;
-            let count = read.transpose().map_err(|error| self.lost(error))?.unwrap_or(0);
-            printed.extend_from_slice(&block[..count]);
-            if count == 0 || printed.len() > OUTPUT_MAX {
-                return Ok(printed);
-            }
+    /// It has not answered for so long, or is not to be waited for any longer.
+    fn silent(&self, stop: &CancellationToken) -> DeliveryError {
+        if stop.is_cancelled() {
+            return DeliveryError::Stopped;
+        }
+        DeliveryError::Stalled {
+            address: self.address.clone(),
+            silent: SILENCE_MAX,
         }
     }
+}
 
-    /// Repeats a call of libssh2 until it no longer has to wait; `None` if the server refused.
-    fn complete<T>(
-        &self,
-        stop: &CancellationToken,
-        mut attempt: impl FnMut() -> Result<T, ssh2::Error>,
-    ) -> Result<Option<T>, DeliveryError> {
-        let started = Instant::now();
-        loop {
-            match attempt() {
-                Ok(done) => return Ok(Some(done)),
-                Err(error) if error.code() == WOULD_BLOCK => {}
-                Err(error) if REFUSED.contains(&error.code()) => return Ok(None),
-                Err(error) => return Err(self.lost(error.into())),
-            }
-            if stop.is_cancelled() {
-                return Err(DeliveryError::Stopped);
-            }
-            let silent = started.elapsed();
-            if silent > SILENCE_MAX {
-                return Err(DeliveryError::Stalled {
-                    address: self.address.clone(),
-                    silent,
-                });
-            }
-            wait_for(&self.tcp, &self.session, STOP_CHECK).map_err(|error| self.lost(error))?;
-        }
-    }
+/// Has the command started. A server that runs something else instead is not to wait for input.
+async fn start(handle: &client::Handle<super::Peer>, command: &str) -> Result<Channel<client::Msg>, Error> {
+    let channel = handle.channel_open_session().await?;
+    channel.exec(true, command).await?;
+    channel.eof().await?;
+    Ok(channel)
 }

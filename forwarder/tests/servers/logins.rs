@@ -198,7 +198,7 @@ fn server_that_wants_key_and_password_gets_both() {
         (account(&sshd, with_password(PASSWORD)), "it takes publickey"),
         (
             account(&sshd, with_key(sshd.client_key(), "")),
-            "it refuses the key",
+            "it takes the key, and wants something more that is not configured; it takes password",
         ),
     ] {
         let said = refusal(&edw);

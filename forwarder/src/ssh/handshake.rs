@@ -1,0 +1,330 @@
+//! A session on its route to being a [`Connection`]: connected, agreed on keys, and then logged in.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use logferry_config::Destination;
+use russh::client::{self, Config, DisconnectReason, Handle, Msg, Session, connect_stream};
+use russh::keys::PublicKeyOrCertificate;
+use russh::keys::ssh_key::Algorithm;
+use russh::{AlgorithmKind, Channel, ChannelMsg, Error, Preferred, cipher, kex, mac};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_util::sync::CancellationToken;
+
+use super::engine::Engine;
+use super::{Connection, ended, login};
+use crate::error::DeliveryError;
+
+/// The longest wait for a TCP connection, name look-up included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest wait for any one step of the handshake and the login. Servers may look up names meanwhile.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ciphers, best first. Processors do AES-GCM many times faster than the others; where they do not, all are slow alike.
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+
+/// Key exchanges, best first. The last is for servers of the years before 2014, which have nothing better.
+const KEY_EXCHANGES: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::ECDH_SHA2_NISTP256,
+    kex::ECDH_SHA2_NISTP384,
+    kex::ECDH_SHA2_NISTP521,
+    kex::DH_GEX_SHA256,
+    kex::DH_G16_SHA512,
+    kex::DH_G18_SHA512,
+    kex::DH_G14_SHA256,
+    kex::DH_G14_SHA1,
+    kex::EXTENSION_SUPPORT_AS_CLIENT,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+];
+
+/// What guards packets of a cipher that does not do so itself, best first. The last is for the same old servers.
+const MACS: &[mac::Name] = &[
+    mac::HMAC_SHA256_ETM,
+    mac::HMAC_SHA512_ETM,
+    mac::HMAC_SHA256,
+    mac::HMAC_SHA512,
+    mac::HMAC_SHA1,
+];
+
+/// What the server may send before we have taken it, in bytes: enough for 80 MiB/s over a round trip of 50 ms.
+const WINDOW: u32 = 4 << 20;
+
+/// What the server shows of itself. Written by the session, read by whoever uses it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    /// In wire form (RFC 4253, section 6.6).
+    host_key: Vec<u8>,
+    identification: String,
+    /// Why the session ended.
+    farewell: Option<Farewell>,
+}
+
+#[derive(Debug, Clone)]
+struct Farewell {
+    words: String,
+    /// Whether it was because the server takes no login that we know.
+    takes_nothing: bool,
+}
+
+impl Peer {
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        // Each of the fields is whole by itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn identification(&self) -> String {
+        self.lock().identification.clone()
+    }
+
+    /// How the session ended, as far as it is known.
+    pub(super) fn farewell(&self) -> io::Error {
+        let farewell = self.lock().farewell.clone();
+        ended(farewell.map_or_else(
+            || "the server closed the session".to_owned(),
+            |farewell| farewell.words,
+        ))
+    }
+
+    /// Whether the session ended, other than for want of a login.
+    pub(super) fn is_cut(&self) -> bool {
+        let shown = self.lock();
+        shown
+            .farewell
+            .as_ref()
+            .is_some_and(|farewell| !farewell.takes_nothing)
+    }
+}
+
+impl client::Handler for Peer {
+    type Error = Error;
+
+    /// Only keeps the key. It is judged when there is a session, before anything is done with that.
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Error> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
+            return Ok(false);
+        };
+        self.lock().host_key = key.to_bytes()?;
+        Ok(true)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        _: &russh::Names,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        self.lock().identification = String::from_utf8_lossy(session.remote_sshid()).into_owned();
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Error>) -> Result<(), Error> {
+        let (words, takes_nothing) = match &reason {
+            DisconnectReason::ReceivedDisconnect(said) => {
+                (format!("it said: {}", said.message.escape_debug()), false)
+            }
+            DisconnectReason::Error(error) => (error.to_string(), matches!(error, Error::NoAuthMethod)),
+        };
+        self.lock().farewell = Some(Farewell { words, takes_nothing });
+        match reason {
+            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
+            DisconnectReason::Error(error) => Err(error),
+        }
+    }
+}
+
+/// A session whose host key is known and not judged yet.
+pub(super) struct Handshake {
+    pub(super) greeting: Greeting,
+    /// The key that the server has shown, in wire form. Its signature by it was checked; without one there is no session.
+    pub(super) host_key: Vec<u8>,
+    engine: Engine,
+}
+
+/// The session of a [`Handshake`].
+pub(super) struct Greeting {
+    pub(super) handle: Handle<Peer>,
+    pub(super) peer: Peer,
+    pub(super) route: Route,
+}
+
+/// Where a session goes, and when it is no longer wanted.
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) address: String,
+    stop: CancellationToken,
+}
+
+impl Route {
+    /// Waits for a step on it, at most `limit`, and no longer than until the forwarder is to stop.
+    async fn step_within<T>(
+        &self,
+        limit: Duration,
+        step: impl Future<Output = T>,
+    ) -> Result<T, DeliveryError> {
+        tokio::select! {
+            done = tokio::time::timeout(limit, step) => done.map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into())),
+            () = self.stop.cancelled() => Err(DeliveryError::Stopped),
+        }
+    }
+
+    /// Waits for a step as long as a server may take for one.
+    pub(super) async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, DeliveryError> {
+        self.step_within(STEP_TIMEOUT, step).await
+    }
+
+    fn unreachable(&self, source: io::Error) -> DeliveryError {
+        DeliveryError::Unreachable {
+            address: self.address.clone(),
+            source,
+        }
+    }
+}
+
+impl Handshake {
+    /// Connects and agrees on keys. `key_types`: the types of host keys to ask for, best first.
+    pub(super) fn start(
+        destination: &Destination,
+        key_types: Vec<Algorithm>,
+        stop: &CancellationToken,
+    ) -> Result<Self, DeliveryError> {
+        let route = Route {
+            address: address_of(destination),
+            stop: stop.clone(),
+        };
+        let engine = Engine::new().map_err(|source| route.unreachable(source))?;
+        let peer = Peer::default();
+        let handle = engine.block_on(async {
+            let tcp = route.step_within(CONNECT_TIMEOUT, connect(destination)).await?;
+            let tcp = tcp.map_err(|source| route.unreachable(source))?;
+            let session = connect_stream(Arc::new(config(key_types)), tcp, peer.clone());
+            route
+                .step(session)
+                .await?
+                .map_err(|source| DeliveryError::Handshake {
+                    address: route.address.clone(),
+                    source,
+                })
+        })?;
+        let host_key = peer.lock().host_key.clone();
+        Ok(Self {
+            greeting: Greeting { handle, peer, route },
+            host_key,
+            engine,
+        })
+    }
+
+    /// Logs in and starts SFTP. Only for a session whose host key was judged.
+    pub(super) fn finish(self, destination: &Destination) -> Result<Connection, DeliveryError> {
+        let Self {
+            mut greeting, engine, ..
+        } = self;
+        let channel = engine.block_on(async {
+            login::log_in(&mut greeting, destination).await?;
+            let started = greeting.route.step(start_sftp(&greeting.handle)).await?;
+            started.map_err(|source| DeliveryError::NoSftp {
+                address: greeting.route.address.clone(),
+                source,
+            })
+        })?;
+        let Greeting { handle, peer, route } = greeting;
+        let (reader, writer) = channel.split();
+        Ok(Connection {
+            handle,
+            writer: Box::pin(writer.make_writer()),
+            reader,
+            received: VecDeque::new(),
+            has_ended: false,
+            peer,
+            address: route.address,
+            engine,
+        })
+    }
+}
+
+async fn start_sftp(handle: &Handle<Peer>) -> Result<Channel<Msg>, Error> {
+    let mut channel = handle.channel_open_session().await?;
+    channel.request_subsystem(true, "sftp").await?;
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(channel),
+            Some(ChannelMsg::Failure) => return Err(Error::RequestDenied),
+            Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return Err(Error::Disconnect),
+            // Of windows, and what a login script says on stderr.
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether there is no connection any more.
+pub(crate) fn is_cut(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::IO(_) | Error::HUP | Error::Disconnect | Error::SendError | Error::RecvError
+    )
+}
+
+/// Whether the server has no host key of the types asked for.
+pub(super) fn has_no_such_key(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NoCommonAlgo {
+            kind: AlgorithmKind::Key,
+            ..
+        }
+    )
+}
+
+fn config(key_types: Vec<Algorithm>) -> Config {
+    Config {
+        window_size: WINDOW,
+        preferred: Preferred {
+            kex: Cow::Borrowed(KEY_EXCHANGES),
+            key: Cow::Owned(key_types),
+            cipher: Cow::Borrowed(CIPHERS),
+            mac: Cow::Borrowed(MACS),
+            ..Preferred::DEFAULT
+        },
+        ..Config::default()
+    }
+}
+
+fn address_of(destination: &Destination) -> String {
+    let Destination { host, port, .. } = destination;
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Tries a host's addresses one after the other.
+async fn connect(destination: &Destination) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in lookup_host((destination.host.as_str(), destination.port)).await? {
+        match TcpStream::connect(address).await {
+            Ok(tcp) => {
+                tcp.set_nodelay(true)?;
+                return Ok(tcp);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
