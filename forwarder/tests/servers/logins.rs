@@ -148,6 +148,28 @@ fn agent_logs_in_with_whichever_of_its_keys_the_server_takes() {
     assert!(said.contains("does not answer"), "{said}");
 }
 
+#[test]
+fn server_that_has_seen_enough_keys_is_quoted() {
+    let sshd = Sshd::start_with("MaxAuthTries 1\n");
+    let agent = Agent::start();
+    for name in ["host_ed25519", "host_rsa"] {
+        agent.add(&sshd.path(name));
+    }
+    let edw = Destination {
+        login: Login::Agent {
+            socket: Some(agent.socket()),
+        },
+        ..destination("edw", &sshd)
+    };
+    let error = check_destination(&edw).unwrap_err();
+    let said = error.explanation();
+    assert_eq!(error.blame(), Blame::Destination, "{said}");
+    assert!(
+        said.contains("it said: Too many authentication failures"),
+        "{said}"
+    );
+}
+
 /// The user with a password at a server.
 fn account(sshd: &Sshd, login: Login) -> Destination {
     Destination {
