@@ -87,8 +87,10 @@ pub enum Deed {
     Stall,
     /// What was asked for, but it does not come back to answer.
     DoAndStall,
-    /// What was asked for, but only when the connection has gone and [`let_go`](crate::SftpServer::let_go) was called.
+    /// What was asked for, but only when the connection has gone and another request is carried out [`Self::AfterLate`].
     DoLate,
+    /// What was asked for, after one request that was to be done late.
+    AfterLate,
     /// Of a write: half of it, and it says that it failed.
     WriteHalf,
     /// Of a write: half of it, and it says that all is well.
@@ -101,8 +103,10 @@ pub enum Deed {
 #[derive(Debug)]
 pub(crate) struct Play {
     state: Mutex<State>,
-    /// What is done late may be done so many times.
-    late: Semaphore,
+    /// What is done late may be done so many times,
+    may_be_late: Semaphore,
+    /// and was so many times.
+    was_late: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -116,7 +120,8 @@ impl Default for Play {
     fn default() -> Self {
         Self {
             state: Mutex::default(),
-            late: Semaphore::new(0),
+            may_be_late: Semaphore::new(0),
+            was_late: Semaphore::new(0),
         }
     }
 }
@@ -135,13 +140,10 @@ impl Play {
         self.state().counts.get(mishap).map_or(0, |(_, times)| *times)
     }
 
-    pub(crate) fn let_go(&self) {
-        self.late.add_permits(1);
-    }
-
     /// Nothing more is done late.
     pub(crate) fn end(&self) {
-        self.late.close();
+        self.may_be_late.close();
+        self.was_late.close();
     }
 
     pub(crate) fn extensions(&self) -> Extensions {
@@ -194,12 +196,29 @@ pub(crate) struct Line {
 pub(crate) struct Turn<'a> {
     deed: Option<Deed>,
     line: &'a Line,
+    /// When it was carried out, so was what was to be done late.
+    _late: Option<Late<'a>>,
+}
+
+#[derive(Debug)]
+struct Late<'a>(&'a Semaphore);
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+/// Waits for a permit; it is closed when the server stops.
+async fn take(permits: &Semaphore) -> Result<(), StatusReply> {
+    permits.acquire().await.map_err(|_| failure())?.forget();
+    Ok(())
 }
 
 impl<'a> Turn<'a> {
     /// Before the request is carried out. An error: it is not to be.
     pub(crate) async fn begin(
-        play: &Play,
+        play: &'a Play,
         line: &'a Line,
         request: Request,
         path: &str,
@@ -216,10 +235,17 @@ impl<'a> Turn<'a> {
             }
             Some(Deed::DoLate) => {
                 line.gone.cancelled().await;
-                // It is closed when the server stops.
-                let permit = play.late.acquire().await.map_err(|_| failure())?;
-                permit.forget();
-                return Ok(Self { deed, line });
+                take(&play.may_be_late).await?;
+                let late = Some(Late(&play.was_late));
+                return Ok(Self {
+                    deed,
+                    line,
+                    _late: late,
+                });
+            }
+            Some(Deed::AfterLate) => {
+                play.may_be_late.add_permits(1);
+                take(&play.was_late).await?;
             }
             _ => {}
         }
@@ -227,7 +253,11 @@ impl<'a> Turn<'a> {
         if line.gone.is_cancelled() {
             return Err(failure());
         }
-        Ok(Self { deed, line })
+        Ok(Self {
+            deed,
+            line,
+            _late: None,
+        })
     }
 
     /// What is written of `data`.

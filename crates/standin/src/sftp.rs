@@ -150,11 +150,6 @@ impl SftpServer {
         self.faults.play.happened(mishap)
     }
 
-    /// Lets one request be carried out that was to be done late, now or when it comes.
-    pub fn let_go(&self) {
-        self.faults.play.let_go();
-    }
-
     /// Closes the port, cuts the connections and waits until nothing touches the folder any more.
     pub async fn stop(mut self) {
         self.acceptor.stop().await;

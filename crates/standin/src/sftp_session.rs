@@ -191,8 +191,8 @@ impl Handler for SftpSession {
         flags: OpenFlags,
         _attributes: FileAttributes,
     ) -> Answer<Handle> {
-        let line = self.line.clone();
-        let turn = Turn::begin(&self.account.faults.play, &line, Request::Open, &filename).await?;
+        let (account, line) = (Arc::clone(&self.account), self.line.clone());
+        let turn = Turn::begin(&account.faults.play, &line, Request::Open, &filename).await?;
         let options = tokio::fs::OpenOptions::from(std::fs::OpenOptions::from(flags));
         let file = options.open(self.local(&filename)).await.map_err(refusal)?;
         let file = Arc::new(file.into_std().await);

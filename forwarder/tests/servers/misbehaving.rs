@@ -351,3 +351,46 @@ async fn batch_that_the_server_never_takes_is_held_and_the_others_go_on() {
 async fn batch_at_which_the_server_always_stalls_is_held_and_the_others_go_on() {
     is_held_while(Request::Write, Deed::Stall).await;
 }
+
+/// Has one request of a session that died carried out when the next session is about to rename.
+async fn ends_right_with_a_late(request: Request, first: Vec<Mishap>) {
+    let context = format!("late {request:?}");
+    let mut site = Site::new().await;
+    let (batch, taken) = site.seal();
+    let part = format!("{LOG}.part");
+    let late = mishap(request, &part, 1, Deed::DoLate);
+    let after = mishap(Request::Rename, &part, 1, Deed::AfterLate);
+    let count = first.len();
+    site.embedded.server.misbehave(Script {
+        mishaps: first.into_iter().chain([late, after]).collect(),
+        ..Script::default()
+    });
+    let forwarder = site.start();
+    until(&context, || site.spool.is_in(BatchState::Sent, &batch)).await;
+    until(&context, || site.is_held(&taken)).await;
+    forwarder.stop().await;
+    let server = &site.embedded.server;
+    assert_eq!(
+        [server.happened(count), server.happened(count + 1)],
+        [1, 1],
+        "{context}"
+    );
+    site.assert_ends_right(&[(&batch, text(0, 3000))], &context);
+    site.embedded.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_that_a_dead_session_left_behind_does_not_empty_what_the_next_one_sends() {
+    ends_right_with_a_late(Request::Open, Vec::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removal_that_a_dead_session_left_behind_does_not_take_what_the_next_one_sends() {
+    let fails = mishap(Request::Write, format!("{LOG}.part"), 1, Deed::WriteHalf);
+    ends_right_with_a_late(Request::Remove, vec![fails]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rename_that_a_dead_session_left_behind_publishes_once() {
+    ends_right_with_a_late(Request::Rename, Vec::new()).await;
+}
