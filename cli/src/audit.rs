@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::anyhow;
 use logferry_config::Config;
 use logferry_ledger::{BatchFilter, BatchState};
 use logferry_monitor::audit::{Audit, AuditedBatch, AuditedDestination, Discrepancy, audit};
@@ -21,8 +22,10 @@ pub(crate) fn run(file: &Path, options: &args::Audit) -> Result {
     let filter = options.which.filter();
     let config = configuration::load(file)?;
     let mut audit = prove_with(file, &config, &filter)?;
+    let mut unread = Vec::new();
     if options.verify {
-        read_back::read_back(&config, &mut audit)?;
+        let data_dir = configuration::data_dir(file, &config)?;
+        unread = read_back::read_back(&config, &data_dir, &filter, &mut audit)?;
     }
     let text = if options.json {
         serde_json::to_string_pretty(&audit)? + "\n"
@@ -30,6 +33,10 @@ pub(crate) fn run(file: &Path, options: &args::Audit) -> Result {
         text(&audit)
     };
     exit::print(&text)?;
+    // Of destinations that could not be read nothing is proved, whatever was found at others.
+    if !unread.is_empty() {
+        return Err(anyhow!(unread.join("; ")).into());
+    }
     Ok(if audit.complete {
         Outcome::Fine
     } else {

@@ -1,11 +1,13 @@
 //! `logferry audit --verify`: what was delivered is read back from every destination and compared.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use logferry_config::{Config, Destination};
-use logferry_forwarder::{DeliveredFile, Difference, Progress};
+use logferry_forwarder::{Companion, DeliveredFile, DeliveryError, Difference, Progress, Role, companions};
+use logferry_ledger::BatchFilter;
 use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
 use logferry_protocol::names::DestinationName;
 use tokio_util::sync::CancellationToken;
@@ -16,41 +18,136 @@ use crate::table;
 /// How often progress is shown on a terminal.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// Reads back all that the audit says is delivered, and adds what differs to what it found. An error when a destination
-/// cannot be read: then nothing is proved.
-pub(crate) fn read_back(config: &Config, audit: &mut Audit) -> Result<()> {
+/// Reads back all that the audit says is delivered, and what should be beside it, and adds what differs to what it found.
+/// Says of each destination that could not be read why not.
+pub(crate) fn read_back(
+    config: &Config,
+    data_dir: &Path,
+    filter: &BatchFilter,
+    audit: &mut Audit,
+) -> Result<Vec<String>> {
     let forwarder = config.forwarder.iter();
     let destinations: Vec<_> = forwarder.flat_map(|section| &section.destinations).collect();
-    let mut found = Vec::new();
+    let mut unread = Vec::new();
     for destination in &destinations {
-        found.extend(differences(destination, &audit.batches)?);
+        let wanted = Wanted::of(
+            destination,
+            &audit.batches,
+            companions(data_dir, destination, filter)?,
+        );
+        match wanted.read(destination) {
+            Ok(Found { wrong, doubtful }) => {
+                audit.add(wrong);
+                audit.warnings.extend(doubtful);
+            }
+            Err(error) => {
+                let name = &destination.name;
+                let why = format!(
+                    "cannot read back what was delivered to {name}: {:#}",
+                    anyhow::Error::from(error)
+                );
+                audit.add([of_destination(DiscrepancyKind::RemoteUnread, why.clone())]);
+                unread.push(why);
+            }
+        }
     }
-    audit.add(found);
     audit.warnings.extend(unknown(&destinations, &audit.batches));
-    Ok(())
+    Ok(unread)
 }
 
-/// What differs at one destination.
-fn differences(destination: &Destination, batches: &[AuditedBatch]) -> Result<Vec<Discrepancy>> {
-    let name = &destination.name;
-    let (batches, files): (Vec<_>, Vec<_>) = batches
-        .iter()
-        .filter_map(|batch| Some((batch, delivered(batch, name)?)))
-        .unzip();
-    if files.is_empty() {
-        return Ok(Vec::new());
+/// What must be at one destination: the files, and what is known of each.
+#[derive(Default)]
+struct Wanted {
+    files: Vec<DeliveredFile>,
+    owners: Vec<Owner>,
+}
+
+/// Whose a file is.
+struct Owner {
+    source: Option<String>,
+    batch: Option<String>,
+    /// `None`: it is the batch itself.
+    role: Option<Role>,
+}
+
+/// What is at one destination and should not be so.
+#[derive(Default)]
+struct Found {
+    wrong: Vec<Discrepancy>,
+    doubtful: Vec<Discrepancy>,
+}
+
+impl Wanted {
+    fn of(destination: &Destination, batches: &[AuditedBatch], companions: Vec<Companion>) -> Self {
+        let mut wanted = Self::default();
+        for batch in batches {
+            if let Some(file) = delivered(batch, &destination.name) {
+                wanted.files.push(file);
+                wanted.owners.push(Owner {
+                    source: Some(batch.source.to_string()),
+                    batch: Some(batch.name.clone()),
+                    role: None,
+                });
+            }
+        }
+        for companion in companions {
+            wanted.files.push(companion.file);
+            wanted.owners.push(Owner {
+                source: companion.source,
+                batch: companion.batch,
+                role: Some(companion.role),
+            });
+        }
+        wanted
     }
-    let mut display = Display::new(name, &files);
-    let read = logferry_forwarder::verify(destination, &files, &CancellationToken::new(), |progress| {
-        display.show(progress);
-    });
-    display.clear();
-    let read = read.with_context(|| format!("cannot read back what was delivered to {name}"))?;
-    let discrepancy = |(number, difference): (usize, Difference)| {
-        let (batch, file) = (batches.get(number)?, files.get(number)?);
-        Some(discrepancy(name, batch, file, difference))
+
+    /// Reads it all.
+    fn read(&self, destination: &Destination) -> std::result::Result<Found, DeliveryError> {
+        let (name, mut found) = (&destination.name, Found::default());
+        if self.files.is_empty() {
+            return Ok(found);
+        }
+        let mut display = Display::new(name, &self.files);
+        let read =
+            logferry_forwarder::verify(destination, &self.files, &CancellationToken::new(), |progress| {
+                display.show(progress);
+            });
+        display.clear();
+        let mut missing: BTreeMap<Role, Vec<&str>> = BTreeMap::new();
+        for (number, difference) in read? {
+            let (Some(file), Some(owner)) = (self.files.get(number), self.owners.get(number)) else {
+                continue;
+            };
+            match (owner.role, &difference) {
+                (Some(role @ (Role::Manifest | Role::Marker)), Difference::Missing) => {
+                    missing.entry(role).or_default().push(&file.path);
+                }
+                _ => found.wrong.push(discrepancy(name, owner, file, difference)),
+            }
+        }
+        found.doubtful = missing
+            .into_iter()
+            .filter_map(|(role, paths)| missing_beside(name, role, &paths))
+            .collect();
+        Ok(found)
+    }
+}
+
+/// One warning for all files of a sort that are not there: the ledger does not know whether they ever were.
+fn missing_beside(name: &DestinationName, role: Role, paths: &[&str]) -> Option<Discrepancy> {
+    let (count, first) = (u64::try_from(paths.len()).ok()?, paths.first()?);
+    let setting = match role {
+        Role::Marker => "marker",
+        Role::Manifest | Role::WindowManifest => "manifest",
     };
-    Ok(read.into_iter().filter_map(discrepancy).collect())
+    Some(of_destination(
+        DiscrepancyKind::CompanionMissing,
+        format!(
+            "{} batches at {name} have no {setting} beside them, the first {first}: they were taken away, or the batches \
+             delivered before `{setting}` was set",
+            table::count(count)
+        ),
+    ))
 }
 
 /// A batch's file at a destination, if it is delivered there.
@@ -59,17 +156,18 @@ fn delivered(batch: &AuditedBatch, name: &DestinationName) -> Option<DeliveredFi
     Some(DeliveredFile {
         path: place.path.clone()?,
         bytes: place.bytes?,
-        sha256: place.sha256.clone()?,
+        sha256: Some(place.sha256.clone()?),
     })
 }
 
 fn discrepancy(
     name: &DestinationName,
-    batch: &AuditedBatch,
+    owner: &Owner,
     file: &DeliveredFile,
     difference: Difference,
 ) -> Discrepancy {
     let DeliveredFile { path, bytes, sha256 } = file;
+    let sha256 = sha256.as_deref().unwrap_or("unknown");
     let (bytes, at) = (table::count(*bytes), format!("{path} at {name}"));
     let (kind, detail) = match difference {
         Difference::Missing => (DiscrepancyKind::RemoteMissing, format!("{at} is missing")),
@@ -92,8 +190,18 @@ fn discrepancy(
     };
     Discrepancy {
         kind,
-        source: Some(batch.source.to_string()),
-        batch: Some(batch.name.clone()),
+        source: owner.source.clone(),
+        batch: owner.batch.clone(),
+        detail,
+        gap: None,
+    }
+}
+
+fn of_destination(kind: DiscrepancyKind, detail: String) -> Discrepancy {
+    Discrepancy {
+        kind,
+        source: None,
+        batch: None,
         detail,
         gap: None,
     }
@@ -106,12 +214,9 @@ fn unknown(destinations: &[&Destination], batches: &[AuditedBatch]) -> Vec<Discr
     names.sort_unstable();
     names.dedup();
     names.retain(|name| destinations.iter().all(|destination| destination.name != **name));
-    let warning = |name| Discrepancy {
-        kind: DiscrepancyKind::RemoteUnknown,
-        source: None,
-        batch: None,
-        detail: format!("what was delivered to {name} was not read back: it is not configured any more"),
-        gap: None,
+    let warning = |name| {
+        let detail = format!("what was delivered to {name} was not read back: it is not configured any more");
+        of_destination(DiscrepancyKind::RemoteUnknown, detail)
     };
     names.into_iter().map(warning).collect()
 }

@@ -5,7 +5,7 @@ use std::{io, mem};
 
 use logferry_config::{Publishing, Verify};
 use logferry_ledger::{BatchId, Published, PublishedFile, PublishingNote};
-use logferry_sftp::{Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
+use logferry_sftp::{self as sftp, Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
 
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
@@ -14,7 +14,9 @@ use crate::names::Names;
 use crate::outgoing::Outgoing;
 use crate::plan::Task;
 use crate::progress::Progress;
-use crate::publication::{Comparison, Ending, Look, Publication, Renamed, Step, Uploaded, Way};
+use crate::publication::{
+    Comparison, Ending, Look, Publication, Renamed, Step, TEMPORARIES_MAX, Uploaded, Way,
+};
 
 /// A batch that is at its destination.
 #[derive(Debug)]
@@ -57,8 +59,8 @@ pub(crate) struct Attempt {
     names: Names,
     publish: Publishing,
     way: Way,
-    /// What earlier attempts noted of this place.
-    noted: Option<PublishedFile>,
+    /// What earlier attempts noted of this place, and of which temporary name.
+    noted: Option<(PublishedFile, u8)>,
     /// Which file is being published now, how far that is, and what is in it.
     which: PublishedFile,
     publication: Publication,
@@ -83,8 +85,10 @@ impl Attempt {
     pub(crate) fn new(task: Task, names: Names, publish: Publishing, way: Way, file: BatchFile) -> Self {
         let which = PublishedFile::Batch;
         // What was noted of another place says nothing of this one.
-        let noted = task.publishing.as_ref().filter(|note| note.place == names.place);
-        let noted = noted.map(|note| note.file);
+        let noted = task.publishing.as_ref().and_then(|note| {
+            let number = (1..=TEMPORARIES_MAX).find(|number| note.place == names.place(*number))?;
+            Some((note.file, number))
+        });
         Self {
             publication: publication(noted, which, publish.verify, way, file.len()),
             noted,
@@ -191,7 +195,7 @@ impl Attempt {
     }
 
     fn temporary(&self) -> String {
-        format!("{}{}", self.names.of_file(self.which), self.names.temp_suffix)
+        self.names.temporary(self.which, self.publication.temporary())
     }
 
     /// Starts the job that is due; `None` when it is none of the SFTP machine's.
@@ -234,7 +238,7 @@ impl Attempt {
     /// What is to be done before it can go on.
     pub(crate) fn need(&self) -> Option<Need> {
         let note = |file: Option<PublishedFile>| {
-            let place = || self.names.place.clone();
+            let place = || self.names.place(self.publication.temporary());
             let note = file.map(|file| PublishingNote { file, place: place() });
             Some(Need::Note(self.task.batch.id, note))
         };
@@ -309,19 +313,18 @@ impl Attempt {
             }
             Step::Publish(_) => {
                 self.refusal = result.err();
-                let renamed = if self.refusal.is_none() {
-                    Renamed::Done
-                } else {
-                    Renamed::Refused
+                let renamed = match self.refusal.as_ref().map(JobError::code) {
+                    None => Renamed::Done,
+                    Some(Some(StatusCode::NoSuchFile)) => Renamed::Gone,
+                    Some(_) => Renamed::Refused,
                 };
                 self.publication.on_publish(renamed);
             }
             Step::RemoveTemporary(ending) => match result {
-                Err(error) if error.code() != Some(StatusCode::NoSuchFile) => {
-                    // What made the upload fail tells more than that it cannot be removed either.
-                    return Err(self.failure.take().unwrap_or(error.into()));
-                }
-                _ => self.publication.on_remove_temporary(ending),
+                Ok(_) => self.publication.on_remove_temporary(ending),
+                Err(error) if is_no_matter(&error, ending) => self.publication.on_remove_temporary(ending),
+                // What made the upload fail tells more than that it cannot be removed either.
+                Err(error) => return Err(self.failure.take().unwrap_or(error.into())),
             },
             Step::Note | Step::Forget(_) | Step::End(_) => {}
         }
@@ -369,6 +372,7 @@ impl Attempt {
         let outcome = match uploaded.and_then(|outcome| Ok((outcome, self.file.finish()?))) {
             Ok((outcome, hash)) => {
                 self.hash = Some(hash);
+                self.failure = None;
                 if outcome == Outcome::Uploaded(SizeCheck::Confirmed) {
                     Uploaded::Whole
                 } else {
@@ -376,8 +380,13 @@ impl Attempt {
                 }
             }
             Err(error) => {
+                let not_made = is_not_made(&error);
                 self.failure = Some(error);
-                Uploaded::Failed
+                if not_made {
+                    Uploaded::NotMade
+                } else {
+                    Uploaded::Failed
+                }
             }
         };
         self.publication.on_upload(outcome);
@@ -409,15 +418,39 @@ impl Attempt {
 
 /// How a file is to be published, by what earlier attempts noted.
 fn publication(
-    noted: Option<PublishedFile>,
+    noted: Option<(PublishedFile, u8)>,
     which: PublishedFile,
     verify: Verify,
     way: Way,
     len: u64,
 ) -> Publication {
     match noted {
-        Some(noted) if noted > which => Publication::over(len),
-        noted => Publication::new(len, verify, way, noted == Some(which)),
+        Some((noted, _)) if noted > which => Publication::over(len),
+        Some((noted, number)) if noted == which => Publication::new(len, verify, way, Some(number)),
+        _ => Publication::new(len, verify, way, None),
+    }
+}
+
+/// Whether a file could not be made, and may be there already: the protocol's third version has no word for that.
+fn is_not_made(error: &DeliveryError) -> bool {
+    let DeliveryError::Remote(JobError::Refused {
+        step: sftp::Step::Open,
+        status,
+        ..
+    }) = error
+    else {
+        return false;
+    };
+    !matches!(status.code, StatusCode::NoSuchFile | StatusCode::PermissionDenied)
+}
+
+/// Whether it does not matter that a temporary name could not be removed: it is not there, or the file is published, and
+/// the server lets nobody remove anything.
+fn is_no_matter(error: &JobError, ending: Ending) -> bool {
+    match error.code() {
+        Some(StatusCode::NoSuchFile) => true,
+        Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => ending.is_published(),
+        _ => false,
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! A letter goes the way of a batch: look at its name, upload under a temporary one, look again, rename; what has its
 //! name already is compared, and never written to. Unlike a batch it needs no memory of attempts: sent twice, it is the
-//! same file under the same name. A crash leaves the temporary name, which the next attempt empties, or the letter.
+//! same file under the same name. A crash leaves the temporary name, which the next attempt removes, or the letter.
+//!
+//! The temporary file is a new one in each attempt: an upload that a dead session asked for, and that the server begins
+//! late, does not empty it (see `publication`).
 
 use std::collections::BTreeMap;
 use std::io;
 
 use logferry_ledger::ManifestId;
-use logferry_sftp::{Client, JobError, JobId, Outcome, StatusCode};
+use logferry_sftp::{self as sftp, Client, JobError, JobId, Outcome, StatusCode};
 
 use crate::error::DeliveryError;
 
@@ -49,6 +52,10 @@ enum Step {
     /// Compare what has its name.
     Compare,
     Upload,
+    /// Remove what has the temporary name, then upload.
+    Clear,
+    /// The same, once more.
+    UploadAgain,
     Rename,
     /// Remove the temporary name, then it is over.
     Remove(Result<(), DeliveryError>),
@@ -143,9 +150,9 @@ impl Letters {
                 // One byte more than expected shows a file that is longer.
                 client.read(path, len + 1)
             }
-            Step::Upload => client.upload(temporary, len),
+            Step::Upload | Step::UploadAgain => client.upload(temporary, len),
             Step::Rename => client.rename(temporary, path),
-            Step::Remove(_) => client.remove(temporary),
+            Step::Clear | Step::Remove(_) => client.remove(temporary),
         };
         self.in_flight.insert(job, posting);
     }
@@ -177,7 +184,10 @@ impl Posting {
                     Err(taken())
                 })
             }
-            Step::Upload => match result {
+            Step::Upload if is_not_made(&result) => Step::Clear,
+            // If it cannot be removed, the upload says so.
+            Step::Clear => Step::UploadAgain,
+            Step::Upload | Step::UploadAgain => match result {
                 Ok(_) => Step::Look(Before::Upload),
                 Err(error) => Step::Remove(Err(error.into())),
             },
@@ -189,4 +199,15 @@ impl Posting {
             Step::Remove(ending) => return std::mem::replace(ending, Ok(())).map(|()| None),
         }))
     }
+}
+
+/// Whether the temporary file could not be made.
+fn is_not_made(result: &Result<Outcome, JobError>) -> bool {
+    matches!(
+        result,
+        Err(JobError::Refused {
+            step: sftp::Step::Open,
+            ..
+        })
+    )
 }

@@ -18,6 +18,7 @@
 mod attempt;
 mod batch_file;
 mod books;
+mod companions;
 mod door;
 mod doubts;
 mod error;
@@ -65,6 +66,7 @@ use crate::remote::Remote;
 use crate::worker::Worker;
 
 pub use crate::books::BooksError;
+pub use crate::companions::{Companion, Role, companions};
 pub use crate::error::{Blame, DeliveryError};
 pub use crate::resend::{Due, Gone, Pair, Resent, resend};
 pub use crate::ssh::{HostKeyError, Introduction, KeepError, LoginError, Standing};

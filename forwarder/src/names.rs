@@ -13,9 +13,9 @@ pub(crate) struct Names {
     pub(crate) manifest: String,
     pub(crate) marker: String,
     /// What temporary names end in besides.
-    pub(crate) temp_suffix: String,
-    /// The server, and the batch's temporary name there.
-    pub(crate) place: String,
+    temp_suffix: String,
+    /// The server, as whom.
+    server: String,
     /// The subfolders it goes into, outermost first; they are made if need be.
     pub(crate) folders: Vec<String>,
 }
@@ -55,11 +55,21 @@ impl Names {
         Self {
             manifest: format!("{stem}.json"),
             marker: format!("{file}{marker}"),
-            place: format!("{user}@{host}:{port} {file}{temp_suffix}"),
+            server: format!("{user}@{host}:{port}"),
             temp_suffix: temp_suffix.clone(),
             published: file,
             folders,
         }
+    }
+
+    /// One of the temporary names of one of the files; `number`: which, from 1.
+    pub(crate) fn temporary(&self, file: PublishedFile, number: u8) -> String {
+        temporary(self.of_file(file), number, &self.temp_suffix)
+    }
+
+    /// The server, and one of the batch's temporary names there.
+    pub(crate) fn place(&self, number: u8) -> String {
+        format!("{} {}", self.server, self.temporary(PublishedFile::Batch, number))
     }
 
     /// The name of one of the files.
@@ -69,5 +79,13 @@ impl Names {
             PublishedFile::Manifest => &self.manifest,
             PublishedFile::Marker => &self.marker,
         }
+    }
+}
+
+/// The first temporary name of a file has no number.
+fn temporary(path: &str, number: u8, suffix: &str) -> String {
+    match number {
+        1 => format!("{path}{suffix}"),
+        number => format!("{path}.{number}{suffix}"),
     }
 }

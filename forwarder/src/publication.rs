@@ -11,8 +11,8 @@
 //! 2. For a large file, or one whose rename was noted, *look* at the temporary name. What a crash left there is *verified*,
 //!    byte for byte from its beginning. Nothing is changed. If the rename was noted and the file has neither name, it was
 //!    published, and whoever it is for has taken it away: it is over, and not sent again.
-//! 3. *Upload* under the temporary name, behind what was verified, or else emptying it first. A crash leaves a
-//!    temporary file, whole or not, and nobody reads a temporary name.
+//! 3. *Upload* under the temporary name, behind what was verified, or else as a new file: if something has the name, under
+//!    the next one, such as `NAME.2.part`. A crash leaves a temporary file, whole or not, and nobody reads a temporary name.
 //! 4. By *hash* or *read-back*, as the destination is set, prove what was uploaded. A crash is as after 3.
 //! 5. *Note* in the ledger that the rename may come to pass. A crash is as after 3, and the note is right: until it is
 //!    taken back, nothing but the rename takes the temporary name away.
@@ -20,7 +20,8 @@
 //! 7. *Rename*; on a server that may replace by it, *link* the final name to the file, if it can, and then *remove* the
 //!    temporary name. A crash, or a rename that was done but whose answer was lost, leaves our file under its final name,
 //!    and after a link under both: step 1 of the next attempt finds it the same, removes the temporary name, and does not
-//!    upload again. If it was taken away meanwhile, step 2 knows.
+//!    upload again. If it was taken away meanwhile, step 2 knows. Then the temporary names that others had left are
+//!    *removed*; a crash meanwhile is as one after the rename.
 //! 8. The next file, or the caller records the delivery in the ledger; a crash before that is as after 7.
 //! 9. The caller moves the batch's file to `sent/`; a crash before that is mended at the next start, by the ledger.
 //!
@@ -31,6 +32,14 @@
 //! file under the final name is never written to or removed; an attempt that ends without a rename leaves no temporary
 //! file; no byte of a temporary file that was there before is kept unless it was read back and found to be right.
 //!
+//! What a dead session asked for may be carried out long after it has gone, beside the next one: the server's process hung,
+//! or was slow. An *open* then makes no file where one is, nor empties it, since it asks for a new one: so nobody but the
+//! session that made a temporary file writes to it, unless it is resumed, and then the dead one wrote the same bytes. A
+//! *remove* takes the file of the session that asked: until then its name was taken, and the next one has another. A
+//! *rename* was noted, see step 2. If a temporary file is gone all the same, the rename says so, and the attempt fails: it
+//! does not pass for published unless an earlier attempt noted it. A server that knows no new files (`SSH_FXF_EXCL`) may
+//! empty what is being sent; then only `verify` stands between. An open that comes after all leaves an empty temporary file.
+//!
 //! What is left: a connection that breaks between a link and the removal, at a server that is not OpenSSH, whose receiver
 //! takes the file at that moment, has the file sent twice.
 
@@ -40,7 +49,10 @@ use logferry_config::Verify;
 /// less than reading it back.
 const RESUME_MIN: u64 = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 
-/// What is to be done next at the destination.
+/// So many temporary names a file may have.
+pub(crate) const TEMPORARIES_MAX: u8 = 9;
+
+/// What is to be done next at the destination. Of several temporary names, [`Publication::temporary`] is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// See what has the final name.
@@ -59,7 +71,7 @@ pub(crate) enum Step {
     },
     /// Upload to the temporary name.
     Upload {
-        /// So many bytes are there and verified; if none, what is there is emptied.
+        /// So many bytes are there and verified; if none, nothing may be there.
         from: u64,
     },
     /// Have the temporary file hashed there.
@@ -72,7 +84,7 @@ pub(crate) enum Step {
     Publish(Way),
     /// Take the note back.
     Forget(Ending),
-    /// Remove the temporary name, if it is there; then it is over.
+    /// Remove the temporary name, if it is there; after the last of them it is over.
     RemoveTemporary(Ending),
     /// Nothing: it is over.
     End(Ending),
@@ -151,6 +163,8 @@ pub(crate) enum Uploaded {
     SizeUnknown,
     /// Not so.
     Failed,
+    /// The file could not be made; something may have its name.
+    NotMade,
 }
 
 /// What came of a rename or a link.
@@ -160,6 +174,8 @@ pub(crate) enum Renamed {
     Done,
     /// The server refused.
     Refused,
+    /// The server refused, since there is no such temporary file.
+    Gone,
 }
 
 /// How far the attempt has come.
@@ -167,10 +183,14 @@ pub(crate) enum Renamed {
 enum Progress {
     /// Nothing was written.
     Fresh,
+    /// No file of the temporary name could be made.
+    NotMade,
     /// The temporary file is whole.
     Uploaded,
     /// The server refused the rename.
     Refused,
+    /// The server refused the rename, and the file is gone.
+    Gone,
 }
 
 /// One attempt to publish one file.
@@ -181,18 +201,30 @@ pub(crate) struct Publication {
     way: Way,
     /// Whether the ledger says that the file may have been published.
     noted: bool,
+    /// Whether an earlier attempt said so.
+    noted_before: bool,
+    /// Which temporary name is meant, from 1.
+    temporary: u8,
+    /// The last one that this attempt, or the one that noted, had to do with.
+    last_temporary: u8,
+    /// The temporary names are only looked at to be removed.
+    clearing: Option<Ending>,
     progress: Progress,
     step: Step,
 }
 
 impl Publication {
-    /// An attempt for a file of `len` bytes. `noted`: an earlier attempt may have published it.
-    pub(crate) fn new(len: u64, verify: Verify, way: Way, noted: bool) -> Self {
+    /// An attempt for a file of `len` bytes. `noted`: an earlier attempt may have published it, from this temporary name.
+    pub(crate) fn new(len: u64, verify: Verify, way: Way, noted: Option<u8>) -> Self {
         Self {
             len,
             verify,
             way,
-            noted,
+            noted: noted.is_some(),
+            noted_before: noted.is_some(),
+            temporary: noted.unwrap_or(1),
+            last_temporary: noted.unwrap_or(1),
+            clearing: None,
             progress: Progress::Fresh,
             step: Step::Look,
         }
@@ -202,13 +234,18 @@ impl Publication {
     pub(crate) fn over(len: u64) -> Self {
         Self {
             step: Step::End(Ending::FoundThere),
-            ..Self::new(len, Verify::Size, Way::Rename, true)
+            ..Self::new(len, Verify::Size, Way::Rename, Some(1))
         }
     }
 
     /// What is to be done now; what comes of it is told by the method of the same name.
     pub(crate) fn step(&self) -> Step {
         self.step
+    }
+
+    /// Which of the file's temporary names is meant by the step: 1, or the number in the name.
+    pub(crate) fn temporary(&self) -> u8 {
+        self.temporary
     }
 
     pub(crate) fn on_look(&mut self, look: Look) {
@@ -223,7 +260,7 @@ impl Publication {
     pub(crate) fn on_compare(&mut self, comparison: Comparison) {
         let there = self.step == Step::Compare { there: true };
         match comparison {
-            Comparison::Same => self.step = Step::RemoveTemporary(Ending::FoundThere),
+            Comparison::Same => self.clear(Ending::FoundThere),
             Comparison::Different => self.leave(Ending::NameTaken),
             Comparison::Unreadable if there && self.noted => {
                 // It is ours if the temporary name is gone; if not, there is no way on.
@@ -236,10 +273,15 @@ impl Publication {
     }
 
     pub(crate) fn on_look_temporary(&mut self, look: Look) {
+        if let Some(ending) = self.clearing {
+            return self.on_look_for_clearing(look, ending);
+        }
         match (look, self.progress) {
-            (Look::Absent, _) if self.noted => self.step = Step::End(Ending::TakenAway),
+            (Look::Absent, Progress::Gone) if !self.noted_before => self.leave(Ending::RenameRefused),
+            (Look::Absent, _) if self.noted => self.remove_up_to(self.last_temporary - 1, Ending::TakenAway),
             (Look::Unknown, _) if self.noted => self.step = Step::VerifyBeginning { len: self.len },
-            (_, Progress::Refused) => self.was_refused(),
+            (_, Progress::Refused | Progress::Gone) => self.was_refused(),
+            (Look::Absent, Progress::NotMade) => self.step = Step::End(Ending::NotUploaded),
             // A longer file could not be cut back.
             (Look::Present { size: Some(len) }, _)
                 if (RESUME_MIN..=self.len).contains(&len) || (self.noted && len == self.len) =>
@@ -249,6 +291,7 @@ impl Publication {
             (Look::Present { size: None }, _) if self.noted => {
                 self.step = Step::VerifyBeginning { len: self.len };
             }
+            (Look::Unknown, Progress::NotMade) | (Look::Present { .. }, _) => self.take_next_name(),
             _ => self.step = Step::Upload { from: 0 },
         }
     }
@@ -256,13 +299,17 @@ impl Publication {
     /// `same`: so many bytes, from the first, are the file's; `None`: there is no such file.
     pub(crate) fn on_verify_beginning(&mut self, same: Option<u64>) {
         match same {
-            None if self.noted => self.step = Step::End(Ending::TakenAway),
-            _ if self.progress == Progress::Refused => self.was_refused(),
+            None if self.progress == Progress::Gone && !self.noted_before => {
+                self.leave(Ending::RenameRefused);
+            }
+            None if self.noted => self.remove_up_to(self.last_temporary - 1, Ending::TakenAway),
+            _ if matches!(self.progress, Progress::Refused | Progress::Gone) => self.was_refused(),
             // A server that hangs may yet carry out the rename: what is right is not opened for writing again.
             Some(same) if self.noted && same == self.len => {
                 self.progress = Progress::Uploaded;
                 self.step = Step::Look;
             }
+            Some(0) => self.take_next_name(),
             same => {
                 self.step = Step::Upload {
                     from: same.unwrap_or(0),
@@ -274,6 +321,10 @@ impl Publication {
     pub(crate) fn on_upload(&mut self, uploaded: Uploaded) {
         self.progress = Progress::Uploaded;
         match (uploaded, self.verify) {
+            (Uploaded::NotMade, _) => {
+                self.progress = Progress::NotMade;
+                self.step = Step::LookTemporary;
+            }
             (Uploaded::Failed, _) => self.leave(Ending::NotUploaded),
             (Uploaded::Whole, Verify::Size) => self.proved(),
             (_, Verify::Hash) => self.step = Step::Hash,
@@ -306,10 +357,16 @@ impl Publication {
 
     pub(crate) fn on_publish(&mut self, renamed: Renamed) {
         self.step = match (renamed, self.way) {
-            (Renamed::Done, Way::Rename) => Step::End(Ending::Published),
-            (Renamed::Done, Way::Link) => Step::RemoveTemporary(Ending::Published),
+            (Renamed::Done, Way::Rename) => {
+                return self.remove_up_to(self.last_temporary - 1, Ending::Published);
+            }
+            (Renamed::Done, Way::Link) => return self.remove_up_to(self.last_temporary, Ending::Published),
             (Renamed::Refused, _) => {
                 self.progress = Progress::Refused;
+                Step::Look
+            }
+            (Renamed::Gone, _) => {
+                self.progress = Progress::Gone;
                 Step::Look
             }
         };
@@ -317,11 +374,11 @@ impl Publication {
 
     pub(crate) fn on_forget(&mut self, ending: Ending) {
         self.noted = false;
-        self.step = Step::RemoveTemporary(ending);
+        self.clear(ending);
     }
 
     pub(crate) fn on_remove_temporary(&mut self, ending: Ending) {
-        self.step = Step::End(ending);
+        self.remove_up_to(self.temporary - 1, ending);
     }
 
     /// Nothing has the final name, as far as can be seen.
@@ -331,7 +388,7 @@ impl Publication {
             Progress::Fresh => Step::Upload { from: 0 },
             Progress::Uploaded => Step::Publish(self.way),
             // The server may have done it and not know.
-            Progress::Refused => Step::LookTemporary,
+            Progress::NotMade | Progress::Refused | Progress::Gone => Step::LookTemporary,
         };
     }
 
@@ -345,6 +402,61 @@ impl Publication {
         }
     }
 
+    /// Something that is of no use has the temporary name.
+    fn take_next_name(&mut self) {
+        if self.temporary < TEMPORARIES_MAX {
+            self.temporary += 1;
+            self.last_temporary = self.temporary;
+            self.progress = Progress::Fresh;
+            // What was noted was noted of another name, whose file is still there.
+            (self.noted, self.noted_before) = (false, false);
+            self.step = if self.len >= RESUME_MIN {
+                Step::LookTemporary
+            } else {
+                Step::Upload { from: 0 }
+            };
+        } else if self.progress == Progress::NotMade {
+            self.leave(Ending::NotUploaded);
+        } else {
+            self.step = Step::Upload { from: 0 };
+        }
+    }
+
+    /// Removes the temporary names, and then ends.
+    fn clear(&mut self, ending: Ending) {
+        if self.progress == Progress::Fresh {
+            self.clearing = Some(ending);
+            self.temporary = 1;
+            self.step = Step::LookTemporary;
+        } else {
+            self.remove_up_to(self.last_temporary, ending);
+        }
+    }
+
+    /// Names are taken from the first on, and removed from the last on: so one that is free is behind the last.
+    fn on_look_for_clearing(&mut self, look: Look, ending: Ending) {
+        // That the noted one was renamed is no reason for others to be gone.
+        let known = if self.last_temporary > 1 {
+            self.last_temporary
+        } else {
+            0
+        };
+        match look {
+            Look::Present { .. } if self.temporary < TEMPORARIES_MAX => self.temporary += 1,
+            Look::Absent => self.remove_up_to(known.max(self.temporary - 1), ending),
+            Look::Present { .. } | Look::Unknown => self.remove_up_to(TEMPORARIES_MAX, ending),
+        }
+    }
+
+    fn remove_up_to(&mut self, number: u8, ending: Ending) {
+        if number == 0 {
+            self.step = Step::End(ending);
+        } else {
+            self.temporary = number;
+            self.step = Step::RemoveTemporary(ending);
+        }
+    }
+
     /// The temporary file is what it should be.
     fn proved(&mut self) {
         self.step = if self.noted { Step::Look } else { Step::Note };
@@ -352,11 +464,11 @@ impl Publication {
 
     /// Ends without having published; the temporary file is to go.
     fn leave(&mut self, ending: Ending) {
-        self.step = if self.noted {
-            Step::Forget(ending)
+        if self.noted {
+            self.step = Step::Forget(ending);
         } else {
-            Step::RemoveTemporary(ending)
-        };
+            self.clear(ending);
+        }
     }
 }
 

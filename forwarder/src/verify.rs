@@ -28,8 +28,8 @@ pub struct DeliveredFile {
     pub path: String,
     /// Its size there.
     pub bytes: u64,
-    /// SHA-256 of it in hex.
-    pub sha256: String,
+    /// SHA-256 of it in hex. If it is not known, nor is the size: the file has so many bytes or more.
+    pub sha256: Option<String>,
 }
 
 /// How a file at a destination is not as it was delivered.
@@ -214,14 +214,13 @@ fn difference(file: &DeliveredFile, result: Result<Outcome, JobError>, hash: Fil
             });
         }
     };
-    let hex = hash.hex();
-    if found > file.bytes {
-        Some(Difference::Longer)
-    } else if found < file.bytes {
-        Some(Difference::Short { found })
-    } else if hex == file.sha256 {
-        None
-    } else {
-        Some(Difference::Content { found: hex })
+    if found < file.bytes {
+        return Some(Difference::Short { found });
     }
+    let sha256 = file.sha256.as_ref()?;
+    if found > file.bytes {
+        return Some(Difference::Longer);
+    }
+    let found = hash.hex();
+    (found != *sha256).then_some(Difference::Content { found })
 }

@@ -202,6 +202,10 @@ pub enum DiscrepancyKind {
     RemoteDiffers,
     /// A delivered file cannot be read at its destination.
     RemoteUnreadable,
+    /// Nothing that was delivered to a destination could be read back.
+    RemoteUnread,
+    /// Manifests or markers that the settings ask for are not beside their batches. Only ever a warning.
+    CompanionMissing,
     /// What was delivered cannot be read back, because the destination is not configured any more. Only ever a warning.
     RemoteUnknown,
     /// A log went from the source before its sender knew that it had all of it. Only ever a warning.

@@ -24,6 +24,9 @@ const SEND_TIME_MAX: Duration = Duration::from_secs(30);
 /// A mail that leaves so much later than it was written says so.
 const LATE: Duration = Duration::from_mins(10);
 
+/// The longest subject, in characters. A word is not folded, and a line may have 998 of them (RFC 5322, 2.1.1).
+const SUBJECT_MAX: usize = 900;
+
 /// What makes a mail's `Message-ID`; the same over all attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LetterId(String);
@@ -128,6 +131,7 @@ impl Postman {
             None => text.clone(),
         };
         let subject = one_line(format!("{} {subject}", self.subject_prefix).trim());
+        let subject: String = subject.chars().take(SUBJECT_MAX).collect();
         let domain = self.from.email.domain();
         let mut message = Message::builder()
             .message_id(Some(format!("<{}@{domain}>", letter.id.0)))
@@ -183,6 +187,8 @@ fn mailbox(address: &str) -> Result<Mailbox, MonitorError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn smtp() -> Smtp {
@@ -198,20 +204,24 @@ mod tests {
         }
     }
 
+    fn formatted(content: &NewMail, written_at: Timestamp, now: Timestamp) -> String {
+        let letter = Letter {
+            id: LetterId("logferry-7-1".to_owned()),
+            written_at,
+            content,
+        };
+        let postman = Postman::new(&smtp()).expect("valid");
+        let message = postman.compose(&letter, now).expect("complete");
+        String::from_utf8(message.formatted()).expect("ASCII")
+    }
+
     fn composed(subject: &str, written_at: Timestamp, now: Timestamp) -> String {
         let content = NewMail {
             subject: subject.to_owned(),
             text: "text".to_owned(),
             html: Some("<p>html</p>\n".to_owned()),
         };
-        let letter = Letter {
-            id: LetterId("logferry-7-1".to_owned()),
-            written_at,
-            content: &content,
-        };
-        let postman = Postman::new(&smtp()).expect("valid");
-        let message = postman.compose(&letter, now).expect("complete");
-        let text = String::from_utf8(message.formatted()).expect("ASCII");
+        let text = formatted(&content, written_at, now);
         // Lines broken by the quoted-printable encoding (RFC 2045, 6.7).
         text.replace("=\r\n", "")
     }
@@ -254,6 +264,79 @@ mod tests {
             "{mail}"
         );
         assert!(mail.contains("Subject: [logferry] news  Bcc: thief@example.com    body\r\n"));
+    }
+
+    /// What hosts, sources and file names would be if somebody wanted to write headers with them.
+    const HOSTILE: [&str; 12] = [
+        "a\r\nBcc: thief@example.com",
+        "a\nBcc: thief@example.com",
+        "a\rBcc: thief@example.com",
+        "a\r\n\r\nthe body, says the thief",
+        "a\r\n Bcc: folded",
+        "a\0b\u{b}c\u{c}d\u{1b}[31m",
+        "a\u{85}Bcc: x\u{2028}Bcc: y\u{2029}Bcc: z",
+        "журнал доступа с длинным именем, которое не помещается в одну строку заголовка",
+        "=?utf-8?q?=0D=0ABcc:_thief?=",
+        "\"a\" <thief@example.com>",
+        ".\r\nQUIT\r\n",
+        "\u{202e}moc.elpmaxe@feiht",
+    ];
+
+    /// Asserts that a mail with these texts has the headers of any other, and no line that is not one.
+    fn assert_headers_are_ours(hostile: &str) {
+        let content = NewMail {
+            subject: format!("silent: {hostile} (1 of 2 sources)"),
+            text: hostile.to_owned(),
+            html: Some(hostile.to_owned()),
+        };
+        let mail = formatted(&content, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        let (head, _) = mail.split_once("\r\n\r\n").expect("a head and a body");
+        let lines: Vec<_> = head.split("\r\n").collect();
+        for line in &lines {
+            assert!(line.len() <= 998, "{} bytes in one line", line.len());
+            assert!(line.bytes().all(|b| matches!(b, b' '..=b'~')), "{line:?}");
+        }
+        let mut names: Vec<_> = lines
+            .iter()
+            .filter(|line| !line.starts_with(' '))
+            .map(|line| line.split_once(':').expect("a header has a name").0)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let ours = [
+            "Content-Type",
+            "Date",
+            "From",
+            "MIME-Version",
+            "Message-ID",
+            "Subject",
+            "To",
+        ];
+        assert_eq!(names, ours, "{head}");
+        assert!(head.contains("To: a@example.com, b@example.com"), "{head}");
+        assert!(head.contains("From: ops@example.com"), "{head}");
+    }
+
+    #[test]
+    fn no_hostile_name_reaches_a_header() {
+        for name in HOSTILE {
+            assert_headers_are_ours(name);
+            assert!(
+                name.parse::<logferry_protocol::names::SourceId>().is_err(),
+                "{name:?}"
+            );
+        }
+        for word in ["a", "é", "=", "\r\n", "a "] {
+            assert_headers_are_ours(&word.repeat(100_000));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_reaches_a_header(any in any::<String>(), lines in "([ -~]|\r|\n|\r\n|:|é){0,400}") {
+            assert_headers_are_ours(&any);
+            assert_headers_are_ours(&lines);
+        }
     }
 
     #[test]

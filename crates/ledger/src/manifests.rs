@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, SourceId};
 use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
 
-use crate::batches::{Batch, BatchId, Window};
+use crate::batches::{Batch, BatchFilter, BatchId, Window};
 use crate::deliveries::Delivery;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
@@ -270,6 +270,32 @@ impl Ledger {
                  ORDER BY window_start, revision",
             )?
             .query_map([destination.as_str()], ManifestRecord::from_row)?
+            .collect()
+        })
+    }
+
+    /// The paths of the manifests that a destination has got, of windows that fit the filter, whose source is left aside.
+    pub fn delivered_manifests(
+        &self,
+        destination: &DestinationName,
+        filter: &BatchFilter,
+    ) -> Result<Vec<String>, LedgerError> {
+        self.read("list delivered manifests", |sql| {
+            sql.prepare_cached(
+                "SELECT path FROM manifests WHERE destination = :destination AND delivered_at IS NOT NULL
+                   AND path IS NOT NULL
+                   AND (:since IS NULL OR window_start + window_seconds > :since)
+                   AND (:until IS NULL OR window_start < :until)
+                 ORDER BY window_start, revision",
+            )?
+            .query_map(
+                named_params! {
+                    ":destination": destination.as_str(),
+                    ":since": filter.since.map(Timestamp::as_second),
+                    ":until": filter.until.map(Timestamp::as_second),
+                },
+                |row| row.get(0),
+            )?
             .collect()
         })
     }

@@ -1,4 +1,4 @@
-//! Uploading one file: open (created or emptied, unless its beginning is there already), write, sync where offered,
+//! Uploading one file: open (a new one, unless its beginning is there already), write, sync where offered,
 //! check the size, close.
 //!
 //! Nothing after the open waits for a reply: a server must treat requests for one file as if it had done them in
@@ -45,7 +45,7 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Of all `len` bytes, into a file that is created or emptied.
+    /// Of all `len` bytes, into a new file.
     pub(crate) fn new(path: String, len: u64) -> Self {
         Self::resumed(path, 0, len)
     }

@@ -32,6 +32,7 @@ const OPEN_READ: u32 = 0x01;
 const OPEN_WRITE: u32 = 0x02;
 const OPEN_CREATE: u32 = 0x08;
 const OPEN_TRUNCATE: u32 = 0x10;
+const OPEN_EXCLUSIVE: u32 = 0x20;
 
 /// SHA-256 in the extension `check-file`.
 pub(crate) const SHA256: &str = "sha256";
@@ -45,7 +46,7 @@ pub(crate) struct RequestId(pub(crate) u32);
 pub(crate) enum OpenFor {
     /// To be read from its beginning.
     Reading,
-    /// To be written whole: created, or emptied if it exists.
+    /// To be written whole: made, and refused if it exists.
     Writing,
     /// To be written behind what it holds: it exists.
     GoingOn,
@@ -119,7 +120,8 @@ impl Request<'_> {
                     out,
                     match open_for {
                         OpenFor::Reading => OPEN_READ,
-                        OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE,
+                        // Emptied only where a server does not know better.
+                        OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE | OPEN_EXCLUSIVE,
                         OpenFor::GoingOn => OPEN_WRITE,
                     },
                 );

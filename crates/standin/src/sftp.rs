@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
 use crate::acceptor::Acceptor;
+use crate::script::{Line, Play, Script};
 use crate::sftp_session::SftpSession;
 
 /// What the server shows and to whom.
@@ -61,6 +62,7 @@ pub(crate) struct Faults {
     refuse_auth: AtomicBool,
     refuse_writes: AtomicBool,
     cut: Notify,
+    pub(crate) play: Play,
 }
 
 impl Faults {
@@ -138,9 +140,20 @@ impl SftpServer {
         self.faults.cut.notify_waiters();
     }
 
+    /// From now on it does what a script says, as often as that says, counted anew.
+    pub fn misbehave(&self, script: Script) {
+        self.faults.play.begin(script);
+    }
+
+    /// How often a mishap of the script has happened; `mishap`: its place there, from 0.
+    pub fn happened(&self, mishap: usize) -> usize {
+        self.faults.play.happened(mishap)
+    }
+
     /// Closes the port, cuts the connections and waits until nothing touches the folder any more.
     pub async fn stop(mut self) {
         self.acceptor.stop().await;
+        self.faults.play.end();
         while self.all_ended.recv().await.is_some() {}
     }
 }
@@ -180,6 +193,10 @@ impl Account {
 /// Serves one connection until the client leaves or the connection is cut.
 async fn serve(config: Arc<Config>, socket: TcpStream, account: Arc<Account>) {
     let faults = Arc::clone(&account.faults);
+    let line = Line::default();
+    // Dropped last: when the socket is closed.
+    let _gone = line.gone.clone().drop_guard();
+    let cut = line.cut.clone();
     let session = async {
         let socket = socket.into_std()?;
         let _cut = CutOnDrop(socket.try_clone()?);
@@ -190,6 +207,7 @@ async fn serve(config: Arc<Config>, socket: TcpStream, account: Arc<Account>) {
             socket,
             Connection {
                 account,
+                line,
                 channel: None,
             },
         )
@@ -199,6 +217,7 @@ async fn serve(config: Arc<Config>, socket: TcpStream, account: Arc<Account>) {
     let ended: Result<(), russh::Error> = tokio::select! {
         ended = session => ended,
         () = faults.cut.notified() => return,
+        () = cut.cancelled() => return,
     };
     if let Err(error) = ended {
         debug!(%error, "an SSH connection ended");
@@ -208,6 +227,7 @@ async fn serve(config: Arc<Config>, socket: TcpStream, account: Arc<Account>) {
 /// One connection: checks the login and starts SFTP.
 struct Connection {
     account: Arc<Account>,
+    line: Line,
     /// A channel that was opened and does not run SFTP yet.
     channel: Option<Channel<Msg>>,
 }
@@ -251,7 +271,7 @@ impl Handler for Connection {
         {
             Some(channel) => {
                 session.channel_success(id)?;
-                let sftp = SftpSession::new(Arc::clone(&self.account));
+                let sftp = SftpSession::new(Arc::clone(&self.account), self.line.clone());
                 russh_sftp::server::run(channel.into_stream(), sftp).await;
             }
             None => session.channel_failure(id)?,

@@ -16,6 +16,7 @@ use russh_sftp::protocol::{
 use russh_sftp::server::{Handler, StatusReply};
 
 use crate::folder::{RemotePath, list, rename_to_free_name};
+use crate::script::{Extensions, Line, Request, Turn};
 use crate::sftp::Account;
 
 /// The longest packet, in bytes: what the transport takes by default.
@@ -30,12 +31,17 @@ const ENTRIES_PER_REPLY: usize = 100;
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = "fsync@openssh.com";
 const LIMITS: &str = "limits@openssh.com";
+const HARDLINK: &str = "hardlink@openssh.com";
 
 type Answer<T> = Result<T, StatusReply>;
 
 /// What a handle stands for.
 enum Opened {
-    File(Arc<std::fs::File>),
+    File {
+        file: Arc<std::fs::File>,
+        /// As it was opened by.
+        path: String,
+    },
     /// The entries not yet told.
     Folder(VecDeque<File>),
 }
@@ -43,14 +49,16 @@ enum Opened {
 /// One client's SFTP channel.
 pub(crate) struct SftpSession {
     account: Arc<Account>,
+    line: Line,
     opened: HashMap<String, Opened>,
     last_handle: u64,
 }
 
 impl SftpSession {
-    pub(crate) fn new(account: Arc<Account>) -> Self {
+    pub(crate) fn new(account: Arc<Account>, line: Line) -> Self {
         Self {
             account,
+            line,
             opened: HashMap::new(),
             last_handle: 0,
         }
@@ -70,17 +78,50 @@ impl SftpSession {
         Ok(Handle { id, handle })
     }
 
-    fn file(&self, handle: &str) -> Answer<&Arc<std::fs::File>> {
+    fn file(&self, handle: &str) -> Answer<(&Arc<std::fs::File>, &str)> {
         match self.opened.get(handle) {
-            Some(Opened::File(file)) => Ok(file),
+            Some(Opened::File { file, path }) => Ok((file, path)),
             _ => Err(StatusCode::Failure.with_message("no such handle")),
         }
     }
 
+    /// Begins to carry out a request for a file, as the script has it.
+    async fn turn(&self, request: Request, path: &str) -> Answer<Turn<'_>> {
+        Turn::begin(&self.account.faults.play, &self.line, request, path).await
+    }
+
     async fn fsync(&self, handle: &str) -> Answer<()> {
-        let file = Arc::clone(self.file(handle)?);
+        let (file, path) = self.file(handle)?;
+        let turn = self.turn(Request::Sync, path).await?;
+        let file = Arc::clone(file);
         let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
-        synced.map_err(io::Error::from).flatten().map_err(refusal)
+        synced.map_err(io::Error::from).flatten().map_err(refusal)?;
+        turn.end(()).await
+    }
+
+    async fn rename_over(&self, from: &str, to: &str) -> Answer<()> {
+        let turn = self.turn(Request::Rename, from).await?;
+        let (from, to) = (self.local(from), self.local(to));
+        tokio::fs::rename(from, to).await.map_err(refusal)?;
+        turn.end(()).await
+    }
+
+    async fn link(&self, from: &str, to: &str) -> Answer<()> {
+        let turn = self.turn(Request::Rename, from).await?;
+        let (from, to) = (self.local(from), self.local(to));
+        tokio::fs::hard_link(from, to).await.map_err(refusal)?;
+        turn.end(()).await
+    }
+
+    /// Tells the attributes of what has a name.
+    async fn attributes_of(
+        &self,
+        id: u32,
+        path: &str,
+        metadata: impl Future<Output = io::Result<std::fs::Metadata>>,
+    ) -> Answer<Attrs> {
+        let turn = self.turn(Request::Stat, path).await?;
+        turn.end(attributes(id, metadata).await?).await
     }
 }
 
@@ -132,8 +173,13 @@ impl Handler for SftpSession {
 
     async fn init(&mut self, _version: u32, _extensions: HashMap<String, String>) -> Answer<Version> {
         let mut version = Version::new();
-        for extension in [POSIX_RENAME, FSYNC, LIMITS] {
-            version.extensions.insert(extension.to_owned(), "1".to_owned());
+        let extensions: &[&str] = match self.account.faults.play.extensions() {
+            Extensions::Usual => &[POSIX_RENAME, FSYNC, LIMITS],
+            Extensions::Links => &[POSIX_RENAME, FSYNC, LIMITS, HARDLINK],
+            Extensions::None => &[],
+        };
+        for extension in extensions {
+            version.extensions.insert((*extension).to_owned(), "1".to_owned());
         }
         Ok(version)
     }
@@ -145,47 +191,66 @@ impl Handler for SftpSession {
         flags: OpenFlags,
         _attributes: FileAttributes,
     ) -> Answer<Handle> {
+        let (account, line) = (Arc::clone(&self.account), self.line.clone());
+        let turn = Turn::begin(&account.faults.play, &line, Request::Open, &filename).await?;
         let options = tokio::fs::OpenOptions::from(std::fs::OpenOptions::from(flags));
         let file = options.open(self.local(&filename)).await.map_err(refusal)?;
-        self.keep(id, Opened::File(Arc::new(file.into_std().await)))
+        let file = Arc::new(file.into_std().await);
+        let path = filename;
+        turn.end(self.keep(id, Opened::File { file, path })?).await
     }
 
     async fn close(&mut self, id: u32, handle: String) -> Answer<Status> {
-        match self.opened.remove(&handle) {
-            Some(_) => Ok(done(id)),
-            None => Err(StatusCode::Failure.with_message("no such handle")),
-        }
+        let Some(opened) = self.opened.remove(&handle) else {
+            return Err(StatusCode::Failure.with_message("no such handle"));
+        };
+        let Opened::File { file, path } = opened else {
+            return Ok(done(id));
+        };
+        let turn = self.turn(Request::Close, &path).await?;
+        drop(file);
+        turn.end(done(id)).await
     }
 
     async fn read(&mut self, id: u32, handle: String, offset: u64, len: u32) -> Answer<Data> {
+        let (file, path) = self.file(&handle)?;
+        let turn = self.turn(Request::Read, path).await?;
         let mut data = vec![0; u64::from(len).min(DATA_LEN_MAX) as usize];
-        let read = self.file(&handle)?.read_at(&mut data, offset).map_err(refusal)?;
-        if read == 0 {
-            return Err(StatusCode::Eof.into());
-        }
+        let read = file.read_at(&mut data, offset).map_err(refusal)?;
         data.truncate(read);
-        Ok(Data { id, data })
+        let answer = if read == 0 {
+            Err(StatusCode::Eof.into())
+        } else {
+            Ok(Data { id, data })
+        };
+        turn.end(answer).await?
     }
 
     async fn write(&mut self, id: u32, handle: String, offset: u64, data: Vec<u8>) -> Answer<Status> {
         if self.account.faults.writes_refused() {
             return Err(StatusCode::Failure.with_message("no space left"));
         }
-        self.file(&handle)?.write_all_at(&data, offset).map_err(refusal)?;
-        Ok(done(id))
+        let (file, path) = self.file(&handle)?;
+        let turn = self.turn(Request::Write, path).await?;
+        file.write_all_at(&turn.altered(data), offset).map_err(refusal)?;
+        turn.end(done(id)).await
     }
 
     async fn lstat(&mut self, id: u32, path: String) -> Answer<Attrs> {
-        attributes(id, tokio::fs::symlink_metadata(self.local(&path))).await
+        let metadata = tokio::fs::symlink_metadata(self.local(&path));
+        self.attributes_of(id, &path, metadata).await
     }
 
     async fn stat(&mut self, id: u32, path: String) -> Answer<Attrs> {
-        attributes(id, tokio::fs::metadata(self.local(&path))).await
+        let metadata = tokio::fs::metadata(self.local(&path));
+        self.attributes_of(id, &path, metadata).await
     }
 
     async fn fstat(&mut self, id: u32, handle: String) -> Answer<Attrs> {
-        let metadata = self.file(&handle)?.metadata();
-        attributes(id, std::future::ready(metadata)).await
+        let (file, path) = self.file(&handle)?;
+        let turn = self.turn(Request::Fstat, path).await?;
+        let metadata = std::future::ready(file.metadata());
+        turn.end(attributes(id, metadata).await?).await
     }
 
     async fn opendir(&mut self, id: u32, path: String) -> Answer<Handle> {
@@ -205,10 +270,10 @@ impl Handler for SftpSession {
     }
 
     async fn remove(&mut self, id: u32, filename: String) -> Answer<Status> {
-        tokio::fs::remove_file(self.local(&filename))
-            .await
-            .map_err(refusal)?;
-        Ok(done(id))
+        let turn = self.turn(Request::Remove, &filename).await?;
+        let removed = tokio::fs::remove_file(self.local(&filename)).await;
+        removed.map_err(refusal)?;
+        turn.end(done(id)).await
     }
 
     async fn mkdir(&mut self, id: u32, path: String, _attributes: FileAttributes) -> Answer<Status> {
@@ -229,10 +294,14 @@ impl Handler for SftpSession {
     }
 
     async fn rename(&mut self, id: u32, from: String, to: String) -> Answer<Status> {
-        rename_to_free_name(&self.local(&from), &self.local(&to))
-            .await
-            .map_err(refusal)?;
-        Ok(done(id))
+        if self.account.faults.play.rename_replaces() {
+            self.rename_over(&from, &to).await?;
+            return Ok(done(id));
+        }
+        let turn = self.turn(Request::Rename, &from).await?;
+        let renamed = rename_to_free_name(&self.local(&from), &self.local(&to)).await;
+        renamed.map_err(refusal)?;
+        turn.end(done(id)).await
     }
 
     async fn extended(&mut self, id: u32, request: String, data: Vec<u8>) -> Answer<Packet> {
@@ -241,9 +310,11 @@ impl Handler for SftpSession {
             FSYNC => self.fsync(string(&mut data)?).await?,
             POSIX_RENAME => {
                 let (from, to) = (string(&mut data)?, string(&mut data)?);
-                tokio::fs::rename(self.local(from), self.local(to))
-                    .await
-                    .map_err(refusal)?;
+                self.rename_over(from, to).await?;
+            }
+            HARDLINK if self.account.faults.play.extensions() == Extensions::Links => {
+                let (from, to) = (string(&mut data)?, string(&mut data)?);
+                self.link(from, to).await?;
             }
             LIMITS => {
                 let limits = [PACKET_LEN_MAX, DATA_LEN_MAX, DATA_LEN_MAX, HANDLES_MAX as u64];

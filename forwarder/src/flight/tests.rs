@@ -5,6 +5,7 @@
 #[path = "../../../crates/sftp/tests/machine/fake.rs"]
 #[allow(dead_code, reason = "the machine's own tests use the rest")]
 mod fake;
+mod letters;
 mod places;
 mod sealed;
 

@@ -1,5 +1,9 @@
 //! One machine after the other against a folder in memory, cut off anywhere.
 
+mod late;
+
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -13,6 +17,8 @@ enum File {
     Half,
     /// So long, but not all of it right.
     HalfWrong,
+    /// Made, and nothing written.
+    Empty,
     Foreign {
         size: u64,
     },
@@ -23,6 +29,7 @@ impl File {
         match self {
             Self::Ours => LEN,
             Self::Half | Self::HalfWrong => LEN / 2,
+            Self::Empty => 0,
             Self::Foreign { size } => size,
         }
     }
@@ -66,10 +73,14 @@ const PLAIN: Ways = Ways {
 struct Folder {
     ways: Ways,
     published: Option<File>,
-    temporary: Option<File>,
+    /// By their numbers.
+    temporaries: BTreeMap<u8, File>,
     /// What the receiver took.
     taken: Vec<File>,
-    noted: bool,
+    /// For which temporary name.
+    noted: Option<u8>,
+    /// What dead sessions asked for and the server has not carried out, each with its temporary name.
+    late: Vec<(Step, u8)>,
 }
 
 impl Folder {
@@ -77,9 +88,10 @@ impl Folder {
         Self {
             ways,
             published: None,
-            temporary: None,
+            temporaries: BTreeMap::new(),
             taken: Vec::new(),
-            noted: false,
+            noted: None,
+            late: Vec::new(),
         }
     }
 
@@ -97,23 +109,24 @@ impl Folder {
         }
     }
 
-    /// How much of the temporary file is right.
-    fn verified(&self) -> Option<u64> {
-        self.temporary.map(|file| match file {
+    /// How much of a temporary file is right.
+    fn verified(&self, number: u8) -> Option<u64> {
+        self.temporaries.get(&number).map(|file| match file {
             File::Ours | File::Half => file.size(),
             File::HalfWrong => LEN / 4,
-            File::Foreign { .. } => 0,
+            File::Empty | File::Foreign { .. } => 0,
         })
     }
 
-    fn publish(&mut self, way: Way) -> Renamed {
-        let replaces = self.ways.replaces && way == Way::Rename;
-        let Some(file) = self.temporary.filter(|_| self.published.is_none() || replaces) else {
-            return Renamed::Refused;
+    fn publish(&mut self, way: Way, number: u8) -> Renamed {
+        let Some(file) = self.temporaries.get(&number).copied() else {
+            return Renamed::Gone;
         };
-        assert!(self.noted, "a rename that nobody would remember");
+        if self.published.is_some() && !(self.ways.replaces && way == Way::Rename) {
+            return Renamed::Refused;
+        }
         if way == Way::Rename {
-            self.temporary = None;
+            self.temporaries.remove(&number);
         }
         if self.ways.receiver_waits {
             self.taken.push(file);
@@ -127,42 +140,73 @@ impl Folder {
         }
     }
 
+    fn upload(&mut self, from: u64, number: u8, cut: Cut) -> Uploaded {
+        if from == 0 && self.temporaries.contains_key(&number) {
+            return Uploaded::NotMade;
+        }
+        let right = from == 0 || Some(from) <= self.verified(number);
+        let whole = cut != Cut::Halfway;
+        let file = match (whole, right) {
+            (true, true) => File::Ours,
+            (true, false) => File::Foreign { size: LEN },
+            (false, true) => File::Half,
+            (false, false) => File::HalfWrong,
+        };
+        self.temporaries.insert(number, file);
+        if self.ways.stat_forbidden {
+            Uploaded::SizeUnknown
+        } else {
+            Uploaded::Whole
+        }
+    }
+
+    /// Carries out what a dead session asked for.
+    fn carry_out_late(&mut self) {
+        for (step, number) in std::mem::take(&mut self.late) {
+            match step {
+                // It hears of no handle, so it writes nothing.
+                Step::Upload { from: 0 } => drop(self.temporaries.entry(number).or_insert(File::Empty)),
+                Step::Publish(way) => drop(self.publish(way, number)),
+                Step::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
+                _ => {}
+            }
+        }
+    }
+
     /// Carries out one step as far as `cut` lets it. `None`: the answer did not come.
     fn carry_out(&mut self, publication: &mut Publication, cut: Cut) -> Option<()> {
-        let step = publication.step();
+        let (step, number) = (publication.step(), publication.temporary());
         if cut == Cut::Before {
             return None;
         }
-        let mut renamed = Renamed::Refused;
+        if cut == Cut::Late {
+            self.late.push((step, number));
+            return None;
+        }
+        let (mut uploaded, mut renamed) = (Uploaded::Failed, Renamed::Refused);
         match step {
-            Step::Upload { from } => {
-                let right = from == 0 || Some(from) <= self.verified();
-                let whole = cut != Cut::Halfway;
-                self.temporary = Some(match (whole, right) {
-                    (true, true) => File::Ours,
-                    (true, false) => File::Foreign { size: LEN },
-                    (false, true) => File::Half,
-                    (false, false) => File::HalfWrong,
-                });
+            Step::Upload { from } => uploaded = self.upload(from, number, cut),
+            Step::Publish(way) => {
+                assert_eq!(self.noted, Some(number), "a rename that nobody would remember");
+                renamed = self.publish(way, number);
             }
-            Step::Publish(way) => renamed = self.publish(way),
-            Step::Note => self.noted = true,
-            Step::Forget(_) => self.noted = false,
-            Step::RemoveTemporary(_) => self.temporary = None,
+            Step::Note => self.noted = Some(number),
+            Step::Forget(_) => self.noted = None,
+            Step::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
             _ => {}
         }
         if cut != Cut::None {
             return None;
         }
+        let temporary = self.temporaries.get(&number).copied();
         match step {
             Step::Look => publication.on_look(self.look(self.published)),
-            Step::LookTemporary => publication.on_look_temporary(self.look(self.temporary)),
-            Step::VerifyBeginning { .. } => publication.on_verify_beginning(self.verified()),
+            Step::LookTemporary => publication.on_look_temporary(self.look(temporary)),
+            Step::VerifyBeginning { .. } => publication.on_verify_beginning(self.verified(number)),
             Step::Compare { .. } => publication.on_compare(File::compared(self.published)),
-            Step::ReadBack => publication.on_read_back(File::compared(self.temporary)),
+            Step::ReadBack => publication.on_read_back(File::compared(temporary)),
             Step::Hash => publication.on_hash(false),
-            Step::Upload { .. } if self.ways.stat_forbidden => publication.on_upload(Uploaded::SizeUnknown),
-            Step::Upload { .. } => publication.on_upload(Uploaded::Whole),
+            Step::Upload { .. } => publication.on_upload(uploaded),
             Step::Note => publication.on_note(),
             Step::Publish(_) => publication.on_publish(renamed),
             Step::Forget(ending) => publication.on_forget(ending),
@@ -191,6 +235,8 @@ enum Cut {
     Before,
     Halfway,
     AnswerLost,
+    /// The server has the request, and carries it out later.
+    Late,
 }
 
 fn cut() -> impl Strategy<Value = Cut> {
@@ -230,13 +276,14 @@ fn upload(publication: &mut Publication) {
 fn free_name_is_published_by_one_upload_and_one_rename() {
     let mut folder = Folder::new(PLAIN);
     assert_eq!(folder.attempt(), Ending::Published);
-    assert_eq!((folder.published, folder.temporary), (Some(File::Ours), None));
+    assert_eq!(folder.published, Some(File::Ours));
+    assert!(folder.temporaries.is_empty());
     assert_eq!(folder.attempt(), Ending::FoundThere);
 }
 
 #[test]
 fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, false);
+    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
     upload(&mut publication);
     assert_eq!(publication.step(), Step::Note);
     publication.on_note();
@@ -251,7 +298,7 @@ fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
 
 #[test]
 fn server_that_cannot_link_after_all_is_asked_to_rename() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Link, false);
+    let mut publication = Publication::new(LEN, Verify::Size, Way::Link, None);
     upload(&mut publication);
     publication.on_note();
     publication.on_look(Look::Absent);
@@ -264,7 +311,7 @@ fn server_that_cannot_link_after_all_is_asked_to_rename() {
 
 #[test]
 fn failed_upload_leaves_no_temporary_file() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, false);
+    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
     publication.on_look(Look::Absent);
     publication.on_look_temporary(Look::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
@@ -274,22 +321,60 @@ fn failed_upload_leaves_no_temporary_file() {
 }
 
 #[test]
-fn short_or_longer_temporary_file_is_not_read_back() {
+fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() {
     for size in [None, Some(RESUME_MIN - 1), Some(LEN + 1)] {
-        let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, false);
+        let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
         publication.on_look(Look::Absent);
         publication.on_look_temporary(Look::Present { size });
+        assert_eq!(
+            (publication.step(), publication.temporary()),
+            (Step::LookTemporary, 2)
+        );
+        publication.on_look_temporary(Look::Absent);
         assert_eq!(publication.step(), Step::Upload { from: 0 });
     }
-    let mut small = Publication::new(RESUME_MIN - 1, Verify::Size, Way::Rename, false);
+    let mut small = Publication::new(RESUME_MIN - 1, Verify::Size, Way::Rename, None);
     small.on_look(Look::Absent);
-    assert_eq!(small.step(), Step::Upload { from: 0 });
+    assert_eq!((small.step(), small.temporary()), (Step::Upload { from: 0 }, 1));
+    small.on_upload(Uploaded::NotMade);
+    small.on_look_temporary(Look::Present { size: Some(1) });
+    assert_eq!((small.step(), small.temporary()), (Step::Upload { from: 0 }, 2));
+    small.on_upload(Uploaded::NotMade);
+    small.on_look_temporary(Look::Absent);
+    assert_eq!(
+        small.step(),
+        Step::End(Ending::NotUploaded),
+        "it was refused for another reason"
+    );
+}
+
+#[test]
+fn names_come_to_an_end_when_none_is_free() {
+    let mut folder = Folder::new(PLAIN);
+    folder.temporaries = (1..=TEMPORARIES_MAX)
+        .map(|number| (number, File::Empty))
+        .collect();
+    assert_eq!(folder.attempt(), Ending::NotUploaded);
+    assert!(folder.temporaries.is_empty(), "the next attempt has room");
+    assert_eq!(folder.attempt(), Ending::Published);
+}
+
+#[test]
+fn temporary_file_that_vanished_before_its_rename_is_not_taken_for_published() {
+    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
+    upload(&mut publication);
+    publication.on_note();
+    publication.on_look(Look::Absent);
+    publication.on_publish(Renamed::Gone);
+    publication.on_look(Look::Absent);
+    publication.on_look_temporary(Look::Absent);
+    assert_eq!(publication.step(), Step::Forget(Ending::RenameRefused));
 }
 
 #[test]
 fn upload_is_proved_as_the_destination_asks() {
     let after_upload = |verify, uploaded| {
-        let mut publication = Publication::new(1, verify, Way::Rename, false);
+        let mut publication = Publication::new(1, verify, Way::Rename, None);
         publication.on_look(Look::Absent);
         publication.on_upload(uploaded);
         publication
@@ -315,7 +400,7 @@ fn upload_is_proved_as_the_destination_asks() {
 
 #[test]
 fn server_that_tells_no_size_has_its_file_compared() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, false);
+    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
     publication.on_look(Look::Present { size: None });
     assert_eq!(publication.step(), Step::Compare { there: true });
 }
@@ -323,15 +408,18 @@ fn server_that_tells_no_size_has_its_file_compared() {
 #[test]
 fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_temporary_name_is_gone() {
     let there = Look::Present { size: Some(LEN) };
-    let mut strange = Publication::new(LEN, Verify::Size, Way::Rename, false);
+    let mut strange = Publication::new(LEN, Verify::Size, Way::Rename, None);
     strange.on_look(there);
     strange.on_compare(Comparison::Unreadable);
+    assert_eq!(strange.step(), Step::LookTemporary);
+    strange.on_look_temporary(there);
+    strange.on_look_temporary(Look::Absent);
     assert_eq!(strange.step(), Step::RemoveTemporary(Ending::Unreadable));
     for (temporary, expected) in [
         (Look::Absent, Step::End(Ending::TakenAway)),
         (there, Step::Forget(Ending::RenameRefused)),
     ] {
-        let mut noted = Publication::new(LEN, Verify::Size, Way::Rename, true);
+        let mut noted = Publication::new(LEN, Verify::Size, Way::Rename, Some(1));
         noted.on_look(there);
         noted.on_compare(Comparison::Unreadable);
         noted.on_look_temporary(temporary);
@@ -364,7 +452,8 @@ proptest! {
     ) {
         // Nothing stands in the way of a server that replaces, if a stranger comes just then.
         let ways = Ways { replaces: ways.replaces && stranger.is_none(), ..ways };
-        let mut folder = Folder { temporary: left_behind, ..Folder::new(ways) };
+        let mut folder = Folder::new(ways);
+        folder.temporaries = left_behind.map(|file| (1, file)).into_iter().collect();
         let mut left = None;
         let ending = lives(&mut folder, cuts, |moment, folder| {
             if let Some((at, file)) = stranger && at == moment && folder.published.is_none() {
@@ -372,11 +461,11 @@ proptest! {
                 left = Some(file);
             }
         });
-        prop_assert_eq!(folder.temporary, None);
+        prop_assert_eq!(&folder.temporaries, &BTreeMap::new());
         if let Some(file) = left {
             prop_assert_eq!(folder.published, Some(file));
             prop_assert_eq!(ending, Ending::NameTaken);
-            prop_assert!(!folder.noted);
+            prop_assert_eq!(folder.noted, None);
         } else {
             prop_assert_eq!(folder.published, Some(File::Ours));
             prop_assert!(matches!(ending, Ending::Published | Ending::FoundThere));
@@ -393,7 +482,7 @@ proptest! {
         let mut folder = Folder::new(ways);
         let ending = lives(&mut folder, cuts, |_, _| {});
         prop_assert!(ending.is_published());
-        prop_assert_eq!(folder.temporary, None);
+        prop_assert_eq!(&folder.temporaries, &BTreeMap::new());
         prop_assert_eq!(folder.taken, [File::Ours]);
     }
 }

@@ -36,14 +36,14 @@ impl Embedded {
         self.dir.path().join("drop")
     }
 
+    /// The file by which clients know it.
+    pub(crate) fn known_hosts(&self) -> PathBuf {
+        self.dir.path().join("known_hosts")
+    }
+
     pub(crate) fn destination(&self) -> Destination {
         let login = Login::Password(Secret::new("open sesame"));
-        destination_on_port(
-            "edw",
-            self.server.port(),
-            login,
-            self.dir.path().join("known_hosts"),
-        )
+        destination_on_port("edw", self.server.port(), login, self.known_hosts())
     }
 }
 

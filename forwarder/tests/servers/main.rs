@@ -11,6 +11,7 @@ mod embedded;
 mod layouts;
 mod logins;
 mod manifests;
+mod misbehaving;
 mod odd_servers;
 mod publishing;
 mod resend;

@@ -13,6 +13,8 @@
 //! - The old ledger is kept, in `damaged-N/`, and so is what is cut off open batches when the relay starts.
 //! - Interrupted anywhere, it leaves the old ledger, or none, which no role takes for a new one, or the new one whole.
 
+#[cfg(test)]
+mod crashes;
 mod file;
 mod name;
 mod survey;
@@ -66,25 +68,36 @@ pub fn rebuild(
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<Rebuilt, FsckError> {
+    rebuild_on(&RealDisk, data_dir, relay, destinations, now)
+}
+
+/// `disk`: what is to be durable goes through it, to the real files.
+fn rebuild_on(
+    disk: &impl Disk,
+    data_dir: &Path,
+    relay: &Relay,
+    destinations: &[Destination],
+    now: Timestamp,
+) -> Result<Rebuilt, FsckError> {
     let _locks = repair::lock_all(data_dir)?;
-    refuse_whole(data_dir)?;
+    refuse_whole(disk, data_dir)?;
     let survey = survey(data_dir, relay, destinations)?;
-    let workshop = make_ledger(data_dir, &survey, now)?;
+    let workshop = make_ledger(disk, data_dir, &survey, now)?;
     let attic = free_attic(data_dir)?;
     // 1. What the relay will cut off is copied. A crash after this leaves copies that nobody needs.
     for taken in survey.taken.iter().filter(|taken| taken.rest > 0) {
-        keep_rest(taken, &attic)?;
+        keep_rest(disk, taken, &attic)?;
     }
     // 2. The old ledger goes, its own file first: what lies beside it must not meet the new one, and it without them
     //    might pass for whole. A crash after this leaves no ledger, and every role refuses to start.
     let ledger = data_dir.join(FILE_NAME);
-    move_aside(&ledger, &attic)?;
+    move_aside(disk, &ledger, &attic)?;
     for companion in COMPANIONS {
-        move_aside(&data_dir.join(format!("{FILE_NAME}{companion}")), &attic)?;
+        move_aside(disk, &data_dir.join(format!("{FILE_NAME}{companion}")), &attic)?;
     }
     // 3. The new one comes.
-    RealDisk.rename(&workshop.join(FILE_NAME), &ledger)?;
-    clear(&workshop)?;
+    disk.rename(&workshop.join(FILE_NAME), &ledger)?;
+    clear(disk, &workshop)?;
     Ok(report(survey, &attic))
 }
 
@@ -108,13 +121,13 @@ fn report(survey: Survey, attic: &Path) -> Rebuilt {
 }
 
 /// A whole ledger knows more than a spool can tell. A copy is looked at: SQLite writes to what it opens.
-fn refuse_whole(data_dir: &Path) -> Result<(), FsckError> {
+fn refuse_whole(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
     if Ledger::is_gone(data_dir) {
         return Ok(());
     }
     let workshop = data_dir.join(WORKSHOP);
-    clear(&workshop)?;
-    RealDisk.create_dir_all(&workshop)?;
+    clear(disk, &workshop)?;
+    disk.create_dir_all(&workshop)?;
     for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
         let from = data_dir.join(&name);
         match std::fs::copy(&from, workshop.join(name)) {
@@ -125,7 +138,7 @@ fn refuse_whole(data_dir: &Path) -> Result<(), FsckError> {
         }
     }
     let faults = Ledger::open(&workshop).and_then(|ledger| ledger.integrity());
-    clear(&workshop)?;
+    clear(disk, &workshop)?;
     match faults {
         Ok(faults) if faults.is_empty() => Err(FsckError::Whole {
             path: data_dir.join(FILE_NAME),
@@ -140,10 +153,15 @@ fn refuse_whole(data_dir: &Path) -> Result<(), FsckError> {
 }
 
 /// Makes the new ledger apart, as one whole file, and says in which folder.
-fn make_ledger(data_dir: &Path, survey: &Survey, now: Timestamp) -> Result<PathBuf, FsckError> {
+fn make_ledger(
+    disk: &impl Disk,
+    data_dir: &Path,
+    survey: &Survey,
+    now: Timestamp,
+) -> Result<PathBuf, FsckError> {
     let workshop = data_dir.join(WORKSHOP);
-    clear(&workshop)?;
-    RealDisk.create_dir_all(&workshop)?;
+    clear(disk, &workshop)?;
+    disk.create_dir_all(&workshop)?;
     let batches: Vec<_> = survey.taken.iter().map(|taken| taken.batch.clone()).collect();
     let mut ledger = Ledger::open_or_create(&workshop)?;
     ledger.restore(&batches, &survey.sources, &survey.given, now)?;
@@ -152,9 +170,9 @@ fn make_ledger(data_dir: &Path, survey: &Survey, now: Timestamp) -> Result<PathB
 }
 
 /// Removes the workshop, and what an earlier attempt left in it.
-fn clear(workshop: &Path) -> Result<(), DiskError> {
-    for name in RealDisk.list(workshop)? {
-        RealDisk.remove(&workshop.join(name))?;
+fn clear(disk: &impl Disk, workshop: &Path) -> Result<(), DiskError> {
+    for name in disk.list(workshop)? {
+        disk.remove(&workshop.join(name))?;
     }
     match std::fs::remove_dir(workshop) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -172,20 +190,20 @@ fn free_attic(data_dir: &Path) -> Result<PathBuf, DiskError> {
     Ok(data_dir.join(format!("damaged-{}", last.saturating_add(1))))
 }
 
-fn move_aside(path: &Path, attic: &Path) -> Result<(), DiskError> {
-    if RealDisk.len(path)?.is_none() {
+fn move_aside(disk: &impl Disk, path: &Path, attic: &Path) -> Result<(), DiskError> {
+    if disk.len(path)?.is_none() {
         return Ok(());
     }
-    RealDisk.create_dir_all(attic)?;
-    RealDisk.rename(path, &attic.join(path.file_name().unwrap_or_default()))
+    disk.create_dir_all(attic)?;
+    disk.rename(path, &attic.join(path.file_name().unwrap_or_default()))
 }
 
 /// Copies what comes after a file's last whole line, to `attic/rest/SOURCE/FILE`.
-fn keep_rest(taken: &Taken, attic: &Path) -> Result<(), DiskError> {
+fn keep_rest(disk: &impl Disk, taken: &Taken, attic: &Path) -> Result<(), DiskError> {
     let failed = |error| DiskError::new(Operation::Read, &taken.path, error);
     let folder = attic.join("rest").join(taken.batch.batch.source.as_str());
-    RealDisk.create_dir_all(&folder)?;
-    let mut copy = RealDisk.open_append(&folder.join(taken.path.file_name().unwrap_or_default()))?;
+    disk.create_dir_all(&folder)?;
+    let mut copy = disk.open_append(&folder.join(taken.path.file_name().unwrap_or_default()))?;
     let mut file = File::open(&taken.path).map_err(failed)?;
     file.seek(SeekFrom::Start(taken.batch.contents.bytes))
         .map_err(failed)?;

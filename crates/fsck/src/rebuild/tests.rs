@@ -18,23 +18,23 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Kind, check};
 
-const SOURCE: &str = "198.51.100.1";
+pub(super) const SOURCE: &str = "198.51.100.1";
 /// 21 November 2026, 02:20:00 UTC.
 const START: i64 = 1_795_227_600;
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_second(START + 100).expect("in range")
 }
 
 /// A relay host without a ledger, whose files were written one after the other.
-struct Host {
-    dir: TempDir,
-    config: Config,
+pub(super) struct Host {
+    pub(super) dir: TempDir,
+    pub(super) config: Config,
     written: std::cell::Cell<u64>,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with("timestamp: auto")
     }
 
@@ -52,7 +52,7 @@ impl Host {
         }
     }
 
-    fn put(&self, path: &str, contents: &[u8]) -> PathBuf {
+    pub(super) fn put(&self, path: &str, contents: &[u8]) -> PathBuf {
         let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::write(&path, contents).expect("written");
@@ -70,16 +70,16 @@ impl Host {
         rebuild(self.dir.path(), relay, destinations, now())
     }
 
-    fn ledger(&self) -> Ledger {
+    pub(super) fn ledger(&self) -> Ledger {
         Ledger::open(self.dir.path()).expect("a ledger")
     }
 
-    fn batches(&self) -> Vec<Batch> {
+    pub(super) fn batches(&self) -> Vec<Batch> {
         self.ledger().batches(&BatchFilter::default()).expect("read")
     }
 
     /// Every file of the spool and what is in it.
-    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub(super) fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let files = crate::spool::files(self.dir.path()).expect("listed");
         let contents = |file: crate::spool::File| (file.path.clone(), fs::read(&file.path).expect("read"));
         files.into_iter().map(contents).collect()
@@ -95,7 +95,7 @@ impl Host {
 }
 
 /// Lines of that minute, in a zone six hours ahead.
-fn lines(minute: u32, count: u32) -> Vec<u8> {
+pub(super) fn lines(minute: u32, count: u32) -> Vec<u8> {
     (0..count)
         .flat_map(|number| format!("[21/Nov/2026:08:{minute:02}:03 +0600] {number}\n").into_bytes())
         .collect()
@@ -107,7 +107,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("in memory")
 }
 
-fn name(label: &str) -> String {
+pub(super) fn name(label: &str) -> String {
     format!("accessLog_26112108_{label}_198-51-100-1")
 }
 

@@ -221,7 +221,8 @@ impl FakeServer {
         match flags {
             0x01 | 0x02 if !self.files.contains_key(&path) => return status(id, NO_SUCH_FILE),
             0x01 | 0x02 => {}
-            0x1a => drop(self.files.insert(path.clone(), Vec::new())),
+            0x3a if self.files.contains_key(&path) => return status(id, FAILURE),
+            0x3a => drop(self.files.insert(path.clone(), Vec::new())),
             other => panic!("open flags {other:#x}"),
         }
         if flags == 0x01 && self.ways.write_only {

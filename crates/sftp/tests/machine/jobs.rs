@@ -57,13 +57,17 @@ fn upload_syncs_before_it_closes_where_the_server_can() {
 }
 
 #[test]
-fn longer_stale_temporary_file_is_emptied_first() {
+fn upload_to_a_name_that_is_taken_is_refused_and_touches_nothing() {
     let mut session = Session::new(Limits::default(), Ways::default());
     session.server.files.insert("a.part".to_owned(), bytes(5000, 9));
     let upload = session.upload("a.part", b"short\n");
     session.run();
-    assert_eq!(session.result(upload), CONFIRMED);
-    assert_eq!(session.server.files["a.part"], b"short\n");
+    let result = &session.ended[&upload];
+    assert!(
+        matches!(result, Err(JobError::Refused { step: Step::Open, .. })),
+        "{result:?}"
+    );
+    assert_eq!(session.server.files["a.part"], bytes(5000, 9));
 }
 
 #[test]

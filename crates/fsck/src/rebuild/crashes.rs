@@ -1,0 +1,283 @@
+//! A rebuild that is stopped at each of its durable steps, and run again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use logferry_durable::RealFile;
+use logferry_ledger::{Batch, Delivery, SourceEnd, StreamTotals};
+
+use super::tests::{Host, SOURCE, lines, name, now};
+use super::*;
+
+/// When the process dies at a step.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    Before,
+    After,
+}
+
+/// The real disk, for a process that dies at one of its changes: nothing more is done after that.
+#[derive(Debug, Clone)]
+struct DyingDisk {
+    /// Changes begun so far.
+    begun: Arc<AtomicUsize>,
+    /// The one at which it dies, from 1.
+    dies_at: usize,
+    moment: Moment,
+}
+
+impl DyingDisk {
+    fn new(dies_at: usize, moment: Moment) -> Self {
+        Self {
+            begun: Arc::default(),
+            dies_at,
+            moment,
+        }
+    }
+
+    fn change<T>(
+        &self,
+        operation: Operation,
+        path: &Path,
+        change: impl FnOnce() -> Result<T, DiskError>,
+    ) -> Result<T, DiskError> {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let dead = || DiskError::new(operation, path, io::Error::other("the process is dead"));
+        match self.moment {
+            Moment::Before if number >= self.dies_at => Err(dead()),
+            Moment::After if number > self.dies_at => Err(dead()),
+            Moment::After if number == self.dies_at => change().and_then(|_| Err(dead())),
+            _ => change(),
+        }
+    }
+}
+
+impl Disk for DyingDisk {
+    type File = DyingFile;
+
+    fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        self.change(Operation::CreateDir, dir, || RealDisk.create_dir_all(dir))
+    }
+
+    fn open_append(&self, file: &Path) -> Result<DyingFile, DiskError> {
+        self.change(Operation::Open, file, || {
+            Ok(DyingFile {
+                file: RealDisk.open_append(file)?,
+                disk: self.clone(),
+                path: file.to_owned(),
+            })
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.change(Operation::Rename, from, || RealDisk.rename(from, to))
+    }
+
+    fn remove(&self, file: &Path) -> Result<(), DiskError> {
+        self.change(Operation::Remove, file, || RealDisk.remove(file))
+    }
+
+    fn replace(&self, file: &Path, contents: &[u8]) -> Result<(), DiskError> {
+        self.change(Operation::Rename, file, || RealDisk.replace(file, contents))
+    }
+
+    fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+        RealDisk.read(file)
+    }
+
+    fn len(&self, file: &Path) -> Result<Option<u64>, DiskError> {
+        RealDisk.len(file)
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
+        RealDisk.list(dir)
+    }
+
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+        RealDisk.free_bytes(path)
+    }
+}
+
+/// A file on that disk.
+struct DyingFile {
+    file: RealFile,
+    disk: DyingDisk,
+    path: PathBuf,
+}
+
+impl DiskFile for DyingFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        let file = &mut self.file;
+        self.disk
+            .change(Operation::Append, &self.path, || file.append(bytes))
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        let file = &mut self.file;
+        self.disk.change(Operation::Sync, &self.path, || file.sync())
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
+        let file = &mut self.file;
+        self.disk
+            .change(Operation::Truncate, &self.path, || file.truncate(len))
+    }
+
+    fn len(&self) -> Result<u64, DiskError> {
+        self.file.len()
+    }
+}
+
+/// All that a ledger says, but for its own id.
+#[derive(Debug, PartialEq)]
+struct Said {
+    batches: Vec<(Batch, Vec<Delivery>)>,
+    totals: Vec<StreamTotals>,
+    end: Option<SourceEnd>,
+    rebuilt_at: Option<Timestamp>,
+    faults: Vec<String>,
+}
+
+impl Said {
+    fn by(host: &Host) -> Self {
+        let ledger = host.ledger();
+        let batches = host.batches().into_iter().map(|batch| {
+            let deliveries = ledger.deliveries(batch.id).expect("read");
+            (batch, deliveries)
+        });
+        Self {
+            batches: batches.collect(),
+            totals: ledger.stream_totals().expect("read"),
+            end: ledger.source_end(&SOURCE.parse().expect("valid")).expect("read"),
+            rebuilt_at: ledger.rebuilt_at().expect("read"),
+            faults: ledger.integrity().expect("read"),
+        }
+    }
+}
+
+const OLD: [(&str, &[u8]); 3] = [
+    ("ledger.db", &[7; 5000]),
+    ("ledger.db-wal", b"what SQLite had not merged"),
+    ("ledger.db-shm", b"shared"),
+];
+
+/// A damaged ledger, and a batch of each state; the open one ends in half a line.
+fn host() -> Host {
+    let host = Host::new();
+    for (name, contents) in OLD {
+        host.put(name, contents);
+    }
+    for (state, label, minute, count) in [("sent", "00-19", 5, 3), ("ready", "20-39", 20, 5)] {
+        host.put(
+            &format!("{state}/{SOURCE}/{}.log", name(label)),
+            &lines(minute, count),
+        );
+    }
+    let open = [lines(40, 7), b"half a line".to_vec()].concat();
+    host.put(&format!("open/{SOURCE}/{}.log", name("40-59")), &open);
+    host
+}
+
+fn rebuild_by(host: &Host, disk: &impl Disk) -> Result<Rebuilt, FsckError> {
+    let relay = host.config.relay.as_ref().expect("there");
+    let destinations = &host.config.forwarder.as_ref().expect("there").destinations;
+    rebuild_on(disk, host.dir.path(), relay, destinations, now())
+}
+
+/// The names and contents of all that is kept in `damaged-N/`.
+fn kept(host: &Host) -> BTreeSet<(String, Vec<u8>)> {
+    let mut kept = BTreeSet::new();
+    let mut folders: Vec<_> = RealDisk
+        .list(host.dir.path())
+        .expect("listed")
+        .into_iter()
+        .filter(|name| name.starts_with("damaged-"))
+        .map(|name| host.dir.path().join(name))
+        .collect();
+    while let Some(folder) = folders.pop() {
+        for name in RealDisk.list(&folder).expect("listed") {
+            let path = folder.join(&name);
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                kept.insert((name, fs::read(path).expect("read")));
+            }
+        }
+    }
+    kept
+}
+
+/// The files of a rebuild in the data folder, beside the spool and what is kept.
+fn beside(host: &Host) -> Vec<String> {
+    let names = RealDisk.list(host.dir.path()).expect("listed");
+    let is_odd = |name: &String| name.starts_with("ledger") || name == WORKSHOP;
+    names.into_iter().filter(is_odd).collect()
+}
+
+/// What the ledger says of its making, if there is one; a copy is asked, since SQLite writes to what it opens.
+fn rebuilt_at_as_found(host: &Host) -> Result<Option<Timestamp>, LedgerError> {
+    let copy = tempfile::tempdir().expect("a folder");
+    for name in RealDisk.list(host.dir.path()).expect("listed") {
+        if name.starts_with("ledger") {
+            fs::copy(host.dir.path().join(&name), copy.path().join(name)).expect("copied");
+        }
+    }
+    Ledger::open(copy.path())?.rebuilt_at()
+}
+
+#[test]
+fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
+    let undisturbed = host();
+    let counting = DyingDisk::new(usize::MAX, Moment::Before);
+    rebuild_by(&undisturbed, &counting).expect("rebuilt");
+    let steps = counting.begun.load(Ordering::Relaxed);
+    assert!(steps > 10, "{steps}");
+    let expected: (Said, BTreeMap<_, _>) = (Said::by(&undisturbed), contents(&undisturbed));
+    assert_eq!(expected.0.faults, Vec::<String>::new());
+    let to_keep = kept(&undisturbed);
+    assert_eq!(to_keep.len(), OLD.len() + 1, "and the half line");
+
+    for (dies_at, moment) in (1..=steps).flat_map(|step| [(step, Moment::Before), (step, Moment::After)]) {
+        let context = format!("dead {moment:?} step {dies_at} of {steps}");
+        let host = host();
+        let before = contents(&host);
+        let stopped = rebuild_by(&host, &DyingDisk::new(dies_at, moment));
+        assert!(
+            matches!(stopped, Err(FsckError::Disk(_))),
+            "{context}: {stopped:?}"
+        );
+        // Whatever there is by now, no role takes it for a ledger unless it is the new one, whole.
+        let found = rebuilt_at_as_found(&host);
+        let is_done = found.is_ok();
+        assert!(
+            !is_done || matches!(found, Ok(Some(at)) if at == now()),
+            "{context}"
+        );
+        assert_eq!(contents(&host), before, "{context}");
+        match rebuild_by(&host, &RealDisk) {
+            Ok(_) => assert!(!is_done, "{context}"),
+            Err(FsckError::Whole { .. }) => assert!(is_done, "{context}"),
+            Err(error) => panic!("{context}: {error:?}"),
+        }
+        assert_eq!((Said::by(&host), contents(&host)), expected, "{context}");
+        assert!(
+            to_keep.is_subset(&kept(&host)),
+            "{context}: something is not kept"
+        );
+        assert_eq!(beside(&host), beside(&undisturbed), "{context}");
+    }
+}
+
+/// The spool, by what is in each file, with paths below the data folder.
+fn contents(host: &Host) -> BTreeMap<PathBuf, Vec<u8>> {
+    let below = |path: PathBuf| {
+        let below = path.strip_prefix(host.dir.path()).expect("below");
+        below.to_owned()
+    };
+    host.spool()
+        .into_iter()
+        .map(|(path, contents)| (below(path), contents))
+        .collect()
+}
