@@ -34,7 +34,7 @@ pub enum DeliveryError {
     },
     /// The host key is not one that is trusted.
     #[error(transparent)]
-    HostKey(#[from] HostKeyError),
+    HostKey(Box<HostKeyError>),
     /// The connection ended during the login. Some servers refuse so, others have too much to do.
     #[error("{address} closed the connection during the login")]
     CutInLogin {
@@ -166,6 +166,12 @@ pub enum DeliveryError {
     /// The forwarder was told to stop.
     #[error("stopped on request")]
     Stopped,
+}
+
+impl From<HostKeyError> for DeliveryError {
+    fn from(error: HostKeyError) -> Self {
+        Self::HostKey(Box::new(error))
+    }
 }
 
 /// What a failure speaks against, and so what must wait.

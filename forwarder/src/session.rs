@@ -106,7 +106,7 @@ enum Unserved {
     /// The ledger refused.
     Books(BooksError),
     /// The connection broke.
-    Remote(Box<DeliveryError>),
+    Remote(DeliveryError),
 }
 
 impl Session {
@@ -214,7 +214,7 @@ impl Session {
                 self.land_all(doubts.into_batches());
                 return match unserved {
                     Unserved::Books(error) => self.cannot_note(&error, tasks),
-                    Unserved::Remote(error) => self.broke(*error, tasks),
+                    Unserved::Remote(error) => self.broke(error, tasks),
                 };
             }
             let now = Instant::now();
@@ -287,9 +287,7 @@ impl Session {
                 .note_publishing(&self.common.destination.name, &notes)
                 .map_err(Unserved::Books)?;
         }
-        let hashes = remote
-            .hashes(&paths)
-            .map_err(|error| Unserved::Remote(Box::new(error)))?;
+        let hashes = remote.hashes(&paths).map_err(Unserved::Remote)?;
         let mut hashes = hashes.into_iter();
         for attempt in needy {
             match attempt.need() {

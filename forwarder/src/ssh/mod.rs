@@ -70,7 +70,9 @@ impl Connection {
                 Err(DeliveryError::Handshake { ref source, .. }) if has_no_such_key(source) => {
                     refused = refused.or(opened.err());
                 }
-                Err(DeliveryError::HostKey(HostKeyError::NotConfigured { .. })) => {
+                Err(DeliveryError::HostKey(ref why))
+                    if matches!(**why, HostKeyError::NotConfigured { .. }) =>
+                {
                     refused = refused.or(opened.err());
                 }
                 decided => return decided,

@@ -15,7 +15,7 @@ fn refused(destination: &Destination) -> HostKeyError {
     let DeliveryError::HostKey(error) = error else {
         unreachable!("{error:?}");
     };
-    error
+    *error
 }
 
 /// A server with an ed25519 and an RSA host key.
