@@ -37,6 +37,7 @@ use crate::sequence::{Progress, Verdict, judge};
 use crate::split::{Split, Target, split};
 use crate::spool::{OpenFile, Spool, SpoolError};
 use crate::stream::{Stream, new_record};
+use crate::turn::{SharedDisk, Turn};
 use crate::uploads::PendingUploads;
 
 /// How long a chunk waits for its predecessor, which may be under way on another connection.
@@ -94,6 +95,8 @@ pub(crate) struct Committer<D: Disk, B, T> {
     pub(crate) uploads: PendingUploads,
     /// Set while files may hold what the ledger does not know; nothing is written before [`Self::recover`] succeeds.
     pub(crate) needs_recovery: bool,
+    /// Its place among the groups that share the disk.
+    pub(crate) turn: Turn,
     /// Why the last round failed; for the caller to take.
     pub(crate) failure: Option<SpoolError>,
 }
@@ -119,6 +122,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             parked: Vec::new(),
             uploads: PendingUploads::default(),
             needs_recovery: true,
+            turn: SharedDisk::default().join(),
             failure: None,
         };
         committer.follow_ledger()?;
@@ -435,8 +439,10 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             return Ok(());
         }
         // 2. The lines. A crash after this leaves bytes that the ledger does not know; they are cut off.
+        self.turn.wait_for_small();
         let batches = self.open.sync(self.spool.disk())?;
         // 3. The record of them. A crash after this leaves chunks that are durable but not answered.
+        self.turn.wait_for_small();
         let commit = Commit { streams, batches };
         self.record(&commit, now)?;
         self.open.committed(&commit.batches);

@@ -2,11 +2,13 @@
 //!
 //! A request's way: [`http`] takes it in and checks it, [`admission`] says whose it is, [`split`] sorts its lines by
 //! window, [`pipeline`] hands it to the group's thread, [`committer`] makes it durable and answers; [`sealing`]
-//! closes batches. `sequence`, `split`, `seal`, `adoption` and `admission` decide and touch nothing, as does the crate `windows`.
+//! closes batches. `sequence`, `split`, `seal`, `turns`, `adoption` and `admission` decide and touch nothing, as does the
+//! crate `windows`.
 //!
 //! Invariants:
 //! - A 200 means that every line of the chunk is on stable storage, once.
-//! - Groups share nothing but the ledger: each has its port, memory, threads for requests and for commits, and metrics.
+//! - Groups share nothing but the ledger and the disk, at which `turns` has large rounds make way for small ones: each has
+//!   its port, memory, threads for requests and for commits, and metrics.
 
 mod access;
 mod admission;
@@ -43,6 +45,8 @@ mod spool;
 mod stream;
 mod tls;
 mod tokens;
+mod turn;
+mod turns;
 mod upload;
 mod uploads;
 
@@ -69,6 +73,7 @@ use crate::http::Listener;
 use crate::pipeline::Pipeline;
 pub use crate::renewal::FileError;
 use crate::spool::{Spool, SpoolError};
+use crate::turn::{SharedDisk, Turn};
 
 /// The relay cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +155,7 @@ impl Relay {
             committers: Vec::new(),
             _lock: lock,
         };
+        let disk_turns = SharedDisk::default();
         for group in &config.groups {
             let engine = Engine::start(&group.name).map_err(|source| RelayError::Thread {
                 group: group.name.clone(),
@@ -164,7 +170,7 @@ impl Relay {
                     source,
                 })?;
             let ledger = ledger.another()?;
-            let means = (access.clone(), spool.clone(), ledger);
+            let means = (access.clone(), spool.clone(), ledger, disk_turns.join());
             let listener = relay.add_group(config, group, listener, means, metrics)?;
             relay.listeners.push((listener, engine));
         }
@@ -176,11 +182,12 @@ impl Relay {
         config: &logferry_config::Relay,
         group: &Group,
         listener: TcpListener,
-        (access, spool, ledger): (Access, Spool<RealDisk>, Ledger),
+        (access, spool, ledger, turn): (Access, Spool<RealDisk>, Ledger, Turn),
         metrics: &Metrics,
     ) -> Result<Listener, RelayError> {
         let ledger_id = ledger.id()?;
-        let committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
+        let mut committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
+        committer.turn = turn;
         let metrics = metrics.relay(group.name.as_str());
         let started = Pipeline::start(committer, metrics.clone(), config.limits.min_free_disk);
         let (pipeline, thread) = started.map_err(|source| RelayError::Thread {

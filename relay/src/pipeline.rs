@@ -33,8 +33,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often the disk is asked for its room.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Most bytes of chunks in one round: enough to make the syncs few, not so much that a receipt waits long.
-const ROUND_BYTES: usize = 32 << 20;
+/// What a chunk counts in a round at least: its stream's row in the ledger is not free either.
+const LEAST_CHUNK_BYTES: usize = 4 << 10;
 
 /// A body that the committer can read.
 impl AsRef<[u8]> for Body {
@@ -151,9 +151,9 @@ impl<D: Disk> Worker<D> {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let jobs = first.into_iter().chain(queue.try_iter());
-            let chunks = self.take(jobs);
+            let (chunks, bytes) = self.take(jobs);
             if !chunks.is_empty() || self.committer.has_parked() {
-                self.round(chunks);
+                self.round(chunks, bytes);
             }
             if Instant::now() >= next_tick {
                 self.tick();
@@ -162,14 +162,15 @@ impl<D: Disk> Worker<D> {
         }
     }
 
-    /// Does the small jobs at once and collects the chunks for one round.
-    fn take(&mut self, jobs: impl Iterator<Item = Job>) -> Vec<(Chunk<Body>, TicketBox)> {
+    /// Does the small jobs at once and collects the chunks for one round; them and what they count.
+    fn take(&mut self, jobs: impl Iterator<Item = Job>) -> (Vec<(Chunk<Body>, TicketBox)>, usize) {
         let mut chunks = Vec::new();
         let mut bytes = 0;
+        let most = self.committer.turn.round_bytes();
         for job in jobs {
             match job {
                 Job::Store(chunk, reply) => {
-                    bytes += chunk.body.len();
+                    bytes += chunk.body.len().max(LEAST_CHUNK_BYTES);
                     chunks.push(ticketed(*chunk, reply));
                 }
                 Job::Resolve(source, request, reply) => {
@@ -184,19 +185,21 @@ impl<D: Disk> Worker<D> {
                 }
                 Job::Answered(body) => self.committer.upload_answered(body),
             }
-            if bytes >= ROUND_BYTES {
+            if bytes >= most {
                 break;
             }
         }
-        chunks
+        (chunks, bytes)
     }
 
-    fn round(&mut self, chunks: Vec<(Chunk<Body>, TicketBox)>) {
+    fn round(&mut self, chunks: Vec<(Chunk<Body>, TicketBox)>, bytes: usize) {
         if let Some(reason) = self.gate.standing().refusal() {
             return send(self.committer.turn_away(chunks, reason));
         }
         let began = Instant::now();
+        let turn = self.committer.turn.begin(bytes);
         let answers = self.committer.round(chunks, Timestamp::now());
+        drop(turn);
         let mut stored: HashMap<SourceId, Stored> = HashMap::new();
         for (TicketBox(ticket), answer) in &answers {
             if let Answer::Receipt(receipt) = answer {
