@@ -49,9 +49,12 @@ pub fn companions(
 ) -> Result<Vec<Companion>, LedgerError> {
     let ledger = Ledger::open(data_dir)?;
     let mut companions = Vec::new();
-    for batch in ledger.batches(filter)? {
-        if let Some(delivery) = ledger.delivery(batch.id, &destination.name)? {
-            companions.extend(beside(&batch, &delivery, destination));
+    // Nothing else is ever beside a batch.
+    if destination.publish.manifest || destination.publish.marker.is_some() {
+        for batch in ledger.batches(filter)? {
+            if let Some(delivery) = ledger.delivery(batch.id, &destination.name)? {
+                companions.extend(beside(&batch, &delivery, destination));
+            }
         }
     }
     if filter.source.is_none() {

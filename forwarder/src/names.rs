@@ -64,7 +64,12 @@ impl Names {
 
     /// One of the temporary names of one of the files; `number`: which, from 1.
     pub(crate) fn temporary(&self, file: PublishedFile, number: u8) -> String {
-        temporary(self.of_file(file), number, &self.temp_suffix)
+        let (path, suffix) = (self.of_file(file), &self.temp_suffix);
+        match number {
+            // The first has no number.
+            1 => format!("{path}{suffix}"),
+            number => format!("{path}.{number}{suffix}"),
+        }
     }
 
     /// The server, and one of the batch's temporary names there.
@@ -79,13 +84,5 @@ impl Names {
             PublishedFile::Manifest => &self.manifest,
             PublishedFile::Marker => &self.marker,
         }
-    }
-}
-
-/// The first temporary name of a file has no number.
-fn temporary(path: &str, number: u8, suffix: &str) -> String {
-    match number {
-        1 => format!("{path}{suffix}"),
-        number => format!("{path}.{number}{suffix}"),
     }
 }

@@ -1,7 +1,6 @@
-//! A session on its route to being a [`Connection`]: connected, agreed on keys, and then logged in.
+//! A session on its way to being a [`Connection`]: connected, agreed on keys, and then logged in.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
-use super::{Connection, ended, login};
+use super::{Connection, Pipe, login};
 use crate::error::DeliveryError;
 
 /// The longest wait for a TCP connection, name look-up included.
@@ -96,10 +95,11 @@ impl Peer {
     /// How the session ended, as far as it is known.
     pub(super) fn farewell(&self) -> io::Error {
         let farewell = self.lock().farewell.clone();
-        ended(farewell.map_or_else(
+        let words = farewell.map_or_else(
             || "the server closed the session".to_owned(),
             |farewell| farewell.words,
-        ))
+        );
+        io::Error::new(io::ErrorKind::UnexpectedEof, words)
     }
 
     /// Whether the session ended, other than for want of a login.
@@ -244,13 +244,9 @@ impl Handshake {
             })
         })?;
         let Greeting { handle, peer, route } = greeting;
-        let (reader, writer) = channel.split();
         Ok(Connection {
             handle,
-            writer: Box::pin(writer.make_writer()),
-            reader,
-            received: VecDeque::new(),
-            has_ended: false,
+            pipe: Pipe::new(channel),
             peer,
             address: route.address,
             engine,

@@ -12,15 +12,15 @@ mod login;
 mod shell;
 
 use std::collections::VecDeque;
-use std::io;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use logferry_config::Destination;
-use russh::client::Handle;
-use russh::{ChannelMsg, ChannelReadHalf, Disconnect};
+use russh::client::{Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, Disconnect};
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
@@ -43,12 +43,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// A connected, authenticated session with an SFTP channel.
 pub(crate) struct Connection {
     handle: Handle<Peer>,
-    writer: Pin<Box<dyn AsyncWrite + Send>>,
-    reader: ChannelReadHalf,
-    /// What came over the channel and was not taken yet.
-    received: VecDeque<Bytes>,
-    /// Whether nothing can come any more.
-    has_ended: bool,
+    pipe: Pipe,
     peer: Peer,
     address: String,
     /// The last to be dropped: it carries the others.
@@ -94,22 +89,8 @@ impl Connection {
     /// Sends some of `bytes` and receives what has come; waits at most `limit` until one of both gets on. Returns how
     /// much was sent; the next call must start with what was not.
     pub(crate) fn transfer(&mut self, bytes: &[u8], limit: Duration) -> Result<usize, DeliveryError> {
-        let Self {
-            engine,
-            writer,
-            reader,
-            received,
-            has_ended,
-            ..
-        } = self;
-        let mut pipe = Pipe {
-            writer,
-            reader,
-            received,
-            has_ended,
-        };
-        let moved = engine.block_on_for(limit, std::future::poll_fn(|cx| pipe.poll(cx, bytes)));
-        match moved {
+        let moved = poll_fn(|cx| self.pipe.poll(cx, bytes));
+        match self.engine.block_on_for(limit, moved) {
             Some(Some(sent)) => Ok(sent),
             Some(None) => Err(self.lost()),
             // Nothing did in that time.
@@ -119,7 +100,7 @@ impl Connection {
 
     /// The next of what was received.
     pub(crate) fn take_received(&mut self) -> Option<Bytes> {
-        self.received.pop_front()
+        self.pipe.received.pop_front()
     }
 
     /// The session is no more.
@@ -145,54 +126,61 @@ impl Drop for Connection {
 }
 
 /// The two ends of a channel, moved together.
-struct Pipe<'a> {
-    writer: &'a mut Pin<Box<dyn AsyncWrite + Send>>,
-    reader: &'a mut ChannelReadHalf,
-    received: &'a mut VecDeque<Bytes>,
-    has_ended: &'a mut bool,
+struct Pipe {
+    writer: Pin<Box<dyn AsyncWrite + Send>>,
+    reader: ChannelReadHalf,
+    /// What came over the channel and was not taken yet.
+    received: VecDeque<Bytes>,
+    /// Whether nothing can come any more.
+    has_ended: bool,
 }
 
-impl Pipe<'_> {
+impl Pipe {
+    fn new(channel: Channel<Msg>) -> Self {
+        let (reader, writer) = channel.split();
+        Self {
+            writer: Box::pin(writer.make_writer()),
+            reader,
+            received: VecDeque::new(),
+            has_ended: false,
+        }
+    }
+
     /// Ready once a byte has moved, with how many of `bytes` went out; or with `None` once none will any more.
     fn poll(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Option<usize>> {
         let had = self.received.len();
-        while !*self.has_ended
-            && let Poll::Ready(message) = pin!(self.reader.wait()).poll(cx)
-        {
-            *self.has_ended = sort(message, self.received);
+        while !self.has_ended {
+            let Poll::Ready(message) = pin!(self.reader.wait()).poll(cx) else {
+                break;
+            };
+            self.sort(message);
         }
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty())
             && let Poll::Ready(written) = self.writer.as_mut().poll_write(cx, rest)
         {
             let Ok(count) = written else {
-                *self.has_ended = true;
+                self.has_ended = true;
                 break;
             };
             sent += count;
         }
         if sent > 0 || self.received.len() > had {
             Poll::Ready(Some(sent))
-        } else if *self.has_ended {
+        } else if self.has_ended {
             Poll::Ready(None)
         } else {
             Poll::Pending
         }
     }
-}
 
-/// Keeps a message's data; true if the channel has ended with it.
-fn sort(message: Option<ChannelMsg>, received: &mut VecDeque<Bytes>) -> bool {
-    match message {
-        Some(ChannelMsg::Data { data }) => received.push_back(data),
-        None | Some(ChannelMsg::Eof | ChannelMsg::Close) => return true,
-        // Of windows, exit codes, and what a server says on stderr.
-        Some(_) => {}
+    /// Keeps a message's data, and that the channel has ended with it.
+    fn sort(&mut self, message: Option<ChannelMsg>) {
+        match message {
+            Some(ChannelMsg::Data { data }) => self.received.push_back(data),
+            None | Some(ChannelMsg::Eof | ChannelMsg::Close) => self.has_ended = true,
+            // Of windows, exit codes, and what a server says on stderr.
+            Some(_) => {}
+        }
     }
-    false
-}
-
-/// That a connection is no more, in a system's terms.
-fn ended(words: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, words.into())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use russh::{Channel, ChannelMsg, Error, client};
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, sort};
+use super::{Connection, FAREWELL};
 use crate::error::DeliveryError;
 
 /// How long a command may print nothing: hashing 60 GiB from a slow disk.
@@ -51,12 +51,12 @@ impl Connection {
     ) -> Result<Option<Vec<u8>>, DeliveryError> {
         let mut printed = Vec::new();
         while printed.len() <= OUTPUT_MAX {
-            let Self { engine, reader, .. } = self;
+            let Self { engine, pipe, .. } = self;
             // What comes over the SFTP channel is taken too: left there, it would keep the session from going on.
             let next = engine.block_on(async {
                 tokio::select! {
                     message = channel.wait() => Next::Shell(message),
-                    message = reader.wait() => Next::Sftp(message),
+                    message = pipe.reader.wait() => Next::Sftp(message),
                     () = tokio::time::sleep(SILENCE_MAX) => Next::Silence,
                     () = stop.cancelled() => Next::Stop,
                 }
@@ -67,16 +67,16 @@ impl Connection {
                 Next::Shell(Some(ChannelMsg::Eof | ChannelMsg::Close) | None) => break,
                 Next::Shell(Some(_)) => {}
                 Next::Sftp(message) => {
-                    if sort(message, &mut self.received) {
-                        self.has_ended = true;
+                    pipe.sort(message);
+                    if pipe.has_ended {
                         return Err(self.lost());
                     }
                 }
                 Next::Silence | Next::Stop => return Err(self.silent(stop)),
             }
         }
-        // The server closes it too, and nobody waits for that.
-        let _ = self.engine.block_on(channel.close());
+        // The server closes it too, and nobody waits for that, nor for one that takes nothing any more.
+        self.engine.block_on_for(FAREWELL, channel.close());
         Ok(Some(printed))
     }
 
