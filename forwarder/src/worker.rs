@@ -77,6 +77,8 @@ pub(crate) struct Worker {
     circuit: Circuit,
     /// The files that trust and login stand on, as they were when the destination was found wanting.
     distrusted: Option<Vec<FileStamp>>,
+    /// The same files, as they were before any session that is at work now can have read them.
+    stamped: Vec<FileStamp>,
     board: Arc<Board>,
     /// When what is in flight was last put into the ledger, and whether there was something.
     shown: (Option<Instant>, bool),
@@ -105,6 +107,7 @@ impl Worker {
             books: Arc::clone(books),
             queue: Arc::default(),
             distrusted: None,
+            stamped: Vec::new(),
             board: Arc::default(),
             // What a forwarder that was killed has left there.
             shown: (None, true),
@@ -184,6 +187,7 @@ impl Worker {
         if !self.queue.is_busy() {
             // A probe whose end could not be recorded would be waited for without end.
             self.circuit.no_verdict(instant);
+            self.stamped = stamps(&self.destination);
         }
         match self.circuit.admission(instant) {
             Admission::All => self.queue.offer(due),
@@ -377,7 +381,8 @@ impl Worker {
         match blame {
             Blame::Destination | Blame::Login | Blame::Connection => {
                 let pace = if matches!(kind, FailureKind::Auth | FailureKind::HostKey) {
-                    self.distrusted = Some(stamps(&self.destination));
+                    // As they are now would hide a change that came after they were read.
+                    self.distrusted = Some(self.stamped.clone());
                     retry::Pace::Patient
                 } else {
                     retry::Pace::Usual
