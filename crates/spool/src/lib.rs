@@ -10,6 +10,7 @@
 
 mod compare;
 mod find;
+pub mod follow;
 mod gzip;
 mod layout;
 mod measure;
