@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use logferry_config::Sender;
 use logferry_protocol::chunk::LineCounts;
-use logferry_sender::{FileOutcome, BackfillEvent, BackfillPlan, FileReport};
+use logferry_sender::{BackfillEvent, BackfillPlan, FileOutcome, FileReport};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
