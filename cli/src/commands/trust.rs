@@ -1,0 +1,97 @@
+//! `logferry trust`: shows a destination's host key and, after a confirmation, stores it.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use logferry_config::{Destination, HostKeyPolicy};
+use logferry_forwarder::{Introduction, Standing};
+
+use crate::args::Trust;
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Outcome, Result};
+use crate::roles::role::{Role, missing_section};
+
+/// Shows the key. A problem if the key is not trusted and was not stored.
+pub(crate) fn run(file: &Path, options: &Trust) -> Result {
+    let config = configuration::load(file)?;
+    let forwarder = config
+        .forwarder
+        .ok_or_else(|| missing_section(file, Role::Forwarder))?;
+    let (destinations, name) = (&forwarder.destinations, &options.destination);
+    let found = destinations.iter().find(|destination| destination.name == *name);
+    let destination = found.ok_or_else(|| {
+        let names = destinations.iter().map(|destination| &destination.name);
+        configuration::unknown_destination(name, names)
+    })?;
+    let shown = Introduction::of(destination).map_err(|error| anyhow!("{}", error.explanation()))?;
+    console::print(&description(destination, &shown))?;
+    match &destination.host_key {
+        HostKeyPolicy::Fingerprint(_) => Ok(Outcome::fine_if(shown.standing == Standing::Trusted)),
+        HostKeyPolicy::KnownHosts(path) => store(destination, &shown, path, options.yes),
+    }
+}
+
+fn description(destination: &Destination, shown: &Introduction) -> String {
+    let Destination { name, host, port, .. } = destination;
+    let (key_type, fingerprint) = (shown.key_type(), shown.fingerprint());
+    let known = match (&shown.standing, &destination.host_key) {
+        (Standing::Trusted, HostKeyPolicy::Fingerprint(_)) => {
+            "this key is the configured `host_key`\n".to_owned()
+        }
+        (Standing::Trusted, HostKeyPolicy::KnownHosts(path)) => {
+            format!("this key is trusted already: it is in {}\n", path.display())
+        }
+        (Standing::New, _) => "no key of this host is known yet\n".to_owned(),
+        (Standing::Changed { staying, replaced }, _) => {
+            let replaced = replaced.iter().map(|key| ("known key, would be replaced", key));
+            let staying = staying.iter().map(|key| ("known key, would stay", key));
+            let mut text = String::from(
+                "THE KEY IS DIFFERENT from the known one: it was replaced, or another host answers in its place\n",
+            );
+            for (label, key) in replaced.chain(staying) {
+                text += &format!("{label}: {key}\n");
+            }
+            text
+        }
+        (Standing::Revoked, _) => "this key is marked as revoked: it must not be trusted\n".to_owned(),
+        (Standing::NotConfigured { configured }, _) => format!(
+            "`host_key` is {configured}; if the destination's operator confirms the key above, set in the \
+             configuration:\n      host_key: \"{fingerprint}\"\n"
+        ),
+    };
+    format!("{name}: {host} port {port} shows {key_type} {fingerprint}\n{known}")
+}
+
+/// Asks for confirmation, and stores the key.
+fn store(destination: &Destination, shown: &Introduction, path: &Path, yes: bool) -> Result {
+    match shown.standing {
+        Standing::Trusted => return Ok(Outcome::Fine),
+        Standing::Revoked | Standing::NotConfigured { .. } => return Ok(Outcome::ProblemFound),
+        Standing::New | Standing::Changed { .. } => {}
+    }
+    if !yes && !is_confirmed()? {
+        console::print("not stored\n")?;
+        return Ok(Outcome::ProblemFound);
+    }
+    shown.keep(destination, path)?;
+    console::print(&format!("stored in {}\n", path.display()))?;
+    Ok(Outcome::Fine)
+}
+
+/// Asks at the terminal. Without a terminal the answer is no.
+fn is_confirmed() -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        console::print(
+            "stdin is no terminal, so nobody can confirm; compare the fingerprint, then use --yes\n",
+        )?;
+        return Ok(false);
+    }
+    console::print("Did the destination's operator give you this fingerprint? Store the key? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .context("cannot read the answer")?;
+    Ok(matches!(&*answer.trim().to_ascii_lowercase(), "y" | "yes"))
+}
