@@ -37,7 +37,7 @@ const EXIT_CODES: &str = "Exit codes: 0 nothing is wrong, 1 the command found a 
 pub(crate) enum Command {
     /// Run the whole pipeline on this machine with generated traffic; needs no root and no configuration
     #[cfg(feature = "demo")]
-    Demo(Demo),
+    Demo(DemoArgs),
     /// Run every role that has a section in the configuration, in one process
     Run,
     /// Ship this host's logs to the relay
@@ -51,25 +51,25 @@ pub(crate) enum Command {
     /// Compress and later delete the batches that every destination has
     Housekeeper(RunMode),
     /// Validate the configuration, and with --connect try the hosts in it
-    Check(Check),
+    Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
-    Status(Status),
+    Status(StatusArgs),
     /// Check that every line that was read was delivered exactly once
-    Audit(Audit),
+    Audit(AuditArgs),
     /// Compare the ledger with the files in the spool
-    Fsck(Fsck),
+    Fsck(FsckArgs),
     /// Show lines as the relay stores them
-    Tail(Tail),
+    Tail(TailArgs),
     /// Put failed batches back to ready, to be delivered again
-    Retry(Retry),
+    Retry(RetryArgs),
     /// Show a destination's host key and, after confirmation, store it
-    Trust(Trust),
+    Trust(TrustArgs),
     /// Deliver sent batches again, or old batches to a new destination; no file there is overwritten
-    Resend(Resend),
+    Resend(ResendArgs),
     /// Ship old log files once, in the order given; lines that the relay already has are not shipped again
-    Backfill(Backfill),
+    Backfill(BackfillArgs),
     /// Write nginx-like log lines, for tests
-    Generate(Generate),
+    Generate(GenerateArgs),
     /// Send one test mail to the configured recipients
     TestMail,
     /// Print a completion script for a shell
@@ -81,7 +81,7 @@ pub(crate) enum Command {
 
 #[cfg(feature = "demo")]
 #[derive(Debug, Options)]
-pub(crate) struct Demo {
+pub(crate) struct DemoArgs {
     /// Seconds of traffic; 0: until Ctrl-C
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub(crate) seconds: u64,
@@ -101,14 +101,14 @@ pub(crate) struct RunMode {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Check {
+pub(crate) struct CheckArgs {
     /// Also try to connect to the relay, the destinations and the mail server
     #[arg(long)]
     pub(crate) connect: bool,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Status {
+pub(crate) struct StatusArgs {
     /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -143,7 +143,7 @@ impl BatchSelection {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Audit {
+pub(crate) struct AuditArgs {
     /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -155,7 +155,7 @@ pub(crate) struct Audit {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Fsck {
+pub(crate) struct FsckArgs {
     /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -168,7 +168,7 @@ pub(crate) struct Fsck {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Tail {
+pub(crate) struct TailArgs {
     /// Only this source
     #[arg(long)]
     pub(crate) source: Option<SourceId>,
@@ -180,14 +180,14 @@ pub(crate) struct Tail {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Retry {
+pub(crate) struct RetryArgs {
     /// Names of batches as `audit` shows them [default: all failed batches]
     #[arg(value_name = "BATCH")]
     pub(crate) batches: Vec<String>,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Trust {
+pub(crate) struct TrustArgs {
     /// The destination's name in the configuration
     pub(crate) destination: DestinationName,
     /// Store the key without confirmation, for scripts that have compared the fingerprint
@@ -196,7 +196,7 @@ pub(crate) struct Trust {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Resend {
+pub(crate) struct ResendArgs {
     /// Deliver to this destination only [default: to all that want the batches]
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<DestinationName>,
@@ -211,7 +211,7 @@ pub(crate) struct Resend {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Backfill {
+pub(crate) struct BackfillArgs {
     /// Plain, .gz or .zst files that are complete, oldest first
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
@@ -224,7 +224,7 @@ pub(crate) struct Backfill {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Generate {
+pub(crate) struct GenerateArgs {
     /// Lines per second; 0: as fast as possible
     #[arg(long, value_name = "LINES_PER_S")]
     pub(crate) rate: Option<u32>,

@@ -1,4 +1,4 @@
-//! `logferry audit --verify` from outside, over two destinations that are embedded SFTP servers.
+//! `logferry audit --verify` from outside, with two embedded SFTP servers as destinations.
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
@@ -19,15 +19,15 @@ use tokio_util::sync::CancellationToken;
 const TEXT: &[u8] = b"one\ntwo\n";
 const NAME: &str = "accessLog_26112108_20-39_web";
 
-/// A relay host whose batches go to `lab`, and to `edw`, which is asked after it.
-struct Site {
+/// A relay host with two destinations, `lab` and `edw`. They are verified in this order.
+struct TwoDestinations {
     dir: TempDir,
     lab: SftpServer,
     edw: SftpServer,
     ledger: Ledger,
 }
 
-impl Site {
+impl TwoDestinations {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (lab, edw) = (Self::serve(&dir, "lab").await, Self::serve(&dir, "edw").await);
@@ -101,7 +101,7 @@ impl Site {
         batch
     }
 
-    /// Has the batches delivered everywhere.
+    /// Runs a forwarder until the batches are delivered everywhere.
     async fn deliver(&self) {
         let config = logferry_config::load(&self.dir.path().join("logferry.yaml")).unwrap();
         let stop = CancellationToken::new();
@@ -121,7 +121,7 @@ impl Site {
         self.dir.path().join("edw").join(format!("{NAME}{end}"))
     }
 
-    /// Exit code, and what was printed on stdout and stderr.
+    /// The exit code, stdout and stderr.
     async fn audit(&self, options: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
         command.arg("-c").arg(self.dir.path().join("logferry.yaml"));
@@ -132,9 +132,9 @@ impl Site {
         (output.status.code().unwrap(), out, err)
     }
 
-    /// Exit code, and kinds and details of discrepancies and of warnings.
+    /// The exit code, `complete`, and kinds and details of discrepancies and of warnings.
     async fn audit_json(&self) -> (i32, bool, Vec<(String, String)>, Vec<(String, String)>) {
-        // No stream brought the lines; with a time, that is not looked at.
+        // The ledger has no stream for these lines. With a time in the filter, the audit does not compare the two.
         let (code, out, _) = self.audit(&["--json", "--since", "2026-11-01T00:00:00Z"]).await;
         let audit: Value = serde_json::from_str(&out).unwrap();
         let list = |key: &str| {
@@ -152,55 +152,55 @@ impl Site {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn destination_that_cannot_be_read_is_named_and_the_others_are_read() {
-    let mut site = Site::start().await;
-    site.seal();
-    site.deliver().await;
-    assert_eq!(site.audit_json().await, (0, true, vec![], vec![]));
+async fn unreadable_destination_is_named_and_the_others_are_read() {
+    let mut host = TwoDestinations::start().await;
+    host.seal();
+    host.deliver().await;
+    assert_eq!(host.audit_json().await, (0, true, vec![], vec![]));
 
-    let Site { lab, .. } = site;
+    let TwoDestinations { lab, .. } = host;
     lab.stop().await;
-    let lab = Site::serve(&tempfile::tempdir().unwrap(), "elsewhere").await;
-    let site = Site { lab, ..site };
-    fs::write(site.at_edw(".log.gz"), "altered").unwrap();
-    let (code, complete, wrong, warnings) = site.audit_json().await;
+    let lab = TwoDestinations::serve(&tempfile::tempdir().unwrap(), "elsewhere").await;
+    let host = TwoDestinations { lab, ..host };
+    fs::write(host.at_edw(".log.gz"), "altered").unwrap();
+    let (code, complete, wrong, warnings) = host.audit_json().await;
     assert_eq!((code, complete, warnings), (3, false, vec![]));
     let kinds: Vec<_> = wrong.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, ["remote_unread", "remote_short"]);
     assert!(
         wrong[0]
             .1
-            .starts_with("cannot read back what was delivered to lab: cannot connect to"),
+            .starts_with("cannot read back the files delivered to lab: cannot connect to"),
         "{wrong:?}"
     );
-    let (code, out, err) = site.audit(&[]).await;
+    let (code, out, err) = host.audit(&[]).await;
     assert_eq!(code, 3);
     assert!(
-        out.contains("NOT complete") && out.contains("what was delivered to lab"),
+        out.contains("NOT complete") && out.contains("files delivered to lab"),
         "{out}"
     );
     assert!(
-        err.contains("cannot read back what was delivered to lab: cannot connect to"),
+        err.contains("cannot read back the files delivered to lab: cannot connect to"),
         "{err}"
     );
-    site.lab.stop().await;
-    site.edw.stop().await;
+    host.lab.stop().await;
+    host.edw.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn manifests_and_markers_are_read_as_far_as_the_ledger_knows_them() {
-    let mut site = Site::start().await;
-    let batch = site.seal();
-    site.deliver().await;
-    let manifest = fs::read_to_string(site.at_edw(".json")).unwrap();
-    // As many bytes, and another number of lines.
+async fn manifests_and_markers_are_compared_with_the_ledger() {
+    let mut host = TwoDestinations::start().await;
+    let batch = host.seal();
+    host.deliver().await;
+    let manifest = fs::read_to_string(host.at_edw(".json")).unwrap();
+    // The same size, with another number of lines.
     fs::write(
-        site.at_edw(".json"),
+        host.at_edw(".json"),
         manifest.replace("\"lines\": 2", "\"lines\": 3"),
     )
     .unwrap();
-    fs::write(site.at_edw(".log.gz.ok"), "not empty").unwrap();
-    let (code, complete, wrong, warnings) = site.audit_json().await;
+    fs::write(host.at_edw(".log.gz.ok"), "not empty").unwrap();
+    let (code, complete, wrong, warnings) = host.audit_json().await;
     assert_eq!((code, complete, warnings), (1, false, vec![]));
     let named: Vec<_> = wrong
         .iter()
@@ -213,30 +213,30 @@ async fn manifests_and_markers_are_read_as_far_as_the_ledger_knows_them() {
     ];
     assert_eq!(named, expected, "{wrong:?}");
 
-    // Whether they ever were there, nobody knows.
-    fs::remove_file(site.at_edw(".json")).unwrap();
-    fs::remove_file(site.at_edw(".log.gz.ok")).unwrap();
-    let (code, complete, wrong, warnings) = site.audit_json().await;
+    // The ledger does not record whether they were delivered, so this is a warning.
+    fs::remove_file(host.at_edw(".json")).unwrap();
+    fs::remove_file(host.at_edw(".log.gz.ok")).unwrap();
+    let (code, complete, wrong, warnings) = host.audit_json().await;
     assert_eq!((code, complete, wrong), (0, true, vec![]));
     let kinds: Vec<_> = warnings.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, ["companion_missing"; 2], "{warnings:?}");
 
-    // That a window's manifest was delivered is known.
+    // The ledger records the delivery of a window manifest, so this is a discrepancy.
     let edw = "edw".parse().unwrap();
     let new = logferry_ledger::NewManifest {
-        window: site.ledger.batch_named(NAME).unwrap().unwrap().window,
+        window: host.ledger.batch_named(NAME).unwrap().unwrap().window,
         revision: 1,
         name: "WINDOW.json".to_owned(),
         content: "{}".to_owned(),
         batches: vec![batch],
     };
-    site.ledger.add_manifest(&edw, &new, Timestamp::now()).unwrap();
-    let id = site.ledger.waiting_manifests(&edw).unwrap()[0].id;
-    let delivered = site
+    host.ledger.add_manifest(&edw, &new, Timestamp::now()).unwrap();
+    let id = host.ledger.waiting_manifests(&edw).unwrap()[0].id;
+    let delivered = host
         .ledger
         .manifest_delivered(id, "/WINDOW.json", Timestamp::now());
     delivered.unwrap();
-    let (code, _, wrong, _) = site.audit_json().await;
+    let (code, _, wrong, _) = host.audit_json().await;
     assert_eq!(code, 1);
     assert_eq!(
         wrong,
@@ -245,8 +245,8 @@ async fn manifests_and_markers_are_read_as_far_as_the_ledger_knows_them() {
             "/WINDOW.json at edw is missing".to_owned()
         )]
     );
-    fs::write(site.dir.path().join("edw/WINDOW.json"), "{}").unwrap();
-    assert_eq!(site.audit_json().await.0, 0);
-    site.lab.stop().await;
-    site.edw.stop().await;
+    fs::write(host.dir.path().join("edw/WINDOW.json"), "{}").unwrap();
+    assert_eq!(host.audit_json().await.0, 0);
+    host.lab.stop().await;
+    host.edw.stop().await;
 }

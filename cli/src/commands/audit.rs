@@ -10,7 +10,7 @@ use logferry_monitor::audit::{self, Audit, AuditedBatch, AuditedDestination, Dis
 use logferry_text::{Table, count, size};
 
 use super::verify_remote::verify_remote;
-use crate::args;
+use crate::args::AuditArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Outcome, Result};
@@ -19,7 +19,7 @@ use crate::output::exit::{Outcome, Result};
 const UNDELIVERED_SHOWN_MAX: usize = 20;
 
 /// Audits, and prints the result. An error if a destination could not be read, whatever was found at others.
-pub(crate) fn run(file: &Path, options: &args::Audit) -> Result {
+pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     let filter = options.selection.filter();
     let config = configuration::load(file)?;
     let mut audit = audit(file, &config, &filter)?;

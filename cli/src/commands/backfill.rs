@@ -14,7 +14,7 @@ use logferry_text::{count, error_chain, size};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Backfill;
+use crate::args::BackfillArgs;
 use crate::configuration;
 use crate::output::console::{self, ProgressLine, ShowInterval};
 use crate::output::exit::{Failure, Outcome, Result};
@@ -31,10 +31,10 @@ const EVENTS_MAX: usize = 64;
 const BAR_WIDTH: usize = 24;
 
 /// Ships the files. A problem if one of them is not completely at the relay.
-pub(crate) fn run(file: &Path, options: Backfill) -> Result {
+pub(crate) fn run(file: &Path, options: BackfillArgs) -> Result {
     let config = configuration::load(file)?;
     let sender = config.sender.ok_or_else(|| missing_section(file, Role::Sender))?;
-    let Backfill { files, log, dry_run } = options;
+    let BackfillArgs { files, log, dry_run } = options;
     let plan = Plan::new(&sender, files, log.as_ref()).map_err(Failure::configuration)?;
     ship(sender, plan, dry_run)
 }

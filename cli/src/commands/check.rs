@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use logferry_config::Config;
 
-use crate::args;
+use crate::args::CheckArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Outcome, Result};
@@ -17,7 +17,7 @@ use crate::roles::role::Role;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Checks, and prints the findings. An invalid configuration is not a finding but an error with its own exit code.
-pub(crate) fn run(file: &Path, options: &args::Check) -> Result {
+pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     let config = configuration::load(file)?;
     let roles: Vec<&str> = Role::ALL
         .into_iter()

@@ -8,13 +8,13 @@ use logferry_config::Config;
 use logferry_fsck::{Finding, Rebuilt, Report};
 use logferry_text::{Table, count};
 
-use crate::args::Fsck;
+use crate::args::FsckArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Failure, Outcome, Result};
 
 /// Checks, repairs or rebuilds, and prints the differences. A problem if a difference is left.
-pub(crate) fn run(file: &Path, options: &Fsck) -> Result {
+pub(crate) fn run(file: &Path, options: &FsckArgs) -> Result {
     let config = configuration::load(file)?;
     let data_dir = configuration::data_dir(file, &config)?;
     if options.rebuild {

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_traffic::{Feed, LogFile, Quota, Slice, Traffic, TrafficOptions};
 
-use crate::args::Generate;
+use crate::args::GenerateArgs;
 use crate::output::exit::{Outcome, Result};
 
 /// Writes until the limits in `options` are reached.
-pub(crate) fn run(options: &Generate) -> Result {
+pub(crate) fn run(options: &GenerateArgs) -> Result {
     match &options.out {
         Some(path) => write_to_file(path, feed(options))
             .with_context(|| format!("cannot write traffic to {}", path.display()))?,
@@ -37,7 +37,7 @@ fn write_to_stdout(feed: Feed) -> io::Result<()> {
     }
 }
 
-fn feed(options: &Generate) -> Feed {
+fn feed(options: &GenerateArgs) -> Feed {
     let traffic = Traffic::new(TrafficOptions {
         seed: options.seed,
         ids: options.ids.as_ref().map(ToString::to_string),

@@ -6,20 +6,20 @@ use std::path::Path;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::{Addressee, Config};
-use logferry_forwarder::{Gone, Resent, resend};
+use logferry_forwarder::{ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
 use logferry_text::count;
 
 use super::retry::batches_named;
-use crate::args::Resend;
+use crate::args::ResendArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Failure, Outcome, Result};
 
 /// Requests another delivery of the selected batches. A problem if the file of one is gone, or if the named destination does
 /// not want a named batch.
-pub(crate) fn run(file: &Path, options: &Resend) -> Result {
+pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
     let config = configuration::load(file)?;
     let addressees = addressees(&config, options.destination.as_ref())?;
     let data_dir = configuration::data_dir(file, &config)?;
@@ -50,7 +50,7 @@ fn addressees(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Add
     Ok(vec![addressees.swap_remove(index)])
 }
 
-fn selected(ledger: &Ledger, options: &Resend) -> Result<Vec<Batch>> {
+fn selected(ledger: &Ledger, options: &ResendArgs) -> Result<Vec<Batch>> {
     if !options.batches.is_empty() {
         return batches_named(ledger, &options.batches);
     }
@@ -60,7 +60,7 @@ fn selected(ledger: &Ledger, options: &Resend) -> Result<Vec<Batch>> {
     Ok(batches)
 }
 
-fn text(resent: &Resent) -> String {
+fn text(resent: &ResendOutcome) -> String {
     let mut by_destination: BTreeMap<&DestinationName, [u64; 3]> = BTreeMap::new();
     for entry in &resent.due {
         let [due, again, _] = by_destination.entry(&entry.destination).or_default();
@@ -86,7 +86,7 @@ fn text(resent: &Resent) -> String {
         )
     }));
     let gone = resent.gone.iter();
-    lines.extend(gone.map(|Gone { batch, detail }| format!("{batch}: {detail}")));
+    lines.extend(gone.map(|ResendImpossible { batch, detail }| format!("{batch}: {detail}")));
     if lines.is_empty() {
         lines.push("no batch selected".to_owned());
     }
@@ -96,24 +96,24 @@ fn text(resent: &Resent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_forwarder::{Due, Pair};
+    use logferry_forwarder::{BatchAtDestination, ResendDue};
 
     #[test]
     fn due_batches_are_counted_and_gone_ones_are_named() {
-        let due = |again| Due {
+        let due = |again| ResendDue {
             batch: "b".to_owned(),
             destination: "edw".parse().unwrap(),
             again,
         };
-        let pair = || Pair {
+        let pair = || BatchAtDestination {
             batch: "b".to_owned(),
             destination: "lab".parse().unwrap(),
         };
-        let resent = Resent {
+        let resent = ResendOutcome {
             due: vec![due(true), due(false)],
             waiting: vec![pair()],
             unwanted: vec![pair()],
-            gone: vec![Gone {
+            gone: vec![ResendImpossible {
                 batch: "c".to_owned(),
                 detail: "deleted".to_owned(),
             }],
@@ -125,6 +125,6 @@ mod tests {
              b: not delivered to lab: its `sources`, `groups` or `logs` exclude the batch\n\
              c: deleted\n"
         );
-        assert_eq!(text(&Resent::default()), "no batch selected\n");
+        assert_eq!(text(&ResendOutcome::default()), "no batch selected\n");
     }
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::anyhow;
 use logferry_ledger::{Batch, BatchState, Ledger};
 
-use crate::args::Retry;
+use crate::args::RetryArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Failure, Outcome, Result};
 
 /// Puts the named batches back to ready, or all failed ones. A problem if a named batch has not failed.
-pub(crate) fn run(file: &Path, options: &Retry) -> Result {
+pub(crate) fn run(file: &Path, options: &RetryArgs) -> Result {
     let config = configuration::load(file)?;
     let mut ledger = Ledger::open(&configuration::data_dir(file, &config)?)?;
     let batches = if options.batches.is_empty() {

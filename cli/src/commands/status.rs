@@ -12,7 +12,7 @@ use logferry_monitor::status::{DiskState, SourceStatus, Status, StatusScope, sta
 use logferry_protocol::stream::Offset;
 use logferry_text::{Table, count, duration, size};
 
-use crate::args;
+use crate::args::StatusArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Outcome, Result};
@@ -28,7 +28,7 @@ const STALE_AFTER: Duration = Duration::from_mins(5);
 const MIN_FREE_DISK: u64 = 1 << 30;
 
 /// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
-pub(crate) fn run(file: &Path, options: &args::Status) -> Result {
+pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
     let config = configuration::load(file)?;
     let data_dir = configuration::data_dir(file, &config)?;
     loop {

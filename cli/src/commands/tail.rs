@@ -10,7 +10,7 @@ use memchr::memmem::Finder;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::args::Tail;
+use crate::args::TailArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Outcome, Result};
@@ -20,7 +20,7 @@ use crate::roles::signals::{SignalRequest, Signals};
 const INTERVAL_MS: u16 = 200;
 
 /// Shows lines until Ctrl-C, or until the reader of stdout goes away.
-pub(crate) fn run(file: &Path, options: &Tail) -> Result {
+pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
     let config = configuration::load(file)?;
     let whose = Whose {
         source: options.source.clone(),

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use logferry_config::{Destination, HostKeyPolicy};
-use logferry_forwarder::{Introduction, Standing};
+use logferry_forwarder::{HostKeyScan, HostKeyStatus};
 
-use crate::args::Trust;
+use crate::args::TrustArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{Outcome, Result};
 use crate::roles::role::{Role, missing_section};
 
 /// Shows the key. A problem if the key is not trusted and was not stored.
-pub(crate) fn run(file: &Path, options: &Trust) -> Result {
+pub(crate) fn run(file: &Path, options: &TrustArgs) -> Result {
     let config = configuration::load(file)?;
     let forwarder = config
         .forwarder
@@ -25,26 +25,26 @@ pub(crate) fn run(file: &Path, options: &Trust) -> Result {
         let names = destinations.iter().map(|destination| &destination.name);
         configuration::unknown_destination(name, names)
     })?;
-    let shown = Introduction::of(destination).map_err(|error| anyhow!("{}", error.explanation()))?;
-    console::print(&description(destination, &shown))?;
+    let scan = HostKeyScan::run(destination).map_err(|error| anyhow!("{}", error.explanation()))?;
+    console::print(&description(destination, &scan))?;
     match &destination.host_key {
-        HostKeyPolicy::Fingerprint(_) => Ok(Outcome::fine_if(shown.standing == Standing::Trusted)),
-        HostKeyPolicy::KnownHosts(path) => store(destination, &shown, path, options.yes),
+        HostKeyPolicy::Fingerprint(_) => Ok(Outcome::fine_if(scan.status == HostKeyStatus::Trusted)),
+        HostKeyPolicy::KnownHosts(path) => store(destination, &scan, path, options.yes),
     }
 }
 
-fn description(destination: &Destination, shown: &Introduction) -> String {
+fn description(destination: &Destination, scan: &HostKeyScan) -> String {
     let Destination { name, host, port, .. } = destination;
-    let (key_type, fingerprint) = (shown.key_type(), shown.fingerprint());
-    let known = match (&shown.standing, &destination.host_key) {
-        (Standing::Trusted, HostKeyPolicy::Fingerprint(_)) => {
+    let (key_type, fingerprint) = (scan.key_type(), scan.fingerprint());
+    let known = match (&scan.status, &destination.host_key) {
+        (HostKeyStatus::Trusted, HostKeyPolicy::Fingerprint(_)) => {
             "this key is the configured `host_key`\n".to_owned()
         }
-        (Standing::Trusted, HostKeyPolicy::KnownHosts(path)) => {
+        (HostKeyStatus::Trusted, HostKeyPolicy::KnownHosts(path)) => {
             format!("this key is trusted already: it is in {}\n", path.display())
         }
-        (Standing::New, _) => "no key of this host is known yet\n".to_owned(),
-        (Standing::Changed { staying, replaced }, _) => {
+        (HostKeyStatus::New, _) => "no key of this host is known yet\n".to_owned(),
+        (HostKeyStatus::Changed { staying, replaced }, _) => {
             let replaced = replaced.iter().map(|key| ("known key, would be replaced", key));
             let staying = staying.iter().map(|key| ("known key, would stay", key));
             let mut text = String::from(
@@ -55,8 +55,8 @@ fn description(destination: &Destination, shown: &Introduction) -> String {
             }
             text
         }
-        (Standing::Revoked, _) => "this key is marked as revoked: it must not be trusted\n".to_owned(),
-        (Standing::NotConfigured { configured }, _) => format!(
+        (HostKeyStatus::Revoked, _) => "this key is marked as revoked: it must not be trusted\n".to_owned(),
+        (HostKeyStatus::NotConfigured { configured }, _) => format!(
             "`host_key` is {configured}; if the destination's operator confirms the key above, set in the \
              configuration:\n      host_key: \"{fingerprint}\"\n"
         ),
@@ -65,17 +65,17 @@ fn description(destination: &Destination, shown: &Introduction) -> String {
 }
 
 /// Asks for confirmation, and stores the key.
-fn store(destination: &Destination, shown: &Introduction, path: &Path, yes: bool) -> Result {
-    match shown.standing {
-        Standing::Trusted => return Ok(Outcome::Fine),
-        Standing::Revoked | Standing::NotConfigured { .. } => return Ok(Outcome::ProblemFound),
-        Standing::New | Standing::Changed { .. } => {}
+fn store(destination: &Destination, scan: &HostKeyScan, path: &Path, yes: bool) -> Result {
+    match scan.status {
+        HostKeyStatus::Trusted => return Ok(Outcome::Fine),
+        HostKeyStatus::Revoked | HostKeyStatus::NotConfigured { .. } => return Ok(Outcome::ProblemFound),
+        HostKeyStatus::New | HostKeyStatus::Changed { .. } => {}
     }
     if !yes && !is_confirmed()? {
         console::print("not stored\n")?;
         return Ok(Outcome::ProblemFound);
     }
-    shown.keep(destination, path)?;
+    scan.store(destination, path)?;
     console::print(&format!("stored in {}\n", path.display()))?;
     Ok(Outcome::Fine)
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use logferry_config::{Config, Destination};
-use logferry_forwarder::{Companion, DeliveredFile, DeliveryError, Difference, Progress, Role, companions};
+use logferry_forwarder::{
+    DeliveredFile, DeliveryDifference, DeliveryError, Sidecar, SidecarKind, VerifyProgress, sidecars,
+};
 use logferry_ledger::BatchFilter;
 use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
 use logferry_protocol::names::DestinationName;
@@ -30,7 +32,7 @@ pub(crate) fn verify_remote(
     let destinations: Vec<_> = forwarder.flat_map(|section| &section.destinations).collect();
     let mut unread = Vec::new();
     for destination in &destinations {
-        let sidecars = companions(data_dir, destination, filter)?;
+        let sidecars = sidecars(data_dir, destination, filter)?;
         match compare(
             destination,
             &expected_files(destination, &audit.batches, sidecars),
@@ -57,27 +59,27 @@ struct ExpectedFile {
     source: Option<String>,
     batch: Option<String>,
     /// `None` for the batch itself.
-    role: Option<Role>,
+    kind: Option<SidecarKind>,
 }
 
 fn expected_files(
     destination: &Destination,
     batches: &[AuditedBatch],
-    sidecars: Vec<Companion>,
+    sidecars: Vec<Sidecar>,
 ) -> Vec<ExpectedFile> {
     let batches = batches.iter().filter_map(|batch| {
         Some(ExpectedFile {
             file: delivered_file(batch, &destination.name)?,
             source: Some(batch.source.to_string()),
             batch: Some(batch.name.clone()),
-            role: None,
+            kind: None,
         })
     });
     let sidecars = sidecars.into_iter().map(|sidecar| ExpectedFile {
         file: sidecar.file,
         source: sidecar.source,
         batch: sidecar.batch,
-        role: Some(sidecar.role),
+        kind: Some(sidecar.kind),
     });
     batches.chain(sidecars).collect()
 }
@@ -105,20 +107,20 @@ fn compare(
     }
     let files: Vec<_> = expected.iter().map(|expected| expected.file.clone()).collect();
     let (name, mut discrepancies) = (&destination.name, Vec::new());
-    let mut missing: BTreeMap<Role, Vec<&str>> = BTreeMap::new();
+    let mut missing: BTreeMap<SidecarKind, Vec<&str>> = BTreeMap::new();
     for (number, difference) in read_back(destination, &files)? {
         let Some(expected) = expected.get(number) else {
             continue;
         };
-        match (expected.role, &difference) {
-            (Some(role @ (Role::Manifest | Role::Marker)), Difference::Missing) => {
-                missing.entry(role).or_default().push(&expected.file.path);
+        match (expected.kind, &difference) {
+            (Some(kind @ (SidecarKind::Manifest | SidecarKind::Marker)), DeliveryDifference::Missing) => {
+                missing.entry(kind).or_default().push(&expected.file.path);
             }
             _ => discrepancies.push(discrepancy(name, expected, difference)),
         }
     }
     let missing = missing.into_iter();
-    let warnings = missing.filter_map(|(role, paths)| missing_sidecars(name, role, &paths));
+    let warnings = missing.filter_map(|(kind, paths)| missing_sidecars(name, kind, &paths));
     Ok((discrepancies, warnings.collect()))
 }
 
@@ -126,7 +128,7 @@ fn compare(
 fn read_back(
     destination: &Destination,
     files: &[DeliveredFile],
-) -> std::result::Result<Vec<(usize, Difference)>, DeliveryError> {
+) -> std::result::Result<Vec<(usize, DeliveryDifference)>, DeliveryError> {
     let line = ProgressLine::new();
     let mut interval = ShowInterval::after_one(PROGRESS_INTERVAL);
     let (name, all_files) = (&destination.name, files.len());
@@ -135,7 +137,7 @@ fn read_back(
         destination,
         files,
         &CancellationToken::new(),
-        |progress: Progress| {
+        |progress: VerifyProgress| {
             if line.is_terminal() && interval.is_due() {
                 let (files, bytes) = (progress.files, size(progress.bytes));
                 line.show(&format!(
@@ -149,11 +151,11 @@ fn read_back(
 }
 
 /// One warning for all missing manifests, or markers. The ledger does not record whether they were delivered.
-fn missing_sidecars(name: &DestinationName, role: Role, paths: &[&str]) -> Option<Discrepancy> {
+fn missing_sidecars(name: &DestinationName, kind: SidecarKind, paths: &[&str]) -> Option<Discrepancy> {
     let (number, first) = (count(paths.len() as u64), paths.first()?);
-    let setting = match role {
-        Role::Marker => "marker",
-        Role::Manifest | Role::WindowManifest => "manifest",
+    let setting = match kind {
+        SidecarKind::Marker => "marker",
+        SidecarKind::Manifest | SidecarKind::WindowManifest => "manifest",
     };
     let detail = format!(
         "{number} batches at {name} have no {setting} beside them, the first is {first}: they were removed, or the \
@@ -162,25 +164,29 @@ fn missing_sidecars(name: &DestinationName, role: Role, paths: &[&str]) -> Optio
     Some(Discrepancy::new(DiscrepancyKind::SidecarMissing, detail))
 }
 
-fn discrepancy(name: &DestinationName, expected: &ExpectedFile, difference: Difference) -> Discrepancy {
+fn discrepancy(
+    name: &DestinationName,
+    expected: &ExpectedFile,
+    difference: DeliveryDifference,
+) -> Discrepancy {
     let DeliveredFile { path, bytes, sha256 } = &expected.file;
     let sha256 = sha256.as_deref().unwrap_or("unknown");
     let (bytes, at) = (count(*bytes), format!("{path} at {name}"));
     let (kind, detail) = match difference {
-        Difference::Missing => (DiscrepancyKind::RemoteMissing, format!("{at} is missing")),
-        Difference::Short { found } => (
+        DeliveryDifference::Missing => (DiscrepancyKind::RemoteMissing, format!("{at} is missing")),
+        DeliveryDifference::Short { found } => (
             DiscrepancyKind::RemoteShort,
             format!("{at} has {} bytes, {bytes} were delivered", count(found)),
         ),
-        Difference::Longer => (
+        DeliveryDifference::Longer => (
             DiscrepancyKind::RemoteLonger,
             format!("{at} has more than the {bytes} bytes that were delivered"),
         ),
-        Difference::Content { found } => (
+        DeliveryDifference::Content { found } => (
             DiscrepancyKind::RemoteDiffers,
             format!("{at} has another content: SHA-256 {found}, delivered with {sha256}"),
         ),
-        Difference::Unreadable { reason } => (
+        DeliveryDifference::Unreadable { reason } => (
             DiscrepancyKind::RemoteUnreadable,
             format!("{at} cannot be read: {reason}"),
         ),

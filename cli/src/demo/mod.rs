@@ -26,7 +26,7 @@ use self::demo_folder::{DemoFolder, HOSTS, SFTP_LOGIN};
 use self::pipeline::Pipeline;
 use self::progress_table::{ProgressTable, SourceProgress};
 use self::writers::Writers;
-use crate::args::Demo;
+use crate::args::DemoArgs;
 use crate::commands::audit;
 use crate::configuration;
 use crate::output::console;
@@ -39,7 +39,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_mins(1);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the demo.
-pub(crate) fn run(options: &Demo) -> Result {
+pub(crate) fn run(options: &DemoArgs) -> Result {
     let folder = DemoFolder::create(&choose_folder(options.dir.clone())?).map_err(Failure::Configuration)?;
     console::print(&format!("logferry demo in {}\n\n", folder.path().display()))?;
     let runtime = Runtime::new().context("cannot start the async runtime")?;
@@ -59,7 +59,7 @@ fn choose_folder(dir: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 }
 
 /// Starts everything, ships what the writers write, and stops everything.
-async fn run_pipeline(folder: &DemoFolder, options: &Demo) -> anyhow::Result<Writers> {
+async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result<Writers> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let sftp = SftpServer::start(SftpOptions {
         root: folder.path().to_owned(),

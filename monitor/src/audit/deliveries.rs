@@ -7,25 +7,9 @@ use logferry_config::Addressee;
 use logferry_ledger::{Batch, BatchState};
 use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_text::count;
-use serde::Serialize;
 
-use super::report::{AuditedBatch, Discrepancy, DiscrepancyKind};
+use super::report::{AuditedBatch, AuditedDestination, Discrepancy, DiscrepancyKind};
 use crate::expected_deliveries::{ExpectedDeliveries, is_unwanted};
-
-/// What a destination was to receive of the audited batches, and received. Open batches do not count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AuditedDestination {
-    /// Its name.
-    pub name: DestinationName,
-    /// Sealed batches that are expected there, or are there.
-    pub batches: u64,
-    /// Their lines.
-    pub lines: u64,
-    /// How many of these batches are there.
-    pub delivered_batches: u64,
-    /// Their lines.
-    pub delivered_lines: u64,
-}
 
 /// Compares the recorded deliveries of the audited batches with the expected ones.
 #[derive(Debug)]

@@ -19,10 +19,10 @@ use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError, Strea
 use logferry_protocol::names::SourceId;
 use logferry_text::count;
 
-pub use self::deliveries::AuditedDestination;
 use self::deliveries::DeliveryCheck;
 pub use self::report::{
-    Audit, AuditedBatch, AuditedDelivery, Discrepancy, DiscrepancyKind, Totals, WindowStart,
+    Audit, AuditedBatch, AuditedDelivery, AuditedDestination, Discrepancy, DiscrepancyKind, Totals,
+    WindowStart,
 };
 use crate::error::InspectionError;
 

@@ -8,7 +8,6 @@ use logferry_ledger::{Batch, BatchState, Delivery};
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::{Serialize, Serializer};
 
-use super::deliveries::AuditedDestination;
 use crate::gap::GapReport;
 use crate::time::clamped_timestamp;
 
@@ -154,6 +153,21 @@ impl AuditedDelivery {
             path: delivery.path,
         })
     }
+}
+
+/// What a destination was to receive of the audited batches, and received. Open batches do not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditedDestination {
+    /// Its name.
+    pub name: DestinationName,
+    /// Sealed batches that are expected there, or are there.
+    pub batches: u64,
+    /// Their lines.
+    pub lines: u64,
+    /// How many of these batches are there.
+    pub delivered_batches: u64,
+    /// Their lines.
+    pub delivered_lines: u64,
 }
 
 /// Something missing, doubled or different.
