@@ -21,7 +21,6 @@ mod error;
 mod expected_deliveries;
 mod gap;
 mod mail;
-mod spool;
 pub mod status;
 mod summary;
 mod tick;

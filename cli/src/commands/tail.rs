@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process;
 
-use logferry_relay::follow::{Follower, Seen, Whose};
+use logferry_spool::follow::{FollowEvent, Follower, LineFilter};
 use memchr::memmem::Finder;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,24 +22,24 @@ const INTERVAL_MS: u16 = 200;
 /// Shows lines until Ctrl-C, or until the reader of stdout goes away.
 pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
     let config = configuration::load(file)?;
-    let whose = Whose {
+    let filter = LineFilter {
         source: options.source.clone(),
         group: options.group.clone(),
     };
     exit_on_signal()?;
-    let mut follower = Follower::begin(&configuration::data_dir(file, &config)?, whose)?;
+    let mut follower = Follower::start(&configuration::data_dir(file, &config)?, filter)?;
     let finder = Finder::new(options.pattern.as_deref().unwrap_or_default());
     let is_terminal = io::stdout().is_terminal();
-    let mut show = |seen: Seen<'_>| match seen {
-        Seen::Lines(lines) => console::print_while_read(&matching(lines, &finder, is_terminal)),
-        Seen::Skipped { batch, bytes } => {
+    let mut show = |event: FollowEvent<'_>| match event {
+        FollowEvent::Lines(lines) => console::print_while_read(&matching(lines, &finder, is_terminal)),
+        FollowEvent::Skipped { batch, bytes } => {
             console::print_error(&format!(
                 "{bytes} bytes of {batch} are not shown: the file was compressed or deleted before they were read"
             ));
             Ok(true)
         }
     };
-    while follower.look(&mut show)? && wait_while_read()? {}
+    while follower.poll(&mut show)? && wait_while_read()? {}
     Ok(Outcome::Fine)
 }
 

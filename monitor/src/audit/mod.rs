@@ -15,8 +15,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::Addressee;
+use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError, StreamTotals};
 use logferry_protocol::names::SourceId;
+use logferry_spool::Spool;
 use logferry_text::count;
 
 use self::deliveries::DeliveryCheck;
@@ -34,7 +36,7 @@ pub fn audit(
     filter: &BatchFilter,
     addressees: &[Addressee],
 ) -> Result<Audit, InspectionError> {
-    let ledger = Ledger::open(data_dir)?;
+    let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
     let totals = stream_totals(&ledger, filter)?;
     let batches = ledger.batches(filter)?;
     let mut audited = Vec::new();
@@ -47,11 +49,11 @@ pub fn audit(
     }
     discrepancies.extend(doubled_names(&batches));
     for batch in &batches {
-        discrepancies.extend(spool_files::damaged_file(&ledger, data_dir, batch)?);
+        discrepancies.extend(spool_files::damaged_file(&ledger, &spool, batch)?);
     }
     let deliveries = DeliveryCheck::new(&batches, &audited, addressees, ledger.subscribed_since()?);
     discrepancies.extend(deliveries.missing());
-    discrepancies.extend(spool_files::unknown_files(&ledger, data_dir, filter)?);
+    discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
     let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;
     warnings.extend(possible_duplicates::warnings(&ledger, filter)?);
     discrepancies.extend(gaps);

@@ -133,11 +133,9 @@ fn a_file_on_its_way_between_folders_is_no_discrepancy() {
 fn compressed_and_expired_files_and_batches_just_opened_are_fine() {
     let (mut host, [_, _, sent, _]) = busy_host();
     let path = host.path(&sent, BatchState::Sent);
-    std::fs::remove_file(&path).expect("removed");
-    let compressed = path.with_added_extension("gz");
-    write(&compressed, "whatever gzip makes of it");
+    host.compress(&sent, "one\ntwo\n");
     assert_eq!(kinds(&host), []);
-    std::fs::remove_file(compressed).expect("removed");
+    std::fs::remove_file(path.with_added_extension("gz")).expect("removed");
     assert_eq!(kinds(&host), found(&sent, DiscrepancyKind::FileMissing));
     host.ledger.mark_expired(sent.id, at(NOW)).expect("noted");
     assert_eq!(kinds(&host), []);
@@ -145,6 +143,45 @@ fn compressed_and_expired_files_and_batches_just_opened_are_fine() {
         .open_batch(&new_batch("198.51.100.9", "2026-11-21T03:00:00Z"), at(NOW))
         .expect("opened");
     assert_eq!(kinds(&host), []);
+}
+
+#[test]
+fn damaged_compressed_file_is_found() {
+    use DiscrepancyKind::{ContentDiffers, FileMissing, SizeDiffers};
+    let (host, [_, ready, sent, _]) = busy_host();
+    for (text, kind) in [
+        ("one\n", SizeDiffers),
+        ("one\nTWO\n", ContentDiffers),
+        ("onetwo\n\n", ContentDiffers),
+    ] {
+        host.compress(&sent, text);
+        assert_eq!(kinds(&host), found(&sent, kind), "{text:?}");
+    }
+    let file = host.compress(&sent, "one\ntwo\n");
+    let intact = std::fs::read(&file).expect("read");
+    for damaged in [&intact[..intact.len() - 1], b"not gzip", b""] {
+        std::fs::write(&file, damaged).expect("written");
+        assert_eq!(kinds(&host), found(&sent, ContentDiffers), "{damaged:?}");
+    }
+    let mut altered = intact.clone();
+    altered[12] ^= 1;
+    std::fs::write(&file, altered).expect("written");
+    assert_eq!(kinds(&host), found(&sent, ContentDiffers), "one bit differs");
+    std::fs::write(&file, &intact).expect("written");
+    assert_eq!(kinds(&host), []);
+    // Only sent batches are compressed.
+    std::fs::rename(
+        host.path(&ready, BatchState::Ready),
+        file.with_file_name("elsewhere"),
+    )
+    .expect("moved");
+    write(
+        &host.path(&ready, BatchState::Ready).with_added_extension("gz"),
+        "",
+    );
+    let name = ready.file_name() + ".gz";
+    let unknown = (DiscrepancyKind::UnknownFile, Some(name));
+    assert_eq!(kinds(&host), [found(&ready, FileMissing), vec![unknown]].concat());
 }
 
 #[test]

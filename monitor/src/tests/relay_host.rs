@@ -13,6 +13,7 @@ use logferry_ledger::{
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
+use logferry_spool::gzip_encoder;
 use tempfile::TempDir;
 
 pub(crate) fn at(text: &str) -> Timestamp {
@@ -155,6 +156,17 @@ impl RelayHost {
     pub(crate) fn path(&self, batch: &Batch, state: BatchState) -> PathBuf {
         let folder = self.data_dir().join(state.as_str()).join(batch.source.as_str());
         folder.join(batch.file_name())
+    }
+
+    /// Replaces the file of a sent batch by a compressed one with this text.
+    pub(crate) fn compress(&self, batch: &Batch, text: &str) -> PathBuf {
+        let path = self.path(batch, BatchState::Sent);
+        let _ = std::fs::remove_file(&path);
+        let compressed = path.with_added_extension("gz");
+        let file = std::fs::File::create(&compressed).expect("created");
+        let copied = std::io::copy(&mut gzip_encoder(text.as_bytes()), &mut &file);
+        copied.expect("written");
+        compressed
     }
 
     pub(crate) fn reread(&self, batch: &Batch) -> Batch {
