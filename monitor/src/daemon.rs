@@ -67,9 +67,10 @@ async fn work(
     let outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let mailing = mail(outbox, &new_mail, stop);
     let watching = watch(Arc::new(config), ready, &new_mail, stop);
-    let (mailed, watched) = tokio::join!(stop_all_after(mailing, stop), stop_all_after(watching, stop));
+    let (mail_result, watch_result) =
+        tokio::join!(stop_all_after(mailing, stop), stop_all_after(watching, stop));
     tracing::info!("monitor stopped");
-    mailed.and(watched)
+    mail_result.and(watch_result)
 }
 
 /// Runs one task. Its end stops the others.

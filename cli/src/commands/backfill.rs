@@ -54,11 +54,11 @@ fn ship(sender: Sender, plan: Plan, dry_run: bool) -> Result {
 
     let mut printer = EventPrinter::new(dry_run);
     // Ends with the work, which then drops the sending end.
-    let printed = events.into_iter().try_for_each(|event| printer.print(event));
+    let all_printed = events.into_iter().try_for_each(|event| printer.print(event));
     stop.cancel();
     let ended = runtime.block_on(work).context("the backfill crashed")?;
     watch.abort();
-    printed?;
+    all_printed?;
     printer.print_totals()?;
     ended?;
     Ok(Outcome::fine_if(printer.totals.refused == 0))

@@ -1,5 +1,6 @@
 //! `logferry fsck`: compares the ledger with the spool, and repairs or rebuilds on request.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -72,7 +73,7 @@ fn rebuilt_text(rebuilt: &Rebuilt, data_dir: &Path, destinations: &str) -> Strin
     let lines = count(rebuilt.lines);
     let mut text = format!("new ledger created: {batches} batches, {lines} lines, {sources} sources\n");
     if let Some(kept) = &rebuilt.kept {
-        text += &format!("the old ledger is kept in {kept}\n");
+        let _ = writeln!(text, "the old ledger is kept in {kept}");
     }
     if rebuilt.believed_delivered > 0 {
         let sent = count(rebuilt.believed_delivered as u64);
@@ -81,7 +82,7 @@ fn rebuilt_text(rebuilt: &Rebuilt, data_dir: &Path, destinations: &str) -> Strin
         } else {
             format!("they are recorded as delivered to {destinations}")
         };
-        text += &format!("{sent} batches are in sent/: {delivered}\n");
+        let _ = writeln!(text, "{sent} batches are in sent/: {delivered}");
     }
     text += "when the relay runs again, the senders report the offsets of their streams; uncertain offsets are warnings of \
              `logferry audit`\n";

@@ -1,5 +1,6 @@
 //! `logferry trust`: shows a destination's host key and, after a confirmation, stores it.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
@@ -51,7 +52,7 @@ fn description(destination: &Destination, scan: &HostKeyScan) -> String {
                 "THE KEY IS DIFFERENT from the known one: it was replaced, or another host answers in its place\n",
             );
             for (label, key) in replaced.chain(staying) {
-                text += &format!("{label}: {key}\n");
+                let _ = writeln!(text, "{label}: {key}");
             }
             text
         }

@@ -13,14 +13,16 @@ pub(super) fn gaps(
     ledger: &Ledger,
     filter: &BatchFilter,
 ) -> Result<(Vec<Discrepancy>, Vec<Discrepancy>), LedgerError> {
-    let gaps = ledger.gaps()?.into_iter();
-    let included = gaps.filter(|gap| includes_event(filter, &gap.source, gap.noticed_at));
+    let gaps = ledger.gaps()?;
+    let included = gaps
+        .iter()
+        .filter(|gap| includes_event(filter, &gap.source, gap.noticed_at));
     Ok(included
         .map(discrepancy)
         .partition(|found| found.kind == DiscrepancyKind::Gap))
 }
 
-fn discrepancy(gap: GapRecord) -> Discrepancy {
+fn discrepancy(gap: &GapRecord) -> Discrepancy {
     let (path, from) = (&gap.path, count(gap.from.get()));
     let (kind, detail) = match gap.until {
         Some(until) => {

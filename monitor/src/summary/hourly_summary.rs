@@ -58,16 +58,16 @@ impl HourTotals {
         if self.lines() == 0 {
             return "no lines".to_owned();
         }
-        let mut text = count_of(self.lines(), "line");
+        let mut parts = vec![count_of(self.lines(), "line")];
         if self.is_delivered() {
-            text += ", all delivered";
+            parts.push("all delivered".to_owned());
         }
         for (lines, state) in [(self.waiting_lines, "waiting"), (self.failed_lines, "failed")] {
             if lines > 0 {
-                text += &format!(", {} {state}", count(lines));
+                parts.push(format!("{} {state}", count(lines)));
             }
         }
-        text
+        parts.join(", ")
     }
 
     fn cells(&self, name: &str, note: String) -> [String; 8] {
