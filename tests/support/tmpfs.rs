@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// WrittenLog at once when the disk is filled.
+/// Written at once when the disk is filled.
 const BLOCK: [u8; 4096] = [b'x'; 4096];
 
 /// A mounted tmpfs(5); unmounted when dropped, which has to be after everything that works in it.
