@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use logferry_config::Sender;
 use logferry_protocol::chunk::LineCounts;
-use logferry_sender::{Fate, News, Plan, Report};
+use logferry_sender::{BackfillEvent, BackfillPlan, FileOutcome, FileReport};
 use logferry_text::{count, error_chain, size};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -35,11 +35,11 @@ pub(crate) fn run(file: &Path, options: BackfillArgs) -> Result {
     let config = configuration::load(file)?;
     let sender = config.sender.ok_or_else(|| missing_section(file, Role::Sender))?;
     let BackfillArgs { files, log, dry_run } = options;
-    let plan = Plan::new(&sender, files, log.as_ref()).map_err(Failure::configuration)?;
+    let plan = BackfillPlan::new(&sender, files, log.as_ref()).map_err(Failure::configuration)?;
     ship(sender, plan, dry_run)
 }
 
-fn ship(sender: Sender, plan: Plan, dry_run: bool) -> Result {
+fn ship(sender: Sender, plan: BackfillPlan, dry_run: bool) -> Result {
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     let (stop, (send_event, events)) = (CancellationToken::new(), mpsc::sync_channel(EVENTS_MAX));
     let signals = {
@@ -109,19 +109,19 @@ impl EventPrinter {
         }
     }
 
-    fn print(&mut self, event: News) -> io::Result<()> {
+    fn print(&mut self, event: BackfillEvent) -> io::Result<()> {
         match event {
-            News::Progress { path, done, size } => {
+            BackfillEvent::Progress { path, done, size } => {
                 if self.progress.is_due() {
                     self.line.show(&progress(&path, done, size));
                 }
             }
-            News::Waiting(reason) => {
+            BackfillEvent::Waiting(reason) => {
                 if self.waiting.is_due() {
                     self.line.show(&format!("waiting for the relay: {reason}"));
                 }
             }
-            News::Done(report) => {
+            BackfillEvent::Done(report) => {
                 self.line.clear();
                 self.totals.add(&report);
                 console::print(&file_line(&report, self.dry_run))?;
@@ -146,17 +146,17 @@ fn progress(path: &Path, done: u64, total: u64) -> String {
 }
 
 /// The result of one file, and the amount shipped now.
-fn file_line(report: &Report, dry_run: bool) -> String {
+fn file_line(report: &FileReport, dry_run: bool) -> String {
     let mut line = format!("{}: ", report.path.display());
     match &report.result {
-        Ok(Fate::Shipped { from }) => {
+        Ok(FileOutcome::Shipped { from }) => {
             line += shipped(dry_run);
             if from.get() > 0 {
                 let _ = write!(line, " from byte {} on", count(from.get()));
             }
         }
-        Ok(Fate::AlreadyShipped) => line += "already shipped",
-        Ok(Fate::Empty) => line += "empty",
+        Ok(FileOutcome::AlreadyShipped) => line += "already shipped",
+        Ok(FileOutcome::Empty) => line += "empty",
         Err(refusal) => {
             let _ = write!(line, "refused: it {}", error_chain(refusal));
         }
@@ -168,11 +168,11 @@ fn file_line(report: &Report, dry_run: bool) -> String {
 }
 
 impl BackfillTotals {
-    fn add(&mut self, report: &Report) {
+    fn add(&mut self, report: &FileReport) {
         let number = match &report.result {
-            Ok(Fate::Shipped { .. }) => &mut self.shipped,
-            Ok(Fate::AlreadyShipped) => &mut self.already,
-            Ok(Fate::Empty) => &mut self.empty,
+            Ok(FileOutcome::Shipped { .. }) => &mut self.shipped,
+            Ok(FileOutcome::AlreadyShipped) => &mut self.already,
+            Ok(FileOutcome::Empty) => &mut self.empty,
             Err(_) => &mut self.refused,
         };
         *number += 1;
@@ -211,17 +211,17 @@ fn amount(lines: LineCounts, bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use logferry_protocol::stream::Offset;
-    use logferry_sender::Refusal;
+    use logferry_sender::FileRefusal;
 
     use super::*;
 
-    fn report(result: std::result::Result<Fate, Refusal>, bytes: u64) -> Report {
+    fn report(result: std::result::Result<FileOutcome, FileRefusal>, bytes: u64) -> FileReport {
         let lines = LineCounts {
             sent: bytes / 10,
             excluded: bytes / 100,
         };
         let path = "/log/a.log.1".into();
-        Report {
+        FileReport {
             path,
             lines,
             bytes,
@@ -231,13 +231,13 @@ mod tests {
 
     #[test]
     fn each_file_has_a_line() {
-        let rest = Fate::Shipped {
+        let rest = FileOutcome::Shipped {
             from: Offset::new(5000),
         };
         let lines = [
             report(Ok(rest), 20_000),
-            report(Ok(Fate::AlreadyShipped), 0),
-            report(Err(Refusal::Damaged(io::Error::other("no end"))), 0),
+            report(Ok(FileOutcome::AlreadyShipped), 0),
+            report(Err(FileRefusal::Damaged(io::Error::other("no end"))), 0),
         ]
         .map(|report| file_line(&report, false));
         assert_eq!(
@@ -254,10 +254,10 @@ mod tests {
     fn totals_count_the_results_of_the_files() {
         let mut totals = BackfillTotals::default();
         for _ in 0..2 {
-            totals.add(&report(Ok(Fate::Shipped { from: Offset::ZERO }), 1000));
+            totals.add(&report(Ok(FileOutcome::Shipped { from: Offset::ZERO }), 1000));
         }
-        totals.add(&report(Ok(Fate::Empty), 0));
-        totals.add(&report(Err(Refusal::Unended), 0));
+        totals.add(&report(Ok(FileOutcome::Empty), 0));
+        totals.add(&report(Err(FileRefusal::Incomplete), 0));
         assert_eq!(
             totals.line(true),
             "total: 2 would be shipped, 0 already shipped, 1 empty, 1 refused: 200 lines, 20 excluded, 1.9 KiB\n"

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use logferry_config::Config;
+use logferry_embedded_servers::{MailSink, SftpServer};
 use logferry_protocol::names::SourceId;
-use logferry_standin::{MailSink, SftpServer};
 
 /// User and password of the demo's SFTP server. It listens on loopback, and only during the demo.
 pub(crate) const SFTP_LOGIN: &str = "demo";
