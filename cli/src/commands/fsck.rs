@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::Config;
-use logferry_fsck::{Finding, Rebuilt, Report};
+use logferry_fsck::{CheckReport, Finding, RebuildReport};
 use logferry_text::{Table, count};
 
 use crate::args::FsckArgs;
@@ -50,7 +50,7 @@ fn rebuild(file: &Path, config: &Config, data_dir: &Path, json: bool) -> Result 
     Ok(Outcome::fine_if(rebuilt.fine))
 }
 
-fn check_text(report: &Report, data_dir: &Path) -> String {
+fn check_text(report: &CheckReport, data_dir: &Path) -> String {
     let (batches, files) = (count(report.batches as u64), count(report.files as u64));
     let checked = format!("{batches} batches, {files} files\n");
     if report.findings.is_empty() {
@@ -68,7 +68,7 @@ fn check_text(report: &Report, data_dir: &Path) -> String {
     checked + &table.section()
 }
 
-fn rebuilt_text(rebuilt: &Rebuilt, data_dir: &Path, destinations: &str) -> String {
+fn rebuilt_text(rebuilt: &RebuildReport, data_dir: &Path, destinations: &str) -> String {
     let [batches, sources] = [rebuilt.batches, rebuilt.sources].map(|number| count(number as u64));
     let lines = count(rebuilt.lines);
     let mut text = format!("new ledger created: {batches} batches, {lines} lines, {sources} sources\n");
