@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use self::role::Role;
 use self::signals::Signals;
 use self::supervisor::{RoleSelection, Supervisor};
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 
 /// Runs one role until a signal stops it.
 pub(crate) fn run_one(file: &Path, role: Role) -> Result {
@@ -36,5 +36,5 @@ fn run(file: &Path, selection: RoleSelection) -> Result {
         let mut signals = Signals::catch().context("cannot catch signals")?;
         supervisor.run(&mut signals).await
     })?;
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }

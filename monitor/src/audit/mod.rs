@@ -24,7 +24,6 @@ use logferry_text::count;
 use self::deliveries::DeliveryCheck;
 pub use self::report::{
     Audit, AuditedBatch, AuditedDelivery, AuditedDestination, Discrepancy, DiscrepancyKind, Totals,
-    WindowStart,
 };
 use crate::error::InspectionError;
 
