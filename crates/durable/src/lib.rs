@@ -8,12 +8,14 @@
 //!   [`DiskFile::append`], whose bytes are durable after the next [`DiskFile::sync`].
 //! - A name is never left pointing at half a file: contents appear under a final name by rename only.
 
+mod content;
 mod lock;
 mod real;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use content::ContentDigest;
 pub use lock::{Lock, LockError};
 pub use real::{RealDisk, RealFile};
 

@@ -1,37 +1,31 @@
-//! Which batches a destination is to get now, in which order. No ledger and no clock in here.
+//! Which items a destination gets now, and in which order. No ledger and no clock in here.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{Batch, Delivery, PublishingNote};
+use logferry_config::Wants;
+use logferry_ledger::{Batch, Delivery, ManifestRecord, PublishedFile, PublishingNote};
 
-/// A batch to deliver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeliveryTask {
-    pub(crate) batch: Batch,
-    /// Attempts at this destination that failed.
-    pub(crate) attempts: u32,
-    /// What may have been published there without being recorded.
-    pub(crate) publishing: Option<PublishingNote>,
-}
+use crate::publish::task::{DeliveryItem, DeliveryTask};
 
-/// What there is to do for one destination.
+/// The deliveries of one destination.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// To be tried now, oldest window first.
     pub(crate) due: Vec<DeliveryTask>,
     /// How long until the first of the others is due.
     pub(crate) next_due: Option<Duration>,
-    /// Since when the batch that has waited longest waits: since it was sealed, or asked for once more.
+    /// Since when the batch that has waited longest waits: since it was sealed, or since its resend was requested.
     pub(crate) waits_since: Option<Timestamp>,
 }
 
-/// Plans for one destination from the sealed batches that are not sent, with what is known of each there.
+/// Plans the sealed batches that are not sent for one destination, each with its delivery there.
 ///
-/// `longest_wait` is the longest that a batch ever waits for its next attempt. A time further ahead was written
-/// before the clock was set back, and counts as come.
+/// `longest_wait`: the longest wait between two attempts. A next attempt further ahead was recorded before the clock was
+/// set back, and is due.
 pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, longest_wait: Duration) -> Plan {
     let mut plan = Plan::default();
+    let mut due = Vec::new();
     for (batch, delivery) in batches {
         if delivery.as_ref().is_some_and(Delivery::is_done) {
             continue;
@@ -40,39 +34,62 @@ pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, long
         let since = asked_at.or(batch.sealed_at).unwrap_or(now);
         plan.waits_since = Some(plan.waits_since.map_or(since, |oldest| oldest.min(since)));
         let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
-        let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
-        if wait.is_zero() || wait > longest_wait {
-            plan.due.push(DeliveryTask {
-                batch,
-                attempts: delivery.as_ref().map_or(0, |delivery| delivery.attempts),
-                publishing: delivery.and_then(|delivery| delivery.publishing),
-            });
-        } else {
-            plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait)));
+        match wait_for(next_attempt, now, longest_wait) {
+            Some(wait) => plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait))),
+            None => due.push((batch, delivery)),
         }
     }
-    plan.due.sort_by(|a, b| order(&a.batch).cmp(&order(&b.batch)));
+    due.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
+    let task = |(batch, delivery): (Batch, Option<Delivery>)| DeliveryTask {
+        item: DeliveryItem::Batch(batch),
+        attempts: delivery.as_ref().map_or(0, |delivery| delivery.attempts),
+        publishing: delivery.and_then(|delivery| delivery.publishing),
+    };
+    plan.due = due.into_iter().map(task).collect();
     plan
+}
+
+/// The window manifests that are due now, in their order.
+pub(crate) fn due_manifests(
+    manifests: Vec<ManifestRecord>,
+    now: Timestamp,
+    longest_wait: Duration,
+) -> Vec<DeliveryTask> {
+    let is_due = |manifest: &ManifestRecord| wait_for(manifest.next_attempt, now, longest_wait).is_none();
+    let task = |manifest: ManifestRecord| DeliveryTask {
+        attempts: manifest.attempts,
+        publishing: manifest.publishing_place.clone().map(|place| PublishingNote {
+            file: PublishedFile::Batch,
+            place,
+        }),
+        item: DeliveryItem::WindowManifest(manifest),
+    };
+    manifests.into_iter().filter(is_due).map(task).collect()
 }
 
 fn order(batch: &Batch) -> impl Ord + '_ {
     (batch.window.start, batch.part, &batch.source, &batch.base_name)
 }
 
-/// Whether the time for the next attempt has come.
-pub(crate) fn is_due(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> bool {
-    let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
-    wait.is_zero() || wait > longest_wait
+/// The wait until the next attempt; `None` if it is due.
+fn wait_for(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> Option<Duration> {
+    let wait = until(now, next_attempt?);
+    (!wait.is_zero() && wait <= longest_wait).then_some(wait)
 }
 
-/// The time from `now` to `at`; zero when it has come.
+/// The time from `now` to `at`; zero if `at` has passed.
 fn until(now: Timestamp, at: Timestamp) -> Duration {
     now.duration_until(at).try_into().unwrap_or(Duration::ZERO)
 }
 
-/// The time since `then`; zero when the clock was set back.
+/// The time since `then`; zero if the clock was set back.
 pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
     until(then, now)
+}
+
+/// Whether a destination with these filters wants a batch.
+pub(crate) fn wants_batch(wants: &Wants, batch: &Batch) -> bool {
+    wants.takes(&batch.source, &batch.group, batch.log.as_ref())
 }
 
 #[cfg(test)]
@@ -170,6 +187,10 @@ pub(crate) mod tests {
         }
     }
 
+    fn start(task: &DeliveryTask) -> i64 {
+        task.batch().unwrap().window.start
+    }
+
     fn known(batch: Batch, next_attempt: i64) -> (Batch, Option<Delivery>) {
         let delivery = delivery(&batch, Some(at(next_attempt)), None);
         (batch, Some(delivery))
@@ -183,7 +204,7 @@ pub(crate) mod tests {
             at(0),
             LONGEST,
         );
-        let starts: Vec<_> = plan.due.iter().map(|task| task.batch.window.start).collect();
+        let starts: Vec<_> = plan.due.iter().map(start).collect();
         assert_eq!(starts, [10, 20, 30]);
         assert_eq!(plan.waits_since, Some(at(-10)));
     }
@@ -197,7 +218,7 @@ pub(crate) mod tests {
             at(0),
             LONGEST,
         );
-        let parts: Vec<_> = plan.due.iter().map(|task| task.batch.part).collect();
+        let parts: Vec<_> = plan.due.iter().map(|task| task.batch().unwrap().part).collect();
         assert_eq!(parts, [3, 1, 2]);
     }
 
@@ -255,7 +276,7 @@ pub(crate) mod tests {
             let planned = plan(candidates, at(0), LONGEST);
             prop_assert!(planned.due.len() <= waiting);
             prop_assert_eq!(planned.due.len() == waiting, planned.next_due.is_none());
-            prop_assert!(planned.due.is_sorted_by_key(|task| task.batch.window.start));
+            prop_assert!(planned.due.is_sorted_by_key(start));
             prop_assert!(planned.next_due.is_none_or(|wait| !wait.is_zero() && wait <= LONGEST));
         }
     }

@@ -1,9 +1,9 @@
-//! Compressed files on their way to a destination. Memory is a few fixed buffers, whatever the length of the file.
+//! Stages compressed files that are sent to a destination. Uses a few fixed buffers, whatever the length of the file.
 //!
-//! A batch is compressed into a file in `outgoing/DESTINATION/`, and that is what is sent, compared and hashed. It goes
-//! when the delivery was recorded or failed. After a crash it is still there, and is taken again if it holds the batch's
-//! lines: so a file that was published just then compares well, even if the program was upgraded meanwhile and would
-//! compress to other bytes. Its name is given to a whole file only.
+//! A batch is compressed into a file in `outgoing/DESTINATION/`, and that file is sent, compared and hashed. It is removed
+//! when the delivery is recorded or has failed. After a crash it still exists, and is used again if it holds the batch's
+//! lines. So a file that was published just before the crash compares equal, even if an upgrade of the program since then
+//! would compress to different bytes. Only a complete file has its final name.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,24 +20,24 @@ use crate::error::DeliveryError;
 use crate::source::batch_reader::BatchReader;
 use crate::source::{Sha256Hash, SourceFile};
 
-/// Of the levels of zlib-rs, and of zstd, those that make small files of log lines at more than 100 MB/s on one core.
+/// The levels of zlib-rs and zstd with the smallest files of log lines at more than 100 MB/s on one core.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 
-/// Backing read or written at a time, and between two looks whether to stop.
+/// Bytes read or written at a time, and between two checks whether to stop.
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// The folder in the data folder.
 const FOLDER: &str = "outgoing";
 
-/// A compressed file; it is removed when this is dropped.
+/// A compressed file, which is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct StagedFile(PathBuf);
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
         if let Err(error) = RealDisk.remove(&self.0) {
-            warn!(file = %self.0.display(), %error, "a compressed file is left behind");
+            warn!(file = %self.0.display(), %error, "cannot remove a compressed file; the next start removes it");
         }
     }
 }
@@ -76,7 +76,7 @@ impl<R: Read> Read for MeasuringReader<'_, R> {
     }
 }
 
-/// Opens what is to be sent for a batch whose file is at `path`: that file, or a compressed one that is made of it.
+/// Opens the file to send for a batch: the file at `path`, or a compressed copy of it.
 ///
 /// Blocks while it compresses.
 pub(crate) fn open(
@@ -106,8 +106,7 @@ pub(crate) fn open(
     SourceFile::open_compressed(&made, whole, lines, StagedFile(made.clone()))
 }
 
-/// Removes compressed files that nothing will ask for again: of batches that need none, as `is_wanted` says by the names
-/// of destination and batch file.
+/// Removes the compressed files that are no longer needed; `is_wanted` gets the names of destination and file.
 pub(crate) fn remove_unneeded(
     data_dir: &Path,
     is_wanted: impl Fn(&str, &str) -> bool,
@@ -116,7 +115,7 @@ pub(crate) fn remove_unneeded(
     for destination in RealDisk.list(&folder)? {
         for name in RealDisk.list(&folder.join(&destination))? {
             if !is_wanted(&destination, &name) {
-                info!(file = name, "removing a compressed file that a stop left behind");
+                info!(file = name, "removing a compressed file of an earlier run");
                 RealDisk.remove(&folder.join(&destination).join(&name))?;
             }
         }
@@ -124,7 +123,7 @@ pub(crate) fn remove_unneeded(
     Ok(())
 }
 
-/// One batch to be compressed.
+/// One batch to compress.
 struct StagingJob<'a> {
     compress: Compress,
     batch: &'a Path,
@@ -132,11 +131,11 @@ struct StagingJob<'a> {
     stop: &'a CancellationToken,
 }
 
-/// What a compressed file measures, and the hash of the lines in it.
+/// Length and checksum of a compressed file, and the hash of its lines.
 type StagedSizes = (Contents, Sha256Hash);
 
 impl StagingJob<'_> {
-    /// A compressed file that is there already, if it holds the batch's lines.
+    /// The compressed file of an earlier run, if it holds the batch's lines.
     fn found(&self, made: &Path) -> Result<Option<StagedSizes>, DeliveryError> {
         let Ok(file) = File::open(made) else {
             return Ok(None);
@@ -161,7 +160,7 @@ impl StagingJob<'_> {
         match read {
             Err(DeliveryError::Stopped) => Err(DeliveryError::Stopped),
             Ok(()) if lines.is(self.contents) => Ok(Some(result(&packed, lines))),
-            // Cut or spoiled by a crash of the machine.
+            // Damaged by a crash of the machine.
             _ => Ok(None),
         }
     }

@@ -1,5 +1,5 @@
-//! A file to be published, of a sealed batch or made for one, read from its beginning to its end with its checksums: what
-//! is sent, or compared, and what is hashed are the same bytes.
+//! A file to be published, from disk or from memory. It is read from its beginning to its end while its checksums are
+//! computed: the bytes that are sent or compared are the bytes that are hashed.
 
 use std::fmt::Write as _;
 use std::io;
@@ -36,10 +36,10 @@ impl Sha256Hash {
     }
 }
 
-/// Backing read at a time where nobody else says how many.
+/// Bytes read at a time when the whole file is read.
 const BLOCK_BYTES: usize = 128 << 10;
 
-/// Where the bytes are.
+/// The source of the bytes.
 #[derive(Debug)]
 enum Backing {
     OnDisk(BatchReader),
@@ -65,18 +65,18 @@ impl Backing {
 pub(crate) struct SourceFile {
     path: PathBuf,
     bytes: Backing,
-    /// What it holds, as far as that counts here.
+    /// The expected contents; the number of lines is not used.
     expected: Contents,
-    /// Of a compressed file: the hash of the lines in it, and its staged.
+    /// Of a compressed file: the hash of its lines, and the file itself.
     compressed: Option<(Sha256Hash, StagedFile)>,
-    /// How far it was read, and the checksums so far.
+    /// The position of the next byte, and the checksums of those before.
     position: u64,
     crc32c: u32,
     sha256: Sha256,
 }
 
 impl SourceFile {
-    /// A file that is made for a batch: its bytes are at hand. `path`: its name in messages.
+    /// A file in memory. `path`: its name in messages.
     pub(crate) fn from_bytes(path: &str, text: Vec<u8>) -> Self {
         let expected = Contents {
             lines: 0,
@@ -98,7 +98,7 @@ impl SourceFile {
         }
     }
 
-    /// Opens a compressed file that was made of a sealed batch's. `lines`: the hash of the lines in it.
+    /// Opens a staged compressed file. `lines`: the hash of its lines.
     pub(crate) fn open_compressed(
         path: &Path,
         expected: Contents,
@@ -116,12 +116,12 @@ impl SourceFile {
         self.compressed.as_ref().map(|(lines, _)| *lines)
     }
 
-    /// Hands over the staged of a compressed file.
+    /// The compressed file, if it is one.
     pub(crate) fn into_staged(self) -> Option<StagedFile> {
         self.compressed.map(|(_, staged)| staged)
     }
 
-    /// Opens a sealed batch's file, and refuses it if it has another size than it was sealed with.
+    /// Opens a sealed batch's file. Refuses a file whose size differs from the sealed one.
     pub(crate) fn open(path: &Path, expected: Contents) -> Result<Self, DeliveryError> {
         Self::of_file(path, BatchReader::open(path), expected)
     }
@@ -147,12 +147,12 @@ impl SourceFile {
         Ok(Self::new(path.to_owned(), Backing::OnDisk(file), expected))
     }
 
-    /// Its length in bytes.
+    /// The length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.expected.bytes
     }
 
-    /// The error for a read that failed.
+    /// The error for a failed read.
     pub(crate) fn read_error(&self, source: io::Error) -> DeliveryError {
         DeliveryError::LocalFile {
             path: self.path.clone(),
@@ -160,7 +160,7 @@ impl SourceFile {
         }
     }
 
-    /// Goes back to the beginning, for another reading.
+    /// Goes back to the beginning, to read again.
     pub(crate) fn rewind(&mut self) {
         self.position = 0;
         self.crc32c = 0;
@@ -179,7 +179,7 @@ impl SourceFile {
         Ok(())
     }
 
-    /// Reads on for as long as `theirs`, if those are the next bytes; else stays where it is, and is false.
+    /// If the next bytes are equal to `theirs`, reads over them; otherwise does not move and returns false.
     pub(crate) fn read_same(&mut self, theirs: &[u8]) -> io::Result<bool> {
         if self.len() - self.position < theirs.len() as u64 {
             return Ok(false);
@@ -199,7 +199,7 @@ impl SourceFile {
         self.sha256.update(block);
     }
 
-    /// Reads everything, for its hash alone.
+    /// Reads the whole file to get its hash.
     pub(crate) fn read_whole(&mut self) -> Result<Sha256Hash, DeliveryError> {
         self.rewind();
         let mut block = vec![0; BLOCK_BYTES];
@@ -211,7 +211,7 @@ impl SourceFile {
         self.finish()
     }
 
-    /// To be called when everything was read: the hash, if the bytes are those that were sealed.
+    /// The hash, after everything was read; an error if the bytes are not the sealed ones.
     pub(crate) fn finish(&self) -> Result<Sha256Hash, DeliveryError> {
         if self.crc32c == self.expected.crc32c && self.position == self.len() {
             return Ok(Sha256Hash::of(self.sha256.clone()));

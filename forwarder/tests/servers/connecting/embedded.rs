@@ -72,7 +72,7 @@ async fn batch_that_a_full_server_refuses_waits_in_ready_and_goes_out_when_there
     until("down", || spool.down("edw").is_some()).await;
     let error = spool.down("edw").unwrap();
     assert!(
-        error.contains("the server says: no space left") && error.ends_with("have room made there"),
+        error.contains("the server says: no space left") && error.ends_with("free space at the destination"),
         "{error}"
     );
     assert_eq!(spool.down_kind("edw"), Some(FailureKind::NoSpace));

@@ -76,9 +76,12 @@ fn key_that_cannot_be_unlocked_or_read_is_told_from_one_that_is_refused() {
             "its passphrase is another one",
         ),
         (with_key(locked, ""), "its passphrase is another one"),
-        (with_key(sshd.path("sshd_config"), ""), "it is no private key"),
+        (with_key(sshd.path("sshd_config"), ""), "it is not a private key"),
         (with_key(sshd.path("nowhere"), ""), "cannot read the key file"),
-        (with_key(sshd.path("host_ed25519"), ""), "it refuses the key"),
+        (
+            with_key(sshd.path("host_ed25519"), ""),
+            "the server refuses the key",
+        ),
     ] {
         edw.login = login;
         let said = refusal(&edw);
@@ -143,7 +146,7 @@ fn agent_logs_in_with_whichever_of_its_keys_the_server_takes() {
     assert!(said.contains("holds no key"), "{said}");
     agent.add(&sshd.path("host_ed25519"));
     let said = refusal(&edw);
-    assert!(said.contains("it refuses the key"), "{said}");
+    assert!(said.contains("the server refuses the key"), "{said}");
     agent.add(&key(&sshd, &["rsa", "-b", "2048"], ""));
     check_destination(&edw).unwrap();
     drop(agent);
@@ -168,7 +171,7 @@ fn server_that_has_seen_enough_keys_is_quoted() {
     let said = error.explanation();
     assert_eq!(error.scope(), FailureScope::Destination, "{said}");
     assert!(
-        said.contains("it said: Too many authentication failures"),
+        said.contains("the server said: Too many authentication failures"),
         "{said}"
     );
 }
@@ -199,7 +202,7 @@ fn password_logs_in_whether_it_is_given_or_asked_for_and_a_wrong_one_is_shown_on
         right.unwrap_or_else(|error| panic!("{config}: {}\n{}", error.explanation(), sshd.log()));
         assert_eq!(refused_passwords(&sshd), 0);
         let said = refusal(&account(&sshd, with_password("guessed")));
-        assert!(said.contains("it refuses the password"), "{said}");
+        assert!(said.contains("the server refuses the password"), "{said}");
         assert_eq!(refused_passwords(&sshd), 1, "{}", sshd.log());
     }
 }
@@ -218,12 +221,21 @@ fn server_that_wants_key_and_password_gets_both() {
     };
     check_destination(&both(sshd.client_key(), PASSWORD)).unwrap();
     for (edw, wanted) in [
-        (both(sshd.client_key(), "guessed"), "it refuses the password"),
-        (both(sshd.path("host_ed25519"), PASSWORD), "it refuses the key"),
-        (account(&sshd, with_password(PASSWORD)), "it takes publickey"),
+        (
+            both(sshd.client_key(), "guessed"),
+            "the server refuses the password",
+        ),
+        (
+            both(sshd.path("host_ed25519"), PASSWORD),
+            "the server refuses the key",
+        ),
+        (
+            account(&sshd, with_password(PASSWORD)),
+            "the server accepts publickey",
+        ),
         (
             account(&sshd, with_key(sshd.client_key(), "")),
-            "it takes the key, and wants something more that is not configured; it takes password",
+            "the server accepts the key and wants a further login method that is not configured; it accepts password",
         ),
     ] {
         let said = refusal(&edw);

@@ -1,7 +1,7 @@
-//! How far the batches in flight are, for people to look at: the sessions post it, the worker puts it into the ledger.
+//! The progress of the batches in flight, for `logferry status`: the sessions post it, the worker puts it into the ledger.
 //! No clock in here.
 //!
-//! A batch shows only once it has been under publish_method for [`PROGRESS_EVERY`]: most are through before.
+//! A batch is shown only after [`PROGRESS_EVERY`] in flight: most batches are delivered before.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use logferry_ledger::{BatchId, InFlight};
 
-/// How often a session posts, and the worker passes on.
+/// How often a session posts its progress, and the worker notes it.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// How far one batch is.
+/// The progress of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TransferProgress {
     pub(crate) batch: BatchId,
-    /// Bytes of it that are sent, or compared with what is there.
+    /// Bytes sent, or compared with the file at the destination.
     pub(crate) done: u64,
-    /// Its size in bytes.
+    /// Size of the file in bytes.
     pub(crate) total: u64,
 }
 
-/// What the sessions of one destination have posted, by session.
+/// The posted progress of a destination's sessions, by session.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressTable {
     posts: Mutex<BTreeMap<usize, SessionProgress>>,
@@ -35,7 +35,7 @@ struct SessionProgress {
 }
 
 impl ProgressTable {
-    /// Replaces what a session posted; an empty post takes it down.
+    /// Replaces the progress of a session; without batches, removes it.
     pub(crate) fn post(
         &self,
         session: usize,
@@ -56,7 +56,7 @@ impl ProgressTable {
         }
     }
 
-    /// All that is posted.
+    /// All batches in flight.
     pub(crate) fn batches(&self) -> Vec<InFlight> {
         self.posts()
             .values()
@@ -64,14 +64,14 @@ impl ProgressTable {
             .collect()
     }
 
-    /// The posts, also after a session ended by a defect: no change is made in two parts.
+    /// The posts, also after a session panicked: every change is complete under one lock.
     fn posts(&self) -> MutexGuard<'_, BTreeMap<usize, SessionProgress>> {
         self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SessionProgress {
-    /// Bytes a second that a batch has got on since.
+    /// Bytes per second of a batch since this post.
     fn rate(&self, progress: TransferProgress, now: Instant) -> u64 {
         let millis = u64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX);
         let then = self.batches.iter().find(|then| then.batch == progress.batch);
@@ -88,28 +88,32 @@ mod tests {
     use crate::schedule::plan::tests::batches;
 
     #[test]
-    fn rate_is_what_moved_since_the_last_post_and_an_empty_post_takes_all_down() {
-        let (progress_table, batch, start) = (ProgressTable::default(), batches(&[0])[0].id, Instant::now());
+    fn rate_is_measured_since_the_last_post_and_an_empty_post_removes_all() {
+        let (table, batch, start) = (ProgressTable::default(), batches(&[0])[0].id, Instant::now());
         let at = |done| TransferProgress {
             batch,
             done,
             total: 900,
         };
-        progress_table.post(0, [at(100)], start);
-        assert_eq!(progress_table.batches()[0].bytes_per_second, 0, "not known yet");
-        progress_table.post(0, [at(400)], start + Duration::from_millis(1500));
-        progress_table.post(1, [at(7)], start);
-        let posted: Vec<_> = progress_table
+        table.post(0, [at(100)], start);
+        assert_eq!(
+            table.batches()[0].bytes_per_second,
+            0,
+            "unknown at the first post"
+        );
+        table.post(0, [at(400)], start + Duration::from_millis(1500));
+        table.post(1, [at(7)], start);
+        let posted: Vec<_> = table
             .batches()
             .iter()
             .map(|it| (it.bytes_done, it.bytes_total, it.bytes_per_second))
             .collect();
         assert_eq!(posted, [(400, 900, 200), (7, 900, 0)]);
-        // What is read back starts at its beginning.
-        progress_table.post(0, [at(0)], start + Duration::from_secs(2));
-        assert_eq!(progress_table.batches()[0].bytes_per_second, 0);
-        progress_table.post(0, [], start);
-        progress_table.post(1, [], start);
-        assert_eq!(progress_table.batches(), []);
+        // A read-back starts at the beginning again.
+        table.post(0, [at(0)], start + Duration::from_secs(2));
+        assert_eq!(table.batches()[0].bytes_per_second, 0);
+        table.post(0, [], start);
+        table.post(1, [], start);
+        assert_eq!(table.batches(), []);
     }
 }

@@ -1,0 +1,51 @@
+//! What is delivered to a destination: a sealed batch with the files beside it, or a window manifest.
+
+use logferry_ledger::{Batch, BatchId, ManifestId, ManifestRecord, PublishingNote};
+
+/// One delivery to one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeliveryTask {
+    pub(crate) item: DeliveryItem,
+    /// Attempts at this destination that failed.
+    pub(crate) attempts: u32,
+    /// What an earlier attempt may have published without a record.
+    pub(crate) publishing: Option<PublishingNote>,
+}
+
+/// What is delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DeliveryItem {
+    Batch(Batch),
+    WindowManifest(ManifestRecord),
+}
+
+/// The ledger's number of a [`DeliveryItem`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum DeliveryId {
+    Batch(BatchId),
+    WindowManifest(ManifestId),
+}
+
+impl DeliveryTask {
+    pub(crate) fn id(&self) -> DeliveryId {
+        match &self.item {
+            DeliveryItem::Batch(batch) => DeliveryId::Batch(batch.id),
+            DeliveryItem::WindowManifest(manifest) => DeliveryId::WindowManifest(manifest.id),
+        }
+    }
+
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        match &self.item {
+            DeliveryItem::Batch(batch) => Some(batch),
+            DeliveryItem::WindowManifest(_) => None,
+        }
+    }
+
+    /// Size of the item before compression, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.item {
+            DeliveryItem::Batch(batch) => batch.contents.bytes,
+            DeliveryItem::WindowManifest(manifest) => manifest.content.len() as u64,
+        }
+    }
+}
