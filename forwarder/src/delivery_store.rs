@@ -4,23 +4,23 @@
 //! itself as the last.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::{Addressee, Wants};
-use logferry_durable::{Disk, DiskError, RealDisk};
+use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{
     Batch, BatchState, Delivery, FailureKind, InFlight, Ledger, LedgerError, ManifestId, ManifestRecord,
     Published, PublishingNote,
 };
 use logferry_protocol::names::DestinationName;
+use logferry_spool::{FileForm, Spool, SpoolFile};
 use tracing::{info, warn};
 
 use crate::publish::task::DeliveryId;
-use crate::schedule::plan::wants_batch;
+use crate::schedule::plan::{WaitingBatch, wants_batch};
 use crate::schedule::retry::RetryDecision;
-use crate::source::Spool;
 use crate::window_manifest::writer::ManifestWriter;
 
 /// The ledger or the spool could not be read or changed.
@@ -38,8 +38,7 @@ pub enum DeliveryStoreError {
 #[derive(Debug)]
 pub(crate) struct DeliveryStore {
     ledger: Ledger,
-    disk: RealDisk,
-    spool: Spool,
+    spool: Spool<RealDisk>,
     addressees: Vec<Addressee>,
 }
 
@@ -49,13 +48,11 @@ impl DeliveryStore {
     pub(crate) fn open(data_dir: &Path, addressees: Vec<Addressee>) -> Result<Self, DeliveryStoreError> {
         let store = Self {
             ledger: Ledger::open(data_dir)?,
-            disk: RealDisk,
-            spool: Spool::new(data_dir),
+            spool: Spool::new(RealDisk, data_dir),
             addressees,
         };
-        for state in [BatchState::Ready, BatchState::Sent, BatchState::Failed] {
-            store.disk.create_dir_all(&store.spool.folder(state))?;
-        }
+        let states = [BatchState::Ready, BatchState::Sent, BatchState::Failed];
+        store.spool.create_state_folders(&states)?;
         Ok(store)
     }
 
@@ -70,11 +67,12 @@ impl DeliveryStore {
         self.ledger.note_subscriptions(&subscriptions, now)?;
         self.apply_changed_wants(now)?;
         let waiting = self.waiting_batches()?;
-        let names: HashSet<_> = waiting.iter().map(Batch::file_name).collect();
-        for found_in in [BatchState::Ready, BatchState::Failed] {
-            for (path, file) in self.files_in(found_in)? {
-                if !names.contains(&file) {
-                    self.reconcile_file(found_in, &path, &file)?;
+        let waiting: HashSet<_> = waiting.iter().map(|(batch, _)| batch.name()).collect();
+        for state in [BatchState::Ready, BatchState::Failed] {
+            for file in self.spool.files_in(state)? {
+                let is_waiting = file.form == FileForm::Plain && waiting.contains(&file.batch_name);
+                if file.source.is_some() && !is_waiting {
+                    self.reconcile_file(&file)?;
                 }
             }
         }
@@ -85,7 +83,7 @@ impl DeliveryStore {
     /// has and none wants is not sent: it waits until one wants it.
     fn apply_changed_wants(&mut self, now: Timestamp) -> Result<(), DeliveryStoreError> {
         let mut unwanted = 0_u64;
-        for batch in self.waiting_batches()? {
+        for (batch, _) in self.waiting_batches()? {
             let deliveries = self.ledger.deliveries(batch.id)?;
             let is_delivered = deliveries.iter().any(|delivery| delivery.delivered_at.is_some());
             if is_delivered && self.wanting(&batch).all(|name| has_batch(&deliveries, name)) {
@@ -117,41 +115,21 @@ impl DeliveryStore {
     }
 
     /// Handles a file whose batch does not wait for delivery: the batch was sent, or the ledger does not know it.
-    fn reconcile_file(
-        &mut self,
-        found_in: BatchState,
-        path: &Path,
-        file: &str,
-    ) -> Result<(), DeliveryStoreError> {
-        let batch = match file.strip_suffix(".log") {
-            Some(name) => self.ledger.batch_named(name)?,
-            None => None,
+    fn reconcile_file(&mut self, file: &SpoolFile) -> Result<(), DeliveryStoreError> {
+        let batch = match file.form {
+            FileForm::Plain => self.ledger.batch_named(&file.batch_name)?,
+            _ => None,
         };
-        match batch {
-            Some(batch)
-                if batch.state == BatchState::Sent && self.spool.path_in(found_in, &batch) == path =>
-            {
-                info!(batch = %batch.name(), from = %found_in, "moving the file of a sent batch to sent/");
-                self.relocate(&batch, found_in, batch.state)
-            }
-            _ => {
-                warn!(file = %path.display(), "the ledger has no batch with a file here; the file is left alone");
-                Ok(())
-            }
+        let is_sent = |batch: &Batch| {
+            batch.state == BatchState::Sent && self.spool.path(batch, file.state) == file.path
+        };
+        if let Some(batch) = batch.filter(is_sent) {
+            info!(batch = %batch.name(), from = %file.state, "moving the file of a sent batch to sent/");
+            self.spool.move_batch(&batch, file.state, batch.state)?;
+        } else {
+            warn!(file = %file.path.display(), "the ledger has no batch with a file here; the file is left alone");
         }
-    }
-
-    /// The files in the source folders of a state's folder: path and name.
-    fn files_in(&self, state: BatchState) -> Result<Vec<(PathBuf, String)>, DeliveryStoreError> {
-        let mut files = Vec::new();
-        for source in self.disk.list(&self.spool.folder(state))? {
-            let dir = self.spool.folder(state).join(source);
-            if dir.is_dir() {
-                let names = self.disk.list(&dir)?;
-                files.extend(names.into_iter().map(|name| (dir.join(&name), name)));
-            }
-        }
-        Ok(files)
+        Ok(())
     }
 
     /// The batches that a destination wants and may lack, each with its delivery there: the sealed batches that are not
@@ -160,38 +138,44 @@ impl DeliveryStore {
         &self,
         destination: &DestinationName,
         wants: &Wants,
-    ) -> Result<Vec<(Batch, Option<Delivery>)>, DeliveryStoreError> {
+    ) -> Result<Vec<WaitingBatch>, DeliveryStoreError> {
+        let mut candidates = self.waiting_batches()?;
+        candidates.retain(|(_, file)| file.as_ref().is_none_or(|file| file.state != BatchState::Open));
+        let resent = self.ledger.asked_of(destination)?;
+        candidates.extend(resent.into_iter().map(|batch| (batch, None)));
         let mut waiting = Vec::new();
-        let is_wanted = |batch: &Batch| wants_batch(wants, batch);
-        for batch in self.waiting_batches()?.into_iter().filter(is_wanted) {
-            if !self.spool.is_in(BatchState::Open, &batch)? {
+        for (batch, file) in candidates {
+            if wants_batch(wants, &batch) {
                 let delivery = self.ledger.delivery(batch.id, destination)?;
-                waiting.push((batch, delivery));
+                waiting.push(WaitingBatch {
+                    batch,
+                    delivery,
+                    file,
+                });
             }
-        }
-        for batch in self.ledger.asked_of(destination)?.into_iter().filter(is_wanted) {
-            let delivery = self.ledger.delivery(batch.id, destination)?;
-            waiting.push((batch, delivery));
         }
         Ok(waiting)
     }
 
-    /// The sealed batches that are not sent. Moves each file to the folder of its batch's state if need be: `logferry retry`
-    /// or a crash may have changed only the ledger.
-    fn waiting_batches(&self) -> Result<Vec<Batch>, DeliveryStoreError> {
+    /// The sealed batches that are not sent, each with its file. Moves a file to the folder of its batch's state if need
+    /// be: `logferry retry` or a crash may have changed only the ledger.
+    fn waiting_batches(&self) -> Result<Vec<(Batch, Option<SpoolFile>)>, DeliveryStoreError> {
         let mut batches = self.ledger.batches_in(BatchState::Ready)?;
         batches.extend(self.ledger.batches_in(BatchState::Failed)?);
-        for batch in &batches {
-            let elsewhere = match batch.state {
-                BatchState::Ready => BatchState::Failed,
-                _ => BatchState::Ready,
-            };
-            if !self.spool.is_in(batch.state, batch)? && self.spool.is_in(elsewhere, batch)? {
-                info!(batch = %batch.name(), from = %elsewhere, to = %batch.state, "moving a batch's file to the folder of its state");
-                self.relocate(batch, elsewhere, batch.state)?;
+        let mut waiting = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let mut file = self.spool.find(&batch)?;
+            if let Some(found) = &mut file
+                && matches!(found.state, BatchState::Ready | BatchState::Failed)
+                && found.state != batch.state
+            {
+                info!(batch = %batch.name(), from = %found.state, to = %batch.state, "moving a batch's file to the folder of its state");
+                self.spool.move_batch(&batch, found.state, batch.state)?;
+                *found = self.spool.file(&batch, batch.state, found.form);
             }
+            waiting.push((batch, file));
         }
-        Ok(batches)
+        Ok(waiting)
     }
 
     /// Records that batches are at a destination. A batch that every destination which wants it now has is sent.
@@ -211,11 +195,11 @@ impl DeliveryStore {
         // 2. The folders.
         let mut moves = Vec::new();
         for ((batch, _), (.., is_last)) in delivered.iter().zip(&records) {
-            if *is_last && let Some(found_in) = self.spool.folder_of(batch)? {
-                moves.push(self.move_paths(batch, found_in, BatchState::Sent)?);
+            if *is_last && let Some(found_in) = self.spool.waits_in(batch)? {
+                moves.push((*batch, found_in, BatchState::Sent));
             }
         }
-        Ok(self.disk.rename_all(&moves)?)
+        Ok(self.spool.move_batches(&moves)?)
     }
 
     /// Whether a batch becomes sent with this delivery: all other destinations that want it have it.
@@ -269,8 +253,9 @@ impl DeliveryStore {
         self.ledger
             .record_failure(batch.id, destination, error, next, gave_up)?;
         // 2. The folder.
-        if gave_up && self.spool.folder_of(batch)? == Some(BatchState::Ready) {
-            self.relocate(batch, BatchState::Ready, BatchState::Failed)?;
+        if gave_up && self.spool.waits_in(batch)? == Some(BatchState::Ready) {
+            self.spool
+                .move_batch(batch, BatchState::Ready, BatchState::Failed)?;
         }
         Ok(())
     }
@@ -330,25 +315,6 @@ impl DeliveryStore {
         now: Timestamp,
     ) -> Result<(), DeliveryStoreError> {
         Ok(self.ledger.note_in_flight(destination, batches, now)?)
-    }
-
-    fn relocate(&self, batch: &Batch, from: BatchState, to: BatchState) -> Result<(), DeliveryStoreError> {
-        let (from, to) = self.move_paths(batch, from, to)?;
-        Ok(self.disk.rename(&from, &to)?)
-    }
-
-    /// A batch's path in one state's folder and in another's, which is created.
-    fn move_paths(
-        &self,
-        batch: &Batch,
-        from: BatchState,
-        to: BatchState,
-    ) -> Result<(PathBuf, PathBuf), DeliveryStoreError> {
-        let (from, to) = (self.spool.path_in(from, batch), self.spool.path_in(to, batch));
-        if let Some(dir) = to.parent() {
-            self.disk.create_dir_all(dir)?;
-        }
-        Ok((from, to))
     }
 }
 

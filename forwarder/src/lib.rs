@@ -157,10 +157,10 @@ fn tidy_outgoing(config: &Forwarder, store: &DeliveryStore) -> Result<(), Delive
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
         let extension = destination.publish.compress.extension();
-        for (batch, _) in store.waiting(&destination.name, &destination.wants)? {
+        for waiting in store.waiting(&destination.name, &destination.wants)? {
             wanted.insert((
                 destination.name.to_string(),
-                format!("{}{extension}", batch.file_name()),
+                format!("{}{extension}", waiting.batch.file_name()),
             ));
         }
     }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::Destination;
-use logferry_durable::ContentDigest;
+use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, FailureKind, ManifestRecord};
+use logferry_spool::Spool;
 use logferry_telemetry::{ForwarderMetrics, Metrics};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -29,7 +30,6 @@ use crate::schedule::spool_watch::SpoolWatch;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::progress::{PROGRESS_EVERY, ProgressTable};
 use crate::session::session_thread::{Session, SessionReport, SessionShared};
-use crate::source::Spool;
 use crate::ssh::{STOP_CHECK, credential_files};
 use crate::window_manifest::writer::{ManifestWriter, WRITE_EVERY};
 
@@ -104,7 +104,7 @@ impl Worker {
         let (reports, received) = channel();
         let shared = SessionShared {
             destination: self.destination.clone(),
-            spool: Spool::new(&self.data_dir),
+            spool: Spool::new(RealDisk, &self.data_dir),
             store: Arc::clone(&self.store),
             queue: Arc::clone(&self.queue),
             bandwidth: Arc::new(Mutex::new(Bandwidth::new(
@@ -355,18 +355,14 @@ impl Worker {
         error: &DeliveryError,
     ) -> Result<(), DeliveryStoreError> {
         let (scope, now) = (error.scope(), Instant::now());
-        let batch = match task.map(|task| &task.item) {
-            Some(DeliveryItem::WindowManifest(manifest)) => {
-                self.record_manifest_failure(manifest, error)?;
-                // The failure of a manifest does not decide whether batches are sent, unless it broke the connection.
-                if scope != FailureScope::Connection {
-                    return Ok(());
-                }
-                None
+        let attempts = task.map_or(1, |task| task.attempts.saturating_add(1));
+        if let Some(DeliveryItem::WindowManifest(manifest)) = task.map(|task| &task.item) {
+            self.record_manifest_failure(manifest, attempts, error)?;
+            // A failed manifest does not stop batches, unless it broke the connection.
+            if scope != FailureScope::Connection {
+                return Ok(());
             }
-            Some(DeliveryItem::Batch(batch)) => task.map(|task| (batch, task.attempts)),
-            None => None,
-        };
+        }
         let (kind, text) = (error.kind(), error.explanation());
         if scope != FailureScope::None {
             self.metrics.failed(kind.as_str());
@@ -388,11 +384,10 @@ impl Worker {
             FailureScope::Batch => self.mark_up(now)?,
             FailureScope::File | FailureScope::None => self.circuit.probe_inconclusive(now),
         }
-        match (scope, batch) {
-            (
-                FailureScope::Batch | FailureScope::File | FailureScope::Connection,
-                Some((batch, attempts)),
-            ) => self.record_batch_failure(batch, attempts, scope, (kind, &text)),
+        match (scope, task.and_then(DeliveryTask::batch)) {
+            (FailureScope::Batch | FailureScope::File | FailureScope::Connection, Some(batch)) => {
+                self.record_batch_failure(batch, attempts, scope, (kind, &text))
+            }
             _ => Ok(()),
         }
     }
@@ -400,32 +395,19 @@ impl Worker {
     fn record_batch_failure(
         &mut self,
         batch: &Batch,
-        failed_before: u32,
+        attempts: u32,
         scope: FailureScope,
         (kind, text): (FailureKind, &str),
     ) -> Result<(), DeliveryStoreError> {
-        let Destination {
-            name,
-            retry,
-            failed_every,
-            ..
-        } = &self.destination;
-        let attempts = failed_before.saturating_add(1);
-        let decision = match scope {
-            // A quick retry does not repair a local file.
-            FailureScope::File => RetryDecision::GiveUp(*failed_every),
-            _ => decide_retry(retry, *failed_every, attempts, Jitter::random()),
-        };
+        let destination = &self.destination.name;
+        let decision = self.retry_decision(scope, attempts);
         self.store()
-            .batch_failed(batch, name, (kind, text), decision, Timestamp::now())?;
-        let batch = batch.name();
-        match decision {
-            RetryDecision::TryAgain(wait) => {
-                warn!(destination = %name, batch, attempts, ?wait, %kind, error = text, "delivery failed, will be tried again");
-            }
-            RetryDecision::GiveUp(wait) => {
-                error!(destination = %name, batch, attempts, ?wait, %kind, error = text, "delivery failed, batch is held in failed/");
-            }
+            .batch_failed(batch, destination, (kind, text), decision, Timestamp::now())?;
+        let (batch, wait) = (batch.name(), decision.wait());
+        if decision.gave_up() {
+            error!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, batch is held in failed/");
+        } else {
+            warn!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, will be tried again");
         }
         Ok(())
     }
@@ -433,28 +415,28 @@ impl Worker {
     fn record_manifest_failure(
         &mut self,
         manifest: &ManifestRecord,
+        attempts: u32,
         error: &DeliveryError,
     ) -> Result<(), DeliveryStoreError> {
-        let Destination {
-            name,
-            retry,
-            failed_every,
-            ..
-        } = &self.destination;
         let wait = match error.scope() {
-            FailureScope::Connection => decide_retry(
-                retry,
-                *failed_every,
-                manifest.attempts.saturating_add(1),
-                Jitter::random(),
-            )
-            .wait(),
-            _ => *failed_every,
+            FailureScope::Connection => self.retry_decision(FailureScope::Connection, attempts).wait(),
+            _ => self.destination.failed_every,
         };
-        let (path, text) = (&manifest.name, error_chain(error));
-        error!(destination = %name, path, ?wait, error = text, "a window manifest cannot be delivered, will be tried again");
+        let (destination, name, text) = (&self.destination.name, &manifest.name, error_chain(error));
+        error!(%destination, name, ?wait, error = text, "a window manifest cannot be delivered, will be tried again");
         self.store()
             .manifest_failed(manifest.id, &text, wait, Timestamp::now())
+    }
+
+    fn retry_decision(&self, scope: FailureScope, attempts: u32) -> RetryDecision {
+        let Destination {
+            retry, failed_every, ..
+        } = &self.destination;
+        match scope {
+            // A quick retry does not repair a local file.
+            FailureScope::File => RetryDecision::GiveUp(*failed_every),
+            _ => decide_retry(retry, *failed_every, attempts, Jitter::random()),
+        }
     }
 
     /// Logs a change of the destination's health, and notes it in the ledger.

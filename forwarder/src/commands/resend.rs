@@ -7,13 +7,14 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::Addressee;
+use logferry_durable::RealDisk;
 use logferry_ledger::{Asked, Batch, Ledger};
 use logferry_protocol::names::DestinationName;
+use logferry_spool::Spool;
 use serde::Serialize;
 
 use crate::delivery_store::DeliveryStoreError;
 use crate::schedule::plan::wants_batch;
-use crate::source::Spool;
 
 /// The result of a request to resend batches.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -65,7 +66,7 @@ pub fn resend(
     now: Timestamp,
 ) -> Result<ResendOutcome, DeliveryStoreError> {
     let mut ledger = Ledger::open(data_dir)?;
-    let spool = Spool::new(data_dir);
+    let spool = Spool::new(RealDisk, data_dir);
     let mut resent = ResendOutcome::default();
     let mut there = Vec::with_capacity(batches.len());
     for batch in batches {
@@ -73,7 +74,7 @@ pub fn resend(
             format!("its file was deleted by the housekeeper at {at}")
         } else if batch.sealed_at.is_none() {
             "it is still open and is delivered when it is sealed".to_owned()
-        } else if spool.find(batch)?.is_none() && !spool.is_in(logferry_ledger::BatchState::Open, batch)? {
+        } else if spool.find(batch)?.is_none() {
             "its file is not in the spool any more".to_owned()
         } else {
             there.push(batch);

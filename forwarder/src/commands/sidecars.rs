@@ -7,12 +7,12 @@ use std::path::Path;
 
 use logferry_config::Destination;
 use logferry_ledger::{Batch, BatchFilter, Delivery, Ledger, LedgerError, Published};
+use logferry_spool::FileHash;
 use sha2::{Digest, Sha256};
 
 use crate::commands::verify::DeliveredFile;
 use crate::publish::batch_manifest;
 use crate::publish::remote_paths::RemotePaths;
-use crate::source::Sha256Hash;
 
 /// The kind of a file beside the batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +84,7 @@ fn beside(batch: &Batch, delivery: &Delivery, destination: &Destination) -> Vec<
         file: DeliveredFile {
             path,
             bytes: content.len() as u64,
-            sha256: Some(Sha256Hash::of(Sha256::new_with_prefix(content)).hex()),
+            sha256: Some(FileHash::of(Sha256::new_with_prefix(content)).hex()),
         },
     };
     let publish = &destination.publish;

@@ -11,13 +11,13 @@ use std::time::Instant;
 
 use logferry_config::Destination;
 use logferry_sftp::{Client, Content, Event, JobError, JobId, Outcome, StatusCode};
+use logferry_spool::FileHash;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{DeliveryError, FailureScope, error_chain};
 use crate::session::bandwidth::Bandwidth;
 use crate::session::sftp_driver::SftpDriver;
-use crate::source::Sha256Hash;
 
 /// The most files read at once: small files use the bandwidth of a slow connection only if there are many.
 const AT_ONCE_MAX: usize = 64;
@@ -190,7 +190,7 @@ impl<'a> ReadBack<'a> {
                 let difference = self
                     .files
                     .get(number)
-                    .and_then(|file| difference(file, result, Sha256Hash::of(sha256)));
+                    .and_then(|file| difference(file, result, FileHash::of(sha256)));
                 self.differences
                     .extend(difference.map(|difference| (number, difference)));
             }
@@ -207,7 +207,7 @@ impl Content for ReadBack<'_> {
 fn difference(
     file: &DeliveredFile,
     result: Result<Outcome, JobError>,
-    hash: Sha256Hash,
+    hash: FileHash,
 ) -> Option<DeliveryDifference> {
     let found = match result {
         Ok(Outcome::Read { bytes }) => bytes,

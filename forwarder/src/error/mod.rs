@@ -171,6 +171,13 @@ pub enum DeliveryError {
     Stopped,
 }
 
+/// The disk failed at a local file.
+impl From<DiskError> for DeliveryError {
+    fn from(DiskError { path, source, .. }: DiskError) -> Self {
+        Self::LocalFile { path, source }
+    }
+}
+
 impl From<HostKeyError> for DeliveryError {
     fn from(error: HostKeyError) -> Self {
         Self::HostKey(Box::new(error))

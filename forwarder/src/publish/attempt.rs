@@ -7,6 +7,7 @@ use std::{io, mem};
 use logferry_config::{Publishing, Verify};
 use logferry_ledger::{Published, PublishedFile, PublishingNote};
 use logferry_sftp::{self as sftp, Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
+use logferry_spool::FileHash;
 
 use super::batch_manifest;
 use super::publish_steps::{
@@ -16,7 +17,7 @@ use super::publish_steps::{
 use super::remote_paths::RemotePaths;
 use super::task::{DeliveryId, DeliveryTask};
 use crate::error::DeliveryError;
-use crate::source::{Sha256Hash, SourceFile, StagedFile};
+use crate::source::{SourceFile, StagedFile};
 
 /// An item that is at its destination.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub(crate) struct PublishAttempt {
     steps: PublishSteps,
     file: SourceFile,
     /// Of the whole file, once it was read.
-    hash: Option<Sha256Hash>,
+    hash: Option<FileHash>,
     /// The first file, once it is published.
     published: Option<(Published, PublishOutcome)>,
     /// Of a compressed batch.
@@ -275,7 +276,7 @@ impl PublishAttempt {
     }
 
     /// The hash that it needed; `None` if the server cannot compute it.
-    pub(crate) fn on_hash(&mut self, hash: Option<Sha256Hash>) {
+    pub(crate) fn on_hash(&mut self, hash: Option<FileHash>) {
         let is_right = hash.is_some() && hash == self.hash;
         self.steps.on_hash(is_right);
     }
@@ -307,7 +308,7 @@ impl PublishAttempt {
             PublishStep::Upload { .. } => self.on_uploaded(result),
             PublishStep::Hash => {
                 let hash = match result {
-                    Ok(Outcome::Sha256(hash)) => hash.map(Sha256Hash::from),
+                    Ok(Outcome::Sha256(hash)) => hash.map(FileHash::from),
                     _ => None,
                 };
                 self.on_hash(hash);

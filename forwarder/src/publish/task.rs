@@ -1,11 +1,14 @@
 //! What is delivered to a destination: a sealed batch with the files beside it, or a window manifest.
 
 use logferry_ledger::{Batch, BatchId, ManifestId, ManifestRecord, PublishingNote};
+use logferry_spool::SpoolFile;
 
 /// One delivery to one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeliveryTask {
     pub(crate) item: DeliveryItem,
+    /// The batch's file as the plan found it. It may have been moved since.
+    pub(crate) file: Option<SpoolFile>,
     /// Attempts at this destination that failed.
     pub(crate) attempts: u32,
     /// What an earlier attempt may have published without a record.

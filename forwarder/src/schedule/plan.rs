@@ -5,8 +5,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::Wants;
 use logferry_ledger::{Batch, Delivery, ManifestRecord, PublishedFile, PublishingNote};
+use logferry_spool::SpoolFile;
 
 use crate::publish::task::{DeliveryItem, DeliveryTask};
+
+/// A batch that a destination wants and may lack.
+#[derive(Debug, Clone)]
+pub(crate) struct WaitingBatch {
+    pub(crate) batch: Batch,
+    /// Its delivery at the destination.
+    pub(crate) delivery: Option<Delivery>,
+    /// Its file, if that was searched for.
+    pub(crate) file: Option<SpoolFile>,
+}
 
 /// The deliveries of one destination.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,14 +30,15 @@ pub(crate) struct Plan {
     pub(crate) waits_since: Option<Timestamp>,
 }
 
-/// Plans the sealed batches that are not sent for one destination, each with its delivery there.
+/// Plans the batches for one destination.
 ///
 /// `longest_wait`: the longest wait between two attempts. A next attempt further ahead was recorded before the clock was
 /// set back, and is due.
-pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, longest_wait: Duration) -> Plan {
+pub(crate) fn plan(batches: Vec<WaitingBatch>, now: Timestamp, longest_wait: Duration) -> Plan {
     let mut plan = Plan::default();
     let mut due = Vec::new();
-    for (batch, delivery) in batches {
+    for waiting in batches {
+        let WaitingBatch { batch, delivery, .. } = &waiting;
         if delivery.as_ref().is_some_and(Delivery::is_done) {
             continue;
         }
@@ -36,14 +48,15 @@ pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, long
         let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
         match wait_for(next_attempt, now, longest_wait) {
             Some(wait) => plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait))),
-            None => due.push((batch, delivery)),
+            None => due.push(waiting),
         }
     }
-    due.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
-    let task = |(batch, delivery): (Batch, Option<Delivery>)| DeliveryTask {
-        item: DeliveryItem::Batch(batch),
-        attempts: delivery.as_ref().map_or(0, |delivery| delivery.attempts),
-        publishing: delivery.and_then(|delivery| delivery.publishing),
+    due.sort_by(|a, b| order(&a.batch).cmp(&order(&b.batch)));
+    let task = |it: WaitingBatch| DeliveryTask {
+        item: DeliveryItem::Batch(it.batch),
+        file: it.file,
+        attempts: it.delivery.as_ref().map_or(0, |delivery| delivery.attempts),
+        publishing: it.delivery.and_then(|delivery| delivery.publishing),
     };
     plan.due = due.into_iter().map(task).collect();
     plan
@@ -57,6 +70,7 @@ pub(crate) fn due_manifests(
 ) -> Vec<DeliveryTask> {
     let is_due = |manifest: &ManifestRecord| wait_for(manifest.next_attempt, now, longest_wait).is_none();
     let task = |manifest: ManifestRecord| DeliveryTask {
+        file: None,
         attempts: manifest.attempts,
         publishing: manifest.publishing_place.clone().map(|place| PublishingNote {
             file: PublishedFile::Batch,
@@ -191,16 +205,24 @@ pub(crate) mod tests {
         task.batch().unwrap().window.start
     }
 
-    fn known(batch: Batch, next_attempt: i64) -> (Batch, Option<Delivery>) {
+    fn waiting(batch: Batch, delivery: Option<Delivery>) -> WaitingBatch {
+        WaitingBatch {
+            batch,
+            delivery,
+            file: None,
+        }
+    }
+
+    fn known(batch: Batch, next_attempt: i64) -> WaitingBatch {
         let delivery = delivery(&batch, Some(at(next_attempt)), None);
-        (batch, Some(delivery))
+        waiting(batch, Some(delivery))
     }
 
     #[test]
     fn oldest_window_comes_first() {
         let batches = batches(&[30, 10, 20]);
         let plan = plan(
-            batches.into_iter().map(|batch| (batch, None)).collect(),
+            batches.into_iter().map(|batch| waiting(batch, None)).collect(),
             at(0),
             LONGEST,
         );
@@ -214,7 +236,7 @@ pub(crate) mod tests {
         let mut batches = batches(&[10, 10, 5]);
         (batches[0].part, batches[1].part, batches[2].part) = (2, 1, 3);
         let plan = plan(
-            batches.into_iter().map(|batch| (batch, None)).collect(),
+            batches.into_iter().map(|batch| waiting(batch, None)).collect(),
             at(0),
             LONGEST,
         );
@@ -247,7 +269,7 @@ pub(crate) mod tests {
         let batch = batches(&[0]).remove(0);
         let delivered = delivery(&batch, None, Some(at(0)));
         assert_eq!(
-            plan(vec![(batch, Some(delivered))], at(0), LONGEST),
+            plan(vec![waiting(batch, Some(delivered))], at(0), LONGEST),
             Plan::default()
         );
     }
@@ -257,7 +279,7 @@ pub(crate) mod tests {
         let batch = batches(&[0]).remove(0);
         let mut asked = delivery(&batch, None, Some(at(0)));
         asked.asked_at = Some(at(50));
-        let plan = plan(vec![(batch, Some(asked))], at(60), LONGEST);
+        let plan = plan(vec![waiting(batch, Some(asked))], at(60), LONGEST);
         assert_eq!((plan.due.len(), plan.waits_since), (1, Some(at(50))));
     }
 
@@ -269,13 +291,13 @@ pub(crate) mod tests {
             let starts: Vec<_> = given.iter().map(|(start, ..)| *start).collect();
             let with_delivery = |(batch, (_, next, delivered)): (Batch, &(i64, Option<i64>, bool))| {
                 let delivery = delivery(&batch, next.map(at), delivered.then(|| at(0)));
-                (batch, Some(delivery))
+                waiting(batch, Some(delivery))
             };
             let candidates: Vec<_> = batches(&starts).into_iter().zip(&given).map(with_delivery).collect();
-            let waiting = given.iter().filter(|(.., delivered)| !delivered).count();
+            let undelivered = given.iter().filter(|(.., delivered)| !delivered).count();
             let planned = plan(candidates, at(0), LONGEST);
-            prop_assert!(planned.due.len() <= waiting);
-            prop_assert_eq!(planned.due.len() == waiting, planned.next_due.is_none());
+            prop_assert!(planned.due.len() <= undelivered);
+            prop_assert_eq!(planned.due.len() == undelivered, planned.next_due.is_none());
             prop_assert!(planned.due.is_sorted_by_key(start));
             prop_assert!(planned.next_due.is_none_or(|wait| !wait.is_zero() && wait <= LONGEST));
         }

@@ -174,6 +174,7 @@ mod tests {
             batch.contents.bytes = bytes;
             DeliveryTask {
                 item: DeliveryItem::Batch(batch),
+                file: None,
                 attempts: 0,
                 publishing: None,
             }

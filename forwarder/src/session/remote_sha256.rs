@@ -1,6 +1,6 @@
 //! The shell command that hashes files on the server, and the parser of its output. Pure.
 
-use crate::source::Sha256Hash;
+use logferry_spool::FileHash;
 
 /// The command for these files. It prints one line for each file, also if others fail.
 pub(crate) fn command(paths: &[String]) -> String {
@@ -18,13 +18,13 @@ fn quote(path: &str) -> String {
 }
 
 /// The hashes in the output; `None` if it is not the output of a shell that has `sha256sum`.
-pub(crate) fn hashes(printed: &[u8], files: usize) -> Option<Vec<Option<Sha256Hash>>> {
+pub(crate) fn hashes(printed: &[u8], files: usize) -> Option<Vec<Option<FileHash>>> {
     let text = str::from_utf8(printed).ok()?;
     let hashes: Vec<_> = text.lines().map(hash).collect();
     (hashes.len() == files && hashes.iter().any(Option::is_some)).then_some(hashes)
 }
 
-fn hash(line: &str) -> Option<Sha256Hash> {
+fn hash(line: &str) -> Option<FileHash> {
     let hex = line.split_ascii_whitespace().next()?;
     let mut bytes = [0; 32];
     if hex.len() != 2 * bytes.len() || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -33,7 +33,7 @@ fn hash(line: &str) -> Option<Sha256Hash> {
     for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
         *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
     }
-    Some(Sha256Hash::from(bytes))
+    Some(FileHash::from(bytes))
 }
 
 #[cfg(test)]

@@ -6,13 +6,16 @@
 //! that breaks connections is soon alone in flight and then known. A session that cannot connect while another one is
 //! connected proves nothing about the destination, because servers may limit the connections.
 
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::{Destination, Publishing};
-use logferry_ledger::FailureKind;
+use logferry_durable::RealDisk;
+use logferry_ledger::{Batch, FailureKind};
 use logferry_sftp::Event;
+use logferry_spool::{Spool, SpoolFile};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -29,7 +32,7 @@ use crate::publish::attempt::{AttemptNeed, PublishAttempt};
 use crate::publish::remote_paths::RemotePaths;
 use crate::publish::task::{DeliveryItem, DeliveryTask};
 use crate::schedule::queue::{DeliveryQueue, QueueItem};
-use crate::source::{SourceFile, Spool, compressed_staging};
+use crate::source::{BatchFileReader, SourceFile, compressed_staging};
 
 /// The most items in flight over the first session. A small batch takes five round trips, so this many deliver 1,000
 /// batches a second over a round trip of 20 ms.
@@ -65,7 +68,7 @@ pub(crate) enum SessionReport {
 #[derive(Debug, Clone)]
 pub(crate) struct SessionShared {
     pub(crate) destination: Destination,
-    pub(crate) spool: Spool,
+    pub(crate) spool: Spool<RealDisk>,
     pub(crate) store: Arc<Mutex<DeliveryStore>>,
     pub(crate) queue: Arc<DeliveryQueue>,
     pub(crate) bandwidth: Arc<Mutex<Bandwidth>>,
@@ -333,8 +336,8 @@ impl Session {
         } = &self.shared;
         Ok(match &task.item {
             DeliveryItem::Batch(batch) => {
-                let path = spool.locate(batch)?;
-                let file = compressed_staging::open(spool.data_dir(), destination, batch, &path, stop)?;
+                let file = self.open_batch(batch, task.file.as_ref())?;
+                let file = compressed_staging::open(spool.data_dir(), destination, batch, file, stop)?;
                 (
                     RemotePaths::of_batch(batch, destination),
                     destination.publish.clone(),
@@ -352,6 +355,24 @@ impl Session {
                 (paths, publish, file)
             }
         })
+    }
+
+    /// Opens a batch's file where the plan found it. If it is not there, searches for it.
+    fn open_batch(
+        &self,
+        batch: &Batch,
+        planned: Option<&SpoolFile>,
+    ) -> Result<(PathBuf, BatchFileReader), DeliveryError> {
+        let spool = &self.shared.spool;
+        if let Some(file) = planned
+            && let Some(reader) = spool.open(file)?
+        {
+            return Ok((file.path.clone(), reader));
+        }
+        let found = spool.find_and_open(batch)?;
+        let path = || spool.path(batch, batch.state);
+        let (file, reader) = found.ok_or_else(|| DeliveryError::Missing { path: path() })?;
+        Ok((file.path, reader))
     }
 
     /// A connection died that had been idle. The next connection shows whether the destination is down.

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
 use logferry_sftp::{Client, Content, Event, Extension, JobError, JobId, Limits, Outcome, StatusCode};
+use logferry_spool::FileHash;
 use tokio_util::sync::CancellationToken;
 
 use super::bandwidth::Bandwidth;
 use super::remote_sha256;
 use crate::error::DeliveryError;
 use crate::publish::publish_steps::PublishMethod;
-use crate::source::Sha256Hash;
 use crate::ssh::{Connection, STOP_CHECK};
 
 /// How often an idle server is asked for a sign of life.
@@ -131,7 +131,7 @@ impl SftpDriver {
 
     /// Has a command on the server hash files, if the server runs commands; `None` for each file without a hash. Nothing
     /// else moves meanwhile.
-    pub(crate) fn hashes(&mut self, paths: &[String]) -> Result<Vec<Option<Sha256Hash>>, DeliveryError> {
+    pub(crate) fn hashes(&mut self, paths: &[String]) -> Result<Vec<Option<FileHash>>, DeliveryError> {
         let mut hashes = Vec::with_capacity(paths.len());
         for paths in paths.chunks(HASHED_AT_ONCE) {
             let mut found = None;

@@ -123,10 +123,7 @@ fn locked_key_is_unlocked_and_a_wrong_login_is_told_from_other_failures() {
     };
     check_destination(&edw).unwrap();
     for (login, wanted) in [
-        (
-            Login::Password(Secret::new("wrong")),
-            "the server accepts publickey",
-        ),
+        (Login::Password(Secret::new("wrong")), "it accepts publickey"),
         (
             Login::Key {
                 file: sshd.path("host_ed25519"),

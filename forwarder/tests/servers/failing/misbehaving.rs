@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use logferry_ledger::{Batch, BatchState, FailureKind};
+use jiff::Timestamp;
+use logferry_ledger::{Batch, BatchState, FailureKind, NewManifest};
 use logferry_standin::{Deed, Extensions, Mishap, Request, Script};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +51,11 @@ struct Site {
 
 impl Site {
     async fn new() -> Self {
+        Self::configured("").await
+    }
+
+    /// With further settings of the destination.
+    async fn configured(settings: &str) -> Self {
         let site = Self {
             embedded: Embedded::start().await,
             spool: Spool::new(),
@@ -60,7 +66,7 @@ impl Site {
         let destination = format!(
             "name: edw, host: 127.0.0.1, port: {}, user: ferry, password: open sesame, directory: /, \
              known_hosts: {}, manifest: json, marker: .ok, verify: read-back, stall_after: 500ms, \
-             retry: {{attempts: 3, initial: 5ms, max: 20ms}}, failed_every: 20ms",
+             retry: {{attempts: 3, initial: 5ms, max: 20ms}}, failed_every: 20ms{settings}",
             site.embedded.server.port(),
             site.embedded.known_hosts().display(),
         );
@@ -184,38 +190,34 @@ fn once_each(request: Request, deed: Deed) -> Script {
     }
 }
 
-/// The steps at which the forwarder is killed: the server stops at this request for this file, before it has carried
-/// it out or after.
-fn crash_points() -> Vec<Mishap> {
-    let json = LOG.replace(".log", ".json");
-    let mut points = Vec::new();
-    for file in [LOG, &json, &format!("{LOG}.ok")] {
-        let temporary = format!("{file}.part");
-        for (request, deed) in [
-            (Request::Open, Deed::DoAndStall),
-            (Request::Write, Deed::DoAndStall),
-            (Request::Close, Deed::DoAndStall),
-            (Request::Read, Deed::DoAndStall),
-            (Request::Rename, Deed::Stall),
-            (Request::Rename, Deed::DoAndStall),
-        ] {
-            // The marker is empty.
-            if request != Request::Write || file.strip_suffix(".ok").is_none() {
-                points.push(mishap(request, &temporary, 1, deed));
-            }
-        }
-        // The second look, after the rename was noted.
-        points.push(Mishap {
-            skip: 1,
-            ..mishap(Request::Stat, file, 1, Deed::Stall)
-        });
-    }
+/// The steps of a file's publication at which the forwarder is killed: the server stops at this request, before it has
+/// carried it out or after.
+fn crash_points_of(file: &str) -> Vec<Mishap> {
+    let temporary = format!("{file}.part");
+    let requests = [
+        (Request::Open, Deed::DoAndStall),
+        (Request::Write, Deed::DoAndStall),
+        (Request::Close, Deed::DoAndStall),
+        (Request::Read, Deed::DoAndStall),
+        (Request::Rename, Deed::Stall),
+        (Request::Rename, Deed::DoAndStall),
+    ];
+    // A marker is empty.
+    let is_made = |(request, _): &(Request, Deed)| *request != Request::Write || !file.ends_with(".ok");
+    let at = |(request, deed)| mishap(request, &temporary, 1, deed);
+    let mut points: Vec<_> = requests.into_iter().filter(is_made).map(at).collect();
+    // The second look, after the rename was noted.
+    points.push(Mishap {
+        skip: 1,
+        ..mishap(Request::Stat, file, 1, Deed::Stall)
+    });
     points
 }
 
 /// Has the forwarder killed at each step while the server behaves so, and started again.
 async fn ends_right_wherever_it_is_killed(behaviour: Script) {
-    for point in crash_points() {
+    let files = [LOG.to_owned(), LOG.replace(".log", ".json"), format!("{LOG}.ok")];
+    for point in files.iter().flat_map(|file| crash_points_of(file)) {
         let context = format!("killed at {point:?}");
         let mut site = Site::new().await;
         let (batch, held) = site.seal();
@@ -245,6 +247,70 @@ async fn ends_right_wherever_it_is_killed(behaviour: Script) {
         );
         site.embedded.server.stop().await;
     }
+}
+
+/// The same for a window manifest.
+async fn window_manifest_ends_right_wherever_it_is_killed(behaviour: Script) {
+    const NAME: &str = "WINDOW_26010100_00-19.json";
+    const CONTENT: &[u8] = b"{\"revision\": 1}\n";
+    let edw = "edw".parse().unwrap();
+    for point in crash_points_of(NAME) {
+        let context = format!("killed at {point:?}");
+        let mut site = Site::configured(", window_manifest: true").await;
+        let window = site.spool.seal(0, &text(0, 10)).window;
+        let manifest = NewManifest {
+            window,
+            revision: 1,
+            name: NAME.to_owned(),
+            content: String::from_utf8(CONTENT.to_vec()).unwrap(),
+            batches: Vec::new(),
+        };
+        let now = Timestamp::now();
+        site.spool.ledger.manifests_since(&edw, now).unwrap();
+        site.spool.ledger.add_manifest(&edw, &manifest, now).unwrap();
+        let mut script = behaviour.clone();
+        script.mishaps.insert(0, point);
+        site.embedded.server.misbehave(script);
+        let doomed = site.start_process();
+        until(&context, || site.embedded.server.happened(0) > 0).await;
+        drop(doomed);
+        let before = site.published();
+
+        let forwarder = site.start();
+        until(&context, || {
+            site.spool.ledger.waiting_manifests(&edw).unwrap().is_empty()
+        })
+        .await;
+        forwarder.stop().await;
+        let path = site.embedded.drop_dir().join(NAME);
+        assert_eq!(fs::read(path).unwrap(), CONTENT, "{context}");
+        let record = site.spool.ledger.last_manifest(window, &edw).unwrap().unwrap();
+        assert_eq!(record.publishing_place, None, "{context}");
+        let after = site.published();
+        assert!(
+            before.iter().all(|(name, inode)| after.get(name) == Some(inode)),
+            "{context}: something was published twice"
+        );
+        let names = names_in(&site.embedded.drop_dir());
+        let is_left = |name: &&String| name.ends_with(".part") && name.as_str() != THEIRS[0].0;
+        assert_eq!(names.iter().find(is_left), None, "{context}");
+        site.embedded.server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn window_manifest_is_published_once_wherever_the_forwarder_is_killed() {
+    window_manifest_ends_right_wherever_it_is_killed(Script::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn window_manifest_is_linked_once_wherever_the_forwarder_is_killed() {
+    window_manifest_ends_right_wherever_it_is_killed(Script {
+        extensions: Extensions::Links,
+        rename_replaces: true,
+        mishaps: Vec::new(),
+    })
+    .await;
 }
 
 /// A test of its own for each behaviour, so that they run side by side.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use logferry_config::Publishing;
 use logferry_ledger::{Batch, Contents, Ledger, ManifestRecord, NewManifest, Published, PublishingNote};
 use logferry_sftp::Client;
+use logferry_spool::BatchReader;
 use tempfile::TempDir;
 
 use super::fake::FakeServer;
@@ -80,7 +81,8 @@ impl Sealed {
         let (item, paths, publish, file) = match self.batches.get(number) {
             Some(batch) => {
                 let path = self.dir.path().join(batch.file_name());
-                let file = SourceFile::open(&path, batch.contents).unwrap();
+                let file = BatchReader::plain(std::fs::File::open(&path).unwrap());
+                let file = SourceFile::from_reader(path, file, batch.contents).unwrap();
                 let paths = RemotePaths::of_batch(batch, &destination);
                 (DeliveryItem::Batch(batch.clone()), paths, publish, file)
             }
@@ -103,6 +105,7 @@ impl Sealed {
         let task = DeliveryTask {
             item,
             attempts: 0,
+            file: None,
             publishing: self.notes.get(&number).cloned().flatten(),
         };
         PublishAttempt::new(task, paths, publish, method, file)
