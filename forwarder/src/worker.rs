@@ -155,7 +155,12 @@ impl Worker {
         let now = Timestamp::now();
         let Destination { name, wants, .. } = &self.destination;
         let waiting = self.store().waiting(name, wants)?;
-        let longest_wait = self.destination.retry.max.max(self.destination.failed_every);
+        let longest_wait = self
+            .destination
+            .retry
+            .backoff
+            .max
+            .max(self.destination.failed_every);
         let Plan {
             mut due,
             next_due,

@@ -110,7 +110,7 @@ pub(crate) fn wants_batch(wants: &Wants, batch: &Batch) -> bool {
 pub(crate) mod tests {
     use std::sync::OnceLock;
 
-    use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
+    use logferry_config::{Backoff, DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
     use logferry_ledger::{Ledger, NewBatch, Window};
     use proptest::prelude::*;
 
@@ -131,8 +131,10 @@ pub(crate) mod tests {
             publish,
             retry: DeliveryRetry {
                 attempts: 3,
-                initial: std::time::Duration::from_secs(1),
-                max: std::time::Duration::from_secs(1),
+                backoff: Backoff {
+                    initial: std::time::Duration::from_secs(1),
+                    max: std::time::Duration::from_secs(1),
+                },
             },
             failed_every: std::time::Duration::from_secs(1),
             stall_after: std::time::Duration::from_secs(30),

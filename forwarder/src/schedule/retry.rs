@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use logferry_config::DeliveryRetry;
+use logferry_config::{Backoff, DeliveryRetry};
 
 /// A number from 0 to 1 that spreads the waits, so that items that failed together are not retried together.
 #[derive(Debug, Clone, Copy)]
@@ -11,31 +11,6 @@ pub(crate) struct Jitter(f64);
 impl Jitter {
     pub(crate) fn random() -> Self {
         Self(rand::random())
-    }
-}
-
-/// The growth of the waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Backoff {
-    initial: Duration,
-    max: Duration,
-}
-
-impl From<DeliveryRetry> for Backoff {
-    fn from(retry: DeliveryRetry) -> Self {
-        Self {
-            initial: retry.initial,
-            max: retry.max,
-        }
-    }
-}
-
-impl Backoff {
-    /// The wait after `failures` in a row: doubled from `initial` up to `max`, then shortened by up to half.
-    fn wait(self, failures: u32, jitter: Jitter) -> Duration {
-        let doublings = failures.saturating_sub(1).min(31);
-        let full = self.initial.saturating_mul(1 << doublings).min(self.max);
-        full.mul_f64(1.0 - jitter.0.clamp(0.0, 1.0) / 2.0)
     }
 }
 
@@ -70,7 +45,7 @@ pub(crate) fn decide_retry(
     if attempts >= retry.attempts {
         RetryDecision::GiveUp(failed_every)
     } else {
-        RetryDecision::TryAgain(Backoff::from(*retry).wait(attempts, jitter))
+        RetryDecision::TryAgain(retry.backoff.wait(attempts, jitter.0))
     }
 }
 
@@ -124,7 +99,7 @@ enum CircuitState {
 impl CircuitBreaker {
     pub(crate) fn new(retry: DeliveryRetry) -> Self {
         Self {
-            retry: retry.into(),
+            retry: retry.backoff,
             state: CircuitState::Closed,
         }
     }
@@ -155,7 +130,7 @@ impl CircuitBreaker {
                 max: self.retry.max.max(SLOW.max),
             },
         };
-        let until = now + backoff.wait(failures, jitter);
+        let until = now + backoff.wait(failures, jitter.0);
         self.state = CircuitState::Open { failures, until };
     }
 
@@ -199,20 +174,14 @@ mod tests {
 
     const RETRY: DeliveryRetry = DeliveryRetry {
         attempts: 3,
-        initial: Duration::from_secs(5),
-        max: Duration::from_mins(5),
+        backoff: Backoff {
+            initial: Duration::from_secs(5),
+            max: Duration::from_mins(5),
+        },
     };
 
     /// Full waits.
     const NO_JITTER: Jitter = Jitter(0.0);
-
-    #[test]
-    fn waits_double_up_to_the_longest() {
-        let waits: Vec<_> = [1, 2, 3, 7, 8, u32::MAX]
-            .map(|failures| Backoff::from(RETRY).wait(failures, NO_JITTER).as_secs())
-            .into();
-        assert_eq!(waits, [5, 10, 20, 300, 300, 300]);
-    }
 
     #[test]
     fn batch_is_given_up_after_its_attempts_and_goes_on_at_a_steady_pace() {
@@ -297,17 +266,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn waits_stay_within_half_of_the_full_wait_and_the_longest(
-            failures in any::<u32>(), jitter in 0.0..=1.0, initial in 1u64..100_000, extra in 0u64..10_000_000,
-        ) {
-            let initial = Duration::from_millis(initial);
-            let backoff = Backoff { initial, max: initial + Duration::from_millis(extra) };
-            let wait = backoff.wait(failures, Jitter(jitter));
-            prop_assert!(wait <= backoff.max);
-            prop_assert!(wait * 2 + Duration::from_millis(1) >= initial);
-        }
-
-        #[test]
         fn after_a_failure_only_one_probe_goes_out_at_a_time_and_never_before_half_the_first_wait(
             events in events(), jitter in 0.0..=1.0,
         ) {
@@ -320,7 +278,7 @@ mod tests {
                         Admission::All => prop_assert!(!down),
                         Admission::Probe => {
                             prop_assert!(down && !probing);
-                            let first = RETRY.initial / 2;
+                            let first = RETRY.backoff.initial / 2;
                             prop_assert!(failed_at.is_none_or(|at| now >= at + first), "too early");
                             circuit.probe();
                             probing = true;

@@ -295,7 +295,7 @@ impl Session {
     fn note_failed(&mut self, error: &DeliveryStoreError, tasks: Vec<DeliveryTask>) {
         let destination = &self.shared.destination;
         warn!(destination = %destination.name, error = error_chain(error), "cannot note in the ledger what is about to be published; will try again");
-        self.paused_until = Some(Instant::now() + destination.retry.initial);
+        self.paused_until = Some(Instant::now() + destination.retry.backoff.initial);
         self.report(SessionReport::Returned(tasks));
     }
 
@@ -393,7 +393,7 @@ impl Session {
             && (limiter.has_connection() || is_listening && limiter.has_just_disconnected());
         if may_be_connection_limit {
             // The other sessions disconnect when they have no work.
-            self.pause(&error, self.shared.destination.retry.initial);
+            self.pause(&error, self.shared.destination.retry.backoff.initial);
             return self.report(SessionReport::Returned(vec![task]));
         }
         if self.number > 0 || error.scope() == FailureScope::None {
@@ -416,7 +416,7 @@ impl Session {
             return self.report(SessionReport::ConnectionLost { error, tasks });
         }
         // The first session continues, or reports why it cannot.
-        self.pause(&error, self.shared.destination.retry.max);
+        self.pause(&error, self.shared.destination.retry.backoff.max);
         self.report(SessionReport::Returned(tasks));
     }
 
