@@ -37,7 +37,8 @@ pub enum DeliveryStoreError {
 /// The ledger and the spool, as the forwarder uses them.
 #[derive(Debug)]
 pub(crate) struct DeliveryStore {
-    ledger: Ledger,
+    /// For records that no file follows.
+    pub(crate) ledger: Ledger,
     spool: Spool<RealDisk>,
     addressees: Vec<Addressee>,
 }
@@ -270,52 +271,6 @@ impl DeliveryStore {
         writer.write(&mut self.ledger, now)?;
         Ok(self.ledger.waiting_manifests(destination)?)
     }
-
-    /// Notes that a destination gets no window manifests.
-    pub(crate) fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.end_manifests(destination)?)
-    }
-
-    /// Records that a window manifest is at its destination.
-    pub(crate) fn manifest_delivered(
-        &mut self,
-        manifest: ManifestId,
-        path: &str,
-        now: Timestamp,
-    ) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.manifest_delivered(manifest, path, now)?)
-    }
-
-    /// Records a failed attempt to deliver a window manifest, and the wait before the next.
-    pub(crate) fn manifest_failed(
-        &mut self,
-        manifest: ManifestId,
-        error: &str,
-        wait: Duration,
-        now: Timestamp,
-    ) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.manifest_failed(manifest, error, later(now, wait))?)
-    }
-
-    /// Notes whether a destination answers; `error` says why not.
-    pub(crate) fn note_destination(
-        &mut self,
-        destination: &DestinationName,
-        error: Option<(FailureKind, &str)>,
-        now: Timestamp,
-    ) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.note_destination(destination, error, now)?)
-    }
-
-    /// Notes the batches in flight to a destination.
-    pub(crate) fn note_in_flight(
-        &mut self,
-        destination: &DestinationName,
-        batches: &[InFlight],
-        now: Timestamp,
-    ) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.note_in_flight(destination, batches, now)?)
-    }
 }
 
 /// Whether a destination has the batch of these deliveries.
@@ -326,6 +281,6 @@ fn has_batch(deliveries: &[Delivery], destination: &DestinationName) -> bool {
 }
 
 /// `now` plus `wait`, at most the largest time.
-fn later(now: Timestamp, wait: Duration) -> Timestamp {
+pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

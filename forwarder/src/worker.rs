@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::Destination;
-use logferry_durable::RealDisk;
+use logferry_durable::{ContentDigest, RealDisk};
 use logferry_ledger::{Batch, FailureKind, ManifestRecord};
 use logferry_spool::Spool;
 use logferry_telemetry::{ForwarderMetrics, Metrics};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::delivery_store::{DeliveryStore, DeliveryStoreError};
+use crate::delivery_store::{DeliveryStore, DeliveryStoreError, later};
 use crate::error::{DeliveryError, FailureScope, error_chain};
 use crate::publish::attempt::Delivered;
 use crate::publish::publish_steps::PublishOutcome;
@@ -210,7 +210,10 @@ impl Worker {
         let mut writer = self.manifest_writer.take();
         let manifests = match &mut writer {
             Some(writer) => self.store().manifests(writer, &name, now),
-            None if is_first => self.store().end_manifests(&name).map(|()| Vec::new()),
+            None if is_first => {
+                self.store().ledger.end_manifests(&name)?;
+                return Ok(true);
+            }
             None => return Ok(true),
         };
         self.manifest_writer = writer;
@@ -318,6 +321,7 @@ impl Worker {
                     info!(destination = %self.destination.name, path, "window manifest delivered");
                     self.circuit.close(Instant::now());
                     self.store()
+                        .ledger
                         .manifest_delivered(manifest.id, path, Timestamp::now())?;
                 }
             }
@@ -429,8 +433,8 @@ impl Worker {
         };
         let (destination, name, text) = (&self.destination.name, &manifest.name, error_chain(error));
         error!(%destination, name, ?wait, error = text, "a window manifest cannot be delivered, will be tried again");
-        self.store()
-            .manifest_failed(manifest.id, &text, wait, Timestamp::now())
+        let next = later(Timestamp::now(), wait);
+        Ok(self.store().ledger.manifest_failed(manifest.id, &text, next)?)
     }
 
     fn retry_decision(&self, scope: FailureScope, attempts: u32) -> RetryDecision {
@@ -453,7 +457,9 @@ impl Worker {
         if self.noted_health == health {
             return Ok(());
         }
-        self.store().note_destination(name, error, Timestamp::now())?;
+        self.store()
+            .ledger
+            .note_destination(name, error, Timestamp::now())?;
         if let Some((kind, error)) = error {
             warn!(destination = %name, %kind, error, "destination is down");
         } else {
@@ -479,6 +485,7 @@ impl Worker {
         let batches = self.progress_table.batches();
         if had_batches || !batches.is_empty() {
             self.store()
+                .ledger
                 .note_in_flight(&self.destination.name, &batches, Timestamp::now())?;
         }
         self.progress_noted = (Some(now), !batches.is_empty());

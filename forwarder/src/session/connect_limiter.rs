@@ -15,11 +15,8 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct ConnectLimiter {
     connecting: Mutex<()>,
-    connections: ConnectionCount,
+    connections: Arc<Mutex<Connections>>,
 }
-
-#[derive(Debug, Clone, Default)]
-struct ConnectionCount(Arc<Mutex<Connections>>);
 
 #[derive(Debug, Default)]
 struct Connections {
@@ -33,13 +30,11 @@ pub(crate) struct ConnectionSlot {
     _counted: CountedConnection,
 }
 
-struct CountedConnection(ConnectionCount);
+struct CountedConnection(Arc<Mutex<Connections>>);
 
-impl ConnectionCount {
-    /// Also after a thread panicked: every change is complete under one lock.
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Also after a thread panicked: every change is complete under one lock.
+fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ConnectLimiter {
@@ -50,28 +45,28 @@ impl ConnectLimiter {
     ) -> Result<ConnectionSlot, DeliveryError> {
         let _alone = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
         let driver = connect()?;
-        self.connections.lock().open += 1;
+        lock(&self.connections).open += 1;
         Ok(ConnectionSlot {
             driver,
-            _counted: CountedConnection(self.connections.clone()),
+            _counted: CountedConnection(Arc::clone(&self.connections)),
         })
     }
 
     /// Whether any session has a connection.
     pub(crate) fn has_connection(&self) -> bool {
-        self.connections.lock().open > 0
+        lock(&self.connections).open > 0
     }
 
     /// Whether a connection ended so recently that the server may still count it.
     pub(crate) fn has_just_disconnected(&self) -> bool {
-        let last_closed = self.connections.lock().last_closed;
+        let last_closed = lock(&self.connections).last_closed;
         last_closed.is_some_and(|at| at.elapsed() < LINGER)
     }
 }
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        let mut connections = self.0.lock();
+        let mut connections = lock(&self.0);
         connections.open -= 1;
         connections.last_closed = Some(Instant::now());
     }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::{io, mem};
 
+use logferry_ledger::InFlight;
 use logferry_sftp::{Client, Content, Event, JobId};
 
-use super::progress::TransferProgress;
 use super::remote_dirs::{AwaitingDir, DirRequest, RemoteDirs};
 use crate::error::DeliveryError;
 use crate::publish::attempt::{Delivered, NextAction, PublishAttempt};
@@ -113,11 +113,15 @@ impl AttemptsInFlight {
     }
 
     /// The progress of each batch.
-    pub(crate) fn progress(&self) -> impl Iterator<Item = TransferProgress> {
+    pub(crate) fn progress(&self) -> impl Iterator<Item = InFlight> {
         self.running.values().filter_map(|attempt| {
-            let (done, total) = attempt.progress();
-            let batch = attempt.task().batch()?.id;
-            Some(TransferProgress { batch, done, total })
+            let (bytes_done, bytes_total) = attempt.progress();
+            Some(InFlight {
+                batch: attempt.task().batch()?.id,
+                bytes_done,
+                bytes_total,
+                bytes_per_second: 0,
+            })
         })
     }
 

@@ -7,20 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use logferry_ledger::{BatchId, InFlight};
+use logferry_ledger::InFlight;
 
 /// How often a session posts its progress, and the worker notes it.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-
-/// The progress of one batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TransferProgress {
-    pub(crate) batch: BatchId,
-    /// Bytes sent, or compared with the file at the destination.
-    pub(crate) done: u64,
-    /// Size of the file in bytes.
-    pub(crate) total: u64,
-}
 
 /// The posted progress of a destination's sessions, by session.
 #[derive(Debug, Default)]
@@ -35,20 +25,13 @@ struct SessionProgress {
 }
 
 impl ProgressTable {
-    /// Replaces the progress of a session; without batches, removes it.
-    pub(crate) fn post(
-        &self,
-        session: usize,
-        progress: impl IntoIterator<Item = TransferProgress>,
-        now: Instant,
-    ) {
+    /// Replaces the progress of a session and computes the rates; without batches, removes it.
+    pub(crate) fn post(&self, session: usize, progress: impl IntoIterator<Item = InFlight>, now: Instant) {
         let mut posts = self.posts();
         let before = posts.remove(&session);
-        let with_rate = |progress: TransferProgress| InFlight {
-            batch: progress.batch,
-            bytes_done: progress.done,
-            bytes_total: progress.total,
+        let with_rate = |progress: InFlight| InFlight {
             bytes_per_second: before.as_ref().map_or(0, |post| post.rate(progress, now)),
+            ..progress
         };
         let batches: Vec<_> = progress.into_iter().map(with_rate).collect();
         if !batches.is_empty() {
@@ -72,11 +55,11 @@ impl ProgressTable {
 
 impl SessionProgress {
     /// Bytes per second of a batch since this post.
-    fn rate(&self, progress: TransferProgress, now: Instant) -> u64 {
+    fn rate(&self, progress: InFlight, now: Instant) -> u64 {
         let millis = u64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX);
         let then = self.batches.iter().find(|then| then.batch == progress.batch);
         let moved = progress
-            .done
+            .bytes_done
             .saturating_sub(then.map_or(0, |then| then.bytes_done));
         moved.saturating_mul(1000) / millis.max(1)
     }
@@ -90,10 +73,11 @@ mod tests {
     #[test]
     fn rate_is_measured_since_the_last_post_and_an_empty_post_removes_all() {
         let (table, batch, start) = (ProgressTable::default(), batches(&[0])[0].id, Instant::now());
-        let at = |done| TransferProgress {
+        let at = |bytes_done| InFlight {
             batch,
-            done,
-            total: 900,
+            bytes_done,
+            bytes_total: 900,
+            bytes_per_second: 0,
         };
         table.post(0, [at(100)], start);
         assert_eq!(

@@ -230,7 +230,7 @@ impl Session {
         let bytes_in_flight = if space_check.is_empty() {
             0
         } else {
-            in_flight.progress().map(|progress| progress.total).sum()
+            in_flight.progress().map(|progress| progress.bytes_total).sum()
         };
         match space_check.on_event(event, bytes_in_flight) {
             Ok(completed) => completed,

@@ -21,7 +21,7 @@ use super::*;
 use crate::publish::publish_steps::PublishOutcome;
 use fake::{FakeServer, Sizes, Ways};
 use sealed::Sealed;
-use server_kinds::{ServerKind, server_kinds};
+use server_kinds::{ServerKind, server_kinds, ways};
 
 const LIMITS: Limits = Limits {
     requests: 20,
@@ -159,13 +159,7 @@ fn forwarder_killed_after_any_request_leaves_each_item_once_at_any_server() {
 /// The receiver removes files as soon as they have their final names.
 #[test]
 fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_killed() {
-    let kind = ServerKind::with_sidecars(
-        Ways {
-            receiver_waits: true,
-            ..Ways::default()
-        },
-        Verify::Size,
-    );
+    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), Verify::Size);
     let mut sealed = Sealed::new(&[150, 1100], kind);
     let mut whole = sealed.server();
     run(&mut sealed, &[0, 1, 2], &mut whole, None);
@@ -213,13 +207,7 @@ fn note_about_another_server_is_ignored() {
 
 #[test]
 fn manifest_comes_after_its_batch_and_the_marker_last() {
-    let kind = ServerKind::with_sidecars(
-        Ways {
-            receiver_waits: true,
-            ..Ways::default()
-        },
-        Verify::Size,
-    );
+    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), Verify::Size);
     let mut sealed = Sealed::new(&[150], kind);
     let mut server = sealed.server();
     run(&mut sealed, &[0], &mut server, None);
@@ -239,13 +227,7 @@ fn manifest_comes_after_its_batch_and_the_marker_last() {
 #[test]
 fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
     for verify in [Verify::Hash, Verify::ReadBack] {
-        let kind = ServerKind::with_sidecars(
-            Ways {
-                spoils: Some(77),
-                ..Ways::default()
-            },
-            verify,
-        );
+        let kind = ServerKind::with_sidecars(ways(|it| it.spoils = Some(77)), verify);
         let mut sealed = Sealed::new(&[150], kind);
         let mut server = sealed.server();
         let completed = run(&mut sealed, &[0], &mut server, None);
@@ -264,18 +246,9 @@ fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
 #[test]
 fn upload_that_fails_late_leaves_nothing_and_is_tried_again() {
     for ways in [
-        Ways {
-            quota: Some(100),
-            ..Ways::default()
-        },
-        Ways {
-            close_fails: true,
-            ..Ways::default()
-        },
-        Ways {
-            loses_beyond: Some(90),
-            ..Ways::default()
-        },
+        ways(|it| it.quota = Some(100)),
+        ways(|it| it.close_fails = true),
+        ways(|it| it.loses_beyond = Some(90)),
     ] {
         let mut sealed = Sealed::new(&[150, 1100], ServerKind::new(ways));
         let mut server = sealed.server();
@@ -296,11 +269,7 @@ fn upload_that_fails_late_leaves_nothing_and_is_tried_again() {
 #[test]
 fn destination_that_forbids_reading_gets_its_files() {
     let kind = ServerKind::with_sidecars(
-        Ways {
-            write_only: true,
-            sizes: Sizes::Forbidden,
-            ..Ways::default()
-        },
+        ways(|it| (it.write_only, it.sizes) = (true, Sizes::Forbidden)),
         Verify::Size,
     );
     let mut sealed = Sealed::new(&[150, 1100], kind);

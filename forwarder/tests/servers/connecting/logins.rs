@@ -1,4 +1,4 @@
-//! How the forwarder logs in at OpenSSH, in every way there is, and what it says when it is not let in.
+//! Every login method at OpenSSH, and the errors when a login is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::{ACCOUNT, PASSWORD, PasswordAge, Running, Spool, Sshd, destination, keygen, until};
 
-/// Makes a key that the server lets in, locked unless the passphrase is empty.
+/// Makes a key that the server accepts, locked unless the passphrase is empty.
 fn key(sshd: &Sshd, kind: &[&str], passphrase: &str) -> PathBuf {
     let name = format!("key-{}-{}", kind.join(""), passphrase.len());
     let path = sshd.path(&name);
@@ -36,7 +36,7 @@ fn with_password(password: &str) -> Login {
     Login::Password(Secret::new(password))
 }
 
-/// Why a login fails, which is the login's fault.
+/// The error of a failed login, whose scope is the login.
 fn refusal(edw: &Destination) -> String {
     let error = check_destination(edw).unwrap_err();
     assert_eq!(
@@ -86,7 +86,7 @@ fn key_that_cannot_be_unlocked_or_read_is_told_from_one_that_is_refused() {
     }
 }
 
-/// An SSH agent; it ends with the value.
+/// An SSH agent, which ends when this is dropped.
 struct Agent {
     dir: TempDir,
     child: Child,
@@ -181,7 +181,7 @@ fn account(sshd: &Sshd, login: Login) -> Destination {
     }
 }
 
-/// How often a password was refused, as the server tells; in other words where PAM asked for it.
+/// How often a password was refused, by the server's log, whose text differs where PAM asked for the password.
 fn refused_passwords(sshd: &Sshd) -> usize {
     let given = sshd.log().matches("Failed password for").count();
     given + sshd.log().matches("PAM: Authentication failure for").count()

@@ -10,7 +10,7 @@ use logferry_ledger::BatchState;
 
 use crate::support::{Running, Spool, Sshd, destination, names_in, until};
 
-/// Checks a destination, and has it refused for its host key.
+/// Checks a destination whose host key is refused; returns the error.
 fn refused(destination: &Destination) -> HostKeyError {
     let error = check_destination(destination).unwrap_err();
     assert_eq!(error.scope(), FailureScope::Destination);
@@ -169,7 +169,7 @@ async fn nothing_is_delivered_to_a_server_that_is_not_trusted() {
     forwarder.stop().await;
 }
 
-/// What is known of the key that a destination shows.
+/// The status of a destination's host key.
 fn standing(edw: &Destination) -> HostKeyStatus {
     HostKeyScan::run(edw).unwrap().status
 }

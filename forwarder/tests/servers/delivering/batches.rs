@@ -1,4 +1,4 @@
-//! Batches on their way to a real OpenSSH server.
+//! Deliveries to a real OpenSSH server.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

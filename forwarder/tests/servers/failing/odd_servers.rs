@@ -1,4 +1,4 @@
-//! OpenSSH as operators set it up, with all that may be narrow, full, slow or hung there.
+//! OpenSSH with limits, full disks, slow disks and hung processes.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -38,7 +38,7 @@ fn signal(processes: &[Pid], signal: Signal) {
     }
 }
 
-/// What is on its way to `edw`, as the ledger has it.
+/// The batches in flight to `edw`, by the ledger.
 fn in_flight(spool: &Spool) -> Vec<InFlight> {
     let edw = "edw".parse().unwrap();
     spool.ledger.in_flight(&edw, Timestamp::UNIX_EPOCH).unwrap()

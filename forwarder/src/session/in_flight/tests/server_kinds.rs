@@ -48,10 +48,7 @@ pub(super) fn server_kinds() -> Vec<(&'static str, ServerKind)> {
         .extend(plain_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, Verify::Size))));
     server_kinds
         .extend(hashing_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, Verify::Hash))));
-    let short_reads = Ways {
-        read_len_max: Some(17),
-        ..Ways::default()
-    };
+    let short_reads = ways(|it| it.read_len_max = Some(17));
     server_kinds.push((
         "short reads",
         ServerKind::with_sidecars(short_reads, Verify::ReadBack),
@@ -73,11 +70,15 @@ pub(super) fn server_kinds() -> Vec<(&'static str, ServerKind)> {
     server_kinds
 }
 
+/// A server that differs from a correct one in this.
+pub(super) fn ways(change: impl FnOnce(&mut Ways)) -> Ways {
+    let mut ways = Ways::default();
+    change(&mut ways);
+    ways
+}
+
 fn with(extension: &'static str) -> Ways {
-    Ways {
-        extensions: vec![(extension, "1")],
-        ..Ways::default()
-    }
+    ways(|it| it.extensions = vec![(extension, "1")])
 }
 
 fn plain_ways() -> impl Iterator<Item = (&'static str, Ways)> {
