@@ -11,8 +11,7 @@ use jiff::Timestamp;
 use logferry_config::{Addressee, Wants};
 use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{
-    Batch, BatchState, Delivery, FailureKind, InFlight, Ledger, LedgerError, ManifestId, ManifestRecord,
-    Published, PublishingNote,
+    Batch, BatchState, Delivery, FailureKind, Ledger, LedgerError, ManifestRecord, Published, PublishingNote,
 };
 use logferry_protocol::names::DestinationName;
 use logferry_spool::{FileForm, Spool, SpoolFile};

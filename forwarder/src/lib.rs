@@ -72,7 +72,7 @@ pub enum ForwarderError {
     },
     /// The ledger or the spool's folders cannot be used.
     #[error("cannot use the data folder {}", .data_dir.display())]
-    DeliveryStore {
+    Store {
         /// The data folder.
         data_dir: PathBuf,
         /// The cause.
@@ -133,7 +133,7 @@ async fn open(
                 // Only under the lock: files must not be moved while another forwarder uses them.
                 store
                     .reconcile(Timestamp::now())
-                    .and_then(|()| tidy_outgoing(config, &store))
+                    .and_then(|()| remove_unneeded_staging(config, &store))
                     .map_err(|source| store_error(data_dir, source))?;
                 return Ok(Some((lock, store)));
             }
@@ -153,7 +153,7 @@ async fn open(
 }
 
 /// Removes the compressed files of an earlier run that are no longer needed.
-fn tidy_outgoing(config: &Forwarder, store: &DeliveryStore) -> Result<(), DeliveryStoreError> {
+fn remove_unneeded_staging(config: &Forwarder, store: &DeliveryStore) -> Result<(), DeliveryStoreError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
         let extension = destination.publish.compress.extension();
@@ -170,7 +170,7 @@ fn tidy_outgoing(config: &Forwarder, store: &DeliveryStore) -> Result<(), Delive
 }
 
 fn store_error(data_dir: &std::path::Path, source: DeliveryStoreError) -> ForwarderError {
-    ForwarderError::DeliveryStore {
+    ForwarderError::Store {
         data_dir: data_dir.to_owned(),
         source,
     }

@@ -204,97 +204,93 @@ pub enum FailureScope {
 impl DeliveryError {
     /// The scope of the failure.
     pub fn scope(&self) -> FailureScope {
-        match self {
-            Self::Unreachable { .. }
-            | Self::Handshake { .. }
-            | Self::HostKey(_)
-            | Self::CutInLogin { .. }
-            | Self::NoSftp { .. }
-            | Self::SftpEnded { .. }
-            | Self::NoDirectory { .. }
-            | Self::NoSpace { .. } => FailureScope::Destination,
-            Self::Login { .. } => FailureScope::Login,
-            Self::Lost { .. } | Self::Stalled { .. } | Self::Protocol { .. } => FailureScope::Connection,
-            // The next batch would fail too.
-            Self::Remote(_) if matches!(self.kind(), FailureKind::NoFolder | FailureKind::NoSpace) => {
-                FailureScope::Destination
-            }
-            Self::Remote(_) | Self::NameTaken { .. } | Self::Spoiled { .. } | Self::NotCompressed { .. } => {
-                FailureScope::Batch
-            }
-            Self::Missing { .. } | Self::Altered { .. } | Self::LocalFile { .. } => FailureScope::File,
-            Self::Stopped => FailureScope::None,
-        }
+        self.classify().0
     }
 
     /// The kind of the failure.
     pub fn kind(&self) -> FailureKind {
-        match self {
-            Self::Unreachable { .. } => FailureKind::Unreachable,
-            // A server with too many connections closes a new one before its first message.
-            Self::Handshake { source, .. } if is_disconnect(source) => FailureKind::Unreachable,
-            Self::Handshake { .. } | Self::NoSftp { .. } | Self::SftpEnded { .. } | Self::Protocol { .. } => {
-                FailureKind::Protocol
-            }
-            Self::HostKey(_) => FailureKind::HostKey,
-            Self::Login { .. } => FailureKind::Auth,
-            Self::NoDirectory { .. } => FailureKind::NoFolder,
-            Self::CutInLogin { .. } | Self::Lost { .. } | Self::Stopped => FailureKind::ConnectionLost,
-            Self::Stalled { .. } => FailureKind::Stalled,
-            Self::Remote(error) => kind_of(error),
-            Self::NoSpace { .. } => FailureKind::NoSpace,
-            Self::NameTaken { .. } => FailureKind::NameTaken,
-            Self::Spoiled { .. } => FailureKind::Spoiled,
-            Self::Missing { .. }
-            | Self::Altered { .. }
-            | Self::LocalFile { .. }
-            | Self::NotCompressed { .. } => FailureKind::LocalFile,
-        }
+        self.classify().1
     }
 
     /// The cure, unless the message names it.
     pub fn advice(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Unreachable { .. } => "check `host`, `port` and the network",
-            Self::Handshake { .. } if self.kind() == FailureKind::Unreachable => {
-                "the server may allow fewer connections; see its log and `sessions`"
+        self.classify().2
+    }
+
+    fn classify(&self) -> (FailureScope, FailureKind, Option<&'static str>) {
+        use FailureKind as Kind;
+        use FailureScope::{Batch, Connection, Destination, File, Login};
+        let (scope, kind, advice) = match self {
+            Self::Unreachable { .. } => (
+                Destination,
+                Kind::Unreachable,
+                "check `host`, `port` and the network",
+            ),
+            // A server with too many connections closes a new one before its first message.
+            Self::Handshake { source, .. } if is_disconnect(source) => {
+                let advice = "the server may allow fewer connections; see its log and `sessions`";
+                (Destination, Kind::Unreachable, advice)
             }
             Self::Handshake { .. } => {
-                "check that an SSH server with current ciphers and key types listens on that port"
+                let advice =
+                    "check that an SSH server with current ciphers and key types listens on that port";
+                (Destination, Kind::Protocol, advice)
             }
-            Self::CutInLogin { .. } => "the server may refuse this login or allow fewer logins; see its log",
-            Self::Login { source, .. } => source.advice()?,
-            Self::NoSftp { .. } => "ask the server's operator to allow SFTP for the user",
+            Self::HostKey(_) => return (Destination, Kind::HostKey, None),
+            Self::CutInLogin { .. } => {
+                let advice = "the server may refuse this login or allow fewer logins; see its log";
+                (Destination, Kind::ConnectionLost, advice)
+            }
+            Self::Login { source, .. } => return (Login, Kind::Auth, source.advice()),
+            Self::NoSftp { .. } => (
+                Destination,
+                Kind::Protocol,
+                "ask the server's operator to allow SFTP for the user",
+            ),
             Self::SftpEnded { .. } => {
-                "see the server's log: the password may have expired, or the account may have no SFTP"
+                let advice =
+                    "see the server's log: the password may have expired, or the account may have no SFTP";
+                (Destination, Kind::Protocol, advice)
             }
-            Self::NoDirectory { .. } => "ask the server's operator to create it, or correct `directory`",
-            Self::Lost { .. } => "see the server's log and check the network",
-            Self::Stalled { .. } => "the server or the network hangs; check both and `stall_after`",
+            Self::NoDirectory { .. } => {
+                let advice = "ask the server's operator to create it, or correct `directory`";
+                (Destination, Kind::NoFolder, advice)
+            }
+            Self::Lost { .. } => (
+                Connection,
+                Kind::ConnectionLost,
+                "see the server's log and check the network",
+            ),
+            Self::Stalled { .. } => {
+                let advice = "the server or the network hangs; check both and `stall_after`";
+                (Connection, Kind::Stalled, advice)
+            }
             Self::Protocol { .. } => {
-                "a login script that prints text may cause this; check the server's settings"
+                let advice = "a login script that prints text may cause this; check the server's settings";
+                (Connection, Kind::Protocol, advice)
             }
-            Self::Remote(error) => match kind_of(error) {
-                FailureKind::Permission => {
-                    "ask the server's operator to give the user the right to write there"
-                }
-                FailureKind::NoFolder => {
-                    "ask the server's operator to create the folder, or correct `directory`"
-                }
-                FailureKind::NoSpace => "free space at the destination",
-                _ => "see the server's log",
-            },
-            Self::NoSpace { .. } => "free space at the destination",
-            Self::NameTaken { .. } => "move that file away; the batch is then delivered",
-            Self::Missing { .. } | Self::Altered { .. } => {
-                "restore the file; `logferry fsck` lists all such files"
-            }
-            Self::LocalFile { .. } | Self::NotCompressed { .. } => {
-                "check the disk and the permissions in the data folder"
-            }
-            Self::Spoiled { .. } => "tell the server's operator: its disk may be failing",
-            Self::HostKey(_) | Self::Stopped => return None,
-        })
+            Self::Remote(error) => refused(kind_of(error)),
+            Self::NoSpace { .. } => refused(Kind::NoSpace),
+            Self::NameTaken { .. } => (
+                Batch,
+                Kind::NameTaken,
+                "move that file away; the batch is then delivered",
+            ),
+            Self::Spoiled { .. } => (
+                Batch,
+                Kind::Spoiled,
+                "tell the server's operator: its disk may be failing",
+            ),
+            Self::Missing { .. } | Self::Altered { .. } => (
+                File,
+                Kind::LocalFile,
+                "restore the file; `logferry fsck` lists all such files",
+            ),
+            Self::NotCompressed { .. } => (Batch, Kind::LocalFile, CHECK_DATA_FOLDER),
+            Self::LocalFile { .. } => (File, Kind::LocalFile, CHECK_DATA_FOLDER),
+            Self::Stopped => return (FailureScope::None, Kind::ConnectionLost, None),
+        };
+        (scope, kind, Some(advice))
     }
 
     /// One line: what happened, why, and the cure.
@@ -319,6 +315,25 @@ impl DeliveryError {
                 Step::Open | Step::Write | Step::Sync | Step::Close | Step::Mkdir
             )
     }
+}
+
+const CHECK_DATA_FOLDER: &str = "check the disk and the permissions in the data folder";
+
+/// Scope and cure of a refused request. Without its folder or without space, the next batch would fail too.
+fn refused(kind: FailureKind) -> (FailureScope, FailureKind, &'static str) {
+    let (scope, advice) = match kind {
+        FailureKind::Permission => {
+            let advice = "ask the server's operator to give the user the right to write there";
+            (FailureScope::Batch, advice)
+        }
+        FailureKind::NoFolder => {
+            let advice = "ask the server's operator to create the folder, or correct `directory`";
+            (FailureScope::Destination, advice)
+        }
+        FailureKind::NoSpace => (FailureScope::Destination, "free space at the destination"),
+        _ => (FailureScope::Batch, "see the server's log"),
+    };
+    (scope, kind, advice)
 }
 
 /// Whether the connection is closed.

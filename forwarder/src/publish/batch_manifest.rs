@@ -34,18 +34,11 @@ struct BatchWindowJson {
     end: String,
 }
 
-impl BatchWindowJson {
-    fn of(window: Window) -> Self {
-        let offset = Offset::from_seconds(window.utc_offset).unwrap_or(Offset::UTC);
-        let shown = |second| {
-            let at = Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
-            at.display_with_offset(offset).to_string()
-        };
-        Self {
-            start: shown(window.start),
-            end: shown(window.end()),
-        }
-    }
+/// A second as RFC 3339, in the window's offset from UTC.
+pub(crate) fn rfc3339_in(window: Window, second: i64) -> String {
+    let offset = Offset::from_seconds(window.utc_offset).unwrap_or(Offset::UTC);
+    let at = Timestamp::from_second(second).unwrap_or_default();
+    at.display_with_offset(offset).to_string()
 }
 
 /// The manifest of a published batch.
@@ -61,7 +54,10 @@ pub(crate) fn text(batch: &Batch, published: &Published) -> Vec<u8> {
         source: batch.source.as_str(),
         group: batch.group.as_str(),
         log: batch.log.as_ref().map(logferry_protocol::names::LogName::as_str),
-        window: BatchWindowJson::of(batch.window),
+        window: BatchWindowJson {
+            start: rfc3339_in(batch.window, batch.window.start),
+            end: rfc3339_in(batch.window, batch.window.end()),
+        },
         part: batch.part,
     };
     let mut text = serde_json::to_vec_pretty(&manifest).expect("texts and numbers are JSON");

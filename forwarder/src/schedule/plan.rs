@@ -110,38 +110,21 @@ pub(crate) fn wants_batch(wants: &Wants, batch: &Batch) -> bool {
 pub(crate) mod tests {
     use std::sync::OnceLock;
 
-    use logferry_config::{Backoff, DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
+    use logferry_config::{Destination, Publishing};
     use logferry_ledger::{Ledger, NewBatch, Window};
     use proptest::prelude::*;
 
     use super::*;
 
-    /// A destination that nobody connects to.
+    /// A destination for names and settings only.
     pub(crate) fn destination(publish: Publishing) -> Destination {
+        let text = "forwarder: {destinations: [{name: edw, host: localhost, user: ferry, password: unused, \
+                    directory: /drop}]}";
+        let config = logferry_config::parse(text, "c.yaml".as_ref(), &|_| None).unwrap();
+        let destination = config.forwarder.unwrap().destinations.remove(0);
         Destination {
-            name: "edw".parse().unwrap(),
-            host: "localhost".to_owned(),
-            port: 22,
-            user: "ferry".to_owned(),
-            directory: "/drop".to_owned(),
-            login: Login::Password(Secret::new("unused")),
-            host_key: HostKeyPolicy::Fingerprint(String::new()),
-            sessions: 1,
-            temp_suffix: ".part".to_owned(),
             publish,
-            retry: DeliveryRetry {
-                attempts: 3,
-                backoff: Backoff {
-                    initial: std::time::Duration::from_secs(1),
-                    max: std::time::Duration::from_secs(1),
-                },
-            },
-            failed_every: std::time::Duration::from_secs(1),
-            stall_after: std::time::Duration::from_secs(30),
-            wants: logferry_config::Wants::default(),
-            layout: logferry_config::Layout::default(),
-            window_manifest: None,
-            bandwidth: None,
+            ..destination
         }
     }
 

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::Offset;
 use logferry_config::{hour_stamp, window_label};
 use logferry_ledger::{BatchState, NewManifest, Window, WindowBatch};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::publish::batch_manifest::rfc3339_in;
 
 /// A source's report counts for a window only if it came this long after the window's end: it then includes the lines that
 /// were in the buffers of nginx and the sender.
@@ -72,8 +73,7 @@ struct ManifestJson<'a> {
     sources: Vec<SourceJson<'a>>,
     /// Names of the files that the previous revision did not list.
     added: Vec<&'a str>,
-    #[serde(serialize_with = "serialize_time")]
-    written_at: Timestamp,
+    written_at: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,8 +97,7 @@ struct SourceJson<'a> {
     source: &'a SourceId,
     group: Option<&'a GroupName>,
     state: SourceWindowState,
-    #[serde(serialize_with = "serialize_time_if_any")]
-    last_contact_at: Option<Timestamp>,
+    last_contact_at: Option<String>,
     files: Vec<FileJson<'a>>,
 }
 
@@ -172,7 +171,7 @@ pub(crate) fn due_manifest(input: WindowInput<'_>, wait: Duration, now: Timestam
         },
         sources,
         added: added.filter_map(|it| path(it)).map(file_name).collect(),
-        written_at: now,
+        written_at: now.to_string(),
     };
     let content = serde_json::to_string_pretty(&manifest).ok()? + "\n";
     Some(NewManifest {
@@ -235,7 +234,7 @@ fn by_source<'a>(
                 (false, true) => SourceWindowState::Missing,
                 (false, false) => SourceWindowState::Behind,
             },
-            last_contact_at: input.last_contact,
+            last_contact_at: input.last_contact.map(|at| at.to_string()),
             files: Vec::new(),
         };
         sources.insert(&input.source, source);
@@ -273,25 +272,6 @@ fn path(it: &WindowBatch) -> Option<&str> {
 
 fn file_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
-}
-
-/// A second as RFC 3339, in the window's offset from UTC.
-fn rfc3339_in(window: Window, second: i64) -> String {
-    let offset = Offset::from_seconds(window.utc_offset).unwrap_or(Offset::UTC);
-    let at = Timestamp::from_second(second).unwrap_or_default();
-    at.display_with_offset(offset).to_string()
-}
-
-fn serialize_time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
-}
-
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
-fn serialize_time_if_any<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => serializer.collect_str(at),
-        None => serializer.serialize_none(),
-    }
 }
 
 #[cfg(test)]
