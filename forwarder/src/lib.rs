@@ -43,7 +43,7 @@ use crate::delivery_store::DeliveryStore;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::sftp_driver::SftpDriver;
 use crate::source::compressed_staging;
-use crate::worker::Worker;
+use crate::worker::DestinationWorker;
 
 pub use crate::commands::resend::{BatchAtDestination, ResendDue, ResendImpossible, ResendOutcome, resend};
 pub use crate::commands::sidecars::{Sidecar, SidecarKind, sidecars};
@@ -100,7 +100,7 @@ pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), F
     let stop = shutdown.child_token();
     let mut workers = JoinSet::new();
     for destination in config.destinations {
-        let worker = Worker::new(destination, &data_dir, config.interval, &store, stop.clone());
+        let worker = DestinationWorker::new(destination, &data_dir, config.interval, &store, stop.clone());
         workers.spawn_blocking(move || worker.run());
     }
     info!(data_dir = %data_dir.display(), destinations = workers.len(), "forwarder started");

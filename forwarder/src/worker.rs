@@ -28,7 +28,7 @@ use crate::schedule::queue::DeliveryQueue;
 use crate::schedule::retry::{Admission, BackoffKind, CircuitBreaker, Jitter, RetryDecision, decide_retry};
 use crate::schedule::spool_watch::SpoolWatch;
 use crate::session::bandwidth::Bandwidth;
-use crate::session::progress::{PROGRESS_EVERY, ProgressTable};
+use crate::session::progress::{PROGRESS_EVERY, TransferProgressTable};
 use crate::session::session_thread::{Session, SessionReport, SessionShared};
 use crate::ssh::{STOP_CHECK, credential_files};
 use crate::window_manifest::writer::{ManifestWriter, WRITE_EVERY};
@@ -45,7 +45,7 @@ enum NotedHealth {
 }
 
 /// Delivers to one destination.
-pub(crate) struct Worker {
+pub(crate) struct DestinationWorker {
     destination: Destination,
     data_dir: PathBuf,
     interval: Duration,
@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     refused_credentials: Option<ContentDigest>,
     /// The credential files before any session that runs now can have read them.
     credentials_before: Option<ContentDigest>,
-    progress_table: Arc<ProgressTable>,
+    progress_table: Arc<TransferProgressTable>,
     /// When the progress was last put into the ledger, and whether any batch was in flight.
     progress_noted: (Option<Instant>, bool),
     /// Writes window manifests, if the destination gets any; and when it last did.
@@ -68,7 +68,7 @@ pub(crate) struct Worker {
     noted_health: NotedHealth,
 }
 
-impl Worker {
+impl DestinationWorker {
     pub(crate) fn new(
         destination: Destination,
         data_dir: &Path,

@@ -14,7 +14,7 @@ pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The posted progress of a destination's sessions, by session.
 #[derive(Debug, Default)]
-pub(crate) struct ProgressTable {
+pub(crate) struct TransferProgressTable {
     posts: Mutex<BTreeMap<usize, SessionProgress>>,
 }
 
@@ -24,7 +24,7 @@ struct SessionProgress {
     batches: Vec<InFlight>,
 }
 
-impl ProgressTable {
+impl TransferProgressTable {
     /// Replaces the progress of a session and computes the rates; without batches, removes it.
     pub(crate) fn post(&self, session: usize, progress: impl IntoIterator<Item = InFlight>, now: Instant) {
         let mut posts = self.posts();
@@ -72,7 +72,11 @@ mod tests {
 
     #[test]
     fn rate_is_measured_since_the_last_post_and_an_empty_post_removes_all() {
-        let (table, batch, start) = (ProgressTable::default(), batches(&[0])[0].id, Instant::now());
+        let (table, batch, start) = (
+            TransferProgressTable::default(),
+            batches(&[0])[0].id,
+            Instant::now(),
+        );
         let at = |bytes_done| InFlight {
             batch,
             bytes_done,

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use super::bandwidth::Bandwidth;
 use super::connect_limiter::{ConnectLimiter, ConnectionSlot};
 use super::in_flight::{AttemptsInFlight, Completed};
-use super::progress::{PROGRESS_EVERY, ProgressTable};
+use super::progress::{PROGRESS_EVERY, TransferProgressTable};
 use super::remote_dirs::RemoteDirs;
 use super::sftp_driver::SftpDriver;
 use super::space_check::SpaceCheck;
@@ -73,7 +73,7 @@ pub(crate) struct SessionShared {
     pub(crate) queue: Arc<DeliveryQueue>,
     pub(crate) bandwidth: Arc<Mutex<Bandwidth>>,
     pub(crate) connect_limiter: Arc<ConnectLimiter>,
-    pub(crate) progress_table: Arc<ProgressTable>,
+    pub(crate) progress_table: Arc<TransferProgressTable>,
     pub(crate) reports: Sender<SessionReport>,
     pub(crate) stop: CancellationToken,
 }

@@ -17,7 +17,7 @@ use super::bandwidth::Bandwidth;
 use super::remote_sha256;
 use crate::error::DeliveryError;
 use crate::publish::publish_steps::PublishMethod;
-use crate::ssh::{Connection, STOP_CHECK};
+use crate::ssh::{STOP_CHECK, SshConnection};
 
 /// How often an idle server is asked for a sign of life.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ const HASHED_AT_ONCE: usize = 64;
 
 /// A connected destination.
 pub(crate) struct SftpDriver {
-    connection: Connection,
+    connection: SshConnection,
     client: Client,
     directory: String,
     /// Requests to send, and how many of their bytes are sent.
@@ -62,7 +62,7 @@ impl SftpDriver {
         stop: CancellationToken,
     ) -> Result<Self, DeliveryError> {
         let mut driver = Self {
-            connection: Connection::open(destination, &stop)?,
+            connection: SshSshConnection::open(destination, &stop)?,
             client: Client::new(Limits::default()),
             directory: destination.directory.clone(),
             outbox: Vec::with_capacity(SEND_BUFFER * 2),

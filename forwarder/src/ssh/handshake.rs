@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::runtime::SshRuntime;
 use super::unauthenticated::{ConnectTarget, PeerState, UnauthenticatedSession};
-use super::{Connection, SftpChannel, login};
+use super::{SftpChannel, SshConnection, login};
 use crate::error::DeliveryError;
 
 /// The longest wait for a TCP connection, including the name look-up.
@@ -98,7 +98,7 @@ impl Handshake {
     }
 
     /// Logs in and starts SFTP. To be called only after the host key was checked.
-    pub(super) fn finish(self, destination: &Destination) -> Result<Connection, DeliveryError> {
+    pub(super) fn finish(self, destination: &Destination) -> Result<SshConnection, DeliveryError> {
         let Self {
             mut session, runtime, ..
         } = self;
@@ -111,7 +111,7 @@ impl Handshake {
             })
         })?;
         let UnauthenticatedSession { handle, peer, target } = session;
-        Ok(Connection {
+        Ok(SshConnection {
             handle,
             sftp: SftpChannel::new(channel),
             peer,

@@ -44,7 +44,7 @@ pub(crate) const STOP_CHECK: Duration = Duration::from_millis(200);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connected, authenticated session with an SFTP channel.
-pub(crate) struct Connection {
+pub(crate) struct SshConnection {
     handle: Handle<PeerState>,
     sftp: SftpChannel,
     peer: PeerState,
@@ -53,7 +53,7 @@ pub(crate) struct Connection {
     runtime: SshRuntime,
 }
 
-impl Connection {
+impl SshConnection {
     /// Connects, checks the host key, logs in and starts SFTP.
     pub(crate) fn open(destination: &Destination, stop: &CancellationToken) -> Result<Self, DeliveryError> {
         let trusted = TrustedKeys::load(destination)?;
@@ -115,7 +115,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for SshConnection {
     fn drop(&mut self) {
         // Optional: a server that does not get the message detects the closed socket.
         let handle = &mut self.handle;

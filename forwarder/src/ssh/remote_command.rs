@@ -5,7 +5,7 @@ use std::time::Duration;
 use russh::{Channel, ChannelMsg, Error, client};
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, DISCONNECT_TIMEOUT};
+use super::{DISCONNECT_TIMEOUT, SshConnection};
 use crate::error::DeliveryError;
 
 /// The longest time without output of a command: enough to hash 60 GiB from a slow disk.
@@ -22,7 +22,7 @@ enum ChannelEvent {
     Stop,
 }
 
-impl Connection {
+impl SshConnection {
     /// Runs a command without input and returns its output; `None` if the server does not run commands.
     pub(crate) fn run(
         &mut self,

@@ -23,7 +23,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// The facts that decide whether a source may still send lines of a window.
 #[derive(Debug, Clone)]
-pub(crate) struct SourceProgress {
+pub(crate) struct WindowSource {
     pub(crate) source: SourceId,
     /// `None` for an expected source that never had contact.
     pub(crate) group: Option<GroupName>,
@@ -44,7 +44,7 @@ pub(crate) struct WindowInput<'a> {
     /// The batches that the destination wants, in any state, in the order of their opening.
     pub(crate) batches: &'a [WindowBatch],
     /// The sources that the destination wants.
-    pub(crate) sources: &'a [SourceProgress],
+    pub(crate) sources: &'a [WindowSource],
     /// Revision and name of the last manifest, if any.
     pub(crate) previous: Option<(u32, &'a str)>,
 }
@@ -196,7 +196,7 @@ fn name(window: Window, previous: Option<(u32, &str)>, revision: u32) -> String 
 }
 
 /// Whether lines of a window can be expected of a source: it was known by then, and not forgotten.
-fn is_relevant(source: &SourceProgress, window: Window) -> bool {
+fn is_relevant(source: &WindowSource, window: Window) -> bool {
     let was_known = source
         .first_seen
         .is_none_or(|first| first.as_second() < window.end());
@@ -208,7 +208,7 @@ fn is_relevant(source: &SourceProgress, window: Window) -> bool {
 }
 
 /// Whether a source has no more lines of a window: it has gone past the window, or has sent everything.
-fn has_passed(source: &SourceProgress, window: Window, end: Timestamp) -> bool {
+fn has_passed(source: &WindowSource, window: Window, end: Timestamp) -> bool {
     let has_nothing_left = source.lag_bytes == 0
         && source
             .reported_at
@@ -219,7 +219,7 @@ fn has_passed(source: &SourceProgress, window: Window, end: Timestamp) -> bool {
 fn by_source<'a>(
     window: Window,
     delivered: &[&'a WindowBatch],
-    evaluated: &[(&'a SourceProgress, bool)],
+    evaluated: &[(&'a WindowSource, bool)],
 ) -> Vec<SourceJson<'a>> {
     let mut sources = BTreeMap::new();
     for (input, has_passed) in evaluated {

@@ -11,7 +11,7 @@ use logferry_protocol::names::SourceId;
 use tracing::info;
 
 use crate::schedule::plan::wants_batch;
-use crate::window_manifest::revision::{SourceProgress, WindowInput, due_manifest};
+use crate::window_manifest::revision::{WindowInput, WindowSource, due_manifest};
 
 /// Windows without lines get a manifest for this long, and at most this many at a time.
 const EMPTY_FOR: SignedDuration = SignedDuration::from_hours(48);
@@ -75,7 +75,7 @@ impl ManifestWriter {
         &self,
         ledger: &mut Ledger,
         window: Window,
-        sources: &[SourceProgress],
+        sources: &[WindowSource],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let Destination { name, wants, .. } = &self.destination;
@@ -163,19 +163,19 @@ impl ManifestWriter {
     }
 
     /// The sources whose lines the destination wants.
-    fn sources(&self, ledger: &Ledger) -> Result<Vec<SourceProgress>, LedgerError> {
+    fn sources(&self, ledger: &Ledger) -> Result<Vec<WindowSource>, LedgerError> {
         let wants = &self.destination.wants;
         let reached: BTreeMap<SourceId, Option<i64>> = ledger
             .reaches()?
             .into_iter()
             .map(|reach| (reach.source, reach.reached))
             .collect();
-        let mut sources: Vec<SourceProgress> = Vec::new();
+        let mut sources: Vec<WindowSource> = Vec::new();
         let mut known = BTreeSet::new();
         for record in ledger.sources()? {
             known.insert(record.source.clone());
             if wants.takes(&record.source, &record.group, None) {
-                sources.push(SourceProgress {
+                sources.push(WindowSource {
                     reached: reached.get(&record.source).copied().flatten(),
                     source: record.source,
                     group: Some(record.group),
@@ -190,7 +190,7 @@ impl ManifestWriter {
         let expected = self.settings.expected_sources.iter().filter(|source| {
             wants.groups.is_none() && wants.sources.allows_name(source) && !known.contains(*source)
         });
-        sources.extend(expected.map(|source| SourceProgress {
+        sources.extend(expected.map(|source| WindowSource {
             source: source.clone(),
             group: None,
             first_seen: None,
