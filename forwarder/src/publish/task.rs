@@ -1,4 +1,4 @@
-//! What is delivered to a destination: a sealed batch with the files beside it, or a window manifest.
+//! The items that are delivered to a destination: sealed batches, each with the files beside it, and window manifests.
 
 use logferry_ledger::{Batch, BatchId, ManifestId, ManifestRecord, PublishingNote};
 use logferry_spool::SpoolFile;
@@ -11,11 +11,11 @@ pub(crate) struct DeliveryTask {
     pub(crate) file: Option<SpoolFile>,
     /// Attempts at this destination that failed.
     pub(crate) attempts: u32,
-    /// What an earlier attempt may have published without a record.
+    /// The note of an earlier attempt that may have published a file without a record.
     pub(crate) publishing: Option<PublishingNote>,
 }
 
-/// What is delivered.
+/// An item to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeliveryItem {
     Batch(Batch),

@@ -1,4 +1,4 @@
-//! What waits for one destination: the worker puts it there in order, the sessions take it.
+//! The items that wait for one destination: the worker queues them in order, the sessions take them.
 //!
 //! Invariants: an item that was taken is not handed out again before it is completed; nothing is handed out after the
 //! queue was closed. Batches go oldest window first, but every fourth batch is the newest one, so that a backlog does not
@@ -20,7 +20,7 @@ const BYTES_PER_SESSION: u64 = 64 << 20;
 /// The most window manifests in hand at once.
 const MANIFESTS_IN_HAND_MAX: usize = 4;
 
-/// What waiting for an item gave.
+/// The result of waiting for an item.
 #[derive(Debug)]
 pub(crate) enum QueueItem {
     Task(Box<DeliveryTask>),
@@ -69,7 +69,7 @@ impl DeliveryQueue {
         self.changed.notify_all();
     }
 
-    /// Removes what was not taken.
+    /// Removes the items that were not taken.
     pub(crate) fn clear(&self) {
         self.replace_manifests(Vec::new());
         self.replace(Vec::new());
@@ -203,7 +203,7 @@ mod tests {
         backlog.replace(due(8, 1));
         other.replace(due(3, 1));
         let of_backlog: Vec<_> = (0..4).filter_map(|_| backlog.take(0)).collect();
-        // It is planned anew meanwhile: what is in hand stays so, and the turn of the newest is kept.
+        // A new plan: items in hand stay in hand, and the count towards the newest batch continues.
         backlog.replace(due(10, 1));
         let then = std::iter::from_fn(|| backlog.take(0));
         assert_eq!(

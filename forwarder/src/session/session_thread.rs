@@ -92,7 +92,7 @@ pub(crate) struct Session {
     paused_until: Option<Instant>,
 }
 
-/// What a broken connection proves about the destination.
+/// The proof that a broken connection gives about the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionState {
     /// Nothing: the connection was idle and may have been dead for long.
@@ -149,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Delivers an item, and what becomes due meanwhile, until nothing is in flight.
+    /// Delivers an item and those that become due meanwhile, until nothing is in flight.
     fn connect_and_deliver(&mut self, first: DeliveryTask) {
         let (state, slot) = match self.slot.take() {
             Some(slot) => (ConnectionState::Reused, slot),

@@ -62,7 +62,7 @@ impl SftpDriver {
         stop: CancellationToken,
     ) -> Result<Self, DeliveryError> {
         let mut driver = Self {
-            connection: SshSshConnection::open(destination, &stop)?,
+            connection: SshConnection::open(destination, &stop)?,
             client: Client::new(Limits::default()),
             directory: destination.directory.clone(),
             outbox: Vec::with_capacity(SEND_BUFFER * 2),

@@ -62,15 +62,14 @@ pub(super) async fn log_in(
     };
     match &destination.login {
         Login::Password(password) => attempt.password(password).await,
-        Login::Key { file, passphrase } => attempt.key_file(file, passphrase.as_ref()).await,
+        Login::Key { file, passphrase } => attempt.key_file(file, passphrase.as_ref(), None).await,
         Login::KeyAndPassword {
             file,
             passphrase,
             password,
         } => {
-            attempt
-                .key_file_and_password(file, passphrase.as_ref(), password)
-                .await
+            let password = Some(password);
+            attempt.key_file(file, passphrase.as_ref(), password).await
         }
         Login::Agent { socket } => attempt.agent(socket.as_deref()).await,
     }
@@ -151,23 +150,19 @@ impl LoginAttempt<'_> {
         Ok(AuthOutcome::Refused)
     }
 
-    async fn key_file(&mut self, file: &Path, passphrase: Option<&Secret>) -> Result<(), DeliveryError> {
-        let answer = self.try_key_file(file, passphrase).await?;
-        self.finish(Credential::Key, answer)
-    }
-
-    async fn key_file_and_password(
+    /// By key, and by password as well if the server requires that and one is configured.
+    async fn key_file(
         &mut self,
         file: &Path,
         passphrase: Option<&Secret>,
-        password: &Secret,
+        password: Option<&Secret>,
     ) -> Result<(), DeliveryError> {
-        match self.try_key_file(file, passphrase).await? {
-            AuthOutcome::PartiallyAccepted(wanted) => {
+        match (self.try_key_file(file, passphrase).await?, password) {
+            (AuthOutcome::PartiallyAccepted(wanted), Some(password)) => {
                 self.offered = wanted;
                 self.password(password).await
             }
-            answer => self.finish(Credential::Key, answer),
+            (answer, _) => self.finish(Credential::Key, answer),
         }
     }
 
