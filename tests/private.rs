@@ -202,8 +202,11 @@ fn sender_that_may_not_send_is_named_once_and_goes_on_when_it_may() {
     );
     let config = private.configure("https", &sender, &relay);
     private.start(&config);
-    private.wait_for_words("sender", "refused with status 401: the token is not known here");
-    private.wait_for_words("relay", "the token is not known here");
+    private.wait_for_words(
+        "sender",
+        "refused with status 401: the token is not in the relay's tokens file",
+    );
+    private.wait_for_words("relay", "the token is not in the relay's tokens file");
     private.site.write("tokens", "another web-2\ns3cret web-1\n");
     private.wait_for_lines();
     let said = private.said("relay");
@@ -224,7 +227,7 @@ fn sender_without_https_is_told_apart() {
     );
     let config = private.configure("http", "", &relay);
     private.start(&config);
-    private.wait_for_words("relay", "it does not speak TLS; write https://");
+    private.wait_for_words("relay", "the client does not speak TLS; write https://");
     private.wait_for_words("sender", "this port speaks TLS");
 }
 
@@ -242,7 +245,7 @@ fn check_reads_certificates_and_tokens() {
         (
             settings("web-1.key", ""),
             1,
-            &["relay.tls.cert_file: ", "web-1.key it does not work"],
+            &["relay.tls.cert_file: ", "web-1.key does not work with it"],
         ),
         (
             settings("relay.key", &tokens),

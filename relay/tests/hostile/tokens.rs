@@ -1,11 +1,11 @@
 //! Tokens.
 
-use crate::site::{Site, chunk, request, wait_for};
+use crate::test_relay::{TestRelay, chunk, request, wait_for};
 
 const LINES: &[u8] = b"one\ntwo\n";
 
-async fn site(group: &str, tokens: &str) -> Site {
-    let mut site = Site::new();
+async fn site(group: &str, tokens: &str) -> TestRelay {
+    let mut site = TestRelay::new();
     std::fs::write(site.path("tokens"), tokens).expect("room");
     let settings = format!("  tokens_file: {}\n", site.path("tokens").display());
     site.start(group, &settings).await;
@@ -50,14 +50,22 @@ async fn a_token_says_whose_the_lines_are() {
     );
 
     for (token, status, reason) in [
-        ("", 401, "a token is asked for here"),
+        ("", 401, "this port requires a token"),
         (
             "authorization: Basic s3cret\r\n",
             401,
-            "a token is asked for here",
+            "this port requires a token",
         ),
-        (&bearer("wrong"), 401, "the token is not known here"),
-        (&bearer("s3cre"), 401, "the token is not known here"),
+        (
+            &bearer("wrong"),
+            401,
+            "the token is not in the relay's tokens file",
+        ),
+        (
+            &bearer("s3cre"),
+            401,
+            "the token is not in the relay's tokens file",
+        ),
         (&bearer("other"), 403, "web-2 is not among the sources of group a"),
         (
             &format!("{}ferry-source: web-2\r\n", bearer("s3cret")),
@@ -80,7 +88,7 @@ async fn a_token_says_whose_the_lines_are() {
     let without = request("/upload", &[], "", br#"{"log": "four"}"#);
     site.answer(&without)
         .await
-        .assert_refused(401, "a token is asked for");
+        .assert_refused(401, "this port requires a token");
     assert_eq!(site.stored(), stored);
 }
 
@@ -127,7 +135,7 @@ async fn changed_tokens_are_in_force_without_a_restart_and_broken_ones_are_not()
 
 #[test]
 fn a_file_that_cannot_be_used_is_named_with_its_line_and_without_the_token() {
-    let site = Site::new();
+    let site = TestRelay::new();
     std::fs::write(site.path("tokens"), "a *\n\ns3cret ../etc\n").expect("room");
     let settings = format!("  tokens_file: {}\n", site.path("tokens").display());
     let found = logferry_relay::check_files(&site.config("", &settings));

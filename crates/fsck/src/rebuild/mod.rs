@@ -5,7 +5,7 @@
 //! What is only very likely: that a batch in `sent/` is at the destinations configured now, under the usual path.
 //!
 //! What it does not tell is how far the streams are, since a batch does not say which stream a line is of. Senders
-//! know it: what was acknowledged is here. So the relay takes over what they say (`relay/src/adoption.rs`), and this
+//! know it: what was acknowledged is here. So the relay takes over what they say (`relay/src/commit/stream_recovery.rs`), and this
 //! prepares the proof that nothing of them is here beyond that: the end of the file that was written last of a source's.
 //!
 //! Invariants:
