@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::{Addressee, Config};
-use logferry_forwarder::{Gone, Resent, resend};
+use logferry_forwarder::{ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
 
@@ -73,7 +73,7 @@ fn chosen(ledger: &Ledger, options: &Resend) -> Result<Vec<Batch>> {
     Ok(batches)
 }
 
-fn text(resent: &Resent) -> String {
+fn text(resent: &ResendOutcome) -> String {
     let mut by_destination: BTreeMap<&DestinationName, [u64; 3]> = BTreeMap::new();
     for due in &resent.due {
         let [count, again, _] = by_destination.entry(&due.destination).or_default();
@@ -100,7 +100,7 @@ fn text(resent: &Resent) -> String {
         resent
             .gone
             .iter()
-            .map(|Gone { batch, detail }| format!("{batch}: {detail}")),
+            .map(|ResendImpossible { batch, detail }| format!("{batch}: {detail}")),
     );
     if lines.is_empty() {
         lines.push("no batch".to_owned());
@@ -111,24 +111,24 @@ fn text(resent: &Resent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_forwarder::{Due, Pair};
+    use logferry_forwarder::{BatchAtDestination, ResendDue};
 
     #[test]
     fn what_is_due_is_counted_and_what_is_gone_is_named() {
-        let due = |again| Due {
+        let due = |again| ResendDue {
             batch: "b".to_owned(),
             destination: "edw".parse().unwrap(),
             again,
         };
-        let pair = || Pair {
+        let pair = || BatchAtDestination {
             batch: "b".to_owned(),
             destination: "lab".parse().unwrap(),
         };
-        let resent = Resent {
+        let resent = ResendOutcome {
             due: vec![due(true), due(false)],
             waiting: vec![pair()],
             unwanted: vec![pair()],
-            gone: vec![Gone {
+            gone: vec![ResendImpossible {
                 batch: "c".to_owned(),
                 detail: "deleted".to_owned(),
             }],
@@ -140,6 +140,6 @@ mod tests {
              b: not for lab, whose sources, groups or logs leave it out\n\
              c: deleted\n"
         );
-        assert_eq!(text(&Resent::default()), "no batch\n");
+        assert_eq!(text(&ResendOutcome::default()), "no batch\n");
     }
 }
