@@ -165,14 +165,17 @@ mod tests {
                 b"198.51.100.1 s3c/ret\n",
                 "line 1: the second word is not a source",
             ),
-            (b"# no\ns3c\xc3\xa9ret *\n", "line 2: the token has characters"),
+            (
+                b"# no\ns3c\xc3\xa9ret *\n",
+                "line 2: the token has invalid characters",
+            ),
             (
                 b"s3cret *\n#\ns3cret web-1\n",
-                "line 3: the token is that of line 1",
+                "line 3: the token is the same as in line 1",
             ),
-            (b"# none\n", "there is no token"),
-            (b"", "there is no token"),
-            (b"s3cret \xff\n", "not text"),
+            (b"# none\n", "it contains no token"),
+            (b"", "it contains no token"),
+            (b"s3cret \xff\n", "not UTF-8 text"),
         ] {
             let said = Tokens::parse(text).expect_err(reason).to_string();
             assert!(said.contains(reason), "{said}");

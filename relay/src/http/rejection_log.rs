@@ -63,7 +63,7 @@ impl HttpContext {
         let mut throttle = self.rejections.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due = throttle.record(client.source.clone(), client, Instant::now());
         drop(throttle);
-        for event in due {
+        if let Some(event) = due {
             self.log_event(&event);
         }
     }

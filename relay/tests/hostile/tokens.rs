@@ -3,6 +3,8 @@
 use crate::test_relay::{TestRelay, chunk, request, wait_for};
 
 const LINES: &[u8] = b"one\ntwo\n";
+const NO_TOKEN: &str = "this port requires a token";
+const UNKNOWN_TOKEN: &str = "the token is not in the relay's tokens file";
 
 async fn site(group: &str, tokens: &str) -> TestRelay {
     let mut site = TestRelay::new();
@@ -50,22 +52,10 @@ async fn a_token_says_whose_the_lines_are() {
     );
 
     for (token, status, reason) in [
-        ("", 401, "this port requires a token"),
-        (
-            "authorization: Basic s3cret\r\n",
-            401,
-            "this port requires a token",
-        ),
-        (
-            &bearer("wrong"),
-            401,
-            "the token is not in the relay's tokens file",
-        ),
-        (
-            &bearer("s3cre"),
-            401,
-            "the token is not in the relay's tokens file",
-        ),
+        ("", 401, NO_TOKEN),
+        ("authorization: Basic s3cret\r\n", 401, NO_TOKEN),
+        (&bearer("wrong"), 401, UNKNOWN_TOKEN),
+        (&bearer("s3cre"), 401, UNKNOWN_TOKEN),
         (&bearer("other"), 403, "web-2 is not among the sources of group a"),
         (
             &format!("{}ferry-source: web-2\r\n", bearer("s3cret")),
@@ -86,9 +76,7 @@ async fn a_token_says_whose_the_lines_are() {
     }
     site.answer(&upload("other")).await.assert_refused(403, "web-2");
     let without = request("/upload", &[], "", br#"{"log": "four"}"#);
-    site.answer(&without)
-        .await
-        .assert_refused(401, "this port requires a token");
+    site.answer(&without).await.assert_refused(401, NO_TOKEN);
     assert_eq!(site.stored(), stored);
 }
 
