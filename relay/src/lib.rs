@@ -13,7 +13,6 @@
 mod auth;
 mod chunk;
 mod commit;
-pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod health;
