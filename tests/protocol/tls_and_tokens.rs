@@ -200,28 +200,17 @@ fn sender_that_may_not_send_is_named_once_and_goes_on_when_it_may() {
         setup.at("relay.key"),
         setup.at("tokens")
     );
-<<<<<<< HEAD:tests/private.rs
-    let config = private.configure("https", &sender, &relay);
-    private.start(&config);
-    private.wait_for_words(
+    let config = setup.configure("https", &sender, &relay);
+    setup.start(&config);
+    setup.wait_for_output(
         "sender",
         "refused with status 401: the token is not in the relay's tokens file",
     );
-    private.wait_for_words("relay", "the token is not in the relay's tokens file");
-    private.site.write("tokens", "another web-2\ns3cret web-1\n");
-    private.wait_for_lines();
-    let said = private.said("relay");
-    assert_eq!(said.matches("a source is refused").count(), 1, "{said}");
-=======
-    let config = setup.configure("https", &sender, &relay);
-    setup.start(&config);
-    setup.wait_for_output("sender", "refused with status 401: the token is not in the relay's tokens file");
     setup.wait_for_output("relay", "the token is not in the relay's tokens file");
     setup.test_folder.write("tokens", "another web-2\ns3cret web-1\n");
     setup.wait_for_lines();
     let output = setup.output("relay");
     assert_eq!(output.matches("a source is refused").count(), 1, "{output}");
->>>>>>> main:tests/protocol/tls_and_tokens.rs
     assert!(
         !output.contains("s3cret") && !setup.output("sender").contains("s3cret"),
         "{output}"
@@ -236,17 +225,10 @@ fn sender_without_https_is_told_apart() {
         setup.at("relay.pem"),
         setup.at("relay.key")
     );
-<<<<<<< HEAD:tests/private.rs
-    let config = private.configure("http", "", &relay);
-    private.start(&config);
-    private.wait_for_words("relay", "the client does not speak TLS; write https://");
-    private.wait_for_words("sender", "this port speaks TLS");
-=======
     let config = setup.configure("http", "", &relay);
     setup.start(&config);
     setup.wait_for_output("relay", "the client does not speak TLS; write https://");
     setup.wait_for_output("sender", "this port speaks TLS");
->>>>>>> main:tests/protocol/tls_and_tokens.rs
 }
 
 #[test]
