@@ -1,4 +1,5 @@
 //! Batches in a real ledger, and their files on any disk. Only a ledger can make a batch's row.
+#![allow(clippy::missing_panics_doc, clippy::naive_bytecount, reason = "tests only")]
 
 use std::path::Path;
 

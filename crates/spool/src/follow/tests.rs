@@ -60,11 +60,11 @@ impl Host {
 
 fn shown(follower: &mut Follower) -> String {
     let mut text = String::new();
-    let mut show = |seen: FollowEvent<'_>| {
-        match seen {
+    let mut show = |event: FollowEvent<'_>| {
+        match event {
             FollowEvent::Lines(lines) => text.push_str(std::str::from_utf8(lines).expect("text")),
             FollowEvent::Skipped { batch, bytes } => {
-                text.extend([bytes.to_string(), " of ".to_owned(), batch])
+                text.extend([bytes.to_string(), " of ".to_owned(), batch]);
             }
         }
         Ok(true)
