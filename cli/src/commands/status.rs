@@ -28,7 +28,7 @@ const STALE_AFTER: Duration = Duration::from_mins(5);
 const MIN_FREE_DISK: u64 = 1 << 30;
 
 /// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
-pub(crate) fn run(file: &Path, options: &StatusReportArgs) -> Result {
+pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
     let config = configuration::load(file)?;
     let data_dir = configuration::data_dir(file, &config)?;
     loop {
@@ -183,7 +183,7 @@ fn groups(status: &StatusReport) -> String {
     for group in &status.groups {
         table.row([
             group.group.to_string(),
-            group.state.as_str().to_owned(),
+            group.state_name().to_owned(),
             count(group.sources),
             or_dash(group.lines_per_second.map(|rate| format!("{rate:.1}"))),
             or_dash(group.requests_in_flight.map(count)),

@@ -4,19 +4,20 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use logferry_config::Backoff;
 use logferry_ledger::{Ledger, LedgerError, Mail, MailId};
 use logferry_telemetry::MonitorMetrics;
 use tokio_util::sync::CancellationToken;
 
-use super::smtp::{MessageId, OutgoingMail, SmtpMailer};
+use super::smtp::{OutgoingMail, SmtpMailer, message_id};
 use crate::error::{MonitorError, SendError};
 
-/// Wait after the first failure of a mail. It doubles with each further failure, up to [`RETRY_MAX`].
-const RETRY_INITIAL: SignedDuration = SignedDuration::from_secs(30);
-
-/// The longest wait: a mail server that works again is used again within this.
-const RETRY_MAX: SignedDuration = SignedDuration::from_mins(15);
+/// Waits after the failures of a mail. A mail server that works again is used again within the longest one.
+const RETRY: Backoff = Backoff {
+    initial: Duration::from_secs(30),
+    max: Duration::from_mins(15),
+};
 
 /// Time for a mail in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -89,7 +90,7 @@ impl Outbox {
                 break;
             }
             let outgoing = OutgoingMail {
-                id: MessageId::of(mail),
+                id: message_id(mail),
                 written_at: mail.created_at,
                 content: &mail.content,
             };
@@ -131,10 +132,11 @@ impl Outbox {
     }
 
     async fn record_failure(&self, mail: &Mail, error: &SendError) -> Result<(), MonitorError> {
-        let wait = retry_wait(mail.attempts);
+        let failures = mail.attempts.saturating_add(1);
+        let wait = RETRY.wait(failures, 0.0);
         tracing::warn!(
             subject = mail.content.subject,
-            attempts = mail.attempts.saturating_add(1),
+            attempts = failures,
             retry_seconds = wait.as_secs(),
             error = error as &dyn Error,
             "mail not sent; it stays in the outbox and is tried again"
@@ -146,12 +148,6 @@ impl Outbox {
         })
         .await
     }
-}
-
-/// The wait before the next attempt of a mail that failed once more after `failed_before` failures.
-fn retry_wait(failed_before: u32) -> SignedDuration {
-    let doubled = 2_i32.checked_pow(failed_before).unwrap_or(i32::MAX);
-    RETRY_INITIAL.saturating_mul(doubled).min(RETRY_MAX)
 }
 
 /// Ends [`STOP_GRACE`] after `stop`.
@@ -167,7 +163,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_to_a_quarter_of_an_hour() {
         assert_eq!(
-            [0, 1, 4, 5, 31, u32::MAX].map(|failed| retry_wait(failed).as_secs()),
+            [1, 2, 5, 6, 32, u32::MAX].map(|failures| RETRY.wait(failures, 0.0).as_secs()),
             [30, 60, 480, 900, 900, 900]
         );
     }

@@ -18,7 +18,7 @@ use logferry_protocol::names::{GroupName, SourceId};
 use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
-pub use self::groups::{GroupHealth, GroupStatus};
+pub use self::groups::GroupStatus;
 pub use self::sources::{SourceStatus, StreamStatus};
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
