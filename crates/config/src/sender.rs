@@ -95,6 +95,20 @@ pub struct Backoff {
     pub max: Duration,
 }
 
+impl Backoff {
+    /// The wait after this number of failures in a row: `initial`, doubled with each further failure, up to `max`.
+    pub fn wait(self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.initial.saturating_mul(1 << doublings).min(self.max)
+    }
+
+    /// The same wait, shortened so that clients that failed together do not return together: by nothing for a `jitter` of
+    /// 0, by half for 1.
+    pub fn jittered(self, failures: u32, jitter: f64) -> Duration {
+        self.wait(failures).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+    }
+}
+
 const MIN_CHUNK: u64 = 4 << 10;
 /// The largest chunk the protocol carries.
 const MAX_CHUNK: u64 = 16 << 20;

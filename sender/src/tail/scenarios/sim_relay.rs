@@ -1,9 +1,33 @@
-//! A relay in memory: takes a chunk only at the committed offset, and keeps what each stream brought.
+//! A relay in memory: it stores a chunk only at the committed offset, and keeps the bytes of each stream.
 
-use crate::messages::OutgoingChunk;
+use std::time::Duration;
+
 use logferry_protocol::chunk::{LineCounts, Outcome, Receipt, StreamEnd};
 use logferry_protocol::resolve::{KnownStream, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Offset;
+
+use crate::error::RequestError;
+use crate::messages::{ConnectionId, OutgoingChunk, SenderEvent};
+
+/// The outcome of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestOutcome {
+    Done,
+    /// The relay has the chunk, but the answer is lost.
+    AnswerLost,
+    /// The request did not reach the relay.
+    Lost,
+    Busy,
+}
+
+pub(crate) fn busy() -> RequestError {
+    RequestError::Refused {
+        relay: "relay".into(),
+        status: 503,
+        reason: "full".into(),
+        retry_after: Some(Duration::from_millis(50)),
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct SimRelay {
@@ -21,6 +45,28 @@ pub(crate) struct SimStream {
 }
 
 impl SimRelay {
+    /// Ends a chunk's request with this outcome. `lost` is the error of a lost request or answer.
+    pub(crate) fn end_request(
+        &mut self,
+        connection: ConnectionId,
+        chunk: &OutgoingChunk,
+        outcome: RequestOutcome,
+        lost: RequestError,
+    ) -> SenderEvent {
+        let arrives = matches!(outcome, RequestOutcome::Done | RequestOutcome::AnswerLost);
+        let receipt = arrives.then(|| self.take(chunk));
+        let result = match (outcome, receipt) {
+            (RequestOutcome::Done, Some(receipt)) => Ok(receipt),
+            (RequestOutcome::Busy, _) => Err(busy()),
+            _ => Err(lost),
+        };
+        SenderEvent::Chunk {
+            connection,
+            seq: chunk.seq,
+            result,
+        }
+    }
+
     pub(crate) fn take(&mut self, chunk: &OutgoingChunk) -> Receipt {
         let header = &chunk.header;
         assert_eq!(crc32c::crc32c(&chunk.body), header.crc32c);
@@ -50,26 +96,24 @@ impl SimRelay {
         let stored = &mut self.streams[index];
         let committed = stored.known.committed;
         assert_eq!(stored.known.head, header.head, "a stream's head never changes");
-        if header.range.end() <= committed && header.range.start() < committed {
-            return Receipt {
-                committed,
-                outcome: Outcome::Duplicate,
+        let (start, end) = (header.range.start(), header.range.end());
+        if start != committed {
+            let is_duplicate = start < committed && end <= committed;
+            let outcome = if is_duplicate {
+                Outcome::Duplicate
+            } else {
+                Outcome::Elsewhere
             };
+            return Receipt { committed, outcome };
         }
-        if header.range.start() != committed {
-            return Receipt {
-                committed,
-                outcome: Outcome::Elsewhere,
-            };
-        }
-        stored.known.committed = header.range.end();
+        stored.known.committed = end;
         (stored.known.tail, stored.known.file) = (header.tail, header.file);
         stored.lines = stored.lines.plus(header.lines);
         stored.finished = header.stream_end == StreamEnd::Finished;
         stored.body.extend_from_slice(&chunk.body);
         self.arrived.extend_from_slice(&chunk.body);
         Receipt {
-            committed: header.range.end(),
+            committed: end,
             outcome: Outcome::Stored,
         }
     }
@@ -80,7 +124,7 @@ impl SimRelay {
                 .streams
                 .iter()
                 .filter(|stored| stored.known.head == query.head);
-            // A stream of which nothing is committed is none that the relay knows.
+            // The relay does not know a stream before its first committed byte.
             alike
                 .map(|stored| stored.known.clone())
                 .filter(|known| known.committed > Offset::ZERO)
