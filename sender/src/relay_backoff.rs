@@ -49,7 +49,7 @@ impl RelayBackoff {
         if self.waits_until(now).is_none() {
             self.failures = self.failures.saturating_add(1);
             let asked = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
-            let wait = self.backoff.jittered(self.failures, jitter).max(asked);
+            let wait = self.backoff.wait(self.failures, jitter).max(asked);
             self.until = Some(now + wait);
         }
         let since = *self.failing_since.get_or_insert(now);

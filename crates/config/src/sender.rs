@@ -7,6 +7,7 @@ use std::time::Duration;
 use logferry_protocol::names::{LogName, SourceId};
 use serde::Deserialize;
 
+use crate::backoff::Backoff;
 use crate::place::Place;
 use crate::uplink::{ClientTls, Compression, RawAddresses, RawTls, RelayAddress, token_file};
 
@@ -84,29 +85,6 @@ pub struct ChunkLimits {
     pub max_lines: usize,
     /// Age of its first line; zero ships each line as it comes.
     pub max_delay: Duration,
-}
-
-/// A wait that grows from `initial` to `max`; both above zero, `max` not the smaller one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first wait.
-    pub initial: Duration,
-    /// The longest wait.
-    pub max: Duration,
-}
-
-impl Backoff {
-    /// The wait after this number of failures in a row: `initial`, doubled with each further failure, up to `max`.
-    pub fn wait(self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(31);
-        self.initial.saturating_mul(1 << doublings).min(self.max)
-    }
-
-    /// The same wait, shortened so that clients that failed together do not return together: by nothing for a `jitter` of
-    /// 0, by half for 1.
-    pub fn jittered(self, failures: u32, jitter: f64) -> Duration {
-        self.wait(failures).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
-    }
 }
 
 const MIN_CHUNK: u64 = 4 << 10;

@@ -12,6 +12,7 @@ use logferry_config as config;
 use logferry_protocol::chunk::{Outcome, Receipt};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
+use logferry_text::error_chain;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -356,12 +357,5 @@ impl BackfillDriver {
                 size: file.size().get(),
             });
         }
-    }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", error_chain(cause)),
-        None => error.to_string(),
     }
 }

@@ -467,7 +467,10 @@ fn compressed_again_and_again_nothing_is_doubled() {
 #[test]
 fn a_relay_that_forgot_everything_gets_everything_again() {
     let mut sim = settled(20);
-    sim.relay = sim_relay::SimRelay::default();
+    sim.relay = sim_relay::SimRelay {
+        lost_ledger: true,
+        ..Default::default()
+    };
     sim.write(5);
     sim.settle();
     sim.check();

@@ -1,17 +1,19 @@
 //! A writer, a sender and a relay in memory, with a model that knows every line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use logferry_config as config;
+use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sender_follows_ledger};
 use logferry_protocol::heartbeat::Heartbeat;
-use logferry_protocol::stream::Offset;
+use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
+use logferry_protocol::stream::{Offset, StreamId};
 use logferry_telemetry::SenderMetrics;
 
 use super::log_writer::{LOGS, shipped};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointStream};
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::messages::{RelayRequest, SenderEvent};
@@ -28,6 +30,10 @@ pub(super) struct Simulation {
     tail: Tailer<SimFileSystem>,
     inbox: Receiver<SenderEvent>,
     pub(super) requests: Vec<RelayRequest>,
+    /// The streams of which the sender has shipped a chunk since its start.
+    shipping: HashSet<StreamId>,
+    /// The committed offsets of the relay's last answers, of streams that the sender has not shipped yet.
+    answered: HashMap<StreamId, Offset>,
     pub(super) beats: Vec<Heartbeat>,
     /// Whether heartbeats reach the relay.
     pub(super) hears: bool,
@@ -103,6 +109,8 @@ impl Simulation {
             tail,
             inbox,
             requests: Vec::new(),
+            shipping: HashSet::new(),
+            answered: HashMap::new(),
             beats: Vec::new(),
             hears: true,
             now,
@@ -134,6 +142,15 @@ impl Simulation {
             self.tail.handle(event, self.now);
         }
         for request in self.tail.run_due(self.now) {
+            if let RelayRequest::Chunk { chunk, .. } = &request
+                && self.shipping.insert(chunk.header.stream)
+                && let Some(committed) = self.answered.remove(&chunk.header.stream)
+            {
+                assert_eq!(
+                    invariant_sender_follows_ledger(committed, chunk.header.range),
+                    Ok(())
+                );
+            }
             match request {
                 RelayRequest::Heartbeat(beat) => {
                     if self.hears {
@@ -146,8 +163,24 @@ impl Simulation {
             }
         }
         if let Some(checkpoint) = self.tail.take_checkpoint() {
+            for CheckpointStream { stream, .. } in &checkpoint.streams {
+                let committed = self.relay.committed(stream.stream);
+                let durable = invariant_acknowledged_is_durable(stream.committed, committed);
+                assert!(durable.is_ok() || self.relay.lost_ledger, "{durable:?}");
+            }
             self.saved = Some(checkpoint);
         }
+    }
+
+    /// The relay's answer about streams. The sender must follow it for streams that it has not shipped since its start.
+    fn resolve(&mut self, question: &ResolveRequest) -> ResolveResponse {
+        let response = self.relay.resolve(question);
+        for known in response.candidates.iter().flatten() {
+            if !self.shipping.contains(&known.stream) {
+                self.answered.insert(known.stream, known.committed);
+            }
+        }
+        response
     }
 
     /// One waiting request ends.
@@ -161,7 +194,7 @@ impl Simulation {
                 self.relay.end_request(connection, &chunk, outcome, lost)
             }
             RelayRequest::Streams(question) => SenderEvent::Streams(match outcome {
-                RequestOutcome::Done => Ok(self.relay.resolve(&question)),
+                RequestOutcome::Done => Ok(self.resolve(&question)),
                 RequestOutcome::Busy => Err(busy()),
                 RequestOutcome::AnswerLost | RequestOutcome::Lost => Err(lost),
             }),
@@ -186,6 +219,8 @@ impl Simulation {
     /// The sender starts with what it saved. Waiting requests do not reach the relay.
     pub(super) fn start_again(&mut self) {
         self.requests.clear();
+        self.shipping.clear();
+        self.answered.clear();
         let (home, inbox) = channel();
         self.metrics = SenderMetrics::default();
         let metrics = self.metrics.clone();
