@@ -1,6 +1,6 @@
 //! Runs roles: one by its own command, all configured ones by `run`, and a single pass for cron.
 //!
-//! How roles start, stop, and restart after a reload can be changed here alone. What a role does is in its own crate.
+//! How roles start, stop, and restart after a reload can be changed here alone. The work of a role is in its own crate.
 
 pub(crate) mod oneshot;
 pub(crate) mod role;

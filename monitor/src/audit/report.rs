@@ -18,7 +18,7 @@ pub struct Audit {
     pub totals: Totals,
     /// The batches that match the filter, oldest window first.
     pub batches: Vec<AuditedBatch>,
-    /// What each configured destination was to receive of them, and received.
+    /// Expected and recorded deliveries of these batches, for each configured destination.
     pub destinations: Vec<AuditedDestination>,
     /// Facts that contradict each other.
     pub discrepancies: Vec<Discrepancy>,
@@ -127,7 +127,7 @@ impl AuditedDelivery {
     }
 }
 
-/// What a destination was to receive of the audited batches, and received. Open batches do not count.
+/// The expected and recorded deliveries of the audited batches to one destination. Open batches do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditedDestination {
     /// Its name.
@@ -151,7 +151,7 @@ pub struct Discrepancy {
     pub source: Option<String>,
     /// The batch, or the name of a file that should be one.
     pub batch: Option<String>,
-    /// What was found, as text.
+    /// The finding, as text.
     pub detail: String,
     /// The missing bytes, if bytes are missing on the source.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
