@@ -125,12 +125,12 @@ impl CommitterFixture {
             assert_eq!(found.lines, batch.contents.lines, "lines of {}", path.display());
             all.extend_from_slice(&contents);
         }
-        self.check_folders(&batches);
         all
     }
 
-    /// Each file has a row, and is in the folder of its batch's state.
-    fn check_folders(&self, batches: &[Batch]) {
+    /// At rest, each file has a row and is in the folder of its batch's state.
+    fn check_folders(&self) {
+        let batches = self.ledger().batches(&BatchFilter::default()).expect("a ledger");
         for state in BatchState::ALL {
             let folder = Path::new("/spool").join(state.as_str()).join("198.51.100.1");
             for name in self.disk.list(&folder).expect("a folder") {
