@@ -148,10 +148,7 @@ fn conclusion(audit: &Audit) -> String {
     if audit.discrepancies.is_empty() {
         return "complete: nothing is missing, doubled or different\n".to_owned();
     }
-    format!(
-        "NOT complete:\n{}",
-        findings("problem", &audit.discrepancies)
-    )
+    format!("NOT complete:\n{}", findings("problem", &audit.discrepancies))
 }
 
 fn findings(title: &str, findings: &[Discrepancy]) -> Table<3> {
