@@ -7,7 +7,7 @@ use logferry_protocol::stream::{ByteRange, Offset};
 
 /// The end of a stream in the commit that is being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StreamPosition {
+pub(crate) struct StagedPosition {
     /// Written to the batch files; durable when the commit succeeds.
     pub staged: Offset,
     /// Whether the sender said that the stream ends there.
@@ -28,8 +28,8 @@ pub(crate) enum OffsetCheck {
 }
 
 /// Checks the chunk `range`. `finishes` says whether the stream ends with it.
-pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StreamPosition) -> OffsetCheck {
-    let StreamPosition { staged, is_finished } = position;
+pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StagedPosition) -> OffsetCheck {
+    let StagedPosition { staged, is_finished } = position;
     if range.start() > staged {
         return OffsetCheck::Gap;
     }
@@ -59,8 +59,8 @@ mod tests {
         ByteRange::new(Offset::new(start), Offset::new(end)).expect("forwards")
     }
 
-    fn at(staged: u64, is_finished: bool) -> StreamPosition {
-        StreamPosition {
+    fn at(staged: u64, is_finished: bool) -> StagedPosition {
+        StagedPosition {
             staged: Offset::new(staged),
             is_finished,
         }

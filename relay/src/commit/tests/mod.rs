@@ -20,11 +20,12 @@ use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
+use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, split_by_window};
 use crate::commit::committer::Committer;
-use crate::spool::Spool;
+use crate::commit::spool_recovery::seal_orphans;
 
 type Tested = Committer<SimDisk, Vec<u8>, usize>;
 
@@ -337,15 +338,10 @@ fn batches_of_a_group_that_is_gone_are_sealed() {
     let mut fixture = CommitterFixture::new(1 << 30);
     fixture.send(vec![chunk(1, 0, &line(20, "a"))]);
     let mut ledger = fixture.ledger();
-    fixture
-        .spool()
-        .seal_orphans(&mut ledger, &["web-1".parse().expect("valid")], now())
-        .expect("the disk works");
+    let configured = ["web-1".parse().expect("valid")];
+    seal_orphans(&fixture.spool(), &mut ledger, &configured, now()).expect("the disk works");
     assert_eq!(ledger.count_by_state().expect("a ledger"), [1, 0, 0, 0]);
-    fixture
-        .spool()
-        .seal_orphans(&mut ledger, &[], now())
-        .expect("the disk works");
+    seal_orphans(&fixture.spool(), &mut ledger, &[], now()).expect("the disk works");
     assert_eq!(ledger.count_by_state().expect("a ledger"), [0, 1, 0, 0]);
     assert_eq!(fixture.stored(), line(20, "a"));
 }
