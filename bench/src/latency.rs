@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use logferry_traffic::{LogFile, Traffic, TrafficOptions};
 
 use crate::site::{self, Site};
@@ -97,7 +97,7 @@ pub(crate) struct LineWriter {
     file: LogFile,
     traffic: Traffic,
     line: Vec<u8>,
-    pub(crate) written: Contents,
+    pub(crate) written: BatchContents,
 }
 
 impl LineWriter {
@@ -112,7 +112,7 @@ impl LineWriter {
             file: LogFile::open(path)?,
             traffic: Traffic::new(options),
             line: Vec::new(),
-            written: Contents::default(),
+            written: BatchContents::default(),
         })
     }
 

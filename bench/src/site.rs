@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use logferry_ledger::{Batch, BatchFilter, Contents, Ledger, StreamTotals};
+use logferry_ledger::{Batch, BatchContents, BatchFilter, Ledger, SourceLineTotals};
 
 use crate::commit_times::CommitTimes;
 use crate::process::{Daemon, Usage};
@@ -30,10 +30,10 @@ pub(crate) enum WrongResult {
     #[error("nothing became durable for {} s, at {at} of {of} lines", STANDSTILL_MAX.as_secs())]
     Standstill { at: u64, of: u64 },
     #[error("source {source_name}: expected {expected:?}, stored {stored:?}")]
-    Contents {
+    BatchContents {
         source_name: String,
-        expected: Contents,
-        stored: Contents,
+        expected: BatchContents,
+        stored: BatchContents,
     },
     #[error("{found} sources stored something, {expected} sent")]
     Sources { found: usize, expected: usize },
@@ -172,8 +172,8 @@ impl Site {
 
     /// Lines of each source, by its name, that are durable or known to be dropped by rule.
     pub(crate) fn durable_by_source(&self) -> anyhow::Result<BTreeMap<String, u64>> {
-        let totals = self.ledger.stream_totals()?.into_iter();
-        let lines = |source: StreamTotals| {
+        let totals = self.ledger.source_line_totals()?.into_iter();
+        let lines = |source: SourceLineTotals| {
             let lines = source.lines_sent + source.lines_excluded;
             (source.source.as_str().to_owned(), lines)
         };
@@ -206,7 +206,7 @@ impl Site {
     }
 
     /// Stops all processes, and proves that each sender's batch files hold `expected`, in order.
-    pub(crate) fn finish(self, expected: Contents) -> anyhow::Result<()> {
+    pub(crate) fn finish(self, expected: BatchContents) -> anyhow::Result<()> {
         let senders: BTreeSet<_> = (0..self.senders.len()).map(source).collect();
         self.senders.into_iter().try_for_each(Daemon::stop)?;
         self.relay.stop()?;
@@ -228,7 +228,7 @@ impl Site {
             batches.sort_by_key(|batch| (batch.window.start, batch.part));
             let stored = stored(&data_dir(&self.folder), &batches)?;
             if stored != expected {
-                return Err(WrongResult::Contents {
+                return Err(WrongResult::BatchContents {
                     source_name,
                     expected,
                     stored,
@@ -265,8 +265,8 @@ fn free_addresses(count: u8) -> anyhow::Result<Vec<SocketAddrV4>> {
 }
 
 /// What the files of `batches` hold, one after the other. Read from the disk: the ledger is not taken at its word.
-fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<Contents> {
-    let mut all = Contents::default();
+fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<BatchContents> {
+    let mut all = BatchContents::default();
     for batch in batches {
         let path = data
             .join(batch.state.as_str())
@@ -278,7 +278,7 @@ fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<Contents> {
 }
 
 /// Adds what a file holds to `all`.
-pub(crate) fn add_file(path: &Path, all: &mut Contents) -> io::Result<()> {
+pub(crate) fn add_file(path: &Path, all: &mut BatchContents) -> io::Result<()> {
     let mut file = fs::File::open(path)?;
     let mut block = vec![0; 1 << 18];
     loop {

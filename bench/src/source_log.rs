@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use logferry_traffic::{Kind, Traffic, TrafficOptions};
 
 /// Every so-manieth line is a health check, which the sender drops.
@@ -31,7 +31,7 @@ pub(crate) struct Model {
     /// All bytes.
     pub(crate) bytes: u64,
     /// The lines that are not dropped by rule, one after the other.
-    pub(crate) kept: Contents,
+    pub(crate) kept: BatchContents,
 }
 
 /// Writes nginx-like lines to a new file until it has `size` bytes or a little more.
@@ -48,7 +48,7 @@ pub(crate) fn write(path: &Path, size: u64, lines_per_second: u64) -> io::Result
     let mut model = Model {
         lines: 0,
         bytes: 0,
-        kept: Contents::default(),
+        kept: BatchContents::default(),
     };
     let mut block = Vec::with_capacity(BLOCK + 1024);
     while model.bytes < size {
@@ -68,7 +68,7 @@ pub(crate) fn write(path: &Path, size: u64, lines_per_second: u64) -> io::Result
 }
 
 /// Counts a line that must arrive.
-pub(crate) fn keep(kept: &mut Contents, line: &[u8]) {
+pub(crate) fn keep(kept: &mut BatchContents, line: &[u8]) {
     kept.lines += 1;
     kept.bytes += line.len() as u64;
     kept.crc32c = crc32c::crc32c_append(kept.crc32c, line);
@@ -99,7 +99,7 @@ mod tests {
         let lines = |text: &[u8]| text.split_inclusive(|&byte| byte == b'\n').count() as u64;
         assert!(text.len() >= 3 << 20);
         assert_eq!((model.lines, model.bytes), (lines(&text), text.len() as u64));
-        let expected = Contents {
+        let expected = BatchContents {
             lines: lines(&kept),
             bytes: kept.len() as u64,
             crc32c: crc32c::crc32c(&kept),

@@ -51,7 +51,7 @@ pub(crate) fn prove(file: &Path, filter: &BatchFilter) -> Result<Audit> {
 
 fn prove_with(file: &Path, config: &Config, filter: &BatchFilter) -> Result<Audit> {
     let data_dir = configuration::data_dir(file, config)?;
-    Ok(audit(&data_dir, filter, &configuration::addressees(config))?)
+    Ok(audit(&data_dir, filter, &configuration::subscribers(config))?)
 }
 
 /// The proof for people: sums by source, what is under way, what is wrong.

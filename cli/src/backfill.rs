@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use logferry_config::Sender;
+use logferry_config::SenderSettings;
 use logferry_protocol::chunk::LineCounts;
 use logferry_sender::{Fate, News, Plan, Report};
 use tokio::runtime::Runtime;
@@ -34,13 +34,13 @@ const TERMINAL_WIDTH: usize = 79;
 /// Ships the files. Wrong if one of them is not wholly at the relay.
 pub(crate) fn run(file: &Path, options: Backfill) -> Result {
     let config = configuration::load(file)?;
-    let sender = config.sender.ok_or_else(|| missing(file, Role::Sender))?;
+    let sender = config.sender.ok_or_else(|| missing(file, Role::SenderSettings))?;
     let Backfill { files, log, dry_run } = options;
     let plan = Plan::new(&sender, files, log.as_ref()).map_err(Failure::configuration)?;
     ship(sender, plan, dry_run)
 }
 
-fn ship(sender: Sender, plan: Plan, dry_run: bool) -> Result {
+fn ship(sender: SenderSettings, plan: Plan, dry_run: bool) -> Result {
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     let (stop, (tell, news)) = (CancellationToken::new(), mpsc::sync_channel(NEWS_MAX));
     let signals = {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use logferry_config::{Addressee, Config, Forwarder};
+use logferry_config::{Config, ForwarderSettings, Subscriber};
 
 use crate::exit::{Failure, Result};
 
@@ -33,10 +33,10 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
 }
 
 /// The configured destinations, and what each wants.
-pub(crate) fn addressees(config: &Config) -> Vec<Addressee> {
+pub(crate) fn subscribers(config: &Config) -> Vec<Subscriber> {
     config
         .forwarder
         .as_ref()
-        .map(Forwarder::addressees)
+        .map(ForwarderSettings::addressees)
         .unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use logferry_config::Monitor;
+use logferry_config::MonitorSettings;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::configuration;
@@ -40,10 +40,10 @@ pub(crate) fn test_mail(file: &Path) -> Result {
     Ok(Outcome::Fine)
 }
 
-fn monitor_section(file: &Path) -> Result<Monitor> {
+fn monitor_section(file: &Path) -> Result<MonitorSettings> {
     configuration::load(file)?
         .monitor
-        .ok_or_else(|| missing(file, Role::Monitor))
+        .ok_or_else(|| missing(file, Role::MonitorSettings))
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use logferry_config::{Addressee, Config};
+use logferry_config::{Config, Subscriber};
 use logferry_forwarder::{Gone, Resent, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
@@ -40,8 +40,8 @@ pub(crate) fn run(file: &Path, options: &Resend) -> Result {
     })
 }
 
-fn addressees(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Addressee>> {
-    let mut addressees = configuration::addressees(config);
+fn subscribers(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Subscriber>> {
+    let mut addressees = configuration::subscribers(config);
     if addressees.is_empty() {
         return Err(Failure::configuration(anyhow!(
             "there is no forwarder section; run this command with the configuration of the relay host"

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use logferry_config::{Sender, SourceSetting};
+use logferry_config::{SenderSettings, SourceSetting};
 use logferry_sender::Counters;
-use logferry_telemetry::{Endpoint, Metrics, Ready, SenderMetrics, SenderTotals};
+use logferry_telemetry::{HealthEndpoint, Metrics, Readiness, SenderMetrics, SenderTotals};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the sender until `stop`, and its `/metrics` beside it.
-pub(crate) async fn run(config: Sender, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(config: SenderSettings, stop: CancellationToken) -> anyhow::Result<()> {
     let (counters, metrics) = (Arc::new(Counters::default()), Metrics::process());
-    let ready = Ready::default();
+    let ready = Readiness::default();
     let beside = stop.child_token();
     let mut tasks = JoinSet::new();
     tasks.spawn(publish(
@@ -25,7 +25,7 @@ pub(crate) async fn run(config: Sender, stop: CancellationToken) -> anyhow::Resu
         beside.clone(),
     ));
     if let Some(address) = config.metrics {
-        let endpoint = Endpoint::bind(address).await?;
+        let endpoint = HealthEndpoint::bind(address).await?;
         tasks.spawn(endpoint.serve(metrics.clone(), ready.clone(), beside.clone()));
     }
     let outcome = logferry_sender::run(config, counters, ready, stop).await;
@@ -35,7 +35,7 @@ pub(crate) async fn run(config: Sender, stop: CancellationToken) -> anyhow::Resu
 }
 
 /// The source as this end knows it. Without a name or an address of its own only the relay sees which it is.
-fn label(config: &Sender) -> String {
+fn label(config: &SenderSettings) -> String {
     match (&config.source, config.local_address) {
         (SourceSetting::Named(source), _) => source.to_string(),
         (SourceSetting::Auto, Some(address)) => address.to_string(),

@@ -60,7 +60,7 @@ fn look(data_dir: &Path, config: &Config) -> Result<Status> {
         expected_sources: monitor.map_or(&[], |monitor| &monitor.expected_sources),
         stale_after: monitor.map_or(STALE_AFTER, |monitor| monitor.stale_after),
         groups: &groups_of(config),
-        destinations: &configuration::addressees(config),
+        destinations: &configuration::subscribers(config),
         min_free_disk: config
             .relay
             .as_ref()
@@ -324,7 +324,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_config::{Addressee, Wants};
+    use logferry_config::{DeliveryFilter, Subscriber};
     use logferry_ledger::Ledger;
     use logferry_monitor::status::{HeldBatch, InFlightStatus};
 
@@ -336,9 +336,9 @@ mod tests {
             expected_sources: &["198.51.100.1".parse().unwrap()],
             stale_after: STALE_AFTER,
             groups: &["web-1".parse().unwrap()],
-            destinations: &[Addressee {
+            destinations: &[Subscriber {
                 name: "edw".parse().unwrap(),
-                wants: Wants::default(),
+                wants: DeliveryFilter::default(),
             }],
             min_free_disk: u64::MAX,
         };

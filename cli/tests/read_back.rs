@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_ledger::{BatchGrowth, BatchId, BatchState, Commit, Contents, Ledger, NewBatch, Window};
+use logferry_ledger::{BatchContents, BatchGrowth, BatchId, BatchState, Commit, Ledger, NewBatch, Window};
 use logferry_standin::{SftpOptions, SftpServer};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ impl Site {
         };
         let now = Timestamp::now();
         let batch = self.ledger.open_batch(&new, now).unwrap().id;
-        let contents = Contents {
+        let contents = BatchContents {
             lines: 2,
             bytes: TEXT.len() as u64,
             crc32c: crc32c::crc32c(TEXT),

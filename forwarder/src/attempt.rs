@@ -3,9 +3,11 @@
 
 use std::{io, mem};
 
-use logferry_config::{Publishing, Verify};
-use logferry_ledger::{BatchId, Published, PublishedFile, PublishingNote};
-use logferry_sftp::{self as sftp, Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
+use logferry_config::{Publishing, VerifyMode};
+use logferry_ledger::{BatchId, PublishedBatch, PublishedFile, PublishingNote};
+use logferry_sftp::{
+    self as sftp, Extension, JobError, JobId, JobOutcome, SftpClient, SizeCheck, StatusCode,
+};
 
 use crate::batch_file::{BatchFile, FileHash};
 use crate::error::DeliveryError;
@@ -21,7 +23,7 @@ use crate::publication::{
 /// A batch that is at its destination.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    pub(crate) published: Published,
+    pub(crate) published: PublishedBatch,
     /// Whether this attempt brought it there, or found it there.
     pub(crate) ending: Ending,
     /// Keeps a compressed file until the delivery is recorded.
@@ -68,7 +70,7 @@ pub(crate) struct Attempt {
     /// Of the whole file, once it was read.
     hash: Option<FileHash>,
     /// The batch, once that is there.
-    batch: Option<(Published, Ending)>,
+    batch: Option<(PublishedBatch, Ending)>,
     /// Of a compressed batch.
     keeper: Option<Outgoing>,
     /// Everything is there.
@@ -119,7 +121,7 @@ impl Attempt {
     }
 
     /// Goes on with what is due.
-    pub(crate) fn next(&mut self, client: &mut Client) -> Next {
+    pub(crate) fn next(&mut self, client: &mut SftpClient) -> Next {
         while let Step::End(ending) = self.publication.step() {
             if !self.goes_on(ending) {
                 return Next::Over;
@@ -159,7 +161,7 @@ impl Attempt {
                 // It was there, and nobody needed to read it.
                 None => self.file.read_whole()?,
             };
-            let published = Published {
+            let published = PublishedBatch {
                 path: self.names.published.clone(),
                 bytes: self.file.len(),
                 sha256: self.file.lines_hash().unwrap_or(hash).hex(),
@@ -199,7 +201,7 @@ impl Attempt {
     }
 
     /// Starts the job that is due; `None` when it is none of the SFTP machine's.
-    fn start_job(&mut self, client: &mut Client) -> Option<JobId> {
+    fn start_job(&mut self, client: &mut SftpClient) -> Option<JobId> {
         let (published, temporary) = (self.names.of_file(self.which).to_owned(), self.temporary());
         Some(match self.publication.step() {
             Step::Look => client.stat(published),
@@ -224,7 +226,7 @@ impl Attempt {
     }
 
     /// Reads a file whole, to compare it with ours.
-    fn read_back(&mut self, client: &mut Client, path: String) -> JobId {
+    fn read_back(&mut self, client: &mut SftpClient, path: String) -> JobId {
         self.read_from_the_beginning();
         // One byte more than expected shows a file that is longer.
         client.read(path, self.file.len().saturating_add(1))
@@ -286,7 +288,7 @@ impl Attempt {
     }
 
     /// Takes what came of the job.
-    pub(crate) fn on_ended(&mut self, result: Result<Outcome, JobError>) -> Result<(), DeliveryError> {
+    pub(crate) fn on_ended(&mut self, result: Result<JobOutcome, JobError>) -> Result<(), DeliveryError> {
         match self.publication.step() {
             Step::Look => self.publication.on_look(look(result)),
             Step::LookTemporary => self.publication.on_look_temporary(look(result)),
@@ -298,7 +300,7 @@ impl Attempt {
             Step::Upload { .. } => self.on_uploaded(result),
             Step::Hash => {
                 let hash = match result {
-                    Ok(Outcome::Sha256(hash)) => hash.map(FileHash::from),
+                    Ok(JobOutcome::Sha256(hash)) => hash.map(FileHash::from),
                     _ => None,
                 };
                 self.on_hash(hash);
@@ -332,8 +334,8 @@ impl Attempt {
     }
 
     /// What a file that was read back is.
-    fn comparison(&mut self, result: Result<Outcome, JobError>) -> Result<Comparison, DeliveryError> {
-        let whole = Outcome::Read {
+    fn comparison(&mut self, result: Result<JobOutcome, JobError>) -> Result<Comparison, DeliveryError> {
+        let whole = JobOutcome::Read {
             bytes: self.file.len(),
         };
         Ok(match result {
@@ -350,7 +352,7 @@ impl Attempt {
         })
     }
 
-    fn on_beginning_read(&mut self, result: &Result<Outcome, JobError>) -> Result<(), DeliveryError> {
+    fn on_beginning_read(&mut self, result: &Result<JobOutcome, JobError>) -> Result<(), DeliveryError> {
         let same = match result {
             Ok(_) => Some(self.file.position()),
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) => None,
@@ -364,7 +366,7 @@ impl Attempt {
         Ok(())
     }
 
-    fn on_uploaded(&mut self, result: Result<Outcome, JobError>) {
+    fn on_uploaded(&mut self, result: Result<JobOutcome, JobError>) {
         let uploaded = result.map_err(|error| match error {
             JobError::Local { source, .. } => self.file.unreadable(source),
             error => error.into(),
@@ -373,7 +375,7 @@ impl Attempt {
             Ok((outcome, hash)) => {
                 self.hash = Some(hash);
                 self.failure = None;
-                if outcome == Outcome::Uploaded(SizeCheck::Confirmed) {
+                if outcome == JobOutcome::Uploaded(SizeCheck::Confirmed) {
                     Uploaded::Whole
                 } else {
                     Uploaded::SizeUnknown
@@ -420,7 +422,7 @@ impl Attempt {
 fn publication(
     noted: Option<(PublishedFile, u8)>,
     which: PublishedFile,
-    verify: Verify,
+    verify: VerifyMode,
     way: Way,
     len: u64,
 ) -> Publication {
@@ -434,7 +436,7 @@ fn publication(
 /// Whether a file could not be made, and may be there already: the protocol's third version has no word for that.
 fn is_not_made(error: &DeliveryError) -> bool {
     let DeliveryError::Remote(JobError::Refused {
-        step: sftp::Step::Open,
+        step: sftp::RequestKind::Open,
         status,
         ..
     }) = error
@@ -454,15 +456,15 @@ fn is_no_matter(error: &JobError, ending: Ending) -> bool {
     }
 }
 
-fn can_hash(client: &Client) -> bool {
+fn can_hash(client: &SftpClient) -> bool {
     let server = client.server();
     server.is_some_and(|server| server.supports(Extension::CheckFile))
 }
 
 /// What a look showed.
-fn look(result: Result<Outcome, JobError>) -> Look {
+fn look(result: Result<JobOutcome, JobError>) -> Look {
     match result {
-        Ok(Outcome::Found(attributes)) => Look::Present {
+        Ok(JobOutcome::Found(attributes)) => Look::Present {
             size: attributes.size,
         },
         Ok(_) => Look::Present { size: None },

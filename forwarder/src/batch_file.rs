@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use sha2::{Digest, Sha256};
 
 use crate::error::DeliveryError;
@@ -66,7 +66,7 @@ pub(crate) struct BatchFile {
     path: PathBuf,
     bytes: Bytes,
     /// What it holds, as far as that counts here.
-    expected: Contents,
+    expected: BatchContents,
     /// Of a compressed file: the hash of the lines in it, and its keeper.
     compressed: Option<(FileHash, Outgoing)>,
     /// How far it was read, and the checksums so far.
@@ -78,7 +78,7 @@ pub(crate) struct BatchFile {
 impl BatchFile {
     /// A file that is made for a batch: its bytes are at hand. `path`: its name in messages.
     pub(crate) fn of_text(path: &str, text: Vec<u8>) -> Self {
-        let expected = Contents {
+        let expected = BatchContents {
             lines: 0,
             bytes: text.len() as u64,
             crc32c: crc32c::crc32c(&text),
@@ -86,7 +86,7 @@ impl BatchFile {
         Self::new(path.into(), Bytes::InMemory(text), expected)
     }
 
-    fn new(path: PathBuf, bytes: Bytes, expected: Contents) -> Self {
+    fn new(path: PathBuf, bytes: Bytes, expected: BatchContents) -> Self {
         Self {
             path,
             bytes,
@@ -101,7 +101,7 @@ impl BatchFile {
     /// Opens a compressed file that was made of a sealed batch's. `lines`: the hash of the lines in it.
     pub(crate) fn open_compressed(
         path: &Path,
-        expected: Contents,
+        expected: BatchContents,
         lines: FileHash,
         keeper: Outgoing,
     ) -> Result<Self, DeliveryError> {
@@ -122,11 +122,15 @@ impl BatchFile {
     }
 
     /// Opens a sealed batch's file, and refuses it if it has another size than it was sealed with.
-    pub(crate) fn open(path: &Path, expected: Contents) -> Result<Self, DeliveryError> {
+    pub(crate) fn open(path: &Path, expected: BatchContents) -> Result<Self, DeliveryError> {
         Self::of_file(path, Original::open(path), expected)
     }
 
-    fn of_file(path: &Path, file: io::Result<Original>, expected: Contents) -> Result<Self, DeliveryError> {
+    fn of_file(
+        path: &Path,
+        file: io::Result<Original>,
+        expected: BatchContents,
+    ) -> Result<Self, DeliveryError> {
         let local = |source| DeliveryError::LocalFile {
             path: path.to_owned(),
             source,
@@ -227,10 +231,10 @@ impl BatchFile {
 mod tests {
     use super::*;
 
-    fn sealed(dir: &Path, bytes: &[u8]) -> (PathBuf, Contents) {
+    fn sealed(dir: &Path, bytes: &[u8]) -> (PathBuf, BatchContents) {
         let path = dir.join("batch.log");
         std::fs::write(&path, bytes).unwrap();
-        let contents = Contents {
+        let contents = BatchContents {
             lines: 1,
             bytes: bytes.len() as u64,
             crc32c: crc32c::crc32c(bytes),
@@ -238,7 +242,7 @@ mod tests {
         (path, contents)
     }
 
-    fn read_whole(path: &Path, contents: Contents) -> Result<FileHash, DeliveryError> {
+    fn read_whole(path: &Path, contents: BatchContents) -> Result<FileHash, DeliveryError> {
         BatchFile::open(path, contents)?.read_whole()
     }
 

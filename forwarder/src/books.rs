@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Addressee, Wants};
+use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_ledger::{
-    Batch, BatchId, BatchState, Delivery, FailureKind, InFlight, Ledger, LedgerError, ManifestId,
-    ManifestRecord, Published, PublishingNote,
+    Batch, BatchId, BatchState, Delivery, FailureKind, Ledger, LedgerError, ManifestId, ManifestRecord,
+    PublishedBatch, PublishingNote, TransferProgress,
 };
 use logferry_protocol::names::DestinationName;
 use tracing::{info, warn};
@@ -38,13 +38,13 @@ pub(crate) struct Books {
     ledger: Ledger,
     disk: RealDisk,
     spool: Spool,
-    addressees: Vec<Addressee>,
+    addressees: Vec<Subscriber>,
 }
 
 impl Books {
     /// Opens the ledger, which must be there, and makes the forwarder's folders. `addressees`: all destinations; a
     /// batch is sent when those of them that want it have it.
-    pub(crate) fn open(data_dir: &Path, addressees: Vec<Addressee>) -> Result<Self, BooksError> {
+    pub(crate) fn open(data_dir: &Path, addressees: Vec<Subscriber>) -> Result<Self, BooksError> {
         let books = Self {
             ledger: Ledger::open(data_dir)?,
             disk: RealDisk,
@@ -93,9 +93,9 @@ impl Books {
                 unwanted += 1;
             }
         }
-        for (batch, destination) in self.ledger.asked()? {
+        for (batch, destination) in self.ledger.resend_requests()? {
             if !self.wanting(&batch).any(|name| *name == destination) {
-                self.ledger.withdraw(batch.id, &destination)?;
+                self.ledger.cancel_resend(batch.id, &destination)?;
             }
         }
         if unwanted > 0 {
@@ -155,7 +155,7 @@ impl Books {
     pub(crate) fn waiting(
         &self,
         destination: &DestinationName,
-        wants: &Wants,
+        wants: &DeliveryFilter,
     ) -> Result<Vec<(Batch, Option<Delivery>)>, BooksError> {
         let mut waiting = Vec::new();
         let wanted = |batch: &Batch| takes(wants, batch);
@@ -165,7 +165,12 @@ impl Books {
                 waiting.push((batch, delivery));
             }
         }
-        for batch in self.ledger.asked_of(destination)?.into_iter().filter(wanted) {
+        for batch in self
+            .ledger
+            .resend_requests_for(destination)?
+            .into_iter()
+            .filter(wanted)
+        {
             let delivery = self.ledger.delivery(batch.id, destination)?;
             waiting.push((batch, delivery));
         }
@@ -194,7 +199,7 @@ impl Books {
     pub(crate) fn delivered(
         &mut self,
         destination: &DestinationName,
-        delivered: &[(&Batch, &Published)],
+        delivered: &[(&Batch, &PublishedBatch)],
         now: Timestamp,
     ) -> Result<(), BooksError> {
         let mut records = Vec::with_capacity(delivered.len());
@@ -300,13 +305,13 @@ impl Books {
     }
 
     /// Notes what is on its way to a destination.
-    pub(crate) fn note_in_flight(
+    pub(crate) fn record_transfers(
         &mut self,
         destination: &DestinationName,
-        batches: &[InFlight],
+        batches: &[TransferProgress],
         now: Timestamp,
     ) -> Result<(), BooksError> {
-        Ok(self.ledger.note_in_flight(destination, batches, now)?)
+        Ok(self.ledger.record_transfers(destination, batches, now)?)
     }
 
     fn relocate(&self, batch: &Batch, from: BatchState, to: BatchState) -> Result<(), BooksError> {
@@ -325,7 +330,7 @@ impl Books {
 }
 
 /// Whether somebody who wants that wants a batch.
-pub(crate) fn takes(wants: &Wants, batch: &Batch) -> bool {
+pub(crate) fn takes(wants: &DeliveryFilter, batch: &Batch) -> bool {
     wants.takes(&batch.source, &batch.group, batch.log.as_ref())
 }
 

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use logferry_config::Destination;
-use logferry_ledger::{Batch, BatchFilter, Delivery, Ledger, LedgerError, Published};
+use logferry_ledger::{Batch, BatchFilter, Delivery, Ledger, LedgerError, PublishedBatch};
 use sha2::{Digest, Sha256};
 
 use crate::batch_file::FileHash;
@@ -101,10 +101,10 @@ fn beside(batch: &Batch, delivery: &Delivery, destination: &Destination) -> Vec<
 }
 
 /// What the ledger recorded of a delivery, if it is complete.
-fn published(batch: &Batch, delivery: &Delivery) -> Option<Published> {
+fn published(batch: &Batch, delivery: &Delivery) -> Option<PublishedBatch> {
     delivery.delivered_at?;
     let sha256 = batch.sha256.clone()?;
-    Some(Published {
+    Some(PublishedBatch {
         path: delivery.path.clone()?,
         bytes: delivery.bytes?,
         // Before the file's own was recorded, none was compressed.

@@ -1,7 +1,7 @@
 //! Batches that failed for what may be a lack of room: the server is asked before they are judged, since OpenSSH and
 //! others answer a full disk or quota with a failure like any other. No connection in here.
 
-use logferry_sftp::{Client, Event, Extension, JobId, Outcome};
+use logferry_sftp::{Extension, JobEvent, JobId, JobOutcome, SftpClient};
 
 use crate::error::DeliveryError;
 use crate::flight::Landed;
@@ -19,7 +19,12 @@ impl Doubts {
     }
 
     /// Keeps a batch back if its failure is doubtful, and asks; gives back any other.
-    pub(crate) fn take(&mut self, landed: Landed, directory: &str, client: &mut Client) -> Option<Landed> {
+    pub(crate) fn take(
+        &mut self,
+        landed: Landed,
+        directory: &str,
+        client: &mut SftpClient,
+    ) -> Option<Landed> {
         let doubtful = landed.1.as_ref().is_err_and(DeliveryError::may_be_no_space);
         let can_be_asked = client
             .server()
@@ -36,15 +41,15 @@ impl Doubts {
 
     /// Takes the answer, if the event is that, and gives the batches judged by it; `in_flight`: bytes of the batches
     /// that are on their way beside them, which need room too.
-    pub(crate) fn on_event(&mut self, event: Event, in_flight: u64) -> Result<Vec<Landed>, Event> {
+    pub(crate) fn on_event(&mut self, event: JobEvent, in_flight: u64) -> Result<Vec<Landed>, JobEvent> {
         let result = match event {
-            Event::Ended { job, result } if self.question == Some(job) => result,
+            JobEvent::Ended { job, result } if self.question == Some(job) => result,
             other => return Err(other),
         };
         self.question = None;
         let mut batches = std::mem::take(&mut self.batches);
         let needed: u64 = batches.iter().map(|(task, _)| task.batch.contents.bytes).sum();
-        if let Ok(Outcome::Free(free)) = result
+        if let Ok(JobOutcome::Free(free)) = result
             && free.is_too_little_for(needed.saturating_add(in_flight))
         {
             for (_, outcome) in &mut batches {

@@ -1,10 +1,10 @@
 //! The batches on their way over one session, each an [`Attempt`] of its own, and the letters. No connection and no ledger
-//! in here: the caller moves the bytes of the [`Client`], hands over its events, and does what attempts need besides.
+//! in here: the caller moves the bytes of the [`SftpClient`], hands over its events, and does what attempts need besides.
 
 use std::collections::BTreeMap;
 use std::{io, mem};
 
-use logferry_sftp::{Client, Content, Event, JobId};
+use logferry_sftp::{JobEvent, JobId, SftpClient, UploadSource};
 
 use crate::attempt::{Attempt, Delivered, Next};
 use crate::error::DeliveryError;
@@ -52,12 +52,12 @@ impl Flight {
     }
 
     /// Sends an attempt on its way, or on its further way.
-    pub(crate) fn launch(&mut self, attempt: Attempt, client: &mut Client) -> Option<Landed> {
+    pub(crate) fn launch(&mut self, attempt: Attempt, client: &mut SftpClient) -> Option<Landed> {
         let asked = self.folders.ask(attempt, client);
         self.after(asked, client)
     }
 
-    fn after(&mut self, asked: Asked, client: &mut Client) -> Option<Landed> {
+    fn after(&mut self, asked: Asked, client: &mut SftpClient) -> Option<Landed> {
         match asked {
             Asked::There(attempt) => self.go_on(attempt, client),
             Asked::Waits(job, waiting) => {
@@ -69,7 +69,7 @@ impl Flight {
     }
 
     /// Takes what happened; the batch that landed by it, if one did.
-    pub(crate) fn on_event(&mut self, event: Event, client: &mut Client) -> Option<Landed> {
+    pub(crate) fn on_event(&mut self, event: JobEvent, client: &mut SftpClient) -> Option<Landed> {
         let landed = self.take(event, client);
         if let Some((_, Err(_))) = landed {
             self.folders.forget();
@@ -77,19 +77,19 @@ impl Flight {
         landed
     }
 
-    fn take(&mut self, event: Event, client: &mut Client) -> Option<Landed> {
+    fn take(&mut self, event: JobEvent, client: &mut SftpClient) -> Option<Landed> {
         match event {
-            Event::Data { job, data } if self.letters.has(job) => {
+            JobEvent::Data { job, data } if self.letters.has(job) => {
                 if !self.letters.on_data(job, &data) {
                     client.stop_reading(job);
                 }
                 None
             }
-            Event::Ended { job, result } if self.letters.has(job) => {
+            JobEvent::Ended { job, result } if self.letters.has(job) => {
                 self.letters.on_ended(job, result, client);
                 None
             }
-            Event::Data { job, data } => {
+            JobEvent::Data { job, data } => {
                 let attempt = self.attempts.get_mut(&job)?;
                 match attempt.on_data(&data) {
                     Ok(true) => None,
@@ -104,7 +104,7 @@ impl Flight {
                     }
                 }
             }
-            Event::Ended { job, result } => {
+            JobEvent::Ended { job, result } => {
                 if let Some(waiting) = self.waiting.remove(&job) {
                     let asked = self.folders.on_ended(waiting, result, client);
                     return self.after(asked, client);
@@ -135,7 +135,7 @@ impl Flight {
         self.folders
     }
 
-    fn go_on(&mut self, mut attempt: Attempt, client: &mut Client) -> Option<Landed> {
+    fn go_on(&mut self, mut attempt: Attempt, client: &mut SftpClient) -> Option<Landed> {
         match attempt.next(client) {
             Next::Job(job) => {
                 self.attempts.insert(job, attempt);
@@ -150,7 +150,7 @@ impl Flight {
     }
 }
 
-impl Content for Flight {
+impl UploadSource for Flight {
     fn fill(&mut self, job: JobId, offset: u64, block: &mut [u8]) -> io::Result<()> {
         match self.attempts.get_mut(&job) {
             Some(attempt) => attempt.fill(block),

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use logferry_sftp::{Client, JobError, JobId, Outcome};
+use logferry_sftp::{JobError, JobId, JobOutcome, SftpClient};
 
 use crate::attempt::Attempt;
 
@@ -44,7 +44,7 @@ pub(crate) enum Asked {
 
 impl Folders {
     /// Asks for the first folder of an attempt that is not known to be there.
-    pub(crate) fn ask(&self, attempt: Attempt, client: &mut Client) -> Asked {
+    pub(crate) fn ask(&self, attempt: Attempt, client: &mut SftpClient) -> Asked {
         let missing = attempt
             .folders()
             .iter()
@@ -65,8 +65,8 @@ impl Folders {
     pub(crate) fn on_ended(
         &mut self,
         waiting: Waiting,
-        result: Result<Outcome, JobError>,
-        client: &mut Client,
+        result: Result<JobOutcome, JobError>,
+        client: &mut SftpClient,
     ) -> Asked {
         let Waiting {
             attempt,
@@ -74,7 +74,7 @@ impl Folders {
             refusal,
         } = waiting;
         let is_there = match (result, refusal) {
-            (Ok(Outcome::Found(attributes)), Some(refusal)) => {
+            (Ok(JobOutcome::Found(attributes)), Some(refusal)) => {
                 // A link to a folder is one as well.
                 let is_file = |mode| mode & FILE_TYPE == PLAIN_FILE;
                 if attributes.permissions.is_some_and(is_file) {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use logferry_ledger::ManifestId;
-use logferry_sftp::{self as sftp, Client, JobError, JobId, Outcome, StatusCode};
+use logferry_sftp::{self as sftp, JobError, JobId, JobOutcome, SftpClient, StatusCode};
 
 use crate::error::DeliveryError;
 
@@ -86,7 +86,7 @@ impl Letters {
     }
 
     /// Sends a letter on its way.
-    pub(crate) fn post(&mut self, letter: Letter, client: &mut Client) {
+    pub(crate) fn post(&mut self, letter: Letter, client: &mut SftpClient) {
         let posting = Posting {
             letter,
             step: Step::Look(Before::Nothing),
@@ -121,7 +121,12 @@ impl Letters {
     }
 
     /// Takes what came of a job.
-    pub(crate) fn on_ended(&mut self, job: JobId, result: Result<Outcome, JobError>, client: &mut Client) {
+    pub(crate) fn on_ended(
+        &mut self,
+        job: JobId,
+        result: Result<JobOutcome, JobError>,
+        client: &mut SftpClient,
+    ) {
         let Some(mut posting) = self.in_flight.remove(&job) else {
             return;
         };
@@ -135,7 +140,7 @@ impl Letters {
         }
     }
 
-    fn start(&mut self, mut posting: Posting, client: &mut Client) {
+    fn start(&mut self, mut posting: Posting, client: &mut SftpClient) {
         let Letter {
             path,
             temporary,
@@ -160,7 +165,7 @@ impl Letters {
 
 impl Posting {
     /// The step after this one; `None`: it is there.
-    fn next(&mut self, result: Result<Outcome, JobError>) -> Result<Option<Step>, DeliveryError> {
+    fn next(&mut self, result: Result<JobOutcome, JobError>) -> Result<Option<Step>, DeliveryError> {
         let len = self.letter.content.len();
         let taken = || DeliveryError::NameTaken {
             path: self.letter.path.clone(),
@@ -202,11 +207,11 @@ impl Posting {
 }
 
 /// Whether the temporary file could not be made.
-fn is_not_made(result: &Result<Outcome, JobError>) -> bool {
+fn is_not_made(result: &Result<JobOutcome, JobError>) -> bool {
     matches!(
         result,
         Err(JobError::Refused {
-            step: sftp::Step::Open,
+            step: sftp::RequestKind::Open,
             ..
         })
     )

@@ -53,8 +53,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_config::{Destination, Forwarder};
-use logferry_durable::{Lock, LockError};
+use logferry_config::{Destination, ForwarderSettings};
+use logferry_durable::{LockError, LockFile};
 use logferry_ledger::LedgerError;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,7 @@ const LEDGER_WAIT: Duration = Duration::from_millis(500);
 pub enum ForwarderError {
     /// Another forwarder works in this data folder.
     #[error("cannot have the data folder {} alone", .data_dir.display())]
-    Lock {
+    LockFile {
         /// The data folder.
         data_dir: PathBuf,
         /// Who has it, or why the lock failed.
@@ -112,7 +112,7 @@ pub enum ForwarderError {
 ///
 /// What is under way at `shutdown` has a few seconds to finish; wherever it is cut off, the next start goes on from
 /// there.
-pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), ForwarderError> {
+pub async fn run(config: ForwarderSettings, shutdown: CancellationToken) -> Result<(), ForwarderError> {
     let data_dir = config.data_dir.clone();
     let Some((_lock, books)) = open(&config, &shutdown).await? else {
         return Ok(());
@@ -138,19 +138,20 @@ pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), F
 
 /// Takes the lock and opens the ledger; `None` if `shutdown` came before there was one.
 async fn open(
-    config: &Forwarder,
+    config: &ForwarderSettings,
     shutdown: &CancellationToken,
-) -> Result<Option<(Lock, Books)>, ForwarderError> {
+) -> Result<Option<(LockFile, Books)>, ForwarderError> {
     let data_dir = &config.data_dir;
     let mut told = false;
     loop {
-        match Books::open(data_dir, config.addressees()) {
+        match Books::open(data_dir, config.subscribers()) {
             Ok(mut books) => {
-                let lock =
-                    Lock::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
+                let lock = LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| {
+                    ForwarderError::LockFile {
                         data_dir: data_dir.clone(),
                         source,
-                    })?;
+                    }
+                })?;
                 // Only now: a file must not be moved under another forwarder.
                 books
                     .reconcile(Timestamp::now())
@@ -174,7 +175,7 @@ async fn open(
 }
 
 /// Removes the compressed files that an earlier run left for what is delivered by now, or no longer compressed.
-fn tidy_outgoing(config: &Forwarder, books: &Books) -> Result<(), BooksError> {
+fn tidy_outgoing(config: &ForwarderSettings, books: &Books) -> Result<(), BooksError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
         let extension = destination.publish.compress.extension();

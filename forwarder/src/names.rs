@@ -1,6 +1,6 @@
 //! The names of a batch at a destination.
 
-use logferry_config::{BatchPaths, Destination, Values};
+use logferry_config::{Destination, NameValues, RemoteBatchPaths};
 use logferry_ledger::{Batch, ManifestRecord, PublishedFile};
 
 use crate::letter::Letter;
@@ -35,7 +35,7 @@ pub(crate) fn letter(manifest: ManifestRecord, destination: &Destination) -> Let
 impl Names {
     pub(crate) fn of(batch: &Batch, destination: &Destination) -> Self {
         let name = batch.name();
-        let values = Values {
+        let values = NameValues {
             window_start: batch.window.local_start(),
             window_seconds: batch.window.seconds,
             source: &batch.source,
@@ -43,7 +43,7 @@ impl Names {
             log: batch.log.as_ref(),
             batch: &name,
         };
-        let BatchPaths { folders, stem, file } = destination.paths(&values, batch.part);
+        let RemoteBatchPaths { folders, stem, file } = destination.paths(&values, batch.part);
         let Destination {
             host,
             port,

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use logferry_config::{Compress, Destination};
+use logferry_config::{Destination, FileCompression};
 use logferry_durable::{Disk, DiskError, DiskFile, RealDisk};
-use logferry_ledger::{Batch, Contents};
+use logferry_ledger::{Batch, BatchContents};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -57,7 +57,7 @@ impl Measure {
         self.sha256.update(bytes);
     }
 
-    fn is(&self, contents: Contents) -> bool {
+    fn is(&self, contents: BatchContents) -> bool {
         (self.bytes, self.crc32c) == (contents.bytes, contents.crc32c)
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn open(
     stop: &CancellationToken,
 ) -> Result<BatchFile, DeliveryError> {
     let compress = destination.publish.compress;
-    if compress == Compress::None {
+    if compress == FileCompression::None {
         return BatchFile::open(path, batch.contents);
     }
     let folder = data_dir.join(FOLDER).join(destination.name.as_str());
@@ -123,14 +123,14 @@ pub(crate) fn tidy(data_dir: &Path, is_wanted: impl Fn(&str, &str) -> bool) -> R
 
 /// One batch to be compressed.
 struct Packing<'a> {
-    compress: Compress,
+    compress: FileCompression,
     batch: &'a Path,
-    contents: Contents,
+    contents: BatchContents,
     stop: &'a CancellationToken,
 }
 
 /// What a compressed file measures, and the hash of the lines in it.
-type Made = (Contents, FileHash);
+type Made = (BatchContents, FileHash);
 
 impl Packing<'_> {
     /// A compressed file that is there already, if it holds the batch's lines.
@@ -144,11 +144,13 @@ impl Packing<'_> {
             measure: &mut packed,
         };
         let mut unpacked: Box<dyn Read + '_> = match self.compress {
-            Compress::Zstd => match zstd::stream::read::Decoder::new(measured) {
+            FileCompression::Zstd => match zstd::stream::read::Decoder::new(measured) {
                 Ok(decoder) => Box::new(decoder),
                 Err(_) => return Ok(None),
             },
-            Compress::Gzip | Compress::None => Box::new(flate2::read::MultiGzDecoder::new(measured)),
+            FileCompression::Gzip | FileCompression::None => {
+                Box::new(flate2::read::MultiGzDecoder::new(measured))
+            }
         };
         let read = self.pump(&mut unpacked, |bytes| {
             lines.add(bytes);
@@ -187,11 +189,11 @@ impl Packing<'_> {
             measure: &mut lines,
         };
         let mut encoder: Box<dyn Read + '_> = match self.compress {
-            Compress::Zstd => {
+            FileCompression::Zstd => {
                 let encoder = zstd::stream::read::Encoder::new(measured, ZSTD_LEVEL);
                 Box::new(encoder.map_err(|source| self.unreadable(source))?)
             }
-            Compress::Gzip | Compress::None => {
+            FileCompression::Gzip | FileCompression::None => {
                 let level = flate2::Compression::new(GZIP_LEVEL);
                 Box::new(flate2::read::GzEncoder::new(measured, level))
             }
@@ -241,7 +243,7 @@ impl Packing<'_> {
 }
 
 fn result(packed: &Measure, lines: Measure) -> Made {
-    let whole = Contents {
+    let whole = BatchContents {
         lines: 0,
         bytes: packed.bytes,
         crc32c: packed.crc32c,

@@ -36,8 +36,10 @@ pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, long
         if delivery.as_ref().is_some_and(Delivery::is_done) {
             continue;
         }
-        let asked_at = delivery.as_ref().and_then(|delivery| delivery.asked_at);
-        let since = asked_at.or(batch.sealed_at).unwrap_or(now);
+        let resend_requested_at = delivery
+            .as_ref()
+            .and_then(|delivery| delivery.resend_requested_at);
+        let since = resend_requested_at.or(batch.sealed_at).unwrap_or(now);
         plan.waits_since = Some(plan.waits_since.map_or(since, |oldest| oldest.min(since)));
         let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
         let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
@@ -105,8 +107,8 @@ pub(crate) mod tests {
             },
             failed_every: std::time::Duration::from_secs(1),
             stall_after: std::time::Duration::from_secs(30),
-            wants: logferry_config::Wants::default(),
-            layout: logferry_config::Layout::default(),
+            wants: logferry_config::DeliveryFilter::default(),
+            layout: logferry_config::RemoteLayout::default(),
             window_manifest: None,
             bandwidth: None,
         }
@@ -166,7 +168,7 @@ pub(crate) mod tests {
             bytes: None,
             file_sha256: None,
             delivered_at,
-            asked_at: None,
+            resend_requested_at: None,
         }
     }
 
@@ -235,7 +237,7 @@ pub(crate) mod tests {
     fn what_is_asked_for_once_more_waits_since_then() {
         let batch = batches(&[0]).remove(0);
         let mut asked = delivery(&batch, None, Some(at(0)));
-        asked.asked_at = Some(at(50));
+        asked.resend_requested_at = Some(at(50));
         let plan = plan(vec![(batch, Some(asked))], at(60), LONGEST);
         assert_eq!((plan.due.len(), plan.waits_since), (1, Some(at(50))));
     }

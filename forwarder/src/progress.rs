@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use logferry_ledger::{BatchId, InFlight};
+use logferry_ledger::{BatchId, TransferProgress};
 
 /// How often a session posts, and the worker passes on.
 pub(crate) const POST_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(crate) struct Board {
 #[derive(Debug)]
 struct Post {
     at: Instant,
-    batches: Vec<InFlight>,
+    batches: Vec<TransferProgress>,
 }
 
 impl Board {
@@ -39,7 +39,7 @@ impl Board {
     pub(crate) fn post(&self, session: usize, progress: impl IntoIterator<Item = Progress>, now: Instant) {
         let mut posts = self.posts();
         let before = posts.remove(&session);
-        let with_rate = |progress: Progress| InFlight {
+        let with_rate = |progress: Progress| TransferProgress {
             batch: progress.batch,
             bytes_done: progress.done,
             bytes_total: progress.total,
@@ -52,7 +52,7 @@ impl Board {
     }
 
     /// All that is posted.
-    pub(crate) fn batches(&self) -> Vec<InFlight> {
+    pub(crate) fn batches(&self) -> Vec<TransferProgress> {
         self.posts()
             .values()
             .flat_map(|post| post.batches.iter().copied())

@@ -43,7 +43,7 @@
 //! What is left: a connection that breaks between a link and the removal, at a server that is not OpenSSH, whose receiver
 //! takes the file at that moment, has the file sent twice.
 
-use logferry_config::Verify;
+use logferry_config::VerifyMode;
 
 /// So much of a file must be at the destination for an upload to go on from there, in bytes: sending less anew costs
 /// less than reading it back.
@@ -197,7 +197,7 @@ enum Progress {
 #[derive(Debug)]
 pub(crate) struct Publication {
     len: u64,
-    verify: Verify,
+    verify: VerifyMode,
     way: Way,
     /// Whether the ledger says that the file may have been published.
     noted: bool,
@@ -215,7 +215,7 @@ pub(crate) struct Publication {
 
 impl Publication {
     /// An attempt for a file of `len` bytes. `noted`: an earlier attempt may have published it, from this temporary name.
-    pub(crate) fn new(len: u64, verify: Verify, way: Way, noted: Option<u8>) -> Self {
+    pub(crate) fn new(len: u64, verify: VerifyMode, way: Way, noted: Option<u8>) -> Self {
         Self {
             len,
             verify,
@@ -234,7 +234,7 @@ impl Publication {
     pub(crate) fn over(len: u64) -> Self {
         Self {
             step: Step::End(Ending::FoundThere),
-            ..Self::new(len, Verify::Size, Way::Rename, Some(1))
+            ..Self::new(len, VerifyMode::Size, Way::Rename, Some(1))
         }
     }
 
@@ -326,9 +326,9 @@ impl Publication {
                 self.step = Step::LookTemporary;
             }
             (Uploaded::Failed, _) => self.leave(Ending::NotUploaded),
-            (Uploaded::Whole, Verify::Size) => self.proved(),
-            (_, Verify::Hash) => self.step = Step::Hash,
-            (_, Verify::Size | Verify::ReadBack) => self.step = Step::ReadBack,
+            (Uploaded::Whole, VerifyMode::Size) => self.proved(),
+            (_, VerifyMode::Hash) => self.step = Step::Hash,
+            (_, VerifyMode::Size | VerifyMode::ReadBack) => self.step = Step::ReadBack,
         }
     }
 
@@ -345,7 +345,7 @@ impl Publication {
         match comparison {
             Comparison::Same => self.proved(),
             // Where the size was wanted and is not told, there is no more to be had.
-            Comparison::Unreadable if self.verify == Verify::Size => self.proved(),
+            Comparison::Unreadable if self.verify == VerifyMode::Size => self.proved(),
             _ => self.leave(Ending::NotProved),
         }
     }

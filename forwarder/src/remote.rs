@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
-use logferry_sftp::{Client, Content, Event, Extension, JobError, JobId, Limits, Outcome, StatusCode};
+use logferry_sftp::{
+    ClientLimits, Extension, JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode, UploadSource,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch_file::FileHash;
@@ -36,7 +38,7 @@ const HASHED_AT_ONCE: usize = 64;
 /// A destination, connected.
 pub(crate) struct Remote {
     connection: Connection,
-    client: Client,
+    client: SftpClient,
     directory: String,
     /// Requests to be sent, and how much of them was.
     outbox: Vec<u8>,
@@ -62,7 +64,7 @@ impl Remote {
     ) -> Result<Self, DeliveryError> {
         let mut remote = Self {
             connection: Connection::open(destination, &stop)?,
-            client: Client::new(Limits::default()),
+            client: SftpClient::new(ClientLimits::default()),
             directory: destination.directory.clone(),
             outbox: Vec::with_capacity(SEND_BUFFER * 2),
             sent: 0,
@@ -91,12 +93,12 @@ impl Remote {
     }
 
     /// The SFTP machine, to give jobs to and to take events from.
-    pub(crate) fn client(&mut self) -> &mut Client {
+    pub(crate) fn client(&mut self) -> &mut SftpClient {
         &mut self.client
     }
 
     /// Sends and receives what can be now, or waits a moment until something can.
-    pub(crate) fn exchange(&mut self, content: &mut impl Content) -> Result<(), DeliveryError> {
+    pub(crate) fn exchange(&mut self, content: &mut impl UploadSource) -> Result<(), DeliveryError> {
         self.fill(content);
         let held_back = self.offered == 0 && self.sent < self.outbox.len();
         let moved = self.transfer(if held_back { Pace::pause() } else { STOP_CHECK })?;
@@ -157,11 +159,11 @@ impl Remote {
 
     /// Looks at the destination's folder, as a sign of life too: the question goes all the way to the server's files,
     /// so nothing on the way takes the connection for idle.
-    fn look_at_folder(&mut self) -> Result<Result<Outcome, JobError>, DeliveryError> {
+    fn look_at_folder(&mut self) -> Result<Result<JobOutcome, JobError>, DeliveryError> {
         let look = self.client.stat(self.directory.clone());
         loop {
             match self.client.poll_event() {
-                Some(Event::Ended { job, result }) if job == look => return Ok(result),
+                Some(JobEvent::Ended { job, result }) if job == look => return Ok(result),
                 Some(_) => {}
                 None => self.exchange(&mut Nothing)?,
             }
@@ -169,7 +171,7 @@ impl Remote {
     }
 
     /// Has something ready to be sent, if there is something and it may be sent now.
-    fn fill(&mut self, content: &mut impl Content) {
+    fn fill(&mut self, content: &mut impl UploadSource) {
         if self.sent == self.outbox.len() {
             self.outbox.clear();
             self.sent = 0;
@@ -214,7 +216,7 @@ impl Remote {
 /// For jobs that upload nothing.
 struct Nothing;
 
-impl Content for Nothing {
+impl UploadSource for Nothing {
     fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::UnexpectedEof.into())
     }

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
-use logferry_ledger::{Asked, Batch, Ledger};
+use logferry_config::Subscriber;
+use logferry_ledger::{Batch, Ledger, ResendOutcome};
 use logferry_protocol::names::DestinationName;
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ pub struct Gone {
 pub fn resend(
     data_dir: &Path,
     batches: &[Batch],
-    addressees: &[Addressee],
+    addressees: &[Subscriber],
     now: Timestamp,
 ) -> Result<Resent, BooksError> {
     let mut ledger = Ledger::open(data_dir)?;
@@ -94,16 +94,19 @@ pub fn resend(
             .partition(|batch| takes(&addressee.wants, batch));
         resent.unwanted.extend(unwanted.into_iter().map(pair));
         let ids: Vec<_> = wanted.iter().map(|batch| batch.id).collect();
-        for (batch, asked) in wanted.into_iter().zip(ledger.ask(&ids, &addressee.name, now)?) {
+        for (batch, asked) in wanted
+            .into_iter()
+            .zip(ledger.request_resends(&ids, &addressee.name, now)?)
+        {
             let Pair { batch, destination } = pair(batch);
             match asked {
-                Asked::Due { again } => resent.due.push(Due {
+                ResendOutcome::Due { again } => resent.due.push(Due {
                     batch,
                     destination,
                     again,
                 }),
-                Asked::Waiting => resent.waiting.push(Pair { batch, destination }),
-                Asked::Refused => resent.gone.push(Gone {
+                ResendOutcome::Waiting => resent.waiting.push(Pair { batch, destination }),
+                ResendOutcome::Refused => resent.gone.push(Gone {
                     batch,
                     detail: "its file has just been deleted by the housekeeper".to_owned(),
                 }),

@@ -111,7 +111,7 @@ impl Scribe {
         let Destination { name, wants, .. } = &self.destination;
         let newest = ledger.newest_batch()?;
         let mut pending: Vec<Batch> = Vec::new();
-        for batch in ledger.unlisted(name, since, self.done)? {
+        for batch in ledger.batches_without_manifest(name, since, self.done)? {
             // What was sent without it, before it was there, is not owed to it.
             let is_owed = takes(wants, &batch)
                 && (batch.state != BatchState::Sent || ledger.delivery(batch.id, name)?.is_some());
@@ -166,7 +166,7 @@ impl Scribe {
     fn sources(&self, ledger: &Ledger) -> Result<Vec<SourceFacts>, LedgerError> {
         let wants = &self.destination.wants;
         let reached: BTreeMap<SourceId, Option<i64>> = ledger
-            .reaches()?
+            .source_progress()?
             .into_iter()
             .map(|reach| (reach.source, reach.reached))
             .collect();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
 use logferry_ledger::{Batch, FailureKind};
-use logferry_sftp::Event;
+use logferry_sftp::JobEvent;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -231,7 +231,7 @@ impl Session {
     /// The batches that landed by what happened.
     fn on_event(
         &self,
-        event: Event,
+        event: JobEvent,
         flight: &mut Flight,
         doubts: &mut Doubts,
         remote: &mut Remote,

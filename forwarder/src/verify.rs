@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use logferry_config::Destination;
-use logferry_sftp::{Client, Content, Event, JobError, JobId, Outcome, StatusCode};
+use logferry_sftp::{JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode, UploadSource};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,7 @@ pub enum Difference {
     /// It has more bytes.
     Longer,
     /// It has as many bytes, and others.
-    Content {
+    UploadSource {
         /// SHA-256 in hex.
         found: String,
     },
@@ -152,7 +152,7 @@ impl<'a> Readers<'a> {
     }
 
     /// Asks for more files, if there may be more.
-    fn ask(&mut self, client: &mut Client) {
+    fn ask(&mut self, client: &mut SftpClient) {
         while self.reading.len() < self.at_once
             && let Some(number) = self.waiting.pop_front()
             && let Some(file) = self.files.get(number)
@@ -172,15 +172,15 @@ impl<'a> Readers<'a> {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: JobEvent) {
         match event {
-            Event::Data { job, data } => {
+            JobEvent::Data { job, data } => {
                 self.progress.bytes += data.len() as u64;
                 if let Some(reader) = self.reading.get_mut(&job) {
                     reader.sha256.update(&data);
                 }
             }
-            Event::Ended { job, result } => {
+            JobEvent::Ended { job, result } => {
                 let Some(Reader { number, sha256 }) = self.reading.remove(&job) else {
                     return;
                 };
@@ -197,15 +197,19 @@ impl<'a> Readers<'a> {
     }
 }
 
-impl Content for Readers<'_> {
+impl UploadSource for Readers<'_> {
     fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-fn difference(file: &DeliveredFile, result: Result<Outcome, JobError>, hash: FileHash) -> Option<Difference> {
+fn difference(
+    file: &DeliveredFile,
+    result: Result<JobOutcome, JobError>,
+    hash: FileHash,
+) -> Option<Difference> {
     let found = match result {
-        Ok(Outcome::Read { bytes }) => bytes,
+        Ok(JobOutcome::Read { bytes }) => bytes,
         Ok(_) => 0,
         Err(error) if error.code() == Some(StatusCode::NoSuchFile) => return Some(Difference::Missing),
         Err(error) => {
@@ -222,5 +226,5 @@ fn difference(file: &DeliveredFile, result: Result<Outcome, JobError>, hash: Fil
         return Some(Difference::Longer);
     }
     let found = hash.hex();
-    (found != *sha256).then_some(Difference::Content { found })
+    (found != *sha256).then_some(Difference::UploadSource { found })
 }

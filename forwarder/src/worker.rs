@@ -473,7 +473,7 @@ impl Worker {
         let batches = self.board.batches();
         if something || !batches.is_empty() {
             self.books()
-                .note_in_flight(&self.destination.name, &batches, Timestamp::now())?;
+                .record_transfers(&self.destination.name, &batches, Timestamp::now())?;
         }
         self.shown = (Some(now), !batches.is_empty());
         Ok(())

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
+use logferry_config::HousekeeperSettings;
 use logferry_durable::RealDisk;
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -15,7 +15,7 @@ use crate::{HousekeeperError, once_on};
 ///
 /// The schedule is read in UTC, where no hour is skipped or repeated. A run that is due while another is at work
 /// starts after it; several such become one. On `shutdown` a run stops between two blocks of a file.
-pub async fn run(config: Housekeeper, shutdown: CancellationToken) -> Result<(), HousekeeperError> {
+pub async fn run(config: HousekeeperSettings, shutdown: CancellationToken) -> Result<(), HousekeeperError> {
     // One place: a tick that finds one waiting already has nothing to add to it.
     let (tick, mut ticks) = mpsc::channel(1);
     let ring = move |_, _| {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use flate2::Compression;
 use flate2::read::{GzEncoder, MultiGzDecoder};
 use logferry_durable::DiskFile;
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use tokio_util::sync::CancellationToken;
 
 /// Of the levels of zlib-rs the one that makes small files at a speed no drop of log lines comes near (124 MB/s on
@@ -24,7 +24,7 @@ pub(crate) struct Measure {
 
 impl Measure {
     /// What a batch's file must measure.
-    pub(crate) fn of(contents: Contents) -> Self {
+    pub(crate) fn of(contents: BatchContents) -> Self {
         Self {
             bytes: contents.bytes,
             crc32c: contents.crc32c,

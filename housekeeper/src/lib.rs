@@ -22,8 +22,8 @@ use std::error::Error;
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
-use logferry_durable::{Lock, RealDisk};
+use logferry_config::HousekeeperSettings;
+use logferry_durable::{LockFile, RealDisk};
 use logferry_ledger::Ledger;
 use tokio_util::sync::CancellationToken;
 
@@ -48,20 +48,20 @@ pub struct Report {
 }
 
 /// Compresses and deletes what is due at `now`, then returns. A batch that fails does not keep the others waiting.
-pub fn once(config: &Housekeeper, now: Timestamp) -> Result<Report, HousekeeperError> {
+pub fn once(config: &HousekeeperSettings, now: Timestamp) -> Result<Report, HousekeeperError> {
     once_on(&RealDisk, config, now, &CancellationToken::new())
 }
 
 /// As [`once`], on any disk, and until `stop`: what is half done then is undone or left for the next run.
 fn once_on<D: ReadDisk>(
     disk: &D,
-    config: &Housekeeper,
+    config: &HousekeeperSettings,
     now: Timestamp,
     stop: &CancellationToken,
 ) -> Result<Report, HousekeeperError> {
     let data_dir: &Path = &config.data_dir;
     let ledger = Ledger::open(data_dir)?;
-    let _lock = Lock::acquire(&data_dir.join(LOCK_NAME))?;
+    let _lock = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
     let spool = Spool::new(disk, data_dir);
     let actions = plan::plan(spool.survey(&ledger)?, now, config);
 

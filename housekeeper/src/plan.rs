@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
+use logferry_config::HousekeeperSettings;
 use logferry_ledger::{Batch, BatchState};
 
 /// The forms in which a batch may stand in `sent/`.
@@ -63,7 +63,7 @@ impl Action {
 }
 
 /// What is due at `now`. Deletions come first, since compression needs room.
-pub(crate) fn plan(found: Vec<Found>, now: Timestamp, rules: &Housekeeper) -> Vec<Action> {
+pub(crate) fn plan(found: Vec<Found>, now: Timestamp, rules: &HousekeeperSettings) -> Vec<Action> {
     let mut actions: Vec<Action> = found
         .into_iter()
         .filter_map(|found| action(found, now, rules))
@@ -72,7 +72,7 @@ pub(crate) fn plan(found: Vec<Found>, now: Timestamp, rules: &Housekeeper) -> Ve
     actions
 }
 
-fn action(Found { batch, forms }: Found, now: Timestamp, rules: &Housekeeper) -> Option<Action> {
+fn action(Found { batch, forms }: Found, now: Timestamp, rules: &HousekeeperSettings) -> Option<Action> {
     if batch.state != BatchState::Sent {
         return None;
     }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_delays() {
-        let rules = Housekeeper {
+        let rules = HousekeeperSettings {
             compress_after: Duration::ZERO,
             delete_after: Duration::ZERO,
             ..rules()
@@ -199,7 +199,7 @@ mod tests {
         ) {
             let mark = is_marked.then(sealed_at);
             let batch = Batch { state, compressed_at: mark, expired_at: mark, ..batch() };
-            let rules = Housekeeper { compress_after: Duration::ZERO, delete_after: Duration::ZERO, ..rules() };
+            let rules = HousekeeperSettings { compress_after: Duration::ZERO, delete_after: Duration::ZERO, ..rules() };
             let now = sealed_at() + jiff::SignedDuration::from_secs(age_s);
             let found = vec![Found { batch, forms }];
             prop_assert_eq!(plan(found, now, &rules), vec![]);

@@ -56,7 +56,11 @@ impl<'a, D: ReadDisk> Spool<'a, D> {
     pub(crate) fn survey(&self, ledger: &Ledger) -> Result<Vec<Found>, HousekeeperError> {
         // The ledger before the folder: what is sent in between is then left for the next run.
         let mut batches = ledger.batches_in(BatchState::Sent)?;
-        let asked: HashSet<_> = ledger.asked()?.iter().map(|(batch, _)| batch.id).collect();
+        let asked: HashSet<_> = ledger
+            .resend_requests()?
+            .iter()
+            .map(|(batch, _)| batch.id)
+            .collect();
         batches.retain(|batch| !asked.contains(&batch.id));
         let mut files = self.files()?;
         let mut found = Vec::with_capacity(batches.len());

@@ -13,9 +13,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{Batch, BatchFilter, BatchState, Delivery, Ledger, LedgerError, StreamTotals};
+use logferry_ledger::{Batch, BatchFilter, BatchState, Delivery, Ledger, LedgerError, SourceLineTotals};
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::{Serialize, Serializer};
 
@@ -231,9 +231,9 @@ impl Discrepancy {
 /// Adds up what the ledger in `data_dir` says of the batches that fit the filter, and compares it with the spool.
 ///
 /// `addressees` are the destinations configured now. Content is read and compared, except that of compressed files.
-pub fn audit(data_dir: &Path, filter: &BatchFilter, addressees: &[Addressee]) -> Result<Audit, ReportError> {
+pub fn audit(data_dir: &Path, filter: &BatchFilter, addressees: &[Subscriber]) -> Result<Audit, ReportError> {
     let ledger = Ledger::open(data_dir)?;
-    let totals = stream_totals(&ledger, filter)?;
+    let totals = source_line_totals(&ledger, filter)?;
     let batches = ledger.batches(filter)?;
     let mut audited = Vec::new();
     for batch in &batches {
@@ -270,8 +270,8 @@ fn covers_all_times(filter: &BatchFilter) -> bool {
     filter.since.is_none() && filter.until.is_none()
 }
 
-fn stream_totals(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<StreamTotals>, LedgerError> {
-    let mut totals = ledger.stream_totals()?;
+fn source_line_totals(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<SourceLineTotals>, LedgerError> {
+    let mut totals = ledger.source_line_totals()?;
     totals.retain(|totals| {
         filter
             .source
@@ -281,7 +281,7 @@ fn stream_totals(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<StreamTota
     Ok(totals)
 }
 
-fn add_up(streams: &[StreamTotals], batches: &[Batch], filter: &BatchFilter) -> Totals {
+fn add_up(streams: &[SourceLineTotals], batches: &[Batch], filter: &BatchFilter) -> Totals {
     let lines_of = |batch: &Batch| batch.contents.lines;
     let lines_excluded = streams.iter().map(|totals| totals.lines_excluded).sum();
     let lines_sent: u64 = streams.iter().map(|totals| totals.lines_sent).sum();
@@ -314,7 +314,7 @@ fn audited_batch(batch: &Batch, destinations: Vec<DeliveredTo>) -> AuditedBatch 
     }
 }
 
-fn lines_differ(totals: &StreamTotals) -> Option<Discrepancy> {
+fn lines_differ(totals: &SourceLineTotals) -> Option<Discrepancy> {
     let (sent, batched) = (totals.lines_sent, totals.lines_batched);
     (sent != batched).then(|| Discrepancy {
         kind: DiscrepancyKind::LinesDiffer,

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_config::Monitor;
-use logferry_durable::{Lock, LockError};
+use logferry_config::MonitorSettings;
+use logferry_durable::{LockError, LockFile};
 use logferry_ledger::LedgerError;
-use logferry_telemetry::{Endpoint, Metrics, Ready};
+use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -33,14 +33,14 @@ const OUTBOX_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// A mail server that is away, and a ledger that is busy or cannot grow, are logged and tried again. A damaged or
 /// foreign ledger ends it: a person must look. On `shutdown` a mail in flight is given 5 s.
-pub async fn run(config: Monitor, shutdown: CancellationToken) -> Result<(), MonitorError> {
+pub async fn run(config: MonitorSettings, shutdown: CancellationToken) -> Result<(), MonitorError> {
     let postman = Postman::new(&config.smtp)?;
     let endpoint = match config.metrics {
-        Some(addr) => Some(Endpoint::bind(addr).await?),
+        Some(addr) => Some(HealthEndpoint::bind(addr).await?),
         None => None,
     };
     let stop = shutdown.child_token();
-    let ready = Ready::default();
+    let ready = Readiness::default();
     let health = async {
         if let Some(endpoint) = endpoint {
             endpoint
@@ -53,9 +53,9 @@ pub async fn run(config: Monitor, shutdown: CancellationToken) -> Result<(), Mon
 }
 
 async fn work(
-    config: Monitor,
+    config: MonitorSettings,
     postman: Postman,
-    ready: &Ready,
+    ready: &Readiness,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
     if !ledger_appears(&config.data_dir, stop).await {
@@ -82,7 +82,7 @@ async fn ending<T>(part: impl Future<Output = T>, stop: &CancellationToken) -> T
 /// Looks once and tries every mail in the outbox once; for cron.
 ///
 /// A mail that could not be sent stays in the outbox for the next time, and is an error here.
-pub async fn once(config: &Monitor) -> Result<(), MonitorError> {
+pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     let postman = Postman::new(&config.smtp)?;
     // The ledger first: where it is missing, so is the folder for the lock.
     with_ledger(&config.data_dir, |_| Ok(())).await?;
@@ -100,7 +100,7 @@ pub async fn once(config: &Monitor) -> Result<(), MonitorError> {
 }
 
 /// Sends one mail to the recipients now, past the outbox; an error says what the mail server said.
-pub async fn test_mail(config: &Monitor) -> Result<(), MonitorError> {
+pub async fn test_mail(config: &MonitorSettings) -> Result<(), MonitorError> {
     let now = Timestamp::now();
     let letter = Letter {
         id: LetterId::of_test(now),
@@ -110,8 +110,8 @@ pub async fn test_mail(config: &Monitor) -> Result<(), MonitorError> {
     Ok(Postman::new(&config.smtp)?.send(&letter, now).await?)
 }
 
-fn lock(data_dir: &Path) -> Result<Lock, MonitorError> {
-    Lock::acquire(&data_dir.join(LOCK_FILE)).map_err(|error| match error {
+fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {
+    LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|error| match error {
         LockError::Held { holder, .. } => MonitorError::AlreadyRunning {
             data_dir: data_dir.to_owned(),
             holder,
@@ -140,7 +140,7 @@ async fn ledger_appears(data_dir: &Path, shutdown: &CancellationToken) -> bool {
     !shutdown.is_cancelled()
 }
 
-async fn look(config: &Arc<Monitor>) -> Result<(), MonitorError> {
+async fn look(config: &Arc<MonitorSettings>) -> Result<(), MonitorError> {
     let shared = Arc::clone(config);
     with_ledger(&config.data_dir, move |ledger| {
         let metrics = Metrics::process().monitor();
@@ -150,8 +150,8 @@ async fn look(config: &Arc<Monitor>) -> Result<(), MonitorError> {
 }
 
 async fn watch(
-    config: Arc<Monitor>,
-    ready: &Ready,
+    config: Arc<MonitorSettings>,
+    ready: &Readiness,
     new_mail: &Notify,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {

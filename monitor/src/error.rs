@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use logferry_durable::{DiskError, LockError};
 use logferry_ledger::LedgerError;
-use logferry_telemetry::EndpointError;
+use logferry_telemetry::HealthEndpointError;
 use tokio::task::JoinError;
 
 use crate::words::counted;
@@ -51,7 +51,7 @@ pub enum MonitorError {
     },
     /// The port for `/metrics` could not be had.
     #[error(transparent)]
-    Metrics(#[from] EndpointError),
+    Metrics(#[from] HealthEndpointError),
     /// A mail could not be sent.
     #[error(transparent)]
     Send(#[from] SendError),

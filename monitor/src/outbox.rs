@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use logferry_ledger::{Ledger, LedgerError, Mail, MailId};
+use logferry_ledger::{Ledger, LedgerError, MailId, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use tokio_util::sync::CancellationToken;
 
@@ -130,7 +130,7 @@ impl Outbox {
         Ok(())
     }
 
-    async fn note_failed(&self, mail: &Mail, error: &SendError) -> Result<(), MonitorError> {
+    async fn note_failed(&self, mail: &QueuedMail, error: &SendError) -> Result<(), MonitorError> {
         let pause = retry_after(mail.attempts);
         tracing::warn!(
             subject = mail.content.subject,

@@ -5,31 +5,31 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_ledger::{Batch, BatchState};
 use logferry_protocol::names::DestinationName;
 
 /// Whether a destination wants a batch.
-pub(crate) fn takes(addressee: &Addressee, batch: &Batch) -> bool {
+pub(crate) fn takes(addressee: &Subscriber, batch: &Batch) -> bool {
     let wants = &addressee.wants;
     wants.takes(&batch.source, &batch.group, batch.log.as_ref())
 }
 
 /// Whether a batch that is not sent is wanted by none of these destinations. Without any, nobody knows.
-pub(crate) fn is_unwanted(batch: &Batch, addressees: &[Addressee]) -> bool {
+pub(crate) fn is_unwanted(batch: &Batch, addressees: &[Subscriber]) -> bool {
     !addressees.is_empty() && !addressees.iter().any(|addressee| takes(addressee, batch))
 }
 
 /// From when on each destination is owed what it wants.
 #[derive(Debug)]
 pub(crate) struct Debts<'a> {
-    addressees: &'a [Addressee],
+    addressees: &'a [Subscriber],
     since: BTreeMap<DestinationName, Timestamp>,
 }
 
 impl<'a> Debts<'a> {
     /// `since`: from when on each is configured as it is.
-    pub(crate) fn new(addressees: &'a [Addressee], since: BTreeMap<DestinationName, Timestamp>) -> Self {
+    pub(crate) fn new(addressees: &'a [Subscriber], since: BTreeMap<DestinationName, Timestamp>) -> Self {
         Self { addressees, since }
     }
 

@@ -12,7 +12,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 use logferry_config::{Smtp, SmtpTls};
-use logferry_ledger::{Mail, NewMail};
+use logferry_ledger::{NewMail, QueuedMail};
 
 use crate::error::{MonitorError, SendError};
 use crate::html::{Fragment, Look, document};
@@ -32,7 +32,7 @@ const SUBJECT_MAX: usize = 900;
 pub(crate) struct LetterId(String);
 
 impl LetterId {
-    pub(crate) fn of(mail: &Mail) -> Self {
+    pub(crate) fn of(mail: &QueuedMail) -> Self {
         Self(format!(
             "logferry-{}-{}",
             mail.id,

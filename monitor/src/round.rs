@@ -4,7 +4,7 @@ use std::error::Error;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_config::Monitor;
+use logferry_config::MonitorSettings;
 use logferry_ledger::{BatchFilter, Ledger, LedgerError};
 use logferry_telemetry::MonitorMetrics;
 
@@ -16,7 +16,7 @@ use crate::summary::Summary;
 /// Looks once. Alerts and summaries stand or fall each on their own, but all of them are tried.
 pub(crate) fn look(
     ledger: &mut Ledger,
-    config: &Monitor,
+    config: &MonitorSettings,
     zone: &TimeZone,
     metrics: &MonitorMetrics,
     now: Timestamp,
@@ -30,7 +30,7 @@ pub(crate) fn look(
 
 fn tell_of_silence(
     ledger: &mut Ledger,
-    config: &Monitor,
+    config: &MonitorSettings,
     zone: &TimeZone,
     metrics: &MonitorMetrics,
     now: Timestamp,
@@ -61,7 +61,12 @@ fn tell_of_silence(
     Ok(())
 }
 
-fn sum_up(ledger: &mut Ledger, config: &Monitor, zone: &TimeZone, now: Timestamp) -> Result<(), LedgerError> {
+fn sum_up(
+    ledger: &mut Ledger,
+    config: &MonitorSettings,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
     let last = ledger.last_summary()?.map(Hour::starting_at);
     let due = hours::due(last, config.summary.after, zone, now);
     if due.skipped > 0 {
@@ -77,7 +82,7 @@ fn sum_up(ledger: &mut Ledger, config: &Monitor, zone: &TimeZone, now: Timestamp
             since: Some(hour.start()),
             until: Some(hour.end()),
         };
-        let (batches, totals) = (ledger.batches(&in_hour)?, ledger.stream_totals()?);
+        let (batches, totals) = (ledger.batches(&in_hour)?, ledger.source_line_totals()?);
         let everyone = roster(&sources, &config.expected_sources);
         let mail = Summary::new(hour, everyone.into_keys(), &batches, &totals).mail(zone);
         if ledger.queue_summary(hour.start(), &mail, now)? {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use logferry_durable::{Disk, DiskError, Operation, RealDisk};
+use logferry_durable::{Disk, DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, BatchState};
 
 /// Read at once; large enough that the calls do not count.
@@ -76,7 +76,7 @@ fn crc32c_of(path: &Path, len: u64) -> Result<Option<u32>, DiskError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DiskError::new(Operation::Open, path, error)),
+        Err(error) => return Err(DiskError::new(DiskOperation::Open, path, error)),
     };
     let mut reader = file.take(len);
     let mut block = vec![0; BLOCK_LEN];
@@ -86,7 +86,7 @@ fn crc32c_of(path: &Path, len: u64) -> Result<Option<u32>, DiskError> {
             Ok(0) => return Ok(Some(crc32c)),
             Ok(read) => crc32c = crc32c::crc32c_append(crc32c, block.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(DiskError::new(Operation::Read, path, error)),
+            Err(error) => return Err(DiskError::new(DiskOperation::Read, path, error)),
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use logferry_ledger::{Batch, BatchState, NewMail, StreamTotals};
+use logferry_ledger::{Batch, BatchState, NewMail, SourceLineTotals};
 use logferry_protocol::names::SourceId;
 
 use crate::hours::Hour;
@@ -95,7 +95,7 @@ pub(crate) struct Summary<'a> {
     hour: Hour,
     sources: BTreeMap<&'a SourceId, Tally>,
     all: Tally,
-    differing: BTreeMap<&'a SourceId, &'a StreamTotals>,
+    differing: BTreeMap<&'a SourceId, &'a SourceLineTotals>,
 }
 
 impl<'a> Summary<'a> {
@@ -105,7 +105,7 @@ impl<'a> Summary<'a> {
         hour: Hour,
         sources: impl IntoIterator<Item = &'a SourceId>,
         batches: &'a [Batch],
-        totals: &'a [StreamTotals],
+        totals: &'a [SourceLineTotals],
     ) -> Self {
         let mut tallies: BTreeMap<_, _> = sources
             .into_iter()

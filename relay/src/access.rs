@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Relay;
+use logferry_config::RelaySettings;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Reads all of them.
-    pub(crate) fn load(config: &Relay) -> Result<Self, FileError> {
+    pub(crate) fn load(config: &RelaySettings) -> Result<Self, FileError> {
         Ok(Self {
             tls: config.tls.as_ref().map(tls::load).transpose()?,
             tokens: config.tokens_file.as_deref().map(tokens::load).transpose()?,
@@ -107,7 +107,7 @@ pub struct Findings {
 }
 
 /// Reads the files of TLS and of tokens as the relay would.
-pub fn check_files(config: &Relay) -> Findings {
+pub fn check_files(config: &RelaySettings) -> Findings {
     let mut findings = Findings::default();
     match config.tls.as_ref().map(tls::load) {
         Some(Ok(tls)) => findings

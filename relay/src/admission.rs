@@ -13,7 +13,7 @@
 
 use std::net::IpAddr;
 
-use logferry_config::Group;
+use logferry_config::GroupSettings;
 use logferry_protocol::names::{NameError, SourceId};
 
 use crate::tokens::Bearer;
@@ -72,7 +72,11 @@ impl Refusal {
 }
 
 /// The source of a request by `client` that names `claimed`.
-pub(crate) fn admit(group: &Group, client: Client<'_>, claimed: Option<&str>) -> Result<SourceId, Refusal> {
+pub(crate) fn admit(
+    group: &GroupSettings,
+    client: Client<'_>,
+    claimed: Option<&str>,
+) -> Result<SourceId, Refusal> {
     let token = match client.token {
         Some(Bearer::Source(source)) => Some(source),
         Some(Bearer::Anyone) | None => None,
@@ -91,7 +95,7 @@ pub(crate) fn admit(group: &Group, client: Client<'_>, claimed: Option<&str>) ->
 
 /// The source of a client with a certificate for `names`: the one that token and client name, else the first.
 fn certified(
-    group: &Group,
+    group: &GroupSettings,
     names: &[SourceId],
     token: Option<&SourceId>,
     claimed: Option<&SourceId>,
@@ -119,7 +123,7 @@ fn agree(bound: &[SourceId], named: Option<&SourceId>) -> Result<(), Refusal> {
     }
 }
 
-fn listed(group: &Group, source_id: SourceId) -> Result<SourceId, Refusal> {
+fn listed(group: &GroupSettings, source_id: SourceId) -> Result<SourceId, Refusal> {
     if group.sources.allows_name(&source_id) {
         return Ok(source_id);
     }

@@ -16,7 +16,7 @@ use logferry_durable::Disk;
 use logferry_ledger::{LedgerError, StreamRecord};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::SourceId;
-use logferry_protocol::resolve::{Acknowledged, FileQuery, Position};
+use logferry_protocol::resolve::{AcknowledgedStream, FileQuery, StreamPosition};
 use logferry_protocol::stream::{FINGERPRINT_SPAN, Offset, Tail};
 
 use crate::committer::Committer;
@@ -27,14 +27,14 @@ const ALIKE_MAX: usize = 100;
 /// Where a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
-    at: Position,
+    at: StreamPosition,
     /// Bytes from there up to here may be in the spool already.
     doubt_until: Option<Offset>,
 }
 
 /// Judges what a sender says of a stream; `end` is how the last of the source's files ends. Pure.
-fn judge(known: &Acknowledged, end: Option<&[u8]>) -> Place {
-    let acknowledged = Position {
+fn judge(known: &AcknowledgedStream, end: Option<&[u8]>) -> Place {
+    let acknowledged = StreamPosition {
         offset: known.stream.committed,
         tail: known.stream.tail,
     };
@@ -47,7 +47,8 @@ fn judge(known: &Acknowledged, end: Option<&[u8]>) -> Place {
     }
     let is_end = |tail: Tail| tail.0.len() == FINGERPRINT_SPAN && end.is_some_and(|end| tail.matches(end));
     let ends = std::iter::once(&acknowledged).chain(&known.unanswered);
-    let is_possible = |at: &&Position| acknowledged.offset <= at.offset && at.offset <= known.sent_until;
+    let is_possible =
+        |at: &&StreamPosition| acknowledged.offset <= at.offset && at.offset <= known.sent_until;
     match ends.filter(is_possible).find(|at| is_end(at.tail)) {
         Some(at) => certain(*at),
         None => Place {
@@ -99,12 +100,12 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         if adopted.is_empty() {
             return Ok(());
         }
-        self.ledger.adopt(&adopted)
+        self.ledger.recover_streams(&adopted)
     }
 }
 
 impl Place {
-    fn tell(self, source: &SourceId, query: &FileQuery, known: &Acknowledged) {
+    fn tell(self, source: &SourceId, query: &FileQuery, known: &AcknowledgedStream) {
         let (log, stream, offset) = (&query.log, known.stream.stream, self.at.offset);
         match self.doubt_until {
             None => tracing::info!(
@@ -134,16 +135,16 @@ mod tests {
             .collect()
     }
 
-    fn at(offset: usize) -> Position {
-        Position {
+    fn at(offset: usize) -> StreamPosition {
+        StreamPosition {
             offset: Offset::new(offset as u64),
             tail: Tail::of(&log()[..offset]),
         }
     }
 
-    fn known(acked: usize, unanswered: &[usize], sent_until: usize) -> Acknowledged {
+    fn known(acked: usize, unanswered: &[usize], sent_until: usize) -> AcknowledgedStream {
         let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(&log()).expect("lines"));
-        Acknowledged {
+        AcknowledgedStream {
             stream: KnownStream {
                 stream: StreamId::derive(file, head, 0),
                 file,
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn stream_of_which_nothing_more_was_posted_goes_on_for_certain() {
         assert_eq!(judge(&known(50, &[], 50), None), certain(50));
-        let finished = Acknowledged {
+        let finished = AcknowledgedStream {
             finished: true,
             ..known(50, &[], 70)
         };

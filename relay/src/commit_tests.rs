@@ -13,8 +13,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use logferry_config::{Batch as Rules, NameTemplate, TimestampFormat, WindowLength};
-use logferry_durable::Operation;
+use logferry_config::{BatchSettings as Rules, NameTemplate, TimestampFormat, WindowLength};
+use logferry_durable::DiskOperation;
 use logferry_ledger::{Batch, BatchFilter, BatchState};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, StreamId, Tail};
@@ -24,7 +24,7 @@ use super::committer::{Answer, Chunk, Committer};
 use super::*;
 use crate::split::split;
 use jiff::Timestamp;
-use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::stream::Offset;
 
 type Tested = Committer<SimDisk, Vec<u8>, usize>;
@@ -183,7 +183,7 @@ pub(super) fn line(minute: u32, text: &str) -> Vec<u8> {
     format!("[21/Nov/2026:08:{minute:02}:03 +0600] {text}\n").into_bytes()
 }
 
-fn receipt(committed: usize, outcome: Outcome) -> Answer {
+fn receipt(committed: usize, outcome: ChunkOutcome) -> Answer {
     let committed = Offset::new(u64::try_from(committed).expect("small"));
     Answer::Receipt(Receipt { committed, outcome })
 }
@@ -193,12 +193,12 @@ fn an_acknowledged_line_survives_power_loss() {
     let mut bench = Bench::new(1 << 30);
     let body = [line(20, "a"), line(21, "b")].concat();
     let answers = bench.send(vec![chunk(1, 0, &body)]);
-    assert_eq!(answers.get(&0), Some(&receipt(body.len(), Outcome::Stored)));
+    assert_eq!(answers.get(&0), Some(&receipt(body.len(), ChunkOutcome::Stored)));
     bench.disk.power_loss(1);
     bench.restart();
     assert_eq!(bench.stored(), body);
     let again = bench.send(vec![chunk(1, 0, &body)]);
-    assert_eq!(again.get(&0), Some(&receipt(body.len(), Outcome::Duplicate)));
+    assert_eq!(again.get(&0), Some(&receipt(body.len(), ChunkOutcome::Duplicate)));
     assert_eq!(bench.stored(), body);
 }
 
@@ -240,13 +240,16 @@ fn a_chunk_cut_differently_is_answered_with_the_committed_offset() {
     let (first, second) = (line(20, "first"), line(20, "second"));
     bench.send(vec![chunk(1, 0, &first)]);
     let answers = bench.send(vec![chunk(1, 0, &[first.clone(), second].concat())]);
-    assert_eq!(answers.get(&0), Some(&receipt(first.len(), Outcome::Elsewhere)));
+    assert_eq!(
+        answers.get(&0),
+        Some(&receipt(first.len(), ChunkOutcome::Elsewhere))
+    );
     assert_eq!(bench.stored(), first);
 }
 
 #[test]
 fn a_failed_sync_acknowledges_nothing_and_the_next_round_starts_from_the_ledger() {
-    for operation in [Operation::Append, Operation::Sync] {
+    for operation in [DiskOperation::Append, DiskOperation::Sync] {
         let mut bench = Bench::new(1 << 30);
         let (first, second) = (line(20, "first"), line(20, "second"));
         bench.send(vec![chunk(1, 0, &first)]);
@@ -260,7 +263,7 @@ fn a_failed_sync_acknowledges_nothing_and_the_next_round_starts_from_the_ledger(
         let answers = bench.send(vec![chunk(1, start, &second)]);
         assert_eq!(
             answers.get(&0),
-            Some(&receipt(first.len() + second.len(), Outcome::Stored))
+            Some(&receipt(first.len() + second.len(), ChunkOutcome::Stored))
         );
         bench.disk.power_loss(7);
         bench.restart();
@@ -326,7 +329,7 @@ fn a_stream_that_came_in_through_another_group_is_not_stored_twice() {
     let answers = bench.send(vec![chunk(1, start, &second)]);
     assert!(matches!(answers.get(&0), Some(Answer::Wait(_))), "{answers:?}");
     let answers = bench.send(vec![chunk(1, start, &second)]);
-    assert_eq!(answers.get(&0), Some(&receipt(both, Outcome::Duplicate)));
+    assert_eq!(answers.get(&0), Some(&receipt(both, ChunkOutcome::Duplicate)));
     assert_eq!(bench.stored(), [first, second].concat());
 }
 
@@ -373,7 +376,7 @@ fn a_full_batch_goes_on_in_the_next_part_at_a_line_border() {
 fn a_quiet_batch_is_sealed_and_an_empty_one_is_discarded() {
     let mut bench = Bench::new(1 << 30);
     bench.send(vec![chunk(1, 0, &line(20, "a"))]);
-    bench.disk.fail_next(Operation::Append, ErrorKind::Other);
+    bench.disk.fail_next(DiskOperation::Append, ErrorKind::Other);
     bench.send(vec![chunk(2, 0, &line(22, "never stored"))]);
     bench.restart();
     assert!(

@@ -20,10 +20,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_config::Batch as Rules;
+use logferry_config::BatchSettings as Rules;
 use logferry_durable::Disk;
 use logferry_ledger::{BatchState, Commit, Ledger, LedgerError, StreamRecord, UploadedBody, Window};
-use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
@@ -131,7 +131,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
 
     /// Begins anew after an error, as after a crash.
     pub(crate) fn recover(&mut self) -> Result<(), SpoolError> {
-        self.ledger.settle()?;
+        self.ledger.overwrite_stale_wal()?;
         self.follow_ledger()
     }
 
@@ -207,7 +207,7 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
         &mut self,
         arrivals: Vec<(Chunk<B>, T)>,
         now: Timestamp,
-        settled: &mut Vec<(T, StreamKey, Outcome)>,
+        settled: &mut Vec<(T, StreamKey, ChunkOutcome)>,
     ) -> Result<(), SpoolError> {
         // Whatever goes wrong, every ticket is either in `settled` or parked, and so gets its answer.
         let until = Instant::now() + EARLY_PATIENCE;
@@ -235,12 +235,12 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
                     self.parked.push(Parked { chunk, ticket, until });
                     continue;
                 }
-                Ok(Verdict::Early | Verdict::Elsewhere) => Ok(Outcome::Elsewhere),
-                Ok(Verdict::Take) => Ok(Outcome::Stored),
-                Ok(Verdict::Duplicate) => Ok(Outcome::Duplicate),
+                Ok(Verdict::Early | Verdict::Elsewhere) => Ok(ChunkOutcome::Elsewhere),
+                Ok(Verdict::Take) => Ok(ChunkOutcome::Stored),
+                Ok(Verdict::Duplicate) => Ok(ChunkOutcome::Duplicate),
                 Err(error) => Err(error),
             };
-            settled.push((ticket, key, *outcome.as_ref().unwrap_or(&Outcome::Elsewhere)));
+            settled.push((ticket, key, *outcome.as_ref().unwrap_or(&ChunkOutcome::Elsewhere)));
             if let Err(error) = outcome {
                 self.parked.extend(waiting);
                 return Err(error);

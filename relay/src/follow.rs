@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use logferry_durable::{DiskError, Operation};
+use logferry_durable::{DiskError, DiskOperation};
 use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError};
 use logferry_protocol::names::{GroupName, SourceId};
 use memchr::memrchr;
@@ -163,7 +163,7 @@ fn show_batch(
         })?);
     };
     place.looks = 0;
-    let read_error = |error| DiskError::new(Operation::Read, &path, error);
+    let read_error = |error| DiskError::new(DiskOperation::Read, &path, error);
     file.seek(SeekFrom::Start(place.shown)).map_err(read_error)?;
     let mut file = file.take(committed - place.shown);
     let mut block = Vec::with_capacity(BLOCK_LEN.min(usize::try_from(file.limit()).unwrap_or(BLOCK_LEN)));
@@ -200,7 +200,7 @@ fn open(data_dir: &Path, batch: &Batch) -> Result<Option<(PathBuf, File)>, DiskE
         match File::open(&path) {
             Ok(file) => return Ok(Some((path, file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(DiskError::new(Operation::Open, &path, error)),
+            Err(error) => return Err(DiskError::new(DiskOperation::Open, &path, error)),
         }
     }
     Ok(None)
@@ -212,7 +212,7 @@ mod tests {
     use std::fs;
 
     use jiff::Timestamp;
-    use logferry_ledger::{BatchGrowth, Commit, Contents, NewBatch, Window};
+    use logferry_ledger::{BatchContents, BatchGrowth, Commit, NewBatch, Window};
     use tempfile::TempDir;
 
     use super::*;
@@ -256,7 +256,7 @@ mod tests {
         /// Has `text` in the batch's file, and all but its last `uncommitted` bytes in the ledger.
         fn write(&mut self, batch: &Batch, text: &str, uncommitted: usize) {
             fs::write(self.path(batch, "open"), text).expect("written");
-            let contents = Contents {
+            let contents = BatchContents {
                 lines: 0,
                 bytes: u64::try_from(text.len() - uncommitted).expect("small"),
                 crc32c: 0,

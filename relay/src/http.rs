@@ -21,8 +21,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use logferry_config::{Batch, Group, Limits};
-use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome};
+use logferry_config::{BatchSettings, GroupLimits, GroupSettings};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{LedgerId, MAX_QUERIES, ResolveRequest, ResolveResponse};
@@ -83,9 +83,9 @@ const TIMES: Times = Times {
 /// What every request of a group needs.
 #[derive(Debug)]
 struct Context {
-    group: Arc<Group>,
-    batch: Batch,
-    limits: Limits,
+    group: Arc<GroupSettings>,
+    batch: BatchSettings,
+    limits: GroupLimits,
     times: Times,
     access: Access,
     ledger: LedgerId,
@@ -117,8 +117,8 @@ impl Listener {
     /// Serves `group` on `listener`.
     pub(crate) fn new(
         listener: TcpListener,
-        group: Arc<Group>,
-        config: &logferry_config::Relay,
+        group: Arc<GroupSettings>,
+        config: &logferry_config::RelaySettings,
         access: Access,
         ledger: LedgerId,
         pipeline: Pipeline,
@@ -378,8 +378,8 @@ async fn store(
     match answered.await {
         Ok(Answer::Receipt(receipt)) => {
             let status = match receipt.outcome {
-                Outcome::Stored | Outcome::Duplicate => StatusCode::OK,
-                Outcome::Elsewhere => StatusCode::CONFLICT,
+                ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
+                ChunkOutcome::Elsewhere => StatusCode::CONFLICT,
             };
             Ok(json(status, &receipt))
         }

@@ -56,11 +56,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
-use logferry_config::Group;
-use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
+use logferry_config::GroupSettings;
+use logferry_durable::{Disk, DiskError, LockError, LockFile, RealDisk};
 use logferry_ledger::{BatchState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
-use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
+use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,7 @@ pub enum RelayError {
     Disk(#[from] DiskError),
     /// Another relay uses the data folder.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    LockFile(#[from] LockError),
     /// Its ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -103,7 +103,7 @@ pub enum RelayError {
     },
     /// The port for metrics cannot be listened on.
     #[error(transparent)]
-    Metrics(#[from] EndpointError),
+    Metrics(#[from] HealthEndpointError),
     /// A thread cannot be started.
     #[error("cannot start a thread for group {group}")]
     Thread {
@@ -130,17 +130,20 @@ pub struct Relay {
     listeners: Vec<(Listener, Engine)>,
     keeper: Keeper,
     committers: Vec<JoinHandle<()>>,
-    _lock: Lock,
+    _lock: LockFile,
 }
 
 impl Relay {
     /// Makes the spool agree with the ledger and binds every group's port.
-    pub async fn bind(config: &logferry_config::Relay, metrics: &Metrics) -> Result<Self, RelayError> {
+    pub async fn bind(
+        config: &logferry_config::RelaySettings,
+        metrics: &Metrics,
+    ) -> Result<Self, RelayError> {
         let disk = RealDisk;
         for state in BatchState::ALL {
             disk.create_dir_all(&config.data_dir.join(state.as_str()))?;
         }
-        let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
+        let lock = LockFile::acquire(&config.data_dir.join("relay.lock"))?;
         let spool = Spool::new(disk, &config.data_dir);
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         ledger.forget_group_reports()?;
@@ -169,7 +172,7 @@ impl Relay {
                     address: group.listen,
                     source,
                 })?;
-            let ledger = ledger.another()?;
+            let ledger = ledger.reopen()?;
             let means = (access.clone(), spool.clone(), ledger, disk_turns.join());
             let listener = relay.add_group(config, group, listener, means, metrics)?;
             relay.listeners.push((listener, engine));
@@ -179,8 +182,8 @@ impl Relay {
 
     fn add_group(
         &mut self,
-        config: &logferry_config::Relay,
-        group: &Group,
+        config: &logferry_config::RelaySettings,
+        group: &GroupSettings,
         listener: TcpListener,
         (access, spool, ledger, turn): (Access, Spool<RealDisk>, Ledger, Turn),
         metrics: &Metrics,
@@ -253,10 +256,13 @@ impl Relay {
 }
 
 /// Runs the relay until `shutdown`, with its numbers on `config.metrics`.
-pub async fn run(config: logferry_config::Relay, shutdown: CancellationToken) -> Result<(), RelayError> {
-    let (metrics, ready, mut numbers) = (Metrics::process(), Ready::default(), JoinSet::new());
+pub async fn run(
+    config: logferry_config::RelaySettings,
+    shutdown: CancellationToken,
+) -> Result<(), RelayError> {
+    let (metrics, ready, mut numbers) = (Metrics::process(), Readiness::default(), JoinSet::new());
     if let Some(address) = config.metrics {
-        let endpoint = Endpoint::bind(address).await?;
+        let endpoint = HealthEndpoint::bind(address).await?;
         numbers.spawn(endpoint.serve(metrics.clone(), ready.clone(), shutdown.clone()));
     }
     let relay = Relay::bind(&config, metrics).await?;

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use logferry_config::NameTemplate;
 use logferry_durable::{Disk, DiskError, DiskFile};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchId, BatchKey, BatchState, Contents, Ledger, NewBatch, Window,
+    Batch, BatchContents, BatchGrowth, BatchId, BatchKey, BatchState, Ledger, NewBatch, Window,
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::StreamId;
@@ -34,7 +34,7 @@ pub(crate) type StreamKey = (SourceId, StreamId);
 struct OpenBatch<F> {
     /// The ledger's row; its contents are the durable ones.
     batch: Batch,
-    staged: Contents,
+    staged: BatchContents,
     file: Option<F>,
     last_append: Instant,
     /// Whose line it ends inside of.
@@ -257,11 +257,7 @@ impl<D: Disk> OpenBatches<D> {
                 window,
             })
             .collect();
-        for (batch, key) in ledger
-            .open_batches_of(&new, now)?
-            .into_iter()
-            .zip(parts.into_keys())
-        {
+        for (batch, key) in ledger.open_all(&new, now)?.into_iter().zip(parts.into_keys()) {
             self.current.insert(key, batch.id);
             self.restore(batch, None);
         }
@@ -295,7 +291,7 @@ impl<D: Disk> OpenBatches<D> {
             None => crc32c::crc32c_append(open.staged.crc32c, addition.bytes),
         };
         let added = u64::try_from(addition.bytes.len()).unwrap_or(u64::MAX);
-        open.staged = Contents {
+        open.staged = BatchContents {
             lines: open.staged.lines + addition.lines,
             bytes: open.staged.bytes + added,
             crc32c,

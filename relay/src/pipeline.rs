@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::UploadedBody;
-use logferry_protocol::heartbeat::{Gap, Heartbeat};
+use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
-use logferry_telemetry::{RelayMetrics, Stored};
+use logferry_telemetry::{RelayMetrics, StoredChunks};
 use tokio::sync::oneshot;
 
 use crate::board::Board;
@@ -200,7 +200,7 @@ impl<D: Disk> Worker<D> {
         let turn = self.committer.turn.begin(bytes);
         let answers = self.committer.round(chunks, Timestamp::now());
         drop(turn);
-        let mut stored: HashMap<SourceId, Stored> = HashMap::new();
+        let mut stored: HashMap<SourceId, StoredChunks> = HashMap::new();
         for (TicketBox(ticket), answer) in &answers {
             if let Answer::Receipt(receipt) = answer {
                 self.count(ticket, receipt.outcome, &mut stored);
@@ -224,19 +224,19 @@ impl<D: Disk> Worker<D> {
     fn count(
         &self,
         ticket: &Ticket,
-        outcome: logferry_protocol::chunk::Outcome,
-        stored: &mut HashMap<SourceId, Stored>,
+        outcome: logferry_protocol::chunk::ChunkOutcome,
+        stored: &mut HashMap<SourceId, StoredChunks>,
     ) {
-        use logferry_protocol::chunk::Outcome;
+        use logferry_protocol::chunk::ChunkOutcome;
         match outcome {
-            Outcome::Stored => {
+            ChunkOutcome::Stored => {
                 let sum = stored.entry(ticket.source.clone()).or_default();
                 sum.chunks += 1;
                 sum.lines += ticket.lines;
                 sum.bytes += ticket.bytes;
             }
-            Outcome::Duplicate => self.metrics.duplicate(ticket.source.as_str()),
-            Outcome::Elsewhere => {}
+            ChunkOutcome::Duplicate => self.metrics.duplicate(ticket.source.as_str()),
+            ChunkOutcome::Elsewhere => {}
         }
     }
 
@@ -379,7 +379,7 @@ fn ticketed(chunk: Chunk<Body>, reply: oneshot::Sender<Answer>) -> (Chunk<Body>,
     (chunk, TicketBox(ticket))
 }
 
-fn report_gaps(source: &SourceId, gaps: &[Gap]) {
+fn report_gaps(source: &SourceId, gaps: &[ReportedGap]) {
     for gap in gaps.iter().filter(|gap| gap.bytes() > 0) {
         tracing::error!(
             %source, log = %gap.log, stream = %gap.stream, path = gap.path, from = %gap.from, bytes = gap.bytes(),

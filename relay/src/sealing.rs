@@ -62,12 +62,13 @@ impl<D: Disk, B: AsRef<[u8]>, T> Committer<D, B, T> {
             batches.into_iter().partition(|batch| batch.contents.bytes > 0);
         for batch in empty {
             // A crash in between leaves an empty file that the ledger does not know; it is reported and harmless.
-            self.ledger.discard_empty(batch.id)?;
+            self.ledger.discard_empty_batch(batch.id)?;
             self.spool
                 .disk()
                 .remove(&self.spool.path(&batch, BatchState::Open))?;
         }
-        self.ledger.seal_all(sealed.iter().map(|batch| batch.id), now)?;
+        self.ledger
+            .seal_batches(sealed.iter().map(|batch| batch.id), now)?;
         self.spool.move_to_ready(&sealed)?;
         for batch in &sealed {
             tracing::info!(

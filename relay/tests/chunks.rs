@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
-use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
 use logferry_protocol::{CHUNKS_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, STREAMS_PATH};
@@ -158,7 +158,7 @@ fn encoded(encoding: &str, plain_len: Option<usize>) -> Vec<(&'static str, Strin
     headers
 }
 
-fn outcome((status, body): &(u16, Bytes)) -> Outcome {
+fn outcome((status, body): &(u16, Bytes)) -> ChunkOutcome {
     assert!(matches!(status, 200 | 409), "{status} {body:?}");
     let receipt: Receipt = serde_json::from_slice(body).expect("a receipt");
     receipt.outcome
@@ -195,7 +195,7 @@ fn compressed_chunks_are_stored_as_they_were_before() {
             };
             let headers = encoded(encoding, says_length.then_some(chunk.lines.len()));
             let answer = runtime.block_on(site.chunk(0, &chunk, &headers, body));
-            prop_assert_eq!(outcome(&answer), Outcome::Stored);
+            prop_assert_eq!(outcome(&answer), ChunkOutcome::Stored);
             expected.set(expected.get() + chunk.lines.len());
             let stored = site.stored();
             prop_assert_eq!(stored.len(), expected.get());
@@ -247,7 +247,7 @@ async fn what_cannot_be_decoded_is_refused_with_a_reason_and_not_stored() {
     let headers = encoded("zstd", Some(900));
     assert_eq!(
         outcome(&site.chunk(0, &chunk, &headers, whole).await),
-        Outcome::Stored
+        ChunkOutcome::Stored
     );
 }
 
@@ -311,7 +311,7 @@ async fn a_chunk_that_is_meant_for_another_ledger_is_not_taken() {
     assert!(site.stored().is_empty());
     let ours = [(LEDGER_HEADER, ledger)];
     let stored = site.chunk(0, &chunk, &ours, chunk.lines.clone()).await;
-    assert_eq!(outcome(&stored), Outcome::Stored);
+    assert_eq!(outcome(&stored), ChunkOutcome::Stored);
 }
 
 #[tokio::test]
@@ -325,12 +325,16 @@ async fn a_stream_goes_on_at_any_door_and_nothing_is_stored_twice() {
             lines: format!("line {number}\n").into_bytes(),
         };
         let answer = site.chunk(door, &chunk, &[], chunk.lines.clone()).await;
-        assert_eq!(outcome(&answer), Outcome::Stored, "chunk {number} at door {door}");
+        assert_eq!(
+            outcome(&answer),
+            ChunkOutcome::Stored,
+            "chunk {number} at door {door}"
+        );
         // Its answer was lost, and it is sent once more, elsewhere.
         let again = site.chunk(1 - door, &chunk, &[], chunk.lines.clone()).await;
         let is_put_off = again.0 == 503;
         assert!(
-            is_put_off || outcome(&again) != Outcome::Stored,
+            is_put_off || outcome(&again) != ChunkOutcome::Stored,
             "chunk {number} again: {again:?}"
         );
         expected.extend(&chunk.lines);

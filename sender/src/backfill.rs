@@ -42,7 +42,7 @@ pub enum BackfillError {
 /// `tell` hears of each file's progress and end, on a thread of its own. As long as the relay cannot be reached, it is
 /// tried again, until `stop`.
 pub async fn backfill(
-    config: config::Sender,
+    config: config::SenderSettings,
     plan: Plan,
     dry_run: bool,
     tell: impl FnMut(News) + Send + 'static,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use logferry_protocol::heartbeat::Gap;
+use logferry_protocol::heartbeat::ReportedGap;
 
 /// The sender's counters, shared with whoever publishes them. All but the lag only grow while the process lives.
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Counters {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn lost(&self, gap: &Gap) {
+    pub(crate) fn lost(&self, gap: &ReportedGap) {
         if gap.bytes() > 0 {
             self.gaps.fetch_add(1, Ordering::Relaxed);
             self.gap_bytes.fetch_add(gap.bytes(), Ordering::Relaxed);

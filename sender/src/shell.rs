@@ -8,8 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
-use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
-use logferry_telemetry::Ready;
+use logferry_durable::{Disk, DiskError, LockError, LockFile, RealDisk};
+use logferry_telemetry::Readiness;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -45,9 +45,9 @@ pub enum SenderError {
 /// Only a second sender on the same state folder is an error. Whatever else fails is said and tried again: an
 /// unwritable state folder costs the checkpoint, not the lines.
 pub async fn run(
-    config: config::Sender,
+    config: config::SenderSettings,
     counters: Arc<Counters>,
-    ready: Ready,
+    ready: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), SenderError> {
     let _lock = lock(&config.state_dir)?;
@@ -89,7 +89,7 @@ pub async fn run(
 }
 
 /// Makes and locks the state folder. If it cannot be written there is no lock, and no checkpoint that needs one.
-fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
+fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
     let made: Result<(), DiskError> = RealDisk.create_dir_all(state_dir);
     if let Err(error) = made {
         tracing::warn!(
@@ -98,7 +98,7 @@ fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
         );
         return Ok(None);
     }
-    match Lock::acquire(&state_dir.join("lock")) {
+    match LockFile::acquire(&state_dir.join("lock")) {
         Ok(lock) => Ok(Some(lock)),
         Err(error @ LockError::Held { .. }) => Err(SenderError::Locked(error)),
         Err(error) => {
@@ -118,7 +118,7 @@ pub(crate) struct Wire {
 }
 
 pub(crate) fn start_wire(
-    config: &config::Sender,
+    config: &config::SenderSettings,
     events: &Sender<Event>,
     cut: &CancellationToken,
     tasks: &mut JoinSet<()>,
@@ -169,9 +169,9 @@ impl Wire {
 
 /// The tail's thread.
 fn drive(
-    config: &config::Sender,
+    config: &config::SenderSettings,
     counters: Arc<Counters>,
-    ready: &Ready,
+    ready: &Readiness,
     mut folders: Option<Folders>,
     wire: &Wire,
     events: &Sender<Event>,

@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use logferry_config as config;
-use logferry_protocol::chunk::{ChunkHeader, Outcome, Receipt, StreamEnd};
-use logferry_protocol::heartbeat::{Gap, Heartbeat};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, Receipt, StreamEnd};
+use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::resolve::{FileQuery, KnownStream, MAX_QUERIES, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Head;
 use rand::rngs::StdRng;
@@ -80,7 +80,7 @@ pub(crate) enum Event {
     /// The question was answered, or was not.
     Streams(Result<ResolveResponse, WireError>),
     /// The relay has noted a heartbeat with these losses.
-    Told(Vec<Gap>),
+    Told(Vec<ReportedGap>),
     /// Stop cleanly.
     Stop,
 }
@@ -134,7 +134,7 @@ pub(crate) struct Tail<F: Files> {
 impl<F: Files> Tail<F> {
     /// A tail of the configured logs. `checkpoint` is `None` at the very first start.
     pub(crate) fn new(
-        config: &config::Sender,
+        config: &config::SenderSettings,
         files: F,
         checkpoint: Option<&Checkpoint>,
         counters: Arc<Counters>,
@@ -378,8 +378,8 @@ impl<F: Files> Tail<F> {
 
     fn answered(&mut self, seq: ChunkSeq, result: Result<Receipt, WireError>, now: Now) {
         let result = result.and_then(|receipt| match receipt.outcome {
-            Outcome::Stored | Outcome::Duplicate => Ok(()),
-            Outcome::Elsewhere => Err(WireError::Elsewhere),
+            ChunkOutcome::Stored | ChunkOutcome::Duplicate => Ok(()),
+            ChunkOutcome::Elsewhere => Err(WireError::Elsewhere),
         });
         let chance = self.chance.random_range(0.0..1.0);
         let mut logs = self.logs.iter_mut();

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use logferry_config as config;
-use logferry_protocol::chunk::{Outcome, Receipt};
+use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::resolve::{LedgerId, ResolveRequest, ResolveResponse};
 use logferry_protocol::{
@@ -51,7 +51,7 @@ struct Settings {
     addresses: Vec<config::RelayAddress>,
     source: config::SourceSetting,
     local: Option<IpAddr>,
-    compression: config::Compression,
+    compression: config::ChunkCompression,
     token_file: Option<PathBuf>,
     tls: config::ClientTls,
     home: HomeFile,
@@ -74,7 +74,7 @@ pub(crate) enum Control {
 
 impl Relay {
     /// The relay of a sender's configuration. Reads from the state folder which ledger lines were shipped to.
-    pub(crate) fn new(config: &config::Sender) -> Self {
+    pub(crate) fn new(config: &config::SenderSettings) -> Self {
         let home = HomeFile::new(&config.state_dir);
         let doors = Doors::new(config.relay.len(), home.load());
         let settings = Settings {
@@ -316,7 +316,7 @@ fn receipt(
 ) -> Result<Receipt, WireError> {
     let answer = answer.or_refused(relay, &[200, 409])?;
     let receipt: Receipt = parse(relay, &answer)?;
-    let taken = matches!(receipt.outcome, Outcome::Stored | Outcome::Duplicate);
+    let taken = matches!(receipt.outcome, ChunkOutcome::Stored | ChunkOutcome::Duplicate);
     if taken && receipt.committed < end {
         let reason = format!("it took a chunk up to {end} but is at {}", receipt.committed);
         return Err(WireError::Answer {

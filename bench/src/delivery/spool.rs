@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use logferry_ledger::{BatchGrowth, BatchState, Commit, Contents, Ledger, NewBatch, Window};
+use logferry_ledger::{BatchContents, BatchGrowth, BatchState, Commit, Ledger, NewBatch, Window};
 
 use super::server::new_file;
 use crate::process::{Daemon, Usage};
@@ -30,7 +30,7 @@ pub(super) struct PayloadFile {
     pub(super) path: PathBuf,
     /// Its name at the destination.
     pub(super) name: String,
-    contents: Contents,
+    contents: BatchContents,
 }
 
 /// All files of one case.
@@ -70,7 +70,7 @@ impl Payload {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(drop).with_context(|| format!("cannot list {}", drop.display()))? {
             let path = entry?.path();
-            let mut contents = Contents::default();
+            let mut contents = BatchContents::default();
             add_file(&path, &mut contents).with_context(|| format!("cannot read {}", path.display()))?;
             let name = path
                 .file_name()
@@ -105,9 +105,9 @@ impl Payload {
 }
 
 /// Writes a file of lines that no other file has; what it holds.
-fn fill(path: &Path, number: u32, bytes: u64) -> io::Result<Contents> {
+fn fill(path: &Path, number: u32, bytes: u64) -> io::Result<BatchContents> {
     let mut file = io::BufWriter::new(new_file(path)?);
-    let mut contents = Contents::default();
+    let mut contents = BatchContents::default();
     // An xorshift: quick, and nothing that could be compressed on the way.
     let mut state = u64::from(number) + 1;
     while contents.bytes < bytes {

@@ -55,7 +55,7 @@ fn filters_are_read() {
         ],
     );
     let forwarder = read(&text).expect("valid").forwarder.expect("a forwarder");
-    let addressees = forwarder.addressees();
+    let addressees = forwarder.subscribers();
     let takes = |index: usize, source: &str, group: &str, log: &str| {
         let log = log.parse().expect("a log");
         let (source, group) = (source.parse().expect("a source"), group.parse().expect("a group"));

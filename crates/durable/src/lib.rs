@@ -14,12 +14,12 @@ mod real;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use lock::{Lock, LockError};
+pub use lock::{LockError, LockFile};
 pub use real::{RealDisk, RealFile};
 
 /// What was being done when the disk refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum DiskOperation {
     /// Making a folder.
     CreateDir,
     /// Opening a file.
@@ -42,7 +42,7 @@ pub enum Operation {
     FreeSpace,
 }
 
-impl Operation {
+impl DiskOperation {
     const fn verb(self) -> &'static str {
         match self {
             Self::CreateDir => "create folder",
@@ -64,7 +64,7 @@ impl Operation {
 #[error("cannot {} {}", .operation.verb(), .path.display())]
 pub struct DiskError {
     /// What was being done.
-    pub operation: Operation,
+    pub operation: DiskOperation,
     /// To which file or folder.
     pub path: PathBuf,
     /// What the system said.
@@ -74,7 +74,7 @@ pub struct DiskError {
 
 impl DiskError {
     /// An error of `operation` on `path`.
-    pub fn new(operation: Operation, path: &Path, source: io::Error) -> Self {
+    pub fn new(operation: DiskOperation, path: &Path, source: io::Error) -> Self {
         Self {
             operation,
             path: path.to_owned(),

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use logferry_durable::{DiskError, Operation};
+use logferry_durable::{DiskError, DiskOperation};
 use logferry_ledger::{Batch, BatchState};
 
 use crate::judge::{Finding, Kind};
@@ -25,9 +25,9 @@ pub(crate) fn fault(batch: &Batch, path: &Path) -> Result<Option<Finding>, DiskE
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DiskError::new(Operation::Open, path, error)),
+        Err(error) => return Err(DiskError::new(DiskOperation::Open, path, error)),
     };
-    let read_error = |error| DiskError::new(Operation::Read, path, error);
+    let read_error = |error| DiskError::new(DiskOperation::Read, path, error);
     let expected = batch.contents;
     let finding = |kind, detail: String| Some(Finding::new(kind, path.to_owned(), Some(batch), detail));
     let measured = if path.extension().is_some_and(|extension| extension == "gz") {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use logferry_durable::{Disk, DiskError, Lock, LockError, Operation, RealDisk};
+use logferry_durable::{Disk, DiskError, DiskOperation, LockError, LockFile, RealDisk};
 
 use crate::judge::Finding;
 
@@ -11,17 +11,17 @@ use crate::judge::Finding;
 const LOCKS: [&str; 3] = ["relay.lock", "forwarder.lock", "housekeeper.lock"];
 
 /// Keeps every role that moves files from starting.
-pub(crate) fn lock(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+pub(crate) fn lock(data_dir: &Path) -> Result<Vec<LockFile>, LockError> {
     LOCKS
         .iter()
-        .map(|name| Lock::acquire(&data_dir.join(name)))
+        .map(|name| LockFile::acquire(&data_dir.join(name)))
         .collect()
 }
 
 /// Keeps every role that uses the ledger from starting.
-pub(crate) fn lock_all(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+pub(crate) fn lock_all(data_dir: &Path) -> Result<Vec<LockFile>, LockError> {
     let mut locks = lock(data_dir)?;
-    locks.push(Lock::acquire(&data_dir.join("monitor.lock"))?);
+    locks.push(LockFile::acquire(&data_dir.join("monitor.lock"))?);
     Ok(locks)
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn put_right(finding: &Finding) -> Result<bool, DiskError> {
     // No role runs, and a file there would have been the batch's; asked again, as a rename replaces.
     if to
         .try_exists()
-        .map_err(|error: io::Error| DiskError::new(Operation::Read, to, error))?
+        .map_err(|error: io::Error| DiskError::new(DiskOperation::Read, to, error))?
     {
         return Ok(false);
     }

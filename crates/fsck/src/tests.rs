@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use logferry_durable::Lock;
+use logferry_durable::LockFile;
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchId, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published,
-    Window,
+    Batch, BatchContents, BatchGrowth, BatchId, BatchState, Commit, FailureKind, Ledger, NewBatch,
+    PublishedBatch, Window,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -98,7 +98,7 @@ impl Host {
 
 fn advance(ledger: &mut Ledger, id: BatchId, part: u32, state: BatchState) {
     let lines = lines(part);
-    let contents = Contents {
+    let contents = BatchContents {
         lines: 100,
         bytes: lines.len() as u64,
         crc32c: crc32c::crc32c(&lines),
@@ -119,7 +119,7 @@ fn advance(ledger: &mut Ledger, id: BatchId, part: u32, state: BatchState) {
             .expect("failed");
     }
     if state == BatchState::Sent {
-        let published = Published {
+        let published = PublishedBatch {
             path: "/a.log".to_owned(),
             bytes: contents.bytes,
             sha256: "e3".to_owned(),
@@ -227,7 +227,7 @@ fn nothing_is_repaired_while_a_role_runs() {
     let host = Host::new();
     fs::rename(host.path("ready", "a.2.log"), host.path("sent", "a.2.log")).expect("moved");
     for role in ["relay", "forwarder", "housekeeper"] {
-        let _lock = Lock::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
+        let _lock = LockFile::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
         assert!(
             matches!(repair(host.dir.path()), Err(FsckError::Busy(_))),
             "{role}"

@@ -11,9 +11,9 @@ mod sealed;
 
 use std::collections::BTreeMap;
 
-use logferry_config::Verify;
+use logferry_config::VerifyMode;
 use logferry_ledger::{PublishedFile, PublishingNote};
-use logferry_sftp::Limits;
+use logferry_sftp::ClientLimits;
 use proptest::prelude::*;
 
 use super::*;
@@ -22,7 +22,7 @@ use fake::{FakeServer, Sizes, Ways};
 use places::{Place, places};
 use sealed::Sealed;
 
-const LIMITS: Limits = Limits {
+const LIMITS: ClientLimits = ClientLimits {
     requests: 20,
     bytes: 2000,
     piece: 100,
@@ -47,7 +47,7 @@ fn live(
     server: &mut FakeServer,
     death: Option<Death>,
 ) -> Vec<(usize, Result<Ending, DeliveryError>)> {
-    let (mut client, mut flight, mut landed) = (Client::new(LIMITS), Flight::default(), Vec::new());
+    let (mut client, mut flight, mut landed) = (SftpClient::new(LIMITS), Flight::default(), Vec::new());
     for number in missing {
         landed.extend(flight.launch(sealed.attempt(*number), &mut client));
     }
@@ -162,7 +162,7 @@ fn receiver_that_takes_files_at_once_gets_each_once_whenever_the_forwarder_dies(
             receiver_waits: true,
             ..Ways::default()
         },
-        Verify::Size,
+        VerifyMode::Size,
     );
     let mut sealed = Sealed::new(&[150, 1100], place);
     let mut whole = sealed.server();
@@ -188,7 +188,7 @@ fn receiver_that_takes_files_at_once_gets_each_once_whenever_the_forwarder_dies(
 
 #[test]
 fn what_was_noted_of_another_place_is_not_believed_of_this_one() {
-    let mut sealed = Sealed::new(&[150], Place::accompanied(Ways::default(), Verify::Size));
+    let mut sealed = Sealed::new(&[150], Place::accompanied(Ways::default(), VerifyMode::Size));
     let note = PublishingNote {
         file: PublishedFile::Marker,
         place: "ferry@elsewhere:22 /drop/batch-00.log.part".to_owned(),
@@ -213,7 +213,7 @@ fn manifest_comes_after_its_batch_and_the_marker_last() {
             receiver_waits: true,
             ..Ways::default()
         },
-        Verify::Size,
+        VerifyMode::Size,
     );
     let mut sealed = Sealed::new(&[150], place);
     let mut server = sealed.server();
@@ -233,7 +233,7 @@ fn manifest_comes_after_its_batch_and_the_marker_last() {
 
 #[test]
 fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
-    for verify in [Verify::Hash, Verify::ReadBack] {
+    for verify in [VerifyMode::Hash, VerifyMode::ReadBack] {
         let place = Place::accompanied(
             Ways {
                 spoils: Some(77),
@@ -296,7 +296,7 @@ fn drop_that_may_be_written_and_not_read_gets_its_batches() {
             sizes: Sizes::Forbidden,
             ..Ways::default()
         },
-        Verify::Size,
+        VerifyMode::Size,
     );
     let mut sealed = Sealed::new(&[150, 1100], place);
     let mut server = sealed.server();
@@ -326,7 +326,7 @@ fn beginning_that_is_the_batchs_is_not_sent_again() {
 
 #[test]
 fn stranger_under_a_name_is_left_alone_and_others_pass() {
-    let place = Place::accompanied(Ways::default(), Verify::Size);
+    let place = Place::accompanied(Ways::default(), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150, 150, 150], place);
     let mut server = sealed.server();
     let batch = |number: usize| format!("/drop/{}", sealed.batches[number].file_name());

@@ -48,7 +48,7 @@ impl File {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Ways {
     way: Way,
-    verify: Verify,
+    verify: VerifyMode,
     /// A rename replaces what has the name.
     replaces: bool,
     /// A rename that was done is answered by an error.
@@ -61,7 +61,7 @@ struct Ways {
 
 const PLAIN: Ways = Ways {
     way: Way::Rename,
-    verify: Verify::Size,
+    verify: VerifyMode::Size,
     replaces: false,
     late_error: false,
     receiver_waits: false,
@@ -254,7 +254,11 @@ fn foreign() -> impl Strategy<Value = File> {
 
 fn ways() -> impl Strategy<Value = Ways> {
     let way = prop_oneof![Just(Way::Rename), Just(Way::Link)];
-    let verify = prop_oneof![Just(Verify::Size), Just(Verify::Hash), Just(Verify::ReadBack)];
+    let verify = prop_oneof![
+        Just(VerifyMode::Size),
+        Just(VerifyMode::Hash),
+        Just(VerifyMode::ReadBack)
+    ];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     (way, verify, flags).prop_map(|(way, verify, (replaces, late_error, stat_forbidden))| Ways {
         way,
@@ -283,7 +287,7 @@ fn free_name_is_published_by_one_upload_and_one_rename() {
 
 #[test]
 fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
+    let mut publication = Publication::new(LEN, VerifyMode::Size, Way::Rename, None);
     upload(&mut publication);
     assert_eq!(publication.step(), Step::Note);
     publication.on_note();
@@ -298,7 +302,7 @@ fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
 
 #[test]
 fn server_that_cannot_link_after_all_is_asked_to_rename() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Link, None);
+    let mut publication = Publication::new(LEN, VerifyMode::Size, Way::Link, None);
     upload(&mut publication);
     publication.on_note();
     publication.on_look(Look::Absent);
@@ -311,7 +315,7 @@ fn server_that_cannot_link_after_all_is_asked_to_rename() {
 
 #[test]
 fn failed_upload_leaves_no_temporary_file() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
+    let mut publication = Publication::new(LEN, VerifyMode::Size, Way::Rename, None);
     publication.on_look(Look::Absent);
     publication.on_look_temporary(Look::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
@@ -323,7 +327,7 @@ fn failed_upload_leaves_no_temporary_file() {
 #[test]
 fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() {
     for size in [None, Some(RESUME_MIN - 1), Some(LEN + 1)] {
-        let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
+        let mut publication = Publication::new(LEN, VerifyMode::Size, Way::Rename, None);
         publication.on_look(Look::Absent);
         publication.on_look_temporary(Look::Present { size });
         assert_eq!(
@@ -333,7 +337,7 @@ fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() 
         publication.on_look_temporary(Look::Absent);
         assert_eq!(publication.step(), Step::Upload { from: 0 });
     }
-    let mut small = Publication::new(RESUME_MIN - 1, Verify::Size, Way::Rename, None);
+    let mut small = Publication::new(RESUME_MIN - 1, VerifyMode::Size, Way::Rename, None);
     small.on_look(Look::Absent);
     assert_eq!((small.step(), small.temporary()), (Step::Upload { from: 0 }, 1));
     small.on_upload(Uploaded::NotMade);
@@ -361,7 +365,7 @@ fn names_come_to_an_end_when_none_is_free() {
 
 #[test]
 fn temporary_file_that_vanished_before_its_rename_is_not_taken_for_published() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
+    let mut publication = Publication::new(LEN, VerifyMode::Size, Way::Rename, None);
     upload(&mut publication);
     publication.on_note();
     publication.on_look(Look::Absent);
@@ -379,20 +383,20 @@ fn upload_is_proved_as_the_destination_asks() {
         publication.on_upload(uploaded);
         publication
     };
-    let mut hashed = after_upload(Verify::Hash, Uploaded::Whole);
+    let mut hashed = after_upload(VerifyMode::Hash, Uploaded::Whole);
     assert_eq!(hashed.step(), Step::Hash);
     hashed.on_hash(false);
     assert_eq!(hashed.step(), Step::ReadBack, "another hash proves nothing");
     hashed.on_read_back(Comparison::Different);
     assert_eq!(hashed.step(), Step::RemoveTemporary(Ending::NotProved));
 
-    let mut read = after_upload(Verify::ReadBack, Uploaded::Whole);
+    let mut read = after_upload(VerifyMode::ReadBack, Uploaded::Whole);
     assert_eq!(read.step(), Step::ReadBack);
     read.on_read_back(Comparison::Unreadable);
     assert_eq!(read.step(), Step::RemoveTemporary(Ending::NotProved));
 
     // A server that tells no size: all that can be had.
-    let mut blind = after_upload(Verify::Size, Uploaded::SizeUnknown);
+    let mut blind = after_upload(VerifyMode::Size, Uploaded::SizeUnknown);
     assert_eq!(blind.step(), Step::ReadBack);
     blind.on_read_back(Comparison::Unreadable);
     assert_eq!(blind.step(), Step::Note);
@@ -400,7 +404,7 @@ fn upload_is_proved_as_the_destination_asks() {
 
 #[test]
 fn server_that_tells_no_size_has_its_file_compared() {
-    let mut publication = Publication::new(LEN, Verify::Size, Way::Rename, None);
+    let mut publication = Publication::new(LEN, VerifyMode::Size, Way::Rename, None);
     publication.on_look(Look::Present { size: None });
     assert_eq!(publication.step(), Step::Compare { there: true });
 }
@@ -408,7 +412,7 @@ fn server_that_tells_no_size_has_its_file_compared() {
 #[test]
 fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_temporary_name_is_gone() {
     let there = Look::Present { size: Some(LEN) };
-    let mut strange = Publication::new(LEN, Verify::Size, Way::Rename, None);
+    let mut strange = Publication::new(LEN, VerifyMode::Size, Way::Rename, None);
     strange.on_look(there);
     strange.on_compare(Comparison::Unreadable);
     assert_eq!(strange.step(), Step::LookTemporary);
@@ -419,7 +423,7 @@ fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_tempora
         (Look::Absent, Step::End(Ending::TakenAway)),
         (there, Step::Forget(Ending::RenameRefused)),
     ] {
-        let mut noted = Publication::new(LEN, Verify::Size, Way::Rename, Some(1));
+        let mut noted = Publication::new(LEN, VerifyMode::Size, Way::Rename, Some(1));
         noted.on_look(there);
         noted.on_compare(Comparison::Unreadable);
         noted.on_look_temporary(temporary);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::{Destination, Login, Secret};
 use logferry_forwarder::{Blame, check_destination};
-use logferry_ledger::{BatchState, FailureKind, InFlight};
+use logferry_ledger::{BatchState, FailureKind, TransferProgress};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -39,9 +39,9 @@ fn signal(processes: &[Pid], signal: Signal) {
 }
 
 /// What is on its way to `edw`, as the ledger has it.
-fn in_flight(spool: &Spool) -> Vec<InFlight> {
+fn transfers(spool: &Spool) -> Vec<TransferProgress> {
     let edw = "edw".parse().unwrap();
-    spool.ledger.in_flight(&edw, Timestamp::UNIX_EPOCH).unwrap()
+    spool.ledger.transfers(&edw, Timestamp::UNIX_EPOCH).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

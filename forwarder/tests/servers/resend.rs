@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use logferry_config::{Addressee, Destination};
+use logferry_config::{Destination, Subscriber};
 use logferry_forwarder::{Resent, resend};
 use logferry_ledger::{Batch, BatchState};
 
@@ -15,7 +15,7 @@ use crate::embedded::Embedded;
 use crate::support::{Running, Spool, Sshd, configured, destination, names_in, until};
 
 fn ask(spool: &Spool, batches: &[Batch], destination: &Destination) -> Resent {
-    let addressee = Addressee {
+    let addressee = Subscriber {
         name: destination.name.clone(),
         wants: destination.wants.clone(),
     };
@@ -179,9 +179,9 @@ async fn what_a_destination_does_not_want_or_is_open_is_not_resent_and_a_wish_en
 
     lab.wants = edw.wants.clone();
     assert_eq!(ask(&spool, std::slice::from_ref(&batch), &lab).due.len(), 1);
-    assert_eq!(spool.ledger.asked().unwrap().len(), 1);
+    assert_eq!(spool.ledger.resend_requests().unwrap().len(), 1);
     // Without it, nobody would ever free the file.
     let forwarder = Running::start(spool.dir(), vec![edw]);
-    until("forgotten", || spool.ledger.asked().unwrap().is_empty()).await;
+    until("forgotten", || spool.ledger.resend_requests().unwrap().is_empty()).await;
     forwarder.stop().await;
 }

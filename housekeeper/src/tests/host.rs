@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
+use logferry_config::HousekeeperSettings;
 use logferry_durable::{Disk, DiskFile};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, Window,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, FailureKind, Ledger, NewBatch, PublishedBatch,
+    Window,
 };
 use logferry_testkit::SimDisk;
 use tempfile::TempDir;
@@ -37,8 +38,8 @@ pub(crate) fn sealed_at() -> Timestamp {
 }
 
 /// The documented defaults.
-pub(crate) fn rules() -> Housekeeper {
-    Housekeeper {
+pub(crate) fn rules() -> HousekeeperSettings {
+    HousekeeperSettings {
         data_dir: PathBuf::new(),
         compress_after: 3 * HOUR,
         delete_after: 4 * HOUR,
@@ -104,7 +105,7 @@ impl<D: ReadDisk> Host<D> {
         };
         let id = ledger.open_batch(&new, sealed_at()).expect("opened").id;
         let lines = lines(part);
-        let contents = Contents {
+        let contents = BatchContents {
             lines: 400,
             bytes: lines.len() as u64,
             crc32c: crc32c::crc32c(&lines),
@@ -126,7 +127,7 @@ impl<D: ReadDisk> Host<D> {
                 .expect("failed");
         }
         if state == BatchState::Sent {
-            let published = Published {
+            let published = PublishedBatch {
                 path: "/in/x.log".to_owned(),
                 bytes: contents.bytes,
                 sha256: "e3".to_owned(),
@@ -167,7 +168,7 @@ impl<D: ReadDisk> Host<D> {
 
     /// Runs the housekeeper when batches are `age` old.
     pub(crate) fn run(&self, age: Duration) -> Result<Report, HousekeeperError> {
-        let config = Housekeeper {
+        let config = HousekeeperSettings {
             data_dir: self.dir.path().to_owned(),
             ..rules()
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_ledger::{Batch, BatchState};
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::Serialize;
@@ -32,7 +32,7 @@ pub struct AuditedDestination {
 pub(super) struct Deliveries<'a> {
     batches: &'a [Batch],
     audited: &'a [AuditedBatch],
-    addressees: &'a [Addressee],
+    addressees: &'a [Subscriber],
     debts: Debts<'a>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Deliveries<'a> {
     pub(super) fn new(
         batches: &'a [Batch],
         audited: &'a [AuditedBatch],
-        addressees: &'a [Addressee],
+        addressees: &'a [Subscriber],
         since: BTreeMap<DestinationName, Timestamp>,
     ) -> Self {
         let mut since_when = BTreeMap::new();
@@ -110,7 +110,7 @@ impl<'a> Deliveries<'a> {
     }
 
     pub(super) fn by_destination(&self) -> Vec<AuditedDestination> {
-        let sums = |addressee: &Addressee| {
+        let sums = |addressee: &Subscriber| {
             let mut sum = AuditedDestination {
                 name: addressee.name.clone(),
                 batches: 0,

@@ -1,13 +1,13 @@
 //! What a ledger that was made anew cannot be certain of.
 
-use logferry_ledger::{BatchFilter, Doubt, Ledger, LedgerError};
+use logferry_ledger::{BatchFilter, Ledger, LedgerError, PossibleDuplicate};
 
 use super::{Discrepancy, DiscrepancyKind};
 use crate::words::count;
 
 /// Streams that went on in a rebuilt ledger from where it is not certain that nothing after it was there.
 pub(super) fn warnings(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<Discrepancy>, LedgerError> {
-    let mut doubts = ledger.doubts()?;
+    let mut doubts = ledger.possible_duplicates()?;
     doubts.retain(|doubt| {
         filter
             .source
@@ -16,7 +16,7 @@ pub(super) fn warnings(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<Disc
             && filter.since.is_none_or(|since| doubt.noticed_at >= since)
             && filter.until.is_none_or(|until| doubt.noticed_at < until)
     });
-    let warning = |doubt: Doubt| Discrepancy {
+    let warning = |doubt: PossibleDuplicate| Discrepancy {
         kind: DiscrepancyKind::MaybeDoubled,
         source: Some(doubt.source.to_string()),
         batch: None,

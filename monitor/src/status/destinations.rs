@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_ledger::{Batch, BatchState, Delivery, DestinationState, FailureKind, Ledger, LedgerError};
 use logferry_protocol::names::DestinationName;
 use serde::Serialize;
@@ -84,7 +84,7 @@ pub(super) fn undelivered(ledger: &Ledger) -> Result<Vec<Batch>, LedgerError> {
 
 pub(super) fn statuses(
     ledger: &Ledger,
-    addressees: &[Addressee],
+    addressees: &[Subscriber],
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<Vec<DestinationStatus>, LedgerError> {
@@ -96,19 +96,21 @@ pub(super) fn statuses(
 
 fn status(
     ledger: &Ledger,
-    addressee: &Addressee,
+    addressee: &Subscriber,
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<DestinationStatus, LedgerError> {
     let name = &addressee.name;
     let (mut waiting_batches, mut oldest_waiting_seconds, mut held) = (0, 0, Vec::new());
-    let asked = ledger.asked_of(name)?;
+    let asked = ledger.resend_requests_for(name)?;
     for batch in undelivered.iter().chain(&asked) {
         let delivery = ledger.delivery(batch.id, name)?;
         if takes(addressee, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
             waiting_batches += 1;
-            let asked_at = delivery.as_ref().and_then(|delivery| delivery.asked_at);
-            let since = asked_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
+            let resend_requested_at = delivery
+                .as_ref()
+                .and_then(|delivery| delivery.resend_requested_at);
+            let since = resend_requested_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
             oldest_waiting_seconds = oldest_waiting_seconds.max(age(since, now).as_secs());
             if held.len() < HELD_SHOWN {
                 held.extend(delivery.and_then(|delivery| held_batch(batch, delivery)));
@@ -127,7 +129,7 @@ fn status(
         waiting_manifests: ledger.waiting_manifests(name)?.len() as u64,
         error_kind: health.as_ref().and_then(|health| health.error_kind),
         error: health.and_then(|health| health.error),
-        in_flight: in_flight(ledger, name, [undelivered, &asked], now)?,
+        in_flight: transfers(ledger, name, [undelivered, &asked], now)?,
         held,
     })
 }
@@ -142,14 +144,14 @@ fn held_batch(batch: &Batch, delivery: Delivery) -> Option<HeldBatch> {
     })
 }
 
-fn in_flight(
+fn transfers(
     ledger: &Ledger,
     name: &DestinationName,
     [undelivered, asked]: [&[Batch]; 2],
     now: Timestamp,
 ) -> Result<Vec<InFlightStatus>, LedgerError> {
     let since = now.checked_sub(IN_FLIGHT_FRESH).unwrap_or(Timestamp::MIN);
-    let noted = ledger.in_flight(name, since)?.into_iter();
+    let noted = ledger.transfers(name, since)?.into_iter();
     let named = noted.filter_map(|it| {
         // One that has arrived meanwhile is not in flight.
         let batch = undelivered

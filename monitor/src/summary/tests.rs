@@ -10,7 +10,7 @@ fn mail(site: &Site) -> NewMail {
     let hour = Hour::starting_at(at("2026-11-21T02:00:00Z"));
     let sources = site.ledger.sources().expect("sources");
     let batches = site.ledger.batches(&BatchFilter::default()).expect("batches");
-    let totals = site.ledger.stream_totals().expect("totals");
+    let totals = site.ledger.source_line_totals().expect("totals");
     let names = sources.iter().map(|record| &record.source);
     Summary::new(hour, names, &batches, &totals).mail(&TimeZone::fixed(Offset::constant(6)))
 }

@@ -2,7 +2,7 @@
 
 use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch, StreamRecord};
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde_json::json;
 
@@ -248,7 +248,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
     let lossy = source("198.51.100.7");
     let file = FileKey { dev: 1, inode: 7 };
     let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
-    let gap = |from, until: Option<u64>| Gap {
+    let gap = |from, until: Option<u64>| ReportedGap {
         stream,
         log: "access".parse().expect("a name"),
         path: "/log/access.log.9".to_owned(),
@@ -310,7 +310,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
 fn a_warning_alone_leaves_the_proof_complete() {
     let (mut site, _) = busy_site();
     let heartbeat = Heartbeat {
-        gaps: vec![Gap {
+        gaps: vec![ReportedGap {
             stream: StreamId::derive(
                 FileKey { dev: 1, inode: 7 },
                 Head::of(b"first\n").expect("a line"),
@@ -379,7 +379,7 @@ fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
         finished: false,
         updated_at: at(NOW),
     };
-    let adopted = site.ledger.adopt(&[(record, Some(Offset::new(2000)))]);
+    let adopted = site.ledger.recover_streams(&[(record, Some(Offset::new(2000)))]);
     adopted.expect("recorded");
     let audit = check(&site);
     assert!(audit.complete, "nothing is known to be doubled");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Addressee, Wants};
+use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_ledger::{Batch, BatchFilter};
 use serde_json::json;
 
@@ -15,10 +15,10 @@ const EARLY: &str = "2026-11-21T01:00:00Z";
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 /// A destination that wants the batches of one group only.
-fn of_group(name: &str, group: &str) -> Addressee {
-    Addressee {
+fn of_group(name: &str, group: &str) -> Subscriber {
+    Subscriber {
         name: destination(name),
-        wants: Wants {
+        wants: DeliveryFilter {
             groups: Some(vec![group.parse().expect("a group")]),
             ..Wants::default()
         },
@@ -30,7 +30,7 @@ fn sealed(site: &mut Site, start: &str) -> Batch {
     site.seal(&open, at(NOW))
 }
 
-fn look(site: &Site, destinations: &[Addressee]) -> Status {
+fn look(site: &Site, destinations: &[Subscriber]) -> Status {
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -41,11 +41,11 @@ fn look(site: &Site, destinations: &[Addressee]) -> Status {
     status(site.data_dir(), &scope, at(NOW)).expect("a status")
 }
 
-fn prove(site: &Site, destinations: &[Addressee]) -> Audit {
+fn prove(site: &Site, destinations: &[Subscriber]) -> Audit {
     audit(site.data_dir(), &BatchFilter::default(), destinations).expect("audited")
 }
 
-fn note(site: &mut Site, addressees: &[Addressee], now: Timestamp) {
+fn note(site: &mut Site, addressees: &[Subscriber], now: Timestamp) {
     let all: Vec<_> = addressees
         .iter()
         .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))

@@ -1,16 +1,16 @@
 //! Streams that a ledger has forgotten: taken over by one that was made anew, and by no other.
 
 use jiff::Timestamp;
-use logferry_protocol::resolve::{Acknowledged, FileQuery, KnownStream, ResolveRequest};
+use logferry_protocol::resolve::{AcknowledgedStream, FileQuery, KnownStream, ResolveRequest};
 use logferry_protocol::stream::{Offset, Tail};
 
-use super::{Bench, Outcome, chunk, line, now, receipt, stream};
+use super::{Bench, ChunkOutcome, chunk, line, now, receipt, stream};
 
 /// Asks about the stream, of which a relay had acknowledged all that was `sent`.
 fn ask(bench: &mut Bench, sent: &[u8], at: Timestamp) -> Vec<KnownStream> {
     let (file, head, id) = stream(1);
     let committed = Offset::new(u64::try_from(sent.len()).expect("small"));
-    let acknowledged = Acknowledged {
+    let acknowledged = AcknowledgedStream {
         stream: KnownStream {
             stream: id,
             file,
@@ -44,9 +44,9 @@ fn a_forgotten_stream_goes_on_in_a_ledger_that_was_made_anew() {
     assert_eq!(known[0].committed.get(), old.len() as u64);
     let answers = bench.send(vec![chunk(1, old.len() as u64, &new)]);
     let all = old.len() + new.len();
-    assert_eq!(answers.get(&0), Some(&receipt(all, Outcome::Stored)));
+    assert_eq!(answers.get(&0), Some(&receipt(all, ChunkOutcome::Stored)));
     assert_eq!(bench.stored(), new);
     // From now on the ledger knows better.
     assert_eq!(ask(&mut bench, &old, now())[0].committed.get(), all as u64);
-    assert_eq!(bench.ledger().doubts().expect("a ledger"), []);
+    assert_eq!(bench.ledger().possible_duplicates().expect("a ledger"), []);
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use logferry_durable::Operation;
-use logferry_protocol::chunk::Outcome;
+use logferry_durable::DiskOperation;
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::names::SourceId;
 use proptest::prelude::*;
 
@@ -30,7 +30,10 @@ enum Step {
     /// Time passes and batches are sealed.
     Seal,
     /// The next operation of that kind fails, whenever that is, and the relay goes on.
-    Fault { operation: Operation, kind: ErrorKind },
+    Fault {
+        operation: DiskOperation,
+        kind: ErrorKind,
+    },
     /// The disk has so little room, until it is made.
     Full { bytes: u64 },
     /// There is room again.
@@ -56,18 +59,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn fault() -> impl Strategy<Value = Operation> {
+fn fault() -> impl Strategy<Value = DiskOperation> {
     prop::sample::select(vec![
-        Operation::Append,
-        Operation::Sync,
-        Operation::Sync,
-        Operation::Rename,
-        Operation::Open,
-        Operation::CreateDir,
-        Operation::Truncate,
-        Operation::Read,
-        Operation::List,
-        Operation::Remove,
+        DiskOperation::Append,
+        DiskOperation::Sync,
+        DiskOperation::Sync,
+        DiskOperation::Rename,
+        DiskOperation::Open,
+        DiskOperation::CreateDir,
+        DiskOperation::Truncate,
+        DiskOperation::Read,
+        DiskOperation::List,
+        DiskOperation::Remove,
     ])
 }
 
@@ -124,7 +127,7 @@ fn take(step: Step, bench: &mut Bench, files: &mut BTreeMap<u64, File>, sent: &m
                 let answers = bench.send(vec![chunk(stream, 0, &file.bytes[..end])]);
                 match answers.get(&0) {
                     Some(Answer::Wait(_)) => {}
-                    answer => assert_eq!(answer, Some(&receipt(file.acked, Outcome::Duplicate))),
+                    answer => assert_eq!(answer, Some(&receipt(file.acked, ChunkOutcome::Duplicate))),
                 }
             }
         }

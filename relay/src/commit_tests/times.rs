@@ -219,7 +219,7 @@ fn steps_of_the_wall_clock_lose_nothing_and_give_no_name_twice() {
 fn lines_that_arrive_while_the_clock_is_set_back_open_the_next_part() {
     let ledger_dir = tempfile::tempdir().expect("a folder");
     let disk = SimDisk::new();
-    let rules = logferry_config::Batch {
+    let rules = logferry_config::BatchSettings {
         timestamp: TimestampFormat::Arrival,
         ..rules(1 << 30)
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use logferry_config::TimestampFormat;
 use logferry_ledger::UploadedBody;
-use logferry_protocol::chunk::Outcome;
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::stream::Hash16;
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn upload(body: &[u8]) -> Chunk<Vec<u8>> {
 }
 
 /// What became of each, in the order they were sent; `None`: the relay said to wait.
-fn outcomes(bench: &mut Bench, bodies: &[&[u8]]) -> Vec<Option<Outcome>> {
+fn outcomes(bench: &mut Bench, bodies: &[&[u8]]) -> Vec<Option<ChunkOutcome>> {
     let answers = bench.send(bodies.iter().map(|body| upload(body)).collect());
     let outcome = |answer| match answer {
         Answer::Receipt(receipt) => Some(receipt.outcome),
@@ -42,16 +42,16 @@ fn a_body_that_comes_again_unanswered_is_stored_once() {
     assert_eq!(
         outcomes(&mut bench, &[&a, &b, &a]),
         [
-            Some(Outcome::Stored),
-            Some(Outcome::Stored),
-            Some(Outcome::Duplicate)
+            Some(ChunkOutcome::Stored),
+            Some(ChunkOutcome::Stored),
+            Some(ChunkOutcome::Duplicate)
         ]
     );
     bench.disk.power_loss(1);
     bench.restart();
     assert_eq!(
         outcomes(&mut bench, &[&b, &a]),
-        [Some(Outcome::Duplicate), Some(Outcome::Duplicate)]
+        [Some(ChunkOutcome::Duplicate), Some(ChunkOutcome::Duplicate)]
     );
     assert_eq!(bench.stored(), [a, b].concat());
 }
@@ -61,12 +61,12 @@ fn a_body_that_comes_again_after_its_answer_is_new() {
     let mut bench = Bench::new(1 << 30);
     let a = line(20, "a");
     for _ in 0..3 {
-        assert_eq!(outcomes(&mut bench, &[&a]), [Some(Outcome::Stored)]);
+        assert_eq!(outcomes(&mut bench, &[&a]), [Some(ChunkOutcome::Stored)]);
         bench.committer().upload_answered(id(&a));
     }
     bench.committer().forget_answered().expect("a ledger");
     bench.restart();
-    assert_eq!(outcomes(&mut bench, &[&a]), [Some(Outcome::Stored)]);
+    assert_eq!(outcomes(&mut bench, &[&a]), [Some(ChunkOutcome::Stored)]);
     assert_eq!(bench.stored(), a.repeat(4));
 }
 
@@ -77,7 +77,7 @@ fn a_body_that_could_not_be_stored_is_new_when_it_comes_again() {
     bench.disk.fail_after(0);
     assert_eq!(outcomes(&mut bench, &[&a]), [None]);
     bench.disk.heal();
-    assert_eq!(outcomes(&mut bench, &[&a]), [Some(Outcome::Stored)]);
+    assert_eq!(outcomes(&mut bench, &[&a]), [Some(ChunkOutcome::Stored)]);
     assert_eq!(bench.stored(), a);
 }
 
@@ -87,7 +87,7 @@ fn uploads_and_chunks_of_a_source_share_its_batches_and_are_counted_alike() {
     let (a, b) = (line(20, "a"), line(20, "b"));
     bench.send(vec![chunk(1, 0, &a), upload(&b)]);
     assert_eq!(bench.stored().len(), a.len() + b.len());
-    let totals = bench.ledger().stream_totals().expect("a ledger");
+    let totals = bench.ledger().source_line_totals().expect("a ledger");
     assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (2, 2));
 }
 

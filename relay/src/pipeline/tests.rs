@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use logferry_durable::Operation;
+use logferry_durable::DiskOperation;
 use logferry_ledger::Ledger;
-use logferry_protocol::chunk::Outcome;
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_telemetry::Metrics;
 use logferry_testkit::SimDisk;
 
@@ -98,7 +98,7 @@ impl Group {
 }
 
 fn is_stored(answer: &Answer) -> bool {
-    matches!(answer, Answer::Receipt(receipt) if receipt.outcome == Outcome::Stored)
+    matches!(answer, Answer::Receipt(receipt) if receipt.outcome == ChunkOutcome::Stored)
 }
 
 #[tokio::test]
@@ -139,10 +139,10 @@ async fn a_disk_that_fails_for_a_while_costs_nothing_but_time() {
     let (first, second) = (line(20, "first"), line(20, "second"));
     group.ship(1, 0, &first).await;
     for operation in [
-        Operation::Sync,
-        Operation::Append,
-        Operation::Truncate,
-        Operation::Open,
+        DiskOperation::Sync,
+        DiskOperation::Append,
+        DiskOperation::Truncate,
+        DiskOperation::Open,
     ] {
         group.disk.fail_next(operation, ErrorKind::Other);
     }

@@ -64,7 +64,7 @@ impl Site {
     }
 
     /// The relay's section: the two groups are alike, with `group` beside their names and ports.
-    pub(crate) fn config(&self, group: &str, settings: &str) -> logferry_config::Relay {
+    pub(crate) fn config(&self, group: &str, settings: &str) -> logferry_config::RelaySettings {
         let limits = if settings.contains("limits:") {
             ""
         } else {

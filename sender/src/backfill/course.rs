@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use logferry_config as config;
-use logferry_protocol::chunk::{Outcome, Receipt};
+use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
 use rand::rngs::StdRng;
@@ -73,7 +73,7 @@ struct Log {
 
 impl Course {
     pub(super) fn new(
-        config: &config::Sender,
+        config: &config::SenderSettings,
         plan: Plan,
         dry_run: bool,
         home: Sender<Event>,
@@ -310,15 +310,15 @@ impl Course {
     fn answered(&mut self, seq: ChunkSeq, result: Result<Receipt, WireError>, now: Now) {
         let answer = match &result {
             Ok(Receipt {
-                outcome: Outcome::Stored,
+                outcome: ChunkOutcome::Stored,
                 ..
             }) => Answer::Stored,
             Ok(Receipt {
-                outcome: Outcome::Duplicate,
+                outcome: ChunkOutcome::Duplicate,
                 ..
             }) => Answer::Doubled,
             Ok(Receipt {
-                outcome: Outcome::Elsewhere,
+                outcome: ChunkOutcome::Elsewhere,
                 ..
             })
             | Err(_) => Answer::Unknown,

@@ -10,7 +10,7 @@ mod writer;
 
 use std::time::Duration;
 
-use logferry_config::Start;
+use logferry_config::StartPosition;
 use proptest::prelude::*;
 
 use self::world::{Fate, World, config, with_sites};
@@ -327,7 +327,7 @@ fn what_comes_after_an_unterminated_last_line_was_closed_is_a_line_of_its_own() 
 #[test]
 fn the_end_is_where_an_old_log_starts_if_so_configured_but_not_one_born_later() {
     let mut settings = config(4096, 100, 2048);
-    settings.logs[0].start = Start::End;
+    settings.logs[0].start = StartPosition::End;
     let mut world = World::new(settings);
     world.write_text("old\nold half ");
     world.settle();
@@ -347,7 +347,7 @@ fn the_end_is_where_an_old_log_starts_if_so_configured_but_not_one_born_later() 
 #[test]
 fn a_crash_before_the_first_acknowledgement_does_not_bring_back_what_the_first_start_left_out() {
     let mut settings = config(4096, 100, 2048);
-    settings.logs[0].start = Start::End;
+    settings.logs[0].start = StartPosition::End;
     let mut world = World::new(settings);
     world.write_text("old\n");
     while !world

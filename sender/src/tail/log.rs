@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
-use logferry_protocol::heartbeat::Gap;
+use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::Acknowledged;
+use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use super::entry::{Archived, Built, Entry, LaneId, Measured, Now, What};
@@ -41,7 +41,7 @@ pub(crate) struct Log<H> {
     pub(super) patterns: Patterns,
     pub(super) chunker: Chunker,
     /// Where a file begins that is found now: as configured only where neither a checkpoint nor a scan was before.
-    start: config::Start,
+    start: config::StartPosition,
     retry: config::Backoff,
     lanes: Vec<Lane>,
     /// Which file had which name at the last look.
@@ -51,7 +51,7 @@ pub(crate) struct Log<H> {
     /// Files that are gone, and of which nothing is known to be acknowledged.
     pub(super) missing: Vec<Missing>,
     /// What was found to be lost and is not yet told.
-    pub(super) lost: Vec<Gap>,
+    pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<Facts>,
     /// A file has changed its contents: a copy of them may be in the folder.
@@ -78,7 +78,11 @@ pub(crate) struct Ready {
 
 impl<H: Handle> Log<H> {
     /// A log, with what the checkpoint has of it; `None` is the very first start.
-    pub(crate) fn new(sender: &config::Sender, log: &config::Log, checkpoint: Option<&Checkpoint>) -> Self {
+    pub(crate) fn new(
+        sender: &config::SenderSettings,
+        log: &config::LogSettings,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Self {
         let limits = Limits {
             max_lines: sender.chunk.max_lines,
             max_line: log.max_line,
@@ -93,7 +97,7 @@ impl<H: Handle> Log<H> {
             name: log.name.clone(),
             patterns: Patterns::new(&log.path, &log.rotated),
             chunker: Chunker::new(Rules::new(&log.exclude), limits),
-            start: checkpoint.map_or(log.start, |_| config::Start::Beginning),
+            start: checkpoint.map_or(log.start, |_| config::StartPosition::Beginning),
             retry: sender.retry,
             lanes: Vec::new(),
             names: Vec::new(),
@@ -124,7 +128,7 @@ impl<H: Handle> Log<H> {
             self.recheck_copy(index);
         }
         self.orphans.iter_mut().for_each(Orphan::scanned);
-        self.start = config::Start::Beginning;
+        self.start = config::StartPosition::Beginning;
     }
 
     /// Looks until two looks in a row show the same: in the middle of a rotation names move on under the look, so that
@@ -167,7 +171,7 @@ impl<H: Handle> Log<H> {
         } else if let Err(error) = entry.open(files) {
             tracing::warn!(path = %entry.path.display(), %error, "a log cannot be opened, it is tried again");
         }
-        if self.start == config::Start::End && entry.size() > Offset::ZERO {
+        if self.start == config::StartPosition::End && entry.size() > Offset::ZERO {
             entry.skip_to = Some(entry.size());
         }
         self.entries.push(entry);
@@ -373,7 +377,7 @@ impl<H: Handle> Log<H> {
     }
 
     /// The streams that begin with `head` and of which something is acknowledged, for a relay that may have forgotten.
-    pub(crate) fn acknowledged(&self, head: Head) -> Vec<Acknowledged> {
+    pub(crate) fn acknowledged(&self, head: Head) -> Vec<AcknowledgedStream> {
         let followed = self.entries.iter().filter_map(|entry| match &entry.what {
             What::Stream(stream) => Some(stream.acknowledged(entry.facts.key, stream.read.offset)),
             _ => None,

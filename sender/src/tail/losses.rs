@@ -11,7 +11,7 @@
 //!
 //! Nothing can be said of a file that came and went while the sender was down.
 
-use logferry_protocol::heartbeat::{Gap, HostTime};
+use logferry_protocol::heartbeat::{HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{Head, Offset, StreamId};
@@ -45,7 +45,7 @@ impl Missing {
     }
 
     /// What is lost of it, as far as that can be proven. A file there is holds its first `elsewhere` bytes.
-    fn gap(&self, known: &[KnownStream], elsewhere: Offset, now: Now) -> Option<Gap> {
+    fn gap(&self, known: &[KnownStream], elsewhere: Offset, now: Now) -> Option<ReportedGap> {
         // The name that it was given, or would have been given, when it was first sent.
         let stream = StreamId::derive(self.file.file, self.file.head, 0);
         let from = match known.iter().find(|known| known.stream == stream) {
@@ -60,7 +60,7 @@ impl Missing {
             }
         };
         let from = from.max(elsewhere);
-        (self.file.size > from).then(|| Gap {
+        (self.file.size > from).then(|| ReportedGap {
             stream,
             log: self.file.log.clone(),
             path: self.file.path.clone(),
@@ -73,13 +73,13 @@ impl Missing {
 
 impl Orphan {
     /// What is lost, now that no file holds the stream any more. A file there is holds its first `elsewhere` bytes.
-    fn gap(&self, log: &LogName, elsewhere: Offset, now: Now) -> Option<Gap> {
+    fn gap(&self, log: &LogName, elsewhere: Offset, now: Now) -> Option<ReportedGap> {
         let acked = self.stream.acked.offset;
         // A copy of a stream that the relay has nothing of became a stream of its own.
         let from = if acked == Offset::ZERO { elsewhere } else { acked };
         let until = (self.extent > from).then_some(self.extent);
         let is_unfinished = self.is_remembered && self.stream.phase != Phase::Finished;
-        (until.is_some() || is_unfinished).then(|| Gap {
+        (until.is_some() || is_unfinished).then(|| ReportedGap {
             stream: self.stream.id,
             log: log.clone(),
             path: self.path.clone(),
@@ -133,7 +133,7 @@ impl<H: Handle> Entry<H> {
     }
 
     /// What a finished stream lacks: its file is a copy that does not hold all that the original was seen to hold.
-    pub(crate) fn shortfall(&mut self, log: &LogName, now: Now) -> Option<Gap> {
+    pub(crate) fn shortfall(&mut self, log: &LogName, now: Now) -> Option<ReportedGap> {
         let What::Stream(Stream {
             id,
             acked,
@@ -145,7 +145,7 @@ impl<H: Handle> Entry<H> {
         };
         let (from, until) = (acked.offset, self.extent);
         self.extent = from;
-        (until > from).then(|| Gap {
+        (until > from).then(|| ReportedGap {
             stream: *id,
             log: log.clone(),
             path: self.path.display().to_string(),

@@ -1,7 +1,7 @@
 //! A stream that no file is known to hold: its file was truncated or rewritten, or it comes from the checkpoint.
 
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::{Acknowledged, KnownStream};
+use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset};
 
 use super::stream::{Phase, Position, Settled, Stream};
@@ -90,7 +90,7 @@ impl Orphan {
     }
 
     /// What the relay is told in case it has forgotten the stream.
-    pub(crate) fn acknowledged(&self) -> Acknowledged {
+    pub(crate) fn acknowledged(&self) -> AcknowledgedStream {
         // What an earlier run had posted when it ended is not remembered; more than the file held it cannot have been.
         let sent_until = if self.is_remembered {
             self.extent

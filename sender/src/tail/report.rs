@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
 
 use super::log::Log;
 use super::{Files, Now, Tail};
@@ -24,12 +24,12 @@ pub(super) struct Reporter {
     /// Since when the checkpoint could not be saved.
     unsaved_since: Option<HostTime>,
     /// Losses that the relay was not told of yet.
-    waiting: Vec<Gap>,
+    waiting: Vec<ReportedGap>,
 }
 
 impl Reporter {
     /// A sender that starts now, with losses that it did not get to tell the last time.
-    pub(super) fn new(waiting: Vec<Gap>, now: Now) -> Self {
+    pub(super) fn new(waiting: Vec<ReportedGap>, now: Now) -> Self {
         Self {
             started: HostTime::from(now.wall),
             next: now.tick,
@@ -44,18 +44,18 @@ impl Reporter {
     }
 
     /// Losses that the relay was not told of yet.
-    pub(super) fn waiting(&self) -> &[Gap] {
+    pub(super) fn waiting(&self) -> &[ReportedGap] {
         &self.waiting
     }
 
     /// The relay was told of these. Says whether any of them was waiting.
-    pub(super) fn told(&mut self, told: &[Gap]) -> bool {
+    pub(super) fn told(&mut self, told: &[ReportedGap]) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|gap| !told.contains(gap));
         self.waiting.len() < before
     }
 
-    fn lost(&mut self, gap: Gap, now: Now) {
+    fn lost(&mut self, gap: ReportedGap, now: Now) {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push(gap);
             self.next = now.tick;
@@ -97,7 +97,7 @@ impl<F: Files> Tail<F> {
     /// Says and counts what was found to be lost, and keeps it for the relay.
     pub(super) fn collect_losses(&mut self, now: Now) {
         for gap in self.logs.iter_mut().flat_map(|log| log.lost.drain(..)) {
-            let Gap {
+            let ReportedGap {
                 stream,
                 log,
                 path,

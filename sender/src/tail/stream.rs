@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::resolve::{self, Acknowledged, KnownStream};
+use logferry_protocol::resolve::{self, AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
 /// A position in a stream, with what recognises the bytes before it.
@@ -206,12 +206,12 @@ impl Stream {
     }
 
     /// What the relay is told in case it has forgotten the stream; nothing from `sent_until` on was ever posted.
-    pub(crate) fn acknowledged(&self, file: FileKey, sent_until: Offset) -> Acknowledged {
-        let ends = self.flights.iter().map(|(flight, _)| resolve::Position {
+    pub(crate) fn acknowledged(&self, file: FileKey, sent_until: Offset) -> AcknowledgedStream {
+        let ends = self.flights.iter().map(|(flight, _)| resolve::StreamPosition {
             offset: flight.end.offset,
             tail: flight.end.tail,
         });
-        Acknowledged {
+        AcknowledgedStream {
             stream: self.known(file),
             unanswered: ends.collect(),
             sent_until: sent_until.max(self.acked.offset),

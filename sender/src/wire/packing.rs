@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::GzEncoder;
-use logferry_config::Compression;
+use logferry_config::ChunkCompression;
 
 /// The fastest level of either: log lines shrink well at any.
 const ZSTD_LEVEL: i32 = 1;
@@ -19,14 +19,14 @@ pub(super) struct Packed {
 
 /// Compresses one body after the other.
 pub(super) struct Packer {
-    compression: Compression,
+    compression: ChunkCompression,
     /// Made with the first body: an idle sender needs none.
     zstd: Option<zstd::bulk::Compressor<'static>>,
     out: BytesMut,
 }
 
 impl Packer {
-    pub(super) fn new(compression: Compression) -> Self {
+    pub(super) fn new(compression: ChunkCompression) -> Self {
         Self {
             compression,
             zstd: None,
@@ -36,7 +36,7 @@ impl Packer {
 
     /// Compresses `plain` away from the threads that serve connections. `None` if it is to go as it is.
     pub(super) async fn pack(&mut self, plain: &Bytes) -> Option<Packed> {
-        if self.compression == Compression::None {
+        if self.compression == ChunkCompression::None {
             return None;
         }
         let (mut away, plain) = (
@@ -57,9 +57,9 @@ impl Packer {
         // The buffer comes back when the last request that it was a body of is gone.
         self.out.clear();
         let (packed, encoding) = match self.compression {
-            Compression::None => return None,
-            Compression::Zstd => (self.zstd(plain), "zstd"),
-            Compression::Gzip => (self.gzip(plain), "gzip"),
+            ChunkCompression::None => return None,
+            ChunkCompression::Zstd => (self.zstd(plain), "zstd"),
+            ChunkCompression::Gzip => (self.gzip(plain), "gzip"),
         };
         packed.ok().filter(|()| self.out.len() < plain.len())?;
         let body = self.out.split().freeze();
@@ -106,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_get_smaller_and_come_out_as_they_were_body_after_body() {
-        for compression in [Compression::Zstd, Compression::Gzip] {
+        for compression in [ChunkCompression::Zstd, ChunkCompression::Gzip] {
             let mut packer = Packer::new(compression);
             for count in [1000, 3, 50_000] {
                 let plain = Bytes::from(b"198.51.100.7 GET /page\n".repeat(count));
@@ -126,7 +126,7 @@ mod tests {
                     .to_le_bytes()
             })
             .collect();
-        for compression in [Compression::Zstd, Compression::Gzip] {
+        for compression in [ChunkCompression::Zstd, ChunkCompression::Gzip] {
             let mut packer = Packer::new(compression);
             for plain in [
                 Bytes::new(),
@@ -144,7 +144,7 @@ mod tests {
             );
         }
         assert!(
-            Packer::new(Compression::None)
+            Packer::new(ChunkCompression::None)
                 .pack(&Bytes::from(vec![0; 1000]))
                 .await
                 .is_none()
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn the_output_buffer_is_used_again() {
         let plain = b"the same line again and again\n".repeat(1000);
-        let mut packer = Packer::new(Compression::Zstd);
+        let mut packer = Packer::new(ChunkCompression::Zstd);
         let first = packer.pack_now(&plain).expect("smaller").body.as_ptr();
         let second = packer.pack_now(&plain).expect("smaller").body.as_ptr();
         assert_eq!(first, second);

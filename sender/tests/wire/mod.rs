@@ -4,7 +4,7 @@ mod door;
 
 use std::sync::Arc;
 
-use logferry_config::Compression;
+use logferry_config::ChunkCompression;
 use logferry_protocol::resolve::LedgerId;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ async fn another(site: &Site) -> (Arc<Relay>, std::net::SocketAddr) {
 
 #[tokio::test]
 async fn compressed_chunks_arrive_as_they_were() {
-    for (compression, name) in [(Compression::Zstd, "zstd"), (Compression::Gzip, "gzip")] {
+    for (compression, name) in [(ChunkCompression::Zstd, "zstd"), (ChunkCompression::Gzip, "gzip")] {
         let mut site = Site::new().await;
         site.config.compression = compression;
         let expected = site.write("access.log", 3000);

@@ -7,8 +7,8 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use logferry_config::TimestampFormat;
-use logferry_durable::{DiskError, Operation};
-use logferry_ledger::Contents;
+use logferry_durable::{DiskError, DiskOperation};
+use logferry_ledger::BatchContents;
 use logferry_protocol::stream::FINGERPRINT_SPAN;
 use logferry_windows::{LineClock, LineTime};
 use memchr::{memchr_iter, memmem, memrchr};
@@ -24,7 +24,7 @@ const TIMED_LINES: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// Its whole lines.
-    pub(crate) contents: Contents,
+    pub(crate) contents: BatchContents,
     /// SHA-256 of those, in hex.
     pub(crate) sha256: String,
     /// Bytes after the last newline.
@@ -46,7 +46,7 @@ pub(crate) fn read(
     is_compressed: bool,
     format: TimestampFormat,
 ) -> Result<Result<Reading, Unreadable>, DiskError> {
-    let failed = |error| DiskError::new(Operation::Read, path, error);
+    let failed = |error| DiskError::new(DiskOperation::Read, path, error);
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let written_at = metadata.modified().map_err(failed)?;
@@ -70,7 +70,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The up to [`FINGERPRINT_SPAN`] bytes that end at `len`, if they stand in the file there only.
 pub(crate) fn sole_ending(path: &Path, len: u64) -> Result<Option<Vec<u8>>, DiskError> {
-    let failed = |error| DiskError::new(Operation::Read, path, error);
+    let failed = |error| DiskError::new(DiskOperation::Read, path, error);
     let mut file = File::open(path).map_err(failed)?;
     let span = u64::try_from(FINGERPRINT_SPAN).unwrap_or(u64::MAX).min(len);
     let mut ending = Vec::new();
@@ -112,7 +112,7 @@ fn fill(input: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<u64> {
 /// Counts and hashes, of bytes one after the other.
 #[derive(Clone, Default)]
 struct Sums {
-    contents: Contents,
+    contents: BatchContents,
     hasher: Sha256,
 }
 

@@ -27,8 +27,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use logferry_config::{Destination, Relay};
-use logferry_durable::{Disk, DiskError, DiskFile, Operation, RealDisk};
+use logferry_config::{Destination, RelaySettings};
+use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation, RealDisk};
 use logferry_ledger::{BatchState, FILE_NAME, Ledger, LedgerError};
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ pub struct Rebuilt {
 /// Makes a new ledger from the spool in `data_dir`, which is the relay's. No role may run.
 pub fn rebuild(
     data_dir: &Path,
-    relay: &Relay,
+    relay: &RelaySettings,
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<Rebuilt, FsckError> {
@@ -75,7 +75,7 @@ pub fn rebuild(
 fn rebuild_on(
     disk: &impl Disk,
     data_dir: &Path,
-    relay: &Relay,
+    relay: &RelaySettings,
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<Rebuilt, FsckError> {
@@ -122,7 +122,7 @@ fn report(survey: Survey, attic: &Path) -> Rebuilt {
 
 /// A whole ledger knows more than a spool can tell. A copy is looked at: SQLite writes to what it opens.
 fn refuse_whole(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
-    if Ledger::is_gone(data_dir) {
+    if Ledger::is_missing(data_dir) {
         return Ok(());
     }
     let workshop = data_dir.join(WORKSHOP);
@@ -132,7 +132,7 @@ fn refuse_whole(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
         let from = data_dir.join(&name);
         match std::fs::copy(&from, workshop.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DiskError::new(Operation::Read, &from, error).into());
+                return Err(DiskError::new(DiskOperation::Read, &from, error).into());
             }
             _ => {}
         }
@@ -176,7 +176,7 @@ fn clear(disk: &impl Disk, workshop: &Path) -> Result<(), DiskError> {
     }
     match std::fs::remove_dir(workshop) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DiskError::new(Operation::Remove, workshop, error))
+            Err(DiskError::new(DiskOperation::Remove, workshop, error))
         }
         _ => Ok(()),
     }
@@ -200,7 +200,7 @@ fn move_aside(disk: &impl Disk, path: &Path, attic: &Path) -> Result<(), DiskErr
 
 /// Copies what comes after a file's last whole line, to `attic/rest/SOURCE/FILE`.
 fn keep_rest(disk: &impl Disk, taken: &Taken, attic: &Path) -> Result<(), DiskError> {
-    let failed = |error| DiskError::new(Operation::Read, &taken.path, error);
+    let failed = |error| DiskError::new(DiskOperation::Read, &taken.path, error);
     let folder = attic.join("rest").join(taken.batch.batch.source.as_str());
     disk.create_dir_all(&folder)?;
     let mut copy = disk.open_append(&folder.join(taken.path.file_name().unwrap_or_default()))?;

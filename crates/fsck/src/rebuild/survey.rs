@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use logferry_config::{Destination, Group, Relay, TimestampFormat, Values};
+use logferry_config::{Destination, GroupSettings, NameValues, RelaySettings, TimestampFormat};
 use logferry_durable::DiskError;
 use logferry_ledger::{BatchState, FoundBatch, FoundSource, NewBatch, SourceEnd, Window};
 use logferry_protocol::names::{GroupName, SourceId};
@@ -37,7 +37,7 @@ pub(crate) struct Survey {
 /// Looks at every file of the spool.
 pub(crate) fn survey(
     data_dir: &Path,
-    relay: &Relay,
+    relay: &RelaySettings,
     destinations: &[Destination],
 ) -> Result<Survey, DiskError> {
     let mut surveyor = Surveyor {
@@ -83,7 +83,7 @@ fn order(batch: &FoundBatch) -> impl Ord + '_ {
 
 struct Surveyor<'a> {
     data_dir: &'a Path,
-    relay: &'a Relay,
+    relay: &'a RelaySettings,
     destinations: &'a [Destination],
     survey: Survey,
     /// Sources of which files are left alone.
@@ -260,7 +260,7 @@ impl Surveyor<'_> {
     /// A group that admits the source; the first, if none does any more.
     fn group(&self, source: &SourceId) -> GroupName {
         let groups = &self.relay.groups;
-        let admits = |group: &&Group| group.sources.allows_name(source);
+        let admits = |group: &&GroupSettings| group.sources.allows_name(source);
         let group = groups.iter().find(admits).or(groups.first());
         group.map_or_else(
             || "none".parse().expect("a plain word"),
@@ -337,7 +337,7 @@ fn is_beside(one: &File, other: &File) -> bool {
 /// Where a batch must be at a destination, as the settings are now.
 fn believed_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
     let name = batch.name_of_part(part);
-    let values = Values {
+    let values = NameValues {
         window_start: batch.window.local_start(),
         window_seconds: batch.window.seconds,
         source: &batch.source,

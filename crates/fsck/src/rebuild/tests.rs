@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use logferry_config::{Config, parse};
-use logferry_durable::Lock;
-use logferry_ledger::{Batch, BatchFilter, Contents, NewBatch, Window};
+use logferry_durable::LockFile;
+use logferry_ledger::{Batch, BatchContents, BatchFilter, NewBatch, Window};
 use logferry_protocol::names::LogName;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -163,7 +163,7 @@ fn every_file_is_the_batch_that_it_was() {
         .expect("certain");
     assert!(lines(40, 70).ends_with(&end.bytes) && end.bytes.len() == 1024);
     assert_eq!(check(host.dir.path()).expect("checked").findings, []);
-    let totals = host.ledger().stream_totals().expect("read");
+    let totals = host.ledger().source_line_totals().expect("read");
     assert_eq!(totals[0].lines_sent, totals[0].lines_batched);
 }
 
@@ -196,7 +196,7 @@ fn nothing_is_rebuilt_while_a_role_runs() {
     let host = Host::new();
     host.put("ledger.db", b"damaged");
     for role in ["relay", "forwarder", "housekeeper", "monitor"] {
-        let _lock = Lock::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
+        let _lock = LockFile::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
         assert!(matches!(host.rebuild(), Err(FsckError::Busy(_))), "{role}");
     }
     assert_eq!(
@@ -385,7 +385,7 @@ proptest! {
         prop_assert_eq!(host.findings(), vec![]);
         prop_assert_eq!(host.spool(), before);
         let found: BTreeMap<_, _> = host.batches().into_iter().map(|batch| {
-            let Contents { lines, bytes, crc32c } = batch.contents;
+            let BatchContents { lines, bytes, crc32c } = batch.contents;
             (batch.name(), (batch.state, lines, bytes, crc32c))
         }).collect();
         prop_assert_eq!(found, expected);

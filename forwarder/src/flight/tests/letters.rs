@@ -26,7 +26,7 @@ fn letter_comes_whole_whatever_was_left_under_its_temporary_name() {
         temporary: "/drop/W.json.part".to_owned(),
         content: b"{}".to_vec(),
     };
-    let (mut client, mut flight) = (Client::new(LIMITS), Flight::default());
+    let (mut client, mut flight) = (SftpClient::new(LIMITS), Flight::default());
     let mut server = FakeServer::new(Ways::default());
     server
         .files

@@ -1,13 +1,13 @@
 //! The sorts of servers there are, good ones and others.
 
-use logferry_config::{Publishing, Verify};
+use logferry_config::{Publishing, VerifyMode};
 use sha2::{Digest, Sha256};
 
 use super::fake::{Renames, Sizes, Ways};
 use crate::publication::Way;
 
 /// With everything beside the batch that can be.
-pub(super) fn accompanied(verify: Verify) -> Publishing {
+pub(super) fn accompanied(verify: VerifyMode) -> Publishing {
     Publishing {
         verify,
         manifest: true,
@@ -33,7 +33,7 @@ impl Place {
         }
     }
 
-    pub(super) fn accompanied(ways: Ways, verify: Verify) -> Self {
+    pub(super) fn accompanied(ways: Ways, verify: VerifyMode) -> Self {
         Self {
             publish: accompanied(verify),
             ..Self::new(ways)
@@ -44,13 +44,16 @@ impl Place {
 /// Every sort of server that batches come to in one piece, with all that can be beside them.
 pub(super) fn places() -> Vec<(&'static str, Place)> {
     let mut places = vec![("plain", Place::new(Ways::default()))];
-    places.extend(plain_ways().map(|(name, ways)| (name, Place::accompanied(ways, Verify::Size))));
-    places.extend(hashing_ways().map(|(name, ways)| (name, Place::accompanied(ways, Verify::Hash))));
+    places.extend(plain_ways().map(|(name, ways)| (name, Place::accompanied(ways, VerifyMode::Size))));
+    places.extend(hashing_ways().map(|(name, ways)| (name, Place::accompanied(ways, VerifyMode::Hash))));
     let short_reads = Ways {
         read_len_max: Some(17),
         ..Ways::default()
     };
-    places.push(("short reads", Place::accompanied(short_reads, Verify::ReadBack)));
+    places.push((
+        "short reads",
+        Place::accompanied(short_reads, VerifyMode::ReadBack),
+    ));
     let links = Ways {
         renames: Renames::Replace,
         ..with("hardlink@openssh.com")
@@ -61,7 +64,7 @@ pub(super) fn places() -> Vec<(&'static str, Place)> {
     ] {
         let place = Place {
             way: Way::Link,
-            ..Place::accompanied(ways, Verify::Size)
+            ..Place::accompanied(ways, VerifyMode::Size)
         };
         places.push((name, place));
     }

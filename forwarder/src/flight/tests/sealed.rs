@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use logferry_ledger::{Batch, BatchId, Contents, Published, PublishingNote};
-use logferry_sftp::Client;
+use logferry_ledger::{Batch, BatchContents, BatchId, PublishedBatch, PublishingNote};
+use logferry_sftp::SftpClient;
 use tempfile::TempDir;
 
 use super::fake::FakeServer;
@@ -36,7 +36,7 @@ impl Sealed {
         };
         let texts: Vec<_> = lens.iter().enumerate().map(text).collect();
         for (batch, text) in batches.iter_mut().zip(&texts) {
-            batch.contents = Contents {
+            batch.contents = BatchContents {
                 lines: 1,
                 bytes: text.len() as u64,
                 crc32c: crc32c::crc32c(text),
@@ -74,7 +74,7 @@ impl Sealed {
     }
 
     /// Does what attempts need besides; those that come to their ends.
-    pub(super) fn serve(&mut self, flight: &mut Flight, client: &mut Client) -> Vec<Landed> {
+    pub(super) fn serve(&mut self, flight: &mut Flight, client: &mut SftpClient) -> Vec<Landed> {
         let mut landed = Vec::new();
         loop {
             let needy = flight.take_needy();
@@ -101,7 +101,7 @@ impl Sealed {
             let path = format!("/drop/{}", batch.file_name());
             if self.place.publish.manifest {
                 let sha256 = BatchFile::of_text("", text.clone()).read_whole().unwrap().hex();
-                let published = Published {
+                let published = PublishedBatch {
                     path: path.clone(),
                     bytes: text.len() as u64,
                     file_sha256: sha256.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_config::Start;
+use logferry_config::StartPosition;
 
 use super::world::{Fate, LIVE, World, config};
 use super::{rotated, world};
@@ -206,7 +206,7 @@ fn a_file_cut_before_the_relay_was_ever_asked_is_missed() {
 #[test]
 fn what_start_end_leaves_out_is_not_missed() {
     let mut settings = config(4096, 100, 2048);
-    settings.logs[0].start = Start::End;
+    settings.logs[0].start = StartPosition::End;
     let mut world = World::new(settings);
     world.write(20);
     look_in_vain(&mut world);

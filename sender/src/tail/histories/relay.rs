@@ -1,6 +1,6 @@
 //! A relay in memory: takes a chunk only at the committed offset, and keeps what each stream brought.
 
-use logferry_protocol::chunk::{LineCounts, Outcome, Receipt, StreamEnd};
+use logferry_protocol::chunk::{ChunkOutcome, LineCounts, Receipt, StreamEnd};
 use logferry_protocol::resolve::{KnownStream, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Offset;
 
@@ -54,13 +54,13 @@ impl Relay {
         if header.range.end() <= committed && header.range.start() < committed {
             return Receipt {
                 committed,
-                outcome: Outcome::Duplicate,
+                outcome: ChunkOutcome::Duplicate,
             };
         }
         if header.range.start() != committed {
             return Receipt {
                 committed,
-                outcome: Outcome::Elsewhere,
+                outcome: ChunkOutcome::Elsewhere,
             };
         }
         stored.known.committed = header.range.end();
@@ -71,7 +71,7 @@ impl Relay {
         self.arrived.extend_from_slice(&chunk.body);
         Receipt {
             committed: header.range.end(),
-            outcome: Outcome::Stored,
+            outcome: ChunkOutcome::Stored,
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) disk: Disk,
     pub(super) relay: Relay,
     pub(super) counters: Arc<Counters>,
-    config: config::Sender,
+    config: config::SenderSettings,
     tail: Tail<Disk>,
     inbox: Receiver<Event>,
     pub(super) jobs: Vec<Job>,
@@ -54,7 +54,7 @@ pub(super) struct World {
 }
 
 /// As [`config`], with two logs more that one glob finds.
-pub(super) fn with_sites(mut config: config::Sender) -> config::Sender {
+pub(super) fn with_sites(mut config: config::SenderSettings) -> config::SenderSettings {
     let mut sites = config.logs[0].clone();
     sites.name = "site".parse().expect("a name");
     sites.path = SITES.into();
@@ -63,16 +63,16 @@ pub(super) fn with_sites(mut config: config::Sender) -> config::Sender {
     config
 }
 
-pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::Sender {
-    let log = config::Log {
+pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::SenderSettings {
+    let log = config::LogSettings {
         path: LIVE.into(),
         rotated: vec![format!("{LIVE}.*"), format!("{LIVE}-*")],
         name: "access".parse().expect("a name"),
-        start: config::Start::Beginning,
+        start: config::StartPosition::Beginning,
         exclude: vec![vec!["ping".into(), "check".into()]],
         max_line,
     };
-    config::Sender {
+    config::SenderSettings {
         relay: vec!["http://192.0.2.10:5001".parse().expect("an address")],
         source: config::SourceSetting::Auto,
         local_address: None,
@@ -84,7 +84,7 @@ pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> con
             max_delay: Duration::from_millis(100),
         },
         in_flight: 3,
-        compression: config::Compression::None,
+        compression: config::ChunkCompression::None,
         token_file: None,
         tls: config::ClientTls::default(),
         retry: config::Backoff {
@@ -96,7 +96,7 @@ pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> con
 }
 
 impl World {
-    pub(super) fn new(config: config::Sender) -> Self {
+    pub(super) fn new(config: config::SenderSettings) -> Self {
         let now = Now {
             tick: Instant::now(),
             wall: SystemTime::now(),
