@@ -37,6 +37,6 @@ pub(crate) fn subscribers(config: &Config) -> Vec<Subscriber> {
     config
         .forwarder
         .as_ref()
-        .map(ForwarderSettings::addressees)
+        .map(ForwarderSettings::subscribers)
         .unwrap_or_default()
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use logferry_config::{Config, Destination};
-use logferry_forwarder::{Companion, DeliveredFile, DeliveryError, Difference, Progress, Role, companions};
+use logferry_forwarder::{
+    DeliveredFile, DeliveryDifference, DeliveryError, Sidecar, SidecarKind, VerifyProgress, sidecars,
+};
 use logferry_ledger::BatchFilter;
 use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
 use logferry_protocol::names::DestinationName;
@@ -33,7 +35,7 @@ pub(crate) fn read_back(
         let wanted = Wanted::of(
             destination,
             &audit.batches,
-            companions(data_dir, destination, filter)?,
+            sidecars(data_dir, destination, filter)?,
         );
         match wanted.read(destination) {
             Ok(Found { wrong, doubtful }) => {
@@ -67,7 +69,7 @@ struct Owner {
     source: Option<String>,
     batch: Option<String>,
     /// `None`: it is the batch itself.
-    role: Option<Role>,
+    kind: Option<SidecarKind>,
 }
 
 /// What is at one destination and should not be so.
@@ -78,7 +80,7 @@ struct Found {
 }
 
 impl Wanted {
-    fn of(destination: &Destination, batches: &[AuditedBatch], companions: Vec<Companion>) -> Self {
+    fn of(destination: &Destination, batches: &[AuditedBatch], sidecars: Vec<Sidecar>) -> Self {
         let mut wanted = Self::default();
         for batch in batches {
             if let Some(file) = delivered(batch, &destination.name) {
@@ -86,16 +88,16 @@ impl Wanted {
                 wanted.owners.push(Owner {
                     source: Some(batch.source.to_string()),
                     batch: Some(batch.name.clone()),
-                    role: None,
+                    kind: None,
                 });
             }
         }
-        for companion in companions {
-            wanted.files.push(companion.file);
+        for sidecar in sidecars {
+            wanted.files.push(sidecar.file);
             wanted.owners.push(Owner {
-                source: companion.source,
-                batch: companion.batch,
-                role: Some(companion.role),
+                source: sidecar.source,
+                batch: sidecar.batch,
+                kind: Some(sidecar.kind),
             });
         }
         wanted
@@ -113,32 +115,32 @@ impl Wanted {
                 display.show(progress);
             });
         display.clear();
-        let mut missing: BTreeMap<Role, Vec<&str>> = BTreeMap::new();
+        let mut missing: BTreeMap<SidecarKind, Vec<&str>> = BTreeMap::new();
         for (number, difference) in read? {
             let (Some(file), Some(owner)) = (self.files.get(number), self.owners.get(number)) else {
                 continue;
             };
-            match (owner.role, &difference) {
-                (Some(role @ (Role::Manifest | Role::Marker)), Difference::Missing) => {
-                    missing.entry(role).or_default().push(&file.path);
+            match (owner.kind, &difference) {
+                (Some(kind @ (SidecarKind::Manifest | SidecarKind::Marker)), DeliveryDifference::Missing) => {
+                    missing.entry(kind).or_default().push(&file.path);
                 }
                 _ => found.wrong.push(discrepancy(name, owner, file, difference)),
             }
         }
         found.doubtful = missing
             .into_iter()
-            .filter_map(|(role, paths)| missing_beside(name, role, &paths))
+            .filter_map(|(kind, paths)| missing_beside(name, kind, &paths))
             .collect();
         Ok(found)
     }
 }
 
 /// One warning for all files of a sort that are not there: the ledger does not know whether they ever were.
-fn missing_beside(name: &DestinationName, role: Role, paths: &[&str]) -> Option<Discrepancy> {
+fn missing_beside(name: &DestinationName, kind: SidecarKind, paths: &[&str]) -> Option<Discrepancy> {
     let (count, first) = (u64::try_from(paths.len()).ok()?, paths.first()?);
-    let setting = match role {
-        Role::Marker => "marker",
-        Role::Manifest | Role::WindowManifest => "manifest",
+    let setting = match kind {
+        SidecarKind::Marker => "marker",
+        SidecarKind::Manifest | SidecarKind::WindowManifest => "manifest",
     };
     Some(of_destination(
         DiscrepancyKind::CompanionMissing,
@@ -164,26 +166,26 @@ fn discrepancy(
     name: &DestinationName,
     owner: &Owner,
     file: &DeliveredFile,
-    difference: Difference,
+    difference: DeliveryDifference,
 ) -> Discrepancy {
     let DeliveredFile { path, bytes, sha256 } = file;
     let sha256 = sha256.as_deref().unwrap_or("unknown");
     let (bytes, at) = (table::count(*bytes), format!("{path} at {name}"));
     let (kind, detail) = match difference {
-        Difference::Missing => (DiscrepancyKind::RemoteMissing, format!("{at} is missing")),
-        Difference::Short { found } => (
+        DeliveryDifference::Missing => (DiscrepancyKind::RemoteMissing, format!("{at} is missing")),
+        DeliveryDifference::Short { found } => (
             DiscrepancyKind::RemoteShort,
             format!("{at} has {} bytes, {bytes} were delivered", table::count(found)),
         ),
-        Difference::Longer => (
+        DeliveryDifference::Longer => (
             DiscrepancyKind::RemoteLonger,
             format!("{at} has more than the {bytes} bytes that were delivered"),
         ),
-        Difference::Content { found } => (
+        DeliveryDifference::Content { found } => (
             DiscrepancyKind::RemoteDiffers,
             format!("{at} has other bytes: SHA-256 {found}, delivered with {sha256}"),
         ),
-        Difference::Unreadable { reason } => (
+        DeliveryDifference::Unreadable { reason } => (
             DiscrepancyKind::RemoteUnreadable,
             format!("{at} cannot be read: {reason}"),
         ),
@@ -240,7 +242,7 @@ impl<'a> Display<'a> {
         }
     }
 
-    fn show(&mut self, progress: Progress) {
+    fn show(&mut self, progress: VerifyProgress) {
         let Some(shown) = self.shown.filter(|shown| shown.elapsed() >= SHOW_EVERY) else {
             return;
         };

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::{Config, Subscriber};
-use logferry_forwarder::{Gone, Resent, resend};
+use logferry_forwarder::{ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
 
@@ -19,10 +19,10 @@ use crate::table;
 /// Has the chosen batches delivered once more. Wrong if the file of one is gone, or a named one is not wanted.
 pub(crate) fn run(file: &Path, options: &Resend) -> Result {
     let config = configuration::load(file)?;
-    let addressees = addressees(&config, options.destination.as_ref())?;
+    let subscribers = subscribers(&config, options.destination.as_ref())?;
     let data_dir = configuration::data_dir(file, &config)?;
     let batches = chosen(&Ledger::open(&data_dir)?, options)?;
-    let mut resent = resend(&data_dir, &batches, &addressees, Timestamp::now())?;
+    let mut resent = resend(&data_dir, &batches, &subscribers, Timestamp::now())?;
     if options.batches.is_empty() || options.destination.is_none() {
         // Nobody asked for just these at just this destination.
         resent.unwanted.clear();
@@ -41,25 +41,25 @@ pub(crate) fn run(file: &Path, options: &Resend) -> Result {
 }
 
 fn subscribers(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Subscriber>> {
-    let mut addressees = configuration::subscribers(config);
-    if addressees.is_empty() {
+    let mut subscribers = configuration::subscribers(config);
+    if subscribers.is_empty() {
         return Err(Failure::configuration(anyhow!(
             "there is no forwarder section; run this command with the configuration of the relay host"
         )));
     }
-    let Some(name) = name else { return Ok(addressees) };
-    let known: Vec<_> = addressees
+    let Some(name) = name else { return Ok(subscribers) };
+    let known: Vec<_> = subscribers
         .iter()
-        .map(|addressee| addressee.name.to_string())
+        .map(|subscriber| subscriber.name.to_string())
         .collect();
-    addressees.retain(|addressee| addressee.name == *name);
-    if addressees.is_empty() {
+    subscribers.retain(|subscriber| subscriber.name == *name);
+    if subscribers.is_empty() {
         return Err(Failure::configuration(anyhow!(
             "there is no destination {name}; there is {}",
             known.join(", ")
         )));
     }
-    Ok(addressees)
+    Ok(subscribers)
 }
 
 fn chosen(ledger: &Ledger, options: &Resend) -> Result<Vec<Batch>> {
@@ -73,7 +73,7 @@ fn chosen(ledger: &Ledger, options: &Resend) -> Result<Vec<Batch>> {
     Ok(batches)
 }
 
-fn text(resent: &Resent) -> String {
+fn text(resent: &ResendOutcome) -> String {
     let mut by_destination: BTreeMap<&DestinationName, [u64; 3]> = BTreeMap::new();
     for due in &resent.due {
         let [count, again, _] = by_destination.entry(&due.destination).or_default();
@@ -100,7 +100,7 @@ fn text(resent: &Resent) -> String {
         resent
             .gone
             .iter()
-            .map(|Gone { batch, detail }| format!("{batch}: {detail}")),
+            .map(|ResendImpossible { batch, detail }| format!("{batch}: {detail}")),
     );
     if lines.is_empty() {
         lines.push("no batch".to_owned());
@@ -111,24 +111,24 @@ fn text(resent: &Resent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_forwarder::{Due, Pair};
+    use logferry_forwarder::{BatchAtDestination, ResendDue};
 
     #[test]
     fn what_is_due_is_counted_and_what_is_gone_is_named() {
-        let due = |again| Due {
+        let due = |again| ResendDue {
             batch: "b".to_owned(),
             destination: "edw".parse().unwrap(),
             again,
         };
-        let pair = || Pair {
+        let pair = || BatchAtDestination {
             batch: "b".to_owned(),
             destination: "lab".parse().unwrap(),
         };
-        let resent = Resent {
+        let resent = ResendOutcome {
             due: vec![due(true), due(false)],
             waiting: vec![pair()],
             unwanted: vec![pair()],
-            gone: vec![Gone {
+            gone: vec![ResendImpossible {
                 batch: "c".to_owned(),
                 detail: "deleted".to_owned(),
             }],
@@ -140,6 +140,6 @@ mod tests {
              b: not for lab, whose sources, groups or logs leave it out\n\
              c: deleted\n"
         );
-        assert_eq!(text(&Resent::default()), "no batch\n");
+        assert_eq!(text(&ResendOutcome::default()), "no batch\n");
     }
 }

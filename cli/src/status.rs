@@ -338,7 +338,7 @@ mod tests {
             groups: &["web-1".parse().unwrap()],
             destinations: &[Subscriber {
                 name: "edw".parse().unwrap(),
-                wants: DeliveryFilter::default(),
+                filter: DeliveryFilter::default(),
             }],
             min_free_disk: u64::MAX,
         };

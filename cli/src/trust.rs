@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use logferry_config::{Destination, HostKeyPolicy};
-use logferry_forwarder::{Introduction, Standing};
+use logferry_forwarder::{HostKeyScan, HostKeyStatus};
 use logferry_protocol::names::DestinationName;
 
 use crate::args::Trust;
@@ -20,11 +20,11 @@ pub(crate) fn run(file: &Path, options: &Trust) -> Result {
         .forwarder
         .ok_or_else(|| roles::missing(file, Role::Forwarder))?;
     let destination = named(&forwarder.destinations, &options.destination)?;
-    let shown = Introduction::of(destination).map_err(|error| anyhow!("{}", error.explanation()))?;
+    let shown = HostKeyScan::run(destination).map_err(|error| anyhow!("{}", error.explanation()))?;
     exit::print(&description(destination, &shown))?;
     match &destination.host_key {
-        HostKeyPolicy::Fingerprint(_) => Ok(match shown.standing {
-            Standing::Trusted => Outcome::Fine,
+        HostKeyPolicy::Fingerprint(_) => Ok(match shown.status {
+            HostKeyStatus::Trusted => Outcome::Fine,
             _ => Outcome::Wrong,
         }),
         HostKeyPolicy::KnownHosts(path) => keep(destination, &shown, path, options.yes),
@@ -42,16 +42,18 @@ fn named<'a>(destinations: &'a [Destination], name: &DestinationName) -> Result<
     })
 }
 
-fn description(destination: &Destination, shown: &Introduction) -> String {
+fn description(destination: &Destination, shown: &HostKeyScan) -> String {
     let Destination { name, host, port, .. } = destination;
     let (key_type, fingerprint) = (shown.key_type(), shown.fingerprint());
-    let known = match (&shown.standing, &destination.host_key) {
-        (Standing::Trusted, HostKeyPolicy::Fingerprint(_)) => "that is the key of `host_key`\n".to_owned(),
-        (Standing::Trusted, HostKeyPolicy::KnownHosts(path)) => {
+    let known = match (&shown.status, &destination.host_key) {
+        (HostKeyStatus::Trusted, HostKeyPolicy::Fingerprint(_)) => {
+            "that is the key of `host_key`\n".to_owned()
+        }
+        (HostKeyStatus::Trusted, HostKeyPolicy::KnownHosts(path)) => {
             format!("that key is trusted already, by {}\n", path.display())
         }
-        (Standing::New, _) => "no key of this host is known yet\n".to_owned(),
-        (Standing::Changed { staying, replaced }, _) => {
+        (HostKeyStatus::New, _) => "no key of this host is known yet\n".to_owned(),
+        (HostKeyStatus::Changed { staying, replaced }, _) => {
             let replaced = replaced.iter().map(|key| ("known, would be replaced", key));
             let staying = staying.iter().map(|key| ("known, would stay", key));
             let mut text = String::from(
@@ -62,8 +64,8 @@ fn description(destination: &Destination, shown: &Introduction) -> String {
             }
             text
         }
-        (Standing::Revoked, _) => "that key is marked as revoked: it is not to be trusted\n".to_owned(),
-        (Standing::NotConfigured { configured }, _) => format!(
+        (HostKeyStatus::Revoked, _) => "that key is marked as revoked: it is not to be trusted\n".to_owned(),
+        (HostKeyStatus::NotConfigured { configured }, _) => format!(
             "`host_key` is {configured}; if the destination's operator confirms the key above, write in the \
              configuration:\n      host_key: \"{fingerprint}\"\n"
         ),
@@ -72,17 +74,17 @@ fn description(destination: &Destination, shown: &Introduction) -> String {
 }
 
 /// Asks, and keeps the key.
-fn keep(destination: &Destination, shown: &Introduction, path: &Path, yes: bool) -> Result {
-    match shown.standing {
-        Standing::Trusted => return Ok(Outcome::Fine),
-        Standing::Revoked | Standing::NotConfigured { .. } => return Ok(Outcome::Wrong),
-        Standing::New | Standing::Changed { .. } => {}
+fn keep(destination: &Destination, shown: &HostKeyScan, path: &Path, yes: bool) -> Result {
+    match shown.status {
+        HostKeyStatus::Trusted => return Ok(Outcome::Fine),
+        HostKeyStatus::Revoked | HostKeyStatus::NotConfigured { .. } => return Ok(Outcome::Wrong),
+        HostKeyStatus::New | HostKeyStatus::Changed { .. } => {}
     }
     if !yes && !is_confirmed()? {
         exit::print("not stored\n")?;
         return Ok(Outcome::Wrong);
     }
-    shown.keep(destination, path)?;
+    shown.store(destination, path)?;
     exit::print(&format!("stored in {}\n", path.display()))?;
     Ok(Outcome::Fine)
 }

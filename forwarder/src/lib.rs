@@ -10,40 +10,19 @@
 //! - Destinations do not wait for each other, and a batch that cannot be delivered does not hold up the others. A
 //!   destination that cannot be reached costs no batch an attempt.
 //!
-//! Each destination has a worker, which plans and keeps the books, and sessions, which deliver: threads, each of
+//! Each destination has a worker, which plans and keeps the store, and sessions, which deliver: threads, each of
 //! which reads, hashes and encrypts what it sends. A session has many batches in flight at once; the worker records what came of them in groups,
 //! while the sessions go on. What decides (`plan`, `retry`, `publication`, `attempt`, `flight`) is free of sockets and
 //! clocks. One process at a time delivers from a data folder, by a lock in it.
 
-mod attempt;
-mod batch_file;
-mod books;
-mod companions;
-mod door;
-mod doubts;
+mod commands;
+mod delivery_store;
 mod error;
-mod flight;
-mod folders;
-mod hashing;
-mod letter;
-mod manifest;
-mod names;
-mod original;
-mod outgoing;
-mod pace;
-mod plan;
-mod progress;
-mod publication;
-mod queue;
-mod remote;
-mod resend;
-mod retry;
-mod scribe;
+mod publish;
+mod schedule;
 mod session;
-mod spool;
+mod source;
 mod ssh;
-mod verify;
-mod watch;
 mod window_manifest;
 mod worker;
 
@@ -60,17 +39,18 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::books::Books;
-use crate::pace::Pace;
-use crate::remote::Remote;
+use crate::delivery_store::DeliveryStore;
+use crate::session::bandwidth::Bandwidth;
+use crate::session::sftp_driver::SftpDriver;
+use crate::source::compressed_staging;
 use crate::worker::Worker;
 
-pub use crate::books::BooksError;
-pub use crate::companions::{Companion, Role, companions};
-pub use crate::error::{Blame, DeliveryError};
-pub use crate::resend::{Due, Gone, Pair, Resent, resend};
-pub use crate::ssh::{HostKeyError, Introduction, KeepError, LoginError, Standing};
-pub use crate::verify::{DeliveredFile, Difference, Progress, verify};
+pub use crate::commands::resend::{BatchAtDestination, ResendDue, ResendImpossible, ResendOutcome, resend};
+pub use crate::commands::sidecars::{Sidecar, SidecarKind, sidecars};
+pub use crate::commands::verify::{DeliveredFile, DeliveryDifference, VerifyProgress, verify};
+pub use crate::delivery_store::DeliveryStoreError;
+pub use crate::error::{DeliveryError, FailureScope, HostKeyError, LoginError};
+pub use crate::ssh::{HostKeyScan, HostKeyStatus, StoreHostKeyError};
 
 /// Name of the lock file in the data folder.
 const LOCK_FILE: &str = "forwarder.lock";
@@ -83,7 +63,7 @@ const LEDGER_WAIT: Duration = Duration::from_millis(500);
 pub enum ForwarderError {
     /// Another forwarder works in this data folder.
     #[error("cannot have the data folder {} alone", .data_dir.display())]
-    LockFile {
+    Lock {
         /// The data folder.
         data_dir: PathBuf,
         /// Who has it, or why the lock failed.
@@ -92,12 +72,12 @@ pub enum ForwarderError {
     },
     /// The ledger or the spool's folders cannot be used.
     #[error("cannot work in the data folder {}", .data_dir.display())]
-    Books {
+    DeliveryStore {
         /// The data folder.
         data_dir: PathBuf,
         /// What failed.
         #[source]
-        source: BooksError,
+        source: DeliveryStoreError,
     },
     /// A destination's worker ended by a defect.
     #[error("the worker of a destination ended unexpectedly: this is a defect, please report it")]
@@ -114,14 +94,14 @@ pub enum ForwarderError {
 /// there.
 pub async fn run(config: ForwarderSettings, shutdown: CancellationToken) -> Result<(), ForwarderError> {
     let data_dir = config.data_dir.clone();
-    let Some((_lock, books)) = open(&config, &shutdown).await? else {
+    let Some((_lock, store)) = open(&config, &shutdown).await? else {
         return Ok(());
     };
-    let books = Arc::new(Mutex::new(books));
+    let store = Arc::new(Mutex::new(store));
     let stop = shutdown.child_token();
     let mut workers = JoinSet::new();
     for destination in config.destinations {
-        let worker = Worker::new(destination, &data_dir, config.interval, &books, stop.clone());
+        let worker = Worker::new(destination, &data_dir, config.interval, &store, stop.clone());
         workers.spawn_blocking(move || worker.run());
     }
     info!(data_dir = %data_dir.display(), destinations = workers.len(), "forwarder started");
@@ -140,32 +120,31 @@ pub async fn run(config: ForwarderSettings, shutdown: CancellationToken) -> Resu
 async fn open(
     config: &ForwarderSettings,
     shutdown: &CancellationToken,
-) -> Result<Option<(LockFile, Books)>, ForwarderError> {
+) -> Result<Option<(LockFile, DeliveryStore)>, ForwarderError> {
     let data_dir = &config.data_dir;
     let mut told = false;
     loop {
-        match Books::open(data_dir, config.subscribers()) {
-            Ok(mut books) => {
-                let lock = LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| {
-                    ForwarderError::LockFile {
+        match DeliveryStore::open(data_dir, config.subscribers()) {
+            Ok(mut store) => {
+                let lock =
+                    LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
                         data_dir: data_dir.clone(),
                         source,
-                    }
-                })?;
+                    })?;
                 // Only now: a file must not be moved under another forwarder.
-                books
+                store
                     .reconcile(Timestamp::now())
-                    .and_then(|()| tidy_outgoing(config, &books))
-                    .map_err(|source| books_error(data_dir, source))?;
-                return Ok(Some((lock, books)));
+                    .and_then(|()| tidy_outgoing(config, &store))
+                    .map_err(|source| store_error(data_dir, source))?;
+                return Ok(Some((lock, store)));
             }
-            Err(BooksError::Ledger(LedgerError::Missing { path })) => {
+            Err(DeliveryStoreError::Ledger(LedgerError::Missing { path })) => {
                 if !told {
                     warn!(ledger = %path.display(), "there is no ledger yet, waiting for the relay to make it");
                     told = true;
                 }
             }
-            Err(source) => return Err(books_error(data_dir, source)),
+            Err(source) => return Err(store_error(data_dir, source)),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
@@ -175,11 +154,11 @@ async fn open(
 }
 
 /// Removes the compressed files that an earlier run left for what is delivered by now, or no longer compressed.
-fn tidy_outgoing(config: &ForwarderSettings, books: &Books) -> Result<(), BooksError> {
+fn tidy_outgoing(config: &ForwarderSettings, store: &DeliveryStore) -> Result<(), DeliveryStoreError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
         let extension = destination.publish.compress.extension();
-        for (batch, _) in books.waiting(&destination.name, &destination.wants)? {
+        for (batch, _) in store.waiting(&destination.name, &destination.filter)? {
             wanted.insert((
                 destination.name.to_string(),
                 format!("{}{extension}", batch.file_name()),
@@ -188,11 +167,11 @@ fn tidy_outgoing(config: &ForwarderSettings, books: &Books) -> Result<(), BooksE
     }
     let is_wanted =
         |destination: &str, name: &str| wanted.contains(&(destination.to_owned(), name.to_owned()));
-    Ok(outgoing::tidy(&config.data_dir, is_wanted)?)
+    Ok(compressed_staging::remove_unneeded(&config.data_dir, is_wanted)?)
 }
 
-fn books_error(data_dir: &std::path::Path, source: BooksError) -> ForwarderError {
-    ForwarderError::Books {
+fn store_error(data_dir: &std::path::Path, source: DeliveryStoreError) -> ForwarderError {
+    ForwarderError::DeliveryStore {
         data_dir: data_dir.to_owned(),
         source,
     }
@@ -202,6 +181,6 @@ fn books_error(data_dir: &std::path::Path, source: BooksError) -> ForwarderError
 ///
 /// Blocks for up to a minute or two when the destination does not answer.
 pub fn check_destination(destination: &Destination) -> Result<(), DeliveryError> {
-    let pace = Arc::new(Mutex::new(Pace::new(None, Instant::now())));
-    Remote::open(destination, pace, CancellationToken::new()).map(drop)
+    let bandwidth = Arc::new(Mutex::new(Bandwidth::new(None, Instant::now())));
+    SftpDriver::open(destination, bandwidth, CancellationToken::new()).map(drop)
 }

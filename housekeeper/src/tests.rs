@@ -268,7 +268,7 @@ fn a_deletion_stopped_anywhere_is_finished_by_the_next_run() {
 fn a_second_housekeeper_is_refused() -> TestResult {
     let host = Host::new(RealDisk);
     let _lock = LockFile::acquire(&host.dir.path().join(LOCK_NAME))?;
-    assert!(matches!(host.run(HOUR), Err(HousekeeperError::LockFile(_))));
+    assert!(matches!(host.run(HOUR), Err(HousekeeperError::Lock(_))));
     Ok(())
 }
 

@@ -230,8 +230,12 @@ impl Discrepancy {
 
 /// Adds up what the ledger in `data_dir` says of the batches that fit the filter, and compares it with the spool.
 ///
-/// `addressees` are the destinations configured now. Content is read and compared, except that of compressed files.
-pub fn audit(data_dir: &Path, filter: &BatchFilter, addressees: &[Subscriber]) -> Result<Audit, ReportError> {
+/// `subscribers` are the destinations configured now. Content is read and compared, except that of compressed files.
+pub fn audit(
+    data_dir: &Path,
+    filter: &BatchFilter,
+    subscribers: &[Subscriber],
+) -> Result<Audit, ReportError> {
     let ledger = Ledger::open(data_dir)?;
     let totals = source_line_totals(&ledger, filter)?;
     let batches = ledger.batches(filter)?;
@@ -249,7 +253,7 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, addressees: &[Subscriber]) -
     for batch in &batches {
         discrepancies.extend(spoiled_file(&ledger, data_dir, batch)?);
     }
-    let deliveries = Deliveries::new(&batches, &audited, addressees, ledger.subscribed_since()?);
+    let deliveries = Deliveries::new(&batches, &audited, subscribers, ledger.subscribed_since()?);
     discrepancies.extend(deliveries.missing());
     discrepancies.extend(unknown_files(&ledger, data_dir, filter)?);
     let (gaps, mut warnings) = gaps(&ledger, filter)?;

@@ -45,7 +45,7 @@ fn check_coverage(relay: &RelaySettings, forwarder: &ForwarderSettings, at: &Con
 }
 
 fn check_logs(relay: &RelaySettings, destination: &Destination, at: &ConfigField<'_>) {
-    if destination.wants.logs.is_some() && !relay.batch.name.uses_log() {
+    if destination.filter.logs.is_some() && !relay.batch.name.uses_log() {
         at.key("logs").report(
             "cannot be told apart, as relay.batch.name has no {log} and logs share a batch; add {log} to it, or leave \
              `logs` out",
@@ -55,7 +55,7 @@ fn check_logs(relay: &RelaySettings, destination: &Destination, at: &ConfigField
 
 fn check_groups(relay: &RelaySettings, destination: &Destination, at: &ConfigField<'_>) {
     let known = || relay.groups.iter().map(|group| group.name.as_str());
-    let wanted = destination.wants.groups.iter().flatten();
+    let wanted = destination.filter.groups.iter().flatten();
     for group in wanted.filter(|group| !known().any(|known| known == group.as_str())) {
         let hint = nearest(group.as_str(), known())
             .map(|near| format!("; did you mean `{near}`?"))
@@ -75,7 +75,7 @@ enum Coverage {
 
 /// A destination that wants some logs only counts as if it wanted all: which logs there are, only the senders know.
 fn coverage(group: &GroupSettings, destinations: &[Destination]) -> Coverage {
-    let wants = destinations.iter().map(|destination| &destination.wants);
+    let wants = destinations.iter().map(|destination| &destination.filter);
     let wanting: Vec<_> = wants
         .filter(|wants| {
             let groups = wants.groups.as_ref();

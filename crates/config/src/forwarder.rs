@@ -32,7 +32,7 @@ pub struct Destination {
     /// The destination's name, alone in the file.
     pub name: DestinationName,
     /// Which batches it gets.
-    pub wants: DeliveryFilter,
+    pub filter: DeliveryFilter,
     /// Host name or IP address.
     pub host: String,
     /// TCP port, not 0.
@@ -68,11 +68,11 @@ pub struct Destination {
 impl ForwarderSettings {
     /// Who gets what.
     pub fn subscribers(&self) -> Vec<Subscriber> {
-        let addressee = |destination: &Destination| Subscriber {
+        let subscriber = |destination: &Destination| Subscriber {
             name: destination.name.clone(),
-            wants: destination.wants.clone(),
+            filter: destination.filter.clone(),
         };
-        self.destinations.iter().map(addressee).collect()
+        self.destinations.iter().map(subscriber).collect()
     }
 }
 
@@ -332,7 +332,7 @@ impl RawDestination {
         let (directory, layout) = place?;
         Some(Destination {
             name: name?,
-            wants: wants?,
+            filter: wants?,
             host: host?,
             port: port?,
             user: user?,

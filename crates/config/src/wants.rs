@@ -24,7 +24,7 @@ pub struct Subscriber {
     /// Its name.
     pub name: DestinationName,
     /// What it gets.
-    pub wants: DeliveryFilter,
+    pub filter: DeliveryFilter,
 }
 
 impl Default for DeliveryFilter {
@@ -40,7 +40,7 @@ impl Default for DeliveryFilter {
 impl DeliveryFilter {
     /// Whether it gets a batch. One whose logs are mixed (`None`) has lines of every log, so nobody is refused it for
     /// its log: what is in doubt is delivered.
-    pub fn takes(&self, source: &SourceId, group: &GroupName, log: Option<&LogName>) -> bool {
+    pub fn accepts(&self, source: &SourceId, group: &GroupName, log: Option<&LogName>) -> bool {
         let has_log = |logs: &Vec<LogName>| log.is_none_or(|log| logs.contains(log));
         self.sources.allows_name(source)
             && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
@@ -106,7 +106,7 @@ mod tests {
 
     fn takes(wants: &DeliveryFilter, source: &str, group: &str, log: Option<&str>) -> bool {
         let log = log.map(|log| log.parse().expect("a log"));
-        wants.takes(
+        wants.accepts(
             &source.parse().expect("a source"),
             &group.parse().expect("a group"),
             log.as_ref(),
@@ -141,7 +141,7 @@ mod tests {
     fn other_filters_have_another_text() {
         let with = |sources: &str| DeliveryFilter {
             sources: SourceList::only(vec![SourceEntry::parse(sources).expect("valid")]),
-            ..Wants::default()
+            ..DeliveryFilter::default()
         };
         assert_eq!(with("198.51.100.0/31").to_string(), "198.51.100.0-198.51.100.1");
         assert_ne!(with("198.51.100.1").to_string(), with("198.51.100.2").to_string());

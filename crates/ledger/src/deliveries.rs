@@ -132,7 +132,7 @@ impl Delivery {
 
 /// What came of asking for a batch at a destination (once more).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResendOutcome {
+pub enum ResendRequestOutcome {
     /// It is due there.
     Due {
         /// It was delivered there before.
@@ -321,7 +321,7 @@ impl Ledger {
         batches: &[BatchId],
         destination: &DestinationName,
         now: Timestamp,
-    ) -> Result<Vec<ResendOutcome>, LedgerError> {
+    ) -> Result<Vec<ResendRequestOutcome>, LedgerError> {
         self.write("ask for batches once more", |sql| {
             batches
                 .iter()
@@ -435,10 +435,10 @@ fn request_resend(
     batch: BatchId,
     destination: &DestinationName,
     now: Timestamp,
-) -> SqlResult<ResendOutcome> {
+) -> SqlResult<ResendRequestOutcome> {
     let found = batches::by_id(sql, batch)?;
     if found.state == BatchState::Open || found.expired_at.is_some() {
-        return Ok(ResendOutcome::Refused);
+        return Ok(ResendRequestOutcome::Refused);
     }
     let known = sql
         .prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
@@ -449,7 +449,7 @@ fn request_resend(
         .is_some_and(|delivery| delivery.delivered_at.is_some());
     let is_asked = known.is_some_and(|delivery| delivery.resend_requested_at.is_some());
     if is_asked || (found.state != BatchState::Sent && !again) {
-        return Ok(ResendOutcome::Waiting);
+        return Ok(ResendRequestOutcome::Waiting);
     }
     sql.prepare_cached(
         "INSERT INTO deliveries (batch, destination, asked_at) VALUES (?1, ?2, ?3)
@@ -457,7 +457,7 @@ fn request_resend(
          SET asked_at = ?3, attempts = 0, last_error = NULL, next_attempt = NULL",
     )?
     .execute((batch.0, destination.as_str(), millis(now)))?;
-    Ok(ResendOutcome::Due { again })
+    Ok(ResendRequestOutcome::Due { again })
 }
 
 fn record(

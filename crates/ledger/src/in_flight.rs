@@ -9,7 +9,7 @@ use crate::{Ledger, LedgerError};
 
 /// How far a batch is on its way to a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransferProgress {
+pub struct TransferRecord {
     /// The batch.
     pub batch: BatchId,
     /// Bytes of it that are done.
@@ -25,7 +25,7 @@ impl Ledger {
     pub fn record_transfers(
         &mut self,
         destination: &DestinationName,
-        batches: &[TransferProgress],
+        batches: &[TransferRecord],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         self.write("note what is in flight", |sql| {
@@ -58,13 +58,13 @@ impl Ledger {
         &self,
         destination: &DestinationName,
         since: Timestamp,
-    ) -> Result<Vec<TransferProgress>, LedgerError> {
+    ) -> Result<Vec<TransferRecord>, LedgerError> {
         self.read("list what is in flight", |sql| {
             sql.prepare_cached(
                 "SELECT * FROM in_flight WHERE destination = ?1 AND noted_at >= ?2 ORDER BY batch",
             )?
             .query_map((destination.as_str(), millis(since)), |row| {
-                Ok(TransferProgress {
+                Ok(TransferRecord {
                     batch: BatchId(row.get("batch")?),
                     bytes_done: row::count(row, "bytes_done")?,
                     bytes_total: row::count(row, "bytes_total")?,

@@ -43,12 +43,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 pub use batches::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch, Window};
 pub use deliveries::{
     Delivery, DestinationHealth, DestinationState, PublishedBatch, PublishedFile, PublishingNote,
-    ResendOutcome,
+    ResendRequestOutcome,
 };
 pub use failure::FailureKind;
 pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
-pub use in_flight::TransferProgress;
+pub use in_flight::TransferRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceProgress, WindowBatch};
 pub use outbox::{Alert, AlertKind, MailId, NewMail, QueuedMail};

@@ -198,7 +198,7 @@ fn what_is_in_flight_is_replaced_and_forgotten_when_it_is_old() -> TestResult {
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     let (edw, backup) = ("edw".parse()?, "backup".parse()?);
-    let at = |bytes_done| TransferProgress {
+    let at = |bytes_done| TransferRecord {
         batch,
         bytes_done,
         bytes_total: 9,

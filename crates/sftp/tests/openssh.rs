@@ -47,7 +47,7 @@ impl Session {
         // Few enough bytes in flight that neither pipe can fill while the other side waits for it.
         let client = SftpClient::new(ClientLimits {
             bytes: 64 << 10,
-            ..Limits::default()
+            ..ClientLimits::default()
         });
         Self {
             client,
@@ -133,7 +133,7 @@ fn openssh_server_takes_publishes_and_gives_back_many_files() {
     }
     let server = session.client.server().unwrap();
     assert!(
-        [Extension::Fsync, Extension::PosixRename, Extension::ClientLimits]
+        [Extension::Fsync, Extension::PosixRename, Extension::Limits]
             .iter()
             .all(|e| server.supports(*e))
     );

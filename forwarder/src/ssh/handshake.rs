@@ -13,8 +13,8 @@ use russh::{AlgorithmKind, Channel, ChannelMsg, Error, Preferred, cipher, kex, m
 use tokio::net::{TcpStream, lookup_host};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::Engine;
-use super::{Connection, Pipe, login};
+use super::runtime::SshRuntime;
+use super::{Connection, SftpChannel, login};
 use crate::error::DeliveryError;
 
 /// The longest wait for a TCP connection, name look-up included.
@@ -64,26 +64,26 @@ const WINDOW: u32 = 4 << 20;
 
 /// What the server shows of itself. Written by the session, read by whoever uses it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Peer(Arc<Mutex<Shown>>);
+pub(super) struct PeerState(Arc<Mutex<PeerRecord>>);
 
 #[derive(Debug, Default)]
-struct Shown {
+struct PeerRecord {
     /// In wire form (RFC 4253, section 6.6).
     host_key: Vec<u8>,
     identification: String,
     /// Why the session ended.
-    farewell: Option<Farewell>,
+    disconnect_reason: Option<SessionEnd>,
 }
 
 #[derive(Debug, Clone)]
-struct Farewell {
+struct SessionEnd {
     words: String,
     /// Whether it was because the server takes no login that we know.
-    takes_nothing: bool,
+    no_auth_method: bool,
 }
 
-impl Peer {
-    fn lock(&self) -> MutexGuard<'_, Shown> {
+impl PeerState {
+    fn lock(&self) -> MutexGuard<'_, PeerRecord> {
         // Each of the fields is whole by itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,11 +93,11 @@ impl Peer {
     }
 
     /// How the session ended, as far as it is known.
-    pub(super) fn farewell(&self) -> io::Error {
-        let farewell = self.lock().farewell.clone();
-        let words = farewell.map_or_else(
+    pub(super) fn disconnect_reason(&self) -> io::Error {
+        let disconnect_reason = self.lock().disconnect_reason.clone();
+        let words = disconnect_reason.map_or_else(
             || "the server closed the session".to_owned(),
-            |farewell| farewell.words,
+            |disconnect_reason| disconnect_reason.words,
         );
         io::Error::new(io::ErrorKind::UnexpectedEof, words)
     }
@@ -106,13 +106,13 @@ impl Peer {
     pub(super) fn is_cut(&self) -> bool {
         let shown = self.lock();
         shown
-            .farewell
+            .disconnect_reason
             .as_ref()
-            .is_some_and(|farewell| !farewell.takes_nothing)
+            .is_some_and(|disconnect_reason| !disconnect_reason.no_auth_method)
     }
 }
 
-impl client::Handler for Peer {
+impl client::Handler for PeerState {
     type Error = Error;
 
     /// Only keeps the key. It is judged when there is a session, before anything is done with that.
@@ -135,13 +135,16 @@ impl client::Handler for Peer {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Error>) -> Result<(), Error> {
-        let (words, takes_nothing) = match &reason {
+        let (words, no_auth_method) = match &reason {
             DisconnectReason::ReceivedDisconnect(said) => {
                 (format!("it said: {}", said.message.escape_debug()), false)
             }
             DisconnectReason::Error(error) => (error.to_string(), matches!(error, Error::NoAuthMethod)),
         };
-        self.lock().farewell = Some(Farewell { words, takes_nothing });
+        self.lock().disconnect_reason = Some(SessionEnd {
+            words,
+            no_auth_method,
+        });
         match reason {
             DisconnectReason::ReceivedDisconnect(_) => Ok(()),
             DisconnectReason::Error(error) => Err(error),
@@ -151,27 +154,27 @@ impl client::Handler for Peer {
 
 /// A session whose host key is known and not judged yet.
 pub(super) struct Handshake {
-    pub(super) greeting: Greeting,
+    pub(super) session: UnauthenticatedSession,
     /// The key that the server has shown, in wire form. Its signature by it was checked; without one there is no session.
     pub(super) host_key: Vec<u8>,
-    engine: Engine,
+    runtime: SshRuntime,
 }
 
 /// The session of a [`Handshake`].
-pub(super) struct Greeting {
-    pub(super) handle: Handle<Peer>,
-    pub(super) peer: Peer,
-    pub(super) route: Route,
+pub(super) struct UnauthenticatedSession {
+    pub(super) handle: Handle<PeerState>,
+    pub(super) peer: PeerState,
+    pub(super) target: ConnectTarget,
 }
 
 /// Where a session goes, and when it is no longer wanted.
 #[derive(Clone)]
-pub(super) struct Route {
+pub(super) struct ConnectTarget {
     pub(super) address: String,
     stop: CancellationToken,
 }
 
-impl Route {
+impl ConnectTarget {
     /// Waits for a step on it, at most `limit`, and no longer than until the forwarder is to stop.
     async fn step_within<T>(
         &self,
@@ -204,57 +207,57 @@ impl Handshake {
         key_types: Vec<Algorithm>,
         stop: &CancellationToken,
     ) -> Result<Self, DeliveryError> {
-        let route = Route {
+        let target = ConnectTarget {
             address: address_of(destination),
             stop: stop.clone(),
         };
-        let engine = Engine::new().map_err(|source| route.unreachable(source))?;
-        let peer = Peer::default();
-        let handle = engine.block_on(async {
-            let tcp = route.step_within(CONNECT_TIMEOUT, connect(destination)).await?;
-            let tcp = tcp.map_err(|source| route.unreachable(source))?;
+        let runtime = SshRuntime::new().map_err(|source| target.unreachable(source))?;
+        let peer = PeerState::default();
+        let handle = runtime.block_on(async {
+            let tcp = target.step_within(CONNECT_TIMEOUT, connect(destination)).await?;
+            let tcp = tcp.map_err(|source| target.unreachable(source))?;
             let session = connect_stream(Arc::new(config(key_types)), tcp, peer.clone());
-            route
+            target
                 .step(session)
                 .await?
                 .map_err(|source| DeliveryError::Handshake {
-                    address: route.address.clone(),
+                    address: target.address.clone(),
                     source,
                 })
         })?;
         let host_key = peer.lock().host_key.clone();
         Ok(Self {
-            greeting: Greeting { handle, peer, route },
+            session: UnauthenticatedSession { handle, peer, target },
             host_key,
-            engine,
+            runtime,
         })
     }
 
     /// Logs in and starts SFTP. Only for a session whose host key was judged.
     pub(super) fn finish(self, destination: &Destination) -> Result<Connection, DeliveryError> {
         let Self {
-            mut greeting, engine, ..
+            mut session, runtime, ..
         } = self;
-        let channel = engine.block_on(async {
-            login::log_in(&mut greeting, destination).await?;
-            let started = greeting.route.step(start_sftp(&greeting.handle)).await?;
+        let channel = runtime.block_on(async {
+            login::log_in(&mut session, destination).await?;
+            let started = session.target.step(start_sftp(&session.handle)).await?;
             started.map_err(|source| DeliveryError::NoSftp {
-                address: greeting.route.address.clone(),
+                address: session.target.address.clone(),
                 source,
             })
         })?;
-        let Greeting { handle, peer, route } = greeting;
+        let UnauthenticatedSession { handle, peer, target } = session;
         Ok(Connection {
             handle,
-            pipe: Pipe::new(channel),
+            sftp: SftpChannel::new(channel),
             peer,
-            address: route.address,
-            engine,
+            address: target.address,
+            runtime,
         })
     }
 }
 
-async fn start_sftp(handle: &Handle<Peer>) -> Result<Channel<Msg>, Error> {
+async fn start_sftp(handle: &Handle<PeerState>) -> Result<Channel<Msg>, Error> {
     let mut channel = handle.channel_open_session().await?;
     channel.request_subsystem(true, "sftp").await?;
     loop {
@@ -266,14 +269,6 @@ async fn start_sftp(handle: &Handle<Peer>) -> Result<Channel<Msg>, Error> {
             Some(_) => {}
         }
     }
-}
-
-/// Whether there is no connection any more.
-pub(crate) fn is_cut(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::IO(_) | Error::HUP | Error::Disconnect | Error::SendError | Error::RecvError
-    )
 }
 
 /// Whether the server has no host key of the types asked for.

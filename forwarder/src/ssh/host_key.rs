@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use logferry_config::{Destination, HostKeyPolicy};
-use logferry_protocol::names::DestinationName;
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use sha2::{Digest, Sha256};
 
-use super::known_hosts::{Host, KnownHosts, key_type};
+use super::known_hosts::{KnownHost, KnownHosts, key_type};
+use crate::error::HostKeyError;
 
 /// Families of host keys, by their names in key files, and how they sign, best first, as OpenSSH orders them. Keys of
 /// RSA sign in three ways (RFC 8332).
@@ -34,90 +34,15 @@ const fn rsa(hash: Option<HashAlg>) -> Algorithm {
     Algorithm::Rsa { hash }
 }
 
-/// A server's host key is not trusted.
-#[derive(Debug, thiserror::Error)]
-pub enum HostKeyError {
-    /// The file of known keys cannot be read.
-    #[error(
-        "cannot read {}, so no host key is trusted: have one stored there with `logferry trust {destination}`",
-        .path.display()
-    )]
-    Unreadable {
-        /// The destination.
-        destination: DestinationName,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// No key of this host is known.
-    #[error(
-        "the host key of {host} is not known: it shows {shown}, and {} has none of it; if its operator confirms that \
-         fingerprint, run `logferry trust {destination}`", .path.display()
-    )]
-    Unknown {
-        /// The destination.
-        destination: DestinationName,
-        /// The server, with its port if that is not 22.
-        host: String,
-        /// Type and fingerprint of the key it shows.
-        shown: String,
-        /// The file of known keys.
-        path: PathBuf,
-    },
-    /// Another key of this host is known.
-    #[error(
-        "the host key of {host} is not the known one: it shows {shown}, known is {known}; either it was replaced, or \
-         somebody stands between: ask its operator, and only then run `logferry trust {destination}`, which replaces it \
-         in {}", .path.display()
-    )]
-    Changed {
-        /// The destination.
-        destination: DestinationName,
-        /// The server, with its port if that is not 22.
-        host: String,
-        /// Type and fingerprint of the key it shows.
-        shown: String,
-        /// Types and fingerprints of the keys known.
-        known: String,
-        /// The file of known keys.
-        path: PathBuf,
-    },
-    /// The key was marked as revoked.
-    #[error("the host key of {host} is marked as revoked in {}: {shown}", .path.display())]
-    Revoked {
-        /// The server.
-        host: String,
-        /// Type and fingerprint of the key it shows.
-        shown: String,
-        /// The file of known keys.
-        path: PathBuf,
-    },
-    /// The key is not the one that the configuration names.
-    #[error(
-        "the host key of {host} is not the configured one: it shows {shown}, `host_key` is {configured}; either it was \
-         replaced, or somebody stands between: ask its operator, and only then change `host_key`"
-    )]
-    NotConfigured {
-        /// The server.
-        host: String,
-        /// Type and fingerprint of the key it shows.
-        shown: String,
-        /// The fingerprint in the configuration.
-        configured: String,
-    },
-}
-
 /// What is trusted.
-pub(super) enum Trust<'a> {
+pub(super) enum TrustedKeys<'a> {
     /// A key with this fingerprint.
     Fingerprint(&'a str),
     /// The keys in a file, which holds this.
     KnownHosts { path: &'a PathBuf, text: String },
 }
 
-impl<'a> Trust<'a> {
+impl<'a> TrustedKeys<'a> {
     pub(super) fn load(destination: &'a Destination) -> Result<Self, HostKeyError> {
         match &destination.host_key {
             HostKeyPolicy::Fingerprint(fingerprint) => Ok(Self::Fingerprint(fingerprint)),
@@ -138,7 +63,7 @@ impl<'a> Trust<'a> {
     /// Which types of host keys to ask the server for, one connection after the other until a key is trusted. A
     /// server may have keys of several types, of which we know one: it must be asked for that one, lest a good
     /// server be taken for a changed one.
-    pub(super) fn offers(&self, destination: &Destination) -> Vec<Vec<Algorithm>> {
+    pub(super) fn key_type_offers(&self, destination: &Destination) -> Vec<Vec<Algorithm>> {
         match self {
             // Of what type the key is, its fingerprint does not say.
             Self::Fingerprint(_) => FAMILIES.map(|(_, ways)| ways.to_owned()).into(),
@@ -151,15 +76,15 @@ impl<'a> Trust<'a> {
                     families.flat_map(|(_, ways)| ways.to_vec()).collect()
                 };
                 // Whatever else it has: for the message that refuses it.
-                let mut offers = vec![ways_of(&is_known), ways_of(&|_| true)];
-                offers.retain(|offer| !offer.is_empty());
-                offers
+                let mut key_type_offers = vec![ways_of(&is_known), ways_of(&|_| true)];
+                key_type_offers.retain(|offer| !offer.is_empty());
+                key_type_offers
             }
         }
     }
 
     /// Judges the key that the server has shown.
-    pub(super) fn judge(&self, destination: &Destination, key: &[u8]) -> Result<(), HostKeyError> {
+    pub(super) fn check(&self, destination: &Destination, key: &[u8]) -> Result<(), HostKeyError> {
         let (host, shown) = (destination.host.clone(), describe(key));
         match self {
             Self::Fingerprint(configured) if fingerprint(key) == **configured => Ok(()),
@@ -200,8 +125,8 @@ impl<'a> Trust<'a> {
 }
 
 /// The destination as it is looked up in a file of known keys.
-pub(super) fn host_of(destination: &Destination) -> Host {
-    Host::new(&destination.host, destination.port)
+pub(super) fn host_of(destination: &Destination) -> KnownHost {
+    KnownHost::new(&destination.host, destination.port)
 }
 
 /// As `ssh-keygen -l` prints it.

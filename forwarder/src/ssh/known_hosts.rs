@@ -8,30 +8,30 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-/// The port that names stand alone for.
+/// The port that names stand without_port for.
 const USUAL_PORT: u16 = 22;
 
 /// A host as it is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
+pub(super) struct KnownHost {
     /// The host, in lower case; with its port, unless that is the usual one.
     name: String,
     /// Without its port, if that is not the usual one: a key that is known so is trusted, too.
-    alone: Option<String>,
+    without_port: Option<String>,
 }
 
-impl Host {
+impl KnownHost {
     pub(super) fn new(host: &str, port: u16) -> Self {
         let host = host.to_ascii_lowercase();
         if port == USUAL_PORT {
             return Self {
                 name: host,
-                alone: None,
+                without_port: None,
             };
         }
         Self {
             name: format!("[{host}]:{port}"),
-            alone: Some(host),
+            without_port: Some(host),
         }
     }
 
@@ -44,18 +44,18 @@ impl Host {
 /// A file's text, read.
 #[derive(Debug)]
 pub(super) struct KnownHosts<'a> {
-    lines: Vec<Line<'a>>,
+    lines: Vec<KnownHostsLine<'a>>,
 }
 
 #[derive(Debug)]
-struct Line<'a> {
+struct KnownHostsLine<'a> {
     /// With its line end, if it has one.
     text: &'a str,
-    entry: Option<Entry<'a>>,
+    entry: Option<KnownHostsEntry<'a>>,
 }
 
 #[derive(Debug)]
-struct Entry<'a> {
+struct KnownHostsEntry<'a> {
     revoked: bool,
     /// Patterns separated by commas, or one hashed name.
     hosts: &'a str,
@@ -64,16 +64,16 @@ struct Entry<'a> {
 
 /// Whether a host's line says that it is known by its own name, or by a name or pattern that others have too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Match {
+enum HostMatch {
     ByName,
     ByPattern,
 }
 
 impl<'a> KnownHosts<'a> {
     pub(super) fn parse(text: &'a str) -> Self {
-        let lines = text.split_inclusive('\n').map(|text| Line {
+        let lines = text.split_inclusive('\n').map(|text| KnownHostsLine {
             text,
-            entry: Entry::parse(text),
+            entry: KnownHostsEntry::parse(text),
         });
         Self {
             lines: lines.collect(),
@@ -86,24 +86,24 @@ impl<'a> KnownHosts<'a> {
     }
 
     /// The keys that a host is trusted with.
-    pub(super) fn trusted(&self, host: &Host) -> Vec<&[u8]> {
+    pub(super) fn trusted(&self, host: &KnownHost) -> Vec<&[u8]> {
         let known = self.entries().filter(|entry| !entry.revoked);
         let of_host = known.filter(|entry| {
-            let alone = host.alone.as_deref().and_then(|name| entry.matches(name));
-            entry.matches(&host.name).or(alone).is_some()
+            let without_port = host.without_port.as_deref().and_then(|name| entry.matches(name));
+            entry.matches(&host.name).or(without_port).is_some()
         });
         of_host.map(|entry| &*entry.key).collect()
     }
 
     /// Of [`Self::expected`], those that [`Self::with_key`] does not take away: known by a pattern for many hosts.
-    pub(super) fn is_fixed(&self, host: &Host, key: &[u8]) -> bool {
+    pub(super) fn is_fixed(&self, host: &KnownHost, key: &[u8]) -> bool {
         self.entries().any(|entry| {
-            !entry.revoked && entry.key == key && entry.matches(&host.name) == Some(Match::ByPattern)
+            !entry.revoked && entry.key == key && entry.matches(&host.name) == Some(HostMatch::ByPattern)
         })
     }
 
     /// The keys that stand for a host under its name with its port: another key than these is a changed one.
-    pub(super) fn expected(&self, host: &Host) -> Vec<&[u8]> {
+    pub(super) fn expected(&self, host: &KnownHost) -> Vec<&[u8]> {
         let known = self.entries().filter(|entry| !entry.revoked);
         known
             .filter(|entry| entry.matches(&host.name).is_some())
@@ -112,15 +112,15 @@ impl<'a> KnownHosts<'a> {
     }
 
     /// The file with a key for a host: in place of the host's own keys of the same type, behind all other lines. A
-    /// line that names further hosts stays for those; a pattern that fits many hosts stays as it is. `file`: what was
+    /// line that names further hosts stays for those; a pattern that matches_pattern many hosts stays as it is. `file`: what was
     /// parsed, byte for byte.
-    pub(super) fn with_key(&self, file: &[u8], host: &Host, key: &[u8]) -> Vec<u8> {
+    pub(super) fn with_key(&self, file: &[u8], host: &KnownHost, key: &[u8]) -> Vec<u8> {
         let mut learned = Vec::new();
         for (bytes, line) in file.split_inclusive(|byte| *byte == b'\n').zip(&self.lines) {
             let replaced = line.entry.as_ref().filter(|entry| {
                 !entry.revoked
                     && key_type(&entry.key) == key_type(key)
-                    && entry.matches(&host.name) == Some(Match::ByName)
+                    && entry.matches(&host.name) == Some(HostMatch::ByName)
             });
             match replaced {
                 None => learned.extend(bytes),
@@ -142,12 +142,12 @@ impl<'a> KnownHosts<'a> {
         learned
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry<'a>> {
+    fn entries(&self) -> impl Iterator<Item = &KnownHostsEntry<'a>> {
         self.lines.iter().filter_map(|line| line.entry.as_ref())
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> KnownHostsEntry<'a> {
     /// A line with a key that is known or revoked. Certificates (`@cert-authority`) are not used here.
     fn parse(line: &'a str) -> Option<Self> {
         let line = line.trim();
@@ -167,17 +167,17 @@ impl<'a> Entry<'a> {
     }
 
     /// Whether and how the line is a host's, which has this name.
-    fn matches(&self, name: &str) -> Option<Match> {
+    fn matches(&self, name: &str) -> Option<HostMatch> {
         if self.is_hashed() {
-            return self.has_hash_of(name).then_some(Match::ByName);
+            return self.has_hash_of(name).then_some(HostMatch::ByName);
         }
         let mut found = None;
         for pattern in self.hosts.split(',') {
             match pattern.strip_prefix('!') {
-                // One that fits takes the whole line out.
-                Some(pattern) if fits(pattern, name) => return None,
-                None if is_name(pattern, name) => found = Some(Match::ByName),
-                None if fits(pattern, name) => found = found.or(Some(Match::ByPattern)),
+                // One that matches_pattern takes the whole line out.
+                Some(pattern) if matches_pattern(pattern, name) => return None,
+                None if is_name(pattern, name) => found = Some(HostMatch::ByName),
+                None if matches_pattern(pattern, name) => found = found.or(Some(HostMatch::ByPattern)),
                 _ => {}
             }
         }
@@ -204,9 +204,9 @@ fn is_name(pattern: &str, name: &str) -> bool {
     pattern.eq_ignore_ascii_case(name)
 }
 
-/// Whether a name fits a pattern, in which `*` stands for any characters and `?` for one. Takes no longer than the
+/// Whether a name matches_pattern a pattern, in which `*` stands for any characters and `?` for one. Takes no longer than the
 /// product of their lengths.
-fn fits(pattern: &str, name: &str) -> bool {
+fn matches_pattern(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_ascii_lowercase(), name.as_bytes());
     let pattern = pattern.as_bytes();
     let (mut at, mut in_name) = (0, 0);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn trusted(text: &str, host: &str, port: u16) -> usize {
-        KnownHosts::parse(text).trusted(&Host::new(host, port)).len()
+        KnownHosts::parse(text).trusted(&KnownHost::new(host, port)).len()
     }
 
     #[test]
@@ -309,14 +309,14 @@ mod tests {
             + &format!("@revoked {}", line("*", &ed25519(9)))
             + &format!("@cert-authority {}", line("drop", &ed25519(4)));
         let known = KnownHosts::parse(&text);
-        assert_eq!(known.trusted(&Host::new("drop", 22)).len(), 3);
+        assert_eq!(known.trusted(&KnownHost::new("drop", 22)).len(), 3);
         assert!(known.is_revoked(&ed25519(9)) && !known.is_revoked(&ed25519(1)));
     }
 
     #[test]
     fn key_of_the_usual_port_is_trusted_and_not_expected_at_another() {
         let text = line("drop", &ed25519(1));
-        let (known, host) = (KnownHosts::parse(&text), Host::new("drop", 2222));
+        let (known, host) = (KnownHosts::parse(&text), KnownHost::new("drop", 2222));
         assert_eq!(known.trusted(&host), [&ed25519(1)[..]]);
         assert!(known.expected(&host).is_empty());
     }
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn changed_key_takes_the_place_of_the_hosts_own_keys_of_its_type_only() {
-        let host = Host::new("drop", 2222);
+        let host = KnownHost::new("drop", 2222);
         let kept = [
             "# a comment\n\n".to_owned(),
             line("[drop]:2222", &key("ssh-rsa", 2)),
@@ -360,7 +360,7 @@ mod tests {
     fn bytes_that_are_no_text_stay_as_they_are() {
         let file = b"\xff\xfe junk \r\n\x80\n";
         let text = String::from_utf8_lossy(file);
-        let learned = KnownHosts::parse(&text).with_key(file, &Host::new("drop", 22), &ed25519(7));
+        let learned = KnownHosts::parse(&text).with_key(file, &KnownHost::new("drop", 22), &ed25519(7));
         assert!(learned.starts_with(file));
     }
 
@@ -382,7 +382,7 @@ mod tests {
         fn learning_a_key_makes_it_trusted_and_takes_no_other_hosts_away(
             lines in prop::collection::vec(any_line(), 0..12),
         ) {
-            let (text, drop) = (lines.concat(), Host::new("drop", 22));
+            let (text, drop) = (lines.concat(), KnownHost::new("drop", 22));
             let learned = KnownHosts::parse(&text).with_key(text.as_bytes(), &drop, &ed25519(200));
             let learned = String::from_utf8(learned).unwrap();
             let (before, after) = (KnownHosts::parse(&text), KnownHosts::parse(&learned));
@@ -393,7 +393,7 @@ mod tests {
                 "twice is once"
             );
             for other in ["a", "b", "abc", "dropped"] {
-                let other = Host::new(other, 22);
+                let other = KnownHost::new(other, 22);
                 prop_assert_eq!(before.trusted(&other), after.trusted(&other));
             }
         }
@@ -401,22 +401,24 @@ mod tests {
         #[test]
         fn any_text_is_read_without_a_panic(text in any::<String>(), host in "\\PC{0,10}", port in any::<u16>()) {
             let known = KnownHosts::parse(&text);
-            known.trusted(&Host::new(&host, port));
+            known.trusted(&KnownHost::new(&host, port));
         }
 
         #[test]
         fn pattern_with_stars_fits_what_a_plain_search_finds(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
-            prop_assert_eq!(fits(&pattern, &name), slow_fits(pattern.as_bytes(), name.as_bytes()));
+            prop_assert_eq!(matches_pattern(&pattern, &name), slow_matches_pattern(pattern.as_bytes(), name.as_bytes()));
         }
     }
 
-    fn slow_fits(pattern: &[u8], name: &[u8]) -> bool {
+    fn slow_matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, None) => true,
-            (Some((b'*', rest)), None) => slow_fits(rest, name),
-            (Some((b'*', rest)), Some((_, more))) => slow_fits(rest, name) || slow_fits(pattern, more),
+            (Some((b'*', rest)), None) => slow_matches_pattern(rest, name),
+            (Some((b'*', rest)), Some((_, more))) => {
+                slow_matches_pattern(rest, name) || slow_matches_pattern(pattern, more)
+            }
             (Some((wanted, rest)), Some((byte, more))) if *wanted == b'?' || wanted == byte => {
-                slow_fits(rest, more)
+                slow_matches_pattern(rest, more)
             }
             _ => false,
         }

@@ -3,9 +3,9 @@
 //! Invariant: what the server does not take is not tried, and nothing is tried twice. Servers count failed logins, and
 //! lock accounts.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs, io};
 
 use logferry_config::{Destination, Login, Secret};
 use russh::client::{AuthResult, KeyboardInteractiveAuthResponse as Asked, Prompt};
@@ -13,168 +13,36 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::ssh_key::{HashAlg, PublicKey};
 use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
-use russh::{AgentAuthError, MethodKind, MethodSet};
+use russh::{AgentAuthError, MethodKind};
 use tokio::net::UnixStream;
 
-use super::handshake::Greeting;
+use super::handshake::UnauthenticatedSession;
 use crate::error::DeliveryError;
-
-/// The environment variable that names the agent's socket (ssh-agent(1)).
-const AGENT_SOCKET: &str = "SSH_AUTH_SOCK";
+use crate::error::login::{AGENT_SOCKET, Credential, LoginError, LoginMethods};
 
 /// How often a server may ask for more before it is taken to go on for ever.
 const QUESTIONS_MAX: usize = 16;
 
-/// Why a login failed.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// The server takes no login of the configured kind.
-    #[error("it takes {offered} from this user, and a {kind} is configured")]
-    NotOffered {
-        /// What the server takes.
-        offered: Methods,
-        /// What is configured.
-        kind: Kind,
-    },
-    /// The server refused.
-    #[error("it refuses the {kind}; from this user it takes {offered}")]
-    Refused {
-        /// What was shown to it.
-        kind: Kind,
-        /// What the server takes.
-        offered: Methods,
-    },
-    /// The server took what was shown, and wants more.
-    #[error("it takes the {kind}, and wants something more that is not configured; it takes {offered}")]
-    WantsMore {
-        /// What was shown to it.
-        kind: Kind,
-        /// What the server takes.
-        offered: Methods,
-    },
-    /// The server says nothing to a password: RFC 4252, section 8, lets it ask for a new one, which nobody here has.
-    #[error("it does not answer the password")]
-    NotAnswered,
-    /// The key file cannot be read.
-    #[error("cannot read the key file {}", .path.display())]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The key file holds no key that can be used.
-    #[error("cannot use the key file {}: it is no private key, or its passphrase is another one", .path.display())]
-    KeyUnusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: russh::keys::Error,
-    },
-    /// Nothing says where the agent is.
-    #[error("there is no SSH agent: {AGENT_SOCKET} is not set; write `agent_socket`")]
-    NoAgent,
-    /// The agent does not answer.
-    #[error("the SSH agent at {} does not answer", .socket.display())]
-    Agent {
-        /// Its socket.
-        socket: PathBuf,
-        /// What went wrong.
-        #[source]
-        source: russh::keys::Error,
-    },
-    /// The agent holds no key.
-    #[error("the SSH agent at {} holds no key: add one with ssh-add", .socket.display())]
-    AgentEmpty {
-        /// Its socket.
-        socket: PathBuf,
-    },
-    /// The agent gives no signature by its key, and the server was not asked.
-    #[error("the SSH agent does not sign with its key")]
-    NotSigned {
-        /// What went wrong.
-        #[source]
-        source: AgentAuthError,
-    },
-}
-
-impl LoginError {
-    /// What to do about it, where the message does not say so itself.
-    pub(crate) fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::NotOffered { .. } | Self::WantsMore { .. } => {
-                Some("configure what it takes: password_file, key_file (or both), agent: true")
-            }
-            Self::Refused { .. } => Some("check `user` and the password or key with the server's operator"),
-            Self::NotAnswered => {
-                Some("it may have expired: have it changed at the server, and store the new one")
-            }
-            Self::KeyFile { .. } => Some("check path and rights"),
-            Self::KeyUnusable { .. } => Some("check `key_file` and `passphrase_file`"),
-            Self::Agent { .. } => Some("is it running, and may this user use its socket?"),
-            Self::NotSigned { .. } => Some("does it want a confirmation, or is the key's token missing?"),
-            Self::NoAgent | Self::AgentEmpty { .. } => None,
-        }
-    }
-}
-
-/// What proves who we are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A password.
-    Password,
-    /// A key.
-    Key,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Password => "password",
-            Self::Key => "key",
-        })
-    }
-}
-
-/// The kinds of login that a server takes, of those there are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Methods(MethodSet);
-
-impl Methods {
-    fn has(&self, method: MethodKind) -> bool {
-        self.0.contains(&method)
-    }
-}
-
-impl fmt::Display for Methods {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("nothing that is known here");
-        }
-        let names: Vec<&str> = self.0.iter().map(Into::into).collect();
-        f.write_str(&names.join(","))
-    }
-}
-
 /// Logs in as the configuration says.
-pub(super) async fn log_in(greeting: &mut Greeting, destination: &Destination) -> Result<(), DeliveryError> {
+pub(super) async fn log_in(
+    session: &mut UnauthenticatedSession,
+    destination: &Destination,
+) -> Result<(), DeliveryError> {
     let user = &destination.user;
-    let asked = greeting.handle.authenticate_none(user);
-    let answer = greeting.route.step(asked).await?;
-    let offered = match answer.map_err(|_| greeting.cut_in_login())? {
+    let asked = session.handle.authenticate_none(user);
+    let answer = session.target.step(asked).await?;
+    let offered = match answer.map_err(|_| session.cut_in_login())? {
         // The question itself was enough for it.
         AuthResult::Success => return Ok(()),
         AuthResult::Failure {
             remaining_methods, ..
-        } => Methods(remaining_methods),
+        } => LoginMethods(remaining_methods),
     };
-    if greeting.peer.is_cut() {
-        return Err(greeting.cut_in_login());
+    if session.peer.is_cut() {
+        return Err(session.cut_in_login());
     }
-    let mut attempt = Attempt {
-        greeting,
+    let mut attempt = LoginAttempt {
+        session,
         user,
         offered,
     };
@@ -195,23 +63,23 @@ pub(super) async fn log_in(greeting: &mut Greeting, destination: &Destination) -
 }
 
 /// What a server says to something that was shown.
-enum Answer {
+enum AuthOutcome {
     /// We are in.
-    Taken,
+    Accepted,
     /// It takes it, and wants one of these as well (RFC 4252, section 5.1).
-    TakenInPart(Methods),
+    PartiallyAccepted(LoginMethods),
     /// It does not take it.
     Refused,
 }
 
 /// A login at a server that is known to take some methods.
-struct Attempt<'a> {
-    greeting: &'a mut Greeting,
+struct LoginAttempt<'a> {
+    session: &'a mut UnauthenticatedSession,
     user: &'a str,
-    offered: Methods,
+    offered: LoginMethods,
 }
 
-impl Attempt<'_> {
+impl LoginAttempt<'_> {
     async fn password(&mut self, password: &Secret) -> Result<(), DeliveryError> {
         let answer = if self.offered.has(MethodKind::Password) {
             self.give(password).await?
@@ -219,15 +87,15 @@ impl Attempt<'_> {
             // Many servers take a password only as the answer to a question of theirs (RFC 4256).
             self.answer_with(password).await?
         } else {
-            return Err(self.not_offered(Kind::Password));
+            return Err(self.not_offered(Credential::Password));
         };
-        self.judge(Kind::Password, answer)
+        self.finish(Credential::Password, answer)
     }
 
-    async fn give(&mut self, password: &Secret) -> Result<Answer, DeliveryError> {
-        let Greeting { handle, route, .. } = &mut *self.greeting;
+    async fn give(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
+        let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let given = handle.authenticate_password(self.user, password.expose());
-        match route.step(given).await {
+        match target.step(given).await {
             Ok(result) => self.answer(result),
             Err(DeliveryError::Unreachable { .. }) => Err(self.refused(LoginError::NotAnswered)),
             Err(stopped) => Err(stopped),
@@ -235,7 +103,7 @@ impl Attempt<'_> {
     }
 
     /// The password once to what is to be typed unseen, nothing to anything else.
-    async fn answer_with(&mut self, password: &Secret) -> Result<Answer, DeliveryError> {
+    async fn answer_with(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
         let mut given = false;
         let mut answer_to = |prompt: &Prompt| {
             if prompt.echo || given {
@@ -244,13 +112,13 @@ impl Attempt<'_> {
             given = true;
             password.expose().to_owned()
         };
-        let Greeting { handle, route, .. } = &mut *self.greeting;
+        let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let started = handle.authenticate_keyboard_interactive_start(self.user, None);
-        let mut asked = route.step(started).await?;
+        let mut asked = target.step(started).await?;
         for _ in 0..QUESTIONS_MAX {
             let prompts = match asked {
                 Ok(Asked::InfoRequest { prompts, .. }) => prompts,
-                Ok(Asked::Success) => return Ok(Answer::Taken),
+                Ok(Asked::Success) => return Ok(AuthOutcome::Accepted),
                 Ok(Asked::Failure {
                     remaining_methods,
                     partial_success,
@@ -260,18 +128,18 @@ impl Attempt<'_> {
                         partial_success,
                     }));
                 }
-                Err(_) => return Err(self.greeting.cut_in_login()),
+                Err(_) => return Err(self.session.cut_in_login()),
             };
             let answers = prompts.iter().map(&mut answer_to).collect();
             let answered = handle.authenticate_keyboard_interactive_respond(answers);
-            asked = route.step(answered).await?;
+            asked = target.step(answered).await?;
         }
-        Ok(Answer::Refused)
+        Ok(AuthOutcome::Refused)
     }
 
     async fn key_file(&mut self, file: &Path, passphrase: Option<&Secret>) -> Result<(), DeliveryError> {
         let answer = self.show_key(file, passphrase).await?;
-        self.judge(Kind::Key, answer)
+        self.finish(Credential::Key, answer)
     }
 
     async fn key_file_and_password(
@@ -281,28 +149,32 @@ impl Attempt<'_> {
         password: &Secret,
     ) -> Result<(), DeliveryError> {
         match self.show_key(file, passphrase).await? {
-            Answer::TakenInPart(wanted) => {
+            AuthOutcome::PartiallyAccepted(wanted) => {
                 self.offered = wanted;
                 self.password(password).await
             }
-            answer => self.judge(Kind::Key, answer),
+            answer => self.finish(Credential::Key, answer),
         }
     }
 
-    async fn show_key(&mut self, file: &Path, passphrase: Option<&Secret>) -> Result<Answer, DeliveryError> {
+    async fn show_key(
+        &mut self,
+        file: &Path,
+        passphrase: Option<&Secret>,
+    ) -> Result<AuthOutcome, DeliveryError> {
         let path = || file.to_owned();
         let text = fs::read_to_string(file)
             .map_err(|source| self.refused(LoginError::KeyFile { path: path(), source }))?;
         let key = decode_secret_key(&text, passphrase.map(Secret::expose))
             .map_err(|source| self.refused(LoginError::KeyUnusable { path: path(), source }))?;
         if !self.offered.has(MethodKind::PublicKey) {
-            return Err(self.not_offered(Kind::Key));
+            return Err(self.not_offered(Credential::Key));
         }
         let hash = self.hash_for(key.public_key()).await?;
-        let Greeting { handle, route, .. } = &mut *self.greeting;
+        let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
         let shown = handle.authenticate_publickey(self.user, key);
-        let result = route.step(shown).await?;
+        let result = target.step(shown).await?;
         self.answer(result)
     }
 
@@ -312,16 +184,15 @@ impl Attempt<'_> {
         if !key.algorithm().is_rsa() {
             return Ok(None);
         }
-        let Greeting { handle, route, .. } = &*self.greeting;
-        let best = route.step(handle.best_supported_rsa_hash()).await?;
-        best.map(Option::flatten)
-            .map_err(|_| self.greeting.cut_in_login())
+        let UnauthenticatedSession { handle, target, .. } = &*self.session;
+        let best = target.step(handle.best_supported_rsa_hash()).await?;
+        best.map(Option::flatten).map_err(|_| self.session.cut_in_login())
     }
 
     /// Shows the agent's keys one after the other.
     async fn agent(&mut self, socket: Option<&Path>) -> Result<(), DeliveryError> {
         if !self.offered.has(MethodKind::PublicKey) {
-            return Err(self.not_offered(Kind::Key));
+            return Err(self.not_offered(Credential::Key));
         }
         let from_environment = || std::env::var_os(AGENT_SOCKET).map(PathBuf::from);
         let socket = socket.map(Path::to_owned).or_else(from_environment);
@@ -331,12 +202,12 @@ impl Attempt<'_> {
         for key in keys {
             let shown = self.show_key_of(&mut agent, key).await?;
             match shown {
-                Ok(Answer::Refused) | Err(_) => last = Some(shown),
-                Ok(answer) => return self.judge(Kind::Key, answer),
+                Ok(AuthOutcome::Refused) | Err(_) => last = Some(shown),
+                Ok(answer) => return self.finish(Credential::Key, answer),
             }
         }
         match last {
-            Some(Ok(answer)) => self.judge(Kind::Key, answer),
+            Some(Ok(answer)) => self.finish(Credential::Key, answer),
             Some(Err(source)) => Err(self.refused(LoginError::NotSigned { source })),
             None => Err(self.refused(LoginError::AgentEmpty { socket })),
         }
@@ -355,7 +226,7 @@ impl Attempt<'_> {
             let keys = agent.request_identities().await?;
             Ok((agent, keys))
         };
-        match self.greeting.route.step(listed).await {
+        match self.session.target.step(listed).await {
             Ok(listed) => listed.map_err(silent),
             Err(DeliveryError::Unreachable { source, .. }) => Err(silent(source.into())),
             Err(stopped) => Err(stopped),
@@ -367,9 +238,9 @@ impl Attempt<'_> {
         &mut self,
         agent: &mut AgentClient<UnixStream>,
         key: AgentIdentity,
-    ) -> Result<Result<Answer, AgentAuthError>, DeliveryError> {
+    ) -> Result<Result<AuthOutcome, AgentAuthError>, DeliveryError> {
         let hash = self.hash_for(&key.public_key()).await?;
-        let Greeting { handle, route, .. } = &mut *self.greeting;
+        let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let shown = async {
             match key {
                 AgentIdentity::PublicKey { key, .. } => {
@@ -384,57 +255,59 @@ impl Attempt<'_> {
                 }
             }
         };
-        let result = route.step(shown).await?;
+        let result = target.step(shown).await?;
         match result {
             Ok(result) => self.answer(Ok(result)).map(Ok),
-            Err(AgentAuthError::Send(_)) => Err(self.greeting.cut_in_login()),
+            Err(AgentAuthError::Send(_)) => Err(self.session.cut_in_login()),
             Err(error) => Ok(Err(error)),
         }
     }
 
     /// A session that ends gives the same answer as a server that takes nothing any more.
-    fn answer(&self, result: Result<AuthResult, russh::Error>) -> Result<Answer, DeliveryError> {
+    fn answer(&self, result: Result<AuthResult, russh::Error>) -> Result<AuthOutcome, DeliveryError> {
         match result {
-            Ok(AuthResult::Success) => Ok(Answer::Taken),
+            Ok(AuthResult::Success) => Ok(AuthOutcome::Accepted),
             Ok(AuthResult::Failure {
                 remaining_methods,
                 partial_success: true,
-            }) => Ok(Answer::TakenInPart(Methods(remaining_methods))),
+            }) => Ok(AuthOutcome::PartiallyAccepted(LoginMethods(remaining_methods))),
             Ok(AuthResult::Failure {
                 remaining_methods, ..
-            }) if !remaining_methods.is_empty() || !self.greeting.peer.is_cut() => Ok(Answer::Refused),
-            Ok(AuthResult::Failure { .. }) | Err(_) => Err(self.greeting.cut_in_login()),
+            }) if !remaining_methods.is_empty() || !self.session.peer.is_cut() => Ok(AuthOutcome::Refused),
+            Ok(AuthResult::Failure { .. }) | Err(_) => Err(self.session.cut_in_login()),
         }
     }
 
-    fn judge(&self, kind: Kind, answer: Answer) -> Result<(), DeliveryError> {
+    fn finish(&self, kind: Credential, answer: AuthOutcome) -> Result<(), DeliveryError> {
         let offered = self.offered.clone();
         match answer {
-            Answer::Taken => Ok(()),
-            Answer::TakenInPart(offered) => Err(self.refused(LoginError::WantsMore { kind, offered })),
-            Answer::Refused => Err(self.refused(LoginError::Refused { kind, offered })),
+            AuthOutcome::Accepted => Ok(()),
+            AuthOutcome::PartiallyAccepted(offered) => {
+                Err(self.refused(LoginError::WantsMore { kind, offered }))
+            }
+            AuthOutcome::Refused => Err(self.refused(LoginError::Refused { kind, offered })),
         }
     }
 
-    fn not_offered(&self, kind: Kind) -> DeliveryError {
+    fn not_offered(&self, kind: Credential) -> DeliveryError {
         let offered = self.offered.clone();
         self.refused(LoginError::NotOffered { offered, kind })
     }
 
     fn refused(&self, source: LoginError) -> DeliveryError {
         DeliveryError::Login {
-            address: self.greeting.route.address.clone(),
+            address: self.session.target.address.clone(),
             user: self.user.to_owned(),
             source: Box::new(source),
         }
     }
 }
 
-impl Greeting {
+impl UnauthenticatedSession {
     fn cut_in_login(&self) -> DeliveryError {
         DeliveryError::CutInLogin {
-            address: self.route.address.clone(),
-            source: self.peer.farewell(),
+            address: self.target.address.clone(),
+            source: self.peer.disconnect_reason(),
         }
     }
 }

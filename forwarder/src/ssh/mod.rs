@@ -3,13 +3,13 @@
 //! Invariants: no credential is sent before the host key was judged; every wait ends when the forwarder is to stop;
 //! dropping a connection never waits long for a server that has gone silent.
 
-mod engine;
 mod handshake;
 mod host_key;
-mod introduction;
+mod host_key_scan;
 mod known_hosts;
 mod login;
-mod shell;
+mod remote_command;
+mod runtime;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,40 +24,37 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, Disconnect};
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, HostKeyError};
 
-use engine::Engine;
-pub(crate) use handshake::is_cut;
-use handshake::{Handshake, Peer, has_no_such_key};
-pub use host_key::HostKeyError;
-use host_key::Trust;
-pub use introduction::{Introduction, KeepError, Standing};
-pub use login::LoginError;
+use handshake::{Handshake, PeerState, has_no_such_key};
+use host_key::TrustedKeys;
+pub use host_key_scan::{HostKeyScan, HostKeyStatus, StoreHostKeyError};
+use runtime::SshRuntime;
 
 /// How long a wait goes on without a look whether to stop.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(200);
 
 /// How long the server is given to hear that we leave.
-const FAREWELL: Duration = Duration::from_millis(100);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connected, authenticated session with an SFTP channel.
 pub(crate) struct Connection {
-    handle: Handle<Peer>,
-    pipe: Pipe,
-    peer: Peer,
+    handle: Handle<PeerState>,
+    sftp: SftpChannel,
+    peer: PeerState,
     address: String,
     /// The last to be dropped: it carries the others.
-    engine: Engine,
+    runtime: SshRuntime,
 }
 
 impl Connection {
     /// Connects, judges the host key, logs in and starts SFTP.
     pub(crate) fn open(destination: &Destination, stop: &CancellationToken) -> Result<Self, DeliveryError> {
-        let trust = Trust::load(destination)?;
+        let trust = TrustedKeys::load(destination)?;
         let mut refused = None;
-        for key_types in trust.offers(destination) {
+        for key_types in trust.key_type_offers(destination) {
             let opened = Handshake::start(destination, key_types, stop).and_then(|handshake| {
-                trust.judge(destination, &handshake.host_key)?;
+                trust.check(destination, &handshake.host_key)?;
                 handshake.finish(destination)
             });
             match opened {
@@ -89,8 +86,8 @@ impl Connection {
     /// Sends some of `bytes` and receives what has come; waits at most `limit` until one of both gets on. Returns how
     /// much was sent; the next call must start with what was not.
     pub(crate) fn transfer(&mut self, bytes: &[u8], limit: Duration) -> Result<usize, DeliveryError> {
-        let moved = poll_fn(|cx| self.pipe.poll(cx, bytes));
-        match self.engine.block_on_for(limit, moved) {
+        let moved = poll_fn(|cx| self.sftp.poll(cx, bytes));
+        match self.runtime.block_on_for(limit, moved) {
             Some(Some(sent)) => Ok(sent),
             Some(None) => Err(self.lost()),
             // Nothing did in that time.
@@ -100,14 +97,14 @@ impl Connection {
 
     /// The next of what was received.
     pub(crate) fn take_received(&mut self) -> Option<Bytes> {
-        self.pipe.received.pop_front()
+        self.sftp.received.pop_front()
     }
 
     /// The session is no more.
     fn lost(&self) -> DeliveryError {
         DeliveryError::Lost {
             address: self.address.clone(),
-            source: self.peer.farewell(),
+            source: self.peer.disconnect_reason(),
         }
     }
 }
@@ -116,7 +113,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Courtesy: the server may be gone, and learns it from the socket in any case.
         let handle = &mut self.handle;
-        self.engine.block_on_for(FAREWELL, async move {
+        self.runtime.block_on_for(DISCONNECT_TIMEOUT, async move {
             let reason = Disconnect::ByApplication;
             if handle.disconnect(reason, "done", "").await.is_ok() {
                 let _ = handle.await;
@@ -126,7 +123,7 @@ impl Drop for Connection {
 }
 
 /// The two ends of a channel, moved together.
-struct Pipe {
+struct SftpChannel {
     writer: Pin<Box<dyn AsyncWrite + Send>>,
     reader: ChannelReadHalf,
     /// What came over the channel and was not taken yet.
@@ -135,7 +132,7 @@ struct Pipe {
     has_ended: bool,
 }
 
-impl Pipe {
+impl SftpChannel {
     fn new(channel: Channel<Msg>) -> Self {
         let (reader, writer) = channel.split();
         Self {

@@ -5,17 +5,7 @@
     reason = "what the tests stand on may panic like the tests"
 )]
 
-mod crashes;
-mod delivery;
-mod embedded;
-mod layouts;
-mod logins;
-mod manifests;
-mod misbehaving;
-mod odd_servers;
-mod publishing;
-mod resend;
-mod several;
+mod connecting;
+mod delivering;
+mod failing;
 mod support;
-mod trust;
-mod verifying;

@@ -32,7 +32,7 @@ pub struct AuditedDestination {
 pub(super) struct Deliveries<'a> {
     batches: &'a [Batch],
     audited: &'a [AuditedBatch],
-    addressees: &'a [Subscriber],
+    subscribers: &'a [Subscriber],
     debts: Debts<'a>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Deliveries<'a> {
     pub(super) fn new(
         batches: &'a [Batch],
         audited: &'a [AuditedBatch],
-        addressees: &'a [Subscriber],
+        subscribers: &'a [Subscriber],
         since: BTreeMap<DestinationName, Timestamp>,
     ) -> Self {
         let mut since_when = BTreeMap::new();
@@ -54,8 +54,8 @@ impl<'a> Deliveries<'a> {
         Self {
             batches,
             audited,
-            addressees,
-            debts: Debts::new(addressees, since_when),
+            subscribers,
+            debts: Debts::new(subscribers, since_when),
         }
     }
 
@@ -89,7 +89,7 @@ impl<'a> Deliveries<'a> {
         let mut by_source: BTreeMap<&SourceId, (u64, u64)> = BTreeMap::new();
         let waits = |batch: &&Batch| matches!(batch.state, BatchState::Ready | BatchState::Failed);
         for batch in self.batches.iter().filter(waits) {
-            if is_unwanted(batch, self.addressees) {
+            if is_unwanted(batch, self.subscribers) {
                 let (batches, lines) = by_source.entry(&batch.source).or_default();
                 *batches += 1;
                 *lines += batch.contents.lines;
@@ -110,9 +110,9 @@ impl<'a> Deliveries<'a> {
     }
 
     pub(super) fn by_destination(&self) -> Vec<AuditedDestination> {
-        let sums = |addressee: &Subscriber| {
+        let sums = |subscriber: &Subscriber| {
             let mut sum = AuditedDestination {
-                name: addressee.name.clone(),
+                name: subscriber.name.clone(),
                 batches: 0,
                 lines: 0,
                 delivered_batches: 0,
@@ -129,7 +129,7 @@ impl<'a> Deliveries<'a> {
             }
             sum
         };
-        self.addressees.iter().map(sums).collect()
+        self.subscribers.iter().map(sums).collect()
     }
 }
 

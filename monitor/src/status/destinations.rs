@@ -84,28 +84,28 @@ pub(super) fn undelivered(ledger: &Ledger) -> Result<Vec<Batch>, LedgerError> {
 
 pub(super) fn statuses(
     ledger: &Ledger,
-    addressees: &[Subscriber],
+    subscribers: &[Subscriber],
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<Vec<DestinationStatus>, LedgerError> {
-    addressees
+    subscribers
         .iter()
-        .map(|addressee| status(ledger, addressee, undelivered, now))
+        .map(|subscriber| status(ledger, subscriber, undelivered, now))
         .collect()
 }
 
 fn status(
     ledger: &Ledger,
-    addressee: &Subscriber,
+    subscriber: &Subscriber,
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<DestinationStatus, LedgerError> {
-    let name = &addressee.name;
+    let name = &subscriber.name;
     let (mut waiting_batches, mut oldest_waiting_seconds, mut held) = (0, 0, Vec::new());
     let asked = ledger.resend_requests_for(name)?;
     for batch in undelivered.iter().chain(&asked) {
         let delivery = ledger.delivery(batch.id, name)?;
-        if takes(addressee, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
+        if takes(subscriber, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
             waiting_batches += 1;
             let resend_requested_at = delivery
                 .as_ref()

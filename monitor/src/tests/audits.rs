@@ -6,13 +6,13 @@ use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde_json::json;
 
-use super::site::{Site, addressee, at, new_batch, source, write};
+use super::site::{Site, at, new_batch, source, subscriber, write};
 use crate::audit::{Audit, DiscrepancyKind, audit};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 fn check(site: &Site) -> Audit {
-    audit(site.data_dir(), &BatchFilter::default(), &[addressee("edw")]).expect("audited")
+    audit(site.data_dir(), &BatchFilter::default(), &[subscriber("edw")]).expect("audited")
 }
 
 /// What kinds are found, each with its batch.
@@ -283,7 +283,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
                   what was seen of it, 2,500 bytes, is here";
     assert_eq!(found["warnings"], expect("unfinished", 2500, None, detail));
 
-    let of = |filter| audit(site.data_dir(), &filter, &[addressee("edw")]).expect("audited");
+    let of = |filter| audit(site.data_dir(), &filter, &[subscriber("edw")]).expect("audited");
     let after = BatchFilter {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()

@@ -28,10 +28,10 @@ pub(crate) fn destination(name: &str) -> DestinationName {
 }
 
 /// A destination that wants everything.
-pub(crate) fn addressee(name: &str) -> Subscriber {
+pub(crate) fn subscriber(name: &str) -> Subscriber {
     Subscriber {
         name: destination(name),
-        wants: DeliveryFilter::default(),
+        filter: DeliveryFilter::default(),
     }
 }
 

@@ -175,8 +175,8 @@ impl Surveyor<'_> {
             .destinations
             .iter()
             .filter(|destination| {
-                let wants = &destination.wants;
-                state == BatchState::Sent && wants.takes(&batch.source, &batch.group, batch.log.as_ref())
+                let wants = &destination.filter;
+                state == BatchState::Sent && wants.accepts(&batch.source, &batch.group, batch.log.as_ref())
             })
             .map(|destination| (destination.name.clone(), believed_path(destination, &batch, part)))
             .collect();

@@ -19,19 +19,26 @@ fn what_is_asked_for_once_more_does_not_expire_until_it_is_there() -> TestResult
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     let ask =
         |ledger: &mut Ledger, name| Ok::<_, LedgerError>(ledger.request_resends(&[batch], name, now())?[0]);
-    assert_eq!(ask(&mut ledger, &edw)?, ResendOutcome::Refused, "still open");
+    assert_eq!(
+        ask(&mut ledger, &edw)?,
+        ResendRequestOutcome::Refused,
+        "still open"
+    );
     ledger.seal(batch, now())?;
     assert_eq!(
         ask(&mut ledger, &edw)?,
-        ResendOutcome::Waiting,
+        ResendRequestOutcome::Waiting,
         "it goes there anyway"
     );
     ledger.record_delivery(batch, &edw, &published("/in/a"), true, now())?;
-    assert_eq!(ask(&mut ledger, &edw)?, ResendOutcome::Due { again: true });
-    assert_eq!(ask(&mut ledger, &lab)?, ResendOutcome::Due { again: false });
+    assert_eq!(ask(&mut ledger, &edw)?, ResendRequestOutcome::Due { again: true });
     assert_eq!(
         ask(&mut ledger, &lab)?,
-        ResendOutcome::Waiting,
+        ResendRequestOutcome::Due { again: false }
+    );
+    assert_eq!(
+        ask(&mut ledger, &lab)?,
+        ResendRequestOutcome::Waiting,
         "asked for already"
     );
     assert_eq!(ledger.resend_requests()?.len(), 2);
@@ -43,7 +50,7 @@ fn what_is_asked_for_once_more_does_not_expire_until_it_is_there() -> TestResult
     assert!(ledger.mark_expired(batch, now())?);
     assert_eq!(
         ask(&mut ledger, &edw)?,
-        ResendOutcome::Refused,
+        ResendRequestOutcome::Refused,
         "its file is gone"
     );
     Ok(())
@@ -59,7 +66,7 @@ fn batch_that_waits_elsewhere_can_be_asked_for_where_it_is() -> TestResult {
     ledger.record_delivery(batch, &edw, &published("/in/a"), false, now())?;
     assert_eq!(
         ledger.request_resends(&[batch], &edw, now())?,
-        [ResendOutcome::Due { again: true }]
+        [ResendRequestOutcome::Due { again: true }]
     );
     let delivery = ledger.delivery(batch, &edw)?.ok_or("known")?;
     assert!(delivery.delivered_at.is_some() && !delivery.is_done());

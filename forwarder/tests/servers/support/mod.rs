@@ -39,7 +39,7 @@ pub(crate) fn destination(name: &str, sshd: &Sshd) -> Destination {
 pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hosts: PathBuf) -> Destination {
     Destination {
         name: name.parse().unwrap(),
-        wants: DeliveryFilter::default(),
+        filter: DeliveryFilter::default(),
         host: "127.0.0.1".to_owned(),
         port,
         user: "ferry".to_owned(),

@@ -1,0 +1,119 @@
+//! `logferry resend`: delivered batches once more, or the past for a destination that was added later.
+//!
+//! Only the ledger is changed; the forwarder that works there, or the next one to start, delivers. What is at the
+//! destination already is looked at and not written again, as with every delivery.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use logferry_config::Subscriber;
+use logferry_ledger::{Batch, Ledger, ResendRequestOutcome};
+use logferry_protocol::names::DestinationName;
+use serde::Serialize;
+
+use crate::delivery_store::{DeliveryStoreError, wants_batch};
+use crate::source::Spool;
+
+/// What came of a wish to have batches delivered once more.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ResendOutcome {
+    /// ResendDue now.
+    pub due: Vec<ResendDue>,
+    /// On their way already.
+    pub waiting: Vec<BatchAtDestination>,
+    /// Not wanted by the destination's filters.
+    pub unwanted: Vec<BatchAtDestination>,
+    /// ResendImpossible from the spool, or still open.
+    pub gone: Vec<ResendImpossible>,
+}
+
+/// A batch that is due at a destination.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct ResendDue {
+    /// The batch's name.
+    pub batch: String,
+    /// The destination's name.
+    pub destination: DestinationName,
+    /// Whether it was delivered there before.
+    pub again: bool,
+}
+
+/// A batch and a destination.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct BatchAtDestination {
+    /// The batch's name.
+    pub batch: String,
+    /// The destination's name.
+    pub destination: DestinationName,
+}
+
+/// A batch that cannot be delivered.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct ResendImpossible {
+    /// Its name.
+    pub batch: String,
+    /// Why not, in words.
+    pub detail: String,
+}
+
+/// Has batches go to the given destinations, as far as these want them and the files are there.
+pub fn resend(
+    data_dir: &Path,
+    batches: &[Batch],
+    subscribers: &[Subscriber],
+    now: Timestamp,
+) -> Result<ResendOutcome, DeliveryStoreError> {
+    let mut ledger = Ledger::open(data_dir)?;
+    let spool = Spool::new(data_dir);
+    let mut resent = ResendOutcome::default();
+    let mut there = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let detail = if let Some(at) = batch.expired_at {
+            format!("its file was deleted by the housekeeper at {at}")
+        } else if batch.sealed_at.is_none() {
+            "it is still open, and goes out by itself when it is sealed".to_owned()
+        } else if spool.find(batch)?.is_none() && !spool.is_in(logferry_ledger::BatchState::Open, batch)? {
+            "its file is not in the spool any more".to_owned()
+        } else {
+            there.push(batch);
+            continue;
+        };
+        resent.gone.push(ResendImpossible {
+            batch: batch.name(),
+            detail,
+        });
+    }
+    for subscriber in subscribers {
+        let pair = |batch: &Batch| BatchAtDestination {
+            batch: batch.name(),
+            destination: subscriber.name.clone(),
+        };
+        let (wanted, unwanted): (Vec<&Batch>, Vec<&Batch>) = there
+            .iter()
+            .copied()
+            .partition(|batch| wants_batch(&subscriber.filter, batch));
+        resent.unwanted.extend(unwanted.into_iter().map(pair));
+        let ids: Vec<_> = wanted.iter().map(|batch| batch.id).collect();
+        for (batch, asked) in wanted
+            .into_iter()
+            .zip(ledger.request_resends(&ids, &subscriber.name, now)?)
+        {
+            let BatchAtDestination { batch, destination } = pair(batch);
+            match asked {
+                ResendRequestOutcome::Due { again } => resent.due.push(ResendDue {
+                    batch,
+                    destination,
+                    again,
+                }),
+                ResendRequestOutcome::Waiting => {
+                    resent.waiting.push(BatchAtDestination { batch, destination })
+                }
+                ResendRequestOutcome::Refused => resent.gone.push(ResendImpossible {
+                    batch,
+                    detail: "its file has just been deleted by the housekeeper".to_owned(),
+                }),
+            }
+        }
+    }
+    Ok(resent)
+}

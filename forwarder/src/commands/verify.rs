@@ -1,0 +1,232 @@
+//! Reading back what was delivered, as `logferry audit --verify` does. Nothing is changed anywhere.
+//!
+//! Many files are read at once over one connection. After one broke, the next begins with one file, and one more for each
+//! that is through: so even a bad connection gets on, and one over which not one file comes is given up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use logferry_config::Destination;
+use logferry_sftp::{JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode, UploadSource};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{DeliveryError, FailureScope, error_chain};
+use crate::session::bandwidth::Bandwidth;
+use crate::session::sftp_driver::SftpDriver;
+use crate::source::Sha256Hash;
+
+/// At most so many files are asked for at once: small ones fill a long way only if they are many.
+const AT_ONCE_MAX: usize = 64;
+
+/// A file as it was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveredFile {
+    /// Path at the destination.
+    pub path: String,
+    /// Its size there.
+    pub bytes: u64,
+    /// SHA-256 of it in hex. If it is not known, nor is the size: the file has so many bytes or more.
+    pub sha256: Option<String>,
+}
+
+/// How a file at a destination is not as it was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliveryDifference {
+    /// It is not there.
+    Missing,
+    /// It has only so many bytes.
+    Short {
+        /// In bytes.
+        found: u64,
+    },
+    /// It has more bytes.
+    Longer,
+    /// It has as many bytes, and others.
+    UploadSource {
+        /// SHA-256 in hex.
+        found: String,
+    },
+    /// The server does not let it be read.
+    Unreadable {
+        /// What the server said.
+        reason: String,
+    },
+}
+
+/// How far the reading is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VerifyProgress {
+    /// Files read to their ends, or found wanting.
+    pub files: usize,
+    /// Bytes read, those of a file that had to be read again counted again.
+    pub bytes: u64,
+}
+
+/// Reads files back from a destination and compares them with what was delivered. Returns those that differ: their places
+/// in `files`, ascending, and how.
+///
+/// Blocks until everything was read; `progress` is told now and then. An error is the connection's: it could not be
+/// made, or broke again before one more file was through.
+pub fn verify(
+    destination: &Destination,
+    files: &[DeliveredFile],
+    stop: &CancellationToken,
+    mut progress: impl FnMut(VerifyProgress),
+) -> Result<Vec<(usize, DeliveryDifference)>, DeliveryError> {
+    let mut readers = ReadBack::new(files);
+    while !readers.is_done() {
+        let (done_before, at_once) = (readers.progress.files, readers.at_once);
+        if let Err(error) = read_over_one_connection(destination, &mut readers, stop, &mut progress) {
+            let gets_on = readers.progress.files > done_before || at_once > 1;
+            if error.scope() != FailureScope::Connection || !gets_on {
+                return Err(error);
+            }
+        }
+        readers.restart_after_disconnect();
+    }
+    let mut differences = readers.differences;
+    differences.sort_unstable_by_key(|(number, _)| *number);
+    Ok(differences)
+}
+
+/// Over one connection.
+fn read_over_one_connection(
+    destination: &Destination,
+    readers: &mut ReadBack<'_>,
+    stop: &CancellationToken,
+    progress: &mut impl FnMut(VerifyProgress),
+) -> Result<(), DeliveryError> {
+    let bandwidth = Arc::new(Mutex::new(Bandwidth::new(None, Instant::now())));
+    let mut remote = SftpDriver::open(destination, bandwidth, stop.clone())?;
+    loop {
+        readers.ask(remote.client());
+        if readers.is_done() {
+            return Ok(());
+        }
+        let exchanged = remote.exchange(readers);
+        // What came before the connection broke counts.
+        while let Some(event) = remote.client().poll_event() {
+            readers.on_event(event);
+        }
+        progress(readers.progress);
+        exchanged?;
+    }
+}
+
+/// One file that is being read.
+#[derive(Debug)]
+struct FileInProgress {
+    number: usize,
+    sha256: Sha256,
+}
+
+/// All files that are to be read. No connection in here.
+#[derive(Debug)]
+struct ReadBack<'a> {
+    files: &'a [DeliveredFile],
+    /// Those not asked for, by their places.
+    waiting: VecDeque<usize>,
+    reading: BTreeMap<JobId, FileInProgress>,
+    at_once: usize,
+    progress: VerifyProgress,
+    differences: Vec<(usize, DeliveryDifference)>,
+}
+
+impl<'a> ReadBack<'a> {
+    fn new(files: &'a [DeliveredFile]) -> Self {
+        Self {
+            files,
+            waiting: (0..files.len()).collect(),
+            reading: BTreeMap::new(),
+            at_once: AT_ONCE_MAX,
+            progress: VerifyProgress::default(),
+            differences: Vec::new(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.reading.is_empty()
+    }
+
+    /// Asks for more files, if there may be more.
+    fn ask(&mut self, client: &mut SftpClient) {
+        while self.reading.len() < self.at_once
+            && let Some(number) = self.waiting.pop_front()
+            && let Some(file) = self.files.get(number)
+        {
+            // One byte more than expected shows a file that is longer.
+            let job = client.read(&file.path, file.bytes.saturating_add(1));
+            let sha256 = Sha256::new();
+            self.reading.insert(job, FileInProgress { number, sha256 });
+        }
+    }
+
+    /// The connection is gone: what was being read is to be read again.
+    fn restart_after_disconnect(&mut self) {
+        self.at_once = 1;
+        for reader in std::mem::take(&mut self.reading).into_values() {
+            self.waiting.push_front(reader.number);
+        }
+    }
+
+    fn on_event(&mut self, event: JobEvent) {
+        match event {
+            JobEvent::Data { job, data } => {
+                self.progress.bytes += data.len() as u64;
+                if let Some(reader) = self.reading.get_mut(&job) {
+                    reader.sha256.update(&data);
+                }
+            }
+            JobEvent::Ended { job, result } => {
+                let Some(FileInProgress { number, sha256 }) = self.reading.remove(&job) else {
+                    return;
+                };
+                self.progress.files += 1;
+                self.at_once = (self.at_once + 1).min(AT_ONCE_MAX);
+                let difference = self
+                    .files
+                    .get(number)
+                    .and_then(|file| difference(file, result, Sha256Hash::of(sha256)));
+                self.differences
+                    .extend(difference.map(|difference| (number, difference)));
+            }
+        }
+    }
+}
+
+impl UploadSource for ReadBack<'_> {
+    fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+fn difference(
+    file: &DeliveredFile,
+    result: Result<JobOutcome, JobError>,
+    hash: Sha256Hash,
+) -> Option<DeliveryDifference> {
+    let found = match result {
+        Ok(JobOutcome::Read { bytes }) => bytes,
+        Ok(_) => 0,
+        Err(error) if error.code() == Some(StatusCode::NoSuchFile) => {
+            return Some(DeliveryDifference::Missing);
+        }
+        Err(error) => {
+            return Some(DeliveryDifference::Unreadable {
+                reason: error_chain(&error),
+            });
+        }
+    };
+    if found < file.bytes {
+        return Some(DeliveryDifference::Short { found });
+    }
+    let sha256 = file.sha256.as_ref()?;
+    if found > file.bytes {
+        return Some(DeliveryDifference::Longer);
+    }
+    let found = hash.hex();
+    (found != *sha256).then_some(DeliveryDifference::UploadSource { found })
+}

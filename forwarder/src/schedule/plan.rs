@@ -1,0 +1,264 @@
+//! Which batches a destination is to get now, in which order. No ledger and no clock in here.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_ledger::{Batch, Delivery, PublishingNote};
+
+/// A batch to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeliveryTask {
+    pub(crate) batch: Batch,
+    /// Attempts at this destination that failed.
+    pub(crate) attempts: u32,
+    /// What may have been published there without being recorded.
+    pub(crate) publishing: Option<PublishingNote>,
+}
+
+/// What there is to do for one destination.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// To be tried now, oldest window first.
+    pub(crate) due: Vec<DeliveryTask>,
+    /// How long until the first of the others is due.
+    pub(crate) next_due: Option<Duration>,
+    /// Since when the batch that has waited longest waits: since it was sealed, or asked for once more.
+    pub(crate) waits_since: Option<Timestamp>,
+}
+
+/// Plans for one destination from the sealed batches that are not sent, with what is known of each there.
+///
+/// `longest_wait` is the longest that a batch ever waits for its next attempt. A time further ahead was written
+/// before the clock was set back, and counts as come.
+pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, longest_wait: Duration) -> Plan {
+    let mut plan = Plan::default();
+    for (batch, delivery) in batches {
+        if delivery.as_ref().is_some_and(Delivery::is_done) {
+            continue;
+        }
+        let resend_requested_at = delivery
+            .as_ref()
+            .and_then(|delivery| delivery.resend_requested_at);
+        let since = resend_requested_at.or(batch.sealed_at).unwrap_or(now);
+        plan.waits_since = Some(plan.waits_since.map_or(since, |oldest| oldest.min(since)));
+        let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
+        let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
+        if wait.is_zero() || wait > longest_wait {
+            plan.due.push(DeliveryTask {
+                batch,
+                attempts: delivery.as_ref().map_or(0, |delivery| delivery.attempts),
+                publishing: delivery.and_then(|delivery| delivery.publishing),
+            });
+        } else {
+            plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait)));
+        }
+    }
+    plan.due.sort_by(|a, b| order(&a.batch).cmp(&order(&b.batch)));
+    plan
+}
+
+fn order(batch: &Batch) -> impl Ord + '_ {
+    (batch.window.start, batch.part, &batch.source, &batch.base_name)
+}
+
+/// Whether the time for the next attempt has come.
+pub(crate) fn is_due(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> bool {
+    let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
+    wait.is_zero() || wait > longest_wait
+}
+
+/// The time from `now` to `at`; zero when it has come.
+fn until(now: Timestamp, at: Timestamp) -> Duration {
+    now.duration_until(at).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// The time since `then`; zero when the clock was set back.
+pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
+    until(then, now)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::OnceLock;
+
+    use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
+    use logferry_ledger::{Ledger, NewBatch, Window};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A destination that nobody connects to.
+    pub(crate) fn destination(publish: Publishing) -> Destination {
+        Destination {
+            name: "edw".parse().unwrap(),
+            host: "localhost".to_owned(),
+            port: 22,
+            user: "ferry".to_owned(),
+            directory: "/drop".to_owned(),
+            login: Login::Password(Secret::new("unused")),
+            host_key: HostKeyPolicy::Fingerprint(String::new()),
+            sessions: 1,
+            temp_suffix: ".part".to_owned(),
+            publish,
+            retry: DeliveryRetry {
+                attempts: 3,
+                initial: std::time::Duration::from_secs(1),
+                max: std::time::Duration::from_secs(1),
+            },
+            failed_every: std::time::Duration::from_secs(1),
+            stall_after: std::time::Duration::from_secs(30),
+            filter: logferry_config::DeliveryFilter::default(),
+            layout: logferry_config::RemoteLayout::default(),
+            window_manifest: None,
+            bandwidth: None,
+        }
+    }
+
+    const LONGEST: Duration = Duration::from_mins(5);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    /// Batches that the ledger made: only it gives out numbers.
+    fn any_batches() -> &'static [Batch] {
+        static ANY: OnceLock<Vec<Batch>> = OnceLock::new();
+        ANY.get_or_init(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
+            let make = |number| {
+                let new = NewBatch {
+                    source: "198.51.100.1".parse().unwrap(),
+                    group: "web-1".parse().unwrap(),
+                    log: None,
+                    window: Window {
+                        start: 0,
+                        seconds: 1200,
+                        utc_offset: 0,
+                    },
+                    base_name: format!("batch-{number:02}"),
+                };
+                ledger.open_batch(&new, at(0)).unwrap()
+            };
+            (0..30).map(make).collect()
+        })
+    }
+
+    /// Sealed batches whose windows start at the given seconds; at most 30.
+    pub(crate) fn batches(starts: &[i64]) -> Vec<Batch> {
+        let sealed = |(start, batch): (&i64, &Batch)| {
+            let mut batch = batch.clone();
+            batch.window.start = *start;
+            batch.sealed_at = Some(at(-10));
+            batch
+        };
+        starts.iter().zip(any_batches()).map(sealed).collect()
+    }
+
+    fn delivery(batch: &Batch, next_attempt: Option<Timestamp>, delivered_at: Option<Timestamp>) -> Delivery {
+        Delivery {
+            batch: batch.id,
+            destination: "edw".parse().unwrap(),
+            attempts: 2,
+            last_error: None,
+            error_kind: None,
+            next_attempt,
+            publishing: None,
+            path: None,
+            bytes: None,
+            file_sha256: None,
+            delivered_at,
+            resend_requested_at: None,
+        }
+    }
+
+    fn known(batch: Batch, next_attempt: i64) -> (Batch, Option<Delivery>) {
+        let delivery = delivery(&batch, Some(at(next_attempt)), None);
+        (batch, Some(delivery))
+    }
+
+    #[test]
+    fn oldest_window_comes_first() {
+        let batches = batches(&[30, 10, 20]);
+        let plan = plan(
+            batches.into_iter().map(|batch| (batch, None)).collect(),
+            at(0),
+            LONGEST,
+        );
+        let starts: Vec<_> = plan.due.iter().map(|task| task.batch.window.start).collect();
+        assert_eq!(starts, [10, 20, 30]);
+        assert_eq!(plan.waits_since, Some(at(-10)));
+    }
+
+    #[test]
+    fn earlier_parts_of_a_window_come_first() {
+        let mut batches = batches(&[10, 10, 5]);
+        (batches[0].part, batches[1].part, batches[2].part) = (2, 1, 3);
+        let plan = plan(
+            batches.into_iter().map(|batch| (batch, None)).collect(),
+            at(0),
+            LONGEST,
+        );
+        let parts: Vec<_> = plan.due.iter().map(|task| task.batch.part).collect();
+        assert_eq!(parts, [3, 1, 2]);
+    }
+
+    #[test]
+    fn batch_waits_for_its_next_attempt_and_no_longer() {
+        let batch = batches(&[0]).remove(0);
+        let early = plan(vec![known(batch.clone(), 60)], at(0), LONGEST);
+        assert_eq!(
+            (early.due.len(), early.next_due),
+            (0, Some(Duration::from_mins(1)))
+        );
+        let in_time = plan(vec![known(batch, 60)], at(60), LONGEST);
+        assert_eq!((in_time.due.len(), in_time.next_due), (1, None));
+        assert_eq!(in_time.due[0].attempts, 2);
+    }
+
+    #[test]
+    fn clock_set_back_by_a_year_does_not_stop_deliveries() {
+        let batch = batches(&[0]).remove(0);
+        let planned = plan(vec![known(batch, 31_536_000)], at(0), LONGEST);
+        assert_eq!(planned.due.len(), 1);
+    }
+
+    #[test]
+    fn what_a_destination_has_is_not_planned_for_it_again() {
+        let batch = batches(&[0]).remove(0);
+        let delivered = delivery(&batch, None, Some(at(0)));
+        assert_eq!(
+            plan(vec![(batch, Some(delivered))], at(0), LONGEST),
+            Plan::default()
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_once_more_waits_since_then() {
+        let batch = batches(&[0]).remove(0);
+        let mut asked = delivery(&batch, None, Some(at(0)));
+        asked.resend_requested_at = Some(at(50));
+        let plan = plan(vec![(batch, Some(asked))], at(60), LONGEST);
+        assert_eq!((plan.due.len(), plan.waits_since), (1, Some(at(50))));
+    }
+
+    proptest! {
+        #[test]
+        fn every_undelivered_batch_is_due_or_becomes_due(
+            given in prop::collection::vec((0i64..50, prop::option::of(-400i64..400), any::<bool>()), 0..30),
+        ) {
+            let starts: Vec<_> = given.iter().map(|(start, ..)| *start).collect();
+            let with_delivery = |(batch, (_, next, delivered)): (Batch, &(i64, Option<i64>, bool))| {
+                let delivery = delivery(&batch, next.map(at), delivered.then(|| at(0)));
+                (batch, Some(delivery))
+            };
+            let candidates: Vec<_> = batches(&starts).into_iter().zip(&given).map(with_delivery).collect();
+            let waiting = given.iter().filter(|(.., delivered)| !delivered).count();
+            let planned = plan(candidates, at(0), LONGEST);
+            prop_assert!(planned.due.len() <= waiting);
+            prop_assert_eq!(planned.due.len() == waiting, planned.next_due.is_none());
+            prop_assert!(planned.due.is_sorted_by_key(|task| task.batch.window.start));
+            prop_assert!(planned.next_due.is_none_or(|wait| !wait.is_zero() && wait <= LONGEST));
+        }
+    }
+}

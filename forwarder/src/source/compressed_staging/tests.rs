@@ -1,0 +1,144 @@
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use logferry_config::Publishing;
+use tempfile::TempDir;
+
+use super::*;
+use crate::schedule::plan::tests::{batches, destination};
+
+struct Site {
+    dir: TempDir,
+    batch: Batch,
+    destination: Destination,
+    stop: CancellationToken,
+}
+
+impl Site {
+    fn new(compress: FileCompression, text: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut batch = batches(&[0]).remove(0);
+        batch.contents = BatchContents {
+            lines: 1,
+            bytes: text.len() as u64,
+            crc32c: crc32c::crc32c(text),
+        };
+        std::fs::write(dir.path().join("batch.log"), text).unwrap();
+        let destination = destination(Publishing {
+            compress,
+            ..Publishing::default()
+        });
+        Self {
+            dir,
+            batch,
+            destination,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn open(&self) -> Result<SourceFile, DeliveryError> {
+        let path = self.dir.path().join("batch.log");
+        open(self.dir.path(), &self.destination, &self.batch, &path, &self.stop)
+    }
+
+    /// The files in `outgoing/`.
+    fn outgoing(&self) -> Vec<PathBuf> {
+        let folder = self.dir.path().join("outgoing/edw");
+        let names = RealDisk.list(&folder).unwrap();
+        names.into_iter().map(|name| folder.join(name)).collect()
+    }
+}
+
+fn text() -> Vec<u8> {
+    (0..100_000u32)
+        .flat_map(|n| format!("line {n}\n").into_bytes())
+        .collect()
+}
+
+fn unpacked(compress: FileCompression, path: &Path) -> Vec<u8> {
+    let (file, mut text) = (File::open(path).unwrap(), Vec::new());
+    match compress {
+        FileCompression::Zstd => zstd::stream::copy_decode(file, &mut text).unwrap(),
+        _ => drop(flate2::read::GzDecoder::new(file).read_to_end(&mut text).unwrap()),
+    }
+    text
+}
+
+#[test]
+fn compressed_file_holds_the_lines_is_the_same_each_time_and_goes_in_the_end() {
+    for compress in [FileCompression::Gzip, FileCompression::Zstd] {
+        let site = Site::new(compress, &text());
+        let mut file = site.open().unwrap();
+        assert!(file.len() < site.batch.contents.bytes / 2);
+        let [path] = &site.outgoing()[..] else {
+            panic!("one file")
+        };
+        assert_eq!(unpacked(compress, path), text());
+        let hash = file.read_whole().unwrap();
+        let lines = Sha256Hash::of(Sha256::new_with_prefix(text()));
+        assert_eq!(file.lines_hash(), Some(lines));
+        drop(file);
+        assert_eq!(site.outgoing(), Vec::<PathBuf>::new());
+        assert_eq!(site.open().unwrap().read_whole().unwrap(), hash);
+    }
+}
+
+#[test]
+fn compressed_file_that_a_crash_left_is_taken_again_if_it_holds_the_lines() {
+    for compress in [FileCompression::Gzip, FileCompression::Zstd] {
+        let site = Site::new(compress, &text());
+        let made = site.open().unwrap();
+        let path = site.outgoing().remove(0);
+        let same = std::fs::read(&path).unwrap();
+        drop(made);
+        // As an older version might have made it: other bytes, the same lines.
+        let other = if compress == FileCompression::Zstd {
+            zstd::stream::encode_all(&text()[..], 9).unwrap()
+        } else {
+            let (text, mut packed) = (text(), Vec::new());
+            let level = flate2::Compression::fast();
+            let mut encoder = flate2::read::GzEncoder::new(&text[..], level);
+            encoder.read_to_end(&mut packed).unwrap();
+            packed
+        };
+        assert_ne!(other, same);
+        for (left, expected) in [(&other[..], &other), (&same[..1000], &same), (b"no gzip", &same)] {
+            std::fs::write(&path, left).unwrap();
+            std::fs::write(path.with_extension("gz.new"), b"half").unwrap();
+            let file = site.open().unwrap();
+            assert_eq!(&std::fs::read(&path).unwrap(), expected);
+            assert_eq!(file.len(), expected.len() as u64);
+        }
+    }
+}
+
+#[test]
+fn altered_batch_is_not_compressed_and_a_stop_ends_it() {
+    let mut site = Site::new(FileCompression::Gzip, &text());
+    site.batch.contents.crc32c ^= 1;
+    let altered = site.open();
+    assert!(
+        matches!(altered, Err(DeliveryError::Altered { .. })),
+        "{altered:?}"
+    );
+    assert_eq!(site.outgoing(), Vec::<PathBuf>::new());
+    site.batch.contents.crc32c ^= 1;
+    site.stop.cancel();
+    let stopped = site.open();
+    assert!(matches!(stopped, Err(DeliveryError::Stopped)), "{stopped:?}");
+    assert_eq!(site.outgoing(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_is_not_wanted_again_is_removed() {
+    let site = Site::new(FileCompression::Gzip, b"line\n");
+    let folder = site.dir.path().join("outgoing/edw");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["a.log.gz", "b.log.gz", "b.log.gz.new"] {
+        std::fs::write(folder.join(name), b"").unwrap();
+    }
+    remove_unneeded(site.dir.path(), |destination, name| {
+        destination == "edw" && name == "a.log.gz"
+    })
+    .unwrap();
+    assert_eq!(site.outgoing(), [folder.join("a.log.gz")]);
+}

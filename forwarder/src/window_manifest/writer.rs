@@ -1,0 +1,211 @@
+//! Writes a destination's window manifests: gathers what the ledger has of each window, has [`due_manifest`] write_window it, and
+//! records what is due. Whoever delivers reads it from the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use logferry_config::{Destination, WindowManifest};
+use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, Window};
+use logferry_protocol::names::SourceId;
+use tracing::info;
+
+use crate::delivery_store::wants_batch;
+use crate::window_manifest::revision::{SourceProgress, WindowInput, due_manifest};
+
+/// Windows without any lines are told of for so long, and at most so many of them at a time.
+const EMPTY_FOR: SignedDuration = SignedDuration::from_hours(48);
+const EMPTY_MAX: usize = 200;
+
+/// No window is longer.
+const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// The key of a window: its first second and its length.
+type Key = (i64, u32);
+
+/// Writes one destination's manifests.
+#[derive(Debug)]
+pub(crate) struct ManifestWriter {
+    destination: Destination,
+    settings: WindowManifest,
+    since: Option<Timestamp>,
+    /// Batches up to this one are in a manifest, or never will be.
+    done: Option<BatchId>,
+}
+
+impl ManifestWriter {
+    /// `None` if the destination gets no manifests.
+    pub(crate) fn new(destination: &Destination) -> Option<Self> {
+        Some(Self {
+            settings: destination.window_manifest.clone()?,
+            destination: destination.clone(),
+            since: None,
+            done: None,
+        })
+    }
+
+    /// Records every manifest that is due at `now`.
+    pub(crate) fn write(&mut self, ledger: &mut Ledger, now: Timestamp) -> Result<(), LedgerError> {
+        let name = &self.destination.name;
+        let since = match self.since {
+            Some(since) => since,
+            None => *self.since.insert(ledger.manifests_since(name, now)?),
+        };
+        // The sources before the batches: whoever has gone past a window by now has all its batches in the ledger.
+        let sources = self.sources(ledger)?;
+        let pending = self.pending(ledger, since)?;
+        let mut windows: BTreeMap<Key, Window> = BTreeMap::new();
+        for batch in &pending {
+            windows.entry(key(batch.window)).or_insert(batch.window);
+        }
+        for window in self.empty_windows(ledger, since, &windows, now)? {
+            windows.insert(key(window), window);
+        }
+        for window in windows
+            .into_values()
+            .filter(|window| window.end() <= now.as_second())
+        {
+            self.write_window(ledger, window, &sources, now)?;
+        }
+        Ok(())
+    }
+
+    /// Records a window's manifest if one is due.
+    fn write_window(
+        &self,
+        ledger: &mut Ledger,
+        window: Window,
+        sources: &[SourceProgress],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let Destination { name, filter, .. } = &self.destination;
+        let mut batches = ledger.batches_of_window(window, name)?;
+        batches.retain(|it| wants_batch(filter, &it.batch));
+        let previous = ledger.last_manifest(window, name)?;
+        let input = WindowInput {
+            // A window keeps the offset that it was first told of with.
+            window: previous.as_ref().map_or(window, |previous| previous.window),
+            batches: &batches,
+            sources,
+            previous: previous
+                .as_ref()
+                .map(|previous| (previous.revision, previous.name.as_str())),
+        };
+        let Some(mut manifest) = due_manifest(input, self.settings.wait, now) else {
+            return Ok(());
+        };
+        // An hour that clocks repeat has names that are taken.
+        let base = manifest.name.trim_end_matches(".json").to_owned();
+        let mut number = 2;
+        while ledger.has_manifest_named(name, &manifest.name)? {
+            manifest.name = format!("{base}.{number}.json");
+            number += 1;
+        }
+        ledger.add_manifest(name, &manifest, now)?;
+        info!(destination = %name, manifest = manifest.name, batches = manifest.batches.len(), "window manifest written");
+        Ok(())
+    }
+
+    /// The batches that belong in a manifest and are in none yet.
+    fn pending(&mut self, ledger: &Ledger, since: Timestamp) -> Result<Vec<Batch>, LedgerError> {
+        let Destination { name, filter, .. } = &self.destination;
+        let newest = ledger.newest_batch()?;
+        let mut pending: Vec<Batch> = Vec::new();
+        for batch in ledger.batches_without_manifest(name, since, self.done)? {
+            // What was sent without it, before it was there, is not owed to it.
+            let is_owed = wants_batch(filter, &batch)
+                && (batch.state != BatchState::Sent || ledger.delivery(batch.id, name)?.is_some());
+            if is_owed {
+                pending.push(batch);
+            }
+        }
+        self.done = pending.first().map_or(newest, |batch| Some(batch.id.before()));
+        Ok(pending)
+    }
+
+    /// The windows that are over and in which nobody had lines, on the grid of the latest one that somebody had.
+    fn empty_windows(
+        &self,
+        ledger: &Ledger,
+        since: Timestamp,
+        pending: &BTreeMap<Key, Window>,
+        now: Timestamp,
+    ) -> Result<Vec<Window>, LedgerError> {
+        let from = since.max(now.saturating_sub(EMPTY_FOR).unwrap_or(Timestamp::MIN));
+        // The one that was under way at that moment is on the same grid.
+        let told_from = from.saturating_sub(LONGEST_WINDOW).unwrap_or(Timestamp::MIN);
+        let told = ledger.windows_with_manifest(&self.destination.name, told_from)?;
+        let latest = told
+            .iter()
+            .chain(pending.values())
+            .max_by_key(|window| window.start);
+        let Some(latest) = latest else {
+            return Ok(Vec::new());
+        };
+        let known: BTreeSet<Key> = told
+            .iter()
+            .copied()
+            .map(key)
+            .chain(pending.keys().copied())
+            .collect();
+        let step = i64::from(latest.seconds.max(1));
+        let first = from.as_second();
+        let mut start = first + (latest.start - first).rem_euclid(step);
+        let mut empty = Vec::new();
+        while start + step <= now.as_second() && empty.len() < EMPTY_MAX {
+            let window = Window { start, ..*latest };
+            if !known.contains(&key(window)) {
+                empty.push(window);
+            }
+            start += step;
+        }
+        Ok(empty)
+    }
+
+    /// The sources whose lines the destination wants.
+    fn sources(&self, ledger: &Ledger) -> Result<Vec<SourceProgress>, LedgerError> {
+        let wants = &self.destination.filter;
+        let reached: BTreeMap<SourceId, Option<i64>> = ledger
+            .source_progress()?
+            .into_iter()
+            .map(|reach| (reach.source, reach.reached))
+            .collect();
+        let mut sources: Vec<SourceProgress> = Vec::new();
+        let mut known = BTreeSet::new();
+        for record in ledger.sources()? {
+            known.insert(record.source.clone());
+            if wants.accepts(&record.source, &record.group, None) {
+                sources.push(SourceProgress {
+                    reached: reached.get(&record.source).copied().flatten(),
+                    source: record.source,
+                    group: Some(record.group),
+                    first_seen: Some(record.first_seen),
+                    last_contact: Some(record.last_contact),
+                    reported_at: record.heartbeat_at,
+                    lag_bytes: record.lag_bytes,
+                });
+            }
+        }
+        // Of one that was never heard of the group is not known.
+        let expected = self.settings.expected_sources.iter().filter(|source| {
+            wants.groups.is_none() && wants.sources.allows_name(source) && !known.contains(*source)
+        });
+        sources.extend(expected.map(|source| SourceProgress {
+            source: source.clone(),
+            group: None,
+            first_seen: None,
+            last_contact: None,
+            reported_at: None,
+            lag_bytes: 0,
+            reached: None,
+        }));
+        Ok(sources)
+    }
+}
+
+fn key(window: Window) -> Key {
+    (window.start, window.seconds)
+}
+
+/// How often manifests are looked after: deliveries make the worker plan much more often than that.
+pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,5 @@
+//! Servers that misbehave, and forwarders that are killed.
+
+mod crashes;
+mod misbehaving;
+mod odd_servers;
