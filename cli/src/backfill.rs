@@ -34,7 +34,7 @@ const TERMINAL_WIDTH: usize = 79;
 /// Ships the files. Wrong if one of them is not wholly at the relay.
 pub(crate) fn run(file: &Path, options: Backfill) -> Result {
     let config = configuration::load(file)?;
-    let sender = config.sender.ok_or_else(|| missing(file, Role::SenderSettings))?;
+    let sender = config.sender.ok_or_else(|| missing(file, Role::Sender))?;
     let Backfill { files, log, dry_run } = options;
     let plan = Plan::new(&sender, files, log.as_ref()).map_err(Failure::configuration)?;
     ship(sender, plan, dry_run)

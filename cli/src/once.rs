@@ -43,7 +43,7 @@ pub(crate) fn test_mail(file: &Path) -> Result {
 fn monitor_section(file: &Path) -> Result<MonitorSettings> {
     configuration::load(file)?
         .monitor
-        .ok_or_else(|| missing(file, Role::MonitorSettings))
+        .ok_or_else(|| missing(file, Role::Monitor))
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

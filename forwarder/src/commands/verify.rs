@@ -45,7 +45,7 @@ pub enum DeliveryDifference {
     /// It has more bytes.
     Longer,
     /// It has as many bytes, and others.
-    UploadSource {
+    Content {
         /// SHA-256 in hex.
         found: String,
     },
@@ -228,5 +228,5 @@ fn difference(
         return Some(DeliveryDifference::Longer);
     }
     let found = hash.hex();
-    (found != *sha256).then_some(DeliveryDifference::UploadSource { found })
+    (found != *sha256).then_some(DeliveryDifference::Content { found })
 }
