@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process;
 
-use logferry_relay::follow::{Follower, Seen, Whose};
+use logferry_spool::follow::{FollowEvent, Follower, LineFilter};
 use memchr::memmem::Finder;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,24 +21,24 @@ const INTERVAL: u16 = 200;
 /// Shows lines until Ctrl-C, or until nobody reads them any more.
 pub(crate) fn run(file: &Path, options: &Tail) -> Result {
     let config = configuration::load(file)?;
-    let whose = Whose {
+    let filter = LineFilter {
         source: options.source.clone(),
         group: options.group.clone(),
     };
     end_with_a_signal()?;
-    let mut follower = Follower::begin(&configuration::data_dir(file, &config)?, whose)?;
+    let mut follower = Follower::start(&configuration::data_dir(file, &config)?, filter)?;
     let finder = Finder::new(options.pattern.as_deref().unwrap_or_default());
     let is_terminal = io::stdout().is_terminal();
-    let mut show = |seen: Seen<'_>| match seen {
-        Seen::Lines(lines) => print(&chosen(lines, &finder, is_terminal)),
-        Seen::Skipped { batch, bytes } => {
+    let mut show = |event: FollowEvent<'_>| match event {
+        FollowEvent::Lines(lines) => print(&chosen(lines, &finder, is_terminal)),
+        FollowEvent::Skipped { batch, bytes } => {
             exit::complain(&format!(
                 "{bytes} bytes of {batch} are left out: the file was compressed or deleted before they were read"
             ));
             Ok(true)
         }
     };
-    while follower.look(&mut show)? && wait_while_read()? {}
+    while follower.poll(&mut show)? && wait_while_read()? {}
     Ok(Outcome::Fine)
 }
 

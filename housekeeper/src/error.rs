@@ -7,7 +7,7 @@ use logferry_durable::{DiskError, LockError};
 use logferry_ledger::LedgerError;
 use tokio_cron_scheduler::JobSchedulerError;
 
-use crate::Report;
+use crate::HousekeeperReport;
 
 /// A run, or the daemon, could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum HousekeeperError {
         /// How many are not done.
         failed: usize,
         /// What was done.
-        report: Report,
+        report: HousekeeperReport,
         /// Why the first one is not.
         #[source]
         first: Box<BatchError>,

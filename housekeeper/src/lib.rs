@@ -9,13 +9,12 @@
 //!   its compressed copy is on stable storage and was read back.
 //! - One housekeeper works at a time (`<data_dir>/housekeeper.lock`), be it the daemon or a `--once`.
 //!
-//! `plan` decides, `spool` looks, `worker` and `gzip` act.
+//! `sent_files` finds the files, `plan` decides, `worker` acts.
 
 mod daemon;
 mod error;
-mod gzip;
 mod plan;
-mod spool;
+mod sent_files;
 mod worker;
 
 use std::error::Error;
@@ -23,14 +22,14 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
-use logferry_durable::{LockFile, RealDisk};
+use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::Ledger;
+use logferry_spool::Spool;
 use tokio_util::sync::CancellationToken;
 
 pub use daemon::run;
 pub use error::{BatchError, HousekeeperError};
 
-use crate::spool::{ReadDisk, Spool};
 use crate::worker::Worker;
 
 /// Name of the lock's file in the data folder.
@@ -38,7 +37,7 @@ const LOCK_NAME: &str = "housekeeper.lock";
 
 /// What a run has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct HousekeeperReport {
     /// Batches whose file is `.log.gz` now.
     pub compressed: u64,
     /// Batches whose file was deleted.
@@ -48,28 +47,28 @@ pub struct Report {
 }
 
 /// Compresses and deletes what is due at `now`, then returns. A batch that fails does not keep the others waiting.
-pub fn once(config: &HousekeeperSettings, now: Timestamp) -> Result<Report, HousekeeperError> {
+pub fn once(config: &HousekeeperSettings, now: Timestamp) -> Result<HousekeeperReport, HousekeeperError> {
     once_on(&RealDisk, config, now, &CancellationToken::new())
 }
 
 /// As [`once`], on any disk, and until `stop`: what is half done then is undone or left for the next run.
-fn once_on<D: ReadDisk>(
+fn once_on<D: Disk>(
     disk: &D,
     config: &HousekeeperSettings,
     now: Timestamp,
     stop: &CancellationToken,
-) -> Result<Report, HousekeeperError> {
+) -> Result<HousekeeperReport, HousekeeperError> {
     let data_dir: &Path = &config.data_dir;
     let ledger = Ledger::open(data_dir)?;
     let _lock = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
-    let spool = Spool::new(disk, data_dir);
-    let actions = plan::plan(spool.survey(&ledger)?, now, config);
+    let spool = Spool::new(disk.clone(), data_dir);
+    let actions = plan::plan(sent_files::sent_batches(&spool, &ledger)?, now, config);
 
     let mut worker = Worker::new(spool, ledger, now, stop);
     let mut failed = 0_usize;
     let mut first = None;
     for action in actions {
-        let done = worker.act(&action);
+        let done = worker.carry_out(&action);
         if stop.is_cancelled() {
             break;
         }
@@ -85,12 +84,12 @@ fn once_on<D: ReadDisk>(
         }
     }
     let report = worker.report();
-    let Report {
+    let HousekeeperReport {
         compressed,
         expired,
         bytes_freed,
     } = report;
-    if report == Report::default() {
+    if report == HousekeeperReport::default() {
         tracing::debug!(failed, "nothing compressed or deleted");
     } else {
         tracing::info!(compressed, expired, bytes_freed, failed, "sent batches tidied");

@@ -8,39 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
 use logferry_ledger::{Batch, BatchState};
+use logferry_spool::FileForm;
 
-/// The forms in which a batch may stand in `sent/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Form {
-    /// `NAME.log`, as it was sealed.
-    Plain,
-    /// `NAME.log.gz`, whole and checked.
-    Compressed,
-    /// `NAME.log.gz.tmp`, on its way to become `.log.gz`, or left there by a crash.
-    Partial,
-}
-
-impl Form {
-    /// All forms, the longest suffix first.
-    pub(crate) const ALL: [Self; 3] = [Self::Partial, Self::Compressed, Self::Plain];
-
-    /// What follows the batch's name.
-    pub(crate) const fn suffix(self) -> &'static str {
-        match self {
-            Self::Plain => ".log",
-            Self::Compressed => ".log.gz",
-            Self::Partial => ".log.gz.tmp",
-        }
-    }
-}
-
-/// A batch that is sent, or has expired, and the forms in which it was found in `sent/`; in none if somebody else
-/// deleted it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) batch: Batch,
-    pub(crate) forms: BTreeSet<Form>,
-}
+use crate::sent_files::SentBatch;
 
 /// A step of the housekeeper. Each can be repeated, and goes on where a crash has left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +33,7 @@ impl Action {
 }
 
 /// What is due at `now`. Deletions come first, since compression needs room.
-pub(crate) fn plan(found: Vec<Found>, now: Timestamp, rules: &HousekeeperSettings) -> Vec<Action> {
+pub(crate) fn plan(found: Vec<SentBatch>, now: Timestamp, rules: &HousekeeperSettings) -> Vec<Action> {
     let mut actions: Vec<Action> = found
         .into_iter()
         .filter_map(|found| action(found, now, rules))
@@ -72,7 +42,11 @@ pub(crate) fn plan(found: Vec<Found>, now: Timestamp, rules: &HousekeeperSetting
     actions
 }
 
-fn action(Found { batch, forms }: Found, now: Timestamp, rules: &HousekeeperSettings) -> Option<Action> {
+fn action(
+    SentBatch { batch, forms }: SentBatch,
+    now: Timestamp,
+    rules: &HousekeeperSettings,
+) -> Option<Action> {
     if batch.state != BatchState::Sent {
         return None;
     }
@@ -89,9 +63,9 @@ fn action(Found { batch, forms }: Found, now: Timestamp, rules: &HousekeeperSett
 
 /// Whether there is an original to compress, or a compression to finish: the `.log.gz` is there, but the original is
 /// there too or the ledger does not know.
-fn is_compressible(forms: &BTreeSet<Form>, batch: &Batch, is_old: bool) -> bool {
-    let has_original = forms.contains(&Form::Plain);
-    if forms.contains(&Form::Compressed) {
+fn is_compressible(forms: &BTreeSet<FileForm>, batch: &Batch, is_old: bool) -> bool {
+    let has_original = forms.contains(&FileForm::Plain);
+    if forms.contains(&FileForm::Compressed) {
         has_original || batch.compressed_at.is_none()
     } else {
         has_original && is_old
@@ -109,19 +83,19 @@ mod tests {
     use crate::tests::host::{HOUR, batch, rules, sealed_at};
     use proptest::prelude::*;
 
-    const PLAIN: &[Form] = &[Form::Plain];
-    const GZIP: &[Form] = &[Form::Compressed];
-    const BOTH: &[Form] = &[Form::Plain, Form::Compressed];
+    const PLAIN: &[FileForm] = &[FileForm::Plain];
+    const GZIP: &[FileForm] = &[FileForm::Compressed];
+    const BOTH: &[FileForm] = &[FileForm::Plain, FileForm::Compressed];
 
-    fn found(batch: &Batch, forms: &[Form]) -> Found {
-        Found {
+    fn found(batch: &Batch, forms: &[FileForm]) -> SentBatch {
+        SentBatch {
             batch: batch.clone(),
             forms: forms.iter().copied().collect(),
         }
     }
 
     /// The plan for one batch, in a word.
-    fn planned(batch: &Batch, forms: &[Form], age: Duration) -> &'static str {
+    fn planned(batch: &Batch, forms: &[FileForm], age: Duration) -> &'static str {
         match plan(vec![found(batch, forms)], sealed_at() + age, &rules()).as_slice() {
             [] => "-",
             [Action::Clear(_)] => "clear",
@@ -142,8 +116,8 @@ mod tests {
             expired_at: Some(sealed_at()),
             ..batch()
         };
-        let partial: &[Form] = &[Form::Plain, Form::Partial];
-        let only_partial: &[Form] = &[Form::Partial];
+        let partial: &[FileForm] = &[FileForm::Plain, FileForm::Partial];
+        let only_partial: &[FileForm] = &[FileForm::Partial];
         // Batch, its files; what is planned under 3 h, from 3 h, and from 4 h.
         let golden = [
             (&sent, PLAIN, ["-", "compress", "expire"]),
@@ -193,7 +167,7 @@ mod tests {
         #[test]
         fn what_is_not_sent_is_left_alone(
             state in prop::sample::select(&[BatchState::Open, BatchState::Ready, BatchState::Failed]),
-            forms in prop::collection::btree_set(prop::sample::select(&Form::ALL), 0..=3),
+            forms in prop::collection::btree_set(prop::sample::select(&FileForm::SENT), 0..=3),
             is_marked: bool,
             age_s in 0_i64..1_000_000_000,
         ) {
@@ -201,7 +175,7 @@ mod tests {
             let batch = Batch { state, compressed_at: mark, expired_at: mark, ..batch() };
             let rules = HousekeeperSettings { compress_after: Duration::ZERO, delete_after: Duration::ZERO, ..rules() };
             let now = sealed_at() + jiff::SignedDuration::from_secs(age_s);
-            let found = vec![Found { batch, forms }];
+            let found = vec![SentBatch { batch, forms }];
             prop_assert_eq!(plan(found, now, &rules), vec![]);
         }
     }

@@ -4,13 +4,13 @@
 use std::time::Duration;
 use std::{fs, io};
 
-use logferry_durable::{Disk, DiskOperation};
+use logferry_durable::DiskOperation;
 use logferry_ledger::{Batch, BatchState, FILE_NAME};
 use logferry_testkit::SimDisk;
 
 use self::host::{HOUR, Host, lines, rules, sealed_at, unzip};
 use super::*;
-use crate::plan::Form;
+use logferry_spool::FileForm;
 
 pub(crate) mod host;
 
@@ -20,30 +20,30 @@ type TestResult = Result<(), Box<dyn Error>>;
 fn a_batch_is_compressed_and_then_deleted() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    assert_eq!(host.run(2 * HOUR)?, Report::default());
+    assert_eq!(host.run(2 * HOUR)?, HousekeeperReport::default());
     host.assert_untouched(&batch);
 
     let report = host.run(3 * HOUR)?;
     host.assert_compressed(&batch);
-    let gzip_bytes = host.get(&batch, Form::Compressed).ok_or("no gzip")?.len() as u64;
-    let expected = Report {
+    let gzip_bytes = host.get(&batch, FileForm::Compressed).ok_or("no gzip")?.len() as u64;
+    let expected = HousekeeperReport {
         compressed: 1,
         expired: 0,
         bytes_freed: batch.contents.bytes - gzip_bytes,
     };
     assert_eq!(report, expected);
-    assert_eq!(host.run(3 * HOUR)?, Report::default());
+    assert_eq!(host.run(3 * HOUR)?, HousekeeperReport::default());
 
     let report = host.run(4 * HOUR)?;
-    let expected = Report {
+    let expected = HousekeeperReport {
         compressed: 0,
         expired: 1,
         bytes_freed: gzip_bytes,
     };
     assert_eq!(report, expected);
-    assert_eq!(host.get(&batch, Form::Compressed), None);
+    assert_eq!(host.get(&batch, FileForm::Compressed), None);
     assert_eq!(host.known(&batch).expired_at, Some(sealed_at() + 4 * HOUR));
-    assert_eq!(host.run(5 * HOUR)?, Report::default());
+    assert_eq!(host.run(5 * HOUR)?, HousekeeperReport::default());
     Ok(())
 }
 
@@ -61,7 +61,10 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
         delete_after: Duration::ZERO,
         ..rules()
     };
-    assert_eq!(once(&config, sealed_at() + 100_000 * HOUR)?, Report::default());
+    assert_eq!(
+        once(&config, sealed_at() + 100_000 * HOUR)?,
+        HousekeeperReport::default()
+    );
     for batch in batches {
         let file = host.path(batch.state.as_str(), &batch.file_name());
         assert_eq!(fs::read(file)?, lines(batch.part));
@@ -77,7 +80,7 @@ fn a_batch_that_is_to_go_to_a_destination_once_more_is_left_alone_until_it_did()
     let name = "lab".parse()?;
     host.ledger().request_resends(&[batch.id], &name, sealed_at())?;
     for age in [3 * HOUR, 1000 * HOUR] {
-        assert_eq!(host.run(age)?, Report::default());
+        assert_eq!(host.run(age)?, HousekeeperReport::default());
     }
     host.ledger().cancel_resend(batch.id, &name)?;
     assert_eq!(host.run(1000 * HOUR)?.expired, 1);
@@ -91,7 +94,7 @@ fn a_sent_batch_waits_until_the_forwarder_has_moved_it() -> TestResult {
     let ready = host.path("ready", &batch.file_name());
     fs::create_dir_all(ready.parent().ok_or("no folder")?)?;
     fs::rename(host.path("sent", &batch.file_name()), &ready)?;
-    assert_eq!(host.run(9 * HOUR)?, Report::default());
+    assert_eq!(host.run(9 * HOUR)?, HousekeeperReport::default());
     assert_eq!(fs::read(&ready)?, lines(1));
     assert_eq!(host.known(&batch), batch);
 
@@ -126,7 +129,11 @@ fn unknown_files_are_left_alone() -> TestResult {
 fn a_part_of_a_compressed_copy_is_written_anew() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    host.put("sent", &(batch.name() + Form::Partial.suffix()), b"half of it");
+    host.put(
+        "sent",
+        &(batch.name() + FileForm::Partial.suffix()),
+        b"half of it",
+    );
     assert_eq!(host.run(3 * HOUR)?.compressed, 1);
     host.assert_compressed(&batch);
     Ok(())
@@ -136,7 +143,11 @@ fn a_part_of_a_compressed_copy_is_written_anew() -> TestResult {
 fn a_compressed_copy_that_is_damaged_is_written_anew_from_the_original() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    host.put("sent", &(batch.name() + Form::Compressed.suffix()), b"damaged");
+    host.put(
+        "sent",
+        &(batch.name() + FileForm::Compressed.suffix()),
+        b"damaged",
+    );
     host.ledger().mark_compressed(batch.id, sealed_at())?;
     assert_eq!(host.run(HOUR)?.compressed, 1);
     host.assert_compressed(&batch);
@@ -147,7 +158,7 @@ fn a_compressed_copy_that_is_damaged_is_written_anew_from_the_original() -> Test
 fn files_of_an_expired_batch_are_cleared() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    host.put("sent", &(batch.name() + Form::Partial.suffix()), b"x");
+    host.put("sent", &(batch.name() + FileForm::Partial.suffix()), b"x");
     host.ledger().mark_expired(batch.id, sealed_at())?;
     let report = host.run(HOUR)?;
     assert_eq!(
@@ -171,13 +182,13 @@ fn a_damaged_batch_is_kept_and_the_others_go_on() {
         &error,
         HousekeeperError::Unfinished {
             failed: 1,
-            report: Report { compressed: 1, .. },
+            report: HousekeeperReport { compressed: 1, .. },
             first,
         } if matches!(**first, BatchError::Differs { .. })
     ));
-    assert_eq!(host.get(&damaged, Form::Plain), Some(bytes));
-    assert_eq!(host.get(&damaged, Form::Compressed), None);
-    assert_eq!(host.get(&damaged, Form::Partial), None);
+    assert_eq!(host.get(&damaged, FileForm::Plain), Some(bytes));
+    assert_eq!(host.get(&damaged, FileForm::Compressed), None);
+    assert_eq!(host.get(&damaged, FileForm::Partial), None);
     host.assert_compressed(&good);
 }
 
@@ -216,12 +227,12 @@ fn a_failed_sync_leaves_the_original() {
 
 /// The batch's lines, from a file that a power cut would leave.
 fn survives(host: &Host<SimDisk>, batch: &Batch) -> bool {
-    let durable = |form: Form| {
+    let durable = |form: FileForm| {
         let path = host.path("sent", &(batch.name() + form.suffix()));
         host.disk.durable_contents(&path)
     };
-    let plain = durable(Form::Plain);
-    let gzip = durable(Form::Compressed).and_then(|gzip| unzip(&gzip).ok());
+    let plain = durable(FileForm::Plain);
+    let gzip = durable(FileForm::Compressed).and_then(|gzip| unzip(&gzip).ok());
     plain.or(gzip) == Some(lines(batch.part))
 }
 
@@ -291,7 +302,7 @@ fn told_to_stop_it_touches_nothing() -> TestResult {
     stop.cancel();
     assert_eq!(
         once_on(&RealDisk, &config, sealed_at() + 3 * HOUR, &stop)?,
-        Report::default()
+        HousekeeperReport::default()
     );
     host.assert_untouched(&batch);
     Ok(())
@@ -310,7 +321,7 @@ async fn the_daemon_works_by_its_schedule_and_stops_when_told() -> TestResult {
     let shutdown = CancellationToken::new();
     let daemon = tokio::spawn(run(config, shutdown.clone()));
     let compressed = async {
-        while host.get(&batch, Form::Plain).is_some() {
+        while host.get(&batch, FileForm::Plain).is_some() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

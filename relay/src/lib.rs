@@ -24,7 +24,6 @@ mod complaint;
 mod connection;
 mod encoding;
 mod engine;
-pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gate;

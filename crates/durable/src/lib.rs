@@ -11,7 +11,8 @@
 mod lock;
 mod real;
 
-use std::io;
+use std::fmt;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 pub use lock::{LockError, LockFile};
@@ -96,6 +97,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// A file open for appending.
     type File: DiskFile;
 
+    /// A file open for reading.
+    type Reader: Read + Seek + fmt::Debug + Send + 'static;
+
     /// Makes a folder and its missing parents; each new entry is synced.
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
 
@@ -130,6 +134,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
     /// The whole contents of a file; `None` if there is none.
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError>;
+
+    /// Opens a file for reading piece by piece; `None` if there is none.
+    fn open_read(&self, file: &Path) -> Result<Option<Self::Reader>, DiskError>;
 
     /// Length of a file in bytes; `None` if there is none.
     fn len(&self, file: &Path) -> Result<Option<u64>, DiskError>;

@@ -54,6 +54,7 @@ fn parent(path: &Path) -> &Path {
 
 impl Disk for RealDisk {
     type File = RealFile;
+    type Reader = File;
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
         if dir.is_dir() {
@@ -160,6 +161,14 @@ impl Disk for RealDisk {
             Ok(contents) => Ok(Some(contents)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(DiskError::new(DiskOperation::Read, path, error)),
+        }
+    }
+
+    fn open_read(&self, path: &Path) -> Result<Option<File>, DiskError> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DiskError::new(Operation::Open, path, error)),
         }
     }
 

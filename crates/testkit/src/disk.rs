@@ -8,7 +8,7 @@
 //! - Paths are compared as they are written; `/`, and the empty folder of a relative path, are always there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -200,6 +200,7 @@ impl State {
 
 impl Disk for SimDisk {
     type File = SimFile;
+    type Reader = Cursor<Vec<u8>>;
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
         self.operate(DiskOperation::CreateDir, dir, |state| {
@@ -278,6 +279,10 @@ impl Disk for SimDisk {
             let contents = id.and_then(|id| state.files.get(id));
             Ok(contents.map(|contents| contents.bytes().to_vec()))
         })
+    }
+
+    fn open_read(&self, file: &Path) -> Result<Option<Self::Reader>, DiskError> {
+        Ok(self.read(file)?.map(Cursor::new))
     }
 
     fn len(&self, file: &Path) -> Result<Option<u64>, DiskError> {

@@ -1,7 +1,7 @@
 //! A relay host that a forwarder has worked on.
 
-use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -17,20 +17,10 @@ use logferry_testkit::SimDisk;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::plan::Form;
-use crate::spool::ReadDisk;
-use crate::{HousekeeperError, Report, once_on};
+use crate::{HousekeeperError, HousekeeperReport, once_on};
+use logferry_spool::FileForm;
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
-
-impl ReadDisk for SimDisk {
-    fn open_read(&self, file: &Path) -> io::Result<impl Read> {
-        let contents = self.read(file).map_err(|error| error.source)?;
-        contents
-            .map(Cursor::new)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-}
 
 /// When every batch of these tests was sealed.
 pub(crate) fn sealed_at() -> Timestamp {
@@ -78,7 +68,7 @@ pub(crate) struct Host<D> {
     pub(crate) disk: D,
 }
 
-impl<D: ReadDisk> Host<D> {
+impl<D: Disk> Host<D> {
     pub(crate) fn new(disk: D) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         drop(Ledger::open_or_create(dir.path()).expect("a ledger"));
@@ -161,13 +151,13 @@ impl<D: ReadDisk> Host<D> {
         file.sync().expect("synced");
     }
 
-    pub(crate) fn get(&self, batch: &Batch, form: Form) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, batch: &Batch, form: FileForm) -> Option<Vec<u8>> {
         let path = self.path("sent", &(batch.name() + form.suffix()));
         self.disk.read(&path).expect("read")
     }
 
     /// Runs the housekeeper when batches are `age` old.
-    pub(crate) fn run(&self, age: Duration) -> Result<Report, HousekeeperError> {
+    pub(crate) fn run(&self, age: Duration) -> Result<HousekeeperReport, HousekeeperError> {
         let config = HousekeeperSettings {
             data_dir: self.dir.path().to_owned(),
             ..rules()
@@ -184,17 +174,17 @@ impl<D: ReadDisk> Host<D> {
 
     /// The batch is compressed, and nothing else is left of it.
     pub(crate) fn assert_compressed(&self, batch: &Batch) {
-        let gzip = self.get(batch, Form::Compressed).expect("compressed");
+        let gzip = self.get(batch, FileForm::Compressed).expect("compressed");
         assert_eq!(unzip(&gzip).expect("gzip"), lines(batch.part));
-        assert_eq!(self.get(batch, Form::Plain), None);
-        assert_eq!(self.get(batch, Form::Partial), None);
+        assert_eq!(self.get(batch, FileForm::Plain), None);
+        assert_eq!(self.get(batch, FileForm::Partial), None);
         assert!(self.known(batch).compressed_at.is_some());
     }
 
     pub(crate) fn assert_untouched(&self, batch: &Batch) {
-        assert_eq!(self.get(batch, Form::Plain), Some(lines(batch.part)));
-        assert_eq!(self.get(batch, Form::Compressed), None);
-        assert_eq!(self.get(batch, Form::Partial), None);
+        assert_eq!(self.get(batch, FileForm::Plain), Some(lines(batch.part)));
+        assert_eq!(self.get(batch, FileForm::Compressed), None);
+        assert_eq!(self.get(batch, FileForm::Partial), None);
         assert_eq!(&self.known(batch), batch);
     }
 }

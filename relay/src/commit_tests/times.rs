@@ -288,6 +288,7 @@ impl DiskFile for CountedFile {
 
 impl Disk for Counting {
     type File = CountedFile;
+    type Reader = <SimDisk as Disk>::Reader;
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
         self.disk.create_dir_all(dir)
     }
@@ -311,6 +312,9 @@ impl Disk for Counting {
     }
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
         self.disk.read(file)
+    }
+    fn open_read(&self, file: &Path) -> Result<Option<Self::Reader>, DiskError> {
+        self.disk.open_read(file)
     }
     fn len(&self, file: &Path) -> Result<Option<u64>, DiskError> {
         self.disk.len(file)

@@ -56,6 +56,7 @@ impl DyingDisk {
 
 impl Disk for DyingDisk {
     type File = DyingFile;
+    type Reader = File;
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
         self.change(DiskOperation::CreateDir, dir, || RealDisk.create_dir_all(dir))
@@ -85,6 +86,10 @@ impl Disk for DyingDisk {
 
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
         RealDisk.read(file)
+    }
+
+    fn open_read(&self, file: &Path) -> Result<Option<File>, DiskError> {
+        RealDisk.open_read(file)
     }
 
     fn len(&self, file: &Path) -> Result<Option<u64>, DiskError> {

@@ -1,0 +1,193 @@
+//! Follows the lines that the relay commits, in this process or another one. `logferry tail` uses it.
+//!
+//! It reads the ledger and the spool's files and takes no lock, so a slow reader slows no role. It shows committed lines
+//! only, each once. If a file is compressed or deleted before it was read, the reader is told how much is left out.
+//! In this room anything may be changed that keeps [`FollowEvent`]; it needs nothing of the crate but `find` and `open`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::path::Path;
+
+use logferry_durable::{DiskError, DiskOperation, RealDisk};
+use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError};
+use logferry_protocol::names::{GroupName, SourceId};
+use memchr::memrchr;
+
+use crate::{FileForm, Spool};
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes read at a time; the longest line that is shown in one piece.
+const BLOCK_LEN: usize = 1 << 20;
+
+/// After so many searches in vain the lines of a batch are left out. One search may miss a file that is being moved.
+const SEARCHES_MAX: u32 = 10;
+
+/// The batches whose lines are followed. Empty: all.
+#[derive(Debug, Clone, Default)]
+pub struct LineFilter {
+    /// Only of this source.
+    pub source: Option<SourceId>,
+    /// Only of this group.
+    pub group: Option<GroupName>,
+}
+
+impl LineFilter {
+    fn matches(&self, batch: &Batch) -> bool {
+        self.source.as_ref().is_none_or(|source| *source == batch.source)
+            && self.group.as_ref().is_none_or(|group| *group == batch.group)
+    }
+}
+
+/// New lines, or the news that some are left out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FollowEvent<'a> {
+    /// Lines. All are whole, except lines longer than a block, and the last one of a sealed batch.
+    Lines(&'a [u8]),
+    /// Lines of this batch cannot be shown: its file is compressed or deleted.
+    Skipped {
+        /// The batch.
+        batch: String,
+        /// Bytes that are left out.
+        bytes: u64,
+    },
+}
+
+/// How far a batch has been shown.
+#[derive(Debug, Default)]
+struct BatchProgress {
+    shown: u64,
+    /// Searches for its file in vain, one after the other.
+    searches: u32,
+}
+
+/// Follows the spool from a moment on.
+#[derive(Debug)]
+pub struct Follower {
+    ledger: Ledger,
+    spool: Spool<RealDisk>,
+    filter: LineFilter,
+    newest: Option<BatchId>,
+    /// The batches that may still get lines, or have lines that were not shown yet.
+    progress: BTreeMap<BatchId, BatchProgress>,
+}
+
+impl Follower {
+    /// Starts with the lines that are committed after now.
+    pub fn start(data_dir: &Path, filter: LineFilter) -> Result<Self, LedgerError> {
+        let ledger = Ledger::open(data_dir)?;
+        let newest = ledger.newest_batch()?;
+        let open = ledger.live_batches(newest)?;
+        // A batch that was opened between the two queries is shown from its beginning.
+        let is_old = |batch: &Batch| filter.matches(batch) && newest.is_some_and(|newest| batch.id <= newest);
+        let shown = |batch: Batch| {
+            let shown = batch.contents.bytes;
+            (batch.id, BatchProgress { shown, searches: 0 })
+        };
+        let progress = open.into_iter().filter(is_old).map(shown).collect();
+        Ok(Self {
+            ledger,
+            spool: Spool::new(RealDisk, data_dir),
+            filter,
+            newest,
+            progress,
+        })
+    }
+
+    /// Shows the lines that were committed since the last call. If `show` returns false, it ends and returns false.
+    pub fn poll(
+        &mut self,
+        show: &mut impl FnMut(FollowEvent<'_>) -> io::Result<bool>,
+    ) -> Result<bool, FollowError> {
+        let mut batches = self.ledger.live_batches(self.newest)?;
+        self.newest = self.newest.max(batches.iter().map(|batch| batch.id).max());
+        let live: BTreeSet<_> = batches.iter().map(|batch| batch.id).collect();
+        for id in self.progress.keys().filter(|id| !live.contains(id)) {
+            // It was sealed since the last call: these are its last lines.
+            batches.extend(self.ledger.batch(*id)?);
+        }
+        batches.sort_unstable_by_key(|batch| batch.id);
+        self.progress
+            .retain(|id, _| batches.binary_search_by_key(id, |batch| batch.id).is_ok());
+        for batch in batches.iter().filter(|batch| self.filter.matches(batch)) {
+            let progress = self.progress.entry(batch.id).or_default();
+            if !show_batch(&self.spool, batch, progress, show)? {
+                return Ok(false);
+            }
+            if batch.state != BatchState::Open && progress.shown >= batch.contents.bytes {
+                self.progress.remove(&batch.id);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The spool cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The reader failed to show the lines.
+    #[error("cannot show lines")]
+    Show(#[from] io::Error),
+}
+
+fn show_batch(
+    spool: &Spool<RealDisk>,
+    batch: &Batch,
+    progress: &mut BatchProgress,
+    show: &mut impl FnMut(FollowEvent<'_>) -> io::Result<bool>,
+) -> Result<bool, FollowError> {
+    let committed = batch.contents.bytes;
+    if progress.shown >= committed {
+        return Ok(true);
+    }
+    let file = spool.find(batch)?.filter(|file| file.form == FileForm::Plain);
+    let opened = match &file {
+        Some(file) => spool.open(file)?.map(|reader| (&file.path, reader)),
+        None => None,
+    };
+    let Some((path, mut reader)) = opened else {
+        progress.searches += 1;
+        if progress.searches < SEARCHES_MAX && batch.expired_at.is_none() {
+            return Ok(true);
+        }
+        let bytes = committed - progress.shown;
+        progress.shown = committed;
+        let batch = batch.name();
+        return Ok(show(FollowEvent::Skipped { batch, bytes })?);
+    };
+    progress.searches = 0;
+    let read_error = |error| DiskError::new(DiskOperation::Read, path, error);
+    reader.seek_to(progress.shown).map_err(read_error)?;
+    let mut reader = reader.take(committed - progress.shown);
+    let mut block = Vec::with_capacity(BLOCK_LEN.min(usize::try_from(reader.limit()).unwrap_or(BLOCK_LEN)));
+    loop {
+        let room = u64::try_from(BLOCK_LEN - block.len()).unwrap_or(0);
+        let read = reader
+            .by_ref()
+            .take(room)
+            .read_to_end(&mut block)
+            .map_err(read_error)?;
+        let is_end = read == 0;
+        // An unfinished line waits for its end. It is shown as it is if it is too long, or if its batch is sealed.
+        let whole = match memrchr(b'\n', &block) {
+            Some(newline) => newline + 1,
+            None if block.len() == BLOCK_LEN || (is_end && batch.state != BatchState::Open) => block.len(),
+            None => 0,
+        };
+        if whole == 0 {
+            return Ok(true);
+        }
+        progress.shown += u64::try_from(whole).unwrap_or(0);
+        if !show(FollowEvent::Lines(block.get(..whole).unwrap_or_default()))? {
+            return Ok(false);
+        }
+        block.drain(..whole);
+    }
+}
