@@ -168,7 +168,7 @@ impl Disk for RealDisk {
         match File::open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new(Operation::Open, path, error)),
+            Err(error) => Err(DiskError::new(DiskOperation::Open, path, error)),
         }
     }
 
