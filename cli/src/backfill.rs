@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use logferry_config::SenderSettings;
 use logferry_protocol::chunk::LineCounts;
-use logferry_sender::{Fate, News, Plan, Report};
+use logferry_sender::{BackfillEvent, BackfillPlan, FileOutcome, FileReport};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use crate::table;
 const BAR_INTERVAL: Duration = Duration::from_millis(200);
 /// How often progress is a line of its own, where stderr is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// News that wait to be told. Whoever stops the terminal stops the work.
+/// Events that wait to be told. Whoever stops the terminal stops the work.
 const NEWS_MAX: usize = 64;
 /// Characters of the bar.
 const BAR_WIDTH: u64 = 24;
@@ -36,11 +36,11 @@ pub(crate) fn run(file: &Path, options: Backfill) -> Result {
     let config = configuration::load(file)?;
     let sender = config.sender.ok_or_else(|| missing(file, Role::Sender))?;
     let Backfill { files, log, dry_run } = options;
-    let plan = Plan::new(&sender, files, log.as_ref()).map_err(Failure::configuration)?;
+    let plan = BackfillPlan::new(&sender, files, log.as_ref()).map_err(Failure::configuration)?;
     ship(sender, plan, dry_run)
 }
 
-fn ship(sender: SenderSettings, plan: Plan, dry_run: bool) -> Result {
+fn ship(sender: SenderSettings, plan: BackfillPlan, dry_run: bool) -> Result {
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     let (stop, (tell, news)) = (CancellationToken::new(), mpsc::sync_channel(NEWS_MAX));
     let signals = {
@@ -114,21 +114,21 @@ impl Console {
         }
     }
 
-    fn tell(&mut self, news: News) -> io::Result<()> {
+    fn tell(&mut self, news: BackfillEvent) -> io::Result<()> {
         let interval = if self.is_terminal {
             BAR_INTERVAL
         } else {
             LINE_INTERVAL
         };
         match news {
-            News::Progress { path, done, size } if is_due(&mut self.shown, interval) => {
+            BackfillEvent::Progress { path, done, size } if is_due(&mut self.shown, interval) => {
                 self.show(&progress(&path, done, size));
             }
-            News::Waiting(reason) if is_due(&mut self.waited, interval) => {
+            BackfillEvent::Waiting(reason) if is_due(&mut self.waited, interval) => {
                 self.show(&format!("waiting for the relay: {reason}"));
             }
-            News::Progress { .. } | News::Waiting(_) => {}
-            News::Done(report) => {
+            BackfillEvent::Progress { .. } | BackfillEvent::Waiting(_) => {}
+            BackfillEvent::Done(report) => {
                 self.clear();
                 self.totals.add(&report);
                 exit::print(&line(&report, self.dry_run))?;
@@ -189,17 +189,17 @@ fn progress(path: &Path, done: u64, size: u64) -> String {
 }
 
 /// What became of one file, and what of it went to the relay now.
-fn line(report: &Report, dry_run: bool) -> String {
+fn line(report: &FileReport, dry_run: bool) -> String {
     let mut line = format!("{}: ", report.path.display());
     match &report.result {
-        Ok(Fate::Shipped { from }) => {
+        Ok(FileOutcome::Shipped { from }) => {
             line += verb(dry_run);
             if from.get() > 0 {
                 let _ = write!(line, " from byte {} on", table::count(from.get()));
             }
         }
-        Ok(Fate::AlreadyShipped) => line += "already shipped",
-        Ok(Fate::Empty) => line += "empty",
+        Ok(FileOutcome::AlreadyShipped) => line += "already shipped",
+        Ok(FileOutcome::Empty) => line += "empty",
         Err(refusal) => {
             let _ = write!(line, "refused: it {}", causes(refusal));
         }
@@ -211,11 +211,11 @@ fn line(report: &Report, dry_run: bool) -> String {
 }
 
 impl Totals {
-    fn add(&mut self, report: &Report) {
+    fn add(&mut self, report: &FileReport) {
         let number = match &report.result {
-            Ok(Fate::Shipped { .. }) => &mut self.shipped,
-            Ok(Fate::AlreadyShipped) => &mut self.already,
-            Ok(Fate::Empty) => &mut self.empty,
+            Ok(FileOutcome::Shipped { .. }) => &mut self.shipped,
+            Ok(FileOutcome::AlreadyShipped) => &mut self.already,
+            Ok(FileOutcome::Empty) => &mut self.empty,
             Err(_) => &mut self.refused,
         };
         *number += 1;
@@ -256,17 +256,17 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use logferry_protocol::stream::Offset;
-    use logferry_sender::Refusal;
+    use logferry_sender::FileRefusal;
 
     use super::*;
 
-    fn report(result: std::result::Result<Fate, Refusal>, bytes: u64) -> Report {
+    fn report(result: std::result::Result<FileOutcome, FileRefusal>, bytes: u64) -> FileReport {
         let lines = LineCounts {
             sent: bytes / 10,
             excluded: bytes / 100,
         };
         let path = "/log/a.log.1".into();
-        Report {
+        FileReport {
             path,
             lines,
             bytes,
@@ -276,13 +276,13 @@ mod tests {
 
     #[test]
     fn each_file_has_a_line() {
-        let rest = Fate::Shipped {
+        let rest = FileOutcome::Shipped {
             from: Offset::new(5000),
         };
         let lines = [
             report(Ok(rest), 20_000),
-            report(Ok(Fate::AlreadyShipped), 0),
-            report(Err(Refusal::Damaged(io::Error::other("no end"))), 0),
+            report(Ok(FileOutcome::AlreadyShipped), 0),
+            report(Err(FileRefusal::Damaged(io::Error::other("no end"))), 0),
         ]
         .map(|report| line(&report, false));
         assert_eq!(
@@ -299,10 +299,10 @@ mod tests {
     fn the_sums_tell_how_the_files_ended() {
         let mut totals = Totals::default();
         for _ in 0..2 {
-            totals.add(&report(Ok(Fate::Shipped { from: Offset::ZERO }), 1000));
+            totals.add(&report(Ok(FileOutcome::Shipped { from: Offset::ZERO }), 1000));
         }
-        totals.add(&report(Ok(Fate::Empty), 0));
-        totals.add(&report(Err(Refusal::Unended), 0));
+        totals.add(&report(Ok(FileOutcome::Empty), 0));
+        totals.add(&report(Err(FileRefusal::Incomplete), 0));
         assert_eq!(
             totals.line(true),
             "total: 2 would be shipped, 0 already shipped, 1 empty, 1 refused: 200 lines, 20 excluded, 1.9 KiB\n"

@@ -15,14 +15,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::files::FileStat;
 use logferry_durable::{Disk, DiskError};
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset};
 use serde::{Deserialize, Serialize};
-
-use crate::files::Facts;
 
 const VERSION: u32 = 1;
 
@@ -31,11 +30,11 @@ const VERSION: u32 = 1;
 /// Only the streams were in what the first version wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
-    pub(crate) streams: Vec<Remembered>,
+    pub(crate) streams: Vec<CheckpointStream>,
     #[serde(default)]
-    pub(crate) archives: Vec<Shipped>,
+    pub(crate) archives: Vec<ShippedArchive>,
     #[serde(default)]
-    pub(crate) unsent: Vec<Unsent>,
+    pub(crate) unsent: Vec<UnsentFile>,
     /// Losses that the relay was not told of yet.
     #[serde(default)]
     pub(crate) gaps: Vec<ReportedGap>,
@@ -43,7 +42,7 @@ pub(crate) struct Checkpoint {
 
 /// One stream of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Remembered {
+pub(crate) struct CheckpointStream {
     pub(crate) log: LogName,
     /// Where its file was, for the reader of the checkpoint.
     pub(crate) path: String,
@@ -58,7 +57,7 @@ pub(crate) struct Remembered {
 
 /// A file of which nothing is acknowledged yet. If it is gone at the next start, it is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Unsent {
+pub(crate) struct UnsentFile {
     pub(crate) log: LogName,
     /// Where it was, for the report.
     pub(crate) path: String,
@@ -70,11 +69,12 @@ pub(crate) struct Unsent {
 
 /// A compressed file that was shipped whole, as it was then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shipped {
+pub(crate) struct ShippedArchive {
     pub(crate) log: LogName,
     /// Where it was, for the reader of the checkpoint.
     pub(crate) path: String,
-    pub(crate) facts: Facts,
+    #[serde(rename = "facts")]
+    pub(crate) stat: FileStat,
 }
 
 /// Why a checkpoint was refused.
@@ -91,20 +91,20 @@ pub(crate) enum CheckpointError {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct VersionedCheckpoint<'a> {
     version: u32,
     #[serde(flatten)]
     checkpoint: &'a Checkpoint,
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct VersionField {
     version: u32,
 }
 
 impl Checkpoint {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let body = Body {
+        let body = VersionedCheckpoint {
             version: VERSION,
             checkpoint: self,
         };
@@ -127,7 +127,7 @@ impl Checkpoint {
             return Err(CheckpointError::Checksum);
         }
         let malformed = |error: serde_json::Error| CheckpointError::Malformed(error.to_string());
-        let Version { version } = serde_json::from_slice(body).map_err(malformed)?;
+        let VersionField { version } = serde_json::from_slice(body).map_err(malformed)?;
         if version != VERSION {
             return Err(CheckpointError::Version(version));
         }
@@ -137,14 +137,14 @@ impl Checkpoint {
 
 /// Where the checkpoint is kept.
 #[derive(Debug)]
-pub(crate) struct Store<D> {
+pub(crate) struct CheckpointStore<D> {
     disk: D,
     path: PathBuf,
     /// Whether the last attempt to save failed, so that it is said once.
     failing: bool,
 }
 
-impl<D: Disk> Store<D> {
+impl<D: Disk> CheckpointStore<D> {
     /// The checkpoint in `state_dir`.
     pub(crate) fn new(disk: D, state_dir: &Path) -> Self {
         Self {
@@ -235,23 +235,23 @@ mod tests {
         };
         let log = "access".parse().expect("a name");
         Checkpoint {
-            streams: vec![Remembered {
+            streams: vec![CheckpointStream {
                 log,
                 path: "/log/access.log".into(),
                 stream: known,
                 finished: false,
                 seen: Offset::new(9),
             }],
-            archives: vec![Shipped {
+            archives: vec![ShippedArchive {
                 log: "access".parse().expect("a name"),
                 path: "/log/access.log.1.gz".into(),
-                facts: Facts {
+                stat: FileStat {
                     key: FileKey { dev: 1, inode: 3 },
                     size: Offset::new(100),
                     modified: UNIX_EPOCH,
                 },
             }],
-            unsent: vec![Unsent {
+            unsent: vec![UnsentFile {
                 log: "access".parse().expect("a name"),
                 path: "/log/access.log.2".into(),
                 file,
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn an_unusable_checkpoint_is_moved_aside() {
         let dir = tempfile::tempdir().expect("a folder");
-        let store = Store::new(RealDisk, dir.path());
+        let store = CheckpointStore::new(RealDisk, dir.path());
         assert_eq!(store.load(), None);
         std::fs::write(dir.path().join("checkpoint"), [0; 100]).expect("zeros");
         assert_eq!(store.load(), Some(Checkpoint::default()), "not a first start");
@@ -348,7 +348,7 @@ mod tests {
                 let disk = SimDisk::new();
                 let state_dir = Path::new("/state");
                 disk.create_dir_all(state_dir).expect("no fault");
-                let mut store = Store::new(disk.clone(), state_dir);
+                let mut store = CheckpointStore::new(disk.clone(), state_dir);
                 store.save(&old);
                 disk.fail_after(changes);
                 let is_saved = store.save(&new);
@@ -369,7 +369,7 @@ mod tests {
     fn a_full_disk_keeps_the_old_checkpoint_until_there_is_room() {
         let (disk, state_dir) = (SimDisk::new(), Path::new("/state"));
         disk.create_dir_all(state_dir).expect("no fault");
-        let mut store = Store::new(disk.clone(), state_dir);
+        let mut store = CheckpointStore::new(disk.clone(), state_dir);
         store.save(&Checkpoint::default());
         disk.set_free_bytes(10);
         assert!(!store.save(&checkpoint()));
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_checkpoint_that_cannot_be_saved_stops_nothing() {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut store = Store::new(RealDisk, &dir.path().join("not there"));
+        let mut store = CheckpointStore::new(RealDisk, &dir.path().join("not there"));
         store.save(&checkpoint());
         std::fs::create_dir(dir.path().join("not there")).expect("a folder");
         store.save(&checkpoint());

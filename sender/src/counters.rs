@@ -54,7 +54,7 @@ impl Counters {
         }
     }
 
-    pub(crate) fn settled(&self, settled: crate::tail::Settled) {
+    pub(crate) fn settled(&self, settled: crate::streams::tracked_stream::ShippedAmount) {
         self.read_bytes.fetch_add(settled.bytes, Ordering::Relaxed);
         self.sent_lines.fetch_add(settled.lines.sent, Ordering::Relaxed);
         self.excluded_lines

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use logferry_config as config;
 use logferry_protocol::names::LogName;
 
-/// Files to ship, in this order, each with the log whose name, rules and limits it gets.
+/// FileSystem to ship, in this order, each with the log whose name, rules and limits it gets.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    pub(super) targets: Vec<Target>,
+pub struct BackfillPlan {
+    pub(super) targets: Vec<PlannedFile>,
 }
 
 /// One file to ship.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(super) struct PlannedFile {
     pub(super) path: PathBuf,
     /// Place of its log in the configuration.
     pub(super) log: usize,
@@ -21,7 +21,7 @@ pub(super) struct Target {
 
 /// Why it is not clear what to ship.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub enum BackfillPlanError {
     /// There is no log of this name.
     #[error("there is no log `{name}` in the sender section; it has {known}")]
     UnknownLog {
@@ -42,13 +42,13 @@ pub enum PlanError {
     },
 }
 
-impl Plan {
+impl BackfillPlan {
     /// Finds the log of each file: the one called `log`, or the only one, or the one whose patterns match the path.
     pub fn new(
         config: &config::SenderSettings,
         paths: Vec<PathBuf>,
         log: Option<&LogName>,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, BackfillPlanError> {
         let known = || {
             let names = config.logs.iter().map(|log| format!("`{}`", log.name));
             names.collect::<Vec<_>>().join(", ")
@@ -56,7 +56,7 @@ impl Plan {
         let chosen = match log {
             Some(name) => {
                 let chosen = config.logs.iter().position(|log| log.name == *name);
-                let unknown = || PlanError::UnknownLog {
+                let unknown = || BackfillPlanError::UnknownLog {
                     name: name.clone(),
                     known: known(),
                 };
@@ -66,12 +66,12 @@ impl Plan {
         };
         let target = |path: PathBuf| {
             let log = chosen.or_else(|| matching(&config.logs, &path));
-            let unclear = || PlanError::UnclearLog {
+            let unclear = || BackfillPlanError::UnclearLog {
                 path: path.display().to_string(),
                 known: known(),
             };
             let log = log.ok_or_else(unclear)?;
-            Ok(Target { path, log })
+            Ok(PlannedFile { path, log })
         };
         let targets = paths.into_iter().map(target).collect::<Result<_, _>>()?;
         Ok(Self { targets })
@@ -100,7 +100,7 @@ mod tests {
 
     fn log_of(logs: &[&str], path: &str, name: Option<&str>) -> Result<usize, String> {
         let name = name.map(|name| name.parse().expect("a name"));
-        let plan = Plan::new(&config(logs), vec![path.into()], name.as_ref());
+        let plan = BackfillPlan::new(&config(logs), vec![path.into()], name.as_ref());
         plan.map(|plan| plan.targets[0].log)
             .map_err(|error| error.to_string())
     }

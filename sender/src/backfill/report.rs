@@ -9,7 +9,7 @@ use logferry_protocol::stream::Offset;
 
 /// What happens while files are shipped.
 #[derive(Debug)]
-pub enum News {
+pub enum BackfillEvent {
     /// So much of the file in work is at the relay. Of compressed files it is the text in them that counts.
     Progress {
         /// The file.
@@ -22,12 +22,12 @@ pub enum News {
     /// Nothing can be shipped now, and why; it is tried again.
     Waiting(String),
     /// Nothing more happens with a file.
-    Done(Report),
+    Done(FileReport),
 }
 
 /// What became of a file.
 #[derive(Debug)]
-pub struct Report {
+pub struct FileReport {
     /// The file as it was given.
     pub path: PathBuf,
     /// Lines that this run shipped or excluded.
@@ -35,12 +35,12 @@ pub struct Report {
     /// Bytes of text that this run read and shipped, excluded lines included.
     pub bytes: u64,
     /// How it ended.
-    pub result: Result<Fate, Refusal>,
+    pub result: Result<FileOutcome, FileRefusal>,
 }
 
 /// How a file ended whose lines are all at the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum FileOutcome {
     /// It was shipped by this run, from this offset of its text on.
     Shipped {
         /// Not zero if the relay had its beginning before.
@@ -54,7 +54,7 @@ pub enum Fate {
 
 /// Why a file, or the rest of it, was not shipped.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum FileRefusal {
     /// It cannot be opened or read.
     #[error("cannot be read")]
     Unreadable(#[source] io::Error),
@@ -69,7 +69,7 @@ pub enum Refusal {
     Unfinished,
     /// It is compressed, and ends in the middle.
     #[error("is compressed and ends in the middle: it is still being compressed, or was cut off")]
-    Unended,
+    Incomplete,
     /// It does not decompress.
     #[error("is damaged")]
     Damaged(#[source] io::Error),

@@ -1,0 +1,206 @@
+//! Cuts a block of a log into a chunk, in place: nothing is copied per line, and only dropped lines move bytes.
+//!
+//! A buffer holds up to [`FINGERPRINT_SPAN`](logferry_protocol::stream::FINGERPRINT_SPAN) bytes that come before the
+//! chunk's start in the file, then the block, then room for one newline:
+//!
+//! ```text
+//! | before | block: whole lines ... | part of a line | room |
+//!          ^ start of the range     ^ end of the range
+//! ```
+//!
+//! The bytes before say whether the range starts inside a line, and complete the tail of a short range. So a cut
+//! depends on nothing but the file's bytes at an offset, and can be made anew at any time.
+
+use std::ops::Range;
+
+use logferry_protocol::chunk::{LineCounts, LineEnd};
+use logferry_protocol::stream::Tail;
+
+use crate::chunks::exclusion::{self, ExclusionRules};
+
+/// Bounds of a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LineLimits {
+    /// Most lines.
+    pub(crate) max_lines: usize,
+    /// A line longer than so many bytes, newline included, may go in pieces and is never excluded.
+    pub(crate) max_line: usize,
+}
+
+/// Whether the file may still grow at the end of the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileEnd {
+    /// A line without its newline may still get it.
+    MayGrow,
+    /// The block ends where the file ends for ever: an unterminated line gets its newline from us.
+    Final,
+}
+
+/// The chunk that was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkCut {
+    /// Bytes of the block that the chunk's range covers.
+    pub(crate) raw: usize,
+    /// Bytes of its body, from where the block started.
+    pub(crate) body: usize,
+    pub(crate) lines: LineCounts,
+    pub(crate) line_end: LineEnd,
+    /// Of the raw bytes that end at the range's end.
+    pub(crate) tail: Tail,
+    /// A line over the limit begins here and goes in pieces.
+    pub(crate) begins_long_line: bool,
+}
+
+impl ChunkCut {
+    /// A cut without lines, where the bytes `before` it end.
+    pub(crate) fn of_nothing(before: &[u8]) -> Self {
+        let (lines, line_end) = (LineCounts::default(), LineEnd::Whole);
+        Self {
+            raw: 0,
+            body: 0,
+            lines,
+            line_end,
+            tail: Tail::of(before),
+            begins_long_line: false,
+        }
+    }
+}
+
+/// Cuts chunks by the rules of one log.
+#[derive(Debug)]
+pub(crate) struct Chunker {
+    rules: ExclusionRules,
+    limits: LineLimits,
+    /// Reused from cut to cut.
+    dropped: Vec<Range<usize>>,
+}
+
+impl Chunker {
+    /// A chunker for one log.
+    pub(crate) fn new(rules: ExclusionRules, limits: LineLimits) -> Self {
+        Self {
+            rules,
+            limits,
+            dropped: Vec::new(),
+        }
+    }
+
+    /// Cuts a chunk off the front of the block `buffer[before..before + filled]`; `buffer` has room for one byte more.
+    ///
+    /// `block_full` says that the block is as large as blocks get, so a line without an end in it must go in pieces.
+    /// `None` if there is nothing to send yet: no whole line, and the file may still grow.
+    pub(crate) fn cut(
+        &mut self,
+        buffer: &mut [u8],
+        before: usize,
+        filled: usize,
+        block_full: bool,
+        ending: FileEnd,
+    ) -> Option<ChunkCut> {
+        let block = &buffer[before..before + filled];
+        let inside_line = before > 0 && buffer[before - 1] != b'\n';
+        let (raw, lines) = whole_lines(block, self.limits.max_lines);
+        if raw > 0 {
+            return Some(self.cut_lines(buffer, before, raw, lines, inside_line));
+        }
+        if ending == FileEnd::Final {
+            return Some(self.cut_last_line(buffer, before, filled, inside_line));
+        }
+        // A piece leaves the last byte for later: should the file end here, the chunk that adds the newline must not
+        // have an empty range, or it could be taken twice.
+        let long = inside_line || block_full || filled >= self.limits.max_line;
+        let piece = filled.checked_sub(1).filter(|&piece| long && piece > 0)?;
+        Some(ChunkCut {
+            raw: piece,
+            body: piece,
+            lines: LineCounts::default(),
+            line_end: LineEnd::Open,
+            tail: Tail::of(&buffer[..before + piece]),
+            begins_long_line: !inside_line,
+        })
+    }
+
+    fn cut_lines(
+        &mut self,
+        buffer: &mut [u8],
+        before: usize,
+        raw: usize,
+        lines: usize,
+        inside_line: bool,
+    ) -> ChunkCut {
+        let tail = Tail::of(&buffer[..before + raw]);
+        let range = &mut buffer[before..before + raw];
+        // The end of a line that began in an earlier chunk goes where its beginning went.
+        let rest = if inside_line {
+            memchr::memchr(b'\n', range).map_or(0, |end| end + 1)
+        } else {
+            0
+        };
+        let whole = &mut range[rest..];
+        self.rules.find(whole, self.limits.max_line, &mut self.dropped);
+        let body = rest + exclusion::remove_ranges(whole, &self.dropped);
+        let excluded = self.dropped.len();
+        ChunkCut {
+            raw,
+            body,
+            lines: LineCounts {
+                excluded: excluded as u64,
+                sent: (lines - excluded) as u64,
+            },
+            line_end: LineEnd::Whole,
+            tail,
+            begins_long_line: false,
+        }
+    }
+
+    /// The file is over: what is left is a line without its newline, or nothing.
+    fn cut_last_line(
+        &mut self,
+        buffer: &mut [u8],
+        before: usize,
+        filled: usize,
+        inside_line: bool,
+    ) -> ChunkCut {
+        let nothing = ChunkCut {
+            raw: filled,
+            ..ChunkCut::of_nothing(&buffer[..before + filled])
+        };
+        if filled == 0 {
+            return nothing;
+        }
+        let line = &mut buffer[before..=before + filled];
+        line[filled] = b'\n';
+        if !inside_line {
+            self.rules.find(line, self.limits.max_line, &mut self.dropped);
+            if !self.dropped.is_empty() {
+                return ChunkCut {
+                    lines: LineCounts { excluded: 1, sent: 0 },
+                    ..nothing
+                };
+            }
+        }
+        let lines = LineCounts { excluded: 0, sent: 1 };
+        ChunkCut {
+            body: filled + 1,
+            lines,
+            line_end: LineEnd::Added,
+            ..nothing
+        }
+    }
+}
+
+/// The whole lines at the front of a block, at most `max_lines` of them: their bytes and their number.
+fn whole_lines(block: &[u8], max_lines: usize) -> (usize, usize) {
+    let Some(last) = memchr::memrchr(b'\n', block) else {
+        return (0, 0);
+    };
+    let lines = memchr::memchr_iter(b'\n', &block[..=last]).count();
+    if lines <= max_lines {
+        return (last + 1, lines);
+    }
+    let nth = memchr::memchr_iter(b'\n', block).nth(max_lines.saturating_sub(1));
+    nth.map_or((last + 1, lines), |end| (end + 1, max_lines.max(1)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Chunks against a model that filters the file line by line.
+
+use logferry_protocol::stream::FINGERPRINT_SPAN;
+use proptest::prelude::*;
+
+use super::*;
+
+use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd, LineLimits};
+use crate::chunks::exclusion::ExclusionRules;
+
+fn chunker(max_lines: usize, max_line: usize) -> Chunker {
+    let rules = ExclusionRules::new(&[vec!["b".to_owned(), "a".to_owned()], vec!["dd".to_owned()]]);
+    Chunker::new(rules, LineLimits { max_lines, max_line })
+}
+
+/// All of a file's chunks, read in blocks of `block` bytes.
+fn chunks(file: &[u8], chunker: &mut Chunker, block: usize) -> Vec<(usize, ChunkCut, Vec<u8>)> {
+    let (mut at, mut all) = (0, Vec::new());
+    loop {
+        let before = at.min(FINGERPRINT_SPAN);
+        let filled = block.min(file.len() - at);
+        let mut buffer = file[at - before..at + filled].to_vec();
+        buffer.push(b'?');
+        let ending = if filled < block {
+            FileEnd::Final
+        } else {
+            FileEnd::MayGrow
+        };
+        let Some(cut) = chunker.cut(&mut buffer, before, filled, filled == block, ending) else {
+            panic!("a full block and the end of a file always give a chunk");
+        };
+        all.push((at, cut, buffer[before..before + cut.body].to_vec()));
+        at += cut.raw;
+        if ending == FileEnd::Final && at == file.len() {
+            return all;
+        }
+    }
+}
+
+fn model(file: &[u8], max_line: usize) -> (Vec<u8>, LineCounts) {
+    let (mut kept, mut counts) = (Vec::new(), LineCounts::default());
+    for line in file.split_inclusive(|&byte| byte == b'\n') {
+        let has = |text: &[u8]| line.windows(text.len()).any(|window| window == text);
+        let length = line.len() + usize::from(line.last() != Some(&b'\n'));
+        if length <= max_line && ((has(b"a") && has(b"b")) || has(b"dd")) {
+            counts.excluded += 1;
+        } else {
+            counts.sent += 1;
+            kept.extend_from_slice(line);
+        }
+    }
+    // An excluded last line brings no newline with it; a kept one does.
+    if !kept.is_empty() && kept.last() != Some(&b'\n') {
+        kept.push(b'\n');
+    }
+    (kept, counts)
+}
+
+proptest! {
+    #[test]
+    fn chunks_are_the_file_without_its_excluded_lines(
+        file in "[abcd\n]{0,300}",
+        block in 2_usize..80,
+        max_lines in 1_usize..6,
+        max_line in 1_usize..40,
+    ) {
+        let file = file.as_bytes();
+        let max_line = max_line.min(block);
+        let (mut at, mut body, mut counts) = (0, Vec::new(), LineCounts::default());
+        for (start, cut, bytes) in chunks(file, &mut chunker(max_lines, max_line), block) {
+            prop_assert_eq!(start, at, "ranges are contiguous");
+            at += cut.raw;
+            prop_assert_eq!(cut.tail, Tail::of(&file[..at]));
+            prop_assert!(cut.lines.read() <= max_lines as u64);
+            let newline = bytes.last().is_none_or(|&last| last == b'\n');
+            prop_assert_eq!(newline, cut.line_end != LineEnd::Open);
+            let whole = memchr::memchr_iter(b'\n', &bytes).count() as u64;
+            prop_assert_eq!(whole, cut.lines.sent, "a line counts where it ends");
+            body.extend_from_slice(&bytes);
+            counts = counts.plus(cut.lines);
+        }
+        prop_assert_eq!(at, file.len());
+        let (expected, expected_counts) = model(file, max_line);
+        prop_assert_eq!(String::from_utf8(body), String::from_utf8(expected));
+        prop_assert_eq!(counts, expected_counts);
+    }
+
+    #[test]
+    fn any_bytes_pass_unchanged(file in prop::collection::vec(any::<u8>(), 0..2000), block in 2_usize..300) {
+        let mut plain = Chunker::new(ExclusionRules::new(&[]), LineLimits { max_lines: 7, max_line: 50.min(block) });
+        let mut body: Vec<u8> = chunks(&file, &mut plain, block).into_iter().flat_map(|(_, _, b)| b).collect();
+        if body.len() > file.len() {
+            prop_assert_eq!(body.pop(), Some(b'\n'));
+        }
+        prop_assert_eq!(body, file);
+    }
+}
+
+#[test]
+fn half_a_line_waits_for_its_end() {
+    let mut buffer = *b"whole\nhalf?";
+    let cut = chunker(10, 100)
+        .cut(&mut buffer, 0, 10, false, FileEnd::MayGrow)
+        .expect("a whole line");
+    assert_eq!((cut.raw, cut.body), (6, 6));
+    let mut buffer = *b"whole\nhalf?";
+    assert_eq!(
+        chunker(10, 100).cut(&mut buffer, 6, 4, false, FileEnd::MayGrow),
+        None
+    );
+}
+
+#[test]
+fn a_piece_of_a_long_line_leaves_a_byte_for_the_end() {
+    let mut buffer = *b"xxxxxxxx?";
+    let piece = chunker(10, 8)
+        .cut(&mut buffer, 0, 8, false, FileEnd::MayGrow)
+        .expect("over the limit");
+    assert_eq!(
+        (piece.raw, piece.line_end, piece.begins_long_line),
+        (7, LineEnd::Open, true)
+    );
+    let last = chunker(10, 8)
+        .cut(&mut buffer, 7, 1, false, FileEnd::Final)
+        .expect("the end");
+    assert_eq!((last.raw, last.body, last.line_end), (1, 2, LineEnd::Added));
+    assert_eq!(&buffer[7..], b"x\n");
+}
+
+#[test]
+fn a_finished_file_closes_with_an_empty_chunk() {
+    let mut buffer = *b"line\n?";
+    let cut = chunker(10, 8)
+        .cut(&mut buffer, 5, 0, false, FileEnd::Final)
+        .expect("the end");
+    assert_eq!((cut.raw, cut.body, cut.line_end), (0, 0, LineEnd::Whole));
+    assert_eq!(cut.tail, Tail::of(b"line\n"));
+}

@@ -1,0 +1,138 @@
+//! Exclusion rules: a line is dropped when all strings of one rule are in it.
+//!
+//! Whole blocks are searched for each rule's longest string, so that lines without it cost no work of their own;
+//! only a hit is looked at as a line.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+
+/// The exclusion rules of one log, ready to search with.
+#[derive(Debug)]
+pub(crate) struct ExclusionRules {
+    rules: Vec<ExclusionRule>,
+}
+
+#[derive(Debug)]
+struct ExclusionRule {
+    /// The string that whole blocks are searched for.
+    anchor: Finder<'static>,
+    /// What must be in the same line.
+    others: Vec<Finder<'static>>,
+}
+
+impl ExclusionRules {
+    /// Builds the searchers. A rule without any non-empty string matches nothing, so that no slip in a configuration
+    /// drops every line.
+    pub(crate) fn new(entries: &[Vec<String>]) -> Self {
+        Self {
+            rules: entries
+                .iter()
+                .filter_map(|strings| ExclusionRule::new(strings))
+                .collect(),
+        }
+    }
+
+    /// Finds the lines of `lines` that are to be dropped, in order, into `dropped`.
+    ///
+    /// `lines` starts at the start of a line. A line of more than `max_line` bytes, newline included, is never dropped.
+    pub(crate) fn find(&self, lines: &[u8], max_line: usize, dropped: &mut Vec<Range<usize>>) {
+        dropped.clear();
+        for rule in &self.rules {
+            rule.find(lines, max_line, dropped);
+        }
+        if self.rules.len() > 1 {
+            dropped.sort_unstable_by_key(|line| line.start);
+            dropped.dedup();
+        }
+    }
+}
+
+impl ExclusionRule {
+    fn new(strings: &[String]) -> Option<Self> {
+        let mut strings: Vec<&str> = strings
+            .iter()
+            .map(String::as_str)
+            .filter(|s| !s.is_empty())
+            .collect();
+        // The longest is likely the rarest, and the quickest to search for.
+        strings.sort_by_key(|string| std::cmp::Reverse(string.len()));
+        let (anchor, others) = strings.split_first()?;
+        Some(Self {
+            anchor: Finder::new(anchor).into_owned(),
+            others: others
+                .iter()
+                .map(|other| Finder::new(other).into_owned())
+                .collect(),
+        })
+    }
+
+    fn find(&self, lines: &[u8], max_line: usize, dropped: &mut Vec<Range<usize>>) {
+        let mut line_start = 0;
+        while let Some(found) = self.anchor.find(&lines[line_start..]) {
+            let hit = line_start + found;
+            let start =
+                memchr::memrchr(b'\n', &lines[line_start..hit]).map_or(line_start, |n| line_start + n + 1);
+            let end = memchr::memchr(b'\n', &lines[hit..]).map_or(lines.len(), |n| hit + n + 1);
+            let line = &lines[start..end];
+            if line.len() <= max_line && self.others.iter().all(|other| other.find(line).is_some()) {
+                dropped.push(start..end);
+            }
+            line_start = end;
+        }
+    }
+}
+
+/// Moves what is not `dropped` (in order, apart) to the front of `lines`, and says how much it is.
+pub(crate) fn remove_ranges(lines: &mut [u8], dropped: &[Range<usize>]) -> usize {
+    let mut kept = dropped.first().map_or(lines.len(), |first| first.start);
+    for (nth, gone) in dropped.iter().enumerate() {
+        let next = dropped.get(nth + 1).map_or(lines.len(), |next| next.start);
+        lines.copy_within(gone.end..next, kept);
+        kept += next - gone.end;
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filtered(entries: &[&[&str]], max_line: usize, text: &str) -> String {
+        let entries: Vec<Vec<String>> = entries
+            .iter()
+            .map(|e| e.iter().map(|&s| s.to_owned()).collect())
+            .collect();
+        let (mut bytes, mut dropped) = (text.as_bytes().to_vec(), Vec::new());
+        ExclusionRules::new(&entries).find(&bytes, max_line, &mut dropped);
+        let kept = remove_ranges(&mut bytes, &dropped);
+        bytes.truncate(kept);
+        String::from_utf8(bytes).expect("the test's text")
+    }
+
+    #[test]
+    fn a_line_is_dropped_when_all_strings_of_one_rule_are_in_it() {
+        let rules: &[&[&str]] = &[&["/health.php", "nginx/", "health check"], &["ping"]];
+        let text =
+            "/health.php nginx/1 health check\n/health.php health check\nping\nGET /\nhealth check\nping";
+        assert_eq!(
+            filtered(rules, 1000, text),
+            "/health.php health check\nGET /\nhealth check\n"
+        );
+    }
+
+    #[test]
+    fn strings_of_one_rule_in_two_lines_drop_neither() {
+        assert_eq!(filtered(&[&["aaa", "b"]], 1000, "aaa\nb\naaa\n"), "aaa\nb\naaa\n");
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_never_dropped() {
+        assert_eq!(filtered(&[&["ping"]], 5, "ping\nping!\n"), "ping!\n");
+    }
+
+    #[test]
+    fn a_rule_without_strings_drops_nothing() {
+        assert_eq!(filtered(&[&[], &["", ""]], 1000, "a\n\nb\n"), "a\n\nb\n");
+    }
+}

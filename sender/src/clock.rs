@@ -1,0 +1,22 @@
+//! The time as an argument: what decides reads no clock itself.
+
+use std::time::{Instant, SystemTime};
+
+/// The two clocks at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Never jumps; for waiting.
+    pub(crate) instant: Instant,
+    /// The clock that file times are in.
+    pub(crate) wall: SystemTime,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub(crate) fn read() -> Self {
+        Self {
+            instant: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Finds the files of a log: the live ones, and for each the rotated ones that belong to it, oldest first.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use logferry_protocol::stream::FileKey;
+
+use crate::files::{FileStat, FileSystem};
+
+/// What a file is to its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FileRole {
+    /// It was moved out of sight or deleted, and is still open here.
+    Gone,
+    /// It has the name of a rotated file.
+    Rotated,
+    /// It has the name that is written to.
+    Live,
+}
+
+/// A file that was found.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundFile {
+    /// The live path that the file belongs to, whether that exists or not.
+    pub(crate) live_path: PathBuf,
+    pub(crate) path: PathBuf,
+    pub(crate) role: FileRole,
+    pub(crate) stat: FileStat,
+}
+
+/// Where the files of one configured log are.
+#[derive(Debug, Clone)]
+pub(crate) struct LogPatterns {
+    live: String,
+    /// `live`, if it is a glob.
+    glob: Option<glob::Pattern>,
+    rotated: Vec<String>,
+}
+
+impl LogPatterns {
+    /// The patterns of one configured log.
+    pub(crate) fn new(live: &str, rotated: &[String]) -> Self {
+        let is_glob = live.contains(['*', '?', '[']);
+        let glob = if is_glob {
+            glob::Pattern::new(live).ok()
+        } else {
+            None
+        };
+        Self {
+            live: live.to_owned(),
+            glob,
+            rotated: rotated.to_vec(),
+        }
+    }
+
+    /// The folders that the patterns name without a glob, to be watched before anything is in them.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        let patterns = std::iter::once(&self.live).chain(&self.rotated);
+        let folders = patterns.filter_map(|pattern| Path::new(pattern).parent());
+        folders.filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[']))
+    }
+
+    /// Finds the files that there are now: each once, however many names it has, oldest first, live ones last.
+    pub(crate) fn scan(&self, files: &impl FileSystem) -> Vec<FoundFile> {
+        let live: Vec<PathBuf> = match self.glob {
+            Some(_) => files.matching(&self.live),
+            None => vec![PathBuf::from(&self.live)],
+        };
+        let rotated = self.rotated.iter().flat_map(|pattern| files.matching(pattern));
+        let mut seen: BTreeMap<FileKey, FoundFile> = BTreeMap::new();
+        for path in live.iter().cloned().chain(rotated) {
+            let Some(stat) = files.stat(&path) else { continue };
+            let (live_path, role) = self.place(&path, &live);
+            let found = FoundFile {
+                live_path,
+                path,
+                role,
+                stat,
+            };
+            seen.entry(stat.key)
+                .and_modify(|first| {
+                    if found.role > first.role {
+                        *first = found.clone();
+                    }
+                })
+                .or_insert(found);
+        }
+        let mut found_files: Vec<FoundFile> = seen.into_values().collect();
+        found_files.sort_by(oldest_first);
+        found_files
+    }
+
+    /// Which live path a found file belongs to, and as what.
+    fn place(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
+        let own = || (path.to_owned(), FileRole::Live);
+        let Some(glob) = &self.glob else {
+            let role = if path == Path::new(&self.live) {
+                FileRole::Live
+            } else {
+                FileRole::Rotated
+            };
+            return (PathBuf::from(&self.live), role);
+        };
+        // Rotation adds to the name after a dot or a dash, so the live name is a beginning of the rotated one. A
+        // live file that exists decides, as a glob like `access*` matches rotated names too.
+        let shorter = shorter_names(path);
+        if let Some(found) = shorter.iter().find(|shorter| live.contains(shorter)) {
+            return (found.clone(), FileRole::Rotated);
+        }
+        if live.iter().any(|live| live == path) {
+            return own();
+        }
+        let named = shorter.into_iter().find(|shorter| glob.matches_path(shorter));
+        (named.unwrap_or_else(|| path.to_owned()), FileRole::Rotated)
+    }
+}
+
+/// The paths that end before a dot or dash of the file's name, shortest first.
+fn shorter_names(path: &Path) -> Vec<PathBuf> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Vec::new();
+    };
+    let ends = name
+        .match_indices(['.', '-'])
+        .map(|(end, _)| end)
+        .filter(|&end| end > 0);
+    ends.map(|end| path.with_file_name(&name[..end])).collect()
+}
+
+fn oldest_first(a: &FoundFile, b: &FoundFile) -> Ordering {
+    let live = (a.role == FileRole::Live).cmp(&(b.role == FileRole::Live));
+    live.then_with(|| by_age((&a.stat, &a.path), (&b.stat, &b.path)))
+}
+
+/// What was written last longest ago comes first.
+pub(crate) fn by_age((a, a_path): (&FileStat, &Path), (b, b_path): (&FileStat, &Path)) -> Ordering {
+    a.modified.cmp(&b.modified).then_with(|| by_name(a_path, b_path))
+}
+
+/// FileSystem written in the same instant: `.2` is older than `.1`, but `-20261120` is older than `-20261121`.
+fn by_name(a: &Path, b: &Path) -> Ordering {
+    let number = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        let digits = name
+            .rsplit(['.', '-'])
+            .find(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?;
+        // Rotation counters are short, dates and times are long.
+        (digits.len() <= 4).then(|| digits.parse::<u16>().ok())?
+    };
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => b.cmp(&a),
+        _ => a.cmp(b),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files")]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::files::RealFileSystem;
+
+    /// Lays out empty files in order of age and scans for them.
+    fn scan(live: &str, names: &[&str]) -> Vec<(String, String, FileRole)> {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (age, name) in names.iter().enumerate() {
+            let file = File::create(dir.path().join(name)).expect("a file");
+            let seconds = 1_700_000_000 + age as u64;
+            let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            file.set_modified(modified).expect("its time");
+        }
+        let live = dir.path().join(live).display().to_string();
+        let patterns = LogPatterns::new(&live, &[format!("{live}.*"), format!("{live}-*")]);
+        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+        let found_files = patterns.scan(&RealFileSystem);
+        found_files
+            .iter()
+            .map(|s| (name(&s.path), name(&s.live_path), s.role))
+            .collect()
+    }
+
+    fn expect(found: &[(String, String, FileRole)], expected: &[(&str, &str, FileRole)]) {
+        let found: Vec<(&str, &str, FileRole)> = found
+            .iter()
+            .map(|(path, live, role)| (path.as_str(), live.as_str(), *role))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn rotated_files_come_oldest_first_and_the_live_one_last() {
+        let found = scan(
+            "a.log",
+            &[
+                "a.log",
+                "a.log.2",
+                "a.log.1",
+                "a.log-20261121",
+                "b.log",
+                "a.log.1.gz",
+            ],
+        );
+        let rotated = |name| (name, "a.log", FileRole::Rotated);
+        let expected = ["a.log.2", "a.log.1", "a.log-20261121", "a.log.1.gz"].map(rotated);
+        expect(
+            &found,
+            &[&expected[..], &[("a.log", "a.log", FileRole::Live)]].concat(),
+        );
+    }
+
+    #[test]
+    fn each_match_of_a_glob_is_a_log_with_its_own_rotated_files() {
+        let found = scan("*.log", &["gone-x.log.1", "a.log.1", "a.log", "b.log"]);
+        expect(
+            &found,
+            &[
+                ("gone-x.log.1", "gone-x.log", FileRole::Rotated),
+                ("a.log.1", "a.log", FileRole::Rotated),
+                ("a.log", "a.log", FileRole::Live),
+                ("b.log", "b.log", FileRole::Live),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_rotated_name_that_the_glob_matches_too_is_still_a_rotated_file() {
+        let found = scan("access*", &["access.log.1", "access.log"]);
+        expect(
+            &found,
+            &[
+                ("access.log.1", "access.log", FileRole::Rotated),
+                ("access.log", "access.log", FileRole::Live),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_found_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        File::create(dir.path().join("v1.log")).expect("a file");
+        std::os::unix::fs::symlink("v1.log", dir.path().join("now.log")).expect("a link");
+        let live = dir.path().join("*.log").display().to_string();
+        assert_eq!(LogPatterns::new(&live, &[]).scan(&RealFileSystem).len(), 1);
+    }
+
+    #[test]
+    fn of_files_written_in_the_same_tick_the_name_says_which_is_older() {
+        let order = |a: &str, b: &str| by_name(Path::new(a), Path::new(b));
+        assert_eq!(order("a.log.2", "a.log.1"), Ordering::Less);
+        assert_eq!(order("a.log.10", "a.log.9"), Ordering::Less);
+        assert_eq!(order("a.log-20261120", "a.log-20261121"), Ordering::Less);
+        assert_eq!(order("a.log-20261120", "a.log-20261120.1"), Ordering::Less);
+    }
+}

@@ -1,0 +1,160 @@
+//! The file system as the tail sees it: look for files, open them, read at an offset. Never writes.
+//!
+//! Behind a trait, so that the histories in the tests run on files in memory.
+
+pub(crate) mod compressed;
+pub(crate) mod discovery;
+pub(crate) mod open_writers;
+pub(crate) mod watcher;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
+use serde::{Deserialize, Serialize};
+
+use crate::files::open_writers::{OpenWriters, open_writers};
+
+/// What `stat(2)` says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileStat {
+    pub(crate) key: FileKey,
+    pub(crate) size: Offset,
+    pub(crate) modified: SystemTime,
+}
+
+/// A file system to find logs in.
+pub(crate) trait FileSystem {
+    /// An open file. It stays the same file however its name changes.
+    type FileHandle: FileHandle;
+
+    /// The paths that match a glob pattern.
+    fn matching(&self, pattern: &str) -> Vec<PathBuf>;
+
+    /// FileStat of the regular file at `path`, symbolic links followed; `None` if there is none to be seen.
+    fn stat(&self, path: &Path) -> Option<FileStat>;
+
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<Self::FileHandle>;
+}
+
+/// A file open for reading.
+pub(crate) trait FileHandle: 'static {
+    /// FileStat of the file as it is now.
+    fn stat(&self) -> io::Result<FileStat>;
+
+    /// Reads at an offset; may read less than asked; 0 at the end.
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize>;
+
+    /// Who has the file open for writing.
+    fn writers(&self) -> OpenWriters;
+}
+
+/// Reads until `buffer` is full or the file is at its end, and says how much there was.
+pub(crate) fn fill(file: &impl FileHandle, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at.plus(filled as u64)) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// How many of the [`FINGERPRINT_SPAN`] bytes before `end` there can be.
+pub(crate) fn span_before(end: Offset) -> usize {
+    usize::try_from(end.get()).map_or(FINGERPRINT_SPAN, |end| end.min(FINGERPRINT_SPAN))
+}
+
+/// The first [`FINGERPRINT_SPAN`] bytes of a file, or all it has.
+pub(crate) fn beginning(file: &impl FileHandle) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; FINGERPRINT_SPAN];
+    let filled = fill(file, &mut bytes, Offset::ZERO)?;
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// The up to [`FINGERPRINT_SPAN`] bytes of a file that end at `end`; `None` if the file is shorter than that.
+pub(crate) fn ending_at(file: &impl FileHandle, end: Offset) -> io::Result<Option<Vec<u8>>> {
+    let span = span_before(end);
+    let mut bytes = vec![0; span];
+    let start = Offset::new(end.get() - span as u64);
+    let filled = fill(file, &mut bytes, start)?;
+    Ok((filled == span).then_some(bytes))
+}
+
+/// The files of this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RealFileSystem;
+
+impl FileSystem for RealFileSystem {
+    type FileHandle = File;
+
+    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+        match glob::glob(pattern) {
+            Ok(paths) => paths.filter_map(Result::ok).collect(),
+            Err(error) => {
+                tracing::warn!(pattern, %error, "the pattern of a log cannot be used, nothing is looked for with it");
+                Vec::new()
+            }
+        }
+    }
+
+    fn stat(&self, path: &Path) -> Option<FileStat> {
+        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        stat_of(&metadata).ok()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+}
+
+impl FileHandle for File {
+    fn stat(&self) -> io::Result<FileStat> {
+        stat_of(&self.metadata()?)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, at.get())
+    }
+
+    fn writers(&self) -> OpenWriters {
+        FileHandle::stat(self).map_or(OpenWriters::Unknown, |stat| open_writers(stat.key))
+    }
+}
+
+fn stat_of(metadata: &std::fs::Metadata) -> io::Result<FileStat> {
+    let key = FileKey {
+        dev: metadata.dev(),
+        inode: metadata.ino(),
+    };
+    Ok(FileStat {
+        key,
+        size: Offset::new(metadata.len()),
+        // What is older is of no use, and a checkpoint cannot hold it.
+        modified: metadata.modified()?.max(SystemTime::UNIX_EPOCH),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_from_before_1970_has_facts_that_a_checkpoint_can_hold() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_hours(1))
+            .expect("a time");
+        let stat = FileHandle::stat(&file).expect("its stat");
+        assert!(serde_json::to_string(&stat).is_ok());
+    }
+}

@@ -1,0 +1,162 @@
+//! Compressing chunks. Each connection has a compressor of its own, and one output buffer in it that is used again.
+
+use std::io::{self, Write};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use flate2::write::GzEncoder;
+use logferry_config::ChunkCompression;
+
+/// The fastest level of either: log lines shrink well at any.
+const ZSTD_LEVEL: i32 = 1;
+
+/// A body that got smaller.
+#[derive(Debug)]
+pub(super) struct CompressedBody {
+    pub(super) body: Bytes,
+    /// The name of its `Content-Encoding`.
+    pub(super) encoding: &'static str,
+}
+
+/// Compresses one body after the other.
+pub(super) struct ChunkCompressor {
+    compression: ChunkCompression,
+    /// Made with the first body: an idle sender needs none.
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+    out: BytesMut,
+}
+
+impl ChunkCompressor {
+    pub(super) fn new(compression: ChunkCompression) -> Self {
+        Self {
+            compression,
+            zstd: None,
+            out: BytesMut::new(),
+        }
+    }
+
+    /// Compresses `plain` away from the threads that serve connections. `None` if it is to go as it is.
+    pub(super) async fn compress(&mut self, plain: &Bytes) -> Option<CompressedBody> {
+        if self.compression == ChunkCompression::None {
+            return None;
+        }
+        let (mut away, plain) = (
+            std::mem::replace(self, Self::new(self.compression)),
+            plain.clone(),
+        );
+        let compressing = tokio::task::spawn_blocking(move || {
+            let compressed = away.compress_now(&plain);
+            (away, compressed)
+        });
+        // It fails only when the process ends, and plain is as good.
+        let (back, compressed) = compressing.await.ok()?;
+        *self = back;
+        compressed
+    }
+
+    fn compress_now(&mut self, plain: &[u8]) -> Option<CompressedBody> {
+        // The buffer comes back when the last request that it was a body of is gone.
+        self.out.clear();
+        let (compressed, encoding) = match self.compression {
+            ChunkCompression::None => return None,
+            ChunkCompression::Zstd => (self.zstd(plain), "zstd"),
+            ChunkCompression::Gzip => (self.gzip(plain), "gzip"),
+        };
+        compressed.ok().filter(|()| self.out.len() < plain.len())?;
+        let body = self.out.split().freeze();
+        Some(CompressedBody { body, encoding })
+    }
+
+    /// Fails for want of room if it does not get smaller.
+    fn zstd(&mut self, plain: &[u8]) -> io::Result<()> {
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        };
+        self.out.resize(plain.len(), 0);
+        let len = zstd.compress_to_buffer(plain, &mut self.out[..])?;
+        self.out.truncate(len);
+        Ok(())
+    }
+
+    fn gzip(&mut self, plain: &[u8]) -> io::Result<()> {
+        let mut encoder = GzEncoder::new((&mut self.out).writer(), flate2::Compression::fast());
+        encoder.write_all(plain)?;
+        encoder.finish().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn unpacked(compressed: &CompressedBody) -> Vec<u8> {
+        let mut plain = Vec::new();
+        match compressed.encoding {
+            "zstd" => zstd::stream::copy_decode(&*compressed.body, &mut plain).expect("zstd"),
+            _ => drop(
+                flate2::read::GzDecoder::new(&*compressed.body)
+                    .read_to_end(&mut plain)
+                    .expect("gzip"),
+            ),
+        }
+        plain
+    }
+
+    #[tokio::test]
+    async fn lines_get_smaller_and_come_out_as_they_were_body_after_body() {
+        for compression in [ChunkCompression::Zstd, ChunkCompression::Gzip] {
+            let mut compressor = ChunkCompressor::new(compression);
+            for count in [1000, 3, 50_000] {
+                let plain = Bytes::from(b"198.51.100.7 GET /page\n".repeat(count));
+                let smaller = compressor.compress(&plain).await.expect("smaller");
+                assert!(smaller.body.len() < plain.len());
+                assert_eq!(unpacked(&smaller), plain);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_get_smaller_goes_as_it_is() {
+        let noise: Vec<u8> = (0..10_000_u64)
+            .flat_map(|n| {
+                n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(29)
+                    .to_le_bytes()
+            })
+            .collect();
+        for compression in [ChunkCompression::Zstd, ChunkCompression::Gzip] {
+            let mut compressor = ChunkCompressor::new(compression);
+            for plain in [
+                Bytes::new(),
+                Bytes::from_static(b"x\n"),
+                Bytes::from(noise.clone()),
+            ] {
+                let smaller = compressor.compress(&plain).await;
+                assert!(smaller.is_none_or(|compressed| compressed.body.len() < plain.len()));
+            }
+            assert!(
+                compressor
+                    .compress(&Bytes::from_static(b"a short line\n"))
+                    .await
+                    .is_none()
+            );
+        }
+        assert!(
+            ChunkCompressor::new(ChunkCompression::None)
+                .compress(&Bytes::from(vec![0; 1000]))
+                .await
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_output_buffer_is_used_again() {
+        let plain = b"the same line again and again\n".repeat(1000);
+        let mut compressor = ChunkCompressor::new(ChunkCompression::Zstd);
+        let first = compressor.compress_now(&plain).expect("smaller").body.as_ptr();
+        let second = compressor.compress_now(&plain).expect("smaller").body.as_ptr();
+        assert_eq!(first, second);
+    }
+}

@@ -1,0 +1,180 @@
+//! TLS towards the relay, and why it was refused, in words for who has to change something.
+//!
+//! Every file is read at each connection, which are few: a renewed certificate needs no restart.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::RequestError;
+use logferry_config::ClientTls;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Makes a connection to `host` private. `relay` is its address in messages.
+pub(super) async fn connect(
+    tls: &ClientTls,
+    relay: &str,
+    host: &str,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, RequestError> {
+    let settings = tls.clone();
+    let config = tokio::task::spawn_blocking(move || client_config(&settings)).await;
+    // The task fails only when the process ends.
+    let config = config.map_err(|_| RequestError::Stopping)??;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| RequestError::Tls {
+        relay: relay.to_owned(),
+        reason: format!("{host} is no name that a certificate can have ({error})"),
+    })?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    connected.map_err(|source| {
+        refusal(&source, tls, relay).unwrap_or(RequestError::Connect {
+            relay: relay.to_owned(),
+            source,
+        })
+    })
+}
+
+fn client_config(tls: &ClientTls) -> Result<ClientConfig, RequestError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has ciphers of every version");
+    let builder = builder.with_root_certificates(authorities(tls.ca_file.as_deref())?);
+    let Some(identity) = &tls.identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let (cert_file, key_file) = (&*identity.cert_file, &*identity.key_file);
+    let certificates = certificates(cert_file, "sender.tls.cert_file")?;
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .map_err(|error| unusable(key_file, "sender.tls.key_file", error.to_string()))?;
+    builder.with_client_auth_cert(certificates, key).map_err(|error| {
+        let reason = format!("with the key of {} it does not work: {error}", key_file.display());
+        unusable(cert_file, "sender.tls.cert_file", reason)
+    })
+}
+
+/// Whom to believe: the authorities of `ca_file`, or those of the system.
+fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, RequestError> {
+    let mut store = RootCertStore::empty();
+    let Some(path) = ca_file else {
+        let found = rustls_native_certs::load_native_certs();
+        // Some system's stores hold certificates that no library reads; the others do.
+        store.add_parsable_certificates(found.certs);
+        if store.is_empty() {
+            let reason =
+                "it has no authority's certificate; install ca-certificates, or set sender.tls.ca_file";
+            return Err(unusable(
+                Path::new("/etc/ssl/certs"),
+                "the system",
+                reason.to_owned(),
+            ));
+        }
+        return Ok(store);
+    };
+    for certificate in certificates(path, "sender.tls.ca_file")? {
+        store
+            .add(certificate)
+            .map_err(|error| unusable(path, "sender.tls.ca_file", error.to_string()))?;
+    }
+    Ok(store)
+}
+
+fn certificates(path: &Path, setting: &'static str) -> Result<Vec<CertificateDer<'static>>, RequestError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates = read.map_err(|error| unusable(path, setting, error.to_string()))?;
+    if certificates.is_empty() {
+        let reason = "there is no certificate in it; it must be PEM, with BEGIN CERTIFICATE".to_owned();
+        return Err(unusable(path, setting, reason));
+    }
+    Ok(certificates)
+}
+
+fn unusable(path: &Path, setting: &'static str, reason: String) -> RequestError {
+    RequestError::CredentialFile {
+        path: path.to_owned(),
+        setting,
+        reason,
+    }
+}
+
+/// The error in words, if it is one of TLS. With TLS 1.3 a relay refuses our certificate only after the handshake, so
+/// that this may come with the first answer.
+pub(super) fn refusal(error: &(dyn Error + 'static), tls: &ClientTls, relay: &str) -> Option<RequestError> {
+    let reason = match tls_error(error)? {
+        rustls::Error::InvalidCertificate(why) => certificate_refused(why, tls),
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError),
+        ) => match &tls.identity {
+            Some(identity) => format!(
+                "it refuses the certificate of {} ({alert:?}); get one that its client_ca_file accepts",
+                identity.cert_file.display()
+            ),
+            None => format!(
+                "it wants a certificate of this host ({alert:?}); set sender.tls.cert_file and key_file"
+            ),
+        },
+        rustls::Error::InvalidMessage(_) => {
+            "what listens there does not speak TLS; write http:// in sender.relay, or give the relay a certificate"
+                .to_owned()
+        }
+        other => format!("TLS failed: {other}"),
+    };
+    Some(RequestError::Tls {
+        relay: relay.to_owned(),
+        reason,
+    })
+}
+
+fn certificate_refused(why: &CertificateError, tls: &ClientTls) -> String {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired; renew it at the relay, or set this host's clock".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet; set this host's clock".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("its certificate is for another name ({why}); write the name it is for in sender.relay")
+        }
+        // The latter: by one that only has the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            let authorities = match &tls.ca_file {
+                Some(path) => format!("no authority in {}", path.display()),
+                None => "no authority that this system knows".to_owned(),
+            };
+            format!("{authorities} has signed its certificate; set sender.tls.ca_file to the one that has")
+        }
+        other => format!("its certificate is not accepted ({other})"),
+    }
+}
+
+/// The error of TLS that is behind `error`.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // What an io::Error wraps is not its source.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

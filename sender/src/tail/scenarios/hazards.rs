@@ -1,0 +1,450 @@
+//! The situations in which shippers lose or double lines, each for itself.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::sim_files::File;
+use super::simulation::{RequestFate, config};
+use super::{look, rotated, sim};
+use crate::files::open_writers::OpenWriters;
+use crate::tail::scenarios::log_writer::{Compressor, LIVE, LOGS, RotationNaming};
+use crate::tail::scenarios::sim_files::SimFileSystem;
+use crate::tail::scenarios::simulation::{Simulation, with_sites};
+
+fn arrived(sim: &Simulation) -> String {
+    String::from_utf8_lossy(&sim.relay.arrived).into_owned()
+}
+
+fn finished(sim: &Simulation) -> usize {
+    let streams = sim.relay.streams.iter();
+    streams.filter(|stored| stored.finished).count()
+}
+
+/// The youngest rotated file, which a writer keeps open.
+fn kept_open(sim: &Simulation) -> File {
+    let file = sim.disk.get(&rotated(1)).expect("the rotated file");
+    file.borrow_mut().writers = OpenWriters::Some;
+    file
+}
+
+/// Brings the sender and the relay together without a word from inotify.
+fn poll(sim: &mut Simulation, seconds: u32) {
+    for _ in 0..seconds {
+        sim.turn();
+        while !sim.jobs.is_empty() {
+            sim.answer(0, RequestFate::Done);
+            sim.turn();
+        }
+        sim.advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn twenty_rotations_between_two_looks_come_in_order() {
+    for naming in [RotationNaming::Numbered, RotationNaming::Dated] {
+        let mut sim = sim();
+        sim.naming = naming;
+        for _ in 0..20 {
+            sim.write(30);
+            sim.rotate_by_rename();
+        }
+        sim.write(30);
+        sim.settle();
+        sim.check();
+        sim.check_order();
+    }
+}
+
+#[test]
+fn names_that_move_on_during_a_look_change_no_order() {
+    let mut sim = sim();
+    for _ in 0..3 {
+        sim.write(30);
+        sim.rotate_by_rename();
+    }
+    sim.write(30);
+    // The first two looks each meet a rotation: names were listed before it and are looked up after it. A look lists
+    // twice, once for each pattern.
+    let listed = Cell::new(0_u32);
+    sim.disk.disturb(move |disk| {
+        if [0, 2].contains(&listed.replace(listed.get() + 1)) {
+            shift(disk);
+        }
+    });
+    sim.settle();
+    sim.check_order();
+    assert_eq!(arrived(&sim).lines().count(), 96, "a fifth is excluded");
+}
+
+fn shift(disk: &SimFileSystem) {
+    for number in (1..20).rev() {
+        disk.rename(&rotated(number), &rotated(number + 1));
+    }
+    disk.rename(LIVE, &rotated(1));
+}
+
+#[test]
+fn a_renamed_file_is_followed_as_long_as_its_writer_keeps_it() {
+    let mut sim = sim();
+    sim.write(10);
+    sim.settle();
+    sim.rotate_by_rename();
+    let file = kept_open(&sim);
+    for minute in 0..30 {
+        sim.write_late(&format!("{minute:02} late\n"));
+        sim.write(1);
+        for _ in 0..30 {
+            sim.hear(false);
+            look(&mut sim);
+            sim.advance(Duration::from_secs(2));
+        }
+        assert_eq!(finished(&sim), 0);
+    }
+    sim.write_late("the last of its buffer\n");
+    file.borrow_mut().writers = OpenWriters::None;
+    drop(file);
+    sim.settle();
+    sim.check();
+    assert_eq!(finished(&sim), 1);
+}
+
+#[test]
+fn a_file_that_was_left_and_grows_again_is_read_on() {
+    for writers in [OpenWriters::None, OpenWriters::Some, OpenWriters::Unknown] {
+        let mut sim = sim();
+        sim.write(10);
+        sim.settle();
+        sim.rotate_by_rename();
+        kept_open(&sim).borrow_mut().writers = writers;
+        sim.write(10);
+        poll(&mut sim, 20 * 60);
+        assert_eq!(finished(&sim), 1);
+        sim.write_late("twenty minutes late\n");
+        poll(&mut sim, 10);
+        assert!(arrived(&sim).ends_with("twenty minutes late\n"));
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn a_deleted_file_is_held_as_long_as_something_may_come() {
+    for writers in [OpenWriters::Some, OpenWriters::Unknown] {
+        let mut sim = sim();
+        sim.write(10);
+        sim.settle();
+        sim.rotate_by_rename();
+        let file = kept_open(&sim);
+        file.borrow_mut().writers = writers;
+        sim.settle();
+        sim.disk.remove(&rotated(1));
+        for _ in 0..3 {
+            poll(&mut sim, 5 * 60);
+            sim.disk.append(&file, b"flushed\n");
+        }
+        poll(&mut sim, 10);
+        assert!(arrived(&sim).ends_with("flushed\nflushed\nflushed\n"));
+        poll(&mut sim, 11 * 60);
+        assert_eq!(Rc::strong_count(&file), 2, "here and on the disk");
+    }
+}
+
+#[test]
+fn half_a_line_in_a_renamed_file_waits_for_the_one_who_writes_it() {
+    let mut sim = sim();
+    sim.write(3);
+    sim.write_text("half ");
+    sim.rotate_by_rename();
+    let file = kept_open(&sim);
+    sim.write(3);
+    poll(&mut sim, 5 * 60);
+    assert!(!arrived(&sim).contains("half"));
+    sim.disk.append(&file, b"whole\n");
+    poll(&mut sim, 10);
+    assert!(arrived(&sim).ends_with("half whole\n"));
+}
+
+#[test]
+fn half_a_line_that_is_never_completed_gets_its_newline() {
+    for (writers, seconds) in [
+        (OpenWriters::None, 40),
+        (OpenWriters::Some, 640),
+        (OpenWriters::Unknown, 640),
+    ] {
+        let mut sim = sim();
+        sim.write(3);
+        sim.write_text("half");
+        sim.rotate_by_rename();
+        kept_open(&sim).borrow_mut().writers = writers;
+        sim.write(3);
+        poll(&mut sim, seconds);
+        assert!(arrived(&sim).ends_with("GET /\nhalf\n"), "{writers:?}");
+    }
+}
+
+#[test]
+fn a_torn_line_of_a_full_disk_arrives_as_it_stands_on_disk() {
+    let mut sim = sim();
+    sim.write(3);
+    sim.write_text("torn li");
+    poll(&mut sim, 20 * 60);
+    sim.restart(0, true);
+    poll(&mut sim, 60);
+    sim.write_text("the next line\n");
+    sim.settle();
+    sim.check();
+    assert!(arrived(&sim).ends_with("torn lithe next line\n"));
+}
+
+#[test]
+fn an_inode_that_is_used_again_is_another_file_whether_shorter_or_longer() {
+    for lines in [5, 20, 50] {
+        for down in [false, true] {
+            let mut sim = sim();
+            sim.write(20);
+            sim.settle();
+            sim.remove(LIVE);
+            if down {
+                sim.restart(0, true);
+            } else {
+                // Only what nobody holds any more is used again.
+                sim.settle();
+            }
+            sim.write(lines);
+            sim.settle();
+            sim.check();
+        }
+    }
+}
+
+#[test]
+fn a_log_cut_and_written_anew_is_read_from_its_start_however_long_it_is() {
+    for length in [50_usize, 99, 100, 101, 5000] {
+        for down in [false, true] {
+            let mut sim = sim();
+            sim.write_text(&format!("{}\n", "o".repeat(99)));
+            sim.settle();
+            sim.truncate();
+            sim.write_text(&format!("{}\n", "n".repeat(length - 1)));
+            if down {
+                sim.restart(0, true);
+            }
+            sim.settle();
+            sim.check();
+        }
+    }
+}
+
+#[test]
+fn the_backlog_of_a_log_that_was_copied_and_cut_is_shipped_from_the_copy() {
+    for down in [false, true] {
+        let mut sim = sim();
+        sim.write(100);
+        sim.settle();
+        sim.write(1000);
+        if !down {
+            sim.hear(false);
+            sim.turn();
+            sim.answer(0, RequestFate::Busy);
+        }
+        sim.rotate_by_copy(|sim| {
+            if !down {
+                sim.hear(true);
+            }
+        });
+        sim.write(100);
+        if down {
+            sim.restart(1, true);
+        }
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn a_file_keeps_its_identity_while_its_beginning_grows() {
+    for keep_checkpoint in [true, false] {
+        let mut sim = sim();
+        let line = format!("{}\n", "x".repeat(200));
+        let beginning = [
+            "",
+            "b",
+            "eginning ",
+            "of a line\n",
+            &line,
+            &line,
+            &line,
+            &line,
+            &line,
+            &line,
+        ];
+        for part in beginning {
+            sim.write_text(part);
+            sim.settle();
+            sim.check();
+            sim.restart(0, keep_checkpoint);
+        }
+        sim.rotate_by_rename();
+        sim.write_text("b");
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn files_of_any_size_are_shipped_when_they_are_rotated() {
+    for down in [false, true] {
+        let mut sim = sim();
+        for (nth, size) in [0_usize, 1, 30, 300, 1024, 1025, 3000].into_iter().enumerate() {
+            // Two files that hold the same byte and nothing else are told apart by nobody.
+            let text = format!("{nth}{}", "x".repeat(size));
+            sim.write_text(text.get(..size).unwrap_or_default());
+            sim.rotate_by_rename();
+            if !down {
+                look(&mut sim);
+            }
+        }
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn files_that_begin_alike_stay_apart() {
+    for keep_checkpoint in [true, false] {
+        let mut sim = Simulation::new(with_sites(config(4096, 100, 2048)));
+        let header = format!("{}\n", "#".repeat(99)).repeat(20);
+        for _ in 0..3 {
+            for log in LOGS {
+                sim.log = log;
+                sim.write_text(&header);
+                look(&mut sim);
+                sim.write(5);
+                look(&mut sim);
+            }
+            sim.restart(1, keep_checkpoint);
+            for log in LOGS {
+                sim.log = log;
+                sim.write(5);
+                sim.rotate_by_rename();
+            }
+        }
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn a_link_that_is_switched_has_its_old_target_drained_first() {
+    let mut sim = sim();
+    let first = sim.disk.create("/log/v1");
+    sim.disk.link(&first, LIVE);
+    for number in 0..500 {
+        sim.disk.append(&first, format!("{number:04} first\n").as_bytes());
+    }
+    look(&mut sim);
+    let second = sim.disk.create("/log/v2");
+    sim.disk.link(&second, LIVE);
+    sim.disk.append(&second, b"1000 second\n");
+    look(&mut sim);
+    sim.disk.append(&first, b"0500 first\n");
+    sim.settle();
+    let arrived = arrived(&sim);
+    assert_eq!(arrived.lines().count(), 502);
+    assert!(arrived.lines().is_sorted(), "{arrived}");
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_for_a_while_is_read_from_its_start_later() {
+    for rotated_meanwhile in [false, true] {
+        let mut sim = sim();
+        sim.write(10);
+        let file = sim.disk.get(LIVE).expect("the log");
+        file.borrow_mut().is_locked = true;
+        poll(&mut sim, 60);
+        if rotated_meanwhile {
+            sim.rotate_by_rename();
+        }
+        sim.write(10);
+        poll(&mut sim, 60);
+        file.borrow_mut().is_locked = false;
+        drop(file);
+        poll(&mut sim, 10);
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_read_for_a_while_goes_on_where_it_was_and_is_not_tried_all_the_time() {
+    let mut sim = sim();
+    sim.write(10);
+    sim.settle();
+    let file = sim.disk.get(LIVE).expect("the log");
+    file.borrow_mut().is_locked = true;
+    sim.write(10);
+    let before = sim.disk.opened();
+    poll(&mut sim, 60);
+    assert!(sim.disk.opened() - before < 30, "about every five seconds");
+    file.borrow_mut().is_locked = false;
+    drop(file);
+    poll(&mut sim, 10);
+    sim.check();
+}
+
+#[test]
+fn without_inotify_polling_finds_everything() {
+    let mut sim = sim();
+    for round in 0..4 {
+        sim.write(10);
+        poll(&mut sim, 3);
+        assert_eq!(
+            arrived(&sim).lines().count(),
+            24 * round + 8,
+            "growth, each second"
+        );
+        sim.write(10);
+        sim.rotate_by_rename();
+        sim.write(10);
+        poll(&mut sim, 8);
+        assert_eq!(
+            arrived(&sim).lines().count(),
+            24 * (round + 1),
+            "a new file, each five"
+        );
+    }
+    sim.rotate_by_copy(|_| {});
+    sim.write(10);
+    sim.pack(Compressor::Zstd, |_| {});
+    poll(&mut sim, 60);
+    sim.check();
+    sim.check_order();
+}
+
+#[test]
+fn nul_bytes_and_lines_without_end_are_shipped_in_pieces_of_a_chunk() {
+    let mut sim = Simulation::new(config(4096, 100, 4096));
+    sim.write(3);
+    sim.write_text(&"\0".repeat(300_000));
+    sim.write_text(" after the hole\n");
+    sim.write(3);
+    sim.settle();
+    sim.check();
+    assert_eq!(sim.counters.snapshot().long_lines, 1);
+}
+
+#[test]
+fn minutes_do_not_change_half_a_line_of_the_live_file() {
+    let mut sim = sim();
+    sim.write(1);
+    sim.write_text("half ");
+    for _ in 0..30 {
+        poll(&mut sim, 60);
+        assert!(!arrived(&sim).contains("half"));
+    }
+    sim.restart(0, false);
+    sim.write_text("whole\n");
+    poll(&mut sim, 10);
+    assert!(arrived(&sim).ends_with("half whole\n"));
+}

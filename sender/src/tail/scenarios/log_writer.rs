@@ -1,0 +1,275 @@
+//! The writer's side of a sim: lines, rotations of all kinds, and what is lost by them.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::rc::Rc;
+
+use super::sim_files::{File, copy_time};
+use crate::tail::scenarios::simulation::Simulation;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// As many as a history may have steps: no file falls off the end.
+pub(super) const ROTATIONS_MAX: u32 = 60;
+pub(super) const LIVE: &str = "/log/access.log";
+/// All logs of a sim: one of its own, and two that one glob finds.
+pub(super) const LOGS: [&str; 3] = [LIVE, "/log/site-a.log", "/log/site-b.log"];
+pub(super) const SITES: &str = "/log/site-?.log";
+
+/// One physical log file's life.
+#[derive(Debug, Default)]
+pub(super) struct FileHistory {
+    pub(super) bytes: Vec<u8>,
+    /// It was cut or deleted before it was shipped: what had not been read is lost.
+    pub(super) is_cut: bool,
+}
+
+pub(super) type FileLife = Rc<RefCell<FileHistory>>;
+
+/// How rotated files are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RotationNaming {
+    /// `.1` is the youngest.
+    Numbered,
+    Dated,
+}
+
+/// What a rotated file is compressed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compressor {
+    Gzip,
+    Zstd,
+}
+
+impl Compressor {
+    const SUFFIXES: [&str; 3] = ["", ".gz", ".zst"];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+
+    fn pack(self, text: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                encoder.write_all(text).expect("memory");
+                encoder.finish().expect("memory")
+            }
+            Self::Zstd => zstd::stream::encode_all(text, 1).expect("memory"),
+        }
+    }
+}
+
+fn dated(log: &str, day: u32) -> String {
+    format!("{log}-{}", 20_261_100 + day)
+}
+
+impl Simulation {
+    fn file(&self, name: &str) -> Option<(File, FileLife)> {
+        Some((self.disk.get(name)?, self.names.get(name)?.clone()))
+    }
+
+    /// The live file, made if it is not there.
+    fn live(&mut self) -> (File, FileLife) {
+        self.file(self.log).unwrap_or_else(|| {
+            let life = FileLife::default();
+            self.lives.push(life.clone());
+            self.names.insert(self.log.into(), life.clone());
+            (self.disk.create(self.log), life)
+        })
+    }
+
+    fn append(&self, (file, life): &(File, FileLife), text: &str) {
+        self.disk.append(file, text.as_bytes());
+        life.borrow_mut().bytes.extend_from_slice(text.as_bytes());
+    }
+
+    pub(super) fn write(&mut self, lines: u32) {
+        for _ in 0..lines {
+            let live = self.live();
+            self.next_line += 1;
+            let number = self.next_line;
+            let text = if number.is_multiple_of(5) {
+                "ping health check"
+            } else {
+                "GET /"
+            };
+            self.append(&live, &format!("{number:06} {} {text}\n", self.log));
+        }
+    }
+
+    /// The same text at the start of each file, with a line of its own after it.
+    pub(super) fn write_header(&mut self) {
+        let live = self.live();
+        if live.1.borrow().bytes.is_empty() {
+            self.next_line += 1;
+            let number = self.next_line;
+            let first = format!("#Fields: date time\n{number:06} {} first\n", self.log);
+            self.append(&live, &first);
+        }
+    }
+
+    /// Text that is told from all other: two files that hold the same could not be told apart by anyone.
+    pub(super) fn unique(&mut self, before: &str, after: &str) -> String {
+        self.next_line += 1;
+        format!("{before} {}{after}", self.next_line)
+    }
+
+    pub(super) fn write_text(&mut self, text: &str) {
+        let live = self.live();
+        self.append(&live, text);
+    }
+
+    pub(super) fn write_late(&mut self, text: &str) {
+        let rotated = self.rotated().first().and_then(|name| self.file(name));
+        // Half a line may have been given its newline already; a test of its own appends to that.
+        if let Some(rotated) =
+            rotated.filter(|(_, life)| life.borrow().bytes.last().is_none_or(|&last| last == b'\n'))
+        {
+            self.append(&rotated, text);
+        }
+    }
+
+    /// The names that rotated files of this log may have before they are compressed, youngest first.
+    fn rotated_names(&self) -> Vec<String> {
+        let numbers = 1..=ROTATIONS_MAX;
+        match self.naming {
+            RotationNaming::Numbered => numbers.map(|number| format!("{}.{number}", self.log)).collect(),
+            RotationNaming::Dated => numbers.rev().map(|day| dated(self.log, day)).collect(),
+        }
+    }
+
+    /// The rotated files of this log that are not compressed, youngest first.
+    fn rotated(&self) -> Vec<String> {
+        let mut names = self.rotated_names();
+        names.retain(|name| self.disk.get(name).is_some());
+        names
+    }
+
+    /// The oldest rotated file of this log, compressed or not.
+    pub(super) fn oldest(&self) -> Option<String> {
+        let names = self.rotated_names().into_iter().rev();
+        names
+            .flat_map(|name| Compressor::SUFFIXES.map(|suffix| format!("{name}{suffix}")))
+            .find(|name| self.disk.get(name).is_some())
+    }
+
+    /// Makes room for a rotated file, and says its name.
+    fn shift(&mut self) -> String {
+        let log = self.log;
+        if self.naming == RotationNaming::Dated {
+            self.next_day += 1;
+            return dated(log, self.next_day);
+        }
+        for number in (1..ROTATIONS_MAX).rev() {
+            for suffix in Compressor::SUFFIXES {
+                let from = format!("{log}.{number}{suffix}");
+                let to = format!("{log}.{}{suffix}", number + 1);
+                self.disk.rename(&from, &to);
+                if let Some(life) = self.names.remove(&from) {
+                    self.names.insert(to, life);
+                }
+            }
+        }
+        format!("{log}.1")
+    }
+
+    /// The newest rotated file is gzipped, while `between` happens; then it is removed.
+    pub(super) fn compress(&mut self, between: impl FnMut(&mut Self)) {
+        self.pack(Compressor::Gzip, between);
+    }
+
+    /// The newest rotated file is compressed, while `between` happens; then it is removed.
+    pub(super) fn pack(&mut self, packer: Compressor, mut between: impl FnMut(&mut Self)) {
+        let Some(name) = self.rotated().into_iter().next() else {
+            return;
+        };
+        let Some((original, life)) = self.file(&name) else {
+            return;
+        };
+        let bytes = packer.pack(&original.borrow().bytes);
+        let archive_name = format!("{name}{}", packer.suffix());
+        let archive = self.disk.create(&archive_name);
+        for part in bytes.chunks(bytes.len().div_ceil(2)) {
+            between(self);
+            self.disk.append(&archive, part);
+        }
+        between(self);
+        copy_time(&archive, &original);
+        self.remove(&name);
+        self.names.insert(archive_name, life);
+    }
+
+    pub(super) fn rotate_by_rename(&mut self) {
+        let to = self.shift();
+        self.disk.rename(self.log, &to);
+        if let Some(life) = self.names.remove(self.log) {
+            self.names.insert(to, life);
+        }
+    }
+
+    /// A copy grows to `.1` while `between` happens; then the live file is cut.
+    pub(super) fn rotate_by_copy(&mut self, mut between: impl FnMut(&mut Self)) {
+        let Some((original, life)) = self.file(self.log) else {
+            return;
+        };
+        let to = self.shift();
+        let copy = self.disk.create(&to);
+        self.names.insert(to, life);
+        let bytes = original.borrow().bytes.clone();
+        for part in bytes.chunks(bytes.len().div_ceil(2).max(1)) {
+            between(self);
+            self.disk.append(&copy, part);
+        }
+        between(self);
+        self.truncate();
+    }
+
+    /// Cuts the live file; what follows is another life.
+    pub(super) fn truncate(&mut self) {
+        if let Some((live, _)) = self.file(self.log) {
+            self.disk.truncate(&live);
+            let life = FileLife::default();
+            self.lives.push(life.clone());
+            self.names.insert(self.log.into(), life);
+        }
+    }
+
+    /// Cuts the live file, though not all of it may be shipped.
+    pub(super) fn cut(&mut self) {
+        if let Some((_, life)) = self.file(self.log) {
+            life.borrow_mut().is_cut = true;
+        }
+        self.truncate();
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.disk.remove(name);
+        self.names.remove(name);
+    }
+
+    /// Deletes a file, though not all of it may be shipped.
+    pub(super) fn delete(&mut self, name: &str) {
+        if let Some((_, life)) = self.file(name) {
+            life.borrow_mut().is_cut = true;
+        }
+        self.remove(name);
+    }
+}
+
+/// What is to arrive of a file: its lines but the excluded ones, and at the end of its life half a line too.
+pub(super) fn shipped(bytes: &[u8], is_live: bool, max_line: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let whole = text
+        .split_inclusive('\n')
+        .filter(|line| !is_live || line.ends_with('\n'));
+    let lines = whole.map(|line| line.trim_end_matches('\n'));
+    let kept = lines.filter(|line| {
+        let excluded = line.contains("ping") && line.contains("check") && line.len() < max_line;
+        !excluded
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
+}

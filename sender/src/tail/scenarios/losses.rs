@@ -1,0 +1,286 @@
+//! What is said to be lost when something is, and that nothing is said when nothing is.
+
+use std::time::Duration;
+
+use logferry_config::StartPosition;
+
+use super::simulation::{RequestFate, config};
+use super::{rotated, sim};
+use crate::tail::scenarios::log_writer::LIVE;
+use crate::tail::scenarios::simulation::Simulation;
+
+/// Everything of the log is shipped and 20 more lines are seen, but the relay takes nothing more.
+fn with_backlog() -> (Simulation, u64, u64) {
+    let mut sim = sim();
+    sim.write(20);
+    sim.settle();
+    let acked = size(&sim, LIVE);
+    sim.write(20);
+    look_in_vain(&mut sim);
+    let seen = size(&sim, LIVE);
+    (sim, acked, seen)
+}
+
+fn size(sim: &Simulation, name: &str) -> u64 {
+    sim.disk.get(name).expect("a file").borrow().bytes.len() as u64
+}
+
+/// Half a minute with a relay that does not answer.
+fn look_in_vain(sim: &mut Simulation) {
+    for _ in 0..15 {
+        sim.hear(true);
+        sim.turn();
+        while !sim.jobs.is_empty() {
+            sim.answer(0, RequestFate::Lost);
+        }
+        sim.advance(Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn a_rotated_file_deleted_while_down_is_a_gap_up_to_where_it_was_seen() {
+    for crash in [false, true] {
+        let (mut sim, acked, seen) = with_backlog();
+        sim.rotate_by_rename();
+        sim.write(3);
+        if crash {
+            sim.restart(0, true);
+        } else {
+            sim.stop();
+        }
+        sim.remove(&rotated(1));
+        sim.start_again();
+        sim.settle();
+        assert_eq!(sim.gaps(), [(acked, Some(seen))]);
+        let counted = sim.counters.snapshot();
+        assert_eq!((counted.gaps, counted.gap_bytes), (1, seen - acked));
+    }
+}
+
+#[test]
+fn a_log_truncated_with_a_backlog_and_no_copy_is_a_gap() {
+    for down in [false, true] {
+        let (mut sim, acked, seen) = with_backlog();
+        if down {
+            sim.stop();
+        }
+        sim.truncate();
+        sim.write(1);
+        if down {
+            sim.start_again();
+        }
+        sim.settle();
+        assert_eq!(sim.gaps(), [(acked, Some(seen))], "down: {down}");
+    }
+}
+
+#[test]
+fn a_log_truncated_with_a_copy_is_none() {
+    for down in [false, true] {
+        let (mut sim, ..) = with_backlog();
+        if down {
+            sim.stop();
+        }
+        sim.rotate_by_copy(|_| {});
+        sim.write(1);
+        if down {
+            sim.start_again();
+        }
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn a_log_rewritten_longer_than_it_was_is_no_gap_of_what_was_never_in_it() {
+    let mut sim = sim();
+    sim.write(5);
+    sim.settle();
+    sim.truncate();
+    sim.write(500);
+    sim.settle();
+    sim.check();
+    assert_eq!(sim.gaps(), []);
+}
+
+#[test]
+fn a_copy_that_lacks_the_end_is_a_gap_where_it_ends() {
+    let (mut sim, acked, seen) = with_backlog();
+    let live = sim.disk.get(LIVE).expect("the log");
+    let bytes = live.borrow().bytes.clone();
+    let copied = acked + (seen - acked) / 2;
+    let copy = sim.disk.create(&rotated(1));
+    sim.disk
+        .append(&copy, &bytes[..usize::try_from(copied).expect("small")]);
+    sim.truncate();
+    sim.write(1);
+    sim.settle();
+    assert_eq!(sim.gaps(), [(copied, Some(seen))]);
+}
+
+#[test]
+fn a_file_that_was_finished_or_is_read_on_while_it_is_deleted_is_no_gap() {
+    let mut sim = sim();
+    sim.write(20);
+    sim.rotate_by_rename();
+    sim.write(20);
+    sim.settle();
+    sim.stop();
+    sim.remove(&rotated(1));
+    sim.start_again();
+    sim.rotate_by_rename();
+    sim.turn();
+    sim.remove(&rotated(1));
+    sim.settle();
+    sim.write(1);
+    sim.settle();
+    assert_eq!(sim.gaps(), []);
+}
+
+#[test]
+fn a_file_that_is_gone_before_its_end_was_known_is_unfinished_and_not_lost() {
+    let mut sim = sim();
+    sim.write(20);
+    sim.settle();
+    let acked = size(&sim, LIVE);
+    sim.stop();
+    sim.rotate_by_rename();
+    sim.remove(&rotated(1));
+    sim.write(1);
+    sim.start_again();
+    sim.settle();
+    assert_eq!(sim.gaps(), [(acked, None)]);
+    assert_eq!(sim.counters.snapshot().gaps, 0);
+}
+
+#[test]
+fn a_file_the_relay_never_heard_of_is_missed_too() {
+    for truncated in [false, true] {
+        let mut sim = sim();
+        sim.write(20);
+        look_in_vain(&mut sim);
+        let seen = size(&sim, LIVE);
+        sim.stop();
+        if truncated {
+            sim.truncate();
+        } else {
+            sim.remove(LIVE);
+        }
+        sim.write(1);
+        sim.start_again();
+        sim.settle();
+        assert_eq!(sim.gaps(), [(0, Some(seen))], "truncated: {truncated}");
+    }
+}
+
+#[test]
+fn a_file_the_relay_never_heard_of_is_not_missed_under_another_name_or_compressed() {
+    for compressed in [false, true] {
+        let mut sim = sim();
+        sim.write(20);
+        look_in_vain(&mut sim);
+        sim.stop();
+        sim.rotate_by_rename();
+        if compressed {
+            sim.compress(|_| {});
+        }
+        sim.write(1);
+        sim.start_again();
+        sim.settle();
+        sim.check();
+        assert_eq!(sim.gaps(), []);
+    }
+}
+
+#[test]
+fn a_file_cut_before_the_relay_was_ever_asked_is_missed() {
+    let mut sim = sim();
+    sim.write(20);
+    look_in_vain(&mut sim);
+    let seen = size(&sim, LIVE);
+    sim.truncate();
+    sim.write(1);
+    sim.settle();
+    assert_eq!(sim.gaps(), [(0, Some(seen))]);
+}
+
+#[test]
+fn what_start_end_leaves_out_is_not_missed() {
+    let mut settings = config(4096, 100, 2048);
+    settings.logs[0].start = StartPosition::End;
+    let mut sim = Simulation::new(settings);
+    sim.write(20);
+    look_in_vain(&mut sim);
+    sim.truncate();
+    sim.settle();
+    assert_eq!(sim.gaps(), []);
+}
+
+#[test]
+fn a_gap_is_told_until_the_relay_has_heard_it_restarts_included() {
+    let (mut sim, acked, seen) = with_backlog();
+    sim.hears = false;
+    sim.truncate();
+    sim.write(1);
+    sim.settle();
+    for _ in 0..2 {
+        sim.stop_and_start();
+        sim.beats.clear();
+        sim.settle();
+        assert_eq!(sim.gaps(), [(acked, Some(seen))]);
+    }
+    sim.hears = true;
+    sim.settle();
+    sim.stop_and_start();
+    sim.beats.clear();
+    sim.settle();
+    assert_eq!(sim.gaps(), []);
+}
+
+#[test]
+fn a_heartbeat_tells_what_is_read_sent_and_at_risk_and_for_how_long() {
+    let (mut sim, acked, seen) = with_backlog();
+    sim.write_text("half a line");
+    sim.rotate_by_rename();
+    look_in_vain(&mut sim);
+    let beat = sim.beats.last().expect("heartbeats");
+    assert!(beat.at > beat.started_at && beat.started_at.is_some());
+    let stream = &beat.streams[0];
+    assert!(stream.is_at_risk() && stream.rotated && !stream.deleted);
+    assert_eq!((stream.acked.get(), stream.size.get()), (acked, seen + 11));
+    assert_eq!((stream.lines.sent, stream.lines.excluded), (16, 4));
+    // Half a minute before the rotation and half a minute since, heartbeats every ten seconds.
+    assert!(
+        (40_000..70_000).contains(&stream.oldest_unread_ms),
+        "{}",
+        stream.oldest_unread_ms
+    );
+    sim.settle();
+    assert_eq!(sim.beats.last().expect("heartbeats").streams.len(), 0, "finished");
+}
+
+#[test]
+fn half_a_line_at_rest_is_read_but_not_sent_and_makes_nothing_old() {
+    let mut sim = sim();
+    sim.write(5);
+    let whole = size(&sim, LIVE);
+    sim.write_text("half");
+    sim.settle();
+    let stream = &sim.beats.last().expect("heartbeats").streams[0];
+    let offsets = [stream.read, stream.sent, stream.acked, stream.size];
+    assert_eq!(offsets.map(|offset| offset.get() - whole), [4, 0, 0, 4]);
+    assert_eq!(stream.oldest_unread_ms, 0);
+}
+
+#[test]
+fn files_that_begin_alike_are_not_taken_for_each_other() {
+    let mut sim = sim();
+    sim.write_header();
+    sim.write(1);
+    sim.rotate_by_copy(super::look);
+    sim.write_header();
+    sim.settle();
+    sim.rotate_by_rename();
+    sim.settle();
+    sim.check();
+}

@@ -1,0 +1,216 @@
+//! FileSystem in memory: names, inodes that are used again, times that tick.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use logferry_protocol::stream::{FileKey, Offset};
+
+use crate::files::FileHandle;
+use crate::files::open_writers::OpenWriters;
+use crate::files::{FileStat, FileSystem};
+
+#[derive(Debug)]
+pub(super) struct SimFile {
+    inode: u64,
+    pub(super) bytes: Vec<u8>,
+    modified: SystemTime,
+    pub(super) writers: OpenWriters,
+    /// It can be neither opened nor read.
+    pub(super) is_locked: bool,
+}
+
+pub(super) type File = Rc<RefCell<SimFile>>;
+
+/// Gives `file` the time of `other`, as compressors do.
+pub(super) fn copy_time(file: &File, other: &File) {
+    file.borrow_mut().modified = other.borrow().modified;
+}
+
+/// A file system with one folder.
+#[derive(Clone)]
+pub(super) struct SimFileSystem {
+    tree: Rc<RefCell<Tree>>,
+    disturbance: Rc<RefCell<Option<Disturbance>>>,
+}
+
+#[derive(Debug)]
+struct Tree {
+    names: BTreeMap<PathBuf, File>,
+    /// Inodes whose last name is gone; used again once nobody holds them open.
+    unlinked: Vec<File>,
+    next_inode: u64,
+    clock: SystemTime,
+    /// How often a file was opened.
+    opened: u32,
+}
+
+/// What happens while somebody looks through the folder.
+type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
+
+impl SimFileSystem {
+    pub(super) fn new(clock: SystemTime) -> Self {
+        let tree = Rc::new(RefCell::new(Tree {
+            names: BTreeMap::new(),
+            unlinked: Vec::new(),
+            next_inode: 1,
+            clock,
+            opened: 0,
+        }));
+        Self {
+            tree,
+            disturbance: Rc::default(),
+        }
+    }
+
+    pub(super) fn set_clock(&self, clock: SystemTime) {
+        let mut tree = self.tree.borrow_mut();
+        tree.clock = tree.clock.max(clock);
+    }
+
+    pub(super) fn create(&self, path: &str) -> File {
+        let mut tree = self.tree.borrow_mut();
+        let unheld = tree.unlinked.iter().position(|file| Rc::strong_count(file) == 1);
+        let inode = if let Some(index) = unheld {
+            tree.unlinked.swap_remove(index).borrow().inode
+        } else {
+            tree.next_inode += 1;
+            tree.next_inode
+        };
+        let file = Rc::new(RefCell::new(SimFile {
+            inode,
+            bytes: Vec::new(),
+            modified: tree.clock,
+            writers: OpenWriters::None,
+            is_locked: false,
+        }));
+        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
+            tree.unlinked.push(replaced);
+        }
+        file
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<File> {
+        self.tree.borrow().names.get(Path::new(path)).cloned()
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) {
+        let mut tree = self.tree.borrow_mut();
+        if let Some(file) = tree.names.remove(Path::new(from))
+            && let Some(replaced) = tree.names.insert(to.into(), file)
+        {
+            tree.unlinked.push(replaced);
+        }
+    }
+
+    pub(super) fn remove(&self, path: &str) {
+        let mut tree = self.tree.borrow_mut();
+        if let Some(file) = tree.names.remove(Path::new(path)) {
+            tree.unlinked.push(file);
+        }
+    }
+
+    pub(super) fn append(&self, file: &File, bytes: &[u8]) {
+        let mut node = file.borrow_mut();
+        node.bytes.extend_from_slice(bytes);
+        node.modified = self.tick();
+    }
+
+    pub(super) fn truncate(&self, file: &File) {
+        let mut node = file.borrow_mut();
+        node.bytes.clear();
+        node.modified = self.tick();
+    }
+
+    /// Gives a file a further name.
+    pub(super) fn link(&self, file: &File, path: &str) {
+        let mut tree = self.tree.borrow_mut();
+        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
+            tree.unlinked.push(replaced);
+        }
+    }
+
+    /// How often a file was opened.
+    pub(super) fn opened(&self) -> u32 {
+        self.tree.borrow().opened
+    }
+
+    /// Lets something happen in the middle of each look at the folder from now on.
+    pub(super) fn disturb(&self, disturbance: impl FnMut(&Self) + 'static) {
+        *self.disturbance.borrow_mut() = Some(Box::new(disturbance));
+    }
+
+    fn tick(&self) -> SystemTime {
+        let mut tree = self.tree.borrow_mut();
+        tree.clock += Duration::from_micros(1);
+        tree.clock
+    }
+}
+
+impl FileSystem for SimFileSystem {
+    type FileHandle = File;
+
+    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+        let pattern = glob::Pattern::new(pattern).expect("the test's pattern");
+        let tree = self.tree.borrow();
+        let names = tree.names.keys().filter(|path| pattern.matches_path(path));
+        let matching = names.cloned().collect();
+        drop(tree);
+        if let Some(disturbance) = &mut *self.disturbance.borrow_mut() {
+            disturbance(self);
+        }
+        matching
+    }
+
+    fn stat(&self, path: &Path) -> Option<FileStat> {
+        self.tree
+            .borrow()
+            .names
+            .get(path)
+            .and_then(|file| file.stat().ok())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        let mut tree = self.tree.borrow_mut();
+        tree.opened += 1;
+        match tree.names.get(path) {
+            Some(file) if file.borrow().is_locked => Err(io::ErrorKind::PermissionDenied.into()),
+            Some(file) => Ok(file.clone()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl FileHandle for File {
+    fn stat(&self) -> io::Result<FileStat> {
+        let node = self.borrow();
+        let key = FileKey {
+            dev: 1,
+            inode: node.inode,
+        };
+        Ok(FileStat {
+            key,
+            size: Offset::new(node.bytes.len() as u64),
+            modified: node.modified,
+        })
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
+        let node = self.borrow();
+        if node.is_locked {
+            return Err(io::Error::other("the disk is bad"));
+        }
+        let at = usize::try_from(at.get()).expect("test files are small");
+        let rest = node.bytes.get(at..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn writers(&self) -> OpenWriters {
+        self.borrow().writers
+    }
+}
