@@ -15,29 +15,11 @@
     reason = "tests fail by panicking, say why, lay out files and put paths in quotes"
 )]
 
-mod any_bytes;
-mod backfill;
-mod backlog;
-mod bad_config;
-mod bad_requests;
-mod clean_stop;
-mod crashes;
-mod field_relay;
-mod field_rotation;
-mod field_state;
-mod fsck;
-mod full_disk;
-mod gaps;
-mod lost_answers;
-mod lost_ledger;
-mod lost_state;
-mod nginx;
-mod private;
-mod read_back;
-mod rebuild;
-mod reload;
-mod reports;
-mod rotations;
+mod commands;
+mod delivery;
+mod faults;
+mod protocol;
+mod relay_state;
+mod rotation;
+mod sender_state;
 mod support;
-mod tail;
-mod uploads;

@@ -1,22 +1,15 @@
-//! The benchmarks: real processes over loopback, measured against what the disk, or the system's own tools, give.
+//! The benchmarks: real processes over loopback, compared with the disk's or the system tools' own speed.
 //!
 //! Invariants:
-//! - Every figure of a run is taken from that run alone, beside `cp` + fsync on the same disk or `sftp` to the same
-//!   server: only ratios compare from one machine, or one hour, to another.
-//! - A run counts only when what was stored or delivered is, byte for byte, what was written. A fast wrong
-//!   run is a failure (exit 1); a slow one is a figure. Nothing here fails by the clock.
+//! - Every figure comes from one run, beside `cp` + fsync on the same disk or `sftp` to the same server. Only ratios can
+//!   be compared between machines, or between hours of one machine.
+//! - A run counts only if the stored or delivered bytes are exactly the written ones. A fast wrong run fails with exit
+//!   code 1. A slow run is a result: no benchmark fails because of time.
 
-mod backlog;
-mod commit_times;
-mod crowd;
 mod delivery;
-mod flood;
-mod isolation;
-mod latency;
-mod process;
-mod report;
-mod site;
-mod source_log;
+mod measurement;
+mod relay_load;
+mod testbed;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -30,111 +23,107 @@ use clap::{Parser, Subcommand};
 use logferry_config::units::{UnitError, parse_size};
 use tempfile::TempDir;
 
-use crate::backlog::{ingest, senders};
-use crate::crowd::{Crowd, capacity, herd};
-use crate::delivery::{Cases, Places, delivery};
-use crate::isolation::isolation;
-use crate::latency::latency;
-use crate::site::WrongResult;
+use crate::delivery::{Cases, DeliverySetup, delivery};
+use crate::relay_load::backlog::{ingest, senders};
+use crate::relay_load::isolation::isolation;
+use crate::relay_load::latency::latency;
+use crate::relay_load::many_senders::{self, ManySenders, capacity, reconnect};
+use crate::relay_load::overload::overload;
+use crate::testbed::line_writer::Pace;
+use crate::testbed::relay_testbed::WrongResult;
 
 /// Measures logferry on this machine
 #[derive(Debug, Parser)]
 #[command(name = "logferry-bench")]
 struct Args {
-    #[command(flatten)]
-    place: Place,
+    /// Folder on the disk to measure; it needs twice the size of all logs
+    #[arg(long, global = true, default_value = "/var/tmp")]
+    dir: PathBuf,
+    /// The logferry program [default: the one in this program's folder]
+    #[arg(long, global = true)]
+    logferry: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
-/// Where the benchmark runs, and what.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// Folder on the disk to measure; needs twice the room of all logs
-    #[arg(long, global = true, default_value = "/var/tmp")]
-    dir: PathBuf,
-    /// The program [default: the one built beside this]
-    #[arg(long, global = true)]
-    logferry: Option<PathBuf>,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One sender's backlog to durable on the relay, against cp + fsync of the same file
+    /// Ships one sender's backlog until it is durable on the relay, and compares with cp + fsync of the file
     Ingest {
-        /// Bytes of the log
+        /// Size of the log
         #[arg(long, default_value = "1GiB", value_parser = size)]
         size: u64,
-        /// How often each way
+        /// Number of runs
         #[arg(long, default_value = "3")]
         runs: NonZeroUsize,
     },
-    /// Many senders at full speed against one relay
+    /// Ships a backlog from many senders at full speed to one relay
     Senders {
-        /// Sender processes, each with an address of its own in 127.0.0.0/8
+        /// Sender processes, each with its own address in 127.0.0.0/8
         #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u8).range(1..=200))]
         count: u8,
-        /// Bytes of each sender's log
+        /// Size of each sender's log
         #[arg(long, default_value = "128MiB", value_parser = size)]
         size: u64,
     },
-    /// From a line's append to its being durable on the relay, at 100 lines a second
+    /// Measures the time from a line's append to its commit at the relay, at 100 lines per second
     Latency {
-        /// How long, for each setting
+        /// Seconds for each setting
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
     },
-    /// Many senders at a steady pace in several groups of one relay: from a line's append to its being durable
+    /// Measures the time from append to commit for many senders at a steady pace, in several groups of one relay
     Capacity {
         #[command(flatten)]
-        crowd: Crowd,
-        /// Lines a second of each sender
+        setup: ManySenders,
+        /// Lines per second of each sender
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rate: u32,
-        /// How long
+        /// Seconds of the measurement
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
-        /// How often the log is written to, in milliseconds, as with nginx's `flush=`; 0: line by line
+        /// Milliseconds between two writes to the log, as with nginx's `flush=`; 0: line by line
         #[arg(long, default_value_t = 0)]
         flush_ms: u64,
     },
-    /// Many senders with a backlog each, all at once, as after an outage of the relay
-    Herd {
+    /// Starts many senders at once with a backlog each, as after an outage of the relay
+    #[command(alias = "herd")]
+    Reconnect {
         #[command(flatten)]
-        crowd: Crowd,
-        /// Bytes of each sender's backlog, which spans six hours
+        setup: ManySenders,
+        /// Size of each sender's backlog, which spans six hours of log time
         #[arg(long, default_value = "8MiB", value_parser = size)]
         size: u64,
     },
-    /// One group's latency alone, and while another group of the same relay is flooded
+    /// Measures one group's latency alone, and during an overload of another group of the same relay
     Isolation {
-        /// Connections of the flood; half send valid chunks, half garbage
+        /// Connections of the overload; half send valid chunks, half garbage
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
         connections: u16,
-        /// How long, alone and flooded
+        /// Seconds of each of both measurements
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
     },
-    /// The flood alone, on a relay that is there, until it is killed
+    /// Overloads a running relay until it is killed
     #[command(hide = true)]
-    Flood {
-        /// A group's address
+    Overload {
+        /// Address of a group
         target: SocketAddr,
-        /// How many
+        /// Number of connections
         connections: u16,
     },
-    /// Batches to a real sshd, against OpenSSH's `sftp -b`
+    /// Delivers batches to a real sshd, and compares with OpenSSH's `sftp -b`
     Delivery {
-        /// What to compare
+        /// The comparisons to run
         #[arg(long, value_enum, default_value = "near")]
         cases: Cases,
-        /// Folder for what is delivered; the default lies in memory, where syncs cost nothing
+        /// Folder for the delivered files; the default lies in memory, where syncs cost nothing
         #[arg(long, default_value = "/dev/shm")]
         drop: PathBuf,
         /// The forwarder's `sessions`
         #[arg(long, default_value_t = 4)]
         sessions: u8,
-        /// How often each way
+        /// Number of runs
         #[arg(long, default_value = "3")]
         runs: NonZeroUsize,
     },
@@ -149,35 +138,40 @@ fn main() -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(error) => error,
     };
-    // Nobody is left to be told that stderr is closed.
+    // If stderr is closed, the exit code remains.
     let _ = writeln!(io::stderr(), "logferry-bench: {error:#}");
     ExitCode::from(if error.is::<WrongResult>() { 1 } else { 3 })
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    if let Command::Flood { target, connections } = args.command {
-        flood::flood(target, connections);
+    // It ends by a signal, so it must not create a folder that nothing removes.
+    if let Command::Overload { target, connections } = args.command {
+        overload(target, connections);
     }
-    let binary = binary(args.place.logferry.clone())?;
-    let folder = folder_in(&args.place.dir)?;
+    let binary = &binary(args.logferry.clone())?;
+    let folder = folder_in(&args.dir)?;
+    let dir = folder.path();
     let text = match &args.command {
-        Command::Ingest { size, runs } => ingest(&binary, folder.path(), *size, *runs)?,
-        Command::Senders { count, size } => senders(&binary, folder.path(), *count, *size)?,
-        Command::Latency { seconds } => latency(&binary, folder.path(), *seconds)?,
+        Command::Ingest { size, runs } => ingest(binary, dir, *size, runs.get())?,
+        Command::Senders { count, size } => senders(binary, dir, *count, *size)?,
+        Command::Latency { seconds } => latency(binary, dir, *seconds)?,
         Command::Capacity {
-            crowd,
+            setup,
             rate,
             seconds,
             flush_ms,
         } => {
-            let flush = Duration::from_millis(*flush_ms);
-            capacity(&binary, folder.path(), crowd, *rate, *seconds, flush)?
+            let pace = Pace {
+                rate: *rate,
+                seconds: *seconds,
+                flush: Duration::from_millis(*flush_ms),
+                poll: many_senders::POLL_INTERVAL,
+            };
+            capacity(binary, dir, setup, pace)?
         }
-        Command::Isolation { connections, seconds } => {
-            isolation(&binary, folder.path(), *connections, *seconds)?
-        }
-        Command::Flood { .. } => String::new(),
-        Command::Herd { crowd, size } => herd(&binary, folder.path(), crowd, *size)?,
+        Command::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
+        Command::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
+        Command::Overload { .. } => String::new(),
         Command::Delivery {
             cases,
             drop,
@@ -185,13 +179,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
             runs,
         } => {
             let drop = folder_in(drop)?;
-            let places = Places {
-                binary: &binary,
-                folder: folder.path(),
+            let setup = DeliverySetup {
+                binary,
+                folder: dir,
                 drop: drop.path(),
                 sessions: *sessions,
             };
-            delivery(places, *cases, runs.get())?
+            delivery(setup, *cases, runs.get())?
         }
     };
     io::stdout()
@@ -199,25 +193,25 @@ fn run(args: &Args) -> anyhow::Result<()> {
         .context("cannot print the result")
 }
 
-/// A new folder, which goes with its value.
-fn folder_in(place: &Path) -> anyhow::Result<TempDir> {
+/// A new folder in `parent`; it is removed when its value is dropped.
+fn folder_in(parent: &Path) -> anyhow::Result<TempDir> {
     tempfile::Builder::new()
         .prefix("logferry-bench-")
-        .tempdir_in(place)
-        .with_context(|| format!("cannot make a folder in {}", place.display()))
+        .tempdir_in(parent)
+        .with_context(|| format!("cannot create a folder in {}", parent.display()))
 }
 
-/// The program to measure, which is there.
+/// The program to measure.
 fn binary(wanted: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let binary = match wanted {
         Some(path) => path,
         None => std::env::current_exe()
-            .context("cannot find out where this program is")?
+            .context("cannot find the path of this program")?
             .with_file_name("logferry"),
     };
     anyhow::ensure!(
         binary.is_file(),
-        "{} is not there; build it with `cargo build --release -p logferry`",
+        "{} does not exist; build it with `cargo build --release -p logferry`",
         binary.display()
     );
     Ok(binary)

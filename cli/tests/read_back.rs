@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use logferry_embedded_servers::{SftpOptions, SftpServer};
 use logferry_ledger::{BatchContents, BatchGrowth, BatchId, BatchState, Commit, Ledger, NewBatch, Window};
-use logferry_standin::{SftpOptions, SftpServer};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;

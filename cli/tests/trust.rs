@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use logferry_standin::{SftpOptions, SftpServer};
+use logferry_embedded_servers::{SftpOptions, SftpServer};
 use tempfile::TempDir;
 
 /// A server, and a configuration that names it.

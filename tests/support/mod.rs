@@ -1,35 +1,29 @@
 //! What the tests stand on. Nothing here knows a role from inside.
 
-pub(crate) mod comparison;
-pub(crate) mod config;
-pub(crate) mod gate;
-pub(crate) mod http;
-pub(crate) mod load;
-pub(crate) mod nginx;
+pub(crate) mod logs;
+pub(crate) mod network;
 pub(crate) mod pipeline;
 pub(crate) mod process;
-pub(crate) mod proxy;
-pub(crate) mod relay;
-pub(crate) mod site;
-pub(crate) mod sshd;
+pub(crate) mod servers;
+pub(crate) mod test_folder;
 pub(crate) mod tmpfs;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Far beyond what anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_mins(1);
 
 /// How often a condition is looked at.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits until `is_so`; fails the test after `limit`.
 pub(crate) fn wait_for(what: &str, limit: Duration, is_so: impl FnMut() -> bool) {
-    assert!(comes_true(limit, is_so), "waited {limit:?} for {what}");
+    assert!(becomes_true(limit, is_so), "waited {limit:?} for {what}");
 }
 
 /// Waits until `is_so`, at most for `limit`; whether it came to that.
-pub(crate) fn comes_true(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+pub(crate) fn becomes_true(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     loop {
         if is_so() {
@@ -38,7 +32,7 @@ pub(crate) fn comes_true(limit: Duration, mut is_so: impl FnMut() -> bool) -> bo
         if Instant::now() >= end {
             return false;
         }
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::site::{OUTPUT, Site};
-use super::wait_for;
+use crate::support::test_folder::{OUTPUT, TestFolder};
+use crate::support::wait_for;
 
 /// A running child.
 pub(crate) struct Process {
@@ -18,8 +18,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`; its output is added to `output/NAME.log`.
-    pub(crate) fn start(site: &Site, name: &str, command: &mut Command) -> Self {
-        let path = site.path(OUTPUT).join(format!("{name}.log"));
+    pub(crate) fn start(test_folder: &TestFolder, name: &str, command: &mut Command) -> Self {
+        let path = test_folder.path(OUTPUT).join(format!("{name}.log"));
         let output = OpenOptions::new().create(true).append(true).open(path).unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -51,22 +51,22 @@ impl Process {
     }
 
     /// Ends it as a power loss would: it hears nothing of it (SIGKILL).
-    pub(crate) fn crash(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.assert_running();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Sends `signal` to it.
-    pub(crate) fn send(&mut self, signal: Signal) {
+    pub(crate) fn signal(&mut self, signal: Signal) {
         self.assert_running();
         let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(id, signal).unwrap();
     }
 
     /// Sends `signal` to it, and gives the status with which it ends.
-    pub(crate) fn end(&mut self, signal: Signal, limit: Duration) -> ExitStatus {
-        self.send(signal);
+    pub(crate) fn stop(&mut self, signal: Signal, limit: Duration) -> ExitStatus {
+        self.signal(signal);
         let what = format!("{} to end after {signal}", self.name);
         wait_for(&what, limit, || !self.is_running());
         self.child.wait().unwrap()

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use logferry_embedded_servers::{MailSink, SftpOptions, SftpServer};
 use logferry_ledger::{BatchFilter, BatchState, Ledger, LedgerError};
 use logferry_protocol::names::SourceId;
-use logferry_standin::{MailSink, SftpOptions, SftpServer};
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 

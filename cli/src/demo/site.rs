@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use logferry_config::Config;
+use logferry_embedded_servers::{MailSink, SftpServer};
 use logferry_protocol::names::SourceId;
-use logferry_standin::{MailSink, SftpServer};
 
 /// The user and password of the demo's drop; it listens on loopback and lives as long as the demo.
 pub(crate) const DROP_LOGIN: &str = "demo";

@@ -30,6 +30,18 @@ pub struct TrafficOptions {
     pub zone: TimeZone,
 }
 
+/// Requests of seed 1 without ids or health checks, in UTC.
+impl Default for TrafficOptions {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            ids: None,
+            health_every: None,
+            zone: TimeZone::UTC,
+        }
+    }
+}
+
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::{MonitorSettings, SummarySettings};
+use logferry_embedded_servers::{MailRefusal, MailSink, ReceivedMail};
 use logferry_ledger::NewMail;
-use logferry_standin::{MailRefusal, MailSink, ReceivedMail};
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use logferry_config::{Destination, Login, Secret};
+use logferry_embedded_servers::{SftpOptions, SftpServer};
 use logferry_forwarder::{FailureScope, check_destination};
 use logferry_ledger::{BatchState, FailureKind};
-use logferry_standin::{SftpOptions, SftpServer};
 use tempfile::TempDir;
 
 use crate::support::{Running, Spool, destination_on_port, names_in, until};

@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use logferry_embedded_servers::{FaultAction, FaultScript, OfferedExtensions, ScriptedFault, SftpOperation};
 use logferry_ledger::{Batch, BatchState, FailureKind};
-use logferry_standin::{Deed, Extensions, Mishap, Request, Script};
 use tokio_util::sync::CancellationToken;
 
 use crate::connecting::embedded::Embedded;
@@ -158,74 +158,79 @@ impl Drop for Doomed {
 }
 
 /// This goes wrong, at files whose paths end so, so many times.
-fn mishap(request: Request, file: impl Into<String>, times: usize, deed: Deed) -> Mishap {
-    Mishap {
-        request,
+fn fault(
+    operation: SftpOperation,
+    file: impl Into<String>,
+    times: usize,
+    action: FaultAction,
+) -> ScriptedFault {
+    ScriptedFault {
+        operation,
         file: file.into(),
         skip: 0,
         times,
-        deed,
+        action,
     }
 }
 
 /// This goes wrong with everything of ours, so many times.
-fn once_each(request: Request, deed: Deed) -> Script {
+fn once_each(operation: SftpOperation, action: FaultAction) -> FaultScript {
     let ends = [".log", ".json", ".ok"];
     let of = |end: &str| {
-        let file = match request {
-            Request::Stat => end.to_owned(),
+        let file = match operation {
+            SftpOperation::Stat => end.to_owned(),
             _ => format!("{end}.part"),
         };
-        mishap(request, file, 1, deed)
+        fault(operation, file, 1, action)
     };
-    Script {
-        mishaps: ends.map(of).into(),
-        ..Script::default()
+    FaultScript {
+        faults: ends.map(of).into(),
+        ..FaultScript::default()
     }
 }
 
 /// The steps at which the forwarder is killed: the server stops at this request for this file, before it has carried
 /// it out or after.
-fn crash_points() -> Vec<Mishap> {
+fn crash_points() -> Vec<ScriptedFault> {
     let json = LOG.replace(".log", ".json");
     let mut points = Vec::new();
     for file in [LOG, &json, &format!("{LOG}.ok")] {
         let temporary = format!("{file}.part");
-        for (request, deed) in [
-            (Request::Open, Deed::DoAndStall),
-            (Request::Write, Deed::DoAndStall),
-            (Request::Close, Deed::DoAndStall),
-            (Request::Read, Deed::DoAndStall),
-            (Request::Rename, Deed::Stall),
-            (Request::Rename, Deed::DoAndStall),
+        for (operation, action) in [
+            (SftpOperation::Open, FaultAction::DoThenStall),
+            (SftpOperation::Write, FaultAction::DoThenStall),
+            (SftpOperation::Close, FaultAction::DoThenStall),
+            (SftpOperation::Read, FaultAction::DoThenStall),
+            (SftpOperation::Rename, FaultAction::Stall),
+            (SftpOperation::Rename, FaultAction::DoThenStall),
         ] {
             // The marker is empty.
-            if request != Request::Write || file.strip_suffix(".ok").is_none() {
-                points.push(mishap(request, &temporary, 1, deed));
+            if operation != SftpOperation::Write || file.strip_suffix(".ok").is_none() {
+                points.push(fault(operation, &temporary, 1, action));
             }
         }
         // The second look, after the rename was noted.
-        points.push(Mishap {
+        points.push(ScriptedFault {
             skip: 1,
-            ..mishap(Request::Stat, file, 1, Deed::Stall)
+            ..fault(SftpOperation::Stat, file, 1, FaultAction::Stall)
         });
     }
     points
 }
 
 /// Has the forwarder killed at each step while the server behaves so, and started again.
-async fn ends_right_wherever_it_is_killed(behaviour: Script) {
+async fn ends_right_wherever_it_is_killed(behaviour: FaultScript) {
     for point in crash_points() {
         let context = format!("killed at {point:?}");
         let mut site = Site::new().await;
         let (batch, held) = site.seal();
         let mut script = behaviour.clone();
-        script.mishaps.insert(0, point);
-        site.embedded.server.misbehave(script);
+        script.faults.insert(0, point);
+        site.embedded.server.set_fault_script(script);
         let doomed = site.start_process();
         until(&context, || {
             let is_sent = site.spool.state(&batch) == BatchState::Sent;
-            let is_there = site.embedded.server.happened(0) > 0;
+            let is_there = site.embedded.server.fault_count(0) > 0;
             assert!(is_there || !is_sent, "not {context}");
             is_there
         })
@@ -258,64 +263,64 @@ macro_rules! behaviours {
 }
 
 behaviours! {
-    server_that_behaves: Script::default(),
-    server_without_extensions: Script { extensions: Extensions::None, ..Script::default() },
-    server_whose_rename_replaces: Script { rename_replaces: true, ..Script::default() },
-    server_whose_rename_replaces_and_that_can_link: Script {
-        extensions: Extensions::Links,
+    server_that_behaves: FaultScript::default(),
+    server_without_extensions: FaultScript { extensions: OfferedExtensions::None, ..FaultScript::default() },
+    server_whose_rename_replaces: FaultScript { rename_replaces: true, ..FaultScript::default() },
+    server_whose_rename_replaces_and_that_can_link: FaultScript {
+        extensions: OfferedExtensions::WithHardlink,
         rename_replaces: true,
-        mishaps: Vec::new(),
+        faults: Vec::new(),
     },
-    server_that_denies_renames_it_has_done: Script {
-        mishaps: vec![mishap(Request::Rename, ".part", ALWAYS, Deed::DoAndDeny)],
-        ..Script::default()
+    server_that_denies_renames_it_has_done: FaultScript {
+        faults: vec![fault(SftpOperation::Rename, ".part", ALWAYS, FaultAction::DoThenFail)],
+        ..FaultScript::default()
     },
-    server_that_tells_nothing_of_names: Script {
-        mishaps: vec![mishap(Request::Stat, ".part", ALWAYS, Deed::Refuse)],
-        ..Script::default()
+    server_that_tells_nothing_of_names: FaultScript {
+        faults: vec![fault(SftpOperation::Stat, ".part", ALWAYS, FaultAction::Refuse)],
+        ..FaultScript::default()
     },
-    server_that_writes_half_and_says_so: once_each(Request::Write, Deed::WriteHalf),
-    server_that_writes_half_and_does_not_say_so: once_each(Request::Write, Deed::LoseHalf),
-    server_that_writes_something_else: once_each(Request::Write, Deed::Spoil),
-    server_whose_close_fails: once_each(Request::Close, Deed::DoAndDeny),
-    server_whose_sync_fails_after_writes_that_did_not: once_each(Request::Sync, Deed::DoAndDeny),
-    server_that_loses_the_answer_to_an_open: once_each(Request::Open, Deed::DoAndHangUp),
-    server_that_loses_the_answer_to_a_write: once_each(Request::Write, Deed::DoAndHangUp),
-    server_that_loses_the_answer_to_a_close: once_each(Request::Close, Deed::DoAndHangUp),
-    server_that_loses_the_answer_to_a_rename: once_each(Request::Rename, Deed::DoAndHangUp),
-    server_that_hangs_up_when_asked_to_rename: once_each(Request::Rename, Deed::HangUp),
-    server_that_stalls_once: Script {
-        mishaps: vec![mishap(Request::Write, ".log.part", 1, Deed::DoAndStall)],
-        ..Script::default()
+    server_that_writes_half_and_says_so: once_each(SftpOperation::Write, FaultAction::WriteHalf),
+    server_that_writes_half_and_does_not_say_so: once_each(SftpOperation::Write, FaultAction::WriteHalfSilently),
+    server_that_writes_something_else: once_each(SftpOperation::Write, FaultAction::CorruptFirstByte),
+    server_whose_close_fails: once_each(SftpOperation::Close, FaultAction::DoThenFail),
+    server_whose_sync_fails_after_writes_that_did_not: once_each(SftpOperation::Sync, FaultAction::DoThenFail),
+    server_that_loses_the_answer_to_an_open: once_each(SftpOperation::Open, FaultAction::DoThenDisconnect),
+    server_that_loses_the_answer_to_a_write: once_each(SftpOperation::Write, FaultAction::DoThenDisconnect),
+    server_that_loses_the_answer_to_a_close: once_each(SftpOperation::Close, FaultAction::DoThenDisconnect),
+    server_that_loses_the_answer_to_a_rename: once_each(SftpOperation::Rename, FaultAction::DoThenDisconnect),
+    server_that_hangs_up_when_asked_to_rename: once_each(SftpOperation::Rename, FaultAction::Disconnect),
+    server_that_stalls_once: FaultScript {
+        faults: vec![fault(SftpOperation::Write, ".log.part", 1, FaultAction::DoThenStall)],
+        ..FaultScript::default()
     },
 }
 
 /// What keeps a batch from being delivered as long as it goes on.
-const HOPELESS: [(Request, Deed); 12] = [
-    (Request::Open, Deed::Refuse),
-    (Request::Open, Deed::HangUp),
-    (Request::Write, Deed::WriteHalf),
-    (Request::Write, Deed::LoseHalf),
-    (Request::Write, Deed::Spoil),
-    (Request::Write, Deed::DoAndHangUp),
-    (Request::Sync, Deed::DoAndDeny),
-    (Request::Close, Deed::DoAndDeny),
-    (Request::Close, Deed::DoAndHangUp),
-    (Request::Read, Deed::Refuse),
-    (Request::Rename, Deed::Refuse),
-    (Request::Rename, Deed::HangUp),
+const HOPELESS: [(SftpOperation, FaultAction); 12] = [
+    (SftpOperation::Open, FaultAction::Refuse),
+    (SftpOperation::Open, FaultAction::Disconnect),
+    (SftpOperation::Write, FaultAction::WriteHalf),
+    (SftpOperation::Write, FaultAction::WriteHalfSilently),
+    (SftpOperation::Write, FaultAction::CorruptFirstByte),
+    (SftpOperation::Write, FaultAction::DoThenDisconnect),
+    (SftpOperation::Sync, FaultAction::DoThenFail),
+    (SftpOperation::Close, FaultAction::DoThenFail),
+    (SftpOperation::Close, FaultAction::DoThenDisconnect),
+    (SftpOperation::Read, FaultAction::Refuse),
+    (SftpOperation::Rename, FaultAction::Refuse),
+    (SftpOperation::Rename, FaultAction::Disconnect),
 ];
 
 /// Has a batch held, and then delivered when the server behaves again.
-async fn is_held_while(request: Request, deed: Deed) {
-    let context = format!("{request:?} {deed:?}");
+async fn is_held_while(operation: SftpOperation, action: FaultAction) {
+    let context = format!("{operation:?} {action:?}");
     let mut site = Site::new().await;
     let (batch, taken) = site.seal();
     let other = site.spool.seal(2, &text(2, 3000));
     let server = &site.embedded.server;
-    server.misbehave(Script {
-        mishaps: vec![mishap(request, format!("{LOG}.part"), ALWAYS, deed)],
-        ..Script::default()
+    server.set_fault_script(FaultScript {
+        faults: vec![fault(operation, format!("{LOG}.part"), ALWAYS, action)],
+        ..FaultScript::default()
     });
     let forwarder = site.start();
     until(&context, || site.spool.is_in(BatchState::Sent, &other)).await;
@@ -330,7 +335,7 @@ async fn is_held_while(request: Request, deed: Deed) {
     let later = site.spool.seal(3, &text(3, 10));
     until(&context, || site.spool.is_in(BatchState::Sent, &later)).await;
 
-    server.misbehave(Script::default());
+    server.set_fault_script(FaultScript::default());
     until(&context, || site.spool.is_in(BatchState::Sent, &batch)).await;
     until(&context, || site.is_held(&taken)).await;
     forwarder.stop().await;
@@ -342,28 +347,28 @@ async fn is_held_while(request: Request, deed: Deed) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batch_that_the_server_never_takes_is_held_and_the_others_go_on() {
-    for (request, deed) in HOPELESS {
-        is_held_while(request, deed).await;
+    for (operation, action) in HOPELESS {
+        is_held_while(operation, action).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batch_at_which_the_server_always_stalls_is_held_and_the_others_go_on() {
-    is_held_while(Request::Write, Deed::Stall).await;
+    is_held_while(SftpOperation::Write, FaultAction::Stall).await;
 }
 
 /// Has one request of a session that died carried out when the next session is about to rename.
-async fn ends_right_with_a_late(request: Request, first: Vec<Mishap>) {
-    let context = format!("late {request:?}");
+async fn ends_right_with_a_late(operation: SftpOperation, first: Vec<ScriptedFault>) {
+    let context = format!("late {operation:?}");
     let mut site = Site::new().await;
     let (batch, taken) = site.seal();
     let part = format!("{LOG}.part");
-    let late = mishap(request, &part, 1, Deed::DoLate);
-    let after = mishap(Request::Rename, &part, 1, Deed::AfterLate);
+    let late = fault(operation, &part, 1, FaultAction::DoAfterDisconnect);
+    let after = fault(SftpOperation::Rename, &part, 1, FaultAction::DoAfterDelayed);
     let count = first.len();
-    site.embedded.server.misbehave(Script {
-        mishaps: first.into_iter().chain([late, after]).collect(),
-        ..Script::default()
+    site.embedded.server.set_fault_script(FaultScript {
+        faults: first.into_iter().chain([late, after]).collect(),
+        ..FaultScript::default()
     });
     let forwarder = site.start();
     until(&context, || site.spool.is_in(BatchState::Sent, &batch)).await;
@@ -371,7 +376,7 @@ async fn ends_right_with_a_late(request: Request, first: Vec<Mishap>) {
     forwarder.stop().await;
     let server = &site.embedded.server;
     assert_eq!(
-        [server.happened(count), server.happened(count + 1)],
+        [server.fault_count(count), server.fault_count(count + 1)],
         [1, 1],
         "{context}"
     );
@@ -381,16 +386,21 @@ async fn ends_right_with_a_late(request: Request, first: Vec<Mishap>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn open_that_a_dead_session_left_behind_does_not_empty_what_the_next_one_sends() {
-    ends_right_with_a_late(Request::Open, Vec::new()).await;
+    ends_right_with_a_late(SftpOperation::Open, Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn removal_that_a_dead_session_left_behind_does_not_take_what_the_next_one_sends() {
-    let fails = mishap(Request::Write, format!("{LOG}.part"), 1, Deed::WriteHalf);
-    ends_right_with_a_late(Request::Remove, vec![fails]).await;
+    let fails = fault(
+        SftpOperation::Write,
+        format!("{LOG}.part"),
+        1,
+        FaultAction::WriteHalf,
+    );
+    ends_right_with_a_late(SftpOperation::Remove, vec![fails]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rename_that_a_dead_session_left_behind_publishes_once() {
-    ends_right_with_a_late(Request::Rename, Vec::new()).await;
+    ends_right_with_a_late(SftpOperation::Rename, Vec::new()).await;
 }

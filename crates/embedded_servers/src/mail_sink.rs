@@ -1,0 +1,250 @@
+//! A mail server that keeps received mails in memory (RFC 5321, with PLAIN and LOGIN of RFC 4954; any password).
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::acceptor::Acceptor;
+
+/// The longest accepted line, in bytes; RFC 5321 requires 1000.
+const LINE_LEN_MAX: u64 = 64 << 10;
+/// The longest accepted message, in bytes.
+const MESSAGE_LEN_MAX: usize = 16 << 20;
+
+const EHLO_REPLY: &str = "250-mail-sink\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN";
+
+/// One mail as the client sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedMail {
+    /// The address of `MAIL FROM`.
+    pub from: String,
+    /// The addresses of `RCPT TO`, in order.
+    pub to: Vec<String>,
+    /// Header and body with CRLF, without SMTP's added dots.
+    pub data: Vec<u8>,
+}
+
+/// How a connection is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailRefusal {
+    /// It is closed without a greeting.
+    Hangup,
+    /// It is greeted with 421 and closed.
+    Busy,
+    /// Each mail on it gets 451 after its data.
+    LocalError,
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct MailSink {
+    acceptor: Acceptor,
+    mailbox: Arc<Mutex<Mailbox>>,
+}
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    messages: Vec<ReceivedMail>,
+    /// For the next connections.
+    refusals: VecDeque<MailRefusal>,
+}
+
+impl MailSink {
+    /// Starts a server on a free port of 127.0.0.1.
+    pub async fn start() -> io::Result<Self> {
+        let mailbox = Arc::new(Mutex::new(Mailbox::default()));
+        let shared = Arc::clone(&mailbox);
+        let acceptor = Acceptor::start(move |socket| {
+            let mailbox = Arc::clone(&shared);
+            async move {
+                // A connection that breaks is no error of the server.
+                let _ = serve(socket, &mailbox).await;
+            }
+        })
+        .await?;
+        Ok(Self { acceptor, mailbox })
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.acceptor.port()
+    }
+
+    /// All mails received so far, in order.
+    pub fn messages(&self) -> Vec<ReceivedMail> {
+        lock(&self.mailbox).messages.clone()
+    }
+
+    /// The number of mails received so far.
+    pub fn count(&self) -> usize {
+        lock(&self.mailbox).messages.len()
+    }
+
+    /// Refuses the next `connections`.
+    pub fn refuse_next(&self, connections: usize, refusal: MailRefusal) {
+        lock(&self.mailbox)
+            .refusals
+            .extend(std::iter::repeat_n(refusal, connections));
+    }
+
+    /// Closes the port and all connections.
+    pub async fn stop(self) {
+        self.acceptor.stop().await;
+    }
+}
+
+/// The mailbox is consistent between statements, so a panic elsewhere leaves nothing half done.
+fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
+    mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The two ends of one connection.
+struct Connection {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Connection {
+    /// The next line with its CRLF; an error when the connection ends or the line is too long.
+    async fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        (&mut self.reader)
+            .take(LINE_LEN_MAX)
+            .read_until(b'\n', &mut line)
+            .await?;
+        if line.ends_with(b"\n") {
+            Ok(line)
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    async fn reply(&mut self, reply: &str) -> io::Result<()> {
+        self.writer.write_all(format!("{reply}\r\n").as_bytes()).await
+    }
+
+    /// Reads the message up to the line with a single dot; `None` when it is too long.
+    async fn message(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut data = Vec::new();
+        let mut too_long = false;
+        loop {
+            let line = self.line().await?;
+            if line == b".\r\n" {
+                return Ok((!too_long).then_some(data));
+            }
+            data.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+            if data.len() > MESSAGE_LEN_MAX {
+                too_long = true;
+                data.clear();
+            }
+        }
+    }
+
+    /// Runs an AUTH exchange and accepts every user.
+    async fn authenticate(&mut self, argument: &str) -> io::Result<()> {
+        let (mechanism, initial) = argument.split_once(' ').unwrap_or((argument, ""));
+        // The prompts of LOGIN are "Username:" and "Password:" in base64.
+        let prompts: &[&str] = match (mechanism.to_ascii_uppercase().as_str(), initial) {
+            ("PLAIN", "") => &["334 "],
+            ("PLAIN", _) => &[],
+            ("LOGIN", "") => &["334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"],
+            ("LOGIN", _) => &["334 UGFzc3dvcmQ6"],
+            _ => return self.reply("504 mechanism not known").await,
+        };
+        for prompt in prompts {
+            self.reply(prompt).await?;
+            self.line().await?;
+        }
+        self.reply("235 welcome").await
+    }
+}
+
+async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
+    let refusal = lock(mailbox).refusals.pop_front();
+    let (reader, writer) = socket.into_split();
+    let mut connection = Connection {
+        reader: BufReader::new(reader),
+        writer,
+    };
+    match refusal {
+        Some(MailRefusal::Hangup) => return Ok(()),
+        Some(MailRefusal::Busy) => return connection.reply("421 busy, try again later").await,
+        Some(MailRefusal::LocalError) | None => connection.reply("220 mail-sink ESMTP").await?,
+    }
+    let mut envelope = Envelope::default();
+    loop {
+        let line = connection.line().await?;
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        match verb.to_ascii_uppercase().as_str() {
+            "HELO" => connection.reply("250 mail-sink").await?,
+            "EHLO" => connection.reply(EHLO_REPLY).await?,
+            "AUTH" => connection.authenticate(argument).await?,
+            "MAIL" => {
+                envelope = Envelope {
+                    from: Some(address(argument)),
+                    to: Vec::new(),
+                };
+                connection.reply("250 ok").await?;
+            }
+            "RCPT" if envelope.from.is_some() => {
+                envelope.to.push(address(argument));
+                connection.reply("250 ok").await?;
+            }
+            "DATA" if !envelope.to.is_empty() => {
+                connection.reply("354 go ahead").await?;
+                let data = connection.message().await?;
+                let reply = take_mail(mailbox, refusal, std::mem::take(&mut envelope), data);
+                connection.reply(reply).await?;
+            }
+            "RCPT" | "DATA" => connection.reply("503 not now").await?,
+            "RSET" => {
+                envelope = Envelope::default();
+                connection.reply("250 ok").await?;
+            }
+            "NOOP" => connection.reply("250 ok").await?,
+            "QUIT" => return connection.reply("221 bye").await,
+            _ => connection.reply("500 what?").await?,
+        }
+    }
+}
+
+/// Sender and recipients, until the data has come.
+#[derive(Default)]
+struct Envelope {
+    from: Option<String>,
+    to: Vec<String>,
+}
+
+/// Stores the mail unless it is refused; returns the reply.
+fn take_mail(
+    mailbox: &Mutex<Mailbox>,
+    refusal: Option<MailRefusal>,
+    envelope: Envelope,
+    data: Option<Vec<u8>>,
+) -> &'static str {
+    let Some(data) = data else { return "552 too long" };
+    if refusal == Some(MailRefusal::LocalError) {
+        return "451 local error, try again later";
+    }
+    let from = envelope.from.unwrap_or_default();
+    lock(mailbox).messages.push(ReceivedMail {
+        from,
+        to: envelope.to,
+        data,
+    });
+    "250 kept"
+}
+
+/// The address in `FROM:<a@b> BODY=8BITMIME`.
+fn address(argument: &str) -> String {
+    let address = argument
+        .split_once('<')
+        .and_then(|(_, rest)| rest.split_once('>'));
+    address.map_or_else(String::new, |(address, _)| address.to_owned())
+}

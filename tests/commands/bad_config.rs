@@ -1,0 +1,110 @@
+//! What a person who made a mistake in the configuration or the command line is told.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use crate::support::logferry;
+use crate::support::test_folder::{TestFolder, free_port};
+
+const SENDER: &str =
+    "sender:\n  relay: http://192.0.2.10:5001\n  logs: [{path: /app/log/nginx/access.log}]\n";
+
+/// The exit code and what was printed on stderr.
+fn run(file: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = logferry().args(arguments).arg("-c").arg(file).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().expect("not killed"), words)
+}
+
+#[test]
+fn mistake_in_the_configuration_is_told_with_file_line_and_key() {
+    let test_folder = TestFolder::new("bad-config");
+    for (text, line, parts) in [
+        (
+            SENDER.replace("relay:", "rely:"),
+            Some(2),
+            &["rely", "did you mean `relay`"][..],
+        ),
+        (
+            format!("{SENDER}  in_flight: 100\n"),
+            Some(4),
+            &["sender.in_flight", "100", "64"],
+        ),
+        (
+            format!("{SENDER}  retry: {{max: soon}}\n"),
+            Some(4),
+            &["sender.retry.max", "soon", "30s"],
+        ),
+        (
+            SENDER.replace("http:", "ftp:"),
+            Some(2),
+            &["sender.relay", "http://192.0.2.10:5001"],
+        ),
+        (
+            format!("{SENDER}  tls: {{ca_file: /nowhere}}\n"),
+            Some(4),
+            &["sender.tls.ca_file", "/nowhere cannot be read", "check path"],
+        ),
+        ("sender: [\n".to_owned(), None, &[]),
+        (String::new(), None, &["sender"]),
+    ] {
+        let file = test_folder.write("mistaken.yaml", &text);
+        for command in ["sender", "check", "run"] {
+            let (code, words) = run(&file, &[command]);
+            assert_eq!(code, 2, "{command} with {text}: {words}");
+            let place = match line {
+                Some(line) => format!("{}:{line}: ", file.display()),
+                None => file.display().to_string(),
+            };
+            for part in [&[&*place], parts].concat() {
+                assert!(words.contains(part), "no {part:?} in {words:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let test_folder = TestFolder::new("bad-configs");
+    let text = format!("{SENDER}  in_flight: 0\n  local_address: here\n");
+    let (code, words) = run(&test_folder.write("mistaken.yaml", &text), &["check"]);
+    assert_eq!(code, 2, "{words}");
+    assert!(
+        words.contains(":4: sender.in_flight") && words.contains(":5: sender.local_address"),
+        "{words}"
+    );
+}
+
+#[test]
+fn configuration_that_is_not_there_or_not_for_this_role_is_told() {
+    let test_folder = TestFolder::new("no-config");
+    let (code, words) = run(&test_folder.path("nowhere.yaml"), &["sender"]);
+    assert_eq!(code, 2, "{words}");
+    assert!(words.contains("nowhere.yaml"), "{words}");
+    let (code, words) = run(&test_folder.write("sender.yaml", SENDER), &["relay"]);
+    assert_eq!(code, 2, "{words}");
+    assert!(
+        words.contains("sender.yaml") && words.contains("relay"),
+        "{words}"
+    );
+    let (code, words) = run(&test_folder.write("sender.yaml", SENDER), &["relais"]);
+    assert_eq!(code, 2, "{words}");
+}
+
+#[test]
+fn port_that_is_taken_is_told_as_what_could_not_be_done() {
+    let test_folder = TestFolder::new("taken");
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
+    let address = holder.local_addr().unwrap();
+    let text = format!(
+        "relay:\n  data_dir: {:?}\n  groups: [{{name: web-1, listen: {address:?}}}]\n  metrics: null\n",
+        test_folder.path("relay"),
+        address = address.to_string(),
+    );
+    let (code, words) = run(&test_folder.write("relay.yaml", &text), &["relay"]);
+    assert_eq!(code, 3, "{words}");
+    assert!(
+        words.contains(&address.to_string()) && words.contains("web-1"),
+        "{words}"
+    );
+}

@@ -1,0 +1,8 @@
+//! Commands and messages: configuration errors, reload, clean stop, error reports, `audit --verify`, `tail`.
+
+mod audit_verify;
+mod bad_config;
+mod clean_stop;
+mod error_reports;
+mod reload;
+mod tail;

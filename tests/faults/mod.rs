@@ -1,0 +1,8 @@
+//! Faults from outside: kills, lost responses, a refusing or restored relay, a full disk, deleted log files.
+//! A new fault is tested here.
+
+mod crashes;
+mod full_disk;
+mod lost_log_files;
+mod lost_responses;
+mod relay_outages;

@@ -1,0 +1,4 @@
+//! The sender's state folder: lost, damaged, outdated, copied, locked or read-only.
+
+mod checkpoint;
+mod lost;

@@ -1,0 +1,133 @@
+//! A log under load: written to and rotated by rename until it is told to stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use logferry_traffic::{Feed, LogFile, Quota, Slice, Traffic, TrafficOptions};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Every so-manieth line is a health check.
+const HEALTH_EVERY: u32 = 20;
+
+/// Traffic with numbered requests and some health checks; `name` tells it from other traffic of the same test.
+pub(crate) fn traffic(name: &str, seed: u64) -> Traffic {
+    Traffic::new(TrafficOptions {
+        seed,
+        ids: Some(name.to_owned()),
+        health_every: HEALTH_EVERY.try_into().ok(),
+        zone: TimeZone::UTC,
+    })
+}
+
+/// Appends `lines` lines that were written at `at`.
+pub(crate) fn append(log: &mut LogFile, traffic: &mut Traffic, at: Timestamp, lines: usize) {
+    let mut text = Vec::new();
+    for _ in 0..lines {
+        traffic.line(at, &mut text);
+    }
+    log.append(&text).unwrap();
+}
+
+/// A writer at work.
+pub(crate) struct LogWriter {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogWriter {
+    /// Writes `rate` lines per second to `log`, and rotates it about once a second at times drawn from `seed`. As with
+    /// nginx, lines still go to the renamed file for a moment.
+    pub(crate) fn start(log: &Path, rate: u32, seed: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let log = LogFile::open(log).unwrap();
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || write(log, rate, seed, &stopped));
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Ends the writing; everything is in the files then.
+    pub(crate) fn stop(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the writer failed");
+        }
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn write(mut log: LogFile, rate: u32, seed: u64, stop: &AtomicBool) {
+    let quota = Quota {
+        rate,
+        lines: None,
+        time: None,
+    };
+    let mut feed = Feed::new(traffic("load", seed), quota);
+    let mut rotations = Rotations::new(seed);
+    let start = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        rotations.step(start.elapsed(), &mut log);
+        match feed.slice(start.elapsed(), Timestamp::now()) {
+            Slice::Lines { bytes, .. } => log.append(bytes).unwrap(),
+            Slice::Wait(until) => std::thread::sleep(until.saturating_sub(start.elapsed())),
+            Slice::End => break,
+        }
+    }
+    // In the middle of a rotation there is no file under the log's name.
+    log.reopen().unwrap();
+}
+
+/// When a log is renamed, and when its writer notices.
+struct Rotations {
+    chance: StdRng,
+    next: Duration,
+    is_renamed: bool,
+}
+
+impl Rotations {
+    fn new(seed: u64) -> Self {
+        let mut rotations = Self {
+            chance: StdRng::seed_from_u64(seed),
+            next: Duration::ZERO,
+            is_renamed: false,
+        };
+        rotations.wait(500, 1500);
+        rotations
+    }
+
+    fn step(&mut self, now: Duration, log: &mut LogFile) {
+        if now < self.next {
+            return;
+        }
+        if self.is_renamed {
+            log.reopen().unwrap();
+            self.wait(500, 1500);
+        } else {
+            log.rename().unwrap();
+            self.wait(1, 150);
+        }
+        self.is_renamed = !self.is_renamed;
+    }
+
+    fn wait(&mut self, least_ms: u64, most_ms: u64) {
+        self.next += Duration::from_millis(self.chance.random_range(least_ms..=most_ms));
+    }
+}

@@ -1,0 +1,138 @@
+//! The configuration that the tests run with: the documented file, with short times.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+
+use crate::support::servers::sshd::SftpAccess;
+use crate::support::test_folder::{TestFolder, free_port};
+
+/// What the YAML file says where tests differ.
+pub(crate) struct Config {
+    /// The log to ship.
+    pub(crate) log: PathBuf,
+    /// One more log to ship.
+    pub(crate) other_log: Option<PathBuf>,
+    /// The sender's state folder.
+    pub(crate) state_dir: PathBuf,
+    /// The port of the sender's numbers.
+    pub(crate) sender_metrics: Option<u16>,
+    /// Where the sender looks for the relay: its port, or that of something in between.
+    pub(crate) sender_target_port: u16,
+    /// The port of the relay's numbers.
+    pub(crate) relay_metrics: Option<u16>,
+    /// The relay's port.
+    pub(crate) relay_port: u16,
+    /// The relay host's data folder.
+    pub(crate) data_dir: PathBuf,
+    /// The window's length.
+    pub(crate) window: &'static str,
+    /// The forwarder's destination.
+    pub(crate) destination: SftpAccess,
+    /// How often it tries what failed.
+    pub(crate) failed_every: &'static str,
+    /// How long the sender waits for more lines.
+    pub(crate) max_delay: &'static str,
+    /// How many chunks the sender has on their way at a time.
+    pub(crate) in_flight: u32,
+    /// How long the relay waits for more lines.
+    pub(crate) seal_after: &'static str,
+    /// Free disk without which the relay takes nothing.
+    pub(crate) min_free_disk: &'static str,
+    /// The addresses that the relay takes lines from.
+    pub(crate) sources: &'static str,
+}
+
+impl Config {
+    /// Everything in `test_folder`, sender and relay face to face.
+    pub(crate) fn new(test_folder: &TestFolder, window: &'static str, destination: SftpAccess) -> Self {
+        let relay_port = free_port();
+        Self {
+            log: test_folder.create_dir("log").join("access.log"),
+            other_log: None,
+            state_dir: test_folder.path("sender"),
+            sender_metrics: None,
+            relay_metrics: None,
+            sender_target_port: relay_port,
+            relay_port,
+            data_dir: test_folder.path("relay"),
+            window,
+            destination,
+            failed_every: "1s",
+            max_delay: "50ms",
+            in_flight: 4,
+            seal_after: "1s",
+            min_free_disk: "1MiB",
+            sources: "127.0.0.1",
+        }
+    }
+}
+
+impl Display for Config {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            log,
+            other_log,
+            state_dir,
+            sender_metrics,
+            relay_metrics,
+            sender_target_port,
+            relay_port,
+            data_dir,
+            window,
+            destination,
+            failed_every,
+            max_delay,
+            in_flight,
+            seal_after,
+            min_free_disk,
+            sources,
+        } = self;
+        let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
+        let other_log = other_log
+            .as_ref()
+            .map(|path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}"));
+        let other_log = other_log.unwrap_or_default();
+        let sender_metrics = sender_metrics.map(|port| format!("\n  metrics: \"127.0.0.1:{port}\""));
+        let sender_metrics = sender_metrics.unwrap_or_default();
+        let relay_metrics = relay_metrics.map(|port| format!("\"127.0.0.1:{port}\""));
+        let relay_metrics = relay_metrics.as_deref().unwrap_or("null");
+        write!(
+            f,
+            r#"
+sender:
+  relay: "http://127.0.0.1:{sender_target_port}"
+  state_dir: {state_dir:?}{sender_metrics}
+  logs:
+    - path: {log:?}
+      {exclude}
+      max_line: 64KiB{other_log}
+  chunk: {{max_bytes: 64KiB, max_delay: {max_delay}}}
+  in_flight: {in_flight}
+  retry: {{initial: 50ms, max: 500ms}}
+relay:
+  data_dir: {data_dir:?}
+  groups: [{{name: web-1, listen: "127.0.0.1:{relay_port}", sources: ["{sources}"]}}]
+  batch: {{window: {window}, seal_after: {seal_after}, slack: 1s}}
+  limits: {{min_free_disk: {min_free_disk}}}
+  metrics: {relay_metrics}
+forwarder:
+  interval: 1s
+  destinations:
+    - name: drop
+      host: 127.0.0.1
+      port: {port}
+      user: {user}
+      directory: {directory:?}
+      key_file: {key:?}
+      known_hosts: {known_hosts:?}
+      retry: {{attempts: 3, initial: 100ms, max: 1s}}
+      failed_every: {failed_every}
+"#,
+            port = destination.port,
+            user = destination.user,
+            directory = destination.directory,
+            key = destination.key,
+            known_hosts = destination.known_hosts,
+        )
+    }
+}
