@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::Config;
-use logferry_fsck::{Finding, Rebuilt, Report};
+use logferry_fsck::{CheckReport, Finding, RebuildReport};
 
 use crate::args::Fsck;
 use crate::configuration;
@@ -61,7 +61,7 @@ fn count(number: usize) -> String {
     table::count(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-fn text(report: &Report, data_dir: &Path) -> String {
+fn text(report: &CheckReport, data_dir: &Path) -> String {
     let (batches, files) = (count(report.batches), count(report.files));
     let checked = format!("{batches} batches, {files} files\n");
     if report.findings.is_empty() {
@@ -83,7 +83,7 @@ fn text(report: &Report, data_dir: &Path) -> String {
     format!("{checked}\n{table}")
 }
 
-fn rebuilt_text(rebuilt: &Rebuilt, data_dir: &Path, destinations: &str) -> String {
+fn rebuilt_text(rebuilt: &RebuildReport, data_dir: &Path, destinations: &str) -> String {
     let (batches, lines) = (count(rebuilt.batches), table::count(rebuilt.lines));
     let sources = count(rebuilt.sources);
     let mut said = vec![format!(

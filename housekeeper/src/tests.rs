@@ -55,7 +55,7 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
         .zip(undelivered)
         .map(|(part, state)| host.batch(part, state))
         .collect();
-    let config = HousekeeperSettings {
+    let config = Housekeeper {
         data_dir: host.dir.path().to_owned(),
         compress_after: Duration::ZERO,
         delete_after: Duration::ZERO,
@@ -74,15 +74,15 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
 }
 
 #[test]
-fn a_batch_that_is_to_go_to_a_destination_once_more_is_left_alone_until_it_did() -> TestResult {
+fn a_batch_that_is_to_be_sent_again_is_left_alone_until_it_is() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
     let name = "lab".parse()?;
-    host.ledger().request_resends(&[batch.id], &name, sealed_at())?;
+    host.ledger().ask(&[batch.id], &name, sealed_at())?;
     for age in [3 * HOUR, 1000 * HOUR] {
         assert_eq!(host.run(age)?, HousekeeperReport::default());
     }
-    host.ledger().cancel_resend(batch.id, &name)?;
+    host.ledger().withdraw(batch.id, &name)?;
     assert_eq!(host.run(1000 * HOUR)?.expired, 1);
     Ok(())
 }
@@ -250,7 +250,7 @@ fn stopped_anywhere(age: Duration, check: impl Fn(&Host<SimDisk>, &Batch), is_ke
             }
             host.disk.heal();
             assert!(!is_kept || survives(&host, &batch), "after {changes} changes");
-            host.run(age).expect("nothing is in its way");
+            host.run(age).expect("no fault is left");
             check(&host, &batch);
             if done.is_ok() {
                 break;
@@ -278,7 +278,7 @@ fn a_deletion_stopped_anywhere_is_finished_by_the_next_run() {
 #[test]
 fn a_second_housekeeper_is_refused() -> TestResult {
     let host = Host::new(RealDisk);
-    let _lock = LockFile::acquire(&host.dir.path().join(LOCK_NAME))?;
+    let _lock = Lock::acquire(&host.dir.path().join(LOCK_NAME))?;
     assert!(matches!(host.run(HOUR), Err(HousekeeperError::Lock(_))));
     Ok(())
 }
@@ -291,10 +291,10 @@ fn without_a_ledger_nothing_is_done() {
 }
 
 #[test]
-fn told_to_stop_it_touches_nothing() -> TestResult {
+fn after_stop_it_touches_nothing() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    let config = HousekeeperSettings {
+    let config = Housekeeper {
         data_dir: host.dir.path().to_owned(),
         ..rules()
     };
@@ -309,10 +309,10 @@ fn told_to_stop_it_touches_nothing() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_works_by_its_schedule_and_stops_when_told() -> TestResult {
+async fn the_daemon_runs_by_its_schedule_until_shutdown() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    let config = HousekeeperSettings {
+    let config = Housekeeper {
         data_dir: host.dir.path().to_owned(),
         compress_after: Duration::ZERO,
         delete_after: 100_000_000 * HOUR,
@@ -333,8 +333,8 @@ async fn the_daemon_works_by_its_schedule_and_stops_when_told() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_wrong_schedule_says_what_is_right() {
-    let config = HousekeeperSettings {
+async fn error_for_a_wrong_schedule_names_the_right_form() {
+    let config = Housekeeper {
         schedule: "0 99 * * * *".to_owned(),
         ..rules()
     };
@@ -343,7 +343,7 @@ async fn a_wrong_schedule_says_what_is_right() {
         .expect_err("no minute 99");
     assert_eq!(
         error.to_string(),
-        "housekeeper.schedule `0 99 * * * *` is no cron schedule; write six fields, seconds first, such as \
+        "housekeeper.schedule `0 99 * * * *` is not a cron schedule; write six fields, seconds first, such as \
          `0 */10 * * * *` for every ten minutes"
     );
 }

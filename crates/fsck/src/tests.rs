@@ -1,19 +1,18 @@
-//! What the check finds in a spool that somebody has touched, and what a repair does about it.
+//! Checks and repairs of a spool whose files were moved, copied, changed or removed.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::Read;
 use std::path::PathBuf;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use logferry_durable::LockFile;
 use logferry_ledger::{
     Batch, BatchContents, BatchGrowth, BatchId, BatchState, Commit, FailureKind, Ledger, NewBatch,
     PublishedBatch, Window,
 };
+use logferry_spool::gzip_encoder;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -29,7 +28,7 @@ fn lines(part: u32) -> Vec<u8> {
     format!("line of part {part}\n").repeat(100).into_bytes()
 }
 
-/// A relay host with one batch a state, each a part of the same window.
+/// A relay host with one batch in each state, each a part of the same window.
 struct Host {
     dir: TempDir,
 }
@@ -76,7 +75,7 @@ impl Host {
     }
 
     /// Kind and file of each finding, as the check sees it.
-    fn findings(&self) -> Vec<(Kind, PathBuf)> {
+    fn findings(&self) -> Vec<(FindingKind, PathBuf)> {
         let report = check(self.dir.path()).expect("checked");
         assert_eq!(report.fine, report.findings.is_empty());
         report
@@ -88,7 +87,7 @@ impl Host {
 
     /// Every file and what is in it.
     fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = spool::files(self.dir.path()).expect("listed");
+        let files = Spool::new(RealDisk, self.dir.path()).all_files().expect("listed");
         files
             .into_iter()
             .map(|file| (file.path.clone(), fs::read(&file.path).expect("read")))
@@ -138,18 +137,20 @@ fn file_name(part: u32) -> String {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).expect("in memory");
-    encoder.finish().expect("in memory")
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    gzip_encoder(bytes)
+        .read_to_end(&mut compressed)
+        .expect("in memory");
+    compressed
 }
 
 #[test]
-fn spool_that_is_as_the_ledger_says_has_no_finding() {
+fn spool_that_agrees_with_the_ledger_has_no_finding() {
     let host = Host::new();
     let report = check(host.dir.path()).expect("checked");
     assert_eq!((report.fine, report.batches, report.files), (true, 4, 4));
-    // Lines that are being committed, and a batch whose file is yet to come.
+    // Lines that are being committed, and a batch without a file so far.
     host.put("open", "a.log", &[lines(1), b"half a li".to_vec()].concat());
     host.open(&mut Ledger::open(host.dir.path()).expect("a ledger"), 5);
     // The housekeeper at work, in each of its steps.
@@ -166,23 +167,23 @@ fn spool_that_is_as_the_ledger_says_has_no_finding() {
 fn each_kind_of_difference_is_found() {
     let host = Host::new();
     let short = host.put("open", "a.log", &lines(1)[1..]);
-    assert_eq!(host.findings(), [(Kind::Size, short)]);
+    assert_eq!(host.findings(), [(FindingKind::Size, short)]);
     host.put("open", "a.log", &lines(1));
 
     let mut changed = lines(2);
     changed[50] ^= 1;
     let changed = host.put("ready", "a.2.log", &changed);
-    assert_eq!(host.findings(), [(Kind::Contents, changed)]);
+    assert_eq!(host.findings(), [(FindingKind::Contents, changed)]);
     let long = host.put("ready", "a.2.log", &lines(2).repeat(2));
-    assert_eq!(host.findings(), [(Kind::Size, long.clone())]);
+    assert_eq!(host.findings(), [(FindingKind::Size, long.clone())]);
     fs::remove_file(&long).expect("removed");
-    assert_eq!(host.findings(), [(Kind::Missing, long)]);
+    assert_eq!(host.findings(), [(FindingKind::Missing, long)]);
     host.put("ready", "a.2.log", &lines(2));
 
     fs::remove_file(host.path("sent", "a.3.log")).expect("removed");
     for (contents, kind) in [
-        (gzip(&lines(1)), Kind::Contents),
-        (b"\x1f\x8b".to_vec(), Kind::Contents),
+        (gzip(&lines(1)), FindingKind::Contents),
+        (b"\x1f\x8b".to_vec(), FindingKind::Contents),
     ] {
         let damaged = host.put("sent", "a.3.log.gz", &contents);
         assert_eq!(host.findings(), [(kind, damaged)]);
@@ -196,10 +197,10 @@ fn each_kind_of_difference_is_found() {
     assert_eq!(
         host.findings(),
         [
-            (Kind::Double, second),
-            (Kind::Leftover, leftover),
-            (Kind::Unknown, notes),
-            (Kind::Unknown, unknown),
+            (FindingKind::Double, second),
+            (FindingKind::Leftover, leftover),
+            (FindingKind::Unknown, notes),
+            (FindingKind::Unknown, unknown),
         ]
     );
 }
@@ -212,13 +213,16 @@ fn file_in_the_wrong_folder_is_moved_and_nothing_else_is_touched() {
     let unknown = host.put("ready", "a.9.log", b"x\n");
     assert_eq!(
         host.findings(),
-        [(Kind::Place, misplaced.clone()), (Kind::Unknown, unknown.clone())]
+        [
+            (FindingKind::Place, misplaced.clone()),
+            (FindingKind::Unknown, unknown.clone())
+        ]
     );
     let report = repair(host.dir.path()).expect("repaired");
     assert!(!report.fine, "the unknown file is left");
     let repaired: Vec<_> = report.findings.iter().map(|finding| finding.repaired).collect();
     assert_eq!(repaired, [true, false]);
-    assert_eq!(host.findings(), [(Kind::Unknown, unknown)]);
+    assert_eq!(host.findings(), [(FindingKind::Unknown, unknown)]);
     assert!(home.exists() && !misplaced.exists());
 }
 
@@ -249,7 +253,7 @@ fn files_of_expired_batches_are_the_housekeepers() {
     assert_eq!(check(host.dir.path()).expect("checked").batches, 3);
 }
 
-/// What somebody may do to one of the four batch files.
+/// Damage to one of the four batch files.
 #[derive(Debug, Clone)]
 enum Harm {
     Move(&'static str),
@@ -273,7 +277,7 @@ fn harm() -> impl Strategy<Value = Harm> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever was done, a repair leaves every file's bytes somewhere, and leaves no whole file misplaced.
+    /// After any damage, a repair keeps every file's bytes, and leaves no whole file in the wrong folder.
     #[test]
     fn repair_loses_no_bytes(harms in prop::collection::vec((1_u32..5, harm()), 0..6)) {
         let host = Host::new();
@@ -303,7 +307,7 @@ proptest! {
         after.sort();
         prop_assert_eq!(before, after);
         let left = host.findings();
-        prop_assert!(left.iter().all(|(kind, _)| *kind != Kind::Place), "{:?}", left);
+        prop_assert!(left.iter().all(|(kind, _)| *kind != FindingKind::Place), "{:?}", left);
         prop_assert_eq!(report.fine, left.is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! What the name of a batch says, read back by the template that it was made by.
+//! Reads the fields of a batch's name, by the template that made the name.
 //!
-//! Pure. A name gives the window as the clock showed it where the line was written, not the instant: that needs a zone,
-//! which only the lines have. Whoever reads a name makes it again from the window found, and compares.
+//! Pure. A name gives the local time of its window, not the instant: only the lines give the zone. So the caller takes
+//! the window from the lines, makes the name again from it, and compares.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use logferry_config::{NameField, NamePiece, NameTemplate, WindowLength};
 use logferry_ledger::Window;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
-/// What stands in a name.
+/// The fields of a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Name {
+pub(crate) struct NameFields {
     pub(crate) log: Option<LogName>,
     pub(crate) group: Option<GroupName>,
     year: Option<i16>,
     month: Option<i8>,
     day: Option<i8>,
     hour: Option<i8>,
-    /// First second in its hour, and how many seconds.
-    place: Option<(u32, u32)>,
+    /// The window: its first second in the hour, and its length in seconds.
+    window: Option<(u32, u32)>,
 }
 
-impl Name {
-    /// Reads the name of a window's first part. `None`: the template makes no such names for that source.
+impl NameFields {
+    /// Reads the name of a window's first part. `None`: the template makes no such name for that source.
     pub(crate) fn read(template: &NameTemplate, source: &SourceId, name: &str) -> Option<Self> {
         let pieces: Vec<&NamePiece> = template.pieces().collect();
         fit(&pieces, name, &source.file_label(), &Self::default())
     }
 
-    /// How long the window is.
+    /// The window's length.
     pub(crate) fn length(&self) -> Option<WindowLength> {
-        let (_, seconds) = self.place?;
+        let (_, seconds) = self.window?;
         WindowLength::try_from(Duration::from_secs(seconds.into())).ok()
     }
 
-    /// The window, if its clock showed UTC.
+    /// The window, if its local time is UTC.
     pub(crate) fn window_in_utc(&self) -> Option<Window> {
-        let (first, seconds) = self.place?;
+        let (first, seconds) = self.window?;
         let hour = DateTime::new(self.year?, self.month?, self.day?, self.hour?, 0, 0, 0).ok()?;
         let start = Offset::UTC.to_timestamp(hour).ok()?.as_second() + i64::from(first);
         Some(Window {
@@ -49,7 +49,7 @@ impl Name {
         })
     }
 
-    /// This name with one field more. `None`: the text is no such field, or another than where it stood before.
+    /// These fields and one more. `None`: the text is no such field, or differs from the same field before.
     fn with(&self, field: NameField, text: &str) -> Option<Self> {
         let mut name = self.clone();
         match field {
@@ -63,42 +63,49 @@ impl Name {
             NameField::Month => name.month = same(self.month, number(text)?)?,
             NameField::Day => name.day = same(self.day, number(text)?)?,
             NameField::Hour => name.hour = same(self.hour, number(text)?)?,
-            NameField::Window => name.place = same(self.place, place(text)?)?,
+            NameField::Window => name.window = same(self.window, window(text)?)?,
             NameField::Log => name.log = same(self.log.clone(), text.parse().ok()?)?,
             NameField::Group => name.group = same(self.group.clone(), text.parse().ok()?)?,
             NameField::Source => {}
-            // A field of destinations' names only.
+            // Only names at destinations have this field.
             NameField::Batch => return None,
         }
         Some(name)
     }
 }
 
-/// The first way in which `pieces` make up `rest`.
-fn fit(pieces: &[&NamePiece], rest: &str, source: &str, name: &Name) -> Option<Name> {
+/// Matches `pieces` with `rest`, and returns the fields of the first match.
+fn fit(pieces: &[&NamePiece], rest: &str, source: &str, name: &NameFields) -> Option<NameFields> {
     let Some((piece, later)) = pieces.split_first() else {
         return rest.is_empty().then(|| name.clone());
     };
-    let go_on = |len: usize, field: NameField| {
+    let match_field = |len: usize, field: NameField| {
         let (text, rest) = rest.split_at_checked(len)?;
         fit(later, rest, source, &name.with(field, text)?)
     };
     match piece {
         NamePiece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, name),
-        NamePiece::Field(NameField::Source) => fit(later, rest.strip_prefix(source)?, source, name),
-        NamePiece::Field(field @ NameField::HourStamp) => go_on(8, *field),
-        NamePiece::Field(field @ NameField::Year) => go_on(4, *field),
-        NamePiece::Field(field @ (NameField::Month | NameField::Day | NameField::Hour)) => go_on(2, *field),
-        NamePiece::Field(field @ NameField::Window) => go_on(9, *field).or_else(|| go_on(5, *field)),
-        NamePiece::Field(field @ (NameField::Log | NameField::Group)) => {
-            (1..=rest.len()).rev().find_map(|len| go_on(len, *field))
+        NamePiece::NameField(NameField::Source) => fit(later, rest.strip_prefix(source)?, source, name),
+        NamePiece::NameField(field @ NameField::HourStamp) => match_field(8, *field),
+        NamePiece::NameField(field @ NameField::Year) => match_field(4, *field),
+        NamePiece::NameField(field @ (NameField::Month | NameField::Day | NameField::Hour)) => {
+            match_field(2, *field)
         }
-        NamePiece::Field(NameField::Batch) => None,
+        NamePiece::NameField(field @ NameField::Window) => {
+            match_field(9, *field).or_else(|| match_field(5, *field))
+        }
+        NamePiece::NameField(field @ (NameField::Log | NameField::Group)) => {
+            (1..=rest.len()).rev().find_map(|len| match_field(len, *field))
+        }
+        NamePiece::NameField(NameField::Batch) => None,
     }
 }
 
-/// `found`, unless something else was found before.
-#[expect(clippy::option_option, reason = "what stands there, if it fits")]
+/// The found value, unless another one was found before.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one says whether it fits, the inner one is the field"
+)]
 fn same<T: PartialEq>(before: Option<T>, found: T) -> Option<Option<T>> {
     before.is_none_or(|before| before == found).then_some(Some(found))
 }
@@ -108,8 +115,8 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// `20-39` in minutes, or `0010-0019` in minutes and seconds, as first second and length.
-fn place(text: &str) -> Option<(u32, u32)> {
+/// Reads `20-39` (minutes) or `0010-0019` (minutes and seconds) as first second and length.
+fn window(text: &str) -> Option<(u32, u32)> {
     let (first, last) = text.split_once('-')?;
     let second = |text: &str| Some(number::<u32>(text.get(..2)?)? * 60 + number::<u32>(text.get(2..)?)?);
     let (first, end) = match (first.len(), last.len()) {
@@ -135,10 +142,10 @@ mod tests {
     ];
 
     #[test]
-    fn name_of_something_else_is_not_read() {
+    fn name_that_the_template_cannot_make_is_not_read() {
         let template = NameTemplate::parse(TEMPLATES[0]).expect("valid");
         let source = "198.51.100.44".parse().expect("valid");
-        let read = |name| Name::read(&template, &source, name);
+        let read = |name| NameFields::read(&template, &source, name);
         assert!(read("accessLog_26112108_20-39_198-51-100-44").is_some());
         for name in [
             "",
@@ -172,9 +179,9 @@ mod tests {
             let source = "2001:db8::1".parse().expect("valid");
             let (log, group): (LogName, GroupName) = (log.parse().expect("valid"), group.parse().expect("valid"));
             let written = batch_name(&template, window, &source, &group, Some(&log));
-            let name = Name::read(&template, &source, &written).expect("its own name");
+            let name = NameFields::read(&template, &source, &written).expect("its own name");
             prop_assert_eq!(name.length(), Some(length));
-            // Where two fields meet, more than one way may lead to the name; whichever was found must.
+            // Where two fields touch, more than one split gives the name. The split that was found must give it.
             let (log, group) = (name.log.as_ref(), name.group.as_ref().unwrap_or(&group));
             prop_assert_eq!(batch_name(&template, window, &source, group, log), written.clone());
             let local = name.window_in_utc().expect("a date");

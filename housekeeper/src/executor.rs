@@ -14,7 +14,7 @@ use crate::{BatchError, HousekeeperReport};
 
 /// Carries out actions and counts what they did.
 #[derive(Debug)]
-pub(crate) struct Worker<'a, D> {
+pub(crate) struct ActionExecutor<'a, D> {
     spool: Spool<D>,
     ledger: Ledger,
     now: Timestamp,
@@ -22,7 +22,7 @@ pub(crate) struct Worker<'a, D> {
     report: HousekeeperReport,
 }
 
-impl<'a, D: Disk> Worker<'a, D> {
+impl<'a, D: Disk> ActionExecutor<'a, D> {
     pub(crate) fn new(spool: Spool<D>, ledger: Ledger, now: Timestamp, stop: &'a CancellationToken) -> Self {
         Self {
             spool,
@@ -33,13 +33,13 @@ impl<'a, D: Disk> Worker<'a, D> {
         }
     }
 
-    /// What was done so far.
+    /// The result so far.
     pub(crate) fn report(&self) -> HousekeeperReport {
         self.report
     }
 
     /// Carries out one action. After an error the batch is as whole as before, and the action may be repeated.
-    pub(crate) fn carry_out(&mut self, action: &Action) -> Result<(), BatchError> {
+    pub(crate) fn execute(&mut self, action: &Action) -> Result<(), BatchError> {
         let batch = action.batch();
         let bytes_before = self.spool.sent_bytes(batch)?;
         match action {
