@@ -120,7 +120,7 @@ fn report(scanned: ScanResult, sources: usize, kept: &Path) -> RebuildReport {
 /// Fails if the ledger is not damaged: it has more than a spool can tell. SQLite writes to a file that it opens, so a
 /// copy is checked.
 fn refuse_undamaged(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
-    if Ledger::is_gone(data_dir) {
+    if Ledger::is_missing(data_dir) {
         return Ok(());
     }
     let work_folder = data_dir.join(WORK_FOLDER);

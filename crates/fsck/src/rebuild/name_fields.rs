@@ -85,19 +85,19 @@ fn fit(pieces: &[&NamePiece], rest: &str, source: &str, name: &NameFields) -> Op
     };
     match piece {
         NamePiece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, name),
-        NamePiece::NameField(NameField::Source) => fit(later, rest.strip_prefix(source)?, source, name),
-        NamePiece::NameField(field @ NameField::HourStamp) => match_field(8, *field),
-        NamePiece::NameField(field @ NameField::Year) => match_field(4, *field),
-        NamePiece::NameField(field @ (NameField::Month | NameField::Day | NameField::Hour)) => {
+        NamePiece::Field(NameField::Source) => fit(later, rest.strip_prefix(source)?, source, name),
+        NamePiece::Field(field @ NameField::HourStamp) => match_field(8, *field),
+        NamePiece::Field(field @ NameField::Year) => match_field(4, *field),
+        NamePiece::Field(field @ (NameField::Month | NameField::Day | NameField::Hour)) => {
             match_field(2, *field)
         }
-        NamePiece::NameField(field @ NameField::Window) => {
+        NamePiece::Field(field @ NameField::Window) => {
             match_field(9, *field).or_else(|| match_field(5, *field))
         }
-        NamePiece::NameField(field @ (NameField::Log | NameField::Group)) => {
+        NamePiece::Field(field @ (NameField::Log | NameField::Group)) => {
             (1..=rest.len()).rev().find_map(|len| match_field(len, *field))
         }
-        NamePiece::NameField(NameField::Batch) => None,
+        NamePiece::Field(NameField::Batch) => None,
     }
 }
 

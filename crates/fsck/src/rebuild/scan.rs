@@ -174,8 +174,8 @@ impl Scanner<'_> {
 
     fn recover(&mut self, file: &SpoolFile, batch: NewBatch, part: u32, lines: FileLines) {
         let wanting = self.destinations.iter().filter(|destination| {
-            let wants = &destination.wants;
-            file.state == BatchState::Sent && wants.takes(&batch.source, &batch.group, batch.log.as_ref())
+            let wants = &destination.filter;
+            file.state == BatchState::Sent && wants.accepts(&batch.source, &batch.group, batch.log.as_ref())
         });
         let delivered = wanting
             .map(|destination| (destination.name.clone(), remote_path(destination, &batch, part)))

@@ -57,7 +57,7 @@ fn live(
         let mut out = Vec::new();
         client.pump(&mut out, 500, &mut in_flight);
         let reaches = out.len().min(left);
-        server.receive(&out[..source_progress]);
+        server.receive(&out[..reaches]);
         left -= reaches;
         let mut replies = std::mem::take(&mut server.replies);
         if let (0, Some(death)) = (left, death) {
