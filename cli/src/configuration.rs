@@ -38,7 +38,7 @@ pub(crate) fn subscribers(config: &Config) -> Vec<Subscriber> {
     config
         .forwarder
         .as_ref()
-        .map(ForwarderSettings::addressees)
+        .map(ForwarderSettings::subscribers)
         .unwrap_or_default()
 }
 

@@ -123,7 +123,7 @@ fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {
             data_dir: data_dir.to_owned(),
             holder,
         },
-        error @ LockError::Io { .. } => MonitorError::LockFile(error),
+        error @ LockError::Io { .. } => MonitorError::Lock(error),
     })
 }
 

@@ -30,14 +30,14 @@ use crate::error::InspectionError;
 
 /// Audits the batches that match the filter.
 ///
-/// `addressees` are the destinations configured now.
+/// `subscribers` are the destinations configured now.
 pub fn audit(
     data_dir: &Path,
     filter: &BatchFilter,
-    addressees: &[Subscriber],
+    subscribers: &[Subscriber],
 ) -> Result<Audit, InspectionError> {
     let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
-    let totals = stream_totals(&ledger, filter)?;
+    let totals = source_line_totals(&ledger, filter)?;
     let batches = ledger.batches(filter)?;
     let mut audited = Vec::new();
     for batch in &batches {
@@ -51,7 +51,7 @@ pub fn audit(
     for batch in &batches {
         discrepancies.extend(spool_files::damaged_file(&ledger, &spool, batch)?);
     }
-    let deliveries = DeliveryCheck::new(&batches, &audited, addressees, ledger.subscribed_since()?);
+    let deliveries = DeliveryCheck::new(&batches, &audited, subscribers, ledger.subscribed_since()?);
     discrepancies.extend(deliveries.missing());
     discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
     let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;

@@ -7,7 +7,7 @@ use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_ledger::{Batch, BatchFilter};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, addressee, at, destination};
+use super::relay_host::{RelayHost, at, destination, subscriber};
 use crate::audit::{Audit, DiscrepancyKind, audit};
 use crate::status::{Status, StatusScope, status};
 
@@ -18,9 +18,9 @@ const NOW: &str = "2026-11-21T03:10:00Z";
 fn of_group(name: &str, group: &str) -> Subscriber {
     Subscriber {
         name: destination(name),
-        wants: DeliveryFilter {
+        filter: DeliveryFilter {
             groups: Some(vec![group.parse().expect("a group")]),
-            ..Wants::default()
+            ..DeliveryFilter::default()
         },
     }
 }
@@ -45,10 +45,10 @@ fn prove(host: &RelayHost, destinations: &[Subscriber]) -> Audit {
     audit(host.data_dir(), &BatchFilter::default(), destinations).expect("audited")
 }
 
-fn note(host: &mut RelayHost, addressees: &[Subscriber], now: Timestamp) {
-    let all: Vec<_> = addressees
+fn note(host: &mut RelayHost, subscribers: &[Subscriber], now: Timestamp) {
+    let all: Vec<_> = subscribers
         .iter()
-        .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))
+        .map(|subscriber| (subscriber.name.clone(), subscriber.filter.to_string()))
         .collect();
     host.ledger.note_subscriptions(&all, now).expect("noted");
 }
@@ -56,7 +56,7 @@ fn note(host: &mut RelayHost, addressees: &[Subscriber], now: Timestamp) {
 #[test]
 fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
     let mut host = RelayHost::new();
-    let all = [addressee("edw"), of_group("lab", "web-2")];
+    let all = [subscriber("edw"), of_group("lab", "web-2")];
     note(&mut host, &all, at(EARLY));
     let batch = sealed(&mut host, "2026-11-21T02:00:00Z");
     let waiting = |status: Status| {
@@ -106,11 +106,11 @@ fn what_nobody_wants_is_shown_and_not_well() {
 #[test]
 fn what_was_sent_before_a_filter_was_widened_is_not_owed_but_what_was_sent_after_is() {
     let mut host = RelayHost::new();
-    let narrow = [addressee("edw"), of_group("lab", "web-2")];
+    let narrow = [subscriber("edw"), of_group("lab", "web-2")];
     note(&mut host, &narrow, at(EARLY));
     let before = sealed(&mut host, "2026-11-21T02:00:00Z");
     host.deliver(&before, "edw", at("2026-11-21T02:30:00Z"));
-    let wide = [addressee("edw"), addressee("lab")];
+    let wide = [subscriber("edw"), subscriber("lab")];
     note(&mut host, &wide, at("2026-11-21T02:40:00Z"));
     assert!(prove(&host, &wide).complete);
     let after = sealed(&mut host, "2026-11-21T02:40:00Z");
