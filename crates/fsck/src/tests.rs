@@ -8,11 +8,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use logferry_durable::LockFile;
-use logferry_ledger::{
-    Batch, BatchContents, BatchGrowth, BatchId, BatchState, Commit, FailureKind, Ledger, NewBatch,
-    PublishedBatch, Window,
-};
+use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_spool::gzip_encoder;
+use logferry_testkit::batches::{add_batch, new_batch};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -39,28 +37,16 @@ impl Host {
         let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
         let host = Self { dir };
         for (part, state) in (1..).zip(BatchState::ALL) {
-            let id = host.open(&mut ledger, part);
-            advance(&mut ledger, id, part, state);
+            host.add(&mut ledger, part, state);
             host.put(state.as_str(), &file_name(part), &lines(part));
         }
         host
     }
 
-    fn open(&self, ledger: &mut Ledger, part: u32) -> BatchId {
-        let new = NewBatch {
-            source: SOURCE.parse().expect("valid"),
-            group: "web-1".parse().expect("valid"),
-            log: None,
-            window: Window {
-                start: 1_795_227_600,
-                seconds: 1200,
-                utc_offset: 0,
-            },
-            base_name: "a".to_owned(),
-        };
-        let batch = ledger.open_batch(&new, now()).expect("opened");
+    /// Adds a part to the ledger; its file is not made.
+    fn add(&self, ledger: &mut Ledger, part: u32, state: BatchState) {
+        let batch = add_batch(ledger, &new_batch(SOURCE, "a"), &lines(part), state, now());
         assert_eq!(batch.part, part, "in {}", self.dir.path().display());
-        batch.id
     }
 
     fn path(&self, folder: &str, file: &str) -> PathBuf {
@@ -95,41 +81,6 @@ impl Host {
     }
 }
 
-fn advance(ledger: &mut Ledger, id: BatchId, part: u32, state: BatchState) {
-    let lines = lines(part);
-    let contents = BatchContents {
-        lines: 100,
-        bytes: lines.len() as u64,
-        crc32c: crc32c::crc32c(&lines),
-    };
-    let batches = vec![BatchGrowth { batch: id, contents }];
-    let commit = Commit {
-        batches,
-        ..Commit::default()
-    };
-    ledger.commit(&commit).expect("committed");
-    let drop = "drop".parse().expect("valid");
-    if state != BatchState::Open {
-        ledger.seal(id, now()).expect("sealed");
-    }
-    if state == BatchState::Failed {
-        ledger
-            .record_failure(id, &drop, (FailureKind::Refused, "refused"), now(), true)
-            .expect("failed");
-    }
-    if state == BatchState::Sent {
-        let published = PublishedBatch {
-            path: "/a.log".to_owned(),
-            bytes: contents.bytes,
-            sha256: "e3".to_owned(),
-            file_sha256: "e3".to_owned(),
-        };
-        ledger
-            .record_delivery(id, &drop, &published, true, now())
-            .expect("delivered");
-    }
-}
-
 fn file_name(part: u32) -> String {
     match part {
         1 => "a.log".to_owned(),
@@ -152,7 +103,8 @@ fn spool_that_agrees_with_the_ledger_has_no_finding() {
     assert_eq!((report.fine, report.batches, report.files), (true, 4, 4));
     // Lines that are being committed, and a batch without a file so far.
     host.put("open", "a.log", &[lines(1), b"half a li".to_vec()].concat());
-    host.open(&mut Ledger::open(host.dir.path()).expect("a ledger"), 5);
+    let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
+    ledger.open_batch(&new_batch(SOURCE, "a"), now()).expect("opened");
     // The housekeeper at work, in each of its steps.
     host.put("sent", "a.3.log.gz.tmp", b"");
     assert_eq!(host.findings(), []);

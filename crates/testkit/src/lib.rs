@@ -2,6 +2,7 @@
 //!
 //! Invariant: all chance comes from a seed that the test gives, so a failure is repeated by repeating its seed.
 
+pub mod batches;
 mod contents;
 pub mod corpus;
 mod disk;

@@ -78,6 +78,19 @@ fn order(row: &FoundBatch) -> impl Ord + '_ {
     (row.batch.window.start, &row.batch.base_name, row.part)
 }
 
+/// A file did not become a batch.
+enum ScanError {
+    Disk(DiskError),
+    /// It is not proven to be one: the kind of finding, and why.
+    NotProven(FindingKind, String),
+}
+
+impl From<DiskError> for ScanError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
 struct Scanner<'a> {
     spool: &'a Spool<RealDisk>,
     relay: &'a RelaySettings,
@@ -91,13 +104,7 @@ impl Scanner<'_> {
         let file = match files {
             [file] => file,
             // The housekeeper was compressing: the plain file is the original.
-            [one, other] if is_being_compressed(one, other) => {
-                if one.is_compressed() {
-                    other
-                } else {
-                    one
-                }
-            }
+            [plain, copy] | [copy, plain] if is_being_compressed(plain, copy) => plain,
             doubles => {
                 for file in doubles {
                     let detail = "there is more than one file of that name; leave the one that is right, move the \
@@ -107,65 +114,58 @@ impl Scanner<'_> {
                 return Ok(());
             }
         };
-        let Some(source) = source_of(file) else {
-            self.leave_alone(file, FindingKind::Unknown, "it is in no source's folder");
-            return Ok(());
-        };
-        self.scan_file(file, source)
+        match self.scan_file(file) {
+            Err(ScanError::NotProven(kind, detail)) => {
+                self.leave_alone(file, kind, &detail);
+                Ok(())
+            }
+            Err(ScanError::Disk(error)) => Err(error),
+            Ok(()) => Ok(()),
+        }
     }
 
-    fn scan_file(&mut self, file: &SpoolFile, source: SourceId) -> Result<(), DiskError> {
-        let state = file.state;
+    fn scan_file(&mut self, file: &SpoolFile) -> Result<(), ScanError> {
+        let not_proven = |kind, detail: &str| Err(ScanError::NotProven(kind, detail.to_owned()));
+        let Some(source) = source_of(file) else {
+            return not_proven(FindingKind::Unknown, "it is in no source's folder");
+        };
         let names = self.possible_names(file, &source);
         if names.is_empty() {
             let detail = "no batch has such a name by the relay's `batch.name`; if that was changed, change it back and \
                           rebuild again";
-            self.leave_alone(file, FindingKind::Unknown, detail);
-            return Ok(());
+            return not_proven(FindingKind::Unknown, detail);
         }
-        if file.is_compressed() && state != BatchState::Sent {
-            self.leave_alone(file, FindingKind::Place, "only what is sent is compressed");
-            return Ok(());
+        if file.is_compressed() && file.state != BatchState::Sent {
+            return not_proven(FindingKind::Place, "only what is sent is compressed");
         }
-        let format = self.relay.batch.timestamp;
-        let lines = match file_lines::read_lines(self.spool, file, format)? {
-            Ok(lines) => lines,
-            Err(error) => {
-                self.leave_alone(file, FindingKind::Contents, &error.to_string());
-                return Ok(());
-            }
-        };
-        if lines.torn_bytes > 0 && state != BatchState::Open {
+        let lines = file_lines::read_lines(self.spool, file, self.relay.batch.timestamp)?
+            .map_err(|error| ScanError::NotProven(FindingKind::Contents, error.to_string()))?;
+        if lines.torn_bytes > 0 && file.state != BatchState::Open {
             let detail =
                 "its last line has no end, so bytes are missing; restore it from a backup and rebuild again";
-            self.leave_alone(file, FindingKind::Size, detail);
-            return Ok(());
+            return not_proven(FindingKind::Size, detail);
         }
         // The relay makes an empty file when it opens a batch. It may open the batch again and use the file.
-        if lines.contents.bytes == 0 && lines.torn_bytes == 0 && state == BatchState::Open {
+        if lines.contents.bytes == 0 && lines.torn_bytes == 0 && file.state == BatchState::Open {
             return Ok(());
         }
-        let proven = names.iter().find_map(|(base, part, fields)| {
-            let (window, is_certain) = self.window(base, fields, &source, &lines)?;
-            Some((base, *part, fields, window, is_certain))
+        let proven = names.into_iter().find_map(|(base_name, part, fields)| {
+            let (window, is_certain) = self.window(&base_name, &fields, &source, &lines)?;
+            Some((base_name, part, fields, window, is_certain))
         });
-        let Some((base, part, fields, window, is_certain)) = proven else {
+        let Some((base_name, part, NameFields { group, log, .. }, window, is_certain)) = proven else {
             let detail = "its name is of another window than its lines";
-            self.leave_alone(file, FindingKind::Unknown, detail);
-            return Ok(());
+            return not_proven(FindingKind::Unknown, detail);
         };
         if !is_certain && lines.contents.bytes > 0 {
             let detail = "taken, but no line of it tells the zone of its window: UTC is assumed";
             self.note(file, FindingKind::Window, detail);
         }
         let batch = NewBatch {
-            group: fields
-                .group
-                .clone()
-                .unwrap_or_else(|| group_of(self.relay, &source)),
-            log: fields.log.clone(),
+            group: group.unwrap_or_else(|| group_of(self.relay, &source)),
+            log,
             window,
-            base_name: base.clone(),
+            base_name,
             source,
         };
         self.recover(file, batch, part, lines);
@@ -282,12 +282,13 @@ pub(crate) fn group_of(relay: &RelaySettings, source: &SourceId) -> GroupName {
 }
 
 /// Whether two files of one name are a sent batch's original and its compressed copy.
-fn is_being_compressed(one: &SpoolFile, other: &SpoolFile) -> bool {
+fn is_being_compressed(plain: &SpoolFile, copy: &SpoolFile) -> bool {
     let is_sent = |file: &SpoolFile| file.state == BatchState::Sent && file.source.is_some();
-    one.is_compressed() != other.is_compressed()
-        && is_sent(one)
-        && is_sent(other)
-        && one.source == other.source
+    !plain.is_compressed()
+        && copy.is_compressed()
+        && is_sent(plain)
+        && is_sent(copy)
+        && plain.source == copy.source
 }
 
 /// The path of a batch at a destination, by the present settings.

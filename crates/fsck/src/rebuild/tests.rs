@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use logferry_config::{Config, parse};
 use logferry_durable::LockFile;
-use logferry_ledger::{Batch, BatchContents, BatchFilter, NewBatch, Window};
+use logferry_ledger::{Batch, BatchFilter, Window};
 use logferry_protocol::names::LogName;
+use logferry_testkit::batches::{contents_of, new_batch};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -251,17 +252,7 @@ fn file_that_is_not_proven_is_left_alone_and_its_name_is_reserved() {
     ]);
     assert_eq!(BTreeSet::from_iter(host.findings()), expected);
     assert_eq!(host.batches(), []);
-    let new = |label| NewBatch {
-        source: SOURCE.parse().expect("valid"),
-        group: "web-2".parse().expect("valid"),
-        log: None,
-        window: Window {
-            start: START,
-            seconds: 1200,
-            utc_offset: 21_600,
-        },
-        base_name: name(label),
-    };
+    let new = |label| new_batch(SOURCE, &name(label));
     let part = |label| host.ledger().open_batch(&new(label), now()).expect("opened").part;
     assert_eq!((part("00-19"), part("20-39"), part("40-59")), (4, 2, 2));
 }
@@ -373,17 +364,14 @@ proptest! {
                 ("", written.clone())
             };
             host.put(&format!("{state}/{SOURCE}/{}{part}.log{suffix}", name(label)), &contents);
-            let crc = crc32c::crc32c(&written);
-            expected.insert(name(label) + &part, (state, u64::from(count), written.len() as u64, crc));
+            expected.insert(name(label) + &part, (state, contents_of(&written)));
         }
         let before = host.spool();
         host.put("ledger.db", b"damaged");
         prop_assert_eq!(host.findings(), vec![]);
         prop_assert_eq!(host.spool(), before);
-        let found: BTreeMap<_, _> = host.batches().into_iter().map(|batch| {
-            let BatchContents { lines, bytes, crc32c } = batch.contents;
-            (batch.name(), (batch.state, lines, bytes, crc32c))
-        }).collect();
+        let state_and_contents = |batch: Batch| (batch.name(), (batch.state, batch.contents));
+        let found: BTreeMap<_, _> = host.batches().into_iter().map(state_and_contents).collect();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(check(host.dir.path()).expect("checked").findings, vec![]);
     }
