@@ -110,7 +110,7 @@ impl RelayServer {
                 address: group.listen,
                 source,
             })?;
-            let storage = (spool.clone(), ledger.another()?, schedulers.join());
+            let storage = (spool.clone(), ledger.reopen()?, schedulers.join());
             let listener = relay.start_group(config, group, listener, storage, metrics)?;
             relay.listeners.push((listener, runtime));
         }

@@ -228,7 +228,7 @@ impl<D: Disk> CommitThread<D> {
         stored: &mut HashMap<SourceId, StoredChunks>,
     ) {
         match outcome {
-            ChunkOutcome::StoredChunks => {
+            ChunkOutcome::Stored => {
                 let sum = stored.entry(handle.source.clone()).or_default();
                 sum.chunks += 1;
                 sum.lines += handle.lines;

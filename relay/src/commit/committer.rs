@@ -111,7 +111,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// Starts over after an error, as after a crash.
     pub(crate) fn recover(&mut self) -> Result<(), SpoolError> {
-        self.ledger.settle()?;
+        self.ledger.overwrite_stale_wal()?;
         self.load_ledger()
     }
 

@@ -96,7 +96,7 @@ pub(crate) fn restore_streams(
     if restored.is_empty() {
         return Ok(());
     }
-    ledger.adopt(&restored)
+    ledger.recover_streams(&restored)
 }
 
 impl ResumePoint {
