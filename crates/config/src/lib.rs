@@ -10,6 +10,7 @@
 //!   refuses (bad syntax, an unknown key, a list where text belongs) is reported alone.
 //! - A setting this version does not act on is refused when it is set, never ignored.
 
+mod backoff;
 mod batch;
 mod coverage;
 mod error;
@@ -33,21 +34,20 @@ pub mod units;
 mod uplink;
 mod wants;
 
-pub use batch::{BatchSettings, TimestampFormat, WindowLength, WindowLengthError};
-pub use error::{ConfigError, ConfigProblem};
-pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
-pub use housekeeper::HousekeeperSettings;
-pub use layout::{RemoteBatchPaths, RemoteLayout};
+pub use backoff::Backoff;
+pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
+pub use error::{ConfigError, Problem};
+pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, WindowManifest};
+pub use housekeeper::Housekeeper;
+pub use layout::{BatchPaths, Layout};
 pub use mail::{Smtp, SmtpTls};
-pub use monitor::{MonitorSettings, SummarySettings};
-pub use publishing::{FileCompression, Publishing, VerifyMode};
+pub use monitor::{Monitor, Summary};
+pub use publishing::{Compress, Publishing, Verify};
 pub use reader::{Config, load, parse};
-pub use relay::{GroupLimits, GroupSettings, RelaySettings, ServerTls};
+pub use relay::{Group, Limits, Relay, ServerTls};
 pub use secret::Secret;
-pub use sender::{Backoff, ChunkLimits, LogSettings, SenderSettings, SourceSetting, StartPosition};
+pub use sender::{ChunkLimits, Log, Sender, SourceSetting, Start};
 pub use sources::{SourceList, SourceListError};
-pub use template::{
-    NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, hour_stamp, window_label,
-};
-pub use uplink::{ChunkCompression, ClientIdentity, ClientTls, RelayAddress, RelayAddressError, Scheme};
-pub use wants::{DeliveryFilter, Subscriber};
+pub use template::{Field, NameTemplate, NameTemplateError, Piece, Values, hour_stamp, window_label};
+pub use uplink::{ClientIdentity, ClientTls, Compression, RelayAddress, RelayAddressError, Scheme};
+pub use wants::{Addressee, Wants};

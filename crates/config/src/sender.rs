@@ -7,12 +7,13 @@ use std::time::Duration;
 use logferry_protocol::names::{LogName, SourceId};
 use serde::Deserialize;
 
-use crate::place::ConfigField;
-use crate::uplink::{ChunkCompression, ClientTls, RawAddresses, RawTls, RelayAddress, token_file};
+use crate::backoff::Backoff;
+use crate::place::Place;
+use crate::uplink::{ClientTls, Compression, RawAddresses, RawTls, RelayAddress, token_file};
 
 /// How one host reads its logs and ships them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SenderSettings {
+pub struct Sender {
     /// Where the relay listens for this host's group: addresses of one relay, at least one, tried in this order.
     pub relay: Vec<RelayAddress>,
     /// As which source this host's lines count.
@@ -22,13 +23,13 @@ pub struct SenderSettings {
     /// Folder of the checkpoint.
     pub state_dir: PathBuf,
     /// The logs to ship, at least one, with names of their own.
-    pub logs: Vec<LogSettings>,
+    pub logs: Vec<Log>,
     /// When a chunk is full.
     pub chunk: ChunkLimits,
     /// Chunks sent and not yet acknowledged at one time, 1 to 64.
     pub in_flight: usize,
     /// How chunks are compressed on their way.
-    pub compression: ChunkCompression,
+    pub compression: Compression,
     /// File with the token that the relay is shown, none when absent. Its first line counts, and it is read at each
     /// connection, so that it can be renewed.
     pub token_file: Option<PathBuf>,
@@ -51,7 +52,7 @@ pub enum SourceSetting {
 
 /// One log of a sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
+pub struct Log {
     /// Path of the live file, or a glob of several.
     pub path: String,
     /// Globs of the files it is rotated into.
@@ -59,7 +60,7 @@ pub struct LogSettings {
     /// Name of the log at the relay.
     pub name: LogName,
     /// Where to begin in a file never seen before.
-    pub start: StartPosition,
+    pub start: Start,
     /// A line is dropped when all strings of one entry are in it. No entry and no string is empty.
     pub exclude: Vec<Vec<String>>,
     /// Bytes from which a line is shipped in pieces; at most the chunk's `max_bytes`.
@@ -68,7 +69,7 @@ pub struct LogSettings {
 
 /// Where to begin in a file never seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartPosition {
+pub enum Start {
     /// At its first byte.
     Beginning,
     /// At its end: only what is written from now on.
@@ -84,15 +85,6 @@ pub struct ChunkLimits {
     pub max_lines: usize,
     /// Age of its first line; zero ships each line as it comes.
     pub max_delay: Duration,
-}
-
-/// A wait that grows from `initial` to `max`; both above zero, `max` not the smaller one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first wait.
-    pub initial: Duration,
-    /// The longest wait.
-    pub max: Duration,
 }
 
 const MIN_CHUNK: u64 = 4 << 10;
@@ -183,11 +175,11 @@ impl Default for RawBackoff {
 }
 
 impl RawSender {
-    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<SenderSettings> {
+    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Sender> {
         let relay = self.relay.resolve(&at.key("relay"));
         let compression = at
             .key("compression")
-            .choice(&self.compression, &ChunkCompression::WORDS);
+            .choice(&self.compression, &Compression::WORDS);
         let tls = self.tls.resolve(&at.key("tls"), relay.as_deref());
         let token_file = at
             .key("token_file")
@@ -214,9 +206,9 @@ impl RawSender {
         let retry = at.key("retry").backoff(&self.retry.initial, &self.retry.max);
         let metrics = at
             .key("metrics")
-            .optional(self.metrics.as_deref(), ConfigField::address);
+            .optional(self.metrics.as_deref(), Place::address);
         let (initial, max) = retry?;
-        Some(SenderSettings {
+        Some(Sender {
             relay: relay?,
             source: source?,
             local_address: local_address?,
@@ -234,7 +226,7 @@ impl RawSender {
 }
 
 impl RawChunk {
-    fn resolve(&self, at: &ConfigField<'_>) -> Option<ChunkLimits> {
+    fn resolve(&self, at: &Place<'_>) -> Option<ChunkLimits> {
         let max_bytes = at.key("max_bytes").memory(&self.max_bytes, MIN_CHUNK..=MAX_CHUNK);
         let max_lines = at.key("max_lines").number(&self.max_lines, 1..=MAX_LINES);
         let max_delay = at.key("max_delay").time(&self.max_delay);
@@ -246,7 +238,7 @@ impl RawChunk {
     }
 }
 
-fn resolve_logs(raw: Vec<RawLog>, at: &ConfigField<'_>, max_line: u64) -> Option<Vec<LogSettings>> {
+fn resolve_logs(raw: Vec<RawLog>, at: &Place<'_>, max_line: u64) -> Option<Vec<Log>> {
     if raw.is_empty() {
         at.report("has no entry; write at least `- path: /app/log/nginx/access.log`");
         return None;
@@ -261,7 +253,7 @@ fn resolve_logs(raw: Vec<RawLog>, at: &ConfigField<'_>, max_line: u64) -> Option
 
 impl RawLog {
     /// `max_line`: bytes of the largest chunk, which no piece of a line may exceed.
-    fn resolve(self, at: &ConfigField<'_>, max_line: u64) -> Option<LogSettings> {
+    fn resolve(self, at: &Place<'_>, max_line: u64) -> Option<Log> {
         let path_at = at.key("path");
         let path = path_at
             .required(self.path, "/app/log/nginx/access.log")
@@ -281,10 +273,7 @@ impl RawLog {
         };
         let start = at.key("start").choice(
             self.start.as_deref().unwrap_or("beginning"),
-            &[
-                ("beginning", StartPosition::Beginning),
-                ("end", StartPosition::End),
-            ],
+            &[("beginning", Start::Beginning), ("end", Start::End)],
         );
         let exclude = at.key("exclude").each(self.exclude, |strings, at| {
             if strings.is_empty() {
@@ -295,7 +284,7 @@ impl RawLog {
         let max_line = at
             .key("max_line")
             .memory(self.max_line.as_deref().unwrap_or("1MiB"), 1..=max_line);
-        Some(LogSettings {
+        Some(Log {
             path: path?,
             rotated: rotated?,
             name: name?,
@@ -320,7 +309,7 @@ fn glob_pattern(text: &str) -> Result<String, String> {
 }
 
 /// The file stem of a path, as a name.
-fn name_from(path: &str, at: &ConfigField<'_>) -> Option<LogName> {
+fn name_from(path: &str, at: &Place<'_>) -> Option<LogName> {
     let stem = Path::new(path)
         .file_stem()
         .and_then(|stem| stem.to_str())

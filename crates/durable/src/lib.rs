@@ -8,6 +8,7 @@
 //!   [`DiskFile::append`], whose bytes are durable after the next [`DiskFile::sync`].
 //! - A name is never left pointing at half a file: contents appear under a final name by rename only.
 
+mod content;
 mod lock;
 mod real;
 
@@ -15,12 +16,13 @@ use std::fmt;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-pub use lock::{LockError, LockFile};
+pub use content::ContentDigest;
+pub use lock::{Lock, LockError};
 pub use real::{RealDisk, RealFile};
 
 /// What was being done when the disk refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DiskOperation {
+pub enum Operation {
     /// Making a folder.
     CreateDir,
     /// Opening a file.
@@ -43,7 +45,7 @@ pub enum DiskOperation {
     FreeSpace,
 }
 
-impl DiskOperation {
+impl Operation {
     const fn verb(self) -> &'static str {
         match self {
             Self::CreateDir => "create folder",
@@ -65,7 +67,7 @@ impl DiskOperation {
 #[error("cannot {} {}", .operation.verb(), .path.display())]
 pub struct DiskError {
     /// What was being done.
-    pub operation: DiskOperation,
+    pub operation: Operation,
     /// To which file or folder.
     pub path: PathBuf,
     /// What the system said.
@@ -75,7 +77,7 @@ pub struct DiskError {
 
 impl DiskError {
     /// An error of `operation` on `path`.
-    pub fn new(operation: DiskOperation, path: &Path, source: io::Error) -> Self {
+    pub fn new(operation: Operation, path: &Path, source: io::Error) -> Self {
         Self {
             operation,
             path: path.to_owned(),
