@@ -166,7 +166,7 @@ impl ManifestWriter {
     fn sources(&self, ledger: &Ledger) -> Result<Vec<WindowSource>, LedgerError> {
         let wants = &self.destination.filter;
         let reached: BTreeMap<SourceId, Option<i64>> = ledger
-            .reaches()?
+            .source_progress()?
             .into_iter()
             .map(|reach| (reach.source, reach.reached))
             .collect();
