@@ -28,7 +28,7 @@ pub enum RelayError {
     Disk(#[from] DiskError),
     /// Another relay uses the data folder.
     #[error(transparent)]
-    LockFile(#[from] LockError),
+    Lock(#[from] LockError),
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
