@@ -20,7 +20,7 @@ pub(crate) enum Action {
     /// Mark the batch as expired in the ledger, then remove its files.
     Expire(Batch),
     /// Replace `NAME.log` by `NAME.log.gz`.
-    FileCompression(Batch),
+    Compress(Batch),
 }
 
 impl Action {

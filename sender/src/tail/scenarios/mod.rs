@@ -101,7 +101,7 @@ enum ScenarioStep {
     Rename,
     CopyTruncate,
     /// With `true`, the sender works while the file is compressed.
-    FileCompression(CompressionFormat, bool),
+    Compress(CompressionFormat, bool),
     /// Truncates the live file, sent or not.
     Cut,
     /// Deletes the oldest rotated file, sent or not.
