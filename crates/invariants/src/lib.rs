@@ -242,7 +242,7 @@ mod tests {
         let sealed = batch();
         let longer = BatchContents {
             bytes: 1,
-            ..Contents::default()
+            ..BatchContents::default()
         };
         let grown = Batch {
             contents: longer,

@@ -20,7 +20,7 @@ use logferry_invariants::{
     invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
     invariant_no_name_is_given_twice, invariant_row_exists_before_file,
 };
-use logferry_ledger::{BatchContents, BatchFilter, BatchSettings, BatchState, Ledger};
+use logferry_ledger::{Batch, BatchContents, BatchFilter, BatchState, Ledger};
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
@@ -290,7 +290,7 @@ fn a_sealed_batch_never_changes_and_late_lines_open_the_next_part() {
     fixture.send(vec![chunk(1, 0, &[early.clone(), later.clone()].concat())]);
     let sealed = fixture.committer().seal_due(now()).expect("the disk works");
     assert_eq!(
-        sealed.iter().map(BatchSettings::name).collect::<Vec<_>>(),
+        sealed.iter().map(Batch::name).collect::<Vec<_>>(),
         ["a_26112108_20-20_198-51-100-1"]
     );
     let start = u64::try_from(early.len() + later.len()).expect("small");
