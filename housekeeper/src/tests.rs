@@ -4,7 +4,8 @@
 use std::time::Duration;
 use std::{fs, io};
 
-use logferry_durable::DiskOperation;
+use logferry_durable::{Disk, DiskOperation};
+use logferry_invariants::invariant_only_delivered_is_compressed_or_deleted;
 use logferry_ledger::{Batch, BatchState, FILE_NAME};
 use logferry_testkit::SimDisk;
 
@@ -69,8 +70,17 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
         let file = host.path(batch.state.as_str(), &batch.file_name());
         assert_eq!(fs::read(file)?, lines(batch.part));
         assert_eq!(host.known(&batch), batch);
+        check_retention(&host, &batch, &["edw".to_owned()]);
     }
     Ok(())
+}
+
+fn check_retention(host: &Host<impl Disk>, batch: &Batch, undelivered: &[String]) {
+    let row = host.known(batch);
+    assert_eq!(
+        invariant_only_delivered_is_compressed_or_deleted(&row, undelivered),
+        Ok(())
+    );
 }
 
 #[test]
@@ -250,6 +260,7 @@ fn stopped_anywhere(age: Duration, check: impl Fn(&Host<SimDisk>, &Batch), is_ke
             }
             host.disk.heal();
             assert!(!is_kept || survives(&host, &batch), "after {changes} changes");
+            check_retention(&host, &batch, &[]);
             host.run(age).expect("no fault is left");
             check(&host, &batch);
             if done.is_ok() {

@@ -4,6 +4,7 @@ mod late;
 
 use std::collections::BTreeMap;
 
+use logferry_invariants::invariant_published_is_never_overwritten;
 use proptest::prelude::*;
 
 use super::*;
@@ -134,7 +135,16 @@ impl Folder {
         if self.ways.receiver_removes {
             self.taken.push(file);
         } else {
-            self.published = Some(file);
+            // A server that replaces would do harm here: the forwarder must not ask it to.
+            if let Some(before) = self.published.replace(file) {
+                let contents = |file: File| format!("{file:?}").into_bytes();
+                let held = invariant_published_is_never_overwritten(
+                    "NAME",
+                    &contents(before),
+                    Some(&contents(file)),
+                );
+                assert_eq!(held, Ok(()));
+            }
         }
         if self.ways.late_error {
             RenameOutcome::Refused
