@@ -10,7 +10,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 use logferry_config::{Smtp, SmtpTls};
-use logferry_ledger::{Mail, NewMail};
+use logferry_ledger::{NewMail, QueuedMail};
 
 use super::html::{Fragment, TextStyle, document};
 use crate::error::{MonitorError, SendError};
@@ -26,7 +26,7 @@ const DELAY_NOTICE_AFTER: Duration = Duration::from_mins(10);
 const SUBJECT_MAX: usize = 900;
 
 /// The `id` of a mail from the outbox.
-pub(super) fn message_id(mail: &Mail) -> String {
+pub(super) fn message_id(mail: &QueuedMail) -> String {
     format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond())
 }
 
