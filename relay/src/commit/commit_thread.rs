@@ -33,10 +33,8 @@ const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Smallest size that a chunk counts in a round: the row of its stream in the ledger has a cost too.
 const MIN_CHUNK_BYTES: usize = 4 << 10;
 
-/// A request to the committer.
 #[derive(Debug)]
 pub(crate) enum CommitJob {
-    /// Store a chunk.
     Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
     Resolve(
@@ -65,13 +63,11 @@ pub(crate) struct CommitQueue {
     status: SharedGroupStatus,
 }
 
-/// The commit thread has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the group's commit thread has stopped")]
 pub(crate) struct CommitThreadStopped;
 
 impl CommitQueue {
-    /// Starts the thread of a group's committer.
     pub(crate) fn start<D: Disk>(
         committer: Committer<D, RequestBody, ReplyHandle>,
         metrics: RelayMetrics,
@@ -102,12 +98,10 @@ impl CommitQueue {
         Self { jobs, status }
     }
 
-    /// The group's status.
     pub(crate) fn status(&self) -> &SharedGroupStatus {
         &self.status
     }
 
-    /// Queues a job.
     pub(crate) fn submit(&self, job: CommitJob) -> Result<(), CommitThreadStopped> {
         self.jobs.send(job).map_err(|_| CommitThreadStopped)
     }
