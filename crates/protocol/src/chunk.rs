@@ -222,8 +222,9 @@ pub enum Outcome {
     Stored,
     /// They were durable before (status 200).
     Duplicate,
-    /// It does not start at the committed offset, and was not taken (status 409).
-    Elsewhere,
+    /// It does not start at the committed offset, and was not stored (status 409).
+    #[serde(rename = "elsewhere")]
+    OffsetMismatch,
 }
 
 #[cfg(test)]

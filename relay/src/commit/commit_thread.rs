@@ -17,6 +17,7 @@ use logferry_protocol::heartbeat::{Gap, Heartbeat};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
 use logferry_telemetry::{RelayMetrics, Stored};
+use logferry_text::error_chain;
 use tokio::sync::oneshot;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
@@ -224,7 +225,7 @@ impl<D: Disk> CommitThread<D> {
                 sum.bytes += handle.bytes;
             }
             Outcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
-            Outcome::Elsewhere => {}
+            Outcome::OffsetMismatch => {}
         }
     }
 
@@ -351,14 +352,6 @@ impl<D: Disk> CommitThread<D> {
 fn send(replies: Vec<(ReplyHandle, ChunkReply)>) {
     for (handle, reply) in replies {
         let _ = handle.reply.send(reply);
-    }
-}
-
-/// An error with its causes, in one line.
-fn error_chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", error_chain(cause)),
-        None => error.to_string(),
     }
 }
 

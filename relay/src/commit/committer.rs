@@ -224,12 +224,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                     self.parked.push(parked);
                     continue;
                 }
-                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(Outcome::Elsewhere),
+                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(Outcome::OffsetMismatch),
                 Ok(OffsetCheck::Next) => Ok(Outcome::Stored),
                 Ok(OffsetCheck::Duplicate) => Ok(Outcome::Duplicate),
                 Err(error) => Err(error),
             };
-            let receipt = *outcome.as_ref().unwrap_or(&Outcome::Elsewhere);
+            let receipt = *outcome.as_ref().unwrap_or(&Outcome::OffsetMismatch);
             settled.push((parked.reply, parked.stream, receipt));
             if let Err(error) = outcome {
                 self.parked.extend(waiting);

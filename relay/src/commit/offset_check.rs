@@ -51,6 +51,8 @@ pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StagedPos
 
 #[cfg(test)]
 mod tests {
+    use logferry_invariants::invariant_chunk_starts_at_committed_offset;
+    use logferry_protocol::chunk::Outcome;
     use proptest::prelude::*;
 
     use super::*;
@@ -88,7 +90,15 @@ mod tests {
         fn each_byte_is_stored_once(chunks in prop::collection::vec((0_u64..50, 0_u64..20), 0..200)) {
             let mut staged = 0;
             for (start, len) in chunks {
-                if check(start, start + len, false, staged, false) == OffsetCheck::Next {
+                let outcome = match check(start, start + len, false, staged, false) {
+                    OffsetCheck::Next => Outcome::Stored,
+                    OffsetCheck::Duplicate => Outcome::Duplicate,
+                    OffsetCheck::Gap | OffsetCheck::Overlap => Outcome::OffsetMismatch,
+                };
+                let chunk = ByteRange::new(Offset::new(start), Offset::new(start + len)).expect("forwards");
+                let held = invariant_chunk_starts_at_committed_offset(Offset::new(staged), chunk, outcome);
+                prop_assert_eq!(held, Ok(()));
+                if outcome == Outcome::Stored {
                     prop_assert_eq!(start, staged);
                     staged = start + len;
                 }

@@ -129,7 +129,7 @@ async fn store_chunk(context: &HttpContext, source: SourceId, request: Request<I
         ChunkReply::Receipt(receipt) => {
             let status = match receipt.outcome {
                 Outcome::Stored | Outcome::Duplicate => StatusCode::OK,
-                Outcome::Elsewhere => StatusCode::CONFLICT,
+                Outcome::OffsetMismatch => StatusCode::CONFLICT,
             };
             Ok(json(status, &receipt))
         }

@@ -321,7 +321,7 @@ impl BackfillDriver {
         let chunk_result = match result.as_ref().map(|receipt| receipt.outcome) {
             Ok(Outcome::Stored) => ChunkResult::Stored,
             Ok(Outcome::Duplicate) => ChunkResult::Duplicate,
-            Ok(Outcome::Elsewhere) | Err(_) => ChunkResult::Unknown,
+            Ok(Outcome::OffsetMismatch) | Err(_) => ChunkResult::Unknown,
         };
         if let Some(current) = &mut self.current {
             current.file.chunk_ended(seq, chunk_result);

@@ -153,7 +153,7 @@ impl Relay {
                     return Err(LostAnswer);
                 }
                 let status = match receipt.outcome {
-                    Outcome::Elsewhere => StatusCode::CONFLICT,
+                    Outcome::OffsetMismatch => StatusCode::CONFLICT,
                     Outcome::Stored | Outcome::Duplicate => StatusCode::OK,
                 };
                 Ok(answer(status, serde_json::to_vec(&receipt).expect("JSON")))
@@ -209,7 +209,7 @@ impl Relay {
         });
         let elsewhere = |_| Receipt {
             committed: self.committed_of(header),
-            outcome: Outcome::Elsewhere,
+            outcome: Outcome::OffsetMismatch,
         };
         parked.await.unwrap_or_else(elsewhere)
     }
@@ -232,7 +232,7 @@ impl Relay {
             let outcome = if end <= committed {
                 Outcome::Duplicate
             } else {
-                Outcome::Elsewhere
+                Outcome::OffsetMismatch
             };
             return Some(Receipt { committed, outcome });
         }

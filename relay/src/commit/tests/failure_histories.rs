@@ -5,8 +5,11 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use logferry_durable::Operation;
+use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sealed_never_changes};
+use logferry_ledger::{Batch, BatchFilter, BatchState};
 use logferry_protocol::chunk::Outcome;
 use logferry_protocol::names::SourceId;
+use logferry_protocol::stream::Offset;
 use proptest::prelude::*;
 
 use super::{CommitterFixture, chunk, line, now, receipt, stream};
@@ -165,6 +168,10 @@ fn apply(
     }
 }
 
+fn same_part(one: &Batch, other: &Batch) -> bool {
+    one.name() == other.name()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
@@ -175,12 +182,22 @@ proptest! {
     ) {
         let mut fixture = CommitterFixture::new(400);
         let (mut files, mut sent) = (BTreeMap::<u64, SenderFile>::new(), 0);
+        let mut before = Vec::new();
         for event in steps {
             apply(event, &mut fixture, &mut files, &mut sent);
             // Otherwise the next round recovers first.
             if !fixture.committer().needs_recovery {
                 fixture.stored();
             }
+            let now = fixture.ledger().batches(&BatchFilter::default()).expect("a ledger");
+            for batch in &before {
+                match now.iter().find(|other| same_part(other, batch)) {
+                    Some(same) => prop_assert_eq!(invariant_sealed_never_changes(batch, same), Ok(())),
+                    // An open batch that never got a line is forgotten instead of sealed.
+                    None => prop_assert_eq!((batch.state, batch.contents.bytes), (BatchState::Open, 0)),
+                }
+            }
+            before = now;
         }
         fixture.disk.heal();
         fixture.disk.set_free_bytes(1 << 40);
@@ -190,15 +207,17 @@ proptest! {
             let (_, _, id) = stream(*number);
             let source: SourceId = "198.51.100.1".parse().expect("valid");
             let known = fixture.ledger().stream(&source, id).expect("a ledger");
-            let committed = known.map_or(0, |record| usize::try_from(record.committed.get()).expect("small"));
-            prop_assert!(committed >= file.acked, "acknowledged bytes are durable");
-            file.acked = committed;
+            let committed = known.map_or(Offset::ZERO, |record| record.committed);
+            let acked = Offset::new(file.acked as u64);
+            prop_assert_eq!(invariant_acknowledged_is_durable(acked, committed), Ok(()));
+            file.acked = usize::try_from(committed.get()).expect("small");
             while file.acked < file.bytes.len() {
                 file.ship(&mut fixture, *number, false);
             }
         }
         fixture.disk.power_loss(seed);
         fixture.restart();
+        fixture.check_folders();
         let stored = fixture.stored();
         let mut stored: Vec<_> = stored.split_inclusive(|&byte| byte == b'\n').collect();
         let mut expected: Vec<_> =
