@@ -271,4 +271,19 @@ mod tests {
             assert!(error.contains(spoiled), "{error}");
         }
     }
+
+    #[test]
+    fn the_outcomes_have_fixed_names_on_the_wire() {
+        for (outcome, name) in [
+            (Outcome::Stored, "\"stored\""),
+            (Outcome::Duplicate, "\"duplicate\""),
+            (Outcome::OffsetMismatch, "\"elsewhere\""),
+        ] {
+            assert_eq!(serde_json::to_string(&outcome).expect("JSON"), name);
+            assert_eq!(
+                serde_json::from_str::<Outcome>(name).expect("an outcome"),
+                outcome
+            );
+        }
+    }
 }
