@@ -211,13 +211,13 @@ pub struct Receipt {
     /// How far the stream is durable: the sender goes on from here.
     pub committed: Offset,
     /// What became of the chunk.
-    pub outcome: Outcome,
+    pub outcome: ChunkOutcome,
 }
 
 /// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ChunkOutcome {
     /// Its lines are durable now (status 200).
     Stored,
     /// They were durable before (status 200).
@@ -275,13 +275,13 @@ mod tests {
     #[test]
     fn the_outcomes_have_fixed_names_on_the_wire() {
         for (outcome, name) in [
-            (Outcome::Stored, "\"stored\""),
-            (Outcome::Duplicate, "\"duplicate\""),
-            (Outcome::OffsetMismatch, "\"elsewhere\""),
+            (ChunkOutcome::Stored, "\"stored\""),
+            (ChunkOutcome::Duplicate, "\"duplicate\""),
+            (ChunkOutcome::OffsetMismatch, "\"elsewhere\""),
         ] {
             assert_eq!(serde_json::to_string(&outcome).expect("JSON"), name);
             assert_eq!(
-                serde_json::from_str::<Outcome>(name).expect("an outcome"),
+                serde_json::from_str::<ChunkOutcome>(name).expect("an outcome"),
                 outcome
             );
         }

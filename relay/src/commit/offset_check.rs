@@ -52,7 +52,7 @@ pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StagedPos
 #[cfg(test)]
 mod tests {
     use logferry_invariants::invariant_chunk_starts_at_committed_offset;
-    use logferry_protocol::chunk::Outcome;
+    use logferry_protocol::chunk::ChunkOutcome;
     use proptest::prelude::*;
 
     use super::*;
@@ -91,14 +91,14 @@ mod tests {
             let mut staged = 0;
             for (start, len) in chunks {
                 let outcome = match check(start, start + len, false, staged, false) {
-                    OffsetCheck::Next => Outcome::Stored,
-                    OffsetCheck::Duplicate => Outcome::Duplicate,
-                    OffsetCheck::Gap | OffsetCheck::Overlap => Outcome::OffsetMismatch,
+                    OffsetCheck::Next => ChunkOutcome::Stored,
+                    OffsetCheck::Duplicate => ChunkOutcome::Duplicate,
+                    OffsetCheck::Gap | OffsetCheck::Overlap => ChunkOutcome::OffsetMismatch,
                 };
                 let chunk = ByteRange::new(Offset::new(start), Offset::new(start + len)).expect("forwards");
                 let held = invariant_chunk_starts_at_committed_offset(Offset::new(staged), chunk, outcome);
                 prop_assert_eq!(held, Ok(()));
-                if outcome == Outcome::Stored {
+                if outcome == ChunkOutcome::Stored {
                     prop_assert_eq!(start, staged);
                     staged = start + len;
                 }

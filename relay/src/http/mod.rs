@@ -24,7 +24,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
-use logferry_config::{Batch, Group, Limits};
+use logferry_config::{BatchSettings, GroupLimits, GroupSettings};
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
 use tokio::sync::oneshot;
@@ -59,9 +59,9 @@ const TIMEOUTS: ClientTimeouts = ClientTimeouts {
 
 #[derive(Debug)]
 struct HttpContext {
-    group: Arc<Group>,
-    batch: Batch,
-    limits: Limits,
+    group: Arc<GroupSettings>,
+    batch: BatchSettings,
+    limits: GroupLimits,
     timeouts: ClientTimeouts,
     credentials: Credentials,
     ledger: LedgerId,

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
-use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{MAX_QUERIES, ResolveRequest, ResolveResponse};
@@ -128,8 +128,8 @@ async fn store_chunk(context: &HttpContext, source: SourceId, request: Request<I
     {
         ChunkReply::Receipt(receipt) => {
             let status = match receipt.outcome {
-                Outcome::Stored | Outcome::Duplicate => StatusCode::OK,
-                Outcome::OffsetMismatch => StatusCode::CONFLICT,
+                ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
+                ChunkOutcome::OffsetMismatch => StatusCode::CONFLICT,
             };
             Ok(json(status, &receipt))
         }
