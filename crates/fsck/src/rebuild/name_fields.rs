@@ -51,41 +51,41 @@ impl NameFields {
 
     /// These fields and one more. `None`: the text is no such field, or differs from the same field before.
     fn with(&self, field: Field, text: &str) -> Option<Self> {
-        let mut name = self.clone();
+        let mut fields = self.clone();
         match field {
             Field::HourStamp => {
-                name.year = same(self.year, 2000 + number::<i16>(text.get(..2)?)?)?;
-                name.month = same(self.month, number(text.get(2..4)?)?)?;
-                name.day = same(self.day, number(text.get(4..6)?)?)?;
-                name.hour = same(self.hour, number(text.get(6..)?)?)?;
+                set(&mut fields.year, 2000 + number::<i16>(text.get(..2)?)?)?;
+                set(&mut fields.month, number(text.get(2..4)?)?)?;
+                set(&mut fields.day, number(text.get(4..6)?)?)?;
+                set(&mut fields.hour, number(text.get(6..)?)?)?;
             }
-            Field::Year => name.year = Some(number(text)?),
-            Field::Month => name.month = same(self.month, number(text)?)?,
-            Field::Day => name.day = same(self.day, number(text)?)?,
-            Field::Hour => name.hour = same(self.hour, number(text)?)?,
-            Field::Window => name.window = same(self.window, window(text)?)?,
-            Field::Log => name.log = same(self.log.clone(), text.parse().ok()?)?,
-            Field::Group => name.group = same(self.group.clone(), text.parse().ok()?)?,
+            Field::Year => fields.year = Some(number(text)?),
+            Field::Month => set(&mut fields.month, number(text)?)?,
+            Field::Day => set(&mut fields.day, number(text)?)?,
+            Field::Hour => set(&mut fields.hour, number(text)?)?,
+            Field::Window => set(&mut fields.window, window(text)?)?,
+            Field::Log => set(&mut fields.log, text.parse().ok()?)?,
+            Field::Group => set(&mut fields.group, text.parse().ok()?)?,
             Field::Source => {}
             // Only names at destinations have this field.
             Field::Batch => return None,
         }
-        Some(name)
+        Some(fields)
     }
 }
 
 /// Matches `pieces` with `rest`, and returns the fields of the first match.
-fn fit(pieces: &[&Piece], rest: &str, source: &str, name: &NameFields) -> Option<NameFields> {
+fn fit(pieces: &[&Piece], rest: &str, source: &str, fields: &NameFields) -> Option<NameFields> {
     let Some((piece, later)) = pieces.split_first() else {
-        return rest.is_empty().then(|| name.clone());
+        return rest.is_empty().then(|| fields.clone());
     };
     let match_field = |len: usize, field: Field| {
         let (text, rest) = rest.split_at_checked(len)?;
-        fit(later, rest, source, &name.with(field, text)?)
+        fit(later, rest, source, &fields.with(field, text)?)
     };
     match piece {
-        Piece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, name),
-        Piece::Field(Field::Source) => fit(later, rest.strip_prefix(source)?, source, name),
+        Piece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, fields),
+        Piece::Field(Field::Source) => fit(later, rest.strip_prefix(source)?, source, fields),
         Piece::Field(field @ Field::HourStamp) => match_field(8, *field),
         Piece::Field(field @ Field::Year) => match_field(4, *field),
         Piece::Field(field @ (Field::Month | Field::Day | Field::Hour)) => match_field(2, *field),
@@ -97,13 +97,11 @@ fn fit(pieces: &[&Piece], rest: &str, source: &str, name: &NameFields) -> Option
     }
 }
 
-/// The found value, unless another one was found before.
-#[expect(
-    clippy::option_option,
-    reason = "the outer one says whether it fits, the inner one is the field"
-)]
-fn same<T: PartialEq>(before: Option<T>, found: T) -> Option<Option<T>> {
-    before.is_none_or(|before| before == found).then_some(Some(found))
+/// Sets a field. `None`: another value was found for it before.
+fn set<T: PartialEq>(field: &mut Option<T>, found: T) -> Option<()> {
+    let is_same = field.as_ref().is_none_or(|before| *before == found);
+    *field = Some(found);
+    is_same.then_some(())
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
