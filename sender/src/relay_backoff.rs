@@ -49,10 +49,8 @@ impl RelayBackoff {
         // Requests that were out together are one failure.
         if self.waits_until(now).is_none() {
             self.failures = self.failures.saturating_add(1);
-            let factor = 1_u32.checked_shl(self.failures.min(20) - 1).unwrap_or(u32::MAX);
-            let full = self.backoff.initial.saturating_mul(factor).min(self.backoff.max);
             let asked = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
-            let wait = full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0).max(asked);
+            let wait = self.backoff.wait(self.failures, 1.0 - chance).max(asked);
             self.until = Some(now + wait);
         }
         let since = *self.failing_since.get_or_insert(now);
