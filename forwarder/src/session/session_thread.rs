@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use logferry_config::{Destination, Publishing};
 use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, FailureKind};
-use logferry_sftp::Event;
+use logferry_sftp::JobEvent;
 use logferry_spool::{Spool, SpoolFile};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -222,7 +222,7 @@ impl Session {
     /// The items that an event completed.
     fn on_event(
         &self,
-        event: Event,
+        event: JobEvent,
         in_flight: &mut AttemptsInFlight,
         space_check: &mut SpaceCheck,
         driver: &mut SftpDriver,
@@ -294,7 +294,7 @@ impl Session {
     /// The ledger refused a note, and nothing is published without one.
     fn note_failed(&mut self, error: &DeliveryStoreError, tasks: Vec<DeliveryTask>) {
         let destination = &self.shared.destination;
-        warn!(destination = %destination.name, error = error_chain(error), "cannot note in the ledger what is about to be published; will try again");
+        warn!(destination = %destination.name, error = error_chain(error), "cannot record the coming publication in the ledger; will try again");
         self.paused_until = Some(Instant::now() + destination.retry.backoff.initial);
         self.report(SessionReport::Returned(tasks));
     }
