@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use logferry_config::{Addressee, Config, Forwarder};
+use logferry_config::{Config, ForwarderSettings, Subscriber};
 use logferry_protocol::names::DestinationName;
 
 use crate::output::exit::{Failure, Result};
@@ -19,26 +19,22 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
     let forwarder = config.forwarder.as_ref().map(|section| &section.data_dir);
     let monitor = config.monitor.as_ref().map(|section| &section.data_dir);
     let housekeeper = config.housekeeper.as_ref().map(|section| &section.data_dir);
-    relay
-        .or(forwarder)
-        .or(monitor)
-        .or(housekeeper)
-        .cloned()
-        .ok_or_else(|| {
-            let file = file.display();
-            Failure::Configuration(anyhow!(
-                "{file}: there is no relay, forwarder, monitor or housekeeper section; run this command with the relay host's \
-                 configuration"
-            ))
-        })
+    let data_dir = relay.or(forwarder).or(monitor).or(housekeeper);
+    data_dir.cloned().ok_or_else(|| {
+        let file = file.display();
+        Failure::Configuration(anyhow!(
+            "{file}: there is no relay, forwarder, monitor or housekeeper section; run this command with the relay host's \
+             configuration"
+        ))
+    })
 }
 
 /// The configured destinations, each with the batches it wants.
-pub(crate) fn addressees(config: &Config) -> Vec<Addressee> {
+pub(crate) fn subscribers(config: &Config) -> Vec<Subscriber> {
     config
         .forwarder
         .as_ref()
-        .map(Forwarder::addressees)
+        .map(ForwarderSettings::subscribers)
         .unwrap_or_default()
 }
 

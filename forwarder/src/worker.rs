@@ -15,11 +15,12 @@ use logferry_durable::{ContentDigest, RealDisk};
 use logferry_ledger::{Batch, FailureKind, ManifestRecord};
 use logferry_spool::Spool;
 use logferry_telemetry::{ForwarderMetrics, Metrics};
+use logferry_text::error_chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError, later};
-use crate::error::{DeliveryError, FailureScope, error_chain};
+use crate::error::{DeliveryError, FailureScope};
 use crate::publish::attempt::Delivered;
 use crate::publish::publish_steps::PublishOutcome;
 use crate::publish::task::{DeliveryItem, DeliveryTask};
@@ -153,8 +154,8 @@ impl DestinationWorker {
     /// Queues everything that is due; returns how long until the next plan.
     fn plan(&mut self) -> Result<Duration, DeliveryStoreError> {
         let now = Timestamp::now();
-        let Destination { name, wants, .. } = &self.destination;
-        let waiting = self.store().waiting(name, wants)?;
+        let Destination { name, filter, .. } = &self.destination;
+        let waiting = self.store().waiting(name, filter)?;
         let longest_wait = self
             .destination
             .retry
@@ -486,7 +487,7 @@ impl DestinationWorker {
         if had_batches || !batches.is_empty() {
             self.store()
                 .ledger
-                .note_in_flight(&self.destination.name, &batches, Timestamp::now())?;
+                .record_transfers(&self.destination.name, &batches, Timestamp::now())?;
         }
         self.progress_noted = (Some(now), !batches.is_empty());
         Ok(())

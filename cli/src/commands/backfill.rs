@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use logferry_config::Sender;
+use logferry_config::SenderSettings;
 use logferry_protocol::chunk::LineCounts;
 use logferry_sender::{BackfillEvent, BackfillPlan, FileOutcome, FileReport};
 use logferry_text::{count, error_chain, size};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::BackfillArgs;
 use crate::configuration;
 use crate::output::console::{self, ProgressLine, ShowInterval};
-use crate::output::exit::{Failure, Outcome, Result};
+use crate::output::exit::{CommandOutcome, Failure, Result};
 use crate::roles::role::{Role, missing_section};
 use crate::roles::signals::{Signals, StopDeadline};
 
@@ -39,7 +39,7 @@ pub(crate) fn run(file: &Path, options: BackfillArgs) -> Result {
     ship(sender, plan, dry_run)
 }
 
-fn ship(sender: Sender, plan: BackfillPlan, dry_run: bool) -> Result {
+fn ship(sender: SenderSettings, plan: BackfillPlan, dry_run: bool) -> Result {
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     let (stop, (send_event, events)) = (CancellationToken::new(), mpsc::sync_channel(EVENTS_MAX));
     let signals = {
@@ -61,7 +61,7 @@ fn ship(sender: Sender, plan: BackfillPlan, dry_run: bool) -> Result {
     all_printed?;
     printer.print_totals()?;
     ended?;
-    Ok(Outcome::fine_if(printer.totals.refused == 0))
+    Ok(CommandOutcome::fine_if(printer.totals.refused == 0))
 }
 
 /// Every signal stops the work, also SIGHUP from a closed terminal.

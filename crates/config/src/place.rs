@@ -12,30 +12,30 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::error::Problem;
+use crate::error::ConfigProblem;
 use crate::lines::{Step, locate};
 use crate::secret::Secret;
 use crate::units::{format_size, parse_duration, parse_size};
 
 /// The file under judgement and what was found so far.
-pub(crate) struct Findings<'a> {
+pub(crate) struct Diagnostics<'a> {
     pub(crate) file: &'a Path,
     pub(crate) text: &'a str,
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
-    pub(crate) problems: RefCell<Vec<Problem>>,
+    pub(crate) problems: RefCell<Vec<ConfigProblem>>,
     pub(crate) warnings: RefCell<Vec<String>>,
 }
 
 /// A setting's place, such as `relay.groups[1].listen`.
 #[derive(Clone)]
-pub(crate) struct Place<'a> {
-    findings: &'a Findings<'a>,
+pub(crate) struct ConfigField<'a> {
+    findings: &'a Diagnostics<'a>,
     path: Vec<Step>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ConfigField<'a> {
     /// The file as a whole.
-    pub(crate) fn root(findings: &'a Findings<'a>) -> Self {
+    pub(crate) fn root(findings: &'a Diagnostics<'a>) -> Self {
         Self {
             findings,
             path: Vec::new(),
@@ -74,7 +74,7 @@ impl<'a> Place<'a> {
     /// Says what is wrong here and what would be right.
     pub(crate) fn report(&self, message: impl Into<String>) {
         let line = locate(self.findings.text, &self.path);
-        let problem = Problem {
+        let problem = ConfigProblem {
             line,
             key: self.to_string(),
             message: message.into(),
@@ -188,7 +188,7 @@ impl<'a> Place<'a> {
                 .iter()
                 .find(|(word, _)| *word == text)
                 .map(|(_, value)| *value)
-                .ok_or_else(|| format!("`{text}` is not known here; write one of {}", names.join(", ")))
+                .ok_or_else(|| format!("`{text}` is not a valid value; write one of {}", names.join(", ")))
         })
     }
 
@@ -203,7 +203,7 @@ impl<'a> Place<'a> {
                 .filter(|number| bounds.contains(number))
                 .ok_or_else(|| {
                     format!(
-                        "`{text}` does not fit; write a whole number from {} to {}",
+                        "`{text}` is not valid; write a whole number from {} to {}",
                         bounds.start(),
                         bounds.end()
                     )
@@ -227,7 +227,7 @@ impl<'a> Place<'a> {
         self.report(if *bounds.end() == u64::MAX {
             format!("{given} is too small; write at least {least}")
         } else {
-            format!("{given} does not fit; write a size from {least} to {most}")
+            format!("{given} is not valid; write a size from {least} to {most}")
         });
         None
     }
@@ -309,8 +309,9 @@ impl<'a> Place<'a> {
             }
             (None, Some(file)) => self.key(file_key).secret_file(file).map(Some),
             (Some(_), Some(_)) => {
-                self.key(file_key)
-                    .report(format!("stands beside `{key}`; leave one of them out"));
+                self.key(file_key).report(format!(
+                    "cannot be used together with `{key}`; remove one of them"
+                ));
                 None
             }
         }
@@ -330,7 +331,9 @@ impl<'a> Place<'a> {
 
     fn report_unreadable(&self, path: &Path, error: &io::Error) {
         let (path, cause) = (path.display(), cause(error));
-        self.report(format!("{path} cannot be read: {cause}; check path and rights"));
+        self.report(format!(
+            "{path} cannot be read: {cause}; check its path and permissions"
+        ));
     }
 
     /// The secret that a file holds.
@@ -376,7 +379,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Display for Place<'_> {
+impl Display for ConfigField<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, step) in self.path.iter().enumerate() {
             match step {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use logferry_config::{Compress, Config, ConfigError, Publishing, Verify};
+use logferry_config::{Config, ConfigError, FileCompression, Publishing, VerifyMode};
 
 fn parse(settings: &str) -> Result<Config, ConfigError> {
     let text = format!(
@@ -21,15 +21,15 @@ fn publishing(settings: &str) -> Publishing {
 #[test]
 fn batches_appear_plain_and_alone_unless_more_is_asked_for() {
     let plain = Publishing {
-        verify: Verify::Size,
-        compress: Compress::None,
+        verify: VerifyMode::Size,
+        compress: FileCompression::None,
         manifest: false,
         marker: None,
     };
     assert_eq!(publishing(""), plain);
     let full = Publishing {
-        verify: Verify::ReadBack,
-        compress: Compress::Zstd,
+        verify: VerifyMode::ReadBack,
+        compress: FileCompression::Zstd,
         manifest: true,
         marker: Some(".ok".to_owned()),
     };
@@ -43,9 +43,9 @@ fn wrong_publishing_is_explained() {
     let error = parse(settings).unwrap_err();
     let said = error.to_string();
     for expected in [
-        "verify: `md5` is not known here; write one of size, hash, read-back",
-        "compress: `bzip2` is not known here; write one of none, gzip, zstd",
-        "manifest: `xml` is not known here; write one of json",
+        "verify: `md5` is not a valid value; write one of size, hash, read-back",
+        "compress: `bzip2` is not a valid value; write one of none, gzip, zstd",
+        "manifest: `xml` is not a valid value; write one of json",
         "marker: `.part` is `temp_suffix` too; write another, such as .ok",
     ] {
         assert!(said.contains(expected), "{expected:?} in {said}");

@@ -211,19 +211,20 @@ pub struct Receipt {
     /// How far the stream is durable: the sender goes on from here.
     pub committed: Offset,
     /// What became of the chunk.
-    pub outcome: Outcome,
+    pub outcome: ChunkOutcome,
 }
 
 /// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ChunkOutcome {
     /// Its lines are durable now (status 200).
     Stored,
     /// They were durable before (status 200).
     Duplicate,
-    /// It does not start at the committed offset, and was not taken (status 409).
-    Elsewhere,
+    /// It does not start at the committed offset, and was not stored (status 409).
+    #[serde(rename = "elsewhere")]
+    OffsetMismatch,
 }
 
 #[cfg(test)]
@@ -268,6 +269,21 @@ mod tests {
             let garbled = |name: &str| if name == *spoiled { Some("?/?") } else { get(name) };
             let error = ChunkHeader::from_pairs(garbled).expect_err("garbled").to_string();
             assert!(error.contains(spoiled), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_outcomes_have_fixed_names_on_the_wire() {
+        for (outcome, name) in [
+            (ChunkOutcome::Stored, "\"stored\""),
+            (ChunkOutcome::Duplicate, "\"duplicate\""),
+            (ChunkOutcome::OffsetMismatch, "\"elsewhere\""),
+        ] {
+            assert_eq!(serde_json::to_string(&outcome).expect("JSON"), name);
+            assert_eq!(
+                serde_json::from_str::<ChunkOutcome>(name).expect("an outcome"),
+                outcome
+            );
         }
     }
 }

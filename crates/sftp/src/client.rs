@@ -3,21 +3,22 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::{io, mem};
 
-use crate::download::Download;
 use crate::error::ProtocolError;
-use crate::job::{Ask, Event, Job, JobId, Lane, Terms};
-use crate::reply::{Reply, first_packet};
-use crate::server::{Extension, Server};
-use crate::single::{Operation, Single};
-use crate::upload::Upload;
-use crate::wire::{self, Request, RequestId};
+use crate::jobs::download::Download;
+use crate::jobs::single::{Operation, Single};
+use crate::jobs::upload::Upload;
+use crate::jobs::{Job, JobEvent, JobId, NextSend, RequestPurpose, SessionLimits};
+use crate::packets::extension::Extension;
+use crate::packets::reply::{Reply, first_packet};
+use crate::packets::request::{self, Request, RequestId};
+use crate::packets::server::ServerCapabilities;
 
 /// One in so many pieces of data is the newest job's.
 const PIECES_PER_NEWEST: u64 = 4;
 
 /// How much may be in flight. What the server allows is respected besides.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ClientLimits {
     /// Requests without an answer. 64 pieces of 32 KiB fill the 2 MiB window of an OpenSSH channel; small files want
     /// more, because each has several.
     pub requests: usize,
@@ -30,7 +31,7 @@ pub struct Limits {
     pub open_files: usize,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             requests: 256,
@@ -42,7 +43,7 @@ impl Default for Limits {
 }
 
 /// Where uploads get their bytes from.
-pub trait Content {
+pub trait UploadSource {
     /// Fills `buf` with what `job` uploads at `offset`. For one job the offsets ascend without gaps, from 0 or from
     /// where it was resumed, so that the bytes can be hashed on their way. An error ends the job as [`crate::JobError::Local`]; so should data
     /// that ends early.
@@ -51,10 +52,10 @@ pub trait Content {
 
 /// What the server has been sent and has not answered, or the caller has not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InFlight {
+pub struct InFlightCounts {
     /// Requests without an answer, the opening of the conversation included.
     pub requests: usize,
-    /// Bytes that count towards [`Limits::bytes`].
+    /// Bytes that count towards [`ClientLimits::bytes`].
     pub bytes: usize,
 }
 
@@ -68,8 +69,8 @@ enum Phase {
     Limits,
     /// They were asked for.
     AwaitingLimits,
-    /// Jobs run on these terms.
-    Ready(Terms),
+    /// Jobs run on these limits.
+    Ready(SessionLimits),
     /// The server broke the protocol.
     Broken(ProtocolError),
 }
@@ -77,15 +78,15 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 enum Asked {
     Limits,
-    OfJob(JobId, Ask),
+    OfJob(JobId, RequestPurpose),
 }
 
 /// An SFTP session over one channel; see the crate's description.
 #[derive(Debug)]
-pub struct Client {
-    limits: Limits,
+pub struct SftpClient {
+    limits: ClientLimits,
     phase: Phase,
-    server: Server,
+    server: ServerCapabilities,
     /// A packet whose end has not come yet.
     inbox: Vec<u8>,
     last_job: u64,
@@ -99,15 +100,15 @@ pub struct Client {
     bytes_in_flight: usize,
     /// Writes and reads sent so far.
     pieces_sent: u64,
-    events: VecDeque<Event>,
+    events: VecDeque<JobEvent>,
 }
 
-impl Client {
+impl SftpClient {
     /// A client for a channel on which nothing was sent yet. Limits of 0 are taken as 1, and the bytes as enough for
     /// one piece.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ClientLimits) -> Self {
         let piece = limits.piece.max(1);
-        let limits = Limits {
+        let limits = ClientLimits {
             requests: limits.requests.max(1),
             bytes: limits.bytes.max(piece as usize),
             piece,
@@ -116,7 +117,7 @@ impl Client {
         Self {
             limits,
             phase: Phase::Fresh,
-            server: Server::default(),
+            server: ServerCapabilities::default(),
             inbox: Vec::new(),
             last_job: 0,
             last_request: 0,
@@ -131,7 +132,7 @@ impl Client {
     }
 
     /// Uploads `len` bytes to `path`, which is created or replaced in place: give a temporary name. The bytes come
-    /// from the [`Content`] given to [`Self::pump`].
+    /// from the [`UploadSource`] given to [`Self::pump`].
     pub fn upload(&mut self, path: impl Into<String>, len: u64) -> JobId {
         self.submit(Job::Upload(Upload::new(path.into(), len)))
     }
@@ -142,7 +143,7 @@ impl Client {
         self.submit(Job::Upload(Upload::resumed(path.into(), from, len)))
     }
 
-    /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They come as [`Event::Data`].
+    /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They come as [`JobEvent::Data`].
     pub fn read(&mut self, path: impl Into<String>, len: u64) -> JobId {
         self.submit(Job::Download(Download::new(path.into(), len)))
     }
@@ -198,23 +199,23 @@ impl Client {
     }
 
     /// What the server offers; `None` until it has said so.
-    pub fn server(&self) -> Option<&Server> {
+    pub fn server(&self) -> Option<&ServerCapabilities> {
         matches!(self.phase, Phase::Ready(_)).then_some(&self.server)
     }
 
     /// How much is under way.
-    pub fn in_flight(&self) -> InFlight {
+    pub fn in_flight(&self) -> InFlightCounts {
         let greeting = usize::from(matches!(self.phase, Phase::Greeting));
-        InFlight {
+        InFlightCounts {
             requests: self.asked.len() + greeting,
             bytes: self.bytes_in_flight,
         }
     }
 
     /// The next thing that happened. Data not taken counts towards the bytes in flight.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<JobEvent> {
         let event = self.events.pop_front()?;
-        if let Event::Data { data, .. } = &event {
+        if let JobEvent::Data { data, .. } = &event {
             self.bytes_in_flight -= data.len();
         }
         Some(event)
@@ -223,10 +224,10 @@ impl Client {
     /// Appends what may be sent now to `out`, until it holds `cap` bytes; the last packet may go beyond by its own
     /// length. Small requests go before data, and the data of older jobs before that of newer ones; but every fourth
     /// piece of data is the newest job's, so that it need not wait until all others are through.
-    pub fn pump(&mut self, out: &mut Vec<u8>, cap: usize, content: &mut impl Content) {
+    pub fn pump(&mut self, out: &mut Vec<u8>, cap: usize, content: &mut impl UploadSource) {
         match self.phase {
             Phase::Fresh => {
-                wire::encode_init(out);
+                request::encode_init(out);
                 self.phase = Phase::Greeting;
             }
             Phase::Limits => {
@@ -235,11 +236,11 @@ impl Client {
                 self.asked.insert(id, Asked::Limits);
                 self.phase = Phase::AwaitingLimits;
             }
-            Phase::Ready(terms) => {
-                self.activate(&terms);
+            Phase::Ready(limits) => {
+                self.activate(&limits);
                 while out.len() < cap
                     && self.asked.len() < self.limits.requests
-                    && self.send_one(&terms, out, content)
+                    && self.send_one(&limits, out, content)
                 {}
             }
             Phase::Greeting | Phase::AwaitingLimits | Phase::Broken(_) => {}
@@ -282,8 +283,8 @@ impl Client {
     }
 
     /// Lets waiting jobs open their files, as far as the limits allow.
-    fn activate(&mut self, terms: &Terms) {
-        while self.open_files < terms.open_files
+    fn activate(&mut self, limits: &SessionLimits) {
+        while self.open_files < limits.open_files
             && let Some((id, job)) = self.waiting.pop_front()
         {
             self.open_files += 1;
@@ -292,20 +293,25 @@ impl Client {
     }
 
     /// Appends one request; false when no job may send one.
-    fn send_one(&mut self, terms: &Terms, out: &mut Vec<u8>, content: &mut impl Content) -> bool {
-        let Some((job_id, reserved)) = self.choose(terms) else {
+    fn send_one(
+        &mut self,
+        limits: &SessionLimits,
+        out: &mut Vec<u8>,
+        content: &mut impl UploadSource,
+    ) -> bool {
+        let Some((job_id, reserved)) = self.choose(limits) else {
             return false;
         };
         let Some(job) = self.active.get_mut(&job_id) else {
             return false;
         };
-        let Some((ask, request)) = job.take_request(terms) else {
+        let Some((purpose, request)) = job.take_request(limits) else {
             return false;
         };
         let start = out.len();
         let id = RequestId(self.last_request.wrapping_add(1));
         request.encode(id, out);
-        if let Ask::Write { at, len } = ask {
+        if let RequestPurpose::Write { at, len } = purpose {
             let data = out.len() - len as usize;
             if let Err(error) = content.fill(job_id, at, &mut out[data..]) {
                 out.truncate(start);
@@ -314,7 +320,7 @@ impl Client {
             }
         }
         self.last_request = id.0;
-        self.asked.insert(id, Asked::OfJob(job_id, ask));
+        self.asked.insert(id, Asked::OfJob(job_id, purpose));
         self.bytes_in_flight += reserved;
         self.pieces_sent += u64::from(reserved > 0);
         true
@@ -322,16 +328,16 @@ impl Client {
 
     /// The job that may send next, with the bytes its request takes of the budget: the oldest with a small request,
     /// or else the oldest with data, at times the newest, if its bytes fit.
-    fn choose(&self, terms: &Terms) -> Option<(JobId, usize)> {
+    fn choose(&self, limits: &SessionLimits) -> Option<(JobId, usize)> {
         let newest_first = self.pieces_sent % PIECES_PER_NEWEST == PIECES_PER_NEWEST - 1;
         let mut with_data = None;
         for (&id, job) in &self.active {
-            match job.lane(terms) {
-                Lane::Control => return Some((id, 0)),
-                Lane::Data(len) if newest_first || with_data.is_none() => {
+            match job.next_send(limits) {
+                NextSend::Control => return Some((id, 0)),
+                NextSend::Data(len) if newest_first || with_data.is_none() => {
                     with_data = Some((id, len as usize));
                 }
-                Lane::Data(_) | Lane::Wait => {}
+                NextSend::Data(_) | NextSend::Wait => {}
             }
         }
         with_data.filter(|(_, len)| self.bytes_in_flight + len <= self.limits.bytes)
@@ -352,7 +358,7 @@ impl Client {
     }
 
     fn on_version(&mut self, packet: &[u8]) -> Result<(), ProtocolError> {
-        self.server = Server::parse_version(packet)?;
+        self.server = ServerCapabilities::parse_version(packet)?;
         self.phase = if self.server.supports(Extension::Limits) {
             Phase::Limits
         } else {
@@ -362,7 +368,7 @@ impl Client {
     }
 
     fn ready(&self) -> Phase {
-        Phase::Ready(Terms::new(
+        Phase::Ready(SessionLimits::new(
             self.limits.piece,
             self.limits.open_files,
             &self.server,
@@ -386,27 +392,32 @@ impl Client {
                 self.phase = self.ready();
                 Ok(())
             }
-            Asked::OfJob(job_id, ask) => self.on_job_reply(job_id, ask, reply),
+            Asked::OfJob(job_id, purpose) => self.on_job_reply(job_id, purpose, reply),
         }
     }
 
-    fn on_job_reply(&mut self, job_id: JobId, ask: Ask, reply: Reply<'_>) -> Result<(), ProtocolError> {
+    fn on_job_reply(
+        &mut self,
+        job_id: JobId,
+        purpose: RequestPurpose,
+        reply: Reply<'_>,
+    ) -> Result<(), ProtocolError> {
         let Some(job) = self.active.get_mut(&job_id) else {
             return Ok(());
         };
         let opens_file = job.opens_file();
-        let progress = job.on_reply(ask, reply)?;
+        let progress = job.on_reply(purpose, reply)?;
         self.bytes_in_flight -= progress.freed;
         self.events.extend(
             progress
                 .pieces
                 .into_iter()
-                .map(|data| Event::Data { job: job_id, data }),
+                .map(|data| JobEvent::Data { job: job_id, data }),
         );
         if let Some(result) = progress.ended {
             self.active.remove(&job_id);
             self.open_files -= usize::from(opens_file);
-            self.events.push_back(Event::Ended { job: job_id, result });
+            self.events.push_back(JobEvent::Ended { job: job_id, result });
         }
         Ok(())
     }

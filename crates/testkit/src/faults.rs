@@ -2,19 +2,19 @@
 
 use std::io;
 
-use logferry_durable::Operation;
+use logferry_durable::DiskOperation;
 
 /// The faults that a test has ordered.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     /// Each strikes once, the first that fits.
-    once: Vec<(Operation, io::ErrorKind)>,
+    once: Vec<(DiskOperation, io::ErrorKind)>,
     /// So many changes still succeed, then nothing does.
     changes_left: Option<u64>,
 }
 
 impl Faults {
-    pub(crate) fn fail_next(&mut self, operation: Operation, kind: io::ErrorKind) {
+    pub(crate) fn fail_next(&mut self, operation: DiskOperation, kind: io::ErrorKind) {
         self.once.push((operation, kind));
     }
 
@@ -27,7 +27,7 @@ impl Faults {
     }
 
     /// Asked once at the start of each operation.
-    pub(crate) fn check(&mut self, operation: Operation) -> io::Result<()> {
+    pub(crate) fn check(&mut self, operation: DiskOperation) -> io::Result<()> {
         if self.changes_left == Some(0) {
             return Err(io::Error::other("simulated: the disk is gone"));
         }
@@ -44,8 +44,8 @@ impl Faults {
     }
 }
 
-fn is_change(operation: Operation) -> bool {
-    use Operation::{Append, CreateDir, FreeSpace, List, Open, Read, Remove, Rename, Sync, Truncate};
+fn is_change(operation: DiskOperation) -> bool {
+    use DiskOperation::{Append, CreateDir, FreeSpace, List, Open, Read, Remove, Rename, Sync, Truncate};
     match operation {
         CreateDir | Open | Append | Sync | Truncate | Rename | Remove => true,
         Read | List | FreeSpace => false,

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use logferry_config::{Destination, Publishing};
 use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, FailureKind};
-use logferry_sftp::Event;
+use logferry_sftp::JobEvent;
 use logferry_spool::{Spool, SpoolFile};
+use logferry_text::error_chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -27,7 +28,7 @@ use super::remote_dirs::RemoteDirs;
 use super::sftp_driver::SftpDriver;
 use super::space_check::SpaceCheck;
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError};
-use crate::error::{DeliveryError, FailureScope, error_chain};
+use crate::error::{DeliveryError, FailureScope};
 use crate::publish::attempt::{AttemptNeed, PublishAttempt};
 use crate::publish::remote_paths::RemotePaths;
 use crate::publish::task::{DeliveryItem, DeliveryTask};
@@ -222,7 +223,7 @@ impl Session {
     /// The items that an event completed.
     fn on_event(
         &self,
-        event: Event,
+        event: JobEvent,
         in_flight: &mut AttemptsInFlight,
         space_check: &mut SpaceCheck,
         driver: &mut SftpDriver,
@@ -294,7 +295,7 @@ impl Session {
     /// The ledger refused a note, and nothing is published without one.
     fn note_failed(&mut self, error: &DeliveryStoreError, tasks: Vec<DeliveryTask>) {
         let destination = &self.shared.destination;
-        warn!(destination = %destination.name, error = error_chain(error), "cannot note in the ledger what is about to be published; will try again");
+        warn!(destination = %destination.name, error = error_chain(error), "cannot record the coming publication in the ledger; will try again");
         self.paused_until = Some(Instant::now() + destination.retry.backoff.initial);
         self.report(SessionReport::Returned(tasks));
     }

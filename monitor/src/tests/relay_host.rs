@@ -1,14 +1,14 @@
-//! A relay host as the other roles would have left it.
+//! A relay host in the state that the other roles leave.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Addressee, Monitor, Smtp, SmtpTls, Summary, Wants};
+use logferry_config::{DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, StreamMove,
-    StreamRecord, Window,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, FailureKind, Ledger, NewBatch, PublishedBatch,
+    StreamMove, StreamRecord, Window,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{DestinationName, SourceId};
@@ -29,10 +29,10 @@ pub(crate) fn destination(name: &str) -> DestinationName {
 }
 
 /// A destination that wants everything.
-pub(crate) fn addressee(name: &str) -> Addressee {
-    Addressee {
+pub(crate) fn subscriber(name: &str) -> Subscriber {
+    Subscriber {
         name: destination(name),
-        wants: Wants::default(),
+        filter: DeliveryFilter::default(),
     }
 }
 
@@ -57,9 +57,9 @@ impl RelayHost {
         self.dir.path()
     }
 
-    /// A configuration whose mails go to that port of this machine.
-    pub(crate) fn config(&self, mail_port: u16) -> Monitor {
-        Monitor {
+    /// A configuration with its mail server on this local port.
+    pub(crate) fn config(&self, mail_port: u16) -> MonitorSettings {
+        MonitorSettings {
             data_dir: self.data_dir().to_owned(),
             interval: Duration::from_millis(20),
             stale_after: Duration::from_mins(5),
@@ -74,7 +74,7 @@ impl RelayHost {
                 tls: SmtpTls::None,
                 subject_prefix: "[logferry]".to_owned(),
             },
-            summary: Summary {
+            summary: SummarySettings {
                 after: Duration::from_mins(15),
             },
             metrics: None,
@@ -88,14 +88,14 @@ impl RelayHost {
             .expect("noted");
     }
 
-    /// Takes lines as the relay does: a file in `open/`, and a commit.
+    /// Stores lines as the relay does: a file in `open/`, and a commit.
     pub(crate) fn take(&mut self, name: &str, window_start: &str, text: &str, now: Timestamp) -> Batch {
         let new = new_batch(name, window_start);
         self.make_contact(name, now);
         let batch = self.ledger.open_batch(&new, now).expect("opened");
         write(&self.path(&batch, BatchState::Open), text);
         let lines = text.lines().count() as u64;
-        let contents = Contents {
+        let contents = BatchContents {
             lines,
             bytes: text.len() as u64,
             crc32c: crc32c::crc32c(text.as_bytes()),
@@ -105,18 +105,18 @@ impl RelayHost {
             contents,
         };
         let commit = Commit {
-            streams: vec![self.move_on(name, lines, 0, now)],
+            streams: vec![self.advance(name, lines, 0, now)],
             batches: vec![growth],
         };
         self.ledger.commit(&commit).expect("committed");
         self.reread(&batch)
     }
 
-    /// Lets the source's stream claim lines of which the batches know nothing.
+    /// Advances the source's stream by lines that no batch has.
     pub(crate) fn claim(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) {
         self.make_contact(name, now);
         let commit = Commit {
-            streams: vec![self.move_on(name, sent, excluded, now)],
+            streams: vec![self.advance(name, sent, excluded, now)],
             batches: vec![],
         };
         self.ledger.commit(&commit).expect("committed");
@@ -128,7 +128,7 @@ impl RelayHost {
     }
 
     pub(crate) fn deliver(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
-        let published = Published {
+        let published = PublishedBatch {
             path: format!("/in/{}", batch.file_name()),
             bytes: batch.contents.bytes,
             sha256: "ab".repeat(32),
@@ -181,8 +181,8 @@ impl RelayHost {
         self.reread(batch)
     }
 
-    /// Moves the one stream of a source on by so many lines; each counts as one byte.
-    fn move_on(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) -> StreamMove {
+    /// Advances the one stream of a source by so many lines. Each counts as one byte.
+    fn advance(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) -> StreamMove {
         let nothing = LineCounts { sent: 0, excluded: 0 };
         let lines = self.sent.entry(source(name)).or_insert(nothing);
         let from = Offset::new(lines.sent + lines.excluded);

@@ -13,7 +13,7 @@
 
 use std::net::IpAddr;
 
-use logferry_config::Group;
+use logferry_config::GroupSettings;
 use logferry_protocol::names::{NameError, SourceId};
 
 use crate::auth::tokens::TokenOwner;
@@ -34,20 +34,10 @@ pub(crate) struct PeerIdentity<'a> {
 pub(crate) enum AuthorizationError {
     /// The source is not in the group: the peer's address, the token's source, or the source that the client names.
     #[error("{source_id} is not among the sources of group {group}")]
-    NotListed {
-        /// The source.
-        source_id: SourceId,
-        /// The group.
-        group: String,
-    },
+    NotListed { source_id: SourceId, group: String },
     /// No name of the certificate is among the group's sources.
     #[error("the client's certificate is for {names}, which is not among the sources of group {group}")]
-    Certificate {
-        /// The certificate's names.
-        names: String,
-        /// The group.
-        group: String,
-    },
+    Certificate { names: String, group: String },
     /// The client names a source that its certificate or token is not for.
     #[error("the client's certificate or token is for {bound}, not for {source_id}")]
     OtherSource {
@@ -73,7 +63,7 @@ impl AuthorizationError {
 
 /// The source of a request by `client` that names the source `claimed`.
 pub(crate) fn authorize(
-    group: &Group,
+    group: &GroupSettings,
     client: PeerIdentity<'_>,
     claimed: Option<&str>,
 ) -> Result<SourceId, AuthorizationError> {
@@ -97,7 +87,7 @@ pub(crate) fn authorize(
 
 /// The source of a client with a certificate for `names`: the one that its token and its claim name, else the first.
 fn source_of_certificate(
-    group: &Group,
+    group: &GroupSettings,
     names: &[SourceId],
     token: Option<&SourceId>,
     claimed: Option<&SourceId>,
@@ -128,7 +118,7 @@ fn check_claim(bound: &[SourceId], claimed: Option<&SourceId>) -> Result<(), Aut
     }
 }
 
-fn check_listed(group: &Group, source_id: SourceId) -> Result<SourceId, AuthorizationError> {
+fn check_listed(group: &GroupSettings, source_id: SourceId) -> Result<SourceId, AuthorizationError> {
     if group.sources.allows_name(&source_id) {
         return Ok(source_id);
     }

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::UploadedBody;
-use logferry_protocol::chunk::Outcome;
-use logferry_protocol::heartbeat::{Gap, Heartbeat};
+use logferry_protocol::chunk::ChunkOutcome;
+use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
-use logferry_telemetry::{RelayMetrics, Stored};
+use logferry_telemetry::{RelayMetrics, StoredChunks};
+use logferry_text::error_chain;
 use tokio::sync::oneshot;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
@@ -33,10 +34,8 @@ const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Smallest size that a chunk counts in a round: the row of its stream in the ledger has a cost too.
 const MIN_CHUNK_BYTES: usize = 4 << 10;
 
-/// A request to the committer.
 #[derive(Debug)]
 pub(crate) enum CommitJob {
-    /// Store a chunk.
     Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
     Resolve(
@@ -65,13 +64,11 @@ pub(crate) struct CommitQueue {
     status: SharedGroupStatus,
 }
 
-/// The commit thread has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the group's commit thread has stopped")]
 pub(crate) struct CommitThreadStopped;
 
 impl CommitQueue {
-    /// Starts the thread of a group's committer.
     pub(crate) fn start<D: Disk>(
         committer: Committer<D, RequestBody, ReplyHandle>,
         metrics: RelayMetrics,
@@ -102,12 +99,10 @@ impl CommitQueue {
         Self { jobs, status }
     }
 
-    /// The group's status.
     pub(crate) fn status(&self) -> &SharedGroupStatus {
         &self.status
     }
 
-    /// Queues a job.
     pub(crate) fn submit(&self, job: CommitJob) -> Result<(), CommitThreadStopped> {
         self.jobs.send(job).map_err(|_| CommitThreadStopped)
     }
@@ -200,7 +195,7 @@ impl<D: Disk> CommitThread<D> {
         let round = self.committer.scheduler.begin(bytes);
         let replies = self.committer.group_commit(chunks, Timestamp::now());
         drop(round);
-        let mut stored: HashMap<SourceId, Stored> = HashMap::new();
+        let mut stored: HashMap<SourceId, StoredChunks> = HashMap::new();
         for (handle, reply) in &replies {
             if let ChunkReply::Receipt(receipt) = reply {
                 self.count(handle, receipt.outcome, &mut stored);
@@ -221,16 +216,21 @@ impl<D: Disk> CommitThread<D> {
         }
     }
 
-    fn count(&self, handle: &ReplyHandle, outcome: Outcome, stored: &mut HashMap<SourceId, Stored>) {
+    fn count(
+        &self,
+        handle: &ReplyHandle,
+        outcome: ChunkOutcome,
+        stored: &mut HashMap<SourceId, StoredChunks>,
+    ) {
         match outcome {
-            Outcome::Stored => {
+            ChunkOutcome::Stored => {
                 let sum = stored.entry(handle.source.clone()).or_default();
                 sum.chunks += 1;
                 sum.lines += handle.lines;
                 sum.bytes += handle.bytes;
             }
-            Outcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
-            Outcome::Elsewhere => {}
+            ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
+            ChunkOutcome::OffsetMismatch => {}
         }
     }
 
@@ -360,15 +360,7 @@ fn send(replies: Vec<(ReplyHandle, ChunkReply)>) {
     }
 }
 
-/// An error with its causes, in one line.
-fn error_chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", error_chain(cause)),
-        None => error.to_string(),
-    }
-}
-
-fn log_gaps(source: &SourceId, gaps: &[Gap]) {
+fn log_gaps(source: &SourceId, gaps: &[ReportedGap]) {
     for gap in gaps.iter().filter(|gap| gap.bytes() > 0) {
         tracing::error!(
             %source, log = %gap.log, stream = %gap.stream, path = gap.path, from = %gap.from, bytes = gap.bytes(),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use logferry_config::NameTemplate;
 use logferry_durable::{Disk, DiskError, DiskFile};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchId, BatchKey, BatchState, Contents, Ledger, NewBatch, Window,
+    Batch, BatchContents, BatchGrowth, BatchId, BatchKey, BatchState, Ledger, NewBatch, Window,
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
@@ -28,12 +28,11 @@ use crate::commit::stream_state::StreamKey;
 /// Most files that are open at a time. A busy group writes to a few; others are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;
 
-/// One open batch.
 #[derive(Debug)]
 struct OpenBatch<F> {
     /// The ledger's row with the durable contents.
     batch: Batch,
-    staged: Contents,
+    staged: BatchContents,
     file: Option<F>,
     last_append: Instant,
     /// The stream whose line is incomplete at the end of the batch.
@@ -58,7 +57,6 @@ pub(crate) struct AppendedLines<'a> {
     pub crc32c: Option<u32>,
 }
 
-/// The open batches of one group.
 #[derive(Debug)]
 pub(crate) struct OpenBatches<D: Disk> {
     group: GroupName,
@@ -74,12 +72,10 @@ pub(crate) struct AppendContext<'a, D> {
     pub spool: &'a Spool<D>,
     pub ledger: &'a mut Ledger,
     pub stream: &'a StreamKey,
-    /// The time now.
     pub now: Timestamp,
 }
 
 impl<D: Disk> OpenBatches<D> {
-    /// No open batch.
     pub(crate) fn new(group: GroupName, template: NameTemplate, max_bytes: u64) -> Self {
         Self {
             group,
@@ -112,7 +108,6 @@ impl<D: Disk> OpenBatches<D> {
         self.current.clear();
     }
 
-    /// The number of open batches.
     pub(crate) fn len(&self) -> usize {
         self.batches.len()
     }
@@ -253,7 +248,7 @@ impl<D: Disk> OpenBatches<D> {
                 window,
             })
             .collect();
-        for (batch, key) in ledger.open_batches_of(&new, now)?.into_iter().zip(parts.keys()) {
+        for (batch, key) in ledger.open_all(&new, now)?.into_iter().zip(parts.keys()) {
             self.current.insert((*key).clone(), batch.id);
             self.restore(batch, None);
         }
@@ -286,7 +281,7 @@ impl<D: Disk> OpenBatches<D> {
             None => crc32c::crc32c_append(open.staged.crc32c, lines.bytes),
         };
         let added = u64::try_from(lines.bytes.len()).unwrap_or(u64::MAX);
-        open.staged = Contents {
+        open.staged = BatchContents {
             lines: open.staged.lines + lines.lines,
             bytes: open.staged.bytes + added,
             crc32c,

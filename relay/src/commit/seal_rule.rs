@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use logferry_config::Batch as Rules;
+use logferry_config::BatchSettings as Rules;
 use logferry_ledger::Window;
 
 /// The activity of an open batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchActivity {
-    /// Its window.
     pub window: Window,
     /// Time since the last append.
     pub quiet: Duration,

@@ -1,5 +1,7 @@
 //! The names of the contract, one by one.
 
+use std::time::Duration;
+
 use super::*;
 
 /// The samples without comments.
@@ -46,7 +48,7 @@ fn relay_names_are_those_of_the_contract() {
     let relay = metrics.relay("web-1");
     relay.stored(
         "h1",
-        Stored {
+        StoredChunks {
             chunks: 2,
             lines: 30,
             bytes: 4000,
@@ -54,7 +56,7 @@ fn relay_names_are_those_of_the_contract() {
     );
     relay.stored(
         "h1",
-        Stored {
+        StoredChunks {
             chunks: 1,
             lines: 3,
             bytes: 400,

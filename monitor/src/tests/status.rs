@@ -1,28 +1,27 @@
-//! The status says what the ledger says, in the documented shape.
+//! The status matches the ledger, in the documented form.
 
 use std::time::Duration;
 
-use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, InFlight, Ledger};
+use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, Ledger, TransferRecord};
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime, StreamProgress};
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap, StreamProgress};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, addressee, at, destination, source};
+use super::relay_host::{RelayHost, at, destination, source, subscriber};
 use crate::error::InspectionError;
 use crate::status::{DiskState, StatusScope, status};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
-/// One destination is down with a batch on its way, and what another has on its way was noted long ago; that one
-/// has refused the batch.
-fn note_troubles(host: &mut RelayHost, batch: &Batch) {
+/// One destination is down, with a batch in flight. Another one has an old record of the batch in flight, and refused it.
+fn note_problems(host: &mut RelayHost, batch: &Batch) {
     let (edw, backup) = (destination("edw"), destination("backup"));
     let ledger = &mut host.ledger;
     let down = (FailureKind::Unreachable, "connection refused");
     ledger.note_destination(&edw, Some(down), at(NOW)).expect("noted");
-    let under_way = InFlight {
+    let under_way = TransferRecord {
         batch: batch.id,
         bytes_done: 3,
         bytes_total: 8,
@@ -30,7 +29,7 @@ fn note_troubles(host: &mut RelayHost, batch: &Batch) {
     };
     for (name, noted_at) in [(&edw, "2026-11-21T03:09:50Z"), (&backup, "2026-11-21T03:00:00Z")] {
         ledger
-            .note_in_flight(name, &[under_way], at(noted_at))
+            .record_transfers(name, &[under_way], at(noted_at))
             .expect("noted");
     }
     let taken = (FailureKind::NameTaken, "a different file is there");
@@ -59,13 +58,13 @@ fn the_json_is_the_documented_one() {
     host.seal(&recent, at("2026-11-21T03:09:30Z"));
     host.make_contact("198.51.100.2", at("2026-11-21T03:09:59Z"));
     host.make_contact("198.51.100.3", at("2026-11-21T03:05:00Z"));
-    note_troubles(&mut host, &recent);
+    note_problems(&mut host, &recent);
     let name = recent.name();
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
         stale_after: Duration::from_mins(5),
         groups: &[],
-        destinations: &[addressee("edw"), addressee("backup")],
+        destinations: &[subscriber("edw"), subscriber("backup")],
         min_free_disk: 0,
     };
     let status = status(host.data_dir(), &scope, at(NOW)).expect("a status");
@@ -108,13 +107,13 @@ fn the_json_is_the_documented_one() {
     );
 }
 
-/// A report that came half a minute ago: of a sender whose clock is two minutes behind, in all the trouble there is.
-fn report_trouble(host: &mut RelayHost) -> StreamId {
+/// Records a heartbeat 30 s old, from a sender with a clock two minutes behind and every kind of problem.
+fn report_problems(host: &mut RelayHost) -> StreamId {
     let file = FileKey { dev: 1, inode: 7 };
     let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
     let log: LogName = "access".parse().expect("a name");
     let clock = HostTime::from_millis(at("2026-11-21T03:07:30Z").as_millisecond());
-    let gap = |from, until| Gap {
+    let gap = |from, until| ReportedGap {
         stream,
         log: log.clone(),
         path: "/log/access.log.9".to_owned(),
@@ -156,9 +155,9 @@ fn report_trouble(host: &mut RelayHost) -> StreamId {
 }
 
 #[test]
-fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
+fn reported_problems_are_shown_and_are_not_healthy() {
     let mut host = RelayHost::new();
-    let stream = report_trouble(&mut host);
+    let stream = report_problems(&mut host);
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -188,12 +187,12 @@ fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
     assert_eq!(
         next_day.sources[0].gaps,
         [],
-        "a day later only the audit names it"
+        "after a day only the audit shows it"
     );
 }
 
 #[test]
-fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
+fn groups_have_their_last_reported_state_and_unknown_after_a_while() {
     let mut host = RelayHost::new();
     host.make_contact("198.51.100.2", at("2026-11-21T03:09:59Z"));
     let mut report = GroupReport {
@@ -235,7 +234,7 @@ fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
     assert_eq!(
         look(&host, later),
         (false, json!([unknown, silent])),
-        "its last word counts"
+        "the reason in its last report counts"
     );
     report.reported_at = at(later);
     (report.state, report.reason) = (GroupState::Ok, None);
@@ -244,7 +243,7 @@ fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
 }
 
 #[test]
-fn a_disk_with_less_room_than_asked_for_is_low() {
+fn a_disk_below_min_free_disk_is_low() {
     let host = RelayHost::new();
     let scope = StatusScope {
         expected_sources: &[],
@@ -268,7 +267,7 @@ fn a_disk_with_less_room_than_asked_for_is_low() {
 }
 
 #[test]
-fn without_a_ledger_nothing_is_made_up() {
+fn without_a_ledger_there_is_an_error_and_no_ledger_is_created() {
     let dir = tempfile::tempdir().expect("a folder");
     let scope = StatusScope {
         expected_sources: &[],

@@ -1,65 +1,16 @@
-//! What is known about the server: the extensions it offers and the limits it sets.
+//! The server's capabilities: its extensions and its limits.
 
 use crate::error::ProtocolError;
-use crate::reply::Fields;
-use crate::wire;
+use crate::packets::extension::Extension;
+use crate::packets::reply::Fields;
+use crate::packets::request as wire;
 
 /// Room left for a packet's header, handle and offset when the server limits whole packets, in bytes.
 const PACKET_OVERHEAD: u64 = 1024;
 
-/// An extension: of OpenSSH's PROTOCOL file, section 4, unless it says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extension {
-    /// A rename that replaces what has the new name.
-    PosixRename,
-    /// Bringing a written file to the disk.
-    Fsync,
-    /// Asking for the server's limits.
-    Limits,
-    /// Asking for free space.
-    Statvfs,
-    /// A second name for a file.
-    Hardlink,
-    /// Hashes of files, made by the server (draft-ietf-secsh-filexfer-extensions-00, section 3).
-    CheckFile,
-}
-
-impl Extension {
-    const ALL: [Self; 6] = [
-        Self::PosixRename,
-        Self::Fsync,
-        Self::Limits,
-        Self::Statvfs,
-        Self::Hardlink,
-        Self::CheckFile,
-    ];
-
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PosixRename => "posix-rename@openssh.com",
-            Self::Fsync => "fsync@openssh.com",
-            Self::Limits => "limits@openssh.com",
-            Self::Statvfs => "statvfs@openssh.com",
-            Self::Hardlink => "hardlink@openssh.com",
-            Self::CheckFile => "check-file",
-        }
-    }
-
-    /// Whether that revision's wire format is known here.
-    fn knows(self, revision: &[u8]) -> bool {
-        match self {
-            Self::Statvfs => revision == b"2",
-            // It has no revisions; servers say this or that.
-            Self::CheckFile => true,
-            _ => revision == b"1",
-        }
-    }
-}
-
-/// What the server said about itself.
+/// The server's extensions and limits, as it reported them.
 #[derive(Debug, Clone, Default)]
-pub struct Server {
+pub struct ServerCapabilities {
     extensions: Vec<Extension>,
     /// The longest data of one write, in bytes; `None`: it sets no limit.
     pub(crate) write_len_max: Option<u64>,
@@ -69,7 +20,7 @@ pub struct Server {
     pub(crate) open_files_max: Option<u64>,
 }
 
-impl Server {
+impl ServerCapabilities {
     /// Whether the server offers `extension`.
     pub fn supports(&self, extension: Extension) -> bool {
         self.extensions.contains(&extension)
@@ -132,7 +83,7 @@ mod tests {
             packet.extend([0, 0, 0, u8::try_from(text.len()).unwrap()]);
             packet.extend(text.as_bytes());
         }
-        let server = Server::parse_version(&packet).unwrap();
+        let server = ServerCapabilities::parse_version(&packet).unwrap();
         assert!(server.supports(Extension::Fsync));
         assert!(!server.supports(Extension::Limits));
         assert!(!server.supports(Extension::PosixRename));
@@ -140,13 +91,13 @@ mod tests {
 
     #[test]
     fn other_protocol_versions_are_refused() {
-        let refused = Server::parse_version(&[wire::kind::VERSION, 0, 0, 0, 6]);
+        let refused = ServerCapabilities::parse_version(&[wire::kind::VERSION, 0, 0, 0, 6]);
         assert_eq!(refused.unwrap_err(), ProtocolError::Version { version: 6 });
     }
 
     #[test]
     fn limit_on_packets_also_limits_reads_and_writes() {
-        let mut server = Server::default();
+        let mut server = ServerCapabilities::default();
         let body: Vec<u8> = [3072u64, 0, 1000, 7]
             .into_iter()
             .flat_map(u64::to_be_bytes)
