@@ -16,6 +16,7 @@
 )]
 
 mod commands;
+mod compatibility;
 mod delivery;
 mod faults;
 mod protocol;

@@ -1,10 +1,10 @@
-//! Stand-ins for the world outside, for tests only: each forgets, refuses and breaks on purpose, and repeatably.
+//! Fixtures for tests: a simulated disk, the fuzz corpora.
 //!
-//! Invariant: all chance comes from a seed that the test gives, so a failure is repeated by repeating its seed.
+//! Invariant: every random choice comes from a seed that the test gives, so the same seed repeats a failure.
 
-mod contents;
 pub mod corpus;
 mod disk;
 mod faults;
+mod sim_contents;
 
 pub use disk::{SimDisk, SimFile};

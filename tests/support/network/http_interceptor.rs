@@ -104,7 +104,7 @@ impl Drop for HttpInterceptor {
 fn serve(mut client: TcpStream, upstream: u16, decide: &Decide) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut relay = None;
-    while let Some((bytes, body)) = message(&mut client)? {
+    while let Some((bytes, body)) = read_message(&mut client)? {
         let request = InterceptedRequest { bytes, body };
         match decide(&request) {
             Interception::Respond(answer) => client.write_all(answer.as_bytes())?,
@@ -119,7 +119,9 @@ fn serve(mut client: TcpStream, upstream: u16, decide: &Decide) -> io::Result<()
                     return client.shutdown(Shutdown::Both);
                 }
                 relay.write_all(&request.bytes)?;
-                let Some((answer, _)) = message(relay)? else { break };
+                let Some((answer, _)) = read_message(relay)? else {
+                    break;
+                };
                 client.write_all(&answer)?;
             }
         }
@@ -128,7 +130,7 @@ fn serve(mut client: TcpStream, upstream: u16, decide: &Decide) -> io::Result<()
 }
 
 /// The next message, whose body is as long as its `content-length` says, and where its body starts.
-fn message(stream: &mut TcpStream) -> io::Result<Option<(Vec<u8>, usize)>> {
+pub(crate) fn read_message(stream: &mut TcpStream) -> io::Result<Option<(Vec<u8>, usize)>> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     let mut whole = None;
     loop {

@@ -68,9 +68,14 @@ impl Pipeline {
         }
     }
 
+    /// Writes the configuration as it is now.
+    pub(crate) fn write_config(&self) -> PathBuf {
+        self.test_folder.write("logferry.yaml", &self.config.to_string())
+    }
+
     /// Starts a role with the configuration as it is now.
     pub(crate) fn start(&mut self, role: Role) {
-        let file = self.test_folder.write("logferry.yaml", &self.config.to_string());
+        let file = self.write_config();
         let mut command = logferry();
         command.arg("-c").arg(file).arg(role.name());
         let process = Process::start(&self.test_folder, role.name(), &mut command);
@@ -101,7 +106,7 @@ impl Pipeline {
 
     /// Has a role read the configuration again, as it is now.
     pub(crate) fn reload(&mut self, role: Role) {
-        self.test_folder.write("logferry.yaml", &self.config.to_string());
+        self.write_config();
         self.signal(role, Signal::SIGHUP);
     }
 
