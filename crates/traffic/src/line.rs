@@ -125,7 +125,7 @@ impl Traffic {
         out.push(b' ');
         out.extend_from_slice(page.path.as_bytes());
         let mut joint = b'?';
-        match page.rest {
+        match page.suffix {
             PathSuffix::None => {}
             PathSuffix::Number => push_number(out, self.random.below(100_000).into(), 1),
             PathSuffix::Query => {
