@@ -1,4 +1,4 @@
-//! The command line: every command and option, and nothing else.
+//! The command line: every command and option with its help text.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ use jiff::tz::TimeZone;
 use logferry_ledger::BatchFilter;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 
-/// Ships nginx logs to SFTP drops: every line exactly once, with proof.
+/// Ships nginx logs to SFTP servers: every line exactly once, with proof
 #[derive(Debug, Parser)]
 #[command(name = "logferry", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// The configuration
+    /// The configuration file
     #[arg(
         short,
         long,
@@ -29,47 +29,48 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine, 1 looked and found something wrong, 2 bad usage or configuration, \
-                          3 could not do it. LOGFERRY_LOG sets the log level (error, warn, info, debug, trace).";
+const EXIT_CODES: &str = "Exit codes: 0 nothing is wrong, 1 the command found a problem, 2 wrong usage or invalid \
+                          configuration, 3 the command failed. LOGFERRY_LOG sets the log level (error, warn, info, \
+                          debug, trace).";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the whole pipeline at work on this machine; needs neither root nor a configuration
+    /// Run the whole pipeline on this machine with generated traffic; needs no root and no configuration
     #[cfg(feature = "demo")]
-    Demo(Demo),
-    /// Run every role whose section is in the configuration, in one process
+    Demo(DemoArgs),
+    /// Run every role that has a section in the configuration, in one process
     Run,
     /// Ship this host's logs to the relay
     Sender,
-    /// Take in the senders' lines and make batch files of them
+    /// Receive the senders' lines and write them to batch files
     Relay,
     /// Deliver sealed batches over SFTP
     Forwarder,
-    /// Mail people when a source falls silent, and every hour what was received and delivered
-    Monitor(Round),
-    /// Compress and delete what every destination has
-    Housekeeper(Round),
-    /// Validate the configuration
-    Check(Check),
-    /// Show sources, lag, batches and destinations
-    Status(Status),
-    /// Prove that every line read was delivered once
-    Audit(Audit),
-    /// Compare the ledger with the files of the spool
-    Fsck(Fsck),
-    /// Show lines as the relay makes them durable
-    Tail(Tail),
-    /// Put failed batches back to ready
-    Retry(Retry),
-    /// Show a destination's host key and, after a yes, keep it
-    Trust(Trust),
-    /// Deliver sent batches once more, or the past to a destination that was added; nothing there is overwritten
-    Resend(Resend),
-    /// Ship old logs once, whole files in the order given; what the relay has already is not shipped again
-    Backfill(Backfill),
-    /// Write nginx-like traffic
-    Generate(Generate),
-    /// Send one mail to the recipients
+    /// Send a mail when a source is silent, and each hour a summary of lines received and delivered
+    Monitor(RunMode),
+    /// Compress and later delete the batches that every destination has
+    Housekeeper(RunMode),
+    /// Validate the configuration, and with --connect try the hosts in it
+    Check(CheckArgs),
+    /// Show the present state: sources, lag, batches, destinations
+    Status(StatusArgs),
+    /// Check that every line that was read was delivered exactly once
+    Audit(AuditArgs),
+    /// Compare the ledger with the files in the spool
+    Fsck(FsckArgs),
+    /// Show lines as the relay stores them
+    Tail(TailArgs),
+    /// Put failed batches back to ready, to be delivered again
+    Retry(RetryArgs),
+    /// Show a destination's host key and, after confirmation, store it
+    Trust(TrustArgs),
+    /// Deliver sent batches again, or old batches to a new destination; no file there is overwritten
+    Resend(ResendArgs),
+    /// Ship old log files once, in the order given; lines that the relay already has are not shipped again
+    Backfill(BackfillArgs),
+    /// Write nginx-like log lines, for tests
+    Generate(GenerateArgs),
+    /// Send one test mail to the configured recipients
     TestMail,
     /// Print a completion script for a shell
     Completions {
@@ -80,46 +81,46 @@ pub(crate) enum Command {
 
 #[cfg(feature = "demo")]
 #[derive(Debug, Options)]
-pub(crate) struct Demo {
-    /// How long traffic is written; 0: until Ctrl-C
+pub(crate) struct DemoArgs {
+    /// Seconds of traffic; 0: until Ctrl-C
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub(crate) seconds: u64,
-    /// Where everything goes, `delivered/` among it [default: a new folder among the temporary files]
+    /// Folder for all files; delivered batches are in its `delivered/` [default: a new temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Lines per second, of all sources together
+    /// Lines per second, all sources together
     #[arg(long, default_value = "300", value_name = "LINES_PER_S")]
     pub(crate) rate: NonZeroU32,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Round {
-    /// One round, for cron
+pub(crate) struct RunMode {
+    /// One pass, then exit; for cron
     #[arg(long)]
     pub(crate) once: bool,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Check {
-    /// Also try to reach the relay, the destinations and the mail server
+pub(crate) struct CheckArgs {
+    /// Also try to connect to the relay, the destinations and the mail server
     #[arg(long)]
     pub(crate) connect: bool,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Status {
-    /// For programs
+pub(crate) struct StatusArgs {
+    /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
-    /// Again every two seconds, until Ctrl-C
+    /// Repeat every two seconds until Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
 }
 
-/// Which batches.
+/// Options that select batches.
 #[derive(Debug, Options)]
-pub(crate) struct Which {
-    /// Only windows that end after this time (2026-11-21T08:00 here, or with an offset or Z)
+pub(crate) struct BatchSelection {
+    /// Only windows that end after this time: local (2026-11-21T08:00), or with an offset or Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
     /// Only windows that start before this time
@@ -130,8 +131,8 @@ pub(crate) struct Which {
     pub(crate) source: Option<SourceId>,
 }
 
-impl Which {
-    /// As the ledger is asked for them.
+impl BatchSelection {
+    /// The filter for queries of the ledger.
     pub(crate) fn filter(&self) -> BatchFilter {
         BatchFilter {
             source: self.source.clone(),
@@ -142,92 +143,92 @@ impl Which {
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Audit {
-    /// For programs
+pub(crate) struct AuditArgs {
+    /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) which: Which,
-    /// Also read back every delivered file from its destinations, and compare
+    pub(crate) selection: BatchSelection,
+    /// Also read every delivered file back from its destinations and compare it
     #[arg(long)]
     pub(crate) verify: bool,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Fsck {
-    /// For programs
+pub(crate) struct FsckArgs {
+    /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
-    /// Move whole files to where the ledger says they are; relay, forwarder and housekeeper must be stopped
+    /// Move intact files to the folder of their state in the ledger; stop relay, forwarder and housekeeper first
     #[arg(long)]
     pub(crate) repair: bool,
-    /// Make a new ledger from the spool, where the old one is damaged or gone; every role must be stopped
+    /// Create a new ledger from the spool if the old one is damaged or gone; stop every role first
     #[arg(long, conflicts_with = "repair")]
     pub(crate) rebuild: bool,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Tail {
+pub(crate) struct TailArgs {
     /// Only this source
     #[arg(long)]
     pub(crate) source: Option<SourceId>,
     /// Only this group
     #[arg(long)]
     pub(crate) group: Option<GroupName>,
-    /// Only lines with this text in them
+    /// Only lines that contain this text
     pub(crate) pattern: Option<String>,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Retry {
-    /// Names of batches, as `audit` shows them [default: all failed ones]
+pub(crate) struct RetryArgs {
+    /// Names of batches as `audit` shows them [default: all failed batches]
     #[arg(value_name = "BATCH")]
     pub(crate) batches: Vec<String>,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Trust {
+pub(crate) struct TrustArgs {
     /// The destination's name in the configuration
     pub(crate) destination: DestinationName,
-    /// Keep the key without asking, for scripts that have compared the fingerprint
+    /// Store the key without confirmation, for scripts that have compared the fingerprint
     #[arg(long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Resend {
-    /// Only to this one [default: to all that want them]
+pub(crate) struct ResendArgs {
+    /// Deliver to this destination only [default: to all that want the batches]
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<DestinationName>,
     #[command(flatten)]
-    pub(crate) which: Which,
-    /// For programs
+    pub(crate) selection: BatchSelection,
+    /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
-    /// Names of batches, as `audit` shows them [default: all]
+    /// Names of batches as `audit` shows them [default: all batches]
     #[arg(value_name = "BATCH", conflicts_with_all = ["since", "until", "source"])]
     pub(crate) batches: Vec<String>,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Backfill {
-    /// Plain, .gz or .zst files that are not written to any more, the oldest first
+pub(crate) struct BackfillArgs {
+    /// Plain, .gz or .zst files that are complete, oldest first
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// The log they belong to, as the sender section names it [default: the only one, or the one whose patterns match]
+    /// Name of their log in the sender section [default: the only log, or the log with a matching path]
     #[arg(long, value_name = "NAME")]
     pub(crate) log: Option<LogName>,
-    /// Ask the relay and say what would be shipped, but send nothing
+    /// Show what would be shipped, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Options)]
-pub(crate) struct Generate {
-    /// Lines per second; 0: as fast as they are taken
+pub(crate) struct GenerateArgs {
+    /// Lines per second; 0: as fast as possible
     #[arg(long, value_name = "LINES_PER_S")]
     pub(crate) rate: Option<u32>,
-    /// Stop after so long
+    /// Stop after so many seconds
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<u64>,
     /// Stop after so many lines
@@ -236,10 +237,10 @@ pub(crate) struct Generate {
     /// Append to this file [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Number the lines with `id=NAME-000000000000`, so that lost and doubled ones can be found
+    /// Number the lines with `id=NAME-000000000000`, to find lost and doubled lines
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "log")]
     pub(crate) ids: Option<LogName>,
-    /// The same seed and times give the same lines
+    /// Seed; the same seed and times give the same lines
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Make every Nth line a health check
@@ -247,7 +248,7 @@ pub(crate) struct Generate {
     pub(crate) health_every: Option<NonZeroU32>,
 }
 
-/// A time as people write it: with an offset, or as this host's clock shows it.
+/// Parses a time with an offset, or a local time.
 fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn config_may_stand_before_or_after_the_command() {
+    fn config_can_be_before_or_after_the_command() {
         for line in [
             ["logferry", "-c", "x.yaml", "status"],
             ["logferry", "status", "-c", "x.yaml"],
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_taken_with_and_without_an_offset() {
+    fn times_are_parsed_with_and_without_an_offset() {
         assert_eq!(
             time("2026-11-21T08:00:00+06:00").unwrap(),
             "2026-11-21T02:00:00Z".parse().unwrap()
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn generate_needs_an_end_or_a_rate() {
+    fn generate_needs_a_limit_or_a_rate() {
         let parse = |more: &[&str]| Args::try_parse_from(["logferry", "generate"].iter().chain(more));
         assert!(parse(&[]).is_err());
         for more in [["--lines", "5"], ["--seconds", "5"], ["--rate", "5"]] {

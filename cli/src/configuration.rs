@@ -1,18 +1,19 @@
-//! Loading the configuration, and what the commands that look at the relay host need of it.
+//! Loads the configuration, and finds in it what several commands need.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use logferry_config::{Addressee, Config, Forwarder};
+use logferry_protocol::names::DestinationName;
 
-use crate::exit::{Failure, Result};
+use crate::output::exit::{Failure, Result};
 
-/// Reads and judges the configuration.
+/// Reads and validates the configuration.
 pub(crate) fn load(file: &Path) -> Result<Config> {
     logferry_config::load(file).map_err(Failure::configuration)
 }
 
-/// The relay host's data folder. Sections that name it agree on it, which the configuration has checked.
+/// The relay host's data folder. The configuration is only valid if all its sections name the same one.
 pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
     let relay = config.relay.as_ref().map(|section| &section.data_dir);
     let forwarder = config.forwarder.as_ref().map(|section| &section.data_dir);
@@ -26,17 +27,29 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
         .ok_or_else(|| {
             let file = file.display();
             Failure::Configuration(anyhow!(
-                "{file}: there is no relay, forwarder, monitor or housekeeper section; \
-             run this command with the configuration of the relay host"
+                "{file}: there is no relay, forwarder, monitor or housekeeper section; run this command with the relay host's \
+                 configuration"
             ))
         })
 }
 
-/// The configured destinations, and what each wants.
+/// The configured destinations, each with the batches it wants.
 pub(crate) fn addressees(config: &Config) -> Vec<Addressee> {
     config
         .forwarder
         .as_ref()
         .map(Forwarder::addressees)
         .unwrap_or_default()
+}
+
+/// The error for a destination that is not configured.
+pub(crate) fn unknown_destination<'a>(
+    name: &DestinationName,
+    configured: impl Iterator<Item = &'a DestinationName>,
+) -> Failure {
+    let configured: Vec<_> = configured.map(DestinationName::as_str).collect();
+    let configured = configured.join(", ");
+    Failure::Configuration(anyhow!(
+        "there is no destination {name}; the configuration has {configured}"
+    ))
 }

@@ -1,36 +1,25 @@
-//! The one binary: arguments lead to a role or a command, its outcome to an exit code. All work is in the libraries.
+//! The binary: runs the role or command on the command line, and turns its outcome into an exit code. The work is done by the
+//! libraries.
 
 mod args;
-mod audit;
-mod backfill;
-mod check;
+mod commands;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
-mod exit;
-mod fsck;
-mod generate;
-mod once;
-mod read_back;
-mod resend;
-mod retry;
+mod output;
 mod roles;
-mod sender;
-mod signals;
-mod status;
-mod supervisor;
-mod table;
-mod tail;
-mod trust;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use logferry_telemetry::Level;
 
-use crate::args::{Args, Command, Round};
-use crate::exit::{Failure, Outcome, Result};
-use crate::roles::Role;
+use crate::args::{Args, Command, RunMode};
+use crate::commands::{audit, backfill, check, fsck, generate, resend, retry, status, tail, trust};
+use crate::output::console;
+use crate::output::exit::{self, Failure, Outcome, Result};
+use crate::roles::oneshot;
+use crate::roles::role::Role;
 
 fn main() -> ExitCode {
     exit::code(run(Args::parse()))
@@ -42,14 +31,14 @@ fn run(args: Args) -> Result {
     match args.command {
         #[cfg(feature = "demo")]
         Command::Demo(options) => demo::run(&options),
-        Command::Run => roles::all(file),
-        Command::Sender => roles::one(file, Role::Sender),
-        Command::Relay => roles::one(file, Role::Relay),
-        Command::Forwarder => roles::one(file, Role::Forwarder),
-        Command::Monitor(Round { once: false }) => roles::one(file, Role::Monitor),
-        Command::Monitor(Round { once: true }) => once::monitor(file),
-        Command::Housekeeper(Round { once: false }) => roles::one(file, Role::Housekeeper),
-        Command::Housekeeper(Round { once: true }) => once::housekeeper(file),
+        Command::Run => roles::run_all(file),
+        Command::Sender => roles::run_one(file, Role::Sender),
+        Command::Relay => roles::run_one(file, Role::Relay),
+        Command::Forwarder => roles::run_one(file, Role::Forwarder),
+        Command::Monitor(RunMode { once: false }) => roles::run_one(file, Role::Monitor),
+        Command::Monitor(RunMode { once: true }) => oneshot::monitor(file),
+        Command::Housekeeper(RunMode { once: false }) => roles::run_one(file, Role::Housekeeper),
+        Command::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
         Command::Check(options) => check::run(file, &options),
         Command::Status(options) => status::run(file, &options),
         Command::Audit(options) => audit::run(file, &options),
@@ -60,12 +49,12 @@ fn run(args: Args) -> Result {
         Command::Resend(options) => resend::run(file, &options),
         Command::Backfill(options) => backfill::run(file, options),
         Command::Generate(options) => generate::run(&options),
-        Command::TestMail => once::test_mail(file),
+        Command::TestMail => oneshot::test_mail(file),
         Command::Completions { shell } => completions(shell),
     }
 }
 
-/// Roles tell what they do; the others answer on stdout and log only what is amiss.
+/// Roles log their work. The other commands print their results on stdout, and log only warnings.
 fn level(command: &Command) -> Level {
     match command {
         Command::Run
@@ -74,10 +63,10 @@ fn level(command: &Command) -> Level {
         | Command::Forwarder
         | Command::Monitor(_)
         | Command::Housekeeper(_) => Level::INFO,
-        // Its table is the report; a warning now and then (the relay is not up yet) would tear it apart.
+        // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
         Command::Demo(_) => Level::ERROR,
-        // It says itself what it waits for.
+        // It prints its own progress, and why it waits.
         Command::Backfill(_) => Level::ERROR,
         _ => Level::WARN,
     }
@@ -86,6 +75,6 @@ fn level(command: &Command) -> Level {
 fn completions(shell: clap_complete::Shell) -> Result {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "logferry", &mut script);
-    exit::print(&String::from_utf8_lossy(&script))?;
+    console::print(&String::from_utf8_lossy(&script))?;
     Ok(Outcome::Fine)
 }

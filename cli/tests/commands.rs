@@ -24,8 +24,8 @@ fn output(arguments: &[&str]) -> Output {
     logferry(arguments).output().unwrap()
 }
 
-/// The exit code and what was said on stderr.
-fn complaint(arguments: &[&str]) -> (i32, String) {
+/// The exit code and the text on stderr.
+fn error_of(arguments: &[&str]) -> (i32, String) {
     let output = output(arguments);
     (
         output.status.code().unwrap(),
@@ -40,7 +40,7 @@ fn configuration(dir: &Path, text: &str) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-/// A relay in `dir` on a free port, and nothing else.
+/// Writes a configuration of a relay in `dir` on a free port, without other roles.
 fn relay(dir: &Path) -> String {
     let data_dir = dir.join("relay");
     let data_dir = data_dir.display();
@@ -62,17 +62,17 @@ fn usage_errors_exit_with_2() {
         &["generate"],
         &["audit", "--since", "soon"],
     ] {
-        assert_eq!(complaint(arguments).0, 2, "{arguments:?}");
+        assert_eq!(error_of(arguments).0, 2, "{arguments:?}");
     }
 }
 
 #[test]
 fn missing_configuration_is_named_and_exits_with_2() {
-    let (code, said) = complaint(&["-c", "/nonexistent/logferry.yaml", "run"]);
+    let (code, text) = error_of(&["-c", "/nonexistent/logferry.yaml", "run"]);
     assert_eq!(code, 2);
     assert!(
-        said.starts_with("logferry: /nonexistent/logferry.yaml: "),
-        "{said}"
+        text.starts_with("logferry: /nonexistent/logferry.yaml: "),
+        "{text}"
     );
 }
 
@@ -80,32 +80,32 @@ fn missing_configuration_is_named_and_exits_with_2() {
 fn wrong_key_is_named_with_its_line_and_exits_with_2() {
     let dir = tempfile::tempdir().unwrap();
     let file = configuration(dir.path(), "relay:\n  data_dirr: /tmp/x\n");
-    let (code, said) = complaint(&["check", "-c", &file]);
+    let (code, text) = error_of(&["check", "-c", &file]);
     assert_eq!(code, 2);
     assert!(
-        said.contains("logferry.yaml:2:") && said.contains("data_dirr"),
-        "{said}"
+        text.contains("logferry.yaml:2:") && text.contains("data_dirr"),
+        "{text}"
     );
 }
 
 #[test]
 fn role_without_its_section_is_a_configuration_error() {
     let dir = tempfile::tempdir().unwrap();
-    let (code, said) = complaint(&["sender", "-c", &relay(dir.path())]);
+    let (code, text) = error_of(&["sender", "-c", &relay(dir.path())]);
     assert_eq!(code, 2);
-    assert!(said.contains("sender: there is no such section"), "{said}");
+    assert!(text.contains("sender: there is no such section"), "{text}");
 }
 
 #[test]
-fn audit_without_a_ledger_could_not_do_it() {
+fn audit_without_a_ledger_fails() {
     let dir = tempfile::tempdir().unwrap();
-    let (code, said) = complaint(&["audit", "-c", &relay(dir.path())]);
+    let (code, text) = error_of(&["audit", "-c", &relay(dir.path())]);
     assert_eq!(code, 3);
-    assert!(said.contains("start the relay once"), "{said}");
+    assert!(text.contains("start the relay once"), "{text}");
 }
 
 #[test]
-fn check_says_for_which_roles_a_configuration_is() {
+fn check_lists_the_roles_of_a_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let file = relay(dir.path());
     let output = output(&["check", "-c", &file]);
@@ -131,20 +131,20 @@ fn example_configurations_are_valid() {
 }
 
 #[test]
-fn check_connect_finds_what_does_not_answer() {
+fn check_connect_finds_a_host_that_does_not_answer() {
     let dir = tempfile::tempdir().unwrap();
-    // Bound and not listening for others: nobody else can take the port while the test runs.
+    // A UDP socket keeps the port number, and no TCP socket listens on it.
     let closed = std::net::UdpSocket::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     let text = format!("sender:\n  relay: http://{closed}\n  logs:\n    - path: /nonexistent/access.log\n");
     let output = output(&["check", "--connect", "-c", &configuration(dir.path(), &text)]);
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        said.contains(&format!("relay http://{closed}: cannot connect to {closed}")),
-        "{said}"
+        text.contains(&format!("relay http://{closed}: cannot connect to {closed}")),
+        "{text}"
     );
 }
 
@@ -156,7 +156,7 @@ fn generate_numbers_its_lines_and_appends() {
     for seed in ["1", "2"] {
         let ids = format!("--ids=s{seed}");
         assert_eq!(
-            complaint(&["generate", "--lines", "2500", "--seed", seed, &ids, "--out", out]),
+            error_of(&["generate", "--lines", "2500", "--seed", seed, &ids, "--out", out]),
             (0, String::new())
         );
     }
@@ -170,14 +170,14 @@ fn generate_numbers_its_lines_and_appends() {
 }
 
 #[test]
-fn generate_keeps_to_its_rate_and_time() {
+fn generate_respects_rate_and_time() {
     let output = output(&["generate", "--rate", "500", "--seconds", "1"]);
     let lines = output.stdout.split(|&b| b == b'\n').count() - 1;
     assert!(output.status.success() && (1..=500).contains(&lines), "{lines}");
 }
 
 #[test]
-fn generate_ends_quietly_when_its_reader_goes_away() {
+fn generate_ends_without_an_error_when_its_reader_goes_away() {
     let mut child = logferry(&["generate", "--rate", "0"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -188,22 +188,22 @@ fn generate_ends_quietly_when_its_reader_goes_away() {
         .read_line(&mut line)
         .unwrap();
     assert!(child.wait().unwrap().success());
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "");
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "");
 }
 
 #[test]
-fn completions_know_the_commands() {
+fn completions_contain_commands_and_options() {
     let output = output(&["completions", "bash"]);
     let script = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && script.contains("housekeeper") && script.contains("--connect"));
 }
 
-/// A role in a process of its own; killed if the test ends before it.
-struct Running(Child);
+/// A role in its own process. It is killed when this is dropped.
+struct RoleProcess(Child);
 
-impl Running {
+impl RoleProcess {
     fn start(arguments: &[&str]) -> Self {
         Self(logferry(arguments).stderr(Stdio::piped()).spawn().unwrap())
     }
@@ -212,7 +212,7 @@ impl Running {
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
     }
 
-    /// Reads its log up to a line that holds `part`.
+    /// Reads its log up to a line that contains `part`.
     fn wait_for(&mut self, part: &str) {
         let mut log = BufReader::new(self.0.stderr.as_mut().unwrap());
         let mut line = String::new();
@@ -226,14 +226,14 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RoleProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Waits until the relay has made its ledger, which it does once it catches signals.
+/// Waits for a file, such as the relay's ledger, which it creates after it began to catch signals.
 fn wait_for_file(file: &Path) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !file.exists() {
@@ -250,10 +250,10 @@ fn wait_for_file(file: &Path) {
 fn sigterm_stops_a_role_with_0_and_sighup_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let file = relay(dir.path());
-    let mut running = Running::start(&["relay", "-c", &file]);
+    let mut running = RoleProcess::start(&["relay", "-c", &file]);
     wait_for_file(&dir.path().join("relay/ledger.db"));
     running.signal(Signal::SIGHUP);
-    running.wait_for("nothing has changed for what runs here");
+    running.wait_for("no section of a running role changed");
     running.signal(Signal::SIGTERM);
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
 }
@@ -271,9 +271,9 @@ fn demo_delivers_every_line_once() {
         "--dir",
         dir.path().to_str().unwrap(),
     ]);
-    let said = String::from_utf8(output.stdout).unwrap();
-    let complained = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{said}\n{complained}");
-    assert!(said.contains("every line written was delivered once: "), "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}\n{stderr}");
+    assert!(text.contains("every line written was delivered once: "), "{text}");
     assert!(std::fs::read_dir(dir.path().join("delivered")).unwrap().count() >= 3);
 }

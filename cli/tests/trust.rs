@@ -10,12 +10,12 @@ use logferry_embedded_servers::{SftpOptions, SftpServer};
 use tempfile::TempDir;
 
 /// A server, and a configuration that names it.
-struct Site {
+struct TrustSetup {
     server: SftpServer,
     dir: TempDir,
 }
 
-impl Site {
+impl TrustSetup {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = SftpOptions {
@@ -25,24 +25,24 @@ impl Site {
             authorized_key: None,
         };
         let server = SftpServer::start(options).await.unwrap();
-        let site = Self { server, dir };
-        site.configure(&format!("known_hosts: {}", site.known_hosts().display()));
-        site
+        let setup = Self { server, dir };
+        setup.configure(&format!("known_hosts: {}", setup.known_hosts().display()));
+        setup
     }
 
     fn known_hosts(&self) -> std::path::PathBuf {
         self.dir.path().join("etc/known_hosts")
     }
 
-    /// Writes a configuration in which the host key is judged so.
+    /// Writes a configuration with this setting for the host key.
     fn configure(&self, policy: &str) {
-        let text = format!(
+        let config = format!(
             "forwarder:\n  data_dir: {}\n  destinations:\n    - {{name: edw, host: 127.0.0.1, port: {}, user: ferry, \
              directory: /, password: never shown, {policy}}}\n",
             self.dir.path().display(),
             self.server.port(),
         );
-        std::fs::write(self.config(), text).unwrap();
+        std::fs::write(self.config(), config).unwrap();
         let _ = std::fs::set_permissions(self.config(), std::os::unix::fs::PermissionsExt::from_mode(0o600));
     }
 
@@ -50,7 +50,7 @@ impl Site {
         self.dir.path().join("logferry.yaml")
     }
 
-    /// Runs it without a terminal: exit code, and what it printed.
+    /// Runs the command without a terminal. Returns the exit code and the output.
     async fn trust(&self, arguments: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
         command
@@ -71,36 +71,36 @@ fn read(path: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn key_is_shown_and_kept_only_after_a_yes() {
-    let site = Site::start().await;
-    let (code, said) = site.trust(&["edw"]).await;
+async fn key_is_shown_and_stored_only_with_yes() {
+    let setup = TrustSetup::start().await;
+    let (code, text) = setup.trust(&["edw"]).await;
     let shown = format!(
         "edw: 127.0.0.1 port {} shows ssh-ed25519 SHA256:",
-        site.server.port()
+        setup.server.port()
     );
-    assert!(said.starts_with(&shown), "{said}");
+    assert!(text.starts_with(&shown), "{text}");
     assert!(
-        said.contains("no key of this host is known yet") && said.contains("not stored"),
-        "{said}"
+        text.contains("no key of this host is known yet") && text.contains("not stored"),
+        "{text}"
     );
     assert_eq!(code, 1);
-    assert!(!site.known_hosts().exists());
+    assert!(!setup.known_hosts().exists());
 
-    let (code, said) = site.trust(&["edw", "--yes"]).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains(&format!("stored in {}", site.known_hosts().display())));
-    assert_eq!(read(&site.known_hosts()), site.server.known_hosts_line());
+    let (code, text) = setup.trust(&["edw", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(&format!("stored in {}", setup.known_hosts().display())));
+    assert_eq!(read(&setup.known_hosts()), setup.server.known_hosts_line());
 
-    let (code, said) = site.trust(&["edw"]).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("trusted already"), "{said}");
+    let (code, text) = setup.trust(&["edw"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("trusted already"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changed_key_is_shouted_about_and_replaced() {
-    let site = Site::start().await;
+async fn changed_key_is_reported_and_replaced() {
+    let setup = TrustSetup::start().await;
     let former = SftpServer::start(SftpOptions {
-        root: site.dir.path().to_owned(),
+        root: setup.dir.path().to_owned(),
         user: "ferry".to_owned(),
         password: None,
         authorized_key: None,
@@ -108,47 +108,47 @@ async fn changed_key_is_shouted_about_and_replaced() {
     let former = former.await.unwrap();
     let old = format!(
         "[127.0.0.1]:{} {}\n",
-        site.server.port(),
+        setup.server.port(),
         former.host_key_openssh()
     );
-    std::fs::create_dir(site.known_hosts().parent().unwrap()).unwrap();
-    std::fs::write(site.known_hosts(), format!("# kept\n{old}")).unwrap();
-    let (code, said) = site.trust(&["edw"]).await;
+    std::fs::create_dir(setup.known_hosts().parent().unwrap()).unwrap();
+    std::fs::write(setup.known_hosts(), format!("# kept\n{old}")).unwrap();
+    let (code, text) = setup.trust(&["edw"]).await;
     assert!(
-        said.contains("THE KEY IS ANOTHER") && said.contains("would be replaced: ssh-ed25519 SHA256:"),
-        "{said}"
+        text.contains("THE KEY IS DIFFERENT") && text.contains("would be replaced: ssh-ed25519 SHA256:"),
+        "{text}"
     );
     assert_eq!(code, 1);
-    assert!(read(&site.known_hosts()).contains(&old));
-    let (code, said) = site.trust(&["edw", "--yes"]).await;
-    assert_eq!(code, 0, "{said}");
-    let kept = format!("# kept\n{}", site.server.known_hosts_line());
-    assert_eq!(read(&site.known_hosts()), kept);
+    assert!(read(&setup.known_hosts()).contains(&old));
+    let (code, text) = setup.trust(&["edw", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    let kept = format!("# kept\n{}", setup.server.known_hosts_line());
+    assert_eq!(read(&setup.known_hosts()), kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn configured_fingerprint_is_to_be_changed_by_hand() {
-    let site = Site::start().await;
-    site.configure(&format!("host_key: 'SHA256:{}'", "A".repeat(43)));
-    let (code, said) = site.trust(&["edw", "--yes"]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("      host_key: \"SHA256:"), "{said}");
-    let line = said
+async fn configured_fingerprint_is_changed_by_hand() {
+    let setup = TrustSetup::start().await;
+    setup.configure(&format!("host_key: 'SHA256:{}'", "A".repeat(43)));
+    let (code, text) = setup.trust(&["edw", "--yes"]).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("      host_key: \"SHA256:"), "{text}");
+    let line = text
         .lines()
         .find(|line| line.contains("      host_key:"))
         .unwrap();
-    site.configure(line.trim());
-    let (code, said) = site.trust(&["edw"]).await;
-    assert_eq!(code, 0, "{said}");
+    setup.configure(line.trim());
+    let (code, text) = setup.trust(&["edw"]).await;
+    assert_eq!(code, 0, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_destination_is_bad_usage_and_an_unreachable_one_cannot_be_shown() {
-    let site = Site::start().await;
-    let (code, said) = site.trust(&["backup"]).await;
-    assert_eq!(code, 2, "{said}");
-    assert!(said.contains("the configuration has edw"), "{said}");
-    let Site { server, dir } = site;
+async fn unknown_destination_is_wrong_usage_and_unreachable_one_is_a_failure() {
+    let setup = TrustSetup::start().await;
+    let (code, text) = setup.trust(&["backup"]).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("the configuration has edw"), "{text}");
+    let TrustSetup { server, dir } = setup;
     let port = server.port();
     server.stop().await;
     let output = Command::new(env!("CARGO_BIN_EXE_logferry"))
@@ -158,9 +158,9 @@ async fn unknown_destination_is_bad_usage_and_an_unreachable_one_cannot_be_shown
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains(&format!("cannot connect to 127.0.0.1:{port}")),
-        "{said}"
+        text.contains(&format!("cannot connect to 127.0.0.1:{port}")),
+        "{text}"
     );
 }

@@ -1,4 +1,4 @@
-//! Runs by the clock (UTC), one after the other.
+//! Starts runs by the clock (UTC), one after the other.
 
 use std::error::Error;
 
@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{HousekeeperError, once_on};
 
-/// Works by the configured schedule until `shutdown`. A run that fails is logged; the next one tries again.
+/// Runs by the configured schedule until `shutdown`. A run that fails is logged; the next one tries again.
 ///
-/// The schedule is read in UTC, where no hour is skipped or repeated. A run that is due while another is at work
-/// starts after it; several such become one. On `shutdown` a run stops between two blocks of a file.
+/// The schedule is in UTC, where no hour is skipped or repeated. A run that is due during another one starts after it;
+/// several such runs become one. On `shutdown` a run stops between two blocks of a file.
 pub async fn run(config: Housekeeper, shutdown: CancellationToken) -> Result<(), HousekeeperError> {
-    // One place: a tick that finds one waiting already has nothing to add to it.
+    // Room for one tick: a second one that waits would add nothing.
     let (tick, mut ticks) = mpsc::channel(1);
-    let ring = move |_, _| {
+    let send_tick = move |_, _| {
         let _ = tick.try_send(());
     };
-    let job = Job::new(&config.schedule, ring).map_err(|source| HousekeeperError::Schedule {
+    let job = Job::new(&config.schedule, send_tick).map_err(|source| HousekeeperError::Schedule {
         schedule: config.schedule.clone(),
         source,
     })?;
@@ -34,10 +34,10 @@ pub async fn run(config: Housekeeper, shutdown: CancellationToken) -> Result<(),
         let (config, stop) = (config.clone(), shutdown.clone());
         let work = move || once_on(&RealDisk, &config, Timestamp::now(), &stop);
         let done = tokio::task::spawn_blocking(work).await;
-        if let Err(error) = done.map_err(HousekeeperError::Broken)? {
+        if let Err(error) = done.map_err(HousekeeperError::Panicked)? {
             tracing::error!(
                 error = &error as &dyn Error,
-                "housekeeping failed, tried again at the next run"
+                "this run of the housekeeper failed; the next one tries again"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What can keep the housekeeper from its work.
+//! Errors of a run, and of one batch.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,71 +9,71 @@ use tokio_cron_scheduler::JobSchedulerError;
 
 use crate::HousekeeperReport;
 
-/// A run, or the daemon, could not do it.
+/// A run or the daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HousekeeperError {
     /// The ledger could not be opened or read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// Another housekeeper is at work, or the lock cannot be used.
+    /// Another housekeeper runs, or the lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The spool could not be looked through.
+    /// The spool's folders could not be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Some batches are done and others are not; each was logged, and the next run tries again.
-    #[error("{failed} batches could not be compressed or deleted; the first of them")]
+    /// Some batches failed. Each was logged, and the next run tries again.
+    #[error("{failed} batches could not be compressed or deleted; the first error")]
     Unfinished {
-        /// How many are not done.
+        /// How many failed.
         failed: usize,
-        /// What was done.
+        /// The result of the others.
         report: HousekeeperReport,
-        /// Why the first one is not.
+        /// The first error.
         #[source]
         first: Box<BatchError>,
     },
-    /// The schedule cannot be understood.
+    /// The schedule cannot be parsed.
     #[error(
-        "housekeeper.schedule `{schedule}` is no cron schedule; write six fields, seconds first, such as \
+        "housekeeper.schedule `{schedule}` is not a cron schedule; write six fields, seconds first, such as \
          `0 */10 * * * *` for every ten minutes"
     )]
     Schedule {
         /// The schedule as configured.
         schedule: String,
-        /// What the scheduler said.
+        /// The scheduler's error.
         #[source]
         source: JobSchedulerError,
     },
-    /// The scheduler does not start or stop.
+    /// The scheduler cannot start or stop.
     #[error("the housekeeper's scheduler failed")]
     Scheduler(#[source] JobSchedulerError),
-    /// A run ended without a result.
-    #[error("a run of the housekeeper broke off")]
-    Broken(#[source] tokio::task::JoinError),
+    /// A run panicked.
+    #[error("a run of the housekeeper ended without a result")]
+    Panicked(#[source] tokio::task::JoinError),
 }
 
-/// A batch could not be compressed or deleted. Its lines are where they were.
+/// A batch could not be compressed or deleted. Its files are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
     /// The ledger could not be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The disk refused.
+    /// A file could not be written, renamed or removed.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// A file could not be read through, or is no gzip file although its name says so.
+    /// A file could not be read or decompressed.
     #[error("cannot read {}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system or the decoder said.
+        /// The error of the system or of the decoder.
         #[source]
         source: io::Error,
     },
     /// A file does not hold the lines that were sealed.
     #[error(
-        "{} holds {found_bytes} bytes with CRC-32C {found_crc32c:08x} where the ledger has {bytes} bytes with \
-         {crc32c:08x}: check the disk, and compare with the file at the destination", .path.display()
+        "{} holds {found_bytes} bytes with CRC-32C {found_crc32c:08x}; the ledger has {bytes} bytes with \
+         {crc32c:08x}. Check the disk, and compare with the file at the destination", .path.display()
     )]
     Differs {
         /// The file.
@@ -87,7 +87,7 @@ pub enum BatchError {
         /// Their CRC-32C.
         crc32c: u32,
     },
-    /// The housekeeper was told to stop first.
-    #[error("stopped before it was done")]
+    /// The program stops.
+    #[error("stopped before the batch was done")]
     Stopped,
 }

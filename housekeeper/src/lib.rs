@@ -1,21 +1,21 @@
-//! Compresses and deletes what every destination has, by age.
+//! Compresses and deletes the batches that every destination has, by their age.
 //!
-//! A batch's age is the time since it was sealed. Age alone never decides: as long as a destination is missing a
-//! batch, it is kept, however old it is; delivered late, it may be compressed or deleted at once.
+//! A batch's age is the time since it was sealed. A batch that a destination still lacks is kept at any age. If it is
+//! delivered late, it may be compressed or deleted at once.
 //!
 //! Invariants:
-//! - Only batches that the ledger calls sent are touched, and of them only the files in `sent/`.
-//! - At every instant at least one whole copy of an unexpired batch stands in `sent/`: the original goes only when
-//!   its compressed copy is on stable storage and was read back.
-//! - One housekeeper works at a time (`<data_dir>/housekeeper.lock`), be it the daemon or a `--once`.
+//! - Only batches that the ledger has as sent are touched, and only their files in `sent/`.
+//! - At every instant at least one whole copy of an unexpired batch is in `sent/`. The original is removed only after
+//!   its compressed copy was synced and read back.
+//! - One housekeeper runs at a time (`<data_dir>/housekeeper.lock`), as a daemon or with `--once`.
 //!
-//! `sent_files` finds the files, `plan` decides, `worker` acts.
+//! `sent_files` finds the files, `plan` decides, `executor` acts, `daemon` runs by the clock.
 
 mod daemon;
 mod error;
+mod executor;
 mod plan;
 mod sent_files;
-mod worker;
 
 use std::error::Error;
 use std::path::Path;
@@ -30,28 +30,28 @@ use tokio_util::sync::CancellationToken;
 pub use daemon::run;
 pub use error::{BatchError, HousekeeperError};
 
-use crate::worker::Worker;
+use crate::executor::ActionExecutor;
 
-/// Name of the lock's file in the data folder.
+/// The lock's file name in the data folder.
 const LOCK_NAME: &str = "housekeeper.lock";
 
-/// What a run has done.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HousekeeperReport {
-    /// Batches whose file is `.log.gz` now.
+    /// Batches whose file became `.log.gz`.
     pub compressed: u64,
     /// Batches whose file was deleted.
     pub expired: u64,
-    /// By how many bytes the files in `sent/` are fewer.
+    /// Bytes by which the files in `sent/` shrank.
     pub bytes_freed: u64,
 }
 
-/// Compresses and deletes what is due at `now`, then returns. A batch that fails does not keep the others waiting.
+/// Compresses and deletes the batches that are due at `now`. After one fails, the others are still done.
 pub fn once(config: &Housekeeper, now: Timestamp) -> Result<HousekeeperReport, HousekeeperError> {
     once_on(&RealDisk, config, now, &CancellationToken::new())
 }
 
-/// As [`once`], on any disk, and until `stop`: what is half done then is undone or left for the next run.
+/// As [`once`], on any disk, and until `stop`. An unfinished compression is then undone or left for the next run.
 fn once_on<D: Disk>(
     disk: &D,
     config: &Housekeeper,
@@ -64,11 +64,11 @@ fn once_on<D: Disk>(
     let spool = Spool::new(disk.clone(), data_dir);
     let actions = plan::plan(sent_files::sent_batches(&spool, &ledger)?, now, config);
 
-    let mut worker = Worker::new(spool, ledger, now, stop);
+    let mut executor = ActionExecutor::new(spool, ledger, now, stop);
     let mut failed = 0_usize;
     let mut first = None;
     for action in actions {
-        let done = worker.carry_out(&action);
+        let done = executor.execute(&action);
         if stop.is_cancelled() {
             break;
         }
@@ -77,22 +77,28 @@ fn once_on<D: Disk>(
             tracing::error!(
                 batch,
                 error = &error as &dyn Error,
-                "batch not tidied, tried again at the next run"
+                "this batch was not compressed or deleted; the next run tries again"
             );
             failed += 1;
             first.get_or_insert_with(|| Box::new(error));
         }
     }
-    let report = worker.report();
+    let report = executor.report();
     let HousekeeperReport {
         compressed,
         expired,
         bytes_freed,
     } = report;
     if report == HousekeeperReport::default() {
-        tracing::debug!(failed, "nothing compressed or deleted");
+        tracing::debug!(failed, "no batch was compressed or deleted");
     } else {
-        tracing::info!(compressed, expired, bytes_freed, failed, "sent batches tidied");
+        tracing::info!(
+            compressed,
+            expired,
+            bytes_freed,
+            failed,
+            "sent batches were compressed or deleted"
+        );
     }
     match first {
         None => Ok(report),

@@ -1,6 +1,6 @@
-//! What is to be done with each batch, decided from the ledger's row and the files that were found.
+//! Decides what to do with each batch, from the ledger's row and the files found.
 //!
-//! Invariant: nothing is planned for a batch that is not sent, whatever its age and whatever the settings.
+//! Pure. Invariant: nothing is planned for a batch that is not sent, at any age and with any settings.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use logferry_spool::FileForm;
 
 use crate::sent_files::SentBatch;
 
-/// A step of the housekeeper. Each can be repeated, and goes on where a crash has left it.
+/// Something to do with one batch. It may be repeated, and continues where a crash stopped it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Remove what is left of a batch that has expired.
+    /// Remove the remaining files of an expired batch.
     Clear(Batch),
-    /// Note in the ledger that the batch expires, then remove its files.
+    /// Mark the batch as expired in the ledger, then remove its files.
     Expire(Batch),
-    /// Have `NAME.log.gz` in place of `NAME.log`.
+    /// Replace `NAME.log` by `NAME.log.gz`.
     Compress(Batch),
 }
 
 impl Action {
-    /// The batch it is about.
+    /// The batch.
     pub(crate) fn batch(&self) -> &Batch {
         match self {
             Self::Clear(batch) | Self::Expire(batch) | Self::Compress(batch) => batch,
@@ -32,7 +32,7 @@ impl Action {
     }
 }
 
-/// What is due at `now`. Deletions come first, since compression needs room.
+/// The actions due at `now`. Deletions come first, since compression needs space.
 pub(crate) fn plan(found: Vec<SentBatch>, now: Timestamp, rules: &Housekeeper) -> Vec<Action> {
     let mut actions: Vec<Action> = found
         .into_iter()
@@ -57,8 +57,8 @@ fn action(SentBatch { batch, forms }: SentBatch, now: Timestamp, rules: &Houseke
     is_compressible(&forms, &batch, is_old).then_some(Action::Compress(batch))
 }
 
-/// Whether there is an original to compress, or a compression to finish: the `.log.gz` is there, but the original is
-/// there too or the ledger does not know.
+/// Whether there is an original to compress, or a compression to finish. It is unfinished if the `.log.gz` is there, and
+/// the original is there too or the ledger does not have it as compressed.
 fn is_compressible(forms: &BTreeSet<FileForm>, batch: &Batch, is_old: bool) -> bool {
     let has_original = forms.contains(&FileForm::Plain);
     if forms.contains(&FileForm::Compressed) {
@@ -68,7 +68,7 @@ fn is_compressible(forms: &BTreeSet<FileForm>, batch: &Batch, is_old: bool) -> b
     }
 }
 
-/// Whether `after` has passed since `since`. Not so while a clock that was set back says that `since` is to come.
+/// Whether `after` has passed since `since`. A clock that was set back may put `since` in the future: then not.
 fn is_due(since: Timestamp, after: Duration, now: Timestamp) -> bool {
     Duration::try_from(now.duration_since(since)).is_ok_and(|age| age >= after)
 }
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// The plan for one batch, in a word.
+    /// The plan for one batch, as a word.
     fn planned(batch: &Batch, forms: &[FileForm], age: Duration) -> &'static str {
         match plan(vec![found(batch, forms)], sealed_at() + age, &rules()).as_slice() {
             [] => "-",
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_planned_for_a_sent_batch() {
+    fn plan_for_a_sent_batch_depends_on_age_files_and_marks() {
         let sent = batch();
         let marked = Batch {
             compressed_at: Some(sealed_at()),
@@ -114,7 +114,7 @@ mod tests {
         };
         let partial: &[FileForm] = &[FileForm::Plain, FileForm::Partial];
         let only_partial: &[FileForm] = &[FileForm::Partial];
-        // Batch, its files; what is planned under 3 h, from 3 h, and from 4 h.
+        // Batch and its files; the plan at an age under 3 h, from 3 h, and from 4 h.
         let golden = [
             (&sent, PLAIN, ["-", "compress", "expire"]),
             (&sent, partial, ["-", "compress", "expire"]),
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_not_sent_is_left_alone(
+        fn batch_that_is_not_sent_is_left_alone(
             state in prop::sample::select(&[BatchState::Open, BatchState::Ready, BatchState::Failed]),
             forms in prop::collection::btree_set(prop::sample::select(&FileForm::SENT), 0..=3),
             is_marked: bool,

@@ -74,7 +74,7 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
 }
 
 #[test]
-fn a_batch_that_is_to_go_to_a_destination_once_more_is_left_alone_until_it_did() -> TestResult {
+fn a_batch_that_is_to_be_sent_again_is_left_alone_until_it_is() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
     let name = "lab".parse()?;
@@ -250,7 +250,7 @@ fn stopped_anywhere(age: Duration, check: impl Fn(&Host<SimDisk>, &Batch), is_ke
             }
             host.disk.heal();
             assert!(!is_kept || survives(&host, &batch), "after {changes} changes");
-            host.run(age).expect("nothing is in its way");
+            host.run(age).expect("no fault is left");
             check(&host, &batch);
             if done.is_ok() {
                 break;
@@ -291,7 +291,7 @@ fn without_a_ledger_nothing_is_done() {
 }
 
 #[test]
-fn told_to_stop_it_touches_nothing() -> TestResult {
+fn after_stop_it_touches_nothing() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
     let config = Housekeeper {
@@ -309,7 +309,7 @@ fn told_to_stop_it_touches_nothing() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_works_by_its_schedule_and_stops_when_told() -> TestResult {
+async fn the_daemon_runs_by_its_schedule_until_shutdown() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
     let config = Housekeeper {
@@ -333,7 +333,7 @@ async fn the_daemon_works_by_its_schedule_and_stops_when_told() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_wrong_schedule_says_what_is_right() {
+async fn error_for_a_wrong_schedule_names_the_right_form() {
     let config = Housekeeper {
         schedule: "0 99 * * * *".to_owned(),
         ..rules()
@@ -343,7 +343,7 @@ async fn a_wrong_schedule_says_what_is_right() {
         .expect_err("no minute 99");
     assert_eq!(
         error.to_string(),
-        "housekeeper.schedule `0 99 * * * *` is no cron schedule; write six fields, seconds first, such as \
+        "housekeeper.schedule `0 99 * * * *` is not a cron schedule; write six fields, seconds first, such as \
          `0 */10 * * * *` for every ten minutes"
     );
 }

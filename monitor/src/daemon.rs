@@ -1,5 +1,5 @@
-//! The monitor at work: looking and mailing side by side, so that a mail server that hangs never keeps it from
-//! looking.
+//! The monitor's process. Checking and mailing are two concurrent tasks, so that a mail server that hangs does not delay
+//! the checks.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,31 +10,31 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::Monitor;
 use logferry_durable::{Lock, LockError};
-use logferry_ledger::LedgerError;
+use logferry_ledger::{LedgerError, NewMail};
 use logferry_telemetry::{Endpoint, Metrics, Ready};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MonitorError;
-use crate::outbox::{Outbox, Which, with_ledger};
-use crate::postman::{Letter, LetterId, Postman};
-use crate::{letters, round};
+use crate::mail::outbox::{MailSelection, Outbox, with_ledger};
+use crate::mail::smtp::{MessageId, OutgoingMail, SmtpMailer};
+use crate::tick;
 
-/// Its lock keeps a second monitor away from the same data folder.
+/// Held while a monitor runs, so that no second one runs on the same data folder.
 const LOCK_FILE: &str = "monitor.lock";
 
-/// How often to look for a ledger that is not there yet: the relay makes it, and may be starting.
+/// How often to check for a ledger that does not exist yet: the relay, which creates it, may be starting.
 const LEDGER_WAIT: Duration = Duration::from_millis(500);
 
-/// How often to look for mails whose time has come again; a new mail is sent at once.
+/// How often to check for mails to try again. A new mail is sent at once.
 const OUTBOX_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Watches every `interval` until `shutdown`, and mails.
+/// Checks every `interval` and sends mails, until `shutdown`.
 ///
-/// A mail server that is away, and a ledger that is busy or cannot grow, are logged and tried again. A damaged or
-/// foreign ledger ends it: a person must look. On `shutdown` a mail in flight is given 5 s.
+/// If the mail server cannot be reached, or the ledger is busy or cannot grow, this is logged and tried again. A damaged or
+/// foreign ledger is an error: a person must repair it. After `shutdown`, a mail in flight has 5 s to complete.
 pub async fn run(config: Monitor, shutdown: CancellationToken) -> Result<(), MonitorError> {
-    let postman = Postman::new(&config.smtp)?;
+    let mailer = SmtpMailer::new(&config.smtp)?;
     let endpoint = match config.metrics {
         Some(addr) => Some(Endpoint::bind(addr).await?),
         None => None,
@@ -48,48 +48,49 @@ pub async fn run(config: Monitor, shutdown: CancellationToken) -> Result<(), Mon
                 .await;
         }
     };
-    let (outcome, ()) = tokio::join!(ending(work(config, postman, &ready, &stop), &stop), health);
+    let (outcome, ()) = tokio::join!(stop_all_after(work(config, mailer, &ready, &stop), &stop), health);
     outcome
 }
 
 async fn work(
     config: Monitor,
-    postman: Postman,
+    mailer: SmtpMailer,
     ready: &Ready,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
-    if !ledger_appears(&config.data_dir, stop).await {
+    if !wait_for_ledger(&config.data_dir, stop).await {
         return Ok(());
     }
     let _lock = lock(&config.data_dir)?;
     tracing::info!(data_dir = %config.data_dir.display(), "monitor started");
     let new_mail = Notify::new();
-    let outbox = Outbox::new(&config.data_dir, postman, Metrics::process().monitor());
+    let outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let mailing = mail(outbox, &new_mail, stop);
     let watching = watch(Arc::new(config), ready, &new_mail, stop);
-    let (mailed, watched) = tokio::join!(ending(mailing, stop), ending(watching, stop));
+    let (mail_result, watch_result) =
+        tokio::join!(stop_all_after(mailing, stop), stop_all_after(watching, stop));
     tracing::info!("monitor stopped");
-    mailed.and(watched)
+    mail_result.and(watch_result)
 }
 
-/// Lets the end of one part stop the others.
-async fn ending<T>(part: impl Future<Output = T>, stop: &CancellationToken) -> T {
-    let outcome = part.await;
+/// Runs one task. Its end stops the others.
+async fn stop_all_after<T>(task: impl Future<Output = T>, stop: &CancellationToken) -> T {
+    let outcome = task.await;
     stop.cancel();
     outcome
 }
 
-/// Looks once and tries every mail in the outbox once; for cron.
+/// Checks once and tries every mail in the outbox once; for cron.
 ///
-/// A mail that could not be sent stays in the outbox for the next time, and is an error here.
+/// A mail that cannot be sent stays in the outbox for the next time, and is an error here.
 pub async fn once(config: &Monitor) -> Result<(), MonitorError> {
-    let postman = Postman::new(&config.smtp)?;
-    // The ledger first: where it is missing, so is the folder for the lock.
+    let mailer = SmtpMailer::new(&config.smtp)?;
+    // The ledger before the lock: without a ledger there may be no folder for the lock either.
     with_ledger(&config.data_dir, |_| Ok(())).await?;
     let _lock = lock(&config.data_dir)?;
-    look(&Arc::new(config.clone())).await?;
-    let mut outbox = Outbox::new(&config.data_dir, postman, Metrics::process().monitor());
-    let pass = outbox.send(Which::All, &CancellationToken::new()).await?;
+    check(&Arc::new(config.clone())).await?;
+    let mut outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
+    let pass = outbox.send(MailSelection::All, &CancellationToken::new()).await?;
     match pass.last_error {
         None => Ok(()),
         Some(source) => Err(MonitorError::Unsent {
@@ -99,15 +100,21 @@ pub async fn once(config: &Monitor) -> Result<(), MonitorError> {
     }
 }
 
-/// Sends one mail to the recipients now, past the outbox; an error says what the mail server said.
+/// Sends one mail to the recipients now, without the outbox. An error quotes the mail server.
 pub async fn test_mail(config: &Monitor) -> Result<(), MonitorError> {
     let now = Timestamp::now();
-    let letter = Letter {
-        id: LetterId::of_test(now),
+    let text =
+        "This is a test mail, sent by `logferry test-mail`. Alerts and hourly summaries come the same way.\n";
+    let mail = OutgoingMail {
+        id: MessageId::of_test(now),
         written_at: now,
-        content: &letters::test(),
+        content: &NewMail {
+            subject: "test mail".to_owned(),
+            text: text.to_owned(),
+            html: None,
+        },
     };
-    Ok(Postman::new(&config.smtp)?.send(&letter, now).await?)
+    Ok(SmtpMailer::new(&config.smtp)?.send(&mail, now).await?)
 }
 
 fn lock(data_dir: &Path) -> Result<Lock, MonitorError> {
@@ -120,14 +127,14 @@ fn lock(data_dir: &Path) -> Result<Lock, MonitorError> {
     })
 }
 
-/// False if `shutdown` came first.
-async fn ledger_appears(data_dir: &Path, shutdown: &CancellationToken) -> bool {
+/// Waits until the ledger exists; false if `shutdown` came first.
+async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool {
     let path = data_dir.join(logferry_ledger::FILE_NAME);
-    let mut has_told = false;
+    let mut is_logged = false;
     while !path.exists() {
-        if !has_told {
-            tracing::warn!(ledger = %path.display(), "there is no ledger yet, waiting for the relay to make it");
-            has_told = true;
+        if !is_logged {
+            tracing::warn!(ledger = %path.display(), "there is no ledger yet; waiting until the relay creates it");
+            is_logged = true;
         }
         if shutdown
             .run_until_cancelled(tokio::time::sleep(LEDGER_WAIT))
@@ -140,11 +147,11 @@ async fn ledger_appears(data_dir: &Path, shutdown: &CancellationToken) -> bool {
     !shutdown.is_cancelled()
 }
 
-async fn look(config: &Arc<Monitor>) -> Result<(), MonitorError> {
+async fn check(config: &Arc<Monitor>) -> Result<(), MonitorError> {
     let shared = Arc::clone(config);
     with_ledger(&config.data_dir, move |ledger| {
         let metrics = Metrics::process().monitor();
-        round::look(ledger, &shared, &TimeZone::system(), &metrics, Timestamp::now())
+        tick::tick(ledger, &shared, &TimeZone::system(), &metrics, Timestamp::now())
     })
     .await
 }
@@ -156,9 +163,9 @@ async fn watch(
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
     loop {
-        match look(&config).await {
+        match check(&config).await {
             Ok(()) => ready.set(),
-            Err(error) => tolerate(error)?,
+            Err(error) => log_if_temporary(error)?,
         }
         new_mail.notify_one();
         if stop
@@ -177,22 +184,19 @@ async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -
         if stop.run_until_cancelled(news).await.is_none() {
             return Ok(());
         }
-        if let Err(error) = outbox.send(Which::Due, stop).await {
-            tolerate(error)?;
+        if let Err(error) = outbox.send(MailSelection::Due, stop).await {
+            log_if_temporary(error)?;
         }
     }
 }
 
-/// Logs what may pass by itself; what does not is handed back.
-fn tolerate(error: MonitorError) -> Result<(), MonitorError> {
+/// Logs an error that may pass by itself, and returns any other.
+fn log_if_temporary(error: MonitorError) -> Result<(), MonitorError> {
     match error {
         MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
-            tracing::error!(
-                error = &error as &dyn Error,
-                "the ledger cannot be used, tried again"
-            );
+            tracing::error!(error = &error as &dyn Error, "cannot use the ledger; tried again");
             Ok(())
         }
-        lasting => Err(lasting),
+        error => Err(error),
     }
 }

@@ -1,24 +1,23 @@
-//! What can go wrong, worded for the person who has to mend it.
+//! Errors, worded for the operator who has to fix them.
 
 use std::path::PathBuf;
 
 use logferry_durable::{DiskError, LockError};
 use logferry_ledger::LedgerError;
 use logferry_telemetry::EndpointError;
+use logferry_text::count_of;
 use tokio::task::JoinError;
 
-use crate::words::counted;
-
-/// The monitor could not do it.
+/// The monitor cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
-    /// The ledger could not be read or written.
+    /// The ledger cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// Another monitor, most likely the daemon, looks after this data folder.
+    /// Another monitor, most likely the daemon, runs on this data folder.
     #[error(
-        "another monitor (process {holder}) looks after {} already, and two would send each mail twice; stop that one \
-         first", .data_dir.display()
+        "another monitor (process {holder}) is running on {}, and two would send each mail twice; stop that one first",
+        .data_dir.display()
     )]
     AlreadyRunning {
         /// The relay's data folder.
@@ -26,73 +25,75 @@ pub enum MonitorError {
         /// The other monitor's process id, or `unknown`.
         holder: String,
     },
-    /// The lock that keeps a second monitor away could not be taken.
-    #[error("cannot keep a second monitor away; may this user write to data_dir?")]
-    Lock(#[source] LockError),
-    /// An address of `monitor.smtp` does not work in a mail.
+    /// The lock against a second monitor cannot be taken.
     #[error(
-        "`{address}` in monitor.smtp is not a mail address that can be written to; write it like ops@example.com"
+        "cannot take the lock that prevents a second monitor; check that this user may write to data_dir"
     )]
+    Lock(#[source] LockError),
+    /// An address in `monitor.smtp` is not usable in a mail.
+    #[error("`{address}` in monitor.smtp is not a valid mail address; write it like ops@example.com")]
     Address {
         /// The address.
         address: String,
-        /// What is wrong with it.
+        /// Why it is not usable.
         #[source]
         source: lettre::address::AddressError,
     },
-    /// TLS to the mail server could not be set up.
-    #[error("cannot set up TLS to mail server {server}; are the system's CA certificates installed?")]
+    /// TLS to the mail server cannot be set up.
+    #[error(
+        "cannot set up TLS to mail server {server}; check that the system's CA certificates are installed"
+    )]
     Tls {
         /// Its host and port.
         server: String,
-        /// What was found.
+        /// The cause.
         #[source]
         source: lettre::transport::smtp::Error,
     },
-    /// The port for `/metrics` could not be had.
+    /// The address for `/metrics` cannot be used.
     #[error(transparent)]
     Metrics(#[from] EndpointError),
-    /// A mail could not be sent.
+    /// A mail cannot be sent.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// Mails stay in the outbox.
-    #[error("{} could not be sent and will be tried again; the last error was this", counted(*.mails, "mail"))]
+    /// Some mails were not sent and stay in the outbox.
+    #[error("{} not sent; the next run tries again; the last error", count_of(*.mails as u64, "mail"))]
     Unsent {
-        /// How many of those tried.
+        /// How many.
         mails: usize,
-        /// Why, for the last of them.
+        /// Why the last of them was not sent.
         #[source]
         source: SendError,
     },
-    /// A part of the monitor crashed.
-    #[error("the monitor broke off; this is a bug")]
-    Broken(#[source] JoinError),
+    /// A task of the monitor crashed.
+    #[error("the monitor crashed; this is a bug")]
+    Crashed(#[source] JoinError),
 }
 
-/// Replies that turn away every mail: the server is closing (421, RFC 5321), or wants another login (RFC 4954).
+/// Replies that concern every mail: the server is closing (421, RFC 5321), or refuses the login (RFC 4954).
 const CODES_FOR_ALL: [u16; 7] = [421, 432, 454, 530, 534, 535, 538];
 
-/// The mail server did not take a mail.
+/// Why the mail server did not take a mail.
 ///
-/// The reasons are text, not causes: the mail library's errors repeat their own cause when they are shown.
+/// The reasons are text, not causes: the mail library's errors repeat their cause in their own text.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The server answered no.
+    /// The server refused it.
     #[error("mail server {server} refused the mail: {reason}")]
     Refused {
         /// Its host and port.
         server: String,
-        /// The number of its reply (RFC 5321, 4.2).
+        /// Its reply code (RFC 5321, 4.2).
         code: u16,
         /// Its reply.
         reason: String,
     },
-    /// No conversation with the server came about, or it broke off.
+    /// The connection could not be opened, or it broke off.
     #[error("mail server {server} cannot be reached: {reason}; check monitor.smtp.host, port and tls")]
     Unreachable {
         /// Its host and port.
         server: String,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
     /// The server took too long.
@@ -100,17 +101,17 @@ pub enum SendError {
     TimedOut {
         /// Its host and port.
         server: String,
-        /// How long it was given.
+        /// The time limit.
         seconds: u64,
     },
-    /// The mail could not be put together.
-    #[error("cannot put a mail together")]
+    /// The mail could not be composed.
+    #[error("cannot compose the mail")]
     Compose(#[source] lettre::error::Error),
 }
 
 impl SendError {
-    /// Whether only this one mail is concerned, so that the next may fare better.
-    pub(crate) fn is_about_the_mail(&self) -> bool {
+    /// Whether the error concerns this one mail, so that the next one may be taken.
+    pub(crate) fn concerns_one_mail(&self) -> bool {
         match self {
             Self::Refused { code, .. } => !CODES_FOR_ALL.contains(code),
             Self::Compose(_) => true,
@@ -119,13 +120,13 @@ impl SendError {
     }
 }
 
-/// The status or the audit could not be made.
+/// The status or the audit cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ReportError {
-    /// The ledger could not be read.
+pub enum InspectionError {
+    /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The spool could not be read.
+    /// The spool cannot be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }

@@ -1,38 +1,35 @@
-//! Observe, judge, tell: alerts and hourly mails, the state of things, and the proof.
+//! The monitor: mails about silent sources and about each hour, the status, and the audit.
 //!
-//! Three uses, one source of facts, the ledger:
-//! - [`run`] and [`once`] look who is silent and which hours are owed a summary, and mail it;
-//! - [`status::status`] says how things are now;
-//! - [`audit::audit`] adds everything up and compares ledger and spool.
+//! All of it reads the ledger:
+//! - [`run`] and [`once`] decide which sources are silent and which hours need a summary, and send the mails;
+//! - [`status::status`] is the present state;
+//! - [`audit::audit`] adds everything up and compares the ledger with the spool.
 //!
 //! Invariants:
-//! - **A decision and its mail are one transaction.** What was decided is told, over crashes and for as long as the
-//!   mail server is away, and decided once.
-//! - **A mail leaves the outbox only when the server has taken it** (its 250). A crash in the instant between the 250
-//!   and the ledger's note of it sends the mail again, with the same `Message-ID`, by which mail systems drop doubles.
-//!   Nothing can close that gap: SMTP has no way to ask whether a mail has been taken (RFC 1047).
+//! - **A decision and its mail are one transaction.** The decision is made once, and its mail is sent even after a crash
+//!   or a long failure of the mail server.
+//! - **A mail leaves the outbox only after the server took it** (its 250). A crash between the 250 and the record of it in
+//!   the ledger sends the mail again, with the same `Message-ID`, by which mail systems drop duplicates. This cannot be
+//!   avoided: SMTP cannot be asked whether a mail was taken (RFC 1047).
 //! - One monitor at a time per data folder, by a lock: two would send each mail twice.
-//! - What decides (`judge`, `hours`, `summary`) does no I/O and is told the time.
+//! - `alerts` and `summary` decide without I/O; the time is an argument.
 
+mod alerts;
 pub mod audit;
 mod daemon;
 mod error;
-mod hours;
-mod html;
-mod judge;
-mod letters;
-mod outbox;
-mod owed;
-mod postman;
-mod round;
-mod spool;
+mod expected_deliveries;
+mod gap;
+mod mail;
 pub mod status;
 mod summary;
-mod words;
+mod tick;
+mod time;
 
+pub use alerts::SourceState;
 pub use daemon::{once, run, test_mail};
-pub use error::{MonitorError, ReportError, SendError};
-pub use judge::SourceState;
+pub use error::{InspectionError, MonitorError, SendError};
+pub use gap::GapReport;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What must hold for any body that is posted; for the fuzz targets `chunk` and `upload` and the tests of their corpora.
+//! Checks for arbitrary request bodies, used by the fuzz targets `chunk` and `upload` and by the tests of their corpora.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use logferry_config::{TimestampFormat, WindowLength};
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd};
 
-use crate::http::check;
-use crate::split::{Split, split};
-use crate::upload::parse;
+use crate::chunk::{WindowSplit, split_by_window};
+use crate::http::check_body;
+use crate::legacy_upload::parse;
 
-/// Reads a chunk: lines `NAME: VALUE`, an empty line, and the body. A header that is understood reads back from what it
-/// writes; a body that is taken is what the header says of it, is split at line ends, and no longer than its range.
-#[expect(clippy::missing_panics_doc, reason = "that is how it says what does not hold")]
+/// Reads a chunk: lines `NAME: VALUE`, an empty line, and the body. A valid header survives writing and reading; a valid
+/// body matches its header, is split at line ends, and is not longer than its range.
+#[expect(clippy::missing_panics_doc, reason = "it reports a violation by a panic")]
 pub fn chunk(data: &[u8]) {
     let (head, body) = parts(data);
     let head = String::from_utf8_lossy(head);
     let pairs: HashMap<&str, &str> = head.lines().filter_map(|line| line.split_once(": ")).collect();
     let header = match ChunkHeader::from_pairs(|name| pairs.get(name).copied()) {
         Ok(header) => header,
-        Err(error) => return assert_is_told_in_one_line(&error.to_string()),
+        Err(error) => return assert_one_line(&error.to_string()),
     };
     let written = header.to_pairs();
     let get = |name: &str| {
@@ -29,29 +29,29 @@ pub fn chunk(data: &[u8]) {
     assert_eq!(
         ChunkHeader::from_pairs(get).as_ref(),
         Ok(&header),
-        "it does not read back"
+        "reading the written header gives another one"
     );
 
     let split = split_in_minutes(body);
     for header in [header.clone(), fitting(header, body, &split)] {
-        match check(&header, body, split.lines()) {
+        match check_body(&header, body, split.lines()) {
             Ok(()) => assert_fits(&header, body, &split),
-            Err(rejection) => assert_is_told_in_one_line(&rejection.reason),
+            Err(rejection) => assert_one_line(&rejection.reason),
         }
     }
 }
 
-/// Reads a body as the old shippers post it. What is taken is whole lines, none blank, no more than came, and reads the
-/// same when it is posted once more.
-#[expect(clippy::missing_panics_doc, reason = "that is how it says what does not hold")]
+/// Parses a legacy upload. The result has whole lines, none blank, is not longer than the body, and stays the same when it
+/// is posted again.
+#[expect(clippy::missing_panics_doc, reason = "it reports a violation by a panic")]
 pub fn upload(data: &[u8]) {
     let upload = match parse(data) {
         Ok(upload) => upload,
-        Err(error) => return assert_is_told_in_one_line(&error.to_string()),
+        Err(error) => return assert_one_line(&error.to_string()),
     };
-    let lines = std::str::from_utf8(&upload.lines).expect("it came as JSON");
-    assert!(lines.len() <= data.len() + 1, "more than came");
-    assert!(lines.is_empty() || lines.ends_with('\n'), "half a line");
+    let lines = std::str::from_utf8(&upload.lines).expect("JSON is UTF-8");
+    assert!(lines.len() <= data.len() + 1, "longer than the body");
+    assert!(lines.is_empty() || lines.ends_with('\n'), "an incomplete line");
     assert!(
         lines.lines().all(|line| !line.trim_ascii().is_empty()),
         "a blank line"
@@ -60,25 +60,25 @@ pub fn upload(data: &[u8]) {
     assert_eq!(
         parse(again.as_bytes()).expect("a body"),
         upload,
-        "it reads otherwise"
+        "a second parse differs"
     );
     let split = split_in_minutes(&upload.lines);
     assert_covers(&split, &upload.lines);
 }
 
-/// What is before the first empty line, and what is after it.
+/// The bytes before and after the first empty line.
 fn parts(data: &[u8]) -> (&[u8], &[u8]) {
     let border = data.windows(2).position(|pair| pair == b"\n\n");
     border.map_or((data, &[]), |at| (&data[..at], &data[at + 2..]))
 }
 
-fn split_in_minutes(body: &[u8]) -> Split {
+fn split_in_minutes(body: &[u8]) -> WindowSplit {
     let minute = WindowLength::try_from(Duration::from_mins(1)).expect("divides an hour");
-    split(body, TimestampFormat::Auto, minute)
+    split_by_window(body, TimestampFormat::Auto, minute)
 }
 
-/// The header with what chance does not get right.
-fn fitting(header: ChunkHeader, body: &[u8], split: &Split) -> ChunkHeader {
+/// The header with checksum and line count corrected, which random bytes never match.
+fn fitting(header: ChunkHeader, body: &[u8], split: &WindowSplit) -> ChunkHeader {
     ChunkHeader {
         crc32c: crc32c::crc32c(body),
         lines: LineCounts {
@@ -89,7 +89,7 @@ fn fitting(header: ChunkHeader, body: &[u8], split: &Split) -> ChunkHeader {
     }
 }
 
-fn assert_fits(header: &ChunkHeader, body: &[u8], split: &Split) {
+fn assert_fits(header: &ChunkHeader, body: &[u8], split: &WindowSplit) {
     let newlines = memchr::memchr_iter(b'\n', body).count();
     assert_eq!(header.lines.sent, u64::try_from(newlines).unwrap_or(u64::MAX));
     let added = u64::from(header.line_end == LineEnd::Added);
@@ -106,21 +106,21 @@ fn assert_fits(header: &ChunkHeader, body: &[u8], split: &Split) {
     assert_covers(split, body);
 }
 
-fn assert_covers(split: &Split, body: &[u8]) {
+fn assert_covers(split: &WindowSplit, body: &[u8]) {
     let mut at = 0;
     for run in &split.runs {
-        assert_eq!(run.bytes.start, at, "a hole, or twice");
+        assert_eq!(run.bytes.start, at, "a gap or an overlap");
         assert!(
             at == 0 || body.get(at - 1) == Some(&b'\n'),
-            "a border inside a line"
+            "a split inside a line"
         );
         at = run.bytes.end;
     }
-    assert_eq!(at, body.len(), "not all of the body");
+    assert_eq!(at, body.len(), "the runs end before the body");
 }
 
-/// It stands in an answer's body, which is one line.
-fn assert_is_told_in_one_line(reason: &str) {
+/// The reason is the body of a response, which must be one line.
+fn assert_one_line(reason: &str) {
     assert!(
         !reason.is_empty() && !reason.contains(char::is_control),
         "{reason:?}"

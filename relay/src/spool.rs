@@ -40,8 +40,8 @@ impl SpoolError {
         matches!(self, Self::Ledger(LedgerError::Conflict { .. }))
     }
 
-    /// What senders are told who have to wait for this reason.
-    pub(crate) fn words(&self) -> &'static str {
+    /// The message for senders that must wait for this reason.
+    pub(crate) fn client_message(&self) -> &'static str {
         match self {
             error if error.is_disk_full() => "the relay's disk is full",
             Self::Disk(_) => "the relay cannot write to its disk",
@@ -54,7 +54,7 @@ impl SpoolError {
 
 /// What became of an open batch's file while nobody wrote it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum OpenFile {
+pub(crate) enum OpenFileState {
     /// It holds exactly what the ledger says.
     Whole,
     /// It holds less. Nothing may be added to it, and it may not be delivered.
@@ -146,7 +146,7 @@ impl<D: Disk> Spool<D> {
         now: Timestamp,
     ) -> Result<(), SpoolError> {
         for batch in ledger.batches_in(BatchState::Open)? {
-            let is_whole = || self.cut_back(&batch).map(|file| file == OpenFile::Whole);
+            let is_whole = || self.cut_back(&batch).map(|file| file == OpenFileState::Whole);
             if !groups.contains(&batch.group) && batch.contents.bytes > 0 && is_whole()? {
                 tracing::warn!(group = %batch.group, batch = %batch.name(), "sealed, as its group is gone");
                 ledger.seal(batch.id, now)?;
@@ -159,15 +159,15 @@ impl<D: Disk> Spool<D> {
     /// Cuts an open batch's file back to what the ledger says is durable.
     ///
     /// What is cut off was never acknowledged, so its sender still has it and sends it again.
-    pub(crate) fn cut_back(&self, batch: &Batch) -> Result<OpenFile, DiskError> {
+    pub(crate) fn cut_back(&self, batch: &Batch) -> Result<OpenFileState, DiskError> {
         let path = self.path(batch, BatchState::Open);
         let found = self.disk.len(&path)?.unwrap_or(0);
         if found < batch.contents.bytes {
-            return Ok(OpenFile::Short { found });
+            return Ok(OpenFileState::Short { found });
         }
         if found > batch.contents.bytes {
             logferry_durable::DiskFile::truncate(&mut self.disk.open_append(&path)?, batch.contents.bytes)?;
         }
-        Ok(OpenFile::Whole)
+        Ok(OpenFileState::Whole)
     }
 }

@@ -17,7 +17,7 @@ use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receip
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
 use logferry_protocol::{CHUNKS_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, STREAMS_PATH};
-use logferry_relay::Relay;
+use logferry_relay::RelayServer;
 use logferry_telemetry::Metrics;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -26,13 +26,13 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// A relay with two groups, that is: with two doors.
-struct Site {
+struct TestRelay {
     dir: TempDir,
     doors: Vec<SocketAddr>,
     _stop: tokio_util::sync::DropGuard,
 }
 
-impl Site {
+impl TestRelay {
     async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let text = format!(
@@ -42,7 +42,9 @@ impl Site {
         );
         let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
         let config = config.relay.expect("a relay");
-        let relay = Relay::bind(&config, Metrics::process()).await.expect("a relay");
+        let relay = RelayServer::bind(&config, Metrics::process())
+            .await
+            .expect("a relay");
         let (doors, stop) = (relay.addresses(), CancellationToken::new());
         tokio::spawn(relay.serve(stop.clone()));
         Self {
@@ -88,7 +90,7 @@ impl Site {
     async fn chunk(
         &self,
         door: usize,
-        chunk: &Chunk,
+        chunk: &TestChunk,
         more: &[(&str, String)],
         body: Vec<u8>,
     ) -> (u16, Bytes) {
@@ -103,13 +105,13 @@ impl Site {
 }
 
 /// Lines of one stream, from an offset on.
-struct Chunk {
+struct TestChunk {
     inode: u64,
     start: usize,
     lines: Vec<u8>,
 }
 
-impl Chunk {
+impl TestChunk {
     fn header(&self) -> ChunkHeader {
         let (file, head) = (
             FileKey {
@@ -174,7 +176,7 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn compressed_chunks_are_stored_as_they_were_before() {
     let runtime = runtime();
-    let site = runtime.block_on(Site::new());
+    let site = runtime.block_on(TestRelay::new());
     // Each is synced to disk.
     let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
     let (inode, expected) = (Cell::new(0), Cell::new(0));
@@ -184,7 +186,7 @@ fn compressed_chunks_are_stored_as_they_were_before() {
         &(lines, encoding, any::<bool>()),
         |(lines, encoding, says_length)| {
             inode.set(inode.get() + 1);
-            let chunk = Chunk {
+            let chunk = TestChunk {
                 inode: inode.get(),
                 start: 0,
                 lines: lines.concat().into_bytes(),
@@ -208,8 +210,8 @@ fn compressed_chunks_are_stored_as_they_were_before() {
 
 #[tokio::test]
 async fn what_cannot_be_decoded_is_refused_with_a_reason_and_not_stored() {
-    let site = Site::new().await;
-    let chunk = Chunk {
+    let site = TestRelay::new().await;
+    let chunk = TestChunk {
         inode: 1,
         start: 0,
         lines: b"one line\n".repeat(100),
@@ -253,8 +255,8 @@ async fn what_cannot_be_decoded_is_refused_with_a_reason_and_not_stored() {
 
 #[tokio::test]
 async fn bombs_leave_the_memory_as_it_was() {
-    let site = Site::new().await;
-    let chunk = Chunk {
+    let site = TestRelay::new().await;
+    let chunk = TestChunk {
         inode: 1,
         start: 0,
         lines: b"x\n".to_vec(),
@@ -293,14 +295,14 @@ async fn bombs_leave_the_memory_as_it_was() {
 
 #[tokio::test]
 async fn a_chunk_that_is_meant_for_another_ledger_is_not_taken() {
-    let site = Site::new().await;
+    let site = TestRelay::new().await;
     let question = ResolveRequest { files: Vec::new() };
     let question = serde_json::to_vec(&question).expect("JSON");
     let (status, answer) = site.post(1, STREAMS_PATH, &[], question).await;
     assert_eq!(status, 200);
     let answer: ResolveResponse = serde_json::from_slice(&answer).expect("an answer");
     let ledger = answer.ledger.expect("an id").to_string();
-    let chunk = Chunk {
+    let chunk = TestChunk {
         inode: 1,
         start: 0,
         lines: b"first line\n".to_vec(),
@@ -316,10 +318,10 @@ async fn a_chunk_that_is_meant_for_another_ledger_is_not_taken() {
 
 #[tokio::test]
 async fn a_stream_goes_on_at_any_door_and_nothing_is_stored_twice() {
-    let site = Site::new().await;
+    let site = TestRelay::new().await;
     let mut expected: Vec<u8> = Vec::new();
     for (number, door) in [0, 0, 1, 1, 0, 1, 0].into_iter().enumerate() {
-        let chunk = Chunk {
+        let chunk = TestChunk {
             inode: 1,
             start: expected.len(),
             lines: format!("line {number}\n").into_bytes(),

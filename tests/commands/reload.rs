@@ -12,7 +12,7 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 const LINES_PER_SECOND: u32 = 4_000;
 
 /// What a role says when it starts anew.
-const ANEW: &str = "starting anew what has changed";
+const ANEW: &str = "restarting the roles whose section changed";
 
 #[test]
 fn new_configuration_under_load_loses_no_place() {
@@ -75,7 +75,7 @@ fn file_that_is_not_valid_leaves_the_old_one_in_force() {
     });
     for role in Role::ALL {
         pipeline.reload(role);
-        pipeline.wait_for_output(role, "nothing has changed", 1);
+        pipeline.wait_for_output(role, "no section of a running role changed", 1);
         assert!(
             !pipeline.output(role).contains(ANEW),
             "{role:?} went on as it was"

@@ -202,8 +202,11 @@ fn sender_that_may_not_send_is_named_once_and_goes_on_when_it_may() {
     );
     let config = setup.configure("https", &sender, &relay);
     setup.start(&config);
-    setup.wait_for_output("sender", "refused with status 401: the token is not known here");
-    setup.wait_for_output("relay", "the token is not known here");
+    setup.wait_for_output(
+        "sender",
+        "refused with status 401: the token is not in the relay's tokens file",
+    );
+    setup.wait_for_output("relay", "the token is not in the relay's tokens file");
     setup.test_folder.write("tokens", "another web-2\ns3cret web-1\n");
     setup.wait_for_lines();
     let output = setup.output("relay");
@@ -224,7 +227,7 @@ fn sender_without_https_is_told_apart() {
     );
     let config = setup.configure("http", "", &relay);
     setup.start(&config);
-    setup.wait_for_output("relay", "it does not speak TLS; write https://");
+    setup.wait_for_output("relay", "the client does not speak TLS; write https://");
     setup.wait_for_output("sender", "this port speaks TLS");
 }
 
@@ -242,7 +245,7 @@ fn check_reads_certificates_and_tokens() {
         (
             settings("web-1.key", ""),
             1,
-            &["relay.tls.cert_file: ", "web-1.key it does not work"],
+            &["relay.tls.cert_file: ", "web-1.key does not work with it"],
         ),
         (
             settings("relay.key", &tokens),

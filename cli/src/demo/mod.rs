@@ -1,13 +1,13 @@
-//! `logferry demo`: the whole pipeline on this machine, through real sockets and real files, with its proof.
+//! `logferry demo`: runs the whole pipeline on this machine over real sockets and files, and checks the result.
 //!
-//! Order: the servers of the client's end, the roles, the writers; then the writers stop, what is under way is waited
-//! for, the roles stop, and both the ledger's audit and an independent count of the delivered lines must agree with what
-//! the writers wrote.
+//! It starts an SFTP and a mail server, then the roles, then the writers. After the writers stop it waits for the last
+//! deliveries and stops the roles. The audit and an independent count of the delivered lines must both match the lines
+//! written. Nothing else depends on this folder.
 
+mod delivered_lines;
+mod demo_folder;
 mod pipeline;
-mod progress;
-mod proof;
-mod site;
+mod progress_table;
 mod writers;
 
 use std::path::PathBuf;
@@ -17,94 +17,96 @@ use anyhow::Context;
 use logferry_embedded_servers::{MailSink, SftpOptions, SftpServer};
 use logferry_ledger::{BatchFilter, BatchState, Ledger, LedgerError};
 use logferry_protocol::names::SourceId;
+use logferry_text::count;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::args::Demo;
-use crate::audit;
-use crate::demo::pipeline::Pipeline;
-use crate::demo::progress::{Display, SourceProgress};
-use crate::demo::proof::Delivered;
-use crate::demo::site::{DROP_LOGIN, HOSTS, Site};
-use crate::demo::writers::Writers;
-use crate::exit::{self, Failure, Outcome, Result};
-use crate::signals::{Request, Signals};
-use crate::table;
+use self::delivered_lines::DeliveredLines;
+use self::demo_folder::{DemoFolder, HOSTS, SFTP_LOGIN};
+use self::pipeline::Pipeline;
+use self::progress_table::{ProgressTable, SourceProgress};
+use self::writers::Writers;
+use crate::args::DemoArgs;
+use crate::commands::audit;
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Failure, Outcome, Result};
+use crate::roles::signals::{SignalRequest, Signals};
 
-/// After the writers stopped, the last windows have this long to end, be sealed and be delivered.
+/// Time limit, after the writers stop, for the last windows to end, be sealed and be delivered.
 const DRAIN_TIME_MAX: Duration = Duration::from_mins(1);
 
-const REFRESH_EVERY: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the demo.
-pub(crate) fn run(options: &Demo) -> Result {
-    let site = Site::create(&folder(options.dir.clone())?).map_err(Failure::Configuration)?;
-    exit::print(&format!("logferry demo in {}\n\n", site.dir().display()))?;
+pub(crate) fn run(options: &DemoArgs) -> Result {
+    let folder = DemoFolder::create(&choose_folder(options.dir.clone())?).map_err(Failure::Configuration)?;
+    console::print(&format!("logferry demo in {}\n\n", folder.path().display()))?;
     let runtime = Runtime::new().context("cannot start the async runtime")?;
-    let writers = runtime.block_on(ship(&site, options))?;
-    verdict(&site, &writers)
+    let writers = runtime.block_on(run_pipeline(&folder, options))?;
+    check_result(&folder, &writers)
 }
 
-/// The folder asked for, or a new one among the temporary files.
-fn folder(dir: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+/// The folder of the option, or a new temporary one.
+fn choose_folder(dir: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = dir {
         return Ok(dir);
     }
     let dir = tempfile::Builder::new().prefix("logferry-demo-").tempdir();
     Ok(dir
-        .context("cannot make a temporary folder; give one with --dir")?
+        .context("cannot create a temporary folder; give one with --dir")?
         .keep())
 }
 
 /// Starts everything, ships what the writers write, and stops everything.
-async fn ship(site: &Site, options: &Demo) -> anyhow::Result<Writers> {
+async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result<Writers> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let sftp = SftpServer::start(SftpOptions {
-        root: site.dir().to_owned(),
-        user: DROP_LOGIN.to_owned(),
-        password: Some(DROP_LOGIN.to_owned()),
+        root: folder.path().to_owned(),
+        user: SFTP_LOGIN.to_owned(),
+        password: Some(SFTP_LOGIN.to_owned()),
         authorized_key: None,
     });
     let sftp = sftp.await.context("cannot start the SFTP server")?;
     let mail = MailSink::start().await.context("cannot start the mail server")?;
-    let configs = site.configure(&sftp, &mail)?;
-    let mut show = Show {
+    let configs = folder.configure(&sftp, &mail)?;
+    let mut demo = DemoRun {
         pipeline: Pipeline::start(&configs),
-        writers: Writers::start(site, options.rate)?,
-        display: Display::new(),
+        writers: Writers::start(folder, options.rate)?,
+        table: ProgressTable::new(),
         signals,
-        site,
+        folder,
     };
-    show.write(options.seconds).await?;
-    show.drain().await?;
-    show.pipeline.stop().await?;
+    demo.write(options.seconds).await?;
+    demo.drain().await?;
+    demo.pipeline.stop().await?;
     for (number, message) in (1..).zip(mail.messages()) {
-        site::write_file(&site.mails().join(format!("{number}.eml")), message.data)?;
+        demo_folder::write_file(&folder.mails().join(format!("{number}.eml")), message.data)?;
     }
     mail.stop().await;
     sftp.stop().await;
-    Ok(show.writers)
+    Ok(demo.writers)
 }
 
-/// The demo while it runs.
-struct Show<'a> {
+/// The running demo.
+struct DemoRun<'a> {
     pipeline: Pipeline,
     writers: Writers,
-    display: Display,
+    table: ProgressTable,
     signals: Signals,
-    site: &'a Site,
+    folder: &'a DemoFolder,
 }
 
-impl Show<'_> {
-    /// Lets the writers write for so many seconds (0: for ever), or until Ctrl-C.
+impl DemoRun<'_> {
+    /// Shows progress while the writers write, for so many seconds (0: no limit) or until Ctrl-C. Then stops them.
     async fn write(&mut self, seconds: u64) -> anyhow::Result<()> {
         let start = Instant::now();
         let end = (seconds > 0).then(|| Duration::from_secs(seconds));
         let phase = |left: Option<Duration>| match left {
             Some(left) => format!("writing, {} s left", left.as_secs_f64().ceil()),
-            None => "writing, Ctrl-C ends it".to_owned(),
+            None => "writing until Ctrl-C".to_owned(),
         };
-        self.follow(|_| {
+        self.show_progress(|_| {
             let left = end.map(|end| end.saturating_sub(start.elapsed()));
             (left != Some(Duration::ZERO)).then(|| phase(left))
         })
@@ -112,37 +114,40 @@ impl Show<'_> {
         self.writers.stop()
     }
 
-    /// Waits until all that was written is delivered, or until it has taken too long, or until Ctrl-C.
+    /// Waits until every line written is delivered, until the time limit, or until Ctrl-C.
     async fn drain(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
-        self.follow(|progress| {
+        self.show_progress(|progress| {
             let is_over = progress.iter().all(SourceProgress::is_done) || start.elapsed() >= DRAIN_TIME_MAX;
-            (!is_over).then(|| "written; the last windows end, are sealed and delivered".to_owned())
+            (!is_over).then(|| "written; waiting for the delivery of the last windows".to_owned())
         })
         .await?;
         let progress = self.progress()?;
         let is_done = progress.iter().all(SourceProgress::is_done);
         let phase = if is_done {
-            "all is delivered"
+            "all lines are delivered"
         } else {
-            "not all is delivered"
+            "not all lines are delivered"
         };
-        Ok(self.display.draw(phase, &progress)?)
+        Ok(self.table.draw(phase, &progress)?)
     }
 
-    /// Shows progress under what `phase` says, until that is nothing any more or until Ctrl-C.
-    async fn follow(&mut self, phase: impl Fn(&[SourceProgress]) -> Option<String>) -> anyhow::Result<()> {
-        let mut refresh = interval(REFRESH_EVERY);
+    /// Shows the phase and the progress until `phase` returns `None`, or until Ctrl-C.
+    async fn show_progress(
+        &mut self,
+        phase: impl Fn(&[SourceProgress]) -> Option<String>,
+    ) -> anyhow::Result<()> {
+        let mut refresh = interval(REFRESH_INTERVAL);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 _ = refresh.tick() => {
                     let progress = self.progress()?;
                     let Some(phase) = phase(&progress) else { return Ok(()) };
-                    self.display.show(&phase, &progress)?;
+                    self.table.show(&phase, &progress)?;
                 }
-                error = self.pipeline.breakdown() => return Err(error),
-                request = self.signals.next() => if request == Request::Stop {
+                error = self.pipeline.failure() => return Err(error),
+                request = self.signals.next() => if request == SignalRequest::Stop {
                     return Ok(());
                 },
             }
@@ -150,9 +155,9 @@ impl Show<'_> {
     }
 
     fn progress(&self) -> anyhow::Result<Vec<SourceProgress>> {
-        let ledger = match Ledger::open(&self.site.data_dir()) {
+        let ledger = match Ledger::open(&self.folder.data_dir()) {
             Ok(ledger) => Some(ledger),
-            // The relay is about to make it.
+            // The relay has not created it yet.
             Err(LedgerError::Missing { .. }) => None,
             Err(error) => return Err(error.into()),
         };
@@ -174,7 +179,7 @@ impl Show<'_> {
     }
 }
 
-/// Lines of a source that the relay has, and those of them that the client has.
+/// Lines of a source at the relay, and how many of them are delivered.
 fn lines(ledger: &Ledger, source: SourceId) -> anyhow::Result<(u64, u64)> {
     let filter = BatchFilter {
         source: Some(source),
@@ -186,38 +191,33 @@ fn lines(ledger: &Ledger, source: SourceId) -> anyhow::Result<(u64, u64)> {
     Ok((received, sent.map(|batch| batch.contents.lines).sum()))
 }
 
-/// The ledger's proof and our own count, which must both be without fault.
-fn verdict(site: &Site, writers: &Writers) -> Result {
-    let audit = audit::prove(&site.middle_file(), &BatchFilter::default())?;
-    let count = Delivered::count(&site.delivered())?;
-    let mut faults: Vec<String> = Vec::new();
+/// Checks the audit and the independent count of delivered lines.
+fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
+    let file = folder.relay_config();
+    let audit = audit::audit(&file, &configuration::load(&file)?, &BatchFilter::default())?;
+    let delivered = DeliveredLines::count(&folder.delivered())?;
+    let mut problems: Vec<String> = Vec::new();
     let mut lines = 0;
     for (host, written) in HOSTS.iter().zip(writers.written()) {
         lines += written.requests();
-        let difference = count.difference(host.source().as_str(), written.requests());
-        faults.extend(difference.map(|difference| difference.to_string()));
+        let difference = delivered.difference(host.source().as_str(), written.requests());
+        problems.extend(difference.map(|difference| difference.to_string()));
     }
-    if count.without_id() > 0 {
-        faults.push(format!(
-            "{} delivered lines should have been excluded",
-            count.without_id()
-        ));
+    match delivered.without_id() {
+        0 => {}
+        number => problems.push(format!("{number} delivered lines should have been excluded")),
     }
-    let is_exact = faults.is_empty();
+    let is_exact = problems.is_empty();
     let conclusion = if is_exact {
-        format!("every line written was delivered once: {}", table::count(lines))
+        format!("every line written was delivered once: {}", count(lines))
     } else {
-        faults.join("\n")
+        problems.join("\n")
     };
-    let (dir, file) = (site.dir().display(), site.middle_file());
-    exit::print(&format!(
-        "{}\n{conclusion}\nthe files are in {dir}; `logferry -c {} status` looks at the middle host\n",
+    let dir = folder.path().display();
+    console::print(&format!(
+        "{}\n{conclusion}\nthe files are in {dir}; `logferry -c {} status` shows the state of the relay host\n",
         audit::text(&audit),
         file.display()
     ))?;
-    Ok(if is_exact && audit.complete {
-        Outcome::Fine
-    } else {
-        Outcome::Wrong
-    })
+    Ok(Outcome::fine_if(is_exact && audit.complete))
 }

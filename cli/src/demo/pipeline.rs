@@ -1,4 +1,4 @@
-//! The demo's roles: those of the middle host, and one sender per host, all in this process.
+//! The demo's roles: those of the relay host, and one sender per log host, all in this process.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::roles::Role;
+use crate::roles::role::Role;
 
-/// The roles have this long to stop.
+/// Time limit for the roles to stop.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Roles at work.
+/// The running roles.
 pub(crate) struct Pipeline {
     roles: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
@@ -24,26 +24,26 @@ impl Pipeline {
     pub(crate) fn start(configs: &[Config]) -> Self {
         let (mut roles, stop) = (JoinSet::new(), CancellationToken::new());
         for config in configs {
-            for work in Role::ALL
+            for role in Role::ALL
                 .iter()
-                .filter_map(|role| role.work(config, stop.clone()))
+                .filter_map(|role| role.future(config, stop.clone()))
             {
-                roles.spawn(work);
+                roles.spawn(role);
             }
         }
         Self { roles, stop }
     }
 
-    /// Resolves when a role ends before it was told to, with the reason. Cancel safe.
-    pub(crate) async fn breakdown(&mut self) -> anyhow::Error {
+    /// Resolves if a role ends before [`Self::stop`], with the reason. Cancel safe.
+    pub(crate) async fn failure(&mut self) -> anyhow::Error {
         match self.roles.join_next().await {
             Some(Ok(Err(error))) => error,
             Some(Err(crash)) => anyhow!(crash).context("a role crashed"),
-            Some(Ok(Ok(()))) | None => anyhow!("a role ended by itself"),
+            Some(Ok(Ok(()))) | None => anyhow!("a role ended without a stop"),
         }
     }
 
-    /// Stops every role, and waits until all have.
+    /// Stops every role, and waits for their ends.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         let all_ended = async {

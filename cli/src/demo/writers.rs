@@ -1,4 +1,4 @@
-//! The demo's nginx: one thread per host writes its log and rotates it every few seconds.
+//! The demo's log writers: one thread per host writes its log, as nginx does, and rotates it every few seconds.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -12,34 +12,34 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_traffic::{Feed, LogFile, Quota, Slice, Traffic, TrafficOptions};
 
-use crate::demo::site::{HOSTS, Host, Site};
+use super::demo_folder::{DemoFolder, HOSTS, LogHost};
 
-/// Time between two rotations of a log; a little more for each further host, so that they do not fall together.
-const ROTATE_EVERY: Duration = Duration::from_secs(7);
+/// Time between two rotations of a log. Each further host waits a little longer, so that they do not rotate together.
+const ROTATE_INTERVAL: Duration = Duration::from_secs(7);
 
-/// Rotated files kept, as logrotate's `rotate` says: over two minutes of lines, which the sender has long read.
+/// Rotated files kept, like logrotate's `rotate`: over two minutes of lines, which the sender read long before.
 const ROTATED_MAX: u32 = 20;
 
-/// A writer looks at least this often whether it is to stop or to rotate.
-const NAP_MAX: Duration = Duration::from_millis(50);
+/// A writer checks at least this often for a stop or a rotation.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
 
-/// Every how many lines a load balancer asks for the host's health.
-const HEALTH_EVERY: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+/// One line in so many is a health check.
+const HEALTH_CHECK_EVERY: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
 
-/// What one host has written so far.
+/// Counts of the lines that one host has written.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
+pub(crate) struct WrittenLines {
     requests: AtomicU64,
     health_checks: AtomicU64,
 }
 
-impl Written {
+impl WrittenLines {
     /// Lines that must be delivered.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Acquire)
     }
 
-    /// Lines that the default exclusion drops.
+    /// Lines that the `exclude` rule drops.
     pub(crate) fn health_checks(&self) -> u64 {
         self.health_checks.load(Ordering::Acquire)
     }
@@ -47,14 +47,14 @@ impl Written {
 
 /// The writers of all hosts.
 pub(crate) struct Writers {
-    written: [Arc<Written>; HOSTS.len()],
+    written: [Arc<WrittenLines>; HOSTS.len()],
     threads: Vec<JoinHandle<io::Result<()>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Writers {
-    /// Starts them; `rate` is the lines per second of all together, the first host writing half of it.
-    pub(crate) fn start(site: &Site, rate: NonZeroU32) -> anyhow::Result<Self> {
+    /// Starts the writers. `rate` is the lines per second of all together; the first host writes half of them.
+    pub(crate) fn start(folder: &DemoFolder, rate: NonZeroU32) -> anyhow::Result<Self> {
         let mut writers = Self {
             written: Default::default(),
             threads: Vec::new(),
@@ -66,11 +66,11 @@ impl Writers {
             rate.get() / 6,
         ];
         for (index, (host, share)) in HOSTS.into_iter().zip(shares).enumerate() {
-            let log = LogFile::open(site.log(host)).context("cannot make a log")?;
+            let log = LogFile::open(folder.log(host)).context("cannot create a log")?;
             let writer = Writer {
                 feed: feed(host, share),
                 log,
-                rotate_every: ROTATE_EVERY + Duration::from_millis(900) * u32::try_from(index)?,
+                rotate_interval: ROTATE_INTERVAL + Duration::from_millis(900) * u32::try_from(index)?,
                 written: Arc::clone(&writers.written[index]),
                 stop: Arc::clone(&writers.stop),
             };
@@ -79,12 +79,12 @@ impl Writers {
         Ok(writers)
     }
 
-    /// What the hosts have written, in the order of [`HOSTS`].
-    pub(crate) fn written(&self) -> &[Arc<Written>; HOSTS.len()] {
+    /// The counts of the hosts, in the order of [`HOSTS`].
+    pub(crate) fn written(&self) -> &[Arc<WrittenLines>; HOSTS.len()] {
         &self.written
     }
 
-    /// Stops them all; afterwards nothing is written any more.
+    /// Stops the writers. After it returns, nothing more is written.
     pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         self.stop.store(true, Ordering::Release);
         for thread in self.threads.drain(..) {
@@ -97,12 +97,12 @@ impl Writers {
     }
 }
 
-fn feed(host: Host, rate: u32) -> Feed {
+fn feed(host: LogHost, rate: u32) -> Feed {
     let name = host.source().to_string();
     let traffic = Traffic::new(TrafficOptions {
         seed: name.bytes().map(u64::from).sum(),
         ids: Some(name),
-        health_every: Some(HEALTH_EVERY),
+        health_every: Some(HEALTH_CHECK_EVERY),
         zone: TimeZone::system(),
     });
     Feed::new(
@@ -118,28 +118,28 @@ fn feed(host: Host, rate: u32) -> Feed {
 struct Writer {
     feed: Feed,
     log: LogFile,
-    rotate_every: Duration,
-    written: Arc<Written>,
+    rotate_interval: Duration,
+    written: Arc<WrittenLines>,
     stop: Arc<AtomicBool>,
 }
 
 impl Writer {
     fn run(mut self) -> io::Result<()> {
         let start = Instant::now();
-        let mut rotate_at = self.rotate_every;
+        let mut rotate_at = self.rotate_interval;
         while !self.stop.load(Ordering::Acquire) {
             let elapsed = start.elapsed();
             if elapsed >= rotate_at {
                 self.rotate(elapsed)?;
-                rotate_at += self.rotate_every;
+                rotate_at += self.rotate_interval;
             }
             let wait = self.write(elapsed)?;
-            thread::sleep(wait.saturating_sub(elapsed).min(NAP_MAX));
+            thread::sleep(wait.saturating_sub(elapsed).min(SLEEP_MAX));
         }
         Ok(())
     }
 
-    /// Writes what is due, and says until when nothing is.
+    /// Writes the lines that are due. Returns when the next ones are.
     fn write(&mut self, elapsed: Duration) -> io::Result<Duration> {
         match self.feed.slice(elapsed, Timestamp::now()) {
             Slice::Lines {
@@ -159,8 +159,7 @@ impl Writer {
         }
     }
 
-    /// Rotates as logrotate and nginx do together: between the renaming and the reopening, lines still go to the renamed
-    /// file.
+    /// Rotates as logrotate and nginx do: between rename and reopen, lines still go to the renamed file.
     fn rotate(&mut self, elapsed: Duration) -> io::Result<()> {
         self.log.rename()?;
         self.write(elapsed)?;

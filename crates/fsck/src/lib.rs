@@ -1,35 +1,35 @@
-//! The ledger against the spool: what differs, and putting right what cannot lose data.
+//! Checks the ledger against the spool, and repairs what cannot lose data.
 //!
-//! It may run beside the roles, which move files while it looks. So what seems wrong is looked at a second time, and
-//! only what seems wrong both times counts.
+//! It may run beside the roles, which move files meanwhile. So it checks every difference a second time, and reports
+//! only the differences that it found both times.
 //!
 //! Invariants:
 //! - Without `repair` nothing is changed.
-//! - A repair is a rename of a file that is wholly what the ledger says, to where the ledger says it is, and never over
-//!   another. Nothing is cut, rewritten or removed.
+//! - A repair renames a file that is wholly as the ledger says, to the folder that the ledger says, and never over
+//!   another file. It cuts, rewrites and removes nothing.
 //!
-//! `spool` finds the files, `judge` compares them with the ledger's rows and touches nothing, `contents` reads files,
-//! `repair` moves them. Apart from all that, `rebuild` makes a new ledger where there is none to compare with.
+//! `compare` compares the ledger's rows with the files' names and folders. The spool crate compares a file's contents.
+//! `repair` moves files. `rebuild` is apart from all that: it makes a new ledger from the spool.
 
-mod contents;
-mod judge;
+mod compare;
+mod finding;
 mod rebuild;
 mod repair;
-mod spool;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use logferry_durable::{DiskError, LockError};
-use logferry_ledger::{BatchFilter, Ledger, LedgerError};
+use logferry_durable::{DiskError, LockError, RealDisk};
+use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError};
+use logferry_spool::{FileFault, Spool, SpoolFile};
 use serde::Serialize;
 
-pub use judge::{Finding, Kind};
-pub use rebuild::{Rebuilt, rebuild};
+pub use finding::{Finding, FindingKind};
+pub use rebuild::{RebuildReport, rebuild};
 
-/// The check could not be made, or a repair not be done.
+/// The check or the rebuild cannot be made, or a repair not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum FsckError {
     /// The ledger cannot be read.
@@ -38,13 +38,14 @@ pub enum FsckError {
     /// The spool cannot be read or changed.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// A role is at work, and files may only be moved while none is.
-    #[error("files are moved, and ledgers made, only while the roles that use them are stopped")]
+    /// A role runs, and files may only be moved while none does.
+    #[error("a role is running: stop it before files are moved or a ledger is made")]
     Busy(#[from] LockError),
-    /// The ledger is not damaged, and knows more than a new one could.
+    /// The ledger is not damaged, and has more than a new one could have.
     #[error(
-        "ledger {} is whole, and no spool tells what it knows: nothing was changed. If it must go, say because it is an \
-         old copy, move it away first, with `-wal` and `-shm` beside it", .path.display()
+        "ledger {} is not damaged, and the spool cannot replace what it knows: nothing was changed. If you want a new \
+         one all the same, for example because this is an old copy, move it away first, with `-wal` and `-shm` beside \
+         it", .path.display()
     )]
     Whole {
         /// The ledger's file.
@@ -52,73 +53,107 @@ pub enum FsckError {
     },
 }
 
-/// What the check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// Whether ledger and spool agree, after the repairs if there were any.
     pub fine: bool,
-    /// Batches in the ledger, but for those whose files have expired.
+    /// Batches in the ledger, without those whose files have expired.
     pub batches: usize,
     /// Files in the spool.
     pub files: usize,
-    /// What differs.
+    /// The differences.
     pub findings: Vec<Finding>,
 }
 
 /// Checks the data folder. Reads every batch's file whole.
-pub fn check(data_dir: &Path) -> Result<Report, FsckError> {
+pub fn check(data_dir: &Path) -> Result<CheckReport, FsckError> {
     let ledger = Ledger::open(data_dir)?;
-    let mut report = look(data_dir, &ledger, None)?;
+    let mut report = check_once(data_dir, &ledger, None)?;
     if !report.findings.is_empty() {
         let suspects: BTreeSet<PathBuf> = report
             .findings
             .iter()
             .map(|finding| finding.path.clone())
             .collect();
-        let again = look(data_dir, &ledger, Some(&suspects))?;
+        let again = check_once(data_dir, &ledger, Some(&suspects))?;
         report
             .findings
             .retain(|finding| again.findings.iter().any(|other| other.is_same(finding)));
     }
     for detail in ledger.integrity()? {
-        report.findings.push(Finding::of_ledger(ledger.path(), detail));
+        report
+            .findings
+            .push(Finding::new(FindingKind::Ledger, ledger.path(), None, detail));
     }
     report.fine = report.findings.is_empty();
     Ok(report)
 }
 
-/// Checks the data folder, and moves the files that are whole and only in the wrong place. No role may run.
-pub fn repair(data_dir: &Path) -> Result<Report, FsckError> {
-    let _locks = repair::lock(data_dir)?;
+/// Checks the data folder, and moves the files that are whole and only in the wrong folder. No role may run.
+pub fn repair(data_dir: &Path) -> Result<CheckReport, FsckError> {
+    let _locks = repair::lock_moving_roles(data_dir)?;
+    let spool = Spool::new(RealDisk, data_dir);
     let mut report = check(data_dir)?;
     for finding in &mut report.findings {
-        finding.repaired = repair::put_right(finding)?;
+        finding.repaired = repair::move_file(&spool, finding)?;
     }
     report.fine = report.findings.iter().all(|finding| finding.repaired);
     Ok(report)
 }
 
-/// Looks once; reads the contents of all files, or of the suspects only.
-fn look(data_dir: &Path, ledger: &Ledger, suspects: Option<&BTreeSet<PathBuf>>) -> Result<Report, FsckError> {
-    // The files first: the ledger knows a batch before its file is made, so every file of ours has a row by then.
-    let files = spool::files(data_dir)?;
+/// Checks once. Reads the contents of all files, or of the suspects only.
+fn check_once(
+    data_dir: &Path,
+    ledger: &Ledger,
+    suspects: Option<&BTreeSet<PathBuf>>,
+) -> Result<CheckReport, FsckError> {
+    let spool = Spool::new(RealDisk, data_dir);
+    // The files first: the ledger has a batch's row before its file is made, so every batch file listed has its row.
+    let files = spool.all_files()?;
     let batches = ledger.batches(&BatchFilter::default())?;
-    let count = batches.iter().filter(|batch| batch.expired_at.is_none()).count();
-    let judged = judge::judge(data_dir, &batches, &files);
-    let mut findings = judged.findings;
-    for (batch, path) in judged.to_read {
-        let is_wanted = suspects.is_none_or(|suspects| suspects.contains(&path));
-        if is_wanted && let Some(finding) = contents::fault(batch, &path)? {
-            // Of a file that is in the wrong place only what is in it counts: it is not to be moved.
+    let compared = compare::compare_names(&spool, &batches, &files);
+    let mut findings = compared.findings;
+    for (batch, file) in compared.to_read {
+        let is_wanted = suspects.is_none_or(|suspects| suspects.contains(&file.path));
+        if is_wanted && let Some(finding) = contents_finding(&spool, batch, file)? {
+            // A damaged file in the wrong folder is reported as damaged only: it must not be moved.
             findings.retain(|other| other.path != finding.path);
             findings.push(finding);
         }
     }
-    findings.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
-    Ok(Report {
+    finding::sort(&mut findings);
+    Ok(CheckReport {
         fine: findings.is_empty(),
-        batches: count,
+        batches: batches.iter().filter(|batch| batch.expired_at.is_none()).count(),
         files: files.len(),
         findings,
     })
+}
+
+/// Compares a file's contents with the ledger. `None`: they are as the ledger says, or the file was moved meanwhile.
+fn contents_finding(
+    spool: &Spool<RealDisk>,
+    batch: &Batch,
+    file: &SpoolFile,
+) -> Result<Option<Finding>, DiskError> {
+    let (kind, detail) = match spool.compare_file(batch, file.clone())? {
+        None | Some(FileFault::Missing) => return Ok(None),
+        Some(FileFault::Size { bytes, .. }) => (
+            FindingKind::Size,
+            format!(
+                "{bytes} bytes, where the ledger says {}; restore it from a backup",
+                batch.contents.bytes
+            ),
+        ),
+        Some(FileFault::Content { .. }) => (
+            FindingKind::Contents,
+            "its checksum is not the ledger's: bytes have changed; restore it from a backup".to_owned(),
+        ),
+        Some(FileFault::Undecodable { reason, .. }) => (
+            FindingKind::Contents,
+            format!("it cannot be decompressed: {reason}; restore it from a backup"),
+        ),
+    };
+    Ok(Some(Finding::new(kind, &file.path, Some(batch), detail)))
 }

@@ -1,17 +1,17 @@
-//! Moving whole files to where the ledger says they are.
+//! Moves whole files to where the ledger says they are, while no role runs.
 
-use std::io;
 use std::path::Path;
 
-use logferry_durable::{Disk, DiskError, Lock, LockError, Operation, RealDisk};
+use logferry_durable::{DiskError, Lock, LockError, RealDisk};
+use logferry_spool::Spool;
 
-use crate::judge::Finding;
+use crate::finding::Finding;
 
 /// The locks of the roles that move files.
 const LOCKS: [&str; 3] = ["relay.lock", "forwarder.lock", "housekeeper.lock"];
 
 /// Keeps every role that moves files from starting.
-pub(crate) fn lock(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+pub(crate) fn lock_moving_roles(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
     LOCKS
         .iter()
         .map(|name| Lock::acquire(&data_dir.join(name)))
@@ -19,27 +19,16 @@ pub(crate) fn lock(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
 }
 
 /// Keeps every role that uses the ledger from starting.
-pub(crate) fn lock_all(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
-    let mut locks = lock(data_dir)?;
+pub(crate) fn lock_all_roles(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+    let mut locks = lock_moving_roles(data_dir)?;
     locks.push(Lock::acquire(&data_dir.join("monitor.lock"))?);
     Ok(locks)
 }
 
-/// Moves the file to where it belongs, if that puts it right. Whether it did.
-pub(crate) fn put_right(finding: &Finding) -> Result<bool, DiskError> {
-    let Some(to) = &finding.belongs else {
-        return Ok(false);
-    };
-    if let Some(folder) = to.parent() {
-        RealDisk.create_dir_all(folder)?;
+/// Moves a misplaced file to the right folder. Returns whether it did.
+pub(crate) fn move_file(spool: &Spool<RealDisk>, finding: &Finding) -> Result<bool, DiskError> {
+    match &finding.move_to {
+        Some(to) => spool.move_unless_taken(&finding.path, to),
+        None => Ok(false),
     }
-    // No role runs, and a file there would have been the batch's; asked again, as a rename replaces.
-    if to
-        .try_exists()
-        .map_err(|error: io::Error| DiskError::new(Operation::Read, to, error))?
-    {
-        return Ok(false);
-    }
-    RealDisk.rename(&finding.path, to)?;
-    Ok(true)
 }

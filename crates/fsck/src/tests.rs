@@ -1,19 +1,16 @@
-//! What the check finds in a spool that somebody has touched, and what a repair does about it.
+//! Checks and repairs of a spool whose files were moved, copied, changed or removed.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::Read;
 use std::path::PathBuf;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use logferry_durable::Lock;
-use logferry_ledger::{
-    Batch, BatchGrowth, BatchId, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published,
-    Window,
-};
+use logferry_ledger::{Batch, BatchState, Ledger};
+use logferry_spool::gzip_encoder;
+use logferry_testkit::batches::{add_batch, new_batch};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -29,7 +26,7 @@ fn lines(part: u32) -> Vec<u8> {
     format!("line of part {part}\n").repeat(100).into_bytes()
 }
 
-/// A relay host with one batch a state, each a part of the same window.
+/// A relay host with one batch in each state, each a part of the same window.
 struct Host {
     dir: TempDir,
 }
@@ -40,28 +37,16 @@ impl Host {
         let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
         let host = Self { dir };
         for (part, state) in (1..).zip(BatchState::ALL) {
-            let id = host.open(&mut ledger, part);
-            advance(&mut ledger, id, part, state);
+            host.add(&mut ledger, part, state);
             host.put(state.as_str(), &file_name(part), &lines(part));
         }
         host
     }
 
-    fn open(&self, ledger: &mut Ledger, part: u32) -> BatchId {
-        let new = NewBatch {
-            source: SOURCE.parse().expect("valid"),
-            group: "web-1".parse().expect("valid"),
-            log: None,
-            window: Window {
-                start: 1_795_227_600,
-                seconds: 1200,
-                utc_offset: 0,
-            },
-            base_name: "a".to_owned(),
-        };
-        let batch = ledger.open_batch(&new, now()).expect("opened");
+    /// Adds a part to the ledger; its file is not made.
+    fn add(&self, ledger: &mut Ledger, part: u32, state: BatchState) {
+        let batch = add_batch(ledger, &new_batch(SOURCE, "a"), &lines(part), state, now());
         assert_eq!(batch.part, part, "in {}", self.dir.path().display());
-        batch.id
     }
 
     fn path(&self, folder: &str, file: &str) -> PathBuf {
@@ -76,7 +61,7 @@ impl Host {
     }
 
     /// Kind and file of each finding, as the check sees it.
-    fn findings(&self) -> Vec<(Kind, PathBuf)> {
+    fn findings(&self) -> Vec<(FindingKind, PathBuf)> {
         let report = check(self.dir.path()).expect("checked");
         assert_eq!(report.fine, report.findings.is_empty());
         report
@@ -88,46 +73,11 @@ impl Host {
 
     /// Every file and what is in it.
     fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = spool::files(self.dir.path()).expect("listed");
+        let files = Spool::new(RealDisk, self.dir.path()).all_files().expect("listed");
         files
             .into_iter()
             .map(|file| (file.path.clone(), fs::read(&file.path).expect("read")))
             .collect()
-    }
-}
-
-fn advance(ledger: &mut Ledger, id: BatchId, part: u32, state: BatchState) {
-    let lines = lines(part);
-    let contents = Contents {
-        lines: 100,
-        bytes: lines.len() as u64,
-        crc32c: crc32c::crc32c(&lines),
-    };
-    let batches = vec![BatchGrowth { batch: id, contents }];
-    let commit = Commit {
-        batches,
-        ..Commit::default()
-    };
-    ledger.commit(&commit).expect("committed");
-    let drop = "drop".parse().expect("valid");
-    if state != BatchState::Open {
-        ledger.seal(id, now()).expect("sealed");
-    }
-    if state == BatchState::Failed {
-        ledger
-            .record_failure(id, &drop, (FailureKind::Refused, "refused"), now(), true)
-            .expect("failed");
-    }
-    if state == BatchState::Sent {
-        let published = Published {
-            path: "/a.log".to_owned(),
-            bytes: contents.bytes,
-            sha256: "e3".to_owned(),
-            file_sha256: "e3".to_owned(),
-        };
-        ledger
-            .record_delivery(id, &drop, &published, true, now())
-            .expect("delivered");
     }
 }
 
@@ -138,20 +88,23 @@ fn file_name(part: u32) -> String {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).expect("in memory");
-    encoder.finish().expect("in memory")
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    gzip_encoder(bytes)
+        .read_to_end(&mut compressed)
+        .expect("in memory");
+    compressed
 }
 
 #[test]
-fn spool_that_is_as_the_ledger_says_has_no_finding() {
+fn spool_that_agrees_with_the_ledger_has_no_finding() {
     let host = Host::new();
     let report = check(host.dir.path()).expect("checked");
     assert_eq!((report.fine, report.batches, report.files), (true, 4, 4));
-    // Lines that are being committed, and a batch whose file is yet to come.
+    // Lines that are being committed, and a batch without a file so far.
     host.put("open", "a.log", &[lines(1), b"half a li".to_vec()].concat());
-    host.open(&mut Ledger::open(host.dir.path()).expect("a ledger"), 5);
+    let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
+    ledger.open_batch(&new_batch(SOURCE, "a"), now()).expect("opened");
     // The housekeeper at work, in each of its steps.
     host.put("sent", "a.3.log.gz.tmp", b"");
     assert_eq!(host.findings(), []);
@@ -166,23 +119,23 @@ fn spool_that_is_as_the_ledger_says_has_no_finding() {
 fn each_kind_of_difference_is_found() {
     let host = Host::new();
     let short = host.put("open", "a.log", &lines(1)[1..]);
-    assert_eq!(host.findings(), [(Kind::Size, short)]);
+    assert_eq!(host.findings(), [(FindingKind::Size, short)]);
     host.put("open", "a.log", &lines(1));
 
     let mut changed = lines(2);
     changed[50] ^= 1;
     let changed = host.put("ready", "a.2.log", &changed);
-    assert_eq!(host.findings(), [(Kind::Contents, changed)]);
+    assert_eq!(host.findings(), [(FindingKind::Contents, changed)]);
     let long = host.put("ready", "a.2.log", &lines(2).repeat(2));
-    assert_eq!(host.findings(), [(Kind::Size, long.clone())]);
+    assert_eq!(host.findings(), [(FindingKind::Size, long.clone())]);
     fs::remove_file(&long).expect("removed");
-    assert_eq!(host.findings(), [(Kind::Missing, long)]);
+    assert_eq!(host.findings(), [(FindingKind::Missing, long)]);
     host.put("ready", "a.2.log", &lines(2));
 
     fs::remove_file(host.path("sent", "a.3.log")).expect("removed");
     for (contents, kind) in [
-        (gzip(&lines(1)), Kind::Contents),
-        (b"\x1f\x8b".to_vec(), Kind::Contents),
+        (gzip(&lines(1)), FindingKind::Contents),
+        (b"\x1f\x8b".to_vec(), FindingKind::Contents),
     ] {
         let damaged = host.put("sent", "a.3.log.gz", &contents);
         assert_eq!(host.findings(), [(kind, damaged)]);
@@ -196,10 +149,10 @@ fn each_kind_of_difference_is_found() {
     assert_eq!(
         host.findings(),
         [
-            (Kind::Double, second),
-            (Kind::Leftover, leftover),
-            (Kind::Unknown, notes),
-            (Kind::Unknown, unknown),
+            (FindingKind::Double, second),
+            (FindingKind::Leftover, leftover),
+            (FindingKind::Unknown, notes),
+            (FindingKind::Unknown, unknown),
         ]
     );
 }
@@ -212,13 +165,16 @@ fn file_in_the_wrong_folder_is_moved_and_nothing_else_is_touched() {
     let unknown = host.put("ready", "a.9.log", b"x\n");
     assert_eq!(
         host.findings(),
-        [(Kind::Place, misplaced.clone()), (Kind::Unknown, unknown.clone())]
+        [
+            (FindingKind::Place, misplaced.clone()),
+            (FindingKind::Unknown, unknown.clone())
+        ]
     );
     let report = repair(host.dir.path()).expect("repaired");
     assert!(!report.fine, "the unknown file is left");
     let repaired: Vec<_> = report.findings.iter().map(|finding| finding.repaired).collect();
     assert_eq!(repaired, [true, false]);
-    assert_eq!(host.findings(), [(Kind::Unknown, unknown)]);
+    assert_eq!(host.findings(), [(FindingKind::Unknown, unknown)]);
     assert!(home.exists() && !misplaced.exists());
 }
 
@@ -249,7 +205,7 @@ fn files_of_expired_batches_are_the_housekeepers() {
     assert_eq!(check(host.dir.path()).expect("checked").batches, 3);
 }
 
-/// What somebody may do to one of the four batch files.
+/// Damage to one of the four batch files.
 #[derive(Debug, Clone)]
 enum Harm {
     Move(&'static str),
@@ -273,7 +229,7 @@ fn harm() -> impl Strategy<Value = Harm> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever was done, a repair leaves every file's bytes somewhere, and leaves no whole file misplaced.
+    /// After any damage, a repair keeps every file's bytes, and leaves no whole file in the wrong folder.
     #[test]
     fn repair_loses_no_bytes(harms in prop::collection::vec((1_u32..5, harm()), 0..6)) {
         let host = Host::new();
@@ -303,7 +259,7 @@ proptest! {
         after.sort();
         prop_assert_eq!(before, after);
         let left = host.findings();
-        prop_assert!(left.iter().all(|(kind, _)| *kind != Kind::Place), "{:?}", left);
+        prop_assert!(left.iter().all(|(kind, _)| *kind != FindingKind::Place), "{:?}", left);
         prop_assert_eq!(report.fine, left.is_empty());
     }
 }

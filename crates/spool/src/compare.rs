@@ -1,6 +1,6 @@
 //! Compares a batch's file with the ledger's row: the one check that `audit` and `fsck` share.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::PathBuf;
 
 use logferry_durable::{Disk, DiskError, Operation};
@@ -61,7 +61,7 @@ impl<D: Disk> Spool<D> {
     }
 }
 
-fn compare_contents<F: Read + std::io::Seek>(
+fn compare_contents<F: Read + Seek>(
     batch: &Batch,
     file: SpoolFile,
     reader: BatchReader<F>,

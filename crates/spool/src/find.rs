@@ -19,6 +19,9 @@ const ALL: [BatchState; 4] = [
     BatchState::Sent,
 ];
 
+/// A file that was found, and its reader.
+pub type OpenedFile<F> = (SpoolFile, BatchReader<F>);
+
 impl<D: Disk> Spool<D> {
     /// Whether a batch's plain file is in a state's folder.
     pub fn is_in(&self, state: BatchState, batch: &Batch) -> Result<bool, DiskError> {
@@ -46,10 +49,7 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Finds a batch's file and opens it.
-    pub fn find_and_open(
-        &self,
-        batch: &Batch,
-    ) -> Result<Option<(SpoolFile, BatchReader<D::Reader>)>, DiskError> {
+    pub fn find_and_open(&self, batch: &Batch) -> Result<Option<OpenedFile<D::Reader>>, DiskError> {
         // Twice: the file may be moved after it was found.
         for _ in 0..2 {
             let Some(file) = self.find(batch)? else {

@@ -21,6 +21,7 @@ mod tests;
 mod transitions;
 
 pub use compare::FileFault;
+pub use find::OpenedFile;
 pub use gzip::{CopyError, copy, gzip_encoder};
 pub use layout::{FileForm, Spool, SpoolFile};
 pub use measure::{FileHash, Measure, MeasuredReader};

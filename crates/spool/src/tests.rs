@@ -3,9 +3,10 @@
 use std::io::Read;
 
 use jiff::Timestamp;
-use logferry_durable::{Disk, DiskFile, RealDisk};
-use logferry_ledger::{Batch, BatchGrowth, BatchState, Commit, Ledger, NewBatch, Window};
+use logferry_durable::{Disk, RealDisk};
+use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_testkit::SimDisk;
+use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -28,36 +29,12 @@ impl Host {
     /// An open batch with these bytes in the ledger.
     pub(crate) fn batch(&self, bytes: &[u8]) -> Batch {
         let mut ledger = Ledger::open(self.dir.path()).expect("it was made");
-        let new = NewBatch {
-            source: "198.51.100.1".parse().expect("valid"),
-            group: "web-1".parse().expect("valid"),
-            log: None,
-            window: Window {
-                start: 0,
-                seconds: 1200,
-                utc_offset: 0,
-            },
-            base_name: "a".to_owned(),
-        };
-        let batch = ledger.open_batch(&new, Timestamp::UNIX_EPOCH).expect("opened").id;
-        let mut measure = Measure::default();
-        measure.add(bytes);
-        let contents = measure.contents();
-        let commit = Commit {
-            streams: Vec::new(),
-            batches: vec![BatchGrowth { batch, contents }],
-        };
-        ledger.commit(&commit).expect("committed");
-        ledger.batch(batch).expect("read").expect("there")
+        let new = new_batch("198.51.100.1", "a");
+        add_batch(&mut ledger, &new, bytes, BatchState::Open, Timestamp::UNIX_EPOCH)
     }
 
     fn put(&self, file: &SpoolFile, bytes: &[u8]) {
-        let disk = self.spool.disk();
-        disk.create_dir_all(file.path.parent().expect("a folder"))
-            .expect("made");
-        disk.remove(&file.path).expect("removed");
-        let mut written = disk.open_append(&file.path).expect("opened");
-        written.append(bytes).expect("written");
+        put_file(self.spool.disk(), &file.path, bytes);
     }
 }
 

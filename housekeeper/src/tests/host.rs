@@ -8,11 +8,10 @@ use std::time::Duration;
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use logferry_config::Housekeeper;
-use logferry_durable::{Disk, DiskFile};
-use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, Window,
-};
+use logferry_durable::Disk;
+use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_testkit::SimDisk;
+use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -80,57 +79,9 @@ impl<D: Disk> Host<D> {
 
     /// Has the next batch, which becomes part `part`, in the ledger in `state` and its file in that folder.
     pub(crate) fn batch(&self, part: u32, state: BatchState) -> Batch {
-        let mut ledger = self.ledger();
-        let new = NewBatch {
-            source: "198.51.100.1".parse().expect("valid"),
-            group: "web-1".parse().expect("valid"),
-            log: None,
-            window: Window {
-                start: 1_789_998_600,
-                seconds: 1200,
-                utc_offset: 21_600,
-            },
-            base_name: "accessLog_26092120_00-19_198-51-100-1".to_owned(),
-        };
-        let id = ledger.open_batch(&new, sealed_at()).expect("opened").id;
         let lines = lines(part);
-        let contents = Contents {
-            lines: 400,
-            bytes: lines.len() as u64,
-            crc32c: crc32c::crc32c(&lines),
-        };
-        let growth = BatchGrowth { batch: id, contents };
-        let commit = Commit {
-            streams: Vec::new(),
-            batches: vec![growth],
-        };
-        ledger.commit(&commit).expect("committed");
-        let edw = "edw".parse().expect("valid");
-        let at = sealed_at();
-        if state != BatchState::Open {
-            ledger.seal(id, at).expect("sealed");
-        }
-        if state == BatchState::Failed {
-            ledger
-                .record_failure(id, &edw, (FailureKind::Refused, "refused"), at, true)
-                .expect("failed");
-        }
-        if state == BatchState::Sent {
-            let published = Published {
-                path: "/in/x.log".to_owned(),
-                bytes: contents.bytes,
-                sha256: "e3".to_owned(),
-                file_sha256: "e3".to_owned(),
-            };
-            ledger
-                .record_delivery(id, &edw, &published, true, at)
-                .expect("delivered");
-        }
-        let name = match part {
-            1 => new.base_name,
-            part => format!("{}.{part}", new.base_name),
-        };
-        let batch = ledger.batch_named(&name).expect("read").expect("opened above");
+        let new = new_batch("198.51.100.1", "accessLog_26092120_00-19_198-51-100-1");
+        let batch = add_batch(&mut self.ledger(), &new, &lines, state, sealed_at());
         assert_eq!((batch.part, batch.state), (part, state));
         self.put(state.as_str(), &batch.file_name(), &lines);
         batch
@@ -141,13 +92,7 @@ impl<D: Disk> Host<D> {
     }
 
     pub(crate) fn put(&self, folder: &str, file_name: &str, contents: &[u8]) {
-        let path = self.path(folder, file_name);
-        let folder = path.parent().expect("it has one");
-        self.disk.create_dir_all(folder).expect("made");
-        self.disk.remove(&path).expect("removed");
-        let mut file = self.disk.open_append(&path).expect("opened");
-        file.append(contents).expect("written");
-        file.sync().expect("synced");
+        put_file(&self.disk, &self.path(folder, file_name), contents);
     }
 
     pub(crate) fn get(&self, batch: &Batch, form: FileForm) -> Option<Vec<u8>> {

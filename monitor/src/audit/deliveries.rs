@@ -1,4 +1,4 @@
-//! What each destination was to get, and whether it got it.
+//! Deliveries: what each destination was to receive, and whether it received it.
 
 use std::collections::BTreeMap;
 
@@ -6,56 +6,40 @@ use jiff::Timestamp;
 use logferry_config::Addressee;
 use logferry_ledger::{Batch, BatchState};
 use logferry_protocol::names::{DestinationName, SourceId};
-use serde::Serialize;
+use logferry_text::count;
 
-use super::{AuditedBatch, Discrepancy, DiscrepancyKind};
-use crate::owed::{Debts, is_unwanted};
-use crate::words::count;
+use super::report::{AuditedBatch, AuditedDestination, Discrepancy, DiscrepancyKind};
+use crate::expected_deliveries::{ExpectedDeliveries, is_unwanted};
 
-/// What a destination was to get of the audited batches, and got. Batches that are still open do not count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AuditedDestination {
-    /// Its name.
-    pub name: DestinationName,
-    /// Sealed batches that are owed to it, or are there.
-    pub batches: u64,
-    /// Their lines.
-    pub lines: u64,
-    /// Of these batches, there.
-    pub delivered_batches: u64,
-    /// Their lines.
-    pub delivered_lines: u64,
-}
-
-/// The audited batches and where they are, against who wants what.
+/// Compares the recorded deliveries of the audited batches with the expected ones.
 #[derive(Debug)]
-pub(super) struct Deliveries<'a> {
+pub(super) struct DeliveryCheck<'a> {
     batches: &'a [Batch],
     audited: &'a [AuditedBatch],
-    addressees: &'a [Addressee],
-    debts: Debts<'a>,
+    expected: ExpectedDeliveries<'a>,
 }
 
-impl<'a> Deliveries<'a> {
-    /// `since`: from when on each destination is configured as it is, as far as a forwarder has noted it. One that is
-    /// not noted counts from its first delivery on.
+impl<'a> DeliveryCheck<'a> {
+    /// `subscribed_since`: since when each destination has been configured as it is, as recorded by the forwarder. A
+    /// destination without such a record counts from its first delivery on.
     pub(super) fn new(
         batches: &'a [Batch],
         audited: &'a [AuditedBatch],
         addressees: &'a [Addressee],
-        since: BTreeMap<DestinationName, Timestamp>,
+        subscribed_since: BTreeMap<DestinationName, Timestamp>,
     ) -> Self {
-        let mut since_when = BTreeMap::new();
-        for place in audited.iter().flat_map(|batch| &batch.destinations) {
-            let first = since_when.entry(place.name.clone()).or_insert(place.delivered_at);
-            *first = (*first).min(place.delivered_at);
+        let mut since = BTreeMap::new();
+        for delivery in audited.iter().flat_map(|batch| &batch.destinations) {
+            let first = since
+                .entry(delivery.name.clone())
+                .or_insert(delivery.delivered_at);
+            *first = (*first).min(delivery.delivered_at);
         }
-        since_when.extend(since);
+        since.extend(subscribed_since);
         Self {
             batches,
             audited,
-            addressees,
-            debts: Debts::new(addressees, since_when),
+            expected: ExpectedDeliveries { addressees, since },
         }
     }
 
@@ -63,48 +47,45 @@ impl<'a> Deliveries<'a> {
         self.batches.iter().zip(self.audited)
     }
 
-    /// Batches that pass for sent without a record of it.
+    /// Batches in state `sent` without a record of their delivery.
     pub(super) fn missing(&self) -> Vec<Discrepancy> {
         let mut missing = Vec::new();
         for (batch, audited) in self.pairs().filter(|(batch, _)| batch.state == BatchState::Sent) {
-            let mut lack = |detail| {
+            let mut add = |detail| {
                 let kind = DiscrepancyKind::DeliveryMissing;
                 missing.push(Discrepancy::of_batch(batch, kind, detail));
             };
             if audited.destinations.is_empty() {
-                lack("it passes for sent, but no delivery of it is recorded".to_owned());
+                add("its state is sent, but no delivery of it is recorded".to_owned());
                 continue;
             }
-            for name in self.debts.of(batch).filter(|name| !is_at(audited, name)) {
-                lack(format!(
-                    "it passes for sent, but no delivery of it to {name} is recorded"
+            let expected = self.expected.destinations_of(batch);
+            for name in expected.filter(|name| !is_delivered(audited, name)) {
+                add(format!(
+                    "its state is sent, but no delivery of it to {name} is recorded"
                 ));
             }
         }
         missing
     }
 
-    /// Batches that wait, and that no destination wants: one warning for each source of such.
+    /// One warning for each source with waiting batches that no destination wants.
     pub(super) fn unwanted(&self) -> Vec<Discrepancy> {
         let mut by_source: BTreeMap<&SourceId, (u64, u64)> = BTreeMap::new();
-        let waits = |batch: &&Batch| matches!(batch.state, BatchState::Ready | BatchState::Failed);
-        for batch in self.batches.iter().filter(waits) {
-            if is_unwanted(batch, self.addressees) {
+        let is_waiting = |batch: &&Batch| matches!(batch.state, BatchState::Ready | BatchState::Failed);
+        for batch in self.batches.iter().filter(is_waiting) {
+            if is_unwanted(batch, self.expected.addressees) {
                 let (batches, lines) = by_source.entry(&batch.source).or_default();
                 *batches += 1;
                 *lines += batch.contents.lines;
             }
         }
-        let warning = |(source, (batches, lines)): (&SourceId, (u64, u64))| Discrepancy {
-            kind: DiscrepancyKind::Unwanted,
-            source: Some(source.to_string()),
-            batch: None,
-            detail: format!(
-                "no destination wants {} of its batches with {} lines; they wait in ready/ until one does",
-                count(batches),
-                count(lines)
-            ),
-            gap: None,
+        let warning = |(source, (batches, lines)): (&SourceId, (u64, u64))| {
+            let (batches, lines) = (count(batches), count(lines));
+            let detail = format!(
+                "no destination wants {batches} of its batches with {lines} lines; they wait in ready/ until one does"
+            );
+            Discrepancy::of_source(source, DiscrepancyKind::Unwanted, detail)
         };
         by_source.into_iter().map(warning).collect()
     }
@@ -119,8 +100,8 @@ impl<'a> Deliveries<'a> {
                 delivered_lines: 0,
             };
             for (batch, audited) in self.pairs() {
-                let is_there = is_at(audited, &sum.name);
-                if is_there || self.debts.of(batch).any(|name| *name == sum.name) {
+                let is_there = is_delivered(audited, &sum.name);
+                if is_there || self.expected.destinations_of(batch).any(|name| *name == sum.name) {
                     sum.batches += 1;
                     sum.lines += batch.contents.lines;
                     sum.delivered_batches += u64::from(is_there);
@@ -129,10 +110,10 @@ impl<'a> Deliveries<'a> {
             }
             sum
         };
-        self.addressees.iter().map(sums).collect()
+        self.expected.addressees.iter().map(sums).collect()
     }
 }
 
-fn is_at(audited: &AuditedBatch, name: &DestinationName) -> bool {
-    audited.destinations.iter().any(|place| place.name == *name)
+fn is_delivered(audited: &AuditedBatch, name: &DestinationName) -> bool {
+    audited.destinations.iter().any(|delivery| delivery.name == *name)
 }

@@ -1,4 +1,4 @@
-//! How the destinations are: whether they answer, what is on its way there, and what is held up.
+//! The state of the destinations: whether they answer, which batches are in flight, and which are refused.
 
 use std::time::Duration;
 
@@ -8,18 +8,17 @@ use logferry_ledger::{Batch, BatchState, Delivery, DestinationState, FailureKind
 use logferry_protocol::names::DestinationName;
 use serde::Serialize;
 
-use super::rfc3339;
-use crate::owed::takes;
-use crate::words::age;
+use crate::expected_deliveries::wants_batch;
+use crate::time::age;
 
-/// What was noted longer ago is not in flight any more: the forwarder notes it every second, and a busy host may take
-/// a few.
+/// A record older than this means that the batch is not in flight any more: the forwarder writes it every second, and on a
+/// busy host every few seconds.
 const IN_FLIGHT_FRESH: Duration = Duration::from_secs(15);
 
-/// At most so many held batches are named for each destination; the first are enough to see what is wrong.
-const HELD_SHOWN: usize = 20;
+/// Held batches named for each destination. The first few show what is wrong.
+const HELD_SHOWN_MAX: usize = 20;
 
-/// How one destination is.
+/// The state of one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DestinationStatus {
     /// Its name.
@@ -27,50 +26,48 @@ pub struct DestinationStatus {
     /// Whether it answers.
     pub state: DestinationState,
     /// When a batch was last delivered there.
-    #[serde(serialize_with = "rfc3339")]
     pub last_delivery_at: Option<Timestamp>,
-    /// Sealed batches that are not there yet.
+    /// Sealed batches that are not delivered there yet.
     pub waiting_batches: u64,
-    /// Since when the oldest of them is sealed, in seconds; 0 if none waits.
+    /// Seconds since the oldest of them was sealed; 0 if none waits.
     pub oldest_waiting_seconds: u64,
-    /// Window manifests that are written and not there yet.
+    /// Window manifests that are not delivered there yet.
     pub waiting_manifests: u64,
     /// Why it does not answer.
     pub error: Option<String>,
-    /// What kind of failure that is.
+    /// The kind of that failure.
     pub error_kind: Option<FailureKind>,
-    /// The batches that have been on their way for a second and more.
+    /// The batches in flight for a second or more.
     pub in_flight: Vec<InFlightStatus>,
-    /// Batches whose last attempt failed, the oldest window first; at most 20.
+    /// Batches with a failed last attempt, oldest window first; at most 20.
     pub held: Vec<HeldBatch>,
 }
 
-/// A batch on its way.
+/// A batch in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InFlightStatus {
     /// The batch's name.
     pub batch: String,
-    /// Bytes of it that are done.
+    /// Bytes sent.
     pub bytes_done: u64,
     /// Its size in bytes.
     pub bytes_total: u64,
-    /// How fast it gets on at present; 0 until that is known.
+    /// The present speed; 0 until it is known.
     pub bytes_per_second: u64,
 }
 
-/// A batch that a destination has refused, and that is tried again.
+/// A batch that a destination refused. It is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeldBatch {
     /// The batch's name.
     pub batch: String,
-    /// Attempts that failed.
+    /// Failed attempts.
     pub attempts: u32,
-    /// Why the last one did.
+    /// Why the last one failed.
     pub error: String,
-    /// What kind of failure that was.
+    /// The kind of that failure.
     pub error_kind: Option<FailureKind>,
     /// When it is tried again.
-    #[serde(serialize_with = "rfc3339")]
     pub next_attempt_at: Option<Timestamp>,
 }
 
@@ -102,15 +99,15 @@ fn status(
 ) -> Result<DestinationStatus, LedgerError> {
     let name = &addressee.name;
     let (mut waiting_batches, mut oldest_waiting_seconds, mut held) = (0, 0, Vec::new());
-    let asked = ledger.asked_of(name)?;
-    for batch in undelivered.iter().chain(&asked) {
+    let requested = ledger.asked_of(name)?;
+    for batch in undelivered.iter().chain(&requested) {
         let delivery = ledger.delivery(batch.id, name)?;
-        if takes(addressee, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
+        if wants_batch(addressee, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
             waiting_batches += 1;
             let asked_at = delivery.as_ref().and_then(|delivery| delivery.asked_at);
             let since = asked_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
             oldest_waiting_seconds = oldest_waiting_seconds.max(age(since, now).as_secs());
-            if held.len() < HELD_SHOWN {
+            if held.len() < HELD_SHOWN_MAX {
                 held.extend(delivery.and_then(|delivery| held_batch(batch, delivery)));
             }
         }
@@ -127,7 +124,7 @@ fn status(
         waiting_manifests: ledger.waiting_manifests(name)?.len() as u64,
         error_kind: health.as_ref().and_then(|health| health.error_kind),
         error: health.and_then(|health| health.error),
-        in_flight: in_flight(ledger, name, [undelivered, &asked], now)?,
+        in_flight: in_flight(ledger, name, [undelivered, &requested], now)?,
         held,
     })
 }
@@ -145,16 +142,16 @@ fn held_batch(batch: &Batch, delivery: Delivery) -> Option<HeldBatch> {
 fn in_flight(
     ledger: &Ledger,
     name: &DestinationName,
-    [undelivered, asked]: [&[Batch]; 2],
+    [undelivered, requested]: [&[Batch]; 2],
     now: Timestamp,
 ) -> Result<Vec<InFlightStatus>, LedgerError> {
     let since = now.checked_sub(IN_FLIGHT_FRESH).unwrap_or(Timestamp::MIN);
     let noted = ledger.in_flight(name, since)?.into_iter();
     let named = noted.filter_map(|it| {
-        // One that has arrived meanwhile is not in flight.
+        // A batch that arrived meanwhile is not in flight any more.
         let batch = undelivered
             .iter()
-            .chain(asked)
+            .chain(requested)
             .find(|batch| batch.id == it.batch)?;
         Some(InFlightStatus {
             batch: batch.name(),

@@ -1,4 +1,4 @@
-//! How the relay's groups are, as they last reported.
+//! The state of the relay's groups, by their last reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,52 +8,50 @@ use logferry_ledger::{GroupReport, GroupState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
 use serde::Serialize;
 
-use super::rfc3339;
 use super::sources::SourceStatus;
-use crate::words::age;
+use crate::time::age;
 
-/// A group reports every half a minute at least. What is so old says nothing about now: the relay does not run, or cannot
-/// write to its ledger.
+/// A group reports at least every 30 s. A report older than this says nothing about the present: the relay does not run,
+/// or cannot write to its ledger.
 const REPORT_LIFETIME: Duration = Duration::from_secs(90);
 
-/// How one group of the relay is.
+/// The state of one group of the relay.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GroupStatus {
     /// The group.
     pub group: GroupName,
-    /// How it is.
+    /// Its state.
     pub state: GroupHealth,
-    /// Why it takes no lines, as it last said.
+    /// Why it accepts no lines, by its last report.
     pub reason: Option<String>,
-    /// Sources that made contact there last.
+    /// Sources with their last contact there.
     pub sources: u64,
-    /// Lines made durable in each second of the last minute; `None` if that is not known. So are the other numbers.
+    /// Lines stored per second in the last minute. This number and those below are `None` if the last report is too old.
     pub lines_per_second: Option<f64>,
-    /// Requests that are being answered.
+    /// Requests in progress.
     pub requests_in_flight: Option<u64>,
-    /// Requests refused, or told to wait, since the relay was started.
+    /// Requests answered with a refusal or with "wait" since the relay started.
     pub refused_requests: Option<u64>,
-    /// When the relay was started.
-    #[serde(serialize_with = "rfc3339")]
+    /// When the relay started.
     pub started_at: Option<Timestamp>,
 }
 
-/// How a group is.
+/// The state of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupHealth {
-    /// It takes lines.
+    /// It accepts lines.
     Ok,
-    /// It takes none: the disk has less room than must stay free.
+    /// It accepts none: the disk has less free space than `min_free_disk`.
     Low,
-    /// It cannot commit, or could not a moment ago.
+    /// It cannot commit, or could not until a moment ago.
     Failing,
-    /// It does not say.
+    /// There is no recent report.
     Unknown,
 }
 
 impl GroupHealth {
-    /// The state's word.
+    /// The state's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -65,8 +63,8 @@ impl GroupHealth {
 }
 
 impl GroupStatus {
-    /// Whether nobody has to do anything about it, as far as is known.
-    pub(super) fn is_well(&self) -> bool {
+    /// Whether no operator has to act, as far as is known.
+    pub(super) fn is_healthy(&self) -> bool {
         self.reason.is_none()
     }
 
@@ -80,7 +78,7 @@ impl GroupStatus {
                 Some(GroupState::Failing) => GroupHealth::Failing,
                 None => GroupHealth::Unknown,
             },
-            // A ledger that cannot be written is a reason for silence: then the last word counts.
+            // Reports stop if the ledger cannot be written. The reason in the last report still counts then.
             reason: report.and_then(|report| report.reason.clone()),
             sources: 0,
             lines_per_second: current.map(|report| report.lines_per_second),

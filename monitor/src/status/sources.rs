@@ -1,121 +1,98 @@
-//! How the sources are: what the relay has seen of them, and what their senders say of themselves.
+//! The state of the sources, from the relay's records and from the senders' heartbeats.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{BatchFilter, GapRecord, Ledger, LedgerError, ReportedStream, SourceRecord};
+use logferry_ledger::{BatchFilter, Ledger, LedgerError, ReportedStream, SourceRecord};
 use logferry_protocol::heartbeat::HostTime;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use serde::Serialize;
 
-use super::{StatusScope, rfc3339};
-use crate::SourceState;
-use crate::judge::roster;
-use crate::words::{age, instant};
+use super::StatusScope;
+use crate::alerts::{SourceState, watched_sources};
+use crate::gap::GapReport;
+use crate::time::{age, clamped_timestamp};
 
-/// What "in the last hour" means.
 const LAST_HOUR: Duration = Duration::from_hours(1);
 
-/// A loss is shown for so long. It stays in the audit.
-const LOSS_SHOWN: Duration = Duration::from_hours(24);
+/// A loss is shown for so long. The audit keeps it.
+const GAP_SHOWN: Duration = Duration::from_hours(24);
 
-/// How one source is.
+/// The state of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceStatus {
     /// The source.
     pub source: SourceId,
-    /// The group it last made contact in; `None` if it never did.
+    /// The group of its last contact; `None` if it never made contact.
     pub group: Option<GroupName>,
-    /// How it is.
+    /// Its state.
     pub state: SourceState,
-    /// When lines of it last came.
-    #[serde(serialize_with = "rfc3339")]
+    /// When its last lines came.
     pub last_line_at: Option<Timestamp>,
-    /// When it was last heard of.
-    #[serde(serialize_with = "rfc3339")]
+    /// When it last made contact.
     pub last_contact_at: Option<Timestamp>,
-    /// Bytes on its disk that are not here, as it last reported.
+    /// Bytes on its disk that are not stored here, by its last report.
     pub lag_bytes: u64,
-    /// Lines of windows that started within the last hour.
+    /// Lines in windows that started within the last hour.
     pub lines_last_hour: u64,
-    /// Its sender's version; `None` if it never reported. So are the other things that only a sender knows.
+    /// Its sender's version; `None` if the sender never reported. The other facts from the report are then empty too.
     pub version: Option<String>,
-    /// When its sender was started, by its own clock.
-    #[serde(serialize_with = "rfc3339")]
+    /// When its sender started, by the sender's clock.
     pub started_at: Option<Timestamp>,
-    /// For how long the oldest line that is not here has been on its disk; 0 if all are here.
+    /// For how long the oldest line that is not stored here has been on its disk; 0 if there is none.
     pub oldest_unread_seconds: u64,
-    /// Files that were rotated away or deleted, and are not read to their ends.
+    /// Files that were rotated or deleted and have unread lines.
     pub files_at_risk: u64,
-    /// Logs that its sender may not, or cannot, read.
+    /// Logs that its sender cannot read.
     pub unreadable_files: Vec<String>,
-    /// This host's clock minus its clock.
+    /// This host's clock minus the source's clock.
     pub clock_difference_seconds: Option<i64>,
-    /// Since when, by its clock, its sender cannot save its checkpoint; `None` if it can.
-    #[serde(serialize_with = "rfc3339")]
+    /// Since when its sender cannot save its checkpoint, by the sender's clock; `None` if it can.
     pub checkpoint_failing_since: Option<Timestamp>,
-    /// What it lost in the last 24 hours.
-    pub gaps: Vec<GapStatus>,
-    /// The streams that its sender follows.
+    /// Its losses of the last 24 hours.
+    pub gaps: Vec<GapReport>,
+    /// The streams that its sender reads.
     pub streams: Vec<StreamStatus>,
 }
 
-/// Bytes of a log that were gone before they could be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GapStatus {
-    /// The log.
-    pub log: LogName,
-    /// The stream.
-    pub stream: StreamId,
-    /// Where its file was.
-    pub path: String,
-    /// The first byte that is missing.
-    pub from: Offset,
-    /// At least the bytes before this one are lost.
-    pub until: Option<Offset>,
-    /// When that was found.
-    #[serde(serialize_with = "super::rfc3339_always")]
-    pub noticed_at: Timestamp,
-}
-
-/// How far one stream is.
+/// The progress of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StreamStatus {
     /// The log.
     pub log: LogName,
     /// The stream.
     pub stream: StreamId,
-    /// Where its file is.
+    /// Its file's path on the source.
     pub path: String,
-    /// Looked at by the sender.
+    /// Read by the sender.
     pub read_offset: Offset,
-    /// Sent, or on its way.
+    /// Sent, or being sent.
     pub sent_offset: Offset,
-    /// Durable here.
+    /// Stored here.
     pub acked_offset: Offset,
     /// Size of the file.
     pub size_bytes: Offset,
-    /// Bytes that are not here.
+    /// Bytes that are not stored here.
     pub lag_bytes: u64,
-    /// For how long the oldest line that is not here has been in the file; 0 if all are here.
+    /// For how long the oldest line that is not stored here has been in the file; 0 if there is none.
     pub oldest_unread_seconds: u64,
-    /// Lines here, since the stream began.
+    /// Lines stored here since the stream began.
     pub lines_sent: u64,
-    /// Lines dropped by rule, since the stream began.
+    /// Lines dropped by an `exclude` rule since the stream began.
     pub lines_excluded: u64,
     /// Whether the file was rotated away.
     pub rotated: bool,
     /// Whether it was deleted.
     pub deleted: bool,
-    /// Whether it was either, and holds what is not here.
+    /// Whether it was rotated or deleted and has bytes that are not stored here.
     pub at_risk: bool,
 }
 
 impl SourceStatus {
-    /// Whether nobody has to do anything about it.
-    pub(super) fn is_well(&self) -> bool {
+    /// Whether no operator has to act.
+    pub(super) fn is_healthy(&self) -> bool {
         matches!(self.state, SourceState::Active | SourceState::Quiet)
             && self.gaps.is_empty()
             && self.unreadable_files.is_empty()
@@ -130,10 +107,11 @@ impl SourceStatus {
             .iter()
             .map(|stream| StreamStatus::new(stream, reported, now))
             .collect();
-        let said = heartbeat.and_then(|heartbeat| heartbeat.at);
-        let difference_ms = said
+        let sender_time = heartbeat.and_then(|heartbeat| heartbeat.at);
+        let difference_ms = sender_time
             .zip(reported)
-            .map(|(said, reported)| reported.as_millisecond().saturating_sub(said.millis()));
+            .map(|(sender, here)| here.as_millisecond().saturating_sub(sender.millis()));
+        let ages = streams.iter().map(|stream| stream.oldest_unread_seconds);
         Self {
             source: source.clone(),
             group: record.map(|record| record.group.clone()),
@@ -143,94 +121,74 @@ impl SourceStatus {
             lag_bytes: record.map_or(0, |record| record.lag_bytes),
             lines_last_hour: 0,
             version: heartbeat.map(|heartbeat| heartbeat.version.clone()),
-            started_at: heartbeat.and_then(|heartbeat| time(heartbeat.started_at)),
-            oldest_unread_seconds: streams
-                .iter()
-                .map(|stream| stream.oldest_unread_seconds)
-                .max()
-                .unwrap_or(0),
+            started_at: heartbeat.and_then(|heartbeat| timestamp(heartbeat.started_at)),
+            oldest_unread_seconds: ages.max().unwrap_or(0),
             files_at_risk: streams.iter().filter(|stream| stream.at_risk).count() as u64,
             unreadable_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.unreadable.clone()),
             clock_difference_seconds: difference_ms.map(|ms| ms / 1000),
             checkpoint_failing_since: heartbeat
-                .and_then(|heartbeat| time(heartbeat.checkpoint_failing_since)),
+                .and_then(|heartbeat| timestamp(heartbeat.checkpoint_failing_since)),
             gaps: Vec::new(),
             streams,
         }
     }
 }
 
-impl GapStatus {
-    fn new(gap: &GapRecord) -> Self {
-        Self {
-            log: gap.log.clone(),
-            stream: gap.stream,
-            path: gap.path.clone(),
-            from: gap.from,
-            until: gap.until,
-            noticed_at: gap.noticed_at,
-        }
-    }
-}
-
 impl StreamStatus {
     fn new(stream: &ReportedStream, reported: Option<Timestamp>, now: Timestamp) -> Self {
-        let (said, lag_bytes) = (&stream.progress, stream.lag_bytes());
-        // What was unread then and is not here now has become older since.
-        let then = Duration::from_millis(said.oldest_unread_ms);
-        let since = reported.map_or(Duration::ZERO, |reported| age(reported, now));
-        let oldest = if lag_bytes > 0 && !then.is_zero() {
-            then.saturating_add(since)
+        let (progress, lag_bytes) = (&stream.progress, stream.lag_bytes());
+        // A line that was unread at the time of the report, and is not stored yet, has become older since.
+        let reported_age = Duration::from_millis(progress.oldest_unread_ms);
+        let since_report = reported.map_or(Duration::ZERO, |reported| age(reported, now));
+        let oldest_unread = if lag_bytes > 0 && !reported_age.is_zero() {
+            reported_age.saturating_add(since_report)
         } else {
             Duration::ZERO
         };
-        let acked_offset = said.acked.max(stream.committed);
+        let acked_offset = progress.acked.max(stream.committed);
         Self {
-            log: said.log.clone(),
-            stream: said.stream,
-            path: said.path.clone(),
-            read_offset: said.read.max(acked_offset),
-            sent_offset: said.sent.max(acked_offset),
+            log: progress.log.clone(),
+            stream: progress.stream,
+            path: progress.path.clone(),
+            read_offset: progress.read.max(acked_offset),
+            sent_offset: progress.sent.max(acked_offset),
             acked_offset,
-            size_bytes: said.size.max(acked_offset),
+            size_bytes: progress.size.max(acked_offset),
             lag_bytes,
-            oldest_unread_seconds: oldest.as_secs(),
+            oldest_unread_seconds: oldest_unread.as_secs(),
             lines_sent: stream.lines.sent,
             lines_excluded: stream.lines.excluded,
-            rotated: said.rotated,
-            deleted: said.deleted,
+            rotated: progress.rotated,
+            deleted: progress.deleted,
             at_risk: stream.is_at_risk(),
         }
     }
 }
 
-/// Every source that was heard of or is expected.
+/// Every source that ever made contact or is expected.
 pub(super) fn statuses(
     ledger: &Ledger,
     scope: &StatusScope<'_>,
     now: Timestamp,
 ) -> Result<Vec<SourceStatus>, LedgerError> {
-    let lately = instant(now.as_second().saturating_sub(3600));
     let batches = ledger.batches(&BatchFilter {
-        since: Some(lately),
+        since: Some(clamped_timestamp(now.as_second().saturating_sub(3600))),
         ..BatchFilter::default()
     })?;
     let mut lines: BTreeMap<&SourceId, u64> = BTreeMap::new();
     for batch in &batches {
-        if age(instant(batch.window.start), now) <= LAST_HOUR {
+        if age(clamped_timestamp(batch.window.start), now) <= LAST_HOUR {
             *lines.entry(&batch.source).or_default() += batch.contents.lines;
         }
     }
-    let mut gaps: BTreeMap<SourceId, Vec<GapStatus>> = BTreeMap::new();
+    let mut gaps: BTreeMap<SourceId, Vec<GapReport>> = BTreeMap::new();
     for gap in ledger.gaps()? {
-        if gap.bytes() > 0 && age(gap.noticed_at, now) <= LOSS_SHOWN {
-            gaps.entry(gap.source.clone())
-                .or_default()
-                .push(GapStatus::new(&gap));
+        if gap.bytes() > 0 && age(gap.noticed_at, now) <= GAP_SHOWN {
+            gaps.entry(gap.source.clone()).or_default().push(gap.into());
         }
     }
     let records = ledger.sources()?;
-    let statuses = roster(&records, scope.expected_sources)
+    let statuses = watched_sources(&records, scope.expected_sources)
         .into_iter()
         .map(|(source, record)| SourceStatus {
             lines_last_hour: lines.get(source).copied().unwrap_or(0),
@@ -240,7 +198,7 @@ pub(super) fn statuses(
     Ok(statuses.collect())
 }
 
-/// A sender's time; `None` if it is beyond what a calendar has.
-fn time(at: Option<HostTime>) -> Option<Timestamp> {
+/// A sender's time; `None` if no calendar has it.
+fn timestamp(at: Option<HostTime>) -> Option<Timestamp> {
     Timestamp::from_millisecond(at?.millis()).ok()
 }

@@ -6,18 +6,18 @@ use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde_json::json;
 
-use super::site::{Site, addressee, at, new_batch, source, write};
+use super::relay_host::{RelayHost, addressee, at, new_batch, source, write};
 use crate::audit::{Audit, DiscrepancyKind, audit};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
-fn check(site: &Site) -> Audit {
-    audit(site.data_dir(), &BatchFilter::default(), &[addressee("edw")]).expect("audited")
+fn check(host: &RelayHost) -> Audit {
+    audit(host.data_dir(), &BatchFilter::default(), &[addressee("edw")]).expect("audited")
 }
 
 /// What kinds are found, each with its batch.
-fn kinds(site: &Site) -> Vec<(DiscrepancyKind, Option<String>)> {
-    let audit = check(site);
+fn kinds(host: &RelayHost) -> Vec<(DiscrepancyKind, Option<String>)> {
+    let audit = check(host);
     assert_eq!(audit.complete, audit.discrepancies.is_empty());
     audit
         .discrepancies
@@ -31,9 +31,9 @@ fn found(batch: &Batch, kind: DiscrepancyKind) -> Vec<(DiscrepancyKind, Option<S
 }
 
 /// One batch in each state: open, ready, sent, failed.
-fn busy_site() -> (Site, [Batch; 4]) {
-    let mut site = Site::new();
-    let mut take = |start| site.take("198.51.100.1", start, "one\ntwo\n", at(NOW));
+fn busy_host() -> (RelayHost, [Batch; 4]) {
+    let mut host = RelayHost::new();
+    let mut take = |start| host.take("198.51.100.1", start, "one\ntwo\n", at(NOW));
     let [open, ready, sent, failed] = [
         "2026-11-21T03:00:00Z",
         "2026-11-21T02:40:00Z",
@@ -41,17 +41,17 @@ fn busy_site() -> (Site, [Batch; 4]) {
         "2026-11-21T02:00:00Z",
     ]
     .map(&mut take);
-    let [ready, sent, failed] = [ready, sent, failed].map(|batch| site.seal(&batch, at(NOW)));
-    let sent = site.deliver(&sent, "edw", at(NOW));
-    let failed = site.give_up(&failed, "edw", at(NOW));
-    site.claim("198.51.100.1", 0, 3, at(NOW));
-    (site, [open, ready, sent, failed])
+    let [ready, sent, failed] = [ready, sent, failed].map(|batch| host.seal(&batch, at(NOW)));
+    let sent = host.deliver(&sent, "edw", at(NOW));
+    let failed = host.give_up(&failed, "edw", at(NOW));
+    host.claim("198.51.100.1", 0, 3, at(NOW));
+    (host, [open, ready, sent, failed])
 }
 
 #[test]
 fn a_busy_relay_host_is_complete_and_its_json_is_the_documented_one() {
-    let (site, [_, _, sent, _]) = busy_site();
-    let audit = serde_json::to_value(check(&site)).expect("JSON");
+    let (host, [_, _, sent, _]) = busy_host();
+    let audit = serde_json::to_value(check(&host)).expect("JSON");
     assert_eq!(audit["complete"], json!(true));
     assert_eq!(audit["discrepancies"], json!([]));
     assert_eq!(
@@ -83,9 +83,9 @@ fn a_busy_relay_host_is_complete_and_its_json_is_the_documented_one() {
 
 #[test]
 fn a_discrepancy_is_written_as_documented() {
-    let (site, [_, ready, ..]) = busy_site();
-    std::fs::remove_file(site.path(&ready, BatchState::Ready)).expect("removed");
-    let audit = serde_json::to_value(check(&site)).expect("JSON");
+    let (host, [_, ready, ..]) = busy_host();
+    std::fs::remove_file(host.path(&ready, BatchState::Ready)).expect("removed");
+    let audit = serde_json::to_value(check(&host)).expect("JSON");
     assert_eq!(audit["complete"], json!(false));
     assert_eq!(
         audit["discrepancies"],
@@ -100,64 +100,101 @@ fn a_discrepancy_is_written_as_documented() {
 fn a_missing_short_long_or_altered_file_is_found_in_every_folder() {
     use DiscrepancyKind::{ContentDiffers, FileMissing, SizeDiffers};
     for index in 0..4 {
-        let (site, batches) = busy_site();
+        let (host, batches) = busy_host();
         let batch = &batches[index];
-        let path = site.path(batch, batch.state);
+        let path = host.path(batch, batch.state);
         write(&path, "one\n");
-        assert_eq!(kinds(&site), found(batch, SizeDiffers), "short");
+        assert_eq!(kinds(&host), found(batch, SizeDiffers), "short");
         write(&path, "one\nTWO\n");
-        assert_eq!(kinds(&site), found(batch, ContentDiffers), "altered");
+        assert_eq!(kinds(&host), found(batch, ContentDiffers), "altered");
         write(&path, "one\ntwo\nthree\n");
         match batch.state {
-            BatchState::Open => assert_eq!(kinds(&site), [], "not committed yet"),
-            _ => assert_eq!(kinds(&site), found(batch, SizeDiffers), "long"),
+            BatchState::Open => assert_eq!(kinds(&host), [], "not committed yet"),
+            _ => assert_eq!(kinds(&host), found(batch, SizeDiffers), "long"),
         }
         std::fs::remove_file(&path).expect("removed");
-        assert_eq!(kinds(&site), found(batch, FileMissing));
+        assert_eq!(kinds(&host), found(batch, FileMissing));
     }
 }
 
 #[test]
 fn a_file_on_its_way_between_folders_is_no_discrepancy() {
-    let (site, [open, ..]) = busy_site();
+    let (host, [open, ..]) = busy_host();
     for state in [BatchState::Ready, BatchState::Sent, BatchState::Failed] {
-        std::fs::remove_file(site.path(&open, BatchState::Open)).expect("removed");
-        write(&site.path(&open, state), "one\ntwo\n");
-        assert_eq!(kinds(&site), [], "{state}");
-        std::fs::remove_file(site.path(&open, state)).expect("removed");
-        write(&site.path(&open, BatchState::Open), "one\ntwo\n");
+        std::fs::remove_file(host.path(&open, BatchState::Open)).expect("removed");
+        write(&host.path(&open, state), "one\ntwo\n");
+        assert_eq!(kinds(&host), [], "{state}");
+        std::fs::remove_file(host.path(&open, state)).expect("removed");
+        write(&host.path(&open, BatchState::Open), "one\ntwo\n");
     }
 }
 
 #[test]
 fn compressed_and_expired_files_and_batches_just_opened_are_fine() {
-    let (mut site, [_, _, sent, _]) = busy_site();
-    let path = site.path(&sent, BatchState::Sent);
-    std::fs::remove_file(&path).expect("removed");
-    let compressed = path.with_added_extension("gz");
-    write(&compressed, "whatever gzip makes of it");
-    assert_eq!(kinds(&site), []);
-    std::fs::remove_file(compressed).expect("removed");
-    assert_eq!(kinds(&site), found(&sent, DiscrepancyKind::FileMissing));
-    site.ledger.mark_expired(sent.id, at(NOW)).expect("noted");
-    assert_eq!(kinds(&site), []);
-    site.ledger
+    let (mut host, [_, _, sent, _]) = busy_host();
+    let path = host.path(&sent, BatchState::Sent);
+    host.compress(&sent, "one\ntwo\n");
+    assert_eq!(kinds(&host), []);
+    std::fs::remove_file(path.with_added_extension("gz")).expect("removed");
+    assert_eq!(kinds(&host), found(&sent, DiscrepancyKind::FileMissing));
+    host.ledger.mark_expired(sent.id, at(NOW)).expect("noted");
+    assert_eq!(kinds(&host), []);
+    host.ledger
         .open_batch(&new_batch("198.51.100.9", "2026-11-21T03:00:00Z"), at(NOW))
         .expect("opened");
-    assert_eq!(kinds(&site), []);
+    assert_eq!(kinds(&host), []);
+}
+
+#[test]
+fn damaged_compressed_file_is_found() {
+    use DiscrepancyKind::{ContentDiffers, FileMissing, SizeDiffers};
+    let (host, [_, ready, sent, _]) = busy_host();
+    for (text, kind) in [
+        ("one\n", SizeDiffers),
+        ("one\nTWO\n", ContentDiffers),
+        ("onetwo\n\n", ContentDiffers),
+    ] {
+        host.compress(&sent, text);
+        assert_eq!(kinds(&host), found(&sent, kind), "{text:?}");
+    }
+    let file = host.compress(&sent, "one\ntwo\n");
+    let intact = std::fs::read(&file).expect("read");
+    for damaged in [&intact[..intact.len() - 1], b"not gzip", b""] {
+        std::fs::write(&file, damaged).expect("written");
+        assert_eq!(kinds(&host), found(&sent, ContentDiffers), "{damaged:?}");
+    }
+    let mut altered = intact.clone();
+    altered[12] ^= 1;
+    std::fs::write(&file, altered).expect("written");
+    assert_eq!(kinds(&host), found(&sent, ContentDiffers), "one bit differs");
+    std::fs::write(&file, &intact).expect("written");
+    assert_eq!(kinds(&host), []);
+    // Only sent batches are compressed.
+    std::fs::rename(
+        host.path(&ready, BatchState::Ready),
+        file.with_file_name("elsewhere"),
+    )
+    .expect("moved");
+    write(
+        &host.path(&ready, BatchState::Ready).with_added_extension("gz"),
+        "",
+    );
+    let name = ready.file_name() + ".gz";
+    let unknown = (DiscrepancyKind::UnknownFile, Some(name));
+    assert_eq!(kinds(&host), [found(&ready, FileMissing), vec![unknown]].concat());
 }
 
 #[test]
 fn files_that_the_ledger_does_not_know_are_found() {
     use DiscrepancyKind::UnknownFile;
-    let (site, [_, ready, ..]) = busy_site();
-    let folder = site.data_dir().join("ready");
+    let (host, [_, ready, ..]) = busy_host();
+    let folder = host.data_dir().join("ready");
     write(&folder.join("198.51.100.1/extra.log"), "x\n");
     write(&folder.join("198.51.100.7").join(ready.file_name()), "x\n");
     write(&folder.join("stray"), "x\n");
     let unknown = |file: &str| (UnknownFile, Some(file.to_owned()));
     assert_eq!(
-        kinds(&site),
+        kinds(&host),
         [
             unknown("extra.log"),
             unknown(&ready.file_name()),
@@ -168,9 +205,9 @@ fn files_that_the_ledger_does_not_know_are_found() {
 
 #[test]
 fn lines_that_streams_sent_and_batches_lack_are_found() {
-    let (mut site, _) = busy_site();
-    site.claim("198.51.100.2", 5, 0, at(NOW));
-    let audit = check(&site);
+    let (mut host, _) = busy_host();
+    host.claim("198.51.100.2", 5, 0, at(NOW));
+    let audit = check(&host);
     assert_eq!(audit.discrepancies.len(), 1);
     let found = &audit.discrepancies[0];
     assert_eq!(found.kind, DiscrepancyKind::LinesDiffer);
@@ -180,47 +217,47 @@ fn lines_that_streams_sent_and_batches_lack_are_found() {
 
 #[test]
 fn a_delivery_without_a_record_is_found_but_not_owed_before_its_destination_was_there() {
-    let mut site = Site::new();
+    let mut host = RelayHost::new();
     let mut deliver = |start, name, now: &str| {
-        let open = site.take("198.51.100.1", start, "one\n", at(now));
-        let ready = site.seal(&open, at(now));
-        site.deliver(&ready, name, at(now))
+        let open = host.take("198.51.100.1", start, "one\n", at(now));
+        let ready = host.seal(&open, at(now));
+        host.deliver(&ready, name, at(now))
     };
     deliver("2026-11-21T01:00:00Z", "old", "2026-11-21T01:30:00Z");
     deliver("2026-11-21T02:00:00Z", "edw", "2026-11-21T02:30:00Z");
-    assert_eq!(kinds(&site), [], "the first was sent before edw was there");
+    assert_eq!(kinds(&host), [], "the first was sent before edw was there");
     let mut deliver = |start, name, now: &str| {
-        let open = site.take("198.51.100.1", start, "one\n", at(now));
-        let ready = site.seal(&open, at(now));
-        site.deliver(&ready, name, at(now))
+        let open = host.take("198.51.100.1", start, "one\n", at(now));
+        let ready = host.seal(&open, at(now));
+        host.deliver(&ready, name, at(now))
     };
     let lacking = deliver("2026-11-21T03:00:00Z", "old", "2026-11-21T03:30:00Z");
-    assert_eq!(kinds(&site), found(&lacking, DiscrepancyKind::DeliveryMissing));
+    assert_eq!(kinds(&host), found(&lacking, DiscrepancyKind::DeliveryMissing));
 }
 
 #[test]
 fn two_batches_of_one_name_are_found() {
-    let mut site = Site::new();
+    let mut host = RelayHost::new();
     let first = new_batch("198.51.100.1", "2026-11-21T03:00:00Z");
-    site.ledger.open_batch(&first, at(NOW)).expect("opened");
-    let second = site.ledger.open_batch(&first, at(NOW)).expect("opened");
+    host.ledger.open_batch(&first, at(NOW)).expect("opened");
+    let second = host.ledger.open_batch(&first, at(NOW)).expect("opened");
     let clash = NewBatch {
         base_name: second.name(),
         ..first
     };
-    site.ledger.open_batch(&clash, at(NOW)).expect("opened");
-    assert_eq!(kinds(&site), found(&second, DiscrepancyKind::NameDoubled));
+    host.ledger.open_batch(&clash, at(NOW)).expect("opened");
+    assert_eq!(kinds(&host), found(&second, DiscrepancyKind::NameDoubled));
 }
 
 #[test]
 fn a_filter_limits_batches_and_totals() {
-    let (mut site, _) = busy_site();
-    site.take("198.51.100.2", "2026-11-21T02:00:00Z", "a\nb\nc\n", at(NOW));
+    let (mut host, _) = busy_host();
+    host.take("198.51.100.2", "2026-11-21T02:00:00Z", "a\nb\nc\n", at(NOW));
     let by_source = BatchFilter {
         source: Some(source("198.51.100.2")),
         ..BatchFilter::default()
     };
-    let other = audit(site.data_dir(), &by_source, &[]).expect("audited");
+    let other = audit(host.data_dir(), &by_source, &[]).expect("audited");
     assert_eq!(
         (
             other.batches.len(),
@@ -233,7 +270,7 @@ fn a_filter_limits_batches_and_totals() {
         since: Some(at("2026-11-21T03:00:00Z")),
         ..BatchFilter::default()
     };
-    let late = audit(site.data_dir(), &by_time, &[]).expect("audited");
+    let late = audit(host.data_dir(), &by_time, &[]).expect("audited");
     assert_eq!((late.batches.len(), late.totals.lines_received), (1, 2));
     assert_eq!(
         late.totals.lines_read, 14,
@@ -244,7 +281,7 @@ fn a_filter_limits_batches_and_totals() {
 
 #[test]
 fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a_warning() {
-    let (mut site, _) = busy_site();
+    let (mut host, _) = busy_host();
     let lossy = source("198.51.100.7");
     let file = FileKey { dev: 1, inode: 7 };
     let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
@@ -261,11 +298,11 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
         ..Heartbeat::default()
     };
     let group = "web-1".parse().expect("a group");
-    site.ledger
+    host.ledger
         .note_heartbeat(&lossy, &group, &heartbeat, at(NOW))
         .expect("noted");
 
-    let found = serde_json::to_value(check(&site)).expect("JSON");
+    let found = serde_json::to_value(check(&host)).expect("JSON");
     assert_eq!(found["complete"], json!(false));
     let place = json!({"log": "access", "stream": stream, "path": "/log/access.log.9", "noticed_at": NOW});
     let expect = |kind: &str, from: u64, until: Option<u64>, detail: &str| {
@@ -277,13 +314,13 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
         json!([entry])
     };
     let detail =
-        "/log/access.log.9 was deleted or truncated before it was sent: its bytes 1,500 to 2,500 are lost";
+        "/log/access.log.9 was deleted or truncated before it was sent: bytes 1,500 to 2,500 are lost";
     assert_eq!(found["discrepancies"], expect("gap", 1500, Some(2500), detail));
-    let detail = "/log/access.log.9 was gone before it was known to be read to its end; \
-                  what was seen of it, 2,500 bytes, is here";
+    let detail = "/log/access.log.9 disappeared before its sender read it to a known end; \
+                  the 2,500 bytes read are stored";
     assert_eq!(found["warnings"], expect("unfinished", 2500, None, detail));
 
-    let of = |filter| audit(site.data_dir(), &filter, &[addressee("edw")]).expect("audited");
+    let of = |filter| audit(host.data_dir(), &filter, &[addressee("edw")]).expect("audited");
     let after = BatchFilter {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()
@@ -308,7 +345,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
 
 #[test]
 fn a_warning_alone_leaves_the_proof_complete() {
-    let (mut site, _) = busy_site();
+    let (mut host, _) = busy_host();
     let heartbeat = Heartbeat {
         gaps: vec![Gap {
             stream: StreamId::derive(
@@ -325,33 +362,33 @@ fn a_warning_alone_leaves_the_proof_complete() {
         ..Heartbeat::default()
     };
     let group = "web-1".parse().expect("a group");
-    site.ledger
+    host.ledger
         .note_heartbeat(&source("198.51.100.7"), &group, &heartbeat, at(NOW))
         .expect("noted");
-    let audit = check(&site);
+    let audit = check(&host);
     assert!(audit.complete);
     assert_eq!(audit.warnings.len(), 1);
 }
 
 #[test]
 fn the_lines_of_every_source_at_rest_add_up_and_a_source_whose_do_not_is_named() {
-    let (mut site, _) = busy_site();
-    site.take("198.51.100.2", "2026-11-21T02:00:00Z", "a\nb\nc\n", at(NOW));
-    site.claim("198.51.100.2", 0, 4, at(NOW));
+    let (mut host, _) = busy_host();
+    host.take("198.51.100.2", "2026-11-21T02:00:00Z", "a\nb\nc\n", at(NOW));
+    host.claim("198.51.100.2", 0, 4, at(NOW));
     for name in ["198.51.100.1", "198.51.100.2"] {
         let by_source = BatchFilter {
             source: Some(source(name)),
             ..BatchFilter::default()
         };
-        let totals = audit(site.data_dir(), &by_source, &[]).expect("audited").totals;
+        let totals = audit(host.data_dir(), &by_source, &[]).expect("audited").totals;
         assert_eq!(
             totals.lines_read,
             totals.lines_excluded + totals.lines_received,
             "{name}"
         );
     }
-    site.claim("198.51.100.2", 1, 0, at(NOW));
-    let found = check(&site).discrepancies;
+    host.claim("198.51.100.2", 1, 0, at(NOW));
+    let found = check(&host).discrepancies;
     assert_eq!(found.len(), 1);
     assert_eq!(
         (found[0].kind, found[0].source.as_deref()),
@@ -361,7 +398,7 @@ fn the_lines_of_every_source_at_rest_add_up_and_a_source_whose_do_not_is_named()
 
 #[test]
 fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
-    let mut site = Site::new();
+    let mut host = RelayHost::new();
     let head = Head::of(b"line\n").expect("a line");
     let file = FileKey { dev: 1, inode: 2 };
     let record = StreamRecord {
@@ -379,9 +416,9 @@ fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
         finished: false,
         updated_at: at(NOW),
     };
-    let adopted = site.ledger.adopt(&[(record, Some(Offset::new(2000)))]);
+    let adopted = host.ledger.adopt(&[(record, Some(Offset::new(2000)))]);
     adopted.expect("recorded");
-    let audit = check(&site);
+    let audit = check(&host);
     assert!(audit.complete, "nothing is known to be doubled");
     assert_eq!(audit.warnings[0].kind, DiscrepancyKind::MaybeDoubled);
     let detail = &audit.warnings[0].detail;
@@ -393,6 +430,6 @@ fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()
     };
-    let audit = crate::audit::audit(site.data_dir(), &later, &[]).expect("audited");
+    let audit = crate::audit::audit(host.data_dir(), &later, &[]).expect("audited");
     assert_eq!(audit.warnings, []);
 }

@@ -11,9 +11,11 @@ use logferry_ledger::NewMail;
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
-use super::site::{Site, at, source};
+use super::relay_host::{RelayHost, at, source};
 use crate::error::{MonitorError, SendError};
-use crate::{once, round, run, test_mail};
+use crate::mail::outbox::{MailSelection, Outbox};
+use crate::mail::smtp::SmtpMailer;
+use crate::{once, run, test_mail, tick};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -30,7 +32,7 @@ fn header(mail: &ReceivedMail, name: &str) -> String {
     line.unwrap_or_default().to_owned()
 }
 
-fn queue(site: &mut Site, subjects: &[&str]) {
+fn queue(host: &mut RelayHost, subjects: &[&str]) {
     for (index, subject) in (1..).zip(subjects) {
         let mail = NewMail {
             subject: (*subject).to_owned(),
@@ -39,7 +41,7 @@ fn queue(site: &mut Site, subjects: &[&str]) {
         };
         let hour = Timestamp::from_second(index * 3600).expect("in range");
         assert!(
-            site.ledger
+            host.ledger
                 .queue_summary(hour, &mail, Timestamp::now())
                 .expect("queued")
         );
@@ -63,24 +65,24 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn silent_and_missing_sources_make_one_mail_and_their_return_one_more() {
-    let mut site = Site::new();
+    let mut host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
     let config = Monitor {
         expected_sources: vec![source("198.51.100.9")],
-        ..without_summaries(site.config(sink.port()))
+        ..without_summaries(host.config(sink.port()))
     };
     let long_ago = Timestamp::now() - SignedDuration::from_mins(6);
-    site.hear_of("198.51.100.1", long_ago);
-    site.hear_of("198.51.100.2", long_ago);
-    site.hear_of("198.51.100.3", Timestamp::now());
+    host.make_contact("198.51.100.1", long_ago);
+    host.make_contact("198.51.100.2", long_ago);
+    host.make_contact("198.51.100.3", Timestamp::now());
     for _ in 0..3 {
         once(&config).await.expect("looked");
     }
     let alert = "silent: 198.51.100.1, 198.51.100.2, 198.51.100.9 (3 of 4 sources)".to_owned();
     assert_eq!(subjects(&sink.messages()), [alert.as_str()]);
 
-    site.hear_of("198.51.100.1", Timestamp::now());
-    site.hear_of("198.51.100.9", Timestamp::now());
+    host.make_contact("198.51.100.1", Timestamp::now());
+    host.make_contact("198.51.100.9", Timestamp::now());
     for _ in 0..3 {
         once(&config).await.expect("looked");
     }
@@ -95,14 +97,14 @@ async fn silent_and_missing_sources_make_one_mail_and_their_return_one_more() {
 
 #[tokio::test]
 async fn a_server_that_is_away_and_comes_back_gets_each_mail_once_oldest_first() {
-    let mut site = Site::new();
-    queue(&mut site, &["one", "two", "three"]);
+    let mut host = RelayHost::new();
+    queue(&mut host, &["one", "two", "three"]);
     // A port that nobody listens on.
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a port")
         .port();
-    let error = once(&without_summaries(site.config(port)))
+    let error = once(&without_summaries(host.config(port)))
         .await
         .expect_err("nobody is there");
     assert!(
@@ -117,7 +119,7 @@ async fn a_server_that_is_away_and_comes_back_gets_each_mail_once_oldest_first()
     );
 
     let sink = MailSink::start().await.expect("a server");
-    let config = without_summaries(site.config(sink.port()));
+    let config = without_summaries(host.config(sink.port()));
     for refusal in [MailRefusal::Hangup, MailRefusal::Busy] {
         sink.refuse_next(1, refusal);
         assert!(once(&config).await.is_err());
@@ -131,10 +133,10 @@ async fn a_server_that_is_away_and_comes_back_gets_each_mail_once_oldest_first()
 
 #[tokio::test]
 async fn a_refused_mail_does_not_keep_the_others_and_keeps_its_id() {
-    let mut site = Site::new();
-    queue(&mut site, &["one", "two"]);
+    let mut host = RelayHost::new();
+    queue(&mut host, &["one", "two"]);
     let sink = MailSink::start().await.expect("a server");
-    let config = without_summaries(site.config(sink.port()));
+    let config = without_summaries(host.config(sink.port()));
     sink.refuse_next(1, MailRefusal::LocalError);
     let error = once(&config).await.expect_err("one is refused");
     let MonitorError::Unsent {
@@ -162,39 +164,33 @@ async fn a_refused_mail_does_not_keep_the_others_and_keeps_its_id() {
 
 #[tokio::test]
 async fn a_failed_mail_waits_for_its_time() {
-    let mut site = Site::new();
-    queue(&mut site, &["one"]);
+    let mut host = RelayHost::new();
+    queue(&mut host, &["one"]);
     let sink = MailSink::start().await.expect("a server");
     let stop = CancellationToken::new();
-    let config = site.config(sink.port());
-    let postman = crate::postman::Postman::new(&config.smtp).expect("valid");
+    let config = host.config(sink.port());
+    let mailer = SmtpMailer::new(&config.smtp).expect("valid");
     let metrics = Metrics::new();
-    let mut outbox = crate::outbox::Outbox::new(site.data_dir(), postman, metrics.monitor());
+    let mut outbox = Outbox::new(host.data_dir(), mailer, metrics.monitor());
     sink.refuse_next(1, MailRefusal::Busy);
-    let pass = outbox
-        .send(crate::outbox::Which::Due, &stop)
-        .await
-        .expect("tried");
+    let pass = outbox.send(MailSelection::Due, &stop).await.expect("tried");
     assert_eq!(pass.failed, 1);
     let now = Timestamp::now();
-    assert!(site.ledger.due_mails(now).expect("asked").is_empty());
-    let later = site
+    assert!(host.ledger.due_mails(now).expect("asked").is_empty());
+    let later = host
         .ledger
         .due_mails(now + SignedDuration::from_secs(31))
         .expect("asked");
     assert_eq!(later.len(), 1);
-    let pass = outbox
-        .send(crate::outbox::Which::Due, &stop)
-        .await
-        .expect("tried");
+    let pass = outbox.send(MailSelection::Due, &stop).await.expect("tried");
     assert_eq!((pass.failed, sink.count()), (0, 0));
 }
 
 #[tokio::test]
 async fn the_first_run_mails_the_previous_hour_with_text_and_html_and_no_hour_twice() {
-    let site = Site::new();
+    let host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
-    let config = site.config(sink.port());
+    let config = host.config(sink.port());
     for _ in 0..3 {
         once(&config).await.expect("looked");
     }
@@ -214,34 +210,34 @@ async fn the_first_run_mails_the_previous_hour_with_text_and_html_and_no_hour_tw
 
 #[test]
 fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
-    let mut site = Site::new();
-    let config = site.config(25);
+    let mut host = RelayHost::new();
+    let config = host.config(25);
     let metrics = Metrics::new();
-    let look = |site: &mut Site, now: &str| {
-        round::look(
-            &mut site.ledger,
+    let look = |host: &mut RelayHost, now: &str| {
+        tick::tick(
+            &mut host.ledger,
             &config,
             &TimeZone::UTC,
             &metrics.monitor(),
             at(now),
         )
         .expect("looked");
-        let mails = site.ledger.due_mails(Timestamp::MAX).expect("mails");
+        let mails = host.ledger.due_mails(Timestamp::MAX).expect("mails");
         mails
             .into_iter()
             .map(|mail| mail.content.subject)
             .collect::<Vec<_>>()
     };
-    let open = site.take(
+    let open = host.take(
         "198.51.100.1",
         "2026-11-21T03:20:00Z",
         "one\n",
         at("2026-11-21T09:20:00Z"),
     );
-    let ready = site.seal(&open, at("2026-11-21T09:20:00Z"));
-    site.deliver(&ready, "edw", at("2026-11-21T09:20:00Z"));
+    let ready = host.seal(&open, at("2026-11-21T09:20:00Z"));
+    host.deliver(&ready, "edw", at("2026-11-21T09:20:00Z"));
     assert_eq!(
-        look(&mut site, "2026-11-21T02:20:00Z"),
+        look(&mut host, "2026-11-21T02:20:00Z"),
         ["2026-11-21 01:00-02:00: no lines"]
     );
     let all = [
@@ -249,27 +245,27 @@ fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
         "2026-11-21 02:00-03:00: no lines",
         "2026-11-21 03:00-04:00: 1 line, all delivered",
     ];
-    assert_eq!(look(&mut site, "2026-11-21T04:15:00Z"), all);
-    assert_eq!(look(&mut site, "2026-11-21T05:14:00Z"), all);
-    assert_eq!(look(&mut site, "2026-11-21T04:00:00Z"), all, "a clock set back");
+    assert_eq!(look(&mut host, "2026-11-21T04:15:00Z"), all);
+    assert_eq!(look(&mut host, "2026-11-21T05:14:00Z"), all);
+    assert_eq!(look(&mut host, "2026-11-21T04:00:00Z"), all, "a clock set back");
 }
 
 #[tokio::test]
 async fn the_daemon_watches_while_the_mail_server_hangs_and_stops_cleanly() {
-    let mut site = Site::new();
+    let mut host = RelayHost::new();
     // Takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("bound").port();
-    site.hear_of("198.51.100.1", Timestamp::now() - SignedDuration::from_mins(6));
+    host.make_contact("198.51.100.1", Timestamp::now() - SignedDuration::from_mins(6));
     let stop = CancellationToken::new();
-    let daemon = tokio::spawn(run(without_summaries(site.config(port)), stop.clone()));
+    let daemon = tokio::spawn(run(without_summaries(host.config(port)), stop.clone()));
     until("the alert is raised", || {
-        site.ledger.alerts().is_ok_and(|alerts| alerts.len() == 1)
+        host.ledger.alerts().is_ok_and(|alerts| alerts.len() == 1)
     })
     .await;
-    site.hear_of("198.51.100.1", Timestamp::now());
+    host.make_contact("198.51.100.1", Timestamp::now());
     until("the return is seen", || {
-        site.ledger.alerts().is_ok_and(|alerts| alerts.is_empty())
+        host.ledger.alerts().is_ok_and(|alerts| alerts.is_empty())
     })
     .await;
     stop.cancel();
@@ -277,7 +273,7 @@ async fn the_daemon_watches_while_the_mail_server_hangs_and_stops_cleanly() {
     ended.expect("no panic").expect("stopped cleanly");
 
     let sink = MailSink::start().await.expect("a server");
-    once(&without_summaries(site.config(sink.port())))
+    once(&without_summaries(host.config(sink.port())))
         .await
         .expect("sent");
     assert_eq!(
@@ -293,7 +289,7 @@ async fn the_daemon_waits_for_the_ledger_mails_at_once_and_keeps_others_away() {
     let config = Monitor {
         data_dir: dir.path().join("relay"),
         expected_sources: vec![source("198.51.100.9")],
-        ..without_summaries(Site::new().config(sink.port()))
+        ..without_summaries(RelayHost::new().config(sink.port()))
     };
     let stop = CancellationToken::new();
     let daemon = tokio::spawn(run(config.clone(), stop.clone()));
@@ -316,7 +312,7 @@ async fn a_test_mail_needs_no_ledger_and_says_what_the_server_said() {
     let sink = MailSink::start().await.expect("a server");
     let config = Monitor {
         data_dir: "/nonexistent".into(),
-        ..Site::new().config(sink.port())
+        ..RelayHost::new().config(sink.port())
     };
     test_mail(&config).await.expect("sent");
     assert_eq!(subjects(&sink.messages()), ["test mail"]);

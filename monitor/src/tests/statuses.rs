@@ -9,17 +9,17 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
-use super::site::{Site, addressee, at, destination, source};
-use crate::error::ReportError;
+use super::relay_host::{RelayHost, addressee, at, destination, source};
+use crate::error::InspectionError;
 use crate::status::{DiskState, StatusScope, status};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 /// One destination is down with a batch on its way, and what another has on its way was noted long ago; that one
 /// has refused the batch.
-fn note_troubles(site: &mut Site, batch: &Batch) {
+fn note_troubles(host: &mut RelayHost, batch: &Batch) {
     let (edw, backup) = (destination("edw"), destination("backup"));
-    let ledger = &mut site.ledger;
+    let ledger = &mut host.ledger;
     let down = (FailureKind::Unreachable, "connection refused");
     ledger.note_destination(&edw, Some(down), at(NOW)).expect("noted");
     let under_way = InFlight {
@@ -41,25 +41,25 @@ fn note_troubles(site: &mut Site, batch: &Batch) {
 
 #[test]
 fn the_json_is_the_documented_one() {
-    let mut site = Site::new();
-    let early = site.take(
+    let mut host = RelayHost::new();
+    let early = host.take(
         "198.51.100.1",
         "2026-11-21T02:00:00Z",
         "old\n",
         at("2026-11-21T02:01:00Z"),
     );
-    let recent = site.take(
+    let recent = host.take(
         "198.51.100.1",
         "2026-11-21T02:40:00Z",
         "one\ntwo\n",
         at("2026-11-21T03:09:00Z"),
     );
-    let early = site.seal(&early, at("2026-11-21T02:22:00Z"));
-    site.deliver(&early, "edw", at("2026-11-21T02:22:05Z"));
-    site.seal(&recent, at("2026-11-21T03:09:30Z"));
-    site.hear_of("198.51.100.2", at("2026-11-21T03:09:59Z"));
-    site.hear_of("198.51.100.3", at("2026-11-21T03:05:00Z"));
-    note_troubles(&mut site, &recent);
+    let early = host.seal(&early, at("2026-11-21T02:22:00Z"));
+    host.deliver(&early, "edw", at("2026-11-21T02:22:05Z"));
+    host.seal(&recent, at("2026-11-21T03:09:30Z"));
+    host.make_contact("198.51.100.2", at("2026-11-21T03:09:59Z"));
+    host.make_contact("198.51.100.3", at("2026-11-21T03:05:00Z"));
+    note_troubles(&mut host, &recent);
     let name = recent.name();
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
@@ -68,8 +68,8 @@ fn the_json_is_the_documented_one() {
         destinations: &[addressee("edw"), addressee("backup")],
         min_free_disk: 0,
     };
-    let status = status(site.data_dir(), &scope, at(NOW)).expect("a status");
-    assert!(!status.is_well());
+    let status = status(host.data_dir(), &scope, at(NOW)).expect("a status");
+    assert!(!status.is_healthy());
     let free_bytes = status.disk.free_bytes;
     let silent = |name: &str, state: &str, contact: Option<&str>| {
         json!({"source": name, "group": contact.map(|_| "web-1"), "state": state, "last_line_at": null,
@@ -109,7 +109,7 @@ fn the_json_is_the_documented_one() {
 }
 
 /// A report that came half a minute ago: of a sender whose clock is two minutes behind, in all the trouble there is.
-fn report_trouble(site: &mut Site) -> StreamId {
+fn report_trouble(host: &mut RelayHost) -> StreamId {
     let file = FileKey { dev: 1, inode: 7 };
     let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
     let log: LogName = "access".parse().expect("a name");
@@ -144,7 +144,7 @@ fn report_trouble(site: &mut Site) -> StreamId {
         gaps: vec![gap(50, Some(Offset::new(70))), gap(70, None)],
     };
     let group = "web-1".parse().expect("a group");
-    site.ledger
+    host.ledger
         .note_heartbeat(
             &source("198.51.100.1"),
             &group,
@@ -157,8 +157,8 @@ fn report_trouble(site: &mut Site) -> StreamId {
 
 #[test]
 fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
-    let mut site = Site::new();
-    let stream = report_trouble(&mut site);
+    let mut host = RelayHost::new();
+    let stream = report_trouble(&mut host);
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -166,8 +166,8 @@ fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
         destinations: &[],
         min_free_disk: 0,
     };
-    let found = status(site.data_dir(), &scope, at(NOW)).expect("a status");
-    assert!(!found.is_well());
+    let found = status(host.data_dir(), &scope, at(NOW)).expect("a status");
+    assert!(!found.is_healthy());
     assert_eq!(
         serde_json::to_value(&found.sources).expect("JSON"),
         json!([{
@@ -184,7 +184,7 @@ fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
                          "deleted": false, "at_risk": true}],
         }])
     );
-    let next_day = status(site.data_dir(), &scope, at("2026-11-22T03:10:00Z")).expect("a status");
+    let next_day = status(host.data_dir(), &scope, at("2026-11-22T03:10:00Z")).expect("a status");
     assert_eq!(
         next_day.sources[0].gaps,
         [],
@@ -194,8 +194,8 @@ fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
 
 #[test]
 fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
-    let mut site = Site::new();
-    site.hear_of("198.51.100.2", at("2026-11-21T03:09:59Z"));
+    let mut host = RelayHost::new();
+    host.make_contact("198.51.100.2", at("2026-11-21T03:09:59Z"));
     let mut report = GroupReport {
         group: "web-1".parse().expect("a group"),
         reported_at: at("2026-11-21T03:09:00Z"),
@@ -206,7 +206,7 @@ fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
         in_flight: 2,
         refused: 40,
     };
-    site.ledger.note_group(&report).expect("noted");
+    host.ledger.note_group(&report).expect("noted");
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -214,10 +214,10 @@ fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
         destinations: &[],
         min_free_disk: 0,
     };
-    let look = |site: &Site, now: &str| {
-        let status = status(site.data_dir(), &scope, at(now)).expect("a status");
+    let look = |host: &RelayHost, now: &str| {
+        let status = status(host.data_dir(), &scope, at(now)).expect("a status");
         (
-            status.is_well(),
+            status.is_healthy(),
             serde_json::to_value(&status.groups).expect("JSON"),
         )
     };
@@ -226,26 +226,26 @@ fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
     let failing = json!({"group": "web-1", "state": "failing", "reason": "the relay's disk is full", "sources": 1,
                          "lines_per_second": 0.5, "requests_in_flight": 2, "refused_requests": 40,
                          "started_at": "2026-11-21T01:00:00Z"});
-    assert_eq!(look(&site, NOW), (false, json!([failing, silent])));
+    assert_eq!(look(&host, NOW), (false, json!([failing, silent])));
     let mut unknown = silent.clone();
     unknown["group"] = json!("web-1");
     unknown["sources"] = json!(1);
     unknown["reason"] = failing["reason"].clone();
     let later = "2026-11-21T03:11:00Z";
     assert_eq!(
-        look(&site, later),
+        look(&host, later),
         (false, json!([unknown, silent])),
         "its last word counts"
     );
     report.reported_at = at(later);
     (report.state, report.reason) = (GroupState::Ok, None);
-    site.ledger.note_group(&report).expect("noted");
-    assert!(look(&site, later).0);
+    host.ledger.note_group(&report).expect("noted");
+    assert!(look(&host, later).0);
 }
 
 #[test]
 fn a_disk_with_less_room_than_asked_for_is_low() {
-    let site = Site::new();
+    let host = RelayHost::new();
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -253,17 +253,17 @@ fn a_disk_with_less_room_than_asked_for_is_low() {
         destinations: &[],
         min_free_disk: u64::MAX,
     };
-    let full = status(site.data_dir(), &scope, at(NOW)).expect("a status");
+    let full = status(host.data_dir(), &scope, at(NOW)).expect("a status");
     assert_eq!(full.disk.state, DiskState::Low);
-    assert!(!full.is_well());
+    assert!(!full.is_healthy());
     let roomy = StatusScope {
         min_free_disk: 0,
         ..scope
     };
     assert!(
-        status(site.data_dir(), &roomy, at(NOW))
+        status(host.data_dir(), &roomy, at(NOW))
             .expect("a status")
-            .is_well()
+            .is_healthy()
     );
 }
 
@@ -279,7 +279,7 @@ fn without_a_ledger_nothing_is_made_up() {
     };
     assert!(matches!(
         status(dir.path(), &scope, at(NOW)),
-        Err(ReportError::Ledger(_))
+        Err(InspectionError::Ledger(_))
     ));
     assert!(Ledger::open(dir.path()).is_err(), "and none was made");
 }

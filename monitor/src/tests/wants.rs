@@ -7,7 +7,7 @@ use logferry_config::{Addressee, Wants};
 use logferry_ledger::{Batch, BatchFilter};
 use serde_json::json;
 
-use super::site::{Site, addressee, at, destination};
+use super::relay_host::{RelayHost, addressee, at, destination};
 use crate::audit::{Audit, DiscrepancyKind, audit};
 use crate::status::{Status, StatusScope, status};
 
@@ -25,12 +25,12 @@ fn of_group(name: &str, group: &str) -> Addressee {
     }
 }
 
-fn sealed(site: &mut Site, start: &str) -> Batch {
-    let open = site.take("198.51.100.1", start, "one\ntwo\n", at(NOW));
-    site.seal(&open, at(NOW))
+fn sealed(host: &mut RelayHost, start: &str) -> Batch {
+    let open = host.take("198.51.100.1", start, "one\ntwo\n", at(NOW));
+    host.seal(&open, at(NOW))
 }
 
-fn look(site: &Site, destinations: &[Addressee]) -> Status {
+fn look(host: &RelayHost, destinations: &[Addressee]) -> Status {
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -38,27 +38,27 @@ fn look(site: &Site, destinations: &[Addressee]) -> Status {
         destinations,
         min_free_disk: 0,
     };
-    status(site.data_dir(), &scope, at(NOW)).expect("a status")
+    status(host.data_dir(), &scope, at(NOW)).expect("a status")
 }
 
-fn prove(site: &Site, destinations: &[Addressee]) -> Audit {
-    audit(site.data_dir(), &BatchFilter::default(), destinations).expect("audited")
+fn prove(host: &RelayHost, destinations: &[Addressee]) -> Audit {
+    audit(host.data_dir(), &BatchFilter::default(), destinations).expect("audited")
 }
 
-fn note(site: &mut Site, addressees: &[Addressee], now: Timestamp) {
+fn note(host: &mut RelayHost, addressees: &[Addressee], now: Timestamp) {
     let all: Vec<_> = addressees
         .iter()
         .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))
         .collect();
-    site.ledger.note_subscriptions(&all, now).expect("noted");
+    host.ledger.note_subscriptions(&all, now).expect("noted");
 }
 
 #[test]
 fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
-    let mut site = Site::new();
+    let mut host = RelayHost::new();
     let all = [addressee("edw"), of_group("lab", "web-2")];
-    note(&mut site, &all, at(EARLY));
-    let batch = sealed(&mut site, "2026-11-21T02:00:00Z");
+    note(&mut host, &all, at(EARLY));
+    let batch = sealed(&mut host, "2026-11-21T02:00:00Z");
     let waiting = |status: Status| {
         status
             .destinations
@@ -66,10 +66,10 @@ fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
             .map(|it| it.waiting_batches)
             .collect::<Vec<_>>()
     };
-    assert_eq!(waiting(look(&site, &all)), [1, 0]);
-    site.deliver(&batch, "edw", at(NOW));
-    assert!(look(&site, &all).is_well());
-    let audit = prove(&site, &all);
+    assert_eq!(waiting(look(&host, &all)), [1, 0]);
+    host.deliver(&batch, "edw", at(NOW));
+    assert!(look(&host, &all).is_healthy());
+    let audit = prove(&host, &all);
     assert!(audit.complete, "{:?}", audit.discrepancies);
     assert_eq!(
         serde_json::to_value(audit.destinations).expect("JSON"),
@@ -82,13 +82,13 @@ fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
 
 #[test]
 fn what_nobody_wants_is_shown_and_not_well() {
-    let mut site = Site::new();
-    sealed(&mut site, "2026-11-21T02:00:00Z");
+    let mut host = RelayHost::new();
+    sealed(&mut host, "2026-11-21T02:00:00Z");
     let all = [of_group("lab", "web-2")];
-    let status = look(&site, &all);
+    let status = look(&host, &all);
     assert_eq!((status.batches.ready, status.batches.unwanted), (1, 1));
-    assert!(!status.is_well());
-    let audit = prove(&site, &all);
+    assert!(!status.is_healthy());
+    let audit = prove(&host, &all);
     assert!(audit.complete);
     assert_eq!(audit.warnings.len(), 1);
     assert_eq!(audit.warnings[0].kind, DiscrepancyKind::Unwanted);
@@ -97,7 +97,7 @@ fn what_nobody_wants_is_shown_and_not_well() {
         "no destination wants 1 of its batches with 2 lines; they wait in ready/ until one does"
     );
     assert_eq!(
-        look(&site, &[]).batches.unwanted,
+        look(&host, &[]).batches.unwanted,
         0,
         "without destinations nobody knows"
     );
@@ -105,21 +105,21 @@ fn what_nobody_wants_is_shown_and_not_well() {
 
 #[test]
 fn what_was_sent_before_a_filter_was_widened_is_not_owed_but_what_was_sent_after_is() {
-    let mut site = Site::new();
+    let mut host = RelayHost::new();
     let narrow = [addressee("edw"), of_group("lab", "web-2")];
-    note(&mut site, &narrow, at(EARLY));
-    let before = sealed(&mut site, "2026-11-21T02:00:00Z");
-    site.deliver(&before, "edw", at("2026-11-21T02:30:00Z"));
+    note(&mut host, &narrow, at(EARLY));
+    let before = sealed(&mut host, "2026-11-21T02:00:00Z");
+    host.deliver(&before, "edw", at("2026-11-21T02:30:00Z"));
     let wide = [addressee("edw"), addressee("lab")];
-    note(&mut site, &wide, at("2026-11-21T02:40:00Z"));
-    assert!(prove(&site, &wide).complete);
-    let after = sealed(&mut site, "2026-11-21T02:40:00Z");
-    site.deliver(&after, "edw", at(NOW));
-    let found = prove(&site, &wide).discrepancies;
+    note(&mut host, &wide, at("2026-11-21T02:40:00Z"));
+    assert!(prove(&host, &wide).complete);
+    let after = sealed(&mut host, "2026-11-21T02:40:00Z");
+    host.deliver(&after, "edw", at(NOW));
+    let found = prove(&host, &wide).discrepancies;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].batch, Some(after.name()));
     assert_eq!(
         found[0].detail,
-        "it passes for sent, but no delivery of it to lab is recorded"
+        "its state is sent, but no delivery of it to lab is recorded"
     );
 }

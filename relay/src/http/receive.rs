@@ -1,4 +1,4 @@
-//! Bodies on their way in: bounded in size, memory and time.
+//! Reading request bodies: bounded in size, memory and time.
 
 use std::time::{Duration, Instant};
 
@@ -10,122 +10,118 @@ use hyper::header::CONTENT_ENCODING;
 use logferry_protocol::PLAIN_LENGTH_HEADER;
 use serde::de::DeserializeOwned;
 
-use super::{Context, text_header};
-use crate::body::Body;
-use crate::encoding::{DecodeError, Decoder, Encoding};
-use crate::pace::Pace;
-use crate::rejection::Rejection;
+use super::{HttpContext, text_header};
+use crate::chunk::PooledBody;
+use crate::http::body_timeout::BodyTimeout;
+use crate::http::decode::{BodyDecoder, BodyEncoding, DecodeError};
+use crate::http::error_response::ErrorResponse;
 
-/// How long a request waits for memory before it is told to come again. Whoever waits is served in turn, and whoever
-/// is sent away must start over with a longer pause: so waiting is the fair way. Senders wait for a minute and more.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes of the largest resolve request or heartbeat.
+/// How long a request waits for memory before it gets a 503. Waiting requests are served in order, whereas a refused
+/// sender starts over after a longer pause; so waiting is fair. Senders wait for a minute and more.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest resolve request or heartbeat in bytes.
 const MAX_JSON: usize = 1 << 20;
 
 pub(super) async fn read_json<T: DeserializeOwned>(
-    context: &Context,
+    context: &HttpContext,
     body: Incoming,
-) -> Result<T, Rejection> {
+) -> Result<T, ErrorResponse> {
     let limit = MAX_JSON.min(context.limits.max_in_flight);
-    let body = read_body(context, body, Encoding::Plain, None, limit).await?;
+    let body = read_body(context, body, BodyEncoding::Plain, None, limit).await?;
     serde_json::from_slice(&body)
-        .map_err(|error| Rejection::bad_request(format!("the body is not what it should be: {error}")))
+        .map_err(|error| ErrorResponse::bad_request(format!("the body is not valid for this path: {error}")))
 }
 
-/// Reads a chunk's body, and decodes it.
-pub(super) async fn read_chunk(context: &Context, request: Request<Incoming>) -> Result<Body, Rejection> {
+/// Reads and decodes the body of a chunk.
+pub(super) async fn read_chunk_body(
+    context: &HttpContext,
+    request: Request<Incoming>,
+) -> Result<PooledBody, ErrorResponse> {
     let header = |name: &str| text_header(request.headers(), name);
-    let encoding = Encoding::named(header(CONTENT_ENCODING.as_str())).ok_or_else(|| {
-        Rejection::new(
+    let encoding = BodyEncoding::from_header(header(CONTENT_ENCODING.as_str())).ok_or_else(|| {
+        ErrorResponse::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body's encoding is not known here; use zstd, gzip or none",
+            "the relay does not know this content-encoding; use zstd, gzip or none",
         )
     })?;
-    let plain_len = match header(PLAIN_LENGTH_HEADER).filter(|_| encoding != Encoding::Plain) {
+    let plain_len = match header(PLAIN_LENGTH_HEADER).filter(|_| encoding != BodyEncoding::Plain) {
         Some(text) => Some(text.parse::<u64>().map_err(|_| {
-            Rejection::bad_request(format!("header {PLAIN_LENGTH_HEADER}: it is no number of bytes"))
+            ErrorResponse::bad_request(format!("header {PLAIN_LENGTH_HEADER} is not a number of bytes"))
         })?),
         None => None,
     };
-    // What does not fit is above every limit.
+    // A length above usize::MAX is above every limit.
     let plain_len = plain_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
-    read_body(
-        context,
-        request.into_body(),
-        encoding,
-        plain_len,
-        context.limits.max_chunk,
-    )
-    .await
+    let limit = context.limits.max_chunk;
+    read_body(context, request.into_body(), encoding, plain_len, limit).await
 }
 
-/// Reads a body of at most `limit` bytes, as it comes and decoded, into the group's memory. `plain_len` is how long a
-/// compressed one is said to become.
+/// Reads a body of at most `limit` bytes, before and after decoding, into the group's body memory. `plain_len` is the
+/// announced length of a compressed body after decoding.
 pub(super) async fn read_body(
-    context: &Context,
+    context: &HttpContext,
     mut incoming: Incoming,
-    encoding: Encoding,
+    encoding: BodyEncoding,
     plain_len: Option<usize>,
     limit: usize,
-) -> Result<Body, Rejection> {
+) -> Result<PooledBody, ErrorResponse> {
     let too_large = || {
-        Rejection::new(
+        ErrorResponse::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("at most {limit} bytes are taken here"),
+            format!("the body is larger than {limit} bytes, the limit for this request"),
         )
     };
-    // Without a length the largest body is reserved: memory is bounded by promise, not by hope.
+    // Without a length the limit is reserved: memory is reserved before it is used.
     let announced = incoming
         .size_hint()
         .exact()
         .map_or(Ok(limit), usize::try_from)
         .map_err(|_| too_large())?;
     let len = match encoding {
-        Encoding::Plain => announced,
-        Encoding::Zstd | Encoding::Gzip => plain_len.unwrap_or(limit),
+        BodyEncoding::Plain => announced,
+        BodyEncoding::Zstd | BodyEncoding::Gzip => plain_len.unwrap_or(limit),
     };
     if announced.max(len) > limit {
         return Err(too_large());
     }
-    let refused = |error: DecodeError| match error {
+    let wrong_length = || {
+        ErrorResponse::bad_request(format!(
+            "the decompressed body is not as long as {PLAIN_LENGTH_HEADER} says"
+        ))
+    };
+    let decode_error = |error: DecodeError| match error {
         DecodeError::TooLong if len == limit || plain_len.is_none() => too_large(),
         DecodeError::TooLong => wrong_length(),
         DecodeError::Damaged(reason) => {
-            Rejection::bad_request(format!("the body cannot be decompressed: {reason}"))
+            ErrorResponse::bad_request(format!("the body cannot be decompressed: {reason}"))
         }
     };
-    let reserve = context.memory.reserve(len, encoding.memory(len));
-    let body = tokio::time::timeout(MEMORY_PATIENCE, reserve)
+    let reserve = context.bodies.reserve(len, encoding.memory(len));
+    let body = tokio::time::timeout(MEMORY_TIMEOUT, reserve)
         .await
-        .map_err(|_| Rejection::wait("the group's memory is full"))?;
-    let mut decoder = Decoder::new(encoding, body, len).map_err(refused)?;
-    let mut taken = 0;
-    let mut pace = Pace::new(context.times.body, Instant::now());
+        .map_err(|_| ErrorResponse::wait("the group's body memory is full"))?;
+    let mut decoder = BodyDecoder::new(encoding, body, len).map_err(decode_error)?;
+    let mut received = 0;
+    let mut timeout = BodyTimeout::new(context.timeouts.body, Instant::now());
     loop {
-        let frame = tokio::time::timeout_at(pace.due().into(), incoming.frame()).await;
-        let frame = frame.map_err(|_| too_slow())?;
+        let frame = tokio::time::timeout_at(timeout.deadline().into(), incoming.frame()).await;
+        let frame = frame
+            .map_err(|_| ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, "the body arrives too slowly"))?;
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| Rejection::bad_request(format!("the body broke off: {error}")))?;
+        let frame =
+            frame.map_err(|error| ErrorResponse::bad_request(format!("the body is incomplete: {error}")))?;
         if let Some(data) = frame.data_ref() {
-            taken += data.len();
-            pace.took(data.len(), Instant::now());
-            if taken > announced {
+            received += data.len();
+            timeout.received(data.len(), Instant::now());
+            if received > announced {
                 return Err(too_large());
             }
-            decoder.write(data).map_err(refused)?;
+            decoder.write(data).map_err(decode_error)?;
         }
     }
-    let body = decoder.finish().map_err(refused)?.complete();
-    if plain_len.is_some_and(|said| said != body.len()) {
+    let body = decoder.finish().map_err(decode_error)?.complete();
+    if plain_len.is_some_and(|len| len != body.len()) {
         return Err(wrong_length());
     }
     Ok(body)
-}
-
-fn too_slow() -> Rejection {
-    Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body comes too slowly")
-}
-
-fn wrong_length() -> Rejection {
-    Rejection::bad_request(format!("the body is not as long as {PLAIN_LENGTH_HEADER} says"))
 }

@@ -1,51 +1,55 @@
-//! Clients that take their time, with times that are short.
+//! Slow clients, with short timeouts.
 #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use logferry_telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::DropGuard;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::*;
-use crate::access::Keeper;
+use crate::auth::CredentialsReloader;
 
-/// Short for a client that takes its time.
+/// Too short for a slow client.
 const SHORT: Duration = Duration::from_millis(200);
-/// Long for one that does not.
+/// Long enough for any other.
 const LONG: Duration = Duration::from_mins(1);
-const PATIENT: Times = Times {
+const LONG_TIMEOUTS: ClientTimeouts = ClientTimeouts {
     handshake: LONG,
     head: LONG,
     body: LONG,
 };
 
-/// A listener with nothing behind it: jobs wait for ever.
-struct Door {
+/// A listener without commit thread: its jobs wait forever.
+struct IsolatedListener {
     address: SocketAddr,
-    _jobs: std::sync::mpsc::Receiver<Job>,
+    _jobs: std::sync::mpsc::Receiver<CommitJob>,
     _stop: DropGuard,
 }
 
-impl Door {
-    async fn open(times: Times, settings: &str) -> Self {
+impl IsolatedListener {
+    async fn open(timeouts: ClientTimeouts, settings: &str) -> Self {
         let text =
             format!("relay:\n  data_dir: /d\n{settings}  groups: [{{name: a, listen: '127.0.0.1:0'}}]\n");
         let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
         let config = config.relay.expect("a relay");
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (jobs, queue) = std::sync::mpsc::channel();
-        let access = Keeper::load(&config).expect("files").access();
-        let mut listener = Listener::new(
+        let credentials = CredentialsReloader::load(&config).expect("files").credentials();
+        let mut listener = GroupListener::new(
             socket,
             Arc::new(config.groups[0].clone()),
             &config,
-            access,
+            credentials,
             LedgerId::new(1),
-            Pipeline::to(jobs),
+            CommitQueue::to(jobs),
             Metrics::new().relay("a"),
         );
-        Arc::get_mut(&mut listener.context).expect("not shared yet").times = times;
+        Arc::get_mut(&mut listener.context)
+            .expect("not shared yet")
+            .timeouts = timeouts;
         let (address, stop) = (listener.address().expect("its address"), CancellationToken::new());
         tokio::spawn(listener.serve(stop.clone()));
         Self {
@@ -55,41 +59,41 @@ impl Door {
         }
     }
 
-    /// What comes after these bytes, until the relay hangs up.
+    /// Sends bytes, and reads until the relay closes the connection.
     async fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.expect("a listener");
         stream.write_all(bytes).await.expect("a listener");
-        let mut answer = String::new();
-        let read = tokio::time::timeout(LONG, stream.read_to_string(&mut answer)).await;
+        let mut response = String::new();
+        let read = tokio::time::timeout(LONG, stream.read_to_string(&mut response)).await;
         read.expect("the relay hangs up").expect("an end");
-        answer
+        response
     }
 }
 
 #[tokio::test]
 async fn an_idle_client_and_a_slow_head_are_cut_off() {
-    let door = Door::open(
-        Times {
+    let listener = IsolatedListener::open(
+        ClientTimeouts {
             head: SHORT,
-            ..PATIENT
+            ..LONG_TIMEOUTS
         },
         "",
     )
     .await;
-    assert_eq!(door.send(b"").await, "");
+    assert_eq!(listener.send(b"").await, "");
     for head in [
         "P",
         "POST /upload HTTP/1.1\r\n",
         "POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: 5\r\n",
     ] {
-        let answer = door.send(head.as_bytes()).await;
+        let answer = listener.send(head.as_bytes()).await;
         assert!(
             answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
             "{answer}"
         );
     }
     // Idle after a request that was answered.
-    let answer = door
+    let answer = listener
         .send(b"POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: 11\r\n\r\n{\"log\": \"\"}")
         .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -97,17 +101,17 @@ async fn an_idle_client_and_a_slow_head_are_cut_off() {
 
 #[tokio::test]
 async fn a_slow_body_is_refused() {
-    let door = Door::open(
-        Times {
+    let listener = IsolatedListener::open(
+        ClientTimeouts {
             body: SHORT,
-            ..PATIENT
+            ..LONG_TIMEOUTS
         },
         "",
     )
     .await;
     for body in ["", "{\"log\""] {
         let request = format!("POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: 11\r\n\r\n{body}");
-        let answer = door.send(request.as_bytes()).await;
+        let answer = listener.send(request.as_bytes()).await;
         assert!(
             answer.starts_with("HTTP/1.1 408") && answer.contains("too slowly"),
             "{answer}"
@@ -127,15 +131,15 @@ async fn a_slow_handshake_is_cut_off() {
         cert.display(),
         key.display()
     );
-    let door = Door::open(
-        Times {
+    let listener = IsolatedListener::open(
+        ClientTimeouts {
             handshake: SHORT,
-            ..PATIENT
+            ..LONG_TIMEOUTS
         },
         &settings,
     )
     .await;
     for bytes in [&b""[..], b"\x16\x03\x01"] {
-        assert_eq!(door.send(bytes).await, "");
+        assert_eq!(listener.send(bytes).await, "");
     }
 }

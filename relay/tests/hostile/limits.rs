@@ -6,13 +6,15 @@ use logferry_protocol::CHUNKS_PATH;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::site::{Answer, Site, assert_unharmed, chunk, exchange, read_to_end, request, wait_for};
+use crate::test_relay::{
+    HttpResponse, TestRelay, assert_unharmed, chunk, exchange, read_to_end, request, wait_for,
+};
 
 const LINES: &[u8] = b"one\ntwo\n";
 
 #[tokio::test]
 async fn a_head_that_is_too_large_or_has_too_many_headers_is_refused() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     let filler = "x".repeat(20 << 10);
     let mut many = String::new();
     for number in 0..70 {
@@ -33,7 +35,7 @@ async fn a_head_that_is_too_large_or_has_too_many_headers_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     for length in ["65537", "18446744073709551613"] {
         let head = format!("POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: {length}\r\n\r\n");
         site.answer(head.as_bytes()).await.assert_refused(413, "65536");
@@ -48,7 +50,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_for_their_turn_and_other_groups_do_not() {
-    let mut site = Site::new();
+    let mut site = TestRelay::new();
     let limits = "  limits: {max_chunk: 64KiB, max_in_flight: 1MiB, max_connections: 2, min_free_disk: 0}\n";
     site.start("", limits).await;
     // Both are taken: each has begun a request.
@@ -66,9 +68,9 @@ async fn connections_over_the_limit_wait_for_their_turn_and_other_groups_do_not(
         .expect("the kernel takes it");
     let other = TcpStream::connect(site.doors[1]).await.expect("a relay");
     let other = exchange(other, &chunk(2, LINES, "")).await;
-    assert_eq!(Answer::only(&other).status, 200);
+    assert_eq!(HttpResponse::only(&other).status, 200);
     let unanswered = third.try_read(&mut [0]).expect_err("nothing yet");
     assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
     drop(first);
-    assert_eq!(Answer::only(&read_to_end(third).await).status, 200);
+    assert_eq!(HttpResponse::only(&read_to_end(third).await).status, 200);
 }

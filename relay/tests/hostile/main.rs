@@ -9,7 +9,7 @@
 mod authority;
 mod limits;
 mod requests;
-mod site;
 mod smuggling;
+mod test_relay;
 mod tls;
 mod tokens;

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::io::AsyncWriteExt;
 
-use crate::site::{Answer, Site, assert_unharmed, chunk, read_to_end};
+use crate::test_relay::{HttpResponse, TestRelay, assert_unharmed, chunk, read_to_end};
 
 const LINES: &[u8] = b"one\ntwo\n";
 
 /// Sends bytes and our end; what the relay answers until its end.
-async fn send_and_end(site: &Site, bytes: &[u8]) -> Vec<u8> {
+async fn send_and_end(site: &TestRelay, bytes: &[u8]) -> Vec<u8> {
     let mut stream = site.connect().await;
     // It may have hung up before all is sent.
     let _ = stream.write_all(bytes).await;
@@ -19,12 +19,12 @@ async fn send_and_end(site: &Site, bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_chunk_cut_at_any_byte_is_not_stored() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     let whole = chunk(1, LINES, "");
     for length in 0..whole.len() {
         let answer = send_and_end(&site, &whole[..length]).await;
         assert!(
-            answer.is_empty() || Answer::only(&answer).status == 400,
+            answer.is_empty() || HttpResponse::only(&answer).status == 400,
             "cut at {length}: {answer:?}"
         );
     }
@@ -38,14 +38,14 @@ async fn a_chunk_cut_at_any_byte_is_not_stored() {
 
 #[tokio::test]
 async fn a_chunk_that_comes_byte_by_byte_is_stored() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     let mut stream = site.connect().await;
     stream.set_nodelay(true).expect("a socket");
     for byte in chunk(1, LINES, "") {
         stream.write_all(&[byte]).await.expect("a relay");
         tokio::task::yield_now().await;
     }
-    let stored = Answer::only(&read_to_end(stream).await);
+    let stored = HttpResponse::only(&read_to_end(stream).await);
     assert!(
         stored.status == 200 && stored.body.contains("stored"),
         "{stored:?}"
@@ -59,7 +59,7 @@ fn garbage_is_refused_and_harms_nobody() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let site = runtime.block_on(Site::open());
+    let site = runtime.block_on(TestRelay::open());
     let whole = chunk(1, LINES, "");
     let garbage = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..600),
@@ -76,7 +76,7 @@ fn garbage_is_refused_and_harms_nobody() {
     let result = runner.run(&garbage, |bytes| {
         let answer = runtime.block_on(send_and_end(&site, &bytes));
         if !answer.is_empty() {
-            let (answer, _) = Answer::first(&answer);
+            let (answer, _) = HttpResponse::first(&answer);
             // 200 and 409: a byte was changed to itself, or to one that means the same or is another stream's.
             prop_assert!(
                 (400..500).contains(&answer.status) || [200, 409].contains(&answer.status),

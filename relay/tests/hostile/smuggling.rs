@@ -1,7 +1,7 @@
 //! Requests whose end two readers could see in different places (RFC 9112, section 11.2): each is refused, or taken as
 //! exactly one request, behind which the connection is closed.
 
-use crate::site::{Answer, Site, assert_unharmed, chunk, chunk_headers, request};
+use crate::test_relay::{HttpResponse, TestRelay, assert_unharmed, chunk, chunk_headers, request};
 
 const LINES: &[u8] = b"one\ntwo\n";
 
@@ -19,16 +19,16 @@ fn head(lines: &[&str]) -> String {
 }
 
 /// Sends a doubtful request with the chunk of another stream behind it. The one is refused, and the other never seen.
-async fn assert_refused(site: &Site, doubtful: &str) {
+async fn assert_refused(site: &TestRelay, doubtful: &str) {
     let bytes = [doubtful.as_bytes(), &chunk(2, b"smuggled\n", "")].concat();
-    let answer = Answer::only(&site.send(&bytes).await);
+    let answer = HttpResponse::only(&site.send(&bytes).await);
     assert!((400..500).contains(&answer.status), "{doubtful:?}: {answer:?}");
     assert_eq!(site.stored(), [], "{doubtful:?}");
 }
 
 #[tokio::test]
 async fn doubtful_lengths_are_refused_and_nothing_behind_them_is_read() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     let body = "one\ntwo\n";
     for lines in [
         &["content-length: 8", "content-length: 9"][..],
@@ -57,7 +57,7 @@ async fn doubtful_lengths_are_refused_and_nothing_behind_them_is_read() {
 
 #[tokio::test]
 async fn doubtful_transfer_codings_are_refused_and_nothing_behind_them_is_read() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     let body = "8\r\none\ntwo\n\r\n0\r\n\r\n";
     for lines in [
         &["transfer-encoding: chunked, identity"][..],
@@ -113,14 +113,14 @@ async fn a_body_in_pieces_is_one_request_and_the_end_of_the_connection() {
             "008\r\none\ntwo\n\r\n0\r\nx: y\r\n\r\n",
         ),
     ] {
-        let site = Site::open().await;
+        let site = TestRelay::open().await;
         let bytes = [
             head(lines).as_bytes(),
             body.as_bytes(),
             &chunk(2, b"smuggled\n", ""),
         ]
         .concat();
-        let answer = Answer::only(&site.send(&bytes).await);
+        let answer = HttpResponse::only(&site.send(&bytes).await);
         assert_eq!(answer.status, 200, "{lines:?} {body:?}: {answer:?}");
         assert!(answer.head.contains("connection: close"), "{lines:?}: {answer:?}");
         assert_eq!(site.stored(), [("127.0.0.1".to_owned(), "one\ntwo\n".to_owned())]);
@@ -129,7 +129,7 @@ async fn a_body_in_pieces_is_one_request_and_the_end_of_the_connection() {
 
 #[tokio::test]
 async fn odd_first_lines_are_refused_or_one_request() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     let right = String::from_utf8(chunk(1, LINES, "")).expect("ASCII");
     for (first, status) in [
         ("POST  /v1/chunks HTTP/1.1", 400),
@@ -155,7 +155,7 @@ async fn odd_first_lines_are_refused_or_one_request() {
         ("post /v1/chunks HTTP/1.1", 405),
     ] {
         let odd = right.replace("POST /v1/chunks HTTP/1.1", first);
-        let answer = Answer::only(&site.send(odd.as_bytes()).await);
+        let answer = HttpResponse::only(&site.send(odd.as_bytes()).await);
         assert_eq!(answer.status, status, "{first:?}: {answer:?}");
         assert_eq!(site.stored(), [], "{first:?}");
     }
@@ -166,7 +166,7 @@ async fn odd_first_lines_are_refused_or_one_request() {
 
 #[tokio::test]
 async fn what_comes_behind_a_refusal_is_not_read() {
-    let site = Site::open().await;
+    let site = TestRelay::open().await;
     let behind = chunk(2, b"smuggled\n", "");
     for (refused, status) in [
         (request("/nowhere", &[], "", b""), 404),
@@ -182,7 +182,7 @@ async fn what_comes_behind_a_refusal_is_not_read() {
     }
     // What is right may be followed by more.
     let first = request("/v1/chunks", &chunk_headers(1, LINES), "", LINES);
-    let (first, rest) = Answer::first(&site.send(&[first, behind].concat()).await);
-    let second = Answer::only(rest.as_bytes());
+    let (first, rest) = HttpResponse::first(&site.send(&[first, behind].concat()).await);
+    let second = HttpResponse::only(rest.as_bytes());
     assert_eq!((first.status, second.status), (200, 200), "{first:?} {second:?}");
 }

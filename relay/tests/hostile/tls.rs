@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::authority::{Authority, Pair};
-use crate::site::{Answer, Site, chunk, read_to_end, request, wait_for};
+use crate::test_relay::{HttpResponse, TestRelay, chunk, read_to_end, request, wait_for};
 
 const LINES: &[u8] = b"one\ntwo\n";
 
@@ -13,13 +13,13 @@ fn settings(pair: &Pair, more: &str) -> String {
 }
 
 /// What a client hears that is refused by TLS.
-fn refused(answer: io::Result<Answer>) -> String {
+fn refused(answer: io::Result<HttpResponse>) -> String {
     answer.expect_err("refused").to_string()
 }
 
 #[tokio::test]
 async fn chunks_and_uploads_come_over_tls_and_what_is_in_the_clear_is_refused() {
-    let mut site = Site::new();
+    let mut site = TestRelay::new();
     let ca = Authority::new(site.dir.path(), "ours");
     site.start("", &settings(&ca.issue("relay", &["localhost"], 2500), ""))
         .await;
@@ -45,7 +45,7 @@ async fn chunks_and_uploads_come_over_tls_and_what_is_in_the_clear_is_refused() 
 
 #[tokio::test]
 async fn handshakes_that_break_off_or_are_garbage_end_and_the_next_client_is_served() {
-    let mut site = Site::new();
+    let mut site = TestRelay::new();
     let ca = Authority::new(site.dir.path(), "ours");
     let settings = settings(&ca.issue("relay", &["localhost"], 2500), "");
     site.start("", &settings).await;
@@ -71,7 +71,7 @@ async fn handshakes_that_break_off_or_are_garbage_end_and_the_next_client_is_ser
 
 #[tokio::test]
 async fn a_client_certificate_says_whose_the_lines_are() {
-    let mut site = Site::new();
+    let mut site = TestRelay::new();
     let (ca, clients) = (
         Authority::new(site.dir.path(), "ours"),
         Authority::new(site.dir.path(), "clients"),
@@ -140,7 +140,7 @@ async fn a_client_certificate_says_whose_the_lines_are() {
 
 #[tokio::test]
 async fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
-    let mut site = Site::new();
+    let mut site = TestRelay::new();
     let (old, new) = (
         Authority::new(site.dir.path(), "old"),
         Authority::new(site.dir.path(), "new"),
@@ -178,7 +178,7 @@ async fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not
 
 #[test]
 fn files_that_cannot_be_used_are_named() {
-    let site = Site::new();
+    let site = TestRelay::new();
     let ca = Authority::new(site.dir.path(), "ours");
     let (relay, other) = (
         ca.issue("relay", &["localhost"], 2500),
@@ -205,7 +205,7 @@ fn files_that_cannot_be_used_are_named() {
         (
             pair(&relay.cert, &other.key),
             "",
-            ["relay.tls.cert_file: ", "other.key it does not work"],
+            ["relay.tls.cert_file: ", "other.key does not work with it"],
         ),
         (
             pair(&relay.cert, &relay.key),

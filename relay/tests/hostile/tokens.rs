@@ -1,11 +1,13 @@
 //! Tokens.
 
-use crate::site::{Site, chunk, request, wait_for};
+use crate::test_relay::{TestRelay, chunk, request, wait_for};
 
 const LINES: &[u8] = b"one\ntwo\n";
+const NO_TOKEN: &str = "this port requires a token";
+const UNKNOWN_TOKEN: &str = "the token is not in the relay's tokens file";
 
-async fn site(group: &str, tokens: &str) -> Site {
-    let mut site = Site::new();
+async fn site(group: &str, tokens: &str) -> TestRelay {
+    let mut site = TestRelay::new();
     std::fs::write(site.path("tokens"), tokens).expect("room");
     let settings = format!("  tokens_file: {}\n", site.path("tokens").display());
     site.start(group, &settings).await;
@@ -50,14 +52,10 @@ async fn a_token_says_whose_the_lines_are() {
     );
 
     for (token, status, reason) in [
-        ("", 401, "a token is asked for here"),
-        (
-            "authorization: Basic s3cret\r\n",
-            401,
-            "a token is asked for here",
-        ),
-        (&bearer("wrong"), 401, "the token is not known here"),
-        (&bearer("s3cre"), 401, "the token is not known here"),
+        ("", 401, NO_TOKEN),
+        ("authorization: Basic s3cret\r\n", 401, NO_TOKEN),
+        (&bearer("wrong"), 401, UNKNOWN_TOKEN),
+        (&bearer("s3cre"), 401, UNKNOWN_TOKEN),
         (&bearer("other"), 403, "web-2 is not among the sources of group a"),
         (
             &format!("{}ferry-source: web-2\r\n", bearer("s3cret")),
@@ -78,9 +76,7 @@ async fn a_token_says_whose_the_lines_are() {
     }
     site.answer(&upload("other")).await.assert_refused(403, "web-2");
     let without = request("/upload", &[], "", br#"{"log": "four"}"#);
-    site.answer(&without)
-        .await
-        .assert_refused(401, "a token is asked for");
+    site.answer(&without).await.assert_refused(401, NO_TOKEN);
     assert_eq!(site.stored(), stored);
 }
 
@@ -127,7 +123,7 @@ async fn changed_tokens_are_in_force_without_a_restart_and_broken_ones_are_not()
 
 #[test]
 fn a_file_that_cannot_be_used_is_named_with_its_line_and_without_the_token() {
-    let site = Site::new();
+    let site = TestRelay::new();
     std::fs::write(site.path("tokens"), "a *\n\ns3cret ../etc\n").expect("room");
     let settings = format!("  tokens_file: {}\n", site.path("tokens").display());
     let found = logferry_relay::check_files(&site.config("", &settings));

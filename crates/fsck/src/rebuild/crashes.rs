@@ -11,19 +11,19 @@ use logferry_ledger::{Batch, Delivery, SourceEnd, StreamTotals};
 use super::tests::{Host, SOURCE, lines, name, now};
 use super::*;
 
-/// When the process dies at a step.
+/// Whether the process dies before or after a step.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
     Before,
     After,
 }
 
-/// The real disk, for a process that dies at one of its changes: nothing more is done after that.
+/// The real disk, for a process that dies at one of its changes. After that nothing is changed.
 #[derive(Debug, Clone)]
 struct DyingDisk {
     /// Changes begun so far.
     begun: Arc<AtomicUsize>,
-    /// The one at which it dies, from 1.
+    /// The change at which it dies, from 1.
     dies_at: usize,
     moment: Moment,
 }
@@ -56,7 +56,7 @@ impl DyingDisk {
 
 impl Disk for DyingDisk {
     type File = DyingFile;
-    type Reader = File;
+    type Reader = fs::File;
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
         self.change(Operation::CreateDir, dir, || RealDisk.create_dir_all(dir))
@@ -88,7 +88,7 @@ impl Disk for DyingDisk {
         RealDisk.read(file)
     }
 
-    fn open_read(&self, file: &Path) -> Result<Option<File>, DiskError> {
+    fn open_read(&self, file: &Path) -> Result<Option<fs::File>, DiskError> {
         RealDisk.open_read(file)
     }
 
@@ -135,9 +135,9 @@ impl DiskFile for DyingFile {
     }
 }
 
-/// All that a ledger says, but for its own id.
+/// The contents of a ledger, without its own id.
 #[derive(Debug, PartialEq)]
-struct Said {
+struct LedgerContents {
     batches: Vec<(Batch, Vec<Delivery>)>,
     totals: Vec<StreamTotals>,
     end: Option<SourceEnd>,
@@ -145,8 +145,8 @@ struct Said {
     faults: Vec<String>,
 }
 
-impl Said {
-    fn by(host: &Host) -> Self {
+impl LedgerContents {
+    fn of(host: &Host) -> Self {
         let ledger = host.ledger();
         let batches = host.batches().into_iter().map(|batch| {
             let deliveries = ledger.deliveries(batch.id).expect("read");
@@ -168,7 +168,7 @@ const OLD: [(&str, &[u8]); 3] = [
     ("ledger.db-shm", b"shared"),
 ];
 
-/// A damaged ledger, and a batch of each state; the open one ends in half a line.
+/// A damaged ledger, and batches of three states. The open one ends inside a line.
 fn host() -> Host {
     let host = Host::new();
     for (name, contents) in OLD {
@@ -185,13 +185,13 @@ fn host() -> Host {
     host
 }
 
-fn rebuild_by(host: &Host, disk: &impl Disk) -> Result<Rebuilt, FsckError> {
+fn rebuild_by(host: &Host, disk: &impl Disk) -> Result<RebuildReport, FsckError> {
     let relay = host.config.relay.as_ref().expect("there");
     let destinations = &host.config.forwarder.as_ref().expect("there").destinations;
     rebuild_on(disk, host.dir.path(), relay, destinations, now())
 }
 
-/// The names and contents of all that is kept in `damaged-N/`.
+/// The names and contents of all files in `damaged-N/`.
 fn kept(host: &Host) -> BTreeSet<(String, Vec<u8>)> {
     let mut kept = BTreeSet::new();
     let mut folders: Vec<_> = RealDisk
@@ -214,14 +214,14 @@ fn kept(host: &Host) -> BTreeSet<(String, Vec<u8>)> {
     kept
 }
 
-/// The files of a rebuild in the data folder, beside the spool and what is kept.
-fn beside(host: &Host) -> Vec<String> {
+/// The ledger's files in the data folder, and the work folder.
+fn ledger_files(host: &Host) -> Vec<String> {
     let names = RealDisk.list(host.dir.path()).expect("listed");
-    let is_odd = |name: &String| name.starts_with("ledger") || name == WORKSHOP;
-    names.into_iter().filter(is_odd).collect()
+    let is_wanted = |name: &String| name.starts_with("ledger") || name == WORK_FOLDER;
+    names.into_iter().filter(is_wanted).collect()
 }
 
-/// What the ledger says of its making, if there is one; a copy is asked, since SQLite writes to what it opens.
+/// When the ledger was rebuilt. A copy is opened, since SQLite writes to a file that it opens.
 fn rebuilt_at_as_found(host: &Host) -> Result<Option<Timestamp>, LedgerError> {
     let copy = tempfile::tempdir().expect("a folder");
     for name in RealDisk.list(host.dir.path()).expect("listed") {
@@ -239,7 +239,8 @@ fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
     rebuild_by(&undisturbed, &counting).expect("rebuilt");
     let steps = counting.begun.load(Ordering::Relaxed);
     assert!(steps > 10, "{steps}");
-    let expected: (Said, BTreeMap<_, _>) = (Said::by(&undisturbed), contents(&undisturbed));
+    let expected: (LedgerContents, BTreeMap<_, _>) =
+        (LedgerContents::of(&undisturbed), contents(&undisturbed));
     assert_eq!(expected.0.faults, Vec::<String>::new());
     let to_keep = kept(&undisturbed);
     assert_eq!(to_keep.len(), OLD.len() + 1, "and the half line");
@@ -253,7 +254,7 @@ fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
             matches!(stopped, Err(FsckError::Disk(_))),
             "{context}: {stopped:?}"
         );
-        // Whatever there is by now, no role takes it for a ledger unless it is the new one, whole.
+        // A role can open the ledger only if it is the whole new one.
         let found = rebuilt_at_as_found(&host);
         let is_done = found.is_ok();
         assert!(
@@ -266,16 +267,20 @@ fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
             Err(FsckError::Whole { .. }) => assert!(is_done, "{context}"),
             Err(error) => panic!("{context}: {error:?}"),
         }
-        assert_eq!((Said::by(&host), contents(&host)), expected, "{context}");
+        assert_eq!(
+            (LedgerContents::of(&host), contents(&host)),
+            expected,
+            "{context}"
+        );
         assert!(
             to_keep.is_subset(&kept(&host)),
             "{context}: something is not kept"
         );
-        assert_eq!(beside(&host), beside(&undisturbed), "{context}");
+        assert_eq!(ledger_files(&host), ledger_files(&undisturbed), "{context}");
     }
 }
 
-/// The spool, by what is in each file, with paths below the data folder.
+/// The contents of each file of the spool, by paths below the data folder.
 fn contents(host: &Host) -> BTreeMap<PathBuf, Vec<u8>> {
     let below = |path: PathBuf| {
         let below = path.strip_prefix(host.dir.path()).expect("below");

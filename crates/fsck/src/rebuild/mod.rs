@@ -1,144 +1,142 @@
-//! A new ledger in place of one that is damaged or gone, made from the spool.
+//! Makes a new ledger from the spool, in place of one that is damaged or gone.
 //!
-//! What the spool proves, and so is in the new ledger: every batch with its source, name, part, state, lines, bytes and
-//! checksums, and its window, which is the one that the times of its lines give, if that window gives the file its name.
-//! What is only very likely: that a batch in `sent/` is at the destinations configured now, under the usual path.
+//! The spool proves: every batch with its source, name, part, state, lines, bytes and checksums, and its window. The
+//! window is the one of its lines' times, if that window gives the file its name. The spool makes very likely: that a
+//! batch in `sent/` is at the destinations configured now, under the path that the present settings give.
 //!
-//! What it does not tell is how far the streams are, since a batch does not say which stream a line is of. Senders
-//! know it: what was acknowledged is here. So the relay takes over what they say (`relay/src/adoption.rs`), and this
-//! prepares the proof that nothing of them is here beyond that: the end of the file that was written last of a source's.
+//! The spool does not tell how far the streams are, since a batch does not say which stream a line is of. The senders
+//! know it: every line that was acknowledged is in the spool. So the relay takes over the offsets that the senders report
+//! (`relay/src/commit/stream_recovery.rs`). For each source the new ledger keeps the end of the file written last: with
+//! it the relay proves that the spool has no line after such an offset.
 //!
 //! Invariants:
-//! - A ledger that is whole is never replaced, and no file of the spool is changed.
-//! - The old ledger is kept, in `damaged-N/`, and so is what is cut off open batches when the relay starts.
-//! - Interrupted anywhere, it leaves the old ledger, or none, which no role takes for a new one, or the new one whole.
+//! - A ledger that is not damaged is never replaced, and no file of the spool is changed.
+//! - The old ledger is kept in `damaged-N/`, and so are the bytes that the relay will cut off open batches.
+//! - Interrupted anywhere, it leaves the old ledger, or the whole new one, or none; then every role refuses to start.
 
 #[cfg(test)]
 mod crashes;
-mod file;
-mod name;
-mod survey;
+mod file_lines;
+mod name_fields;
+mod scan;
+mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_config::{Destination, Relay};
 use logferry_durable::{Disk, DiskError, DiskFile, Operation, RealDisk};
-use logferry_ledger::{BatchState, FILE_NAME, Ledger, LedgerError};
+use logferry_ledger::{BatchState, FILE_NAME, FoundSource, Ledger, LedgerError};
+use logferry_spool::{CopyError, FileForm, Spool, copy};
 use serde::Serialize;
 
-use self::survey::{Survey, Taken, survey};
-use crate::judge::Finding;
+use self::scan::{RecoveredBatch, ScanResult, scan};
+use crate::finding::Finding;
 use crate::{FsckError, repair};
 
-/// Where the new ledger is made, below the data folder.
-const WORKSHOP: &str = "rebuild.tmp";
+/// The folder below the data folder in which the new ledger is made.
+const WORK_FOLDER: &str = "rebuild.tmp";
 
-/// What SQLite may have beside the ledger's file (<https://sqlite.org/tempfiles.html>).
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// Suffixes of the files that SQLite may have beside the ledger's (<https://sqlite.org/tempfiles.html>).
+const SQLITE_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// What was made of the spool.
+/// The result of a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rebuilt {
-    /// Whether everything was proven and taken.
+pub struct RebuildReport {
+    /// Whether every file is proven and in the new ledger.
     pub fine: bool,
-    /// The folder with what was there before; `None` if there was nothing to keep.
+    /// The folder with the old ledger; `None` if there was nothing to keep.
     pub kept: Option<String>,
     /// Batches in the new ledger.
     pub batches: usize,
     /// Lines in them.
     pub lines: u64,
-    /// Sources that they are of.
+    /// Sources of these batches.
     pub sources: usize,
-    /// Batches that pass for delivered as they lie in `sent/`.
+    /// Batches that count as delivered because their files are in `sent/`.
     pub believed_delivered: usize,
-    /// What is left alone, or taken without proof.
+    /// The files that are left alone, and the batches that are not fully proven.
     pub findings: Vec<Finding>,
 }
 
-/// Makes a new ledger from the spool in `data_dir`, which is the relay's. No role may run.
+/// Makes a new ledger from the spool in the relay's data folder. No role may run.
 pub fn rebuild(
     data_dir: &Path,
     relay: &Relay,
     destinations: &[Destination],
     now: Timestamp,
-) -> Result<Rebuilt, FsckError> {
+) -> Result<RebuildReport, FsckError> {
     rebuild_on(&RealDisk, data_dir, relay, destinations, now)
 }
 
-/// `disk`: what is to be durable goes through it, to the real files.
+/// As [`rebuild`]; every change goes through `disk`, to the real files.
 fn rebuild_on(
     disk: &impl Disk,
     data_dir: &Path,
     relay: &Relay,
     destinations: &[Destination],
     now: Timestamp,
-) -> Result<Rebuilt, FsckError> {
-    let _locks = repair::lock_all(data_dir)?;
-    refuse_whole(disk, data_dir)?;
-    let survey = survey(data_dir, relay, destinations)?;
-    let workshop = make_ledger(disk, data_dir, &survey, now)?;
-    let attic = free_attic(data_dir)?;
-    // 1. What the relay will cut off is copied. A crash after this leaves copies that nobody needs.
-    for taken in survey.taken.iter().filter(|taken| taken.rest > 0) {
-        keep_rest(disk, taken, &attic)?;
+) -> Result<RebuildReport, FsckError> {
+    let _locks = repair::lock_all_roles(data_dir)?;
+    refuse_undamaged(disk, data_dir)?;
+    let spool = Spool::new(RealDisk, data_dir);
+    let scanned = scan(&spool, relay, destinations)?;
+    let sources = sources::summarize(&spool, relay, &scanned)?;
+    let work_folder = make_ledger(disk, data_dir, &scanned, &sources, now)?;
+    let kept = unused_folder(data_dir)?;
+    // 1. The bytes that the relay will cut off are copied. A crash after this leaves copies that nobody needs.
+    for batch in scanned.batches.iter().filter(|batch| batch.torn_bytes > 0) {
+        keep_torn_bytes(disk, &spool, batch, &kept)?;
     }
-    // 2. The old ledger goes, its own file first: what lies beside it must not meet the new one, and it without them
-    //    might pass for whole. A crash after this leaves no ledger, and every role refuses to start.
+    // 2. The old ledger is moved away, its own file first: without the files beside it, it might seem undamaged. Those
+    //    must go too before the new one comes. A crash after this leaves no ledger, and every role refuses to start.
     let ledger = data_dir.join(FILE_NAME);
-    move_aside(disk, &ledger, &attic)?;
-    for companion in COMPANIONS {
-        move_aside(disk, &data_dir.join(format!("{FILE_NAME}{companion}")), &attic)?;
+    move_aside(disk, &ledger, &kept)?;
+    for suffix in SQLITE_SUFFIXES {
+        move_aside(disk, &data_dir.join(format!("{FILE_NAME}{suffix}")), &kept)?;
     }
-    // 3. The new one comes.
-    disk.rename(&workshop.join(FILE_NAME), &ledger)?;
-    clear(disk, &workshop)?;
-    Ok(report(survey, &attic))
+    // 3. The new one is moved into place.
+    disk.rename(&work_folder.join(FILE_NAME), &ledger)?;
+    clear(disk, &work_folder)?;
+    Ok(report(scanned, sources.len(), &kept))
 }
 
-fn report(survey: Survey, attic: &Path) -> Rebuilt {
-    let Survey {
-        taken,
+fn report(scanned: ScanResult, sources: usize, kept: &Path) -> RebuildReport {
+    let rows = || scanned.batches.iter().map(|batch| &batch.row);
+    RebuildReport {
+        fine: scanned.findings.is_empty(),
+        kept: kept.exists().then(|| kept.display().to_string()),
+        batches: scanned.batches.len(),
+        lines: rows().map(|row| row.contents.lines).sum(),
         sources,
-        findings,
-        ..
-    } = survey;
-    let is_sent = |taken: &&Taken| taken.batch.state == BatchState::Sent;
-    Rebuilt {
-        fine: findings.is_empty(),
-        kept: attic.exists().then(|| attic.display().to_string()),
-        batches: taken.len(),
-        lines: taken.iter().map(|taken| taken.batch.contents.lines).sum(),
-        sources: sources.len(),
-        believed_delivered: taken.iter().filter(is_sent).count(),
-        findings,
+        believed_delivered: rows().filter(|row| row.state == BatchState::Sent).count(),
+        findings: scanned.findings,
     }
 }
 
-/// A whole ledger knows more than a spool can tell. A copy is looked at: SQLite writes to what it opens.
-fn refuse_whole(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
+/// Fails if the ledger is not damaged: it has more than a spool can tell. SQLite writes to a file that it opens, so a
+/// copy is checked.
+fn refuse_undamaged(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
     if Ledger::is_gone(data_dir) {
         return Ok(());
     }
-    let workshop = data_dir.join(WORKSHOP);
-    clear(disk, &workshop)?;
-    disk.create_dir_all(&workshop)?;
+    let work_folder = data_dir.join(WORK_FOLDER);
+    clear(disk, &work_folder)?;
+    disk.create_dir_all(&work_folder)?;
     for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
         let from = data_dir.join(&name);
-        match std::fs::copy(&from, workshop.join(name)) {
+        match std::fs::copy(&from, work_folder.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(DiskError::new(Operation::Read, &from, error).into());
             }
             _ => {}
         }
     }
-    let faults = Ledger::open(&workshop).and_then(|ledger| ledger.integrity());
-    clear(disk, &workshop)?;
+    let faults = Ledger::open(&work_folder).and_then(|ledger| ledger.integrity());
+    clear(disk, &work_folder)?;
     match faults {
         Ok(faults) if faults.is_empty() => Err(FsckError::Whole {
             path: data_dir.join(FILE_NAME),
@@ -152,66 +150,71 @@ fn refuse_whole(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
     }
 }
 
-/// Makes the new ledger apart, as one whole file, and says in which folder.
+/// Makes the new ledger in a folder of its own, as one whole file, and returns the folder.
 fn make_ledger(
     disk: &impl Disk,
     data_dir: &Path,
-    survey: &Survey,
+    scanned: &ScanResult,
+    sources: &[FoundSource],
     now: Timestamp,
 ) -> Result<PathBuf, FsckError> {
-    let workshop = data_dir.join(WORKSHOP);
-    clear(disk, &workshop)?;
-    disk.create_dir_all(&workshop)?;
-    let batches: Vec<_> = survey.taken.iter().map(|taken| taken.batch.clone()).collect();
-    let mut ledger = Ledger::open_or_create(&workshop)?;
-    ledger.restore(&batches, &survey.sources, &survey.given, now)?;
+    let work_folder = data_dir.join(WORK_FOLDER);
+    clear(disk, &work_folder)?;
+    disk.create_dir_all(&work_folder)?;
+    let batches: Vec<_> = scanned.batches.iter().map(|batch| batch.row.clone()).collect();
+    let mut ledger = Ledger::open_or_create(&work_folder)?;
+    ledger.restore(&batches, sources, &scanned.reserved_names, now)?;
     ledger.close()?;
-    Ok(workshop)
+    Ok(work_folder)
 }
 
-/// Removes the workshop, and what an earlier attempt left in it.
-fn clear(disk: &impl Disk, workshop: &Path) -> Result<(), DiskError> {
-    for name in disk.list(workshop)? {
-        disk.remove(&workshop.join(name))?;
+/// Removes the work folder, and the files that an earlier attempt left in it.
+fn clear(disk: &impl Disk, work_folder: &Path) -> Result<(), DiskError> {
+    for name in disk.list(work_folder)? {
+        disk.remove(&work_folder.join(name))?;
     }
-    match std::fs::remove_dir(workshop) {
+    match std::fs::remove_dir(work_folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DiskError::new(Operation::Remove, workshop, error))
+            Err(DiskError::new(Operation::Remove, work_folder, error))
         }
         _ => Ok(()),
     }
 }
 
-/// A folder for what is kept, whose name is free.
-fn free_attic(data_dir: &Path) -> Result<PathBuf, DiskError> {
+/// The first folder `damaged-N` that does not exist.
+fn unused_folder(data_dir: &Path) -> Result<PathBuf, DiskError> {
     let names = RealDisk.list(data_dir)?;
     let number = |name: &String| name.strip_prefix("damaged-")?.parse::<u32>().ok();
     let last = names.iter().filter_map(number).max().unwrap_or(0);
     Ok(data_dir.join(format!("damaged-{}", last.saturating_add(1))))
 }
 
-fn move_aside(disk: &impl Disk, path: &Path, attic: &Path) -> Result<(), DiskError> {
+/// Moves a file into the folder of kept files. No such file: does nothing.
+fn move_aside(disk: &impl Disk, path: &Path, kept: &Path) -> Result<(), DiskError> {
     if disk.len(path)?.is_none() {
         return Ok(());
     }
-    disk.create_dir_all(attic)?;
-    disk.rename(path, &attic.join(path.file_name().unwrap_or_default()))
+    disk.create_dir_all(kept)?;
+    disk.rename(path, &kept.join(path.file_name().unwrap_or_default()))
 }
 
-/// Copies what comes after a file's last whole line, to `attic/rest/SOURCE/FILE`.
-fn keep_rest(disk: &impl Disk, taken: &Taken, attic: &Path) -> Result<(), DiskError> {
-    let failed = |error| DiskError::new(Operation::Read, &taken.path, error);
-    let folder = attic.join("rest").join(taken.batch.batch.source.as_str());
+/// Copies the bytes after a file's last whole line to `rest/SOURCE/FILE` in the folder of kept files.
+fn keep_torn_bytes(
+    disk: &impl Disk,
+    spool: &Spool<RealDisk>,
+    batch: &RecoveredBatch,
+    kept: &Path,
+) -> Result<(), DiskError> {
+    let failed = |error| DiskError::new(Operation::Read, &batch.path, error);
+    let folder = kept.join("rest").join(batch.row.batch.source.as_str());
     disk.create_dir_all(&folder)?;
-    let mut copy = disk.open_append(&folder.join(taken.path.file_name().unwrap_or_default()))?;
-    let mut file = File::open(&taken.path).map_err(failed)?;
-    file.seek(SeekFrom::Start(taken.batch.contents.bytes))
-        .map_err(failed)?;
-    let mut block = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut block).map_err(failed)? {
-            0 => return copy.sync(),
-            read => copy.append(block.get(..read).unwrap_or_default())?,
-        }
-    }
+    let mut kept_file = disk.open_append(&folder.join(batch.path.file_name().unwrap_or_default()))?;
+    let mut reader = file_lines::open(spool, &batch.path, FileForm::Plain)?;
+    reader.seek_to(batch.row.contents.bytes).map_err(failed)?;
+    copy(reader, || false, |block| kept_file.append(block)).map_err(|error| match error {
+        CopyError::Read(error) => failed(error),
+        CopyError::Write(error) => error,
+        CopyError::Stopped => failed(io::ErrorKind::Interrupted.into()),
+    })?;
+    kept_file.sync()
 }

@@ -1,22 +1,21 @@
-//! What a rebuild makes of generated spools, and of each odd file.
+//! Rebuilds from generated spools, and from spools with odd files.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, FileTimes};
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use logferry_config::{Config, parse};
 use logferry_durable::Lock;
-use logferry_ledger::{Batch, BatchFilter, Contents, NewBatch, Window};
+use logferry_ledger::{Batch, BatchFilter, Window};
 use logferry_protocol::names::LogName;
+use logferry_testkit::batches::{contents_of, new_batch};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Kind, check};
+use crate::tests::gzip;
+use crate::{FindingKind, check};
 
 pub(super) const SOURCE: &str = "198.51.100.1";
 /// 21 November 2026, 02:20:00 UTC.
@@ -64,7 +63,7 @@ impl Host {
         path
     }
 
-    fn rebuild(&self) -> Result<Rebuilt, FsckError> {
+    fn rebuild(&self) -> Result<RebuildReport, FsckError> {
         let relay = self.config.relay.as_ref().expect("there");
         let destinations = &self.config.forwarder.as_ref().expect("there").destinations;
         rebuild(self.dir.path(), relay, destinations, now())
@@ -80,13 +79,14 @@ impl Host {
 
     /// Every file of the spool and what is in it.
     pub(super) fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = crate::spool::files(self.dir.path()).expect("listed");
-        let contents = |file: crate::spool::File| (file.path.clone(), fs::read(&file.path).expect("read"));
+        let files = Spool::new(RealDisk, self.dir.path()).all_files().expect("listed");
+        let contents =
+            |file: logferry_spool::SpoolFile| (file.path.clone(), fs::read(&file.path).expect("read"));
         files.into_iter().map(contents).collect()
     }
 
     /// Kind and file of each finding of a rebuild.
-    fn findings(&self) -> Vec<(Kind, PathBuf)> {
+    fn findings(&self) -> Vec<(FindingKind, PathBuf)> {
         let rebuilt = self.rebuild().expect("rebuilt");
         assert_eq!(rebuilt.fine, rebuilt.findings.is_empty());
         let findings = rebuilt.findings.into_iter();
@@ -101,18 +101,12 @@ pub(super) fn lines(minute: u32, count: u32) -> Vec<u8> {
         .collect()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).expect("in memory");
-    encoder.finish().expect("in memory")
-}
-
 pub(super) fn name(label: &str) -> String {
     format!("accessLog_26112108_{label}_198-51-100-1")
 }
 
 #[test]
-fn every_file_is_the_batch_that_it_was() {
+fn every_file_becomes_the_batch_that_it_was() {
     let host = Host::new();
     host.put(
         &format!("sent/{SOURCE}/{}.log.gz", name("00-19")),
@@ -176,7 +170,7 @@ fn whole_ledger_is_never_replaced() {
 }
 
 #[test]
-fn damaged_ledger_is_kept_with_what_lies_beside_it() {
+fn damaged_ledger_is_kept_with_the_files_beside_it() {
     let host = Host::new();
     let ledger = host.put("ledger.db", &[7; 5000]);
     host.put("ledger.db-wal", b"wal");
@@ -212,7 +206,10 @@ fn open_batch_is_taken_up_to_its_last_whole_line_and_the_rest_is_kept() {
     let torn = [&whole[..], b"[21/Nov/2026:08:2"].concat();
     let path = host.put(&format!("open/{SOURCE}/{}.log", name("20-39")), &torn);
     let half = host.put(&format!("open/{SOURCE}/{}.log", name("40-59")), b"[21/Nov");
-    assert_eq!(host.findings(), [(Kind::Torn, path.clone()), (Kind::Torn, half)]);
+    assert_eq!(
+        host.findings(),
+        [(FindingKind::Torn, path.clone()), (FindingKind::Torn, half)]
+    );
     let rest = host
         .dir
         .path()
@@ -225,7 +222,7 @@ fn open_batch_is_taken_up_to_its_last_whole_line_and_the_rest_is_kept() {
 }
 
 #[test]
-fn file_that_is_not_certain_to_be_a_batch_is_left_alone_and_its_name_is_not_given() {
+fn file_that_is_not_proven_is_left_alone_and_its_name_is_reserved() {
     let host = Host::new();
     let torn = host.put(
         &format!("ready/{SOURCE}/{}.log", name("00-19")),
@@ -242,38 +239,28 @@ fn file_that_is_not_certain_to_be_a_batch_is_left_alone_and_its_name_is_not_give
     let tmp = host.put(&format!("ready/{SOURCE}/{}.5.log.tmp", name("00-19")), b"");
     let text = host.put(&format!("ready/{SOURCE}/notes.txt"), b"");
     let expected = BTreeSet::from([
-        (Kind::Size, torn),
-        (Kind::Double, one),
-        (Kind::Double, other),
-        (Kind::Contents, bad),
-        (Kind::Place, early),
-        (Kind::Unknown, unknown),
-        (Kind::Unknown, shifted),
-        (Kind::Unknown, nowhere),
-        (Kind::Leftover, tmp),
-        (Kind::Unknown, text),
+        (FindingKind::Size, torn),
+        (FindingKind::Double, one),
+        (FindingKind::Double, other),
+        (FindingKind::Contents, bad),
+        (FindingKind::Place, early),
+        (FindingKind::Unknown, unknown),
+        (FindingKind::Unknown, shifted),
+        (FindingKind::Unknown, nowhere),
+        (FindingKind::Leftover, tmp),
+        (FindingKind::Unknown, text),
     ]);
     assert_eq!(BTreeSet::from_iter(host.findings()), expected);
     assert_eq!(host.batches(), []);
-    let new = |label| NewBatch {
-        source: SOURCE.parse().expect("valid"),
-        group: "web-2".parse().expect("valid"),
-        log: None,
-        window: Window {
-            start: START,
-            seconds: 1200,
-            utc_offset: 21_600,
-        },
-        base_name: name(label),
-    };
+    let new = |label| new_batch(SOURCE, &name(label));
     let part = |label| host.ledger().open_batch(&new(label), now()).expect("opened").part;
     assert_eq!((part("00-19"), part("20-39"), part("40-59")), (4, 2, 2));
 }
 
 #[test]
-fn window_is_the_one_of_the_lines_whatever_their_zone() {
+fn window_is_that_of_the_lines_in_any_zone() {
     let host = Host::with("name: \"{log}_{yymmddHH}_{window}_{source}\", window: 10s");
-    // The later of two hours that a clock showed alike.
+    // The clock showed this hour twice; the first line is of the second one.
     let winter = b"more of the line before\n[25/Oct/2026:02:30:05 +0100] a\n[25/Oct/2026:03:30:06 +0200] b\n";
     host.put(
         &format!("ready/{SOURCE}/access_26102502_3000-3009_198-51-100-1.2.log"),
@@ -291,7 +278,7 @@ fn window_is_the_one_of_the_lines_whatever_their_zone() {
 }
 
 #[test]
-fn window_of_lines_without_time_is_taken_as_utc_and_that_is_said() {
+fn window_of_lines_without_time_is_taken_as_utc_and_reported() {
     let file = format!("ready/{SOURCE}/{}.log", name("20-39"));
     for (batch, is_certain) in [("timestamp: auto", false), ("timestamp: arrival", true)] {
         let host = Host::with(batch);
@@ -299,7 +286,7 @@ fn window_of_lines_without_time_is_taken_as_utc_and_that_is_said() {
         let expected = if is_certain {
             vec![]
         } else {
-            vec![(Kind::Window, path)]
+            vec![(FindingKind::Window, path)]
         };
         assert_eq!(host.findings(), expected);
         assert_eq!(host.batches()[0].window.start, START + 6 * 3600);
@@ -307,7 +294,7 @@ fn window_of_lines_without_time_is_taken_as_utc_and_that_is_said() {
 }
 
 #[test]
-fn file_between_two_forms_is_its_original_and_an_empty_open_one_is_nothing() {
+fn plain_file_counts_while_it_is_compressed_and_empty_open_file_does_not() {
     let host = Host::new();
     let file = name("00-19");
     host.put(&format!("sent/{SOURCE}/{file}.log"), &lines(5, 3));
@@ -344,7 +331,7 @@ fn end_of_a_source_is_certain_only_in_the_one_file_written_last() {
 
     let host = Host::new();
     host.put(&first, &b"[21/Nov/2026:08:05:03 +0600] the same\n".repeat(100));
-    assert_eq!(end(&host), None, "it stands there more than once");
+    assert_eq!(end(&host), None, "the file has this ending more than once");
 
     let host = Host::new();
     host.put(&first, &lines(5, 50));
@@ -358,7 +345,7 @@ fn end_of_a_source_is_certain_only_in_the_one_file_written_last() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever batches there were: the new ledger has them all, agrees with the spool, and no byte has changed.
+    /// The new ledger has all batches and agrees with the spool, and no byte has changed.
     #[test]
     fn rebuilt_ledger_agrees_with_the_spool(
         batches in prop::collection::btree_map(
@@ -377,17 +364,14 @@ proptest! {
                 ("", written.clone())
             };
             host.put(&format!("{state}/{SOURCE}/{}{part}.log{suffix}", name(label)), &contents);
-            let crc = crc32c::crc32c(&written);
-            expected.insert(name(label) + &part, (state, u64::from(count), written.len() as u64, crc));
+            expected.insert(name(label) + &part, (state, contents_of(&written)));
         }
         let before = host.spool();
         host.put("ledger.db", b"damaged");
         prop_assert_eq!(host.findings(), vec![]);
         prop_assert_eq!(host.spool(), before);
-        let found: BTreeMap<_, _> = host.batches().into_iter().map(|batch| {
-            let Contents { lines, bytes, crc32c } = batch.contents;
-            (batch.name(), (batch.state, lines, bytes, crc32c))
-        }).collect();
+        let state_and_contents = |batch: Batch| (batch.name(), (batch.state, batch.contents));
+        let found: BTreeMap<_, _> = host.batches().into_iter().map(state_and_contents).collect();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(check(host.dir.path()).expect("checked").findings, vec![]);
     }

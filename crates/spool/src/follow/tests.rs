@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use logferry_ledger::{BatchGrowth, Commit, Contents, NewBatch, Window};
+use logferry_testkit::batches::{commit, new_batch};
 use tempfile::TempDir;
 
 use super::*;
@@ -24,17 +24,7 @@ impl Host {
     }
 
     fn open(&mut self, source: &str) -> Batch {
-        let new = NewBatch {
-            source: source.parse().expect("valid"),
-            group: "web-1".parse().expect("valid"),
-            log: None,
-            window: Window {
-                start: 0,
-                seconds: 1200,
-                utc_offset: 0,
-            },
-            base_name: format!("a-{source}"),
-        };
+        let new = new_batch(source, &format!("a-{source}"));
         self.ledger
             .open_batch(&new, Timestamp::UNIX_EPOCH)
             .expect("opened")
@@ -49,20 +39,11 @@ impl Host {
     /// Has `text` in the batch's file, and all but its last `uncommitted` bytes in the ledger.
     fn write(&mut self, batch: &Batch, text: &str, uncommitted: usize) {
         fs::write(self.path(batch, "open"), text).expect("written");
-        let contents = Contents {
-            lines: 0,
-            bytes: u64::try_from(text.len() - uncommitted).expect("small"),
-            crc32c: 0,
-        };
-        let growth = BatchGrowth {
-            batch: batch.id,
-            contents,
-        };
-        let batches = vec![growth];
-        let streams = Vec::new();
-        self.ledger
-            .commit(&Commit { streams, batches })
-            .expect("committed");
+        commit(
+            &mut self.ledger,
+            batch,
+            &text.as_bytes()[..text.len() - uncommitted],
+        );
     }
 
     fn seal(&mut self, batch: &Batch) {
@@ -79,11 +60,11 @@ impl Host {
 
 fn shown(follower: &mut Follower) -> String {
     let mut text = String::new();
-    let mut show = |seen: FollowEvent<'_>| {
-        match seen {
+    let mut show = |event: FollowEvent<'_>| {
+        match event {
             FollowEvent::Lines(lines) => text.push_str(std::str::from_utf8(lines).expect("text")),
             FollowEvent::Skipped { batch, bytes } => {
-                text.extend([bytes.to_string(), " of ".to_owned(), batch])
+                text.extend([bytes.to_string(), " of ".to_owned(), batch]);
             }
         }
         Ok(true)

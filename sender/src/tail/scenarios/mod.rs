@@ -428,7 +428,10 @@ fn a_relay_that_forgot_everything_is_told_again() {
     let mut sim = sim();
     sim.write(20);
     sim.settle();
-    sim.relay = sim_relay::SimRelay::default();
+    sim.relay = sim_relay::SimRelay {
+        lost_ledger: true,
+        ..Default::default()
+    };
     sim.write(5);
     sim.settle();
     sim.check();

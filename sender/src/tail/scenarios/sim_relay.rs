@@ -1,21 +1,27 @@
 //! A relay in memory: takes a chunk only at the committed offset, and keeps what each stream brought.
 
-use crate::messages::OutgoingChunk;
+use logferry_invariants::{invariant_chunk_starts_at_committed_offset, invariant_offset_names_one_byte};
 use logferry_protocol::chunk::{LineCounts, Outcome, Receipt, StreamEnd};
 use logferry_protocol::resolve::{KnownStream, ResolveRequest, ResolveResponse};
-use logferry_protocol::stream::Offset;
+use logferry_protocol::stream::{Offset, StreamId};
+
+use crate::messages::OutgoingChunk;
 
 #[derive(Debug, Default)]
 pub(crate) struct SimRelay {
     pub(crate) streams: Vec<SimStream>,
     /// All lines of all streams, in the order of their commits.
     pub(crate) arrived: Vec<u8>,
+    /// Whether it lost its ledger, and with it what it had acknowledged.
+    pub(crate) lost_ledger: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct SimStream {
     pub(super) known: KnownStream,
     pub(super) body: Vec<u8>,
+    /// The file's bytes up to the committed offset; `None` once a chunk left some of them out.
+    raw: Option<Vec<u8>>,
     pub(super) lines: LineCounts,
     pub(crate) finished: bool,
 }
@@ -42,6 +48,7 @@ impl SimRelay {
             self.streams.push(SimStream {
                 known,
                 body: Vec::new(),
+                raw: Some(Vec::new()),
                 lines,
                 finished: false,
             });
@@ -50,28 +57,38 @@ impl SimRelay {
         let stored = &mut self.streams[index];
         let committed = stored.known.committed;
         assert_eq!(stored.known.head, header.head, "a stream's head never changes");
-        if header.range.end() <= committed && header.range.start() < committed {
-            return Receipt {
-                committed,
-                outcome: Outcome::Duplicate,
-            };
+        let is_raw = chunk.body.len() as u64 == header.range.len();
+        if let Some(raw) = stored.raw.as_ref().filter(|_| is_raw) {
+            assert_eq!(
+                invariant_offset_names_one_byte(raw, header.range.start(), &chunk.body),
+                Ok(())
+            );
         }
-        if header.range.start() != committed {
-            return Receipt {
-                committed,
-                outcome: Outcome::Elsewhere,
-            };
+        let outcome = if header.range.end() <= committed && header.range.start() < committed {
+            Outcome::Duplicate
+        } else if header.range.start() == committed {
+            Outcome::Stored
+        } else {
+            Outcome::Elsewhere
+        };
+        assert_eq!(
+            invariant_chunk_starts_at_committed_offset(committed, header.range, outcome),
+            Ok(())
+        );
+        if outcome == Outcome::Stored {
+            stored.store(chunk, is_raw);
+            self.arrived.extend_from_slice(&chunk.body);
         }
-        stored.known.committed = header.range.end();
-        (stored.known.tail, stored.known.file) = (header.tail, header.file);
-        stored.lines = stored.lines.plus(header.lines);
-        stored.finished = header.stream_end == StreamEnd::Finished;
-        stored.body.extend_from_slice(&chunk.body);
-        self.arrived.extend_from_slice(&chunk.body);
         Receipt {
-            committed: header.range.end(),
-            outcome: Outcome::Stored,
+            committed: stored.known.committed,
+            outcome,
         }
+    }
+
+    /// How much of a stream the relay has.
+    pub(super) fn committed(&self, stream: StreamId) -> Offset {
+        let stored = self.streams.iter().find(|stored| stored.known.stream == stream);
+        stored.map_or(Offset::ZERO, |stored| stored.known.committed)
     }
 
     pub(crate) fn resolve(&self, request: &ResolveRequest) -> ResolveResponse {
@@ -92,6 +109,21 @@ impl SimRelay {
             ledger: None,
             max_chunk: 1 << 20,
             candidates: candidates.collect(),
+        }
+    }
+}
+
+impl SimStream {
+    fn store(&mut self, chunk: &OutgoingChunk, is_raw: bool) {
+        let header = &chunk.header;
+        self.known.committed = header.range.end();
+        (self.known.tail, self.known.file) = (header.tail, header.file);
+        self.lines = self.lines.plus(header.lines);
+        self.finished = header.stream_end == StreamEnd::Finished;
+        self.body.extend_from_slice(&chunk.body);
+        self.raw = self.raw.take().filter(|_| is_raw);
+        if let Some(raw) = &mut self.raw {
+            raw.extend_from_slice(&chunk.body);
         }
     }
 }

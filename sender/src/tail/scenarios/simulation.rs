@@ -1,17 +1,19 @@
 //! A writer, a sender and a relay in one sim, with a model that knows every line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use logferry_config as config;
+use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sender_follows_ledger};
 use logferry_protocol::heartbeat::Heartbeat;
-use logferry_protocol::stream::Offset;
+use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
+use logferry_protocol::stream::{Offset, StreamId};
 
 use super::log_writer::{LOGS, shipped};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointStream};
 use crate::clock::Now;
 use crate::counters::Counters;
 use crate::error::RequestError;
@@ -40,6 +42,10 @@ pub(super) struct Simulation {
     tail: Tailer<SimFileSystem>,
     inbox: Receiver<SenderEvent>,
     pub(super) jobs: Vec<RelayRequest>,
+    /// The streams of which the sender has shipped a chunk since its start.
+    shipping: HashSet<StreamId>,
+    /// The committed offsets that the relay told the sender of streams that it has not shipped yet.
+    told: HashMap<StreamId, Offset>,
     pub(super) beats: Vec<Heartbeat>,
     /// Whether the relay hears the heartbeats.
     pub(super) hears: bool,
@@ -115,6 +121,8 @@ impl Simulation {
             tail,
             inbox,
             jobs: Vec::new(),
+            shipping: HashSet::new(),
+            told: HashMap::new(),
             beats: Vec::new(),
             hears: true,
             now,
@@ -146,6 +154,15 @@ impl Simulation {
             self.tail.handle(event, self.now);
         }
         for job in self.tail.turn(self.now) {
+            if let RelayRequest::Chunk { chunk, .. } = &job
+                && self.shipping.insert(chunk.header.stream)
+                && let Some(committed) = self.told.remove(&chunk.header.stream)
+            {
+                assert_eq!(
+                    invariant_sender_follows_ledger(committed, chunk.header.range),
+                    Ok(())
+                );
+            }
             match job {
                 RelayRequest::Heartbeat(beat) => {
                     if self.hears {
@@ -158,8 +175,25 @@ impl Simulation {
             }
         }
         if let Some(checkpoint) = self.tail.take_checkpoint() {
+            for CheckpointStream { stream, .. } in &checkpoint.streams {
+                let committed = self.relay.committed(stream.stream);
+                let durable = invariant_acknowledged_is_durable(stream.committed, committed);
+                assert!(durable.is_ok() || self.relay.lost_ledger, "{durable:?}");
+            }
             self.saved = Some(checkpoint);
         }
+    }
+
+    /// The relay's answer about streams. What it says of one that the sender has not shipped since its start binds the
+    /// sender.
+    fn resolve(&mut self, question: &ResolveRequest) -> ResolveResponse {
+        let response = self.relay.resolve(question);
+        for known in response.candidates.iter().flatten() {
+            if !self.shipping.contains(&known.stream) {
+                self.told.insert(known.stream, known.committed);
+            }
+        }
+        response
     }
 
     /// One job that is out comes to its end.
@@ -193,7 +227,7 @@ impl Simulation {
                 }
             }
             RelayRequest::Streams(question) => SenderEvent::Streams(match fate {
-                RequestFate::Done => Ok(self.relay.resolve(&question)),
+                RequestFate::Done => Ok(self.resolve(&question)),
                 RequestFate::Busy => Err(busy()),
                 RequestFate::AnswerLost | RequestFate::Lost => Err(lost()),
             }),
@@ -218,6 +252,8 @@ impl Simulation {
     /// The sender stops, and starts with the relay as it is.
     pub(super) fn start_again(&mut self) {
         self.jobs.clear();
+        self.shipping.clear();
+        self.told.clear();
         let (home, inbox) = channel();
         self.counters = Arc::new(Counters::default());
         let counters = self.counters.clone();

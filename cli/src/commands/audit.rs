@@ -1,0 +1,217 @@
+//! `logferry audit`: compares what was read with what was received and delivered.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::anyhow;
+use logferry_config::Config;
+use logferry_ledger::{BatchFilter, BatchState};
+use logferry_monitor::audit::{self, Audit, AuditedBatch, AuditedDestination, Discrepancy};
+use logferry_text::{Table, count, size};
+
+use super::verify_remote::verify_remote;
+use crate::args::AuditArgs;
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Outcome, Result};
+
+/// Batches not delivered yet that the text names. The JSON has all.
+const UNDELIVERED_SHOWN_MAX: usize = 20;
+
+/// Audits, and prints the result. An error if a destination could not be read, whatever was found at others.
+pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
+    let filter = options.selection.filter();
+    let config = configuration::load(file)?;
+    let mut audit = audit(file, &config, &filter)?;
+    let mut unread = Vec::new();
+    if options.verify {
+        let data_dir = configuration::data_dir(file, &config)?;
+        unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
+    }
+    console::print_result(options.json, &audit, text)?;
+    if !unread.is_empty() {
+        return Err(anyhow!(unread.join("; ")).into());
+    }
+    Ok(Outcome::fine_if(audit.complete))
+}
+
+/// The audit of the relay host with this configuration.
+pub(crate) fn audit(file: &Path, config: &Config, filter: &BatchFilter) -> Result<Audit> {
+    let data_dir = configuration::data_dir(file, config)?;
+    Ok(audit::audit(
+        &data_dir,
+        filter,
+        &configuration::addressees(config),
+    )?)
+}
+
+/// The audit for people: sums by source and destination, batches not delivered yet, warnings, discrepancies.
+pub(crate) fn text(audit: &Audit) -> String {
+    let totals = audit.totals;
+    let sums = format!(
+        "lines read {}, excluded {}, received {}, delivered {}\n",
+        count(totals.lines_read),
+        count(totals.lines_excluded),
+        count(totals.lines_received),
+        count(totals.lines_delivered),
+    );
+    format!(
+        "{}{}\n{sums}{}{}\n{}",
+        by_source(&audit.batches),
+        by_destination(&audit.destinations),
+        undelivered(&audit.batches),
+        findings("what may be wrong", &audit.warnings).section(),
+        conclusion(audit)
+    )
+}
+
+/// The sums over a source's batches.
+#[derive(Default)]
+struct SourceSums {
+    batches: u64,
+    sent: u64,
+    lines: u64,
+    lines_sent: u64,
+    bytes: u64,
+}
+
+impl SourceSums {
+    fn add(&mut self, batch: &AuditedBatch) {
+        self.batches += 1;
+        self.lines += batch.lines;
+        self.bytes += batch.bytes;
+        if batch.state == BatchState::Sent {
+            self.sent += 1;
+            self.lines_sent += batch.lines;
+        }
+    }
+}
+
+fn by_source(batches: &[AuditedBatch]) -> Table<6> {
+    let mut sums: BTreeMap<&str, SourceSums> = BTreeMap::new();
+    let mut all = SourceSums::default();
+    for batch in batches {
+        sums.entry(batch.source.as_str()).or_default().add(batch);
+        all.add(batch);
+    }
+    let mut table = Table::new(["source", ">batches", ">sent", ">lines", ">delivered", ">size"]);
+    for (source, sum) in sums.iter().chain([(&"all", &all)]) {
+        let [batches, sent, lines, lines_sent] =
+            [sum.batches, sum.sent, sum.lines, sum.lines_sent].map(count);
+        table.row([
+            (*source).to_owned(),
+            batches,
+            sent,
+            lines,
+            lines_sent,
+            size(sum.bytes),
+        ]);
+    }
+    table
+}
+
+/// Nothing for a single destination: its sums are those by source.
+fn by_destination(destinations: &[AuditedDestination]) -> String {
+    if destinations.len() < 2 {
+        return String::new();
+    }
+    let mut table = Table::new([
+        "destination",
+        ">wanted",
+        ">there",
+        ">lines wanted",
+        ">lines there",
+    ]);
+    for sum in destinations {
+        let sums = [sum.batches, sum.delivered_batches, sum.lines, sum.delivered_lines];
+        let [wanted, there, lines_wanted, lines_there] = sums.map(count);
+        table.row([sum.name.to_string(), wanted, there, lines_wanted, lines_there]);
+    }
+    table.section()
+}
+
+fn undelivered(batches: &[AuditedBatch]) -> String {
+    let undelivered = || batches.iter().filter(|batch| batch.state != BatchState::Sent);
+    let mut table = Table::new(["not delivered yet", "state", ">lines", ">size"]);
+    for batch in undelivered().take(UNDELIVERED_SHOWN_MAX) {
+        let (lines, bytes) = (count(batch.lines), size(batch.bytes));
+        table.row([batch.name.clone(), batch.state.to_string(), lines, bytes]);
+    }
+    let more = match undelivered().skip(UNDELIVERED_SHOWN_MAX).count() {
+        0 => String::new(),
+        more => format!("and {more} more\n"),
+    };
+    table.section() + &more
+}
+
+fn conclusion(audit: &Audit) -> String {
+    if audit.discrepancies.is_empty() {
+        return "complete: nothing is missing, doubled or different\n".to_owned();
+    }
+    format!(
+        "NOT complete:\n{}",
+        findings("what is wrong", &audit.discrepancies)
+    )
+}
+
+fn findings(title: &str, findings: &[Discrepancy]) -> Table<3> {
+    let mut table = Table::new(["source", "batch", title]);
+    let or_dash = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+    for finding in findings {
+        table.row([
+            or_dash(&finding.source),
+            or_dash(&finding.batch),
+            finding.detail.clone(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logferry_ledger::Ledger;
+    use logferry_monitor::audit::DiscrepancyKind;
+
+    const SUMS: &str = "source  batches  sent  lines  delivered  size\n\
+                        all           0     0      0          0   0 B\n\n\
+                        lines read 0, excluded 0, received 0, delivered 0\n\n";
+
+    fn empty_audit() -> Audit {
+        let dir = tempfile::tempdir().unwrap();
+        Ledger::open_or_create(dir.path()).unwrap();
+        audit::audit(dir.path(), &BatchFilter::default(), &[]).unwrap()
+    }
+
+    #[test]
+    fn audit_of_an_empty_ledger_is_complete() {
+        let conclusion = "complete: nothing is missing, doubled or different\n";
+        assert_eq!(text(&empty_audit()), SUMS.to_owned() + conclusion);
+    }
+
+    #[test]
+    fn warnings_and_discrepancies_are_listed() {
+        let finding = Discrepancy {
+            source: Some("h1".to_owned()),
+            ..Discrepancy::new(
+                DiscrepancyKind::LinesDiffer,
+                "streams sent 5 lines, batches hold 4".to_owned(),
+            )
+        };
+        let audit = Audit {
+            complete: false,
+            discrepancies: vec![finding.clone()],
+            warnings: vec![finding],
+            ..empty_audit()
+        };
+        assert_eq!(
+            text(&audit),
+            SUMS.to_owned()
+                + "source  batch  what may be wrong\n\
+                   h1      -      streams sent 5 lines, batches hold 4\n\n\
+                   NOT complete:\n\
+                   source  batch  what is wrong\n\
+                   h1      -      streams sent 5 lines, batches hold 4\n"
+        );
+    }
+}

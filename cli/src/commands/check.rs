@@ -1,0 +1,88 @@
+//! `logferry check`: validates the configuration. With `--connect` it also tries to reach every host in it.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use logferry_config::Config;
+
+use crate::args::CheckArgs;
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Outcome, Result};
+use crate::roles::role::Role;
+
+/// Time limit for a TCP connection.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Checks, and prints the findings. An invalid configuration is not a finding but an error with its own exit code.
+pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
+    let config = configuration::load(file)?;
+    let roles: Vec<&str> = Role::ALL
+        .into_iter()
+        .filter(|role| role.is_in(&config))
+        .map(Role::name)
+        .collect();
+    console::print(&format!("{}: valid, for {}\n", file.display(), roles.join(", ")))?;
+    for warning in &config.warnings {
+        console::print(&format!("warning: {warning}\n"))?;
+    }
+    let are_files_fine = check_files(&config)?;
+    let is_all_reached = !options.connect || connect(&config)?;
+    Ok(Outcome::fine_if(are_files_fine && is_all_reached))
+}
+
+/// Reads the relay's certificates and tokens as the relay does.
+fn check_files(config: &Config) -> Result<bool> {
+    let findings = config.relay.as_ref().map(logferry_relay::check_files);
+    let findings = findings.unwrap_or_default();
+    for warning in &findings.warnings {
+        console::print(&format!("warning: {warning}\n"))?;
+    }
+    for problem in &findings.problems {
+        console::print(&format!("{problem}\n"))?;
+    }
+    Ok(findings.problems.is_empty())
+}
+
+/// Tries to reach every host in the configuration, and prints the result of each. False if one cannot be reached.
+fn connect(config: &Config) -> Result<bool> {
+    let mut is_all_reached = true;
+    let mut print = |host: String, result: anyhow::Result<()>| match result {
+        Ok(()) => console::print(&format!("{host}: answers\n")),
+        Err(error) => {
+            is_all_reached = false;
+            console::print(&format!("{host}: {error:#}\n"))
+        }
+    };
+    for relay in config.sender.iter().flat_map(|sender| &sender.relay) {
+        print(format!("relay {relay}"), reach(&relay.host, relay.port))?;
+    }
+    let forwarder = config.forwarder.iter();
+    for destination in forwarder.flat_map(|forwarder| &forwarder.destinations) {
+        let result = logferry_forwarder::check_destination(destination);
+        let result = result.map_err(|error| anyhow::anyhow!("{}", error.explanation()));
+        print(format!("destination {}", destination.name), result)?;
+    }
+    if let Some(monitor) = &config.monitor {
+        let (host, port) = (&monitor.smtp.host, monitor.smtp.port);
+        print(format!("mail server {host}:{port}"), reach(host, port))?;
+    }
+    Ok(is_all_reached)
+}
+
+/// Connects to one of the host's addresses, and closes the connection.
+fn reach(host: &str, port: u16) -> anyhow::Result<()> {
+    let addresses = (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("cannot find the address of {host}"))?;
+    let mut outcome = Err(anyhow::anyhow!("{host} has no address"));
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
+            Ok(_) => return Ok(()),
+            Err(error) => outcome = Err(error).with_context(|| format!("cannot connect to {address}")),
+        }
+    }
+    outcome
+}

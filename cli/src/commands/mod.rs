@@ -1,0 +1,16 @@
+//! The commands of people and scripts, one file each: they read the configuration, call a library and print its result.
+//!
+//! What a command prints for people can be changed in its file alone. Names of commands, options and JSON keys and the exit
+//! codes are a contract. The commands that run roles are in `roles/`.
+
+pub(crate) mod audit;
+pub(crate) mod backfill;
+pub(crate) mod check;
+pub(crate) mod fsck;
+pub(crate) mod generate;
+pub(crate) mod resend;
+pub(crate) mod retry;
+pub(crate) mod status;
+pub(crate) mod tail;
+pub(crate) mod trust;
+mod verify_remote;

@@ -1,0 +1,130 @@
+//! `logferry resend`: delivers sent batches again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use logferry_config::{Addressee, Config};
+use logferry_forwarder::{ResendImpossible, ResendOutcome, resend};
+use logferry_ledger::{Batch, Ledger};
+use logferry_protocol::names::DestinationName;
+use logferry_text::count;
+
+use super::retry::batches_named;
+use crate::args::ResendArgs;
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Failure, Outcome, Result};
+
+/// Requests another delivery of the selected batches. A problem if the file of one is gone, or if the named destination does
+/// not want a named batch.
+pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
+    let config = configuration::load(file)?;
+    let addressees = addressees(&config, options.destination.as_ref())?;
+    let data_dir = configuration::data_dir(file, &config)?;
+    let batches = selected(&Ledger::open(&data_dir)?, options)?;
+    let mut resent = resend(&data_dir, &batches, &addressees, Timestamp::now())?;
+    if options.batches.is_empty() || options.destination.is_none() {
+        // Only a named batch for a named destination is worth a message.
+        resent.unwanted.clear();
+    }
+    console::print_result(options.json, &resent, text)?;
+    Ok(Outcome::fine_if(
+        resent.gone.is_empty() && resent.unwanted.is_empty(),
+    ))
+}
+
+fn addressees(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Addressee>> {
+    let mut addressees = configuration::addressees(config);
+    if addressees.is_empty() {
+        return Err(Failure::configuration(anyhow!(
+            "there is no forwarder section; run this command with the configuration of the relay host"
+        )));
+    }
+    let Some(name) = name else { return Ok(addressees) };
+    let Some(index) = addressees.iter().position(|addressee| addressee.name == *name) else {
+        let names = addressees.iter().map(|addressee| &addressee.name);
+        return Err(configuration::unknown_destination(name, names));
+    };
+    Ok(vec![addressees.swap_remove(index)])
+}
+
+fn selected(ledger: &Ledger, options: &ResendArgs) -> Result<Vec<Batch>> {
+    if !options.batches.is_empty() {
+        return batches_named(ledger, &options.batches);
+    }
+    let mut batches = ledger.batches(&options.selection.filter())?;
+    // An open batch is delivered anyway once it is sealed.
+    batches.retain(|batch| batch.sealed_at.is_some());
+    Ok(batches)
+}
+
+fn text(resent: &ResendOutcome) -> String {
+    let mut by_destination: BTreeMap<&DestinationName, [u64; 3]> = BTreeMap::new();
+    for entry in &resent.due {
+        let [due, again, _] = by_destination.entry(&entry.destination).or_default();
+        *due += 1;
+        *again += u64::from(entry.again);
+    }
+    for pair in &resent.waiting {
+        let [.., waiting] = by_destination.entry(&pair.destination).or_default();
+        *waiting += 1;
+    }
+    let mut lines: Vec<_> = by_destination
+        .into_iter()
+        .map(|(name, counts)| {
+            let [due, again, waiting] = counts.map(count);
+            format!("{name}: {due} will be delivered, {again} of them again; {waiting} are waiting already")
+        })
+        .collect();
+    let unwanted = resent.unwanted.iter();
+    lines.extend(unwanted.map(|pair| {
+        let (batch, destination) = (&pair.batch, &pair.destination);
+        format!(
+            "{batch}: not delivered to {destination}: its `sources`, `groups` or `logs` exclude the batch"
+        )
+    }));
+    let gone = resent.gone.iter();
+    lines.extend(gone.map(|ResendImpossible { batch, detail }| format!("{batch}: {detail}")));
+    if lines.is_empty() {
+        lines.push("no batch selected".to_owned());
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logferry_forwarder::{BatchAtDestination, ResendDue};
+
+    #[test]
+    fn due_batches_are_counted_and_gone_ones_are_named() {
+        let due = |again| ResendDue {
+            batch: "b".to_owned(),
+            destination: "edw".parse().unwrap(),
+            again,
+        };
+        let pair = || BatchAtDestination {
+            batch: "b".to_owned(),
+            destination: "lab".parse().unwrap(),
+        };
+        let resent = ResendOutcome {
+            due: vec![due(true), due(false)],
+            waiting: vec![pair()],
+            unwanted: vec![pair()],
+            gone: vec![ResendImpossible {
+                batch: "c".to_owned(),
+                detail: "deleted".to_owned(),
+            }],
+        };
+        assert_eq!(
+            text(&resent),
+            "edw: 2 will be delivered, 1 of them again; 0 are waiting already\n\
+             lab: 0 will be delivered, 0 of them again; 1 are waiting already\n\
+             b: not delivered to lab: its `sources`, `groups` or `logs` exclude the batch\n\
+             c: deleted\n"
+        );
+        assert_eq!(text(&ResendOutcome::default()), "no batch selected\n");
+    }
+}

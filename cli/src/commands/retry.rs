@@ -1,0 +1,49 @@
+//! `logferry retry`: puts failed batches back to ready.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use logferry_ledger::{Batch, BatchState, Ledger};
+
+use crate::args::RetryArgs;
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Failure, Outcome, Result};
+
+/// Puts the named batches back to ready, or all failed ones. A problem if a named batch has not failed.
+pub(crate) fn run(file: &Path, options: &RetryArgs) -> Result {
+    let config = configuration::load(file)?;
+    let mut ledger = Ledger::open(&configuration::data_dir(file, &config)?)?;
+    let batches = if options.batches.is_empty() {
+        ledger.batches_in(BatchState::Failed)?
+    } else {
+        batches_named(&ledger, &options.batches)?
+    };
+    if batches.is_empty() {
+        console::print("no failed batch\n")?;
+    }
+    let mut outcome = Outcome::Fine;
+    for batch in batches {
+        let name = batch.name();
+        if ledger.retry(batch.id)? {
+            console::print(&format!("{name}: ready again\n"))?;
+        } else {
+            console::print(&format!("{name}: not changed, its state is {}\n", batch.state))?;
+            outcome = Outcome::ProblemFound;
+        }
+    }
+    Ok(outcome)
+}
+
+/// The batches with these names, or with these file names.
+pub(super) fn batches_named(ledger: &Ledger, names: &[String]) -> Result<Vec<Batch>> {
+    let batch = |name: &String| {
+        let name = name.strip_suffix(".log").unwrap_or(name);
+        ledger.batch_named(name)?.ok_or_else(|| {
+            Failure::configuration(anyhow!(
+                "there is no batch {name}; `logferry audit --json` lists all"
+            ))
+        })
+    };
+    names.iter().map(batch).collect()
+}

@@ -1,0 +1,343 @@
+//! `logferry status`: shows the present state.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_config::Config;
+use logferry_ledger::DestinationState;
+use logferry_monitor::status::{DiskState, SourceStatus, Status, StatusScope, status};
+use logferry_protocol::stream::Offset;
+use logferry_text::{Table, count, duration, size};
+
+use crate::args::StatusArgs;
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Outcome, Result};
+
+/// Time between two outputs with `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A smaller difference between two clocks is not shown.
+const CLOCK_DIFFERENCE_SHOWN: Duration = Duration::from_mins(1);
+
+/// The documented defaults, for a configuration without a monitor or a relay section.
+const STALE_AFTER: Duration = Duration::from_mins(5);
+const MIN_FREE_DISK: u64 = 1 << 30;
+
+/// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
+pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
+    let config = configuration::load(file)?;
+    let data_dir = configuration::data_dir(file, &config)?;
+    loop {
+        let status = read_status(&data_dir, &config)?;
+        let text = if options.json {
+            serde_json::to_string(&status)? + "\n"
+        } else {
+            text(&status, Timestamp::now())
+        };
+        if options.watch && !options.json && io::stdout().is_terminal() {
+            // Cursor to the first row, and clear the screen (ECMA-48, CUP and ED).
+            console::print("\x1b[H\x1b[2J")?;
+        }
+        let is_read = console::print_while_read(text.as_bytes())?;
+        if !options.watch || !is_read {
+            return Ok(Outcome::fine_if(status.is_healthy()));
+        }
+        thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+fn read_status(data_dir: &Path, config: &Config) -> Result<Status> {
+    let (monitor, relay) = (config.monitor.as_ref(), config.relay.as_ref());
+    let groups = relay.iter().flat_map(|relay| &relay.groups);
+    let groups: Vec<_> = groups.map(|group| group.name.clone()).collect();
+    let scope = StatusScope {
+        expected_sources: monitor.map_or(&[], |monitor| &monitor.expected_sources),
+        stale_after: monitor.map_or(STALE_AFTER, |monitor| monitor.stale_after),
+        groups: &groups,
+        destinations: &configuration::addressees(config),
+        min_free_disk: relay.map_or(MIN_FREE_DISK, |relay| relay.limits.min_free_disk),
+    };
+    Ok(status(data_dir, &scope, Timestamp::now())?)
+}
+
+fn text(status: &Status, now: Timestamp) -> String {
+    let batches = status.batches;
+    let unwanted = match batches.unwanted {
+        0 => String::new(),
+        unwanted => format!(" ({} WANTED BY NO DESTINATION)", count(unwanted)),
+    };
+    let disk = match status.disk.state {
+        DiskState::Ok => "",
+        DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
+    };
+    format!(
+        "{}{}\n{}{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
+        sources(status, now),
+        problems(status, now),
+        groups(status),
+        destinations(status, now),
+        in_flight(status),
+        held(status, now),
+        count(batches.open),
+        count(batches.ready),
+        count(batches.sent),
+        count(batches.failed),
+        size(status.disk.free_bytes),
+    )
+}
+
+fn sources(status: &Status, now: Timestamp) -> Table<9> {
+    let mut table = Table::new([
+        "source",
+        "group",
+        "state",
+        ">last line",
+        ">last contact",
+        ">lag",
+        ">oldest unread",
+        ">lines in the last hour",
+        "version",
+    ]);
+    for source in &status.sources {
+        let group = source.group.as_ref().map_or("-", |group| group.as_str());
+        table.row([
+            source.source.to_string(),
+            group.to_owned(),
+            source.state.as_str().to_owned(),
+            ago(source.last_line_at, now),
+            ago(source.last_contact_at, now),
+            size(source.lag_bytes),
+            seconds(source.oldest_unread_seconds),
+            count(source.lines_last_hour),
+            source.version.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    table
+}
+
+/// The problems of sources that an operator should look at.
+fn problems(status: &Status, now: Timestamp) -> String {
+    let mut table = Table::new(["source", "problem"]);
+    for source in &status.sources {
+        for problem in problems_of(source, now) {
+            table.row([source.source.to_string(), problem]);
+        }
+    }
+    table.section()
+}
+
+fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
+    let lost = source.gaps.iter().map(|gap| {
+        let (from, until) = (count(gap.from.get()), count(gap.until.map_or(0, Offset::get)));
+        let (noticed, path) = (ago(Some(gap.noticed_at), now), &gap.path);
+        format!("LOST {noticed}: bytes {from} to {until} of {path} were gone before they were sent")
+    });
+    let at_risk = source
+        .streams
+        .iter()
+        .filter(|stream| stream.at_risk)
+        .map(|stream| {
+            let event = if stream.deleted { "deleted" } else { "rotated" };
+            let (lag, oldest) = (size(stream.lag_bytes), seconds(stream.oldest_unread_seconds));
+            format!(
+                "at risk: {}, {event}, {lag} not stored here yet, oldest line {oldest}",
+                stream.path
+            )
+        });
+    let unreadable = source.unreadable_files.iter();
+    let unreadable = unreadable.map(|path| format!("its sender cannot read {path}"));
+    let checkpoint = source.checkpoint_failing_since;
+    let checkpoint =
+        checkpoint.map(|since| format!("its sender cannot write to its state_dir since {since}"));
+    let difference = source.clock_difference_seconds.unwrap_or(0);
+    let clock = (difference.unsigned_abs() > CLOCK_DIFFERENCE_SHOWN.as_secs()).then(|| {
+        let side = if difference > 0 { "behind" } else { "ahead" };
+        format!("its clock is {} {side}", seconds(difference.unsigned_abs()))
+    });
+    lost.chain(at_risk)
+        .chain(unreadable)
+        .chain(checkpoint)
+        .chain(clock)
+        .collect()
+}
+
+/// The relay's groups; nothing if there is none.
+fn groups(status: &Status) -> String {
+    if status.groups.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new([
+        "group",
+        "state",
+        ">sources",
+        ">lines/s",
+        ">in flight",
+        ">refused",
+        "reason",
+    ]);
+    let or_dash = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+    for group in &status.groups {
+        table.row([
+            group.group.to_string(),
+            group.state.as_str().to_owned(),
+            count(group.sources),
+            or_dash(group.lines_per_second.map(|rate| format!("{rate:.1}"))),
+            or_dash(group.requests_in_flight.map(count)),
+            or_dash(group.refused_requests.map(count)),
+            group.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+fn destinations(status: &Status, now: Timestamp) -> Table<6> {
+    let mut table = Table::new([
+        "destination",
+        "state",
+        ">last delivery",
+        ">waiting",
+        ">oldest",
+        "error",
+    ]);
+    for destination in &status.destinations {
+        let state = match destination.state {
+            DestinationState::Up => "up",
+            DestinationState::Down => "down",
+            DestinationState::Unknown => "unknown",
+        };
+        table.row([
+            destination.name.to_string(),
+            state.to_owned(),
+            ago(destination.last_delivery_at, now),
+            count(destination.waiting_batches),
+            seconds(destination.oldest_waiting_seconds),
+            destination.error.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+/// The batches in flight; nothing if each delivery takes less than a second.
+fn in_flight(status: &Status) -> String {
+    let mut table = Table::new(["destination", "in flight", ">sent", ">of", ">", ">per second"]);
+    for destination in &status.destinations {
+        for batch in &destination.in_flight {
+            let (done, total) = (batch.bytes_done, batch.bytes_total);
+            table.row([
+                destination.name.to_string(),
+                batch.batch.clone(),
+                size(done),
+                size(total),
+                format!("{} %", u128::from(done) * 100 / u128::from(total.max(1))),
+                size(batch.bytes_per_second),
+            ]);
+        }
+    }
+    table.section()
+}
+
+/// The batches that destinations refused; nothing if there is none.
+fn held(status: &Status, now: Timestamp) -> String {
+    let mut table = Table::new(["destination", "refused", ">times", ">retry in", "error"]);
+    for destination in &status.destinations {
+        for batch in &destination.held {
+            let wait = batch
+                .next_attempt_at
+                .and_then(|at| at.duration_since(now).try_into().ok());
+            table.row([
+                destination.name.to_string(),
+                batch.batch.clone(),
+                count(batch.attempts.into()),
+                duration(wait.unwrap_or_default()),
+                batch.error.clone(),
+            ]);
+        }
+    }
+    table.section()
+}
+
+fn seconds(number: u64) -> String {
+    duration(Duration::from_secs(number))
+}
+
+fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(
+        || "never".to_owned(),
+        |at| {
+            format!(
+                "{} ago",
+                duration(now.duration_since(at).try_into().unwrap_or_default())
+            )
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logferry_config::{Addressee, Wants};
+    use logferry_ledger::Ledger;
+    use logferry_monitor::status::{HeldBatch, InFlightStatus};
+
+    #[test]
+    fn text_shows_missing_sources_and_waiting_batches() {
+        let dir = tempfile::tempdir().unwrap();
+        Ledger::open_or_create(dir.path()).unwrap();
+        let scope = StatusScope {
+            expected_sources: &["198.51.100.1".parse().unwrap()],
+            stale_after: STALE_AFTER,
+            groups: &["web-1".parse().unwrap()],
+            destinations: &[Addressee {
+                name: "edw".parse().unwrap(),
+                wants: Wants::default(),
+            }],
+            min_free_disk: u64::MAX,
+        };
+        let now = Timestamp::now();
+        let mut status = status(dir.path(), &scope, now).unwrap();
+        status.disk.free_bytes = 5 << 30;
+        assert_eq!(
+            text(&status, now),
+            "source        group  state    last line  last contact  lag  oldest unread  lines in the last hour  version\n\
+             198.51.100.1  -      missing      never         never  0 B            0 s                       0  -\n\n\
+             group  state    sources  lines/s  in flight  refused  reason\n\
+             web-1  unknown        0        -          -        -\n\n\
+             destination  state    last delivery  waiting  oldest  error\n\
+             edw          unknown          never        0     0 s\n\n\
+             batches: 0 open, 0 ready, 0 sent, 0 failed\n\
+             disk: 5.0 GiB free (LOW: no lines are accepted until there is more free space)\n"
+        );
+        status.destinations[0].in_flight.push(InFlightStatus {
+            batch: "accessLog".to_owned(),
+            bytes_done: 3 << 20,
+            bytes_total: 8 << 20,
+            bytes_per_second: 1536,
+        });
+        status.destinations[0].held.push(HeldBatch {
+            batch: "other".to_owned(),
+            attempts: 3,
+            error: "permission denied".to_owned(),
+            error_kind: None,
+            next_attempt_at: now.checked_add(Duration::from_secs(42)).ok(),
+        });
+        let shown = text(&status, now);
+        assert!(
+            shown.contains(
+                "destination  in flight     sent       of        per second\n\
+                 edw          accessLog  3.0 MiB  8.0 MiB  37 %     1.5 KiB\n\n\
+                 destination  refused  times  retry in  error\n\
+                 edw          other        3      42 s  permission denied\n"
+            ),
+            "{shown}"
+        );
+        status.batches.unwanted = 1200;
+        assert!(text(&status, now).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
+        let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
+        assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");
+        assert_eq!(ago(Some(now), an_hour_ago), "0 s ago");
+    }
+}

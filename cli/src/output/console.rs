@@ -1,0 +1,113 @@
+//! Text on stdout and stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// Characters of a progress line. A longer line could wrap on a terminal, and a wrapped line cannot be overwritten.
+const PROGRESS_WIDTH: usize = 79;
+
+/// Prints a message for people to stderr. Ignores a closed stderr.
+pub(crate) fn print_error(message: &str) {
+    let _ = writeln!(io::stderr(), "logferry: {message}");
+}
+
+/// Prints to stdout. A reader that went away is no error.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    print_while_read(text.as_bytes()).map(drop)
+}
+
+/// Prints to stdout; false if the reader went away.
+pub(crate) fn print_while_read(text: &[u8]) -> io::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Prints a command's result: as JSON for programs, or as text for people.
+pub(crate) fn print_result<T: Serialize>(
+    json: bool,
+    result: &T,
+    text: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    let text = if json {
+        serde_json::to_string_pretty(result)? + "\n"
+    } else {
+        text(result)
+    };
+    Ok(print(&text)?)
+}
+
+/// A line on stderr that shows progress. On a terminal it is overwritten in place.
+#[derive(Debug)]
+pub(crate) struct ProgressLine {
+    is_terminal: bool,
+}
+
+impl ProgressLine {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Ignores a closed stderr.
+    pub(crate) fn show(&self, text: &str) {
+        let _ = if self.is_terminal {
+            let text: String = text.chars().take(PROGRESS_WIDTH).collect();
+            write!(io::stderr(), "\r{text}\x1b[K")
+        } else {
+            writeln!(io::stderr(), "{text}")
+        };
+    }
+
+    /// Removes the line from a terminal.
+    pub(crate) fn clear(&self) {
+        if self.is_terminal {
+            self.show("");
+        }
+    }
+}
+
+/// Limits how often something is shown.
+#[derive(Debug)]
+pub(crate) struct ShowInterval {
+    interval: Duration,
+    shown_at: Option<Instant>,
+}
+
+impl ShowInterval {
+    /// The first call of [`Self::is_due`] returns true.
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            shown_at: None,
+        }
+    }
+
+    /// [`Self::is_due`] first returns true after one interval.
+    pub(crate) fn after_one(interval: Duration) -> Self {
+        Self {
+            interval,
+            shown_at: Some(Instant::now()),
+        }
+    }
+
+    /// Whether the interval is over. If it is, the next one begins.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.shown_at.is_none_or(|shown| now >= shown + self.interval);
+        if is_due {
+            self.shown_at = Some(now);
+        }
+        is_due
+    }
+}

@@ -1,0 +1,60 @@
+//! Exit codes, and the outcomes of a command that lead to them.
+
+use std::process::ExitCode;
+
+use super::console;
+
+/// The findings of a command that did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing is wrong.
+    Fine,
+    /// The command found something wrong, and has printed it.
+    ProblemFound,
+}
+
+impl Outcome {
+    pub(crate) fn fine_if(is_fine: bool) -> Self {
+        if is_fine { Self::Fine } else { Self::ProblemFound }
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line or the configuration must be changed first.
+    Configuration(anyhow::Error),
+    /// The work failed.
+    Work(anyhow::Error),
+}
+
+impl Failure {
+    /// For `map_err`: the command line or the configuration is the cause.
+    pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
+        Self::Configuration(error.into())
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Work(error.into())
+    }
+}
+
+/// The result of a command.
+pub(crate) type Result<T = Outcome> = std::result::Result<T, Failure>;
+
+/// The exit code of a command whose work failed, and of a role that did not stop in time.
+pub(crate) const WORK_FAILED: u8 = 3;
+
+/// Prints the error with all its causes, and returns the exit code.
+pub(crate) fn code(result: Result) -> ExitCode {
+    let (code, error) = match result {
+        Ok(Outcome::Fine) => return ExitCode::SUCCESS,
+        Ok(Outcome::ProblemFound) => return ExitCode::from(1),
+        Err(Failure::Configuration(error)) => (2, error),
+        Err(Failure::Work(error)) => (WORK_FAILED, error),
+    };
+    console::print_error(&format!("{error:#}"));
+    ExitCode::from(code)
+}

@@ -1,0 +1,6 @@
+//! What a command gives back: its exit code, and its text on stdout and stderr.
+//!
+//! The exit codes are a contract. How text is printed and progress is shown can be changed here alone.
+
+pub(crate) mod console;
+pub(crate) mod exit;

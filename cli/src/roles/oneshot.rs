@@ -1,0 +1,55 @@
+//! Single passes of the monitor and the housekeeper for cron, and the test mail.
+
+use std::path::Path;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use logferry_config::Monitor;
+use tokio::runtime::{Builder, Runtime};
+
+use super::role::{Role, missing_section};
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{Outcome, Result};
+
+/// One check by the monitor, and one attempt for each mail in the outbox.
+pub(crate) fn monitor(file: &Path) -> Result {
+    let section = monitor_section(file)?;
+    runtime()?.block_on(logferry_monitor::once(&section))?;
+    Ok(Outcome::Fine)
+}
+
+/// One pass of the housekeeper. It logs its changes.
+pub(crate) fn housekeeper(file: &Path) -> Result {
+    let section = configuration::load(file)?
+        .housekeeper
+        .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
+    logferry_housekeeper::once(&section, Timestamp::now())?;
+    Ok(Outcome::Fine)
+}
+
+/// Sends one mail to the recipients.
+pub(crate) fn test_mail(file: &Path) -> Result {
+    let section = monitor_section(file)?;
+    runtime()?.block_on(logferry_monitor::test_mail(&section))?;
+    console::print(&format!(
+        "mail server {}:{} accepted a mail to {}\n",
+        section.smtp.host,
+        section.smtp.port,
+        section.smtp.to.join(", ")
+    ))?;
+    Ok(Outcome::Fine)
+}
+
+fn monitor_section(file: &Path) -> Result<Monitor> {
+    configuration::load(file)?
+        .monitor
+        .ok_or_else(|| missing_section(file, Role::Monitor))
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
+}

@@ -1,0 +1,97 @@
+//! The roles: their names, their sections of the configuration, and the future that runs each.
+
+use std::path::Path;
+use std::pin::Pin;
+
+use anyhow::anyhow;
+use logferry_config::Config;
+use tokio_util::sync::CancellationToken;
+
+use super::sender_role;
+use crate::output::exit::Failure;
+
+/// A role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Sender,
+    Relay,
+    Forwarder,
+    Monitor,
+    Housekeeper,
+}
+
+/// Runs a role until its token is cancelled.
+pub(crate) type RoleFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+impl Role {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Sender,
+        Self::Relay,
+        Self::Forwarder,
+        Self::Monitor,
+        Self::Housekeeper,
+    ];
+
+    /// The name of the role and of its section.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Relay => "relay",
+            Self::Forwarder => "forwarder",
+            Self::Monitor => "monitor",
+            Self::Housekeeper => "housekeeper",
+        }
+    }
+
+    /// Whether the role's section is in the configuration.
+    pub(crate) fn is_in(self, config: &Config) -> bool {
+        match self {
+            Self::Sender => config.sender.is_some(),
+            Self::Relay => config.relay.is_some(),
+            Self::Forwarder => config.forwarder.is_some(),
+            Self::Monitor => config.monitor.is_some(),
+            Self::Housekeeper => config.housekeeper.is_some(),
+        }
+    }
+
+    /// Whether the role's section changed from `old` to `new`.
+    pub(crate) fn differs(self, old: &Config, new: &Config) -> bool {
+        match self {
+            Self::Sender => old.sender != new.sender,
+            Self::Relay => old.relay != new.relay,
+            Self::Forwarder => old.forwarder != new.forwarder,
+            Self::Monitor => old.monitor != new.monitor,
+            Self::Housekeeper => old.housekeeper != new.housekeeper,
+        }
+    }
+
+    /// The future that runs the role; `None` if its section is not in the configuration.
+    pub(crate) fn future(self, config: &Config, stop: CancellationToken) -> Option<RoleFuture> {
+        Some(match self {
+            Self::Sender => self.with_name(sender_role::run(config.sender.clone()?, stop)),
+            Self::Relay => self.with_name(logferry_relay::run(config.relay.clone()?, stop)),
+            Self::Forwarder => self.with_name(logferry_forwarder::run(config.forwarder.clone()?, stop)),
+            Self::Monitor => self.with_name(logferry_monitor::run(config.monitor.clone()?, stop)),
+            Self::Housekeeper => self.with_name(logferry_housekeeper::run(config.housekeeper.clone()?, stop)),
+        })
+    }
+
+    /// Adds the role's name to its error.
+    fn with_name<E>(
+        self,
+        work: impl Future<Output = std::result::Result<(), E>> + Send + 'static,
+    ) -> RoleFuture
+    where
+        E: Into<anyhow::Error>,
+    {
+        Box::pin(async move { work.await.map_err(|error| error.into().context(self.name())) })
+    }
+}
+
+/// The error for a role without a section.
+pub(crate) fn missing_section(file: &Path, role: Role) -> Failure {
+    let (file, name) = (file.display(), role.name());
+    Failure::Configuration(anyhow!(
+        "{file}: {name}: there is no such section; add it to run this role here"
+    ))
+}

@@ -1,0 +1,291 @@
+//! Runs roles in one process. After a reload it stops and restarts each role whose section changed.
+//!
+//! Invariants:
+//! - The configuration in force is valid: a file that is not valid changes nothing.
+//! - A role never changes its configuration while it runs. A restart loses nothing, since all state is on disk.
+//! - A role whose section did not change keeps running through a reload.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use logferry_config::Config;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::role::{Role, RoleFuture, missing_section};
+use super::signals::{SignalRequest, Signals, StopDeadline};
+use crate::configuration;
+use crate::output::exit::{Failure, Result};
+
+/// Which roles to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RoleSelection {
+    /// This one. Its section must exist.
+    One(Role),
+    /// Each role with a section.
+    Configured,
+}
+
+/// Makes the future of a role; `None` if the role has no section.
+pub(crate) type RoleStarter = fn(Role, &Config, CancellationToken) -> Option<RoleFuture>;
+
+/// Runs roles.
+pub(crate) struct Supervisor<'a> {
+    file: &'a Path,
+    selection: RoleSelection,
+    starter: RoleStarter,
+    config: Config,
+    tasks: JoinSet<(Role, anyhow::Result<()>)>,
+    running: BTreeMap<Role, RunningRole>,
+    /// Set while all roles stop.
+    stopping: Option<StopDeadline>,
+}
+
+struct RunningRole {
+    stop: CancellationToken,
+    /// Set while the role stops because of a reload. It restarts if it still has a section.
+    restarting: Option<StopDeadline>,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Reads the configuration. Starts no role yet.
+    pub(crate) fn new(file: &'a Path, selection: RoleSelection, starter: RoleStarter) -> Result<Self> {
+        Ok(Self {
+            file,
+            selection,
+            starter,
+            config: load(file, selection)?,
+            tasks: JoinSet::new(),
+            running: BTreeMap::new(),
+            stopping: None,
+        })
+    }
+
+    /// Runs the roles until a signal or the end of one role stops them all. Returns the first error: later ones may follow
+    /// from it.
+    pub(crate) async fn run(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        for role in Role::ALL {
+            self.start(role);
+        }
+        let mut outcome = Ok(());
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => match ended {
+                    None => return outcome,
+                    Some(Ok((role, Ok(())))) if self.is_restarting(role) => self.start(role),
+                    Some(ended) => {
+                        let ended = ended.context("a role crashed").and_then(|(_, ended)| ended);
+                        outcome = outcome.and(ended);
+                        self.stop();
+                    }
+                },
+                request = signals.next() => match request {
+                    SignalRequest::Stop => self.stop(),
+                    SignalRequest::Reload => self.reload(),
+                },
+            }
+        }
+    }
+
+    fn start(&mut self, role: Role) {
+        self.running.remove(&role);
+        let stop = CancellationToken::new();
+        if self.selection.includes(role)
+            && let Some(future) = (self.starter)(role, &self.config, stop.clone())
+        {
+            self.tasks.spawn(async move { (role, future.await) });
+            let restarting = None;
+            self.running.insert(role, RunningRole { stop, restarting });
+        }
+    }
+
+    fn is_restarting(&self, role: Role) -> bool {
+        let role = self.running.get(&role);
+        self.stopping.is_none() && role.is_some_and(|role| role.restarting.is_some())
+    }
+
+    fn stop(&mut self) {
+        if self.stopping.is_none() {
+            tracing::info!("stopping");
+            self.stopping = Some(StopDeadline::start());
+            self.running.values().for_each(|role| role.stop.cancel());
+        }
+    }
+
+    fn reload(&mut self) {
+        let file = self.file.display();
+        if self.stopping.is_some() {
+            return;
+        }
+        let new = match load(self.file, self.selection) {
+            Ok(new) => new,
+            Err(Failure::Configuration(error) | Failure::Work(error)) => {
+                // One problem a line.
+                format!("{error:#}")
+                    .lines()
+                    .for_each(|problem| tracing::error!("{problem}"));
+                tracing::error!(%file, "the new configuration is not valid; the old one stays in force");
+                return;
+            }
+        };
+        let old = std::mem::replace(&mut self.config, new);
+        let is_changed = |role: &Role| self.selection.includes(*role) && role.differs(&old, &self.config);
+        let changed: Vec<Role> = Role::ALL.into_iter().filter(is_changed).collect();
+        let sections: Vec<_> = changed.iter().map(|role| role.name()).collect();
+        let sections = sections.join(", ");
+        if changed.is_empty() {
+            tracing::info!(%file, "configuration reloaded: no section of a running role changed");
+            return;
+        }
+        tracing::info!(%file, sections, "configuration reloaded: restarting the roles whose section changed");
+        for role in changed {
+            match self.running.get_mut(&role) {
+                Some(running) => {
+                    running.restarting.get_or_insert_with(StopDeadline::start);
+                    running.stop.cancel();
+                }
+                None => self.start(role),
+            }
+        }
+    }
+}
+
+impl RoleSelection {
+    fn includes(self, role: Role) -> bool {
+        match self {
+            Self::One(one) => one == role,
+            Self::Configured => true,
+        }
+    }
+}
+
+fn load(file: &Path, selection: RoleSelection) -> Result<Config> {
+    let config = configuration::load(file)?;
+    if let RoleSelection::One(role) = selection
+        && !role.is_in(&config)
+    {
+        return Err(missing_section(file, role));
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use anyhow::anyhow;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const RELAY: &str = "relay:\n  data_dir: /nonexistent\n  groups: [{name: g, listen: \"127.0.0.1:1\"}]\n";
+    const HOUSEKEEPER: &str = "housekeeper:\n  data_dir: /nonexistent\n  delete_after: 5h\n";
+
+    /// Each role ends when its token is cancelled.
+    fn until_stopped(role: Role, config: &Config, stop: CancellationToken) -> Option<RoleFuture> {
+        let work = async move {
+            stop.cancelled().await;
+            Ok(())
+        };
+        role.is_in(config).then(|| Box::pin(work) as RoleFuture)
+    }
+
+    /// One role fails at once. Another one fails when its token is cancelled.
+    fn failing(role: Role, _: &Config, stop: CancellationToken) -> Option<RoleFuture> {
+        match role {
+            Role::Relay => Some(Box::pin(async { Err(anyhow!("no disk")) })),
+            Role::Sender => Some(Box::pin(async move {
+                stop.cancelled().await;
+                Err(anyhow!("later"))
+            })),
+            _ => None,
+        }
+    }
+
+    fn write(dir: &TempDir, text: &str) -> PathBuf {
+        let path = dir.path().join("logferry.yaml");
+        #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn supervisor(file: &Path, selection: RoleSelection, starter: RoleStarter) -> Supervisor<'_> {
+        let mut supervisor = Supervisor::new(file, selection, starter).ok().unwrap();
+        for role in Role::ALL {
+            supervisor.start(role);
+        }
+        supervisor
+    }
+
+    /// The running roles, each with whether it is being stopped.
+    fn running(supervisor: &Supervisor<'_>) -> Vec<(Role, bool)> {
+        let roles = supervisor.running.iter();
+        roles
+            .map(|(&role, running)| (role, running.stop.is_cancelled()))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn failing_role_stops_the_others_and_its_error_is_returned() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(&dir, RELAY);
+        let mut supervisor = Supervisor::new(&file, RoleSelection::Configured, failing)
+            .ok()
+            .unwrap();
+        let outcome = supervisor.run(&mut Signals::catch().unwrap()).await;
+        assert_eq!(outcome.unwrap_err().to_string(), "no disk");
+    }
+
+    #[tokio::test]
+    async fn only_roles_whose_section_changed_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(&dir, RELAY);
+        let mut supervisor = supervisor(&file, RoleSelection::Configured, until_stopped);
+        supervisor.reload();
+        assert_eq!(
+            running(&supervisor),
+            [(Role::Relay, false)],
+            "nothing has changed"
+        );
+
+        write(&dir, &format!("{RELAY}{HOUSEKEEPER}"));
+        supervisor.reload();
+        assert_eq!(
+            running(&supervisor),
+            [(Role::Relay, false), (Role::Housekeeper, false)]
+        );
+
+        write(&dir, &format!("{RELAY}{}", HOUSEKEEPER.replace("5h", "6h")));
+        supervisor.reload();
+        assert_eq!(
+            running(&supervisor),
+            [(Role::Relay, false), (Role::Housekeeper, true)]
+        );
+        assert!(supervisor.is_restarting(Role::Housekeeper) && !supervisor.is_restarting(Role::Relay));
+        supervisor.stop();
+        assert!(
+            !supervisor.is_restarting(Role::Housekeeper),
+            "a stop takes precedence over a restart"
+        );
+    }
+
+    #[tokio::test]
+    async fn file_that_is_invalid_or_lacks_the_role_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(&dir, RELAY);
+        let mut supervisor = supervisor(&file, RoleSelection::One(Role::Relay), until_stopped);
+        for unusable in ["relay: {", "relay:\n  groups: 7\n", HOUSEKEEPER, ""] {
+            write(&dir, unusable);
+            supervisor.reload();
+            assert_eq!(running(&supervisor), [(Role::Relay, false)], "{unusable}");
+        }
+        // The old configuration is still in force: the same file again is no change.
+        write(&dir, RELAY);
+        supervisor.reload();
+        assert_eq!(running(&supervisor), [(Role::Relay, false)]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Compares the ledger's rows with the names and folders of the files. No file is read.
+//!
+//! Pure. A batch's file belongs into the folder of the batch's state and source. There it has one of three states:
+//! 1. only `NAME.log`: the normal state;
+//! 2. `NAME.log` and `NAME.log.gz` side by side in `sent/`: the housekeeper is compressing, and `NAME.log` is the batch;
+//! 3. only `NAME.log.gz` in `sent/`: the housekeeper has compressed it.
+//!
+//! Any other file of that name is misplaced, if it is the only one, or a second one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use logferry_ledger::{Batch, BatchState};
+use logferry_spool::{FileForm, Spool, SpoolFile};
+
+use crate::finding::{Finding, FindingKind};
+
+/// The result of the comparison.
+#[derive(Debug, Default)]
+pub(crate) struct NameComparison<'a> {
+    pub(crate) findings: Vec<Finding>,
+    /// The file of each batch that has one. Its contents are still to be compared.
+    pub(crate) to_read: Vec<(&'a Batch, &'a SpoolFile)>,
+}
+
+/// Plain and compressed files by the batch names in their file names.
+pub(crate) fn by_batch_name(files: &[SpoolFile]) -> BTreeMap<&str, Vec<&SpoolFile>> {
+    let mut by_name: BTreeMap<&str, Vec<&SpoolFile>> = BTreeMap::new();
+    for file in files {
+        if matches!(file.form, FileForm::Plain | FileForm::Compressed) {
+            by_name.entry(&file.batch_name).or_default().push(file);
+        }
+    }
+    by_name
+}
+
+/// Compares all batches with all files of the spool.
+pub(crate) fn compare_names<'a, D>(
+    spool: &Spool<D>,
+    batches: &'a [Batch],
+    files: &'a [SpoolFile],
+) -> NameComparison<'a> {
+    let mut comparison = NameComparison::default();
+    let mut by_name = by_batch_name(files);
+    let mut known: HashMap<String, &Batch> = HashMap::new();
+    for batch in batches {
+        let name = batch.name();
+        let found = by_name.remove(name.as_str()).unwrap_or_default();
+        // The housekeeper removes the files of an expired batch.
+        if batch.expired_at.is_none() {
+            comparison.add_batch(spool, batch, &found);
+        }
+        known.insert(name, batch);
+    }
+    let unknown = by_name.into_values().flatten();
+    comparison.findings.extend(unknown.map(unknown_file));
+    for file in files {
+        match file.form {
+            FileForm::Other => comparison.findings.push(unknown_file(file)),
+            FileForm::Partial | FileForm::PartialPlain
+                if !known
+                    .get(&file.batch_name)
+                    .is_some_and(|batch| may_be_compressed_now(batch)) =>
+            {
+                let detail =
+                    "left by a crash while a file was made; it is no batch's file, and may be removed";
+                comparison
+                    .findings
+                    .push(Finding::new(FindingKind::Leftover, &file.path, None, detail));
+            }
+            FileForm::Partial | FileForm::PartialPlain | FileForm::Plain | FileForm::Compressed => {}
+        }
+    }
+    comparison
+}
+
+/// Whether the housekeeper may be compressing the batch, or will finish it after a crash.
+fn may_be_compressed_now(batch: &Batch) -> bool {
+    batch.state == BatchState::Sent && batch.expired_at.is_none() && batch.compressed_at.is_none()
+}
+
+fn unknown_file(file: &SpoolFile) -> Finding {
+    let detail = "the ledger does not know it; every role leaves it alone";
+    Finding::new(FindingKind::Unknown, &file.path, None, detail)
+}
+
+impl<'a> NameComparison<'a> {
+    /// `found`: the files of the batch's name, in all folders.
+    fn add_batch<D>(&mut self, spool: &Spool<D>, batch: &'a Batch, found: &[&'a SpoolFile]) {
+        let folder = spool.source_folder(batch.state, &batch.source);
+        // Only sent batches are compressed.
+        let may_have_form = |file: &SpoolFile| !file.is_compressed() || batch.state == BatchState::Sent;
+        let is_in_place = |file: &SpoolFile| file.path.parent() == Some(&folder) && may_have_form(file);
+        let in_place = found
+            .iter()
+            .filter(|file| is_in_place(file))
+            .min_by_key(|file| file.is_compressed());
+        let Some(&file) = in_place.or(found.first()) else {
+            // The ledger has an open batch's row before the file is made.
+            if batch.state != BatchState::Open || batch.contents.bytes > 0 {
+                let detail = "its file is in none of the spool's folders; restore it from a backup";
+                let path = spool.path(batch, batch.state);
+                self.findings
+                    .push(Finding::new(FindingKind::Missing, &path, Some(batch), detail));
+            }
+            return;
+        };
+        self.to_read.push((batch, file));
+        if in_place.is_none() {
+            let detail = format!("whole, but the ledger has this batch as {}", batch.state);
+            let right_path = folder.join(file.path.file_name().unwrap_or_default());
+            self.findings.push(Finding {
+                move_to: may_have_form(file).then_some(right_path),
+                ..Finding::new(FindingKind::Place, &file.path, Some(batch), detail)
+            });
+        }
+        let second = found
+            .iter()
+            .filter(|other| other.path != file.path && !(in_place.is_some() && is_in_place(other)));
+        self.findings.extend(second.map(|other| {
+            let detail = format!(
+                "the batch's file is {}; this is a second one",
+                file.path.display()
+            );
+            Finding::new(FindingKind::Double, &other.path, Some(batch), detail)
+        }));
+    }
+}

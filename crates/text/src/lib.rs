@@ -1,0 +1,44 @@
+//! Text for people: numbers, durations, tables, and an error with its causes.
+//!
+//! Plain ASCII that reads well on a terminal, in a log file and in a mail. No dependency, no I/O. Output for programs
+//! (JSON, metrics) does not pass through here.
+
+mod numbers;
+mod table;
+
+use std::error::Error;
+
+pub use numbers::{count, count_of, duration, size};
+pub use table::Table;
+
+/// An error and its causes on one line: `cannot read a: permission denied`.
+pub fn error_chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn error_chain_names_every_cause() {
+        #[derive(Debug)]
+        struct Outer(io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("cannot read a")
+            }
+        }
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let error = Outer(io::Error::other("no disk"));
+        assert_eq!(error_chain(&error), "cannot read a: no disk");
+        assert_eq!(error_chain(&io::Error::other("alone")), "alone");
+    }
+}

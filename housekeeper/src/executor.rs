@@ -1,0 +1,158 @@
+//! Carries out the plan, one batch at a time. A crash may come between any two steps.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use jiff::Timestamp;
+use logferry_durable::{Disk, DiskFile};
+use logferry_ledger::{Batch, BatchState, Ledger};
+use logferry_spool::{CopyError, FileForm, Measure, MeasuredReader, Spool, copy, gzip_encoder};
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::Action;
+use crate::{BatchError, HousekeeperReport};
+
+/// Carries out actions and counts what they did.
+#[derive(Debug)]
+pub(crate) struct ActionExecutor<'a, D> {
+    spool: Spool<D>,
+    ledger: Ledger,
+    now: Timestamp,
+    stop: &'a CancellationToken,
+    report: HousekeeperReport,
+}
+
+impl<'a, D: Disk> ActionExecutor<'a, D> {
+    pub(crate) fn new(spool: Spool<D>, ledger: Ledger, now: Timestamp, stop: &'a CancellationToken) -> Self {
+        Self {
+            spool,
+            ledger,
+            now,
+            stop,
+            report: HousekeeperReport::default(),
+        }
+    }
+
+    /// The result so far.
+    pub(crate) fn report(&self) -> HousekeeperReport {
+        self.report
+    }
+
+    /// Carries out one action. After an error the batch is as whole as before, and the action may be repeated.
+    pub(crate) fn execute(&mut self, action: &Action) -> Result<(), BatchError> {
+        let batch = action.batch();
+        let bytes_before = self.spool.sent_bytes(batch)?;
+        match action {
+            Action::Compress(batch) => {
+                self.compress(batch)?;
+                self.report.compressed += 1;
+            }
+            Action::Expire(batch) => {
+                // 1. The ledger. A crash after it leaves the files; the next plan clears them.
+                //    A batch that somebody asked for since it was planned stays.
+                if self.ledger.mark_expired(batch.id, self.now)? {
+                    // 2. The files.
+                    self.spool.remove_sent(batch)?;
+                    self.report.expired += 1;
+                }
+            }
+            Action::Clear(batch) => self.spool.remove_sent(batch)?,
+        }
+        self.report.bytes_freed += bytes_before.saturating_sub(self.spool.sent_bytes(batch)?);
+        Ok(())
+    }
+
+    /// Puts a checked `.log.gz` in the place of `.log`.
+    fn compress(&mut self, batch: &Batch) -> Result<(), BatchError> {
+        let path = |form| self.spool.path_of_form(batch, BatchState::Sent, form);
+        let (plain, compressed) = (path(FileForm::Plain), path(FileForm::Compressed));
+        // Steps 1 to 3, unless a crash after them has left a good copy.
+        if let Err(error) = self.check_contents(batch, &compressed, FileForm::Compressed) {
+            if self.spool.disk().len(&plain)?.is_none() {
+                return Err(error);
+            }
+            let partial = path(FileForm::Partial);
+            if let Err(error) = self.write_compressed(batch, &plain, &partial, &compressed) {
+                // Its space is needed, above all when the disk is full. If this fails too, the next attempt removes it.
+                let _ = self.spool.disk().remove(&partial);
+                return Err(error);
+            }
+        }
+        // 4. The ledger. A crash after it leaves both files; the next plan compresses again, which skips to this step.
+        if batch.compressed_at.is_none() {
+            self.ledger.mark_compressed(batch.id, self.now)?;
+        }
+        // 5. The original.
+        Ok(self.spool.disk().remove(&plain)?)
+    }
+
+    fn write_compressed(
+        &self,
+        batch: &Batch,
+        plain: &Path,
+        partial: &Path,
+        compressed: &Path,
+    ) -> Result<(), BatchError> {
+        let disk = self.spool.disk();
+        // 1. A compressed copy under a temporary name, synced. A crash leaves a part of it, which is removed here.
+        disk.remove(partial)?;
+        let mut original = MeasuredReader::new(self.open(plain, FileForm::Plain)?, Measure::default());
+        let mut file = disk.open_append(partial)?;
+        self.copy(plain, gzip_encoder(&mut original), |block| file.append(block))?;
+        require_match(plain, original.measure(), batch)?;
+        file.sync()?;
+        // 2. The copy is read back. A crash leaves it, as before.
+        self.check_contents(batch, partial, FileForm::Partial)?;
+        // 3. Its final name. A crash leaves both files; the ledger still has the original.
+        Ok(disk.rename(partial, compressed)?)
+    }
+
+    /// Reads a file whole, and fails unless it holds the lines that were sealed.
+    fn check_contents(&self, batch: &Batch, path: &Path, form: FileForm) -> Result<(), BatchError> {
+        let mut measure = Measure::default();
+        self.copy(path, self.open(path, form)?, |block| {
+            measure.add(block);
+            Ok(())
+        })?;
+        require_match(path, &measure, batch)
+    }
+
+    fn open(&self, path: &Path, form: FileForm) -> Result<impl Read + use<D>, BatchError> {
+        let file = self.spool.open_as(path, form)?;
+        file.ok_or_else(|| read_error(path, io::ErrorKind::NotFound.into()))
+    }
+
+    /// `path`: the file that is read.
+    fn copy(
+        &self,
+        path: &Path,
+        input: impl Read,
+        output: impl FnMut(&[u8]) -> Result<(), logferry_durable::DiskError>,
+    ) -> Result<(), BatchError> {
+        copy(input, || self.stop.is_cancelled(), output).map_err(|error| match error {
+            CopyError::Read(source) => read_error(path, source),
+            CopyError::Write(error) => error.into(),
+            CopyError::Stopped => BatchError::Stopped,
+        })
+    }
+}
+
+fn require_match(path: &Path, found: &Measure, batch: &Batch) -> Result<(), BatchError> {
+    if found.matches(batch.contents) {
+        return Ok(());
+    }
+    Err(BatchError::Differs {
+        path: path.to_owned(),
+        found_bytes: found.contents().bytes,
+        found_crc32c: found.contents().crc32c,
+        bytes: batch.contents.bytes,
+        crc32c: batch.contents.crc32c,
+    })
+}
+
+fn read_error(path: &Path, source: io::Error) -> BatchError {
+    BatchError::Read {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,172 @@
+//! The text of the alert mails.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use logferry_ledger::{Alert, NewMail};
+use logferry_text::{count_of, duration};
+
+use super::alert_rule::AlertDecision;
+use crate::time::{age, local_time};
+
+/// Sources named in a subject. The text names all.
+const SUBJECT_SOURCES_MAX: usize = 3;
+
+/// One mail for all sources that are newly silent or missing.
+pub(crate) fn silent_mail(
+    decision: &AlertDecision,
+    stale_after: Duration,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> NewMail {
+    let (silent, watched) = (decision.silent, count_of(decision.watched as u64, "source"));
+    let newly_silent = count_of(decision.newly_silent.len() as u64, "source");
+    let mut lines = vec![format!(
+        "No contact for {} or longer from {newly_silent}. Silent now: {silent} of {watched}.",
+        duration(stale_after),
+    )];
+    if silent == decision.watched && silent > 1 {
+        lines.push("All sources are silent: check the relay and its network first.".to_owned());
+    }
+    lines.push(String::new());
+    for alert in &decision.newly_silent {
+        let contact = match alert.since {
+            Some(since) => format!(
+                "last contact at {} ({} ago)",
+                local_time(since, zone),
+                duration(age(since, now))
+            ),
+            None => "expected, but never made contact".to_owned(),
+        };
+        lines.push(format!("{}: {}, {contact}", alert.source, alert.kind.as_str()));
+    }
+    let subject = format!(
+        "silent: {} ({silent} of {watched})",
+        named(&decision.newly_silent)
+    );
+    plain_mail(subject, &lines)
+}
+
+/// One mail for all sources that made contact again.
+pub(crate) fn back_mail(decision: &AlertDecision, zone: &TimeZone) -> NewMail {
+    let watched = count_of(decision.watched as u64, "source");
+    let first = match decision.silent {
+        0 => format!("No source is silent now ({watched} watched). These made contact again:"),
+        silent => format!("These made contact again. Still silent: {silent} of {watched}."),
+    };
+    let mut lines = vec![first, String::new()];
+    for alert in &decision.back {
+        let raised_at = local_time(alert.raised_at, zone);
+        lines.push(format!(
+            "{}: was {}, alert of {raised_at}",
+            alert.source,
+            alert.kind.as_str()
+        ));
+    }
+    plain_mail(format!("back: {}", named(&decision.back)), &lines)
+}
+
+fn plain_mail(subject: String, lines: &[String]) -> NewMail {
+    NewMail {
+        subject,
+        text: lines.join("\n") + "\n",
+        html: None,
+    }
+}
+
+fn named(alerts: &[Alert]) -> String {
+    let names = alerts.iter().map(|alert| alert.source.as_str());
+    let first: Vec<_> = names.take(SUBJECT_SOURCES_MAX).collect();
+    match alerts.len().saturating_sub(SUBJECT_SOURCES_MAX) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::Offset;
+    use logferry_ledger::AlertKind;
+
+    use super::*;
+
+    fn alert(number: u8, since: Option<&str>) -> Alert {
+        let kind = if since.is_some() {
+            AlertKind::Stale
+        } else {
+            AlertKind::Missing
+        };
+        Alert {
+            source: format!("198.51.100.{number}").parse().expect("valid"),
+            kind,
+            since: since.map(|at| at.parse().expect("a time")),
+            raised_at: "2026-11-21T02:30:00Z".parse().expect("a time"),
+        }
+    }
+
+    fn zone() -> TimeZone {
+        TimeZone::fixed(Offset::constant(6))
+    }
+
+    #[test]
+    fn an_alert_names_the_sources_their_last_contact_and_how_many_are_silent() {
+        let decision = AlertDecision {
+            newly_silent: vec![alert(1, Some("2026-11-21T02:20:03Z")), alert(2, None)],
+            back: vec![],
+            silent: 3,
+            watched: 12,
+        };
+        let now = "2026-11-21T02:30:00Z".parse().expect("a time");
+        let mail = silent_mail(&decision, Duration::from_mins(5), &zone(), now);
+        assert_eq!(
+            mail.subject,
+            "silent: 198.51.100.1, 198.51.100.2 (3 of 12 sources)"
+        );
+        assert_eq!(
+            mail.text,
+            "No contact for 5 min or longer from 2 sources. Silent now: 3 of 12 sources.\n\
+             \n\
+             198.51.100.1: stale, last contact at 2026-11-21 08:20:03 +06:00 (9 min 57 s ago)\n\
+             198.51.100.2: missing, expected, but never made contact\n"
+        );
+    }
+
+    #[test]
+    fn when_all_sources_are_silent_one_mail_points_to_the_relay() {
+        let decision = AlertDecision {
+            newly_silent: (1..=200)
+                .map(|number| alert(number, Some("2026-11-21T02:20:03Z")))
+                .collect(),
+            back: vec![],
+            silent: 200,
+            watched: 200,
+        };
+        let now = "2026-11-21T02:30:00Z".parse().expect("a time");
+        let mail = silent_mail(&decision, Duration::from_mins(5), &zone(), now);
+        assert_eq!(
+            mail.subject,
+            "silent: 198.51.100.1, 198.51.100.2, 198.51.100.3 and 197 more (200 of 200 sources)"
+        );
+        assert!(mail.text.contains("check the relay and its network first"));
+        assert_eq!(mail.text.lines().count(), 203);
+    }
+
+    #[test]
+    fn a_return_names_the_sources_and_how_many_are_still_silent() {
+        let decision = AlertDecision {
+            newly_silent: vec![],
+            back: vec![alert(1, Some("2026-11-21T02:20:03Z"))],
+            silent: 2,
+            watched: 12,
+        };
+        let mail = back_mail(&decision, &zone());
+        assert_eq!(mail.subject, "back: 198.51.100.1");
+        assert_eq!(
+            mail.text,
+            "These made contact again. Still silent: 2 of 12 sources.\n\
+             \n\
+             198.51.100.1: was stale, alert of 2026-11-21 08:30:00 +06:00\n"
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! The audit's result. Its JSON is a contract.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use logferry_ledger::{Batch, BatchState, Delivery};
+use logferry_protocol::names::{DestinationName, SourceId};
+use serde::{Serialize, Serializer};
+
+use crate::gap::GapReport;
+use crate::time::clamped_timestamp;
+
+/// The result of the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    /// Whether nothing is missing, doubled or different. A batch that is open or waiting is no discrepancy.
+    pub complete: bool,
+    /// Lines, added up.
+    pub totals: Totals,
+    /// The batches that match the filter, oldest window first.
+    pub batches: Vec<AuditedBatch>,
+    /// What each configured destination was to receive of them, and received.
+    pub destinations: Vec<AuditedDestination>,
+    /// Facts that contradict each other.
+    pub discrepancies: Vec<Discrepancy>,
+    /// Facts to look at. No line is known to be missing because of them.
+    pub warnings: Vec<Discrepancy>,
+}
+
+impl Audit {
+    /// Adds discrepancies found by another check.
+    pub fn add(&mut self, discrepancies: impl IntoIterator<Item = Discrepancy>) {
+        self.discrepancies.extend(discrepancies);
+        self.complete = self.discrepancies.is_empty();
+    }
+}
+
+/// Lines, added up.
+///
+/// Lines read and excluded are counted per source, not per window. With `since` or `until` in the filter, these two numbers
+/// still cover all time, and are not compared with the batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Lines that the senders read and reported: sent and excluded.
+    pub lines_read: u64,
+    /// Of these, dropped by an `exclude` rule.
+    pub lines_excluded: u64,
+    /// Lines in the batches.
+    pub lines_received: u64,
+    /// Of these, in batches that are delivered to every destination.
+    pub lines_delivered: u64,
+}
+
+/// One batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditedBatch {
+    /// Its name, without `.log`.
+    pub name: String,
+    /// The source of its lines.
+    pub source: SourceId,
+    /// First second of its window, with the UTC offset of its lines.
+    pub window_start: WindowStart,
+    /// 1 for the first file of the window, 2 for the next.
+    pub part: u32,
+    /// Its state in the ledger.
+    pub state: BatchState,
+    /// Its lines.
+    pub lines: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// SHA-256 in hex, once a delivery read the whole file.
+    pub sha256: Option<String>,
+    /// Its deliveries.
+    pub destinations: Vec<AuditedDelivery>,
+}
+
+impl AuditedBatch {
+    pub(super) fn new(batch: &Batch, deliveries: Vec<Delivery>) -> Self {
+        let delivered = deliveries.into_iter();
+        Self {
+            name: batch.name(),
+            source: batch.source.clone(),
+            window_start: WindowStart::of(batch),
+            part: batch.part,
+            state: batch.state,
+            lines: batch.contents.lines,
+            bytes: batch.contents.bytes,
+            sha256: batch.sha256.clone(),
+            destinations: delivered
+                .filter_map(|delivery| AuditedDelivery::new(delivery, batch))
+                .collect(),
+        }
+    }
+}
+
+/// First second of a window, with the UTC offset of its lines. Shown as RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowStart {
+    at: Timestamp,
+    offset: Offset,
+}
+
+impl WindowStart {
+    fn of(batch: &Batch) -> Self {
+        Self {
+            at: clamped_timestamp(batch.window.start),
+            offset: Offset::from_seconds(batch.window.utc_offset).unwrap_or(Offset::UTC),
+        }
+    }
+
+    /// The time, without the offset.
+    pub const fn timestamp(self) -> Timestamp {
+        self.at
+    }
+}
+
+impl fmt::Display for WindowStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.display_with_offset(self.offset).fmt(f)
+    }
+}
+
+impl Serialize for WindowStart {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The delivery of a batch to one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditedDelivery {
+    /// The destination.
+    pub name: DestinationName,
+    /// The path there.
+    pub path: Option<String>,
+    /// Size of the file there; it may be compressed.
+    pub bytes: Option<u64>,
+    /// SHA-256 in hex of the file there.
+    pub sha256: Option<String>,
+    /// When it was delivered.
+    pub delivered_at: Timestamp,
+}
+
+impl AuditedDelivery {
+    fn new(delivery: Delivery, batch: &Batch) -> Option<Self> {
+        Some(Self {
+            bytes: delivery.bytes,
+            // An older version recorded only the batch's SHA-256. It compressed no file.
+            sha256: delivery.file_sha256.or_else(|| batch.sha256.clone()),
+            delivered_at: delivery.delivered_at?,
+            name: delivery.destination,
+            path: delivery.path,
+        })
+    }
+}
+
+/// What a destination was to receive of the audited batches, and received. Open batches do not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditedDestination {
+    /// Its name.
+    pub name: DestinationName,
+    /// Sealed batches that are expected there, or are there.
+    pub batches: u64,
+    /// Their lines.
+    pub lines: u64,
+    /// How many of these batches are there.
+    pub delivered_batches: u64,
+    /// Their lines.
+    pub delivered_lines: u64,
+}
+
+/// Something missing, doubled or different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Discrepancy {
+    /// The kind.
+    pub kind: DiscrepancyKind,
+    /// The source, or the name of a folder that should be one.
+    pub source: Option<String>,
+    /// The batch, or the name of a file that should be one.
+    pub batch: Option<String>,
+    /// What was found, as text.
+    pub detail: String,
+    /// The missing bytes, if bytes are missing on the source.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<GapReport>,
+}
+
+/// The kinds of discrepancies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiscrepancyKind {
+    /// A source's streams sent a number of lines that its batches do not hold.
+    LinesDiffer,
+    /// A batch has no file.
+    FileMissing,
+    /// A batch's file does not have the recorded size.
+    SizeDiffers,
+    /// A batch's file does not have the recorded content.
+    ContentDiffers,
+    /// A file that the ledger does not know is in a folder of files to be delivered.
+    UnknownFile,
+    /// A batch is in state `sent` without a record of its delivery.
+    DeliveryMissing,
+    /// Two batches have one name.
+    NameDoubled,
+    /// Bytes of a log were deleted or truncated on the source before they could be sent.
+    Gap,
+    /// A delivered file is not at its destination.
+    RemoteMissing,
+    /// A delivered file has fewer bytes at its destination.
+    RemoteShort,
+    /// A delivered file has more bytes at its destination.
+    RemoteLonger,
+    /// A delivered file has another content at its destination.
+    RemoteDiffers,
+    /// A delivered file cannot be read at its destination.
+    RemoteUnreadable,
+    /// A destination could not be read, so that nothing delivered there was compared.
+    RemoteUnread,
+    /// Manifests or markers that the configuration asks for are not beside their batches. Always a warning.
+    #[serde(rename = "companion_missing")]
+    SidecarMissing,
+    /// A destination of earlier deliveries is not configured any more, so that its files cannot be read. Always a warning.
+    RemoteUnknown,
+    /// A log file disappeared from the source before its sender had read it to a known end. Always a warning.
+    Unfinished,
+    /// Lines may be stored twice since the ledger was rebuilt from the spool. Always a warning.
+    MaybeDoubled,
+    /// No destination wants some batches of a source; they wait. Always a warning.
+    Unwanted,
+}
+
+impl Discrepancy {
+    /// A discrepancy of neither a source nor a batch.
+    pub fn new(kind: DiscrepancyKind, detail: String) -> Self {
+        Self {
+            kind,
+            source: None,
+            batch: None,
+            detail,
+            gap: None,
+        }
+    }
+
+    pub(super) fn of_source(source: &SourceId, kind: DiscrepancyKind, detail: String) -> Self {
+        Self {
+            source: Some(source.to_string()),
+            ..Self::new(kind, detail)
+        }
+    }
+
+    pub(super) fn of_batch(batch: &Batch, kind: DiscrepancyKind, detail: String) -> Self {
+        Self {
+            batch: Some(batch.name()),
+            ..Self::of_source(&batch.source, kind, detail)
+        }
+    }
+}

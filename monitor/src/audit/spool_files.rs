@@ -1,0 +1,92 @@
+//! The spool's files against the ledger: damaged or missing files of batches, and files that belong to no batch.
+
+use logferry_durable::{DiskError, RealDisk};
+use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError};
+use logferry_spool::{FileFault, FileForm, Spool, SpoolFile};
+use logferry_text::count;
+
+use super::includes_source;
+use super::report::{Discrepancy, DiscrepancyKind};
+use crate::error::InspectionError;
+
+/// The folders where an unknown file could be taken for lines to deliver.
+const DELIVERY_FOLDERS: [BatchState; 2] = [BatchState::Ready, BatchState::Failed];
+
+/// The discrepancy of a batch's file, if it is found twice.
+pub(super) fn damaged_file(
+    ledger: &Ledger,
+    spool: &Spool<RealDisk>,
+    batch: &Batch,
+) -> Result<Option<Discrepancy>, InspectionError> {
+    if spool.compare(batch)?.is_none() {
+        return Ok(None);
+    }
+    let now = match ledger.batch_named(&batch.name())? {
+        Some(now) => now,
+        // The relay deletes the row of a batch that never got a committed line.
+        None if batch.contents.bytes == 0 => return Ok(None),
+        None => batch.clone(),
+    };
+    Ok(spool.compare(&now)?.map(|fault| discrepancy(&now, fault)))
+}
+
+fn discrepancy(batch: &Batch, fault: FileFault) -> Discrepancy {
+    let recorded = format!(
+        "the ledger has {} bytes of it as {}",
+        count(batch.contents.bytes),
+        batch.state
+    );
+    let (kind, found) = match fault {
+        FileFault::Missing => (
+            DiscrepancyKind::FileMissing,
+            "its file is in no folder of the spool".to_owned(),
+        ),
+        FileFault::Size { path, bytes } => (
+            DiscrepancyKind::SizeDiffers,
+            format!("{} has {}", path.display(), count(bytes)),
+        ),
+        FileFault::Content { path } => (
+            DiscrepancyKind::ContentDiffers,
+            format!("{} has another content (CRC-32C)", path.display()),
+        ),
+        FileFault::Undecodable { path, reason } => (
+            DiscrepancyKind::ContentDiffers,
+            format!("{} cannot be decompressed: {reason}", path.display()),
+        ),
+    };
+    Discrepancy::of_batch(batch, kind, format!("{recorded}, but {found}"))
+}
+
+/// Files in the folders of files to be delivered that the ledger does not know. A batch's row exists before its file, so a
+/// file that is listed first and has no row then belongs to no batch.
+pub(super) fn unknown_files(
+    ledger: &Ledger,
+    spool: &Spool<RealDisk>,
+    filter: &BatchFilter,
+) -> Result<Vec<Discrepancy>, InspectionError> {
+    let listed: Result<Vec<_>, DiskError> = DELIVERY_FOLDERS
+        .iter()
+        .map(|state| spool.files_in(*state))
+        .collect();
+    let mut unknown = Vec::new();
+    for file in listed?.into_iter().flatten() {
+        if includes_source(filter, file.source.as_deref().unwrap_or_default()) && !is_known(ledger, &file)? {
+            let detail = format!("the ledger does not know {}", file.path.display());
+            let name = file.path.file_name().unwrap_or_default();
+            unknown.push(Discrepancy {
+                batch: Some(name.to_string_lossy().into_owned()),
+                source: file.source,
+                ..Discrepancy::new(DiscrepancyKind::UnknownFile, detail)
+            });
+        }
+    }
+    Ok(unknown)
+}
+
+fn is_known(ledger: &Ledger, file: &SpoolFile) -> Result<bool, LedgerError> {
+    if file.form != FileForm::Plain {
+        return Ok(false);
+    }
+    let batch = ledger.batch_named(&file.batch_name)?;
+    Ok(batch.is_some_and(|batch| file.source.as_deref() == Some(batch.source.as_str())))
+}

@@ -1,0 +1,356 @@
+//! The SMTP client. Each mail gets its own connection: the server would have closed an idle one before the next mail.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp::AsyncSmtpTransport;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncTransport, Message, Tokio1Executor};
+use logferry_config::{Smtp, SmtpTls};
+use logferry_ledger::{Mail, NewMail};
+
+use super::html::{Fragment, TextStyle, document};
+use crate::error::{MonitorError, SendError};
+use crate::time::{age, local_time};
+
+/// Time limit for one mail, from the connection to the server's 250.
+const SEND_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A mail sent so long after it was written begins with a delay notice.
+const DELAY_NOTICE_AFTER: Duration = Duration::from_mins(10);
+
+/// The longest subject, in characters. A long word is not folded, and a line may have 998 characters (RFC 5322, 2.1.1).
+const SUBJECT_MAX: usize = 900;
+
+/// The left part of a mail's `Message-ID`. It is the same over all attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageId(String);
+
+impl MessageId {
+    pub(crate) fn of(mail: &Mail) -> Self {
+        Self(format!(
+            "logferry-{}-{}",
+            mail.id,
+            mail.created_at.as_millisecond()
+        ))
+    }
+
+    pub(crate) fn of_test(now: Timestamp) -> Self {
+        Self(format!("logferry-test-{}", now.as_millisecond()))
+    }
+}
+
+/// A mail to send.
+#[derive(Debug)]
+pub(crate) struct OutgoingMail<'a> {
+    pub(crate) id: MessageId,
+    pub(crate) written_at: Timestamp,
+    pub(crate) content: &'a NewMail,
+}
+
+/// The mail server, the sender and the recipients.
+#[derive(Debug)]
+pub(crate) struct SmtpMailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: String,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    subject_prefix: String,
+}
+
+impl SmtpMailer {
+    pub(crate) fn new(smtp: &Smtp) -> Result<Self, MonitorError> {
+        let server = format!("{}:{}", smtp.host, smtp.port);
+        let tls_error = |source| MonitorError::Tls {
+            server: server.clone(),
+            source,
+        };
+        // The parameters read the system's certificates, so they are made only where TLS is configured.
+        let tls = match smtp.tls {
+            SmtpTls::None => Tls::None,
+            SmtpTls::StartTls => Tls::Required(TlsParameters::new(smtp.host.clone()).map_err(tls_error)?),
+            SmtpTls::Tls => Tls::Wrapper(TlsParameters::new(smtp.host.clone()).map_err(tls_error)?),
+        };
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
+            .port(smtp.port)
+            .timeout(Some(SEND_TIME_MAX))
+            .tls(tls);
+        if let (Some(user), Some(password)) = (&smtp.user, &smtp.password) {
+            transport = transport.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
+        }
+        Ok(Self {
+            transport: transport.build(),
+            from: mailbox(&smtp.from)?,
+            to: smtp.to.iter().map(|to| mailbox(to)).collect::<Result<_, _>>()?,
+            subject_prefix: smtp.subject_prefix.clone(),
+            server,
+        })
+    }
+
+    /// Returns after the server took the mail (its 250) or refused it.
+    ///
+    /// Not cancel safe: if it is dropped before it returns, the server may have taken the mail or not.
+    pub(crate) async fn send(&self, mail: &OutgoingMail<'_>, now: Timestamp) -> Result<(), SendError> {
+        let message = self.compose(mail, now).map_err(SendError::Compose)?;
+        match tokio::time::timeout(SEND_TIME_MAX, self.transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.send_error(&error)),
+            Err(_) => Err(SendError::TimedOut {
+                server: self.server.clone(),
+                seconds: SEND_TIME_MAX.as_secs(),
+            }),
+        }
+    }
+
+    fn send_error(&self, error: &lettre::transport::smtp::Error) -> SendError {
+        let (server, reason) = (self.server.clone(), one_line(&error.to_string()));
+        match error.status() {
+            Some(code) => SendError::Refused {
+                server,
+                code: code.into(),
+                reason,
+            },
+            None => SendError::Unreachable { server, reason },
+        }
+    }
+
+    fn compose(&self, mail: &OutgoingMail<'_>, now: Timestamp) -> Result<Message, lettre::error::Error> {
+        let NewMail { subject, text, html } = mail.content;
+        let notice = delay_notice(mail.written_at, now);
+        let text = match &notice {
+            Some(notice) => format!("{notice}\n\n{text}"),
+            None => text.clone(),
+        };
+        let subject = one_line(format!("{} {subject}", self.subject_prefix).trim());
+        let subject: String = subject.chars().take(SUBJECT_MAX).collect();
+        let domain = self.from.email.domain();
+        let mut message = Message::builder()
+            .message_id(Some(format!("<{}@{domain}>", mail.id.0)))
+            .date(SystemTime::from(mail.written_at))
+            .from(self.from.clone())
+            .subject(subject);
+        for to in &self.to {
+            message = message.to(to.clone());
+        }
+        match html {
+            None => message.singlepart(SinglePart::plain(text)),
+            Some(html) => {
+                let head = notice.map_or_else(Fragment::default, |notice| {
+                    Fragment::default().paragraph(&notice, TextStyle::Strong)
+                });
+                let html = document(&(head.into_string() + html));
+                message.multipart(MultiPart::alternative_plain_html(text, html))
+            }
+        }
+    }
+}
+
+/// Says when a mail was written, if that was long ago.
+fn delay_notice(written_at: Timestamp, now: Timestamp) -> Option<String> {
+    (age(written_at, now) > DELAY_NOTICE_AFTER).then(|| {
+        let written_at = local_time(written_at, &TimeZone::system());
+        format!("(delayed: written at {written_at})")
+    })
+}
+
+/// Text for one line of a header or a log: control characters become spaces.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+fn mailbox(address: &str) -> Result<Mailbox, MonitorError> {
+    let email = address.parse().map_err(|source| MonitorError::Address {
+        address: address.to_owned(),
+        source,
+    })?;
+    Ok(Mailbox::new(None, email))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn smtp() -> Smtp {
+        Smtp {
+            host: "127.0.0.1".to_owned(),
+            port: 25,
+            from: "ops@example.com".to_owned(),
+            to: vec!["a@example.com".to_owned(), "b@example.com".to_owned()],
+            user: None,
+            password: None,
+            tls: SmtpTls::None,
+            subject_prefix: "[logferry]".to_owned(),
+        }
+    }
+
+    fn formatted(content: &NewMail, written_at: Timestamp, now: Timestamp) -> String {
+        let mail = OutgoingMail {
+            id: MessageId("logferry-7-1".to_owned()),
+            written_at,
+            content,
+        };
+        let mailer = SmtpMailer::new(&smtp()).expect("valid");
+        let message = mailer.compose(&mail, now).expect("complete");
+        String::from_utf8(message.formatted()).expect("ASCII")
+    }
+
+    fn composed(subject: &str, written_at: Timestamp, now: Timestamp) -> String {
+        let content = NewMail {
+            subject: subject.to_owned(),
+            text: "text".to_owned(),
+            html: Some("<p>html</p>\n".to_owned()),
+        };
+        let text = formatted(&content, written_at, now);
+        // Lines broken by the quoted-printable encoding (RFC 2045, 6.7).
+        text.replace("=\r\n", "")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_delayed_mail_keeps_its_date_and_begins_with_a_notice() {
+        let (written, now) = (at("2026-11-21T02:20:03Z"), at("2026-11-21T02:30:04Z"));
+        let mail = composed("news", written, now);
+        assert!(
+            mail.contains("Date: Sat, 21 Nov 2026 02:20:03 +0000\r\n"),
+            "{mail}"
+        );
+        assert!(mail.contains("Message-ID: <logferry-7-1@example.com>\r\n"));
+        assert_eq!(mail.matches("(delayed: written at 2026-11-21").count(), 2);
+        assert!(!composed("news", written, written).contains("delayed"));
+    }
+
+    #[test]
+    fn a_mail_names_all_recipients_and_has_a_text_and_an_html_part() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mail = composed("news", now, now);
+        assert!(mail.contains("To: a@example.com, b@example.com\r\n"), "{mail}");
+        assert!(mail.contains("Subject: [logferry] news\r\n"));
+        assert!(mail.contains("Content-Type: multipart/alternative"));
+        assert!(mail.contains("text/plain") && mail.contains("<p>html</p>"));
+    }
+
+    #[test]
+    fn a_subject_cannot_add_a_header() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mail = composed("news\r\nBcc: thief@example.com\r\n\r\nbody", now, now);
+        assert!(
+            !mail
+                .lines()
+                .any(|line| line.to_ascii_lowercase().starts_with("bcc")),
+            "{mail}"
+        );
+        assert!(mail.contains("Subject: [logferry] news  Bcc: thief@example.com    body\r\n"));
+    }
+
+    /// Names of hosts, sources and files that try to add headers.
+    const HOSTILE: [&str; 12] = [
+        "a\r\nBcc: thief@example.com",
+        "a\nBcc: thief@example.com",
+        "a\rBcc: thief@example.com",
+        "a\r\n\r\nthe body, says the thief",
+        "a\r\n Bcc: folded",
+        "a\0b\u{b}c\u{c}d\u{1b}[31m",
+        "a\u{85}Bcc: x\u{2028}Bcc: y\u{2029}Bcc: z",
+        "журнал доступа с длинным именем, которое не помещается в одну строку заголовка",
+        "=?utf-8?q?=0D=0ABcc:_thief?=",
+        "\"a\" <thief@example.com>",
+        ".\r\nQUIT\r\n",
+        "\u{202e}moc.elpmaxe@feiht",
+    ];
+
+    /// Asserts that a mail with this text has only the usual headers, and no line in its head that is not a header.
+    fn assert_headers_are_ours(hostile: &str) {
+        let content = NewMail {
+            subject: format!("silent: {hostile} (1 of 2 sources)"),
+            text: hostile.to_owned(),
+            html: Some(hostile.to_owned()),
+        };
+        let mail = formatted(&content, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        let (head, _) = mail.split_once("\r\n\r\n").expect("a head and a body");
+        let lines: Vec<_> = head.split("\r\n").collect();
+        for line in &lines {
+            assert!(line.len() <= 998, "{} bytes in one line", line.len());
+            assert!(line.bytes().all(|b| matches!(b, b' '..=b'~')), "{line:?}");
+        }
+        let mut names: Vec<_> = lines
+            .iter()
+            .filter(|line| !line.starts_with(' '))
+            .map(|line| line.split_once(':').expect("a header has a name").0)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let ours = [
+            "Content-Type",
+            "Date",
+            "From",
+            "MIME-Version",
+            "Message-ID",
+            "Subject",
+            "To",
+        ];
+        assert_eq!(names, ours, "{head}");
+        assert!(head.contains("To: a@example.com, b@example.com"), "{head}");
+        assert!(head.contains("From: ops@example.com"), "{head}");
+    }
+
+    #[test]
+    fn no_hostile_name_reaches_a_header() {
+        for name in HOSTILE {
+            assert_headers_are_ours(name);
+            assert!(
+                name.parse::<logferry_protocol::names::SourceId>().is_err(),
+                "{name:?}"
+            );
+        }
+        for word in ["a", "é", "=", "\r\n", "a "] {
+            assert_headers_are_ours(&word.repeat(100_000));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_reaches_a_header(any in any::<String>(), lines in "([ -~]|\r|\n|\r\n|:|é){0,400}") {
+            assert_headers_are_ours(&any);
+            assert_headers_are_ours(&lines);
+        }
+    }
+
+    #[test]
+    fn an_address_cannot_add_a_header() {
+        for bad in [
+            "a@example.com\r\nBcc: thief@example.com",
+            "a@example.com\nx",
+            "a@b@c",
+            "no address",
+        ] {
+            let mut smtp = smtp();
+            smtp.to = vec![bad.to_owned()];
+            assert!(
+                matches!(SmtpMailer::new(&smtp), Err(MonitorError::Address { .. })),
+                "{bad:?}"
+            );
+            smtp.to = vec!["a@example.com".to_owned()];
+            smtp.from = bad.to_owned();
+            assert!(
+                matches!(SmtpMailer::new(&smtp), Err(MonitorError::Address { .. })),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tls_is_set_up_when_it_is_wanted() {
+        for tls in [SmtpTls::StartTls, SmtpTls::Tls] {
+            let smtp = Smtp { tls, ..smtp() };
+            assert!(SmtpMailer::new(&smtp).is_ok());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The present state behind `logferry status`: sources, groups, batches, destinations and the disk.
+//!
+//! The JSON is a contract: fields can be added, but not renamed. Each part of the status is one file here. All of it only
+//! reads, and may run while the roles run.
+
+mod destinations;
+mod groups;
+mod sources;
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_config::Addressee;
+use logferry_durable::{Disk, RealDisk};
+use logferry_ledger::{DestinationState, Ledger};
+use logferry_protocol::names::{GroupName, SourceId};
+use serde::Serialize;
+
+pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
+pub use self::groups::{GroupHealth, GroupStatus};
+pub use self::sources::{SourceStatus, StreamStatus};
+use crate::error::InspectionError;
+use crate::expected_deliveries::is_unwanted;
+
+/// The parts of the configuration that the status depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusScope<'a> {
+    /// Sources that must exist even if they never made contact.
+    pub expected_sources: &'a [SourceId],
+    /// A source without contact for so long is stale.
+    pub stale_after: Duration,
+    /// The configured groups.
+    pub groups: &'a [GroupName],
+    /// The configured destinations.
+    pub destinations: &'a [Addressee],
+    /// With fewer free bytes the disk is low.
+    pub min_free_disk: u64,
+}
+
+/// The present state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Every source that ever made contact or is expected.
+    pub sources: Vec<SourceStatus>,
+    /// Every group of the relay that is configured or has reported.
+    pub groups: Vec<GroupStatus>,
+    /// How many batches are in each state.
+    pub batches: BatchCounts,
+    /// The configured destinations.
+    pub destinations: Vec<DestinationStatus>,
+    /// The disk of the data folder.
+    pub disk: DiskStatus,
+}
+
+/// How many batches are in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BatchCounts {
+    /// Being written.
+    pub open: u64,
+    /// Waiting for delivery.
+    pub ready: u64,
+    /// Delivered to every destination.
+    pub sent: u64,
+    /// Failed; they are tried again later.
+    pub failed: u64,
+    /// Of those ready and failed, wanted by no configured destination.
+    pub unwanted: u64,
+}
+
+/// The state of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DiskStatus {
+    /// Free bytes.
+    pub free_bytes: u64,
+    /// Whether they are enough.
+    pub state: DiskState,
+}
+
+/// Whether the disk has enough free bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskState {
+    /// It has.
+    Ok,
+    /// It has fewer than the relay needs to accept lines.
+    Low,
+}
+
+impl Status {
+    /// Whether no operator has to act: no source is silent or has a problem, no batch failed or is unwanted, no destination
+    /// is down, every group accepts lines, and the disk is not low.
+    pub fn is_healthy(&self) -> bool {
+        self.sources.iter().all(SourceStatus::is_healthy)
+            && self.groups.iter().all(GroupStatus::is_healthy)
+            && self.batches.failed == 0
+            && self.batches.unwanted == 0
+            && self
+                .destinations
+                .iter()
+                .all(|destination| destination.state != DestinationState::Down)
+            && self.disk.state == DiskState::Ok
+    }
+}
+
+/// Reads the ledger and the disk in `data_dir`.
+pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Result<Status, InspectionError> {
+    let ledger = Ledger::open(data_dir)?;
+    let [open, ready, sent, failed] = ledger.count_by_state()?;
+    let free_bytes = RealDisk.free_bytes(data_dir)?;
+    // A full disk is low even if `min_free_disk` is 0.
+    let state = if free_bytes < scope.min_free_disk.max(1) {
+        DiskState::Low
+    } else {
+        DiskState::Ok
+    };
+    let sources = sources::statuses(&ledger, scope, now)?;
+    let undelivered = destinations::undelivered(&ledger)?;
+    let unwanted = undelivered
+        .iter()
+        .filter(|batch| is_unwanted(batch, scope.destinations));
+    Ok(Status {
+        groups: groups::statuses(&ledger, scope.groups, &sources, now)?,
+        sources,
+        batches: BatchCounts {
+            open,
+            ready,
+            sent,
+            failed,
+            unwanted: unwanted.count().try_into().unwrap_or(u64::MAX),
+        },
+        destinations: destinations::statuses(&ledger, scope.destinations, &undelivered, now)?,
+        disk: DiskStatus { free_bytes, state },
+    })
+}

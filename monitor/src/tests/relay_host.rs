@@ -1,0 +1,230 @@
+//! A relay host as the other roles would have left it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_config::{Addressee, Monitor, Smtp, SmtpTls, Summary, Wants};
+use logferry_ledger::{
+    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, StreamMove,
+    StreamRecord, Window,
+};
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::names::{DestinationName, SourceId};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
+use logferry_spool::gzip_encoder;
+use tempfile::TempDir;
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+pub(crate) fn source(name: &str) -> SourceId {
+    name.parse().expect("a source")
+}
+
+pub(crate) fn destination(name: &str) -> DestinationName {
+    name.parse().expect("a destination")
+}
+
+/// A destination that wants everything.
+pub(crate) fn addressee(name: &str) -> Addressee {
+    Addressee {
+        name: destination(name),
+        wants: Wants::default(),
+    }
+}
+
+pub(crate) struct RelayHost {
+    dir: TempDir,
+    pub(crate) ledger: Ledger,
+    sent: BTreeMap<SourceId, LineCounts>,
+}
+
+impl RelayHost {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        Self {
+            dir,
+            ledger,
+            sent: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A configuration whose mails go to that port of this machine.
+    pub(crate) fn config(&self, mail_port: u16) -> Monitor {
+        Monitor {
+            data_dir: self.data_dir().to_owned(),
+            interval: Duration::from_millis(20),
+            stale_after: Duration::from_mins(5),
+            expected_sources: Vec::new(),
+            smtp: Smtp {
+                host: "127.0.0.1".to_owned(),
+                port: mail_port,
+                from: "ferry@example.com".to_owned(),
+                to: vec!["ops@example.com".to_owned()],
+                user: None,
+                password: None,
+                tls: SmtpTls::None,
+                subject_prefix: "[logferry]".to_owned(),
+            },
+            summary: Summary {
+                after: Duration::from_mins(15),
+            },
+            metrics: None,
+        }
+    }
+
+    pub(crate) fn make_contact(&mut self, name: &str, now: Timestamp) {
+        let group = "web-1".parse().expect("a group");
+        self.ledger
+            .note_contact(&source(name), &group, now)
+            .expect("noted");
+    }
+
+    /// Takes lines as the relay does: a file in `open/`, and a commit.
+    pub(crate) fn take(&mut self, name: &str, window_start: &str, text: &str, now: Timestamp) -> Batch {
+        let new = new_batch(name, window_start);
+        self.make_contact(name, now);
+        let batch = self.ledger.open_batch(&new, now).expect("opened");
+        write(&self.path(&batch, BatchState::Open), text);
+        let lines = text.lines().count() as u64;
+        let contents = Contents {
+            lines,
+            bytes: text.len() as u64,
+            crc32c: crc32c::crc32c(text.as_bytes()),
+        };
+        let growth = BatchGrowth {
+            batch: batch.id,
+            contents,
+        };
+        let commit = Commit {
+            streams: vec![self.move_on(name, lines, 0, now)],
+            batches: vec![growth],
+        };
+        self.ledger.commit(&commit).expect("committed");
+        self.reread(&batch)
+    }
+
+    /// Lets the source's stream claim lines of which the batches know nothing.
+    pub(crate) fn claim(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) {
+        self.make_contact(name, now);
+        let commit = Commit {
+            streams: vec![self.move_on(name, sent, excluded, now)],
+            batches: vec![],
+        };
+        self.ledger.commit(&commit).expect("committed");
+    }
+
+    pub(crate) fn seal(&mut self, batch: &Batch, now: Timestamp) -> Batch {
+        self.ledger.seal(batch.id, now).expect("sealed");
+        self.shift(batch, BatchState::Open, BatchState::Ready)
+    }
+
+    pub(crate) fn deliver(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
+        let published = Published {
+            path: format!("/in/{}", batch.file_name()),
+            bytes: batch.contents.bytes,
+            sha256: "ab".repeat(32),
+            file_sha256: "ab".repeat(32),
+        };
+        self.ledger
+            .record_delivery(batch.id, &destination(name), &published, true, now)
+            .expect("recorded");
+        self.shift(batch, BatchState::Ready, BatchState::Sent)
+    }
+
+    pub(crate) fn give_up(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
+        self.ledger
+            .record_failure(
+                batch.id,
+                &destination(name),
+                (FailureKind::NoFolder, "no such folder"),
+                now,
+                true,
+            )
+            .expect("recorded");
+        self.shift(batch, BatchState::Ready, BatchState::Failed)
+    }
+
+    pub(crate) fn path(&self, batch: &Batch, state: BatchState) -> PathBuf {
+        let folder = self.data_dir().join(state.as_str()).join(batch.source.as_str());
+        folder.join(batch.file_name())
+    }
+
+    /// Replaces the file of a sent batch by a compressed one with this text.
+    pub(crate) fn compress(&self, batch: &Batch, text: &str) -> PathBuf {
+        let path = self.path(batch, BatchState::Sent);
+        let _ = std::fs::remove_file(&path);
+        let compressed = path.with_added_extension("gz");
+        let file = std::fs::File::create(&compressed).expect("created");
+        let copied = std::io::copy(&mut gzip_encoder(text.as_bytes()), &mut &file);
+        copied.expect("written");
+        compressed
+    }
+
+    pub(crate) fn reread(&self, batch: &Batch) -> Batch {
+        let found = self.ledger.batch_named(&batch.name()).expect("asked");
+        found.expect("the batch is there")
+    }
+
+    fn shift(&self, batch: &Batch, from: BatchState, to: BatchState) -> Batch {
+        let text = std::fs::read_to_string(self.path(batch, from)).expect("read");
+        std::fs::remove_file(self.path(batch, from)).expect("removed");
+        write(&self.path(batch, to), &text);
+        self.reread(batch)
+    }
+
+    /// Moves the one stream of a source on by so many lines; each counts as one byte.
+    fn move_on(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) -> StreamMove {
+        let nothing = LineCounts { sent: 0, excluded: 0 };
+        let lines = self.sent.entry(source(name)).or_insert(nothing);
+        let from = Offset::new(lines.sent + lines.excluded);
+        lines.sent += sent;
+        lines.excluded += excluded;
+        let file = FileKey { dev: 1, inode: 2 };
+        let head = Head::of(b"first\n").expect("a line");
+        let record = StreamRecord {
+            source: source(name),
+            stream: StreamId::derive(file, head, 0),
+            log: "access".parse().expect("a log"),
+            file,
+            head,
+            committed: Offset::new(lines.sent + lines.excluded),
+            tail: Tail::of(b"first\n"),
+            lines: *lines,
+            last_window: None,
+            last_line_time: None,
+            open_line_in: None,
+            finished: false,
+            updated_at: now,
+        };
+        StreamMove { from, record }
+    }
+}
+
+pub(crate) fn new_batch(name: &str, window_start: &str) -> NewBatch {
+    let start = at(window_start).as_second();
+    NewBatch {
+        source: source(name),
+        group: "web-1".parse().expect("a group"),
+        log: None,
+        window: Window {
+            start,
+            seconds: 1200,
+            utc_offset: 21_600,
+        },
+        base_name: format!("accessLog_{start}_{}", source(name).file_label()),
+    }
+}
+
+pub(crate) fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, text).expect("written");
+}

@@ -1,0 +1,95 @@
+//! One look at the ledger: decides what people must be mailed, and puts those mails into the outbox.
+
+use std::error::Error;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use logferry_config::Monitor;
+use logferry_ledger::{BatchFilter, Ledger, LedgerError};
+use logferry_telemetry::MonitorMetrics;
+
+use crate::alerts::alert_rule::{self, AlertInput};
+use crate::alerts::{alert_mail, watched_sources};
+use crate::summary::hourly_summary::HourlySummary;
+use crate::summary::summary_schedule::{SummaryHour, due_hours};
+
+/// Queues the alerts and summaries that are due. An error in one does not keep the other from being tried.
+pub(crate) fn tick(
+    ledger: &mut Ledger,
+    config: &Monitor,
+    zone: &TimeZone,
+    metrics: &MonitorMetrics,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let alerts = queue_alerts(ledger, config, zone, metrics, now);
+    if let Err(error) = &alerts {
+        tracing::error!(
+            error = error as &dyn Error,
+            "cannot check for silent sources; tried again"
+        );
+    }
+    queue_summaries(ledger, config, zone, now).and(alerts)
+}
+
+fn queue_alerts(
+    ledger: &mut Ledger,
+    config: &Monitor,
+    zone: &TimeZone,
+    metrics: &MonitorMetrics,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let input = AlertInput {
+        sources: &ledger.sources()?,
+        expected: &config.expected_sources,
+        alerts: &ledger.alerts()?,
+        stale_after: config.stale_after,
+    };
+    let decision = alert_rule::decide(input, now);
+    if !decision.newly_silent.is_empty() {
+        let mail = alert_mail::silent_mail(&decision, config.stale_after, zone, now);
+        ledger.raise_alerts(&decision.newly_silent, &mail, now)?;
+        for alert in &decision.newly_silent {
+            metrics.alerted();
+            tracing::warn!(source = %alert.source, kind = alert.kind.as_str(), "source is silent");
+        }
+    }
+    if !decision.back.is_empty() {
+        let sources: Vec<_> = decision.back.iter().map(|alert| alert.source.clone()).collect();
+        ledger.clear_alerts(&sources, &alert_mail::back_mail(&decision, zone), now)?;
+        for source in &sources {
+            tracing::info!(%source, "source is back");
+        }
+    }
+    Ok(())
+}
+
+fn queue_summaries(
+    ledger: &mut Ledger,
+    config: &Monitor,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let last = ledger.last_summary()?.map(SummaryHour::starting_at);
+    let due = due_hours(last, config.summary.after, zone, now);
+    if due.skipped > 0 {
+        tracing::warn!(
+            hours = due.skipped,
+            "the monitor was down for long: hours before the last day get no summary"
+        );
+    }
+    for hour in due.hours {
+        let sources = ledger.sources()?;
+        let in_hour = BatchFilter {
+            source: None,
+            since: Some(hour.start()),
+            until: Some(hour.end()),
+        };
+        let (batches, totals) = (ledger.batches(&in_hour)?, ledger.stream_totals()?);
+        let watched = watched_sources(&sources, &config.expected_sources);
+        let mail = HourlySummary::new(hour, watched.into_keys(), &batches, &totals).mail(zone);
+        if ledger.queue_summary(hour.start(), &mail, now)? {
+            tracing::info!(subject = mail.subject, "summary queued");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Who is admitted, case by case.
+
+use super::*;
+
+/// A group of a relay that asks for whatever the test shows.
+fn group(sources: &str, trust_source: bool) -> Group {
+    let text = format!(
+        "relay:\n  data_dir: /d\n  groups:\n    - {{name: web-1, listen: \"127.0.0.1:0\", sources: {sources}, \
+         trust_source: true}}\n"
+    );
+    let config = logferry_config::parse(&text, "test.yaml".as_ref(), &|_| None).expect("valid");
+    let mut relay = config.relay.expect("a relay section");
+    let mut group = relay.groups.remove(0);
+    group.trust_source = trust_source;
+    group
+}
+
+/// By address alone.
+fn check(group: &Group, peer: &str, claimed: Option<&str>) -> Option<String> {
+    let client = PeerIdentity {
+        address: peer.parse().expect("an address"),
+        certificate: None,
+        token: None,
+    };
+    authorize(group, client, claimed)
+        .ok()
+        .map(|source| source.to_string())
+}
+
+#[test]
+fn the_source_is_the_peers_address() {
+    let group = group("[\"198.51.100.1-198.51.100.5\"]", false);
+    assert_eq!(
+        check(&group, "198.51.100.5", None).as_deref(),
+        Some("198.51.100.5")
+    );
+    assert_eq!(
+        check(&group, "::ffff:198.51.100.5", None).as_deref(),
+        Some("198.51.100.5")
+    );
+    assert_eq!(check(&group, "198.51.100.6", None), None);
+    assert_eq!(
+        check(&group, "198.51.100.5", Some("198.51.100.1")).as_deref(),
+        Some("198.51.100.5")
+    );
+}
+
+#[test]
+fn a_named_source_counts_only_where_it_is_trusted_and_listed() {
+    let group = group("[\"198.51.100.1\", \"web-7\"]", true);
+    assert_eq!(
+        check(&group, "203.0.113.1", Some("198.51.100.1")).as_deref(),
+        Some("198.51.100.1")
+    );
+    assert_eq!(
+        check(&group, "203.0.113.1", Some("web-7")).as_deref(),
+        Some("web-7")
+    );
+    assert_eq!(check(&group, "203.0.113.1", Some("198.51.100.9")), None);
+    assert_eq!(check(&group, "203.0.113.1", Some("../../etc")), None);
+    assert_eq!(check(&group, "203.0.113.1", None), None);
+}
+
+/// A client at 198.51.100.1, which every group here admits, with a certificate and a token as given.
+fn bound(
+    group: &Group,
+    certificate: Option<&[&str]>,
+    token: Option<&str>,
+    claimed: Option<&str>,
+) -> Result<String, String> {
+    let source = |name: &str| name.parse::<SourceId>().expect("a source");
+    let names: Option<Vec<SourceId>> =
+        certificate.map(|names| names.iter().map(|name| source(name)).collect());
+    let token = token.map(|token| match token {
+        "*" => TokenOwner::Anyone,
+        name => TokenOwner::Source(source(name)),
+    });
+    let client = PeerIdentity {
+        address: "198.51.100.1".parse().expect("an address"),
+        certificate: names.as_deref(),
+        token: token.as_ref(),
+    };
+    let admitted = authorize(group, client, claimed);
+    admitted
+        .map(|source| source.to_string())
+        .map_err(|refusal| refusal.to_string())
+}
+
+const SOURCES: &str = "[\"198.51.100.1-198.51.100.9\", \"web-1\", \"web-2\"]";
+
+#[test]
+fn a_certificate_says_whose_the_lines_are() {
+    for trust_source in [false, true] {
+        let group = group(SOURCES, trust_source);
+        let by = |names: &[&str], claimed| bound(&group, Some(names), None, claimed);
+        for (names, claimed, expected) in [
+            (&["198.51.100.2"][..], None, "198.51.100.2"),
+            (&["elsewhere", "web-1", "198.51.100.2"], None, "web-1"),
+            (&["web-1", "198.51.100.2"], Some("198.51.100.2"), "198.51.100.2"),
+            (&["web-1"], Some("web-1"), "web-1"),
+        ] {
+            assert_eq!(
+                by(names, claimed).as_deref(),
+                Ok(expected),
+                "{names:?} {claimed:?}"
+            );
+        }
+        for (names, claimed, reason) in [
+            (&["elsewhere"][..], Some("web-1"), "not for web-1"),
+            (&[], None, "is for no host, which is not"),
+            (
+                &["198.51.100.77", "x"],
+                None,
+                "is for 198.51.100.77, x, which is not",
+            ),
+            (&["web-1"], Some("web-2"), "not for web-2"),
+            (&["web-1"], Some("198.51.100.1"), "not for 198.51.100.1"),
+            (&["web-1", "x"], Some("x"), "not for x"),
+            (&["web-1"], Some("a\nb"), "ferry-source"),
+        ] {
+            let said = by(names, claimed).expect_err(reason);
+            assert!(said.contains(reason), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_token_says_whose_the_lines_are_unless_it_is_for_anybody() {
+    for (trust_source, token, claimed, expected) in [
+        (false, "web-1", None, Ok("web-1")),
+        (true, "web-1", Some("web-1"), Ok("web-1")),
+        (true, "web-1", Some("web-2"), Err("not for web-2")),
+        (false, "web-1", Some("web-2"), Err("not for web-2")),
+        (false, "web-9", None, Err("web-9 is not among the sources")),
+        (false, "*", None, Ok("198.51.100.1")),
+        (false, "*", Some("web-1"), Ok("198.51.100.1")),
+        (true, "*", Some("web-1"), Ok("web-1")),
+        (true, "*", Some("web-9"), Err("web-9 is not among the sources")),
+    ] {
+        let admitted = bound(&group(SOURCES, trust_source), None, Some(token), claimed);
+        match (admitted, expected) {
+            (Ok(source), Ok(expected)) => assert_eq!(source, expected),
+            (Err(said), Err(reason)) => assert!(said.contains(reason), "{said}"),
+            (admitted, _) => panic!("{token} {claimed:?}: {admitted:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_certificate_and_a_token_must_agree() {
+    let group = group(SOURCES, true);
+    let both = |token, claimed| bound(&group, Some(&["198.51.100.2", "web-1"]), Some(token), claimed);
+    assert_eq!(both("web-1", None).as_deref(), Ok("web-1"));
+    assert_eq!(both("*", None).as_deref(), Ok("198.51.100.2"));
+    assert_eq!(both("*", Some("web-1")).as_deref(), Ok("web-1"));
+    for (token, claimed) in [("web-2", None), ("web-1", Some("198.51.100.2"))] {
+        let said = both(token, claimed).expect_err("refused");
+        assert!(
+            said.contains("the client's certificate or token is for"),
+            "{said}"
+        );
+    }
+}

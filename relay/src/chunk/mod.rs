@@ -1,0 +1,38 @@
+//! A chunk on its way from a request to the commit: its memory, its lines sorted by window, and the reply.
+//!
+//! May be changed here alone: how body memory is reused, and how lines are assigned to windows. Both the HTTP side and
+//! the commit side use these types; neither knows the other's.
+
+mod body_pool;
+mod window_split;
+
+use logferry_ledger::UploadedBody;
+use logferry_protocol::chunk::{ChunkHeader, Receipt};
+use logferry_protocol::names::SourceId;
+
+pub(crate) use self::body_pool::{BodyPool, PooledBody};
+pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
+
+/// A chunk that was received completely and checked against its header.
+#[derive(Debug)]
+pub(crate) struct ReceivedChunk<B> {
+    /// The sender.
+    pub source: SourceId,
+    /// The sender's description of the chunk.
+    pub header: ChunkHeader,
+    /// For a legacy upload, which has no stream of its own: the hash that identifies its body.
+    pub upload: Option<UploadedBody>,
+    /// The lines.
+    pub body: B,
+    /// The lines by window.
+    pub split: WindowSplit,
+}
+
+/// The reply to a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ChunkReply {
+    /// The chunk was processed.
+    Receipt(Receipt),
+    /// The chunk cannot be stored now. The sender must keep it and send it again. The text says why.
+    Wait(String),
+}

@@ -1,0 +1,223 @@
+//! Splitting of a chunk's body into runs of lines of one window.
+//!
+//! Pure. Lines without a time belong to the window of the line before them. If that line is in an earlier chunk the
+//! window is not known here; such a run has the target [`WindowTarget::Previous`].
+
+use std::ops::Range;
+
+use logferry_config::{TimestampFormat, WindowLength};
+use logferry_ledger::Window;
+use logferry_windows::{LineClock, window_of};
+use memchr::memchr;
+
+/// The window of a run of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowTarget {
+    /// The window of the line before the body: no line of the run has a time.
+    Previous,
+    /// This window.
+    Window(Window),
+}
+
+/// Consecutive lines of the same window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LineRun {
+    /// Their window.
+    pub target: WindowTarget,
+    /// Their bytes in the body.
+    pub bytes: Range<usize>,
+    /// Number of line ends in the run.
+    pub lines: u64,
+}
+
+/// A body as runs of lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WindowSplit {
+    /// The runs, in order. Together they are the whole body.
+    pub runs: Vec<LineRun>,
+    /// The latest time of a line, in seconds since 1970.
+    pub latest: Option<i64>,
+}
+
+impl WindowSplit {
+    /// Number of line ends in the body.
+    pub(crate) fn lines(&self) -> u64 {
+        self.runs.iter().map(|run| run.lines).sum()
+    }
+
+    /// Whether the first line has a time.
+    pub(crate) fn starts_with_time(&self) -> bool {
+        let first = self.runs.first();
+        first.is_some_and(|run| run.target != WindowTarget::Previous)
+    }
+
+    /// The split of the same `body` without its first line, which ends at `end` and is the rest of an earlier line.
+    ///
+    /// The lines are read again only if that rest has a time, because lines without a time may be in its window.
+    pub(crate) fn without_first_line(
+        &self,
+        body: &[u8],
+        end: usize,
+        format: TimestampFormat,
+        length: WindowLength,
+    ) -> Self {
+        if self.starts_with_time() {
+            let mut split = split_by_window(body.get(end..).unwrap_or_default(), format, length);
+            for run in &mut split.runs {
+                run.bytes = run.bytes.start + end..run.bytes.end + end;
+            }
+            return split;
+        }
+        let mut split = self.clone();
+        if let Some(first) = split.runs.first_mut() {
+            first.bytes.start = end;
+            first.lines = first.lines.saturating_sub(1);
+        }
+        split.runs.retain(|run| !run.bytes.is_empty());
+        split
+    }
+}
+
+/// Splits `body` where the window changes. Its last line may lack the newline. Its first line is treated as a whole line.
+pub(crate) fn split_by_window(body: &[u8], format: TimestampFormat, length: WindowLength) -> WindowSplit {
+    let mut clock = LineClock::new(format);
+    let mut split = WindowSplit::default();
+    let mut start = 0;
+    while let Some(rest) = body.get(start..).filter(|rest| !rest.is_empty()) {
+        let newline = memchr(b'\n', rest);
+        let end = newline.map_or(body.len(), |at| start + at + 1);
+        let target = clock.read(&body[start..end]).map(|time| {
+            split.latest = split.latest.max(Some(time.unix));
+            WindowTarget::Window(window_of(time, length))
+        });
+        let lines = u64::from(newline.is_some());
+        match split.runs.last_mut() {
+            // Targets are not compared with `==`: the zone matters for the label only, and the first line's zone counts.
+            Some(run) if target.is_none_or(|target| is_same_window(run.target, target)) => {
+                run.bytes.end = end;
+                run.lines += lines;
+            }
+            _ => split.runs.push(LineRun {
+                target: target.unwrap_or(WindowTarget::Previous),
+                bytes: start..end,
+                lines,
+            }),
+        }
+        start = end;
+    }
+    split
+}
+
+fn is_same_window(a: WindowTarget, b: WindowTarget) -> bool {
+    match (a, b) {
+        (WindowTarget::Window(a), WindowTarget::Window(b)) => a.start == b.start,
+        (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn twenty_minutes() -> WindowLength {
+        WindowLength::try_from(Duration::from_mins(20)).expect("divides an hour")
+    }
+
+    fn shape(body: &[u8]) -> Vec<(Option<i64>, Range<usize>, u64)> {
+        let split = split_by_window(body, TimestampFormat::Auto, twenty_minutes());
+        let start = |target| match target {
+            WindowTarget::Previous => None,
+            WindowTarget::Window(window) => Some(window.start),
+        };
+        split
+            .runs
+            .into_iter()
+            .map(|run| (start(run.target), run.bytes, run.lines))
+            .collect()
+    }
+
+    #[test]
+    fn lines_of_one_window_are_one_run_and_lines_without_time_follow() {
+        let body =
+            b"no time\n[21/Nov/2026:08:19:59 +0000] a\nmore of a\n[21/Nov/2026:08:20:00 +0000] b\nhalf";
+        let first = 1_795_249_199 / 1200 * 1200;
+        assert_eq!(
+            shape(body),
+            vec![
+                (None, 0..8, 1),
+                (Some(first), 8..49, 2),
+                (Some(first + 1200), 49..body.len(), 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_body_has_no_run() {
+        assert_eq!(shape(b""), vec![]);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_cover_the_body_and_end_at_line_ends(
+            lines in prop::collection::vec((prop::option::of(0_u32..60), "[a-z]{0,5}"), 0..40),
+            is_open: bool,
+        ) {
+            let mut body = Vec::new();
+            for (minute, text) in &lines {
+                if let Some(minute) = minute {
+                    body.extend_from_slice(format!("[21/Nov/2026:08:{minute:02}:00 +0000] ").as_bytes());
+                }
+                body.extend_from_slice(text.as_bytes());
+                body.push(b'\n');
+            }
+            if is_open {
+                body.pop();
+            }
+            let split = split_by_window(&body, TimestampFormat::Auto, twenty_minutes());
+            let mut at = 0;
+            for run in &split.runs {
+                prop_assert_eq!(run.bytes.start, at);
+                prop_assert!(at == 0 || body[at - 1] == b'\n');
+                at = run.bytes.end;
+            }
+            prop_assert_eq!(at, body.len());
+            let newlines = memchr::memchr_iter(b'\n', &body).count();
+            prop_assert_eq!(split.lines(), u64::try_from(newlines).expect("small"));
+            prop_assert!(split.runs.windows(2).all(|pair| !is_same_window(pair[0].target, pair[1].target)));
+        }
+
+        /// A split without its first line is the split of the other lines, whether or not they are read again.
+        #[test]
+        fn a_split_without_the_first_line_equals_a_new_one(
+            lines in prop::collection::vec((prop::option::of(0_u32..3), "[a-z]{0,5}"), 1..8),
+            is_open: bool,
+        ) {
+            let mut body = Vec::new();
+            for (minute, text) in &lines {
+                if let Some(minute) = minute {
+                    body.extend_from_slice(format!("[21/Nov/2026:08:{:02}:00 +0000] ", minute * 20).as_bytes());
+                }
+                body.extend_from_slice(text.as_bytes());
+                body.push(b'\n');
+            }
+            if is_open {
+                body.pop();
+            }
+            let end = memchr(b'\n', &body).map_or(body.len(), |at| at + 1);
+            let (format, length) = (TimestampFormat::Auto, twenty_minutes());
+            let split = split_by_window(&body, format, length).without_first_line(&body, end, format, length);
+            let expected = split_by_window(&body[end..], format, length);
+            prop_assert_eq!(split.latest, expected.latest);
+            let moved: Vec<_> = expected
+                .runs
+                .into_iter()
+                .map(|run| LineRun { bytes: run.bytes.start + end..run.bytes.end + end, ..run })
+                .collect();
+            prop_assert_eq!(split.runs, moved);
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! The commit: chunks become durable lines, exactly once.
+//!
+//! Each group has one committer on a thread of its own. A round takes all chunks that have arrived, and:
+//!
+//! 1. appends their lines to the open batch files;
+//! 2. syncs those files (`fdatasync`);
+//! 3. records the streams' new offsets and the files' new lengths in one ledger transaction;
+//! 4. replies.
+//!
+//! A crash before step 3 leaves bytes in files that the ledger does not know. [`Committer::recover`] cuts them off, and
+//! the senders, who have no reply, send them again. A crash after step 3 leaves chunks that are durable without a reply:
+//! they come again and are recognised as duplicates. So files and ledger agree whenever another process can read them.
+//!
+//! An error in any step is handled like a crash: everything staged is forgotten, and the senders must wait. Before
+//! anything else is written, a ledger transaction must succeed, and the files are opened again and cut back to the
+//! ledger: after a failed sync the page cache may show bytes as clean that never reached the disk (fsync(2), "NOTES").
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use logferry_config::Batch as Rules;
+use logferry_durable::Disk;
+use logferry_ledger::{BatchKey, BatchState, Commit, Ledger, LedgerError, StreamRecord, Window};
+use logferry_protocol::chunk::{LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::names::{GroupName, SourceId};
+use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
+use logferry_protocol::stream::Offset;
+use logferry_windows::{LineTime, window_of};
+use memchr::memchr;
+
+use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
+use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
+use crate::commit::offset_check::{OffsetCheck, StreamPosition, check_offset};
+use crate::commit::open_batches::{AppendContext, AppendedLines, OpenBatches};
+use crate::commit::seal_rule::plausible_line_time;
+use crate::commit::stream_recovery::restore_streams;
+use crate::commit::stream_state::{StreamKey, StreamState};
+use crate::commit::upload_dedup::UploadDedup;
+use crate::spool::{OpenFileState, Spool, SpoolError};
+
+/// How long a chunk waits for its predecessor, which may be in flight on another connection.
+const GAP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A chunk in the committer, until it gets its reply.
+struct ParkedChunk<B, R> {
+    chunk: ReceivedChunk<B>,
+    stream: StreamKey,
+    /// The batch key of each run that has a window, in order.
+    batch_keys: Vec<BatchKey>,
+    reply: R,
+    deadline: Instant,
+}
+
+/// A sender's last heartbeat.
+#[derive(Debug)]
+pub(crate) struct SenderReport {
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) received_at: Instant,
+}
+
+/// The committer of one group. `B` holds a chunk's lines; `R` is the caller's handle for the reply.
+pub(crate) struct Committer<D: Disk, B, R> {
+    pub(crate) group: GroupName,
+    pub(crate) rules: Rules,
+    pub(crate) spool: Spool<D>,
+    pub(crate) ledger: Ledger,
+    pub(crate) open: OpenBatches<D>,
+    pub(crate) streams: HashMap<StreamKey, StreamState>,
+    pub(crate) reports: HashMap<SourceId, SenderReport>,
+    /// Sources that are in the ledger.
+    known_sources: HashSet<SourceId>,
+    parked: Vec<ParkedChunk<B, R>>,
+    pub(crate) uploads: UploadDedup,
+    /// Set while files may hold bytes that the ledger does not know. Nothing is written until [`Self::recover`] succeeds.
+    pub(crate) needs_recovery: bool,
+    /// The group's access to the shared disk.
+    pub(crate) scheduler: GroupScheduler,
+    /// Why the last round failed, to be taken by the caller.
+    pub(crate) failure: Option<SpoolError>,
+}
+
+impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
+    /// A committer for `group`, whose files are cut back to the ledger.
+    pub(crate) fn start(
+        group: GroupName,
+        rules: Rules,
+        spool: Spool<D>,
+        ledger: Ledger,
+    ) -> Result<Self, SpoolError> {
+        let open = OpenBatches::new(group.clone(), rules.name.clone(), rules.max_bytes);
+        let mut committer = Self {
+            group,
+            rules,
+            spool,
+            ledger,
+            open,
+            streams: HashMap::new(),
+            reports: HashMap::new(),
+            known_sources: HashSet::new(),
+            parked: Vec::new(),
+            uploads: UploadDedup::default(),
+            needs_recovery: true,
+            scheduler: SharedDiskScheduler::default().join(),
+            failure: None,
+        };
+        committer.load_ledger()?;
+        Ok(committer)
+    }
+
+    /// Starts over after an error, as after a crash.
+    pub(crate) fn recover(&mut self) -> Result<(), SpoolError> {
+        self.ledger.settle()?;
+        self.load_ledger()
+    }
+
+    /// Forgets the state in memory, and makes the files hold exactly the bytes that the ledger knows.
+    fn load_ledger(&mut self) -> Result<(), SpoolError> {
+        self.open.clear();
+        self.streams.clear();
+        self.uploads.forget_staged();
+        self.spool.finish_seals(&self.ledger, Some(&self.group))?;
+        for record in self.ledger.live_streams(&self.group)? {
+            let key = (record.source.clone(), record.stream);
+            self.streams.insert(key, StreamState::from_ledger(record));
+        }
+        for batch in self.ledger.open_batches(&self.group)? {
+            match self.spool.cut_back(&batch)? {
+                OpenFileState::Whole => {
+                    let holder = self
+                        .streams
+                        .iter()
+                        .find(|(_, stream)| stream.record.open_line_in == Some(batch.id));
+                    let holder = holder.map(|(key, _)| key.clone());
+                    self.open.restore(batch, holder);
+                }
+                OpenFileState::Short { found } => tracing::error!(
+                    file = %self.spool.path(&batch, BatchState::Open).display(),
+                    found,
+                    expected = batch.contents.bytes,
+                    "this file is shorter than the ledger says, durable lines are missing: restore it from a backup. The \
+                     relay does not change it and continues the window in a further part; `logferry audit` reports it"
+                ),
+            }
+        }
+        self.needs_recovery = false;
+        Ok(())
+    }
+
+    /// Commits `arrivals` and the parked chunks as one group. Returns all replies that are due.
+    pub(crate) fn group_commit(
+        &mut self,
+        arrivals: Vec<(ReceivedChunk<B>, R)>,
+        now: Timestamp,
+    ) -> Vec<(R, ChunkReply)> {
+        let mut settled = Vec::new();
+        match self.store(arrivals, now, &mut settled) {
+            Ok(()) => settled
+                .into_iter()
+                .map(|(reply, key, outcome)| {
+                    let stream = self.streams.get(&key);
+                    let committed = stream.map_or(Offset::ZERO, |stream| stream.record.committed);
+                    (reply, ChunkReply::Receipt(Receipt { committed, outcome }))
+                })
+                .collect(),
+            Err(error) => {
+                // No chunk of this round is acknowledged.
+                let replies = settled.into_iter().map(|(reply, ..)| reply);
+                let replies = self.wait_replies(replies, error.client_message());
+                self.needs_recovery = true;
+                self.failure = Some(error);
+                replies
+            }
+        }
+    }
+
+    /// Stores nothing: `arrivals` and the parked chunks get `reason` as their reply.
+    pub(crate) fn reject_all(
+        &mut self,
+        arrivals: Vec<(ReceivedChunk<B>, R)>,
+        reason: &str,
+    ) -> Vec<(R, ChunkReply)> {
+        self.wait_replies(arrivals.into_iter().map(|(_, reply)| reply), reason)
+    }
+
+    fn wait_replies(&mut self, replies: impl Iterator<Item = R>, reason: &str) -> Vec<(R, ChunkReply)> {
+        let parked = self.parked.drain(..).map(|parked| parked.reply);
+        let wait = |reply| (reply, ChunkReply::Wait(reason.to_owned()));
+        replies.chain(parked).map(wait).collect()
+    }
+
+    fn store(
+        &mut self,
+        arrivals: Vec<(ReceivedChunk<B>, R)>,
+        now: Timestamp,
+        settled: &mut Vec<(R, StreamKey, Outcome)>,
+    ) -> Result<(), SpoolError> {
+        // At every return each reply handle is either in `settled` or parked, so each chunk gets its reply.
+        let deadline = Instant::now() + GAP_TIMEOUT;
+        let open = &self.open;
+        let park = |(chunk, reply): (ReceivedChunk<B>, R)| ParkedChunk {
+            stream: (chunk.source.clone(), chunk.header.stream),
+            batch_keys: open.keys(&chunk),
+            chunk,
+            reply,
+            deadline,
+        };
+        self.parked.extend(arrivals.into_iter().map(park));
+        if self.needs_recovery {
+            self.recover()?;
+        }
+        // Lower offsets first, so that one pass stores a run of chunks that arrived in the wrong order.
+        self.parked
+            .sort_by_key(|parked| parked.chunk.header.range.start());
+        self.open_missing_batches(now)?;
+        let mut waiting = std::mem::take(&mut self.parked).into_iter();
+        while let Some(parked) = waiting.next() {
+            let check = match self.check(&parked, now) {
+                Ok(OffsetCheck::Next) => self.stage(&parked, now).map(|()| OffsetCheck::Next),
+                other => other,
+            };
+            let outcome = match check {
+                Ok(OffsetCheck::Gap) if parked.deadline > Instant::now() => {
+                    self.parked.push(parked);
+                    continue;
+                }
+                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(Outcome::Elsewhere),
+                Ok(OffsetCheck::Next) => Ok(Outcome::Stored),
+                Ok(OffsetCheck::Duplicate) => Ok(Outcome::Duplicate),
+                Err(error) => Err(error),
+            };
+            let receipt = *outcome.as_ref().unwrap_or(&Outcome::Elsewhere);
+            settled.push((parked.reply, parked.stream, receipt));
+            if let Err(error) = outcome {
+                self.parked.extend(waiting);
+                return Err(error);
+            }
+        }
+        self.flush(now)
+    }
+
+    /// Opens the batches that the chunks of this round need.
+    fn open_missing_batches(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+        let streams = &self.streams;
+        let is_new = |parked: &&ParkedChunk<B, R>| {
+            // An unknown stream may be in the ledger, with this chunk. Then a batch may be opened in vain, which is harmless.
+            streams
+                .get(&parked.stream)
+                .is_none_or(|stream| parked.chunk.header.range.start() >= stream.record.committed)
+        };
+        let new = self.parked.iter().filter(is_new).flat_map(|parked| {
+            let windows = parked.chunk.split.runs.iter().filter_map(|run| match run.target {
+                WindowTarget::Window(window) => Some(window),
+                WindowTarget::Previous => None,
+            });
+            parked.batch_keys.iter().zip(windows)
+        });
+        self.open.open_missing(new, &self.spool, &mut self.ledger, now)
+    }
+
+    /// Whether chunks wait for their predecessors.
+    pub(crate) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    fn check(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<OffsetCheck, SpoolError> {
+        let (header, key) = (&parked.chunk.header, &parked.stream);
+        // The bytes in between may be stored through another group: a sender can use several ports.
+        let may_be_behind =
+            |stream: &StreamState| !stream.is_dirty && stream.record.committed < header.range.start();
+        if self.streams.get(key).is_none_or(may_be_behind)
+            && let Some(record) = self.ledger.stream(&key.0, key.1)?
+        {
+            self.streams.insert(key.clone(), StreamState::from_ledger(record));
+        }
+        if let Some(body) = &parked.chunk.upload {
+            return Ok(self.uploads.check(body, &self.ledger, now)?);
+        }
+        let position = self.streams.get(key).map_or(
+            StreamPosition {
+                staged: Offset::ZERO,
+                is_finished: false,
+            },
+            |stream| StreamPosition {
+                staged: stream.record.committed,
+                is_finished: stream.record.finished,
+            },
+        );
+        let finishes = header.stream_end == StreamEnd::Finished;
+        Ok(check_offset(header.range, finishes, position))
+    }
+
+    /// Appends a chunk's lines to their batches and advances its stream, in memory and in the page cache only.
+    fn stage(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<(), SpoolError> {
+        let ParkedChunk {
+            chunk, stream: key, ..
+        } = parked;
+        let (header, body) = (&chunk.header, chunk.body.as_ref());
+        let mut state = if let Some(stream) = self.streams.get(key) {
+            stream.clone()
+        } else {
+            if !self.known_sources.contains(&key.0) {
+                self.ledger.note_contact(&key.0, &self.group, now)?;
+                self.known_sources.insert(key.0.clone());
+            }
+            StreamState::new(&key.0, header, now)
+        };
+        let record = &mut state.record;
+        let rest = self.finish_open_line(record, body)?;
+        let mut batch_keys = parked.batch_keys.iter();
+        let without_line;
+        let mut split = &chunk.split;
+        if rest > 0 {
+            if split.starts_with_time() {
+                // The lines are read again, and may have other windows.
+                batch_keys = [].iter();
+            }
+            without_line = split.without_first_line(body, rest, self.rules.timestamp, self.rules.window);
+            split = &without_line;
+        }
+        let whole_crc = (rest == 0 && split.runs.len() == 1).then_some(header.crc32c);
+        let mut last_batch = None;
+        for run in &split.runs {
+            let computed_key;
+            let (window, batch_key) = match run.target {
+                WindowTarget::Window(window) => (window, batch_keys.next()),
+                WindowTarget::Previous => (self.previous_window(record, now), None),
+            };
+            let batch_key = if let Some(key) = batch_key {
+                key
+            } else {
+                computed_key = self.open.key(&key.0, &header.log, window);
+                &computed_key
+            };
+            let lines = AppendedLines {
+                bytes: body.get(run.bytes.clone()).unwrap_or_default(),
+                lines: run.lines,
+                crc32c: whole_crc,
+            };
+            let mut context = AppendContext {
+                spool: &self.spool,
+                ledger: &mut self.ledger,
+                stream: key,
+                now,
+            };
+            last_batch = Some(self.open.add(batch_key, window, lines, &mut context)?);
+            record.last_window = Some((window.start, window.utc_offset));
+        }
+        if header.line_end == LineEnd::Open
+            && let Some(batch) = last_batch
+        {
+            self.open.set_open_line(batch, Some(key.clone()));
+            record.open_line_in = Some(batch);
+        }
+        let seconds = now.as_second();
+        record.last_line_time = plausible_line_time(record.last_line_time, seconds)
+            .max(plausible_line_time(split.latest, seconds));
+        state.advance(header, now);
+        self.streams.insert(key.clone(), state);
+        Ok(())
+    }
+
+    /// The window of lines without a time: the stream's last window, or the window of the arrival time.
+    fn previous_window(&self, record: &StreamRecord, now: Timestamp) -> Window {
+        match record.last_window {
+            Some((start, utc_offset)) => Window {
+                start,
+                seconds: self.rules.window.seconds(),
+                utc_offset,
+            },
+            None => window_of(
+                LineTime {
+                    unix: now.as_second(),
+                    utc_offset: 0,
+                },
+                self.rules.window,
+            ),
+        }
+    }
+
+    /// Appends the rest of a line that an earlier chunk began to the batch of its beginning. Returns the length of that
+    /// rest in the body.
+    fn finish_open_line(&mut self, record: &mut StreamRecord, body: &[u8]) -> Result<usize, SpoolError> {
+        let Some(batch) = record.open_line_in.filter(|_| !body.is_empty()) else {
+            return Ok(0);
+        };
+        let Some(window) = self.open.window(batch) else {
+            // The batch was sealed long ago without the line's end. The rest becomes a line of its own.
+            record.open_line_in = None;
+            return Ok(0);
+        };
+        let newline = memchr(b'\n', body);
+        let end = newline.map_or(body.len(), |at| at + 1);
+        let rest = AppendedLines {
+            bytes: &body[..end],
+            lines: u64::from(newline.is_some()),
+            crc32c: None,
+        };
+        self.open.append(batch, rest, &self.spool)?;
+        if newline.is_some() {
+            record.open_line_in = None;
+            self.open.set_open_line(batch, None);
+            record.last_window = Some((window.start, window.utc_offset));
+        }
+        Ok(end)
+    }
+
+    /// Makes the staged chunks durable: first the files, then the ledger.
+    fn flush(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+        let dirty = self.streams.values().filter(|stream| stream.is_dirty);
+        let streams: Vec<_> = dirty.map(StreamState::to_move).collect();
+        if streams.is_empty() {
+            return Ok(());
+        }
+        // 2. The lines. A crash after this leaves bytes that the ledger does not know; they are cut off.
+        self.scheduler.wait_for_small();
+        let batches = self.open.sync(self.spool.disk())?;
+        // 3. Their record. A crash after this leaves chunks that are durable without a reply.
+        self.scheduler.wait_for_small();
+        let commit = Commit { streams, batches };
+        self.uploads.commit(&commit, &mut self.ledger, now)?;
+        self.open.committed(&commit.batches);
+        self.streams.values_mut().for_each(StreamState::committed);
+        Ok(())
+    }
+
+    /// For each file of a query: the durable streams that it may be.
+    pub(crate) fn resolve(
+        &mut self,
+        source: &SourceId,
+        request: &ResolveRequest,
+        now: Timestamp,
+    ) -> Result<Vec<Vec<KnownStream>>, LedgerError> {
+        self.ledger.note_contact(source, &self.group, now)?;
+        self.known_sources.insert(source.clone());
+        let known = |record: StreamRecord| KnownStream {
+            stream: record.stream,
+            file: record.file,
+            head: record.head,
+            committed: record.committed,
+            tail: record.tail,
+        };
+        let of_file = |query: &FileQuery| {
+            restore_streams(&mut self.ledger, source, query, now)?;
+            let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
+            Ok(records.into_iter().map(known).collect())
+        };
+        request.files.iter().map(of_file).collect()
+    }
+
+    /// Records a sender's heartbeat.
+    pub(crate) fn heartbeat(
+        &mut self,
+        source: &SourceId,
+        heartbeat: Heartbeat,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.ledger.note_heartbeat(source, &self.group, &heartbeat, now)?;
+        let report = SenderReport {
+            heartbeat,
+            received_at: Instant::now(),
+        };
+        self.reports.insert(source.clone(), report);
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Whether a chunk is the next one of its stream.
+//!
+//! Pure. The bytes of a stream are stored in order and once: only the chunk that starts at the stream's end advances it.
+//! Every other chunk gets a reply and changes nothing.
+
+use logferry_protocol::stream::{ByteRange, Offset};
+
+/// The end of a stream in the commit that is being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StreamPosition {
+    /// Written to the batch files; durable when the commit succeeds.
+    pub staged: Offset,
+    /// Whether the sender said that the stream ends there.
+    pub is_finished: bool,
+}
+
+/// The relation of a chunk to the end of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OffsetCheck {
+    /// It is the next one and is stored.
+    Next,
+    /// It is stored already, completely. The reply says so once it is durable.
+    Duplicate,
+    /// It starts after the end. Its predecessor may be in flight on another connection.
+    Gap,
+    /// It starts before the end and extends beyond it: the chunks were cut differently last time.
+    Overlap,
+}
+
+/// Checks the chunk `range`. `finishes` says whether the stream ends with it.
+pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StreamPosition) -> OffsetCheck {
+    let StreamPosition { staged, is_finished } = position;
+    if range.start() > staged {
+        return OffsetCheck::Gap;
+    }
+    if range.end() <= staged {
+        // An empty chunk at the end brings no bytes, but it may say that the stream ends there.
+        let ends_stream = range.is_empty() && range.start() == staged && finishes && !is_finished;
+        return if ends_stream {
+            OffsetCheck::Next
+        } else {
+            OffsetCheck::Duplicate
+        };
+    }
+    if range.start() == staged {
+        OffsetCheck::Next
+    } else {
+        OffsetCheck::Overlap
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn range(start: u64, end: u64) -> ByteRange {
+        ByteRange::new(Offset::new(start), Offset::new(end)).expect("forwards")
+    }
+
+    fn at(staged: u64, is_finished: bool) -> StreamPosition {
+        StreamPosition {
+            staged: Offset::new(staged),
+            is_finished,
+        }
+    }
+
+    #[test]
+    fn only_the_next_chunk_is_stored() {
+        assert_eq!(
+            check_offset(range(100, 200), false, at(100, false)),
+            OffsetCheck::Next
+        );
+        assert_eq!(
+            check_offset(range(0, 100), false, at(100, false)),
+            OffsetCheck::Duplicate
+        );
+        assert_eq!(
+            check_offset(range(50, 80), false, at(100, false)),
+            OffsetCheck::Duplicate
+        );
+        assert_eq!(
+            check_offset(range(150, 200), false, at(100, false)),
+            OffsetCheck::Gap
+        );
+        assert_eq!(
+            check_offset(range(50, 150), false, at(100, false)),
+            OffsetCheck::Overlap
+        );
+    }
+
+    #[test]
+    fn an_empty_chunk_finishes_a_stream_once() {
+        assert_eq!(
+            check_offset(range(100, 100), true, at(100, false)),
+            OffsetCheck::Next
+        );
+        assert_eq!(
+            check_offset(range(100, 100), true, at(100, true)),
+            OffsetCheck::Duplicate
+        );
+        assert_eq!(
+            check_offset(range(100, 100), false, at(100, false)),
+            OffsetCheck::Duplicate
+        );
+        assert_eq!(
+            check_offset(range(100, 100), true, at(50, false)),
+            OffsetCheck::Gap
+        );
+    }
+
+    proptest! {
+        /// However chunks are cut, repeated and reordered, each byte is stored once and in order.
+        #[test]
+        fn each_byte_is_stored_once(chunks in prop::collection::vec((0_u64..50, 0_u64..20), 0..200)) {
+            let mut staged = 0;
+            for (start, len) in chunks {
+                if check_offset(range(start, start + len), false, at(staged, false)) == OffsetCheck::Next {
+                    prop_assert_eq!(start, staged);
+                    staged = start + len;
+                }
+            }
+        }
+    }
+}

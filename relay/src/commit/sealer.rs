@@ -1,0 +1,141 @@
+//! Sealing of batches, between the rounds of the committer.
+//!
+//! The order is: 1. the file is synced (by every commit), 2. the ledger says `ready`, 3. the file is renamed from `open/`
+//! to `ready/`. A crash after step 2 leaves the file in `open/`; the next start moves it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_durable::Disk;
+use logferry_ledger::{Batch, BatchId, BatchState, Commit};
+use logferry_protocol::names::{LogName, SourceId};
+
+use crate::commit::committer::Committer;
+use crate::commit::open_batches::AppendedLines;
+use crate::commit::seal_rule::{StreamActivity, is_due};
+use crate::commit::stream_state::StreamKey;
+use crate::spool::SpoolError;
+
+/// Reports that are older are ignored. Senders report every 10 s.
+const REPORT_LIFETIME: Duration = Duration::from_secs(30);
+
+/// How long an idle stream is kept in memory. After that it is read from the ledger again.
+const IDLE_STREAM_KEPT: Duration = Duration::from_hours(1);
+
+/// Most batches sealed at a time: each takes a few syncs, and chunks wait meanwhile.
+const SEALS_MAX: usize = 64;
+
+impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
+    /// Seals the batches that are due, oldest windows first, and returns them. The next call seals the batches that an
+    /// error or [`SEALS_MAX`] left.
+    pub(crate) fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, SpoolError> {
+        if self.needs_recovery {
+            self.recover()?;
+        }
+        self.streams
+            .retain(|_, stream| stream.is_dirty || stream.last_chunk.elapsed() < IDLE_STREAM_KEPT);
+        let mut due: Vec<(i64, BatchId)> = self
+            .open
+            .activity()
+            .filter(|(batch, activity)| {
+                let streams = self.stream_activity(&batch.source, batch.log.as_ref());
+                is_due(*activity, &streams, &self.rules, now.as_second())
+            })
+            .map(|(batch, _)| (batch.window.start, batch.id))
+            .collect();
+        due.sort_unstable();
+        due.truncate(SEALS_MAX);
+        let sealed = self.seal(due.into_iter().map(|(_, id)| id), now);
+        self.needs_recovery |= sealed.is_err();
+        sealed
+    }
+
+    /// Seals batches in one transaction.
+    fn seal(&mut self, due: impl Iterator<Item = BatchId>, now: Timestamp) -> Result<Vec<Batch>, SpoolError> {
+        let mut batches = Vec::new();
+        for id in due {
+            if let Some(stream) = self.open.open_line(id) {
+                self.end_line(id, &stream)?;
+            }
+            batches.extend(self.open.remove(id));
+        }
+        let (sealed, empty): (Vec<_>, Vec<_>) =
+            batches.into_iter().partition(|batch| batch.contents.bytes > 0);
+        for batch in empty {
+            // A crash in between leaves an empty file that the ledger does not know. It is reported and harmless.
+            self.ledger.discard_empty(batch.id)?;
+            let path = self.spool.path(&batch, BatchState::Open);
+            self.spool.disk().remove(&path)?;
+        }
+        self.ledger.seal_all(sealed.iter().map(|batch| batch.id), now)?;
+        self.spool.move_to_ready(&sealed)?;
+        for batch in &sealed {
+            tracing::info!(
+                group = %self.group,
+                source = %batch.source,
+                batch = %batch.name(),
+                lines = batch.contents.lines,
+                bytes = batch.contents.bytes,
+                "sealed"
+            );
+        }
+        Ok(sealed)
+    }
+
+    /// Ends an incomplete line whose rest did not come.
+    fn end_line(&mut self, id: BatchId, key: &StreamKey) -> Result<(), SpoolError> {
+        tracing::warn!(
+            source = %key.0, stream = %key.1,
+            "the rest of a line did not come within `hold`; the relay adds a newline, the rest becomes a line of its own"
+        );
+        let newline = AppendedLines {
+            bytes: b"\n",
+            lines: 1,
+            crc32c: None,
+        };
+        self.open.append(id, newline, &self.spool)?;
+        let mut streams = Vec::new();
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.record.open_line_in = None;
+            // The rest, if it comes, is counted as a line too.
+            stream.record.lines.sent += 1;
+            streams.push(stream.to_move());
+        }
+        let batches = self.open.sync(self.spool.disk())?;
+        let commit = Commit { streams, batches };
+        self.ledger.commit(&commit)?;
+        self.open.committed(&commit.batches);
+        Ok(())
+    }
+
+    /// The activity of the streams that can bring lines of a source (and log) to this group.
+    fn stream_activity(&self, source: &SourceId, log: Option<&LogName>) -> Vec<StreamActivity> {
+        let is_of_log = |name: &LogName| log.is_none_or(|log| log == name);
+        let report = self
+            .reports
+            .get(source)
+            .filter(|report| report.received_at.elapsed() < REPORT_LIFETIME);
+        let reported = report.map_or(&[][..], |report| &report.heartbeat.streams);
+        let known = self.streams.iter().filter(|((owner, _), stream)| {
+            owner == source && !stream.record.finished && is_of_log(&stream.record.log)
+        });
+        let known = known.map(|((_, id), stream)| StreamActivity {
+            latest_line: stream.record.last_line_time,
+            idle: stream.last_chunk.elapsed(),
+            has_unread: reported
+                .iter()
+                .any(|report| report.stream == *id && report.size > stream.record.committed),
+        });
+        // Streams that are reported and have not brought a chunk yet.
+        let is_new = |id| !self.streams.contains_key(&(source.clone(), id));
+        let announced = reported
+            .iter()
+            .filter(|report| report.lag_bytes() > 0 && is_of_log(&report.log) && is_new(report.stream));
+        let announced = announced.map(|_| StreamActivity {
+            latest_line: None,
+            idle: Duration::ZERO,
+            has_unread: true,
+        });
+        known.chain(announced).collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! Continuing streams in a ledger that was rebuilt from the spool.
+//!
+//! Such a ledger has the lines but not their streams. Each sender knows the acknowledged offset of its streams, and every
+//! acknowledged line is in the spool, so a stream continues from there: nothing is lost. Lines that are stored beyond
+//! that offset, from chunks whose replies were lost, would come twice. There are certainly none if
+//!
+//! - the sender never posted more, or it was acknowledged that the stream ends there; or
+//! - the source's last written file ends with the bytes before the acknowledged offset.
+//!
+//! "Certainly" means: as certain as a file is recognised by a KiB of its bytes. If that file ends where a posted,
+//! unanswered chunk ends, that chunk is stored, and the stream continues after it. Otherwise the ledger records the bytes
+//! that may come twice, and `logferry audit` reports them.
+
+use jiff::Timestamp;
+use logferry_ledger::{Ledger, LedgerError, StreamRecord};
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::names::SourceId;
+use logferry_protocol::resolve::{Acknowledged, FileQuery, Position};
+use logferry_protocol::stream::{FINGERPRINT_SPAN, Offset, Tail};
+
+/// Most streams that are restored for one query. Few files begin alike: logs that were truncated and started again.
+const RESTORED_MAX: usize = 100;
+
+/// The position where a stream continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ResumePoint {
+    at: Position,
+    /// The bytes from there to this offset may be in the spool already.
+    duplicate_until: Option<Offset>,
+}
+
+/// Decides where a stream continues. `end` is the end of the source's last file. Pure.
+fn resume_point(known: &Acknowledged, end: Option<&[u8]>) -> ResumePoint {
+    let acknowledged = Position {
+        offset: known.stream.committed,
+        tail: known.stream.tail,
+    };
+    let certain = |at| ResumePoint {
+        at,
+        duplicate_until: None,
+    };
+    if known.finished || known.sent_until <= acknowledged.offset {
+        return certain(acknowledged);
+    }
+    let is_end = |tail: Tail| tail.0.len() == FINGERPRINT_SPAN && end.is_some_and(|end| tail.matches(end));
+    let ends = std::iter::once(&acknowledged).chain(&known.unanswered);
+    let is_possible = |at: &&Position| acknowledged.offset <= at.offset && at.offset <= known.sent_until;
+    match ends.filter(is_possible).find(|at| is_end(at.tail)) {
+        Some(at) => certain(*at),
+        None => ResumePoint {
+            at: acknowledged,
+            duplicate_until: Some(known.sent_until),
+        },
+    }
+}
+
+/// Restores the streams of a query that a rebuilt ledger does not have. Other ledgers are left unchanged.
+pub(crate) fn restore_streams(
+    ledger: &mut Ledger,
+    source: &SourceId,
+    query: &FileQuery,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let known = query.acknowledged.as_deref().unwrap_or_default();
+    if known.is_empty() || ledger.rebuilt_at()?.is_none() {
+        return Ok(());
+    }
+    let end = ledger.source_end(source)?;
+    let mut restored = Vec::new();
+    for known in known.iter().take(RESTORED_MAX) {
+        let is_known = ledger.stream(source, known.stream.stream)?.is_some();
+        if known.stream.head != query.head || is_known {
+            continue;
+        }
+        let resume = resume_point(known, end.as_ref().map(|end| &end.bytes[..]));
+        resume.log(source, query, known);
+        let record = StreamRecord {
+            source: source.clone(),
+            stream: known.stream.stream,
+            log: query.log.clone(),
+            file: known.stream.file,
+            head: known.stream.head,
+            committed: resume.at.offset,
+            tail: resume.at.tail,
+            // The lines in the spool were counted when the ledger was rebuilt.
+            lines: LineCounts::default(),
+            last_window: end.as_ref().map(|end| end.window),
+            last_line_time: None,
+            open_line_in: None,
+            finished: known.finished,
+            updated_at: now,
+        };
+        restored.push((record, resume.duplicate_until));
+    }
+    if restored.is_empty() {
+        return Ok(());
+    }
+    ledger.adopt(&restored)
+}
+
+impl ResumePoint {
+    fn log(self, source: &SourceId, query: &FileQuery, known: &Acknowledged) {
+        let (log, stream, offset) = (&query.log, known.stream.stream, self.at.offset);
+        match self.duplicate_until {
+            None => tracing::info!(
+                %source, %log, %stream, %offset,
+                "a stream that the rebuilt ledger did not have continues at its last stored byte"
+            ),
+            Some(until) => tracing::warn!(
+                %source, %log, %stream, %offset, %until,
+                "a stream that the rebuilt ledger did not have continues at its acknowledged offset; lines that were \
+                 stored between `offset` and `until` come twice, `logferry audit` reports them"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_protocol::resolve::KnownStream;
+    use logferry_protocol::stream::{FileKey, Head, StreamId};
+
+    use super::*;
+
+    /// A log of lines that all differ.
+    fn log() -> Vec<u8> {
+        (0..200)
+            .flat_map(|number| format!("line {number}\n").into_bytes())
+            .collect()
+    }
+
+    fn at(offset: usize) -> Position {
+        Position {
+            offset: Offset::new(offset as u64),
+            tail: Tail::of(&log()[..offset]),
+        }
+    }
+
+    fn known(acked: usize, unanswered: &[usize], sent_until: usize) -> Acknowledged {
+        let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(&log()).expect("lines"));
+        Acknowledged {
+            stream: KnownStream {
+                stream: StreamId::derive(file, head, 0),
+                file,
+                head,
+                committed: at(acked).offset,
+                tail: at(acked).tail,
+            },
+            unanswered: unanswered.iter().copied().map(at).collect(),
+            sent_until: at(sent_until).offset,
+            finished: false,
+        }
+    }
+
+    fn certain(offset: usize) -> ResumePoint {
+        ResumePoint {
+            at: at(offset),
+            duplicate_until: None,
+        }
+    }
+
+    #[test]
+    fn a_stream_without_further_posts_continues_for_certain() {
+        assert_eq!(resume_point(&known(50, &[], 50), None), certain(50));
+        let finished = Acknowledged {
+            finished: true,
+            ..known(50, &[], 70)
+        };
+        assert_eq!(resume_point(&finished, None), certain(50));
+    }
+
+    #[test]
+    fn a_stream_continues_where_the_last_file_ends() {
+        let log = log();
+        assert_eq!(
+            resume_point(&known(1200, &[1300], 1300), Some(&log[..1200])),
+            certain(1200)
+        );
+        assert_eq!(
+            resume_point(&known(1200, &[1300, 1400], 1400), Some(&log[..1300])),
+            certain(1300)
+        );
+    }
+
+    #[test]
+    fn a_stream_that_does_not_end_with_the_last_file_may_have_duplicates() {
+        let log = log();
+        let uncertain = ResumePoint {
+            at: at(1200),
+            duplicate_until: Some(Offset::new(1300)),
+        };
+        assert_eq!(resume_point(&known(1200, &[1300], 1300), None), uncertain);
+        assert_eq!(
+            resume_point(&known(1200, &[1300], 1300), Some(&log[..1250])),
+            uncertain
+        );
+        // A few bytes could occur anywhere.
+        let few = resume_point(&known(50, &[], 70), Some(&log[..50]));
+        assert_eq!(few.duplicate_until, Some(Offset::new(70)));
+    }
+
+    #[test]
+    fn a_position_that_was_never_posted_is_ignored() {
+        let log = log();
+        let beyond = resume_point(&known(1200, &[1400], 1300), Some(&log[..1400]));
+        assert_eq!(beyond.at, at(1200));
+    }
+}

@@ -1,0 +1,79 @@
+//! A stream in the committer's memory.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use logferry_ledger::{StreamMove, StreamRecord};
+use logferry_protocol::chunk::{ChunkHeader, LineCounts, StreamEnd};
+use logferry_protocol::names::SourceId;
+use logferry_protocol::stream::{Offset, StreamId};
+
+/// A stream and its source.
+pub(crate) type StreamKey = (SourceId, StreamId);
+
+/// A stream, ahead of the ledger by the staged chunks of this round.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamState {
+    pub(crate) record: StreamRecord,
+    /// The committed offset in the ledger.
+    pub(crate) durable: Offset,
+    pub(crate) is_dirty: bool,
+    pub(crate) last_chunk: Instant,
+}
+
+impl StreamState {
+    pub(crate) fn from_ledger(record: StreamRecord) -> Self {
+        Self {
+            durable: record.committed,
+            record,
+            is_dirty: false,
+            last_chunk: Instant::now(),
+        }
+    }
+
+    /// A stream whose first chunk has this header. The chunk is not staged yet.
+    pub(crate) fn new(source: &SourceId, header: &ChunkHeader, now: Timestamp) -> Self {
+        Self::from_ledger(StreamRecord {
+            source: source.clone(),
+            stream: header.stream,
+            log: header.log.clone(),
+            file: header.file,
+            head: header.head,
+            committed: Offset::ZERO,
+            tail: header.tail,
+            lines: LineCounts::default(),
+            last_window: None,
+            last_line_time: None,
+            open_line_in: None,
+            finished: false,
+            updated_at: now,
+        })
+    }
+
+    /// Advances the stream by a staged chunk.
+    pub(crate) fn advance(&mut self, header: &ChunkHeader, now: Timestamp) {
+        let record = &mut self.record;
+        record.committed = record.committed.plus(header.range.len());
+        record.tail = header.tail;
+        record.file = header.file;
+        record.lines = record.lines.plus(header.lines);
+        record.finished = header.stream_end == StreamEnd::Finished;
+        record.updated_at = now;
+        self.is_dirty = true;
+        self.last_chunk = Instant::now();
+    }
+
+    /// The change for the ledger.
+    pub(crate) fn to_move(&self) -> StreamMove {
+        StreamMove {
+            from: self.durable,
+            record: self.record.clone(),
+        }
+    }
+
+    /// The ledger has recorded the change.
+    pub(crate) fn committed(&mut self) {
+        self.durable = self.record.committed;
+        self.is_dirty = false;
+    }
+}

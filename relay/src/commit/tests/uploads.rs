@@ -1,0 +1,185 @@
+//! Uploads: bodies without a stream, which come again when their answer is lost.
+
+use std::time::Duration;
+
+use logferry_config::TimestampFormat;
+use logferry_ledger::UploadedBody;
+use logferry_protocol::chunk::Outcome;
+use logferry_protocol::stream::Hash16;
+use proptest::prelude::*;
+
+use super::{CommitterFixture, chunk, line, now, rules};
+use crate::chunk::{ChunkReply, ReceivedChunk, split_by_window};
+use crate::commit::committer::Committer;
+use crate::legacy_upload::upload_chunk;
+
+fn id(body: &[u8]) -> UploadedBody {
+    UploadedBody {
+        source: "198.51.100.1".parse().expect("valid"),
+        lines: Hash16::of(body),
+    }
+}
+
+fn upload(body: &[u8]) -> ReceivedChunk<Vec<u8>> {
+    let split = split_by_window(body, TimestampFormat::Auto, rules(0).window);
+    upload_chunk(&"web-1".parse().expect("valid"), id(body), body.to_vec(), split)
+}
+
+/// Forgets acknowledged uploads in the ledger, as the commit thread does between rounds.
+fn forget_acknowledged(fixture: &mut CommitterFixture) {
+    let Committer { uploads, ledger, .. } = fixture.committer();
+    uploads.forget_acknowledged(ledger).expect("a ledger");
+}
+
+/// The outcome of each body, in the order they were sent; `None`: the relay said to wait.
+fn outcomes(fixture: &mut CommitterFixture, bodies: &[&[u8]]) -> Vec<Option<Outcome>> {
+    let answers = fixture.send(bodies.iter().map(|body| upload(body)).collect());
+    let outcome = |answer| match answer {
+        ChunkReply::Receipt(receipt) => Some(receipt.outcome),
+        ChunkReply::Wait(_) => None,
+    };
+    answers.into_values().map(outcome).collect()
+}
+
+#[test]
+fn a_body_that_comes_again_unanswered_is_stored_once() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let (a, b) = (line(20, "a"), line(20, "b"));
+    assert_eq!(
+        outcomes(&mut fixture, &[&a, &b, &a]),
+        [
+            Some(Outcome::Stored),
+            Some(Outcome::Stored),
+            Some(Outcome::Duplicate)
+        ]
+    );
+    fixture.disk.power_loss(1);
+    fixture.restart();
+    assert_eq!(
+        outcomes(&mut fixture, &[&b, &a]),
+        [Some(Outcome::Duplicate), Some(Outcome::Duplicate)]
+    );
+    assert_eq!(fixture.stored(), [a, b].concat());
+}
+
+#[test]
+fn a_body_that_comes_again_after_its_answer_is_new() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let a = line(20, "a");
+    for _ in 0..3 {
+        assert_eq!(outcomes(&mut fixture, &[&a]), [Some(Outcome::Stored)]);
+        fixture.committer().uploads.acknowledged(id(&a));
+    }
+    forget_acknowledged(&mut fixture);
+    fixture.restart();
+    assert_eq!(outcomes(&mut fixture, &[&a]), [Some(Outcome::Stored)]);
+    assert_eq!(fixture.stored(), a.repeat(4));
+}
+
+#[test]
+fn a_body_that_could_not_be_stored_is_new_when_it_comes_again() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let a = line(20, "a");
+    fixture.disk.fail_after(0);
+    assert_eq!(outcomes(&mut fixture, &[&a]), [None]);
+    fixture.disk.heal();
+    assert_eq!(outcomes(&mut fixture, &[&a]), [Some(Outcome::Stored)]);
+    assert_eq!(fixture.stored(), a);
+}
+
+#[test]
+fn uploads_and_chunks_of_a_source_share_its_batches_and_are_counted_alike() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let (a, b) = (line(20, "a"), line(20, "b"));
+    fixture.send(vec![chunk(1, 0, &a), upload(&b)]);
+    assert_eq!(fixture.stored().len(), a.len() + b.len());
+    let totals = fixture.ledger().stream_totals().expect("a ledger");
+    assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (2, 2));
+}
+
+/// One event of a generated history of one shipper, which posts a body until it has heard its answer.
+#[derive(Debug, Clone)]
+enum UploadEvent {
+    /// It posts; the answer gets through or not.
+    Post { is_answered: bool },
+    /// The n-th change from here on fails while it posts, and the relay with it.
+    Crash { after: u64, seed: u64 },
+    /// The power goes now.
+    PowerLoss { seed: u64 },
+    /// Time passes and batches are sealed.
+    Seal,
+}
+
+fn event() -> impl Strategy<Value = UploadEvent> {
+    prop_oneof![
+        6 => any::<bool>().prop_map(|is_answered| UploadEvent::Post { is_answered }),
+        2 => (0_u64..10, any::<u64>()).prop_map(|(after, seed)| UploadEvent::Crash { after, seed }),
+        1 => any::<u64>().prop_map(|seed| UploadEvent::PowerLoss { seed }),
+        1 => Just(UploadEvent::Seal),
+    ]
+}
+
+/// Whether the shipper got an answer it heard.
+fn post(fixture: &mut CommitterFixture, body: &[u8], is_answered: bool) -> bool {
+    let is_stored = outcomes(fixture, &[body]) != [None];
+    if is_stored && is_answered {
+        fixture.committer().uploads.acknowledged(id(body));
+        forget_acknowledged(fixture);
+    }
+    is_stored && is_answered
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Bodies are few, so that equal ones come as new data too.
+    #[test]
+    fn whatever_fails_each_body_is_stored_once(
+        steps in prop::collection::vec(event(), 1..30),
+        bodies in prop::collection::vec(0_u32..3, 30),
+    ) {
+        let mut fixture = CommitterFixture::new(200);
+        let mut bodies = bodies.into_iter().map(|number| line(20 + number, &format!("body {number}"))).peekable();
+        let mut expected = Vec::new();
+        for event in steps {
+            let Some(body) = bodies.peek().cloned() else { break };
+            let is_done = match event {
+                UploadEvent::Post { is_answered } => post(&mut fixture, &body, is_answered),
+                UploadEvent::Crash { after, seed } => {
+                    fixture.disk.fail_after(after);
+                    post(&mut fixture, &body, false);
+                    if seed.is_multiple_of(2) {
+                        fixture.disk.heal();
+                    } else {
+                        fixture.disk.power_loss(seed);
+                    }
+                    fixture.restart();
+                    false
+                }
+                UploadEvent::PowerLoss { seed } => {
+                    fixture.disk.power_loss(seed);
+                    fixture.restart();
+                    false
+                }
+                UploadEvent::Seal => {
+                    fixture.committer().open.age_all(Duration::from_hours(1));
+                    fixture.committer().seal_due(now() + Duration::from_hours(1)).expect("the disk works");
+                    false
+                }
+            };
+            if is_done {
+                expected.push(body);
+                bodies.next();
+            }
+        }
+        if let Some(body) = bodies.next() {
+            while !post(&mut fixture, &body, true) {}
+            expected.push(body);
+        }
+        let stored = fixture.stored();
+        let mut stored: Vec<_> = stored.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        stored.sort();
+        expected.sort();
+        prop_assert_eq!(stored, expected);
+    }
+}

@@ -1,0 +1,55 @@
+//! Escapes control characters in a sender's report, because its texts are shown on terminals, in logs and in mails.
+//!
+//! Pure. A path may contain every character except NUL and the slash (pathname(7)), so such a report is valid.
+
+use logferry_protocol::heartbeat::Heartbeat;
+
+/// The report with every control character in its texts escaped, as `\n` or `\u{1b}`.
+pub(crate) fn without_control_characters(mut report: Heartbeat) -> Heartbeat {
+    let streams = report.streams.iter_mut().map(|stream| &mut stream.path);
+    let gaps = report.gaps.iter_mut().map(|gap| &mut gap.path);
+    let texts = streams.chain(gaps).chain(&mut report.unreadable);
+    for text in texts.chain([&mut report.version]) {
+        if text.contains(char::is_control) {
+            *text = escape_control_characters(text);
+        }
+    }
+    report
+}
+
+fn escape_control_characters(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() * 2);
+    for character in text.chars() {
+        if character.is_control() {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_in_every_text() {
+        let report = r#"{
+            "version": "1\u001b[2J", "unreadable": ["/log/\u00e9", "a\r\nBcc: x@example.com"],
+            "streams": [{"stream": "STREAM", "log": "access", "path": "/a\u0007", "acked": 0, "size": 0, "rotated": false}],
+            "gaps": [{"stream": "STREAM", "log": "access", "path": "/b\u009b", "from": 0, "until": null, "noticed_at": 0}]
+        }"#;
+        let stream = logferry_protocol::stream::StreamId::derive(
+            logferry_protocol::stream::FileKey { dev: 1, inode: 1 },
+            logferry_protocol::stream::Head::of(b"line\n").expect("a line"),
+            0,
+        );
+        let report = report.replace("STREAM", &stream.to_string());
+        let report = without_control_characters(serde_json::from_str(&report).expect("a report"));
+        assert_eq!(report.version, r"1\u{1b}[2J");
+        assert_eq!(report.unreadable, ["/log/\u{e9}", r"a\r\nBcc: x@example.com"]);
+        assert_eq!(report.streams[0].path, r"/a\u{7}");
+        assert_eq!(report.gaps[0].path, r"/b\u{9b}");
+    }
+}

@@ -1,0 +1,254 @@
+//! A client's connection, and how it is closed.
+//!
+//! If the relay closes first, it sends its end of the stream and reads until the client's end. A socket that is closed
+//! with unread bytes is reset, and the reset can overtake the response (RFC 9112, section 9.6): a client that is still
+//! sending a body that is too large would never read why it was refused.
+//!
+//! A client that does not read its response is disconnected, so that it cannot hold a connection forever.
+//!
+//! The end of a connection shows whether the last response was received ([`UnconfirmedResponse`]): the client closes
+//! after reading it. A client that disconnected before resets the connection when the response reaches its host.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+
+use crate::auth::{FailedHandshake, TlsFailure};
+use crate::legacy_upload::UnconfirmedResponse;
+
+/// How long a client may leave a response unread, without reading a byte.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the relay waits for the client's end of the stream.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long after the client's end a reset can arrive: a round trip to its host.
+const RESET_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The response to HTTP on a port that requires TLS.
+const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 48\r\nconnection: close\r\n\r\nthis port speaks TLS: write https:// in its URL\n";
+
+/// The stream below a connection.
+#[derive(Debug)]
+pub(crate) enum ClientTransport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Applies an expression to the stream of either transport.
+macro_rules! either {
+    ($transport:expr, $stream:ident => $what:expr) => {
+        match $transport {
+            ClientTransport::Plain($stream) => $what,
+            ClientTransport::Tls($stream) => $what,
+        }
+    };
+}
+
+impl ClientTransport {
+    /// The TCP socket. Reading from it bypasses TLS, so only bytes that are thrown away may be read from it.
+    fn socket(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+}
+
+/// A connection that closes so that its last response can be read.
+#[derive(Debug)]
+pub(crate) struct ClientConnection {
+    transport: ClientTransport,
+    unconfirmed: Arc<UnconfirmedResponse>,
+    state: CloseState,
+    /// How long a client may read nothing.
+    write_timeout: Duration,
+    /// Set while the client reads nothing.
+    write_deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// How far a connection is closed.
+#[derive(Debug)]
+enum CloseState {
+    Open,
+    /// The relay's end is sent. It waits so long for the client's.
+    WaitingForEnd(Pin<Box<Sleep>>),
+    /// Both ends are sent. A reset can still arrive for so long.
+    WaitingForReset(Pin<Box<Sleep>>),
+    Closed,
+}
+
+impl ClientConnection {
+    /// Wraps a connection. `unconfirmed` learns whether the client received its last response.
+    pub(crate) fn new(transport: ClientTransport, unconfirmed: Arc<UnconfirmedResponse>) -> Self {
+        Self {
+            transport,
+            unconfirmed,
+            state: CloseState::Open,
+            write_timeout: WRITE_TIMEOUT,
+            write_deadline: None,
+        }
+    }
+
+    /// Fails if the client has read nothing for too long.
+    fn check_write_timeout<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_deadline = None;
+            return written;
+        }
+        let timeout = self.write_timeout;
+        let deadline = self
+            .write_deadline
+            .get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads and discards until the client's end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 16 << 10];
+        loop {
+            let mut read = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(self.transport.socket()).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+/// Closes a connection without TLS session so that the client can read why.
+pub(super) async fn close_after_failed_handshake(failed: FailedHandshake) {
+    let Some(stream) = failed.stream else { return };
+    let mut connection = ClientConnection::new(ClientTransport::Plain(stream), Arc::default());
+    let response = match failed.reason {
+        TlsFailure::PlainHttp => PLAIN_HTTP_RESPONSE,
+        // TLS has sent its alert.
+        _ => &[],
+    };
+    // The client may have disconnected already.
+    let _ = connection.write_all(response).await;
+    let _ = connection.shutdown().await;
+}
+
+impl AsyncRead for ClientConnection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(&mut self.transport, stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for ClientConnection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = either!(&mut self.transport, stream => Pin::new(stream).poll_write(cx, bytes));
+        self.check_write_timeout(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written =
+            either!(&mut self.transport, stream => Pin::new(stream).poll_write_vectored(cx, pieces));
+        self.check_write_timeout(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        either!(&self.transport, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = either!(&mut self.transport, stream => Pin::new(stream).poll_flush(cx));
+        self.check_write_timeout(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let next = match &mut self.state {
+                CloseState::Open => {
+                    let ended = either!(&mut self.transport, stream => Pin::new(stream).poll_shutdown(cx));
+                    ready!(self.check_write_timeout(cx, ended))?;
+                    CloseState::WaitingForEnd(Box::pin(sleep(LINGER_TIMEOUT)))
+                }
+                CloseState::WaitingForEnd(until) => {
+                    let is_late = until.as_mut().poll(cx).is_ready();
+                    match self.poll_end(cx)? {
+                        Poll::Ready(()) if self.unconfirmed.is_pending() => {
+                            CloseState::WaitingForReset(Box::pin(sleep(RESET_TIMEOUT)))
+                        }
+                        Poll::Pending if !is_late => return Poll::Pending,
+                        Poll::Ready(()) | Poll::Pending => CloseState::Closed,
+                    }
+                }
+                CloseState::WaitingForReset(until) => {
+                    ready!(until.as_mut().poll(cx));
+                    if self.transport.socket().take_error()?.is_none() {
+                        self.unconfirmed.confirm();
+                    }
+                    CloseState::Closed
+                }
+                CloseState::Closed => return Poll::Ready(Ok(())),
+            };
+            self.state = next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A connection and its client.
+    async fn pair(timeout: Duration) -> (ClientConnection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let client = TcpStream::connect(address).await.expect("a listener");
+        let (stream, _) = listener.accept().await.expect("a client");
+        let mut connection = ClientConnection::new(ClientTransport::Plain(stream), Arc::default());
+        connection.write_timeout = timeout;
+        (connection, client)
+    }
+
+    /// More than the kernel holds for a client.
+    const RESPONSE: &[u8] = &[b'x'; 64 << 20];
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_cut_off() {
+        let (mut connection, client) = pair(Duration::from_millis(100)).await;
+        let written = connection.write_all(RESPONSE).await;
+        assert_eq!(written.expect_err("cut off").kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_gets_all_of_it() {
+        let (mut connection, mut client) = pair(WRITE_TIMEOUT).await;
+        let writer = tokio::spawn(async move {
+            connection.write_all(RESPONSE).await.expect("a client");
+            connection.shutdown().await.expect("a client");
+        });
+        let mut read = vec![0; RESPONSE.len()];
+        client.read_exact(&mut read).await.expect("all of it");
+        drop(client);
+        writer.await.expect("no panic");
+    }
+}

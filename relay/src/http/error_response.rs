@@ -1,0 +1,73 @@
+//! Error responses: the status, and one line that says why.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use logferry_protocol::names::SourceId;
+
+use crate::auth::AuthorizationError;
+
+/// A request that is answered with an error.
+#[derive(Debug)]
+pub(crate) struct ErrorResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: String,
+    /// The source that was refused, if it is not the peer's address.
+    pub(crate) source: Option<SourceId>,
+}
+
+impl ErrorResponse {
+    pub(crate) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn bad_request(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, reason)
+    }
+
+    pub(crate) fn wait(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(Bytes::from(self.reason + "\n")));
+        *response.status_mut() = self.status;
+        let mut set = |name, value| {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value))
+        };
+        set(CONTENT_TYPE, "text/plain; charset=utf-8");
+        if self.status.is_client_error() {
+            // Close after a malformed request: its framing cannot be trusted.
+            set(CONNECTION, "close");
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            set(WWW_AUTHENTICATE, "Bearer");
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            set(RETRY_AFTER, "1");
+        }
+        response
+    }
+}
+
+impl From<AuthorizationError> for ErrorResponse {
+    fn from(error: AuthorizationError) -> Self {
+        let status = match error {
+            AuthorizationError::NotListed { .. }
+            | AuthorizationError::Certificate { .. }
+            | AuthorizationError::OtherSource { .. } => StatusCode::FORBIDDEN,
+            AuthorizationError::Malformed(_) => StatusCode::BAD_REQUEST,
+        };
+        Self {
+            source: error.source_id().cloned(),
+            ..Self::new(status, error.to_string())
+        }
+    }
+}

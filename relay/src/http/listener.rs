@@ -1,0 +1,225 @@
+//! A group's port and its connections.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use logferry_config::Group;
+use logferry_protocol::names::GroupName;
+use logferry_protocol::resolve::LedgerId;
+use logferry_telemetry::RelayMetrics;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::requests::{ConnectedPeer, handle_request};
+use super::{HttpContext, RejectionLog, TIMEOUTS};
+use crate::auth::Credentials;
+use crate::chunk::BodyPool;
+use crate::commit::CommitQueue;
+use crate::health::SharedGroupStatus;
+use crate::http::connection::{ClientConnection, ClientTransport, close_after_failed_handshake};
+use crate::legacy_upload::{AckTracker, UnconfirmedResponse};
+
+/// How often the log of rejections is checked for messages that are due.
+const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How long running requests may take to finish when the relay stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest head of a request in bytes: first line and headers. A sender's head takes one KiB.
+const HEAD_MAX: usize = 16 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Read buffer of a connection. It is not part of the body memory: 300 senders with four connections each use 80 MB.
+const READ_BUFFER: usize = 64 << 10;
+
+/// A group's port.
+#[derive(Debug)]
+pub(crate) struct GroupListener {
+    listener: TcpListener,
+    pub(super) context: Arc<HttpContext>,
+}
+
+impl GroupListener {
+    /// Serves `group` on `listener`.
+    pub(crate) fn new(
+        listener: TcpListener,
+        group: Arc<Group>,
+        config: &logferry_config::Relay,
+        credentials: Credentials,
+        ledger: LedgerId,
+        commits: CommitQueue,
+        metrics: RelayMetrics,
+    ) -> Self {
+        let context = HttpContext {
+            group,
+            batch: config.batch.clone(),
+            limits: config.limits,
+            timeouts: TIMEOUTS,
+            credentials,
+            ledger,
+            bodies: BodyPool::new(config.limits.max_in_flight),
+            acks: AckTracker::new(commits.clone()),
+            status: commits.status().clone(),
+            commits,
+            metrics,
+            rejections: RejectionLog::default(),
+        };
+        Self {
+            listener,
+            context: Arc::new(context),
+        }
+    }
+
+    /// The bound address.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// The group and its status.
+    pub(crate) fn status(&self) -> (GroupName, SharedGroupStatus) {
+        (self.context.group.name.clone(), self.context.status.clone())
+    }
+
+    /// Accepts connections until `shutdown`, then lets running requests finish.
+    pub(crate) async fn serve(self, shutdown: CancellationToken) {
+        let Self { listener, context } = self;
+        let graceful = GracefulShutdown::new();
+        let slots = Arc::new(Semaphore::new(context.limits.max_connections));
+        let mut connections = JoinSet::new();
+        let mut ticks = tokio::time::interval(REJECTION_LOG_INTERVAL);
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = accept(&listener, &slots) => accepted,
+                Some(_) = connections.join_next() => continue,
+                _ = ticks.tick() => {
+                    context.log_overdue_rejections();
+                    continue;
+                }
+            };
+            let Some((stream, peer, slot)) = accepted else {
+                continue;
+            };
+            let (context, shutdown, watcher) = (Arc::clone(&context), shutdown.clone(), graceful.watcher());
+            connections.spawn(async move {
+                serve_connection(context, stream, peer, watcher, shutdown).await;
+                drop(slot);
+            });
+        }
+        drop(listener);
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                group = %context.group.name,
+                "requests did not finish within {} s of the stop; their connections are closed, senders send the \
+                 chunks again",
+                SHUTDOWN_TIMEOUT.as_secs()
+            );
+        }
+        connections.shutdown().await;
+    }
+}
+
+/// Cancel safe: a dropped wait has taken neither a slot nor a connection.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    // The slot first: connections above the limit wait in the kernel's backlog.
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // Without TCP_NODELAY small responses are delayed (RFC 896). If it fails they are only slower.
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer, slot))
+        }
+        Err(error) => {
+            // No file descriptors left, or the client has disconnected. The pause prevents a busy loop.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot accept a connection; the relay tries again"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+/// Serves one connection until it ends, or until `shutdown` and the end of the running request.
+async fn serve_connection(
+    context: Arc<HttpContext>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    watcher: Watcher,
+    shutdown: CancellationToken,
+) {
+    let (transport, certificate) = match context.credentials.tls() {
+        None => (ClientTransport::Plain(stream), None),
+        Some(tls) => match shutdown
+            .run_until_cancelled(tls.accept(stream, context.timeouts.handshake))
+            .await
+        {
+            Some(Ok(encrypted)) => (ClientTransport::Tls(encrypted.stream), encrypted.client_names),
+            Some(Err(failed)) => {
+                context.log_failed_handshake(peer.ip(), &failed.reason);
+                return close_after_failed_handshake(failed).await;
+            }
+            None => return,
+        },
+    };
+    let unconfirmed = Arc::new(UnconfirmedResponse::default());
+    let connection = ClientConnection::new(transport, Arc::clone(&unconfirmed));
+    let peer = Arc::new(ConnectedPeer {
+        address: peer.ip(),
+        certificate,
+        unconfirmed,
+    });
+    let service = service_fn(|request| respond(Arc::clone(&context), Arc::clone(&peer), request));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(context.timeouts.head)
+        .max_header_size(HEAD_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(READ_BUFFER);
+    let connection = http.serve_connection(TokioIo::new(connection), service);
+    // A broken connection needs no action: the client sends its request again.
+    if let Err(error) = watcher.watch(connection).await {
+        if error.is_parse() {
+            context.metrics.rejected();
+        }
+        tracing::debug!(peer = %peer.address, error = &error as &dyn std::error::Error, "connection ended");
+    }
+}
+
+async fn respond(
+    context: Arc<HttpContext>,
+    peer: Arc<ConnectedPeer>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _in_flight = context.status.begin_request();
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let result = handle_request(&context, &peer, request).await;
+    let mut response = result.unwrap_or_else(|rejected| {
+        context.log_rejection(peer.address, &rejected);
+        rejected.into_response()
+    });
+    if is_chunked {
+        // Senders never use a transfer coding, and implementations disagree about where such a body ends.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
+}

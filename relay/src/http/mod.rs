@@ -1,0 +1,94 @@
+//! A group's HTTP port: accepts connections, reads and checks requests, and responds.
+//!
+//! May be changed here alone: limits and timeouts of clients, body encodings, status codes and their texts. Everything
+//! that a client sends has a bound: connections, header size and time, body size, time between two pieces of a body, and
+//! the memory of all bodies together. A malformed request gets a 4xx response with one line that says why.
+
+mod body_timeout;
+mod connection;
+mod decode;
+mod error_response;
+mod listener;
+mod receive;
+mod rejection_log;
+mod requests;
+mod runtime;
+#[cfg(test)]
+mod tests;
+mod upload_request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderMap;
+use logferry_config::{Batch, Group, Limits};
+use logferry_protocol::resolve::LedgerId;
+use logferry_telemetry::RelayMetrics;
+use tokio::sync::oneshot;
+
+use self::error_response::ErrorResponse;
+pub(crate) use self::listener::GroupListener;
+use self::rejection_log::RejectionLog;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::requests::check_body;
+pub(crate) use self::runtime::GroupRuntime;
+use crate::auth::Credentials;
+use crate::chunk::BodyPool;
+use crate::commit::{CommitJob, CommitQueue};
+use crate::health::SharedGroupStatus;
+use crate::legacy_upload::AckTracker;
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+struct ClientTimeouts {
+    /// For the TLS handshake.
+    handshake: Duration,
+    /// For the head of a request, counted from the end of the previous request. A connection may be idle for so long.
+    head: Duration,
+    /// For the minimum progress of a body, see [`BodyTimeout`](body_timeout::BodyTimeout).
+    body: Duration,
+}
+
+const TIMEOUTS: ClientTimeouts = ClientTimeouts {
+    handshake: Duration::from_secs(10),
+    head: Duration::from_secs(30),
+    body: Duration::from_secs(30),
+};
+
+/// Shared by all requests of a group.
+#[derive(Debug)]
+struct HttpContext {
+    group: Arc<Group>,
+    batch: Batch,
+    limits: Limits,
+    timeouts: ClientTimeouts,
+    credentials: Credentials,
+    ledger: LedgerId,
+    bodies: BodyPool,
+    acks: AckTracker,
+    commits: CommitQueue,
+    metrics: RelayMetrics,
+    status: SharedGroupStatus,
+    rejections: RejectionLog,
+}
+
+impl HttpContext {
+    /// Sends a job to the commit thread, and waits for its reply.
+    async fn submit<R>(&self, job: impl FnOnce(oneshot::Sender<R>) -> CommitJob) -> Result<R, ErrorResponse> {
+        let stopping = || ErrorResponse::wait("the relay is stopping");
+        let (reply, received) = oneshot::channel();
+        self.commits.submit(job(reply)).map_err(|_| stopping())?;
+        received.await.map_err(|_| stopping())
+    }
+
+    /// Refuses lines while the group accepts none. To be called before memory for the body is reserved.
+    fn check_accepting(&self) -> Result<(), ErrorResponse> {
+        self.status
+            .rejection_reason()
+            .map_or(Ok(()), |reason| Err(ErrorResponse::wait(reason)))
+    }
+}
+
+fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

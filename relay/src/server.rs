@@ -1,0 +1,211 @@
+//! Starting and stopping the relay: recovery, ports, threads.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use jiff::Timestamp;
+use logferry_config::Group;
+use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
+use logferry_ledger::{BatchState, Ledger, LedgerError};
+use logferry_protocol::names::GroupName;
+use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{CredentialFileError, CredentialsReloader};
+use crate::commit::{CommitQueue, Committer, GroupScheduler, SharedDiskScheduler};
+use crate::http::{GroupListener, GroupRuntime};
+use crate::spool::{Spool, SpoolError};
+
+/// The relay cannot start or continue.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another relay uses the data folder.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A TLS or token file cannot be used.
+    #[error(transparent)]
+    File(#[from] CredentialFileError),
+    /// The port of a group cannot be bound.
+    #[error("group {group} cannot listen on {address}: choose a free port, or stop the program that uses it")]
+    Listen {
+        /// The group.
+        group: GroupName,
+        /// Its address.
+        address: SocketAddr,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+    /// The port for metrics cannot be bound.
+    #[error(transparent)]
+    Metrics(#[from] EndpointError),
+    /// A thread cannot be started.
+    #[error("cannot start a thread for group {group}")]
+    Thread {
+        /// The group.
+        group: GroupName,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<SpoolError> for RelayError {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Disk(error) => Self::Disk(error),
+            SpoolError::Ledger(error) => Self::Ledger(error),
+        }
+    }
+}
+
+/// A relay that has recovered and bound its ports, but does not respond yet.
+#[derive(Debug)]
+pub struct RelayServer {
+    listeners: Vec<(GroupListener, GroupRuntime)>,
+    credentials: CredentialsReloader,
+    commit_threads: Vec<JoinHandle<()>>,
+    _lock: Lock,
+}
+
+impl RelayServer {
+    /// Makes the spool agree with the ledger, and binds the port of every group.
+    pub async fn bind(config: &logferry_config::Relay, metrics: &Metrics) -> Result<Self, RelayError> {
+        let disk = RealDisk;
+        for state in BatchState::ALL {
+            disk.create_dir_all(&config.data_dir.join(state.as_str()))?;
+        }
+        let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
+        let spool = Spool::new(disk, &config.data_dir);
+        let mut ledger = Ledger::open_or_create(&config.data_dir)?;
+        ledger.forget_group_reports()?;
+        spool.finish_seals(&ledger, None)?;
+        let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();
+        spool.seal_orphans(&mut ledger, &groups, Timestamp::now())?;
+        let mut relay = Self {
+            listeners: Vec::new(),
+            credentials: CredentialsReloader::load(config)?,
+            commit_threads: Vec::new(),
+            _lock: lock,
+        };
+        let schedulers = SharedDiskScheduler::default();
+        for group in &config.groups {
+            let runtime = GroupRuntime::start(&group.name).map_err(|source| thread_error(group, source))?;
+            let listener = runtime.bind(group.listen).await;
+            let listener = listener.map_err(|source| RelayError::Listen {
+                group: group.name.clone(),
+                address: group.listen,
+                source,
+            })?;
+            let storage = (spool.clone(), ledger.another()?, schedulers.join());
+            let listener = relay.start_group(config, group, listener, storage, metrics)?;
+            relay.listeners.push((listener, runtime));
+        }
+        Ok(relay)
+    }
+
+    fn start_group(
+        &mut self,
+        config: &logferry_config::Relay,
+        group: &Group,
+        listener: TcpListener,
+        (spool, ledger, scheduler): (Spool<RealDisk>, Ledger, GroupScheduler),
+        metrics: &Metrics,
+    ) -> Result<GroupListener, RelayError> {
+        let ledger_id = ledger.id()?;
+        let mut committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
+        committer.scheduler = scheduler;
+        let metrics = metrics.relay(group.name.as_str());
+        let started = CommitQueue::start(committer, metrics.clone(), config.limits.min_free_disk);
+        let (commits, thread) = started.map_err(|source| thread_error(group, source))?;
+        self.commit_threads.push(thread);
+        Ok(GroupListener::new(
+            listener,
+            Arc::new(group.clone()),
+            config,
+            self.credentials.credentials(),
+            ledger_id,
+            commits,
+            metrics,
+        ))
+    }
+
+    /// The address of each group's port, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let addresses = self.listeners.iter().map(|(listener, _)| listener.address());
+        addresses.flatten().collect()
+    }
+
+    /// A function that tells which groups accept no lines and why, one line each; `None` if all accept lines.
+    fn faults(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let groups: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|(listener, _)| listener.status())
+            .collect();
+        move || {
+            let faults = groups.iter().filter_map(|(group, status)| {
+                let fault = status.fault()?;
+                Some(format!("group {group} takes no lines: {fault}"))
+            });
+            let faults: Vec<_> = faults.collect();
+            (!faults.is_empty()).then(|| faults.join("\n"))
+        }
+    }
+
+    /// Responds to requests until `shutdown`. Then lets running requests finish, and returns when all lines are on disk.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let (mut tasks, mut runtimes) = (JoinSet::new(), Vec::new());
+        tasks.spawn(self.credentials.run(shutdown.clone()));
+        for (listener, runtime) in self.listeners {
+            tasks.spawn_on(listener.serve(shutdown.clone()), runtime.handle());
+            runtimes.push(runtime);
+        }
+        while tasks.join_next().await.is_some() {}
+        // The last listener has dropped its queue, so the commit threads end when their queues are empty.
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in self.commit_threads {
+                if thread.join().is_err() {
+                    tracing::error!(
+                        "a commit thread ended by a bug; senders send again whatever was not acknowledged"
+                    );
+                }
+            }
+        });
+        let _ = joined.await;
+    }
+}
+
+fn thread_error(group: &Group, source: io::Error) -> RelayError {
+    RelayError::Thread {
+        group: group.name.clone(),
+        source,
+    }
+}
+
+/// Runs the relay until `shutdown`, with its metrics on `config.metrics`.
+pub async fn run(config: logferry_config::Relay, shutdown: CancellationToken) -> Result<(), RelayError> {
+    let (metrics, ready, mut endpoints) = (Metrics::process(), Ready::default(), JoinSet::new());
+    if let Some(address) = config.metrics {
+        let endpoint = Endpoint::bind(address).await?;
+        endpoints.spawn(endpoint.serve(metrics.clone(), ready.clone(), shutdown.clone()));
+    }
+    let relay = RelayServer::bind(&config, metrics).await?;
+    for (group, address) in config.groups.iter().zip(relay.addresses()) {
+        tracing::info!(group = %group.name, %address, "listening");
+    }
+    ready.set_unless(relay.faults());
+    relay.serve(shutdown).await;
+    endpoints.join_all().await;
+    Ok(())
+}
