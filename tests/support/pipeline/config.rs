@@ -3,10 +3,36 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
-use crate::support::servers::sshd::SftpAccess;
+use logferry_test_servers::Sshd;
+
 use crate::support::test_folder::{TestFolder, free_port};
 
-/// What the YAML file says where tests differ.
+/// The forwarder's destination.
+pub(crate) struct SftpAccess {
+    /// On the loopback address.
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    /// The user's private key.
+    pub(crate) key: PathBuf,
+    /// The server's public key.
+    pub(crate) known_hosts: PathBuf,
+    /// The folder for deliveries.
+    pub(crate) directory: PathBuf,
+}
+
+impl SftpAccess {
+    fn new(sshd: &Sshd, directory: PathBuf) -> Self {
+        Self {
+            port: sshd.port,
+            user: sshd.user.clone(),
+            key: sshd.client_key(),
+            known_hosts: sshd.known_hosts(),
+            directory,
+        }
+    }
+}
+
+/// The settings that differ between tests.
 pub(crate) struct Config {
     /// The log to ship.
     pub(crate) log: PathBuf,
@@ -44,7 +70,7 @@ pub(crate) struct Config {
 
 impl Config {
     /// Everything in `test_folder`, sender and relay face to face.
-    pub(crate) fn new(test_folder: &TestFolder, window: &'static str, destination: SftpAccess) -> Self {
+    pub(crate) fn new(test_folder: &TestFolder, window: &'static str, sshd: &Sshd) -> Self {
         let relay_port = free_port();
         Self {
             log: test_folder.create_dir("log").join("access.log"),
@@ -56,7 +82,7 @@ impl Config {
             relay_port,
             data_dir: test_folder.path("relay"),
             window,
-            destination,
+            destination: SftpAccess::new(sshd, test_folder.create_dir("delivered")),
             failed_every: "1s",
             max_delay: "50ms",
             in_flight: 4,

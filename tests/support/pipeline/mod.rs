@@ -8,12 +8,12 @@ use std::process::Output;
 use std::time::Duration;
 use std::{fs, io};
 
+use logferry_test_servers::Sshd;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::logs::comparison::{DeliveredFiles, LineOrder, WrittenLog, count_lines};
 use crate::support::process::Process;
-use crate::support::servers::sshd::Sshd;
 use crate::support::test_folder::{OUTPUT, TestFolder};
 use crate::support::{WAIT_LIMIT, becomes_true, logferry};
 use config::Config;
@@ -58,8 +58,8 @@ impl Pipeline {
     /// A drop that is up, and roles that are not started yet.
     pub(crate) fn new(test: &str, window: &'static str) -> Self {
         let test_folder = TestFolder::new(test);
-        let (sshd, access) = Sshd::start(&test_folder);
-        let config = Config::new(&test_folder, window, access);
+        let sshd = Sshd::start_with("MaxStartups 100\nLogLevel ERROR\n");
+        let config = Config::new(&test_folder, window, &sshd);
         Self {
             roles: BTreeMap::new(),
             _sshd: sshd,
