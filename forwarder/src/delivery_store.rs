@@ -1,33 +1,34 @@
 //! The ledger and the spool's folders, kept in step: the ledger decides, the folder follows.
 //!
-//! Shared by the workers under one lock, so that two destinations that get a batch at the same moment cannot both take
-//! the other for the last.
+//! Shared by the workers under one lock. So of two destinations that get a batch at the same moment, exactly one sees
+//! itself as the last.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::{Addressee, Wants};
-use logferry_durable::{Disk, DiskError, RealDisk};
+use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{
-    Batch, BatchId, BatchState, Delivery, FailureKind, InFlight, Ledger, LedgerError, ManifestId,
-    ManifestRecord, Published, PublishingNote,
+    Batch, BatchState, Delivery, FailureKind, Ledger, LedgerError, ManifestRecord, Published, PublishingNote,
 };
 use logferry_protocol::names::DestinationName;
+use logferry_spool::{FileForm, Spool, SpoolFile};
 use tracing::{info, warn};
 
+use crate::publish::task::DeliveryId;
+use crate::schedule::plan::{WaitingBatch, wants_batch};
 use crate::schedule::retry::RetryDecision;
-use crate::source::Spool;
 use crate::window_manifest::writer::ManifestWriter;
 
 /// The ledger or the spool could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryStoreError {
-    /// The ledger refused.
+    /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The disk refused.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -35,30 +36,28 @@ pub enum DeliveryStoreError {
 /// The ledger and the spool, as the forwarder uses them.
 #[derive(Debug)]
 pub(crate) struct DeliveryStore {
-    ledger: Ledger,
-    disk: RealDisk,
-    spool: Spool,
+    /// For records that no file follows.
+    pub(crate) ledger: Ledger,
+    spool: Spool<RealDisk>,
     addressees: Vec<Addressee>,
 }
 
 impl DeliveryStore {
-    /// Opens the ledger, which must be there, and makes the forwarder's folders. `addressees`: all destinations; a
-    /// batch is sent when those of them that want it have it.
+    /// Opens the ledger, which must exist, and creates the forwarder's folders. `addressees`: all destinations. A batch is
+    /// sent when every destination that wants it has it.
     pub(crate) fn open(data_dir: &Path, addressees: Vec<Addressee>) -> Result<Self, DeliveryStoreError> {
         let store = Self {
             ledger: Ledger::open(data_dir)?,
-            disk: RealDisk,
-            spool: Spool::new(data_dir),
+            spool: Spool::new(RealDisk, data_dir),
             addressees,
         };
-        for state in [BatchState::Ready, BatchState::Sent, BatchState::Failed] {
-            store.disk.create_dir_all(&store.spool.folder(state))?;
-        }
+        let states = [BatchState::Ready, BatchState::Sent, BatchState::Failed];
+        store.spool.create_state_folders(&states)?;
         Ok(store)
     }
 
-    /// Notes who gets what now, and moves every file in `ready/` and `failed/` to where the ledger says its batch is.
-    /// A file that the ledger cannot explain is reported and left alone.
+    /// Notes in the ledger what each destination wants, and moves every file in `ready/` and `failed/` to the folder of its
+    /// batch's state. A file that the ledger does not know is reported and left where it is.
     pub(crate) fn reconcile(&mut self, now: Timestamp) -> Result<(), DeliveryStoreError> {
         let subscriptions: Vec<_> = self
             .addressees
@@ -66,30 +65,31 @@ impl DeliveryStore {
             .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))
             .collect();
         self.ledger.note_subscriptions(&subscriptions, now)?;
-        self.mark_unwanted_sent(now)?;
+        self.apply_changed_wants(now)?;
         let waiting = self.waiting_batches()?;
-        let names: HashSet<_> = waiting.iter().map(Batch::file_name).collect();
-        for found_in in [BatchState::Ready, BatchState::Failed] {
-            for (path, file) in self.files_in(found_in)? {
-                if !names.contains(&file) {
-                    self.reconcile_file(found_in, &path, &file)?;
+        let waiting: HashSet<_> = waiting.iter().map(|(batch, _)| batch.name()).collect();
+        for state in [BatchState::Ready, BatchState::Failed] {
+            for file in self.spool.files_in(state)? {
+                let is_waiting = file.form == FileForm::Plain && waiting.contains(&file.batch_name);
+                if file.source.is_some() && !is_waiting {
+                    self.reconcile_file(&file)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Finds the batches that waited only for destinations which want them no longer: those are sent. What nobody
-    /// wants and nobody has is not: it waits until somebody does.
-    fn mark_unwanted_sent(&mut self, now: Timestamp) -> Result<(), DeliveryStoreError> {
+    /// Marks the batches as sent that waited only for destinations which no longer want them. A batch that no destination
+    /// has and none wants is not sent: it waits until one wants it.
+    fn apply_changed_wants(&mut self, now: Timestamp) -> Result<(), DeliveryStoreError> {
         let mut unwanted = 0_u64;
-        for batch in self.waiting_batches()? {
+        for (batch, _) in self.waiting_batches()? {
             let deliveries = self.ledger.deliveries(batch.id)?;
-            let is_anywhere = deliveries.iter().any(|delivery| delivery.delivered_at.is_some());
-            if is_anywhere && self.wanting(&batch).all(|name| has(&deliveries, name)) {
-                info!(batch = %batch.name(), "no other destination wants this batch any more, it is sent");
+            let is_delivered = deliveries.iter().any(|delivery| delivery.delivered_at.is_some());
+            if is_delivered && self.wanting(&batch).all(|name| has_batch(&deliveries, name)) {
+                info!(batch = %batch.name(), "no other destination wants this batch any more; it is sent");
                 self.ledger.mark_sent(batch.id, now)?;
-            } else if !is_anywhere && self.wanting(&batch).next().is_none() {
+            } else if !is_delivered && self.wanting(&batch).next().is_none() {
                 unwanted += 1;
             }
         }
@@ -101,7 +101,7 @@ impl DeliveryStore {
         if unwanted > 0 {
             warn!(
                 batches = unwanted,
-                "no destination wants some batches, they wait in ready/ until one does"
+                "no destination wants some batches; they wait in ready/ until one does"
             );
         }
         Ok(())
@@ -109,93 +109,76 @@ impl DeliveryStore {
 
     /// The destinations that want a batch.
     fn wanting<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a DestinationName> {
-        let wanting = self
-            .addressees
-            .iter()
-            .filter(|addressee| wants_batch(&addressee.wants, batch));
+        let addressees = self.addressees.iter();
+        let wanting = addressees.filter(|addressee| wants_batch(&addressee.wants, batch));
         wanting.map(|addressee| &addressee.name)
     }
 
-    /// A file of no batch that waits: of one that was sent, or a stranger.
-    fn reconcile_file(
-        &mut self,
-        found_in: BatchState,
-        path: &Path,
-        file: &str,
-    ) -> Result<(), DeliveryStoreError> {
-        let batch = match file.strip_suffix(".log") {
-            Some(name) => self.ledger.batch_named(name)?,
-            None => None,
+    /// Handles a file whose batch does not wait for delivery: the batch was sent, or the ledger does not know it.
+    fn reconcile_file(&mut self, file: &SpoolFile) -> Result<(), DeliveryStoreError> {
+        let batch = match file.form {
+            FileForm::Plain => self.ledger.batch_named(&file.batch_name)?,
+            _ => None,
         };
-        match batch {
-            Some(batch)
-                if batch.state == BatchState::Sent && self.spool.path_in(found_in, &batch) == path =>
-            {
-                info!(batch = %batch.name(), from = %found_in, "moving a sent batch to where it belongs");
-                self.relocate(&batch, found_in, batch.state)
-            }
-            _ => {
-                warn!(file = %path.display(), "no batch of the ledger has its file here; it is left alone");
-                Ok(())
-            }
+        let is_sent = |batch: &Batch| {
+            batch.state == BatchState::Sent && self.spool.path(batch, file.state) == file.path
+        };
+        if let Some(batch) = batch.filter(is_sent) {
+            info!(batch = %batch.name(), from = %file.state, "moving the file of a sent batch to sent/");
+            self.spool.move_batch(&batch, file.state, batch.state)?;
+        } else {
+            warn!(file = %file.path.display(), "the ledger has no batch with a file here; the file is left alone");
         }
+        Ok(())
     }
 
-    /// The files in the source folders of a state's folder: path and name.
-    fn files_in(&self, state: BatchState) -> Result<Vec<(PathBuf, String)>, DeliveryStoreError> {
-        let mut files = Vec::new();
-        for source in self.disk.list(&self.spool.folder(state))? {
-            let dir = self.spool.folder(state).join(source);
-            if dir.is_dir() {
-                let names = self.disk.list(&dir)?;
-                files.extend(names.into_iter().map(|name| (dir.join(&name), name)));
-            }
-        }
-        Ok(files)
-    }
-
-    /// The batches that a destination wants and may lack, with what is known of each there: the sealed ones that are
-    /// not sent, without those whose files the relay is about to move into `ready/`, and the sent ones that somebody
-    /// asked for.
+    /// The batches that a destination wants and may lack, each with its delivery there: the sealed batches that are not
+    /// sent, except those whose files the relay has yet to move into `ready/`; and the sent batches that are to be resent.
     pub(crate) fn waiting(
         &self,
         destination: &DestinationName,
         wants: &Wants,
-    ) -> Result<Vec<(Batch, Option<Delivery>)>, DeliveryStoreError> {
+    ) -> Result<Vec<WaitingBatch>, DeliveryStoreError> {
+        let mut candidates = self.waiting_batches()?;
+        candidates.retain(|(_, file)| file.as_ref().is_none_or(|file| file.state != BatchState::Open));
+        let resent = self.ledger.asked_of(destination)?;
+        candidates.extend(resent.into_iter().map(|batch| (batch, None)));
         let mut waiting = Vec::new();
-        let wanted = |batch: &Batch| wants_batch(wants, batch);
-        for batch in self.waiting_batches()?.into_iter().filter(wanted) {
-            if !self.spool.is_in(BatchState::Open, &batch)? {
+        for (batch, file) in candidates {
+            if wants_batch(wants, &batch) {
                 let delivery = self.ledger.delivery(batch.id, destination)?;
-                waiting.push((batch, delivery));
+                waiting.push(WaitingBatch {
+                    batch,
+                    delivery,
+                    file,
+                });
             }
-        }
-        for batch in self.ledger.asked_of(destination)?.into_iter().filter(wanted) {
-            let delivery = self.ledger.delivery(batch.id, destination)?;
-            waiting.push((batch, delivery));
         }
         Ok(waiting)
     }
 
-    /// The sealed batches that are not sent. Their files are moved to the folders of their states on the move_paths: a
-    /// `logferry retry` or a crash may have changed only the ledger.
-    fn waiting_batches(&self) -> Result<Vec<Batch>, DeliveryStoreError> {
+    /// The sealed batches that are not sent, each with its file. Moves a file to the folder of its batch's state if need
+    /// be: `logferry retry` or a crash may have changed only the ledger.
+    fn waiting_batches(&self) -> Result<Vec<(Batch, Option<SpoolFile>)>, DeliveryStoreError> {
         let mut batches = self.ledger.batches_in(BatchState::Ready)?;
         batches.extend(self.ledger.batches_in(BatchState::Failed)?);
-        for batch in &batches {
-            let elsewhere = match batch.state {
-                BatchState::Ready => BatchState::Failed,
-                _ => BatchState::Ready,
-            };
-            if !self.spool.is_in(batch.state, batch)? && self.spool.is_in(elsewhere, batch)? {
-                info!(batch = %batch.name(), from = %elsewhere, to = %batch.state, "moving a batch to its folder");
-                self.relocate(batch, elsewhere, batch.state)?;
+        let mut waiting = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let mut file = self.spool.find(&batch)?;
+            if let Some(found) = &mut file
+                && matches!(found.state, BatchState::Ready | BatchState::Failed)
+                && found.state != batch.state
+            {
+                info!(batch = %batch.name(), from = %found.state, to = %batch.state, "moving a batch's file to the folder of its state");
+                self.spool.move_batch(&batch, found.state, batch.state)?;
+                *found = self.spool.file(&batch, batch.state, found.form);
             }
+            waiting.push((batch, file));
         }
-        Ok(batches)
+        Ok(waiting)
     }
 
-    /// Notes that batches are at a destination; those that are now wherever they are wanted are sent.
+    /// Records that batches are at a destination. A batch that every destination which wants it now has is sent.
     pub(crate) fn delivered(
         &mut self,
         destination: &DestinationName,
@@ -206,20 +189,20 @@ impl DeliveryStore {
         for (batch, published) in delivered {
             records.push((batch.id, *published, self.is_last(batch, destination)?));
         }
-        // 1. The ledger. A crash here leaves sent batches' files in `ready/` or `failed/`; the next start moves them.
+        // 1. The ledger. A crash after this leaves files of sent batches in `ready/` or `failed/`; the next start moves them.
         self.ledger
             .record_deliveries(destination, records.iter().copied(), now)?;
         // 2. The folders.
         let mut moves = Vec::new();
         for ((batch, _), (.., is_last)) in delivered.iter().zip(&records) {
-            if *is_last && let Some(found_in) = self.spool.folder_of(batch)? {
-                moves.push(self.move_paths(batch, found_in, BatchState::Sent)?);
+            if *is_last && let Some(found_in) = self.spool.waits_in(batch)? {
+                moves.push((*batch, found_in, BatchState::Sent));
             }
         }
-        Ok(self.disk.rename_all(&moves)?)
+        Ok(self.spool.move_batches(&moves)?)
     }
 
-    /// Whether a batch that is not sent yet is so once this destination has it: all others that want it have it.
+    /// Whether a batch becomes sent with this delivery: all other destinations that want it have it.
     fn is_last(&self, batch: &Batch, destination: &DestinationName) -> Result<bool, DeliveryStoreError> {
         if batch.state == BatchState::Sent {
             return Ok(false);
@@ -229,124 +212,74 @@ impl DeliveryStore {
             return Ok(true);
         }
         let deliveries = self.ledger.deliveries(batch.id)?;
-        Ok(others.all(|name| has(&deliveries, name)))
+        Ok(others.all(|name| has_batch(&deliveries, name)))
     }
 
-    /// Notes what is about to be published, before it is.
+    /// Notes each file that is about to be published, before it is; `None` removes the note.
     pub(crate) fn note_publishing(
         &mut self,
         destination: &DestinationName,
-        notes: &[(BatchId, Option<PublishingNote>)],
+        notes: &[(DeliveryId, Option<PublishingNote>)],
     ) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.note_publishing(destination, notes)?)
+        let (mut batches, mut manifests) = (Vec::new(), Vec::new());
+        for (id, note) in notes {
+            match id {
+                DeliveryId::Batch(id) => batches.push((*id, note.clone())),
+                DeliveryId::WindowManifest(id) => {
+                    manifests.push((*id, note.as_ref().map(|note| &*note.place)))
+                }
+            }
+        }
+        if !batches.is_empty() {
+            self.ledger.note_publishing(destination, &batches)?;
+        }
+        if !manifests.is_empty() {
+            self.ledger.note_manifest_publishing(&manifests)?;
+        }
+        Ok(())
     }
 
-    /// Notes a failed attempt, and moves the batch to `failed/` if it is given up.
-    pub(crate) fn failed(
+    /// Records a failed attempt, and moves the batch to `failed/` if it is given up.
+    pub(crate) fn batch_failed(
         &mut self,
         batch: &Batch,
         destination: &DestinationName,
         error: (FailureKind, &str),
-        verdict: RetryDecision,
+        decision: RetryDecision,
         now: Timestamp,
     ) -> Result<(), DeliveryStoreError> {
-        let (wait, gave_up) = match verdict {
-            RetryDecision::TryAgain(wait) => (wait, false),
-            RetryDecision::GiveUp(wait) => (wait, true),
-        };
-        // 1. The ledger. A crash here leaves a failed batch's file in `ready/`; the next look at what waits moves it.
+        let (next, gave_up) = (later(now, decision.wait()), decision.gave_up());
+        // 1. The ledger. A crash after this leaves a failed batch's file in `ready/`; the next plan moves it.
         self.ledger
-            .record_failure(batch.id, destination, error, later(now, wait), gave_up)?;
+            .record_failure(batch.id, destination, error, next, gave_up)?;
         // 2. The folder.
-        if gave_up && self.spool.folder_of(batch)? == Some(BatchState::Ready) {
-            self.relocate(batch, BatchState::Ready, BatchState::Failed)?;
+        if gave_up && self.spool.waits_in(batch)? == Some(BatchState::Ready) {
+            self.spool
+                .move_batch(batch, BatchState::Ready, BatchState::Failed)?;
         }
         Ok(())
     }
 
-    /// Writes the manifests that are due now, and lists those that a destination does not have yet.
+    /// Writes the window manifests that are due now, and lists those that are not delivered.
     pub(crate) fn manifests(
         &mut self,
-        manifest_writer: &mut ManifestWriter,
+        writer: &mut ManifestWriter,
         destination: &DestinationName,
         now: Timestamp,
     ) -> Result<Vec<ManifestRecord>, DeliveryStoreError> {
-        manifest_writer.write(&mut self.ledger, now)?;
+        writer.write(&mut self.ledger, now)?;
         Ok(self.ledger.waiting_manifests(destination)?)
     }
-
-    /// Notes that a destination gets no manifests.
-    pub(crate) fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.end_manifests(destination)?)
-    }
-
-    /// Notes what came of a manifest: its path at the destination, or what went wrong and how long to wait.
-    pub(crate) fn posted(
-        &mut self,
-        manifest: ManifestId,
-        result: Result<&str, (&str, Duration)>,
-        now: Timestamp,
-    ) -> Result<(), DeliveryStoreError> {
-        match result {
-            Ok(path) => self.ledger.manifest_delivered(manifest, path, now)?,
-            Err((error, wait)) => self.ledger.manifest_failed(manifest, error, later(now, wait))?,
-        }
-        Ok(())
-    }
-
-    /// Notes whether a destination answers; `error` says why not.
-    pub(crate) fn note_destination(
-        &mut self,
-        destination: &DestinationName,
-        error: Option<(FailureKind, &str)>,
-        now: Timestamp,
-    ) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.note_destination(destination, error, now)?)
-    }
-
-    /// Notes what is on its move_paths to a destination.
-    pub(crate) fn note_in_flight(
-        &mut self,
-        destination: &DestinationName,
-        batches: &[InFlight],
-        now: Timestamp,
-    ) -> Result<(), DeliveryStoreError> {
-        Ok(self.ledger.note_in_flight(destination, batches, now)?)
-    }
-
-    fn relocate(&self, batch: &Batch, from: BatchState, to: BatchState) -> Result<(), DeliveryStoreError> {
-        let (from, to) = self.move_paths(batch, from, to)?;
-        Ok(self.disk.rename(&from, &to)?)
-    }
-
-    /// A batch's path in one state's folder and in another's, whose folder is there.
-    fn move_paths(
-        &self,
-        batch: &Batch,
-        from: BatchState,
-        to: BatchState,
-    ) -> Result<(PathBuf, PathBuf), DeliveryStoreError> {
-        let (from, to) = (self.spool.path_in(from, batch), self.spool.path_in(to, batch));
-        if let Some(dir) = to.parent() {
-            self.disk.create_dir_all(dir)?;
-        }
-        Ok((from, to))
-    }
 }
 
-/// Whether somebody who wants that wants a batch.
-pub(crate) fn wants_batch(wants: &Wants, batch: &Batch) -> bool {
-    wants.takes(&batch.source, &batch.group, batch.log.as_ref())
-}
-
-/// Whether a destination has what these deliveries are of.
-fn has(deliveries: &[Delivery], destination: &DestinationName) -> bool {
+/// Whether a destination has the batch of these deliveries.
+fn has_batch(deliveries: &[Delivery], destination: &DestinationName) -> bool {
     deliveries
         .iter()
         .any(|delivery| delivery.destination == *destination && delivery.delivered_at.is_some())
 }
 
-/// The time so much later, or the last one there is.
-fn later(now: Timestamp, wait: Duration) -> Timestamp {
+/// `now` plus `wait`, at most the largest time.
+pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

@@ -1,19 +1,19 @@
-//! Plan, upload, verify, publish, archive: sealed batches reach every destination whole, once, under their own names.
+//! Plans, uploads, verifies, publishes, archives: every sealed batch reaches every destination that wants it whole, once,
+//! under its own name.
 //!
 //! Invariants:
-//! - **The ledger decides, the folder follows.** A batch changes its state in the ledger first and its folder second;
-//!   a file found in the wrong folder is moved to where the ledger says it is.
-//! - A file is published only if its size and CRC-32C are those that the ledger has for the batch, taken from the very
-//!   bytes that were sent.
-//! - A name that is taken at the destination is never written to. A file there with the same
-//!   bytes is ours from before a crash, and is recorded; any other holds the batch back and is reported.
-//! - Destinations do not wait for each other, and a batch that cannot be delivered does not hold up the others. A
-//!   destination that cannot be reached costs no batch an attempt.
+//! - **The ledger decides, the folder follows.** A batch's state is changed in the ledger first and its file moved second; a
+//!   file in the wrong folder is moved to the folder of its batch's state.
+//! - A file is published only if its size and CRC-32C are those in the ledger, computed from the bytes that were sent.
+//! - A file at the destination that has a batch's name is never written to. If its bytes are the same, this forwarder
+//!   published it before a crash, and it is recorded. If they differ, the batch is held back and reported.
+//! - Destinations do not wait for each other, and a batch that cannot be delivered does not hold up others. A destination
+//!   that is down costs no batch an attempt.
 //!
-//! Each destination has a worker, which plans and keeps the store, and sessions, which deliver: threads, each of
-//! which reads, hashes and encrypts what it sends. A session has many batches in flight at once; the worker records what came of them in groups,
-//! while the sessions go on. What decides (`plan`, `retry`, `publication`, `attempt`, `flight`) is free of sockets and
-//! clocks. One process at a time delivers from a data folder, by a lock in it.
+//! Each destination has a worker, which plans and records, and sessions, which deliver. Each runs in a thread of its own;
+//! a session reads, hashes and encrypts what it sends. A session has many items in flight at once; the worker records
+//! the results in groups while the sessions continue. The deciding modules (`schedule::plan`, `schedule::retry`,
+//! `publish`, `session::in_flight`) use no sockets and no clocks. A lock in the data folder allows one process at a time.
 
 mod commands;
 mod delivery_store;
@@ -43,7 +43,7 @@ use crate::delivery_store::DeliveryStore;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::sftp_driver::SftpDriver;
 use crate::source::compressed_staging;
-use crate::worker::Worker;
+use crate::worker::DestinationWorker;
 
 pub use crate::commands::resend::{BatchAtDestination, ResendDue, ResendImpossible, ResendOutcome, resend};
 pub use crate::commands::sidecars::{Sidecar, SidecarKind, sidecars};
@@ -55,31 +55,31 @@ pub use crate::ssh::{HostKeyScan, HostKeyStatus, StoreHostKeyError};
 /// Name of the lock file in the data folder.
 const LOCK_FILE: &str = "forwarder.lock";
 
-/// How often to look for a ledger that the relay has not made yet.
+/// How often to check whether the relay has created the ledger.
 const LEDGER_WAIT: Duration = Duration::from_millis(500);
 
-/// The forwarder could not start, or could not go on.
+/// The forwarder could not start, or could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwarderError {
-    /// Another forwarder works in this data folder.
-    #[error("cannot have the data folder {} alone", .data_dir.display())]
+    /// Another forwarder uses this data folder.
+    #[error("cannot lock the data folder {}", .data_dir.display())]
     Lock {
         /// The data folder.
         data_dir: PathBuf,
-        /// Who has it, or why the lock failed.
+        /// The process that has the lock, or why it failed.
         #[source]
         source: LockError,
     },
     /// The ledger or the spool's folders cannot be used.
-    #[error("cannot work in the data folder {}", .data_dir.display())]
-    DeliveryStore {
+    #[error("cannot use the data folder {}", .data_dir.display())]
+    Store {
         /// The data folder.
         data_dir: PathBuf,
-        /// What failed.
+        /// The cause.
         #[source]
         source: DeliveryStoreError,
     },
-    /// A destination's worker ended by a defect.
+    /// A destination's worker panicked.
     #[error("the worker of a destination ended unexpectedly: this is a defect, please report it")]
     Worker {
         /// How it ended.
@@ -88,10 +88,9 @@ pub enum ForwarderError {
     },
 }
 
-/// Delivers sealed batches until `shutdown`. A ledger that is not there yet is waited for: the relay makes it.
+/// Delivers sealed batches until `shutdown`. Waits for the ledger, which the relay creates.
 ///
-/// What is under way at `shutdown` has a few seconds to finish; wherever it is cut off, the next start goes on from
-/// there.
+/// Transfers have a few seconds to finish after `shutdown`; the next start resumes the others.
 pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), ForwarderError> {
     let data_dir = config.data_dir.clone();
     let Some((_lock, store)) = open(&config, &shutdown).await? else {
@@ -101,7 +100,7 @@ pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), F
     let stop = shutdown.child_token();
     let mut workers = JoinSet::new();
     for destination in config.destinations {
-        let worker = Worker::new(destination, &data_dir, config.interval, &store, stop.clone());
+        let worker = DestinationWorker::new(destination, &data_dir, config.interval, &store, stop.clone());
         workers.spawn_blocking(move || worker.run());
     }
     info!(data_dir = %data_dir.display(), destinations = workers.len(), "forwarder started");
@@ -116,13 +115,13 @@ pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), F
     result
 }
 
-/// Takes the lock and opens the ledger; `None` if `shutdown` came before there was one.
+/// Takes the lock and opens the ledger; `None` if `shutdown` came before it existed.
 async fn open(
     config: &Forwarder,
     shutdown: &CancellationToken,
 ) -> Result<Option<(Lock, DeliveryStore)>, ForwarderError> {
     let data_dir = &config.data_dir;
-    let mut told = false;
+    let mut is_logged = false;
     loop {
         match DeliveryStore::open(data_dir, config.addressees()) {
             Ok(mut store) => {
@@ -131,17 +130,17 @@ async fn open(
                         data_dir: data_dir.clone(),
                         source,
                     })?;
-                // Only now: a file must not be moved under another forwarder.
+                // Only under the lock: files must not be moved while another forwarder uses them.
                 store
                     .reconcile(Timestamp::now())
-                    .and_then(|()| tidy_outgoing(config, &store))
+                    .and_then(|()| remove_unneeded_staging(config, &store))
                     .map_err(|source| store_error(data_dir, source))?;
                 return Ok(Some((lock, store)));
             }
             Err(DeliveryStoreError::Ledger(LedgerError::Missing { path })) => {
-                if !told {
-                    warn!(ledger = %path.display(), "there is no ledger yet, waiting for the relay to make it");
-                    told = true;
+                if !is_logged {
+                    warn!(ledger = %path.display(), "there is no ledger yet; waiting for the relay to create it");
+                    is_logged = true;
                 }
             }
             Err(source) => return Err(store_error(data_dir, source)),
@@ -153,15 +152,15 @@ async fn open(
     }
 }
 
-/// Removes the compressed files that an earlier run left for what is delivered by now, or no longer compressed.
-fn tidy_outgoing(config: &Forwarder, store: &DeliveryStore) -> Result<(), DeliveryStoreError> {
+/// Removes the compressed files of an earlier run that are no longer needed.
+fn remove_unneeded_staging(config: &Forwarder, store: &DeliveryStore) -> Result<(), DeliveryStoreError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
         let extension = destination.publish.compress.extension();
-        for (batch, _) in store.waiting(&destination.name, &destination.wants)? {
+        for waiting in store.waiting(&destination.name, &destination.wants)? {
             wanted.insert((
                 destination.name.to_string(),
-                format!("{}{extension}", batch.file_name()),
+                format!("{}{extension}", waiting.batch.file_name()),
             ));
         }
     }
@@ -171,13 +170,13 @@ fn tidy_outgoing(config: &Forwarder, store: &DeliveryStore) -> Result<(), Delive
 }
 
 fn store_error(data_dir: &std::path::Path, source: DeliveryStoreError) -> ForwarderError {
-    ForwarderError::DeliveryStore {
+    ForwarderError::Store {
         data_dir: data_dir.to_owned(),
         source,
     }
 }
 
-/// Connects to a destination, logs in and looks whether its folder is there, as `logferry check --connect` does.
+/// Connects to a destination, logs in and checks that its folder exists, as `logferry check --connect` does.
 ///
 /// Blocks for up to a minute or two when the destination does not answer.
 pub fn check_destination(destination: &Destination) -> Result<(), DeliveryError> {

@@ -1,71 +1,51 @@
-//! One destination's worker: plans what its sessions are to deliver, and records what came of it.
+//! One destination's worker: plans what its sessions deliver, and records the results.
 //!
-//! What the sessions report while one record is being written is recorded together, in one transaction, and moved
-//! together: the longer the disk takes, the more share the next turn.
+//! The reports that arrive while one record is being written are recorded together in the next transaction, and their
+//! files are moved together: the slower the disk, the more reports share one transaction.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_config::{Destination, HostKeyPolicy, Login};
-use logferry_ledger::FailureKind;
+use logferry_config::Destination;
+use logferry_durable::{ContentDigest, RealDisk};
+use logferry_ledger::{Batch, FailureKind, ManifestRecord};
+use logferry_spool::Spool;
 use logferry_telemetry::{ForwarderMetrics, Metrics};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::delivery_store::{DeliveryStore, DeliveryStoreError};
+use crate::delivery_store::{DeliveryStore, DeliveryStoreError, later};
 use crate::error::{DeliveryError, FailureScope, error_chain};
 use crate::publish::attempt::Delivered;
 use crate::publish::publish_steps::PublishOutcome;
-use crate::publish::remote_paths::letter;
-use crate::schedule::plan::{DeliveryTask, Plan, age, is_due, plan};
-use crate::schedule::progress::{PROGRESS_EVERY, ProgressTable};
+use crate::publish::task::{DeliveryItem, DeliveryTask};
+use crate::schedule::plan::{Plan, age, due_manifests, plan};
 use crate::schedule::queue::DeliveryQueue;
 use crate::schedule::retry::{Admission, BackoffKind, CircuitBreaker, Jitter, RetryDecision, decide_retry};
 use crate::schedule::spool_watch::SpoolWatch;
 use crate::session::bandwidth::Bandwidth;
-use crate::session::letter::Posted;
+use crate::session::progress::{PROGRESS_EVERY, TransferProgressTable};
 use crate::session::session_thread::{Session, SessionReport, SessionShared};
-use crate::source::Spool;
-use crate::ssh::STOP_CHECK;
+use crate::ssh::{STOP_CHECK, credential_files};
 use crate::window_manifest::writer::{ManifestWriter, WRITE_EVERY};
 
-/// How often to look whether something came into the spool while sessions are at work.
+/// How often to check for new files in the spool while sessions are at work.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 
-/// What was said of a destination.
+/// The health of a destination as last noted in the ledger.
 #[derive(Debug, PartialEq, Eq)]
 enum NotedHealth {
-    Nothing,
-    Answers,
+    Unknown,
+    Up,
     Down(FailureKind, String),
 }
 
-/// A file's time of change and length; `None` if it cannot be seen.
-type FileStamp = Option<(SystemTime, u64)>;
-
-/// The file_stamps of the files that trust and login stand on.
-fn file_stamps(destination: &Destination) -> Vec<FileStamp> {
-    let known_hosts = match &destination.host_key {
-        HostKeyPolicy::KnownHosts(path) => Some(path),
-        HostKeyPolicy::Fingerprint(_) => None,
-    };
-    let key = match &destination.login {
-        Login::Key { file, .. } | Login::KeyAndPassword { file, .. } => Some(file),
-        Login::Password(_) | Login::Agent { .. } => None,
-    };
-    let stamp = |path: &PathBuf| {
-        let metadata = path.metadata().ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
-    };
-    known_hosts.into_iter().chain(key).map(stamp).collect()
-}
-
 /// Delivers to one destination.
-pub(crate) struct Worker {
+pub(crate) struct DestinationWorker {
     destination: Destination,
     data_dir: PathBuf,
     interval: Duration,
@@ -75,21 +55,20 @@ pub(crate) struct Worker {
     stop: CancellationToken,
     metrics: ForwarderMetrics,
     circuit: CircuitBreaker,
-    /// The files that trust and login stand on, as they were when the destination was found wanting.
-    stamps_at_failure: Option<Vec<FileStamp>>,
-    /// The same files, as they were before any session that is at work now can have read them.
-    stamps_before: Vec<FileStamp>,
-    progress_table: Arc<ProgressTable>,
-    /// When what is in flight was last put into the ledger, and whether there was something.
+    /// The credential files as they were when the destination refused them.
+    refused_credentials: Option<ContentDigest>,
+    /// The credential files before any session that runs now can have read them.
+    credentials_before: Option<ContentDigest>,
+    progress_table: Arc<TransferProgressTable>,
+    /// When the progress was last put into the ledger, and whether any batch was in flight.
     progress_noted: (Option<Instant>, bool),
     /// Writes window manifests, if the destination gets any; and when it last did.
     manifest_writer: Option<ManifestWriter>,
     wrote_at: Option<Instant>,
-    /// What the ledger was last told of the destination.
-    noted: NotedHealth,
+    noted_health: NotedHealth,
 }
 
-impl Worker {
+impl DestinationWorker {
     pub(crate) fn new(
         destination: Destination,
         data_dir: &Path,
@@ -106,14 +85,14 @@ impl Worker {
             data_dir: data_dir.to_owned(),
             store: Arc::clone(store),
             queue: Arc::default(),
-            stamps_at_failure: None,
-            stamps_before: Vec::new(),
+            refused_credentials: None,
+            credentials_before: None,
             progress_table: Arc::default(),
-            // What a forwarder that was killed has left there.
+            // True: a forwarder that was killed may have left its progress in the ledger.
             progress_noted: (None, true),
             manifest_writer: ManifestWriter::new(&destination),
             wrote_at: None,
-            noted: NotedHealth::Nothing,
+            noted_health: NotedHealth::Unknown,
             destination,
             interval,
             stop,
@@ -122,10 +101,10 @@ impl Worker {
 
     /// Delivers until told to stop.
     pub(crate) fn run(mut self) {
-        let (reports, reported) = channel();
+        let (reports, received) = channel();
         let shared = SessionShared {
             destination: self.destination.clone(),
-            spool: Spool::new(&self.data_dir),
+            spool: Spool::new(RealDisk, &self.data_dir),
             store: Arc::clone(&self.store),
             queue: Arc::clone(&self.queue),
             bandwidth: Arc::new(Mutex::new(Bandwidth::new(
@@ -142,41 +121,46 @@ impl Worker {
                 let session = Session::new(shared.clone(), number);
                 scope.spawn(move || session.run());
             }
-            // The channel is to end with the last session.
+            // The channel closes with the last session.
             drop(shared);
             while !self.stop.is_cancelled() {
-                let turn = self
+                let done = self
                     .plan()
-                    .and_then(|pause| self.process_reports(&reported, pause));
-                if let Err(error) = turn {
-                    self.log_store_error(&error);
+                    .and_then(|pause| self.process_reports(&received, pause));
+                if !self.log_if_failed(done) {
                     self.watch.wait(STOP_CHECK);
                 }
             }
             self.queue.close();
-            while let Ok(first) = reported.recv() {
-                if let Err(error) = self.record(first, &reported) {
-                    self.log_store_error(&error);
-                }
+            while let Ok(first) = received.recv() {
+                let recorded = self.record(first, &received);
+                self.log_if_failed(recorded);
             }
         });
         self.progress_noted.0 = None;
-        if let Err(error) = self.note_progress() {
-            self.log_store_error(&error);
+        let noted = self.note_progress();
+        self.log_if_failed(noted);
+    }
+
+    /// Logs an error. Nothing is lost by one: unrecorded results are found again in the spool and at the destination.
+    fn log_if_failed<T>(&self, result: Result<T, DeliveryStoreError>) -> bool {
+        if let Err(error) = &result {
+            error!(destination = %self.destination.name, error = error_chain(error), "cannot use the ledger or move files in the spool; trying again");
         }
+        result.is_ok()
     }
 
-    /// Nothing is lost: what was not recorded is found out again from the spool and the destination.
-    fn log_store_error(&self, error: &DeliveryStoreError) {
-        error!(destination = %self.destination.name, error = error_chain(error), "cannot keep the store, trying again");
-    }
-
-    /// Puts out all that is due, and says how long until it is worth looking again.
+    /// Queues everything that is due; returns how long until the next plan.
     fn plan(&mut self) -> Result<Duration, DeliveryStoreError> {
         let now = Timestamp::now();
         let Destination { name, wants, .. } = &self.destination;
         let waiting = self.store().waiting(name, wants)?;
-        let longest_wait = self.destination.retry.max.max(self.destination.failed_every);
+        let longest_wait = self
+            .destination
+            .retry
+            .backoff
+            .max
+            .max(self.destination.failed_every);
         let Plan {
             mut due,
             next_due,
@@ -186,13 +170,13 @@ impl Worker {
         self.metrics.oldest_waiting(oldest);
         let instant = Instant::now();
         if self.credentials_changed() {
-            self.stamps_at_failure = None;
+            self.refused_credentials = None;
             self.circuit.retry_now(instant);
         }
         if !self.queue.is_busy() {
-            // A probe whose end could not be recorded would be waited for without end.
+            // If the result of a probe could not be recorded, nothing else would end the probe.
             self.circuit.probe_inconclusive(instant);
-            self.stamps_before = file_stamps(&self.destination);
+            self.credentials_before = Some(credential_files(&self.destination));
         }
         match self.circuit.admission(instant) {
             Admission::All => self.queue.replace(due),
@@ -205,65 +189,44 @@ impl Worker {
             Admission::Wait(wait) => return Ok(wait.min(self.interval)),
             Admission::Probing => return Ok(self.interval),
         }
-        let looks_again = if self.write_letters(now)? {
+        let wait = if self.queue_manifests(now)? {
             self.interval
         } else {
             WRITE_EVERY.min(self.interval)
         };
-        Ok(next_due.map_or(looks_again, |next| next.min(looks_again)))
+        Ok(next_due.map_or(wait, |next| next.min(wait)))
     }
 
-    /// Writes the manifests that are due, and puts out those that are not delivered; false if it did so just before.
-    fn write_letters(&mut self, now: Timestamp) -> Result<bool, DeliveryStoreError> {
-        let is_fresh = |at: Instant| at.elapsed() < WRITE_EVERY;
-        if self.manifest_writer.is_some() && self.wrote_at.is_some_and(is_fresh) {
+    /// Writes the window manifests that are due, and queues those that are not delivered. False if it is too early to do
+    /// so again.
+    fn queue_manifests(&mut self, now: Timestamp) -> Result<bool, DeliveryStoreError> {
+        let is_recent = |at: Instant| at.elapsed() < WRITE_EVERY;
+        if self.manifest_writer.is_some() && self.wrote_at.is_some_and(is_recent) {
             return Ok(false);
         }
-        let first = self.wrote_at.is_none();
+        let is_first = self.wrote_at.is_none();
         self.wrote_at = Some(Instant::now());
         let name = self.destination.name.clone();
-        let mut manifest_writer = self.manifest_writer.take();
-        let manifests = match &mut manifest_writer {
-            Some(manifest_writer) => self.store().manifests(manifest_writer, &name, now),
-            None if first => self.store().end_manifests(&name).map(|()| Vec::new()),
+        let mut writer = self.manifest_writer.take();
+        let manifests = match &mut writer {
+            Some(writer) => self.store().manifests(writer, &name, now),
+            None if is_first => {
+                self.store().ledger.end_manifests(&name)?;
+                return Ok(true);
+            }
             None => return Ok(true),
         };
-        self.manifest_writer = manifest_writer;
-        let longest_wait = self.destination.failed_every;
-        let due = manifests?
-            .into_iter()
-            .filter(|manifest| is_due(manifest.next_attempt, now, longest_wait));
-        let letters = due.map(|manifest| letter(manifest, &self.destination));
-        self.queue.replace_letters(letters.collect());
+        self.manifest_writer = writer;
+        let due = due_manifests(manifests?, now, self.destination.failed_every);
+        self.queue.replace_manifests(due);
         Ok(true)
     }
 
-    /// Records what came of a letter.
-    fn posted(&mut self, (manifest, result): Posted) -> Result<(), DeliveryStoreError> {
-        let wait = self.destination.failed_every;
-        let name = self.destination.name.clone();
-        let recorded = match result {
-            Ok(path) => {
-                info!(destination = %name, path, "window manifest delivered");
-                self.circuit.close(Instant::now());
-                self.store().posted(manifest, Ok(&path), Timestamp::now())
-            }
-            Err(error) => {
-                let text = error_chain(&error);
-                error!(destination = %name, ?wait, error = text, "a window manifest cannot be delivered, will be tried again");
-                self.store()
-                    .posted(manifest, Err((&text, wait)), Timestamp::now())
-            }
-        };
-        self.queue.complete_letter(manifest);
-        recorded
-    }
-
-    /// Records what the sessions report, until it is time to plan again: after `pause`, or when something came into
-    /// the spool, or everything planned is through.
+    /// Records the sessions' reports until it is time to plan again: after `pause`, when a file came into the spool, or
+    /// when the queue is empty.
     fn process_reports(
         &mut self,
-        reported: &Receiver<SessionReport>,
+        received: &Receiver<SessionReport>,
         pause: Duration,
     ) -> Result<(), DeliveryStoreError> {
         let started = Instant::now();
@@ -279,8 +242,8 @@ impl Worker {
                 }
                 continue;
             }
-            if let Ok(first) = reported.recv_timeout(left.min(WATCH_EVERY)) {
-                let plan_again = self.record(first, reported)?;
+            if let Ok(first) = received.recv_timeout(left.min(WATCH_EVERY)) {
+                let plan_again = self.record(first, received)?;
                 if plan_again || !self.queue.is_busy() {
                     return Ok(());
                 }
@@ -292,21 +255,19 @@ impl Worker {
         Ok(())
     }
 
-    /// Records a report, and those that came after it; whether there may be something new to plan.
+    /// Records a report and those that arrived after it; returns whether there may be something new to plan.
     fn record(
         &mut self,
         first: SessionReport,
-        reported: &Receiver<SessionReport>,
+        received: &Receiver<SessionReport>,
     ) -> Result<bool, DeliveryStoreError> {
         let (mut delivered, mut failed, mut plan_again) = (Vec::new(), Vec::new(), false);
-        let mut posted = Vec::new();
-        for report in std::iter::once(first).chain(reported.try_iter()) {
+        for report in std::iter::once(first).chain(received.try_iter()) {
             match report {
                 SessionReport::Completed(completed) => match *completed {
                     (task, Ok(it)) => delivered.push((task, it)),
                     (task, Err(error)) => failed.push((Some(task), error)),
                 },
-                SessionReport::Posted(letter) => posted.push(letter),
                 SessionReport::Returned(tasks) => {
                     plan_again = true;
                     self.circuit.probe_inconclusive(Instant::now());
@@ -318,26 +279,23 @@ impl Worker {
                 }
                 SessionReport::ConnectionLost { error, mut tasks } => {
                     self.complete(&tasks);
-                    // Of several, nobody knows which it was, if any.
+                    // Of several items, any may be the cause, or none.
                     let suspect = if tasks.len() == 1 { tasks.pop() } else { None };
                     failed.push((suspect, error));
                 }
             }
         }
-        for letter in posted {
-            self.posted(letter)?;
-        }
-        // Behind a probe that got through, all the others wait.
+        // After a successful probe, all others are due.
         plan_again |= !failed.is_empty() || self.circuit.admission(Instant::now()) == Admission::Probing;
-        let recorded = self.succeeded(&delivered);
+        let recorded = self.record_delivered(&delivered);
         for (task, _) in &delivered {
-            self.queue.complete(task.batch.id);
+            self.queue.complete(task.id());
         }
         recorded?;
         for (task, error) in failed {
-            let recorded = self.failed(task.as_ref(), &error);
+            let recorded = self.record_failed(task.as_ref(), &error);
             if let Some(task) = &task {
-                self.queue.complete(task.batch.id);
+                self.queue.complete(task.id());
             }
             recorded?;
         }
@@ -346,157 +304,195 @@ impl Worker {
 
     fn complete(&self, tasks: &[DeliveryTask]) {
         for task in tasks {
-            self.queue.complete(task.batch.id);
+            self.queue.complete(task.id());
         }
     }
 
-    fn succeeded(&mut self, delivered: &[(DeliveryTask, Delivered)]) -> Result<(), DeliveryStoreError> {
-        if delivered.is_empty() {
+    fn record_delivered(
+        &mut self,
+        delivered: &[(DeliveryTask, Delivered)],
+    ) -> Result<(), DeliveryStoreError> {
+        let mut batches = Vec::new();
+        for (task, it) in delivered {
+            match &task.item {
+                DeliveryItem::Batch(batch) => batches.push((batch, it)),
+                DeliveryItem::WindowManifest(manifest) => {
+                    let path = &it.published.path;
+                    info!(destination = %self.destination.name, path, "window manifest delivered");
+                    self.circuit.close(Instant::now());
+                    self.store()
+                        .ledger
+                        .manifest_delivered(manifest.id, path, Timestamp::now())?;
+                }
+            }
+        }
+        if batches.is_empty() {
             return Ok(());
         }
         let destination = &self.destination.name;
-        let records: Vec<_> = delivered
+        let records: Vec<_> = batches
             .iter()
-            .map(|(task, it)| (&task.batch, &it.published))
+            .map(|(batch, it)| (*batch, &it.published))
             .collect();
         self.store().delivered(destination, &records, Timestamp::now())?;
-        for (task, it) in delivered {
-            let Delivered {
-                published, ending, ..
-            } = it;
-            self.metrics.delivered(published.bytes);
-            let (batch, path, bytes) = (task.batch.name(), &published.path, published.bytes);
-            if *ending == PublishOutcome::TakenAway {
-                warn!(%destination, batch, path, bytes, "batch delivered and taken away before its delivery was recorded");
+        for (batch, it) in batches {
+            let (batch, path, bytes) = (batch.name(), &it.published.path, it.published.bytes);
+            self.metrics.delivered(bytes);
+            if it.outcome == PublishOutcome::TakenAway {
+                warn!(%destination, batch, path, bytes, "batch delivered; the file was removed at the destination before the delivery was recorded");
                 continue;
             }
-            let found_there = *ending == PublishOutcome::FoundThere;
+            let found_there = it.outcome == PublishOutcome::FoundThere;
             info!(%destination, batch, path, bytes, found_there, "batch delivered");
         }
         self.mark_up(Instant::now())
     }
 
+    /// The destination answered.
     fn mark_up(&mut self, now: Instant) -> Result<(), DeliveryStoreError> {
         if !self.circuit.close(now) {
             return Ok(());
         }
-        self.stamps_at_failure = None;
-        self.note(None)
+        self.refused_credentials = None;
+        self.note_health(None)
     }
 
-    /// Judges a failure, of a batch or of the connection alone.
-    fn failed(
+    /// Records a failure of an item or of the connection alone.
+    fn record_failed(
         &mut self,
         task: Option<&DeliveryTask>,
         error: &DeliveryError,
     ) -> Result<(), DeliveryStoreError> {
-        let scope = error.scope();
-        let (now, kind, text) = (Instant::now(), error.kind(), error.explanation());
+        let (scope, now) = (error.scope(), Instant::now());
+        let attempts = task.map_or(1, |task| task.attempts.saturating_add(1));
+        if let Some(DeliveryItem::WindowManifest(manifest)) = task.map(|task| &task.item) {
+            self.record_manifest_failure(manifest, attempts, error)?;
+            // A failed manifest does not stop batches, unless it broke the connection.
+            if scope != FailureScope::Connection {
+                return Ok(());
+            }
+        }
+        let (kind, text) = (error.kind(), error.explanation());
         if scope != FailureScope::None {
             self.metrics.failed(kind.as_str());
         }
         match scope {
             FailureScope::Destination | FailureScope::Login | FailureScope::Connection => {
                 let backoff = if matches!(kind, FailureKind::Auth | FailureKind::HostKey) {
-                    // As they are now would hide a change that came after they were read.
-                    self.stamps_at_failure = Some(self.stamps_before.clone());
+                    // Their present contents may include a change that came after they were read.
+                    self.refused_credentials.clone_from(&self.credentials_before);
                     BackoffKind::Slow
                 } else {
                     BackoffKind::Configured
                 };
                 self.circuit.open(backoff, now, Jitter::random());
-                // What was offered before is to wait as well.
+                // The items that are queued wait too.
                 self.queue.clear();
-                self.note(Some((kind, &text)))?;
+                self.note_health(Some((kind, &text)))?;
             }
-            FailureScope::Batch => {
-                self.mark_up(now)?;
-            }
+            FailureScope::Batch => self.mark_up(now)?,
             FailureScope::File | FailureScope::None => self.circuit.probe_inconclusive(now),
         }
-        match (scope, task) {
-            (FailureScope::Batch | FailureScope::File | FailureScope::Connection, Some(task)) => {
-                self.record_failure(task, scope, (kind, &text))
+        match (scope, task.and_then(DeliveryTask::batch)) {
+            (FailureScope::Batch | FailureScope::File | FailureScope::Connection, Some(batch)) => {
+                self.record_batch_failure(batch, attempts, scope, (kind, &text))
             }
             _ => Ok(()),
         }
     }
 
-    /// Counts a failure against the batch.
-    fn record_failure(
+    fn record_batch_failure(
         &mut self,
-        task: &DeliveryTask,
+        batch: &Batch,
+        attempts: u32,
         scope: FailureScope,
         (kind, text): (FailureKind, &str),
     ) -> Result<(), DeliveryStoreError> {
-        let Destination {
-            name,
-            retry,
-            failed_every,
-            ..
-        } = &self.destination;
-        let attempts = task.attempts.saturating_add(1);
-        let verdict = match scope {
-            // Trying it quickly again does not mend a file.
-            FailureScope::File => RetryDecision::GiveUp(*failed_every),
-            _ => decide_retry(retry, *failed_every, attempts, Jitter::random()),
-        };
+        let destination = &self.destination.name;
+        let decision = self.retry_decision(scope, attempts);
         self.store()
-            .failed(&task.batch, name, (kind, text), verdict, Timestamp::now())?;
-        let batch = task.batch.name();
-        match verdict {
-            RetryDecision::TryAgain(wait) => {
-                warn!(destination = %name, batch, attempts, ?wait, %kind, error = text, "delivery failed, will be tried again");
-            }
-            RetryDecision::GiveUp(wait) => {
-                error!(destination = %name, batch, attempts, ?wait, %kind, error = text, "delivery failed, batch is held in failed/");
-            }
+            .batch_failed(batch, destination, (kind, text), decision, Timestamp::now())?;
+        let (batch, wait) = (batch.name(), decision.wait());
+        if decision.gave_up() {
+            error!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, batch is held in failed/");
+        } else {
+            warn!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, will be tried again");
         }
         Ok(())
     }
 
-    /// Tells log and ledger whether the destination mark_up, when that has changed.
-    fn note(&mut self, error: Option<(FailureKind, &str)>) -> Result<(), DeliveryStoreError> {
+    fn record_manifest_failure(
+        &mut self,
+        manifest: &ManifestRecord,
+        attempts: u32,
+        error: &DeliveryError,
+    ) -> Result<(), DeliveryStoreError> {
+        let wait = match error.scope() {
+            FailureScope::Connection => self.retry_decision(FailureScope::Connection, attempts).wait(),
+            _ => self.destination.failed_every,
+        };
+        let (destination, name, text) = (&self.destination.name, &manifest.name, error_chain(error));
+        error!(%destination, name, ?wait, error = text, "a window manifest cannot be delivered, will be tried again");
+        let next = later(Timestamp::now(), wait);
+        Ok(self.store().ledger.manifest_failed(manifest.id, &text, next)?)
+    }
+
+    fn retry_decision(&self, scope: FailureScope, attempts: u32) -> RetryDecision {
+        let Destination {
+            retry, failed_every, ..
+        } = &self.destination;
+        match scope {
+            // A quick retry does not repair a local file.
+            FailureScope::File => RetryDecision::GiveUp(*failed_every),
+            _ => decide_retry(retry, *failed_every, attempts, Jitter::random()),
+        }
+    }
+
+    /// Logs a change of the destination's health, and notes it in the ledger.
+    fn note_health(&mut self, error: Option<(FailureKind, &str)>) -> Result<(), DeliveryStoreError> {
         let name = &self.destination.name;
-        let news = error.map_or(NotedHealth::Answers, |(kind, error)| {
+        let health = error.map_or(NotedHealth::Up, |(kind, error)| {
             NotedHealth::Down(kind, error.to_owned())
         });
-        if self.noted == news {
+        if self.noted_health == health {
             return Ok(());
         }
-        self.store().note_destination(name, error, Timestamp::now())?;
+        self.store()
+            .ledger
+            .note_destination(name, error, Timestamp::now())?;
         if let Some((kind, error)) = error {
             warn!(destination = %name, %kind, error, "destination is down");
         } else {
-            info!(destination = %name, "destination mark_up");
+            info!(destination = %name, "destination answers");
         }
-        self.noted = news;
+        self.noted_health = health;
         Ok(())
     }
 
-    /// Whether somebody has changed a file that trust or login stands on, since the destination was found wanting.
+    /// Whether a credential file has changed since the destination refused it.
     fn credentials_changed(&self) -> bool {
-        let then = self.stamps_at_failure.as_ref();
-        then.is_some_and(|then| *then != file_stamps(&self.destination))
+        let refused = self.refused_credentials.as_ref();
+        refused.is_some_and(|refused| *refused != credential_files(&self.destination))
     }
 
-    /// Puts what is in flight into the ledger, about once a second while there is something.
+    /// Puts the progress into the ledger about once a second while batches are in flight.
     fn note_progress(&mut self) -> Result<(), DeliveryStoreError> {
-        let (at, something) = self.progress_noted;
+        let (at, had_batches) = self.progress_noted;
         let now = Instant::now();
         if at.is_some_and(|at| now.saturating_duration_since(at) < PROGRESS_EVERY) {
             return Ok(());
         }
         let batches = self.progress_table.batches();
-        if something || !batches.is_empty() {
+        if had_batches || !batches.is_empty() {
             self.store()
+                .ledger
                 .note_in_flight(&self.destination.name, &batches, Timestamp::now())?;
         }
         self.progress_noted = (Some(now), !batches.is_empty());
         Ok(())
     }
 
-    /// The store, also after another worker ended by a defect: the ledger's transactions leave nothing half done.
+    /// The store, also after another worker panicked: the ledger's transactions leave nothing half done.
     fn store(&self) -> MutexGuard<'_, DeliveryStore> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }

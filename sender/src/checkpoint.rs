@@ -1,7 +1,7 @@
-//! What the sender keeps on disk: how far each of its streams is acknowledged.
+//! The checkpoint: the acknowledged offset of each stream, on the sender's disk.
 //!
-//! Only a hint: the relay's word goes before it. It tells the relay's old streams from new files when the relay has
-//! forgotten, and that the sender was here before (`start: end` is for the very first start).
+//! It is only a hint: the relay's offsets count. It distinguishes old streams from new files if the relay has forgotten
+//! them, and it shows that this is not the very first start, to which `start: end` applies.
 //!
 //! `<state_dir>/checkpoint` is one line of JSON with a version, and a second line with its CRC-32C:
 //!
@@ -10,12 +10,11 @@
 //! crc32c 1a2b3c4d
 //! ```
 //!
-//! A file that is empty, torn, of another version or not ours at all is refused whole.
+//! A file that is empty, torn or of another version is refused as a whole.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::files::FileStat;
 use logferry_durable::{Disk, DiskError};
 use logferry_protocol::heartbeat::Gap;
 use logferry_protocol::names::LogName;
@@ -23,11 +22,13 @@ use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset};
 use serde::{Deserialize, Serialize};
 
+use crate::files::FileStat;
+
 const VERSION: u32 = 1;
 
-/// The acknowledged offsets of all streams, the compressed files that need no look any more, and what tells of losses.
+/// The acknowledged offsets of all streams, the compressed files that are shipped, and the state for finding losses.
 ///
-/// Only the streams were in what the first version wrote.
+/// The first version wrote only the streams.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     pub(crate) streams: Vec<CheckpointStream>,
@@ -35,31 +36,30 @@ pub(crate) struct Checkpoint {
     pub(crate) archives: Vec<ShippedArchive>,
     #[serde(default)]
     pub(crate) unsent: Vec<UnsentFile>,
-    /// Losses that the relay was not told of yet.
+    /// Losses that the relay has not acknowledged yet.
     #[serde(default)]
     pub(crate) gaps: Vec<Gap>,
 }
 
-/// One stream of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CheckpointStream {
     pub(crate) log: LogName,
-    /// Where its file was, for the reader of the checkpoint.
+    /// The last path of its file, for people who read the checkpoint.
     pub(crate) path: String,
     /// The stream, committed as far as it is acknowledged.
     pub(crate) stream: KnownStream,
-    /// Whether the relay knows that it is at its end.
+    /// Whether the relay knows that the stream is finished.
     pub(crate) finished: bool,
-    /// The largest size that its file was seen to have; absent in what the first version wrote.
+    /// The largest size that its file was seen to have. The first version did not write it.
     #[serde(default)]
     pub(crate) seen: Offset,
 }
 
-/// A file of which nothing is acknowledged yet. If it is gone at the next start, it is lost.
+/// A file of which no byte is acknowledged yet. If it is gone at the next start, it is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnsentFile {
     pub(crate) log: LogName,
-    /// Where it was, for the report.
+    /// Its last path, for the report of its loss.
     pub(crate) path: String,
     pub(crate) file: FileKey,
     pub(crate) head: Head,
@@ -67,7 +67,7 @@ pub(crate) struct UnsentFile {
     pub(crate) size: Offset,
 }
 
-/// A compressed file that was shipped whole, as it was then.
+/// A compressed file that was shipped completely. If its stat changes, it is read again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShippedArchive {
     pub(crate) log: LogName,
@@ -77,7 +77,7 @@ pub(crate) struct ShippedArchive {
     pub(crate) stat: FileStat,
 }
 
-/// Why a checkpoint was refused.
+/// Why a checkpoint is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CheckpointError {
     #[error("it does not end in a checksum line")]
@@ -135,17 +135,16 @@ impl Checkpoint {
     }
 }
 
-/// Where the checkpoint is kept.
+/// The checkpoint file.
 #[derive(Debug)]
 pub(crate) struct CheckpointStore<D> {
     disk: D,
     path: PathBuf,
-    /// Whether the last attempt to save failed, so that it is said once.
+    /// Whether the last save failed: a lasting failure is logged once.
     failing: bool,
 }
 
 impl<D: Disk> CheckpointStore<D> {
-    /// The checkpoint in `state_dir`.
     pub(crate) fn new(disk: D, state_dir: &Path) -> Self {
         Self {
             disk,
@@ -154,14 +153,14 @@ impl<D: Disk> CheckpointStore<D> {
         }
     }
 
-    /// The checkpoint, or `None` if there is none. One that cannot be used is moved aside, and the relay's word does.
+    /// The checkpoint, or `None` if there is none. An unusable one is moved aside, and the sender asks the relay instead.
     pub(crate) fn load(&self) -> Option<Checkpoint> {
         let bytes = match self.disk.read(&self.path) {
             Ok(bytes) => bytes?,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the checkpoint cannot be read, the relay is asked instead"
+                    "the checkpoint cannot be read; the sender asks the relay instead"
                 );
                 return Some(Checkpoint::default());
             }
@@ -175,22 +174,22 @@ impl<D: Disk> CheckpointStore<D> {
                 let aside = self.path.with_file_name(format!("checkpoint.bad-{seconds}"));
                 tracing::warn!(
                     path = %self.path.display(), aside = %aside.display(), %reason,
-                    "the checkpoint is unusable and moved aside, the relay is asked instead"
+                    "the checkpoint is unusable and was moved aside; the sender asks the relay instead"
                 );
                 if let Err(error) = self.disk.rename(&self.path, &aside) {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the unusable checkpoint stays where it is until it is replaced"
+                        "the unusable checkpoint cannot be moved aside; the next checkpoint replaces it"
                     );
                 }
-                // The sender was here before: this is no first start.
+                // This is not the first start.
                 Some(Checkpoint::default())
             }
         }
     }
 
-    /// Replaces the checkpoint, and says whether it could. A failure is logged once, and shipping goes on: the relay
-    /// knows the offsets too.
+    /// Replaces the checkpoint. Returns whether that succeeded. If it fails, shipping continues: the relay knows the
+    /// offsets too.
     pub(crate) fn save(&mut self, checkpoint: &Checkpoint) -> bool {
         let saved: Result<(), DiskError> = self.disk.replace(&self.path, &checkpoint.to_bytes());
         let is_saved = saved.is_ok();
@@ -233,17 +232,17 @@ mod tests {
             committed: Offset::new(5),
             tail: Tail::of(b"line\n"),
         };
-        let log = "access".parse().expect("a name");
+        let log: LogName = "access".parse().expect("a name");
         Checkpoint {
             streams: vec![CheckpointStream {
-                log,
+                log: log.clone(),
                 path: "/log/access.log".into(),
                 stream: known,
                 finished: false,
                 seen: Offset::new(9),
             }],
             archives: vec![ShippedArchive {
-                log: "access".parse().expect("a name"),
+                log: log.clone(),
                 path: "/log/access.log.1.gz".into(),
                 stat: FileStat {
                     key: FileKey { dev: 1, inode: 3 },
@@ -252,7 +251,7 @@ mod tests {
                 },
             }],
             unsent: vec![UnsentFile {
-                log: "access".parse().expect("a name"),
+                log: log.clone(),
                 path: "/log/access.log.2".into(),
                 file,
                 head,
@@ -260,12 +259,33 @@ mod tests {
             }],
             gaps: vec![Gap {
                 stream,
-                log: "access".parse().expect("a name"),
+                log,
                 path: "/log/access.log.9".into(),
                 from: Offset::new(1),
                 until: None,
                 noticed_at: HostTime::from_millis(-1),
             }],
+        }
+    }
+
+    fn with_checksum(body: &str) -> Vec<u8> {
+        let checksum = crc32c::crc32c(format!("{body}\n").as_bytes());
+        format!("{body}\ncrc32c {checksum:08x}\n").into_bytes()
+    }
+
+    #[test]
+    fn the_keys_are_those_of_versions_in_the_field() {
+        let bytes = checkpoint().to_bytes();
+        let text = String::from_utf8_lossy(&bytes);
+        let archive = r#"{"log":"access","path":"/log/access.log.1.gz","facts":{"key":{"dev":1,"inode":3},"size":100,"modified":{"#;
+        for part in [
+            r#"{"version":1,"streams":[{"log":"access","path":"/log/access.log","stream":{"stream":""#,
+            r#","finished":false,"seen":9}],"archives":["#,
+            archive,
+            r#"],"unsent":[{"log":"access","path":"/log/access.log.2","file":{"dev":1,"inode":2},"head":"#,
+            r#","size":7}],"gaps":[{"stream":""#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
         }
     }
 
@@ -277,10 +297,7 @@ mod tests {
         body.insert("version".into(), VERSION.into());
         let stream = body["streams"][0].as_object_mut().expect("a map");
         stream.remove("seen");
-        let mut bytes = serde_json::to_vec(body).expect("JSON");
-        bytes.push(b'\n');
-        let checksum = format!("crc32c {:08x}\n", crc32c::crc32c(&bytes));
-        bytes.extend_from_slice(checksum.as_bytes());
+        let bytes = with_checksum(&serde_json::to_string(body).expect("JSON"));
         let read = Checkpoint::from_bytes(&bytes).expect("a checkpoint");
         assert_eq!(read.streams[0].stream, checkpoint().streams[0].stream);
         assert_eq!((read.streams[0].seen, read.unsent.len()), (Offset::ZERO, 0));
@@ -311,9 +328,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_another_version_is_refused_by_number() {
-        let mut bytes = b"{\"version\":7,\"streams\":{}}\n".to_vec();
-        let checksum = format!("crc32c {:08x}\n", crc32c::crc32c(&bytes));
-        bytes.extend_from_slice(checksum.as_bytes());
+        let bytes = with_checksum(r#"{"version":7,"streams":{}}"#);
         assert_eq!(Checkpoint::from_bytes(&bytes), Err(CheckpointError::Version(7)));
     }
 
@@ -323,17 +338,10 @@ mod tests {
         let store = CheckpointStore::new(RealDisk, dir.path());
         assert_eq!(store.load(), None);
         std::fs::write(dir.path().join("checkpoint"), [0; 100]).expect("zeros");
-        assert_eq!(store.load(), Some(Checkpoint::default()), "not a first start");
-        let names: Vec<String> = std::fs::read_dir(dir.path())
-            .expect("the folder")
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect();
+        assert_eq!(store.load(), Some(Checkpoint::default()), "not the first start");
+        let entries = std::fs::read_dir(dir.path()).expect("the folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string());
+        let names: Vec<String> = names.map(|name| name.expect("text")).collect();
         assert!(
             matches!(&names[..], [name] if name.starts_with("checkpoint.bad-")),
             "{names:?}"
@@ -358,8 +366,11 @@ mod tests {
                     loaded == old || loaded == new,
                     "after {changes} changes, seed {seed}"
                 );
-                assert!(!is_saved || loaded == new, "what was saved is kept");
-                assert!(store.save(&new), "what the crash left behind is not in the way");
+                assert!(!is_saved || loaded == new, "a saved checkpoint is kept");
+                assert!(
+                    store.save(&new),
+                    "a file that the crash left does not hinder a save"
+                );
                 assert_eq!(store.load(), Some(new.clone()));
             }
         }

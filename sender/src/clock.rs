@@ -1,4 +1,4 @@
-//! The time as an argument: what decides reads no clock itself.
+//! The time as an argument: state machines read no clock themselves.
 
 use std::time::{Instant, SystemTime};
 

@@ -1,11 +1,11 @@
-//! Why a request to the relay did not succeed.
+//! Why a request to the relay did not succeed, and what that means for other requests.
 
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A request that brought no answer, or no good one.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("cannot find the address of {host}")]
@@ -34,12 +34,12 @@ pub(crate) enum RequestError {
     },
     #[error("no safe connection to {relay}: {reason}")]
     Tls { relay: String, reason: String },
-    /// It would double lines to ship them there.
+    /// Lines that are shipped there could arrive twice.
     #[error(
-        "{relay} is not the relay that lines were shipped to, which was at {home}: sender.relay may list addresses of one \
-         relay only; if the old one is gone for good, take its address out of the list"
+        "{relay} is not the relay that lines were shipped to, which was at {known}: sender.relay may list addresses of \
+         one relay only; if the old relay is gone for good, remove its address from the list"
     )]
-    WrongLedger { relay: String, home: String },
+    WrongLedger { relay: String, known: String },
     #[error("{relay} did not answer within {after:?}")]
     Timeout { relay: String, after: Duration },
     #[error("the connection to {relay} broke")]
@@ -48,7 +48,7 @@ pub(crate) enum RequestError {
         #[source]
         source: hyper::Error,
     },
-    #[error("{relay} answered what this sender does not understand: {reason}")]
+    #[error("{relay} sent a response that this sender does not understand: {reason}")]
     InvalidResponse { relay: String, reason: String },
     #[error("{relay} refused with status {status}: {reason}")]
     Refused {
@@ -57,22 +57,20 @@ pub(crate) enum RequestError {
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// Not a failure of the wire: the chunk does not start where the relay is.
-    #[error("the relay is at another offset of the stream")]
+    /// The chunk does not start at the relay's committed offset.
+    #[error("the relay has another committed offset of the stream")]
     OffsetMismatch,
-    /// The sender is stopping.
-    #[error("given up, as the sender stops")]
+    #[error("cancelled, because the sender stops")]
     Stopping,
 }
 
-/// What to make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestErrorKind {
-    /// Part of how things go: the relay asks to wait, or to go on elsewhere.
+    /// Normal operation: the relay asks to wait, or to continue at another offset.
     Expected,
     /// The relay cannot be reached.
     Unreachable,
-    /// Someone has to change something.
+    /// Somebody has to change a setting or a file.
     Refused,
 }
 
@@ -96,33 +94,24 @@ impl RequestError {
         }
     }
 
-    /// Whether any other request would fare the same now: then all wait, and not only the stream whose chunk failed.
+    /// Whether any other request would fail now too. Then all requests wait, not only those of one stream.
     pub(crate) fn concerns_all(&self) -> bool {
-        let waiting = matches!(
-            self,
-            Self::Refused {
-                status: 429 | 503,
-                ..
-            } | Self::Bind { .. }
-                | Self::CredentialFile { .. }
-                | Self::Tls { .. }
-                | Self::WrongLedger { .. }
-        );
-        waiting || self.kind() == RequestErrorKind::Unreachable
+        match self {
+            Self::Refused { status, .. } => matches!(status, 429 | 503),
+            Self::Bind { .. } | Self::CredentialFile { .. } | Self::Tls { .. } | Self::WrongLedger { .. } => {
+                true
+            }
+            _ => self.kind() == RequestErrorKind::Unreachable,
+        }
     }
 
-    /// Whether another address of the relay may fare better.
+    /// Whether the request might succeed at another of the relay's addresses.
     pub(crate) fn concerns_endpoint(&self) -> bool {
-        let refuses = matches!(
-            self,
-            Self::Tls { .. }
-                | Self::WrongLedger { .. }
-                | Self::Refused {
-                    status: 421 | 503,
-                    ..
-                }
-        );
-        refuses || self.kind() == RequestErrorKind::Unreachable
+        match self {
+            Self::Refused { status, .. } => matches!(status, 421 | 503),
+            Self::Tls { .. } | Self::WrongLedger { .. } => true,
+            _ => self.kind() == RequestErrorKind::Unreachable,
+        }
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

@@ -1,10 +1,10 @@
-//! What must hold for any checkpoint; for the fuzz target `checkpoint` and the test of its corpus.
+//! The properties of any checkpoint, for the fuzz target `checkpoint` and the test of its corpus.
 
 use crate::checkpoint::Checkpoint;
 
-/// Reads a checkpoint as it is, and with the checksum that it should have. One that is understood reads back from what it
-/// writes, and cut by a byte it is refused.
-#[expect(clippy::missing_panics_doc, reason = "that is how it says what does not hold")]
+/// Reads `data` as a checkpoint, as it is and with the right checksum. A readable checkpoint is equal after it is written
+/// and read again, and is refused if its last byte is cut off.
+#[expect(clippy::missing_panics_doc, reason = "a panic reports a violated property")]
 pub fn checkpoint(data: &[u8]) {
     let mut sealed = [data, b"\n"].concat();
     let checksum = format!("crc32c {:08x}\n", crc32c::crc32c(&sealed));

@@ -2,7 +2,7 @@
 //!
 //! | module | job | I/O |
 //! | --- | --- | --- |
-//! | `messages`, `error` | what the threads say to each other; why a request failed | none |
+//! | `messages`, `error` | messages between the threads; why a request failed | none |
 //! | `files` | find, open, read and watch log files, compressed ones too | yes |
 //! | `chunks` | blocks of bytes to chunks: exclusion rules, buffers | none |
 //! | `streams` | which stream a file is, and how far it is sent and acknowledged | files behind a trait |
@@ -14,7 +14,7 @@
 //! | `runner` | threads and tasks put together | yes |
 //!
 //! Invariants:
-//! - The log on disk is the queue: what is not acknowledged is read again, so memory is a fixed set of buffers.
+//! - The log on disk is the queue: bytes without an acknowledgement are read again, so memory is a fixed set of buffers.
 //! - The relay's committed offset is the truth. It is asked at start, for each new file, and after each failure.
 //! - A line counts as sent when the relay has it on disk.
 
@@ -22,7 +22,6 @@ mod backfill;
 mod checkpoint;
 mod chunks;
 mod clock;
-mod counters;
 mod error;
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -38,5 +37,4 @@ pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,
 };
-pub use counters::{Counters, Snapshot};
 pub use runner::{SenderError, run};

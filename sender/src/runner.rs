@@ -1,21 +1,19 @@
-//! The sender put together: the tail on a thread of its own, the wire and inotify as tasks, channels between them.
+//! Runs the sender: the tailer on a thread of its own, the relay client and inotify as tasks, with channels between them.
 
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
-use logferry_telemetry::Ready;
+use logferry_telemetry::{Ready, SenderMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::CheckpointStore;
 use crate::clock::Now;
-use crate::counters::Counters;
 use crate::files::RealFileSystem;
 use crate::files::watcher::{self, WatchedFolders};
 use crate::messages::SenderEvent;
@@ -23,62 +21,63 @@ use crate::relay_client;
 use crate::relay_client::RelayConnections;
 use crate::tail::Tailer;
 
-/// At most so often the checkpoint is written: it is a hint, and each write is synced.
+/// Least time between two checkpoints: a checkpoint is a hint, and each write is synced.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Why a sender cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderError {
     /// Another sender uses the state folder.
-    #[error("another sender works with this state folder")]
+    #[error("another sender uses this state folder; stop it, or set another sender.state_dir")]
     Locked(#[source] LockError),
-    /// The threads of the tail could not be started.
+    /// A thread could not be started.
     #[error("the threads that read the logs cannot be started")]
     Thread(#[source] io::Error),
-    /// The tail's thread ended though nobody asked it to.
-    #[error("the thread that reads the logs has failed, see the messages before")]
+    /// The thread that reads the logs ended without a stop.
+    #[error("the thread that reads the logs has failed; see the log messages before this one")]
     Failed,
 }
 
-/// Tails and ships the configured logs until `shutdown`; then stops within a few seconds, the relay dead or alive.
-/// `ready` is set once the checkpoint is loaded and the folders were looked through, the relay dead or alive too.
+/// Tails and ships the configured logs until `shutdown`, then stops within a few seconds. `ready` is set once the
+/// checkpoint is loaded and the folders were searched. Neither depends on the relay being reachable.
 ///
-/// Only a second sender on the same state folder is an error. Whatever else fails is said and tried again: an
-/// unwritable state folder costs the checkpoint, not the lines.
+/// Only a second sender on the same state folder is an error. Other failures are logged and tried again: an unwritable
+/// state folder costs the checkpoint, not the lines.
 pub async fn run(
     config: config::Sender,
-    counters: Arc<Counters>,
+    metrics: SenderMetrics,
     ready: Ready,
     shutdown: CancellationToken,
 ) -> Result<(), SenderError> {
     let _lock = lock(&config.state_dir)?;
     let (events, inbox) = mpsc::channel();
     let (cut, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let wire = relay_client::start(&config, &events, &cut, &mut tasks);
+    let relay = relay_client::start(&config, &events, &cut, &mut tasks);
     let (stop_watch, watch_stopped) = UnixStream::pair().map_err(SenderError::Thread)?;
     let folders = watcher::start().map(|(inotify, folders)| {
-        let (watch_events, rest) = (events.clone(), watcher::rest(config.chunk.max_delay));
-        tasks.spawn_blocking(move || watcher::listen(inotify, &watch_events, &watch_stopped, rest));
+        let (watch_events, pause) = (events.clone(), watcher::pause(config.chunk.max_delay));
+        tasks.spawn_blocking(move || watcher::listen(inotify, &watch_events, &watch_stopped, pause));
         folders
     });
-    // Ends with the thread: its sender is dropped there.
+    // Dropped without a value if the thread panics.
     let (ended, mut end) = tokio::sync::oneshot::channel();
     let tail_events = events.clone();
     let tail = std::thread::Builder::new()
         .name("tail".into())
         .spawn(move || {
-            drive(&config, counters, &ready, folders, &wire, &tail_events, &inbox);
+            run_tailer(&config, metrics, &ready, folders, &relay, &tail_events, &inbox);
             let _ = ended.send(());
         })
         .map_err(SenderError::Thread)?;
     let result = tokio::select! {
         () = shutdown.cancelled() => {
-            // The inbox is gone only if the thread failed, which the wait shows.
+            // The send fails only if the thread has ended, which the next line notices.
             let _ = events.send(SenderEvent::Stop);
             (&mut end).await
         }
         result = &mut end => result,
     };
-    // Nobody waits for answers any more.
+    // No answer is awaited any more.
     cut.cancel();
     drop(stop_watch);
     while tasks.join_next().await.is_some() {}
@@ -88,13 +87,13 @@ pub async fn run(
     }
 }
 
-/// Makes and locks the state folder. If it cannot be written there is no lock, and no checkpoint that needs one.
+/// Makes and locks the state folder. If it is not writable there is no lock, and no checkpoint that needs one.
 fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
     let made: Result<(), DiskError> = RealDisk.create_dir_all(state_dir);
     if let Err(error) = made {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "the state folder cannot be made, shipping goes on without"
+            "the state folder cannot be created; shipping continues without a checkpoint"
         );
         return Ok(None);
     }
@@ -104,30 +103,30 @@ fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the state folder cannot be locked, shipping goes on"
+                "the state folder cannot be locked; shipping continues without the lock"
             );
             Ok(None)
         }
     }
 }
 
-/// The tail's thread.
-fn drive(
+/// The thread that reads the logs.
+fn run_tailer(
     config: &config::Sender,
-    counters: Arc<Counters>,
+    metrics: SenderMetrics,
     ready: &Ready,
     mut folders: Option<WatchedFolders>,
-    wire: &RelayConnections,
+    relay: &RelayConnections,
     events: &Sender<SenderEvent>,
     inbox: &Receiver<SenderEvent>,
 ) {
     let mut store = CheckpointStore::new(RealDisk, &config.state_dir);
     let (checkpoint, seed) = (store.load(), rand::random());
-    let mut tail = Tailer::new(
+    let mut tailer = Tailer::new(
         config,
         RealFileSystem,
         checkpoint.as_ref(),
-        counters,
+        metrics,
         events.clone(),
         seed,
         Now::read(),
@@ -135,43 +134,43 @@ fn drive(
     let (mut saved, mut scanned) = (Instant::now(), None);
     loop {
         let now = Now::read();
-        for job in tail.turn(now) {
-            wire.dispatch(job);
+        for request in tailer.run_due(now) {
+            relay.send(request);
         }
-        if tail.is_stopped(now) {
+        if tailer.is_stopped(now) {
             break;
         }
-        if tail.last_scan() != scanned {
-            scanned = tail.last_scan();
+        if tailer.last_scan() != scanned {
+            scanned = tailer.last_scan();
             ready.set();
             if let Some(folders) = &mut folders {
-                let (paths, live_paths) = tail.places();
+                let (paths, live_paths) = tailer.watched_paths();
                 folders.watch(&paths, &live_paths);
             }
         }
         let save_at = saved + CHECKPOINT_INTERVAL;
         if now.instant >= save_at
-            && let Some(checkpoint) = tail.take_checkpoint()
+            && let Some(checkpoint) = tailer.take_checkpoint()
         {
-            tail.saved(store.save(&checkpoint), now);
+            tailer.saved(store.save(&checkpoint), now);
             saved = now.instant;
         }
-        let mut deadline = tail.deadline(now);
-        if tail.has_checkpoint() {
+        let mut deadline = tailer.deadline(now);
+        if tailer.has_checkpoint() {
             deadline = deadline.min(save_at);
         }
         match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(event) => tail.handle(event, Now::read()),
+            Ok(event) => tailer.handle(event, Now::read()),
             Err(RecvTimeoutError::Timeout) => {}
-            // We hold a sender ourselves, so this cannot be; and with nobody to hear from there is nothing to do.
+            // Impossible while `events` is held here.
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        // What else has come is taken together.
+        // All events that have come are handled before the next work.
         while let Ok(event) = inbox.try_recv() {
-            tail.handle(event, Now::read());
+            tailer.handle(event, Now::read());
         }
     }
-    if let Some(checkpoint) = tail.take_checkpoint() {
+    if let Some(checkpoint) = tailer.take_checkpoint() {
         store.save(&checkpoint);
     }
 }

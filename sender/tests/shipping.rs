@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use logferry_config as config;
-use logferry_sender::{Counters, SenderError, run};
-use logferry_telemetry::Ready;
+use logferry_sender::{SenderError, run};
+use logferry_telemetry::{Ready, SenderMetrics};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ struct Site {
     dir: TempDir,
     relay: Arc<Relay>,
     config: config::Sender,
-    counters: Arc<Counters>,
+    metrics: SenderMetrics,
     sender: Option<(JoinHandle<Result<(), SenderError>>, CancellationToken)>,
     relay_stop: CancellationToken,
     lines: u32,
@@ -83,7 +83,7 @@ impl Site {
             dir,
             relay,
             config,
-            counters: Arc::default(),
+            metrics: SenderMetrics::default(),
             sender: None,
             relay_stop,
             lines: 0,
@@ -118,10 +118,10 @@ impl Site {
 
     fn start(&mut self) {
         let stop = CancellationToken::new();
-        self.counters = Arc::default();
+        self.metrics = SenderMetrics::default();
         let sender = tokio::spawn(run(
             self.config.clone(),
-            self.counters.clone(),
+            self.metrics.clone(),
             Ready::default(),
             stop.clone(),
         ));
@@ -180,7 +180,7 @@ async fn a_log_arrives_as_it_is_without_its_excluded_lines() {
     site.start();
     expected.extend(site.write("access.log", 1000));
     site.expect("access", &expected).await;
-    let counted = site.counters.snapshot();
+    let counted = site.metrics.totals();
     assert_eq!((counted.sent_lines, counted.excluded_lines), (5400, 600));
     assert_eq!(
         counted.read_bytes,
@@ -266,7 +266,7 @@ async fn lost_answers_double_nothing() {
     let expected = site.write("access.log", 10_000);
     site.start();
     site.expect("access", &expected).await;
-    assert!(site.counters.snapshot().retries > 0);
+    assert!(site.metrics.totals().retries > 0);
     site.end().await;
 }
 
@@ -276,13 +276,12 @@ async fn a_busy_or_refusing_relay_is_asked_again_until_it_takes_all() {
     site.relay.busy.store(true, Ordering::Relaxed);
     let expected = site.write("access.log", 2000);
     site.start();
-    let counters = site.counters.clone();
-    site.until("some retries", || counters.snapshot().retries > 3)
-        .await;
+    let metrics = site.metrics.clone();
+    site.until("some retries", || metrics.totals().retries > 3).await;
     site.relay.refuses.store(true, Ordering::Relaxed);
     site.relay.busy.store(false, Ordering::Relaxed);
-    let before = counters.snapshot().retries;
-    site.until("more retries", || counters.snapshot().retries > before + 3)
+    let before = metrics.totals().retries;
+    site.until("more retries", || metrics.totals().retries > before + 3)
         .await;
     assert!(site.relay.arrived("access").is_empty());
     site.relay.refuses.store(false, Ordering::Relaxed);
@@ -328,7 +327,7 @@ async fn an_old_rotated_log_gets_its_last_newline_and_a_long_line_goes_in_pieces
         arrived.contains("\nlast\n") && arrived.contains("\nlive\n"),
         "in either order"
     );
-    assert_eq!(site.counters.snapshot().long_lines, 1);
+    assert_eq!(site.metrics.totals().long_lines, 1);
     site.end().await;
 }
 
@@ -374,8 +373,8 @@ async fn a_stop_is_quick_when_the_relay_is_dead() {
     site.config.relay[0].port = 9;
     site.write("access.log", 100);
     site.start();
-    let counters = site.counters.clone();
-    site.until("a failure", || counters.snapshot().retries > 0).await;
+    let metrics = site.metrics.clone();
+    site.until("a failure", || metrics.totals().retries > 0).await;
     site.end().await;
 }
 
@@ -390,7 +389,7 @@ async fn a_second_sender_on_the_state_folder_is_refused() {
     .await;
     let second = run(
         site.config.clone(),
-        Arc::default(),
+        SenderMetrics::default(),
         Ready::default(),
         CancellationToken::new(),
     )

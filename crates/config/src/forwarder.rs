@@ -6,6 +6,7 @@ use std::time::Duration;
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::Deserialize;
 
+use crate::backoff::Backoff;
 use crate::layout::{self, Layout};
 use crate::place::Place;
 use crate::publishing::{Publishing, RawPublishing, suffix};
@@ -127,10 +128,8 @@ pub enum HostKeyPolicy {
 pub struct DeliveryRetry {
     /// Tries in all, at least 1.
     pub attempts: u32,
-    /// The first wait, above zero.
-    pub initial: Duration,
-    /// The longest wait, not below `initial`.
-    pub max: Duration,
+    /// The waits between them.
+    pub backoff: Backoff,
 }
 
 #[derive(Deserialize)]
@@ -423,8 +422,7 @@ impl RawRetry {
         let (attempts, (initial, max)) = (attempts?, backoff?);
         Some(DeliveryRetry {
             attempts,
-            initial,
-            max,
+            backoff: Backoff { initial, max },
         })
     }
 }

@@ -10,6 +10,7 @@
 //!   refuses (bad syntax, an unknown key, a list where text belongs) is reported alone.
 //! - A setting this version does not act on is refused when it is set, never ignored.
 
+mod backoff;
 mod batch;
 mod coverage;
 mod error;
@@ -33,6 +34,7 @@ pub mod units;
 mod uplink;
 mod wants;
 
+pub use backoff::Backoff;
 pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
 pub use error::{ConfigError, Problem};
 pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, WindowManifest};
@@ -44,7 +46,7 @@ pub use publishing::{Compress, Publishing, Verify};
 pub use reader::{Config, load, parse};
 pub use relay::{Group, Limits, Relay, ServerTls};
 pub use secret::Secret;
-pub use sender::{Backoff, ChunkLimits, Log, Sender, SourceSetting, Start};
+pub use sender::{ChunkLimits, Log, Sender, SourceSetting, Start};
 pub use sources::{SourceList, SourceListError};
 pub use template::{Field, NameTemplate, NameTemplateError, Piece, Values, hour_stamp, window_label};
 pub use uplink::{ClientIdentity, ClientTls, Compression, RelayAddress, RelayAddressError, Scheme};

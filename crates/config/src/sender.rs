@@ -7,6 +7,7 @@ use std::time::Duration;
 use logferry_protocol::names::{LogName, SourceId};
 use serde::Deserialize;
 
+use crate::backoff::Backoff;
 use crate::place::Place;
 use crate::uplink::{ClientTls, Compression, RawAddresses, RawTls, RelayAddress, token_file};
 
@@ -84,15 +85,6 @@ pub struct ChunkLimits {
     pub max_lines: usize,
     /// Age of its first line; zero ships each line as it comes.
     pub max_delay: Duration,
-}
-
-/// A wait that grows from `initial` to `max`; both above zero, `max` not the smaller one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first wait.
-    pub initial: Duration,
-    /// The longest wait.
-    pub max: Duration,
 }
 
 const MIN_CHUNK: u64 = 4 << 10;

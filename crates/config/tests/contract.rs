@@ -229,8 +229,10 @@ fn the_documented_forwarder_is_read_as_documented() {
         edw.retry,
         DeliveryRetry {
             attempts: 3,
-            initial: seconds(5),
-            max: seconds(300)
+            backoff: Backoff {
+                initial: seconds(5),
+                max: seconds(300),
+            },
         }
     );
     assert_eq!((edw.failed_every, edw.stall_after), (seconds(60), seconds(30)));

@@ -8,6 +8,7 @@
 //!   [`DiskFile::append`], whose bytes are durable after the next [`DiskFile::sync`].
 //! - A name is never left pointing at half a file: contents appear under a final name by rename only.
 
+mod content;
 mod lock;
 mod real;
 
@@ -15,6 +16,7 @@ use std::fmt;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
+pub use content::ContentDigest;
 pub use lock::{Lock, LockError};
 pub use real::{RealDisk, RealFile};
 

@@ -34,6 +34,8 @@ pub struct ManifestRecord {
     pub attempts: u32,
     /// Not before this time again.
     pub next_attempt: Option<Timestamp>,
+    /// Before delivery: the server and the temporary name from which it may have been published.
+    pub publishing_place: Option<String>,
 }
 
 /// A manifest about to be recorded.
@@ -91,6 +93,7 @@ impl ManifestRecord {
             written_at: row::time(row, "written_at")?,
             attempts: row::small(row, "attempts")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
+            publishing_place: row.get("publishing_place")?,
         })
     }
 }
@@ -300,6 +303,21 @@ impl Ledger {
         })
     }
 
+    /// Notes, in one transaction, the place from which each manifest is about to be published; `None` removes the note. As
+    /// [`Self::note_publishing`] for batches.
+    pub fn note_manifest_publishing(
+        &mut self,
+        manifests: &[(ManifestId, Option<&str>)],
+    ) -> Result<(), LedgerError> {
+        self.write("note which manifests are about to be published", |sql| {
+            let mut note = sql.prepare_cached("UPDATE manifests SET publishing_place = ?2 WHERE id = ?1")?;
+            for (id, place) in manifests {
+                note.execute((id.0, place))?;
+            }
+            Ok(())
+        })
+    }
+
     /// Records that a manifest is at its destination. What it says is no longer kept here: it is there.
     pub fn manifest_delivered(
         &mut self,
@@ -310,7 +328,7 @@ impl Ledger {
         self.write("record that a manifest is delivered", |sql| {
             sql.execute(
                 "UPDATE manifests SET path = ?2, delivered_at = ?3, content = '', last_error = NULL,
-                     next_attempt = NULL
+                     next_attempt = NULL, publishing_place = NULL
                  WHERE id = ?1",
                 (id.0, path, millis(now)),
             )

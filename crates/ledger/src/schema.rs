@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     FAILURES_AND_FLIGHT,
     SUBSCRIPTIONS,
     MANIFESTS,
+    MANIFEST_PUBLISHING,
 ];
 
 const FIRST: &str = "
@@ -274,6 +275,11 @@ CREATE TABLE manifest_starts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX batches_by_window ON batches (window_start);
+";
+
+/// Where a window manifest may have been published before its delivery was recorded.
+const MANIFEST_PUBLISHING: &str = "
+ALTER TABLE manifests ADD COLUMN publishing_place TEXT;
 ";
 
 /// The version that today's schema has.

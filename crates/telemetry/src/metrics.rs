@@ -7,7 +7,7 @@
 mod labels;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -159,19 +159,22 @@ impl SenderFamilies {
             gaps: self.gaps.get_or_create_owned(&label),
             gap_bytes: self.gap_bytes.get_or_create_owned(&label),
             lag_bytes: self.lag_bytes.get_or_create_owned(&label),
+            long_lines: Counter::default(),
         }
     }
 }
 
-/// What a sender has counted since its process started, and its lag now.
+/// The values of one sender's numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SenderTotals {
-    /// Bytes read from logs.
+    /// Bytes of logs read and durable at the relay, excluded lines included.
     pub read_bytes: u64,
     /// Lines the relay has acknowledged.
     pub sent_lines: u64,
-    /// Lines dropped by an exclusion rule.
+    /// Lines dropped by an exclusion rule, and reported to the relay as such.
     pub excluded_lines: u64,
+    /// Lines that were shipped in pieces because they are longer than `max_line`. Not on the metrics page.
+    pub long_lines: u64,
     /// Requests tried again.
     pub retries: u64,
     /// Stretches of logs that were gone before they could be sent.
@@ -182,12 +185,13 @@ pub struct SenderTotals {
     pub lag_bytes: u64,
 }
 
-/// The numbers of one sender, which counts by itself and publishes from time to time.
-#[derive(Debug, Clone)]
+/// The numbers of one sender. All but the lag only grow.
+#[derive(Debug, Clone, Default)]
 pub struct SenderMetrics {
     read_bytes: Counter,
     sent_lines: Counter,
     excluded_lines: Counter,
+    long_lines: Counter,
     retries: Counter,
     gaps: Counter,
     gap_bytes: Counter,
@@ -195,21 +199,46 @@ pub struct SenderMetrics {
 }
 
 impl SenderMetrics {
-    /// Shows these totals from now on.
-    pub fn publish(&self, totals: SenderTotals) {
-        self.read_bytes
-            .inner()
-            .store(totals.read_bytes, Ordering::Relaxed);
-        self.sent_lines
-            .inner()
-            .store(totals.sent_lines, Ordering::Relaxed);
-        self.excluded_lines
-            .inner()
-            .store(totals.excluded_lines, Ordering::Relaxed);
-        self.retries.inner().store(totals.retries, Ordering::Relaxed);
-        self.gaps.inner().store(totals.gaps, Ordering::Relaxed);
-        self.gap_bytes.inner().store(totals.gap_bytes, Ordering::Relaxed);
-        self.lag_bytes.set(gauge_value(totals.lag_bytes));
+    /// Counts a part of a log that became durable at the relay.
+    pub fn shipped(&self, bytes: u64, sent_lines: u64, excluded_lines: u64) {
+        self.read_bytes.inc_by(bytes);
+        self.sent_lines.inc_by(sent_lines);
+        self.excluded_lines.inc_by(excluded_lines);
+    }
+
+    /// Counts a line that is shipped in pieces.
+    pub fn long_line(&self) {
+        self.long_lines.inc();
+    }
+
+    /// Counts a request that is tried again.
+    pub fn retried(&self) {
+        self.retries.inc();
+    }
+
+    /// Counts a stretch of a log that was lost.
+    pub fn lost(&self, bytes: u64) {
+        self.gaps.inc();
+        self.gap_bytes.inc_by(bytes);
+    }
+
+    /// Sets the bytes in logs that the relay has not acknowledged.
+    pub fn set_lag(&self, bytes: u64) {
+        self.lag_bytes.set(gauge_value(bytes));
+    }
+
+    /// The values now.
+    pub fn totals(&self) -> SenderTotals {
+        SenderTotals {
+            read_bytes: self.read_bytes.get(),
+            sent_lines: self.sent_lines.get(),
+            excluded_lines: self.excluded_lines.get(),
+            long_lines: self.long_lines.get(),
+            retries: self.retries.get(),
+            gaps: self.gaps.get(),
+            gap_bytes: self.gap_bytes.get(),
+            lag_bytes: u64::try_from(self.lag_bytes.get()).unwrap_or(0),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What only a command of the CLI calls: `logferry resend` and `logferry audit --verify`.
+//! Functions that only commands of the CLI call: `logferry resend` and `logferry audit --verify`.
 //! Nothing here runs in the forwarder itself, so it may be changed without looking elsewhere.
 
 pub(crate) mod resend;

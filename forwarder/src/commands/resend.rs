@@ -1,29 +1,31 @@
-//! `logferry resend`: delivered batches once more, or the past for a destination that was added later.
+//! `logferry resend`: delivers batches again, or older batches to a destination that was added later.
 //!
-//! Only the ledger is changed; the forwarder that works there, or the next one to start, delivers. What is at the
-//! destination already is looked at and not written again, as with every delivery.
+//! Only the ledger is changed; a running forwarder, or the next one to start, delivers. A file that is at the destination
+//! already is compared and not written again, as with every delivery.
 
 use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::Addressee;
+use logferry_durable::RealDisk;
 use logferry_ledger::{Asked, Batch, Ledger};
 use logferry_protocol::names::DestinationName;
+use logferry_spool::Spool;
 use serde::Serialize;
 
-use crate::delivery_store::{DeliveryStoreError, wants_batch};
-use crate::source::Spool;
+use crate::delivery_store::DeliveryStoreError;
+use crate::schedule::plan::wants_batch;
 
-/// What came of a wish to have batches delivered once more.
+/// The result of a request to resend batches.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ResendOutcome {
-    /// ResendDue now.
+    /// Due now.
     pub due: Vec<ResendDue>,
-    /// On their way already.
+    /// Waiting for delivery already.
     pub waiting: Vec<BatchAtDestination>,
-    /// Not wanted by the destination's filters.
+    /// Excluded by the destination's filters.
     pub unwanted: Vec<BatchAtDestination>,
-    /// ResendImpossible from the spool, or still open.
+    /// Not in the spool any more, or still open.
     pub gone: Vec<ResendImpossible>,
 }
 
@@ -52,11 +54,11 @@ pub struct BatchAtDestination {
 pub struct ResendImpossible {
     /// Its name.
     pub batch: String,
-    /// Why not, in words.
+    /// The reason, as text.
     pub detail: String,
 }
 
-/// Has batches go to the given destinations, as far as these want them and the files are there.
+/// Requests the delivery of batches to destinations that want them, if their files exist.
 pub fn resend(
     data_dir: &Path,
     batches: &[Batch],
@@ -64,15 +66,15 @@ pub fn resend(
     now: Timestamp,
 ) -> Result<ResendOutcome, DeliveryStoreError> {
     let mut ledger = Ledger::open(data_dir)?;
-    let spool = Spool::new(data_dir);
+    let spool = Spool::new(RealDisk, data_dir);
     let mut resent = ResendOutcome::default();
     let mut there = Vec::with_capacity(batches.len());
     for batch in batches {
         let detail = if let Some(at) = batch.expired_at {
             format!("its file was deleted by the housekeeper at {at}")
         } else if batch.sealed_at.is_none() {
-            "it is still open, and goes out by itself when it is sealed".to_owned()
-        } else if spool.find(batch)?.is_none() && !spool.is_in(logferry_ledger::BatchState::Open, batch)? {
+            "it is still open and is delivered when it is sealed".to_owned()
+        } else if spool.find(batch)?.is_none() {
             "its file is not in the spool any more".to_owned()
         } else {
             there.push(batch);

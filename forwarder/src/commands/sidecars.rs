@@ -1,47 +1,46 @@
-//! What is beside the batches at a destination, as far as the ledger proves it: for `logferry audit --verify`. Only reads.
+//! The files that should be beside the batches at a destination, by the ledger: for `logferry audit --verify`. Only reads.
 //!
-//! A batch's manifest says what the ledger has of the batch, word for word, and a marker is empty: their content is known,
-//! though not since when the settings ask for them. Of a window's manifest the ledger keeps where it was delivered, not
-//! what it said.
+//! The content of a batch's manifest follows from the ledger, and a marker is empty. It is not known since when the
+//! settings ask for them. Of a window manifest the ledger keeps the path, not the content.
 
 use std::path::Path;
 
 use logferry_config::Destination;
 use logferry_ledger::{Batch, BatchFilter, Delivery, Ledger, LedgerError, Published};
+use logferry_spool::FileHash;
 use sha2::{Digest, Sha256};
 
 use crate::commands::verify::DeliveredFile;
 use crate::publish::batch_manifest;
 use crate::publish::remote_paths::RemotePaths;
-use crate::source::Sha256Hash;
 
-/// What a file beside the batches is.
+/// The kind of a file beside the batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SidecarKind {
     /// A batch's manifest.
     Manifest,
     /// A batch's marker.
     Marker,
-    /// A window's manifest, which the ledger knows to have been delivered.
+    /// A window manifest that the ledger has as delivered.
     WindowManifest,
 }
 
 /// A file that should be beside the batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sidecar {
-    /// What it is.
+    /// The kind of file.
     pub kind: SidecarKind,
-    /// The batch that it is of, without `.log`; a window's has none.
+    /// The batch it belongs to, without `.log`; `None` for a window manifest.
     pub batch: Option<String>,
-    /// The source of that.
+    /// The batch's source.
     pub source: Option<String>,
-    /// What must be there.
+    /// The expected file.
     pub file: DeliveredFile,
 }
 
-/// The files that should be beside the delivered batches that fit the filter, as the destination is set now. A batch that was
-/// delivered under another path than it would be now has none. Windows' manifests are of no one source, and left out where
-/// the filter names one.
+/// The files that should be beside the delivered batches that match the filter, by the present configuration. A batch that
+/// was delivered under a different path than the present one has none. Window manifests belong to no single source and are
+/// left out if the filter names one.
 pub fn sidecars(
     data_dir: &Path,
     destination: &Destination,
@@ -49,7 +48,6 @@ pub fn sidecars(
 ) -> Result<Vec<Sidecar>, LedgerError> {
     let ledger = Ledger::open(data_dir)?;
     let mut sidecars = Vec::new();
-    // Nothing else is ever beside a batch.
     if destination.publish.manifest || destination.publish.marker.is_some() {
         for batch in ledger.batches(filter)? {
             if let Some(delivery) = ledger.delivery(batch.id, &destination.name)? {
@@ -73,9 +71,9 @@ pub fn sidecars(
     Ok(sidecars)
 }
 
-/// What should be beside one batch.
+/// The files that should be beside one batch.
 fn beside(batch: &Batch, delivery: &Delivery, destination: &Destination) -> Vec<Sidecar> {
-    let names = RemotePaths::of(batch, destination);
+    let names = RemotePaths::of_batch(batch, destination);
     let Some(published) = published(batch, delivery).filter(|it| it.path == names.published) else {
         return Vec::new();
     };
@@ -86,7 +84,7 @@ fn beside(batch: &Batch, delivery: &Delivery, destination: &Destination) -> Vec<
         file: DeliveredFile {
             path,
             bytes: content.len() as u64,
-            sha256: Some(Sha256Hash::of(Sha256::new_with_prefix(content)).hex()),
+            sha256: Some(FileHash::of(Sha256::new_with_prefix(content)).hex()),
         },
     };
     let publish = &destination.publish;
@@ -104,14 +102,14 @@ fn beside(batch: &Batch, delivery: &Delivery, destination: &Destination) -> Vec<
     manifest.into_iter().chain(marker).collect()
 }
 
-/// What the ledger recorded of a delivery, if it is complete.
+/// A delivery as the ledger has it, if complete.
 fn published(batch: &Batch, delivery: &Delivery) -> Option<Published> {
     delivery.delivered_at?;
     let sha256 = batch.sha256.clone()?;
     Some(Published {
         path: delivery.path.clone()?,
         bytes: delivery.bytes?,
-        // Before the file's own was recorded, none was compressed.
+        // Deliveries without a recorded hash are from before compression existed.
         file_sha256: delivery.file_sha256.clone().unwrap_or_else(|| sha256.clone()),
         sha256,
     })

@@ -1,7 +1,8 @@
-//! Reading back what was delivered, as `logferry audit --verify` does. Nothing is changed anywhere.
+//! Reads delivered files back, for `logferry audit --verify`. Changes nothing.
 //!
-//! Many files are read at once over one connection. After one broke, the next begins with one file, and one more for each
-//! that is through: so even a bad connection gets on, and one over which not one file comes is given up.
+//! Many files are read at once over one connection. After a connection broke, the next one starts with one file, and with
+//! one more for each file that is read: so a bad connection makes progress, and one over which no file can be read is
+//! given up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -10,15 +11,15 @@ use std::time::Instant;
 
 use logferry_config::Destination;
 use logferry_sftp::{Client, Content, Event, JobError, JobId, Outcome, StatusCode};
+use logferry_spool::FileHash;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{DeliveryError, FailureScope, error_chain};
 use crate::session::bandwidth::Bandwidth;
 use crate::session::sftp_driver::SftpDriver;
-use crate::source::Sha256Hash;
 
-/// At most so many files are asked for at once: small ones fill a long way only if they are many.
+/// The most files read at once: small files use the bandwidth of a slow connection only if there are many.
 const AT_ONCE_MAX: usize = 64;
 
 /// A file as it was delivered.
@@ -28,48 +29,48 @@ pub struct DeliveredFile {
     pub path: String,
     /// Its size there.
     pub bytes: u64,
-    /// SHA-256 of it in hex. If it is not known, nor is the size: the file has so many bytes or more.
+    /// SHA-256 in hex. If unknown, the size is unknown too, and `bytes` is the least size.
     pub sha256: Option<String>,
 }
 
-/// How a file at a destination is not as it was delivered.
+/// How a file at a destination differs from the delivered one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryDifference {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It has only so many bytes.
+    /// It has fewer bytes.
     Short {
         /// In bytes.
         found: u64,
     },
     /// It has more bytes.
     Longer,
-    /// It has as many bytes, and others.
+    /// It has the same size and different bytes.
     Content {
         /// SHA-256 in hex.
         found: String,
     },
-    /// The server does not let it be read.
+    /// The server refuses to read it.
     Unreadable {
-        /// What the server said.
+        /// The server's error.
         reason: String,
     },
 }
 
-/// How far the reading is.
+/// The progress of a verification.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VerifyProgress {
-    /// Files read to their ends, or found wanting.
+    /// Files that are read, or that failed.
     pub files: usize,
-    /// Bytes read, those of a file that had to be read again counted again.
+    /// Bytes read. A file that was read twice counts twice.
     pub bytes: u64,
 }
 
-/// Reads files back from a destination and compares them with what was delivered. Returns those that differ: their places
-/// in `files`, ascending, and how.
+/// Reads files back from a destination and compares them with the delivered ones. Returns the index in `files`, ascending,
+/// and the difference of each that differs.
 ///
-/// Blocks until everything was read; `progress` is told now and then. An error is the connection's: it could not be
-/// made, or broke again before one more file was through.
+/// Blocks until all files are read; calls `progress` regularly. Returns an error if no connection is possible, or if one
+/// broke again before one more file was read.
 pub fn verify(
     destination: &Destination,
     files: &[DeliveredFile],
@@ -92,7 +93,7 @@ pub fn verify(
     Ok(differences)
 }
 
-/// Over one connection.
+/// Reads files over one connection.
 fn read_over_one_connection(
     destination: &Destination,
     readers: &mut ReadBack<'_>,
@@ -107,7 +108,7 @@ fn read_over_one_connection(
             return Ok(());
         }
         let exchanged = remote.exchange(readers);
-        // What came before the connection broke counts.
+        // Files that were read before the connection broke count.
         while let Some(event) = remote.client().poll_event() {
             readers.on_event(event);
         }
@@ -116,18 +117,18 @@ fn read_over_one_connection(
     }
 }
 
-/// One file that is being read.
+/// A file that is being read.
 #[derive(Debug)]
 struct FileInProgress {
     number: usize,
     sha256: Sha256,
 }
 
-/// All files that are to be read. No connection in here.
+/// All files to read. No connection in here.
 #[derive(Debug)]
 struct ReadBack<'a> {
     files: &'a [DeliveredFile],
-    /// Those not asked for, by their places.
+    /// Not requested yet, by index.
     waiting: VecDeque<usize>,
     reading: BTreeMap<JobId, FileInProgress>,
     at_once: usize,
@@ -151,20 +152,20 @@ impl<'a> ReadBack<'a> {
         self.waiting.is_empty() && self.reading.is_empty()
     }
 
-    /// Asks for more files, if there may be more.
+    /// Requests more files, up to the limit.
     fn ask(&mut self, client: &mut Client) {
         while self.reading.len() < self.at_once
             && let Some(number) = self.waiting.pop_front()
             && let Some(file) = self.files.get(number)
         {
-            // One byte more than expected shows a file that is longer.
+            // One byte more than expected detects a longer file.
             let job = client.read(&file.path, file.bytes.saturating_add(1));
             let sha256 = Sha256::new();
             self.reading.insert(job, FileInProgress { number, sha256 });
         }
     }
 
-    /// The connection is gone: what was being read is to be read again.
+    /// After a lost connection: the files that were being read are read again.
     fn restart_after_disconnect(&mut self) {
         self.at_once = 1;
         for reader in std::mem::take(&mut self.reading).into_values() {
@@ -189,7 +190,7 @@ impl<'a> ReadBack<'a> {
                 let difference = self
                     .files
                     .get(number)
-                    .and_then(|file| difference(file, result, Sha256Hash::of(sha256)));
+                    .and_then(|file| difference(file, result, FileHash::of(sha256)));
                 self.differences
                     .extend(difference.map(|difference| (number, difference)));
             }
@@ -206,7 +207,7 @@ impl Content for ReadBack<'_> {
 fn difference(
     file: &DeliveredFile,
     result: Result<Outcome, JobError>,
-    hash: Sha256Hash,
+    hash: FileHash,
 ) -> Option<DeliveryDifference> {
     let found = match result {
         Ok(Outcome::Read { bytes }) => bytes,

@@ -1,4 +1,4 @@
-//! Why a login failed.
+//! Why a login fails.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -8,63 +8,65 @@ use russh::{AgentAuthError, MethodKind, MethodSet};
 /// The environment variable that names the agent's socket (ssh-agent(1)).
 pub(crate) const AGENT_SOCKET: &str = "SSH_AUTH_SOCK";
 
-/// Why a login failed.
+/// A login failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The server takes no login of the configured kind.
-    #[error("it takes {offered} from this user, and a {kind} is configured")]
+    /// The server accepts no login of the configured kind.
+    #[error("the server accepts {offered} from this user, but a {kind} is configured")]
     NotOffered {
-        /// What the server takes.
+        /// The methods that the server accepts.
         offered: LoginMethods,
-        /// What is configured.
+        /// The configured credential.
         kind: Credential,
     },
     /// The server refused.
-    #[error("it refuses the {kind}; from this user it takes {offered}")]
+    #[error("the server refuses the {kind}; from this user it accepts {offered}")]
     Refused {
-        /// What was shown to it.
+        /// The credential it got.
         kind: Credential,
-        /// What the server takes.
+        /// The methods that the server accepts.
         offered: LoginMethods,
     },
-    /// The server took what was shown, and wants more.
-    #[error("it takes the {kind}, and wants something more that is not configured; it takes {offered}")]
+    /// The server accepted the credential and wants a further one.
+    #[error(
+        "the server accepts the {kind} and wants a further login method that is not configured; it accepts {offered}"
+    )]
     WantsMore {
-        /// What was shown to it.
+        /// The credential it got.
         kind: Credential,
-        /// What the server takes.
+        /// The methods that the server accepts.
         offered: LoginMethods,
     },
-    /// The server says nothing to a password: RFC 4252, section 8, lets it ask for a new one, which nobody here has.
-    #[error("it does not answer the password")]
+    /// The server does not answer a password. RFC 4252, section 8, allows it to request a new password instead.
+    #[error("the server does not answer the password")]
     NotAnswered,
     /// The key file cannot be read.
     #[error("cannot read the key file {}", .path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The key file holds no key that can be used.
-    #[error("cannot use the key file {}: it is no private key, or its passphrase is another one", .path.display())]
+    /// The key file contains no usable key.
+    #[error("cannot use the key file {}: it is not a private key, or its passphrase is wrong", .path.display())]
     KeyUnusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         #[source]
         source: russh::keys::Error,
     },
-    /// Nothing says where the agent is.
-    #[error("there is no SSH agent: {AGENT_SOCKET} is not set; write `agent_socket`")]
+    /// The agent's socket is not known.
+    #[error("there is no SSH agent: {AGENT_SOCKET} is not set; set `agent_socket`")]
     NoAgent,
     /// The agent does not answer.
     #[error("the SSH agent at {} does not answer", .socket.display())]
     Agent {
         /// Its socket.
         socket: PathBuf,
-        /// What went wrong.
+        /// The cause.
         #[source]
         source: russh::keys::Error,
     },
@@ -74,36 +76,38 @@ pub enum LoginError {
         /// Its socket.
         socket: PathBuf,
     },
-    /// The agent gives no signature by its key, and the server was not asked.
+    /// The agent refused to sign with its key; the server was not asked.
     #[error("the SSH agent does not sign with its key")]
     NotSigned {
-        /// What went wrong.
+        /// The cause.
         #[source]
         source: AgentAuthError,
     },
 }
 
 impl LoginError {
-    /// What to do about it, where the message does not say so itself.
+    /// The cure, unless the message names it.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
             Self::NotOffered { .. } | Self::WantsMore { .. } => {
-                Some("configure what it takes: password_file, key_file (or both), agent: true")
+                Some("configure a method that it accepts: password_file, key_file (or both), agent: true")
             }
             Self::Refused { .. } => Some("check `user` and the password or key with the server's operator"),
             Self::NotAnswered => {
-                Some("it may have expired: have it changed at the server, and store the new one")
+                Some("the password may have expired: change it at the server and store the new one")
             }
-            Self::KeyFile { .. } => Some("check path and rights"),
+            Self::KeyFile { .. } => Some("check its path and permissions"),
             Self::KeyUnusable { .. } => Some("check `key_file` and `passphrase_file`"),
-            Self::Agent { .. } => Some("is it running, and may this user use its socket?"),
-            Self::NotSigned { .. } => Some("does it want a confirmation, or is the key's token missing?"),
+            Self::Agent { .. } => Some("check that it runs and that this user may use its socket"),
+            Self::NotSigned { .. } => {
+                Some("the agent may wait for a confirmation, or the key's token may be missing")
+            }
             Self::NoAgent | Self::AgentEmpty { .. } => None,
         }
     }
 }
 
-/// What proves who we are.
+/// A proof of identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
     /// A password.
@@ -121,7 +125,7 @@ impl fmt::Display for Credential {
     }
 }
 
-/// The kinds of login that a server takes, of those there are.
+/// The login methods that a server accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginMethods(pub(crate) MethodSet);
 
@@ -134,7 +138,7 @@ impl LoginMethods {
 impl fmt::Display for LoginMethods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("nothing that is known here");
+            return f.write_str("no method known here");
         }
         let names: Vec<&str> = self.0.iter().map(Into::into).collect();
         f.write_str(&names.join(","))

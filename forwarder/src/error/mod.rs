@@ -1,4 +1,5 @@
-//! What can go wrong on the way to a destination, and whose fault it is.
+//! Why a delivery fails, and the scope of each failure. All other rooms use this one; it uses none.
+//! The kind of a failure, its advice and its scope may be changed here; `docs/operate.md` has the table of kinds.
 
 pub(crate) mod host_key;
 pub(crate) mod login;
@@ -18,28 +19,28 @@ pub use login::LoginError;
 /// A delivery, or the connection for one, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// No connection: the name does not resolve, nobody listens, or nothing answers.
+    /// No connection: the name does not resolve, no server listens, or it does not answer.
     #[error("cannot connect to {address}")]
     Unreachable {
         /// Host and port.
         address: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Somebody listens, but no SSH session came of it.
-    #[error("no SSH session with {address}")]
+    /// A server listens, but the SSH handshake failed.
+    #[error("the SSH handshake with {address} failed")]
     Handshake {
         /// Host and port.
         address: String,
-        /// What went wrong.
+        /// The cause.
         #[source]
         source: russh::Error,
     },
-    /// The host key is not one that is trusted.
+    /// The host key is not trusted.
     #[error(transparent)]
     HostKey(Box<HostKeyError>),
-    /// The connection ended during the login. Some servers refuse so, others have too much to do.
+    /// The connection ended during the login. Some servers refuse a login in this way, others are overloaded.
     #[error("{address} closed the connection during the login")]
     CutInLogin {
         /// Host and port.
@@ -48,28 +49,28 @@ pub enum DeliveryError {
         #[source]
         source: io::Error,
     },
-    /// The server does not let us in.
+    /// The server refused the login.
     #[error("cannot log in as {user} at {address}")]
     Login {
         /// Host and port.
         address: String,
         /// The user.
         user: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: Box<LoginError>,
     },
-    /// We are in, but the server gives us no SFTP.
-    #[error("{address} has no SFTP for this user")]
+    /// The login succeeded, but the server refuses SFTP.
+    #[error("{address} offers no SFTP to this user")]
     NoSftp {
         /// Host and port.
         address: String,
-        /// What the server refused.
+        /// The server's refusal.
         #[source]
         source: russh::Error,
     },
     /// The server ended the session before SFTP began.
-    #[error("{address} ends the session before SFTP begins")]
+    #[error("{address} ended the session before SFTP began")]
     SftpEnded {
         /// Host and port.
         address: String,
@@ -77,7 +78,7 @@ pub enum DeliveryError {
         #[source]
         source: io::Error,
     },
-    /// The destination's folder is not there.
+    /// The destination's folder does not exist.
     #[error("there is no folder {directory} at {address}")]
     NoDirectory {
         /// Host and port.
@@ -85,16 +86,16 @@ pub enum DeliveryError {
         /// The folder.
         directory: String,
     },
-    /// The session ended before its time.
+    /// The session ended during a delivery.
     #[error("the connection to {address} broke")]
     Lost {
         /// Host and port.
         address: String,
-        /// How.
+        /// How it ended.
         #[source]
         source: io::Error,
     },
-    /// Not a byte came or went while the server owed an answer.
+    /// No byte moved while the server owed an answer.
     #[error("{address} has been silent for {} s", .silent.as_secs())]
     Stalled {
         /// Host and port.
@@ -103,59 +104,57 @@ pub enum DeliveryError {
         silent: Duration,
     },
     /// The server broke the SFTP protocol.
-    #[error("{address} does not keep to the SFTP protocol")]
+    #[error("{address} violates the SFTP protocol")]
     Protocol {
         /// Host and port.
         address: String,
-        /// How.
+        /// The violation.
         #[source]
         source: ProtocolError,
     },
     /// The server refused a request for one file.
     #[error(transparent)]
     Remote(#[from] JobError),
-    /// The destination has no room for the batch.
+    /// The destination has no space for the batch.
     #[error("the destination is full: {free}")]
     NoSpace {
-        /// What it says of its room.
+        /// The free space it reports.
         free: FreeSpace,
-        /// What it refused.
+        /// The refused request.
         #[source]
         source: JobError,
     },
-    /// The batch's name is taken at the destination.
-    #[error("a different file of that name is there: {path}; it was left alone")]
+    /// A different file has the name at the destination.
+    #[error("a different file of that name is there: {path}; it was not changed")]
     NameTaken {
         /// The remote path.
         path: String,
     },
-    /// What was uploaded was read back and is something else.
-    #[error(
-        "{path} was not what had been uploaded when it was read back: it was removed and is not published"
-    )]
+    /// The uploaded file was read back and differs.
+    #[error("{path} was read back and differs from the uploaded file: it was removed and is not published")]
     Spoiled {
         /// The remote path, a temporary one.
         path: String,
     },
-    /// No compressed file could be made of the batch's.
-    #[error("cannot make a compressed file to send")]
+    /// The batch's file could not be compressed.
+    #[error("cannot write the compressed file to send")]
     NotCompressed {
-        /// What the disk refused.
+        /// The disk's error.
         #[source]
         source: DiskError,
     },
-    /// The batch's file is nowhere in the spool.
+    /// The batch's file is in no folder of the spool.
     #[error("the batch's file is missing: {}", .path.display())]
     Missing {
-        /// Where it should be.
+        /// Its expected path.
         path: PathBuf,
     },
-    /// The batch's file holds something else than the relay wrote.
-    #[error("{} was altered after it was sealed ({detail}); it is not delivered as it is", .path.display())]
+    /// The batch's file differs from what the relay wrote.
+    #[error("{} was changed after it was sealed ({detail}); it is not delivered", .path.display())]
     Altered {
         /// The file.
         path: PathBuf,
-        /// What differs.
+        /// The difference.
         detail: String,
     },
     /// The batch's file cannot be read.
@@ -163,7 +162,7 @@ pub enum DeliveryError {
     LocalFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -172,118 +171,129 @@ pub enum DeliveryError {
     Stopped,
 }
 
+/// The disk failed at a local file.
+impl From<DiskError> for DeliveryError {
+    fn from(DiskError { path, source, .. }: DiskError) -> Self {
+        Self::LocalFile { path, source }
+    }
+}
+
 impl From<HostKeyError> for DeliveryError {
     fn from(error: HostKeyError) -> Self {
         Self::HostKey(Box::new(error))
     }
 }
 
-/// What a failure speaks against, and so what must wait.
+/// The scope of a failure: what must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureScope {
-    /// The destination: nothing can be delivered there for now.
+    /// The destination: nothing can be delivered there now.
     Destination,
-    /// The credentials: the same, and trying often could have the account locked.
+    /// The credentials: the same, and frequent attempts may lock the account.
     Login,
-    /// The connection broke while a batch was on its way.
+    /// The connection: it broke while an item was in flight.
     Connection,
-    /// This batch at this destination; others may do better.
+    /// This batch at this destination; others may succeed.
     Batch,
-    /// This batch's file, wherever it goes.
+    /// This batch's local file, at every destination.
     File,
-    /// None.
+    /// None: the forwarder was told to stop.
     None,
 }
 
 impl DeliveryError {
-    /// Whose fault it is.
+    /// The scope of the failure.
     pub fn scope(&self) -> FailureScope {
-        match self {
-            Self::Unreachable { .. }
-            | Self::Handshake { .. }
-            | Self::HostKey(_)
-            | Self::CutInLogin { .. }
-            | Self::NoSftp { .. }
-            | Self::SftpEnded { .. }
-            | Self::NoDirectory { .. }
-            | Self::NoSpace { .. } => FailureScope::Destination,
-            Self::Login { .. } => FailureScope::Login,
-            Self::Lost { .. } | Self::Stalled { .. } | Self::Protocol { .. } => FailureScope::Connection,
-            // The next batch would fare no better.
-            Self::Remote(_) if matches!(self.kind(), FailureKind::NoFolder | FailureKind::NoSpace) => {
-                FailureScope::Destination
-            }
-            Self::Remote(_) | Self::NameTaken { .. } | Self::Spoiled { .. } | Self::NotCompressed { .. } => {
-                FailureScope::Batch
-            }
-            Self::Missing { .. } | Self::Altered { .. } | Self::LocalFile { .. } => FailureScope::File,
-            Self::Stopped => FailureScope::None,
-        }
+        self.classify().0
     }
 
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub fn kind(&self) -> FailureKind {
-        match self {
-            Self::Unreachable { .. } => FailureKind::Unreachable,
-            // A server with too many connections closes a new one before it has said a word.
-            Self::Handshake { source, .. } if is_disconnect(source) => FailureKind::Unreachable,
-            Self::Handshake { .. } | Self::NoSftp { .. } | Self::SftpEnded { .. } | Self::Protocol { .. } => {
-                FailureKind::Protocol
-            }
-            Self::HostKey(_) => FailureKind::HostKey,
-            Self::Login { .. } => FailureKind::Auth,
-            Self::NoDirectory { .. } => FailureKind::NoFolder,
-            Self::CutInLogin { .. } | Self::Lost { .. } | Self::Stopped => FailureKind::ConnectionLost,
-            Self::Stalled { .. } => FailureKind::Stalled,
-            Self::Remote(error) => kind_of(error),
-            Self::NoSpace { .. } => FailureKind::NoSpace,
-            Self::NameTaken { .. } => FailureKind::NameTaken,
-            Self::Spoiled { .. } => FailureKind::Spoiled,
-            Self::Missing { .. }
-            | Self::Altered { .. }
-            | Self::LocalFile { .. }
-            | Self::NotCompressed { .. } => FailureKind::LocalFile,
-        }
+        self.classify().1
     }
 
-    /// What to do about it, where the message does not say so itself.
+    /// The cure, unless the message names it.
     pub fn advice(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Unreachable { .. } => "check `host`, `port` and the network between",
-            Self::Handshake { .. } if self.kind() == FailureKind::Unreachable => {
-                "it may allow fewer connections; see its log, and `sessions`"
-            }
-            Self::Handshake { .. } => "is that port an SSH server's, with ciphers and keys of these days?",
-            Self::CutInLogin { .. } => "it may refuse this login, or allow fewer; see its log",
-            Self::Login { source, .. } => source.advice()?,
-            Self::NoSftp { .. } => "have SFTP allowed for the user",
-            Self::SftpEnded { .. } => {
-                "see the server's log: the password may have expired, or the account may have no SFTP"
-            }
-            Self::NoDirectory { .. } => "have it made, or correct `directory`",
-            Self::Lost { .. } => "see the server's log, and the network between",
-            Self::Stalled { .. } => "the server or the network hangs; see both, and `stall_after`",
-            Self::Protocol { .. } => {
-                "a login script that prints something does that; see the server's settings"
-            }
-            Self::Remote(error) => match kind_of(error) {
-                FailureKind::Permission => "have the user given the right to write there",
-                FailureKind::NoFolder => "have the folder made, or correct `directory`",
-                FailureKind::NoSpace => "have room made there",
-                _ => "see the server's log",
-            },
-            Self::NoSpace { .. } => "have room made there",
-            Self::NameTaken { .. } => "move it away, and the batch is delivered",
-            Self::Missing { .. } | Self::Altered { .. } => "restore it; `logferry fsck` names all such files",
-            Self::LocalFile { .. } | Self::NotCompressed { .. } => {
-                "check the disk and the rights in the data folder"
-            }
-            Self::Spoiled { .. } => "tell whoever runs the server: its disk may be failing",
-            Self::HostKey(_) | Self::Stopped => return None,
-        })
+        self.classify().2
     }
 
-    /// All there is to say on one line: what happened, why, and what to do.
+    fn classify(&self) -> (FailureScope, FailureKind, Option<&'static str>) {
+        use FailureKind as Kind;
+        use FailureScope::{Batch, Connection, Destination, File, Login};
+        let (scope, kind, advice) = match self {
+            Self::Unreachable { .. } => (
+                Destination,
+                Kind::Unreachable,
+                "check `host`, `port` and the network",
+            ),
+            // A server with too many connections closes a new one before its first message.
+            Self::Handshake { source, .. } if is_disconnect(source) => {
+                let advice = "the server may allow fewer connections; see its log and `sessions`";
+                (Destination, Kind::Unreachable, advice)
+            }
+            Self::Handshake { .. } => {
+                let advice =
+                    "check that an SSH server with current ciphers and key types listens on that port";
+                (Destination, Kind::Protocol, advice)
+            }
+            Self::HostKey(_) => return (Destination, Kind::HostKey, None),
+            Self::CutInLogin { .. } => {
+                let advice = "the server may refuse this login or allow fewer logins; see its log";
+                (Destination, Kind::ConnectionLost, advice)
+            }
+            Self::Login { source, .. } => return (Login, Kind::Auth, source.advice()),
+            Self::NoSftp { .. } => (
+                Destination,
+                Kind::Protocol,
+                "ask the server's operator to allow SFTP for the user",
+            ),
+            Self::SftpEnded { .. } => {
+                let advice =
+                    "see the server's log: the password may have expired, or the account may have no SFTP";
+                (Destination, Kind::Protocol, advice)
+            }
+            Self::NoDirectory { .. } => {
+                let advice = "ask the server's operator to create it, or correct `directory`";
+                (Destination, Kind::NoFolder, advice)
+            }
+            Self::Lost { .. } => (
+                Connection,
+                Kind::ConnectionLost,
+                "see the server's log and check the network",
+            ),
+            Self::Stalled { .. } => {
+                let advice = "the server or the network hangs; check both and `stall_after`";
+                (Connection, Kind::Stalled, advice)
+            }
+            Self::Protocol { .. } => {
+                let advice = "a login script that prints text may cause this; check the server's settings";
+                (Connection, Kind::Protocol, advice)
+            }
+            Self::Remote(error) => refused(kind_of(error)),
+            Self::NoSpace { .. } => refused(Kind::NoSpace),
+            Self::NameTaken { .. } => (
+                Batch,
+                Kind::NameTaken,
+                "move that file away; the batch is then delivered",
+            ),
+            Self::Spoiled { .. } => (
+                Batch,
+                Kind::Spoiled,
+                "tell the server's operator: its disk may be failing",
+            ),
+            Self::Missing { .. } | Self::Altered { .. } => (
+                File,
+                Kind::LocalFile,
+                "restore the file; `logferry fsck` lists all such files",
+            ),
+            Self::NotCompressed { .. } => (Batch, Kind::LocalFile, CHECK_DATA_FOLDER),
+            Self::LocalFile { .. } => (File, Kind::LocalFile, CHECK_DATA_FOLDER),
+            Self::Stopped => return (FailureScope::None, Kind::ConnectionLost, None),
+        };
+        (scope, kind, Some(advice))
+    }
+
+    /// One line: what happened, why, and the cure.
     pub fn explanation(&self) -> String {
         let mut text = error_chain(self);
         if let Some(advice) = self.advice() {
@@ -293,8 +303,8 @@ impl DeliveryError {
         text
     }
 
-    /// Whether a lack of room may be behind it that the server does not name: OpenSSH answers a full disk or quota with
-    /// a failure like any other.
+    /// Whether the cause may be a lack of space that the server does not report: OpenSSH answers a full disk or an exceeded
+    /// quota with a general failure.
     pub(crate) fn may_be_no_space(&self) -> bool {
         let Self::Remote(JobError::Refused { step, status, .. }) = self else {
             return false;
@@ -307,7 +317,26 @@ impl DeliveryError {
     }
 }
 
-/// Whether there is no connection any more.
+const CHECK_DATA_FOLDER: &str = "check the disk and the permissions in the data folder";
+
+/// Scope and cure of a refused request. Without its folder or without space, the next batch would fail too.
+fn refused(kind: FailureKind) -> (FailureScope, FailureKind, &'static str) {
+    let (scope, advice) = match kind {
+        FailureKind::Permission => {
+            let advice = "ask the server's operator to give the user the right to write there";
+            (FailureScope::Batch, advice)
+        }
+        FailureKind::NoFolder => {
+            let advice = "ask the server's operator to create the folder, or correct `directory`";
+            (FailureScope::Destination, advice)
+        }
+        FailureKind::NoSpace => (FailureScope::Destination, "free space at the destination"),
+        _ => (FailureScope::Batch, "see the server's log"),
+    };
+    (scope, kind, advice)
+}
+
+/// Whether the connection is closed.
 fn is_disconnect(error: &russh::Error) -> bool {
     matches!(
         error,
@@ -319,13 +348,13 @@ fn is_disconnect(error: &russh::Error) -> bool {
     )
 }
 
-/// What kind of failure a refused request is.
+/// The kind of failure of a refused request.
 fn kind_of(error: &JobError) -> FailureKind {
-    /// Codes of later versions of the protocol, which some servers use all the same: `SSH_FX_NO_SPACE_ON_FILESYSTEM` and
+    /// Codes of later versions of the protocol, which some servers use in version 3: `SSH_FX_NO_SPACE_ON_FILESYSTEM` and
     /// `SSH_FX_QUOTA_EXCEEDED` (draft-ietf-secsh-filexfer-13, section 9.1).
     const NO_SPACE: [u32; 2] = [14, 15];
-    /// What servers say in words.
-    const NO_SPACE_WORDS: [&str; 5] = [
+    /// Texts that servers send.
+    const NO_SPACE_TEXTS: [&str; 5] = [
         "no space",
         "quota",
         "disk full",
@@ -344,8 +373,8 @@ fn kind_of(error: &JobError) -> FailureKind {
         StatusCode::NoConnection | StatusCode::ConnectionLost => FailureKind::ConnectionLost,
         StatusCode::Other(code) if NO_SPACE.contains(&code) => FailureKind::NoSpace,
         _ => {
-            let words = status.text.to_string().to_ascii_lowercase();
-            if NO_SPACE_WORDS.iter().any(|word| words.contains(word)) {
+            let text = status.text.to_string().to_ascii_lowercase();
+            if NO_SPACE_TEXTS.iter().any(|part| text.contains(part)) {
                 FailureKind::NoSpace
             } else {
                 FailureKind::Refused

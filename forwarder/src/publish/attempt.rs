@@ -1,52 +1,52 @@
-//! One batch on its way to one destination: publishes its files one after the other, the batch, its manifest and its
-//! marker. Turns what [`PublishSteps`] says into jobs of the SFTP machine, one at a time, and tells it what came of them.
+//! One attempt to deliver one item: publishes its files one after the other (a batch, its manifest, its marker; or one
+//! window manifest). Turns the steps of [`PublishSteps`] into jobs of the SFTP machine, one at a time, and feeds the
+//! results back.
 
 use std::{io, mem};
 
 use logferry_config::{Publishing, Verify};
-use logferry_ledger::{BatchId, Published, PublishedFile, PublishingNote};
+use logferry_ledger::{Published, PublishedFile, PublishingNote};
 use logferry_sftp::{self as sftp, Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
+use logferry_spool::FileHash;
 
-use crate::error::DeliveryError;
-use crate::publish::batch_manifest;
-use crate::publish::publish_steps::{
+use super::batch_manifest;
+use super::publish_steps::{
     FileComparison, NameStatus, PublishMethod, PublishOutcome, PublishStep, PublishSteps, RenameOutcome,
     TEMPORARY_NAMES_MAX, UploadOutcome,
 };
-use crate::publish::remote_paths::RemotePaths;
-use crate::schedule::plan::DeliveryTask;
-use crate::schedule::progress::TransferProgress;
-use crate::source::StagedFile;
-use crate::source::{Sha256Hash, SourceFile};
+use super::remote_paths::RemotePaths;
+use super::task::{DeliveryId, DeliveryTask};
+use crate::error::DeliveryError;
+use crate::source::{SourceFile, StagedFile};
 
-/// A batch that is at its destination.
+/// An item that is at its destination.
 #[derive(Debug)]
 pub(crate) struct Delivered {
     pub(crate) published: Published,
-    /// Whether this attempt brought it there, or found it there.
-    pub(crate) ending: PublishOutcome,
-    /// Keeps a compressed file until the delivery is recorded.
-    #[expect(dead_code, reason = "when it is dropped is all that counts")]
+    /// Whether this attempt published it or found it there.
+    pub(crate) outcome: PublishOutcome,
+    /// Keeps a compressed file on disk until the delivery is recorded.
+    #[expect(dead_code, reason = "only the moment of its drop counts")]
     pub(crate) staged: Option<StagedFile>,
 }
 
-/// What an attempt goes on with.
+/// How an attempt continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextAction {
     /// This job was started.
     Job(JobId),
-    /// What is not the SFTP machine's to do: see [`PublishAttempt::need`].
-    AttemptNeed,
+    /// It needs something that the SFTP machine cannot do: see [`PublishAttempt::need`].
+    Need,
     /// It is over.
     Done,
 }
 
-/// What an attempt needs done that is not the SFTP machine's to do.
+/// Something that an attempt needs and that the SFTP machine cannot do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AttemptNeed {
-    /// This is to be noted in the ledger: [`logferry_ledger::Ledger::note_publishing`].
-    Note(BatchId, Option<PublishingNote>),
-    /// The SHA-256 of a file at the destination, if it can be had.
+    /// A note in the ledger before a rename, or its removal (`None`).
+    Note(DeliveryId, Option<PublishingNote>),
+    /// The SHA-256 of a file at the destination, if the server can compute it.
     Hash {
         /// The remote path.
         path: String,
@@ -57,56 +57,56 @@ pub(crate) enum AttemptNeed {
 #[derive(Debug)]
 pub(crate) struct PublishAttempt {
     task: DeliveryTask,
-    names: RemotePaths,
+    paths: RemotePaths,
     publish: Publishing,
-    way: PublishMethod,
-    /// What earlier attempts noted of this place, and of file_kind temporary name.
+    method: PublishMethod,
+    /// The file and the temporary name that an earlier attempt noted for this place.
     noted: Option<(PublishedFile, u8)>,
-    /// Which file is being published now, how far that is, and what is in it.
+    /// The file that is being published, its step and its bytes.
     file_kind: PublishedFile,
     steps: PublishSteps,
     file: SourceFile,
     /// Of the whole file, once it was read.
-    hash: Option<Sha256Hash>,
-    /// The batch, once that is there.
-    batch: Option<(Published, PublishOutcome)>,
+    hash: Option<FileHash>,
+    /// The first file, once it is published.
+    published: Option<(Published, PublishOutcome)>,
     /// Of a compressed batch.
     staged: Option<StagedFile>,
-    /// Everything is there.
+    /// All files are published.
     done: bool,
-    /// Why the server did not rename.
+    /// Why the server refused the rename.
     refusal: Option<JobError>,
-    /// What else went wrong.
+    /// What else failed.
     failure: Option<DeliveryError>,
-    /// In a file that is read back: all so far was the same.
+    /// While a file is read back: all bytes so far were the same.
     matches_so_far: bool,
 }
 
 impl PublishAttempt {
     pub(crate) fn new(
         task: DeliveryTask,
-        names: RemotePaths,
+        paths: RemotePaths,
         publish: Publishing,
-        way: PublishMethod,
+        method: PublishMethod,
         file: SourceFile,
     ) -> Self {
         let file_kind = PublishedFile::Batch;
-        // What was noted of another place says nothing of this one.
+        // A note about another place says nothing about this one.
         let noted = task.publishing.as_ref().and_then(|note| {
-            let number = (1..=TEMPORARY_NAMES_MAX).find(|number| note.place == names.place(*number))?;
+            let number = (1..=TEMPORARY_NAMES_MAX).find(|number| note.place == paths.place(*number))?;
             Some((note.file, number))
         });
         Self {
-            steps: publish_steps(noted, file_kind, publish.verify, way, file.len()),
+            steps: publish_steps(noted, file_kind, publish.verify, method, file.len()),
             noted,
             task,
-            names,
+            paths,
             publish,
-            way,
+            method,
             file_kind,
             file,
             hash: None,
-            batch: None,
+            published: None,
             staged: None,
             done: false,
             refusal: None,
@@ -115,103 +115,100 @@ impl PublishAttempt {
         }
     }
 
-    /// The batch, and what was known of it before.
+    pub(crate) fn task(&self) -> &DeliveryTask {
+        &self.task
+    }
+
     pub(crate) fn into_task(self) -> DeliveryTask {
         self.task
     }
 
-    /// The subfolders that must be there before it goes on its way, outermost first.
+    /// The subfolders that must exist before it starts, outermost first.
     pub(crate) fn folders(&self) -> &[String] {
-        &self.names.folders
+        &self.paths.folders
     }
 
-    /// Goes on with what is due.
+    /// Starts the next step.
     pub(crate) fn next(&mut self, client: &mut Client) -> NextAction {
-        while let PublishStep::End(ending) = self.steps.step() {
-            if !self.start_next_file(ending) {
+        while let PublishStep::End(outcome) = self.steps.step() {
+            if !self.start_next_file(outcome) {
                 return NextAction::Done;
             }
         }
-        self.start_job(client)
-            .map_or(NextAction::AttemptNeed, NextAction::Job)
+        self.start_job(client).map_or(NextAction::Need, NextAction::Job)
     }
 
-    /// Whether there is another file to be published, now that this has come to its end.
-    fn start_next_file(&mut self, ending: PublishOutcome) -> bool {
-        if self.done || !ending.is_published() {
+    /// Starts the next file after this one ended; false if there is none.
+    fn start_next_file(&mut self, outcome: PublishOutcome) -> bool {
+        if self.done || !outcome.is_published() {
             return false;
         }
-        let next = match self.finish_file(ending) {
-            Ok(next) => next,
-            Err(error) => {
-                self.failure = Some(error);
-                return false;
-            }
-        };
-        let Some((file_kind, file)) = next else {
+        if let Err(error) = self.record_first_file(outcome) {
+            self.failure = Some(error);
+            return false;
+        }
+        let Some((file_kind, file)) = self.file_after_this() else {
             self.done = true;
             return false;
         };
-        self.steps = publish_steps(self.noted, file_kind, self.publish.verify, self.way, file.len());
+        self.steps = publish_steps(
+            self.noted,
+            file_kind,
+            self.publish.verify,
+            self.method,
+            file.len(),
+        );
         let before = mem::replace(&mut self.file, file);
         self.staged = self.staged.take().or(before.into_staged());
         (self.file_kind, self.hash) = (file_kind, None);
         true
     }
 
-    /// Notes that this file is there; the next one, if there is one.
-    fn finish_file(
-        &mut self,
-        ending: PublishOutcome,
-    ) -> Result<Option<(PublishedFile, SourceFile)>, DeliveryError> {
-        if self.file_kind == PublishedFile::Batch {
-            let hash = match self.hash {
-                Some(hash) => hash,
-                // It was there, and nobody needed to read it.
-                None => self.file.read_whole()?,
-            };
-            let published = Published {
-                path: self.names.published.clone(),
-                bytes: self.file.len(),
-                sha256: self.file.lines_hash().unwrap_or(hash).hex(),
-                file_sha256: hash.hex(),
-            };
-            self.batch = Some((published, ending));
+    fn record_first_file(&mut self, outcome: PublishOutcome) -> Result<(), DeliveryError> {
+        if self.file_kind != PublishedFile::Batch {
+            return Ok(());
         }
-        let manifest = self.file_kind == PublishedFile::Batch && self.publish.manifest;
-        let marker = self.file_kind != PublishedFile::Marker && self.publish.marker.is_some();
-        Ok(match &self.batch {
-            Some((published, _)) if manifest => {
-                let text = batch_manifest::text(&self.task.batch, published);
-                Some((
-                    PublishedFile::Manifest,
-                    SourceFile::from_bytes(&self.names.manifest, text),
-                ))
-            }
-            _ if marker => {
-                let empty = SourceFile::from_bytes(&self.names.marker, Vec::new());
-                Some((PublishedFile::Marker, empty))
-            }
-            _ => None,
+        let hash = match self.hash {
+            Some(hash) => hash,
+            // It was there already and was not read.
+            None => self.file.read_whole()?,
+        };
+        let published = Published {
+            path: self.paths.published.clone(),
+            bytes: self.file.len(),
+            sha256: self.file.lines_hash().unwrap_or(hash).hex(),
+            file_sha256: hash.hex(),
+        };
+        self.published = Some((published, outcome));
+        Ok(())
+    }
+
+    fn file_after_this(&self) -> Option<(PublishedFile, SourceFile)> {
+        let (batch, (published, _)) = (self.task.batch()?, self.published.as_ref()?);
+        if self.file_kind == PublishedFile::Batch && self.publish.manifest {
+            let text = batch_manifest::text(batch, published);
+            let file = SourceFile::from_bytes(&self.paths.manifest, text);
+            return Some((PublishedFile::Manifest, file));
+        }
+        let needs_marker = self.file_kind != PublishedFile::Marker && self.publish.marker.is_some();
+        needs_marker.then(|| {
+            let empty = SourceFile::from_bytes(&self.paths.marker, Vec::new());
+            (PublishedFile::Marker, empty)
         })
     }
 
-    /// How far it is.
-    pub(crate) fn progress(&self) -> TransferProgress {
-        TransferProgress {
-            batch: self.task.batch.id,
-            done: self.file.position(),
-            total: self.file.len(),
-        }
+    /// Bytes done and bytes in all, of the current file.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        (self.file.position(), self.file.len())
     }
 
     fn temporary(&self) -> String {
-        self.names.temporary(self.file_kind, self.steps.temporary())
+        self.paths.temporary(self.file_kind, self.steps.temporary())
     }
 
-    /// Starts the job that is due; `None` when it is none of the SFTP machine's.
+    /// Starts the job of the current step; `None` if the SFTP machine cannot do that step.
     fn start_job(&mut self, client: &mut Client) -> Option<JobId> {
-        let (published, temporary) = (self.names.of_file(self.file_kind).to_owned(), self.temporary());
+        let (published, temporary) = (self.paths.of_file(self.file_kind).to_owned(), self.temporary());
         Some(match self.steps.step() {
             PublishStep::Look => client.stat(published),
             PublishStep::LookTemporary => client.stat(temporary),
@@ -236,10 +233,10 @@ impl PublishAttempt {
         })
     }
 
-    /// Reads a file whole, to compare it with ours.
+    /// Reads a remote file whole, to compare it with the local one.
     fn read_back(&mut self, client: &mut Client, path: String) -> JobId {
         self.read_from_the_beginning();
-        // One byte more than expected shows a file that is longer.
+        // One byte more than expected detects a longer file.
         client.read(path, self.file.len().saturating_add(1))
     }
 
@@ -248,19 +245,19 @@ impl PublishAttempt {
         self.matches_so_far = true;
     }
 
-    /// What is to be done before it can go on.
+    /// What it needs before it can continue.
     pub(crate) fn need(&self) -> Option<AttemptNeed> {
         let note = |file: Option<PublishedFile>| {
-            let place = || self.names.place(self.steps.temporary());
+            let place = || self.paths.place(self.steps.temporary());
             let note = file.map(|file| PublishingNote { file, place: place() });
-            Some(AttemptNeed::Note(self.task.batch.id, note))
+            Some(AttemptNeed::Note(self.task.id(), note))
         };
         match self.steps.step() {
             PublishStep::Note => note(Some(self.file_kind)),
             PublishStep::Forget(_) => {
-                // The batch is there, or was taken away: file_kind, is looked at again.
-                let is_batch = self.file_kind == PublishedFile::Batch;
-                note((!is_batch).then_some(PublishedFile::Batch))
+                // The batch was published. Whether it still stands there, the next attempt checks.
+                let is_first = self.file_kind == PublishedFile::Batch;
+                note((!is_first).then_some(PublishedFile::Batch))
             }
             PublishStep::Hash => Some(AttemptNeed::Hash {
                 path: self.temporary(),
@@ -273,23 +270,23 @@ impl PublishAttempt {
     pub(crate) fn on_noted(&mut self) {
         match self.steps.step() {
             PublishStep::Note => self.steps.on_note(),
-            PublishStep::Forget(ending) => self.steps.on_forget(ending),
+            PublishStep::Forget(outcome) => self.steps.on_forget(outcome),
             _ => {}
         }
     }
 
-    /// Takes the hash that it needed; `None`: it cannot be had.
-    pub(crate) fn on_hash(&mut self, hash: Option<Sha256Hash>) {
-        let right = hash.is_some() && hash == self.hash;
-        self.steps.on_hash(right);
+    /// The hash that it needed; `None` if the server cannot compute it.
+    pub(crate) fn on_hash(&mut self, hash: Option<FileHash>) {
+        let is_right = hash.is_some() && hash == self.hash;
+        self.steps.on_hash(is_right);
     }
 
-    /// Gives the next bytes to upload.
+    /// Fills the next block to upload.
     pub(crate) fn fill(&mut self, block: &mut [u8]) -> io::Result<()> {
         self.file.read_next(block)
     }
 
-    /// Takes the next bytes that were read back; false when no more are wanted.
+    /// Compares the next bytes that were read back; false when no more are wanted.
     pub(crate) fn on_data(&mut self, data: &[u8]) -> Result<bool, DeliveryError> {
         if self.matches_so_far {
             let same = self.file.read_same(data);
@@ -298,7 +295,7 @@ impl PublishAttempt {
         Ok(self.matches_so_far)
     }
 
-    /// Takes what came of the job.
+    /// Handles the result of the current job.
     pub(crate) fn on_ended(&mut self, result: Result<Outcome, JobError>) -> Result<(), DeliveryError> {
         match self.steps.step() {
             PublishStep::Look => self.steps.on_look(name_status(result)),
@@ -311,7 +308,7 @@ impl PublishAttempt {
             PublishStep::Upload { .. } => self.on_uploaded(result),
             PublishStep::Hash => {
                 let hash = match result {
-                    Ok(Outcome::Sha256(hash)) => hash.map(Sha256Hash::from),
+                    Ok(Outcome::Sha256(hash)) => hash.map(FileHash::from),
                     _ => None,
                 };
                 self.on_hash(hash);
@@ -333,18 +330,19 @@ impl PublishAttempt {
                 };
                 self.steps.on_publish(renamed);
             }
-            PublishStep::RemoveTemporary(ending) => match result {
-                Ok(_) => self.steps.on_remove_temporary(ending),
-                Err(error) if removal_may_fail(&error, ending) => self.steps.on_remove_temporary(ending),
-                // What made the upload fail tells more than that it cannot be removed either.
-                Err(error) => return Err(self.failure.take().unwrap_or(error.into())),
+            PublishStep::RemoveTemporary(outcome) => match result {
+                Err(error) if !removal_may_fail(&error, outcome) => {
+                    // The failure of the upload says more than the failed removal.
+                    return Err(self.failure.take().unwrap_or(error.into()));
+                }
+                _ => self.steps.on_remove_temporary(outcome),
             },
             PublishStep::Note | PublishStep::Forget(_) | PublishStep::End(_) => {}
         }
         Ok(())
     }
 
-    /// What a file that was read back is.
+    /// Compares a file that was read back.
     fn comparison(&mut self, result: Result<Outcome, JobError>) -> Result<FileComparison, DeliveryError> {
         let whole = Outcome::Read {
             bytes: self.file.len(),
@@ -367,7 +365,7 @@ impl PublishAttempt {
         let same = match result {
             Ok(_) => Some(self.file.position()),
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) => None,
-            // What cannot be read back has to be sent anew.
+            // A file that cannot be read back is sent again from its beginning.
             Err(_) => Some(0),
         };
         if same == Some(self.file.len()) {
@@ -393,58 +391,59 @@ impl PublishAttempt {
                 }
             }
             Err(error) => {
-                let not_made = create_failed(&error);
-                self.failure = Some(error);
-                if not_made {
-                    UploadOutcome::NotMade
+                let outcome = if create_failed(&error) {
+                    UploadOutcome::NotCreated
                 } else {
                     UploadOutcome::Failed
-                }
+                };
+                self.failure = Some(error);
+                outcome
             }
         };
         self.steps.on_upload(outcome);
     }
 
-    /// What came of the attempt, when it is over.
+    /// The result of the attempt, when it is over.
     pub(crate) fn end(self) -> (DeliveryTask, Result<Delivered, DeliveryError>) {
-        let result = match (self.steps.step(), self.batch) {
-            (_, Some((published, ending))) if self.done => Ok(Delivered {
+        let result = match (self.steps.step(), self.published) {
+            (_, Some((published, outcome))) if self.done => Ok(Delivered {
                 published,
-                ending,
+                outcome,
                 staged: self.staged.or(self.file.into_staged()),
             }),
             (PublishStep::End(PublishOutcome::NameTaken), _) => Err(DeliveryError::NameTaken {
-                path: self.names.of_file(self.file_kind).to_owned(),
+                path: self.paths.of_file(self.file_kind).to_owned(),
             }),
-            (PublishStep::End(PublishOutcome::RenameRefused), _) if self.refusal.is_some() => {
-                Err(self.refusal.expect("looked at just now").into())
-            }
-            _ => {
+            (step, _) => {
                 let refusal = self.refusal.map(DeliveryError::from);
-                let reason = self.failure.or(refusal);
-                Err(reason.expect("an attempt that did not succeed was refused something"))
+                let reason = if step == PublishStep::End(PublishOutcome::RenameRefused) {
+                    refusal.or(self.failure)
+                } else {
+                    self.failure.or(refusal)
+                };
+                Err(reason.expect("an attempt that failed has a refusal or a failure"))
             }
         };
         (self.task, result)
     }
 }
 
-/// How a file is to be published, by what earlier attempts noted.
+/// The steps for a file, by the note of an earlier attempt.
 fn publish_steps(
     noted: Option<(PublishedFile, u8)>,
     file_kind: PublishedFile,
     verify: Verify,
-    way: PublishMethod,
+    method: PublishMethod,
     len: u64,
 ) -> PublishSteps {
     match noted {
         Some((noted, _)) if noted > file_kind => PublishSteps::over(len),
-        Some((noted, number)) if noted == file_kind => PublishSteps::new(len, verify, way, Some(number)),
-        _ => PublishSteps::new(len, verify, way, None),
+        Some((noted, number)) if noted == file_kind => PublishSteps::new(len, verify, method, Some(number)),
+        _ => PublishSteps::new(len, verify, method, None),
     }
 }
 
-/// Whether a file could not be made, and may be there already: the protocol's third version has no word for that.
+/// Whether the file could not be created. It may exist already: SFTP version 3 has no status code for that.
 fn create_failed(error: &DeliveryError) -> bool {
     let DeliveryError::Remote(JobError::Refused {
         step: sftp::Step::Open,
@@ -457,12 +456,12 @@ fn create_failed(error: &DeliveryError) -> bool {
     !matches!(status.code, StatusCode::NoSuchFile | StatusCode::PermissionDenied)
 }
 
-/// Whether it does not matter that a temporary name could not be removed: it is not there, or the file is published, and
-/// the server lets nobody remove anything.
-fn removal_may_fail(error: &JobError, ending: PublishOutcome) -> bool {
+/// Whether a failed removal of a temporary name can be ignored: the name is gone, or the file is published and the server
+/// lets no client remove anything.
+fn removal_may_fail(error: &JobError, outcome: PublishOutcome) -> bool {
     match error.code() {
         Some(StatusCode::NoSuchFile) => true,
-        Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => ending.is_published(),
+        Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => outcome.is_published(),
         _ => false,
     }
 }
@@ -472,7 +471,6 @@ fn server_can_hash(client: &Client) -> bool {
     server.is_some_and(|server| server.supports(Extension::CheckFile))
 }
 
-/// What a look showed.
 fn name_status(result: Result<Outcome, JobError>) -> NameStatus {
     match result {
         Ok(Outcome::Found(attributes)) => NameStatus::Present {

@@ -1,5 +1,5 @@
-//! What a batch is, in JSON, for whoever loads it at the destination. Pure; the same batch gives the same bytes for ever,
-//! so that a manifest left by a crash is known again.
+//! The manifest of a batch: JSON for the program that loads the batch at the destination. Pure. The same batch always
+//! gives the same bytes, so that a manifest left by a crash is recognised.
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -8,24 +8,24 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct BatchManifestJson<'a> {
-    /// Name of the file that this stands beside, and what it measures.
+    /// Name, size and hash of the file beside the manifest.
     file: &'a str,
     file_bytes: u64,
     file_sha256: &'a str,
-    /// The lines in it, and what they measure uncompressed.
+    /// The lines in it, with size and hash uncompressed.
     lines: u64,
     bytes: u64,
     sha256: &'a str,
     source: &'a str,
     group: &'a str,
-    /// Where a batch holds the lines of one log only.
+    /// Set if the batch has the lines of one log only.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<&'a str>,
     window: BatchWindowJson,
     part: u32,
 }
 
-/// A window, in the offset from UTC of its lines.
+/// A window, in its lines' offset from UTC.
 #[derive(Serialize)]
 struct BatchWindowJson {
     /// RFC 3339.
@@ -34,21 +34,14 @@ struct BatchWindowJson {
     end: String,
 }
 
-impl BatchWindowJson {
-    fn of(window: Window) -> Self {
-        let offset = Offset::from_seconds(window.utc_offset).unwrap_or(Offset::UTC);
-        let shown = |second| {
-            let at = Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
-            at.display_with_offset(offset).to_string()
-        };
-        Self {
-            start: shown(window.start),
-            end: shown(window.end()),
-        }
-    }
+/// A second as RFC 3339, in the window's offset from UTC.
+pub(crate) fn rfc3339_in(window: Window, second: i64) -> String {
+    let offset = Offset::from_seconds(window.utc_offset).unwrap_or(Offset::UTC);
+    let at = Timestamp::from_second(second).unwrap_or_default();
+    at.display_with_offset(offset).to_string()
 }
 
-/// The manifest of a batch that is published so.
+/// The manifest of a published batch.
 pub(crate) fn text(batch: &Batch, published: &Published) -> Vec<u8> {
     let file = published.path.rsplit('/').next().unwrap_or_default();
     let manifest = BatchManifestJson {
@@ -61,7 +54,10 @@ pub(crate) fn text(batch: &Batch, published: &Published) -> Vec<u8> {
         source: batch.source.as_str(),
         group: batch.group.as_str(),
         log: batch.log.as_ref().map(logferry_protocol::names::LogName::as_str),
-        window: BatchWindowJson::of(batch.window),
+        window: BatchWindowJson {
+            start: rfc3339_in(batch.window, batch.window.start),
+            end: rfc3339_in(batch.window, batch.window.end()),
+        },
         part: batch.part,
     };
     let mut text = serde_json::to_vec_pretty(&manifest).expect("texts and numbers are JSON");
@@ -75,7 +71,7 @@ mod tests {
     use crate::schedule::plan::tests::batches;
 
     #[test]
-    fn manifest_says_what_a_loader_checks() {
+    fn manifest_has_the_values_that_a_loader_checks() {
         let mut batch = batches(&[1_790_000_400]).remove(0);
         batch.window.utc_offset = 7200;
         (batch.contents.lines, batch.contents.bytes) = (2, 12);

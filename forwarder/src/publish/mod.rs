@@ -6,3 +6,4 @@ pub(crate) mod attempt;
 pub(crate) mod batch_manifest;
 pub(crate) mod publish_steps;
 pub(crate) mod remote_paths;
+pub(crate) mod task;

@@ -1,123 +1,123 @@
-//! The order in which one file is published at one destination, as a machine without I/O. A batch, its manifest and its
-//! marker each go through one, one after the other.
+//! The steps that publish one file at one destination, as a machine without I/O. A batch, its manifest and its marker go
+//! through one machine each, one after the other; a window manifest goes through one.
 //!
-//! It says the next [`PublishStep`], and is told what came of it. A failed step ends the attempt; the next attempt starts a
-//! new machine, whatever the last one left behind. Steps, and what a crash (or a lost connection, or an answer that
-//! never came) after each leaves behind:
+//! The machine gives the next [`PublishStep`] and takes its result. A failed step ends the attempt; the next attempt
+//! starts a new machine, whatever the last one left behind. The steps, and the state after a crash (or a lost connection,
+//! or a lost answer) in each of them:
 //!
-//! 1. *NameStatus* at the final name. Nothing is left behind. A file there is either ours, published before a crash, or a
-//!    stranger's: *compare* tells, by its size and all its bytes. Where the server forbids to look, comparing shows
-//!    whether there is one.
-//! 2. For a large file, or one whose rename was noted, *look* at the temporary name. What a crash left there is *verified*,
-//!    byte for byte from its beginning. Nothing is changed. If the rename was noted and the file has neither name, it was
-//!    published, and whoever it is for has taken it away: it is over, and not sent again.
-//! 3. *Upload* under the temporary name, behind what was verified, or else as a new file: if something has the name, under
-//!    the next one, such as `NAME.2.part`. A crash leaves a temporary file, whole or not, and nobody reads a temporary name.
-//! 4. By *hash* or *read-back*, as the destination is set, prove what was uploaded. A crash is as after 3.
-//! 5. *Note* in the ledger that the rename may come to pass. A crash is as after 3, and the note is right: until it is
-//!    taken back, nothing but the rename takes the temporary name away.
-//! 6. *NameStatus* again, because some servers replace a file when they rename. A crash is as after 5.
-//! 7. *Rename*; on a server that may replace by it, *link* the final name to the file, if it can, and then *remove* the
-//!    temporary name. A crash, or a rename that was done but whose answer was lost, leaves our file under its final name,
-//!    and after a link under both: step 1 of the next attempt finds it the same, removes the temporary name, and does not
-//!    upload again. If it was taken away meanwhile, step 2 knows. Then the temporary names that others had left are
-//!    *removed*; a crash meanwhile is as one after the rename.
-//! 8. The next file, or the caller records the delivery in the ledger; a crash before that is as after 7.
-//! 9. The caller moves the batch's file to `sent/`; a crash before that is mended at the next start, by the ledger.
+//! 1. *Look* at the final name. Nothing changes. A file there is either ours, published before a crash, or a foreign one.
+//!    *Compare* decides by its size and all its bytes. Where the server forbids stat, comparing shows whether it exists.
+//! 2. For a large file, or one whose rename was noted, *look* at the temporary name. A file that a crash left there is
+//!    *verified*, byte for byte from its beginning. Nothing changes. If the rename was noted and neither name exists, the
+//!    file was published and its receiver has removed it: it is not sent again.
+//! 3. *Upload* under the temporary name, after the verified bytes, or as a new file. If the name is taken, the next one is
+//!    used, such as `NAME.2.part`. A crash leaves a temporary file, complete or not; receivers ignore temporary names.
+//! 4. Check the upload by *hash* or *read-back*, as the destination is configured. A crash is as in 3.
+//! 5. *Note* in the ledger that the rename may happen. A crash is as in 3, and the note is right: until it is removed, only
+//!    the rename takes the temporary name away.
+//! 6. *Look* again, because some servers replace a file when they rename. A crash is as in 5.
+//! 7. *Rename*. On a server whose rename may replace a file, *link* the final name to the file instead, if it can, and then
+//!    *remove* the temporary name. A crash, or a lost answer to a rename that was done, leaves our file under its final
+//!    name, and after a link under both: step 1 of the next attempt finds it equal, removes the temporary name, and does
+//!    not upload again. If the file was removed meanwhile, step 2 detects it. Then the other temporary names are *removed*;
+//!    a crash in that is as one after the rename.
+//! 8. The next file; or the caller records the delivery in the ledger. A crash before that is as in 7.
+//! 9. The caller moves the batch's file to `sent/`. After a crash before that, the next start moves it, by the ledger.
 //!
-//! A rename that failed for good is *forgotten* in the ledger before the temporary file is removed. A crash between
-//! the two leaves a temporary file, as after 3.
+//! The note of a rename that failed for good is removed from the ledger (*forget*) before the temporary file is. A crash
+//! between the two leaves a temporary file, as in 3.
 //!
-//! Invariants: a rename is asked for only right after the final name was seen to be free, as far as the server shows it; a
+//! Invariants: a rename is requested only right after the final name was seen to be free, as far as the server shows it; a
 //! file under the final name is never written to or removed; an attempt that ends without a rename leaves no temporary
-//! file; no byte of a temporary file that was there before is kept unless it was read back and found to be right.
+//! file; no byte of an older temporary file is used unless it was read back and is right.
 //!
-//! What a dead session asked for may be carried out long after it has gone, beside the next one: the server's process hung,
-//! or was slow. An *open* then makes no file where one is, nor empties it, since it asks for a new one: so nobody but the
-//! session that made a temporary file writes to it, unless it is resumed, and then the dead one wrote the same bytes. A
-//! *remove* takes the file of the session that asked: until then its name was taken, and the next one has another. A
-//! *rename* was noted, see step 2. If a temporary file is gone all the same, the rename says so, and the attempt fails: it
-//! does not pass for published unless an earlier attempt noted it. A server that knows no new files (`SSH_FXF_EXCL`) may
-//! empty what is being sent; then only `verify` stands between. An open that comes after all leaves an empty temporary file.
+//! A request of a dead session may be carried out long after, beside the next session: the server's process hung or was
+//! slow. A late *open* creates no file where one exists and does not truncate it, because it requests a new file. So only
+//! the session that created a temporary file writes to it, unless another one resumes it; then the dead one wrote the same
+//! bytes. A late *remove* removes the file of the session that requested it: until then its name was taken, and the next
+//! session uses another. A late *rename* was noted, see step 2. If a temporary file is missing nevertheless, the rename
+//! fails with that, and so does the attempt: the file counts as published only if an earlier attempt noted it. A server
+//! that does not support exclusive creation (`SSH_FXF_EXCL`) may truncate a file that is being sent; then only `verify`
+//! detects it. A late open leaves an empty temporary file.
 //!
-//! What is left: a connection that breaks between a link and the removal, at a server that is not OpenSSH, whose receiver
-//! takes the file at that moment, has the file sent twice.
+//! Known gap: a connection that breaks between a link and the removal, at a server other than OpenSSH, while the receiver
+//! removes the published file, makes the file be sent twice.
 
 use logferry_config::Verify;
 
-/// So much of a file must be at the destination for an upload to go on from there, in bytes: sending less anew costs
-/// less than reading it back.
+/// The least number of bytes at the destination that an upload is resumed after: fewer are cheaper to send again than to
+/// read back.
 const RESUME_MIN: u64 = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 
-/// So many temporary names a file may have.
+/// The most temporary names of a file.
 pub(crate) const TEMPORARY_NAMES_MAX: u8 = 9;
 
-/// What is to be done next at the destination. Of several temporary names, [`PublishSteps::temporary`] is meant.
+/// The next step at the destination. It applies to the temporary name [`PublishSteps::temporary`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishStep {
-    /// See what has the final name.
+    /// Get the status of the final name.
     Look,
-    /// Compare what has the final name with the file, byte for byte.
+    /// Compare the file under the final name with ours, byte for byte.
     Compare {
-        /// Whether it is known that something has it.
+        /// Whether it is known to exist.
         there: bool,
     },
-    /// See what has the temporary name.
+    /// Get the status of the temporary name.
     LookTemporary,
-    /// Read back what has the temporary name, so many bytes, as far as it is the file's beginning.
+    /// Read back the file under the temporary name, as far as it equals the beginning of ours.
     VerifyBeginning {
-        /// In bytes.
+        /// At most this many bytes.
         len: u64,
     },
     /// Upload to the temporary name.
     Upload {
-        /// So many bytes are there and verified; if none, nothing may be there.
+        /// The bytes that are there and verified. If 0, the file must be a new one.
         from: u64,
     },
-    /// Have the temporary file hashed there.
+    /// Have the server hash the temporary file.
     Hash,
     /// Compare the temporary file with ours, byte for byte.
     ReadBack,
     /// Note in the ledger that the file may be published from now on.
     Note,
-    /// Rename the temporary name to the final one, or link that to it.
+    /// Rename the temporary name to the final one, or link the final one to it.
     Publish(PublishMethod),
-    /// Take the note back.
+    /// Remove the note.
     Forget(PublishOutcome),
-    /// Remove the temporary name, if it is there; after the last of them it is over.
+    /// Remove the temporary name if it exists; after the last one the attempt ends.
     RemoveTemporary(PublishOutcome),
-    /// Nothing: it is over.
+    /// The attempt is over.
     End(PublishOutcome),
 }
 
 /// How a file gets its final name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishMethod {
-    /// By a rename, where the server refuses to replace, or knows nothing better.
+    /// By a rename: the server refuses to replace a file, or supports nothing better.
     Rename,
     /// By a link, which cannot replace, and the removal of the temporary name.
     Link,
 }
 
-/// How an attempt ended that no step made fail.
+/// How an attempt ended, unless a step failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishOutcome {
-    /// The file is there under its final name, by us.
+    /// The file was published by this attempt.
     Published,
-    /// It was there already.
+    /// The file had been published before.
     FoundThere,
-    /// It was there, and has been taken away before it could be seen.
+    /// The file had been published and was removed before this attempt could see it.
     TakenAway,
-    /// Something else has its name.
+    /// A different file has its name.
     NameTaken,
-    /// Something has its name and cannot be read.
+    /// A file has its name and cannot be read.
     Unreadable,
-    /// The name is free, and yet the server did not rename.
+    /// The name is free, but the server refused the rename.
     RenameRefused,
-    /// The upload failed, and the connection did not.
+    /// The upload failed; the connection works.
     NotUploaded,
-    /// What is there is not what was uploaded, or it cannot be proved to be.
-    NotProved,
+    /// The temporary file differs from the uploaded bytes, or cannot be verified.
+    NotVerified,
 }
 
 impl PublishOutcome {
@@ -127,17 +127,17 @@ impl PublishOutcome {
     }
 }
 
-/// What has a name at the destination.
+/// The status of a name at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NameStatus {
-    /// Nothing.
+    /// No file has it.
     Absent,
-    /// A file; servers need not tell its size.
+    /// A file has it. Servers need not report the size.
     Present {
         /// In bytes.
         size: Option<u64>,
     },
-    /// The server does not tell.
+    /// The server does not say.
     Unknown,
 }
 
@@ -146,50 +146,50 @@ pub(crate) enum NameStatus {
 pub(crate) enum FileComparison {
     /// The same bytes.
     Same,
-    /// Others, fewer or more.
+    /// Different, fewer or more bytes.
     Different,
-    /// There is none.
+    /// There is no file.
     Absent,
-    /// The server does not let us read it.
+    /// The server does not allow reading it.
     Unreadable,
 }
 
-/// What came of an upload.
+/// The result of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UploadOutcome {
     /// The server confirmed every byte, and the size is right.
     Whole,
-    /// The server confirmed every byte, and does not tell the size.
+    /// The server confirmed every byte, and does not report the size.
     SizeUnknown,
-    /// Not so.
+    /// The upload failed.
     Failed,
-    /// The file could not be made; something may have its name.
-    NotMade,
+    /// The file could not be created; its name may be taken.
+    NotCreated,
 }
 
-/// What came of a rename or a link.
+/// The result of a rename or a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RenameOutcome {
-    /// It is done.
+    /// Done.
     Done,
     /// The server refused.
     Refused,
-    /// The server refused, since there is no such temporary file.
+    /// The server refused because the temporary file does not exist.
     Gone,
 }
 
-/// How far the attempt has come.
+/// The state of the temporary file in this attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UploadState {
     /// Nothing was written.
     Fresh,
-    /// No file of the temporary name could be made.
-    NotMade,
-    /// The temporary file is whole.
+    /// No file could be created under the temporary name.
+    NotCreated,
+    /// The temporary file is complete.
     Uploaded,
     /// The server refused the rename.
     Refused,
-    /// The server refused the rename, and the file is gone.
+    /// The server refused the rename because the file does not exist.
     Gone,
 }
 
@@ -198,39 +198,39 @@ enum UploadState {
 pub(crate) struct PublishSteps {
     len: u64,
     verify: Verify,
-    way: PublishMethod,
+    method: PublishMethod,
     /// Whether the ledger says that the file may have been published.
     noted: bool,
-    /// Whether an earlier attempt said so.
+    /// Whether an earlier attempt noted that.
     noted_before: bool,
-    /// Which temporary name is meant, from 1.
+    /// The number of the temporary name that the step applies to, from 1.
     temporary: u8,
-    /// The last one that this attempt, or the one that noted, had to do with.
+    /// The last one that this attempt, or the one that noted, has used.
     last_temporary: u8,
-    /// The temporary names are only looked at to be removed.
+    /// Set while the temporary names are only looked up to be removed.
     clearing: Option<PublishOutcome>,
-    progress: UploadState,
+    upload_state: UploadState,
     step: PublishStep,
 }
 
 impl PublishSteps {
-    /// An attempt for a file of `len` bytes. `noted`: an earlier attempt may have published it, from this temporary name.
-    pub(crate) fn new(len: u64, verify: Verify, way: PublishMethod, noted: Option<u8>) -> Self {
+    /// For a file of `len` bytes. `noted`: an earlier attempt may have published it, from this temporary name.
+    pub(crate) fn new(len: u64, verify: Verify, method: PublishMethod, noted: Option<u8>) -> Self {
         Self {
             len,
             verify,
-            way,
+            method,
             noted: noted.is_some(),
             noted_before: noted.is_some(),
             temporary: noted.unwrap_or(1),
             last_temporary: noted.unwrap_or(1),
             clearing: None,
-            progress: UploadState::Fresh,
+            upload_state: UploadState::Fresh,
             step: PublishStep::Look,
         }
     }
 
-    /// For a file that is known to have been published by an earlier attempt.
+    /// For a file that an earlier attempt has published.
     pub(crate) fn over(len: u64) -> Self {
         Self {
             step: PublishStep::End(PublishOutcome::FoundThere),
@@ -238,18 +238,18 @@ impl PublishSteps {
         }
     }
 
-    /// What is to be done now; what comes of it is told by the method of the same name.
+    /// The step to do now. Its result is passed to the `on_…` method of the same name.
     pub(crate) fn step(&self) -> PublishStep {
         self.step
     }
 
-    /// Which of the file's temporary names is meant by the step: 1, or the number in the name.
+    /// The temporary name that the step applies to: 1, or the number in the name.
     pub(crate) fn temporary(&self) -> u8 {
         self.temporary
     }
 
-    pub(crate) fn on_look(&mut self, look: NameStatus) {
-        match look {
+    pub(crate) fn on_look(&mut self, status: NameStatus) {
+        match status {
             NameStatus::Absent => self.name_is_free(),
             NameStatus::Present { size: Some(size) } if size != self.len => {
                 self.leave(PublishOutcome::NameTaken)
@@ -265,8 +265,8 @@ impl PublishSteps {
             FileComparison::Same => self.clear(PublishOutcome::FoundThere),
             FileComparison::Different => self.leave(PublishOutcome::NameTaken),
             FileComparison::Unreadable if there && self.noted => {
-                // It is ours if the temporary name is gone; if not, there is no way on.
-                (self.progress, self.way) = (UploadState::Refused, PublishMethod::Rename);
+                // It is ours if the temporary name is gone. If not, this attempt cannot continue.
+                (self.upload_state, self.method) = (UploadState::Refused, PublishMethod::Rename);
                 self.step = PublishStep::LookTemporary;
             }
             FileComparison::Unreadable if there => self.leave(PublishOutcome::Unreadable),
@@ -274,11 +274,11 @@ impl PublishSteps {
         }
     }
 
-    pub(crate) fn on_look_temporary(&mut self, look: NameStatus) {
-        if let Some(ending) = self.clearing {
-            return self.on_look_for_clearing(look, ending);
+    pub(crate) fn on_look_temporary(&mut self, status: NameStatus) {
+        if let Some(outcome) = self.clearing {
+            return self.on_look_for_clearing(status, outcome);
         }
-        match (look, self.progress) {
+        match (status, self.upload_state) {
             (NameStatus::Absent, UploadState::Gone) if !self.noted_before => {
                 self.leave(PublishOutcome::RenameRefused)
             }
@@ -289,10 +289,10 @@ impl PublishSteps {
                 self.step = PublishStep::VerifyBeginning { len: self.len }
             }
             (_, UploadState::Refused | UploadState::Gone) => self.was_refused(),
-            (NameStatus::Absent, UploadState::NotMade) => {
+            (NameStatus::Absent, UploadState::NotCreated) => {
                 self.step = PublishStep::End(PublishOutcome::NotUploaded)
             }
-            // A longer file could not be cut back.
+            // A longer file cannot be truncated.
             (NameStatus::Present { size: Some(len) }, _)
                 if (RESUME_MIN..=self.len).contains(&len) || (self.noted && len == self.len) =>
             {
@@ -301,24 +301,24 @@ impl PublishSteps {
             (NameStatus::Present { size: None }, _) if self.noted => {
                 self.step = PublishStep::VerifyBeginning { len: self.len };
             }
-            (NameStatus::Unknown, UploadState::NotMade) | (NameStatus::Present { .. }, _) => {
+            (NameStatus::Unknown, UploadState::NotCreated) | (NameStatus::Present { .. }, _) => {
                 self.take_next_name()
             }
             _ => self.step = PublishStep::Upload { from: 0 },
         }
     }
 
-    /// `same`: so many bytes, from the first, are the file's; `None`: there is no such file.
+    /// `same`: the number of bytes from the beginning that are equal; `None` if there is no file.
     pub(crate) fn on_verify_beginning(&mut self, same: Option<u64>) {
         match same {
-            None if self.progress == UploadState::Gone && !self.noted_before => {
+            None if self.upload_state == UploadState::Gone && !self.noted_before => {
                 self.leave(PublishOutcome::RenameRefused);
             }
             None if self.noted => self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway),
-            _ if matches!(self.progress, UploadState::Refused | UploadState::Gone) => self.was_refused(),
-            // A server that hangs may yet carry out the rename: what is right is not opened for writing again.
+            _ if matches!(self.upload_state, UploadState::Refused | UploadState::Gone) => self.was_refused(),
+            // A hanging server may still carry out the rename: a correct file is not opened for writing again.
             Some(same) if self.noted && same == self.len => {
-                self.progress = UploadState::Uploaded;
+                self.upload_state = UploadState::Uploaded;
                 self.step = PublishStep::Look;
             }
             Some(0) => self.take_next_name(),
@@ -331,23 +331,23 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_upload(&mut self, uploaded: UploadOutcome) {
-        self.progress = UploadState::Uploaded;
+        self.upload_state = UploadState::Uploaded;
         match (uploaded, self.verify) {
-            (UploadOutcome::NotMade, _) => {
-                self.progress = UploadState::NotMade;
+            (UploadOutcome::NotCreated, _) => {
+                self.upload_state = UploadState::NotCreated;
                 self.step = PublishStep::LookTemporary;
             }
             (UploadOutcome::Failed, _) => self.leave(PublishOutcome::NotUploaded),
-            (UploadOutcome::Whole, Verify::Size) => self.proved(),
+            (UploadOutcome::Whole, Verify::Size) => self.verified(),
             (_, Verify::Hash) => self.step = PublishStep::Hash,
             (_, Verify::Size | Verify::ReadBack) => self.step = PublishStep::ReadBack,
         }
     }
 
-    /// `right`: the server's hash is that of the file. Another hash, or none, proves nothing.
-    pub(crate) fn on_hash(&mut self, right: bool) {
-        if right {
-            self.proved();
+    /// `is_right`: the server's hash equals ours. A different hash, or none, proves nothing.
+    pub(crate) fn on_hash(&mut self, is_right: bool) {
+        if is_right {
+            self.verified();
         } else {
             self.step = PublishStep::ReadBack;
         }
@@ -355,10 +355,10 @@ impl PublishSteps {
 
     pub(crate) fn on_read_back(&mut self, comparison: FileComparison) {
         match comparison {
-            FileComparison::Same => self.proved(),
-            // Where the size was wanted and is not told, there is no more to be had.
-            FileComparison::Unreadable if self.verify == Verify::Size => self.proved(),
-            _ => self.leave(PublishOutcome::NotProved),
+            FileComparison::Same => self.verified(),
+            // Only the size was wanted, and the server does not report it: no better check is possible.
+            FileComparison::Unreadable if self.verify == Verify::Size => self.verified(),
+            _ => self.leave(PublishOutcome::NotVerified),
         }
     }
 
@@ -368,113 +368,102 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_publish(&mut self, renamed: RenameOutcome) {
-        self.step = match (renamed, self.way) {
-            (RenameOutcome::Done, PublishMethod::Rename) => {
-                return self.remove_up_to(self.last_temporary - 1, PublishOutcome::Published);
+        self.upload_state = match renamed {
+            RenameOutcome::Done => {
+                let left = self.last_temporary - u8::from(self.method == PublishMethod::Rename);
+                return self.remove_up_to(left, PublishOutcome::Published);
             }
-            (RenameOutcome::Done, PublishMethod::Link) => {
-                return self.remove_up_to(self.last_temporary, PublishOutcome::Published);
-            }
-            (RenameOutcome::Refused, _) => {
-                self.progress = UploadState::Refused;
-                PublishStep::Look
-            }
-            (RenameOutcome::Gone, _) => {
-                self.progress = UploadState::Gone;
-                PublishStep::Look
-            }
+            RenameOutcome::Refused => UploadState::Refused,
+            RenameOutcome::Gone => UploadState::Gone,
         };
+        self.step = PublishStep::Look;
     }
 
-    pub(crate) fn on_forget(&mut self, ending: PublishOutcome) {
+    pub(crate) fn on_forget(&mut self, outcome: PublishOutcome) {
         self.noted = false;
-        self.clear(ending);
+        self.clear(outcome);
     }
 
-    pub(crate) fn on_remove_temporary(&mut self, ending: PublishOutcome) {
-        self.remove_up_to(self.temporary - 1, ending);
+    pub(crate) fn on_remove_temporary(&mut self, outcome: PublishOutcome) {
+        self.remove_up_to(self.temporary - 1, outcome);
     }
 
-    /// Nothing has the final name, as far as can be seen.
+    /// The final name is free, as far as the server shows it.
     fn name_is_free(&mut self) {
-        self.step = match self.progress {
+        self.step = match self.upload_state {
             UploadState::Fresh if self.noted || self.len >= RESUME_MIN => PublishStep::LookTemporary,
             UploadState::Fresh => PublishStep::Upload { from: 0 },
-            UploadState::Uploaded => PublishStep::Publish(self.way),
-            // The server may have done it and not know.
-            UploadState::NotMade | UploadState::Refused | UploadState::Gone => PublishStep::LookTemporary,
+            UploadState::Uploaded => PublishStep::Publish(self.method),
+            // The server may have renamed the file and reported an error.
+            UploadState::NotCreated | UploadState::Refused | UploadState::Gone => PublishStep::LookTemporary,
         };
     }
 
-    /// The server refused, and has not done it all the same.
+    /// The server refused the rename and did not do it.
     fn was_refused(&mut self) {
-        if self.way == PublishMethod::Link {
-            self.way = PublishMethod::Rename;
-            self.step = PublishStep::Publish(self.way);
+        if self.method == PublishMethod::Link {
+            self.method = PublishMethod::Rename;
+            self.step = PublishStep::Publish(self.method);
         } else {
             self.leave(PublishOutcome::RenameRefused);
         }
     }
 
-    /// Something that is of no use has the temporary name.
+    /// The temporary name is taken by a file that cannot be used.
     fn take_next_name(&mut self) {
         if self.temporary < TEMPORARY_NAMES_MAX {
             self.temporary += 1;
             self.last_temporary = self.temporary;
-            self.progress = UploadState::Fresh;
-            // What was noted was noted of another name, whose file is still there.
+            self.upload_state = UploadState::Fresh;
+            // The note is about another temporary name, whose file is still there.
             (self.noted, self.noted_before) = (false, false);
-            self.step = if self.len >= RESUME_MIN {
-                PublishStep::LookTemporary
-            } else {
-                PublishStep::Upload { from: 0 }
-            };
-        } else if self.progress == UploadState::NotMade {
+            self.name_is_free();
+        } else if self.upload_state == UploadState::NotCreated {
             self.leave(PublishOutcome::NotUploaded);
         } else {
             self.step = PublishStep::Upload { from: 0 };
         }
     }
 
-    /// Removes the temporary names, and then ends.
-    fn clear(&mut self, ending: PublishOutcome) {
-        if self.progress == UploadState::Fresh {
-            self.clearing = Some(ending);
+    /// Removes the temporary names, then ends.
+    fn clear(&mut self, outcome: PublishOutcome) {
+        if self.upload_state == UploadState::Fresh {
+            self.clearing = Some(outcome);
             self.temporary = 1;
             self.step = PublishStep::LookTemporary;
         } else {
-            self.remove_up_to(self.last_temporary, ending);
+            self.remove_up_to(self.last_temporary, outcome);
         }
     }
 
-    /// RemotePaths are taken from the first on, and removed from the last on: so one that is free is behind the last.
-    fn on_look_for_clearing(&mut self, look: NameStatus, ending: PublishOutcome) {
-        // That the noted one was renamed is no reason for others to be gone.
+    /// Names are taken in ascending order and removed in descending order: the first free name is after the last taken one.
+    fn on_look_for_clearing(&mut self, status: NameStatus, outcome: PublishOutcome) {
+        // Other temporary names may exist although the noted one was renamed.
         let known = if self.last_temporary > 1 {
             self.last_temporary
         } else {
             0
         };
-        match look {
+        match status {
             NameStatus::Present { .. } if self.temporary < TEMPORARY_NAMES_MAX => self.temporary += 1,
-            NameStatus::Absent => self.remove_up_to(known.max(self.temporary - 1), ending),
+            NameStatus::Absent => self.remove_up_to(known.max(self.temporary - 1), outcome),
             NameStatus::Present { .. } | NameStatus::Unknown => {
-                self.remove_up_to(TEMPORARY_NAMES_MAX, ending)
+                self.remove_up_to(TEMPORARY_NAMES_MAX, outcome)
             }
         }
     }
 
-    fn remove_up_to(&mut self, number: u8, ending: PublishOutcome) {
+    fn remove_up_to(&mut self, number: u8, outcome: PublishOutcome) {
         if number == 0 {
-            self.step = PublishStep::End(ending);
+            self.step = PublishStep::End(outcome);
         } else {
             self.temporary = number;
-            self.step = PublishStep::RemoveTemporary(ending);
+            self.step = PublishStep::RemoveTemporary(outcome);
         }
     }
 
-    /// The temporary file is what it should be.
-    fn proved(&mut self) {
+    /// The temporary file is correct.
+    fn verified(&mut self) {
         self.step = if self.noted {
             PublishStep::Look
         } else {
@@ -482,12 +471,12 @@ impl PublishSteps {
         };
     }
 
-    /// Ends without having published; the temporary file is to go.
-    fn leave(&mut self, ending: PublishOutcome) {
+    /// Ends without publishing, and removes the temporary file.
+    fn leave(&mut self, outcome: PublishOutcome) {
         if self.noted {
-            self.step = PublishStep::Forget(ending);
+            self.step = PublishStep::Forget(outcome);
         } else {
-            self.clear(ending);
+            self.clear(outcome);
         }
     }
 }

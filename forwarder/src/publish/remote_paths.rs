@@ -1,39 +1,24 @@
-//! The names of a batch at a destination.
+//! The remote paths of an item's files at a destination.
 
 use logferry_config::{BatchPaths, Destination, Values};
 use logferry_ledger::{Batch, ManifestRecord, PublishedFile};
 
-use crate::session::letter::Letter;
-
-/// The names of a batch's files at a destination, as whole paths.
+/// The files of one item at a destination, as whole paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RemotePaths {
-    /// The batch.
+    /// The batch, or the window manifest.
     pub(crate) published: String,
     pub(crate) manifest: String,
     pub(crate) marker: String,
-    /// What temporary names end in besides.
     temp_suffix: String,
-    /// The server, as whom.
+    /// User, host and port.
     server: String,
-    /// The subfolders it goes into, outermost first; they are made if need be.
+    /// The subfolders that the files go into, outermost first; created if missing.
     pub(crate) folders: Vec<String>,
 }
 
-/// A manifest on its way to a destination: it goes into the folder that must be there.
-pub(crate) fn letter(manifest: ManifestRecord, destination: &Destination) -> Letter {
-    let directory = destination.directory.trim_end_matches('/');
-    let path = format!("{directory}/{}", manifest.name);
-    Letter {
-        id: manifest.id,
-        temporary: format!("{path}{}", destination.temp_suffix),
-        path,
-        content: manifest.content.into_bytes(),
-    }
-}
-
 impl RemotePaths {
-    pub(crate) fn of(batch: &Batch, destination: &Destination) -> Self {
+    pub(crate) fn of_batch(batch: &Batch, destination: &Destination) -> Self {
         let name = batch.name();
         let values = Values {
             window_start: batch.window.local_start(),
@@ -44,6 +29,22 @@ impl RemotePaths {
             batch: &name,
         };
         let BatchPaths { folders, stem, file } = destination.paths(&values, batch.part);
+        let marker = destination.publish.marker.as_deref().unwrap_or_default();
+        Self {
+            manifest: format!("{stem}.json"),
+            marker: format!("{file}{marker}"),
+            folders,
+            ..Self::of_path(file, destination)
+        }
+    }
+
+    /// A window manifest goes into the destination's `directory`, which exists.
+    pub(crate) fn of_window_manifest(manifest: &ManifestRecord, destination: &Destination) -> Self {
+        let directory = destination.directory.trim_end_matches('/');
+        Self::of_path(format!("{directory}/{}", manifest.name), destination)
+    }
+
+    fn of_path(published: String, destination: &Destination) -> Self {
         let Destination {
             host,
             port,
@@ -51,33 +52,31 @@ impl RemotePaths {
             temp_suffix,
             ..
         } = destination;
-        let marker = destination.publish.marker.as_deref().unwrap_or_default();
         Self {
-            manifest: format!("{stem}.json"),
-            marker: format!("{file}{marker}"),
-            server: format!("{user}@{host}:{port}"),
+            published,
+            manifest: String::new(),
+            marker: String::new(),
             temp_suffix: temp_suffix.clone(),
-            published: file,
-            folders,
+            server: format!("{user}@{host}:{port}"),
+            folders: Vec::new(),
         }
     }
 
-    /// One of the temporary names of one of the files; `number`: which, from 1.
+    /// A temporary name of one of the files; `number` counts from 1.
     pub(crate) fn temporary(&self, file: PublishedFile, number: u8) -> String {
         let (path, suffix) = (self.of_file(file), &self.temp_suffix);
         match number {
-            // The first has no number.
             1 => format!("{path}{suffix}"),
             number => format!("{path}.{number}{suffix}"),
         }
     }
 
-    /// The server, and one of the batch's temporary names there.
+    /// The server and a temporary name of the first file, as noted in the ledger.
     pub(crate) fn place(&self, number: u8) -> String {
         format!("{} {}", self.server, self.temporary(PublishedFile::Batch, number))
     }
 
-    /// The name of one of the files.
+    /// The final name of one of the files.
     pub(crate) fn of_file(&self, file: PublishedFile) -> &str {
         match file {
             PublishedFile::Batch => &self.published,

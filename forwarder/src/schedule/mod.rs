@@ -3,7 +3,6 @@
 //! the circuit breaker may be changed here without looking elsewhere.
 
 pub(crate) mod plan;
-pub(crate) mod progress;
 pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod spool_watch;

@@ -1,38 +1,44 @@
-//! Which batches a destination is to get now, in which order. No ledger and no clock in here.
+//! Which items a destination gets now, and in which order. No ledger and no clock in here.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{Batch, Delivery, PublishingNote};
+use logferry_config::Wants;
+use logferry_ledger::{Batch, Delivery, ManifestRecord, PublishedFile, PublishingNote};
+use logferry_spool::SpoolFile;
 
-/// A batch to deliver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeliveryTask {
+use crate::publish::task::{DeliveryItem, DeliveryTask};
+
+/// A batch that a destination wants and may lack.
+#[derive(Debug, Clone)]
+pub(crate) struct WaitingBatch {
     pub(crate) batch: Batch,
-    /// Attempts at this destination that failed.
-    pub(crate) attempts: u32,
-    /// What may have been published there without being recorded.
-    pub(crate) publishing: Option<PublishingNote>,
+    /// Its delivery at the destination.
+    pub(crate) delivery: Option<Delivery>,
+    /// Its file, if that was searched for.
+    pub(crate) file: Option<SpoolFile>,
 }
 
-/// What there is to do for one destination.
+/// The deliveries of one destination.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// To be tried now, oldest window first.
     pub(crate) due: Vec<DeliveryTask>,
     /// How long until the first of the others is due.
     pub(crate) next_due: Option<Duration>,
-    /// Since when the batch that has waited longest waits: since it was sealed, or asked for once more.
+    /// Since when the batch that has waited longest waits: since it was sealed, or since its resend was requested.
     pub(crate) waits_since: Option<Timestamp>,
 }
 
-/// Plans for one destination from the sealed batches that are not sent, with what is known of each there.
+/// Plans the batches for one destination.
 ///
-/// `longest_wait` is the longest that a batch ever waits for its next attempt. A time further ahead was written
-/// before the clock was set back, and counts as come.
-pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, longest_wait: Duration) -> Plan {
+/// `longest_wait`: the longest wait between two attempts. A next attempt further ahead was recorded before the clock was
+/// set back, and is due.
+pub(crate) fn plan(batches: Vec<WaitingBatch>, now: Timestamp, longest_wait: Duration) -> Plan {
     let mut plan = Plan::default();
-    for (batch, delivery) in batches {
+    let mut due = Vec::new();
+    for waiting in batches {
+        let WaitingBatch { batch, delivery, .. } = &waiting;
         if delivery.as_ref().is_some_and(Delivery::is_done) {
             continue;
         }
@@ -40,75 +46,85 @@ pub(crate) fn plan(batches: Vec<(Batch, Option<Delivery>)>, now: Timestamp, long
         let since = asked_at.or(batch.sealed_at).unwrap_or(now);
         plan.waits_since = Some(plan.waits_since.map_or(since, |oldest| oldest.min(since)));
         let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
-        let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
-        if wait.is_zero() || wait > longest_wait {
-            plan.due.push(DeliveryTask {
-                batch,
-                attempts: delivery.as_ref().map_or(0, |delivery| delivery.attempts),
-                publishing: delivery.and_then(|delivery| delivery.publishing),
-            });
-        } else {
-            plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait)));
+        match wait_for(next_attempt, now, longest_wait) {
+            Some(wait) => plan.next_due = Some(plan.next_due.map_or(wait, |next| next.min(wait))),
+            None => due.push(waiting),
         }
     }
-    plan.due.sort_by(|a, b| order(&a.batch).cmp(&order(&b.batch)));
+    due.sort_by(|a, b| order(&a.batch).cmp(&order(&b.batch)));
+    let task = |it: WaitingBatch| DeliveryTask {
+        item: DeliveryItem::Batch(it.batch),
+        file: it.file,
+        attempts: it.delivery.as_ref().map_or(0, |delivery| delivery.attempts),
+        publishing: it.delivery.and_then(|delivery| delivery.publishing),
+    };
+    plan.due = due.into_iter().map(task).collect();
     plan
+}
+
+/// The window manifests that are due now, in their order.
+pub(crate) fn due_manifests(
+    manifests: Vec<ManifestRecord>,
+    now: Timestamp,
+    longest_wait: Duration,
+) -> Vec<DeliveryTask> {
+    let is_due = |manifest: &ManifestRecord| wait_for(manifest.next_attempt, now, longest_wait).is_none();
+    let task = |manifest: ManifestRecord| DeliveryTask {
+        file: None,
+        attempts: manifest.attempts,
+        publishing: manifest.publishing_place.clone().map(|place| PublishingNote {
+            file: PublishedFile::Batch,
+            place,
+        }),
+        item: DeliveryItem::WindowManifest(manifest),
+    };
+    manifests.into_iter().filter(is_due).map(task).collect()
 }
 
 fn order(batch: &Batch) -> impl Ord + '_ {
     (batch.window.start, batch.part, &batch.source, &batch.base_name)
 }
 
-/// Whether the time for the next attempt has come.
-pub(crate) fn is_due(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> bool {
-    let wait = next_attempt.map_or(Duration::ZERO, |at| until(now, at));
-    wait.is_zero() || wait > longest_wait
+/// The wait until the next attempt; `None` if it is due.
+fn wait_for(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> Option<Duration> {
+    let wait = until(now, next_attempt?);
+    (!wait.is_zero() && wait <= longest_wait).then_some(wait)
 }
 
-/// The time from `now` to `at`; zero when it has come.
+/// The time from `now` to `at`; zero if `at` has passed.
 fn until(now: Timestamp, at: Timestamp) -> Duration {
     now.duration_until(at).try_into().unwrap_or(Duration::ZERO)
 }
 
-/// The time since `then`; zero when the clock was set back.
+/// The time since `then`; zero if the clock was set back.
 pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
     until(then, now)
+}
+
+/// Whether a destination with these filters wants a batch.
+pub(crate) fn wants_batch(wants: &Wants, batch: &Batch) -> bool {
+    wants.takes(&batch.source, &batch.group, batch.log.as_ref())
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::OnceLock;
 
-    use logferry_config::{DeliveryRetry, Destination, HostKeyPolicy, Login, Publishing, Secret};
+    use logferry_config::{Destination, Publishing};
     use logferry_ledger::{Ledger, NewBatch, Window};
     use proptest::prelude::*;
 
     use super::*;
 
-    /// A destination that nobody connects to.
+    /// A destination for names and settings only.
     pub(crate) fn destination(publish: Publishing) -> Destination {
+        let text = "forwarder: {destinations: [{name: edw, host: localhost, user: ferry, password: unused, \
+                    directory: /drop}]}";
+        let config = logferry_config::parse(text, "c.yaml".as_ref(), &|_| None).unwrap();
+        let destination = config.forwarder.unwrap().destinations.remove(0);
         Destination {
-            name: "edw".parse().unwrap(),
-            host: "localhost".to_owned(),
-            port: 22,
-            user: "ferry".to_owned(),
-            directory: "/drop".to_owned(),
-            login: Login::Password(Secret::new("unused")),
-            host_key: HostKeyPolicy::Fingerprint(String::new()),
-            sessions: 1,
-            temp_suffix: ".part".to_owned(),
             publish,
-            retry: DeliveryRetry {
-                attempts: 3,
-                initial: std::time::Duration::from_secs(1),
-                max: std::time::Duration::from_secs(1),
-            },
-            failed_every: std::time::Duration::from_secs(1),
-            stall_after: std::time::Duration::from_secs(30),
-            wants: logferry_config::Wants::default(),
-            layout: logferry_config::Layout::default(),
-            window_manifest: None,
-            bandwidth: None,
+            ..destination
         }
     }
 
@@ -170,20 +186,32 @@ pub(crate) mod tests {
         }
     }
 
-    fn known(batch: Batch, next_attempt: i64) -> (Batch, Option<Delivery>) {
+    fn start(task: &DeliveryTask) -> i64 {
+        task.batch().unwrap().window.start
+    }
+
+    fn waiting(batch: Batch, delivery: Option<Delivery>) -> WaitingBatch {
+        WaitingBatch {
+            batch,
+            delivery,
+            file: None,
+        }
+    }
+
+    fn known(batch: Batch, next_attempt: i64) -> WaitingBatch {
         let delivery = delivery(&batch, Some(at(next_attempt)), None);
-        (batch, Some(delivery))
+        waiting(batch, Some(delivery))
     }
 
     #[test]
     fn oldest_window_comes_first() {
         let batches = batches(&[30, 10, 20]);
         let plan = plan(
-            batches.into_iter().map(|batch| (batch, None)).collect(),
+            batches.into_iter().map(|batch| waiting(batch, None)).collect(),
             at(0),
             LONGEST,
         );
-        let starts: Vec<_> = plan.due.iter().map(|task| task.batch.window.start).collect();
+        let starts: Vec<_> = plan.due.iter().map(start).collect();
         assert_eq!(starts, [10, 20, 30]);
         assert_eq!(plan.waits_since, Some(at(-10)));
     }
@@ -193,11 +221,11 @@ pub(crate) mod tests {
         let mut batches = batches(&[10, 10, 5]);
         (batches[0].part, batches[1].part, batches[2].part) = (2, 1, 3);
         let plan = plan(
-            batches.into_iter().map(|batch| (batch, None)).collect(),
+            batches.into_iter().map(|batch| waiting(batch, None)).collect(),
             at(0),
             LONGEST,
         );
-        let parts: Vec<_> = plan.due.iter().map(|task| task.batch.part).collect();
+        let parts: Vec<_> = plan.due.iter().map(|task| task.batch().unwrap().part).collect();
         assert_eq!(parts, [3, 1, 2]);
     }
 
@@ -226,7 +254,7 @@ pub(crate) mod tests {
         let batch = batches(&[0]).remove(0);
         let delivered = delivery(&batch, None, Some(at(0)));
         assert_eq!(
-            plan(vec![(batch, Some(delivered))], at(0), LONGEST),
+            plan(vec![waiting(batch, Some(delivered))], at(0), LONGEST),
             Plan::default()
         );
     }
@@ -236,7 +264,7 @@ pub(crate) mod tests {
         let batch = batches(&[0]).remove(0);
         let mut asked = delivery(&batch, None, Some(at(0)));
         asked.asked_at = Some(at(50));
-        let plan = plan(vec![(batch, Some(asked))], at(60), LONGEST);
+        let plan = plan(vec![waiting(batch, Some(asked))], at(60), LONGEST);
         assert_eq!((plan.due.len(), plan.waits_since), (1, Some(at(50))));
     }
 
@@ -248,14 +276,14 @@ pub(crate) mod tests {
             let starts: Vec<_> = given.iter().map(|(start, ..)| *start).collect();
             let with_delivery = |(batch, (_, next, delivered)): (Batch, &(i64, Option<i64>, bool))| {
                 let delivery = delivery(&batch, next.map(at), delivered.then(|| at(0)));
-                (batch, Some(delivery))
+                waiting(batch, Some(delivery))
             };
             let candidates: Vec<_> = batches(&starts).into_iter().zip(&given).map(with_delivery).collect();
-            let waiting = given.iter().filter(|(.., delivered)| !delivered).count();
+            let undelivered = given.iter().filter(|(.., delivered)| !delivered).count();
             let planned = plan(candidates, at(0), LONGEST);
-            prop_assert!(planned.due.len() <= waiting);
-            prop_assert_eq!(planned.due.len() == waiting, planned.next_due.is_none());
-            prop_assert!(planned.due.is_sorted_by_key(|task| task.batch.window.start));
+            prop_assert!(planned.due.len() <= undelivered);
+            prop_assert_eq!(planned.due.len() == undelivered, planned.next_due.is_none());
+            prop_assert!(planned.due.is_sorted_by_key(start));
             prop_assert!(planned.next_due.is_none_or(|wait| !wait.is_zero() && wait <= LONGEST));
         }
     }

@@ -1,37 +1,36 @@
-//! What waits for one destination, shared by its sessions: the worker puts it there in order, they take it.
+//! The items that wait for one destination: the worker queues them in order, the sessions take them.
 //!
-//! Invariants: a batch that was taken is not given out again before it is settled; nothing is given out once the queue
-//! was closed. Oldest window first, but every fourth batch is the newest: a backlog does not hold up what is fresh.
+//! Invariants: an item that was taken is not handed out again before it is completed; nothing is handed out after the
+//! queue was closed. Batches go oldest window first, but every fourth batch is the newest one, so that a backlog does not
+//! delay fresh lines. Window manifests are small and few: the first session takes them before batches.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use logferry_ledger::{BatchId, ManifestId};
+use crate::publish::task::{DeliveryId, DeliveryTask};
 
-use crate::schedule::plan::DeliveryTask;
-use crate::session::letter::Letter;
-
-/// One in so many batches is the newest.
+/// Every so many batches, the newest is taken.
 const TAKES_PER_NEWEST: u64 = 4;
 
-/// A further session pays its publish_method only if so many bytes wait for each before it. What a session can have in flight
-/// over a long publish_method is bounded by the server's window; a short backlog is through before a second one is connected.
+/// A further session gets work only if this many bytes wait for each session before it. The server's window bounds the
+/// bytes in flight over one session; a short backlog is gone before a second session is connected.
 const BYTES_PER_SESSION: u64 = 64 << 20;
 
-/// What came of waiting for a batch.
+/// The most window manifests in hand at once.
+const MANIFESTS_IN_HAND_MAX: usize = 4;
+
+/// The result of waiting for an item.
 #[derive(Debug)]
 pub(crate) enum QueueItem {
-    DeliveryTask(Box<DeliveryTask>),
-    /// There are letters.
-    Letters,
+    Task(Box<DeliveryTask>),
     /// None came in time.
-    Nothing,
+    TimedOut,
     /// None will come.
     Closed,
 }
 
-/// What waits, and what is in hand.
+/// The items that wait, and those in hand.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryQueue {
     state: Mutex<QueueState>,
@@ -41,106 +40,77 @@ pub(crate) struct DeliveryQueue {
 #[derive(Debug, Default)]
 struct QueueState {
     /// Oldest window first.
-    due: VecDeque<DeliveryTask>,
-    /// Of those that are due.
+    batches: VecDeque<DeliveryTask>,
+    /// Sum over `batches`.
     bytes: u64,
-    taken: HashSet<BatchId>,
-    /// Only the first session takes them.
-    letters: Vec<Letter>,
-    posting: HashSet<ManifestId>,
-    takes: u64,
+    manifests: VecDeque<DeliveryTask>,
+    in_hand: HashSet<DeliveryId>,
+    batches_taken: u64,
     closed: bool,
 }
 
 impl DeliveryQueue {
-    /// Puts out what is due, oldest window first, in place of what was; what is in hand stays so.
-    pub(crate) fn replace(&self, due: Vec<DeliveryTask>) {
+    /// Replaces the batches that wait, oldest window first. Those in hand stay in hand.
+    pub(crate) fn replace(&self, mut due: Vec<DeliveryTask>) {
         let mut state = self.state();
-        let taken = std::mem::take(&mut state.taken);
-        state.due = due
-            .into_iter()
-            .filter(|task| !taken.contains(&task.batch.id))
-            .collect();
-        state.taken = taken;
-        state.bytes = state.due.iter().map(|task| task.batch.contents.bytes).sum();
+        due.retain(|task| !state.in_hand.contains(&task.id()));
+        state.bytes = due.iter().map(DeliveryTask::bytes).sum();
+        state.batches = due.into();
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Puts out letters, in place of those that were; those in hand stay so.
-    pub(crate) fn replace_letters(&self, mut letters: Vec<Letter>) {
+    /// Replaces the window manifests that wait. Those in hand stay in hand.
+    pub(crate) fn replace_manifests(&self, mut due: Vec<DeliveryTask>) {
         let mut state = self.state();
-        letters.retain(|letter| !state.posting.contains(&letter.id));
-        state.letters = letters;
+        due.retain(|task| !state.in_hand.contains(&task.id()));
+        state.manifests = due.into();
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Takes back what was not taken.
+    /// Removes the items that were not taken.
     pub(crate) fn clear(&self) {
-        self.replace_letters(Vec::new());
+        self.replace_manifests(Vec::new());
         self.replace(Vec::new());
     }
 
-    /// Takes the next letter, for a session of that number.
-    pub(crate) fn take_letter(&self, session: usize) -> Option<Letter> {
-        let mut state = self.state();
-        if state.closed || session != 0 || state.letters.is_empty() {
-            return None;
-        }
-        let letter = state.letters.remove(0);
-        state.posting.insert(letter.id);
-        Some(letter)
-    }
-
-    /// Says that a letter is no longer in hand.
-    pub(crate) fn complete_letter(&self, letter: ManifestId) {
-        self.state().posting.remove(&letter);
-    }
-
-    /// Takes the next batch, for a session of that number, counted from 0.
+    /// Takes the next item, for a session of that number, counted from 0.
     pub(crate) fn take(&self, session: usize) -> Option<DeliveryTask> {
         self.state().take(session)
     }
 
-    /// Takes the next batch, and waits for one if need be; without a session, only waits.
+    /// Takes the next item and waits for one if need be. Without a session, only waits.
     pub(crate) fn wait(&self, session: Option<usize>, limit: Duration) -> QueueItem {
-        let nothing_new = |state: &mut QueueState| {
-            let has_some =
-                session.is_some_and(|session| state.has_for(session) || state.has_letters_for(session));
-            !state.closed && !has_some
-        };
+        let nothing_new =
+            |state: &mut QueueState| !state.closed && !session.is_some_and(|session| state.has_for(session));
         let waited = self.changed.wait_timeout_while(self.state(), limit, nothing_new);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return QueueItem::Closed;
         }
-        match session.and_then(|session| state.take(session)) {
-            Some(task) => QueueItem::DeliveryTask(Box::new(task)),
-            None if session.is_some_and(|session| state.has_letters_for(session)) => QueueItem::Letters,
-            None => QueueItem::Nothing,
-        }
+        let task = session.and_then(|session| state.take(session));
+        task.map_or(QueueItem::TimedOut, |task| QueueItem::Task(Box::new(task)))
     }
 
-    /// Says that a batch is no longer in hand.
-    pub(crate) fn complete(&self, batch: BatchId) {
-        self.state().taken.remove(&batch);
+    /// Notes that an item is no longer in hand.
+    pub(crate) fn complete(&self, id: DeliveryId) {
+        self.state().in_hand.remove(&id);
     }
 
-    /// Whether anything is due or in hand.
+    /// Whether anything waits or is in hand.
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.state();
-        let batches = state.due.len() + state.taken.len();
-        batches + state.letters.len() + state.posting.len() > 0
+        !(state.batches.is_empty() && state.manifests.is_empty() && state.in_hand.is_empty())
     }
 
-    /// Gives out no more.
+    /// Hands out no more.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();
     }
 
-    /// The state, also after a thread ended by a defect: no change is made in two parts.
+    /// The state, also after a thread panicked: every change is complete under one lock.
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,27 +118,45 @@ impl DeliveryQueue {
 
 impl QueueState {
     fn has_for(&self, session: usize) -> bool {
-        let enough = BYTES_PER_SESSION.saturating_mul(session as u64);
-        !self.due.is_empty() && self.bytes >= enough
+        self.has_manifest_for(session) || self.has_batch_for(session)
     }
 
-    fn has_letters_for(&self, session: usize) -> bool {
-        session == 0 && !self.letters.is_empty()
+    fn has_batch_for(&self, session: usize) -> bool {
+        !self.batches.is_empty() && self.bytes >= BYTES_PER_SESSION.saturating_mul(session as u64)
+    }
+
+    fn has_manifest_for(&self, session: usize) -> bool {
+        let in_hand = self
+            .in_hand
+            .iter()
+            .filter(|id| matches!(id, DeliveryId::WindowManifest(_)));
+        session == 0 && !self.manifests.is_empty() && in_hand.count() < MANIFESTS_IN_HAND_MAX
     }
 
     fn take(&mut self, session: usize) -> Option<DeliveryTask> {
-        if self.closed || !self.has_for(session) {
+        if self.closed {
             return None;
         }
-        let newest = self.takes % TAKES_PER_NEWEST == TAKES_PER_NEWEST - 1;
-        self.takes += 1;
-        let task = if newest {
-            self.due.pop_back()
+        let task = if self.has_manifest_for(session) {
+            self.manifests.pop_front()
+        } else if self.has_batch_for(session) {
+            self.take_batch()
         } else {
-            self.due.pop_front()
+            None
         }?;
-        self.bytes -= task.batch.contents.bytes;
-        self.taken.insert(task.batch.id);
+        self.in_hand.insert(task.id());
+        Some(task)
+    }
+
+    fn take_batch(&mut self) -> Option<DeliveryTask> {
+        let newest = self.batches_taken % TAKES_PER_NEWEST == TAKES_PER_NEWEST - 1;
+        self.batches_taken += 1;
+        let task = if newest {
+            self.batches.pop_back()
+        } else {
+            self.batches.pop_front()
+        }?;
+        self.bytes -= task.bytes();
         Some(task)
     }
 }
@@ -176,6 +164,7 @@ impl QueueState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish::task::DeliveryItem;
     use crate::schedule::plan::tests::batches;
 
     /// Due batches of some bytes each, whose windows start at 0, 1, 2...
@@ -184,7 +173,8 @@ mod tests {
         let task = |mut batch: logferry_ledger::Batch| {
             batch.contents.bytes = bytes;
             DeliveryTask {
-                batch,
+                item: DeliveryItem::Batch(batch),
+                file: None,
                 attempts: 0,
                 publishing: None,
             }
@@ -193,7 +183,10 @@ mod tests {
     }
 
     fn starts(tasks: impl IntoIterator<Item = DeliveryTask>) -> Vec<i64> {
-        tasks.into_iter().map(|task| task.batch.window.start).collect()
+        tasks
+            .into_iter()
+            .map(|task| task.batch().unwrap().window.start)
+            .collect()
     }
 
     #[test]
@@ -210,7 +203,7 @@ mod tests {
         backlog.replace(due(8, 1));
         other.replace(due(3, 1));
         let of_backlog: Vec<_> = (0..4).filter_map(|_| backlog.take(0)).collect();
-        // It is planned anew meanwhile: what is in hand stays so, and the turn of the newest is kept.
+        // A new plan: items in hand stay in hand, and the count towards the newest batch continues.
         backlog.replace(due(10, 1));
         let then = std::iter::from_fn(|| backlog.take(0));
         assert_eq!(
@@ -228,7 +221,7 @@ mod tests {
         queue.replace(due(1, 1));
         assert!(queue.take(0).is_none());
         assert!(queue.is_busy());
-        queue.complete(taken.batch.id);
+        queue.complete(taken.id());
         assert!(!queue.is_busy());
         queue.replace(due(1, 1));
         assert!(queue.take(0).is_some());
@@ -250,11 +243,8 @@ mod tests {
     fn closed_queue_gives_out_nothing() {
         let queue = DeliveryQueue::default();
         queue.replace(due(2, 1));
-        assert!(matches!(queue.wait(None, Duration::ZERO), QueueItem::Nothing));
-        assert!(matches!(
-            queue.wait(Some(0), Duration::MAX),
-            QueueItem::DeliveryTask(_)
-        ));
+        assert!(matches!(queue.wait(None, Duration::ZERO), QueueItem::TimedOut));
+        assert!(matches!(queue.wait(Some(0), Duration::MAX), QueueItem::Task(_)));
         queue.close();
         assert!(matches!(queue.wait(Some(0), Duration::MAX), QueueItem::Closed));
         assert!(queue.take(0).is_none());

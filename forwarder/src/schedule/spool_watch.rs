@@ -1,4 +1,4 @@
-//! Waiting until something may have come into `ready/`: told by inotify(7), and by the clock in any case.
+//! Waits until a file may have come into `ready/`: by inotify(7), and by a time limit in any case.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,14 +11,14 @@ use logferry_ledger::BatchState;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::warn;
 
-/// Room for some events; what they say does not matter, so it matters little if some are dropped.
+/// Space for some events. Their contents are not used, so lost events do no harm.
 const EVENT_BUFFER: usize = 4096;
 
 /// Watches `ready/` and the folders of the sources in it.
 #[derive(Debug)]
 pub(crate) struct SpoolWatch {
     ready: PathBuf,
-    /// Without it, if the system gives us none, only the clock tells.
+    /// `None` if the system provides none; then only the time limit ends a wait.
     inotify: Option<Inotify>,
 }
 
@@ -31,16 +31,16 @@ impl SpoolWatch {
         };
         let started = Inotify::init().and_then(|inotify| {
             watch.inotify = Some(inotify);
-            watch.cover()
+            watch.watch_all()
         });
         if let Err(error) = started {
-            warn!(%error, folder = %watch.ready.display(), "cannot watch a folder, batches are found at each interval only");
+            warn!(%error, folder = %watch.ready.display(), "cannot watch a folder; batches are found only at each interval");
             watch.inotify = None;
         }
         watch
     }
 
-    /// Waits until something came into `ready/`, at most `limit`. True if something came.
+    /// Waits until a file came into `ready/`, at most `limit`. Returns whether one came.
     pub(crate) fn wait(&mut self, limit: Duration) -> bool {
         let Some(inotify) = &mut self.inotify else {
             std::thread::sleep(limit);
@@ -52,21 +52,21 @@ impl SpoolWatch {
             Ok(0) => return false,
             Ok(_) => {}
             Err(_) => {
-                // A signal, mostly; whatever it is, it must not make the caller spin.
+                // Usually a signal. The caller must not loop without a wait.
                 std::thread::sleep(limit.saturating_sub(started.elapsed()));
                 return false;
             }
         }
         let mut buffer = [0; EVENT_BUFFER];
         while inotify.read_events(&mut buffer).is_ok() {}
-        if let Err(error) = self.cover() {
+        if let Err(error) = self.watch_all() {
             warn!(%error, folder = %self.ready.display(), "cannot watch a new folder");
         }
         true
     }
 
-    /// Watches every folder that is there now; those watched already stay so (inotify(7): one watch per inode).
-    fn cover(&self) -> io::Result<()> {
+    /// Watches every folder that exists now. Folders that are watched already stay watched (inotify(7): one watch per inode).
+    fn watch_all(&self) -> io::Result<()> {
         let Some(inotify) = &self.inotify else {
             return Ok(());
         };
@@ -91,7 +91,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     #[test]
-    fn batch_moved_into_a_new_source_folder_is_told_of() {
+    fn batch_moved_into_a_new_source_folder_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("ready")).unwrap();
         let mut watch = SpoolWatch::new(dir.path());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn folder_that_cannot_be_watched_leaves_the_clock() {
+    fn folder_that_cannot_be_watched_leaves_the_time_limit() {
         let dir = tempfile::tempdir().unwrap();
         let mut watch = SpoolWatch::new(&dir.path().join("nowhere"));
         assert!(!watch.wait(Duration::ZERO));

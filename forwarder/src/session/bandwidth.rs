@@ -1,20 +1,20 @@
-//! Keeping to a destination's `bandwidth`, over all its sessions together. No clock in here.
+//! Enforces a destination's `bandwidth` over all its sessions together. No clock in here.
 //!
-//! Bytes are granted as time passes, at most [`BURST`] of it at once: over any span of time, what was sent is above
-//! the limit by no more than that.
+//! Bytes are granted as time passes, at most the bytes of one [`BURST`] at once. So over any span of time the limit is
+//! exceeded by at most that.
 
 use std::time::{Duration, Instant};
 
-/// The time whose bytes may be saved up.
+/// The time for which unused bytes are saved up.
 const BURST: Duration = Duration::from_millis(50);
 
-/// The time whose bytes are granted at least, if so many are wanted: less would make tiny packets.
+/// The time whose bytes are granted at least, if so many are wanted: fewer would make tiny packets.
 const PIECE: Duration = Duration::from_millis(10);
 
-/// How many bytes may be sent when.
+/// The bytes that may be sent now.
 #[derive(Debug)]
 pub(crate) struct Bandwidth {
-    /// Bytes a second; `None`: as many as get through.
+    /// Bytes per second; `None` for no limit.
     limit: Option<u64>,
     /// Bytes that may be sent now, as of `counted_at`.
     saved: f64,
@@ -30,7 +30,7 @@ impl Bandwidth {
         }
     }
 
-    /// Grants up to `wanted` bytes, which then count as sent.
+    /// Grants at most `wanted` bytes, which then count as sent.
     pub(crate) fn grant(&mut self, wanted: usize, now: Instant) -> usize {
         let Some(limit) = self.limit else { return wanted };
         let rate = as_float(limit);
@@ -47,16 +47,13 @@ impl Bandwidth {
         granted
     }
 
-    /// How long to wait after nothing was granted.
+    /// The time to wait after no byte was granted.
     pub(crate) fn pause() -> Duration {
         PIECE
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a byte more or less in 2^53 does not matter"
-)]
+#[expect(clippy::cast_precision_loss, reason = "one byte in 2^53 does not matter")]
 fn as_float(bytes: u64) -> f64 {
     bytes as f64
 }

@@ -1,80 +1,73 @@
-//! How a destination's sessions come in at its connect_limiter: one at a time, and counted.
+//! Lets the sessions of a destination connect one at a time, and counts the connections.
 //!
-//! Servers bound the connections that are not logged in yet (`MaxStartups` in `sshd_config(5)`), and often those that one
-//! client may have; two sessions that knock at once would shut each other out.
+//! Servers limit the connections that are not logged in yet (`MaxStartups` in `sshd_config(5)`), and often the connections
+//! of one client. Two sessions that connect at the same time would lock each other out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::sftp_driver::SftpDriver;
 use crate::error::DeliveryError;
-use crate::session::sftp_driver::SftpDriver;
 
-/// How long a server may take to learn that a connection has ended, and still count it.
+/// How long a server may still count a connection that has ended.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// The connect_limiter.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectLimiter {
     connecting: Mutex<()>,
-    count: SharedCount,
+    connections: Arc<Mutex<Connections>>,
 }
 
-/// Who is count.
-#[derive(Debug, Clone, Default)]
-struct SharedCount(Arc<Mutex<ConnectionCount>>);
-
 #[derive(Debug, Default)]
-struct ConnectionCount {
+struct Connections {
     open: usize,
     last_closed: Option<Instant>,
 }
 
-/// A connection that counts as count until it is dropped.
+/// A connection that is counted until it is dropped.
 pub(crate) struct ConnectionSlot {
-    pub(crate) remote: SftpDriver,
-    _place: CountedConnection,
+    pub(crate) driver: SftpDriver,
+    _counted: CountedConnection,
 }
 
-struct CountedConnection(SharedCount);
+struct CountedConnection(Arc<Mutex<Connections>>);
 
-impl SharedCount {
-    fn lock(&self) -> MutexGuard<'_, ConnectionCount> {
-        // Two numbers that belong together at any moment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Also after a thread panicked: every change is complete under one lock.
+fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ConnectLimiter {
-    /// Connects when nobody else is just doing so.
+    /// Connects as soon as no other session is connecting.
     pub(crate) fn connect(
         &self,
         connect: impl FnOnce() -> Result<SftpDriver, DeliveryError>,
     ) -> Result<ConnectionSlot, DeliveryError> {
         let _alone = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let remote = connect()?;
-        self.count.lock().open += 1;
+        let driver = connect()?;
+        lock(&self.connections).open += 1;
         Ok(ConnectionSlot {
-            remote,
-            _place: CountedConnection(self.count.clone()),
+            driver,
+            _counted: CountedConnection(Arc::clone(&self.connections)),
         })
     }
 
     /// Whether any session has a connection.
     pub(crate) fn has_connection(&self) -> bool {
-        self.count.lock().open > 0
+        lock(&self.connections).open > 0
     }
 
-    /// Whether one had a connection so lately that the server may not know yet that it has ended.
+    /// Whether a connection ended so recently that the server may still count it.
     pub(crate) fn has_just_disconnected(&self) -> bool {
-        let last_closed = self.count.lock().last_closed;
+        let last_closed = lock(&self.connections).last_closed;
         last_closed.is_some_and(|at| at.elapsed() < LINGER)
     }
 }
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        let mut count = self.0.lock();
-        count.open -= 1;
-        count.last_closed = Some(Instant::now());
+        let mut connections = lock(&self.0);
+        connections.open -= 1;
+        connections.last_closed = Some(Instant::now());
     }
 }

@@ -1,36 +1,34 @@
-//! The batches on their publish_method over one session, each an [`PublishAttempt`] of its own, and the letters. No connection and no ledger
-//! in here: the caller moves the bytes of the [`Client`], hands over its events, and does what attempts need besides.
+//! The attempts in flight over one session. No connection and no ledger in here: the caller moves the bytes of the
+//! [`Client`], passes its events in, and does what attempts need besides.
 
 use std::collections::BTreeMap;
 use std::{io, mem};
 
+use logferry_ledger::InFlight;
 use logferry_sftp::{Client, Content, Event, JobId};
 
+use super::remote_dirs::{AwaitingDir, DirRequest, RemoteDirs};
 use crate::error::DeliveryError;
 use crate::publish::attempt::{Delivered, NextAction, PublishAttempt};
-use crate::schedule::plan::DeliveryTask;
-use crate::schedule::progress::TransferProgress;
-use crate::session::letter::Letters;
-use crate::session::remote_dirs::{AwaitingDir, DirRequest, RemoteDirs};
+use crate::publish::task::DeliveryTask;
 
-/// A batch that is no longer in in_flight, and what came of it.
+/// An item that is no longer in flight, and the result.
 pub(crate) type Completed = (DeliveryTask, Result<Delivered, DeliveryError>);
 
-/// All batches in in_flight.
+/// All attempts in flight.
 #[derive(Debug, Default)]
 pub(crate) struct AttemptsInFlight {
     /// By the job that each waits for.
-    attempts: BTreeMap<JobId, PublishAttempt>,
-    /// Those that need what is not the client's to do.
+    running: BTreeMap<JobId, PublishAttempt>,
+    /// Those that need something the client cannot do.
     blocked: Vec<PublishAttempt>,
     /// Those that wait for a folder.
     waiting: BTreeMap<JobId, AwaitingDir>,
     remote_dirs: RemoteDirs,
-    pub(crate) letters: Letters,
 }
 
 impl AttemptsInFlight {
-    /// The first over a connection, or, with what the last one knew of its remote_dirs, a further one.
+    /// `remote_dirs`: the folders that are known to exist over this connection.
     pub(crate) fn new(remote_dirs: RemoteDirs) -> Self {
         Self {
             remote_dirs,
@@ -39,26 +37,26 @@ impl AttemptsInFlight {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len() + self.blocked.len() + self.waiting.len() + self.letters.len()
+        self.running.len() + self.blocked.len() + self.waiting.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes out the attempts that need something; they are to be launched again when they have it.
+    /// Takes out the attempts that need something. Each is started again once it has that.
     pub(crate) fn take_blocked(&mut self) -> Vec<PublishAttempt> {
         mem::take(&mut self.blocked)
     }
 
-    /// Sends an attempt on its publish_method, or on its further publish_method.
+    /// Starts an attempt, or continues it.
     pub(crate) fn start(&mut self, attempt: PublishAttempt, client: &mut Client) -> Option<Completed> {
-        let asked = self.remote_dirs.ask(attempt, client);
-        self.after(asked, client)
+        let request = self.remote_dirs.request(attempt, client);
+        self.after_request(request, client)
     }
 
-    fn after(&mut self, asked: DirRequest, client: &mut Client) -> Option<Completed> {
-        match asked {
+    fn after_request(&mut self, request: DirRequest, client: &mut Client) -> Option<Completed> {
+        match request {
             DirRequest::Ready(attempt) => self.advance(attempt, client),
             DirRequest::Waiting(job, waiting) => {
                 self.waiting.insert(job, waiting);
@@ -68,69 +66,66 @@ impl AttemptsInFlight {
         }
     }
 
-    /// Takes what happened; the batch that completed by it, if one did.
+    /// Handles an event; returns the item that it completed, if any.
     pub(crate) fn on_event(&mut self, event: Event, client: &mut Client) -> Option<Completed> {
-        let completed = self.take(event, client);
+        let completed = match event {
+            Event::Data { job, data } => self.on_data(job, &data, client),
+            Event::Ended { job, result } => match self.waiting.remove(&job) {
+                Some(waiting) => {
+                    let request = self.remote_dirs.on_ended(waiting, result, client);
+                    self.after_request(request, client)
+                }
+                None => {
+                    let mut attempt = self.running.remove(&job)?;
+                    match attempt.on_ended(result) {
+                        Ok(()) => self.advance(attempt, client),
+                        Err(error) => Some((attempt.into_task(), Err(error))),
+                    }
+                }
+            },
+        };
         if let Some((_, Err(_))) = completed {
             self.remote_dirs.forget();
         }
         completed
     }
 
-    fn take(&mut self, event: Event, client: &mut Client) -> Option<Completed> {
-        match event {
-            Event::Data { job, data } if self.letters.has(job) => {
-                if !self.letters.on_data(job, &data) {
-                    client.stop_reading(job);
-                }
+    fn on_data(&mut self, job: JobId, data: &[u8], client: &mut Client) -> Option<Completed> {
+        match self.running.get_mut(&job)?.on_data(data) {
+            Ok(true) => None,
+            Ok(false) => {
+                client.stop_reading(job);
                 None
             }
-            Event::Ended { job, result } if self.letters.has(job) => {
-                self.letters.on_ended(job, result, client);
-                None
-            }
-            Event::Data { job, data } => {
-                let attempt = self.attempts.get_mut(&job)?;
-                match attempt.on_data(&data) {
-                    Ok(true) => None,
-                    Ok(false) => {
-                        client.stop_reading(job);
-                        None
-                    }
-                    Err(error) => {
-                        client.stop_reading(job);
-                        let attempt = self.attempts.remove(&job)?;
-                        Some((attempt.into_task(), Err(error)))
-                    }
-                }
-            }
-            Event::Ended { job, result } => {
-                if let Some(waiting) = self.waiting.remove(&job) {
-                    let asked = self.remote_dirs.on_ended(waiting, result, client);
-                    return self.after(asked, client);
-                }
-                let mut attempt = self.attempts.remove(&job)?;
-                match attempt.on_ended(result) {
-                    Ok(()) => self.advance(attempt, client),
-                    Err(error) => Some((attempt.into_task(), Err(error))),
-                }
+            Err(error) => {
+                client.stop_reading(job);
+                let attempt = self.running.remove(&job)?;
+                Some((attempt.into_task(), Err(error)))
             }
         }
     }
 
-    /// The batches that are in in_flight when the session is over.
+    /// The items in flight when the session ends.
     pub(crate) fn into_tasks(self) -> Vec<DeliveryTask> {
         let waiting = self.waiting.into_values().map(|waiting| waiting.attempt);
-        let attempts = self.attempts.into_values().chain(self.blocked).chain(waiting);
+        let attempts = self.running.into_values().chain(self.blocked).chain(waiting);
         attempts.map(PublishAttempt::into_task).collect()
     }
 
-    /// How far each batch is.
-    pub(crate) fn progress(&self) -> impl Iterator<Item = TransferProgress> {
-        self.attempts.values().map(PublishAttempt::progress)
+    /// The progress of each batch.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = InFlight> {
+        self.running.values().filter_map(|attempt| {
+            let (bytes_done, bytes_total) = attempt.progress();
+            Some(InFlight {
+                batch: attempt.task().batch()?.id,
+                bytes_done,
+                bytes_total,
+                bytes_per_second: 0,
+            })
+        })
     }
 
-    /// What is known of the remote_dirs, for the next in_flight over the same connection.
+    /// The known folders, for the next use of the same connection.
     pub(crate) fn into_remote_dirs(self) -> RemoteDirs {
         self.remote_dirs
     }
@@ -138,10 +133,10 @@ impl AttemptsInFlight {
     fn advance(&mut self, mut attempt: PublishAttempt, client: &mut Client) -> Option<Completed> {
         match attempt.next(client) {
             NextAction::Job(job) => {
-                self.attempts.insert(job, attempt);
+                self.running.insert(job, attempt);
                 None
             }
-            NextAction::AttemptNeed => {
+            NextAction::Need => {
                 self.blocked.push(attempt);
                 None
             }
@@ -151,10 +146,10 @@ impl AttemptsInFlight {
 }
 
 impl Content for AttemptsInFlight {
-    fn fill(&mut self, job: JobId, offset: u64, block: &mut [u8]) -> io::Result<()> {
-        match self.attempts.get_mut(&job) {
+    fn fill(&mut self, job: JobId, _: u64, block: &mut [u8]) -> io::Result<()> {
+        match self.running.get_mut(&job) {
             Some(attempt) => attempt.fill(block),
-            None => self.letters.fill(job, offset, block),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 }

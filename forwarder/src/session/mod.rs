@@ -5,7 +5,7 @@
 pub(crate) mod bandwidth;
 mod connect_limiter;
 pub(crate) mod in_flight;
-pub(crate) mod letter;
+pub(crate) mod progress;
 mod remote_dirs;
 mod remote_sha256;
 pub(crate) mod session_thread;

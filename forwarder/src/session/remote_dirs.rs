@@ -1,7 +1,7 @@
-//! Having the subfolders that a batch goes into, before it goes there. No connection in here.
+//! Creates the subfolders that a batch goes into before it is uploaded. No connection in here.
 //!
-//! A folder is made once over each connection, if it was not there; one that is there is fine, whoever made it. Only
-//! what is below the destination's `directory` is made: if that is missing, the drop itself is wrong.
+//! Each folder is requested once per connection; one that exists already is fine. Only folders below the destination's
+//! `directory` are created: if `directory` itself is missing, the configuration is wrong.
 
 use std::collections::HashSet;
 
@@ -9,14 +9,14 @@ use logferry_sftp::{Client, JobError, JobId, Outcome};
 
 use crate::publish::attempt::PublishAttempt;
 
-/// So many folders are remembered at most: a destination whose folders are by day and source has fewer at one time.
+/// The most folders remembered: more than a destination with folders by day and source has at one time.
 const KNOWN_MAX: usize = 10_000;
 
-/// The type of a file in its mode, and that of a plain file (inode(7)).
+/// The file type bits of a mode, and their value for a regular file (inode(7)).
 const FILE_TYPE: u32 = 0o170_000;
-const PLAIN_FILE: u32 = 0o100_000;
+const REGULAR_FILE: u32 = 0o100_000;
 
-/// The folders that are known to be there.
+/// The remote folders that are known to exist.
 #[derive(Debug, Default)]
 pub(crate) struct RemoteDirs {
     known: HashSet<String>,
@@ -27,88 +27,67 @@ pub(crate) struct RemoteDirs {
 pub(crate) struct AwaitingDir {
     pub(crate) attempt: PublishAttempt,
     folder: String,
-    /// Why the server did not make it; it is looked at now.
+    /// Why the server did not create it; it is being checked whether the folder exists.
     refusal: Option<JobError>,
 }
 
-/// What came of asking for a folder.
+/// The state of an attempt's folders.
 #[derive(Debug)]
 pub(crate) enum DirRequest {
-    /// It is there.
+    /// All exist.
     Ready(PublishAttempt),
-    /// It is asked for still.
+    /// One is requested.
     Waiting(JobId, AwaitingDir),
-    /// It cannot be had.
+    /// One cannot be created.
     Refused(PublishAttempt, JobError),
 }
 
 impl RemoteDirs {
-    /// Asks for the first folder of an attempt that is not known to be there.
-    pub(crate) fn ask(&self, attempt: PublishAttempt, client: &mut Client) -> DirRequest {
-        let missing = attempt
-            .folders()
-            .iter()
-            .find(|folder| !self.known.contains(*folder));
-        let Some(folder) = missing.cloned() else {
+    /// Requests the first folder of an attempt that is not known to exist.
+    pub(crate) fn request(&self, attempt: PublishAttempt, client: &mut Client) -> DirRequest {
+        let mut folders = attempt.folders().iter();
+        let Some(folder) = folders.find(|folder| !self.known.contains(*folder)).cloned() else {
             return DirRequest::Ready(attempt);
         };
-        let job = client.mkdir(&folder);
         let waiting = AwaitingDir {
             attempt,
-            folder,
             refusal: None,
+            folder,
         };
-        DirRequest::Waiting(job, waiting)
+        DirRequest::Waiting(client.mkdir(&waiting.folder), waiting)
     }
 
-    /// Takes what came of it, and asks for the next.
+    /// Handles the result of a request and requests the next folder.
     pub(crate) fn on_ended(
         &mut self,
-        waiting: AwaitingDir,
+        mut waiting: AwaitingDir,
         result: Result<Outcome, JobError>,
         client: &mut Client,
     ) -> DirRequest {
-        let AwaitingDir {
-            attempt,
-            folder,
-            refusal,
-        } = waiting;
-        let is_there = match (result, refusal) {
-            (Ok(Outcome::Found(attributes)), Some(refusal)) => {
-                // A link to a folder is one as well.
-                let is_file = |mode| mode & FILE_TYPE == PLAIN_FILE;
-                if attributes.permissions.is_some_and(is_file) {
-                    Err(refusal)
-                } else {
-                    Ok(())
-                }
-            }
-            (Ok(_), _) => Ok(()),
-            // Version 3 of the protocol has no code for "it is there already".
+        let is_file = |mode| mode & FILE_TYPE == REGULAR_FILE;
+        match (result, waiting.refusal.take()) {
+            // SFTP version 3 has no status code for "it exists already".
             (Err(refusal), None) => {
-                let job = client.stat(&folder);
-                let waiting = AwaitingDir {
-                    attempt,
-                    folder,
-                    refusal: Some(refusal),
-                };
-                return DirRequest::Waiting(job, waiting);
+                waiting.refusal = Some(refusal);
+                return DirRequest::Waiting(client.stat(&waiting.folder), waiting);
             }
-            (Err(_), Some(refusal)) => Err(refusal),
-        };
-        match is_there {
-            Ok(()) => {
-                if self.known.len() >= KNOWN_MAX {
-                    self.forget();
-                }
-                self.known.insert(folder);
-                self.ask(attempt, client)
+            (Err(_), Some(refusal)) => return DirRequest::Refused(waiting.attempt, refusal),
+            // A link to a folder counts as one.
+            (Ok(Outcome::Found(attributes)), Some(refusal))
+                if attributes.permissions.is_some_and(is_file) =>
+            {
+                return DirRequest::Refused(waiting.attempt, refusal);
             }
-            Err(refusal) => DirRequest::Refused(attempt, refusal),
+            (Ok(_), _) => {}
         }
+        if self.known.len() >= KNOWN_MAX {
+            self.forget();
+        }
+        self.known.insert(waiting.folder);
+        self.request(waiting.attempt, client)
     }
 
-    /// To be called when something failed: somebody may have removed a folder.
+    /// Forgets all folders. To be called after a failure: a folder may have been removed.
     pub(crate) fn forget(&mut self) {
         self.known.clear();
     }

@@ -1,8 +1,8 @@
-//! The command that has a server's shell hash files, and what it prints. Pure.
+//! The shell command that hashes files on the server, and the parser of its output. Pure.
 
-use crate::source::Sha256Hash;
+use logferry_spool::FileHash;
 
-/// The command for these files. It prints one line for each, whatever becomes of the others.
+/// The command for these files. It prints one line for each file, also if others fail.
 pub(crate) fn command(paths: &[String]) -> String {
     let quoted: Vec<_> = paths.iter().map(|path| quote(path)).collect();
     format!(
@@ -11,20 +11,20 @@ pub(crate) fn command(paths: &[String]) -> String {
     )
 }
 
-/// So that a shell takes it for one word and nothing in it for anything else (POSIX.1-2024, XCU 2.2.2).
+/// Quotes a path as one literal word of a POSIX shell (POSIX.1-2024, XCU 2.2.2).
 fn quote(path: &str) -> String {
-    // What begins with a `-` or not, is behind a `<` all the same.
+    // A leading `-` does no harm after `<`.
     format!("'{}'", path.replace('\'', r"'\''"))
 }
 
-/// The hashes in what was printed; `None`: no shell that knows `sha256sum` has printed that.
-pub(crate) fn hashes(printed: &[u8], files: usize) -> Option<Vec<Option<Sha256Hash>>> {
+/// The hashes in the output; `None` if it is not the output of a shell that has `sha256sum`.
+pub(crate) fn hashes(printed: &[u8], files: usize) -> Option<Vec<Option<FileHash>>> {
     let text = str::from_utf8(printed).ok()?;
     let hashes: Vec<_> = text.lines().map(hash).collect();
     (hashes.len() == files && hashes.iter().any(Option::is_some)).then_some(hashes)
 }
 
-fn hash(line: &str) -> Option<Sha256Hash> {
+fn hash(line: &str) -> Option<FileHash> {
     let hex = line.split_ascii_whitespace().next()?;
     let mut bytes = [0; 32];
     if hex.len() != 2 * bytes.len() || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -33,7 +33,7 @@ fn hash(line: &str) -> Option<Sha256Hash> {
     for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
         *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
     }
-    Some(Sha256Hash::from(bytes))
+    Some(FileHash::from(bytes))
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_shell_prints_is_no_hash() {
+    fn output_of_anything_else_gives_no_hash() {
         assert_eq!(hashes(b"This service allows sftp connections only.\n", 1), None);
         assert_eq!(hashes(b"-\n", 1), None);
         assert_eq!(hashes(&[b'0'; 64], 2), None);

@@ -1,118 +1,112 @@
-//! One of a destination's sessions: takes batches from the queue, has many of them in in_flight at once, and reports what
-//! came of each.
+//! One session of a destination: takes items from the queue, has many of them in flight at once, and reports the result
+//! of each.
 //!
-//! Invariants: every batch that was taken is reported once, unless the forwarder stops first. After a connection connection_lost
-//! with several batches in in_flight, the next goes with one, and one more for each that is delivered: a batch that
-//! breaks connections is soon alone in in_flight, and then it is known which it is. A session that is not let in while
-//! another has a connection says nothing of the destination: servers may allow only so many.
+//! Invariants: every item that was taken is reported once, unless the forwarder stops first. After a connection broke
+//! with several items in flight, the session continues with one, and with one more for each that is delivered: an item
+//! that breaks connections is soon alone in flight and then known. A session that cannot connect while another one is
+//! connected proves nothing about the destination, because servers may limit the connections.
 
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use logferry_config::Destination;
+use logferry_config::{Destination, Publishing};
+use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, FailureKind};
 use logferry_sftp::Event;
+use logferry_spool::{Spool, SpoolFile};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::bandwidth::Bandwidth;
+use super::connect_limiter::{ConnectLimiter, ConnectionSlot};
+use super::in_flight::{AttemptsInFlight, Completed};
+use super::progress::{PROGRESS_EVERY, TransferProgressTable};
+use super::remote_dirs::RemoteDirs;
+use super::sftp_driver::SftpDriver;
+use super::space_check::SpaceCheck;
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError};
 use crate::error::{DeliveryError, FailureScope, error_chain};
 use crate::publish::attempt::{AttemptNeed, PublishAttempt};
 use crate::publish::remote_paths::RemotePaths;
-use crate::schedule::plan::DeliveryTask;
-use crate::schedule::progress::{PROGRESS_EVERY, ProgressTable};
+use crate::publish::task::{DeliveryItem, DeliveryTask};
 use crate::schedule::queue::{DeliveryQueue, QueueItem};
-use crate::session::bandwidth::Bandwidth;
-use crate::session::connect_limiter::{ConnectLimiter, ConnectionSlot};
-use crate::session::in_flight::{AttemptsInFlight, Completed};
-use crate::session::letter::Posted;
-use crate::session::remote_dirs::RemoteDirs;
-use crate::session::sftp_driver::SftpDriver;
-use crate::session::space_check::SpaceCheck;
-use crate::source::SourceFile;
-use crate::source::Spool;
-use crate::source::compressed_staging;
+use crate::source::{BatchFileReader, SourceFile, compressed_staging};
 
-/// The most batches in in_flight over the first session. With a small batch taking five round trips, these make 1,000 of
-/// them a second where a round trip takes 20 ms.
+/// The most items in flight over the first session. A small batch takes five round trips, so this many deliver 1,000
+/// batches a second over a round trip of 20 ms.
 const IN_FLIGHT_MAX: usize = 128;
 
-/// And over a further one, which is there for the bytes of a backlog, not for the number of its batches. Each batch in
-/// in_flight is an open file: with 64 sessions, they stay below the shared limit of 1,024.
+/// The same for a further session, which adds bandwidth for a backlog. Each batch in flight is an open file: with 64
+/// sessions they stay below the usual limit of 1,024.
 const FURTHER_IN_FLIGHT_MAX: usize = 8;
 
-/// The most letters in in_flight; they are small and few.
-const LETTERS_MAX: usize = 4;
-
-/// How often an idle connection is looked after.
+/// How often an idle connection is checked.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// What a session has to tell.
+/// A session's message to its worker.
 #[derive(Debug)]
 pub(crate) enum SessionReport {
-    /// A batch's attempt is over.
+    /// An attempt is over.
     Completed(Box<Completed>),
-    /// What came of a letter.
-    Posted(Posted),
-    /// There is no connection, and so none for these batches, of which there is at most one.
+    /// There is no connection. There is at most one item.
     ConnectFailed {
         error: DeliveryError,
         tasks: Vec<DeliveryTask>,
     },
-    /// The connection is gone; these batches were on their publish_method.
+    /// The connection is lost; these items were in flight.
     ConnectionLost {
         error: DeliveryError,
         tasks: Vec<DeliveryTask>,
     },
-    /// Nothing came of these batches, and nothing speaks against anything.
+    /// Returned unprocessed; no error.
     Returned(Vec<DeliveryTask>),
 }
 
-/// What all sessions of a destination have in shared.
+/// The parts that all sessions of a destination share.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionShared {
     pub(crate) destination: Destination,
-    pub(crate) spool: Spool,
+    pub(crate) spool: Spool<RealDisk>,
     pub(crate) store: Arc<Mutex<DeliveryStore>>,
     pub(crate) queue: Arc<DeliveryQueue>,
     pub(crate) bandwidth: Arc<Mutex<Bandwidth>>,
     pub(crate) connect_limiter: Arc<ConnectLimiter>,
-    pub(crate) progress_table: Arc<ProgressTable>,
+    pub(crate) progress_table: Arc<TransferProgressTable>,
     pub(crate) reports: Sender<SessionReport>,
     pub(crate) stop: CancellationToken,
 }
 
-/// One session.
 pub(crate) struct Session {
     shared: SessionShared,
-    /// Counted from 0. The first speaks for the destination; the others are there if there is work for them, and the
-    /// server lets them in.
+    /// Counted from 0. The first session decides whether the destination is up; the others connect if there is work for
+    /// them and the server accepts the connection.
     number: usize,
     slot: Option<ConnectionSlot>,
-    /// What is known of the remote_dirs there.
+    /// Known to exist over this connection.
     remote_dirs: RemoteDirs,
-    /// How many batches may be in in_flight.
+    /// How many items may be in flight now.
     concurrency: usize,
-    /// A session that was not let in while others were does not try again before this.
+    /// The session takes no item before this time.
     paused_until: Option<Instant>,
 }
 
-/// What a connection that breaks says of the destination.
+/// The proof that a broken connection gives about the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionState {
-    /// Nothing: it has been idle, and may have died long ago.
+    /// Nothing: the connection was idle and may have been dead for long.
     Reused,
-    /// That it cannot hold one: it is new, or has brought a batch through since it was idle.
+    /// A failure: the connection is new, or has delivered something since it was idle.
     Proved,
 }
 
 /// Why attempts did not get what they need.
 enum NeedError {
-    /// The ledger refused.
+    /// The ledger refused the note.
     Store(DeliveryStoreError),
-    /// The connection connection_lost.
-    Remote(DeliveryError),
+    /// The connection broke.
+    Connection(DeliveryError),
 }
 
 impl Session {
@@ -139,30 +133,25 @@ impl Session {
                 None => self.shared.queue.wait(Some(self.number), KEEP_ALIVE_EVERY),
             };
             match taken {
-                QueueItem::DeliveryTask(task) => self.connect_and_deliver(Some(*task)),
-                QueueItem::Letters => self.connect_and_deliver(None),
+                QueueItem::Task(task) => self.connect_and_deliver(*task),
                 QueueItem::Closed => return,
-                QueueItem::Nothing => self.maintain_connection(),
+                QueueItem::TimedOut => self.maintain_connection(),
             }
         }
     }
 
+    /// Closes an idle connection if it is dead or belongs to a further session, which leaves its place to others. A
+    /// connection that died while idle proves nothing about the destination.
     fn maintain_connection(&mut self) {
-        // A further session has had no work for a while, and leaves its place to others. A connection that died while
-        // idle says nothing of the destination.
-        if self.number > 0
-            || self
-                .slot
-                .as_mut()
-                .is_some_and(|slot| slot.remote.keep_alive().is_err())
-        {
+        let is_dead = |slot: &mut ConnectionSlot| slot.driver.keep_alive().is_err();
+        if self.number > 0 || self.slot.as_mut().is_some_and(is_dead) {
             self.slot = None;
         }
     }
 
-    /// Delivers a batch, if there is one, and what is due meanwhile, until nothing is in in_flight.
-    fn connect_and_deliver(&mut self, first: Option<DeliveryTask>) {
-        let (connection_state, slot) = match self.slot.take() {
+    /// Delivers an item and those that become due meanwhile, until nothing is in flight.
+    fn connect_and_deliver(&mut self, first: DeliveryTask) {
+        let (state, slot) = match self.slot.take() {
             Some(slot) => (ConnectionState::Reused, slot),
             None => match self.connect() {
                 Ok(slot) => {
@@ -172,64 +161,52 @@ impl Session {
                 Err(error) => return self.connect_failed(error, first),
             },
         };
-        self.deliver(first, connection_state, slot);
+        self.deliver(first, state, slot);
         self.shared.progress_table.post(self.number, [], Instant::now());
     }
 
-    fn deliver(
-        &mut self,
-        mut next: Option<DeliveryTask>,
-        mut connection_state: ConnectionState,
-        mut slot: ConnectionSlot,
-    ) {
-        let remote = &mut slot.remote;
+    fn deliver(&mut self, first: DeliveryTask, mut state: ConnectionState, mut slot: ConnectionSlot) {
+        let driver = &mut slot.driver;
+        let mut next = Some(first);
         let mut in_flight = AttemptsInFlight::new(std::mem::take(&mut self.remote_dirs));
         let mut space_check = SpaceCheck::default();
         let mut posted_at = Instant::now();
         loop {
-            while in_flight.letters.len() < LETTERS_MAX
-                && let Some(letter) = self.shared.queue.take_letter(self.number)
-            {
-                in_flight.letters.post(letter, remote.client());
-            }
             while in_flight.len() < self.concurrency
                 && let Some(task) = next.take().or_else(|| self.shared.queue.take(self.number))
             {
-                self.start(task, &mut in_flight, remote);
+                self.start(task, &mut in_flight, driver);
             }
             if in_flight.is_empty() && space_check.is_empty() {
                 self.remote_dirs = in_flight.into_remote_dirs();
                 self.slot = Some(slot);
                 return;
             }
-            if let Err(error) = remote.exchange(&mut in_flight) {
-                let tasks = self.abandon(in_flight);
-                // From here on, whether there is another connection matters.
-                drop(slot);
-                self.report_all(space_check.into_batches());
-                return match connection_state {
-                    ConnectionState::Reused if error.scope() == FailureScope::Connection => {
-                        self.reconnect_later(&error, tasks)
-                    }
-                    _ => self.connection_lost(error, tasks),
-                };
-            }
             let mut completed = Vec::new();
-            while let Some(event) = remote.client().poll_event() {
-                completed.extend(self.on_event(event, &mut in_flight, &mut space_check, remote));
+            let mut result = driver.exchange(&mut in_flight).map_err(NeedError::Connection);
+            if result.is_ok() {
+                while let Some(event) = driver.client().poll_event() {
+                    completed.extend(self.on_event(event, &mut in_flight, &mut space_check, driver));
+                }
+                result = self.provide_needs(&mut in_flight, driver, &mut completed);
+                if completed.iter().any(|(_, result)| result.is_ok()) {
+                    state = ConnectionState::Proved;
+                }
+                self.report_all(completed);
             }
-            let fulfilled = self.fulfil_all(&mut in_flight, remote, &mut completed);
-            if completed.iter().any(|(_, result)| result.is_ok()) {
-                connection_state = ConnectionState::Proved;
-            }
-            self.report_all(completed);
-            if let Err(failed) = fulfilled {
-                let tasks = self.abandon(in_flight);
+            if let Err(error) = result {
+                let tasks = in_flight.into_tasks();
+                // The reports below depend on whether another session is connected.
                 drop(slot);
-                self.report_all(space_check.into_batches());
-                return match failed {
+                self.report_all(space_check.into_completed());
+                return match error {
                     NeedError::Store(error) => self.note_failed(&error, tasks),
-                    NeedError::Remote(error) => self.connection_lost(error, tasks),
+                    NeedError::Connection(error)
+                        if state == ConnectionState::Reused && error.scope() == FailureScope::Connection =>
+                    {
+                        self.reconnect_later(&error, tasks);
+                    }
+                    NeedError::Connection(error) => self.connection_lost(error, tasks),
                 };
             }
             let now = Instant::now();
@@ -239,43 +216,40 @@ impl Session {
                     .post(self.number, in_flight.progress(), now);
                 posted_at = now;
             }
-            for posted in in_flight.letters.take_posted() {
-                self.report(SessionReport::Posted(posted));
-            }
         }
     }
 
-    /// The batches that completed by what happened.
+    /// The items that an event completed.
     fn on_event(
         &self,
         event: Event,
         in_flight: &mut AttemptsInFlight,
         space_check: &mut SpaceCheck,
-        remote: &mut SftpDriver,
+        driver: &mut SftpDriver,
     ) -> Vec<Completed> {
         let bytes_in_flight = if space_check.is_empty() {
             0
         } else {
-            in_flight.progress().map(|progress| progress.total).sum()
+            in_flight.progress().map(|progress| progress.bytes_total).sum()
         };
         match space_check.on_event(event, bytes_in_flight) {
-            Ok(judged) => judged,
+            Ok(completed) => completed,
             Err(event) => {
                 let directory = &self.shared.destination.directory;
-                let completed = in_flight.on_event(event, remote.client());
+                let completed = in_flight.on_event(event, driver.client());
                 let completed =
-                    completed.and_then(|it| space_check.hold_if_ambiguous(it, directory, remote.client()));
+                    completed.and_then(|it| space_check.hold_if_ambiguous(it, directory, driver.client()));
                 completed.into_iter().collect()
             }
         }
     }
 
-    /// Does what attempts need that is not the SFTP machine's to do, until none needs anything; those that come to their
-    /// ends go to `completed`.
-    fn fulfil_all(
+    /// Provides what attempts need and the SFTP machine cannot do, until none needs anything. Items that end go to
+    /// `completed`.
+    fn provide_needs(
         &self,
         in_flight: &mut AttemptsInFlight,
-        remote: &mut SftpDriver,
+        driver: &mut SftpDriver,
         completed: &mut Vec<Completed>,
     ) -> Result<(), NeedError> {
         loop {
@@ -283,19 +257,20 @@ impl Session {
             if blocked.is_empty() {
                 return Ok(());
             }
-            let fulfilled = self.fulfil(&mut blocked, remote);
+            let provided = self.provide(&mut blocked, driver);
             for attempt in blocked {
-                completed.extend(in_flight.start(attempt, remote.client()));
+                completed.extend(in_flight.start(attempt, driver.client()));
             }
-            fulfilled?;
+            provided?;
         }
     }
 
-    fn fulfil(&self, blocked: &mut [PublishAttempt], remote: &mut SftpDriver) -> Result<(), NeedError> {
+    /// One transaction for all notes, and one command for all hashes.
+    fn provide(&self, blocked: &mut [PublishAttempt], driver: &mut SftpDriver) -> Result<(), NeedError> {
         let (mut notes, mut paths) = (Vec::new(), Vec::new());
         for need in blocked.iter().filter_map(PublishAttempt::need) {
             match need {
-                AttemptNeed::Note(batch, file) => notes.push((batch, file)),
+                AttemptNeed::Note(id, note) => notes.push((id, note)),
                 AttemptNeed::Hash { path } => paths.push(path),
             }
         }
@@ -305,8 +280,7 @@ impl Session {
                 .note_publishing(&self.shared.destination.name, &notes)
                 .map_err(NeedError::Store)?;
         }
-        let hashes = remote.hashes(&paths).map_err(NeedError::Remote)?;
-        let mut hashes = hashes.into_iter();
+        let mut hashes = driver.hashes(&paths).map_err(NeedError::Connection)?.into_iter();
         for attempt in blocked {
             match attempt.need() {
                 Some(AttemptNeed::Note(..)) => attempt.on_noted(),
@@ -317,11 +291,11 @@ impl Session {
         Ok(())
     }
 
-    /// Nothing can be published that cannot be noted before.
+    /// The ledger refused a note, and nothing is published without one.
     fn note_failed(&mut self, error: &DeliveryStoreError, tasks: Vec<DeliveryTask>) {
         let destination = &self.shared.destination;
-        warn!(destination = %destination.name, error = error_chain(error), "cannot note what is about to be published, will try again");
-        self.paused_until = Some(Instant::now() + destination.retry.initial);
+        warn!(destination = %destination.name, error = error_chain(error), "cannot note in the ledger what is about to be published; will try again");
+        self.paused_until = Some(Instant::now() + destination.retry.backoff.initial);
         self.report(SessionReport::Returned(tasks));
     }
 
@@ -330,99 +304,126 @@ impl Session {
             destination,
             bandwidth,
             stop,
+            connect_limiter,
             ..
         } = &self.shared;
-        self.shared
-            .connect_limiter
-            .connect(|| SftpDriver::open(destination, Arc::clone(bandwidth), stop.clone()))
+        connect_limiter.connect(|| SftpDriver::open(destination, Arc::clone(bandwidth), stop.clone()))
     }
 
-    /// Sends a batch on its publish_method, if its file is as it should be.
-    fn start(&self, task: DeliveryTask, in_flight: &mut AttemptsInFlight, remote: &mut SftpDriver) {
-        let names = RemotePaths::of(&task.batch, &self.shared.destination);
-        let completed = match self.file_to_send(&task.batch) {
-            Ok(file) => {
-                let publish = self.shared.destination.publish.clone();
-                let attempt = PublishAttempt::new(task, names, publish, remote.publish_method(), file);
-                in_flight.start(attempt, remote.client())
+    /// Starts the attempt for an item, unless its file cannot be sent.
+    fn start(&self, task: DeliveryTask, in_flight: &mut AttemptsInFlight, driver: &mut SftpDriver) {
+        let completed = match self.file_to_send(&task) {
+            Ok((paths, publish, file)) => {
+                let attempt = PublishAttempt::new(task, paths, publish, driver.publish_method(), file);
+                in_flight.start(attempt, driver.client())
             }
             Err(error) => Some((task, Err(error))),
         };
         if let Some(completed) = completed {
-            self.completed(completed);
+            self.report_completed(completed);
         }
     }
 
-    fn file_to_send(&self, batch: &Batch) -> Result<SourceFile, DeliveryError> {
+    fn file_to_send(
+        &self,
+        task: &DeliveryTask,
+    ) -> Result<(RemotePaths, Publishing, SourceFile), DeliveryError> {
         let SessionShared {
             destination,
             spool,
             stop,
             ..
         } = &self.shared;
-        let path = spool.locate(batch)?;
-        compressed_staging::open(spool.data_dir(), destination, batch, &path, stop)
+        Ok(match &task.item {
+            DeliveryItem::Batch(batch) => {
+                let file = self.open_batch(batch, task.file.as_ref())?;
+                let file = compressed_staging::open(spool.data_dir(), destination, batch, file, stop)?;
+                (
+                    RemotePaths::of_batch(batch, destination),
+                    destination.publish.clone(),
+                    file,
+                )
+            }
+            DeliveryItem::WindowManifest(manifest) => {
+                let paths = RemotePaths::of_window_manifest(manifest, destination);
+                let file = SourceFile::from_bytes(&paths.published, manifest.content.clone().into_bytes());
+                let publish = Publishing {
+                    manifest: false,
+                    marker: None,
+                    ..destination.publish.clone()
+                };
+                (paths, publish, file)
+            }
+        })
     }
 
-    /// A connection that has been idle died: a new one will tell whether that means something.
+    /// Opens a batch's file where the plan found it. If it is not there, searches for it.
+    fn open_batch(
+        &self,
+        batch: &Batch,
+        planned: Option<&SpoolFile>,
+    ) -> Result<(PathBuf, BatchFileReader), DeliveryError> {
+        let spool = &self.shared.spool;
+        if let Some(file) = planned
+            && let Some(reader) = spool.open(file)?
+        {
+            return Ok((file.path.clone(), reader));
+        }
+        let found = spool.find_and_open(batch)?;
+        let path = || spool.path(batch, batch.state);
+        let (file, reader) = found.ok_or_else(|| DeliveryError::Missing { path: path() })?;
+        Ok((file.path, reader))
+    }
+
+    /// A connection died that had been idle. The next connection shows whether the destination is down.
     fn reconnect_later(&mut self, error: &DeliveryError, tasks: Vec<DeliveryTask>) {
-        info!(destination = %self.shared.destination.name, error = error_chain(error), "connecting again");
+        info!(destination = %self.shared.destination.name, error = error_chain(error), "an idle connection was lost; connecting again");
         self.report(SessionReport::Returned(tasks));
     }
 
-    /// There is no connection for a batch.
-    fn connect_failed(&mut self, error: DeliveryError, task: Option<DeliveryTask>) {
-        let tasks: Vec<_> = task.into_iter().collect();
-        let connect_limiter = &self.shared.connect_limiter;
-        // A port where nobody listens has not counted anybody.
+    fn connect_failed(&mut self, error: DeliveryError, task: DeliveryTask) {
+        let limiter = &self.shared.connect_limiter;
+        // Where no server listens, no connections are counted.
         let is_listening = !matches!(error, DeliveryError::Unreachable { .. });
-        let is_one_too_many = self.number == 0
+        let may_be_connection_limit = self.number == 0
             && matches!(
                 error.kind(),
                 FailureKind::Unreachable | FailureKind::ConnectionLost | FailureKind::Protocol
             )
-            && (connect_limiter.has_connection() || is_listening && connect_limiter.has_just_disconnected());
-        if is_one_too_many {
-            // The others leave when they have no work.
-            self.pause(&error, self.shared.destination.retry.initial);
-            return self.report(SessionReport::Returned(tasks));
+            && (limiter.has_connection() || is_listening && limiter.has_just_disconnected());
+        if may_be_connection_limit {
+            // The other sessions disconnect when they have no work.
+            self.pause(&error, self.shared.destination.retry.backoff.initial);
+            return self.report(SessionReport::Returned(vec![task]));
         }
         if self.number > 0 || error.scope() == FailureScope::None {
-            return self.connection_lost(error, tasks);
+            return self.connection_lost(error, vec![task]);
         }
         self.concurrency = 1;
         self.shared.queue.clear();
+        let tasks = vec![task];
         self.report(SessionReport::ConnectFailed { error, tasks });
     }
 
-    /// There is no connection, or no longer.
     fn connection_lost(&mut self, error: DeliveryError, tasks: Vec<DeliveryTask>) {
         if error.scope() == FailureScope::None {
             return self.report(SessionReport::Returned(tasks));
         }
         self.concurrency = 1;
         if self.number == 0 {
-            // Until the worker has judged it, nobody is to try.
+            // No session may try before the worker has classified the failure.
             self.shared.queue.clear();
             return self.report(SessionReport::ConnectionLost { error, tasks });
         }
-        // The first session goes on, or will say why not.
-        self.pause(&error, self.shared.destination.retry.max);
+        // The first session continues, or reports why it cannot.
+        self.pause(&error, self.shared.destination.retry.backoff.max);
         self.report(SessionReport::Returned(tasks));
     }
 
     fn pause(&mut self, error: &DeliveryError, pause: Duration) {
         let (destination, session) = (&self.shared.destination.name, self.number + 1);
-        info!(%destination, session, error = error_chain(error), "going on with fewer sessions");
+        info!(%destination, session, error = error_chain(error), "a session could not connect or lost its connection; continuing with fewer sessions");
         self.paused_until = Some(Instant::now() + pause);
-    }
-
-    /// What was on its publish_method when the connection went: its letters are put out again by the worker, its batches handed back.
-    fn abandon(&self, in_flight: AttemptsInFlight) -> Vec<DeliveryTask> {
-        for letter in in_flight.letters.ids() {
-            self.shared.queue.complete_letter(letter);
-        }
-        in_flight.into_tasks()
     }
 
     fn report_all(&mut self, completed: impl IntoIterator<Item = Completed>) {
@@ -430,16 +431,16 @@ impl Session {
             if completed.1.is_ok() {
                 self.concurrency = (self.concurrency + 1).min(in_flight_max(self.number));
             }
-            self.completed(completed);
+            self.report_completed(completed);
         }
     }
 
-    fn completed(&self, completed: Completed) {
+    fn report_completed(&self, completed: Completed) {
         self.report(SessionReport::Completed(Box::new(completed)));
     }
 
     fn report(&self, report: SessionReport) {
-        // The worker is there as long as its sessions are.
+        // The worker receives for as long as its sessions run.
         let _ = self.shared.reports.send(report);
     }
 }

@@ -1,7 +1,8 @@
-//! A destination over one connection: moves the bytes between the SSH channel and the SFTP machine.
+//! A connected destination: moves the bytes between the SSH channel and the SFTP machine.
 //!
-//! Invariants: a session ends, with [`DeliveryError::Stalled`], when the server owes an answer and no byte has moved for
-//! the destination's `stall_after`; one that moves, however slowly, is never cut off. After an error it is of no more use.
+//! Invariants: a session ends with [`DeliveryError::Stalled`] when the server owes an answer and no byte has moved for the
+//! destination's `stall_after`. A session that moves, however slowly, is never ended. After an error the driver must not
+//! be used again.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,59 +10,59 @@ use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
 use logferry_sftp::{Client, Content, Event, Extension, JobError, JobId, Limits, Outcome, StatusCode};
+use logferry_spool::FileHash;
 use tokio_util::sync::CancellationToken;
 
+use super::bandwidth::Bandwidth;
+use super::remote_sha256;
 use crate::error::DeliveryError;
 use crate::publish::publish_steps::PublishMethod;
-use crate::session::bandwidth::Bandwidth;
-use crate::session::remote_sha256;
-use crate::source::Sha256Hash;
-use crate::ssh::{Connection, STOP_CHECK};
+use crate::ssh::{STOP_CHECK, SshConnection};
 
-/// How often the server is asked for a sign of life when nothing else is.
+/// How often an idle server is asked for a sign of life.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// How long what is under publish_method may go on after the forwarder was told to stop.
+/// How long transfers may continue after the forwarder was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// Requests are gathered up to so many bytes before they are sent.
+/// The most bytes of requests that are collected before they are sent.
 const SEND_BUFFER: usize = 256 << 10;
 
-/// How long to look whether something came over a connection that is idle.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How long to wait for bytes on an idle connection.
+const IDLE_READ: Duration = Duration::from_millis(20);
 
-/// So many files are hashed by one command: their names fit into one packet.
+/// The most files hashed by one command: their names fit into one packet.
 const HASHED_AT_ONCE: usize = 64;
 
-/// A destination, connected.
+/// A connected destination.
 pub(crate) struct SftpDriver {
-    connection: Connection,
+    connection: SshConnection,
     client: Client,
     directory: String,
-    /// Requests to be sent, and how much of them was.
+    /// Requests to send, and how many of their bytes are sent.
     outbox: Vec<u8>,
     sent: usize,
-    /// What was offered to the connection and not taken yet: it must be offered again as it was.
+    /// Bytes that were offered to the connection and not taken yet. They must be offered again unchanged.
     offered: usize,
     last_moved: Instant,
-    /// How long the server may owe an answer without one byte moving.
+    /// How long the server may owe an answer while no byte moves.
     stall_after: Duration,
     bandwidth: Arc<Mutex<Bandwidth>>,
     stop: CancellationToken,
     stop_seen: Option<Instant>,
-    /// Whether the server may have a shell for us that hashes files.
+    /// Whether the server may run a command that hashes files.
     may_hash: bool,
 }
 
 impl SftpDriver {
-    /// Connects, logs in, and looks whether the destination's folder is there.
+    /// Connects, logs in, and checks that the destination's folder exists.
     pub(crate) fn open(
         destination: &Destination,
         bandwidth: Arc<Mutex<Bandwidth>>,
         stop: CancellationToken,
     ) -> Result<Self, DeliveryError> {
-        let mut remote = Self {
-            connection: Connection::open(destination, &stop)?,
+        let mut driver = Self {
+            connection: SshConnection::open(destination, &stop)?,
             client: Client::new(Limits::default()),
             directory: destination.directory.clone(),
             outbox: Vec::with_capacity(SEND_BUFFER * 2),
@@ -74,35 +75,35 @@ impl SftpDriver {
             stop_seen: None,
             may_hash: true,
         };
-        let look = remote.look_at_folder().map_err(|error| match error {
-            DeliveryError::Lost { address, source } if remote.client.server().is_none() => {
+        let look = driver.stat_directory().map_err(|error| match error {
+            DeliveryError::Lost { address, source } if driver.client.server().is_none() => {
                 DeliveryError::SftpEnded { address, source }
             }
             error => error,
         });
         match look? {
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Err(DeliveryError::NoDirectory {
-                address: remote.connection.address().to_owned(),
-                directory: remote.directory,
+                address: driver.connection.address().to_owned(),
+                directory: driver.directory,
             }),
-            // It may be forbidden to look, and yet allowed to write.
-            _ => Ok(remote),
+            // The server may forbid stat and still allow writing.
+            _ => Ok(driver),
         }
     }
 
-    /// The SFTP machine, to give jobs to and to take events from.
+    /// The SFTP machine: takes jobs and gives events.
     pub(crate) fn client(&mut self) -> &mut Client {
         &mut self.client
     }
 
-    /// Sends and receives what can be now, or waits a moment until something can.
+    /// Sends and receives, or waits a moment if neither is possible.
     pub(crate) fn exchange(&mut self, content: &mut impl Content) -> Result<(), DeliveryError> {
         self.fill(content);
         let held_back = self.offered == 0 && self.sent < self.outbox.len();
         let moved = self.transfer(if held_back { Bandwidth::pause() } else { STOP_CHECK })?;
         let now = Instant::now();
         self.check_stop(now)?;
-        // Before it owes something, time does not count.
+        // While the server owes nothing, time does not count.
         if moved || self.client.in_flight().requests == 0 {
             self.last_moved = now;
         }
@@ -116,8 +117,8 @@ impl SftpDriver {
         Ok(())
     }
 
-    /// How files are to get their final names here. OpenSSH's server refuses to replace a file by the plain rename; others
-    /// may not.
+    /// How files get their final names here. OpenSSH's server refuses to replace a file by a plain rename; other servers may
+    /// replace it.
     pub(crate) fn publish_method(&self) -> PublishMethod {
         let server = self.client.server();
         let can_link = server.is_some_and(|server| server.supports(Extension::Hardlink));
@@ -128,9 +129,9 @@ impl SftpDriver {
         }
     }
 
-    /// Has the server's shell, if it has one for us, hash files; `None` for those it does not. Nothing else moves
-    /// meanwhile.
-    pub(crate) fn hashes(&mut self, paths: &[String]) -> Result<Vec<Option<Sha256Hash>>, DeliveryError> {
+    /// Has a command on the server hash files, if the server runs commands; `None` for each file without a hash. Nothing
+    /// else moves meanwhile.
+    pub(crate) fn hashes(&mut self, paths: &[String]) -> Result<Vec<Option<FileHash>>, DeliveryError> {
         let mut hashes = Vec::with_capacity(paths.len());
         for paths in paths.chunks(HASHED_AT_ONCE) {
             let mut found = None;
@@ -145,30 +146,30 @@ impl SftpDriver {
         Ok(hashes)
     }
 
-    /// To be called now and then while nothing is in flight: keeps the connection alive, and fails if it is not.
+    /// Keeps an idle connection alive; an error means that it is dead.
     pub(crate) fn keep_alive(&mut self) -> Result<(), DeliveryError> {
-        // This answers the server's own questions, and shows whether it has gone.
-        self.transfer(GLANCE)?;
+        // This answers requests of the server, and detects a closed connection.
+        self.transfer(IDLE_READ)?;
         if self.last_moved.elapsed() < KEEPALIVE {
             return Ok(());
         }
-        self.look_at_folder().map(drop)
+        self.stat_directory().map(drop)
     }
 
-    /// Looks at the destination's folder, as a sign of life too: the question goes all the publish_method to the server's files,
-    /// so nothing on the publish_method takes the connection for idle.
-    fn look_at_folder(&mut self) -> Result<Result<Outcome, JobError>, DeliveryError> {
+    /// Requests the status of the destination's folder. Also used as a sign of life, so that no device between here and the
+    /// server takes the connection for idle.
+    fn stat_directory(&mut self) -> Result<Result<Outcome, JobError>, DeliveryError> {
         let look = self.client.stat(self.directory.clone());
         loop {
             match self.client.poll_event() {
                 Some(Event::Ended { job, result }) if job == look => return Ok(result),
                 Some(_) => {}
-                None => self.exchange(&mut Nothing)?,
+                None => self.exchange(&mut NoContent)?,
             }
         }
     }
 
-    /// Has something ready to be sent, if there is something and it may be sent now.
+    /// Prepares bytes to send, as far as there are any and the bandwidth limit allows it.
     fn fill(&mut self, content: &mut impl Content) {
         if self.sent == self.outbox.len() {
             self.outbox.clear();
@@ -181,7 +182,7 @@ impl SftpDriver {
         }
     }
 
-    /// Sends what is ready and takes what has come, or waits so long for either; whether a byte moved.
+    /// Sends prepared bytes and takes received ones, or waits at most `limit` for either. Returns whether a byte moved.
     fn transfer(&mut self, limit: Duration) -> Result<bool, DeliveryError> {
         let offer = self.outbox.get(self.sent..self.sent + self.offered);
         let count = self.connection.transfer(offer.unwrap_or_default(), limit)?;
@@ -211,10 +212,10 @@ impl SftpDriver {
     }
 }
 
-/// For jobs that upload nothing.
-struct Nothing;
+/// The content of jobs that upload nothing.
+struct NoContent;
 
-impl Content for Nothing {
+impl Content for NoContent {
     fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::UnexpectedEof.into())
     }

@@ -1,69 +1,63 @@
-//! Batches that failed for what may be a lack of room: the server is asked before they are judged, since OpenSSH and
-//! others answer a full disk or quota with a failure like any other. No connection in here.
+//! Asks the server for its free space before a failure is classified: OpenSSH and others answer a full disk or an
+//! exceeded quota with a general failure. No connection in here.
 
 use logferry_sftp::{Client, Event, Extension, JobId, Outcome};
 
+use super::in_flight::Completed;
 use crate::error::DeliveryError;
-use crate::session::in_flight::Completed;
 
-/// The batches, and the query they wait for.
+/// The failed items that wait for the server's answer.
 #[derive(Debug, Default)]
 pub(crate) struct SpaceCheck {
     query: Option<JobId>,
-    batches: Vec<Completed>,
+    held: Vec<Completed>,
 }
 
 impl SpaceCheck {
     pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.held.is_empty()
     }
 
-    /// Keeps a batch back if its failure is doubtful, and asks; gives back any other.
+    /// Holds an item whose failure may be a lack of space, and asks the server. Returns any other item.
     pub(crate) fn hold_if_ambiguous(
         &mut self,
         completed: Completed,
         directory: &str,
         client: &mut Client,
     ) -> Option<Completed> {
-        let doubtful = completed.1.as_ref().is_err_and(DeliveryError::may_be_no_space);
-        let can_be_asked = client
-            .server()
-            .is_some_and(|server| server.supports(Extension::Statvfs));
-        if !doubtful || !can_be_asked {
+        let is_ambiguous = completed.1.as_ref().is_err_and(DeliveryError::may_be_no_space);
+        let server = client.server();
+        if !is_ambiguous || !server.is_some_and(|server| server.supports(Extension::Statvfs)) {
             return Some(completed);
         }
-        self.batches.push(completed);
-        if self.query.is_none() {
-            self.query = Some(client.free_space(directory));
-        }
+        self.held.push(completed);
+        self.query.get_or_insert_with(|| client.free_space(directory));
         None
     }
 
-    /// Takes the answer, if the event is that, and gives the batches judged by it; `in_flight`: bytes of the batches
-    /// that are on their publish_method beside them, which need room too.
+    /// If the event is the server's answer, returns the held items with their errors corrected. `in_flight`: bytes of the
+    /// batches in flight, which need space too.
     pub(crate) fn on_event(&mut self, event: Event, in_flight: u64) -> Result<Vec<Completed>, Event> {
         let result = match event {
             Event::Ended { job, result } if self.query == Some(job) => result,
             other => return Err(other),
         };
         self.query = None;
-        let mut batches = std::mem::take(&mut self.batches);
-        let needed: u64 = batches.iter().map(|(task, _)| task.batch.contents.bytes).sum();
-        if let Ok(Outcome::Free(free)) = result
-            && free.is_too_little_for(needed.saturating_add(in_flight))
-        {
-            for (_, outcome) in &mut batches {
-                *outcome = match std::mem::replace(outcome, Err(DeliveryError::Stopped)) {
-                    Err(DeliveryError::Remote(source)) => Err(DeliveryError::NoSpace { free, source }),
-                    other => other,
-                };
-            }
-        }
-        Ok(batches)
+        let held = std::mem::take(&mut self.held);
+        let needed: u64 = held.iter().map(|(task, _)| task.bytes()).sum();
+        let free = match result {
+            Ok(Outcome::Free(free)) if free.is_too_little_for(needed.saturating_add(in_flight)) => free,
+            _ => return Ok(held),
+        };
+        let no_space = |(task, outcome): Completed| match outcome {
+            Err(DeliveryError::Remote(source)) => (task, Err(DeliveryError::NoSpace { free, source })),
+            other => (task, other),
+        };
+        Ok(held.into_iter().map(no_space).collect())
     }
 
-    /// The batches as they were, when nobody is left to ask.
-    pub(crate) fn into_batches(self) -> Vec<Completed> {
-        self.batches
+    /// The held items with their first errors, when the connection is gone.
+    pub(crate) fn into_completed(self) -> Vec<Completed> {
+        self.held
     }
 }

@@ -1,113 +1,71 @@
-//! Compressed files on their way to a destination. Memory is a few fixed buffers, whatever the length of the file.
+//! Stages compressed files that are sent to a destination. Uses a few fixed buffers, whatever the length of the file.
 //!
-//! A batch is compressed into a file in `outgoing/DESTINATION/`, and that is what is sent, compared and hashed. It goes
-//! when the delivery was recorded or failed. After a crash it is still there, and is taken again if it holds the batch's
-//! lines: so a file that was published just then compares well, even if the program was upgraded meanwhile and would
-//! compress to other bytes. Its name is given to a whole file only.
+//! A batch is compressed into a file in `outgoing/DESTINATION/`, and that file is sent, compared and hashed. It is removed
+//! when the delivery is recorded or has failed. After a crash it still exists, and is used again if it holds the batch's
+//! lines. So a file that was published just before the crash compares equal, even if an upgrade of the program since then
+//! would compress to different bytes. Only a complete file has its final name.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use logferry_config::{Compress, Destination};
 use logferry_durable::{Disk, DiskError, DiskFile, RealDisk};
 use logferry_ledger::{Batch, Contents};
-use sha2::{Digest, Sha256};
+use logferry_spool::{CopyError, FileHash, Measure, MeasuredReader, copy, gzip_encoder};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
+use zstd::stream::read::{Decoder as ZstdDecoder, Encoder as ZstdEncoder};
 
+use super::source_file::{BatchFileReader, SourceFile};
+use super::staged_file::StagedFile;
 use crate::error::DeliveryError;
-use crate::source::batch_reader::BatchReader;
-use crate::source::{Sha256Hash, SourceFile};
 
-/// Of the levels of zlib-rs, and of zstd, those that make small files of log lines at more than 100 MB/s on one core.
-const GZIP_LEVEL: u32 = 6;
+/// The level of zstd with the smallest files of log lines at more than 100 MB/s on one core.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Backing read or written at a time, and between two looks whether to stop.
+/// Compressed bytes read at a time.
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// The folder in the data folder.
 const FOLDER: &str = "outgoing";
 
-/// A compressed file; it is removed when this is dropped.
-#[derive(Debug)]
-pub(crate) struct StagedFile(PathBuf);
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        if let Err(error) = RealDisk.remove(&self.0) {
-            warn!(file = %self.0.display(), %error, "a compressed file is left behind");
-        }
-    }
-}
-
-/// Length and checksums of bytes that passed.
-#[derive(Debug, Default)]
-struct Measure {
-    bytes: u64,
-    crc32c: u32,
-    sha256: Sha256,
-}
-
-impl Measure {
-    fn add(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
-        self.sha256.update(bytes);
-    }
-
-    fn is(&self, contents: Contents) -> bool {
-        (self.bytes, self.crc32c) == (contents.bytes, contents.crc32c)
-    }
-}
-
-/// Passes bytes through and measures them.
-struct MeasuringReader<'a, R> {
-    input: R,
-    measure: &'a mut Measure,
-}
-
-impl<R: Read> Read for MeasuringReader<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.measure.add(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-/// Opens what is to be sent for a batch whose file is at `path`: that file, or a compressed one that is made of it.
+/// Opens the file to send for a batch: its file in the spool, or a compressed copy of it.
 ///
 /// Blocks while it compresses.
 pub(crate) fn open(
     data_dir: &Path,
     destination: &Destination,
     batch: &Batch,
-    path: &Path,
+    (path, reader): (PathBuf, BatchFileReader),
     stop: &CancellationToken,
 ) -> Result<SourceFile, DeliveryError> {
     let compress = destination.publish.compress;
     if compress == Compress::None {
-        return SourceFile::open(path, batch.contents);
+        return SourceFile::from_reader(path, reader, batch.contents);
     }
     let folder = data_dir.join(FOLDER).join(destination.name.as_str());
-    RealDisk.create_dir_all(&folder).map_err(cannot_make)?;
-    let made = folder.join(format!("{}{}", batch.file_name(), compress.extension()));
+    RealDisk.create_dir_all(&folder).map_err(cannot_write)?;
+    let staged = folder.join(format!("{}{}", batch.file_name(), compress.extension()));
     let job = StagingJob {
         compress,
-        batch: path,
+        batch: &path,
         contents: batch.contents,
         stop,
     };
-    let (whole, lines) = match job.found(&made)? {
+    let (whole, lines) = match job.reuse(&staged)? {
         Some(found) => found,
-        None => job.make(&made)?,
+        None => job.make(reader, &staged)?,
     };
-    SourceFile::open_compressed(&made, whole, lines, StagedFile(made.clone()))
+    let guard = StagedFile::new(staged.clone());
+    let Some(file) = RealDisk.open_read(&staged)? else {
+        return Err(DeliveryError::Missing { path: staged });
+    };
+    let file = SourceFile::from_reader(staged, BatchFileReader::plain(file), whole)?;
+    Ok(file.with_staged(lines, guard))
 }
 
-/// Removes compressed files that nothing will ask for again: of batches that need none, as `is_wanted` says by the names
-/// of destination and batch file.
+/// Removes the compressed files that are no longer needed; `is_wanted` gets the names of destination and file.
 pub(crate) fn remove_unneeded(
     data_dir: &Path,
     is_wanted: impl Fn(&str, &str) -> bool,
@@ -116,7 +74,7 @@ pub(crate) fn remove_unneeded(
     for destination in RealDisk.list(&folder)? {
         for name in RealDisk.list(&folder.join(&destination))? {
             if !is_wanted(&destination, &name) {
-                info!(file = name, "removing a compressed file that a stop left behind");
+                info!(file = name, "removing a compressed file of an earlier run");
                 RealDisk.remove(&folder.join(&destination).join(&name))?;
             }
         }
@@ -124,7 +82,7 @@ pub(crate) fn remove_unneeded(
     Ok(())
 }
 
-/// One batch to be compressed.
+/// One batch to compress.
 struct StagingJob<'a> {
     compress: Compress,
     batch: &'a Path,
@@ -132,110 +90,99 @@ struct StagingJob<'a> {
     stop: &'a CancellationToken,
 }
 
-/// What a compressed file measures, and the hash of the lines in it.
-type StagedSizes = (Contents, Sha256Hash);
+/// Length and checksum of a compressed file, and the hash of its lines.
+type StagedSizes = (Contents, FileHash);
 
 impl StagingJob<'_> {
-    /// A compressed file that is there already, if it holds the batch's lines.
-    fn found(&self, made: &Path) -> Result<Option<StagedSizes>, DeliveryError> {
-        let Ok(file) = File::open(made) else {
+    /// The compressed file of an earlier run, if it holds the batch's lines.
+    fn reuse(&self, staged: &Path) -> Result<Option<StagedSizes>, DeliveryError> {
+        let Ok(Some(file)) = RealDisk.open_read(staged) else {
             return Ok(None);
         };
-        let (mut packed, mut lines) = (Measure::default(), Measure::default());
-        let measured = MeasuringReader {
-            input: io::BufReader::with_capacity(BUFFER_BYTES, file),
-            measure: &mut packed,
+        let file = BufReader::with_capacity(BUFFER_BYTES, file);
+        let mut packed = MeasuredReader::new(file, Measure::default());
+        let mut lines = Measure::with_sha256();
+        let add = |bytes: &[u8]| {
+            lines.add(bytes);
+            Ok::<_, DiskError>(())
         };
-        let mut unpacked: Box<dyn Read + '_> = match self.compress {
-            Compress::Zstd => match zstd::stream::read::Decoder::new(measured) {
-                Ok(decoder) => Box::new(decoder),
+        let copied = match self.compress {
+            Compress::Zstd => match ZstdDecoder::new(&mut packed) {
+                Ok(decoder) => self.copy(decoder, add),
                 Err(_) => return Ok(None),
             },
-            Compress::Gzip | Compress::None => Box::new(flate2::read::MultiGzDecoder::new(measured)),
+            Compress::Gzip | Compress::None => self.copy(MultiGzDecoder::new(&mut packed), add),
         };
-        let read = self.pump(&mut unpacked, |bytes| {
-            lines.add(bytes);
-            Ok(())
-        });
-        drop(unpacked);
-        match read {
+        match copied {
             Err(DeliveryError::Stopped) => Err(DeliveryError::Stopped),
-            Ok(()) if lines.is(self.contents) => Ok(Some(result(&packed, lines))),
-            // Cut or spoiled by a crash of the machine.
-            _ => Ok(None),
+            Ok(()) => Ok(self.sizes(packed.measure(), &lines)),
+            // Damaged by a crash of the machine.
+            Err(_) => Ok(None),
         }
     }
 
-    fn make(&self, made: &Path) -> Result<StagedSizes, DeliveryError> {
-        let mut temporary = made.as_os_str().to_owned();
-        temporary.push(".new");
-        let temporary = PathBuf::from(temporary);
-        RealDisk.remove(&temporary).map_err(cannot_make)?;
-        let mut output = RealDisk.open_append(&temporary).map_err(cannot_make)?;
-        let done = self.pack(&mut output).and_then(|made_of| {
-            RealDisk.rename(&temporary, made).map_err(cannot_make)?;
-            Ok(made_of)
+    fn make(&self, reader: BatchFileReader, staged: &Path) -> Result<StagedSizes, DeliveryError> {
+        let temporary = staged.with_added_extension("new");
+        RealDisk.remove(&temporary).map_err(cannot_write)?;
+        let mut output = RealDisk.open_append(&temporary).map_err(cannot_write)?;
+        let made = self.compress(reader, &mut output).and_then(|sizes| {
+            RealDisk.rename(&temporary, staged).map_err(cannot_write)?;
+            Ok(sizes)
         });
-        if done.is_err() {
-            drop(StagedFile(temporary));
+        if made.is_err() {
+            drop(StagedFile::new(temporary));
         }
-        done
+        made
     }
 
-    fn pack(&self, output: &mut impl DiskFile) -> Result<StagedSizes, DeliveryError> {
-        let (mut packed, mut lines) = (Measure::default(), Measure::default());
-        let original = BatchReader::open(self.batch).map_err(|source| self.read_error(source))?;
-        let measured = MeasuringReader {
-            input: original.into_reader(),
-            measure: &mut lines,
-        };
-        let mut encoder: Box<dyn Read + '_> = match self.compress {
-            Compress::Zstd => {
-                let encoder = zstd::stream::read::Encoder::new(measured, ZSTD_LEVEL);
-                Box::new(encoder.map_err(|source| self.read_error(source))?)
-            }
-            Compress::Gzip | Compress::None => {
-                let level = flate2::Compression::new(GZIP_LEVEL);
-                Box::new(flate2::read::GzEncoder::new(measured, level))
-            }
-        };
-        self.pump(&mut encoder, |bytes| {
+    fn compress(
+        &self,
+        reader: BatchFileReader,
+        output: &mut impl DiskFile,
+    ) -> Result<StagedSizes, DeliveryError> {
+        let mut packed = Measure::default();
+        let mut lines = MeasuredReader::new(reader, Measure::with_sha256());
+        let write = |bytes: &[u8]| {
             packed.add(bytes);
-            output.append(bytes).map_err(cannot_make)
-        })?;
-        drop(encoder);
-        if lines.is(self.contents) {
-            return Ok(result(&packed, lines));
-        }
-        Err(DeliveryError::Altered {
-            path: self.batch.to_owned(),
-            detail: format!(
-                "{} bytes with CRC-32C {:08x}, sealed with {} and {:08x}",
-                lines.bytes, lines.crc32c, self.contents.bytes, self.contents.crc32c
-            ),
+            output.append(bytes)
+        };
+        match self.compress {
+            Compress::Zstd => {
+                let encoder = ZstdEncoder::new(&mut lines, ZSTD_LEVEL);
+                self.copy(encoder.map_err(|source| self.read_error(source))?, write)
+            }
+            Compress::Gzip | Compress::None => self.copy(gzip_encoder(&mut lines), write),
+        }?;
+        let found = lines.measure().contents();
+        self.sizes(&packed, lines.measure())
+            .ok_or_else(|| DeliveryError::Altered {
+                path: self.batch.to_owned(),
+                detail: format!(
+                    "{} bytes with CRC-32C {:08x}, sealed with {} and {:08x}",
+                    found.bytes, found.crc32c, self.contents.bytes, self.contents.crc32c
+                ),
+            })
+    }
+
+    /// `None` if the lines are not the batch's.
+    fn sizes(&self, packed: &Measure, lines: &Measure) -> Option<StagedSizes> {
+        let hash = lines.sha256().filter(|_| lines.matches(self.contents));
+        hash.map(|hash| (packed.contents(), hash))
+    }
+
+    fn copy(
+        &self,
+        input: impl Read,
+        output: impl FnMut(&[u8]) -> Result<(), DiskError>,
+    ) -> Result<(), DeliveryError> {
+        copy(input, || self.stop.is_cancelled(), output).map_err(|error| match error {
+            CopyError::Stopped => DeliveryError::Stopped,
+            CopyError::Read(source) => self.read_error(source),
+            CopyError::Write(source) => cannot_write(source),
         })
     }
 
-    fn pump(
-        &self,
-        input: &mut dyn Read,
-        mut output: impl FnMut(&[u8]) -> Result<(), DeliveryError>,
-    ) -> Result<(), DeliveryError> {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            if self.stop.is_cancelled() {
-                return Err(DeliveryError::Stopped);
-            }
-            match input.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => output(&buffer[..count])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.read_error(error)),
-            }
-        }
-    }
-
-    fn read_error(&self, source: io::Error) -> DeliveryError {
+    fn read_error(&self, source: std::io::Error) -> DeliveryError {
         DeliveryError::LocalFile {
             path: self.batch.to_owned(),
             source,
@@ -243,16 +190,7 @@ impl StagingJob<'_> {
     }
 }
 
-fn result(packed: &Measure, lines: Measure) -> StagedSizes {
-    let whole = Contents {
-        lines: 0,
-        bytes: packed.bytes,
-        crc32c: packed.crc32c,
-    };
-    (whole, Sha256Hash::of(lines.sha256))
-}
-
-fn cannot_make(source: DiskError) -> DeliveryError {
+fn cannot_write(source: DiskError) -> DeliveryError {
     DeliveryError::NotCompressed { source }
 }
 

@@ -1,48 +1,26 @@
-//! A file to be published, of a sealed batch or made for one, read from its beginning to its end with its checksums: what
-//! is sent, or compared, and what is hashed are the same bytes.
+//! A file to be published, from disk or from memory. It is read from its beginning to its end while its checksums are
+//! computed: the bytes that are sent or compared are the bytes that are hashed.
 
-use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::Contents;
-use sha2::{Digest, Sha256};
+use logferry_spool::{BatchReader, FileHash, Measure};
 
+use super::staged_file::StagedFile;
 use crate::error::DeliveryError;
-use crate::source::StagedFile;
-use crate::source::batch_reader::BatchReader;
 
-/// SHA-256 of a whole file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sha256Hash([u8; 32]);
-
-impl From<[u8; 32]> for Sha256Hash {
-    fn from(hash: [u8; 32]) -> Self {
-        Self(hash)
-    }
-}
-
-impl Sha256Hash {
-    pub(crate) fn of(hasher: Sha256) -> Self {
-        Self(hasher.finalize().into())
-    }
-
-    /// As the ledger and `sha256sum` write it.
-    pub(crate) fn hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a String takes everything");
-            hex
-        })
-    }
-}
-
-/// Backing read at a time where nobody else says how many.
+/// Bytes read at a time when the whole file is read.
 const BLOCK_BYTES: usize = 128 << 10;
 
-/// Where the bytes are.
+/// The plain bytes of a batch's file.
+pub(crate) type BatchFileReader = BatchReader<<RealDisk as Disk>::Reader>;
+
+/// The source of the bytes.
 #[derive(Debug)]
 enum Backing {
-    OnDisk(BatchReader),
+    OnDisk(BatchFileReader),
     InMemory(Vec<u8>),
 }
 
@@ -65,94 +43,73 @@ impl Backing {
 pub(crate) struct SourceFile {
     path: PathBuf,
     bytes: Backing,
-    /// What it holds, as far as that counts here.
+    /// The expected contents; the number of lines is not used.
     expected: Contents,
-    /// Of a compressed file: the hash of the lines in it, and its staged.
-    compressed: Option<(Sha256Hash, StagedFile)>,
-    /// How far it was read, and the checksums so far.
-    position: u64,
-    crc32c: u32,
-    sha256: Sha256,
+    /// Of a compressed file: the hash of its lines, and the file itself.
+    compressed: Option<(FileHash, StagedFile)>,
+    /// Of the bytes read since the beginning.
+    measure: Measure,
 }
 
 impl SourceFile {
-    /// A file that is made for a batch: its bytes are at hand. `path`: its name in messages.
+    /// A file in memory. `path`: its name in messages.
     pub(crate) fn from_bytes(path: &str, text: Vec<u8>) -> Self {
-        let expected = Contents {
-            lines: 0,
-            bytes: text.len() as u64,
-            crc32c: crc32c::crc32c(&text),
-        };
-        Self::new(path.into(), Backing::InMemory(text), expected)
-    }
-
-    fn new(path: PathBuf, bytes: Backing, expected: Contents) -> Self {
+        let mut measure = Measure::default();
+        measure.add(&text);
         Self {
-            path,
-            bytes,
-            expected,
+            path: path.into(),
+            bytes: Backing::InMemory(text),
+            expected: measure.contents(),
             compressed: None,
-            position: 0,
-            crc32c: 0,
-            sha256: Sha256::new(),
+            measure: Measure::with_sha256(),
         }
     }
 
-    /// Opens a compressed file that was made of a sealed batch's. `lines`: the hash of the lines in it.
-    pub(crate) fn open_compressed(
-        path: &Path,
+    /// A sealed batch's file. Refuses a file whose size differs from the sealed one.
+    pub(crate) fn from_reader(
+        path: PathBuf,
+        mut reader: BatchFileReader,
         expected: Contents,
-        lines: Sha256Hash,
-        staged: StagedFile,
     ) -> Result<Self, DeliveryError> {
-        let bytes = BatchReader::open_raw(path);
-        let mut file = Self::of_file(path, bytes, expected)?;
-        file.compressed = Some((lines, staged));
-        Ok(file)
+        match reader.plain_len() {
+            Err(source) => return Err(DeliveryError::LocalFile { path, source }),
+            Ok(Some(len)) if len != expected.bytes => {
+                let detail = format!("{len} bytes, sealed with {}", expected.bytes);
+                return Err(DeliveryError::Altered { path, detail });
+            }
+            Ok(_) => {}
+        }
+        Ok(Self {
+            path,
+            bytes: Backing::OnDisk(reader),
+            expected,
+            compressed: None,
+            measure: Measure::with_sha256(),
+        })
+    }
+
+    /// Marks the file as a staged compressed one. `lines`: the hash of its lines.
+    pub(crate) fn with_staged(mut self, lines: FileHash, staged: StagedFile) -> Self {
+        self.compressed = Some((lines, staged));
+        self
     }
 
     /// The hash of the lines in a compressed file.
-    pub(crate) fn lines_hash(&self) -> Option<Sha256Hash> {
+    pub(crate) fn lines_hash(&self) -> Option<FileHash> {
         self.compressed.as_ref().map(|(lines, _)| *lines)
     }
 
-    /// Hands over the staged of a compressed file.
+    /// The compressed file, if it is one.
     pub(crate) fn into_staged(self) -> Option<StagedFile> {
         self.compressed.map(|(_, staged)| staged)
     }
 
-    /// Opens a sealed batch's file, and refuses it if it has another size than it was sealed with.
-    pub(crate) fn open(path: &Path, expected: Contents) -> Result<Self, DeliveryError> {
-        Self::of_file(path, BatchReader::open(path), expected)
-    }
-
-    fn of_file(
-        path: &Path,
-        file: io::Result<BatchReader>,
-        expected: Contents,
-    ) -> Result<Self, DeliveryError> {
-        let local = |source| DeliveryError::LocalFile {
-            path: path.to_owned(),
-            source,
-        };
-        let file = file.map_err(local)?;
-        if let Some(len) = file.len().map_err(local)?
-            && len != expected.bytes
-        {
-            return Err(DeliveryError::Altered {
-                path: path.to_owned(),
-                detail: format!("{len} bytes, sealed with {}", expected.bytes),
-            });
-        }
-        Ok(Self::new(path.to_owned(), Backing::OnDisk(file), expected))
-    }
-
-    /// Its length in bytes.
+    /// The length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.expected.bytes
     }
 
-    /// The error for a read that failed.
+    /// The error for a failed read.
     pub(crate) fn read_error(&self, source: io::Error) -> DeliveryError {
         DeliveryError::LocalFile {
             path: self.path.clone(),
@@ -160,75 +117,70 @@ impl SourceFile {
         }
     }
 
-    /// Goes back to the beginning, for another reading.
+    /// Goes back to the beginning, to read again.
     pub(crate) fn rewind(&mut self) {
-        self.position = 0;
-        self.crc32c = 0;
-        self.sha256 = Sha256::new();
+        self.measure = Measure::with_sha256();
     }
 
-    /// Backing read since the beginning.
+    /// Bytes read since the beginning.
     pub(crate) fn position(&self) -> u64 {
-        self.position
+        self.measure.contents().bytes
     }
 
     /// Reads the next bytes.
     pub(crate) fn read_next(&mut self, block: &mut [u8]) -> io::Result<()> {
-        self.bytes.read_exact_at(block, self.position)?;
-        self.advance(block);
+        self.bytes.read_exact_at(block, self.position())?;
+        self.measure.add(block);
         Ok(())
     }
 
-    /// Reads on for as long as `theirs`, if those are the next bytes; else stays where it is, and is false.
+    /// If the next bytes are equal to `theirs`, reads over them; otherwise does not move and returns false.
     pub(crate) fn read_same(&mut self, theirs: &[u8]) -> io::Result<bool> {
-        if self.len() - self.position < theirs.len() as u64 {
+        if self.len() - self.position() < theirs.len() as u64 {
             return Ok(false);
         }
         let mut ours = vec![0; theirs.len()];
-        self.bytes.read_exact_at(&mut ours, self.position)?;
+        self.bytes.read_exact_at(&mut ours, self.position())?;
         let same = ours == theirs;
         if same {
-            self.advance(theirs);
+            self.measure.add(theirs);
         }
         Ok(same)
     }
 
-    fn advance(&mut self, block: &[u8]) {
-        self.position += block.len() as u64;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, block);
-        self.sha256.update(block);
-    }
-
-    /// Reads everything, for its hash alone.
-    pub(crate) fn read_whole(&mut self) -> Result<Sha256Hash, DeliveryError> {
+    /// Reads the whole file to get its hash.
+    pub(crate) fn read_whole(&mut self) -> Result<FileHash, DeliveryError> {
         self.rewind();
         let mut block = vec![0; BLOCK_BYTES];
-        while self.position < self.len() {
-            let left = usize::try_from(self.len() - self.position).unwrap_or(BLOCK_BYTES);
+        while self.position() < self.len() {
+            let left = usize::try_from(self.len() - self.position()).unwrap_or(BLOCK_BYTES);
             let (block, _) = block.split_at_mut(left.min(BLOCK_BYTES));
             self.read_next(block).map_err(|source| self.read_error(source))?;
         }
         self.finish()
     }
 
-    /// To be called when everything was read: the hash, if the bytes are those that were sealed.
-    pub(crate) fn finish(&self) -> Result<Sha256Hash, DeliveryError> {
-        if self.crc32c == self.expected.crc32c && self.position == self.len() {
-            return Ok(Sha256Hash::of(self.sha256.clone()));
-        }
-        Err(DeliveryError::Altered {
-            path: self.path.clone(),
-            detail: format!(
-                "CRC-32C {:08x}, sealed with {:08x}",
-                self.crc32c, self.expected.crc32c
-            ),
-        })
+    /// The hash, after everything was read; an error if the bytes are not the sealed ones.
+    pub(crate) fn finish(&self) -> Result<FileHash, DeliveryError> {
+        let hash = self.measure.sha256();
+        hash.filter(|_| self.measure.matches(self.expected))
+            .ok_or_else(|| {
+                let (found, sealed) = (self.measure.contents().crc32c, self.expected.crc32c);
+                DeliveryError::Altered {
+                    path: self.path.clone(),
+                    detail: format!("CRC-32C {found:08x}, sealed with {sealed:08x}"),
+                }
+            })
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
 mod tests {
+    use std::path::Path;
+
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     fn sealed(dir: &Path, bytes: &[u8]) -> (PathBuf, Contents) {
@@ -242,8 +194,17 @@ mod tests {
         (path, contents)
     }
 
-    fn read_whole(path: &Path, contents: Contents) -> Result<Sha256Hash, DeliveryError> {
-        SourceFile::open(path, contents)?.read_whole()
+    fn open(path: &Path, contents: Contents) -> Result<SourceFile, DeliveryError> {
+        let file = RealDisk.open_read(path).unwrap().unwrap();
+        SourceFile::from_reader(path.to_owned(), BatchReader::plain(file), contents)
+    }
+
+    fn read_whole(path: &Path, contents: Contents) -> Result<FileHash, DeliveryError> {
+        open(path, contents)?.read_whole()
+    }
+
+    fn hash_of(bytes: &[u8]) -> FileHash {
+        FileHash::of(Sha256::new_with_prefix(bytes))
     }
 
     #[test]
@@ -251,7 +212,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, contents) = sealed(dir.path(), b"one line\n");
         let hash = read_whole(&path, contents).unwrap();
-        assert_eq!(hash, Sha256Hash::of(Sha256::new_with_prefix(b"one line\n")));
+        assert_eq!(hash, hash_of(b"one line\n"));
         assert_eq!(hash.hex().len(), 64);
         let (path, contents) = sealed(dir.path(), b"");
         let hash = read_whole(&path, contents).unwrap().hex();
@@ -263,10 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_on_behind_what_was_the_same() {
+    fn reading_continues_after_equal_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let (path, contents) = sealed(dir.path(), b"one line\n");
-        let mut file = SourceFile::open(&path, contents).unwrap();
+        let mut file = open(&path, contents).unwrap();
         assert!(file.read_same(b"one ").unwrap());
         assert!(!file.read_same(b"lime").unwrap());
         assert!(!file.read_same(b"line\nmore").unwrap());
@@ -276,16 +237,10 @@ mod tests {
             "not read whole"
         );
         file.read_next(&mut [0; 5]).unwrap();
-        assert_eq!(
-            file.finish().unwrap(),
-            Sha256Hash::of(Sha256::new_with_prefix(b"one line\n"))
-        );
+        assert_eq!(file.finish().unwrap(), hash_of(b"one line\n"));
         file.rewind();
         assert!(file.read_same(b"one line\n").unwrap());
-        assert_eq!(
-            file.finish().unwrap(),
-            Sha256Hash::of(Sha256::new_with_prefix(b"one line\n"))
-        );
+        assert_eq!(file.finish().unwrap(), hash_of(b"one line\n"));
     }
 
     #[test]
@@ -293,7 +248,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, contents) = sealed(dir.path(), b"one line\n");
         std::fs::write(&path, b"one line\nmore").unwrap();
-        let longer = SourceFile::open(&path, contents);
+        let longer = open(&path, contents);
         assert!(matches!(longer, Err(DeliveryError::Altered { .. })), "{longer:?}");
         std::fs::write(&path, b"one lime\n").unwrap();
         let changed = read_whole(&path, contents);

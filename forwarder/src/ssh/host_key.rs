@@ -1,7 +1,8 @@
-//! Whether a server is the one it should be: by its host key, against a file of known keys or one fingerprint.
+//! Whether a server is the right one: checks its host key against a file of known keys or one fingerprint.
 //!
-//! Invariant: only a key that was named before is trusted; an unknown one is refused like a wrong one.
+//! Invariant: only a key that was configured or stored before is trusted; an unknown key is refused like a wrong one.
 
+use std::io;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -13,8 +14,8 @@ use sha2::{Digest, Sha256};
 use super::known_hosts::{KnownHost, KnownHosts, key_type};
 use crate::error::HostKeyError;
 
-/// Families of host keys, by their names in key files, and how they sign, best first, as OpenSSH orders them. Keys of
-/// RSA sign in three ways (RFC 8332).
+/// Families of host keys by their names in key files, each with its signature algorithms, best first, in OpenSSH's order.
+/// RSA keys have three signature algorithms (RFC 8332).
 const FAMILIES: [(&str, &[Algorithm]); 5] = [
     ("ssh-ed25519", &[Algorithm::Ed25519]),
     ("ecdsa-sha2-nistp256", &[ecdsa(EcdsaCurve::NistP256)]),
@@ -34,102 +35,159 @@ const fn rsa(hash: Option<HashAlg>) -> Algorithm {
     Algorithm::Rsa { hash }
 }
 
-/// What is trusted.
+/// How a host key compares with the known ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostKeyStatus {
+    /// The key is trusted.
+    Trusted,
+    /// No key of the host is known.
+    New,
+    /// Other keys of the host are known, each with type and fingerprint.
+    Changed {
+        /// Those that stay when the new key is stored: of other types, or known by a pattern.
+        staying: Vec<String>,
+        /// Those that the new key replaces.
+        replaced: Vec<String>,
+    },
+    /// The key is marked as revoked and must never be trusted.
+    Revoked,
+    /// The configuration names a different fingerprint.
+    NotConfigured {
+        /// The fingerprint in the configuration.
+        configured: String,
+    },
+}
+
+/// The keys that are trusted.
 pub(super) enum TrustedKeys<'a> {
-    /// A key with this fingerprint.
+    /// The key with this fingerprint.
     Fingerprint(&'a str),
-    /// The keys in a file, which holds this.
+    /// The keys in a file with this text.
     KnownHosts { path: &'a PathBuf, text: String },
 }
 
 impl<'a> TrustedKeys<'a> {
     pub(super) fn load(destination: &'a Destination) -> Result<Self, HostKeyError> {
-        match &destination.host_key {
-            HostKeyPolicy::Fingerprint(fingerprint) => Ok(Self::Fingerprint(fingerprint)),
-            HostKeyPolicy::KnownHosts(path) => match std::fs::read(path) {
-                Ok(bytes) => Ok(Self::KnownHosts {
-                    path,
-                    text: String::from_utf8_lossy(&bytes).into_owned(),
-                }),
-                Err(source) => Err(HostKeyError::Unreadable {
-                    destination: destination.name.clone(),
-                    path: path.clone(),
-                    source,
-                }),
-            },
-        }
+        Self::from_file(destination, |path| std::fs::read(path))
     }
 
-    /// Which types of host keys to ask the server for, one connection after the other until a key is trusted. A
-    /// server may have keys of several types, of which we know one: it must be asked for that one, lest a good
-    /// server be taken for a changed one.
+    /// Reads the trusted keys with `read`, unless a fingerprint is configured.
+    pub(super) fn from_file(
+        destination: &'a Destination,
+        read: impl FnOnce(&PathBuf) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, HostKeyError> {
+        let path = match &destination.host_key {
+            HostKeyPolicy::Fingerprint(fingerprint) => return Ok(Self::Fingerprint(fingerprint)),
+            HostKeyPolicy::KnownHosts(path) => path,
+        };
+        let bytes = read(path).map_err(|source| HostKeyError::Unreadable {
+            destination: destination.name.clone(),
+            path: path.clone(),
+            source,
+        })?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Self::KnownHosts { path, text })
+    }
+
+    /// The key types to request from the server, one connection after the other until a key is trusted. A server may have
+    /// keys of several types. It must be asked for the type of the known key first, or else its key would seem changed.
     pub(super) fn key_type_offers(&self, destination: &Destination) -> Vec<Vec<Algorithm>> {
         match self {
-            // Of what type the key is, its fingerprint does not say.
-            Self::Fingerprint(_) => FAMILIES.map(|(_, ways)| ways.to_owned()).into(),
+            // A fingerprint does not show the type of its key.
+            Self::Fingerprint(_) => FAMILIES.map(|(_, algorithms)| algorithms.to_owned()).into(),
             Self::KnownHosts { text, .. } => {
                 let known = KnownHosts::parse(text);
                 let keys = known.trusted(&host_of(destination));
                 let is_known = |family: &str| keys.iter().any(|key| key_type(key) == family);
-                let ways_of = |wanted: &dyn Fn(&str) -> bool| -> Vec<Algorithm> {
+                let algorithms_of = |wanted: &dyn Fn(&str) -> bool| -> Vec<Algorithm> {
                     let families = FAMILIES.iter().filter(|(family, _)| wanted(family));
-                    families.flat_map(|(_, ways)| ways.to_vec()).collect()
+                    families.flat_map(|(_, algorithms)| algorithms.to_vec()).collect()
                 };
-                // Whatever else it has: for the message that refuses it.
-                let mut key_type_offers = vec![ways_of(&is_known), ways_of(&|_| true)];
-                key_type_offers.retain(|offer| !offer.is_empty());
-                key_type_offers
+                // The second offer, for any key, is for the error message.
+                let mut offers = vec![algorithms_of(&is_known), algorithms_of(&|_| true)];
+                offers.retain(|offer| !offer.is_empty());
+                offers
             }
         }
     }
 
-    /// Judges the key that the server has shown.
+    /// Compares the server's key, in wire form, with the known ones.
+    pub(super) fn status(&self, destination: &Destination, key: &[u8]) -> HostKeyStatus {
+        let text = match self {
+            Self::Fingerprint(configured) if fingerprint(key) == **configured => {
+                return HostKeyStatus::Trusted;
+            }
+            Self::Fingerprint(configured) => {
+                return HostKeyStatus::NotConfigured {
+                    configured: (*configured).to_owned(),
+                };
+            }
+            Self::KnownHosts { text, .. } => text,
+        };
+        let (known, host) = (KnownHosts::parse(text), host_of(destination));
+        if known.is_revoked(key) {
+            return HostKeyStatus::Revoked;
+        }
+        if known.trusted(&host).contains(&key) {
+            return HostKeyStatus::Trusted;
+        }
+        let stays = |old: &&[u8]| key_type(old) != key_type(key) || known.is_fixed(&host, old);
+        let (staying, replaced): (Vec<_>, Vec<_>) = known.expected(&host).into_iter().partition(stays);
+        if staying.is_empty() && replaced.is_empty() {
+            return HostKeyStatus::New;
+        }
+        let described = |keys: Vec<&[u8]>| keys.into_iter().map(describe).collect();
+        HostKeyStatus::Changed {
+            staying: described(staying),
+            replaced: described(replaced),
+        }
+    }
+
+    /// Refuses a key that is not trusted.
     pub(super) fn check(&self, destination: &Destination, key: &[u8]) -> Result<(), HostKeyError> {
         let (host, shown) = (destination.host.clone(), describe(key));
-        match self {
-            Self::Fingerprint(configured) if fingerprint(key) == **configured => Ok(()),
-            Self::Fingerprint(configured) => Err(HostKeyError::NotConfigured {
+        let path = match self {
+            Self::Fingerprint(_) => PathBuf::new(),
+            Self::KnownHosts { path, .. } => (*path).clone(),
+        };
+        let name = || (destination.name.clone(), host_of(destination).name().to_owned());
+        Err(match self.status(destination, key) {
+            HostKeyStatus::Trusted => return Ok(()),
+            HostKeyStatus::NotConfigured { configured } => HostKeyError::NotConfigured {
                 host,
                 shown,
-                configured: (*configured).to_owned(),
-            }),
-            Self::KnownHosts { path, text } => {
-                let (known, as_known) = (KnownHosts::parse(text), host_of(destination));
-                let path = (*path).clone();
-                if known.is_revoked(key) {
-                    return Err(HostKeyError::Revoked { host, shown, path });
-                }
-                if known.trusted(&as_known).contains(&key) {
-                    return Ok(());
-                }
-                let expected: Vec<_> = known.expected(&as_known).into_iter().map(describe).collect();
-                let (destination, host) = (destination.name.clone(), as_known.name().to_owned());
-                if expected.is_empty() {
-                    return Err(HostKeyError::Unknown {
-                        destination,
-                        host,
-                        shown,
-                        path,
-                    });
-                }
-                Err(HostKeyError::Changed {
+                configured,
+            },
+            HostKeyStatus::Revoked => HostKeyError::Revoked { host, shown, path },
+            HostKeyStatus::New => {
+                let (destination, host) = name();
+                HostKeyError::Unknown {
                     destination,
                     host,
                     shown,
-                    known: expected.join(", "),
                     path,
-                })
+                }
             }
-        }
+            HostKeyStatus::Changed { staying, replaced } => {
+                let (destination, host) = name();
+                HostKeyError::Changed {
+                    destination,
+                    host,
+                    shown,
+                    known: [replaced, staying].concat().join(", "),
+                    path,
+                }
+            }
+        })
     }
 }
 
-/// The destination as it is looked up in a file of known keys.
+/// The destination as a host in a file of known keys.
 pub(super) fn host_of(destination: &Destination) -> KnownHost {
     KnownHost::new(&destination.host, destination.port)
 }
 
-/// As `ssh-keygen -l` prints it.
+/// The fingerprint as `ssh-keygen -l` prints it.
 pub(super) fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)))
 }

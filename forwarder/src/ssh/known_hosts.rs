@@ -1,29 +1,28 @@
-//! Files of known host keys in OpenSSH's form (described in `sshd(8)`): which keys a host has, and
-//! how a file looks that has learned one. No files in here.
+//! Parses files of known host keys in OpenSSH's format (`sshd(8)`), finds a host's keys, and adds one. No I/O in here.
 //!
-//! Lines that cannot be read make no key known, and are kept as they are.
+//! Lines that cannot be parsed are ignored and kept unchanged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-/// The port that names stand without_port for.
-const USUAL_PORT: u16 = 22;
+/// The port that a name without a port means.
+const DEFAULT_PORT: u16 = 22;
 
-/// A host as it is looked up.
+/// A host to look up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KnownHost {
-    /// The host, in lower case; with its port, unless that is the usual one.
+    /// The host in lower case, with its port unless that is the default one.
     name: String,
-    /// Without its port, if that is not the usual one: a key that is known so is trusted, too.
+    /// The host without its port, if that is not the default one. A key known under this name is trusted too.
     without_port: Option<String>,
 }
 
 impl KnownHost {
     pub(super) fn new(host: &str, port: u16) -> Self {
         let host = host.to_ascii_lowercase();
-        if port == USUAL_PORT {
+        if port == DEFAULT_PORT {
             return Self {
                 name: host,
                 without_port: None,
@@ -35,13 +34,13 @@ impl KnownHost {
         }
     }
 
-    /// As it is written in the file.
+    /// The name as the file has it.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// A file's text, read.
+/// The parsed text of a file.
 #[derive(Debug)]
 pub(super) struct KnownHosts<'a> {
     lines: Vec<KnownHostsLine<'a>>,
@@ -49,7 +48,7 @@ pub(super) struct KnownHosts<'a> {
 
 #[derive(Debug)]
 struct KnownHostsLine<'a> {
-    /// With its line end, if it has one.
+    /// Including the line end, if any.
     text: &'a str,
     entry: Option<KnownHostsEntry<'a>>,
 }
@@ -62,7 +61,7 @@ struct KnownHostsEntry<'a> {
     key: Vec<u8>,
 }
 
-/// Whether a host's line says that it is known by its own name, or by a name or pattern that others have too.
+/// How a line names a host: by its own name (possibly hashed), or by a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HostMatch {
     ByName,
@@ -80,12 +79,12 @@ impl<'a> KnownHosts<'a> {
         }
     }
 
-    /// Whether a key is marked `@revoked`, for whatever host: such a key is trusted nowhere.
+    /// Whether a key is marked `@revoked` for any host: such a key is trusted for none.
     pub(super) fn is_revoked(&self, key: &[u8]) -> bool {
         self.entries().any(|entry| entry.revoked && entry.key == key)
     }
 
-    /// The keys that a host is trusted with.
+    /// The keys that are trusted for a host.
     pub(super) fn trusted(&self, host: &KnownHost) -> Vec<&[u8]> {
         let known = self.entries().filter(|entry| !entry.revoked);
         let of_host = known.filter(|entry| {
@@ -95,14 +94,14 @@ impl<'a> KnownHosts<'a> {
         of_host.map(|entry| &*entry.key).collect()
     }
 
-    /// Of [`Self::expected`], those that [`Self::with_key`] does not take away: known by a pattern for many hosts.
+    /// Whether [`Self::with_key`] keeps a key of [`Self::expected`], because a pattern for many hosts names it.
     pub(super) fn is_fixed(&self, host: &KnownHost, key: &[u8]) -> bool {
         self.entries().any(|entry| {
             !entry.revoked && entry.key == key && entry.matches(&host.name) == Some(HostMatch::ByPattern)
         })
     }
 
-    /// The keys that stand for a host under its name with its port: another key than these is a changed one.
+    /// The keys of a host under its name with port. If the host shows a different key, its key has changed.
     pub(super) fn expected(&self, host: &KnownHost) -> Vec<&[u8]> {
         let known = self.entries().filter(|entry| !entry.revoked);
         known
@@ -111,9 +110,8 @@ impl<'a> KnownHosts<'a> {
             .collect()
     }
 
-    /// The file with a key for a host: in place of the host's own keys of the same type, behind all other lines. A
-    /// line that names further hosts stays for those; a pattern that matches_pattern many hosts stays as it is. `file`: what was
-    /// parsed, byte for byte.
+    /// The file with a new key for a host, after all other lines. It replaces the host's own keys of the same type. A line
+    /// that names further hosts stays for those; a pattern stays unchanged. `file`: the bytes of the parsed text.
     pub(super) fn with_key(&self, file: &[u8], host: &KnownHost, key: &[u8]) -> Vec<u8> {
         let mut learned = Vec::new();
         for (bytes, line) in file.split_inclusive(|byte| *byte == b'\n').zip(&self.lines) {
@@ -148,7 +146,7 @@ impl<'a> KnownHosts<'a> {
 }
 
 impl<'a> KnownHostsEntry<'a> {
-    /// A line with a key that is known or revoked. Certificates (`@cert-authority`) are not used here.
+    /// Parses a line with a known or a revoked key. Certificates (`@cert-authority`) are not supported.
     fn parse(line: &'a str) -> Option<Self> {
         let line = line.trim();
         let (revoked, fields) = match line.split_once(char::is_whitespace)? {
@@ -166,7 +164,7 @@ impl<'a> KnownHostsEntry<'a> {
         self.hosts.starts_with('|')
     }
 
-    /// Whether and how the line is a host's, which has this name.
+    /// How the line names a host of this name, if it does.
     fn matches(&self, name: &str) -> Option<HostMatch> {
         if self.is_hashed() {
             return self.has_hash_of(name).then_some(HostMatch::ByName);
@@ -174,7 +172,7 @@ impl<'a> KnownHostsEntry<'a> {
         let mut found = None;
         for pattern in self.hosts.split(',') {
             match pattern.strip_prefix('!') {
-                // One that matches_pattern takes the whole line out.
+                // A negated pattern that matches excludes the whole line.
                 Some(pattern) if matches_pattern(pattern, name) => return None,
                 None if is_name(pattern, name) => found = Some(HostMatch::ByName),
                 None if matches_pattern(pattern, name) => found = found.or(Some(HostMatch::ByPattern)),
@@ -184,7 +182,7 @@ impl<'a> KnownHostsEntry<'a> {
         found
     }
 
-    /// Whether the hashed name is this one: `|1|` and, in Base64, a salt and the HMAC-SHA1 of the name with it.
+    /// Whether the hashed name is this one: `|1|` and, in Base64, a salt and the HMAC-SHA1 of the name.
     fn has_hash_of(&self, name: &str) -> bool {
         let parts = self
             .hosts
@@ -199,18 +197,18 @@ impl<'a> KnownHostsEntry<'a> {
     }
 }
 
-/// Whether a pattern is this name and nothing else.
+/// Whether a pattern is just this name.
 fn is_name(pattern: &str, name: &str) -> bool {
     pattern.eq_ignore_ascii_case(name)
 }
 
-/// Whether a name matches_pattern a pattern, in which `*` stands for any characters and `?` for one. Takes no longer than the
-/// product of their lengths.
+/// Whether a name matches a pattern, in which `*` stands for any characters and `?` for one. The time is at most
+/// proportional to the product of both lengths.
 fn matches_pattern(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_ascii_lowercase(), name.as_bytes());
     let pattern = pattern.as_bytes();
     let (mut at, mut in_name) = (0, 0);
-    // The last star, and up to where of the name it stands for.
+    // The last star, and the end of the part of the name that it stands for.
     let mut star: Option<(usize, usize)> = None;
     while let Some(byte) = name.get(in_name) {
         match pattern.get(at) {
@@ -314,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn key_of_the_usual_port_is_trusted_and_not_expected_at_another() {
+    fn key_of_the_default_port_is_trusted_and_not_expected_at_another() {
         let text = line("drop", &ed25519(1));
         let (known, host) = (KnownHosts::parse(&text), KnownHost::new("drop", 2222));
         assert_eq!(known.trusted(&host), [&ed25519(1)[..]]);
@@ -390,7 +388,7 @@ mod tests {
             prop_assert_eq!(
                 &after.with_key(learned.as_bytes(), &drop, &ed25519(200)),
                 learned.as_bytes(),
-                "twice is once"
+                "adding it twice changes nothing more"
             );
             for other in ["a", "b", "abc", "dropped"] {
                 let other = KnownHost::new(other, 22);

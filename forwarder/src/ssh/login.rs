@@ -1,13 +1,14 @@
-//! Logging in: by password, given or asked for, by key, by key and password, or by an agent's key.
+//! Logs in: by password (sent, or as the answer to a prompt), by key, by key and password, or by a key of an agent.
 //!
-//! Invariant: what the server does not take is not tried, and nothing is tried twice. Servers count failed logins, and
-//! lock accounts.
+//! Invariant: a method that the server does not accept is not tried, and none is tried twice. Servers count failed logins
+//! and lock accounts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use logferry_config::{Destination, Login, Secret};
+use logferry_config::{Destination, HostKeyPolicy, Login, Secret};
+use logferry_durable::ContentDigest;
 use russh::client::{AuthResult, KeyboardInteractiveAuthResponse as Asked, Prompt};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
@@ -16,12 +17,25 @@ use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
 use russh::{AgentAuthError, MethodKind};
 use tokio::net::UnixStream;
 
-use super::handshake::UnauthenticatedSession;
+use super::unauthenticated::UnauthenticatedSession;
 use crate::error::DeliveryError;
 use crate::error::login::{AGENT_SOCKET, Credential, LoginError, LoginMethods};
 
-/// How often a server may ask for more before it is taken to go on for ever.
-const QUESTIONS_MAX: usize = 16;
+/// The most rounds of prompts that are answered.
+const PROMPT_ROUNDS_MAX: usize = 16;
+
+/// The files that decide whether a login works: the known hosts and the key.
+pub(crate) fn credential_files(destination: &Destination) -> ContentDigest {
+    let known_hosts = match &destination.host_key {
+        HostKeyPolicy::KnownHosts(path) => Some(path),
+        HostKeyPolicy::Fingerprint(_) => None,
+    };
+    let key = match &destination.login {
+        Login::Key { file, .. } | Login::KeyAndPassword { file, .. } => Some(file),
+        Login::Password(_) | Login::Agent { .. } => None,
+    };
+    ContentDigest::of_files(known_hosts.into_iter().chain(key))
+}
 
 /// Logs in as the configuration says.
 pub(super) async fn log_in(
@@ -30,16 +44,16 @@ pub(super) async fn log_in(
 ) -> Result<(), DeliveryError> {
     let user = &destination.user;
     let asked = session.handle.authenticate_none(user);
-    let answer = session.target.step(asked).await?;
-    let offered = match answer.map_err(|_| session.cut_in_login())? {
-        // The question itself was enough for it.
+    let answer = session.target.run_step(asked).await?;
+    let offered = match answer.map_err(|_| session.cut_during_login())? {
+        // The server requires no credential.
         AuthResult::Success => return Ok(()),
         AuthResult::Failure {
             remaining_methods, ..
         } => LoginMethods(remaining_methods),
     };
     if session.peer.is_cut() {
-        return Err(session.cut_in_login());
+        return Err(session.cut_during_login());
     }
     let mut attempt = LoginAttempt {
         session,
@@ -48,31 +62,30 @@ pub(super) async fn log_in(
     };
     match &destination.login {
         Login::Password(password) => attempt.password(password).await,
-        Login::Key { file, passphrase } => attempt.key_file(file, passphrase.as_ref()).await,
+        Login::Key { file, passphrase } => attempt.key_file(file, passphrase.as_ref(), None).await,
         Login::KeyAndPassword {
             file,
             passphrase,
             password,
         } => {
-            attempt
-                .key_file_and_password(file, passphrase.as_ref(), password)
-                .await
+            let password = Some(password);
+            attempt.key_file(file, passphrase.as_ref(), password).await
         }
         Login::Agent { socket } => attempt.agent(socket.as_deref()).await,
     }
 }
 
-/// What a server says to something that was shown.
+/// The answer of a server to a credential.
 enum AuthOutcome {
-    /// We are in.
+    /// The login is complete.
     Accepted,
-    /// It takes it, and wants one of these as well (RFC 4252, section 5.1).
+    /// The credential is accepted, and one of these methods is required as well (RFC 4252, section 5.1).
     PartiallyAccepted(LoginMethods),
-    /// It does not take it.
+    /// The credential is refused.
     Refused,
 }
 
-/// A login at a server that is known to take some methods.
+/// A login at a server whose accepted methods are known.
 struct LoginAttempt<'a> {
     session: &'a mut UnauthenticatedSession,
     user: &'a str,
@@ -82,28 +95,28 @@ struct LoginAttempt<'a> {
 impl LoginAttempt<'_> {
     async fn password(&mut self, password: &Secret) -> Result<(), DeliveryError> {
         let answer = if self.offered.has(MethodKind::Password) {
-            self.give(password).await?
+            self.send_password(password).await?
         } else if self.offered.has(MethodKind::KeyboardInteractive) {
-            // Many servers take a password only as the answer to a question of theirs (RFC 4256).
-            self.answer_with(password).await?
+            // Many servers accept a password only as the answer to a prompt (RFC 4256).
+            self.answer_prompts(password).await?
         } else {
             return Err(self.not_offered(Credential::Password));
         };
         self.finish(Credential::Password, answer)
     }
 
-    async fn give(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
+    async fn send_password(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
         let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let given = handle.authenticate_password(self.user, password.expose());
-        match target.step(given).await {
-            Ok(result) => self.answer(result),
+        match target.run_step(given).await {
+            Ok(result) => self.outcome(result),
             Err(DeliveryError::Unreachable { .. }) => Err(self.refused(LoginError::NotAnswered)),
             Err(stopped) => Err(stopped),
         }
     }
 
-    /// The password once to what is to be typed unseen, nothing to anything else.
-    async fn answer_with(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
+    /// Answers the first prompt without echo with the password, and every other prompt with an empty text.
+    async fn answer_prompts(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
         let mut given = false;
         let mut answer_to = |prompt: &Prompt| {
             if prompt.echo || given {
@@ -114,8 +127,8 @@ impl LoginAttempt<'_> {
         };
         let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let started = handle.authenticate_keyboard_interactive_start(self.user, None);
-        let mut asked = target.step(started).await?;
-        for _ in 0..QUESTIONS_MAX {
+        let mut asked = target.run_step(started).await?;
+        for _ in 0..PROMPT_ROUNDS_MAX {
             let prompts = match asked {
                 Ok(Asked::InfoRequest { prompts, .. }) => prompts,
                 Ok(Asked::Success) => return Ok(AuthOutcome::Accepted),
@@ -123,41 +136,37 @@ impl LoginAttempt<'_> {
                     remaining_methods,
                     partial_success,
                 }) => {
-                    return self.answer(Ok(AuthResult::Failure {
+                    return self.outcome(Ok(AuthResult::Failure {
                         remaining_methods,
                         partial_success,
                     }));
                 }
-                Err(_) => return Err(self.session.cut_in_login()),
+                Err(_) => return Err(self.session.cut_during_login()),
             };
             let answers = prompts.iter().map(&mut answer_to).collect();
             let answered = handle.authenticate_keyboard_interactive_respond(answers);
-            asked = target.step(answered).await?;
+            asked = target.run_step(answered).await?;
         }
         Ok(AuthOutcome::Refused)
     }
 
-    async fn key_file(&mut self, file: &Path, passphrase: Option<&Secret>) -> Result<(), DeliveryError> {
-        let answer = self.show_key(file, passphrase).await?;
-        self.finish(Credential::Key, answer)
-    }
-
-    async fn key_file_and_password(
+    /// By key, and by password as well if the server requires that and one is configured.
+    async fn key_file(
         &mut self,
         file: &Path,
         passphrase: Option<&Secret>,
-        password: &Secret,
+        password: Option<&Secret>,
     ) -> Result<(), DeliveryError> {
-        match self.show_key(file, passphrase).await? {
-            AuthOutcome::PartiallyAccepted(wanted) => {
+        match (self.try_key_file(file, passphrase).await?, password) {
+            (AuthOutcome::PartiallyAccepted(wanted), Some(password)) => {
                 self.offered = wanted;
                 self.password(password).await
             }
-            answer => self.finish(Credential::Key, answer),
+            (answer, _) => self.finish(Credential::Key, answer),
         }
     }
 
-    async fn show_key(
+    async fn try_key_file(
         &mut self,
         file: &Path,
         passphrase: Option<&Secret>,
@@ -174,22 +183,23 @@ impl LoginAttempt<'_> {
         let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
         let shown = handle.authenticate_publickey(self.user, key);
-        let result = target.step(shown).await?;
-        self.answer(result)
+        let result = target.run_step(shown).await?;
+        self.outcome(result)
     }
 
-    /// By which hash an RSA key is to sign: the best that the server says it knows, and SHA-1 if it says nothing, as
-    /// servers do that are older than the others (RFC 8332, section 3.3).
+    /// The hash for signatures of an RSA key: the best one that the server lists, or SHA-1 if it lists none, as old servers
+    /// do (RFC 8332, section 3.3).
     async fn hash_for(&mut self, key: &PublicKey) -> Result<Option<HashAlg>, DeliveryError> {
         if !key.algorithm().is_rsa() {
             return Ok(None);
         }
         let UnauthenticatedSession { handle, target, .. } = &*self.session;
-        let best = target.step(handle.best_supported_rsa_hash()).await?;
-        best.map(Option::flatten).map_err(|_| self.session.cut_in_login())
+        let best = target.run_step(handle.best_supported_rsa_hash()).await?;
+        best.map(Option::flatten)
+            .map_err(|_| self.session.cut_during_login())
     }
 
-    /// Shows the agent's keys one after the other.
+    /// Tries the agent's keys one after the other.
     async fn agent(&mut self, socket: Option<&Path>) -> Result<(), DeliveryError> {
         if !self.offered.has(MethodKind::PublicKey) {
             return Err(self.not_offered(Credential::Key));
@@ -197,10 +207,10 @@ impl LoginAttempt<'_> {
         let from_environment = || std::env::var_os(AGENT_SOCKET).map(PathBuf::from);
         let socket = socket.map(Path::to_owned).or_else(from_environment);
         let socket = socket.ok_or_else(|| self.refused(LoginError::NoAgent))?;
-        let (mut agent, keys) = self.keys_of(&socket).await?;
+        let (mut agent, keys) = self.agent_keys(&socket).await?;
         let mut last = None;
         for key in keys {
-            let shown = self.show_key_of(&mut agent, key).await?;
+            let shown = self.try_agent_key(&mut agent, key).await?;
             match shown {
                 Ok(AuthOutcome::Refused) | Err(_) => last = Some(shown),
                 Ok(answer) => return self.finish(Credential::Key, answer),
@@ -213,7 +223,7 @@ impl LoginAttempt<'_> {
         }
     }
 
-    async fn keys_of(
+    async fn agent_keys(
         &self,
         socket: &Path,
     ) -> Result<(AgentClient<UnixStream>, Vec<AgentIdentity>), DeliveryError> {
@@ -226,15 +236,15 @@ impl LoginAttempt<'_> {
             let keys = agent.request_identities().await?;
             Ok((agent, keys))
         };
-        match self.session.target.step(listed).await {
+        match self.session.target.run_step(listed).await {
             Ok(listed) => listed.map_err(silent),
             Err(DeliveryError::Unreachable { source, .. }) => Err(silent(source.into())),
             Err(stopped) => Err(stopped),
         }
     }
 
-    /// What the server says to a key of the agent's, or why the agent does not sign with it.
-    async fn show_key_of(
+    /// The server's answer to a key of the agent, or why the agent does not sign with it.
+    async fn try_agent_key(
         &mut self,
         agent: &mut AgentClient<UnixStream>,
         key: AgentIdentity,
@@ -255,16 +265,16 @@ impl LoginAttempt<'_> {
                 }
             }
         };
-        let result = target.step(shown).await?;
+        let result = target.run_step(shown).await?;
         match result {
-            Ok(result) => self.answer(Ok(result)).map(Ok),
-            Err(AgentAuthError::Send(_)) => Err(self.session.cut_in_login()),
+            Ok(result) => self.outcome(Ok(result)).map(Ok),
+            Err(AgentAuthError::Send(_)) => Err(self.session.cut_during_login()),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    /// A session that ends gives the same answer as a server that takes nothing any more.
-    fn answer(&self, result: Result<AuthResult, russh::Error>) -> Result<AuthOutcome, DeliveryError> {
+    /// russh reports a closed session as a failure without remaining methods.
+    fn outcome(&self, result: Result<AuthResult, russh::Error>) -> Result<AuthOutcome, DeliveryError> {
         match result {
             Ok(AuthResult::Success) => Ok(AuthOutcome::Accepted),
             Ok(AuthResult::Failure {
@@ -274,7 +284,7 @@ impl LoginAttempt<'_> {
             Ok(AuthResult::Failure {
                 remaining_methods, ..
             }) if !remaining_methods.is_empty() || !self.session.peer.is_cut() => Ok(AuthOutcome::Refused),
-            Ok(AuthResult::Failure { .. }) | Err(_) => Err(self.session.cut_in_login()),
+            Ok(AuthResult::Failure { .. }) | Err(_) => Err(self.session.cut_during_login()),
         }
     }
 
@@ -304,7 +314,7 @@ impl LoginAttempt<'_> {
 }
 
 impl UnauthenticatedSession {
-    fn cut_in_login(&self) -> DeliveryError {
+    fn cut_during_login(&self) -> DeliveryError {
         DeliveryError::CutInLogin {
             address: self.target.address.clone(),
             source: self.peer.disconnect_reason(),

@@ -1,7 +1,8 @@
-//! One SSH connection with one SFTP channel, driven by whoever uses it: nothing moves while nobody calls.
+//! One SSH connection with one SFTP channel. Its caller drives it: no byte moves outside a call.
+//! Algorithms, logins, timeouts and the form of `known_hosts` may be changed here without looking elsewhere.
 //!
-//! Invariants: no credential is sent before the host key was judged; every wait ends when the forwarder is to stop;
-//! dropping a connection never waits long for a server that has gone silent.
+//! Invariants: no credential is sent before the host key was checked; every wait ends when the forwarder is told to stop;
+//! dropping a connection never waits long for a silent server.
 
 mod handshake;
 mod host_key;
@@ -10,6 +11,7 @@ mod known_hosts;
 mod login;
 mod remote_command;
 mod runtime;
+mod unauthenticated;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -26,39 +28,43 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{DeliveryError, HostKeyError};
 
-use handshake::{Handshake, PeerState, has_no_such_key};
+use handshake::{Handshake, has_no_such_key};
+pub use host_key::HostKeyStatus;
 use host_key::TrustedKeys;
-pub use host_key_scan::{HostKeyScan, HostKeyStatus, StoreHostKeyError};
+pub use host_key_scan::{HostKeyScan, StoreHostKeyError};
 use runtime::SshRuntime;
+use unauthenticated::PeerState;
 
-/// How long a wait goes on without a look whether to stop.
+pub(crate) use login::credential_files;
+
+/// How often a wait checks whether to stop.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(200);
 
-/// How long the server is given to hear that we leave.
+/// How long to wait until the server has received our disconnect message.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connected, authenticated session with an SFTP channel.
-pub(crate) struct Connection {
+pub(crate) struct SshConnection {
     handle: Handle<PeerState>,
     sftp: SftpChannel,
     peer: PeerState,
     address: String,
-    /// The last to be dropped: it carries the others.
+    /// Dropped last: the other fields run on it.
     runtime: SshRuntime,
 }
 
-impl Connection {
-    /// Connects, judges the host key, logs in and starts SFTP.
+impl SshConnection {
+    /// Connects, checks the host key, logs in and starts SFTP.
     pub(crate) fn open(destination: &Destination, stop: &CancellationToken) -> Result<Self, DeliveryError> {
-        let trust = TrustedKeys::load(destination)?;
+        let trusted = TrustedKeys::load(destination)?;
         let mut refused = None;
-        for key_types in trust.key_type_offers(destination) {
+        for key_types in trusted.key_type_offers(destination) {
             let opened = Handshake::start(destination, key_types, stop).and_then(|handshake| {
-                trust.check(destination, &handshake.host_key)?;
+                trusted.check(destination, &handshake.host_key)?;
                 handshake.finish(destination)
             });
             match opened {
-                // It has no key of these types, but may have another. What it showed first tells more.
+                // The server has no key of these types, but may have another one. The first error is the most useful.
                 Err(DeliveryError::Handshake { ref source, .. }) if has_no_such_key(source) => {
                     refused = refused.or(opened.err());
                 }
@@ -70,7 +76,7 @@ impl Connection {
                 decided => return decided,
             }
         }
-        Err(refused.expect("something was offered"))
+        Err(refused.expect("there is at least one offer"))
     }
 
     /// Host and port.
@@ -83,24 +89,24 @@ impl Connection {
         self.peer.identification().starts_with("SSH-2.0-OpenSSH")
     }
 
-    /// Sends some of `bytes` and receives what has come; waits at most `limit` until one of both gets on. Returns how
-    /// much was sent; the next call must start with what was not.
+    /// Sends some of `bytes` and receives; waits at most `limit` until either is possible. Returns how many bytes were sent;
+    /// the next call must start with the others.
     pub(crate) fn transfer(&mut self, bytes: &[u8], limit: Duration) -> Result<usize, DeliveryError> {
         let moved = poll_fn(|cx| self.sftp.poll(cx, bytes));
         match self.runtime.block_on_for(limit, moved) {
             Some(Some(sent)) => Ok(sent),
             Some(None) => Err(self.lost()),
-            // Nothing did in that time.
+            // Neither was possible in that time.
             None => Ok(0),
         }
     }
 
-    /// The next of what was received.
+    /// The next received bytes.
     pub(crate) fn take_received(&mut self) -> Option<Bytes> {
         self.sftp.received.pop_front()
     }
 
-    /// The session is no more.
+    /// The error for a closed session.
     fn lost(&self) -> DeliveryError {
         DeliveryError::Lost {
             address: self.address.clone(),
@@ -109,9 +115,9 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for SshConnection {
     fn drop(&mut self) {
-        // Courtesy: the server may be gone, and learns it from the socket in any case.
+        // Optional: a server that does not get the message detects the closed socket.
         let handle = &mut self.handle;
         self.runtime.block_on_for(DISCONNECT_TIMEOUT, async move {
             let reason = Disconnect::ByApplication;
@@ -122,13 +128,13 @@ impl Drop for Connection {
     }
 }
 
-/// The two ends of a channel, moved together.
+/// Both directions of the SFTP channel.
 struct SftpChannel {
     writer: Pin<Box<dyn AsyncWrite + Send>>,
     reader: ChannelReadHalf,
-    /// What came over the channel and was not taken yet.
+    /// Received and not taken yet.
     received: VecDeque<Bytes>,
-    /// Whether nothing can come any more.
+    /// Whether the channel is closed.
     has_ended: bool,
 }
 
@@ -143,14 +149,14 @@ impl SftpChannel {
         }
     }
 
-    /// Ready once a byte has moved, with how many of `bytes` went out; or with `None` once none will any more.
+    /// Ready once a byte has moved, with the number of `bytes` that were sent; `None` once the channel is closed.
     fn poll(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Option<usize>> {
         let had = self.received.len();
         while !self.has_ended {
             let Poll::Ready(message) = pin!(self.reader.wait()).poll(cx) else {
                 break;
             };
-            self.sort(message);
+            self.on_message(message);
         }
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty())
@@ -171,12 +177,12 @@ impl SftpChannel {
         }
     }
 
-    /// Keeps a message's data, and that the channel has ended with it.
-    fn sort(&mut self, message: Option<ChannelMsg>) {
+    /// Keeps the data of a message, or notes that the channel is closed.
+    fn on_message(&mut self, message: Option<ChannelMsg>) {
         match message {
             Some(ChannelMsg::Data { data }) => self.received.push_back(data),
             None | Some(ChannelMsg::Eof | ChannelMsg::Close) => self.has_ended = true,
-            // Of windows, exit codes, and what a server says on stderr.
+            // Window sizes, exit codes and stderr.
             Some(_) => {}
         }
     }

@@ -1,29 +1,29 @@
-//! A command on the server, over a channel of its own beside the SFTP channel, where the user has a remote_command there.
+//! Runs a command on the server over a channel beside the SFTP channel, if the server allows it.
 
 use std::time::Duration;
 
 use russh::{Channel, ChannelMsg, Error, client};
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, DISCONNECT_TIMEOUT};
+use super::{DISCONNECT_TIMEOUT, SshConnection};
 use crate::error::DeliveryError;
 
-/// How long a command may print nothing: hashing 60 GiB from a slow disk.
+/// The longest time without output of a command: enough to hash 60 GiB from a slow disk.
 const SILENCE_MAX: Duration = Duration::from_mins(10);
 
-/// So much of what a command prints is taken, in bytes: more than any command here prints.
+/// The most bytes of output that are read: more than any command here prints.
 const OUTPUT_MAX: usize = 1 << 20;
 
-/// What the next message on either channel was.
-enum Next {
-    Shell(Option<ChannelMsg>),
+/// The next event on either channel.
+enum ChannelEvent {
+    Command(Option<ChannelMsg>),
     Sftp(Option<ChannelMsg>),
     Silence,
     Stop,
 }
 
-impl Connection {
-    /// Runs a command without input, and gives what it prints; `None` if the server does not run commands for us.
+impl SshConnection {
+    /// Runs a command without input and returns its output; `None` if the server does not run commands.
     pub(crate) fn run(
         &mut self,
         command: &str,
@@ -52,35 +52,35 @@ impl Connection {
         let mut printed = Vec::new();
         while printed.len() <= OUTPUT_MAX {
             let Self { runtime, sftp, .. } = self;
-            // What comes over the SFTP channel is taken too: left there, it would keep the session from going on.
+            // The SFTP channel is read too: unread messages on it would block the session.
             let next = runtime.block_on(async {
                 tokio::select! {
-                    message = channel.wait() => Next::Shell(message),
-                    message = sftp.reader.wait() => Next::Sftp(message),
-                    () = tokio::time::sleep(SILENCE_MAX) => Next::Silence,
-                    () = stop.cancelled() => Next::Stop,
+                    message = channel.wait() => ChannelEvent::Command(message),
+                    message = sftp.reader.wait() => ChannelEvent::Sftp(message),
+                    () = tokio::time::sleep(SILENCE_MAX) => ChannelEvent::Silence,
+                    () = stop.cancelled() => ChannelEvent::Stop,
                 }
             });
             match next {
-                Next::Shell(Some(ChannelMsg::Data { data })) => printed.extend_from_slice(&data),
-                Next::Shell(Some(ChannelMsg::Failure)) => return Ok(None),
-                Next::Shell(Some(ChannelMsg::Eof | ChannelMsg::Close) | None) => break,
-                Next::Shell(Some(_)) => {}
-                Next::Sftp(message) => {
-                    sftp.sort(message);
+                ChannelEvent::Command(Some(ChannelMsg::Data { data })) => printed.extend_from_slice(&data),
+                ChannelEvent::Command(Some(ChannelMsg::Failure)) => return Ok(None),
+                ChannelEvent::Command(Some(ChannelMsg::Eof | ChannelMsg::Close) | None) => break,
+                ChannelEvent::Command(Some(_)) => {}
+                ChannelEvent::Sftp(message) => {
+                    sftp.on_message(message);
                     if sftp.has_ended {
                         return Err(self.lost());
                     }
                 }
-                Next::Silence | Next::Stop => return Err(self.silent(stop)),
+                ChannelEvent::Silence | ChannelEvent::Stop => return Err(self.silent(stop)),
             }
         }
-        // The server closes it too, and nobody waits for that, nor for one that takes nothing any more.
+        // No answer to the close is awaited, because the server may have stopped reading.
         self.runtime.block_on_for(DISCONNECT_TIMEOUT, channel.close());
         Ok(Some(printed))
     }
 
-    /// It has not answered for so long, or is not to be waited for any longer.
+    /// The error when the server was silent too long, or the forwarder was told to stop.
     fn silent(&self, stop: &CancellationToken) -> DeliveryError {
         if stop.is_cancelled() {
             return DeliveryError::Stopped;
@@ -92,7 +92,7 @@ impl Connection {
     }
 }
 
-/// Has the command started. A server that runs something else instead is not to wait for input.
+/// Starts the command. The end of input is sent in case the server runs a different command that reads it.
 async fn start(
     handle: &client::Handle<super::PeerState>,
     command: &str,

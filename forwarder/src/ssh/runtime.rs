@@ -1,4 +1,4 @@
-//! What a connection's tasks run on: a runtime of its own, on the thread that uses the connection.
+//! The runtime of one connection, on the thread that uses the connection.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
-/// A runtime that never holds up whoever drops it: the look-up of a name cannot be broken off, and is left behind.
+/// A runtime whose drop does not block: a name look-up cannot be cancelled and may still run.
 pub(super) struct SshRuntime(Option<Runtime>);
 
 impl SshRuntime {
@@ -14,13 +14,13 @@ impl SshRuntime {
         Ok(Self(Some(Builder::new_current_thread().enable_all().build()?)))
     }
 
-    /// Runs until `work` is done, and what else is to be done meanwhile.
+    /// Runs `work` to its end, and the other tasks meanwhile.
     pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         let runtime = self.0.as_ref().expect("only drop takes it");
         runtime.block_on(work)
     }
 
-    /// The same for no longer than `limit`; `None` if it was not done by then.
+    /// The same for at most `limit`; `None` if `work` was not done.
     pub(super) fn block_on_for<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         self.block_on(async { timeout(limit, work).await.ok() })
     }

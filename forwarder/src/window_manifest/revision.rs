@@ -1,64 +1,65 @@
-//! Window manifests: when a window is complete at a destination, and what is then said of it. Pure.
+//! When a window is complete at a destination, and the text of its manifest. Pure.
 //!
-//! Invariants: a manifest names only files that are at the destination already; what was said is never changed, a
-//! file that comes later makes a further revision, with all files in it.
+//! Invariants: a manifest lists only files that are at the destination already. A manifest is never changed: a file that
+//! comes later makes a further revision, which lists all files.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::Offset;
 use logferry_config::{hour_stamp, window_label};
 use logferry_ledger::{BatchState, NewManifest, Window, WindowBatch};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-/// A report counts for a window only if it came so long after its end: what nginx and the sender still had in their
-/// buffers is then in it.
+use crate::publish::batch_manifest::rfc3339_in;
+
+/// A source's report counts for a window only if it came this long after the window's end: it then includes the lines that
+/// were in the buffers of nginx and the sender.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// A source that was not heard of for so long before a window is not waited for, and not called missing.
+/// A source without contact for this long before a window is not waited for, and not reported as missing.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(7 * 24);
 
-/// A source, as far as it matters whether lines of a window may still come from it.
+/// The facts that decide whether a source may still send lines of a window.
 #[derive(Debug, Clone)]
-pub(crate) struct SourceProgress {
+pub(crate) struct WindowSource {
     pub(crate) source: SourceId,
-    /// `None` if it is expected and was never heard of.
+    /// `None` for an expected source that never had contact.
     pub(crate) group: Option<GroupName>,
     pub(crate) first_seen: Option<Timestamp>,
     pub(crate) last_contact: Option<Timestamp>,
-    /// When its sender last reported, by this host's clock.
+    /// The last report of its sender, by this host's clock.
     pub(crate) reported_at: Option<Timestamp>,
-    /// Bytes that it had then and that are not here.
+    /// Bytes that the sender had at that report and that are not here.
     pub(crate) lag_bytes: u64,
-    /// The time that all its logs have come to, in seconds since 1970.
+    /// The time that all its logs have reached, in seconds since 1970.
     pub(crate) reached: Option<i64>,
 }
 
-/// What is known of a window at a destination.
+/// A window at a destination.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WindowInput<'a> {
     pub(crate) window: Window,
     /// The batches that the destination wants, in any state, in the order of their opening.
     pub(crate) batches: &'a [WindowBatch],
-    /// The sources it wants.
-    pub(crate) sources: &'a [SourceProgress],
-    /// Revision and name of the last manifest, if there is one.
+    /// The sources that the destination wants.
+    pub(crate) sources: &'a [WindowSource],
+    /// Revision and name of the last manifest, if any.
     pub(crate) previous: Option<(u32, &'a str)>,
 }
 
-/// What has become of a source's lines of a window.
+/// The state of a source's lines of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum SourceWindowState {
-    /// There are files, and no more is to be expected.
+    /// There are files, and no more are expected.
     Delivered,
-    /// It reports in, and has no lines of the window.
+    /// The source reports, and has no lines of the window.
     Quiet,
-    /// It was not heard of since the window began.
+    /// The source had no contact since the window began.
     Missing,
-    /// It was heard of, but may have lines that are not here.
+    /// The source had contact, but may have lines that are not here.
     Behind,
 }
 
@@ -70,10 +71,9 @@ struct ManifestJson<'a> {
     whole: bool,
     totals: TotalsJson,
     sources: Vec<SourceJson<'a>>,
-    /// RemotePaths of the files that the revision before did not have.
+    /// Names of the files that the previous revision did not list.
     added: Vec<&'a str>,
-    #[serde(serialize_with = "shown")]
-    written_at: Timestamp,
+    written_at: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,8 +97,7 @@ struct SourceJson<'a> {
     source: &'a SourceId,
     group: Option<&'a GroupName>,
     state: SourceWindowState,
-    #[serde(serialize_with = "shown_if_any")]
-    last_contact_at: Option<Timestamp>,
+    last_contact_at: Option<String>,
     files: Vec<FileJson<'a>>,
 }
 
@@ -113,9 +112,9 @@ struct FileJson<'a> {
     sha256: Option<&'a str>,
 }
 
-/// The manifest that is due at `now`, if one is. Of a window without one it is due when all its files are there and
-/// each source has gone past it, or `wait` has passed since its end; of one with a manifest, when all its files are
-/// there and one of them is not in it.
+/// The manifest that is due at `now`, if any. The first one of a window is due when all files of the window are delivered
+/// and each source has gone past the window, or `wait` has passed since its end. A further one is due when all files are
+/// delivered and the last manifest does not list one of them.
 pub(crate) fn due_manifest(input: WindowInput<'_>, wait: Duration, now: Timestamp) -> Option<NewManifest> {
     let WindowInput {
         window,
@@ -125,36 +124,36 @@ pub(crate) fn due_manifest(input: WindowInput<'_>, wait: Duration, now: Timestam
     } = input;
     let end = Timestamp::from_second(window.end()).ok()?;
     let passed = Duration::try_from(now.duration_since(end)).unwrap_or_default();
-    let is_there = |it: &WindowBatch| {
-        let delivered = it.delivery.as_ref().is_some_and(|it| it.delivered_at.is_some());
-        it.batch.state != BatchState::Open && delivered
+    let is_delivered = |it: &WindowBatch| {
+        let has_delivery = it.delivery.as_ref().is_some_and(|it| it.delivered_at.is_some());
+        it.batch.state != BatchState::Open && has_delivery
     };
-    // One that was sent before the destination was there is not owed to it.
-    let is_owed = |it: &&WindowBatch| it.batch.state != BatchState::Sent || it.delivery.is_some();
-    if passed < GRACE || !batches.iter().filter(is_owed).all(is_there) {
+    // A batch that was sent before the destination was configured is not expected there.
+    let is_expected = |it: &&WindowBatch| it.batch.state != BatchState::Sent || it.delivery.is_some();
+    if passed < GRACE || !batches.iter().filter(is_expected).all(is_delivered) {
         return None;
     }
-    let there: Vec<_> = batches.iter().filter(|it| is_there(it)).collect();
-    let judged: Vec<_> = sources
+    let delivered: Vec<_> = batches.iter().filter(|it| is_delivered(it)).collect();
+    let evaluated: Vec<_> = sources
         .iter()
-        .filter(|source| matters(source, window))
-        .map(|source| (source, is_through(source, window, end)))
+        .filter(|source| is_relevant(source, window))
+        .map(|source| (source, has_passed(source, window, end)))
         .collect();
     let is_due = match previous {
-        Some(_) => there.iter().any(|it| !it.is_listed),
-        None => passed >= wait || judged.iter().all(|(_, is_through)| *is_through),
+        Some(_) => delivered.iter().any(|it| !it.is_listed),
+        None => passed >= wait || evaluated.iter().all(|(_, has_passed)| *has_passed),
     };
     if !is_due {
         return None;
     }
     let revision = previous.map_or(1, |(revision, _)| revision.saturating_add(1));
-    let sources = by_source(window, &there, &judged);
-    let added = there.iter().filter(|it| previous.is_some() && !it.is_listed);
-    let sum = |of: fn(&WindowBatch) -> u64| there.iter().map(|it| of(it)).sum();
+    let sources = by_source(window, &delivered, &evaluated);
+    let added = delivered.iter().filter(|it| previous.is_some() && !it.is_listed);
+    let sum = |of: fn(&WindowBatch) -> u64| delivered.iter().map(|it| of(it)).sum();
     let manifest = ManifestJson {
         window: WindowJson {
-            start: shown_in(window, window.start),
-            end: shown_in(window, window.end()),
+            start: rfc3339_in(window, window.start),
+            end: rfc3339_in(window, window.end()),
             seconds: window.seconds,
             label: window_label(window.local_start(), window.seconds),
         },
@@ -166,13 +165,13 @@ pub(crate) fn due_manifest(input: WindowInput<'_>, wait: Duration, now: Timestam
             )
         }),
         totals: TotalsJson {
-            files: there.len() as u64,
+            files: delivered.len() as u64,
             lines: sum(|it| it.batch.contents.lines),
             bytes: sum(|it| it.batch.contents.bytes),
         },
         sources,
         added: added.filter_map(|it| path(it)).map(file_name).collect(),
-        written_at: now,
+        written_at: now.to_string(),
     };
     let content = serde_json::to_string_pretty(&manifest).ok()? + "\n";
     Some(NewManifest {
@@ -180,7 +179,7 @@ pub(crate) fn due_manifest(input: WindowInput<'_>, wait: Duration, now: Timestam
         revision,
         name: name(window, previous, revision),
         content,
-        batches: there.iter().map(|it| it.batch.id).collect(),
+        batches: delivered.iter().map(|it| it.batch.id).collect(),
     })
 }
 
@@ -196,8 +195,8 @@ fn name(window: Window, previous: Option<(u32, &str)>, revision: u32) -> String 
     format!("{base}_r{revision}.json")
 }
 
-/// Whether anything could be expected of a source for a window: it was known by then, and not given up long before.
-fn matters(source: &SourceProgress, window: Window) -> bool {
+/// Whether lines of a window can be expected of a source: it was known by then, and not forgotten.
+fn is_relevant(source: &WindowSource, window: Window) -> bool {
     let was_known = source
         .first_seen
         .is_none_or(|first| first.as_second() < window.end());
@@ -208,8 +207,8 @@ fn matters(source: &SourceProgress, window: Window) -> bool {
     was_known && is_remembered
 }
 
-/// Whether no more lines of a window are to be expected of a source: it has gone past, or has nothing left.
-fn is_through(source: &SourceProgress, window: Window, end: Timestamp) -> bool {
+/// Whether a source has no more lines of a window: it has gone past the window, or has sent everything.
+fn has_passed(source: &WindowSource, window: Window, end: Timestamp) -> bool {
     let has_nothing_left = source.lag_bytes == 0
         && source
             .reported_at
@@ -219,28 +218,28 @@ fn is_through(source: &SourceProgress, window: Window, end: Timestamp) -> bool {
 
 fn by_source<'a>(
     window: Window,
-    there: &[&'a WindowBatch],
-    judged: &[(&'a SourceProgress, bool)],
+    delivered: &[&'a WindowBatch],
+    evaluated: &[(&'a WindowSource, bool)],
 ) -> Vec<SourceJson<'a>> {
     let mut sources = BTreeMap::new();
-    for (input, is_through) in judged {
+    for (input, has_passed) in evaluated {
         let is_silent = input
             .last_contact
             .is_none_or(|last| last.as_second() < window.start);
         let source = SourceJson {
             source: &input.source,
             group: input.group.as_ref(),
-            state: match (is_through, is_silent) {
+            state: match (has_passed, is_silent) {
                 (true, _) => SourceWindowState::Quiet,
                 (false, true) => SourceWindowState::Missing,
                 (false, false) => SourceWindowState::Behind,
             },
-            last_contact_at: input.last_contact,
+            last_contact_at: input.last_contact.map(|at| at.to_string()),
             files: Vec::new(),
         };
         sources.insert(&input.source, source);
     }
-    for it in there {
+    for it in delivered {
         let batch = &it.batch;
         let source = sources.entry(&batch.source).or_insert_with(|| SourceJson {
             source: &batch.source,
@@ -273,25 +272,6 @@ fn path(it: &WindowBatch) -> Option<&str> {
 
 fn file_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
-}
-
-/// A second, in the window's own offset from UTC, as RFC 3339.
-fn shown_in(window: Window, second: i64) -> String {
-    let offset = Offset::from_seconds(window.utc_offset).unwrap_or(Offset::UTC);
-    let at = Timestamp::from_second(second).unwrap_or_default();
-    at.display_with_offset(offset).to_string()
-}
-
-fn shown<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
-}
-
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
-fn shown_if_any<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => serializer.collect_str(at),
-        None => serializer.serialize_none(),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Writes a destination's window manifests: gathers what the ledger has of each window, has [`due_manifest`] write_window it, and
-//! records what is due. Whoever delivers reads it from the ledger.
+//! Writes a destination's window manifests: reads each window from the ledger, has [`due_manifest`] decide, and records the
+//! manifests that are due. The worker delivers them from the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, Window};
 use logferry_protocol::names::SourceId;
 use tracing::info;
 
-use crate::delivery_store::wants_batch;
-use crate::window_manifest::revision::{SourceProgress, WindowInput, due_manifest};
+use crate::schedule::plan::wants_batch;
+use crate::window_manifest::revision::{WindowInput, WindowSource, due_manifest};
 
-/// Windows without any lines are told of for so long, and at most so many of them at a time.
+/// Windows without lines get a manifest for this long, and at most this many at a time.
 const EMPTY_FOR: SignedDuration = SignedDuration::from_hours(48);
 const EMPTY_MAX: usize = 200;
 
-/// No window is longer.
+/// The longest window that can be configured.
 const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// The key of a window: its first second and its length.
@@ -29,7 +29,7 @@ pub(crate) struct ManifestWriter {
     destination: Destination,
     settings: WindowManifest,
     since: Option<Timestamp>,
-    /// Batches up to this one are in a manifest, or never will be.
+    /// Batches up to this one are listed in a manifest, or never will be.
     done: Option<BatchId>,
 }
 
@@ -51,7 +51,7 @@ impl ManifestWriter {
             Some(since) => since,
             None => *self.since.insert(ledger.manifests_since(name, now)?),
         };
-        // The sources before the batches: whoever has gone past a window by now has all its batches in the ledger.
+        // The sources are read before the batches: the ledger then has all batches of each source that has gone past a window.
         let sources = self.sources(ledger)?;
         let pending = self.pending(ledger, since)?;
         let mut windows: BTreeMap<Key, Window> = BTreeMap::new();
@@ -75,7 +75,7 @@ impl ManifestWriter {
         &self,
         ledger: &mut Ledger,
         window: Window,
-        sources: &[SourceProgress],
+        sources: &[WindowSource],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let Destination { name, wants, .. } = &self.destination;
@@ -83,7 +83,7 @@ impl ManifestWriter {
         batches.retain(|it| wants_batch(wants, &it.batch));
         let previous = ledger.last_manifest(window, name)?;
         let input = WindowInput {
-            // A window keeps the offset that it was first told of with.
+            // A window keeps the offset of its first manifest.
             window: previous.as_ref().map_or(window, |previous| previous.window),
             batches: &batches,
             sources,
@@ -94,7 +94,7 @@ impl ManifestWriter {
         let Some(mut manifest) = due_manifest(input, self.settings.wait, now) else {
             return Ok(());
         };
-        // An hour that clocks repeat has names that are taken.
+        // When clocks are set back, an hour repeats, and its names are taken.
         let base = manifest.name.trim_end_matches(".json").to_owned();
         let mut number = 2;
         while ledger.has_manifest_named(name, &manifest.name)? {
@@ -106,16 +106,16 @@ impl ManifestWriter {
         Ok(())
     }
 
-    /// The batches that belong in a manifest and are in none yet.
+    /// The batches that belong in a manifest and are not listed in one yet.
     fn pending(&mut self, ledger: &Ledger, since: Timestamp) -> Result<Vec<Batch>, LedgerError> {
         let Destination { name, wants, .. } = &self.destination;
         let newest = ledger.newest_batch()?;
         let mut pending: Vec<Batch> = Vec::new();
         for batch in ledger.unlisted(name, since, self.done)? {
-            // What was sent without it, before it was there, is not owed to it.
-            let is_owed = wants_batch(wants, &batch)
+            // A batch that was sent before the destination was configured is not expected there.
+            let is_expected = wants_batch(wants, &batch)
                 && (batch.state != BatchState::Sent || ledger.delivery(batch.id, name)?.is_some());
-            if is_owed {
+            if is_expected {
                 pending.push(batch);
             }
         }
@@ -123,7 +123,7 @@ impl ManifestWriter {
         Ok(pending)
     }
 
-    /// The windows that are over and in which nobody had lines, on the grid of the latest one that somebody had.
+    /// The windows that are over and have no lines, on the grid of the latest window with lines.
     fn empty_windows(
         &self,
         ledger: &Ledger,
@@ -132,17 +132,17 @@ impl ManifestWriter {
         now: Timestamp,
     ) -> Result<Vec<Window>, LedgerError> {
         let from = since.max(now.saturating_sub(EMPTY_FOR).unwrap_or(Timestamp::MIN));
-        // The one that was under way at that moment is on the same grid.
-        let told_from = from.saturating_sub(LONGEST_WINDOW).unwrap_or(Timestamp::MIN);
-        let told = ledger.windows_with_manifest(&self.destination.name, told_from)?;
-        let latest = told
+        // Includes the window that contains `from`: it is on the same grid.
+        let known_from = from.saturating_sub(LONGEST_WINDOW).unwrap_or(Timestamp::MIN);
+        let known_windows = ledger.windows_with_manifest(&self.destination.name, known_from)?;
+        let latest = known_windows
             .iter()
             .chain(pending.values())
             .max_by_key(|window| window.start);
         let Some(latest) = latest else {
             return Ok(Vec::new());
         };
-        let known: BTreeSet<Key> = told
+        let known: BTreeSet<Key> = known_windows
             .iter()
             .copied()
             .map(key)
@@ -163,19 +163,19 @@ impl ManifestWriter {
     }
 
     /// The sources whose lines the destination wants.
-    fn sources(&self, ledger: &Ledger) -> Result<Vec<SourceProgress>, LedgerError> {
+    fn sources(&self, ledger: &Ledger) -> Result<Vec<WindowSource>, LedgerError> {
         let wants = &self.destination.wants;
         let reached: BTreeMap<SourceId, Option<i64>> = ledger
             .reaches()?
             .into_iter()
             .map(|reach| (reach.source, reach.reached))
             .collect();
-        let mut sources: Vec<SourceProgress> = Vec::new();
+        let mut sources: Vec<WindowSource> = Vec::new();
         let mut known = BTreeSet::new();
         for record in ledger.sources()? {
             known.insert(record.source.clone());
             if wants.takes(&record.source, &record.group, None) {
-                sources.push(SourceProgress {
+                sources.push(WindowSource {
                     reached: reached.get(&record.source).copied().flatten(),
                     source: record.source,
                     group: Some(record.group),
@@ -186,11 +186,11 @@ impl ManifestWriter {
                 });
             }
         }
-        // Of one that was never heard of the group is not known.
+        // The group of a source without contact is not known.
         let expected = self.settings.expected_sources.iter().filter(|source| {
             wants.groups.is_none() && wants.sources.allows_name(source) && !known.contains(*source)
         });
-        sources.extend(expected.map(|source| SourceProgress {
+        sources.extend(expected.map(|source| WindowSource {
             source: source.clone(),
             group: None,
             first_seen: None,
@@ -207,5 +207,5 @@ fn key(window: Window) -> Key {
     (window.start, window.seconds)
 }
 
-/// How often manifests are looked after: deliveries make the worker plan much more often than that.
+/// The shortest time between two writes: deliveries make the worker plan much more often.
 pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(1);

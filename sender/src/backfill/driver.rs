@@ -1,10 +1,8 @@
-//! The driver of a backfill: file after file, what to ask, what to send, when to try again.
+//! The sequence of a backfill: file after file, what to ask, what to send, when to try again.
 //!
-//! Events come in, jobs for the wire go out, and the clock is an argument, as with the tail. Only the files are read
-//! right here.
+//! Events come in, requests go out, and the clock is an argument, as in `tail`. Only the files are read here.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::Sender;
@@ -14,6 +12,7 @@ use logferry_config as config;
 use logferry_protocol::chunk::{Outcome, Receipt};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
+use logferry_text::error_chain;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -33,39 +32,37 @@ use crate::messages::{ChunkSeq, ConnectionId, OutgoingChunk, RelayRequest, Sende
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::tracked_stream::ShippedAmount;
 
-/// Buffers beyond those in flight: one being read into, one on its way home.
-const SPARE_BUFFERS: usize = 2;
-/// A chunk is not halved below this when the relay says that it is too large.
+/// A chunk is not halved below this when the relay answers that it is too large.
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
 
-/// A backfill at work.
 #[derive(Debug)]
 pub(super) struct BackfillDriver {
     logs: Vec<LogRules>,
-    ahead: VecDeque<PlannedFile>,
+    /// The files after the current one.
+    pending: VecDeque<PlannedFile>,
     current: Option<CurrentFile>,
-    /// Nothing is sent: what would be is taken for stored.
+    /// Nothing is sent: chunks count as stored.
     dry_run: bool,
     pool: BufferPool,
     retry: RelayBackoff,
-    chance: StdRng,
+    jitter: StdRng,
     chunk_bytes: usize,
     idle_connections: Vec<ConnectionId>,
-    /// A question is out.
+    /// The relay was asked, and has not answered yet.
     is_asking: bool,
-    next_seq: u64,
-    news: Vec<BackfillEvent>,
-    /// The relay does not want to hear of any file.
+    last_seq: u64,
+    events: Vec<BackfillEvent>,
+    /// The relay accepts no file of this host.
     failure: Option<BackfillError>,
 }
 
 #[derive(Debug)]
 struct CurrentFile {
-    target: PlannedFile,
+    planned: PlannedFile,
     file: BackfillFile<File>,
 }
 
-/// What a log's configuration says to do with its files.
+/// The settings of one log for its files.
 #[derive(Debug)]
 struct LogRules {
     name: LogName,
@@ -78,7 +75,7 @@ impl BackfillDriver {
         config: &config::Sender,
         plan: BackfillPlan,
         dry_run: bool,
-        home: Sender<SenderEvent>,
+        events: Sender<SenderEvent>,
         seed: u64,
     ) -> Self {
         let logs = config.logs.iter().map(|log| LogRules {
@@ -94,25 +91,24 @@ impl BackfillDriver {
         });
         Self {
             logs: logs.collect(),
-            ahead: plan.targets.into(),
+            pending: plan.files.into(),
             current: None,
             dry_run,
-            pool: BufferPool::new(config.in_flight + SPARE_BUFFERS, config.chunk.max_bytes, home),
+            pool: BufferPool::new(config.in_flight, config.chunk.max_bytes, events),
             retry: RelayBackoff::new(config.retry),
-            chance: StdRng::seed_from_u64(seed),
+            jitter: StdRng::seed_from_u64(seed),
             chunk_bytes: config.chunk.max_bytes,
             idle_connections: (0..config.in_flight).map(ConnectionId).collect(),
             is_asking: false,
-            next_seq: 0,
-            news: Vec::new(),
+            last_seq: 0,
+            events: Vec::new(),
             failure: None,
         }
     }
 
-    /// Takes an event.
     pub(super) fn handle(&mut self, event: SenderEvent, now: Now) {
         match event {
-            SenderEvent::Buffer(buffer) => self.pool.put(buffer),
+            SenderEvent::Buffer(buffer) => self.pool.give_back(buffer),
             SenderEvent::Streams(result) => self.resolved(result, now),
             SenderEvent::Chunk {
                 connection,
@@ -120,15 +116,15 @@ impl BackfillDriver {
                 result,
             } => {
                 self.idle_connections.push(connection);
-                self.answered(seq, result, now);
+                self.chunk_ended(seq, result, now);
             }
             _ => {}
         }
     }
 
-    /// Does all that can be done now; of a dry run one block, so that it can be stopped.
-    pub(super) fn turn(&mut self, now: Now) -> Vec<RelayRequest> {
-        let mut jobs = Vec::new();
+    /// Does everything that can be done now. In a dry run that is one block, so that it can be stopped.
+    pub(super) fn run_due(&mut self, now: Now) -> Vec<RelayRequest> {
+        let mut requests = Vec::new();
         while !self.is_over() && self.retry.waits_until(now.instant).is_none() {
             if self.end_current() {
                 continue;
@@ -138,58 +134,60 @@ impl BackfillDriver {
                 continue;
             };
             if file.is_to_ask() {
-                jobs.extend(self.ask());
+                requests.extend(self.ask());
                 break;
             }
             if self.dry_run {
-                self.pretend();
+                self.ship_dry();
                 break;
             }
             match self.ship() {
-                Some(job) => jobs.push(job),
-                // What was found in reading may have ended it.
+                Some(request) => requests.push(request),
+                // The read may have ended the file.
                 None if self.end_current() => {}
                 None => break,
             }
         }
-        jobs
+        requests
     }
 
-    /// When [`Self::turn`] has something to do again, should no event come before; `None` if only an event counts.
+    /// When [`Self::run_due`] has something to do again, should no event come before; `None` if only an event counts.
     pub(super) fn deadline(&self, now: Now) -> Option<Instant> {
         let waits = self.retry.waits_until(now.instant);
         waits.or_else(|| (self.dry_run && !self.is_asking).then_some(now.instant))
     }
 
-    /// Whether nothing is left to do.
     pub(super) fn is_over(&self) -> bool {
-        self.failure.is_some() || (self.current.is_none() && self.ahead.is_empty())
+        self.failure.is_some() || (self.current.is_none() && self.pending.is_empty())
     }
 
-    /// How it ended.
     pub(super) fn into_result(self) -> Result<(), BackfillError> {
         self.failure.map_or(Ok(()), Err)
     }
 
-    /// What has happened since the last call.
-    pub(super) fn take_news(&mut self) -> Vec<BackfillEvent> {
-        std::mem::take(&mut self.news)
+    /// The events since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<BackfillEvent> {
+        std::mem::take(&mut self.events)
     }
 
-    /// Opens the next file, or says why not.
+    /// Opens the next file, or reports why it cannot be shipped.
     fn begin_next(&mut self, now: Now) {
-        let Some(target) = self.ahead.pop_front() else {
+        let Some(planned) = self.pending.pop_front() else {
             return;
         };
-        match self.open(&target.path, now) {
-            Ok(Some(file)) => self.current = Some(CurrentFile { target, file }),
-            Ok(None) => self.report(target, ShippedAmount::default(), Ok(FileOutcome::Empty)),
-            Err(refusal) => self.report(target, ShippedAmount::default(), Err(refusal)),
-        }
+        let result = match self.open(&planned.path, now) {
+            Ok(Some(file)) => {
+                self.current = Some(CurrentFile { planned, file });
+                return;
+            }
+            Ok(None) => Ok(FileOutcome::Empty),
+            Err(refusal) => Err(refusal),
+        };
+        self.report(planned, ShippedAmount::default(), result);
     }
 
     fn open(&self, path: &Path, now: Now) -> Result<Option<BackfillFile<File>>, FileRefusal> {
-        // Opening a pipe would wait for somebody to write to it.
+        // Opening a pipe would wait for a writer.
         if !path.metadata().map_err(FileRefusal::Unreadable)?.is_file() {
             return Err(FileRefusal::NotAFile);
         }
@@ -200,7 +198,7 @@ impl BackfillDriver {
         if let Some(log) = self.live_log(&file) {
             return Err(FileRefusal::Live(log));
         }
-        if file.may_go_on(now.wall).map_err(FileRefusal::Unreadable)? {
+        if file.may_grow(now.wall).map_err(FileRefusal::Unreadable)? {
             return Err(FileRefusal::Unfinished);
         }
         Ok(Some(file))
@@ -222,37 +220,37 @@ impl BackfillDriver {
         self.logs.iter().find(is_live).map(|log| log.name.clone())
     }
 
-    /// Reports the current file if nothing more happens with it.
+    /// Reports the current file if it is over.
     fn end_current(&mut self) -> bool {
         let ended = self.current.take_if(|current| current.file.is_over());
-        let Some(CurrentFile { target, file }) = ended else {
+        let Some(CurrentFile { planned, file }) = ended else {
             return false;
         };
-        self.report(target, file.settled(), file.into_result());
+        self.report(planned, file.shipped(), file.into_result());
         true
     }
 
     fn report(
         &mut self,
-        target: PlannedFile,
-        settled: ShippedAmount,
+        planned: PlannedFile,
+        shipped: ShippedAmount,
         result: Result<FileOutcome, FileRefusal>,
     ) {
-        self.news.push(BackfillEvent::Done(FileReport {
-            path: target.path,
-            lines: settled.lines,
-            bytes: settled.bytes,
+        self.events.push(BackfillEvent::Done(FileReport {
+            path: planned.path,
+            lines: shipped.lines,
+            bytes: shipped.bytes,
             result,
         }));
     }
 
     fn ask(&mut self) -> Option<RelayRequest> {
-        let CurrentFile { target, file } = self.current.as_ref()?;
+        let CurrentFile { planned, file } = self.current.as_ref()?;
         if std::mem::replace(&mut self.is_asking, true) {
             return None;
         }
         let query = FileQuery {
-            log: self.logs.get(target.log)?.name.clone(),
+            log: self.logs.get(planned.log)?.name.clone(),
             head: file.head(),
             acknowledged: None,
         };
@@ -263,7 +261,7 @@ impl BackfillDriver {
         self.is_asking = false;
         match result {
             Ok(response) => {
-                // One byte of a chunk may be a newline that we add.
+                // One byte of a chunk may be a newline that the sender adds.
                 let allowed = usize::try_from(response.max_chunk).unwrap_or(usize::MAX);
                 self.chunk_bytes = self.chunk_bytes.min(allowed.saturating_sub(1));
                 let candidates = response.candidates.first().map_or(&[][..], Vec::as_slice);
@@ -279,64 +277,54 @@ impl BackfillDriver {
         }
     }
 
-    /// Reads the next chunk, if a connection is idle and a buffer at home.
+    /// Reads the next chunk, if a connection is idle and a buffer is free.
     fn ship(&mut self) -> Option<RelayRequest> {
-        let CurrentFile { target, file } = self.current.as_mut()?;
-        let log = self.logs.get_mut(target.log)?;
+        let CurrentFile { planned, file } = self.current.as_mut()?;
+        let log = self.logs.get_mut(planned.log)?;
         let &connection = self.idle_connections.last()?;
         let mut buffer = self.pool.take()?;
-        let Some(piece) = file.cut(&mut buffer, self.chunk_bytes, &mut log.chunker) else {
-            self.pool.put(buffer);
+        let Some(draft) = file.read(&mut buffer, self.chunk_bytes, &mut log.chunker) else {
+            self.pool.give_back(buffer);
             return None;
         };
-        let body = self.pool.body(buffer, piece.body());
-        let header = file.header(&piece, &log.name, &body)?;
-        self.next_seq += 1;
-        let seq = ChunkSeq(self.next_seq);
-        file.sent(&piece, seq);
+        let (key, stream) = (file.key(), file.stream.as_mut()?);
+        self.last_seq += 1;
+        let seq = ChunkSeq(self.last_seq);
+        let body = self.pool.body(buffer, draft.body());
+        let header = draft.header(stream, key, &log.name, &body);
+        stream.sent(draft.in_flight(seq));
         self.idle_connections.pop();
-        Some(RelayRequest::Chunk {
-            connection,
-            chunk: Box::new(OutgoingChunk { seq, header, body }),
-        })
+        let chunk = Box::new(OutgoingChunk { seq, header, body });
+        Some(RelayRequest::Chunk { connection, chunk })
     }
 
-    /// Reads the next chunk and takes it for shipped.
-    fn pretend(&mut self) {
-        let (Some(CurrentFile { target, file }), Some(mut buffer)) = (&mut self.current, self.pool.take())
+    /// Reads the next chunk and counts it as shipped.
+    fn ship_dry(&mut self) {
+        let (Some(CurrentFile { planned, file }), Some(mut buffer)) = (&mut self.current, self.pool.take())
         else {
             return;
         };
-        if let Some(log) = self.logs.get_mut(target.log)
-            && let Some(piece) = file.cut(&mut buffer, self.chunk_bytes, &mut log.chunker)
+        if let Some(log) = self.logs.get_mut(planned.log)
+            && let Some(draft) = file.read(&mut buffer, self.chunk_bytes, &mut log.chunker)
+            && let Some(stream) = &mut file.stream
         {
-            self.next_seq += 1;
-            let seq = ChunkSeq(self.next_seq);
-            file.sent(&piece, seq);
-            file.answered(seq, ChunkResult::Stored);
+            self.last_seq += 1;
+            let seq = ChunkSeq(self.last_seq);
+            stream.sent(draft.in_flight(seq));
+            file.chunk_ended(seq, ChunkResult::Stored);
         }
-        self.pool.put(buffer);
+        self.pool.give_back(buffer);
         self.progress();
     }
 
-    fn answered(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
-        let answer = match &result {
-            Ok(Receipt {
-                outcome: Outcome::Stored,
-                ..
-            }) => ChunkResult::Stored,
-            Ok(Receipt {
-                outcome: Outcome::Duplicate,
-                ..
-            }) => ChunkResult::Duplicate,
-            Ok(Receipt {
-                outcome: Outcome::Elsewhere,
-                ..
-            })
-            | Err(_) => ChunkResult::Unknown,
+    fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
+        let chunk_result = match result.as_ref().map(|receipt| receipt.outcome) {
+            Ok(Outcome::Stored) => ChunkResult::Stored,
+            Ok(Outcome::Duplicate) => ChunkResult::Duplicate,
+            Ok(Outcome::Elsewhere) | Err(_) => ChunkResult::Unknown,
         };
         if let Some(current) = &mut self.current {
-            current.file.answered(seq, answer);
+            current.file.chunk_ended(seq, chunk_result);
         }
         match result {
             Ok(_) => {
@@ -356,25 +344,18 @@ impl BackfillDriver {
     }
 
     fn wait(&mut self, error: &RequestError, now: Now) {
-        let chance = self.chance.random_range(0.0..1.0);
-        self.retry.failed(error, now.instant, chance);
-        self.news.push(BackfillEvent::Waiting(with_causes(error)));
+        let jitter = self.jitter.random_range(0.0..1.0);
+        self.retry.failed(error, now.instant, jitter);
+        self.events.push(BackfillEvent::Waiting(error_chain(error)));
     }
 
     fn progress(&mut self) {
-        if let Some(CurrentFile { target, file }) = &self.current {
-            self.news.push(BackfillEvent::Progress {
-                path: target.path.clone(),
-                done: file.acked().get(),
+        if let Some(CurrentFile { planned, file }) = &self.current {
+            self.events.push(BackfillEvent::Progress {
+                path: planned.path.clone(),
+                done: file.stream.as_ref().map_or(0, |stream| stream.acked.offset.get()),
                 size: file.size().get(),
             });
         }
-    }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", with_causes(cause)),
-        None => error.to_string(),
     }
 }

@@ -1,9 +1,11 @@
-//! Ships old files once: the same chunks, questions and rules as for a log that is followed, but each file is taken for
-//! finished, and nothing is kept on this side.
+//! Ships old files once. The chunks, questions and rules are those of a log that is tailed, but each file counts as
+//! finished, and no state is kept on this host.
 //!
-//! Which stream a file is, and how far that is, the relay says. So what a sender or an earlier run has shipped of it,
-//! whole or in part, under this name or another, compressed or not, is recognised; and a run that is cut off anywhere
-//! is repeated without harm, also beside a sender that is at work.
+//! The relay tells which stream a file is, and its committed offset. So bytes that a sender or an earlier run has shipped
+//! are recognised, whole or in part, under this name or another, compressed or not. A run that is interrupted can be
+//! repeated without harm, also while a sender is running.
+//!
+//! The texts of `report` and the choice of logs in `plan` may be changed here without looking elsewhere.
 
 mod driver;
 mod file;
@@ -28,45 +30,45 @@ use crate::relay_client::RelayConnections;
 /// Why a backfill ended before its last file.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    /// The relay wants nothing from this host.
+    /// The relay accepts nothing from this host.
     #[error("nothing can be shipped to this relay")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It was told to.
-    #[error("stopped before the end; run it again to go on from there")]
+    /// It was stopped.
+    #[error("stopped before the end; run it again to continue")]
     Stopped,
-    /// The thread that reads the files ended though it was not through.
-    #[error("the thread that reads the files has failed, see the messages before")]
+    /// The thread that reads the files ended before all were shipped.
+    #[error("the thread that reads the files has failed; see the log messages before this one")]
     Failed,
 }
 
-/// Ships the files of `plan`, or with `dry_run` only asks the relay and counts what would be shipped.
+/// Ships the files of `plan`, or with `dry_run` only asks the relay and counts the lines to ship.
 ///
-/// `tell` hears of each file's progress and end, on a thread of its own. As long as the relay cannot be reached, it is
-/// tried again, until `stop`.
+/// `report` is called with each file's progress and end, on a thread of its own. While the relay cannot be reached,
+/// requests are repeated, until `stop`.
 pub async fn backfill(
     config: config::Sender,
     plan: BackfillPlan,
     dry_run: bool,
-    tell: impl FnMut(BackfillEvent) + Send + 'static,
+    report: impl FnMut(BackfillEvent) + Send + 'static,
     stop: CancellationToken,
 ) -> Result<(), BackfillError> {
     let (events, inbox) = mpsc::channel();
     let (cut, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let wire = relay_client::start(&config, &events, &cut, &mut tasks);
-    let home = events.clone();
+    let relay = relay_client::start(&config, &events, &cut, &mut tasks);
+    let driver_events = events.clone();
     let mut driver = tokio::task::spawn_blocking(move || {
-        let driver = BackfillDriver::new(&config, plan, dry_run, home, rand::random());
-        drive(driver, &wire, &inbox, tell)
+        let driver = BackfillDriver::new(&config, plan, dry_run, driver_events, rand::random());
+        drive(driver, &relay, &inbox, report)
     });
     let ended = tokio::select! {
         ended = &mut driver => ended,
         () = stop.cancelled() => {
-            // The inbox is gone only if the driver has ended, which the wait shows.
+            // The send fails only if the driver has ended, which the next line notices.
             let _ = events.send(SenderEvent::Stop);
             driver.await
         }
     };
-    // Nobody waits for answers any more.
+    // No answer is awaited any more.
     cut.cancel();
     while tasks.join_next().await.is_some() {}
     ended.unwrap_or(Err(BackfillError::Failed))
@@ -74,16 +76,16 @@ pub async fn backfill(
 
 fn drive(
     mut driver: BackfillDriver,
-    wire: &RelayConnections,
+    relay: &RelayConnections,
     inbox: &Receiver<SenderEvent>,
-    mut tell: impl FnMut(BackfillEvent),
+    mut report: impl FnMut(BackfillEvent),
 ) -> Result<(), BackfillError> {
     loop {
         let now = Now::read();
-        for job in driver.turn(now) {
-            wire.dispatch(job);
+        for request in driver.run_due(now) {
+            relay.send(request);
         }
-        driver.take_news().into_iter().for_each(&mut tell);
+        driver.take_events().into_iter().for_each(&mut report);
         if driver.is_over() {
             return driver.into_result();
         }
@@ -95,7 +97,7 @@ fn drive(
             Ok(SenderEvent::Stop) => return Err(BackfillError::Stopped),
             Ok(event) => driver.handle(event, Now::read()),
             Err(RecvTimeoutError::Timeout) => {}
-            // The driver holds a sender itself, so this cannot be; and with nobody to hear from there is nothing to do.
+            // Impossible while the driver itself holds a sending end.
             Err(RecvTimeoutError::Disconnected) => return Err(BackfillError::Failed),
         }
     }

@@ -1,25 +1,25 @@
-//! Which files to ship, and as parts of which logs. Decided before anything is opened.
+//! Which files to ship, and to which log each belongs. Decided before any file is opened.
 
 use std::path::{Path, PathBuf};
 
 use logferry_config as config;
 use logferry_protocol::names::LogName;
 
-/// FileSystem to ship, in this order, each with the log whose name, rules and limits it gets.
+/// Files to ship, in this order, each with the log whose name, rules and limits apply.
 #[derive(Debug, Clone)]
 pub struct BackfillPlan {
-    pub(super) targets: Vec<PlannedFile>,
+    pub(super) files: Vec<PlannedFile>,
 }
 
 /// One file to ship.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedFile {
     pub(super) path: PathBuf,
-    /// Place of its log in the configuration.
+    /// Index of its log in the configuration.
     pub(super) log: usize,
 }
 
-/// Why it is not clear what to ship.
+/// Why the log of a file is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillPlanError {
     /// There is no log of this name.
@@ -32,7 +32,7 @@ pub enum BackfillPlanError {
     },
     /// The patterns of no log, or of several, match the file.
     #[error(
-        "{path}: it is not clear to which log this file belongs; give one with --log, the sender section has {known}"
+        "{path}: it is not known to which log this file belongs; give one with --log, the sender section has {known}"
     )]
     UnclearLog {
         /// The file.
@@ -64,7 +64,7 @@ impl BackfillPlan {
             }
             None => (config.logs.len() == 1).then_some(0),
         };
-        let target = |path: PathBuf| {
+        let planned = |path: PathBuf| {
             let log = chosen.or_else(|| matching(&config.logs, &path));
             let unclear = || BackfillPlanError::UnclearLog {
                 path: path.display().to_string(),
@@ -73,8 +73,8 @@ impl BackfillPlan {
             let log = log.ok_or_else(unclear)?;
             Ok(PlannedFile { path, log })
         };
-        let targets = paths.into_iter().map(target).collect::<Result<_, _>>()?;
-        Ok(Self { targets })
+        let files = paths.into_iter().map(planned).collect::<Result<_, _>>()?;
+        Ok(Self { files })
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     fn log_of(logs: &[&str], path: &str, name: Option<&str>) -> Result<usize, String> {
         let name = name.map(|name| name.parse().expect("a name"));
         let plan = BackfillPlan::new(&config(logs), vec![path.into()], name.as_ref());
-        plan.map(|plan| plan.targets[0].log)
+        plan.map(|plan| plan.files[0].log)
             .map_err(|error| error.to_string())
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let logs = ["/log/access.log", "/log/api.log"];
         assert_eq!(
             log_of(&logs, "/backup/x", None).expect_err("neither"),
-            "/backup/x: it is not clear to which log this file belongs; give one with --log, the sender section has \
+            "/backup/x: it is not known to which log this file belongs; give one with --log, the sender section has \
              `access`, `api`"
         );
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What a backfill says of its files.
+//! The reports of a backfill on its files.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,25 +7,25 @@ use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::Offset;
 
-/// What happens while files are shipped.
+/// An event of a backfill.
 #[derive(Debug)]
 pub enum BackfillEvent {
-    /// So much of the file in work is at the relay. Of compressed files it is the text in them that counts.
+    /// Progress of the current file. Sizes of compressed files are those of their text.
     Progress {
         /// The file.
         path: PathBuf,
-        /// Bytes at the relay, whoever shipped them.
+        /// Bytes at the relay, also those that were shipped before.
         done: u64,
-        /// Bytes there are.
+        /// All bytes.
         size: u64,
     },
-    /// Nothing can be shipped now, and why; it is tried again.
+    /// Nothing can be shipped now, for this reason; it is tried again.
     Waiting(String),
-    /// Nothing more happens with a file.
+    /// A file is over.
     Done(FileReport),
 }
 
-/// What became of a file.
+/// The result for one file.
 #[derive(Debug)]
 pub struct FileReport {
     /// The file as it was given.
@@ -34,37 +34,37 @@ pub struct FileReport {
     pub lines: LineCounts,
     /// Bytes of text that this run read and shipped, excluded lines included.
     pub bytes: u64,
-    /// How it ended.
+    /// The outcome, or why the file or its rest was not shipped.
     pub result: Result<FileOutcome, FileRefusal>,
 }
 
-/// How a file ended whose lines are all at the relay.
+/// The outcome for a file whose lines are all at the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileOutcome {
-    /// It was shipped by this run, from this offset of its text on.
+    /// This run shipped it, from this offset of its text on.
     Shipped {
         /// Not zero if the relay had its beginning before.
         from: Offset,
     },
     /// The relay had all of it before.
     AlreadyShipped,
-    /// There is nothing in it.
+    /// It has no bytes.
     Empty,
 }
 
-/// Why a file, or the rest of it, was not shipped.
+/// Why a file, or its rest, was not shipped.
 #[derive(Debug, thiserror::Error)]
 pub enum FileRefusal {
     /// It cannot be opened or read.
     #[error("cannot be read")]
     Unreadable(#[source] io::Error),
-    /// It is a folder, or something else that has no lines.
+    /// It is a folder, a pipe or a device.
     #[error("is no regular file; name the log files themselves")]
     NotAFile,
     /// The sender ships it.
-    #[error("is what is being written to as log `{0}`, and the sender ships it")]
+    #[error("is the live file of log `{0}`, which the sender ships, or a copy of it")]
     Live(LogName),
-    /// Its last line may still get its end.
+    /// Its last line may still be completed.
     #[error("ends in the middle of a line and may still be written to; try again in half a minute")]
     Unfinished,
     /// It is compressed, and ends in the middle.
@@ -73,8 +73,10 @@ pub enum FileRefusal {
     /// It does not decompress.
     #[error("is damaged")]
     Damaged(#[source] io::Error),
-    /// It became another while it was read.
-    #[error("has changed while it was shipped; once nobody writes to it, run this again for the rest")]
+    /// It was written to while it was read.
+    #[error(
+        "has changed while it was shipped; when no process writes to it any more, run this again for the rest"
+    )]
     Changed,
     /// It could be the beginning of a file that was shipped. Shipping it might double its lines.
     #[error(
@@ -84,7 +86,7 @@ pub enum FileRefusal {
     /// The relay has its bytes under the name of another log.
     #[error("was shipped as a file of another log")]
     OfAnotherLog,
-    /// The relay does not take one of its chunks.
-    #[error("was not taken by the relay")]
+    /// The relay refuses one of its chunks.
+    #[error("was refused by the relay")]
     NotTaken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -2,13 +2,10 @@
 #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use logferry_config as config;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -19,8 +16,10 @@ use crate::backfill::plan::BackfillPlan;
 use crate::backfill::report::{BackfillEvent, FileOutcome, FileReport};
 use crate::clock::Now;
 use crate::error::RequestError;
+use crate::files::compressed::CompressionFormat;
+use crate::files::compressed::tests::compress;
 use crate::messages::{RelayRequest, SenderEvent};
-use crate::tail::scenarios::sim_relay::SimRelay;
+use crate::tail::scenarios::sim_relay::{RequestOutcome, SimRelay};
 
 /// A sender section with a log for each of these paths.
 pub(super) fn config(paths: &[&str]) -> config::Sender {
@@ -41,16 +40,6 @@ pub(super) fn config(paths: &[&str]) -> config::Sender {
     config
 }
 
-/// What becomes of a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RequestFate {
-    Stored,
-    /// The relay has it, but the answer is lost.
-    AnswerLost,
-    Lost,
-    Busy,
-}
-
 /// A folder with logs, and a relay.
 struct BackfillFixture {
     folder: TempDir,
@@ -62,7 +51,7 @@ impl BackfillFixture {
     fn new() -> Self {
         let now = Now {
             instant: Instant::now(),
-            // Whatever was written is quiet by now.
+            // Long after the last write to any file.
             wall: SystemTime::now() + Duration::from_mins(5),
         };
         Self {
@@ -90,49 +79,34 @@ impl BackfillFixture {
         (BackfillDriver::new(&config, plan, dry_run, home, 1), inbox)
     }
 
-    /// Ships the files; `luck` says what becomes of the next chunks, until it ends with `None`: a crash.
-    fn run(&mut self, paths: &[PathBuf], mut luck: impl FnMut() -> Option<RequestFate>) -> Vec<FileReport> {
+    /// Ships the files with these outcomes of chunks, until there is none: a crash.
+    fn run(
+        &mut self,
+        paths: &[PathBuf],
+        mut outcomes: impl FnMut() -> Option<RequestOutcome>,
+    ) -> Vec<FileReport> {
         let (mut driver, inbox) = self.driver(paths, false);
         let mut reports = Vec::new();
         for _ in 0..10_000 {
-            let jobs = driver.turn(self.now);
-            reports.extend(done(driver.take_news()));
+            let requests = driver.run_due(self.now);
+            reports.extend(done(driver.take_events()));
             if driver.is_over() {
                 driver.into_result().expect("the relay takes all");
                 return reports;
             }
-            // Several are under way, and the last one is answered first.
-            for job in jobs.into_iter().rev() {
-                let event = match job {
+            // Several are in flight, and the last one is answered first.
+            for request in requests.into_iter().rev() {
+                let event = match request {
                     RelayRequest::Streams(question) => {
                         SenderEvent::Streams(Ok(self.relay.resolve(&question)))
                     }
                     RelayRequest::Chunk { connection, chunk } => {
-                        let Some(luck) = luck() else { return reports };
-                        let seq = chunk.seq;
-                        let arrives = matches!(luck, RequestFate::Stored | RequestFate::AnswerLost);
-                        let receipt = arrives.then(|| self.relay.take(&chunk));
-                        let busy = RequestError::Refused {
-                            relay: "relay".into(),
-                            status: 503,
-                            reason: "busy".into(),
-                            retry_after: None,
+                        let Some(outcome) = outcomes() else {
+                            return reports;
                         };
-                        let result = match (luck, receipt) {
-                            (RequestFate::Stored, Some(receipt)) => Ok(receipt),
-                            (RequestFate::Busy, _) => Err(busy),
-                            _ => Err(RequestError::Timeout {
-                                relay: "relay".into(),
-                                after: Duration::ZERO,
-                            }),
-                        };
-                        SenderEvent::Chunk {
-                            connection,
-                            seq,
-                            result,
-                        }
+                        self.relay.end_request(connection, &chunk, outcome, timeout())
                     }
-                    RelayRequest::Heartbeat(_) => panic!("a backfill is no sender"),
+                    RelayRequest::Heartbeat(_) => panic!("a backfill sends no heartbeat"),
                 };
                 driver.handle(event, self.now);
             }
@@ -141,11 +115,11 @@ impl BackfillFixture {
             }
             self.now.instant = driver.deadline(self.now).unwrap_or(self.now.instant);
         }
-        panic!("it does not come to an end");
+        panic!("the backfill does not end");
     }
 
     fn ship(&mut self, paths: &[PathBuf]) -> Vec<FileReport> {
-        self.run(paths, || Some(RequestFate::Stored))
+        self.run(paths, || Some(RequestOutcome::Done))
     }
 
     fn arrived(&self) -> String {
@@ -160,13 +134,20 @@ fn done(news: Vec<BackfillEvent>) -> impl Iterator<Item = FileReport> {
     })
 }
 
-fn fates(reports: &[FileReport]) -> Vec<String> {
-    let fate = |report: &FileReport| match &report.result {
+fn timeout() -> RequestError {
+    RequestError::Timeout {
+        relay: "relay".into(),
+        after: Duration::ZERO,
+    }
+}
+
+fn results(reports: &[FileReport]) -> Vec<String> {
+    let text = |report: &FileReport| match &report.result {
         Ok(FileOutcome::Shipped { from }) => format!("shipped from {from}"),
-        Ok(fate) => format!("{fate:?}"),
+        Ok(outcome) => format!("{outcome:?}"),
         Err(refusal) => format!("{refusal}"),
     };
-    reports.iter().map(fate).collect()
+    reports.iter().map(text).collect()
 }
 
 /// Numbered lines, a tenth of them to be excluded.
@@ -184,29 +165,27 @@ fn kept(text: &str) -> String {
 }
 
 fn gzip(text: &str) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text.as_bytes()).expect("memory");
-    encoder.finish().expect("memory")
+    compress(CompressionFormat::Gzip, text.as_bytes())
 }
 
 #[test]
 fn files_of_each_kind_are_shipped_once_in_their_order() {
     let mut fixture = BackfillFixture::new();
     let texts = ["a", "b", "c"].map(|name| lines(name, 1000));
-    let zstd = zstd::encode_all(texts[2].as_bytes(), 1).expect("memory");
+    let zstd = compress(CompressionFormat::Zstd, texts[2].as_bytes());
     let files = [
         fixture.write("access.log.3", &texts[0]),
         fixture.write("access.log.2.gz", gzip(&texts[1])),
         fixture.write("access.log.1.zst", zstd),
     ];
     let reports = fixture.ship(&files);
-    assert_eq!(fates(&reports), ["shipped from 0"; 3]);
+    assert_eq!(results(&reports), ["shipped from 0"; 3]);
     assert_eq!(fixture.arrived(), kept(&texts.concat()));
     for (report, text) in reports.iter().zip(&texts) {
         assert_eq!((report.lines.sent, report.lines.excluded), (900, 100));
         assert_eq!(report.bytes, text.len() as u64);
     }
-    assert_eq!(fates(&fixture.ship(&files)), ["AlreadyShipped"; 3]);
+    assert_eq!(results(&fixture.ship(&files)), ["AlreadyShipped"; 3]);
     assert_eq!(fixture.arrived(), kept(&texts.concat()), "nothing is doubled");
     assert!(fixture.relay.streams.iter().all(|stream| stream.finished));
 }
@@ -221,13 +200,13 @@ fn a_file_is_recognised_under_another_name_and_compressed() {
         fixture.write("three.gz", gzip(&text)),
     ];
     assert_eq!(
-        fates(&fixture.ship(&files)),
+        results(&fixture.ship(&files)),
         ["shipped from 0", "AlreadyShipped", "AlreadyShipped"]
     );
 }
 
 #[test]
-fn of_a_file_that_was_shipped_in_part_only_the_rest_goes() {
+fn only_the_rest_of_a_partly_shipped_file_is_sent() {
     let mut fixture = BackfillFixture::new();
     let text = lines("a", 1000);
     let whole_lines = text[..5000].rfind('\n').expect("lines") + 1;
@@ -235,7 +214,7 @@ fn of_a_file_that_was_shipped_in_part_only_the_rest_goes() {
     fixture.ship(&[half]);
     let whole = fixture.write("whole.gz", gzip(&text));
     let reports = fixture.ship(&[whole]);
-    assert_eq!(fates(&reports), [format!("shipped from {whole_lines}")]);
+    assert_eq!(results(&reports), [format!("shipped from {whole_lines}")]);
     assert_eq!(reports[0].bytes, (text.len() - whole_lines) as u64);
     assert_eq!(fixture.arrived(), kept(&text));
 }
@@ -251,18 +230,18 @@ fn a_last_line_without_a_newline_gets_one_and_an_empty_file_is_fine() {
     ];
     let first = fixture.ship(&files);
     assert_eq!(
-        fates(&first),
+        results(&first),
         ["shipped from 0", "Empty", "shipped from 0", "Empty"]
     );
     assert_eq!(fixture.arrived(), "1\n2\n3\n");
     assert_eq!(
-        fates(&fixture.ship(&files)),
+        results(&fixture.ship(&files)),
         ["AlreadyShipped", "Empty", "AlreadyShipped", "Empty"]
     );
 }
 
 #[test]
-fn what_is_damaged_or_no_file_is_refused_and_the_others_go_on() {
+fn damaged_and_missing_files_are_refused_and_the_others_are_shipped() {
     let mut fixture = BackfillFixture::new();
     let mut damaged = gzip(&lines("a", 1000));
     let cut = fixture.write("cut.gz", &damaged[..damaged.len() / 2]);
@@ -275,9 +254,9 @@ fn what_is_damaged_or_no_file_is_refused_and_the_others_go_on() {
         fixture.folder.path().to_owned(),
         fixture.write("good", "1\n"),
     ];
-    let fates = fates(&fixture.ship(&files));
+    let results = results(&fixture.ship(&files));
     assert_eq!(
-        fates,
+        results,
         [
             "is damaged",
             "is compressed and ends in the middle: it is still being compressed, or was cut off",
@@ -295,40 +274,40 @@ fn the_live_log_and_copies_of_it_are_left_to_the_sender() {
     let text = lines("a", 100);
     let live = fixture.write("access.log", &text);
     let copy = fixture.write("copy.gz", gzip(&text[..text.len() / 2]));
-    let refused = "is what is being written to as log `access`, and the sender ships it";
-    assert_eq!(fates(&fixture.ship(&[live, copy])), [refused; 2]);
+    let refused = "is the live file of log `access`, which the sender ships, or a copy of it";
+    assert_eq!(results(&fixture.ship(&[live, copy])), [refused; 2]);
     assert_eq!(fixture.arrived(), "");
 }
 
 #[test]
-fn half_a_line_that_may_get_its_end_is_not_shipped() {
+fn a_file_with_an_unfinished_line_that_may_grow_is_refused() {
     let mut fixture = BackfillFixture::new();
     let path = fixture.write("access.log.1", "1\nhal");
     let refused = "ends in the middle of a line and may still be written to; try again in half a minute";
     let writer = fs::OpenOptions::new().append(true).open(&path).expect("writable");
-    assert_eq!(fates(&fixture.ship(std::slice::from_ref(&path))), [refused]);
+    assert_eq!(results(&fixture.ship(std::slice::from_ref(&path))), [refused]);
     drop(writer);
-    assert_eq!(fates(&fixture.ship(&[path])), ["shipped from 0"]);
+    assert_eq!(results(&fixture.ship(&[path])), ["shipped from 0"]);
 }
 
 #[test]
-fn what_may_be_the_beginning_of_a_longer_log_is_refused() {
+fn a_possible_beginning_of_a_longer_log_is_refused() {
     let mut fixture = BackfillFixture::new();
     let text = lines("a", 1000);
     let (whole, part) = (
         fixture.write("whole", &text),
         fixture.write("part", &text[..text.len() / 2]),
     );
-    let fates = fates(&fixture.ship(&[whole, part]));
+    let results = results(&fixture.ship(&[whole, part]));
     assert!(
-        fates[1].starts_with("begins like a log of which the relay has"),
-        "{fates:?}"
+        results[1].starts_with("begins like a log of which the relay has"),
+        "{results:?}"
     );
     assert_eq!(fixture.arrived(), kept(&text));
 }
 
 #[test]
-fn files_that_only_begin_alike_are_all_shipped() {
+fn files_with_the_same_beginning_are_all_shipped() {
     let mut fixture = BackfillFixture::new();
     let texts = ["1\n2\n", "1\n3\n", "1\n3\n4\n5\n"];
     let files: Vec<_> = ["a", "b", "c"]
@@ -336,8 +315,8 @@ fn files_that_only_begin_alike_are_all_shipped() {
         .zip(texts)
         .map(|(name, text)| fixture.write(name, text))
         .collect();
-    let fates = fates(&fixture.ship(&files));
-    assert_eq!(fates, ["shipped from 0", "shipped from 0", "shipped from 4"]);
+    let results = results(&fixture.ship(&files));
+    assert_eq!(results, ["shipped from 0", "shipped from 0", "shipped from 4"]);
     assert_eq!(fixture.arrived(), "1\n2\n1\n3\n4\n5\n");
 }
 
@@ -349,7 +328,7 @@ fn a_dry_run_counts_what_would_be_shipped_and_sends_nothing() {
     let (mut driver, inbox) = fixture.driver(&[file], true);
     let mut reports = Vec::new();
     while !driver.is_over() {
-        for job in driver.turn(fixture.now) {
+        for job in driver.run_due(fixture.now) {
             let RelayRequest::Streams(question) = job else {
                 panic!("a dry run sent {job:?}")
             };
@@ -361,31 +340,30 @@ fn a_dry_run_counts_what_would_be_shipped_and_sends_nothing() {
         for event in inbox.try_iter() {
             driver.handle(event, fixture.now);
         }
-        reports.extend(done(driver.take_news()));
+        reports.extend(done(driver.take_events()));
     }
-    assert_eq!(fates(&reports), ["shipped from 0"]);
+    assert_eq!(results(&reports), ["shipped from 0"]);
     assert_eq!((reports[0].lines.sent, reports[0].lines.excluded), (900, 100));
     assert_eq!(fixture.arrived(), "");
 }
 
 #[test]
-fn a_relay_that_refuses_the_question_ends_it_and_one_that_is_away_is_asked_again() {
+fn a_refused_question_ends_the_backfill_and_an_unanswered_one_is_repeated() {
     let fixture = BackfillFixture::new();
     let file = fixture.write("a", "1\n");
     let (mut driver, _inbox) = fixture.driver(&[file], false);
-    assert!(matches!(driver.turn(fixture.now)[..], [RelayRequest::Streams(_)]));
-    let silent = RequestError::Timeout {
-        relay: "relay".into(),
-        after: Duration::ZERO,
-    };
-    driver.handle(SenderEvent::Streams(Err(silent)), fixture.now);
-    assert!(matches!(&driver.take_news()[..], [BackfillEvent::Waiting(_)]));
-    assert!(driver.turn(fixture.now).is_empty(), "it waits");
+    assert!(matches!(
+        driver.run_due(fixture.now)[..],
+        [RelayRequest::Streams(_)]
+    ));
+    driver.handle(SenderEvent::Streams(Err(timeout())), fixture.now);
+    assert!(matches!(&driver.take_events()[..], [BackfillEvent::Waiting(_)]));
+    assert!(driver.run_due(fixture.now).is_empty(), "it waits");
     let later = Now {
         instant: driver.deadline(fixture.now).expect("a time"),
         ..fixture.now
     };
-    assert!(matches!(driver.turn(later)[..], [RelayRequest::Streams(_)]));
+    assert!(matches!(driver.run_due(later)[..], [RelayRequest::Streams(_)]));
     let refused = RequestError::Refused {
         relay: "relay".into(),
         status: 403,
@@ -399,11 +377,11 @@ fn a_relay_that_refuses_the_question_ends_it_and_one_that_is_away_is_asked_again
 
 proptest! {
     #[test]
-    fn whatever_gets_lost_and_however_often_it_crashes_each_line_arrives_once(
+    fn each_line_arrives_once_with_lost_answers_and_crashes(
         counts in prop::collection::vec(0_usize..400, 1..4),
         runs in prop::collection::vec(
             prop::collection::vec(prop::sample::select(vec![
-                RequestFate::Stored, RequestFate::Stored, RequestFate::Stored, RequestFate::AnswerLost, RequestFate::Lost, RequestFate::Busy,
+                RequestOutcome::Done, RequestOutcome::Done, RequestOutcome::Done, RequestOutcome::AnswerLost, RequestOutcome::Lost, RequestOutcome::Busy,
             ]), 0..12),
             0..5,
         ),
@@ -419,8 +397,8 @@ proptest! {
             text += &lines;
         }
         for run in runs {
-            let mut luck = run.into_iter();
-            fixture.run(&files, || luck.next());
+            let mut outcomes = run.into_iter();
+            fixture.run(&files, || outcomes.next());
         }
         fixture.ship(&files);
         prop_assert_eq!(fixture.arrived(), kept(&text));

@@ -1,24 +1,27 @@
-//! A fixed set of chunk buffers: the bound on the sender's memory. A buffer travels as a request's body and comes home
-//! by itself when the last piece of it is dropped.
+//! A fixed set of chunk buffers: the limit of the sender's memory. A buffer becomes a request's body, and comes back when
+//! the last part of the body is dropped.
 
 use std::ops::Range;
 use std::sync::mpsc::Sender;
 
-use crate::messages::SenderEvent;
 use bytes::Bytes;
 use logferry_protocol::stream::FINGERPRINT_SPAN;
 
-/// The buffers that are at events.
+use crate::messages::SenderEvent;
+
+/// Buffers beyond those in flight: one that is being filled, one that is coming back.
+const SPARE_BUFFERS: usize = 2;
+
+/// The free buffers.
 #[derive(Debug)]
 pub(crate) struct BufferPool {
     free: Vec<Vec<u8>>,
-    /// How many more may be made.
     unallocated: usize,
-    bytes: usize,
+    buffer_bytes: usize,
     events: Sender<SenderEvent>,
 }
 
-/// A buffer on its way.
+/// A buffer in use as a body.
 struct PooledBody {
     buffer: Vec<u8>,
     range: Range<usize>,
@@ -26,32 +29,31 @@ struct PooledBody {
 }
 
 impl BufferPool {
-    /// A pool of `count` buffers, each for blocks of up to `block` bytes.
+    /// A pool for `in_flight` chunks, cut from blocks of up to `block` bytes.
     ///
-    /// They come events as [`SenderEvent::Buffer`] through `home`.
-    pub(crate) fn new(count: usize, block: usize, events: Sender<SenderEvent>) -> Self {
+    /// Buffers come back as [`SenderEvent::Buffer`] through `events`.
+    pub(crate) fn new(in_flight: usize, block: usize, events: Sender<SenderEvent>) -> Self {
         Self {
             free: Vec::new(),
-            unallocated: count,
-            bytes: FINGERPRINT_SPAN + block + 1,
+            unallocated: in_flight + SPARE_BUFFERS,
+            buffer_bytes: FINGERPRINT_SPAN + block + 1,
             events,
         }
     }
 
-    /// A buffer, if one is at events.
+    /// A buffer, if one is free.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         self.free.pop().or_else(|| {
             self.unallocated = self.unallocated.checked_sub(1)?;
-            Some(vec![0; self.bytes])
+            Some(vec![0; self.buffer_bytes])
         })
     }
 
-    /// Takes a buffer back.
-    pub(crate) fn put(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn give_back(&mut self, buffer: Vec<u8>) {
         self.free.push(buffer);
     }
 
-    /// Sends a buffer off as the bytes `range` of it.
+    /// The bytes `range` of a buffer as a request's body.
     pub(crate) fn body(&self, buffer: Vec<u8>, range: Range<usize>) -> Bytes {
         Bytes::from_owner(PooledBody {
             buffer,
@@ -69,7 +71,7 @@ impl AsRef<[u8]> for PooledBody {
 
 impl Drop for PooledBody {
     fn drop(&mut self) {
-        // Nobody events: the sender has stopped.
+        // It fails once the sender has stopped.
         let _ = self
             .events
             .send(SenderEvent::Buffer(std::mem::take(&mut self.buffer)));

@@ -1,4 +1,4 @@
-//! Cuts a block of a log into a chunk, in place: nothing is copied per line, and only dropped lines move bytes.
+//! Cuts a chunk off a block of a log, in place: nothing is copied per line, and only excluded lines move bytes.
 //!
 //! A buffer holds up to [`FINGERPRINT_SPAN`](logferry_protocol::stream::FINGERPRINT_SPAN) bytes that come before the
 //! chunk's start in the file, then the block, then room for one newline:
@@ -8,8 +8,8 @@
 //!          ^ start of the range     ^ end of the range
 //! ```
 //!
-//! The bytes before say whether the range starts inside a line, and complete the tail of a short range. So a cut
-//! depends on nothing but the file's bytes at an offset, and can be made anew at any time.
+//! The bytes before show whether the range starts inside a line, and complete the tail of a short range. So a cut depends
+//! only on the file's bytes at an offset, and can be repeated at any time.
 
 use std::ops::Range;
 
@@ -18,12 +18,11 @@ use logferry_protocol::stream::Tail;
 
 use crate::chunks::exclusion::{self, ExclusionRules};
 
-/// Bounds of a chunk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LineLimits {
-    /// Most lines.
+    /// Most lines of a chunk.
     pub(crate) max_lines: usize,
-    /// A line longer than so many bytes, newline included, may go in pieces and is never excluded.
+    /// A line longer than this, newline included, may be sent in pieces and is never excluded.
     pub(crate) max_line: usize,
 }
 
@@ -32,11 +31,10 @@ pub(crate) struct LineLimits {
 pub(crate) enum FileEnd {
     /// A line without its newline may still get it.
     MayGrow,
-    /// The block ends where the file ends for ever: an unterminated line gets its newline from us.
+    /// The block ends at the final end of the file: an unterminated line gets its newline here.
     Final,
 }
 
-/// The chunk that was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChunkCut {
     /// Bytes of the block that the chunk's range covers.
@@ -45,28 +43,27 @@ pub(crate) struct ChunkCut {
     pub(crate) body: usize,
     pub(crate) lines: LineCounts,
     pub(crate) line_end: LineEnd,
-    /// Of the raw bytes that end at the range's end.
+    /// Fingerprint of the raw bytes that end at the range's end.
     pub(crate) tail: Tail,
-    /// A line over the limit begins here and goes in pieces.
+    /// A line over the limit begins here and is sent in pieces.
     pub(crate) begins_long_line: bool,
 }
 
 impl ChunkCut {
-    /// A cut without lines, where the bytes `before` it end.
-    pub(crate) fn of_nothing(before: &[u8]) -> Self {
-        let (lines, line_end) = (LineCounts::default(), LineEnd::Whole);
+    /// An empty cut after the bytes `before`.
+    pub(crate) fn without_lines(before: &[u8]) -> Self {
         Self {
             raw: 0,
             body: 0,
-            lines,
-            line_end,
+            lines: LineCounts::default(),
+            line_end: LineEnd::Whole,
             tail: Tail::of(before),
             begins_long_line: false,
         }
     }
 }
 
-/// Cuts chunks by the rules of one log.
+/// Cuts chunks with the rules of one log.
 #[derive(Debug)]
 pub(crate) struct Chunker {
     rules: ExclusionRules,
@@ -76,7 +73,6 @@ pub(crate) struct Chunker {
 }
 
 impl Chunker {
-    /// A chunker for one log.
     pub(crate) fn new(rules: ExclusionRules, limits: LineLimits) -> Self {
         Self {
             rules,
@@ -87,8 +83,8 @@ impl Chunker {
 
     /// Cuts a chunk off the front of the block `buffer[before..before + filled]`; `buffer` has room for one byte more.
     ///
-    /// `block_full` says that the block is as large as blocks get, so a line without an end in it must go in pieces.
-    /// `None` if there is nothing to send yet: no whole line, and the file may still grow.
+    /// `block_full`: the block has the maximum size, so a line without an end in it must be sent in pieces.
+    /// Returns `None` if there is no whole line yet, and the file may still grow.
     pub(crate) fn cut(
         &mut self,
         buffer: &mut [u8],
@@ -106,8 +102,8 @@ impl Chunker {
         if ending == FileEnd::Final {
             return Some(self.cut_last_line(buffer, before, filled, inside_line));
         }
-        // A piece leaves the last byte for later: should the file end here, the chunk that adds the newline must not
-        // have an empty range, or it could be taken twice.
+        // A piece leaves the last byte for later. If the file ends here, the chunk that adds the newline must not have an
+        // empty range, or it could be stored twice.
         let long = inside_line || block_full || filled >= self.limits.max_line;
         let piece = filled.checked_sub(1).filter(|&piece| long && piece > 0)?;
         Some(ChunkCut {
@@ -130,7 +126,7 @@ impl Chunker {
     ) -> ChunkCut {
         let tail = Tail::of(&buffer[..before + raw]);
         let range = &mut buffer[before..before + raw];
-        // The end of a line that began in an earlier chunk goes where its beginning went.
+        // The end of a line that began in an earlier chunk is never excluded.
         let rest = if inside_line {
             memchr::memchr(b'\n', range).map_or(0, |end| end + 1)
         } else {
@@ -153,7 +149,7 @@ impl Chunker {
         }
     }
 
-    /// The file is over: what is left is a line without its newline, or nothing.
+    /// The file is at its final end: the rest is a line without its newline, or empty.
     fn cut_last_line(
         &mut self,
         buffer: &mut [u8],
@@ -163,7 +159,7 @@ impl Chunker {
     ) -> ChunkCut {
         let nothing = ChunkCut {
             raw: filled,
-            ..ChunkCut::of_nothing(&buffer[..before + filled])
+            ..ChunkCut::without_lines(&buffer[..before + filled])
         };
         if filled == 0 {
             return nothing;
@@ -189,7 +185,7 @@ impl Chunker {
     }
 }
 
-/// The whole lines at the front of a block, at most `max_lines` of them: their bytes and their number.
+/// The bytes and the number of the whole lines at the front of a block, at most `max_lines`.
 fn whole_lines(block: &[u8], max_lines: usize) -> (usize, usize) {
     let Some(last) = memchr::memrchr(b'\n', block) else {
         return (0, 0);

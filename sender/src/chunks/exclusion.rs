@@ -1,13 +1,13 @@
-//! Exclusion rules: a line is dropped when all strings of one rule are in it.
+//! Exclusion rules: a line is excluded if it contains all strings of one rule.
 //!
-//! Whole blocks are searched for each rule's longest string, so that lines without it cost no work of their own;
-//! only a hit is looked at as a line.
+//! Whole blocks are searched for each rule's longest string, so lines without it cost no work of their own. Only the line
+//! of a hit is examined further.
 
 use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-/// The exclusion rules of one log, ready to search with.
+/// The exclusion rules of one log.
 #[derive(Debug)]
 pub(crate) struct ExclusionRules {
     rules: Vec<ExclusionRule>,
@@ -17,13 +17,12 @@ pub(crate) struct ExclusionRules {
 struct ExclusionRule {
     /// The string that whole blocks are searched for.
     anchor: Finder<'static>,
-    /// What must be in the same line.
+    /// The other strings, which must be in the same line.
     others: Vec<Finder<'static>>,
 }
 
 impl ExclusionRules {
-    /// Builds the searchers. A rule without any non-empty string matches nothing, so that no slip in a configuration
-    /// drops every line.
+    /// A rule without a non-empty string matches nothing, so that a mistake in a configuration cannot exclude every line.
     pub(crate) fn new(entries: &[Vec<String>]) -> Self {
         Self {
             rules: entries
@@ -33,9 +32,9 @@ impl ExclusionRules {
         }
     }
 
-    /// Finds the lines of `lines` that are to be dropped, in order, into `dropped`.
+    /// Writes the ranges of the excluded lines, in order, to `dropped`.
     ///
-    /// `lines` starts at the start of a line. A line of more than `max_line` bytes, newline included, is never dropped.
+    /// `lines` starts at the start of a line. A line of more than `max_line` bytes, newline included, is never excluded.
     pub(crate) fn find(&self, lines: &[u8], max_line: usize, dropped: &mut Vec<Range<usize>>) {
         dropped.clear();
         for rule in &self.rules {
@@ -55,7 +54,7 @@ impl ExclusionRule {
             .map(String::as_str)
             .filter(|s| !s.is_empty())
             .collect();
-        // The longest is likely the rarest, and the quickest to search for.
+        // The longest string is likely the rarest, and the fastest to search for.
         strings.sort_by_key(|string| std::cmp::Reverse(string.len()));
         let (anchor, others) = strings.split_first()?;
         Some(Self {
@@ -83,7 +82,7 @@ impl ExclusionRule {
     }
 }
 
-/// Moves what is not `dropped` (in order, apart) to the front of `lines`, and says how much it is.
+/// Moves the bytes outside the ranges `dropped` (in order, disjoint) to the front of `lines`. Returns their number.
 pub(crate) fn remove_ranges(lines: &mut [u8], dropped: &[Range<usize>]) -> usize {
     let mut kept = dropped.first().map_or(lines.len(), |first| first.start);
     for (nth, gone) in dropped.iter().enumerate() {

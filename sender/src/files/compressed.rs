@@ -1,13 +1,13 @@
-//! Reads inside compressed files: the text they hold, at an offset of that text.
+//! Reads the text of compressed files at an offset of the text.
 //!
 //! gzip (RFC 1952, any number of members) and zstd (RFC 8878, any number of frames) can only be read from their start.
-//! So a file is decompressed once when it is found, which shows that it is whole and how much it holds; later reads go
-//! on where the last one ended, and start over only when something earlier is asked for.
+//! So a file is decompressed once when it is found, which shows that it is complete and how long its text is. Later reads
+//! continue where the last one ended, and start again only for earlier offsets.
 //!
 //! Invariants:
-//! - Nothing is taken from a file that has no end yet or is damaged anywhere.
-//! - Memory is a decoder with its window (at most 128 MiB, for what `zstd --ultra` wrote; 8 MiB up to `-19`) and a copy
-//!   of the last block, and both only while the file is being read.
+//! - Nothing is read from a file that is incomplete or damaged anywhere.
+//! - Memory is a decoder with its window (at most 128 MiB, for files of `zstd --ultra`; 8 MiB up to `-19`) and a copy of
+//!   the last block, both only while the file is being read.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -23,11 +23,10 @@ use crate::files::{self, FileHandle, FileStat};
 /// Bytes read from a compressed file at once.
 const INPUT_BYTES: usize = 64 * 1024;
 /// Bytes decompressed at once while a file is measured.
-const MEASURE_BYTES: usize = 64 * 1024;
+const MEASURE_BYTES: u64 = 64 * 1024;
 
-/// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CompressionFormat {
+pub(crate) enum CompressionFormat {
     Gzip,
     Zstd,
 }
@@ -48,7 +47,7 @@ impl CompressionFormat {
 /// Why a compressed file is not read.
 #[derive(Debug)]
 pub(crate) enum CompressedFileError {
-    /// It ends in the middle: it is still being written, or was cut.
+    /// It ends in the middle: it is still being written, or was truncated.
     Incomplete,
     /// It does not decompress, or a checksum in it is wrong.
     Damaged(io::Error),
@@ -72,12 +71,11 @@ impl From<io::Error> for CompressedFileError {
 #[derive(Debug)]
 pub(crate) struct LogText<H> {
     file: Rc<H>,
-    /// What it holds, if it is compressed.
+    /// `None` if the file is not compressed.
     compressed: Option<CompressedText>,
 }
 
 impl<H: FileHandle> LogText<H> {
-    /// A file whose bytes are the text.
     pub(crate) fn plain(file: H) -> Self {
         Self {
             file: Rc::new(file),
@@ -85,7 +83,7 @@ impl<H: FileHandle> LogText<H> {
         }
     }
 
-    /// Looks whether the file is compressed, and if so decompresses it once to see that it is whole.
+    /// Finds out whether the file is compressed. If so, decompresses it once to see that it is complete.
     pub(crate) fn detect_compression(&mut self) -> Result<(), CompressedFileError> {
         self.compressed = None;
         let beginning = files::beginning(&*self.file).map_err(CompressedFileError::Unreadable)?;
@@ -99,14 +97,14 @@ impl<H: FileHandle> LogText<H> {
         self.compressed.is_some()
     }
 
-    /// Bytes of text, in a file of these stat.
+    /// Bytes of text in a file with this stat.
     pub(crate) fn size(&self, stat: &FileStat) -> Offset {
         self.compressed
             .as_ref()
             .map_or(stat.size, |compressed| compressed.size)
     }
 
-    /// Frees what reading on would need. The next read starts over.
+    /// Frees the decoder. The next read starts at the beginning.
     pub(crate) fn release_decoder(&self) {
         if let Some(compressed) = &self.compressed {
             compressed.reading.take();
@@ -115,7 +113,7 @@ impl<H: FileHandle> LogText<H> {
 }
 
 impl<H: FileHandle> FileHandle for LogText<H> {
-    /// FileStat of the file, not of the text.
+    /// Of the file, not of the text.
     fn stat(&self) -> io::Result<FileStat> {
         self.file.stat()
     }
@@ -132,12 +130,12 @@ impl<H: FileHandle> FileHandle for LogText<H> {
     }
 }
 
-/// What a compressed file holds.
+/// The text of a compressed file.
 #[derive(Debug)]
 struct CompressedText {
     format: CompressionFormat,
     size: Offset,
-    /// The first and the last bytes, which tell what it is without decompressing again.
+    /// The first and the last bytes, which identify the file without decompressing it again.
     beginning: Vec<u8>,
     ending: Vec<u8>,
     reading: RefCell<Option<DecoderPosition>>,
@@ -147,18 +145,15 @@ impl CompressedText {
     fn measure<H: FileHandle>(file: &Rc<H>, format: CompressionFormat) -> io::Result<Self> {
         let mut decoder = decoder(file, format)?;
         let (mut size, mut beginning, mut ending) = (0, Vec::new(), Vec::new());
-        let mut block = vec![0; MEASURE_BYTES];
-        loop {
-            let filled = read_full(&mut *decoder, &mut block)?;
-            let Some(piece) = block.get(..filled).filter(|piece| !piece.is_empty()) else {
-                break;
-            };
-            size += filled as u64;
+        let mut block = Vec::new();
+        while decoder.by_ref().take(MEASURE_BYTES).read_to_end(&mut block)? > 0 {
+            size += block.len() as u64;
             if beginning.is_empty() {
-                beginning.extend(piece.iter().take(FINGERPRINT_SPAN));
+                beginning.extend(block.iter().take(FINGERPRINT_SPAN));
             }
-            ending.extend(&piece[filled.saturating_sub(FINGERPRINT_SPAN)..]);
+            ending.extend(&block[block.len().saturating_sub(FINGERPRINT_SPAN)..]);
             ending.drain(..ending.len().saturating_sub(FINGERPRINT_SPAN));
+            block.clear();
         }
         Ok(Self {
             format,
@@ -169,7 +164,7 @@ impl CompressedText {
         })
     }
 
-    /// Reads all that is asked for, or all there is.
+    /// Fills `buffer`, or reads up to the end of the text.
     fn read_at<H: FileHandle>(&self, file: &Rc<H>, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
         let left = usize::try_from(self.size.since(at)).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
@@ -180,7 +175,7 @@ impl CompressedText {
                 return Ok(wanted);
             }
         }
-        // After an error the decoder is gone, and the next read starts over.
+        // After an error the decoder is gone, and the next read starts at the beginning.
         let mut reading = match self.reading.take() {
             Some(reading) if at >= reading.kept_from() => reading,
             _ => DecoderPosition::start(file, self.format)?,
@@ -191,12 +186,12 @@ impl CompressedText {
     }
 }
 
-/// A decoder on its way through a file.
+/// A decoder in the middle of a file.
 struct DecoderPosition {
     decoder: Box<dyn Read>,
-    /// Offset of the text that the decoder is at.
+    /// The decoder's offset in the text.
     at: Offset,
-    /// The bytes before that: the last read, as the next one may begin inside it.
+    /// The bytes of the last read, before `at`: the next read may begin inside them.
     kept: Vec<u8>,
 }
 
@@ -240,27 +235,13 @@ impl fmt::Debug for DecoderPosition {
     }
 }
 
-/// Copies to `buffer` what `kept` has from its byte `from` on, and says how much that was.
+/// Copies the bytes of `kept` from index `from` on to `buffer`. Returns the number of bytes.
 fn copy_kept(kept: &[u8], from: u64, buffer: &mut [u8]) -> usize {
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     let kept = kept.get(from..).unwrap_or_default();
     let copied = kept.len().min(buffer.len());
     buffer[..copied].copy_from_slice(&kept[..copied]);
     copied
-}
-
-/// Reads until `buffer` is full or the text is at its end.
-fn read_full(decoder: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match decoder.read(rest) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 fn decoder<H: FileHandle>(file: &Rc<H>, format: CompressionFormat) -> io::Result<Box<dyn Read>> {
@@ -275,7 +256,7 @@ fn decoder<H: FileHandle>(file: &Rc<H>, format: CompressionFormat) -> io::Result
     })
 }
 
-/// A file read from its start, whoever else reads it.
+/// A file read from its start; other readers of the handle do not matter.
 struct FileReader<H> {
     file: Rc<H>,
     at: Offset,
@@ -290,4 +271,4 @@ impl<H: FileHandle> Read for FileReader<H> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

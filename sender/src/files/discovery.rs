@@ -8,28 +8,27 @@ use logferry_protocol::stream::FileKey;
 
 use crate::files::{FileStat, FileSystem};
 
-/// What a file is to its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FileRole {
-    /// It was moved out of sight or deleted, and is still open here.
+    /// It was deleted, or moved to a name that does not match, and is still open here.
     Gone,
     /// It has the name of a rotated file.
     Rotated,
-    /// It has the name that is written to.
+    /// It has the live name, which the writer uses.
     Live,
 }
 
 /// A file that was found.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundFile {
-    /// The live path that the file belongs to, whether that exists or not.
+    /// The live path that the file belongs to. A file at that path need not exist.
     pub(crate) live_path: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) role: FileRole,
     pub(crate) stat: FileStat,
 }
 
-/// Where the files of one configured log are.
+/// The path patterns of one configured log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogPatterns {
     live: String,
@@ -39,29 +38,23 @@ pub(crate) struct LogPatterns {
 }
 
 impl LogPatterns {
-    /// The patterns of one configured log.
     pub(crate) fn new(live: &str, rotated: &[String]) -> Self {
         let is_glob = live.contains(['*', '?', '[']);
-        let glob = if is_glob {
-            glob::Pattern::new(live).ok()
-        } else {
-            None
-        };
         Self {
             live: live.to_owned(),
-            glob,
+            glob: is_glob.then(|| glob::Pattern::new(live).ok()).flatten(),
             rotated: rotated.to_vec(),
         }
     }
 
-    /// The folders that the patterns name without a glob, to be watched before anything is in them.
+    /// The folders that the patterns name without a glob. They are watched even if they are empty.
     pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
         let patterns = std::iter::once(&self.live).chain(&self.rotated);
         let folders = patterns.filter_map(|pattern| Path::new(pattern).parent());
         folders.filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[']))
     }
 
-    /// Finds the files that there are now: each once, however many names it has, oldest first, live ones last.
+    /// Finds the present files, each once even if it has several names, oldest first, live files last.
     pub(crate) fn scan(&self, files: &impl FileSystem) -> Vec<FoundFile> {
         let live: Vec<PathBuf> = match self.glob {
             Some(_) => files.matching(&self.live),
@@ -71,7 +64,7 @@ impl LogPatterns {
         let mut seen: BTreeMap<FileKey, FoundFile> = BTreeMap::new();
         for path in live.iter().cloned().chain(rotated) {
             let Some(stat) = files.stat(&path) else { continue };
-            let (live_path, role) = self.place(&path, &live);
+            let (live_path, role) = self.assign(&path, &live);
             let found = FoundFile {
                 live_path,
                 path,
@@ -91,8 +84,8 @@ impl LogPatterns {
         found_files
     }
 
-    /// Which live path a found file belongs to, and as what.
-    fn place(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
+    /// The live path that a found file belongs to, and its role.
+    fn assign(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
         let own = || (path.to_owned(), FileRole::Live);
         let Some(glob) = &self.glob else {
             let role = if path == Path::new(&self.live) {
@@ -102,8 +95,8 @@ impl LogPatterns {
             };
             return (PathBuf::from(&self.live), role);
         };
-        // Rotation adds to the name after a dot or a dash, so the live name is a beginning of the rotated one. A
-        // live file that exists decides, as a glob like `access*` matches rotated names too.
+        // Rotation appends to the name after a dot or a dash, so the rotated name starts with the live name. Existing live
+        // files are compared first, because a glob like `access*` matches rotated names too.
         let shorter = shorter_names(path);
         if let Some(found) = shorter.iter().find(|shorter| live.contains(shorter)) {
             return (found.clone(), FileRole::Rotated);
@@ -133,19 +126,19 @@ fn oldest_first(a: &FoundFile, b: &FoundFile) -> Ordering {
     live.then_with(|| by_age((&a.stat, &a.path), (&b.stat, &b.path)))
 }
 
-/// What was written last longest ago comes first.
+/// The file with the older last write comes first.
 pub(crate) fn by_age((a, a_path): (&FileStat, &Path), (b, b_path): (&FileStat, &Path)) -> Ordering {
     a.modified.cmp(&b.modified).then_with(|| by_name(a_path, b_path))
 }
 
-/// FileSystem written in the same instant: `.2` is older than `.1`, but `-20261120` is older than `-20261121`.
+/// Files with the same time: `.2` is older than `.1`, but `-20261120` is older than `-20261121`.
 fn by_name(a: &Path, b: &Path) -> Ordering {
     let number = |path: &Path| {
         let name = path.file_name()?.to_str()?;
         let digits = name
             .rsplit(['.', '-'])
             .find(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?;
-        // Rotation counters are short, dates and times are long.
+        // Rotation numbers are short, dates and times are long.
         (digits.len() <= 4).then(|| digits.parse::<u16>().ok())?
     };
     match (number(a), number(b)) {
@@ -162,8 +155,8 @@ mod tests {
     use super::*;
     use crate::files::RealFileSystem;
 
-    /// Lays out empty files in order of age and scans for them.
-    fn scan(live: &str, names: &[&str]) -> Vec<(String, String, FileRole)> {
+    /// Creates empty files in order of age and scans for them. Returns the name, live name and role of each found file.
+    fn scan(live: &str, names: &[&str]) -> Vec<String> {
         let dir = tempfile::tempdir().expect("a folder");
         for (age, name) in names.iter().enumerate() {
             let file = File::create(dir.path().join(name)).expect("a file");
@@ -174,66 +167,50 @@ mod tests {
         let live = dir.path().join(live).display().to_string();
         let patterns = LogPatterns::new(&live, &[format!("{live}.*"), format!("{live}-*")]);
         let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
-        let found_files = patterns.scan(&RealFileSystem);
-        found_files
-            .iter()
-            .map(|s| (name(&s.path), name(&s.live_path), s.role))
-            .collect()
-    }
-
-    fn expect(found: &[(String, String, FileRole)], expected: &[(&str, &str, FileRole)]) {
-        let found: Vec<(&str, &str, FileRole)> = found
-            .iter()
-            .map(|(path, live, role)| (path.as_str(), live.as_str(), *role))
-            .collect();
-        assert_eq!(found, expected);
+        let found = patterns.scan(&RealFileSystem).into_iter();
+        let text =
+            |file: FoundFile| format!("{} {} {:?}", name(&file.path), name(&file.live_path), file.role);
+        found.map(text).collect()
     }
 
     #[test]
     fn rotated_files_come_oldest_first_and_the_live_one_last() {
-        let found = scan(
+        let names = [
             "a.log",
-            &[
-                "a.log",
-                "a.log.2",
-                "a.log.1",
-                "a.log-20261121",
-                "b.log",
-                "a.log.1.gz",
-            ],
-        );
-        let rotated = |name| (name, "a.log", FileRole::Rotated);
-        let expected = ["a.log.2", "a.log.1", "a.log-20261121", "a.log.1.gz"].map(rotated);
-        expect(
-            &found,
-            &[&expected[..], &[("a.log", "a.log", FileRole::Live)]].concat(),
-        );
+            "a.log.2",
+            "a.log.1",
+            "a.log-20261121",
+            "b.log",
+            "a.log.1.gz",
+        ];
+        let expected = [
+            "a.log.2 a.log Rotated",
+            "a.log.1 a.log Rotated",
+            "a.log-20261121 a.log Rotated",
+            "a.log.1.gz a.log Rotated",
+            "a.log a.log Live",
+        ];
+        assert_eq!(scan("a.log", &names), expected);
     }
 
     #[test]
     fn each_match_of_a_glob_is_a_log_with_its_own_rotated_files() {
-        let found = scan("*.log", &["gone-x.log.1", "a.log.1", "a.log", "b.log"]);
-        expect(
-            &found,
-            &[
-                ("gone-x.log.1", "gone-x.log", FileRole::Rotated),
-                ("a.log.1", "a.log", FileRole::Rotated),
-                ("a.log", "a.log", FileRole::Live),
-                ("b.log", "b.log", FileRole::Live),
-            ],
+        let expected = [
+            "gone-x.log.1 gone-x.log Rotated",
+            "a.log.1 a.log Rotated",
+            "a.log a.log Live",
+            "b.log b.log Live",
+        ];
+        assert_eq!(
+            scan("*.log", &["gone-x.log.1", "a.log.1", "a.log", "b.log"]),
+            expected
         );
     }
 
     #[test]
-    fn a_rotated_name_that_the_glob_matches_too_is_still_a_rotated_file() {
-        let found = scan("access*", &["access.log.1", "access.log"]);
-        expect(
-            &found,
-            &[
-                ("access.log.1", "access.log", FileRole::Rotated),
-                ("access.log", "access.log", FileRole::Live),
-            ],
-        );
+    fn a_rotated_name_that_the_glob_matches_too_is_a_rotated_file() {
+        let expected = ["access.log.1 access.log Rotated", "access.log access.log Live"];
+        assert_eq!(scan("access*", &["access.log.1", "access.log"]), expected);
     }
 
     #[test]
@@ -246,11 +223,18 @@ mod tests {
     }
 
     #[test]
-    fn of_files_written_in_the_same_tick_the_name_says_which_is_older() {
-        let order = |a: &str, b: &str| by_name(Path::new(a), Path::new(b));
-        assert_eq!(order("a.log.2", "a.log.1"), Ordering::Less);
-        assert_eq!(order("a.log.10", "a.log.9"), Ordering::Less);
-        assert_eq!(order("a.log-20261120", "a.log-20261121"), Ordering::Less);
-        assert_eq!(order("a.log-20261120", "a.log-20261120.1"), Ordering::Less);
+    fn of_files_with_the_same_time_the_name_decides_which_is_older() {
+        for (older, newer) in [
+            ("a.log.2", "a.log.1"),
+            ("a.log.10", "a.log.9"),
+            ("a.log-20261120", "a.log-20261121"),
+            ("a.log-20261120", "a.log-20261120.1"),
+        ] {
+            assert_eq!(
+                by_name(Path::new(older), Path::new(newer)),
+                Ordering::Less,
+                "{older}"
+            );
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! The file system as the tail sees it: look for files, open them, read at an offset. Never writes.
+//! Log files: finding, opening, reading and watching them, compressed files included. Nothing here writes.
 //!
-//! Behind a trait, so that the histories in the tests run on files in memory.
+//! The file system is behind a trait, so that the scenarios of `tail` run on files in memory. Compression formats and the
+//! watching of folders may be changed here without looking elsewhere.
 
 pub(crate) mod compressed;
 pub(crate) mod discovery;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::open_writers::{OpenWriters, open_writers};
 
-/// What `stat(2)` says of a file.
+/// The part of `stat(2)` that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileStat {
     pub(crate) key: FileKey,
@@ -26,7 +27,6 @@ pub(crate) struct FileStat {
     pub(crate) modified: SystemTime,
 }
 
-/// A file system to find logs in.
 pub(crate) trait FileSystem {
     /// An open file. It stays the same file however its name changes.
     type FileHandle: FileHandle;
@@ -34,26 +34,24 @@ pub(crate) trait FileSystem {
     /// The paths that match a glob pattern.
     fn matching(&self, pattern: &str) -> Vec<PathBuf>;
 
-    /// FileStat of the regular file at `path`, symbolic links followed; `None` if there is none to be seen.
+    /// The stat of the regular file at `path`, symbolic links followed; `None` if there is none, or it is not visible.
     fn stat(&self, path: &Path) -> Option<FileStat>;
 
-    /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Self::FileHandle>;
 }
 
 /// A file open for reading.
 pub(crate) trait FileHandle: 'static {
-    /// FileStat of the file as it is now.
     fn stat(&self) -> io::Result<FileStat>;
 
     /// Reads at an offset; may read less than asked; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize>;
 
-    /// Who has the file open for writing.
+    /// Whether a process has the file open for writing.
     fn writers(&self) -> OpenWriters;
 }
 
-/// Reads until `buffer` is full or the file is at its end, and says how much there was.
+/// Reads until `buffer` is full or the file ends. Returns the number of bytes.
 pub(crate) fn fill(file: &impl FileHandle, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -67,7 +65,7 @@ pub(crate) fn fill(file: &impl FileHandle, buffer: &mut [u8], at: Offset) -> io:
     Ok(filled)
 }
 
-/// How many of the [`FINGERPRINT_SPAN`] bytes before `end` there can be.
+/// [`FINGERPRINT_SPAN`], or less if `end` is nearer to the start of the file.
 pub(crate) fn span_before(end: Offset) -> usize {
     usize::try_from(end.get()).map_or(FINGERPRINT_SPAN, |end| end.min(FINGERPRINT_SPAN))
 }
@@ -100,7 +98,7 @@ impl FileSystem for RealFileSystem {
         match glob::glob(pattern) {
             Ok(paths) => paths.filter_map(Result::ok).collect(),
             Err(error) => {
-                tracing::warn!(pattern, %error, "the pattern of a log cannot be used, nothing is looked for with it");
+                tracing::warn!(pattern, %error, "the pattern of a log is invalid, no file is found with it");
                 Vec::new()
             }
         }
@@ -138,7 +136,7 @@ fn stat_of(metadata: &std::fs::Metadata) -> io::Result<FileStat> {
     Ok(FileStat {
         key,
         size: Offset::new(metadata.len()),
-        // What is older is of no use, and a checkpoint cannot hold it.
+        // Older times are of no use, and a checkpoint cannot hold them.
         modified: metadata.modified()?.max(SystemTime::UNIX_EPOCH),
     })
 }
@@ -150,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_from_before_1970_has_facts_that_a_checkpoint_can_hold() {
+    fn a_file_from_before_1970_has_a_stat_that_a_checkpoint_can_hold() {
         let file = tempfile::tempfile().expect("a file");
         file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_hours(1))
             .expect("a time");

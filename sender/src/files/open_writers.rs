@@ -1,6 +1,7 @@
-//! Whether a process has a file open for writing, as far as this one may see (proc(5)).
+//! Whether a process has a file open for writing (proc(5)).
 //!
-//! Root sees every process of its PID namespace; others see their own, so for them the answer is mostly "unknown".
+//! Root sees every process of its PID namespace. Other users see their own processes only, so for them the answer is
+//! mostly "unknown".
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,21 +9,20 @@ use std::path::Path;
 
 use logferry_protocol::stream::FileKey;
 
-/// Who may still write to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenWriters {
-    /// No process has it open for writing.
+    /// No process has the file open for writing.
     None,
-    /// Some process has.
+    /// A process has.
     Some,
-    /// None was seen, but not all processes could be looked at.
+    /// None was seen, but not all processes are visible.
     Unknown,
 }
 
-/// The write permission of the owner: what proc(5) shows of a descriptor that is open for writing.
+/// The owner's write permission: proc(5) shows it for a descriptor that is open for writing.
 const OPEN_FOR_WRITING: u32 = 0o200;
 
-/// Looks through the open files of all processes. Takes some milliseconds on a busy host.
+/// Searches the open files of all processes. This takes some milliseconds on a busy host.
 pub(crate) fn open_writers(file: FileKey) -> OpenWriters {
     let Ok(processes) = Path::new("/proc").read_dir() else {
         return OpenWriters::Unknown;
@@ -39,7 +39,7 @@ pub(crate) fn open_writers(file: FileKey) -> OpenWriters {
             Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 found = OpenWriters::Unknown
             }
-            // What has ended meanwhile holds nothing.
+            // A process that has ended meanwhile has no files open.
             Some(Ok(false) | Err(_)) | None => {}
         }
     }
@@ -71,7 +71,7 @@ mod tests {
     use crate::files::{FileHandle, FileSystem, RealFileSystem};
 
     #[test]
-    fn who_has_a_file_open_for_writing_is_seen_and_who_only_reads_it_is_not() {
+    fn a_process_that_writes_is_found_and_one_that_only_reads_is_not() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let read = RealFileSystem.open(file.path()).expect("readable");
         let key = read.stat().expect("stat").key;

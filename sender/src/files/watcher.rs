@@ -1,5 +1,5 @@
-//! Hears of changes in the logs' folders through inotify(7), so that a line is read when it is written and not when
-//! the next poll comes. Polling goes on besides: network file systems tell nothing, and the event queue can overflow.
+//! Watches the logs' folders with inotify(7), so that a line is read when it is written and not at the next poll. Polling
+//! continues: network file systems report nothing, and the event queue can overflow.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,26 +10,26 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use crate::messages::SenderEvent;
 use inotify::{EventMask, Inotify, WatchMask, Watches};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// ClosePolicy after each wake-up: a log that is written to all the time is looked at so often, not at each write. At least
-/// the first; more where lines wait anyway for their chunk to fill, because each wake-up costs as much as some lines.
-const REST: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(50);
-/// The rest as a part of the time that a line may wait for its chunk.
-const REST_PART: u32 = 25;
+use crate::messages::SenderEvent;
+
+/// The pause after each wake-up, so that a busy log is not looked at with each write. It is longer where lines wait for
+/// their chunk to fill anyway, because a wake-up costs as much as some lines.
+const PAUSE: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(50);
+/// The pause is this part of the time that a line may wait for its chunk.
+const PAUSE_DIVISOR: u32 = 25;
 /// Room for some dozens of events with their names.
 const EVENT_BUFFER: usize = 4096;
 
-/// The folders that are watched.
 pub(crate) struct WatchedFolders {
     watches: Watches,
     failing: bool,
 }
 
-/// Starts to watch; without inotify (its limit is reached, say) the poll alone does.
+/// Starts inotify. If it fails (its limit may be reached), polling alone finds changes.
 pub(crate) fn start() -> Option<(Inotify, WatchedFolders)> {
     match Inotify::init() {
         Ok(inotify) => {
@@ -50,8 +50,8 @@ pub(crate) fn start() -> Option<(Inotify, WatchedFolders)> {
 }
 
 impl WatchedFolders {
-    /// Watches these folders, and the folders of what `live_paths` link to. Done anew at each call: a folder may have
-    /// been replaced, and watching one twice is watching it once.
+    /// Watches these folders, and the folders of the files that `live_paths` link to. Each call adds all of them again,
+    /// because a folder may have been replaced; adding a folder twice has no effect.
     pub(crate) fn watch(&mut self, folders: &BTreeSet<PathBuf>, live_paths: &BTreeSet<PathBuf>) {
         let linked = live_paths
             .iter()
@@ -84,23 +84,23 @@ impl WatchedFolders {
     }
 }
 
-/// How long to rest after each wake-up, where a line may wait for `max_delay`.
-pub(crate) fn rest(max_delay: Duration) -> Duration {
-    (max_delay / REST_PART).clamp(*REST.start(), *REST.end())
+/// The pause after each wake-up if a line may wait for `max_delay`.
+pub(crate) fn pause(max_delay: Duration) -> Duration {
+    (max_delay / PAUSE_DIVISOR).clamp(*PAUSE.start(), *PAUSE.end())
 }
 
-/// Passes on what happens in the watched folders, on a thread of its own, until the other end of `stop` is closed.
-pub(crate) fn listen(mut inotify: Inotify, events: &Sender<SenderEvent>, stop: &UnixStream, rest: Duration) {
-    if let Err(error) = pass_on(&mut inotify, events, stop, rest) {
-        tracing::warn!(%error, "inotify does not work any more, logs are only polled");
+/// Reports changes in the watched folders, on a thread of its own, until the other end of `stop` is closed.
+pub(crate) fn listen(mut inotify: Inotify, events: &Sender<SenderEvent>, stop: &UnixStream, pause: Duration) {
+    if let Err(error) = report_changes(&mut inotify, events, stop, pause) {
+        tracing::warn!(%error, "inotify has failed, logs are only polled");
     }
 }
 
-fn pass_on(
+fn report_changes(
     inotify: &mut Inotify,
     events: &Sender<SenderEvent>,
     stop: &UnixStream,
-    rest: Duration,
+    pause: Duration,
 ) -> io::Result<()> {
     let mut buffer = [0; EVENT_BUFFER];
     loop {
@@ -116,22 +116,20 @@ fn pass_on(
         if stopped.any() == Some(true) {
             return Ok(());
         }
-        let mut heard = None;
+        let (mut any, mut moved) = (false, false);
         loop {
             match inotify.read_events(&mut buffer) {
-                Ok(read) => {
-                    let any = { read }.any(|event| event.mask != EventMask::MODIFY);
-                    heard = Some(heard.unwrap_or(false) || any);
+                Ok(mut read) => {
+                    any = true;
+                    moved |= read.any(|event| event.mask != EventMask::MODIFY);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        if let Some(moved) = heard
-            && events.send(SenderEvent::Files { moved }).is_err()
-        {
+        if any && events.send(SenderEvent::Files { moved }).is_err() {
             return Ok(());
         }
-        std::thread::sleep(rest);
+        std::thread::sleep(pause);
     }
 }

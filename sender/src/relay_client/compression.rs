@@ -1,4 +1,4 @@
-//! Compressing chunks. Each connection has a compressor of its own, and one output buffer in it that is used again.
+//! Compresses chunks. Each connection has a compressor of its own, whose output buffer is used again.
 
 use std::io::{self, Write};
 
@@ -6,21 +6,20 @@ use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::GzEncoder;
 use logferry_config::Compression;
 
-/// The fastest level of either: log lines shrink well at any.
+/// The fastest level: log lines shrink well at any level.
 const ZSTD_LEVEL: i32 = 1;
 
-/// A body that got smaller.
+/// A body that became smaller.
 #[derive(Debug)]
 pub(super) struct CompressedBody {
     pub(super) body: Bytes,
-    /// The name of its `Content-Encoding`.
+    /// For `Content-Encoding`.
     pub(super) encoding: &'static str,
 }
 
-/// Compresses one body after the other.
 pub(super) struct ChunkCompressor {
     compression: Compression,
-    /// Made with the first body: an idle sender needs none.
+    /// Created with the first body: an idle sender needs none.
     zstd: Option<zstd::bulk::Compressor<'static>>,
     out: BytesMut,
 }
@@ -34,27 +33,27 @@ impl ChunkCompressor {
         }
     }
 
-    /// Compresses `plain` away from the threads that serve connections. `None` if it is to go as it is.
+    /// Compresses `plain` on a thread for blocking work. `None` if it is to be sent uncompressed.
     pub(super) async fn compress(&mut self, plain: &Bytes) -> Option<CompressedBody> {
         if self.compression == Compression::None {
             return None;
         }
-        let (mut away, plain) = (
+        let (mut compressor, plain) = (
             std::mem::replace(self, Self::new(self.compression)),
             plain.clone(),
         );
         let compressing = tokio::task::spawn_blocking(move || {
-            let compressed = away.compress_now(&plain);
-            (away, compressed)
+            let compressed = compressor.compress_now(&plain);
+            (compressor, compressed)
         });
-        // It fails only when the process ends, and plain is as good.
-        let (back, compressed) = compressing.await.ok()?;
-        *self = back;
+        // The task fails only when the process ends; then uncompressed is as good.
+        let (compressor, compressed) = compressing.await.ok()?;
+        *self = compressor;
         compressed
     }
 
     fn compress_now(&mut self, plain: &[u8]) -> Option<CompressedBody> {
-        // The buffer comes back when the last request that it was a body of is gone.
+        // The buffer is free again once no request uses its last contents.
         self.out.clear();
         let (compressed, encoding) = match self.compression {
             Compression::None => return None,
@@ -66,7 +65,7 @@ impl ChunkCompressor {
         Some(CompressedBody { body, encoding })
     }
 
-    /// Fails for want of room if it does not get smaller.
+    /// Fails if the output is not smaller.
     fn zstd(&mut self, plain: &[u8]) -> io::Result<()> {
         let zstd = match &mut self.zstd {
             Some(zstd) => zstd,
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_get_smaller_and_come_out_as_they_were_body_after_body() {
+    async fn compressed_bodies_are_smaller_and_decompress_to_the_lines() {
         for compression in [Compression::Zstd, Compression::Gzip] {
             let mut compressor = ChunkCompressor::new(compression);
             for count in [1000, 3, 50_000] {
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_get_smaller_goes_as_it_is() {
+    async fn a_body_that_does_not_become_smaller_is_sent_uncompressed() {
         let noise: Vec<u8> = (0..10_000_u64)
             .flat_map(|n| {
                 n.wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -1,4 +1,4 @@
-//! One keep-alive connection to the relay, made when it is needed.
+//! One keep-alive connection to the relay, opened when it is needed.
 
 use std::future::Future;
 use std::io;
@@ -11,21 +11,20 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, RETRY_AFTER};
 use hyper_util::rt::TokioIo;
-use logferry_config::{RelayAddress, Scheme};
+use logferry_config::{ClientTls, RelayAddress, Scheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
-use super::{answer_deadline, tls, token};
 use crate::error::RequestError;
-use crate::relay_client::RelayClient;
+use crate::relay_client::{RelayClient, tls, token};
 
 /// For the look-up of a name, and for each of its addresses.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Most bytes of an answer: streams that begin alike, for the most files that may be asked for.
-const ANSWER_MAX: usize = 16 * 1024 * 1024;
-/// Most characters of a refusal that are repeated in our log.
+/// Most bytes of a response: it lists streams with equal heads, for the most files of one question.
+const RESPONSE_MAX: usize = 16 * 1024 * 1024;
+/// Most characters of a refusal in the log.
 const REASON_MAX: usize = 200;
-/// So that a chunk's headers and body leave in few writes.
+/// Large, so that a chunk's headers and body are sent in few writes.
 const WRITE_BUFFER: usize = 1024 * 1024;
 
 /// A connection of TCP or of TLS.
@@ -40,34 +39,34 @@ pub(super) struct RelayConnection {
     open: Option<OpenConnection>,
 }
 
-/// An open connection. Nothing moves on it but while it is polled here: it has no task of its own.
+/// An open connection. It has no task of its own: bytes move only while it is polled here.
 struct OpenConnection {
     requests: http1::SendRequest<Full<Bytes>>,
     /// `None` once the connection has ended.
     driver: Option<ConnectionDriver>,
-    place: ConnectedEndpoint,
+    to: ConnectedEndpoint,
     host: HeaderValue,
     token: Option<HeaderValue>,
 }
 
-/// Where a connection leads.
+/// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConnectedEndpoint {
-    /// Which of the relay's configured addresses.
+    /// The number of the configured address.
     pub(super) endpoint: usize,
-    /// What that led to.
+    /// The network address that this led to.
     pub(super) address: SocketAddr,
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug)]
 pub(super) struct RelayResponse {
     status: u16,
     retry_after: Option<Duration>,
-    /// Whether the relay closes the connection behind it.
+    /// Whether the relay closes the connection after it.
     is_last: bool,
     pub(super) body: Bytes,
-    pub(super) place: ConnectedEndpoint,
+    pub(super) from: ConnectedEndpoint,
 }
 
 impl RelayConnection {
@@ -90,17 +89,17 @@ impl RelayConnection {
         next.await
     }
 
-    /// Where it leads, if it is open.
-    pub(super) fn place(&self) -> Option<ConnectedEndpoint> {
-        self.open.as_ref().map(|open| open.place)
+    /// The other end, if the connection is open.
+    pub(super) fn connected(&self) -> Option<ConnectedEndpoint> {
+        self.open.as_ref().map(|open| open.to)
     }
 
-    /// Drops the connection: the next request makes a new one.
+    /// The next request opens a new connection.
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
-    /// One request and its answer. The connection stays open only if both went well. A endpoint that fails is left.
+    /// One request and its response. The connection stays open only if both went well. An endpoint that fails is left.
     ///
     /// Safe to cancel: the connection is dropped with the request, and the relay takes a chunk whole or not at all.
     pub(super) async fn exchange(
@@ -109,16 +108,15 @@ impl RelayConnection {
         body: Bytes,
     ) -> Result<RelayResponse, RequestError> {
         let endpoint = self.relay.endpoint();
-        let open = self.open.take().filter(|open| open.place.endpoint == endpoint);
-        let result = self.exchange_at(endpoint, open, request, body).await;
+        let result = self.exchange_at(endpoint, request, body).await;
         match &result {
-            Ok(answer) if matches!(answer.status, 421 | 503) => {
-                self.relay.leave(endpoint);
+            Ok(response) if matches!(response.status, 421 | 503) => {
+                self.relay.endpoint_failed(endpoint);
                 self.close();
             }
-            // At 401 the token is read anew with the next connection.
-            Ok(answer) if answer.is_last || answer.status == 401 => self.close(),
-            Err(error) if error.concerns_endpoint() => self.relay.leave(endpoint),
+            // After 401 the next connection reads the token again.
+            Ok(response) if response.is_last || response.status == 401 => self.close(),
+            Err(error) if error.concerns_endpoint() => self.relay.endpoint_failed(endpoint),
             _ => {}
         }
         result
@@ -127,16 +125,15 @@ impl RelayConnection {
     async fn exchange_at(
         &mut self,
         endpoint: usize,
-        open: Option<OpenConnection>,
         request: hyper::http::request::Builder,
         body: Bytes,
     ) -> Result<RelayResponse, RequestError> {
-        let deadline = answer_deadline(body.len());
-        let mut open = match open {
+        let relay = self.relay.name(endpoint);
+        let after = response_deadline(body.len());
+        let mut open = match self.open.take().filter(|open| open.to.endpoint == endpoint) {
             Some(open) => open,
             None => connect(&self.relay, endpoint).await?,
         };
-        let relay = self.relay.name(endpoint);
         let request = request
             .body(Full::new(body))
             .map(|request| open.addressed(request));
@@ -144,18 +141,25 @@ impl RelayConnection {
             relay: relay.clone(),
             reason: error.to_string(),
         })?;
-        let exchange = open.exchange(request, &self.relay, &relay);
-        let silent = |_| RequestError::Timeout {
+        let exchange = open.exchange(request, &self.relay.settings.tls, &relay);
+        let response = tokio::time::timeout(after, exchange).await;
+        let response = response.map_err(|_| RequestError::Timeout {
             relay: relay.clone(),
-            after: deadline,
-        };
-        let answer = tokio::time::timeout(deadline, exchange).await.map_err(silent)??;
+            after,
+        })??;
         self.open = Some(open);
-        Ok(answer)
+        Ok(response)
     }
 }
 
-/// Connects to the first address of the endpoint's name that takes the connection; the name is looked up each time.
+/// How long a response to a body of `bytes` may take: a minute, and the time that a very slow network needs.
+fn response_deadline(bytes: usize) -> Duration {
+    const BASE: Duration = Duration::from_mins(1);
+    const SLOWEST_BYTES_PER_SECOND: u64 = 8 * 1024;
+    BASE + Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND)
+}
+
+/// Connects to the first network address of the endpoint that accepts. The host name is looked up each time.
 async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection, RequestError> {
     let target = relay.address(endpoint);
     let token = match &relay.settings.token_file {
@@ -167,12 +171,12 @@ async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection,
         source: io::ErrorKind::NotFound.into(),
     });
     for address in look_up(target).await? {
-        let late = |_| RequestError::Connect {
+        let timed_out = |_| RequestError::Connect {
             relay: target.to_string(),
             source: io::ErrorKind::TimedOut.into(),
         };
         let connect = tokio::time::timeout(CONNECT_DEADLINE, connect_to(relay, target, address));
-        match connect.await.map_err(late).flatten() {
+        match connect.await.map_err(timed_out).flatten() {
             Ok(stream) => {
                 outcome = Ok((stream, address));
                 break;
@@ -192,7 +196,7 @@ async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection,
     Ok(OpenConnection {
         requests,
         driver: Some(Box::pin(driver)),
-        place: ConnectedEndpoint { endpoint, address },
+        to: ConnectedEndpoint { endpoint, address },
         host: HeaderValue::try_from(target.authority())
             .expect("host names are letters, digits, dots and dashes"),
         token,
@@ -215,7 +219,7 @@ async fn connect_to(
         TcpSocket::new_v6()
     }
     .map_err(failed)?;
-    if let Some(local) = relay.settings.local {
+    if let Some(local) = relay.settings.local_address {
         let bind = |source| RequestError::Bind {
             address: local,
             source,
@@ -250,20 +254,20 @@ pub(super) async fn look_up(target: &RelayAddress) -> Result<Vec<SocketAddr>, Re
     Ok(found)
 }
 
-/// Moves a connection on until it ends, and then lets go of it: a driver that is kept keeps the last answer's body open,
-/// and whoever reads that would wait for more.
+/// Polls a connection until it ends, and then drops its driver. A driver that is kept would keep the last response's body
+/// open, and reading that body would wait for more.
 ///
 /// Safe to cancel.
 async fn drive(driver: &mut Option<ConnectionDriver>) {
     if let Some(running) = driver {
-        // Why it ended the exchange hears, if there is one.
+        // An open exchange gets the error itself.
         let _ = running.await;
     }
     *driver = None;
 }
 
 impl OpenConnection {
-    /// Completes a request with what depends on the connection.
+    /// Adds the headers that depend on the connection.
     fn addressed(&self, mut request: hyper::Request<Full<Bytes>>) -> hyper::Request<Full<Bytes>> {
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
@@ -276,78 +280,61 @@ impl OpenConnection {
     async fn exchange(
         &mut self,
         request: hyper::Request<Full<Bytes>>,
-        settings: &RelayClient,
+        tls: &ClientTls,
         relay: &str,
     ) -> Result<RelayResponse, RequestError> {
         let broken = |source: hyper::Error| {
-            tls::refusal(&source, &settings.settings.tls, relay).unwrap_or(RequestError::Broken {
+            tls::refusal(&source, tls, relay).unwrap_or(RequestError::Broken {
                 relay: relay.to_owned(),
                 source,
             })
         };
         let Self {
-            requests,
-            driver,
-            place,
-            ..
+            requests, driver, to, ..
         } = self;
         let mut exchange = pin!(async {
             requests.ready().await.map_err(broken)?;
             let response = requests.send_request(request).await.map_err(broken)?;
             let (head, body) = response.into_parts();
-            let retry_after = head
-                .headers
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok()?.parse().ok());
-            let is_last = head.headers.get(CONNECTION);
-            let is_last = is_last.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
-            let unreadable =
-                |error: Box<dyn std::error::Error + Send + Sync>| RequestError::InvalidResponse {
-                    relay: relay.to_owned(),
-                    reason: error.to_string(),
-                };
-            let body = Limited::new(body, ANSWER_MAX)
-                .collect()
-                .await
-                .map_err(unreadable)?
-                .to_bytes();
-            let retry_after = retry_after.map(Duration::from_secs);
+            let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+            let retry_after = header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
+            let is_last = header(CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case("close"));
+            let body = Limited::new(body, RESPONSE_MAX).collect().await;
+            let body = body.map_err(|error| RequestError::InvalidResponse {
+                relay: relay.to_owned(),
+                reason: error.to_string(),
+            })?;
             Ok(RelayResponse {
                 status: head.status.as_u16(),
-                retry_after,
+                retry_after: retry_after.map(Duration::from_secs),
                 is_last,
-                body,
-                place: *place,
+                body: body.to_bytes(),
+                from: *to,
             })
         });
-        // When the driver ends first, the exchange has its last answer, or its error, already.
+        // If the driver ends first, the exchange already has its response or its error.
         tokio::select! {
             biased;
-            answer = &mut exchange => answer,
+            response = &mut exchange => response,
             () = drive(driver) => exchange.await,
         }
     }
 }
 
 impl RelayResponse {
-    /// The answer if its status is one of `fine`, and the relay's reason otherwise.
-    pub(super) fn or_refused(self, relay: &RelayClient, fine: &[u16]) -> Result<Self, RequestError> {
-        if fine.contains(&self.status) {
+    /// The response if its status is one of `expected`, and the relay's reason otherwise.
+    pub(super) fn or_refused(self, relay: &RelayClient, expected: &[u16]) -> Result<Self, RequestError> {
+        if expected.contains(&self.status) {
             return Ok(self);
         }
         let text = String::from_utf8_lossy(&self.body);
         let line = text.lines().next().unwrap_or_default();
-        let reason = line
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(REASON_MAX)
-            .collect();
-        let (status, retry_after) = (self.status, self.retry_after);
+        let printable = line.chars().filter(|c| !c.is_control());
         Err(RequestError::Refused {
-            relay: relay.name(self.place.endpoint),
-            status,
-            reason,
-            retry_after,
+            relay: relay.name(self.from.endpoint),
+            status: self.status,
+            reason: printable.take(REASON_MAX).collect(),
+            retry_after: self.retry_after,
         })
     }
 }
@@ -360,7 +347,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_with_which_the_relay_hangs_up_is_heard_at_once() {
+    async fn a_response_after_which_the_relay_closes_is_received_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         tokio::spawn(async move {
@@ -371,7 +358,7 @@ mod tests {
                     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nno\n";
                 client.write_all(answer).await.expect("a client");
                 client.shutdown().await.expect("a client");
-                // What is left unread would reset the connection.
+                // Unread bytes would reset the connection.
                 let _ = client.read_to_end(&mut Vec::new()).await;
             }
         });
@@ -386,7 +373,7 @@ mod tests {
         for _ in 0..20 {
             let exchange = connection.exchange(relay.post("/v1/streams"), Bytes::from_static(b"{}"));
             // Long before the deadline for an answer.
-            let answer = tokio::time::timeout(answer_deadline(0) / 2, exchange).await;
+            let answer = tokio::time::timeout(response_deadline(0) / 2, exchange).await;
             let answer = answer.expect("no wait").expect("an answer");
             assert_eq!((answer.status, &answer.body[..]), (400, &b"no\n"[..]));
         }

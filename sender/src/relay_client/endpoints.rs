@@ -1,98 +1,87 @@
-//! The relay's addresses, its endpoints: which one is in use, and whether the same relay is behind each. Pure.
+//! Which of the relay's addresses is in use, and whether the same relay answers at each. Pure.
 //!
-//! Exactly-once rests on one ledger: what was acknowledged at one endpoint must be known at the next, above all a chunk
-//! whose answer was lost. So all endpoints must lead to one ledger, and that is not taken on trust. The relay tells its
-//! ledger's id with each answer to a question, and takes no chunk that names another one.
+//! Exactly-once depends on one ledger. A chunk that was acknowledged at one address must be known at the next, above all
+//! a chunk whose answer was lost. So all addresses must lead to one ledger, and the sender verifies it: the relay sends
+//! its ledger's id with each answer to a question, and refuses chunks that name another ledger.
 //!
 //! Invariants:
-//! - All connections use the same endpoint; it is left only when it fails.
-//! - A different ledger is followed only where it has taken the place of the known one: at its very address, or when
-//!   that address is none of the relay's any more. Anywhere else it is another relay, and nothing is shipped there.
+//! - All connections use the same endpoint. It is left only when it fails.
+//! - A different ledger is accepted only if it has replaced the known one: at the same network address, or when that
+//!   address is not one of the relay's any more. Anywhere else it is another relay, and nothing is shipped to it.
 
 use std::net::SocketAddr;
 
 use logferry_protocol::resolve::LedgerId;
-use serde::{Deserialize, Serialize};
 
-/// The ledger that lines are shipped to, and where it was last met.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RelayIdentity {
-    pub(super) ledger: LedgerId,
-    /// The configured address, as text.
-    #[serde(rename = "door")]
-    pub(super) endpoint: String,
-    /// What that led to.
-    pub(super) address: SocketAddr,
-}
+use crate::relay_client::relay_identity::RelayIdentity;
 
-/// Which endpoint is in use, and which ledger is behind it.
+/// The endpoint in use, and the relay that lines are shipped to.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     count: usize,
     current: usize,
-    home: Option<RelayIdentity>,
+    identity: Option<RelayIdentity>,
 }
 
-/// What a relay is to a sender that knows a ledger.
+/// The comparison of a relay's ledger with the known one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LedgerMatch {
-    /// There is nothing to note: the known ledger where it always was, or a relay that does not tell its ledger.
+    /// The known ledger at its address, or a relay that does not tell its ledger. Nothing has to be saved.
     Known,
-    /// The known ledger at another address, or the first one ever met.
-    Noted,
-    /// Another ledger in the place of the known one.
+    /// The known ledger at another address, or the first ledger ever.
+    New,
+    /// Another ledger at the address of the known one.
     Replaced,
-    /// Another ledger elsewhere. It is a relay of its own if the known one's address is still one of the relay's.
-    Elsewhere,
+    /// Another ledger at another address. It is a different relay if the known one's address is still in use.
+    Other,
 }
 
 impl Endpoints {
-    /// `count` endpoints, the first of which is tried first, and what an earlier run has noted.
-    pub(super) fn new(count: usize, home: Option<RelayIdentity>) -> Self {
+    /// `count` endpoints, of which the first is tried first, and the relay that an earlier process has saved.
+    pub(super) fn new(count: usize, identity: Option<RelayIdentity>) -> Self {
         Self {
             count,
             current: 0,
-            home,
+            identity,
         }
     }
 
-    /// The endpoint to use.
     pub(super) fn current(&self) -> usize {
         self.current
     }
 
-    /// A endpoint failed: the next one's turn, unless another connection has found out before.
+    /// An endpoint failed: the next one is used, unless another connection has noticed the failure before.
     pub(super) fn failed(&mut self, endpoint: usize) {
         if endpoint == self.current {
             self.current = (endpoint + 1) % self.count.max(1);
         }
     }
 
-    /// The ledger that lines are shipped to.
-    pub(super) fn home(&self) -> Option<&RelayIdentity> {
-        self.home.as_ref()
+    pub(super) fn identity(&self) -> Option<&RelayIdentity> {
+        self.identity.as_ref()
     }
 
-    /// From now on lines are shipped there.
-    pub(super) fn set_identity(&mut self, home: RelayIdentity) {
-        self.home = Some(home);
+    pub(super) fn set_identity(&mut self, identity: RelayIdentity) {
+        self.identity = Some(identity);
     }
 
-    /// Judges a relay that has answered at `address`, and told its ledger if it is not an old one.
+    /// Compares a relay that has answered at `address` with the known one. Old relays do not tell their ledger.
     pub(super) fn match_ledger(&self, ledger: Option<LedgerId>, address: SocketAddr) -> LedgerMatch {
-        match (&self.home, ledger) {
+        let known = self.identity.as_ref();
+        let same_address = known.is_some_and(|known| known.address == address);
+        match (known, ledger) {
             (None, None) => LedgerMatch::Known,
-            (None, Some(_)) => LedgerMatch::Noted,
-            (Some(home), Some(ledger)) if home.ledger == ledger => {
-                if home.address == address {
+            (None, Some(_)) => LedgerMatch::New,
+            (Some(known), Some(ledger)) if known.ledger == ledger => {
+                if same_address {
                     LedgerMatch::Known
                 } else {
-                    LedgerMatch::Noted
+                    LedgerMatch::New
                 }
             }
-            (Some(home), None) if home.address == address => LedgerMatch::Known,
-            (Some(home), Some(_)) if home.address == address => LedgerMatch::Replaced,
-            (Some(_), _) => LedgerMatch::Elsewhere,
+            (Some(_), None) if same_address => LedgerMatch::Known,
+            (Some(_), Some(_)) if same_address => LedgerMatch::Replaced,
+            (Some(_), _) => LedgerMatch::Other,
         }
     }
 }
@@ -108,17 +97,17 @@ mod tests {
         ([192, 0, 2, 10], port).into()
     }
 
-    fn at_home() -> Endpoints {
-        let home = RelayIdentity {
+    fn known() -> Endpoints {
+        let identity = RelayIdentity {
             ledger: ONE,
             endpoint: "http://192.0.2.10:1".into(),
             address: address(1),
         };
-        Endpoints::new(2, Some(home))
+        Endpoints::new(2, Some(identity))
     }
 
     #[test]
-    fn doors_are_tried_in_turn_and_each_failure_counts_once() {
+    fn endpoints_are_tried_in_turn_and_each_failure_counts_once() {
         let mut endpoints = Endpoints::new(3, None);
         let mut tried = Vec::new();
         for _ in 0..4 {
@@ -131,34 +120,28 @@ mod tests {
     }
 
     #[test]
-    fn the_known_ledger_is_at_home_behind_every_door() {
-        assert_eq!(at_home().match_ledger(Some(ONE), address(1)), LedgerMatch::Known);
-        assert_eq!(at_home().match_ledger(Some(ONE), address(2)), LedgerMatch::Noted);
+    fn the_known_ledger_is_accepted_at_every_endpoint() {
+        assert_eq!(known().match_ledger(Some(ONE), address(1)), LedgerMatch::Known);
+        assert_eq!(known().match_ledger(Some(ONE), address(2)), LedgerMatch::New);
         assert_eq!(
             Endpoints::new(1, None).match_ledger(Some(ONE), address(1)),
-            LedgerMatch::Noted
+            LedgerMatch::New
         );
     }
 
     #[test]
-    fn another_ledger_is_a_replacement_in_the_same_place_only() {
-        assert_eq!(
-            at_home().match_ledger(Some(TWO), address(1)),
-            LedgerMatch::Replaced
-        );
-        assert_eq!(
-            at_home().match_ledger(Some(TWO), address(2)),
-            LedgerMatch::Elsewhere
-        );
+    fn another_ledger_is_a_replacement_only_at_the_same_address() {
+        assert_eq!(known().match_ledger(Some(TWO), address(1)), LedgerMatch::Replaced);
+        assert_eq!(known().match_ledger(Some(TWO), address(2)), LedgerMatch::Other);
     }
 
     #[test]
-    fn a_relay_that_does_not_tell_is_believed_in_the_same_place_only() {
+    fn a_relay_that_does_not_tell_its_ledger_is_accepted_only_at_the_same_address() {
         assert_eq!(
             Endpoints::new(1, None).match_ledger(None, address(1)),
             LedgerMatch::Known
         );
-        assert_eq!(at_home().match_ledger(None, address(1)), LedgerMatch::Known);
-        assert_eq!(at_home().match_ledger(None, address(2)), LedgerMatch::Elsewhere);
+        assert_eq!(known().match_ledger(None, address(1)), LedgerMatch::Known);
+        assert_eq!(known().match_ledger(None, address(2)), LedgerMatch::Other);
     }
 }

@@ -1,8 +1,8 @@
-//! The wire: requests to the relay over keep-alive HTTP/1.1 connections, one attempt each.
+//! Requests to the relay over keep-alive HTTP/1.1 connections, one attempt each.
 //!
-//! When to try again, and with what, is the tail's to decide; here a job comes in and its result goes out.
-//! Several chunks of one stream may be on different connections: the relay puts them in order.
-//! Which of the relay's addresses to use is decided in `endpoints`; a failure moves on to the next.
+//! `tail` and `backfill` decide what to send and when to repeat it. A request comes in, its result goes out as an event.
+//! Chunks of one stream may be on different connections: the relay puts them in order. A failure moves on to the next
+//! of the relay's addresses (`endpoints`). Compression, TLS and tokens may be changed here without looking elsewhere.
 
 mod compression;
 mod connection;
@@ -14,7 +14,6 @@ mod token;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Request;
@@ -23,6 +22,7 @@ use logferry_config as config;
 use logferry_protocol::chunk::{Outcome, Receipt};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::resolve::{LedgerId, ResolveRequest, ResolveResponse};
+use logferry_protocol::stream::Offset;
 use logferry_protocol::{
     CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH,
 };
@@ -36,13 +36,13 @@ use crate::error::RequestError;
 use crate::messages::{ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
 use crate::relay_client::compression::ChunkCompressor;
 use crate::relay_client::connection::{ConnectedEndpoint, RelayConnection, RelayResponse};
-use crate::relay_client::endpoints::{Endpoints, LedgerMatch, RelayIdentity};
-use crate::relay_client::relay_identity::RelayIdentityFile;
+use crate::relay_client::endpoints::{Endpoints, LedgerMatch};
+use crate::relay_client::relay_identity::{RelayIdentity, RelayIdentityFile};
 
-/// A question and a heartbeat; there is never more than one of the first, and a late heartbeat is no use.
+/// One question and one heartbeat: there is never a second question, and a late heartbeat is of no use.
 const CONTROL_QUEUE: usize = 2;
 
-/// Where to send, how, and as whom. Clones share which address is in use.
+/// The settings of requests. Clones share the address in use.
 #[derive(Debug, Clone)]
 pub(crate) struct RelayClient {
     settings: Arc<ClientSettings>,
@@ -53,41 +53,41 @@ pub(crate) struct RelayClient {
 struct ClientSettings {
     addresses: Vec<config::RelayAddress>,
     source: config::SourceSetting,
-    local: Option<IpAddr>,
+    local_address: Option<IpAddr>,
     compression: config::Compression,
     token_file: Option<PathBuf>,
     tls: config::ClientTls,
-    home: RelayIdentityFile,
+    identity_file: RelayIdentityFile,
 }
 
-/// What one connection brings back, and where to.
+/// Where results go.
 #[derive(Debug, Clone)]
-pub(crate) struct EventOutlet {
-    pub(crate) events: std::sync::mpsc::Sender<SenderEvent>,
-    /// Cancelled once nobody waits for an answer any more.
-    pub(crate) cut: CancellationToken,
+struct EventOutlet {
+    events: std::sync::mpsc::Sender<SenderEvent>,
+    /// Cancelled once no answer is awaited any more.
+    cut: CancellationToken,
 }
 
-/// What goes over the connection for questions and heartbeats.
+/// A request for the connection that carries no chunks.
 #[derive(Debug)]
-pub(crate) enum ControlRequest {
+enum ControlRequest {
     Streams(ResolveRequest),
     Heartbeat(Heartbeat),
 }
 
 impl RelayClient {
-    /// The relay of a sender's configuration. Reads from the state folder which ledger lines were shipped to.
-    pub(crate) fn new(config: &config::Sender) -> Self {
-        let home = RelayIdentityFile::new(&config.state_dir);
-        let endpoints = Endpoints::new(config.relay.len(), home.load());
+    /// Reads from the state folder which relay lines were shipped to.
+    fn new(config: &config::Sender) -> Self {
+        let identity_file = RelayIdentityFile::new(&config.state_dir);
+        let endpoints = Endpoints::new(config.relay.len(), identity_file.load());
         let settings = ClientSettings {
             addresses: config.relay.clone(),
             source: config.source.clone(),
-            local: config.local_address,
+            local_address: config.local_address,
             compression: config.compression,
             token_file: config.token_file.clone(),
             tls: config.tls.clone(),
-            home,
+            identity_file,
         };
         Self {
             settings: Arc::new(settings),
@@ -99,16 +99,16 @@ impl RelayClient {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The address to use now, by its number.
+    /// The number of the address in use.
     fn endpoint(&self) -> usize {
         self.endpoints().current()
     }
 
-    fn leave(&self, endpoint: usize) {
+    fn endpoint_failed(&self, endpoint: usize) {
         self.endpoints().failed(endpoint);
     }
 
-    /// `endpoint` came from [`Self::endpoint`], which numbers the addresses.
+    /// `endpoint` is a number from [`Self::endpoint`].
     fn address(&self, endpoint: usize) -> &config::RelayAddress {
         &self.settings.addresses[endpoint]
     }
@@ -126,82 +126,91 @@ impl RelayClient {
         }
     }
 
-    /// A request that only the relay of our ledger answers.
-    fn post_home(&self, path: &str) -> hyper::http::request::Builder {
+    /// A request that only the relay with the known ledger answers.
+    fn post_to_known(&self, path: &str) -> hyper::http::request::Builder {
         let request = self.post(path);
-        match self.endpoints().home() {
-            Some(home) => request.header(LEDGER_HEADER, home.ledger.to_string()),
+        match self.endpoints().identity() {
+            Some(identity) => request.header(LEDGER_HEADER, identity.ledger.to_string()),
             None => request,
         }
     }
 
-    /// Finds out whether the relay that has answered is the one that lines were shipped to, and notes it. Only then
-    /// its answer counts.
+    /// Verifies that the relay that has answered is the one that lines were shipped to, and saves its identity. Only then
+    /// its answer may be used.
     async fn verify_ledger(
         &self,
         ledger: Option<LedgerId>,
-        place: ConnectedEndpoint,
+        from: ConnectedEndpoint,
     ) -> Result<(), RequestError> {
-        let (meeting, known) = {
+        let (matched, known) = {
             let endpoints = self.endpoints();
             (
-                endpoints.match_ledger(ledger, place.address),
-                endpoints.home().cloned(),
+                endpoints.match_ledger(ledger, from.address),
+                endpoints.identity().cloned(),
             )
         };
-        let relay = self.name(place.endpoint);
-        match (meeting, known) {
-            // Noted, unless the state folder could not be written then: that is tried again.
-            (LedgerMatch::Known, Some(home)) if !self.settings.home.is_saved() => {
-                return self.note(home).await;
+        let relay = self.name(from.endpoint);
+        match (matched, known) {
+            // It was saved, unless the state folder was not writable: then it is saved again.
+            (LedgerMatch::Known, Some(known)) if !self.settings.identity_file.is_saved() => {
+                return self.save(known).await;
             }
             (LedgerMatch::Known, _) => return Ok(()),
-            (LedgerMatch::Elsewhere, Some(known)) if ledger.is_none() || self.still_has(&known).await => {
-                self.leave(place.endpoint);
-                let home = known.endpoint;
-                return Err(RequestError::WrongLedger { relay, home });
+            (LedgerMatch::Other, Some(known)) if ledger.is_none() || self.still_lists(&known).await => {
+                self.endpoint_failed(from.endpoint);
+                return Err(RequestError::WrongLedger {
+                    relay,
+                    known: known.endpoint,
+                });
             }
-            (LedgerMatch::Replaced | LedgerMatch::Elsewhere, Some(known)) => tracing::warn!(
+            (LedgerMatch::Replaced | LedgerMatch::Other, Some(known)) => tracing::warn!(
                 relay, known = %known.ledger, before = known.endpoint,
-                "the relay's ledger is another one than before; it decides what is shipped again"
+                "the relay has another ledger than before; that ledger decides which lines are shipped again"
             ),
             _ => {}
         }
         let Some(ledger) = ledger else { return Ok(()) };
-        let home = RelayIdentity {
+        let identity = RelayIdentity {
             ledger,
             endpoint: relay,
-            address: place.address,
+            address: from.address,
         };
-        self.endpoints().set_identity(home.clone());
-        // Before the answer is used: no chunk is sent that a restart could take elsewhere.
-        self.note(home).await
+        self.endpoints().set_identity(identity.clone());
+        // Before the answer is used: no chunk is sent that could go to another relay after a restart.
+        self.save(identity).await
     }
 
-    /// Has the state folder remember where lines are shipped to.
-    async fn note(&self, home: RelayIdentity) -> Result<(), RequestError> {
+    async fn save(&self, identity: RelayIdentity) -> Result<(), RequestError> {
         let settings = Arc::clone(&self.settings);
-        let saved = tokio::task::spawn_blocking(move || settings.home.save(&home)).await;
+        let saved = tokio::task::spawn_blocking(move || settings.identity_file.save(&identity)).await;
         saved.map_err(|_| RequestError::Stopping)
     }
 
-    /// Whether the ledger's address is still one of the relay's. In doubt it is.
-    async fn still_has(&self, home: &RelayIdentity) -> bool {
-        let mut endpoints = self.settings.addresses.iter();
-        let Some(endpoint) = endpoints.find(|endpoint| endpoint.to_string() == home.endpoint) else {
+    /// Whether the ledger's address is still one of the relay's. If this cannot be found out, it is.
+    async fn still_lists(&self, known: &RelayIdentity) -> bool {
+        let mut addresses = self.settings.addresses.iter();
+        let Some(address) = addresses.find(|address| address.to_string() == known.endpoint) else {
             return false;
         };
-        let found = connection::look_up(endpoint).await;
-        found.map_or(true, |found| found.contains(&home.address))
+        let found = connection::look_up(address).await;
+        found.map_or(true, |found| found.contains(&known.address))
+    }
+
+    fn invalid_response(&self, from: ConnectedEndpoint, reason: &impl ToString) -> RequestError {
+        RequestError::InvalidResponse {
+            relay: self.name(from.endpoint),
+            reason: reason.to_string(),
+        }
     }
 }
 
-/// The ways to the wire.
+/// The channels to the tasks that send requests.
 pub(crate) struct RelayConnections {
-    connections: Vec<mpsc::Sender<Box<OutgoingChunk>>>,
+    chunks: Vec<mpsc::Sender<Box<OutgoingChunk>>>,
     control: mpsc::Sender<ControlRequest>,
 }
 
+/// Starts the tasks that send requests, one for each connection. They end once their channel is closed, or with `cut`.
 pub(crate) fn start(
     config: &config::Sender,
     events: &std::sync::mpsc::Sender<SenderEvent>,
@@ -213,47 +222,43 @@ pub(crate) fn start(
         events: events.clone(),
         cut: cut.clone(),
     };
-    let connections = (0..config.in_flight).map(|number| {
-        // The tail gives a connection a chunk only when it is idle.
+    let chunks = (0..config.in_flight).map(|number| {
+        // A connection gets a chunk only when it is idle.
         let (sender, receiver) = mpsc::channel(1);
-        tasks.spawn(serve_chunks(
-            relay.clone(),
-            ConnectionId(number),
-            receiver,
-            outlet.clone(),
-        ));
+        let id = ConnectionId(number);
+        tasks.spawn(serve_chunks(relay.clone(), id, receiver, outlet.clone()));
         sender
     });
-    let connections = connections.collect();
-    let (control, jobs) = mpsc::channel(CONTROL_QUEUE);
-    tasks.spawn(serve_control(relay, jobs, outlet));
-    RelayConnections { connections, control }
+    let chunks = chunks.collect();
+    let (control, requests) = mpsc::channel(CONTROL_QUEUE);
+    tasks.spawn(serve_control(relay, requests, outlet));
+    RelayConnections { chunks, control }
 }
 
 impl RelayConnections {
-    pub(crate) fn dispatch(&self, job: RelayRequest) {
-        // Full or closed is no loss: a heartbeat is repeated, and the wire closes only when all stops.
-        match job {
+    /// A full or closed channel loses nothing: a heartbeat is repeated, and channels are closed only in a stop.
+    pub(crate) fn send(&self, request: RelayRequest) {
+        match request {
             RelayRequest::Chunk {
                 connection: ConnectionId(number),
                 chunk,
             } => {
-                if let Some(connection) = self.connections.get(number) {
+                if let Some(connection) = self.chunks.get(number) {
                     let _ = connection.blocking_send(chunk);
                 }
             }
             RelayRequest::Streams(question) => {
                 let _ = self.control.blocking_send(ControlRequest::Streams(question));
             }
-            RelayRequest::Heartbeat(beat) => {
-                let _ = self.control.try_send(ControlRequest::Heartbeat(beat));
+            RelayRequest::Heartbeat(heartbeat) => {
+                let _ = self.control.try_send(ControlRequest::Heartbeat(heartbeat));
             }
         }
     }
 }
 
-/// Ships the chunks of one connection, until no more come.
-pub(crate) async fn serve_chunks(
+/// Sends the chunks of one connection.
+async fn serve_chunks(
     relay: RelayClient,
     id: ConnectionId,
     mut chunks: mpsc::Receiver<Box<OutgoingChunk>>,
@@ -268,111 +273,104 @@ pub(crate) async fn serve_chunks(
             mut body,
         } = *chunk;
         let mut request = relay
-            .post_home(CHUNKS_PATH)
+            .post_to_known(CHUNKS_PATH)
             .header(CONTENT_TYPE, "application/octet-stream");
         for (name, value) in header.to_pairs() {
             request = request.header(name, value);
         }
-        if let Some(packed) = compressor.compress(&body).await {
+        if let Some(compressed) = compressor.compress(&body).await {
             request = request
-                .header(CONTENT_ENCODING, packed.encoding)
+                .header(CONTENT_ENCODING, compressed.encoding)
                 .header(PLAIN_LENGTH_HEADER, body.len());
-            body = packed.body;
+            body = compressed.body;
         }
         let exchange = connection.exchange(request, body);
-        let result = outlet
-            .cut
-            .run_until_cancelled(exchange)
-            .await
-            .unwrap_or(Err(RequestError::Stopping));
-        let result = result.and_then(|answer| receipt(&relay, answer, header.range.end()));
-        if outlet
-            .events
-            .send(SenderEvent::Chunk {
-                connection: id,
-                seq,
-                result,
-            })
-            .is_err()
-        {
+        let response = outlet.cut.run_until_cancelled(exchange).await;
+        let response = response.unwrap_or(Err(RequestError::Stopping));
+        let result = response.and_then(|response| receipt(&relay, response, header.range.end()));
+        let event = SenderEvent::Chunk {
+            connection: id,
+            seq,
+            result,
+        };
+        if outlet.events.send(event).is_err() {
             return;
         }
     }
 }
 
-/// Asks questions and sends heartbeats over one connection, until no more come.
-pub(crate) async fn serve_control(
+/// Sends questions and heartbeats over one connection.
+async fn serve_control(
     relay: RelayClient,
-    mut jobs: mpsc::Receiver<ControlRequest>,
+    mut requests: mpsc::Receiver<ControlRequest>,
     outlet: EventOutlet,
 ) {
     let mut connection = RelayConnection::new(relay.clone());
-    while let Some(job) = connection.idle_until(jobs.recv()).await {
+    while let Some(request) = connection.idle_until(requests.recv()).await {
         let exchange = async {
-            match job {
-                ControlRequest::Streams(question) => Some(SenderEvent::Streams(
-                    ask(&relay, &mut connection, &question).await,
-                )),
-                ControlRequest::Heartbeat(beat) => match report(&relay, &mut connection, &beat).await {
-                    Ok(()) => Some(SenderEvent::HeartbeatAcked(beat.gaps)),
-                    Err(error) => {
+            match request {
+                ControlRequest::Streams(question) => {
+                    let result = resolve(&relay, &mut connection, &question).await;
+                    Some(SenderEvent::Streams(result))
+                }
+                ControlRequest::Heartbeat(heartbeat) => {
+                    let sent = send_heartbeat(&relay, &mut connection, &heartbeat).await;
+                    let sent = sent.inspect_err(|error| {
+                        let error = error as &dyn std::error::Error;
                         tracing::debug!(
-                            error = &error as &dyn std::error::Error,
-                            "a heartbeat did not get through"
+                            error,
+                            "a heartbeat was not acknowledged; the next one repeats its losses"
                         );
-                        None
-                    }
-                },
-            }
-        };
-        match outlet.cut.run_until_cancelled(exchange).await {
-            Some(Some(event)) => {
-                if outlet.events.send(event).is_err() {
-                    return;
+                    });
+                    sent.is_ok()
+                        .then_some(SenderEvent::HeartbeatAcked(heartbeat.gaps))
                 }
             }
-            Some(None) => {}
-            None => return,
+        };
+        let Some(event) = outlet.cut.run_until_cancelled(exchange).await else {
+            return;
+        };
+        if event.is_some_and(|event| outlet.events.send(event).is_err()) {
+            return;
         }
     }
 }
 
-/// Asks which streams files are. The answer counts only if it is from the relay that lines are shipped to.
-async fn ask(
+/// Asks which streams files are. The answer is used only if it is from the relay that lines are shipped to.
+async fn resolve(
     relay: &RelayClient,
     connection: &mut RelayConnection,
     question: &ResolveRequest,
 ) -> Result<ResolveResponse, RequestError> {
-    let answer = post_json(relay, connection, relay.post(STREAMS_PATH), question).await?;
-    let response: ResolveResponse = parse(relay, &answer)?;
-    let (asked, answered) = (question.files.len(), response.candidates.len());
+    let response = post_json(relay, connection, relay.post(STREAMS_PATH), question).await?;
+    let answer: ResolveResponse = parse(relay, &response)?;
+    let (asked, answered) = (question.files.len(), answer.candidates.len());
     if answered != asked {
-        return Err(RequestError::InvalidResponse {
-            relay: relay.name(answer.place.endpoint),
-            reason: format!("{asked} files were asked for, it answered for {answered}"),
-        });
+        let reason = format!("it was asked for {asked} files and answered for {answered}");
+        return Err(relay.invalid_response(response.from, &reason));
     }
-    let recognised = relay.verify_ledger(response.ledger, answer.place).await;
-    if recognised.is_err() {
+    let verified = relay.verify_ledger(answer.ledger, response.from).await;
+    if verified.is_err() {
         connection.close();
     }
-    recognised.map(|()| response)
+    verified.map(|()| answer)
 }
 
-async fn report(
+async fn send_heartbeat(
     relay: &RelayClient,
     connection: &mut RelayConnection,
-    beat: &Heartbeat,
+    heartbeat: &Heartbeat,
 ) -> Result<(), RequestError> {
-    // A sender without new lines asks nothing, and would not notice that the relay behind its address is a new one.
+    // A sender without new lines asks no other question. Without this one it would not notice that the relay at its
+    // address was replaced.
     if connection
-        .place()
-        .is_none_or(|place| place.endpoint != relay.endpoint())
+        .connected()
+        .is_none_or(|to| to.endpoint != relay.endpoint())
     {
-        ask(relay, connection, &ResolveRequest { files: Vec::new() }).await?;
+        resolve(relay, connection, &ResolveRequest { files: Vec::new() }).await?;
     }
-    let request = relay.post_home(HEARTBEAT_PATH);
-    post_json(relay, connection, request, beat).await.map(drop)
+    let request = relay.post_to_known(HEARTBEAT_PATH);
+    post_json(relay, connection, request, heartbeat).await.map(drop)
 }
 
 async fn post_json(
@@ -383,40 +381,24 @@ async fn post_json(
 ) -> Result<RelayResponse, RequestError> {
     let body = serde_json::to_vec(body).expect("protocol types are maps of strings and numbers");
     let request = request.header(CONTENT_TYPE, "application/json");
-    connection
-        .exchange(request, Bytes::from(body))
-        .await?
-        .or_refused(relay, &[200, 204])
+    let response = connection.exchange(request, Bytes::from(body)).await?;
+    response.or_refused(relay, &[200, 204])
 }
 
-fn parse<T: DeserializeOwned>(relay: &RelayClient, answer: &RelayResponse) -> Result<T, RequestError> {
-    serde_json::from_slice(&answer.body).map_err(|error| RequestError::InvalidResponse {
-        relay: relay.name(answer.place.endpoint),
-        reason: error.to_string(),
-    })
+fn parse<T: DeserializeOwned>(relay: &RelayClient, response: &RelayResponse) -> Result<T, RequestError> {
+    serde_json::from_slice(&response.body).map_err(|error| relay.invalid_response(response.from, &error))
 }
 
-fn receipt(
-    relay: &RelayClient,
-    answer: RelayResponse,
-    end: logferry_protocol::stream::Offset,
-) -> Result<Receipt, RequestError> {
-    let answer = answer.or_refused(relay, &[200, 409])?;
-    let receipt: Receipt = parse(relay, &answer)?;
-    let taken = matches!(receipt.outcome, Outcome::Stored | Outcome::Duplicate);
-    if taken && receipt.committed < end {
-        let reason = format!("it took a chunk up to {end} but is at {}", receipt.committed);
-        return Err(RequestError::InvalidResponse {
-            relay: relay.name(answer.place.endpoint),
-            reason,
-        });
+fn receipt(relay: &RelayClient, response: RelayResponse, end: Offset) -> Result<Receipt, RequestError> {
+    let response = response.or_refused(relay, &[200, 409])?;
+    let receipt: Receipt = parse(relay, &response)?;
+    let is_stored = matches!(receipt.outcome, Outcome::Stored | Outcome::Duplicate);
+    if is_stored && receipt.committed < end {
+        let reason = format!(
+            "it acknowledged a chunk up to {end}, but its committed offset is {}",
+            receipt.committed
+        );
+        return Err(relay.invalid_response(response.from, &reason));
     }
     Ok(receipt)
-}
-
-/// How long an answer to a body of `bytes` may take: a minute, and what a very slow network needs.
-fn answer_deadline(bytes: usize) -> Duration {
-    const BASE: Duration = Duration::from_mins(1);
-    const SLOWEST_BYTES_PER_SECOND: u64 = 8 * 1024;
-    BASE + Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND)
 }

@@ -1,15 +1,27 @@
-//! The file that remembers which ledger lines are shipped to: `<state_dir>/relay`, one line of JSON.
+//! The relay that lines are shipped to, and the file that remembers it: `<state_dir>/relay`, one line of JSON.
 //!
-//! It stands beside the checkpoint and not in it, as it must be there before the first chunk is sent: of all chunks, the
-//! one whose answer was lost must not go to another relay after a restart.
+//! The file is separate from the checkpoint because it must exist before the first chunk is sent. Otherwise a chunk whose
+//! answer was lost could go to another relay after a restart.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::relay_client::endpoints::RelayIdentity;
 use logferry_durable::{Disk, RealDisk};
+use logferry_protocol::resolve::LedgerId;
+use serde::{Deserialize, Serialize};
 
-/// Where it is kept.
+/// The ledger that lines are shipped to, and where it answered last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RelayIdentity {
+    pub(super) ledger: LedgerId,
+    /// The configured address, as text.
+    #[serde(rename = "door")]
+    pub(super) endpoint: String,
+    /// The network address that this led to.
+    pub(super) address: SocketAddr,
+}
+
 #[derive(Debug)]
 pub(super) struct RelayIdentityFile {
     path: PathBuf,
@@ -29,40 +41,42 @@ impl RelayIdentityFile {
         self.is_saved.load(Ordering::Relaxed)
     }
 
-    /// What an earlier run has noted. A file that cannot be used is written anew after the relay's next answer.
+    /// The relay that an earlier process has saved. An unusable file is replaced after the relay's next answer.
     pub(super) fn load(&self) -> Option<RelayIdentity> {
         let bytes = match RealDisk.read(&self.path) {
             Ok(bytes) => bytes?,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "it cannot be read which relay lines were shipped to; the first that answers is taken"
+                    "the file that names the relay cannot be read; the first relay that answers is used"
                 );
                 return None;
             }
         };
-        let home = serde_json::from_slice(&bytes);
-        home.inspect_err(|error| {
-            tracing::warn!(
-                path = %self.path.display(), %error,
-                "the note of the relay that lines were shipped to is unusable; the first that answers is taken"
-            );
-        })
-        .ok()
+        let identity = serde_json::from_slice(&bytes);
+        identity
+            .inspect_err(|error| {
+                tracing::warn!(
+                    path = %self.path.display(), %error,
+                    "the file that names the relay is unusable; the first relay that answers is used"
+                );
+            })
+            .ok()
     }
 
-    /// Notes it durably. A failure is said, and shipping goes on: only a restart would forget. The caller tries again.
-    pub(super) fn save(&self, home: &RelayIdentity) {
-        let mut bytes = serde_json::to_vec(home).expect("texts only, which JSON can hold");
+    /// Saves the relay durably. If it fails, shipping continues: only a restart would forget the relay. The caller saves
+    /// again.
+    pub(super) fn save(&self, identity: &RelayIdentity) {
+        let mut bytes = serde_json::to_vec(identity).expect("texts only, which JSON can hold");
         bytes.push(b'\n');
         let saved = RealDisk.replace(&self.path, &bytes);
-        // What fails again and again is said once.
+        // A lasting failure is logged once.
         if self.is_saved.swap(saved.is_ok(), Ordering::Relaxed)
             && let Err(error) = saved
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "which relay lines are shipped to cannot be noted, shipping goes on; make the state folder writable"
+                "the file that names the relay cannot be saved; shipping continues; make the state folder writable"
             );
         }
     }
@@ -71,40 +85,44 @@ impl RelayIdentityFile {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
 mod tests {
-    use logferry_protocol::resolve::LedgerId;
-
     use super::*;
 
-    #[test]
-    fn what_was_noted_is_known_after_a_restart_and_a_spoilt_note_is_none() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let file = RelayIdentityFile::new(dir.path());
-        assert_eq!(file.load(), None);
-        let home = RelayIdentity {
+    fn identity() -> RelayIdentity {
+        RelayIdentity {
             ledger: LedgerId::new(7),
             endpoint: "http://relay:5001".into(),
             address: ([192, 0, 2, 10], 5001).into(),
-        };
-        file.save(&home);
-        assert_eq!(RelayIdentityFile::new(dir.path()).load(), Some(home));
+        }
+    }
+
+    #[test]
+    fn a_saved_relay_is_known_after_a_restart_and_an_unusable_file_is_ignored() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = RelayIdentityFile::new(dir.path());
+        assert_eq!(file.load(), None);
+        file.save(&identity());
+        assert_eq!(RelayIdentityFile::new(dir.path()).load(), Some(identity()));
         std::fs::write(dir.path().join("relay"), [0; 40]).expect("zeros");
         assert_eq!(file.load(), None);
     }
 
     #[test]
-    fn what_could_not_be_noted_is_known_to_be_missing() {
+    fn the_file_of_versions_in_the_field_is_understood() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = r#"{"ledger":"00000000000000000000000000000007","door":"http://relay:5001","address":"192.0.2.10:5001"}"#;
+        std::fs::write(dir.path().join("relay"), text).expect("room");
+        assert_eq!(RelayIdentityFile::new(dir.path()).load(), Some(identity()));
+    }
+
+    #[test]
+    fn a_failed_save_is_noticed_until_one_succeeds() {
         let dir = tempfile::tempdir().expect("a folder");
         let state = dir.path().join("state");
         let file = RelayIdentityFile::new(&state);
-        let home = RelayIdentity {
-            ledger: LedgerId::new(7),
-            endpoint: "http://relay:5001".into(),
-            address: ([192, 0, 2, 10], 5001).into(),
-        };
-        file.save(&home);
+        file.save(&identity());
         assert!(!file.is_saved(), "there is no folder yet");
         std::fs::create_dir(&state).expect("a folder");
-        file.save(&home);
+        file.save(&identity());
         assert!(file.is_saved());
     }
 }

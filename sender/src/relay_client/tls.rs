@@ -1,13 +1,12 @@
-//! TLS towards the relay, and why it was refused, in words for who has to change something.
+//! TLS to the relay, and error texts that say what has to be changed.
 //!
-//! Every file is read at each connection, which are few: a renewed certificate needs no restart.
+//! The files are read for each connection, of which there are few. So a renewed certificate needs no restart.
 
 use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::RequestError;
 use logferry_config::ClientTls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -16,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Makes a connection to `host` private. `relay` is its address in messages.
+use crate::error::RequestError;
+
+/// Negotiates TLS with `host`. `relay` is its address in error texts.
 pub(super) async fn connect(
     tls: &ClientTls,
     relay: &str,
@@ -29,7 +30,7 @@ pub(super) async fn connect(
     let config = config.map_err(|_| RequestError::Stopping)??;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| RequestError::Tls {
         relay: relay.to_owned(),
-        reason: format!("{host} is no name that a certificate can have ({error})"),
+        reason: format!("{host} is not a name that a certificate can have ({error})"),
     })?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     connected.map_err(|source| {
@@ -54,17 +55,17 @@ fn client_config(tls: &ClientTls) -> Result<ClientConfig, RequestError> {
     let key = PrivateKeyDer::from_pem_file(key_file)
         .map_err(|error| unusable(key_file, "sender.tls.key_file", error.to_string()))?;
     builder.with_client_auth_cert(certificates, key).map_err(|error| {
-        let reason = format!("with the key of {} it does not work: {error}", key_file.display());
+        let reason = format!("it does not work with the key in {}: {error}", key_file.display());
         unusable(cert_file, "sender.tls.cert_file", reason)
     })
 }
 
-/// Whom to believe: the authorities of `ca_file`, or those of the system.
+/// The trusted authorities: those of `ca_file`, or those of the system.
 fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, RequestError> {
     let mut store = RootCertStore::empty();
     let Some(path) = ca_file else {
         let found = rustls_native_certs::load_native_certs();
-        // Some system's stores hold certificates that no library reads; the others do.
+        // Some systems have certificates that no library can parse; the others are used.
         store.add_parsable_certificates(found.certs);
         if store.is_empty() {
             let reason =
@@ -103,8 +104,8 @@ fn unusable(path: &Path, setting: &'static str, reason: String) -> RequestError 
     }
 }
 
-/// The error in words, if it is one of TLS. With TLS 1.3 a relay refuses our certificate only after the handshake, so
-/// that this may come with the first answer.
+/// The error with its remedy, if it is an error of TLS. With TLS 1.3 the relay refuses a client certificate only after the
+/// handshake, so the error may come with the first response.
 pub(super) fn refusal(error: &(dyn Error + 'static), tls: &ClientTls, relay: &str) -> Option<RequestError> {
     let reason = match tls_error(error)? {
         rustls::Error::InvalidCertificate(why) => certificate_refused(why, tls),
@@ -122,11 +123,11 @@ pub(super) fn refusal(error: &(dyn Error + 'static), tls: &ClientTls, relay: &st
                 identity.cert_file.display()
             ),
             None => format!(
-                "it wants a certificate of this host ({alert:?}); set sender.tls.cert_file and key_file"
+                "it requires a certificate of this host ({alert:?}); set sender.tls.cert_file and key_file"
             ),
         },
         rustls::Error::InvalidMessage(_) => {
-            "what listens there does not speak TLS; write http:// in sender.relay, or give the relay a certificate"
+            "the server at this address does not use TLS; write http:// in sender.relay, or give the relay a certificate"
                 .to_owned()
         }
         other => format!("TLS failed: {other}"),
@@ -148,7 +149,7 @@ fn certificate_refused(why: &CertificateError, tls: &ClientTls) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("its certificate is for another name ({why}); write the name it is for in sender.relay")
         }
-        // The latter: by one that only has the same name.
+        // A bad signature: the authority only has the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             let authorities = match &tls.ca_file {
                 Some(path) => format!("no authority in {}", path.display()),
@@ -160,14 +161,14 @@ fn certificate_refused(why: &CertificateError, tls: &ClientTls) -> String {
     }
 }
 
-/// The error of TLS that is behind `error`.
+/// The TLS error in the chain of `error`.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // What an io::Error wraps is not its source.
+        // The error inside an io::Error is not its source.
         next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),

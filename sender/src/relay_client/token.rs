@@ -1,10 +1,11 @@
-//! The token that the relay is shown. It is read at each connection, and never logged.
+//! The token for the relay. It is read for each connection, and never logged.
 
 use std::path::Path;
 
-use crate::error::RequestError;
 use hyper::header::HeaderValue;
 use logferry_config::Secret;
+
+use crate::error::RequestError;
 
 /// The `Authorization` header for the token in a file's first line.
 pub(super) async fn read(path: &Path) -> Result<HeaderValue, RequestError> {
@@ -22,7 +23,7 @@ pub(super) async fn read(path: &Path) -> Result<HeaderValue, RequestError> {
         ));
     }
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| unusable("its first line has characters that no token has".to_owned()))?;
+        .map_err(|_| unusable("its first line has characters that a token cannot have".to_owned()))?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_line_is_the_token_and_is_not_shown() {
+    async fn the_first_line_is_the_token_and_is_never_printed() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("token");
         std::fs::write(&path, " s3cret \nof 2026\n").expect("room");
@@ -49,7 +50,7 @@ mod tests {
         for (text, reason) in [
             (None, "No such file"),
             (Some("\ns3cret"), "first line is empty"),
-            (Some("s3\x01cret"), "has characters that no token has"),
+            (Some("s3\x01cret"), "has characters that a token cannot have"),
         ] {
             if let Some(text) = text {
                 std::fs::write(&path, text).expect("room");

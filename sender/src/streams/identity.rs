@@ -1,12 +1,12 @@
-//! Decides which stream a found file is, from what the file holds.
+//! Decides which stream a found file is, by comparing the file's bytes with fingerprints.
 //!
 //! The rules, in order:
-//! 1. A file with the device and inode of a known stream that begins like it, and holds its tail at its committed
-//!    offset, is that stream.
+//! 1. A file with the device and inode of a known stream is that stream if it begins like the stream and holds the
+//!    stream's tail at its committed offset.
 //! 2. Any other file that begins like a known stream and holds its (non-empty) tail at its committed offset is that
-//!    stream, if no file is it by rule 1: a copy left by copytruncate, or a file that was moved or restored.
-//! 3. A rotated file that holds nothing but what the live file of its log holds too is a copy in the making: its lines
-//!    are the live file's lines, until that one is truncated and rule 2 applies ([`is_copy`]).
+//!    stream, unless a file is it by rule 1. Such a file is a copy left by copytruncate, or was moved or restored.
+//! 3. A rotated file that holds only bytes that the live file of its log also holds is a copy in progress. Its lines are
+//!    the live file's lines, until the live file is truncated and rule 2 applies ([`is_copy`]).
 //! 4. Every other file is a new stream ([`new_stream_id`]).
 //!
 //! Invariants: one stream is never two files, and one file is never two streams.
@@ -16,14 +16,33 @@ use std::io;
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
-/// A way to look into a file.
+use crate::files::compressed::LogText;
+use crate::files::{self, FileHandle};
+use crate::streams::tracked_stream::{StreamPosition, committed};
+
+/// The bytes of a file.
 pub(crate) trait FileContents {
     /// The up to [`FINGERPRINT_SPAN`](logferry_protocol::stream::FINGERPRINT_SPAN) bytes that end at `end`; `None` if
     /// the file is shorter than that.
     fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>>;
+
+    /// Whether the bytes before the position are the stream's.
+    fn holds(&self, position: StreamPosition) -> io::Result<bool> {
+        let ending = self.ending_at(position.offset)?;
+        Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
+    }
 }
 
-/// A file whose stream is sought.
+impl<H: FileHandle> FileContents for LogText<H> {
+    fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
+        let ending = files::ending_at(self, end);
+        // Many files may be compared before one is read: keep no decoder open.
+        self.release_decoder();
+        ending
+    }
+}
+
+/// A file whose stream is not known yet.
 pub(crate) struct UnidentifiedFile<'a> {
     pub(crate) key: FileKey,
     /// Its first bytes, as many as a head may cover, or all it has.
@@ -31,52 +50,40 @@ pub(crate) struct UnidentifiedFile<'a> {
     pub(crate) contents: &'a dyn FileContents,
 }
 
-impl UnidentifiedFile<'_> {
-    /// Whether the file begins like the stream and holds its tail where the stream is committed.
-    fn holds(&self, stream: &KnownStream) -> io::Result<bool> {
-        if !stream.head.matches(self.beginning) {
-            return Ok(false);
-        }
-        let ending = self.contents.ending_at(stream.committed)?;
-        Ok(ending.is_some_and(|ending| stream.tail.matches(&ending)))
-    }
-}
-
-/// Matches files with the streams in `free`, those that no followed file is; rules 1 and 2.
+/// Matches files with the streams in `free`, which no followed file is; rules 1 and 2.
 ///
-/// `files` come oldest first: where two could be the same stream, the older one is. The answer has, for each file, the
-/// index of its stream.
+/// `files` come oldest first: where two could be the same stream, the older one is. Returns for each file the index of
+/// its stream.
 pub(crate) fn match_streams(
     files: &[UnidentifiedFile<'_>],
     free: &[KnownStream],
 ) -> io::Result<Vec<Option<usize>>> {
-    let mut claims = vec![None; files.len()];
-    // What is committed furthest has the strongest evidence, so it chooses first.
+    let mut matches = vec![None; files.len()];
+    // The stream with the most committed bytes has the strongest evidence, so it comes first.
     let mut order: Vec<usize> = (0..free.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(free[index].committed));
     for same_file in [true, false] {
         for &index in &order {
-            if claims.contains(&Some(index)) {
+            let stream = &free[index];
+            if matches.contains(&Some(index)) || (!same_file && stream.committed == Offset::ZERO) {
                 continue;
             }
-            let stream = &free[index];
-            for (file, claim) in files.iter().zip(&mut claims) {
-                let may = if same_file {
-                    file.key == stream.file
-                } else {
-                    stream.committed > Offset::ZERO
-                };
-                if claim.is_none() && may && file.holds(stream)? {
-                    *claim = Some(index);
+            for (file, matched) in files.iter().zip(&mut matches) {
+                let is_candidate = matched.is_none() && (!same_file || file.key == stream.file);
+                if is_candidate
+                    && stream.head.matches(file.beginning)
+                    && file.contents.holds(committed(stream))?
+                {
+                    *matched = Some(index);
                     break;
                 }
             }
         }
     }
-    Ok(claims)
+    Ok(matches)
 }
 
-/// Whether a file of `size` bytes holds nothing but what `original` holds at the same place; rule 3.
+/// Whether each of the file's `size` bytes is at the same offset in `original` too; rule 3.
 pub(crate) fn is_copy(
     file: &dyn FileContents,
     size: Offset,
@@ -91,7 +98,7 @@ pub(crate) fn is_copy(
     Ok(ours.is_some() && ours == theirs)
 }
 
-/// The id of a stream never seen before; rule 4. The generation counts up past the ids that are `known` already.
+/// The id of a new stream; rule 4. The generation counts up until the id is not `known`.
 pub(crate) fn new_stream_id(key: FileKey, head: Head, known: impl Fn(StreamId) -> bool) -> StreamId {
     let mut generation = 0;
     loop {
@@ -113,9 +120,8 @@ mod tests {
     impl FileContents for Vec<u8> {
         fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
             let end = usize::try_from(end.get()).expect("test files are small");
-            Ok(self
-                .get(end.saturating_sub(FINGERPRINT_SPAN)..end)
-                .map(<[u8]>::to_vec))
+            let ending = self.get(end.saturating_sub(FINGERPRINT_SPAN)..end);
+            Ok(ending.map(<[u8]>::to_vec))
         }
     }
 
@@ -135,72 +141,80 @@ mod tests {
         }
     }
 
-    fn claims(files: &[(u64, &str)], free: &[KnownStream]) -> Vec<Option<usize>> {
-        let files: Vec<(FileKey, Vec<u8>)> = files
+    fn matches(files: &[(u64, &str)], free: &[KnownStream]) -> Vec<Option<usize>> {
+        let files = files
             .iter()
-            .map(|(inode, text)| (key(*inode), text.as_bytes().to_vec()))
-            .collect();
-        let unknown: Vec<UnidentifiedFile<'_>> = files
-            .iter()
-            .map(|(key, bytes)| UnidentifiedFile {
-                key: *key,
-                beginning: bytes,
-                contents: bytes,
-            })
-            .collect();
+            .map(|(inode, text)| (key(*inode), text.as_bytes().to_vec()));
+        let files: Vec<(FileKey, Vec<u8>)> = files.collect();
+        let unknown = files.iter().map(|(key, bytes)| UnidentifiedFile {
+            key: *key,
+            beginning: bytes,
+            contents: bytes,
+        });
+        let unknown: Vec<UnidentifiedFile<'_>> = unknown.collect();
         match_streams(&unknown, free).expect("memory reads")
     }
 
     #[test]
-    fn a_renamed_file_stays_its_stream_and_the_new_one_is_new() {
-        let known = [stream(1, b"same\na\nb\n", 7)];
-        assert_eq!(
-            claims(&[(1, "same\na\nb\nc\n"), (2, "same\n")], &known),
-            [Some(0), None]
+    fn a_file_is_the_stream_whose_head_and_tail_it_holds() {
+        let known = || vec![stream(1, b"same\na\nb\n", 7)];
+        let two_lives = vec![stream(1, b"same\na\n", 7), stream(1, b"same\nb\n", 7)];
+        let empty = || vec![stream(1, b"same\n", 0)];
+        type Case<'a> = (
+            &'a str,
+            Vec<KnownStream>,
+            &'a [(u64, &'a str)],
+            &'a [Option<usize>],
         );
-    }
-
-    #[test]
-    fn a_copy_is_the_stream_once_the_original_was_truncated() {
-        let known = [stream(1, b"same\na\nb\n", 7)];
-        assert_eq!(
-            claims(&[(2, "same\na\nb\n"), (1, "same\nx\ny\n")], &known),
-            [Some(0), None]
-        );
-    }
-
-    #[test]
-    fn the_original_goes_before_a_copy_of_it() {
-        let known = [stream(1, b"same\na\nb\n", 7)];
-        assert_eq!(
-            claims(&[(2, "same\na\nb\n"), (1, "same\na\nb\n")], &known),
-            [None, Some(0)]
-        );
-    }
-
-    #[test]
-    fn a_reused_inode_is_not_the_stream_it_was() {
-        let known = [stream(1, b"same\na\nb\n", 7)];
-        assert_eq!(claims(&[(1, "other\n1\n2\n3\n")], &known), [None]);
-        assert_eq!(claims(&[(1, "same\nx\ny\nz\n")], &known), [None]);
-        assert_eq!(
-            claims(&[(1, "same\n")], &known),
-            [None],
-            "shorter than what is committed"
-        );
-    }
-
-    #[test]
-    fn of_two_lives_of_one_inode_the_one_whose_tail_fits_is_meant() {
-        let (old, new) = (stream(1, b"same\na\n", 7), stream(1, b"same\nb\n", 7));
-        assert_eq!(claims(&[(1, "same\nb\nmore\n")], &[old, new]), [Some(1)]);
-    }
-
-    #[test]
-    fn nothing_committed_is_no_evidence_for_another_file() {
-        let known = [stream(1, b"same\n", 0)];
-        assert_eq!(claims(&[(2, "same\n")], &known), [None]);
-        assert_eq!(claims(&[(1, "same\n")], &known), [Some(0)]);
+        let cases: [Case<'_>; 9] = [
+            (
+                "renamed",
+                known(),
+                &[(1, "same\na\nb\nc\n"), (2, "same\n")],
+                &[Some(0), None],
+            ),
+            (
+                "copied, truncated",
+                known(),
+                &[(2, "same\na\nb\n"), (1, "same\nx\ny\n")],
+                &[Some(0), None],
+            ),
+            (
+                "original and copy",
+                known(),
+                &[(2, "same\na\nb\n"), (1, "same\na\nb\n")],
+                &[None, Some(0)],
+            ),
+            ("reused inode", known(), &[(1, "other\n1\n2\n3\n")], &[None]),
+            (
+                "reused inode, same head",
+                known(),
+                &[(1, "same\nx\ny\nz\n")],
+                &[None],
+            ),
+            ("shorter than committed", known(), &[(1, "same\n")], &[None]),
+            (
+                "two lives of an inode",
+                two_lives,
+                &[(1, "same\nb\nmore\n")],
+                &[Some(1)],
+            ),
+            (
+                "nothing committed, another file",
+                empty(),
+                &[(2, "same\n")],
+                &[None],
+            ),
+            (
+                "nothing committed, same file",
+                empty(),
+                &[(1, "same\n")],
+                &[Some(0)],
+            ),
+        ];
+        for (case, known, files, expected) in cases {
+            assert_eq!(matches(files, &known), expected, "{case}");
+        }
     }
 
     #[test]
@@ -244,11 +258,11 @@ mod tests {
                 .map(|(inode, text, cut)| stream(*inode, text.as_bytes(), (*cut).min(text.len())))
                 .collect();
             let files: Vec<(u64, &str)> = files.iter().map(|(inode, text)| (*inode, text.as_str())).collect();
-            let claimed: Vec<usize> = claims(&files, &free).into_iter().flatten().collect();
-            let mut distinct = claimed.clone();
+            let matched: Vec<usize> = matches(&files, &free).into_iter().flatten().collect();
+            let mut distinct = matched.clone();
             distinct.sort_unstable();
             distinct.dedup();
-            prop_assert_eq!(claimed.len(), distinct.len());
+            prop_assert_eq!(matched.len(), distinct.len());
         }
     }
 }

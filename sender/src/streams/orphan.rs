@@ -1,98 +1,75 @@
-//! A stream that no file is known to hold: its file was truncated or rewritten, or it comes from the checkpoint.
+//! A stream whose file is not known: the file was truncated or rewritten, or the stream comes from the checkpoint.
 
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{Acknowledged, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset};
 
 use crate::checkpoint::CheckpointStream;
-use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, StreamPosition, TrackedStream};
+use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed};
 
-/// A stream without a file.
 #[derive(Debug)]
 pub(crate) struct OrphanStream {
-    /// How far it is, with the chunks of it that are still out.
+    /// With the chunks of it that are still in flight.
     pub(crate) stream: TrackedStream,
     pub(crate) file: FileKey,
     pub(crate) path: String,
     /// The largest size that its file was seen to have.
     pub(crate) extent: Offset,
-    /// It comes from the checkpoint: nobody saw what became of its file.
-    pub(crate) is_remembered: bool,
-    search: Search,
+    /// It comes from the checkpoint: the sender did not see how it lost its file.
+    pub(crate) is_from_checkpoint: bool,
+    search: OrphanSearch,
 }
 
-/// How far the search for a file that holds it has come.
+/// The steps of the search for a file that holds the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Search {
-    /// The folders have to be looked through: there may be a copy.
+enum OrphanSearch {
+    /// The folders have to be searched: there may be a copy.
     Started,
-    /// They were; the relay has to be asked how far the stream is.
+    /// They were searched; the relay has to be asked for the committed offset.
     Scanned,
-    /// It was asked, after the last chunk of the stream was answered.
+    /// The relay was asked, after the last chunk of the stream was answered.
     Asking,
-    /// It has answered.
+    /// The relay has answered.
     Asked,
 }
 
 impl OrphanStream {
-    /// A stream that has lost its file.
     pub(crate) fn new(stream: TrackedStream, file: FileKey, path: String, extent: Offset) -> Self {
         Self {
             stream,
             file,
             path,
             extent,
-            is_remembered: false,
-            search: Search::Started,
+            is_from_checkpoint: false,
+            search: OrphanSearch::Started,
         }
     }
 
-    /// A stream of the checkpoint.
-    pub(crate) fn remembered(remembered: CheckpointStream) -> Self {
-        let KnownStream {
-            stream,
-            file,
-            head,
-            committed,
-            tail,
-        } = remembered.stream;
-        let mut stream = TrackedStream::new(
-            stream,
-            head,
-            StreamPosition {
-                offset: committed,
-                tail,
-            },
-        );
-        if remembered.finished {
+    pub(crate) fn from_checkpoint(saved: CheckpointStream) -> Self {
+        let mut stream = TrackedStream::known(&saved.stream);
+        if saved.finished {
             stream.phase = StreamPhase::Finished;
         }
         Self {
-            stream,
-            file,
-            path: remembered.path,
-            extent: remembered.seen,
-            is_remembered: true,
-            search: Search::Started,
+            is_from_checkpoint: true,
+            ..Self::new(stream, saved.stream.file, saved.path, saved.seen)
         }
     }
 
-    /// For the checkpoint.
-    pub(crate) fn remember(&self, log: &LogName) -> CheckpointStream {
-        let finished = self.stream.phase == StreamPhase::Finished;
+    pub(crate) fn to_checkpoint(&self, log: &LogName) -> CheckpointStream {
         CheckpointStream {
             log: log.clone(),
             path: self.path.clone(),
-            stream: self.known(),
-            finished,
+            stream: self.as_known(),
+            finished: self.stream.phase == StreamPhase::Finished,
             seen: self.extent,
         }
     }
 
-    /// What the relay is told in case it has forgotten the stream.
+    /// For a relay that may have forgotten the stream.
     pub(crate) fn acknowledged(&self) -> Acknowledged {
-        // What an earlier run had posted when it ended is not remembered; more than the file held it cannot have been.
-        let sent_until = if self.is_remembered {
+        // The checkpoint does not tell what an earlier process had posted. It cannot be more than the file held.
+        let sent_until = if self.is_from_checkpoint {
             self.extent
         } else {
             self.stream.read.offset
@@ -100,54 +77,51 @@ impl OrphanStream {
         self.stream.acknowledged(self.file, sent_until)
     }
 
-    pub(crate) fn known(&self) -> KnownStream {
-        self.stream.known(self.file)
+    pub(crate) fn as_known(&self) -> KnownStream {
+        self.stream.as_known(self.file)
     }
 
-    /// The folders were looked through.
+    /// The folders were searched.
     pub(crate) fn scanned(&mut self) {
-        if self.search == Search::Started {
-            self.search = Search::Scanned;
+        if self.search == OrphanSearch::Started {
+            self.search = OrphanSearch::Scanned;
         }
     }
 
-    /// Whether it is too early to ask: the relay does not know yet what it has while a chunk is out, and a copy would
-    /// be shipped anew.
+    /// Whether it is too early to ask the relay. While a chunk is in flight the relay cannot know the final offset, and
+    /// a copy would be shipped again.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.search == Search::Started || self.stream.is_awaiting()
+        self.search == OrphanSearch::Started || self.stream.is_awaiting()
     }
 
     /// The head to ask the relay about, if it is to be asked now.
     pub(crate) fn ask(&mut self) -> Option<Head> {
-        if self.is_waiting() || self.search == Search::Asked {
+        if self.is_waiting() || self.search == OrphanSearch::Asked {
             return None;
         }
-        self.search = Search::Asking;
+        self.search = OrphanSearch::Asking;
         Some(self.stream.head)
     }
 
-    /// The relay's answer: the stream as it knows it, if it does.
-    pub(crate) fn answered(&mut self, truth: Option<&KnownStream>) -> ShippedAmount {
-        if self.search != Search::Asking {
+    /// Takes the relay's answer: the stream as the relay knows it, if it does.
+    pub(crate) fn answered(&mut self, known: Option<&KnownStream>) -> ShippedAmount {
+        if self.search != OrphanSearch::Asking {
             return ShippedAmount::default();
         }
-        self.search = Search::Asked;
-        let Some(truth) = truth else {
+        self.search = OrphanSearch::Asked;
+        let Some(known) = known else {
             return ShippedAmount::default();
         };
         let finished = self.stream.phase == StreamPhase::Finished;
-        let settled = self.stream.resume(StreamPosition {
-            offset: truth.committed,
-            tail: truth.tail,
-        });
+        let amount = self.stream.resume(committed(known));
         if finished {
             self.stream.phase = StreamPhase::Finished;
         }
-        settled
+        amount
     }
 
-    /// Whether it is known how far the stream is. Until then no file can be named: it might be its.
-    pub(crate) fn is_certain(&self) -> bool {
-        self.search == Search::Asked
+    /// Whether the relay has told the committed offset. Until then no file can be identified: it might hold this stream.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.search == OrphanSearch::Asked
     }
 }

@@ -1,27 +1,94 @@
 //! Reading one block of a file, and cutting a chunk off it.
+//!
+//! The block comes with the bytes before it in one read. So each read proves that it continues the contents that were
+//! read before.
 
 use std::io;
+use std::ops::Range;
 
-use logferry_protocol::chunk::StreamEnd;
-use logferry_protocol::stream::Offset;
+use logferry_protocol::chunk::{ChunkHeader, StreamEnd};
+use logferry_protocol::names::LogName;
+use logferry_protocol::stream::{ByteRange, FileKey, Offset};
 
 use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd};
-use crate::files::compressed::LogText;
 use crate::files::{self, FileHandle};
-use crate::streams::identity::FileContents;
-use crate::streams::tracked_stream::{StreamPosition, TrackedStream};
+use crate::messages::ChunkSeq;
+use crate::streams::tracked_stream::{InFlightChunk, StreamPosition, TrackedStream};
 
-/// How far back the start of a line is sought in a file that is read from its end.
+/// How far back `start: end` searches for the start of a line.
 const LINE_START_SPAN: u64 = 64 * 1024;
 
-/// What a read brought.
+/// The result of a read.
+#[derive(Debug)]
 pub(crate) enum ChunkRead {
-    Cut { cut: ChunkCut, stream_end: StreamEnd },
+    Chunk(ChunkDraft),
+    /// No whole line yet.
     Nothing,
+    /// The bytes before the read offset are not the bytes that were read there.
     Changed,
 }
 
-/// Reads a block where reading stopped, with the bytes before it, and cuts a chunk off it.
+/// A chunk in the buffer that it was read into, not yet numbered.
+#[derive(Debug)]
+pub(crate) struct ChunkDraft {
+    pub(crate) range: ByteRange,
+    pub(crate) cut: ChunkCut,
+    stream_end: StreamEnd,
+}
+
+impl ChunkDraft {
+    fn new(start: Offset, cut: ChunkCut, stream_end: StreamEnd) -> Option<Self> {
+        let range = ByteRange::new(start, start.plus(cut.raw as u64))?;
+        Some(Self {
+            range,
+            cut,
+            stream_end,
+        })
+    }
+
+    /// Where in the buffer the chunk's body is.
+    pub(crate) fn body(&self) -> Range<usize> {
+        let start = files::span_before(self.range.start());
+        start..start + self.cut.body
+    }
+
+    pub(crate) fn header(
+        &self,
+        stream: &TrackedStream,
+        file: FileKey,
+        log: &LogName,
+        body: &[u8],
+    ) -> ChunkHeader {
+        ChunkHeader {
+            stream: stream.id,
+            log: log.clone(),
+            file,
+            head: stream.head,
+            range: self.range,
+            tail: self.cut.tail,
+            lines: self.cut.lines,
+            line_end: self.cut.line_end,
+            stream_end: self.stream_end,
+            crc32c: crc32c::crc32c(body),
+        }
+    }
+
+    pub(crate) fn in_flight(&self, seq: ChunkSeq) -> InFlightChunk {
+        InFlightChunk {
+            seq,
+            end: StreamPosition {
+                offset: self.range.end(),
+                tail: self.cut.tail,
+            },
+            bytes: self.range.len(),
+            lines: self.cut.lines,
+            closes: self.stream_end == StreamEnd::Finished,
+        }
+    }
+}
+
+/// Reads a block at the stream's read position and cuts a chunk off it. An exhausted stream is read once more to be
+/// closed.
 pub(crate) fn read_chunk(
     handle: &impl FileHandle,
     stream: &mut TrackedStream,
@@ -29,45 +96,37 @@ pub(crate) fn read_chunk(
     chunk_bytes: usize,
     chunker: &mut Chunker,
 ) -> io::Result<ChunkRead> {
-    // An exhausted stream is only read once more to be closed.
-    let closing = stream.exhausted;
     let StreamPosition { offset, tail } = stream.read;
     let before = files::span_before(offset);
     // One byte stays free for a newline.
     let block_end = before + chunk_bytes.min(buffer.len() - before - 1);
-    let end = files::fill(
-        handle,
-        &mut buffer[..block_end],
-        Offset::new(offset.get() - before as u64),
-    )?;
-    let begins_right = before > 0 || stream.head.matches(&buffer[..end]);
-    if end < before || !tail.matches(&buffer[..before]) || !begins_right {
+    let read_from = Offset::new(offset.get() - before as u64);
+    let end = files::fill(handle, &mut buffer[..block_end], read_from)?;
+    let has_head = before > 0 || stream.head.matches(&buffer[..end]);
+    if end < before || !tail.matches(&buffer[..before]) || !has_head {
         return Ok(ChunkRead::Changed);
     }
     let (filled, at_end) = (end - before, end < block_end);
-    let ending = if closing && at_end {
+    let file_end = if stream.exhausted && at_end {
         FileEnd::Final
     } else {
         FileEnd::MayGrow
     };
-    let Some(cut) = chunker.cut(buffer, before, filled, !at_end, ending) else {
+    let Some(cut) = chunker.cut(buffer, before, filled, !at_end, file_end) else {
         stream.exhausted = true;
         return Ok(ChunkRead::Nothing);
     };
-    let reaches_end = at_end && cut.raw == filled;
-    stream.exhausted = reaches_end;
-    let finished = reaches_end && ending == FileEnd::Final;
-    Ok(ChunkRead::Cut {
-        cut,
-        stream_end: if finished {
-            StreamEnd::Finished
-        } else {
-            StreamEnd::Live
-        },
-    })
+    stream.exhausted = at_end && cut.raw == filled;
+    let stream_end = if stream.exhausted && file_end == FileEnd::Final {
+        StreamEnd::Finished
+    } else {
+        StreamEnd::Live
+    };
+    let draft = ChunkDraft::new(offset, cut, stream_end);
+    Ok(draft.map_or(ChunkRead::Nothing, ChunkRead::Chunk))
 }
 
-/// A chunk without lines over all that `start: end` leaves out: up to the last line start before `end`.
+/// A chunk without lines over everything that `start: end` leaves out: up to the last line start before `end`.
 pub(crate) fn skip_to_end(handle: &impl FileHandle, end: Offset) -> io::Result<ChunkRead> {
     let start = Offset::new(end.get().saturating_sub(LINE_START_SPAN));
     let mut bytes = vec![0; usize::try_from(end.since(start)).unwrap_or(0)];
@@ -76,29 +135,10 @@ pub(crate) fn skip_to_end(handle: &impl FileHandle, end: Offset) -> io::Result<C
     let Some(before) = files::ending_at(handle, end)? else {
         return Ok(ChunkRead::Changed);
     };
-    let raw = usize::try_from(end.get()).unwrap_or(usize::MAX);
     let cut = ChunkCut {
-        raw,
-        ..ChunkCut::of_nothing(&before)
+        raw: usize::try_from(end.get()).unwrap_or(usize::MAX),
+        ..ChunkCut::without_lines(&before)
     };
-    Ok(ChunkRead::Cut {
-        cut,
-        stream_end: StreamEnd::Live,
-    })
-}
-
-struct Opened<'a, H>(&'a LogText<H>);
-
-impl<H: FileHandle> FileContents for Opened<'_, H> {
-    fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
-        let ending = files::ending_at(self.0, end);
-        // Many files may be looked into before one is read on.
-        self.0.release_decoder();
-        ending
-    }
-}
-
-/// Looks into an open file.
-pub(crate) fn contents<H: FileHandle>(text: &LogText<H>) -> impl FileContents + '_ {
-    Opened(text)
+    let draft = ChunkDraft::new(Offset::ZERO, cut, StreamEnd::Live);
+    Ok(draft.map_or(ChunkRead::Nothing, ChunkRead::Chunk))
 }

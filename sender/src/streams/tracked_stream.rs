@@ -1,35 +1,37 @@
-//! How far one stream is: read, sent, acknowledged. A state machine without I/O.
+//! How far one stream is read, sent and acknowledged. A state machine without I/O.
 //!
 //! Invariants:
-//! - `acked <= read`; the flights between them are contiguous.
-//! - Nothing is read while the position is in doubt: a lost answer may have been a yes, so the relay is asked, and only
-//!   once no request of the stream is open any more.
+//! - `acked <= read`; the chunks in flight between them are contiguous.
+//! - Nothing is read while the position is in doubt. A chunk whose answer was lost may be stored, so the relay is asked,
+//!   and only once no request of the stream is open.
 
 use std::collections::VecDeque;
 
-use crate::messages::ChunkSeq;
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::resolve::{self, Acknowledged, KnownStream};
+
+pub(crate) use logferry_protocol::resolve::Position as StreamPosition;
+use logferry_protocol::resolve::{Acknowledged, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
-/// A position in a stream, with what recognises the bytes before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StreamPosition {
-    pub(crate) offset: Offset,
-    pub(crate) tail: Tail,
-}
+use crate::messages::ChunkSeq;
 
-impl StreamPosition {
-    /// The first byte of a stream.
-    pub(crate) fn start() -> Self {
-        Self {
-            offset: Offset::ZERO,
-            tail: Tail::of(b""),
-        }
+/// The first byte of a stream.
+pub(crate) fn stream_start() -> StreamPosition {
+    StreamPosition {
+        offset: Offset::ZERO,
+        tail: Tail::of(b""),
     }
 }
 
-/// A chunk that was given to the wire.
+/// Where the relay has committed a stream.
+pub(crate) fn committed(known: &KnownStream) -> StreamPosition {
+    StreamPosition {
+        offset: known.committed,
+        tail: known.tail,
+    }
+}
+
+/// A chunk that was sent and not yet acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlightChunk {
     pub(crate) seq: ChunkSeq,
@@ -37,24 +39,22 @@ pub(crate) struct InFlightChunk {
     /// Raw bytes of its range.
     pub(crate) bytes: u64,
     pub(crate) lines: LineCounts,
-    /// Whether it says that the stream is finished.
+    /// Whether it tells the relay that the stream is finished.
     pub(crate) closes: bool,
 }
 
-/// What a stream is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamPhase {
-    /// Reading and shipping.
     Reading,
-    /// The closing chunk is out.
+    /// The closing chunk is in flight.
     Closing,
-    /// A chunk failed: the relay has to say how far it is.
+    /// A chunk failed: the relay has to tell the committed offset.
     InDoubt,
-    /// The relay knows that it is at its end.
+    /// The relay has the whole stream and knows that it is finished.
     Finished,
 }
 
-/// What became durable.
+/// The amount of log that became durable at the relay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ShippedAmount {
     /// Raw bytes.
@@ -72,7 +72,7 @@ impl ShippedAmount {
     }
 }
 
-/// One stream that is followed.
+/// The state of one stream.
 #[derive(Debug)]
 pub(crate) struct TrackedStream {
     pub(crate) id: StreamId,
@@ -84,142 +84,121 @@ pub(crate) struct TrackedStream {
     pub(crate) exhausted: bool,
     /// Lines acknowledged since the process started.
     pub(crate) lines: LineCounts,
-    flights: VecDeque<(InFlightChunk, ChunkAnswer)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ChunkAnswer {
-    Awaited,
-    Lost,
+    /// Each with whether its answer is still awaited.
+    in_flight: VecDeque<(InFlightChunk, bool)>,
 }
 
 impl TrackedStream {
-    /// A stream to be read on from `at`.
-    pub(crate) fn new(id: StreamId, head: Head, at: StreamPosition) -> Self {
-        let (phase, flights) = (StreamPhase::Reading, VecDeque::new());
+    pub(crate) fn new(id: StreamId, head: Head, start: StreamPosition) -> Self {
         Self {
             id,
             head,
-            phase,
-            read: at,
-            acked: at,
+            phase: StreamPhase::Reading,
+            read: start,
+            acked: start,
             exhausted: false,
             lines: LineCounts::default(),
-            flights,
+            in_flight: VecDeque::new(),
         }
     }
 
-    /// A chunk that starts where reading stopped was given to the wire.
-    pub(crate) fn sent(&mut self, flight: InFlightChunk) {
-        self.read = flight.end;
-        if flight.closes {
+    /// A stream that the relay or the checkpoint knows, from its committed offset on.
+    pub(crate) fn known(known: &KnownStream) -> Self {
+        Self::new(known.stream, known.head, committed(known))
+    }
+
+    /// The chunk that starts at the read position was sent.
+    pub(crate) fn sent(&mut self, chunk: InFlightChunk) {
+        self.read = chunk.end;
+        if chunk.closes {
             self.phase = StreamPhase::Closing;
         }
-        self.flights.push_back((flight, ChunkAnswer::Awaited));
+        self.in_flight.push_back((chunk, true));
     }
 
-    /// Whether chunk `seq` is one of this stream's that are still awaited.
+    /// Whether the answer to chunk `seq` is awaited.
     pub(crate) fn awaits(&self, seq: ChunkSeq) -> bool {
-        self.flights
+        self.in_flight
             .iter()
-            .any(|(flight, answer)| flight.seq == seq && *answer == ChunkAnswer::Awaited)
+            .any(|(chunk, awaited)| chunk.seq == seq && *awaited)
     }
 
     /// Whether a request of the stream is open.
     pub(crate) fn is_awaiting(&self) -> bool {
-        self.flights
-            .iter()
-            .any(|(_, answer)| *answer == ChunkAnswer::Awaited)
+        self.in_flight.iter().any(|(_, awaited)| *awaited)
     }
 
-    /// The relay has chunk `seq`, and, as it commits in order, all before it.
+    /// The relay has chunk `seq`. It commits in order, so it has all chunks before it too.
     pub(crate) fn stored(&mut self, seq: ChunkSeq) -> ShippedAmount {
-        let mut settled = ShippedAmount::default();
-        if !self.flights.iter().any(|(flight, _)| flight.seq == seq) {
-            return settled;
-        }
-        while let Some((flight, _)) = self.flights.pop_front() {
-            self.settle(&flight, &mut settled);
-            if flight.seq == seq {
-                if flight.closes && self.phase == StreamPhase::Closing {
-                    self.phase = StreamPhase::Finished;
-                }
-                break;
+        let mut amount = ShippedAmount::default();
+        let Some(last) = self.in_flight.iter().position(|(chunk, _)| chunk.seq == seq) else {
+            return amount;
+        };
+        for (chunk, _) in self.in_flight.drain(..=last).collect::<Vec<_>>() {
+            self.acknowledge(&chunk, &mut amount);
+            if chunk.seq == seq && chunk.closes && self.phase == StreamPhase::Closing {
+                self.phase = StreamPhase::Finished;
             }
         }
-        settled
+        amount
     }
 
-    /// Whether chunk `seq` was stored is not known, or it was refused: nothing is settled.
-    pub(crate) fn failed(&mut self, seq: ChunkSeq) -> ShippedAmount {
-        if let Some((_, answer)) = self.flights.iter_mut().find(|(flight, _)| flight.seq == seq) {
-            *answer = ChunkAnswer::Lost;
+    /// Chunk `seq` was refused, or it is not known whether it was stored.
+    pub(crate) fn failed(&mut self, seq: ChunkSeq) {
+        if let Some((_, awaited)) = self.in_flight.iter_mut().find(|(chunk, _)| chunk.seq == seq) {
+            *awaited = false;
             self.phase = StreamPhase::InDoubt;
         }
-        ShippedAmount::default()
     }
 
-    /// The relay said how far the stream is: goes on from there.
+    /// Continues from the position that the relay told.
     pub(crate) fn resume(&mut self, at: StreamPosition) -> ShippedAmount {
-        let mut settled = ShippedAmount::default();
-        for (flight, _) in std::mem::take(&mut self.flights) {
-            if flight.end.offset <= at.offset {
-                self.settle(&flight, &mut settled);
+        let mut amount = ShippedAmount::default();
+        for (chunk, _) in std::mem::take(&mut self.in_flight) {
+            if chunk.end.offset <= at.offset {
+                self.acknowledge(&chunk, &mut amount);
             }
         }
         *self = Self {
             lines: self.lines,
             ..Self::new(self.id, self.head, at)
         };
-        settled
+        amount
     }
 
-    fn settle(&mut self, flight: &InFlightChunk, settled: &mut ShippedAmount) {
-        self.acked = flight.end;
-        self.lines = self.lines.plus(flight.lines);
-        *settled = settled.plus(ShippedAmount {
-            bytes: flight.bytes,
-            lines: flight.lines,
-        });
+    fn acknowledge(&mut self, chunk: &InFlightChunk, amount: &mut ShippedAmount) {
+        let InFlightChunk { bytes, lines, .. } = *chunk;
+        self.acked = chunk.end;
+        self.lines = self.lines.plus(lines);
+        *amount = amount.plus(ShippedAmount { bytes, lines });
     }
 
-    /// Whether all that can be read was read, and is durable at the relay.
+    /// Whether everything that can be read was read, and is durable at the relay.
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
-            StreamPhase::Reading => self.exhausted && self.flights.is_empty(),
+            StreamPhase::Reading => self.exhausted && self.in_flight.is_empty(),
             StreamPhase::Closing | StreamPhase::Finished => true,
             StreamPhase::InDoubt => false,
         }
     }
 
-    /// The relay may have less than it had acknowledged: it has to say how far the stream is.
-    pub(crate) fn doubt(&mut self) {
-        if self.phase != StreamPhase::Finished {
-            self.phase = StreamPhase::InDoubt;
-        }
-    }
-
-    /// Whether the relay has to say how far the stream is, now that all its chunks are answered or lost.
+    /// Whether the relay has to tell the committed offset, and no request of the stream is open.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.phase == StreamPhase::InDoubt && !self.is_awaiting()
     }
 
-    /// What the relay is told in case it has forgotten the stream; nothing from `sent_until` on was ever posted.
+    /// For a relay that may have forgotten the stream. Nothing from `sent_until` on was ever posted.
     pub(crate) fn acknowledged(&self, file: FileKey, sent_until: Offset) -> Acknowledged {
-        let ends = self.flights.iter().map(|(flight, _)| resolve::Position {
-            offset: flight.end.offset,
-            tail: flight.end.tail,
-        });
         Acknowledged {
-            stream: self.known(file),
-            unanswered: ends.collect(),
+            stream: self.as_known(file),
+            unanswered: self.in_flight.iter().map(|(chunk, _)| chunk.end).collect(),
             sent_until: sent_until.max(self.acked.offset),
             finished: self.phase == StreamPhase::Finished,
         }
     }
 
-    /// The stream as the relay would name it, committed as far as it is acknowledged here.
-    pub(crate) fn known(&self, file: FileKey) -> KnownStream {
+    /// The stream as the relay describes it, committed as far as it is acknowledged here.
+    pub(crate) fn as_known(&self, file: FileKey) -> KnownStream {
         let StreamPosition { offset, tail } = self.acked;
         KnownStream {
             stream: self.id,
@@ -242,7 +221,7 @@ mod tests {
         TrackedStream::new(
             StreamId::derive(FileKey { dev: 1, inode: 1 }, head, 0),
             head,
-            StreamPosition::start(),
+            stream_start(),
         )
     }
 
@@ -253,7 +232,7 @@ mod tests {
         }
     }
 
-    fn flight(nth: u64) -> InFlightChunk {
+    fn chunk(nth: u64) -> InFlightChunk {
         let lines = LineCounts { sent: 1, excluded: 0 };
         InFlightChunk {
             seq: ChunkSeq(nth),
@@ -265,9 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn a_later_answer_that_comes_first_settles_what_is_before_it() {
+    fn a_later_answer_that_comes_first_settles_the_chunks_before_it() {
         let mut stream = stream();
-        (0..3).for_each(|nth| stream.sent(flight(nth)));
+        (0..3).for_each(|nth| stream.sent(chunk(nth)));
         assert_eq!(stream.stored(ChunkSeq(1)).bytes, 20);
         assert_eq!(stream.stored(ChunkSeq(0)), ShippedAmount::default());
         assert_eq!(stream.acked, at(20));
@@ -277,7 +256,7 @@ mod tests {
     #[test]
     fn after_a_lost_answer_the_relay_says_where_to_go_on() {
         let mut stream = stream();
-        (0..3).for_each(|nth| stream.sent(flight(nth)));
+        (0..3).for_each(|nth| stream.sent(chunk(nth)));
         stream.failed(ChunkSeq(0));
         assert!(stream.is_awaiting(), "two answers are still to come");
         stream.failed(ChunkSeq(1));
@@ -298,7 +277,7 @@ mod tests {
         let mut stream = stream();
         stream.sent(InFlightChunk {
             closes: true,
-            ..flight(0)
+            ..chunk(0)
         });
         assert_eq!(stream.phase, StreamPhase::Closing);
         stream.stored(ChunkSeq(0));
@@ -309,19 +288,19 @@ mod tests {
         #[test]
         fn every_line_is_settled_once(answers in prop::collection::vec((0_u64..8, any::<bool>()), 0..30)) {
             let mut stream = stream();
-            (0..8).for_each(|nth| stream.sent(flight(nth)));
-            let mut settled = 0;
+            (0..8).for_each(|nth| stream.sent(chunk(nth)));
+            let mut lines = 0;
             for (seq, stored) in answers {
                 if stored {
-                    settled += stream.stored(ChunkSeq(seq)).lines.sent;
+                    lines += stream.stored(ChunkSeq(seq)).lines.sent;
                 } else {
                     stream.failed(ChunkSeq(seq));
                 }
                 prop_assert!(stream.acked.offset <= stream.read.offset);
-                prop_assert_eq!(stream.acked.offset.get(), settled * 10);
+                prop_assert_eq!(stream.acked.offset.get(), lines * 10);
             }
-            settled += stream.resume(at(80)).lines.sent;
-            prop_assert_eq!(settled, 8);
+            lines += stream.resume(at(80)).lines.sent;
+            prop_assert_eq!(lines, 8);
         }
     }
 }

@@ -1,35 +1,33 @@
-//! How many chunks may be in flight: one until the relay has answered, then twice as many with each answer, up to what
-//! is configured; after trouble one again. Without I/O.
+//! How many chunks may be in flight: one until the relay has answered, then twice as many with each answer, up to the
+//! configured number; after a failure one again. No I/O.
 //!
-//! When hundreds of senders come back to a relay that was away, each first gets one chunk through: the relay's memory
-//! is enough for a round of all, and nobody's second chunk stands before another's first.
+//! When hundreds of senders reconnect after an outage of the relay, each sender gets one chunk through before any gets
+//! two, and the relay's memory is enough for one chunk of each.
 
-/// The window of the way to the relay.
 #[derive(Debug)]
 pub(crate) struct ConcurrencyWindow {
-    now: usize,
+    size: usize,
     max: usize,
 }
 
 impl ConcurrencyWindow {
-    /// For at most `max` chunks in flight.
     pub(crate) fn new(max: usize) -> Self {
-        Self { now: 1, max }
+        Self { size: 1, max }
     }
 
-    /// Whether one more may go out beside so many.
+    /// Whether one more chunk may be sent.
     pub(crate) fn allows(&self, in_flight: usize) -> bool {
-        in_flight < self.now.min(self.max)
+        in_flight < self.size.min(self.max)
     }
 
     /// The relay has taken a chunk.
     pub(crate) fn widen(&mut self) {
-        self.now = self.now.saturating_mul(2).min(self.max);
+        self.size = self.size.saturating_mul(2).min(self.max);
     }
 
     /// The relay has failed, or has no room.
     pub(crate) fn narrow(&mut self) {
-        self.now = 1;
+        self.size = 1;
     }
 }
 
@@ -38,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_goes_first_and_all_that_are_allowed_soon() {
+    fn one_chunk_goes_first_and_the_allowed_number_soon() {
         let mut window = ConcurrencyWindow::new(4);
         assert!(window.allows(0) && !window.allows(1));
         window.widen();

@@ -1,4 +1,4 @@
-//! What the sender tells of itself: the heartbeat, and in it the losses that the relay was not told of yet.
+//! The heartbeat: the sender's report on itself, and in it the losses that the relay has not acknowledged yet.
 
 use std::time::{Duration, Instant};
 
@@ -9,122 +9,107 @@ use crate::files::FileSystem;
 use crate::tail::Tailer;
 use crate::tail::log::TailedLog;
 
-/// How often the relay hears how the sender is.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Most losses in one heartbeat; the relay takes 1 MiB.
-const TOLD_MAX: usize = 100;
-/// Most losses that wait to be told. Beyond, they are only in the log.
-const WAITING_MAX: usize = 1000;
+/// Most losses in one heartbeat; the relay accepts 1 MiB.
+const REPORTED_MAX: usize = 100;
+/// Most losses that wait to be reported. Further ones are only logged.
+const UNREPORTED_MAX: usize = 1000;
 /// Most unreadable files that are named.
 const UNREADABLE_MAX: usize = 20;
 
-/// What there is to tell beside the streams.
+/// The part of a heartbeat that is not about streams.
 #[derive(Debug)]
 pub(super) struct HeartbeatState {
     started: HostTime,
     next: Instant,
     /// Since when the checkpoint could not be saved.
     unsaved_since: Option<HostTime>,
-    /// Losses that the relay was not told of yet.
-    waiting: Vec<Gap>,
+    /// Losses that the relay has not acknowledged yet.
+    unreported: Vec<Gap>,
 }
 
 impl HeartbeatState {
-    /// A sender that starts now, with losses that it did not get to tell the last time.
-    pub(super) fn new(waiting: Vec<Gap>, now: Now) -> Self {
+    /// For a sender that starts now, with the unreported losses of the checkpoint.
+    pub(super) fn new(unreported: Vec<Gap>, now: Now) -> Self {
         Self {
             started: HostTime::from(now.wall),
             next: now.instant,
             unsaved_since: None,
-            waiting,
+            unreported,
         }
     }
 
-    /// When the next heartbeat is due.
     pub(super) fn due(&self) -> Instant {
         self.next
     }
 
-    /// Losses that the relay was not told of yet.
-    pub(super) fn waiting(&self) -> &[Gap] {
-        &self.waiting
+    pub(super) fn unreported(&self) -> &[Gap] {
+        &self.unreported
     }
 
-    /// The relay was told of these. Says whether any of them was waiting.
-    pub(super) fn told(&mut self, told: &[Gap]) -> bool {
-        let before = self.waiting.len();
-        self.waiting.retain(|gap| !told.contains(gap));
-        self.waiting.len() < before
+    /// The relay acknowledged these losses. Returns whether any of them was unreported.
+    pub(super) fn acked(&mut self, gaps: &[Gap]) -> bool {
+        let before = self.unreported.len();
+        self.unreported.retain(|gap| !gaps.contains(gap));
+        self.unreported.len() < before
     }
 
     fn lost(&mut self, gap: Gap, now: Now) {
-        if self.waiting.len() < WAITING_MAX {
-            self.waiting.push(gap);
+        if self.unreported.len() < UNREPORTED_MAX {
+            self.unreported.push(gap);
             self.next = now.instant;
         } else {
             tracing::error!(
                 stream = %gap.stream, from = %gap.from,
-                "too many losses wait to be told to the relay, this one is only told here"
+                "too many losses wait to be reported to the relay; this one is only logged here"
             );
         }
     }
 }
 
 impl<F: FileSystem> Tailer<F> {
-    /// The heartbeat, if it is due.
-    pub(super) fn report(&mut self, now: Now) -> Option<Heartbeat> {
+    pub(super) fn heartbeat_due(&mut self, now: Now) -> Option<Heartbeat> {
         if now.instant < self.heartbeat.next {
             return None;
         }
         self.heartbeat.next = now.instant + INTERVAL;
-        // What could not be saved is tried again.
+        // A checkpoint that could not be saved is saved again.
         self.dirty |= self.heartbeat.unsaved_since.is_some();
-        let waiting = self.heartbeat.waiting.iter();
+        let gaps = self.heartbeat.unreported.iter().take(REPORTED_MAX);
+        let unreadable = self.logs.iter().flat_map(TailedLog::unreadable);
         Some(Heartbeat {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Some(HostTime::from(now.wall)),
             started_at: Some(self.heartbeat.started),
             checkpoint_failing_since: self.heartbeat.unsaved_since,
-            unreadable: self
-                .logs
-                .iter()
-                .flat_map(TailedLog::unreadable)
-                .take(UNREADABLE_MAX)
-                .collect(),
+            unreadable: unreadable.take(UNREADABLE_MAX).collect(),
             streams: self.logs.iter().flat_map(|log| log.progress(now)).collect(),
-            gaps: waiting.take(TOLD_MAX).cloned().collect(),
+            gaps: gaps.cloned().collect(),
         })
     }
 
-    /// Says and counts what was found to be lost, and keeps it for the relay.
+    /// Logs and counts the losses that were found, and keeps them for the relay.
     pub(super) fn collect_losses(&mut self, now: Now) {
         for gap in self.logs.iter_mut().flat_map(|log| log.lost.drain(..)) {
-            let Gap {
-                stream,
-                log,
-                path,
-                from,
-                until,
-                ..
-            } = &gap;
-            if let Some(until) = until {
+            let (log, path, stream, from) = (&gap.log, &gap.path, gap.stream, gap.from);
+            if let Some(until) = gap.until {
                 tracing::error!(
                     %log, path, %stream, %from, %until,
-                    "bytes of a log were deleted or truncated before they could be sent, they are lost"
+                    "bytes of a log were deleted or truncated before they could be sent; they are lost"
                 );
+                self.metrics.lost(gap.bytes());
             } else {
                 tracing::warn!(
                     %log, path, %stream, %from,
-                    "a log is gone before it was known to be read to its end, nothing is known to be missing"
+                    "a log file is gone before it was known to be read to its end; no line is known to be missing"
                 );
             }
-            self.counters.lost(&gap);
             self.heartbeat.lost(gap, now);
             self.dirty = true;
         }
     }
 
-    /// The last checkpoint was saved, or could not be.
+    /// The last checkpoint was saved, or could not be saved.
     pub(crate) fn saved(&mut self, is_saved: bool, now: Now) {
         let since = self.heartbeat.unsaved_since.take();
         if !is_saved {

@@ -80,8 +80,8 @@ async fn compressed_while_it_runs_with_a_backlog_is_finished_from_the_open_file(
     expected.extend(site.write("access.log", 3000));
     site.rename("access.log", "access.log.1");
     File::create(site.path("access.log")).expect("a new log");
-    let counters = site.counters.clone();
-    site.until("a chunk that is refused", || counters.snapshot().retries > 0)
+    let metrics = site.metrics.clone();
+    site.until("a chunk that is refused", || metrics.totals().retries > 0)
         .await;
     site.compress("access.log.1", ".gz", gzip);
     site.relay.set_busy(false);

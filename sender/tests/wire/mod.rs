@@ -27,9 +27,9 @@ impl Site {
     }
 
     async fn until_retries(&self, more: u64) {
-        let counters = self.counters.clone();
-        let enough = counters.snapshot().retries + more;
-        self.until("more retries", || counters.snapshot().retries >= enough)
+        let metrics = self.metrics.clone();
+        let enough = metrics.totals().retries + more;
+        self.until("more retries", || metrics.totals().retries >= enough)
             .await;
     }
 }

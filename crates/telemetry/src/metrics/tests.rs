@@ -16,19 +16,13 @@ fn samples(metrics: &Metrics) -> Vec<String> {
 fn sender_names_are_those_of_the_contract() {
     let metrics = Metrics::new();
     let sender = metrics.sender("198.51.100.1");
-    sender.publish(SenderTotals {
-        read_bytes: 1,
-        ..SenderTotals::default()
-    });
-    sender.publish(SenderTotals {
-        read_bytes: 100,
-        sent_lines: 9,
-        excluded_lines: 1,
-        retries: 1,
-        gaps: 2,
-        gap_bytes: 70,
-        lag_bytes: u64::MAX,
-    });
+    sender.shipped(1, 0, 0);
+    sender.shipped(99, 9, 1);
+    sender.long_line();
+    sender.retried();
+    sender.lost(30);
+    sender.lost(40);
+    sender.set_lag(u64::MAX);
     for expected in [
         r#"logferry_sender_read_bytes_total{source="198.51.100.1"} 100"#,
         r#"logferry_sender_sent_lines_total{source="198.51.100.1"} 9"#,
@@ -124,7 +118,7 @@ fn forwarder_and_monitor_names_are_those_of_the_contract() {
 #[test]
 fn names_without_values_are_not_shown() {
     let metrics = Metrics::new();
-    metrics.sender("h1").publish(SenderTotals::default());
+    metrics.sender("h1").shipped(0, 0, 0);
     assert!(!metrics.text().contains("logferry_relay"), "{}", metrics.text());
 }
 

@@ -1,4 +1,4 @@
-//! One machine after the other against a folder in memory, cut off anywhere.
+//! One machine after the other against a folder in memory, interrupted anywhere.
 
 mod late;
 
@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use PublishMethod as Method;
+use PublishOutcome as End;
+use PublishStep as Step;
 
 /// Large enough to be resumed.
 const LEN: u64 = 3 * RESUME_MIN;
@@ -15,9 +18,9 @@ const LEN: u64 = 3 * RESUME_MIN;
 enum File {
     Ours,
     Half,
-    /// So long, but not all of it right.
+    /// Half as long, with wrong bytes.
     HalfWrong,
-    /// Made, and nothing written.
+    /// Created, with no byte written.
     Empty,
     Foreign {
         size: u64,
@@ -43,44 +46,44 @@ impl File {
     }
 }
 
-/// What a server does its own way.
+/// How a server behaves.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Ways {
-    way: PublishMethod,
+    method: Method,
     verify: Verify,
-    /// A rename replaces what has the name.
+    /// A rename replaces a file.
     replaces: bool,
-    /// A rename that was done is answered by an error.
+    /// A rename that was done is answered with an error.
     late_error: bool,
-    /// The receiver takes every file as soon as it has its final name.
-    receiver_waits: bool,
-    /// Nothing is told of a name.
+    /// The receiver removes every file as soon as it has its final name.
+    receiver_removes: bool,
+    /// The status of a name is not told.
     stat_forbidden: bool,
 }
 
 const PLAIN: Ways = Ways {
-    way: PublishMethod::Rename,
+    method: Method::Rename,
     verify: Verify::Size,
     replaces: false,
     late_error: false,
-    receiver_waits: false,
+    receiver_removes: false,
     stat_forbidden: false,
 };
 
-/// A destination's folder, and what the ledger notes of it.
+/// A destination's folder, and the note in the ledger.
 #[derive(Debug)]
 struct Folder {
     ways: Ways,
     published: Option<File>,
-    /// By their numbers.
+    /// By number.
     temporaries: BTreeMap<u8, File>,
-    /// What the receiver took.
+    /// The files that the receiver has removed.
     taken: Vec<File>,
-    /// For which temporary name.
+    /// The number of the noted temporary name.
     noted: Option<u8>,
-    /// What dead sessions asked for and the server has not carried out, each with its temporary name.
-    late: Vec<(PublishStep, u8)>,
+    /// Requests of dead sessions that are not carried out yet, each with the number of the temporary name.
+    late: Vec<(Step, u8)>,
 }
 
 impl Folder {
@@ -96,7 +99,7 @@ impl Folder {
     }
 
     fn publication(&self) -> PublishSteps {
-        PublishSteps::new(LEN, self.ways.verify, self.ways.way, self.noted)
+        PublishSteps::new(LEN, self.ways.verify, self.ways.method, self.noted)
     }
 
     fn look(&self, file: Option<File>) -> NameStatus {
@@ -109,7 +112,7 @@ impl Folder {
         }
     }
 
-    /// How much of a temporary file is right.
+    /// The number of correct bytes at the beginning of a temporary file.
     fn verified(&self, number: u8) -> Option<u64> {
         self.temporaries.get(&number).map(|file| match file {
             File::Ours | File::Half => file.size(),
@@ -118,17 +121,17 @@ impl Folder {
         })
     }
 
-    fn publish(&mut self, way: PublishMethod, number: u8) -> RenameOutcome {
+    fn publish(&mut self, method: Method, number: u8) -> RenameOutcome {
         let Some(file) = self.temporaries.get(&number).copied() else {
             return RenameOutcome::Gone;
         };
-        if self.published.is_some() && !(self.ways.replaces && way == PublishMethod::Rename) {
+        if self.published.is_some() && !(self.ways.replaces && method == Method::Rename) {
             return RenameOutcome::Refused;
         }
-        if way == PublishMethod::Rename {
+        if method == Method::Rename {
             self.temporaries.remove(&number);
         }
-        if self.ways.receiver_waits {
+        if self.ways.receiver_removes {
             self.taken.push(file);
         } else {
             self.published = Some(file);
@@ -142,7 +145,7 @@ impl Folder {
 
     fn upload(&mut self, from: u64, number: u8, cut: Cut) -> UploadOutcome {
         if from == 0 && self.temporaries.contains_key(&number) {
-            return UploadOutcome::NotMade;
+            return UploadOutcome::NotCreated;
         }
         let right = from == 0 || Some(from) <= self.verified(number);
         let whole = cut != Cut::Halfway;
@@ -160,22 +163,20 @@ impl Folder {
         }
     }
 
-    /// Carries out what a dead session asked for.
+    /// Carries out the requests of dead sessions.
     fn carry_out_late(&mut self) {
         for (step, number) in std::mem::take(&mut self.late) {
             match step {
-                // It hears of no handle, so it writes nothing.
-                PublishStep::Upload { from: 0 } => {
-                    drop(self.temporaries.entry(number).or_insert(File::Empty))
-                }
-                PublishStep::Publish(way) => drop(self.publish(way, number)),
-                PublishStep::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
+                // The dead session gets no handle, so it writes nothing.
+                Step::Upload { from: 0 } => drop(self.temporaries.entry(number).or_insert(File::Empty)),
+                Step::Publish(method) => drop(self.publish(method, number)),
+                Step::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
                 _ => {}
             }
         }
     }
 
-    /// Carries out one step as far as `cut` lets it. `None`: the answer did not come.
+    /// Carries out one step as far as `cut` allows. `None`: the answer is lost.
     fn carry_out(&mut self, publication: &mut PublishSteps, cut: Cut) -> Option<()> {
         let (step, number) = (publication.step(), publication.temporary());
         if cut == Cut::Before {
@@ -187,14 +188,14 @@ impl Folder {
         }
         let (mut uploaded, mut renamed) = (UploadOutcome::Failed, RenameOutcome::Refused);
         match step {
-            PublishStep::Upload { from } => uploaded = self.upload(from, number, cut),
-            PublishStep::Publish(way) => {
-                assert_eq!(self.noted, Some(number), "a rename that nobody would remember");
-                renamed = self.publish(way, number);
+            Step::Upload { from } => uploaded = self.upload(from, number, cut),
+            Step::Publish(method) => {
+                assert_eq!(self.noted, Some(number), "a rename without a note");
+                renamed = self.publish(method, number);
             }
-            PublishStep::Note => self.noted = Some(number),
-            PublishStep::Forget(_) => self.noted = None,
-            PublishStep::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
+            Step::Note => self.noted = Some(number),
+            Step::Forget(_) => self.noted = None,
+            Step::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
             _ => {}
         }
         if cut != Cut::None {
@@ -202,28 +203,28 @@ impl Folder {
         }
         let temporary = self.temporaries.get(&number).copied();
         match step {
-            PublishStep::Look => publication.on_look(self.look(self.published)),
-            PublishStep::LookTemporary => publication.on_look_temporary(self.look(temporary)),
-            PublishStep::VerifyBeginning { .. } => publication.on_verify_beginning(self.verified(number)),
-            PublishStep::Compare { .. } => publication.on_compare(File::compared(self.published)),
-            PublishStep::ReadBack => publication.on_read_back(File::compared(temporary)),
-            PublishStep::Hash => publication.on_hash(false),
-            PublishStep::Upload { .. } => publication.on_upload(uploaded),
-            PublishStep::Note => publication.on_note(),
-            PublishStep::Publish(_) => publication.on_publish(renamed),
-            PublishStep::Forget(ending) => publication.on_forget(ending),
-            PublishStep::RemoveTemporary(ending) => publication.on_remove_temporary(ending),
-            PublishStep::End(_) => {}
+            Step::Look => publication.on_look(self.look(self.published)),
+            Step::LookTemporary => publication.on_look_temporary(self.look(temporary)),
+            Step::VerifyBeginning { .. } => publication.on_verify_beginning(self.verified(number)),
+            Step::Compare { .. } => publication.on_compare(File::compared(self.published)),
+            Step::ReadBack => publication.on_read_back(File::compared(temporary)),
+            Step::Hash => publication.on_hash(false),
+            Step::Upload { .. } => publication.on_upload(uploaded),
+            Step::Note => publication.on_note(),
+            Step::Publish(_) => publication.on_publish(renamed),
+            Step::Forget(outcome) => publication.on_forget(outcome),
+            Step::RemoveTemporary(outcome) => publication.on_remove_temporary(outcome),
+            Step::End(_) => {}
         }
         Some(())
     }
 
-    /// An attempt without any accident.
-    fn attempt(&mut self) -> PublishOutcome {
+    /// An attempt that is not interrupted.
+    fn attempt(&mut self) -> End {
         let mut publication = self.publication();
         loop {
-            if let PublishStep::End(ending) = publication.step() {
-                return ending;
+            if let Step::End(outcome) = publication.step() {
+                return outcome;
             }
             self.carry_out(&mut publication, Cut::None);
         }
@@ -237,7 +238,7 @@ enum Cut {
     Before,
     Halfway,
     AnswerLost,
-    /// The server has the request, and carries it out later.
+    /// The server has the request and carries it out later.
     Late,
 }
 
@@ -255,15 +256,15 @@ fn foreign() -> impl Strategy<Value = File> {
 }
 
 fn ways() -> impl Strategy<Value = Ways> {
-    let way = prop_oneof![Just(PublishMethod::Rename), Just(PublishMethod::Link)];
+    let method = prop_oneof![Just(Method::Rename), Just(Method::Link)];
     let verify = prop_oneof![Just(Verify::Size), Just(Verify::Hash), Just(Verify::ReadBack)];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (way, verify, flags).prop_map(|(way, verify, (replaces, late_error, stat_forbidden))| Ways {
-        way,
+    (method, verify, flags).prop_map(|(method, verify, (replaces, late_error, stat_forbidden))| Ways {
+        method,
         verify,
         replaces,
         late_error,
-        receiver_waits: false,
+        receiver_removes: false,
         stat_forbidden,
     })
 }
@@ -277,91 +278,76 @@ fn upload(publication: &mut PublishSteps) {
 #[test]
 fn free_name_is_published_by_one_upload_and_one_rename() {
     let mut folder = Folder::new(PLAIN);
-    assert_eq!(folder.attempt(), PublishOutcome::Published);
+    assert_eq!(folder.attempt(), End::Published);
     assert_eq!(folder.published, Some(File::Ours));
     assert!(folder.temporaries.is_empty());
-    assert_eq!(folder.attempt(), PublishOutcome::FoundThere);
+    assert_eq!(folder.attempt(), End::FoundThere);
 }
 
 #[test]
 fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, PublishMethod::Rename, None);
+    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
     upload(&mut publication);
-    assert_eq!(publication.step(), PublishStep::Note);
+    assert_eq!(publication.step(), Step::Note);
     publication.on_note();
     publication.on_look(NameStatus::Absent);
     publication.on_publish(RenameOutcome::Refused);
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
-    assert_eq!(
-        publication.step(),
-        PublishStep::Forget(PublishOutcome::RenameRefused)
-    );
-    publication.on_forget(PublishOutcome::RenameRefused);
-    assert_eq!(
-        publication.step(),
-        PublishStep::RemoveTemporary(PublishOutcome::RenameRefused)
-    );
+    assert_eq!(publication.step(), Step::Forget(End::RenameRefused));
+    publication.on_forget(End::RenameRefused);
+    assert_eq!(publication.step(), Step::RemoveTemporary(End::RenameRefused));
 }
 
 #[test]
 fn server_that_cannot_link_after_all_is_asked_to_rename() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, PublishMethod::Link, None);
+    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Link, None);
     upload(&mut publication);
     publication.on_note();
     publication.on_look(NameStatus::Absent);
-    assert_eq!(publication.step(), PublishStep::Publish(PublishMethod::Link));
+    assert_eq!(publication.step(), Step::Publish(Method::Link));
     publication.on_publish(RenameOutcome::Refused);
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
-    assert_eq!(publication.step(), PublishStep::Publish(PublishMethod::Rename));
+    assert_eq!(publication.step(), Step::Publish(Method::Rename));
 }
 
 #[test]
 fn failed_upload_leaves_no_temporary_file() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, PublishMethod::Rename, None);
+    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
-    assert_eq!(publication.step(), PublishStep::VerifyBeginning { len: LEN });
+    assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
     publication.on_verify_beginning(Some(0));
     publication.on_upload(UploadOutcome::Failed);
-    assert_eq!(
-        publication.step(),
-        PublishStep::RemoveTemporary(PublishOutcome::NotUploaded)
-    );
+    assert_eq!(publication.step(), Step::RemoveTemporary(End::NotUploaded));
 }
 
 #[test]
 fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() {
     for size in [None, Some(RESUME_MIN - 1), Some(LEN + 1)] {
-        let mut publication = PublishSteps::new(LEN, Verify::Size, PublishMethod::Rename, None);
+        let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
         publication.on_look(NameStatus::Absent);
         publication.on_look_temporary(NameStatus::Present { size });
         assert_eq!(
             (publication.step(), publication.temporary()),
-            (PublishStep::LookTemporary, 2)
+            (Step::LookTemporary, 2)
         );
         publication.on_look_temporary(NameStatus::Absent);
-        assert_eq!(publication.step(), PublishStep::Upload { from: 0 });
+        assert_eq!(publication.step(), Step::Upload { from: 0 });
     }
-    let mut small = PublishSteps::new(RESUME_MIN - 1, Verify::Size, PublishMethod::Rename, None);
+    let mut small = PublishSteps::new(RESUME_MIN - 1, Verify::Size, Method::Rename, None);
     small.on_look(NameStatus::Absent);
-    assert_eq!(
-        (small.step(), small.temporary()),
-        (PublishStep::Upload { from: 0 }, 1)
-    );
-    small.on_upload(UploadOutcome::NotMade);
+    assert_eq!((small.step(), small.temporary()), (Step::Upload { from: 0 }, 1));
+    small.on_upload(UploadOutcome::NotCreated);
     small.on_look_temporary(NameStatus::Present { size: Some(1) });
-    assert_eq!(
-        (small.step(), small.temporary()),
-        (PublishStep::Upload { from: 0 }, 2)
-    );
-    small.on_upload(UploadOutcome::NotMade);
+    assert_eq!((small.step(), small.temporary()), (Step::Upload { from: 0 }, 2));
+    small.on_upload(UploadOutcome::NotCreated);
     small.on_look_temporary(NameStatus::Absent);
     assert_eq!(
         small.step(),
-        PublishStep::End(PublishOutcome::NotUploaded),
-        "it was refused for another reason"
+        Step::End(End::NotUploaded),
+        "it was refused for a different reason"
     );
 }
 
@@ -371,88 +357,72 @@ fn names_come_to_an_end_when_none_is_free() {
     folder.temporaries = (1..=TEMPORARY_NAMES_MAX)
         .map(|number| (number, File::Empty))
         .collect();
-    assert_eq!(folder.attempt(), PublishOutcome::NotUploaded);
+    assert_eq!(folder.attempt(), End::NotUploaded);
     assert!(folder.temporaries.is_empty(), "the next attempt has room");
-    assert_eq!(folder.attempt(), PublishOutcome::Published);
+    assert_eq!(folder.attempt(), End::Published);
 }
 
 #[test]
 fn temporary_file_that_vanished_before_its_rename_is_not_taken_for_published() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, PublishMethod::Rename, None);
+    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
     upload(&mut publication);
     publication.on_note();
     publication.on_look(NameStatus::Absent);
     publication.on_publish(RenameOutcome::Gone);
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Absent);
-    assert_eq!(
-        publication.step(),
-        PublishStep::Forget(PublishOutcome::RenameRefused)
-    );
+    assert_eq!(publication.step(), Step::Forget(End::RenameRefused));
 }
 
 #[test]
 fn upload_is_proved_as_the_destination_asks() {
     let after_upload = |verify, uploaded| {
-        let mut publication = PublishSteps::new(1, verify, PublishMethod::Rename, None);
+        let mut publication = PublishSteps::new(1, verify, Method::Rename, None);
         publication.on_look(NameStatus::Absent);
         publication.on_upload(uploaded);
         publication
     };
     let mut hashed = after_upload(Verify::Hash, UploadOutcome::Whole);
-    assert_eq!(hashed.step(), PublishStep::Hash);
+    assert_eq!(hashed.step(), Step::Hash);
     hashed.on_hash(false);
-    assert_eq!(
-        hashed.step(),
-        PublishStep::ReadBack,
-        "another hash proves nothing"
-    );
+    assert_eq!(hashed.step(), Step::ReadBack, "another hash proves nothing");
     hashed.on_read_back(FileComparison::Different);
-    assert_eq!(
-        hashed.step(),
-        PublishStep::RemoveTemporary(PublishOutcome::NotProved)
-    );
+    assert_eq!(hashed.step(), Step::RemoveTemporary(End::NotVerified));
 
     let mut read = after_upload(Verify::ReadBack, UploadOutcome::Whole);
-    assert_eq!(read.step(), PublishStep::ReadBack);
+    assert_eq!(read.step(), Step::ReadBack);
     read.on_read_back(FileComparison::Unreadable);
-    assert_eq!(
-        read.step(),
-        PublishStep::RemoveTemporary(PublishOutcome::NotProved)
-    );
+    assert_eq!(read.step(), Step::RemoveTemporary(End::NotVerified));
 
-    // A server that tells no size: all that can be had.
+    // A server that reports no size: no better check is possible.
     let mut blind = after_upload(Verify::Size, UploadOutcome::SizeUnknown);
-    assert_eq!(blind.step(), PublishStep::ReadBack);
+    assert_eq!(blind.step(), Step::ReadBack);
     blind.on_read_back(FileComparison::Unreadable);
-    assert_eq!(blind.step(), PublishStep::Note);
+    assert_eq!(blind.step(), Step::Note);
 }
 
 #[test]
 fn server_that_tells_no_size_has_its_file_compared() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, PublishMethod::Rename, None);
+    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
     publication.on_look(NameStatus::Present { size: None });
-    assert_eq!(publication.step(), PublishStep::Compare { there: true });
+    assert_eq!(publication.step(), Step::Compare { there: true });
 }
 
 #[test]
 fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_temporary_name_is_gone() {
     let there = NameStatus::Present { size: Some(LEN) };
-    let mut strange = PublishSteps::new(LEN, Verify::Size, PublishMethod::Rename, None);
+    let mut strange = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
     strange.on_look(there);
     strange.on_compare(FileComparison::Unreadable);
-    assert_eq!(strange.step(), PublishStep::LookTemporary);
+    assert_eq!(strange.step(), Step::LookTemporary);
     strange.on_look_temporary(there);
     strange.on_look_temporary(NameStatus::Absent);
-    assert_eq!(
-        strange.step(),
-        PublishStep::RemoveTemporary(PublishOutcome::Unreadable)
-    );
+    assert_eq!(strange.step(), Step::RemoveTemporary(End::Unreadable));
     for (temporary, expected) in [
-        (NameStatus::Absent, PublishStep::End(PublishOutcome::TakenAway)),
-        (there, PublishStep::Forget(PublishOutcome::RenameRefused)),
+        (NameStatus::Absent, Step::End(End::TakenAway)),
+        (there, Step::Forget(End::RenameRefused)),
     ] {
-        let mut noted = PublishSteps::new(LEN, Verify::Size, PublishMethod::Rename, Some(1));
+        let mut noted = PublishSteps::new(LEN, Verify::Size, Method::Rename, Some(1));
         noted.on_look(there);
         noted.on_compare(FileComparison::Unreadable);
         noted.on_look_temporary(temporary);
@@ -460,12 +430,16 @@ fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_tempora
     }
 }
 
-/// Lives that are cut off one after the other, and one that is not; how it ends.
-fn lives(folder: &mut Folder, cuts: Vec<Cut>, mut at_each: impl FnMut(usize, &mut Folder)) -> PublishOutcome {
+/// Interrupted attempts, and one that is not interrupted; returns its outcome.
+fn interrupted_attempts(
+    folder: &mut Folder,
+    cuts: Vec<Cut>,
+    mut at_each: impl FnMut(usize, &mut Folder),
+) -> End {
     let mut publication = folder.publication();
     for (moment, cut) in cuts.into_iter().enumerate() {
         at_each(moment, folder);
-        let over = matches!(publication.step(), PublishStep::End(_));
+        let over = matches!(publication.step(), Step::End(_));
         if folder.carry_out(&mut publication, cut).is_none() || over {
             publication = folder.publication();
         }
@@ -474,8 +448,8 @@ fn lives(folder: &mut Folder, cuts: Vec<Cut>, mut at_each: impl FnMut(usize, &mu
 }
 
 proptest! {
-    /// Attempts broken off anywhere, any number of times, and a stranger who may put a file there at any moment but
-    /// the one between a look and a rename.
+    /// Attempts interrupted anywhere, any number of times, and a foreign file that may appear at any moment except between a
+    /// look and a rename.
     #[test]
     fn broken_attempts_end_in_one_right_file_or_an_untouched_foreign_one(
         cuts in prop::collection::vec(cut(), 0..60),
@@ -483,12 +457,12 @@ proptest! {
         left_behind in prop::option::of(prop_oneof![Just(File::Half), Just(File::HalfWrong), foreign()]),
         ways in ways(),
     ) {
-        // Nothing stands in the way of a server that replaces, if a stranger comes just then.
+        // A server that replaces files may replace the foreign one too.
         let ways = Ways { replaces: ways.replaces && stranger.is_none(), ..ways };
         let mut folder = Folder::new(ways);
         folder.temporaries = left_behind.map(|file| (1, file)).into_iter().collect();
         let mut left = None;
-        let ending = lives(&mut folder, cuts, |moment, folder| {
+        let outcome = interrupted_attempts(&mut folder, cuts, |moment, folder| {
             if let Some((at, file)) = stranger && at == moment && folder.published.is_none() {
                 folder.published = Some(file);
                 left = Some(file);
@@ -497,24 +471,24 @@ proptest! {
         prop_assert_eq!(&folder.temporaries, &BTreeMap::new());
         if let Some(file) = left {
             prop_assert_eq!(folder.published, Some(file));
-            prop_assert_eq!(ending, PublishOutcome::NameTaken);
+            prop_assert_eq!(outcome, End::NameTaken);
             prop_assert_eq!(folder.noted, None);
         } else {
             prop_assert_eq!(folder.published, Some(File::Ours));
-            prop_assert!(matches!(ending, PublishOutcome::Published | PublishOutcome::FoundThere));
+            prop_assert!(matches!(outcome, End::Published | End::FoundThere));
         }
     }
 
-    /// As long as a delivery is not recorded, the file is tried again; a receiver that takes it at once gets it once.
+    /// The file is tried again until its delivery is recorded; a receiver that removes it at once gets it once.
     #[test]
-    fn file_that_is_taken_at_once_is_sent_once(
+    fn file_that_is_removed_at_once_is_sent_once(
         cuts in prop::collection::vec(cut(), 0..60),
         ways in ways(),
     ) {
-        let ways = Ways { way: PublishMethod::Rename, receiver_waits: true, ..ways };
+        let ways = Ways { method: Method::Rename, receiver_removes: true, ..ways };
         let mut folder = Folder::new(ways);
-        let ending = lives(&mut folder, cuts, |_, _| {});
-        prop_assert!(ending.is_published());
+        let outcome = interrupted_attempts(&mut folder, cuts, |_, _| {});
+        prop_assert!(outcome.is_published());
         prop_assert_eq!(&folder.temporaries, &BTreeMap::new());
         prop_assert_eq!(folder.taken, [File::Ours]);
     }

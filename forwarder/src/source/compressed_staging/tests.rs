@@ -1,19 +1,24 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+use std::fs::File;
+
 use logferry_config::Publishing;
 use tempfile::TempDir;
+
+use logferry_spool::BatchReader;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::schedule::plan::tests::{batches, destination};
 
-struct Site {
+struct Staging {
     dir: TempDir,
     batch: Batch,
     destination: Destination,
     stop: CancellationToken,
 }
 
-impl Site {
+impl Staging {
     fn new(compress: Compress, text: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut batch = batches(&[0]).remove(0);
@@ -37,7 +42,14 @@ impl Site {
 
     fn open(&self) -> Result<SourceFile, DeliveryError> {
         let path = self.dir.path().join("batch.log");
-        open(self.dir.path(), &self.destination, &self.batch, &path, &self.stop)
+        let file = BatchReader::plain(File::open(&path).unwrap());
+        open(
+            self.dir.path(),
+            &self.destination,
+            &self.batch,
+            (path, file),
+            &self.stop,
+        )
     }
 
     /// The files in `outgoing/`.
@@ -64,30 +76,30 @@ fn unpacked(compress: Compress, path: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn compressed_file_holds_the_lines_is_the_same_each_time_and_goes_in_the_end() {
+fn compressed_file_holds_the_lines_is_the_same_each_time_and_is_removed_at_the_end() {
     for compress in [Compress::Gzip, Compress::Zstd] {
-        let site = Site::new(compress, &text());
-        let mut file = site.open().unwrap();
-        assert!(file.len() < site.batch.contents.bytes / 2);
-        let [path] = &site.outgoing()[..] else {
+        let staging = Staging::new(compress, &text());
+        let mut file = staging.open().unwrap();
+        assert!(file.len() < staging.batch.contents.bytes / 2);
+        let [path] = &staging.outgoing()[..] else {
             panic!("one file")
         };
         assert_eq!(unpacked(compress, path), text());
         let hash = file.read_whole().unwrap();
-        let lines = Sha256Hash::of(Sha256::new_with_prefix(text()));
+        let lines = FileHash::of(Sha256::new_with_prefix(text()));
         assert_eq!(file.lines_hash(), Some(lines));
         drop(file);
-        assert_eq!(site.outgoing(), Vec::<PathBuf>::new());
-        assert_eq!(site.open().unwrap().read_whole().unwrap(), hash);
+        assert_eq!(staging.outgoing(), Vec::<PathBuf>::new());
+        assert_eq!(staging.open().unwrap().read_whole().unwrap(), hash);
     }
 }
 
 #[test]
-fn compressed_file_that_a_crash_left_is_taken_again_if_it_holds_the_lines() {
+fn compressed_file_that_a_crash_left_is_used_again_if_it_holds_the_lines() {
     for compress in [Compress::Gzip, Compress::Zstd] {
-        let site = Site::new(compress, &text());
-        let made = site.open().unwrap();
-        let path = site.outgoing().remove(0);
+        let staging = Staging::new(compress, &text());
+        let made = staging.open().unwrap();
+        let path = staging.outgoing().remove(0);
         let same = std::fs::read(&path).unwrap();
         drop(made);
         // As an older version might have made it: other bytes, the same lines.
@@ -104,7 +116,7 @@ fn compressed_file_that_a_crash_left_is_taken_again_if_it_holds_the_lines() {
         for (left, expected) in [(&other[..], &other), (&same[..1000], &same), (b"no gzip", &same)] {
             std::fs::write(&path, left).unwrap();
             std::fs::write(path.with_extension("gz.new"), b"half").unwrap();
-            let file = site.open().unwrap();
+            let file = staging.open().unwrap();
             assert_eq!(&std::fs::read(&path).unwrap(), expected);
             assert_eq!(file.len(), expected.len() as u64);
         }
@@ -113,32 +125,32 @@ fn compressed_file_that_a_crash_left_is_taken_again_if_it_holds_the_lines() {
 
 #[test]
 fn altered_batch_is_not_compressed_and_a_stop_ends_it() {
-    let mut site = Site::new(Compress::Gzip, &text());
-    site.batch.contents.crc32c ^= 1;
-    let altered = site.open();
+    let mut staging = Staging::new(Compress::Gzip, &text());
+    staging.batch.contents.crc32c ^= 1;
+    let altered = staging.open();
     assert!(
         matches!(altered, Err(DeliveryError::Altered { .. })),
         "{altered:?}"
     );
-    assert_eq!(site.outgoing(), Vec::<PathBuf>::new());
-    site.batch.contents.crc32c ^= 1;
-    site.stop.cancel();
-    let stopped = site.open();
+    assert_eq!(staging.outgoing(), Vec::<PathBuf>::new());
+    staging.batch.contents.crc32c ^= 1;
+    staging.stop.cancel();
+    let stopped = staging.open();
     assert!(matches!(stopped, Err(DeliveryError::Stopped)), "{stopped:?}");
-    assert_eq!(site.outgoing(), Vec::<PathBuf>::new());
+    assert_eq!(staging.outgoing(), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn what_is_not_wanted_again_is_removed() {
-    let site = Site::new(Compress::Gzip, b"line\n");
-    let folder = site.dir.path().join("outgoing/edw");
+fn file_that_is_not_needed_is_removed() {
+    let staging = Staging::new(Compress::Gzip, b"line\n");
+    let folder = staging.dir.path().join("outgoing/edw");
     std::fs::create_dir_all(&folder).unwrap();
     for name in ["a.log.gz", "b.log.gz", "b.log.gz.new"] {
         std::fs::write(folder.join(name), b"").unwrap();
     }
-    remove_unneeded(site.dir.path(), |destination, name| {
+    remove_unneeded(staging.dir.path(), |destination, name| {
         destination == "edw" && name == "a.log.gz"
     })
     .unwrap();
-    assert_eq!(site.outgoing(), [folder.join("a.log.gz")]);
+    assert_eq!(staging.outgoing(), [folder.join("a.log.gz")]);
 }

@@ -50,8 +50,8 @@ fn delivered(number: usize) -> WindowBatch {
 }
 
 /// A source that has reported, with nothing left, so long after the window's end.
-fn reported(seconds: i64) -> SourceProgress {
-    SourceProgress {
+fn reported(seconds: i64) -> WindowSource {
+    WindowSource {
         source: "198.51.100.1".parse().unwrap(),
         group: Some("web-1".parse().unwrap()),
         first_seen: Some(after(-100_000)),
@@ -62,7 +62,7 @@ fn reported(seconds: i64) -> SourceProgress {
     }
 }
 
-fn decided(batches: &[WindowBatch], sources: &[SourceProgress], now: Timestamp) -> Option<Value> {
+fn decided(batches: &[WindowBatch], sources: &[WindowSource], now: Timestamp) -> Option<Value> {
     let input = WindowInput {
         window: WINDOW,
         batches,
@@ -96,12 +96,12 @@ fn window_is_due_when_all_is_there_and_every_source_is_through() {
         "reported too early"
     );
     assert_eq!(decided(&all, &[reported(40)], after(20)), None, "too early");
-    let behind = SourceProgress {
+    let behind = WindowSource {
         lag_bytes: 1,
         ..reported(40)
     };
     assert_eq!(decided(&all, std::slice::from_ref(&behind), after(60)), None);
-    let past = SourceProgress {
+    let past = WindowSource {
         reached: Some(WINDOW.end()),
         ..behind
     };
@@ -113,7 +113,7 @@ fn window_is_due_when_all_is_there_and_every_source_is_through() {
 
 #[test]
 fn after_the_wait_it_is_said_who_is_behind_or_missing() {
-    let silent = |name: &str, contact: Option<i64>| SourceProgress {
+    let silent = |name: &str, contact: Option<i64>| WindowSource {
         source: name.parse().unwrap(),
         last_contact: contact.map(after),
         first_seen: contact.map(|_| after(-100_000)),
@@ -134,7 +134,7 @@ fn after_the_wait_it_is_said_who_is_behind_or_missing() {
         "who is long gone is not named"
     );
     assert_eq!(said["whole"], false);
-    let newcomer = SourceProgress {
+    let newcomer = WindowSource {
         first_seen: Some(after(0)),
         ..silent("e", Some(5))
     };

@@ -1,4 +1,4 @@
-//! Batches on their way to the embedded server, which is another implementation and can be told to misbehave.
+//! Deliveries to the embedded server, a second implementation that can be made to misbehave.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::{Running, Spool, destination_on_port, names_in, until};
 
-/// The embedded server and the folder that it shows.
+/// The embedded server and its folder.
 pub(crate) struct Embedded {
     pub(crate) server: SftpServer,
     dir: TempDir,
@@ -72,7 +72,7 @@ async fn batch_that_a_full_server_refuses_waits_in_ready_and_goes_out_when_there
     until("down", || spool.down("edw").is_some()).await;
     let error = spool.down("edw").unwrap();
     assert!(
-        error.contains("the server says: no space left") && error.ends_with("have room made there"),
+        error.contains("the server says: no space left") && error.ends_with("free space at the destination"),
         "{error}"
     );
     assert_eq!(spool.down_kind("edw"), Some(FailureKind::NoSpace));

@@ -1,4 +1,4 @@
-//! How the forwarder logs in at OpenSSH, in every way there is, and what it says when it is not let in.
+//! Every login method at OpenSSH, and the errors when a login is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::{ACCOUNT, PASSWORD, PasswordAge, Running, Spool, Sshd, destination, keygen, until};
 
-/// Makes a key that the server lets in, locked unless the passphrase is empty.
+/// Makes a key that the server accepts, locked unless the passphrase is empty.
 fn key(sshd: &Sshd, kind: &[&str], passphrase: &str) -> PathBuf {
     let name = format!("key-{}-{}", kind.join(""), passphrase.len());
     let path = sshd.path(&name);
@@ -36,7 +36,7 @@ fn with_password(password: &str) -> Login {
     Login::Password(Secret::new(password))
 }
 
-/// Why a login fails, which is the login's fault.
+/// The error of a failed login, whose scope is the login.
 fn refusal(edw: &Destination) -> String {
     let error = check_destination(edw).unwrap_err();
     assert_eq!(
@@ -71,14 +71,14 @@ fn key_that_cannot_be_unlocked_or_read_is_told_from_one_that_is_refused() {
     let mut edw = destination("edw", &sshd);
     let locked = key(&sshd, &["ed25519"], "let me in");
     for (login, wanted) in [
-        (
-            with_key(locked.clone(), "open up"),
-            "its passphrase is another one",
-        ),
-        (with_key(locked, ""), "its passphrase is another one"),
-        (with_key(sshd.path("sshd_config"), ""), "it is no private key"),
+        (with_key(locked.clone(), "open up"), "its passphrase is wrong"),
+        (with_key(locked, ""), "its passphrase is wrong"),
+        (with_key(sshd.path("sshd_config"), ""), "it is not a private key"),
         (with_key(sshd.path("nowhere"), ""), "cannot read the key file"),
-        (with_key(sshd.path("host_ed25519"), ""), "it refuses the key"),
+        (
+            with_key(sshd.path("host_ed25519"), ""),
+            "the server refuses the key",
+        ),
     ] {
         edw.login = login;
         let said = refusal(&edw);
@@ -86,7 +86,7 @@ fn key_that_cannot_be_unlocked_or_read_is_told_from_one_that_is_refused() {
     }
 }
 
-/// An SSH agent; it ends with the value.
+/// An SSH agent, which ends when this is dropped.
 struct Agent {
     dir: TempDir,
     child: Child,
@@ -143,7 +143,7 @@ fn agent_logs_in_with_whichever_of_its_keys_the_server_takes() {
     assert!(said.contains("holds no key"), "{said}");
     agent.add(&sshd.path("host_ed25519"));
     let said = refusal(&edw);
-    assert!(said.contains("it refuses the key"), "{said}");
+    assert!(said.contains("the server refuses the key"), "{said}");
     agent.add(&key(&sshd, &["rsa", "-b", "2048"], ""));
     check_destination(&edw).unwrap();
     drop(agent);
@@ -168,7 +168,7 @@ fn server_that_has_seen_enough_keys_is_quoted() {
     let said = error.explanation();
     assert_eq!(error.scope(), FailureScope::Destination, "{said}");
     assert!(
-        said.contains("it said: Too many authentication failures"),
+        said.contains("the server said: Too many authentication failures"),
         "{said}"
     );
 }
@@ -181,7 +181,7 @@ fn account(sshd: &Sshd, login: Login) -> Destination {
     }
 }
 
-/// How often a password was refused, as the server tells; in other words where PAM asked for it.
+/// How often a password was refused, by the server's log, whose text differs where PAM asked for the password.
 fn refused_passwords(sshd: &Sshd) -> usize {
     let given = sshd.log().matches("Failed password for").count();
     given + sshd.log().matches("PAM: Authentication failure for").count()
@@ -199,7 +199,7 @@ fn password_logs_in_whether_it_is_given_or_asked_for_and_a_wrong_one_is_shown_on
         right.unwrap_or_else(|error| panic!("{config}: {}\n{}", error.explanation(), sshd.log()));
         assert_eq!(refused_passwords(&sshd), 0);
         let said = refusal(&account(&sshd, with_password("guessed")));
-        assert!(said.contains("it refuses the password"), "{said}");
+        assert!(said.contains("the server refuses the password"), "{said}");
         assert_eq!(refused_passwords(&sshd), 1, "{}", sshd.log());
     }
 }
@@ -218,12 +218,21 @@ fn server_that_wants_key_and_password_gets_both() {
     };
     check_destination(&both(sshd.client_key(), PASSWORD)).unwrap();
     for (edw, wanted) in [
-        (both(sshd.client_key(), "guessed"), "it refuses the password"),
-        (both(sshd.path("host_ed25519"), PASSWORD), "it refuses the key"),
-        (account(&sshd, with_password(PASSWORD)), "it takes publickey"),
+        (
+            both(sshd.client_key(), "guessed"),
+            "the server refuses the password",
+        ),
+        (
+            both(sshd.path("host_ed25519"), PASSWORD),
+            "the server refuses the key",
+        ),
+        (
+            account(&sshd, with_password(PASSWORD)),
+            "the server accepts publickey",
+        ),
         (
             account(&sshd, with_key(sshd.client_key(), "")),
-            "it takes the key, and wants something more that is not configured; it takes password",
+            "the server accepts the key and wants a further login method that is not configured; it accepts password",
         ),
     ] {
         let said = refusal(&edw);

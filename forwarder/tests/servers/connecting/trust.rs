@@ -10,7 +10,7 @@ use logferry_ledger::BatchState;
 
 use crate::support::{Running, Spool, Sshd, destination, names_in, until};
 
-/// Checks a destination, and has it refused for its host key.
+/// Checks a destination whose host key is refused; returns the error.
 fn refused(destination: &Destination) -> HostKeyError {
     let error = check_destination(destination).unwrap_err();
     assert_eq!(error.scope(), FailureScope::Destination);
@@ -123,13 +123,13 @@ fn locked_key_is_unlocked_and_a_wrong_login_is_told_from_other_failures() {
     };
     check_destination(&edw).unwrap();
     for (login, wanted) in [
-        (Login::Password(Secret::new("wrong")), "it takes publickey"),
+        (Login::Password(Secret::new("wrong")), "it accepts publickey"),
         (
             Login::Key {
                 file: sshd.path("host_ed25519"),
                 passphrase: None,
             },
-            "it refuses the key",
+            "the server refuses the key",
         ),
         (
             Login::Key {
@@ -154,7 +154,12 @@ async fn nothing_is_delivered_to_a_server_that_is_not_trusted() {
     sshd.know("client.pub", &format!("[127.0.0.1]:{}", sshd.port));
     let forwarder = Running::start(spool.dir(), vec![destination("edw", &sshd)]);
     until("down", || spool.down("edw").is_some()).await;
-    assert!(spool.down("edw").unwrap().contains("is not the known one"));
+    assert!(
+        spool
+            .down("edw")
+            .unwrap()
+            .contains("has changed: the server shows")
+    );
     assert!(spool.is_in(BatchState::Ready, &batch));
     assert_eq!(spool.delivery(&batch, "edw"), None);
     assert!(names_in(&sshd.drop_dir()).is_empty());
@@ -164,7 +169,7 @@ async fn nothing_is_delivered_to_a_server_that_is_not_trusted() {
     forwarder.stop().await;
 }
 
-/// What is known of the key that a destination shows.
+/// The status of a destination's host key.
 fn standing(edw: &Destination) -> HostKeyStatus {
     HostKeyScan::run(edw).unwrap().status
 }

@@ -1,4 +1,4 @@
-//! Batches on their way to a real OpenSSH server.
+//! Deliveries to a real OpenSSH server.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -284,7 +284,7 @@ async fn connections_cut_anywhere_end_in_one_right_file_for_each_batch() {
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
     edw.port = proxy.port;
-    edw.retry.max = edw.retry.initial;
+    edw.retry.backoff.max = edw.retry.backoff.initial;
     edw.failed_every = Duration::from_millis(10);
 
     let forwarder = Running::start(spool.dir(), vec![edw]);

@@ -1,4 +1,4 @@
-//! Folders and names made of what a batch is.
+//! Folders and names from a batch's attributes.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What is said of whole windows at a destination.
+//! Window manifests.
 
 use std::fs;
 use std::path::Path;
@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use crate::connecting::embedded::Embedded;
 use crate::support::{Running, Spool, Sshd, destination, names_in, until};
 
-/// The beginning of a window after whose end there were so many more, the last of which ended a minute ago.
+/// The start of a window `windows_ago` windows before the last one, which ended a minute ago.
 fn start(windows_ago: i64) -> i64 {
     let now = Timestamp::now().as_second();
     now - now.rem_euclid(60) - 60 - (windows_ago + 1) * 1200
 }
 
-/// With manifests, and with nobody waited for.
-fn telling(destination: Destination, wait: Duration) -> Destination {
+/// A destination that gets window manifests `wait` after a window's end at the latest.
+fn with_manifests(destination: Destination, wait: Duration) -> Destination {
     Destination {
         window_manifest: Some(WindowManifest {
             wait,
@@ -30,8 +30,8 @@ fn telling(destination: Destination, wait: Duration) -> Destination {
     }
 }
 
-/// As if the destination had been given manifests from that second on.
-fn tells_since(spool: &mut Spool, name: &str, second: i64) {
+/// Makes the destination get manifests from that second on.
+fn gets_manifests_since(spool: &mut Spool, name: &str, second: i64) {
     let since = Timestamp::from_second(second).unwrap();
     spool
         .ledger
@@ -63,7 +63,7 @@ async fn sent(spool: &Spool, batch: &Batch) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whole_window_is_told_of_and_a_later_part_amends_it_at_either_server() {
+async fn complete_window_gets_a_manifest_and_a_later_part_a_further_revision_at_either_server() {
     let (sshd, embedded, mut spool) = (Sshd::start(), Embedded::start().await, Spool::new());
     let first = start(1);
     let began = Timestamp::from_second(first).unwrap();
@@ -72,14 +72,19 @@ async fn whole_window_is_told_of_and_a_later_part_amends_it_at_either_server() {
     report(&mut spool, "198.51.100.3", began - SignedDuration::from_hours(1));
     for name in ["edw", "other"] {
         // In the middle of the first window, as it is in life.
-        tells_since(&mut spool, name, first + 10);
+        gets_manifests_since(&mut spool, name, first + 10);
     }
     let one = spool.seal_at("198.51.100.1", first, b"one\ntwo\n");
     report(&mut spool, "198.51.100.1", Timestamp::now());
     report(&mut spool, "198.51.100.2", Timestamp::now());
-    let mut other = telling(embedded.destination(), Duration::ZERO);
+    let mut other = with_manifests(embedded.destination(), Duration::ZERO);
     other.name = "other".parse().unwrap();
-    let both = || vec![telling(destination("edw", &sshd), Duration::ZERO), other.clone()];
+    let both = || {
+        vec![
+            with_manifests(destination("edw", &sshd), Duration::ZERO),
+            other.clone(),
+        ]
+    };
     let forwarder = Running::start(spool.dir(), both());
     let dirs = [sshd.drop_dir(), embedded.drop_dir()];
     sent(&spool, &one).await;
@@ -140,10 +145,10 @@ async fn whole_window_is_told_of_and_a_later_part_amends_it_at_either_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn window_is_not_told_of_while_a_file_of_it_is_missing_or_a_source_may_bring_more() {
+async fn window_gets_no_manifest_while_a_file_is_missing_or_a_source_may_send_more() {
     let (sshd, mut spool) = (Sshd::start(), Spool::new());
     let first = start(0);
-    tells_since(&mut spool, "edw", first);
+    gets_manifests_since(&mut spool, "edw", first);
     // It was heard of while the window lasted, and not since.
     report(
         &mut spool,
@@ -153,7 +158,7 @@ async fn window_is_not_told_of_while_a_file_of_it_is_missing_or_a_source_may_bri
     let there = spool.seal_at("198.51.100.1", first, b"there\n");
     let taken = spool.seal_at("198.51.100.3", first, b"held\n");
     fs::write(sshd.drop_dir().join(taken.file_name()), b"somebody's\n").unwrap();
-    let mut edw = telling(destination("edw", &sshd), Duration::from_hours(2));
+    let mut edw = with_manifests(destination("edw", &sshd), Duration::from_hours(2));
     edw.failed_every = Duration::from_millis(20);
     let forwarder = Running::start(spool.dir(), vec![edw.clone()]);
     sent(&spool, &there).await;
@@ -181,9 +186,9 @@ async fn window_is_not_told_of_while_a_file_of_it_is_missing_or_a_source_may_bri
 async fn manifest_whose_delivery_was_not_recorded_is_the_same_and_anothers_name_is_left_alone() {
     let (sshd, mut spool) = (Sshd::start(), Spool::new());
     let first = start(0);
-    tells_since(&mut spool, "edw", first);
+    gets_manifests_since(&mut spool, "edw", first);
     let batch = spool.seal_at("198.51.100.1", first, b"one\n");
-    let mut edw = telling(destination("edw", &sshd), Duration::ZERO);
+    let mut edw = with_manifests(destination("edw", &sshd), Duration::ZERO);
     edw.failed_every = Duration::from_millis(50);
     let forwarder = Running::start(spool.dir(), vec![edw.clone()]);
     sent(&spool, &batch).await;
@@ -203,7 +208,7 @@ async fn manifest_whose_delivery_was_not_recorded_is_the_same_and_anothers_name_
     fs::create_dir(sshd.path("lab")).unwrap();
     let taken = sshd.path("lab").join(path.file_name().unwrap());
     fs::write(&taken, b"somebody's\n").unwrap();
-    tells_since(&mut spool, "lab", first);
+    gets_manifests_since(&mut spool, "lab", first);
     let other = spool.seal_at("198.51.100.2", first, b"two\n");
     let forwarder = Running::start(spool.dir(), vec![lab]);
     sent(&spool, &other).await;

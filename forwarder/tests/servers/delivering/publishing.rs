@@ -1,4 +1,4 @@
-//! What stands at a destination in the end: proved, compressed, with manifest and marker, whatever was cut on the way.
+//! Verified and compressed deliveries with manifest and marker, also over connections that break.
 
 use std::fs;
 use std::io::Read;
@@ -15,7 +15,7 @@ use logferry_ledger::{Batch, BatchState};
 
 use crate::support::{Direction, Running, Spool, Sshd, cutting_proxy, destination, names_in, until};
 
-/// A destination whose batches have everything beside them.
+/// A destination whose batches have a manifest and a marker.
 pub(crate) fn accompany(edw: &mut Destination, verify: Verify, compress: Compress) {
     edw.publish = Publishing {
         verify,
@@ -25,7 +25,7 @@ pub(crate) fn accompany(edw: &mut Destination, verify: Verify, compress: Compres
     };
 }
 
-/// Asserts that these batches, compressed, and nothing else are in the drop, each with its manifest and marker.
+/// Asserts that the folder has exactly these batches, compressed, each with its manifest and marker.
 pub(crate) fn assert_published<'a>(
     spool: &Spool,
     drop: &Path,
@@ -59,7 +59,7 @@ pub(crate) fn assert_published<'a>(
     );
 }
 
-/// Different for each window, and larger than what goes into one packet.
+/// A text that differs for each window and is larger than one packet.
 pub(crate) fn text(window: u32, lines: u32) -> Vec<u8> {
     (0..lines)
         .flat_map(|n| format!("{window} line {n} {}\n", n.wrapping_mul(2_654_435_761)).into_bytes())
@@ -82,7 +82,7 @@ async fn batch_is_published_proved_compressed_and_accompanied() {
     assert_published(&spool, &sshd.drop_dir(), sealed.iter().zip(texts));
 }
 
-/// A `sha256sum` that counts its calls, for servers that have a shell for their users.
+/// A `sha256sum` that counts its calls, for servers that run commands.
 fn counting_sha256sum(sshd: &Sshd) {
     let script = format!(
         "#!/bin/sh\necho >> {}\nPATH=/usr/bin:/bin exec sha256sum\n",
@@ -133,7 +133,7 @@ async fn hash_is_made_by_the_servers_shell_and_without_one_the_file_is_read_back
     }
 }
 
-/// Bytes after which connections are cut, spread over all that happens on one; the same in each run.
+/// The numbers of bytes after which connections are cut, spread over a whole session; the same in each run.
 fn cuts(count: u64) -> Vec<(Direction, u64)> {
     let spread = |n: u64| 2_500 + n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 40_000;
     let direction = |n: u64| {
@@ -167,7 +167,7 @@ async fn connections_cut_at_any_byte_end_in_one_right_file_manifest_and_marker_f
     assert_published(&spool, &sshd.drop_dir(), sealed.iter().zip(texts));
 }
 
-/// Takes files out of a drop as soon as they have their final names.
+/// Removes files from a folder as soon as they have their final names.
 struct Receiver {
     stop: Arc<AtomicBool>,
     taking: JoinHandle<Vec<String>>,

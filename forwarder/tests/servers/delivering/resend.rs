@@ -1,4 +1,4 @@
-//! Delivered batches once more, and the past for a destination that was added later.
+//! Resending delivered batches, and older batches to a destination that was added later.
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Several destinations, each with what it wants.
+//! Several destinations with different filters.
 
 use std::fs;
 use std::time::Duration;

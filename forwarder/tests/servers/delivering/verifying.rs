@@ -1,4 +1,4 @@
-//! Reading back what was delivered.
+//! Reading delivered files back.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::delivering::publishing::text;
 use crate::support::{Direction, Spool, Sshd, cutting_proxy, destination};
 
-/// Puts files into the drop, as they were delivered.
+/// Puts files into the destination's folder as delivered.
 fn deliver(sshd: &Sshd, count: u32, lines: u32) -> Vec<DeliveredFile> {
     let file = |number| {
         let (text, path) = (text(number, lines), sshd.drop_dir().join(format!("{number}.log")));

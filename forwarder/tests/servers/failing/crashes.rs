@@ -16,13 +16,13 @@ use crate::support::{
     Direction, Running, Spool, Sshd, cutting_proxy, destination, destination_on_port, names_in, until,
 };
 
-/// Where the process below finds what to do.
+/// The variables with the settings of the process below.
 const DATA_DIR: &str = "FORWARDER_DATA_DIR";
 const PORT: &str = "FORWARDER_PORT";
 /// Set if its batches are compressed and have manifests and markers.
 const ACCOMPANIED: &str = "FORWARDER_ACCOMPANIED";
 
-/// Slow enough to be killed in the middle of anything.
+/// Slow enough to be killed during any step.
 const BANDWIDTH: u64 = 6 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +132,7 @@ fn forwarder_killed_with_many_batches_in_flight_delivers_each_once() {
     }
 }
 
-/// The states of the drop at which the forwarder is killed: which names end so.
+/// The states of the folder at which the forwarder is killed: endings of names.
 const MOMENTS: [(&str, &str); 8] = [
     ("something is being uploaded", ".gz.part"),
     ("a batch is published", ".gz"),
@@ -150,7 +150,7 @@ const MOMENTS: [(&str, &str); 8] = [
     ),
 ];
 
-/// Whether the drop is in the state that `moment` names.
+/// Whether the folder is in the state `moment`.
 fn is_at(moment: &str, names: &[String]) -> bool {
     let count = |end: &str| names.iter().filter(|name| name.ends_with(end)).count();
     match moment.split_once(" without ") {

@@ -1,6 +1,6 @@
-//! The forwarder against a server that misbehaves as scripted, and killed at each of its steps there: whatever comes
-//! together, each batch ends as exactly one right file with its manifest and marker, nothing of ours stays beside them,
-//! and what was there before is untouched.
+//! The forwarder against a server that misbehaves as scripted, and killed at each of its steps there. In every combination
+//! each batch ends as exactly one correct file with its manifest and marker, no other file of the forwarder stays, and
+//! files that were there before do not change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,25 +8,26 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use jiff::Timestamp;
 use logferry_embedded_servers::{FaultAction, FaultScript, OfferedExtensions, ScriptedFault, SftpOperation};
-use logferry_ledger::{Batch, BatchState, FailureKind};
+use logferry_ledger::{Batch, BatchState, FailureKind, NewManifest};
 use tokio_util::sync::CancellationToken;
 
 use crate::connecting::embedded::Embedded;
 use crate::delivering::publishing::text;
 use crate::support::{Running, Spool, names_in, until};
 
-/// Where the process below finds what to do.
+/// The variable with the configuration file of the process below.
 const CONFIG: &str = "MISBEHAVING_CONFIG";
 
 const ALWAYS: usize = usize::MAX;
 
-/// What strangers have in the drop.
+/// Foreign files in the folder.
 const THEIRS: [(&str, &str); 2] = [("theirs.log.part", "being sent"), ("theirs.log", "sent")];
 
 /// The file of the batch that is delivered.
 const LOG: &str = "accessLog_00_198-51-100-44.log";
-/// The file of a batch whose name a stranger has.
+/// The file of a batch whose name a foreign file has.
 const TAKEN: &str = "accessLog_01_198-51-100-44.log";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,33 +44,38 @@ async fn forwarder_process() {
 }
 
 /// A spool, and a server with its drop.
-struct Site {
+struct Scenario {
     embedded: Embedded,
     spool: Spool,
 }
 
-impl Site {
+impl Scenario {
     async fn new() -> Self {
-        let site = Self {
+        Self::configured("").await
+    }
+
+    /// With further settings of the destination.
+    async fn configured(settings: &str) -> Self {
+        let scenario = Self {
             embedded: Embedded::start().await,
             spool: Spool::new(),
         };
         for (name, content) in THEIRS {
-            fs::write(site.embedded.drop_dir().join(name), content).unwrap();
+            fs::write(scenario.embedded.drop_dir().join(name), content).unwrap();
         }
         let destination = format!(
             "name: edw, host: 127.0.0.1, port: {}, user: ferry, password: open sesame, directory: /, \
              known_hosts: {}, manifest: json, marker: .ok, verify: read-back, stall_after: 500ms, \
-             retry: {{attempts: 3, initial: 5ms, max: 20ms}}, failed_every: 20ms",
-            site.embedded.server.port(),
-            site.embedded.known_hosts().display(),
+             retry: {{attempts: 3, initial: 5ms, max: 20ms}}, failed_every: 20ms{settings}",
+            scenario.embedded.server.port(),
+            scenario.embedded.known_hosts().display(),
         );
         let config = format!(
             "forwarder: {{data_dir: {}, interval: 1h, destinations: [{{{destination}}}]}}\n",
-            site.spool.dir().display()
+            scenario.spool.dir().display()
         );
-        fs::write(site.spool.dir().join("forwarder.yaml"), config).unwrap();
-        site
+        fs::write(scenario.spool.dir().join("forwarder.yaml"), config).unwrap();
+        scenario
     }
 
     /// Seals a batch that will be delivered, and one whose name is taken.
@@ -147,7 +153,7 @@ impl Site {
     }
 }
 
-/// A forwarder in a process of its own, killed at the latest with the test.
+/// A forwarder in a process of its own, killed at the end of the test at the latest.
 struct Doomed(Child);
 
 impl Drop for Doomed {
@@ -189,70 +195,137 @@ fn once_each(operation: SftpOperation, action: FaultAction) -> FaultScript {
     }
 }
 
-/// The steps at which the forwarder is killed: the server stops at this request for this file, before it has carried
-/// it out or after.
-fn crash_points() -> Vec<ScriptedFault> {
-    let json = LOG.replace(".log", ".json");
-    let mut points = Vec::new();
-    for file in [LOG, &json, &format!("{LOG}.ok")] {
-        let temporary = format!("{file}.part");
-        for (operation, action) in [
-            (SftpOperation::Open, FaultAction::DoThenStall),
-            (SftpOperation::Write, FaultAction::DoThenStall),
-            (SftpOperation::Close, FaultAction::DoThenStall),
-            (SftpOperation::Read, FaultAction::DoThenStall),
-            (SftpOperation::Rename, FaultAction::Stall),
-            (SftpOperation::Rename, FaultAction::DoThenStall),
-        ] {
-            // The marker is empty.
-            if operation != SftpOperation::Write || file.strip_suffix(".ok").is_none() {
-                points.push(fault(operation, &temporary, 1, action));
-            }
-        }
-        // The second look, after the rename was noted.
-        points.push(ScriptedFault {
-            skip: 1,
-            ..fault(SftpOperation::Stat, file, 1, FaultAction::Stall)
-        });
-    }
+/// The steps of a file's publication at which the forwarder is killed: the server stops at this request, before it has
+/// carried it out or after.
+fn crash_points_of(file: &str) -> Vec<ScriptedFault> {
+    let temporary = format!("{file}.part");
+    let requests = [
+        (SftpOperation::Open, FaultAction::DoThenStall),
+        (SftpOperation::Write, FaultAction::DoThenStall),
+        (SftpOperation::Close, FaultAction::DoThenStall),
+        (SftpOperation::Read, FaultAction::DoThenStall),
+        (SftpOperation::Rename, FaultAction::Stall),
+        (SftpOperation::Rename, FaultAction::DoThenStall),
+    ];
+    // A marker is empty.
+    let is_made = |(operation, _): &(SftpOperation, FaultAction)| {
+        *operation != SftpOperation::Write || !file.ends_with(".ok")
+    };
+    let at = |(operation, action)| fault(operation, &temporary, 1, action);
+    let mut points: Vec<_> = requests.into_iter().filter(is_made).map(at).collect();
+    // The second look, after the rename was noted.
+    points.push(ScriptedFault {
+        skip: 1,
+        ..fault(SftpOperation::Stat, file, 1, FaultAction::Stall)
+    });
     points
 }
 
-/// Has the forwarder killed at each step while the server behaves so, and started again.
+/// Kills the forwarder at each step while the server behaves like this, and starts it again.
 async fn ends_right_wherever_it_is_killed(behaviour: FaultScript) {
-    for point in crash_points() {
+    let files = [LOG.to_owned(), LOG.replace(".log", ".json"), format!("{LOG}.ok")];
+    for point in files.iter().flat_map(|file| crash_points_of(file)) {
         let context = format!("killed at {point:?}");
-        let mut site = Site::new().await;
-        let (batch, held) = site.seal();
+        let mut scenario = Scenario::new().await;
+        let (batch, held) = scenario.seal();
         let mut script = behaviour.clone();
         script.faults.insert(0, point);
-        site.embedded.server.set_fault_script(script);
-        let doomed = site.start_process();
+        scenario.embedded.server.set_fault_script(script);
+        let doomed = scenario.start_process();
         until(&context, || {
-            let is_sent = site.spool.state(&batch) == BatchState::Sent;
-            let is_there = site.embedded.server.fault_count(0) > 0;
+            let is_sent = scenario.spool.state(&batch) == BatchState::Sent;
+            let is_there = scenario.embedded.server.fault_count(0) > 0;
             assert!(is_there || !is_sent, "not {context}");
             is_there
         })
         .await;
         drop(doomed);
-        let before = site.published();
+        let before = scenario.published();
 
-        let forwarder = site.start();
-        until(&context, || site.spool.is_in(BatchState::Sent, &batch)).await;
-        until(&context, || site.is_held(&held)).await;
+        let forwarder = scenario.start();
+        until(&context, || scenario.spool.is_in(BatchState::Sent, &batch)).await;
+        until(&context, || scenario.is_held(&held)).await;
         forwarder.stop().await;
-        site.assert_ends_right(&[(&batch, text(0, 3000))], &context);
-        let after = site.published();
+        scenario.assert_ends_right(&[(&batch, text(0, 3000))], &context);
+        let after = scenario.published();
         assert!(
             before.iter().all(|(name, inode)| after.get(name) == Some(inode)),
             "{context}: something was published twice"
         );
-        site.embedded.server.stop().await;
+        scenario.embedded.server.stop().await;
     }
 }
 
-/// A test of its own for each behaviour, so that they run side by side.
+/// The same for a window manifest.
+async fn window_manifest_ends_right_wherever_it_is_killed(behaviour: FaultScript) {
+    const NAME: &str = "WINDOW_26010100_00-19.json";
+    const CONTENT: &[u8] = b"{\"revision\": 1}\n";
+    let edw = "edw".parse().unwrap();
+    for point in crash_points_of(NAME) {
+        let context = format!("killed at {point:?}");
+        let mut scenario = Scenario::configured(", window_manifest: true").await;
+        let window = scenario.spool.seal(0, &text(0, 10)).window;
+        let manifest = NewManifest {
+            window,
+            revision: 1,
+            name: NAME.to_owned(),
+            content: String::from_utf8(CONTENT.to_vec()).unwrap(),
+            batches: Vec::new(),
+        };
+        let now = Timestamp::now();
+        scenario.spool.ledger.manifests_since(&edw, now).unwrap();
+        scenario.spool.ledger.add_manifest(&edw, &manifest, now).unwrap();
+        let mut script = behaviour.clone();
+        script.faults.insert(0, point);
+        scenario.embedded.server.set_fault_script(script);
+        let doomed = scenario.start_process();
+        until(&context, || scenario.embedded.server.fault_count(0) > 0).await;
+        drop(doomed);
+        let before = scenario.published();
+
+        let forwarder = scenario.start();
+        until(&context, || {
+            scenario.spool.ledger.waiting_manifests(&edw).unwrap().is_empty()
+        })
+        .await;
+        forwarder.stop().await;
+        let path = scenario.embedded.drop_dir().join(NAME);
+        assert_eq!(fs::read(path).unwrap(), CONTENT, "{context}");
+        let record = scenario
+            .spool
+            .ledger
+            .last_manifest(window, &edw)
+            .unwrap()
+            .unwrap();
+        assert_eq!(record.publishing_place, None, "{context}");
+        let after = scenario.published();
+        assert!(
+            before.iter().all(|(name, inode)| after.get(name) == Some(inode)),
+            "{context}: something was published twice"
+        );
+        let names = names_in(&scenario.embedded.drop_dir());
+        let is_left = |name: &&String| name.ends_with(".part") && name.as_str() != THEIRS[0].0;
+        assert_eq!(names.iter().find(is_left), None, "{context}");
+        scenario.embedded.server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn window_manifest_is_published_once_wherever_the_forwarder_is_killed() {
+    window_manifest_ends_right_wherever_it_is_killed(FaultScript::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn window_manifest_is_linked_once_wherever_the_forwarder_is_killed() {
+    window_manifest_ends_right_wherever_it_is_killed(FaultScript {
+        extensions: OfferedExtensions::WithHardlink,
+        rename_replaces: true,
+        faults: Vec::new(),
+    })
+    .await;
+}
+
+/// One test for each behaviour, so that they run in parallel.
 macro_rules! behaviours {
     ($($name:ident: $script:expr,)*) => {$(
         #[tokio::test(flavor = "multi_thread")]
@@ -295,7 +368,7 @@ behaviours! {
     },
 }
 
-/// What keeps a batch from being delivered as long as it goes on.
+/// Faults that prevent a delivery while they last.
 const HOPELESS: [(SftpOperation, FaultAction); 12] = [
     (SftpOperation::Open, FaultAction::Refuse),
     (SftpOperation::Open, FaultAction::Disconnect),
@@ -311,38 +384,38 @@ const HOPELESS: [(SftpOperation, FaultAction); 12] = [
     (SftpOperation::Rename, FaultAction::Disconnect),
 ];
 
-/// Has a batch held, and then delivered when the server behaves again.
+/// A batch is held, and delivered when the server behaves again.
 async fn is_held_while(operation: SftpOperation, action: FaultAction) {
     let context = format!("{operation:?} {action:?}");
-    let mut site = Site::new().await;
-    let (batch, taken) = site.seal();
-    let other = site.spool.seal(2, &text(2, 3000));
-    let server = &site.embedded.server;
+    let mut scenario = Scenario::new().await;
+    let (batch, taken) = scenario.seal();
+    let other = scenario.spool.seal(2, &text(2, 3000));
+    let server = &scenario.embedded.server;
     server.set_fault_script(FaultScript {
         faults: vec![fault(operation, format!("{LOG}.part"), ALWAYS, action)],
         ..FaultScript::default()
     });
-    let forwarder = site.start();
-    until(&context, || site.spool.is_in(BatchState::Sent, &other)).await;
-    until(&context, || site.spool.is_in(BatchState::Failed, &batch)).await;
-    let delivery = site.spool.delivery(&batch, "edw").unwrap();
+    let forwarder = scenario.start();
+    until(&context, || scenario.spool.is_in(BatchState::Sent, &other)).await;
+    until(&context, || scenario.spool.is_in(BatchState::Failed, &batch)).await;
+    let delivery = scenario.spool.delivery(&batch, "edw").unwrap();
     assert!(
         delivery.last_error.is_some() && delivery.error_kind.is_some(),
         "{context}"
     );
-    assert!(!site.embedded.drop_dir().join(LOG).exists(), "{context}");
+    assert!(!scenario.embedded.drop_dir().join(LOG).exists(), "{context}");
     // A batch after it is not held up either.
-    let later = site.spool.seal(3, &text(3, 10));
-    until(&context, || site.spool.is_in(BatchState::Sent, &later)).await;
+    let later = scenario.spool.seal(3, &text(3, 10));
+    until(&context, || scenario.spool.is_in(BatchState::Sent, &later)).await;
 
     server.set_fault_script(FaultScript::default());
-    until(&context, || site.spool.is_in(BatchState::Sent, &batch)).await;
-    until(&context, || site.is_held(&taken)).await;
+    until(&context, || scenario.spool.is_in(BatchState::Sent, &batch)).await;
+    until(&context, || scenario.is_held(&taken)).await;
     forwarder.stop().await;
     let texts = [text(0, 3000), text(2, 3000), text(3, 10)];
     let delivered: Vec<_> = [&batch, &other, &later].into_iter().zip(texts).collect();
-    site.assert_ends_right(&delivered, &context);
-    site.embedded.server.stop().await;
+    scenario.assert_ends_right(&delivered, &context);
+    scenario.embedded.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,31 +430,31 @@ async fn batch_at_which_the_server_always_stalls_is_held_and_the_others_go_on() 
     is_held_while(SftpOperation::Write, FaultAction::Stall).await;
 }
 
-/// Has one request of a session that died carried out when the next session is about to rename.
+/// One request of a dead session is carried out when the next session is about to rename.
 async fn ends_right_with_a_late(operation: SftpOperation, first: Vec<ScriptedFault>) {
     let context = format!("late {operation:?}");
-    let mut site = Site::new().await;
-    let (batch, taken) = site.seal();
+    let mut scenario = Scenario::new().await;
+    let (batch, taken) = scenario.seal();
     let part = format!("{LOG}.part");
     let late = fault(operation, &part, 1, FaultAction::DoAfterDisconnect);
     let after = fault(SftpOperation::Rename, &part, 1, FaultAction::DoAfterDelayed);
     let count = first.len();
-    site.embedded.server.set_fault_script(FaultScript {
+    scenario.embedded.server.set_fault_script(FaultScript {
         faults: first.into_iter().chain([late, after]).collect(),
         ..FaultScript::default()
     });
-    let forwarder = site.start();
-    until(&context, || site.spool.is_in(BatchState::Sent, &batch)).await;
-    until(&context, || site.is_held(&taken)).await;
+    let forwarder = scenario.start();
+    until(&context, || scenario.spool.is_in(BatchState::Sent, &batch)).await;
+    until(&context, || scenario.is_held(&taken)).await;
     forwarder.stop().await;
-    let server = &site.embedded.server;
+    let server = &scenario.embedded.server;
     assert_eq!(
         [server.fault_count(count), server.fault_count(count + 1)],
         [1, 1],
         "{context}"
     );
-    site.assert_ends_right(&[(&batch, text(0, 3000))], &context);
-    site.embedded.server.stop().await;
+    scenario.assert_ends_right(&[(&batch, text(0, 3000))], &context);
+    scenario.embedded.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

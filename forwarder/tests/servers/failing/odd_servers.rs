@@ -1,4 +1,4 @@
-//! OpenSSH as operators set it up, with all that may be narrow, full, slow or hung there.
+//! OpenSSH with limits, full disks, slow disks and hung processes.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -38,7 +38,7 @@ fn signal(processes: &[Pid], signal: Signal) {
     }
 }
 
-/// What is on its way to `edw`, as the ledger has it.
+/// The batches in flight to `edw`, by the ledger.
 fn in_flight(spool: &Spool) -> Vec<InFlight> {
     let edw = "edw".parse().unwrap();
     spool.ledger.in_flight(&edw, Timestamp::UNIX_EPOCH).unwrap()
@@ -120,7 +120,7 @@ async fn folder_that_may_only_be_read_fails_the_batch_for_lack_of_permission() {
     assert_eq!(delivery.error_kind, Some(FailureKind::Permission));
     let error = delivery.last_error.unwrap();
     assert!(
-        error.contains("permission denied") && error.ends_with("given the right to write there"),
+        error.contains("permission denied") && error.ends_with("the user the right to write there"),
         "{error}"
     );
     assert_eq!(spool.down("edw"), None, "it answers, after all");
@@ -240,7 +240,7 @@ fn server_without_sftp_for_the_user_is_told_from_a_broken_connection() {
     let sshd = Sshd::start_with("ForceCommand true\n");
     let error = check_destination(&destination("edw", &sshd)).unwrap_err();
     let said = error.explanation();
-    assert!(said.contains("ends the session before SFTP begins"), "{said}");
+    assert!(said.contains("ended the session before SFTP began"), "{said}");
     assert_eq!(
         (error.scope(), error.kind()),
         (FailureScope::Destination, FailureKind::Protocol)

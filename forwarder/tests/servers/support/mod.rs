@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use logferry_config::{
-    DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Layout, Login, Publishing, Wants,
+    Backoff, DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Layout, Login, Publishing, Wants,
 };
 use logferry_forwarder::ForwarderError;
 use tokio::task::JoinHandle;
@@ -50,8 +50,10 @@ pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hos
         publish: Publishing::default(),
         retry: DeliveryRetry {
             attempts: 3,
-            initial: Duration::from_millis(10),
-            max: Duration::from_millis(50),
+            backoff: Backoff {
+                initial: Duration::from_millis(10),
+                max: Duration::from_millis(50),
+            },
         },
         failed_every: Duration::from_hours(1),
         stall_after: Duration::from_secs(30),

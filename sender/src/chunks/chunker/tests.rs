@@ -4,7 +4,6 @@ use logferry_protocol::stream::FINGERPRINT_SPAN;
 use proptest::prelude::*;
 
 use super::*;
-
 use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd, LineLimits};
 use crate::chunks::exclusion::ExclusionRules;
 

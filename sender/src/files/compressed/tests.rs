@@ -7,7 +7,6 @@ use logferry_protocol::stream::FileKey;
 use proptest::prelude::*;
 
 use super::*;
-
 use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::open_writers::OpenWriters;
 use crate::files::{self, FileHandle, FileStat};
@@ -33,7 +32,7 @@ impl FileHandle for Bytes {
     }
 }
 
-fn compress(format: CompressionFormat, text: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(format: CompressionFormat, text: &[u8]) -> Vec<u8> {
     match format {
         CompressionFormat::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -179,7 +178,7 @@ proptest! {
         let mut archive = compress(format, &all);
         let at = 4 + at.index(archive.len() - 4);
         archive[at] ^= flip;
-        // What is not covered by a checksum, as the time in the header, is not text.
+        // Bytes without a checksum, like the time in the header, are not text.
         if let Ok(text) = open(archive) {
             prop_assert_eq!(whole(&text), all);
         }

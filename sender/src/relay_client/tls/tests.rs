@@ -88,7 +88,7 @@ impl Authority {
         let address = listener.local_addr().expect("its address");
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.expect("a client");
-            // Where the client is refused, that is the test's to judge.
+            // The test looks at the error on the client's side.
             let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else {
                 return;
             };
@@ -115,19 +115,19 @@ async fn exchange(tls: &ClientTls, server: TcpStream) -> Result<u8, RequestError
     })
 }
 
-async fn said(tls: &ClientTls, server: TcpStream) -> String {
+async fn error_text(tls: &ClientTls, server: TcpStream) -> String {
     exchange(tls, server).await.expect_err("refused").to_string()
 }
 
 #[tokio::test]
-async fn a_relay_with_a_certificate_of_our_authority_is_believed() {
+async fn a_relay_with_a_certificate_of_the_authority_is_trusted() {
     let ca = Authority::new();
     let server = ca.serve("localhost", 2500, None).await;
     assert_eq!(exchange(&ca.tls(), server).await.expect("trusted"), 7);
 }
 
 #[tokio::test]
-async fn a_relay_that_cannot_be_trusted_is_refused_and_what_to_do_is_said() {
+async fn a_relay_that_cannot_be_trusted_is_refused_with_the_remedy() {
     let (ca, other) = (Authority::new(), Authority::new());
     for (name, year, tls, words) in [
         (
@@ -151,7 +151,7 @@ async fn a_relay_that_cannot_be_trusted_is_refused_and_what_to_do_is_said() {
         ),
     ] {
         let server = ca.serve(name, year, None).await;
-        let said = said(&tls, server).await;
+        let said = error_text(&tls, server).await;
         assert!(
             said.starts_with("no safe connection to https://localhost:1: "),
             "{said}"
@@ -164,25 +164,25 @@ async fn a_relay_that_cannot_be_trusted_is_refused_and_what_to_do_is_said() {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_tls_is_told_from_what_breaks() {
+async fn a_server_without_tls_is_distinguished_from_a_broken_connection() {
     let ca = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     for (answer, words) in [
-        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "does not speak TLS"),
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "does not use TLS"),
         (&b""[..], "cannot connect"),
     ] {
         let server = TcpStream::connect(address).await.expect("a server");
         let (mut client, _) = listener.accept().await.expect("a client");
         client.write_all(answer).await.expect("a client");
         client.shutdown().await.expect("a client");
-        let said = said(&ca.tls(), server).await;
+        let said = error_text(&ca.tls(), server).await;
         assert!(said.contains(words), "{words} in {said}");
     }
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_where_it_is_wanted() {
+async fn a_client_certificate_is_sent_if_it_is_required() {
     let (ca, clients, other) = (Authority::new(), Authority::new(), Authority::new());
     let server = ca.serve("localhost", 2500, Some(&clients)).await;
     let shown = ClientTls {
@@ -192,15 +192,18 @@ async fn a_client_certificate_is_shown_where_it_is_wanted() {
     assert_eq!(exchange(&shown, server).await.expect("trusted"), 7);
 
     let server = ca.serve("localhost", 2500, Some(&clients)).await;
-    let without = said(&ca.tls(), server).await;
-    assert!(without.contains("wants a certificate of this host"), "{without}");
+    let without = error_text(&ca.tls(), server).await;
+    assert!(
+        without.contains("requires a certificate of this host"),
+        "{without}"
+    );
 
     let server = ca.serve("localhost", 2500, Some(&clients)).await;
     let wrong = ClientTls {
         identity: Some(other.identity()),
         ..ca.tls()
     };
-    let wrong = said(&wrong, server).await;
+    let wrong = error_text(&wrong, server).await;
     assert!(wrong.contains("refuses the certificate of"), "{wrong}");
 }
 

@@ -1,37 +1,38 @@
-//! What is lost: bytes of a log that were gone from the disk before they could be sent.
+//! Losses: bytes of a log that were gone from the disk before they could be sent.
 //!
-//! A loss is only ever said when it is proven, and this is what proves it:
+//! A loss is reported only when it is proven, by both of these:
 //! - The file was seen with more bytes than the relay has of its stream. A size counts as seen only when the file was
-//!   found to hold the same stream before and after it was taken: a file that is cut and written anew between two
-//!   looks has the size of something else.
-//! - No file of the log holds the stream any more, and none that cannot be read might.
+//!   found to hold the same stream before and after the size was read. Otherwise a file that was truncated and written
+//!   again between two looks would have the size of other contents.
+//! - No file of the log holds the stream any more, and no unreadable file might hold it.
 //!
-//! A file that was read as far as it was seen, but was gone after a restart before it was known to be at its end, is
-//! said to be unfinished: more may have been written to it.
+//! A file may be read as far as it was seen, but be gone after a restart before it was known to be at its end. It is
+//! reported as unfinished, because more may have been written to it.
 //!
-//! Nothing can be said of a file that came and went while the sender was down.
+//! Nothing can be reported of a file that appeared and disappeared while the sender was down.
 
 use logferry_protocol::heartbeat::{Gap, HostTime};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
-use logferry_protocol::stream::{Head, Offset, StreamId};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use crate::checkpoint::UnsentFile;
 use crate::clock::Now;
 use crate::files::compressed::LogText;
 use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
+use crate::streams::identity::FileContents;
 use crate::streams::orphan::OrphanStream;
-use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
+use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;
-use crate::tail::log::resolve::{ResolveAnswers, holds};
-use crate::tail::tracked_file::{FileState, TrackedFile};
+use crate::tail::log::resolve::ResolveAnswers;
+use crate::tail::tracked_file::{CompressedState, FileState, TrackedFile};
 
-/// A file that is gone, and of which nothing is known to be acknowledged.
+/// A file that is gone, and of which no byte is known to be acknowledged.
 #[derive(Debug)]
 pub(crate) struct MissingFile {
     file: UnsentFile,
-    /// The streams that the relay knows to begin like it, once it was asked.
+    /// The streams of the relay with the same head, once it was asked.
     known: Option<Vec<KnownStream>>,
 }
 
@@ -45,53 +46,52 @@ impl MissingFile {
         self.known.is_none().then_some(self.file.head)
     }
 
-    /// What is lost of it, as far as that can be proven. A file there is holds its first `elsewhere` bytes.
-    fn gap(&self, known: &[KnownStream], elsewhere: Offset, now: Now) -> Option<Gap> {
-        // The name that it was given, or would have been given, when it was first sent.
+    /// The proven loss. Another file holds the first `held` bytes.
+    fn gap(&self, known: &[KnownStream], held: Offset, now: Now) -> Option<Gap> {
+        // The id that the stream got, or would have got, when it was first sent.
         let stream = StreamId::derive(self.file.file, self.file.head, 0);
-        let from = match known.iter().find(|known| known.stream == stream) {
+        let committed = match known.iter().find(|known| known.stream == stream) {
             Some(known) => known.committed,
             None if known.is_empty() => Offset::ZERO,
             None => {
                 tracing::warn!(
                     log = %self.file.log, path = self.file.path,
-                    "a log is gone, and it cannot be told whether it was one that the relay has"
+                    "a log file is gone; the relay has streams with the same beginning, so it is not known whether lines \
+                     are lost"
                 );
                 return None;
             }
         };
-        let from = from.max(elsewhere);
-        (self.file.size > from).then(|| Gap {
-            stream,
-            log: self.file.log.clone(),
-            path: self.file.path.clone(),
-            from,
-            until: Some(self.file.size),
-            noticed_at: HostTime::from(now.wall),
-        })
+        let from = committed.max(held);
+        let UnsentFile { log, path, size, .. } = &self.file;
+        (*size > from).then(|| gap(stream, log, path, from, Some(*size), now))
+    }
+}
+
+fn gap(stream: StreamId, log: &LogName, path: &str, from: Offset, until: Option<Offset>, now: Now) -> Gap {
+    Gap {
+        stream,
+        log: log.clone(),
+        path: path.to_owned(),
+        from,
+        until,
+        noticed_at: HostTime::from(now.wall),
     }
 }
 
 impl OrphanStream {
-    /// What is lost, now that no file holds the stream any more. A file there is holds its first `elsewhere` bytes.
-    fn gap(&self, log: &LogName, elsewhere: Offset, now: Now) -> Option<Gap> {
+    /// The proven loss, now that no file holds the stream any more. Another file holds the first `held` bytes.
+    fn gap(&self, log: &LogName, held: Offset, now: Now) -> Option<Gap> {
         let acked = self.stream.acked.offset;
-        // A copy of a stream that the relay has nothing of became a stream of its own.
-        let from = if acked == Offset::ZERO { elsewhere } else { acked };
+        // If the relay has nothing of the stream, a copy became a stream of its own.
+        let from = if acked == Offset::ZERO { held } else { acked };
         let until = (self.extent > from).then_some(self.extent);
-        let is_unfinished = self.is_remembered && self.stream.phase != StreamPhase::Finished;
-        (until.is_some() || is_unfinished).then(|| Gap {
-            stream: self.stream.id,
-            log: log.clone(),
-            path: self.path.clone(),
-            from,
-            until,
-            noticed_at: HostTime::from(now.wall),
-        })
+        let is_unfinished = self.is_from_checkpoint && self.stream.phase != StreamPhase::Finished;
+        (until.is_some() || is_unfinished).then(|| gap(self.stream.id, log, &self.path, from, until, now))
     }
 
-    /// For the checkpoint: as a file of which the relay has nothing.
-    fn unsent(&self, log: &LogName) -> UnsentFile {
+    /// The stream for the checkpoint, as a file of which the relay has nothing.
+    fn as_unsent(&self, log: &LogName) -> UnsentFile {
         UnsentFile {
             log: log.clone(),
             path: self.path.clone(),
@@ -103,7 +103,7 @@ impl OrphanStream {
 }
 
 impl<H: FileHandle> TrackedFile<H> {
-    /// Takes the file's size as seen, if the file still holds what it was taken for.
+    /// Counts the file's size as seen, if the file still holds the same contents.
     fn prove_size(&mut self) {
         let (size, Some(handle)) = (self.size(), &self.handle) else {
             return;
@@ -116,7 +116,7 @@ impl<H: FileHandle> TrackedFile<H> {
             FileState::Stream(stream)
                 if matches!(stream.phase, StreamPhase::Reading | StreamPhase::InDoubt) =>
             {
-                begins_with(handle, stream.head) && holds(handle, stream.read).unwrap_or(false)
+                begins_with(handle, stream.head) && handle.holds(stream.read).unwrap_or(false)
             }
             _ => false,
         };
@@ -125,41 +125,25 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// Whether the file is seen to have more than at the last call, and more than the relay has.
+    /// Whether the file was seen with more bytes than at the last call, and with more than the relay has.
     fn has_news(&mut self) -> bool {
         let before = std::mem::replace(&mut self.extent_noted, self.extent);
-        let acked = match &self.state {
-            FileState::Stream(stream) => stream.acked.offset,
-            _ => Offset::ZERO,
-        };
-        self.extent > acked && self.extent != before
+        self.extent > self.acked() && self.extent != before
     }
 
-    /// What a finished stream lacks: its file is a copy that does not hold all that the original was seen to hold.
+    /// The loss at the end of a finished stream: its file is a copy that lacks bytes that the original was seen to hold.
     pub(crate) fn shortfall(&mut self, log: &LogName, now: Now) -> Option<Gap> {
-        let FileState::Stream(TrackedStream {
-            id,
-            acked,
-            phase: StreamPhase::Finished,
-            ..
-        }) = &self.state
-        else {
-            return None;
-        };
-        let (from, until) = (acked.offset, self.extent);
-        self.extent = from;
-        (until > from).then(|| Gap {
-            stream: *id,
-            log: log.clone(),
-            path: self.path.display().to_string(),
-            from,
-            until: Some(until),
-            noticed_at: HostTime::from(now.wall),
-        })
+        let stream = self
+            .stream()
+            .filter(|stream| stream.phase == StreamPhase::Finished)?;
+        let (id, acked) = (stream.id, stream.acked.offset);
+        let until = std::mem::replace(&mut self.extent, acked);
+        let path = self.path.display().to_string();
+        (until > acked).then(|| gap(id, log, &path, acked, Some(until), now))
     }
 
-    /// The file as one of which the relay has nothing yet, if it is and all of it is wanted.
-    fn unsent(&self, log: &LogName) -> Option<UnsentFile> {
+    /// The file as one of which the relay has nothing yet, if that is so and all of it is to be shipped.
+    fn as_unsent(&self, log: &LogName) -> Option<UnsentFile> {
         let head = match &self.state {
             FileState::Unidentified(head) => *head,
             FileState::Stream(stream) if stream.acked.offset == Offset::ZERO => stream.head,
@@ -174,64 +158,66 @@ impl<H: FileHandle> TrackedFile<H> {
         })
     }
 
-    /// How much it holds, if it begins like this: then it may be the file that is sought, or a copy of it.
+    /// The file's size if it has this head: then it may be the missing file, or a copy of it.
     fn size_if_alike(&self, head: Head) -> Option<Offset> {
-        match &self.state {
-            FileState::Unidentified(own) | FileState::Copy { head: own, .. } => {
-                (*own == head).then(|| self.size())
-            }
-            FileState::Stream(stream) => (stream.head == head).then(|| self.size().max(stream.acked.offset)),
-            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) => None,
-        }
+        let (own, size) = match &self.state {
+            FileState::Unidentified(own) | FileState::Copy { head: own, .. } => (*own, self.size()),
+            FileState::Stream(stream) => (stream.head, self.size().max(stream.acked.offset)),
+            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) => return None,
+        };
+        (own == head).then_some(size)
     }
 
-    /// `start: end`: what is there already is not wanted, and that is not yet known to the relay.
+    /// Whether the relay does not know yet which bytes `start: end` leaves out.
     pub(crate) fn is_skipping(&self) -> bool {
-        let has_begun =
-            matches!(&self.state, FileState::Stream(stream) if stream.acked.offset > Offset::ZERO);
-        self.skip_to.is_some() && !has_begun
+        self.skip_to.is_some() && self.acked() == Offset::ZERO
+    }
+
+    fn is_unreadable(&self) -> bool {
+        let is_damaged = matches!(self.state, FileState::Compressed(CompressedState::Damaged));
+        self.role != FileRole::Gone && (is_damaged || matches!(self.state, FileState::Unopened))
     }
 }
 
 impl<H: FileHandle> TailedLog<H> {
-    /// Takes the sizes of all files as seen, where that is right. Says whether the checkpoint has to know.
+    /// Counts the sizes of all files as seen, where that is proven. Returns whether the checkpoint has to be saved.
     pub(crate) fn prove_sizes(&mut self, now: Now) -> bool {
         let mut news = false;
-        for entry in &mut self.entries {
-            entry.mark_age(now);
-            entry.prove_size();
-            news |= entry.has_news();
+        for file in &mut self.files {
+            file.mark_age(now);
+            file.prove_size();
+            news |= file.has_news();
         }
         news
     }
 
-    /// Whether the relay has yet to hear what `start: end` leaves out.
+    /// Whether the relay does not know yet which bytes `start: end` leaves out.
     pub(crate) fn is_skipping(&self) -> bool {
-        self.entries.iter().any(TrackedFile::is_skipping)
+        self.files.iter().any(TrackedFile::is_skipping)
     }
 
-    /// What was in this file is not there any more. If it has no stream yet that could be sought, the file is.
-    pub(super) fn miss_unresolved(&mut self, index: usize) {
-        let entry = &self.entries[index];
-        if matches!(entry.state, FileState::Unidentified(_)) {
+    /// The contents of this file are gone. If they have no stream yet that could be searched, the file is missing.
+    pub(super) fn miss_unidentified(&mut self, index: usize) {
+        let file = &self.files[index];
+        if matches!(file.state, FileState::Unidentified(_)) {
             self.missing
-                .extend(entry.unsent(&self.name).map(MissingFile::new));
+                .extend(file.as_unsent(&self.name).map(MissingFile::new));
         }
     }
 
-    /// What the checkpoint keeps of files that the relay has nothing of: they are missed if they are gone then.
+    /// The files for the checkpoint of which the relay has nothing. If one is gone at the next start, it is missing.
     pub(crate) fn unsent(&self) -> impl Iterator<Item = UnsentFile> + '_ {
-        let followed = self.entries.iter().filter_map(|entry| entry.unsent(&self.name));
+        let of_files = self.files.iter().filter_map(|file| file.as_unsent(&self.name));
         let is_unsent = |orphan: &&OrphanStream| orphan.stream.acked.offset == Offset::ZERO;
-        let orphaned = self.orphans.iter().filter(is_unsent);
-        followed
-            .chain(orphaned.map(|orphan| orphan.unsent(&self.name)))
+        let of_orphans = self.orphans.iter().filter(is_unsent);
+        of_files
+            .chain(of_orphans.map(|orphan| orphan.as_unsent(&self.name)))
             .chain(self.missing.iter().map(|missing| missing.file.clone()))
             .filter(|unsent| unsent.size > Offset::ZERO)
     }
 
-    /// Takes the relay's answers for files that are missing.
-    pub(super) fn hear_of_missing(&mut self, answers: &ResolveAnswers) {
+    /// Takes the relay's answers for missing files.
+    pub(super) fn resolve_missing(&mut self, answers: &ResolveAnswers) {
         for missing in &mut self.missing {
             if let Some((_, known)) = answers.iter().find(|(head, _)| *head == missing.file.head) {
                 missing.known = Some(known.clone());
@@ -239,60 +225,50 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Finds what no file holds any more, once there is no file left that could.
+    /// Finds the bytes that no file holds any more, once every file that could hold them is identified.
     pub(super) fn find_losses(&mut self, now: Now) {
-        if self
-            .entries
-            .iter()
-            .any(|entry| matches!(entry.state, FileState::Unidentified(_)))
-        {
+        let is_unidentified = |file: &TrackedFile<H>| matches!(file.state, FileState::Unidentified(_));
+        if self.files.iter().any(is_unidentified) {
             return;
         }
-        let unreadable = self
-            .entries
-            .iter()
-            .filter(|entry| matches!(entry.state, FileState::Unopened));
-        let unreadable: Vec<_> = unreadable.map(|entry| entry.stat.key).collect();
-        let (entries, found) = (&self.entries, &mut self.lost);
-        let elsewhere = |head| {
-            let sizes = entries.iter().filter_map(|entry| entry.size_if_alike(head));
+        let (files, found) = (&self.files, &mut self.lost);
+        // A file that cannot be read now may be read later.
+        let is_unreadable = |key: FileKey| {
+            files
+                .iter()
+                .any(|file| file.stat.key == key && matches!(file.state, FileState::Unopened))
+        };
+        let held = |head| {
+            let sizes = files.iter().filter_map(|file| file.size_if_alike(head));
             sizes.max().unwrap_or(Offset::ZERO)
         };
         self.orphans.retain(|orphan| {
-            // A file that cannot be read now may be read later.
-            let is_kept = unreadable.contains(&orphan.file);
+            let is_kept = is_unreadable(orphan.file);
             if !is_kept {
-                found.extend(orphan.gap(&self.name, elsewhere(orphan.stream.head), now));
+                found.extend(orphan.gap(&self.name, held(orphan.stream.head), now));
             }
             is_kept
         });
         self.missing.retain(|missing| {
-            let known = missing
+            let Some(known) = missing
                 .known
                 .as_ref()
-                .filter(|_| !unreadable.contains(&missing.file.file));
-            let Some(known) = known else { return true };
-            found.extend(missing.gap(known, elsewhere(missing.file.head), now));
+                .filter(|_| !is_unreadable(missing.file.file))
+            else {
+                return true;
+            };
+            found.extend(missing.gap(known, held(missing.file.head), now));
             false
         });
     }
 
     /// The paths of files that cannot be read.
     pub(crate) fn unreadable(&self) -> impl Iterator<Item = String> + '_ {
-        let unreadable = self.entries.iter().filter(|entry| entry.is_unreadable());
-        unreadable.map(|entry| entry.path.display().to_string())
-    }
-}
-
-impl<H> TrackedFile<H> {
-    fn is_unreadable(&self) -> bool {
-        use crate::tail::tracked_file::CompressedState::Damaged;
-        self.role != FileRole::Gone
-            && matches!(self.state, FileState::Unopened | FileState::Compressed(Damaged))
+        let unreadable = self.files.iter().filter(|file| file.is_unreadable());
+        unreadable.map(|file| file.path.display().to_string())
     }
 }
 
 fn begins_with<H: FileHandle>(handle: &LogText<H>, head: Head) -> bool {
-    let beginning = files::beginning(handle);
-    beginning.is_ok_and(|beginning| head.matches(&beginning))
+    files::beginning(handle).is_ok_and(|beginning| head.matches(&beginning))
 }

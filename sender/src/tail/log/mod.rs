@@ -1,23 +1,24 @@
-//! One configured log: its files in order, and which stream each is.
+//! One configured log: its files in order, which stream each is, and which losses are found.
 //!
-//! Events come in (a scan, a measure, the relay's answers), decisions go out (what to ask, what to read next). Time is
-//! an argument; files are only looked into through handles.
+//! Scans, measures and the relay's answers come in; questions for the relay and the next file to read go out. Time is an
+//! argument, and files are only read through handles.
 //!
 //! Invariants:
-//! - The files of one live path (a chain) are in order of age, the live one last; a file is read only when all older
-//!   files of its chain are read and acknowledged. So lines stay in order across rotations.
-//! - A file is read only after the relay was asked which streams begin like it.
-//! - A stream whose file has changed under it is an orphan until a file is found that holds it (a copy), or the loss
-//!   of its unread bytes is reported.
+//! - The files of one rotation chain (a live path and its rotated files) are in order of age, the live file last. A file
+//!   is read only when all older files of its chain are read and acknowledged. So lines stay in order over rotations.
+//! - A file is read only after the relay was asked which streams have its head.
+//! - A stream whose file has changed is an orphan until a file is found that holds it (a copy), or the loss of its
+//!   unread bytes is reported.
 
 pub(crate) mod losses;
 pub(crate) mod progress;
 pub(crate) mod resolve;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
+use logferry_protocol::chunk::ChunkHeader;
 use logferry_protocol::heartbeat::Gap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::Acknowledged;
@@ -33,30 +34,31 @@ use crate::files::{FileHandle, FileStat, FileSystem};
 use crate::messages::ChunkSeq;
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::orphan::OrphanStream;
-use crate::streams::tracked_stream::{InFlightChunk, ShippedAmount, StreamPhase};
+use crate::streams::read::{ChunkDraft, ChunkRead};
+use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream};
 use crate::tail::log::losses::MissingFile;
-use crate::tail::tracked_file::{ChainId, CompressedState, FileState, ReadOutcome, SizeChange, TrackedFile};
+use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange, TrackedFile};
 
-/// Most looks at the folders in one scan; names that move on faster than that are looked at again soon anyway.
-const LOOKS_MAX: usize = 4;
+/// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
+const SEARCHES_MAX: usize = 4;
 
 /// A configured log.
 #[derive(Debug)]
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
-    pub(super) patterns: LogPatterns,
-    pub(super) chunker: Chunker,
-    /// Where a file begins that is found now: as configured only where neither a checkpoint nor a scan was before.
+    patterns: LogPatterns,
+    chunker: Chunker,
+    /// Where reading starts in a file found now. As configured only in the first scan of a sender without a checkpoint.
     start: config::Start,
     retry: config::Backoff,
     chains: Vec<RotationChain>,
-    /// Which file had which name at the last look.
+    /// Which file had which name in the last search.
     names: Vec<(PathBuf, FileKey)>,
-    pub(super) entries: Vec<TrackedFile<H>>,
-    pub(super) orphans: Vec<OrphanStream>,
-    /// FileSystem that are gone, and of which nothing is known to be acknowledged.
-    pub(super) missing: Vec<MissingFile>,
-    /// What was found to be lost and is not yet told.
+    files: Vec<TrackedFile<H>>,
+    orphans: Vec<OrphanStream>,
+    /// Files that are gone, and of which no byte is known to be acknowledged.
+    missing: Vec<MissingFile>,
+    /// Losses that were found and not yet collected.
     pub(super) lost: Vec<Gap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
@@ -64,37 +66,36 @@ pub(crate) struct TailedLog<H> {
     pub(super) wants_scan: bool,
     /// A compressed file turned out to be shipped.
     pub(super) wants_checkpoint: bool,
-    /// The relay was emptied or restored from a backup: it has less of a stream than it had acknowledged.
+    /// The relay has less of a stream than it had acknowledged: it was emptied or restored from a backup.
     pub(super) relay_forgot: bool,
 }
 
 #[derive(Debug)]
 struct RotationChain {
     live_path: PathBuf,
-    /// When a file of this chain was last read from, as a count of reads.
-    served: u64,
+    /// When a file of this chain was last read, as a count of reads.
+    last_read: u64,
 }
 
-/// Something to read. The least recently served goes first.
+/// A file that is due to be read. The chain that was read longest ago goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DueRead {
-    served: u64,
-    entry: usize,
+    last_read: u64,
+    file: usize,
 }
 
 impl<H: FileHandle> TailedLog<H> {
-    /// A log, with what the checkpoint has of it; `None` is the very first start.
+    /// A log with its part of the checkpoint; `None` is the very first start.
     pub(crate) fn new(sender: &config::Sender, log: &config::Log, checkpoint: Option<&Checkpoint>) -> Self {
         let limits = LineLimits {
             max_lines: sender.chunk.max_lines,
             max_line: log.max_line,
         };
-        let streams = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.streams);
-        let remembered = streams.filter(|stream| stream.log == log.name).cloned();
-        let unsent = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.unsent);
-        let missing = unsent.filter(|unsent| unsent.log == log.name).cloned();
-        let archives = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.archives);
-        let shipped = archives.filter(|archive| archive.log == log.name);
+        let empty = Checkpoint::default();
+        let saved = checkpoint.unwrap_or(&empty);
+        let streams = saved.streams.iter().filter(|stream| stream.log == log.name);
+        let unsent = saved.unsent.iter().filter(|unsent| unsent.log == log.name);
+        let shipped = saved.archives.iter().filter(|archive| archive.log == log.name);
         Self {
             name: log.name.clone(),
             patterns: LogPatterns::new(&log.path, &log.rotated),
@@ -103,9 +104,9 @@ impl<H: FileHandle> TailedLog<H> {
             retry: sender.retry,
             chains: Vec::new(),
             names: Vec::new(),
-            entries: Vec::new(),
-            orphans: remembered.map(OrphanStream::remembered).collect(),
-            missing: missing.map(MissingFile::new).collect(),
+            files: Vec::new(),
+            orphans: streams.cloned().map(OrphanStream::from_checkpoint).collect(),
+            missing: unsent.cloned().map(MissingFile::new).collect(),
             lost: Vec::new(),
             shipped: shipped.map(|archive| archive.stat).collect(),
             wants_scan: false,
@@ -114,77 +115,79 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Looks for files, opens new ones, and notes what was renamed or is gone.
-    pub(crate) fn scan<F: FileSystem<FileHandle = H>>(&mut self, files: &F, now: Now) {
+    /// Searches for files, opens new ones, and notes which were renamed or are gone.
+    pub(crate) fn scan<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F, now: Now) {
         self.wants_scan = false;
-        self.entries.iter_mut().for_each(|entry| entry.seen = false);
-        for found in self.sight(files) {
+        self.files.iter_mut().for_each(|file| file.seen = false);
+        for found in self.search(file_system) {
             let chain = self.chain(&found.live_path);
-            self.meet(files, found, chain, now);
+            self.add_found(file_system, found, chain, now);
         }
-        for entry in self.entries.iter_mut().filter(|entry| !entry.seen) {
-            entry.set_role(FileRole::Gone, now);
+        for file in self.files.iter_mut().filter(|file| !file.seen) {
+            file.set_role(FileRole::Gone, now);
         }
-        self.entries.retain(|entry| !entry.is_over());
-        for index in 0..self.entries.len() {
-            self.recheck_copy(index);
-        }
+        self.files.retain(|file| !file.is_over());
+        self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         self.start = config::Start::Beginning;
     }
 
-    /// Looks until two looks in a row show the same: in the middle of a rotation names move on under the look, so that
-    /// it may miss a file, and the lines of a younger one would come before its own.
-    fn sight<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> Vec<FoundFile> {
-        let mut found_files = self.patterns.scan(files);
-        for _ in 1..LOOKS_MAX {
-            let names = found_files
-                .iter()
-                .map(|file| (file.path.clone(), file.stat.key))
-                .collect();
+    /// Searches until two searches in a row find the same. During a rotation names change while they are listed, so one
+    /// search may miss a file, and the lines of a younger file would come before its lines.
+    fn search<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F) -> Vec<FoundFile> {
+        let mut found_files = self.patterns.scan(file_system);
+        for _ in 1..SEARCHES_MAX {
+            let names = found_files.iter().map(|file| (file.path.clone(), file.stat.key));
+            let names = names.collect();
             if self.names == names {
                 break;
             }
             self.names = names;
-            found_files = self.patterns.scan(files);
+            found_files = self.patterns.scan(file_system);
         }
         found_files
     }
 
-    fn meet<F: FileSystem<FileHandle = H>>(&mut self, files: &F, found: FoundFile, chain: ChainId, now: Now) {
-        let known = self
-            .entries
-            .iter()
-            .position(|entry| entry.stat.key == found.stat.key);
-        if let Some(known) = known {
-            let entry = &mut self.entries[known];
-            let same = entry.stat == found.stat || entry.is_being_compressed(&found.stat, now);
-            if !entry.is_closed() || same {
-                entry.meet(files, found, chain, now);
+    fn add_found<F: FileSystem<FileHandle = H>>(
+        &mut self,
+        file_system: &F,
+        found: FoundFile,
+        chain: ChainId,
+        now: Now,
+    ) {
+        let is_known = |file: &TrackedFile<H>| file.stat.key == found.stat.key;
+        if let Some(known) = self.files.iter().position(is_known) {
+            let file = &mut self.files[known];
+            let same = file.stat == found.stat || file.is_being_compressed(&found.stat, now);
+            if !file.is_closed() || same {
+                file.found_again(file_system, found, chain, now);
                 return;
             }
-            // It was closed and has changed: perhaps another file with the same inode. It is met like a new one.
-            let mut entry = self.entries.remove(known);
-            self.orphans.extend(entry.take_orphan());
+            // It was closed and has changed. It may be another file with the same inode, so it is added as a new one.
+            let mut file = self.files.remove(known);
+            self.orphans.extend(file.take_orphan());
         }
-        let mut entry = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
-        if self.shipped.contains(&entry.stat) {
-            entry.set_shipped();
-        } else if let Err(error) = entry.open(files) {
-            tracing::warn!(path = %entry.path.display(), %error, "a log cannot be opened, it is tried again");
+        let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
+        if self.shipped.contains(&file.stat) {
+            file.set_shipped();
+        } else if let Err(error) = file.open(file_system) {
+            tracing::warn!(
+                path = %file.path.display(), %error,
+                "the log cannot be opened; this is tried again with each scan"
+            );
         }
-        if self.start == config::Start::End && entry.size() > Offset::ZERO {
-            entry.skip_to = Some(entry.size());
+        if self.start == config::Start::End && file.size() > Offset::ZERO {
+            file.skip_to = Some(file.size());
         }
-        self.entries.push(entry);
+        self.files.push(file);
     }
 
-    fn chain(&mut self, live_path: &PathBuf) -> ChainId {
-        let known = self.chains.iter().position(|chain| chain.live_path == *live_path);
+    fn chain(&mut self, live_path: &Path) -> ChainId {
+        let known = self.chains.iter().position(|chain| chain.live_path == live_path);
         ChainId(known.unwrap_or_else(|| {
             self.chains.push(RotationChain {
-                live_path: live_path.clone(),
-                served: 0,
+                live_path: live_path.to_owned(),
+                last_read: 0,
             });
             self.chains.len() - 1
         }))
@@ -192,71 +195,70 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Looks at the sizes and times of all open files.
     pub(crate) fn measure(&mut self, now: Now) {
-        for index in 0..self.entries.len() {
-            match self.entries[index].measure(now) {
+        for index in 0..self.files.len() {
+            match self.files[index].measure(now) {
                 SizeChange::Same => {}
-                SizeChange::Shrunk => self.lose(index),
+                SizeChange::Shrunk => self.contents_changed(index),
                 SizeChange::Grown => self.recheck_copy(index),
             }
-            self.entries[index].tick(now);
+            self.files[index].check_close(now);
         }
-        self.entries.retain(|entry| !entry.is_over());
-        self.entries.sort_by(TrackedFile::oldest_first);
+        self.files.retain(|file| !file.is_over());
+        self.files.sort_by(TrackedFile::oldest_first);
     }
 
-    /// The file does not hold its stream any more: it is looked at anew, and the stream is sought elsewhere.
-    pub(super) fn lose(&mut self, index: usize) {
-        self.orphan(index);
-        self.entries[index].examine();
+    /// The file does not hold its stream any more. The file is examined again, and the stream is searched elsewhere.
+    fn contents_changed(&mut self, index: usize) {
+        self.orphan_stream(index);
+        self.files[index].examine();
         self.wants_scan = true;
     }
 
-    /// The stream is sought elsewhere from now on.
-    fn orphan(&mut self, index: usize) {
-        self.miss_unresolved(index);
-        let entry = &mut self.entries[index];
-        if let Some(orphan) = entry.take_orphan() {
+    /// From now on the stream of this file is searched elsewhere.
+    fn orphan_stream(&mut self, index: usize) {
+        self.miss_unidentified(index);
+        let file = &mut self.files[index];
+        if let Some(orphan) = file.take_orphan() {
             let (stream, acked) = (orphan.stream.id, orphan.stream.acked.offset);
-            tracing::info!(path = %entry.path.display(), %stream, %acked, "the file was truncated or rewritten");
+            tracing::info!(path = %file.path.display(), %stream, %acked, "the log was truncated or rewritten");
             self.orphans.push(orphan);
         }
-        entry.skip_to = None;
-        // What was a copy of this file may be all that is left of it.
-        for index in 0..self.entries.len() {
-            self.recheck_copy(index);
-        }
+        file.skip_to = None;
+        // A copy of this file may hold its last bytes.
+        self.recheck_copies();
     }
 
-    /// The relay has forgotten what it had acknowledged: it is asked about every file, as at a start.
-    pub(super) fn ask_anew(&mut self) {
+    /// The relay has forgotten acknowledged bytes: it is asked about every file, as at a start.
+    pub(super) fn ask_again(&mut self) {
         self.relay_forgot = false;
         self.shipped.clear();
-        for entry in &mut self.entries {
-            match &mut entry.state {
-                FileState::Stream(stream) if stream.phase == StreamPhase::Finished => {
-                    entry.state = FileState::Unopened
+        for file in &mut self.files {
+            match &mut file.state {
+                FileState::Stream(stream) if stream.phase != StreamPhase::Finished => {
+                    stream.phase = StreamPhase::InDoubt
                 }
-                FileState::Stream(stream) => stream.doubt(),
-                FileState::Compressed(CompressedState::Shipped) => entry.state = FileState::Unopened,
+                FileState::Stream(_) | FileState::Compressed(CompressedState::Shipped) => {
+                    file.state = FileState::Unopened;
+                }
                 _ => {}
             }
         }
         self.wants_scan = true;
     }
 
-    /// What to ask the relay about: files of unknown stream, and streams of unknown position.
+    /// The heads to ask the relay about: of files whose stream is not known, and of streams whose position is not.
     pub(crate) fn questions(&mut self, now: Now) -> Vec<Head> {
-        let mut heads: Vec<Head> = Vec::new();
-        // As long as it is not known how far an orphan is, no file can be named: it might be the orphan's.
-        let nameable = !self.orphans.iter().any(OrphanStream::is_waiting);
+        // While the position of an orphan is not known, no file can be identified: it might hold the orphan.
+        let can_identify = !self.orphans.iter().any(OrphanStream::is_waiting);
         let of_orphans = self.orphans.iter_mut().filter_map(OrphanStream::ask);
-        let of_missing = self.missing.iter().filter_map(MissingFile::ask);
-        let of_entries = self.entries.iter().filter_map(|entry| match &entry.state {
-            FileState::Unidentified(head) if nameable => Some(*head),
-            FileState::Stream(stream) if entry.is_to_ask(now) => Some(stream.head),
+        let of_files = self.files.iter().filter_map(|file| match &file.state {
+            FileState::Unidentified(head) if can_identify => Some(*head),
+            FileState::Stream(stream) if file.is_to_ask(now) => Some(stream.head),
             _ => None,
         });
-        for head in of_orphans.chain(of_entries).chain(of_missing) {
+        let of_missing = self.missing.iter().filter_map(MissingFile::ask);
+        let mut heads: Vec<Head> = Vec::new();
+        for head in of_orphans.chain(of_files).chain(of_missing) {
             if !heads.contains(&head) {
                 heads.push(head);
             }
@@ -264,160 +266,159 @@ impl<H: FileHandle> TailedLog<H> {
         heads
     }
 
-    /// The file to read next, if one is due, and otherwise when one will be.
-    pub(crate) fn next(
+    /// The file to read next, if one is due, and when the next one will be.
+    pub(crate) fn next_read(
         &self,
         chunk_bytes: usize,
         max_delay: Duration,
         now: Now,
     ) -> (Option<DueRead>, Option<Instant>) {
         let mut blocked = vec![false; self.chains.len()];
-        let (mut ready, mut later) = (None::<DueRead>, None::<Instant>);
-        for (index, entry) in self.entries.iter().enumerate() {
-            let ChainId(chain) = entry.chain;
+        let (mut due_reads, mut later) = (Vec::new(), Vec::new());
+        for (index, file) in self.files.iter().enumerate() {
+            let ChainId(chain) = file.chain;
             if blocked[chain] {
                 continue;
             }
-            blocked[chain] = entry.blocks();
-            match entry.due(chunk_bytes, max_delay) {
-                Some(due) if due <= now.instant => {
-                    let this = DueRead {
-                        served: self.chains[chain].served,
-                        entry: index,
-                    };
-                    ready = Some(ready.map_or(this, |best| best.min(this)));
-                }
-                Some(due) => later = Some(later.map_or(due, |first| first.min(due))),
-                None => {}
+            blocked[chain] = file.blocks();
+            match file.due(chunk_bytes, max_delay) {
+                Some(due) if due <= now.instant => due_reads.push(DueRead {
+                    last_read: self.chains[chain].last_read,
+                    file: index,
+                }),
+                due => later.extend(due),
             }
-            if let Some(until) = entry.retry.waits_until(now.instant) {
-                later = Some(later.map_or(until, |first| first.min(until)));
-            }
+            later.extend(file.retry.waits_until(now.instant));
         }
-        (ready, later)
+        (due_reads.into_iter().min(), later.into_iter().min())
     }
 
-    /// Reads what [`Self::next`] said. `turn` counts reads, for fairness among chains.
-    pub(crate) fn build(
+    /// Reads the file that [`Self::next_read`] returned. `count` counts reads, for fairness among chains.
+    pub(crate) fn read(
         &mut self,
-        ready: DueRead,
-        turn: u64,
+        due: DueRead,
+        count: u64,
         buffer: &mut [u8],
         chunk_bytes: usize,
-    ) -> ReadOutcome {
-        let entry = &mut self.entries[ready.entry];
-        let ChainId(chain) = entry.chain;
-        self.chains[chain].served = turn;
-        let built = entry.build(buffer, chunk_bytes, &mut self.chunker);
-        match &built {
-            ReadOutcome::Changed => self.lose(ready.entry),
-            ReadOutcome::Broken(error) => {
-                self.orphan(ready.entry);
-                self.entries[ready.entry].broken(error);
+    ) -> Option<ChunkDraft> {
+        let file = &mut self.files[due.file];
+        let ChainId(chain) = file.chain;
+        self.chains[chain].last_read = count;
+        match file.read(buffer, chunk_bytes, &mut self.chunker) {
+            Ok(ChunkRead::Chunk(draft)) => {
+                if draft.cut.begins_long_line {
+                    let offset = draft.range.start();
+                    tracing::warn!(
+                        path = %file.path.display(), %offset,
+                        "a line longer than max_line is shipped in pieces"
+                    );
+                }
+                return Some(draft);
             }
-            ReadOutcome::Chunk(draft) if draft.cut.begins_long_line => {
-                let offset = draft.range.start();
-                tracing::warn!(
-                    path = %entry.path.display(), %offset,
-                    "a line longer than max_line is shipped in pieces"
-                );
+            Ok(ChunkRead::Nothing) => {}
+            Ok(ChunkRead::Changed) => self.contents_changed(due.file),
+            Err(error) => {
+                self.orphan_stream(due.file);
+                self.files[due.file].read_failed(&error);
             }
-            ReadOutcome::Chunk(_) | ReadOutcome::Nothing => {}
         }
-        built
+        None
     }
 
-    /// The chunk built from `ready` goes to the wire.
-    pub(crate) fn sent(&mut self, ready: DueRead, flight: InFlightChunk) {
-        if let FileState::Stream(stream) = &mut self.entries[ready.entry].state {
-            stream.sent(flight);
-        }
+    /// The chunk that was read from `due` is sent. Returns its header.
+    pub(crate) fn sent(
+        &mut self,
+        due: DueRead,
+        draft: &ChunkDraft,
+        seq: ChunkSeq,
+        body: &[u8],
+    ) -> Option<ChunkHeader> {
+        let file = &mut self.files[due.file];
+        let FileState::Stream(stream) = &mut file.state else {
+            return None;
+        };
+        stream.sent(draft.in_flight(seq));
+        Some(draft.header(stream, file.stat.key, &self.name, body))
     }
 
-    /// The relay answered for a chunk: it is durable, or the stream is in doubt. `chance` is for the back-off.
+    /// The request of a chunk ended: the chunk is durable, or its stream is in doubt. `jitter` is for the back-off.
     ///
-    /// `None` if the chunk is none of this log's, or its file has changed since.
-    pub(crate) fn answered(
+    /// `None` if the chunk is not of this log, or its file has changed since.
+    pub(crate) fn chunk_ended(
         &mut self,
         seq: ChunkSeq,
         result: Result<(), &RequestError>,
         now: Now,
-        chance: f64,
+        jitter: f64,
     ) -> Option<ShippedAmount> {
-        let orphan = self.orphans.iter_mut().find(|orphan| orphan.stream.awaits(seq));
-        if let Some(OrphanStream { stream, .. }) = orphan {
-            return Some(if result.is_ok() {
-                stream.stored(seq)
-            } else {
-                stream.failed(seq)
-            });
+        let mut orphans = self.orphans.iter_mut();
+        if let Some(orphan) = orphans.find(|orphan| orphan.stream.awaits(seq)) {
+            return Some(end_chunk(&mut orphan.stream, seq, result.is_ok()));
         }
-        let awaiting = |entry: &&mut TrackedFile<H>| matches!(&entry.state, FileState::Stream(stream) if stream.awaits(seq));
-        let entry = self.entries.iter_mut().find(awaiting)?;
-        let FileState::Stream(stream) = &mut entry.state else {
+        let awaits = |file: &&mut TrackedFile<H>| file.stream().is_some_and(|stream| stream.awaits(seq));
+        let file = self.files.iter_mut().find(awaits)?;
+        let FileState::Stream(stream) = &mut file.state else {
             return None;
         };
+        let amount = end_chunk(stream, seq, result.is_ok());
         match result {
             Ok(()) => {
-                entry.retry.succeeded();
-                let settled = stream.stored(seq);
-                self.lost.extend(entry.shortfall(&self.name, now));
-                entry.close_if_finished();
-                return Some(settled);
+                file.retry.succeeded();
+                self.lost.extend(file.shortfall(&self.name, now));
+                file.close_if_finished();
             }
             Err(error) if error.concerns_all() => {}
             Err(error) => {
-                let (path, acked) = (entry.path.display(), stream.acked.offset);
+                let (path, acked) = (file.path.display(), stream.acked.offset);
                 let _log = tracing::error_span!("log", %path, %acked).entered();
-                entry.retry.failed(error, now.instant, chance);
+                file.retry.failed(error, now.instant, jitter);
             }
         }
-        Some(stream.failed(seq))
+        Some(amount)
     }
 
-    /// What the checkpoint keeps of this log. A stream of which nothing is acknowledged is not worth it, and would
-    /// make the next start look like a second one.
-    pub(crate) fn remembered(&self) -> impl Iterator<Item = CheckpointStream> + '_ {
-        let followed = self.entries.iter().filter_map(|entry| entry.remember(&self.name));
-        let orphaned = self.orphans.iter().map(|orphan| orphan.remember(&self.name));
-        followed
-            .chain(orphaned)
-            .filter(|remembered| remembered.stream.committed > Offset::ZERO)
+    /// The streams for the checkpoint. A stream without an acknowledged byte is left out: it would make the next start
+    /// look like a second one.
+    pub(crate) fn to_checkpoint(&self) -> impl Iterator<Item = CheckpointStream> + '_ {
+        let of_files = self
+            .files
+            .iter()
+            .filter_map(|file| file.to_checkpoint(&self.name));
+        let of_orphans = self.orphans.iter().map(|orphan| orphan.to_checkpoint(&self.name));
+        of_files
+            .chain(of_orphans)
+            .filter(|saved| saved.stream.committed > Offset::ZERO)
     }
 
-    /// The streams that begin with `head` and of which something is acknowledged, for a relay that may have forgotten.
+    /// The streams with this head of which something is acknowledged, for a relay that may have forgotten them.
     pub(crate) fn acknowledged(&self, head: Head) -> Vec<Acknowledged> {
-        let followed = self.entries.iter().filter_map(|entry| match &entry.state {
-            FileState::Stream(stream) => Some(stream.acknowledged(entry.stat.key, stream.read.offset)),
-            _ => None,
+        let of_files = self.files.iter().filter_map(|file| {
+            let stream = file.stream()?;
+            Some(stream.acknowledged(file.stat.key, stream.read.offset))
         });
-        let orphaned = self.orphans.iter().map(OrphanStream::acknowledged);
-        followed
-            .chain(orphaned)
+        of_files
+            .chain(self.orphans.iter().map(OrphanStream::acknowledged))
             .filter(|known| known.stream.head == head && known.stream.committed > Offset::ZERO)
             .collect()
     }
 
-    /// The compressed files that the checkpoint keeps, so that they are not decompressed at each start.
+    /// The compressed files for the checkpoint, so that they are not decompressed at each start.
     pub(crate) fn shipped(&self) -> impl Iterator<Item = ShippedArchive> + '_ {
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.remember_shipped(&self.name))
+        self.files.iter().filter_map(|file| file.as_shipped(&self.name))
     }
 
     /// Bytes on disk that the relay does not have yet.
     pub(crate) fn lag_bytes(&self) -> u64 {
-        let lags = self.entries.iter().map(|entry| match &entry.state {
-            FileState::Stream(stream) => entry.size().since(stream.acked.offset),
-            FileState::Unidentified(_) | FileState::TooShort | FileState::Unopened => entry.size().get(),
+        let lags = self.files.iter().map(|file| match &file.state {
             FileState::Copy { .. } | FileState::Compressed(_) => 0,
+            _ => file.size().since(file.acked()),
         });
         lags.sum()
     }
 
-    /// The folders where something may happen to this log.
+    /// The folders where files of this log may appear or change.
     pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        let found = self.entries.iter().filter_map(|entry| entry.path.parent());
+        let found = self.files.iter().filter_map(|file| file.path.parent());
         self.patterns.folders().chain(found).map(PathBuf::from)
     }
 
@@ -426,10 +427,17 @@ impl<H: FileHandle> TailedLog<H> {
         self.chains.iter().map(|chain| &chain.live_path)
     }
 
-    /// Whether a file is known to be this stream.
-    pub(super) fn is_followed(&self, id: StreamId) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| matches!(&entry.state, FileState::Stream(stream) if stream.id == id))
+    /// The followed file that holds this stream.
+    fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {
+        let mut streams = self.files.iter().filter_map(|file| Some((file, file.stream()?)));
+        streams.find(|(_, stream)| stream.id == id)
     }
+}
+
+fn end_chunk(stream: &mut TrackedStream, seq: ChunkSeq, is_stored: bool) -> ShippedAmount {
+    if is_stored {
+        return stream.stored(seq);
+    }
+    stream.failed(seq);
+    ShippedAmount::default()
 }

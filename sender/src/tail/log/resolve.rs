@@ -1,4 +1,4 @@
-//! What the relay's answers decide: where streams go on, and which stream each file is.
+//! Takes the relay's answers: where streams continue, and which stream each file is.
 
 use std::io;
 use std::time::Duration;
@@ -7,344 +7,325 @@ use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
 use crate::clock::Now;
-use crate::files::compressed::LogText;
 use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
-use crate::streams::identity::FileContents;
-use crate::streams::identity::{self, UnidentifiedFile};
+use crate::streams::identity::{self, FileContents, UnidentifiedFile};
 use crate::streams::orphan::OrphanStream;
-use crate::streams::read::contents;
-use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, StreamPosition, TrackedStream};
+use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed, stream_start};
 use crate::tail::log::TailedLog;
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
-/// A copy may look older than the live file by so much, which is written to while it is copied.
+/// A copy may look older than the live file by this time, because the live file is written to while it is copied.
 const COPY_AGE: Duration = Duration::from_secs(1);
 
-/// The relay's answers for one log: the streams that begin with each head asked for.
+/// The relay's answers for one log: the streams with each head that was asked for.
 pub(crate) type ResolveAnswers = [(Head, Vec<KnownStream>)];
 
 fn find(answers: &ResolveAnswers, id: StreamId) -> Option<&KnownStream> {
-    answers
-        .iter()
-        .flat_map(|(_, streams)| streams)
-        .find(|stream| stream.stream == id)
+    let mut streams = answers.iter().flat_map(|(_, streams)| streams);
+    streams.find(|stream| stream.stream == id)
 }
 
 fn is_answered(answers: &ResolveAnswers, head: Head) -> bool {
     answers.iter().any(|(asked, _)| *asked == head)
 }
 
-fn committed(stream: &KnownStream) -> StreamPosition {
-    StreamPosition {
-        offset: stream.committed,
-        tail: stream.tail,
-    }
+/// An open file that has to be identified.
+struct Candidate {
+    /// Its index in the log.
+    index: usize,
+    head: Head,
+    beginning: Vec<u8>,
 }
 
 impl<H: FileHandle> TailedLog<H> {
-    /// Takes the relay's answers. Returns what they show to be durable that was in doubt.
+    /// Takes the relay's answers. Returns how much they prove to be durable.
     pub(crate) fn resolved(&mut self, answers: &ResolveAnswers, now: Now) -> ShippedAmount {
-        let mut settled = self.settle_doubts(answers, now);
+        let mut amount = self.resume_streams(answers, now);
         self.verify_followed(answers);
-        self.hear_of_missing(answers);
+        self.resolve_missing(answers);
         for orphan in &mut self.orphans {
             if is_answered(answers, orphan.stream.head) {
-                settled = settled.plus(orphan.answered(find(answers, orphan.stream.id)));
+                amount = amount.plus(orphan.answered(find(answers, orphan.stream.id)));
             }
         }
-        // Otherwise the answers are from before a file was lost, and are asked for again.
-        if self.orphans.iter().all(OrphanStream::is_certain) {
-            self.name_files(answers, now);
+        // Otherwise the answers are older than the loss of a file, and the relay is asked again.
+        if self.orphans.iter().all(OrphanStream::is_resolved) {
+            self.identify_files(answers, now);
             self.find_losses(now);
         }
-        settled
+        amount
     }
 
-    /// Streams in doubt go on from where the relay says.
-    fn settle_doubts(&mut self, answers: &ResolveAnswers, now: Now) -> ShippedAmount {
-        let mut all = ShippedAmount::default();
-        for index in 0..self.entries.len() {
-            let entry = &mut self.entries[index];
-            let (FileState::Stream(stream), Some(handle)) = (&mut entry.state, &entry.handle) else {
+    /// Streams in doubt continue at the relay's offset.
+    fn resume_streams(&mut self, answers: &ResolveAnswers, now: Now) -> ShippedAmount {
+        let mut amount = ShippedAmount::default();
+        for index in 0..self.files.len() {
+            let file = &mut self.files[index];
+            let (FileState::Stream(stream), Some(handle)) = (&mut file.state, &file.handle) else {
                 continue;
             };
             if !stream.is_in_doubt() || !is_answered(answers, stream.head) {
                 continue;
             }
-            let position = find(answers, stream.id).map_or_else(StreamPosition::start, committed);
+            let position = find(answers, stream.id).map_or_else(stream_start, committed);
             if position.offset < stream.acked.offset {
                 tracing::warn!(
                     stream = %stream.id, acked = %stream.acked.offset, committed = %position.offset,
-                    "the relay has less of a stream than it had acknowledged, the rest is shipped again"
+                    "the relay has less of a stream than it had acknowledged; the missing bytes are shipped again"
                 );
                 self.relay_forgot = true;
             }
-            if holds(handle, position).unwrap_or(false) {
-                let settled = stream.resume(position);
-                entry.unread_since = now.instant;
-                all = all.plus(settled);
+            if handle.holds(position).unwrap_or(false) {
+                amount = amount.plus(stream.resume(position));
+                file.unread_since = now.instant;
             } else {
-                self.lose(index);
+                self.contents_changed(index);
             }
         }
-        all
+        amount
     }
 
     /// Before a file may be taken for a copy of a followed stream, that stream must still be in its own file.
     fn verify_followed(&mut self, answers: &ResolveAnswers) {
-        for index in 0..self.entries.len() {
-            let entry = &self.entries[index];
-            let (FileState::Stream(stream), Some(handle)) = (&entry.state, &entry.handle) else {
+        for index in 0..self.files.len() {
+            let file = &self.files[index];
+            let (FileState::Stream(stream), Some(handle)) = (&file.state, &file.handle) else {
                 continue;
             };
-            let settled = matches!(stream.phase, StreamPhase::Reading | StreamPhase::Closing);
-            if settled && is_answered(answers, stream.head) && !holds(handle, stream.read).unwrap_or(true) {
-                self.lose(index);
+            let is_certain = matches!(stream.phase, StreamPhase::Reading | StreamPhase::Closing);
+            if is_certain && is_answered(answers, stream.head) && !handle.holds(stream.read).unwrap_or(true) {
+                self.contents_changed(index);
             }
         }
     }
 
     /// Decides which streams the files are that were asked for.
-    fn name_files(&mut self, answers: &ResolveAnswers, now: Now) {
-        let (unknown, beginnings) = self.unknown_files(answers);
+    fn identify_files(&mut self, answers: &ResolveAnswers, now: Now) {
+        let candidates = self.candidates(answers);
         let free = self.free_streams(answers);
-        let claims = {
-            let opened: Vec<_> = unknown
-                .iter()
-                .filter_map(|&index| self.entries[index].handle.as_ref().map(contents))
-                .collect();
-            let files: Vec<UnidentifiedFile<'_>> = unknown
-                .iter()
-                .zip(&beginnings)
-                .zip(&opened)
-                .map(|((&index, beginning), contents)| UnidentifiedFile {
-                    key: self.entries[index].stat.key,
-                    beginning,
-                    contents,
+        let matched = {
+            let files = candidates.iter().filter_map(|candidate| {
+                let file = &self.files[candidate.index];
+                Some(UnidentifiedFile {
+                    key: file.stat.key,
+                    beginning: &candidate.beginning,
+                    contents: file.handle.as_ref()?,
                 })
-                .collect();
-            identity::match_streams(&files, &free)
+            });
+            identity::match_streams(&files.collect::<Vec<_>>(), &free)
         };
-        let claims = match claims {
-            Ok(claims) => claims,
+        let matches = match matched {
+            Ok(matches) => matches,
             Err(error) => {
-                for index in unknown {
-                    self.entries[index].broken(&error);
+                for candidate in candidates {
+                    self.files[candidate.index].read_failed(&error);
                 }
                 return;
             }
         };
-        for (&index, claim) in unknown.iter().zip(&claims) {
-            if let Some(stream) = claim.and_then(|claim| free.get(claim)) {
-                self.adopt(index, stream, find(answers, stream.stream).is_some(), now);
+        let (mut streams, mut unmatched) = (Vec::new(), Vec::new());
+        for (candidate, matched) in candidates.into_iter().zip(matches) {
+            match matched.and_then(|matched| free.get(matched)) {
+                Some(stream) => streams.push((candidate.index, stream)),
+                None => unmatched.push(candidate),
             }
         }
+        for (index, stream) in streams {
+            self.continue_stream(index, stream, find(answers, stream.stream).is_some(), now);
+        }
         let relay_knows_none = answers.iter().all(|(_, streams)| streams.is_empty());
-        // What is a copy shows only beside its original: the live files, which come last, go first, and compressed
-        // files after all others.
+        // A copy can only be recognised beside its original. So the live files, which come last, are identified first,
+        // and compressed files after all others.
         for compressed in [false, true] {
-            for ((&index, claim), beginning) in unknown.iter().zip(&claims).zip(&beginnings).rev() {
-                if claim.is_none() && self.entries[index].is_compressed() == compressed {
-                    self.name_unclaimed(index, beginning, answers, relay_knows_none, now);
+            for candidate in unmatched.iter().rev() {
+                if self.files[candidate.index].is_compressed() == compressed {
+                    self.identify_unmatched(candidate, answers, relay_knows_none, now);
                 }
             }
         }
     }
 
-    /// The open files whose heads are answered, with their beginnings. A file that has changed since is examined anew.
-    fn unknown_files(&mut self, answers: &ResolveAnswers) -> (Vec<usize>, Vec<Vec<u8>>) {
-        let (mut unknown, mut beginnings, mut changed) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, entry) in self.entries.iter_mut().enumerate() {
-            let (FileState::Unidentified(head), Some(handle)) = (&entry.state, &entry.handle) else {
+    /// The open files whose heads are answered. A file that has changed since is examined again.
+    fn candidates(&mut self, answers: &ResolveAnswers) -> Vec<Candidate> {
+        let (mut candidates, mut changed) = (Vec::new(), Vec::new());
+        for (index, file) in self.files.iter().enumerate() {
+            let (&FileState::Unidentified(head), Some(handle)) = (&file.state, &file.handle) else {
                 continue;
             };
-            if !is_answered(answers, *head) {
+            if !is_answered(answers, head) {
                 continue;
             }
             match files::beginning(handle) {
-                Ok(beginning) if head.matches(&beginning) => {
-                    unknown.push(index);
-                    beginnings.push(beginning);
-                }
+                Ok(beginning) if head.matches(&beginning) => candidates.push(Candidate {
+                    index,
+                    head,
+                    beginning,
+                }),
                 _ => changed.push(index),
             }
         }
         for index in changed {
-            self.lose(index);
+            self.contents_changed(index);
         }
-        (unknown, beginnings)
+        candidates
     }
 
-    /// The streams that no followed file is. Where relay and memory both know one, the relay's word counts.
+    /// The streams that no followed file is. If relay and memory both know one, the relay's offset counts.
     fn free_streams(&self, answers: &ResolveAnswers) -> Vec<KnownStream> {
         let mut free: Vec<KnownStream> = Vec::new();
-        let orphans = self.orphans.iter().map(OrphanStream::known);
-        for stream in answers
-            .iter()
-            .flat_map(|(_, streams)| streams)
-            .cloned()
-            .chain(orphans)
-        {
-            let listed = free.iter().any(|other| other.stream == stream.stream);
-            if !listed && !self.is_followed(stream.stream) {
-                free.push(stream);
+        let of_relay = answers.iter().flat_map(|(_, streams)| streams).cloned();
+        for known in of_relay.chain(self.orphans.iter().map(OrphanStream::as_known)) {
+            let is_listed = free.iter().any(|other| other.stream == known.stream);
+            if !is_listed && self.file_of(known.stream).is_none() {
+                free.push(known);
             }
         }
         free
     }
 
-    /// The file is this stream.
-    fn adopt(&mut self, index: usize, known: &KnownStream, relay_knows: bool, now: Now) {
-        let orphan = self
-            .orphans
-            .iter()
-            .position(|orphan| orphan.stream.id == known.stream);
+    /// The file is this known stream.
+    fn continue_stream(&mut self, index: usize, known: &KnownStream, relay_knows: bool, now: Now) {
+        let is_it = |orphan: &OrphanStream| orphan.stream.id == known.stream;
+        let orphan = self.orphans.iter().position(is_it);
         let orphan = orphan.map(|orphan| self.orphans.swap_remove(orphan));
-        let phase = orphan.as_ref().map(|orphan| orphan.stream.phase);
-        let at = if relay_knows {
+        let was_finished = orphan
+            .as_ref()
+            .is_some_and(|orphan| orphan.stream.phase == StreamPhase::Finished);
+        let start = if relay_knows {
             committed(known)
         } else {
-            StreamPosition::start()
+            stream_start()
         };
-        let mut stream = TrackedStream::new(known.stream, known.head, at);
-        let entry = &mut self.entries[index];
+        let mut stream = TrackedStream::new(known.stream, known.head, start);
+        let file = &mut self.files[index];
         if let Some(orphan) = orphan.filter(|orphan| orphan.stream.acked.offset > Offset::ZERO) {
-            // A copy may lack the end. Where nothing is acknowledged it may be another file that only begins alike.
-            entry.extent = entry.extent.max(orphan.extent);
+            // A copy may lack the end. If nothing is acknowledged, it may be another file with the same beginning.
+            file.extent = file.extent.max(orphan.extent);
         }
-        if phase == Some(StreamPhase::Finished) && entry.role != FileRole::Live && at.offset == entry.size() {
+        if was_finished && file.role != FileRole::Live && start.offset == file.size() {
             stream.phase = StreamPhase::Finished;
         }
         tracing::info!(
-            path = %entry.path.display(), stream = %stream.id, offset = %at.offset,
-            "a known stream goes on"
+            path = %file.path.display(), stream = %stream.id, offset = %start.offset,
+            "a known stream continues"
         );
-        entry.follow(stream, now);
-        entry.close_if_finished();
-        entry.skip_to = None;
+        file.follow(stream, now);
+        file.close_if_finished();
+        file.skip_to = None;
     }
 
-    /// The file is none of the known streams: a copy of the live file, or new.
-    fn name_unclaimed(
+    /// The file is none of the known streams: it is a copy, or new.
+    fn identify_unmatched(
         &mut self,
-        index: usize,
-        beginning: &[u8],
+        candidate: &Candidate,
         answers: &ResolveAnswers,
         relay_knows_none: bool,
         now: Now,
     ) {
-        let FileState::Unidentified(head) = self.entries[index].state else {
-            return;
+        let &Candidate { index, head, .. } = candidate;
+        let original = self.find_original(candidate);
+        let is_known = |id| {
+            let is_orphan = self.orphans.iter().any(|orphan| orphan.stream.id == id);
+            is_orphan || self.file_of(id).is_some() || find(answers, id).is_some()
         };
-        match self.copied(index, beginning) {
+        let id = identity::new_stream_id(self.files[index].stat.key, head, is_known);
+        let file = &mut self.files[index];
+        match original {
             Ok(Some(of)) => {
-                let entry = &mut self.entries[index];
                 tracing::info!(
-                    path = %entry.path.display(), stream = %of,
-                    "a copy of another file is not shipped a second time"
+                    path = %file.path.display(), stream = %of,
+                    "the log is a copy of another file, its lines are not shipped again"
                 );
-                entry.state = FileState::Copy { head, of };
-                return;
+                file.state = FileState::Copy { head, of };
             }
-            Ok(None) => {}
-            Err(error) => return self.entries[index].broken(&error),
+            Ok(None) => {
+                if !relay_knows_none {
+                    file.skip_to = None;
+                }
+                tracing::info!(path = %file.path.display(), stream = %id, "a new stream begins");
+                file.follow(TrackedStream::new(id, head, stream_start()), now);
+            }
+            Err(error) => file.read_failed(&error),
         }
-        let known = |id| {
-            let orphaned = self.orphans.iter().any(|orphan| orphan.stream.id == id);
-            orphaned || self.is_followed(id) || find(answers, id).is_some()
-        };
-        let id = identity::new_stream_id(self.entries[index].stat.key, head, known);
-        let entry = &mut self.entries[index];
-        if !relay_knows_none {
-            entry.skip_to = None;
-        }
-        tracing::info!(path = %entry.path.display(), stream = %id, "a new stream begins");
-        entry.follow(TrackedStream::new(id, head, StreamPosition::start()), now);
     }
 
-    /// The stream that this rotated file is a copy of: its live file's, or where one of two is compressed, any other's.
-    fn copied(&self, index: usize, beginning: &[u8]) -> io::Result<Option<StreamId>> {
-        let entry = &self.entries[index];
-        if entry.role == FileRole::Live {
+    /// The stream that this rotated file is a copy of: its live file's, or any other's of its chain if one of the two
+    /// is compressed.
+    fn find_original(&self, candidate: &Candidate) -> io::Result<Option<StreamId>> {
+        let file = &self.files[candidate.index];
+        if file.role == FileRole::Live {
             return Ok(None);
         }
-        for original in self.entries.iter().filter(|other| other.chain == entry.chain) {
-            let FileState::Stream(stream) = &original.state else {
-                continue;
-            };
-            let may = if original.role == FileRole::Live {
-                // As long as nothing of the live file is shipped, an older file that holds the same is no copy of it,
-                // but the same lines again.
-                let age = original.stat.modified.duration_since(entry.stat.modified);
+        for original in self.files.iter().filter(|other| other.chain == file.chain) {
+            let Some(stream) = original.stream() else { continue };
+            let is_possible = if original.role == FileRole::Live {
+                // While nothing of the live file is acknowledged, an older file with the same bytes is not a copy of it:
+                // the same lines were written again.
+                let age = original.stat.modified.duration_since(file.stat.modified);
                 let is_older = age.is_ok_and(|age| age > COPY_AGE);
                 stream.acked.offset > Offset::ZERO || !is_older
             } else {
-                entry.is_compressed() || original.is_compressed()
+                file.is_compressed() || original.is_compressed()
             };
-            if may && entry.is_copy(beginning, original, stream)? {
+            if is_possible && file.is_copy(&candidate.beginning, original, stream)? {
                 return Ok(Some(stream.id));
             }
         }
         Ok(None)
     }
 
-    /// A copy is looked at again and again: it, or its original, may have become a file of its own.
+    pub(super) fn recheck_copies(&mut self) {
+        for index in 0..self.files.len() {
+            self.recheck_copy(index);
+        }
+    }
+
+    /// Looks again whether a copy still is one: it, or its original, may have become a file of its own.
     pub(super) fn recheck_copy(&mut self, index: usize) {
-        let entry = &self.entries[index];
-        let (FileState::Copy { head, of }, Some(handle)) = (&entry.state, &entry.handle) else {
+        let file = &self.files[index];
+        let (&FileState::Copy { head, of }, Some(handle)) = (&file.state, &file.handle) else {
             return;
         };
-        let (head, of) = (*head, *of);
-        let original = self.entries.iter().find_map(|other| match &other.state {
-            FileState::Stream(stream) if stream.id == of => Some((other, stream)),
-            _ => None,
-        });
-        let orphaned = self.orphans.iter().any(|orphan| orphan.stream.id == of);
-        if original.is_none() && !orphaned && entry.is_compressed() {
-            // The original is left only when it is finished.
-            self.entries[index].set_shipped();
+        let original = self.file_of(of);
+        let is_orphan = self.orphans.iter().any(|orphan| orphan.stream.id == of);
+        if original.is_none() && !is_orphan && file.is_compressed() {
+            // The original was closed, which happens only once it is finished.
+            self.files[index].set_shipped();
             self.wants_checkpoint = true;
             return;
         }
-        // An original that was read to its end and left, or is gone since, cannot change any more.
-        let still = original
+        // An original that was closed, or is gone since, cannot change any more.
+        let is_copy = original
             .filter(|(original, _)| original.handle.is_some())
             .is_none_or(|(original, stream)| {
                 let beginning = files::beginning(handle);
                 beginning
-                    .and_then(|beginning| entry.is_copy(&beginning, original, stream))
+                    .and_then(|beginning| file.is_copy(&beginning, original, stream))
                     .unwrap_or(true)
             });
-        if !still || orphaned {
-            self.entries[index].state = FileState::Unidentified(head);
+        if !is_copy || is_orphan {
+            self.files[index].state = FileState::Unidentified(head);
         }
     }
 }
 
 impl<H: FileHandle> TrackedFile<H> {
-    /// Whether this file, which begins with `beginning`, holds nothing but what `original` holds, which is `stream`.
+    /// Whether this file, which starts with `beginning`, holds only bytes of `original`, whose stream is `stream`.
     fn is_copy(&self, beginning: &[u8], original: &Self, stream: &TrackedStream) -> io::Result<bool> {
         let Some(file) = &self.handle else {
             return Ok(false);
         };
         if let Some(original) = &original.handle {
-            let (file, original) = (contents(file), contents(original));
-            return identity::is_copy(&file, self.size(), beginning, &original, stream.head);
+            return identity::is_copy(file, self.size(), beginning, original, stream.head);
         }
-        // The original is finished and closed: what is acknowledged is all it held.
-        let alike = stream.head.matches(beginning) && self.size() == stream.acked.offset;
-        Ok(alike && holds(file, stream.acked)?)
+        // The original is finished and closed: its acknowledged bytes are all it held.
+        let is_alike = stream.head.matches(beginning) && self.size() == stream.acked.offset;
+        Ok(is_alike && file.holds(stream.acked)?)
     }
 
     fn follow(&mut self, stream: TrackedStream, now: Now) {
         self.unread_since = self.unread_since.min(now.instant);
         self.state = FileState::Stream(stream);
     }
-}
-
-/// Whether the file has these bytes before this position.
-pub(super) fn holds<H: FileHandle>(handle: &LogText<H>, position: StreamPosition) -> io::Result<bool> {
-    let ending = contents(handle).ending_at(position.offset)?;
-    Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
 }

@@ -1,39 +1,32 @@
-//! The situations in which shippers lose or double lines, each for itself.
+//! The situations in which log shippers commonly lose or double lines.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::sim_files::File;
-use super::simulation::{RequestFate, config};
-use super::{look, rotated, sim};
+use super::sim_relay::RequestOutcome;
+use super::simulation::config;
+use super::{look, rotated, settled, sim, written};
+use crate::files::compressed::CompressionFormat;
 use crate::files::open_writers::OpenWriters;
-use crate::tail::scenarios::log_writer::{Compressor, LIVE, LOGS, RotationNaming};
+use crate::tail::scenarios::log_writer::{LIVE, LOGS, RotationNaming};
 use crate::tail::scenarios::sim_files::SimFileSystem;
 use crate::tail::scenarios::simulation::{Simulation, with_sites};
 
-fn arrived(sim: &Simulation) -> String {
-    String::from_utf8_lossy(&sim.relay.arrived).into_owned()
-}
-
-fn finished(sim: &Simulation) -> usize {
-    let streams = sim.relay.streams.iter();
-    streams.filter(|stored| stored.finished).count()
-}
-
-/// The youngest rotated file, which a writer keeps open.
+/// The newest rotated file, which a writer keeps open.
 fn kept_open(sim: &Simulation) -> File {
     let file = sim.disk.get(&rotated(1)).expect("the rotated file");
     file.borrow_mut().writers = OpenWriters::Some;
     file
 }
 
-/// Brings the sender and the relay together without a word from inotify.
+/// The sender works by polling only, and the relay answers.
 fn poll(sim: &mut Simulation, seconds: u32) {
     for _ in 0..seconds {
         sim.turn();
-        while !sim.jobs.is_empty() {
-            sim.answer(0, RequestFate::Done);
+        while !sim.requests.is_empty() {
+            sim.answer(0, RequestOutcome::Done);
             sim.turn();
         }
         sim.advance(Duration::from_secs(1));
@@ -41,7 +34,7 @@ fn poll(sim: &mut Simulation, seconds: u32) {
 }
 
 #[test]
-fn twenty_rotations_between_two_looks_come_in_order() {
+fn twenty_rotations_between_two_scans_come_in_order() {
     for naming in [RotationNaming::Numbered, RotationNaming::Dated] {
         let mut sim = sim();
         sim.naming = naming;
@@ -57,15 +50,15 @@ fn twenty_rotations_between_two_looks_come_in_order() {
 }
 
 #[test]
-fn names_that_move_on_during_a_look_change_no_order() {
+fn names_that_change_during_a_search_change_no_order() {
     let mut sim = sim();
     for _ in 0..3 {
         sim.write(30);
         sim.rotate_by_rename();
     }
     sim.write(30);
-    // The first two looks each meet a rotation: names were listed before it and are looked up after it. A look lists
-    // twice, once for each pattern.
+    // The first two searches each meet a rotation: names are listed before it, and looked up after it. A search lists twice,
+    // once for each pattern.
     let listed = Cell::new(0_u32);
     sim.disk.disturb(move |disk| {
         if [0, 2].contains(&listed.replace(listed.get() + 1)) {
@@ -74,7 +67,7 @@ fn names_that_move_on_during_a_look_change_no_order() {
     });
     sim.settle();
     sim.check_order();
-    assert_eq!(arrived(&sim).lines().count(), 96, "a fifth is excluded");
+    assert_eq!(sim.arrived().lines().count(), 96, "a fifth is excluded");
 }
 
 fn shift(disk: &SimFileSystem) {
@@ -86,9 +79,7 @@ fn shift(disk: &SimFileSystem) {
 
 #[test]
 fn a_renamed_file_is_followed_as_long_as_its_writer_keeps_it() {
-    let mut sim = sim();
-    sim.write(10);
-    sim.settle();
+    let mut sim = settled(10);
     sim.rotate_by_rename();
     let file = kept_open(&sim);
     for minute in 0..30 {
@@ -99,41 +90,37 @@ fn a_renamed_file_is_followed_as_long_as_its_writer_keeps_it() {
             look(&mut sim);
             sim.advance(Duration::from_secs(2));
         }
-        assert_eq!(finished(&sim), 0);
+        assert_eq!(sim.finished(), 0);
     }
     sim.write_late("the last of its buffer\n");
     file.borrow_mut().writers = OpenWriters::None;
     drop(file);
     sim.settle();
     sim.check();
-    assert_eq!(finished(&sim), 1);
+    assert_eq!(sim.finished(), 1);
 }
 
 #[test]
-fn a_file_that_was_left_and_grows_again_is_read_on() {
+fn a_closed_file_that_grows_again_is_read_further() {
     for writers in [OpenWriters::None, OpenWriters::Some, OpenWriters::Unknown] {
-        let mut sim = sim();
-        sim.write(10);
-        sim.settle();
+        let mut sim = settled(10);
         sim.rotate_by_rename();
         kept_open(&sim).borrow_mut().writers = writers;
         sim.write(10);
         poll(&mut sim, 20 * 60);
-        assert_eq!(finished(&sim), 1);
+        assert_eq!(sim.finished(), 1);
         sim.write_late("twenty minutes late\n");
         poll(&mut sim, 10);
-        assert!(arrived(&sim).ends_with("twenty minutes late\n"));
+        assert!(sim.arrived().ends_with("twenty minutes late\n"));
         sim.settle();
         sim.check();
     }
 }
 
 #[test]
-fn a_deleted_file_is_held_as_long_as_something_may_come() {
+fn a_deleted_file_is_kept_open_while_lines_may_come() {
     for writers in [OpenWriters::Some, OpenWriters::Unknown] {
-        let mut sim = sim();
-        sim.write(10);
-        sim.settle();
+        let mut sim = settled(10);
         sim.rotate_by_rename();
         let file = kept_open(&sim);
         file.borrow_mut().writers = writers;
@@ -144,49 +131,46 @@ fn a_deleted_file_is_held_as_long_as_something_may_come() {
             sim.disk.append(&file, b"flushed\n");
         }
         poll(&mut sim, 10);
-        assert!(arrived(&sim).ends_with("flushed\nflushed\nflushed\n"));
+        assert!(sim.arrived().ends_with("flushed\nflushed\nflushed\n"));
         poll(&mut sim, 11 * 60);
         assert_eq!(Rc::strong_count(&file), 2, "here and on the disk");
     }
 }
 
 #[test]
-fn half_a_line_in_a_renamed_file_waits_for_the_one_who_writes_it() {
-    let mut sim = sim();
-    sim.write(3);
+fn part_of_a_line_in_a_renamed_file_waits_for_its_writer() {
+    let mut sim = written(3);
     sim.write_text("half ");
     sim.rotate_by_rename();
     let file = kept_open(&sim);
     sim.write(3);
     poll(&mut sim, 5 * 60);
-    assert!(!arrived(&sim).contains("half"));
+    assert!(!sim.arrived().contains("half"));
     sim.disk.append(&file, b"whole\n");
     poll(&mut sim, 10);
-    assert!(arrived(&sim).ends_with("half whole\n"));
+    assert!(sim.arrived().ends_with("half whole\n"));
 }
 
 #[test]
-fn half_a_line_that_is_never_completed_gets_its_newline() {
+fn part_of_a_line_that_is_never_completed_gets_its_newline() {
     for (writers, seconds) in [
         (OpenWriters::None, 40),
         (OpenWriters::Some, 640),
         (OpenWriters::Unknown, 640),
     ] {
-        let mut sim = sim();
-        sim.write(3);
+        let mut sim = written(3);
         sim.write_text("half");
         sim.rotate_by_rename();
         kept_open(&sim).borrow_mut().writers = writers;
         sim.write(3);
         poll(&mut sim, seconds);
-        assert!(arrived(&sim).ends_with("GET /\nhalf\n"), "{writers:?}");
+        assert!(sim.arrived().ends_with("GET /\nhalf\n"), "{writers:?}");
     }
 }
 
 #[test]
 fn a_torn_line_of_a_full_disk_arrives_as_it_stands_on_disk() {
-    let mut sim = sim();
-    sim.write(3);
+    let mut sim = written(3);
     sim.write_text("torn li");
     poll(&mut sim, 20 * 60);
     sim.restart(0, true);
@@ -194,21 +178,19 @@ fn a_torn_line_of_a_full_disk_arrives_as_it_stands_on_disk() {
     sim.write_text("the next line\n");
     sim.settle();
     sim.check();
-    assert!(arrived(&sim).ends_with("torn lithe next line\n"));
+    assert!(sim.arrived().ends_with("torn lithe next line\n"));
 }
 
 #[test]
-fn an_inode_that_is_used_again_is_another_file_whether_shorter_or_longer() {
+fn a_reused_inode_is_another_file_whether_shorter_or_longer() {
     for lines in [5, 20, 50] {
         for down in [false, true] {
-            let mut sim = sim();
-            sim.write(20);
-            sim.settle();
+            let mut sim = settled(20);
             sim.remove(LIVE);
             if down {
                 sim.restart(0, true);
             } else {
-                // Only what nobody holds any more is used again.
+                // Only an inode that nobody has open is used again.
                 sim.settle();
             }
             sim.write(lines);
@@ -219,7 +201,7 @@ fn an_inode_that_is_used_again_is_another_file_whether_shorter_or_longer() {
 }
 
 #[test]
-fn a_log_cut_and_written_anew_is_read_from_its_start_however_long_it_is() {
+fn a_log_truncated_and_written_again_is_read_from_its_start_whatever_its_length() {
     for length in [50_usize, 99, 100, 101, 5000] {
         for down in [false, true] {
             let mut sim = sim();
@@ -239,14 +221,12 @@ fn a_log_cut_and_written_anew_is_read_from_its_start_however_long_it_is() {
 #[test]
 fn the_backlog_of_a_log_that_was_copied_and_cut_is_shipped_from_the_copy() {
     for down in [false, true] {
-        let mut sim = sim();
-        sim.write(100);
-        sim.settle();
+        let mut sim = settled(100);
         sim.write(1000);
         if !down {
             sim.hear(false);
             sim.turn();
-            sim.answer(0, RequestFate::Busy);
+            sim.answer(0, RequestOutcome::Busy);
         }
         sim.rotate_by_copy(|sim| {
             if !down {
@@ -297,7 +277,7 @@ fn files_of_any_size_are_shipped_when_they_are_rotated() {
     for down in [false, true] {
         let mut sim = sim();
         for (nth, size) in [0_usize, 1, 30, 300, 1024, 1025, 3000].into_iter().enumerate() {
-            // Two files that hold the same byte and nothing else are told apart by nobody.
+            // Two files with the same single byte cannot be distinguished.
             let text = format!("{nth}{}", "x".repeat(size));
             sim.write_text(text.get(..size).unwrap_or_default());
             sim.rotate_by_rename();
@@ -350,7 +330,7 @@ fn a_link_that_is_switched_has_its_old_target_drained_first() {
     look(&mut sim);
     sim.disk.append(&first, b"0500 first\n");
     sim.settle();
-    let arrived = arrived(&sim);
+    let arrived = sim.arrived();
     assert_eq!(arrived.lines().count(), 502);
     assert!(arrived.lines().is_sorted(), "{arrived}");
 }
@@ -358,8 +338,7 @@ fn a_link_that_is_switched_has_its_old_target_drained_first() {
 #[test]
 fn a_log_that_cannot_be_opened_for_a_while_is_read_from_its_start_later() {
     for rotated_meanwhile in [false, true] {
-        let mut sim = sim();
-        sim.write(10);
+        let mut sim = written(10);
         let file = sim.disk.get(LIVE).expect("the log");
         file.borrow_mut().is_locked = true;
         poll(&mut sim, 60);
@@ -377,10 +356,8 @@ fn a_log_that_cannot_be_opened_for_a_while_is_read_from_its_start_later() {
 }
 
 #[test]
-fn a_log_that_cannot_be_read_for_a_while_goes_on_where_it_was_and_is_not_tried_all_the_time() {
-    let mut sim = sim();
-    sim.write(10);
-    sim.settle();
+fn a_log_that_cannot_be_read_for_a_while_continues_and_is_not_opened_all_the_time() {
+    let mut sim = settled(10);
     let file = sim.disk.get(LIVE).expect("the log");
     file.borrow_mut().is_locked = true;
     sim.write(10);
@@ -400,7 +377,7 @@ fn without_inotify_polling_finds_everything() {
         sim.write(10);
         poll(&mut sim, 3);
         assert_eq!(
-            arrived(&sim).lines().count(),
+            sim.arrived().lines().count(),
             24 * round + 8,
             "growth, each second"
         );
@@ -409,14 +386,14 @@ fn without_inotify_polling_finds_everything() {
         sim.write(10);
         poll(&mut sim, 8);
         assert_eq!(
-            arrived(&sim).lines().count(),
+            sim.arrived().lines().count(),
             24 * (round + 1),
             "a new file, each five"
         );
     }
     sim.rotate_by_copy(|_| {});
     sim.write(10);
-    sim.pack(Compressor::Zstd, |_| {});
+    sim.compress_with(CompressionFormat::Zstd, |_| {});
     poll(&mut sim, 60);
     sim.check();
     sim.check_order();
@@ -431,20 +408,19 @@ fn nul_bytes_and_lines_without_end_are_shipped_in_pieces_of_a_chunk() {
     sim.write(3);
     sim.settle();
     sim.check();
-    assert_eq!(sim.counters.snapshot().long_lines, 1);
+    assert_eq!(sim.metrics.totals().long_lines, 1);
 }
 
 #[test]
-fn minutes_do_not_change_half_a_line_of_the_live_file() {
-    let mut sim = sim();
-    sim.write(1);
+fn part_of_a_line_in_the_live_file_waits_however_long() {
+    let mut sim = written(1);
     sim.write_text("half ");
     for _ in 0..30 {
         poll(&mut sim, 60);
-        assert!(!arrived(&sim).contains("half"));
+        assert!(!sim.arrived().contains("half"));
     }
     sim.restart(0, false);
     sim.write_text("whole\n");
     poll(&mut sim, 10);
-    assert!(arrived(&sim).ends_with("half whole\n"));
+    assert!(sim.arrived().ends_with("half whole\n"));
 }

@@ -1,67 +1,38 @@
-//! The writer's side of a sim: lines, rotations of all kinds, and what is lost by them.
+//! The writer of a simulation: lines, rotations of all kinds, and the bytes that are lost by them.
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::rc::Rc;
 
 use super::sim_files::{File, copy_time};
+use crate::files::compressed::CompressionFormat;
+use crate::files::compressed::tests::compress;
 use crate::tail::scenarios::simulation::Simulation;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
-/// As many as a history may have steps: no file falls off the end.
+/// As many as a scenario may have steps, so that no file is rotated away.
 pub(super) const ROTATIONS_MAX: u32 = 60;
 pub(super) const LIVE: &str = "/log/access.log";
-/// All logs of a sim: one of its own, and two that one glob finds.
+/// All logs of a simulation: one with a path of its own, and two that one glob finds.
 pub(super) const LOGS: [&str; 3] = [LIVE, "/log/site-a.log", "/log/site-b.log"];
 pub(super) const SITES: &str = "/log/site-?.log";
 
-/// One physical log file's life.
+/// The life of one physical log file, from one truncation to the next.
 #[derive(Debug, Default)]
 pub(super) struct FileHistory {
     pub(super) bytes: Vec<u8>,
-    /// It was cut or deleted before it was shipped: what had not been read is lost.
+    /// It was cut or deleted before it was shipped: unread bytes are lost.
     pub(super) is_cut: bool,
 }
 
 pub(super) type FileLife = Rc<RefCell<FileHistory>>;
 
-/// How rotated files are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RotationNaming {
-    /// `.1` is the youngest.
+    /// `.1` is the newest.
     Numbered,
     Dated,
 }
 
-/// What a rotated file is compressed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compressor {
-    Gzip,
-    Zstd,
-}
-
-impl Compressor {
-    const SUFFIXES: [&str; 3] = ["", ".gz", ".zst"];
-
-    fn suffix(self) -> &'static str {
-        match self {
-            Self::Gzip => ".gz",
-            Self::Zstd => ".zst",
-        }
-    }
-
-    fn pack(self, text: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-                encoder.write_all(text).expect("memory");
-                encoder.finish().expect("memory")
-            }
-            Self::Zstd => zstd::stream::encode_all(text, 1).expect("memory"),
-        }
-    }
-}
+const SUFFIXES: [&str; 3] = ["", ".gz", ".zst"];
 
 fn dated(log: &str, day: u32) -> String {
     format!("{log}-{}", 20_261_100 + day)
@@ -112,7 +83,7 @@ impl Simulation {
         }
     }
 
-    /// Text that is told from all other: two files that hold the same could not be told apart by anyone.
+    /// Text that occurs only once: files with equal contents could not be distinguished.
     pub(super) fn unique(&mut self, before: &str, after: &str) -> String {
         self.next_line += 1;
         format!("{before} {}{after}", self.next_line)
@@ -125,7 +96,7 @@ impl Simulation {
 
     pub(super) fn write_late(&mut self, text: &str) {
         let rotated = self.rotated().first().and_then(|name| self.file(name));
-        // Half a line may have been given its newline already; a test of its own appends to that.
+        // An unterminated line may already have got its newline; another test appends to such a file.
         if let Some(rotated) =
             rotated.filter(|(_, life)| life.borrow().bytes.last().is_none_or(|&last| last == b'\n'))
         {
@@ -133,7 +104,7 @@ impl Simulation {
         }
     }
 
-    /// The names that rotated files of this log may have before they are compressed, youngest first.
+    /// The names that rotated files of this log may have before they are compressed, newest first.
     fn rotated_names(&self) -> Vec<String> {
         let numbers = 1..=ROTATIONS_MAX;
         match self.naming {
@@ -142,7 +113,7 @@ impl Simulation {
         }
     }
 
-    /// The rotated files of this log that are not compressed, youngest first.
+    /// The rotated files of this log that are not compressed, newest first.
     fn rotated(&self) -> Vec<String> {
         let mut names = self.rotated_names();
         names.retain(|name| self.disk.get(name).is_some());
@@ -153,11 +124,11 @@ impl Simulation {
     pub(super) fn oldest(&self) -> Option<String> {
         let names = self.rotated_names().into_iter().rev();
         names
-            .flat_map(|name| Compressor::SUFFIXES.map(|suffix| format!("{name}{suffix}")))
+            .flat_map(|name| SUFFIXES.map(|suffix| format!("{name}{suffix}")))
             .find(|name| self.disk.get(name).is_some())
     }
 
-    /// Makes room for a rotated file, and says its name.
+    /// Makes room for a rotated file, and returns its name.
     fn shift(&mut self) -> String {
         let log = self.log;
         if self.naming == RotationNaming::Dated {
@@ -165,7 +136,7 @@ impl Simulation {
             return dated(log, self.next_day);
         }
         for number in (1..ROTATIONS_MAX).rev() {
-            for suffix in Compressor::SUFFIXES {
+            for suffix in SUFFIXES {
                 let from = format!("{log}.{number}{suffix}");
                 let to = format!("{log}.{}{suffix}", number + 1);
                 self.disk.rename(&from, &to);
@@ -177,27 +148,29 @@ impl Simulation {
         format!("{log}.1")
     }
 
-    /// The newest rotated file is gzipped, while `between` happens; then it is removed.
-    pub(super) fn compress(&mut self, between: impl FnMut(&mut Self)) {
-        self.pack(Compressor::Gzip, between);
+    /// The newest rotated file is gzipped, while `during` happens, and then removed.
+    pub(super) fn compress(&mut self, during: impl FnMut(&mut Self)) {
+        self.compress_with(CompressionFormat::Gzip, during);
     }
 
-    /// The newest rotated file is compressed, while `between` happens; then it is removed.
-    pub(super) fn pack(&mut self, packer: Compressor, mut between: impl FnMut(&mut Self)) {
+    pub(super) fn compress_with(&mut self, format: CompressionFormat, mut during: impl FnMut(&mut Self)) {
         let Some(name) = self.rotated().into_iter().next() else {
             return;
         };
         let Some((original, life)) = self.file(&name) else {
             return;
         };
-        let bytes = packer.pack(&original.borrow().bytes);
-        let archive_name = format!("{name}{}", packer.suffix());
+        let bytes = compress(format, &original.borrow().bytes);
+        let archive_name = format!(
+            "{name}{}",
+            SUFFIXES[1 + usize::from(format == CompressionFormat::Zstd)]
+        );
         let archive = self.disk.create(&archive_name);
         for part in bytes.chunks(bytes.len().div_ceil(2)) {
-            between(self);
+            during(self);
             self.disk.append(&archive, part);
         }
-        between(self);
+        during(self);
         copy_time(&archive, &original);
         self.remove(&name);
         self.names.insert(archive_name, life);
@@ -211,8 +184,8 @@ impl Simulation {
         }
     }
 
-    /// A copy grows to `.1` while `between` happens; then the live file is cut.
-    pub(super) fn rotate_by_copy(&mut self, mut between: impl FnMut(&mut Self)) {
+    /// The live file is copied to `.1`, while `during` happens, and then truncated.
+    pub(super) fn rotate_by_copy(&mut self, mut during: impl FnMut(&mut Self)) {
         let Some((original, life)) = self.file(self.log) else {
             return;
         };
@@ -221,14 +194,14 @@ impl Simulation {
         self.names.insert(to, life);
         let bytes = original.borrow().bytes.clone();
         for part in bytes.chunks(bytes.len().div_ceil(2).max(1)) {
-            between(self);
+            during(self);
             self.disk.append(&copy, part);
         }
-        between(self);
+        during(self);
         self.truncate();
     }
 
-    /// Cuts the live file; what follows is another life.
+    /// Truncates the live file; its next bytes are another life.
     pub(super) fn truncate(&mut self) {
         if let Some((live, _)) = self.file(self.log) {
             self.disk.truncate(&live);
@@ -238,7 +211,7 @@ impl Simulation {
         }
     }
 
-    /// Cuts the live file, though not all of it may be shipped.
+    /// Truncates the live file, though it may not be shipped completely.
     pub(super) fn cut(&mut self) {
         if let Some((_, life)) = self.file(self.log) {
             life.borrow_mut().is_cut = true;
@@ -251,7 +224,7 @@ impl Simulation {
         self.names.remove(name);
     }
 
-    /// Deletes a file, though not all of it may be shipped.
+    /// Deletes a file, though it may not be shipped completely.
     pub(super) fn delete(&mut self, name: &str) {
         if let Some((_, life)) = self.file(name) {
             life.borrow_mut().is_cut = true;
@@ -260,7 +233,7 @@ impl Simulation {
     }
 }
 
-/// What is to arrive of a file: its lines but the excluded ones, and at the end of its life half a line too.
+/// The bytes that have to arrive of a file: its lines but the excluded ones; of a finished life also an unterminated line.
 pub(super) fn shipped(bytes: &[u8], is_live: bool, max_line: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
     let whole = text

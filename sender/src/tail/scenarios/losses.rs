@@ -1,22 +1,21 @@
-//! What is said to be lost when something is, and that nothing is said when nothing is.
+//! The reported losses: lost bytes are reported, and nothing is reported when nothing is lost.
 
 use std::time::Duration;
 
 use logferry_config::Start;
 
-use super::simulation::{RequestFate, config};
-use super::{rotated, sim};
+use super::sim_relay::RequestOutcome;
+use super::simulation::config;
+use super::{look, rotated, settled, sim, written};
 use crate::tail::scenarios::log_writer::LIVE;
 use crate::tail::scenarios::simulation::Simulation;
 
-/// Everything of the log is shipped and 20 more lines are seen, but the relay takes nothing more.
+/// The log is shipped, and 20 more lines are seen, but the relay accepts nothing more.
 fn with_backlog() -> (Simulation, u64, u64) {
-    let mut sim = sim();
-    sim.write(20);
-    sim.settle();
+    let mut sim = settled(20);
     let acked = size(&sim, LIVE);
     sim.write(20);
-    look_in_vain(&mut sim);
+    look_without_relay(&mut sim);
     let seen = size(&sim, LIVE);
     (sim, acked, seen)
 }
@@ -26,12 +25,12 @@ fn size(sim: &Simulation, name: &str) -> u64 {
 }
 
 /// Half a minute with a relay that does not answer.
-fn look_in_vain(sim: &mut Simulation) {
+fn look_without_relay(sim: &mut Simulation) {
     for _ in 0..15 {
         sim.hear(true);
         sim.turn();
-        while !sim.jobs.is_empty() {
-            sim.answer(0, RequestFate::Lost);
+        while !sim.requests.is_empty() {
+            sim.answer(0, RequestOutcome::Lost);
         }
         sim.advance(Duration::from_secs(2));
     }
@@ -52,7 +51,7 @@ fn a_rotated_file_deleted_while_down_is_a_gap_up_to_where_it_was_seen() {
         sim.start_again();
         sim.settle();
         assert_eq!(sim.gaps(), [(acked, Some(seen))]);
-        let counted = sim.counters.snapshot();
+        let counted = sim.metrics.totals();
         assert_eq!((counted.gaps, counted.gap_bytes), (1, seen - acked));
     }
 }
@@ -75,7 +74,7 @@ fn a_log_truncated_with_a_backlog_and_no_copy_is_a_gap() {
 }
 
 #[test]
-fn a_log_truncated_with_a_copy_is_none() {
+fn a_log_truncated_with_a_copy_is_no_gap() {
     for down in [false, true] {
         let (mut sim, ..) = with_backlog();
         if down {
@@ -92,10 +91,8 @@ fn a_log_truncated_with_a_copy_is_none() {
 }
 
 #[test]
-fn a_log_rewritten_longer_than_it_was_is_no_gap_of_what_was_never_in_it() {
-    let mut sim = sim();
-    sim.write(5);
-    sim.settle();
+fn a_log_rewritten_longer_is_no_gap() {
+    let mut sim = settled(5);
     sim.truncate();
     sim.write(500);
     sim.settle();
@@ -119,9 +116,8 @@ fn a_copy_that_lacks_the_end_is_a_gap_where_it_ends() {
 }
 
 #[test]
-fn a_file_that_was_finished_or_is_read_on_while_it_is_deleted_is_no_gap() {
-    let mut sim = sim();
-    sim.write(20);
+fn a_finished_file_and_one_deleted_while_it_is_read_are_no_gap() {
+    let mut sim = written(20);
     sim.rotate_by_rename();
     sim.write(20);
     sim.settle();
@@ -139,9 +135,7 @@ fn a_file_that_was_finished_or_is_read_on_while_it_is_deleted_is_no_gap() {
 
 #[test]
 fn a_file_that_is_gone_before_its_end_was_known_is_unfinished_and_not_lost() {
-    let mut sim = sim();
-    sim.write(20);
-    sim.settle();
+    let mut sim = settled(20);
     let acked = size(&sim, LIVE);
     sim.stop();
     sim.rotate_by_rename();
@@ -150,15 +144,14 @@ fn a_file_that_is_gone_before_its_end_was_known_is_unfinished_and_not_lost() {
     sim.start_again();
     sim.settle();
     assert_eq!(sim.gaps(), [(acked, None)]);
-    assert_eq!(sim.counters.snapshot().gaps, 0);
+    assert_eq!(sim.metrics.totals().gaps, 0);
 }
 
 #[test]
-fn a_file_the_relay_never_heard_of_is_missed_too() {
+fn a_file_unknown_to_the_relay_is_missed_too() {
     for truncated in [false, true] {
-        let mut sim = sim();
-        sim.write(20);
-        look_in_vain(&mut sim);
+        let mut sim = written(20);
+        look_without_relay(&mut sim);
         let seen = size(&sim, LIVE);
         sim.stop();
         if truncated {
@@ -174,11 +167,10 @@ fn a_file_the_relay_never_heard_of_is_missed_too() {
 }
 
 #[test]
-fn a_file_the_relay_never_heard_of_is_not_missed_under_another_name_or_compressed() {
+fn a_file_unknown_to_the_relay_is_not_missed_under_another_name_or_compressed() {
     for compressed in [false, true] {
-        let mut sim = sim();
-        sim.write(20);
-        look_in_vain(&mut sim);
+        let mut sim = written(20);
+        look_without_relay(&mut sim);
         sim.stop();
         sim.rotate_by_rename();
         if compressed {
@@ -194,9 +186,8 @@ fn a_file_the_relay_never_heard_of_is_not_missed_under_another_name_or_compresse
 
 #[test]
 fn a_file_cut_before_the_relay_was_ever_asked_is_missed() {
-    let mut sim = sim();
-    sim.write(20);
-    look_in_vain(&mut sim);
+    let mut sim = written(20);
+    look_without_relay(&mut sim);
     let seen = size(&sim, LIVE);
     sim.truncate();
     sim.write(1);
@@ -205,19 +196,19 @@ fn a_file_cut_before_the_relay_was_ever_asked_is_missed() {
 }
 
 #[test]
-fn what_start_end_leaves_out_is_not_missed() {
+fn lines_left_out_by_start_end_are_not_missed() {
     let mut settings = config(4096, 100, 2048);
     settings.logs[0].start = Start::End;
     let mut sim = Simulation::new(settings);
     sim.write(20);
-    look_in_vain(&mut sim);
+    look_without_relay(&mut sim);
     sim.truncate();
     sim.settle();
     assert_eq!(sim.gaps(), []);
 }
 
 #[test]
-fn a_gap_is_told_until_the_relay_has_heard_it_restarts_included() {
+fn a_gap_is_reported_until_the_relay_acknowledges_it_over_restarts_too() {
     let (mut sim, acked, seen) = with_backlog();
     sim.hears = false;
     sim.truncate();
@@ -238,11 +229,11 @@ fn a_gap_is_told_until_the_relay_has_heard_it_restarts_included() {
 }
 
 #[test]
-fn a_heartbeat_tells_what_is_read_sent_and_at_risk_and_for_how_long() {
+fn a_heartbeat_reports_read_and_sent_bytes_and_the_age_of_those_at_risk() {
     let (mut sim, acked, seen) = with_backlog();
     sim.write_text("half a line");
     sim.rotate_by_rename();
-    look_in_vain(&mut sim);
+    look_without_relay(&mut sim);
     let beat = sim.beats.last().expect("heartbeats");
     assert!(beat.at > beat.started_at && beat.started_at.is_some());
     let stream = &beat.streams[0];
@@ -260,9 +251,8 @@ fn a_heartbeat_tells_what_is_read_sent_and_at_risk_and_for_how_long() {
 }
 
 #[test]
-fn half_a_line_at_rest_is_read_but_not_sent_and_makes_nothing_old() {
-    let mut sim = sim();
-    sim.write(5);
+fn part_of_a_line_is_read_but_not_sent_and_has_no_age() {
+    let mut sim = written(5);
     let whole = size(&sim, LIVE);
     sim.write_text("half");
     sim.settle();
@@ -273,11 +263,11 @@ fn half_a_line_at_rest_is_read_but_not_sent_and_makes_nothing_old() {
 }
 
 #[test]
-fn files_that_begin_alike_are_not_taken_for_each_other() {
+fn files_with_the_same_beginning_are_not_confused() {
     let mut sim = sim();
     sim.write_header();
     sim.write(1);
-    sim.rotate_by_copy(super::look);
+    sim.rotate_by_copy(look);
     sim.write_header();
     sim.settle();
     sim.rotate_by_rename();

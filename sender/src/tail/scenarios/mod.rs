@@ -1,5 +1,39 @@
-//! Histories of a log: written, rotated, cut and deleted while the sender runs, fails and starts again, against a
-//! model that knows every line.
+//! Scenarios: a log is written, rotated, truncated and deleted while the sender runs, fails and restarts. A model knows
+//! every line, and is compared with the bytes at the relay.
+//!
+//! A scenario drives a [`Simulation`]: a file system and a relay in memory (`sim_files`, `sim_relay`), the real tailer, and
+//! a clock that moves only when the scenario says so. Nothing happens by itself. These are the steps:
+//!
+//! | step | call | remarks |
+//! | --- | --- | --- |
+//! | the writer writes | `write(lines)`, `write_text(text)`, `write_late(text)` | to the live file; late: to the newest rotated file |
+//! | the log is rotated | `rotate_by_rename()`, `rotate_by_copy(during)`, `compress(during)` | `during` runs while a file is copied or compressed |
+//! | bytes disappear | `truncate()`, `cut()`, `remove(name)`, `delete(name)` | `cut` and `delete` tell the model that unsent lines are lost |
+//! | inotify reports | `hear(moved)` | `moved`: a name changed, not only a size |
+//! | time passes | `advance(duration)` | |
+//! | the sender works | `turn()` | it does what is due; its requests wait in `sim.requests` |
+//! | the relay answers | `answer(which, outcome)` | one waiting request ends: done, lost, or refused |
+//! | the sender restarts | `restart(arrive, keep_checkpoint)`, `stop()`, `start_again()` | `arrive`: how many waiting requests still reach the relay |
+//! | everything works | `settle()` | for two minutes |
+//! | compare | `check()`, `check_order()`, `gaps()` | each line is at the relay once; the order; the reported losses |
+//!
+//! Example: an answer is lost, the log is rotated, and the sender is killed.
+//!
+//! ```text
+//! let mut sim = sim();
+//! sim.write(20);                             // 20 lines in /log/access.log
+//! sim.turn();                                // the sender finds the file and asks the relay which stream it is
+//! sim.answer(0, RequestOutcome::Done);       // the relay knows none
+//! sim.advance(Duration::from_secs(1));       // longer than max_delay
+//! sim.turn();                                // the sender sends the lines
+//! sim.answer(0, RequestOutcome::AnswerLost); // the relay stores them, but the sender does not know it
+//! sim.rotate_by_rename();                    // the file is now /log/access.log.1
+//! sim.restart(0, true);                      // the sender is killed, and starts with its last checkpoint
+//! sim.settle();
+//! sim.check();                               // each line is at the relay once
+//! ```
+//!
+//! The property tests generate such sequences from [`ScenarioStep`].
 
 mod hazards;
 mod log_writer;
@@ -13,12 +47,27 @@ use std::time::Duration;
 use logferry_config::Start;
 use proptest::prelude::*;
 
-use self::simulation::{RequestFate, config};
-use crate::tail::scenarios::log_writer::{Compressor, LIVE, LOGS, RotationNaming};
-use crate::tail::scenarios::simulation::{Simulation, with_sites};
+use self::log_writer::{LIVE, LOGS, RotationNaming};
+use self::sim_relay::RequestOutcome;
+use self::simulation::{Simulation, config, with_sites};
+use crate::files::compressed::CompressionFormat;
 
 fn sim() -> Simulation {
     Simulation::new(config(4096, 100, 2048))
+}
+
+/// A simulation whose log has this number of lines.
+fn written(lines: u32) -> Simulation {
+    let mut sim = sim();
+    sim.write(lines);
+    sim
+}
+
+/// A simulation whose log has this number of lines, all of them shipped.
+fn settled(lines: u32) -> Simulation {
+    let mut sim = written(lines);
+    sim.settle();
+    sim
 }
 
 fn rotated(number: u32) -> String {
@@ -33,31 +82,37 @@ fn names(dated: bool) -> RotationNaming {
     }
 }
 
+/// A step of a generated scenario.
 #[derive(Debug, Clone)]
 enum ScenarioStep {
-    /// From now on, this log is written to.
+    /// From now on, the writer uses this log.
     Log(usize),
-    /// An empty log.
+    /// Creates an empty log.
     Touch,
+    /// Writes the text that all files begin with.
     Header,
     Write(u32),
+    /// Writes part of a line.
     Half,
+    /// Writes the end of a line.
     EndHalf,
+    /// Writes to the newest rotated file.
     Late,
     Rename,
     CopyTruncate,
-    /// With `true`, the sender sees the archive grow.
-    Compress(Compressor, bool),
-    /// The live file is cut, read or not.
+    /// With `true`, the sender works while the file is compressed.
+    Compress(CompressionFormat, bool),
+    /// Truncates the live file, sent or not.
     Cut,
-    /// The oldest rotated file is deleted, read or not.
+    /// Deletes the oldest rotated file, sent or not.
     Delete,
-    /// It is deleted after all was read.
+    /// Deletes it after everything was sent.
     DropOldest,
+    /// Milliseconds.
     Advance(u64),
     Hear(bool),
     Turn,
-    Answer(usize, RequestFate),
+    Answer(usize, RequestOutcome),
     Restart {
         arrive: usize,
         keep_checkpoint: bool,
@@ -65,7 +120,7 @@ enum ScenarioStep {
 }
 
 fn step() -> impl Strategy<Value = ScenarioStep> {
-    let fate = prop_oneof![6 => Just(RequestFate::Done), 1 => Just(RequestFate::AnswerLost), 1 => Just(RequestFate::Lost), 1 => Just(RequestFate::Busy)];
+    let outcome = prop_oneof![6 => Just(RequestOutcome::Done), 1 => Just(RequestOutcome::AnswerLost), 1 => Just(RequestOutcome::Lost), 1 => Just(RequestOutcome::Busy)];
     prop_oneof![
         2 => (0..LOGS.len()).prop_map(ScenarioStep::Log),
         1 => Just(ScenarioStep::Touch),
@@ -76,16 +131,16 @@ fn step() -> impl Strategy<Value = ScenarioStep> {
         1 => Just(ScenarioStep::Late),
         3 => Just(ScenarioStep::Rename),
         2 => Just(ScenarioStep::CopyTruncate),
-        2 => (prop_oneof![Just(Compressor::Gzip), Just(Compressor::Zstd)], any::<bool>())
-            .prop_map(|(packer, is_watched)| ScenarioStep::Compress(packer, is_watched)),
+        2 => (prop_oneof![Just(CompressionFormat::Gzip), Just(CompressionFormat::Zstd)], any::<bool>())
+            .prop_map(|(format, is_watched)| ScenarioStep::Compress(format, is_watched)),
         1 => Just(ScenarioStep::Cut),
         1 => Just(ScenarioStep::Delete),
         1 => Just(ScenarioStep::DropOldest),
         6 => (0_u64..3000).prop_map(ScenarioStep::Advance),
         4 => any::<bool>().prop_map(ScenarioStep::Hear),
         12 => Just(ScenarioStep::Turn),
-        12 => (prop_oneof![4 => Just(0_usize), 1 => 1_usize..3], fate)
-            .prop_map(|(which, fate)| ScenarioStep::Answer(which, fate)),
+        12 => (prop_oneof![4 => Just(0_usize), 1 => 1_usize..3], outcome)
+            .prop_map(|(which, outcome)| ScenarioStep::Answer(which, outcome)),
         2 => (0_usize..5, any::<bool>())
             .prop_map(|(arrive, keep_checkpoint)| ScenarioStep::Restart { arrive, keep_checkpoint }),
     ]
@@ -94,7 +149,7 @@ fn step() -> impl Strategy<Value = ScenarioStep> {
 fn look(sim: &mut Simulation) {
     sim.hear(true);
     sim.turn();
-    sim.answer(0, RequestFate::Done);
+    sim.answer(0, RequestOutcome::Done);
     sim.turn();
 }
 
@@ -118,8 +173,8 @@ fn play(sim: &mut Simulation, step: &ScenarioStep) {
         }
         ScenarioStep::Rename => sim.rotate_by_rename(),
         ScenarioStep::CopyTruncate => sim.rotate_by_copy(look),
-        ScenarioStep::Compress(packer, true) => sim.pack(packer, look),
-        ScenarioStep::Compress(packer, false) => sim.pack(packer, |_| {}),
+        ScenarioStep::Compress(format, true) => sim.compress_with(format, look),
+        ScenarioStep::Compress(format, false) => sim.compress_with(format, |_| {}),
         ScenarioStep::Cut => sim.cut(),
         ScenarioStep::Delete => {
             if let Some(oldest) = sim.oldest() {
@@ -135,7 +190,7 @@ fn play(sim: &mut Simulation, step: &ScenarioStep) {
         ScenarioStep::Advance(ms) => sim.advance(Duration::from_millis(ms)),
         ScenarioStep::Hear(moved) => sim.hear(moved),
         ScenarioStep::Turn => sim.turn(),
-        ScenarioStep::Answer(which, fate) => sim.answer(which, fate),
+        ScenarioStep::Answer(which, outcome) => sim.answer(which, outcome),
         ScenarioStep::Restart {
             arrive,
             keep_checkpoint,
@@ -170,7 +225,7 @@ proptest! {
         let mut sim = Simulation::new(with_sites(config(256, 4, 64)));
         sim.naming = names(dated);
         for step in &steps {
-            // What comes late is late, and halves wait for their end.
+            // Late lines are not in order, and part of a line waits for its end.
             if !matches!(step, ScenarioStep::Late | ScenarioStep::Half | ScenarioStep::EndHalf | ScenarioStep::Header) {
                 play(&mut sim, step);
             }
@@ -183,9 +238,7 @@ proptest! {
 
 #[test]
 fn a_rotation_while_down_loses_nothing() {
-    let mut sim = sim();
-    sim.write(20);
-    sim.settle();
+    let mut sim = settled(20);
     for _ in 0..3 {
         sim.write(20);
         sim.rotate_by_rename();
@@ -213,10 +266,8 @@ fn the_state_lost_during_rotations_doubles_nothing() {
 }
 
 #[test]
-fn a_copy_of_the_live_file_is_shipped_neither_before_nor_after_the_truncation() {
-    let mut sim = sim();
-    sim.write(20);
-    sim.settle();
+fn a_copy_of_the_live_file_is_not_shipped_again() {
+    let mut sim = settled(20);
     sim.write(20);
     sim.rotate_by_copy(Simulation::settle);
     sim.write(20);
@@ -226,9 +277,7 @@ fn a_copy_of_the_live_file_is_shipped_neither_before_nor_after_the_truncation() 
 
 #[test]
 fn a_copy_made_by_hand_is_not_shipped_when_the_log_is_rotated_away_from_it() {
-    let mut sim = sim();
-    sim.write(20);
-    sim.settle();
+    let mut sim = settled(20);
     let bytes = sim.disk.get(LIVE).expect("the log").borrow().bytes.clone();
     let copy = sim.disk.create(&format!("{LIVE}.bak"));
     sim.disk.append(&copy, &bytes);
@@ -243,22 +292,19 @@ fn a_copy_made_by_hand_is_not_shipped_when_the_log_is_rotated_away_from_it() {
 
 #[test]
 fn a_log_deleted_while_open_is_read_to_its_end() {
-    let mut sim = sim();
-    sim.write(500);
+    let mut sim = written(500);
     sim.turn();
     sim.remove(LIVE);
     sim.settle();
     sim.check_order();
-    let arrived = String::from_utf8_lossy(&sim.relay.arrived).lines().count();
+    let arrived = sim.arrived().lines().count();
     assert_eq!(arrived, 400, "a fifth is excluded");
 }
 
 #[test]
 fn a_log_rewritten_past_the_old_offset_is_a_new_stream() {
     for down in [false, true] {
-        let mut sim = sim();
-        sim.write(5);
-        sim.settle();
+        let mut sim = settled(5);
         sim.truncate();
         sim.write(50);
         if down {
@@ -270,9 +316,8 @@ fn a_log_rewritten_past_the_old_offset_is_a_new_stream() {
 }
 
 #[test]
-fn half_a_line_waits_for_its_end_and_is_never_glued_to_the_next_file() {
-    let mut sim = sim();
-    sim.write(3);
+fn part_of_a_line_waits_for_its_end_and_is_never_joined_to_the_next_file() {
+    let mut sim = written(3);
     sim.write_text("half ");
     sim.settle();
     sim.write_text("whole\nlast half");
@@ -281,7 +326,7 @@ fn half_a_line_waits_for_its_end_and_is_never_glued_to_the_next_file() {
     sim.write(3);
     sim.settle();
     sim.check();
-    let arrived = String::from_utf8_lossy(&sim.relay.arrived).into_owned();
+    let arrived = sim.arrived();
     assert!(
         arrived.contains("\nhalf whole\n") && arrived.contains("last half\n"),
         "{arrived}"
@@ -290,21 +335,19 @@ fn half_a_line_waits_for_its_end_and_is_never_glued_to_the_next_file() {
 
 #[test]
 fn a_quiet_rotated_file_is_finished_and_a_late_line_still_shipped() {
-    let mut sim = sim();
-    sim.write(4);
+    let mut sim = written(4);
     sim.rotate_by_rename();
     sim.write(4);
     sim.settle();
-    let finished = |sim: &Simulation| sim.relay.streams.iter().filter(|stored| stored.finished).count();
-    assert_eq!(finished(&sim), 1);
+    assert_eq!(sim.finished(), 1);
     sim.write_late("late\n");
     sim.settle();
     sim.check();
-    assert_eq!(finished(&sim), 1);
+    assert_eq!(sim.finished(), 1);
 }
 
 #[test]
-fn what_comes_after_an_unterminated_last_line_was_closed_is_a_line_of_its_own() {
+fn bytes_after_a_closed_last_line_are_a_line_of_their_own() {
     for only_half in [true, false] {
         let mut sim = sim();
         if !only_half {
@@ -317,13 +360,13 @@ fn what_comes_after_an_unterminated_last_line_was_closed_is_a_line_of_its_own() 
         let file = sim.disk.get(&rotated(1)).expect("the rotated file");
         sim.disk.append(&file, b"more\n");
         sim.settle();
-        let arrived = String::from_utf8_lossy(&sim.relay.arrived).into_owned();
+        let arrived = sim.arrived();
         assert!(arrived.ends_with("GET /\nhalf\nmore\n"), "{arrived}");
     }
 }
 
 #[test]
-fn the_end_is_where_an_old_log_starts_if_so_configured_but_not_one_born_later() {
+fn start_end_applies_to_an_old_log_but_not_to_a_later_one() {
     let mut settings = config(4096, 100, 2048);
     settings.logs[0].start = Start::End;
     let mut sim = Simulation::new(settings);
@@ -336,34 +379,34 @@ fn the_end_is_where_an_old_log_starts_if_so_configured_but_not_one_born_later() 
     sim.settle();
     sim.restart(0, true);
     sim.settle();
-    assert_eq!(String::from_utf8_lossy(&sim.relay.arrived), "old half end\nnew\n");
+    assert_eq!(sim.arrived(), "old half end\nnew\n");
 }
 
 #[test]
-fn a_crash_before_the_first_acknowledgement_does_not_bring_back_what_the_first_start_left_out() {
+fn a_crash_before_the_first_acknowledgement_keeps_start_end() {
     let mut settings = config(4096, 100, 2048);
     settings.logs[0].start = Start::End;
     let mut sim = Simulation::new(settings);
     sim.write_text("old\n");
     while !sim
-        .jobs
+        .requests
         .iter()
-        .any(|job| matches!(job, super::RelayRequest::Chunk { .. }))
+        .any(|request| matches!(request, super::RelayRequest::Chunk { .. }))
     {
-        sim.answer(0, RequestFate::Done);
+        sim.answer(0, RequestOutcome::Done);
         sim.advance(Duration::from_millis(100));
         sim.turn();
     }
-    // The chunk that leaves out the old lines is under way.
+    // The chunk that leaves out the old lines is in flight.
     sim.restart(0, true);
     sim.settle();
     sim.write_text("new\n");
     sim.settle();
-    assert_eq!(String::from_utf8_lossy(&sim.relay.arrived), "new\n");
+    assert_eq!(sim.arrived(), "new\n");
 }
 
 #[test]
-fn a_line_over_the_limit_goes_in_pieces_and_leaves_its_neighbours_alone() {
+fn a_line_over_the_limit_is_sent_in_pieces() {
     let mut sim = sim();
     let long = "x".repeat(100_000);
     sim.write_text(&format!("before\n{long}"));
@@ -371,12 +414,12 @@ fn a_line_over_the_limit_goes_in_pieces_and_leaves_its_neighbours_alone() {
     sim.write_text("end\nafter\n");
     sim.settle();
     sim.check();
-    assert_eq!(sim.counters.snapshot().long_lines, 1);
+    assert_eq!(sim.metrics.totals().long_lines, 1);
     assert_eq!(sim.relay.streams[0].lines.sent, 3);
 }
 
 #[test]
-fn what_only_looks_compressed_is_not_shipped_as_text() {
+fn a_file_that_only_looks_compressed_is_not_shipped_as_text() {
     let mut sim = sim();
     let file = sim.disk.create(&rotated(1));
     sim.disk.append(&file, b"\x1f\x8b\x08\0 not text\n");
@@ -386,10 +429,8 @@ fn what_only_looks_compressed_is_not_shipped_as_text() {
 }
 
 #[test]
-fn what_came_after_the_last_byte_that_gzip_saw_is_shipped_and_the_archive_is_not() {
-    let mut sim = sim();
-    sim.write(20);
-    sim.settle();
+fn lines_written_after_gzip_read_the_file_are_shipped_and_the_archive_is_not() {
+    let mut sim = settled(20);
     sim.rotate_by_rename();
     sim.write(5);
     let mut looks = 0;
@@ -424,10 +465,8 @@ fn compressed_again_and_again_nothing_is_doubled() {
 }
 
 #[test]
-fn a_relay_that_forgot_everything_is_told_again() {
-    let mut sim = sim();
-    sim.write(20);
-    sim.settle();
+fn a_relay_that_forgot_everything_gets_everything_again() {
+    let mut sim = settled(20);
     sim.relay = sim_relay::SimRelay {
         lost_ledger: true,
         ..Default::default()
@@ -439,10 +478,8 @@ fn a_relay_that_forgot_everything_is_told_again() {
 
 #[test]
 fn counters_add_up() {
-    let mut sim = sim();
-    sim.write(100);
-    sim.settle();
-    let counted = sim.counters.snapshot();
+    let mut sim = settled(100);
+    let counted = sim.metrics.totals();
     assert_eq!(
         (counted.sent_lines, counted.excluded_lines, counted.lag_bytes),
         (80, 20, 0)

@@ -1,4 +1,4 @@
-//! FileSystem in memory: names, inodes that are used again, times that tick.
+//! A file system in memory: names, reused inodes, times.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub(super) struct SimFile {
     pub(super) bytes: Vec<u8>,
     modified: SystemTime,
     pub(super) writers: OpenWriters,
-    /// It can be neither opened nor read.
+    /// It can neither be opened nor read.
     pub(super) is_locked: bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct SimFileSystem {
 #[derive(Debug)]
 struct Tree {
     names: BTreeMap<PathBuf, File>,
-    /// Inodes whose last name is gone; used again once nobody holds them open.
+    /// Inodes without a name; reused once nobody has them open.
     unlinked: Vec<File>,
     next_inode: u64,
     clock: SystemTime,
@@ -48,7 +48,7 @@ struct Tree {
     opened: u32,
 }
 
-/// What happens while somebody looks through the folder.
+/// A change that happens while the folder is searched.
 type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
 
 impl SimFileSystem {
@@ -125,7 +125,6 @@ impl SimFileSystem {
         node.modified = self.tick();
     }
 
-    /// Gives a file a further name.
     pub(super) fn link(&self, file: &File, path: &str) {
         let mut tree = self.tree.borrow_mut();
         if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
@@ -138,7 +137,7 @@ impl SimFileSystem {
         self.tree.borrow().opened
     }
 
-    /// Lets something happen in the middle of each look at the folder from now on.
+    /// From now on this happens in the middle of each search of the folder.
     pub(super) fn disturb(&self, disturbance: impl FnMut(&Self) + 'static) {
         *self.disturbance.borrow_mut() = Some(Box::new(disturbance));
     }

@@ -1,18 +1,41 @@
-//! A relay in memory: takes a chunk only at the committed offset, and keeps what each stream brought.
+//! A relay in memory: it stores a chunk only at the committed offset, and keeps the bytes of each stream.
+
+use std::time::Duration;
 
 use logferry_invariants::{invariant_chunk_starts_at_committed_offset, invariant_offset_names_one_byte};
 use logferry_protocol::chunk::{LineCounts, Outcome, Receipt, StreamEnd};
 use logferry_protocol::resolve::{KnownStream, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{Offset, StreamId};
 
-use crate::messages::OutgoingChunk;
+use crate::error::RequestError;
+use crate::messages::{ConnectionId, OutgoingChunk, SenderEvent};
+
+/// The outcome of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestOutcome {
+    Done,
+    /// The relay has the chunk, but the answer is lost.
+    AnswerLost,
+    /// The request did not reach the relay.
+    Lost,
+    Busy,
+}
+
+pub(crate) fn busy() -> RequestError {
+    RequestError::Refused {
+        relay: "relay".into(),
+        status: 503,
+        reason: "full".into(),
+        retry_after: Some(Duration::from_millis(50)),
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct SimRelay {
     pub(crate) streams: Vec<SimStream>,
     /// All lines of all streams, in the order of their commits.
     pub(crate) arrived: Vec<u8>,
-    /// Whether it lost its ledger, and with it what it had acknowledged.
+    /// Whether it lost its ledger, and with it the acknowledged offsets.
     pub(crate) lost_ledger: bool,
 }
 
@@ -27,6 +50,28 @@ pub(crate) struct SimStream {
 }
 
 impl SimRelay {
+    /// Ends a chunk's request with this outcome. `lost` is the error of a lost request or answer.
+    pub(crate) fn end_request(
+        &mut self,
+        connection: ConnectionId,
+        chunk: &OutgoingChunk,
+        outcome: RequestOutcome,
+        lost: RequestError,
+    ) -> SenderEvent {
+        let arrives = matches!(outcome, RequestOutcome::Done | RequestOutcome::AnswerLost);
+        let receipt = arrives.then(|| self.take(chunk));
+        let result = match (outcome, receipt) {
+            (RequestOutcome::Done, Some(receipt)) => Ok(receipt),
+            (RequestOutcome::Busy, _) => Err(busy()),
+            _ => Err(lost),
+        };
+        SenderEvent::Chunk {
+            connection,
+            seq: chunk.seq,
+            result,
+        }
+    }
+
     pub(crate) fn take(&mut self, chunk: &OutgoingChunk) -> Receipt {
         let header = &chunk.header;
         assert_eq!(crc32c::crc32c(&chunk.body), header.crc32c);
@@ -85,7 +130,6 @@ impl SimRelay {
         }
     }
 
-    /// How much of a stream the relay has.
     pub(super) fn committed(&self, stream: StreamId) -> Offset {
         let stored = self.streams.iter().find(|stored| stored.known.stream == stream);
         stored.map_or(Offset::ZERO, |stored| stored.known.committed)
@@ -97,7 +141,7 @@ impl SimRelay {
                 .streams
                 .iter()
                 .filter(|stored| stored.known.head == query.head);
-            // A stream of which nothing is committed is none that the relay knows.
+            // The relay does not know a stream before its first committed byte.
             alike
                 .map(|stored| stored.known.clone())
                 .filter(|known| known.committed > Offset::ZERO)

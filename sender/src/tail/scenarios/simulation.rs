@@ -1,8 +1,7 @@
-//! A writer, a sender and a relay in one sim, with a model that knows every line.
+//! A writer, a sender and a relay in memory, with a model that knows every line.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,43 +10,32 @@ use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sender_fo
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{Offset, StreamId};
+use logferry_telemetry::SenderMetrics;
 
 use super::log_writer::{LOGS, shipped};
 use crate::checkpoint::{Checkpoint, CheckpointStream};
 use crate::clock::Now;
-use crate::counters::Counters;
 use crate::error::RequestError;
 use crate::messages::{RelayRequest, SenderEvent};
 use crate::tail::Tailer;
 use crate::tail::scenarios::log_writer::{FileLife, LIVE, RotationNaming, SITES};
 use crate::tail::scenarios::sim_files::SimFileSystem;
-use crate::tail::scenarios::sim_relay::SimRelay;
-
-/// What becomes of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RequestFate {
-    Done,
-    /// The relay has it, but the answer is lost.
-    AnswerLost,
-    /// It never got there.
-    Lost,
-    Busy,
-}
+use crate::tail::scenarios::sim_relay::{RequestOutcome, SimRelay, busy};
 
 pub(super) struct Simulation {
     pub(super) disk: SimFileSystem,
     pub(super) relay: SimRelay,
-    pub(super) counters: Arc<Counters>,
+    pub(super) metrics: SenderMetrics,
     config: config::Sender,
     tail: Tailer<SimFileSystem>,
     inbox: Receiver<SenderEvent>,
-    pub(super) jobs: Vec<RelayRequest>,
+    pub(super) requests: Vec<RelayRequest>,
     /// The streams of which the sender has shipped a chunk since its start.
     shipping: HashSet<StreamId>,
-    /// The committed offsets that the relay told the sender of streams that it has not shipped yet.
-    told: HashMap<StreamId, Offset>,
+    /// The committed offsets of the relay's last answers, of streams that the sender has not shipped yet.
+    answered: HashMap<StreamId, Offset>,
     pub(super) beats: Vec<Heartbeat>,
-    /// Whether the relay hears the heartbeats.
+    /// Whether heartbeats reach the relay.
     pub(super) hears: bool,
     now: Now,
     saved: Option<Checkpoint>,
@@ -110,19 +98,19 @@ impl Simulation {
             wall: SystemTime::now(),
         };
         let disk = SimFileSystem::new(now.wall);
-        let counters = Arc::new(Counters::default());
+        let metrics = SenderMetrics::default();
         let (home, inbox) = channel();
-        let tail = Tailer::new(&config, disk.clone(), None, counters.clone(), home, 1, now);
+        let tail = Tailer::new(&config, disk.clone(), None, metrics.clone(), home, 1, now);
         Self {
             disk,
             relay: SimRelay::default(),
-            counters,
+            metrics,
             config,
             tail,
             inbox,
-            jobs: Vec::new(),
+            requests: Vec::new(),
             shipping: HashSet::new(),
-            told: HashMap::new(),
+            answered: HashMap::new(),
             beats: Vec::new(),
             hears: true,
             now,
@@ -148,22 +136,22 @@ impl Simulation {
         self.tail.handle(SenderEvent::Files { moved }, self.now);
     }
 
-    /// Lets the sender do what is due.
+    /// The sender does what is due.
     pub(super) fn turn(&mut self) {
         while let Ok(event) = self.inbox.try_recv() {
             self.tail.handle(event, self.now);
         }
-        for job in self.tail.turn(self.now) {
-            if let RelayRequest::Chunk { chunk, .. } = &job
+        for request in self.tail.run_due(self.now) {
+            if let RelayRequest::Chunk { chunk, .. } = &request
                 && self.shipping.insert(chunk.header.stream)
-                && let Some(committed) = self.told.remove(&chunk.header.stream)
+                && let Some(committed) = self.answered.remove(&chunk.header.stream)
             {
                 assert_eq!(
                     invariant_sender_follows_ledger(committed, chunk.header.range),
                     Ok(())
                 );
             }
-            match job {
+            match request {
                 RelayRequest::Heartbeat(beat) => {
                     if self.hears {
                         self.tail
@@ -171,7 +159,7 @@ impl Simulation {
                     }
                     self.beats.push(beat);
                 }
-                job => self.jobs.push(job),
+                request => self.requests.push(request),
             }
         }
         if let Some(checkpoint) = self.tail.take_checkpoint() {
@@ -184,62 +172,41 @@ impl Simulation {
         }
     }
 
-    /// The relay's answer about streams. What it says of one that the sender has not shipped since its start binds the
-    /// sender.
+    /// The relay's answer about streams. The sender must follow it for streams that it has not shipped since its start.
     fn resolve(&mut self, question: &ResolveRequest) -> ResolveResponse {
         let response = self.relay.resolve(question);
         for known in response.candidates.iter().flatten() {
             if !self.shipping.contains(&known.stream) {
-                self.told.insert(known.stream, known.committed);
+                self.answered.insert(known.stream, known.committed);
             }
         }
         response
     }
 
-    /// One job that is out comes to its end.
-    pub(super) fn answer(&mut self, which: usize, fate: RequestFate) {
-        if self.jobs.is_empty() {
+    /// One waiting request ends.
+    pub(super) fn answer(&mut self, which: usize, outcome: RequestOutcome) {
+        if self.requests.is_empty() {
             return;
         }
-        let job = self.jobs.remove(which % self.jobs.len());
-        let lost = || RequestError::Stopping;
-        let busy = || RequestError::Refused {
-            relay: "relay".into(),
-            status: 503,
-            reason: "full".into(),
-            retry_after: Some(Duration::from_millis(50)),
-        };
-        let event = match job {
+        let lost = RequestError::Stopping;
+        let event = match self.requests.remove(which % self.requests.len()) {
             RelayRequest::Chunk { connection, chunk } => {
-                let result = match fate {
-                    RequestFate::Done => Ok(self.relay.take(&chunk)),
-                    RequestFate::AnswerLost => {
-                        self.relay.take(&chunk);
-                        Err(lost())
-                    }
-                    RequestFate::Lost => Err(lost()),
-                    RequestFate::Busy => Err(busy()),
-                };
-                SenderEvent::Chunk {
-                    connection,
-                    seq: chunk.seq,
-                    result,
-                }
+                self.relay.end_request(connection, &chunk, outcome, lost)
             }
-            RelayRequest::Streams(question) => SenderEvent::Streams(match fate {
-                RequestFate::Done => Ok(self.resolve(&question)),
-                RequestFate::Busy => Err(busy()),
-                RequestFate::AnswerLost | RequestFate::Lost => Err(lost()),
+            RelayRequest::Streams(question) => SenderEvent::Streams(match outcome {
+                RequestOutcome::Done => Ok(self.resolve(&question)),
+                RequestOutcome::Busy => Err(busy()),
+                RequestOutcome::AnswerLost | RequestOutcome::Lost => Err(lost),
             }),
             RelayRequest::Heartbeat(_) => return,
         };
         self.tail.handle(event, self.now);
     }
 
-    /// The sender is killed; of what was out, the first `arrive` still reach the relay. Then it starts again.
+    /// The sender is killed, and starts again. The first `arrive` waiting requests still reach the relay.
     pub(super) fn restart(&mut self, arrive: usize, keep_checkpoint: bool) {
-        for job in self.jobs.drain(..).take(arrive) {
-            if let RelayRequest::Chunk { chunk, .. } = job {
+        for request in self.requests.drain(..).take(arrive) {
+            if let RelayRequest::Chunk { chunk, .. } = request {
                 self.relay.take(&chunk);
             }
         }
@@ -249,19 +216,19 @@ impl Simulation {
         self.start_again();
     }
 
-    /// The sender stops, and starts with the relay as it is.
+    /// The sender starts with what it saved. Waiting requests do not reach the relay.
     pub(super) fn start_again(&mut self) {
-        self.jobs.clear();
+        self.requests.clear();
         self.shipping.clear();
-        self.told.clear();
+        self.answered.clear();
         let (home, inbox) = channel();
-        self.counters = Arc::new(Counters::default());
-        let counters = self.counters.clone();
+        self.metrics = SenderMetrics::default();
+        let metrics = self.metrics.clone();
         self.tail = Tailer::new(
             &self.config,
             self.disk.clone(),
             self.saved.as_ref(),
-            counters,
+            metrics,
             home,
             1,
             self.now,
@@ -269,36 +236,47 @@ impl Simulation {
         self.inbox = inbox;
     }
 
-    /// Lets time pass with everything working, until all is shipped and rotated files are left.
+    /// Two minutes in which everything works: all is shipped, and rotated files are closed.
     pub(super) fn settle(&mut self) {
         for _ in 0..60 {
             self.hear(true);
             for _ in 0..200 {
                 self.turn();
-                if self.jobs.is_empty() {
+                if self.requests.is_empty() {
                     break;
                 }
-                while !self.jobs.is_empty() {
-                    self.answer(0, RequestFate::Done);
+                while !self.requests.is_empty() {
+                    self.answer(0, RequestOutcome::Done);
                 }
             }
             self.advance(Duration::from_secs(2));
         }
     }
 
-    /// The sender is stopped as an operator does, and started again with what it saved.
+    /// The sender is stopped and started by an operator.
     pub(super) fn stop_and_start(&mut self) {
         self.stop();
         self.start_again();
     }
 
-    /// The sender is stopped as an operator does.
+    /// The sender is stopped by an operator.
     pub(super) fn stop(&mut self) {
         self.tail.handle(SenderEvent::Stop, self.now);
         self.saved = self.tail.take_checkpoint().or(self.saved.take());
     }
 
-    /// What the sender said is lost: from where to where, once each.
+    /// All lines at the relay, in the order of their commits.
+    pub(super) fn arrived(&self) -> String {
+        String::from_utf8_lossy(&self.relay.arrived).into_owned()
+    }
+
+    /// How many streams the relay knows to be finished.
+    pub(super) fn finished(&self) -> usize {
+        let streams = self.relay.streams.iter();
+        streams.filter(|stored| stored.finished).count()
+    }
+
+    /// The reported losses, each once: from where to where.
     pub(super) fn gaps(&self) -> Vec<(u64, Option<u64>)> {
         let gaps = self.beats.iter().flat_map(|beat| &beat.gaps);
         let mut gaps: Vec<_> = gaps
@@ -308,8 +286,8 @@ impl Simulation {
         gaps
     }
 
-    /// Each life's lines are at the relay once, in order, and nothing else is. So nothing is said to be lost either.
-    /// Of a life that was cut it is the beginning.
+    /// The lines of each file life are at the relay once, in order, and nothing else is; no loss is reported. Of a life
+    /// that was cut, the beginning is at the relay.
     pub(super) fn check(&self) {
         if !self.lives.iter().any(|life| life.borrow().is_cut) {
             let lost = self.gaps().into_iter().filter(|(_, until)| until.is_some());
@@ -334,7 +312,7 @@ impl Simulation {
         let mut stored: Vec<String> = stored.filter(|body| !body.is_empty()).collect();
         expected.retain(|body| !body.is_empty());
         expected.sort();
-        // The longest first: the beginning of several may be a common header.
+        // The longest first: several may begin with the same header.
         stored.sort_by_key(|body| std::cmp::Reverse(body.len()));
         for whole in cut {
             let part = stored
@@ -348,7 +326,7 @@ impl Simulation {
 
     /// The numbered lines arrived in the order of their numbers.
     pub(super) fn check_order(&self) {
-        let arrived = String::from_utf8_lossy(&self.relay.arrived);
+        let arrived = self.arrived();
         for log in LOGS {
             let numbers: Vec<&str> = arrived
                 .lines()

@@ -1,11 +1,11 @@
-//! When a rotated file is left: closed, its last line given the newline that it never got.
+//! When a rotated file is closed, and its last line is given the newline that it never got.
 //!
-//! OpenWriters keep a renamed file for a while: nginx until it is told to reopen its logs, and with `buffer=` it writes
-//! what it has kept just before it closes the file. So a rotated file that is read and acknowledged to its end is left
-//! when it has not changed for [`QUIET`] and no process has it open for writing, or, where one has or that cannot be
-//! seen, when it has not changed for [`ABANDONED`].
+//! Writers keep a renamed file open for a while: nginx until it is told to reopen its logs. With `buffer=` nginx writes
+//! the buffered lines just before it closes the file. So a rotated file is closed only when all its bytes are
+//! acknowledged, and it has not changed for [`QUIET`], and no process has it open for writing. If a process has it open,
+//! or if this cannot be seen, the file is closed when it has not changed for [`ABANDONED`].
 //!
-//! Should it grow after all, the next scan sees that, as long as it has its name, and it is read on.
+//! If the file grows later, the next scan sees it as long as the file has its name, and reading continues.
 
 use std::time::{Duration, Instant};
 
@@ -15,59 +15,58 @@ use crate::clock::Now;
 use crate::files::discovery::FileRole;
 use crate::files::open_writers::OpenWriters;
 use crate::files::{self, FileHandle};
-use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
+use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
-/// A rotated file that has not changed for so long may be left; and how often its writers are looked for.
+/// A rotated file may be closed after this time without a change; also the interval of the searches for its writers.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
-/// A rotated file that has not changed for so long is left though some process has it open. Longer than what
-/// nginx is commonly told to buffer (`flush=5m`).
+/// A rotated file is closed after this time without a change, even if some process has it open. Longer than nginx is
+/// commonly told to buffer (`flush=5m`).
 pub(crate) const ABANDONED: Duration = Duration::from_mins(10);
 
-/// How long a file has not changed, and whether it is going to.
 #[derive(Debug)]
 pub(crate) struct ClosePolicy {
-    since: Instant,
-    next_look: Instant,
-    is_over: bool,
+    unchanged_since: Instant,
+    next_check: Instant,
+    may_close: bool,
 }
 
 impl ClosePolicy {
-    /// A file that was found now, and was written to `age` ago.
+    /// For a file that was found now, and was written to `age` ago.
     pub(crate) fn new(age: Duration, now: Now) -> Self {
-        let since = now.instant.checked_sub(age.min(ABANDONED)).unwrap_or(now.instant);
+        let unchanged_since = now.instant.checked_sub(age.min(ABANDONED)).unwrap_or(now.instant);
         Self {
-            since,
-            next_look: since + QUIET,
-            is_over: false,
+            unchanged_since,
+            next_check: unchanged_since + QUIET,
+            may_close: false,
         }
     }
 
-    /// The file, or what it is to its log, has changed.
-    pub(crate) fn disturb(&mut self, now: Now) {
+    /// The file or its role has changed.
+    pub(crate) fn file_changed(&mut self, now: Now) {
         *self = Self::new(Duration::ZERO, now);
     }
 
-    /// A rotated file is at its end: looks whether it is to be left there.
-    pub(crate) fn look(&mut self, writers: impl FnOnce() -> OpenWriters, now: Now) {
-        if self.is_over || now.instant < self.next_look {
+    /// Checks whether a rotated file that is read to its end may be closed.
+    pub(crate) fn check(&mut self, writers: impl FnOnce() -> OpenWriters, now: Now) {
+        if self.may_close || now.instant < self.next_check {
             return;
         }
-        self.next_look = now.instant + QUIET;
-        self.is_over = now.instant >= self.since + ABANDONED || writers() == OpenWriters::None;
+        self.next_check = now.instant + QUIET;
+        let is_abandoned = now.instant >= self.unchanged_since + ABANDONED;
+        self.may_close = is_abandoned || writers() == OpenWriters::None;
     }
 
-    /// Whether nothing is going to be written to it any more, as far as can be told.
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_over
+    pub(crate) fn may_close(&self) -> bool {
+        self.may_close
     }
 }
 
 impl<H: FileHandle> TrackedFile<H> {
-    /// What time alone changes: a rotated file that nobody writes to any more has its last line, even without a
+    /// Closes or identifies a rotated file that no process writes to any more: its last line is complete, even without a
     /// newline.
-    pub(crate) fn tick(&mut self, now: Now) {
+    pub(crate) fn check_close(&mut self, now: Now) {
         let Some(handle) = self.handle.as_ref().filter(|_| self.role != FileRole::Live) else {
             return;
         };
@@ -78,31 +77,31 @@ impl<H: FileHandle> TrackedFile<H> {
             FileState::Copy { .. } => self.role == FileRole::Gone,
             FileState::Unopened | FileState::Unidentified(_) | FileState::Compressed(_) => false,
         };
-        if is_at_end {
-            self.rest.look(|| handle.writers(), now);
+        if !is_at_end {
+            return;
         }
-        if !is_at_end || !self.rest.is_over() {
+        self.close_policy.check(|| handle.writers(), now);
+        if !self.close_policy.may_close() {
             return;
         }
         match &self.state {
             FileState::TooShort if self.size() > Offset::ZERO => match files::beginning(handle) {
                 Ok(beginning) => {
-                    self.state =
-                        Head::of_final(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
+                    let head = Head::of_final(&beginning);
+                    self.state = head.map_or(FileState::TooShort, FileState::Unidentified);
                 }
-                Err(error) => self.broken(&error),
+                Err(error) => self.read_failed(&error),
             },
             FileState::TooShort | FileState::Copy { .. } => self.handle = None,
             _ => {}
         }
     }
 
-    /// Closes a file that is finished. Whatever changes in it from now on, the next scan sees by its stat.
+    /// Closes a file that is finished. If it changes later, the next scan sees this in its size and time.
     pub(crate) fn close_if_finished(&mut self) {
-        if let FileState::Stream(TrackedStream {
-            phase: StreamPhase::Finished,
-            ..
-        }) = &self.state
+        if self
+            .stream()
+            .is_some_and(|stream| stream.phase == StreamPhase::Finished)
         {
             if self.is_compressed() {
                 self.set_shipped();
@@ -118,26 +117,26 @@ mod tests {
 
     use super::*;
 
-    /// How many seconds a file is kept that was written to just now.
+    /// For how many seconds a file stays open that was written to just now.
     fn kept(writers: OpenWriters) -> u64 {
         let start = Now {
             instant: Instant::now(),
             wall: SystemTime::now(),
         };
-        let mut rest = ClosePolicy::new(Duration::ZERO, start);
+        let mut policy = ClosePolicy::new(Duration::ZERO, start);
         let over = (0..=3600).find(|&second| {
             let now = Now {
                 instant: start.instant + Duration::from_secs(second),
                 wall: start.wall,
             };
-            rest.look(|| writers, now);
-            rest.is_over()
+            policy.check(|| writers, now);
+            policy.may_close()
         });
         over.expect("within an hour")
     }
 
     #[test]
-    fn a_file_that_somebody_may_write_to_is_kept_longer() {
+    fn a_file_that_a_process_may_write_to_stays_open_longer() {
         assert_eq!(kept(OpenWriters::None), 30);
         assert_eq!(kept(OpenWriters::Some), 600);
         assert_eq!(kept(OpenWriters::Unknown), 600);

@@ -1,27 +1,27 @@
-//! For how long the oldest unread byte of a file has been there. No I/O.
+//! The age of the oldest unread byte of a file. No I/O.
 //!
-//! A file's size is marked with the time when it was first seen so large. The first mark beyond what is acknowledged
-//! is the age that is sought: exact to the interval of the looks while the sender keeps up, coarser with a backlog.
+//! A mark is a size of the file and the time when the file was first seen to have it. The first mark beyond the
+//! acknowledged offset gives the age: exact to the interval of the looks while the sender keeps up, coarser with a
+//! backlog.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use logferry_protocol::stream::Offset;
 
-/// Marks that are kept. At the limit every second one goes, so a long backlog is told in larger steps.
+/// Most marks. At the limit every second one is dropped, so the steps of a long backlog become larger.
 const MARKS_MAX: usize = 64;
 
-/// When a file was seen to be how large.
 #[derive(Debug, Default)]
 pub(crate) struct LagAge {
     marks: VecDeque<(Offset, Instant)>,
 }
 
 impl LagAge {
-    /// The file was `size` bytes large at `seen`, and `acked` of them need no mark any more.
+    /// Notes that the file had `size` bytes at the time `seen`, of which `acked` are acknowledged.
     pub(crate) fn note(&mut self, size: Offset, acked: Offset, seen: Instant) {
         if self.marks.back().is_some_and(|&(last, _)| size < last) {
-            // It is another file's life.
+            // The contents are new.
             self.marks.clear();
         }
         while self.marks.front().is_some_and(|&(marked, _)| marked <= acked) {
@@ -31,7 +31,7 @@ impl LagAge {
             self.marks.push_back((size, seen));
         }
         if self.marks.len() > MARKS_MAX {
-            // The first stays: it is the answer.
+            // The first mark stays: it gives the age.
             let mut keep = false;
             self.marks.retain(|_| {
                 keep = !keep;
@@ -40,7 +40,7 @@ impl LagAge {
         }
     }
 
-    /// For how long there have been bytes beyond `acked`; zero if there are none.
+    /// How long there have been bytes beyond `acked`; zero if there are none.
     pub(crate) fn oldest_unread(&self, acked: Offset, now: Instant) -> Duration {
         let mark = self.marks.iter().find(|&&(marked, _)| marked > acked);
         mark.map_or(Duration::ZERO, |&(_, seen)| now.saturating_duration_since(seen))
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_short_starts_anew() {
+    fn a_truncated_file_starts_again() {
         let (mut lag_age, start) = (LagAge::default(), Instant::now());
         lag_age.note(at(100), at(0), start);
         let later = start + Duration::from_secs(5);

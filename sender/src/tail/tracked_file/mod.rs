@@ -1,4 +1,7 @@
-//! One file of a log: open or seen, with or without a known stream.
+//! One file of a log: the state of its contents, the size it was seen to have, and when it is closed.
+//!
+//! Files are only read through handles, and time is an argument. When a rotated file is closed (`close_policy`) and how
+//! the age of unread lines is measured (`lag_age`) may be changed here without looking elsewhere.
 
 pub(crate) mod close_policy;
 pub(crate) mod lag_age;
@@ -8,12 +11,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use logferry_protocol::chunk::StreamEnd;
 use logferry_protocol::names::LogName;
-use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId};
+use logferry_protocol::stream::{Head, Offset, StreamId};
 
 use crate::checkpoint::{CheckpointStream, ShippedArchive};
-use crate::chunks::chunker::{ChunkCut, Chunker};
+use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::discovery::{self, FileRole, FoundFile};
@@ -25,34 +27,36 @@ use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
 use crate::tail::tracked_file::close_policy::ClosePolicy;
 use crate::tail::tracked_file::lag_age::LagAge;
 
-/// A compressed file without an end is looked at again when it has changed, and then not for so long.
+/// An incomplete compressed file that has changed is examined again once it has not changed for this time.
 const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
 
-/// Number of a live path within its log.
+/// Number of a rotation chain within its log: a live path with its rotated files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChainId(pub(crate) usize);
 
-/// What is known of a file's contents.
+/// The state of a file's contents.
 #[derive(Debug)]
 pub(crate) enum FileState {
     /// It cannot be opened; the next scan tries again.
     Unopened,
-    /// It holds neither a whole line nor enough bytes to be told from other files.
+    /// It has no whole line, and too few bytes to distinguish it from other files.
     TooShort,
-    /// It begins like this; the relay has to say which streams do.
+    /// It has this head; the relay has to tell which streams have it too.
     Unidentified(Head),
-    /// It is a copy of the file that is this stream, so far.
-    Copy { head: Head, of: StreamId },
-    /// It is compressed, and there is nothing to read in it for now.
+    /// Until now it is a copy of the file that holds this stream.
+    Copy {
+        head: Head,
+        of: StreamId,
+    },
+    /// It is compressed, and nothing is read from it now.
     Compressed(CompressedState),
-    /// It is this stream.
     Stream(TrackedStream),
 }
 
-/// Why nothing is read from a compressed file, as long as it does not change.
+/// Why nothing is read from a compressed file until it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompressedState {
-    /// It has no end yet, as gzip is still writing it. Its lines are still in the file that it is made from.
+    /// The compressor is still writing it. Its lines are still in the original file.
     Incomplete,
     /// It does not decompress.
     Damaged,
@@ -64,69 +68,41 @@ pub(crate) enum CompressedState {
 #[derive(Debug)]
 pub(crate) struct TrackedFile<H> {
     pub(crate) state: FileState,
-    /// Held as long as there may be something to read, so that a rename or a deletion loses nothing.
+    /// Kept open while there may be something to read, so that a rename or a deletion loses nothing.
     pub(crate) handle: Option<LogText<H>>,
     pub(crate) chain: ChainId,
     pub(crate) path: PathBuf,
     pub(crate) role: FileRole,
-    /// Of the file as it is on disk; see [`Self::size`].
+    /// Of the file on disk; for the size of its text see [`Self::size`].
     pub(crate) stat: FileStat,
-    /// The largest size that this life of the file was seen to have; see [`Self::prove_size`].
+    /// The largest size that the file was seen to have with its present contents; see [`Self::prove_size`].
     pub(crate) extent: Offset,
-    /// As it was when the checkpoint last took note of it.
+    /// The extent in the last checkpoint.
     pub(crate) extent_noted: Offset,
-    /// Since when it has had which size.
     pub(crate) lag_age: LagAge,
-    /// It was just found: its size has not been marked yet.
+    /// It was just found: its size has not been noted yet.
     pub(crate) is_found: bool,
-    /// Whether the file and its role still change.
-    pub(crate) rest: ClosePolicy,
+    pub(crate) close_policy: ClosePolicy,
     /// Since when there are bytes to read.
     pub(crate) unread_since: Instant,
-    /// `start: end`: what comes before is not shipped if the file turns out to be new.
+    /// `start: end`: the bytes before are not shipped if the file turns out to be new.
     pub(crate) skip_to: Option<Offset>,
-    /// The back-off of its chunks that are refused; what troubles all chunks waits in one place for all.
+    /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
-    /// Whether the scan that is going on has met it.
+    /// Whether the current scan has found it.
     pub(crate) seen: bool,
 }
 
-/// What measuring a file showed.
+/// The result of a look at a file's size and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SizeChange {
     Same,
-    /// It changed, as logs do.
     Grown,
-    /// It is shorter than what was read of it, compressed anew, or cannot be looked at.
+    /// It is shorter than the bytes read of it, was compressed again, or cannot be looked at.
     Shrunk,
 }
 
-/// A chunk, cut but not yet numbered.
-#[derive(Debug)]
-pub(crate) struct ChunkDraft {
-    pub(crate) stream: StreamId,
-    pub(crate) head: Head,
-    pub(crate) file: FileKey,
-    pub(crate) range: ByteRange,
-    pub(crate) cut: ChunkCut,
-    pub(crate) stream_end: StreamEnd,
-    /// Where its body starts in the buffer.
-    pub(crate) body_start: usize,
-}
-
-/// What came of trying to read.
-#[derive(Debug)]
-pub(crate) enum ReadOutcome {
-    Chunk(ChunkDraft),
-    /// No whole line for now.
-    Nothing,
-    /// The bytes before the read offset are not what was read there.
-    Changed,
-    Broken(io::Error),
-}
-
 impl<H: FileHandle> TrackedFile<H> {
-    /// A file that was just found; not yet opened.
     pub(crate) fn new(found: FoundFile, chain: ChainId, retry: RelayBackoff, now: Now) -> Self {
         let age = now.wall.duration_since(found.stat.modified).unwrap_or_default();
         Self {
@@ -140,7 +116,7 @@ impl<H: FileHandle> TrackedFile<H> {
             extent_noted: Offset::ZERO,
             lag_age: LagAge::default(),
             is_found: true,
-            rest: ClosePolicy::new(age, now),
+            close_policy: ClosePolicy::new(age, now),
             unread_since: now.instant,
             skip_to: None,
             retry,
@@ -162,16 +138,16 @@ impl<H: FileHandle> TrackedFile<H> {
         Ok(())
     }
 
-    /// Looks at what the file begins with, forgetting what it was taken for.
+    /// Examines the file from its start; a previous state is forgotten.
     pub(crate) fn examine(&mut self) {
         let Some(text) = &mut self.handle else { return };
-        // What is being written to is never compressed, whatever it begins with.
-        let unpacked = if self.role == FileRole::Live {
+        // The live file is plain text, whatever its first bytes are.
+        let detected = if self.role == FileRole::Live {
             Ok(())
         } else {
             text.detect_compression()
         };
-        match unpacked.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
+        match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
             Ok(beginning) => {
                 self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
                 self.extent = if self.is_compressed() {
@@ -181,46 +157,45 @@ impl<H: FileHandle> TrackedFile<H> {
                 };
             }
             Err(CompressedFileError::Incomplete) => {
-                tracing::debug!(path = %self.path.display(), "a compressed log has no end yet");
+                tracing::debug!(path = %self.path.display(), "the compressed log is incomplete; it is read once it is complete");
                 self.leave(FileState::Compressed(CompressedState::Incomplete));
             }
             Err(CompressedFileError::Damaged(error)) => {
                 tracing::error!(
                     path = %self.path.display(), %error,
-                    "a compressed log is damaged and nothing is shipped from it; replace it with a sound copy"
+                    "the compressed log is damaged, nothing is shipped from it; replace it with an intact copy"
                 );
                 self.leave(FileState::Compressed(CompressedState::Damaged));
             }
-            Err(CompressedFileError::Unreadable(error)) => self.broken(&error),
+            Err(CompressedFileError::Unreadable(error)) => self.read_failed(&error),
         }
     }
 
-    /// Bytes of text in the file: what it would have if it were not compressed.
+    /// Bytes of text in the file, decompressed.
     pub(crate) fn size(&self) -> Offset {
         self.handle
             .as_ref()
             .map_or(self.stat.size, |text| text.size(&self.stat))
     }
 
-    /// Whether it is open, and its text compressed.
+    /// Whether it is open and compressed.
     pub(crate) fn is_compressed(&self) -> bool {
         self.handle.as_ref().is_some_and(LogText::is_compressed)
     }
 
-    /// Whether a compressed file that had no end has grown so lately that it will not have one now.
+    /// Whether it is an incomplete compressed file that has changed a moment ago.
     pub(crate) fn is_being_compressed(&self, stat: &FileStat, now: Now) -> bool {
         let age = now.wall.duration_since(stat.modified);
         matches!(self.state, FileState::Compressed(CompressedState::Incomplete))
             && age.is_ok_and(|age| age < ARCHIVE_IDLE)
     }
 
-    /// Gives up a file that cannot be read; the next scan opens it anew.
-    pub(crate) fn broken(&mut self, error: &io::Error) {
-        tracing::error!(path = %self.path.display(), %error, "a log cannot be read, it will be opened again");
+    /// The file cannot be read; the next scan opens it again.
+    pub(crate) fn read_failed(&mut self, error: &io::Error) {
+        tracing::error!(path = %self.path.display(), %error, "the log cannot be read; it is opened again with the next scan");
         self.leave(FileState::Unopened);
     }
 
-    /// Nothing of a compressed file is left to be shipped.
     pub(crate) fn set_shipped(&mut self) {
         self.leave(FileState::Compressed(CompressedState::Shipped));
     }
@@ -230,8 +205,8 @@ impl<H: FileHandle> TrackedFile<H> {
         self.handle = None;
     }
 
-    /// The file was met again by a scan.
-    pub(crate) fn meet<F: FileSystem<FileHandle = H>>(
+    /// A scan found the file again.
+    pub(crate) fn found_again<F: FileSystem<FileHandle = H>>(
         &mut self,
         files: &F,
         found: FoundFile,
@@ -243,30 +218,26 @@ impl<H: FileHandle> TrackedFile<H> {
         if matches!(self.state, FileState::Unopened)
             && let Err(error) = self.open(files)
         {
-            tracing::debug!(path = %self.path.display(), %error, "a log still cannot be opened");
+            tracing::debug!(path = %self.path.display(), %error, "the log still cannot be opened");
         }
     }
 
-    /// The file was met again by a scan, or not met any more ([`FileRole::Gone`]).
     pub(crate) fn set_role(&mut self, role: FileRole, now: Now) {
         if self.role != role {
             self.role = role;
-            self.rest.disturb(now);
+            self.close_policy.file_changed(now);
         }
     }
 
-    /// Takes the file's size and time anew.
+    /// Reads the file's size and time.
     pub(crate) fn measure(&mut self, now: Now) -> SizeChange {
         let Some(handle) = &self.handle else {
             return SizeChange::Same;
         };
-        if matches!(
-            &self.state,
-            FileState::Stream(TrackedStream {
-                phase: StreamPhase::Closing,
-                ..
-            })
-        ) {
+        if self
+            .stream()
+            .is_some_and(|stream| stream.phase == StreamPhase::Closing)
+        {
             return SizeChange::Same;
         }
         let stat = match handle.stat() {
@@ -277,17 +248,17 @@ impl<H: FileHandle> TrackedFile<H> {
         let (shrunk, resized) = (stat.size < self.stat.size, stat.size != self.stat.size);
         self.stat = stat;
         if self.is_compressed() {
-            // Whoever compresses sets the file's time at the end. Another size is another text.
+            // A compressor sets the file's time at the end. Another size is another text.
             return if resized {
                 SizeChange::Shrunk
             } else {
                 SizeChange::Same
             };
         }
-        self.rest.disturb(now);
+        self.close_policy.file_changed(now);
         match &mut self.state {
             FileState::Stream(stream) if stat.size < stream.read.offset => return SizeChange::Shrunk,
-            // What was not read yet is cut off.
+            // Unread bytes were cut off.
             FileState::Stream(_) if shrunk && stat.size < self.extent => return SizeChange::Shrunk,
             FileState::Stream(stream) if stream.exhausted => {
                 stream.exhausted = false;
@@ -300,24 +271,30 @@ impl<H: FileHandle> TrackedFile<H> {
         SizeChange::Grown
     }
 
-    /// What the checkpoint keeps of it.
-    pub(crate) fn remember(&self, log: &LogName) -> Option<CheckpointStream> {
-        let FileState::Stream(stream) = &self.state else {
-            return None;
-        };
-        let path = self.path.display().to_string();
-        let finished = stream.phase == StreamPhase::Finished;
+    pub(crate) fn stream(&self) -> Option<&TrackedStream> {
+        match &self.state {
+            FileState::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// How far the relay has acknowledged the file.
+    pub(crate) fn acked(&self) -> Offset {
+        self.stream().map_or(Offset::ZERO, |stream| stream.acked.offset)
+    }
+
+    pub(crate) fn to_checkpoint(&self, log: &LogName) -> Option<CheckpointStream> {
+        let stream = self.stream()?;
         Some(CheckpointStream {
             log: log.clone(),
-            path,
-            stream: stream.known(self.stat.key),
-            finished,
+            path: self.path.display().to_string(),
+            stream: stream.as_known(self.stat.key),
+            finished: stream.phase == StreamPhase::Finished,
             seen: self.extent,
         })
     }
 
-    /// The stat of a compressed file that was shipped.
-    pub(crate) fn remember_shipped(&self, log: &LogName) -> Option<ShippedArchive> {
+    pub(crate) fn as_shipped(&self, log: &LogName) -> Option<ShippedArchive> {
         matches!(self.state, FileState::Compressed(CompressedState::Shipped)).then(|| ShippedArchive {
             log: log.clone(),
             path: self.path.display().to_string(),
@@ -325,36 +302,31 @@ impl<H: FileHandle> TrackedFile<H> {
         })
     }
 
-    /// The stream that the file does not hold any more, or perhaps not.
+    /// Takes away the stream that the file does not hold any more.
     pub(crate) fn take_orphan(&mut self) -> Option<OrphanStream> {
-        let wanted = if self.is_skipping() {
+        let extent = if self.is_skipping() {
             Offset::ZERO
         } else {
             self.extent
         };
+        let path = self.path.display().to_string();
         match std::mem::replace(&mut self.state, FileState::TooShort) {
-            FileState::Stream(stream) => Some(OrphanStream::new(
-                stream,
-                self.stat.key,
-                self.path.display().to_string(),
-                wanted,
-            )),
+            FileState::Stream(stream) => Some(OrphanStream::new(stream, self.stat.key, path, extent)),
             _ => None,
         }
     }
 
-    /// Whether it was left as there is nothing to read in it.
+    /// Whether it was closed because there is nothing to read in it.
     pub(crate) fn is_closed(&self) -> bool {
         self.handle.is_none() && !matches!(self.state, FileState::Unopened)
     }
 
-    /// Whether nothing will ever come of the file any more.
+    /// Whether the file cannot change any more.
     pub(crate) fn is_over(&self) -> bool {
         self.role == FileRole::Gone && self.handle.is_none()
     }
 
-    /// The order to read in: what was begun stays first, then comes what was written last longest ago, and last the
-    /// live file.
+    /// The order to read in: files already begun, then files by age, the live file last.
     pub(crate) fn oldest_first(&self, other: &Self) -> Ordering {
         let live = (self.role == FileRole::Live).cmp(&(other.role == FileRole::Live));
         live.then_with(|| match (self.is_begun(), other.is_begun()) {
@@ -373,7 +345,7 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// Whether younger files of the same log have to wait for this one, so that lines stay in order.
+    /// Whether younger files of the same chain have to wait for this one, so that lines stay in order.
     pub(crate) fn blocks(&self) -> bool {
         match &self.state {
             FileState::Unidentified(_) => true,
@@ -384,83 +356,50 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// Whether the relay has to say how far the stream is, and may be asked.
+    /// Whether the relay has to tell the committed offset, and may be asked now.
     pub(crate) fn is_to_ask(&self, now: Now) -> bool {
-        let FileState::Stream(stream) = &self.state else {
-            return false;
-        };
-        stream.is_in_doubt() && self.retry.waits_until(now.instant).is_none()
+        self.stream().is_some_and(TrackedStream::is_in_doubt) && self.retry.waits_until(now.instant).is_none()
     }
 
     /// When there is something to read or to close; `None` if something has to happen first.
     pub(crate) fn due(&self, chunk_bytes: usize, max_delay: Duration) -> Option<Instant> {
-        let FileState::Stream(stream) = &self.state else {
-            return None;
-        };
-        if stream.phase != StreamPhase::Reading {
-            return None;
-        }
+        let stream = self
+            .stream()
+            .filter(|stream| stream.phase == StreamPhase::Reading)?;
         if !stream.exhausted {
             let unread = self.size().since(stream.read.offset);
             let waits = self.role == FileRole::Live && unread < chunk_bytes as u64;
-            return Some(if waits {
-                self.unread_since + max_delay
-            } else {
-                self.unread_since
-            });
+            return Some(self.unread_since + if waits { max_delay } else { Duration::ZERO });
         }
-        // What is over is read once more, to be closed.
-        (self.role != FileRole::Live && stream.is_drained() && self.rest.is_over())
-            .then_some(self.unread_since)
+        // A file that may be closed is read once more, for its closing chunk.
+        let closes = self.role != FileRole::Live && stream.is_drained() && self.close_policy.may_close();
+        closes.then_some(self.unread_since)
     }
 
-    /// Reads a block where reading stopped and cuts a chunk off it.
-    ///
-    /// The block comes with the bytes before it in one read, so each read proves that it goes on in the same contents.
-    pub(crate) fn build(
+    /// Reads a block at the read position and cuts a chunk off it.
+    pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
         chunk_bytes: usize,
         chunker: &mut Chunker,
-    ) -> ReadOutcome {
+    ) -> io::Result<ChunkRead> {
         let size = self.size();
         let (FileState::Stream(stream), Some(handle)) = (&mut self.state, &self.handle) else {
-            return ReadOutcome::Nothing;
+            return Ok(ChunkRead::Nothing);
         };
-        let (id, head, offset) = (stream.id, stream.head, stream.read.offset);
-        let cut = match self.skip_to.filter(|_| offset == Offset::ZERO) {
-            Some(end) => skip_to_end(handle, end),
-            None => read_chunk(handle, stream, buffer, chunk_bytes, chunker),
+        let read = match self.skip_to.filter(|_| stream.read.offset == Offset::ZERO) {
+            Some(end) => skip_to_end(handle, end)?,
+            None => read_chunk(handle, stream, buffer, chunk_bytes, chunker)?,
         };
         if stream.exhausted {
             handle.release_decoder();
         }
-        if let Ok(ChunkRead::Cut { .. } | ChunkRead::Nothing) = cut {
-            // The read shows that the size is of this life of the file.
-            self.extent = self.extent.max(size);
+        // The read proves that the size is of the present contents.
+        match &read {
+            ChunkRead::Chunk(draft) => self.extent = self.extent.max(size).max(draft.range.end()),
+            ChunkRead::Nothing => self.extent = self.extent.max(size),
+            ChunkRead::Changed => {}
         }
-        match cut {
-            Ok(ChunkRead::Cut { cut, stream_end }) => {
-                let end = offset.plus(cut.raw as u64);
-                self.extent = self.extent.max(end);
-                let Some(range) = ByteRange::new(offset, end) else {
-                    return ReadOutcome::Nothing;
-                };
-                let body_start = files::span_before(offset);
-                let file = self.stat.key;
-                ReadOutcome::Chunk(ChunkDraft {
-                    stream: id,
-                    head,
-                    file,
-                    range,
-                    cut,
-                    stream_end,
-                    body_start,
-                })
-            }
-            Ok(ChunkRead::Nothing) => ReadOutcome::Nothing,
-            Ok(ChunkRead::Changed) => ReadOutcome::Changed,
-            Err(error) => ReadOutcome::Broken(error),
-        }
+        Ok(read)
     }
 }

@@ -1,10 +1,10 @@
-//! What a dead session asked for, carried out beside those that follow.
+//! Requests of a dead session that are carried out beside later sessions.
 
 use super::*;
 
 proptest! {
-    /// One request of a session that died is carried out at some later moment, beside the sessions that follow: what is
-    /// published is right all the same, and nothing passes for published that is not.
+    /// One request of a dead session is carried out at a later moment, beside the sessions that follow: the published file
+    /// is correct, and no file counts as published that is not.
     #[test]
     fn request_that_a_dead_session_left_behind_spoils_nothing(
         cuts in prop::collection::vec(cut(), 0..40),
@@ -18,19 +18,19 @@ proptest! {
         let before: Vec<_> = cuts.iter().copied().take(dies_at).chain([Cut::Late]).collect();
         let mut publication = folder.publication();
         for cut in before {
-            let over = matches!(publication.step(), PublishStep::End(_));
+            let over = matches!(publication.step(), Step::End(_));
             if folder.carry_out(&mut publication, cut).is_none() || over {
                 publication = folder.publication();
             }
         }
-        // The sessions that follow meet no accident, but for the late request.
-        let mut ending = None;
+        // The sessions that follow are not interrupted, except by the late request.
+        let mut outcome = None;
         for moment in 0..200 {
             if moment == comes_after {
                 folder.carry_out_late();
             }
-            if let PublishStep::End(end) = publication.step() {
-                ending = Some(end);
+            if let Step::End(end) = publication.step() {
+                outcome = Some(end);
                 if end.is_published() {
                     break;
                 }
@@ -38,7 +38,7 @@ proptest! {
             }
             folder.carry_out(&mut publication, Cut::None);
         }
-        prop_assert!(ending.is_some_and(PublishOutcome::is_published), "{:?}", ending);
+        prop_assert!(outcome.is_some_and(End::is_published), "{:?}", outcome);
         prop_assert_eq!(folder.published, Some(File::Ours));
         folder.carry_out_late();
         prop_assert_eq!(folder.published, Some(File::Ours));

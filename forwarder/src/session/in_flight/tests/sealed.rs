@@ -1,32 +1,40 @@
-//! Sealed batches on this machine, and what the ledger would note of them.
+//! Items to deliver on this machine, and the notes that the ledger would have of them.
 
 use std::collections::BTreeMap;
 
-use logferry_ledger::{Batch, BatchId, Contents, Published, PublishingNote};
+use jiff::Timestamp;
+use logferry_config::Publishing;
+use logferry_ledger::{Batch, Contents, Ledger, ManifestRecord, NewManifest, Published, PublishingNote};
 use logferry_sftp::Client;
+use logferry_spool::BatchReader;
 use tempfile::TempDir;
 
 use super::fake::FakeServer;
-use super::places::Place;
+use super::server_kinds::ServerKind;
 use crate::publish::attempt::{AttemptNeed, PublishAttempt};
 use crate::publish::batch_manifest;
 use crate::publish::remote_paths::RemotePaths;
-use crate::schedule::plan::DeliveryTask;
+use crate::publish::task::{DeliveryId, DeliveryItem, DeliveryTask};
 use crate::schedule::plan::tests::{batches, destination};
 use crate::session::in_flight::{AttemptsInFlight, Completed};
 use crate::source::SourceFile;
 
-/// Sealed batches in a folder of this machine, and what the ledger notes of their publication.
+/// The text of the window manifest.
+pub(super) const MANIFEST: &[u8] = b"{\"window\": 1}\n";
+
+/// Sealed batches in a folder of this machine and a window manifest, which has the number after the last batch; and the
+/// notes of their publication.
 pub(super) struct Sealed {
     dir: TempDir,
     pub(super) batches: Vec<Batch>,
     pub(super) texts: Vec<Vec<u8>>,
-    place: Place,
+    manifest: ManifestRecord,
+    kind: ServerKind,
     pub(super) notes: BTreeMap<usize, Option<PublishingNote>>,
 }
 
 impl Sealed {
-    pub(super) fn new(lens: &[usize], place: Place) -> Self {
+    pub(super) fn new(lens: &[usize], kind: ServerKind) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut batches = batches(&vec![0; lens.len()]);
         let text = |(number, &len): (usize, &usize)| -> Vec<u8> {
@@ -47,38 +55,64 @@ impl Sealed {
             dir,
             batches,
             texts,
-            place,
+            manifest: manifest(),
+            kind,
             notes: BTreeMap::new(),
         }
     }
 
-    pub(super) fn server(&self) -> FakeServer {
-        FakeServer::new(self.place.ways.clone())
+    /// How many items there are.
+    pub(super) fn count(&self) -> usize {
+        self.batches.len() + 1
     }
 
-    pub(super) fn number(&self, batch: BatchId) -> usize {
-        self.batches.iter().position(|it| it.id == batch).unwrap()
+    pub(super) fn server(&self) -> FakeServer {
+        FakeServer::new(self.kind.ways.clone())
+    }
+
+    pub(super) fn number(&self, id: DeliveryId) -> usize {
+        let batch = self.batches.iter().position(|it| DeliveryId::Batch(it.id) == id);
+        batch.unwrap_or(self.batches.len())
     }
 
     pub(super) fn attempt(&self, number: usize) -> PublishAttempt {
-        let batch = self.batches[number].clone();
-        let file = SourceFile::open(&self.dir.path().join(batch.file_name()), batch.contents).unwrap();
-        let Place {
-            publish_method,
-            publish,
-            ..
-        } = self.place.clone();
-        let names = RemotePaths::of(&batch, &destination(publish.clone()));
+        let ServerKind { method, publish, .. } = self.kind.clone();
+        let destination = destination(publish.clone());
+        let (item, paths, publish, file) = match self.batches.get(number) {
+            Some(batch) => {
+                let path = self.dir.path().join(batch.file_name());
+                let file = BatchReader::plain(std::fs::File::open(&path).unwrap());
+                let file = SourceFile::from_reader(path, file, batch.contents).unwrap();
+                let paths = RemotePaths::of_batch(batch, &destination);
+                (DeliveryItem::Batch(batch.clone()), paths, publish, file)
+            }
+            None => {
+                let paths = RemotePaths::of_window_manifest(&self.manifest, &destination);
+                let file = SourceFile::from_bytes(&paths.published, MANIFEST.to_vec());
+                let alone = Publishing {
+                    manifest: false,
+                    marker: None,
+                    ..publish
+                };
+                (
+                    DeliveryItem::WindowManifest(self.manifest.clone()),
+                    paths,
+                    alone,
+                    file,
+                )
+            }
+        };
         let task = DeliveryTask {
-            batch,
+            item,
             attempts: 0,
+            file: None,
             publishing: self.notes.get(&number).cloned().flatten(),
         };
-        PublishAttempt::new(task, names, publish, publish_method, file)
+        PublishAttempt::new(task, paths, publish, method, file)
     }
 
-    /// Does what attempts need besides; those that come to their ends.
-    pub(super) fn fulfil_all(
+    /// Provides what attempts need; returns those that end.
+    pub(super) fn provide_needs(
         &mut self,
         in_flight: &mut AttemptsInFlight,
         client: &mut Client,
@@ -91,8 +125,8 @@ impl Sealed {
             }
             for mut attempt in blocked {
                 match attempt.need().unwrap() {
-                    AttemptNeed::Note(batch, file) => {
-                        self.notes.insert(self.number(batch), file);
+                    AttemptNeed::Note(id, note) => {
+                        self.notes.insert(self.number(id), note);
                         attempt.on_noted();
                     }
                     AttemptNeed::Hash { .. } => attempt.on_hash(None),
@@ -102,12 +136,19 @@ impl Sealed {
         }
     }
 
-    /// What is to be in the drop in the end.
+    /// The files at the destination once all items are delivered.
     pub(super) fn published(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.published_batches();
+        files.insert(format!("/drop/{}", self.manifest.name), MANIFEST.to_vec());
+        files
+    }
+
+    /// The same without the window manifest.
+    pub(super) fn published_batches(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
         for (batch, text) in self.batches.iter().zip(&self.texts) {
             let path = format!("/drop/{}", batch.file_name());
-            if self.place.publish.manifest {
+            if self.kind.publish.manifest {
                 let sha256 = SourceFile::from_bytes("", text.clone())
                     .read_whole()
                     .unwrap()
@@ -121,11 +162,27 @@ impl Sealed {
                 let manifest = batch_manifest::text(batch, &published);
                 files.insert(format!("/drop/{}.json", batch.name()), manifest);
             }
-            if let Some(marker) = &self.place.publish.marker {
+            if let Some(marker) = &self.kind.publish.marker {
                 files.insert(format!("{path}{marker}"), Vec::new());
             }
             files.insert(path, text.clone());
         }
         files
     }
+}
+
+/// A window manifest from a ledger: only a ledger numbers them.
+fn manifest() -> ManifestRecord {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
+    let edw = "edw".parse().unwrap();
+    let new = NewManifest {
+        window: batches(&[0])[0].window,
+        revision: 1,
+        name: "W.json".to_owned(),
+        content: String::from_utf8(MANIFEST.to_vec()).unwrap(),
+        batches: Vec::new(),
+    };
+    ledger.add_manifest(&edw, &new, Timestamp::UNIX_EPOCH).unwrap();
+    ledger.waiting_manifests(&edw).unwrap().remove(0)
 }

@@ -1,4 +1,4 @@
-//! The sorts of servers there are, good ones and others.
+//! The kinds of servers: correct ones and others.
 
 use logferry_config::{Publishing, Verify};
 use sha2::{Digest, Sha256};
@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use super::fake::{Renames, Sizes, Ways};
 use crate::publish::publish_steps::PublishMethod;
 
-/// With everything beside the batch that can be.
-pub(super) fn accompanied(verify: Verify) -> Publishing {
+/// With a manifest and a marker beside each batch.
+pub(super) fn with_sidecars(verify: Verify) -> Publishing {
     Publishing {
         verify,
         manifest: true,
@@ -16,41 +16,43 @@ pub(super) fn accompanied(verify: Verify) -> Publishing {
     }
 }
 
-/// How a server is, and how batches are to appear there.
+/// The behaviour of a server, and how batches are published there.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct ServerKind {
     pub(super) ways: Ways,
-    pub(super) publish_method: PublishMethod,
+    pub(super) method: PublishMethod,
     pub(super) publish: Publishing,
 }
 
-impl Place {
+impl ServerKind {
     pub(super) fn new(ways: Ways) -> Self {
         Self {
             ways,
-            publish_method: PublishMethod::Rename,
+            method: PublishMethod::Rename,
             publish: Publishing::default(),
         }
     }
 
-    pub(super) fn accompanied(ways: Ways, verify: Verify) -> Self {
+    pub(super) fn with_sidecars(ways: Ways, verify: Verify) -> Self {
         Self {
-            publish: accompanied(verify),
+            publish: with_sidecars(verify),
             ..Self::new(ways)
         }
     }
 }
 
-/// Every sort of server that batches come to in one piece, with all that can be beside them.
-pub(super) fn places() -> Vec<(&'static str, Place)> {
-    let mut places = vec![("plain", Place::new(Ways::default()))];
-    places.extend(plain_ways().map(|(name, ways)| (name, Place::accompanied(ways, Verify::Size))));
-    places.extend(hashing_ways().map(|(name, ways)| (name, Place::accompanied(ways, Verify::Hash))));
-    let short_reads = Ways {
-        read_len_max: Some(17),
-        ..Ways::default()
-    };
-    places.push(("short reads", Place::accompanied(short_reads, Verify::ReadBack)));
+/// Every kind of server at which batches arrive complete, with manifest and marker.
+pub(super) fn server_kinds() -> Vec<(&'static str, ServerKind)> {
+    let mut server_kinds = vec![("plain", ServerKind::new(Ways::default()))];
+    server_kinds
+        .extend(plain_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, Verify::Size))));
+    server_kinds
+        .extend(hashing_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, Verify::Hash))));
+    let short_reads = ways(|it| it.read_len_max = Some(17));
+    server_kinds.push((
+        "short reads",
+        ServerKind::with_sidecars(short_reads, Verify::ReadBack),
+    ));
     let links = Ways {
         renames: Renames::Replace,
         ..with("hardlink@openssh.com")
@@ -59,20 +61,24 @@ pub(super) fn places() -> Vec<(&'static str, Place)> {
         ("rename replaces, links", links),
         ("says that it links, and does not", Ways::default()),
     ] {
-        let place = Place {
-            publish_method: PublishMethod::Link,
-            ..Place::accompanied(ways, Verify::Size)
+        let kind = ServerKind {
+            method: PublishMethod::Link,
+            ..ServerKind::with_sidecars(ways, Verify::Size)
         };
-        places.push((name, place));
+        server_kinds.push((name, kind));
     }
-    places
+    server_kinds
+}
+
+/// A server that differs from a correct one in this.
+pub(super) fn ways(change: impl FnOnce(&mut Ways)) -> Ways {
+    let mut ways = Ways::default();
+    change(&mut ways);
+    ways
 }
 
 fn with(extension: &'static str) -> Ways {
-    Ways {
-        extensions: vec![(extension, "1")],
-        ..Ways::default()
-    }
+    ways(|it| it.extensions = vec![(extension, "1")])
 }
 
 fn plain_ways() -> impl Iterator<Item = (&'static str, Ways)> {

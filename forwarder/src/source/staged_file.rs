@@ -1,0 +1,24 @@
+//! A compressed file on disk that is removed when it is no longer needed.
+
+use std::path::PathBuf;
+
+use logferry_durable::{Disk, RealDisk};
+use tracing::warn;
+
+/// A compressed file, which is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct StagedFile(PathBuf);
+
+impl StagedFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if let Err(error) = RealDisk.remove(&self.0) {
+            warn!(file = %self.0.display(), %error, "cannot remove a compressed file; the next start removes it");
+        }
+    }
+}
