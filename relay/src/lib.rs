@@ -19,7 +19,6 @@ mod health;
 mod http;
 mod legacy_upload;
 mod server;
-mod spool;
 
 pub use crate::auth::{CredentialCheck, CredentialFileError, check_files};
 pub use crate::server::{RelayError, RelayServer, run};

@@ -7,18 +7,20 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use logferry_config::Group;
-use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
+use logferry_durable::{DiskError, Lock, LockError, RealDisk};
 use logferry_ledger::{BatchState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
+use logferry_spool::Spool;
 use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{CredentialFileError, CredentialsReloader};
-use crate::commit::{CommitQueue, Committer, GroupScheduler, SharedDiskScheduler};
+use crate::commit::{
+    CommitError, CommitQueue, Committer, GroupScheduler, SharedDiskScheduler, finish_seals, seal_orphans,
+};
 use crate::http::{GroupListener, GroupRuntime};
-use crate::spool::{Spool, SpoolError};
 
 /// The relay cannot start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +62,11 @@ pub enum RelayError {
     },
 }
 
-impl From<SpoolError> for RelayError {
-    fn from(error: SpoolError) -> Self {
+impl From<CommitError> for RelayError {
+    fn from(error: CommitError) -> Self {
         match error {
-            SpoolError::Disk(error) => Self::Disk(error),
-            SpoolError::Ledger(error) => Self::Ledger(error),
+            CommitError::Disk(error) => Self::Disk(error),
+            CommitError::Ledger(error) => Self::Ledger(error),
         }
     }
 }
@@ -81,17 +83,14 @@ pub struct RelayServer {
 impl RelayServer {
     /// Makes the spool agree with the ledger, and binds the port of every group.
     pub async fn bind(config: &logferry_config::Relay, metrics: &Metrics) -> Result<Self, RelayError> {
-        let disk = RealDisk;
-        for state in BatchState::ALL {
-            disk.create_dir_all(&config.data_dir.join(state.as_str()))?;
-        }
+        let spool = Spool::new(RealDisk, &config.data_dir);
+        spool.create_state_folders(&BatchState::ALL)?;
         let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
-        let spool = Spool::new(disk, &config.data_dir);
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         ledger.forget_group_reports()?;
-        spool.finish_seals(&ledger, None)?;
+        finish_seals(&spool, &ledger, None)?;
         let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();
-        spool.seal_orphans(&mut ledger, &groups, Timestamp::now())?;
+        seal_orphans(&spool, &mut ledger, &groups, Timestamp::now())?;
         let mut relay = Self {
             listeners: Vec::new(),
             credentials: CredentialsReloader::load(config)?,

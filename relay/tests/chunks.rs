@@ -1,4 +1,4 @@
-//! A relay on loopback ports, and chunks as they come over the wire.
+//! Chunks sent over HTTP to a relay on loopback ports.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::cell::Cell;
@@ -25,10 +25,10 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// A relay with two groups, that is: with two doors.
+/// A relay with two groups, so with two ports.
 struct TestRelay {
     dir: TempDir,
-    doors: Vec<SocketAddr>,
+    ports: Vec<SocketAddr>,
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -45,16 +45,16 @@ impl TestRelay {
         let relay = RelayServer::bind(&config, Metrics::process())
             .await
             .expect("a relay");
-        let (doors, stop) = (relay.addresses(), CancellationToken::new());
+        let (ports, stop) = (relay.addresses(), CancellationToken::new());
         tokio::spawn(relay.serve(stop.clone()));
         Self {
             dir,
-            doors,
+            ports,
             _stop: stop.drop_guard(),
         }
     }
 
-    /// What is in the files of open batches, in the order of their parts.
+    /// The contents of the open batches' files, in the order of their parts.
     fn stored(&self) -> Vec<u8> {
         let folder = self.dir.path().join("open/127.0.0.1");
         let mut files: Vec<PathBuf> = fs::read_dir(folder).map_or(Vec::new(), |entries| {
@@ -67,8 +67,8 @@ impl TestRelay {
             .collect()
     }
 
-    async fn post(&self, door: usize, path: &str, headers: &[(&str, String)], body: Vec<u8>) -> (u16, Bytes) {
-        let stream = TcpStream::connect(self.doors[door]).await.expect("a relay");
+    async fn post(&self, port: usize, path: &str, headers: &[(&str, String)], body: Vec<u8>) -> (u16, Bytes) {
+        let stream = TcpStream::connect(self.ports[port]).await.expect("a relay");
         let (mut requests, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .expect("HTTP");
@@ -89,7 +89,7 @@ impl TestRelay {
     /// Posts a chunk as `body`, with further headers.
     async fn chunk(
         &self,
-        door: usize,
+        port: usize,
         chunk: &TestChunk,
         more: &[(&str, String)],
         body: Vec<u8>,
@@ -100,7 +100,7 @@ impl TestRelay {
             LEDGER_HEADER => (LEDGER_HEADER, value.clone()),
             _ => (PLAIN_LENGTH_HEADER, value.clone()),
         }));
-        self.post(door, CHUNKS_PATH, &headers, body).await
+        self.post(port, CHUNKS_PATH, &headers, body).await
     }
 }
 
@@ -176,7 +176,7 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn compressed_chunks_are_stored_as_they_were_before() {
     let runtime = runtime();
-    let site = runtime.block_on(TestRelay::new());
+    let relay = runtime.block_on(TestRelay::new());
     // Each is synced to disk.
     let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
     let (inode, expected) = (Cell::new(0), Cell::new(0));
@@ -196,10 +196,10 @@ fn compressed_chunks_are_stored_as_they_were_before() {
                 _ => compressed(encoding, &chunk.lines),
             };
             let headers = encoded(encoding, says_length.then_some(chunk.lines.len()));
-            let answer = runtime.block_on(site.chunk(0, &chunk, &headers, body));
+            let answer = runtime.block_on(relay.chunk(0, &chunk, &headers, body));
             prop_assert_eq!(outcome(&answer), Outcome::Stored);
             expected.set(expected.get() + chunk.lines.len());
-            let stored = site.stored();
+            let stored = relay.stored();
             prop_assert_eq!(stored.len(), expected.get());
             prop_assert!(stored.ends_with(&chunk.lines));
             Ok(())
@@ -209,8 +209,8 @@ fn compressed_chunks_are_stored_as_they_were_before() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_is_refused_with_a_reason_and_not_stored() {
-    let site = TestRelay::new().await;
+async fn invalid_encodings_are_refused_with_a_reason_and_not_stored() {
+    let relay = TestRelay::new().await;
     let chunk = TestChunk {
         inode: 1,
         start: 0,
@@ -240,22 +240,22 @@ async fn what_cannot_be_decoded_is_refused_with_a_reason_and_not_stored() {
             "CRC-32C",
         ),
     ] {
-        let (answered, said) = site.chunk(0, &chunk, &headers, body).await;
+        let (answered, said) = relay.chunk(0, &chunk, &headers, body).await;
         let said = String::from_utf8_lossy(&said).into_owned();
         assert_eq!(answered, status, "{headers:?}: {said}");
         assert!(said.contains(reason) && said.lines().count() == 1, "{said}");
     }
-    assert!(site.stored().is_empty());
+    assert!(relay.stored().is_empty());
     let headers = encoded("zstd", Some(900));
     assert_eq!(
-        outcome(&site.chunk(0, &chunk, &headers, whole).await),
+        outcome(&relay.chunk(0, &chunk, &headers, whole).await),
         Outcome::Stored
     );
 }
 
 #[tokio::test]
-async fn bombs_leave_the_memory_as_it_was() {
-    let site = TestRelay::new().await;
+async fn decompression_bombs_use_no_memory() {
+    let relay = TestRelay::new().await;
     let chunk = TestChunk {
         inode: 1,
         start: 0,
@@ -276,14 +276,14 @@ async fn bombs_leave_the_memory_as_it_was() {
         let kib = line.split_whitespace().nth(1).expect("a number");
         kib.parse::<u64>().expect("a number")
     };
-    let (status, _) = site
+    let (status, _) = relay
         .chunk(0, &chunk, &encoded("zstd", None), bombs[0].1.clone())
         .await;
     assert_eq!(status, 413);
     let before = memory();
     for _ in 0..20 {
         for (encoding, bomb) in &bombs {
-            let (status, _) = site
+            let (status, _) = relay
                 .chunk(0, &chunk, &encoded(encoding, None), bomb.clone())
                 .await;
             assert_eq!(status, 413);
@@ -294,11 +294,10 @@ async fn bombs_leave_the_memory_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_is_meant_for_another_ledger_is_not_taken() {
-    let site = TestRelay::new().await;
-    let question = ResolveRequest { files: Vec::new() };
-    let question = serde_json::to_vec(&question).expect("JSON");
-    let (status, answer) = site.post(1, STREAMS_PATH, &[], question).await;
+async fn a_chunk_for_another_ledger_is_refused() {
+    let relay = TestRelay::new().await;
+    let query = serde_json::to_vec(&ResolveRequest { files: Vec::new() }).expect("JSON");
+    let (status, answer) = relay.post(1, STREAMS_PATH, &[], query).await;
     assert_eq!(status, 200);
     let answer: ResolveResponse = serde_json::from_slice(&answer).expect("an answer");
     let ledger = answer.ledger.expect("an id").to_string();
@@ -308,51 +307,51 @@ async fn a_chunk_that_is_meant_for_another_ledger_is_not_taken() {
         lines: b"first line\n".to_vec(),
     };
     let other = [(LEDGER_HEADER, "0".repeat(32))];
-    let (status, said) = site.chunk(0, &chunk, &other, chunk.lines.clone()).await;
+    let (status, said) = relay.chunk(0, &chunk, &other, chunk.lines.clone()).await;
     assert_eq!(status, 421, "{said:?}");
-    assert!(site.stored().is_empty());
-    let ours = [(LEDGER_HEADER, ledger)];
-    let stored = site.chunk(0, &chunk, &ours, chunk.lines.clone()).await;
+    assert!(relay.stored().is_empty());
+    let same = [(LEDGER_HEADER, ledger)];
+    let stored = relay.chunk(0, &chunk, &same, chunk.lines.clone()).await;
     assert_eq!(outcome(&stored), Outcome::Stored);
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_at_any_door_and_nothing_is_stored_twice() {
-    let site = TestRelay::new().await;
+async fn a_stream_continues_at_any_port_and_nothing_is_stored_twice() {
+    let relay = TestRelay::new().await;
     let mut expected: Vec<u8> = Vec::new();
-    for (number, door) in [0, 0, 1, 1, 0, 1, 0].into_iter().enumerate() {
+    for (number, port) in [0, 0, 1, 1, 0, 1, 0].into_iter().enumerate() {
         let chunk = TestChunk {
             inode: 1,
             start: expected.len(),
             lines: format!("line {number}\n").into_bytes(),
         };
-        let answer = site.chunk(door, &chunk, &[], chunk.lines.clone()).await;
-        assert_eq!(outcome(&answer), Outcome::Stored, "chunk {number} at door {door}");
-        // Its answer was lost, and it is sent once more, elsewhere.
-        let again = site.chunk(1 - door, &chunk, &[], chunk.lines.clone()).await;
-        let is_put_off = again.0 == 503;
+        let answer = relay.chunk(port, &chunk, &[], chunk.lines.clone()).await;
+        assert_eq!(outcome(&answer), Outcome::Stored, "chunk {number} at port {port}");
+        // Its response was lost, and it is sent again, to the other port.
+        let again = relay.chunk(1 - port, &chunk, &[], chunk.lines.clone()).await;
+        let must_wait = again.0 == 503;
         assert!(
-            is_put_off || outcome(&again) != Outcome::Stored,
+            must_wait || outcome(&again) != Outcome::Stored,
             "chunk {number} again: {again:?}"
         );
         expected.extend(&chunk.lines);
     }
-    let query = FileQuery {
+    let file = FileQuery {
         log: "access".parse().expect("a name"),
         head: head(),
         acknowledged: None,
     };
-    let question = serde_json::to_vec(&ResolveRequest { files: vec![query] }).expect("JSON");
-    let (_, answer) = site.post(1, STREAMS_PATH, &[], question).await;
+    let query = serde_json::to_vec(&ResolveRequest { files: vec![file] }).expect("JSON");
+    let (_, answer) = relay.post(1, STREAMS_PATH, &[], query).await;
     let answer: ResolveResponse = serde_json::from_slice(&answer).expect("an answer");
     assert_eq!(
         answer.candidates[0][0].committed,
         Offset::new(expected.len() as u64)
     );
-    // What a group wrote before it heard that another had been faster is cut off again.
+    // Bytes that a group wrote before it learned that the other group was faster are cut off again.
     let deadline = Instant::now() + Duration::from_mins(1);
-    while site.stored().len() != expected.len() {
-        assert!(Instant::now() < deadline, "stored: {:?}", site.stored());
+    while relay.stored().len() != expected.len() {
+        assert!(Instant::now() < deadline, "stored: {:?}", relay.stored());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -5,10 +5,12 @@
 //! - Each folder of a crate's sources says what is in it (`modules`).
 //! - No module or type is named with a word that docs/glossary.md lists as given up (`names`).
 //! - A type's name means one thing in the workspace (`names`).
+//! - A path that ARCHITECTURE.md or CONTRIBUTING.md names exists (`documents`).
 //!
 //! It prints one line for each fault, and exits with 1 if there is any.
 
 mod circles;
+mod documents;
 mod modules;
 mod names;
 mod sizes;
@@ -41,6 +43,7 @@ fn main() -> Result<ExitCode> {
 fn faults(root: &Path) -> Result<Vec<String>> {
     let files = files(root)?;
     let mut faults = sizes::faults(root, &files)?;
+    faults.extend(documents::faults(root, &files)?);
     let mut crates = Vec::new();
     for source in crate_roots(root, &files) {
         crates.push(Crate::read(root, &source)?);

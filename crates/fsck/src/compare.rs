@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use logferry_invariants::{invariant_folder_follows_ledger, invariant_row_exists_before_file};
 use logferry_ledger::{Batch, BatchState};
 use logferry_spool::{FileForm, Spool, SpoolFile};
 
@@ -40,27 +41,27 @@ pub(crate) fn compare_names<'a, D>(
     files: &'a [SpoolFile],
 ) -> NameComparison<'a> {
     let mut comparison = NameComparison::default();
-    let mut by_name = by_batch_name(files);
+    let by_name = by_batch_name(files);
     let mut known: HashMap<String, &Batch> = HashMap::new();
     for batch in batches {
         let name = batch.name();
-        let found = by_name.remove(name.as_str()).unwrap_or_default();
+        let found = by_name.get(name.as_str()).map_or(&[][..], Vec::as_slice);
         // The housekeeper removes the files of an expired batch.
         if batch.expired_at.is_none() {
-            comparison.add_batch(spool, batch, &found);
+            comparison.add_batch(spool, batch, found);
         }
         known.insert(name, batch);
     }
-    let unknown = by_name.into_values().flatten();
-    comparison.findings.extend(unknown.map(unknown_file));
     for file in files {
+        let row = known.get(&file.batch_name).copied();
         match file.form {
             FileForm::Other => comparison.findings.push(unknown_file(file)),
-            FileForm::Partial | FileForm::PartialPlain
-                if !known
-                    .get(&file.batch_name)
-                    .is_some_and(|batch| may_be_compressed_now(batch)) =>
+            FileForm::Plain | FileForm::Compressed
+                if invariant_row_exists_before_file(&file.batch_name, row).is_err() =>
             {
+                comparison.findings.push(unknown_file(file));
+            }
+            FileForm::Partial | FileForm::PartialPlain if !row.is_some_and(may_be_compressed_now) => {
                 let detail =
                     "left by a crash while a file was made; it is no batch's file, and may be removed";
                 comparison
@@ -89,7 +90,11 @@ impl<'a> NameComparison<'a> {
         let folder = spool.source_folder(batch.state, &batch.source);
         // Only sent batches are compressed.
         let may_have_form = |file: &SpoolFile| !file.is_compressed() || batch.state == BatchState::Sent;
-        let is_in_place = |file: &SpoolFile| file.path.parent() == Some(&folder) && may_have_form(file);
+        let is_in_place = |file: &SpoolFile| {
+            invariant_folder_follows_ledger(batch, file.state).is_ok()
+                && file.path.parent() == Some(&folder)
+                && may_have_form(file)
+        };
         let in_place = found
             .iter()
             .filter(|file| is_in_place(file))

@@ -22,6 +22,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use logferry_durable::{DiskError, LockError, RealDisk};
+use logferry_invariants::{
+    invariant_no_name_is_given_twice, invariant_only_delivered_is_compressed_or_deleted,
+};
 use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError};
 use logferry_spool::{FileFault, Spool, SpoolFile};
 use serde::Serialize;
@@ -114,6 +117,7 @@ fn check_once(
     let batches = ledger.batches(&BatchFilter::default())?;
     let compared = compare::compare_names(&spool, &batches, &files);
     let mut findings = compared.findings;
+    findings.extend(row_findings(ledger, &batches));
     for (batch, file) in compared.to_read {
         let is_wanted = suspects.is_none_or(|suspects| suspects.contains(&file.path));
         if is_wanted && let Some(finding) = contents_finding(&spool, batch, file)? {
@@ -129,6 +133,18 @@ fn check_once(
         files: files.len(),
         findings,
     })
+}
+
+/// Rows that the ledger must not have, whatever files there are.
+fn row_findings(ledger: &Ledger, batches: &[Batch]) -> Vec<Finding> {
+    let untouched = |batch| invariant_only_delivered_is_compressed_or_deleted(batch, &[]);
+    let each = batches.iter().map(untouched);
+    let violations = each
+        .chain([invariant_no_name_is_given_twice(batches)])
+        .filter_map(Result::err);
+    violations
+        .map(|violation| Finding::new(FindingKind::Ledger, ledger.path(), None, violation.to_string()))
+        .collect()
 }
 
 /// Compares a file's contents with the ledger. `None`: they are as the ledger says, or the file was moved meanwhile.

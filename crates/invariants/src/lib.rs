@@ -85,8 +85,9 @@ pub fn invariant_acknowledged_is_durable(acknowledged: Offset, committed: Offset
 ///
 /// `found`: of an open batch's file, the part up to the ledger's length.
 pub fn invariant_file_holds_the_ledgers_bytes(batch: &Batch, found: Contents) -> Held {
+    let bytes = |contents: Contents| (contents.bytes, contents.crc32c);
     let expected = batch.contents;
-    check(4, found == expected, || {
+    check(4, bytes(found) == bytes(expected), || {
         format!(
             "the ledger has {expected:?} for {}, and its file {found:?}",
             batch.name()

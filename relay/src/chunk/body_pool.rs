@@ -21,7 +21,7 @@ pub(crate) struct BodyPool {
 
 /// The bytes of one request with their part of the group's budget. Dropping it returns both.
 #[derive(Debug)]
-pub(crate) struct PooledBody {
+pub(crate) struct RequestBody {
     bytes: Vec<u8>,
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
     permit: OwnedSemaphorePermit,
@@ -43,7 +43,7 @@ impl BodyPool {
     ///
     /// A request for more than the whole budget gets the whole budget.
     /// Cancel safe: a dropped wait has reserved nothing.
-    pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> PooledBody {
+    pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> RequestBody {
         let permits = len.saturating_add(scratch).min(self.bytes);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.budget).acquire_many_owned(permits).await;
@@ -52,7 +52,7 @@ impl BodyPool {
         let mut bytes = kept.unwrap_or_default();
         bytes.clear();
         bytes.reserve(len);
-        PooledBody {
+        RequestBody {
             bytes,
             buffers: Arc::clone(&self.buffers),
             permit,
@@ -61,7 +61,7 @@ impl BodyPool {
     }
 }
 
-impl PooledBody {
+impl RequestBody {
     /// Appends bytes. The caller must not exceed the reserved length.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -81,20 +81,20 @@ impl PooledBody {
     }
 }
 
-impl Deref for PooledBody {
+impl Deref for RequestBody {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl AsRef<[u8]> for PooledBody {
+impl AsRef<[u8]> for RequestBody {
     fn as_ref(&self) -> &[u8] {
         self
     }
 }
 
-impl Drop for PooledBody {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         let mut kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT_BUFFERS {

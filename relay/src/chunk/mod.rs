@@ -10,7 +10,7 @@ use logferry_ledger::UploadedBody;
 use logferry_protocol::chunk::{ChunkHeader, Receipt};
 use logferry_protocol::names::SourceId;
 
-pub(crate) use self::body_pool::{BodyPool, PooledBody};
+pub(crate) use self::body_pool::{BodyPool, RequestBody};
 pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
 
 /// A chunk that was received completely and checked against its header.

@@ -19,10 +19,10 @@ use logferry_protocol::resolve::{KnownStream, ResolveRequest};
 use logferry_telemetry::{RelayMetrics, Stored};
 use tokio::sync::oneshot;
 
-use crate::chunk::{ChunkReply, PooledBody, ReceivedChunk};
+use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
 use crate::commit::committer::Committer;
+use crate::commit::spool_recovery::CommitError;
 use crate::health::{AvailabilityTracker, FaultReason, LogThrottle, SharedGroupStatus, StatusReporter};
-use crate::spool::SpoolError;
 
 /// How often batches are checked for sealing.
 const TICK: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ const MIN_CHUNK_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub(crate) enum CommitJob {
     /// Store a chunk.
-    Store(Box<ReceivedChunk<PooledBody>>, oneshot::Sender<ChunkReply>),
+    Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
     Resolve(
         SourceId,
@@ -73,7 +73,7 @@ pub(crate) struct CommitThreadStopped;
 impl CommitQueue {
     /// Starts the thread of a group's committer.
     pub(crate) fn start<D: Disk>(
-        committer: Committer<D, PooledBody, ReplyHandle>,
+        committer: Committer<D, RequestBody, ReplyHandle>,
         metrics: RelayMetrics,
         min_free_disk: u64,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
@@ -122,7 +122,7 @@ enum LoggedFault {
 }
 
 struct CommitThread<D: Disk> {
-    committer: Committer<D, PooledBody, ReplyHandle>,
+    committer: Committer<D, RequestBody, ReplyHandle>,
     metrics: RelayMetrics,
     status: SharedGroupStatus,
     reporter: StatusReporter,
@@ -157,7 +157,7 @@ impl<D: Disk> CommitThread<D> {
     fn collect_round(
         &mut self,
         jobs: impl Iterator<Item = CommitJob>,
-    ) -> (Vec<(ReceivedChunk<PooledBody>, ReplyHandle)>, usize) {
+    ) -> (Vec<(ReceivedChunk<RequestBody>, ReplyHandle)>, usize) {
         let mut chunks = Vec::new();
         let mut bytes = 0;
         let max_bytes = self.committer.scheduler.max_round_bytes();
@@ -192,7 +192,7 @@ impl<D: Disk> CommitThread<D> {
         (chunks, bytes)
     }
 
-    fn commit_round(&mut self, chunks: Vec<(ReceivedChunk<PooledBody>, ReplyHandle)>, bytes: usize) {
+    fn commit_round(&mut self, chunks: Vec<(ReceivedChunk<RequestBody>, ReplyHandle)>, bytes: usize) {
         if let Some(reason) = self.tracker.availability().rejection_reason() {
             return send(self.committer.reject_all(chunks, reason));
         }
@@ -296,7 +296,7 @@ impl<D: Disk> CommitThread<D> {
     }
 
     /// A commit, a seal or a recovery failed: the group accepts nothing for a while.
-    fn commit_failed(&mut self, error: &SpoolError) {
+    fn commit_failed(&mut self, error: &CommitError) {
         let group = &self.committer.group;
         if error.is_conflict() {
             // Disk and ledger have no fault. The next round starts with their contents.

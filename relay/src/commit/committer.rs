@@ -27,18 +27,19 @@ use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
 use logferry_protocol::stream::Offset;
+use logferry_spool::{OpenFile, Spool};
 use logferry_windows::{LineTime, window_of};
 use memchr::memchr;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
 use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
-use crate::commit::offset_check::{OffsetCheck, StreamPosition, check_offset};
+use crate::commit::offset_check::{OffsetCheck, StagedPosition, check_offset};
 use crate::commit::open_batches::{AppendContext, AppendedLines, OpenBatches};
 use crate::commit::seal_rule::plausible_line_time;
+use crate::commit::spool_recovery::{CommitError, finish_seals};
 use crate::commit::stream_recovery::restore_streams;
 use crate::commit::stream_state::{StreamKey, StreamState};
 use crate::commit::upload_dedup::UploadDedup;
-use crate::spool::{OpenFileState, Spool, SpoolError};
 
 /// How long a chunk waits for its predecessor, which may be in flight on another connection.
 const GAP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -78,7 +79,7 @@ pub(crate) struct Committer<D: Disk, B, R> {
     /// The group's access to the shared disk.
     pub(crate) scheduler: GroupScheduler,
     /// Why the last round failed, to be taken by the caller.
-    pub(crate) failure: Option<SpoolError>,
+    pub(crate) failure: Option<CommitError>,
 }
 
 impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
@@ -88,7 +89,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         rules: Rules,
         spool: Spool<D>,
         ledger: Ledger,
-    ) -> Result<Self, SpoolError> {
+    ) -> Result<Self, CommitError> {
         let open = OpenBatches::new(group.clone(), rules.name.clone(), rules.max_bytes);
         let mut committer = Self {
             group,
@@ -110,24 +111,24 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Starts over after an error, as after a crash.
-    pub(crate) fn recover(&mut self) -> Result<(), SpoolError> {
+    pub(crate) fn recover(&mut self) -> Result<(), CommitError> {
         self.ledger.settle()?;
         self.load_ledger()
     }
 
     /// Forgets the state in memory, and makes the files hold exactly the bytes that the ledger knows.
-    fn load_ledger(&mut self) -> Result<(), SpoolError> {
+    fn load_ledger(&mut self) -> Result<(), CommitError> {
         self.open.clear();
         self.streams.clear();
         self.uploads.forget_staged();
-        self.spool.finish_seals(&self.ledger, Some(&self.group))?;
+        finish_seals(&self.spool, &self.ledger, Some(&self.group))?;
         for record in self.ledger.live_streams(&self.group)? {
             let key = (record.source.clone(), record.stream);
             self.streams.insert(key, StreamState::from_ledger(record));
         }
         for batch in self.ledger.open_batches(&self.group)? {
             match self.spool.cut_back(&batch)? {
-                OpenFileState::Whole => {
+                OpenFile::Whole => {
                     let holder = self
                         .streams
                         .iter()
@@ -135,7 +136,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                     let holder = holder.map(|(key, _)| key.clone());
                     self.open.restore(batch, holder);
                 }
-                OpenFileState::Short { found } => tracing::error!(
+                OpenFile::Short { found } => tracing::error!(
                     file = %self.spool.path(&batch, BatchState::Open).display(),
                     found,
                     expected = batch.contents.bytes,
@@ -195,7 +196,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         arrivals: Vec<(ReceivedChunk<B>, R)>,
         now: Timestamp,
         settled: &mut Vec<(R, StreamKey, Outcome)>,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<(), CommitError> {
         // At every return each reply handle is either in `settled` or parked, so each chunk gets its reply.
         let deadline = Instant::now() + GAP_TIMEOUT;
         let open = &self.open;
@@ -241,7 +242,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Opens the batches that the chunks of this round need.
-    fn open_missing_batches(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+    fn open_missing_batches(&mut self, now: Timestamp) -> Result<(), CommitError> {
         let streams = &self.streams;
         let is_new = |parked: &&ParkedChunk<B, R>| {
             // An unknown stream may be in the ledger, with this chunk. Then a batch may be opened in vain, which is harmless.
@@ -264,7 +265,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         !self.parked.is_empty()
     }
 
-    fn check(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<OffsetCheck, SpoolError> {
+    fn check(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<OffsetCheck, CommitError> {
         let (header, key) = (&parked.chunk.header, &parked.stream);
         // The bytes in between may be stored through another group: a sender can use several ports.
         let may_be_behind =
@@ -278,11 +279,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             return Ok(self.uploads.check(body, &self.ledger, now)?);
         }
         let position = self.streams.get(key).map_or(
-            StreamPosition {
+            StagedPosition {
                 staged: Offset::ZERO,
                 is_finished: false,
             },
-            |stream| StreamPosition {
+            |stream| StagedPosition {
                 staged: stream.record.committed,
                 is_finished: stream.record.finished,
             },
@@ -292,7 +293,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Appends a chunk's lines to their batches and advances its stream, in memory and in the page cache only.
-    fn stage(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<(), SpoolError> {
+    fn stage(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<(), CommitError> {
         let ParkedChunk {
             chunk, stream: key, ..
         } = parked;
@@ -381,7 +382,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// Appends the rest of a line that an earlier chunk began to the batch of its beginning. Returns the length of that
     /// rest in the body.
-    fn finish_open_line(&mut self, record: &mut StreamRecord, body: &[u8]) -> Result<usize, SpoolError> {
+    fn finish_open_line(&mut self, record: &mut StreamRecord, body: &[u8]) -> Result<usize, CommitError> {
         let Some(batch) = record.open_line_in.filter(|_| !body.is_empty()) else {
             return Ok(0);
         };
@@ -407,7 +408,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Makes the staged chunks durable: first the files, then the ledger.
-    fn flush(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+    fn flush(&mut self, now: Timestamp) -> Result<(), CommitError> {
         let dirty = self.streams.values().filter(|stream| stream.is_dirty);
         let streams: Vec<_> = dirty.map(StreamState::to_move).collect();
         if streams.is_empty() {

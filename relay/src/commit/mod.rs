@@ -10,6 +10,7 @@ mod offset_check;
 mod open_batches;
 mod seal_rule;
 mod sealer;
+mod spool_recovery;
 mod stream_recovery;
 mod stream_state;
 #[cfg(test)]
@@ -19,3 +20,4 @@ mod upload_dedup;
 pub(crate) use self::commit_thread::{CommitJob, CommitQueue};
 pub(crate) use self::committer::Committer;
 pub(crate) use self::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
+pub(crate) use self::spool_recovery::{CommitError, finish_seals, seal_orphans};

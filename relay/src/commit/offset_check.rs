@@ -7,7 +7,7 @@ use logferry_protocol::stream::{ByteRange, Offset};
 
 /// The end of a stream in the commit that is being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StreamPosition {
+pub(crate) struct StagedPosition {
     /// Written to the batch files; durable when the commit succeeds.
     pub staged: Offset,
     /// Whether the sender said that the stream ends there.
@@ -28,8 +28,8 @@ pub(crate) enum OffsetCheck {
 }
 
 /// Checks the chunk `range`. `finishes` says whether the stream ends with it.
-pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StreamPosition) -> OffsetCheck {
-    let StreamPosition { staged, is_finished } = position;
+pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StagedPosition) -> OffsetCheck {
+    let StagedPosition { staged, is_finished } = position;
     if range.start() > staged {
         return OffsetCheck::Gap;
     }
@@ -51,6 +51,8 @@ pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StreamPos
 
 #[cfg(test)]
 mod tests {
+    use logferry_invariants::invariant_chunk_starts_at_committed_offset;
+    use logferry_protocol::chunk::Outcome;
     use proptest::prelude::*;
 
     use super::*;
@@ -59,8 +61,8 @@ mod tests {
         ByteRange::new(Offset::new(start), Offset::new(end)).expect("forwards")
     }
 
-    fn at(staged: u64, is_finished: bool) -> StreamPosition {
-        StreamPosition {
+    fn at(staged: u64, is_finished: bool) -> StagedPosition {
+        StagedPosition {
             staged: Offset::new(staged),
             is_finished,
         }
@@ -116,7 +118,15 @@ mod tests {
         fn each_byte_is_stored_once(chunks in prop::collection::vec((0_u64..50, 0_u64..20), 0..200)) {
             let mut staged = 0;
             for (start, len) in chunks {
-                if check_offset(range(start, start + len), false, at(staged, false)) == OffsetCheck::Next {
+                let chunk = range(start, start + len);
+                let outcome = match check_offset(chunk, false, at(staged, false)) {
+                    OffsetCheck::Next => Outcome::Stored,
+                    OffsetCheck::Duplicate => Outcome::Duplicate,
+                    OffsetCheck::Gap | OffsetCheck::Overlap => Outcome::Elsewhere,
+                };
+                let held = invariant_chunk_starts_at_committed_offset(Offset::new(staged), chunk, outcome);
+                prop_assert_eq!(held, Ok(()));
+                if outcome == Outcome::Stored {
                     prop_assert_eq!(start, staged);
                     staged = start + len;
                 }

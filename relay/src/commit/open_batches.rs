@@ -6,7 +6,7 @@
 //! - While a batch ends inside a line, only the stream of that line may append to it.
 //! - Nothing is appended to a full batch. The line goes into the window's next part.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -16,13 +16,14 @@ use logferry_ledger::{
     Batch, BatchGrowth, BatchId, BatchKey, BatchState, Contents, Ledger, NewBatch, Window,
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
+use logferry_spool::Spool;
 use logferry_windows::batch_name;
 use memchr::{memchr, memrchr};
 
 use crate::chunk::{ReceivedChunk, WindowTarget};
 use crate::commit::seal_rule::BatchActivity;
+use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
-use crate::spool::{Spool, SpoolError};
 
 /// Most files that are open at a time. A busy group writes to a few; others are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;
@@ -147,7 +148,7 @@ impl<D: Disk> OpenBatches<D> {
         window: Window,
         lines: AppendedLines<'_>,
         context: &mut AppendContext<'_, D>,
-    ) -> Result<BatchId, SpoolError> {
+    ) -> Result<BatchId, CommitError> {
         let mut rest = lines;
         loop {
             let id = self.part_for(key, window, context)?;
@@ -196,7 +197,7 @@ impl<D: Disk> OpenBatches<D> {
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<(), CommitError> {
         let mut new = BTreeMap::new();
         for (key, window) in wanted {
             if !self.current.contains_key(key) {
@@ -215,7 +216,7 @@ impl<D: Disk> OpenBatches<D> {
         key: &BatchKey,
         window: Window,
         context: &mut AppendContext<'_, D>,
-    ) -> Result<BatchId, SpoolError> {
+    ) -> Result<BatchId, CommitError> {
         if let Some(id) = self.current.get(key)
             && let Some(open) = self.batches.get(id)
             && !open.is_full
@@ -238,15 +239,10 @@ impl<D: Disk> OpenBatches<D> {
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<(), CommitError> {
         // The folder before the row: whoever finds the row after a crash can create its file. The row before the file: a
         // crash leaves an empty batch, which is discarded later, and never a file that the ledger does not know.
-        let sources: BTreeSet<_> = parts.keys().map(|key| &key.source).collect();
-        for source in sources {
-            spool
-                .disk()
-                .create_dir_all(&spool.folder(BatchState::Open, source))?;
-        }
+        spool.create_source_folders(BatchState::Open, parts.keys().map(|key| &key.source))?;
         let new: Vec<_> = parts
             .iter()
             .map(|(BatchKey { source, log, .. }, &window)| NewBatch {
@@ -270,7 +266,7 @@ impl<D: Disk> OpenBatches<D> {
         id: BatchId,
         lines: AppendedLines<'_>,
         spool: &Spool<D>,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<(), CommitError> {
         if self.batches.get(&id).is_some_and(|open| open.file.is_none()) {
             self.limit_open_files(spool.disk())?;
         }

@@ -13,8 +13,8 @@ use logferry_protocol::names::{LogName, SourceId};
 use crate::commit::committer::Committer;
 use crate::commit::open_batches::AppendedLines;
 use crate::commit::seal_rule::{StreamActivity, is_due};
+use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
-use crate::spool::SpoolError;
 
 /// Reports that are older are ignored. Senders report every 10 s.
 const REPORT_LIFETIME: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ const SEALS_MAX: usize = 64;
 impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     /// Seals the batches that are due, oldest windows first, and returns them. The next call seals the batches that an
     /// error or [`SEALS_MAX`] left.
-    pub(crate) fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, SpoolError> {
+    pub(crate) fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
         if self.needs_recovery {
             self.recover()?;
         }
@@ -51,7 +51,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Seals batches in one transaction.
-    fn seal(&mut self, due: impl Iterator<Item = BatchId>, now: Timestamp) -> Result<Vec<Batch>, SpoolError> {
+    fn seal(
+        &mut self,
+        due: impl Iterator<Item = BatchId>,
+        now: Timestamp,
+    ) -> Result<Vec<Batch>, CommitError> {
         let mut batches = Vec::new();
         for id in due {
             if let Some(stream) = self.open.open_line(id) {
@@ -68,7 +72,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             self.spool.disk().remove(&path)?;
         }
         self.ledger.seal_all(sealed.iter().map(|batch| batch.id), now)?;
-        self.spool.move_to_ready(&sealed)?;
+        let moves: Vec<_> = sealed
+            .iter()
+            .map(|batch| (batch, BatchState::Open, BatchState::Ready))
+            .collect();
+        self.spool.move_batches(&moves)?;
         for batch in &sealed {
             tracing::info!(
                 group = %self.group,
@@ -83,7 +91,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Ends an incomplete line whose rest did not come.
-    fn end_line(&mut self, id: BatchId, key: &StreamKey) -> Result<(), SpoolError> {
+    fn end_line(&mut self, id: BatchId, key: &StreamKey) -> Result<(), CommitError> {
         tracing::warn!(
             source = %key.0, stream = %key.1,
             "the rest of a line did not come within `hold`; the relay adds a newline, the rest becomes a line of its own"

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use flate2::write::GzDecoder;
 use zstd::stream::write::Decoder as ZstdDecoder;
 
-use crate::chunk::PooledBody;
+use crate::chunk::RequestBody;
 
 /// Largest accepted zstd window, as a power of two: 2 MiB, more than the fast levels use. A smaller body needs at most a
 /// window of its own size.
@@ -75,7 +75,7 @@ pub(crate) enum BodyDecoder {
 
 /// A body with a limit.
 pub(crate) struct BoundedBody {
-    body: PooledBody,
+    body: RequestBody,
     limit: usize,
     is_exceeded: bool,
 }
@@ -97,7 +97,7 @@ impl Write for BoundedBody {
 
 impl BodyDecoder {
     /// Decodes into `body`, which is empty, at most the `limit` bytes that were reserved for it.
-    pub(crate) fn new(encoding: BodyEncoding, body: PooledBody, limit: usize) -> Result<Self, DecodeError> {
+    pub(crate) fn new(encoding: BodyEncoding, body: RequestBody, limit: usize) -> Result<Self, DecodeError> {
         let bounded = BoundedBody {
             body,
             limit,
@@ -126,7 +126,7 @@ impl BodyDecoder {
     }
 
     /// The complete body, after the last piece.
-    pub(crate) fn finish(mut self) -> Result<PooledBody, DecodeError> {
+    pub(crate) fn finish(mut self) -> Result<RequestBody, DecodeError> {
         let finished = match &mut self {
             Self::Plain(_) => Ok(()),
             Self::Zstd(decoder) => decoder.do_finish(),

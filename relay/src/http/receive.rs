@@ -11,7 +11,7 @@ use logferry_protocol::PLAIN_LENGTH_HEADER;
 use serde::de::DeserializeOwned;
 
 use super::{HttpContext, text_header};
-use crate::chunk::PooledBody;
+use crate::chunk::RequestBody;
 use crate::http::body_timeout::BodyTimeout;
 use crate::http::decode::{BodyDecoder, BodyEncoding, DecodeError};
 use crate::http::error_response::ErrorResponse;
@@ -36,7 +36,7 @@ pub(super) async fn read_json<T: DeserializeOwned>(
 pub(super) async fn read_chunk_body(
     context: &HttpContext,
     request: Request<Incoming>,
-) -> Result<PooledBody, ErrorResponse> {
+) -> Result<RequestBody, ErrorResponse> {
     let header = |name: &str| text_header(request.headers(), name);
     let encoding = BodyEncoding::from_header(header(CONTENT_ENCODING.as_str())).ok_or_else(|| {
         ErrorResponse::new(
@@ -64,7 +64,7 @@ pub(super) async fn read_body(
     encoding: BodyEncoding,
     plain_len: Option<usize>,
     limit: usize,
-) -> Result<PooledBody, ErrorResponse> {
+) -> Result<RequestBody, ErrorResponse> {
     let too_large = || {
         ErrorResponse::new(
             StatusCode::PAYLOAD_TOO_LARGE,

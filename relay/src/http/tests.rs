@@ -65,7 +65,7 @@ impl IsolatedListener {
         stream.write_all(bytes).await.expect("a listener");
         let mut response = String::new();
         let read = tokio::time::timeout(LONG, stream.read_to_string(&mut response)).await;
-        read.expect("the relay hangs up").expect("an end");
+        read.expect("the relay closes the connection").expect("an end");
         response
     }
 }
@@ -92,7 +92,7 @@ async fn an_idle_client_and_a_slow_head_are_cut_off() {
             "{answer}"
         );
     }
-    // Idle after a request that was answered.
+    // Idle after a completed request.
     let answer = listener
         .send(b"POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: 11\r\n\r\n{\"log\": \"\"}")
         .await;

@@ -1,4 +1,4 @@
-//! Authorities and certificates, made for each test.
+//! Certificate authorities and certificates, made for each test.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// An authority, and the folder that its files go to.
-pub(crate) struct Authority {
+/// A certificate authority, and the folder of its files.
+pub(crate) struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     dir: PathBuf,
     pem: String,
 }
 
-/// A certificate and its key, as files.
-pub(crate) struct Pair {
+/// The files of a certificate and its key.
+pub(crate) struct CertificateFiles {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-impl Authority {
-    /// A new one, whose certificate is `NAME.ca` in the folder.
+impl CertificateAuthority {
+    /// A new authority, whose certificate is `NAME.ca` in the folder.
     pub(crate) fn new(dir: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no name");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -37,15 +37,15 @@ impl Authority {
         }
     }
 
-    /// Writes `NAME.cert` and `NAME.key`, for hosts of these names and addresses, valid to the end of `year`.
-    pub(crate) fn issue(&self, name: &str, hosts: &[&str], year: i32) -> Pair {
+    /// Writes `NAME.cert` and `NAME.key` for these host names and addresses, valid until the end of `year`.
+    pub(crate) fn issue(&self, name: &str, hosts: &[&str], year: i32) -> CertificateFiles {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(hosts).expect("names");
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(year, 12, 31);
         let key = KeyPair::generate().expect("randomness");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let pair = Pair {
+        let pair = CertificateFiles {
             cert: self.dir.join(name).with_extension("cert"),
             key: self.dir.join(name).with_extension("key"),
         };
@@ -54,8 +54,8 @@ impl Authority {
         pair
     }
 
-    /// How a client speaks that believes this authority, and shows a certificate if it has one.
-    pub(crate) fn client(&self, shown: Option<&Pair>) -> ClientConfig {
+    /// The settings of a client that trusts this authority, with a certificate if one is given.
+    pub(crate) fn client(&self, certificate: Option<&CertificateFiles>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM");
         roots.add(root).expect("an authority");
@@ -64,7 +64,7 @@ impl Authority {
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots);
-        match shown {
+        match certificate {
             None => builder.with_no_client_auth(),
             Some(pair) => {
                 let cert = CertificateDer::from_pem_file(&pair.cert).expect("PEM");

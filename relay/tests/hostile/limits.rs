@@ -1,4 +1,4 @@
-//! What is too much of something.
+//! Requests above a limit: headers, body size, connections.
 
 use std::fmt::Write;
 
@@ -49,11 +49,11 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_wait_for_their_turn_and_other_groups_do_not() {
+async fn connections_above_the_limit_wait_and_other_groups_do_not() {
     let mut site = TestRelay::new();
     let limits = "  limits: {max_chunk: 64KiB, max_in_flight: 1MiB, max_connections: 2, min_free_disk: 0}\n";
     site.start("", limits).await;
-    // Both are taken: each has begun a request.
+    // Both connections are accepted: each has begun a request.
     let mut first = site.connect().await;
     let mut second = site.connect().await;
     let begun = b"POST /upload HTTP/1.1\r\nhost: r\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
@@ -66,7 +66,7 @@ async fn connections_over_the_limit_wait_for_their_turn_and_other_groups_do_not(
         .write_all(&chunk(1, LINES, ""))
         .await
         .expect("the kernel takes it");
-    let other = TcpStream::connect(site.doors[1]).await.expect("a relay");
+    let other = TcpStream::connect(site.ports[1]).await.expect("a relay");
     let other = exchange(other, &chunk(2, LINES, "")).await;
     assert_eq!(HttpResponse::only(&other).status, 200);
     let unanswered = third.try_read(&mut [0]).expect_err("nothing yet");

@@ -1,5 +1,5 @@
-//! The relay's ports as a client sees them that may or may not send there: TLS, certificates, tokens, limits, and bytes
-//! that are no request. In the test's own process, over loopback, byte by byte.
+//! The relay's ports from the client's side: TLS, certificates, tokens, limits, and bytes that are not a request. The relay
+//! runs in the test's process; the requests are sent over loopback, byte by byte.
 #![allow(
     clippy::disallowed_methods,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Requests that are cut, come byte by byte, or are garbage.
+//! Requests that are truncated, arrive byte by byte, or are invalid.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -8,10 +8,10 @@ use crate::test_relay::{HttpResponse, TestRelay, assert_unharmed, chunk, read_to
 
 const LINES: &[u8] = b"one\ntwo\n";
 
-/// Sends bytes and our end; what the relay answers until its end.
+/// Sends bytes and the client's end of the stream. Returns the response.
 async fn send_and_end(site: &TestRelay, bytes: &[u8]) -> Vec<u8> {
     let mut stream = site.connect().await;
-    // It may have hung up before all is sent.
+    // The relay may close the connection before all bytes are sent.
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;
     read_to_end(stream).await
@@ -54,7 +54,7 @@ async fn a_chunk_that_comes_byte_by_byte_is_stored() {
 }
 
 #[test]
-fn garbage_is_refused_and_harms_nobody() {
+fn invalid_bytes_are_refused_and_later_requests_succeed() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -63,7 +63,7 @@ fn garbage_is_refused_and_harms_nobody() {
     let whole = chunk(1, LINES, "");
     let garbage = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..600),
-        // A chunk with one byte changed that is not in its headers' names.
+        // A chunk with one byte changed.
         (0..whole.len(), any::<u8>()).prop_map(move |(at, byte)| {
             let mut spoiled = whole.clone();
             spoiled[at] = byte;
@@ -77,7 +77,7 @@ fn garbage_is_refused_and_harms_nobody() {
         let answer = runtime.block_on(send_and_end(&site, &bytes));
         if !answer.is_empty() {
             let (answer, _) = HttpResponse::first(&answer);
-            // 200 and 409: a byte was changed to itself, or to one that means the same or is another stream's.
+            // 200 and 409: the changed byte is the same, is equivalent, or belongs to the name of another stream.
             prop_assert!(
                 (400..500).contains(&answer.status) || [200, 409].contains(&answer.status),
                 "{answer:?}"
@@ -90,6 +90,10 @@ fn garbage_is_refused_and_harms_nobody() {
     assert_eq!(right.status, 200, "{right:?}");
     for (source, lines) in site.stored() {
         assert_eq!(source, "127.0.0.1");
-        assert_eq!(lines.replace("one\ntwo\n", ""), "", "nothing but what was sent");
+        assert_eq!(
+            lines.replace("one\ntwo\n", ""),
+            "",
+            "only the lines that were sent"
+        );
     }
 }

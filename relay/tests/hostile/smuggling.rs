@@ -1,11 +1,11 @@
-//! Requests whose end two readers could see in different places (RFC 9112, section 11.2): each is refused, or taken as
-//! exactly one request, behind which the connection is closed.
+//! Request smuggling (RFC 9112, section 11.2): requests whose end is ambiguous. Each is refused, or is read as exactly one
+//! request, after which the connection is closed.
 
 use crate::test_relay::{HttpResponse, TestRelay, assert_unharmed, chunk, chunk_headers, request};
 
 const LINES: &[u8] = b"one\ntwo\n";
 
-/// A head with these lines.
+/// A request head with these lines.
 fn head(lines: &[&str]) -> String {
     let headers = chunk_headers(1, LINES);
     let mut head = "POST /v1/chunks HTTP/1.1\r\nhost: relay\r\n".to_owned();
@@ -18,16 +18,16 @@ fn head(lines: &[&str]) -> String {
     head + "\r\n"
 }
 
-/// Sends a doubtful request with the chunk of another stream behind it. The one is refused, and the other never seen.
-async fn assert_refused(site: &TestRelay, doubtful: &str) {
-    let bytes = [doubtful.as_bytes(), &chunk(2, b"smuggled\n", "")].concat();
+/// Sends an ambiguous request followed by the chunk of another stream. The first is refused, and the second is not read.
+async fn assert_refused(site: &TestRelay, ambiguous: &str) {
+    let bytes = [ambiguous.as_bytes(), &chunk(2, b"smuggled\n", "")].concat();
     let answer = HttpResponse::only(&site.send(&bytes).await);
-    assert!((400..500).contains(&answer.status), "{doubtful:?}: {answer:?}");
-    assert_eq!(site.stored(), [], "{doubtful:?}");
+    assert!((400..500).contains(&answer.status), "{ambiguous:?}: {answer:?}");
+    assert_eq!(site.stored(), [], "{ambiguous:?}");
 }
 
 #[tokio::test]
-async fn doubtful_lengths_are_refused_and_nothing_behind_them_is_read() {
+async fn ambiguous_lengths_are_refused_and_nothing_after_them_is_read() {
     let site = TestRelay::open().await;
     let body = "one\ntwo\n";
     for lines in [
@@ -56,7 +56,7 @@ async fn doubtful_lengths_are_refused_and_nothing_behind_them_is_read() {
 }
 
 #[tokio::test]
-async fn doubtful_transfer_codings_are_refused_and_nothing_behind_them_is_read() {
+async fn ambiguous_transfer_codings_are_refused_and_nothing_after_them_is_read() {
     let site = TestRelay::open().await;
     let body = "8\r\none\ntwo\n\r\n0\r\n\r\n";
     for lines in [

@@ -1,4 +1,4 @@
-//! A relay in this process, and clients that send it any bytes.
+//! A relay in the test's process, and clients that send arbitrary bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,20 +19,20 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Far beyond what anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How often a condition is looked at.
-const GLANCE: Duration = Duration::from_millis(50);
+/// Much longer than any step takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// How often a condition is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A relay that is being tested.
+/// A relay under test.
 pub(crate) struct TestRelay {
     pub(crate) dir: TempDir,
-    pub(crate) doors: Vec<SocketAddr>,
+    pub(crate) ports: Vec<SocketAddr>,
     pub(crate) metrics: Metrics,
     stop: Option<DropGuard>,
 }
 
-/// What a relay answered.
+/// A response of the relay.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
@@ -42,17 +42,17 @@ pub(crate) struct HttpResponse {
 }
 
 impl TestRelay {
-    /// A folder, for a relay to come.
+    /// A folder for a relay that is not started yet.
     pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a folder"),
-            doors: Vec::new(),
+            ports: Vec::new(),
             metrics: Metrics::new(),
             stop: None,
         }
     }
 
-    /// A relay for anybody, in the clear.
+    /// A relay for any client, without TLS.
     pub(crate) async fn open() -> Self {
         let mut site = Self::new();
         site.start("", "").await;
@@ -63,7 +63,7 @@ impl TestRelay {
         self.dir.path().join(name)
     }
 
-    /// The relay's section: the two groups are alike, with `group` beside their names and ports.
+    /// The relay's configuration with two equal groups. `group` is added to their names and ports.
     pub(crate) fn config(&self, group: &str, settings: &str) -> logferry_config::Relay {
         let limits = if settings.contains("limits:") {
             ""
@@ -82,32 +82,32 @@ impl TestRelay {
             .expect("a relay")
     }
 
-    /// Starts it with these settings.
+    /// Starts the relay with these settings.
     pub(crate) async fn start(&mut self, group: &str, settings: &str) {
         let relay = RelayServer::bind(&self.config(group, settings), &self.metrics)
             .await
             .expect("a relay");
         let stop = CancellationToken::new();
-        self.doors = relay.addresses();
+        self.ports = relay.addresses();
         tokio::spawn(relay.serve(stop.clone()));
         self.stop = Some(stop.drop_guard());
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.doors[0]).await.expect("a relay")
+        TcpStream::connect(self.ports[0]).await.expect("a relay")
     }
 
-    /// Sends bytes in the clear, and reads what comes until the relay hangs up.
+    /// Sends bytes without TLS, and reads until the relay closes the connection.
     pub(crate) async fn send(&self, bytes: &[u8]) -> Vec<u8> {
         exchange(self.connect().await, bytes).await
     }
 
-    /// The only answer to these bytes.
+    /// The only response to these bytes.
     pub(crate) async fn answer(&self, bytes: &[u8]) -> HttpResponse {
         HttpResponse::only(&self.send(bytes).await)
     }
 
-    /// Makes a private connection to `localhost`.
+    /// Makes a TLS connection to `localhost`.
     pub(crate) async fn connect_tls(
         &self,
         client: ClientConfig,
@@ -118,17 +118,17 @@ impl TestRelay {
             .await
     }
 
-    /// The answer to these bytes over TLS; the error where there is none.
+    /// The response to these bytes over TLS, or the error.
     pub(crate) async fn answer_tls(&self, client: ClientConfig, bytes: &[u8]) -> io::Result<HttpResponse> {
         let mut stream = self.connect_tls(client).await?;
         stream.write_all(bytes).await?;
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-        read.expect("the relay hangs up")?;
+        let read = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
+        read.expect("the relay closes the connection")?;
         Ok(HttpResponse::only(&answer))
     }
 
-    /// The sources that something is stored of, with what is stored, sorted.
+    /// The sources with stored lines, and their lines, sorted.
     pub(crate) fn stored(&self) -> Vec<(String, String)> {
         let mut stored = Vec::new();
         for state in ["open", "ready"] {
@@ -148,7 +148,7 @@ impl TestRelay {
         stored
     }
 
-    /// How many requests group a has refused.
+    /// The number of requests that group a has refused.
     pub(crate) fn rejected(&self) -> u64 {
         let text = self.metrics.text();
         let line = text
@@ -158,7 +158,7 @@ impl TestRelay {
     }
 }
 
-/// Fails the test unless a right chunk is stored, and nothing but that.
+/// Fails the test unless a valid chunk is stored, and nothing else.
 pub(crate) async fn assert_unharmed(site: &TestRelay) {
     const LINES: &str = "still\nhere\n";
     assert_eq!(site.stored(), []);
@@ -167,20 +167,20 @@ pub(crate) async fn assert_unharmed(site: &TestRelay) {
     assert_eq!(site.stored(), [("127.0.0.1".to_owned(), LINES.to_owned())]);
 }
 
-/// Sends bytes, and reads what comes until the other end hangs up, in whatever way.
+/// Sends bytes, and reads until the connection ends, in any way.
 pub(crate) async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Vec<u8> {
-    // It may answer and hang up before it has read everything.
+    // The relay may respond and close the connection before it has read everything.
     let _ = stream.write_all(bytes).await;
     read_to_end(stream).await
 }
 
-/// What comes until the other end hangs up, in whatever way.
+/// The bytes until the connection ends, in any way.
 pub(crate) async fn read_to_end(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let read = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
     assert!(
         read.is_ok(),
-        "the relay does not hang up after {:?}",
+        "the relay does not close the connection after {:?}",
         String::from_utf8_lossy(&answer)
     );
     answer
@@ -188,23 +188,23 @@ pub(crate) async fn read_to_end(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
 
 /// Waits until `is_so`.
 pub(crate) async fn wait_for<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let waited = tokio::time::timeout(PATIENCE, async {
+    let waited = tokio::time::timeout(TIMEOUT, async {
         while !is_so().await {
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     });
     assert!(waited.await.is_ok(), "waited for {what}");
 }
 
 impl HttpResponse {
-    /// The answer that these bytes are, with nothing behind it.
+    /// The response in these bytes, with nothing after it.
     pub(crate) fn only(bytes: &[u8]) -> Self {
         let (answer, rest) = Self::first(bytes);
-        assert_eq!(rest, "", "behind {answer:?}");
+        assert_eq!(rest, "", "after {answer:?}");
         answer
     }
 
-    /// The first answer of these bytes, and what is behind it.
+    /// The first response in these bytes, and the rest.
     pub(crate) fn first(bytes: &[u8]) -> (Self, String) {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text
@@ -225,7 +225,7 @@ impl HttpResponse {
         (answer, rest.to_owned())
     }
 
-    /// Fails the test unless it is a refusal of this kind: one line, and the end of the connection.
+    /// Fails the test unless this is a refusal with the status and reason, one line, that closes the connection.
     #[track_caller]
     pub(crate) fn assert_refused(&self, status: u16, reason: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -261,7 +261,7 @@ pub(crate) fn chunk_headers(inode: u64, lines: &[u8]) -> Vec<(&'static str, Stri
     header.to_pairs().to_vec()
 }
 
-/// A request, as its bytes; `more` are further header lines, each with its end.
+/// The bytes of a request. `more` are further header lines, each with its line end.
 pub(crate) fn request(path: &str, headers: &[(&str, String)], more: &str, body: &[u8]) -> Vec<u8> {
     let mut text = format!(
         "POST {path} HTTP/1.1\r\nhost: relay\r\ncontent-length: {}\r\n{more}",
@@ -274,7 +274,7 @@ pub(crate) fn request(path: &str, headers: &[(&str, String)], more: &str, body: 
     [text.as_bytes(), body].concat()
 }
 
-/// The chunk as a request, after which the relay hangs up.
+/// The chunk as a request, after which the relay closes the connection.
 pub(crate) fn chunk(inode: u64, lines: &[u8], more: &str) -> Vec<u8> {
     let more = format!("connection: close\r\n{more}");
     request(CHUNKS_PATH, &chunk_headers(inode, lines), &more, lines)

@@ -2,25 +2,25 @@
 
 use std::io;
 
-use crate::authority::{Authority, Pair};
+use crate::authority::{CertificateAuthority, CertificateFiles};
 use crate::test_relay::{HttpResponse, TestRelay, chunk, read_to_end, request, wait_for};
 
 const LINES: &[u8] = b"one\ntwo\n";
 
-fn settings(pair: &Pair, more: &str) -> String {
+fn settings(pair: &CertificateFiles, more: &str) -> String {
     let (cert, key) = (pair.cert.display(), pair.key.display());
     format!("  tls: {{cert_file: {cert}, key_file: {key}{more}}}\n")
 }
 
-/// What a client hears that is refused by TLS.
+/// The error of a client that TLS refuses.
 fn refused(answer: io::Result<HttpResponse>) -> String {
     answer.expect_err("refused").to_string()
 }
 
 #[tokio::test]
-async fn chunks_and_uploads_come_over_tls_and_what_is_in_the_clear_is_refused() {
+async fn chunks_and_uploads_are_stored_over_tls_and_plain_http_is_refused() {
     let mut site = TestRelay::new();
-    let ca = Authority::new(site.dir.path(), "ours");
+    let ca = CertificateAuthority::new(site.dir.path(), "ours");
     site.start("", &settings(&ca.issue("relay", &["localhost"], 2500), ""))
         .await;
     let stored = site.answer_tls(ca.client(None), &chunk(1, LINES, "")).await;
@@ -39,14 +39,14 @@ async fn chunks_and_uploads_come_over_tls_and_what_is_in_the_clear_is_refused() 
     let told = site.answer(&chunk(2, LINES, "")).await;
     told.assert_refused(400, "this port speaks TLS: write https://");
     assert_eq!(site.rejected(), 1);
-    let other = Authority::new(site.dir.path(), "other");
+    let other = CertificateAuthority::new(site.dir.path(), "other");
     refused(site.answer_tls(other.client(None), b"").await);
 }
 
 #[tokio::test]
-async fn handshakes_that_break_off_or_are_garbage_end_and_the_next_client_is_served() {
+async fn incomplete_and_invalid_handshakes_end_and_the_next_client_is_served() {
     let mut site = TestRelay::new();
-    let ca = Authority::new(site.dir.path(), "ours");
+    let ca = CertificateAuthority::new(site.dir.path(), "ours");
     let settings = settings(&ca.issue("relay", &["localhost"], 2500), "");
     site.start("", &settings).await;
     for bytes in [
@@ -70,11 +70,11 @@ async fn handshakes_that_break_off_or_are_garbage_end_and_the_next_client_is_ser
 }
 
 #[tokio::test]
-async fn a_client_certificate_says_whose_the_lines_are() {
+async fn a_client_certificate_gives_the_source_of_the_lines() {
     let mut site = TestRelay::new();
     let (ca, clients) = (
-        Authority::new(site.dir.path(), "ours"),
-        Authority::new(site.dir.path(), "clients"),
+        CertificateAuthority::new(site.dir.path(), "ours"),
+        CertificateAuthority::new(site.dir.path(), "clients"),
     );
     let pair = ca.issue("relay", &["localhost"], 2500);
     let settings = settings(
@@ -82,7 +82,7 @@ async fn a_client_certificate_says_whose_the_lines_are() {
         &format!(", client_ca_file: {}", site.path("clients.ca").display()),
     );
     site.start("sources: ['198.51.100.0/24', web-1]", &settings).await;
-    let send = async |pair: Option<&Pair>, inode, more: &str| {
+    let send = async |pair: Option<&CertificateFiles>, inode, more: &str| {
         site.answer_tls(ca.client(pair), &chunk(inode, LINES, more)).await
     };
 
@@ -142,15 +142,15 @@ async fn a_client_certificate_says_whose_the_lines_are() {
 async fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
     let mut site = TestRelay::new();
     let (old, new) = (
-        Authority::new(site.dir.path(), "old"),
-        Authority::new(site.dir.path(), "new"),
+        CertificateAuthority::new(site.dir.path(), "old"),
+        CertificateAuthority::new(site.dir.path(), "new"),
     );
     let pair = old.issue("relay", &["localhost"], 2500);
     site.start("", &settings(&pair, "")).await;
-    let is_served = async |ca: &Authority| site.connect_tls(ca.client(None)).await.is_ok();
+    let is_served = async |ca: &CertificateAuthority| site.connect_tls(ca.client(None)).await.is_ok();
     assert!(is_served(&old).await);
 
-    // Certificate first, then key: in between they do not match.
+    // The certificate is replaced before the key: in between they do not match.
     let next = new.issue("next", &["localhost"], 2500);
     std::fs::copy(&next.cert, &pair.cert).expect("room");
     assert!(is_served(&old).await);
@@ -170,23 +170,23 @@ async fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not
     std::fs::copy(&last.cert, &pair.cert).expect("room");
     wait_for("the last certificate", async || {
         let (is_new, is_last) = (is_served(&new).await, is_served(&old).await);
-        assert!(is_new || is_last, "one of them is always in force");
+        assert!(is_new || is_last, "one of them is always in use");
         is_last
     })
     .await;
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named() {
+fn invalid_files_are_named() {
     let site = TestRelay::new();
-    let ca = Authority::new(site.dir.path(), "ours");
+    let ca = CertificateAuthority::new(site.dir.path(), "ours");
     let (relay, other) = (
         ca.issue("relay", &["localhost"], 2500),
         ca.issue("other", &["x"], 2500),
     );
     let empty = site.path("empty");
     std::fs::write(&empty, "no certificate\n").expect("room");
-    let pair = |cert: &std::path::Path, key: &std::path::Path| Pair {
+    let pair = |cert: &std::path::Path, key: &std::path::Path| CertificateFiles {
         cert: cert.to_owned(),
         key: key.to_owned(),
     };

@@ -1,4 +1,4 @@
-//! Tokens.
+//! Tokens: the source they give, unknown ones, and reloading their file.
 
 use crate::test_relay::{TestRelay, chunk, request, wait_for};
 
@@ -19,7 +19,7 @@ fn bearer(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_token_says_whose_the_lines_are() {
+async fn a_token_gives_the_source_of_the_lines() {
     let site = site(
         "sources: [web-1, '127.0.0.1']",
         "s3cret web-1\nother web-2\nany *\n",
@@ -81,7 +81,7 @@ async fn a_token_says_whose_the_lines_are() {
 }
 
 #[tokio::test]
-async fn a_trusted_host_that_the_token_is_not_for_is_refused() {
+async fn a_trusted_host_that_contradicts_the_token_is_refused() {
     let site = site(
         "sources: [web-1, web-2], trust_source: true",
         "s3cret web-1\nany *\n",
@@ -102,7 +102,7 @@ async fn a_trusted_host_that_the_token_is_not_for_is_refused() {
 }
 
 #[tokio::test]
-async fn changed_tokens_are_in_force_without_a_restart_and_broken_ones_are_not() {
+async fn changed_tokens_are_used_without_a_restart_and_invalid_ones_are_not() {
     let site = site("", "old *\n").await;
     let is_known = async |token: &str| {
         let answer = site
@@ -122,7 +122,7 @@ async fn changed_tokens_are_in_force_without_a_restart_and_broken_ones_are_not()
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_named_with_its_line_and_without_the_token() {
+fn an_invalid_file_is_named_with_its_line_and_without_the_token() {
     let site = TestRelay::new();
     std::fs::write(site.path("tokens"), "a *\n\ns3cret ../etc\n").expect("room");
     let settings = format!("  tokens_file: {}\n", site.path("tokens").display());

@@ -1,8 +1,8 @@
-//! Who is admitted, case by case.
+//! Tests of authorization, case by case.
 
 use super::*;
 
-/// A group of a relay that asks for whatever the test shows.
+/// A group with these sources.
 fn group(sources: &str, trust_source: bool) -> Group {
     let text = format!(
         "relay:\n  data_dir: /d\n  groups:\n    - {{name: web-1, listen: \"127.0.0.1:0\", sources: {sources}, \
@@ -15,8 +15,8 @@ fn group(sources: &str, trust_source: bool) -> Group {
     group
 }
 
-/// By address alone.
-fn check(group: &Group, peer: &str, claimed: Option<&str>) -> Option<String> {
+/// Authorizes a client without certificate and token.
+fn authorize_address(group: &Group, peer: &str, claimed: Option<&str>) -> Option<String> {
     let client = PeerIdentity {
         address: peer.parse().expect("an address"),
         certificate: None,
@@ -31,16 +31,16 @@ fn check(group: &Group, peer: &str, claimed: Option<&str>) -> Option<String> {
 fn the_source_is_the_peers_address() {
     let group = group("[\"198.51.100.1-198.51.100.5\"]", false);
     assert_eq!(
-        check(&group, "198.51.100.5", None).as_deref(),
+        authorize_address(&group, "198.51.100.5", None).as_deref(),
         Some("198.51.100.5")
     );
     assert_eq!(
-        check(&group, "::ffff:198.51.100.5", None).as_deref(),
+        authorize_address(&group, "::ffff:198.51.100.5", None).as_deref(),
         Some("198.51.100.5")
     );
-    assert_eq!(check(&group, "198.51.100.6", None), None);
+    assert_eq!(authorize_address(&group, "198.51.100.6", None), None);
     assert_eq!(
-        check(&group, "198.51.100.5", Some("198.51.100.1")).as_deref(),
+        authorize_address(&group, "198.51.100.5", Some("198.51.100.1")).as_deref(),
         Some("198.51.100.5")
     );
 }
@@ -49,16 +49,19 @@ fn the_source_is_the_peers_address() {
 fn a_named_source_counts_only_where_it_is_trusted_and_listed() {
     let group = group("[\"198.51.100.1\", \"web-7\"]", true);
     assert_eq!(
-        check(&group, "203.0.113.1", Some("198.51.100.1")).as_deref(),
+        authorize_address(&group, "203.0.113.1", Some("198.51.100.1")).as_deref(),
         Some("198.51.100.1")
     );
     assert_eq!(
-        check(&group, "203.0.113.1", Some("web-7")).as_deref(),
+        authorize_address(&group, "203.0.113.1", Some("web-7")).as_deref(),
         Some("web-7")
     );
-    assert_eq!(check(&group, "203.0.113.1", Some("198.51.100.9")), None);
-    assert_eq!(check(&group, "203.0.113.1", Some("../../etc")), None);
-    assert_eq!(check(&group, "203.0.113.1", None), None);
+    assert_eq!(
+        authorize_address(&group, "203.0.113.1", Some("198.51.100.9")),
+        None
+    );
+    assert_eq!(authorize_address(&group, "203.0.113.1", Some("../../etc")), None);
+    assert_eq!(authorize_address(&group, "203.0.113.1", None), None);
 }
 
 /// A client at 198.51.100.1, which every group here admits, with a certificate and a token as given.
@@ -80,8 +83,8 @@ fn bound(
         certificate: names.as_deref(),
         token: token.as_ref(),
     };
-    let admitted = authorize(group, client, claimed);
-    admitted
+    let authorized = authorize(group, client, claimed);
+    authorized
         .map(|source| source.to_string())
         .map_err(|refusal| refusal.to_string())
 }
@@ -89,7 +92,7 @@ fn bound(
 const SOURCES: &str = "[\"198.51.100.1-198.51.100.9\", \"web-1\", \"web-2\"]";
 
 #[test]
-fn a_certificate_says_whose_the_lines_are() {
+fn a_certificate_gives_the_source() {
     for trust_source in [false, true] {
         let group = group(SOURCES, trust_source);
         let by = |names: &[&str], claimed| bound(&group, Some(names), None, claimed);
@@ -125,7 +128,7 @@ fn a_certificate_says_whose_the_lines_are() {
 }
 
 #[test]
-fn a_token_says_whose_the_lines_are_unless_it_is_for_anybody() {
+fn a_token_gives_the_source_unless_it_is_for_any_client() {
     for (trust_source, token, claimed, expected) in [
         (false, "web-1", None, Ok("web-1")),
         (true, "web-1", Some("web-1"), Ok("web-1")),
@@ -137,11 +140,11 @@ fn a_token_says_whose_the_lines_are_unless_it_is_for_anybody() {
         (true, "*", Some("web-1"), Ok("web-1")),
         (true, "*", Some("web-9"), Err("web-9 is not among the sources")),
     ] {
-        let admitted = bound(&group(SOURCES, trust_source), None, Some(token), claimed);
-        match (admitted, expected) {
+        let authorized = bound(&group(SOURCES, trust_source), None, Some(token), claimed);
+        match (authorized, expected) {
             (Ok(source), Ok(expected)) => assert_eq!(source, expected),
             (Err(said), Err(reason)) => assert!(said.contains(reason), "{said}"),
-            (admitted, _) => panic!("{token} {claimed:?}: {admitted:?}"),
+            (authorized, _) => panic!("{token} {claimed:?}: {authorized:?}"),
         }
     }
 }

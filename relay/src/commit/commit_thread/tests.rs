@@ -1,4 +1,4 @@
-//! A group's thread on a disk that runs full and fails.
+//! Tests of a commit thread on a disk that runs full and fails.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use logferry_durable::Operation;
 use logferry_ledger::Ledger;
 use logferry_protocol::chunk::Outcome;
+use logferry_spool::Spool;
 use logferry_telemetry::Metrics;
 use logferry_testkit::SimDisk;
 
 use super::*;
 use crate::chunk::BodyPool;
 use crate::commit::tests::{chunk, line, rules};
-use crate::spool::Spool;
 
-/// Far beyond what anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Much longer than any step takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 struct TestGroup {
     disk: SimDisk,
@@ -32,7 +32,7 @@ impl TestGroup {
         Self::beside(ledger_dir, "web-1", min_free_disk)
     }
 
-    /// On a disk of its own.
+    /// A group on the same ledger, with a disk of its own.
     fn beside(ledger_dir: Arc<tempfile::TempDir>, name: &str, min_free_disk: u64) -> Self {
         let (disk, metrics) = (SimDisk::new(), Metrics::new());
         let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
@@ -64,25 +64,25 @@ impl TestGroup {
         let (reply, received) = oneshot::channel();
         let sent = self.queue.submit(CommitJob::Store(Box::new(chunk), reply));
         sent.expect("the thread runs");
-        tokio::time::timeout(PATIENCE, received)
+        tokio::time::timeout(TIMEOUT, received)
             .await
             .expect("soon")
             .expect("an answer")
     }
 
-    /// Sends it again and again until it is stored, as a sender does.
-    async fn ship(&self, stream: u64, start: usize, lines: &[u8]) {
-        let deadline = Instant::now() + PATIENCE;
+    /// Sends a chunk repeatedly until it is stored, as a sender does.
+    async fn send_until_stored(&self, stream: u64, start: usize, lines: &[u8]) {
+        let deadline = Instant::now() + TIMEOUT;
         while !is_stored(&self.send(stream, start, lines).await) {
-            assert!(Instant::now() < deadline, "it is never taken");
+            assert!(Instant::now() < deadline, "it is never stored");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     async fn wait_until(&self, what: &str, is_so: impl Fn(&SharedGroupStatus) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_so(self.queue.status()) {
-            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            assert!(Instant::now() < deadline, "timed out waiting for {what}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -102,7 +102,7 @@ fn is_stored(answer: &ChunkReply) -> bool {
 }
 
 #[tokio::test]
-async fn below_min_free_disk_nothing_is_taken_and_with_room_it_goes_on_by_itself() {
+async fn below_min_free_disk_no_line_is_accepted_until_there_is_space_again() {
     let group = TestGroup::start(1 << 20);
     let (first, second) = (line(20, "first"), line(20, "second"));
     assert!(is_stored(&group.send(1, 0, &first).await));
@@ -136,10 +136,10 @@ async fn below_min_free_disk_nothing_is_taken_and_with_room_it_goes_on_by_itself
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_for_a_while_costs_nothing_but_time() {
+async fn a_temporary_disk_failure_loses_nothing() {
     let group = TestGroup::start(0);
     let (first, second) = (line(20, "first"), line(20, "second"));
-    group.ship(1, 0, &first).await;
+    group.send_until_stored(1, 0, &first).await;
     for operation in [
         Operation::Sync,
         Operation::Append,
@@ -153,14 +153,14 @@ async fn a_disk_that_fails_for_a_while_costs_nothing_but_time() {
         answer,
         ChunkReply::Wait("the relay cannot write to its disk".to_owned())
     );
-    let trouble = group.queue.status().fault().expect("it is known");
+    let fault = group.queue.status().fault().expect("it is known");
     assert!(
-        trouble.starts_with("the relay cannot write to its disk: cannot "),
-        "{trouble}"
+        fault.starts_with("the relay cannot write to its disk: cannot "),
+        "{fault}"
     );
-    group.ship(1, first.len(), &second).await;
+    group.send_until_stored(1, first.len(), &second).await;
     group
-        .wait_until("the trouble to end", |status| status.fault().is_none())
+        .wait_until("the fault to end", |status| status.fault().is_none())
         .await;
     assert!(
         group
@@ -172,38 +172,35 @@ async fn a_disk_that_fails_for_a_while_costs_nothing_but_time() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_waited_for_and_recovery_needs_no_request() {
+async fn a_group_with_a_full_disk_recovers_without_a_request() {
     let group = TestGroup::start(0);
     let (first, second) = (line(20, "first"), line(20, "second"));
-    group.ship(1, 0, &first).await;
+    group.send_until_stored(1, 0, &first).await;
     group.disk.set_free_bytes(10);
     let answer = group.send(1, first.len(), &second).await;
     assert_eq!(answer, ChunkReply::Wait("the relay's disk is full".to_owned()));
     let after_recovery = |status: &SharedGroupStatus| status.rejection_reason().is_none();
     group.wait_until("a recovery", after_recovery).await;
-    assert_eq!(group.stored(), first, "what was written in part is cut off");
-    assert!(
-        group.queue.status().fault().is_some(),
-        "it has not proved itself yet"
-    );
+    assert_eq!(group.stored(), first, "a partial write is cut off");
+    assert!(group.queue.status().fault().is_some(), "it is still on trial");
     group.disk.set_free_bytes(1 << 20);
-    group.ship(1, first.len(), &second).await;
+    group.send_until_stored(1, first.len(), &second).await;
     assert_eq!(group.stored(), [first, second].concat());
 }
 
 #[tokio::test]
-async fn a_group_whose_disk_is_gone_is_no_concern_of_another() {
-    let ill = TestGroup::start(0);
-    let well = TestGroup::beside(Arc::clone(&ill.ledger_dir), "web-2", 0);
-    ill.disk.fail_after(0);
+async fn a_failed_disk_does_not_affect_another_group() {
+    let failing = TestGroup::start(0);
+    let healthy = TestGroup::beside(Arc::clone(&failing.ledger_dir), "web-2", 0);
+    failing.disk.fail_after(0);
     let wait = ChunkReply::Wait("the relay cannot write to its disk".to_owned());
     let (mut start, line) = (0, line(20, "a line"));
     for _ in 0..50 {
-        assert_eq!(ill.send(1, 0, &line).await, wait);
-        assert!(is_stored(&well.send(2, start, &line).await));
+        assert_eq!(failing.send(1, 0, &line).await, wait);
+        assert!(is_stored(&healthy.send(2, start, &line).await));
         start += line.len();
     }
-    assert_eq!(well.queue.status().fault(), None);
-    ill.disk.heal();
-    ill.ship(1, 0, &line).await;
+    assert_eq!(healthy.queue.status().fault(), None);
+    failing.disk.heal();
+    failing.send_until_stored(1, 0, &line).await;
 }

@@ -1,12 +1,15 @@
-//! Generated histories of sends, repeats, crashes, power cuts, and of disks and ledgers that fail for a while.
+//! Generated histories of sends, repeats, crashes, power cuts, and temporary failures of disk and ledger.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use logferry_durable::Operation;
+use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sealed_never_changes};
+use logferry_ledger::{Batch, BatchFilter, BatchState};
 use logferry_protocol::chunk::Outcome;
 use logferry_protocol::names::SourceId;
+use logferry_protocol::stream::Offset;
 use proptest::prelude::*;
 
 use super::{CommitterFixture, chunk, line, now, receipt, stream};
@@ -21,21 +24,21 @@ enum HistoryEvent {
         minutes: Vec<u32>,
         reversed: bool,
     },
-    /// What was acknowledged before is offered once more.
+    /// An acknowledged chunk is sent again.
     Repeat { stream: u64 },
-    /// The n-th change from here on fails, and the process with it.
+    /// The n-th change from now on fails, and the process crashes.
     Crash { after: u64, seed: u64 },
-    /// The power goes now.
+    /// A power cut.
     PowerLoss { seed: u64 },
     /// Time passes and batches are sealed.
     Seal,
-    /// The next operation of that kind fails, whenever that is, and the relay goes on.
+    /// The next operation of that kind fails, and the relay continues.
     Fault { operation: Operation, kind: ErrorKind },
-    /// The disk has so little room, until it is made.
+    /// The disk has only this much free space.
     Full { bytes: u64 },
-    /// There is room again.
-    Room,
-    /// The ledger refuses what comes, or takes it again.
+    /// The disk has space again.
+    SpaceAgain,
+    /// The ledger refuses changes, or accepts them again.
     Ledger { refuses: bool },
 }
 
@@ -51,7 +54,7 @@ fn event() -> impl Strategy<Value = HistoryEvent> {
         3 => (fault(), prop_oneof![Just(ErrorKind::StorageFull), Just(ErrorKind::Other)])
             .prop_map(|(operation, kind)| HistoryEvent::Fault { operation, kind }),
         1 => (0_u64..200).prop_map(|bytes| HistoryEvent::Full { bytes }),
-        1 => Just(HistoryEvent::Room),
+        1 => Just(HistoryEvent::SpaceAgain),
         1 => any::<bool>().prop_map(|refuses| HistoryEvent::Ledger { refuses }),
     ]
 }
@@ -71,7 +74,7 @@ fn fault() -> impl Strategy<Value = Operation> {
     ])
 }
 
-/// The sender's side of the model: everything a stream's file holds, and how much of it is acknowledged.
+/// The sender's side of the model: a stream's file, and how much of it is acknowledged.
 #[derive(Default)]
 struct SenderFile {
     bytes: Vec<u8>,
@@ -79,7 +82,7 @@ struct SenderFile {
 }
 
 impl SenderFile {
-    /// Offers what is not acknowledged yet, in two chunks, until the relay has it or says to wait.
+    /// Sends the unacknowledged bytes in two chunks.
     fn ship(&mut self, fixture: &mut CommitterFixture, number: u64, reversed: bool) {
         let unsent = &self.bytes[self.acked..];
         let middle = memchr::memchr(b'\n', unsent).map_or(unsent.len(), |at| at + 1);
@@ -102,7 +105,7 @@ impl SenderFile {
     }
 }
 
-fn take(
+fn apply(
     event: HistoryEvent,
     fixture: &mut CommitterFixture,
     files: &mut BTreeMap<u64, SenderFile>,
@@ -155,50 +158,66 @@ fn take(
         }
         HistoryEvent::Seal => {
             fixture.committer().open.age_all(Duration::from_hours(1));
-            // What fails is left for the next call.
+            // An error leaves the rest to the next call.
             let _ = fixture.committer().seal_due(now() + Duration::from_hours(1));
         }
         HistoryEvent::Fault { operation, kind } => fixture.disk.fail_next(operation, kind),
         HistoryEvent::Full { bytes } => fixture.disk.set_free_bytes(bytes),
-        HistoryEvent::Room => fixture.disk.set_free_bytes(1 << 40),
+        HistoryEvent::SpaceAgain => fixture.disk.set_free_bytes(1 << 40),
         HistoryEvent::Ledger { refuses } => fixture.set_ledger_refuses(refuses),
     }
+}
+
+fn same_part(one: &Batch, other: &Batch) -> bool {
+    one.name() == other.name()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_fails_each_line_is_stored_once_and_in_order(
+    fn each_line_is_stored_once_and_in_order_whatever_fails(
         steps in prop::collection::vec(event(), 1..30),
         seed in any::<u64>(),
     ) {
         let mut fixture = CommitterFixture::new(400);
         let (mut files, mut sent) = (BTreeMap::<u64, SenderFile>::new(), 0);
+        let mut before = Vec::new();
         for event in steps {
-            take(event, &mut fixture, &mut files, &mut sent);
-            // Else it is put right before anything else is done.
+            apply(event, &mut fixture, &mut files, &mut sent);
+            // Otherwise the next round recovers first.
             if !fixture.committer().needs_recovery {
                 fixture.stored();
             }
+            let now = fixture.ledger().batches(&BatchFilter::default()).expect("a ledger");
+            for batch in &before {
+                match now.iter().find(|other| same_part(other, batch)) {
+                    Some(same) => prop_assert_eq!(invariant_sealed_never_changes(batch, same), Ok(())),
+                    // An open batch that never got a line is forgotten instead of sealed.
+                    None => prop_assert_eq!((batch.state, batch.contents.bytes), (BatchState::Open, 0)),
+                }
+            }
+            before = now;
         }
         fixture.disk.heal();
         fixture.disk.set_free_bytes(1 << 40);
         fixture.set_ledger_refuses(false);
         for (number, file) in &mut files {
-            // The sender asks where it is and goes on from there, as after every lost answer.
+            // The sender asks for its offset and continues there, as after every lost reply.
             let (_, _, id) = stream(*number);
             let source: SourceId = "198.51.100.1".parse().expect("valid");
             let known = fixture.ledger().stream(&source, id).expect("a ledger");
-            let committed = known.map_or(0, |record| usize::try_from(record.committed.get()).expect("small"));
-            prop_assert!(committed >= file.acked, "acknowledged bytes are durable");
-            file.acked = committed;
+            let committed = known.map_or(Offset::ZERO, |record| record.committed);
+            let acked = Offset::new(file.acked as u64);
+            prop_assert_eq!(invariant_acknowledged_is_durable(acked, committed), Ok(()));
+            file.acked = usize::try_from(committed.get()).expect("small");
             while file.acked < file.bytes.len() {
                 file.ship(&mut fixture, *number, false);
             }
         }
         fixture.disk.power_loss(seed);
         fixture.restart();
+        fixture.check_folders();
         let stored = fixture.stored();
         let mut stored: Vec<_> = stored.split_inclusive(|&byte| byte == b'\n').collect();
         let mut expected: Vec<_> =

@@ -15,16 +15,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::{Batch as Rules, NameTemplate, TimestampFormat, WindowLength};
-use logferry_durable::Operation;
-use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
+use logferry_durable::{Disk as _, Operation};
+use logferry_invariants::{
+    invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
+    invariant_no_name_is_given_twice, invariant_row_exists_before_file,
+};
+use logferry_ledger::{Batch, BatchFilter, BatchState, Contents, Ledger};
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
+use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, split_by_window};
 use crate::commit::committer::Committer;
-use crate::spool::Spool;
+use crate::commit::spool_recovery::seal_orphans;
 
 type Tested = Committer<SimDisk, Vec<u8>, usize>;
 
@@ -107,27 +112,35 @@ impl CommitterFixture {
     /// The contents of all files in the spool, in the order of windows and parts, checked against the ledger.
     fn stored(&self) -> Vec<u8> {
         let mut all = Vec::new();
-        for batch in self.ledger().batches(&BatchFilter::default()).expect("a ledger") {
-            let path = self.spool().path(&batch, batch.state);
+        let batches = self.ledger().batches(&BatchFilter::default()).expect("a ledger");
+        assert_eq!(invariant_no_name_is_given_twice(&batches), Ok(()));
+        for batch in &batches {
+            let path = self.spool().path(batch, batch.state);
             let contents = self.disk.contents(&path).unwrap_or_default();
-            let length = u64::try_from(contents.len()).expect("small");
-            assert_eq!(length, batch.contents.bytes, "length of {}", path.display());
-            assert_eq!(
-                crc32c::crc32c(&contents),
-                batch.contents.crc32c,
-                "checksum of {}",
-                path.display()
-            );
-            let lines = memchr::memchr_iter(b'\n', &contents).count();
-            assert_eq!(
-                u64::try_from(lines).expect("small"),
-                batch.contents.lines,
-                "lines of {}",
-                path.display()
-            );
+            let found = Contents {
+                lines: memchr::memchr_iter(b'\n', &contents).count() as u64,
+                bytes: contents.len() as u64,
+                crc32c: crc32c::crc32c(&contents),
+            };
+            assert_eq!(invariant_file_holds_the_ledgers_bytes(batch, found), Ok(()));
+            assert_eq!(found.lines, batch.contents.lines, "lines of {}", path.display());
             all.extend_from_slice(&contents);
         }
         all
+    }
+
+    /// At rest, each file has a row and is in the folder of its batch's state.
+    fn check_folders(&self) {
+        let batches = self.ledger().batches(&BatchFilter::default()).expect("a ledger");
+        for state in BatchState::ALL {
+            let folder = Path::new("/spool").join(state.as_str()).join("198.51.100.1");
+            for name in self.disk.list(&folder).expect("a folder") {
+                let row = batches.iter().find(|batch| batch.file_name() == name);
+                assert_eq!(invariant_row_exists_before_file(&name, row), Ok(()));
+                let in_folder = row.map(|batch| invariant_folder_follows_ledger(batch, state));
+                assert_eq!(in_folder, Some(Ok(())));
+            }
+        }
     }
 }
 
@@ -337,15 +350,10 @@ fn batches_of_a_group_that_is_gone_are_sealed() {
     let mut fixture = CommitterFixture::new(1 << 30);
     fixture.send(vec![chunk(1, 0, &line(20, "a"))]);
     let mut ledger = fixture.ledger();
-    fixture
-        .spool()
-        .seal_orphans(&mut ledger, &["web-1".parse().expect("valid")], now())
-        .expect("the disk works");
+    let configured = ["web-1".parse().expect("valid")];
+    seal_orphans(&fixture.spool(), &mut ledger, &configured, now()).expect("the disk works");
     assert_eq!(ledger.count_by_state().expect("a ledger"), [1, 0, 0, 0]);
-    fixture
-        .spool()
-        .seal_orphans(&mut ledger, &[], now())
-        .expect("the disk works");
+    seal_orphans(&fixture.spool(), &mut ledger, &[], now()).expect("the disk works");
     assert_eq!(ledger.count_by_state().expect("a ledger"), [0, 1, 0, 0]);
     assert_eq!(fixture.stored(), line(20, "a"));
 }

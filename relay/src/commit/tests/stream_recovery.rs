@@ -1,4 +1,4 @@
-//! Streams that a ledger has forgotten: taken over by one that was made anew, and by no other.
+//! Tests of streams that the ledger does not have: a rebuilt ledger restores them, and no other ledger does.
 
 use jiff::Timestamp;
 use logferry_protocol::resolve::{Acknowledged, FileQuery, KnownStream, ResolveRequest};
@@ -6,8 +6,8 @@ use logferry_protocol::stream::{Offset, Tail};
 
 use super::{CommitterFixture, Outcome, chunk, line, now, receipt, stream};
 
-/// Asks about the stream, of which a relay had acknowledged all that was `sent`.
-fn ask(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<KnownStream> {
+/// Resolves the stream of which a relay has acknowledged all of `sent`.
+fn resolve(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<KnownStream> {
     let (file, head, id) = stream(1);
     let committed = Offset::new(u64::try_from(sent.len()).expect("small"));
     let acknowledged = Acknowledged {
@@ -34,19 +34,23 @@ fn ask(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<KnownS
 }
 
 #[test]
-fn a_forgotten_stream_goes_on_in_a_ledger_that_was_made_anew() {
+fn an_unknown_stream_continues_in_a_rebuilt_ledger() {
     let mut fixture = CommitterFixture::new(1 << 30);
     let (old, new) = (line(20, "old"), line(20, "new"));
-    assert_eq!(ask(&mut fixture, &old, now()), [], "it may be another relay's");
+    assert_eq!(
+        resolve(&mut fixture, &old, now()),
+        [],
+        "it may be another relay's"
+    );
     fixture.ledger().restore(&[], &[], &[], now()).expect("a ledger");
     fixture.restart();
-    let known = ask(&mut fixture, &old, now());
+    let known = resolve(&mut fixture, &old, now());
     assert_eq!(known[0].committed.get(), old.len() as u64);
     let answers = fixture.send(vec![chunk(1, old.len() as u64, &new)]);
     let all = old.len() + new.len();
     assert_eq!(answers.get(&0), Some(&receipt(all, Outcome::Stored)));
     assert_eq!(fixture.stored(), new);
-    // From now on the ledger knows better.
-    assert_eq!(ask(&mut fixture, &old, now())[0].committed.get(), all as u64);
+    // From now on the ledger has the stream.
+    assert_eq!(resolve(&mut fixture, &old, now())[0].committed.get(), all as u64);
     assert_eq!(fixture.ledger().doubts().expect("a ledger"), []);
 }

@@ -1,4 +1,4 @@
-//! Odd times in the lines, and odd clocks on the relay.
+//! Tests with unusual line times and unusual clocks on the relay.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use logferry_config::TimestampFormat;
 use logferry_durable::{Disk, DiskError, DiskFile};
 use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
+use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
 use super::{CommitterFixture, chunk, line, now, rules};
 use crate::chunk::{ChunkReply, split_by_window};
 use crate::commit::committer::Committer;
-use crate::spool::Spool;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Name, state and lines of each batch, in the order of windows.
+/// Name, state and number of lines of each batch, in the order of windows.
 fn batches(fixture: &CommitterFixture) -> Vec<(String, BatchState, u64)> {
     let batches = fixture
         .ledger()
@@ -43,7 +43,7 @@ fn send(fixture: &mut CommitterFixture, sent: &mut u64, body: &[u8]) {
 }
 
 #[test]
-fn a_line_without_time_follows_the_line_before_it_also_after_a_restart() {
+fn a_line_without_time_goes_to_the_window_of_the_line_before_also_after_a_restart() {
     let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
     send(&mut fixture, &mut sent, &line(20, "a"));
     send(&mut fixture, &mut sent, b"  at some.Class\n");
@@ -66,7 +66,7 @@ fn a_line_without_time_follows_the_line_before_it_also_after_a_restart() {
 }
 
 #[test]
-fn a_restart_inside_a_window_goes_on_with_the_same_part() {
+fn a_restart_inside_a_window_continues_the_same_part() {
     let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
     for _ in 0..3 {
         send(&mut fixture, &mut sent, &line(20, "a"));
@@ -77,7 +77,7 @@ fn a_restart_inside_a_window_goes_on_with_the_same_part() {
             .expect("the disk works");
         assert!(
             sealed.is_empty(),
-            "how long it was quiet before the restart is not known"
+            "the quiet time before the restart is not known"
         );
     }
     assert_eq!(names(&fixture), ["a_26112108_20-20_198-51-100-1"]);
@@ -105,7 +105,7 @@ fn lines_of_several_zones_and_out_of_order_go_into_their_own_windows() {
 }
 
 #[test]
-fn hour_that_a_clock_shows_twice_gives_two_windows_and_parts_of_one_name() {
+fn hour_that_a_clock_shows_twice_gives_two_windows_with_parts_of_one_name() {
     let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
     let body = b"[25/Oct/2026:02:59:59 +0200] summer\n\
         [25/Oct/2026:02:59:59 +0100] an hour later\n\
@@ -126,7 +126,7 @@ fn hour_that_a_clock_shows_twice_gives_two_windows_and_parts_of_one_name() {
 }
 
 #[test]
-fn line_with_an_impossible_date_follows_the_line_before_it() {
+fn line_with_an_impossible_date_goes_to_the_window_of_the_line_before() {
     let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
     let body = b"[28/Feb/2026:23:59:59 +0000] a\n\
         [29/Feb/2026:00:00:00 +0000] no such day\n\
@@ -163,7 +163,7 @@ fn late_line_opens_the_next_part_and_the_sealed_file_stays_as_it_is() {
 }
 
 #[test]
-fn window_in_the_future_is_sealed_after_quiet_and_whatever_the_wall_clock_says_not_before() {
+fn window_in_the_future_is_sealed_after_a_quiet_time_whatever_the_wall_clock_says() {
     let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
     send(
         &mut fixture,
@@ -179,7 +179,7 @@ fn window_in_the_future_is_sealed_after_quiet_and_whatever_the_wall_clock_says_n
     fixture.committer().open.age_all(Duration::from_secs(1));
     let sealed = fixture.committer().seal_due(now()).expect("the disk works");
     assert_eq!(sealed.len(), 1);
-    // And the windows of now are not affected.
+    // Current windows are not affected.
     send(&mut fixture, &mut sent, &line(21, "now"));
     let sealed = fixture.committer().seal_due(now()).expect("the disk works");
     assert!(
@@ -189,7 +189,7 @@ fn window_in_the_future_is_sealed_after_quiet_and_whatever_the_wall_clock_says_n
 }
 
 #[test]
-fn steps_of_the_wall_clock_lose_nothing_and_give_no_name_twice() {
+fn steps_of_the_wall_clock_lose_no_line_and_repeat_no_name() {
     let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
     let mut expected = Vec::new();
     let clocks = [now() + DAY, now() - HOUR, now() - DAY, now(), now() + HOUR];
@@ -198,7 +198,7 @@ fn steps_of_the_wall_clock_lose_nothing_and_give_no_name_twice() {
         send(&mut fixture, &mut sent, &body);
         expected.push(body);
         let sealed = fixture.committer().seal_due(clock).expect("the disk works");
-        assert!(sealed.is_empty(), "quiet is not what the wall clock says");
+        assert!(sealed.is_empty(), "the wall clock does not count as quiet time");
         fixture.committer().open.age_all(Duration::from_mins(3));
         fixture.committer().streams.values_mut().for_each(|stream| {
             stream.last_chunk = stream
@@ -236,7 +236,7 @@ fn lines_that_arrive_while_the_clock_is_set_back_open_the_next_part() {
     let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
     let spool = Spool::new(disk, Path::new("/spool"));
     let mut committer = Committer::start(group, rules.clone(), spool, ledger).expect("the disk works");
-    // A new stream each time, as a line without time follows the one before it in its stream.
+    // A new stream each time: a line without time would go to the window of the stream's previous line.
     let clocks = [now(), now() + HOUR, now()];
     for (number, clock) in (1..).zip(clocks) {
         let mut chunk = chunk(number, 0, b"no time\n");
@@ -353,7 +353,7 @@ fn lines_over_many_windows_keep_few_files_open_and_are_durable() {
     let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
     let spool = Spool::new(disk.clone(), Path::new("/spool"));
     let mut committer = Committer::start(group, rules(1 << 30), spool, ledger).expect("the disk works");
-    // Twice over all windows, so that files are opened again that were closed inside the round.
+    // All windows twice, so that files that were closed inside the round are opened again.
     let lines: Vec<_> = (0..2 * WINDOWS)
         .map(|number| {
             let minute = number % WINDOWS;
@@ -384,7 +384,7 @@ fn lines_over_many_windows_keep_few_files_open_and_are_durable() {
         );
     }
 
-    // They are sealed a number at a time, the oldest first, so that chunks need not wait for all.
+    // A limited number is sealed at a time, oldest first, so that chunks do not wait for all.
     committer.open.age_all(HOUR);
     committer.streams.clear();
     let mut sealed = Vec::new();

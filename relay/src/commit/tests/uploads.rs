@@ -1,4 +1,4 @@
-//! Uploads: bodies without a stream, which come again when their answer is lost.
+//! Tests of legacy uploads, which come again when their response is lost.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn outcomes(fixture: &mut CommitterFixture, bodies: &[&[u8]]) -> Vec<Option<Outc
 }
 
 #[test]
-fn a_body_that_comes_again_unanswered_is_stored_once() {
+fn an_unacknowledged_body_that_comes_again_is_stored_once() {
     let mut fixture = CommitterFixture::new(1 << 30);
     let (a, b) = (line(20, "a"), line(20, "b"));
     assert_eq!(
@@ -63,7 +63,7 @@ fn a_body_that_comes_again_unanswered_is_stored_once() {
 }
 
 #[test]
-fn a_body_that_comes_again_after_its_answer_is_new() {
+fn an_acknowledged_body_that_comes_again_is_new() {
     let mut fixture = CommitterFixture::new(1 << 30);
     let a = line(20, "a");
     for _ in 0..3 {
@@ -97,14 +97,14 @@ fn uploads_and_chunks_of_a_source_share_its_batches_and_are_counted_alike() {
     assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (2, 2));
 }
 
-/// One event of a generated history of one shipper, which posts a body until it has heard its answer.
+/// One event of a generated history of one shipper, which posts a body until it receives the response.
 #[derive(Debug, Clone)]
 enum UploadEvent {
-    /// It posts; the answer gets through or not.
-    Post { is_answered: bool },
-    /// The n-th change from here on fails while it posts, and the relay with it.
+    /// It posts a body; the response is received or not.
+    Post { is_received: bool },
+    /// The n-th change from now on fails while it posts, and the relay crashes.
     Crash { after: u64, seed: u64 },
-    /// The power goes now.
+    /// A power cut.
     PowerLoss { seed: u64 },
     /// Time passes and batches are sealed.
     Seal,
@@ -112,29 +112,29 @@ enum UploadEvent {
 
 fn event() -> impl Strategy<Value = UploadEvent> {
     prop_oneof![
-        6 => any::<bool>().prop_map(|is_answered| UploadEvent::Post { is_answered }),
+        6 => any::<bool>().prop_map(|is_received| UploadEvent::Post { is_received }),
         2 => (0_u64..10, any::<u64>()).prop_map(|(after, seed)| UploadEvent::Crash { after, seed }),
         1 => any::<u64>().prop_map(|seed| UploadEvent::PowerLoss { seed }),
         1 => Just(UploadEvent::Seal),
     ]
 }
 
-/// Whether the shipper got an answer it heard.
-fn post(fixture: &mut CommitterFixture, body: &[u8], is_answered: bool) -> bool {
+/// Posts a body. Returns whether the shipper received the response.
+fn post(fixture: &mut CommitterFixture, body: &[u8], is_received: bool) -> bool {
     let is_stored = outcomes(fixture, &[body]) != [None];
-    if is_stored && is_answered {
+    if is_stored && is_received {
         fixture.committer().uploads.acknowledged(id(body));
         forget_acknowledged(fixture);
     }
-    is_stored && is_answered
+    is_stored && is_received
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Bodies are few, so that equal ones come as new data too.
+    /// There are few different bodies, so equal ones also come as new data.
     #[test]
-    fn whatever_fails_each_body_is_stored_once(
+    fn each_body_is_stored_once_whatever_fails(
         steps in prop::collection::vec(event(), 1..30),
         bodies in prop::collection::vec(0_u32..3, 30),
     ) {
@@ -144,7 +144,7 @@ proptest! {
         for event in steps {
             let Some(body) = bodies.peek().cloned() else { break };
             let is_done = match event {
-                UploadEvent::Post { is_answered } => post(&mut fixture, &body, is_answered),
+                UploadEvent::Post { is_received } => post(&mut fixture, &body, is_received),
                 UploadEvent::Crash { after, seed } => {
                     fixture.disk.fail_after(after);
                     post(&mut fixture, &body, false);

@@ -1,4 +1,4 @@
-//! Bodies there and back, bombs, and damage.
+//! Tests of decoding: round trips, decompression bombs, damaged bodies.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -19,7 +19,7 @@ fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(plain, 1).expect("memory")
 }
 
-/// A frame whose header does not say how long it gets.
+/// A frame whose header does not give its decompressed length.
 fn zstd_streamed(plain: &[u8], window_log: u32) -> Vec<u8> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("memory");
     encoder.window_log(window_log).expect("in range");
@@ -27,7 +27,7 @@ fn zstd_streamed(plain: &[u8], window_log: u32) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
-/// Decodes what comes in pieces of `piece` bytes.
+/// Decodes a body that arrives in pieces of `piece` bytes.
 fn decode(encoding: BodyEncoding, sent: &[u8], limit: usize, piece: usize) -> Result<Vec<u8>, DecodeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let body = runtime
@@ -48,7 +48,7 @@ fn reason(decoded: Result<Vec<u8>, DecodeError>) -> String {
 }
 
 #[test]
-fn an_unknown_encoding_is_none() {
+fn an_unknown_encoding_is_not_accepted() {
     assert_eq!(BodyEncoding::from_header(None), Some(BodyEncoding::Plain));
     assert_eq!(BodyEncoding::from_header(Some("zstd")), Some(BodyEncoding::Zstd));
     assert_eq!(BodyEncoding::from_header(Some("gzip")), Some(BodyEncoding::Gzip));
@@ -65,7 +65,7 @@ fn a_bomb_is_stopped_at_the_limit() {
         (BodyEncoding::Zstd, zstd(&bomb)),
         (BodyEncoding::Zstd, zstd_streamed(&bomb, 19)),
     ] {
-        assert!(sent.len() < LIMIT, "small when it comes");
+        assert!(sent.len() < LIMIT, "the compressed body is small");
         let decoded = decode(encoding, &sent, LIMIT, 4096);
         assert!(matches!(decoded, Err(DecodeError::TooLong)), "{encoding:?}");
     }
@@ -79,7 +79,7 @@ fn a_frame_that_asks_for_a_large_window_is_refused() {
 }
 
 #[test]
-fn what_is_cut_off_or_followed_by_more_is_damaged() {
+fn truncated_bodies_and_trailing_bytes_are_damaged() {
     let plain = b"one line\n".repeat(1000);
     for (encoding, sent) in [
         (BodyEncoding::Gzip, gzip(&plain)),
@@ -99,7 +99,7 @@ fn what_is_cut_off_or_followed_by_more_is_damaged() {
 
 proptest! {
     #[test]
-    fn every_body_comes_out_as_it_went_in(
+    fn every_body_survives_encoding_and_decoding(
         words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..200),
         repeat in 1_usize..200,
         piece in 1_usize..5000,
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_within_the_limit_or_not_at_all(
+    fn arbitrary_bytes_decode_within_the_limit_or_fail(
         sent in prop::collection::vec(any::<u8>(), 0..2000),
         flip in any::<prop::sample::Index>(),
     ) {

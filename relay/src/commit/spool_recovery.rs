@@ -1,0 +1,86 @@
+//! Making the spool agree with the ledger when the relay starts, and errors of either.
+
+use jiff::Timestamp;
+use logferry_durable::{Disk, DiskError};
+use logferry_ledger::{BatchState, Ledger, LedgerError};
+use logferry_protocol::names::GroupName;
+use logferry_spool::{FileForm, OpenFile, Spool};
+
+/// A commit, a seal or a recovery failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    /// A file or folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl CommitError {
+    /// Whether another process changed the record first. Disk and ledger have no fault.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Conflict { .. }))
+    }
+
+    /// The message for senders that must wait for this reason.
+    pub(crate) fn client_message(&self) -> &'static str {
+        let is_disk_full = match self {
+            Self::Disk(error) => error.is_disk_full(),
+            Self::Ledger(error) => error.is_disk_full(),
+        };
+        match self {
+            _ if is_disk_full => "the relay's disk is full",
+            Self::Disk(_) => "the relay cannot write to its disk",
+            Self::Ledger(LedgerError::Conflict { .. }) => "the same lines arrive through another group",
+            Self::Ledger(LedgerError::Damaged { .. }) => "the relay's ledger is damaged",
+            Self::Ledger(_) => "the relay cannot write to its ledger",
+        }
+    }
+}
+
+/// Moves the files of batches whose seal was interrupted after the ledger's change: of one group, or of all.
+pub(crate) fn finish_seals<D: Disk>(
+    spool: &Spool<D>,
+    ledger: &Ledger,
+    group: Option<&GroupName>,
+) -> Result<(), CommitError> {
+    for file in spool.files_in(BatchState::Open)? {
+        let batch = match (&file.source, file.form) {
+            (Some(_), FileForm::Plain) => ledger.batch_named(&file.batch_name)?,
+            _ => None,
+        };
+        match batch {
+            Some(batch) if group.is_some_and(|group| *group != batch.group) => {}
+            Some(batch) if batch.state == BatchState::Ready => {
+                spool.move_batch(&batch, BatchState::Open, BatchState::Ready)?;
+            }
+            Some(batch) if batch.state == BatchState::Open => {}
+            // It was logged at the start, and is not repeated when a group recovers.
+            _ if group.is_some() => {}
+            _ => tracing::warn!(
+                file = %file.path.display(),
+                "the ledger has no open batch for this file; the relay does not change it, `logferry fsck` says more"
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// Seals the open batches of groups that are no longer configured: no committer does it.
+pub(crate) fn seal_orphans<D: Disk>(
+    spool: &Spool<D>,
+    ledger: &mut Ledger,
+    groups: &[GroupName],
+    now: Timestamp,
+) -> Result<(), CommitError> {
+    for batch in ledger.batches_in(BatchState::Open)? {
+        let is_whole = || spool.cut_back(&batch).map(|file| file == OpenFile::Whole);
+        if !groups.contains(&batch.group) && batch.contents.bytes > 0 && is_whole()? {
+            tracing::warn!(group = %batch.group, batch = %batch.name(), "sealed, because its group is not configured");
+            ledger.seal(batch.id, now)?;
+            spool.move_batch(&batch, BatchState::Open, BatchState::Ready)?;
+        }
+    }
+    Ok(())
+}
