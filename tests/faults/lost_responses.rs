@@ -1,4 +1,4 @@
-//! The network loses what the relay says.
+//! The network loses responses of the relay.
 
 use logferry_test_servers::lossy_proxy;
 

@@ -1,4 +1,5 @@
-//! The relay in the field: refusing, asking to wait, cut off, gone for long, empty, older than the sender thinks.
+//! Faults of the relay as the sender sees them: refusals, requests to wait, cut connections, long outages, an emptied or
+//! restored data folder.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The configuration that the tests run with: the documented file, with short times.
+//! The configuration of the tests: the documented file with short times.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
@@ -40,11 +40,11 @@ pub(crate) struct Config {
     pub(crate) other_log: Option<PathBuf>,
     /// The sender's state folder.
     pub(crate) state_dir: PathBuf,
-    /// The port of the sender's numbers.
+    /// The port of the sender's metrics.
     pub(crate) sender_metrics: Option<u16>,
-    /// Where the sender looks for the relay: its port, or that of something in between.
+    /// The port to which the sender connects: the relay's, or a proxy's.
     pub(crate) sender_target_port: u16,
-    /// The port of the relay's numbers.
+    /// The port of the relay's metrics.
     pub(crate) relay_metrics: Option<u16>,
     /// The relay's port.
     pub(crate) relay_port: u16,
@@ -54,22 +54,22 @@ pub(crate) struct Config {
     pub(crate) window: &'static str,
     /// The forwarder's destination.
     pub(crate) destination: SftpAccess,
-    /// How often it tries what failed.
+    /// `failed_every` of the destination.
     pub(crate) failed_every: &'static str,
-    /// How long the sender waits for more lines.
+    /// The sender's `max_delay`.
     pub(crate) max_delay: &'static str,
-    /// How many chunks the sender has on their way at a time.
+    /// The sender's `in_flight`.
     pub(crate) in_flight: u32,
-    /// How long the relay waits for more lines.
+    /// The relay's `seal_after`.
     pub(crate) seal_after: &'static str,
-    /// Free disk without which the relay takes nothing.
+    /// The relay's `min_free_disk`.
     pub(crate) min_free_disk: &'static str,
-    /// The addresses that the relay takes lines from.
+    /// The group's `sources`.
     pub(crate) sources: &'static str,
 }
 
 impl Config {
-    /// Everything in `test_folder`, sender and relay face to face.
+    /// Everything in `test_folder`; the sender connects to the relay directly.
     pub(crate) fn new(test_folder: &TestFolder, window: &'static str, sshd: &Sshd) -> Self {
         let relay_port = free_port();
         Self {
