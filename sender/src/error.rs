@@ -9,23 +9,11 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("cannot find the address of {host}")]
-    Lookup {
-        host: String,
-        #[source]
-        source: io::Error,
-    },
+    Lookup { host: String, source: io::Error },
     #[error("cannot bind to the local address {address}")]
-    Bind {
-        address: IpAddr,
-        #[source]
-        source: io::Error,
-    },
+    Bind { address: IpAddr, source: io::Error },
     #[error("cannot connect to {relay}")]
-    Connect {
-        relay: String,
-        #[source]
-        source: io::Error,
-    },
+    Connect { relay: String, source: io::Error },
     #[error("{} of {setting} cannot be used: {reason}", .path.display())]
     CredentialFile {
         path: PathBuf,
@@ -43,11 +31,7 @@ pub(crate) enum RequestError {
     #[error("{relay} did not answer within {after:?}")]
     Timeout { relay: String, after: Duration },
     #[error("the connection to {relay} broke")]
-    Broken {
-        relay: String,
-        #[source]
-        source: hyper::Error,
-    },
+    Broken { relay: String, source: hyper::Error },
     #[error("{relay} sent a response that this sender does not understand: {reason}")]
     InvalidResponse { relay: String, reason: String },
     #[error("{relay} refused with status {status}: {reason}")]

@@ -1,10 +1,10 @@
 //! The sender on real files and sockets, against a relay in this process.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
-mod archives;
-mod field;
-mod relay;
-mod wire;
+mod compressed_files;
+mod fake_relay;
+mod file_system;
+mod relay_endpoints;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -21,15 +21,15 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::relay::Relay;
+use self::fake_relay::FakeRelay;
 
 /// Far more than anything here takes, on any machine.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A folder with logs and state, a relay, and perhaps a sender between them.
-struct Site {
+struct ShippingFixture {
     dir: TempDir,
-    relay: Arc<Relay>,
+    relay: Arc<FakeRelay>,
     config: config::Sender,
     metrics: SenderMetrics,
     sender: Option<(JoinHandle<Result<(), SenderError>>, CancellationToken)>,
@@ -73,11 +73,11 @@ fn config(dir: &Path, relay: SocketAddr) -> config::Sender {
     }
 }
 
-impl Site {
+impl ShippingFixture {
     async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let relay_stop = CancellationToken::new();
-        let (relay, address) = Relay::start(relay_stop.clone()).await;
+        let (relay, address) = FakeRelay::start(relay_stop.clone()).await;
         let config = config(dir.path(), address);
         Self {
             dir,
@@ -175,248 +175,265 @@ impl Site {
 
 #[tokio::test]
 async fn a_log_arrives_as_it_is_without_its_excluded_lines() {
-    let mut site = Site::new().await;
-    let mut expected = site.write("access.log", 5000);
-    site.start();
-    expected.extend(site.write("access.log", 1000));
-    site.expect("access", &expected).await;
-    let counted = site.metrics.totals();
+    let mut fixture = ShippingFixture::new().await;
+    let mut expected = fixture.write("access.log", 5000);
+    fixture.start();
+    expected.extend(fixture.write("access.log", 1000));
+    fixture.expect("access", &expected).await;
+    let counted = fixture.metrics.totals();
     assert_eq!((counted.sent_lines, counted.excluded_lines), (5400, 600));
     assert_eq!(
         counted.read_bytes,
-        fs::metadata(site.path("access.log")).expect("the log").len()
+        fs::metadata(fixture.path("access.log")).expect("the log").len()
     );
-    site.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_rotation_while_it_runs_loses_nothing() {
-    let mut site = Site::new().await;
-    site.start();
+    let mut fixture = ShippingFixture::new().await;
+    fixture.start();
     let mut expected = Vec::new();
     for rotation in 0..10 {
-        expected.extend(site.write("access.log", 300));
-        let rotated = site.path(&format!("access.log-2026112100{rotation}"));
-        fs::rename(site.path("access.log"), &rotated).expect("a rename");
+        expected.extend(fixture.write("access.log", 300));
+        let rotated = fixture.path(&format!("access.log-2026112100{rotation}"));
+        fs::rename(fixture.path("access.log"), &rotated).expect("a rename");
         // nginx writes on to the renamed file until it is told to reopen.
-        expected.extend(site.write(&format!("access.log-2026112100{rotation}"), 20));
-        File::create(site.path("access.log")).expect("a new log");
+        expected.extend(fixture.write(&format!("access.log-2026112100{rotation}"), 20));
+        File::create(fixture.path("access.log")).expect("a new log");
     }
-    expected.extend(site.write("access.log", 300));
-    site.expect("access", &expected).await;
-    site.end().await;
+    expected.extend(fixture.write("access.log", 300));
+    fixture.expect("access", &expected).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn rotations_while_it_is_down_are_caught_up_in_order() {
-    let mut site = Site::new().await;
-    site.start();
-    let mut expected = site.write("access.log", 500);
-    let relay = site.relay.clone();
-    site.until("the first lines", || relay.arrived("access") == expected)
+    let mut fixture = ShippingFixture::new().await;
+    fixture.start();
+    let mut expected = fixture.write("access.log", 500);
+    let relay = fixture.relay.clone();
+    fixture
+        .until("the first lines", || relay.arrived("access") == expected)
         .await;
-    site.stop().await;
+    fixture.stop().await;
     for (age, name) in [(30, "access.log.2"), (20, "access.log.1")] {
-        expected.extend(site.write("access.log", 500));
-        fs::rename(site.path("access.log"), site.path(name)).expect("a rename");
+        expected.extend(fixture.write("access.log", 500));
+        fs::rename(fixture.path("access.log"), fixture.path(name)).expect("a rename");
         let rotated = OpenOptions::new()
             .append(true)
-            .open(site.path(name))
+            .open(fixture.path(name))
             .expect("the rotated log");
         rotated
             .set_modified(SystemTime::now() - Duration::from_secs(age))
             .expect("its time");
     }
-    expected.extend(site.write("access.log", 500));
-    site.start();
-    site.expect("access", &expected).await;
-    site.end().await;
+    expected.extend(fixture.write("access.log", 500));
+    fixture.start();
+    fixture.expect("access", &expected).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_state_folder_that_is_lost_or_full_of_zeros_doubles_nothing() {
-    let mut site = Site::new().await;
-    let mut expected = site.write("access.log", 1000);
+    let mut fixture = ShippingFixture::new().await;
+    let mut expected = fixture.write("access.log", 1000);
     for spoil in ["deleted", "zeros", "torn"] {
-        site.start();
-        let relay = site.relay.clone();
-        site.until("what there is", || relay.arrived("access") == expected)
+        fixture.start();
+        let relay = fixture.relay.clone();
+        fixture
+            .until("what there is", || relay.arrived("access") == expected)
             .await;
-        site.stop().await;
-        let checkpoint = site.config.state_dir.join("checkpoint");
+        fixture.stop().await;
+        let checkpoint = fixture.config.state_dir.join("checkpoint");
         let bytes = fs::read(&checkpoint).expect("a checkpoint after a clean stop");
         match spoil {
-            "deleted" => fs::remove_dir_all(&site.config.state_dir).expect("deleted"),
+            "deleted" => fs::remove_dir_all(&fixture.config.state_dir).expect("deleted"),
             "zeros" => fs::write(&checkpoint, vec![0; bytes.len()]).expect("zeros"),
             _ => fs::write(&checkpoint, &bytes[..bytes.len() / 2]).expect("torn"),
         }
-        expected.extend(site.write("access.log", 100));
-        fs::rename(site.path("access.log"), site.path(&format!("access.log.{spoil}"))).expect("a rename");
-        expected.extend(site.write("access.log", 100));
+        expected.extend(fixture.write("access.log", 100));
+        fs::rename(
+            fixture.path("access.log"),
+            fixture.path(&format!("access.log.{spoil}")),
+        )
+        .expect("a rename");
+        expected.extend(fixture.write("access.log", 100));
     }
-    site.start();
-    site.expect("access", &expected).await;
-    site.end().await;
+    fixture.start();
+    fixture.expect("access", &expected).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn lost_answers_double_nothing() {
-    let mut site = Site::new().await;
-    site.relay.lose_every.store(3, Ordering::Relaxed);
-    let expected = site.write("access.log", 10_000);
-    site.start();
-    site.expect("access", &expected).await;
-    assert!(site.metrics.totals().retries > 0);
-    site.end().await;
+    let mut fixture = ShippingFixture::new().await;
+    fixture.relay.lose_every.store(3, Ordering::Relaxed);
+    let expected = fixture.write("access.log", 10_000);
+    fixture.start();
+    fixture.expect("access", &expected).await;
+    assert!(fixture.metrics.totals().retries > 0);
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_busy_or_refusing_relay_is_asked_again_until_it_takes_all() {
-    let mut site = Site::new().await;
-    site.relay.busy.store(true, Ordering::Relaxed);
-    let expected = site.write("access.log", 2000);
-    site.start();
-    let metrics = site.metrics.clone();
-    site.until("some retries", || metrics.totals().retries > 3).await;
-    site.relay.refuses.store(true, Ordering::Relaxed);
-    site.relay.busy.store(false, Ordering::Relaxed);
-    let before = metrics.totals().retries;
-    site.until("more retries", || metrics.totals().retries > before + 3)
+    let mut fixture = ShippingFixture::new().await;
+    fixture.relay.busy.store(true, Ordering::Relaxed);
+    let expected = fixture.write("access.log", 2000);
+    fixture.start();
+    let metrics = fixture.metrics.clone();
+    fixture
+        .until("some retries", || metrics.totals().retries > 3)
         .await;
-    assert!(site.relay.arrived("access").is_empty());
-    site.relay.refuses.store(false, Ordering::Relaxed);
-    site.expect("access", &expected).await;
-    site.end().await;
+    fixture.relay.refuses.store(true, Ordering::Relaxed);
+    fixture.relay.busy.store(false, Ordering::Relaxed);
+    let before = metrics.totals().retries;
+    fixture
+        .until("more retries", || metrics.totals().retries > before + 3)
+        .await;
+    assert!(fixture.relay.arrived("access").is_empty());
+    fixture.relay.refuses.store(false, Ordering::Relaxed);
+    fixture.expect("access", &expected).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
-async fn half_a_line_at_rest_is_shipped_whole() {
-    let mut site = Site::new().await;
-    site.append("access.log", b"first\nhalf a ");
-    site.start();
-    let relay = site.relay.clone();
-    site.until("the first line", || relay.arrived("access") == b"first\n")
+async fn part_of_a_line_is_shipped_with_its_end() {
+    let mut fixture = ShippingFixture::new().await;
+    fixture.append("access.log", b"first\nhalf a ");
+    fixture.start();
+    let relay = fixture.relay.clone();
+    fixture
+        .until("the first line", || relay.arrived("access") == b"first\n")
         .await;
-    site.append("access.log", b"line\n");
-    site.expect("access", b"first\nhalf a line\n").await;
-    site.end().await;
+    fixture.append("access.log", b"line\n");
+    fixture.expect("access", b"first\nhalf a line\n").await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn an_old_rotated_log_gets_its_last_newline_and_a_long_line_goes_in_pieces() {
-    let mut site = Site::new().await;
+    let mut fixture = ShippingFixture::new().await;
     let long = "x".repeat(50_000);
-    site.append("access.log.1", format!("before\n{long}\nlast").as_bytes());
+    fixture.append("access.log.1", format!("before\n{long}\nlast").as_bytes());
     let rotated = OpenOptions::new()
         .append(true)
-        .open(site.path("access.log.1"))
+        .open(fixture.path("access.log.1"))
         .expect("the rotated log");
     rotated
         .set_modified(SystemTime::now() - Duration::from_hours(1))
         .expect("its time");
-    site.append("access.log", b"live\n");
-    site.start();
-    let relay = site.relay.clone();
+    fixture.append("access.log", b"live\n");
+    fixture.start();
+    let relay = fixture.relay.clone();
     let expected = format!("before\n{long}\n").len() + "last\nlive\n".len();
-    site.until("all bytes", || relay.arrived("access").len() == expected)
+    fixture
+        .until("all bytes", || relay.arrived("access").len() == expected)
         .await;
-    site.stop().await;
-    let arrived = String::from_utf8(site.relay.arrived("access")).expect("text");
+    fixture.stop().await;
+    let arrived = String::from_utf8(fixture.relay.arrived("access")).expect("text");
     assert!(arrived.starts_with(&format!("before\n{long}\n")));
     assert!(
         arrived.contains("\nlast\n") && arrived.contains("\nlive\n"),
         "in either order"
     );
-    assert_eq!(site.metrics.totals().long_lines, 1);
-    site.end().await;
+    assert_eq!(fixture.metrics.totals().long_lines, 1);
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn several_logs_are_shipped_each_for_itself() {
-    let mut site = Site::new().await;
-    let dir = site.dir.path().to_owned();
-    site.config.logs = ["access", "error", "later"].map(|name| log(&dir, name)).to_vec();
-    let access = site.write("access.log", 3000);
-    let error = site.write("error.log", 100);
-    site.start();
-    let relay = site.relay.clone();
-    site.until("the second log", || relay.arrived("error") == error)
+    let mut fixture = ShippingFixture::new().await;
+    let dir = fixture.dir.path().to_owned();
+    fixture.config.logs = ["access", "error", "later"].map(|name| log(&dir, name)).to_vec();
+    let access = fixture.write("access.log", 3000);
+    let error = fixture.write("error.log", 100);
+    fixture.start();
+    let relay = fixture.relay.clone();
+    fixture
+        .until("the second log", || relay.arrived("error") == error)
         .await;
-    let later = site.write("later.log", 100);
-    site.until("the log that came later", || relay.arrived("later") == later)
+    let later = fixture.write("later.log", 100);
+    fixture
+        .until("the log that came later", || relay.arrived("later") == later)
         .await;
-    site.expect("access", &access).await;
-    site.end().await;
+    fixture.expect("access", &access).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_log_that_is_truncated_and_begun_anew_is_read_from_its_start() {
-    let mut site = Site::new().await;
-    let mut expected = site.write("access.log", 500);
-    site.start();
-    let relay = site.relay.clone();
-    site.until("the first life", || relay.arrived("access") == expected)
+    let mut fixture = ShippingFixture::new().await;
+    let mut expected = fixture.write("access.log", 500);
+    fixture.start();
+    let relay = fixture.relay.clone();
+    fixture
+        .until("the first life", || relay.arrived("access") == expected)
         .await;
     OpenOptions::new()
         .write(true)
         .truncate(true)
-        .open(site.path("access.log"))
+        .open(fixture.path("access.log"))
         .expect("truncated");
-    expected.extend(site.write("access.log", 800));
-    site.expect("access", &expected).await;
-    site.end().await;
+    expected.extend(fixture.write("access.log", 800));
+    fixture.expect("access", &expected).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_stop_is_quick_when_the_relay_is_dead() {
-    let mut site = Site::new().await;
-    site.config.relay[0].port = 9;
-    site.write("access.log", 100);
-    site.start();
-    let metrics = site.metrics.clone();
-    site.until("a failure", || metrics.totals().retries > 0).await;
-    site.end().await;
+    let mut fixture = ShippingFixture::new().await;
+    fixture.config.relay[0].port = 9;
+    fixture.write("access.log", 100);
+    fixture.start();
+    let metrics = fixture.metrics.clone();
+    fixture.until("a failure", || metrics.totals().retries > 0).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_second_sender_on_the_state_folder_is_refused() {
-    let mut site = Site::new().await;
-    site.start();
-    let lock = site.config.state_dir.join("lock");
-    site.until("the lock", || {
-        fs::read_to_string(&lock).is_ok_and(|pid| !pid.is_empty())
-    })
-    .await;
+    let mut fixture = ShippingFixture::new().await;
+    fixture.start();
+    let lock = fixture.config.state_dir.join("lock");
+    fixture
+        .until("the lock", || {
+            fs::read_to_string(&lock).is_ok_and(|pid| !pid.is_empty())
+        })
+        .await;
     let second = run(
-        site.config.clone(),
+        fixture.config.clone(),
         SenderMetrics::default(),
         Ready::default(),
         CancellationToken::new(),
     )
     .await;
     assert!(matches!(second, Err(SenderError::Locked(_))), "{second:?}");
-    site.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_state_folder_that_cannot_be_written_stops_nothing() {
-    let mut site = Site::new().await;
-    site.append("not-a-folder", b"");
-    site.config.state_dir = site.path("not-a-folder");
-    let expected = site.write("access.log", 100);
-    site.start();
-    site.expect("access", &expected).await;
-    site.end().await;
+    let mut fixture = ShippingFixture::new().await;
+    fixture.append("not-a-folder", b"");
+    fixture.config.state_dir = fixture.path("not-a-folder");
+    let expected = fixture.write("access.log", 100);
+    fixture.start();
+    fixture.expect("access", &expected).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_how_far_it_is_and_whose() {
-    let mut site = Site::new().await;
-    site.config.source = config::SourceSetting::Named("web-7".parse().expect("a source"));
-    site.start();
-    let relay = site.relay.clone();
-    site.until("a heartbeat", || !relay.heartbeats().is_empty()).await;
-    assert_eq!(site.relay.sources(), [Some("web-7".to_owned())]);
-    assert_eq!(site.relay.heartbeats()[0].version, env!("CARGO_PKG_VERSION"));
-    site.end().await;
+async fn a_heartbeat_reports_the_version_and_the_source() {
+    let mut fixture = ShippingFixture::new().await;
+    fixture.config.source = config::SourceSetting::Named("web-7".parse().expect("a source"));
+    fixture.start();
+    let relay = fixture.relay.clone();
+    fixture
+        .until("a heartbeat", || !relay.heartbeats().is_empty())
+        .await;
+    assert_eq!(fixture.relay.sources(), [Some("web-7".to_owned())]);
+    assert_eq!(fixture.relay.heartbeats()[0].version, env!("CARGO_PKG_VERSION"));
+    fixture.end().await;
 }

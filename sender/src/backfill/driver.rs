@@ -21,8 +21,7 @@ use crate::backfill::file::{BackfillFile, ChunkResult};
 use crate::backfill::plan::{BackfillPlan, PlannedFile};
 use crate::backfill::report::{BackfillEvent, FileOutcome, FileRefusal, FileReport};
 use crate::chunks::buffers::BufferPool;
-use crate::chunks::chunker::{Chunker, LineLimits};
-use crate::chunks::exclusion::ExclusionRules;
+use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::{RequestError, RequestErrorKind};
 use crate::files::compressed::LogText;
@@ -81,13 +80,7 @@ impl BackfillDriver {
         let logs = config.logs.iter().map(|log| LogRules {
             name: log.name.clone(),
             patterns: LogPatterns::new(&log.path, &log.rotated),
-            chunker: Chunker::new(
-                ExclusionRules::new(&log.exclude),
-                LineLimits {
-                    max_lines: config.chunk.max_lines,
-                    max_line: log.max_line,
-                },
-            ),
+            chunker: Chunker::of_log(&config.chunk, log),
         });
         Self {
             logs: logs.collect(),

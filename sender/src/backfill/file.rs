@@ -164,8 +164,8 @@ impl<H: FileHandle> BackfillFile<H> {
             contents: &self.text,
         };
         let matches = identity::match_streams(&[file], candidates).map_err(FileRefusal::Unreadable)?;
-        let matched = matches.into_iter().flatten().next();
-        let stream = if let Some(known) = matched.and_then(|matched| candidates.get(matched)) {
+        let index = matches.into_iter().flatten().next();
+        let stream = if let Some(known) = index.and_then(|index| candidates.get(index)) {
             TrackedStream::known(known)
         } else {
             // The file may be a part of a longer stream. It cannot be compared with that: the relay has only the

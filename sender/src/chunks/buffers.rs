@@ -22,7 +22,7 @@ pub(crate) struct BufferPool {
 }
 
 /// A buffer in use as a body.
-struct PooledBody {
+struct BufferBody {
     buffer: Vec<u8>,
     range: Range<usize>,
     events: Sender<SenderEvent>,
@@ -55,7 +55,7 @@ impl BufferPool {
 
     /// The bytes `range` of a buffer as a request's body.
     pub(crate) fn body(&self, buffer: Vec<u8>, range: Range<usize>) -> Bytes {
-        Bytes::from_owner(PooledBody {
+        Bytes::from_owner(BufferBody {
             buffer,
             range,
             events: self.events.clone(),
@@ -63,13 +63,13 @@ impl BufferPool {
     }
 }
 
-impl AsRef<[u8]> for PooledBody {
+impl AsRef<[u8]> for BufferBody {
     fn as_ref(&self) -> &[u8] {
         &self.buffer[self.range.clone()]
     }
 }
 
-impl Drop for PooledBody {
+impl Drop for BufferBody {
     fn drop(&mut self) {
         // It fails once the sender has stopped.
         let _ = self

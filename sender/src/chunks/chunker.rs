@@ -13,17 +13,18 @@
 
 use std::ops::Range;
 
+use logferry_config as config;
 use logferry_protocol::chunk::{LineCounts, LineEnd};
 use logferry_protocol::stream::Tail;
 
 use crate::chunks::exclusion::{self, ExclusionRules};
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LineLimits {
+struct LineLimits {
     /// Most lines of a chunk.
-    pub(crate) max_lines: usize,
+    max_lines: usize,
     /// A line longer than this, newline included, may be sent in pieces and is never excluded.
-    pub(crate) max_line: usize,
+    max_line: usize,
 }
 
 /// Whether the file may still grow at the end of the block.
@@ -73,7 +74,16 @@ pub(crate) struct Chunker {
 }
 
 impl Chunker {
-    pub(crate) fn new(rules: ExclusionRules, limits: LineLimits) -> Self {
+    /// With the rules and limits of one configured log.
+    pub(crate) fn of_log(chunk: &config::ChunkLimits, log: &config::Log) -> Self {
+        let limits = LineLimits {
+            max_lines: chunk.max_lines,
+            max_line: log.max_line,
+        };
+        Self::new(ExclusionRules::new(&log.exclude), limits)
+    }
+
+    fn new(rules: ExclusionRules, limits: LineLimits) -> Self {
         Self {
             rules,
             limits,

@@ -86,7 +86,6 @@ impl LogPatterns {
 
     /// The live path that a found file belongs to, and its role.
     fn assign(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
-        let own = || (path.to_owned(), FileRole::Live);
         let Some(glob) = &self.glob else {
             let role = if path == Path::new(&self.live) {
                 FileRole::Live
@@ -102,7 +101,7 @@ impl LogPatterns {
             return (found.clone(), FileRole::Rotated);
         }
         if live.iter().any(|live| live == path) {
-            return own();
+            return (path.to_owned(), FileRole::Live);
         }
         let named = shorter.into_iter().find(|shorter| glob.matches_path(shorter));
         (named.unwrap_or_else(|| path.to_owned()), FileRole::Rotated)

@@ -37,7 +37,7 @@ pub(crate) fn open_writers(file: FileKey) -> OpenWriters {
         match is_process.then(|| writes_to(&process.path(), file)) {
             Some(Ok(true)) => return OpenWriters::Some,
             Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                found = OpenWriters::Unknown
+                found = OpenWriters::Unknown;
             }
             // A process that has ended meanwhile has no files open.
             Some(Ok(false) | Err(_)) | None => {}

@@ -141,7 +141,7 @@ impl RelayConnection {
             relay: relay.clone(),
             reason: error.to_string(),
         })?;
-        let exchange = open.exchange(request, &self.relay.settings.tls, &relay);
+        let exchange = open.exchange(request, &self.relay.settings.config.tls, &relay);
         let response = tokio::time::timeout(after, exchange).await;
         let response = response.map_err(|_| RequestError::Timeout {
             relay: relay.clone(),
@@ -162,7 +162,7 @@ fn response_deadline(bytes: usize) -> Duration {
 /// Connects to the first network address of the endpoint that accepts. The host name is looked up each time.
 async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection, RequestError> {
     let target = relay.address(endpoint);
-    let token = match &relay.settings.token_file {
+    let token = match &relay.settings.config.token_file {
         Some(path) => Some(token::read(path).await?),
         None => None,
     };
@@ -219,7 +219,7 @@ async fn connect_to(
         TcpSocket::new_v6()
     }
     .map_err(failed)?;
-    if let Some(local) = relay.settings.local_address {
+    if let Some(local) = relay.settings.config.local_address {
         let bind = |source| RequestError::Bind {
             address: local,
             source,
@@ -231,7 +231,7 @@ async fn connect_to(
     Ok(match target.scheme {
         Scheme::Http => Box::new(stream),
         Scheme::Https => {
-            let tls = &relay.settings.tls;
+            let tls = &relay.settings.config.tls;
             Box::new(tls::connect(tls, &name, &target.host, stream).await?)
         }
     })

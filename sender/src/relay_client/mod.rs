@@ -11,8 +11,6 @@ mod relay_identity;
 mod tls;
 mod token;
 
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -51,12 +49,7 @@ pub(crate) struct RelayClient {
 
 #[derive(Debug)]
 struct ClientSettings {
-    addresses: Vec<config::RelayAddress>,
-    source: config::SourceSetting,
-    local_address: Option<IpAddr>,
-    compression: config::Compression,
-    token_file: Option<PathBuf>,
-    tls: config::ClientTls,
+    config: config::Sender,
     identity_file: RelayIdentityFile,
 }
 
@@ -81,12 +74,7 @@ impl RelayClient {
         let identity_file = RelayIdentityFile::new(&config.state_dir);
         let endpoints = Endpoints::new(config.relay.len(), identity_file.load());
         let settings = ClientSettings {
-            addresses: config.relay.clone(),
-            source: config.source.clone(),
-            local_address: config.local_address,
-            compression: config.compression,
-            token_file: config.token_file.clone(),
-            tls: config.tls.clone(),
+            config: config.clone(),
             identity_file,
         };
         Self {
@@ -110,7 +98,7 @@ impl RelayClient {
 
     /// `endpoint` is a number from [`Self::endpoint`].
     fn address(&self, endpoint: usize) -> &config::RelayAddress {
-        &self.settings.addresses[endpoint]
+        &self.settings.config.relay[endpoint]
     }
 
     fn name(&self, endpoint: usize) -> String {
@@ -120,7 +108,7 @@ impl RelayClient {
     /// A request that any relay answers.
     fn post(&self, path: &str) -> hyper::http::request::Builder {
         let request = Request::post(path);
-        match &self.settings.source {
+        match &self.settings.config.source {
             config::SourceSetting::Auto => request,
             config::SourceSetting::Named(source) => request.header(SOURCE_HEADER, source.as_str()),
         }
@@ -188,7 +176,7 @@ impl RelayClient {
 
     /// Whether the ledger's address is still one of the relay's. If this cannot be found out, it is.
     async fn still_lists(&self, known: &RelayIdentity) -> bool {
-        let mut addresses = self.settings.addresses.iter();
+        let mut addresses = self.settings.config.relay.iter();
         let Some(address) = addresses.find(|address| address.to_string() == known.endpoint) else {
             return false;
         };
@@ -265,7 +253,7 @@ async fn serve_chunks(
     outlet: EventOutlet,
 ) {
     let mut connection = RelayConnection::new(relay.clone());
-    let mut compressor = ChunkCompressor::new(relay.settings.compression);
+    let mut compressor = ChunkCompressor::new(relay.settings.config.compression);
     while let Some(chunk) = connection.idle_until(chunks.recv()).await {
         let OutgoingChunk {
             seq,

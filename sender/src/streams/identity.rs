@@ -155,17 +155,19 @@ mod tests {
         match_streams(&unknown, free).expect("memory reads")
     }
 
+    /// Its name, the known streams, the files by inode, and the index of each file's stream.
+    type Case<'a> = (
+        &'a str,
+        Vec<KnownStream>,
+        &'a [(u64, &'a str)],
+        &'a [Option<usize>],
+    );
+
     #[test]
     fn a_file_is_the_stream_whose_head_and_tail_it_holds() {
         let known = || vec![stream(1, b"same\na\nb\n", 7)];
         let two_lives = vec![stream(1, b"same\na\n", 7), stream(1, b"same\nb\n", 7)];
         let empty = || vec![stream(1, b"same\n", 0)];
-        type Case<'a> = (
-            &'a str,
-            Vec<KnownStream>,
-            &'a [(u64, &'a str)],
-            &'a [Option<usize>],
-        );
         let cases: [Case<'_>; 9] = [
             (
                 "renamed",

@@ -12,9 +12,9 @@ use crate::files::open_writers::OpenWriters;
 use crate::files::{self, FileHandle, FileStat};
 
 #[derive(Debug)]
-struct Bytes(Vec<u8>);
+struct MemoryFile(Vec<u8>);
 
-impl FileHandle for Bytes {
+impl FileHandle for MemoryFile {
     fn stat(&self) -> io::Result<FileStat> {
         Ok(FileStat {
             key: FileKey { dev: 1, inode: 1 },
@@ -48,16 +48,16 @@ pub(crate) fn compress(format: CompressionFormat, text: &[u8]) -> Vec<u8> {
     }
 }
 
-fn open(bytes: Vec<u8>) -> Result<LogText<Bytes>, CompressedFileError> {
-    let mut text = LogText::plain(Bytes(bytes));
+fn open(bytes: Vec<u8>) -> Result<LogText<MemoryFile>, CompressedFileError> {
+    let mut text = LogText::plain(MemoryFile(bytes));
     text.detect_compression().map(|()| text)
 }
 
-fn size(text: &LogText<Bytes>) -> u64 {
+fn size(text: &LogText<MemoryFile>) -> u64 {
     text.size(&text.stat().expect("memory")).get()
 }
 
-fn whole(text: &LogText<Bytes>) -> Vec<u8> {
+fn whole(text: &LogText<MemoryFile>) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(size(text)).expect("small") + 1];
     let filled = files::fill(text, &mut bytes, Offset::ZERO).expect("sound");
     bytes.truncate(filled);
@@ -132,7 +132,7 @@ fn reading_on_never_starts_over() {
     let all = lines(100_000);
     let text = open(compress(CompressionFormat::Gzip, &all)).expect("sound");
     let (mut at, mut block) = (0, vec![0; 10_000]);
-    let decoder = |text: &LogText<Bytes>| {
+    let decoder = |text: &LogText<MemoryFile>| {
         let reading = text.compressed.as_ref().expect("compressed").reading.borrow();
         reading
             .as_ref()
@@ -178,7 +178,7 @@ proptest! {
         let mut archive = compress(format, &all);
         let at = 4 + at.index(archive.len() - 4);
         archive[at] ^= flip;
-        // Bytes without a checksum, like the time in the header, are not text.
+        // MemoryFile without a checksum, like the time in the header, are not text.
         if let Ok(text) = open(archive) {
             prop_assert_eq!(whole(&text), all);
         }

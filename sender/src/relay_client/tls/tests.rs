@@ -151,14 +151,14 @@ async fn a_relay_that_cannot_be_trusted_is_refused_with_the_remedy() {
         ),
     ] {
         let server = ca.serve(name, year, None).await;
-        let said = error_text(&tls, server).await;
+        let text = error_text(&tls, server).await;
         assert!(
-            said.starts_with("no safe connection to https://localhost:1: "),
-            "{said}"
+            text.starts_with("no safe connection to https://localhost:1: "),
+            "{text}"
         );
         assert!(
-            words.iter().all(|word| said.contains(word)),
-            "{words:?} in {said}"
+            words.iter().all(|word| text.contains(word)),
+            "{words:?} in {text}"
         );
     }
 }
@@ -176,8 +176,8 @@ async fn a_server_without_tls_is_distinguished_from_a_broken_connection() {
         let (mut client, _) = listener.accept().await.expect("a client");
         client.write_all(answer).await.expect("a client");
         client.shutdown().await.expect("a client");
-        let said = error_text(&ca.tls(), server).await;
-        assert!(said.contains(words), "{words} in {said}");
+        let text = error_text(&ca.tls(), server).await;
+        assert!(text.contains(words), "{words} in {text}");
     }
 }
 
@@ -233,10 +233,10 @@ fn files_that_cannot_be_used_are_named() {
             ["cert of sender.tls.cert_file", "it does not work"],
         ),
     ] {
-        let said = client_config(&tls).expect_err("unusable").to_string();
+        let text = client_config(&tls).expect_err("unusable").to_string();
         assert!(
-            words.iter().all(|word| said.contains(word)),
-            "{words:?} in {said}"
+            words.iter().all(|word| text.contains(word)),
+            "{words:?} in {text}"
         );
     }
 }

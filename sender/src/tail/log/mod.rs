@@ -1,7 +1,8 @@
 //! One configured log: its files in order, which stream each is, and which losses are found.
 //!
 //! Scans, measures and the relay's answers come in; questions for the relay and the next file to read go out. Time is an
-//! argument, and files are only read through handles.
+//! argument, and files are only read through handles. The proof of losses (`losses`) and the figures of the heartbeat
+//! (`progress`) may be changed here without looking elsewhere.
 //!
 //! Invariants:
 //! - The files of one rotation chain (a live path and its rotated files) are in order of age, the live file last. A file
@@ -25,8 +26,7 @@ use logferry_protocol::resolve::Acknowledged;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use crate::checkpoint::{Checkpoint, CheckpointStream, ShippedArchive};
-use crate::chunks::chunker::{Chunker, LineLimits};
-use crate::chunks::exclusion::ExclusionRules;
+use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::discovery::{FileRole, FoundFile, LogPatterns};
@@ -87,10 +87,6 @@ pub(crate) struct DueRead {
 impl<H: FileHandle> TailedLog<H> {
     /// A log with its part of the checkpoint; `None` is the very first start.
     pub(crate) fn new(sender: &config::Sender, log: &config::Log, checkpoint: Option<&Checkpoint>) -> Self {
-        let limits = LineLimits {
-            max_lines: sender.chunk.max_lines,
-            max_line: log.max_line,
-        };
         let empty = Checkpoint::default();
         let saved = checkpoint.unwrap_or(&empty);
         let streams = saved.streams.iter().filter(|stream| stream.log == log.name);
@@ -99,7 +95,7 @@ impl<H: FileHandle> TailedLog<H> {
         Self {
             name: log.name.clone(),
             patterns: LogPatterns::new(&log.path, &log.rotated),
-            chunker: Chunker::new(ExclusionRules::new(&log.exclude), limits),
+            chunker: Chunker::of_log(&sender.chunk, log),
             start: checkpoint.map_or(log.start, |_| config::Start::Beginning),
             retry: sender.retry,
             chains: Vec::new(),
@@ -235,7 +231,7 @@ impl<H: FileHandle> TailedLog<H> {
         for file in &mut self.files {
             match &mut file.state {
                 FileState::Stream(stream) if stream.phase != StreamPhase::Finished => {
-                    stream.phase = StreamPhase::InDoubt
+                    stream.phase = StreamPhase::InDoubt;
                 }
                 FileState::Stream(_) | FileState::Compressed(CompressedState::Shipped) => {
                     file.state = FileState::Unopened;

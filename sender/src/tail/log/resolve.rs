@@ -104,7 +104,7 @@ impl<H: FileHandle> TailedLog<H> {
     fn identify_files(&mut self, answers: &ResolveAnswers, now: Now) {
         let candidates = self.candidates(answers);
         let free = self.free_streams(answers);
-        let matched = {
+        let result = {
             let files = candidates.iter().filter_map(|candidate| {
                 let file = &self.files[candidate.index];
                 Some(UnidentifiedFile {
@@ -115,7 +115,7 @@ impl<H: FileHandle> TailedLog<H> {
             });
             identity::match_streams(&files.collect::<Vec<_>>(), &free)
         };
-        let matches = match matched {
+        let matches = match result {
             Ok(matches) => matches,
             Err(error) => {
                 for candidate in candidates {
@@ -125,8 +125,8 @@ impl<H: FileHandle> TailedLog<H> {
             }
         };
         let (mut streams, mut unmatched) = (Vec::new(), Vec::new());
-        for (candidate, matched) in candidates.into_iter().zip(matches) {
-            match matched.and_then(|matched| free.get(matched)) {
+        for (candidate, stream) in candidates.into_iter().zip(matches) {
+            match stream.and_then(|stream| free.get(stream)) {
                 Some(stream) => streams.push((candidate.index, stream)),
                 None => unmatched.push(candidate),
             }

@@ -43,8 +43,7 @@ fn twenty_rotations_between_two_scans_come_in_order() {
             sim.rotate_by_rename();
         }
         sim.write(30);
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
         sim.check_order();
     }
 }
@@ -95,8 +94,7 @@ fn a_renamed_file_is_followed_as_long_as_its_writer_keeps_it() {
     sim.write_late("the last of its buffer\n");
     file.borrow_mut().writers = OpenWriters::None;
     drop(file);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     assert_eq!(sim.finished(), 1);
 }
 
@@ -112,8 +110,7 @@ fn a_closed_file_that_grows_again_is_read_further() {
         sim.write_late("twenty minutes late\n");
         poll(&mut sim, 10);
         assert!(sim.arrived().ends_with("twenty minutes late\n"));
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -176,8 +173,7 @@ fn a_torn_line_of_a_full_disk_arrives_as_it_stands_on_disk() {
     sim.restart(0, true);
     poll(&mut sim, 60);
     sim.write_text("the next line\n");
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     assert!(sim.arrived().ends_with("torn lithe next line\n"));
 }
 
@@ -194,8 +190,7 @@ fn a_reused_inode_is_another_file_whether_shorter_or_longer() {
                 sim.settle();
             }
             sim.write(lines);
-            sim.settle();
-            sim.check();
+            sim.settle_and_check();
         }
     }
 }
@@ -212,8 +207,7 @@ fn a_log_truncated_and_written_again_is_read_from_its_start_whatever_its_length(
             if down {
                 sim.restart(0, true);
             }
-            sim.settle();
-            sim.check();
+            sim.settle_and_check();
         }
     }
 }
@@ -237,8 +231,7 @@ fn the_backlog_of_a_log_that_was_copied_and_cut_is_shipped_from_the_copy() {
         if down {
             sim.restart(1, true);
         }
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -261,14 +254,12 @@ fn a_file_keeps_its_identity_while_its_beginning_grows() {
         ];
         for part in beginning {
             sim.write_text(part);
-            sim.settle();
-            sim.check();
+            sim.settle_and_check();
             sim.restart(0, keep_checkpoint);
         }
         sim.rotate_by_rename();
         sim.write_text("b");
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -285,8 +276,7 @@ fn files_of_any_size_are_shipped_when_they_are_rotated() {
                 look(&mut sim);
             }
         }
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -310,8 +300,7 @@ fn files_that_begin_alike_stay_apart() {
                 sim.rotate_by_rename();
             }
         }
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -350,8 +339,7 @@ fn a_log_that_cannot_be_opened_for_a_while_is_read_from_its_start_later() {
         file.borrow_mut().is_locked = false;
         drop(file);
         poll(&mut sim, 10);
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -406,8 +394,7 @@ fn nul_bytes_and_lines_without_end_are_shipped_in_pieces_of_a_chunk() {
     sim.write_text(&"\0".repeat(300_000));
     sim.write_text(" after the hole\n");
     sim.write(3);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     assert_eq!(sim.metrics.totals().long_lines, 1);
 }
 

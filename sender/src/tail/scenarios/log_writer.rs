@@ -138,11 +138,7 @@ impl Simulation {
         for number in (1..ROTATIONS_MAX).rev() {
             for suffix in SUFFIXES {
                 let from = format!("{log}.{number}{suffix}");
-                let to = format!("{log}.{}{suffix}", number + 1);
-                self.disk.rename(&from, &to);
-                if let Some(life) = self.names.remove(&from) {
-                    self.names.insert(to, life);
-                }
+                self.rename(&from, format!("{log}.{}{suffix}", number + 1));
             }
         }
         format!("{log}.1")
@@ -178,8 +174,12 @@ impl Simulation {
 
     pub(super) fn rotate_by_rename(&mut self) {
         let to = self.shift();
-        self.disk.rename(self.log, &to);
-        if let Some(life) = self.names.remove(self.log) {
+        self.rename(self.log, to);
+    }
+
+    fn rename(&mut self, from: &str, to: String) {
+        self.disk.rename(from, &to);
+        if let Some(life) = self.names.remove(from) {
             self.names.insert(to, life);
         }
     }

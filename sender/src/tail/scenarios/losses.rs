@@ -85,8 +85,7 @@ fn a_log_truncated_with_a_copy_is_no_gap() {
         if down {
             sim.start_again();
         }
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -95,8 +94,7 @@ fn a_log_rewritten_longer_is_no_gap() {
     let mut sim = settled(5);
     sim.truncate();
     sim.write(500);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     assert_eq!(sim.gaps(), []);
 }
 
@@ -178,8 +176,7 @@ fn a_file_unknown_to_the_relay_is_not_missed_under_another_name_or_compressed() 
         }
         sim.write(1);
         sim.start_again();
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
         assert_eq!(sim.gaps(), []);
     }
 }
@@ -271,6 +268,5 @@ fn files_with_the_same_beginning_are_not_confused() {
     sim.write_header();
     sim.settle();
     sim.rotate_by_rename();
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
 }

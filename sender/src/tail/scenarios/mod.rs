@@ -15,7 +15,7 @@
 //! | the relay answers | `answer(which, outcome)` | one waiting request ends: done, lost, or refused |
 //! | the sender restarts | `restart(arrive, keep_checkpoint)`, `stop()`, `start_again()` | `arrive`: how many waiting requests still reach the relay |
 //! | everything works | `settle()` | for two minutes |
-//! | compare | `check()`, `check_order()`, `gaps()` | each line is at the relay once; the order; the reported losses |
+//! | compare | `check()`, `settle_and_check()`, `check_order()`, `gaps()` | each line is at the relay once; the order; the reported losses |
 //!
 //! Example: an answer is lost, the log is rotated, and the sender is killed.
 //!
@@ -29,8 +29,7 @@
 //! sim.answer(0, RequestOutcome::AnswerLost); // the relay stores them, but the sender does not know it
 //! sim.rotate_by_rename();                    // the file is now /log/access.log.1
 //! sim.restart(0, true);                      // the sender is killed, and starts with its last checkpoint
-//! sim.settle();
-//! sim.check();                               // each line is at the relay once
+//! sim.settle_and_check();                    // each line is at the relay once
 //! ```
 //!
 //! The property tests generate such sequences from [`ScenarioStep`].
@@ -213,8 +212,7 @@ proptest! {
         for step in &steps {
             play(&mut sim, step);
         }
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 
     #[test]
@@ -230,8 +228,7 @@ proptest! {
                 play(&mut sim, step);
             }
         }
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
         sim.check_order();
     }
 }
@@ -246,8 +243,7 @@ fn a_rotation_while_down_loses_nothing() {
     }
     sim.write(20);
     sim.restart(0, true);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     sim.check_order();
 }
 
@@ -261,8 +257,7 @@ fn the_state_lost_during_rotations_doubles_nothing() {
         sim.rotate_by_rename();
         sim.restart(1, false);
     }
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
 }
 
 #[test]
@@ -271,8 +266,7 @@ fn a_copy_of_the_live_file_is_not_shipped_again() {
     sim.write(20);
     sim.rotate_by_copy(Simulation::settle);
     sim.write(20);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
 }
 
 #[test]
@@ -286,8 +280,7 @@ fn a_copy_made_by_hand_is_not_shipped_when_the_log_is_rotated_away_from_it() {
     sim.rotate_by_rename();
     sim.settle();
     sim.write(20);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
 }
 
 #[test]
@@ -310,8 +303,7 @@ fn a_log_rewritten_past_the_old_offset_is_a_new_stream() {
         if down {
             sim.restart(0, true);
         }
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
 }
 
@@ -324,8 +316,7 @@ fn part_of_a_line_waits_for_its_end_and_is_never_joined_to_the_next_file() {
     sim.settle();
     sim.rotate_by_rename();
     sim.write(3);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     let arrived = sim.arrived();
     assert!(
         arrived.contains("\nhalf whole\n") && arrived.contains("last half\n"),
@@ -341,8 +332,7 @@ fn a_quiet_rotated_file_is_finished_and_a_late_line_still_shipped() {
     sim.settle();
     assert_eq!(sim.finished(), 1);
     sim.write_late("late\n");
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     assert_eq!(sim.finished(), 1);
 }
 
@@ -412,8 +402,7 @@ fn a_line_over_the_limit_is_sent_in_pieces() {
     sim.write_text(&format!("before\n{long}"));
     sim.settle();
     sim.write_text("end\nafter\n");
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     assert_eq!(sim.metrics.totals().long_lines, 1);
     assert_eq!(sim.relay.streams[0].lines.sent, 3);
 }
@@ -424,8 +413,7 @@ fn a_file_that_only_looks_compressed_is_not_shipped_as_text() {
     let file = sim.disk.create(&rotated(1));
     sim.disk.append(&file, b"\x1f\x8b\x08\0 not text\n");
     sim.write(3);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
 }
 
 #[test]
@@ -441,11 +429,9 @@ fn lines_written_after_gzip_read_the_file_are_shipped_and_the_archive_is_not() {
         }
         look(sim);
     });
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
     sim.restart(0, true);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
 }
 
 #[test]
@@ -458,8 +444,7 @@ fn compressed_again_and_again_nothing_is_doubled() {
         sim.compress(|_| {});
         sim.restart(1, keep_checkpoint);
         sim.write(3);
-        sim.settle();
-        sim.check();
+        sim.settle_and_check();
     }
     sim.check_order();
 }
@@ -472,13 +457,12 @@ fn a_relay_that_forgot_everything_gets_everything_again() {
         ..Default::default()
     };
     sim.write(5);
-    sim.settle();
-    sim.check();
+    sim.settle_and_check();
 }
 
 #[test]
 fn counters_add_up() {
-    let mut sim = settled(100);
+    let sim = settled(100);
     let counted = sim.metrics.totals();
     assert_eq!(
         (counted.sent_lines, counted.excluded_lines, counted.lag_bytes),

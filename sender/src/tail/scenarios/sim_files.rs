@@ -14,7 +14,7 @@ use crate::files::open_writers::OpenWriters;
 use crate::files::{FileStat, FileSystem};
 
 #[derive(Debug)]
-pub(super) struct SimFile {
+pub(super) struct SimInode {
     inode: u64,
     pub(super) bytes: Vec<u8>,
     modified: SystemTime,
@@ -23,7 +23,7 @@ pub(super) struct SimFile {
     pub(super) is_locked: bool,
 }
 
-pub(super) type File = Rc<RefCell<SimFile>>;
+pub(super) type File = Rc<RefCell<SimInode>>;
 
 /// Gives `file` the time of `other`, as compressors do.
 pub(super) fn copy_time(file: &File, other: &File) {
@@ -80,7 +80,7 @@ impl SimFileSystem {
             tree.next_inode += 1;
             tree.next_inode
         };
-        let file = Rc::new(RefCell::new(SimFile {
+        let file = Rc::new(RefCell::new(SimInode {
             inode,
             bytes: Vec::new(),
             modified: tree.clock,

@@ -253,6 +253,11 @@ impl Simulation {
         }
     }
 
+    pub(super) fn settle_and_check(&mut self) {
+        self.settle();
+        self.check();
+    }
+
     /// The sender is stopped and started by an operator.
     pub(super) fn stop_and_start(&mut self) {
         self.stop();

@@ -1,4 +1,4 @@
-//! One of a relay's addresses: passes everything on, and dies at will.
+//! One address of the relay: it passes everything on, and fails when the test says so.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,37 +9,36 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::Stop;
+use super::StopOnDrop;
 
-/// What a door does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum ProxyMode {
     Open,
-    /// Passes on half of the next answer, and is dead from then on.
+    /// Passes on half of the next answer, and is dead afterwards.
     DiesAnswering,
     Dead,
 }
 
-pub(super) struct Door {
+pub(super) struct RelayProxy {
     address: SocketAddr,
-    shared: Arc<Shared>,
-    _stop: Stop,
+    shared: Arc<ProxyState>,
+    _stop: StopOnDrop,
 }
 
-struct Shared {
+struct ProxyState {
     upstream: Mutex<SocketAddr>,
-    manner: Mutex<Manner>,
+    mode: Mutex<ProxyMode>,
     answers: AtomicUsize,
 }
 
-impl Door {
-    /// A door that leads to `upstream`.
+impl RelayProxy {
+    /// A proxy of `upstream`.
     pub(super) async fn open(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             upstream: Mutex::new(upstream),
-            manner: Mutex::new(Manner::Open),
+            mode: Mutex::new(ProxyMode::Open),
             answers: AtomicUsize::new(0),
         });
         let (serving, stop) = (Arc::clone(&shared), CancellationToken::new());
@@ -53,7 +52,7 @@ impl Door {
         Self {
             address,
             shared,
-            _stop: Stop(stop),
+            _stop: StopOnDrop(stop),
         }
     }
 
@@ -61,12 +60,12 @@ impl Door {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn is_now(&self, manner: Manner) {
-        *self.shared.manner.lock().expect("no panic") = manner;
+    pub(super) fn set_mode(&self, mode: ProxyMode) {
+        *self.shared.mode.lock().expect("no panic") = mode;
     }
 
-    /// From now on it leads elsewhere; open connections are cut with their next answer.
-    pub(super) fn leads_to(&self, upstream: SocketAddr) {
+    /// Changes the upstream; open connections are closed with their next answer.
+    pub(super) fn set_upstream(&self, upstream: SocketAddr) {
         *self.shared.upstream.lock().expect("no panic") = upstream;
     }
 
@@ -76,8 +75,8 @@ impl Door {
     }
 }
 
-async fn pass(client: TcpStream, shared: &Shared) {
-    if *shared.manner.lock().expect("no panic") == Manner::Dead {
+async fn pass(client: TcpStream, shared: &ProxyState) {
+    if *shared.mode.lock().expect("no panic") == ProxyMode::Dead {
         return;
     }
     let upstream = *shared.upstream.lock().expect("no panic");
@@ -95,24 +94,24 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
     let _ = tokio::io::copy(&mut from, &mut to).await;
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, upstream: SocketAddr, shared: &Shared) {
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, upstream: SocketAddr, shared: &ProxyState) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(len @ 1..) = from.read(&mut buffer).await {
-        let manner = {
-            let mut manner = shared.manner.lock().expect("no panic");
-            if *manner == Manner::DiesAnswering {
-                *manner = Manner::Dead;
-                Manner::DiesAnswering
+        let mode = {
+            let mut mode = shared.mode.lock().expect("no panic");
+            if *mode == ProxyMode::DiesAnswering {
+                *mode = ProxyMode::Dead;
+                ProxyMode::DiesAnswering
             } else {
-                *manner
+                *mode
             }
         };
         let is_moved = *shared.upstream.lock().expect("no panic") != upstream;
-        let passed = match manner {
-            Manner::Dead => 0,
+        let passed = match mode {
+            ProxyMode::Dead => 0,
             _ if is_moved => 0,
-            Manner::DiesAnswering => len / 2,
-            Manner::Open => len,
+            ProxyMode::DiesAnswering => len / 2,
+            ProxyMode::Open => len,
         };
         if to.write_all(&buffer[..passed]).await.is_err() || passed < len {
             return;

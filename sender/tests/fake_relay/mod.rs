@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 const PARK: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
-pub(crate) struct Relay {
-    state: Mutex<State>,
+pub(crate) struct FakeRelay {
+    state: Mutex<FakeRelayState>,
     committed: Notify,
     /// Every n-th answer to a chunk is lost after the chunk was stored; 0: none.
     pub(crate) lose_every: AtomicU32,
@@ -46,7 +46,7 @@ pub(crate) struct Relay {
 }
 
 #[derive(Default)]
-struct State {
+struct FakeRelayState {
     streams: Vec<KnownStream>,
     /// What arrived of each log, in order.
     logs: HashMap<String, Vec<u8>>,
@@ -54,7 +54,7 @@ struct State {
     sources: Vec<Option<String>>,
 }
 
-impl Relay {
+impl FakeRelay {
     /// Serves on a free port until `stop`.
     pub(crate) async fn start(stop: CancellationToken) -> (Arc<Self>, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
