@@ -226,7 +226,7 @@ impl DeliveryStore {
             match id {
                 DeliveryId::Batch(id) => batches.push((*id, note.clone())),
                 DeliveryId::WindowManifest(id) => {
-                    manifests.push((*id, note.as_ref().map(|note| &*note.place)))
+                    manifests.push((*id, note.as_ref().map(|note| &*note.place)));
                 }
             }
         }

@@ -127,24 +127,24 @@ impl DestinationWorker {
                 let done = self
                     .plan()
                     .and_then(|pause| self.process_reports(&received, pause));
-                if !self.log_if_failed(done) {
+                if !self.log_if_failed(&done) {
                     self.watch.wait(STOP_CHECK);
                 }
             }
             self.queue.close();
             while let Ok(first) = received.recv() {
                 let recorded = self.record(first, &received);
-                self.log_if_failed(recorded);
+                self.log_if_failed(&recorded);
             }
         });
         self.progress_noted.0 = None;
         let noted = self.note_progress();
-        self.log_if_failed(noted);
+        self.log_if_failed(&noted);
     }
 
     /// Logs an error. Nothing is lost by one: unrecorded results are found again in the spool and at the destination.
-    fn log_if_failed<T>(&self, result: Result<T, DeliveryStoreError>) -> bool {
-        if let Err(error) = &result {
+    fn log_if_failed<T>(&self, result: &Result<T, DeliveryStoreError>) -> bool {
+        if let Err(error) = result {
             error!(destination = %self.destination.name, error = error_chain(error), "cannot use the ledger or move files in the spool; trying again");
         }
         result.is_ok()

@@ -176,7 +176,7 @@ impl RelayServer {
             for thread in self.commit_threads {
                 if thread.join().is_err() {
                     tracing::error!(
-                        "a commit thread ended by a bug; senders send again whatever was not acknowledged"
+                        "a commit thread ended by a bug; senders post unacknowledged chunks again"
                     );
                 }
             }

@@ -60,7 +60,7 @@ pub(crate) fn text(audit: &Audit) -> String {
         by_source(&audit.batches),
         by_destination(&audit.destinations),
         undelivered(&audit.batches),
-        findings("what may be wrong", &audit.warnings).section(),
+        findings("warning", &audit.warnings).section(),
         conclusion(audit)
     )
 }
@@ -148,10 +148,7 @@ fn conclusion(audit: &Audit) -> String {
     if audit.discrepancies.is_empty() {
         return "complete: nothing is missing, doubled or different\n".to_owned();
     }
-    format!(
-        "NOT complete:\n{}",
-        findings("what is wrong", &audit.discrepancies)
-    )
+    format!("NOT complete:\n{}", findings("problem", &audit.discrepancies))
 }
 
 fn findings(title: &str, findings: &[Discrepancy]) -> Table<3> {
@@ -207,10 +204,10 @@ mod tests {
         assert_eq!(
             text(&audit),
             SUMS.to_owned()
-                + "source  batch  what may be wrong\n\
+                + "source  batch  warning\n\
                    h1      -      streams sent 5 lines, batches hold 4\n\n\
                    NOT complete:\n\
-                   source  batch  what is wrong\n\
+                   source  batch  problem\n\
                    h1      -      streams sent 5 lines, batches hold 4\n"
         );
     }

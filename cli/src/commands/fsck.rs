@@ -56,7 +56,7 @@ fn check_text(report: &CheckReport, data_dir: &Path) -> String {
     if report.findings.is_empty() {
         return format!("{checked}ledger and spool agree\n");
     }
-    let mut table = Table::new(["file", "what is wrong", "repaired"]);
+    let mut table = Table::new(["file", "problem", "repaired"]);
     for finding in &report.findings {
         let repaired = if finding.repaired { "moved" } else { "-" };
         table.row([
@@ -86,7 +86,7 @@ fn rebuilt_text(rebuilt: &RebuildReport, data_dir: &Path, destinations: &str) ->
     }
     text += "when the relay runs again, the senders report the offsets of their streams; uncertain offsets are warnings of \
              `logferry audit`\n";
-    let mut table = Table::new(["file", "what is not proven"]);
+    let mut table = Table::new(["file", "not proven"]);
     for finding in &rebuilt.findings {
         table.row([relative_path(finding, data_dir), finding.detail.clone()]);
     }

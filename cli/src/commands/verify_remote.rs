@@ -184,7 +184,7 @@ fn discrepancy(
         ),
         DeliveryDifference::Content { found } => (
             DiscrepancyKind::RemoteDiffers,
-            format!("{at} has another content: SHA-256 {found}, delivered with {sha256}"),
+            format!("{at} has different contents: SHA-256 {found}, delivered with {sha256}"),
         ),
         DeliveryDifference::Unreadable { reason } => (
             DiscrepancyKind::RemoteUnreadable,

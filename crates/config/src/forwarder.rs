@@ -373,7 +373,7 @@ impl RawDestination {
         }
         if agent.is_some() && (password.is_some() || file.is_some()) {
             at.key("agent")
-                .report("stands beside a password or key_file; leave one of them out");
+                .report("cannot be used together with a password or key_file; remove one of them");
             return None;
         }
         if file.is_none() && passphrase.is_some() {
@@ -400,7 +400,7 @@ impl RawDestination {
         match (self.known_hosts.as_deref(), self.host_key.as_deref()) {
             (Some(_), Some(_)) => {
                 at.key("host_key")
-                    .report("stands beside `known_hosts`; leave one of them out");
+                    .report("cannot be used together with `known_hosts`; remove one of them");
                 None
             }
             (None, Some(raw)) => at

@@ -24,17 +24,17 @@ pub struct Layout {
 pub(crate) enum LayoutError {
     #[error(transparent)]
     Pattern(#[from] NameTemplateError),
-    #[error("`{0}` may not stand behind a field; write the path without it")]
+    #[error("`{0}` must not follow a field; remove it from the path")]
     Dots(String),
     #[error("has {{batch}}, so each batch would have a folder of its own; write it in `file_name`")]
     Batch,
     #[error(
-        "has no {{batch}}, and without the relay section here nobody knows whether the other fields tell all batches \
-         apart; add {{batch}}"
+        "has no {{batch}}, and this file has no relay section that shows whether the other fields give each batch its own \
+         path; add {{batch}}"
     )]
     Unproven,
     #[error(
-        "has {{log}}, but relay.batch.name has none, so logs share a batch; take it out, or add it there"
+        "has {{log}}, but relay.batch.name has none, so logs share a batch; remove it here, or add it there"
     )]
     NoLog,
 }
@@ -241,7 +241,7 @@ mod tests {
         let refusal = |directory| parse_directory(directory).expect_err(directory).to_string();
         assert_eq!(
             refusal("/in/{group}/../x"),
-            "`..` may not stand behind a field; write the path without it"
+            "`..` must not follow a field; remove it from the path"
         );
         assert_eq!(
             refusal("/in/{batch}"),
@@ -253,7 +253,7 @@ mod tests {
         );
         assert_eq!(
             parse_name("a/{batch}").expect_err("a slash").to_string(),
-            "'/' may not be in a file name; use letters, digits, '.', '_' and '-'"
+            "'/' is not allowed in a file name; use letters, digits, '.', '_' and '-'"
         );
     }
 }

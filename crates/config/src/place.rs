@@ -188,7 +188,7 @@ impl<'a> Place<'a> {
                 .iter()
                 .find(|(word, _)| *word == text)
                 .map(|(_, value)| *value)
-                .ok_or_else(|| format!("`{text}` is not known here; write one of {}", names.join(", ")))
+                .ok_or_else(|| format!("`{text}` is not a valid value; write one of {}", names.join(", ")))
         })
     }
 
@@ -203,7 +203,7 @@ impl<'a> Place<'a> {
                 .filter(|number| bounds.contains(number))
                 .ok_or_else(|| {
                     format!(
-                        "`{text}` does not fit; write a whole number from {} to {}",
+                        "`{text}` is not valid; write a whole number from {} to {}",
                         bounds.start(),
                         bounds.end()
                     )
@@ -227,7 +227,7 @@ impl<'a> Place<'a> {
         self.report(if *bounds.end() == u64::MAX {
             format!("{given} is too small; write at least {least}")
         } else {
-            format!("{given} does not fit; write a size from {least} to {most}")
+            format!("{given} is not valid; write a size from {least} to {most}")
         });
         None
     }
@@ -309,8 +309,9 @@ impl<'a> Place<'a> {
             }
             (None, Some(file)) => self.key(file_key).secret_file(file).map(Some),
             (Some(_), Some(_)) => {
-                self.key(file_key)
-                    .report(format!("stands beside `{key}`; leave one of them out"));
+                self.key(file_key).report(format!(
+                    "cannot be used together with `{key}`; remove one of them"
+                ));
                 None
             }
         }
@@ -330,7 +331,9 @@ impl<'a> Place<'a> {
 
     fn report_unreadable(&self, path: &Path, error: &io::Error) {
         let (path, cause) = (path.display(), cause(error));
-        self.report(format!("{path} cannot be read: {cause}; check path and rights"));
+        self.report(format!(
+            "{path} cannot be read: {cause}; check its path and permissions"
+        ));
     }
 
     /// The secret that a file holds.

@@ -146,7 +146,7 @@ impl RawRelay {
             .optional(self.tokens_file.as_deref(), secret_path);
         if let (Some(None), Some(Some(_))) = (&tls, &tokens_file) {
             at.key("tokens_file")
-                .warn("without `tls` tokens can be read on the way; set tls too");
+                .warn("without `tls`, tokens can be read on the network; set tls too");
         }
         let metrics = at
             .key("metrics")

@@ -317,7 +317,7 @@ fn name_from(path: &str, at: &Place<'_>) -> Option<LogName> {
     let name = stem.parse();
     if name.is_err() {
         at.report(format!(
-            "is missing, and `{stem}`, from the path, is no name; write for example `access`"
+            "is missing, and `{stem}`, from the path, is not a valid name; write for example `access`"
         ));
     }
     name.ok()

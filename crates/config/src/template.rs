@@ -69,7 +69,7 @@ pub struct NameTemplate {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameTemplateError {
     /// A brace without its partner.
-    #[error("`{0}` has a brace without its partner; fields are written like {{window}}")]
+    #[error("`{0}` has an unmatched brace; fields are written like {{window}}")]
     Unbalanced(String),
     /// A field that does not exist.
     #[error("there is no field {{{name}}}; did you mean {{{nearest}}}?")]
@@ -80,7 +80,7 @@ pub enum NameTemplateError {
         nearest: &'static str,
     },
     /// A character that does not belong in file names.
-    #[error("{0:?} may not be in a file name; use letters, digits, '.', '_' and '-'")]
+    #[error("{0:?} is not allowed in a file name; use letters, digits, '.', '_' and '-'")]
     Character(char),
     /// A batch of another source or window would have the same name.
     #[error("has no {0}, so two batches would share a name; add it")]
@@ -308,15 +308,15 @@ mod tests {
         );
         assert_eq!(
             refusal("a{window"),
-            "`a{window` has a brace without its partner; fields are written like {window}"
+            "`a{window` has an unmatched brace; fields are written like {window}"
         );
         assert_eq!(
             refusal("a}"),
-            "`a}` has a brace without its partner; fields are written like {window}"
+            "`a}` has an unmatched brace; fields are written like {window}"
         );
         assert_eq!(
             refusal("a/{window}"),
-            "'/' may not be in a file name; use letters, digits, '.', '_' and '-'"
+            "'/' is not allowed in a file name; use letters, digits, '.', '_' and '-'"
         );
     }
 }

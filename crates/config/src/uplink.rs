@@ -176,7 +176,7 @@ impl RawAddresses {
                 at.each(raw, |raw: String, at| {
                     let address: RelayAddress = at.parse(&raw)?;
                     if known.contains(&address) {
-                        at.report(format!("`{address}` is in the list already; leave it out"));
+                        at.report(format!("`{address}` is in the list twice; remove one of them"));
                         return None;
                     }
                     known.push(address.clone());
@@ -233,7 +233,7 @@ impl RawTls {
 pub(crate) fn token_file(at: &Place<'_>, raw: &str, relay: Option<&[RelayAddress]>) -> Option<PathBuf> {
     at.secret_file(raw)?;
     if relay.is_some_and(|relay| !relay.iter().all(is_https)) {
-        at.warn("the token goes over http, where it can be read on the way; use https");
+        at.warn("the token goes over http and can be read on the network; use https");
     }
     at.path(raw)
 }

@@ -138,7 +138,7 @@ fn filters_without_an_entry_or_with_a_wrong_one_are_refused() {
         [
             "6: forwarder.destinations[0].sources: is empty, so nothing would be delivered; list at least one, or leave it out",
             "6: forwarder.destinations[0].groups[0]: a group name may hold letters, digits, '.', '_' and '-', and starts \
-             with a letter or digit; \"a b\" does not fit",
+             with a letter or digit; \"a b\" is not valid",
             "6: forwarder.destinations[0].logs: is empty, so nothing would be delivered; list at least one, or leave it out",
         ]
     );
@@ -200,7 +200,7 @@ fn names_that_two_batches_could_share_are_refused() {
     assert_eq!(
         name(NAME, "{batch}_{log}"),
         refused(
-            "has {log}, but relay.batch.name has none, so logs share a batch; take it out, or add it there"
+            "has {log}, but relay.batch.name has none, so logs share a batch; remove it here, or add it there"
         )
     );
 }
@@ -216,8 +216,8 @@ fn without_the_relay_only_the_batchs_own_name_is_known_to_be_its_own() {
     assert_eq!(
         problems(&text("{source}_{yymmddHH}_{window}")),
         [
-            "3: forwarder.destinations[0].file_name: has no {batch}, and without the relay section here nobody knows \
-             whether the other fields tell all batches apart; add {batch}"
+            "3: forwarder.destinations[0].file_name: has no {batch}, and this file has no relay section \
+             that shows whether the other fields give each batch its own path; add {batch}"
         ]
     );
 }

@@ -68,7 +68,7 @@ fn secrets_that_everybody_can_read_draw_a_warning() {
 
     let tokens = file(&dir, "tokens", 0o600);
     let settings = format!("  tokens_file: {}\n", tokens.display());
-    let expected = ["relay.tokens_file: without `tls` tokens can be read on the way; set tls too"];
+    let expected = ["relay.tokens_file: without `tls`, tokens can be read on the network; set tls too"];
     assert_eq!(read(&settings).expect("valid").warnings, expected);
 }
 
@@ -81,10 +81,10 @@ fn what_is_missing_or_halved_is_explained() {
         &format!("  tokens_file: {none}\n  tls:\n    cert_file: {none}\n    key_file: {cert}\n"),
         &[
             &format!(
-                "3: relay.tokens_file: {none} cannot be read: there is no such file; check path and rights"
+                "3: relay.tokens_file: {none} cannot be read: there is no such file; check its path and permissions"
             ),
             &format!(
-                "5: relay.tls.cert_file: {none} cannot be read: there is no such file; check path and rights"
+                "5: relay.tls.cert_file: {none} cannot be read: there is no such file; check its path and permissions"
             ),
         ],
     );

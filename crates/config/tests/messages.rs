@@ -186,17 +186,17 @@ fn wrong_sender_settings_are_explained() {
         "  source: a b\n  local_address: here\n  in_flight: 65\n  chunk:\n    max_bytes: 17MiB\n    max_lines: 0\n    max_delay: soon\n  retry: {initial: 1m, max: 30s}\n  metrics: localhost:9101\n  state_dir: ''\n  compression: lz4\n",
         &[
             "4: sender.source: a source may hold an IP address, or letters, digits, '.', '_' and '-', and starts with a \
-             letter or digit; \"a b\" does not fit",
+             letter or digit; \"a b\" is not valid",
             "5: sender.local_address: `here` is not an IP address of this host",
-            "6: sender.in_flight: `65` does not fit; write a whole number from 1 to 64",
-            "8: sender.chunk.max_bytes: 17MiB does not fit; write a size from 4KiB to 16MiB",
-            "9: sender.chunk.max_lines: `0` does not fit; write a whole number from 1 to 1000000",
+            "6: sender.in_flight: `65` is not valid; write a whole number from 1 to 64",
+            "8: sender.chunk.max_bytes: 17MiB is not valid; write a size from 4KiB to 16MiB",
+            "9: sender.chunk.max_lines: `0` is not valid; write a whole number from 1 to 1000000",
             "10: sender.chunk.max_delay: `soon` is not a time; write it like 200ms, 30s, 20m, 4h or 1h30m",
             "11: sender.retry.max: is below `initial`; write a time that is not",
             "12: sender.metrics: `localhost:9101` is not an IP address with a port; write it like 127.0.0.1:9102 or \
              [::1]:9102",
             "13: sender.state_dir: is empty; write a value",
-            "14: sender.compression: `lz4` is not known here; write one of none, zstd, gzip",
+            "14: sender.compression: `lz4` is not a valid value; write one of none, zstd, gzip",
         ],
     );
 }
@@ -206,7 +206,7 @@ fn wrong_logs_are_explained() {
     check_log(
         "path: /var/log/*.log",
         &[
-            "4: sender.logs[0].name: is missing, and `*`, from the path, is no name; write for example `access`",
+            "4: sender.logs[0].name: is missing, and `*`, from the path, is not a valid name; write for example `access`",
         ],
     );
     check_log(
@@ -220,8 +220,8 @@ fn wrong_logs_are_explained() {
         &[
             "5: sender.logs[0].exclude[0]: is empty, so it would drop every line; write the strings or leave it out",
             "5: sender.logs[0].exclude[1][0]: is empty; write a value",
-            "6: sender.logs[0].start: `middle` is not known here; write one of beginning, end",
-            "7: sender.logs[0].max_line: 2MiB does not fit; write a size from 1 to 1MiB",
+            "6: sender.logs[0].start: `middle` is not a valid value; write one of beginning, end",
+            "7: sender.logs[0].max_line: 2MiB is not valid; write a size from 1 to 1MiB",
         ],
     );
     check(
@@ -271,14 +271,14 @@ fn wrong_batches_and_limits_are_explained() {
             "5: relay.batch.name: there is no field {windw}; did you mean {window}?",
             "6: relay.batch.seal_after: `2` is not a time; write it like 200ms, 30s, 20m, 4h or 1h30m",
             "7: relay.batch.max_bytes: 0 is too small; write at least 1",
-            "8: relay.batch.timestamp: `rfc` is not known here; write one of auto, nginx, iso8601, epoch, arrival",
+            "8: relay.batch.timestamp: `rfc` is not a valid value; write one of auto, nginx, iso8601, epoch, arrival",
         ],
     );
     check_relay(
         "  limits:\n    max_chunk: 1MiB\n    max_in_flight: 512KiB\n    max_connections: many\n    min_free_disk: 1G\n",
         &[
             "5: relay.limits.max_in_flight: 512KiB is too small; write at least 1MiB",
-            "6: relay.limits.max_connections: `many` does not fit; write a whole number from 1 to 65536",
+            "6: relay.limits.max_connections: `many` is not valid; write a whole number from 1 to 65536",
             "7: relay.limits.min_free_disk: `1G` is not a size; write it like 64KiB, 8MiB or 1GiB, or as a plain number \
              of bytes",
         ],
@@ -290,11 +290,11 @@ fn wrong_destinations_are_explained() {
     check_destination(
         "      password: p\n      port: 0\n      sessions: 0\n      temp_suffix: /x\n      retry: {attempts: 0}\n      host_key: 'SHA256:short'\n      failed_every: 0s\n",
         &[
-            "8: forwarder.destinations[0].port: `0` does not fit; write a whole number from 1 to 65535",
-            "9: forwarder.destinations[0].sessions: `0` does not fit; write a whole number from 1 to 64",
+            "8: forwarder.destinations[0].port: `0` is not valid; write a whole number from 1 to 65535",
+            "9: forwarder.destinations[0].sessions: `0` is not valid; write a whole number from 1 to 64",
             "10: forwarder.destinations[0].temp_suffix: `/x` is not a suffix; write letters, digits, '.', '_' and '-', \
              such as .part",
-            "11: forwarder.destinations[0].retry.attempts: `0` does not fit; write a whole number from 1 to 1000",
+            "11: forwarder.destinations[0].retry.attempts: `0` is not valid; write a whole number from 1 to 1000",
             "12: forwarder.destinations[0].host_key: `SHA256:short` is not a fingerprint; write `SHA256:` and 43 \
              characters, as ssh-keygen -l prints it",
             "13: forwarder.destinations[0].failed_every: must be above zero; write for example 5s",
@@ -325,11 +325,15 @@ fn wrong_logins_are_explained() {
     );
     check_destination(
         "      password: p\n      password_file: /p\n",
-        &["8: forwarder.destinations[0].password_file: stands beside `password`; leave one of them out"],
+        &[
+            "8: forwarder.destinations[0].password_file: cannot be used together with `password`; remove one of them",
+        ],
     );
     check_destination(
         "      agent: true\n      key_file: /k\n",
-        &["7: forwarder.destinations[0].agent: stands beside a password or key_file; leave one of them out"],
+        &[
+            "7: forwarder.destinations[0].agent: cannot be used together with a password or key_file; remove one of them",
+        ],
     );
     check_destination(
         "      password: p\n      agent_socket: /run/agent\n",
@@ -346,13 +350,15 @@ fn wrong_logins_are_explained() {
     );
     check_destination(
         "      key_file: /k\n      known_hosts: /h\n      host_key: x\n",
-        &["9: forwarder.destinations[0].host_key: stands beside `known_hosts`; leave one of them out"],
+        &[
+            "9: forwarder.destinations[0].host_key: cannot be used together with `known_hosts`; remove one of them",
+        ],
     );
     check_destination(
         "      password_file: /nowhere/p\n",
         &[
-            "7: forwarder.destinations[0].password_file: /nowhere/p cannot be read: there is no such file; check path and \
-           rights",
+            "7: forwarder.destinations[0].password_file: /nowhere/p cannot be read: there is no such file; check its path \
+             and permissions",
         ],
     );
     check_destination(
@@ -386,8 +392,8 @@ fn wrong_helpers_are_explained() {
             "3: monitor.interval: must be above zero; write for example 5s",
             "4: monitor.stale_after: `5 minutes` is not a time; write it like 200ms, 30s, 20m, 4h or 1h30m",
             "5: monitor.expected_sources[0]: a source may hold an IP address, or letters, digits, '.', '_' and '-', and \
-             starts with a letter or digit; \"../x\" does not fit",
-            "6: monitor.summary.every: `day` is not known here; write one of hour",
+             starts with a letter or digit; \"../x\" is not valid",
+            "6: monitor.summary.every: `day` is not a valid value; write one of hour",
             "6: monitor.summary.after: is not below one hour; write for example 15m",
             "7: monitor.metrics: `9103` is not an IP address with a port; write it like 127.0.0.1:9102 or [::1]:9102",
         ],
@@ -398,7 +404,7 @@ fn wrong_helpers_are_explained() {
             "2: monitor.smtp: has only one of user and password; write both or neither",
             "4: monitor.smtp.from: `ops` is not a mail address; write it like ops@example.com",
             "5: monitor.smtp.to[0]: `a@b\\nBcc: c@d` is not a mail address; write it like ops@example.com",
-            "7: monitor.smtp.tls: `ssl` is not known here; write one of none, starttls, tls",
+            "7: monitor.smtp.tls: `ssl` is not a valid value; write one of none, starttls, tls",
             "8: monitor.smtp.subject_prefix: has a line break or another control character; write one line",
         ],
     );

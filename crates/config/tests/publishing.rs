@@ -43,9 +43,9 @@ fn wrong_publishing_is_explained() {
     let error = parse(settings).unwrap_err();
     let said = error.to_string();
     for expected in [
-        "verify: `md5` is not known here; write one of size, hash, read-back",
-        "compress: `bzip2` is not known here; write one of none, gzip, zstd",
-        "manifest: `xml` is not known here; write one of json",
+        "verify: `md5` is not a valid value; write one of size, hash, read-back",
+        "compress: `bzip2` is not a valid value; write one of none, gzip, zstd",
+        "manifest: `xml` is not a valid value; write one of json",
         "marker: `.part` is `temp_suffix` too; write another, such as .ok",
     ] {
         assert!(said.contains(expected), "{expected:?} in {said}");

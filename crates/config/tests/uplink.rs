@@ -59,7 +59,7 @@ fn wrong_relay_addresses_are_explained() {
         "",
         &[
             &format!("2: sender.relay[1]: `a:2` {right}"),
-            "2: sender.relay[2]: `http://a:1` is in the list already; leave it out",
+            "2: sender.relay[2]: `http://a:1` is in the list twice; remove one of them",
         ],
     );
     check(
@@ -113,7 +113,7 @@ fn a_token_in_the_clear_is_warned_about() {
     let config = read("[https://r:5001, http://r:5002]", &settings).expect("valid");
     assert_eq!(
         config.warnings,
-        ["sender.token_file: the token goes over http, where it can be read on the way; use https"]
+        ["sender.token_file: the token goes over http and can be read on the network; use https"]
     );
 }
 
@@ -127,10 +127,10 @@ fn wrong_files_of_tls_are_explained() {
         &format!("  token_file: {none}\n  tls:\n    ca_file: {none}\n"),
         &[
             &format!(
-                "4: sender.token_file: {none} cannot be read: there is no such file; check path and rights"
+                "4: sender.token_file: {none} cannot be read: there is no such file; check its path and permissions"
             ),
             &format!(
-                "6: sender.tls.ca_file: {none} cannot be read: there is no such file; check path and rights"
+                "6: sender.tls.ca_file: {none} cannot be read: there is no such file; check its path and permissions"
             ),
         ],
     );

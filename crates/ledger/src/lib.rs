@@ -87,9 +87,9 @@ pub enum LedgerError {
     },
     /// The file is not there, or is empty, and there was one before: a new one would forget what was taken.
     #[error(
-        "ledger {} is missing or empty, but there was one: {} is there; a new one would have all senders ship again what \
-         was delivered; restore ledger.db from a backup, or make one from what is there with `logferry fsck --rebuild`; \
-         to begin anew all the same, move the whole data folder away", .path.display(), .trace.display()
+        "ledger {} is missing or empty, but there was one: {} exists. A new ledger would make all senders ship delivered \
+         lines again. Restore ledger.db from a backup, or make a new one from the spool with `logferry fsck --rebuild`. \
+         To start from nothing, move the whole data folder away", .path.display(), .trace.display()
     )]
     Lost {
         /// The ledger's file.
@@ -115,7 +115,7 @@ pub enum LedgerError {
     /// The file is damaged.
     #[error(
         "ledger {} is damaged ({detail}); do not delete it: keep a copy of the whole data folder, then restore \
-         ledger.db from a backup, or make a new one from what is there with `logferry fsck --rebuild`", .path.display()
+         ledger.db from a backup, or make a new one from the spool with `logferry fsck --rebuild`", .path.display()
     )]
     Damaged {
         /// The ledger's file.

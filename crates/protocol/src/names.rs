@@ -23,7 +23,7 @@ pub enum NameError {
         len: usize,
     },
     /// The name holds a character its kind does not allow, or starts with one that it may not start with.
-    #[error("a {kind} may hold {allowed}, and starts with a letter or digit; {name:?} does not fit")]
+    #[error("a {kind} may hold {allowed}, and starts with a letter or digit; {name:?} is not valid")]
     Character {
         /// What was being named.
         kind: &'static str,

@@ -125,7 +125,7 @@ pub enum ProtocolError {
         version: u32,
     },
     /// A packet of this type answers nothing that was asked.
-    #[error("the server sent a packet of type {kind} where {expected} was due")]
+    #[error("the server sent a packet of type {kind} instead of {expected}")]
     UnexpectedType {
         /// The packet's type number.
         kind: u8,

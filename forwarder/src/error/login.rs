@@ -38,7 +38,7 @@ pub enum LoginError {
         offered: LoginMethods,
     },
     /// The server does not answer a password. RFC 4252, section 8, allows it to request a new password instead.
-    #[error("the server does not answer the password")]
+    #[error("the server neither accepts nor refuses the password")]
     NotAnswered,
     /// The key file cannot be read.
     #[error("cannot read the key file {}", .path.display())]

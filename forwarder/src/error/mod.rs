@@ -221,11 +221,10 @@ impl DeliveryError {
         use FailureKind as Kind;
         use FailureScope::{Batch, Connection, Destination, File, Login};
         let (scope, kind, advice) = match self {
-            Self::Unreachable { .. } => (
-                Destination,
-                Kind::Unreachable,
-                "check `host`, `port` and the network",
-            ),
+            Self::Unreachable { .. } => {
+                let advice = "check `host`, `port` and the network";
+                (Destination, Kind::Unreachable, advice)
+            }
             // A server with too many connections closes a new one before its first message.
             Self::Handshake { source, .. } if is_disconnect(source) => {
                 let advice = "the server may allow fewer connections; see its log and `sessions`";
@@ -242,11 +241,10 @@ impl DeliveryError {
                 (Destination, Kind::ConnectionLost, advice)
             }
             Self::Login { source, .. } => return (Login, Kind::Auth, source.advice()),
-            Self::NoSftp { .. } => (
-                Destination,
-                Kind::Protocol,
-                "ask the server's operator to allow SFTP for the user",
-            ),
+            Self::NoSftp { .. } => {
+                let advice = "ask the server's operator to allow SFTP for the user";
+                (Destination, Kind::Protocol, advice)
+            }
             Self::SftpEnded { .. } => {
                 let advice =
                     "see the server's log: the password may have expired, or the account may have no SFTP";
@@ -256,11 +254,10 @@ impl DeliveryError {
                 let advice = "ask the server's operator to create it, or correct `directory`";
                 (Destination, Kind::NoFolder, advice)
             }
-            Self::Lost { .. } => (
-                Connection,
-                Kind::ConnectionLost,
-                "see the server's log and check the network",
-            ),
+            Self::Lost { .. } => {
+                let advice = "see the server's log and check the network";
+                (Connection, Kind::ConnectionLost, advice)
+            }
             Self::Stalled { .. } => {
                 let advice = "the server or the network hangs; check both and `stall_after`";
                 (Connection, Kind::Stalled, advice)
@@ -271,21 +268,18 @@ impl DeliveryError {
             }
             Self::Remote(error) => refused(kind_of(error)),
             Self::NoSpace { .. } => refused(Kind::NoSpace),
-            Self::NameTaken { .. } => (
-                Batch,
-                Kind::NameTaken,
-                "move that file away; the batch is then delivered",
-            ),
-            Self::Spoiled { .. } => (
-                Batch,
-                Kind::Spoiled,
-                "tell the server's operator: its disk may be failing",
-            ),
-            Self::Missing { .. } | Self::Altered { .. } => (
-                File,
-                Kind::LocalFile,
-                "restore the file; `logferry fsck` lists all such files",
-            ),
+            Self::NameTaken { .. } => {
+                let advice = "move that file away; the batch is then delivered";
+                (Batch, Kind::NameTaken, advice)
+            }
+            Self::Spoiled { .. } => {
+                let advice = "tell the server's operator: its disk may be failing";
+                (Batch, Kind::Spoiled, advice)
+            }
+            Self::Missing { .. } | Self::Altered { .. } => {
+                let advice = "restore the file; `logferry fsck` lists all such files";
+                (File, Kind::LocalFile, advice)
+            }
             Self::NotCompressed { .. } => (Batch, Kind::LocalFile, CHECK_DATA_FOLDER),
             Self::LocalFile { .. } => (File, Kind::LocalFile, CHECK_DATA_FOLDER),
             Self::Stopped => return (FailureScope::None, Kind::ConnectionLost, None),

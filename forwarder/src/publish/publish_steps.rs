@@ -252,7 +252,7 @@ impl PublishSteps {
         match status {
             NameStatus::Absent => self.name_is_free(),
             NameStatus::Present { size: Some(size) } if size != self.len => {
-                self.leave(PublishOutcome::NameTaken)
+                self.leave(PublishOutcome::NameTaken);
             }
             NameStatus::Present { .. } => self.step = PublishStep::Compare { there: true },
             NameStatus::Unknown => self.step = PublishStep::Compare { there: false },
@@ -280,17 +280,17 @@ impl PublishSteps {
         }
         match (status, self.upload_state) {
             (NameStatus::Absent, UploadState::Gone) if !self.noted_before => {
-                self.leave(PublishOutcome::RenameRefused)
+                self.leave(PublishOutcome::RenameRefused);
             }
             (NameStatus::Absent, _) if self.noted => {
-                self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway)
+                self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway);
             }
             (NameStatus::Unknown, _) if self.noted => {
-                self.step = PublishStep::VerifyBeginning { len: self.len }
+                self.step = PublishStep::VerifyBeginning { len: self.len };
             }
             (_, UploadState::Refused | UploadState::Gone) => self.was_refused(),
             (NameStatus::Absent, UploadState::NotCreated) => {
-                self.step = PublishStep::End(PublishOutcome::NotUploaded)
+                self.step = PublishStep::End(PublishOutcome::NotUploaded);
             }
             // A longer file cannot be truncated.
             (NameStatus::Present { size: Some(len) }, _)
@@ -302,7 +302,7 @@ impl PublishSteps {
                 self.step = PublishStep::VerifyBeginning { len: self.len };
             }
             (NameStatus::Unknown, UploadState::NotCreated) | (NameStatus::Present { .. }, _) => {
-                self.take_next_name()
+                self.take_next_name();
             }
             _ => self.step = PublishStep::Upload { from: 0 },
         }
@@ -448,7 +448,7 @@ impl PublishSteps {
             NameStatus::Present { .. } if self.temporary < TEMPORARY_NAMES_MAX => self.temporary += 1,
             NameStatus::Absent => self.remove_up_to(known.max(self.temporary - 1), outcome),
             NameStatus::Present { .. } | NameStatus::Unknown => {
-                self.remove_up_to(TEMPORARY_NAMES_MAX, outcome)
+                self.remove_up_to(TEMPORARY_NAMES_MAX, outcome);
             }
         }
     }

@@ -70,19 +70,18 @@ impl AttemptsInFlight {
     pub(crate) fn on_event(&mut self, event: Event, client: &mut Client) -> Option<Completed> {
         let completed = match event {
             Event::Data { job, data } => self.on_data(job, &data, client),
-            Event::Ended { job, result } => match self.waiting.remove(&job) {
-                Some(waiting) => {
+            Event::Ended { job, result } => {
+                if let Some(waiting) = self.waiting.remove(&job) {
                     let request = self.remote_dirs.on_ended(waiting, result, client);
                     self.after_request(request, client)
-                }
-                None => {
+                } else {
                     let mut attempt = self.running.remove(&job)?;
                     match attempt.on_ended(result) {
                         Ok(()) => self.advance(attempt, client),
                         Err(error) => Some((attempt.into_task(), Err(error))),
                     }
                 }
-            },
+            }
         };
         if let Some((_, Err(_))) = completed {
             self.remote_dirs.forget();

@@ -294,7 +294,7 @@ impl Session {
     /// The ledger refused a note, and nothing is published without one.
     fn note_failed(&mut self, error: &DeliveryStoreError, tasks: Vec<DeliveryTask>) {
         let destination = &self.shared.destination;
-        warn!(destination = %destination.name, error = error_chain(error), "cannot note in the ledger what is about to be published; will try again");
+        warn!(destination = %destination.name, error = error_chain(error), "cannot record the coming publication in the ledger; will try again");
         self.paused_until = Some(Instant::now() + destination.retry.backoff.initial);
         self.report(SessionReport::Returned(tasks));
     }

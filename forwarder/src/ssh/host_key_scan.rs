@@ -74,7 +74,11 @@ impl HostKeyScan {
                 Err(error) => return Err(error),
             }
         }
-        first.ok_or_else(|| refused.expect("there is at least one offer"))
+        match (first, refused) {
+            (Some(scan), _) => Ok(scan),
+            (None, Some(refused)) => Err(refused),
+            (None, None) => unreachable!("there is at least one offer"),
+        }
     }
 
     /// Stores the key in the file of known keys, which is replaced as a whole and keeps its permissions. The other lines of

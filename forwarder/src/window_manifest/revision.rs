@@ -92,7 +92,6 @@ struct TotalsJson {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(clippy::struct_field_names, reason = "named as in the JSON")]
 struct SourceJson<'a> {
     source: &'a SourceId,
     group: Option<&'a GroupName>,

@@ -212,7 +212,7 @@ pub enum DiscrepancyKind {
     RemoteShort,
     /// A delivered file has more bytes at its destination.
     RemoteLonger,
-    /// A delivered file has another content at its destination.
+    /// A delivered file has different contents at its destination.
     RemoteDiffers,
     /// A delivered file cannot be read at its destination.
     RemoteUnreadable,

@@ -47,7 +47,7 @@ fn discrepancy(batch: &Batch, fault: FileFault) -> Discrepancy {
         ),
         FileFault::Content { path } => (
             DiscrepancyKind::ContentDiffers,
-            format!("{} has another content (CRC-32C)", path.display()),
+            format!("{} has different contents (CRC-32C)", path.display()),
         ),
         FileFault::Undecodable { path, reason } => (
             DiscrepancyKind::ContentDiffers,

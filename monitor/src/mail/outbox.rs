@@ -4,7 +4,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use logferry_config::Backoff;
 use logferry_ledger::{Ledger, LedgerError, Mail, MailId};
 use logferry_telemetry::MonitorMetrics;
 use tokio_util::sync::CancellationToken;
@@ -12,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::smtp::{MessageId, OutgoingMail, SmtpMailer};
 use crate::error::{MonitorError, SendError};
 
-/// Wait after the first failure of a mail. It doubles with each further failure, up to [`RETRY_MAX`].
-const RETRY_INITIAL: SignedDuration = SignedDuration::from_secs(30);
-
-/// The longest wait: a mail server that works again is used again within this.
-const RETRY_MAX: SignedDuration = SignedDuration::from_mins(15);
+/// The waits after failures of a mail. A mail server that works again is used again within the longest one.
+const RETRY: Backoff = Backoff {
+    initial: Duration::from_secs(30),
+    max: Duration::from_mins(15),
+};
 
 /// Time for a mail in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -149,9 +150,8 @@ impl Outbox {
 }
 
 /// The wait before the next attempt of a mail that failed once more after `failed_before` failures.
-fn retry_wait(failed_before: u32) -> SignedDuration {
-    let doubled = 2_i32.checked_pow(failed_before).unwrap_or(i32::MAX);
-    RETRY_INITIAL.saturating_mul(doubled).min(RETRY_MAX)
+fn retry_wait(failed_before: u32) -> Duration {
+    RETRY.wait(failed_before.saturating_add(1), 0.0)
 }
 
 /// Ends [`STOP_GRACE`] after `stop`.

@@ -78,29 +78,26 @@ impl Sealed {
     pub(super) fn attempt(&self, number: usize) -> PublishAttempt {
         let ServerKind { method, publish, .. } = self.kind.clone();
         let destination = destination(publish.clone());
-        let (item, paths, publish, file) = match self.batches.get(number) {
-            Some(batch) => {
-                let path = self.dir.path().join(batch.file_name());
-                let file = BatchReader::plain(std::fs::File::open(&path).unwrap());
-                let file = SourceFile::from_reader(path, file, batch.contents).unwrap();
-                let paths = RemotePaths::of_batch(batch, &destination);
-                (DeliveryItem::Batch(batch.clone()), paths, publish, file)
-            }
-            None => {
-                let paths = RemotePaths::of_window_manifest(&self.manifest, &destination);
-                let file = SourceFile::from_bytes(&paths.published, MANIFEST.to_vec());
-                let alone = Publishing {
-                    manifest: false,
-                    marker: None,
-                    ..publish
-                };
-                (
-                    DeliveryItem::WindowManifest(self.manifest.clone()),
-                    paths,
-                    alone,
-                    file,
-                )
-            }
+        let (item, paths, publish, file) = if let Some(batch) = self.batches.get(number) {
+            let path = self.dir.path().join(batch.file_name());
+            let file = BatchReader::plain(std::fs::File::open(&path).unwrap());
+            let file = SourceFile::from_reader(path, file, batch.contents).unwrap();
+            let paths = RemotePaths::of_batch(batch, &destination);
+            (DeliveryItem::Batch(batch.clone()), paths, publish, file)
+        } else {
+            let paths = RemotePaths::of_window_manifest(&self.manifest, &destination);
+            let file = SourceFile::from_bytes(&paths.published, MANIFEST.to_vec());
+            let alone = Publishing {
+                manifest: false,
+                marker: None,
+                ..publish
+            };
+            (
+                DeliveryItem::WindowManifest(self.manifest.clone()),
+                paths,
+                alone,
+                file,
+            )
         };
         let task = DeliveryTask {
             item,
