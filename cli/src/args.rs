@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Forwarder,
     /// Send a mail when a source is silent, and each hour a summary of lines received and delivered
     Monitor(RunMode),
-    /// Compress and later delete the batches that every destination has
+    /// FileCompression and later delete the batches that every destination has
     Housekeeper(RunMode),
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),

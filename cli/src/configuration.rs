@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use logferry_config::{Addressee, Config, Forwarder};
+use logferry_config::{Config, ForwarderSettings, Subscriber};
 use logferry_protocol::names::DestinationName;
 
 use crate::output::exit::{Failure, Result};
@@ -34,11 +34,11 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
 }
 
 /// The configured destinations, each with the batches it wants.
-pub(crate) fn addressees(config: &Config) -> Vec<Addressee> {
+pub(crate) fn subscribers(config: &Config) -> Vec<Subscriber> {
     config
         .forwarder
         .as_ref()
-        .map(Forwarder::addressees)
+        .map(ForwarderSettings::subscribers)
         .unwrap_or_default()
 }
 

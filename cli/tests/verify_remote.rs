@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_embedded_servers::{SftpOptions, SftpServer};
-use logferry_ledger::{BatchGrowth, BatchId, BatchState, Commit, Contents, Ledger, NewBatch, Window};
+use logferry_ledger::{BatchContents, BatchGrowth, BatchId, BatchState, Commit, Ledger, NewBatch, Window};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -86,7 +86,7 @@ impl TwoDestinations {
         };
         let now = Timestamp::now();
         let batch = self.ledger.open_batch(&new, now).unwrap().id;
-        let contents = Contents {
+        let contents = BatchContents {
             lines: 2,
             bytes: TEXT.len() as u64,
             crc32c: crc32c::crc32c(TEXT),

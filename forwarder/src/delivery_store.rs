@@ -8,10 +8,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Addressee, Wants};
+use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{
-    Batch, BatchState, Delivery, FailureKind, Ledger, LedgerError, ManifestRecord, Published, PublishingNote,
+    Batch, BatchState, Delivery, FailureKind, Ledger, LedgerError, ManifestRecord, PublishedBatch,
+    PublishingNote,
 };
 use logferry_protocol::names::DestinationName;
 use logferry_spool::{FileForm, Spool, SpoolFile};
@@ -39,17 +40,17 @@ pub(crate) struct DeliveryStore {
     /// For records that no file follows.
     pub(crate) ledger: Ledger,
     spool: Spool<RealDisk>,
-    addressees: Vec<Addressee>,
+    subscribers: Vec<Subscriber>,
 }
 
 impl DeliveryStore {
-    /// Opens the ledger, which must exist, and creates the forwarder's folders. `addressees`: all destinations. A batch is
+    /// Opens the ledger, which must exist, and creates the forwarder's folders. `subscribers`: all destinations. A batch is
     /// sent when every destination that wants it has it.
-    pub(crate) fn open(data_dir: &Path, addressees: Vec<Addressee>) -> Result<Self, DeliveryStoreError> {
+    pub(crate) fn open(data_dir: &Path, subscribers: Vec<Subscriber>) -> Result<Self, DeliveryStoreError> {
         let store = Self {
             ledger: Ledger::open(data_dir)?,
             spool: Spool::new(RealDisk, data_dir),
-            addressees,
+            subscribers,
         };
         let states = [BatchState::Ready, BatchState::Sent, BatchState::Failed];
         store.spool.create_state_folders(&states)?;
@@ -60,9 +61,9 @@ impl DeliveryStore {
     /// batch's state. A file that the ledger does not know is reported and left where it is.
     pub(crate) fn reconcile(&mut self, now: Timestamp) -> Result<(), DeliveryStoreError> {
         let subscriptions: Vec<_> = self
-            .addressees
+            .subscribers
             .iter()
-            .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))
+            .map(|subscriber| (subscriber.name.clone(), subscriber.filter.to_string()))
             .collect();
         self.ledger.note_subscriptions(&subscriptions, now)?;
         self.apply_changed_wants(now)?;
@@ -93,9 +94,9 @@ impl DeliveryStore {
                 unwanted += 1;
             }
         }
-        for (batch, destination) in self.ledger.asked()? {
+        for (batch, destination) in self.ledger.resend_requests()? {
             if !self.wanting(&batch).any(|name| *name == destination) {
-                self.ledger.withdraw(batch.id, &destination)?;
+                self.ledger.cancel_resend(batch.id, &destination)?;
             }
         }
         if unwanted > 0 {
@@ -109,9 +110,9 @@ impl DeliveryStore {
 
     /// The destinations that want a batch.
     fn wanting<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a DestinationName> {
-        let addressees = self.addressees.iter();
-        let wanting = addressees.filter(|addressee| wants_batch(&addressee.wants, batch));
-        wanting.map(|addressee| &addressee.name)
+        let subscribers = self.subscribers.iter();
+        let wanting = subscribers.filter(|subscriber| wants_batch(&subscriber.filter, batch));
+        wanting.map(|subscriber| &subscriber.name)
     }
 
     /// Handles a file whose batch does not wait for delivery: the batch was sent, or the ledger does not know it.
@@ -137,15 +138,15 @@ impl DeliveryStore {
     pub(crate) fn waiting(
         &self,
         destination: &DestinationName,
-        wants: &Wants,
+        filter: &DeliveryFilter,
     ) -> Result<Vec<WaitingBatch>, DeliveryStoreError> {
         let mut candidates = self.waiting_batches()?;
         candidates.retain(|(_, file)| file.as_ref().is_none_or(|file| file.state != BatchState::Open));
-        let resent = self.ledger.asked_of(destination)?;
+        let resent = self.ledger.resend_requests_for(destination)?;
         candidates.extend(resent.into_iter().map(|batch| (batch, None)));
         let mut waiting = Vec::new();
         for (batch, file) in candidates {
-            if wants_batch(wants, &batch) {
+            if wants_batch(filter, &batch) {
                 let delivery = self.ledger.delivery(batch.id, destination)?;
                 waiting.push(WaitingBatch {
                     batch,
@@ -182,7 +183,7 @@ impl DeliveryStore {
     pub(crate) fn delivered(
         &mut self,
         destination: &DestinationName,
-        delivered: &[(&Batch, &Published)],
+        delivered: &[(&Batch, &PublishedBatch)],
         now: Timestamp,
     ) -> Result<(), DeliveryStoreError> {
         let mut records = Vec::with_capacity(delivered.len());

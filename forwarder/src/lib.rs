@@ -32,8 +32,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_config::{Destination, Forwarder};
-use logferry_durable::{Lock, LockError};
+use logferry_config::{Destination, ForwarderSettings};
+use logferry_durable::{LockError, LockFile};
 use logferry_ledger::LedgerError;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -91,7 +91,7 @@ pub enum ForwarderError {
 /// Delivers sealed batches until `shutdown`. Waits for the ledger, which the relay creates.
 ///
 /// Transfers have a few seconds to finish after `shutdown`; the next start resumes the others.
-pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), ForwarderError> {
+pub async fn run(config: ForwarderSettings, shutdown: CancellationToken) -> Result<(), ForwarderError> {
     let data_dir = config.data_dir.clone();
     let Some((_lock, store)) = open(&config, &shutdown).await? else {
         return Ok(());
@@ -117,16 +117,16 @@ pub async fn run(config: Forwarder, shutdown: CancellationToken) -> Result<(), F
 
 /// Takes the lock and opens the ledger; `None` if `shutdown` came before it existed.
 async fn open(
-    config: &Forwarder,
+    config: &ForwarderSettings,
     shutdown: &CancellationToken,
-) -> Result<Option<(Lock, DeliveryStore)>, ForwarderError> {
+) -> Result<Option<(LockFile, DeliveryStore)>, ForwarderError> {
     let data_dir = &config.data_dir;
     let mut is_logged = false;
     loop {
-        match DeliveryStore::open(data_dir, config.addressees()) {
+        match DeliveryStore::open(data_dir, config.subscribers()) {
             Ok(mut store) => {
                 let lock =
-                    Lock::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
+                    LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
                         data_dir: data_dir.clone(),
                         source,
                     })?;
@@ -153,11 +153,14 @@ async fn open(
 }
 
 /// Removes the compressed files of an earlier run that are no longer needed.
-fn remove_unneeded_staging(config: &Forwarder, store: &DeliveryStore) -> Result<(), DeliveryStoreError> {
+fn remove_unneeded_staging(
+    config: &ForwarderSettings,
+    store: &DeliveryStore,
+) -> Result<(), DeliveryStoreError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {
         let extension = destination.publish.compress.extension();
-        for waiting in store.waiting(&destination.name, &destination.wants)? {
+        for waiting in store.waiting(&destination.name, &destination.filter)? {
             wanted.insert((
                 destination.name.to_string(),
                 format!("{}{extension}", waiting.batch.file_name()),

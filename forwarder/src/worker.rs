@@ -153,8 +153,8 @@ impl DestinationWorker {
     /// Queues everything that is due; returns how long until the next plan.
     fn plan(&mut self) -> Result<Duration, DeliveryStoreError> {
         let now = Timestamp::now();
-        let Destination { name, wants, .. } = &self.destination;
-        let waiting = self.store().waiting(name, wants)?;
+        let Destination { name, filter, .. } = &self.destination;
+        let waiting = self.store().waiting(name, filter)?;
         let longest_wait = self
             .destination
             .retry
@@ -486,7 +486,7 @@ impl DestinationWorker {
         if had_batches || !batches.is_empty() {
             self.store()
                 .ledger
-                .note_in_flight(&self.destination.name, &batches, Timestamp::now())?;
+                .record_transfers(&self.destination.name, &batches, Timestamp::now())?;
         }
         self.progress_noted = (Some(now), !batches.is_empty());
         Ok(())

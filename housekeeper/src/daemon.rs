@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
+use logferry_config::HousekeeperSettings;
 use logferry_durable::RealDisk;
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -15,7 +15,7 @@ use crate::{HousekeeperError, once_on};
 ///
 /// The schedule is in UTC, where no hour is skipped or repeated. A run that is due during another one starts after it;
 /// several such runs become one. On `shutdown` a run stops between two blocks of a file.
-pub async fn run(config: Housekeeper, shutdown: CancellationToken) -> Result<(), HousekeeperError> {
+pub async fn run(config: HousekeeperSettings, shutdown: CancellationToken) -> Result<(), HousekeeperError> {
     // Room for one tick: a second one that waits would add nothing.
     let (tick, mut ticks) = mpsc::channel(1);
     let send_tick = move |_, _| {

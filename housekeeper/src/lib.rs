@@ -21,8 +21,8 @@ use std::error::Error;
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
-use logferry_durable::{Disk, Lock, RealDisk};
+use logferry_config::HousekeeperSettings;
+use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::Ledger;
 use logferry_spool::Spool;
 use tokio_util::sync::CancellationToken;
@@ -47,20 +47,20 @@ pub struct HousekeeperReport {
 }
 
 /// Compresses and deletes the batches that are due at `now`. After one fails, the others are still done.
-pub fn once(config: &Housekeeper, now: Timestamp) -> Result<HousekeeperReport, HousekeeperError> {
+pub fn once(config: &HousekeeperSettings, now: Timestamp) -> Result<HousekeeperReport, HousekeeperError> {
     once_on(&RealDisk, config, now, &CancellationToken::new())
 }
 
 /// As [`once`], on any disk, and until `stop`. An unfinished compression is then undone or left for the next run.
 fn once_on<D: Disk>(
     disk: &D,
-    config: &Housekeeper,
+    config: &HousekeeperSettings,
     now: Timestamp,
     stop: &CancellationToken,
 ) -> Result<HousekeeperReport, HousekeeperError> {
     let data_dir: &Path = &config.data_dir;
     let ledger = Ledger::open(data_dir)?;
-    let _lock = Lock::acquire(&data_dir.join(LOCK_NAME))?;
+    let _lock = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
     let spool = Spool::new(disk.clone(), data_dir);
     let actions = plan::plan(sent_files::sent_batches(&spool, &ledger)?, now, config);
 

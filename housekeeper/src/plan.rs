@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
+use logferry_config::HousekeeperSettings;
 use logferry_ledger::{Batch, BatchState};
 use logferry_spool::FileForm;
 
@@ -33,7 +33,7 @@ impl Action {
 }
 
 /// The actions due at `now`. Deletions come first, since compression needs space.
-pub(crate) fn plan(found: Vec<SentBatch>, now: Timestamp, rules: &Housekeeper) -> Vec<Action> {
+pub(crate) fn plan(found: Vec<SentBatch>, now: Timestamp, rules: &HousekeeperSettings) -> Vec<Action> {
     let mut actions: Vec<Action> = found
         .into_iter()
         .filter_map(|found| action(found, now, rules))
@@ -42,7 +42,11 @@ pub(crate) fn plan(found: Vec<SentBatch>, now: Timestamp, rules: &Housekeeper) -
     actions
 }
 
-fn action(SentBatch { batch, forms }: SentBatch, now: Timestamp, rules: &Housekeeper) -> Option<Action> {
+fn action(
+    SentBatch { batch, forms }: SentBatch,
+    now: Timestamp,
+    rules: &HousekeeperSettings,
+) -> Option<Action> {
     if batch.state != BatchState::Sent {
         return None;
     }
@@ -151,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_delays() {
-        let rules = Housekeeper {
+        let rules = HousekeeperSettings {
             compress_after: Duration::ZERO,
             delete_after: Duration::ZERO,
             ..rules()
@@ -169,7 +173,7 @@ mod tests {
         ) {
             let mark = is_marked.then(sealed_at);
             let batch = Batch { state, compressed_at: mark, expired_at: mark, ..batch() };
-            let rules = Housekeeper { compress_after: Duration::ZERO, delete_after: Duration::ZERO, ..rules() };
+            let rules = HousekeeperSettings { compress_after: Duration::ZERO, delete_after: Duration::ZERO, ..rules() };
             let now = sealed_at() + jiff::SignedDuration::from_secs(age_s);
             let found = vec![SentBatch { batch, forms }];
             prop_assert_eq!(plan(found, now, &rules), vec![]);

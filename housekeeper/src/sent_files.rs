@@ -27,7 +27,11 @@ pub(crate) fn sent_batches<D: Disk>(
 ) -> Result<Vec<SentBatch>, HousekeeperError> {
     // The ledger first: a batch that is sent meanwhile is left for the next run.
     let mut batches = ledger.batches_in(BatchState::Sent)?;
-    let asked: HashSet<_> = ledger.asked()?.iter().map(|(batch, _)| batch.id).collect();
+    let asked: HashSet<_> = ledger
+        .resend_requests()?
+        .iter()
+        .map(|(batch, _)| batch.id)
+        .collect();
     batches.retain(|batch| !asked.contains(&batch.id));
     let mut files: BTreeMap<(String, String), BTreeSet<FileForm>> = BTreeMap::new();
     for file in spool.files_in(BatchState::Sent)? {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 use std::{fs, io};
 
-use logferry_durable::Operation;
+use logferry_durable::{Disk, DiskOperation};
+use logferry_invariants::invariant_only_delivered_is_compressed_or_deleted;
 use logferry_ledger::{Batch, BatchState, FILE_NAME};
 use logferry_testkit::SimDisk;
 
@@ -55,7 +56,7 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
         .zip(undelivered)
         .map(|(part, state)| host.batch(part, state))
         .collect();
-    let config = Housekeeper {
+    let config = HousekeeperSettings {
         data_dir: host.dir.path().to_owned(),
         compress_after: Duration::ZERO,
         delete_after: Duration::ZERO,
@@ -69,8 +70,17 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
         let file = host.path(batch.state.as_str(), &batch.file_name());
         assert_eq!(fs::read(file)?, lines(batch.part));
         assert_eq!(host.known(&batch), batch);
+        check_retention(&host, &batch, &["edw".to_owned()]);
     }
     Ok(())
+}
+
+fn check_retention(host: &Host<impl Disk>, batch: &Batch, undelivered: &[String]) {
+    let row = host.known(batch);
+    assert_eq!(
+        invariant_only_delivered_is_compressed_or_deleted(&row, undelivered),
+        Ok(())
+    );
 }
 
 #[test]
@@ -78,11 +88,11 @@ fn a_batch_that_is_to_be_sent_again_is_left_alone_until_it_is() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
     let name = "lab".parse()?;
-    host.ledger().ask(&[batch.id], &name, sealed_at())?;
+    host.ledger().request_resends(&[batch.id], &name, sealed_at())?;
     for age in [3 * HOUR, 1000 * HOUR] {
         assert_eq!(host.run(age)?, HousekeeperReport::default());
     }
-    host.ledger().withdraw(batch.id, &name)?;
+    host.ledger().cancel_resend(batch.id, &name)?;
     assert_eq!(host.run(1000 * HOUR)?.expired, 1);
     Ok(())
 }
@@ -220,7 +230,7 @@ fn a_full_disk_leaves_the_original() -> TestResult {
 fn a_failed_sync_leaves_the_original() {
     let host = Host::new(SimDisk::new());
     let batch = host.batch(1, BatchState::Sent);
-    host.disk.fail_next(Operation::Sync, io::ErrorKind::Other);
+    host.disk.fail_next(DiskOperation::Sync, io::ErrorKind::Other);
     assert!(host.run(3 * HOUR).is_err());
     host.assert_untouched(&batch);
 }
@@ -250,6 +260,7 @@ fn stopped_anywhere(age: Duration, check: impl Fn(&Host<SimDisk>, &Batch), is_ke
             }
             host.disk.heal();
             assert!(!is_kept || survives(&host, &batch), "after {changes} changes");
+            check_retention(&host, &batch, &[]);
             host.run(age).expect("no fault is left");
             check(&host, &batch);
             if done.is_ok() {
@@ -278,7 +289,7 @@ fn a_deletion_stopped_anywhere_is_finished_by_the_next_run() {
 #[test]
 fn a_second_housekeeper_is_refused() -> TestResult {
     let host = Host::new(RealDisk);
-    let _lock = Lock::acquire(&host.dir.path().join(LOCK_NAME))?;
+    let _lock = LockFile::acquire(&host.dir.path().join(LOCK_NAME))?;
     assert!(matches!(host.run(HOUR), Err(HousekeeperError::Lock(_))));
     Ok(())
 }
@@ -294,7 +305,7 @@ fn without_a_ledger_nothing_is_done() {
 fn after_stop_it_touches_nothing() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    let config = Housekeeper {
+    let config = HousekeeperSettings {
         data_dir: host.dir.path().to_owned(),
         ..rules()
     };
@@ -312,7 +323,7 @@ fn after_stop_it_touches_nothing() -> TestResult {
 async fn the_daemon_runs_by_its_schedule_until_shutdown() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    let config = Housekeeper {
+    let config = HousekeeperSettings {
         data_dir: host.dir.path().to_owned(),
         compress_after: Duration::ZERO,
         delete_after: 100_000_000 * HOUR,
@@ -334,7 +345,7 @@ async fn the_daemon_runs_by_its_schedule_until_shutdown() -> TestResult {
 
 #[tokio::test]
 async fn error_for_a_wrong_schedule_names_the_right_form() {
-    let config = Housekeeper {
+    let config = HousekeeperSettings {
         schedule: "0 99 * * * *".to_owned(),
         ..rules()
     };

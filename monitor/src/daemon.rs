@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_config::Monitor;
-use logferry_durable::{Lock, LockError};
+use logferry_config::MonitorSettings;
+use logferry_durable::{LockError, LockFile};
 use logferry_ledger::{LedgerError, NewMail};
-use logferry_telemetry::{Endpoint, Metrics, Ready};
+use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -33,14 +33,14 @@ const OUTBOX_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// If the mail server cannot be reached, or the ledger is busy or cannot grow, this is logged and tried again. A damaged or
 /// foreign ledger is an error: a person must repair it. After `shutdown`, a mail in flight has 5 s to complete.
-pub async fn run(config: Monitor, shutdown: CancellationToken) -> Result<(), MonitorError> {
+pub async fn run(config: MonitorSettings, shutdown: CancellationToken) -> Result<(), MonitorError> {
     let mailer = SmtpMailer::new(&config.smtp)?;
     let endpoint = match config.metrics {
-        Some(addr) => Some(Endpoint::bind(addr).await?),
+        Some(addr) => Some(HealthEndpoint::bind(addr).await?),
         None => None,
     };
     let stop = shutdown.child_token();
-    let ready = Ready::default();
+    let ready = Readiness::default();
     let health = async {
         if let Some(endpoint) = endpoint {
             endpoint
@@ -53,9 +53,9 @@ pub async fn run(config: Monitor, shutdown: CancellationToken) -> Result<(), Mon
 }
 
 async fn work(
-    config: Monitor,
+    config: MonitorSettings,
     mailer: SmtpMailer,
-    ready: &Ready,
+    ready: &Readiness,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
     if !wait_for_ledger(&config.data_dir, stop).await {
@@ -83,7 +83,7 @@ async fn stop_all_after<T>(task: impl Future<Output = T>, stop: &CancellationTok
 /// Checks once and tries every mail in the outbox once; for cron.
 ///
 /// A mail that cannot be sent stays in the outbox for the next time, and is an error here.
-pub async fn once(config: &Monitor) -> Result<(), MonitorError> {
+pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     let mailer = SmtpMailer::new(&config.smtp)?;
     // The ledger before the lock: without a ledger there may be no folder for the lock either.
     with_ledger(&config.data_dir, |_| Ok(())).await?;
@@ -101,7 +101,7 @@ pub async fn once(config: &Monitor) -> Result<(), MonitorError> {
 }
 
 /// Sends one mail to the recipients now, without the outbox. An error quotes the mail server.
-pub async fn test_mail(config: &Monitor) -> Result<(), MonitorError> {
+pub async fn test_mail(config: &MonitorSettings) -> Result<(), MonitorError> {
     let now = Timestamp::now();
     let text =
         "This is a test mail, sent by `logferry test-mail`. Alerts and hourly summaries come the same way.\n";
@@ -117,8 +117,8 @@ pub async fn test_mail(config: &Monitor) -> Result<(), MonitorError> {
     Ok(SmtpMailer::new(&config.smtp)?.send(&mail, now).await?)
 }
 
-fn lock(data_dir: &Path) -> Result<Lock, MonitorError> {
-    Lock::acquire(&data_dir.join(LOCK_FILE)).map_err(|error| match error {
+fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {
+    LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|error| match error {
         LockError::Held { holder, .. } => MonitorError::AlreadyRunning {
             data_dir: data_dir.to_owned(),
             holder,
@@ -147,7 +147,7 @@ async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool 
     !shutdown.is_cancelled()
 }
 
-async fn check(config: &Arc<Monitor>) -> Result<(), MonitorError> {
+async fn check(config: &Arc<MonitorSettings>) -> Result<(), MonitorError> {
     let shared = Arc::clone(config);
     with_ledger(&config.data_dir, move |ledger| {
         let metrics = Metrics::process().monitor();
@@ -157,8 +157,8 @@ async fn check(config: &Arc<Monitor>) -> Result<(), MonitorError> {
 }
 
 async fn watch(
-    config: Arc<Monitor>,
-    ready: &Ready,
+    config: Arc<MonitorSettings>,
+    ready: &Readiness,
     new_mail: &Notify,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use logferry_durable::{DiskError, LockError};
 use logferry_ledger::LedgerError;
-use logferry_telemetry::EndpointError;
+use logferry_telemetry::HealthEndpointError;
 use logferry_text::count_of;
 use tokio::task::JoinError;
 
@@ -52,7 +52,7 @@ pub enum MonitorError {
     },
     /// The address for `/metrics` cannot be used.
     #[error(transparent)]
-    Metrics(#[from] EndpointError),
+    Metrics(#[from] HealthEndpointError),
     /// A mail cannot be sent.
     #[error(transparent)]
     Send(#[from] SendError),

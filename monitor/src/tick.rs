@@ -4,7 +4,7 @@ use std::error::Error;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_config::Monitor;
+use logferry_config::MonitorSettings;
 use logferry_ledger::{BatchFilter, Ledger, LedgerError};
 use logferry_telemetry::MonitorMetrics;
 
@@ -16,7 +16,7 @@ use crate::summary::summary_schedule::{SummaryHour, due_hours};
 /// Queues the alerts and summaries that are due. An error in one does not keep the other from being tried.
 pub(crate) fn tick(
     ledger: &mut Ledger,
-    config: &Monitor,
+    config: &MonitorSettings,
     zone: &TimeZone,
     metrics: &MonitorMetrics,
     now: Timestamp,
@@ -33,7 +33,7 @@ pub(crate) fn tick(
 
 fn queue_alerts(
     ledger: &mut Ledger,
-    config: &Monitor,
+    config: &MonitorSettings,
     zone: &TimeZone,
     metrics: &MonitorMetrics,
     now: Timestamp,
@@ -65,7 +65,7 @@ fn queue_alerts(
 
 fn queue_summaries(
     ledger: &mut Ledger,
-    config: &Monitor,
+    config: &MonitorSettings,
     zone: &TimeZone,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
@@ -84,7 +84,7 @@ fn queue_summaries(
             since: Some(hour.start()),
             until: Some(hour.end()),
         };
-        let (batches, totals) = (ledger.batches(&in_hour)?, ledger.stream_totals()?);
+        let (batches, totals) = (ledger.batches(&in_hour)?, ledger.source_line_totals()?);
         let watched = watched_sources(&sources, &config.expected_sources);
         let mail = HourlySummary::new(hour, watched.into_keys(), &batches, &totals).mail(zone);
         if ledger.queue_summary(hour.start(), &mail, now)? {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
-use logferry_config::Group;
-use logferry_durable::{DiskError, Lock, LockError, RealDisk};
+use logferry_config::GroupSettings;
+use logferry_durable::{DiskError, LockError, LockFile, RealDisk};
 use logferry_ledger::{BatchState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
 use logferry_spool::Spool;
-use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
+use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ pub enum RelayError {
     },
     /// The port for metrics cannot be bound.
     #[error(transparent)]
-    Metrics(#[from] EndpointError),
+    Metrics(#[from] HealthEndpointError),
     /// A thread cannot be started.
     #[error("cannot start a thread for group {group}")]
     Thread {
@@ -77,15 +77,18 @@ pub struct RelayServer {
     listeners: Vec<(GroupListener, GroupRuntime)>,
     credentials: CredentialsReloader,
     commit_threads: Vec<JoinHandle<()>>,
-    _lock: Lock,
+    _lock: LockFile,
 }
 
 impl RelayServer {
     /// Makes the spool agree with the ledger, and binds the port of every group.
-    pub async fn bind(config: &logferry_config::Relay, metrics: &Metrics) -> Result<Self, RelayError> {
+    pub async fn bind(
+        config: &logferry_config::RelaySettings,
+        metrics: &Metrics,
+    ) -> Result<Self, RelayError> {
         let spool = Spool::new(RealDisk, &config.data_dir);
         spool.create_state_folders(&BatchState::ALL)?;
-        let lock = Lock::acquire(&config.data_dir.join("relay.lock"))?;
+        let lock = LockFile::acquire(&config.data_dir.join("relay.lock"))?;
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         ledger.forget_group_reports()?;
         finish_seals(&spool, &ledger, None)?;
@@ -106,7 +109,7 @@ impl RelayServer {
                 address: group.listen,
                 source,
             })?;
-            let storage = (spool.clone(), ledger.another()?, schedulers.join());
+            let storage = (spool.clone(), ledger.reopen()?, schedulers.join());
             let listener = relay.start_group(config, group, listener, storage, metrics)?;
             relay.listeners.push((listener, runtime));
         }
@@ -115,8 +118,8 @@ impl RelayServer {
 
     fn start_group(
         &mut self,
-        config: &logferry_config::Relay,
-        group: &Group,
+        config: &logferry_config::RelaySettings,
+        group: &GroupSettings,
         listener: TcpListener,
         (spool, ledger, scheduler): (Spool<RealDisk>, Ledger, GroupScheduler),
         metrics: &Metrics,
@@ -185,7 +188,7 @@ impl RelayServer {
     }
 }
 
-fn thread_error(group: &Group, source: io::Error) -> RelayError {
+fn thread_error(group: &GroupSettings, source: io::Error) -> RelayError {
     RelayError::Thread {
         group: group.name.clone(),
         source,
@@ -193,10 +196,13 @@ fn thread_error(group: &Group, source: io::Error) -> RelayError {
 }
 
 /// Runs the relay until `shutdown`, with its metrics on `config.metrics`.
-pub async fn run(config: logferry_config::Relay, shutdown: CancellationToken) -> Result<(), RelayError> {
-    let (metrics, ready, mut endpoints) = (Metrics::process(), Ready::default(), JoinSet::new());
+pub async fn run(
+    config: logferry_config::RelaySettings,
+    shutdown: CancellationToken,
+) -> Result<(), RelayError> {
+    let (metrics, ready, mut endpoints) = (Metrics::process(), Readiness::default(), JoinSet::new());
     if let Some(address) = config.metrics {
-        let endpoint = Endpoint::bind(address).await?;
+        let endpoint = HealthEndpoint::bind(address).await?;
         endpoints.spawn(endpoint.serve(metrics.clone(), ready.clone(), shutdown.clone()));
     }
     let relay = RelayServer::bind(&config, metrics).await?;

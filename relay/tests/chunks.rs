@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
-use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
 use logferry_protocol::{CHUNKS_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, STREAMS_PATH};
@@ -160,7 +160,7 @@ fn encoded(encoding: &str, plain_len: Option<usize>) -> Vec<(&'static str, Strin
     headers
 }
 
-fn outcome((status, body): &(u16, Bytes)) -> Outcome {
+fn outcome((status, body): &(u16, Bytes)) -> ChunkOutcome {
     assert!(matches!(status, 200 | 409), "{status} {body:?}");
     let receipt: Receipt = serde_json::from_slice(body).expect("a receipt");
     receipt.outcome
@@ -197,7 +197,7 @@ fn compressed_chunks_are_stored_as_they_were_before() {
             };
             let headers = encoded(encoding, says_length.then_some(chunk.lines.len()));
             let answer = runtime.block_on(relay.chunk(0, &chunk, &headers, body));
-            prop_assert_eq!(outcome(&answer), Outcome::Stored);
+            prop_assert_eq!(outcome(&answer), ChunkOutcome::Stored);
             expected.set(expected.get() + chunk.lines.len());
             let stored = relay.stored();
             prop_assert_eq!(stored.len(), expected.get());
@@ -249,7 +249,7 @@ async fn invalid_encodings_are_refused_with_a_reason_and_not_stored() {
     let headers = encoded("zstd", Some(900));
     assert_eq!(
         outcome(&relay.chunk(0, &chunk, &headers, whole).await),
-        Outcome::Stored
+        ChunkOutcome::Stored
     );
 }
 
@@ -312,7 +312,7 @@ async fn a_chunk_for_another_ledger_is_refused() {
     assert!(relay.stored().is_empty());
     let same = [(LEDGER_HEADER, ledger)];
     let stored = relay.chunk(0, &chunk, &same, chunk.lines.clone()).await;
-    assert_eq!(outcome(&stored), Outcome::Stored);
+    assert_eq!(outcome(&stored), ChunkOutcome::Stored);
 }
 
 #[tokio::test]
@@ -326,12 +326,16 @@ async fn a_stream_continues_at_any_port_and_nothing_is_stored_twice() {
             lines: format!("line {number}\n").into_bytes(),
         };
         let answer = relay.chunk(port, &chunk, &[], chunk.lines.clone()).await;
-        assert_eq!(outcome(&answer), Outcome::Stored, "chunk {number} at port {port}");
+        assert_eq!(
+            outcome(&answer),
+            ChunkOutcome::Stored,
+            "chunk {number} at port {port}"
+        );
         // Its response was lost, and it is sent again, to the other port.
         let again = relay.chunk(1 - port, &chunk, &[], chunk.lines.clone()).await;
         let must_wait = again.0 == 503;
         assert!(
-            must_wait || outcome(&again) != Outcome::Stored,
+            must_wait || outcome(&again) != ChunkOutcome::Stored,
             "chunk {number} again: {again:?}"
         );
         expected.extend(&chunk.lines);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use logferry_durable::{Disk, DiskError};
-use logferry_protocol::heartbeat::Gap;
+use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset};
@@ -38,7 +38,7 @@ pub(crate) struct Checkpoint {
     pub(crate) unsent: Vec<UnsentFile>,
     /// Losses that the relay has not acknowledged yet.
     #[serde(default)]
-    pub(crate) gaps: Vec<Gap>,
+    pub(crate) gaps: Vec<ReportedGap>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,7 +257,7 @@ mod tests {
                 head,
                 size: Offset::new(7),
             }],
-            gaps: vec![Gap {
+            gaps: vec![ReportedGap {
                 stream,
                 log,
                 path: "/log/access.log.9".into(),

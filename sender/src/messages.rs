@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use logferry_protocol::chunk::{ChunkHeader, Receipt};
-use logferry_protocol::heartbeat::{Gap, Heartbeat};
+use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
 
 use crate::error::RequestError;
@@ -31,7 +31,7 @@ pub(crate) enum SenderEvent {
     /// The request for the streams of files ended.
     Streams(Result<ResolveResponse, RequestError>),
     /// The relay acknowledged a heartbeat that reported these losses.
-    HeartbeatAcked(Vec<Gap>),
+    HeartbeatAcked(Vec<ReportedGap>),
     /// Stop cleanly.
     Stop,
 }

@@ -7,8 +7,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
-use logferry_durable::{Disk, DiskError, Lock, LockError, RealDisk};
-use logferry_telemetry::{Ready, SenderMetrics};
+use logferry_durable::{Disk, DiskError, LockError, LockFile, RealDisk};
+use logferry_telemetry::{Readiness, SenderMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -44,9 +44,9 @@ pub enum SenderError {
 /// Only a second sender on the same state folder is an error. Other failures are logged and tried again: an unwritable
 /// state folder costs the checkpoint, not the lines.
 pub async fn run(
-    config: config::Sender,
+    config: config::SenderSettings,
     metrics: SenderMetrics,
-    ready: Ready,
+    ready: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), SenderError> {
     let _lock = lock(&config.state_dir)?;
@@ -88,7 +88,7 @@ pub async fn run(
 }
 
 /// Makes and locks the state folder. If it is not writable there is no lock, and no checkpoint that needs one.
-fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
+fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
     let made: Result<(), DiskError> = RealDisk.create_dir_all(state_dir);
     if let Err(error) = made {
         tracing::warn!(
@@ -97,7 +97,7 @@ fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
         );
         return Ok(None);
     }
-    match Lock::acquire(&state_dir.join("lock")) {
+    match LockFile::acquire(&state_dir.join("lock")) {
         Ok(lock) => Ok(Some(lock)),
         Err(error @ LockError::Held { .. }) => Err(SenderError::Locked(error)),
         Err(error) => {
@@ -112,9 +112,9 @@ fn lock(state_dir: &Path) -> Result<Option<Lock>, SenderError> {
 
 /// The thread that reads the logs.
 fn run_tailer(
-    config: &config::Sender,
+    config: &config::SenderSettings,
     metrics: SenderMetrics,
-    ready: &Ready,
+    ready: &Readiness,
     mut folders: Option<WatchedFolders>,
     relay: &RelayConnections,
     events: &Sender<SenderEvent>,

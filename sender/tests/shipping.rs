@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use logferry_config as config;
 use logferry_sender::{SenderError, run};
-use logferry_telemetry::{Ready, SenderMetrics};
+use logferry_telemetry::{Readiness, SenderMetrics};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,27 +30,27 @@ const DEADLINE: Duration = Duration::from_mins(1);
 struct ShippingFixture {
     dir: TempDir,
     relay: Arc<FakeRelay>,
-    config: config::Sender,
+    config: config::SenderSettings,
     metrics: SenderMetrics,
     sender: Option<(JoinHandle<Result<(), SenderError>>, CancellationToken)>,
     relay_stop: CancellationToken,
     lines: u32,
 }
 
-fn log(dir: &Path, name: &str) -> config::Log {
+fn log(dir: &Path, name: &str) -> config::LogSettings {
     let path = dir.join(format!("{name}.log")).display().to_string();
-    config::Log {
+    config::LogSettings {
         rotated: vec![format!("{path}.*"), format!("{path}-*")],
         path,
         name: name.parse().expect("a name"),
-        start: config::Start::Beginning,
+        start: config::StartPosition::Beginning,
         exclude: vec![vec!["ping".into(), "health".into()]],
         max_line: 4096,
     }
 }
 
-fn config(dir: &Path, relay: SocketAddr) -> config::Sender {
-    config::Sender {
+fn config(dir: &Path, relay: SocketAddr) -> config::SenderSettings {
+    config::SenderSettings {
         relay: vec![format!("http://{relay}").parse().expect("an address")],
         source: config::SourceSetting::Auto,
         local_address: None,
@@ -62,7 +62,7 @@ fn config(dir: &Path, relay: SocketAddr) -> config::Sender {
             max_delay: Duration::from_millis(20),
         },
         in_flight: 4,
-        compression: config::Compression::None,
+        compression: config::ChunkCompression::None,
         token_file: None,
         tls: config::ClientTls::default(),
         retry: config::Backoff {
@@ -122,7 +122,7 @@ impl ShippingFixture {
         let sender = tokio::spawn(run(
             self.config.clone(),
             self.metrics.clone(),
-            Ready::default(),
+            Readiness::default(),
             stop.clone(),
         ));
         self.sender = Some((sender, stop));
@@ -405,7 +405,7 @@ async fn a_second_sender_on_the_state_folder_is_refused() {
     let second = run(
         fixture.config.clone(),
         SenderMetrics::default(),
-        Ready::default(),
+        Readiness::default(),
         CancellationToken::new(),
     )
     .await;

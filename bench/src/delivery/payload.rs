@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 
 use super::sshd::new_file;
 use crate::testbed::relay_testbed::{WrongResult, add_file};
@@ -17,7 +17,7 @@ pub(super) struct PayloadFile {
     pub(super) path: PathBuf,
     /// Its name at the destination.
     pub(super) name: String,
-    pub(super) contents: Contents,
+    pub(super) contents: BatchContents,
 }
 
 /// All files of one case.
@@ -57,7 +57,7 @@ impl Payload {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(drop).with_context(|| format!("cannot list {}", drop.display()))? {
             let path = entry?.path();
-            let mut contents = Contents::default();
+            let mut contents = BatchContents::default();
             add_file(&path, &mut contents).with_context(|| format!("cannot read {}", path.display()))?;
             let name = path
                 .file_name()
@@ -91,9 +91,9 @@ impl Payload {
 }
 
 /// Writes a file of lines that no other file has; returns its contents.
-fn fill(path: &Path, number: u32, bytes: u64) -> io::Result<Contents> {
+fn fill(path: &Path, number: u32, bytes: u64) -> io::Result<BatchContents> {
     let mut file = io::BufWriter::new(new_file(path)?);
-    let mut contents = Contents::default();
+    let mut contents = BatchContents::default();
     // A xorshift generator: fast, and the bytes cannot be compressed.
     let mut state = u64::from(number) + 1;
     while contents.bytes < bytes {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use logferry_traffic::{LogFile, Traffic, TrafficOptions};
 
 use super::relay_testbed::RelayTestbed;
@@ -30,7 +30,7 @@ pub(crate) struct LineWriter {
     file: LogFile,
     traffic: Traffic,
     line: Vec<u8>,
-    written: Contents,
+    written: BatchContents,
 }
 
 impl LineWriter {
@@ -40,14 +40,14 @@ impl LineWriter {
             file: LogFile::open(log).with_context(|| format!("cannot create {}", log.display()))?,
             traffic: Traffic::new(TrafficOptions::default()),
             line: Vec::new(),
-            written: Contents::default(),
+            written: BatchContents::default(),
         };
         writer.append()?;
         Ok(writer)
     }
 
     /// The contents of the log.
-    pub(crate) const fn written(&self) -> Contents {
+    pub(crate) const fn written(&self) -> BatchContents {
         self.written
     }
 

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use logferry_ledger::{Batch, BatchFilter, Contents, Ledger, StreamTotals};
+use logferry_ledger::{Batch, BatchContents, BatchFilter, Ledger, SourceLineTotals};
 
 use crate::measurement::commit_times::CommitTimes;
 use crate::measurement::process::{Daemon, Usage};
@@ -32,8 +32,8 @@ pub(crate) enum WrongResult {
     #[error("source {source_name}: expected {expected:?}, stored {stored:?}")]
     Contents {
         source_name: String,
-        expected: Contents,
-        stored: Contents,
+        expected: BatchContents,
+        stored: BatchContents,
     },
     #[error("lines of {found} sources were stored, {expected} senders sent lines")]
     Sources { found: usize, expected: usize },
@@ -160,8 +160,8 @@ impl RelayTestbed {
 
     /// The lines of each source that are committed or excluded by rule.
     pub(crate) fn committed_by_source(&self) -> anyhow::Result<BTreeMap<String, u64>> {
-        let totals = self.ledger.stream_totals()?.into_iter();
-        let lines = |source: StreamTotals| {
+        let totals = self.ledger.source_line_totals()?.into_iter();
+        let lines = |source: SourceLineTotals| {
             let lines = source.lines_sent + source.lines_excluded;
             (source.source.as_str().to_owned(), lines)
         };
@@ -195,7 +195,7 @@ impl RelayTestbed {
     }
 
     /// Stops all processes, and checks that each sender's batch files hold `expected`, in order.
-    pub(crate) fn finish(self, expected: Contents) -> anyhow::Result<()> {
+    pub(crate) fn finish(self, expected: BatchContents) -> anyhow::Result<()> {
         let senders: BTreeSet<_> = (0..self.senders.len()).map(source_name).collect();
         self.senders.into_iter().try_for_each(Daemon::stop)?;
         self.relay.stop()?;
@@ -254,8 +254,8 @@ fn free_addresses(count: u8) -> anyhow::Result<Vec<SocketAddrV4>> {
 }
 
 /// The contents of the files of `batches`, in order, read from the disk and not from the ledger.
-fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<Contents> {
-    let mut all = Contents::default();
+fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<BatchContents> {
+    let mut all = BatchContents::default();
     for batch in batches {
         let path = data
             .join(batch.state.as_str())
@@ -267,7 +267,7 @@ fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<Contents> {
 }
 
 /// Adds the contents of a file to `all`.
-pub(crate) fn add_file(path: &Path, all: &mut Contents) -> io::Result<()> {
+pub(crate) fn add_file(path: &Path, all: &mut BatchContents) -> io::Result<()> {
     let mut file = fs::File::open(path)?;
     let mut block = vec![0; 1 << 18];
     loop {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use logferry_traffic::{LineKind, Traffic, TrafficOptions};
 
 /// One line in this many is a health check, which the sender excludes.
@@ -30,7 +30,7 @@ pub(crate) struct SourceLog {
     /// All bytes.
     pub(crate) bytes: u64,
     /// The lines that are not excluded, in order.
-    pub(crate) kept: Contents,
+    pub(crate) kept: BatchContents,
 }
 
 /// Writes nginx-like lines to a new file until it has at least `size` bytes.
@@ -45,7 +45,7 @@ pub(crate) fn write(path: &Path, size: u64, lines_per_second: u64) -> io::Result
     let mut log = SourceLog {
         lines: 0,
         bytes: 0,
-        kept: Contents::default(),
+        kept: BatchContents::default(),
     };
     let mut block = Vec::with_capacity(BLOCK + 1024);
     while log.bytes < size {
@@ -65,7 +65,7 @@ pub(crate) fn write(path: &Path, size: u64, lines_per_second: u64) -> io::Result
 }
 
 /// Adds a line to `kept`.
-pub(crate) fn count_line(kept: &mut Contents, line: &[u8]) {
+pub(crate) fn count_line(kept: &mut BatchContents, line: &[u8]) {
     kept.lines += 1;
     kept.bytes += line.len() as u64;
     kept.crc32c = crc32c::crc32c_append(kept.crc32c, line);
@@ -96,7 +96,7 @@ mod tests {
         let lines = |text: &[u8]| text.split_inclusive(|&byte| byte == b'\n').count() as u64;
         assert!(text.len() >= 3 << 20);
         assert_eq!((log.lines, log.bytes), (lines(&text), text.len() as u64));
-        let expected = Contents {
+        let expected = BatchContents {
             lines: lines(&kept),
             bytes: kept.len() as u64,
             crc32c: crc32c::crc32c(&kept),

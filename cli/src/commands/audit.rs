@@ -41,7 +41,7 @@ pub(crate) fn audit(file: &Path, config: &Config, filter: &BatchFilter) -> Resul
     Ok(audit::audit(
         &data_dir,
         filter,
-        &configuration::addressees(config),
+        &configuration::subscribers(config),
     )?)
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use logferry_config::Sender;
+use logferry_config::SenderSettings;
 use logferry_protocol::chunk::LineCounts;
 use logferry_sender::{BackfillEvent, BackfillPlan, FileOutcome, FileReport};
 use logferry_text::{count, error_chain, size};
@@ -39,7 +39,7 @@ pub(crate) fn run(file: &Path, options: BackfillArgs) -> Result {
     ship(sender, plan, dry_run)
 }
 
-fn ship(sender: Sender, plan: BackfillPlan, dry_run: bool) -> Result {
+fn ship(sender: SenderSettings, plan: BackfillPlan, dry_run: bool) -> Result {
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     let (stop, (send_event, events)) = (CancellationToken::new(), mpsc::sync_channel(EVENTS_MAX));
     let signals = {

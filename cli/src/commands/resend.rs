@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use logferry_config::{Addressee, Config};
+use logferry_config::{Config, Subscriber};
 use logferry_forwarder::{ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
@@ -21,10 +21,10 @@ use crate::output::exit::{Failure, Outcome, Result};
 /// not want a named batch.
 pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
     let config = configuration::load(file)?;
-    let addressees = addressees(&config, options.destination.as_ref())?;
+    let subscribers = subscribers(&config, options.destination.as_ref())?;
     let data_dir = configuration::data_dir(file, &config)?;
     let batches = selected(&Ledger::open(&data_dir)?, options)?;
-    let mut resent = resend(&data_dir, &batches, &addressees, Timestamp::now())?;
+    let mut resent = resend(&data_dir, &batches, &subscribers, Timestamp::now())?;
     if options.batches.is_empty() || options.destination.is_none() {
         // Only a named batch for a named destination is worth a message.
         resent.unwanted.clear();
@@ -35,19 +35,19 @@ pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
     ))
 }
 
-fn addressees(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Addressee>> {
-    let mut addressees = configuration::addressees(config);
-    if addressees.is_empty() {
+fn subscribers(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Subscriber>> {
+    let mut subscribers = configuration::subscribers(config);
+    if subscribers.is_empty() {
         return Err(Failure::configuration(anyhow!(
             "there is no forwarder section; run this command with the configuration of the relay host"
         )));
     }
-    let Some(name) = name else { return Ok(addressees) };
-    let Some(index) = addressees.iter().position(|addressee| addressee.name == *name) else {
-        let names = addressees.iter().map(|addressee| &addressee.name);
+    let Some(name) = name else { return Ok(subscribers) };
+    let Some(index) = subscribers.iter().position(|subscriber| subscriber.name == *name) else {
+        let names = subscribers.iter().map(|subscriber| &subscriber.name);
         return Err(configuration::unknown_destination(name, names));
     };
-    Ok(vec![addressees.swap_remove(index)])
+    Ok(vec![subscribers.swap_remove(index)])
 }
 
 fn selected(ledger: &Ledger, options: &ResendArgs) -> Result<Vec<Batch>> {

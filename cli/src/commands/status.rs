@@ -58,7 +58,7 @@ fn read_status(data_dir: &Path, config: &Config) -> Result<Status> {
         expected_sources: monitor.map_or(&[], |monitor| &monitor.expected_sources),
         stale_after: monitor.map_or(STALE_AFTER, |monitor| monitor.stale_after),
         groups: &groups,
-        destinations: &configuration::addressees(config),
+        destinations: &configuration::subscribers(config),
         min_free_disk: relay.map_or(MIN_FREE_DISK, |relay| relay.limits.min_free_disk),
     };
     Ok(status(data_dir, &scope, Timestamp::now())?)
@@ -279,7 +279,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_config::{Addressee, Wants};
+    use logferry_config::{DeliveryFilter, Subscriber};
     use logferry_ledger::Ledger;
     use logferry_monitor::status::{HeldBatch, InFlightStatus};
 
@@ -291,9 +291,9 @@ mod tests {
             expected_sources: &["198.51.100.1".parse().unwrap()],
             stale_after: STALE_AFTER,
             groups: &["web-1".parse().unwrap()],
-            destinations: &[Addressee {
+            destinations: &[Subscriber {
                 name: "edw".parse().unwrap(),
-                wants: Wants::default(),
+                filter: DeliveryFilter::default(),
             }],
             min_free_disk: u64::MAX,
         };

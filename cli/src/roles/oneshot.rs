@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use logferry_config::Monitor;
+use logferry_config::MonitorSettings;
 use tokio::runtime::{Builder, Runtime};
 
 use super::role::{Role, missing_section};
@@ -41,7 +41,7 @@ pub(crate) fn test_mail(file: &Path) -> Result {
     Ok(Outcome::Fine)
 }
 
-fn monitor_section(file: &Path) -> Result<Monitor> {
+fn monitor_section(file: &Path) -> Result<MonitorSettings> {
     configuration::load(file)?
         .monitor
         .ok_or_else(|| missing_section(file, Role::Monitor))

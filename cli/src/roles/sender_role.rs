@@ -1,19 +1,19 @@
 //! Runs the sender and its metrics page.
 
-use logferry_config::{Sender, SourceSetting};
-use logferry_telemetry::{Endpoint, Metrics, Ready};
+use logferry_config::{SenderSettings, SourceSetting};
+use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the sender and its `/metrics` until `stop`.
-pub(crate) async fn run(config: Sender, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(config: SenderSettings, stop: CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::process();
-    let ready = Ready::default();
+    let ready = Readiness::default();
     let beside = stop.child_token();
     let mut tasks = JoinSet::new();
     let sender = metrics.sender(&label(&config));
     if let Some(address) = config.metrics {
-        let endpoint = Endpoint::bind(address).await?;
+        let endpoint = HealthEndpoint::bind(address).await?;
         tasks.spawn(endpoint.serve(metrics.clone(), ready.clone(), beside.clone()));
     }
     let outcome = logferry_sender::run(config, sender, ready, stop).await;
@@ -23,7 +23,7 @@ pub(crate) async fn run(config: Sender, stop: CancellationToken) -> anyhow::Resu
 }
 
 /// The source's label. Only the relay knows the source of a sender without a configured name or address.
-fn label(config: &Sender) -> String {
+fn label(config: &SenderSettings) -> String {
     match (&config.source, config.local_address) {
         (SourceSetting::Named(source), _) => source.to_string(),
         (SourceSetting::Auto, Some(address)) => address.to_string(),

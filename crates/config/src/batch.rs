@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::place::Place;
+use crate::place::ConfigField;
 use crate::template::NameTemplate;
 use crate::units::format_duration;
 
 /// How lines become batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct BatchSettings {
     /// Length of a window of line time.
     pub window: WindowLength,
     /// Name of a batch's file, without `.log`.
@@ -111,7 +111,7 @@ impl Default for RawBatch {
 }
 
 impl RawBatch {
-    pub(crate) fn resolve(&self, at: &Place<'_>) -> Option<Batch> {
+    pub(crate) fn resolve(&self, at: &ConfigField<'_>) -> Option<BatchSettings> {
         let window_at = at.key("window");
         let window = window_at.time(&self.window).and_then(|length| {
             WindowLength::try_from(length)
@@ -133,7 +133,7 @@ impl RawBatch {
                 ("arrival", TimestampFormat::Arrival),
             ],
         );
-        Some(Batch {
+        Some(BatchSettings {
             window: window?,
             name: name?,
             seal_after: seal_after?,

@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
-use crate::forwarder::{Destination, Forwarder};
-use crate::place::{Place, nearest};
-use crate::relay::{Group, Relay};
+use crate::forwarder::{Destination, ForwarderSettings};
+use crate::place::{ConfigField, nearest};
+use crate::relay::{GroupSettings, RelaySettings};
 use crate::sources::SourceList;
 
 /// Judges all destinations by what the relay makes, if its section is in the same file.
-pub(crate) fn check(relay: Option<&Relay>, forwarder: &Forwarder, at: &Place<'_>) {
+pub(crate) fn check(relay: Option<&RelaySettings>, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {
     let destinations_at = at.key("forwarder").key("destinations");
     let each = forwarder.destinations.iter().collect();
     destinations_at.each(each, |destination: &Destination, at| {
@@ -28,9 +28,9 @@ pub(crate) fn check(relay: Option<&Relay>, forwarder: &Forwarder, at: &Place<'_>
     }
 }
 
-fn check_coverage(relay: &Relay, forwarder: &Forwarder, at: &Place<'_>) {
+fn check_coverage(relay: &RelaySettings, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {
     let groups_at = at.key("relay").key("groups");
-    groups_at.each(relay.groups.iter().collect(), |group: &Group, at| {
+    groups_at.each(relay.groups.iter().collect(), |group: &GroupSettings, at| {
         match coverage(group, &forwarder.destinations) {
             Coverage::Whole => {}
             Coverage::Part => at.warn(
@@ -44,8 +44,8 @@ fn check_coverage(relay: &Relay, forwarder: &Forwarder, at: &Place<'_>) {
     });
 }
 
-fn check_logs(relay: &Relay, destination: &Destination, at: &Place<'_>) {
-    if destination.wants.logs.is_some() && !relay.batch.name.uses_log() {
+fn check_logs(relay: &RelaySettings, destination: &Destination, at: &ConfigField<'_>) {
+    if destination.filter.logs.is_some() && !relay.batch.name.uses_log() {
         at.key("logs").report(
             "cannot be told apart, as relay.batch.name has no {log} and logs share a batch; add {log} to it, or leave \
              `logs` out",
@@ -53,9 +53,9 @@ fn check_logs(relay: &Relay, destination: &Destination, at: &Place<'_>) {
     }
 }
 
-fn check_groups(relay: &Relay, destination: &Destination, at: &Place<'_>) {
+fn check_groups(relay: &RelaySettings, destination: &Destination, at: &ConfigField<'_>) {
     let known = || relay.groups.iter().map(|group| group.name.as_str());
-    let wanted = destination.wants.groups.iter().flatten();
+    let wanted = destination.filter.groups.iter().flatten();
     for group in wanted.filter(|group| !known().any(|known| known == group.as_str())) {
         let hint = nearest(group.as_str(), known())
             .map(|near| format!("; did you mean `{near}`?"))
@@ -74,8 +74,8 @@ enum Coverage {
 }
 
 /// A destination that wants some logs only counts as if it wanted all: which logs there are, only the senders know.
-fn coverage(group: &Group, destinations: &[Destination]) -> Coverage {
-    let wants = destinations.iter().map(|destination| &destination.wants);
+fn coverage(group: &GroupSettings, destinations: &[Destination]) -> Coverage {
+    let wants = destinations.iter().map(|destination| &destination.filter);
     let wanting: Vec<_> = wants
         .filter(|wants| {
             let groups = wants.groups.as_ref();
@@ -160,10 +160,12 @@ fn range_coverage((first, last): Numbers, wanted: &[Numbers]) -> Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::Entry;
+    use crate::sources::SourceEntry;
 
     fn list(entries: &[&str]) -> SourceList {
-        let entries = entries.iter().map(|entry| Entry::parse(entry).expect("valid"));
+        let entries = entries
+            .iter()
+            .map(|entry| SourceEntry::parse(entry).expect("valid"));
         SourceList::only(entries.collect())
     }
 

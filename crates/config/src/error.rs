@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// One thing wrong with a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// Line of the file, from 1; absent when no line is to blame.
     pub line: Option<usize>,
     /// The setting, such as `relay.groups[1].listen`; empty when the file as a whole is meant.
@@ -33,14 +33,14 @@ pub enum ConfigError {
         /// The configuration file.
         file: PathBuf,
         /// What is wrong, in the order of the file's sections.
-        problems: Vec<Problem>,
+        problems: Vec<ConfigProblem>,
     },
 }
 
 /// Problems as `FILE:LINE: key: message`, one a line.
 struct Listing<'a> {
     file: &'a PathBuf,
-    problems: &'a [Problem],
+    problems: &'a [ConfigProblem],
 }
 
 impl fmt::Display for Listing<'_> {
@@ -59,7 +59,7 @@ impl fmt::Display for Listing<'_> {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;

@@ -7,18 +7,18 @@ use logferry_protocol::names::{DestinationName, SourceId};
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
-use crate::layout::{self, Layout};
-use crate::place::Place;
+use crate::layout::{self, RemoteLayout};
+use crate::place::ConfigField;
 use crate::publishing::{Publishing, RawPublishing, suffix};
 use crate::secret::Secret;
-use crate::wants::{Addressee, RawWants, Wants};
+use crate::wants::{DeliveryFilter, RawWants, Subscriber};
 
 /// The least bandwidth in bytes a second: with less, an SSH connection stalls.
 const BANDWIDTH_MIN: u64 = 1 << 10;
 
 /// How sealed batches reach their destinations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forwarder {
+pub struct ForwarderSettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
     /// How often to look for sealed batches, beside being told.
@@ -33,7 +33,7 @@ pub struct Destination {
     /// The destination's name, alone in the file.
     pub name: DestinationName,
     /// Which batches it gets.
-    pub wants: Wants,
+    pub filter: DeliveryFilter,
     /// Host name or IP address.
     pub host: String,
     /// TCP port, not 0.
@@ -43,7 +43,7 @@ pub struct Destination {
     /// Folder at the destination that must be there, not empty, without a slash at its end (unless it is `/`).
     pub directory: String,
     /// Where batches go below it, and under which names.
-    pub layout: Layout,
+    pub layout: RemoteLayout,
     /// How to log in.
     pub login: Login,
     /// How the destination's host key is judged.
@@ -66,14 +66,14 @@ pub struct Destination {
     pub bandwidth: Option<u64>,
 }
 
-impl Forwarder {
+impl ForwarderSettings {
     /// Who gets what.
-    pub fn addressees(&self) -> Vec<Addressee> {
-        let addressee = |destination: &Destination| Addressee {
+    pub fn subscribers(&self) -> Vec<Subscriber> {
+        let subscriber = |destination: &Destination| Subscriber {
             name: destination.name.clone(),
-            wants: destination.wants.clone(),
+            filter: destination.filter.clone(),
         };
-        self.destinations.iter().map(addressee).collect()
+        self.destinations.iter().map(subscriber).collect()
     }
 }
 
@@ -242,11 +242,13 @@ impl Default for RawRetry {
 
 impl RawForwarder {
     /// `spool`: the folder to share where the section names none.
-    pub(crate) fn resolve(self, at: &Place<'_>, spool: &Path) -> Option<Forwarder> {
-        let data_dir = at.key("data_dir").optional(self.data_dir.as_deref(), Place::path);
+    pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<ForwarderSettings> {
+        let data_dir = at
+            .key("data_dir")
+            .optional(self.data_dir.as_deref(), ConfigField::path);
         let interval = at.key("interval").interval(&self.interval);
         let destinations = resolve_destinations(self.destinations, &at.key("destinations"));
-        Some(Forwarder {
+        Some(ForwarderSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
             interval: interval?,
             destinations: destinations?,
@@ -254,7 +256,7 @@ impl RawForwarder {
     }
 }
 
-fn resolve_destinations(raw: Vec<RawDestination>, at: &Place<'_>) -> Option<Vec<Destination>> {
+fn resolve_destinations(raw: Vec<RawDestination>, at: &ConfigField<'_>) -> Option<Vec<Destination>> {
     if raw.is_empty() {
         at.report(
             "has no entry; write at least name, host, user, directory and password_file or key_file of one",
@@ -271,7 +273,11 @@ fn resolve_destinations(raw: Vec<RawDestination>, at: &Place<'_>) -> Option<Vec<
 }
 
 /// The folder that must be there, and how batches are laid out below it.
-fn place(directory: Option<String>, file_name: Option<&str>, at: &Place<'_>) -> Option<(String, Layout)> {
+fn place(
+    directory: Option<String>,
+    file_name: Option<&str>,
+    at: &ConfigField<'_>,
+) -> Option<(String, RemoteLayout)> {
     let file_name = at
         .key("file_name")
         .optional(file_name, |at, raw| at.check(raw, layout::parse_name));
@@ -279,11 +285,11 @@ fn place(directory: Option<String>, file_name: Option<&str>, at: &Place<'_>) -> 
     let raw = at.required(directory, "/cdrdata/source_data")?;
     let parsed = layout::parse_directory(&at.filled(&raw)?);
     let (directory, subfolders) = parsed.map_err(|error| at.report(error.to_string())).ok()?;
-    Some((directory, Layout::new(subfolders, file_name?)))
+    Some((directory, RemoteLayout::new(subfolders, file_name?)))
 }
 
 impl RawDestination {
-    fn resolve(self, at: &Place<'_>) -> Option<Destination> {
+    fn resolve(self, at: &ConfigField<'_>) -> Option<Destination> {
         let login = self.login(at);
         let host_key = self.host_key(at);
         let required = |key, raw, example| {
@@ -325,7 +331,7 @@ impl RawDestination {
         let (directory, layout) = place?;
         Some(Destination {
             name: name?,
-            wants: wants?,
+            filter: wants?,
             host: host?,
             port: port?,
             user: user?,
@@ -349,7 +355,7 @@ impl RawDestination {
         })
     }
 
-    fn login(&self, at: &Place<'_>) -> Option<Login> {
+    fn login(&self, at: &ConfigField<'_>) -> Option<Login> {
         let password = at.secret(
             ("password", self.password.as_deref()),
             ("password_file", self.password_file.as_deref()),
@@ -359,9 +365,9 @@ impl RawDestination {
             ("passphrase_file", self.passphrase_file.as_deref()),
         );
         let key = at.key("key_file");
-        let file = key.optional(self.key_file.as_deref(), Place::path);
+        let file = key.optional(self.key_file.as_deref(), ConfigField::path);
         let socket = at.key("agent_socket");
-        let agent_socket = socket.optional(self.agent_socket.as_deref(), Place::path);
+        let agent_socket = socket.optional(self.agent_socket.as_deref(), ConfigField::path);
         let (password, file, passphrase, agent_socket) = (password?, file?, passphrase?, agent_socket?);
         if agent_socket.is_some() && !self.agent {
             socket.report("names the socket of an agent that is not used; write agent: true beside it");
@@ -396,7 +402,7 @@ impl RawDestination {
         login
     }
 
-    fn host_key(&self, at: &Place<'_>) -> Option<HostKeyPolicy> {
+    fn host_key(&self, at: &ConfigField<'_>) -> Option<HostKeyPolicy> {
         match (self.known_hosts.as_deref(), self.host_key.as_deref()) {
             (Some(_), Some(_)) => {
                 at.key("host_key")
@@ -416,7 +422,7 @@ impl RawDestination {
 }
 
 impl RawRetry {
-    fn resolve(&self, at: &Place<'_>) -> Option<DeliveryRetry> {
+    fn resolve(&self, at: &ConfigField<'_>) -> Option<DeliveryRetry> {
         let attempts = at.key("attempts").number(&self.attempts, 1..=1000);
         let backoff = at.backoff(&self.initial, &self.max);
         let (attempts, (initial, max)) = (attempts?, backoff?);

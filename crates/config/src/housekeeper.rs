@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::place::Place;
+use crate::place::ConfigField;
 
 /// When delivered batches are compressed and deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Housekeeper {
+pub struct HousekeeperSettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
     /// Age from which a batch that is everywhere is gzipped.
@@ -42,12 +42,14 @@ impl Default for RawHousekeeper {
 
 impl RawHousekeeper {
     /// `spool`: the folder to share where the section names none.
-    pub(crate) fn resolve(self, at: &Place<'_>, spool: &Path) -> Option<Housekeeper> {
-        let data_dir = at.key("data_dir").optional(self.data_dir.as_deref(), Place::path);
+    pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<HousekeeperSettings> {
+        let data_dir = at
+            .key("data_dir")
+            .optional(self.data_dir.as_deref(), ConfigField::path);
         let compress_after = at.key("compress_after").time(&self.compress_after);
         let delete_after = at.key("delete_after").time(&self.delete_after);
         let schedule = at.key("schedule").check(&self.schedule, schedule);
-        Some(Housekeeper {
+        Some(HousekeeperSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
             compress_after: compress_after?,
             delete_after: delete_after?,

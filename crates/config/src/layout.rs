@@ -1,22 +1,23 @@
 //! Where batches go at a destination: subfolders of its folder, and the files' names.
 //!
-//! Invariant: once [`Layout::check`] has passed, no two batches have one path, whatever they are: later parts of a
+//! Invariant: once [`RemoteLayout::check`] has passed, no two batches have one path, whatever they are: later parts of a
 //! window end in `.2`, `.3` as in the spool.
 
 use crate::forwarder::Destination;
-use crate::relay::Relay;
+use crate::relay::RelaySettings;
 use crate::template::{
-    Field, NameTemplateError, Piece, REMOTE_FIELDS, Values, check_distinct, check_plain, pieces, render,
+    NameField, NamePiece, NameTemplateError, NameValues, REMOTE_FIELDS, check_distinct, check_plain, pieces,
+    render,
 };
 
 /// Where batches go at a destination, below the folder that must be there; by default into that folder, under their
 /// own names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct RemoteLayout {
     /// Outermost first; each is one path component.
-    subfolders: Vec<Vec<Piece>>,
+    subfolders: Vec<Vec<NamePiece>>,
     /// Without `.log`.
-    name: Vec<Piece>,
+    name: Vec<NamePiece>,
 }
 
 /// Why a folder or a name was refused.
@@ -27,7 +28,7 @@ pub(crate) enum LayoutError {
     #[error("`{0}` must not follow a field; remove it from the path")]
     Dots(String),
     #[error("has {{batch}}, so each batch would have a folder of its own; write it in `file_name`")]
-    Batch,
+    BatchSettings,
     #[error(
         "has no {{batch}}, and this file has no relay section that shows whether the other fields give each batch its own \
          path; add {{batch}}"
@@ -39,18 +40,18 @@ pub(crate) enum LayoutError {
     NoLog,
 }
 
-impl Default for Layout {
+impl Default for RemoteLayout {
     fn default() -> Self {
         Self {
             subfolders: Vec::new(),
-            name: vec![Piece::Field(Field::Batch)],
+            name: vec![NamePiece::Field(NameField::Batch)],
         }
     }
 }
 
-impl Layout {
+impl RemoteLayout {
     /// `name`: none for the batch's own.
-    pub(crate) fn new(subfolders: Vec<Vec<Piece>>, name: Option<Vec<Piece>>) -> Self {
+    pub(crate) fn new(subfolders: Vec<Vec<NamePiece>>, name: Option<Vec<NamePiece>>) -> Self {
         let own = Self::default().name;
         Self {
             subfolders,
@@ -68,7 +69,7 @@ impl Layout {
     }
 
     /// Proves that no two batches of `relay` have one path.
-    pub(crate) fn check(&self, relay: Option<&Relay>) -> Result<(), LayoutError> {
+    pub(crate) fn check(&self, relay: Option<&RelaySettings>) -> Result<(), LayoutError> {
         let all: Vec<_> = self
             .subfolders
             .iter()
@@ -76,19 +77,19 @@ impl Layout {
             .chain(&self.name)
             .cloned()
             .collect();
-        let uses = |field| all.contains(&Piece::Field(field));
+        let uses = |field| all.contains(&NamePiece::Field(field));
         let relay_uses = |field| relay.is_none_or(|relay| relay.batch.name.uses(field));
-        if uses(Field::Log) && !relay_uses(Field::Log) {
+        if uses(NameField::Log) && !relay_uses(NameField::Log) {
             return Err(LayoutError::NoLog);
         }
-        if uses(Field::Batch) {
+        if uses(NameField::Batch) {
             return Ok(());
         }
         if relay.is_none() {
             return Err(LayoutError::Unproven);
         }
         check_distinct(&all)?;
-        for (field, name) in [(Field::Log, "{log}"), (Field::Group, "{group}")] {
+        for (field, name) in [(NameField::Log, "{log}"), (NameField::Group, "{group}")] {
             if relay_uses(field) && !uses(field) {
                 return Err(NameTemplateError::Ambiguous(name).into());
             }
@@ -97,16 +98,16 @@ impl Layout {
     }
 
     /// Where a batch goes below the folder `root`. `extension`: what its file's name ends in behind `.log`.
-    fn paths(&self, root: &str, extension: &str, values: &Values<'_>, part: u32) -> BatchPaths {
+    fn paths(&self, root: &str, extension: &str, values: &NameValues<'_>, part: u32) -> RemoteBatchPaths {
         let folders = self.folders(root, values);
         let folder = folders.last().map_or(root, String::as_str).trim_end_matches('/');
         let stem = format!("{folder}/{}", self.file_stem(values, part));
         let file = format!("{stem}.log{extension}");
-        BatchPaths { folders, stem, file }
+        RemoteBatchPaths { folders, stem, file }
     }
 
     /// The subfolders of a batch below the folder `root`, outermost first, as whole paths.
-    fn folders(&self, root: &str, values: &Values<'_>) -> Vec<String> {
+    fn folders(&self, root: &str, values: &NameValues<'_>) -> Vec<String> {
         let mut path = root.trim_end_matches('/').to_owned();
         let mut folders = Vec::with_capacity(self.subfolders.len());
         for part in &self.subfolders {
@@ -118,10 +119,10 @@ impl Layout {
     }
 
     /// The name of a batch's file without `.log`.
-    fn file_stem(&self, values: &Values<'_>, part: u32) -> String {
+    fn file_stem(&self, values: &NameValues<'_>, part: u32) -> String {
         let name = render(&self.name, values);
         // The batch's own name has the part in it.
-        if part == 1 || self.name.contains(&Piece::Field(Field::Batch)) {
+        if part == 1 || self.name.contains(&NamePiece::Field(NameField::Batch)) {
             name
         } else {
             format!("{name}.{part}")
@@ -131,7 +132,7 @@ impl Layout {
 
 /// Where a batch goes at a destination, as whole paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchPaths {
+pub struct RemoteBatchPaths {
     /// The subfolders it goes into, outermost first; none where it goes into the folder that must be there.
     pub folders: Vec<String>,
     /// Its file, without `.log`.
@@ -142,7 +143,7 @@ pub struct BatchPaths {
 
 impl Destination {
     /// Where a batch goes, which is the `part`th of its window.
-    pub fn paths(&self, values: &Values<'_>, part: u32) -> BatchPaths {
+    pub fn paths(&self, values: &NameValues<'_>, part: u32) -> RemoteBatchPaths {
         let extension = self.publish.compress.extension();
         self.layout.paths(&self.directory, extension, values, part)
     }
@@ -150,7 +151,7 @@ impl Destination {
 
 /// Takes `directory` apart: the folder that must be there, which ends before the first field, and the subfolders that
 /// are made.
-pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<Piece>>), LayoutError> {
+pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<NamePiece>>), LayoutError> {
     let Some(field) = directory.find('{') else {
         return Ok((directory.to_owned(), Vec::new()));
     };
@@ -165,8 +166,8 @@ pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<Piece>
             return Err(LayoutError::Dots(part.to_owned()));
         }
         let pieces = pieces(part, REMOTE_FIELDS)?;
-        if pieces.contains(&Piece::Field(Field::Batch)) {
-            return Err(LayoutError::Batch);
+        if pieces.contains(&NamePiece::Field(NameField::Batch)) {
+            return Err(LayoutError::BatchSettings);
         }
         subfolders.push(pieces);
     }
@@ -174,7 +175,7 @@ pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<Piece>
 }
 
 /// Reads the pattern of file names, without `.log`.
-pub(crate) fn parse_name(name: &str) -> Result<Vec<Piece>, LayoutError> {
+pub(crate) fn parse_name(name: &str) -> Result<Vec<NamePiece>, LayoutError> {
     let pieces = pieces(name, REMOTE_FIELDS)?;
     check_plain(&pieces)?;
     Ok(pieces)
@@ -189,14 +190,14 @@ mod tests {
     /// The path of a batch.
     fn path(directory: &str, name: Option<&str>, part: u32) -> String {
         let (root, subfolders) = parse_directory(directory).expect("valid");
-        let layout = Layout::new(subfolders, name.map(|name| parse_name(name).expect("valid")));
+        let layout = RemoteLayout::new(subfolders, name.map(|name| parse_name(name).expect("valid")));
         let source: SourceId = "198.51.100.44".parse().expect("a source");
         let group: GroupName = "web-1".parse().expect("a group");
         let batch = match part {
             1 => "batch".to_owned(),
             part => format!("batch.{part}"),
         };
-        let values = Values {
+        let values = NameValues {
             window_start: jiff::civil::date(2026, 11, 21).at(8, 20, 0, 0),
             window_seconds: 1200,
             source: &source,

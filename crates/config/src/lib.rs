@@ -35,19 +35,21 @@ mod uplink;
 mod wants;
 
 pub use backoff::Backoff;
-pub use batch::{Batch, TimestampFormat, WindowLength, WindowLengthError};
-pub use error::{ConfigError, Problem};
-pub use forwarder::{DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Login, WindowManifest};
-pub use housekeeper::Housekeeper;
-pub use layout::{BatchPaths, Layout};
+pub use batch::{BatchSettings, TimestampFormat, WindowLength, WindowLengthError};
+pub use error::{ConfigError, ConfigProblem};
+pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
+pub use housekeeper::HousekeeperSettings;
+pub use layout::{RemoteBatchPaths, RemoteLayout};
 pub use mail::{Smtp, SmtpTls};
-pub use monitor::{Monitor, Summary};
-pub use publishing::{Compress, Publishing, Verify};
+pub use monitor::{MonitorSettings, SummarySettings};
+pub use publishing::{FileCompression, Publishing, VerifyMode};
 pub use reader::{Config, load, parse};
-pub use relay::{Group, Limits, Relay, ServerTls};
+pub use relay::{GroupLimits, GroupSettings, RelaySettings, ServerTls};
 pub use secret::Secret;
-pub use sender::{ChunkLimits, Log, Sender, SourceSetting, Start};
+pub use sender::{ChunkLimits, LogSettings, SenderSettings, SourceSetting, StartPosition};
 pub use sources::{SourceList, SourceListError};
-pub use template::{Field, NameTemplate, NameTemplateError, Piece, Values, hour_stamp, window_label};
-pub use uplink::{ClientIdentity, ClientTls, Compression, RelayAddress, RelayAddressError, Scheme};
-pub use wants::{Addressee, Wants};
+pub use template::{
+    NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, hour_stamp, window_label,
+};
+pub use uplink::{ChunkCompression, ClientIdentity, ClientTls, RelayAddress, RelayAddressError, Scheme};
+pub use wants::{DeliveryFilter, Subscriber};

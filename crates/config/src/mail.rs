@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::place::Place;
+use crate::place::ConfigField;
 use crate::secret::Secret;
 
 /// How mail leaves, from whom and to whom.
@@ -68,7 +68,7 @@ impl Default for RawSmtp {
 }
 
 impl RawSmtp {
-    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Smtp> {
+    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<Smtp> {
         let (host_at, from_at, to_at) = (at.key("host"), at.key("from"), at.key("to"));
         let host = host_at
             .required(self.host, "mail.example.com")
@@ -81,7 +81,7 @@ impl RawSmtp {
             to_at.report("has no entry; write at least one address, such as [ops@example.com]");
         }
         let to = to_at.each(self.to, |raw: String, at| at.check(&raw, mail_address));
-        let user = at.key("user").optional(self.user.as_deref(), Place::filled);
+        let user = at.key("user").optional(self.user.as_deref(), ConfigField::filled);
         let password = at.secret(
             ("password", self.password.as_deref()),
             ("password_file", self.password_file.as_deref()),

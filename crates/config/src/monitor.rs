@@ -8,11 +8,11 @@ use logferry_protocol::names::SourceId;
 use serde::Deserialize;
 
 use crate::mail::{RawSmtp, Smtp};
-use crate::place::Place;
+use crate::place::ConfigField;
 
 /// Who is told what, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Monitor {
+pub struct MonitorSettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
     /// How often to look.
@@ -24,14 +24,14 @@ pub struct Monitor {
     /// How mail leaves.
     pub smtp: Smtp,
     /// The hourly mail.
-    pub summary: Summary,
+    pub summary: SummarySettings,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
 }
 
 /// The hourly mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
+pub struct SummarySettings {
     /// How long after an hour's end its mail is due; below one hour.
     pub after: Duration,
 }
@@ -80,8 +80,10 @@ impl Default for RawSummary {
 
 impl RawMonitor {
     /// `spool`: the folder to share where the section names none.
-    pub(crate) fn resolve(self, at: &Place<'_>, spool: &Path) -> Option<Monitor> {
-        let data_dir = at.key("data_dir").optional(self.data_dir.as_deref(), Place::path);
+    pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<MonitorSettings> {
+        let data_dir = at
+            .key("data_dir")
+            .optional(self.data_dir.as_deref(), ConfigField::path);
         let interval = at.key("interval").interval(&self.interval);
         let stale_after = at.key("stale_after").interval(&self.stale_after);
         let expected_sources = at
@@ -91,8 +93,8 @@ impl RawMonitor {
         let summary = self.summary.resolve(&at.key("summary"));
         let metrics = at
             .key("metrics")
-            .optional(self.metrics.as_deref(), Place::address);
-        Some(Monitor {
+            .optional(self.metrics.as_deref(), ConfigField::address);
+        Some(MonitorSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
             interval: interval?,
             stale_after: stale_after?,
@@ -105,7 +107,7 @@ impl RawMonitor {
 }
 
 impl RawSummary {
-    fn resolve(&self, at: &Place<'_>) -> Option<Summary> {
+    fn resolve(&self, at: &ConfigField<'_>) -> Option<SummarySettings> {
         const HOUR: Duration = Duration::from_hours(1);
         let every = at.key("every").choice(&self.every, &[("hour", ())]);
         let after_at = at.key("after");
@@ -114,6 +116,6 @@ impl RawSummary {
             after_at.report("is not below one hour; write for example 15m");
             return None;
         }
-        every.map(|()| Summary { after })
+        every.map(|()| SummarySettings { after })
     }
 }

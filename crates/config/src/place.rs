@@ -12,30 +12,30 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::error::Problem;
+use crate::error::ConfigProblem;
 use crate::lines::{Step, locate};
 use crate::secret::Secret;
 use crate::units::{format_size, parse_duration, parse_size};
 
 /// The file under judgement and what was found so far.
-pub(crate) struct Findings<'a> {
+pub(crate) struct Diagnostics<'a> {
     pub(crate) file: &'a Path,
     pub(crate) text: &'a str,
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
-    pub(crate) problems: RefCell<Vec<Problem>>,
+    pub(crate) problems: RefCell<Vec<ConfigProblem>>,
     pub(crate) warnings: RefCell<Vec<String>>,
 }
 
 /// A setting's place, such as `relay.groups[1].listen`.
 #[derive(Clone)]
-pub(crate) struct Place<'a> {
-    findings: &'a Findings<'a>,
+pub(crate) struct ConfigField<'a> {
+    findings: &'a Diagnostics<'a>,
     path: Vec<Step>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ConfigField<'a> {
     /// The file as a whole.
-    pub(crate) fn root(findings: &'a Findings<'a>) -> Self {
+    pub(crate) fn root(findings: &'a Diagnostics<'a>) -> Self {
         Self {
             findings,
             path: Vec::new(),
@@ -74,7 +74,7 @@ impl<'a> Place<'a> {
     /// Says what is wrong here and what would be right.
     pub(crate) fn report(&self, message: impl Into<String>) {
         let line = locate(self.findings.text, &self.path);
-        let problem = Problem {
+        let problem = ConfigProblem {
             line,
             key: self.to_string(),
             message: message.into(),
@@ -379,7 +379,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Display for Place<'_> {
+impl Display for ConfigField<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, step) in self.path.iter().enumerate() {
             match step {

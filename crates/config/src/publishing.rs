@@ -1,14 +1,14 @@
 //! How batches appear at a destination: compressed or not, with what beside them, and checked how.
 
-use crate::place::Place;
+use crate::place::ConfigField;
 
 /// How batches appear at a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Publishing {
     /// How an upload is checked before it gets its final name.
-    pub verify: Verify,
+    pub verify: VerifyMode,
     /// How files are compressed there.
-    pub compress: Compress,
+    pub compress: FileCompression,
     /// Whether each batch has a manifest, `NAME.json`, beside it.
     pub manifest: bool,
     /// What the name of the empty file ends in that says that a batch is there, such as `.ok`; `None`: there is none.
@@ -17,7 +17,7 @@ pub struct Publishing {
 
 /// How an upload is checked before it gets its final name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Verify {
+pub enum VerifyMode {
     /// The server confirmed every write and the close, and tells the right size.
     #[default]
     Size,
@@ -29,7 +29,7 @@ pub enum Verify {
 
 /// How files are compressed at a destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Compress {
+pub enum FileCompression {
     /// Not at all.
     #[default]
     None,
@@ -39,7 +39,7 @@ pub enum Compress {
     Zstd,
 }
 
-impl Compress {
+impl FileCompression {
     /// What a compressed file's name ends in.
     pub const fn extension(self) -> &'static str {
         match self {
@@ -61,21 +61,21 @@ pub(crate) struct RawPublishing<'a> {
 }
 
 impl RawPublishing<'_> {
-    pub(crate) fn resolve(&self, at: &Place<'_>) -> Option<Publishing> {
+    pub(crate) fn resolve(&self, at: &ConfigField<'_>) -> Option<Publishing> {
         let verify = at.key("verify").choice(
             self.verify,
             &[
-                ("size", Verify::Size),
-                ("hash", Verify::Hash),
-                ("read-back", Verify::ReadBack),
+                ("size", VerifyMode::Size),
+                ("hash", VerifyMode::Hash),
+                ("read-back", VerifyMode::ReadBack),
             ],
         );
         let compress = at.key("compress").choice(
             self.compress,
             &[
-                ("none", Compress::None),
-                ("gzip", Compress::Gzip),
-                ("zstd", Compress::Zstd),
+                ("none", FileCompression::None),
+                ("gzip", FileCompression::Gzip),
+                ("zstd", FileCompression::Zstd),
             ],
         );
         let manifest = at

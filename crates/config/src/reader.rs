@@ -6,27 +6,27 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use crate::coverage;
-use crate::error::{ConfigError, Problem};
-use crate::forwarder::{Forwarder, RawForwarder};
-use crate::housekeeper::{Housekeeper, RawHousekeeper};
-use crate::monitor::{Monitor, RawMonitor};
-use crate::place::{Findings, Place, nearest};
-use crate::relay::{DATA_DIR, RawRelay, Relay};
-use crate::sender::{RawSender, Sender};
+use crate::error::{ConfigError, ConfigProblem};
+use crate::forwarder::{ForwarderSettings, RawForwarder};
+use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
+use crate::monitor::{MonitorSettings, RawMonitor};
+use crate::place::{ConfigField, Diagnostics, nearest};
+use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
+use crate::sender::{RawSender, SenderSettings};
 
 /// A whole configuration: the settings of each role whose section is there, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The `sender` section.
-    pub sender: Option<Sender>,
+    pub sender: Option<SenderSettings>,
     /// The `relay` section.
-    pub relay: Option<Relay>,
+    pub relay: Option<RelaySettings>,
     /// The `forwarder` section.
-    pub forwarder: Option<Forwarder>,
+    pub forwarder: Option<ForwarderSettings>,
     /// The `monitor` section.
-    pub monitor: Option<Monitor>,
+    pub monitor: Option<MonitorSettings>,
     /// The `housekeeper` section.
-    pub housekeeper: Option<Housekeeper>,
+    pub housekeeper: Option<HousekeeperSettings>,
     /// What is allowed but unwise, for the operator to read.
     pub warnings: Vec<String>,
 }
@@ -50,14 +50,14 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     };
     let raw: Option<RawConfig> =
         serde_yaml::from_str(text).map_err(|error| invalid(vec![yaml_problem(&error)]))?;
-    let findings = Findings {
+    let findings = Diagnostics {
         file,
         text,
         env,
         problems: RefCell::default(),
         warnings: RefCell::default(),
     };
-    let config = raw.unwrap_or_default().resolve(&Place::root(&findings));
+    let config = raw.unwrap_or_default().resolve(&ConfigField::root(&findings));
 
     let mut problems = findings.problems.into_inner();
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
@@ -107,8 +107,8 @@ impl<T> Section<T> {
     )]
     fn resolve<R>(
         self,
-        at: &Place<'_>,
-        resolve: impl FnOnce(T, &Place<'_>) -> Option<R>,
+        at: &ConfigField<'_>,
+        resolve: impl FnOnce(T, &ConfigField<'_>) -> Option<R>,
     ) -> Option<Option<R>> {
         match self {
             Self::Absent => Some(None),
@@ -128,7 +128,7 @@ impl<T> Section<T> {
 }
 
 impl RawConfig {
-    fn resolve(self, at: &Place<'_>) -> Option<Config> {
+    fn resolve(self, at: &ConfigField<'_>) -> Option<Config> {
         if self.is_empty() {
             at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper");
             return None;
@@ -187,7 +187,7 @@ impl Config {
     }
 
     /// The roles of one relay host meet in one folder.
-    fn check_one_spool(&self, at: &Place<'_>) {
+    fn check_one_spool(&self, at: &ConfigField<'_>) {
         let folders = [
             ("relay", self.relay.as_ref().map(|role| &role.data_dir)),
             ("forwarder", self.forwarder.as_ref().map(|role| &role.data_dir)),
@@ -215,7 +215,7 @@ impl Config {
 
 /// What the YAML reader refused, as a problem: its text begins with the path of the mapping, if it knows one, and ends
 /// in the place.
-fn yaml_problem(error: &serde_yaml::Error) -> Problem {
+fn yaml_problem(error: &serde_yaml::Error) -> ConfigProblem {
     let whole = error.to_string();
     let location = error.location();
     let suffix = location
@@ -248,7 +248,7 @@ fn yaml_problem(error: &serde_yaml::Error) -> Problem {
     } else {
         "."
     };
-    Problem {
+    ConfigProblem {
         line: location.map(|at| at.line()),
         key: format!("{path}{separator}{field}"),
         message,

@@ -6,21 +6,21 @@ use std::path::PathBuf;
 use logferry_protocol::names::GroupName;
 use serde::Deserialize;
 
-use crate::batch::{Batch, RawBatch};
-use crate::place::Place;
-use crate::sources::{Entry, SourceList};
+use crate::batch::{BatchSettings, RawBatch};
+use crate::place::ConfigField;
+use crate::sources::{SourceEntry, SourceList};
 
 /// How the middle host receives and stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relay {
+pub struct RelaySettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
     /// At least one, with names and ports of their own.
-    pub groups: Vec<Group>,
+    pub groups: Vec<GroupSettings>,
     /// How lines become batches.
-    pub batch: Batch,
+    pub batch: BatchSettings,
     /// Bounds of each group.
-    pub limits: Limits,
+    pub limits: GroupLimits,
     /// Speak TLS on every group's port; in the clear when absent.
     pub tls: Option<ServerTls>,
     /// The tokens of which a client has to show one; none are asked for when absent.
@@ -31,7 +31,7 @@ pub struct Relay {
 
 /// The sources that share a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct GroupSettings {
     /// The group's name, alone in the file.
     pub name: GroupName,
     /// Where it listens; port 0 lets the system choose.
@@ -55,7 +55,7 @@ pub struct ServerTls {
 
 /// Bounds of one group. At each of them the answer is "wait" or "too large", never a dropped line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct GroupLimits {
     /// Bytes of the largest request body; at most `max_in_flight`.
     pub max_chunk: usize,
     /// Bytes of all request bodies in memory at one time.
@@ -134,7 +134,7 @@ struct RawTls {
 }
 
 impl RawRelay {
-    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Relay> {
+    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<RelaySettings> {
         let binds_names = self.tls.client_ca_file.is_some() || self.tokens_file.is_some();
         let data_dir = at.key("data_dir").path(&self.data_dir);
         let groups = resolve_groups(self.groups, binds_names, &at.key("groups"));
@@ -150,8 +150,8 @@ impl RawRelay {
         }
         let metrics = at
             .key("metrics")
-            .optional(self.metrics.as_deref(), Place::address);
-        Some(Relay {
+            .optional(self.metrics.as_deref(), ConfigField::address);
+        Some(RelaySettings {
             data_dir: data_dir?,
             groups: groups?,
             batch: batch?,
@@ -164,7 +164,7 @@ impl RawRelay {
 }
 
 /// A file that can be read now, and that nobody else should read.
-fn secret_path(at: &Place<'_>, raw: &str) -> Option<PathBuf> {
+fn secret_path(at: &ConfigField<'_>, raw: &str) -> Option<PathBuf> {
     let path = at.readable(raw)?;
     at.warn_if_world_readable(&path);
     Some(path)
@@ -172,8 +172,8 @@ fn secret_path(at: &Place<'_>, raw: &str) -> Option<PathBuf> {
 
 impl RawTls {
     #[expect(clippy::option_option, reason = "outer: no problem; inner: TLS is spoken")]
-    fn resolve(&self, at: &Place<'_>) -> Option<Option<ServerTls>> {
-        let file = |key, raw: &Option<String>| at.key(key).optional(raw.as_deref(), Place::readable);
+    fn resolve(&self, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
+        let file = |key, raw: &Option<String>| at.key(key).optional(raw.as_deref(), ConfigField::readable);
         let cert_file = file("cert_file", &self.cert_file);
         let key_file = at.key("key_file").optional(self.key_file.as_deref(), secret_path);
         let client_ca_file = file("client_ca_file", &self.client_ca_file);
@@ -198,7 +198,7 @@ impl RawTls {
 }
 
 /// `binds_names`: certificates or tokens say whose lines they are, so that a source may be a name.
-fn resolve_groups(raw: Vec<RawGroup>, binds_names: bool, at: &Place<'_>) -> Option<Vec<Group>> {
+fn resolve_groups(raw: Vec<RawGroup>, binds_names: bool, at: &ConfigField<'_>) -> Option<Vec<GroupSettings>> {
     if raw.is_empty() {
         at.report("has no entry; write at least `- {name: web-1, listen: \"0.0.0.0:5001\"}`");
         return None;
@@ -216,7 +216,7 @@ fn resolve_groups(raw: Vec<RawGroup>, binds_names: bool, at: &Place<'_>) -> Opti
 }
 
 impl RawGroup {
-    fn resolve(self, binds_names: bool, at: &Place<'_>) -> Option<Group> {
+    fn resolve(self, binds_names: bool, at: &ConfigField<'_>) -> Option<GroupSettings> {
         let (name_at, listen_at) = (at.key("name"), at.key("listen"));
         let name = name_at
             .required(self.name, "web-1")
@@ -228,7 +228,7 @@ impl RawGroup {
             Some(sources) => resolve_sources(sources, self.trust_source || binds_names, &at.key("sources")),
             None => Some(SourceList::Any),
         };
-        Some(Group {
+        Some(GroupSettings {
             name: name?,
             listen: listen?,
             sources: sources?,
@@ -237,14 +237,14 @@ impl RawGroup {
     }
 }
 
-fn resolve_sources(raw: Vec<String>, may_be_names: bool, at: &Place<'_>) -> Option<SourceList> {
+fn resolve_sources(raw: Vec<String>, may_be_names: bool, at: &ConfigField<'_>) -> Option<SourceList> {
     if raw.is_empty() {
         at.report("is empty, so nobody could send; list the sources, or leave it out to admit any");
         return None;
     }
     let entries = at.each(raw, |text: String, at| {
-        let entry = at.check(&text, Entry::parse)?;
-        if let (Entry::Name(name), false) = (&entry, may_be_names) {
+        let entry = at.check(&text, SourceEntry::parse)?;
+        if let (SourceEntry::Name(name), false) = (&entry, may_be_names) {
             at.report(format!(
                 "`{name}` is a host name, which counts only with `trust_source: true`, tokens or client certificates; \
                  write its address"
@@ -256,7 +256,7 @@ fn resolve_sources(raw: Vec<String>, may_be_names: bool, at: &Place<'_>) -> Opti
 }
 
 impl RawLimits {
-    fn resolve(&self, at: &Place<'_>) -> Option<Limits> {
+    fn resolve(&self, at: &ConfigField<'_>) -> Option<GroupLimits> {
         const SMALLEST: u64 = 4 << 10;
         const MOST_CONNECTIONS: usize = 1 << 16;
         let max_chunk = at.key("max_chunk").memory(&self.max_chunk, SMALLEST..=u64::MAX);
@@ -268,7 +268,7 @@ impl RawLimits {
             .key("max_connections")
             .number(&self.max_connections, 1..=MOST_CONNECTIONS);
         let min_free_disk = at.key("min_free_disk").size(&self.min_free_disk, 0..=u64::MAX);
-        Some(Limits {
+        Some(GroupLimits {
             max_chunk: max_chunk?,
             max_in_flight: max_in_flight?,
             max_connections: max_connections?,

@@ -8,12 +8,12 @@ use logferry_protocol::names::{LogName, SourceId};
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
-use crate::place::Place;
-use crate::uplink::{ClientTls, Compression, RawAddresses, RawTls, RelayAddress, token_file};
+use crate::place::ConfigField;
+use crate::uplink::{ChunkCompression, ClientTls, RawAddresses, RawTls, RelayAddress, token_file};
 
 /// How one host reads its logs and ships them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sender {
+pub struct SenderSettings {
     /// Where the relay listens for this host's group: addresses of one relay, at least one, tried in this order.
     pub relay: Vec<RelayAddress>,
     /// As which source this host's lines count.
@@ -23,13 +23,13 @@ pub struct Sender {
     /// Folder of the checkpoint.
     pub state_dir: PathBuf,
     /// The logs to ship, at least one, with names of their own.
-    pub logs: Vec<Log>,
+    pub logs: Vec<LogSettings>,
     /// When a chunk is full.
     pub chunk: ChunkLimits,
     /// Chunks sent and not yet acknowledged at one time, 1 to 64.
     pub in_flight: usize,
     /// How chunks are compressed on their way.
-    pub compression: Compression,
+    pub compression: ChunkCompression,
     /// File with the token that the relay is shown, none when absent. Its first line counts, and it is read at each
     /// connection, so that it can be renewed.
     pub token_file: Option<PathBuf>,
@@ -52,7 +52,7 @@ pub enum SourceSetting {
 
 /// One log of a sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
+pub struct LogSettings {
     /// Path of the live file, or a glob of several.
     pub path: String,
     /// Globs of the files it is rotated into.
@@ -60,7 +60,7 @@ pub struct Log {
     /// Name of the log at the relay.
     pub name: LogName,
     /// Where to begin in a file never seen before.
-    pub start: Start,
+    pub start: StartPosition,
     /// A line is dropped when all strings of one entry are in it. No entry and no string is empty.
     pub exclude: Vec<Vec<String>>,
     /// Bytes from which a line is shipped in pieces; at most the chunk's `max_bytes`.
@@ -69,7 +69,7 @@ pub struct Log {
 
 /// Where to begin in a file never seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum StartPosition {
     /// At its first byte.
     Beginning,
     /// At its end: only what is written from now on.
@@ -175,11 +175,11 @@ impl Default for RawBackoff {
 }
 
 impl RawSender {
-    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Sender> {
+    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<SenderSettings> {
         let relay = self.relay.resolve(&at.key("relay"));
         let compression = at
             .key("compression")
-            .choice(&self.compression, &Compression::WORDS);
+            .choice(&self.compression, &ChunkCompression::WORDS);
         let tls = self.tls.resolve(&at.key("tls"), relay.as_deref());
         let token_file = at
             .key("token_file")
@@ -206,9 +206,9 @@ impl RawSender {
         let retry = at.key("retry").backoff(&self.retry.initial, &self.retry.max);
         let metrics = at
             .key("metrics")
-            .optional(self.metrics.as_deref(), Place::address);
+            .optional(self.metrics.as_deref(), ConfigField::address);
         let (initial, max) = retry?;
-        Some(Sender {
+        Some(SenderSettings {
             relay: relay?,
             source: source?,
             local_address: local_address?,
@@ -226,7 +226,7 @@ impl RawSender {
 }
 
 impl RawChunk {
-    fn resolve(&self, at: &Place<'_>) -> Option<ChunkLimits> {
+    fn resolve(&self, at: &ConfigField<'_>) -> Option<ChunkLimits> {
         let max_bytes = at.key("max_bytes").memory(&self.max_bytes, MIN_CHUNK..=MAX_CHUNK);
         let max_lines = at.key("max_lines").number(&self.max_lines, 1..=MAX_LINES);
         let max_delay = at.key("max_delay").time(&self.max_delay);
@@ -238,7 +238,7 @@ impl RawChunk {
     }
 }
 
-fn resolve_logs(raw: Vec<RawLog>, at: &Place<'_>, max_line: u64) -> Option<Vec<Log>> {
+fn resolve_logs(raw: Vec<RawLog>, at: &ConfigField<'_>, max_line: u64) -> Option<Vec<LogSettings>> {
     if raw.is_empty() {
         at.report("has no entry; write at least `- path: /app/log/nginx/access.log`");
         return None;
@@ -253,7 +253,7 @@ fn resolve_logs(raw: Vec<RawLog>, at: &Place<'_>, max_line: u64) -> Option<Vec<L
 
 impl RawLog {
     /// `max_line`: bytes of the largest chunk, which no piece of a line may exceed.
-    fn resolve(self, at: &Place<'_>, max_line: u64) -> Option<Log> {
+    fn resolve(self, at: &ConfigField<'_>, max_line: u64) -> Option<LogSettings> {
         let path_at = at.key("path");
         let path = path_at
             .required(self.path, "/app/log/nginx/access.log")
@@ -273,7 +273,10 @@ impl RawLog {
         };
         let start = at.key("start").choice(
             self.start.as_deref().unwrap_or("beginning"),
-            &[("beginning", Start::Beginning), ("end", Start::End)],
+            &[
+                ("beginning", StartPosition::Beginning),
+                ("end", StartPosition::End),
+            ],
         );
         let exclude = at.key("exclude").each(self.exclude, |strings, at| {
             if strings.is_empty() {
@@ -284,7 +287,7 @@ impl RawLog {
         let max_line = at
             .key("max_line")
             .memory(self.max_line.as_deref().unwrap_or("1MiB"), 1..=max_line);
-        Some(Log {
+        Some(LogSettings {
             path: path?,
             rotated: rotated?,
             name: name?,
@@ -309,7 +312,7 @@ fn glob_pattern(text: &str) -> Result<String, String> {
 }
 
 /// The file stem of a path, as a name.
-fn name_from(path: &str, at: &Place<'_>) -> Option<LogName> {
+fn name_from(path: &str, at: &ConfigField<'_>) -> Option<LogName> {
     let stem = Path::new(path)
         .file_stem()
         .and_then(|stem| stem.to_str())

@@ -27,7 +27,7 @@ pub enum SourceList {
 pub struct SourceListError(String);
 
 /// One entry of a source list.
-pub(crate) enum Entry {
+pub(crate) enum SourceEntry {
     Range(IpAddr, IpAddr),
     Name(SourceId),
 }
@@ -55,19 +55,19 @@ impl SourceList {
         }
     }
 
-    pub(crate) fn only(entries: Vec<Entry>) -> Self {
+    pub(crate) fn only(entries: Vec<SourceEntry>) -> Self {
         let (mut ranges, mut names) = (Vec::new(), Vec::new());
         for entry in entries {
             match entry {
-                Entry::Range(first, last) => ranges.push((first, last)),
-                Entry::Name(name) => names.push(name),
+                SourceEntry::Range(first, last) => ranges.push((first, last)),
+                SourceEntry::Name(name) => names.push(name),
             }
         }
         Self::Only { ranges, names }
     }
 }
 
-impl Entry {
+impl SourceEntry {
     pub(crate) fn parse(text: &str) -> Result<Self, SourceListError> {
         // A mistyped address must not pass as a host name.
         let looks_like_addresses =
@@ -119,7 +119,7 @@ mod tests {
         SourceList::only(
             entries
                 .iter()
-                .map(|entry| Entry::parse(entry).expect("valid"))
+                .map(|entry| SourceEntry::parse(entry).expect("valid"))
                 .collect(),
         )
     }
@@ -207,7 +207,7 @@ mod tests {
             "web 1",
             "-web",
         ] {
-            let said = Entry::parse(bad).err().expect(bad).to_string();
+            let said = SourceEntry::parse(bad).err().expect(bad).to_string();
             assert_eq!(
                 said,
                 format!(

@@ -10,16 +10,16 @@ use logferry_protocol::names::{GroupName, LogName, SourceId};
 
 /// Part of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum NamePiece {
     /// Taken as it is: letters, digits, `.`, `_` and `-`.
     Literal(String),
     /// Filled in per batch.
-    Field(Field),
+    Field(NameField),
 }
 
 /// What is filled in per batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub enum NameField {
     /// `{yymmddHH}`: the window's hour, such as `26112108`.
     HourStamp,
     /// `{window}`: the window's label within its hour, such as `20-39`.
@@ -44,7 +44,7 @@ pub enum Field {
 
 /// What the fields of one batch are filled with.
 #[derive(Debug, Clone, Copy)]
-pub struct Values<'a> {
+pub struct NameValues<'a> {
     /// The first second of its window, as its lines' clock shows it.
     pub window_start: DateTime,
     /// The window's length in seconds.
@@ -62,7 +62,7 @@ pub struct Values<'a> {
 /// The pattern of batch names, such as `accessLog_{yymmddHH}_{window}_{source}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameTemplate {
-    pieces: Vec<Piece>,
+    pieces: Vec<NamePiece>,
 }
 
 /// Why a pattern was refused.
@@ -88,34 +88,34 @@ pub enum NameTemplateError {
 }
 
 /// The fields of names at a destination.
-pub(crate) const REMOTE_FIELDS: &[(&str, Field)] = &[
-    ("batch", Field::Batch),
-    ("yymmddHH", Field::HourStamp),
-    ("window", Field::Window),
-    ("source", Field::Source),
-    ("log", Field::Log),
-    ("group", Field::Group),
-    ("yyyy", Field::Year),
-    ("mm", Field::Month),
-    ("dd", Field::Day),
-    ("HH", Field::Hour),
+pub(crate) const REMOTE_FIELDS: &[(&str, NameField)] = &[
+    ("batch", NameField::Batch),
+    ("yymmddHH", NameField::HourStamp),
+    ("window", NameField::Window),
+    ("source", NameField::Source),
+    ("log", NameField::Log),
+    ("group", NameField::Group),
+    ("yyyy", NameField::Year),
+    ("mm", NameField::Month),
+    ("dd", NameField::Day),
+    ("HH", NameField::Hour),
 ];
 
 /// The fields of batch names: all but the first of those, which is such a name.
-const FIELDS: &[(&str, Field)] = REMOTE_FIELDS.split_at(1).1;
+const FIELDS: &[(&str, NameField)] = REMOTE_FIELDS.split_at(1).1;
 
 /// Takes a pattern apart; the literal text in it is for the caller to judge.
 pub(crate) fn pieces(
     pattern: &str,
-    fields: &[(&'static str, Field)],
-) -> Result<Vec<Piece>, NameTemplateError> {
+    fields: &[(&'static str, NameField)],
+) -> Result<Vec<NamePiece>, NameTemplateError> {
     let mut pieces = Vec::new();
     let mut rest = pattern;
     while !rest.is_empty() {
         let literal_len = rest.find(['{', '}']).unwrap_or(rest.len());
         let (literal, tail) = rest.split_at(literal_len);
         if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal.to_owned()));
+            pieces.push(NamePiece::Literal(literal.to_owned()));
         }
         if tail.is_empty() {
             break;
@@ -124,30 +124,30 @@ pub(crate) fn pieces(
             .strip_prefix('{')
             .and_then(|inner| inner.split_once('}'))
             .ok_or_else(|| NameTemplateError::Unbalanced(pattern.to_owned()))?;
-        pieces.push(Piece::Field(field(name, fields)?));
+        pieces.push(NamePiece::Field(field(name, fields)?));
         rest = after;
     }
     Ok(pieces)
 }
 
 /// Fills in a pattern.
-pub(crate) fn render(pieces: &[Piece], values: &Values<'_>) -> String {
+pub(crate) fn render(pieces: &[NamePiece], values: &NameValues<'_>) -> String {
     let start = values.window_start;
     let mut name = String::new();
     for piece in pieces {
         let written = match piece {
-            Piece::Literal(text) => name.write_str(text),
-            Piece::Field(field) => match field {
-                Field::HourStamp => name.write_str(&hour_stamp(start)),
-                Field::Year => write!(name, "{:04}", start.year()),
-                Field::Month => write!(name, "{:02}", start.month()),
-                Field::Day => write!(name, "{:02}", start.day()),
-                Field::Hour => write!(name, "{:02}", start.hour()),
-                Field::Window => name.write_str(&window_label(start, values.window_seconds)),
-                Field::Source => name.write_str(&values.source.file_label()),
-                Field::Log => name.write_str(values.log.map_or(ALL_LOGS, LogName::as_str)),
-                Field::Group => name.write_str(values.group.as_str()),
-                Field::Batch => name.write_str(values.batch),
+            NamePiece::Literal(text) => name.write_str(text),
+            NamePiece::Field(field) => match field {
+                NameField::HourStamp => name.write_str(&hour_stamp(start)),
+                NameField::Year => write!(name, "{:04}", start.year()),
+                NameField::Month => write!(name, "{:02}", start.month()),
+                NameField::Day => write!(name, "{:02}", start.day()),
+                NameField::Hour => write!(name, "{:02}", start.hour()),
+                NameField::Window => name.write_str(&window_label(start, values.window_seconds)),
+                NameField::Source => name.write_str(&values.source.file_label()),
+                NameField::Log => name.write_str(values.log.map_or(ALL_LOGS, LogName::as_str)),
+                NameField::Group => name.write_str(values.group.as_str()),
+                NameField::Batch => name.write_str(values.batch),
             },
         };
         written.expect("writing to a string does not fail");
@@ -191,38 +191,38 @@ impl NameTemplate {
     }
 
     /// Fills it in.
-    pub fn render(&self, values: &Values<'_>) -> String {
+    pub fn render(&self, values: &NameValues<'_>) -> String {
         render(&self.pieces, values)
     }
 
     /// The parts in their order.
-    pub fn pieces(&self) -> std::slice::Iter<'_, Piece> {
+    pub fn pieces(&self) -> std::slice::Iter<'_, NamePiece> {
         self.pieces.iter()
     }
 
     /// Whether the name tells logs of one source apart.
     pub fn uses_log(&self) -> bool {
-        self.uses(Field::Log)
+        self.uses(NameField::Log)
     }
 
     /// Whether a field is in it.
-    pub(crate) fn uses(&self, field: Field) -> bool {
-        self.pieces.contains(&Piece::Field(field))
+    pub(crate) fn uses(&self, field: NameField) -> bool {
+        self.pieces.contains(&NamePiece::Field(field))
     }
 }
 
 /// Refuses what would let two batches of different sources or windows share a name.
-pub(crate) fn check_distinct(pieces: &[Piece]) -> Result<(), NameTemplateError> {
-    let uses = |field| pieces.contains(&Piece::Field(field));
-    let dated = [Field::Year, Field::Month, Field::Day, Field::Hour]
+pub(crate) fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
+    let uses = |field| pieces.contains(&NamePiece::Field(field));
+    let dated = [NameField::Year, NameField::Month, NameField::Day, NameField::Hour]
         .into_iter()
         .all(uses);
-    if !dated && !uses(Field::HourStamp) {
+    if !dated && !uses(NameField::HourStamp) {
         return Err(NameTemplateError::Ambiguous(
             "{yymmddHH} (or {yyyy}, {mm}, {dd} and {HH})",
         ));
     }
-    for (field, name) in [(Field::Window, "{window}"), (Field::Source, "{source}")] {
+    for (field, name) in [(NameField::Window, "{window}"), (NameField::Source, "{source}")] {
         if !uses(field) {
             return Err(NameTemplateError::Ambiguous(name));
         }
@@ -231,10 +231,10 @@ pub(crate) fn check_distinct(pieces: &[Piece]) -> Result<(), NameTemplateError> 
 }
 
 /// Refuses literal text that does not belong in file names.
-pub(crate) fn check_plain(pieces: &[Piece]) -> Result<(), NameTemplateError> {
+pub(crate) fn check_plain(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
     let is_odd = |c: &char| !(c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(c));
     for piece in pieces {
-        if let Piece::Literal(text) = piece
+        if let NamePiece::Literal(text) = piece
             && let Some(odd) = text.chars().find(is_odd)
         {
             return Err(NameTemplateError::Character(odd));
@@ -243,7 +243,7 @@ pub(crate) fn check_plain(pieces: &[Piece]) -> Result<(), NameTemplateError> {
     Ok(())
 }
 
-fn field(name: &str, fields: &[(&'static str, Field)]) -> Result<Field, NameTemplateError> {
+fn field(name: &str, fields: &[(&'static str, NameField)]) -> Result<NameField, NameTemplateError> {
     if let Some((_, field)) = fields.iter().find(|(known, _)| *known == name) {
         return Ok(*field);
     }
@@ -265,14 +265,14 @@ mod tests {
     #[test]
     fn the_documented_name_is_read_piece_by_piece() {
         let template = NameTemplate::parse("accessLog_{yymmddHH}_{window}_{source}").expect("valid");
-        let literal = |text: &str| Piece::Literal(text.to_owned());
+        let literal = |text: &str| NamePiece::Literal(text.to_owned());
         assert!(template.pieces().eq(&[
             literal("accessLog_"),
-            Piece::Field(Field::HourStamp),
+            NamePiece::Field(NameField::HourStamp),
             literal("_"),
-            Piece::Field(Field::Window),
+            NamePiece::Field(NameField::Window),
             literal("_"),
-            Piece::Field(Field::Source),
+            NamePiece::Field(NameField::Source),
         ]));
         assert!(!template.uses_log());
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::place::{Place, is_host};
+use crate::place::{ConfigField, is_host};
 
 /// A relay's address. Its text form is `http://HOST:PORT` or `https://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl fmt::Display for RelayAddress {
 
 /// How chunks are compressed on their way. A chunk that does not get smaller goes as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Compression {
+pub enum ChunkCompression {
     /// Not at all.
     #[default]
     None,
@@ -94,7 +94,7 @@ pub enum Compression {
     Gzip,
 }
 
-impl Compression {
+impl ChunkCompression {
     pub(crate) const WORDS: [(&str, Self); 3] =
         [("none", Self::None), ("zstd", Self::Zstd), ("gzip", Self::Gzip)];
 }
@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for AddressesVisitor {
 
 impl RawAddresses {
     /// The addresses, at least one.
-    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Vec<RelayAddress>> {
+    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<Vec<RelayAddress>> {
         match self {
             Self::Absent => {
                 at.report("is missing; write for example `http://192.0.2.10:5001`");
@@ -198,14 +198,14 @@ pub(crate) struct RawTls {
 
 impl RawTls {
     /// `relay`: the addresses, if they are right.
-    pub(crate) fn resolve(self, at: &Place<'_>, relay: Option<&[RelayAddress]>) -> Option<ClientTls> {
+    pub(crate) fn resolve(self, at: &ConfigField<'_>, relay: Option<&[RelayAddress]>) -> Option<ClientTls> {
         let (key_at, key_file) = (at.key("key_file"), self.key_file.as_deref());
         let ca_file = at
             .key("ca_file")
-            .optional(self.ca_file.as_deref(), Place::readable);
+            .optional(self.ca_file.as_deref(), ConfigField::readable);
         let cert_file = at
             .key("cert_file")
-            .optional(self.cert_file.as_deref(), Place::readable);
+            .optional(self.cert_file.as_deref(), ConfigField::readable);
         let key_file = key_at.optional(key_file, |at, raw| {
             let path = at.readable(raw)?;
             at.warn_if_world_readable(&path);
@@ -230,7 +230,7 @@ impl RawTls {
 }
 
 /// The path of a file with a token.
-pub(crate) fn token_file(at: &Place<'_>, raw: &str, relay: Option<&[RelayAddress]>) -> Option<PathBuf> {
+pub(crate) fn token_file(at: &ConfigField<'_>, raw: &str, relay: Option<&[RelayAddress]>) -> Option<PathBuf> {
     at.secret_file(raw)?;
     if relay.is_some_and(|relay| !relay.iter().all(is_https)) {
         at.warn("the token goes over http and can be read on the network; use https");

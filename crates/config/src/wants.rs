@@ -4,12 +4,12 @@ use std::fmt;
 
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 
-use crate::place::Place;
-use crate::sources::{Entry, SourceList};
+use crate::place::ConfigField;
+use crate::sources::{SourceEntry, SourceList};
 
 /// Which batches a destination gets; by default all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wants {
+pub struct DeliveryFilter {
     /// Of which sources.
     pub sources: SourceList,
     /// Of which groups; `None`: of all.
@@ -20,14 +20,14 @@ pub struct Wants {
 
 /// A destination, as far as it matters who gets what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addressee {
+pub struct Subscriber {
     /// Its name.
     pub name: DestinationName,
     /// What it gets.
-    pub wants: Wants,
+    pub filter: DeliveryFilter,
 }
 
-impl Default for Wants {
+impl Default for DeliveryFilter {
     fn default() -> Self {
         Self {
             sources: SourceList::Any,
@@ -37,10 +37,10 @@ impl Default for Wants {
     }
 }
 
-impl Wants {
+impl DeliveryFilter {
     /// Whether it gets a batch. One whose logs are mixed (`None`) has lines of every log, so nobody is refused it for
     /// its log: what is in doubt is delivered.
-    pub fn takes(&self, source: &SourceId, group: &GroupName, log: Option<&LogName>) -> bool {
+    pub fn accepts(&self, source: &SourceId, group: &GroupName, log: Option<&LogName>) -> bool {
         let has_log = |logs: &Vec<LogName>| log.is_none_or(|log| logs.contains(log));
         self.sources.allows_name(source)
             && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
@@ -49,7 +49,7 @@ impl Wants {
 }
 
 /// The same for the same settings, to see whether they have changed.
-impl fmt::Display for Wants {
+impl fmt::Display for DeliveryFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
         if let SourceList::Only { ranges, names } = &self.sources {
@@ -72,13 +72,13 @@ pub(crate) struct RawWants {
 }
 
 impl RawWants {
-    pub(crate) fn resolve(self, at: &Place<'_>) -> Option<Wants> {
+    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<DeliveryFilter> {
         let sources = list(self.sources, &at.key("sources"), |raw: String, at| {
-            at.check(&raw, Entry::parse)
+            at.check(&raw, SourceEntry::parse)
         });
         let groups = list(self.groups, &at.key("groups"), |raw: String, at| at.parse(&raw));
         let logs = list(self.logs, &at.key("logs"), |raw: String, at| at.parse(&raw));
-        Some(Wants {
+        Some(DeliveryFilter {
             sources: sources?.map_or(SourceList::Any, SourceList::only),
             groups: groups?,
             logs: logs?,
@@ -89,8 +89,8 @@ impl RawWants {
 #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a list")]
 fn list<T>(
     raw: Option<Vec<String>>,
-    at: &Place<'_>,
-    resolve: impl FnMut(String, &Place<'_>) -> Option<T>,
+    at: &ConfigField<'_>,
+    resolve: impl FnMut(String, &ConfigField<'_>) -> Option<T>,
 ) -> Option<Option<Vec<T>>> {
     let Some(raw) = raw else { return Some(None) };
     if raw.is_empty() {
@@ -104,9 +104,9 @@ fn list<T>(
 mod tests {
     use super::*;
 
-    fn takes(wants: &Wants, source: &str, group: &str, log: Option<&str>) -> bool {
+    fn takes(wants: &DeliveryFilter, source: &str, group: &str, log: Option<&str>) -> bool {
         let log = log.map(|log| log.parse().expect("a log"));
-        wants.takes(
+        wants.accepts(
             &source.parse().expect("a source"),
             &group.parse().expect("a group"),
             log.as_ref(),
@@ -115,10 +115,10 @@ mod tests {
 
     #[test]
     fn a_batch_must_pass_every_filter_that_is_set() {
-        let wants = Wants {
+        let wants = DeliveryFilter {
             sources: SourceList::only(vec![
-                Entry::parse("198.51.100.0/24").expect("a network"),
-                Entry::parse("app.example.com").expect("a name"),
+                SourceEntry::parse("198.51.100.0/24").expect("a network"),
+                SourceEntry::parse("app.example.com").expect("a name"),
             ]),
             groups: Some(vec!["web-1".parse().expect("a group")]),
             logs: Some(vec!["access".parse().expect("a log")]),
@@ -129,17 +129,22 @@ mod tests {
         assert!(!takes(&wants, "198.51.100.7", "web-2", Some("access")));
         assert!(!takes(&wants, "198.51.100.7", "web-1", Some("error")));
         assert!(takes(&wants, "198.51.100.7", "web-1", None), "mixed logs");
-        assert!(takes(&Wants::default(), "192.0.2.7", "any", Some("error")));
+        assert!(takes(
+            &DeliveryFilter::default(),
+            "192.0.2.7",
+            "any",
+            Some("error")
+        ));
     }
 
     #[test]
     fn other_filters_have_another_text() {
-        let with = |sources: &str| Wants {
-            sources: SourceList::only(vec![Entry::parse(sources).expect("valid")]),
-            ..Wants::default()
+        let with = |sources: &str| DeliveryFilter {
+            sources: SourceList::only(vec![SourceEntry::parse(sources).expect("valid")]),
+            ..DeliveryFilter::default()
         };
         assert_eq!(with("198.51.100.0/31").to_string(), "198.51.100.0-198.51.100.1");
         assert_ne!(with("198.51.100.1").to_string(), with("198.51.100.2").to_string());
-        assert_eq!(Wants::default().to_string(), "");
+        assert_eq!(DeliveryFilter::default().to_string(), "");
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use logferry_config::{
-    Backoff, ChunkLimits, ClientTls, Compression, Config, DeliveryRetry, HostKeyPolicy, Housekeeper, Limits,
-    Login, NameTemplate, Secret, SmtpTls, SourceSetting, Start, Summary, TimestampFormat, parse,
+    Backoff, ChunkCompression, ChunkLimits, ClientTls, Config, DeliveryRetry, GroupLimits, HostKeyPolicy,
+    HousekeeperSettings, Login, NameTemplate, Secret, SmtpTls, SourceSetting, StartPosition, SummarySettings,
+    TimestampFormat, parse,
 };
 
 /// The documented file with every default written out, as far as this version goes, and a password.
@@ -128,7 +129,7 @@ fn the_documented_sender_is_read_as_documented() {
     assert_eq!(relay.to_string(), "http://192.0.2.10:5001");
     assert_eq!(
         (sender.compression, sender.token_file, sender.tls),
-        (Compression::None, None, ClientTls::default())
+        (ChunkCompression::None, None, ClientTls::default())
     );
     assert_eq!(sender.source, SourceSetting::Auto);
     assert_eq!(sender.local_address, None);
@@ -160,7 +161,7 @@ fn the_documented_sender_is_read_as_documented() {
         ["/app/log/nginx/access.log.*", "/app/log/nginx/access.log-*"]
     );
     assert_eq!(log.name.as_str(), "access");
-    assert_eq!(log.start, Start::Beginning);
+    assert_eq!(log.start, StartPosition::Beginning);
     assert_eq!(log.exclude, [["/health.php", "nginx/", "health check"]]);
     assert_eq!(log.max_line, 1 << 20);
 }
@@ -171,7 +172,7 @@ fn the_documented_relay_is_read_as_documented() {
     assert_eq!(relay.data_dir, Path::new("/var/lib/logferry/relay"));
     assert_eq!(
         relay.limits,
-        Limits {
+        GroupLimits {
             max_chunk: 16 << 20,
             max_in_flight: 64 << 20,
             max_connections: 1024,
@@ -258,11 +259,11 @@ fn the_documented_helpers_are_read_as_documented() {
         (None, None, SmtpTls::None)
     );
     assert_eq!(monitor.smtp.subject_prefix, "[logferry]");
-    assert_eq!(monitor.summary, Summary { after: seconds(900) });
+    assert_eq!(monitor.summary, SummarySettings { after: seconds(900) });
     assert_eq!(monitor.metrics, Some(([127, 0, 0, 1], 9103).into()));
     assert_eq!(
         config.housekeeper,
-        Some(Housekeeper {
+        Some(HousekeeperSettings {
             data_dir: "/var/lib/logferry/relay".into(),
             compress_after: seconds(3 * 3600),
             delete_after: seconds(4 * 3600),

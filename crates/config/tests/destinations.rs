@@ -55,11 +55,11 @@ fn filters_are_read() {
         ],
     );
     let forwarder = read(&text).expect("valid").forwarder.expect("a forwarder");
-    let addressees = forwarder.addressees();
+    let subscribers = forwarder.subscribers();
     let takes = |index: usize, source: &str, group: &str, log: &str| {
         let log = log.parse().expect("a log");
         let (source, group) = (source.parse().expect("a source"), group.parse().expect("a group"));
-        addressees[index].wants.takes(&source, &group, Some(&log))
+        subscribers[index].filter.accepts(&source, &group, Some(&log))
     };
     assert!(takes(0, "198.51.100.7", "web-1", "error"));
     assert!(takes(0, "app.example.com", "web-1", "access"));

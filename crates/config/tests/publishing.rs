@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use logferry_config::{Compress, Config, ConfigError, Publishing, Verify};
+use logferry_config::{Config, ConfigError, FileCompression, Publishing, VerifyMode};
 
 fn parse(settings: &str) -> Result<Config, ConfigError> {
     let text = format!(
@@ -21,15 +21,15 @@ fn publishing(settings: &str) -> Publishing {
 #[test]
 fn batches_appear_plain_and_alone_unless_more_is_asked_for() {
     let plain = Publishing {
-        verify: Verify::Size,
-        compress: Compress::None,
+        verify: VerifyMode::Size,
+        compress: FileCompression::None,
         manifest: false,
         marker: None,
     };
     assert_eq!(publishing(""), plain);
     let full = Publishing {
-        verify: Verify::ReadBack,
-        compress: Compress::Zstd,
+        verify: VerifyMode::ReadBack,
+        compress: FileCompression::Zstd,
         manifest: true,
         marker: Some(".ok".to_owned()),
     };

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use logferry_config::{ClientIdentity, ClientTls, Compression, Config, ConfigError, parse};
+use logferry_config::{ChunkCompression, ClientIdentity, ClientTls, Config, ConfigError, parse};
 use tempfile::TempDir;
 
 fn read(relay: &str, settings: &str) -> Result<Config, ConfigError> {
@@ -93,7 +93,7 @@ fn compression_tls_and_a_token_are_read_as_documented() {
     let config = read("https://r:5001", &settings).expect("valid");
     assert_eq!(config.warnings, [""; 0]);
     let sender = config.sender.expect("a sender");
-    assert_eq!(sender.compression, Compression::Gzip);
+    assert_eq!(sender.compression, ChunkCompression::Gzip);
     assert_eq!(sender.token_file.as_ref(), Some(token));
     let identity = ClientIdentity {
         cert_file: cert.clone(),

@@ -17,12 +17,12 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 pub use content::ContentDigest;
-pub use lock::{Lock, LockError};
+pub use lock::{LockError, LockFile};
 pub use real::{RealDisk, RealFile};
 
 /// What was being done when the disk refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum DiskOperation {
     /// Making a folder.
     CreateDir,
     /// Opening a file.
@@ -45,7 +45,7 @@ pub enum Operation {
     FreeSpace,
 }
 
-impl Operation {
+impl DiskOperation {
     const fn verb(self) -> &'static str {
         match self {
             Self::CreateDir => "create folder",
@@ -67,7 +67,7 @@ impl Operation {
 #[error("cannot {} {}", .operation.verb(), .path.display())]
 pub struct DiskError {
     /// What was being done.
-    pub operation: Operation,
+    pub operation: DiskOperation,
     /// To which file or folder.
     pub path: PathBuf,
     /// What the system said.
@@ -77,7 +77,7 @@ pub struct DiskError {
 
 impl DiskError {
     /// An error of `operation` on `path`.
-    pub fn new(operation: Operation, path: &Path, source: io::Error) -> Self {
+    pub fn new(operation: DiskOperation, path: &Path, source: io::Error) -> Self {
         Self {
             operation,
             path: path.to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// An exclusive lock on a file (`flock(2)`), held until dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub struct LockFile {
     _file: File,
 }
 
@@ -32,7 +32,7 @@ pub enum LockError {
     },
 }
 
-impl Lock {
+impl LockFile {
     /// Takes the lock `path` at once or says who has it. The file stays behind; only the lock on it counts.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         let io_error = |source| LockError::Io {
@@ -79,6 +79,6 @@ mod tests {
     #[test]
     fn a_full_disk_does_not_cost_the_lock() {
         // full(4): every write fails for want of space.
-        assert!(Lock::acquire(Path::new("/dev/full")).is_ok());
+        assert!(LockFile::acquire(Path::new("/dev/full")).is_ok());
     }
 }

@@ -13,7 +13,7 @@ use std::thread;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::{Disk, DiskError, DiskFile, Operation};
+use crate::{Disk, DiskError, DiskFile, DiskOperation};
 
 /// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,14 +35,14 @@ pub struct RealFile {
     unsynced: u64,
 }
 
-fn at(operation: Operation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
+fn at(operation: DiskOperation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
     move |source| DiskError::new(operation, path, source)
 }
 
 /// Syncs a folder, so that the names in it survive a power cut (fsync(2): syncing a file does not sync its entry).
 fn sync_dir(dir: &Path) -> Result<(), DiskError> {
-    let opened = File::open(dir).map_err(at(Operation::Open, dir))?;
-    opened.sync_all().map_err(at(Operation::Sync, dir))
+    let opened = File::open(dir).map_err(at(DiskOperation::Open, dir))?;
+    opened.sync_all().map_err(at(DiskOperation::Sync, dir))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -69,7 +69,7 @@ impl Disk for RealDisk {
             Ok(()) => sync_dir(above).inspect_err(|_| drop(fs::remove_dir(dir))),
             // Another role made it in the meantime.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-            Err(error) => Err(DiskError::new(Operation::CreateDir, dir, error)),
+            Err(error) => Err(DiskError::new(DiskOperation::CreateDir, dir, error)),
         }
     }
 
@@ -80,7 +80,7 @@ impl Disk for RealDisk {
             .append(true)
             .create(true)
             .open(path)
-            .map_err(at(Operation::Open, path))?;
+            .map_err(at(DiskOperation::Open, path))?;
         if is_new {
             sync_dir(parent(path))?;
         }
@@ -104,7 +104,7 @@ impl Disk for RealDisk {
             for files in files.chunks_mut(share) {
                 let path = files.first().map_or_else(PathBuf::new, |file| file.path.clone());
                 let thread = thread::Builder::new().spawn_scoped(scope, move || sync(files));
-                threads.push(thread.map_err(|error| DiskError::new(Operation::Sync, &path, error))?);
+                threads.push(thread.map_err(|error| DiskError::new(DiskOperation::Sync, &path, error))?);
             }
             threads
                 .into_iter()
@@ -113,7 +113,7 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        fs::rename(from, to).map_err(at(Operation::Rename, from))?;
+        fs::rename(from, to).map_err(at(DiskOperation::Rename, from))?;
         // The new entry first: a crash between the two syncs may show both names of the one file, never none.
         sync_dir(parent(to))?;
         if parent(from) != parent(to) {
@@ -124,7 +124,7 @@ impl Disk for RealDisk {
 
     fn rename_all(&self, pairs: &[(PathBuf, PathBuf)]) -> Result<(), DiskError> {
         for (from, to) in pairs {
-            fs::rename(from, to).map_err(at(Operation::Rename, from))?;
+            fs::rename(from, to).map_err(at(DiskOperation::Rename, from))?;
         }
         // The new entries first, as with one.
         let folders = |pick: fn(&(PathBuf, PathBuf)) -> &PathBuf| -> BTreeSet<_> {
@@ -139,7 +139,7 @@ impl Disk for RealDisk {
         match fs::remove_file(path) {
             Ok(()) => sync_dir(parent(path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(DiskError::new(Operation::Remove, path, error)),
+            Err(error) => Err(DiskError::new(DiskOperation::Remove, path, error)),
         }
     }
 
@@ -148,10 +148,10 @@ impl Disk for RealDisk {
         name.push(".tmp");
         let temporary = path.with_file_name(name);
         // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
-        let mut file = File::create(&temporary).map_err(at(Operation::Open, &temporary))?;
+        let mut file = File::create(&temporary).map_err(at(DiskOperation::Open, &temporary))?;
         file.write_all(contents)
-            .map_err(at(Operation::Append, &temporary))?;
-        file.sync_all().map_err(at(Operation::Sync, &temporary))?;
+            .map_err(at(DiskOperation::Append, &temporary))?;
+        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
         // 2. The switch; a crash leaves the old file or the new one.
         self.rename(&temporary, path)
     }
@@ -160,7 +160,7 @@ impl Disk for RealDisk {
         match fs::read(path) {
             Ok(contents) => Ok(Some(contents)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new(Operation::Read, path, error)),
+            Err(error) => Err(DiskError::new(DiskOperation::Read, path, error)),
         }
     }
 
@@ -168,7 +168,7 @@ impl Disk for RealDisk {
         match File::open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new(Operation::Open, path, error)),
+            Err(error) => Err(DiskError::new(DiskOperation::Open, path, error)),
         }
     }
 
@@ -176,7 +176,7 @@ impl Disk for RealDisk {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new(Operation::Read, path, error)),
+            Err(error) => Err(DiskError::new(DiskOperation::Read, path, error)),
         }
     }
 
@@ -184,11 +184,11 @@ impl Disk for RealDisk {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(DiskError::new(Operation::List, dir, error)),
+            Err(error) => return Err(DiskError::new(DiskOperation::List, dir, error)),
         };
         let mut names = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(at(Operation::List, dir))?;
+            let entry = entry.map_err(at(DiskOperation::List, dir))?;
             // A name that is not UTF-8 is none of ours: every name we give is.
             if let Ok(name) = entry.file_name().into_string() {
                 names.push(name);
@@ -200,7 +200,7 @@ impl Disk for RealDisk {
 
     fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
         let stat = nix::sys::statvfs::statvfs(path)
-            .map_err(|errno| DiskError::new(Operation::FreeSpace, path, errno.into()))?;
+            .map_err(|errno| DiskError::new(DiskOperation::FreeSpace, path, errno.into()))?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
 }
@@ -228,13 +228,15 @@ impl DiskFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         self.file
             .write_all(bytes)
-            .map_err(at(Operation::Append, &self.path))?;
+            .map_err(at(DiskOperation::Append, &self.path))?;
         self.unsynced += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {
-        self.file.sync_data().map_err(at(Operation::Sync, &self.path))?;
+        self.file
+            .sync_data()
+            .map_err(at(DiskOperation::Sync, &self.path))?;
         if std::mem::take(&mut self.unsynced) >= BACKLOG_BYTES {
             self.drop_cached();
         }
@@ -244,14 +246,14 @@ impl DiskFile for RealFile {
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
         self.file
             .set_len(len)
-            .map_err(at(Operation::Truncate, &self.path))?;
-        self.file.sync_all().map_err(at(Operation::Sync, &self.path))
+            .map_err(at(DiskOperation::Truncate, &self.path))?;
+        self.file.sync_all().map_err(at(DiskOperation::Sync, &self.path))
     }
 
     fn len(&self) -> Result<u64, DiskError> {
         self.file
             .metadata()
             .map(|metadata| metadata.len())
-            .map_err(at(Operation::Read, &self.path))
+            .map_err(at(DiskOperation::Read, &self.path))
     }
 }

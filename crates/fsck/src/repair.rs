@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use logferry_durable::{DiskError, Lock, LockError, RealDisk};
+use logferry_durable::{DiskError, LockError, LockFile, RealDisk};
 use logferry_spool::Spool;
 
 use crate::finding::Finding;
@@ -11,17 +11,17 @@ use crate::finding::Finding;
 const LOCKS: [&str; 3] = ["relay.lock", "forwarder.lock", "housekeeper.lock"];
 
 /// Keeps every role that moves files from starting.
-pub(crate) fn lock_moving_roles(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+pub(crate) fn lock_moving_roles(data_dir: &Path) -> Result<Vec<LockFile>, LockError> {
     LOCKS
         .iter()
-        .map(|name| Lock::acquire(&data_dir.join(name)))
+        .map(|name| LockFile::acquire(&data_dir.join(name)))
         .collect()
 }
 
 /// Keeps every role that uses the ledger from starting.
-pub(crate) fn lock_all_roles(data_dir: &Path) -> Result<Vec<Lock>, LockError> {
+pub(crate) fn lock_all_roles(data_dir: &Path) -> Result<Vec<LockFile>, LockError> {
     let mut locks = lock_moving_roles(data_dir)?;
-    locks.push(Lock::acquire(&data_dir.join("monitor.lock"))?);
+    locks.push(LockFile::acquire(&data_dir.join("monitor.lock"))?);
     Ok(locks)
 }
 

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use logferry_durable::Lock;
+use logferry_durable::LockFile;
 use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_spool::gzip_encoder;
 use logferry_testkit::batches::{add_batch, new_batch};
@@ -183,7 +183,7 @@ fn nothing_is_repaired_while_a_role_runs() {
     let host = Host::new();
     fs::rename(host.path("ready", "a.2.log"), host.path("sent", "a.2.log")).expect("moved");
     for role in ["relay", "forwarder", "housekeeper"] {
-        let _lock = Lock::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
+        let _lock = LockFile::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
         assert!(
             matches!(repair(host.dir.path()), Err(FsckError::Busy(_))),
             "{role}"

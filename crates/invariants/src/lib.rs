@@ -6,8 +6,8 @@
 //! The functions stand in the order of ARCHITECTURE.md. A new invariant gets a function here, a paragraph there, and a
 //! call in the test that would break it.
 
-use logferry_ledger::{Batch, BatchState, Contents};
-use logferry_protocol::chunk::Outcome;
+use logferry_ledger::{Batch, BatchContents, BatchState};
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::stream::{ByteRange, Offset};
 
 /// An invariant does not hold.
@@ -54,12 +54,12 @@ pub fn invariant_offset_names_one_byte(known: &[u8], start: Offset, bytes: &[u8]
 pub fn invariant_chunk_starts_at_committed_offset(
     committed: Offset,
     chunk: ByteRange,
-    outcome: Outcome,
+    outcome: ChunkOutcome,
 ) -> Held {
     let holds = match outcome {
-        Outcome::Stored => chunk.start() == committed,
-        Outcome::Duplicate => chunk.end() <= committed,
-        Outcome::Elsewhere => chunk.start() != committed,
+        ChunkOutcome::Stored => chunk.start() == committed,
+        ChunkOutcome::Duplicate => chunk.end() <= committed,
+        ChunkOutcome::Elsewhere => chunk.start() != committed,
     };
     check(2, holds, || {
         format!("{outcome:?} for the chunk {chunk:?} at the committed offset {committed:?}")
@@ -84,8 +84,8 @@ pub fn invariant_acknowledged_is_durable(acknowledged: Offset, committed: Offset
 /// 4. Acknowledged means durable, for a batch: its file holds the bytes of the ledger's row.
 ///
 /// `found`: of an open batch's file, the part up to the ledger's length.
-pub fn invariant_file_holds_the_ledgers_bytes(batch: &Batch, found: Contents) -> Held {
-    let bytes = |contents: Contents| (contents.bytes, contents.crc32c);
+pub fn invariant_file_holds_the_ledgers_bytes(batch: &Batch, found: BatchContents) -> Held {
+    let bytes = |contents: BatchContents| (contents.bytes, contents.crc32c);
     let expected = batch.contents;
     check(4, bytes(found) == bytes(expected), || {
         format!(
@@ -220,12 +220,12 @@ mod tests {
                 invariant_offset_names_one_byte(b"abc", offset(1), b"bd"),
             ),
             (
-                chunk(offset(5), range(5, 9), Outcome::Stored),
-                chunk(offset(5), range(4, 9), Outcome::Stored),
+                chunk(offset(5), range(5, 9), ChunkOutcome::Stored),
+                chunk(offset(5), range(4, 9), ChunkOutcome::Stored),
             ),
             (
-                chunk(offset(5), range(1, 5), Outcome::Duplicate),
-                chunk(offset(5), range(5, 6), Outcome::Duplicate),
+                chunk(offset(5), range(1, 5), ChunkOutcome::Duplicate),
+                chunk(offset(5), range(5, 6), ChunkOutcome::Duplicate),
             ),
             (follows(offset(5), range(5, 6)), follows(offset(5), range(6, 7))),
             (durable(offset(5), offset(5)), durable(offset(6), offset(5))),
@@ -240,9 +240,9 @@ mod tests {
     #[test]
     fn breach_by_a_batch_is_told_from_the_rule() {
         let sealed = batch();
-        let longer = Contents {
+        let longer = BatchContents {
             bytes: 1,
-            ..Contents::default()
+            ..BatchContents::default()
         };
         let grown = Batch {
             contents: longer,

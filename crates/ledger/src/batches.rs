@@ -119,7 +119,7 @@ impl FromStr for BatchState {
 
 /// What a batch file holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct BatchContents {
     /// Lines.
     pub lines: u64,
     /// Bytes.
@@ -148,7 +148,7 @@ pub struct Batch {
     /// Where it is on its way.
     pub state: BatchState,
     /// What its file holds.
-    pub contents: Contents,
+    pub contents: BatchContents,
     /// SHA-256 in hex, once somebody has read the file whole.
     pub sha256: Option<String>,
     /// When it was opened.
@@ -197,7 +197,7 @@ impl Batch {
             base_name: row.get("base_name")?,
             part: row::small(row, "part")?,
             state: row::text(row, "state")?,
-            contents: Contents {
+            contents: BatchContents {
                 lines: row::count(row, "lines")?,
                 bytes: row::count(row, "bytes")?,
                 crc32c: row::small(row, "crc32c")?,
@@ -252,7 +252,7 @@ impl Ledger {
     }
 
     /// Opens the next part of each of these windows, as [`Self::open_batch`] does, all in one transaction.
-    pub fn open_batches_of(&mut self, new: &[NewBatch], now: Timestamp) -> Result<Vec<Batch>, LedgerError> {
+    pub fn open_all(&mut self, new: &[NewBatch], now: Timestamp) -> Result<Vec<Batch>, LedgerError> {
         self.write("open batches", |sql| {
             new.iter().map(|new| open(sql, new, now)).collect()
         })
@@ -263,11 +263,11 @@ impl Ledger {
     /// The caller moves the file from `open/` to `ready/` *after* this; a crash in between is mended by whoever
     /// starts next.
     pub fn seal(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
-        self.seal_all([batch], now)
+        self.seal_batches([batch], now)
     }
 
     /// Closes batches as [`Self::seal`] does, all in one transaction.
-    pub fn seal_all(
+    pub fn seal_batches(
         &mut self,
         batches: impl IntoIterator<Item = BatchId>,
         now: Timestamp,
@@ -283,7 +283,7 @@ impl Ledger {
     }
 
     /// Forgets an open batch into which nothing was ever committed.
-    pub fn discard_empty(&mut self, batch: BatchId) -> Result<(), LedgerError> {
+    pub fn discard_empty_batch(&mut self, batch: BatchId) -> Result<(), LedgerError> {
         self.write("discard an empty batch", |sql| {
             sql.execute(
                 "DELETE FROM batches WHERE id = ?1 AND state = 'open' AND lines = 0 AND bytes = 0",
@@ -439,7 +439,7 @@ pub(crate) fn by_id(sql: &Connection, id: BatchId) -> SqlResult<Batch> {
 }
 
 /// Writes what an open batch holds now.
-pub(crate) fn grow(sql: &Connection, id: BatchId, contents: Contents) -> SqlResult<usize> {
+pub(crate) fn grow(sql: &Connection, id: BatchId, contents: BatchContents) -> SqlResult<usize> {
     sql.prepare_cached(
         "UPDATE batches SET lines = ?2, bytes = ?3, crc32c = ?4 WHERE id = ?1 AND state = 'open'",
     )?

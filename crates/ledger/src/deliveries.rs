@@ -15,7 +15,7 @@ use crate::{Ledger, LedgerError};
 
 /// A batch that stands under its final name at a destination, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishedBatch {
     /// Path at the destination.
     pub path: String,
     /// Its size there.
@@ -103,13 +103,13 @@ pub struct Delivery {
     /// When it was delivered; `None` while it was not.
     pub delivered_at: Option<Timestamp>,
     /// Since when it is to go there (once more) because somebody asked; `None` once it did.
-    pub asked_at: Option<Timestamp>,
+    pub resend_requested_at: Option<Timestamp>,
 }
 
 impl Delivery {
     /// Whether the batch is there, and nobody asked for it once more.
     pub fn is_done(&self) -> bool {
-        self.delivered_at.is_some() && self.asked_at.is_none()
+        self.delivered_at.is_some() && self.resend_requested_at.is_none()
     }
 
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
@@ -125,14 +125,14 @@ impl Delivery {
             bytes: row::optional_count(row, "bytes")?,
             file_sha256: row.get("file_sha256")?,
             delivered_at: row::optional_time(row, "delivered_at")?,
-            asked_at: row::optional_time(row, "asked_at")?,
+            resend_requested_at: row::optional_time(row, "asked_at")?,
         })
     }
 }
 
 /// What came of asking for a batch at a destination (once more).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum ResendRequestOutcome {
     /// It is due there.
     Due {
         /// It was delivered there before.
@@ -195,7 +195,7 @@ impl Ledger {
         &mut self,
         batch: BatchId,
         destination: &DestinationName,
-        published: &Published,
+        published: &PublishedBatch,
         is_last: bool,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
@@ -207,7 +207,7 @@ impl Ledger {
     pub fn record_deliveries<'a>(
         &mut self,
         destination: &DestinationName,
-        delivered: impl IntoIterator<Item = (BatchId, &'a Published, bool)>,
+        delivered: impl IntoIterator<Item = (BatchId, &'a PublishedBatch, bool)>,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         self.write("record deliveries", |sql| {
@@ -316,22 +316,22 @@ impl Ledger {
 
     /// Has batches go to a destination (once more); what came of each, in their order. Until they are there, their
     /// files do not expire.
-    pub fn ask(
+    pub fn request_resends(
         &mut self,
         batches: &[BatchId],
         destination: &DestinationName,
         now: Timestamp,
-    ) -> Result<Vec<Asked>, LedgerError> {
+    ) -> Result<Vec<ResendRequestOutcome>, LedgerError> {
         self.write("ask for batches once more", |sql| {
             batches
                 .iter()
-                .map(|batch| ask(sql, *batch, destination, now))
+                .map(|batch| request_resend(sql, *batch, destination, now))
                 .collect()
         })
     }
 
     /// All batches that somebody asked for and that are not there yet, each with the destination.
-    pub fn asked(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
+    pub fn resend_requests(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
         self.read("list batches that were asked for", |sql| {
             sql.prepare_cached(
                 "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL",
@@ -342,7 +342,11 @@ impl Ledger {
     }
 
     /// Forgets that a batch was asked for.
-    pub fn withdraw(&mut self, batch: BatchId, destination: &DestinationName) -> Result<(), LedgerError> {
+    pub fn cancel_resend(
+        &mut self,
+        batch: BatchId,
+        destination: &DestinationName,
+    ) -> Result<(), LedgerError> {
         self.write("forget that a batch was asked for", |sql| {
             sql.execute(
                 "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2",
@@ -353,7 +357,7 @@ impl Ledger {
     }
 
     /// The sent batches that are to go to a destination (once more) because somebody asked.
-    pub fn asked_of(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
+    pub fn resend_requests_for(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
         self.read("list batches that were asked for", |sql| {
             sql.prepare_cached(
                 "SELECT batches.* FROM batches JOIN deliveries ON batch = id
@@ -426,10 +430,15 @@ impl Ledger {
     }
 }
 
-fn ask(sql: &Connection, batch: BatchId, destination: &DestinationName, now: Timestamp) -> SqlResult<Asked> {
+fn request_resend(
+    sql: &Connection,
+    batch: BatchId,
+    destination: &DestinationName,
+    now: Timestamp,
+) -> SqlResult<ResendRequestOutcome> {
     let found = batches::by_id(sql, batch)?;
     if found.state == BatchState::Open || found.expired_at.is_some() {
-        return Ok(Asked::Refused);
+        return Ok(ResendRequestOutcome::Refused);
     }
     let known = sql
         .prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
@@ -438,9 +447,9 @@ fn ask(sql: &Connection, batch: BatchId, destination: &DestinationName, now: Tim
     let again = known
         .as_ref()
         .is_some_and(|delivery| delivery.delivered_at.is_some());
-    let is_asked = known.is_some_and(|delivery| delivery.asked_at.is_some());
+    let is_asked = known.is_some_and(|delivery| delivery.resend_requested_at.is_some());
     if is_asked || (found.state != BatchState::Sent && !again) {
-        return Ok(Asked::Waiting);
+        return Ok(ResendRequestOutcome::Waiting);
     }
     sql.prepare_cached(
         "INSERT INTO deliveries (batch, destination, asked_at) VALUES (?1, ?2, ?3)
@@ -448,14 +457,14 @@ fn ask(sql: &Connection, batch: BatchId, destination: &DestinationName, now: Tim
          SET asked_at = ?3, attempts = 0, last_error = NULL, next_attempt = NULL",
     )?
     .execute((batch.0, destination.as_str(), millis(now)))?;
-    Ok(Asked::Due { again })
+    Ok(ResendRequestOutcome::Due { again })
 }
 
 fn record(
     sql: &Connection,
     batch: BatchId,
     destination: &DestinationName,
-    published: &Published,
+    published: &PublishedBatch,
     now: Timestamp,
 ) -> SqlResult<()> {
     sql.prepare_cached(

@@ -105,7 +105,7 @@ pub(crate) fn note(
 #[cfg(test)]
 mod tests {
     use logferry_protocol::chunk::LineCounts;
-    use logferry_protocol::heartbeat::{Gap, HostTime};
+    use logferry_protocol::heartbeat::{HostTime, ReportedGap};
     use logferry_protocol::stream::{FileKey, Head, Tail};
     use tempfile::TempDir;
 
@@ -139,7 +139,7 @@ mod tests {
     /// The sender's clock is an hour behind, and the gap is a minute old.
     fn tell(ledger: &mut Ledger, from: u64, until: Option<u64>) {
         let clock_ms = now().as_millisecond() - 3_600_000;
-        let gap = Gap {
+        let gap = ReportedGap {
             stream: stream(),
             log: "access".parse().expect("a name"),
             path: "/log/access.log.9".to_owned(),

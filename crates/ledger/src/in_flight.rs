@@ -9,7 +9,7 @@ use crate::{Ledger, LedgerError};
 
 /// How far a batch is on its way to a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InFlight {
+pub struct TransferRecord {
     /// The batch.
     pub batch: BatchId,
     /// Bytes of it that are done.
@@ -22,10 +22,10 @@ pub struct InFlight {
 
 impl Ledger {
     /// Notes what is on its way to a destination, in place of what was.
-    pub fn note_in_flight(
+    pub fn record_transfers(
         &mut self,
         destination: &DestinationName,
-        batches: &[InFlight],
+        batches: &[TransferRecord],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         self.write("note what is in flight", |sql| {
@@ -54,17 +54,17 @@ impl Ledger {
 
     /// What is on its way to a destination, with the names of the batches, as far as it was noted at `since` or later:
     /// what is older was left by a forwarder that was killed.
-    pub fn in_flight(
+    pub fn transfers(
         &self,
         destination: &DestinationName,
         since: Timestamp,
-    ) -> Result<Vec<InFlight>, LedgerError> {
+    ) -> Result<Vec<TransferRecord>, LedgerError> {
         self.read("list what is in flight", |sql| {
             sql.prepare_cached(
                 "SELECT * FROM in_flight WHERE destination = ?1 AND noted_at >= ?2 ORDER BY batch",
             )?
             .query_map((destination.as_str(), millis(since)), |row| {
-                Ok(InFlight {
+                Ok(TransferRecord {
                     batch: BatchId(row.get("batch")?),
                     bytes_done: row::count(row, "bytes_done")?,
                     bytes_total: row::count(row, "bytes_total")?,

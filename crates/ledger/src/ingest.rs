@@ -8,7 +8,7 @@ use logferry_protocol::resolve::LedgerId;
 use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
 use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, named_params};
 
-use crate::batches::{self, BatchId, Contents};
+use crate::batches::{self, BatchContents, BatchId};
 use crate::gaps;
 use crate::row::{self, millis, signed, to_text};
 use crate::uploads::{self, UploadChanges};
@@ -116,7 +116,7 @@ pub struct BatchGrowth {
     /// The batch.
     pub batch: BatchId,
     /// What its synced file holds now.
-    pub contents: Contents,
+    pub contents: BatchContents,
 }
 
 /// A stream that moved on.

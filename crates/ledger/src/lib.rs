@@ -40,19 +40,20 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-pub use batches::{Batch, BatchFilter, BatchId, BatchKey, BatchState, Contents, NewBatch, Window};
+pub use batches::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch, Window};
 pub use deliveries::{
-    Asked, Delivery, DestinationHealth, DestinationState, Published, PublishedFile, PublishingNote,
+    Delivery, DestinationHealth, DestinationState, PublishedBatch, PublishedFile, PublishingNote,
+    ResendRequestOutcome,
 };
 pub use failure::FailureKind;
 pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
-pub use in_flight::InFlight;
+pub use in_flight::TransferRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
-pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceReach, WindowBatch};
-pub use outbox::{Alert, AlertKind, Mail, MailId, NewMail};
-pub use rebuild::{Doubt, FORGOTTEN_PARTS, FoundBatch, FoundSource, SourceEnd};
-pub use sources::{ReportedStream, SourceRecord, StreamTotals};
+pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceProgress, WindowBatch};
+pub use outbox::{Alert, AlertKind, MailId, NewMail, QueuedMail};
+pub use rebuild::{FORGOTTEN_PARTS, FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
+pub use sources::{ReportedStream, SourceLineTotals, SourceRecord};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
 
 /// Name of the ledger's file in the relay's data folder.
@@ -153,7 +154,7 @@ impl LedgerError {
     }
 }
 
-/// An open ledger. Not shared between threads: each opens its own, or has [`Self::another`].
+/// An open ledger. Not shared between threads: each opens its own, or has [`Self::reopen`].
 #[derive(Debug)]
 pub struct Ledger {
     connection: Connection,
@@ -199,13 +200,13 @@ impl Ledger {
 
     /// Opens the same ledger once more, for another thread. When both write, one waits until the other is done;
     /// two that know nothing of each other would try again and again, and the busier one would win.
-    pub fn another(&self) -> Result<Self, LedgerError> {
+    pub fn reopen(&self) -> Result<Self, LedgerError> {
         let turn = Arc::clone(&self.turn);
         Self::connect(self.path.clone(), OpenFlags::SQLITE_OPEN_READ_WRITE, false, turn)
     }
 
     /// Whether there is no ledger in `data_dir`: no file, or a blank one, which SQLite would take for a new ledger.
-    pub fn is_gone(data_dir: &Path) -> bool {
+    pub fn is_missing(data_dir: &Path) -> bool {
         beginning::is_blank(&data_dir.join(FILE_NAME))
     }
 
@@ -267,7 +268,7 @@ impl Ledger {
     /// A commit that failed when its bytes were to be flushed may have left them all in the write-ahead log. Nobody sees
     /// them now, but after a crash SQLite reads the log anew and would take them for a commit. The next transaction is
     /// written over them: this one, which changes nothing else. To be called before a file is cut back to the ledger.
-    pub fn settle(&mut self) -> Result<(), LedgerError> {
+    pub fn overwrite_stale_wal(&mut self) -> Result<(), LedgerError> {
         self.write("settle it", |sql| {
             // A row that is written as it was is not written at all.
             sql.execute("UPDATE identity SET id = id || '-'", [])?;

@@ -66,7 +66,7 @@ pub struct WindowBatch {
 
 /// How far a source is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceReach {
+pub struct SourceProgress {
     /// The source.
     pub source: SourceId,
     /// The time that all its live streams have come to, in seconds since 1970; without streams, the start of its
@@ -131,7 +131,7 @@ impl Ledger {
 
     /// The batches with numbers above `after` (all, if `None`) of windows that end after `since`, which no manifest of
     /// a destination lists; in the order of opening.
-    pub fn unlisted(
+    pub fn batches_without_manifest(
         &self,
         destination: &DestinationName,
         since: Timestamp,
@@ -353,7 +353,7 @@ impl Ledger {
     }
 
     /// How far every source is that has sent anything.
-    pub fn reaches(&self) -> Result<Vec<SourceReach>, LedgerError> {
+    pub fn source_progress(&self) -> Result<Vec<SourceProgress>, LedgerError> {
         self.read("see how far sources are", |sql| {
             sql.prepare_cached(
                 "SELECT source, coalesce(
@@ -363,7 +363,7 @@ impl Ledger {
                  FROM sources",
             )?
             .query_map([], |row| {
-                Ok(SourceReach {
+                Ok(SourceProgress {
                     source: row::text(row, "source")?,
                     reached: row.get("reached")?,
                 })

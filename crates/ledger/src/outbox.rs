@@ -81,7 +81,7 @@ impl std::fmt::Display for MailId {
 
 /// A mail in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mail {
+pub struct QueuedMail {
     /// Its number; a message id made from it stays the same over all attempts.
     pub id: MailId,
     /// When it was written.
@@ -176,13 +176,13 @@ impl Ledger {
     }
 
     /// The mails that are due, oldest first.
-    pub fn due_mails(&self, now: Timestamp) -> Result<Vec<Mail>, LedgerError> {
+    pub fn due_mails(&self, now: Timestamp) -> Result<Vec<QueuedMail>, LedgerError> {
         self.read("list mails", |sql| {
             sql.prepare_cached(
                 "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id",
             )?
             .query_map([millis(now)], |row| {
-                Ok(Mail {
+                Ok(QueuedMail {
                     id: MailId(row.get("id")?),
                     created_at: row::time(row, "created_at")?,
                     content: NewMail {

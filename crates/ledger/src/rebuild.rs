@@ -1,8 +1,8 @@
 //! What a ledger that was made anew from the spool knows beside its batches, and how it comes to know streams again.
 //!
 //! A spool tells which lines are here, not which streams brought them. So the new ledger notes that it is one, and a
-//! stream that a sender says was acknowledged by the old ledger is taken over ([`Ledger::adopt`]). Where it is not
-//! certain that nothing after the acknowledged offset is here too, that is a [`Doubt`].
+//! stream that a sender says was acknowledged by the old ledger is taken over ([`Ledger::recover_streams`]). Where it is not
+//! certain that nothing after the acknowledged offset is here too, that is a [`PossibleDuplicate`].
 //!
 //! What has expired cannot be known either: parts of windows from before are numbered from a number on that was never
 //! given ([`FORGOTTEN_PARTS`]), unless a part of that window is here to count on from.
@@ -12,7 +12,7 @@ use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
 
-use crate::batches::{BatchState, Contents, NewBatch};
+use crate::batches::{BatchContents, BatchState, NewBatch};
 use crate::ingest::{StreamRecord, contact};
 use crate::row::{self, millis, signed, to_text};
 use crate::{Ledger, LedgerError};
@@ -30,7 +30,7 @@ pub struct FoundBatch {
     /// Where it lies.
     pub state: BatchState,
     /// What its file holds.
-    pub contents: Contents,
+    pub contents: BatchContents,
     /// SHA-256 in hex of the lines.
     pub sha256: String,
     /// When its file was last written; stands for the times that are forgotten.
@@ -67,7 +67,7 @@ pub struct SourceEnd {
 
 /// Lines that may be here twice: of a stream that was taken over, and of which more may have been here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubt {
+pub struct PossibleDuplicate {
     /// The source.
     pub source: SourceId,
     /// The stream.
@@ -141,7 +141,7 @@ impl Ledger {
 
     /// Takes over streams that the old ledger knew, in one transaction with the doubt about each: if bytes from
     /// `committed` up to an offset may be here too, that offset. A stream that is known stays as it is.
-    pub fn adopt(&mut self, streams: &[(StreamRecord, Option<Offset>)]) -> Result<(), LedgerError> {
+    pub fn recover_streams(&mut self, streams: &[(StreamRecord, Option<Offset>)]) -> Result<(), LedgerError> {
         self.write("take over streams", |sql| {
             for (record, doubt_until) in streams {
                 let is_known = sql
@@ -160,11 +160,11 @@ impl Ledger {
     }
 
     /// What may be here twice since the ledger was made anew, the first noticed before others.
-    pub fn doubts(&self) -> Result<Vec<Doubt>, LedgerError> {
+    pub fn possible_duplicates(&self) -> Result<Vec<PossibleDuplicate>, LedgerError> {
         self.read("list doubts", |sql| {
             sql.prepare_cached("SELECT * FROM doubts ORDER BY noticed_at, source, stream")?
                 .query_map([], |row| {
-                    Ok(Doubt {
+                    Ok(PossibleDuplicate {
                         source: row::text(row, "source")?,
                         stream: row::text(row, "stream")?,
                         log: row::text(row, "log")?,
@@ -283,7 +283,7 @@ mod tests {
             batch: batch(start),
             part,
             state,
-            contents: Contents {
+            contents: BatchContents {
                 lines: 7,
                 bytes: 70,
                 crc32c: 1,
@@ -346,7 +346,7 @@ mod tests {
         let ledger = Ledger::open(moved.path())?;
         assert_eq!(ledger.rebuilt_at()?, Some(now()));
         assert_eq!(ledger.source_end(&batch(0).source)?, source().end);
-        let totals = ledger.stream_totals()?;
+        let totals = ledger.source_line_totals()?;
         assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (14, 14));
         Ok(())
     }
@@ -372,14 +372,14 @@ mod tests {
             finished: false,
             updated_at: now(),
         };
-        ledger.adopt(&[(record.clone(), Some(Offset::new(9)))])?;
+        ledger.recover_streams(&[(record.clone(), Some(Offset::new(9)))])?;
         let later = StreamRecord {
             committed: Offset::new(7),
             ..record.clone()
         };
-        ledger.adopt(&[(later, Some(Offset::new(10)))])?;
+        ledger.recover_streams(&[(later, Some(Offset::new(10)))])?;
         assert_eq!(ledger.stream(&record.source, stream)?, Some(record));
-        let doubts = ledger.doubts()?;
+        let doubts = ledger.possible_duplicates()?;
         assert_eq!(doubts.len(), 1);
         assert_eq!(
             (doubts[0].from, doubts[0].until),

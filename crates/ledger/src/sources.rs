@@ -58,7 +58,7 @@ impl ReportedStream {
 
 /// The lines that a source's streams have brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamTotals {
+pub struct SourceLineTotals {
     /// The source.
     pub source: SourceId,
     /// Lines its streams say they sent.
@@ -99,7 +99,7 @@ impl Ledger {
     }
 
     /// What each source's streams say they sent, beside what its batches hold: the two must be equal.
-    pub fn stream_totals(&self) -> Result<Vec<StreamTotals>, LedgerError> {
+    pub fn source_line_totals(&self) -> Result<Vec<SourceLineTotals>, LedgerError> {
         self.read("add up lines", |sql| {
             sql.prepare_cached(
                 "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded, sum(batched) AS batched FROM (
@@ -109,7 +109,7 @@ impl Ledger {
                  GROUP BY source ORDER BY source",
             )?
             .query_map([], |row| {
-                Ok(StreamTotals {
+                Ok(SourceLineTotals {
                     source: row::text(row, "source")?,
                     lines_sent: row::count(row, "sent")?,
                     lines_excluded: row::count(row, "excluded")?,

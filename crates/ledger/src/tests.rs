@@ -62,7 +62,7 @@ fn a_commit_is_there_after_reopening() -> TestResult {
     let record = stream_record(100, 3);
     ledger.note_contact(&record.source, &"web-1".parse()?, now())?;
     let batch = ledger.open_batch(&new_batch(), now())?;
-    let contents = Contents {
+    let contents = BatchContents {
         lines: 3,
         bytes: 90,
         crc32c: u32::MAX,
@@ -95,7 +95,7 @@ fn a_commit_is_there_after_reopening() -> TestResult {
         vec![contents]
     );
     assert_eq!(ledger.sources()?[0].last_lines, Some(now()));
-    let totals = ledger.stream_totals()?;
+    let totals = ledger.source_line_totals()?;
     assert_eq!(
         (
             totals[0].lines_sent,
@@ -131,7 +131,7 @@ fn a_sealed_batch_does_not_grow() -> TestResult {
     ledger.seal(batch.id, now())?;
     let growth = BatchGrowth {
         batch: batch.id,
-        contents: Contents {
+        contents: BatchContents {
             lines: 1,
             bytes: 2,
             crc32c: 3,
@@ -168,7 +168,7 @@ fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
     assert_eq!(ledger.count_by_state()?, [0, 0, 0, 1]);
     assert!(ledger.retry(batch.id)?);
     assert!(!ledger.retry(batch.id)?, "it is ready already");
-    let published = Published {
+    let published = PublishedBatch {
         path: "/in/x.log".to_owned(),
         bytes: 0,
         sha256: "e3".to_owned(),
@@ -198,21 +198,21 @@ fn what_is_in_flight_is_replaced_and_forgotten_when_it_is_old() -> TestResult {
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     let (edw, backup) = ("edw".parse()?, "backup".parse()?);
-    let at = |bytes_done| InFlight {
+    let at = |bytes_done| TransferRecord {
         batch,
         bytes_done,
         bytes_total: 9,
         bytes_per_second: 3,
     };
-    ledger.note_in_flight(&edw, &[at(1)], now())?;
-    ledger.note_in_flight(&backup, &[at(2)], now())?;
-    ledger.note_in_flight(&edw, &[at(4)], now())?;
-    assert_eq!(ledger.in_flight(&edw, now())?, [at(4)]);
+    ledger.record_transfers(&edw, &[at(1)], now())?;
+    ledger.record_transfers(&backup, &[at(2)], now())?;
+    ledger.record_transfers(&edw, &[at(4)], now())?;
+    assert_eq!(ledger.transfers(&edw, now())?, [at(4)]);
     let later = now().checked_add(jiff::SignedDuration::from_secs(1))?;
-    assert_eq!(ledger.in_flight(&edw, later)?, []);
-    ledger.note_in_flight(&edw, &[], now())?;
-    assert_eq!(ledger.in_flight(&edw, now())?, []);
-    assert_eq!(ledger.in_flight(&backup, now())?, [at(2)]);
+    assert_eq!(ledger.transfers(&edw, later)?, []);
+    ledger.record_transfers(&edw, &[], now())?;
+    assert_eq!(ledger.transfers(&edw, now())?, []);
+    assert_eq!(ledger.transfers(&backup, now())?, [at(2)]);
     Ok(())
 }
 
@@ -386,7 +386,7 @@ fn a_commit_that_failed_does_not_come_back_after_a_crash_once_the_ledger_is_sett
         std::fs::write(wal(failed.path()), after)?;
         assert!(hit.sources()?.is_empty(), "nobody sees it");
         if is_settled {
-            hit.settle()?;
+            hit.overwrite_stale_wal()?;
         }
         copy(failed.path(), crashed.path())?;
         let came_back = Ledger::open(crashed.path())?.sources()?.len();
@@ -415,7 +415,7 @@ fn a_full_disk_is_known_as_such() -> TestResult {
     ledger
         .connection
         .pragma_update(None, "max_page_count", 1_000_000)?;
-    ledger.settle()?;
+    ledger.overwrite_stale_wal()?;
     ledger.note_contact(&"host".parse()?, &"web-1".parse()?, now())?;
     Ok(())
 }
@@ -454,7 +454,7 @@ fn roles_that_use_one_ledger_at_once_never_find_it_locked() -> TestResult {
             // Each time anew, as the commands and the --once roles are.
             let mut ledger = Ledger::open(dir.path())?;
             for batch in ledger.batches_in(BatchState::Ready)? {
-                let published = Published {
+                let published = PublishedBatch {
                     path: "/in/x.log".to_owned(),
                     bytes: 0,
                     sha256: "e3".to_owned(),

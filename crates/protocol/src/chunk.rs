@@ -211,13 +211,13 @@ pub struct Receipt {
     /// How far the stream is durable: the sender goes on from here.
     pub committed: Offset,
     /// What became of the chunk.
-    pub outcome: Outcome,
+    pub outcome: ChunkOutcome,
 }
 
 /// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ChunkOutcome {
     /// Its lines are durable now (status 200).
     Stored,
     /// They were durable before (status 200).

@@ -32,7 +32,7 @@ pub struct Heartbeat {
     pub streams: Vec<StreamProgress>,
     /// What can never be sent any more. Said again and again until a report with it is answered 204.
     #[serde(default)]
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<ReportedGap>,
 }
 
 /// How far one stream is: `acked <= sent <= read <= size`, but for a file that has just become shorter.
@@ -71,7 +71,7 @@ pub struct StreamProgress {
 
 /// Bytes of a log that were gone from the sender's disk before they could be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
+pub struct ReportedGap {
     /// The stream.
     pub stream: StreamId,
     /// Its log.
@@ -106,7 +106,7 @@ impl StreamProgress {
     }
 }
 
-impl Gap {
+impl ReportedGap {
     /// Bytes that are known to be lost; 0 if none is.
     pub fn bytes(&self) -> u64 {
         self.until.map_or(0, |until| until.since(self.from))
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_gap_counts_only_bytes_that_were_seen() {
-        let gap = |until| Gap {
+        let gap = |until| ReportedGap {
             stream: stream(),
             log: "access".parse().expect("a name"),
             path: "/log/access.log.1".into(),

@@ -29,16 +29,16 @@ pub struct FileQuery {
     /// The streams that begin so and of which something was acknowledged; absent from who does not remember any. Only
     /// a relay whose ledger was made anew from its spool heeds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acknowledged: Option<Vec<Acknowledged>>,
+    pub acknowledged: Option<Vec<AcknowledgedStream>>,
 }
 
 /// What a sender knows of a stream that its relay may have forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acknowledged {
+pub struct AcknowledgedStream {
     /// The stream, committed as far as it was acknowledged.
     pub stream: KnownStream,
     /// Where chunks end that were posted and whose answers never came, as far as that is remembered.
-    pub unanswered: Vec<Position>,
+    pub unanswered: Vec<StreamPosition>,
     /// Nothing from here on was ever posted.
     pub sent_until: Offset,
     /// Whether it was acknowledged that the stream is at its end.
@@ -47,7 +47,7 @@ pub struct Acknowledged {
 
 /// A place in a stream, and the raw bytes that end there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub struct StreamPosition {
     /// The place.
     pub offset: Offset,
     /// The bytes before it.

@@ -5,9 +5,9 @@ use std::{io, mem};
 
 use crate::download::Download;
 use crate::error::ProtocolError;
-use crate::job::{Ask, Event, Job, JobId, Lane, Terms};
+use crate::job::{Ask, Job, JobEvent, JobId, Lane, Terms};
 use crate::reply::{Reply, first_packet};
-use crate::server::{Extension, Server};
+use crate::server::{Extension, ServerCapabilities};
 use crate::single::{Operation, Single};
 use crate::upload::Upload;
 use crate::wire::{self, Request, RequestId};
@@ -17,7 +17,7 @@ const PIECES_PER_NEWEST: u64 = 4;
 
 /// How much may be in flight. What the server allows is respected besides.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ClientLimits {
     /// Requests without an answer. 64 pieces of 32 KiB fill the 2 MiB window of an OpenSSH channel; small files want
     /// more, because each has several.
     pub requests: usize,
@@ -30,7 +30,7 @@ pub struct Limits {
     pub open_files: usize,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             requests: 256,
@@ -42,7 +42,7 @@ impl Default for Limits {
 }
 
 /// Where uploads get their bytes from.
-pub trait Content {
+pub trait UploadSource {
     /// Fills `buf` with what `job` uploads at `offset`. For one job the offsets ascend without gaps, from 0 or from
     /// where it was resumed, so that the bytes can be hashed on their way. An error ends the job as [`crate::JobError::Local`]; so should data
     /// that ends early.
@@ -51,10 +51,10 @@ pub trait Content {
 
 /// What the server has been sent and has not answered, or the caller has not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InFlight {
+pub struct InFlightCounts {
     /// Requests without an answer, the opening of the conversation included.
     pub requests: usize,
-    /// Bytes that count towards [`Limits::bytes`].
+    /// Bytes that count towards [`ClientLimits::bytes`].
     pub bytes: usize,
 }
 
@@ -82,10 +82,10 @@ enum Asked {
 
 /// An SFTP session over one channel; see the crate's description.
 #[derive(Debug)]
-pub struct Client {
-    limits: Limits,
+pub struct SftpClient {
+    limits: ClientLimits,
     phase: Phase,
-    server: Server,
+    server: ServerCapabilities,
     /// A packet whose end has not come yet.
     inbox: Vec<u8>,
     last_job: u64,
@@ -99,15 +99,15 @@ pub struct Client {
     bytes_in_flight: usize,
     /// Writes and reads sent so far.
     pieces_sent: u64,
-    events: VecDeque<Event>,
+    events: VecDeque<JobEvent>,
 }
 
-impl Client {
+impl SftpClient {
     /// A client for a channel on which nothing was sent yet. Limits of 0 are taken as 1, and the bytes as enough for
     /// one piece.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ClientLimits) -> Self {
         let piece = limits.piece.max(1);
-        let limits = Limits {
+        let limits = ClientLimits {
             requests: limits.requests.max(1),
             bytes: limits.bytes.max(piece as usize),
             piece,
@@ -116,7 +116,7 @@ impl Client {
         Self {
             limits,
             phase: Phase::Fresh,
-            server: Server::default(),
+            server: ServerCapabilities::default(),
             inbox: Vec::new(),
             last_job: 0,
             last_request: 0,
@@ -131,7 +131,7 @@ impl Client {
     }
 
     /// Uploads `len` bytes to `path`, which is created or replaced in place: give a temporary name. The bytes come
-    /// from the [`Content`] given to [`Self::pump`].
+    /// from the [`UploadSource`] given to [`Self::pump`].
     pub fn upload(&mut self, path: impl Into<String>, len: u64) -> JobId {
         self.submit(Job::Upload(Upload::new(path.into(), len)))
     }
@@ -142,7 +142,7 @@ impl Client {
         self.submit(Job::Upload(Upload::resumed(path.into(), from, len)))
     }
 
-    /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They come as [`Event::Data`].
+    /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They come as [`JobEvent::Data`].
     pub fn read(&mut self, path: impl Into<String>, len: u64) -> JobId {
         self.submit(Job::Download(Download::new(path.into(), len)))
     }
@@ -198,23 +198,23 @@ impl Client {
     }
 
     /// What the server offers; `None` until it has said so.
-    pub fn server(&self) -> Option<&Server> {
+    pub fn server(&self) -> Option<&ServerCapabilities> {
         matches!(self.phase, Phase::Ready(_)).then_some(&self.server)
     }
 
     /// How much is under way.
-    pub fn in_flight(&self) -> InFlight {
+    pub fn in_flight(&self) -> InFlightCounts {
         let greeting = usize::from(matches!(self.phase, Phase::Greeting));
-        InFlight {
+        InFlightCounts {
             requests: self.asked.len() + greeting,
             bytes: self.bytes_in_flight,
         }
     }
 
     /// The next thing that happened. Data not taken counts towards the bytes in flight.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<JobEvent> {
         let event = self.events.pop_front()?;
-        if let Event::Data { data, .. } = &event {
+        if let JobEvent::Data { data, .. } = &event {
             self.bytes_in_flight -= data.len();
         }
         Some(event)
@@ -223,7 +223,7 @@ impl Client {
     /// Appends what may be sent now to `out`, until it holds `cap` bytes; the last packet may go beyond by its own
     /// length. Small requests go before data, and the data of older jobs before that of newer ones; but every fourth
     /// piece of data is the newest job's, so that it need not wait until all others are through.
-    pub fn pump(&mut self, out: &mut Vec<u8>, cap: usize, content: &mut impl Content) {
+    pub fn pump(&mut self, out: &mut Vec<u8>, cap: usize, content: &mut impl UploadSource) {
         match self.phase {
             Phase::Fresh => {
                 wire::encode_init(out);
@@ -292,7 +292,7 @@ impl Client {
     }
 
     /// Appends one request; false when no job may send one.
-    fn send_one(&mut self, terms: &Terms, out: &mut Vec<u8>, content: &mut impl Content) -> bool {
+    fn send_one(&mut self, terms: &Terms, out: &mut Vec<u8>, content: &mut impl UploadSource) -> bool {
         let Some((job_id, reserved)) = self.choose(terms) else {
             return false;
         };
@@ -352,7 +352,7 @@ impl Client {
     }
 
     fn on_version(&mut self, packet: &[u8]) -> Result<(), ProtocolError> {
-        self.server = Server::parse_version(packet)?;
+        self.server = ServerCapabilities::parse_version(packet)?;
         self.phase = if self.server.supports(Extension::Limits) {
             Phase::Limits
         } else {
@@ -401,12 +401,12 @@ impl Client {
             progress
                 .pieces
                 .into_iter()
-                .map(|data| Event::Data { job: job_id, data }),
+                .map(|data| JobEvent::Data { job: job_id, data }),
         );
         if let Some(result) = progress.ended {
             self.active.remove(&job_id);
             self.open_files -= usize::from(opens_file);
-            self.events.push_back(Event::Ended { job: job_id, result });
+            self.events.push_back(JobEvent::Ended { job: job_id, result });
         }
         Ok(())
     }

@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{JobError, ProtocolError, Step};
-use crate::job::{Ask, Lane, Outcome, Progress, Terms};
+use crate::error::{JobError, ProtocolError, RequestKind};
+use crate::job::{Ask, JobOutcome, Lane, Progress, Terms};
 use crate::reply::Reply;
 use crate::status::StatusCode;
 use crate::wire::{OpenFor, Request};
@@ -179,7 +179,7 @@ impl Download {
                 Reply::Status(status) if status.code != StatusCode::Ok => {
                     let path = self.path.clone();
                     progress.ended = Some(Err(JobError::Refused {
-                        step: Step::Open,
+                        step: RequestKind::Open,
                         path,
                         status,
                     }));
@@ -194,7 +194,7 @@ impl Download {
                 if let Some(status) = reply.into_refusal()? {
                     let path = self.path.clone();
                     self.failure.get_or_insert(JobError::Refused {
-                        step: Step::Close,
+                        step: RequestKind::Close,
                         path,
                         status,
                     });
@@ -202,7 +202,7 @@ impl Download {
                 progress.freed = self.segments.drain(..).map(|segment| segment.len as usize).sum();
                 progress.ended = Some(match self.failure.take() {
                     Some(failure) => Err(failure),
-                    None => Ok(Outcome::Read {
+                    None => Ok(JobOutcome::Read {
                         bytes: self.handed_over,
                     }),
                 });
@@ -243,7 +243,7 @@ impl Download {
             Reply::Status(status) if status.code != StatusCode::Ok => {
                 let path = self.path.clone();
                 self.failure.get_or_insert(JobError::Refused {
-                    step: Step::Read,
+                    step: RequestKind::Read,
                     path,
                     status,
                 });

@@ -2,11 +2,11 @@
 
 use std::{fmt, io};
 
-use crate::status::{Status, StatusCode};
+use crate::status::{ServerStatus, StatusCode};
 
 /// The request of a job that was refused; reads as a verb in "the server refused to ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum RequestKind {
     /// Opening the file.
     Open,
     /// Writing data to it.
@@ -27,7 +27,7 @@ pub enum Step {
     Mkdir,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for RequestKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "open",
@@ -50,11 +50,11 @@ pub enum JobError {
     #[error("the server refused to {step} {path}: {status}")]
     Refused {
         /// Which request.
-        step: Step,
+        step: RequestKind,
         /// The remote path.
         path: String,
         /// What the server said.
-        status: Status,
+        status: ServerStatus,
     },
     /// The server did not rename, or did not give a second name. With code `Failure` the usual reason is that the new name is taken.
     #[error("the server refused to rename {from} to {to}: {status}")]
@@ -64,7 +64,7 @@ pub enum JobError {
         /// The remote path wanted.
         to: String,
         /// What the server said.
-        status: Status,
+        status: ServerStatus,
     },
     /// The server confirmed every write, and yet the file has another size.
     #[error("{path} has {found} bytes at the server after {expected} bytes were uploaded")]
@@ -81,7 +81,7 @@ pub enum JobError {
     Local {
         /// The remote path.
         path: String,
-        /// What [`crate::Content::fill`] returned.
+        /// What [`crate::UploadSource::fill`] returned.
         #[source]
         source: io::Error,
     },
@@ -97,7 +97,7 @@ impl JobError {
     }
 }
 
-/// The server broke the protocol. The session is over: drop the [`crate::Client`], connect anew and try its
+/// The server broke the protocol. The session is over: drop the [`crate::SftpClient`], connect anew and try its
 /// unfinished jobs again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {

@@ -7,14 +7,14 @@ use std::io;
 
 use crate::download::Download;
 use crate::error::{JobError, ProtocolError};
-use crate::reply::{Attributes, Reply};
-use crate::server::{Extension, Server};
+use crate::reply::{FileAttributes, Reply};
+use crate::server::{Extension, ServerCapabilities};
 use crate::single::Single;
 use crate::space::FreeSpace;
 use crate::upload::Upload;
 use crate::wire::Request;
 
-/// Names a job of one [`crate::Client`]; later jobs have greater ids.
+/// Names a job of one [`crate::SftpClient`]; later jobs have greater ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub(crate) u64);
 
@@ -29,16 +29,16 @@ pub enum SizeCheck {
 
 /// How a job ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// The file is whole under the name it was uploaded to.
     Uploaded(SizeCheck),
-    /// All data was handed over as [`Event::Data`].
+    /// All data was handed over as [`JobEvent::Data`].
     Read {
         /// Bytes handed over: those asked for, or fewer if the file ended before.
         bytes: u64,
     },
     /// The file is there.
-    Found(Attributes),
+    Found(FileAttributes),
     /// The server's SHA-256 of the file; `None`: it hashes by another algorithm.
     Sha256(Option<[u8; 32]>),
     /// The server has so much room.
@@ -49,7 +49,7 @@ pub enum Outcome {
 
 /// What the client has to tell.
 #[derive(Debug)]
-pub enum Event {
+pub enum JobEvent {
     /// The next bytes of a file that is read, in order and without gaps.
     Data {
         /// The job that reads it.
@@ -62,7 +62,7 @@ pub enum Event {
         /// The job.
         job: JobId,
         /// How it ended.
-        result: Result<Outcome, JobError>,
+        result: Result<JobOutcome, JobError>,
     },
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// Our own wishes, cut to what the server allows.
-    pub(crate) fn new(piece: u32, open_files: usize, server: &Server) -> Self {
+    pub(crate) fn new(piece: u32, open_files: usize, server: &ServerCapabilities) -> Self {
         let clamp = |max: Option<u64>| match max {
             Some(max) => u32::try_from(max).map_or(piece, |max| piece.min(max)),
             None => piece.min(PIECE_EVERYWHERE),
@@ -139,7 +139,7 @@ pub(crate) struct Progress {
     /// Data for the caller. Its bytes stay in the budget until the caller has taken them.
     pub(crate) pieces: Vec<Vec<u8>>,
     /// Set when the job is over.
-    pub(crate) ended: Option<Result<Outcome, JobError>>,
+    pub(crate) ended: Option<Result<JobOutcome, JobError>>,
 }
 
 /// A job of any kind.

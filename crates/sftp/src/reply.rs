@@ -1,7 +1,7 @@
 //! Parsing what the server sends. Every byte here is outside input: no length or number in it is trusted.
 
 use crate::error::ProtocolError;
-use crate::status::{ServerText, Status, StatusCode};
+use crate::status::{ServerStatus, ServerText, StatusCode};
 use crate::wire::{RequestId, kind};
 
 /// The longest reply taken: 256 KiB as in OpenSSH, and room for the header of a data packet.
@@ -18,7 +18,7 @@ const ATTR_TIMES: u32 = 0x8;
 
 /// What a server tells about a file. Each field may be missing: servers need not report any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attributes {
+pub struct FileAttributes {
     /// Length in bytes.
     pub size: Option<u64>,
     /// Mode bits as in `st_mode`, file type included.
@@ -30,10 +30,10 @@ pub struct Attributes {
 /// One reply, borrowed from the packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply<'a> {
-    Status(Status),
+    Status(ServerStatus),
     Handle(&'a [u8]),
     Data(&'a [u8]),
-    Attributes(Attributes),
+    Attributes(FileAttributes),
     Extended(&'a [u8]),
 }
 
@@ -71,9 +71,9 @@ impl<'a> Reply<'a> {
     }
 
     /// For requests that are answered by a bare status: `None` when it is Ok.
-    pub(crate) fn into_refusal(self) -> Result<Option<Status>, ProtocolError> {
+    pub(crate) fn into_refusal(self) -> Result<Option<ServerStatus>, ProtocolError> {
         match self {
-            Self::Status(Status {
+            Self::Status(ServerStatus {
                 code: StatusCode::Ok, ..
             }) => Ok(None),
             Self::Status(status) => Ok(Some(status)),
@@ -141,19 +141,19 @@ impl<'a> Fields<'a> {
     }
 
     /// A status; its text may be missing, as with servers of version 2.
-    fn status(&mut self) -> Result<Status, ProtocolError> {
+    fn status(&mut self) -> Result<ServerStatus, ProtocolError> {
         let code = StatusCode::from_wire(self.u32()?);
         let text = if self.rest.is_empty() { &[] } else { self.string()? };
-        Ok(Status {
+        Ok(ServerStatus {
             code,
             text: ServerText::new(text),
         })
     }
 
     /// Attributes; extended ones come last in a packet and are of no use to us.
-    fn attributes(&mut self) -> Result<Attributes, ProtocolError> {
+    fn attributes(&mut self) -> Result<FileAttributes, ProtocolError> {
         let flags = self.u32()?;
-        let mut attributes = Attributes::default();
+        let mut attributes = FileAttributes::default();
         if flags & ATTR_SIZE != 0 {
             attributes.size = Some(self.u64()?);
         }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn status_without_text_is_taken() {
         let packet = [kind::STATUS, 0, 0, 0, 1, 0, 0, 0, 2];
-        let status = Status {
+        let status = ServerStatus {
             code: StatusCode::NoSuchFile,
             text: ServerText::default(),
         };
@@ -222,7 +222,7 @@ mod tests {
         packet.extend(0o100_644_u32.to_be_bytes());
         packet.extend(11u32.to_be_bytes());
         packet.extend(12u32.to_be_bytes());
-        let wanted = Attributes {
+        let wanted = FileAttributes {
             size: Some(5),
             permissions: Some(0o100_644),
             modified: Some(12),

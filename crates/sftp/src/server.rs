@@ -59,7 +59,7 @@ impl Extension {
 
 /// What the server said about itself.
 #[derive(Debug, Clone, Default)]
-pub struct Server {
+pub struct ServerCapabilities {
     extensions: Vec<Extension>,
     /// The longest data of one write, in bytes; `None`: it sets no limit.
     pub(crate) write_len_max: Option<u64>,
@@ -69,7 +69,7 @@ pub struct Server {
     pub(crate) open_files_max: Option<u64>,
 }
 
-impl Server {
+impl ServerCapabilities {
     /// Whether the server offers `extension`.
     pub fn supports(&self, extension: Extension) -> bool {
         self.extensions.contains(&extension)
@@ -132,7 +132,7 @@ mod tests {
             packet.extend([0, 0, 0, u8::try_from(text.len()).unwrap()]);
             packet.extend(text.as_bytes());
         }
-        let server = Server::parse_version(&packet).unwrap();
+        let server = ServerCapabilities::parse_version(&packet).unwrap();
         assert!(server.supports(Extension::Fsync));
         assert!(!server.supports(Extension::Limits));
         assert!(!server.supports(Extension::PosixRename));
@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn other_protocol_versions_are_refused() {
-        let refused = Server::parse_version(&[wire::kind::VERSION, 0, 0, 0, 6]);
+        let refused = ServerCapabilities::parse_version(&[wire::kind::VERSION, 0, 0, 0, 6]);
         assert_eq!(refused.unwrap_err(), ProtocolError::Version { version: 6 });
     }
 
     #[test]
     fn limit_on_packets_also_limits_reads_and_writes() {
-        let mut server = Server::default();
+        let mut server = ServerCapabilities::default();
         let body: Vec<u8> = [3072u64, 0, 1000, 7]
             .into_iter()
             .flat_map(u64::to_be_bytes)

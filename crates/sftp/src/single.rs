@@ -1,7 +1,7 @@
 //! Jobs of one request: rename, link, remove, make a folder, look at a name, have a file hashed, ask for free space.
 
-use crate::error::{JobError, ProtocolError, Step};
-use crate::job::{Ask, Lane, Outcome, Progress};
+use crate::error::{JobError, ProtocolError, RequestKind};
+use crate::job::{Ask, JobOutcome, Lane, Progress};
 use crate::reply::{Fields, Reply};
 use crate::server::Extension;
 use crate::space::FreeSpace;
@@ -57,10 +57,10 @@ impl Single {
 
     pub(crate) fn on_reply(&mut self, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
         let result = match (&self.operation, reply) {
-            (Operation::Stat { .. }, Reply::Attributes(attributes)) => Ok(Outcome::Found(attributes)),
-            (Operation::Sha256 { .. }, Reply::Extended(body)) => Ok(Outcome::Sha256(sha256(body)?)),
+            (Operation::Stat { .. }, Reply::Attributes(attributes)) => Ok(JobOutcome::Found(attributes)),
+            (Operation::Sha256 { .. }, Reply::Extended(body)) => Ok(JobOutcome::Sha256(sha256(body)?)),
             (Operation::FreeSpace { .. }, Reply::Extended(body)) => {
-                Ok(Outcome::Free(FreeSpace::parse(body)?))
+                Ok(JobOutcome::Free(FreeSpace::parse(body)?))
             }
             (operation, reply) => {
                 let unexpected = reply.unexpected("what was asked for");
@@ -69,7 +69,7 @@ impl Single {
                         Operation::Stat { .. } | Operation::Sha256 { .. } | Operation::FreeSpace { .. },
                         None,
                     ) => return Err(unexpected),
-                    (_, None) => Ok(Outcome::Done),
+                    (_, None) => Ok(JobOutcome::Done),
                     (operation, Some(status)) => Err(operation.refused(status)),
                 }
             }
@@ -82,7 +82,7 @@ impl Single {
 }
 
 impl Operation {
-    fn refused(&self, status: crate::status::Status) -> JobError {
+    fn refused(&self, status: crate::status::ServerStatus) -> JobError {
         let refused = |step, path: &String| (step, path.clone());
         let (step, path) = match self {
             Self::Rename { from, to } | Self::Link { from, to } => {
@@ -92,10 +92,10 @@ impl Operation {
                     status,
                 };
             }
-            Self::Sha256 { path } => refused(Step::Hash, path),
-            Self::Remove { path } => refused(Step::Remove, path),
-            Self::Mkdir { path } => refused(Step::Mkdir, path),
-            Self::Stat { path } | Self::FreeSpace { path } => refused(Step::Stat, path),
+            Self::Sha256 { path } => refused(RequestKind::Hash, path),
+            Self::Remove { path } => refused(RequestKind::Remove, path),
+            Self::Mkdir { path } => refused(RequestKind::Mkdir, path),
+            Self::Stat { path } | Self::FreeSpace { path } => refused(RequestKind::Stat, path),
         };
         JobError::Refused { step, path, status }
     }

@@ -110,14 +110,14 @@ impl fmt::Display for ServerText {
 
 /// A status with its text, as the server gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub struct ServerStatus {
     /// What happened.
     pub code: StatusCode,
     /// What the server says about it; often the code's name again, or nothing.
     pub text: ServerText,
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for ServerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         let says = self.text.to_string();
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn text_that_repeats_the_code_is_shown_once() {
         let status = |text: &[u8]| {
-            Status {
+            ServerStatus {
                 code: StatusCode::Failure,
                 text: ServerText::new(text),
             }

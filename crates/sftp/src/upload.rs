@@ -8,10 +8,10 @@
 
 use std::io;
 
-use crate::error::{JobError, ProtocolError, Step};
-use crate::job::{Ask, Lane, Outcome, Progress, SizeCheck, Terms};
-use crate::reply::{Attributes, Reply};
-use crate::status::{Status, StatusCode};
+use crate::error::{JobError, ProtocolError, RequestKind};
+use crate::job::{Ask, JobOutcome, Lane, Progress, SizeCheck, Terms};
+use crate::reply::{FileAttributes, Reply};
+use crate::status::{ServerStatus, StatusCode};
 use crate::wire::{OpenFor, Request};
 
 /// What is to be sent next, or what must be answered before anything is.
@@ -139,19 +139,19 @@ impl Upload {
                     self.stage = Stage::Write { at: self.from };
                 }
                 Reply::Status(status) if status.code != StatusCode::Ok => {
-                    progress.ended = Some(Err(self.refused(Step::Open, status)));
+                    progress.ended = Some(Err(self.refused(RequestKind::Open, status)));
                     return Ok(progress);
                 }
                 other => return Err(other.unexpected("a file handle")),
             },
             Ask::Write { len, .. } => {
                 progress.freed = len as usize;
-                self.take_status(Step::Write, reply)?;
+                self.take_status(RequestKind::Write, reply)?;
             }
-            Ask::Sync => self.take_status(Step::Sync, reply)?,
-            Ask::Close => self.take_status(Step::Close, reply)?,
+            Ask::Sync => self.take_status(RequestKind::Sync, reply)?,
+            Ask::Close => self.take_status(RequestKind::Close, reply)?,
             Ask::Check | Ask::Recheck => match reply {
-                Reply::Attributes(Attributes { size, .. }) => self.size = size,
+                Reply::Attributes(FileAttributes { size, .. }) => self.size = size,
                 Reply::Status(status) if status.code != StatusCode::Ok => self.size = None,
                 other => return Err(other.unexpected("attributes")),
             },
@@ -164,7 +164,7 @@ impl Upload {
     }
 
     /// Ends the job, or asks for the size again, when the file is closed and nothing is unanswered.
-    fn try_end(&mut self) -> Option<Result<Outcome, JobError>> {
+    fn try_end(&mut self) -> Option<Result<JobOutcome, JobError>> {
         let last_chance = match self.stage {
             Stage::Closing => false,
             Stage::Rechecking => true,
@@ -174,7 +174,7 @@ impl Upload {
             return Some(Err(failure));
         }
         match self.size {
-            Some(size) if size == self.len => Some(Ok(Outcome::Uploaded(SizeCheck::Confirmed))),
+            Some(size) if size == self.len => Some(Ok(JobOutcome::Uploaded(SizeCheck::Confirmed))),
             _ if !last_chance => {
                 self.stage = Stage::Recheck;
                 None
@@ -184,11 +184,11 @@ impl Upload {
                 expected: self.len,
                 found,
             })),
-            None => Some(Ok(Outcome::Uploaded(SizeCheck::Unavailable))),
+            None => Some(Ok(JobOutcome::Uploaded(SizeCheck::Unavailable))),
         }
     }
 
-    fn take_status(&mut self, step: Step, reply: Reply<'_>) -> Result<(), ProtocolError> {
+    fn take_status(&mut self, step: RequestKind, reply: Reply<'_>) -> Result<(), ProtocolError> {
         if let Some(status) = reply.into_refusal()? {
             let refused = self.refused(step, status);
             self.fail(refused);
@@ -196,7 +196,7 @@ impl Upload {
         Ok(())
     }
 
-    fn refused(&self, step: Step, status: Status) -> JobError {
+    fn refused(&self, step: RequestKind, status: ServerStatus) -> JobError {
         JobError::Refused {
             step,
             path: self.path.clone(),

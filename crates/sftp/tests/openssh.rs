@@ -11,7 +11,8 @@ use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use logferry_sftp::{
-    Client, Content, Event, Extension, JobError, JobId, Limits, Outcome, SizeCheck, StatusCode,
+    ClientLimits, Extension, JobError, JobEvent, JobId, JobOutcome, SftpClient, SizeCheck, StatusCode,
+    UploadSource,
 };
 
 /// Where Debian's `openssh-sftp-server` puts it.
@@ -20,7 +21,7 @@ const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 #[derive(Default)]
 struct Contents(BTreeMap<JobId, Vec<u8>>);
 
-impl Content for Contents {
+impl UploadSource for Contents {
     fn fill(&mut self, job: JobId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let start = usize::try_from(offset).unwrap();
         buf.copy_from_slice(&self.0[&job][start..start + buf.len()]);
@@ -29,11 +30,11 @@ impl Content for Contents {
 }
 
 struct Session {
-    client: Client,
+    client: SftpClient,
     server: Child,
     contents: Contents,
     read: BTreeMap<JobId, Vec<u8>>,
-    ended: BTreeMap<JobId, Result<Outcome, JobError>>,
+    ended: BTreeMap<JobId, Result<JobOutcome, JobError>>,
 }
 
 impl Session {
@@ -44,9 +45,9 @@ impl Session {
             .spawn();
         let server = server.expect("this test needs the Debian package openssh-sftp-server");
         // Few enough bytes in flight that neither pipe can fill while the other side waits for it.
-        let client = Client::new(Limits {
+        let client = SftpClient::new(ClientLimits {
             bytes: 64 << 10,
-            ..Limits::default()
+            ..ClientLimits::default()
         });
         Self {
             client,
@@ -77,8 +78,8 @@ impl Session {
             self.client.feed(&buf[..len]).unwrap();
             while let Some(event) = self.client.poll_event() {
                 match event {
-                    Event::Data { job, data } => self.read.entry(job).or_default().extend(data),
-                    Event::Ended { job, result } => drop(self.ended.insert(job, result)),
+                    JobEvent::Data { job, data } => self.read.entry(job).or_default().extend(data),
+                    JobEvent::Ended { job, result } => drop(self.ended.insert(job, result)),
                 }
             }
         }
@@ -104,7 +105,7 @@ fn openssh_server_takes_publishes_and_gives_back_many_files() {
     let mut session = Session::new();
     let mkdir = session.client.mkdir(at("drop"));
     session.run();
-    assert_eq!(*session.ended[&mkdir].as_ref().unwrap(), Outcome::Done);
+    assert_eq!(*session.ended[&mkdir].as_ref().unwrap(), JobOutcome::Done);
 
     let uploads: Vec<_> = (0..20)
         .map(|n| session.upload(&at(&format!("drop/{n}.part")), content(n)))
@@ -113,7 +114,7 @@ fn openssh_server_takes_publishes_and_gives_back_many_files() {
     for job in uploads {
         assert_eq!(
             *session.ended[&job].as_ref().unwrap(),
-            Outcome::Uploaded(SizeCheck::Confirmed)
+            JobOutcome::Uploaded(SizeCheck::Confirmed)
         );
     }
     for n in 0..20 {
@@ -148,7 +149,7 @@ fn openssh_server_tells_its_free_space() {
         .free_space(folder.path().join("no").to_str().unwrap());
     session.run();
     assert!(session.client.server().unwrap().supports(Extension::Statvfs));
-    let Ok(Outcome::Free(free)) = &session.ended[&there] else {
+    let Ok(JobOutcome::Free(free)) = &session.ended[&there] else {
         panic!("{:?}", session.ended[&there]);
     };
     assert!(free.bytes > 0 && !free.is_too_little_for(1));

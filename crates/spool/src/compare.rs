@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 use std::path::PathBuf;
 
-use logferry_durable::{Disk, DiskError, Operation};
+use logferry_durable::{Disk, DiskError, DiskOperation};
 use logferry_invariants::invariant_file_holds_the_ledgers_bytes;
 use logferry_ledger::{Batch, BatchState};
 
@@ -82,7 +82,7 @@ fn compare_contents<F: Read + Seek>(
             path,
             reason: error.to_string(),
         })),
-        Err(error) => Err(DiskError::new(Operation::Read, &path, error)),
+        Err(error) => Err(DiskError::new(DiskOperation::Read, &path, error)),
         Ok(()) if invariant_file_holds_the_ledgers_bytes(batch, measure.contents()).is_ok() => Ok(None),
         Ok(()) if measure.contents().bytes == expected.bytes => Ok(Some(FileFault::Content { path })),
         Ok(()) => Ok(Some(FileFault::Size {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Read};
 
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use memchr::memchr_iter;
 use sha2::{Digest, Sha256};
 
@@ -36,7 +36,7 @@ impl FileHash {
 /// Lines, length and checksums of the bytes added so far.
 #[derive(Debug, Clone, Default)]
 pub struct Measure {
-    contents: Contents,
+    contents: BatchContents,
     sha256: Option<Sha256>,
 }
 
@@ -61,12 +61,12 @@ impl Measure {
     }
 
     /// Lines (counted by their newlines), length and CRC-32C.
-    pub fn contents(&self) -> Contents {
+    pub fn contents(&self) -> BatchContents {
         self.contents
     }
 
     /// Whether length and CRC-32C are the ones that the ledger has.
-    pub fn matches(&self, expected: Contents) -> bool {
+    pub fn matches(&self, expected: BatchContents) -> bool {
         (self.contents.bytes, self.contents.crc32c) == (expected.bytes, expected.crc32c)
     }
 

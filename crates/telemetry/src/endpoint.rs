@@ -36,7 +36,7 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 
 /// Why the endpoint could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
+pub enum HealthEndpointError {
     /// The address cannot be had.
     #[error("cannot listen on {addr} for metrics; is another logferry using it? `metrics` sets the address")]
     Listen {
@@ -50,12 +50,12 @@ pub enum EndpointError {
 
 /// Whether a role serves: said once by the role, shown by `/healthz`.
 #[derive(Clone, Default)]
-pub struct Ready(Arc<OnceLock<Trouble>>);
+pub struct Readiness(Arc<OnceLock<Trouble>>);
 
 /// What keeps a role from doing its work now, in one line each; `None` if nothing does.
 type Trouble = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
-impl Ready {
+impl Readiness {
     /// From now on the role serves.
     pub fn set(&self) {
         self.set_unless(|| None);
@@ -76,23 +76,23 @@ impl Ready {
     }
 }
 
-impl fmt::Debug for Ready {
+impl fmt::Debug for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ready").field(&self.trouble()).finish()
+        f.debug_tuple("Readiness").field(&self.trouble()).finish()
     }
 }
 
-/// A bound port that answers `/healthz` and `/metrics` once [`Endpoint::serve`] runs.
+/// A bound port that answers `/healthz` and `/metrics` once [`HealthEndpoint::serve`] runs.
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct HealthEndpoint {
     listener: TcpListener,
     addr: SocketAddr,
 }
 
-impl Endpoint {
+impl HealthEndpoint {
     /// Binds `addr`; port 0 takes a free one.
-    pub async fn bind(addr: SocketAddr) -> Result<Self, EndpointError> {
-        let failed = |source| EndpointError::Listen { addr, source };
+    pub async fn bind(addr: SocketAddr) -> Result<Self, HealthEndpointError> {
+        let failed = |source| HealthEndpointError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, addr })
@@ -104,7 +104,7 @@ impl Endpoint {
     }
 
     /// Serves until `shutdown`. Cancel safe: it holds nothing that could be lost.
-    pub async fn serve(self, metrics: Metrics, ready: Ready, shutdown: CancellationToken) {
+    pub async fn serve(self, metrics: Metrics, ready: Readiness, shutdown: CancellationToken) {
         let mut probes = JoinSet::new();
         let stopped = shutdown.cancelled();
         tokio::pin!(stopped);
@@ -128,7 +128,7 @@ impl Endpoint {
 }
 
 /// Serves one connection. Its outcome is of no interest: the peer has either its answer or gone away.
-async fn probe(stream: TcpStream, metrics: Metrics, ready: Ready, shutdown: CancellationToken) {
+async fn probe(stream: TcpStream, metrics: Metrics, ready: Readiness, shutdown: CancellationToken) {
     let service = service_fn(|request: Request<Incoming>| {
         let response = answer(request.method(), request.uri().path(), &metrics, &ready);
         async move { Ok::<_, Infallible>(response) }
@@ -142,7 +142,7 @@ async fn probe(stream: TcpStream, metrics: Metrics, ready: Ready, shutdown: Canc
     }
 }
 
-fn answer(method: &Method, path: &str, metrics: &Metrics, ready: &Ready) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, metrics: &Metrics, ready: &Readiness) -> Response<Full<Bytes>> {
     if !matches!(path, "/healthz" | "/metrics") {
         return plain(StatusCode::NOT_FOUND, "here are /healthz and /metrics\n");
     }

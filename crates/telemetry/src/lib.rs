@@ -7,9 +7,9 @@ mod endpoint;
 mod logs;
 mod metrics;
 
-pub use endpoint::{Endpoint, EndpointError, Ready};
+pub use endpoint::{HealthEndpoint, HealthEndpointError, Readiness};
 pub use logs::{LogsError, init};
 pub use metrics::{
-    ForwarderMetrics, Metrics, MonitorMetrics, RelayMetrics, SenderMetrics, SenderTotals, Stored,
+    ForwarderMetrics, Metrics, MonitorMetrics, RelayMetrics, SenderMetrics, SenderTotals, StoredChunks,
 };
 pub use tracing::Level;

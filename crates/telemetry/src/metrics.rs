@@ -297,7 +297,7 @@ impl RelayFamilies {
 
 /// What one commit stored of one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredChunks {
     /// Chunks, duplicates not among them.
     pub chunks: u64,
     /// Lines in them.
@@ -315,7 +315,7 @@ pub struct RelayMetrics {
 
 impl RelayMetrics {
     /// Lines of one source became durable; call it once per source and commit.
-    pub fn stored(&self, source: &str, stored: Stored) {
+    pub fn stored(&self, source: &str, stored: StoredChunks) {
         let label = self.of_source(source);
         self.families.chunks.get_or_create(&label).inc_by(stored.chunks);
         self.families.lines.get_or_create(&label).inc_by(stored.lines);

@@ -5,22 +5,22 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use logferry_telemetry::{Endpoint, EndpointError, Metrics, Ready};
+use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
 use tokio_util::sync::CancellationToken;
 
 /// A running endpoint.
 struct Running {
     addr: SocketAddr,
     metrics: Metrics,
-    ready: Ready,
+    ready: Readiness,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
     async fn start() -> Self {
-        let endpoint = Endpoint::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let (addr, metrics, ready) = (endpoint.addr(), Metrics::new(), Ready::default());
+        let endpoint = HealthEndpoint::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let (addr, metrics, ready) = (endpoint.addr(), Metrics::new(), Readiness::default());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(endpoint.serve(metrics.clone(), ready.clone(), shutdown.clone()));
         Self {
@@ -120,7 +120,7 @@ async fn shutdown_does_not_wait_for_a_silent_probe() {
 
 #[tokio::test]
 async fn taken_address_is_named() {
-    let first = Endpoint::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let EndpointError::Listen { addr, .. } = Endpoint::bind(first.addr()).await.unwrap_err();
+    let first = HealthEndpoint::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let HealthEndpointError::Listen { addr, .. } = HealthEndpoint::bind(first.addr()).await.unwrap_err();
     assert_eq!(addr, first.addr());
 }

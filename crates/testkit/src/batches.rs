@@ -6,7 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use logferry_durable::{Disk, DiskFile};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, Window,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, FailureKind, Ledger, NewBatch, PublishedBatch,
+    Window,
 };
 
 /// A batch to be opened, of a window of 20 minutes on 21 November 2026.
@@ -25,8 +26,8 @@ pub fn new_batch(source: &str, base_name: &str) -> NewBatch {
 }
 
 /// Lines, length and CRC-32C of `bytes`.
-pub fn contents_of(bytes: &[u8]) -> Contents {
-    Contents {
+pub fn contents_of(bytes: &[u8]) -> BatchContents {
+    BatchContents {
         lines: bytes.iter().filter(|&&byte| byte == b'\n').count() as u64,
         bytes: bytes.len() as u64,
         crc32c: crc32c::crc32c(bytes),
@@ -65,7 +66,7 @@ pub fn add_batch(
         ledger.record_failure(id, &edw, error, now, true).expect("failed");
     }
     if state == BatchState::Sent {
-        let published = Published {
+        let published = PublishedBatch {
             path: "/in/x.log".to_owned(),
             bytes: bytes.len() as u64,
             sha256: "e3".to_owned(),

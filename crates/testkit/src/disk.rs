@@ -12,7 +12,7 @@ use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use logferry_durable::{Disk, DiskError, DiskFile, Operation};
+use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -102,7 +102,7 @@ impl SimDisk {
     ///
     /// A failing append leaves half of its bytes. After a failing sync, its bytes are lost at the next power loss even
     /// if a later sync succeeds. Any other operation fails before it changes anything.
-    pub fn fail_next(&self, operation: Operation, kind: io::ErrorKind) {
+    pub fn fail_next(&self, operation: DiskOperation, kind: io::ErrorKind) {
         self.lock().faults.fail_next(operation, kind);
     }
 
@@ -151,7 +151,7 @@ impl SimDisk {
     /// Runs one operation unless a fault is due.
     fn operate<T>(
         &self,
-        operation: Operation,
+        operation: DiskOperation,
         path: &Path,
         work: impl FnOnce(&mut DiskState) -> io::Result<T>,
     ) -> Result<T, DiskError> {
@@ -203,7 +203,7 @@ impl Disk for SimDisk {
     type Reader = Cursor<Vec<u8>>;
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        self.operate(Operation::CreateDir, dir, |state| {
+        self.operate(DiskOperation::CreateDir, dir, |state| {
             if dir.ancestors().any(|above| state.names.contains_key(above)) {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
@@ -213,7 +213,7 @@ impl Disk for SimDisk {
     }
 
     fn open_append(&self, file: &Path) -> Result<SimFile, DiskError> {
-        let (id, generation) = self.operate(Operation::Open, file, |state| {
+        let (id, generation) = self.operate(DiskOperation::Open, file, |state| {
             state.needs_parent(file)?;
             if state.is_folder(file) {
                 return Err(io::ErrorKind::IsADirectory.into());
@@ -230,7 +230,7 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.operate(Operation::Rename, from, |state| {
+        self.operate(DiskOperation::Rename, from, |state| {
             state.needs_parent(to)?;
             let id = state.names.get(from).copied();
             let id = id.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
@@ -247,7 +247,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, file: &Path) -> Result<(), DiskError> {
-        self.operate(Operation::Remove, file, |state| {
+        self.operate(DiskOperation::Remove, file, |state| {
             if state.is_folder(file) {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
@@ -271,7 +271,7 @@ impl Disk for SimDisk {
     }
 
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
-        self.operate(Operation::Read, file, |state| {
+        self.operate(DiskOperation::Read, file, |state| {
             if state.is_folder(file) {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
@@ -286,7 +286,7 @@ impl Disk for SimDisk {
     }
 
     fn len(&self, file: &Path) -> Result<Option<u64>, DiskError> {
-        self.operate(Operation::Read, file, |state| {
+        self.operate(DiskOperation::Read, file, |state| {
             let id = state.names.get(file);
             let contents = id.and_then(|id| state.files.get(id));
             Ok(contents.map(|contents| bytes_of(contents.bytes().len())))
@@ -294,7 +294,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
-        self.operate(Operation::List, dir, |state| {
+        self.operate(DiskOperation::List, dir, |state| {
             if state.names.contains_key(dir) {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
@@ -307,14 +307,14 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        self.operate(Operation::FreeSpace, path, |state| Ok(state.free_bytes))
+        self.operate(DiskOperation::FreeSpace, path, |state| Ok(state.free_bytes))
     }
 }
 
 impl SimFile {
     fn operate<T>(
         &self,
-        operation: Operation,
+        operation: DiskOperation,
         work: impl FnOnce(&mut DiskState) -> io::Result<T>,
     ) -> Result<T, DiskError> {
         self.disk.operate(operation, &self.path, work)
@@ -324,7 +324,7 @@ impl SimFile {
 impl DiskFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let state = &mut *self.disk.lock();
-        let fault = state.faults.check(Operation::Append);
+        let fault = state.faults.check(DiskOperation::Append);
         let asked = if fault.is_ok() {
             bytes.len()
         } else {
@@ -344,12 +344,12 @@ impl DiskFile for SimFile {
             Ok(())
         };
         let done = appended.and(fault).and(all);
-        done.map_err(|source| DiskError::new(Operation::Append, &self.path, source))
+        done.map_err(|source| DiskError::new(DiskOperation::Append, &self.path, source))
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {
         let state = &mut *self.disk.lock();
-        let fault = state.faults.check(Operation::Sync);
+        let fault = state.faults.check(DiskOperation::Sync);
         let done = state.file(self).and_then(|contents| {
             match &fault {
                 Ok(()) => contents.sync(),
@@ -357,12 +357,12 @@ impl DiskFile for SimFile {
             }
             fault
         });
-        done.map_err(|source| DiskError::new(Operation::Sync, &self.path, source))
+        done.map_err(|source| DiskError::new(DiskOperation::Sync, &self.path, source))
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.operate(Operation::Truncate, |state| {
+        self.operate(DiskOperation::Truncate, |state| {
             let contents = state.file(self)?;
             let before = bytes_of(contents.bytes().len());
             contents.truncate(len);
@@ -372,7 +372,7 @@ impl DiskFile for SimFile {
     }
 
     fn len(&self) -> Result<u64, DiskError> {
-        self.operate(Operation::Read, |state| {
+        self.operate(DiskOperation::Read, |state| {
             Ok(bytes_of(state.file(self)?.bytes().len()))
         })
     }

@@ -2,19 +2,19 @@
 
 use std::io;
 
-use logferry_durable::Operation;
+use logferry_durable::DiskOperation;
 
 /// Faults that a test has ordered.
 #[derive(Debug, Default)]
 pub(crate) struct OrderedDiskFaults {
     /// Each happens once, at the first matching operation.
-    once: Vec<(Operation, io::ErrorKind)>,
+    once: Vec<(DiskOperation, io::ErrorKind)>,
     /// This many changes still succeed, then everything fails.
     changes_left: Option<u64>,
 }
 
 impl OrderedDiskFaults {
-    pub(crate) fn fail_next(&mut self, operation: Operation, kind: io::ErrorKind) {
+    pub(crate) fn fail_next(&mut self, operation: DiskOperation, kind: io::ErrorKind) {
         self.once.push((operation, kind));
     }
 
@@ -27,7 +27,7 @@ impl OrderedDiskFaults {
     }
 
     /// To be called once at the start of each operation.
-    pub(crate) fn check(&mut self, operation: Operation) -> io::Result<()> {
+    pub(crate) fn check(&mut self, operation: DiskOperation) -> io::Result<()> {
         if self.changes_left == Some(0) {
             return Err(io::Error::other("simulated: the disk has failed"));
         }
@@ -44,8 +44,8 @@ impl OrderedDiskFaults {
     }
 }
 
-fn is_change(operation: Operation) -> bool {
-    use Operation::{Append, CreateDir, FreeSpace, List, Open, Read, Remove, Rename, Sync, Truncate};
+fn is_change(operation: DiskOperation) -> bool {
+    use DiskOperation::{Append, CreateDir, FreeSpace, List, Open, Read, Remove, Rename, Sync, Truncate};
     match operation {
         CreateDir | Open | Append | Sync | Truncate | Rename | Remove => true,
         Read | List | FreeSpace => false,

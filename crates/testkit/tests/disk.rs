@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use logferry_durable::{Disk, DiskError, DiskFile, Operation};
+use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation};
 use logferry_testkit::SimDisk;
 use proptest::prelude::*;
 
@@ -79,7 +79,7 @@ fn bytes_of_a_failed_sync_are_lost_though_the_next_succeeds() -> Result<(), Disk
     let disk = disk();
     let mut open = disk.open_append(&file())?;
     open.append(b"ab")?;
-    disk.fail_next(Operation::Sync, ErrorKind::Other);
+    disk.fail_next(DiskOperation::Sync, ErrorKind::Other);
     assert!(open.sync().is_err());
     open.append(b"cd")?;
     open.sync()?;
@@ -111,7 +111,7 @@ fn a_full_disk_takes_what_fits() -> Result<(), DiskError> {
 #[test]
 fn an_ordered_fault_strikes_once_and_its_operation_only() -> Result<(), DiskError> {
     let disk = disk();
-    disk.fail_next(Operation::Append, ErrorKind::Interrupted);
+    disk.fail_next(DiskOperation::Append, ErrorKind::Interrupted);
     let mut open = disk.open_append(&file())?;
     let error = open.append(b"abcd").expect_err("ordered");
     assert_eq!(error.source.kind(), ErrorKind::Interrupted);

@@ -3,7 +3,7 @@
 //! A window begins at a whole multiple of its length within the hour of the line's own zone. Its key is the instant,
 //! so the two 01:30s of a night when the clocks go back are two windows.
 
-use logferry_config::{NameTemplate, Values, WindowLength};
+use logferry_config::{NameTemplate, NameValues, WindowLength};
 use logferry_ledger::Window;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
@@ -28,7 +28,7 @@ pub fn batch_name(
     group: &GroupName,
     log: Option<&LogName>,
 ) -> String {
-    template.render(&Values {
+    template.render(&NameValues {
         window_start: window.local_start(),
         window_seconds: window.seconds,
         source,

@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_durable::RealDisk;
-use logferry_ledger::{Asked, Batch, Ledger};
+use logferry_ledger::{Batch, Ledger, ResendRequestOutcome};
 use logferry_protocol::names::DestinationName;
 use logferry_spool::Spool;
 use serde::Serialize;
@@ -62,7 +62,7 @@ pub struct ResendImpossible {
 pub fn resend(
     data_dir: &Path,
     batches: &[Batch],
-    addressees: &[Addressee],
+    subscribers: &[Subscriber],
     now: Timestamp,
 ) -> Result<ResendOutcome, DeliveryStoreError> {
     let mut ledger = Ledger::open(data_dir)?;
@@ -85,27 +85,32 @@ pub fn resend(
             detail,
         });
     }
-    for addressee in addressees {
+    for subscriber in subscribers {
         let pair = |batch: &Batch| BatchAtDestination {
             batch: batch.name(),
-            destination: addressee.name.clone(),
+            destination: subscriber.name.clone(),
         };
         let (wanted, unwanted): (Vec<&Batch>, Vec<&Batch>) = there
             .iter()
             .copied()
-            .partition(|batch| wants_batch(&addressee.wants, batch));
+            .partition(|batch| wants_batch(&subscriber.filter, batch));
         resent.unwanted.extend(unwanted.into_iter().map(pair));
         let ids: Vec<_> = wanted.iter().map(|batch| batch.id).collect();
-        for (batch, asked) in wanted.into_iter().zip(ledger.ask(&ids, &addressee.name, now)?) {
+        for (batch, asked) in wanted
+            .into_iter()
+            .zip(ledger.request_resends(&ids, &subscriber.name, now)?)
+        {
             let BatchAtDestination { batch, destination } = pair(batch);
             match asked {
-                Asked::Due { again } => resent.due.push(ResendDue {
+                ResendRequestOutcome::Due { again } => resent.due.push(ResendDue {
                     batch,
                     destination,
                     again,
                 }),
-                Asked::Waiting => resent.waiting.push(BatchAtDestination { batch, destination }),
-                Asked::Refused => resent.gone.push(ResendImpossible {
+                ResendRequestOutcome::Waiting => {
+                    resent.waiting.push(BatchAtDestination { batch, destination })
+                }
+                ResendRequestOutcome::Refused => resent.gone.push(ResendImpossible {
                     batch,
                     detail: "its file has just been deleted by the housekeeper".to_owned(),
                 }),

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use logferry_config::Destination;
-use logferry_ledger::{Batch, BatchFilter, Delivery, Ledger, LedgerError, Published};
+use logferry_ledger::{Batch, BatchFilter, Delivery, Ledger, LedgerError, PublishedBatch};
 use logferry_spool::FileHash;
 use sha2::{Digest, Sha256};
 
@@ -103,10 +103,10 @@ fn beside(batch: &Batch, delivery: &Delivery, destination: &Destination) -> Vec<
 }
 
 /// A delivery as the ledger has it, if complete.
-fn published(batch: &Batch, delivery: &Delivery) -> Option<Published> {
+fn published(batch: &Batch, delivery: &Delivery) -> Option<PublishedBatch> {
     delivery.delivered_at?;
     let sha256 = batch.sha256.clone()?;
-    Some(Published {
+    Some(PublishedBatch {
         path: delivery.path.clone()?,
         bytes: delivery.bytes?,
         // Deliveries without a recorded hash are from before compression existed.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use logferry_config::Destination;
-use logferry_sftp::{Client, Content, Event, JobError, JobId, Outcome, StatusCode};
+use logferry_sftp::{JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode, UploadSource};
 use logferry_spool::FileHash;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -153,7 +153,7 @@ impl<'a> ReadBack<'a> {
     }
 
     /// Requests more files, up to the limit.
-    fn ask(&mut self, client: &mut Client) {
+    fn ask(&mut self, client: &mut SftpClient) {
         while self.reading.len() < self.at_once
             && let Some(number) = self.waiting.pop_front()
             && let Some(file) = self.files.get(number)
@@ -173,15 +173,15 @@ impl<'a> ReadBack<'a> {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: JobEvent) {
         match event {
-            Event::Data { job, data } => {
+            JobEvent::Data { job, data } => {
                 self.progress.bytes += data.len() as u64;
                 if let Some(reader) = self.reading.get_mut(&job) {
                     reader.sha256.update(&data);
                 }
             }
-            Event::Ended { job, result } => {
+            JobEvent::Ended { job, result } => {
                 let Some(FileInProgress { number, sha256 }) = self.reading.remove(&job) else {
                     return;
                 };
@@ -198,7 +198,7 @@ impl<'a> ReadBack<'a> {
     }
 }
 
-impl Content for ReadBack<'_> {
+impl UploadSource for ReadBack<'_> {
     fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -206,11 +206,11 @@ impl Content for ReadBack<'_> {
 
 fn difference(
     file: &DeliveredFile,
-    result: Result<Outcome, JobError>,
+    result: Result<JobOutcome, JobError>,
     hash: FileHash,
 ) -> Option<DeliveryDifference> {
     let found = match result {
-        Ok(Outcome::Read { bytes }) => bytes,
+        Ok(JobOutcome::Read { bytes }) => bytes,
         Ok(_) => 0,
         Err(error) if error.code() == Some(StatusCode::NoSuchFile) => {
             return Some(DeliveryDifference::Missing);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use logferry_durable::DiskError;
 use logferry_ledger::FailureKind;
-use logferry_sftp::{FreeSpace, JobError, ProtocolError, StatusCode, Step};
+use logferry_sftp::{FreeSpace, JobError, ProtocolError, RequestKind, StatusCode};
 
 pub use host_key::HostKeyError;
 pub use login::LoginError;
@@ -306,7 +306,11 @@ impl DeliveryError {
         status.code == StatusCode::Failure
             && matches!(
                 step,
-                Step::Open | Step::Write | Step::Sync | Step::Close | Step::Mkdir
+                RequestKind::Open
+                    | RequestKind::Write
+                    | RequestKind::Sync
+                    | RequestKind::Close
+                    | RequestKind::Mkdir
             )
     }
 }
@@ -363,7 +367,7 @@ fn kind_of(error: &JobError) -> FailureKind {
     };
     match status.code {
         StatusCode::PermissionDenied => FailureKind::Permission,
-        StatusCode::NoSuchFile if step == Some(Step::Open) => FailureKind::NoFolder,
+        StatusCode::NoSuchFile if step == Some(RequestKind::Open) => FailureKind::NoFolder,
         StatusCode::NoConnection | StatusCode::ConnectionLost => FailureKind::ConnectionLost,
         StatusCode::Other(code) if NO_SPACE.contains(&code) => FailureKind::NoSpace,
         _ => {

@@ -4,9 +4,11 @@
 
 use std::{io, mem};
 
-use logferry_config::{Publishing, Verify};
-use logferry_ledger::{Published, PublishedFile, PublishingNote};
-use logferry_sftp::{self as sftp, Client, Extension, JobError, JobId, Outcome, SizeCheck, StatusCode};
+use logferry_config::{Publishing, VerifyMode};
+use logferry_ledger::{PublishedBatch, PublishedFile, PublishingNote};
+use logferry_sftp::{
+    self as sftp, Extension, JobError, JobId, JobOutcome, SftpClient, SizeCheck, StatusCode,
+};
 use logferry_spool::FileHash;
 
 use super::batch_manifest;
@@ -22,7 +24,7 @@ use crate::source::{SourceFile, StagedFile};
 /// An item that is at its destination.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    pub(crate) published: Published,
+    pub(crate) published: PublishedBatch,
     /// Whether this attempt published it or found it there.
     pub(crate) outcome: PublishOutcome,
     /// Keeps a compressed file on disk until the delivery is recorded.
@@ -69,7 +71,7 @@ pub(crate) struct PublishAttempt {
     /// Of the whole file, once it was read.
     hash: Option<FileHash>,
     /// The first file, once it is published.
-    published: Option<(Published, PublishOutcome)>,
+    published: Option<(PublishedBatch, PublishOutcome)>,
     /// Of a compressed batch.
     staged: Option<StagedFile>,
     /// All files are published.
@@ -129,7 +131,7 @@ impl PublishAttempt {
     }
 
     /// Starts the next step.
-    pub(crate) fn next(&mut self, client: &mut Client) -> NextAction {
+    pub(crate) fn next(&mut self, client: &mut SftpClient) -> NextAction {
         while let PublishStep::End(outcome) = self.steps.step() {
             if !self.start_next_file(outcome) {
                 return NextAction::Done;
@@ -173,7 +175,7 @@ impl PublishAttempt {
             // It was there already and was not read.
             None => self.file.read_whole()?,
         };
-        let published = Published {
+        let published = PublishedBatch {
             path: self.paths.published.clone(),
             bytes: self.file.len(),
             sha256: self.file.lines_hash().unwrap_or(hash).hex(),
@@ -207,7 +209,7 @@ impl PublishAttempt {
     }
 
     /// Starts the job of the current step; `None` if the SFTP machine cannot do that step.
-    fn start_job(&mut self, client: &mut Client) -> Option<JobId> {
+    fn start_job(&mut self, client: &mut SftpClient) -> Option<JobId> {
         let (published, temporary) = (self.paths.of_file(self.file_kind).to_owned(), self.temporary());
         Some(match self.steps.step() {
             PublishStep::Look => client.stat(published),
@@ -234,7 +236,7 @@ impl PublishAttempt {
     }
 
     /// Reads a remote file whole, to compare it with the local one.
-    fn read_back(&mut self, client: &mut Client, path: String) -> JobId {
+    fn read_back(&mut self, client: &mut SftpClient, path: String) -> JobId {
         self.read_from_the_beginning();
         // One byte more than expected detects a longer file.
         client.read(path, self.file.len().saturating_add(1))
@@ -296,7 +298,7 @@ impl PublishAttempt {
     }
 
     /// Handles the result of the current job.
-    pub(crate) fn on_ended(&mut self, result: Result<Outcome, JobError>) -> Result<(), DeliveryError> {
+    pub(crate) fn on_ended(&mut self, result: Result<JobOutcome, JobError>) -> Result<(), DeliveryError> {
         match self.steps.step() {
             PublishStep::Look => self.steps.on_look(name_status(result)),
             PublishStep::LookTemporary => self.steps.on_look_temporary(name_status(result)),
@@ -308,7 +310,7 @@ impl PublishAttempt {
             PublishStep::Upload { .. } => self.on_uploaded(result),
             PublishStep::Hash => {
                 let hash = match result {
-                    Ok(Outcome::Sha256(hash)) => hash.map(FileHash::from),
+                    Ok(JobOutcome::Sha256(hash)) => hash.map(FileHash::from),
                     _ => None,
                 };
                 self.on_hash(hash);
@@ -343,8 +345,8 @@ impl PublishAttempt {
     }
 
     /// Compares a file that was read back.
-    fn comparison(&mut self, result: Result<Outcome, JobError>) -> Result<FileComparison, DeliveryError> {
-        let whole = Outcome::Read {
+    fn comparison(&mut self, result: Result<JobOutcome, JobError>) -> Result<FileComparison, DeliveryError> {
+        let whole = JobOutcome::Read {
             bytes: self.file.len(),
         };
         Ok(match result {
@@ -361,7 +363,7 @@ impl PublishAttempt {
         })
     }
 
-    fn on_beginning_read(&mut self, result: &Result<Outcome, JobError>) -> Result<(), DeliveryError> {
+    fn on_beginning_read(&mut self, result: &Result<JobOutcome, JobError>) -> Result<(), DeliveryError> {
         let same = match result {
             Ok(_) => Some(self.file.position()),
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) => None,
@@ -375,7 +377,7 @@ impl PublishAttempt {
         Ok(())
     }
 
-    fn on_uploaded(&mut self, result: Result<Outcome, JobError>) {
+    fn on_uploaded(&mut self, result: Result<JobOutcome, JobError>) {
         let uploaded = result.map_err(|error| match error {
             JobError::Local { source, .. } => self.file.read_error(source),
             error => error.into(),
@@ -384,7 +386,7 @@ impl PublishAttempt {
             Ok((outcome, hash)) => {
                 self.hash = Some(hash);
                 self.failure = None;
-                if outcome == Outcome::Uploaded(SizeCheck::Confirmed) {
+                if outcome == JobOutcome::Uploaded(SizeCheck::Confirmed) {
                     UploadOutcome::Whole
                 } else {
                     UploadOutcome::SizeUnknown
@@ -432,7 +434,7 @@ impl PublishAttempt {
 fn publish_steps(
     noted: Option<(PublishedFile, u8)>,
     file_kind: PublishedFile,
-    verify: Verify,
+    verify: VerifyMode,
     method: PublishMethod,
     len: u64,
 ) -> PublishSteps {
@@ -446,7 +448,7 @@ fn publish_steps(
 /// Whether the file could not be created. It may exist already: SFTP version 3 has no status code for that.
 fn create_failed(error: &DeliveryError) -> bool {
     let DeliveryError::Remote(JobError::Refused {
-        step: sftp::Step::Open,
+        step: sftp::RequestKind::Open,
         status,
         ..
     }) = error
@@ -466,14 +468,14 @@ fn removal_may_fail(error: &JobError, outcome: PublishOutcome) -> bool {
     }
 }
 
-fn server_can_hash(client: &Client) -> bool {
+fn server_can_hash(client: &SftpClient) -> bool {
     let server = client.server();
     server.is_some_and(|server| server.supports(Extension::CheckFile))
 }
 
-fn name_status(result: Result<Outcome, JobError>) -> NameStatus {
+fn name_status(result: Result<JobOutcome, JobError>) -> NameStatus {
     match result {
-        Ok(Outcome::Found(attributes)) => NameStatus::Present {
+        Ok(JobOutcome::Found(attributes)) => NameStatus::Present {
             size: attributes.size,
         },
         Ok(_) => NameStatus::Present { size: None },

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
-use logferry_ledger::{Batch, Published, Window};
+use logferry_ledger::{Batch, PublishedBatch, Window};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ pub(crate) fn rfc3339_in(window: Window, second: i64) -> String {
 }
 
 /// The manifest of a published batch.
-pub(crate) fn text(batch: &Batch, published: &Published) -> Vec<u8> {
+pub(crate) fn text(batch: &Batch, published: &PublishedBatch) -> Vec<u8> {
     let file = published.path.rsplit('/').next().unwrap_or_default();
     let manifest = BatchManifestJson {
         file,
@@ -75,7 +75,7 @@ mod tests {
         let mut batch = batches(&[1_790_000_400]).remove(0);
         batch.window.utc_offset = 7200;
         (batch.contents.lines, batch.contents.bytes) = (2, 12);
-        let published = Published {
+        let published = PublishedBatch {
             path: "/drop/batch-00.log.gz".to_owned(),
             bytes: 7,
             sha256: "ab".to_owned(),

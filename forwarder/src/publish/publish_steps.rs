@@ -43,7 +43,7 @@
 //! Known gap: a connection that breaks between a link and the removal, at a server other than OpenSSH, while the receiver
 //! removes the published file, makes the file be sent twice.
 
-use logferry_config::Verify;
+use logferry_config::VerifyMode;
 
 /// The least number of bytes at the destination that an upload is resumed after: fewer are cheaper to send again than to
 /// read back.
@@ -197,7 +197,7 @@ enum UploadState {
 #[derive(Debug)]
 pub(crate) struct PublishSteps {
     len: u64,
-    verify: Verify,
+    verify: VerifyMode,
     method: PublishMethod,
     /// Whether the ledger says that the file may have been published.
     noted: bool,
@@ -215,7 +215,7 @@ pub(crate) struct PublishSteps {
 
 impl PublishSteps {
     /// For a file of `len` bytes. `noted`: an earlier attempt may have published it, from this temporary name.
-    pub(crate) fn new(len: u64, verify: Verify, method: PublishMethod, noted: Option<u8>) -> Self {
+    pub(crate) fn new(len: u64, verify: VerifyMode, method: PublishMethod, noted: Option<u8>) -> Self {
         Self {
             len,
             verify,
@@ -234,7 +234,7 @@ impl PublishSteps {
     pub(crate) fn over(len: u64) -> Self {
         Self {
             step: PublishStep::End(PublishOutcome::FoundThere),
-            ..Self::new(len, Verify::Size, PublishMethod::Rename, Some(1))
+            ..Self::new(len, VerifyMode::Size, PublishMethod::Rename, Some(1))
         }
     }
 
@@ -338,9 +338,9 @@ impl PublishSteps {
                 self.step = PublishStep::LookTemporary;
             }
             (UploadOutcome::Failed, _) => self.leave(PublishOutcome::NotUploaded),
-            (UploadOutcome::Whole, Verify::Size) => self.verified(),
-            (_, Verify::Hash) => self.step = PublishStep::Hash,
-            (_, Verify::Size | Verify::ReadBack) => self.step = PublishStep::ReadBack,
+            (UploadOutcome::Whole, VerifyMode::Size) => self.verified(),
+            (_, VerifyMode::Hash) => self.step = PublishStep::Hash,
+            (_, VerifyMode::Size | VerifyMode::ReadBack) => self.step = PublishStep::ReadBack,
         }
     }
 
@@ -357,7 +357,7 @@ impl PublishSteps {
         match comparison {
             FileComparison::Same => self.verified(),
             // Only the size was wanted, and the server does not report it: no better check is possible.
-            FileComparison::Unreadable if self.verify == Verify::Size => self.verified(),
+            FileComparison::Unreadable if self.verify == VerifyMode::Size => self.verified(),
             _ => self.leave(PublishOutcome::NotVerified),
         }
     }

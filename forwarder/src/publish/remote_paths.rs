@@ -1,6 +1,6 @@
 //! The remote paths of an item's files at a destination.
 
-use logferry_config::{BatchPaths, Destination, Values};
+use logferry_config::{Destination, NameValues, RemoteBatchPaths};
 use logferry_ledger::{Batch, ManifestRecord, PublishedFile};
 
 /// The files of one item at a destination, as whole paths.
@@ -20,7 +20,7 @@ pub(crate) struct RemotePaths {
 impl RemotePaths {
     pub(crate) fn of_batch(batch: &Batch, destination: &Destination) -> Self {
         let name = batch.name();
-        let values = Values {
+        let values = NameValues {
             window_start: batch.window.local_start(),
             window_seconds: batch.window.seconds,
             source: &batch.source,
@@ -28,7 +28,7 @@ impl RemotePaths {
             log: batch.log.as_ref(),
             batch: &name,
         };
-        let BatchPaths { folders, stem, file } = destination.paths(&values, batch.part);
+        let RemoteBatchPaths { folders, stem, file } = destination.paths(&values, batch.part);
         let marker = destination.publish.marker.as_deref().unwrap_or_default();
         Self {
             manifest: format!("{stem}.json"),

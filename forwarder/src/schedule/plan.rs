@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Wants;
+use logferry_config::DeliveryFilter;
 use logferry_ledger::{Batch, Delivery, ManifestRecord, PublishedFile, PublishingNote};
 use logferry_spool::SpoolFile;
 
@@ -42,8 +42,10 @@ pub(crate) fn plan(batches: Vec<WaitingBatch>, now: Timestamp, longest_wait: Dur
         if delivery.as_ref().is_some_and(Delivery::is_done) {
             continue;
         }
-        let asked_at = delivery.as_ref().and_then(|delivery| delivery.asked_at);
-        let since = asked_at.or(batch.sealed_at).unwrap_or(now);
+        let resend_requested_at = delivery
+            .as_ref()
+            .and_then(|delivery| delivery.resend_requested_at);
+        let since = resend_requested_at.or(batch.sealed_at).unwrap_or(now);
         plan.waits_since = Some(plan.waits_since.map_or(since, |oldest| oldest.min(since)));
         let next_attempt = delivery.as_ref().and_then(|delivery| delivery.next_attempt);
         match wait_for(next_attempt, now, longest_wait) {
@@ -102,8 +104,8 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
 }
 
 /// Whether a destination with these filters wants a batch.
-pub(crate) fn wants_batch(wants: &Wants, batch: &Batch) -> bool {
-    wants.takes(&batch.source, &batch.group, batch.log.as_ref())
+pub(crate) fn wants_batch(wants: &DeliveryFilter, batch: &Batch) -> bool {
+    wants.accepts(&batch.source, &batch.group, batch.log.as_ref())
 }
 
 #[cfg(test)]
@@ -182,7 +184,7 @@ pub(crate) mod tests {
             bytes: None,
             file_sha256: None,
             delivered_at,
-            asked_at: None,
+            resend_requested_at: None,
         }
     }
 
@@ -263,7 +265,7 @@ pub(crate) mod tests {
     fn what_is_asked_for_once_more_waits_since_then() {
         let batch = batches(&[0]).remove(0);
         let mut asked = delivery(&batch, None, Some(at(0)));
-        asked.asked_at = Some(at(50));
+        asked.resend_requested_at = Some(at(50));
         let plan = plan(vec![waiting(batch, Some(asked))], at(60), LONGEST);
         assert_eq!((plan.due.len(), plan.waits_since), (1, Some(at(50))));
     }

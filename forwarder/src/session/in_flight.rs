@@ -1,11 +1,11 @@
 //! The attempts in flight over one session. No connection and no ledger in here: the caller moves the bytes of the
-//! [`Client`], passes its events in, and does what attempts need besides.
+//! [`SftpClient`], passes its events in, and does what attempts need besides.
 
 use std::collections::BTreeMap;
 use std::{io, mem};
 
-use logferry_ledger::InFlight;
-use logferry_sftp::{Client, Content, Event, JobId};
+use logferry_ledger::TransferRecord;
+use logferry_sftp::{JobEvent, JobId, SftpClient, UploadSource};
 
 use super::remote_dirs::{AwaitingDir, DirRequest, RemoteDirs};
 use crate::error::DeliveryError;
@@ -50,12 +50,12 @@ impl AttemptsInFlight {
     }
 
     /// Starts an attempt, or continues it.
-    pub(crate) fn start(&mut self, attempt: PublishAttempt, client: &mut Client) -> Option<Completed> {
+    pub(crate) fn start(&mut self, attempt: PublishAttempt, client: &mut SftpClient) -> Option<Completed> {
         let request = self.remote_dirs.request(attempt, client);
         self.after_request(request, client)
     }
 
-    fn after_request(&mut self, request: DirRequest, client: &mut Client) -> Option<Completed> {
+    fn after_request(&mut self, request: DirRequest, client: &mut SftpClient) -> Option<Completed> {
         match request {
             DirRequest::Ready(attempt) => self.advance(attempt, client),
             DirRequest::Waiting(job, waiting) => {
@@ -67,10 +67,10 @@ impl AttemptsInFlight {
     }
 
     /// Handles an event; returns the item that it completed, if any.
-    pub(crate) fn on_event(&mut self, event: Event, client: &mut Client) -> Option<Completed> {
+    pub(crate) fn on_event(&mut self, event: JobEvent, client: &mut SftpClient) -> Option<Completed> {
         let completed = match event {
-            Event::Data { job, data } => self.on_data(job, &data, client),
-            Event::Ended { job, result } => {
+            JobEvent::Data { job, data } => self.on_data(job, &data, client),
+            JobEvent::Ended { job, result } => {
                 if let Some(waiting) = self.waiting.remove(&job) {
                     let request = self.remote_dirs.on_ended(waiting, result, client);
                     self.after_request(request, client)
@@ -89,7 +89,7 @@ impl AttemptsInFlight {
         completed
     }
 
-    fn on_data(&mut self, job: JobId, data: &[u8], client: &mut Client) -> Option<Completed> {
+    fn on_data(&mut self, job: JobId, data: &[u8], client: &mut SftpClient) -> Option<Completed> {
         match self.running.get_mut(&job)?.on_data(data) {
             Ok(true) => None,
             Ok(false) => {
@@ -112,10 +112,10 @@ impl AttemptsInFlight {
     }
 
     /// The progress of each batch.
-    pub(crate) fn progress(&self) -> impl Iterator<Item = InFlight> {
+    pub(crate) fn progress(&self) -> impl Iterator<Item = TransferRecord> {
         self.running.values().filter_map(|attempt| {
             let (bytes_done, bytes_total) = attempt.progress();
-            Some(InFlight {
+            Some(TransferRecord {
                 batch: attempt.task().batch()?.id,
                 bytes_done,
                 bytes_total,
@@ -129,7 +129,7 @@ impl AttemptsInFlight {
         self.remote_dirs
     }
 
-    fn advance(&mut self, mut attempt: PublishAttempt, client: &mut Client) -> Option<Completed> {
+    fn advance(&mut self, mut attempt: PublishAttempt, client: &mut SftpClient) -> Option<Completed> {
         match attempt.next(client) {
             NextAction::Job(job) => {
                 self.running.insert(job, attempt);
@@ -144,7 +144,7 @@ impl AttemptsInFlight {
     }
 }
 
-impl Content for AttemptsInFlight {
+impl UploadSource for AttemptsInFlight {
     fn fill(&mut self, job: JobId, _: u64, block: &mut [u8]) -> io::Result<()> {
         match self.running.get_mut(&job) {
             Some(attempt) => attempt.fill(block),

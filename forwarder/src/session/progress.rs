@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use logferry_ledger::InFlight;
+use logferry_ledger::TransferRecord;
 
 /// How often a session posts its progress, and the worker notes it.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -21,15 +21,20 @@ pub(crate) struct TransferProgressTable {
 #[derive(Debug)]
 struct SessionProgress {
     at: Instant,
-    batches: Vec<InFlight>,
+    batches: Vec<TransferRecord>,
 }
 
 impl TransferProgressTable {
     /// Replaces the progress of a session and computes the rates; without batches, removes it.
-    pub(crate) fn post(&self, session: usize, progress: impl IntoIterator<Item = InFlight>, now: Instant) {
+    pub(crate) fn post(
+        &self,
+        session: usize,
+        progress: impl IntoIterator<Item = TransferRecord>,
+        now: Instant,
+    ) {
         let mut posts = self.posts();
         let before = posts.remove(&session);
-        let with_rate = |progress: InFlight| InFlight {
+        let with_rate = |progress: TransferRecord| TransferRecord {
             bytes_per_second: before.as_ref().map_or(0, |post| post.rate(progress, now)),
             ..progress
         };
@@ -40,7 +45,7 @@ impl TransferProgressTable {
     }
 
     /// All batches in flight.
-    pub(crate) fn batches(&self) -> Vec<InFlight> {
+    pub(crate) fn batches(&self) -> Vec<TransferRecord> {
         self.posts()
             .values()
             .flat_map(|post| post.batches.iter().copied())
@@ -55,7 +60,7 @@ impl TransferProgressTable {
 
 impl SessionProgress {
     /// Bytes per second of a batch since this post.
-    fn rate(&self, progress: InFlight, now: Instant) -> u64 {
+    fn rate(&self, progress: TransferRecord, now: Instant) -> u64 {
         let millis = u64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX);
         let then = self.batches.iter().find(|then| then.batch == progress.batch);
         let moved = progress
@@ -77,7 +82,7 @@ mod tests {
             batches(&[0])[0].id,
             Instant::now(),
         );
-        let at = |bytes_done| InFlight {
+        let at = |bytes_done| TransferRecord {
             batch,
             bytes_done,
             bytes_total: 900,

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use logferry_sftp::{Client, JobError, JobId, Outcome};
+use logferry_sftp::{JobError, JobId, JobOutcome, SftpClient};
 
 use crate::publish::attempt::PublishAttempt;
 
@@ -44,7 +44,7 @@ pub(crate) enum DirRequest {
 
 impl RemoteDirs {
     /// Requests the first folder of an attempt that is not known to exist.
-    pub(crate) fn request(&self, attempt: PublishAttempt, client: &mut Client) -> DirRequest {
+    pub(crate) fn request(&self, attempt: PublishAttempt, client: &mut SftpClient) -> DirRequest {
         let mut folders = attempt.folders().iter();
         let Some(folder) = folders.find(|folder| !self.known.contains(*folder)).cloned() else {
             return DirRequest::Ready(attempt);
@@ -61,8 +61,8 @@ impl RemoteDirs {
     pub(crate) fn on_ended(
         &mut self,
         mut waiting: AwaitingDir,
-        result: Result<Outcome, JobError>,
-        client: &mut Client,
+        result: Result<JobOutcome, JobError>,
+        client: &mut SftpClient,
     ) -> DirRequest {
         let is_file = |mode| mode & FILE_TYPE == REGULAR_FILE;
         match (result, waiting.refusal.take()) {
@@ -73,7 +73,7 @@ impl RemoteDirs {
             }
             (Err(_), Some(refusal)) => return DirRequest::Refused(waiting.attempt, refusal),
             // A link to a folder counts as one.
-            (Ok(Outcome::Found(attributes)), Some(refusal))
+            (Ok(JobOutcome::Found(attributes)), Some(refusal))
                 if attributes.permissions.is_some_and(is_file) =>
             {
                 return DirRequest::Refused(waiting.attempt, refusal);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use logferry_config::{Destination, Publishing};
 use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, FailureKind};
-use logferry_sftp::Event;
+use logferry_sftp::JobEvent;
 use logferry_spool::{Spool, SpoolFile};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -222,7 +222,7 @@ impl Session {
     /// The items that an event completed.
     fn on_event(
         &self,
-        event: Event,
+        event: JobEvent,
         in_flight: &mut AttemptsInFlight,
         space_check: &mut SpaceCheck,
         driver: &mut SftpDriver,

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
-use logferry_sftp::{Client, Content, Event, Extension, JobError, JobId, Limits, Outcome, StatusCode};
+use logferry_sftp::{
+    ClientLimits, Extension, JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode, UploadSource,
+};
 use logferry_spool::FileHash;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +39,7 @@ const HASHED_AT_ONCE: usize = 64;
 /// A connected destination.
 pub(crate) struct SftpDriver {
     connection: SshConnection,
-    client: Client,
+    client: SftpClient,
     directory: String,
     /// Requests to send, and how many of their bytes are sent.
     outbox: Vec<u8>,
@@ -63,7 +65,7 @@ impl SftpDriver {
     ) -> Result<Self, DeliveryError> {
         let mut driver = Self {
             connection: SshConnection::open(destination, &stop)?,
-            client: Client::new(Limits::default()),
+            client: SftpClient::new(ClientLimits::default()),
             directory: destination.directory.clone(),
             outbox: Vec::with_capacity(SEND_BUFFER * 2),
             sent: 0,
@@ -92,12 +94,12 @@ impl SftpDriver {
     }
 
     /// The SFTP machine: takes jobs and gives events.
-    pub(crate) fn client(&mut self) -> &mut Client {
+    pub(crate) fn client(&mut self) -> &mut SftpClient {
         &mut self.client
     }
 
     /// Sends and receives, or waits a moment if neither is possible.
-    pub(crate) fn exchange(&mut self, content: &mut impl Content) -> Result<(), DeliveryError> {
+    pub(crate) fn exchange(&mut self, content: &mut impl UploadSource) -> Result<(), DeliveryError> {
         self.fill(content);
         let held_back = self.offered == 0 && self.sent < self.outbox.len();
         let moved = self.transfer(if held_back { Bandwidth::pause() } else { STOP_CHECK })?;
@@ -158,11 +160,11 @@ impl SftpDriver {
 
     /// Requests the status of the destination's folder. Also used as a sign of life, so that no device between here and the
     /// server takes the connection for idle.
-    fn stat_directory(&mut self) -> Result<Result<Outcome, JobError>, DeliveryError> {
+    fn stat_directory(&mut self) -> Result<Result<JobOutcome, JobError>, DeliveryError> {
         let look = self.client.stat(self.directory.clone());
         loop {
             match self.client.poll_event() {
-                Some(Event::Ended { job, result }) if job == look => return Ok(result),
+                Some(JobEvent::Ended { job, result }) if job == look => return Ok(result),
                 Some(_) => {}
                 None => self.exchange(&mut NoContent)?,
             }
@@ -170,7 +172,7 @@ impl SftpDriver {
     }
 
     /// Prepares bytes to send, as far as there are any and the bandwidth limit allows it.
-    fn fill(&mut self, content: &mut impl Content) {
+    fn fill(&mut self, content: &mut impl UploadSource) {
         if self.sent == self.outbox.len() {
             self.outbox.clear();
             self.sent = 0;
@@ -215,7 +217,7 @@ impl SftpDriver {
 /// The content of jobs that upload nothing.
 struct NoContent;
 
-impl Content for NoContent {
+impl UploadSource for NoContent {
     fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::UnexpectedEof.into())
     }

@@ -1,7 +1,7 @@
 //! Asks the server for its free space before a failure is classified: OpenSSH and others answer a full disk or an
 //! exceeded quota with a general failure. No connection in here.
 
-use logferry_sftp::{Client, Event, Extension, JobId, Outcome};
+use logferry_sftp::{Extension, JobEvent, JobId, JobOutcome, SftpClient};
 
 use super::in_flight::Completed;
 use crate::error::DeliveryError;
@@ -23,7 +23,7 @@ impl SpaceCheck {
         &mut self,
         completed: Completed,
         directory: &str,
-        client: &mut Client,
+        client: &mut SftpClient,
     ) -> Option<Completed> {
         let is_ambiguous = completed.1.as_ref().is_err_and(DeliveryError::may_be_no_space);
         let server = client.server();
@@ -37,16 +37,16 @@ impl SpaceCheck {
 
     /// If the event is the server's answer, returns the held items with their errors corrected. `in_flight`: bytes of the
     /// batches in flight, which need space too.
-    pub(crate) fn on_event(&mut self, event: Event, in_flight: u64) -> Result<Vec<Completed>, Event> {
+    pub(crate) fn on_event(&mut self, event: JobEvent, in_flight: u64) -> Result<Vec<Completed>, JobEvent> {
         let result = match event {
-            Event::Ended { job, result } if self.query == Some(job) => result,
+            JobEvent::Ended { job, result } if self.query == Some(job) => result,
             other => return Err(other),
         };
         self.query = None;
         let held = std::mem::take(&mut self.held);
         let needed: u64 = held.iter().map(|(task, _)| task.bytes()).sum();
         let free = match result {
-            Ok(Outcome::Free(free)) if free.is_too_little_for(needed.saturating_add(in_flight)) => free,
+            Ok(JobOutcome::Free(free)) if free.is_too_little_for(needed.saturating_add(in_flight)) => free,
             _ => return Ok(held),
         };
         let no_space = |(task, outcome): Completed| match outcome {

@@ -9,9 +9,9 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use logferry_config::{Compress, Destination};
+use logferry_config::{Destination, FileCompression};
 use logferry_durable::{Disk, DiskError, DiskFile, RealDisk};
-use logferry_ledger::{Batch, Contents};
+use logferry_ledger::{Batch, BatchContents};
 use logferry_spool::{CopyError, FileHash, Measure, MeasuredReader, copy, gzip_encoder};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -41,7 +41,7 @@ pub(crate) fn open(
     stop: &CancellationToken,
 ) -> Result<SourceFile, DeliveryError> {
     let compress = destination.publish.compress;
-    if compress == Compress::None {
+    if compress == FileCompression::None {
         return SourceFile::from_reader(path, reader, batch.contents);
     }
     let folder = data_dir.join(FOLDER).join(destination.name.as_str());
@@ -84,14 +84,14 @@ pub(crate) fn remove_unneeded(
 
 /// One batch to compress.
 struct StagingJob<'a> {
-    compress: Compress,
+    compress: FileCompression,
     batch: &'a Path,
-    contents: Contents,
+    contents: BatchContents,
     stop: &'a CancellationToken,
 }
 
 /// Length and checksum of a compressed file, and the hash of its lines.
-type StagedSizes = (Contents, FileHash);
+type StagedSizes = (BatchContents, FileHash);
 
 impl StagingJob<'_> {
     /// The compressed file of an earlier run, if it holds the batch's lines.
@@ -107,11 +107,11 @@ impl StagingJob<'_> {
             Ok::<_, DiskError>(())
         };
         let copied = match self.compress {
-            Compress::Zstd => match ZstdDecoder::new(&mut packed) {
+            FileCompression::Zstd => match ZstdDecoder::new(&mut packed) {
                 Ok(decoder) => self.copy(decoder, add),
                 Err(_) => return Ok(None),
             },
-            Compress::Gzip | Compress::None => self.copy(MultiGzDecoder::new(&mut packed), add),
+            FileCompression::Gzip | FileCompression::None => self.copy(MultiGzDecoder::new(&mut packed), add),
         };
         match copied {
             Err(DeliveryError::Stopped) => Err(DeliveryError::Stopped),
@@ -147,11 +147,11 @@ impl StagingJob<'_> {
             output.append(bytes)
         };
         match self.compress {
-            Compress::Zstd => {
+            FileCompression::Zstd => {
                 let encoder = ZstdEncoder::new(&mut lines, ZSTD_LEVEL);
                 self.copy(encoder.map_err(|source| self.read_error(source))?, write)
             }
-            Compress::Gzip | Compress::None => self.copy(gzip_encoder(&mut lines), write),
+            FileCompression::Gzip | FileCompression::None => self.copy(gzip_encoder(&mut lines), write),
         }?;
         let found = lines.measure().contents();
         self.sizes(&packed, lines.measure())

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::Contents;
+use logferry_ledger::BatchContents;
 use logferry_spool::{BatchReader, FileHash, Measure};
 
 use super::staged_file::StagedFile;
@@ -44,7 +44,7 @@ pub(crate) struct SourceFile {
     path: PathBuf,
     bytes: Backing,
     /// The expected contents; the number of lines is not used.
-    expected: Contents,
+    expected: BatchContents,
     /// Of a compressed file: the hash of its lines, and the file itself.
     compressed: Option<(FileHash, StagedFile)>,
     /// Of the bytes read since the beginning.
@@ -69,7 +69,7 @@ impl SourceFile {
     pub(crate) fn from_reader(
         path: PathBuf,
         mut reader: BatchFileReader,
-        expected: Contents,
+        expected: BatchContents,
     ) -> Result<Self, DeliveryError> {
         match reader.plain_len() {
             Err(source) => return Err(DeliveryError::LocalFile { path, source }),
@@ -183,10 +183,10 @@ mod tests {
 
     use super::*;
 
-    fn sealed(dir: &Path, bytes: &[u8]) -> (PathBuf, Contents) {
+    fn sealed(dir: &Path, bytes: &[u8]) -> (PathBuf, BatchContents) {
         let path = dir.join("batch.log");
         std::fs::write(&path, bytes).unwrap();
-        let contents = Contents {
+        let contents = BatchContents {
             lines: 1,
             bytes: bytes.len() as u64,
             crc32c: crc32c::crc32c(bytes),
@@ -194,12 +194,12 @@ mod tests {
         (path, contents)
     }
 
-    fn open(path: &Path, contents: Contents) -> Result<SourceFile, DeliveryError> {
+    fn open(path: &Path, contents: BatchContents) -> Result<SourceFile, DeliveryError> {
         let file = RealDisk.open_read(path).unwrap().unwrap();
         SourceFile::from_reader(path.to_owned(), BatchReader::plain(file), contents)
     }
 
-    fn read_whole(path: &Path, contents: Contents) -> Result<FileHash, DeliveryError> {
+    fn read_whole(path: &Path, contents: BatchContents) -> Result<FileHash, DeliveryError> {
         open(path, contents)?.read_whole()
     }
 

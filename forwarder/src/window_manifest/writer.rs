@@ -78,9 +78,9 @@ impl ManifestWriter {
         sources: &[WindowSource],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let Destination { name, wants, .. } = &self.destination;
+        let Destination { name, filter, .. } = &self.destination;
         let mut batches = ledger.batches_of_window(window, name)?;
-        batches.retain(|it| wants_batch(wants, &it.batch));
+        batches.retain(|it| wants_batch(filter, &it.batch));
         let previous = ledger.last_manifest(window, name)?;
         let input = WindowInput {
             // A window keeps the offset of its first manifest.
@@ -108,12 +108,12 @@ impl ManifestWriter {
 
     /// The batches that belong in a manifest and are not listed in one yet.
     fn pending(&mut self, ledger: &Ledger, since: Timestamp) -> Result<Vec<Batch>, LedgerError> {
-        let Destination { name, wants, .. } = &self.destination;
+        let Destination { name, filter, .. } = &self.destination;
         let newest = ledger.newest_batch()?;
         let mut pending: Vec<Batch> = Vec::new();
-        for batch in ledger.unlisted(name, since, self.done)? {
+        for batch in ledger.batches_without_manifest(name, since, self.done)? {
             // A batch that was sent before the destination was configured is not expected there.
-            let is_expected = wants_batch(wants, &batch)
+            let is_expected = wants_batch(filter, &batch)
                 && (batch.state != BatchState::Sent || ledger.delivery(batch.id, name)?.is_some());
             if is_expected {
                 pending.push(batch);
@@ -164,9 +164,9 @@ impl ManifestWriter {
 
     /// The sources whose lines the destination wants.
     fn sources(&self, ledger: &Ledger) -> Result<Vec<WindowSource>, LedgerError> {
-        let wants = &self.destination.wants;
+        let wants = &self.destination.filter;
         let reached: BTreeMap<SourceId, Option<i64>> = ledger
-            .reaches()?
+            .source_progress()?
             .into_iter()
             .map(|reach| (reach.source, reach.reached))
             .collect();
@@ -174,7 +174,7 @@ impl ManifestWriter {
         let mut known = BTreeSet::new();
         for record in ledger.sources()? {
             known.insert(record.source.clone());
-            if wants.takes(&record.source, &record.group, None) {
+            if wants.accepts(&record.source, &record.group, None) {
                 sources.push(WindowSource {
                     reached: reached.get(&record.source).copied().flatten(),
                     source: record.source,

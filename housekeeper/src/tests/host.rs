@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
-use logferry_config::Housekeeper;
+use logferry_config::HousekeeperSettings;
 use logferry_durable::Disk;
 use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_testkit::SimDisk;
@@ -26,8 +26,8 @@ pub(crate) fn sealed_at() -> Timestamp {
 }
 
 /// The documented defaults.
-pub(crate) fn rules() -> Housekeeper {
-    Housekeeper {
+pub(crate) fn rules() -> HousekeeperSettings {
+    HousekeeperSettings {
         data_dir: PathBuf::new(),
         compress_after: 3 * HOUR,
         delete_after: 4 * HOUR,
@@ -102,7 +102,7 @@ impl<D: Disk> Host<D> {
 
     /// Runs the housekeeper when batches are `age` old.
     pub(crate) fn run(&self, age: Duration) -> Result<HousekeeperReport, HousekeeperError> {
-        let config = Housekeeper {
+        let config = HousekeeperSettings {
             data_dir: self.dir.path().to_owned(),
             ..rules()
         };

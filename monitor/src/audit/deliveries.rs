@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_ledger::{Batch, BatchState};
 use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_text::count;
@@ -25,7 +25,7 @@ impl<'a> DeliveryCheck<'a> {
     pub(super) fn new(
         batches: &'a [Batch],
         audited: &'a [AuditedBatch],
-        addressees: &'a [Addressee],
+        subscribers: &'a [Subscriber],
         subscribed_since: BTreeMap<DestinationName, Timestamp>,
     ) -> Self {
         let mut since = BTreeMap::new();
@@ -39,7 +39,7 @@ impl<'a> DeliveryCheck<'a> {
         Self {
             batches,
             audited,
-            expected: ExpectedDeliveries { addressees, since },
+            expected: ExpectedDeliveries { subscribers, since },
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> DeliveryCheck<'a> {
         let mut by_source: BTreeMap<&SourceId, (u64, u64)> = BTreeMap::new();
         let is_waiting = |batch: &&Batch| matches!(batch.state, BatchState::Ready | BatchState::Failed);
         for batch in self.batches.iter().filter(is_waiting) {
-            if is_unwanted(batch, self.expected.addressees) {
+            if is_unwanted(batch, self.expected.subscribers) {
                 let (batches, lines) = by_source.entry(&batch.source).or_default();
                 *batches += 1;
                 *lines += batch.contents.lines;
@@ -91,9 +91,9 @@ impl<'a> DeliveryCheck<'a> {
     }
 
     pub(super) fn by_destination(&self) -> Vec<AuditedDestination> {
-        let sums = |addressee: &Addressee| {
+        let sums = |subscriber: &Subscriber| {
             let mut sum = AuditedDestination {
-                name: addressee.name.clone(),
+                name: subscriber.name.clone(),
                 batches: 0,
                 lines: 0,
                 delivered_batches: 0,
@@ -110,7 +110,7 @@ impl<'a> DeliveryCheck<'a> {
             }
             sum
         };
-        self.expected.addressees.iter().map(sums).collect()
+        self.expected.subscribers.iter().map(sums).collect()
     }
 }
 

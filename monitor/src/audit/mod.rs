@@ -14,9 +14,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_durable::RealDisk;
-use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError, StreamTotals};
+use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError, SourceLineTotals};
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
 use logferry_text::count;
@@ -30,14 +30,14 @@ use crate::error::InspectionError;
 
 /// Audits the batches that match the filter.
 ///
-/// `addressees` are the destinations configured now.
+/// `subscribers` are the destinations configured now.
 pub fn audit(
     data_dir: &Path,
     filter: &BatchFilter,
-    addressees: &[Addressee],
+    subscribers: &[Subscriber],
 ) -> Result<Audit, InspectionError> {
     let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
-    let totals = stream_totals(&ledger, filter)?;
+    let totals = source_line_totals(&ledger, filter)?;
     let batches = ledger.batches(filter)?;
     let mut audited = Vec::new();
     for batch in &batches {
@@ -51,7 +51,7 @@ pub fn audit(
     for batch in &batches {
         discrepancies.extend(spool_files::damaged_file(&ledger, &spool, batch)?);
     }
-    let deliveries = DeliveryCheck::new(&batches, &audited, addressees, ledger.subscribed_since()?);
+    let deliveries = DeliveryCheck::new(&batches, &audited, subscribers, ledger.subscribed_since()?);
     discrepancies.extend(deliveries.missing());
     discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
     let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;
@@ -86,13 +86,13 @@ fn includes_event(filter: &BatchFilter, source: &SourceId, noticed_at: Timestamp
         && filter.until.is_none_or(|until| noticed_at < until)
 }
 
-fn stream_totals(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<StreamTotals>, LedgerError> {
-    let mut totals = ledger.stream_totals()?;
+fn source_line_totals(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<SourceLineTotals>, LedgerError> {
+    let mut totals = ledger.source_line_totals()?;
     totals.retain(|totals| includes_source(filter, totals.source.as_str()));
     Ok(totals)
 }
 
-fn add_up(streams: &[StreamTotals], batches: &[Batch], filter: &BatchFilter) -> Totals {
+fn add_up(streams: &[SourceLineTotals], batches: &[Batch], filter: &BatchFilter) -> Totals {
     let lines_of = |batch: &Batch| batch.contents.lines;
     let lines_excluded = streams.iter().map(|totals| totals.lines_excluded).sum();
     let lines_sent: u64 = streams.iter().map(|totals| totals.lines_sent).sum();
@@ -111,7 +111,7 @@ fn add_up(streams: &[StreamTotals], batches: &[Batch], filter: &BatchFilter) -> 
     }
 }
 
-fn differing_lines(totals: &StreamTotals) -> Option<Discrepancy> {
+fn differing_lines(totals: &SourceLineTotals) -> Option<Discrepancy> {
     let (sent, batched) = (totals.lines_sent, totals.lines_batched);
     (sent != batched).then(|| {
         let detail = format!(

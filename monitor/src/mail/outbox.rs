@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Backoff;
-use logferry_ledger::{Ledger, LedgerError, Mail, MailId};
+use logferry_ledger::{Ledger, LedgerError, MailId, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use tokio_util::sync::CancellationToken;
 
@@ -131,7 +131,7 @@ impl Outbox {
         Ok(())
     }
 
-    async fn record_failure(&self, mail: &Mail, error: &SendError) -> Result<(), MonitorError> {
+    async fn record_failure(&self, mail: &QueuedMail, error: &SendError) -> Result<(), MonitorError> {
         let wait = retry_wait(mail.attempts);
         tracing::warn!(
             subject = mail.content.subject,

@@ -10,7 +10,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 use logferry_config::{Smtp, SmtpTls};
-use logferry_ledger::{Mail, NewMail};
+use logferry_ledger::{NewMail, QueuedMail};
 
 use super::html::{Fragment, TextStyle, document};
 use crate::error::{MonitorError, SendError};
@@ -30,7 +30,7 @@ const SUBJECT_MAX: usize = 900;
 pub(crate) struct MessageId(String);
 
 impl MessageId {
-    pub(crate) fn of(mail: &Mail) -> Self {
+    pub(crate) fn of(mail: &QueuedMail) -> Self {
         Self(format!(
             "logferry-{}-{}",
             mail.id,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_ledger::{Batch, BatchState, Delivery, DestinationState, FailureKind, Ledger, LedgerError};
 use logferry_protocol::names::DestinationName;
 use serde::Serialize;
@@ -81,31 +81,33 @@ pub(super) fn undelivered(ledger: &Ledger) -> Result<Vec<Batch>, LedgerError> {
 
 pub(super) fn statuses(
     ledger: &Ledger,
-    addressees: &[Addressee],
+    subscribers: &[Subscriber],
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<Vec<DestinationStatus>, LedgerError> {
-    addressees
+    subscribers
         .iter()
-        .map(|addressee| status(ledger, addressee, undelivered, now))
+        .map(|subscriber| status(ledger, subscriber, undelivered, now))
         .collect()
 }
 
 fn status(
     ledger: &Ledger,
-    addressee: &Addressee,
+    subscriber: &Subscriber,
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<DestinationStatus, LedgerError> {
-    let name = &addressee.name;
+    let name = &subscriber.name;
     let (mut waiting_batches, mut oldest_waiting_seconds, mut held) = (0, 0, Vec::new());
-    let requested = ledger.asked_of(name)?;
+    let requested = ledger.resend_requests_for(name)?;
     for batch in undelivered.iter().chain(&requested) {
         let delivery = ledger.delivery(batch.id, name)?;
-        if wants_batch(addressee, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
+        if wants_batch(subscriber, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
             waiting_batches += 1;
-            let asked_at = delivery.as_ref().and_then(|delivery| delivery.asked_at);
-            let since = asked_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
+            let resend_requested_at = delivery
+                .as_ref()
+                .and_then(|delivery| delivery.resend_requested_at);
+            let since = resend_requested_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
             oldest_waiting_seconds = oldest_waiting_seconds.max(age(since, now).as_secs());
             if held.len() < HELD_SHOWN_MAX {
                 held.extend(delivery.and_then(|delivery| held_batch(batch, delivery)));
@@ -146,7 +148,7 @@ fn in_flight(
     now: Timestamp,
 ) -> Result<Vec<InFlightStatus>, LedgerError> {
     let since = now.checked_sub(IN_FLIGHT_FRESH).unwrap_or(Timestamp::MIN);
-    let noted = ledger.in_flight(name, since)?.into_iter();
+    let noted = ledger.transfers(name, since)?.into_iter();
     let named = noted.filter_map(|it| {
         // A batch that arrived meanwhile is not in flight any more.
         let batch = undelivered

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Addressee;
+use logferry_config::Subscriber;
 use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::{DestinationState, Ledger};
 use logferry_protocol::names::{GroupName, SourceId};
@@ -33,7 +33,7 @@ pub struct StatusScope<'a> {
     /// The configured groups.
     pub groups: &'a [GroupName],
     /// The configured destinations.
-    pub destinations: &'a [Addressee],
+    pub destinations: &'a [Subscriber],
     /// With fewer free bytes the disk is low.
     pub min_free_disk: u64,
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use logferry_ledger::{Batch, BatchState, NewMail, StreamTotals};
+use logferry_ledger::{Batch, BatchState, NewMail, SourceLineTotals};
 use logferry_protocol::names::SourceId;
 use logferry_text::{Table, count, count_of, size};
 
@@ -92,7 +92,7 @@ pub(crate) struct HourlySummary<'a> {
     hour: SummaryHour,
     sources: BTreeMap<&'a SourceId, HourTotals>,
     all: HourTotals,
-    differing: BTreeMap<&'a SourceId, &'a StreamTotals>,
+    differing: BTreeMap<&'a SourceId, &'a SourceLineTotals>,
 }
 
 impl<'a> HourlySummary<'a> {
@@ -102,7 +102,7 @@ impl<'a> HourlySummary<'a> {
         hour: SummaryHour,
         sources: impl IntoIterator<Item = &'a SourceId>,
         batches: &'a [Batch],
-        totals: &'a [StreamTotals],
+        totals: &'a [SourceLineTotals],
     ) -> Self {
         let mut totals_by_source: BTreeMap<_, _> = sources
             .into_iter()

@@ -2,17 +2,17 @@
 
 use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch, StreamRecord};
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, addressee, at, new_batch, source, write};
+use super::relay_host::{RelayHost, at, new_batch, source, subscriber, write};
 use crate::audit::{Audit, DiscrepancyKind, audit};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 fn check(host: &RelayHost) -> Audit {
-    audit(host.data_dir(), &BatchFilter::default(), &[addressee("edw")]).expect("audited")
+    audit(host.data_dir(), &BatchFilter::default(), &[subscriber("edw")]).expect("audited")
 }
 
 /// What kinds are found, each with its batch.
@@ -285,7 +285,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
     let lossy = source("198.51.100.7");
     let file = FileKey { dev: 1, inode: 7 };
     let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
-    let gap = |from, until: Option<u64>| Gap {
+    let gap = |from, until: Option<u64>| ReportedGap {
         stream,
         log: "access".parse().expect("a name"),
         path: "/log/access.log.9".to_owned(),
@@ -320,7 +320,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
                   the 2,500 bytes read are stored";
     assert_eq!(found["warnings"], expect("unfinished", 2500, None, detail));
 
-    let of = |filter| audit(host.data_dir(), &filter, &[addressee("edw")]).expect("audited");
+    let of = |filter| audit(host.data_dir(), &filter, &[subscriber("edw")]).expect("audited");
     let after = BatchFilter {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()
@@ -347,7 +347,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
 fn a_warning_alone_leaves_the_proof_complete() {
     let (mut host, _) = busy_host();
     let heartbeat = Heartbeat {
-        gaps: vec![Gap {
+        gaps: vec![ReportedGap {
             stream: StreamId::derive(
                 FileKey { dev: 1, inode: 7 },
                 Head::of(b"first\n").expect("a line"),
@@ -416,7 +416,7 @@ fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
         finished: false,
         updated_at: at(NOW),
     };
-    let adopted = host.ledger.adopt(&[(record, Some(Offset::new(2000)))]);
+    let adopted = host.ledger.recover_streams(&[(record, Some(Offset::new(2000)))]);
     adopted.expect("recorded");
     let audit = check(&host);
     assert!(audit.complete, "nothing is known to be doubled");

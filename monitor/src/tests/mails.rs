@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use logferry_config::{Monitor, Summary};
+use logferry_config::{MonitorSettings, SummarySettings};
 use logferry_embedded_servers::{MailRefusal, MailSink, ReceivedMail};
 use logferry_ledger::NewMail;
 use logferry_telemetry::Metrics;
@@ -49,9 +49,9 @@ fn queue(host: &mut RelayHost, subjects: &[&str]) {
 }
 
 /// A configuration that owes no summary.
-fn without_summaries(config: Monitor) -> Monitor {
-    let summary = Summary { after: Duration::MAX };
-    Monitor { summary, ..config }
+fn without_summaries(config: MonitorSettings) -> MonitorSettings {
+    let summary = SummarySettings { after: Duration::MAX };
+    MonitorSettings { summary, ..config }
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -67,7 +67,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 async fn silent_and_missing_sources_make_one_mail_and_their_return_one_more() {
     let mut host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
-    let config = Monitor {
+    let config = MonitorSettings {
         expected_sources: vec![source("198.51.100.9")],
         ..without_summaries(host.config(sink.port()))
     };
@@ -286,7 +286,7 @@ async fn the_daemon_watches_while_the_mail_server_hangs_and_stops_cleanly() {
 async fn the_daemon_waits_for_the_ledger_mails_at_once_and_keeps_others_away() {
     let dir = tempfile::tempdir().expect("a folder");
     let sink = MailSink::start().await.expect("a server");
-    let config = Monitor {
+    let config = MonitorSettings {
         data_dir: dir.path().join("relay"),
         expected_sources: vec![source("198.51.100.9")],
         ..without_summaries(RelayHost::new().config(sink.port()))
@@ -310,7 +310,7 @@ async fn the_daemon_waits_for_the_ledger_mails_at_once_and_keeps_others_away() {
 #[tokio::test]
 async fn a_test_mail_needs_no_ledger_and_says_what_the_server_said() {
     let sink = MailSink::start().await.expect("a server");
-    let config = Monitor {
+    let config = MonitorSettings {
         data_dir: "/nonexistent".into(),
         ..RelayHost::new().config(sink.port())
     };

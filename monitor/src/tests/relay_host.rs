@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Addressee, Monitor, Smtp, SmtpTls, Summary, Wants};
+use logferry_config::{DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, FailureKind, Ledger, NewBatch, Published, StreamMove,
-    StreamRecord, Window,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, FailureKind, Ledger, NewBatch, PublishedBatch,
+    StreamMove, StreamRecord, Window,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{DestinationName, SourceId};
@@ -29,10 +29,10 @@ pub(crate) fn destination(name: &str) -> DestinationName {
 }
 
 /// A destination that wants everything.
-pub(crate) fn addressee(name: &str) -> Addressee {
-    Addressee {
+pub(crate) fn subscriber(name: &str) -> Subscriber {
+    Subscriber {
         name: destination(name),
-        wants: Wants::default(),
+        filter: DeliveryFilter::default(),
     }
 }
 
@@ -58,8 +58,8 @@ impl RelayHost {
     }
 
     /// A configuration whose mails go to that port of this machine.
-    pub(crate) fn config(&self, mail_port: u16) -> Monitor {
-        Monitor {
+    pub(crate) fn config(&self, mail_port: u16) -> MonitorSettings {
+        MonitorSettings {
             data_dir: self.data_dir().to_owned(),
             interval: Duration::from_millis(20),
             stale_after: Duration::from_mins(5),
@@ -74,7 +74,7 @@ impl RelayHost {
                 tls: SmtpTls::None,
                 subject_prefix: "[logferry]".to_owned(),
             },
-            summary: Summary {
+            summary: SummarySettings {
                 after: Duration::from_mins(15),
             },
             metrics: None,
@@ -95,7 +95,7 @@ impl RelayHost {
         let batch = self.ledger.open_batch(&new, now).expect("opened");
         write(&self.path(&batch, BatchState::Open), text);
         let lines = text.lines().count() as u64;
-        let contents = Contents {
+        let contents = BatchContents {
             lines,
             bytes: text.len() as u64,
             crc32c: crc32c::crc32c(text.as_bytes()),
@@ -128,7 +128,7 @@ impl RelayHost {
     }
 
     pub(crate) fn deliver(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
-        let published = Published {
+        let published = PublishedBatch {
             path: format!("/in/{}", batch.file_name()),
             bytes: batch.contents.bytes,
             sha256: "ab".repeat(32),

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, InFlight, Ledger};
+use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, Ledger, TransferRecord};
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime, StreamProgress};
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap, StreamProgress};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, addressee, at, destination, source};
+use super::relay_host::{RelayHost, at, destination, source, subscriber};
 use crate::error::InspectionError;
 use crate::status::{DiskState, StatusScope, status};
 
@@ -22,7 +22,7 @@ fn note_troubles(host: &mut RelayHost, batch: &Batch) {
     let ledger = &mut host.ledger;
     let down = (FailureKind::Unreachable, "connection refused");
     ledger.note_destination(&edw, Some(down), at(NOW)).expect("noted");
-    let under_way = InFlight {
+    let under_way = TransferRecord {
         batch: batch.id,
         bytes_done: 3,
         bytes_total: 8,
@@ -30,7 +30,7 @@ fn note_troubles(host: &mut RelayHost, batch: &Batch) {
     };
     for (name, noted_at) in [(&edw, "2026-11-21T03:09:50Z"), (&backup, "2026-11-21T03:00:00Z")] {
         ledger
-            .note_in_flight(name, &[under_way], at(noted_at))
+            .record_transfers(name, &[under_way], at(noted_at))
             .expect("noted");
     }
     let taken = (FailureKind::NameTaken, "a different file is there");
@@ -65,7 +65,7 @@ fn the_json_is_the_documented_one() {
         expected_sources: &[source("198.51.100.4")],
         stale_after: Duration::from_mins(5),
         groups: &[],
-        destinations: &[addressee("edw"), addressee("backup")],
+        destinations: &[subscriber("edw"), subscriber("backup")],
         min_free_disk: 0,
     };
     let status = status(host.data_dir(), &scope, at(NOW)).expect("a status");
@@ -114,7 +114,7 @@ fn report_trouble(host: &mut RelayHost) -> StreamId {
     let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
     let log: LogName = "access".parse().expect("a name");
     let clock = HostTime::from_millis(at("2026-11-21T03:07:30Z").as_millisecond());
-    let gap = |from, until| Gap {
+    let gap = |from, until| ReportedGap {
         stream,
         log: log.clone(),
         path: "/log/access.log.9".to_owned(),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Addressee, Wants};
+use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_ledger::{Batch, BatchFilter};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, addressee, at, destination};
+use super::relay_host::{RelayHost, at, destination, subscriber};
 use crate::audit::{Audit, DiscrepancyKind, audit};
 use crate::status::{Status, StatusScope, status};
 
@@ -15,12 +15,12 @@ const EARLY: &str = "2026-11-21T01:00:00Z";
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 /// A destination that wants the batches of one group only.
-fn of_group(name: &str, group: &str) -> Addressee {
-    Addressee {
+fn of_group(name: &str, group: &str) -> Subscriber {
+    Subscriber {
         name: destination(name),
-        wants: Wants {
+        filter: DeliveryFilter {
             groups: Some(vec![group.parse().expect("a group")]),
-            ..Wants::default()
+            ..DeliveryFilter::default()
         },
     }
 }
@@ -30,7 +30,7 @@ fn sealed(host: &mut RelayHost, start: &str) -> Batch {
     host.seal(&open, at(NOW))
 }
 
-fn look(host: &RelayHost, destinations: &[Addressee]) -> Status {
+fn look(host: &RelayHost, destinations: &[Subscriber]) -> Status {
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -41,14 +41,14 @@ fn look(host: &RelayHost, destinations: &[Addressee]) -> Status {
     status(host.data_dir(), &scope, at(NOW)).expect("a status")
 }
 
-fn prove(host: &RelayHost, destinations: &[Addressee]) -> Audit {
+fn prove(host: &RelayHost, destinations: &[Subscriber]) -> Audit {
     audit(host.data_dir(), &BatchFilter::default(), destinations).expect("audited")
 }
 
-fn note(host: &mut RelayHost, addressees: &[Addressee], now: Timestamp) {
-    let all: Vec<_> = addressees
+fn note(host: &mut RelayHost, subscribers: &[Subscriber], now: Timestamp) {
+    let all: Vec<_> = subscribers
         .iter()
-        .map(|addressee| (addressee.name.clone(), addressee.wants.to_string()))
+        .map(|subscriber| (subscriber.name.clone(), subscriber.filter.to_string()))
         .collect();
     host.ledger.note_subscriptions(&all, now).expect("noted");
 }
@@ -56,7 +56,7 @@ fn note(host: &mut RelayHost, addressees: &[Addressee], now: Timestamp) {
 #[test]
 fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
     let mut host = RelayHost::new();
-    let all = [addressee("edw"), of_group("lab", "web-2")];
+    let all = [subscriber("edw"), of_group("lab", "web-2")];
     note(&mut host, &all, at(EARLY));
     let batch = sealed(&mut host, "2026-11-21T02:00:00Z");
     let waiting = |status: Status| {
@@ -106,11 +106,11 @@ fn what_nobody_wants_is_shown_and_not_well() {
 #[test]
 fn what_was_sent_before_a_filter_was_widened_is_not_owed_but_what_was_sent_after_is() {
     let mut host = RelayHost::new();
-    let narrow = [addressee("edw"), of_group("lab", "web-2")];
+    let narrow = [subscriber("edw"), of_group("lab", "web-2")];
     note(&mut host, &narrow, at(EARLY));
     let before = sealed(&mut host, "2026-11-21T02:00:00Z");
     host.deliver(&before, "edw", at("2026-11-21T02:30:00Z"));
-    let wide = [addressee("edw"), addressee("lab")];
+    let wide = [subscriber("edw"), subscriber("lab")];
     note(&mut host, &wide, at("2026-11-21T02:40:00Z"));
     assert!(prove(&host, &wide).complete);
     let after = sealed(&mut host, "2026-11-21T02:40:00Z");

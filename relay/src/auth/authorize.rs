@@ -13,7 +13,7 @@
 
 use std::net::IpAddr;
 
-use logferry_config::Group;
+use logferry_config::GroupSettings;
 use logferry_protocol::names::{NameError, SourceId};
 
 use crate::auth::tokens::TokenOwner;
@@ -73,7 +73,7 @@ impl AuthorizationError {
 
 /// The source of a request by `client` that names the source `claimed`.
 pub(crate) fn authorize(
-    group: &Group,
+    group: &GroupSettings,
     client: PeerIdentity<'_>,
     claimed: Option<&str>,
 ) -> Result<SourceId, AuthorizationError> {
@@ -97,7 +97,7 @@ pub(crate) fn authorize(
 
 /// The source of a client with a certificate for `names`: the one that its token and its claim name, else the first.
 fn source_of_certificate(
-    group: &Group,
+    group: &GroupSettings,
     names: &[SourceId],
     token: Option<&SourceId>,
     claimed: Option<&SourceId>,
@@ -128,7 +128,7 @@ fn check_claim(bound: &[SourceId], claimed: Option<&SourceId>) -> Result<(), Aut
     }
 }
 
-fn check_listed(group: &Group, source_id: SourceId) -> Result<SourceId, AuthorizationError> {
+fn check_listed(group: &GroupSettings, source_id: SourceId) -> Result<SourceId, AuthorizationError> {
     if group.sources.allows_name(&source_id) {
         return Ok(source_id);
     }

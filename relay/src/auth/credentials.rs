@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::Relay;
+use logferry_config::RelaySettings;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ pub(crate) struct CredentialsReloader {
 
 impl CredentialsReloader {
     /// Reads all files.
-    pub(crate) fn load(config: &Relay) -> Result<Self, CredentialFileError> {
+    pub(crate) fn load(config: &RelaySettings) -> Result<Self, CredentialFileError> {
         Ok(Self {
             tls: config.tls.as_ref().map(tls::load).transpose()?,
             tokens: config.tokens_file.as_deref().map(tokens::load).transpose()?,
@@ -107,7 +107,7 @@ pub struct CredentialCheck {
 }
 
 /// Reads the TLS and token files as the relay would.
-pub fn check_files(config: &Relay) -> CredentialCheck {
+pub fn check_files(config: &RelaySettings) -> CredentialCheck {
     let mut check = CredentialCheck::default();
     match config.tls.as_ref().map(tls::load) {
         Some(Ok(tls)) => check

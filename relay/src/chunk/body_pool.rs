@@ -105,7 +105,46 @@ impl Drop for RequestBody {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use logferry_invariants::invariant_growth_is_bounded;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Requests of any size come, wait, give up and end in any order.
+        #[test]
+        fn bodies_never_hold_more_than_the_budget(requests in prop::collection::vec((0_usize..70, 0_usize..8), 1..100)) {
+            const BUDGET: usize = 100;
+            let memory = BodyPool::new(BUDGET);
+            let mut waiting: BTreeMap<usize, Pin<Box<dyn Future<Output = RequestBody>>>> = BTreeMap::new();
+            let mut held: BTreeMap<usize, (RequestBody, usize)> = BTreeMap::new();
+            let mut lengths = BTreeMap::new();
+            for (len, slot) in requests {
+                // The request that had the slot ends, or gives up.
+                held.remove(&slot);
+                let pool = memory.clone();
+                waiting.insert(slot, Box::pin(async move { pool.reserve(len, 0).await }));
+                lengths.insert(slot, len);
+                let polled = waiting.iter_mut().filter_map(|(slot, body)| {
+                    match body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                        Poll::Ready(body) => Some((*slot, (body, lengths[slot]))),
+                        Poll::Pending => None,
+                    }
+                });
+                let ready: Vec<_> = polled.collect();
+                for (slot, body) in ready {
+                    waiting.remove(&slot);
+                    held.insert(slot, body);
+                }
+                let used = held.values().map(|(_, len)| len).sum();
+                prop_assert_eq!(invariant_growth_is_bounded("bytes of bodies", used, BUDGET), Ok(()));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn a_body_waits_until_there_is_room_and_reuses_a_buffer() {

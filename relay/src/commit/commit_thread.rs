@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::UploadedBody;
-use logferry_protocol::chunk::Outcome;
-use logferry_protocol::heartbeat::{Gap, Heartbeat};
+use logferry_protocol::chunk::ChunkOutcome;
+use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
-use logferry_telemetry::{RelayMetrics, Stored};
+use logferry_telemetry::{RelayMetrics, StoredChunks};
 use tokio::sync::oneshot;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
@@ -200,7 +200,7 @@ impl<D: Disk> CommitThread<D> {
         let round = self.committer.scheduler.begin(bytes);
         let replies = self.committer.group_commit(chunks, Timestamp::now());
         drop(round);
-        let mut stored: HashMap<SourceId, Stored> = HashMap::new();
+        let mut stored: HashMap<SourceId, StoredChunks> = HashMap::new();
         for (handle, reply) in &replies {
             if let ChunkReply::Receipt(receipt) = reply {
                 self.count(handle, receipt.outcome, &mut stored);
@@ -221,16 +221,21 @@ impl<D: Disk> CommitThread<D> {
         }
     }
 
-    fn count(&self, handle: &ReplyHandle, outcome: Outcome, stored: &mut HashMap<SourceId, Stored>) {
+    fn count(
+        &self,
+        handle: &ReplyHandle,
+        outcome: ChunkOutcome,
+        stored: &mut HashMap<SourceId, StoredChunks>,
+    ) {
         match outcome {
-            Outcome::Stored => {
+            ChunkOutcome::Stored => {
                 let sum = stored.entry(handle.source.clone()).or_default();
                 sum.chunks += 1;
                 sum.lines += handle.lines;
                 sum.bytes += handle.bytes;
             }
-            Outcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
-            Outcome::Elsewhere => {}
+            ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
+            ChunkOutcome::Elsewhere => {}
         }
     }
 
@@ -368,7 +373,7 @@ fn error_chain(error: &dyn Error) -> String {
     }
 }
 
-fn log_gaps(source: &SourceId, gaps: &[Gap]) {
+fn log_gaps(source: &SourceId, gaps: &[ReportedGap]) {
     for gap in gaps.iter().filter(|gap| gap.bytes() > 0) {
         tracing::error!(
             %source, log = %gap.log, stream = %gap.stream, path = gap.path, from = %gap.from, bytes = gap.bytes(),

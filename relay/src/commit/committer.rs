@@ -19,10 +19,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_config::Batch as Rules;
+use logferry_config::BatchSettings as Rules;
 use logferry_durable::Disk;
 use logferry_ledger::{BatchKey, BatchState, Commit, Ledger, LedgerError, StreamRecord, Window};
-use logferry_protocol::chunk::{LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_protocol::chunk::{ChunkOutcome, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
@@ -112,7 +112,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// Starts over after an error, as after a crash.
     pub(crate) fn recover(&mut self) -> Result<(), CommitError> {
-        self.ledger.settle()?;
+        self.ledger.overwrite_stale_wal()?;
         self.load_ledger()
     }
 
@@ -195,7 +195,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         &mut self,
         arrivals: Vec<(ReceivedChunk<B>, R)>,
         now: Timestamp,
-        settled: &mut Vec<(R, StreamKey, Outcome)>,
+        settled: &mut Vec<(R, StreamKey, ChunkOutcome)>,
     ) -> Result<(), CommitError> {
         // At every return each reply handle is either in `settled` or parked, so each chunk gets its reply.
         let deadline = Instant::now() + GAP_TIMEOUT;
@@ -226,12 +226,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                     self.parked.push(parked);
                     continue;
                 }
-                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(Outcome::Elsewhere),
-                Ok(OffsetCheck::Next) => Ok(Outcome::Stored),
-                Ok(OffsetCheck::Duplicate) => Ok(Outcome::Duplicate),
+                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(ChunkOutcome::Elsewhere),
+                Ok(OffsetCheck::Next) => Ok(ChunkOutcome::Stored),
+                Ok(OffsetCheck::Duplicate) => Ok(ChunkOutcome::Duplicate),
                 Err(error) => Err(error),
             };
-            let receipt = *outcome.as_ref().unwrap_or(&Outcome::Elsewhere);
+            let receipt = *outcome.as_ref().unwrap_or(&ChunkOutcome::Elsewhere);
             settled.push((parked.reply, parked.stream, receipt));
             if let Err(error) = outcome {
                 self.parked.extend(waiting);

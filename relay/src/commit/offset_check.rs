@@ -52,7 +52,7 @@ pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StagedPos
 #[cfg(test)]
 mod tests {
     use logferry_invariants::invariant_chunk_starts_at_committed_offset;
-    use logferry_protocol::chunk::Outcome;
+    use logferry_protocol::chunk::ChunkOutcome;
     use proptest::prelude::*;
 
     use super::*;
@@ -120,13 +120,13 @@ mod tests {
             for (start, len) in chunks {
                 let chunk = range(start, start + len);
                 let outcome = match check_offset(chunk, false, at(staged, false)) {
-                    OffsetCheck::Next => Outcome::Stored,
-                    OffsetCheck::Duplicate => Outcome::Duplicate,
-                    OffsetCheck::Gap | OffsetCheck::Overlap => Outcome::Elsewhere,
+                    OffsetCheck::Next => ChunkOutcome::Stored,
+                    OffsetCheck::Duplicate => ChunkOutcome::Duplicate,
+                    OffsetCheck::Gap | OffsetCheck::Overlap => ChunkOutcome::Elsewhere,
                 };
                 let held = invariant_chunk_starts_at_committed_offset(Offset::new(staged), chunk, outcome);
                 prop_assert_eq!(held, Ok(()));
-                if outcome == Outcome::Stored {
+                if outcome == ChunkOutcome::Stored {
                     prop_assert_eq!(start, staged);
                     staged = start + len;
                 }

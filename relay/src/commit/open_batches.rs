@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use logferry_config::NameTemplate;
 use logferry_durable::{Disk, DiskError, DiskFile};
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchId, BatchKey, BatchState, Contents, Ledger, NewBatch, Window,
+    Batch, BatchContents, BatchGrowth, BatchId, BatchKey, BatchState, Ledger, NewBatch, Window,
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
@@ -33,7 +33,7 @@ const MAX_OPEN_FILES: usize = 256;
 struct OpenBatch<F> {
     /// The ledger's row with the durable contents.
     batch: Batch,
-    staged: Contents,
+    staged: BatchContents,
     file: Option<F>,
     last_append: Instant,
     /// The stream whose line is incomplete at the end of the batch.
@@ -253,7 +253,7 @@ impl<D: Disk> OpenBatches<D> {
                 window,
             })
             .collect();
-        for (batch, key) in ledger.open_batches_of(&new, now)?.into_iter().zip(parts.keys()) {
+        for (batch, key) in ledger.open_all(&new, now)?.into_iter().zip(parts.keys()) {
             self.current.insert((*key).clone(), batch.id);
             self.restore(batch, None);
         }
@@ -286,7 +286,7 @@ impl<D: Disk> OpenBatches<D> {
             None => crc32c::crc32c_append(open.staged.crc32c, lines.bytes),
         };
         let added = u64::try_from(lines.bytes.len()).unwrap_or(u64::MAX);
-        open.staged = Contents {
+        open.staged = BatchContents {
             lines: open.staged.lines + lines.lines,
             bytes: open.staged.bytes + added,
             crc32c,

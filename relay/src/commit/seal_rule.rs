@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use logferry_config::Batch as Rules;
+use logferry_config::BatchSettings as Rules;
 use logferry_ledger::Window;
 
 /// The activity of an open batch.

@@ -67,11 +67,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             batches.into_iter().partition(|batch| batch.contents.bytes > 0);
         for batch in empty {
             // A crash in between leaves an empty file that the ledger does not know. It is reported and harmless.
-            self.ledger.discard_empty(batch.id)?;
+            self.ledger.discard_empty_batch(batch.id)?;
             let path = self.spool.path(&batch, BatchState::Open);
             self.spool.disk().remove(&path)?;
         }
-        self.ledger.seal_all(sealed.iter().map(|batch| batch.id), now)?;
+        self.ledger
+            .seal_batches(sealed.iter().map(|batch| batch.id), now)?;
         let moves: Vec<_> = sealed
             .iter()
             .map(|batch| (batch, BatchState::Open, BatchState::Ready))

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use logferry_ledger::{Ledger, LedgerError, StreamRecord};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::SourceId;
-use logferry_protocol::resolve::{Acknowledged, FileQuery, Position};
+use logferry_protocol::resolve::{AcknowledgedStream, FileQuery, StreamPosition};
 use logferry_protocol::stream::{FINGERPRINT_SPAN, Offset, Tail};
 
 /// Most streams that are restored for one query. Few files begin alike: logs that were truncated and started again.
@@ -24,14 +24,14 @@ const RESTORED_MAX: usize = 100;
 /// The position where a stream continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ResumePoint {
-    at: Position,
+    at: StreamPosition,
     /// The bytes from there to this offset may be in the spool already.
     duplicate_until: Option<Offset>,
 }
 
 /// Decides where a stream continues. `end` is the end of the source's last file. Pure.
-fn resume_point(known: &Acknowledged, end: Option<&[u8]>) -> ResumePoint {
-    let acknowledged = Position {
+fn resume_point(known: &AcknowledgedStream, end: Option<&[u8]>) -> ResumePoint {
+    let acknowledged = StreamPosition {
         offset: known.stream.committed,
         tail: known.stream.tail,
     };
@@ -44,7 +44,8 @@ fn resume_point(known: &Acknowledged, end: Option<&[u8]>) -> ResumePoint {
     }
     let is_end = |tail: Tail| tail.0.len() == FINGERPRINT_SPAN && end.is_some_and(|end| tail.matches(end));
     let ends = std::iter::once(&acknowledged).chain(&known.unanswered);
-    let is_possible = |at: &&Position| acknowledged.offset <= at.offset && at.offset <= known.sent_until;
+    let is_possible =
+        |at: &&StreamPosition| acknowledged.offset <= at.offset && at.offset <= known.sent_until;
     match ends.filter(is_possible).find(|at| is_end(at.tail)) {
         Some(at) => certain(*at),
         None => ResumePoint {
@@ -95,11 +96,11 @@ pub(crate) fn restore_streams(
     if restored.is_empty() {
         return Ok(());
     }
-    ledger.adopt(&restored)
+    ledger.recover_streams(&restored)
 }
 
 impl ResumePoint {
-    fn log(self, source: &SourceId, query: &FileQuery, known: &Acknowledged) {
+    fn log(self, source: &SourceId, query: &FileQuery, known: &AcknowledgedStream) {
         let (log, stream, offset) = (&query.log, known.stream.stream, self.at.offset);
         match self.duplicate_until {
             None => tracing::info!(
@@ -129,16 +130,16 @@ mod tests {
             .collect()
     }
 
-    fn at(offset: usize) -> Position {
-        Position {
+    fn at(offset: usize) -> StreamPosition {
+        StreamPosition {
             offset: Offset::new(offset as u64),
             tail: Tail::of(&log()[..offset]),
         }
     }
 
-    fn known(acked: usize, unanswered: &[usize], sent_until: usize) -> Acknowledged {
+    fn known(acked: usize, unanswered: &[usize], sent_until: usize) -> AcknowledgedStream {
         let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(&log()).expect("lines"));
-        Acknowledged {
+        AcknowledgedStream {
             stream: KnownStream {
                 stream: StreamId::derive(file, head, 0),
                 file,
@@ -162,7 +163,7 @@ mod tests {
     #[test]
     fn a_stream_without_further_posts_continues_for_certain() {
         assert_eq!(resume_point(&known(50, &[], 50), None), certain(50));
-        let finished = Acknowledged {
+        let finished = AcknowledgedStream {
             finished: true,
             ..known(50, &[], 70)
         };

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use logferry_config::Group;
+use logferry_config::GroupSettings;
 use logferry_protocol::names::GroupName;
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
@@ -54,8 +54,8 @@ impl GroupListener {
     /// Serves `group` on `listener`.
     pub(crate) fn new(
         listener: TcpListener,
-        group: Arc<Group>,
-        config: &logferry_config::Relay,
+        group: Arc<GroupSettings>,
+        config: &logferry_config::RelaySettings,
         credentials: Credentials,
         ledger: LedgerId,
         commits: CommitQueue,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderMap;
-use logferry_config::{Batch, Group, Limits};
+use logferry_config::{BatchSettings, GroupLimits, GroupSettings};
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
 use tokio::sync::oneshot;
@@ -58,9 +58,9 @@ const TIMEOUTS: ClientTimeouts = ClientTimeouts {
 /// Shared by all requests of a group.
 #[derive(Debug)]
 struct HttpContext {
-    group: Arc<Group>,
-    batch: Batch,
-    limits: Limits,
+    group: Arc<GroupSettings>,
+    batch: BatchSettings,
+    limits: GroupLimits,
     timeouts: ClientTimeouts,
     credentials: Credentials,
     ledger: LedgerId,

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
-use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{MAX_QUERIES, ResolveRequest, ResolveResponse};
@@ -132,8 +132,8 @@ async fn store_chunk(
     {
         ChunkReply::Receipt(receipt) => {
             let status = match receipt.outcome {
-                Outcome::Stored | Outcome::Duplicate => StatusCode::OK,
-                Outcome::Elsewhere => StatusCode::CONFLICT,
+                ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
+                ChunkOutcome::Elsewhere => StatusCode::CONFLICT,
             };
             Ok(json(status, &receipt))
         }

@@ -64,7 +64,7 @@ impl TestRelay {
     }
 
     /// The relay's configuration with two equal groups. `group` is added to their names and ports.
-    pub(crate) fn config(&self, group: &str, settings: &str) -> logferry_config::Relay {
+    pub(crate) fn config(&self, group: &str, settings: &str) -> logferry_config::RelaySettings {
         let limits = if settings.contains("limits:") {
             ""
         } else {

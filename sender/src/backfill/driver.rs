@@ -9,7 +9,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use logferry_config as config;
-use logferry_protocol::chunk::{Outcome, Receipt};
+use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
 use logferry_text::error_chain;
@@ -71,7 +71,7 @@ struct LogRules {
 
 impl BackfillDriver {
     pub(super) fn new(
-        config: &config::Sender,
+        config: &config::SenderSettings,
         plan: BackfillPlan,
         dry_run: bool,
         events: Sender<SenderEvent>,
@@ -312,9 +312,9 @@ impl BackfillDriver {
 
     fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
         let chunk_result = match result.as_ref().map(|receipt| receipt.outcome) {
-            Ok(Outcome::Stored) => ChunkResult::Stored,
-            Ok(Outcome::Duplicate) => ChunkResult::Duplicate,
-            Ok(Outcome::Elsewhere) | Err(_) => ChunkResult::Unknown,
+            Ok(ChunkOutcome::Stored) => ChunkResult::Stored,
+            Ok(ChunkOutcome::Duplicate) => ChunkResult::Duplicate,
+            Ok(ChunkOutcome::Elsewhere) | Err(_) => ChunkResult::Unknown,
         };
         if let Some(current) = &mut self.current {
             current.file.chunk_ended(seq, chunk_result);

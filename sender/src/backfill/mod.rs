@@ -46,7 +46,7 @@ pub enum BackfillError {
 /// `report` is called with each file's progress and end, on a thread of its own. While the relay cannot be reached,
 /// requests are repeated, until `stop`.
 pub async fn backfill(
-    config: config::Sender,
+    config: config::SenderSettings,
     plan: BackfillPlan,
     dry_run: bool,
     report: impl FnMut(BackfillEvent) + Send + 'static,

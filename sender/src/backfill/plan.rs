@@ -45,7 +45,7 @@ pub enum BackfillPlanError {
 impl BackfillPlan {
     /// Finds the log of each file: the one called `log`, or the only one, or the one whose patterns match the path.
     pub fn new(
-        config: &config::Sender,
+        config: &config::SenderSettings,
         paths: Vec<PathBuf>,
         log: Option<&LogName>,
     ) -> Result<Self, BackfillPlanError> {
@@ -79,7 +79,7 @@ impl BackfillPlan {
 }
 
 /// The one log with a pattern that matches.
-fn matching(logs: &[config::Log], path: &Path) -> Option<usize> {
+fn matching(logs: &[config::LogSettings], path: &Path) -> Option<usize> {
     let path = std::path::absolute(path).ok()?;
     let is_match = |pattern: &String| {
         let pattern = glob::Pattern::new(pattern);

@@ -22,14 +22,14 @@ use crate::messages::{RelayRequest, SenderEvent};
 use crate::tail::scenarios::sim_relay::{RequestOutcome, SimRelay};
 
 /// A sender section with a log for each of these paths.
-pub(super) fn config(paths: &[&str]) -> config::Sender {
+pub(super) fn config(paths: &[&str]) -> config::SenderSettings {
     let mut config = crate::tail::scenarios::simulation::config(4096, 50, 1024);
     let template = config.logs.remove(0);
     config.logs = paths
         .iter()
         .map(|path| {
             let stem = Path::new(path).file_stem().expect("a name").to_string_lossy();
-            config::Log {
+            config::LogSettings {
                 path: (*path).into(),
                 rotated: vec![format!("{path}.*"), format!("{path}-*")],
                 name: stem.trim_end_matches('*').parse().expect("a name"),

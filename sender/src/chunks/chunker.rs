@@ -75,7 +75,7 @@ pub(crate) struct Chunker {
 
 impl Chunker {
     /// With the rules and limits of one configured log.
-    pub(crate) fn of_log(chunk: &config::ChunkLimits, log: &config::Log) -> Self {
+    pub(crate) fn of_log(chunk: &config::ChunkLimits, log: &config::LogSettings) -> Self {
         let limits = LineLimits {
             max_lines: chunk.max_lines,
             max_line: log.max_line,

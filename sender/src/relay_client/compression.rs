@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::GzEncoder;
-use logferry_config::Compression;
+use logferry_config::ChunkCompression;
 
 /// The fastest level: log lines shrink well at any level.
 const ZSTD_LEVEL: i32 = 1;
@@ -18,14 +18,14 @@ pub(super) struct CompressedBody {
 }
 
 pub(super) struct ChunkCompressor {
-    compression: Compression,
+    compression: ChunkCompression,
     /// Created with the first body: an idle sender needs none.
     zstd: Option<zstd::bulk::Compressor<'static>>,
     out: BytesMut,
 }
 
 impl ChunkCompressor {
-    pub(super) fn new(compression: Compression) -> Self {
+    pub(super) fn new(compression: ChunkCompression) -> Self {
         Self {
             compression,
             zstd: None,
@@ -35,7 +35,7 @@ impl ChunkCompressor {
 
     /// Compresses `plain` on a thread for blocking work. `None` if it is to be sent uncompressed.
     pub(super) async fn compress(&mut self, plain: &Bytes) -> Option<CompressedBody> {
-        if self.compression == Compression::None {
+        if self.compression == ChunkCompression::None {
             return None;
         }
         let (mut compressor, plain) = (
@@ -56,9 +56,9 @@ impl ChunkCompressor {
         // The buffer is free again once no request uses its last contents.
         self.out.clear();
         let (compressed, encoding) = match self.compression {
-            Compression::None => return None,
-            Compression::Zstd => (self.zstd(plain), "zstd"),
-            Compression::Gzip => (self.gzip(plain), "gzip"),
+            ChunkCompression::None => return None,
+            ChunkCompression::Zstd => (self.zstd(plain), "zstd"),
+            ChunkCompression::Gzip => (self.gzip(plain), "gzip"),
         };
         compressed.ok().filter(|()| self.out.len() < plain.len())?;
         let body = self.out.split().freeze();
@@ -105,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn compressed_bodies_are_smaller_and_decompress_to_the_lines() {
-        for compression in [Compression::Zstd, Compression::Gzip] {
+        for compression in [ChunkCompression::Zstd, ChunkCompression::Gzip] {
             let mut compressor = ChunkCompressor::new(compression);
             for count in [1000, 3, 50_000] {
                 let plain = Bytes::from(b"198.51.100.7 GET /page\n".repeat(count));
@@ -125,7 +125,7 @@ mod tests {
                     .to_le_bytes()
             })
             .collect();
-        for compression in [Compression::Zstd, Compression::Gzip] {
+        for compression in [ChunkCompression::Zstd, ChunkCompression::Gzip] {
             let mut compressor = ChunkCompressor::new(compression);
             for plain in [
                 Bytes::new(),
@@ -143,7 +143,7 @@ mod tests {
             );
         }
         assert!(
-            ChunkCompressor::new(Compression::None)
+            ChunkCompressor::new(ChunkCompression::None)
                 .compress(&Bytes::from(vec![0; 1000]))
                 .await
                 .is_none()
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn the_output_buffer_is_used_again() {
         let plain = b"the same line again and again\n".repeat(1000);
-        let mut compressor = ChunkCompressor::new(Compression::Zstd);
+        let mut compressor = ChunkCompressor::new(ChunkCompression::Zstd);
         let first = compressor.compress_now(&plain).expect("smaller").body.as_ptr();
         let second = compressor.compress_now(&plain).expect("smaller").body.as_ptr();
         assert_eq!(first, second);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use logferry_config as config;
-use logferry_protocol::chunk::{Outcome, Receipt};
+use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::resolve::{LedgerId, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Offset;
@@ -49,7 +49,7 @@ pub(crate) struct RelayClient {
 
 #[derive(Debug)]
 struct ClientSettings {
-    config: config::Sender,
+    config: config::SenderSettings,
     identity_file: RelayIdentityFile,
 }
 
@@ -70,7 +70,7 @@ enum ControlRequest {
 
 impl RelayClient {
     /// Reads from the state folder which relay lines were shipped to.
-    fn new(config: &config::Sender) -> Self {
+    fn new(config: &config::SenderSettings) -> Self {
         let identity_file = RelayIdentityFile::new(&config.state_dir);
         let endpoints = Endpoints::new(config.relay.len(), identity_file.load());
         let settings = ClientSettings {
@@ -200,7 +200,7 @@ pub(crate) struct RelayConnections {
 
 /// Starts the tasks that send requests, one for each connection. They end once their channel is closed, or with `cut`.
 pub(crate) fn start(
-    config: &config::Sender,
+    config: &config::SenderSettings,
     events: &std::sync::mpsc::Sender<SenderEvent>,
     cut: &CancellationToken,
     tasks: &mut JoinSet<()>,
@@ -380,7 +380,7 @@ fn parse<T: DeserializeOwned>(relay: &RelayClient, response: &RelayResponse) -> 
 fn receipt(relay: &RelayClient, response: RelayResponse, end: Offset) -> Result<Receipt, RequestError> {
     let response = response.or_refused(relay, &[200, 409])?;
     let receipt: Receipt = parse(relay, &response)?;
-    let is_stored = matches!(receipt.outcome, Outcome::Stored | Outcome::Duplicate);
+    let is_stored = matches!(receipt.outcome, ChunkOutcome::Stored | ChunkOutcome::Duplicate);
     if is_stored && receipt.committed < end {
         let reason = format!(
             "it acknowledged a chunk up to {end}, but its committed offset is {}",

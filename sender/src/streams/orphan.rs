@@ -1,7 +1,7 @@
 //! A stream whose file is not known: the file was truncated or rewritten, or the stream comes from the checkpoint.
 
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::{Acknowledged, KnownStream};
+use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset};
 
 use crate::checkpoint::CheckpointStream;
@@ -67,7 +67,7 @@ impl OrphanStream {
     }
 
     /// For a relay that may have forgotten the stream.
-    pub(crate) fn acknowledged(&self) -> Acknowledged {
+    pub(crate) fn acknowledged(&self) -> AcknowledgedStream {
         // The checkpoint does not tell what an earlier process had posted. It cannot be more than the file held.
         let sent_until = if self.is_from_checkpoint {
             self.extent

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use logferry_protocol::chunk::LineCounts;
 
-pub(crate) use logferry_protocol::resolve::Position as StreamPosition;
-use logferry_protocol::resolve::{Acknowledged, KnownStream};
+pub(crate) use logferry_protocol::resolve::StreamPosition;
+use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
 use crate::messages::ChunkSeq;
@@ -188,8 +188,8 @@ impl TrackedStream {
     }
 
     /// For a relay that may have forgotten the stream. Nothing from `sent_until` on was ever posted.
-    pub(crate) fn acknowledged(&self, file: FileKey, sent_until: Offset) -> Acknowledged {
-        Acknowledged {
+    pub(crate) fn acknowledged(&self, file: FileKey, sent_until: Offset) -> AcknowledgedStream {
+        AcknowledgedStream {
             stream: self.as_known(file),
             unanswered: self.in_flight.iter().map(|(chunk, _)| chunk.end).collect(),
             sent_until: sent_until.max(self.acked.offset),

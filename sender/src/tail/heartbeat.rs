@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use logferry_protocol::heartbeat::{Gap, Heartbeat, HostTime};
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
 
 use crate::clock::Now;
 use crate::files::FileSystem;
@@ -25,12 +25,12 @@ pub(super) struct HeartbeatState {
     /// Since when the checkpoint could not be saved.
     unsaved_since: Option<HostTime>,
     /// Losses that the relay has not acknowledged yet.
-    unreported: Vec<Gap>,
+    unreported: Vec<ReportedGap>,
 }
 
 impl HeartbeatState {
     /// For a sender that starts now, with the unreported losses of the checkpoint.
-    pub(super) fn new(unreported: Vec<Gap>, now: Now) -> Self {
+    pub(super) fn new(unreported: Vec<ReportedGap>, now: Now) -> Self {
         Self {
             started: HostTime::from(now.wall),
             next: now.instant,
@@ -43,18 +43,18 @@ impl HeartbeatState {
         self.next
     }
 
-    pub(super) fn unreported(&self) -> &[Gap] {
+    pub(super) fn unreported(&self) -> &[ReportedGap] {
         &self.unreported
     }
 
     /// The relay acknowledged these losses. Returns whether any of them was unreported.
-    pub(super) fn acked(&mut self, gaps: &[Gap]) -> bool {
+    pub(super) fn acked(&mut self, gaps: &[ReportedGap]) -> bool {
         let before = self.unreported.len();
         self.unreported.retain(|gap| !gaps.contains(gap));
         self.unreported.len() < before
     }
 
-    fn lost(&mut self, gap: Gap, now: Now) {
+    fn lost(&mut self, gap: ReportedGap, now: Now) {
         if self.unreported.len() < UNREPORTED_MAX {
             self.unreported.push(gap);
             self.next = now.instant;

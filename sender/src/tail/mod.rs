@@ -19,7 +19,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
-use logferry_protocol::chunk::{Outcome, Receipt};
+use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::resolve::{FileQuery, KnownStream, MAX_QUERIES, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Head;
 use logferry_telemetry::SenderMetrics;
@@ -82,7 +82,7 @@ pub(crate) struct Tailer<F: FileSystem> {
 impl<F: FileSystem> Tailer<F> {
     /// `checkpoint` is `None` at the very first start.
     pub(crate) fn new(
-        config: &config::Sender,
+        config: &config::SenderSettings,
         files: F,
         checkpoint: Option<&Checkpoint>,
         metrics: SenderMetrics,
@@ -324,8 +324,8 @@ impl<F: FileSystem> Tailer<F> {
 
     fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
         let result = result.and_then(|receipt| match receipt.outcome {
-            Outcome::Stored | Outcome::Duplicate => Ok(()),
-            Outcome::Elsewhere => Err(RequestError::OffsetMismatch),
+            ChunkOutcome::Stored | ChunkOutcome::Duplicate => Ok(()),
+            ChunkOutcome::Elsewhere => Err(RequestError::OffsetMismatch),
         });
         let jitter = self.jitter.random_range(0.0..1.0);
         let mut logs = self.logs.iter_mut();

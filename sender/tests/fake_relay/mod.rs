@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use logferry_protocol::chunk::{ChunkHeader, LineEnd, Outcome, Receipt};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd, Receipt};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::resolve::{KnownStream, LedgerId, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Offset;
@@ -153,8 +153,8 @@ impl FakeRelay {
                     return Err(LostAnswer);
                 }
                 let status = match receipt.outcome {
-                    Outcome::Elsewhere => StatusCode::CONFLICT,
-                    Outcome::Stored | Outcome::Duplicate => StatusCode::OK,
+                    ChunkOutcome::Elsewhere => StatusCode::CONFLICT,
+                    ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
                 };
                 Ok(answer(status, serde_json::to_vec(&receipt).expect("JSON")))
             }
@@ -209,7 +209,7 @@ impl FakeRelay {
         });
         let elsewhere = |_| Receipt {
             committed: self.committed_of(header),
-            outcome: Outcome::Elsewhere,
+            outcome: ChunkOutcome::Elsewhere,
         };
         parked.await.unwrap_or_else(elsewhere)
     }
@@ -230,9 +230,9 @@ impl FakeRelay {
         }
         if start < committed {
             let outcome = if end <= committed {
-                Outcome::Duplicate
+                ChunkOutcome::Duplicate
             } else {
-                Outcome::Elsewhere
+                ChunkOutcome::Elsewhere
             };
             return Some(Receipt { committed, outcome });
         }
@@ -259,7 +259,7 @@ impl FakeRelay {
         self.committed.notify_waiters();
         Some(Receipt {
             committed: end,
-            outcome: Outcome::Stored,
+            outcome: ChunkOutcome::Stored,
         })
     }
 }

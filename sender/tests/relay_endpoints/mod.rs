@@ -1,10 +1,10 @@
-//! Compression, tokens, and the addresses of the relay.
+//! ChunkCompression, tokens, and the addresses of the relay.
 
 mod relay_proxy;
 
 use std::sync::Arc;
 
-use logferry_config::Compression;
+use logferry_config::ChunkCompression;
 use logferry_protocol::resolve::LedgerId;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ async fn another(fixture: &ShippingFixture) -> (Arc<FakeRelay>, std::net::Socket
 
 #[tokio::test]
 async fn compressed_chunks_arrive_as_they_were() {
-    for (compression, name) in [(Compression::Zstd, "zstd"), (Compression::Gzip, "gzip")] {
+    for (compression, name) in [(ChunkCompression::Zstd, "zstd"), (ChunkCompression::Gzip, "gzip")] {
         let mut fixture = ShippingFixture::new().await;
         fixture.config.compression = compression;
         let expected = fixture.write("access.log", 3000);

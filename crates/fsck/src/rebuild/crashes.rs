@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use logferry_durable::RealFile;
-use logferry_ledger::{Batch, Delivery, SourceEnd, StreamTotals};
+use logferry_ledger::{Batch, Delivery, SourceEnd, SourceLineTotals};
 
 use super::tests::{Host, SOURCE, lines, name, now};
 use super::*;
@@ -39,7 +39,7 @@ impl DyingDisk {
 
     fn change<T>(
         &self,
-        operation: Operation,
+        operation: DiskOperation,
         path: &Path,
         change: impl FnOnce() -> Result<T, DiskError>,
     ) -> Result<T, DiskError> {
@@ -59,11 +59,11 @@ impl Disk for DyingDisk {
     type Reader = fs::File;
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        self.change(Operation::CreateDir, dir, || RealDisk.create_dir_all(dir))
+        self.change(DiskOperation::CreateDir, dir, || RealDisk.create_dir_all(dir))
     }
 
     fn open_append(&self, file: &Path) -> Result<DyingFile, DiskError> {
-        self.change(Operation::Open, file, || {
+        self.change(DiskOperation::Open, file, || {
             Ok(DyingFile {
                 file: RealDisk.open_append(file)?,
                 disk: self.clone(),
@@ -73,15 +73,15 @@ impl Disk for DyingDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.change(Operation::Rename, from, || RealDisk.rename(from, to))
+        self.change(DiskOperation::Rename, from, || RealDisk.rename(from, to))
     }
 
     fn remove(&self, file: &Path) -> Result<(), DiskError> {
-        self.change(Operation::Remove, file, || RealDisk.remove(file))
+        self.change(DiskOperation::Remove, file, || RealDisk.remove(file))
     }
 
     fn replace(&self, file: &Path, contents: &[u8]) -> Result<(), DiskError> {
-        self.change(Operation::Rename, file, || RealDisk.replace(file, contents))
+        self.change(DiskOperation::Rename, file, || RealDisk.replace(file, contents))
     }
 
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
@@ -116,18 +116,18 @@ impl DiskFile for DyingFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let file = &mut self.file;
         self.disk
-            .change(Operation::Append, &self.path, || file.append(bytes))
+            .change(DiskOperation::Append, &self.path, || file.append(bytes))
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {
         let file = &mut self.file;
-        self.disk.change(Operation::Sync, &self.path, || file.sync())
+        self.disk.change(DiskOperation::Sync, &self.path, || file.sync())
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
         let file = &mut self.file;
         self.disk
-            .change(Operation::Truncate, &self.path, || file.truncate(len))
+            .change(DiskOperation::Truncate, &self.path, || file.truncate(len))
     }
 
     fn len(&self) -> Result<u64, DiskError> {
@@ -139,7 +139,7 @@ impl DiskFile for DyingFile {
 #[derive(Debug, PartialEq)]
 struct LedgerContents {
     batches: Vec<(Batch, Vec<Delivery>)>,
-    totals: Vec<StreamTotals>,
+    totals: Vec<SourceLineTotals>,
     end: Option<SourceEnd>,
     rebuilt_at: Option<Timestamp>,
     faults: Vec<String>,
@@ -154,7 +154,7 @@ impl LedgerContents {
         });
         Self {
             batches: batches.collect(),
-            totals: ledger.stream_totals().expect("read"),
+            totals: ledger.source_line_totals().expect("read"),
             end: ledger.source_end(&SOURCE.parse().expect("valid")).expect("read"),
             rebuilt_at: ledger.rebuilt_at().expect("read"),
             faults: ledger.integrity().expect("read"),

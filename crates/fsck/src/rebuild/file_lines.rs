@@ -5,8 +5,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::TimestampFormat;
-use logferry_durable::{DiskError, Operation, RealDisk};
-use logferry_ledger::Contents;
+use logferry_durable::{DiskError, DiskOperation, RealDisk};
+use logferry_ledger::BatchContents;
 use logferry_protocol::stream::FINGERPRINT_SPAN;
 use logferry_spool::{BatchReader, FileForm, FileHash, Measure, Spool, SpoolFile};
 use logferry_windows::{LineClock, LineTime};
@@ -22,7 +22,7 @@ const TIMED_LINES: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileLines {
     /// Its whole lines.
-    pub(crate) contents: Contents,
+    pub(crate) contents: BatchContents,
     /// SHA-256 of those, in hex.
     pub(crate) sha256: String,
     /// Bytes after the last newline.
@@ -44,7 +44,7 @@ pub(crate) fn read_lines(
     file: &SpoolFile,
     format: TimestampFormat,
 ) -> Result<Result<FileLines, UndecodableFile>, DiskError> {
-    let failed = |error| DiskError::new(Operation::Read, &file.path, error);
+    let failed = |error| DiskError::new(DiskOperation::Read, &file.path, error);
     let modified = std::fs::metadata(&file.path).and_then(|metadata| metadata.modified());
     let written_at = Timestamp::try_from(modified.map_err(failed)?).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut tally = LineTally::default();
@@ -60,7 +60,7 @@ pub(crate) fn unique_ending(
     path: &Path,
     len: u64,
 ) -> Result<Option<Vec<u8>>, DiskError> {
-    let failed = |error| DiskError::new(Operation::Read, path, error);
+    let failed = |error| DiskError::new(DiskOperation::Read, path, error);
     let mut file = open(spool, path, FileForm::Plain)?;
     let span = u64::try_from(FINGERPRINT_SPAN).unwrap_or(u64::MAX).min(len);
     let mut ending = Vec::new();
@@ -85,7 +85,7 @@ pub(crate) fn open(
     form: FileForm,
 ) -> Result<BatchReader<std::fs::File>, DiskError> {
     let opened = spool.open_as(path, form)?;
-    opened.ok_or_else(|| DiskError::new(Operation::Read, path, io::ErrorKind::NotFound.into()))
+    opened.ok_or_else(|| DiskError::new(DiskOperation::Read, path, io::ErrorKind::NotFound.into()))
 }
 
 /// Whether `wanted` is somewhere in the input.

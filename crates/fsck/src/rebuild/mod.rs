@@ -27,8 +27,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use logferry_config::{Destination, Relay};
-use logferry_durable::{Disk, DiskError, DiskFile, Operation, RealDisk};
+use logferry_config::{Destination, RelaySettings};
+use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation, RealDisk};
 use logferry_ledger::{BatchState, FILE_NAME, FoundSource, Ledger, LedgerError};
 use logferry_spool::{CopyError, FileForm, Spool, copy};
 use serde::Serialize;
@@ -65,7 +65,7 @@ pub struct RebuildReport {
 /// Makes a new ledger from the spool in the relay's data folder. No role may run.
 pub fn rebuild(
     data_dir: &Path,
-    relay: &Relay,
+    relay: &RelaySettings,
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<RebuildReport, FsckError> {
@@ -76,7 +76,7 @@ pub fn rebuild(
 fn rebuild_on(
     disk: &impl Disk,
     data_dir: &Path,
-    relay: &Relay,
+    relay: &RelaySettings,
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<RebuildReport, FsckError> {
@@ -120,7 +120,7 @@ fn report(scanned: ScanResult, sources: usize, kept: &Path) -> RebuildReport {
 /// Fails if the ledger is not damaged: it has more than a spool can tell. SQLite writes to a file that it opens, so a
 /// copy is checked.
 fn refuse_undamaged(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> {
-    if Ledger::is_gone(data_dir) {
+    if Ledger::is_missing(data_dir) {
         return Ok(());
     }
     let work_folder = data_dir.join(WORK_FOLDER);
@@ -130,7 +130,7 @@ fn refuse_undamaged(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> 
         let from = data_dir.join(&name);
         match std::fs::copy(&from, work_folder.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DiskError::new(Operation::Read, &from, error).into());
+                return Err(DiskError::new(DiskOperation::Read, &from, error).into());
             }
             _ => {}
         }
@@ -175,7 +175,7 @@ fn clear(disk: &impl Disk, work_folder: &Path) -> Result<(), DiskError> {
     }
     match std::fs::remove_dir(work_folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DiskError::new(Operation::Remove, work_folder, error))
+            Err(DiskError::new(DiskOperation::Remove, work_folder, error))
         }
         _ => Ok(()),
     }
@@ -205,7 +205,7 @@ fn keep_torn_bytes(
     batch: &RecoveredBatch,
     kept: &Path,
 ) -> Result<(), DiskError> {
-    let failed = |error| DiskError::new(Operation::Read, &batch.path, error);
+    let failed = |error| DiskError::new(DiskOperation::Read, &batch.path, error);
     let folder = kept.join("rest").join(batch.row.batch.source.as_str());
     disk.create_dir_all(&folder)?;
     let mut kept_file = disk.open_append(&folder.join(batch.path.file_name().unwrap_or_default()))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use logferry_config::{Field, NameTemplate, Piece, WindowLength};
+use logferry_config::{NameField, NamePiece, NameTemplate, WindowLength};
 use logferry_ledger::Window;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
@@ -27,7 +27,7 @@ pub(crate) struct NameFields {
 impl NameFields {
     /// Reads the name of a window's first part. `None`: the template makes no such name for that source.
     pub(crate) fn read(template: &NameTemplate, source: &SourceId, name: &str) -> Option<Self> {
-        let pieces: Vec<&Piece> = template.pieces().collect();
+        let pieces: Vec<&NamePiece> = template.pieces().collect();
         fit(&pieces, name, &source.file_label(), &Self::default())
     }
 
@@ -50,50 +50,54 @@ impl NameFields {
     }
 
     /// These fields and one more. `None`: the text is no such field, or differs from the same field before.
-    fn with(&self, field: Field, text: &str) -> Option<Self> {
+    fn with(&self, field: NameField, text: &str) -> Option<Self> {
         let mut name = self.clone();
         match field {
-            Field::HourStamp => {
+            NameField::HourStamp => {
                 name.year = same(self.year, 2000 + number::<i16>(text.get(..2)?)?)?;
                 name.month = same(self.month, number(text.get(2..4)?)?)?;
                 name.day = same(self.day, number(text.get(4..6)?)?)?;
                 name.hour = same(self.hour, number(text.get(6..)?)?)?;
             }
-            Field::Year => name.year = Some(number(text)?),
-            Field::Month => name.month = same(self.month, number(text)?)?,
-            Field::Day => name.day = same(self.day, number(text)?)?,
-            Field::Hour => name.hour = same(self.hour, number(text)?)?,
-            Field::Window => name.window = same(self.window, window(text)?)?,
-            Field::Log => name.log = same(self.log.clone(), text.parse().ok()?)?,
-            Field::Group => name.group = same(self.group.clone(), text.parse().ok()?)?,
-            Field::Source => {}
+            NameField::Year => name.year = Some(number(text)?),
+            NameField::Month => name.month = same(self.month, number(text)?)?,
+            NameField::Day => name.day = same(self.day, number(text)?)?,
+            NameField::Hour => name.hour = same(self.hour, number(text)?)?,
+            NameField::Window => name.window = same(self.window, window(text)?)?,
+            NameField::Log => name.log = same(self.log.clone(), text.parse().ok()?)?,
+            NameField::Group => name.group = same(self.group.clone(), text.parse().ok()?)?,
+            NameField::Source => {}
             // Only names at destinations have this field.
-            Field::Batch => return None,
+            NameField::Batch => return None,
         }
         Some(name)
     }
 }
 
 /// Matches `pieces` with `rest`, and returns the fields of the first match.
-fn fit(pieces: &[&Piece], rest: &str, source: &str, name: &NameFields) -> Option<NameFields> {
+fn fit(pieces: &[&NamePiece], rest: &str, source: &str, name: &NameFields) -> Option<NameFields> {
     let Some((piece, later)) = pieces.split_first() else {
         return rest.is_empty().then(|| name.clone());
     };
-    let match_field = |len: usize, field: Field| {
+    let match_field = |len: usize, field: NameField| {
         let (text, rest) = rest.split_at_checked(len)?;
         fit(later, rest, source, &name.with(field, text)?)
     };
     match piece {
-        Piece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, name),
-        Piece::Field(Field::Source) => fit(later, rest.strip_prefix(source)?, source, name),
-        Piece::Field(field @ Field::HourStamp) => match_field(8, *field),
-        Piece::Field(field @ Field::Year) => match_field(4, *field),
-        Piece::Field(field @ (Field::Month | Field::Day | Field::Hour)) => match_field(2, *field),
-        Piece::Field(field @ Field::Window) => match_field(9, *field).or_else(|| match_field(5, *field)),
-        Piece::Field(field @ (Field::Log | Field::Group)) => {
+        NamePiece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, name),
+        NamePiece::Field(NameField::Source) => fit(later, rest.strip_prefix(source)?, source, name),
+        NamePiece::Field(field @ NameField::HourStamp) => match_field(8, *field),
+        NamePiece::Field(field @ NameField::Year) => match_field(4, *field),
+        NamePiece::Field(field @ (NameField::Month | NameField::Day | NameField::Hour)) => {
+            match_field(2, *field)
+        }
+        NamePiece::Field(field @ NameField::Window) => {
+            match_field(9, *field).or_else(|| match_field(5, *field))
+        }
+        NamePiece::Field(field @ (NameField::Log | NameField::Group)) => {
             (1..=rest.len()).rev().find_map(|len| match_field(len, *field))
         }
-        Piece::Field(Field::Batch) => None,
+        NamePiece::Field(NameField::Batch) => None,
     }
 }
 

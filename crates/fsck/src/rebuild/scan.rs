@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use logferry_config::{Destination, Group, Relay, TimestampFormat, Values};
+use logferry_config::{Destination, GroupSettings, NameValues, RelaySettings, TimestampFormat};
 use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{BatchState, FoundBatch, NewBatch, Window};
 use logferry_protocol::names::{GroupName, SourceId};
@@ -42,7 +42,7 @@ pub(crate) struct ScanResult {
 /// Scans every file of the spool.
 pub(crate) fn scan(
     spool: &Spool<RealDisk>,
-    relay: &Relay,
+    relay: &RelaySettings,
     destinations: &[Destination],
 ) -> Result<ScanResult, DiskError> {
     let mut scanner = Scanner {
@@ -93,7 +93,7 @@ impl From<DiskError> for ScanError {
 
 struct Scanner<'a> {
     spool: &'a Spool<RealDisk>,
-    relay: &'a Relay,
+    relay: &'a RelaySettings,
     destinations: &'a [Destination],
     result: ScanResult,
 }
@@ -174,8 +174,8 @@ impl Scanner<'_> {
 
     fn recover(&mut self, file: &SpoolFile, batch: NewBatch, part: u32, lines: FileLines) {
         let wanting = self.destinations.iter().filter(|destination| {
-            let wants = &destination.wants;
-            file.state == BatchState::Sent && wants.takes(&batch.source, &batch.group, batch.log.as_ref())
+            let wants = &destination.filter;
+            file.state == BatchState::Sent && wants.accepts(&batch.source, &batch.group, batch.log.as_ref())
         });
         let delivered = wanting
             .map(|destination| (destination.name.clone(), remote_path(destination, &batch, part)))
@@ -271,9 +271,9 @@ fn source_of(file: &SpoolFile) -> Option<SourceId> {
 }
 
 /// A group that admits the source; the first group, if none does.
-pub(crate) fn group_of(relay: &Relay, source: &SourceId) -> GroupName {
+pub(crate) fn group_of(relay: &RelaySettings, source: &SourceId) -> GroupName {
     let groups = &relay.groups;
-    let admits = |group: &&Group| group.sources.allows_name(source);
+    let admits = |group: &&GroupSettings| group.sources.allows_name(source);
     let group = groups.iter().find(admits).or(groups.first());
     group.map_or_else(
         || "none".parse().expect("a plain word"),
@@ -294,7 +294,7 @@ fn is_being_compressed(plain: &SpoolFile, copy: &SpoolFile) -> bool {
 /// The path of a batch at a destination, by the present settings.
 fn remote_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
     let name = batch.name_of_part(part);
-    let values = Values {
+    let values = NameValues {
         window_start: batch.window.local_start(),
         window_seconds: batch.window.seconds,
         source: &batch.source,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use logferry_config::Relay;
+use logferry_config::RelaySettings;
 use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{FoundSource, SourceEnd, Window};
 use logferry_protocol::names::SourceId;
@@ -14,7 +14,7 @@ use super::scan::{RecoveredBatch, ScanResult, group_of};
 /// Sums up each source.
 pub(crate) fn summarize(
     spool: &Spool<RealDisk>,
-    relay: &Relay,
+    relay: &RelaySettings,
     scanned: &ScanResult,
 ) -> Result<Vec<FoundSource>, DiskError> {
     let mut by_source: BTreeMap<&SourceId, Vec<&RecoveredBatch>> = BTreeMap::new();

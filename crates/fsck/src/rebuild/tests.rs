@@ -6,7 +6,7 @@ use std::fs::{self, FileTimes};
 use std::time::{Duration, SystemTime};
 
 use logferry_config::{Config, parse};
-use logferry_durable::Lock;
+use logferry_durable::LockFile;
 use logferry_ledger::{Batch, BatchFilter, Window};
 use logferry_protocol::names::LogName;
 use logferry_testkit::batches::{contents_of, new_batch};
@@ -157,7 +157,7 @@ fn every_file_becomes_the_batch_that_it_was() {
         .expect("certain");
     assert!(lines(40, 70).ends_with(&end.bytes) && end.bytes.len() == 1024);
     assert_eq!(check(host.dir.path()).expect("checked").findings, []);
-    let totals = host.ledger().stream_totals().expect("read");
+    let totals = host.ledger().source_line_totals().expect("read");
     assert_eq!(totals[0].lines_sent, totals[0].lines_batched);
 }
 
@@ -190,7 +190,7 @@ fn nothing_is_rebuilt_while_a_role_runs() {
     let host = Host::new();
     host.put("ledger.db", b"damaged");
     for role in ["relay", "forwarder", "housekeeper", "monitor"] {
-        let _lock = Lock::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
+        let _lock = LockFile::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
         assert!(matches!(host.rebuild(), Err(FsckError::Busy(_))), "{role}");
     }
     assert_eq!(

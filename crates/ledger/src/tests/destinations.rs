@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn published(path: &str) -> Published {
-    Published {
+fn published(path: &str) -> PublishedBatch {
+    PublishedBatch {
         path: path.to_owned(),
         bytes: 0,
         sha256: "ab".repeat(32),
@@ -17,22 +17,42 @@ fn what_is_asked_for_once_more_does_not_expire_until_it_is_there() -> TestResult
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let (edw, lab) = ("edw".parse()?, "lab".parse()?);
     let batch = ledger.open_batch(&new_batch(), now())?.id;
-    let ask = |ledger: &mut Ledger, name| Ok::<_, LedgerError>(ledger.ask(&[batch], name, now())?[0]);
-    assert_eq!(ask(&mut ledger, &edw)?, Asked::Refused, "still open");
+    let ask =
+        |ledger: &mut Ledger, name| Ok::<_, LedgerError>(ledger.request_resends(&[batch], name, now())?[0]);
+    assert_eq!(
+        ask(&mut ledger, &edw)?,
+        ResendRequestOutcome::Refused,
+        "still open"
+    );
     ledger.seal(batch, now())?;
-    assert_eq!(ask(&mut ledger, &edw)?, Asked::Waiting, "it goes there anyway");
+    assert_eq!(
+        ask(&mut ledger, &edw)?,
+        ResendRequestOutcome::Waiting,
+        "it goes there anyway"
+    );
     ledger.record_delivery(batch, &edw, &published("/in/a"), true, now())?;
-    assert_eq!(ask(&mut ledger, &edw)?, Asked::Due { again: true });
-    assert_eq!(ask(&mut ledger, &lab)?, Asked::Due { again: false });
-    assert_eq!(ask(&mut ledger, &lab)?, Asked::Waiting, "asked for already");
-    assert_eq!(ledger.asked()?.len(), 2);
-    assert_eq!(ledger.asked_of(&lab)?.len(), 1);
+    assert_eq!(ask(&mut ledger, &edw)?, ResendRequestOutcome::Due { again: true });
+    assert_eq!(
+        ask(&mut ledger, &lab)?,
+        ResendRequestOutcome::Due { again: false }
+    );
+    assert_eq!(
+        ask(&mut ledger, &lab)?,
+        ResendRequestOutcome::Waiting,
+        "asked for already"
+    );
+    assert_eq!(ledger.resend_requests()?.len(), 2);
+    assert_eq!(ledger.resend_requests_for(&lab)?.len(), 1);
     assert!(!ledger.mark_expired(batch, now())?);
     ledger.record_delivery(batch, &edw, &published("/in/a"), false, now())?;
-    ledger.withdraw(batch, &lab)?;
-    assert_eq!(ledger.asked()?, []);
+    ledger.cancel_resend(batch, &lab)?;
+    assert_eq!(ledger.resend_requests()?, []);
     assert!(ledger.mark_expired(batch, now())?);
-    assert_eq!(ask(&mut ledger, &edw)?, Asked::Refused, "its file is gone");
+    assert_eq!(
+        ask(&mut ledger, &edw)?,
+        ResendRequestOutcome::Refused,
+        "its file is gone"
+    );
     Ok(())
 }
 
@@ -44,7 +64,10 @@ fn batch_that_waits_elsewhere_can_be_asked_for_where_it_is() -> TestResult {
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     ledger.seal(batch, now())?;
     ledger.record_delivery(batch, &edw, &published("/in/a"), false, now())?;
-    assert_eq!(ledger.ask(&[batch], &edw, now())?, [Asked::Due { again: true }]);
+    assert_eq!(
+        ledger.request_resends(&[batch], &edw, now())?,
+        [ResendRequestOutcome::Due { again: true }]
+    );
     let delivery = ledger.delivery(batch, &edw)?.ok_or("known")?;
     assert!(delivery.delivered_at.is_some() && !delivery.is_done());
     Ok(())
@@ -63,9 +86,14 @@ fn manifest_waits_with_its_words_until_it_is_delivered_and_its_batches_are_liste
         "it stays so"
     );
     let batch = ledger.open_batch(&new_batch(), now())?;
-    assert_eq!(ledger.unlisted(&edw, since, None)?.len(), 1);
-    assert_eq!(ledger.unlisted(&edw, since, Some(batch.id))?, []);
-    assert_eq!(ledger.unlisted(&edw, since, Some(batch.id.before()))?.len(), 1);
+    assert_eq!(ledger.batches_without_manifest(&edw, since, None)?.len(), 1);
+    assert_eq!(ledger.batches_without_manifest(&edw, since, Some(batch.id))?, []);
+    assert_eq!(
+        ledger
+            .batches_without_manifest(&edw, since, Some(batch.id.before()))?
+            .len(),
+        1
+    );
     let new = NewManifest {
         window: batch.window,
         revision: 1,
@@ -75,7 +103,7 @@ fn manifest_waits_with_its_words_until_it_is_delivered_and_its_batches_are_liste
     };
     ledger.add_manifest(&edw, &new, now())?;
     assert!(ledger.add_manifest(&edw, &new, now()).is_err(), "no name twice");
-    assert_eq!(ledger.unlisted(&edw, since, None)?, []);
+    assert_eq!(ledger.batches_without_manifest(&edw, since, None)?, []);
     assert!(ledger.batches_of_window(batch.window, &edw)?[0].is_listed);
     assert!(!ledger.batches_of_window(batch.window, &"lab".parse()?)?[0].is_listed);
     assert_eq!(ledger.windows_with_manifest(&edw, since)?, [batch.window]);

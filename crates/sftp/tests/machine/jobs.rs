@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use logferry_sftp::{Extension, InFlight, JobError, Limits, Outcome, SizeCheck, StatusCode, Step};
+use logferry_sftp::{
+    ClientLimits, Extension, InFlightCounts, JobError, JobOutcome, RequestKind, SizeCheck, StatusCode,
+};
 
 use crate::fake::{Hasher, Sizes, Ways};
 use crate::session::{CAP, CONFIRMED, Session, bytes};
 
-fn small_limits() -> Limits {
-    Limits {
+fn small_limits() -> ClientLimits {
+    ClientLimits {
         requests: 5,
         bytes: 600,
         piece: 100,
@@ -18,7 +20,7 @@ fn small_limits() -> Limits {
 
 #[test]
 fn upload_then_rename_puts_the_file_under_its_final_name() {
-    let mut session = Session::new(Limits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), Ways::default());
     let content = bytes(100_000, 1);
     let upload = session.upload("/drop/a.log.part", &content);
     session.run();
@@ -26,8 +28,8 @@ fn upload_then_rename_puts_the_file_under_its_final_name() {
     let rename = session.client.rename("/drop/a.log.part", "/drop/a.log");
     let stat = session.client.stat("/drop/a.log");
     session.run();
-    assert_eq!(session.result(rename), Ok(Outcome::Done));
-    assert!(matches!(session.result(stat), Ok(Outcome::Found(found)) if found.size == Some(100_000)));
+    assert_eq!(session.result(rename), Ok(JobOutcome::Done));
+    assert!(matches!(session.result(stat), Ok(JobOutcome::Found(found)) if found.size == Some(100_000)));
     assert_eq!(
         session.server.files,
         BTreeMap::from([("/drop/a.log".to_owned(), content)])
@@ -36,7 +38,7 @@ fn upload_then_rename_puts_the_file_under_its_final_name() {
 
 #[test]
 fn empty_file_is_uploaded_without_a_write() {
-    let mut session = Session::new(Limits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), Ways::default());
     let marker = session.upload("a.ok", b"");
     session.run();
     assert_eq!(session.result(marker), CONFIRMED);
@@ -49,7 +51,7 @@ fn upload_syncs_before_it_closes_where_the_server_can() {
         extensions: vec![("fsync@openssh.com", "1")],
         ..Ways::default()
     };
-    let mut session = Session::new(Limits::default(), ways);
+    let mut session = Session::new(ClientLimits::default(), ways);
     let upload = session.upload("a.part", b"line\n");
     session.run();
     assert_eq!(session.result(upload), CONFIRMED);
@@ -58,13 +60,19 @@ fn upload_syncs_before_it_closes_where_the_server_can() {
 
 #[test]
 fn upload_to_a_name_that_is_taken_is_refused_and_touches_nothing() {
-    let mut session = Session::new(Limits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), Ways::default());
     session.server.files.insert("a.part".to_owned(), bytes(5000, 9));
     let upload = session.upload("a.part", b"short\n");
     session.run();
     let result = &session.ended[&upload];
     assert!(
-        matches!(result, Err(JobError::Refused { step: Step::Open, .. })),
+        matches!(
+            result,
+            Err(JobError::Refused {
+                step: RequestKind::Open,
+                ..
+            })
+        ),
         "{result:?}"
     );
     assert_eq!(session.server.files["a.part"], bytes(5000, 9));
@@ -98,7 +106,7 @@ fn stopped_read_ends_early_and_closes_its_file() {
     }
     session.client.stop_reading(read);
     session.run();
-    assert!(matches!(session.result(read), Ok(Outcome::Read { bytes }) if bytes < 2000));
+    assert!(matches!(session.result(read), Ok(JobOutcome::Read { bytes }) if bytes < 2000));
     assert!(session.server.handles.is_empty());
 }
 
@@ -117,7 +125,7 @@ fn newest_upload_is_through_before_the_oldest_when_it_is_short() {
 
 #[test]
 fn rename_onto_a_taken_name_is_refused_and_says_so() {
-    let mut session = Session::new(Limits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), Ways::default());
     session.server.files.insert("a".to_owned(), b"1".to_vec());
     session.server.files.insert("b".to_owned(), b"2".to_vec());
     let rename = session.client.rename("a", "b");
@@ -132,7 +140,7 @@ fn rename_onto_a_taken_name_is_refused_and_says_so() {
 
 #[test]
 fn missing_names_are_told_from_other_failures() {
-    let mut session = Session::new(Limits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), Ways::default());
     let jobs = [
         session.client.stat("a"),
         session.client.remove("b"),
@@ -160,7 +168,7 @@ fn refused_write_fails_the_upload_and_no_other() {
     assert!(matches!(
         session.ended[&too_large],
         Err(JobError::Refused {
-            step: Step::Write,
+            step: RequestKind::Write,
             ..
         })
     ));
@@ -174,7 +182,7 @@ fn refused_write_fails_the_upload_and_no_other() {
 #[test]
 fn refused_close_fails_the_upload() {
     let mut session = Session::new(
-        Limits::default(),
+        ClientLimits::default(),
         Ways {
             close_fails: true,
             ..Ways::default()
@@ -185,7 +193,7 @@ fn refused_close_fails_the_upload() {
     assert!(matches!(
         session.ended[&upload],
         Err(JobError::Refused {
-            step: Step::Close,
+            step: RequestKind::Close,
             ..
         })
     ));
@@ -215,7 +223,7 @@ fn data_lost_after_a_confirmed_write_is_noticed_by_size() {
 #[test]
 fn size_that_shows_only_after_the_close_is_accepted() {
     let mut session = Session::new(
-        Limits::default(),
+        ClientLimits::default(),
         Ways {
             sizes: Sizes::ShownAfterClose,
             ..Ways::default()
@@ -230,7 +238,7 @@ fn size_that_shows_only_after_the_close_is_accepted() {
 fn upload_to_a_server_without_sizes_says_that_it_is_unchecked() {
     for sizes in [Sizes::Hidden, Sizes::Forbidden] {
         let mut session = Session::new(
-            Limits::default(),
+            ClientLimits::default(),
             Ways {
                 sizes,
                 ..Ways::default()
@@ -240,7 +248,7 @@ fn upload_to_a_server_without_sizes_says_that_it_is_unchecked() {
         session.run();
         assert_eq!(
             session.result(upload),
-            Ok(Outcome::Uploaded(SizeCheck::Unavailable))
+            Ok(JobOutcome::Uploaded(SizeCheck::Unavailable))
         );
     }
 }
@@ -269,12 +277,12 @@ fn read_gives_the_content_in_order_and_no_more_than_asked() {
     let beyond = session.client.read("a", 9999);
     let nothing = session.client.read("a", 0);
     session.run();
-    assert_eq!(session.result(whole), Ok(Outcome::Read { bytes: 1234 }));
+    assert_eq!(session.result(whole), Ok(JobOutcome::Read { bytes: 1234 }));
     assert_eq!(session.read[&whole], content);
     assert_eq!(session.read[&part], content[..1000]);
-    assert_eq!(session.result(beyond), Ok(Outcome::Read { bytes: 1234 }));
+    assert_eq!(session.result(beyond), Ok(JobOutcome::Read { bytes: 1234 }));
     assert_eq!(session.read[&beyond], content);
-    assert_eq!(session.result(nothing), Ok(Outcome::Read { bytes: 0 }));
+    assert_eq!(session.result(nothing), Ok(JobOutcome::Read { bytes: 0 }));
 }
 
 #[test]
@@ -291,7 +299,10 @@ fn failing_read_ends_the_job_and_frees_its_budget() {
     session.run();
     assert!(matches!(
         session.ended[&read],
-        Err(JobError::Refused { step: Step::Read, .. })
+        Err(JobError::Refused {
+            step: RequestKind::Read,
+            ..
+        })
     ));
 }
 
@@ -309,7 +320,7 @@ fn data_not_taken_holds_back_further_reads() {
     }
     assert_eq!(
         session.client.in_flight(),
-        InFlight {
+        InFlightCounts {
             requests: 0,
             bytes: 600
         }
@@ -323,7 +334,7 @@ fn limits_of_the_server_are_kept() {
         limits: [0, 50, 60, 2],
         ..Ways::default()
     };
-    let mut session = Session::new(Limits::default(), ways);
+    let mut session = Session::new(ClientLimits::default(), ways);
     let uploads: Vec<_> = (0..9)
         .map(|n| session.upload(&format!("f{n}"), &bytes(777, n)))
         .collect();
@@ -344,7 +355,7 @@ fn rename_does_not_wait_for_a_large_upload() {
     for _ in 0..2 {
         session.step();
     }
-    assert_eq!(session.result(rename), Ok(Outcome::Done));
+    assert_eq!(session.result(rename), Ok(JobOutcome::Done));
     assert!(session.server.files["large"].len() < 50_000);
 }
 
@@ -354,12 +365,12 @@ fn link_gives_a_second_name_and_never_replaces() {
         extensions: vec![("hardlink@openssh.com", "1")],
         ..Ways::default()
     };
-    let mut session = Session::new(Limits::default(), ways);
+    let mut session = Session::new(ClientLimits::default(), ways);
     session.server.files.insert("a.part".to_owned(), b"1".to_vec());
     let free = session.client.link("a.part", "a");
     let taken = session.client.link("a.part", "a");
     session.run();
-    assert_eq!(session.result(free), Ok(Outcome::Done));
+    assert_eq!(session.result(free), Ok(JobOutcome::Done));
     let error = session.ended[&taken].as_ref().unwrap_err();
     assert_eq!(error.code(), Some(StatusCode::Failure));
     assert_eq!(session.server.files.len(), 2);
@@ -375,11 +386,11 @@ fn hash_is_the_servers_if_it_is_a_sha256() {
             hasher: Some(hasher),
             ..Ways::default()
         };
-        let mut session = Session::new(Limits::default(), ways);
+        let mut session = Session::new(ClientLimits::default(), ways);
         session.server.files.insert("a".to_owned(), b"1".to_vec());
         let (there, missing) = (session.client.sha256("a"), session.client.sha256("b"));
         session.run();
-        assert_eq!(session.result(there), Ok(Outcome::Sha256(expected)));
+        assert_eq!(session.result(there), Ok(JobOutcome::Sha256(expected)));
         let error = session.ended[&missing].as_ref().unwrap_err();
         assert_eq!(error.code(), Some(StatusCode::NoSuchFile));
         assert!(session.client.server().unwrap().supports(Extension::CheckFile));

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use logferry_sftp::{Client, Limits, Outcome, ProtocolError};
+use logferry_sftp::{ClientLimits, JobOutcome, ProtocolError, SftpClient};
 use proptest::prelude::*;
 
 use crate::fake::{self, Ways};
 use crate::session::{CAP, CONFIRMED, Choice, Contents, Session, bytes};
 
-fn greeted() -> Client {
-    let mut client = Client::new(Limits::default());
+fn greeted() -> SftpClient {
+    let mut client = SftpClient::new(ClientLimits::default());
     client.pump(&mut Vec::new(), CAP, &mut Contents::default());
     client.feed(&fake::packet(2, &[&3u32.to_be_bytes()])).unwrap();
     client
@@ -87,7 +87,7 @@ proptest! {
     #[test]
     fn any_order_of_replies_and_any_split_gives_the_same_files(plan in plans()) {
         let (requests, bytes_max, piece, open_files) = plan.limits;
-        let limits = Limits { requests, bytes: bytes_max, piece, open_files };
+        let limits = ClientLimits { requests, bytes: bytes_max, piece, open_files };
         let extensions = if plan.fsync { vec![("fsync@openssh.com", "1")] } else { Vec::new() };
         let ways = Ways { extensions, read_len_max: Some(plan.read_len_max), ..Ways::default() };
         let mut session = Session::new(limits, ways);
@@ -101,7 +101,7 @@ proptest! {
         for (n, (upload, read)) in uploads.into_iter().zip(reads).enumerate() {
             prop_assert_eq!(session.result(upload), CONFIRMED);
             prop_assert_eq!(&session.server.files[&format!("f{n}")], &content(n));
-            prop_assert_eq!(session.result(read), Ok(Outcome::Read { bytes: plan.uploads[n] as u64 }));
+            prop_assert_eq!(session.result(read), Ok(JobOutcome::Read { bytes: plan.uploads[n] as u64 }));
             prop_assert_eq!(session.read.remove(&read).unwrap_or_default(), content(n));
         }
         prop_assert!(session.server.most_handles <= open_files);
@@ -113,7 +113,7 @@ proptest! {
         packets in prop::collection::vec((0..=255u8, 0..8u32, prop::collection::vec(any::<u8>(), 0..60)), 0..12),
         tail in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        let mut client = if greeting { greeted() } else { Client::new(Limits::default()) };
+        let mut client = if greeting { greeted() } else { SftpClient::new(ClientLimits::default()) };
         client.stat("a");
         client.read("b", 100_000);
         let upload = client.upload("c", 200_000);

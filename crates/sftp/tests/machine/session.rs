@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use logferry_sftp::{Client, Content, Event, InFlight, JobError, JobId, Limits, Outcome, SizeCheck};
+use logferry_sftp::{
+    ClientLimits, InFlightCounts, JobError, JobEvent, JobId, JobOutcome, SftpClient, SizeCheck, UploadSource,
+};
 
 use crate::fake::{FakeServer, Ways};
 
@@ -11,7 +13,7 @@ use crate::fake::{FakeServer, Ways};
 #[derive(Default)]
 pub(crate) struct Contents(pub(crate) BTreeMap<JobId, Vec<u8>>);
 
-impl Content for Contents {
+impl UploadSource for Contents {
     fn fill(&mut self, job: JobId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let start = usize::try_from(offset).unwrap();
         let from = self.0[&job]
@@ -36,22 +38,22 @@ impl Choice {
 }
 
 pub(crate) struct Session {
-    pub(crate) client: Client,
+    pub(crate) client: SftpClient,
     pub(crate) server: FakeServer,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ClientLimits,
     pub(crate) contents: Contents,
     /// Set when replies go back in any order, in pieces of any length.
     pub(crate) choice: Option<Choice>,
     pub(crate) read: BTreeMap<JobId, Vec<u8>>,
-    pub(crate) ended: BTreeMap<JobId, Result<Outcome, JobError>>,
+    pub(crate) ended: BTreeMap<JobId, Result<JobOutcome, JobError>>,
 }
 
 pub(crate) const CAP: usize = 4096;
 
 impl Session {
-    pub(crate) fn new(limits: Limits, ways: Ways) -> Self {
+    pub(crate) fn new(limits: ClientLimits, ways: Ways) -> Self {
         Self {
-            client: Client::new(limits),
+            client: SftpClient::new(limits),
             server: FakeServer::new(ways),
             limits,
             contents: Contents::default(),
@@ -88,7 +90,7 @@ impl Session {
         }
         assert_eq!(
             self.client.in_flight(),
-            InFlight {
+            InFlightCounts {
                 requests: 0,
                 bytes: 0
             }
@@ -97,7 +99,7 @@ impl Session {
     }
 
     pub(crate) fn check_limits(&self) {
-        let InFlight { requests, bytes } = self.client.in_flight();
+        let InFlightCounts { requests, bytes } = self.client.in_flight();
         assert!(requests <= self.limits.requests && bytes <= self.limits.bytes);
     }
 
@@ -133,8 +135,8 @@ impl Session {
     pub(crate) fn take_events(&mut self) {
         while let Some(event) = self.client.poll_event() {
             match event {
-                Event::Data { job, data } => self.read.entry(job).or_default().extend(data),
-                Event::Ended { job, result } => assert!(self.ended.insert(job, result).is_none()),
+                JobEvent::Data { job, data } => self.read.entry(job).or_default().extend(data),
+                JobEvent::Ended { job, result } => assert!(self.ended.insert(job, result).is_none()),
             }
         }
     }
@@ -152,7 +154,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn result(&self, job: JobId) -> Result<Outcome, String> {
+    pub(crate) fn result(&self, job: JobId) -> Result<JobOutcome, String> {
         self.ended[&job].as_ref().copied().map_err(ToString::to_string)
     }
 }
@@ -163,4 +165,4 @@ pub(crate) fn bytes(len: usize, seed: u8) -> Vec<u8> {
         .collect()
 }
 
-pub(crate) const CONFIRMED: Result<Outcome, String> = Ok(Outcome::Uploaded(SizeCheck::Confirmed));
+pub(crate) const CONFIRMED: Result<JobOutcome, String> = Ok(JobOutcome::Uploaded(SizeCheck::Confirmed));

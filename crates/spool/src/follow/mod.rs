@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
 
-use logferry_durable::{DiskError, Operation, RealDisk};
+use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError};
 use logferry_protocol::names::{GroupName, SourceId};
 use memchr::memrchr;
@@ -163,7 +163,7 @@ fn show_batch(
         return Ok(show(FollowEvent::Skipped { batch, bytes })?);
     };
     progress.searches = 0;
-    let read_error = |error| DiskError::new(Operation::Read, path, error);
+    let read_error = |error| DiskError::new(DiskOperation::Read, path, error);
     reader.seek_to(progress.shown).map_err(read_error)?;
     let mut reader = reader.take(committed - progress.shown);
     let mut block = Vec::with_capacity(BLOCK_LEN.min(usize::try_from(reader.limit()).unwrap_or(BLOCK_LEN)));

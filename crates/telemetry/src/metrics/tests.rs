@@ -46,7 +46,7 @@ fn relay_names_are_those_of_the_contract() {
     let relay = metrics.relay("web-1");
     relay.stored(
         "h1",
-        Stored {
+        StoredChunks {
             chunks: 2,
             lines: 30,
             bytes: 4000,
@@ -54,7 +54,7 @@ fn relay_names_are_those_of_the_contract() {
     );
     relay.stored(
         "h1",
-        Stored {
+        StoredChunks {
             chunks: 1,
             lines: 3,
             bytes: 400,

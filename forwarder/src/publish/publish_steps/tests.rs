@@ -4,6 +4,7 @@ mod late;
 
 use std::collections::BTreeMap;
 
+use logferry_invariants::invariant_published_is_never_overwritten;
 use proptest::prelude::*;
 
 use super::*;
@@ -51,7 +52,7 @@ impl File {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Ways {
     method: Method,
-    verify: Verify,
+    verify: VerifyMode,
     /// A rename replaces a file.
     replaces: bool,
     /// A rename that was done is answered with an error.
@@ -64,7 +65,7 @@ struct Ways {
 
 const PLAIN: Ways = Ways {
     method: Method::Rename,
-    verify: Verify::Size,
+    verify: VerifyMode::Size,
     replaces: false,
     late_error: false,
     receiver_removes: false,
@@ -134,7 +135,16 @@ impl Folder {
         if self.ways.receiver_removes {
             self.taken.push(file);
         } else {
-            self.published = Some(file);
+            // A server that replaces would do harm here: the forwarder must not ask it to.
+            if let Some(before) = self.published.replace(file) {
+                let contents = |file: File| format!("{file:?}").into_bytes();
+                let held = invariant_published_is_never_overwritten(
+                    "NAME",
+                    &contents(before),
+                    Some(&contents(file)),
+                );
+                assert_eq!(held, Ok(()));
+            }
         }
         if self.ways.late_error {
             RenameOutcome::Refused
@@ -257,7 +267,11 @@ fn foreign() -> impl Strategy<Value = File> {
 
 fn ways() -> impl Strategy<Value = Ways> {
     let method = prop_oneof![Just(Method::Rename), Just(Method::Link)];
-    let verify = prop_oneof![Just(Verify::Size), Just(Verify::Hash), Just(Verify::ReadBack)];
+    let verify = prop_oneof![
+        Just(VerifyMode::Size),
+        Just(VerifyMode::Hash),
+        Just(VerifyMode::ReadBack)
+    ];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     (method, verify, flags).prop_map(|(method, verify, (replaces, late_error, stat_forbidden))| Ways {
         method,
@@ -286,7 +300,7 @@ fn free_name_is_published_by_one_upload_and_one_rename() {
 
 #[test]
 fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
+    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
     upload(&mut publication);
     assert_eq!(publication.step(), Step::Note);
     publication.on_note();
@@ -301,7 +315,7 @@ fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
 
 #[test]
 fn server_that_cannot_link_after_all_is_asked_to_rename() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Link, None);
+    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Link, None);
     upload(&mut publication);
     publication.on_note();
     publication.on_look(NameStatus::Absent);
@@ -314,7 +328,7 @@ fn server_that_cannot_link_after_all_is_asked_to_rename() {
 
 #[test]
 fn failed_upload_leaves_no_temporary_file() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
+    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
@@ -326,7 +340,7 @@ fn failed_upload_leaves_no_temporary_file() {
 #[test]
 fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() {
     for size in [None, Some(RESUME_MIN - 1), Some(LEN + 1)] {
-        let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
+        let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
         publication.on_look(NameStatus::Absent);
         publication.on_look_temporary(NameStatus::Present { size });
         assert_eq!(
@@ -336,7 +350,7 @@ fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() 
         publication.on_look_temporary(NameStatus::Absent);
         assert_eq!(publication.step(), Step::Upload { from: 0 });
     }
-    let mut small = PublishSteps::new(RESUME_MIN - 1, Verify::Size, Method::Rename, None);
+    let mut small = PublishSteps::new(RESUME_MIN - 1, VerifyMode::Size, Method::Rename, None);
     small.on_look(NameStatus::Absent);
     assert_eq!((small.step(), small.temporary()), (Step::Upload { from: 0 }, 1));
     small.on_upload(UploadOutcome::NotCreated);
@@ -364,7 +378,7 @@ fn names_come_to_an_end_when_none_is_free() {
 
 #[test]
 fn temporary_file_that_vanished_before_its_rename_is_not_taken_for_published() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
+    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
     upload(&mut publication);
     publication.on_note();
     publication.on_look(NameStatus::Absent);
@@ -382,20 +396,20 @@ fn upload_is_proved_as_the_destination_asks() {
         publication.on_upload(uploaded);
         publication
     };
-    let mut hashed = after_upload(Verify::Hash, UploadOutcome::Whole);
+    let mut hashed = after_upload(VerifyMode::Hash, UploadOutcome::Whole);
     assert_eq!(hashed.step(), Step::Hash);
     hashed.on_hash(false);
     assert_eq!(hashed.step(), Step::ReadBack, "another hash proves nothing");
     hashed.on_read_back(FileComparison::Different);
     assert_eq!(hashed.step(), Step::RemoveTemporary(End::NotVerified));
 
-    let mut read = after_upload(Verify::ReadBack, UploadOutcome::Whole);
+    let mut read = after_upload(VerifyMode::ReadBack, UploadOutcome::Whole);
     assert_eq!(read.step(), Step::ReadBack);
     read.on_read_back(FileComparison::Unreadable);
     assert_eq!(read.step(), Step::RemoveTemporary(End::NotVerified));
 
     // A server that reports no size: no better check is possible.
-    let mut blind = after_upload(Verify::Size, UploadOutcome::SizeUnknown);
+    let mut blind = after_upload(VerifyMode::Size, UploadOutcome::SizeUnknown);
     assert_eq!(blind.step(), Step::ReadBack);
     blind.on_read_back(FileComparison::Unreadable);
     assert_eq!(blind.step(), Step::Note);
@@ -403,7 +417,7 @@ fn upload_is_proved_as_the_destination_asks() {
 
 #[test]
 fn server_that_tells_no_size_has_its_file_compared() {
-    let mut publication = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
+    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
     publication.on_look(NameStatus::Present { size: None });
     assert_eq!(publication.step(), Step::Compare { there: true });
 }
@@ -411,7 +425,7 @@ fn server_that_tells_no_size_has_its_file_compared() {
 #[test]
 fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_temporary_name_is_gone() {
     let there = NameStatus::Present { size: Some(LEN) };
-    let mut strange = PublishSteps::new(LEN, Verify::Size, Method::Rename, None);
+    let mut strange = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
     strange.on_look(there);
     strange.on_compare(FileComparison::Unreadable);
     assert_eq!(strange.step(), Step::LookTemporary);
@@ -422,7 +436,7 @@ fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_tempora
         (NameStatus::Absent, Step::End(End::TakenAway)),
         (there, Step::Forget(End::RenameRefused)),
     ] {
-        let mut noted = PublishSteps::new(LEN, Verify::Size, Method::Rename, Some(1));
+        let mut noted = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, Some(1));
         noted.on_look(there);
         noted.on_compare(FileComparison::Unreadable);
         noted.on_look_temporary(temporary);

@@ -12,9 +12,9 @@ mod window_manifest;
 
 use std::collections::BTreeMap;
 
-use logferry_config::Verify;
+use logferry_config::VerifyMode;
 use logferry_ledger::{PublishedFile, PublishingNote};
-use logferry_sftp::Limits;
+use logferry_sftp::ClientLimits;
 use proptest::prelude::*;
 
 use super::*;
@@ -23,7 +23,7 @@ use fake::{FakeServer, Sizes, Ways};
 use sealed::Sealed;
 use server_kinds::{ServerKind, server_kinds, ways};
 
-const LIMITS: Limits = Limits {
+const LIMITS: ClientLimits = ClientLimits {
     requests: 20,
     bytes: 2000,
     piece: 100,
@@ -49,7 +49,7 @@ fn run(
     kill: Option<Kill>,
 ) -> Vec<(usize, Result<PublishOutcome, DeliveryError>)> {
     let (mut client, mut in_flight, mut completed) =
-        (Client::new(LIMITS), AttemptsInFlight::default(), Vec::new());
+        (SftpClient::new(LIMITS), AttemptsInFlight::default(), Vec::new());
     for number in missing {
         completed.extend(in_flight.start(sealed.attempt(*number), &mut client));
     }
@@ -159,7 +159,7 @@ fn forwarder_killed_after_any_request_leaves_each_item_once_at_any_server() {
 /// The receiver removes files as soon as they have their final names.
 #[test]
 fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_killed() {
-    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), Verify::Size);
+    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150, 1100], kind);
     let mut whole = sealed.server();
     run(&mut sealed, &[0, 1, 2], &mut whole, None);
@@ -184,7 +184,10 @@ fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_
 
 #[test]
 fn note_about_another_server_is_ignored() {
-    let mut sealed = Sealed::new(&[150], ServerKind::with_sidecars(Ways::default(), Verify::Size));
+    let mut sealed = Sealed::new(
+        &[150],
+        ServerKind::with_sidecars(Ways::default(), VerifyMode::Size),
+    );
     let note = PublishingNote {
         file: PublishedFile::Marker,
         place: "ferry@elsewhere:22 /drop/batch-00.log.part".to_owned(),
@@ -207,7 +210,7 @@ fn note_about_another_server_is_ignored() {
 
 #[test]
 fn manifest_comes_after_its_batch_and_the_marker_last() {
-    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), Verify::Size);
+    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150], kind);
     let mut server = sealed.server();
     run(&mut sealed, &[0], &mut server, None);
@@ -226,7 +229,7 @@ fn manifest_comes_after_its_batch_and_the_marker_last() {
 
 #[test]
 fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
-    for verify in [Verify::Hash, Verify::ReadBack] {
+    for verify in [VerifyMode::Hash, VerifyMode::ReadBack] {
         let kind = ServerKind::with_sidecars(ways(|it| it.spoils = Some(77)), verify);
         let mut sealed = Sealed::new(&[150], kind);
         let mut server = sealed.server();
@@ -270,7 +273,7 @@ fn upload_that_fails_late_leaves_nothing_and_is_tried_again() {
 fn destination_that_forbids_reading_gets_its_files() {
     let kind = ServerKind::with_sidecars(
         ways(|it| (it.write_only, it.sizes) = (true, Sizes::Forbidden)),
-        Verify::Size,
+        VerifyMode::Size,
     );
     let mut sealed = Sealed::new(&[150, 1100], kind);
     let mut server = sealed.server();
@@ -302,7 +305,7 @@ fn verified_beginning_is_not_sent_again() {
 
 #[test]
 fn foreign_file_under_a_name_is_not_changed_and_other_batches_are_delivered() {
-    let kind = ServerKind::with_sidecars(Ways::default(), Verify::Size);
+    let kind = ServerKind::with_sidecars(Ways::default(), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150, 150, 150], kind);
     let mut server = sealed.server();
     let batch = |number: usize| format!("/drop/{}", sealed.batches[number].file_name());

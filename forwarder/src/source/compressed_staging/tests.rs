@@ -19,10 +19,10 @@ struct Staging {
 }
 
 impl Staging {
-    fn new(compress: Compress, text: &[u8]) -> Self {
+    fn new(compress: FileCompression, text: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut batch = batches(&[0]).remove(0);
-        batch.contents = Contents {
+        batch.contents = BatchContents {
             lines: 1,
             bytes: text.len() as u64,
             crc32c: crc32c::crc32c(text),
@@ -66,10 +66,10 @@ fn text() -> Vec<u8> {
         .collect()
 }
 
-fn unpacked(compress: Compress, path: &Path) -> Vec<u8> {
+fn unpacked(compress: FileCompression, path: &Path) -> Vec<u8> {
     let (file, mut text) = (File::open(path).unwrap(), Vec::new());
     match compress {
-        Compress::Zstd => zstd::stream::copy_decode(file, &mut text).unwrap(),
+        FileCompression::Zstd => zstd::stream::copy_decode(file, &mut text).unwrap(),
         _ => drop(flate2::read::GzDecoder::new(file).read_to_end(&mut text).unwrap()),
     }
     text
@@ -77,7 +77,7 @@ fn unpacked(compress: Compress, path: &Path) -> Vec<u8> {
 
 #[test]
 fn compressed_file_holds_the_lines_is_the_same_each_time_and_is_removed_at_the_end() {
-    for compress in [Compress::Gzip, Compress::Zstd] {
+    for compress in [FileCompression::Gzip, FileCompression::Zstd] {
         let staging = Staging::new(compress, &text());
         let mut file = staging.open().unwrap();
         assert!(file.len() < staging.batch.contents.bytes / 2);
@@ -96,14 +96,14 @@ fn compressed_file_holds_the_lines_is_the_same_each_time_and_is_removed_at_the_e
 
 #[test]
 fn compressed_file_that_a_crash_left_is_used_again_if_it_holds_the_lines() {
-    for compress in [Compress::Gzip, Compress::Zstd] {
+    for compress in [FileCompression::Gzip, FileCompression::Zstd] {
         let staging = Staging::new(compress, &text());
         let made = staging.open().unwrap();
         let path = staging.outgoing().remove(0);
         let same = std::fs::read(&path).unwrap();
         drop(made);
         // As an older version might have made it: other bytes, the same lines.
-        let other = if compress == Compress::Zstd {
+        let other = if compress == FileCompression::Zstd {
             zstd::stream::encode_all(&text()[..], 9).unwrap()
         } else {
             let (text, mut packed) = (text(), Vec::new());
@@ -125,7 +125,7 @@ fn compressed_file_that_a_crash_left_is_used_again_if_it_holds_the_lines() {
 
 #[test]
 fn altered_batch_is_not_compressed_and_a_stop_ends_it() {
-    let mut staging = Staging::new(Compress::Gzip, &text());
+    let mut staging = Staging::new(FileCompression::Gzip, &text());
     staging.batch.contents.crc32c ^= 1;
     let altered = staging.open();
     assert!(
@@ -142,7 +142,7 @@ fn altered_batch_is_not_compressed_and_a_stop_ends_it() {
 
 #[test]
 fn file_that_is_not_needed_is_removed() {
-    let staging = Staging::new(Compress::Gzip, b"line\n");
+    let staging = Staging::new(FileCompression::Gzip, b"line\n");
     let folder = staging.dir.path().join("outgoing/edw");
     std::fs::create_dir_all(&folder).unwrap();
     for name in ["a.log.gz", "b.log.gz", "b.log.gz.new"] {

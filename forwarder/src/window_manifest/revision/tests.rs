@@ -36,7 +36,7 @@ fn batch(number: usize, state: BatchState, is_delivered: bool, is_listed: bool) 
         file_sha256: None,
         path: Some(format!("/in/{}", batch.file_name())),
         delivered_at: is_delivered.then(|| after(60)),
-        asked_at: None,
+        resend_requested_at: None,
     };
     WindowBatch {
         batch,

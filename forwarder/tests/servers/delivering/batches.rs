@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_forwarder::ForwarderError;
-use logferry_ledger::{BatchState, Published};
+use logferry_ledger::{BatchState, PublishedBatch};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Direction, Running, Spool, Sshd, cutting_proxy, destination, names_in, until};
@@ -107,7 +107,7 @@ async fn longer_temporary_file_left_by_a_crash_does_not_show_in_what_is_publishe
 async fn batch_recorded_before_a_crash_is_archived_at_the_next_start() {
     let (sshd, mut spool) = (Sshd::start(), Spool::new());
     let batch = spool.seal(0, b"recorded\n");
-    let published = Published {
+    let published = PublishedBatch {
         path: "/drop/recorded".to_owned(),
         bytes: 9,
         sha256: "0".repeat(64),
@@ -316,7 +316,7 @@ async fn second_forwarder_in_one_data_folder_is_refused() {
     let batch = spool.seal(0, b"once\n");
     let forwarder = Running::start(spool.dir(), vec![destination("edw", &sshd)]);
     until("at work", || spool.is_in(BatchState::Sent, &batch)).await;
-    let config = logferry_config::Forwarder {
+    let config = logferry_config::ForwarderSettings {
         data_dir: spool.dir().to_owned(),
         interval: Duration::from_secs(1),
         destinations: vec![destination("edw", &sshd)],

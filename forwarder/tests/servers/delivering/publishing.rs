@@ -10,13 +10,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use logferry_config::{Compress, Destination, Publishing, Verify};
+use logferry_config::{Destination, FileCompression, Publishing, VerifyMode};
 use logferry_ledger::{Batch, BatchState};
 
 use crate::support::{Direction, Running, Spool, Sshd, cutting_proxy, destination, names_in, until};
 
 /// A destination whose batches have a manifest and a marker.
-pub(crate) fn accompany(edw: &mut Destination, verify: Verify, compress: Compress) {
+pub(crate) fn accompany(edw: &mut Destination, verify: VerifyMode, compress: FileCompression) {
     edw.publish = Publishing {
         verify,
         compress,
@@ -72,7 +72,7 @@ async fn batch_is_published_proved_compressed_and_accompanied() {
     let batches = [(0, 50_000), (1, 1), (2, 0)];
     let sealed = batches.map(|(window, lines)| spool.seal(window, &text(window, lines)));
     let mut edw = destination("edw", &sshd);
-    accompany(&mut edw, Verify::ReadBack, Compress::Gzip);
+    accompany(&mut edw, VerifyMode::ReadBack, FileCompression::Gzip);
     let forwarder = Running::start(spool.dir(), vec![edw]);
     for batch in &sealed {
         until("sent", || spool.is_in(BatchState::Sent, batch)).await;
@@ -108,7 +108,7 @@ async fn hash_is_made_by_the_servers_shell_and_without_one_the_file_is_read_back
         fs::create_dir(&directory).unwrap();
         let mut edw = destination("edw", &sshd);
         edw.directory = directory.to_str().unwrap().to_owned();
-        edw.publish.verify = Verify::Hash;
+        edw.publish.verify = VerifyMode::Hash;
 
         let mut spool = Spool::new();
         let texts = [0, 1, 2, 3].map(|window| text(window, 20_000));
@@ -157,7 +157,7 @@ async fn connections_cut_at_any_byte_end_in_one_right_file_manifest_and_marker_f
     let proxy = cutting_proxy(sshd.port, cuts(40));
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
-    accompany(&mut edw, Verify::ReadBack, Compress::Gzip);
+    accompany(&mut edw, VerifyMode::ReadBack, FileCompression::Gzip);
     (edw.port, edw.retry.attempts) = (proxy.port, 1000);
     let forwarder = Running::start(spool.dir(), vec![edw]);
     for batch in &sealed {
@@ -216,7 +216,7 @@ async fn receiver_that_takes_files_at_once_gets_each_once_over_connections_that_
     let proxy = cutting_proxy(sshd.port, cuts(40));
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
-    accompany(&mut edw, Verify::Size, Compress::None);
+    accompany(&mut edw, VerifyMode::Size, FileCompression::None);
     (edw.port, edw.retry.attempts) = (proxy.port, 1000);
     let taken = sshd.path("taken");
     fs::create_dir(&taken).unwrap();

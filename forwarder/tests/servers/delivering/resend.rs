@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use logferry_config::{Addressee, Destination};
+use logferry_config::{Destination, Subscriber};
 use logferry_forwarder::{ResendOutcome, resend};
 use logferry_ledger::{Batch, BatchState};
 
@@ -15,12 +15,12 @@ use crate::connecting::embedded::Embedded;
 use crate::support::{Running, Spool, Sshd, configured, destination, names_in, until};
 
 fn ask(spool: &Spool, batches: &[Batch], destination: &Destination) -> ResendOutcome {
-    let addressee = Addressee {
+    let subscriber = Subscriber {
         name: destination.name.clone(),
-        wants: destination.wants.clone(),
+        filter: destination.filter.clone(),
     };
     let now: Vec<_> = batches.iter().map(|batch| spool.now(batch)).collect();
-    resend(spool.dir(), &now, &[addressee], Timestamp::now()).unwrap()
+    resend(spool.dir(), &now, &[subscriber], Timestamp::now()).unwrap()
 }
 
 fn is_done(spool: &Spool, batch: &Batch, name: &str) -> bool {
@@ -170,18 +170,18 @@ async fn what_a_destination_does_not_want_or_is_open_is_not_resent_and_a_wish_en
     let batch = spool.seal_of("198.51.100.1", 0, b"one\n");
     let edw = destination("edw", &sshd);
     let mut lab = destination("lab", &sshd);
-    lab.wants = configured("directory: d, sources: ['192.0.2.1']").wants;
+    lab.filter = configured("directory: d, sources: ['192.0.2.1']").filter;
     let forwarder = Running::start(spool.dir(), vec![edw.clone(), lab.clone()]);
     until("sent", || spool.is_in(BatchState::Sent, &batch)).await;
     forwarder.stop().await;
     let resent = ask(&spool, std::slice::from_ref(&batch), &lab);
     assert_eq!((resent.unwanted.len(), resent.due.len()), (1, 0));
 
-    lab.wants = edw.wants.clone();
+    lab.filter = edw.filter.clone();
     assert_eq!(ask(&spool, std::slice::from_ref(&batch), &lab).due.len(), 1);
-    assert_eq!(spool.ledger.asked().unwrap().len(), 1);
+    assert_eq!(spool.ledger.resend_requests().unwrap().len(), 1);
     // Without it, nobody would ever free the file.
     let forwarder = Running::start(spool.dir(), vec![edw]);
-    until("forgotten", || spool.ledger.asked().unwrap().is_empty()).await;
+    until("forgotten", || spool.ledger.resend_requests().unwrap().is_empty()).await;
     forwarder.stop().await;
 }

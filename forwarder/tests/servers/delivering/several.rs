@@ -13,7 +13,7 @@ fn wanting(name: &str, sshd: &Sshd, source: &str) -> Destination {
     let directory = sshd.path(name);
     fs::create_dir_all(&directory).unwrap();
     Destination {
-        wants: configured(&format!("directory: d, sources: ['{source}']")).wants,
+        filter: configured(&format!("directory: d, sources: ['{source}']")).filter,
         directory: directory.to_str().unwrap().to_owned(),
         ..destination(name, sshd)
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use logferry_config::{Compress, Forwarder, Login, Verify};
+use logferry_config::{FileCompression, ForwarderSettings, Login, VerifyMode};
 use logferry_ledger::BatchState;
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +42,9 @@ async fn forwarder_process() {
     edw.directory = read("drop");
     edw.bandwidth = Some(BANDWIDTH);
     if std::env::var_os(ACCOMPANIED).is_some() {
-        accompany(&mut edw, Verify::Hash, Compress::Gzip);
+        accompany(&mut edw, VerifyMode::Hash, FileCompression::Gzip);
     }
-    let config = Forwarder {
+    let config = ForwarderSettings {
         data_dir: data_dir.into(),
         interval: Duration::from_hours(1),
         destinations: vec![edw],
@@ -178,7 +178,7 @@ async fn forwarder_killed_at_each_moment_of_publishing_ends_with_one_of_each_fil
         let before = published(&sshd.drop_dir());
 
         let mut edw = destination("edw", &sshd);
-        accompany(&mut edw, Verify::Hash, Compress::Gzip);
+        accompany(&mut edw, VerifyMode::Hash, FileCompression::Gzip);
         let forwarder = Running::start(spool.dir(), vec![edw]);
         for batch in &batches {
             until(name, || spool.is_in(BatchState::Sent, batch)).await;

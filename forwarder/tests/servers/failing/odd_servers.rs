@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::{Destination, Login, Secret};
 use logferry_forwarder::{FailureScope, check_destination};
-use logferry_ledger::{BatchState, FailureKind, InFlight};
+use logferry_ledger::{BatchState, FailureKind, TransferRecord};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -39,9 +39,9 @@ fn signal(processes: &[Pid], signal: Signal) {
 }
 
 /// The batches in flight to `edw`, by the ledger.
-fn in_flight(spool: &Spool) -> Vec<InFlight> {
+fn in_flight(spool: &Spool) -> Vec<TransferRecord> {
     let edw = "edw".parse().unwrap();
-    spool.ledger.in_flight(&edw, Timestamp::UNIX_EPOCH).unwrap()
+    spool.ledger.transfers(&edw, Timestamp::UNIX_EPOCH).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

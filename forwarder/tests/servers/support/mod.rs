@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use logferry_config::{
-    Backoff, DeliveryRetry, Destination, Forwarder, HostKeyPolicy, Layout, Login, Publishing, Wants,
+    Backoff, DeliveryFilter, DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, Publishing,
+    RemoteLayout,
 };
 use logferry_forwarder::ForwarderError;
 use tokio::task::JoinHandle;
@@ -37,12 +38,12 @@ pub(crate) fn destination(name: &str, sshd: &Sshd) -> Destination {
 pub(crate) fn destination_on_port(name: &str, port: u16, login: Login, known_hosts: PathBuf) -> Destination {
     Destination {
         name: name.parse().unwrap(),
-        wants: Wants::default(),
+        filter: DeliveryFilter::default(),
         host: "127.0.0.1".to_owned(),
         port,
         user: "ferry".to_owned(),
         directory: "/".to_owned(),
-        layout: Layout::default(),
+        layout: RemoteLayout::default(),
         login,
         host_key: HostKeyPolicy::KnownHosts(known_hosts),
         sessions: 4,
@@ -79,7 +80,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts one that looks by itself only once an hour, unless a retry is due: it must be told.
     pub(crate) fn start(data_dir: &Path, destinations: Vec<Destination>) -> Self {
-        let config = Forwarder {
+        let config = ForwarderSettings {
             data_dir: data_dir.to_owned(),
             interval: Duration::from_hours(1),
             destinations,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_ledger::{
-    Batch, BatchGrowth, BatchState, Commit, Contents, Delivery, FailureKind, Ledger, NewBatch, Window,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, Delivery, FailureKind, Ledger, NewBatch, Window,
 };
 use logferry_protocol::names::SourceId;
 use sha2::{Digest, Sha256};
@@ -79,7 +79,7 @@ impl Spool {
         let file = self.file(BatchState::Open, &batch);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, text).unwrap();
-        let contents = Contents {
+        let contents = BatchContents {
             lines: text.split_inclusive(|byte| *byte == b'\n').count() as u64,
             bytes: text.len() as u64,
             crc32c: crc32c::crc32c(text),

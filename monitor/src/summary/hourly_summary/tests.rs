@@ -10,7 +10,7 @@ fn mail(host: &RelayHost) -> NewMail {
     let hour = SummaryHour::starting_at(at("2026-11-21T02:00:00Z"));
     let sources = host.ledger.sources().expect("sources");
     let batches = host.ledger.batches(&BatchFilter::default()).expect("batches");
-    let totals = host.ledger.stream_totals().expect("totals");
+    let totals = host.ledger.source_line_totals().expect("totals");
     let names = sources.iter().map(|record| &record.source);
     HourlySummary::new(hour, names, &batches, &totals).mail(&TimeZone::fixed(Offset::constant(6)))
 }

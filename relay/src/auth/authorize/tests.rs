@@ -3,7 +3,7 @@
 use super::*;
 
 /// A group with these sources.
-fn group(sources: &str, trust_source: bool) -> Group {
+fn group(sources: &str, trust_source: bool) -> GroupSettings {
     let text = format!(
         "relay:\n  data_dir: /d\n  groups:\n    - {{name: web-1, listen: \"127.0.0.1:0\", sources: {sources}, \
          trust_source: true}}\n"
@@ -16,7 +16,7 @@ fn group(sources: &str, trust_source: bool) -> Group {
 }
 
 /// Authorizes a client without certificate and token.
-fn authorize_address(group: &Group, peer: &str, claimed: Option<&str>) -> Option<String> {
+fn authorize_address(group: &GroupSettings, peer: &str, claimed: Option<&str>) -> Option<String> {
     let client = PeerIdentity {
         address: peer.parse().expect("an address"),
         certificate: None,
@@ -66,7 +66,7 @@ fn a_named_source_counts_only_where_it_is_trusted_and_listed() {
 
 /// A client at 198.51.100.1, which every group here admits, with a certificate and a token as given.
 fn bound(
-    group: &Group,
+    group: &GroupSettings,
     certificate: Option<&[&str]>,
     token: Option<&str>,
     claimed: Option<&str>,

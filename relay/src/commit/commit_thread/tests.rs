@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use logferry_durable::Operation;
+use logferry_durable::DiskOperation;
 use logferry_ledger::Ledger;
-use logferry_protocol::chunk::Outcome;
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_spool::Spool;
 use logferry_telemetry::Metrics;
 use logferry_testkit::SimDisk;
@@ -98,7 +98,7 @@ impl TestGroup {
 }
 
 fn is_stored(answer: &ChunkReply) -> bool {
-    matches!(answer, ChunkReply::Receipt(receipt) if receipt.outcome == Outcome::Stored)
+    matches!(answer, ChunkReply::Receipt(receipt) if receipt.outcome == ChunkOutcome::Stored)
 }
 
 #[tokio::test]
@@ -141,10 +141,10 @@ async fn a_temporary_disk_failure_loses_nothing() {
     let (first, second) = (line(20, "first"), line(20, "second"));
     group.send_until_stored(1, 0, &first).await;
     for operation in [
-        Operation::Sync,
-        Operation::Append,
-        Operation::Truncate,
-        Operation::Open,
+        DiskOperation::Sync,
+        DiskOperation::Append,
+        DiskOperation::Truncate,
+        DiskOperation::Open,
     ] {
         group.disk.fail_next(operation, ErrorKind::Other);
     }

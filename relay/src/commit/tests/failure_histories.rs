@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use logferry_durable::Operation;
+use logferry_durable::DiskOperation;
 use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sealed_never_changes};
 use logferry_ledger::{Batch, BatchFilter, BatchState};
-use logferry_protocol::chunk::Outcome;
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 use proptest::prelude::*;
@@ -33,7 +33,10 @@ enum HistoryEvent {
     /// Time passes and batches are sealed.
     Seal,
     /// The next operation of that kind fails, and the relay continues.
-    Fault { operation: Operation, kind: ErrorKind },
+    Fault {
+        operation: DiskOperation,
+        kind: ErrorKind,
+    },
     /// The disk has only this much free space.
     Full { bytes: u64 },
     /// The disk has space again.
@@ -59,18 +62,18 @@ fn event() -> impl Strategy<Value = HistoryEvent> {
     ]
 }
 
-fn fault() -> impl Strategy<Value = Operation> {
+fn fault() -> impl Strategy<Value = DiskOperation> {
     prop::sample::select(vec![
-        Operation::Append,
-        Operation::Sync,
-        Operation::Sync,
-        Operation::Rename,
-        Operation::Open,
-        Operation::CreateDir,
-        Operation::Truncate,
-        Operation::Read,
-        Operation::List,
-        Operation::Remove,
+        DiskOperation::Append,
+        DiskOperation::Sync,
+        DiskOperation::Sync,
+        DiskOperation::Rename,
+        DiskOperation::Open,
+        DiskOperation::CreateDir,
+        DiskOperation::Truncate,
+        DiskOperation::Read,
+        DiskOperation::List,
+        DiskOperation::Remove,
     ])
 }
 
@@ -132,7 +135,7 @@ fn apply(
                 let answers = fixture.send(vec![chunk(stream, 0, &file.bytes[..end])]);
                 match answers.get(&0) {
                     Some(ChunkReply::Wait(_)) => {}
-                    answer => assert_eq!(answer, Some(&receipt(file.acked, Outcome::Duplicate))),
+                    answer => assert_eq!(answer, Some(&receipt(file.acked, ChunkOutcome::Duplicate))),
                 }
             }
         }

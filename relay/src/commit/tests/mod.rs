@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Batch as Rules, NameTemplate, TimestampFormat, WindowLength};
-use logferry_durable::{Disk as _, Operation};
+use logferry_config::{BatchSettings as Rules, NameTemplate, TimestampFormat, WindowLength};
+use logferry_durable::{Disk as _, DiskOperation};
 use logferry_invariants::{
     invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
     invariant_no_name_is_given_twice, invariant_row_exists_before_file,
 };
-use logferry_ledger::{Batch, BatchFilter, BatchState, Contents, Ledger};
-use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, Outcome, Receipt, StreamEnd};
+use logferry_ledger::{Batch, BatchContents, BatchFilter, BatchState, Ledger};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
 use logferry_spool::Spool;
@@ -117,7 +117,7 @@ impl CommitterFixture {
         for batch in &batches {
             let path = self.spool().path(batch, batch.state);
             let contents = self.disk.contents(&path).unwrap_or_default();
-            let found = Contents {
+            let found = BatchContents {
                 lines: memchr::memchr_iter(b'\n', &contents).count() as u64,
                 bytes: contents.len() as u64,
                 crc32c: crc32c::crc32c(&contents),
@@ -195,7 +195,7 @@ pub(super) fn line(minute: u32, text: &str) -> Vec<u8> {
     format!("[21/Nov/2026:08:{minute:02}:03 +0600] {text}\n").into_bytes()
 }
 
-fn receipt(committed: usize, outcome: Outcome) -> ChunkReply {
+fn receipt(committed: usize, outcome: ChunkOutcome) -> ChunkReply {
     let committed = Offset::new(u64::try_from(committed).expect("small"));
     ChunkReply::Receipt(Receipt { committed, outcome })
 }
@@ -205,12 +205,12 @@ fn an_acknowledged_line_survives_power_loss() {
     let mut fixture = CommitterFixture::new(1 << 30);
     let body = [line(20, "a"), line(21, "b")].concat();
     let answers = fixture.send(vec![chunk(1, 0, &body)]);
-    assert_eq!(answers.get(&0), Some(&receipt(body.len(), Outcome::Stored)));
+    assert_eq!(answers.get(&0), Some(&receipt(body.len(), ChunkOutcome::Stored)));
     fixture.disk.power_loss(1);
     fixture.restart();
     assert_eq!(fixture.stored(), body);
     let again = fixture.send(vec![chunk(1, 0, &body)]);
-    assert_eq!(again.get(&0), Some(&receipt(body.len(), Outcome::Duplicate)));
+    assert_eq!(again.get(&0), Some(&receipt(body.len(), ChunkOutcome::Duplicate)));
     assert_eq!(fixture.stored(), body);
 }
 
@@ -252,13 +252,16 @@ fn a_chunk_cut_differently_is_answered_with_the_committed_offset() {
     let (first, second) = (line(20, "first"), line(20, "second"));
     fixture.send(vec![chunk(1, 0, &first)]);
     let answers = fixture.send(vec![chunk(1, 0, &[first.clone(), second].concat())]);
-    assert_eq!(answers.get(&0), Some(&receipt(first.len(), Outcome::Elsewhere)));
+    assert_eq!(
+        answers.get(&0),
+        Some(&receipt(first.len(), ChunkOutcome::Elsewhere))
+    );
     assert_eq!(fixture.stored(), first);
 }
 
 #[test]
 fn a_failed_sync_acknowledges_nothing_and_the_next_round_starts_from_the_ledger() {
-    for operation in [Operation::Append, Operation::Sync] {
+    for operation in [DiskOperation::Append, DiskOperation::Sync] {
         let mut fixture = CommitterFixture::new(1 << 30);
         let (first, second) = (line(20, "first"), line(20, "second"));
         fixture.send(vec![chunk(1, 0, &first)]);
@@ -272,7 +275,7 @@ fn a_failed_sync_acknowledges_nothing_and_the_next_round_starts_from_the_ledger(
         let answers = fixture.send(vec![chunk(1, start, &second)]);
         assert_eq!(
             answers.get(&0),
-            Some(&receipt(first.len() + second.len(), Outcome::Stored))
+            Some(&receipt(first.len() + second.len(), ChunkOutcome::Stored))
         );
         fixture.disk.power_loss(7);
         fixture.restart();
@@ -341,7 +344,7 @@ fn a_stream_that_came_in_through_another_group_is_not_stored_twice() {
         "{answers:?}"
     );
     let answers = fixture.send(vec![chunk(1, start, &second)]);
-    assert_eq!(answers.get(&0), Some(&receipt(both, Outcome::Duplicate)));
+    assert_eq!(answers.get(&0), Some(&receipt(both, ChunkOutcome::Duplicate)));
     assert_eq!(fixture.stored(), [first, second].concat());
 }
 
@@ -386,7 +389,7 @@ fn a_full_batch_continues_in_the_next_part_at_a_line_end() {
 fn a_quiet_batch_is_sealed_and_an_empty_one_is_discarded() {
     let mut fixture = CommitterFixture::new(1 << 30);
     fixture.send(vec![chunk(1, 0, &line(20, "a"))]);
-    fixture.disk.fail_next(Operation::Append, ErrorKind::Other);
+    fixture.disk.fail_next(DiskOperation::Append, ErrorKind::Other);
     fixture.send(vec![chunk(2, 0, &line(22, "never stored"))]);
     fixture.restart();
     assert!(

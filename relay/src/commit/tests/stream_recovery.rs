@@ -1,16 +1,16 @@
 //! Tests of streams that the ledger does not have: a rebuilt ledger restores them, and no other ledger does.
 
 use jiff::Timestamp;
-use logferry_protocol::resolve::{Acknowledged, FileQuery, KnownStream, ResolveRequest};
+use logferry_protocol::resolve::{AcknowledgedStream, FileQuery, KnownStream, ResolveRequest};
 use logferry_protocol::stream::{Offset, Tail};
 
-use super::{CommitterFixture, Outcome, chunk, line, now, receipt, stream};
+use super::{ChunkOutcome, CommitterFixture, chunk, line, now, receipt, stream};
 
 /// Resolves the stream of which a relay has acknowledged all of `sent`.
 fn resolve(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<KnownStream> {
     let (file, head, id) = stream(1);
     let committed = Offset::new(u64::try_from(sent.len()).expect("small"));
-    let acknowledged = Acknowledged {
+    let acknowledged = AcknowledgedStream {
         stream: KnownStream {
             stream: id,
             file,
@@ -48,9 +48,9 @@ fn an_unknown_stream_continues_in_a_rebuilt_ledger() {
     assert_eq!(known[0].committed.get(), old.len() as u64);
     let answers = fixture.send(vec![chunk(1, old.len() as u64, &new)]);
     let all = old.len() + new.len();
-    assert_eq!(answers.get(&0), Some(&receipt(all, Outcome::Stored)));
+    assert_eq!(answers.get(&0), Some(&receipt(all, ChunkOutcome::Stored)));
     assert_eq!(fixture.stored(), new);
     // From now on the ledger has the stream.
     assert_eq!(resolve(&mut fixture, &old, now())[0].committed.get(), all as u64);
-    assert_eq!(fixture.ledger().doubts().expect("a ledger"), []);
+    assert_eq!(fixture.ledger().possible_duplicates().expect("a ledger"), []);
 }

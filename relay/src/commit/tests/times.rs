@@ -228,7 +228,7 @@ fn steps_of_the_wall_clock_lose_no_line_and_repeat_no_name() {
 fn lines_that_arrive_while_the_clock_is_set_back_open_the_next_part() {
     let ledger_dir = tempfile::tempdir().expect("a folder");
     let disk = SimDisk::new();
-    let rules = logferry_config::Batch {
+    let rules = logferry_config::BatchSettings {
         timestamp: TimestampFormat::Arrival,
         ..rules(1 << 30)
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use logferry_config::TimestampFormat;
 use logferry_ledger::UploadedBody;
-use logferry_protocol::chunk::Outcome;
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::stream::Hash16;
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ fn forget_acknowledged(fixture: &mut CommitterFixture) {
 }
 
 /// The outcome of each body, in the order they were sent; `None`: the relay said to wait.
-fn outcomes(fixture: &mut CommitterFixture, bodies: &[&[u8]]) -> Vec<Option<Outcome>> {
+fn outcomes(fixture: &mut CommitterFixture, bodies: &[&[u8]]) -> Vec<Option<ChunkOutcome>> {
     let answers = fixture.send(bodies.iter().map(|body| upload(body)).collect());
     let outcome = |answer| match answer {
         ChunkReply::Receipt(receipt) => Some(receipt.outcome),
@@ -48,16 +48,16 @@ fn an_unacknowledged_body_that_comes_again_is_stored_once() {
     assert_eq!(
         outcomes(&mut fixture, &[&a, &b, &a]),
         [
-            Some(Outcome::Stored),
-            Some(Outcome::Stored),
-            Some(Outcome::Duplicate)
+            Some(ChunkOutcome::Stored),
+            Some(ChunkOutcome::Stored),
+            Some(ChunkOutcome::Duplicate)
         ]
     );
     fixture.disk.power_loss(1);
     fixture.restart();
     assert_eq!(
         outcomes(&mut fixture, &[&b, &a]),
-        [Some(Outcome::Duplicate), Some(Outcome::Duplicate)]
+        [Some(ChunkOutcome::Duplicate), Some(ChunkOutcome::Duplicate)]
     );
     assert_eq!(fixture.stored(), [a, b].concat());
 }
@@ -67,12 +67,12 @@ fn an_acknowledged_body_that_comes_again_is_new() {
     let mut fixture = CommitterFixture::new(1 << 30);
     let a = line(20, "a");
     for _ in 0..3 {
-        assert_eq!(outcomes(&mut fixture, &[&a]), [Some(Outcome::Stored)]);
+        assert_eq!(outcomes(&mut fixture, &[&a]), [Some(ChunkOutcome::Stored)]);
         fixture.committer().uploads.acknowledged(id(&a));
     }
     forget_acknowledged(&mut fixture);
     fixture.restart();
-    assert_eq!(outcomes(&mut fixture, &[&a]), [Some(Outcome::Stored)]);
+    assert_eq!(outcomes(&mut fixture, &[&a]), [Some(ChunkOutcome::Stored)]);
     assert_eq!(fixture.stored(), a.repeat(4));
 }
 
@@ -83,7 +83,7 @@ fn a_body_that_could_not_be_stored_is_new_when_it_comes_again() {
     fixture.disk.fail_after(0);
     assert_eq!(outcomes(&mut fixture, &[&a]), [None]);
     fixture.disk.heal();
-    assert_eq!(outcomes(&mut fixture, &[&a]), [Some(Outcome::Stored)]);
+    assert_eq!(outcomes(&mut fixture, &[&a]), [Some(ChunkOutcome::Stored)]);
     assert_eq!(fixture.stored(), a);
 }
 
@@ -93,7 +93,7 @@ fn uploads_and_chunks_of_a_source_share_its_batches_and_are_counted_alike() {
     let (a, b) = (line(20, "a"), line(20, "b"));
     fixture.send(vec![chunk(1, 0, &a), upload(&b)]);
     assert_eq!(fixture.stored().len(), a.len() + b.len());
-    let totals = fixture.ledger().stream_totals().expect("a ledger");
+    let totals = fixture.ledger().source_line_totals().expect("a ledger");
     assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (2, 2));
 }
 

@@ -11,7 +11,7 @@
 //!
 //! Nothing can be reported of a file that appeared and disappeared while the sender was down.
 
-use logferry_protocol::heartbeat::{Gap, HostTime};
+use logferry_protocol::heartbeat::{HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
@@ -47,7 +47,7 @@ impl MissingFile {
     }
 
     /// The proven loss. Another file holds the first `held` bytes.
-    fn gap(&self, known: &[KnownStream], held: Offset, now: Now) -> Option<Gap> {
+    fn gap(&self, known: &[KnownStream], held: Offset, now: Now) -> Option<ReportedGap> {
         // The id that the stream got, or would have got, when it was first sent.
         let stream = StreamId::derive(self.file.file, self.file.head, 0);
         let committed = match known.iter().find(|known| known.stream == stream) {
@@ -68,8 +68,15 @@ impl MissingFile {
     }
 }
 
-fn gap(stream: StreamId, log: &LogName, path: &str, from: Offset, until: Option<Offset>, now: Now) -> Gap {
-    Gap {
+fn gap(
+    stream: StreamId,
+    log: &LogName,
+    path: &str,
+    from: Offset,
+    until: Option<Offset>,
+    now: Now,
+) -> ReportedGap {
+    ReportedGap {
         stream,
         log: log.clone(),
         path: path.to_owned(),
@@ -81,7 +88,7 @@ fn gap(stream: StreamId, log: &LogName, path: &str, from: Offset, until: Option<
 
 impl OrphanStream {
     /// The proven loss, now that no file holds the stream any more. Another file holds the first `held` bytes.
-    fn gap(&self, log: &LogName, held: Offset, now: Now) -> Option<Gap> {
+    fn gap(&self, log: &LogName, held: Offset, now: Now) -> Option<ReportedGap> {
         let acked = self.stream.acked.offset;
         // If the relay has nothing of the stream, a copy became a stream of its own.
         let from = if acked == Offset::ZERO { held } else { acked };
@@ -132,7 +139,7 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     /// The loss at the end of a finished stream: its file is a copy that lacks bytes that the original was seen to hold.
-    pub(crate) fn shortfall(&mut self, log: &LogName, now: Now) -> Option<Gap> {
+    pub(crate) fn shortfall(&mut self, log: &LogName, now: Now) -> Option<ReportedGap> {
         let stream = self
             .stream()
             .filter(|stream| stream.phase == StreamPhase::Finished)?;

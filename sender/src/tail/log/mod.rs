@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::ChunkHeader;
-use logferry_protocol::heartbeat::Gap;
+use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::Acknowledged;
+use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use crate::checkpoint::{Checkpoint, CheckpointStream, ShippedArchive};
@@ -49,7 +49,7 @@ pub(crate) struct TailedLog<H> {
     patterns: LogPatterns,
     chunker: Chunker,
     /// Where reading starts in a file found now. As configured only in the first scan of a sender without a checkpoint.
-    start: config::Start,
+    start: config::StartPosition,
     retry: config::Backoff,
     chains: Vec<RotationChain>,
     /// Which file had which name in the last search.
@@ -59,7 +59,7 @@ pub(crate) struct TailedLog<H> {
     /// Files that are gone, and of which no byte is known to be acknowledged.
     missing: Vec<MissingFile>,
     /// Losses that were found and not yet collected.
-    pub(super) lost: Vec<Gap>,
+    pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
     /// A file has changed its contents: a copy of them may be in the folder.
@@ -86,7 +86,11 @@ pub(crate) struct DueRead {
 
 impl<H: FileHandle> TailedLog<H> {
     /// A log with its part of the checkpoint; `None` is the very first start.
-    pub(crate) fn new(sender: &config::Sender, log: &config::Log, checkpoint: Option<&Checkpoint>) -> Self {
+    pub(crate) fn new(
+        sender: &config::SenderSettings,
+        log: &config::LogSettings,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Self {
         let empty = Checkpoint::default();
         let saved = checkpoint.unwrap_or(&empty);
         let streams = saved.streams.iter().filter(|stream| stream.log == log.name);
@@ -96,7 +100,7 @@ impl<H: FileHandle> TailedLog<H> {
             name: log.name.clone(),
             patterns: LogPatterns::new(&log.path, &log.rotated),
             chunker: Chunker::of_log(&sender.chunk, log),
-            start: checkpoint.map_or(log.start, |_| config::Start::Beginning),
+            start: checkpoint.map_or(log.start, |_| config::StartPosition::Beginning),
             retry: sender.retry,
             chains: Vec::new(),
             names: Vec::new(),
@@ -125,7 +129,7 @@ impl<H: FileHandle> TailedLog<H> {
         self.files.retain(|file| !file.is_over());
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
-        self.start = config::Start::Beginning;
+        self.start = config::StartPosition::Beginning;
     }
 
     /// Searches until two searches in a row find the same. During a rotation names change while they are listed, so one
@@ -172,7 +176,7 @@ impl<H: FileHandle> TailedLog<H> {
                 "the log cannot be opened; this is tried again with each scan"
             );
         }
-        if self.start == config::Start::End && file.size() > Offset::ZERO {
+        if self.start == config::StartPosition::End && file.size() > Offset::ZERO {
             file.skip_to = Some(file.size());
         }
         self.files.push(file);
@@ -387,7 +391,7 @@ impl<H: FileHandle> TailedLog<H> {
     }
 
     /// The streams with this head of which something is acknowledged, for a relay that may have forgotten them.
-    pub(crate) fn acknowledged(&self, head: Head) -> Vec<Acknowledged> {
+    pub(crate) fn acknowledged(&self, head: Head) -> Vec<AcknowledgedStream> {
         let of_files = self.files.iter().filter_map(|file| {
             let stream = file.stream()?;
             Some(stream.acknowledged(file.stat.key, stream.read.offset))

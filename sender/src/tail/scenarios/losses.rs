@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_config::Start;
+use logferry_config::StartPosition;
 
 use super::sim_relay::RequestOutcome;
 use super::simulation::config;
@@ -195,7 +195,7 @@ fn a_file_cut_before_the_relay_was_ever_asked_is_missed() {
 #[test]
 fn lines_left_out_by_start_end_are_not_missed() {
     let mut settings = config(4096, 100, 2048);
-    settings.logs[0].start = Start::End;
+    settings.logs[0].start = StartPosition::End;
     let mut sim = Simulation::new(settings);
     sim.write(20);
     look_without_relay(&mut sim);

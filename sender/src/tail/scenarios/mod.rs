@@ -43,7 +43,7 @@ pub(crate) mod simulation;
 
 use std::time::Duration;
 
-use logferry_config::Start;
+use logferry_config::StartPosition;
 use proptest::prelude::*;
 
 use self::log_writer::{LIVE, LOGS, RotationNaming};
@@ -358,7 +358,7 @@ fn bytes_after_a_closed_last_line_are_a_line_of_their_own() {
 #[test]
 fn start_end_applies_to_an_old_log_but_not_to_a_later_one() {
     let mut settings = config(4096, 100, 2048);
-    settings.logs[0].start = Start::End;
+    settings.logs[0].start = StartPosition::End;
     let mut sim = Simulation::new(settings);
     sim.write_text("old\nold half ");
     sim.settle();
@@ -375,7 +375,7 @@ fn start_end_applies_to_an_old_log_but_not_to_a_later_one() {
 #[test]
 fn a_crash_before_the_first_acknowledgement_keeps_start_end() {
     let mut settings = config(4096, 100, 2048);
-    settings.logs[0].start = Start::End;
+    settings.logs[0].start = StartPosition::End;
     let mut sim = Simulation::new(settings);
     sim.write_text("old\n");
     while !sim

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use logferry_invariants::{invariant_chunk_starts_at_committed_offset, invariant_offset_names_one_byte};
-use logferry_protocol::chunk::{LineCounts, Outcome, Receipt, StreamEnd};
+use logferry_protocol::chunk::{ChunkOutcome, LineCounts, Receipt, StreamEnd};
 use logferry_protocol::resolve::{KnownStream, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{Offset, StreamId};
 
@@ -110,17 +110,17 @@ impl SimRelay {
             );
         }
         let outcome = if header.range.end() <= committed && header.range.start() < committed {
-            Outcome::Duplicate
+            ChunkOutcome::Duplicate
         } else if header.range.start() == committed {
-            Outcome::Stored
+            ChunkOutcome::Stored
         } else {
-            Outcome::Elsewhere
+            ChunkOutcome::Elsewhere
         };
         assert_eq!(
             invariant_chunk_starts_at_committed_offset(committed, header.range, outcome),
             Ok(())
         );
-        if outcome == Outcome::Stored {
+        if outcome == ChunkOutcome::Stored {
             stored.store(chunk, is_raw);
             self.arrived.extend_from_slice(&chunk.body);
         }

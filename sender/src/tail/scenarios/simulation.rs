@@ -26,7 +26,7 @@ pub(super) struct Simulation {
     pub(super) disk: SimFileSystem,
     pub(super) relay: SimRelay,
     pub(super) metrics: SenderMetrics,
-    config: config::Sender,
+    config: config::SenderSettings,
     tail: Tailer<SimFileSystem>,
     inbox: Receiver<SenderEvent>,
     pub(super) requests: Vec<RelayRequest>,
@@ -50,7 +50,7 @@ pub(super) struct Simulation {
 }
 
 /// As [`config`], with two logs more that one glob finds.
-pub(super) fn with_sites(mut config: config::Sender) -> config::Sender {
+pub(super) fn with_sites(mut config: config::SenderSettings) -> config::SenderSettings {
     let mut sites = config.logs[0].clone();
     sites.name = "site".parse().expect("a name");
     sites.path = SITES.into();
@@ -59,16 +59,16 @@ pub(super) fn with_sites(mut config: config::Sender) -> config::Sender {
     config
 }
 
-pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::Sender {
-    let log = config::Log {
+pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::SenderSettings {
+    let log = config::LogSettings {
         path: LIVE.into(),
         rotated: vec![format!("{LIVE}.*"), format!("{LIVE}-*")],
         name: "access".parse().expect("a name"),
-        start: config::Start::Beginning,
+        start: config::StartPosition::Beginning,
         exclude: vec![vec!["ping".into(), "check".into()]],
         max_line,
     };
-    config::Sender {
+    config::SenderSettings {
         relay: vec!["http://192.0.2.10:5001".parse().expect("an address")],
         source: config::SourceSetting::Auto,
         local_address: None,
@@ -80,7 +80,7 @@ pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> con
             max_delay: Duration::from_millis(100),
         },
         in_flight: 3,
-        compression: config::Compression::None,
+        compression: config::ChunkCompression::None,
         token_file: None,
         tls: config::ClientTls::default(),
         retry: config::Backoff {
@@ -92,7 +92,7 @@ pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> con
 }
 
 impl Simulation {
-    pub(super) fn new(config: config::Sender) -> Self {
+    pub(super) fn new(config: config::SenderSettings) -> Self {
         let now = Now {
             instant: Instant::now(),
             wall: SystemTime::now(),

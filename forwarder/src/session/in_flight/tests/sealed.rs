@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use logferry_config::Publishing;
-use logferry_ledger::{Batch, Contents, Ledger, ManifestRecord, NewManifest, Published, PublishingNote};
-use logferry_sftp::Client;
+use logferry_ledger::{
+    Batch, BatchContents, Ledger, ManifestRecord, NewManifest, PublishedBatch, PublishingNote,
+};
+use logferry_sftp::SftpClient;
 use logferry_spool::BatchReader;
 use tempfile::TempDir;
 
@@ -44,7 +46,7 @@ impl Sealed {
         };
         let texts: Vec<_> = lens.iter().enumerate().map(text).collect();
         for (batch, text) in batches.iter_mut().zip(&texts) {
-            batch.contents = Contents {
+            batch.contents = BatchContents {
                 lines: 1,
                 bytes: text.len() as u64,
                 crc32c: crc32c::crc32c(text),
@@ -112,7 +114,7 @@ impl Sealed {
     pub(super) fn provide_needs(
         &mut self,
         in_flight: &mut AttemptsInFlight,
-        client: &mut Client,
+        client: &mut SftpClient,
     ) -> Vec<Completed> {
         let mut completed = Vec::new();
         loop {
@@ -150,7 +152,7 @@ impl Sealed {
                     .read_whole()
                     .unwrap()
                     .hex();
-                let published = Published {
+                let published = PublishedBatch {
                     path: path.clone(),
                     bytes: text.len() as u64,
                     file_sha256: sha256.clone(),

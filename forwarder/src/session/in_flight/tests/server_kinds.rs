@@ -1,13 +1,13 @@
 //! The kinds of servers: correct ones and others.
 
-use logferry_config::{Publishing, Verify};
+use logferry_config::{Publishing, VerifyMode};
 use sha2::{Digest, Sha256};
 
 use super::fake::{Renames, Sizes, Ways};
 use crate::publish::publish_steps::PublishMethod;
 
 /// With a manifest and a marker beside each batch.
-pub(super) fn with_sidecars(verify: Verify) -> Publishing {
+pub(super) fn with_sidecars(verify: VerifyMode) -> Publishing {
     Publishing {
         verify,
         manifest: true,
@@ -33,7 +33,7 @@ impl ServerKind {
         }
     }
 
-    pub(super) fn with_sidecars(ways: Ways, verify: Verify) -> Self {
+    pub(super) fn with_sidecars(ways: Ways, verify: VerifyMode) -> Self {
         Self {
             publish: with_sidecars(verify),
             ..Self::new(ways)
@@ -45,13 +45,13 @@ impl ServerKind {
 pub(super) fn server_kinds() -> Vec<(&'static str, ServerKind)> {
     let mut server_kinds = vec![("plain", ServerKind::new(Ways::default()))];
     server_kinds
-        .extend(plain_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, Verify::Size))));
+        .extend(plain_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, VerifyMode::Size))));
     server_kinds
-        .extend(hashing_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, Verify::Hash))));
+        .extend(hashing_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, VerifyMode::Hash))));
     let short_reads = ways(|it| it.read_len_max = Some(17));
     server_kinds.push((
         "short reads",
-        ServerKind::with_sidecars(short_reads, Verify::ReadBack),
+        ServerKind::with_sidecars(short_reads, VerifyMode::ReadBack),
     ));
     let links = Ways {
         renames: Renames::Replace,
@@ -63,7 +63,7 @@ pub(super) fn server_kinds() -> Vec<(&'static str, ServerKind)> {
     ] {
         let kind = ServerKind {
             method: PublishMethod::Link,
-            ..ServerKind::with_sidecars(ways, Verify::Size)
+            ..ServerKind::with_sidecars(ways, VerifyMode::Size)
         };
         server_kinds.push((name, kind));
     }
