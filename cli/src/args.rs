@@ -14,7 +14,7 @@ use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 /// Ships nginx logs to SFTP servers: every line exactly once, with proof
 #[derive(Debug, Parser)]
 #[command(name = "logferry", version, after_help = EXIT_CODES)]
-pub(crate) struct Args {
+pub(crate) struct CliArgs {
     /// The configuration file
     #[arg(
         short,
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     )]
     pub(crate) config: PathBuf,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 nothing is wrong, 1 the command found a problem, 2 wrong usage or invalid \
@@ -34,7 +34,7 @@ const EXIT_CODES: &str = "Exit codes: 0 nothing is wrong, 1 the command found a 
                           debug, trace).";
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Run the whole pipeline on this machine with generated traffic; needs no root and no configuration
     #[cfg(feature = "demo")]
     Demo(DemoArgs),
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn definition_is_consistent() {
-        Args::command().debug_assert();
+        CliArgs::command().debug_assert();
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
             ["logferry", "status", "-c", "x.yaml"],
         ] {
             assert_eq!(
-                Args::try_parse_from(line).unwrap().config,
+                CliArgs::try_parse_from(line).unwrap().config,
                 PathBuf::from("x.yaml")
             );
         }
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn generate_needs_a_limit_or_a_rate() {
-        let parse = |more: &[&str]| Args::try_parse_from(["logferry", "generate"].iter().chain(more));
+        let parse = |more: &[&str]| CliArgs::try_parse_from(["logferry", "generate"].iter().chain(more));
         assert!(parse(&[]).is_err());
         for more in [["--lines", "5"], ["--seconds", "5"], ["--rate", "5"]] {
             assert!(parse(&more).is_ok(), "{more:?}");

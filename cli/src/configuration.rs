@@ -19,18 +19,14 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
     let forwarder = config.forwarder.as_ref().map(|section| &section.data_dir);
     let monitor = config.monitor.as_ref().map(|section| &section.data_dir);
     let housekeeper = config.housekeeper.as_ref().map(|section| &section.data_dir);
-    relay
-        .or(forwarder)
-        .or(monitor)
-        .or(housekeeper)
-        .cloned()
-        .ok_or_else(|| {
-            let file = file.display();
-            Failure::Configuration(anyhow!(
-                "{file}: there is no relay, forwarder, monitor or housekeeper section; run this command with the relay host's \
-                 configuration"
-            ))
-        })
+    let data_dir = relay.or(forwarder).or(monitor).or(housekeeper);
+    data_dir.cloned().ok_or_else(|| {
+        let file = file.display();
+        Failure::Configuration(anyhow!(
+            "{file}: there is no relay, forwarder, monitor or housekeeper section; run this command with the relay host's \
+             configuration"
+        ))
+    })
 }
 
 /// The configured destinations, each with the batches it wants.

@@ -14,67 +14,67 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use logferry_telemetry::Level;
 
-use crate::args::{Args, Command, RunMode};
+use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{audit, backfill, check, fsck, generate, resend, retry, status, tail, trust};
 use crate::output::console;
-use crate::output::exit::{self, Failure, Outcome, Result};
+use crate::output::exit::{self, CommandOutcome, Failure, Result};
 use crate::roles::oneshot;
 use crate::roles::role::Role;
 
 fn main() -> ExitCode {
-    exit::code(run(Args::parse()))
+    exit::code(run(CliArgs::parse()))
 }
 
-fn run(args: Args) -> Result {
+fn run(args: CliArgs) -> Result {
     logferry_telemetry::init(level(&args.command)).map_err(Failure::configuration)?;
     let file = args.config.as_path();
     match args.command {
         #[cfg(feature = "demo")]
-        Command::Demo(options) => demo::run(&options),
-        Command::Run => roles::run_all(file),
-        Command::Sender => roles::run_one(file, Role::Sender),
-        Command::Relay => roles::run_one(file, Role::Relay),
-        Command::Forwarder => roles::run_one(file, Role::Forwarder),
-        Command::Monitor(RunMode { once: false }) => roles::run_one(file, Role::Monitor),
-        Command::Monitor(RunMode { once: true }) => oneshot::monitor(file),
-        Command::Housekeeper(RunMode { once: false }) => roles::run_one(file, Role::Housekeeper),
-        Command::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
-        Command::Check(options) => check::run(file, &options),
-        Command::Status(options) => status::run(file, &options),
-        Command::Audit(options) => audit::run(file, &options),
-        Command::Fsck(options) => fsck::run(file, &options),
-        Command::Tail(options) => tail::run(file, &options),
-        Command::Retry(options) => retry::run(file, &options),
-        Command::Trust(options) => trust::run(file, &options),
-        Command::Resend(options) => resend::run(file, &options),
-        Command::Backfill(options) => backfill::run(file, options),
-        Command::Generate(options) => generate::run(&options),
-        Command::TestMail => oneshot::test_mail(file),
-        Command::Completions { shell } => completions(shell),
+        CliCommand::Demo(options) => demo::run(&options),
+        CliCommand::Run => roles::run_all(file),
+        CliCommand::Sender => roles::run_one(file, Role::Sender),
+        CliCommand::Relay => roles::run_one(file, Role::Relay),
+        CliCommand::Forwarder => roles::run_one(file, Role::Forwarder),
+        CliCommand::Monitor(RunMode { once: false }) => roles::run_one(file, Role::Monitor),
+        CliCommand::Monitor(RunMode { once: true }) => oneshot::monitor(file),
+        CliCommand::Housekeeper(RunMode { once: false }) => roles::run_one(file, Role::Housekeeper),
+        CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
+        CliCommand::Check(options) => check::run(file, &options),
+        CliCommand::Status(options) => status::run(file, &options),
+        CliCommand::Audit(options) => audit::run(file, &options),
+        CliCommand::Fsck(options) => fsck::run(file, &options),
+        CliCommand::Tail(options) => tail::run(file, &options),
+        CliCommand::Retry(options) => retry::run(file, &options),
+        CliCommand::Trust(options) => trust::run(file, &options),
+        CliCommand::Resend(options) => resend::run(file, &options),
+        CliCommand::Backfill(options) => backfill::run(file, options),
+        CliCommand::Generate(options) => generate::run(&options),
+        CliCommand::TestMail => oneshot::test_mail(file),
+        CliCommand::Completions { shell } => completions(shell),
     }
 }
 
 /// Roles log their work. The other commands print their results on stdout, and log only warnings.
-fn level(command: &Command) -> Level {
+fn level(command: &CliCommand) -> Level {
     match command {
-        Command::Run
-        | Command::Sender
-        | Command::Relay
-        | Command::Forwarder
-        | Command::Monitor(_)
-        | Command::Housekeeper(_) => Level::INFO,
+        CliCommand::Run
+        | CliCommand::Sender
+        | CliCommand::Relay
+        | CliCommand::Forwarder
+        | CliCommand::Monitor(_)
+        | CliCommand::Housekeeper(_) => Level::INFO,
         // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
-        Command::Demo(_) => Level::ERROR,
+        CliCommand::Demo(_) => Level::ERROR,
         // It prints its own progress, and why it waits.
-        Command::Backfill(_) => Level::ERROR,
+        CliCommand::Backfill(_) => Level::ERROR,
         _ => Level::WARN,
     }
 }
 
 fn completions(shell: clap_complete::Shell) -> Result {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "logferry", &mut script);
+    clap_complete::generate(shell, &mut CliArgs::command(), "logferry", &mut script);
     console::print(&String::from_utf8_lossy(&script))?;
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }

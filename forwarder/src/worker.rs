@@ -15,11 +15,12 @@ use logferry_durable::{ContentDigest, RealDisk};
 use logferry_ledger::{Batch, FailureKind, ManifestRecord};
 use logferry_spool::Spool;
 use logferry_telemetry::{ForwarderMetrics, Metrics};
+use logferry_text::error_chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError, later};
-use crate::error::{DeliveryError, FailureScope, error_chain};
+use crate::error::{DeliveryError, FailureScope};
 use crate::publish::attempt::Delivered;
 use crate::publish::publish_steps::PublishOutcome;
 use crate::publish::task::{DeliveryItem, DeliveryTask};

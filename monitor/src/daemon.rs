@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::MonitorError;
 use crate::mail::outbox::{MailSelection, Outbox, with_ledger};
-use crate::mail::smtp::{MessageId, OutgoingMail, SmtpMailer};
+use crate::mail::smtp::{OutgoingMail, SmtpMailer};
 use crate::tick;
 
 /// Held while a monitor runs, so that no second one runs on the same data folder.
@@ -106,7 +106,7 @@ pub async fn test_mail(config: &MonitorSettings) -> Result<(), MonitorError> {
     let text =
         "This is a test mail, sent by `logferry test-mail`. Alerts and hourly summaries come the same way.\n";
     let mail = OutgoingMail {
-        id: MessageId::of_test(now),
+        id: format!("logferry-test-{}", now.as_millisecond()),
         written_at: now,
         content: &NewMail {
             subject: "test mail".to_owned(),

@@ -13,7 +13,7 @@ use super::verify_remote::verify_remote;
 use crate::args::AuditArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 
 /// Batches not delivered yet that the text names. The JSON has all.
 const UNDELIVERED_SHOWN_MAX: usize = 20;
@@ -32,7 +32,7 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     if !unread.is_empty() {
         return Err(anyhow!(unread.join("; ")).into());
     }
-    Ok(Outcome::fine_if(audit.complete))
+    Ok(CommandOutcome::fine_if(audit.complete))
 }
 
 /// The audit of the relay host with this configuration.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::BackfillArgs;
 use crate::configuration;
 use crate::output::console::{self, ProgressLine, ShowInterval};
-use crate::output::exit::{Failure, Outcome, Result};
+use crate::output::exit::{CommandOutcome, Failure, Result};
 use crate::roles::role::{Role, missing_section};
 use crate::roles::signals::{Signals, StopDeadline};
 
@@ -61,7 +61,7 @@ fn ship(sender: SenderSettings, plan: BackfillPlan, dry_run: bool) -> Result {
     all_printed?;
     printer.print_totals()?;
     ended?;
-    Ok(Outcome::fine_if(printer.totals.refused == 0))
+    Ok(CommandOutcome::fine_if(printer.totals.refused == 0))
 }
 
 /// Every signal stops the work, also SIGHUP from a closed terminal.

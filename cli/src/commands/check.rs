@@ -10,7 +10,7 @@ use logferry_config::Config;
 use crate::args::CheckArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 use crate::roles::role::Role;
 
 /// Time limit for a TCP connection.
@@ -30,7 +30,7 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     }
     let are_files_fine = check_files(&config)?;
     let is_all_reached = !options.connect || connect(&config)?;
-    Ok(Outcome::fine_if(are_files_fine && is_all_reached))
+    Ok(CommandOutcome::fine_if(are_files_fine && is_all_reached))
 }
 
 /// Reads the relay's certificates and tokens as the relay does.

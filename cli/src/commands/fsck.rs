@@ -12,7 +12,7 @@ use logferry_text::{Table, count};
 use crate::args::FsckArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Failure, Outcome, Result};
+use crate::output::exit::{CommandOutcome, Failure, Result};
 
 /// Checks, repairs or rebuilds, and prints the differences. A problem if a difference is left.
 pub(crate) fn run(file: &Path, options: &FsckArgs) -> Result {
@@ -27,7 +27,7 @@ pub(crate) fn run(file: &Path, options: &FsckArgs) -> Result {
         logferry_fsck::check(&data_dir)?
     };
     console::print_result(options.json, &report, |report| check_text(report, &data_dir))?;
-    Ok(Outcome::fine_if(report.fine))
+    Ok(CommandOutcome::fine_if(report.fine))
 }
 
 fn rebuild(file: &Path, config: &Config, data_dir: &Path, json: bool) -> Result {
@@ -47,7 +47,7 @@ fn rebuild(file: &Path, config: &Config, data_dir: &Path, json: bool) -> Result 
             .collect();
         rebuilt_text(rebuilt, data_dir, &names.join(", "))
     })?;
-    Ok(Outcome::fine_if(rebuilt.fine))
+    Ok(CommandOutcome::fine_if(rebuilt.fine))
 }
 
 fn check_text(report: &CheckReport, data_dir: &Path) -> String {

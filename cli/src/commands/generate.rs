@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use logferry_traffic::{Feed, LogFile, Quota, Slice, Traffic, TrafficOptions};
 
 use crate::args::GenerateArgs;
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 
 /// Writes until the limits in `options` are reached.
 pub(crate) fn run(options: &GenerateArgs) -> Result {
@@ -20,7 +20,7 @@ pub(crate) fn run(options: &GenerateArgs) -> Result {
             .with_context(|| format!("cannot write traffic to {}", path.display()))?,
         None => write_to_stdout(feed(options)).context("cannot write traffic to stdout")?,
     }
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }
 
 fn write_to_file(path: &Path, feed: Feed) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! The commands of people and scripts, one file each: they read the configuration, call a library and print its result.
 //!
-//! What a command prints for people can be changed in its file alone. Names of commands, options and JSON keys and the exit
+//! The text that a command prints for people can be changed in its file alone. Names of commands, options and JSON keys and the exit
 //! codes are a contract. The commands that run roles are in `roles/`.
 
 pub(crate) mod audit;

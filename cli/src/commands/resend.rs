@@ -15,7 +15,7 @@ use super::retry::batches_named;
 use crate::args::ResendArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Failure, Outcome, Result};
+use crate::output::exit::{CommandOutcome, Failure, Result};
 
 /// Requests another delivery of the selected batches. A problem if the file of one is gone, or if the named destination does
 /// not want a named batch.
@@ -30,7 +30,7 @@ pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
         resent.unwanted.clear();
     }
     console::print_result(options.json, &resent, text)?;
-    Ok(Outcome::fine_if(
+    Ok(CommandOutcome::fine_if(
         resent.gone.is_empty() && resent.unwanted.is_empty(),
     ))
 }

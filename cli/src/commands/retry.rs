@@ -8,7 +8,7 @@ use logferry_ledger::{Batch, BatchState, Ledger};
 use crate::args::RetryArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Failure, Outcome, Result};
+use crate::output::exit::{CommandOutcome, Failure, Result};
 
 /// Puts the named batches back to ready, or all failed ones. A problem if a named batch has not failed.
 pub(crate) fn run(file: &Path, options: &RetryArgs) -> Result {
@@ -22,14 +22,14 @@ pub(crate) fn run(file: &Path, options: &RetryArgs) -> Result {
     if batches.is_empty() {
         console::print("no failed batch\n")?;
     }
-    let mut outcome = Outcome::Fine;
+    let mut outcome = CommandOutcome::Fine;
     for batch in batches {
         let name = batch.name();
         if ledger.retry(batch.id)? {
             console::print(&format!("{name}: ready again\n"))?;
         } else {
             console::print(&format!("{name}: not changed, its state is {}\n", batch.state))?;
-            outcome = Outcome::ProblemFound;
+            outcome = CommandOutcome::ProblemFound;
         }
     }
     Ok(outcome)

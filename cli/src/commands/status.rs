@@ -8,14 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_ledger::DestinationState;
-use logferry_monitor::status::{DiskState, SourceStatus, Status, StatusScope, status};
+use logferry_monitor::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
 use logferry_protocol::stream::Offset;
 use logferry_text::{Table, count, duration, size};
 
 use crate::args::StatusArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 
 /// Time between two outputs with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -44,13 +44,13 @@ pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
         }
         let is_read = console::print_while_read(text.as_bytes())?;
         if !options.watch || !is_read {
-            return Ok(Outcome::fine_if(status.is_healthy()));
+            return Ok(CommandOutcome::fine_if(status.is_healthy()));
         }
         thread::sleep(WATCH_INTERVAL);
     }
 }
 
-fn read_status(data_dir: &Path, config: &Config) -> Result<Status> {
+fn read_status(data_dir: &Path, config: &Config) -> Result<StatusReport> {
     let (monitor, relay) = (config.monitor.as_ref(), config.relay.as_ref());
     let groups = relay.iter().flat_map(|relay| &relay.groups);
     let groups: Vec<_> = groups.map(|group| group.name.clone()).collect();
@@ -64,7 +64,7 @@ fn read_status(data_dir: &Path, config: &Config) -> Result<Status> {
     Ok(status(data_dir, &scope, Timestamp::now())?)
 }
 
-fn text(status: &Status, now: Timestamp) -> String {
+fn text(status: &StatusReport, now: Timestamp) -> String {
     let batches = status.batches;
     let unwanted = match batches.unwanted {
         0 => String::new(),
@@ -90,7 +90,7 @@ fn text(status: &Status, now: Timestamp) -> String {
     )
 }
 
-fn sources(status: &Status, now: Timestamp) -> Table<9> {
+fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
     let mut table = Table::new([
         "source",
         "group",
@@ -120,7 +120,7 @@ fn sources(status: &Status, now: Timestamp) -> Table<9> {
 }
 
 /// The problems of sources that an operator should look at.
-fn problems(status: &Status, now: Timestamp) -> String {
+fn problems(status: &StatusReport, now: Timestamp) -> String {
     let mut table = Table::new(["source", "problem"]);
     for source in &status.sources {
         for problem in problems_of(source, now) {
@@ -166,7 +166,7 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
 }
 
 /// The relay's groups; nothing if there is none.
-fn groups(status: &Status) -> String {
+fn groups(status: &StatusReport) -> String {
     if status.groups.is_empty() {
         return String::new();
     }
@@ -183,7 +183,7 @@ fn groups(status: &Status) -> String {
     for group in &status.groups {
         table.row([
             group.group.to_string(),
-            group.state.as_str().to_owned(),
+            group.state_name().to_owned(),
             count(group.sources),
             or_dash(group.lines_per_second.map(|rate| format!("{rate:.1}"))),
             or_dash(group.requests_in_flight.map(count)),
@@ -194,7 +194,7 @@ fn groups(status: &Status) -> String {
     format!("{table}\n")
 }
 
-fn destinations(status: &Status, now: Timestamp) -> Table<6> {
+fn destinations(status: &StatusReport, now: Timestamp) -> Table<6> {
     let mut table = Table::new([
         "destination",
         "state",
@@ -222,7 +222,7 @@ fn destinations(status: &Status, now: Timestamp) -> Table<6> {
 }
 
 /// The batches in flight; nothing if each delivery takes less than a second.
-fn in_flight(status: &Status) -> String {
+fn in_flight(status: &StatusReport) -> String {
     let mut table = Table::new(["destination", "in flight", ">sent", ">of", ">", ">per second"]);
     for destination in &status.destinations {
         for batch in &destination.in_flight {
@@ -241,7 +241,7 @@ fn in_flight(status: &Status) -> String {
 }
 
 /// The batches that destinations refused; nothing if there is none.
-fn held(status: &Status, now: Timestamp) -> String {
+fn held(status: &StatusReport, now: Timestamp) -> String {
     let mut table = Table::new(["destination", "refused", ">times", ">retry in", "error"]);
     for destination in &status.destinations {
         for batch in &destination.held {

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::args::TailArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 use crate::roles::signals::{SignalRequest, Signals};
 
 /// Time between two checks for new lines, in milliseconds.
@@ -40,7 +40,7 @@ pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
         }
     };
     while follower.poll(&mut show)? && wait_while_read()? {}
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }
 
 /// Makes Ctrl-C end the process at once, even while stdout blocks.

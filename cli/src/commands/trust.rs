@@ -11,7 +11,7 @@ use logferry_forwarder::{HostKeyScan, HostKeyStatus};
 use crate::args::TrustArgs;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 use crate::roles::role::{Role, missing_section};
 
 /// Shows the key. A problem if the key is not trusted and was not stored.
@@ -29,7 +29,7 @@ pub(crate) fn run(file: &Path, options: &TrustArgs) -> Result {
     let scan = HostKeyScan::run(destination).map_err(|error| anyhow!("{}", error.explanation()))?;
     console::print(&description(destination, &scan))?;
     match &destination.host_key {
-        HostKeyPolicy::Fingerprint(_) => Ok(Outcome::fine_if(scan.status == HostKeyStatus::Trusted)),
+        HostKeyPolicy::Fingerprint(_) => Ok(CommandOutcome::fine_if(scan.status == HostKeyStatus::Trusted)),
         HostKeyPolicy::KnownHosts(path) => store(destination, &scan, path, options.yes),
     }
 }
@@ -68,17 +68,19 @@ fn description(destination: &Destination, scan: &HostKeyScan) -> String {
 /// Asks for confirmation, and stores the key.
 fn store(destination: &Destination, scan: &HostKeyScan, path: &Path, yes: bool) -> Result {
     match scan.status {
-        HostKeyStatus::Trusted => return Ok(Outcome::Fine),
-        HostKeyStatus::Revoked | HostKeyStatus::NotConfigured { .. } => return Ok(Outcome::ProblemFound),
+        HostKeyStatus::Trusted => return Ok(CommandOutcome::Fine),
+        HostKeyStatus::Revoked | HostKeyStatus::NotConfigured { .. } => {
+            return Ok(CommandOutcome::ProblemFound);
+        }
         HostKeyStatus::New | HostKeyStatus::Changed { .. } => {}
     }
     if !yes && !is_confirmed()? {
         console::print("not stored\n")?;
-        return Ok(Outcome::ProblemFound);
+        return Ok(CommandOutcome::ProblemFound);
     }
     scan.store(destination, path)?;
     console::print(&format!("stored in {}\n", path.display()))?;
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }
 
 /// Asks at the terminal. Without a terminal the answer is no.

@@ -6,7 +6,7 @@
 
 mod delivered_lines;
 mod demo_folder;
-mod pipeline;
+mod demo_roles;
 mod progress_table;
 mod writers;
 
@@ -23,14 +23,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::delivered_lines::DeliveredLines;
 use self::demo_folder::{DemoFolder, HOSTS, SFTP_LOGIN};
-use self::pipeline::Pipeline;
+use self::demo_roles::DemoRoles;
 use self::progress_table::{ProgressTable, SourceProgress};
 use self::writers::Writers;
 use crate::args::DemoArgs;
 use crate::commands::audit;
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Failure, Outcome, Result};
+use crate::output::exit::{CommandOutcome, Failure, Result};
 use crate::roles::signals::{SignalRequest, Signals};
 
 /// Time limit, after the writers stop, for the last windows to end, be sealed and be delivered.
@@ -71,7 +71,7 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
     let mail = MailSink::start().await.context("cannot start the mail server")?;
     let configs = folder.configure(&sftp, &mail)?;
     let mut demo = DemoRun {
-        pipeline: Pipeline::start(&configs),
+        roles: DemoRoles::start(&configs),
         writers: Writers::start(folder, options.rate)?,
         table: ProgressTable::new(),
         signals,
@@ -79,7 +79,7 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
     };
     demo.write(options.seconds).await?;
     demo.drain().await?;
-    demo.pipeline.stop().await?;
+    demo.roles.stop().await?;
     for (number, message) in (1..).zip(mail.messages()) {
         demo_folder::write_file(&folder.mails().join(format!("{number}.eml")), message.data)?;
     }
@@ -90,7 +90,7 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
 
 /// The running demo.
 struct DemoRun<'a> {
-    pipeline: Pipeline,
+    roles: DemoRoles,
     writers: Writers,
     table: ProgressTable,
     signals: Signals,
@@ -146,7 +146,7 @@ impl DemoRun<'_> {
                     let Some(phase) = phase(&progress) else { return Ok(()) };
                     self.table.show(&phase, &progress)?;
                 }
-                error = self.pipeline.failure() => return Err(error),
+                error = self.roles.failure() => return Err(error),
                 request = self.signals.next() => if request == SignalRequest::Stop {
                     return Ok(());
                 },
@@ -196,12 +196,11 @@ fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
     let file = folder.relay_config();
     let audit = audit::audit(&file, &configuration::load(&file)?, &BatchFilter::default())?;
     let delivered = DeliveredLines::count(&folder.delivered())?;
-    let mut problems: Vec<String> = Vec::new();
+    let mut problems = Vec::new();
     let mut lines = 0;
     for (host, written) in HOSTS.iter().zip(writers.written()) {
         lines += written.requests();
-        let difference = delivered.difference(host.source().as_str(), written.requests());
-        problems.extend(difference.map(|difference| difference.to_string()));
+        problems.extend(delivered.difference(host.source().as_str(), written.requests()));
     }
     match delivered.without_id() {
         0 => {}
@@ -219,5 +218,5 @@ fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
         audit::text(&audit),
         file.display()
     ))?;
-    Ok(Outcome::fine_if(is_exact && audit.complete))
+    Ok(CommandOutcome::fine_if(is_exact && audit.complete))
 }

@@ -6,14 +6,14 @@ use super::console;
 
 /// The findings of a command that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CommandOutcome {
     /// Nothing is wrong.
     Fine,
     /// The command found something wrong, and has printed it.
     ProblemFound,
 }
 
-impl Outcome {
+impl CommandOutcome {
     pub(crate) fn fine_if(is_fine: bool) -> Self {
         if is_fine { Self::Fine } else { Self::ProblemFound }
     }
@@ -42,7 +42,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 /// The result of a command.
-pub(crate) type Result<T = Outcome> = std::result::Result<T, Failure>;
+pub(crate) type Result<T = CommandOutcome> = std::result::Result<T, Failure>;
 
 /// The exit code of a command whose work failed, and of a role that did not stop in time.
 pub(crate) const WORK_FAILED: u8 = 3;
@@ -50,8 +50,8 @@ pub(crate) const WORK_FAILED: u8 = 3;
 /// Prints the error with all its causes, and returns the exit code.
 pub(crate) fn code(result: Result) -> ExitCode {
     let (code, error) = match result {
-        Ok(Outcome::Fine) => return ExitCode::SUCCESS,
-        Ok(Outcome::ProblemFound) => return ExitCode::from(1),
+        Ok(CommandOutcome::Fine) => return ExitCode::SUCCESS,
+        Ok(CommandOutcome::ProblemFound) => return ExitCode::from(1),
         Err(Failure::Configuration(error)) => (2, error),
         Err(Failure::Work(error)) => (WORK_FAILED, error),
     };

@@ -1,4 +1,4 @@
-//! What a command gives back: its exit code, and its text on stdout and stderr.
+//! The results of a command: its exit code, and its text on stdout and stderr.
 //!
 //! The exit codes are a contract. How text is printed and progress is shown can be changed here alone.
 

@@ -1,6 +1,6 @@
 //! Runs roles: one by its own command, all configured ones by `run`, and a single pass for cron.
 //!
-//! How roles start, stop, and restart after a reload can be changed here alone. What a role does is in its own crate.
+//! How roles start, stop, and restart after a reload can be changed here alone. The work of a role is in its own crate.
 
 pub(crate) mod oneshot;
 pub(crate) mod role;
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use self::role::Role;
 use self::signals::Signals;
 use self::supervisor::{RoleSelection, Supervisor};
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 
 /// Runs one role until a signal stops it.
 pub(crate) fn run_one(file: &Path, role: Role) -> Result {
@@ -36,5 +36,5 @@ fn run(file: &Path, selection: RoleSelection) -> Result {
         let mut signals = Signals::catch().context("cannot catch signals")?;
         supervisor.run(&mut signals).await
     })?;
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }

@@ -10,13 +10,13 @@ use tokio::runtime::{Builder, Runtime};
 use super::role::{Role, missing_section};
 use crate::configuration;
 use crate::output::console;
-use crate::output::exit::{Outcome, Result};
+use crate::output::exit::{CommandOutcome, Result};
 
 /// One check by the monitor, and one attempt for each mail in the outbox.
 pub(crate) fn monitor(file: &Path) -> Result {
     let section = monitor_section(file)?;
     runtime()?.block_on(logferry_monitor::once(&section))?;
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }
 
 /// One pass of the housekeeper. It logs its changes.
@@ -25,7 +25,7 @@ pub(crate) fn housekeeper(file: &Path) -> Result {
         .housekeeper
         .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
     logferry_housekeeper::once(&section, Timestamp::now())?;
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }
 
 /// Sends one mail to the recipients.
@@ -38,7 +38,7 @@ pub(crate) fn test_mail(file: &Path) -> Result {
         section.smtp.port,
         section.smtp.to.join(", ")
     ))?;
-    Ok(Outcome::Fine)
+    Ok(CommandOutcome::Fine)
 }
 
 fn monitor_section(file: &Path) -> Result<MonitorSettings> {

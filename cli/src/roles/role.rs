@@ -79,12 +79,12 @@ impl Role {
     /// Adds the role's name to its error.
     fn with_name<E>(
         self,
-        work: impl Future<Output = std::result::Result<(), E>> + Send + 'static,
+        future: impl Future<Output = std::result::Result<(), E>> + Send + 'static,
     ) -> RoleFuture
     where
         E: Into<anyhow::Error>,
     {
-        Box::pin(async move { work.await.map_err(|error| error.into().context(self.name())) })
+        Box::pin(async move { future.await.map_err(|error| error.into().context(self.name())) })
     }
 }
 

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::{io, mem};
 
-use crate::download::Download;
 use crate::error::ProtocolError;
-use crate::job::{Ask, Job, JobEvent, JobId, Lane, Terms};
-use crate::reply::{Reply, first_packet};
-use crate::server::{Extension, ServerCapabilities};
-use crate::single::{Operation, Single};
-use crate::upload::Upload;
-use crate::wire::{self, Request, RequestId};
+use crate::jobs::download::Download;
+use crate::jobs::single::{Operation, Single};
+use crate::jobs::upload::Upload;
+use crate::jobs::{Job, JobEvent, JobId, NextSend, RequestPurpose, SessionLimits};
+use crate::packets::extension::Extension;
+use crate::packets::reply::{Reply, first_packet};
+use crate::packets::request::{self, Request, RequestId};
+use crate::packets::server::ServerCapabilities;
 
 /// One in so many pieces of data is the newest job's.
 const PIECES_PER_NEWEST: u64 = 4;
@@ -68,8 +69,8 @@ enum Phase {
     Limits,
     /// They were asked for.
     AwaitingLimits,
-    /// Jobs run on these terms.
-    Ready(Terms),
+    /// Jobs run on these limits.
+    Ready(SessionLimits),
     /// The server broke the protocol.
     Broken(ProtocolError),
 }
@@ -77,7 +78,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 enum Asked {
     Limits,
-    OfJob(JobId, Ask),
+    OfJob(JobId, RequestPurpose),
 }
 
 /// An SFTP session over one channel; see the crate's description.
@@ -226,7 +227,7 @@ impl SftpClient {
     pub fn pump(&mut self, out: &mut Vec<u8>, cap: usize, content: &mut impl UploadSource) {
         match self.phase {
             Phase::Fresh => {
-                wire::encode_init(out);
+                request::encode_init(out);
                 self.phase = Phase::Greeting;
             }
             Phase::Limits => {
@@ -235,11 +236,11 @@ impl SftpClient {
                 self.asked.insert(id, Asked::Limits);
                 self.phase = Phase::AwaitingLimits;
             }
-            Phase::Ready(terms) => {
-                self.activate(&terms);
+            Phase::Ready(limits) => {
+                self.activate(&limits);
                 while out.len() < cap
                     && self.asked.len() < self.limits.requests
-                    && self.send_one(&terms, out, content)
+                    && self.send_one(&limits, out, content)
                 {}
             }
             Phase::Greeting | Phase::AwaitingLimits | Phase::Broken(_) => {}
@@ -282,8 +283,8 @@ impl SftpClient {
     }
 
     /// Lets waiting jobs open their files, as far as the limits allow.
-    fn activate(&mut self, terms: &Terms) {
-        while self.open_files < terms.open_files
+    fn activate(&mut self, limits: &SessionLimits) {
+        while self.open_files < limits.open_files
             && let Some((id, job)) = self.waiting.pop_front()
         {
             self.open_files += 1;
@@ -292,20 +293,25 @@ impl SftpClient {
     }
 
     /// Appends one request; false when no job may send one.
-    fn send_one(&mut self, terms: &Terms, out: &mut Vec<u8>, content: &mut impl UploadSource) -> bool {
-        let Some((job_id, reserved)) = self.choose(terms) else {
+    fn send_one(
+        &mut self,
+        limits: &SessionLimits,
+        out: &mut Vec<u8>,
+        content: &mut impl UploadSource,
+    ) -> bool {
+        let Some((job_id, reserved)) = self.choose(limits) else {
             return false;
         };
         let Some(job) = self.active.get_mut(&job_id) else {
             return false;
         };
-        let Some((ask, request)) = job.take_request(terms) else {
+        let Some((purpose, request)) = job.take_request(limits) else {
             return false;
         };
         let start = out.len();
         let id = RequestId(self.last_request.wrapping_add(1));
         request.encode(id, out);
-        if let Ask::Write { at, len } = ask {
+        if let RequestPurpose::Write { at, len } = purpose {
             let data = out.len() - len as usize;
             if let Err(error) = content.fill(job_id, at, &mut out[data..]) {
                 out.truncate(start);
@@ -314,7 +320,7 @@ impl SftpClient {
             }
         }
         self.last_request = id.0;
-        self.asked.insert(id, Asked::OfJob(job_id, ask));
+        self.asked.insert(id, Asked::OfJob(job_id, purpose));
         self.bytes_in_flight += reserved;
         self.pieces_sent += u64::from(reserved > 0);
         true
@@ -322,16 +328,16 @@ impl SftpClient {
 
     /// The job that may send next, with the bytes its request takes of the budget: the oldest with a small request,
     /// or else the oldest with data, at times the newest, if its bytes fit.
-    fn choose(&self, terms: &Terms) -> Option<(JobId, usize)> {
+    fn choose(&self, limits: &SessionLimits) -> Option<(JobId, usize)> {
         let newest_first = self.pieces_sent % PIECES_PER_NEWEST == PIECES_PER_NEWEST - 1;
         let mut with_data = None;
         for (&id, job) in &self.active {
-            match job.lane(terms) {
-                Lane::Control => return Some((id, 0)),
-                Lane::Data(len) if newest_first || with_data.is_none() => {
+            match job.next_send(limits) {
+                NextSend::Control => return Some((id, 0)),
+                NextSend::Data(len) if newest_first || with_data.is_none() => {
                     with_data = Some((id, len as usize));
                 }
-                Lane::Data(_) | Lane::Wait => {}
+                NextSend::Data(_) | NextSend::Wait => {}
             }
         }
         with_data.filter(|(_, len)| self.bytes_in_flight + len <= self.limits.bytes)
@@ -362,7 +368,7 @@ impl SftpClient {
     }
 
     fn ready(&self) -> Phase {
-        Phase::Ready(Terms::new(
+        Phase::Ready(SessionLimits::new(
             self.limits.piece,
             self.limits.open_files,
             &self.server,
@@ -386,16 +392,21 @@ impl SftpClient {
                 self.phase = self.ready();
                 Ok(())
             }
-            Asked::OfJob(job_id, ask) => self.on_job_reply(job_id, ask, reply),
+            Asked::OfJob(job_id, purpose) => self.on_job_reply(job_id, purpose, reply),
         }
     }
 
-    fn on_job_reply(&mut self, job_id: JobId, ask: Ask, reply: Reply<'_>) -> Result<(), ProtocolError> {
+    fn on_job_reply(
+        &mut self,
+        job_id: JobId,
+        purpose: RequestPurpose,
+        reply: Reply<'_>,
+    ) -> Result<(), ProtocolError> {
         let Some(job) = self.active.get_mut(&job_id) else {
             return Ok(());
         };
         let opens_file = job.opens_file();
-        let progress = job.on_reply(ask, reply)?;
+        let progress = job.on_reply(purpose, reply)?;
         self.bytes_in_flight -= progress.freed;
         self.events.extend(
             progress

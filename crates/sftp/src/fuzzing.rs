@@ -1,6 +1,6 @@
 //! What must hold for any bytes of a server; for the fuzz target `sftp_reply` and the test of its corpus.
 
-use crate::reply::{Reply, first_packet};
+use crate::packets::reply::{Reply, first_packet};
 
 /// Takes packets from the bytes and parses each as a reply. Nothing in a reply is longer than its packet, and a packet
 /// that was cut is never taken for a whole one.

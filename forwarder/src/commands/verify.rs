@@ -12,10 +12,11 @@ use std::time::Instant;
 use logferry_config::Destination;
 use logferry_sftp::{JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode, UploadSource};
 use logferry_spool::FileHash;
+use logferry_text::error_chain;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{DeliveryError, FailureScope, error_chain};
+use crate::error::{DeliveryError, FailureScope};
 use crate::session::bandwidth::Bandwidth;
 use crate::session::sftp_driver::SftpDriver;
 

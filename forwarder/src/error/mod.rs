@@ -4,7 +4,6 @@
 pub(crate) mod host_key;
 pub(crate) mod login;
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use logferry_durable::DiskError;
 use logferry_ledger::FailureKind;
 use logferry_sftp::{FreeSpace, JobError, ProtocolError, RequestKind, StatusCode};
+use logferry_text::error_chain;
 
 pub use host_key::HostKeyError;
 pub use login::LoginError;
@@ -379,16 +379,4 @@ fn kind_of(error: &JobError) -> FailureKind {
             }
         }
     }
-}
-
-/// An error with all its causes on one line, for the log and the ledger.
-pub(crate) fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

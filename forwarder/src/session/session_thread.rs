@@ -16,6 +16,7 @@ use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, FailureKind};
 use logferry_sftp::JobEvent;
 use logferry_spool::{Spool, SpoolFile};
+use logferry_text::error_chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -27,7 +28,7 @@ use super::remote_dirs::RemoteDirs;
 use super::sftp_driver::SftpDriver;
 use super::space_check::SpaceCheck;
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError};
-use crate::error::{DeliveryError, FailureScope, error_chain};
+use crate::error::{DeliveryError, FailureScope};
 use crate::publish::attempt::{AttemptNeed, PublishAttempt};
 use crate::publish::remote_paths::RemotePaths;
 use crate::publish::task::{DeliveryItem, DeliveryTask};

@@ -24,7 +24,6 @@ use logferry_text::count;
 use self::deliveries::DeliveryCheck;
 pub use self::report::{
     Audit, AuditedBatch, AuditedDelivery, AuditedDestination, Discrepancy, DiscrepancyKind, Totals,
-    WindowStart,
 };
 use crate::error::InspectionError;
 
@@ -79,7 +78,7 @@ fn includes_source(filter: &BatchFilter, source: &str) -> bool {
         .is_none_or(|wanted| wanted.as_str() == source)
 }
 
-/// Whether the filter includes what was noticed of a source at a time.
+/// Whether the filter includes this source and the time of an event there.
 fn includes_event(filter: &BatchFilter, source: &SourceId, noticed_at: Timestamp) -> bool {
     includes_source(filter, source.as_str())
         && filter.since.is_none_or(|since| noticed_at >= since)

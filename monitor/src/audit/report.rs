@@ -1,12 +1,10 @@
 //! The audit's result. Its JSON is a contract.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use logferry_ledger::{Batch, BatchState, Delivery};
 use logferry_protocol::names::{DestinationName, SourceId};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::gap::GapReport;
 use crate::time::clamped_timestamp;
@@ -20,7 +18,7 @@ pub struct Audit {
     pub totals: Totals,
     /// The batches that match the filter, oldest window first.
     pub batches: Vec<AuditedBatch>,
-    /// What each configured destination was to receive of them, and received.
+    /// Expected and recorded deliveries of these batches, for each configured destination.
     pub destinations: Vec<AuditedDestination>,
     /// Facts that contradict each other.
     pub discrepancies: Vec<Discrepancy>,
@@ -59,8 +57,8 @@ pub struct AuditedBatch {
     pub name: String,
     /// The source of its lines.
     pub source: SourceId,
-    /// First second of its window, with the UTC offset of its lines.
-    pub window_start: WindowStart,
+    /// First second of its window as RFC 3339, in the UTC offset of its lines.
+    pub window_start: String,
     /// 1 for the first file of the window, 2 for the next.
     pub part: u32,
     /// Its state in the ledger.
@@ -81,7 +79,7 @@ impl AuditedBatch {
         Self {
             name: batch.name(),
             source: batch.source.clone(),
-            window_start: WindowStart::of(batch),
+            window_start: window_start(batch),
             part: batch.part,
             state: batch.state,
             lines: batch.contents.lines,
@@ -94,37 +92,11 @@ impl AuditedBatch {
     }
 }
 
-/// First second of a window, with the UTC offset of its lines. Shown as RFC 3339.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WindowStart {
-    at: Timestamp,
-    offset: Offset,
-}
-
-impl WindowStart {
-    fn of(batch: &Batch) -> Self {
-        Self {
-            at: clamped_timestamp(batch.window.start),
-            offset: Offset::from_seconds(batch.window.utc_offset).unwrap_or(Offset::UTC),
-        }
-    }
-
-    /// The time, without the offset.
-    pub const fn timestamp(self) -> Timestamp {
-        self.at
-    }
-}
-
-impl fmt::Display for WindowStart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.at.display_with_offset(self.offset).fmt(f)
-    }
-}
-
-impl Serialize for WindowStart {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+/// First second of a batch's window as RFC 3339, in the UTC offset of its lines.
+fn window_start(batch: &Batch) -> String {
+    let offset = Offset::from_seconds(batch.window.utc_offset).unwrap_or(Offset::UTC);
+    let start = clamped_timestamp(batch.window.start);
+    start.display_with_offset(offset).to_string()
 }
 
 /// The delivery of a batch to one destination.
@@ -155,7 +127,7 @@ impl AuditedDelivery {
     }
 }
 
-/// What a destination was to receive of the audited batches, and received. Open batches do not count.
+/// The expected and recorded deliveries of the audited batches to one destination. Open batches do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditedDestination {
     /// Its name.
@@ -179,7 +151,7 @@ pub struct Discrepancy {
     pub source: Option<String>,
     /// The batch, or the name of a file that should be one.
     pub batch: Option<String>,
-    /// What was found, as text.
+    /// The finding, as text.
     pub detail: String,
     /// The missing bytes, if bytes are missing on the source.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]

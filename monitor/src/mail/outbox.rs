@@ -10,10 +10,10 @@ use logferry_ledger::{Ledger, LedgerError, MailId, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use tokio_util::sync::CancellationToken;
 
-use super::smtp::{MessageId, OutgoingMail, SmtpMailer};
+use super::smtp::{OutgoingMail, SmtpMailer, message_id};
 use crate::error::{MonitorError, SendError};
 
-/// The waits after failures of a mail. A mail server that works again is used again within the longest one.
+/// Waits after the failures of a mail. A mail server that works again is used again within the longest one.
 const RETRY: Backoff = Backoff {
     initial: Duration::from_secs(30),
     max: Duration::from_mins(15),
@@ -90,7 +90,7 @@ impl Outbox {
                 break;
             }
             let outgoing = OutgoingMail {
-                id: MessageId::of(mail),
+                id: message_id(mail),
                 written_at: mail.created_at,
                 content: &mail.content,
             };
@@ -132,10 +132,11 @@ impl Outbox {
     }
 
     async fn record_failure(&self, mail: &QueuedMail, error: &SendError) -> Result<(), MonitorError> {
-        let wait = retry_wait(mail.attempts);
+        let failures = mail.attempts.saturating_add(1);
+        let wait = RETRY.wait(failures, 0.0);
         tracing::warn!(
             subject = mail.content.subject,
-            attempts = mail.attempts.saturating_add(1),
+            attempts = failures,
             retry_seconds = wait.as_secs(),
             error = error as &dyn Error,
             "mail not sent; it stays in the outbox and is tried again"
@@ -147,11 +148,6 @@ impl Outbox {
         })
         .await
     }
-}
-
-/// The wait before the next attempt of a mail that failed once more after `failed_before` failures.
-fn retry_wait(failed_before: u32) -> Duration {
-    RETRY.wait(failed_before.saturating_add(1), 0.0)
 }
 
 /// Ends [`STOP_GRACE`] after `stop`.
@@ -167,7 +163,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_to_a_quarter_of_an_hour() {
         assert_eq!(
-            [0, 1, 4, 5, 31, u32::MAX].map(|failed| retry_wait(failed).as_secs()),
+            [1, 2, 5, 6, 32, u32::MAX].map(|failures| RETRY.wait(failures, 0.0).as_secs()),
             [30, 60, 480, 900, 900, 900]
         );
     }

@@ -25,28 +25,16 @@ const DELAY_NOTICE_AFTER: Duration = Duration::from_mins(10);
 /// The longest subject, in characters. A long word is not folded, and a line may have 998 characters (RFC 5322, 2.1.1).
 const SUBJECT_MAX: usize = 900;
 
-/// The left part of a mail's `Message-ID`. It is the same over all attempts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MessageId(String);
-
-impl MessageId {
-    pub(crate) fn of(mail: &QueuedMail) -> Self {
-        Self(format!(
-            "logferry-{}-{}",
-            mail.id,
-            mail.created_at.as_millisecond()
-        ))
-    }
-
-    pub(crate) fn of_test(now: Timestamp) -> Self {
-        Self(format!("logferry-test-{}", now.as_millisecond()))
-    }
+/// The `id` of a mail from the outbox.
+pub(super) fn message_id(mail: &QueuedMail) -> String {
+    format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond())
 }
 
 /// A mail to send.
 #[derive(Debug)]
 pub(crate) struct OutgoingMail<'a> {
-    pub(crate) id: MessageId,
+    /// The left part of its `Message-ID`, the same over all attempts.
+    pub(crate) id: String,
     pub(crate) written_at: Timestamp,
     pub(crate) content: &'a NewMail,
 }
@@ -128,7 +116,7 @@ impl SmtpMailer {
         let subject: String = subject.chars().take(SUBJECT_MAX).collect();
         let domain = self.from.email.domain();
         let mut message = Message::builder()
-            .message_id(Some(format!("<{}@{domain}>", mail.id.0)))
+            .message_id(Some(format!("<{}@{domain}>", mail.id)))
             .date(SystemTime::from(mail.written_at))
             .from(self.from.clone())
             .subject(subject);
@@ -190,7 +178,7 @@ mod tests {
 
     fn formatted(content: &NewMail, written_at: Timestamp, now: Timestamp) -> String {
         let mail = OutgoingMail {
-            id: MessageId("logferry-7-1".to_owned()),
+            id: "logferry-7-1".to_owned(),
             written_at,
             content,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_ledger::{GroupReport, GroupState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::sources::SourceStatus;
 use crate::time::age;
@@ -20,8 +20,9 @@ const REPORT_LIFETIME: Duration = Duration::from_secs(90);
 pub struct GroupStatus {
     /// The group.
     pub group: GroupName,
-    /// Its state.
-    pub state: GroupHealth,
+    /// Its state by its last report; `None`, in JSON `unknown`, if there is no recent report.
+    #[serde(serialize_with = "serialize_state")]
+    pub state: Option<GroupState>,
     /// Why it accepts no lines, by its last report.
     pub reason: Option<String>,
     /// Sources with their last contact there.
@@ -36,33 +37,12 @@ pub struct GroupStatus {
     pub started_at: Option<Timestamp>,
 }
 
-/// The state of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GroupHealth {
-    /// It accepts lines.
-    Ok,
-    /// It accepts none: the disk has less free space than `min_free_disk`.
-    Low,
-    /// It cannot commit, or could not until a moment ago.
-    Failing,
-    /// There is no recent report.
-    Unknown,
-}
-
-impl GroupHealth {
-    /// The state's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Low => "low",
-            Self::Failing => "failing",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 impl GroupStatus {
+    /// The name of its state.
+    pub fn state_name(&self) -> &'static str {
+        state_name(self.state)
+    }
+
     /// Whether no operator has to act, as far as is known.
     pub(super) fn is_healthy(&self) -> bool {
         self.reason.is_none()
@@ -72,12 +52,7 @@ impl GroupStatus {
         let current = report.filter(|report| age(report.reported_at, now) <= REPORT_LIFETIME);
         Self {
             group: group.clone(),
-            state: match current.map(|report| report.state) {
-                Some(GroupState::Ok) => GroupHealth::Ok,
-                Some(GroupState::Low) => GroupHealth::Low,
-                Some(GroupState::Failing) => GroupHealth::Failing,
-                None => GroupHealth::Unknown,
-            },
+            state: current.map(|report| report.state),
             // Reports stop if the ledger cannot be written. The reason in the last report still counts then.
             reason: report.and_then(|report| report.reason.clone()),
             sources: 0,
@@ -87,6 +62,19 @@ impl GroupStatus {
             started_at: current.map(|report| report.started_at),
         }
     }
+}
+
+fn state_name(state: Option<GroupState>) -> &'static str {
+    state.map_or("unknown", GroupState::as_str)
+}
+
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it so"
+)]
+fn serialize_state<S: Serializer>(state: &Option<GroupState>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state_name(*state))
 }
 
 /// Every group that is configured or has reported.

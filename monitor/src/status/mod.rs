@@ -18,7 +18,7 @@ use logferry_protocol::names::{GroupName, SourceId};
 use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
-pub use self::groups::{GroupHealth, GroupStatus};
+pub use self::groups::GroupStatus;
 pub use self::sources::{SourceStatus, StreamStatus};
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
@@ -40,7 +40,7 @@ pub struct StatusScope<'a> {
 
 /// The present state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Status {
+pub struct StatusReport {
     /// Every source that ever made contact or is expected.
     pub sources: Vec<SourceStatus>,
     /// Every group of the relay that is configured or has reported.
@@ -87,7 +87,7 @@ pub enum DiskState {
     Low,
 }
 
-impl Status {
+impl StatusReport {
     /// Whether no operator has to act: no source is silent or has a problem, no batch failed or is unwanted, no destination
     /// is down, every group accepts lines, and the disk is not low.
     pub fn is_healthy(&self) -> bool {
@@ -104,7 +104,11 @@ impl Status {
 }
 
 /// Reads the ledger and the disk in `data_dir`.
-pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Result<Status, InspectionError> {
+pub fn status(
+    data_dir: &Path,
+    scope: &StatusScope<'_>,
+    now: Timestamp,
+) -> Result<StatusReport, InspectionError> {
     let ledger = Ledger::open(data_dir)?;
     let [open, ready, sent, failed] = ledger.count_by_state()?;
     let free_bytes = RealDisk.free_bytes(data_dir)?;
@@ -119,7 +123,7 @@ pub fn status(data_dir: &Path, scope: &StatusScope<'_>, now: Timestamp) -> Resul
     let unwanted = undelivered
         .iter()
         .filter(|batch| is_unwanted(batch, scope.destinations));
-    Ok(Status {
+    Ok(StatusReport {
         groups: groups::statuses(&ledger, scope.groups, &sources, now)?,
         sources,
         batches: BatchCounts {

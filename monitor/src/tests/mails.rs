@@ -1,4 +1,4 @@
-//! Mails through a real conversation with a mail server.
+//! Mails over real SMTP connections.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn queue(host: &mut RelayHost, subjects: &[&str]) {
     }
 }
 
-/// A configuration that owes no summary.
+/// A configuration without due summaries.
 fn without_summaries(config: MonitorSettings) -> MonitorSettings {
     let summary = SummarySettings { after: Duration::MAX };
     MonitorSettings { summary, ..config }
@@ -64,7 +64,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn silent_and_missing_sources_make_one_mail_and_their_return_one_more() {
+async fn silent_and_missing_sources_get_one_mail_and_their_return_another() {
     let mut host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
     let config = MonitorSettings {
@@ -96,17 +96,17 @@ async fn silent_and_missing_sources_make_one_mail_and_their_return_one_more() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_and_comes_back_gets_each_mail_once_oldest_first() {
+async fn a_server_that_was_down_gets_each_mail_once_oldest_first() {
     let mut host = RelayHost::new();
     queue(&mut host, &["one", "two", "three"]);
-    // A port that nobody listens on.
+    // A port without a listener.
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a port")
         .port();
     let error = once(&without_summaries(host.config(port)))
         .await
-        .expect_err("nobody is there");
+        .expect_err("no server");
     assert!(
         matches!(
             &error,
@@ -132,7 +132,7 @@ async fn a_server_that_is_away_and_comes_back_gets_each_mail_once_oldest_first()
 }
 
 #[tokio::test]
-async fn a_refused_mail_does_not_keep_the_others_and_keeps_its_id() {
+async fn a_refused_mail_does_not_delay_the_others_and_keeps_its_id() {
     let mut host = RelayHost::new();
     queue(&mut host, &["one", "two"]);
     let sink = MailSink::start().await.expect("a server");
@@ -163,7 +163,7 @@ async fn a_refused_mail_does_not_keep_the_others_and_keeps_its_id() {
 }
 
 #[tokio::test]
-async fn a_failed_mail_waits_for_its_time() {
+async fn a_failed_mail_waits_for_its_next_attempt() {
     let mut host = RelayHost::new();
     queue(&mut host, &["one"]);
     let sink = MailSink::start().await.expect("a server");
@@ -202,7 +202,7 @@ async fn the_first_run_mails_the_previous_hour_with_text_and_html_and_no_hour_tw
     assert_eq!(
         hours.len(),
         looks,
-        "an hour may end meanwhile, but none is told of twice"
+        "an hour may end meanwhile, but none has two mails"
     );
     let text = String::from_utf8_lossy(&mails[0].data).into_owned();
     assert!(text.contains("Content-Type: text/plain") && text.contains("Content-Type: text/html"));
@@ -251,9 +251,9 @@ fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
 }
 
 #[tokio::test]
-async fn the_daemon_watches_while_the_mail_server_hangs_and_stops_cleanly() {
+async fn the_daemon_checks_while_the_mail_server_hangs_and_stops_cleanly() {
     let mut host = RelayHost::new();
-    // Takes connections and says nothing.
+    // Accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("bound").port();
     host.make_contact("198.51.100.1", Timestamp::now() - SignedDuration::from_mins(6));
@@ -283,7 +283,7 @@ async fn the_daemon_watches_while_the_mail_server_hangs_and_stops_cleanly() {
 }
 
 #[tokio::test]
-async fn the_daemon_waits_for_the_ledger_mails_at_once_and_keeps_others_away() {
+async fn the_daemon_waits_for_the_ledger_mails_at_once_and_holds_the_lock() {
     let dir = tempfile::tempdir().expect("a folder");
     let sink = MailSink::start().await.expect("a server");
     let config = MonitorSettings {
@@ -303,12 +303,12 @@ async fn the_daemon_waits_for_the_ledger_mails_at_once_and_keeps_others_away() {
     stop.cancel();
     let ended = tokio::time::timeout(DEADLINE, daemon).await.expect("it stops");
     ended.expect("no panic").expect("stopped cleanly");
-    once(&config).await.expect("the way is free");
+    once(&config).await.expect("the lock is free");
     assert_eq!(sink.count(), 1);
 }
 
 #[tokio::test]
-async fn a_test_mail_needs_no_ledger_and_says_what_the_server_said() {
+async fn a_test_mail_needs_no_ledger_and_its_error_quotes_the_server() {
     let sink = MailSink::start().await.expect("a server");
     let config = MonitorSettings {
         data_dir: "/nonexistent".into(),

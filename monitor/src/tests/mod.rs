@@ -1,8 +1,8 @@
-//! The monitor on a real ledger, a real spool and a mail server of its own.
+//! Tests of the monitor with a real ledger, a real spool and an embedded mail server.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
-mod audits;
+mod audit;
+mod filters;
 mod mails;
 pub(crate) mod relay_host;
-mod statuses;
-mod wants;
+mod status;

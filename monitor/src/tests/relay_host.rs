@@ -1,4 +1,4 @@
-//! A relay host as the other roles would have left it.
+//! A relay host in the state that the other roles leave.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ impl RelayHost {
         self.dir.path()
     }
 
-    /// A configuration whose mails go to that port of this machine.
+    /// A configuration with its mail server on this local port.
     pub(crate) fn config(&self, mail_port: u16) -> MonitorSettings {
         MonitorSettings {
             data_dir: self.data_dir().to_owned(),
@@ -88,7 +88,7 @@ impl RelayHost {
             .expect("noted");
     }
 
-    /// Takes lines as the relay does: a file in `open/`, and a commit.
+    /// Stores lines as the relay does: a file in `open/`, and a commit.
     pub(crate) fn take(&mut self, name: &str, window_start: &str, text: &str, now: Timestamp) -> Batch {
         let new = new_batch(name, window_start);
         self.make_contact(name, now);
@@ -105,18 +105,18 @@ impl RelayHost {
             contents,
         };
         let commit = Commit {
-            streams: vec![self.move_on(name, lines, 0, now)],
+            streams: vec![self.advance(name, lines, 0, now)],
             batches: vec![growth],
         };
         self.ledger.commit(&commit).expect("committed");
         self.reread(&batch)
     }
 
-    /// Lets the source's stream claim lines of which the batches know nothing.
+    /// Advances the source's stream by lines that no batch has.
     pub(crate) fn claim(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) {
         self.make_contact(name, now);
         let commit = Commit {
-            streams: vec![self.move_on(name, sent, excluded, now)],
+            streams: vec![self.advance(name, sent, excluded, now)],
             batches: vec![],
         };
         self.ledger.commit(&commit).expect("committed");
@@ -181,8 +181,8 @@ impl RelayHost {
         self.reread(batch)
     }
 
-    /// Moves the one stream of a source on by so many lines; each counts as one byte.
-    fn move_on(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) -> StreamMove {
+    /// Advances the one stream of a source by so many lines. Each counts as one byte.
+    fn advance(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) -> StreamMove {
         let nothing = LineCounts { sent: 0, excluded: 0 };
         let lines = self.sent.entry(source(name)).or_insert(nothing);
         let from = Offset::new(lines.sent + lines.excluded);

@@ -1,5 +1,7 @@
 //! The names of the contract, one by one.
 
+use std::time::Duration;
+
 use super::*;
 
 /// The samples without comments.

@@ -14,12 +14,12 @@ use crate::roles::role::Role;
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The running roles.
-pub(crate) struct Pipeline {
+pub(crate) struct DemoRoles {
     roles: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
 }
 
-impl Pipeline {
+impl DemoRoles {
     /// Starts every role of every configuration.
     pub(crate) fn start(configs: &[Config]) -> Self {
         let (mut roles, stop) = (JoinSet::new(), CancellationToken::new());

@@ -1,7 +1,7 @@
-//! Writing requests as they go over the channel: a length of four bytes, a type, a request id, the fields
+//! Encodes requests: four bytes of length, a type, a request id, the fields
 //! (draft-ietf-secsh-filexfer-02, sections 3 and 6; numbers are big-endian, strings carry their length).
 
-use crate::server::Extension;
+use crate::packets::extension::Extension;
 
 /// Packet types.
 pub(crate) mod kind {
@@ -24,7 +24,7 @@ pub(crate) mod kind {
     pub(crate) const EXTENDED_REPLY: u8 = 201;
 }
 
-/// The protocol version spoken here.
+/// The protocol version of this client.
 pub(crate) const VERSION: u32 = 3;
 
 /// Flags of `SSH_FXP_OPEN`.
@@ -37,18 +37,18 @@ const OPEN_EXCLUSIVE: u32 = 0x20;
 /// SHA-256 in the extension `check-file`.
 pub(crate) const SHA256: &str = "sha256";
 
-/// Tells the replies on one channel apart.
+/// The number that a reply repeats from its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RequestId(pub(crate) u32);
 
-/// What a file is opened for.
+/// The purpose of opening a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenFor {
-    /// To be read from its beginning.
+    /// To read it from its beginning.
     Reading,
-    /// To be written whole: made, and refused if it exists.
+    /// To write it from its beginning: it is created, and refused if it exists.
     Writing,
-    /// To be written behind what it holds: it exists.
+    /// To append to an existing file.
     GoingOn,
 }
 
@@ -120,7 +120,7 @@ impl Request<'_> {
                     out,
                     match open_for {
                         OpenFor::Reading => OPEN_READ,
-                        // Emptied only where a server does not know better.
+                        // Servers that ignore EXCL truncate the file.
                         OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE | OPEN_EXCLUSIVE,
                         OpenFor::GoingOn => OPEN_WRITE,
                     },
@@ -194,7 +194,7 @@ impl Request<'_> {
     }
 }
 
-/// Appends the packet that opens the conversation; it has no request id.
+/// Appends the first packet of the session; it has no request id.
 pub(crate) fn encode_init(out: &mut Vec<u8>) {
     let frame = Frame::start(out, kind::INIT);
     put_u32(out, VERSION);
@@ -234,7 +234,7 @@ fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Modes and times are left to the server: some refuse to have them set.
+/// Leaves modes and times to the server: some servers refuse to set them.
 fn put_no_attributes(out: &mut Vec<u8>) {
     put_u32(out, 0);
 }

@@ -1,4 +1,4 @@
-//! The status says what the ledger says, in the documented shape.
+//! The status matches the ledger, in the documented form.
 
 use std::time::Duration;
 
@@ -15,9 +15,8 @@ use crate::status::{DiskState, StatusScope, status};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
-/// One destination is down with a batch on its way, and what another has on its way was noted long ago; that one
-/// has refused the batch.
-fn note_troubles(host: &mut RelayHost, batch: &Batch) {
+/// One destination is down, with a batch in flight. Another one has an old record of the batch in flight, and refused it.
+fn note_problems(host: &mut RelayHost, batch: &Batch) {
     let (edw, backup) = (destination("edw"), destination("backup"));
     let ledger = &mut host.ledger;
     let down = (FailureKind::Unreachable, "connection refused");
@@ -59,7 +58,7 @@ fn the_json_is_the_documented_one() {
     host.seal(&recent, at("2026-11-21T03:09:30Z"));
     host.make_contact("198.51.100.2", at("2026-11-21T03:09:59Z"));
     host.make_contact("198.51.100.3", at("2026-11-21T03:05:00Z"));
-    note_troubles(&mut host, &recent);
+    note_problems(&mut host, &recent);
     let name = recent.name();
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
@@ -108,8 +107,8 @@ fn the_json_is_the_documented_one() {
     );
 }
 
-/// A report that came half a minute ago: of a sender whose clock is two minutes behind, in all the trouble there is.
-fn report_trouble(host: &mut RelayHost) -> StreamId {
+/// Records a heartbeat 30 s old, from a sender with a clock two minutes behind and every kind of problem.
+fn report_problems(host: &mut RelayHost) -> StreamId {
     let file = FileKey { dev: 1, inode: 7 };
     let stream = StreamId::derive(file, Head::of(b"first\n").expect("a line"), 0);
     let log: LogName = "access".parse().expect("a name");
@@ -156,9 +155,9 @@ fn report_trouble(host: &mut RelayHost) -> StreamId {
 }
 
 #[test]
-fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
+fn reported_problems_are_shown_and_are_not_healthy() {
     let mut host = RelayHost::new();
-    let stream = report_trouble(&mut host);
+    let stream = report_problems(&mut host);
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -188,12 +187,12 @@ fn what_a_sender_reports_is_shown_and_its_troubles_are_no_wellness() {
     assert_eq!(
         next_day.sources[0].gaps,
         [],
-        "a day later only the audit names it"
+        "after a day only the audit shows it"
     );
 }
 
 #[test]
-fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
+fn groups_have_their_last_reported_state_and_unknown_after_a_while() {
     let mut host = RelayHost::new();
     host.make_contact("198.51.100.2", at("2026-11-21T03:09:59Z"));
     let mut report = GroupReport {
@@ -235,7 +234,7 @@ fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
     assert_eq!(
         look(&host, later),
         (false, json!([unknown, silent])),
-        "its last word counts"
+        "the reason in its last report counts"
     );
     report.reported_at = at(later);
     (report.state, report.reason) = (GroupState::Ok, None);
@@ -244,7 +243,7 @@ fn groups_are_as_they_last_said_and_unknown_when_that_is_long_ago() {
 }
 
 #[test]
-fn a_disk_with_less_room_than_asked_for_is_low() {
+fn a_disk_below_min_free_disk_is_low() {
     let host = RelayHost::new();
     let scope = StatusScope {
         expected_sources: &[],
@@ -268,7 +267,7 @@ fn a_disk_with_less_room_than_asked_for_is_low() {
 }
 
 #[test]
-fn without_a_ledger_nothing_is_made_up() {
+fn without_a_ledger_there_is_an_error_and_no_ledger_is_created() {
     let dir = tempfile::tempdir().expect("a folder");
     let scope = StatusScope {
         expected_sources: &[],

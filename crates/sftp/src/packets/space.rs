@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::error::ProtocolError;
-use crate::reply::Fields;
-use crate::wire;
+use crate::packets::reply::Fields;
+use crate::packets::request as wire;
 
 /// The room left for an ordinary user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

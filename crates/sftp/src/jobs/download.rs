@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 
 use crate::error::{JobError, ProtocolError, RequestKind};
-use crate::job::{Ask, JobOutcome, Lane, Progress, Terms};
-use crate::reply::Reply;
+use crate::jobs::{JobOutcome, NextSend, Progress, RequestPurpose, SessionLimits};
+use crate::packets::reply::Reply;
+use crate::packets::request::{OpenFor, Request};
 use crate::status::StatusCode;
-use crate::wire::{OpenFor, Request};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum DownloadStage {
     Open,
     Opening,
     Reading,
@@ -44,7 +44,7 @@ pub(crate) struct Download {
     path: String,
     /// How much is wanted, in bytes.
     wanted: u64,
-    stage: Stage,
+    stage: DownloadStage,
     handle: Vec<u8>,
     /// The first byte not asked for.
     next: u64,
@@ -63,7 +63,7 @@ impl Download {
         Self {
             path,
             wanted,
-            stage: Stage::Open,
+            stage: DownloadStage::Open,
             handle: Vec::new(),
             next: 0,
             segments: VecDeque::new(),
@@ -74,13 +74,13 @@ impl Download {
         }
     }
 
-    pub(crate) fn lane(&self, terms: &Terms) -> Lane {
+    pub(crate) fn next_send(&self, limits: &SessionLimits) -> NextSend {
         match self.stage {
-            Stage::Open => Lane::Control,
-            Stage::Reading if self.first_short().is_some() => Lane::Control,
-            Stage::Reading if self.wants_more() => Lane::Data(self.piece(terms)),
-            Stage::Reading if self.awaiting == 0 => Lane::Control,
-            Stage::Opening | Stage::Reading | Stage::Closing => Lane::Wait,
+            DownloadStage::Open => NextSend::Control,
+            DownloadStage::Reading if self.first_short().is_some() => NextSend::Control,
+            DownloadStage::Reading if self.wants_more() => NextSend::Data(self.piece(limits)),
+            DownloadStage::Reading if self.awaiting == 0 => NextSend::Control,
+            DownloadStage::Opening | DownloadStage::Reading | DownloadStage::Closing => NextSend::Wait,
         }
     }
 
@@ -103,30 +103,30 @@ impl Download {
             .position(|segment| segment.state == SegmentState::Short)
     }
 
-    fn piece(&self, terms: &Terms) -> u32 {
-        u32::try_from(self.wanted - self.next).map_or(terms.read_len, |left| left.min(terms.read_len))
+    fn piece(&self, limits: &SessionLimits) -> u32 {
+        u32::try_from(self.wanted - self.next).map_or(limits.read_len, |left| left.min(limits.read_len))
     }
 
-    pub(crate) fn take_request(&mut self, terms: &Terms) -> Option<(Ask, Request<'_>)> {
+    pub(crate) fn take_request(&mut self, limits: &SessionLimits) -> Option<(RequestPurpose, Request<'_>)> {
         match self.stage {
-            Stage::Open => {
-                self.stage = Stage::Opening;
+            DownloadStage::Open => {
+                self.stage = DownloadStage::Opening;
                 self.awaiting += 1;
                 Some((
-                    Ask::Open,
+                    RequestPurpose::Open,
                     Request::Open {
                         path: &self.path,
                         open_for: OpenFor::Reading,
                     },
                 ))
             }
-            Stage::Opening | Stage::Closing => None,
-            Stage::Reading => {
+            DownloadStage::Opening | DownloadStage::Closing => None,
+            DownloadStage::Reading => {
                 if let Some(short) = self.first_short() {
                     return self.ask_for_rest(short);
                 }
                 if self.wants_more() {
-                    let (start, len) = (self.next, self.piece(terms));
+                    let (start, len) = (self.next, self.piece(limits));
                     self.next += u64::from(len);
                     self.segments.push_back(Segment {
                         start,
@@ -140,25 +140,25 @@ impl Download {
                         offset: start,
                         len,
                     };
-                    return Some((Ask::Read { start }, request));
+                    return Some((RequestPurpose::Read { start }, request));
                 }
                 if self.awaiting > 0 {
                     return None;
                 }
-                self.stage = Stage::Closing;
+                self.stage = DownloadStage::Closing;
                 self.awaiting += 1;
-                Some((Ask::Close, Request::Close { handle: &self.handle }))
+                Some((RequestPurpose::Close, Request::Close { handle: &self.handle }))
             }
         }
     }
 
-    fn ask_for_rest(&mut self, short: usize) -> Option<(Ask, Request<'_>)> {
+    fn ask_for_rest(&mut self, short: usize) -> Option<(RequestPurpose, Request<'_>)> {
         let segment = self.segments.get_mut(short)?;
         segment.state = SegmentState::Asked;
         self.awaiting += 1;
         let offset = segment.start + segment.got.len() as u64;
         Some((
-            Ask::Read { start: segment.start },
+            RequestPurpose::Read { start: segment.start },
             Request::Read {
                 handle: &self.handle,
                 offset,
@@ -167,14 +167,18 @@ impl Download {
         ))
     }
 
-    pub(crate) fn on_reply(&mut self, ask: Ask, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
+    pub(crate) fn on_reply(
+        &mut self,
+        purpose: RequestPurpose,
+        reply: Reply<'_>,
+    ) -> Result<Progress, ProtocolError> {
         self.awaiting -= 1;
         let mut progress = Progress::default();
-        match ask {
-            Ask::Open => match reply {
+        match purpose {
+            RequestPurpose::Open => match reply {
                 Reply::Handle(handle) => {
                     self.handle = handle.to_vec();
-                    self.stage = Stage::Reading;
+                    self.stage = DownloadStage::Reading;
                 }
                 Reply::Status(status) if status.code != StatusCode::Ok => {
                     let path = self.path.clone();
@@ -186,11 +190,11 @@ impl Download {
                 }
                 other => return Err(other.unexpected("a file handle")),
             },
-            Ask::Read { start } => {
+            RequestPurpose::Read { start } => {
                 self.take_read(start, reply)?;
                 self.hand_over(&mut progress);
             }
-            Ask::Close => {
+            RequestPurpose::Close => {
                 if let Some(status) = reply.into_refusal()? {
                     let path = self.path.clone();
                     self.failure.get_or_insert(JobError::Refused {

@@ -1,4 +1,4 @@
-//! The audit finds what is wrong, and only that.
+//! The audit finds every discrepancy, and nothing else.
 
 use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch, StreamRecord};
 use logferry_protocol::chunk::LineCounts;
@@ -15,7 +15,7 @@ fn check(host: &RelayHost) -> Audit {
     audit(host.data_dir(), &BatchFilter::default(), &[subscriber("edw")]).expect("audited")
 }
 
-/// What kinds are found, each with its batch.
+/// The kinds found, each with its batch.
 fn kinds(host: &RelayHost) -> Vec<(DiscrepancyKind, Option<String>)> {
     let audit = check(host);
     assert_eq!(audit.complete, audit.discrepancies.is_empty());
@@ -118,7 +118,7 @@ fn a_missing_short_long_or_altered_file_is_found_in_every_folder() {
 }
 
 #[test]
-fn a_file_on_its_way_between_folders_is_no_discrepancy() {
+fn a_file_that_is_being_moved_is_no_discrepancy() {
     let (host, [open, ..]) = busy_host();
     for state in [BatchState::Ready, BatchState::Sent, BatchState::Failed] {
         std::fs::remove_file(host.path(&open, BatchState::Open)).expect("removed");
@@ -130,7 +130,7 @@ fn a_file_on_its_way_between_folders_is_no_discrepancy() {
 }
 
 #[test]
-fn compressed_and_expired_files_and_batches_just_opened_are_fine() {
+fn compressed_and_expired_files_and_new_batches_are_no_discrepancy() {
     let (mut host, [_, _, sent, _]) = busy_host();
     let path = host.path(&sent, BatchState::Sent);
     host.compress(&sent, "one\ntwo\n");
@@ -185,7 +185,7 @@ fn damaged_compressed_file_is_found() {
 }
 
 #[test]
-fn files_that_the_ledger_does_not_know_are_found() {
+fn unknown_files_are_found() {
     use DiscrepancyKind::UnknownFile;
     let (host, [_, ready, ..]) = busy_host();
     let folder = host.data_dir().join("ready");
@@ -204,7 +204,7 @@ fn files_that_the_ledger_does_not_know_are_found() {
 }
 
 #[test]
-fn lines_that_streams_sent_and_batches_lack_are_found() {
+fn lines_missing_in_batches_are_found() {
     let (mut host, _) = busy_host();
     host.claim("198.51.100.2", 5, 0, at(NOW));
     let audit = check(&host);
@@ -216,7 +216,7 @@ fn lines_that_streams_sent_and_batches_lack_are_found() {
 }
 
 #[test]
-fn a_delivery_without_a_record_is_found_but_not_owed_before_its_destination_was_there() {
+fn a_missing_delivery_is_found_unless_the_batch_was_sent_before_the_destination_existed() {
     let mut host = RelayHost::new();
     let mut deliver = |start, name, now: &str| {
         let open = host.take("198.51.100.1", start, "one\n", at(now));
@@ -225,7 +225,7 @@ fn a_delivery_without_a_record_is_found_but_not_owed_before_its_destination_was_
     };
     deliver("2026-11-21T01:00:00Z", "old", "2026-11-21T01:30:00Z");
     deliver("2026-11-21T02:00:00Z", "edw", "2026-11-21T02:30:00Z");
-    assert_eq!(kinds(&host), [], "the first was sent before edw was there");
+    assert_eq!(kinds(&host), [], "the first was sent before edw existed");
     let mut deliver = |start, name, now: &str| {
         let open = host.take("198.51.100.1", start, "one\n", at(now));
         let ready = host.seal(&open, at(now));
@@ -236,7 +236,7 @@ fn a_delivery_without_a_record_is_found_but_not_owed_before_its_destination_was_
 }
 
 #[test]
-fn two_batches_of_one_name_are_found() {
+fn two_batches_with_one_name_are_found() {
     let mut host = RelayHost::new();
     let first = new_batch("198.51.100.1", "2026-11-21T03:00:00Z");
     host.ledger.open_batch(&first, at(NOW)).expect("opened");
@@ -272,15 +272,12 @@ fn a_filter_limits_batches_and_totals() {
     };
     let late = audit(host.data_dir(), &by_time, &[]).expect("audited");
     assert_eq!((late.batches.len(), late.totals.lines_received), (1, 2));
-    assert_eq!(
-        late.totals.lines_read, 14,
-        "what was read is not counted by window"
-    );
+    assert_eq!(late.totals.lines_read, 14, "lines read are not counted by window");
     assert!(late.complete);
 }
 
 #[test]
-fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a_warning() {
+fn a_loss_is_a_gap_with_offsets_and_a_possible_loss_a_warning() {
     let (mut host, _) = busy_host();
     let lossy = source("198.51.100.7");
     let file = FileKey { dev: 1, inode: 7 };
@@ -344,7 +341,7 @@ fn what_a_source_lost_is_a_gap_with_its_offsets_and_what_it_may_have_lost_only_a
 }
 
 #[test]
-fn a_warning_alone_leaves_the_proof_complete() {
+fn an_audit_with_only_warnings_is_complete() {
     let (mut host, _) = busy_host();
     let heartbeat = Heartbeat {
         gaps: vec![ReportedGap {
@@ -371,7 +368,7 @@ fn a_warning_alone_leaves_the_proof_complete() {
 }
 
 #[test]
-fn the_lines_of_every_source_at_rest_add_up_and_a_source_whose_do_not_is_named() {
+fn lines_of_each_source_add_up_and_a_source_with_a_difference_is_named() {
     let (mut host, _) = busy_host();
     host.take("198.51.100.2", "2026-11-21T02:00:00Z", "a\nb\nc\n", at(NOW));
     host.claim("198.51.100.2", 0, 4, at(NOW));
@@ -397,7 +394,7 @@ fn the_lines_of_every_source_at_rest_add_up_and_a_source_whose_do_not_is_named()
 }
 
 #[test]
-fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
+fn possible_duplicates_after_a_rebuild_are_a_warning() {
     let mut host = RelayHost::new();
     let head = Head::of(b"line\n").expect("a line");
     let file = FileKey { dev: 1, inode: 2 };
@@ -419,7 +416,7 @@ fn what_may_be_here_twice_since_a_rebuild_is_a_warning() {
     let adopted = host.ledger.recover_streams(&[(record, Some(Offset::new(2000)))]);
     adopted.expect("recorded");
     let audit = check(&host);
-    assert!(audit.complete, "nothing is known to be doubled");
+    assert!(audit.complete, "no line is known to be doubled");
     assert_eq!(audit.warnings[0].kind, DiscrepancyKind::MaybeDoubled);
     let detail = &audit.warnings[0].detail;
     assert!(

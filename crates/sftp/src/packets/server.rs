@@ -1,63 +1,14 @@
-//! What is known about the server: the extensions it offers and the limits it sets.
+//! The server's capabilities: its extensions and its limits.
 
 use crate::error::ProtocolError;
-use crate::reply::Fields;
-use crate::wire;
+use crate::packets::extension::Extension;
+use crate::packets::reply::Fields;
+use crate::packets::request as wire;
 
 /// Room left for a packet's header, handle and offset when the server limits whole packets, in bytes.
 const PACKET_OVERHEAD: u64 = 1024;
 
-/// An extension: of OpenSSH's PROTOCOL file, section 4, unless it says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extension {
-    /// A rename that replaces what has the new name.
-    PosixRename,
-    /// Bringing a written file to the disk.
-    Fsync,
-    /// Asking for the server's limits.
-    Limits,
-    /// Asking for free space.
-    Statvfs,
-    /// A second name for a file.
-    Hardlink,
-    /// Hashes of files, made by the server (draft-ietf-secsh-filexfer-extensions-00, section 3).
-    CheckFile,
-}
-
-impl Extension {
-    const ALL: [Self; 6] = [
-        Self::PosixRename,
-        Self::Fsync,
-        Self::Limits,
-        Self::Statvfs,
-        Self::Hardlink,
-        Self::CheckFile,
-    ];
-
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PosixRename => "posix-rename@openssh.com",
-            Self::Fsync => "fsync@openssh.com",
-            Self::Limits => "limits@openssh.com",
-            Self::Statvfs => "statvfs@openssh.com",
-            Self::Hardlink => "hardlink@openssh.com",
-            Self::CheckFile => "check-file",
-        }
-    }
-
-    /// Whether that revision's wire format is known here.
-    fn knows(self, revision: &[u8]) -> bool {
-        match self {
-            Self::Statvfs => revision == b"2",
-            // It has no revisions; servers say this or that.
-            Self::CheckFile => true,
-            _ => revision == b"1",
-        }
-    }
-}
-
-/// What the server said about itself.
+/// The server's extensions and limits, as it reported them.
 #[derive(Debug, Clone, Default)]
 pub struct ServerCapabilities {
     extensions: Vec<Extension>,

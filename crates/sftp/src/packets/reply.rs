@@ -1,22 +1,22 @@
-//! Parsing what the server sends. Every byte here is outside input: no length or number in it is trusted.
+//! Parses the server's packets. Every byte is outside input: no length and no number in it is trusted.
 
 use crate::error::ProtocolError;
+use crate::packets::request::{RequestId, kind};
 use crate::status::{ServerStatus, ServerText, StatusCode};
-use crate::wire::{RequestId, kind};
 
-/// The longest reply taken: 256 KiB as in OpenSSH, and room for the header of a data packet.
+/// The longest reply that is accepted: 256 KiB as in OpenSSH, plus the header of a data packet.
 const PACKET_LEN_MAX: u32 = 256 * 1024 + 1024;
 
 /// draft-ietf-secsh-filexfer-02, section 6.2.
 const HANDLE_LEN_MAX: usize = 256;
 
-/// Flags that tell which attributes follow (section 5).
+/// Flags of the attributes that follow (section 5).
 const ATTR_SIZE: u32 = 0x1;
 const ATTR_UID_GID: u32 = 0x2;
 const ATTR_PERMISSIONS: u32 = 0x4;
 const ATTR_TIMES: u32 = 0x8;
 
-/// What a server tells about a file. Each field may be missing: servers need not report any.
+/// A file's attributes. A server need not report any of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileAttributes {
     /// Length in bytes.

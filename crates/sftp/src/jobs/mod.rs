@@ -1,53 +1,58 @@
-//! Jobs: what the caller asks for, each a machine of its own that makes requests and takes their replies.
+//! Jobs: one for each call of the caller. Each is a state machine that makes requests and takes their replies.
 //!
-//! The client decides when a job may send; the job decides what. A job that failed sends only what it takes to
-//! leave nothing open, and ends when the last reply is in.
+//! The client decides when a job may send; the job decides which request. A failed job sends only the requests that close
+//! its file, and ends with the last reply. A new kind of job gets a file here and an arm in [`Job`].
+
+pub(crate) mod download;
+pub(crate) mod single;
+pub(crate) mod upload;
 
 use std::io;
 
-use crate::download::Download;
 use crate::error::{JobError, ProtocolError};
-use crate::reply::{FileAttributes, Reply};
-use crate::server::{Extension, ServerCapabilities};
-use crate::single::Single;
-use crate::space::FreeSpace;
-use crate::upload::Upload;
-use crate::wire::Request;
+use crate::jobs::download::Download;
+use crate::jobs::single::Single;
+use crate::jobs::upload::Upload;
+use crate::packets::extension::Extension;
+use crate::packets::reply::{FileAttributes, Reply};
+use crate::packets::request::Request;
+use crate::packets::server::ServerCapabilities;
+use crate::packets::space::FreeSpace;
 
 /// Names a job of one [`crate::SftpClient`]; later jobs have greater ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub(crate) u64);
 
-/// Whether the size of an uploaded file was seen to be right.
+/// Whether the server confirmed the size of an uploaded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeCheck {
     /// The server reports the size that was sent.
     Confirmed,
-    /// The server reports no size, or forbids to ask. Every write and the close were confirmed all the same.
+    /// The server reports no size, or forbids the request. It confirmed every write and the close.
     Unavailable,
 }
 
-/// How a job ended well.
+/// The result of a job that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// The file is whole under the name it was uploaded to.
+    /// The whole file is there under its upload name.
     Uploaded(SizeCheck),
-    /// All data was handed over as [`JobEvent::Data`].
+    /// All data was delivered as [`JobEvent::Data`].
     Read {
-        /// Bytes handed over: those asked for, or fewer if the file ended before.
+        /// Bytes delivered: as many as requested, or fewer if the file is shorter.
         bytes: u64,
     },
     /// The file is there.
     Found(FileAttributes),
-    /// The server's SHA-256 of the file; `None`: it hashes by another algorithm.
+    /// The server's SHA-256 of the file; `None` if it uses another algorithm.
     Sha256(Option<[u8; 32]>),
-    /// The server has so much room.
+    /// The server's free space.
     Free(FreeSpace),
     /// The rename, link, removal or new folder is done.
     Done,
 }
 
-/// What the client has to tell.
+/// An event for the caller.
 #[derive(Debug)]
 pub enum JobEvent {
     /// The next bytes of a file that is read, in order and without gaps.
@@ -57,7 +62,7 @@ pub enum JobEvent {
         /// The bytes; never empty.
         data: Vec<u8>,
     },
-    /// A job ended; nothing more comes of it.
+    /// A job ended; it has no further events.
     Ended {
         /// The job.
         job: JobId,
@@ -69,9 +74,9 @@ pub enum JobEvent {
 /// Data of one read or write that every server takes, in bytes (draft-ietf-secsh-filexfer-02, section 3).
 const PIECE_EVERYWHERE: u32 = 32 << 10;
 
-/// What holds for every job of a session, once the server's limits are known.
+/// Limits for every job of a session: ours and the server's, the smaller of each.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct SessionLimits {
     /// The longest data of one write, in bytes.
     pub(crate) write_len: u32,
     /// The longest data of one read, in bytes.
@@ -82,8 +87,8 @@ pub(crate) struct Terms {
     pub(crate) fsync: bool,
 }
 
-impl Terms {
-    /// Our own wishes, cut to what the server allows.
+impl SessionLimits {
+    /// Our limits, reduced to the server's.
     pub(crate) fn new(piece: u32, open_files: usize, server: &ServerCapabilities) -> Self {
         let clamp = |max: Option<u64>| match max {
             Some(max) => u32::try_from(max).map_or(piece, |max| piece.min(max)),
@@ -99,44 +104,44 @@ impl Terms {
     }
 }
 
-/// What a job would send next.
+/// The kind of request that a job would send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// Nothing before a reply has come.
+pub(crate) enum NextSend {
+    /// None until a reply arrives.
     Wait,
-    /// A small request, which goes before all data.
+    /// A small request; it is sent before any data.
     Control,
-    /// A request that takes so many bytes of the budget.
+    /// A request for this many bytes of the budget.
     Data(u32),
 }
 
-/// Which request of its job a reply belongs to.
+/// The request of the job that a reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum RequestPurpose {
     Open,
     Write {
         at: u64,
         len: u32,
     },
     Sync,
-    /// The size by handle, sent ahead of the close.
+    /// The size by handle, requested before the close.
     Check,
     Close,
-    /// The size by name, when everything else is answered.
+    /// The size by name, after all other replies.
     Recheck,
     Read {
         start: u64,
     },
-    /// The one request of a job that has only one.
+    /// The only request of a single-request job.
     Single,
 }
 
-/// What a reply led to.
+/// The effect of a reply.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// Bytes given back to the budget.
+    /// Bytes returned to the budget.
     pub(crate) freed: usize,
-    /// Data for the caller. Its bytes stay in the budget until the caller has taken them.
+    /// Data for the caller. Its bytes count in the budget until the caller takes them.
     pub(crate) pieces: Vec<Vec<u8>>,
     /// Set when the job is over.
     pub(crate) ended: Option<Result<JobOutcome, JobError>>,
@@ -156,34 +161,38 @@ impl Job {
         !matches!(self, Self::Single(_))
     }
 
-    pub(crate) fn lane(&self, terms: &Terms) -> Lane {
+    pub(crate) fn next_send(&self, limits: &SessionLimits) -> NextSend {
         match self {
-            Self::Upload(upload) => upload.lane(terms),
-            Self::Download(download) => download.lane(terms),
-            Self::Single(single) => single.lane(),
+            Self::Upload(upload) => upload.next_send(limits),
+            Self::Download(download) => download.next_send(limits),
+            Self::Single(single) => single.next_send(),
         }
     }
 
-    /// The next request, which counts as sent. `None` exactly when the lane is [`Lane::Wait`].
-    pub(crate) fn take_request(&mut self, terms: &Terms) -> Option<(Ask, Request<'_>)> {
+    /// The next request, which counts as sent. `None` only if [`Self::next_send`] is [`NextSend::Wait`].
+    pub(crate) fn take_request(&mut self, limits: &SessionLimits) -> Option<(RequestPurpose, Request<'_>)> {
         match self {
-            Self::Upload(upload) => upload.take_request(terms),
-            Self::Download(download) => download.take_request(terms),
+            Self::Upload(upload) => upload.take_request(limits),
+            Self::Download(download) => download.take_request(limits),
             Self::Single(single) => single.take_request(),
         }
     }
 
-    /// The data for the write taken last could not be had, so that it was not sent after all.
+    /// The data of the last write could not be read, so the write was not sent.
     pub(crate) fn write_not_sent(&mut self, error: io::Error) {
         if let Self::Upload(upload) = self {
             upload.write_not_sent(error);
         }
     }
 
-    pub(crate) fn on_reply(&mut self, ask: Ask, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
+    pub(crate) fn on_reply(
+        &mut self,
+        purpose: RequestPurpose,
+        reply: Reply<'_>,
+    ) -> Result<Progress, ProtocolError> {
         match self {
-            Self::Upload(upload) => upload.on_reply(ask, reply),
-            Self::Download(download) => download.on_reply(ask, reply),
+            Self::Upload(upload) => upload.on_reply(purpose, reply),
+            Self::Download(download) => download.on_reply(purpose, reply),
             Self::Single(single) => single.on_reply(reply),
         }
     }

@@ -1,11 +1,11 @@
-//! Jobs of one request: rename, link, remove, make a folder, look at a name, have a file hashed, ask for free space.
+//! Jobs of one request: rename, link, remove, make a folder, read attributes, hash a file, read the free space.
 
 use crate::error::{JobError, ProtocolError, RequestKind};
-use crate::job::{Ask, JobOutcome, Lane, Progress};
-use crate::reply::{Fields, Reply};
-use crate::server::Extension;
-use crate::space::FreeSpace;
-use crate::wire::{Request, SHA256, kind};
+use crate::jobs::{JobOutcome, NextSend, Progress, RequestPurpose};
+use crate::packets::extension::Extension;
+use crate::packets::reply::{Fields, Reply};
+use crate::packets::request::{Request, SHA256, kind};
+use crate::packets::space::FreeSpace;
 
 /// What is asked.
 #[derive(Debug)]
@@ -34,11 +34,15 @@ impl Single {
         }
     }
 
-    pub(crate) fn lane(&self) -> Lane {
-        if self.sent { Lane::Wait } else { Lane::Control }
+    pub(crate) fn next_send(&self) -> NextSend {
+        if self.sent {
+            NextSend::Wait
+        } else {
+            NextSend::Control
+        }
     }
 
-    pub(crate) fn take_request(&mut self) -> Option<(Ask, Request<'_>)> {
+    pub(crate) fn take_request(&mut self) -> Option<(RequestPurpose, Request<'_>)> {
         if self.sent {
             return None;
         }
@@ -52,7 +56,7 @@ impl Single {
             Operation::Stat { path } => Request::Lstat { path },
             Operation::FreeSpace { path } => Request::FreeSpace { path },
         };
-        Some((Ask::Single, request))
+        Some((RequestPurpose::Single, request))
     }
 
     pub(crate) fn on_reply(&mut self, reply: Reply<'_>) -> Result<Progress, ProtocolError> {

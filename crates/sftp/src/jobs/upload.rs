@@ -9,14 +9,14 @@
 use std::io;
 
 use crate::error::{JobError, ProtocolError, RequestKind};
-use crate::job::{Ask, JobOutcome, Lane, Progress, SizeCheck, Terms};
-use crate::reply::{FileAttributes, Reply};
+use crate::jobs::{JobOutcome, NextSend, Progress, RequestPurpose, SessionLimits, SizeCheck};
+use crate::packets::reply::{FileAttributes, Reply};
+use crate::packets::request::{OpenFor, Request};
 use crate::status::{ServerStatus, StatusCode};
-use crate::wire::{OpenFor, Request};
 
 /// What is to be sent next, or what must be answered before anything is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum UploadStage {
     Open,
     Opening,
     Write { at: u64 },
@@ -35,7 +35,7 @@ pub(crate) struct Upload {
     /// How much is there already, in bytes.
     from: u64,
     len: u64,
-    stage: Stage,
+    stage: UploadStage,
     handle: Vec<u8>,
     /// Requests sent and not answered.
     awaiting: usize,
@@ -57,7 +57,7 @@ impl Upload {
             path,
             from,
             len,
-            stage: Stage::Open,
+            stage: UploadStage::Open,
             handle,
             awaiting: 0,
             size: None,
@@ -65,28 +65,32 @@ impl Upload {
         }
     }
 
-    pub(crate) fn lane(&self, terms: &Terms) -> Lane {
+    pub(crate) fn next_send(&self, limits: &SessionLimits) -> NextSend {
         match self.stage {
-            Stage::Opening | Stage::Closing | Stage::Rechecking => Lane::Wait,
-            Stage::Write { at } if at < self.len => Lane::Data(self.piece(at, terms)),
-            _ => Lane::Control,
+            UploadStage::Opening | UploadStage::Closing | UploadStage::Rechecking => NextSend::Wait,
+            UploadStage::Write { at } if at < self.len => NextSend::Data(self.piece(at, limits)),
+            _ => NextSend::Control,
         }
     }
 
-    fn piece(&self, at: u64, terms: &Terms) -> u32 {
-        u32::try_from(self.len - at).map_or(terms.write_len, |left| left.min(terms.write_len))
+    fn piece(&self, at: u64, limits: &SessionLimits) -> u32 {
+        u32::try_from(self.len - at).map_or(limits.write_len, |left| left.min(limits.write_len))
     }
 
-    pub(crate) fn take_request(&mut self, terms: &Terms) -> Option<(Ask, Request<'_>)> {
-        if self.stage == (Stage::Write { at: self.len }) {
-            self.stage = if terms.fsync { Stage::Sync } else { Stage::Check };
+    pub(crate) fn take_request(&mut self, limits: &SessionLimits) -> Option<(RequestPurpose, Request<'_>)> {
+        if self.stage == (UploadStage::Write { at: self.len }) {
+            self.stage = if limits.fsync {
+                UploadStage::Sync
+            } else {
+                UploadStage::Check
+            };
         }
         let (path, handle) = (&self.path, &self.handle);
-        let (next, ask, request) = match self.stage {
-            Stage::Opening | Stage::Closing | Stage::Rechecking => return None,
-            Stage::Open => (
-                Stage::Opening,
-                Ask::Open,
+        let (next, purpose, request) = match self.stage {
+            UploadStage::Opening | UploadStage::Closing | UploadStage::Rechecking => return None,
+            UploadStage::Open => (
+                UploadStage::Opening,
+                RequestPurpose::Open,
                 Request::Open {
                     path,
                     open_for: if self.from == 0 {
@@ -96,14 +100,14 @@ impl Upload {
                     },
                 },
             ),
-            Stage::Write { at } => {
-                let len = self.piece(at, terms);
-                let next = Stage::Write {
+            UploadStage::Write { at } => {
+                let len = self.piece(at, limits);
+                let next = UploadStage::Write {
                     at: at + u64::from(len),
                 };
                 (
                     next,
-                    Ask::Write { at, len },
+                    RequestPurpose::Write { at, len },
                     Request::Write {
                         handle,
                         offset: at,
@@ -111,14 +115,30 @@ impl Upload {
                     },
                 )
             }
-            Stage::Sync => (Stage::Check, Ask::Sync, Request::Fsync { handle }),
-            Stage::Check => (Stage::Close, Ask::Check, Request::Fstat { handle }),
-            Stage::Close => (Stage::Closing, Ask::Close, Request::Close { handle }),
-            Stage::Recheck => (Stage::Rechecking, Ask::Recheck, Request::Lstat { path }),
+            UploadStage::Sync => (
+                UploadStage::Check,
+                RequestPurpose::Sync,
+                Request::Fsync { handle },
+            ),
+            UploadStage::Check => (
+                UploadStage::Close,
+                RequestPurpose::Check,
+                Request::Fstat { handle },
+            ),
+            UploadStage::Close => (
+                UploadStage::Closing,
+                RequestPurpose::Close,
+                Request::Close { handle },
+            ),
+            UploadStage::Recheck => (
+                UploadStage::Rechecking,
+                RequestPurpose::Recheck,
+                Request::Lstat { path },
+            ),
         };
         self.stage = next;
         self.awaiting += 1;
-        Some((ask, request))
+        Some((purpose, request))
     }
 
     pub(crate) fn write_not_sent(&mut self, source: io::Error) {
@@ -129,14 +149,18 @@ impl Upload {
         });
     }
 
-    pub(crate) fn on_reply(&mut self, ask: Ask, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
+    pub(crate) fn on_reply(
+        &mut self,
+        purpose: RequestPurpose,
+        reply: Reply<'_>,
+    ) -> Result<Progress, ProtocolError> {
         self.awaiting -= 1;
         let mut progress = Progress::default();
-        match ask {
-            Ask::Open => match reply {
+        match purpose {
+            RequestPurpose::Open => match reply {
                 Reply::Handle(handle) => {
                     self.handle = handle.to_vec();
-                    self.stage = Stage::Write { at: self.from };
+                    self.stage = UploadStage::Write { at: self.from };
                 }
                 Reply::Status(status) if status.code != StatusCode::Ok => {
                     progress.ended = Some(Err(self.refused(RequestKind::Open, status)));
@@ -144,18 +168,20 @@ impl Upload {
                 }
                 other => return Err(other.unexpected("a file handle")),
             },
-            Ask::Write { len, .. } => {
+            RequestPurpose::Write { len, .. } => {
                 progress.freed = len as usize;
                 self.take_status(RequestKind::Write, reply)?;
             }
-            Ask::Sync => self.take_status(RequestKind::Sync, reply)?,
-            Ask::Close => self.take_status(RequestKind::Close, reply)?,
-            Ask::Check | Ask::Recheck => match reply {
+            RequestPurpose::Sync => self.take_status(RequestKind::Sync, reply)?,
+            RequestPurpose::Close => self.take_status(RequestKind::Close, reply)?,
+            RequestPurpose::Check | RequestPurpose::Recheck => match reply {
                 Reply::Attributes(FileAttributes { size, .. }) => self.size = size,
                 Reply::Status(status) if status.code != StatusCode::Ok => self.size = None,
                 other => return Err(other.unexpected("attributes")),
             },
-            Ask::Read { .. } | Ask::Single => unreachable!("an upload makes no such request"),
+            RequestPurpose::Read { .. } | RequestPurpose::Single => {
+                unreachable!("an upload makes no such request")
+            }
         }
         if self.awaiting == 0 {
             progress.ended = self.try_end();
@@ -166,8 +192,8 @@ impl Upload {
     /// Ends the job, or asks for the size again, when the file is closed and nothing is unanswered.
     fn try_end(&mut self) -> Option<Result<JobOutcome, JobError>> {
         let last_chance = match self.stage {
-            Stage::Closing => false,
-            Stage::Rechecking => true,
+            UploadStage::Closing => false,
+            UploadStage::Rechecking => true,
             _ => return None,
         };
         if let Some(failure) = self.failure.take() {
@@ -176,7 +202,7 @@ impl Upload {
         match self.size {
             Some(size) if size == self.len => Some(Ok(JobOutcome::Uploaded(SizeCheck::Confirmed))),
             _ if !last_chance => {
-                self.stage = Stage::Recheck;
+                self.stage = UploadStage::Recheck;
                 None
             }
             Some(found) => Some(Err(JobError::WrongSize {
@@ -207,8 +233,11 @@ impl Upload {
     /// Keeps the first failure and turns to closing what is open.
     fn fail(&mut self, failure: JobError) {
         self.failure.get_or_insert(failure);
-        if matches!(self.stage, Stage::Write { .. } | Stage::Sync | Stage::Check) {
-            self.stage = Stage::Close;
+        if matches!(
+            self.stage,
+            UploadStage::Write { .. } | UploadStage::Sync | UploadStage::Check
+        ) {
+            self.stage = UploadStage::Close;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Several destinations, each with what it wants: the status and the audit count no more and no less.
+//! The status and the audit with several destinations, each with its own filter.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::relay_host::{RelayHost, at, destination, subscriber};
 use crate::audit::{Audit, DiscrepancyKind, audit};
-use crate::status::{Status, StatusScope, status};
+use crate::status::{StatusReport, StatusScope, status};
 
 const EARLY: &str = "2026-11-21T01:00:00Z";
 const NOW: &str = "2026-11-21T03:10:00Z";
 
-/// A destination that wants the batches of one group only.
+/// A destination that wants the batches of one group.
 fn of_group(name: &str, group: &str) -> Subscriber {
     Subscriber {
         name: destination(name),
@@ -30,7 +30,7 @@ fn sealed(host: &mut RelayHost, start: &str) -> Batch {
     host.seal(&open, at(NOW))
 }
 
-fn look(host: &RelayHost, destinations: &[Subscriber]) -> Status {
+fn look(host: &RelayHost, destinations: &[Subscriber]) -> StatusReport {
     let scope = StatusScope {
         expected_sources: &[],
         stale_after: Duration::from_mins(5),
@@ -54,12 +54,12 @@ fn note(host: &mut RelayHost, subscribers: &[Subscriber], now: Timestamp) {
 }
 
 #[test]
-fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
+fn an_excluded_batch_is_neither_waiting_nor_missing() {
     let mut host = RelayHost::new();
     let all = [subscriber("edw"), of_group("lab", "web-2")];
     note(&mut host, &all, at(EARLY));
     let batch = sealed(&mut host, "2026-11-21T02:00:00Z");
-    let waiting = |status: Status| {
+    let waiting = |status: StatusReport| {
         status
             .destinations
             .iter()
@@ -81,7 +81,7 @@ fn what_a_destination_does_not_want_is_neither_waiting_nor_missing_there() {
 }
 
 #[test]
-fn what_nobody_wants_is_shown_and_not_well() {
+fn an_unwanted_batch_is_shown_and_not_healthy() {
     let mut host = RelayHost::new();
     sealed(&mut host, "2026-11-21T02:00:00Z");
     let all = [of_group("lab", "web-2")];
@@ -99,12 +99,12 @@ fn what_nobody_wants_is_shown_and_not_well() {
     assert_eq!(
         look(&host, &[]).batches.unwanted,
         0,
-        "without destinations nobody knows"
+        "without destinations this is not known"
     );
 }
 
 #[test]
-fn what_was_sent_before_a_filter_was_widened_is_not_owed_but_what_was_sent_after_is() {
+fn a_wider_filter_expects_only_batches_sent_after_the_change() {
     let mut host = RelayHost::new();
     let narrow = [subscriber("edw"), of_group("lab", "web-2")];
     note(&mut host, &narrow, at(EARLY));
