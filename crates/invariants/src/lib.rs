@@ -59,7 +59,7 @@ pub fn invariant_chunk_starts_at_committed_offset(
     let holds = match outcome {
         ChunkOutcome::Stored => chunk.start() == committed,
         ChunkOutcome::Duplicate => chunk.end() <= committed,
-        ChunkOutcome::Elsewhere => chunk.start() != committed,
+        ChunkOutcome::OffsetMismatch => chunk.start() != committed,
     };
     check(2, holds, || {
         format!("{outcome:?} for the chunk {chunk:?} at the committed offset {committed:?}")

@@ -222,8 +222,9 @@ pub enum ChunkOutcome {
     Stored,
     /// They were durable before (status 200).
     Duplicate,
-    /// It does not start at the committed offset, and was not taken (status 409).
-    Elsewhere,
+    /// It does not start at the committed offset, and was not stored (status 409).
+    #[serde(rename = "elsewhere")]
+    OffsetMismatch,
 }
 
 #[cfg(test)]
@@ -268,6 +269,21 @@ mod tests {
             let garbled = |name: &str| if name == *spoiled { Some("?/?") } else { get(name) };
             let error = ChunkHeader::from_pairs(garbled).expect_err("garbled").to_string();
             assert!(error.contains(spoiled), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_outcomes_have_fixed_names_on_the_wire() {
+        for (outcome, name) in [
+            (ChunkOutcome::Stored, "\"stored\""),
+            (ChunkOutcome::Duplicate, "\"duplicate\""),
+            (ChunkOutcome::OffsetMismatch, "\"elsewhere\""),
+        ] {
+            assert_eq!(serde_json::to_string(&outcome).expect("JSON"), name);
+            assert_eq!(
+                serde_json::from_str::<ChunkOutcome>(name).expect("an outcome"),
+                outcome
+            );
         }
     }
 }

@@ -34,20 +34,10 @@ pub(crate) struct PeerIdentity<'a> {
 pub(crate) enum AuthorizationError {
     /// The source is not in the group: the peer's address, the token's source, or the source that the client names.
     #[error("{source_id} is not among the sources of group {group}")]
-    NotListed {
-        /// The source.
-        source_id: SourceId,
-        /// The group.
-        group: String,
-    },
+    NotListed { source_id: SourceId, group: String },
     /// No name of the certificate is among the group's sources.
     #[error("the client's certificate is for {names}, which is not among the sources of group {group}")]
-    Certificate {
-        /// The certificate's names.
-        names: String,
-        /// The group.
-        group: String,
-    },
+    Certificate { names: String, group: String },
     /// The client names a source that its certificate or token is not for.
     #[error("the client's certificate or token is for {bound}, not for {source_id}")]
     OtherSource {

@@ -19,7 +19,6 @@ pub(crate) struct UnreadableCertificate;
 pub(crate) struct CertificateInfo {
     /// Its addresses and host names that are valid sources, in their order. Names with a wildcard are left out.
     pub(crate) names: Vec<SourceId>,
-    /// When it expires.
     pub(crate) not_after: Timestamp,
 }
 

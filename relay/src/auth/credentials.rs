@@ -46,7 +46,6 @@ pub(crate) struct CredentialsReloader {
 }
 
 impl CredentialsReloader {
-    /// Reads all files.
     pub(crate) fn load(config: &RelaySettings) -> Result<Self, CredentialFileError> {
         Ok(Self {
             tls: config.tls.as_ref().map(tls::load).transpose()?,

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-/// A setting and the file that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CredentialFile {
     pub(crate) setting: &'static str,
@@ -53,7 +52,6 @@ impl CredentialFile {
 /// Builds the value from the contents of the files, in the order of the files.
 type BuildValue<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, CredentialFileError> + Send + Sync>;
 
-/// The last valid value.
 pub(crate) type CurrentValue<T> = watch::Receiver<Arc<T>>;
 
 /// Files that are read again when they change.

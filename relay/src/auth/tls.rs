@@ -40,16 +40,12 @@ pub(crate) struct TlsConnection {
     pub(crate) client_names: Option<Vec<SourceId>>,
 }
 
-/// Why a TLS handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsFailure {
-    /// The client disconnected.
     #[error("the client disconnected: {0}")]
     Disconnected(io::Error),
-    /// The client speaks HTTP.
     #[error("the client does not speak TLS; write https:// in its relay's URL")]
     PlainHttp,
-    /// The handshake took too long.
     #[error("the TLS handshake was not complete within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// TLS negotiation failed: no certificate, an unknown authority, or no common cipher.
@@ -65,7 +61,6 @@ pub(crate) struct FailedHandshake {
     pub(crate) stream: Option<TcpStream>,
 }
 
-/// Reads the TLS files, to be reloaded when they change.
 pub(crate) fn load(tls: &ServerTls) -> Result<ReloadedFiles<RelayTls>, CredentialFileError> {
     let cert = CredentialFile::new("relay.tls.cert_file", &tls.cert_file);
     let key = CredentialFile::new("relay.tls.key_file", &tls.key_file);

@@ -19,14 +19,11 @@ use crate::auth::reload::{CredentialFile, CredentialFileError, ReloadedFiles};
 pub(crate) enum TokenOwner {
     /// Any client. The token does not say whose the lines are.
     Anyone,
-    /// This source.
     Source(SourceId),
 }
 
-/// All tokens of a file.
 pub(crate) struct Tokens(Vec<(TokenDigest, TokenOwner)>);
 
-/// The SHA-256 of a token.
 type TokenDigest = [u8; 32];
 
 impl fmt::Debug for Tokens {

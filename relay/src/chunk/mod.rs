@@ -16,13 +16,11 @@ pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
 /// A chunk that was received completely and checked against its header.
 #[derive(Debug)]
 pub(crate) struct ReceivedChunk<B> {
-    /// The sender.
     pub source: SourceId,
     /// The sender's description of the chunk.
     pub header: ChunkHeader,
     /// For a legacy upload, which has no stream of its own: the hash that identifies its body.
     pub upload: Option<UploadedBody>,
-    /// The lines.
     pub body: B,
     /// The lines by window.
     pub split: WindowSplit,

@@ -17,6 +17,7 @@ use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
 use logferry_telemetry::{RelayMetrics, StoredChunks};
+use logferry_text::error_chain;
 use tokio::sync::oneshot;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
@@ -33,10 +34,8 @@ const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Smallest size that a chunk counts in a round: the row of its stream in the ledger has a cost too.
 const MIN_CHUNK_BYTES: usize = 4 << 10;
 
-/// A request to the committer.
 #[derive(Debug)]
 pub(crate) enum CommitJob {
-    /// Store a chunk.
     Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
     Resolve(
@@ -65,13 +64,11 @@ pub(crate) struct CommitQueue {
     status: SharedGroupStatus,
 }
 
-/// The commit thread has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the group's commit thread has stopped")]
 pub(crate) struct CommitThreadStopped;
 
 impl CommitQueue {
-    /// Starts the thread of a group's committer.
     pub(crate) fn start<D: Disk>(
         committer: Committer<D, RequestBody, ReplyHandle>,
         metrics: RelayMetrics,
@@ -102,12 +99,10 @@ impl CommitQueue {
         Self { jobs, status }
     }
 
-    /// The group's status.
     pub(crate) fn status(&self) -> &SharedGroupStatus {
         &self.status
     }
 
-    /// Queues a job.
     pub(crate) fn submit(&self, job: CommitJob) -> Result<(), CommitThreadStopped> {
         self.jobs.send(job).map_err(|_| CommitThreadStopped)
     }
@@ -235,7 +230,7 @@ impl<D: Disk> CommitThread<D> {
                 sum.bytes += handle.bytes;
             }
             ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
-            ChunkOutcome::Elsewhere => {}
+            ChunkOutcome::OffsetMismatch => {}
         }
     }
 
@@ -362,14 +357,6 @@ impl<D: Disk> CommitThread<D> {
 fn send(replies: Vec<(ReplyHandle, ChunkReply)>) {
     for (handle, reply) in replies {
         let _ = handle.reply.send(reply);
-    }
-}
-
-/// An error with its causes, in one line.
-fn error_chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", error_chain(cause)),
-        None => error.to_string(),
     }
 }
 

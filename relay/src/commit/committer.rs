@@ -54,7 +54,6 @@ struct ParkedChunk<B, R> {
     deadline: Instant,
 }
 
-/// A sender's last heartbeat.
 #[derive(Debug)]
 pub(crate) struct SenderReport {
     pub(crate) heartbeat: Heartbeat,
@@ -76,7 +75,6 @@ pub(crate) struct Committer<D: Disk, B, R> {
     pub(crate) uploads: UploadDedup,
     /// Set while files may hold bytes that the ledger does not know. Nothing is written until [`Self::recover`] succeeds.
     pub(crate) needs_recovery: bool,
-    /// The group's access to the shared disk.
     pub(crate) scheduler: GroupScheduler,
     /// Why the last round failed, to be taken by the caller.
     pub(crate) failure: Option<CommitError>,
@@ -226,12 +224,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                     self.parked.push(parked);
                     continue;
                 }
-                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(ChunkOutcome::Elsewhere),
+                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(ChunkOutcome::OffsetMismatch),
                 Ok(OffsetCheck::Next) => Ok(ChunkOutcome::Stored),
                 Ok(OffsetCheck::Duplicate) => Ok(ChunkOutcome::Duplicate),
                 Err(error) => Err(error),
             };
-            let receipt = *outcome.as_ref().unwrap_or(&ChunkOutcome::Elsewhere);
+            let receipt = *outcome.as_ref().unwrap_or(&ChunkOutcome::OffsetMismatch);
             settled.push((parked.reply, parked.stream, receipt));
             if let Err(error) = outcome {
                 self.parked.extend(waiting);
@@ -450,7 +448,6 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         request.files.iter().map(of_file).collect()
     }
 
-    /// Records a sender's heartbeat.
     pub(crate) fn heartbeat(
         &mut self,
         source: &SourceId,

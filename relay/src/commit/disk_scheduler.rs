@@ -26,15 +26,12 @@ const ROUND_BYTES: usize = 32 << 20;
 /// For so long after a small round another is expected: a sender collects lines for up to a second.
 const SMALL_ROUND_MEMORY: Duration = Duration::from_secs(3);
 
-/// A group's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupSlot(usize);
 
-/// The rounds of all groups.
 #[derive(Debug, Default)]
 pub(crate) struct DiskScheduler {
     groups: Vec<GroupRounds>,
-    /// Number of small rounds begun so far.
     begun: u64,
 }
 
@@ -48,7 +45,6 @@ struct GroupRounds {
 enum RunningRound {
     #[default]
     None,
-    /// With its number.
     Small(u64),
     Large,
 }
@@ -58,7 +54,6 @@ enum RunningRound {
 pub(crate) struct SyncMark(u64);
 
 impl DiskScheduler {
-    /// Adds a group.
     pub(crate) fn join(&mut self) -> GroupSlot {
         self.groups.push(GroupRounds::default());
         GroupSlot(self.groups.len() - 1)
@@ -139,7 +134,6 @@ pub(crate) struct GroupScheduler {
 pub(crate) struct RoundGuard(GroupScheduler);
 
 impl SharedDiskScheduler {
-    /// Adds a group.
     pub(crate) fn join(&self) -> GroupScheduler {
         let slot = self.lock().join();
         GroupScheduler {
@@ -160,7 +154,6 @@ impl GroupScheduler {
         self.shared.lock().max_round_bytes(self.slot, Instant::now())
     }
 
-    /// Begins a round of this size.
     pub(crate) fn begin(&self, bytes: usize) -> RoundGuard {
         self.shared.lock().begin(self.slot, bytes);
         RoundGuard(self.clone())

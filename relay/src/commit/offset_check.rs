@@ -57,59 +57,31 @@ mod tests {
 
     use super::*;
 
-    fn range(start: u64, end: u64) -> ByteRange {
-        ByteRange::new(Offset::new(start), Offset::new(end)).expect("forwards")
-    }
-
-    fn at(staged: u64, is_finished: bool) -> StagedPosition {
-        StagedPosition {
-            staged: Offset::new(staged),
-            is_finished,
-        }
+    fn check(start: u64, end: u64, finishes: bool, staged: u64, is_finished: bool) -> OffsetCheck {
+        let range = ByteRange::new(Offset::new(start), Offset::new(end)).expect("forwards");
+        let staged = Offset::new(staged);
+        check_offset(range, finishes, StagedPosition { staged, is_finished })
     }
 
     #[test]
     fn only_the_next_chunk_is_stored() {
-        assert_eq!(
-            check_offset(range(100, 200), false, at(100, false)),
-            OffsetCheck::Next
-        );
-        assert_eq!(
-            check_offset(range(0, 100), false, at(100, false)),
-            OffsetCheck::Duplicate
-        );
-        assert_eq!(
-            check_offset(range(50, 80), false, at(100, false)),
-            OffsetCheck::Duplicate
-        );
-        assert_eq!(
-            check_offset(range(150, 200), false, at(100, false)),
-            OffsetCheck::Gap
-        );
-        assert_eq!(
-            check_offset(range(50, 150), false, at(100, false)),
-            OffsetCheck::Overlap
-        );
+        for ((start, end), expected) in [
+            ((100, 200), OffsetCheck::Next),
+            ((0, 100), OffsetCheck::Duplicate),
+            ((50, 80), OffsetCheck::Duplicate),
+            ((150, 200), OffsetCheck::Gap),
+            ((50, 150), OffsetCheck::Overlap),
+        ] {
+            assert_eq!(check(start, end, false, 100, false), expected, "{start}-{end}");
+        }
     }
 
     #[test]
     fn an_empty_chunk_finishes_a_stream_once() {
-        assert_eq!(
-            check_offset(range(100, 100), true, at(100, false)),
-            OffsetCheck::Next
-        );
-        assert_eq!(
-            check_offset(range(100, 100), true, at(100, true)),
-            OffsetCheck::Duplicate
-        );
-        assert_eq!(
-            check_offset(range(100, 100), false, at(100, false)),
-            OffsetCheck::Duplicate
-        );
-        assert_eq!(
-            check_offset(range(100, 100), true, at(50, false)),
-            OffsetCheck::Gap
-        );
+        assert_eq!(check(100, 100, true, 100, false), OffsetCheck::Next);
+        assert_eq!(check(100, 100, true, 100, true), OffsetCheck::Duplicate);
+        assert_eq!(check(100, 100, false, 100, false), OffsetCheck::Duplicate);
+        assert_eq!(check(100, 100, true, 50, false), OffsetCheck::Gap);
     }
 
     proptest! {
@@ -118,12 +90,12 @@ mod tests {
         fn each_byte_is_stored_once(chunks in prop::collection::vec((0_u64..50, 0_u64..20), 0..200)) {
             let mut staged = 0;
             for (start, len) in chunks {
-                let chunk = range(start, start + len);
-                let outcome = match check_offset(chunk, false, at(staged, false)) {
+                let outcome = match check(start, start + len, false, staged, false) {
                     OffsetCheck::Next => ChunkOutcome::Stored,
                     OffsetCheck::Duplicate => ChunkOutcome::Duplicate,
-                    OffsetCheck::Gap | OffsetCheck::Overlap => ChunkOutcome::Elsewhere,
+                    OffsetCheck::Gap | OffsetCheck::Overlap => ChunkOutcome::OffsetMismatch,
                 };
+                let chunk = ByteRange::new(Offset::new(start), Offset::new(start + len)).expect("forwards");
                 let held = invariant_chunk_starts_at_committed_offset(Offset::new(staged), chunk, outcome);
                 prop_assert_eq!(held, Ok(()));
                 if outcome == ChunkOutcome::Stored {

@@ -28,7 +28,6 @@ use crate::commit::stream_state::StreamKey;
 /// Most files that are open at a time. A busy group writes to a few; others are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;
 
-/// One open batch.
 #[derive(Debug)]
 struct OpenBatch<F> {
     /// The ledger's row with the durable contents.
@@ -58,7 +57,6 @@ pub(crate) struct AppendedLines<'a> {
     pub crc32c: Option<u32>,
 }
 
-/// The open batches of one group.
 #[derive(Debug)]
 pub(crate) struct OpenBatches<D: Disk> {
     group: GroupName,
@@ -74,12 +72,10 @@ pub(crate) struct AppendContext<'a, D> {
     pub spool: &'a Spool<D>,
     pub ledger: &'a mut Ledger,
     pub stream: &'a StreamKey,
-    /// The time now.
     pub now: Timestamp,
 }
 
 impl<D: Disk> OpenBatches<D> {
-    /// No open batch.
     pub(crate) fn new(group: GroupName, template: NameTemplate, max_bytes: u64) -> Self {
         Self {
             group,
@@ -112,7 +108,6 @@ impl<D: Disk> OpenBatches<D> {
         self.current.clear();
     }
 
-    /// The number of open batches.
     pub(crate) fn len(&self) -> usize {
         self.batches.len()
     }

@@ -11,7 +11,6 @@ use logferry_ledger::Window;
 /// The activity of an open batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchActivity {
-    /// Its window.
     pub window: Window,
     /// Time since the last append.
     pub quiet: Duration,

@@ -9,10 +9,8 @@ use logferry_spool::{FileForm, OpenFile, Spool};
 /// A commit, a seal or a recovery failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
-    /// A file or folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }

@@ -8,7 +8,6 @@ use logferry_protocol::chunk::{ChunkHeader, LineCounts, StreamEnd};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::{Offset, StreamId};
 
-/// A stream and its source.
 pub(crate) type StreamKey = (SourceId, StreamId);
 
 /// A stream, ahead of the ledger by the staged chunks of this round.
@@ -63,7 +62,6 @@ impl StreamState {
         self.last_chunk = Instant::now();
     }
 
-    /// The change for the ledger.
     pub(crate) fn to_move(&self) -> StreamMove {
         StreamMove {
             from: self.durable,

@@ -51,7 +51,6 @@ pub(crate) struct FaultReason {
 /// The state of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Availability {
-    /// It accepts lines.
     #[default]
     Accepting,
     /// It accepts none: the disk has too little free space.
@@ -98,7 +97,6 @@ impl AvailabilityTracker {
         }
     }
 
-    /// The bytes that must stay free.
     pub(crate) fn min_free(&self) -> u64 {
         self.min_free
     }
@@ -152,7 +150,6 @@ impl AvailabilityTracker {
         is_over && self.commit_succeeded()
     }
 
-    /// The current state.
     pub(crate) fn availability(&self) -> Availability {
         match &self.fault {
             Some(fault) if self.is_paused() || !self.is_low => Availability::Failing {

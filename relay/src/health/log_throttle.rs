@@ -141,13 +141,8 @@ mod tests {
         assert_eq!(throttle.entries.len(), KEYS_MAX + 1);
         let unlogged = 10_000 - KEYS_MAX as u64 - 1;
         let overdue = throttle.overdue(now + LOG_INTERVAL);
-        assert_eq!(
-            overdue,
-            [ThrottledEvent {
-                latest: (),
-                suppressed: unlogged - 1
-            }]
-        );
+        let suppressed: Vec<_> = overdue.into_iter().map(|event| event.suppressed).collect();
+        assert_eq!(suppressed, [unlogged - 1]);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 /// Bytes that must arrive in each interval, unless the body ends before. With 30 s that is 4.4 kbit/s.
 const MIN_PROGRESS: usize = 16 << 10;
 
-/// The progress of one body.
 #[derive(Debug)]
 pub(crate) struct BodyTimeout {
     interval: Duration,

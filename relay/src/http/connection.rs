@@ -217,7 +217,6 @@ mod tests {
 
     use super::*;
 
-    /// A connection and its client.
     async fn pair(timeout: Duration) -> (ClientConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");

@@ -21,7 +21,6 @@ const ZSTD_MEMORY: usize = 512 << 10;
 /// Memory of a gzip decoder: window, tables, one block.
 const GZIP_MEMORY: usize = 128 << 10;
 
-/// The encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyEncoding {
     Plain,
@@ -66,14 +65,12 @@ pub(crate) enum DecodeError {
     Damaged(String),
 }
 
-/// A body that is being received.
 pub(crate) enum BodyDecoder {
     Plain(BoundedBody),
     Zstd(ZstdDecoder<'static, BoundedBody>),
     Gzip(Box<GzDecoder<BoundedBody>>),
 }
 
-/// A body with a limit.
 pub(crate) struct BoundedBody {
     body: RequestBody,
     limit: usize,
@@ -115,7 +112,6 @@ impl BodyDecoder {
         })
     }
 
-    /// Decodes the next piece.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         let written = match self {
             Self::Plain(bounded) => bounded.write_all(bytes),

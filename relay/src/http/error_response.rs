@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use logferry_protocol::names::SourceId;
 
+use super::{PLAIN_TEXT, response};
 use crate::auth::AuthorizationError;
 
 /// A request that is answered with an error.
@@ -35,14 +36,12 @@ impl ErrorResponse {
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(Bytes::from(self.reason + "\n")));
-        *response.status_mut() = self.status;
+        let mut response = response(self.status, PLAIN_TEXT, self.reason + "\n");
         let mut set = |name, value| {
             response
                 .headers_mut()
                 .insert(name, HeaderValue::from_static(value))
         };
-        set(CONTENT_TYPE, "text/plain; charset=utf-8");
         if self.status.is_client_error() {
             // Close after a malformed request: its framing cannot be trusted.
             set(CONNECTION, "close");

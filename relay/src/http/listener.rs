@@ -38,12 +38,10 @@ const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(10);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest head of a request in bytes: first line and headers. A sender's head takes one KiB.
 const HEAD_MAX: usize = 16 << 10;
-/// Most headers of a request.
 const HEADERS_MAX: usize = 64;
 /// Read buffer of a connection. It is not part of the body memory: 300 senders with four connections each use 80 MB.
 const READ_BUFFER: usize = 64 << 10;
 
-/// A group's port.
 #[derive(Debug)]
 pub(crate) struct GroupListener {
     listener: TcpListener,
@@ -81,12 +79,10 @@ impl GroupListener {
         }
     }
 
-    /// The bound address.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }
 
-    /// The group and its status.
     pub(crate) fn status(&self) -> (GroupName, SharedGroupStatus) {
         (self.context.group.name.clone(), self.context.status.clone())
     }

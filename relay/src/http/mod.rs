@@ -20,7 +20,10 @@ mod upload_request;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::HeaderMap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
 use logferry_config::{BatchSettings, GroupLimits, GroupSettings};
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
@@ -38,7 +41,6 @@ use crate::commit::{CommitJob, CommitQueue};
 use crate::health::SharedGroupStatus;
 use crate::legacy_upload::AckTracker;
 
-/// How long a client may take.
 #[derive(Debug, Clone, Copy)]
 struct ClientTimeouts {
     /// For the TLS handshake.
@@ -55,7 +57,6 @@ const TIMEOUTS: ClientTimeouts = ClientTimeouts {
     body: Duration::from_secs(30),
 };
 
-/// Shared by all requests of a group.
 #[derive(Debug)]
 struct HttpContext {
     group: Arc<GroupSettings>,
@@ -72,6 +73,10 @@ struct HttpContext {
     rejections: RejectionLog,
 }
 
+type HttpResult = Result<Response<Full<Bytes>>, ErrorResponse>;
+
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
 impl HttpContext {
     /// Sends a job to the commit thread, and waits for its reply.
     async fn submit<R>(&self, job: impl FnOnce(oneshot::Sender<R>) -> CommitJob) -> Result<R, ErrorResponse> {
@@ -87,6 +92,14 @@ impl HttpContext {
             .rejection_reason()
             .map_or(Ok(()), |reason| Err(ErrorResponse::wait(reason)))
     }
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
 
 fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

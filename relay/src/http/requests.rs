@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{AUTHORIZATION, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd};
 use logferry_protocol::heartbeat::Heartbeat;
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::receive::{read_chunk_body, read_json};
 use super::upload_request::handle_upload;
-use super::{HttpContext, text_header};
+use super::{HttpContext, HttpResult, response, text_header};
 use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token};
 use crate::chunk::{ChunkReply, ReceivedChunk, split_by_window};
 use crate::commit::CommitJob;
@@ -41,7 +41,7 @@ pub(super) async fn handle_request(
     context: &HttpContext,
     peer: &ConnectedPeer,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, ErrorResponse> {
+) -> HttpResult {
     check_framing(request.headers())?;
     let path = request.uri().path();
     if ![CHUNKS_PATH, STREAMS_PATH, HEARTBEAT_PATH, UPLOAD_PATH].contains(&path) {
@@ -108,11 +108,7 @@ fn token_owner<'a>(tokens: &'a Tokens, headers: &HeaderMap) -> Result<&'a TokenO
         .ok_or_else(|| unauthorized("the token is not in the relay's tokens file"))
 }
 
-async fn store_chunk(
-    context: &HttpContext,
-    source: SourceId,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, ErrorResponse> {
+async fn store_chunk(context: &HttpContext, source: SourceId, request: Request<Incoming>) -> HttpResult {
     let header = ChunkHeader::from_pairs(|name| text_header(request.headers(), name))
         .map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     context.check_accepting()?;
@@ -133,7 +129,7 @@ async fn store_chunk(
         ChunkReply::Receipt(receipt) => {
             let status = match receipt.outcome {
                 ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
-                ChunkOutcome::Elsewhere => StatusCode::CONFLICT,
+                ChunkOutcome::OffsetMismatch => StatusCode::CONFLICT,
             };
             Ok(json(status, &receipt))
         }
@@ -169,11 +165,7 @@ pub(crate) fn check_body(header: &ChunkHeader, body: &[u8], lines: u64) -> Resul
     Ok(())
 }
 
-async fn resolve_streams(
-    context: &HttpContext,
-    source: SourceId,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, ErrorResponse> {
+async fn resolve_streams(context: &HttpContext, source: SourceId, request: Request<Incoming>) -> HttpResult {
     let query: ResolveRequest = read_json(context, request.into_body()).await?;
     if query.files.len() > MAX_QUERIES {
         return Err(ErrorResponse::bad_request(format!(
@@ -193,11 +185,7 @@ async fn resolve_streams(
     Ok(json(StatusCode::OK, &response))
 }
 
-async fn record_heartbeat(
-    context: &HttpContext,
-    source: SourceId,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, ErrorResponse> {
+async fn record_heartbeat(context: &HttpContext, source: SourceId, request: Request<Incoming>) -> HttpResult {
     let heartbeat: Heartbeat = read_json(context, request.into_body()).await?;
     let heartbeat = without_control_characters(heartbeat);
     if !context
@@ -213,10 +201,5 @@ async fn record_heartbeat(
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     let text = serde_json::to_vec(value).expect("these types have string keys only");
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    response(status, "application/json", text)
 }

@@ -29,7 +29,6 @@ pub(crate) struct GroupRuntime {
 }
 
 impl GroupRuntime {
-    /// Starts the threads.
     pub(crate) fn start(group: &GroupName) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads())
@@ -42,7 +41,6 @@ impl GroupRuntime {
         })
     }
 
-    /// Spawns the group's tasks.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }

@@ -30,7 +30,7 @@ struct IsolatedListener {
 }
 
 impl IsolatedListener {
-    async fn open(timeouts: ClientTimeouts, settings: &str) -> Self {
+    async fn open(shorten: impl FnOnce(&mut ClientTimeouts), settings: &str) -> Self {
         let text =
             format!("relay:\n  data_dir: /d\n{settings}  groups: [{{name: a, listen: '127.0.0.1:0'}}]\n");
         let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
@@ -47,9 +47,9 @@ impl IsolatedListener {
             CommitQueue::to(jobs),
             Metrics::new().relay("a"),
         );
-        Arc::get_mut(&mut listener.context)
-            .expect("not shared yet")
-            .timeouts = timeouts;
+        let context = Arc::get_mut(&mut listener.context).expect("not shared yet");
+        context.timeouts = LONG_TIMEOUTS;
+        shorten(&mut context.timeouts);
         let (address, stop) = (listener.address().expect("its address"), CancellationToken::new());
         tokio::spawn(listener.serve(stop.clone()));
         Self {
@@ -59,7 +59,6 @@ impl IsolatedListener {
         }
     }
 
-    /// Sends bytes, and reads until the relay closes the connection.
     async fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.expect("a listener");
         stream.write_all(bytes).await.expect("a listener");
@@ -72,14 +71,7 @@ impl IsolatedListener {
 
 #[tokio::test]
 async fn an_idle_client_and_a_slow_head_are_cut_off() {
-    let listener = IsolatedListener::open(
-        ClientTimeouts {
-            head: SHORT,
-            ..LONG_TIMEOUTS
-        },
-        "",
-    )
-    .await;
+    let listener = IsolatedListener::open(|timeouts| timeouts.head = SHORT, "").await;
     assert_eq!(listener.send(b"").await, "");
     for head in [
         "P",
@@ -101,14 +93,7 @@ async fn an_idle_client_and_a_slow_head_are_cut_off() {
 
 #[tokio::test]
 async fn a_slow_body_is_refused() {
-    let listener = IsolatedListener::open(
-        ClientTimeouts {
-            body: SHORT,
-            ..LONG_TIMEOUTS
-        },
-        "",
-    )
-    .await;
+    let listener = IsolatedListener::open(|timeouts| timeouts.body = SHORT, "").await;
     for body in ["", "{\"log\""] {
         let request = format!("POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: 11\r\n\r\n{body}");
         let answer = listener.send(request.as_bytes()).await;
@@ -131,14 +116,7 @@ async fn a_slow_handshake_is_cut_off() {
         cert.display(),
         key.display()
     );
-    let listener = IsolatedListener::open(
-        ClientTimeouts {
-            handshake: SHORT,
-            ..LONG_TIMEOUTS
-        },
-        &settings,
-    )
-    .await;
+    let listener = IsolatedListener::open(|timeouts| timeouts.handshake = SHORT, &settings).await;
     for bytes in [&b""[..], b"\x16\x03\x01"] {
         assert_eq!(listener.send(bytes).await, "");
     }

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use hyper::{Request, Response};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use logferry_ledger::UploadedBody;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Hash16;
 
-use super::HttpContext;
 use super::receive::read_body;
+use super::{HttpContext, HttpResult, PLAIN_TEXT, response};
 use crate::auth::{AuthorizationError, PeerIdentity, authorize};
 use crate::chunk::{ChunkReply, split_by_window};
 use crate::commit::CommitJob;
@@ -24,7 +24,7 @@ pub(super) async fn handle_upload(
     client: PeerIdentity<'_>,
     unconfirmed: &UnconfirmedResponse,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, ErrorResponse> {
+) -> HttpResult {
     if !context.group.trust_source {
         // A client that may not send is refused before its body is read.
         authorize(&context.group, client, None)?;
@@ -83,9 +83,7 @@ fn upload_source(
 }
 
 fn stored_response(lines: u64) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(format!("OK - {lines} lines"))));
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
+    let mut response = response(StatusCode::OK, PLAIN_TEXT, format!("OK - {lines} lines"));
     // The client closes the connection after it has read this response. That confirms the response.
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);

@@ -5,7 +5,6 @@
 
 use serde::Deserialize;
 
-/// A parsed body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LegacyUpload {
     /// The lines, each with its newline, byte for byte as in the JSON string.
@@ -31,7 +30,6 @@ struct UploadJson {
     host: Option<String>,
 }
 
-/// Parses a body.
 pub(crate) fn parse(body: &[u8]) -> Result<LegacyUpload, LegacyUploadError> {
     // Checked first, because the deserializer would also accept an array of the two values.
     if body

@@ -314,7 +314,7 @@ impl BackfillDriver {
         let chunk_result = match result.as_ref().map(|receipt| receipt.outcome) {
             Ok(ChunkOutcome::Stored) => ChunkResult::Stored,
             Ok(ChunkOutcome::Duplicate) => ChunkResult::Duplicate,
-            Ok(ChunkOutcome::Elsewhere) | Err(_) => ChunkResult::Unknown,
+            Ok(ChunkOutcome::OffsetMismatch) | Err(_) => ChunkResult::Unknown,
         };
         if let Some(current) = &mut self.current {
             current.file.chunk_ended(seq, chunk_result);

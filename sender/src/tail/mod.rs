@@ -325,7 +325,7 @@ impl<F: FileSystem> Tailer<F> {
     fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
         let result = result.and_then(|receipt| match receipt.outcome {
             ChunkOutcome::Stored | ChunkOutcome::Duplicate => Ok(()),
-            ChunkOutcome::Elsewhere => Err(RequestError::OffsetMismatch),
+            ChunkOutcome::OffsetMismatch => Err(RequestError::OffsetMismatch),
         });
         let jitter = self.jitter.random_range(0.0..1.0);
         let mut logs = self.logs.iter_mut();

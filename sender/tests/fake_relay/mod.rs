@@ -153,7 +153,7 @@ impl FakeRelay {
                     return Err(LostAnswer);
                 }
                 let status = match receipt.outcome {
-                    ChunkOutcome::Elsewhere => StatusCode::CONFLICT,
+                    ChunkOutcome::OffsetMismatch => StatusCode::CONFLICT,
                     ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
                 };
                 Ok(answer(status, serde_json::to_vec(&receipt).expect("JSON")))
@@ -209,7 +209,7 @@ impl FakeRelay {
         });
         let elsewhere = |_| Receipt {
             committed: self.committed_of(header),
-            outcome: ChunkOutcome::Elsewhere,
+            outcome: ChunkOutcome::OffsetMismatch,
         };
         parked.await.unwrap_or_else(elsewhere)
     }
@@ -232,7 +232,7 @@ impl FakeRelay {
             let outcome = if end <= committed {
                 ChunkOutcome::Duplicate
             } else {
-                ChunkOutcome::Elsewhere
+                ChunkOutcome::OffsetMismatch
             };
             return Some(Receipt { committed, outcome });
         }

@@ -30,38 +30,30 @@ fn authorize_address(group: &GroupSettings, peer: &str, claimed: Option<&str>) -
 #[test]
 fn the_source_is_the_peers_address() {
     let group = group("[\"198.51.100.1-198.51.100.5\"]", false);
-    assert_eq!(
-        authorize_address(&group, "198.51.100.5", None).as_deref(),
-        Some("198.51.100.5")
-    );
-    assert_eq!(
-        authorize_address(&group, "::ffff:198.51.100.5", None).as_deref(),
-        Some("198.51.100.5")
-    );
-    assert_eq!(authorize_address(&group, "198.51.100.6", None), None);
-    assert_eq!(
-        authorize_address(&group, "198.51.100.5", Some("198.51.100.1")).as_deref(),
-        Some("198.51.100.5")
-    );
+    for (peer, claimed, expected) in [
+        ("198.51.100.5", None, Some("198.51.100.5")),
+        ("::ffff:198.51.100.5", None, Some("198.51.100.5")),
+        ("198.51.100.6", None, None),
+        ("198.51.100.5", Some("198.51.100.1"), Some("198.51.100.5")),
+    ] {
+        let source = authorize_address(&group, peer, claimed);
+        assert_eq!(source.as_deref(), expected, "{peer} {claimed:?}");
+    }
 }
 
 #[test]
 fn a_named_source_counts_only_where_it_is_trusted_and_listed() {
     let group = group("[\"198.51.100.1\", \"web-7\"]", true);
-    assert_eq!(
-        authorize_address(&group, "203.0.113.1", Some("198.51.100.1")).as_deref(),
-        Some("198.51.100.1")
-    );
-    assert_eq!(
-        authorize_address(&group, "203.0.113.1", Some("web-7")).as_deref(),
-        Some("web-7")
-    );
-    assert_eq!(
-        authorize_address(&group, "203.0.113.1", Some("198.51.100.9")),
-        None
-    );
-    assert_eq!(authorize_address(&group, "203.0.113.1", Some("../../etc")), None);
-    assert_eq!(authorize_address(&group, "203.0.113.1", None), None);
+    for (claimed, expected) in [
+        (Some("198.51.100.1"), Some("198.51.100.1")),
+        (Some("web-7"), Some("web-7")),
+        (Some("198.51.100.9"), None),
+        (Some("../../etc"), None),
+        (None, None),
+    ] {
+        let source = authorize_address(&group, "203.0.113.1", claimed);
+        assert_eq!(source.as_deref(), expected, "{claimed:?}");
+    }
 }
 
 /// A client at 198.51.100.1, which every group here admits, with a certificate and a token as given.

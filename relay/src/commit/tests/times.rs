@@ -71,10 +71,7 @@ fn a_restart_inside_a_window_continues_the_same_part() {
     for _ in 0..3 {
         send(&mut fixture, &mut sent, &line(20, "a"));
         fixture.restart();
-        let sealed = fixture
-            .committer()
-            .seal_due(now() + HOUR)
-            .expect("the disk works");
+        let sealed = fixture.seal_due(now() + HOUR);
         assert!(
             sealed.is_empty(),
             "the quiet time before the restart is not known"
@@ -148,7 +145,7 @@ fn late_line_opens_the_next_part_and_the_sealed_file_stays_as_it_is() {
     send(&mut fixture, &mut sent, &line(20, "in time"));
     // The stream goes past the window and its slack.
     send(&mut fixture, &mut sent, &line(22, "later"));
-    let sealed = fixture.committer().seal_due(now()).expect("the disk works");
+    let sealed = fixture.seal_due(now());
     let file = fixture.spool().path(&sealed[0], BatchState::Ready);
     send(&mut fixture, &mut sent, &line(20, "late"));
     assert_eq!(fixture.disk.contents(&file), Some(line(20, "in time")));
@@ -170,18 +167,15 @@ fn window_in_the_future_is_sealed_after_a_quiet_time_whatever_the_wall_clock_say
         &mut sent,
         b"[21/Nov/2030:08:20:03 +0600] from a wrong clock\n",
     );
-    let sealed = fixture.committer().seal_due(now()).expect("the disk works");
-    assert!(sealed.is_empty());
+    assert!(fixture.seal_due(now()).is_empty());
     // Quiet for `seal_after`, which is longer than the window.
     fixture.committer().open.age_all(Duration::from_secs(119));
-    let sealed = fixture.committer().seal_due(now()).expect("the disk works");
-    assert!(sealed.is_empty());
+    assert!(fixture.seal_due(now()).is_empty());
     fixture.committer().open.age_all(Duration::from_secs(1));
-    let sealed = fixture.committer().seal_due(now()).expect("the disk works");
-    assert_eq!(sealed.len(), 1);
+    assert_eq!(fixture.seal_due(now()).len(), 1);
     // Current windows are not affected.
     send(&mut fixture, &mut sent, &line(21, "now"));
-    let sealed = fixture.committer().seal_due(now()).expect("the disk works");
+    let sealed = fixture.seal_due(now());
     assert!(
         sealed.is_empty(),
         "the stream's latest line is years ahead, but this window is not over"
@@ -197,7 +191,7 @@ fn steps_of_the_wall_clock_lose_no_line_and_repeat_no_name() {
         let body = line(20, &format!("before step {number}"));
         send(&mut fixture, &mut sent, &body);
         expected.push(body);
-        let sealed = fixture.committer().seal_due(clock).expect("the disk works");
+        let sealed = fixture.seal_due(clock);
         assert!(sealed.is_empty(), "the wall clock does not count as quiet time");
         fixture.committer().open.age_all(Duration::from_mins(3));
         fixture.committer().streams.values_mut().for_each(|stream| {
@@ -206,8 +200,7 @@ fn steps_of_the_wall_clock_lose_no_line_and_repeat_no_name() {
                 .checked_sub(Duration::from_mins(3))
                 .unwrap_or(stream.last_chunk);
         });
-        let sealed = fixture.committer().seal_due(clock).expect("the disk works");
-        assert_eq!(sealed.len(), 1, "step {number}");
+        assert_eq!(fixture.seal_due(clock).len(), 1, "step {number}");
     }
     let names = names(&fixture);
     let base = "a_26112108_20-20_198-51-100-1";

@@ -114,7 +114,7 @@ impl SimRelay {
         } else if header.range.start() == committed {
             ChunkOutcome::Stored
         } else {
-            ChunkOutcome::Elsewhere
+            ChunkOutcome::OffsetMismatch
         };
         assert_eq!(
             invariant_chunk_starts_at_committed_offset(committed, header.range, outcome),
