@@ -136,7 +136,7 @@ impl Scanner<'_> {
             return not_proven(FindingKind::Unknown, detail);
         }
         if file.is_compressed() && file.state != BatchState::Sent {
-            return not_proven(FindingKind::Place, "only what is sent is compressed");
+            return not_proven(FindingKind::Misplaced, "only what is sent is compressed");
         }
         let lines = file_lines::read_lines(self.spool, file, self.relay.batch.timestamp)?
             .map_err(|error| ScanError::NotProven(FindingKind::Contents, error.to_string()))?;
