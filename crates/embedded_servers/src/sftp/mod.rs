@@ -57,14 +57,14 @@ pub enum SftpStartError {
 pub struct SftpServer {
     acceptor: Acceptor,
     host_key: String,
-    faults: Arc<OrderedFaults>,
+    faults: Arc<OrderedSftpFaults>,
     /// Closed when the last task of the last connection has ended.
     all_ended: mpsc::Receiver<()>,
 }
 
 /// The faults that a test has ordered.
 #[derive(Debug, Default)]
-struct OrderedFaults {
+struct OrderedSftpFaults {
     refuse_logins: AtomicBool,
     refuse_writes: AtomicBool,
     cut_connections: Notify,
@@ -88,7 +88,7 @@ impl SftpServer {
             inactivity_timeout: None,
             ..Config::default()
         });
-        let faults = Arc::new(OrderedFaults::default());
+        let faults = Arc::new(OrderedSftpFaults::default());
         let (alive, all_ended) = mpsc::channel(1);
         let shared = Arc::new(ServedFolder {
             root: options.root,
@@ -173,7 +173,7 @@ struct ServedFolder {
     user: String,
     password: Option<String>,
     authorized_key: Option<PublicKey>,
-    faults: Arc<OrderedFaults>,
+    faults: Arc<OrderedSftpFaults>,
     /// Dropped with the last task that may use the folder. [`SftpServer::stop`] waits for that.
     _alive: mpsc::Sender<()>,
 }
