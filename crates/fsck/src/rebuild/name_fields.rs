@@ -127,7 +127,7 @@ fn window(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use logferry_windows::{LineTime, batch_name, window_of};
+    use logferry_time_windows::{LineTime, batch_name, window_of};
     use proptest::prelude::*;
 
     use super::*;

@@ -11,7 +11,7 @@ use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{BatchState, FoundBatch, NewBatch, Window};
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_spool::{FileForm, Spool, SpoolFile};
-use logferry_windows::{batch_name, window_of};
+use logferry_time_windows::{batch_name, window_of};
 
 use super::file_lines::{self, FileLines};
 use super::name_fields::NameFields;

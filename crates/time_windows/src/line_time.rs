@@ -3,7 +3,6 @@
 //! Invariant: reading a line never fails and never looks at more of it than it must; a line in which no time is
 //! found simply has none.
 
-use logferry_config::TimestampFormat;
 use memchr::memchr_iter;
 
 use crate::json_time;
@@ -14,6 +13,21 @@ const SEARCH_SPAN: usize = 512;
 
 /// How many candidates for the beginning of a time are tried in one line.
 const MAX_CANDIDATES: usize = 8;
+
+/// The format of the time in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampFormat {
+    /// Whichever of the others the line fits.
+    Auto,
+    /// nginx's `$time_local`: `[21/Nov/2026:08:05:00 +0900]`.
+    Nginx,
+    /// ISO 8601: `2026-11-21T08:05:00+09:00`.
+    Iso8601,
+    /// Seconds since 1970, with or without a fraction.
+    Epoch,
+    /// None: the time the line arrived.
+    Arrival,
+}
 
 /// When a line was written, in its writer's own zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,11 +3,41 @@
 //! A window begins at a whole multiple of its length within the hour of the line's own zone. Its key is the instant,
 //! so the two 01:30s of a night when the clocks go back are two windows.
 
-use logferry_config::{NameTemplate, NameValues, WindowLength};
-use logferry_ledger::Window;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
 use crate::line_time::LineTime;
+use crate::name_template::{NameTemplate, NameValues};
+use crate::window_length::WindowLength;
+
+/// A span of log time. The instant is the key; the offset is only for the label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Window {
+    /// First second of the window, in seconds since 1970 (UTC).
+    pub start: i64,
+    /// Length in seconds.
+    pub seconds: u32,
+    /// Offset from UTC of the lines that opened it, in seconds east.
+    pub utc_offset: i32,
+}
+
+impl Window {
+    /// First second after the window, in seconds since 1970 (UTC).
+    pub fn end(self) -> i64 {
+        self.start.saturating_add(i64::from(self.seconds))
+    }
+
+    /// Its first second as its lines' clock shows it.
+    pub fn local_start(self) -> DateTime {
+        // A line can name any year of four digits, and every one of them is within jiff's range at every offset.
+        let instant = Timestamp::from_second(self.start).unwrap_or_default();
+        Offset::from_seconds(self.utc_offset)
+            .unwrap_or(Offset::UTC)
+            .to_datetime(instant)
+    }
+}
 
 /// The window that a line of that time belongs into.
 pub fn window_of(time: LineTime, length: WindowLength) -> Window {
@@ -42,7 +72,7 @@ pub fn batch_name(
 mod tests {
     use std::time::Duration;
 
-    use logferry_config::window_label;
+    use crate::name_template::window_label;
     use proptest::prelude::*;
 
     use super::*;

@@ -88,7 +88,7 @@ pub enum NameTemplateError {
 }
 
 /// The fields of names at a destination.
-pub(crate) const REMOTE_FIELDS: &[(&str, NameField)] = &[
+pub const REMOTE_FIELDS: &[(&str, NameField)] = &[
     ("batch", NameField::Batch),
     ("yymmddHH", NameField::HourStamp),
     ("window", NameField::Window),
@@ -105,7 +105,7 @@ pub(crate) const REMOTE_FIELDS: &[(&str, NameField)] = &[
 const FIELDS: &[(&str, NameField)] = REMOTE_FIELDS.split_at(1).1;
 
 /// Takes a pattern apart; the literal text in it is for the caller to judge.
-pub(crate) fn pieces(
+pub fn pieces(
     pattern: &str,
     fields: &[(&'static str, NameField)],
 ) -> Result<Vec<NamePiece>, NameTemplateError> {
@@ -131,7 +131,7 @@ pub(crate) fn pieces(
 }
 
 /// Fills in a pattern.
-pub(crate) fn render(pieces: &[NamePiece], values: &NameValues<'_>) -> String {
+pub fn render(pieces: &[NamePiece], values: &NameValues<'_>) -> String {
     let start = values.window_start;
     let mut name = String::new();
     for piece in pieces {
@@ -206,13 +206,13 @@ impl NameTemplate {
     }
 
     /// Whether a field is in it.
-    pub(crate) fn uses(&self, field: NameField) -> bool {
+    pub fn uses(&self, field: NameField) -> bool {
         self.pieces.contains(&NamePiece::Field(field))
     }
 }
 
 /// Refuses what would let two batches of different sources or windows share a name.
-pub(crate) fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
+pub fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
     let uses = |field| pieces.contains(&NamePiece::Field(field));
     let dated = [NameField::Year, NameField::Month, NameField::Day, NameField::Hour]
         .into_iter()
@@ -231,7 +231,7 @@ pub(crate) fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateErr
 }
 
 /// Refuses literal text that does not belong in file names.
-pub(crate) fn check_plain(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
+pub fn check_plain(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
     let is_odd = |c: &char| !(c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(c));
     for piece in pieces {
         if let NamePiece::Literal(text) = piece
@@ -247,7 +247,7 @@ fn field(name: &str, fields: &[(&'static str, NameField)]) -> Result<NameField, 
     if let Some((_, field)) = fields.iter().find(|(known, _)| *known == name) {
         return Ok(*field);
     }
-    let nearest = crate::place::nearest(name, fields.iter().map(|(known, _)| *known)).unwrap_or("window");
+    let nearest = logferry_text::nearest(name, fields.iter().map(|(known, _)| *known)).unwrap_or("window");
     Err(NameTemplateError::UnknownField {
         name: name.to_owned(),
         nearest,
