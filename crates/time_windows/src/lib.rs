@@ -17,8 +17,8 @@ mod window_length;
 
 pub use line_time::{LineClock, LineTime, TimestampFormat};
 pub use name_template::{
-    NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, REMOTE_FIELDS, check_distinct,
-    check_plain, hour_stamp, pieces, render, window_label,
+    NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, REMOTE_FIELDS, batch_name,
+    check_distinct, check_plain, hour_stamp, pieces, render, window_label,
 };
-pub use window::{Window, batch_name, window_of};
+pub use window::{Window, window_of};
 pub use window_length::{WindowLength, WindowLengthError, duration_setting};

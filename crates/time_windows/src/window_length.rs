@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowLength(u32);
 
-/// A length that windows cannot have.
+/// An invalid length of windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{} does not divide one hour; write whole seconds that do, such as 10s, 5m, 20m or 1h", duration_setting(*.0))]
 pub struct WindowLengthError(Duration);
@@ -39,7 +39,6 @@ impl TryFrom<Duration> for WindowLength {
 }
 
 /// Writes a duration as a setting does, such as `1h30m`. Fractions of a millisecond are dropped.
-#[expect(clippy::missing_panics_doc, reason = "a String takes everything")]
 pub fn duration_setting(time: Duration) -> String {
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let mut millis = time.as_millis();

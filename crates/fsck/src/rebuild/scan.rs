@@ -294,13 +294,12 @@ fn is_being_compressed(plain: &SpoolFile, copy: &SpoolFile) -> bool {
 /// The path of a batch at a destination, by the present settings.
 fn remote_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
     let name = batch.name_of_part(part);
-    let values = NameValues {
-        window_start: batch.window.local_start(),
-        window_seconds: batch.window.seconds,
-        source: &batch.source,
-        group: &batch.group,
-        log: batch.log.as_ref(),
-        batch: &name,
-    };
+    let values = NameValues::new(
+        batch.window,
+        &batch.source,
+        &batch.group,
+        batch.log.as_ref(),
+        &name,
+    );
     destination.paths(&values, part).file
 }
