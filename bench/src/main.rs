@@ -29,7 +29,7 @@ use crate::relay_load::isolation::isolation;
 use crate::relay_load::latency::latency;
 use crate::relay_load::many_senders::{self, ManySenders, capacity, reconnect};
 use crate::relay_load::overload::overload;
-use crate::testbed::line_writer::LineRate;
+use crate::testbed::line_writer::WriteRate;
 use crate::testbed::relay_testbed::WrongResult;
 
 /// Measures logferry on this machine
@@ -161,7 +161,7 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
             seconds,
             flush_ms,
         } => {
-            let line_rate = LineRate {
+            let line_rate = WriteRate {
                 rate: *rate,
                 seconds: *seconds,
                 flush: Duration::from_millis(*flush_ms),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::measurement::figures::{milliseconds, percentile};
-use crate::testbed::line_writer::{LineRate, LineWriter};
+use crate::testbed::line_writer::{LineWriter, WriteRate};
 use crate::testbed::relay_testbed::{RelayTestbed, source_name};
 
 /// The measured settings of `max_delay`, none and the default, with the targets of p50 and p99.
@@ -15,8 +15,8 @@ const SETTINGS: [(&str, &str); 2] = [("0s", "≤ 10 / 50"), ("1s", "≤ 1010 / 1
 const RATE: u32 = 100;
 
 /// The pace of a quiet host.
-pub(super) const fn quiet_rate(seconds: u32) -> LineRate {
-    LineRate {
+pub(super) const fn quiet_rate(seconds: u32) -> WriteRate {
+    WriteRate {
         rate: RATE,
         seconds,
         flush: Duration::ZERO,

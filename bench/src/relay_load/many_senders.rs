@@ -15,7 +15,7 @@ use logferry_config::units::format_size;
 
 use crate::measurement::figures::{float, mebibytes, megabytes_per_second, milliseconds, percentile};
 use crate::measurement::table::{high, low, table};
-use crate::testbed::line_writer::{LineRate, LineWriter};
+use crate::testbed::line_writer::{LineWriter, WriteRate};
 use crate::testbed::relay_testbed::{RelayTestbed, source_name};
 use crate::testbed::source_log;
 
@@ -47,7 +47,7 @@ pub(crate) fn capacity(
     binary: &Path,
     folder: &Path,
     setup: &ManySenders,
-    line_rate: LineRate,
+    line_rate: WriteRate,
 ) -> anyhow::Result<String> {
     let folder = folder.join("testbed");
     let mut testbed = RelayTestbed::start(binary, &folder, setup.groups)?;

@@ -14,7 +14,7 @@ use super::source_log::count_line;
 
 /// How fast lines are appended, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LineRate {
+pub(crate) struct WriteRate {
     /// Lines per second.
     pub(crate) rate: u32,
     pub(crate) seconds: u32,
@@ -64,7 +64,7 @@ impl LineWriter {
         &mut self,
         testbed: &mut RelayTestbed,
         sources: &[String],
-        line_rate: LineRate,
+        line_rate: WriteRate,
     ) -> anyhow::Result<Vec<Duration>> {
         let before = usize::try_from(self.written.lines)?;
         let lines = usize::try_from(line_rate.rate * line_rate.seconds)?;

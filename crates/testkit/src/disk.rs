@@ -25,7 +25,7 @@ const FREE_BYTES: u64 = 1 << 40;
 /// A simulated disk. Clones are the same disk.
 #[derive(Debug, Clone)]
 pub struct SimDisk {
-    state: Arc<Mutex<DiskState>>,
+    state: Arc<Mutex<SimDiskState>>,
 }
 
 /// A file of a [`SimDisk`], open for appending.
@@ -46,7 +46,7 @@ struct FileId(u64);
 struct Generation(u64);
 
 #[derive(Debug)]
-struct DiskState {
+struct SimDiskState {
     generation: Generation,
     folders: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, FileId>,
@@ -65,7 +65,7 @@ impl Default for SimDisk {
 impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {
-        let state = DiskState {
+        let state = SimDiskState {
             generation: Generation(0),
             folders: BTreeSet::new(),
             names: BTreeMap::new(),
@@ -144,7 +144,7 @@ impl SimDisk {
     }
 
     /// A poisoned lock is used all the same, so that a test's own panic message is shown.
-    fn lock(&self) -> MutexGuard<'_, DiskState> {
+    fn lock(&self) -> MutexGuard<'_, SimDiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,7 +153,7 @@ impl SimDisk {
         &self,
         operation: DiskOperation,
         path: &Path,
-        work: impl FnOnce(&mut DiskState) -> io::Result<T>,
+        work: impl FnOnce(&mut SimDiskState) -> io::Result<T>,
     ) -> Result<T, DiskError> {
         let mut state = self.lock();
         let done = state.faults.check(operation).and_then(|()| work(&mut state));
@@ -161,7 +161,7 @@ impl SimDisk {
     }
 }
 
-impl DiskState {
+impl SimDiskState {
     fn is_folder(&self, path: &Path) -> bool {
         path.parent().is_none() || path.as_os_str().is_empty() || self.folders.contains(path)
     }
@@ -315,7 +315,7 @@ impl SimFile {
     fn operate<T>(
         &self,
         operation: DiskOperation,
-        work: impl FnOnce(&mut DiskState) -> io::Result<T>,
+        work: impl FnOnce(&mut SimDiskState) -> io::Result<T>,
     ) -> Result<T, DiskError> {
         self.disk.operate(operation, &self.path, work)
     }

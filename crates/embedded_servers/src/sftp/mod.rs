@@ -201,7 +201,7 @@ async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>
         let _cut = CutOnDrop(socket.try_clone()?);
         let socket = TcpStream::from_std(socket)?;
         socket.set_nodelay(true)?;
-        let connection = SshConnection {
+        let connection = ServerConnection {
             shared,
             tokens,
             channel: None,
@@ -219,14 +219,14 @@ async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>
 }
 
 /// One connection: checks the login and starts SFTP.
-struct SshConnection {
+struct ServerConnection {
     shared: Arc<ServedFolder>,
     tokens: ConnectionTokens,
     /// An open channel that does not run SFTP yet.
     channel: Option<Channel<Msg>>,
 }
 
-impl Handler for SshConnection {
+impl Handler for ServerConnection {
     type Error = russh::Error;
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
