@@ -15,7 +15,6 @@ impl ConcurrencyWindow {
         Self { size: 1, max }
     }
 
-    /// Whether one more chunk may be sent.
     pub(crate) fn allows(&self, in_flight: usize) -> bool {
         in_flight < self.size.min(self.max)
     }

@@ -14,18 +14,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const REPORTED_MAX: usize = 100;
 /// Most losses that wait to be reported. Further ones are only logged.
 const UNREPORTED_MAX: usize = 1000;
-/// Most unreadable files that are named.
 const UNREADABLE_MAX: usize = 20;
 
-/// The part of a heartbeat that is not about streams.
 #[derive(Debug)]
 pub(super) struct HeartbeatState {
     started: HostTime,
-    next: Instant,
-    /// Since when the checkpoint could not be saved.
+    pub(super) next: Instant,
     unsaved_since: Option<HostTime>,
-    /// Losses that the relay has not acknowledged yet.
-    unreported: Vec<ReportedGap>,
+    pub(super) unreported: Vec<ReportedGap>,
 }
 
 impl HeartbeatState {
@@ -37,14 +33,6 @@ impl HeartbeatState {
             unsaved_since: None,
             unreported,
         }
-    }
-
-    pub(super) fn due(&self) -> Instant {
-        self.next
-    }
-
-    pub(super) fn unreported(&self) -> &[ReportedGap] {
-        &self.unreported
     }
 
     /// The relay acknowledged these losses. Returns whether any of them was unreported.
@@ -109,7 +97,6 @@ impl<F: FileSystem> Tailer<F> {
         }
     }
 
-    /// The last checkpoint was saved, or could not be saved.
     pub(crate) fn saved(&mut self, is_saved: bool, now: Now) {
         let since = self.heartbeat.unsaved_since.take();
         if !is_saved {

@@ -42,7 +42,6 @@ use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange,
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
 const SEARCHES_MAX: usize = 4;
 
-/// A configured log.
 #[derive(Debug)]
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
@@ -52,19 +51,15 @@ pub(crate) struct TailedLog<H> {
     start: config::StartPosition,
     retry: config::Backoff,
     chains: Vec<RotationChain>,
-    /// Which file had which name in the last search.
     names: Vec<(PathBuf, FileKey)>,
     files: Vec<TrackedFile<H>>,
     orphans: Vec<OrphanStream>,
-    /// Files that are gone, and of which no byte is known to be acknowledged.
     missing: Vec<MissingFile>,
-    /// Losses that were found and not yet collected.
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
-    /// A compressed file turned out to be shipped.
     pub(super) wants_checkpoint: bool,
     /// The relay has less of a stream than it had acknowledged: it was emptied or restored from a backup.
     pub(super) relay_forgot: bool,
@@ -193,7 +188,6 @@ impl<H: FileHandle> TailedLog<H> {
         }))
     }
 
-    /// Looks at the sizes and times of all open files.
     pub(crate) fn measure(&mut self, now: Now) {
         for index in 0..self.files.len() {
             match self.files[index].measure(now) {
@@ -214,7 +208,6 @@ impl<H: FileHandle> TailedLog<H> {
         self.wants_scan = true;
     }
 
-    /// From now on the stream of this file is searched elsewhere.
     fn orphan_stream(&mut self, index: usize) {
         self.miss_unidentified(index);
         let file = &mut self.files[index];
@@ -253,7 +246,11 @@ impl<H: FileHandle> TailedLog<H> {
         let of_orphans = self.orphans.iter_mut().filter_map(OrphanStream::ask);
         let of_files = self.files.iter().filter_map(|file| match &file.state {
             FileState::Unidentified(head) if can_identify => Some(*head),
-            FileState::Stream(stream) if file.is_to_ask(now) => Some(stream.head),
+            FileState::Stream(stream)
+                if stream.is_in_doubt() && file.retry.waits_until(now.instant).is_none() =>
+            {
+                Some(stream.head)
+            }
             _ => None,
         });
         let of_missing = self.missing.iter().filter_map(MissingFile::ask);
@@ -325,7 +322,6 @@ impl<H: FileHandle> TailedLog<H> {
         None
     }
 
-    /// The chunk that was read from `due` is sent. Returns its header.
     pub(crate) fn sent(
         &mut self,
         due: DueRead,
@@ -404,10 +400,15 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// The compressed files for the checkpoint, so that they are not decompressed at each start.
     pub(crate) fn shipped(&self) -> impl Iterator<Item = ShippedArchive> + '_ {
-        self.files.iter().filter_map(|file| file.as_shipped(&self.name))
+        let is_shipped =
+            |file: &&TrackedFile<H>| matches!(file.state, FileState::Compressed(CompressedState::Shipped));
+        self.files.iter().filter(is_shipped).map(|file| ShippedArchive {
+            log: self.name.clone(),
+            path: file.path.display().to_string(),
+            stat: file.stat,
+        })
     }
 
-    /// Bytes on disk that the relay does not have yet.
     pub(crate) fn lag_bytes(&self) -> u64 {
         let lags = self.files.iter().map(|file| match &file.state {
             FileState::Copy { .. } | FileState::Compressed(_) => 0,
@@ -416,7 +417,6 @@ impl<H: FileHandle> TailedLog<H> {
         lags.sum()
     }
 
-    /// The folders where files of this log may appear or change.
     pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let found = self.files.iter().filter_map(|file| file.path.parent());
         self.patterns.folders().chain(found).map(PathBuf::from)
@@ -427,7 +427,6 @@ impl<H: FileHandle> TailedLog<H> {
         self.chains.iter().map(|chain| &chain.live_path)
     }
 
-    /// The followed file that holds this stream.
     fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {
         let mut streams = self.files.iter().filter_map(|file| Some((file, file.stream()?)));
         streams.find(|(_, stream)| stream.id == id)

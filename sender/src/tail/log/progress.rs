@@ -13,15 +13,15 @@ use crate::tail::log::TailedLog;
 use crate::tail::tracked_file::TrackedFile;
 
 impl<H: FileHandle> TrackedFile<H> {
-    /// Notes the file's size, for the age of its unread lines.
     pub(super) fn mark_age(&mut self, now: Now) {
         // The bytes that a file held when it was found are as old as its last change, or older.
         let age = now.wall.duration_since(self.stat.modified).unwrap_or_default();
-        let written = if std::mem::take(&mut self.is_found) {
-            now.instant.checked_sub(age).unwrap_or(now.instant)
+        let age = if std::mem::take(&mut self.is_found) {
+            age
         } else {
-            now.instant
+            Duration::ZERO
         };
+        let written = now.instant.checked_sub(age).unwrap_or(now.instant);
         self.lag_age.note(self.size(), self.acked(), written);
     }
 
@@ -55,8 +55,7 @@ impl<H: FileHandle> TrackedFile<H> {
 
 impl<H: FileHandle> TailedLog<H> {
     pub(crate) fn progress(&self, now: Now) -> impl Iterator<Item = StreamProgress> + '_ {
-        self.files
-            .iter()
-            .filter_map(move |file| file.progress(&self.name, now))
+        let progress = move |file: &TrackedFile<H>| file.progress(&self.name, now);
+        self.files.iter().filter_map(progress)
     }
 }

@@ -30,9 +30,7 @@ fn is_answered(answers: &ResolveAnswers, head: Head) -> bool {
     answers.iter().any(|(asked, _)| *asked == head)
 }
 
-/// An open file that has to be identified.
 struct Candidate {
-    /// Its index in the log.
     index: usize,
     head: Head,
     beginning: Vec<u8>,
@@ -57,7 +55,6 @@ impl<H: FileHandle> TailedLog<H> {
         amount
     }
 
-    /// Streams in doubt continue at the relay's offset.
     fn resume_streams(&mut self, answers: &ResolveAnswers, now: Now) -> ShippedAmount {
         let mut amount = ShippedAmount::default();
         for index in 0..self.files.len() {
@@ -100,7 +97,6 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Decides which streams the files are that were asked for.
     fn identify_files(&mut self, answers: &ResolveAnswers, now: Now) {
         let candidates = self.candidates(answers);
         let free = self.free_streams(answers);
@@ -184,7 +180,6 @@ impl<H: FileHandle> TailedLog<H> {
         free
     }
 
-    /// The file is this known stream.
     fn continue_stream(&mut self, index: usize, known: &KnownStream, relay_knows: bool, now: Now) {
         let is_it = |orphan: &OrphanStream| orphan.stream.id == known.stream;
         let orphan = self.orphans.iter().position(is_it);

@@ -43,7 +43,6 @@ impl Simulation {
         Some((self.disk.get(name)?, self.names.get(name)?.clone()))
     }
 
-    /// The live file, made if it is not there.
     fn live(&mut self) -> (File, FileLife) {
         self.file(self.log).unwrap_or_else(|| {
             let life = FileLife::default();
@@ -201,7 +200,6 @@ impl Simulation {
         self.truncate();
     }
 
-    /// Truncates the live file; its next bytes are another life.
     pub(super) fn truncate(&mut self) {
         if let Some((live, _)) = self.file(self.log) {
             self.disk.truncate(&live);
@@ -211,7 +209,6 @@ impl Simulation {
         }
     }
 
-    /// Truncates the live file, though it may not be shipped completely.
     pub(super) fn cut(&mut self) {
         if let Some((_, life)) = self.file(self.log) {
             life.borrow_mut().is_cut = true;
@@ -224,7 +221,6 @@ impl Simulation {
         self.names.remove(name);
     }
 
-    /// Deletes a file, though it may not be shipped completely.
     pub(super) fn delete(&mut self, name: &str) {
         if let Some((_, life)) = self.file(name) {
             life.borrow_mut().is_cut = true;

@@ -55,14 +55,12 @@ fn sim() -> Simulation {
     Simulation::new(config(4096, 100, 2048))
 }
 
-/// A simulation whose log has this number of lines.
 fn written(lines: u32) -> Simulation {
     let mut sim = sim();
     sim.write(lines);
     sim
 }
 
-/// A simulation whose log has this number of lines, all of them shipped.
 fn settled(lines: u32) -> Simulation {
     let mut sim = written(lines);
     sim.settle();
@@ -81,21 +79,14 @@ fn names(dated: bool) -> RotationNaming {
     }
 }
 
-/// A step of a generated scenario.
 #[derive(Debug, Clone)]
 enum ScenarioStep {
-    /// From now on, the writer uses this log.
     Log(usize),
-    /// Creates an empty log.
     Touch,
-    /// Writes the text that all files begin with.
     Header,
     Write(u32),
-    /// Writes part of a line.
     Half,
-    /// Writes the end of a line.
     EndHalf,
-    /// Writes to the newest rotated file.
     Late,
     Rename,
     CopyTruncate,

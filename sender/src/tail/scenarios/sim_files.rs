@@ -19,7 +19,6 @@ pub(super) struct SimInode {
     pub(super) bytes: Vec<u8>,
     modified: SystemTime,
     pub(super) writers: OpenWriters,
-    /// It can neither be opened nor read.
     pub(super) is_locked: bool,
 }
 
@@ -30,7 +29,6 @@ pub(super) fn copy_time(file: &File, other: &File) {
     file.borrow_mut().modified = other.borrow().modified;
 }
 
-/// A file system with one folder.
 #[derive(Clone)]
 pub(super) struct SimFileSystem {
     tree: Rc<RefCell<Tree>>,
@@ -44,11 +42,9 @@ struct Tree {
     unlinked: Vec<File>,
     next_inode: u64,
     clock: SystemTime,
-    /// How often a file was opened.
     opened: u32,
 }
 
-/// A change that happens while the folder is searched.
 type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
 
 impl SimFileSystem {
@@ -132,7 +128,6 @@ impl SimFileSystem {
         }
     }
 
-    /// How often a file was opened.
     pub(super) fn opened(&self) -> u32 {
         self.tree.borrow().opened
     }

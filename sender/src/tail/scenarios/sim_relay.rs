@@ -10,13 +10,11 @@ use logferry_protocol::stream::{Offset, StreamId};
 use crate::error::RequestError;
 use crate::messages::{ConnectionId, OutgoingChunk, SenderEvent};
 
-/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
     Done,
     /// The relay has the chunk, but the answer is lost.
     AnswerLost,
-    /// The request did not reach the relay.
     Lost,
     Busy,
 }

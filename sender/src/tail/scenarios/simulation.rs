@@ -35,7 +35,6 @@ pub(super) struct Simulation {
     /// The committed offsets of the relay's last answers, of streams that the sender has not shipped yet.
     answered: HashMap<StreamId, Offset>,
     pub(super) beats: Vec<Heartbeat>,
-    /// Whether heartbeats reach the relay.
     pub(super) hears: bool,
     now: Now,
     saved: Option<Checkpoint>,
@@ -43,7 +42,6 @@ pub(super) struct Simulation {
     /// Which life each file is, by its name.
     pub(super) names: BTreeMap<String, FileLife>,
     pub(super) next_line: u32,
-    /// The log that is written to and rotated.
     pub(super) log: &'static str,
     pub(super) naming: RotationNaming,
     pub(super) next_day: u32,
@@ -136,7 +134,6 @@ impl Simulation {
         self.tail.handle(SenderEvent::Files { moved }, self.now);
     }
 
-    /// The sender does what is due.
     pub(super) fn turn(&mut self) {
         while let Ok(event) = self.inbox.try_recv() {
             self.tail.handle(event, self.now);
@@ -183,7 +180,6 @@ impl Simulation {
         response
     }
 
-    /// One waiting request ends.
     pub(super) fn answer(&mut self, which: usize, outcome: RequestOutcome) {
         if self.requests.is_empty() {
             return;
@@ -258,24 +254,20 @@ impl Simulation {
         self.check();
     }
 
-    /// The sender is stopped and started by an operator.
     pub(super) fn stop_and_start(&mut self) {
         self.stop();
         self.start_again();
     }
 
-    /// The sender is stopped by an operator.
     pub(super) fn stop(&mut self) {
         self.tail.handle(SenderEvent::Stop, self.now);
         self.saved = self.tail.take_checkpoint().or(self.saved.take());
     }
 
-    /// All lines at the relay, in the order of their commits.
     pub(super) fn arrived(&self) -> String {
         String::from_utf8_lossy(&self.relay.arrived).into_owned()
     }
 
-    /// How many streams the relay knows to be finished.
     pub(super) fn finished(&self) -> usize {
         let streams = self.relay.streams.iter();
         streams.filter(|stored| stored.finished).count()
@@ -329,7 +321,6 @@ impl Simulation {
         assert_eq!(stored, expected);
     }
 
-    /// The numbered lines arrived in the order of their numbers.
     pub(super) fn check_order(&self) {
         let arrived = self.arrived();
         for log in LOGS {
