@@ -1,8 +1,8 @@
 //! One configured log: its files in order, which stream each is, and which losses are found.
 //!
 //! Scans, measures and the relay's answers come in; questions for the relay and the next file to read go out. Time is an
-//! argument, and files are only read through handles. The proof of losses (`losses`) and the figures of the heartbeat
-//! (`progress`) may be changed here without looking elsewhere.
+//! argument, and files are only read through handles. The proof of losses (`losses`) may be changed here
+//! without looking elsewhere.
 //!
 //! Invariants:
 //! - The files of one rotation chain (a live path and its rotated files) are in order of age, the live file last. A file
@@ -12,7 +12,6 @@
 //!   unread bytes is reported.
 
 pub(crate) mod losses;
-pub(crate) mod progress;
 pub(crate) mod resolve;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::ChunkHeader;
-use logferry_protocol::heartbeat::ReportedGap;
+use logferry_protocol::heartbeat::{ReportedGap, StreamProgress};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
@@ -407,6 +406,11 @@ impl<H: FileHandle> TailedLog<H> {
             path: file.path.display().to_string(),
             stat: file.stat,
         })
+    }
+
+    pub(crate) fn progress(&self, now: Now) -> impl Iterator<Item = StreamProgress> + '_ {
+        let progress = move |file: &TrackedFile<H>| file.progress(&self.name, now);
+        self.files.iter().filter_map(progress)
     }
 
     pub(crate) fn lag_bytes(&self) -> u64 {

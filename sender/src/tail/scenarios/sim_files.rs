@@ -17,17 +17,12 @@ use crate::files::{FileStat, FileSystem};
 pub(super) struct SimInode {
     inode: u64,
     pub(super) bytes: Vec<u8>,
-    modified: SystemTime,
+    pub(super) modified: SystemTime,
     pub(super) writers: OpenWriters,
     pub(super) is_locked: bool,
 }
 
 pub(super) type File = Rc<RefCell<SimInode>>;
-
-/// Gives `file` the time of `other`, as compressors do.
-pub(super) fn copy_time(file: &File, other: &File) {
-    file.borrow_mut().modified = other.borrow().modified;
-}
 
 #[derive(Clone)]
 pub(super) struct SimFileSystem {
@@ -46,6 +41,12 @@ struct Tree {
 }
 
 type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
+
+impl Tree {
+    fn insert(&mut self, path: &str, file: File) {
+        self.unlinked.extend(self.names.insert(path.into(), file));
+    }
+}
 
 impl SimFileSystem {
     pub(super) fn new(clock: SystemTime) -> Self {
@@ -70,12 +71,11 @@ impl SimFileSystem {
     pub(super) fn create(&self, path: &str) -> File {
         let mut tree = self.tree.borrow_mut();
         let unheld = tree.unlinked.iter().position(|file| Rc::strong_count(file) == 1);
-        let inode = if let Some(index) = unheld {
-            tree.unlinked.swap_remove(index).borrow().inode
-        } else {
+        let reused = unheld.map(|index| tree.unlinked.swap_remove(index).borrow().inode);
+        let inode = reused.unwrap_or_else(|| {
             tree.next_inode += 1;
             tree.next_inode
-        };
+        });
         let file = Rc::new(RefCell::new(SimInode {
             inode,
             bytes: Vec::new(),
@@ -83,9 +83,7 @@ impl SimFileSystem {
             writers: OpenWriters::None,
             is_locked: false,
         }));
-        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
-            tree.unlinked.push(replaced);
-        }
+        tree.insert(path, file.clone());
         file
     }
 
@@ -95,18 +93,15 @@ impl SimFileSystem {
 
     pub(super) fn rename(&self, from: &str, to: &str) {
         let mut tree = self.tree.borrow_mut();
-        if let Some(file) = tree.names.remove(Path::new(from))
-            && let Some(replaced) = tree.names.insert(to.into(), file)
-        {
-            tree.unlinked.push(replaced);
+        if let Some(file) = tree.names.remove(Path::new(from)) {
+            tree.insert(to, file);
         }
     }
 
     pub(super) fn remove(&self, path: &str) {
         let mut tree = self.tree.borrow_mut();
-        if let Some(file) = tree.names.remove(Path::new(path)) {
-            tree.unlinked.push(file);
-        }
+        let removed = tree.names.remove(Path::new(path));
+        tree.unlinked.extend(removed);
     }
 
     pub(super) fn append(&self, file: &File, bytes: &[u8]) {
@@ -122,10 +117,7 @@ impl SimFileSystem {
     }
 
     pub(super) fn link(&self, file: &File, path: &str) {
-        let mut tree = self.tree.borrow_mut();
-        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
-            tree.unlinked.push(replaced);
-        }
+        self.tree.borrow_mut().insert(path, file.clone());
     }
 
     pub(super) fn opened(&self) -> u32 {
@@ -160,11 +152,7 @@ impl FileSystem for SimFileSystem {
     }
 
     fn stat(&self, path: &Path) -> Option<FileStat> {
-        self.tree
-            .borrow()
-            .names
-            .get(path)
-            .and_then(|file| file.stat().ok())
+        self.tree.borrow().names.get(path)?.stat().ok()
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
@@ -181,12 +169,9 @@ impl FileSystem for SimFileSystem {
 impl FileHandle for File {
     fn stat(&self) -> io::Result<FileStat> {
         let node = self.borrow();
-        let key = FileKey {
-            dev: 1,
-            inode: node.inode,
-        };
+        let inode = node.inode;
         Ok(FileStat {
-            key,
+            key: FileKey { dev: 1, inode },
             size: Offset::new(node.bytes.len() as u64),
             modified: node.modified,
         })
