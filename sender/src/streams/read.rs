@@ -109,7 +109,8 @@ pub(crate) fn read_chunk(
         return Ok(ChunkRead::Changed);
     }
     let (filled, at_end) = (end - before, end < block_end);
-    let file_end = if stream.exhausted && at_end {
+    let is_final = stream.exhausted && at_end;
+    let file_end = if is_final {
         FileEnd::Final
     } else {
         FileEnd::MayGrow
@@ -119,7 +120,7 @@ pub(crate) fn read_chunk(
         return Ok(ChunkRead::Nothing);
     };
     stream.exhausted = at_end && cut.raw == filled;
-    let stream_end = if stream.exhausted && file_end == FileEnd::Final {
+    let stream_end = if stream.exhausted && is_final {
         StreamEnd::Finished
     } else {
         StreamEnd::Live

@@ -96,7 +96,6 @@ impl TrackedStream {
         }
     }
 
-    /// A stream that the relay or the checkpoint knows, from its committed offset on.
     pub(crate) fn known(known: &KnownStream) -> Self {
         Self::new(known.stream, known.head, committed(known))
     }

@@ -19,12 +19,10 @@ impl ConcurrencyWindow {
         in_flight < self.size.min(self.max)
     }
 
-    /// The relay has taken a chunk.
     pub(crate) fn widen(&mut self) {
         self.size = self.size.saturating_mul(2).min(self.max);
     }
 
-    /// The relay has failed, or has no room.
     pub(crate) fn narrow(&mut self) {
         self.size = 1;
     }

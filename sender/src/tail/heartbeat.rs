@@ -41,18 +41,6 @@ impl HeartbeatState {
         self.unreported.retain(|gap| !gaps.contains(gap));
         self.unreported.len() < before
     }
-
-    fn lost(&mut self, gap: ReportedGap, now: Now) {
-        if self.unreported.len() < UNREPORTED_MAX {
-            self.unreported.push(gap);
-            self.next = now.instant;
-        } else {
-            tracing::error!(
-                stream = %gap.stream, from = %gap.from,
-                "too many losses wait to be reported to the relay; this one is only logged here"
-            );
-        }
-    }
 }
 
 impl<F: FileSystem> Tailer<F> {
@@ -92,8 +80,16 @@ impl<F: FileSystem> Tailer<F> {
                     "a log file is gone before it was known to be read to its end; no line is known to be missing"
                 );
             }
-            self.heartbeat.lost(gap, now);
             self.dirty = true;
+            if self.heartbeat.unreported.len() < UNREPORTED_MAX {
+                self.heartbeat.unreported.push(gap);
+                self.heartbeat.next = now.instant;
+            } else {
+                tracing::error!(
+                    %stream, %from,
+                    "too many losses wait to be reported to the relay; this one is only logged here"
+                );
+            }
         }
     }
 

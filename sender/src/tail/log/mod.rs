@@ -109,7 +109,6 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Searches for files, opens new ones, and notes which were renamed or are gone.
     pub(crate) fn scan<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F, now: Now) {
         self.wants_scan = false;
         self.files.iter_mut().for_each(|file| file.seen = false);
@@ -154,7 +153,13 @@ impl<H: FileHandle> TailedLog<H> {
             let file = &mut self.files[known];
             let same = file.stat == found.stat || file.is_being_compressed(&found.stat, now);
             if !file.is_closed() || same {
-                file.found_again(file_system, found, chain, now);
+                (file.seen, file.chain, file.path) = (true, chain, found.path);
+                file.set_role(found.role, now);
+                if matches!(file.state, FileState::Unopened)
+                    && let Err(error) = file.open(file_system)
+                {
+                    tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
+                }
                 return;
             }
             // It was closed and has changed. It may be another file with the same inode, so it is added as a new one.

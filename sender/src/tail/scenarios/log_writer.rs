@@ -149,7 +149,6 @@ impl Simulation {
         format!("{log}.1")
     }
 
-    /// The newest rotated file is compressed, while `during` happens, and then removed.
     pub(super) fn compress(&mut self, format: CompressionFormat, mut during: impl FnMut(&mut Self)) {
         let newest = self.rotated().into_iter().next();
         let Some((name, (original, life))) =
@@ -184,7 +183,6 @@ impl Simulation {
         }
     }
 
-    /// The live file is copied to `.1`, while `during` happens, and then truncated.
     pub(super) fn rotate_by_copy(&mut self, mut during: impl FnMut(&mut Self)) {
         let Some((original, life)) = self.file(self.log) else {
             return;

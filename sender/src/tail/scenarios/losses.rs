@@ -146,9 +146,9 @@ fn a_file_unknown_to_the_relay_is_missed_too() {
         let (mut sim, seen) = unknown_to_relay();
         change(&mut sim, true, |sim| {
             if truncated {
-                sim.truncate()
+                sim.truncate();
             } else {
-                sim.remove(LIVE)
+                sim.remove(LIVE);
             }
         });
         assert_eq!(sim.gaps(), [(0, Some(seen))], "truncated: {truncated}");

@@ -7,7 +7,7 @@
 //! | step | call | remarks |
 //! | --- | --- | --- |
 //! | the writer writes | `write(lines)`, `write_text(text)`, `write_late(text)` | to the live file; late: to the newest rotated file |
-//! | the log is rotated | `rotate_by_rename()`, `rotate_by_copy(during)`, `compress(format, during)` | `during` runs while a file is copied or compressed |
+//! | the log is rotated | `rotate_by_rename()`, `rotate_by_copy(during)`, `compress(format, during)` | `during` runs while a file is copied or compressed; then the original is truncated or removed |
 //! | bytes disappear | `truncate()`, `cut()`, `remove(name)`, `delete(name)` | `cut` and `delete` tell the model that unsent lines are lost |
 //! | inotify reports | `hear(moved)` | `moved`: a name changed, not only a size |
 //! | time passes | `advance(duration)` | |

@@ -234,7 +234,6 @@ impl Simulation {
             start(&self.config, &self.disk, self.saved.as_ref(), self.now);
     }
 
-    /// Two minutes in which everything works: all is shipped, and rotated files are closed.
     pub(super) fn settle(&mut self) {
         for _ in 0..60 {
             self.hear(true);

@@ -198,22 +198,6 @@ impl<H: FileHandle> TrackedFile<H> {
         self.handle = None;
     }
 
-    pub(crate) fn found_again<F: FileSystem<FileHandle = H>>(
-        &mut self,
-        files: &F,
-        found: FoundFile,
-        chain: ChainId,
-        now: Now,
-    ) {
-        (self.seen, self.chain, self.path) = (true, chain, found.path);
-        self.set_role(found.role, now);
-        if matches!(self.state, FileState::Unopened)
-            && let Err(error) = self.open(files)
-        {
-            tracing::debug!(path = %self.path.display(), %error, "the log still cannot be opened");
-        }
-    }
-
     pub(crate) fn set_role(&mut self, role: FileRole, now: Now) {
         if self.role != role {
             self.role = role;
