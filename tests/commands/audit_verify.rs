@@ -1,4 +1,4 @@
-//! `audit --verify`: what was delivered is read back from the drop.
+//! `audit --verify` reads delivered files back from the destination.
 
 use std::fs;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! What a person who made a mistake in the configuration or the command line is told.
+//! Messages about mistakes in the configuration and on the command line.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;

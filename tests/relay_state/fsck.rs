@@ -1,4 +1,4 @@
-//! `logferry fsck` against a spool that somebody has touched, and beside a relay at work.
+//! `logferry fsck` on a spool with moved files, and beside a running relay.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `logferry fsck --rebuild`: the ledger is lost, and senders and spool make it good.
+//! `logferry fsck --rebuild`: a new ledger from the spool, completed by the senders.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 /// Enough for several chunks.
 const LINES: usize = 3_000;
 
-/// Makes every page of the ledger rubbish; the relay refuses to start and to begin anew.
+/// Overwrites every page of the ledger; relay and forwarder refuse to start.
 fn damage(pipeline: &Pipeline) {
     let ledger = pipeline.config.data_dir.join("ledger.db");
     let len = fs::metadata(&ledger).unwrap().len();

@@ -103,12 +103,12 @@ fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
 }
 
 /// The two ends of one connection.
-struct Connection {
+struct MailConnection {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
 
-impl Connection {
+impl MailConnection {
     /// The next line with its CRLF; an error when the connection ends or the line is too long.
     async fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
@@ -166,7 +166,7 @@ impl Connection {
 async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
     let refusal = lock(mailbox).refusals.pop_front();
     let (reader, writer) = socket.into_split();
-    let mut connection = Connection {
+    let mut connection = MailConnection {
         reader: BufReader::new(reader),
         writer,
     };

@@ -1,13 +1,13 @@
-//! What visitors ask for, and with what: the tables that lines are drawn from. An entry listed twice comes twice as often.
+//! The tables that a line's fields are drawn from. An entry that is listed twice comes twice as often.
 
-/// How a path goes on after its fixed part.
+/// The end of a path, after its fixed part.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Rest {
-    /// Not at all.
+pub(crate) enum PathSuffix {
+    /// Nothing.
     None,
-    /// With a number, as of an article.
+    /// A number, for example of an article.
     Number,
-    /// With a query of a page and a session.
+    /// A query with page and session.
     Query,
 }
 
@@ -16,46 +16,46 @@ pub(crate) enum Rest {
 pub(crate) struct Page {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
-    pub(crate) rest: Rest,
+    pub(crate) suffix: PathSuffix,
     /// Bytes of an answer, at most.
     pub(crate) size_max: u32,
 }
 
-const fn get(path: &'static str, rest: Rest, size_max: u32) -> Page {
+const fn get(path: &'static str, suffix: PathSuffix, size_max: u32) -> Page {
     Page {
         method: "GET",
         path,
-        rest,
+        suffix,
         size_max,
     }
 }
 
-const fn post(path: &'static str, rest: Rest, size_max: u32) -> Page {
+const fn post(path: &'static str, suffix: PathSuffix, size_max: u32) -> Page {
     Page {
         method: "POST",
         path,
-        rest,
+        suffix,
         size_max,
     }
 }
 
 pub(crate) const PAGES: [Page; 16] = [
-    get("/", Rest::None, 48_000),
-    get("/news/article/", Rest::Number, 90_000),
-    get("/news/article/", Rest::Number, 90_000),
-    get("/catalog/items", Rest::Query, 60_000),
-    get("/catalog/items", Rest::Query, 60_000),
-    get("/catalog/item/", Rest::Number, 30_000),
-    get("/search", Rest::Query, 20_000),
-    get("/api/v2/orders/", Rest::Number, 4_000),
-    get("/api/v2/session", Rest::Query, 900),
-    get("/static/js/app.9f2c1d7e.js", Rest::None, 310_000),
-    get("/static/css/main.77ab0c12.css", Rest::None, 70_000),
-    get("/images/banner-", Rest::Number, 200_000),
-    get("/favicon.ico", Rest::None, 1_500),
-    post("/api/v2/cart", Rest::Query, 600),
-    post("/api/v2/events", Rest::Query, 40),
-    post("/login", Rest::None, 700),
+    get("/", PathSuffix::None, 48_000),
+    get("/news/article/", PathSuffix::Number, 90_000),
+    get("/news/article/", PathSuffix::Number, 90_000),
+    get("/catalog/items", PathSuffix::Query, 60_000),
+    get("/catalog/items", PathSuffix::Query, 60_000),
+    get("/catalog/item/", PathSuffix::Number, 30_000),
+    get("/search", PathSuffix::Query, 20_000),
+    get("/api/v2/orders/", PathSuffix::Number, 4_000),
+    get("/api/v2/session", PathSuffix::Query, 900),
+    get("/static/js/app.9f2c1d7e.js", PathSuffix::None, 310_000),
+    get("/static/css/main.77ab0c12.css", PathSuffix::None, 70_000),
+    get("/images/banner-", PathSuffix::Number, 200_000),
+    get("/favicon.ico", PathSuffix::None, 1_500),
+    post("/api/v2/cart", PathSuffix::Query, 600),
+    post("/api/v2/events", PathSuffix::Query, 40),
+    post("/login", PathSuffix::None, 700),
 ];
 
 pub(crate) const STATUSES: [&str; 20] = [

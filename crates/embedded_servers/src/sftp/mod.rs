@@ -57,14 +57,14 @@ pub enum SftpStartError {
 pub struct SftpServer {
     acceptor: Acceptor,
     host_key: String,
-    faults: Arc<OrderedFaults>,
+    faults: Arc<OrderedSftpFaults>,
     /// Closed when the last task of the last connection has ended.
     all_ended: mpsc::Receiver<()>,
 }
 
 /// The faults that a test has ordered.
 #[derive(Debug, Default)]
-struct OrderedFaults {
+struct OrderedSftpFaults {
     refuse_logins: AtomicBool,
     refuse_writes: AtomicBool,
     cut_connections: Notify,
@@ -88,7 +88,7 @@ impl SftpServer {
             inactivity_timeout: None,
             ..Config::default()
         });
-        let faults = Arc::new(OrderedFaults::default());
+        let faults = Arc::new(OrderedSftpFaults::default());
         let (alive, all_ended) = mpsc::channel(1);
         let shared = Arc::new(ServedFolder {
             root: options.root,
@@ -173,7 +173,7 @@ struct ServedFolder {
     user: String,
     password: Option<String>,
     authorized_key: Option<PublicKey>,
-    faults: Arc<OrderedFaults>,
+    faults: Arc<OrderedSftpFaults>,
     /// Dropped with the last task that may use the folder. [`SftpServer::stop`] waits for that.
     _alive: mpsc::Sender<()>,
 }
@@ -201,7 +201,7 @@ async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>
         let _cut = CutOnDrop(socket.try_clone()?);
         let socket = TcpStream::from_std(socket)?;
         socket.set_nodelay(true)?;
-        let connection = SshConnection {
+        let connection = ServerConnection {
             shared,
             tokens,
             channel: None,
@@ -219,14 +219,14 @@ async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>
 }
 
 /// One connection: checks the login and starts SFTP.
-struct SshConnection {
+struct ServerConnection {
     shared: Arc<ServedFolder>,
     tokens: ConnectionTokens,
     /// An open channel that does not run SFTP yet.
     channel: Option<Channel<Msg>>,
 }
 
-impl Handler for SshConnection {
+impl Handler for ServerConnection {
     type Error = russh::Error;
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {

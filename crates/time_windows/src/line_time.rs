@@ -1,21 +1,35 @@
-//! The time in a line of log, found without parsing the rest of it.
+//! The time in a line, found without parsing the rest of the line.
 //!
-//! Invariant: reading a line never fails and never looks at more of it than it must; a line in which no time is
-//! found simply has none.
+//! Invariants: reading a line never fails. The search has bounds in bytes and candidates. A line without a recognised time
+//! has no time.
 
-use logferry_config::TimestampFormat;
 use memchr::memchr_iter;
 
 use crate::json_time;
 
-/// How far into a line a time is looked for. nginx writes `$time_local` behind address and user; past this it is
-/// somebody's request or referer.
+/// Bytes of a line that are searched. nginx writes `$time_local` after address and user; the bytes after this span are
+/// request and referer, which clients write.
 const SEARCH_SPAN: usize = 512;
 
-/// How many candidates for the beginning of a time are tried in one line.
+/// Positions in a line that are tried as the beginning of a time.
 const MAX_CANDIDATES: usize = 8;
 
-/// When a line was written, in its writer's own zone.
+/// The format of the time in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampFormat {
+    /// Any of the other formats but `Arrival`, found for each line.
+    Auto,
+    /// nginx's `$time_local`: `[21/Nov/2026:08:05:00 +0900]`.
+    Nginx,
+    /// ISO 8601: `2026-11-21T08:05:00+09:00`.
+    Iso8601,
+    /// Seconds since 1970, with or without a fraction.
+    Epoch,
+    /// No time in the line: the time of arrival counts.
+    Arrival,
+}
+
+/// The time of a line, with the offset of its zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineTime {
     /// Seconds since 1970 (UTC).
@@ -24,7 +38,7 @@ pub struct LineTime {
     pub utc_offset: i32,
 }
 
-/// Reads the times of many lines, and remembers the minute it last read: nearly every line falls into it again.
+/// Reads the times of many lines. It remembers the last minute, because most lines fall into the same one.
 #[derive(Debug)]
 pub struct LineClock {
     format: TimestampFormat,
@@ -65,7 +79,7 @@ impl LineClock {
         }
     }
 
-    /// The time that a value of a JSON line begins with.
+    /// The time at the beginning of a JSON value.
     fn value(&mut self, value: &[u8]) -> Option<LineTime> {
         let stamp = value.strip_prefix(b"[").unwrap_or(value);
         match self.format {
@@ -89,7 +103,7 @@ impl LineClock {
             .find_map(|stamp| self.nginx_at(stamp))
     }
 
-    /// The `$time_local` that the text begins with.
+    /// The `$time_local` at the beginning of the text.
     fn nginx_at(&mut self, text: &[u8]) -> Option<LineTime> {
         let stamp: &[u8; 26] = text.first_chunk()?;
         let second = i64::from(digits(&stamp[18..20])?);
@@ -174,7 +188,7 @@ fn iso_zone(rest: &[u8]) -> Option<i32> {
     match rest {
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2, ..] => zone(&[*sign, *h1, *h2, *m1, *m2]),
         [b'+' | b'-', ..] => zone(rest.get(..5)?),
-        // `Z`, or nothing that says otherwise.
+        // `Z`, or no zone.
         _ => Some(0),
     }
 }
@@ -196,7 +210,7 @@ fn epoch(line: &[u8]) -> Option<LineTime> {
     }
 }
 
-/// A date and time of day as written.
+/// A date and a time of day, as in the line.
 #[derive(Debug, Clone, Copy)]
 struct Civil {
     year: u32,
@@ -208,9 +222,9 @@ struct Civil {
 }
 
 impl Civil {
-    /// The instant it names at `utc_offset` seconds east; `None` if there is no such date or time.
+    /// Its instant at `utc_offset` seconds east; `None` if the date or time does not exist.
     fn at_offset(self, utc_offset: i32) -> Option<LineTime> {
-        // A leap second (60) counts as the next minute's first; POSIX time has no other place for it.
+        // POSIX time has no leap second: second 60 is the first second of the next minute.
         if self.hour > 23 || self.minute > 59 || self.second > 60 {
             return None;
         }
@@ -342,7 +356,7 @@ mod tests {
                 assert_eq!(read(format, line), expected, "{format:?}: {line}");
             }
         }
-        // What looks like a time of another format, before the one that counts.
+        // A text like a time of another format stands before the real time.
         let line = "1795227603 2026-11-21T08:20:04+06:00 [21/Nov/2026:08:20:05 +0600]";
         for (format, second) in [
             (TimestampFormat::Epoch, 0),

@@ -1,20 +1,21 @@
-//! The time in a line of log that is JSON: `{"time": "2026-11-21T08:20:03+06:00", …}`.
+//! The time in a JSON line: `{"time": "2026-11-21T08:20:03+06:00", …}`.
 //!
-//! Pure. Such a line names its values, so the time is the value whose key says so. What merely looks like one, in a
-//! request or a referer that anybody can write, is passed over.
+//! Pure. The key tells which value is the time. A time inside another value, such as the request or the referer, is
+//! ignored: any client can write one.
 
 use memchr::{memchr_iter, memrchr};
 
-/// How far into the line its time is looked for: keys may stand in any order, behind long requests.
+/// Bytes of the line that are searched. Keys have any order, and a request before the time can be long.
 const SEARCH_SPAN: usize = 4096;
 
-/// How many keys of the line are looked at.
+/// Keys of the line that are compared.
 const MAX_KEYS: usize = 64;
 
-/// Keys whose value is the time, beside those that hold `time` or `date`.
+/// Keys of the time, besides keys that contain `time` or `date`.
 const TIME_KEYS: [&[u8]; 4] = [b"ts", b"t", b"epoch", b"msec"];
 
-/// Where the values of `line` that may be its time begin, without their quotes; none if it is no JSON object.
+/// The values of `line` that may be its time, each up to the end of the line and without its opening quote. None if the
+/// line is not a JSON object.
 pub(crate) fn values(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let line = match line {
         [b'{', ..] => &line[..line.len().min(SEARCH_SPAN)],
@@ -30,7 +31,7 @@ pub(crate) fn values(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         })
 }
 
-/// The key that ends there. A quote that is escaped is part of a value, and no key's.
+/// The key at the end of `text`. An escaped quote is part of a value, so there is no key.
 fn key_before(text: &[u8]) -> Option<&[u8]> {
     let inside = text.trim_ascii_end().strip_suffix(b"\"")?;
     let key = &inside[memrchr(b'"', inside)? + 1..];

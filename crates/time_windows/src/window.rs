@@ -1,15 +1,43 @@
-//! Windows of line time, and the names of the batches that hold them.
+//! Windows of line time.
 //!
-//! A window begins at a whole multiple of its length within the hour of the line's own zone. Its key is the instant,
-//! so the two 01:30s of a night when the clocks go back are two windows.
+//! A window begins at a multiple of its length within the hour, in the zone of the line. Its key is the instant, so the two
+//! 01:30 of a night when the clocks go back are two windows.
 
-use logferry_config::{NameTemplate, NameValues, WindowLength};
-use logferry_ledger::Window;
-use logferry_protocol::names::{GroupName, LogName, SourceId};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 
 use crate::line_time::LineTime;
+use crate::window_length::WindowLength;
 
-/// The window that a line of that time belongs into.
+/// A span of line time. The instant is the key; the offset is only for the label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Window {
+    /// First second of the window, in seconds since 1970 (UTC).
+    pub start: i64,
+    /// Length in seconds.
+    pub seconds: u32,
+    /// Offset from UTC of the lines that opened it, in seconds east.
+    pub utc_offset: i32,
+}
+
+impl Window {
+    /// First second after the window, in seconds since 1970 (UTC).
+    pub fn end(self) -> i64 {
+        self.start.saturating_add(i64::from(self.seconds))
+    }
+
+    /// Its first second, in local time of its lines.
+    pub fn local_start(self) -> DateTime {
+        // A line has a year of four digits, and jiff has all of those at every offset.
+        let instant = Timestamp::from_second(self.start).unwrap_or_default();
+        Offset::from_seconds(self.utc_offset)
+            .unwrap_or(Offset::UTC)
+            .to_datetime(instant)
+    }
+}
+
+/// The window of a line with that time.
 pub fn window_of(time: LineTime, length: WindowLength) -> Window {
     let local = time.unix.saturating_add(i64::from(time.utc_offset));
     let into = local.rem_euclid(i64::from(length.seconds()));
@@ -20,29 +48,12 @@ pub fn window_of(time: LineTime, length: WindowLength) -> Window {
     }
 }
 
-/// The name of the first part of a window, without `.log`.
-pub fn batch_name(
-    template: &NameTemplate,
-    window: Window,
-    source: &SourceId,
-    group: &GroupName,
-    log: Option<&LogName>,
-) -> String {
-    template.render(&NameValues {
-        window_start: window.local_start(),
-        window_seconds: window.seconds,
-        source,
-        group,
-        log,
-        batch: "",
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use logferry_config::window_label;
+    use crate::name_template::window_label;
+    use crate::name_template::{NameTemplate, batch_name};
     use proptest::prelude::*;
 
     use super::*;

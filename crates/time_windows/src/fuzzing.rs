@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_config::{NameTemplate, TimestampFormat, WindowLength, window_label};
-
-use crate::{LineClock, batch_name, window_of};
+use crate::{LineClock, NameTemplate, TimestampFormat, WindowLength, batch_name, window_label, window_of};
 
 const FORMATS: [TimestampFormat; 5] = [
     TimestampFormat::Auto,

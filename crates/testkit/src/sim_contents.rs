@@ -1,19 +1,19 @@
-//! One file's bytes, and which of them a power cut would leave.
+//! One file's bytes, and the part of them that survives a power loss.
 //!
 //! Invariant: `durable_len` is at most the length, and every lost range lies within the length.
 
 use std::ops::Range;
 
-/// The bytes of a file as a reader sees them, and what is known to be on stable storage.
+/// The bytes of a file as a reader sees them, and the part on stable storage.
 #[derive(Debug, Default)]
-pub(crate) struct Contents {
+pub(crate) struct SimContents {
     bytes: Vec<u8>,
     durable_len: usize,
-    /// What a failed sync has given up on: readers see it until the power goes, then it is zeros.
+    /// Ranges of failed syncs: readers see their bytes until the power loss, zeros after it.
     lost: Vec<Range<usize>>,
 }
 
-impl Contents {
+impl SimContents {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -26,8 +26,8 @@ impl Contents {
         self.durable_len = self.bytes.len();
     }
 
-    /// A sync that fails: the bytes it should have saved count as clean from now on, so that the next sync skips them
-    /// and still succeeds (fsync(2), "NOTES": an error is reported once).
+    /// A failing sync: its bytes count as clean from now on, so the next sync skips them and still succeeds (fsync(2),
+    /// "NOTES": an error is reported once).
     pub(crate) fn fail_sync(&mut self) {
         self.lost.push(self.durable_len..self.bytes.len());
     }
@@ -41,12 +41,12 @@ impl Contents {
         self.sync();
     }
 
-    /// Bytes that were appended since the last sync.
+    /// Bytes appended since the last sync.
     pub(crate) fn unsynced_len(&self) -> usize {
         self.bytes.len() - self.durable_len
     }
 
-    /// What a power cut leaves if the disk had written `torn_len` unsynced bytes by then.
+    /// The bytes after a power loss, if the disk had written `torn_len` unsynced bytes before it.
     pub(crate) fn after_power_loss(&self, torn_len: usize) -> Vec<u8> {
         let mut left = self.bytes.clone();
         for range in self.lost.iter().cloned() {
@@ -56,7 +56,7 @@ impl Contents {
         left
     }
 
-    /// A file that has been on stable storage all along.
+    /// A file that is completely on stable storage.
     pub(crate) fn durable(bytes: Vec<u8>) -> Self {
         Self {
             durable_len: bytes.len(),

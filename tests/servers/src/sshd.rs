@@ -1,4 +1,4 @@
-//! OpenSSH's own server on a loopback port, as whoever runs the tests, with a drop folder.
+//! OpenSSH's own server on a loopback port, run by the current user, with a drop folder.
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -6,61 +6,68 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 /// A running sshd; it ends with the value.
-pub(crate) struct Sshd {
+pub struct Sshd {
     dir: TempDir,
-    pub(crate) port: u16,
-    pub(crate) user: String,
+    /// The port.
+    pub port: u16,
+    /// The user who logs in.
+    pub user: String,
     child: Option<Child>,
-    /// What is done as root in a mount namespace of its own before it starts; nothing if it needs none.
+    /// Shell commands that root runs in a mount namespace of its own before the server starts; usually none.
     setup: String,
 }
 
-/// The user of an [`Sshd::start_with_account`], and who that is.
-pub(crate) const ACCOUNT: &str = "ferry";
-pub(crate) const ACCOUNT_ID: u32 = 64_999;
+/// The user of an [`Sshd::start_with_account`].
+pub const ACCOUNT: &str = "ferry";
+
+/// The id of that user.
+pub const ACCOUNT_ID: u32 = 64_999;
 
 /// The password of that user.
-pub(crate) const PASSWORD: &str = "open sesame";
+pub const PASSWORD: &str = "open sesame";
 
-/// The same as `crypt(3)` has it, by SHA-512.
+/// Its SHA-512 hash (crypt(3)).
 const PASSWORD_HASH: &str =
     "$6$ferry$TZuKZK9DkCGG.aZ7/w69SgDOOT4oIODwVurEnwMeBYy5H41WFtzMgmPFNs2eibnaxegm7.dDiymGjtoyZpblS0";
 
-/// Whether the user's password is too old.
+/// Whether the user's password has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PasswordAge {
+pub enum PasswordAge {
+    /// It is valid.
     Fresh,
+    /// It has expired.
     Expired,
 }
 
 impl Sshd {
     /// Starts one with an ed25519 host key.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with("")
     }
 
     /// Starts one with further lines in its configuration.
-    pub(crate) fn start_with(config: &str) -> Self {
+    pub fn start_with(config: &str) -> Self {
         let mut sshd = Self::prepare(config);
         sshd.launch();
         sshd
     }
 
-    /// Starts one that knows an ordinary user with a password, as [`Self::prepare_account`] lays it out.
-    pub(crate) fn start_with_account(config: &str, age: PasswordAge) -> Self {
+    /// Starts one with an ordinary user and a password, see [`Self::prepare_account`].
+    pub fn start_with_account(config: &str, age: PasswordAge) -> Self {
         let mut sshd = Self::prepare_account(config, age);
         sshd.launch();
         sshd
     }
 
-    /// Lays everything out for one that knows an ordinary user with a password: in a mount namespace of its own, over
-    /// the system's lists of users, which stay as they are. Needs root, as CI has.
-    pub(crate) fn prepare_account(config: &str, age: PasswordAge) -> Self {
+    /// Prepares one with an ordinary user and a password. In a mount namespace of its own, it mounts files over the
+    /// system's lists of users, which do not change. Needs root, as in CI.
+    pub fn prepare_account(config: &str, age: PasswordAge) -> Self {
         let mut sshd = Self::prepare(config);
         ACCOUNT.clone_into(&mut sshd.user);
         fs::set_permissions(sshd.dir.path(), Permissions::from_mode(0o755)).unwrap();
@@ -95,46 +102,33 @@ impl Sshd {
         sshd
     }
 
-    /// Has something mounted in the server's own namespace before it starts; arguments of `mount(8)`.
-    pub(crate) fn mount(&mut self, arguments: &str) {
+    /// Mounts something in the server's own namespace before it starts. `arguments`: of mount(8).
+    pub fn mount(&mut self, arguments: &str) {
         write!(self.setup, "mount {arguments} && ").unwrap();
     }
 
-    /// A path as the server sees it, which may have something mounted there.
-    pub(crate) fn seen(&self, path: &Path) -> PathBuf {
+    /// A path as the server sees it: something may be mounted there.
+    pub fn seen(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
         root.join(path.strip_prefix("/").unwrap())
     }
 
-    /// The process that listens.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+    /// The id of the listening process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
     }
 
-    /// What the server has logged.
-    pub(crate) fn log(&self) -> String {
+    /// The server's log.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// Lays everything out, keys and a free port, and does not start.
-    pub(crate) fn prepare(config: &str) -> Self {
+    /// Prepares folders, keys and a free port, without starting.
+    pub fn prepare(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
-        for (name, kind) in [
-            ("host_ed25519", "ed25519"),
-            ("host_rsa", "rsa"),
-            ("client", "ed25519"),
-        ] {
-            keygen(&[
-                "-q",
-                "-t",
-                kind,
-                "-N",
-                "",
-                "-f",
-                path.join(name).to_str().unwrap(),
-            ]);
-        }
+        make_key("ed25519", &path.join("host_ed25519"));
+        make_key("ed25519", &path.join("client"));
         fs::create_dir(path.join("drop")).unwrap();
         fs::copy(path.join("client.pub"), path.join("authorized_keys")).unwrap();
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
@@ -156,14 +150,22 @@ impl Sshd {
              PasswordAuthentication no\nSubsystem sftp internal-sftp\n",
             dir = sshd.dir.path().display(),
         );
-        fs::write(sshd.path("sshd_config"), text).unwrap();
+        fs::write(sshd.path("sshd_config"), &text).unwrap();
+        // OpenSSH 9.8 and later blocks addresses whose clients disconnect early, as tests do. Older versions do not know
+        // the setting.
+        fs::write(sshd.path("sshd_config.new"), text + "PerSourcePenalties no\n").unwrap();
+        let mut check = Command::new("/usr/sbin/sshd");
+        check.args(["-t", "-f"]).arg(sshd.path("sshd_config.new"));
+        if check.output().is_ok_and(|checked| checked.status.success()) {
+            fs::rename(sshd.path("sshd_config.new"), sshd.path("sshd_config")).unwrap();
+        }
         sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{port}"));
         sshd
     }
 
-    /// Starts what was prepared or stopped.
-    pub(crate) fn launch(&mut self) {
-        // sshd wants the folder that its package's service makes.
+    /// Starts a prepared or stopped server.
+    pub fn launch(&mut self) {
+        // sshd needs this folder, which its package's service creates.
         let _ = fs::create_dir_all("/run/sshd");
         let log = fs::File::create(self.path("log")).unwrap();
         let server = format!(
@@ -192,12 +194,12 @@ impl Sshd {
                 "sshd does not start (a user or mounts of its own need root): {}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Writes `known_hosts` anew: the public key in `file` for `hosts`.
-    pub(crate) fn know(&self, file: &str, hosts: &str) {
+    /// Replaces `known_hosts`: the public key in `file` for `hosts`.
+    pub fn know(&self, file: &str, hosts: &str) {
         let public = fs::read_to_string(self.path(file)).unwrap();
         let key: Vec<_> = public.split_whitespace().take(2).collect();
         fs::write(
@@ -208,7 +210,7 @@ impl Sshd {
     }
 
     /// The fingerprint of the public key in `file`, as OpenSSH prints it.
-    pub(crate) fn fingerprint(&self, file: &str) -> String {
+    pub fn fingerprint(&self, file: &str) -> String {
         let output = Command::new("ssh-keygen")
             .arg("-lf")
             .arg(self.path(file))
@@ -219,7 +221,7 @@ impl Sshd {
     }
 
     /// Locks the client's key with a passphrase.
-    pub(crate) fn lock_client_key(&self, passphrase: &str) {
+    pub fn lock_client_key(&self, passphrase: &str) {
         keygen(&[
             "-q",
             "-p",
@@ -233,23 +235,31 @@ impl Sshd {
     }
 
     /// Hides the host names in `known_hosts`.
-    pub(crate) fn hash_known_hosts(&self) {
+    pub fn hash_known_hosts(&self) {
         keygen(&["-q", "-H", "-f", self.known_hosts().to_str().unwrap()]);
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// A path in the server's folder. The key `host_rsa` is made at its first use, because that takes long.
+    pub fn path(&self, name: &str) -> PathBuf {
+        let rsa = self.dir.path().join("host_rsa");
+        if name.starts_with("host_rsa") && !rsa.exists() {
+            make_key("rsa", &rsa);
+        }
         self.dir.path().join(name)
     }
 
-    pub(crate) fn drop_dir(&self) -> PathBuf {
+    /// The folder for deliveries.
+    pub fn drop_dir(&self) -> PathBuf {
         self.path("drop")
     }
 
-    pub(crate) fn client_key(&self) -> PathBuf {
+    /// The user's private key.
+    pub fn client_key(&self) -> PathBuf {
         self.path("client")
     }
 
-    pub(crate) fn known_hosts(&self) -> PathBuf {
+    /// The file with the server's public key.
+    pub fn known_hosts(&self) -> PathBuf {
         self.path("known_hosts")
     }
 }
@@ -257,13 +267,16 @@ impl Sshd {
 impl Drop for Sshd {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Sessions that are ending are waited for, by sshd: killed before, it leaves them to nobody.
+            if thread::panicking() {
+                eprintln!("log of sshd: {}", self.log());
+            }
+            // sshd waits for sessions that are ending. Killed earlier, it would leave them running.
             let sessions = format!("/proc/{0}/task/{0}/children", child.id());
             let started = Instant::now();
             while fs::read_to_string(&sessions).is_ok_and(|pids| !pids.trim().is_empty())
                 && started.elapsed() < Duration::from_secs(5)
             {
-                std::thread::sleep(Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(10));
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -271,7 +284,13 @@ impl Drop for Sshd {
     }
 }
 
-pub(crate) fn keygen(args: &[&str]) {
+fn make_key(kind: &str, path: &Path) {
+    let path = path.to_str().unwrap();
+    keygen(&["-q", "-t", kind, "-N", "", "-C", "", "-f", path]);
+}
+
+/// Runs ssh-keygen, which must succeed.
+pub fn keygen(args: &[&str]) {
     let output = Command::new("ssh-keygen").args(args).output().unwrap();
     assert!(
         output.status.success(),

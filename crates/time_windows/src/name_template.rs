@@ -1,23 +1,25 @@
 //! The names of batch files: literal text and fields in braces.
 //!
-//! Invariant: a [`NameTemplate`] tells apart any two batches of different sources or windows, and what it renders to
-//! is a plain file name if the values filled in are.
+//! Invariants: a [`NameTemplate`] gives batches of different sources or windows different names. Its names are plain file
+//! names if the values are.
 
 use std::fmt::Write as _;
 
 use jiff::civil::DateTime;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
+use crate::window::Window;
+
 /// Part of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamePiece {
-    /// Taken as it is: letters, digits, `.`, `_` and `-`.
+    /// Literal text: letters, digits, `.`, `_` and `-`.
     Literal(String),
-    /// Filled in per batch.
+    /// A value of the batch.
     Field(NameField),
 }
 
-/// What is filled in per batch.
+/// A field of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameField {
     /// `{yymmddHH}`: the window's hour, such as `26112108`.
@@ -42,10 +44,10 @@ pub enum NameField {
     Batch,
 }
 
-/// What the fields of one batch are filled with.
+/// The values of the fields for one batch.
 #[derive(Debug, Clone, Copy)]
 pub struct NameValues<'a> {
-    /// The first second of its window, as its lines' clock shows it.
+    /// The first second of its window, in local time of its lines.
     pub window_start: DateTime,
     /// The window's length in seconds.
     pub window_seconds: u32,
@@ -65,10 +67,10 @@ pub struct NameTemplate {
     pieces: Vec<NamePiece>,
 }
 
-/// Why a pattern was refused.
+/// An invalid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameTemplateError {
-    /// A brace without its partner.
+    /// An unmatched brace.
     #[error("`{0}` has an unmatched brace; fields are written like {{window}}")]
     Unbalanced(String),
     /// A field that does not exist.
@@ -76,19 +78,19 @@ pub enum NameTemplateError {
     UnknownField {
         /// The name in braces.
         name: String,
-        /// The field whose name is nearest.
+        /// The most similar field.
         nearest: &'static str,
     },
-    /// A character that does not belong in file names.
+    /// A character that is not allowed in file names.
     #[error("{0:?} is not allowed in a file name; use letters, digits, '.', '_' and '-'")]
     Character(char),
-    /// A batch of another source or window would have the same name.
+    /// Batches of different sources or windows would have the same name.
     #[error("has no {0}, so two batches would share a name; add it")]
     Ambiguous(&'static str),
 }
 
 /// The fields of names at a destination.
-pub(crate) const REMOTE_FIELDS: &[(&str, NameField)] = &[
+pub const REMOTE_FIELDS: &[(&str, NameField)] = &[
     ("batch", NameField::Batch),
     ("yymmddHH", NameField::HourStamp),
     ("window", NameField::Window),
@@ -101,11 +103,11 @@ pub(crate) const REMOTE_FIELDS: &[(&str, NameField)] = &[
     ("HH", NameField::Hour),
 ];
 
-/// The fields of batch names: all but the first of those, which is such a name.
+/// The fields of batch names: all fields but `{batch}`.
 const FIELDS: &[(&str, NameField)] = REMOTE_FIELDS.split_at(1).1;
 
-/// Takes a pattern apart; the literal text in it is for the caller to judge.
-pub(crate) fn pieces(
+/// Splits a pattern into its pieces. The caller checks the literal text.
+pub fn pieces(
     pattern: &str,
     fields: &[(&'static str, NameField)],
 ) -> Result<Vec<NamePiece>, NameTemplateError> {
@@ -130,8 +132,9 @@ pub(crate) fn pieces(
     Ok(pieces)
 }
 
-/// Fills in a pattern.
-pub(crate) fn render(pieces: &[NamePiece], values: &NameValues<'_>) -> String {
+/// Renders a pattern.
+#[expect(clippy::missing_panics_doc, reason = "a String takes everything")]
+pub fn render(pieces: &[NamePiece], values: &NameValues<'_>) -> String {
     let start = values.window_start;
     let mut name = String::new();
     for piece in pieces {
@@ -155,10 +158,10 @@ pub(crate) fn render(pieces: &[NamePiece], values: &NameValues<'_>) -> String {
     name
 }
 
-/// What `{log}` becomes for a batch that holds the lines of all logs.
+/// The value of `{log}` for a batch with the lines of all logs.
 const ALL_LOGS: &str = "all";
 
-/// The hour that a window begins in, as `{yymmddHH}` shows it.
+/// The hour of a window's start, as `{yymmddHH}`.
 pub fn hour_stamp(start: DateTime) -> String {
     let year = start.year().rem_euclid(100);
     format!(
@@ -169,8 +172,8 @@ pub fn hour_stamp(start: DateTime) -> String {
     )
 }
 
-/// A window's place in its hour: `00-19` in minutes, or `0010-0019` in minutes and seconds where it is shorter than a
-/// minute or does not begin and end with one.
+/// A window's label within its hour: `00-19` in minutes, or `0010-0019` in minutes and seconds if its length is not whole
+/// minutes.
 pub fn window_label(start: DateTime, seconds: u32) -> String {
     let (minute, second) = (i64::from(start.minute()), i64::from(start.second()));
     if seconds.is_multiple_of(60) {
@@ -181,8 +184,28 @@ pub fn window_label(start: DateTime, seconds: u32) -> String {
     }
 }
 
+impl<'a> NameValues<'a> {
+    /// The values for a batch of this window. `batch`: its name, empty while the name is being made.
+    pub fn new(
+        window: Window,
+        source: &'a SourceId,
+        group: &'a GroupName,
+        log: Option<&'a LogName>,
+        batch: &'a str,
+    ) -> Self {
+        Self {
+            window_start: window.local_start(),
+            window_seconds: window.seconds,
+            source,
+            group,
+            log,
+            batch,
+        }
+    }
+}
+
 impl NameTemplate {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub fn parse(pattern: &str) -> Result<Self, NameTemplateError> {
         let pieces = pieces(pattern, FIELDS)?;
         check_plain(&pieces)?;
@@ -190,29 +213,40 @@ impl NameTemplate {
         Ok(Self { pieces })
     }
 
-    /// Fills it in.
+    /// The name for these values.
     pub fn render(&self, values: &NameValues<'_>) -> String {
         render(&self.pieces, values)
     }
 
-    /// The parts in their order.
+    /// The pieces in order.
     pub fn pieces(&self) -> std::slice::Iter<'_, NamePiece> {
         self.pieces.iter()
     }
 
-    /// Whether the name tells logs of one source apart.
+    /// Whether the name contains the log.
     pub fn uses_log(&self) -> bool {
         self.uses(NameField::Log)
     }
 
-    /// Whether a field is in it.
-    pub(crate) fn uses(&self, field: NameField) -> bool {
+    /// Whether the name contains the field.
+    pub fn uses(&self, field: NameField) -> bool {
         self.pieces.contains(&NamePiece::Field(field))
     }
 }
 
-/// Refuses what would let two batches of different sources or windows share a name.
-pub(crate) fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
+/// The name of the first part of a window, without `.log`.
+pub fn batch_name(
+    template: &NameTemplate,
+    window: Window,
+    source: &SourceId,
+    group: &GroupName,
+    log: Option<&LogName>,
+) -> String {
+    template.render(&NameValues::new(window, source, group, log, ""))
+}
+
+/// Refuses a pattern that gives batches of different sources or windows the same name.
+pub fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
     let uses = |field| pieces.contains(&NamePiece::Field(field));
     let dated = [NameField::Year, NameField::Month, NameField::Day, NameField::Hour]
         .into_iter()
@@ -230,8 +264,8 @@ pub(crate) fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateErr
     Ok(())
 }
 
-/// Refuses literal text that does not belong in file names.
-pub(crate) fn check_plain(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
+/// Refuses literal text that is not allowed in file names.
+pub fn check_plain(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
     let is_odd = |c: &char| !(c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(c));
     for piece in pieces {
         if let NamePiece::Literal(text) = piece
@@ -247,7 +281,7 @@ fn field(name: &str, fields: &[(&'static str, NameField)]) -> Result<NameField, 
     if let Some((_, field)) = fields.iter().find(|(known, _)| *known == name) {
         return Ok(*field);
     }
-    let nearest = crate::place::nearest(name, fields.iter().map(|(known, _)| *known)).unwrap_or("window");
+    let nearest = logferry_text::nearest(name, fields.iter().map(|(known, _)| *known)).unwrap_or("window");
     Err(NameTemplateError::UnknownField {
         name: name.to_owned(),
         nearest,
