@@ -303,6 +303,18 @@ fn part_of_a_line_waits_for_its_end_and_is_never_joined_to_the_next_file() {
 }
 
 #[test]
+fn a_quiet_rotated_file_is_finished_and_a_late_line_still_shipped() {
+    let mut sim = written(4);
+    sim.rotate_by_rename();
+    sim.write(4);
+    sim.settle();
+    assert_eq!(sim.finished(), 1);
+    sim.write_late("late\n");
+    sim.settle_and_check();
+    assert_eq!(sim.finished(), 1);
+}
+
+#[test]
 fn bytes_after_a_closed_last_line_are_a_line_of_their_own() {
     for only_half in [true, false] {
         let mut sim = sim();
