@@ -110,7 +110,6 @@ fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
     }
 }
 
-/// The thread that reads the logs.
 fn run_tailer(
     config: &config::SenderSettings,
     metrics: SenderMetrics,

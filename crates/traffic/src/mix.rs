@@ -1,17 +1,13 @@
 //! What visitors ask for, and with what: the tables that lines are drawn from. An entry listed twice comes twice as often.
 
-/// How a path goes on after its fixed part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rest {
-    /// Not at all.
     None,
-    /// With a number, as of an article.
     Number,
     /// With a query of a page and a session.
     Query,
 }
 
-/// One kind of request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page {
     pub(crate) method: &'static str,
@@ -21,18 +17,9 @@ pub(crate) struct Page {
     pub(crate) size_max: u32,
 }
 
-const fn get(path: &'static str, rest: Rest, size_max: u32) -> Page {
+const fn page(method: &'static str, path: &'static str, rest: Rest, size_max: u32) -> Page {
     Page {
-        method: "GET",
-        path,
-        rest,
-        size_max,
-    }
-}
-
-const fn post(path: &'static str, rest: Rest, size_max: u32) -> Page {
-    Page {
-        method: "POST",
+        method,
         path,
         rest,
         size_max,
@@ -40,22 +27,22 @@ const fn post(path: &'static str, rest: Rest, size_max: u32) -> Page {
 }
 
 pub(crate) const PAGES: [Page; 16] = [
-    get("/", Rest::None, 48_000),
-    get("/news/article/", Rest::Number, 90_000),
-    get("/news/article/", Rest::Number, 90_000),
-    get("/catalog/items", Rest::Query, 60_000),
-    get("/catalog/items", Rest::Query, 60_000),
-    get("/catalog/item/", Rest::Number, 30_000),
-    get("/search", Rest::Query, 20_000),
-    get("/api/v2/orders/", Rest::Number, 4_000),
-    get("/api/v2/session", Rest::Query, 900),
-    get("/static/js/app.9f2c1d7e.js", Rest::None, 310_000),
-    get("/static/css/main.77ab0c12.css", Rest::None, 70_000),
-    get("/images/banner-", Rest::Number, 200_000),
-    get("/favicon.ico", Rest::None, 1_500),
-    post("/api/v2/cart", Rest::Query, 600),
-    post("/api/v2/events", Rest::Query, 40),
-    post("/login", Rest::None, 700),
+    page("GET", "/", Rest::None, 48_000),
+    page("GET", "/news/article/", Rest::Number, 90_000),
+    page("GET", "/news/article/", Rest::Number, 90_000),
+    page("GET", "/catalog/items", Rest::Query, 60_000),
+    page("GET", "/catalog/items", Rest::Query, 60_000),
+    page("GET", "/catalog/item/", Rest::Number, 30_000),
+    page("GET", "/search", Rest::Query, 20_000),
+    page("GET", "/api/v2/orders/", Rest::Number, 4_000),
+    page("GET", "/api/v2/session", Rest::Query, 900),
+    page("GET", "/static/js/app.9f2c1d7e.js", Rest::None, 310_000),
+    page("GET", "/static/css/main.77ab0c12.css", Rest::None, 70_000),
+    page("GET", "/images/banner-", Rest::Number, 200_000),
+    page("GET", "/favicon.ico", Rest::None, 1_500),
+    page("POST", "/api/v2/cart", Rest::Query, 600),
+    page("POST", "/api/v2/events", Rest::Query, 40),
+    page("POST", "/login", Rest::None, 700),
 ];
 
 pub(crate) const STATUSES: [&str; 20] = [

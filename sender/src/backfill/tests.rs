@@ -40,7 +40,6 @@ pub(super) fn config(paths: &[&str]) -> config::SenderSettings {
     config
 }
 
-/// A folder with logs, and a relay.
 struct BackfillFixture {
     folder: TempDir,
     relay: SimRelay,

@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-/// The exclusion rules of one log.
 #[derive(Debug)]
 pub(crate) struct ExclusionRules {
     rules: Vec<ExclusionRule>,

@@ -12,13 +12,11 @@ use crate::files::{FileStat, FileSystem};
 pub(crate) enum FileRole {
     /// It was deleted, or moved to a name that does not match, and is still open here.
     Gone,
-    /// It has the name of a rotated file.
     Rotated,
     /// It has the live name, which the writer uses.
     Live,
 }
 
-/// A file that was found.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundFile {
     /// The live path that the file belongs to. A file at that path need not exist.
@@ -28,7 +26,6 @@ pub(crate) struct FoundFile {
     pub(crate) stat: FileStat,
 }
 
-/// The path patterns of one configured log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogPatterns {
     live: String,
@@ -84,7 +81,6 @@ impl LogPatterns {
         found_files
     }
 
-    /// The live path that a found file belongs to, and its role.
     fn assign(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
         let Some(glob) = &self.glob else {
             let role = if path == Path::new(&self.live) {

@@ -11,9 +11,7 @@ use logferry_protocol::stream::FileKey;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenWriters {
-    /// No process has the file open for writing.
     None,
-    /// A process has.
     Some,
     /// None was seen, but not all processes are visible.
     Unknown,

@@ -1,4 +1,4 @@
-//! ChunkCompression, tokens, and the addresses of the relay.
+//! Compression, tokens, and the addresses of the relay.
 
 mod relay_proxy;
 
