@@ -100,8 +100,10 @@ fn file_name(part: u32) -> String {
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let compressed: Result<Vec<u8>, _> = gzip_encoder(bytes).bytes().collect();
-    compressed.expect("in memory")
+    let mut compressed = Vec::new();
+    let read = gzip_encoder(bytes).read_to_end(&mut compressed);
+    read.expect("in memory");
+    compressed
 }
 
 #[test]

@@ -68,8 +68,7 @@ impl AsRef<[u8]> for BufferBody {
 impl Drop for BufferBody {
     fn drop(&mut self) {
         // It fails once the sender has stopped.
-        let _ = self
-            .events
-            .send(SenderEvent::Buffer(std::mem::take(&mut self.buffer)));
+        let buffer = std::mem::take(&mut self.buffer);
+        let _ = self.events.send(SenderEvent::Buffer(buffer));
     }
 }

@@ -94,9 +94,8 @@ impl<H: FileHandle> LogText<H> {
 
     /// Bytes of text in a file with this stat.
     pub(crate) fn size(&self, stat: &FileStat) -> Offset {
-        self.compressed
-            .as_ref()
-            .map_or(stat.size, |compressed| compressed.size)
+        let compressed = self.compressed.as_ref();
+        compressed.map_or(stat.size, |compressed| compressed.size)
     }
 
     /// Frees the decoder. The next read starts at the beginning.

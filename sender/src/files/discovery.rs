@@ -83,7 +83,8 @@ impl LogPatterns {
 
     fn assign(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
         let Some(glob) = &self.glob else {
-            let role = if path == Path::new(&self.live) {
+            let is_live = path == Path::new(&self.live);
+            let role = if is_live {
                 FileRole::Live
             } else {
                 FileRole::Rotated
@@ -109,11 +110,9 @@ fn shorter_names(path: &Path) -> Vec<PathBuf> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return Vec::new();
     };
-    let ends = name
-        .match_indices(['.', '-'])
-        .map(|(end, _)| end)
-        .filter(|&end| end > 0);
-    ends.map(|end| path.with_file_name(&name[..end])).collect()
+    let ends = name.match_indices(['.', '-']).map(|(end, _)| end);
+    let shorter = ends.filter(|&end| end > 0);
+    shorter.map(|end| path.with_file_name(&name[..end])).collect()
 }
 
 fn oldest_first(a: &FoundFile, b: &FoundFile) -> Ordering {
@@ -130,9 +129,8 @@ pub(crate) fn by_age((a, a_path): (&FileStat, &Path), (b, b_path): (&FileStat, &
 fn by_name(a: &Path, b: &Path) -> Ordering {
     let number = |path: &Path| {
         let name = path.file_name()?.to_str()?;
-        let digits = name
-            .rsplit(['.', '-'])
-            .find(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = name.rsplit(['.', '-']).find(is_number)?;
         // Rotation numbers are short, dates and times are long.
         (digits.len() <= 4).then(|| digits.parse::<u16>().ok())?
     };
@@ -196,10 +194,8 @@ mod tests {
             "a.log a.log Live",
             "b.log b.log Live",
         ];
-        assert_eq!(
-            scan("*.log", &["gone-x.log.1", "a.log.1", "a.log", "b.log"]),
-            expected
-        );
+        let names = ["gone-x.log.1", "a.log.1", "a.log", "b.log"];
+        assert_eq!(scan("*.log", &names), expected);
     }
 
     #[test]
@@ -225,11 +221,8 @@ mod tests {
             ("a.log-20261120", "a.log-20261121"),
             ("a.log-20261120", "a.log-20261120.1"),
         ] {
-            assert_eq!(
-                by_name(Path::new(older), Path::new(newer)),
-                Ordering::Less,
-                "{older}"
-            );
+            let order = by_name(Path::new(older), Path::new(newer));
+            assert_eq!(order, Ordering::Less, "{older}");
         }
     }
 }
