@@ -1,10 +1,10 @@
-//! End to end, with real parts: the built binary, one process for each role, real nginx, logrotate and OpenSSH on
-//! loopback ports. They look at the program from outside only: configuration, folders, exit codes, JSON.
+//! End-to-end tests with real parts: the built binary, one process for each role, real nginx, logrotate and OpenSSH on
+//! loopback ports. They use the program from outside only: configuration, folders, exit codes, JSON.
 //!
 //! Invariants:
-//! - What a test claims is checked against the log files on disk, never against what another role says.
-//! - A test waits for conditions; time limits only end a test that has failed.
-//! - Nothing is left running; the folder of a test that failed stays, and its path is printed.
+//! - Results are compared with the log files on disk, never with another role's statement.
+//! - A test waits for conditions. A time limit only ends a test that has failed.
+//! - Every process ends with its test. The folder of a failed test stays, and its path is printed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,6 +16,7 @@
 )]
 
 mod commands;
+mod compatibility;
 mod delivery;
 mod faults;
 mod protocol;

@@ -29,13 +29,13 @@ use crate::relay_load::isolation::isolation;
 use crate::relay_load::latency::latency;
 use crate::relay_load::many_senders::{self, ManySenders, capacity, reconnect};
 use crate::relay_load::overload::overload;
-use crate::testbed::line_writer::Pace;
+use crate::testbed::line_writer::WriteRate;
 use crate::testbed::relay_testbed::WrongResult;
 
 /// Measures logferry on this machine
 #[derive(Debug, Parser)]
 #[command(name = "logferry-bench")]
-struct Args {
+struct BenchArgs {
     /// Folder on the disk to measure; it needs twice the size of all logs
     #[arg(long, global = true, default_value = "/var/tmp")]
     dir: PathBuf,
@@ -43,11 +43,11 @@ struct Args {
     #[arg(long, global = true)]
     logferry: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: Benchmark,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Benchmark {
     /// Ships one sender's backlog until it is durable on the relay, and compares with cp + fsync of the file
     Ingest {
         /// Size of the log
@@ -72,7 +72,7 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
     },
-    /// Measures the time from append to commit for many senders at a steady pace, in several groups of one relay
+    /// Measures the time from append to commit for many senders at a steady rate, in several groups of one relay
     Capacity {
         #[command(flatten)]
         setup: ManySenders,
@@ -134,7 +134,7 @@ fn size(text: &str) -> Result<u64, UnitError> {
 }
 
 fn main() -> ExitCode {
-    let error = match run(&Args::parse()) {
+    let error = match run(&BenchArgs::parse()) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(error) => error,
     };
@@ -143,36 +143,36 @@ fn main() -> ExitCode {
     ExitCode::from(if error.is::<WrongResult>() { 1 } else { 3 })
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &BenchArgs) -> anyhow::Result<()> {
     // It ends by a signal, so it must not create a folder that nothing removes.
-    if let Command::Overload { target, connections } = args.command {
+    if let Benchmark::Overload { target, connections } = args.command {
         overload(target, connections);
     }
     let binary = &binary(args.logferry.clone())?;
     let folder = folder_in(&args.dir)?;
     let dir = folder.path();
     let text = match &args.command {
-        Command::Ingest { size, runs } => ingest(binary, dir, *size, runs.get())?,
-        Command::Senders { count, size } => senders(binary, dir, *count, *size)?,
-        Command::Latency { seconds } => latency(binary, dir, *seconds)?,
-        Command::Capacity {
+        Benchmark::Ingest { size, runs } => ingest(binary, dir, *size, runs.get())?,
+        Benchmark::Senders { count, size } => senders(binary, dir, *count, *size)?,
+        Benchmark::Latency { seconds } => latency(binary, dir, *seconds)?,
+        Benchmark::Capacity {
             setup,
             rate,
             seconds,
             flush_ms,
         } => {
-            let pace = Pace {
+            let line_rate = WriteRate {
                 rate: *rate,
                 seconds: *seconds,
                 flush: Duration::from_millis(*flush_ms),
                 poll: many_senders::POLL_INTERVAL,
             };
-            capacity(binary, dir, setup, pace)?
+            capacity(binary, dir, setup, line_rate)?
         }
-        Command::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
-        Command::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
-        Command::Overload { .. } => String::new(),
-        Command::Delivery {
+        Benchmark::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
+        Benchmark::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
+        Benchmark::Overload { .. } => String::new(),
+        Benchmark::Delivery {
             cases,
             drop,
             sessions,

@@ -48,7 +48,7 @@ pub(crate) enum CliCommand {
     Forwarder,
     /// Send a mail when a source is silent, and each hour a summary of lines received and delivered
     Monitor(RunMode),
-    /// FileCompression and later delete the batches that every destination has
+    /// Compress and later delete the batches that every destination has
     Housekeeper(RunMode),
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),

@@ -1,4 +1,4 @@
-//! Stopping as an operator does: soon, with exit code 0, whatever the other tiers do.
+//! Clean stops: within the limit and with exit code 0, whatever state the other roles are in.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -123,7 +123,7 @@ fn forwarder_stops_cleanly_while_its_destination_is_silent() {
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 
-/// A server that takes calls and never says a word.
+/// A server that accepts connections and never responds.
 struct SilentServer {
     listener: TcpListener,
     port: u16,

@@ -1,4 +1,4 @@
-//! What people and scripts are told when something is wrong.
+//! Reports of errors to people and scripts: exit codes, `status`, `audit`, logs.
 
 use std::fs;
 

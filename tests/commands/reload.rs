@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration without another process.
+//! SIGHUP: a new configuration in the same process.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 
 const LINES_PER_SECOND: u32 = 4_000;
 
-/// What a role says when it starts anew.
+/// The log message of a role that restarts with a new configuration.
 const ANEW: &str = "restarting the roles whose section changed";
 
 #[test]

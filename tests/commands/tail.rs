@@ -1,4 +1,4 @@
-//! `logferry tail` beside a relay at work.
+//! `logferry tail` beside a running relay.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};

@@ -1,4 +1,4 @@
-//! A log is bytes; only the newline means something.
+//! A log is bytes: only the newline has a meaning.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::logs::comparison::{LineOrder, WrittenLog};
 use crate::support::pipeline::{Pipeline, Role};
 use crate::support::seed;
 
-/// Lines whose time is in the past, so that their window is over; what has no time goes with it.
+/// A line in a past window; the following lines without a time go to the same window.
 const FIRST: &[u8] = b"203.0.113.1 - - [20/Nov/2024:08:20:03 +0600] \"GET / HTTP/1.1\" 200 1 \"-\" \"-\"\n";
 const NAME: &str = "accessLog_24112008_20-39_127-0-0-1.log";
 

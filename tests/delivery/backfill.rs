@@ -20,7 +20,7 @@ use crate::support::{WAIT_LIMIT, logferry, wait_for};
 /// Enough for several chunks.
 const LINES: usize = 3_000;
 
-/// Some hours of old log, an hour in each file, beside the folder that the sender looks into.
+/// Some hours of old log, one hour in each file, outside the sender's log folder.
 struct OldLogs {
     log: LogFile,
     folder: PathBuf,
@@ -82,7 +82,7 @@ fn backfill(pipeline: &Pipeline, options: &[&str], files: &[PathBuf]) -> (i32, S
     (status.code().unwrap(), printed)
 }
 
-/// What was printed of each file, without its name and the numbers, and without the sums.
+/// The result of each file, without names, numbers and the total.
 fn results(printed: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = printed.lines().collect();
     assert!(lines.pop().unwrap().starts_with("total: "), "{printed}");
@@ -92,7 +92,7 @@ fn results(printed: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A relay and a forwarder, and nobody who ships.
+/// A relay and a forwarder, without a sender.
 fn pipeline(test: &str) -> Pipeline {
     let mut pipeline = Pipeline::new(test, "2s");
     pipeline.start(Role::Relay);

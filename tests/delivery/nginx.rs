@@ -1,4 +1,4 @@
-//! Real requests, real rotations, a real drop.
+//! Real nginx, real logrotate and real sshd.
 
 use crate::support::logs::comparison::{LineOrder, WrittenLog};
 use crate::support::pipeline::Pipeline;

@@ -1,4 +1,4 @@
-//! What was there before the sender.
+//! A log that exists before the sender starts, with lines of three windows.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::support::pipeline::Pipeline;
 const LINES: i64 = 200_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// What the predecessor would have called the windows from 08:20 to 09:20 on 20 November 2024.
+/// The predecessor's names for the windows from 08:20 to 09:20 on 20 November 2024.
 const NAMES: [&str; 3] = [
     "accessLog_24112008_20-39_127-0-0-1.log",
     "accessLog_24112008_40-59_127-0-0-1.log",
@@ -55,7 +55,7 @@ fn backlog_of_three_windows_becomes_three_files_with_the_same_bytes() {
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 
-/// An hour's lines, evenly from 08:20 on, by the window they belong into.
+/// The lines of one hour from 08:20 on, at equal intervals, by window.
 fn windows() -> [Vec<u8>; 3] {
     let mut traffic = Traffic::new(TrafficOptions {
         seed: 1,

@@ -1,4 +1,4 @@
-//! Power losses of processes.
+//! Kills of the roles at random times.
 
 use std::time::{Duration, Instant};
 

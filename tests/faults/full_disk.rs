@@ -1,4 +1,4 @@
-//! The relay host's disk runs full under load, really: its data folder is on a small disk of its own.
+//! The relay host's disk becomes full under load: the data folder is on a small disk of its own.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -121,7 +121,7 @@ fn below_min_free_disk_nothing_is_taken_readers_go_on_and_it_resumes_by_itself()
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 
-/// Asks whether lines are taken, with none.
+/// Posts no lines, to see whether the relay accepts lines.
 fn upload(port: u16) -> HttpResponse {
     send(port, &request("POST", "/upload", &[], br#"{"log": ""}"#))
 }

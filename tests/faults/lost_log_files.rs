@@ -1,4 +1,4 @@
-//! What is gone before it could be shipped is named, and what is about to go is shown.
+//! Log files that are deleted before they are shipped are reported; files at risk are shown.
 
 use std::fs;
 

@@ -1,8 +1,9 @@
-//! The network loses what the relay says.
+//! The network loses responses of the relay.
+
+use logferry_test_servers::lossy_proxy;
 
 use crate::support::logs::comparison::{LineOrder, WrittenLog};
 use crate::support::logs::writer::LogWriter;
-use crate::support::network::lossy_proxy::LossyProxy;
 use crate::support::pipeline::Pipeline;
 use crate::support::{WAIT_LIMIT, seed, wait_for};
 
@@ -13,12 +14,12 @@ const LOST_RESPONSES: usize = 200;
 fn losing_the_relays_answers_doubles_nothing() {
     let seed = seed();
     let mut pipeline = Pipeline::new("lost-answers", "2s");
-    let proxy = LossyProxy::start(pipeline.config.relay_port, seed);
-    pipeline.config.sender_target_port = proxy.port;
+    let proxy = lossy_proxy(pipeline.config.relay_port, seed);
+    pipeline.config.sender_target_port = proxy.port();
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed);
     pipeline.start_all();
     wait_for("answers to be lost", WAIT_LIMIT, || {
-        proxy.lost_responses() >= LOST_RESPONSES
+        proxy.faults() >= LOST_RESPONSES
     });
     load.stop();
 

@@ -1,4 +1,5 @@
-//! The relay in the field: refusing, asking to wait, cut off, gone for long, empty, older than the sender thinks.
+//! Faults of the relay as the sender sees them: refusals, requests to wait, cut connections, long outages, an emptied or
+//! restored data folder.
 
 use std::fs;
 use std::io::Write;
@@ -18,7 +19,7 @@ use rand::{Rng, SeedableRng};
 use crate::support::logs::comparison::{LineOrder, WrittenLog};
 use crate::support::logs::writer::{LogWriter, append, traffic};
 use crate::support::network::http_client::{request, send};
-use crate::support::network::http_interceptor::{HttpInterceptor, Interception};
+use crate::support::network::http_interceptor::{Interception, intercept_http};
 use crate::support::pipeline::{Pipeline, Role, files_below, spool_lines};
 use crate::support::test_folder::free_port;
 use crate::support::{WAIT_LIMIT, seed, wait_for};
@@ -47,7 +48,7 @@ fn chunk_that_is_refused_holds_up_its_own_log_only_and_is_never_dropped() {
     append(&mut other, &mut other_lines, Timestamp::now(), LINES);
 
     let (refusing, refused) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
-    let interceptor = HttpInterceptor::start(pipeline.config.relay_port, {
+    let interceptor = intercept_http(pipeline.config.relay_port, {
         let (refusing, refused) = (Arc::clone(&refusing), Arc::clone(&refused));
         move |request| {
             let is_refused = refusing.load(Ordering::Relaxed) && request.contains(POISON);
@@ -108,7 +109,7 @@ fn relay_that_asks_to_wait_is_not_asked_before_its_time() {
     // One chunk: nothing else is on its way when it is refused.
     append(&mut log, &mut traffic("retry-after", 1), Timestamp::now(), 50);
     let asked = Arc::new(Mutex::new((0, None::<Instant>)));
-    let interceptor = HttpInterceptor::start(pipeline.config.relay_port, {
+    let interceptor = intercept_http(pipeline.config.relay_port, {
         let asked = Arc::clone(&asked);
         move |request| {
             if !matches!(request.path(), CHUNKS_PATH | STREAMS_PATH) {
@@ -147,7 +148,7 @@ fn chunk_cut_off_at_any_byte_is_taken_once() {
     // Otherwise each cut makes the chunks after it wait at the relay.
     pipeline.config.in_flight = 1;
     let cuts = Arc::new(AtomicUsize::new(0));
-    let interceptor = HttpInterceptor::start(pipeline.config.relay_port, {
+    let interceptor = intercept_http(pipeline.config.relay_port, {
         let (cuts, chance) = (Arc::clone(&cuts), Mutex::new(StdRng::seed_from_u64(seed)));
         move |request| {
             let mut chance = chance.lock().unwrap();

@@ -1,4 +1,4 @@
-//! What a client that gets the protocol wrong is told, and that nobody else notices.
+//! Invalid requests: the client gets the reason, and other clients are not affected.
 
 use logferry_protocol::{CHUNKS_PATH, HEARTBEAT_PATH, STREAMS_PATH};
 
@@ -13,7 +13,7 @@ fn start(test: &str, source: &str) -> RelayProcess {
     RelayProcess::start(test, &format!("sources: [{source:?}]"))
 }
 
-/// Everything is as if nothing had been sent before.
+/// The relay works as if nothing had been sent before.
 fn assert_unharmed(relay: &mut RelayProcess) {
     relay.process.assert_running();
     let stored = ChunkRequest::whole(LINES).send(relay.port);
@@ -55,7 +55,7 @@ fn chunk_that_is_not_what_it_says_is_refused_with_the_reason() {
 }
 
 #[test]
-fn request_that_is_none_of_ours_is_refused_with_the_reason() {
+fn unknown_request_is_refused_with_the_reason() {
     let mut relay = start("bad-requests", "127.0.0.1");
     for (method, path, status) in [
         ("POST", "/", 404),

@@ -1,4 +1,4 @@
-//! The old shippers' `POST /upload`, by the client library that they use.
+//! The old shippers' `POST /upload`, sent by the client library that they use.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};

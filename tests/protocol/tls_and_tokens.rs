@@ -1,5 +1,5 @@
-//! Senders and relays that do not take each other's word: https, client certificates, tokens. The certificates are made
-//! with the commands of docs/security.md.
+//! Authentication between senders and relays: https, client certificates, tokens. The certificates are made with the
+//! commands of docs/security.md.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::{WAIT_LIMIT, logferry, wait_for};
 
 const LINES: &str = "one\ntwo\nthree\n";
 
-/// A relay that speaks TLS, and a sender beside it.
+/// A relay with TLS, and its sender.
 struct TlsSetup {
     test_folder: TestFolder,
     port: u16,

@@ -1,4 +1,4 @@
-//! A relay whose ledger is gone or damaged takes nothing, and says what to do.
+//! A relay with a lost or damaged ledger refuses to start and says what to do.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `logferry fsck --rebuild`: the ledger is lost, and senders and spool make it good.
+//! `logferry fsck --rebuild`: a new ledger from the spool, completed by the senders.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 /// Enough for several chunks.
 const LINES: usize = 3_000;
 
-/// Makes every page of the ledger rubbish; the relay refuses to start and to begin anew.
+/// Overwrites every page of the ledger; relay and forwarder refuse to start.
 fn damage(pipeline: &Pipeline) {
     let ledger = pipeline.config.data_dir.join("ledger.db");
     let len = fs::metadata(&ledger).unwrap().len();
@@ -65,7 +65,7 @@ fn rebuilt_ledger_loses_and_doubles_nothing_after_a_clean_stop() {
     let received = WrittenLog::read(log.path()).kept_lines();
     assert_eq!(rebuilt["lines"], received, "{rebuilt}");
     let printed = String::from_utf8(pipeline.command(&["fsck", "--rebuild"]).stderr).unwrap();
-    assert!(printed.contains("is whole"), "{printed}");
+    assert!(printed.contains("is not damaged"), "{printed}");
 
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
     pipeline.start_all();

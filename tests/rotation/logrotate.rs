@@ -1,5 +1,5 @@
-//! Rotation in the field: each way of the real logrotate, under load or not, while the sender runs or is down; many at
-//! once; and lines larger than anything that is kept in memory. What the relay has is compared with what was written.
+//! Rotation by the real logrotate: each method, with and without load, with the sender running or down; bursts of
+//! rotations; and lines larger than all buffers. The relay's files are compared with the written lines.
 
 use std::fs;
 use std::io::Write;
@@ -53,14 +53,14 @@ impl RotationMethod {
     }
 }
 
-/// What the writer does beside the rotations.
+/// Whether lines are written during the rotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriterLoad {
     Idle,
     Busy,
 }
 
-/// What the sender does during the rotations.
+/// Whether the sender runs during the rotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SenderState {
     Running,
@@ -201,7 +201,7 @@ fn memory_peak(id: u32) -> usize {
     kib * 1024
 }
 
-/// A writer that keeps account of what it writes.
+/// A writer that records the written lines.
 struct RecordingWriter(Mutex<RecordedLog>);
 
 struct RecordedLog {

@@ -1,4 +1,4 @@
-//! Rotations at bad moments. Those at ordinary ones are everywhere else.
+//! Rotations during outages of the sender or the relay.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The sender's state folder in the field: damaged, old, copied, locked, not to be written.
+//! The sender's state folder: damaged, outdated, copied, locked, or not writable.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn wait_for_aside(state_dir: &Path, damaged: &[u8]) {
     });
 }
 
-/// What became of a checkpoint while the sender was down.
+/// Changes a checkpoint while the sender is down.
 type Damage = fn(&[u8]) -> Vec<u8>;
 
 #[test]

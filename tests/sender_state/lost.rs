@@ -1,4 +1,4 @@
-//! The sender forgets everything.
+//! The sender loses its state folder.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the tests stand on. Nothing here knows a role from inside.
+//! Support for the end-to-end tests: processes, folders, configuration, comparison. It uses no role's internals.
 
 pub(crate) mod logs;
 pub(crate) mod network;
@@ -11,10 +11,10 @@ pub(crate) mod tmpfs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Far beyond what anything here takes on a busy machine.
+/// The limit for every wait: far longer than anything takes on a busy machine.
 pub(crate) const WAIT_LIMIT: Duration = Duration::from_mins(1);
 
-/// How often a condition is looked at.
+/// The interval at which a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits until `is_so`; fails the test after `limit`.
@@ -22,7 +22,7 @@ pub(crate) fn wait_for(what: &str, limit: Duration, is_so: impl FnMut() -> bool)
     assert!(becomes_true(limit, is_so), "waited {limit:?} for {what}");
 }
 
-/// Waits until `is_so`, at most for `limit`; whether it came to that.
+/// Waits until `is_so`, at most for `limit`. Returns whether it became true.
 pub(crate) fn becomes_true(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     loop {
@@ -36,7 +36,7 @@ pub(crate) fn becomes_true(limit: Duration, mut is_so: impl FnMut() -> bool) -> 
     }
 }
 
-/// The seed of a test's chances: from `LOGFERRY_TEST_SEED` where that is set, to repeat a failure. It is printed.
+/// The seed of a test's random choices. It is printed; set `LOGFERRY_TEST_SEED` to it to repeat a failure.
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("LOGFERRY_TEST_SEED").ok();
     let seed = given.map_or_else(rand::random, |text| {
@@ -46,7 +46,7 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// The logferry that was built for this test, with an environment that says nothing to it.
+/// The logferry binary of this build, without environment settings.
 pub(crate) fn logferry() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
     command.env_remove("LOGFERRY_CONFIG");

@@ -1,4 +1,4 @@
-//! Child processes: started with their output in a file, ended by their process id, never left behind.
+//! Child processes: their output goes to a file, and they end with their value.
 
 use std::fs::OpenOptions;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,7 +17,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command`; its output is added to `output/NAME.log`.
+    /// Starts `command`; its output is appended to `output/NAME.log`.
     pub(crate) fn start(test_folder: &TestFolder, name: &str, command: &mut Command) -> Self {
         let path = test_folder.path(OUTPUT).join(format!("{name}.log"));
         let output = OpenOptions::new().create(true).append(true).open(path).unwrap();
@@ -38,19 +38,19 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has not ended.
+    /// Whether it is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Fails the test where it has ended.
+    /// Fails the test if it has ended.
     pub(crate) fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("{} ended by itself: {status}", self.name);
         }
     }
 
-    /// Ends it as a power loss would: it hears nothing of it (SIGKILL).
+    /// Ends it without warning, as a power loss does (SIGKILL).
     pub(crate) fn kill(&mut self) {
         self.assert_running();
         self.child.kill().unwrap();
@@ -64,7 +64,7 @@ impl Process {
         kill(id, signal).unwrap();
     }
 
-    /// Sends `signal` to it, and gives the status with which it ends.
+    /// Sends `signal` to it and waits for its end; returns its exit status.
     pub(crate) fn stop(&mut self, signal: Signal, limit: Duration) -> ExitStatus {
         self.signal(signal);
         let what = format!("{} to end after {signal}", self.name);
@@ -75,13 +75,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
+        // Both calls fail only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs a helper to its end and fails the test where it fails; `package` is what brings it on Debian.
+/// Runs a tool, which must succeed; returns its output. `package`: the Debian package of the tool.
 pub(crate) fn run_tool(command: &mut Command, package: &str) -> String {
     let output = command.output().unwrap_or_else(|error| {
         panic!("cannot start {command:?} ({error}); install the Debian package {package}")
@@ -94,7 +94,7 @@ pub(crate) fn run_tool(command: &mut Command, package: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Fails the test where a server is not installed.
+/// Fails the test if a program is not installed.
 pub(crate) fn require(program: &str, package: &str) {
     assert!(
         std::path::Path::new(program).exists(),

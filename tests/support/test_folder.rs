@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-/// Where the processes' output goes.
+/// The subfolder with the processes' output.
 pub(crate) const OUTPUT: &str = "output";
 
-/// Lines of each process's output that a failed test shows.
+/// Lines of each process's output that a failed test prints.
 const SHOWN_LINES: usize = 60;
 
-/// Everything a test puts on disk. It is removed when the test succeeds; when it fails, the processes' last words are
+/// The folder of one test. It is removed when the test succeeds. When the test fails, the end of each process's output is
 /// printed and the folder stays.
 pub(crate) struct TestFolder {
     folder: TempDir,
@@ -33,14 +33,14 @@ impl TestFolder {
         self.folder.path().join(name)
     }
 
-    /// A folder in the folder, which is made.
+    /// A new folder in the folder.
     pub(crate) fn create_dir(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).unwrap();
         path
     }
 
-    /// A file in the folder. Who reads it meanwhile finds what was there before, or all of this.
+    /// Writes a file in the folder. A reader sees the old or the whole new content.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let (path, new) = (self.path(name), self.path("new"));
         fs::write(&new, text).unwrap();
@@ -70,10 +70,10 @@ fn show_end(output: &Path) {
     }
 }
 
-/// A free port on the loopback address that stays free while nobody listens on it.
+/// A free port on the loopback address. It stays free while no process listens on it.
 ///
-/// It lies below Linux's range of ephemeral ports (ip(7), `ip_local_port_range`): out of that, a client that keeps
-/// calling a dead server's port can be given that very port, and then talks to itself.
+/// It lies below Linux's range of ephemeral ports (ip(7), `ip_local_port_range`). From that range, a client that keeps
+/// connecting to a dead server's port can get the same port as its own and connect to itself.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;

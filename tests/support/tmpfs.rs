@@ -1,4 +1,4 @@
-//! A small disk: a file system in memory that can be filled up.
+//! A small disk: a file system in memory that tests can fill.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 /// Written at once when the disk is filled.
 const BLOCK: [u8; 4096] = [b'x'; 4096];
 
-/// A mounted tmpfs(5); unmounted when dropped, which has to be after everything that works in it.
+/// A mounted tmpfs(5). It is unmounted when dropped: drop its users first.
 pub(crate) struct Tmpfs {
     folder: TempDir,
 }
 
 impl Tmpfs {
-    /// Mounts one of so many MiB. Fails the test where that is not allowed.
+    /// Mounts one of `mib` MiB. Fails the test if that is not permitted.
     pub(crate) fn mount(mib: u32) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("logferry-tmpfs-")
@@ -47,18 +47,18 @@ impl Tmpfs {
         stat.blocks_available() * stat.fragment_size()
     }
 
-    /// Leaves at most `free` bytes of room.
+    /// Fills the disk until at most `free` bytes are free.
     pub(crate) fn fill(&self, free: u64) {
         let mut filler = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.filler())
             .unwrap();
-        // Who else writes there takes of the same room.
+        // Other writers use the same space.
         while self.free() > free && filler.write_all(&BLOCK).is_ok() {}
     }
 
-    /// Takes away what it was filled with.
+    /// Removes the filler.
     pub(crate) fn make_room(&self) {
         fs::remove_file(self.filler()).unwrap();
     }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-use super::latency::{quiet_pace, quiet_sender};
+use super::latency::{quiet_rate, quiet_sender};
 use crate::measurement::figures::{milliseconds, percentile};
 use crate::measurement::process::Child;
 use crate::measurement::table::{low, table};
@@ -30,7 +30,7 @@ pub(crate) fn isolation(
         let overload = is_overloaded.then(|| start_overload(&testbed, connections));
         let overload = overload.transpose()?;
         let before = testbed.commit_times(QUIET_GROUP)?;
-        let times = writer.time_lines(&mut testbed, &sources, quiet_pace(seconds))?;
+        let times = writer.time_lines(&mut testbed, &sources, quiet_rate(seconds))?;
         let commits = testbed.commit_times(QUIET_GROUP)?;
         drop(overload);
         figures.push([

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::measurement::figures::{milliseconds, percentile};
-use crate::testbed::line_writer::{LineWriter, Pace};
+use crate::testbed::line_writer::{LineWriter, WriteRate};
 use crate::testbed::relay_testbed::{RelayTestbed, source_name};
 
 /// The measured settings of `max_delay`, none and the default, with the targets of p50 and p99.
@@ -15,8 +15,8 @@ const SETTINGS: [(&str, &str); 2] = [("0s", "≤ 10 / 50"), ("1s", "≤ 1010 / 1
 const RATE: u32 = 100;
 
 /// The pace of a quiet host.
-pub(super) const fn quiet_pace(seconds: u32) -> Pace {
-    Pace {
+pub(super) const fn quiet_rate(seconds: u32) -> WriteRate {
+    WriteRate {
         rate: RATE,
         seconds,
         flush: Duration::ZERO,
@@ -34,7 +34,7 @@ pub(crate) fn latency(binary: &Path, folder: &Path, seconds: u32) -> anyhow::Res
     for (max_delay, target) in SETTINGS {
         let folder = folder.join(max_delay);
         let (mut testbed, mut writer) = quiet_sender(binary, &folder, 1, max_delay)?;
-        let times = writer.time_lines(&mut testbed, &[source_name(0)], quiet_pace(seconds))?;
+        let times = writer.time_lines(&mut testbed, &[source_name(0)], quiet_rate(seconds))?;
         testbed.finish(writer.written())?;
         let [p50, p99, worst] = [50, 99, 100].map(|percent| milliseconds(percentile(&times, percent)));
         let _ = writeln!(

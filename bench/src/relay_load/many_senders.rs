@@ -1,4 +1,4 @@
-//! Many senders, spread over several groups of one relay: at a steady pace, and with a backlog each after an outage.
+//! Many senders, spread over several groups of one relay: at a steady rate, and with a backlog each after an outage.
 //!
 //! Every sender is a real process with its own address, but all read the same log. The relay sees ordinary sources,
 //! and the machine writes one log only.
@@ -15,7 +15,7 @@ use logferry_config::units::format_size;
 
 use crate::measurement::figures::{float, mebibytes, megabytes_per_second, milliseconds, percentile};
 use crate::measurement::table::{high, low, table};
-use crate::testbed::line_writer::{LineWriter, Pace};
+use crate::testbed::line_writer::{LineWriter, WriteRate};
 use crate::testbed::relay_testbed::{RelayTestbed, source_name};
 use crate::testbed::source_log;
 
@@ -42,12 +42,12 @@ pub(crate) struct ManySenders {
     max_delay: String,
 }
 
-/// Every sender at the same steady pace: the time from each line's append to its commit.
+/// Every sender at the same steady rate: the time from each line's append to its commit.
 pub(crate) fn capacity(
     binary: &Path,
     folder: &Path,
     setup: &ManySenders,
-    pace: Pace,
+    line_rate: WriteRate,
 ) -> anyhow::Result<String> {
     let folder = folder.join("testbed");
     let mut testbed = RelayTestbed::start(binary, &folder, setup.groups)?;
@@ -58,7 +58,7 @@ pub(crate) fn capacity(
 
     let (before, start) = (testbed.usage()?.relay.cpu, Instant::now());
     let sources: Vec<_> = (0..usize::from(setup.senders)).map(source_name).collect();
-    let times = writer.time_lines(&mut testbed, &sources, pace)?;
+    let times = writer.time_lines(&mut testbed, &sources, line_rate)?;
     let (wall, usage) = (start.elapsed(), testbed.usage()?);
     testbed.finish(writer.written())?;
     let cores = |cpu: Duration| cpu.as_secs_f64() / wall.as_secs_f64();
@@ -78,7 +78,10 @@ pub(crate) fn capacity(
         low("relay, cores", 2, ["", ""]),
         low("all senders, cores", 2, ["", ""]),
     ];
-    let title = format!("{setup}, each {} lines/s for {} s", pace.rate, pace.seconds);
+    let title = format!(
+        "{setup}, each {} lines/s for {} s",
+        line_rate.rate, line_rate.seconds
+    );
     Ok(table(&title, &rows, &[figures]))
 }
 

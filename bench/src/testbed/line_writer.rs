@@ -14,7 +14,7 @@ use super::source_log::count_line;
 
 /// How fast lines are appended, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct WriteRate {
     /// Lines per second.
     pub(crate) rate: u32,
     pub(crate) seconds: u32,
@@ -64,18 +64,18 @@ impl LineWriter {
         &mut self,
         testbed: &mut RelayTestbed,
         sources: &[String],
-        pace: Pace,
+        line_rate: WriteRate,
     ) -> anyhow::Result<Vec<Duration>> {
         let before = usize::try_from(self.written.lines)?;
-        let lines = usize::try_from(pace.rate * pace.seconds)?;
+        let lines = usize::try_from(line_rate.rate * line_rate.seconds)?;
         let (mut appended, mut times) = (Vec::new(), Vec::new());
         let mut counted = vec![0; sources.len()];
         let start = Instant::now();
         let mut next_flush = start;
         while times.len() < lines * sources.len() {
             if Instant::now() >= next_flush {
-                next_flush += pace.flush;
-                let due = start.elapsed().as_micros() * u128::from(pace.rate) / 1_000_000 + 1;
+                next_flush += line_rate.flush;
+                let due = start.elapsed().as_micros() * u128::from(line_rate.rate) / 1_000_000 + 1;
                 for _ in appended.len()..usize::try_from(due)?.min(lines) {
                     appended.push(Instant::now());
                     self.append()?;
@@ -92,7 +92,7 @@ impl LineWriter {
             let earlier = before * sources.len();
             let (at, of) = (earlier + times.len(), earlier + lines * sources.len());
             testbed.check_progress(u64::try_from(at)?, u64::try_from(of)?)?;
-            thread::sleep(pace.poll);
+            thread::sleep(line_rate.poll);
         }
         times.sort();
         Ok(times)

@@ -30,7 +30,7 @@ pub(crate) enum WrongResult {
     #[error("nothing was committed for {} s, at {at} of {of} lines", STANDSTILL_MAX.as_secs())]
     Standstill { at: u64, of: u64 },
     #[error("source {source_name}: expected {expected:?}, stored {stored:?}")]
-    BatchContents {
+    Contents {
         source_name: String,
         expected: BatchContents,
         stored: BatchContents,
@@ -217,7 +217,7 @@ impl RelayTestbed {
             batches.sort_by_key(|batch| (batch.window.start, batch.part));
             let stored = stored(&data_dir(&self.folder), &batches)?;
             if stored != expected {
-                return Err(WrongResult::BatchContents {
+                return Err(WrongResult::Contents {
                     source_name,
                     expected,
                     stored,

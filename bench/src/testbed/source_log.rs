@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_ledger::BatchContents;
-use logferry_traffic::{Kind, Traffic, TrafficOptions};
+use logferry_traffic::{LineKind, Traffic, TrafficOptions};
 
 /// One line in this many is a health check, which the sender excludes.
 const HEALTH_EVERY: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
@@ -54,7 +54,7 @@ pub(crate) fn write(path: &Path, size: u64, lines_per_second: u64) -> io::Result
             let start = block.len();
             let kind = traffic.line(time_of(log.lines / lines_per_second), &mut block);
             log.lines += 1;
-            if kind == Kind::Request {
+            if kind == LineKind::Request {
                 count_line(&mut log.kept, block.get(start..).unwrap_or_default());
             }
         }

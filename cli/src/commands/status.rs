@@ -121,7 +121,7 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
 
 /// The problems of sources that an operator should look at.
 fn problems(status: &StatusReport, now: Timestamp) -> String {
-    let mut table = Table::new(["source", "problem"]);
+    let mut table = Table::new(["source", "needs a look"]);
     for source in &status.sources {
         for problem in problems_of(source, now) {
             table.row([source.source.to_string(), problem]);

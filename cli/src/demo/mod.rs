@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::delivered_lines::DeliveredLines;
 use self::demo_folder::{DemoFolder, HOSTS, SFTP_LOGIN};
 use self::demo_roles::DemoRoles;
-use self::progress_table::{ProgressTable, SourceProgress};
+use self::progress_table::{ProgressTable, SourceRow};
 use self::writers::Writers;
 use crate::args::DemoArgs;
 use crate::commands::audit;
@@ -118,12 +118,12 @@ impl DemoRun<'_> {
     async fn drain(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
         self.show_progress(|progress| {
-            let is_over = progress.iter().all(SourceProgress::is_done) || start.elapsed() >= DRAIN_TIME_MAX;
+            let is_over = progress.iter().all(SourceRow::is_done) || start.elapsed() >= DRAIN_TIME_MAX;
             (!is_over).then(|| "written; waiting for the delivery of the last windows".to_owned())
         })
         .await?;
         let progress = self.progress()?;
-        let is_done = progress.iter().all(SourceProgress::is_done);
+        let is_done = progress.iter().all(SourceRow::is_done);
         let phase = if is_done {
             "all lines are delivered"
         } else {
@@ -133,10 +133,7 @@ impl DemoRun<'_> {
     }
 
     /// Shows the phase and the progress until `phase` returns `None`, or until Ctrl-C.
-    async fn show_progress(
-        &mut self,
-        phase: impl Fn(&[SourceProgress]) -> Option<String>,
-    ) -> anyhow::Result<()> {
+    async fn show_progress(&mut self, phase: impl Fn(&[SourceRow]) -> Option<String>) -> anyhow::Result<()> {
         let mut refresh = interval(REFRESH_INTERVAL);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -154,7 +151,7 @@ impl DemoRun<'_> {
         }
     }
 
-    fn progress(&self) -> anyhow::Result<Vec<SourceProgress>> {
+    fn progress(&self) -> anyhow::Result<Vec<SourceRow>> {
         let ledger = match Ledger::open(&self.folder.data_dir()) {
             Ok(ledger) => Some(ledger),
             // The relay has not created it yet.
@@ -167,7 +164,7 @@ impl DemoRun<'_> {
                 Some(ledger) => lines(ledger, host.source())?,
                 None => (0, 0),
             };
-            progress.push(SourceProgress {
+            progress.push(SourceRow {
                 source: host.source().to_string(),
                 written: written.requests(),
                 health_checks: written.health_checks(),

@@ -12,7 +12,7 @@ const TABLE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The progress of one source, in lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SourceProgress {
+pub(crate) struct SourceRow {
     pub(crate) source: String,
     /// Requests in its log.
     pub(crate) written: u64,
@@ -24,7 +24,7 @@ pub(crate) struct SourceProgress {
     pub(crate) delivered: u64,
 }
 
-impl SourceProgress {
+impl SourceRow {
     /// Lines that the relay does not have yet.
     fn lag(&self) -> u64 {
         self.written.saturating_sub(self.received)
@@ -54,7 +54,7 @@ impl ProgressTable {
     }
 
     /// Shows the progress, on a terminal always, elsewhere once per interval.
-    pub(crate) fn show(&mut self, phase: &str, progress: &[SourceProgress]) -> io::Result<()> {
+    pub(crate) fn show(&mut self, phase: &str, progress: &[SourceRow]) -> io::Result<()> {
         if self.is_terminal || self.interval.is_due() {
             self.draw(phase, progress)?;
         }
@@ -62,7 +62,7 @@ impl ProgressTable {
     }
 
     /// Shows the progress now.
-    pub(crate) fn draw(&mut self, phase: &str, progress: &[SourceProgress]) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, phase: &str, progress: &[SourceRow]) -> io::Result<()> {
         let table = table(phase, progress);
         let mut text = String::new();
         if self.drawn > 0 {
@@ -77,7 +77,7 @@ impl ProgressTable {
     }
 }
 
-fn table(phase: &str, progress: &[SourceProgress]) -> String {
+fn table(phase: &str, progress: &[SourceRow]) -> String {
     let mut table = Table::new([
         "source",
         ">written",
@@ -99,9 +99,9 @@ fn table(phase: &str, progress: &[SourceProgress]) -> String {
     format!("{phase}\n{table}\n")
 }
 
-fn total(progress: &[SourceProgress]) -> SourceProgress {
-    let sum = |value: fn(&SourceProgress) -> u64| progress.iter().map(value).sum();
-    SourceProgress {
+fn total(progress: &[SourceRow]) -> SourceRow {
+    let sum = |value: fn(&SourceRow) -> u64| progress.iter().map(value).sum();
+    SourceRow {
         source: "all".to_owned(),
         written: sum(|source| source.written),
         health_checks: sum(|source| source.health_checks),
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn table_has_a_row_per_source_and_a_total() {
-        let source = |name: &str, lines| SourceProgress {
+        let source = |name: &str, lines| SourceRow {
             source: name.to_owned(),
             written: lines,
             health_checks: 10,

@@ -4,9 +4,10 @@
 use std::net::IpAddr;
 
 use crate::forwarder::{Destination, ForwarderSettings};
-use crate::place::{ConfigField, nearest};
+use crate::place::ConfigField;
 use crate::relay::{GroupSettings, RelaySettings};
 use crate::sources::SourceList;
+use logferry_text::nearest;
 
 /// Judges all destinations by what the relay makes, if its section is in the same file.
 pub(crate) fn check(relay: Option<&RelaySettings>, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {

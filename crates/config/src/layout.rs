@@ -5,7 +5,7 @@
 
 use crate::forwarder::Destination;
 use crate::relay::RelaySettings;
-use crate::template::{
+use logferry_time_windows::{
     NameField, NamePiece, NameTemplateError, NameValues, REMOTE_FIELDS, check_distinct, check_plain, pieces,
     render,
 };

@@ -29,13 +29,17 @@ mod relay;
 mod secret;
 mod sender;
 mod sources;
-mod template;
 pub mod units;
 mod uplink;
 mod wants;
 
+pub use logferry_time_windows::{
+    NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, TimestampFormat, WindowLength,
+    WindowLengthError, hour_stamp, window_label,
+};
+
 pub use backoff::Backoff;
-pub use batch::{BatchSettings, TimestampFormat, WindowLength, WindowLengthError};
+pub use batch::BatchSettings;
 pub use error::{ConfigError, ConfigProblem};
 pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::HousekeeperSettings;
@@ -48,8 +52,5 @@ pub use relay::{GroupLimits, GroupSettings, RelaySettings, ServerTls};
 pub use secret::Secret;
 pub use sender::{ChunkLimits, LogSettings, SenderSettings, SourceSetting, StartPosition};
 pub use sources::{SourceList, SourceListError};
-pub use template::{
-    NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, hour_stamp, window_label,
-};
 pub use uplink::{ChunkCompression, ClientIdentity, ClientTls, RelayAddress, RelayAddressError, Scheme};
 pub use wants::{DeliveryFilter, Subscriber};

@@ -399,12 +399,6 @@ pub(crate) fn is_host(text: &str) -> bool {
         || (text.bytes().all(name) && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()))
 }
 
-/// The candidate most like a word that is not one of them.
-pub(crate) fn nearest<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let likeness = |candidate: &&str| strsim::jaro_winkler(word, candidate);
-    candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-}
-
 /// What the system said, without its number.
 fn cause(error: &io::Error) -> String {
     match error.kind() {

@@ -10,9 +10,10 @@ use crate::error::{ConfigError, ConfigProblem};
 use crate::forwarder::{ForwarderSettings, RawForwarder};
 use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::monitor::{MonitorSettings, RawMonitor};
-use crate::place::{ConfigField, Diagnostics, nearest};
+use crate::place::{ConfigField, Diagnostics};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
+use logferry_text::nearest;
 
 /// A whole configuration: the settings of each role whose section is there, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -91,21 +91,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     }
 }
 
-/// Writes a time so that [`parse_duration`] reads the same one back; what is below a millisecond is left out.
-pub fn format_duration(time: Duration) -> String {
-    let mut millis = time.as_millis();
-    let mut text = String::new();
-    for (name, unit) in TIMES.iter().skip(1) {
-        let count = millis / u128::from(*unit);
-        if count > 0 {
-            text.push_str(&count.to_string());
-            text.push_str(name);
-            millis %= u128::from(*unit);
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
-}
-
 /// The number a text starts with (none without a digit, or beyond 64 bits), and what follows it.
 fn split_number(text: &str) -> (Option<u64>, &str) {
     let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -114,6 +99,7 @@ fn split_number(text: &str) -> (Option<u64>, &str) {
 
 #[cfg(test)]
 mod tests {
+    use logferry_time_windows::duration_setting;
     use proptest::prelude::*;
 
     use super::*;
@@ -192,7 +178,7 @@ mod tests {
         #[test]
         fn times_survive_the_round_trip(millis in 0..=315_360_000_000_u64) {
             let time = Duration::from_millis(millis);
-            prop_assert_eq!(parse_duration(&format_duration(time)), Ok(time));
+            prop_assert_eq!(parse_duration(&duration_setting(time)), Ok(time));
         }
 
         #[test]

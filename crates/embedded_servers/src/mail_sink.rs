@@ -99,9 +99,9 @@ fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
     mailbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Connection(BufReader<TcpStream>);
+struct MailConnection(BufReader<TcpStream>);
 
-impl Connection {
+impl MailConnection {
     /// The next line with its CRLF; an error when the connection ends or the line is too long.
     async fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
@@ -155,7 +155,7 @@ impl Connection {
 
 async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
     let refusal = lock(mailbox).refusals.pop_front();
-    let mut connection = Connection(BufReader::new(socket));
+    let mut connection = MailConnection(BufReader::new(socket));
     match refusal {
         Some(MailRefusal::Hangup) => return Ok(()),
         Some(MailRefusal::Busy) => return connection.reply("421 busy, try again later").await,

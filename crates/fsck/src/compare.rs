@@ -105,7 +105,7 @@ impl<'a> NameComparison<'a> {
             let right_path = folder.join(file.path.file_name().unwrap_or_default());
             self.findings.push(Finding {
                 move_to: may_have_form(file).then_some(right_path),
-                ..Finding::new(FindingKind::Place, &file.path, Some(batch), detail)
+                ..Finding::new(FindingKind::Misplaced, &file.path, Some(batch), detail)
             });
         }
         let detail = format!(

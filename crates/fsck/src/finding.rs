@@ -18,7 +18,8 @@ pub enum FindingKind {
     /// A batch's file has other bytes than the ledger says.
     Contents,
     /// A batch's file is whole, but not in the folder that the ledger says.
-    Place,
+    #[serde(rename = "place")]
+    Misplaced,
     /// A second file of a batch.
     Double,
     /// An unfinished file that a crash left.

@@ -173,7 +173,7 @@ fn file_in_the_wrong_folder_is_moved_and_nothing_else_is_touched() {
     assert_eq!(
         host.findings(),
         [
-            (FindingKind::Place, misplaced.clone()),
+            (FindingKind::Misplaced, misplaced.clone()),
             (FindingKind::Unknown, unknown.clone())
         ]
     );
@@ -212,7 +212,7 @@ fn files_of_expired_batches_are_the_housekeepers() {
 
 /// Damage to one of the four batch files.
 #[derive(Debug, Clone)]
-enum Harm {
+enum FileDamage {
     Move(&'static str),
     Copy(&'static str),
     Cut,
@@ -220,14 +220,14 @@ enum Harm {
     Remove,
 }
 
-fn harm() -> impl Strategy<Value = Harm> {
+fn damage() -> impl Strategy<Value = FileDamage> {
     let folder = prop::sample::select(vec!["open", "ready", "sent", "failed"]);
     prop_oneof![
-        folder.clone().prop_map(Harm::Move),
-        folder.prop_map(Harm::Copy),
-        Just(Harm::Cut),
-        Just(Harm::Spoil),
-        Just(Harm::Remove),
+        folder.clone().prop_map(FileDamage::Move),
+        folder.prop_map(FileDamage::Copy),
+        Just(FileDamage::Cut),
+        Just(FileDamage::Spoil),
+        Just(FileDamage::Remove),
     ]
 }
 
@@ -236,29 +236,29 @@ proptest! {
 
     /// After any damage, a repair keeps every file's bytes, and leaves no whole file in the wrong folder.
     #[test]
-    fn repair_loses_no_bytes(harms in prop::collection::vec((1_u32..5, harm()), 0..6)) {
+    fn repair_loses_no_bytes(damages in prop::collection::vec((1_u32..5, damage()), 0..6)) {
         let host = Host::new();
-        for (part, harm) in harms {
+        for (part, damage) in damages {
             let name = file_name(part);
             let found = ["open", "ready", "sent", "failed"].map(|folder| host.path(folder, &name));
             let Some(path) = found.into_iter().find(|path| path.exists()) else { continue };
             let bytes = fs::read(&path).expect("read");
-            match harm {
-                Harm::Move(folder) => {
+            match damage {
+                FileDamage::Move(folder) => {
                     fs::remove_file(&path).expect("removed");
                     host.put(folder, &name, &bytes);
                 }
-                Harm::Copy(folder) => drop(host.put(folder, &name, &bytes)),
-                Harm::Cut => fs::write(&path, &bytes[..bytes.len() / 2]).expect("written"),
-                Harm::Spoil => fs::write(&path, bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()).expect("written"),
-                Harm::Remove => fs::remove_file(&path).expect("removed"),
+                FileDamage::Copy(folder) => drop(host.put(folder, &name, &bytes)),
+                FileDamage::Cut => fs::write(&path, &bytes[..bytes.len() / 2]).expect("written"),
+                FileDamage::Spoil => fs::write(&path, bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()).expect("written"),
+                FileDamage::Remove => fs::remove_file(&path).expect("removed"),
             }
         }
         let before = host.contents();
         let report = repair(host.dir.path()).expect("repaired");
         prop_assert_eq!(before, host.contents());
         let left = host.findings();
-        prop_assert!(left.iter().all(|(kind, _)| *kind != FindingKind::Place), "{:?}", left);
+        prop_assert!(left.iter().all(|(kind, _)| *kind != FindingKind::Misplaced), "{:?}", left);
         prop_assert_eq!(report.fine, left.is_empty());
     }
 }

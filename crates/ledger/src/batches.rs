@@ -4,10 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::ParseError;
+use logferry_time_windows::Window;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
@@ -30,33 +29,6 @@ impl BatchId {
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A span of log time. The instant is the key; the offset is only for the label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Window {
-    /// First second of the window, in seconds since 1970 (UTC).
-    pub start: i64,
-    /// Length in seconds.
-    pub seconds: u32,
-    /// Offset from UTC of the lines that opened it, in seconds east.
-    pub utc_offset: i32,
-}
-
-impl Window {
-    /// First second after the window, in seconds since 1970 (UTC).
-    pub fn end(self) -> i64 {
-        self.start.saturating_add(i64::from(self.seconds))
-    }
-
-    /// Its first second as its lines' clock shows it.
-    pub fn local_start(self) -> DateTime {
-        // A line can name any year of four digits, and every one of them is within jiff's range at every offset.
-        let instant = Timestamp::from_second(self.start).unwrap_or_default();
-        Offset::from_seconds(self.utc_offset)
-            .unwrap_or(Offset::UTC)
-            .to_datetime(instant)
     }
 }
 

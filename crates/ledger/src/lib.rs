@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-pub use batches::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch, Window};
+pub use batches::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch};
 pub use deliveries::{
     Delivery, DestinationHealth, DestinationState, PublishedBatch, PublishedFile, PublishingNote,
     ResendRequestOutcome,
@@ -50,6 +50,7 @@ pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
 pub use in_flight::TransferRecord;
 pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
+pub use logferry_time_windows::Window;
 pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceProgress, WindowBatch};
 pub use outbox::{Alert, AlertKind, MailId, NewMail, QueuedMail};
 pub use rebuild::{FORGOTTEN_PARTS, FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};

@@ -4,9 +4,10 @@
 
 use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, SourceId};
+use logferry_time_windows::Window;
 use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
 
-use crate::batches::{Batch, BatchFilter, BatchId, Window};
+use crate::batches::{Batch, BatchFilter, BatchId};
 use crate::deliveries::Delivery;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};

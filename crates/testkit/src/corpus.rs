@@ -1,14 +1,14 @@
-//! The corpora of the fuzz targets (`fuzz/corpus/TARGET/`), so that ordinary tests run what fuzzing has found.
+//! The corpora of the fuzz targets (`fuzz/corpus/TARGET/`): ordinary tests run the inputs that fuzzing has found.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Every entry of a target's corpus, in the order of their names.
+/// Every entry of a target's corpus, sorted by name.
 ///
 /// # Panics
 ///
-/// If there is none.
+/// If the corpus is empty.
 pub fn entries(target: &str) -> Vec<Vec<u8>> {
     static READ: Mutex<Option<HashMap<String, Vec<Vec<u8>>>>> = Mutex::new(None);
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,12 +31,13 @@ fn read_all(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(read).collect()
 }
 
-#[expect(clippy::panic, reason = "a test without its corpus tests nothing")]
+#[expect(clippy::panic, reason = "without its corpus a test checks nothing")]
 fn no_corpus(folder: &Path, error: &std::io::Error) -> ! {
     panic!("{}: {error}", folder.display())
 }
 
-/// An entry of the corpus, cut, flipped, doubled in a place, or spliced with another, as the dice say.
+/// An entry of the corpus, changed as `dice` decides: cut, one bit flipped, a piece doubled, or spliced with another
+/// entry.
 pub fn mutant(target: &str, dice: [u16; 6]) -> Vec<u8> {
     let entries = entries(target);
     let [one, other, how, at, until, bit] = dice.map(usize::from);

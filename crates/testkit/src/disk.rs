@@ -1,11 +1,11 @@
-//! A disk in memory that keeps exactly what [`Disk`] promises to keep, and not a byte more.
+//! A disk in memory that keeps exactly what [`Disk`] guarantees, and nothing more.
 //!
 //! Invariants:
 //! - A name is durable as soon as the call that made, moved or removed it returns; a file's bytes only after its
 //!   [`DiskFile::sync`], whatever name it has by then.
-//! - A handle belongs to the file, not to its name: it goes on after a rename and after a removal, and dies with the
-//!   power.
-//! - Paths are compared as they are written; `/`, and the empty folder of a relative path, are always there.
+//! - A handle belongs to the file, not to its name: it works after a rename and after a removal, and fails after a
+//!   power loss.
+//! - Paths are compared as text; `/` and the empty folder of a relative path always exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor};
@@ -16,16 +16,16 @@ use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::contents::Contents;
-use crate::faults::Faults;
+use crate::faults::OrderedDiskFaults;
+use crate::sim_contents::SimContents;
 
-/// Free space of a new disk, in bytes; ample for every test that does not set its own.
+/// Free space of a new disk, in bytes.
 const FREE_BYTES: u64 = 1 << 40;
 
 /// A simulated disk. Clones are the same disk.
 #[derive(Debug, Clone)]
 pub struct SimDisk {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SimDiskState>>,
 }
 
 /// A file of a [`SimDisk`], open for appending.
@@ -34,26 +34,26 @@ pub struct SimFile {
     disk: SimDisk,
     id: FileId,
     generation: Generation,
-    /// The name it was opened by, for errors.
+    /// The path it was opened with, for errors.
     path: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct FileId(u64);
 
-/// How often the power has been lost.
+/// The number of power losses so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Generation(u64);
 
 #[derive(Debug)]
-struct State {
+struct SimDiskState {
     generation: Generation,
     folders: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, FileId>,
-    files: BTreeMap<FileId, Contents>,
+    files: BTreeMap<FileId, SimContents>,
     files_made: u64,
     free_bytes: u64,
-    faults: Faults,
+    faults: OrderedDiskFaults,
 }
 
 impl Default for SimDisk {
@@ -65,22 +65,22 @@ impl Default for SimDisk {
 impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {
-        let state = State {
+        let state = SimDiskState {
             generation: Generation(0),
             folders: BTreeSet::new(),
             names: BTreeMap::new(),
             files: BTreeMap::new(),
             files_made: 0,
             free_bytes: FREE_BYTES,
-            faults: Faults::default(),
+            faults: OrderedDiskFaults::default(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
         }
     }
 
-    /// Cuts the power and turns it on again. Of each file the synced bytes are left and, as `seed` decides, any part
-    /// of what was appended since. Open handles fail from now on; ordered faults are forgotten.
+    /// Cuts the power and restores it. Each file keeps its synced bytes and, as `seed` decides, a part of the bytes
+    /// appended since. Open handles fail from now on; ordered faults are forgotten.
     pub fn power_loss(&self, seed: u64) {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut state = self.lock();
@@ -93,41 +93,41 @@ impl SimDisk {
             let torn_len = chance.random_range(0..=contents.unsynced_len());
             let left = contents.after_power_loss(torn_len);
             given_back += bytes_of(contents.bytes().len() - left.len());
-            *contents = Contents::durable(left);
+            *contents = SimContents::durable(left);
         }
         state.free_bytes += given_back;
     }
 
     /// The next `operation` fails with `kind`; ordered twice, the next two do.
     ///
-    /// A failing append leaves half of its bytes; after a failing sync the bytes it was to save are lost at the next
-    /// power cut even if a later sync succeeds; any other operation fails before it has changed anything.
+    /// A failing append leaves half of its bytes. After a failing sync, its bytes are lost at the next power loss even
+    /// if a later sync succeeds. Any other operation fails before it changes anything.
     pub fn fail_next(&self, operation: DiskOperation, kind: io::ErrorKind) {
         self.lock().faults.fail_next(operation, kind);
     }
 
-    /// The next `changes` operations that change something succeed; after them everything fails, as if the process
-    /// had died there, until [`Self::heal`] or [`Self::power_loss`].
+    /// The next `changes` operations that change something succeed. Then everything fails, as if the process had died,
+    /// until [`Self::heal`] or [`Self::power_loss`].
     pub fn fail_after(&self, changes: u64) {
         self.lock().faults.fail_after(changes);
     }
 
-    /// Forgets the ordered faults. Nothing that was written is lost: so it goes on after a process was killed.
+    /// Forgets the ordered faults. Written bytes stay, as after the kill of a process.
     pub fn heal(&self) {
         self.lock().faults.heal();
     }
 
-    /// Sets how many bytes may still be appended. An append that needs more writes what fits and fails.
+    /// Sets the free space. An append that needs more writes the part that fits and fails.
     pub fn set_free_bytes(&self, bytes: u64) {
         self.lock().free_bytes = bytes;
     }
 
-    /// What a reader of `file` sees now; `None` if there is none.
+    /// The bytes of `file` as a reader sees them; `None` if it does not exist.
     pub fn contents(&self, file: &Path) -> Option<Vec<u8>> {
         self.look(file, |contents| contents.bytes().to_vec())
     }
 
-    /// What of `file` is sure to be left after a power cut; `None` if there is no such file.
+    /// The bytes of `file` that survive a power loss for certain; `None` if it does not exist.
     pub fn durable_contents(&self, file: &Path) -> Option<Vec<u8>> {
         self.look(file, |contents| contents.after_power_loss(0))
     }
@@ -137,23 +137,23 @@ impl SimDisk {
         self.lock().names.keys().cloned().collect()
     }
 
-    fn look<T>(&self, file: &Path, view: impl FnOnce(&Contents) -> T) -> Option<T> {
+    fn look<T>(&self, file: &Path, view: impl FnOnce(&SimContents) -> T) -> Option<T> {
         let state = self.lock();
         let id = state.names.get(file)?;
         state.files.get(id).map(view)
     }
 
-    /// A test that panicked elsewhere must not hide its own message behind this lock.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// A poisoned lock is used all the same, so that a test's own panic message is shown.
+    fn lock(&self) -> MutexGuard<'_, SimDiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one operation, unless a fault is due.
+    /// Runs one operation unless a fault is due.
     fn operate<T>(
         &self,
         operation: DiskOperation,
         path: &Path,
-        work: impl FnOnce(&mut State) -> io::Result<T>,
+        work: impl FnOnce(&mut SimDiskState) -> io::Result<T>,
     ) -> Result<T, DiskError> {
         let mut state = self.lock();
         let done = state.faults.check(operation).and_then(|()| work(&mut state));
@@ -161,7 +161,7 @@ impl SimDisk {
     }
 }
 
-impl State {
+impl SimDiskState {
     fn is_folder(&self, path: &Path) -> bool {
         path.parent().is_none() || path.as_os_str().is_empty() || self.folders.contains(path)
     }
@@ -176,18 +176,18 @@ impl State {
     fn create(&mut self, file: &Path) -> FileId {
         let id = FileId(self.files_made);
         self.files_made += 1;
-        self.files.insert(id, Contents::default());
+        self.files.insert(id, SimContents::default());
         self.names.insert(file.to_owned(), id);
         id
     }
 
-    /// Takes a name away. The bytes stay while a handle may still use them; their room is free at once.
+    /// Removes a name. The bytes stay for open handles; their space is free at once.
     fn unlink(&mut self, file: &Path) {
         let contents = self.names.remove(file).and_then(|id| self.files.get(&id));
         self.free_bytes += contents.map_or(0, |contents| bytes_of(contents.bytes().len()));
     }
 
-    fn file(&mut self, handle: &SimFile) -> io::Result<&mut Contents> {
+    fn file(&mut self, handle: &SimFile) -> io::Result<&mut SimContents> {
         if self.generation != handle.generation {
             return Err(io::Error::other(
                 "simulated: the file was opened before the power loss",
@@ -257,7 +257,7 @@ impl Disk for SimDisk {
     }
 
     fn replace(&self, file: &Path, contents: &[u8]) -> Result<(), DiskError> {
-        // The same steps as on a real disk, so that a fault can strike between any two of them.
+        // The same steps as on a real disk, so that a fault can happen between any two of them.
         let mut name = file.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let temporary = file.with_file_name(name);
@@ -315,7 +315,7 @@ impl SimFile {
     fn operate<T>(
         &self,
         operation: DiskOperation,
-        work: impl FnOnce(&mut State) -> io::Result<T>,
+        work: impl FnOnce(&mut SimDiskState) -> io::Result<T>,
     ) -> Result<T, DiskError> {
         self.disk.operate(operation, &self.path, work)
     }

@@ -1,19 +1,19 @@
-//! Which operation is to fail next.
+//! The simulated disk's faults: which operations fail.
 
 use std::io;
 
 use logferry_durable::DiskOperation;
 
-/// The faults that a test has ordered.
+/// Faults that a test has ordered.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
-    /// Each strikes once, the first that fits.
+pub(crate) struct OrderedDiskFaults {
+    /// Each happens once, at the first matching operation.
     once: Vec<(DiskOperation, io::ErrorKind)>,
-    /// So many changes still succeed, then nothing does.
+    /// This many changes still succeed, then everything fails.
     changes_left: Option<u64>,
 }
 
-impl Faults {
+impl OrderedDiskFaults {
     pub(crate) fn fail_next(&mut self, operation: DiskOperation, kind: io::ErrorKind) {
         self.once.push((operation, kind));
     }
@@ -26,10 +26,10 @@ impl Faults {
         *self = Self::default();
     }
 
-    /// Asked once at the start of each operation.
+    /// To be called once at the start of each operation.
     pub(crate) fn check(&mut self, operation: DiskOperation) -> io::Result<()> {
         if self.changes_left == Some(0) {
-            return Err(io::Error::other("simulated: the disk is gone"));
+            return Err(io::Error::other("simulated: the disk has failed"));
         }
         if let Some(index) = self.once.iter().position(|(fails, _)| *fails == operation) {
             let (_, kind) = self.once.remove(index);

@@ -1,11 +1,11 @@
-//! Stand-ins for the world outside, for tests only: each forgets, refuses and breaks on purpose, and repeatably.
+//! Fixtures for tests: a simulated disk, batches in a data folder, the fuzz corpora.
 //!
-//! Invariant: all chance comes from a seed that the test gives, so a failure is repeated by repeating its seed.
+//! Invariant: every random choice comes from a seed that the test gives, so the same seed repeats a failure.
 
 pub mod batches;
-mod contents;
 pub mod corpus;
 mod disk;
 mod faults;
+mod sim_contents;
 
 pub use disk::{SimDisk, SimFile};

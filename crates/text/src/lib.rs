@@ -1,6 +1,6 @@
 //! Text for people: numbers, durations, tables, and an error with its causes.
 //!
-//! Plain ASCII that reads well on a terminal, in a log file and in a mail. No dependency, no I/O. Output for programs
+//! Plain ASCII that reads well on a terminal, in a log file and in a mail. No I/O. Output for programs
 //! (JSON, metrics) does not pass through here.
 
 mod numbers;
@@ -15,6 +15,12 @@ pub use table::Table;
 pub fn error_chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// The candidate that is most like `word`, for "did you mean".
+pub fn nearest<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let likeness = |candidate: &&str| strsim::jaro_winkler(word, candidate);
+    candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 #[cfg(test)]

@@ -1,29 +1,29 @@
-//! Traffic at a pace: how many lines are due by now.
+//! Traffic at a fixed rate: the lines that are due now.
 //!
-//! Invariant: after a time `t` exactly `rate * t` lines have been given out, however unevenly the caller came by, so a
-//! slow writer catches up and none drifts.
+//! Invariant: after a time `t` exactly `rate * t` lines were returned, whatever the times of the calls. A slow writer
+//! catches up, and the rate does not drift.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::line::{Kind, Traffic};
+use crate::line::{LineKind, Traffic};
 
-/// Most lines in one slice: some 200 KiB, a size that files and pipes take well in one write.
+/// Most lines in one slice: about 200 KiB, a good size for one write to a file or pipe.
 const SLICE_LINES_MAX: u64 = 1024;
 
-/// How many lines to give out, and how fast.
+/// How many lines, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Lines per second; 0 is as fast as they are taken.
+    /// Lines per second; 0: as fast as possible.
     pub rate: u32,
-    /// Lines in all, where there is an end.
+    /// The total number of lines; `None`: no end.
     pub lines: Option<u64>,
-    /// The time after which no line is given out, where there is an end.
+    /// The time after which no more lines are due; `None`: no end.
     pub time: Option<Duration>,
 }
 
-/// What is due at one moment.
+/// What is due at a moment.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Slice<'a> {
     /// These lines, now.
@@ -35,13 +35,13 @@ pub enum Slice<'a> {
         /// Health checks among them.
         health_checks: u64,
     },
-    /// Nothing until this time since the start.
+    /// Nothing is due until this time since the start.
     Wait(Duration),
-    /// Nothing any more.
+    /// There are no more lines.
     End,
 }
 
-/// The lines of one log, given out at their pace.
+/// The lines of one log at a fixed rate.
 #[derive(Debug)]
 pub struct Feed {
     traffic: Traffic,
@@ -51,7 +51,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The lines of `traffic` at the pace of `quota`.
+    /// The lines of `traffic` as `quota` allows.
     pub fn new(traffic: Traffic, quota: Quota) -> Self {
         Self {
             traffic,
@@ -75,7 +75,7 @@ impl Feed {
         self.buffer.clear();
         let mut requests = 0;
         for _ in 0..due {
-            requests += u64::from(self.traffic.line(at, &mut self.buffer) == Kind::Request);
+            requests += u64::from(self.traffic.line(at, &mut self.buffer) == LineKind::Request);
         }
         self.given += due;
         Slice::Lines {
@@ -85,7 +85,7 @@ impl Feed {
         }
     }
 
-    /// Lines that may have been given out by `elapsed`: the first at once, then evenly.
+    /// The number of lines due by `elapsed`: the first at once, the others at equal intervals.
     fn due(&self, elapsed: Duration) -> u64 {
         if self.quota.rate == 0 {
             return u64::MAX;
@@ -113,7 +113,7 @@ mod tests {
         )
     }
 
-    /// Runs a feed to its end on a clock that goes where the feed says; the time of each line.
+    /// Runs a feed to its end with a simulated clock; returns the time of each line.
     fn times(mut feed: Feed) -> Vec<Duration> {
         let (mut now, mut times) = (Duration::ZERO, Vec::new());
         loop {

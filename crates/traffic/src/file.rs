@@ -1,6 +1,6 @@
-//! A log file as nginx keeps it: appended to, rotated by rename, reopened afterwards.
+//! A log file as nginx writes it: appended to, rotated by rename, then reopened.
 //!
-//! A generator's log is test data: nothing here is synced.
+//! A generated log is test data: nothing is synced.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the log for appending; makes it where there is none.
+    /// Opens the log for appending; creates it if it does not exist.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         Ok(Self {
@@ -23,12 +23,12 @@ impl LogFile {
         })
     }
 
-    /// Where the log is.
+    /// The path of the log.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Appends whole lines in one write, as nginx does.
+    /// Appends whole lines with one write, as nginx does.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.file.write_all(lines)
     }
@@ -46,7 +46,7 @@ impl LogFile {
         rename(&self.path, &self.rotated(1))
     }
 
-    /// Goes on in a new file at the log's path, as nginx does on USR1.
+    /// Continues in a new file at the log's path, as nginx does on USR1.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = append_to(&self.path)?;
         Ok(())

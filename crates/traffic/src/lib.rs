@@ -11,4 +11,4 @@ mod random;
 
 pub use feed::{Feed, Quota, Slice};
 pub use file::LogFile;
-pub use line::{Kind, Traffic, TrafficOptions, id_in};
+pub use line::{LineKind, Traffic, TrafficOptions, id_in};

@@ -1,4 +1,4 @@
-//! One line after another, in nginx's combined format.
+//! Lines in nginx's combined format, one after another.
 
 use std::io::Write;
 use std::num::NonZeroU32;
@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::mix::{AGENTS, PAGES, Page, REFERERS, Rest, STATUSES};
+use crate::mix::{AGENTS, PAGES, Page, PathSuffix, REFERERS, STATUSES};
 use crate::random::Random;
 
 /// Digits of the number in a line's id: enough for years, and the same width for every line.
@@ -14,7 +14,7 @@ const ID_DIGITS: usize = 12;
 
 const VISITORS: u32 = 1 << 16;
 
-/// How the traffic of one log looks.
+/// Settings for the lines of one log.
 #[derive(Debug, Clone)]
 pub struct TrafficOptions {
     /// The same seed gives the same lines.
@@ -22,10 +22,10 @@ pub struct TrafficOptions {
     /// Puts `id=NAME-NUMBER` into the query of each request, numbered from 0, so that a test finds what is lost or
     /// doubled. The name must be unique among the logs that are looked at together.
     pub ids: Option<String>,
-    /// Every so-manieth line is a load balancer's health check, which the default configuration excludes. Health
-    /// checks carry no id.
+    /// One line in this many is a load balancer's health check, which the default configuration excludes. Health
+    /// checks have no id.
     pub health_every: Option<NonZeroU32>,
-    /// The zone lines are written in, as nginx takes the host's.
+    /// The time zone of the lines; nginx uses the host's.
     pub zone: TimeZone,
 }
 
@@ -41,9 +41,9 @@ impl Default for TrafficOptions {
     }
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum LineKind {
     /// A visitor's request.
     Request,
     /// A health check.
@@ -57,7 +57,7 @@ pub struct Traffic {
     random: Random,
     lines: u64,
     requests: u64,
-    stamp: Stamp,
+    time: CachedTime,
 }
 
 impl Traffic {
@@ -69,30 +69,30 @@ impl Traffic {
             random,
             lines: 0,
             requests: 0,
-            stamp: Stamp::default(),
+            time: CachedTime::default(),
         }
     }
 
     /// Appends the next line, written at `at`, to `out`.
-    pub fn line(&mut self, at: Timestamp, out: &mut Vec<u8>) -> Kind {
-        self.stamp.set(at, &self.options.zone);
+    pub fn line(&mut self, at: Timestamp, out: &mut Vec<u8>) -> LineKind {
+        self.time.set(at, &self.options.zone);
         self.lines += 1;
         match self.options.health_every {
             Some(every) if self.lines.is_multiple_of(u64::from(every.get())) => {
                 self.health_check(out);
-                Kind::HealthCheck
+                LineKind::HealthCheck
             }
             _ => {
                 self.request(out);
                 self.requests += 1;
-                Kind::Request
+                LineKind::Request
             }
         }
     }
 
     fn health_check(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"10.0.0.9 - - [");
-        out.extend_from_slice(&self.stamp.text);
+        out.extend_from_slice(&self.time.text);
         out.extend(b"] \"GET /health.php HTTP/1.0\" 200 15 \"-\" \"nginx/1.28.0 (health check)\"\n");
     }
 
@@ -101,7 +101,7 @@ impl Traffic {
         let visitor = self.random.below(VISITORS);
         push_address(out, visitor);
         out.extend_from_slice(b" - - [");
-        out.extend_from_slice(&self.stamp.text);
+        out.extend_from_slice(&self.time.text);
         out.extend_from_slice(b"] \"");
         self.target(page, out);
         out.extend_from_slice(b" HTTP/1.1\" ");
@@ -121,10 +121,10 @@ impl Traffic {
         out.push(b' ');
         out.extend_from_slice(page.path.as_bytes());
         let mut joint = b'?';
-        match page.rest {
-            Rest::None => {}
-            Rest::Number => push_number(out, self.random.below(100_000).into(), 1),
-            Rest::Query => {
+        match page.suffix {
+            PathSuffix::None => {}
+            PathSuffix::Number => push_number(out, self.random.below(100_000).into(), 1),
+            PathSuffix::Query => {
                 out.extend_from_slice(b"?page=");
                 push_number(out, self.random.below(40).into(), 1);
                 out.extend_from_slice(b"&sid=");
@@ -155,12 +155,12 @@ pub fn id_in(line: &[u8]) -> Option<(&[u8], u64)> {
 
 /// The time of the current second as nginx writes it, made once per second.
 #[derive(Debug, Clone, Default)]
-struct Stamp {
+struct CachedTime {
     second: Option<i64>,
     text: Vec<u8>,
 }
 
-impl Stamp {
+impl CachedTime {
     fn set(&mut self, at: Timestamp, zone: &TimeZone) {
         let second = at.as_second();
         if self.second == Some(second) {
@@ -218,7 +218,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn lines(options: TrafficOptions, count: usize) -> Vec<(Kind, String)> {
+    fn lines(options: TrafficOptions, count: usize) -> Vec<(LineKind, String)> {
         let mut traffic = Traffic::new(options);
         let mut line = |_| {
             let mut out = Vec::new();
@@ -289,7 +289,7 @@ mod tests {
             let parts = ["/health.php", "nginx/", "health check"];
             let dropped = parts.iter().all(|part| line.contains(part));
             assert_eq!(dropped, number % 10 == 0, "{line}");
-            assert_eq!(kind == Kind::HealthCheck, dropped);
+            assert_eq!(kind == LineKind::HealthCheck, dropped);
         }
     }
 

@@ -1,10 +1,10 @@
-//! What visitors ask for, and with what: the tables that lines are drawn from. An entry listed twice comes twice as often.
+//! The tables that a line's fields are drawn from. An entry that is listed twice comes twice as often.
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Rest {
+pub(crate) enum PathSuffix {
     None,
     Number,
-    /// With a query of a page and a session.
+    /// A query with page and session.
     Query,
 }
 
@@ -12,37 +12,37 @@ pub(crate) enum Rest {
 pub(crate) struct Page {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
-    pub(crate) rest: Rest,
+    pub(crate) suffix: PathSuffix,
     /// Bytes of an answer, at most.
     pub(crate) size_max: u32,
 }
 
-const fn page(method: &'static str, path: &'static str, rest: Rest, size_max: u32) -> Page {
+const fn page(method: &'static str, path: &'static str, suffix: PathSuffix, size_max: u32) -> Page {
     Page {
         method,
         path,
-        rest,
+        suffix,
         size_max,
     }
 }
 
 pub(crate) const PAGES: [Page; 16] = [
-    page("GET", "/", Rest::None, 48_000),
-    page("GET", "/news/article/", Rest::Number, 90_000),
-    page("GET", "/news/article/", Rest::Number, 90_000),
-    page("GET", "/catalog/items", Rest::Query, 60_000),
-    page("GET", "/catalog/items", Rest::Query, 60_000),
-    page("GET", "/catalog/item/", Rest::Number, 30_000),
-    page("GET", "/search", Rest::Query, 20_000),
-    page("GET", "/api/v2/orders/", Rest::Number, 4_000),
-    page("GET", "/api/v2/session", Rest::Query, 900),
-    page("GET", "/static/js/app.9f2c1d7e.js", Rest::None, 310_000),
-    page("GET", "/static/css/main.77ab0c12.css", Rest::None, 70_000),
-    page("GET", "/images/banner-", Rest::Number, 200_000),
-    page("GET", "/favicon.ico", Rest::None, 1_500),
-    page("POST", "/api/v2/cart", Rest::Query, 600),
-    page("POST", "/api/v2/events", Rest::Query, 40),
-    page("POST", "/login", Rest::None, 700),
+    page("GET", "/", PathSuffix::None, 48_000),
+    page("GET", "/news/article/", PathSuffix::Number, 90_000),
+    page("GET", "/news/article/", PathSuffix::Number, 90_000),
+    page("GET", "/catalog/items", PathSuffix::Query, 60_000),
+    page("GET", "/catalog/items", PathSuffix::Query, 60_000),
+    page("GET", "/catalog/item/", PathSuffix::Number, 30_000),
+    page("GET", "/search", PathSuffix::Query, 20_000),
+    page("GET", "/api/v2/orders/", PathSuffix::Number, 4_000),
+    page("GET", "/api/v2/session", PathSuffix::Query, 900),
+    page("GET", "/static/js/app.9f2c1d7e.js", PathSuffix::None, 310_000),
+    page("GET", "/static/css/main.77ab0c12.css", PathSuffix::None, 70_000),
+    page("GET", "/images/banner-", PathSuffix::Number, 200_000),
+    page("GET", "/favicon.ico", PathSuffix::None, 1_500),
+    page("POST", "/api/v2/cart", PathSuffix::Query, 600),
+    page("POST", "/api/v2/events", PathSuffix::Query, 40),
+    page("POST", "/login", PathSuffix::None, 700),
 ];
 
 pub(crate) const STATUSES: [&str; 20] = [

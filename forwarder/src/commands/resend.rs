@@ -108,7 +108,7 @@ pub fn resend(
                     again,
                 }),
                 ResendRequestOutcome::Waiting => {
-                    resent.waiting.push(BatchAtDestination { batch, destination })
+                    resent.waiting.push(BatchAtDestination { batch, destination });
                 }
                 ResendRequestOutcome::Refused => resent.gone.push(ResendImpossible {
                     batch,

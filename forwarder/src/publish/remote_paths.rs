@@ -20,14 +20,13 @@ pub(crate) struct RemotePaths {
 impl RemotePaths {
     pub(crate) fn of_batch(batch: &Batch, destination: &Destination) -> Self {
         let name = batch.name();
-        let values = NameValues {
-            window_start: batch.window.local_start(),
-            window_seconds: batch.window.seconds,
-            source: &batch.source,
-            group: &batch.group,
-            log: batch.log.as_ref(),
-            batch: &name,
-        };
+        let values = NameValues::new(
+            batch.window,
+            &batch.source,
+            &batch.group,
+            batch.log.as_ref(),
+            &name,
+        );
         let RemoteBatchPaths { folders, stem, file } = destination.paths(&values, batch.part);
         let marker = destination.publish.marker.as_deref().unwrap_or_default();
         Self {

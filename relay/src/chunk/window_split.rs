@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use logferry_config::{TimestampFormat, WindowLength};
 use logferry_ledger::Window;
-use logferry_windows::{LineClock, window_of};
+use logferry_time_windows::{LineClock, window_of};
 use memchr::memchr;
 
 /// The window of a run of lines.

@@ -28,7 +28,7 @@ use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
 use logferry_protocol::stream::Offset;
 use logferry_spool::{OpenFile, Spool};
-use logferry_windows::{LineTime, window_of};
+use logferry_time_windows::{LineTime, window_of};
 use memchr::memchr;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};

@@ -17,7 +17,7 @@ use logferry_ledger::{
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
-use logferry_windows::batch_name;
+use logferry_time_windows::batch_name;
 use memchr::{memchr, memrchr};
 
 use crate::chunk::{ReceivedChunk, WindowTarget};

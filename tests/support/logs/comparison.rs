@@ -1,6 +1,6 @@
-//! What was written against what was delivered: each line once, its bytes unchanged, in its order.
+//! Comparison of written and delivered lines: each line once, with the same bytes, in order.
 //!
-//! Lines are told apart by their bytes, so the kept lines of a test must all differ; that is checked.
+//! Lines are identified by their bytes, so all kept lines of a test must differ. The comparison checks that.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 /// The exclusion rule of the tests' configuration.
 const EXCLUDED: [&[u8]; 3] = [b"/health.php", b"nginx/", b"health check"];
 
-/// Examples of each difference that a failed test prints.
+/// Examples that a failed test prints for each kind of difference.
 const SHOWN: usize = 3;
 
-/// The order that a test can promise.
+/// The order that a test expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineOrder {
-    /// Times never go back in the log, so all windows one after the other are the log itself.
+    /// The log's times never decrease, so all windows in order are the log.
     WholeLog,
-    /// Several processes write at once, and a line may be older than the one before it: in each window, the lines of
-    /// each file stand as they stand in the file.
+    /// The log's times may decrease, because several processes write. In each window, the lines of each file are in the
+    /// file's order.
     WithinWindow,
 }
 
@@ -40,33 +40,33 @@ impl WrittenLog {
         Self { files }
     }
 
-    /// A log that was kept account of in one piece.
+    /// A log from its text.
     pub(crate) fn of(text: Vec<u8>) -> Self {
         Self { files: vec![text] }
     }
 
-    /// Together with another log.
+    /// Adds another log.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.files.extend(other.files);
         self
     }
 
-    /// Files, rotated ones included.
+    /// The number of files, including rotated ones.
     pub(crate) fn files(&self) -> usize {
         self.files.len()
     }
 
-    /// Lines, excluded ones included.
+    /// The number of lines, including excluded ones.
     pub(crate) fn lines(&self) -> usize {
         self.files.iter().map(|file| count_lines(file)).sum()
     }
 
-    /// Lines that are to be delivered.
+    /// The number of lines to deliver.
     pub(crate) fn kept_lines(&self) -> usize {
         self.kept().count()
     }
 
-    /// The lines that are to be delivered, each with its file and its place there.
+    /// The lines to deliver, each with its position.
     pub(crate) fn kept(&self) -> impl Iterator<Item = (&[u8], LinePosition)> {
         let files = self.files.iter().enumerate();
         files.flat_map(|(file, bytes)| {
@@ -78,18 +78,18 @@ impl WrittenLog {
     }
 }
 
-/// Where a line stands in a log.
+/// The position of a line in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LinePosition {
     file: usize,
     line: usize,
 }
 
-/// What is at the drop.
+/// The files in the drop folder.
 pub(crate) struct DeliveredFiles {
-    /// By name without `.log` and part number, and by part: in the order of time.
+    /// By base name and part number, which is their order in time.
     batches: BTreeMap<(String, u32), Vec<u8>>,
-    /// Files that are not under a final name.
+    /// Files without a final name.
     unfinished: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl DeliveredFiles {
         Self::of(fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()))
     }
 
-    /// Reads these files, as if they were at the drop.
+    /// Reads these files like those of a drop folder.
     pub(crate) fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut delivered = Self {
             batches: BTreeMap::new(),
@@ -118,12 +118,12 @@ impl DeliveredFiles {
         delivered
     }
 
-    /// Lines under final names.
+    /// The number of lines in files with final names.
     pub(crate) fn lines(&self) -> usize {
         self.batches.values().map(|batch| count_lines(batch)).sum()
     }
 
-    /// Whether every line that was `written` is there, be it once or more often.
+    /// Whether every written line was delivered at least once.
     pub(crate) fn holds(&self, written: &WrittenLog) -> bool {
         let files = self.batches.values();
         let lines = files.flat_map(|batch| batch.split_inclusive(|&byte| byte == b'\n'));
@@ -131,7 +131,7 @@ impl DeliveredFiles {
         written.kept().all(|(line, _)| there.contains(line))
     }
 
-    /// Fails the test unless this is what was `written`.
+    /// Fails the test unless exactly the written lines were delivered.
     pub(crate) fn assert_is(&self, written: &WrittenLog, order: LineOrder) {
         if let Err(difference) = self.compare(written, order) {
             panic!("{difference}");
@@ -181,7 +181,7 @@ impl DeliveredFiles {
     }
 }
 
-/// Differences by kind: how many, and the first of them.
+/// Differences by kind: the number and the first examples.
 #[derive(Default)]
 struct Differences(BTreeMap<&'static str, (usize, String)>);
 
@@ -210,7 +210,7 @@ impl Differences {
     }
 }
 
-/// `NAME` or `NAME.PART` as name and part.
+/// Splits `NAME` or `NAME.PART` into name and part.
 fn window_and_part(batch: &str) -> (String, u32) {
     let numbered = batch
         .rsplit_once('.')
@@ -218,7 +218,7 @@ fn window_and_part(batch: &str) -> (String, u32) {
     numbered.unwrap_or_else(|| (batch.to_owned(), 1))
 }
 
-/// Lines in `text`; an unfinished one does not count.
+/// The number of complete lines in `text`.
 pub(crate) fn count_lines(text: &[u8]) -> usize {
     text.split(|&byte| byte == b'\n').count() - 1
 }

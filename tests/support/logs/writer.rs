@@ -1,4 +1,4 @@
-//! A log under load: written to and rotated by rename until it is told to stop.
+//! Log writers: single lines, and a thread that writes and rotates until it is stopped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use logferry_traffic::{Feed, LogFile, Quota, Slice, Traffic, TrafficOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Every so-manieth line is a health check.
+/// One line in this many is a health check.
 const HEALTH_EVERY: u32 = 20;
 
-/// Traffic with numbered requests and some health checks; `name` tells it from other traffic of the same test.
+/// Traffic with numbered requests and some health checks. `name`: unique in the test.
 pub(crate) fn traffic(name: &str, seed: u64) -> Traffic {
     Traffic::new(TrafficOptions {
         seed,
@@ -25,7 +25,7 @@ pub(crate) fn traffic(name: &str, seed: u64) -> Traffic {
     })
 }
 
-/// Appends `lines` lines that were written at `at`.
+/// Appends `lines` lines with the time `at`.
 pub(crate) fn append(log: &mut LogFile, traffic: &mut Traffic, at: Timestamp, lines: usize) {
     let mut text = Vec::new();
     for _ in 0..lines {
@@ -34,15 +34,15 @@ pub(crate) fn append(log: &mut LogFile, traffic: &mut Traffic, at: Timestamp, li
     log.append(&text).unwrap();
 }
 
-/// A writer at work.
+/// A thread that writes and rotates a log.
 pub(crate) struct LogWriter {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LogWriter {
-    /// Writes `rate` lines per second to `log`, and rotates it about once a second at times drawn from `seed`. As with
-    /// nginx, lines still go to the renamed file for a moment.
+    /// Writes `rate` lines per second to `log` and rotates it about once per second, at random times from `seed`. As
+    /// with nginx, lines still go to the renamed file for a short time.
     pub(crate) fn start(log: &Path, rate: u32, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let log = LogFile::open(log).unwrap();
@@ -54,7 +54,7 @@ impl LogWriter {
         }
     }
 
-    /// Ends the writing; everything is in the files then.
+    /// Stops writing. All lines are in the files when this returns.
     pub(crate) fn stop(mut self) {
         self.join();
     }
@@ -95,7 +95,7 @@ fn write(mut log: LogFile, rate: u32, seed: u64, stop: &AtomicBool) {
     log.reopen().unwrap();
 }
 
-/// When a log is renamed, and when its writer notices.
+/// The times at which a log is renamed and its writer reopens it.
 struct Rotations {
     chance: StdRng,
     next: Duration,

@@ -1,4 +1,4 @@
-//! A client that sends any bytes, right or wrong.
+//! An HTTP client that sends arbitrary bytes.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -9,14 +9,14 @@ use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail
 
 use crate::support::WAIT_LIMIT;
 
-/// What a server answered.
+/// A server's response.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) body: String,
 }
 
-/// Sends `bytes`; gives the answer, after which the server has to hang up.
+/// Sends `bytes`; returns the response, after which the server must close the connection.
 pub(crate) fn send(port: u16, bytes: &[u8]) -> HttpResponse {
     let text = read_answer(connect_and_write(port, bytes));
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
@@ -27,7 +27,7 @@ pub(crate) fn send(port: u16, bytes: &[u8]) -> HttpResponse {
     }
 }
 
-/// Sends `bytes` and hangs up; what the server makes of it is over when this returns.
+/// Sends `bytes` and closes its side; returns when the server has closed the connection too.
 pub(crate) fn send_and_hang_up(port: u16, bytes: &[u8]) {
     let connection = connect_and_write(port, bytes);
     connection.shutdown(Shutdown::Write).unwrap();
@@ -37,19 +37,19 @@ pub(crate) fn send_and_hang_up(port: u16, bytes: &[u8]) {
 fn connect_and_write(port: u16, bytes: &[u8]) -> TcpStream {
     let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     connection.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
-    // A server may answer and hang up before it has read everything.
+    // A server may respond and close before it has read everything.
     let _ = connection.write_all(bytes);
     connection
 }
 
-/// Everything up to the end, however it ends.
+/// All bytes until the connection ends.
 fn read_answer(mut connection: TcpStream) -> String {
     let mut answer = Vec::new();
     let _ = connection.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A request whose body is `body`, as its headers have to say.
+/// A request with this body and its `content-length`.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, String)], body: &[u8]) -> Vec<u8> {
     let length = ("content-length", body.len().to_string());
     let mut request = start(method, path, headers.iter().chain([&length]));
@@ -85,7 +85,7 @@ fn start<'a>(method: &str, path: &str, headers: impl Iterator<Item = &'a (&'a st
     start
 }
 
-/// A chunk as it goes over the wire, to be damaged by tests.
+/// A chunk request, which tests can make invalid.
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkRequest {
     pub(crate) headers: Vec<(&'static str, String)>,
@@ -93,7 +93,7 @@ pub(crate) struct ChunkRequest {
 }
 
 impl ChunkRequest {
-    /// The right chunk for whole lines that are a stream from its start.
+    /// A valid chunk of whole lines from the start of a stream.
     pub(crate) fn whole(lines: &[u8]) -> Self {
         let file = FileKey { dev: 1, inode: 1 };
         let head = Head::of(lines).unwrap();

@@ -1,5 +1,4 @@
-//! HTTP and TCP between the roles: a client for arbitrary bytes, an intercepting server, a lossy proxy.
+//! HTTP between the roles: a client that sends arbitrary bytes, and a proxy that intercepts requests.
 
 pub(crate) mod http_client;
 pub(crate) mod http_interceptor;
-pub(crate) mod lossy_proxy;

@@ -1,12 +1,38 @@
-//! The configuration that the tests run with: the documented file, with short times.
+//! The configuration of the tests: the documented file with short times.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
-use crate::support::servers::sshd::SftpAccess;
+use logferry_test_servers::Sshd;
+
 use crate::support::test_folder::{TestFolder, free_port};
 
-/// What the YAML file says where tests differ.
+/// The forwarder's destination.
+pub(crate) struct SftpAccess {
+    /// On the loopback address.
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    /// The user's private key.
+    pub(crate) key: PathBuf,
+    /// The server's public key.
+    pub(crate) known_hosts: PathBuf,
+    /// The folder for deliveries.
+    pub(crate) directory: PathBuf,
+}
+
+impl SftpAccess {
+    fn new(sshd: &Sshd, directory: PathBuf) -> Self {
+        Self {
+            port: sshd.port,
+            user: sshd.user.clone(),
+            key: sshd.client_key(),
+            known_hosts: sshd.known_hosts(),
+            directory,
+        }
+    }
+}
+
+/// The settings that differ between tests.
 pub(crate) struct Config {
     /// The log to ship.
     pub(crate) log: PathBuf,
@@ -14,11 +40,11 @@ pub(crate) struct Config {
     pub(crate) other_log: Option<PathBuf>,
     /// The sender's state folder.
     pub(crate) state_dir: PathBuf,
-    /// The port of the sender's numbers.
+    /// The port of the sender's metrics.
     pub(crate) sender_metrics: Option<u16>,
-    /// Where the sender looks for the relay: its port, or that of something in between.
+    /// The port to which the sender connects: the relay's, or a proxy's.
     pub(crate) sender_target_port: u16,
-    /// The port of the relay's numbers.
+    /// The port of the relay's metrics.
     pub(crate) relay_metrics: Option<u16>,
     /// The relay's port.
     pub(crate) relay_port: u16,
@@ -28,23 +54,23 @@ pub(crate) struct Config {
     pub(crate) window: &'static str,
     /// The forwarder's destination.
     pub(crate) destination: SftpAccess,
-    /// How often it tries what failed.
+    /// `failed_every` of the destination.
     pub(crate) failed_every: &'static str,
-    /// How long the sender waits for more lines.
+    /// The sender's `max_delay`.
     pub(crate) max_delay: &'static str,
-    /// How many chunks the sender has on their way at a time.
+    /// The sender's `in_flight`.
     pub(crate) in_flight: u32,
-    /// How long the relay waits for more lines.
+    /// The relay's `seal_after`.
     pub(crate) seal_after: &'static str,
-    /// Free disk without which the relay takes nothing.
+    /// The relay's `min_free_disk`.
     pub(crate) min_free_disk: &'static str,
-    /// The addresses that the relay takes lines from.
+    /// The group's `sources`.
     pub(crate) sources: &'static str,
 }
 
 impl Config {
-    /// Everything in `test_folder`, sender and relay face to face.
-    pub(crate) fn new(test_folder: &TestFolder, window: &'static str, destination: SftpAccess) -> Self {
+    /// Everything in `test_folder`; the sender connects to the relay directly.
+    pub(crate) fn new(test_folder: &TestFolder, window: &'static str, sshd: &Sshd) -> Self {
         let relay_port = free_port();
         Self {
             log: test_folder.create_dir("log").join("access.log"),
@@ -56,7 +82,7 @@ impl Config {
             relay_port,
             data_dir: test_folder.path("relay"),
             window,
-            destination,
+            destination: SftpAccess::new(sshd, test_folder.create_dir("delivered")),
             failed_every: "1s",
             max_delay: "50ms",
             in_flight: 4,

@@ -1,4 +1,4 @@
-//! A sender, a relay and a forwarder, each a process of its own, and the drop they ship to.
+//! A pipeline: sender, relay and forwarder as processes, a drop folder, and the checks of the result.
 
 pub(crate) mod config;
 
@@ -8,20 +8,20 @@ use std::process::Output;
 use std::time::Duration;
 use std::{fs, io};
 
+use logferry_test_servers::Sshd;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::logs::comparison::{DeliveredFiles, LineOrder, WrittenLog, count_lines};
 use crate::support::process::Process;
-use crate::support::servers::sshd::Sshd;
 use crate::support::test_folder::{OUTPUT, TestFolder};
 use crate::support::{WAIT_LIMIT, becomes_true, logferry};
 use config::Config;
 
-/// The contract's limit for a clean stop.
+/// The guaranteed limit for a clean stop.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// What runs as a process.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Sender,
@@ -32,10 +32,10 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Each as a process of its own.
+    /// The separate processes.
     pub(crate) const ALL: [Self; 3] = [Self::Sender, Self::Relay, Self::Forwarder];
 
-    /// Its command.
+    /// The command of the role.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sender => "sender",
@@ -46,7 +46,7 @@ impl Role {
     }
 }
 
-/// The way of a log to the drop. Roles are dropped before the folder they work in.
+/// The processes between a log and the drop folder. Roles are dropped before the folder in which they work.
 pub(crate) struct Pipeline {
     roles: BTreeMap<Role, Process>,
     _sshd: Sshd,
@@ -55,11 +55,11 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// A drop that is up, and roles that are not started yet.
+    /// Starts the SFTP server. The roles are not started yet.
     pub(crate) fn new(test: &str, window: &'static str) -> Self {
         let test_folder = TestFolder::new(test);
-        let (sshd, access) = Sshd::start(&test_folder);
-        let config = Config::new(&test_folder, window, access);
+        let sshd = Sshd::start_with("MaxStartups 100\nLogLevel ERROR\n");
+        let config = Config::new(&test_folder, window, &sshd);
         Self {
             roles: BTreeMap::new(),
             _sshd: sshd,
@@ -68,9 +68,14 @@ impl Pipeline {
         }
     }
 
+    /// Writes the configuration as it is now.
+    pub(crate) fn write_config(&self) -> PathBuf {
+        self.test_folder.write("logferry.yaml", &self.config.to_string())
+    }
+
     /// Starts a role with the configuration as it is now.
     pub(crate) fn start(&mut self, role: Role) {
-        let file = self.test_folder.write("logferry.yaml", &self.config.to_string());
+        let file = self.write_config();
         let mut command = logferry();
         command.arg("-c").arg(file).arg(role.name());
         let process = Process::start(&self.test_folder, role.name(), &mut command);
@@ -99,19 +104,19 @@ impl Pipeline {
         self.role(role).signal(signal);
     }
 
-    /// Has a role read the configuration again, as it is now.
+    /// Writes the configuration as it is now, and has a role read it again.
     pub(crate) fn reload(&mut self, role: Role) {
-        self.test_folder.write("logferry.yaml", &self.config.to_string());
+        self.write_config();
         self.signal(role, Signal::SIGHUP);
     }
 
-    /// What a role has printed since it was first started.
+    /// The output of a role since its first start.
     pub(crate) fn output(&self, role: Role) -> String {
         let path = self.test_folder.path(OUTPUT).join(format!("{}.log", role.name()));
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until a role has printed `words` that many times.
+    /// Waits until a role's output contains `words` at least `times` times.
     pub(crate) fn wait_for_output(&mut self, role: Role, words: &str, times: usize) {
         let is_said = self.becomes_true(|pipeline| pipeline.output(role).matches(words).count() >= times);
         assert!(
@@ -120,7 +125,7 @@ impl Pipeline {
         );
     }
 
-    /// Stops a role as an operator does; it has to end cleanly and soon.
+    /// Stops a role by a signal; it must end cleanly within the limit.
     pub(crate) fn stop(&mut self, role: Role, signal: Signal) {
         let status = self.role(role).stop(signal, STOP_LIMIT);
         assert_eq!(status.code(), Some(0), "{role:?} after {signal}: {status}");
@@ -131,12 +136,12 @@ impl Pipeline {
         self.roles.get_mut(&role).expect("started")
     }
 
-    /// What is at the drop now.
+    /// The delivered files.
     fn delivered(&self) -> DeliveredFiles {
         DeliveredFiles::read(&self.config.destination.directory)
     }
 
-    /// Lines at the drop under final names.
+    /// The number of delivered lines.
     pub(crate) fn delivered_lines(&self) -> usize {
         self.delivered().lines()
     }
@@ -144,7 +149,7 @@ impl Pipeline {
     /// Waits until the relay has `lines` lines on disk.
     pub(crate) fn wait_for_received(&mut self, lines: usize) {
         let is_received = self.becomes_true(|pipeline| {
-            // A file that moves on while it is counted makes an error, and the next look counts it again.
+            // A file that is moved while it is counted gives an error; the next check counts again.
             spool_lines(&pipeline.config.data_dir).is_ok_and(|received| received >= lines)
         });
         assert!(
@@ -153,7 +158,7 @@ impl Pipeline {
         );
     }
 
-    /// Waits until everything that was `written` is at the drop and nothing is under way.
+    /// Waits until all written lines are delivered and no batch is waiting.
     pub(crate) fn wait_for_delivery(&mut self, written: &WrittenLog) {
         let lines = written.kept_lines();
         let is_delivered = self.becomes_true(|pipeline| {
@@ -163,13 +168,13 @@ impl Pipeline {
             !is_waiting && pipeline.delivered_lines() >= lines
         });
         if !is_delivered {
-            // What is lost says more than that the time is over.
+            // The differences say more than the end of the time limit.
             self.delivered().assert_is(written, LineOrder::WithinWindow);
             panic!("after {WAIT_LIMIT:?} everything is at the drop, and there are still batches that wait");
         }
     }
 
-    /// Whether something comes true while all roles run.
+    /// Waits until `is_so`, while all roles run. Returns whether it became true.
     pub(crate) fn becomes_true(&mut self, mut is_so: impl FnMut(&Self) -> bool) -> bool {
         becomes_true(WAIT_LIMIT, || {
             self.roles.values_mut().for_each(Process::assert_running);
@@ -177,7 +182,7 @@ impl Pipeline {
         })
     }
 
-    /// Waits for delivery, stops every role, and proves it: from the files, and by what `audit` and `status` say.
+    /// Waits for delivery, stops every role, and checks the delivered files, `audit` and `status`.
     pub(crate) fn finish(mut self, written: &WrittenLog, order: LineOrder) {
         self.wait_for_delivery(written);
         for role in self.roles.keys().copied().collect::<Vec<_>>() {
@@ -188,7 +193,7 @@ impl Pipeline {
         self.assert_status();
     }
 
-    /// Waits until the relay has all that was `written`, stops every role, and proves it from the relay's files.
+    /// Waits until the relay has all written lines, stops every role, and checks the relay's files.
     pub(crate) fn finish_at_relay(mut self, written: &WrittenLog, order: LineOrder) {
         self.wait_for_received(written.kept_lines());
         for role in self.roles.keys().copied().collect::<Vec<_>>() {

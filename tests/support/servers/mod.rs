@@ -1,5 +1,4 @@
-//! Real servers as child processes: OpenSSH, nginx with logrotate, and a relay alone.
+//! Servers as child processes: nginx with logrotate, and a relay alone. OpenSSH is in the crate `tests/servers`.
 
 pub(crate) mod nginx;
 pub(crate) mod relay;
-pub(crate) mod sshd;

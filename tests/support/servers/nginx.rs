@@ -1,4 +1,4 @@
-//! Real nginx, real logrotate, and visitors.
+//! Real nginx with logrotate, and HTTP clients.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,11 +19,11 @@ use crate::support::{WAIT_LIMIT, wait_for};
 const NGINX: &str = "/usr/sbin/nginx";
 const LOGROTATE: &str = "/usr/sbin/logrotate";
 
-/// What a load balancer calls itself.
+/// The user agent of a load balancer.
 const HEALTH_CHECKER: &str = "nginx/1.28.0 (health check)";
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
 
-/// What every path is answered with.
+/// The body of every response.
 const BODY: &[u8; 7] = b"served\n";
 
 /// A running nginx with two workers.
@@ -58,14 +58,14 @@ impl Nginx {
         }
     }
 
-    /// Lets it finish what it serves, and waits until its log is complete.
+    /// Stops it after its running requests, and waits until its log is complete.
     pub(crate) fn quit(mut self) {
         let status = self.process.stop(Signal::SIGQUIT, WAIT_LIMIT);
         assert!(status.success(), "nginx: {status}");
     }
 }
 
-/// Below the prefix, whatever was built in.
+/// Temporary folders below the prefix, instead of the compiled-in ones.
 const FOLDERS: &str =
     "client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e;";
 
@@ -114,7 +114,7 @@ impl Logrotate {
     }
 }
 
-/// People who visit, each over a connection of their own.
+/// HTTP clients, each with its own connection.
 pub(crate) struct HttpVisitors {
     answered: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<BTreeSet<String>>>,

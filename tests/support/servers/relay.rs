@@ -1,4 +1,4 @@
-//! A relay of its own, for tests that talk to its port.
+//! A relay process alone, for tests of its port.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::process::Process;
 use crate::support::test_folder::{TestFolder, free_port};
 use crate::support::{WAIT_LIMIT, logferry, wait_for};
 
-/// What one chunk or upload may hold there.
+/// Its limit for one chunk or upload.
 pub(crate) const MAX_CHUNK: usize = 64 << 10;
 
 /// A relay with one group, named web-1.
@@ -26,7 +26,7 @@ pub(crate) struct RelayProcess {
 }
 
 impl RelayProcess {
-    /// Starts it; `group` is what its group has beside name and port, such as `sources: ["127.0.0.1"]`.
+    /// Starts it. `group`: further settings of its group, such as `sources: ["127.0.0.1"]`.
     pub(crate) fn start(test: &str, group: &str) -> Self {
         let test_folder = TestFolder::new(test);
         let port = free_port();
@@ -73,7 +73,7 @@ impl RelayProcess {
         self.wait_until_it_listens();
     }
 
-    /// Everything in its spool, file after file in the order of their names.
+    /// The contents of its spool, in the order of the file names.
     pub(crate) fn stored(&self) -> Vec<u8> {
         let mut files: Vec<_> = ["open", "ready"]
             .iter()
@@ -88,7 +88,7 @@ impl RelayProcess {
         files.iter().flat_map(|file| fs::read(file).unwrap()).collect()
     }
 
-    /// Stops it as an operator does.
+    /// Stops it by SIGTERM.
     pub(crate) fn stop(&mut self) {
         let status = self.process.stop(Signal::SIGTERM, WAIT_LIMIT);
         assert_eq!(status.code(), Some(0));
@@ -101,7 +101,7 @@ impl RelayProcess {
         command
     }
 
-    /// What a command that takes `--json` prints, and its exit code.
+    /// The exit code and the JSON output of a command.
     pub(crate) fn json(&self, arguments: &[&str]) -> (i32, Value) {
         let output = self.command(arguments).arg("--json").output().unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
@@ -110,7 +110,7 @@ impl RelayProcess {
         (output.status.code().expect("not killed"), value)
     }
 
-    /// Posts lines as an old shipper does.
+    /// Posts lines to `POST /upload`, as an old shipper does.
     pub(crate) fn post(&self, lines: &str) {
         let body = serde_json::json!({"log": lines}).to_string();
         let answer = send(self.port, &request("POST", "/upload", &[], body.as_bytes()));

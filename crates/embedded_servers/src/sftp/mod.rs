@@ -57,13 +57,13 @@ pub enum SftpStartError {
 pub struct SftpServer {
     acceptor: Acceptor,
     host_key: String,
-    faults: Arc<OrderedFaults>,
+    faults: Arc<OrderedSftpFaults>,
     /// Closed when the last task of the last connection has ended.
     all_ended: mpsc::Receiver<()>,
 }
 
 #[derive(Debug, Default)]
-struct OrderedFaults {
+struct OrderedSftpFaults {
     refuse_logins: AtomicBool,
     refuse_writes: AtomicBool,
     cut_connections: Notify,
@@ -85,7 +85,7 @@ impl SftpServer {
             inactivity_timeout: None,
             ..Config::default()
         });
-        let faults = Arc::new(OrderedFaults::default());
+        let faults = Arc::new(OrderedSftpFaults::default());
         let (alive, all_ended) = mpsc::channel(1);
         let shared = Arc::new(ServedFolder {
             options,
@@ -165,7 +165,7 @@ impl Drop for CutOnDrop {
 struct ServedFolder {
     options: SftpOptions,
     authorized_key: Option<PublicKey>,
-    faults: Arc<OrderedFaults>,
+    faults: Arc<OrderedSftpFaults>,
     /// Dropped with the last task that may use the folder. [`SftpServer::stop`] waits for that.
     _alive: mpsc::Sender<()>,
 }
@@ -192,7 +192,7 @@ async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>
         let _cut = CutOnDrop(socket.try_clone()?);
         let socket = TcpStream::from_std(socket)?;
         socket.set_nodelay(true)?;
-        let connection = SshConnection {
+        let connection = ServerConnection {
             shared,
             tokens,
             channel: None,
@@ -209,14 +209,14 @@ async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>
     }
 }
 
-struct SshConnection {
+struct ServerConnection {
     shared: Arc<ServedFolder>,
     tokens: ConnectionTokens,
     /// An open channel that does not run SFTP yet.
     channel: Option<Channel<Msg>>,
 }
 
-impl Handler for SshConnection {
+impl Handler for ServerConnection {
     type Error = russh::Error;
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {

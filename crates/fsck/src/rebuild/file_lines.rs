@@ -9,7 +9,7 @@ use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::BatchContents;
 use logferry_protocol::stream::FINGERPRINT_SPAN;
 use logferry_spool::{BatchReader, FileForm, FileHash, Measure, Spool, SpoolFile};
-use logferry_windows::{LineClock, LineTime};
+use logferry_time_windows::{LineClock, LineTime};
 use memchr::{memmem, memrchr};
 
 /// Bytes read at a time. The first line with a time is nearly always in the first block.

@@ -49,40 +49,40 @@ impl NameFields {
 
     /// These fields and one more. `None`: the text is no such field, or differs from the same field before.
     fn with(&self, field: NameField, text: &str) -> Option<Self> {
-        let mut name = self.clone();
+        let mut fields = self.clone();
         match field {
             NameField::HourStamp => {
-                name.year = same(self.year, 2000 + number::<i16>(text.get(..2)?)?)?;
-                name.month = same(self.month, number(text.get(2..4)?)?)?;
-                name.day = same(self.day, number(text.get(4..6)?)?)?;
-                name.hour = same(self.hour, number(text.get(6..)?)?)?;
+                set(&mut fields.year, 2000 + number::<i16>(text.get(..2)?)?)?;
+                set(&mut fields.month, number(text.get(2..4)?)?)?;
+                set(&mut fields.day, number(text.get(4..6)?)?)?;
+                set(&mut fields.hour, number(text.get(6..)?)?)?;
             }
-            NameField::Year => name.year = Some(number(text)?),
-            NameField::Month => name.month = same(self.month, number(text)?)?,
-            NameField::Day => name.day = same(self.day, number(text)?)?,
-            NameField::Hour => name.hour = same(self.hour, number(text)?)?,
-            NameField::Window => name.window = same(self.window, window(text)?)?,
-            NameField::Log => name.log = same(self.log.clone(), text.parse().ok()?)?,
-            NameField::Group => name.group = same(self.group.clone(), text.parse().ok()?)?,
+            NameField::Year => fields.year = Some(number(text)?),
+            NameField::Month => set(&mut fields.month, number(text)?)?,
+            NameField::Day => set(&mut fields.day, number(text)?)?,
+            NameField::Hour => set(&mut fields.hour, number(text)?)?,
+            NameField::Window => set(&mut fields.window, window(text)?)?,
+            NameField::Log => set(&mut fields.log, text.parse().ok()?)?,
+            NameField::Group => set(&mut fields.group, text.parse().ok()?)?,
             NameField::Source => {}
             // Only names at destinations have this field.
             NameField::Batch => return None,
         }
-        Some(name)
+        Some(fields)
     }
 }
 
-fn fit(pieces: &[&NamePiece], rest: &str, source: &str, name: &NameFields) -> Option<NameFields> {
+fn fit(pieces: &[&NamePiece], rest: &str, source: &str, fields: &NameFields) -> Option<NameFields> {
     let Some((piece, later)) = pieces.split_first() else {
-        return rest.is_empty().then(|| name.clone());
+        return rest.is_empty().then(|| fields.clone());
     };
     let match_field = |len: usize, field: NameField| {
         let (text, rest) = rest.split_at_checked(len)?;
-        fit(later, rest, source, &name.with(field, text)?)
+        fit(later, rest, source, &fields.with(field, text)?)
     };
     match piece {
-        NamePiece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, name),
-        NamePiece::Field(NameField::Source) => fit(later, rest.strip_prefix(source)?, source, name),
+        NamePiece::Literal(text) => fit(later, rest.strip_prefix(text.as_str())?, source, fields),
+        NamePiece::Field(NameField::Source) => fit(later, rest.strip_prefix(source)?, source, fields),
         NamePiece::Field(field @ NameField::HourStamp) => match_field(8, *field),
         NamePiece::Field(field @ NameField::Year) => match_field(4, *field),
         NamePiece::Field(field @ (NameField::Month | NameField::Day | NameField::Hour)) => {
@@ -98,13 +98,11 @@ fn fit(pieces: &[&NamePiece], rest: &str, source: &str, name: &NameFields) -> Op
     }
 }
 
-/// The found value, unless another one was found before.
-#[expect(
-    clippy::option_option,
-    reason = "the outer one says whether it fits, the inner one is the field"
-)]
-fn same<T: PartialEq>(before: Option<T>, found: T) -> Option<Option<T>> {
-    before.is_none_or(|before| before == found).then_some(Some(found))
+/// Sets a field. `None`: another value was found for it before.
+fn set<T: PartialEq>(field: &mut Option<T>, found: T) -> Option<()> {
+    let is_same = field.as_ref().is_none_or(|before| *before == found);
+    *field = Some(found);
+    is_same.then_some(())
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
@@ -126,7 +124,7 @@ fn window(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use logferry_windows::{LineTime, batch_name, window_of};
+    use logferry_time_windows::{LineTime, batch_name, window_of};
     use proptest::prelude::*;
 
     use super::*;

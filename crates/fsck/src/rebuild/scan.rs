@@ -11,7 +11,7 @@ use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{BatchState, FoundBatch, NewBatch, Window};
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_spool::{FileForm, Spool, SpoolFile};
-use logferry_windows::{batch_name, window_of};
+use logferry_time_windows::{batch_name, window_of};
 
 use super::file_lines::{self, FileLines};
 use super::name_fields::NameFields;
@@ -130,7 +130,7 @@ impl Scanner<'_> {
             return not_proven(FindingKind::Unknown, detail);
         }
         if file.is_compressed() && file.state != BatchState::Sent {
-            return not_proven(FindingKind::Place, "only what is sent is compressed");
+            return not_proven(FindingKind::Misplaced, "only what is sent is compressed");
         }
         let lines = file_lines::read_lines(self.spool, file, self.relay.batch.timestamp)?
             .map_err(|error| ScanError::NotProven(FindingKind::Contents, error.to_string()))?;
@@ -280,13 +280,12 @@ fn is_being_compressed(plain: &SpoolFile, copy: &SpoolFile) -> bool {
 
 fn remote_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
     let name = batch.name_of_part(part);
-    let values = NameValues {
-        window_start: batch.window.local_start(),
-        window_seconds: batch.window.seconds,
-        source: &batch.source,
-        group: &batch.group,
-        log: batch.log.as_ref(),
-        batch: &name,
-    };
+    let values = NameValues::new(
+        batch.window,
+        &batch.source,
+        &batch.group,
+        batch.log.as_ref(),
+        &name,
+    );
     destination.paths(&values, part).file
 }

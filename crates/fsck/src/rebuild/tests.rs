@@ -225,7 +225,7 @@ fn file_that_is_not_proven_is_left_alone_and_its_name_is_reserved() {
         (FindingKind::Double, one),
         (FindingKind::Double, other),
         (FindingKind::Contents, bad),
-        (FindingKind::Place, early),
+        (FindingKind::Misplaced, early),
         (FindingKind::Unknown, unknown),
         (FindingKind::Unknown, shifted),
         (FindingKind::Unknown, nowhere),

@@ -9,7 +9,7 @@ use logferry_forwarder::ForwarderError;
 use logferry_ledger::{BatchState, PublishedBatch};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{CuttingProxy, Direction, Running, Spool, Sshd, destination, names_in, until};
+use crate::support::{Direction, Running, Spool, Sshd, cutting_proxy, destination, names_in, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_batches_are_delivered_whole_and_archived() {
@@ -280,7 +280,7 @@ async fn connections_cut_anywhere_end_in_one_right_file_for_each_batch() {
     let to_server = (0..24).map(|n| (Direction::ToServer, 500 + n * n * 900));
     let to_client = (0..24).map(|n| (Direction::ToClient, 1000 + n * 170));
     let cuts = to_server.zip(to_client).flat_map(|(a, b)| [a, b]).collect();
-    let proxy = CuttingProxy::start(sshd.port, cuts);
+    let proxy = cutting_proxy(sshd.port, cuts);
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
     edw.port = proxy.port;

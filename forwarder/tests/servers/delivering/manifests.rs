@@ -58,6 +58,12 @@ fn report(spool: &mut Spool, source: &str, at: Timestamp) {
         .unwrap();
 }
 
+/// The states of a manifest's sources.
+fn states(said: &Value) -> Vec<Value> {
+    let sources = said["sources"].as_array().unwrap();
+    sources.iter().map(|source| source["state"].clone()).collect()
+}
+
 async fn sent(spool: &Spool, batch: &Batch) {
     until("sent", || spool.is_in(BatchState::Sent, batch)).await;
 }
@@ -102,14 +108,6 @@ async fn complete_window_gets_a_manifest_and_a_later_part_a_further_revision_at_
     assert_eq!((&said["revision"], &said["whole"]), (&json!(1), &json!(false)));
     assert_eq!(said["totals"], json!({"files": 1, "lines": 2, "bytes": 8}));
     assert_eq!(said["added"], json!([]));
-    let states = |said: &Value| -> Vec<Value> {
-        said["sources"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| it["state"].clone())
-            .collect()
-    };
     assert_eq!(states(said), ["delivered", "quiet", "missing"]);
     assert_eq!(states(empty), ["quiet", "quiet", "missing"]);
     let path = dirs[0].join(one.file_name());

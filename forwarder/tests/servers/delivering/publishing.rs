@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use logferry_config::{Destination, FileCompression, Publishing, VerifyMode};
 use logferry_ledger::{Batch, BatchState};
 
-use crate::support::{CuttingProxy, Direction, Running, Spool, Sshd, destination, names_in, until};
+use crate::support::{Direction, Running, Spool, Sshd, cutting_proxy, destination, names_in, until};
 
 /// A destination whose batches have a manifest and a marker.
 pub(crate) fn accompany(edw: &mut Destination, verify: VerifyMode, compress: FileCompression) {
@@ -154,7 +154,7 @@ async fn connections_cut_at_any_byte_end_in_one_right_file_manifest_and_marker_f
         .zip(&texts)
         .map(|(window, text)| spool.seal(window, text))
         .collect();
-    let proxy = CuttingProxy::start(sshd.port, cuts(40));
+    let proxy = cutting_proxy(sshd.port, cuts(40));
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
     accompany(&mut edw, VerifyMode::ReadBack, FileCompression::Gzip);
@@ -213,7 +213,7 @@ async fn receiver_that_takes_files_at_once_gets_each_once_over_connections_that_
         .zip(&texts)
         .map(|(window, text)| spool.seal(window, text))
         .collect();
-    let proxy = CuttingProxy::start(sshd.port, cuts(40));
+    let proxy = cutting_proxy(sshd.port, cuts(40));
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
     accompany(&mut edw, VerifyMode::Size, FileCompression::None);

@@ -9,7 +9,7 @@ use logferry_forwarder::{
 use tokio_util::sync::CancellationToken;
 
 use crate::delivering::publishing::text;
-use crate::support::{CuttingProxy, Direction, Spool, Sshd, destination};
+use crate::support::{Direction, Spool, Sshd, cutting_proxy, destination};
 
 /// Puts files into the destination's folder as delivered.
 fn deliver(sshd: &Sshd, count: u32, lines: u32) -> Vec<DeliveredFile> {
@@ -84,7 +84,7 @@ fn each_file_that_is_missing_short_longer_or_different_is_named() {
 fn connection_that_breaks_is_opened_again_while_files_get_through() {
     let sshd = Sshd::start();
     let files = deliver(&sshd, 20, 9000);
-    let proxy = CuttingProxy::start(sshd.port, vec![(Direction::ToClient, 2_000_000); 3]);
+    let proxy = cutting_proxy(sshd.port, vec![(Direction::ToClient, 2_000_000); 3]);
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
     edw.port = proxy.port;
@@ -101,7 +101,7 @@ fn destination_that_does_not_answer_is_an_error() {
     let (result, _) = read_back(&destination("edw", &sshd), &files);
     assert_eq!(result.unwrap_err().scope(), FailureScope::Destination);
     // One that answers and never brings a file through is one as well.
-    let proxy = CuttingProxy::start(running.port, vec![(Direction::ToClient, 1000); 9]);
+    let proxy = cutting_proxy(running.port, vec![(Direction::ToClient, 1000); 9]);
     running.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &running);
     edw.port = proxy.port;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivering::publishing::{accompany, assert_published, text};
 use crate::support::{
-    CuttingProxy, Direction, Running, Spool, Sshd, destination, destination_on_port, names_in, until,
+    Direction, Running, Spool, Sshd, cutting_proxy, destination, destination_on_port, names_in, until,
 };
 
 /// The variables with the settings of the process below.
@@ -204,7 +204,7 @@ async fn upload_that_was_cut_goes_on_from_what_is_there() {
     let batch = spool.seal(0, &text);
     // The second connection is cut, too, if it sends as much again.
     let cuts = vec![(Direction::ToServer, CUT), (Direction::ToServer, CUT / 3)];
-    let proxy = CuttingProxy::start(sshd.port, cuts);
+    let proxy = cutting_proxy(sshd.port, cuts);
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let mut edw = destination("edw", &sshd);
     edw.port = proxy.port;

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{
-    ACCOUNT_ID, LimitingProxy, PASSWORD, PasswordAge, Running, Spool, Sshd, destination, names_in, until,
+    ACCOUNT_ID, PASSWORD, PasswordAge, Running, Spool, Sshd, destination, limiting_proxy, names_in, until,
 };
 
 /// The processes that serve a server's connections.
@@ -47,7 +47,7 @@ fn in_flight(spool: &Spool) -> Vec<TransferRecord> {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_for_one_session_at_a_time_gets_everything_and_is_never_down() {
     let (sshd, mut spool) = (Sshd::start_with("MaxSessions 1\nMaxStartups 1"), Spool::new());
-    let proxy = LimitingProxy::start(sshd.port, 1);
+    let proxy = limiting_proxy(sshd.port, 1);
     sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
     let text = vec![b'x'; 1 << 20];
     // Enough for further sessions to try their luck.

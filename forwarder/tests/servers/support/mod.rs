@@ -1,8 +1,6 @@
 //! A real sshd, a spool with a ledger, and a forwarder between them.
 
-mod proxy;
 mod spool;
-mod sshd;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,9 +13,10 @@ use logferry_forwarder::ForwarderError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use proxy::{CuttingProxy, Direction, LimitingProxy};
+pub(crate) use logferry_test_servers::{
+    ACCOUNT, ACCOUNT_ID, Direction, PASSWORD, PasswordAge, Sshd, cutting_proxy, keygen, limiting_proxy,
+};
 pub(crate) use spool::Spool;
-pub(crate) use sshd::{ACCOUNT, ACCOUNT_ID, PASSWORD, PasswordAge, Sshd, keygen};
 
 /// How long a condition may take to come true; only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_mins(1);

@@ -1,0 +1,67 @@
+//! One file's bytes, and the part of them that survives a power loss.
+//!
+//! Invariant: `durable_len` is at most the length, and every lost range lies within the length.
+
+use std::ops::Range;
+
+/// The bytes of a file as a reader sees them, and the part on stable storage.
+#[derive(Debug, Default)]
+pub(crate) struct SimContents {
+    bytes: Vec<u8>,
+    durable_len: usize,
+    /// Ranges of failed syncs: readers see their bytes until the power loss, zeros after it.
+    lost: Vec<Range<usize>>,
+}
+
+impl SimContents {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn sync(&mut self) {
+        self.durable_len = self.bytes.len();
+    }
+
+    /// A failing sync: its bytes count as clean from now on, so the next sync skips them and still succeeds (fsync(2),
+    /// "NOTES": an error is reported once).
+    pub(crate) fn fail_sync(&mut self) {
+        self.lost.push(self.durable_len..self.bytes.len());
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.bytes.resize(len, 0);
+        for range in &mut self.lost {
+            range.end = range.end.min(len);
+        }
+        self.lost.retain(|range| !range.is_empty());
+        self.sync();
+    }
+
+    /// Bytes appended since the last sync.
+    pub(crate) fn unsynced_len(&self) -> usize {
+        self.bytes.len() - self.durable_len
+    }
+
+    /// The bytes after a power loss, if the disk had written `torn_len` unsynced bytes before it.
+    pub(crate) fn after_power_loss(&self, torn_len: usize) -> Vec<u8> {
+        let mut left = self.bytes.clone();
+        for range in self.lost.iter().cloned() {
+            left[range].fill(0);
+        }
+        left.truncate(self.durable_len + torn_len);
+        left
+    }
+
+    /// A file that is completely on stable storage.
+    pub(crate) fn durable(bytes: Vec<u8>) -> Self {
+        Self {
+            durable_len: bytes.len(),
+            bytes,
+            lost: Vec::new(),
+        }
+    }
+}

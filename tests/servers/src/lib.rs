@@ -1,0 +1,18 @@
+//! Servers for tests of several crates, on loopback ports: a real OpenSSH server, and TCP proxies that cut, limit or
+//! lose. Each ends when its value is dropped. Only tests use this crate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking and lay out files"
+)]
+
+mod proxy;
+mod sshd;
+
+pub use proxy::{CountingProxy, Direction, LoopbackAcceptor, cutting_proxy, limiting_proxy, lossy_proxy};
+pub use sshd::{ACCOUNT, ACCOUNT_ID, PASSWORD, PasswordAge, Sshd, keygen};
