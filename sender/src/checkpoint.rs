@@ -36,7 +36,6 @@ pub(crate) struct Checkpoint {
     pub(crate) archives: Vec<ShippedArchive>,
     #[serde(default)]
     pub(crate) unsent: Vec<UnsentFile>,
-    /// Losses that the relay has not acknowledged yet.
     #[serde(default)]
     pub(crate) gaps: Vec<ReportedGap>,
 }
@@ -48,7 +47,6 @@ pub(crate) struct CheckpointStream {
     pub(crate) path: String,
     /// The stream, committed as far as it is acknowledged.
     pub(crate) stream: KnownStream,
-    /// Whether the relay knows that the stream is finished.
     pub(crate) finished: bool,
     /// The largest size that its file was seen to have. The first version did not write it.
     #[serde(default)]
@@ -59,11 +57,9 @@ pub(crate) struct CheckpointStream {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnsentFile {
     pub(crate) log: LogName,
-    /// Its last path, for the report of its loss.
     pub(crate) path: String,
     pub(crate) file: FileKey,
     pub(crate) head: Head,
-    /// The largest size that it was seen to have.
     pub(crate) size: Offset,
 }
 
@@ -71,13 +67,11 @@ pub(crate) struct UnsentFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShippedArchive {
     pub(crate) log: LogName,
-    /// Where it was, for the reader of the checkpoint.
     pub(crate) path: String,
     #[serde(rename = "facts")]
     pub(crate) stat: FileStat,
 }
 
-/// Why a checkpoint is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CheckpointError {
     #[error("it does not end in a checksum line")]
@@ -135,7 +129,6 @@ impl Checkpoint {
     }
 }
 
-/// The checkpoint file.
 #[derive(Debug)]
 pub(crate) struct CheckpointStore<D> {
     disk: D,
@@ -168,9 +161,8 @@ impl<D: Disk> CheckpointStore<D> {
         match Checkpoint::from_bytes(&bytes) {
             Ok(checkpoint) => Some(checkpoint),
             Err(reason) => {
-                let seconds = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| since.as_secs());
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+                let seconds = since_epoch.map_or(0, |since| since.as_secs());
                 let aside = self.path.with_file_name(format!("checkpoint.bad-{seconds}"));
                 tracing::warn!(
                     path = %self.path.display(), aside = %aside.display(), %reason,
@@ -305,11 +297,9 @@ mod tests {
 
     #[test]
     fn a_checkpoint_reads_back() {
-        assert_eq!(Checkpoint::from_bytes(&checkpoint().to_bytes()), Ok(checkpoint()));
-        assert_eq!(
-            Checkpoint::from_bytes(&Checkpoint::default().to_bytes()),
-            Ok(Checkpoint::default())
-        );
+        for written in [checkpoint(), Checkpoint::default()] {
+            assert_eq!(Checkpoint::from_bytes(&written.to_bytes()), Ok(written));
+        }
     }
 
     #[test]

@@ -140,8 +140,8 @@ fn run_tailer(
         if tailer.is_stopped(now) {
             break;
         }
-        if tailer.last_scan() != scanned {
-            scanned = tailer.last_scan();
+        if tailer.last_scan != scanned {
+            scanned = tailer.last_scan;
             ready.set();
             if let Some(folders) = &mut folders {
                 let (paths, live_paths) = tailer.watched_paths();

@@ -78,7 +78,7 @@ fn file_that_changes_at_the_drop_after_its_delivery_is_named() {
     let words = String::from_utf8_lossy(&unread.stderr);
     assert_eq!(unread.status.code(), Some(3), "{words}");
     assert!(
-        words.contains("cannot read back what was delivered to drop: cannot connect to"),
+        words.contains("cannot read back the files delivered to drop: cannot connect to"),
         "{words}"
     );
     pipeline.finish(&written, LineOrder::WholeLog);

@@ -43,7 +43,7 @@ fn mistake_in_the_configuration_is_told_with_file_line_and_key() {
         (
             format!("{SENDER}  tls: {{ca_file: /nowhere}}\n"),
             Some(4),
-            &["sender.tls.ca_file", "/nowhere cannot be read", "check path"],
+            &["sender.tls.ca_file", "/nowhere cannot be read", "check its path"],
         ),
         ("sender: [\n".to_owned(), None, &[]),
         (String::new(), None, &["sender"]),

@@ -20,7 +20,6 @@ use crate::files::compressed::LogText;
 use crate::files::{self, FileHandle};
 use crate::streams::tracked_stream::{StreamPosition, committed};
 
-/// The bytes of a file.
 pub(crate) trait FileContents {
     /// The up to [`FINGERPRINT_SPAN`](logferry_protocol::stream::FINGERPRINT_SPAN) bytes that end at `end`; `None` if
     /// the file is shorter than that.
@@ -42,7 +41,6 @@ impl<H: FileHandle> FileContents for LogText<H> {
     }
 }
 
-/// A file whose stream is not known yet.
 pub(crate) struct UnidentifiedFile<'a> {
     pub(crate) key: FileKey,
     /// Its first bytes, as many as a head may cover, or all it has.
@@ -129,7 +127,6 @@ mod tests {
         FileKey { dev: 1, inode }
     }
 
-    /// The stream of a file that was committed up to `committed`.
     fn stream(inode: u64, bytes: &[u8], committed: usize) -> KnownStream {
         let head = Head::of(bytes).expect("a whole line");
         KnownStream {

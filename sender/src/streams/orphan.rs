@@ -9,18 +9,15 @@ use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, 
 
 #[derive(Debug)]
 pub(crate) struct OrphanStream {
-    /// With the chunks of it that are still in flight.
     pub(crate) stream: TrackedStream,
     pub(crate) file: FileKey,
     pub(crate) path: String,
-    /// The largest size that its file was seen to have.
     pub(crate) extent: Offset,
     /// It comes from the checkpoint: the sender did not see how it lost its file.
     pub(crate) is_from_checkpoint: bool,
     search: OrphanSearch,
 }
 
-/// The steps of the search for a file that holds the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OrphanSearch {
     /// The folders have to be searched: there may be a copy.
@@ -29,7 +26,6 @@ enum OrphanSearch {
     Scanned,
     /// The relay was asked, after the last chunk of the stream was answered.
     Asking,
-    /// The relay has answered.
     Asked,
 }
 
@@ -57,16 +53,10 @@ impl OrphanStream {
     }
 
     pub(crate) fn to_checkpoint(&self, log: &LogName) -> CheckpointStream {
-        CheckpointStream {
-            log: log.clone(),
-            path: self.path.clone(),
-            stream: self.as_known(),
-            finished: self.stream.phase == StreamPhase::Finished,
-            seen: self.extent,
-        }
+        self.stream
+            .to_checkpoint(log, self.path.clone(), self.file, self.extent)
     }
 
-    /// For a relay that may have forgotten the stream.
     pub(crate) fn acknowledged(&self) -> AcknowledgedStream {
         // The checkpoint does not tell what an earlier process had posted. It cannot be more than the file held.
         let sent_until = if self.is_from_checkpoint {
@@ -81,7 +71,6 @@ impl OrphanStream {
         self.stream.as_known(self.file)
     }
 
-    /// The folders were searched.
     pub(crate) fn scanned(&mut self) {
         if self.search == OrphanSearch::Started {
             self.search = OrphanSearch::Scanned;
@@ -103,21 +92,17 @@ impl OrphanStream {
         Some(self.stream.head)
     }
 
-    /// Takes the relay's answer: the stream as the relay knows it, if it does.
     pub(crate) fn answered(&mut self, known: Option<&KnownStream>) -> ShippedAmount {
         if self.search != OrphanSearch::Asking {
             return ShippedAmount::default();
         }
         self.search = OrphanSearch::Asked;
-        let Some(known) = known else {
-            return ShippedAmount::default();
-        };
-        let finished = self.stream.phase == StreamPhase::Finished;
-        let amount = self.stream.resume(committed(known));
-        if finished {
+        let was_finished = self.stream.phase == StreamPhase::Finished;
+        let amount = known.map(|known| self.stream.resume(committed(known)));
+        if was_finished {
             self.stream.phase = StreamPhase::Finished;
         }
-        amount
+        amount.unwrap_or_default()
     }
 
     /// Whether the relay has told the committed offset. Until then no file can be identified: it might hold this stream.

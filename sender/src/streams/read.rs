@@ -18,7 +18,6 @@ use crate::streams::tracked_stream::{InFlightChunk, StreamPosition, TrackedStrea
 /// How far back `start: end` searches for the start of a line.
 const LINE_START_SPAN: u64 = 64 * 1024;
 
-/// The result of a read.
 #[derive(Debug)]
 pub(crate) enum ChunkRead {
     Chunk(ChunkDraft),
@@ -36,17 +35,20 @@ pub(crate) struct ChunkDraft {
     stream_end: StreamEnd,
 }
 
-impl ChunkDraft {
-    fn new(start: Offset, cut: ChunkCut, stream_end: StreamEnd) -> Option<Self> {
-        let range = ByteRange::new(start, start.plus(cut.raw as u64))?;
-        Some(Self {
-            range,
-            cut,
-            stream_end,
+impl ChunkRead {
+    fn chunk(start: Offset, cut: ChunkCut, stream_end: StreamEnd) -> Self {
+        let range = ByteRange::new(start, start.plus(cut.raw as u64));
+        range.map_or(Self::Nothing, |range| {
+            Self::Chunk(ChunkDraft {
+                range,
+                cut,
+                stream_end,
+            })
         })
     }
+}
 
-    /// Where in the buffer the chunk's body is.
+impl ChunkDraft {
     pub(crate) fn body(&self) -> Range<usize> {
         let start = files::span_before(self.range.start());
         start..start + self.cut.body
@@ -107,7 +109,8 @@ pub(crate) fn read_chunk(
         return Ok(ChunkRead::Changed);
     }
     let (filled, at_end) = (end - before, end < block_end);
-    let file_end = if stream.exhausted && at_end {
+    let is_final = stream.exhausted && at_end;
+    let file_end = if is_final {
         FileEnd::Final
     } else {
         FileEnd::MayGrow
@@ -117,13 +120,12 @@ pub(crate) fn read_chunk(
         return Ok(ChunkRead::Nothing);
     };
     stream.exhausted = at_end && cut.raw == filled;
-    let stream_end = if stream.exhausted && file_end == FileEnd::Final {
+    let stream_end = if stream.exhausted && is_final {
         StreamEnd::Finished
     } else {
         StreamEnd::Live
     };
-    let draft = ChunkDraft::new(offset, cut, stream_end);
-    Ok(draft.map_or(ChunkRead::Nothing, ChunkRead::Chunk))
+    Ok(ChunkRead::chunk(offset, cut, stream_end))
 }
 
 /// A chunk without lines over everything that `start: end` leaves out: up to the last line start before `end`.
@@ -139,6 +141,5 @@ pub(crate) fn skip_to_end(handle: &impl FileHandle, end: Offset) -> io::Result<C
         raw: usize::try_from(end.get()).unwrap_or(usize::MAX),
         ..ChunkCut::without_lines(&before)
     };
-    let draft = ChunkDraft::new(Offset::ZERO, cut, StreamEnd::Live);
-    Ok(draft.map_or(ChunkRead::Nothing, ChunkRead::Chunk))
+    Ok(ChunkRead::chunk(Offset::ZERO, cut, StreamEnd::Live))
 }

@@ -9,13 +9,14 @@ use std::collections::VecDeque;
 
 use logferry_protocol::chunk::LineCounts;
 
+use logferry_protocol::names::LogName;
 pub(crate) use logferry_protocol::resolve::StreamPosition;
 use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
+use crate::checkpoint::CheckpointStream;
 use crate::messages::ChunkSeq;
 
-/// The first byte of a stream.
 pub(crate) fn stream_start() -> StreamPosition {
     StreamPosition {
         offset: Offset::ZERO,
@@ -23,7 +24,6 @@ pub(crate) fn stream_start() -> StreamPosition {
     }
 }
 
-/// Where the relay has committed a stream.
 pub(crate) fn committed(known: &KnownStream) -> StreamPosition {
     StreamPosition {
         offset: known.committed,
@@ -31,22 +31,18 @@ pub(crate) fn committed(known: &KnownStream) -> StreamPosition {
     }
 }
 
-/// A chunk that was sent and not yet acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlightChunk {
     pub(crate) seq: ChunkSeq,
     pub(crate) end: StreamPosition,
-    /// Raw bytes of its range.
     pub(crate) bytes: u64,
     pub(crate) lines: LineCounts,
-    /// Whether it tells the relay that the stream is finished.
     pub(crate) closes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamPhase {
     Reading,
-    /// The closing chunk is in flight.
     Closing,
     /// A chunk failed: the relay has to tell the committed offset.
     InDoubt,
@@ -57,7 +53,6 @@ pub(crate) enum StreamPhase {
 /// The amount of log that became durable at the relay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ShippedAmount {
-    /// Raw bytes.
     pub(crate) bytes: u64,
     pub(crate) lines: LineCounts,
 }
@@ -72,7 +67,6 @@ impl ShippedAmount {
     }
 }
 
-/// The state of one stream.
 #[derive(Debug)]
 pub(crate) struct TrackedStream {
     pub(crate) id: StreamId,
@@ -102,12 +96,10 @@ impl TrackedStream {
         }
     }
 
-    /// A stream that the relay or the checkpoint knows, from its committed offset on.
     pub(crate) fn known(known: &KnownStream) -> Self {
         Self::new(known.stream, known.head, committed(known))
     }
 
-    /// The chunk that starts at the read position was sent.
     pub(crate) fn sent(&mut self, chunk: InFlightChunk) {
         self.read = chunk.end;
         if chunk.closes {
@@ -116,14 +108,11 @@ impl TrackedStream {
         self.in_flight.push_back((chunk, true));
     }
 
-    /// Whether the answer to chunk `seq` is awaited.
     pub(crate) fn awaits(&self, seq: ChunkSeq) -> bool {
-        self.in_flight
-            .iter()
-            .any(|(chunk, awaited)| chunk.seq == seq && *awaited)
+        let mut chunks = self.in_flight.iter();
+        chunks.any(|(chunk, awaited)| chunk.seq == seq && *awaited)
     }
 
-    /// Whether a request of the stream is open.
     pub(crate) fn is_awaiting(&self) -> bool {
         self.in_flight.iter().any(|(_, awaited)| *awaited)
     }
@@ -151,7 +140,6 @@ impl TrackedStream {
         }
     }
 
-    /// Continues from the position that the relay told.
     pub(crate) fn resume(&mut self, at: StreamPosition) -> ShippedAmount {
         let mut amount = ShippedAmount::default();
         for (chunk, _) in std::mem::take(&mut self.in_flight) {
@@ -194,6 +182,22 @@ impl TrackedStream {
             unanswered: self.in_flight.iter().map(|(chunk, _)| chunk.end).collect(),
             sent_until: sent_until.max(self.acked.offset),
             finished: self.phase == StreamPhase::Finished,
+        }
+    }
+
+    pub(crate) fn to_checkpoint(
+        &self,
+        log: &LogName,
+        path: String,
+        file: FileKey,
+        seen: Offset,
+    ) -> CheckpointStream {
+        CheckpointStream {
+            log: log.clone(),
+            path,
+            stream: self.as_known(file),
+            finished: self.phase == StreamPhase::Finished,
+            seen,
         }
     }
 

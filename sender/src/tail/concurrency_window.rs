@@ -15,17 +15,14 @@ impl ConcurrencyWindow {
         Self { size: 1, max }
     }
 
-    /// Whether one more chunk may be sent.
     pub(crate) fn allows(&self, in_flight: usize) -> bool {
         in_flight < self.size.min(self.max)
     }
 
-    /// The relay has taken a chunk.
     pub(crate) fn widen(&mut self) {
         self.size = self.size.saturating_mul(2).min(self.max);
     }
 
-    /// The relay has failed, or has no room.
     pub(crate) fn narrow(&mut self) {
         self.size = 1;
     }

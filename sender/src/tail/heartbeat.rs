@@ -14,18 +14,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const REPORTED_MAX: usize = 100;
 /// Most losses that wait to be reported. Further ones are only logged.
 const UNREPORTED_MAX: usize = 1000;
-/// Most unreadable files that are named.
 const UNREADABLE_MAX: usize = 20;
 
-/// The part of a heartbeat that is not about streams.
 #[derive(Debug)]
 pub(super) struct HeartbeatState {
     started: HostTime,
-    next: Instant,
-    /// Since when the checkpoint could not be saved.
+    pub(super) next: Instant,
     unsaved_since: Option<HostTime>,
-    /// Losses that the relay has not acknowledged yet.
-    unreported: Vec<ReportedGap>,
+    pub(super) unreported: Vec<ReportedGap>,
 }
 
 impl HeartbeatState {
@@ -39,31 +35,11 @@ impl HeartbeatState {
         }
     }
 
-    pub(super) fn due(&self) -> Instant {
-        self.next
-    }
-
-    pub(super) fn unreported(&self) -> &[ReportedGap] {
-        &self.unreported
-    }
-
     /// The relay acknowledged these losses. Returns whether any of them was unreported.
     pub(super) fn acked(&mut self, gaps: &[ReportedGap]) -> bool {
         let before = self.unreported.len();
         self.unreported.retain(|gap| !gaps.contains(gap));
         self.unreported.len() < before
-    }
-
-    fn lost(&mut self, gap: ReportedGap, now: Now) {
-        if self.unreported.len() < UNREPORTED_MAX {
-            self.unreported.push(gap);
-            self.next = now.instant;
-        } else {
-            tracing::error!(
-                stream = %gap.stream, from = %gap.from,
-                "too many losses wait to be reported to the relay; this one is only logged here"
-            );
-        }
     }
 }
 
@@ -104,12 +80,19 @@ impl<F: FileSystem> Tailer<F> {
                     "a log file is gone before it was known to be read to its end; no line is known to be missing"
                 );
             }
-            self.heartbeat.lost(gap, now);
             self.dirty = true;
+            if self.heartbeat.unreported.len() < UNREPORTED_MAX {
+                self.heartbeat.unreported.push(gap);
+                self.heartbeat.next = now.instant;
+            } else {
+                tracing::error!(
+                    %stream, %from,
+                    "too many losses wait to be reported to the relay; this one is only logged here"
+                );
+            }
         }
     }
 
-    /// The last checkpoint was saved, or could not be saved.
     pub(crate) fn saved(&mut self, is_saved: bool, now: Now) {
         let since = self.heartbeat.unsaved_since.take();
         if !is_saved {

@@ -49,7 +49,6 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// A chunk is not halved below this, however slow the network is.
 const CHUNK_BYTES_MIN: usize = 64 * 1024;
 
-/// Tails all logs.
 #[derive(Debug)]
 pub(crate) struct Tailer<F: FileSystem> {
     files: F,
@@ -61,7 +60,6 @@ pub(crate) struct Tailer<F: FileSystem> {
     max_delay: Duration,
     /// Bytes of a block now; halved when chunks do not get through.
     chunk_bytes: usize,
-    /// Most that the configuration and the relay allow.
     chunk_bytes_max: usize,
     idle_connections: Vec<ConnectionId>,
     in_flight_max: usize,
@@ -70,7 +68,7 @@ pub(crate) struct Tailer<F: FileSystem> {
     asked: Option<Vec<(usize, Head)>>,
     last_seq: u64,
     next_scan: Instant,
-    last_scan: Option<Instant>,
+    pub(crate) last_scan: Option<Instant>,
     next_measure: Instant,
     next_proof: Instant,
     heartbeat: HeartbeatState,
@@ -143,7 +141,6 @@ impl<F: FileSystem> Tailer<F> {
         }
     }
 
-    /// Does everything that is due.
     pub(crate) fn run_due(&mut self, now: Now) -> Vec<RelayRequest> {
         let mut requests = Vec::new();
         if self.stopping_since.is_some() {
@@ -167,7 +164,7 @@ impl<F: FileSystem> Tailer<F> {
         if let Some(since) = self.stopping_since {
             return since + STOP_GRACE;
         }
-        let looks = self.next_scan.min(self.next_measure).min(self.heartbeat.due());
+        let looks = self.next_scan.min(self.next_measure).min(self.heartbeat.next);
         if let Some(until) = self.retry.waits_until(now.instant) {
             return looks.min(until);
         }
@@ -187,7 +184,6 @@ impl<F: FileSystem> Tailer<F> {
             .is_some_and(|since| all_idle || now.instant >= since + STOP_GRACE)
     }
 
-    /// The checkpoint, if it has changed since the last call.
     pub(crate) fn take_checkpoint(&mut self) -> Option<Checkpoint> {
         if !self.has_checkpoint() {
             return None;
@@ -197,7 +193,7 @@ impl<F: FileSystem> Tailer<F> {
             streams: self.logs.iter().flat_map(TailedLog::to_checkpoint).collect(),
             archives: self.logs.iter().flat_map(TailedLog::shipped).collect(),
             unsent: self.logs.iter().flat_map(TailedLog::unsent).collect(),
-            gaps: self.heartbeat.unreported().to_vec(),
+            gaps: self.heartbeat.unreported.clone(),
         })
     }
 
@@ -214,11 +210,6 @@ impl<F: FileSystem> Tailer<F> {
         let folders = self.logs.iter().flat_map(TailedLog::folders);
         let live_paths = self.logs.iter().flat_map(TailedLog::live_paths);
         (folders.collect(), live_paths.cloned().collect())
-    }
-
-    /// When the folders were last searched.
-    pub(crate) fn last_scan(&self) -> Option<Instant> {
-        self.last_scan
     }
 
     fn scan_soon(&mut self, now: Now) {
@@ -361,7 +352,6 @@ impl<F: FileSystem> Tailer<F> {
         }
     }
 
-    /// Whether a connection is idle and may be used.
     fn may_send(&self) -> bool {
         self.window
             .allows(self.in_flight_max - self.idle_connections.len())

@@ -32,7 +32,6 @@ use crate::tail::tracked_file::{CompressedState, FileState, TrackedFile};
 #[derive(Debug)]
 pub(crate) struct MissingFile {
     file: UnsentFile,
-    /// The streams of the relay with the same head, once it was asked.
     known: Option<Vec<KnownStream>>,
 }
 
@@ -41,7 +40,6 @@ impl MissingFile {
         Self { file, known: None }
     }
 
-    /// The head to ask the relay about.
     pub(crate) fn ask(&self) -> Option<Head> {
         self.known.is_none().then_some(self.file.head)
     }
@@ -97,7 +95,6 @@ impl OrphanStream {
         (until.is_some() || is_unfinished).then(|| gap(self.stream.id, log, &self.path, from, until, now))
     }
 
-    /// The stream for the checkpoint, as a file of which the relay has nothing.
     fn as_unsent(&self, log: &LogName) -> UnsentFile {
         UnsentFile {
             log: log.clone(),
@@ -132,17 +129,9 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// Whether the file was seen with more bytes than at the last call, and with more than the relay has.
-    fn has_news(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.extent_noted, self.extent);
-        self.extent > self.acked() && self.extent != before
-    }
-
     /// The loss at the end of a finished stream: its file is a copy that lacks bytes that the original was seen to hold.
     pub(crate) fn shortfall(&mut self, log: &LogName, now: Now) -> Option<ReportedGap> {
-        let stream = self
-            .stream()
-            .filter(|stream| stream.phase == StreamPhase::Finished)?;
+        let stream = self.stream_in(StreamPhase::Finished)?;
         let (id, acked) = (stream.id, stream.acked.offset);
         let until = std::mem::replace(&mut self.extent, acked);
         let path = self.path.display().to_string();
@@ -179,11 +168,6 @@ impl<H: FileHandle> TrackedFile<H> {
     pub(crate) fn is_skipping(&self) -> bool {
         self.skip_to.is_some() && self.acked() == Offset::ZERO
     }
-
-    fn is_unreadable(&self) -> bool {
-        let is_damaged = matches!(self.state, FileState::Compressed(CompressedState::Damaged));
-        self.role != FileRole::Gone && (is_damaged || matches!(self.state, FileState::Unopened))
-    }
 }
 
 impl<H: FileHandle> TailedLog<H> {
@@ -193,12 +177,12 @@ impl<H: FileHandle> TailedLog<H> {
         for file in &mut self.files {
             file.mark_age(now);
             file.prove_size();
-            news |= file.has_news();
+            let before = std::mem::replace(&mut file.extent_noted, file.extent);
+            news |= file.extent > file.acked() && file.extent != before;
         }
         news
     }
 
-    /// Whether the relay does not know yet which bytes `start: end` leaves out.
     pub(crate) fn is_skipping(&self) -> bool {
         self.files.iter().any(TrackedFile::is_skipping)
     }
@@ -207,8 +191,8 @@ impl<H: FileHandle> TailedLog<H> {
     pub(super) fn miss_unidentified(&mut self, index: usize) {
         let file = &self.files[index];
         if matches!(file.state, FileState::Unidentified(_)) {
-            self.missing
-                .extend(file.as_unsent(&self.name).map(MissingFile::new));
+            let unsent = file.as_unsent(&self.name);
+            self.missing.extend(unsent.map(MissingFile::new));
         }
     }
 
@@ -223,7 +207,6 @@ impl<H: FileHandle> TailedLog<H> {
             .filter(|unsent| unsent.size > Offset::ZERO)
     }
 
-    /// Takes the relay's answers for missing files.
     pub(super) fn resolve_missing(&mut self, answers: &ResolveAnswers) {
         for missing in &mut self.missing {
             if let Some((_, known)) = answers.iter().find(|(head, _)| *head == missing.file.head) {
@@ -241,9 +224,10 @@ impl<H: FileHandle> TailedLog<H> {
         let (files, found) = (&self.files, &mut self.lost);
         // A file that cannot be read now may be read later.
         let is_unreadable = |key: FileKey| {
-            files
+            let mut unopened = files
                 .iter()
-                .any(|file| file.stat.key == key && matches!(file.state, FileState::Unopened))
+                .filter(|file| matches!(file.state, FileState::Unopened));
+            unopened.any(|file| file.stat.key == key)
         };
         let held = |head| {
             let sizes = files.iter().filter_map(|file| file.size_if_alike(head));
@@ -257,21 +241,21 @@ impl<H: FileHandle> TailedLog<H> {
             is_kept
         });
         self.missing.retain(|missing| {
-            let Some(known) = missing
-                .known
-                .as_ref()
-                .filter(|_| !is_unreadable(missing.file.file))
-            else {
-                return true;
-            };
-            found.extend(missing.gap(known, held(missing.file.head), now));
-            false
+            let known = missing.known.as_ref();
+            let known = known.filter(|_| !is_unreadable(missing.file.file));
+            found.extend(known.and_then(|known| missing.gap(known, held(missing.file.head), now)));
+            known.is_none()
         });
     }
 
-    /// The paths of files that cannot be read.
     pub(crate) fn unreadable(&self) -> impl Iterator<Item = String> + '_ {
-        let unreadable = self.files.iter().filter(|file| file.is_unreadable());
+        let is_unreadable = |file: &&TrackedFile<H>| {
+            matches!(
+                file.state,
+                FileState::Unopened | FileState::Compressed(CompressedState::Damaged)
+            ) && file.role != FileRole::Gone
+        };
+        let unreadable = self.files.iter().filter(is_unreadable);
         unreadable.map(|file| file.path.display().to_string())
     }
 }

@@ -1,8 +1,8 @@
 //! One configured log: its files in order, which stream each is, and which losses are found.
 //!
 //! Scans, measures and the relay's answers come in; questions for the relay and the next file to read go out. Time is an
-//! argument, and files are only read through handles. The proof of losses (`losses`) and the figures of the heartbeat
-//! (`progress`) may be changed here without looking elsewhere.
+//! argument, and files are only read through handles. The proof of losses (`losses`) may be changed here
+//! without looking elsewhere.
 //!
 //! Invariants:
 //! - The files of one rotation chain (a live path and its rotated files) are in order of age, the live file last. A file
@@ -12,7 +12,6 @@
 //!   unread bytes is reported.
 
 pub(crate) mod losses;
-pub(crate) mod progress;
 pub(crate) mod resolve;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::ChunkHeader;
-use logferry_protocol::heartbeat::ReportedGap;
+use logferry_protocol::heartbeat::{ReportedGap, StreamProgress};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
@@ -42,7 +41,6 @@ use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange,
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
 const SEARCHES_MAX: usize = 4;
 
-/// A configured log.
 #[derive(Debug)]
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
@@ -52,19 +50,15 @@ pub(crate) struct TailedLog<H> {
     start: config::StartPosition,
     retry: config::Backoff,
     chains: Vec<RotationChain>,
-    /// Which file had which name in the last search.
     names: Vec<(PathBuf, FileKey)>,
     files: Vec<TrackedFile<H>>,
     orphans: Vec<OrphanStream>,
-    /// Files that are gone, and of which no byte is known to be acknowledged.
     missing: Vec<MissingFile>,
-    /// Losses that were found and not yet collected.
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
-    /// A compressed file turned out to be shipped.
     pub(super) wants_checkpoint: bool,
     /// The relay has less of a stream than it had acknowledged: it was emptied or restored from a backup.
     pub(super) relay_forgot: bool,
@@ -115,7 +109,6 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Searches for files, opens new ones, and notes which were renamed or are gone.
     pub(crate) fn scan<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F, now: Now) {
         self.wants_scan = false;
         self.files.iter_mut().for_each(|file| file.seen = false);
@@ -160,7 +153,13 @@ impl<H: FileHandle> TailedLog<H> {
             let file = &mut self.files[known];
             let same = file.stat == found.stat || file.is_being_compressed(&found.stat, now);
             if !file.is_closed() || same {
-                file.found_again(file_system, found, chain, now);
+                (file.seen, file.chain, file.path) = (true, chain, found.path);
+                file.set_role(found.role, now);
+                if matches!(file.state, FileState::Unopened)
+                    && let Err(error) = file.open(file_system)
+                {
+                    tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
+                }
                 return;
             }
             // It was closed and has changed. It may be another file with the same inode, so it is added as a new one.
@@ -193,7 +192,6 @@ impl<H: FileHandle> TailedLog<H> {
         }))
     }
 
-    /// Looks at the sizes and times of all open files.
     pub(crate) fn measure(&mut self, now: Now) {
         for index in 0..self.files.len() {
             match self.files[index].measure(now) {
@@ -214,7 +212,6 @@ impl<H: FileHandle> TailedLog<H> {
         self.wants_scan = true;
     }
 
-    /// From now on the stream of this file is searched elsewhere.
     fn orphan_stream(&mut self, index: usize) {
         self.miss_unidentified(index);
         let file = &mut self.files[index];
@@ -253,7 +250,11 @@ impl<H: FileHandle> TailedLog<H> {
         let of_orphans = self.orphans.iter_mut().filter_map(OrphanStream::ask);
         let of_files = self.files.iter().filter_map(|file| match &file.state {
             FileState::Unidentified(head) if can_identify => Some(*head),
-            FileState::Stream(stream) if file.is_to_ask(now) => Some(stream.head),
+            FileState::Stream(stream)
+                if stream.is_in_doubt() && file.retry.waits_until(now.instant).is_none() =>
+            {
+                Some(stream.head)
+            }
             _ => None,
         });
         let of_missing = self.missing.iter().filter_map(MissingFile::ask);
@@ -325,7 +326,6 @@ impl<H: FileHandle> TailedLog<H> {
         None
     }
 
-    /// The chunk that was read from `due` is sent. Returns its header.
     pub(crate) fn sent(
         &mut self,
         due: DueRead,
@@ -404,10 +404,20 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// The compressed files for the checkpoint, so that they are not decompressed at each start.
     pub(crate) fn shipped(&self) -> impl Iterator<Item = ShippedArchive> + '_ {
-        self.files.iter().filter_map(|file| file.as_shipped(&self.name))
+        let is_shipped =
+            |file: &&TrackedFile<H>| matches!(file.state, FileState::Compressed(CompressedState::Shipped));
+        self.files.iter().filter(is_shipped).map(|file| ShippedArchive {
+            log: self.name.clone(),
+            path: file.path.display().to_string(),
+            stat: file.stat,
+        })
     }
 
-    /// Bytes on disk that the relay does not have yet.
+    pub(crate) fn progress(&self, now: Now) -> impl Iterator<Item = StreamProgress> + '_ {
+        let progress = move |file: &TrackedFile<H>| file.progress(&self.name, now);
+        self.files.iter().filter_map(progress)
+    }
+
     pub(crate) fn lag_bytes(&self) -> u64 {
         let lags = self.files.iter().map(|file| match &file.state {
             FileState::Copy { .. } | FileState::Compressed(_) => 0,
@@ -416,7 +426,6 @@ impl<H: FileHandle> TailedLog<H> {
         lags.sum()
     }
 
-    /// The folders where files of this log may appear or change.
     pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let found = self.files.iter().filter_map(|file| file.path.parent());
         self.patterns.folders().chain(found).map(PathBuf::from)
@@ -427,7 +436,6 @@ impl<H: FileHandle> TailedLog<H> {
         self.chains.iter().map(|chain| &chain.live_path)
     }
 
-    /// The followed file that holds this stream.
     fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {
         let mut streams = self.files.iter().filter_map(|file| Some((file, file.stream()?)));
         streams.find(|(_, stream)| stream.id == id)

@@ -11,7 +11,9 @@ use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
 use crate::streams::identity::{self, FileContents, UnidentifiedFile};
 use crate::streams::orphan::OrphanStream;
-use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed, stream_start};
+use crate::streams::tracked_stream::{
+    ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
+};
 use crate::tail::log::TailedLog;
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
@@ -30,9 +32,7 @@ fn is_answered(answers: &ResolveAnswers, head: Head) -> bool {
     answers.iter().any(|(asked, _)| *asked == head)
 }
 
-/// An open file that has to be identified.
 struct Candidate {
-    /// Its index in the log.
     index: usize,
     head: Head,
     beginning: Vec<u8>,
@@ -57,7 +57,6 @@ impl<H: FileHandle> TailedLog<H> {
         amount
     }
 
-    /// Streams in doubt continue at the relay's offset.
     fn resume_streams(&mut self, answers: &ResolveAnswers, now: Now) -> ShippedAmount {
         let mut amount = ShippedAmount::default();
         for index in 0..self.files.len() {
@@ -100,7 +99,6 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Decides which streams the files are that were asked for.
     fn identify_files(&mut self, answers: &ResolveAnswers, now: Now) {
         let candidates = self.candidates(answers);
         let free = self.free_streams(answers);
@@ -132,7 +130,8 @@ impl<H: FileHandle> TailedLog<H> {
             }
         }
         for (index, stream) in streams {
-            self.continue_stream(index, stream, find(answers, stream.stream).is_some(), now);
+            let start = find(answers, stream.stream).map_or_else(stream_start, committed);
+            self.continue_stream(index, stream, start, now);
         }
         let relay_knows_none = answers.iter().all(|(_, streams)| streams.is_empty());
         // A copy can only be recognised beside its original. So the live files, which come last, are identified first,
@@ -184,19 +183,12 @@ impl<H: FileHandle> TailedLog<H> {
         free
     }
 
-    /// The file is this known stream.
-    fn continue_stream(&mut self, index: usize, known: &KnownStream, relay_knows: bool, now: Now) {
+    fn continue_stream(&mut self, index: usize, known: &KnownStream, start: StreamPosition, now: Now) {
         let is_it = |orphan: &OrphanStream| orphan.stream.id == known.stream;
         let orphan = self.orphans.iter().position(is_it);
         let orphan = orphan.map(|orphan| self.orphans.swap_remove(orphan));
-        let was_finished = orphan
-            .as_ref()
-            .is_some_and(|orphan| orphan.stream.phase == StreamPhase::Finished);
-        let start = if relay_knows {
-            committed(known)
-        } else {
-            stream_start()
-        };
+        let is_finished = |orphan: &OrphanStream| orphan.stream.phase == StreamPhase::Finished;
+        let was_finished = orphan.as_ref().is_some_and(is_finished);
         let mut stream = TrackedStream::new(known.stream, known.head, start);
         let file = &mut self.files[index];
         if let Some(orphan) = orphan.filter(|orphan| orphan.stream.acked.offset > Offset::ZERO) {
@@ -299,10 +291,8 @@ impl<H: FileHandle> TailedLog<H> {
         let is_copy = original
             .filter(|(original, _)| original.handle.is_some())
             .is_none_or(|(original, stream)| {
-                let beginning = files::beginning(handle);
-                beginning
-                    .and_then(|beginning| file.is_copy(&beginning, original, stream))
-                    .unwrap_or(true)
+                let is_copy = |beginning: Vec<u8>| file.is_copy(&beginning, original, stream);
+                files::beginning(handle).and_then(is_copy).unwrap_or(true)
             });
         if !is_copy || is_orphan {
             self.files[index].state = FileState::Unidentified(head);

@@ -15,9 +15,9 @@ use crate::tail::scenarios::sim_files::SimFileSystem;
 use crate::tail::scenarios::simulation::{Simulation, with_sites};
 
 /// The newest rotated file, which a writer keeps open.
-fn kept_open(sim: &Simulation) -> File {
+fn kept_open_by(writers: OpenWriters, sim: &Simulation) -> File {
     let file = sim.disk.get(&rotated(1)).expect("the rotated file");
-    file.borrow_mut().writers = OpenWriters::Some;
+    file.borrow_mut().writers = writers;
     file
 }
 
@@ -80,7 +80,7 @@ fn shift(disk: &SimFileSystem) {
 fn a_renamed_file_is_followed_as_long_as_its_writer_keeps_it() {
     let mut sim = settled(10);
     sim.rotate_by_rename();
-    let file = kept_open(&sim);
+    let file = kept_open_by(OpenWriters::Some, &sim);
     for minute in 0..30 {
         sim.write_late(&format!("{minute:02} late\n"));
         sim.write(1);
@@ -103,7 +103,7 @@ fn a_closed_file_that_grows_again_is_read_further() {
     for writers in [OpenWriters::None, OpenWriters::Some, OpenWriters::Unknown] {
         let mut sim = settled(10);
         sim.rotate_by_rename();
-        kept_open(&sim).borrow_mut().writers = writers;
+        kept_open_by(writers, &sim);
         sim.write(10);
         poll(&mut sim, 20 * 60);
         assert_eq!(sim.finished(), 1);
@@ -111,6 +111,7 @@ fn a_closed_file_that_grows_again_is_read_further() {
         poll(&mut sim, 10);
         assert!(sim.arrived().ends_with("twenty minutes late\n"));
         sim.settle_and_check();
+        assert_eq!(sim.finished(), usize::from(writers == OpenWriters::None));
     }
 }
 
@@ -119,8 +120,7 @@ fn a_deleted_file_is_kept_open_while_lines_may_come() {
     for writers in [OpenWriters::Some, OpenWriters::Unknown] {
         let mut sim = settled(10);
         sim.rotate_by_rename();
-        let file = kept_open(&sim);
-        file.borrow_mut().writers = writers;
+        let file = kept_open_by(writers, &sim);
         sim.settle();
         sim.disk.remove(&rotated(1));
         for _ in 0..3 {
@@ -139,7 +139,7 @@ fn part_of_a_line_in_a_renamed_file_waits_for_its_writer() {
     let mut sim = written(3);
     sim.write_text("half ");
     sim.rotate_by_rename();
-    let file = kept_open(&sim);
+    let file = kept_open_by(OpenWriters::Some, &sim);
     sim.write(3);
     poll(&mut sim, 5 * 60);
     assert!(!sim.arrived().contains("half"));
@@ -158,7 +158,7 @@ fn part_of_a_line_that_is_never_completed_gets_its_newline() {
         let mut sim = written(3);
         sim.write_text("half");
         sim.rotate_by_rename();
-        kept_open(&sim).borrow_mut().writers = writers;
+        kept_open_by(writers, &sim);
         sim.write(3);
         poll(&mut sim, seconds);
         assert!(sim.arrived().ends_with("GET /\nhalf\n"), "{writers:?}");
@@ -204,9 +204,7 @@ fn a_log_truncated_and_written_again_is_read_from_its_start_whatever_its_length(
             sim.settle();
             sim.truncate();
             sim.write_text(&format!("{}\n", "n".repeat(length - 1)));
-            if down {
-                sim.restart(0, true);
-            }
+            sim.restart_if(down);
             sim.settle_and_check();
         }
     }
@@ -240,19 +238,8 @@ fn a_file_keeps_its_identity_while_its_beginning_grows() {
     for keep_checkpoint in [true, false] {
         let mut sim = sim();
         let line = format!("{}\n", "x".repeat(200));
-        let beginning = [
-            "",
-            "b",
-            "eginning ",
-            "of a line\n",
-            &line,
-            &line,
-            &line,
-            &line,
-            &line,
-            &line,
-        ];
-        for part in beginning {
+        let beginning = ["", "b", "eginning ", "of a line\n"].into_iter();
+        for part in beginning.chain([line.as_str(); 6]) {
             sim.write_text(part);
             sim.settle_and_check();
             sim.restart(0, keep_checkpoint);
@@ -364,24 +351,18 @@ fn without_inotify_polling_finds_everything() {
     for round in 0..4 {
         sim.write(10);
         poll(&mut sim, 3);
-        assert_eq!(
-            sim.arrived().lines().count(),
-            24 * round + 8,
-            "growth, each second"
-        );
+        let arrived = sim.arrived().lines().count();
+        assert_eq!(arrived, 24 * round + 8, "growth, each second");
         sim.write(10);
         sim.rotate_by_rename();
         sim.write(10);
         poll(&mut sim, 8);
-        assert_eq!(
-            sim.arrived().lines().count(),
-            24 * (round + 1),
-            "a new file, each five"
-        );
+        let arrived = sim.arrived().lines().count();
+        assert_eq!(arrived, 24 * (round + 1), "a new file, each five");
     }
     sim.rotate_by_copy(|_| {});
     sim.write(10);
-    sim.compress_with(CompressionFormat::Zstd, |_| {});
+    sim.compress(CompressionFormat::Zstd, |_| {});
     poll(&mut sim, 60);
     sim.check();
     sim.check_order();

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::sim_files::{File, copy_time};
+use super::sim_files::File;
 use crate::files::compressed::CompressionFormat;
 use crate::files::compressed::tests::compress;
 use crate::tail::scenarios::simulation::Simulation;
@@ -43,14 +43,18 @@ impl Simulation {
         Some((self.disk.get(name)?, self.names.get(name)?.clone()))
     }
 
-    /// The live file, made if it is not there.
     fn live(&mut self) -> (File, FileLife) {
         self.file(self.log).unwrap_or_else(|| {
-            let life = FileLife::default();
-            self.lives.push(life.clone());
-            self.names.insert(self.log.into(), life.clone());
+            let life = self.new_life();
             (self.disk.create(self.log), life)
         })
+    }
+
+    fn new_life(&mut self) -> FileLife {
+        let life = FileLife::default();
+        self.lives.push(life.clone());
+        self.names.insert(self.log.into(), life.clone());
+        life
     }
 
     fn append(&self, (file, life): &(File, FileLife), text: &str) {
@@ -63,11 +67,8 @@ impl Simulation {
             let live = self.live();
             self.next_line += 1;
             let number = self.next_line;
-            let text = if number.is_multiple_of(5) {
-                "ping health check"
-            } else {
-                "GET /"
-            };
+            let is_excluded = number.is_multiple_of(5);
+            let text = if is_excluded { "ping health check" } else { "GET /" };
             self.append(&live, &format!("{number:06} {} {text}\n", self.log));
         }
     }
@@ -94,12 +95,16 @@ impl Simulation {
         self.append(&live, text);
     }
 
+    pub(super) fn write_unique(&mut self, before: &str, after: &str) {
+        let text = self.unique(before, after);
+        self.write_text(&text);
+    }
+
     pub(super) fn write_late(&mut self, text: &str) {
         let rotated = self.rotated().first().and_then(|name| self.file(name));
         // An unterminated line may already have got its newline; another test appends to such a file.
-        if let Some(rotated) =
-            rotated.filter(|(_, life)| life.borrow().bytes.last().is_none_or(|&last| last == b'\n'))
-        {
+        let is_whole = |life: &FileLife| life.borrow().bytes.last().is_none_or(|&last| last == b'\n');
+        if let Some(rotated) = rotated.filter(|(_, life)| is_whole(life)) {
             self.append(&rotated, text);
         }
     }
@@ -144,30 +149,24 @@ impl Simulation {
         format!("{log}.1")
     }
 
-    /// The newest rotated file is gzipped, while `during` happens, and then removed.
-    pub(super) fn compress(&mut self, during: impl FnMut(&mut Self)) {
-        self.compress_with(CompressionFormat::Gzip, during);
-    }
-
-    pub(super) fn compress_with(&mut self, format: CompressionFormat, mut during: impl FnMut(&mut Self)) {
-        let Some(name) = self.rotated().into_iter().next() else {
-            return;
-        };
-        let Some((original, life)) = self.file(&name) else {
+    pub(super) fn compress(&mut self, format: CompressionFormat, mut during: impl FnMut(&mut Self)) {
+        let newest = self.rotated().into_iter().next();
+        let Some((name, (original, life))) =
+            newest.and_then(|name| self.file(&name).map(|file| (name, file)))
+        else {
             return;
         };
         let bytes = compress(format, &original.borrow().bytes);
-        let archive_name = format!(
-            "{name}{}",
-            SUFFIXES[1 + usize::from(format == CompressionFormat::Zstd)]
-        );
+        let suffix = SUFFIXES[1 + usize::from(format == CompressionFormat::Zstd)];
+        let archive_name = format!("{name}{suffix}");
         let archive = self.disk.create(&archive_name);
         for part in bytes.chunks(bytes.len().div_ceil(2)) {
             during(self);
             self.disk.append(&archive, part);
         }
         during(self);
-        copy_time(&archive, &original);
+        // As compressors do.
+        archive.borrow_mut().modified = original.borrow().modified;
         self.remove(&name);
         self.names.insert(archive_name, life);
     }
@@ -184,7 +183,6 @@ impl Simulation {
         }
     }
 
-    /// The live file is copied to `.1`, while `during` happens, and then truncated.
     pub(super) fn rotate_by_copy(&mut self, mut during: impl FnMut(&mut Self)) {
         let Some((original, life)) = self.file(self.log) else {
             return;
@@ -201,17 +199,13 @@ impl Simulation {
         self.truncate();
     }
 
-    /// Truncates the live file; its next bytes are another life.
     pub(super) fn truncate(&mut self) {
         if let Some((live, _)) = self.file(self.log) {
             self.disk.truncate(&live);
-            let life = FileLife::default();
-            self.lives.push(life.clone());
-            self.names.insert(self.log.into(), life);
+            self.new_life();
         }
     }
 
-    /// Truncates the live file, though it may not be shipped completely.
     pub(super) fn cut(&mut self) {
         if let Some((_, life)) = self.file(self.log) {
             life.borrow_mut().is_cut = true;
@@ -224,7 +218,6 @@ impl Simulation {
         self.names.remove(name);
     }
 
-    /// Deletes a file, though it may not be shipped completely.
     pub(super) fn delete(&mut self, name: &str) {
         if let Some((_, life)) = self.file(name) {
             life.borrow_mut().is_cut = true;
@@ -236,13 +229,12 @@ impl Simulation {
 /// The bytes that have to arrive of a file: its lines but the excluded ones; of a finished life also an unterminated line.
 pub(super) fn shipped(bytes: &[u8], is_live: bool, max_line: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let whole = text
+    let is_excluded = |line: &str| line.contains("ping") && line.contains("check") && line.len() < max_line;
+    let lines = text
         .split_inclusive('\n')
         .filter(|line| !is_live || line.ends_with('\n'));
-    let lines = whole.map(|line| line.trim_end_matches('\n'));
-    let kept = lines.filter(|line| {
-        let excluded = line.contains("ping") && line.contains("check") && line.len() < max_line;
-        !excluded
-    });
+    let kept = lines
+        .map(|line| line.trim_end_matches('\n'))
+        .filter(|line| !is_excluded(line));
     kept.flat_map(|line| [line, "\n"]).collect()
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use logferry_config::StartPosition;
-
 use super::sim_relay::RequestOutcome;
-use super::simulation::config;
-use super::{look, rotated, settled, sim, written};
+use super::{look, rotated, settled, sim, size, starting_at_end, written};
+use crate::files::compressed::CompressionFormat;
 use crate::tail::scenarios::log_writer::LIVE;
 use crate::tail::scenarios::simulation::Simulation;
 
@@ -20,8 +18,25 @@ fn with_backlog() -> (Simulation, u64, u64) {
     (sim, acked, seen)
 }
 
-fn size(sim: &Simulation, name: &str) -> u64 {
-    sim.disk.get(name).expect("a file").borrow().bytes.len() as u64
+/// The changes happen while the sender runs, or while it is stopped.
+fn change(sim: &mut Simulation, is_down: bool, changes: impl FnOnce(&mut Simulation)) {
+    if is_down {
+        sim.stop();
+    }
+    changes(sim);
+    sim.write(1);
+    if is_down {
+        sim.start_again();
+    }
+    sim.settle();
+}
+
+/// The log is written and seen, but the relay is never asked about it.
+fn unknown_to_relay() -> (Simulation, u64) {
+    let mut sim = written(20);
+    look_without_relay(&mut sim);
+    let seen = size(&sim, LIVE);
+    (sim, seen)
 }
 
 /// Half a minute with a relay that does not answer.
@@ -60,15 +75,7 @@ fn a_rotated_file_deleted_while_down_is_a_gap_up_to_where_it_was_seen() {
 fn a_log_truncated_with_a_backlog_and_no_copy_is_a_gap() {
     for down in [false, true] {
         let (mut sim, acked, seen) = with_backlog();
-        if down {
-            sim.stop();
-        }
-        sim.truncate();
-        sim.write(1);
-        if down {
-            sim.start_again();
-        }
-        sim.settle();
+        change(&mut sim, down, Simulation::truncate);
         assert_eq!(sim.gaps(), [(acked, Some(seen))], "down: {down}");
     }
 }
@@ -77,15 +84,8 @@ fn a_log_truncated_with_a_backlog_and_no_copy_is_a_gap() {
 fn a_log_truncated_with_a_copy_is_no_gap() {
     for down in [false, true] {
         let (mut sim, ..) = with_backlog();
-        if down {
-            sim.stop();
-        }
-        sim.rotate_by_copy(|_| {});
-        sim.write(1);
-        if down {
-            sim.start_again();
-        }
-        sim.settle_and_check();
+        change(&mut sim, down, |sim| sim.rotate_by_copy(|_| {}));
+        sim.check();
     }
 }
 
@@ -101,15 +101,12 @@ fn a_log_rewritten_longer_is_no_gap() {
 #[test]
 fn a_copy_that_lacks_the_end_is_a_gap_where_it_ends() {
     let (mut sim, acked, seen) = with_backlog();
-    let live = sim.disk.get(LIVE).expect("the log");
-    let bytes = live.borrow().bytes.clone();
+    let bytes = sim.disk.get(LIVE).expect("the log").borrow().bytes.clone();
     let copied = acked + (seen - acked) / 2;
     let copy = sim.disk.create(&rotated(1));
-    sim.disk
-        .append(&copy, &bytes[..usize::try_from(copied).expect("small")]);
-    sim.truncate();
-    sim.write(1);
-    sim.settle();
+    let part = &bytes[..usize::try_from(copied).expect("small")];
+    sim.disk.append(&copy, part);
+    change(&mut sim, false, Simulation::truncate);
     assert_eq!(sim.gaps(), [(copied, Some(seen))]);
 }
 
@@ -135,12 +132,10 @@ fn a_finished_file_and_one_deleted_while_it_is_read_are_no_gap() {
 fn a_file_that_is_gone_before_its_end_was_known_is_unfinished_and_not_lost() {
     let mut sim = settled(20);
     let acked = size(&sim, LIVE);
-    sim.stop();
-    sim.rotate_by_rename();
-    sim.remove(&rotated(1));
-    sim.write(1);
-    sim.start_again();
-    sim.settle();
+    change(&mut sim, true, |sim| {
+        sim.rotate_by_rename();
+        sim.remove(&rotated(1));
+    });
     assert_eq!(sim.gaps(), [(acked, None)]);
     assert_eq!(sim.metrics.totals().gaps, 0);
 }
@@ -148,18 +143,14 @@ fn a_file_that_is_gone_before_its_end_was_known_is_unfinished_and_not_lost() {
 #[test]
 fn a_file_unknown_to_the_relay_is_missed_too() {
     for truncated in [false, true] {
-        let mut sim = written(20);
-        look_without_relay(&mut sim);
-        let seen = size(&sim, LIVE);
-        sim.stop();
-        if truncated {
-            sim.truncate();
-        } else {
-            sim.remove(LIVE);
-        }
-        sim.write(1);
-        sim.start_again();
-        sim.settle();
+        let (mut sim, seen) = unknown_to_relay();
+        change(&mut sim, true, |sim| {
+            if truncated {
+                sim.truncate();
+            } else {
+                sim.remove(LIVE);
+            }
+        });
         assert_eq!(sim.gaps(), [(0, Some(seen))], "truncated: {truncated}");
     }
 }
@@ -167,36 +158,28 @@ fn a_file_unknown_to_the_relay_is_missed_too() {
 #[test]
 fn a_file_unknown_to_the_relay_is_not_missed_under_another_name_or_compressed() {
     for compressed in [false, true] {
-        let mut sim = written(20);
-        look_without_relay(&mut sim);
-        sim.stop();
-        sim.rotate_by_rename();
-        if compressed {
-            sim.compress(|_| {});
-        }
-        sim.write(1);
-        sim.start_again();
-        sim.settle_and_check();
+        let (mut sim, _) = unknown_to_relay();
+        change(&mut sim, true, |sim| {
+            sim.rotate_by_rename();
+            if compressed {
+                sim.compress(CompressionFormat::Gzip, |_| {});
+            }
+        });
+        sim.check();
         assert_eq!(sim.gaps(), []);
     }
 }
 
 #[test]
 fn a_file_cut_before_the_relay_was_ever_asked_is_missed() {
-    let mut sim = written(20);
-    look_without_relay(&mut sim);
-    let seen = size(&sim, LIVE);
-    sim.truncate();
-    sim.write(1);
-    sim.settle();
+    let (mut sim, seen) = unknown_to_relay();
+    change(&mut sim, false, Simulation::truncate);
     assert_eq!(sim.gaps(), [(0, Some(seen))]);
 }
 
 #[test]
 fn lines_left_out_by_start_end_are_not_missed() {
-    let mut settings = config(4096, 100, 2048);
-    settings.logs[0].start = StartPosition::End;
-    let mut sim = Simulation::new(settings);
+    let mut sim = starting_at_end();
     sim.write(20);
     look_without_relay(&mut sim);
     sim.truncate();
@@ -238,11 +221,8 @@ fn a_heartbeat_reports_read_and_sent_bytes_and_the_age_of_those_at_risk() {
     assert_eq!((stream.acked.get(), stream.size.get()), (acked, seen + 11));
     assert_eq!((stream.lines.sent, stream.lines.excluded), (16, 4));
     // Half a minute before the rotation and half a minute since, heartbeats every ten seconds.
-    assert!(
-        (40_000..70_000).contains(&stream.oldest_unread_ms),
-        "{}",
-        stream.oldest_unread_ms
-    );
+    let age = stream.oldest_unread_ms;
+    assert!((40_000..70_000).contains(&age), "{age}");
     sim.settle();
     assert_eq!(sim.beats.last().expect("heartbeats").streams.len(), 0, "finished");
 }

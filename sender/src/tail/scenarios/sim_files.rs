@@ -17,20 +17,13 @@ use crate::files::{FileStat, FileSystem};
 pub(super) struct SimInode {
     inode: u64,
     pub(super) bytes: Vec<u8>,
-    modified: SystemTime,
+    pub(super) modified: SystemTime,
     pub(super) writers: OpenWriters,
-    /// It can neither be opened nor read.
     pub(super) is_locked: bool,
 }
 
 pub(super) type File = Rc<RefCell<SimInode>>;
 
-/// Gives `file` the time of `other`, as compressors do.
-pub(super) fn copy_time(file: &File, other: &File) {
-    file.borrow_mut().modified = other.borrow().modified;
-}
-
-/// A file system with one folder.
 #[derive(Clone)]
 pub(super) struct SimFileSystem {
     tree: Rc<RefCell<Tree>>,
@@ -44,12 +37,16 @@ struct Tree {
     unlinked: Vec<File>,
     next_inode: u64,
     clock: SystemTime,
-    /// How often a file was opened.
     opened: u32,
 }
 
-/// A change that happens while the folder is searched.
 type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
+
+impl Tree {
+    fn insert(&mut self, path: &str, file: File) {
+        self.unlinked.extend(self.names.insert(path.into(), file));
+    }
+}
 
 impl SimFileSystem {
     pub(super) fn new(clock: SystemTime) -> Self {
@@ -74,12 +71,11 @@ impl SimFileSystem {
     pub(super) fn create(&self, path: &str) -> File {
         let mut tree = self.tree.borrow_mut();
         let unheld = tree.unlinked.iter().position(|file| Rc::strong_count(file) == 1);
-        let inode = if let Some(index) = unheld {
-            tree.unlinked.swap_remove(index).borrow().inode
-        } else {
+        let reused = unheld.map(|index| tree.unlinked.swap_remove(index).borrow().inode);
+        let inode = reused.unwrap_or_else(|| {
             tree.next_inode += 1;
             tree.next_inode
-        };
+        });
         let file = Rc::new(RefCell::new(SimInode {
             inode,
             bytes: Vec::new(),
@@ -87,9 +83,7 @@ impl SimFileSystem {
             writers: OpenWriters::None,
             is_locked: false,
         }));
-        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
-            tree.unlinked.push(replaced);
-        }
+        tree.insert(path, file.clone());
         file
     }
 
@@ -99,18 +93,15 @@ impl SimFileSystem {
 
     pub(super) fn rename(&self, from: &str, to: &str) {
         let mut tree = self.tree.borrow_mut();
-        if let Some(file) = tree.names.remove(Path::new(from))
-            && let Some(replaced) = tree.names.insert(to.into(), file)
-        {
-            tree.unlinked.push(replaced);
+        if let Some(file) = tree.names.remove(Path::new(from)) {
+            tree.insert(to, file);
         }
     }
 
     pub(super) fn remove(&self, path: &str) {
         let mut tree = self.tree.borrow_mut();
-        if let Some(file) = tree.names.remove(Path::new(path)) {
-            tree.unlinked.push(file);
-        }
+        let removed = tree.names.remove(Path::new(path));
+        tree.unlinked.extend(removed);
     }
 
     pub(super) fn append(&self, file: &File, bytes: &[u8]) {
@@ -126,13 +117,9 @@ impl SimFileSystem {
     }
 
     pub(super) fn link(&self, file: &File, path: &str) {
-        let mut tree = self.tree.borrow_mut();
-        if let Some(replaced) = tree.names.insert(path.into(), file.clone()) {
-            tree.unlinked.push(replaced);
-        }
+        self.tree.borrow_mut().insert(path, file.clone());
     }
 
-    /// How often a file was opened.
     pub(super) fn opened(&self) -> u32 {
         self.tree.borrow().opened
     }
@@ -165,11 +152,7 @@ impl FileSystem for SimFileSystem {
     }
 
     fn stat(&self, path: &Path) -> Option<FileStat> {
-        self.tree
-            .borrow()
-            .names
-            .get(path)
-            .and_then(|file| file.stat().ok())
+        self.tree.borrow().names.get(path)?.stat().ok()
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
@@ -186,12 +169,9 @@ impl FileSystem for SimFileSystem {
 impl FileHandle for File {
     fn stat(&self) -> io::Result<FileStat> {
         let node = self.borrow();
-        let key = FileKey {
-            dev: 1,
-            inode: node.inode,
-        };
+        let inode = node.inode;
         Ok(FileStat {
-            key,
+            key: FileKey { dev: 1, inode },
             size: Offset::new(node.bytes.len() as u64),
             modified: node.modified,
         })

@@ -10,13 +10,11 @@ use logferry_protocol::stream::{Offset, StreamId};
 use crate::error::RequestError;
 use crate::messages::{ConnectionId, OutgoingChunk, SenderEvent};
 
-/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
     Done,
     /// The relay has the chunk, but the answer is lost.
     AnswerLost,
-    /// The request did not reach the relay.
     Lost,
     Busy,
 }
@@ -77,11 +75,8 @@ impl SimRelay {
         assert_eq!(crc32c::crc32c(&chunk.body), header.crc32c);
         let newlines = memchr::memchr_iter(b'\n', &chunk.body).count() as u64;
         assert_eq!(newlines, header.lines.sent, "a line counts where it ends");
-        let index = self
-            .streams
-            .iter()
-            .position(|stored| stored.known.stream == header.stream);
-        let index = index.unwrap_or_else(|| {
+        let is_its = |stored: &SimStream| stored.known.stream == header.stream;
+        let index = self.streams.iter().position(is_its).unwrap_or_else(|| {
             let known = KnownStream {
                 stream: header.stream,
                 file: header.file,
@@ -89,12 +84,11 @@ impl SimRelay {
                 committed: Offset::ZERO,
                 tail: header.tail,
             };
-            let lines = LineCounts::default();
             self.streams.push(SimStream {
                 known,
                 body: Vec::new(),
                 raw: Some(Vec::new()),
-                lines,
+                lines: LineCounts::default(),
                 finished: false,
             });
             self.streams.len() - 1
@@ -104,10 +98,8 @@ impl SimRelay {
         assert_eq!(stored.known.head, header.head, "a stream's head never changes");
         let is_raw = chunk.body.len() as u64 == header.range.len();
         if let Some(raw) = stored.raw.as_ref().filter(|_| is_raw) {
-            assert_eq!(
-                invariant_offset_names_one_byte(raw, header.range.start(), &chunk.body),
-                Ok(())
-            );
+            let names_one = invariant_offset_names_one_byte(raw, header.range.start(), &chunk.body);
+            assert_eq!(names_one, Ok(()));
         }
         let outcome = if header.range.end() <= committed && header.range.start() < committed {
             ChunkOutcome::Duplicate
@@ -116,10 +108,8 @@ impl SimRelay {
         } else {
             ChunkOutcome::OffsetMismatch
         };
-        assert_eq!(
-            invariant_chunk_starts_at_committed_offset(committed, header.range, outcome),
-            Ok(())
-        );
+        let starts_there = invariant_chunk_starts_at_committed_offset(committed, header.range, outcome);
+        assert_eq!(starts_there, Ok(()));
         if outcome == ChunkOutcome::Stored {
             stored.store(chunk, is_raw);
             self.arrived.extend_from_slice(&chunk.body);
@@ -137,19 +127,13 @@ impl SimRelay {
 
     pub(crate) fn resolve(&self, request: &ResolveRequest) -> ResolveResponse {
         let candidates = request.files.iter().map(|query| {
-            let alike = self
-                .streams
-                .iter()
-                .filter(|stored| stored.known.head == query.head);
             // The relay does not know a stream before its first committed byte.
-            alike
-                .map(|stored| stored.known.clone())
-                .filter(|known| known.committed > Offset::ZERO)
-                .collect()
+            let is_alike = |known: &&KnownStream| known.head == query.head && known.committed > Offset::ZERO;
+            let streams = self.streams.iter().map(|stored| &stored.known);
+            streams.filter(is_alike).cloned().collect()
         });
-        let source = "192.0.2.1".parse().expect("an address");
         ResolveResponse {
-            source,
+            source: "192.0.2.1".parse().expect("an address"),
             ledger: None,
             max_chunk: 1 << 20,
             candidates: candidates.collect(),
@@ -166,8 +150,8 @@ impl SimStream {
         self.finished = header.stream_end == StreamEnd::Finished;
         self.body.extend_from_slice(&chunk.body);
         self.raw = self.raw.take().filter(|_| is_raw);
-        if let Some(raw) = &mut self.raw {
-            raw.extend_from_slice(&chunk.body);
-        }
+        self.raw
+            .iter_mut()
+            .for_each(|raw| raw.extend_from_slice(&chunk.body));
     }
 }

@@ -35,7 +35,6 @@ pub(super) struct Simulation {
     /// The committed offsets of the relay's last answers, of streams that the sender has not shipped yet.
     answered: HashMap<StreamId, Offset>,
     pub(super) beats: Vec<Heartbeat>,
-    /// Whether heartbeats reach the relay.
     pub(super) hears: bool,
     now: Now,
     saved: Option<Checkpoint>,
@@ -43,7 +42,6 @@ pub(super) struct Simulation {
     /// Which life each file is, by its name.
     pub(super) names: BTreeMap<String, FileLife>,
     pub(super) next_line: u32,
-    /// The log that is written to and rotated.
     pub(super) log: &'static str,
     pub(super) naming: RotationNaming,
     pub(super) next_day: u32,
@@ -91,6 +89,17 @@ pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> con
     }
 }
 
+fn start(
+    config: &config::SenderSettings,
+    disk: &SimFileSystem,
+    saved: Option<&Checkpoint>,
+    now: Now,
+) -> (Tailer<SimFileSystem>, Receiver<SenderEvent>, SenderMetrics) {
+    let ((home, inbox), metrics) = (channel(), SenderMetrics::default());
+    let tail = Tailer::new(config, disk.clone(), saved, metrics.clone(), home, 1, now);
+    (tail, inbox, metrics)
+}
+
 impl Simulation {
     pub(super) fn new(config: config::SenderSettings) -> Self {
         let now = Now {
@@ -98,9 +107,7 @@ impl Simulation {
             wall: SystemTime::now(),
         };
         let disk = SimFileSystem::new(now.wall);
-        let metrics = SenderMetrics::default();
-        let (home, inbox) = channel();
-        let tail = Tailer::new(&config, disk.clone(), None, metrics.clone(), home, 1, now);
+        let (tail, inbox, metrics) = start(&config, &disk, None, now);
         Self {
             disk,
             relay: SimRelay::default(),
@@ -136,7 +143,6 @@ impl Simulation {
         self.tail.handle(SenderEvent::Files { moved }, self.now);
     }
 
-    /// The sender does what is due.
     pub(super) fn turn(&mut self) {
         while let Ok(event) = self.inbox.try_recv() {
             self.tail.handle(event, self.now);
@@ -146,16 +152,14 @@ impl Simulation {
                 && self.shipping.insert(chunk.header.stream)
                 && let Some(committed) = self.answered.remove(&chunk.header.stream)
             {
-                assert_eq!(
-                    invariant_sender_follows_ledger(committed, chunk.header.range),
-                    Ok(())
-                );
+                let follows = invariant_sender_follows_ledger(committed, chunk.header.range);
+                assert_eq!(follows, Ok(()));
             }
             match request {
                 RelayRequest::Heartbeat(beat) => {
                     if self.hears {
-                        self.tail
-                            .handle(SenderEvent::HeartbeatAcked(beat.gaps.clone()), self.now);
+                        let acked = SenderEvent::HeartbeatAcked(beat.gaps.clone());
+                        self.tail.handle(acked, self.now);
                     }
                     self.beats.push(beat);
                 }
@@ -183,7 +187,6 @@ impl Simulation {
         response
     }
 
-    /// One waiting request ends.
     pub(super) fn answer(&mut self, which: usize, outcome: RequestOutcome) {
         if self.requests.is_empty() {
             return;
@@ -201,6 +204,12 @@ impl Simulation {
             RelayRequest::Heartbeat(_) => return,
         };
         self.tail.handle(event, self.now);
+    }
+
+    pub(super) fn restart_if(&mut self, is_down: bool) {
+        if is_down {
+            self.restart(0, true);
+        }
     }
 
     /// The sender is killed, and starts again. The first `arrive` waiting requests still reach the relay.
@@ -221,22 +230,10 @@ impl Simulation {
         self.requests.clear();
         self.shipping.clear();
         self.answered.clear();
-        let (home, inbox) = channel();
-        self.metrics = SenderMetrics::default();
-        let metrics = self.metrics.clone();
-        self.tail = Tailer::new(
-            &self.config,
-            self.disk.clone(),
-            self.saved.as_ref(),
-            metrics,
-            home,
-            1,
-            self.now,
-        );
-        self.inbox = inbox;
+        (self.tail, self.inbox, self.metrics) =
+            start(&self.config, &self.disk, self.saved.as_ref(), self.now);
     }
 
-    /// Two minutes in which everything works: all is shipped, and rotated files are closed.
     pub(super) fn settle(&mut self) {
         for _ in 0..60 {
             self.hear(true);
@@ -258,24 +255,20 @@ impl Simulation {
         self.check();
     }
 
-    /// The sender is stopped and started by an operator.
     pub(super) fn stop_and_start(&mut self) {
         self.stop();
         self.start_again();
     }
 
-    /// The sender is stopped by an operator.
     pub(super) fn stop(&mut self) {
         self.tail.handle(SenderEvent::Stop, self.now);
         self.saved = self.tail.take_checkpoint().or(self.saved.take());
     }
 
-    /// All lines at the relay, in the order of their commits.
     pub(super) fn arrived(&self) -> String {
         String::from_utf8_lossy(&self.relay.arrived).into_owned()
     }
 
-    /// How many streams the relay knows to be finished.
     pub(super) fn finished(&self) -> usize {
         let streams = self.relay.streams.iter();
         streams.filter(|stored| stored.finished).count()
@@ -284,9 +277,8 @@ impl Simulation {
     /// The reported losses, each once: from where to where.
     pub(super) fn gaps(&self) -> Vec<(u64, Option<u64>)> {
         let gaps = self.beats.iter().flat_map(|beat| &beat.gaps);
-        let mut gaps: Vec<_> = gaps
-            .map(|gap| (gap.from.get(), gap.until.map(Offset::get)))
-            .collect();
+        let gaps = gaps.map(|gap| (gap.from.get(), gap.until.map(Offset::get)));
+        let mut gaps: Vec<_> = gaps.collect();
         gaps.dedup();
         gaps
     }
@@ -303,41 +295,37 @@ impl Simulation {
         for life in &self.lives {
             let is_live = live.iter().any(|live| Rc::ptr_eq(live, life));
             let whole = shipped(&life.borrow().bytes, is_live, self.config.logs[0].max_line);
-            if life.borrow().is_cut {
-                cut.push(whole);
+            let of_kind = if life.borrow().is_cut {
+                &mut cut
             } else {
-                expected.push(whole);
-            }
+                &mut expected
+            };
+            of_kind.push(whole);
         }
-        let stored = self
-            .relay
-            .streams
-            .iter()
-            .map(|stored| String::from_utf8_lossy(&stored.body).into_owned());
-        let mut stored: Vec<String> = stored.filter(|body| !body.is_empty()).collect();
+        let bodies = self.relay.streams.iter().map(|stored| &stored.body);
+        let bodies = bodies.filter(|body| !body.is_empty());
+        let mut stored: Vec<String> = bodies
+            .map(|body| String::from_utf8_lossy(body).into_owned())
+            .collect();
         expected.retain(|body| !body.is_empty());
         expected.sort();
         // The longest first: several may begin with the same header.
         stored.sort_by_key(|body| std::cmp::Reverse(body.len()));
         for whole in cut {
-            let part = stored
-                .iter()
-                .position(|body| whole.starts_with(body.as_str()) && !expected.contains(body));
-            part.map(|part| stored.remove(part));
+            let is_part = |body: &String| whole.starts_with(body.as_str()) && !expected.contains(body);
+            stored.iter().position(is_part).map(|part| stored.remove(part));
         }
         stored.sort();
         assert_eq!(stored, expected);
     }
 
-    /// The numbered lines arrived in the order of their numbers.
     pub(super) fn check_order(&self) {
         let arrived = self.arrived();
         for log in LOGS {
-            let numbers: Vec<&str> = arrived
+            let numbered = arrived
                 .lines()
-                .filter(|line| line.starts_with('0') && line.contains(log))
-                .map(|line| &line[..6])
-                .collect();
+                .filter(|line| line.starts_with('0') && line.contains(log));
+            let numbers: Vec<&str> = numbered.map(|line| &line[..6]).collect();
             assert!(numbers.is_sorted(), "{log}: {numbers:?}");
         }
     }

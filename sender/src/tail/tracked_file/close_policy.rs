@@ -29,7 +29,7 @@ pub(crate) const ABANDONED: Duration = Duration::from_mins(10);
 pub(crate) struct ClosePolicy {
     unchanged_since: Instant,
     next_check: Instant,
-    may_close: bool,
+    pub(super) may_close: bool,
 }
 
 impl ClosePolicy {
@@ -43,7 +43,6 @@ impl ClosePolicy {
         }
     }
 
-    /// The file or its role has changed.
     pub(crate) fn file_changed(&mut self, now: Now) {
         *self = Self::new(Duration::ZERO, now);
     }
@@ -56,10 +55,6 @@ impl ClosePolicy {
         self.next_check = now.instant + QUIET;
         let is_abandoned = now.instant >= self.unchanged_since + ABANDONED;
         self.may_close = is_abandoned || writers() == OpenWriters::None;
-    }
-
-    pub(crate) fn may_close(&self) -> bool {
-        self.may_close
     }
 }
 
@@ -81,7 +76,7 @@ impl<H: FileHandle> TrackedFile<H> {
             return;
         }
         self.close_policy.check(|| handle.writers(), now);
-        if !self.close_policy.may_close() {
+        if !self.close_policy.may_close {
             return;
         }
         match &self.state {
@@ -99,10 +94,7 @@ impl<H: FileHandle> TrackedFile<H> {
 
     /// Closes a file that is finished. If it changes later, the next scan sees this in its size and time.
     pub(crate) fn close_if_finished(&mut self) {
-        if self
-            .stream()
-            .is_some_and(|stream| stream.phase == StreamPhase::Finished)
-        {
+        if self.stream_in(StreamPhase::Finished).is_some() {
             if self.is_compressed() {
                 self.set_shipped();
             }
@@ -130,7 +122,7 @@ mod tests {
                 wall: start.wall,
             };
             policy.check(|| writers, now);
-            policy.may_close()
+            policy.may_close
         });
         over.expect("within an hour")
     }

@@ -21,7 +21,6 @@ impl LagAge {
     /// Notes that the file had `size` bytes at the time `seen`, of which `acked` are acknowledged.
     pub(crate) fn note(&mut self, size: Offset, acked: Offset, seen: Instant) {
         if self.marks.back().is_some_and(|&(last, _)| size < last) {
-            // The contents are new.
             self.marks.clear();
         }
         while self.marks.front().is_some_and(|&(marked, _)| marked <= acked) {

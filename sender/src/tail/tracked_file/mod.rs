@@ -11,10 +11,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use logferry_protocol::heartbeat::StreamProgress;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
-use crate::checkpoint::{CheckpointStream, ShippedArchive};
+use crate::checkpoint::CheckpointStream;
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::files::compressed::{CompressedFileError, LogText};
@@ -34,7 +35,6 @@ const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChainId(pub(crate) usize);
 
-/// The state of a file's contents.
 #[derive(Debug)]
 pub(crate) enum FileState {
     /// It cannot be opened; the next scan tries again.
@@ -58,13 +58,10 @@ pub(crate) enum FileState {
 pub(crate) enum CompressedState {
     /// The compressor is still writing it. Its lines are still in the original file.
     Incomplete,
-    /// It does not decompress.
     Damaged,
-    /// All of it was shipped.
     Shipped,
 }
 
-/// A file of a log.
 #[derive(Debug)]
 pub(crate) struct TrackedFile<H> {
     pub(crate) state: FileState,
@@ -83,17 +80,14 @@ pub(crate) struct TrackedFile<H> {
     /// It was just found: its size has not been noted yet.
     pub(crate) is_found: bool,
     pub(crate) close_policy: ClosePolicy,
-    /// Since when there are bytes to read.
     pub(crate) unread_since: Instant,
     /// `start: end`: the bytes before are not shipped if the file turns out to be new.
     pub(crate) skip_to: Option<Offset>,
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
-    /// Whether the current scan has found it.
     pub(crate) seen: bool,
 }
 
-/// The result of a look at a file's size and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SizeChange {
     Same,
@@ -150,10 +144,11 @@ impl<H: FileHandle> TrackedFile<H> {
         match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
             Ok(beginning) => {
                 self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
+                let plain_seen = Offset::new(beginning.len() as u64);
                 self.extent = if self.is_compressed() {
                     self.size()
                 } else {
-                    Offset::new(beginning.len() as u64)
+                    plain_seen
                 };
             }
             Err(CompressedFileError::Incomplete) => {
@@ -171,14 +166,12 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// Bytes of text in the file, decompressed.
     pub(crate) fn size(&self) -> Offset {
         self.handle
             .as_ref()
             .map_or(self.stat.size, |text| text.size(&self.stat))
     }
 
-    /// Whether it is open and compressed.
     pub(crate) fn is_compressed(&self) -> bool {
         self.handle.as_ref().is_some_and(LogText::is_compressed)
     }
@@ -205,23 +198,6 @@ impl<H: FileHandle> TrackedFile<H> {
         self.handle = None;
     }
 
-    /// A scan found the file again.
-    pub(crate) fn found_again<F: FileSystem<FileHandle = H>>(
-        &mut self,
-        files: &F,
-        found: FoundFile,
-        chain: ChainId,
-        now: Now,
-    ) {
-        (self.seen, self.chain, self.path) = (true, chain, found.path);
-        self.set_role(found.role, now);
-        if matches!(self.state, FileState::Unopened)
-            && let Err(error) = self.open(files)
-        {
-            tracing::debug!(path = %self.path.display(), %error, "the log still cannot be opened");
-        }
-    }
-
     pub(crate) fn set_role(&mut self, role: FileRole, now: Now) {
         if self.role != role {
             self.role = role;
@@ -229,15 +205,11 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// Reads the file's size and time.
     pub(crate) fn measure(&mut self, now: Now) -> SizeChange {
         let Some(handle) = &self.handle else {
             return SizeChange::Same;
         };
-        if self
-            .stream()
-            .is_some_and(|stream| stream.phase == StreamPhase::Closing)
-        {
+        if self.stream_in(StreamPhase::Closing).is_some() {
             return SizeChange::Same;
         }
         let stat = match handle.stat() {
@@ -278,27 +250,58 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// How far the relay has acknowledged the file.
+    pub(crate) fn stream_in(&self, phase: StreamPhase) -> Option<&TrackedStream> {
+        self.stream().filter(|stream| stream.phase == phase)
+    }
+
     pub(crate) fn acked(&self) -> Offset {
         self.stream().map_or(Offset::ZERO, |stream| stream.acked.offset)
     }
 
     pub(crate) fn to_checkpoint(&self, log: &LogName) -> Option<CheckpointStream> {
-        let stream = self.stream()?;
-        Some(CheckpointStream {
-            log: log.clone(),
-            path: self.path.display().to_string(),
-            stream: stream.as_known(self.stat.key),
-            finished: stream.phase == StreamPhase::Finished,
-            seen: self.extent,
-        })
+        let path = self.path.display().to_string();
+        Some(
+            self.stream()?
+                .to_checkpoint(log, path, self.stat.key, self.extent),
+        )
     }
 
-    pub(crate) fn as_shipped(&self, log: &LogName) -> Option<ShippedArchive> {
-        matches!(self.state, FileState::Compressed(CompressedState::Shipped)).then(|| ShippedArchive {
+    pub(crate) fn mark_age(&mut self, now: Now) {
+        // The bytes that a file held when it was found are as old as its last change, or older.
+        let age = now.wall.duration_since(self.stat.modified).unwrap_or_default();
+        let age = if std::mem::take(&mut self.is_found) {
+            age
+        } else {
+            Duration::ZERO
+        };
+        let written = now.instant.checked_sub(age).unwrap_or(now.instant);
+        self.lag_age.note(self.size(), self.acked(), written);
+    }
+
+    pub(crate) fn progress(&self, log: &LogName, now: Now) -> Option<StreamProgress> {
+        let stream = self
+            .stream()
+            .filter(|stream| stream.phase != StreamPhase::Finished)?;
+        let (sent, acked) = (stream.read.offset, stream.acked.offset);
+        let size = self.size().max(acked);
+        // The rest of a drained stream is part of a line.
+        let oldest_unread = if stream.is_drained() {
+            Duration::ZERO
+        } else {
+            self.lag_age.oldest_unread(acked, now.instant)
+        };
+        Some(StreamProgress {
+            stream: stream.id,
             log: log.clone(),
             path: self.path.display().to_string(),
-            stat: self.stat,
+            read: if stream.exhausted { size } else { sent },
+            sent,
+            acked,
+            size,
+            oldest_unread_ms: u64::try_from(oldest_unread.as_millis()).unwrap_or(u64::MAX),
+            lines: stream.lines,
+            rotated: self.role != FileRole::Live,
+            deleted: self.role == FileRole::Gone,
         })
     }
 
@@ -321,7 +324,6 @@ impl<H: FileHandle> TrackedFile<H> {
         self.handle.is_none() && !matches!(self.state, FileState::Unopened)
     }
 
-    /// Whether the file cannot change any more.
     pub(crate) fn is_over(&self) -> bool {
         self.role == FileRole::Gone && self.handle.is_none()
     }
@@ -337,12 +339,10 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     fn is_begun(&self) -> bool {
-        match &self.state {
-            FileState::Stream(stream) => {
-                stream.phase != StreamPhase::Reading || stream.read.offset > Offset::ZERO
-            }
-            _ => false,
-        }
+        let is_begun = |stream: &TrackedStream| {
+            stream.phase != StreamPhase::Reading || stream.read.offset > Offset::ZERO
+        };
+        self.stream().is_some_and(is_begun)
     }
 
     /// Whether younger files of the same chain have to wait for this one, so that lines stay in order.
@@ -356,27 +356,19 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
-    /// Whether the relay has to tell the committed offset, and may be asked now.
-    pub(crate) fn is_to_ask(&self, now: Now) -> bool {
-        self.stream().is_some_and(TrackedStream::is_in_doubt) && self.retry.waits_until(now.instant).is_none()
-    }
-
     /// When there is something to read or to close; `None` if something has to happen first.
     pub(crate) fn due(&self, chunk_bytes: usize, max_delay: Duration) -> Option<Instant> {
-        let stream = self
-            .stream()
-            .filter(|stream| stream.phase == StreamPhase::Reading)?;
+        let stream = self.stream_in(StreamPhase::Reading)?;
         if !stream.exhausted {
             let unread = self.size().since(stream.read.offset);
             let waits = self.role == FileRole::Live && unread < chunk_bytes as u64;
             return Some(self.unread_since + if waits { max_delay } else { Duration::ZERO });
         }
         // A file that may be closed is read once more, for its closing chunk.
-        let closes = self.role != FileRole::Live && stream.is_drained() && self.close_policy.may_close();
+        let closes = self.role != FileRole::Live && stream.is_drained() && self.close_policy.may_close;
         closes.then_some(self.unread_since)
     }
 
-    /// Reads a block at the read position and cuts a chunk off it.
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
