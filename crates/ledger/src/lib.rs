@@ -17,22 +17,13 @@
 //! compression and expiry.
 
 mod batches;
-mod beginning;
+mod create_guard;
 mod deliveries;
-mod failure;
-mod gaps;
-mod groups;
-mod in_flight;
-mod ingest;
-mod live;
-mod manifests;
-mod outbox;
+mod monitor_state;
 mod rebuild;
 mod row;
 mod schema;
-mod sources;
-mod subscriptions;
-mod uploads;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,22 +31,21 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-pub use batches::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch};
-pub use deliveries::{
-    Delivery, DestinationHealth, DestinationState, PublishedBatch, PublishedFile, PublishingNote,
-    ResendRequestOutcome,
+pub use batches::{
+    Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch,
 };
-pub use failure::FailureKind;
-pub use gaps::GapRecord;
-pub use groups::{GroupReport, GroupState};
-pub use in_flight::TransferRecord;
-pub use ingest::{BatchGrowth, Commit, StreamMove, StreamRecord};
+pub use deliveries::{
+    Delivery, DestinationHealth, DestinationState, FailureKind, ManifestId, ManifestRecord, NewManifest,
+    PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome, SourceProgress, TransferRecord,
+    WindowBatch,
+};
 pub use logferry_time_windows::Window;
-pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceProgress, WindowBatch};
-pub use outbox::{Alert, AlertKind, MailId, NewMail, QueuedMail};
-pub use rebuild::{FORGOTTEN_PARTS, FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
-pub use sources::{ReportedStream, SourceLineTotals, SourceRecord};
-pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
+pub use monitor_state::{Alert, AlertKind, MailId, NewMail, QueuedMail};
+pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
+pub use streams::{
+    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SourceLineTotals, SourceRecord,
+    StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody,
+};
 
 /// Name of the ledger's file in the relay's data folder.
 pub const FILE_NAME: &str = "ledger.db";
@@ -100,7 +90,7 @@ pub enum LedgerError {
         trace: PathBuf,
     },
     /// Whether there was a ledger before cannot be seen.
-    #[error("cannot look into {}", .folder.display())]
+    #[error("cannot read the folder {}", .folder.display())]
     Spool {
         /// A folder of the spool.
         folder: PathBuf,
@@ -161,7 +151,7 @@ pub struct Ledger {
     connection: Connection,
     path: PathBuf,
     /// Held while this or another connection of the process writes.
-    turn: Arc<Mutex<()>>,
+    write_lock: Arc<Mutex<()>>,
 }
 
 impl Ledger {
@@ -170,9 +160,9 @@ impl Ledger {
     /// It is read whole, so that one that is damaged is found now, and not when a page of it is needed.
     pub fn open_or_create(data_dir: &Path) -> Result<Self, LedgerError> {
         let path = data_dir.join(FILE_NAME);
-        let is_blank = beginning::is_blank(&path);
-        let log = beginning::log(data_dir).filter(|_| is_blank);
-        let trace = beginning::spool_file(data_dir)?.or(log);
+        let is_blank = create_guard::is_blank(&path);
+        let log = create_guard::log(data_dir).filter(|_| is_blank);
+        let trace = create_guard::spool_file(data_dir)?.or(log);
         if let Some(trace) = trace.clone().filter(|_| is_blank) {
             return Err(LedgerError::Lost { path, trace });
         }
@@ -193,7 +183,7 @@ impl Ledger {
     /// Opens the ledger in `data_dir`, which must be there. For every other role.
     pub fn open(data_dir: &Path) -> Result<Self, LedgerError> {
         let path = data_dir.join(FILE_NAME);
-        if beginning::is_blank(&path) {
+        if create_guard::is_blank(&path) {
             return Err(LedgerError::Missing { path });
         }
         Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false)
@@ -202,13 +192,18 @@ impl Ledger {
     /// Opens the same ledger once more, for another thread. When both write, one waits until the other is done;
     /// two that know nothing of each other would try again and again, and the busier one would win.
     pub fn reopen(&self) -> Result<Self, LedgerError> {
-        let turn = Arc::clone(&self.turn);
-        Self::connect(self.path.clone(), OpenFlags::SQLITE_OPEN_READ_WRITE, false, turn)
+        let write_lock = Arc::clone(&self.write_lock);
+        Self::connect(
+            self.path.clone(),
+            OpenFlags::SQLITE_OPEN_READ_WRITE,
+            false,
+            write_lock,
+        )
     }
 
     /// Whether there is no ledger in `data_dir`: no file, or a blank one, which SQLite would take for a new ledger.
     pub fn is_missing(data_dir: &Path) -> bool {
-        beginning::is_blank(&data_dir.join(FILE_NAME))
+        create_guard::is_blank(&data_dir.join(FILE_NAME))
     }
 
     fn open_with(path: PathBuf, flags: OpenFlags, may_begin: bool) -> Result<Self, LedgerError> {
@@ -220,14 +215,14 @@ impl Ledger {
         path: PathBuf,
         flags: OpenFlags,
         may_begin: bool,
-        turn: Arc<Mutex<()>>,
+        write_lock: Arc<Mutex<()>>,
     ) -> Result<Self, LedgerError> {
         let opened = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = opened.map_err(|source| sqlite_error(&path, "open it", source))?;
         let mut ledger = Self {
             connection,
             path,
-            turn,
+            write_lock,
         };
         ledger.prepare(may_begin)?;
         Ok(ledger)
@@ -236,7 +231,7 @@ impl Ledger {
     fn prepare(&mut self, may_begin: bool) -> Result<(), LedgerError> {
         let connection = &mut self.connection;
         connection
-            .busy_handler(Some(wait_for_turn))
+            .busy_handler(Some(wait_for_lock))
             .and_then(|()| enter_wal(connection))
             .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
             .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
@@ -293,7 +288,7 @@ impl Ledger {
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
         // It guards no data, so nothing is amiss after a panic elsewhere.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let run = || {
             let transaction = self
                 .connection
@@ -308,7 +303,7 @@ impl Ledger {
 
 /// SQLite's busy handler (<https://sqlite.org/c3ref/busy_handler.html>): how often it was called for one lock, and whether to
 /// try again.
-fn wait_for_turn(tries: i32) -> bool {
+fn wait_for_lock(tries: i32) -> bool {
     std::thread::sleep(BUSY_PAUSE);
     BUSY_PAUSE.saturating_mul(tries.unsigned_abs()) < BUSY_TIMEOUT
 }

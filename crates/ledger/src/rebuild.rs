@@ -5,20 +5,17 @@
 //! certain that nothing after the acknowledged offset is here too, that is a [`PossibleDuplicate`].
 //!
 //! What has expired cannot be known either: parts of windows from before are numbered from a number on that was never
-//! given ([`FORGOTTEN_PARTS`]), unless a part of that window is here to count on from.
+//! given ([`crate::FORGOTTEN_PARTS`]), unless a part of that window is here to count on from.
 
 use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
 
-use crate::batches::{BatchContents, BatchState, NewBatch};
-use crate::ingest::{StreamRecord, contact};
+use crate::batches::{self, BatchContents, BatchState, NewBatch};
 use crate::row::{self, millis, signed, to_text};
+use crate::streams::{StreamRecord, note_contact};
 use crate::{Ledger, LedgerError};
-
-/// No window ever had so many parts: the parts that are forgotten have numbers up to this one.
-pub const FORGOTTEN_PARTS: u32 = 1000;
 
 /// A batch that was found in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +192,7 @@ fn note_doubt(sql: &Connection, record: &StreamRecord, until: Offset) -> SqlResu
 }
 
 fn insert_source(sql: &Connection, found: &FoundSource, batches: &[FoundBatch]) -> SqlResult<()> {
-    contact(sql, &found.source, &found.group, found.written_at)?;
+    note_contact(sql, &found.source, &found.group, found.written_at)?;
     let of_source = batches.iter().filter(|batch| batch.batch.source == found.source);
     let lines: u64 = of_source.map(|batch| batch.contents.lines).sum();
     sql.prepare_cached("INSERT INTO rebuilt VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
@@ -212,40 +209,31 @@ fn insert_source(sql: &Connection, found: &FoundSource, batches: &[FoundBatch]) 
 
 fn insert_batch(sql: &Connection, found: &FoundBatch) -> SqlResult<()> {
     let at = millis(found.written_at);
-    let (new, contents) = (&found.batch, found.contents);
-    let is_sent = found.state == BatchState::Sent;
+    let contents = found.contents;
+    let id = batches::insert(sql, &found.batch, found.part, found.written_at)?;
+    // An open batch still grows: it has no SHA-256 and no time of sealing.
+    let is_sealed = found.state != BatchState::Open;
     sql.prepare_cached(
-        "INSERT INTO batches (source, grp, log, window_start, window_seconds, utc_offset, base_name, part, state,
-             lines, bytes, crc32c, sha256, opened_at, sealed_at, sent_at, compressed_at)
-         VALUES (:source, :grp, :log, :start, :seconds, :utc_offset, :base_name, :part, :state,
-             :lines, :bytes, :crc32c, :sha256, :at, :sealed_at, :sent_at, :compressed_at)",
+        "UPDATE batches SET state = :state, lines = :lines, bytes = :bytes, crc32c = :crc32c, sha256 = :sha256,
+             sealed_at = :sealed_at, sent_at = :sent_at, compressed_at = :compressed_at
+         WHERE id = :id",
     )?
     .execute(named_params! {
-        ":source": new.source.as_str(),
-        ":grp": new.group.as_str(),
-        ":log": new.log.as_ref().map(LogName::as_str),
-        ":start": new.window.start,
-        ":seconds": new.window.seconds,
-        ":utc_offset": new.window.utc_offset,
-        ":base_name": new.base_name,
-        ":part": found.part,
+        ":id": id.0,
         ":state": found.state.as_str(),
         ":lines": signed(contents.lines),
         ":bytes": signed(contents.bytes),
         ":crc32c": contents.crc32c,
-        // An open batch goes on, and has a hash only when it is done.
-        ":sha256": (found.state != BatchState::Open).then_some(&found.sha256),
-        ":at": at,
-        ":sealed_at": (found.state != BatchState::Open).then_some(at),
-        ":sent_at": is_sent.then_some(at),
+        ":sha256": is_sealed.then_some(&found.sha256),
+        ":sealed_at": is_sealed.then_some(at),
+        ":sent_at": (found.state == BatchState::Sent).then_some(at),
         ":compressed_at": found.is_compressed.then_some(at),
     })?;
-    let id = sql.last_insert_rowid();
     for (destination, path) in &found.delivered {
         sql.prepare_cached(
             "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute((id, destination.as_str(), path, signed(contents.bytes), at))?;
+        .execute((id.0, destination.as_str(), path, signed(contents.bytes), at))?;
     }
     Ok(())
 }

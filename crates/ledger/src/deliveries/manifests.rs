@@ -7,8 +7,8 @@ use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_time_windows::Window;
 use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
 
+use super::delivery::Delivery;
 use crate::batches::{Batch, BatchFilter, BatchId};
-use crate::deliveries::Delivery;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 

@@ -2,16 +2,14 @@
 
 use jiff::Timestamp;
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::resolve::LedgerId;
 use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
 use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, named_params};
 
+use super::uploads::{self, UploadChanges};
 use crate::batches::{self, BatchContents, BatchId};
-use crate::gaps;
 use crate::row::{self, millis, signed, to_text};
-use crate::uploads::{self, UploadChanges};
 use crate::{Ledger, LedgerError};
 
 /// How far a stream is.
@@ -226,46 +224,4 @@ impl Ledger {
             .collect()
         })
     }
-
-    /// Notes that a source made contact, and in which group.
-    pub fn note_contact(
-        &mut self,
-        source: &SourceId,
-        group: &GroupName,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        self.write("note a contact", |sql| contact(sql, source, group, now))
-    }
-
-    /// Notes a source's report on itself, and the gaps in it.
-    pub fn note_heartbeat(
-        &mut self,
-        source: &SourceId,
-        group: &GroupName,
-        heartbeat: &Heartbeat,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        self.write("note a heartbeat", |sql| {
-            contact(sql, source, group, now)?;
-            let text = serde_json::to_string(heartbeat)
-                .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
-            sql.prepare_cached("UPDATE sources SET heartbeat = ?2, heartbeat_at = ?3 WHERE source = ?1")?
-                .execute((source.as_str(), text, millis(now)))?;
-            gaps::note(sql, source, heartbeat, now)
-        })
-    }
-}
-
-pub(crate) fn contact(
-    sql: &Connection,
-    source: &SourceId,
-    group: &GroupName,
-    now: Timestamp,
-) -> SqlResult<()> {
-    sql.prepare_cached(
-        "INSERT INTO sources (source, grp, first_seen, last_contact) VALUES (?1, ?2, ?3, ?3)
-         ON CONFLICT (source) DO UPDATE SET grp = ?2, last_contact = ?3",
-    )?
-    .execute((source.as_str(), group.as_str(), millis(now)))
-    .map(drop)
 }

@@ -5,9 +5,10 @@ use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, StreamProgress};
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::stream::Offset;
-use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row};
+use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row};
 
-use crate::row;
+use super::gaps;
+use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
 /// A source as the ledger knows it.
@@ -98,6 +99,34 @@ impl Ledger {
         })
     }
 
+    /// Notes that a source made contact, and in which group.
+    pub fn note_contact(
+        &mut self,
+        source: &SourceId,
+        group: &GroupName,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("note a contact", |sql| note_contact(sql, source, group, now))
+    }
+
+    /// Notes a source's report on itself, and the gaps in it.
+    pub fn note_heartbeat(
+        &mut self,
+        source: &SourceId,
+        group: &GroupName,
+        heartbeat: &Heartbeat,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.write("note a heartbeat", |sql| {
+            note_contact(sql, source, group, now)?;
+            let text = serde_json::to_string(heartbeat)
+                .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
+            sql.prepare_cached("UPDATE sources SET heartbeat = ?2, heartbeat_at = ?3 WHERE source = ?1")?
+                .execute((source.as_str(), text, millis(now)))?;
+            gaps::note(sql, source, heartbeat, now)
+        })
+    }
+
     /// What each source's streams say they sent, beside what its batches hold: the two must be equal.
     pub fn source_line_totals(&self) -> Result<Vec<SourceLineTotals>, LedgerError> {
         self.read("add up lines", |sql| {
@@ -148,4 +177,18 @@ fn reported(
         });
     }
     Ok(streams)
+}
+
+pub(crate) fn note_contact(
+    sql: &Connection,
+    source: &SourceId,
+    group: &GroupName,
+    now: Timestamp,
+) -> SqlResult<()> {
+    sql.prepare_cached(
+        "INSERT INTO sources (source, grp, first_seen, last_contact) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT (source) DO UPDATE SET grp = ?2, last_contact = ?3",
+    )?
+    .execute((source.as_str(), group.as_str(), millis(now)))
+    .map(drop)
 }

@@ -8,8 +8,8 @@ use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
 use serde::Serialize;
 
+use super::failure::FailureKind;
 use crate::batches::{self, Batch, BatchId, BatchState};
-use crate::failure::FailureKind;
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 

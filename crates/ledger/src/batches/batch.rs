@@ -1,0 +1,223 @@
+//! The types of a batch: one source's lines of one window, one row of the table for each part.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use logferry_protocol::names::{GroupName, LogName, SourceId};
+use logferry_protocol::stream::ParseError;
+use logferry_time_windows::Window;
+use rusqlite::{Result as SqlResult, Row};
+use serde::Serialize;
+
+use crate::row;
+
+/// The ledger's number of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub(crate) i64);
+
+impl BatchId {
+    /// The number before this one; no batch need have it.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a line must have in common with a batch to belong into it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchKey {
+    /// The source.
+    pub source: SourceId,
+    /// The log, where the name template tells logs apart.
+    pub log: Option<LogName>,
+    /// First second of the window.
+    pub window_start: i64,
+}
+
+/// Where a batch is on its way. Its folder in the spool has the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchState {
+    /// Being written.
+    Open,
+    /// Sealed, to be delivered.
+    Ready,
+    /// At every destination.
+    Sent,
+    /// Given up for now.
+    Failed,
+}
+
+impl BatchState {
+    /// Every state, in the order of a batch's life.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Ready, Self::Sent, Self::Failed];
+
+    /// The state's word, which is its folder's name too.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Ready => "ready",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for BatchState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for BatchState {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| ParseError {
+            expected: "a batch state",
+            got: text.to_owned(),
+        })
+    }
+}
+
+/// What a batch file holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BatchContents {
+    /// Lines.
+    pub lines: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// CRC-32C of the bytes.
+    pub crc32c: u32,
+}
+
+/// A batch as the ledger knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Its number.
+    pub id: BatchId,
+    /// Whose lines it holds.
+    pub source: SourceId,
+    /// The group of that source.
+    pub group: GroupName,
+    /// The log, where the name template tells logs apart.
+    pub log: Option<LogName>,
+    /// The window of its lines.
+    pub window: Window,
+    /// The name of the window's first part, without `.log`.
+    pub base_name: String,
+    /// 1 for the first file of the window, 2 for the next.
+    pub part: u32,
+    /// Where it is on its way.
+    pub state: BatchState,
+    /// What its file holds.
+    pub contents: BatchContents,
+    /// SHA-256 in hex, once somebody has read the file whole.
+    pub sha256: Option<String>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When it was sealed.
+    pub sealed_at: Option<Timestamp>,
+    /// When the last destination had it.
+    pub sent_at: Option<Timestamp>,
+    /// When its file became `.log.gz`.
+    pub compressed_at: Option<Timestamp>,
+    /// When its file was deleted.
+    pub expired_at: Option<Timestamp>,
+}
+
+impl Batch {
+    /// The batch's name: unique for ever, and its file's name without `.log`.
+    pub fn name(&self) -> String {
+        name_of_part(&self.base_name, self.part)
+    }
+
+    /// The name of its file while it is not compressed.
+    pub fn file_name(&self) -> String {
+        format!("{}.log", self.name())
+    }
+
+    /// What a line must have in common with it to belong into it.
+    pub fn key(&self) -> BatchKey {
+        BatchKey {
+            source: self.source.clone(),
+            log: self.log.clone(),
+            window_start: self.window.start,
+        }
+    }
+
+    pub(crate) fn from_row(row: &Row<'_>) -> SqlResult<Self> {
+        Ok(Self {
+            id: BatchId(row.get("id")?),
+            source: row::text(row, "source")?,
+            group: row::text(row, "grp")?,
+            log: row::optional_text(row, "log")?,
+            window: Window {
+                start: row.get("window_start")?,
+                seconds: row::small(row, "window_seconds")?,
+                utc_offset: row::small(row, "utc_offset")?,
+            },
+            base_name: row.get("base_name")?,
+            part: row::small(row, "part")?,
+            state: row::text(row, "state")?,
+            contents: BatchContents {
+                lines: row::count(row, "lines")?,
+                bytes: row::count(row, "bytes")?,
+                crc32c: row::small(row, "crc32c")?,
+            },
+            sha256: row.get("sha256")?,
+            opened_at: row::time(row, "opened_at")?,
+            sealed_at: row::optional_time(row, "sealed_at")?,
+            sent_at: row::optional_time(row, "sent_at")?,
+            compressed_at: row::optional_time(row, "compressed_at")?,
+            expired_at: row::optional_time(row, "expired_at")?,
+        })
+    }
+}
+
+/// A batch about to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBatch {
+    /// Whose lines it will hold.
+    pub source: SourceId,
+    /// The group of that source.
+    pub group: GroupName,
+    /// The log, where the name template tells logs apart.
+    pub log: Option<LogName>,
+    /// The window of its lines.
+    pub window: Window,
+    /// The name of the window's first part, without `.log`.
+    pub base_name: String,
+}
+
+impl NewBatch {
+    /// The batch's name, were it the `part`th of its window.
+    pub fn name_of_part(&self, part: u32) -> String {
+        name_of_part(&self.base_name, part)
+    }
+}
+
+/// Which batches are asked for. Empty: all.
+#[derive(Debug, Clone, Default)]
+pub struct BatchFilter {
+    /// Only of this source.
+    pub source: Option<SourceId>,
+    /// Only whose window ends after this time.
+    pub since: Option<Timestamp>,
+    /// Only whose window starts before this time.
+    pub until: Option<Timestamp>,
+}
+
+fn name_of_part(base_name: &str, part: u32) -> String {
+    match part {
+        1 => base_name.to_owned(),
+        part => format!("{base_name}.{part}"),
+    }
+}

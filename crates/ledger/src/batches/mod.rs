@@ -1,0 +1,11 @@
+//! Batches: their types (`batch`) and their table (`table`).
+//!
+//! This room uses only `row`; streams, deliveries and the rebuild build on it. A new query needs changes only here; a new
+//! column needs a step of the schema too.
+
+mod batch;
+mod table;
+
+pub use batch::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch};
+pub use table::FORGOTTEN_PARTS;
+pub(crate) use table::{by_id, grow, insert};

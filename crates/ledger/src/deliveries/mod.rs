@@ -1,0 +1,18 @@
+//! Everything that the forwarder records: deliveries and resend requests (`delivery`), kinds of failure (`failure`),
+//! transfers in progress (`in_flight`), window manifests (`manifests`) and the start of each subscription
+//! (`subscriptions`). This room reads `batches`. Queries may change here without a look elsewhere; names of failures may
+//! not: operators' scripts read them.
+
+mod delivery;
+mod failure;
+mod in_flight;
+mod manifests;
+mod subscriptions;
+
+pub use delivery::{
+    Delivery, DestinationHealth, DestinationState, PublishedBatch, PublishedFile, PublishingNote,
+    ResendRequestOutcome,
+};
+pub use failure::FailureKind;
+pub use in_flight::TransferRecord;
+pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceProgress, WindowBatch};

@@ -1,0 +1,16 @@
+//! Everything that the relay records except opening and sealing batches: commits of streams (`commit`), sources and their
+//! heartbeats (`sources`), gaps (`gaps`), uploads of old shippers (`uploads`) and reports of groups (`groups`).
+//! This room uses `batches`, whose growth is part of a commit. Queries may change here without a look elsewhere.
+
+mod commit;
+mod gaps;
+mod groups;
+mod sources;
+mod uploads;
+
+pub use commit::{BatchGrowth, Commit, StreamMove, StreamRecord};
+pub use gaps::GapRecord;
+pub use groups::{GroupReport, GroupState};
+pub(crate) use sources::note_contact;
+pub use sources::{ReportedStream, SourceLineTotals, SourceRecord};
+pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
