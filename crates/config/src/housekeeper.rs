@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::place::ConfigField;
+use crate::yaml::field::ConfigField;
 
 /// When delivered batches are compressed and deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]

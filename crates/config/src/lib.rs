@@ -11,27 +11,17 @@
 //! - A setting this version does not act on is refused when it is set, never ignored.
 
 mod backoff;
-mod batch;
-mod coverage;
+mod cross_checks;
 mod error;
 mod forwarder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod housekeeper;
-mod layout;
-mod lines;
-mod mail;
 mod monitor;
-mod place;
-mod publishing;
 mod reader;
 mod relay;
-mod secret;
 mod sender;
-mod sources;
-pub mod units;
-mod uplink;
-mod wants;
+mod yaml;
 
 pub use logferry_time_windows::{
     NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, TimestampFormat, WindowLength,
@@ -39,18 +29,21 @@ pub use logferry_time_windows::{
 };
 
 pub use backoff::Backoff;
-pub use batch::BatchSettings;
 pub use error::{ConfigError, ConfigProblem};
+pub use forwarder::filter::{DeliveryFilter, Subscriber};
+pub use forwarder::layout::{RemoteBatchPaths, RemoteLayout};
+pub use forwarder::publishing::{FileCompression, Publishing, VerifyMode};
 pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::HousekeeperSettings;
-pub use layout::{RemoteBatchPaths, RemoteLayout};
-pub use mail::{Smtp, SmtpTls};
+pub use monitor::smtp::{Smtp, SmtpTls};
 pub use monitor::{MonitorSettings, SummarySettings};
-pub use publishing::{FileCompression, Publishing, VerifyMode};
 pub use reader::{Config, load, parse};
+pub use relay::batch::BatchSettings;
+pub use relay::sources::{SourceList, SourceListError};
 pub use relay::{GroupLimits, GroupSettings, RelaySettings, ServerTls};
-pub use secret::Secret;
+pub use sender::relay_endpoint::{
+    ChunkCompression, ClientIdentity, ClientTls, RelayAddress, RelayAddressError, Scheme,
+};
 pub use sender::{ChunkLimits, LogSettings, SenderSettings, SourceSetting, StartPosition};
-pub use sources::{SourceList, SourceListError};
-pub use uplink::{ChunkCompression, ClientIdentity, ClientTls, RelayAddress, RelayAddressError, Scheme};
-pub use wants::{DeliveryFilter, Subscriber};
+pub use yaml::secret::Secret;
+pub use yaml::units;

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::coverage;
+use crate::cross_checks;
 use crate::error::{ConfigError, ConfigProblem};
 use crate::forwarder::{ForwarderSettings, RawForwarder};
 use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::monitor::{MonitorSettings, RawMonitor};
-use crate::place::{ConfigField, Diagnostics};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
+use crate::yaml::field::{ConfigField, Diagnostics};
 use logferry_text::nearest;
 
 /// A whole configuration: the settings of each role whose section is there, at least one.
@@ -161,7 +161,7 @@ impl RawConfig {
         config.share_expected_sources();
         config.check_one_spool(at);
         if let Some(forwarder) = &config.forwarder {
-            coverage::check(config.relay.as_ref(), forwarder, at);
+            cross_checks::check(config.relay.as_ref(), forwarder, at);
         }
         Some(config)
     }

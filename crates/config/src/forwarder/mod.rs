@@ -1,17 +1,25 @@
-//! The `forwarder` section.
+//! The `forwarder` section: destinations, with their folders and names (`layout`), filters (`filter`) and publishing
+//! (`publishing`).
+//!
+//! A setting of a destination is added here; `docs/configure.md` describes it.
+
+pub(crate) mod filter;
+pub(crate) mod layout;
+pub(crate) mod publishing;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use logferry_protocol::names::{DestinationName, SourceId};
+use logferry_time_windows::NameValues;
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
-use crate::layout::{self, RemoteLayout};
-use crate::place::ConfigField;
-use crate::publishing::{Publishing, RawPublishing, suffix};
-use crate::secret::Secret;
-use crate::wants::{DeliveryFilter, RawWants, Subscriber};
+use crate::forwarder::filter::{DeliveryFilter, RawDeliveryFilter, Subscriber};
+use crate::forwarder::layout::{RemoteBatchPaths, RemoteLayout};
+use crate::forwarder::publishing::{Publishing, RawPublishing, suffix};
+use crate::yaml::field::ConfigField;
+use crate::yaml::secret::Secret;
 
 /// The least bandwidth in bytes a second: with less, an SSH connection stalls.
 const BANDWIDTH_MIN: u64 = 1 << 10;
@@ -301,7 +309,7 @@ impl RawDestination {
         let port = at.key("port").port(&self.port);
         let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
         let place = place(self.directory, self.file_name.as_deref(), at);
-        let wants = RawWants {
+        let wants = RawDeliveryFilter {
             sources: self.sources,
             groups: self.groups,
             logs: self.logs,
@@ -449,5 +457,13 @@ fn without_slash(directory: &str) -> String {
     match directory.trim_end_matches('/') {
         "" => "/".to_owned(),
         trimmed => trimmed.to_owned(),
+    }
+}
+
+impl Destination {
+    /// Where a batch goes, which is the `part`th of its window.
+    pub fn paths(&self, values: &NameValues<'_>, part: u32) -> RemoteBatchPaths {
+        let extension = self.publish.compress.extension();
+        self.layout.paths(&self.directory, extension, values, part)
     }
 }

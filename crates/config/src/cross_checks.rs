@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use crate::forwarder::{Destination, ForwarderSettings};
-use crate::place::ConfigField;
+use crate::relay::sources::SourceList;
 use crate::relay::{GroupSettings, RelaySettings};
-use crate::sources::SourceList;
+use crate::yaml::field::ConfigField;
 use logferry_text::nearest;
 
 /// Judges all destinations by what the relay makes, if its section is in the same file.
@@ -161,7 +161,7 @@ fn range_coverage((first, last): Numbers, wanted: &[Numbers]) -> Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::SourceEntry;
+    use crate::relay::sources::SourceEntry;
 
     fn list(entries: &[&str]) -> SourceList {
         let entries = entries

@@ -1,4 +1,9 @@
-//! The `relay` section.
+//! The `relay` section: groups, their sources (`sources`), and batches (`batch`).
+//!
+//! A setting of the relay is added here; `docs/configure.md` describes it.
+
+pub(crate) mod batch;
+pub(crate) mod sources;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,9 +11,9 @@ use std::path::PathBuf;
 use logferry_protocol::names::GroupName;
 use serde::Deserialize;
 
-use crate::batch::{BatchSettings, RawBatch};
-use crate::place::ConfigField;
-use crate::sources::{SourceEntry, SourceList};
+use crate::relay::batch::{BatchSettings, RawBatch};
+use crate::relay::sources::{SourceEntry, SourceList};
+use crate::yaml::field::ConfigField;
 
 /// How the middle host receives and stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +81,7 @@ pub(crate) struct RawRelay {
     groups: Vec<RawGroup>,
     batch: RawBatch,
     limits: RawLimits,
-    tls: RawTls,
+    tls: RawServerTls,
     tokens_file: Option<String>,
     metrics: Option<String>,
 }
@@ -88,7 +93,7 @@ impl Default for RawRelay {
             groups: Vec::new(),
             batch: RawBatch::default(),
             limits: RawLimits::default(),
-            tls: RawTls::default(),
+            tls: RawServerTls::default(),
             tokens_file: None,
             metrics: Some("127.0.0.1:9102".into()),
         }
@@ -127,7 +132,7 @@ impl Default for RawLimits {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 #[expect(clippy::struct_field_names, reason = "named as in the file")]
-struct RawTls {
+struct RawServerTls {
     cert_file: Option<String>,
     key_file: Option<String>,
     client_ca_file: Option<String>,
@@ -170,7 +175,7 @@ fn secret_path(at: &ConfigField<'_>, raw: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-impl RawTls {
+impl RawServerTls {
     #[expect(clippy::option_option, reason = "outer: no problem; inner: TLS is spoken")]
     fn resolve(&self, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
         let file = |key, raw: &Option<String>| at.key(key).optional(raw.as_deref(), ConfigField::readable);

@@ -3,7 +3,6 @@
 //! Invariant: once [`RemoteLayout::check`] has passed, no two batches have one path, whatever they are: later parts of a
 //! window end in `.2`, `.3` as in the spool.
 
-use crate::forwarder::Destination;
 use crate::relay::RelaySettings;
 use logferry_time_windows::{
     NameField, NamePiece, NameTemplateError, NameValues, REMOTE_FIELDS, check_distinct, check_plain, pieces,
@@ -98,7 +97,13 @@ impl RemoteLayout {
     }
 
     /// Where a batch goes below the folder `root`. `extension`: what its file's name ends in behind `.log`.
-    fn paths(&self, root: &str, extension: &str, values: &NameValues<'_>, part: u32) -> RemoteBatchPaths {
+    pub(super) fn paths(
+        &self,
+        root: &str,
+        extension: &str,
+        values: &NameValues<'_>,
+        part: u32,
+    ) -> RemoteBatchPaths {
         let folders = self.folders(root, values);
         let folder = folders.last().map_or(root, String::as_str).trim_end_matches('/');
         let stem = format!("{folder}/{}", self.file_stem(values, part));
@@ -139,14 +144,6 @@ pub struct RemoteBatchPaths {
     pub stem: String,
     /// Its file.
     pub file: String,
-}
-
-impl Destination {
-    /// Where a batch goes, which is the `part`th of its window.
-    pub fn paths(&self, values: &NameValues<'_>, part: u32) -> RemoteBatchPaths {
-        let extension = self.publish.compress.extension();
-        self.layout.paths(&self.directory, extension, values, part)
-    }
 }
 
 /// Takes `directory` apart: the folder that must be there, which ends before the first field, and the subfolders that

@@ -1,4 +1,8 @@
-//! The `sender` section.
+//! The `sender` section: logs and chunks here, the way to the relay in `relay_endpoint`.
+//!
+//! A setting of the sender is added here; `docs/configure.md` describes it.
+
+pub(crate) mod relay_endpoint;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,8 +12,10 @@ use logferry_protocol::names::{LogName, SourceId};
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
-use crate::place::ConfigField;
-use crate::uplink::{ChunkCompression, ClientTls, RawAddresses, RawTls, RelayAddress, token_file};
+use crate::sender::relay_endpoint::{
+    ChunkCompression, ClientTls, RawAddresses, RawClientTls, RelayAddress, token_file,
+};
+use crate::yaml::field::ConfigField;
 
 /// How one host reads its logs and ships them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +111,7 @@ pub(crate) struct RawSender {
     compression: String,
     retry: RawBackoff,
     token_file: Option<String>,
-    tls: RawTls,
+    tls: RawClientTls,
     metrics: Option<String>,
 }
 
@@ -122,7 +128,7 @@ impl Default for RawSender {
             compression: "none".into(),
             retry: RawBackoff::default(),
             token_file: None,
-            tls: RawTls::default(),
+            tls: RawClientTls::default(),
             metrics: None,
         }
     }

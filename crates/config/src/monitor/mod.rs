@@ -1,4 +1,8 @@
-//! The `monitor` section.
+//! The `monitor` section; `smtp` has the mail server.
+//!
+//! A setting of the monitor is added here; `docs/configure.md` describes it.
+
+pub(crate) mod smtp;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,8 +11,8 @@ use std::time::Duration;
 use logferry_protocol::names::SourceId;
 use serde::Deserialize;
 
-use crate::mail::{RawSmtp, Smtp};
-use crate::place::ConfigField;
+use crate::monitor::smtp::{RawSmtp, Smtp};
+use crate::yaml::field::ConfigField;
 
 /// Who is told what, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]

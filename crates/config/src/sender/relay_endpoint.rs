@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::place::{ConfigField, is_host};
+use crate::yaml::field::{ConfigField, is_host};
 
 /// A relay's address. Its text form is `http://HOST:PORT` or `https://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,13 +190,13 @@ impl RawAddresses {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 #[expect(clippy::struct_field_names, reason = "named as in the file")]
-pub(crate) struct RawTls {
+pub(crate) struct RawClientTls {
     ca_file: Option<String>,
     cert_file: Option<String>,
     key_file: Option<String>,
 }
 
-impl RawTls {
+impl RawClientTls {
     /// `relay`: the addresses, if they are right.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, relay: Option<&[RelayAddress]>) -> Option<ClientTls> {
         let (key_at, key_file) = (at.key("key_file"), self.key_file.as_deref());

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::place::ConfigField;
-use crate::secret::Secret;
+use crate::yaml::field::ConfigField;
+use crate::yaml::secret::Secret;
 
 /// How mail leaves, from whom and to whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 
-use crate::place::ConfigField;
-use crate::sources::{SourceEntry, SourceList};
+use crate::relay::sources::{SourceEntry, SourceList};
+use crate::yaml::field::ConfigField;
 
 /// Which batches a destination gets; by default all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,13 +65,13 @@ impl fmt::Display for DeliveryFilter {
 }
 
 /// The filters of a destination, as the file has them.
-pub(crate) struct RawWants {
+pub(crate) struct RawDeliveryFilter {
     pub(crate) sources: Option<Vec<String>>,
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) logs: Option<Vec<String>>,
 }
 
-impl RawWants {
+impl RawDeliveryFilter {
     pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<DeliveryFilter> {
         let sources = list(self.sources, &at.key("sources"), |raw: String, at| {
             at.check(&raw, SourceEntry::parse)

@@ -13,9 +13,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::ConfigProblem;
-use crate::lines::{Step, locate};
-use crate::secret::Secret;
-use crate::units::{format_size, parse_duration, parse_size};
+use crate::yaml::secret::Secret;
+use crate::yaml::units::{format_size, parse_duration, parse_size};
+use crate::yaml::yaml_locate::{Step, locate};
 
 /// The file under judgement and what was found so far.
 pub(crate) struct Diagnostics<'a> {

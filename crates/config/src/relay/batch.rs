@@ -5,7 +5,7 @@ use std::time::Duration;
 use logferry_time_windows::{NameTemplate, TimestampFormat, WindowLength};
 use serde::Deserialize;
 
-use crate::place::ConfigField;
+use crate::yaml::field::ConfigField;
 
 /// How lines become batches.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! How batches appear at a destination: compressed or not, with what beside them, and checked how.
 
-use crate::place::ConfigField;
+use crate::yaml::field::ConfigField;
 
 /// How batches appear at a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
