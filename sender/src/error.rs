@@ -5,15 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    #[error("cannot find the address of {host}")]
-    Lookup { host: String, source: io::Error },
-    #[error("cannot bind to the local address {address}")]
-    Bind { address: IpAddr, source: io::Error },
-    #[error("cannot connect to {relay}")]
-    Connect { relay: String, source: io::Error },
+    #[error("cannot find the address of {0}")]
+    Lookup(String, #[source] io::Error),
+    #[error("cannot bind to the local address {0}")]
+    Bind(IpAddr, #[source] io::Error),
+    #[error("cannot connect to {0}")]
+    Connect(String, #[source] io::Error),
     #[error("{} of {setting} cannot be used: {reason}", .path.display())]
     CredentialFile {
         path: PathBuf,
@@ -30,8 +29,8 @@ pub(crate) enum RequestError {
     WrongLedger { relay: String, known: String },
     #[error("{relay} did not answer within {after:?}")]
     Timeout { relay: String, after: Duration },
-    #[error("the connection to {relay} broke")]
-    Broken { relay: String, source: hyper::Error },
+    #[error("the connection to {0} broke")]
+    Broken(String, #[source] hyper::Error),
     #[error("{relay} sent a response that this sender does not understand: {reason}")]
     InvalidResponse { relay: String, reason: String },
     #[error("{relay} refused with status {status}: {reason}")]
@@ -68,11 +67,11 @@ impl RequestError {
             } => RequestErrorKind::Expected,
             Self::Refused { .. }
             | Self::InvalidResponse { .. }
-            | Self::Bind { .. }
+            | Self::Bind(..)
             | Self::CredentialFile { .. }
             | Self::Tls { .. }
             | Self::WrongLedger { .. } => RequestErrorKind::Refused,
-            Self::Lookup { .. } | Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => {
+            Self::Lookup(..) | Self::Connect(..) | Self::Timeout { .. } | Self::Broken(..) => {
                 RequestErrorKind::Unreachable
             }
         }
@@ -82,7 +81,7 @@ impl RequestError {
     pub(crate) fn concerns_all(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status, 429 | 503),
-            Self::Bind { .. } | Self::CredentialFile { .. } | Self::Tls { .. } | Self::WrongLedger { .. } => {
+            Self::Bind(..) | Self::CredentialFile { .. } | Self::Tls { .. } | Self::WrongLedger { .. } => {
                 true
             }
             _ => self.kind() == RequestErrorKind::Unreachable,

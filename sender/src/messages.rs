@@ -7,7 +7,6 @@ use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
 
 use crate::error::RequestError;
 
-/// Number of a connection to the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConnectionId(pub(crate) usize);
 
@@ -15,28 +14,25 @@ pub(crate) struct ConnectionId(pub(crate) usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ChunkSeq(pub(crate) u64);
 
-/// A message to the thread that reads files.
 #[derive(Debug)]
 pub(crate) enum SenderEvent {
     /// Files changed: they grew, or (`moved`) appeared, disappeared or were renamed.
-    Files { moved: bool },
+    Files {
+        moved: bool,
+    },
     /// The request that used this buffer is over.
     Buffer(Vec<u8>),
-    /// A chunk's request ended.
     Chunk {
         connection: ConnectionId,
         seq: ChunkSeq,
         result: Result<Receipt, RequestError>,
     },
-    /// The request for the streams of files ended.
     Streams(Result<ResolveResponse, RequestError>),
     /// The relay acknowledged a heartbeat that reported these losses.
     HeartbeatAcked(Vec<ReportedGap>),
-    /// Stop cleanly.
     Stop,
 }
 
-/// A request for the relay.
 #[derive(Debug)]
 pub(crate) enum RelayRequest {
     Chunk {
@@ -47,7 +43,6 @@ pub(crate) enum RelayRequest {
     Heartbeat(Heartbeat),
 }
 
-/// A chunk to be sent.
 #[derive(Debug)]
 pub(crate) struct OutgoingChunk {
     pub(crate) seq: ChunkSeq,

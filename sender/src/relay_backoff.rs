@@ -16,7 +16,6 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(crate) struct RelayBackoff {
     backoff: Backoff,
-    /// Failures in a row.
     failures: u32,
     until: Option<Instant>,
     failing_since: Option<Instant>,
@@ -56,7 +55,6 @@ impl RelayBackoff {
         self.log(error, since, now);
     }
 
-    /// A request succeeded.
     pub(crate) fn succeeded(&mut self) {
         if std::mem::take(&mut self.is_logged) {
             tracing::info!("the relay accepts chunks again");
@@ -119,20 +117,16 @@ mod tests {
         }
         retry.succeeded();
         assert_eq!(retry.waits_until(now), None);
-        assert_eq!(
-            wait(&mut retry, &RequestError::OffsetMismatch, now, 1.0),
-            Duration::from_millis(100)
-        );
+        let waited = wait(&mut retry, &RequestError::OffsetMismatch, now, 1.0);
+        assert_eq!(waited, Duration::from_millis(100));
     }
 
     #[test]
     fn failures_that_come_together_count_once() {
         let (mut retry, now) = (retry(), Instant::now());
         for _ in 0..4 {
-            assert_eq!(
-                wait(&mut retry, &RequestError::OffsetMismatch, now, 0.0),
-                Duration::from_millis(200)
-            );
+            let waited = wait(&mut retry, &RequestError::OffsetMismatch, now, 0.0);
+            assert_eq!(waited, Duration::from_millis(200));
         }
     }
 
@@ -140,12 +134,9 @@ mod tests {
     fn the_relay_may_ask_for_a_longer_wait_but_not_for_ever() {
         let now = Instant::now();
         for (asked, waited) in [(0, 200), (5_000, 5_000), (9_000_000, 60_000)] {
-            let retry_after = Some(Duration::from_millis(asked));
-            let error = busy(retry_after);
-            assert_eq!(
-                wait(&mut retry(), &error, now, 0.0),
-                Duration::from_millis(waited)
-            );
+            let error = busy(Some(Duration::from_millis(asked)));
+            let wait = wait(&mut retry(), &error, now, 0.0);
+            assert_eq!(wait, Duration::from_millis(waited));
         }
     }
 
@@ -175,10 +166,7 @@ mod tests {
     #[test]
     fn a_failure_that_comes_and_goes_is_logged_once_a_minute() {
         let (mut retry, now) = (retry(), Instant::now());
-        let broken = RequestError::Lookup {
-            host: "r".into(),
-            source: std::io::ErrorKind::NotFound.into(),
-        };
+        let broken = RequestError::Lookup("r".into(), std::io::ErrorKind::NotFound.into());
         retry.failed(&broken, now, 0.0);
         assert!(retry.is_logged);
         retry.succeeded();

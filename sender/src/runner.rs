@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use logferry_config as config;
-use logferry_durable::{Disk, DiskError, LockError, LockFile, RealDisk};
+use logferry_durable::{Disk, LockError, LockFile, RealDisk};
 use logferry_telemetry::{Readiness, SenderMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +17,7 @@ use crate::clock::Now;
 use crate::files::RealFileSystem;
 use crate::files::watcher::{self, WatchedFolders};
 use crate::messages::SenderEvent;
-use crate::relay_client;
-use crate::relay_client::RelayConnections;
+use crate::relay_client::{self, RelayConnections};
 use crate::tail::Tailer;
 
 /// Least time between two checkpoints: a checkpoint is a hint, and each write is synced.
@@ -89,8 +88,7 @@ pub async fn run(
 
 /// Makes and locks the state folder. If it is not writable there is no lock, and no checkpoint that needs one.
 fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
-    let made: Result<(), DiskError> = RealDisk.create_dir_all(state_dir);
-    if let Err(error) = made {
+    if let Err(error) = RealDisk.create_dir_all(state_dir) {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "the state folder cannot be created; shipping continues without a checkpoint"
@@ -110,7 +108,6 @@ fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
     }
 }
 
-/// The thread that reads the logs.
 fn run_tailer(
     config: &config::SenderSettings,
     metrics: SenderMetrics,

@@ -13,7 +13,6 @@ use tracing::warn;
 /// Pause after a failed accept, for example with too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A listening port and the tasks behind it.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     port: u16,
@@ -52,12 +51,10 @@ impl Acceptor {
         Ok(Self { port, stop, task })
     }
 
-    /// The port.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Closes the port and drops the connections' futures; returns when both are done.
     pub(crate) async fn stop(self) {
         drop(self.stop);
         if let Err(error) = self.task.await {

@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::acceptor::Acceptor;
 
 /// The longest accepted line, in bytes; RFC 5321 requires 1000.
 const LINE_LEN_MAX: u64 = 64 << 10;
-/// The longest accepted message, in bytes.
 const MESSAGE_LEN_MAX: usize = 16 << 20;
 
 const EHLO_REPLY: &str = "250-mail-sink\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN";
@@ -86,9 +84,8 @@ impl MailSink {
 
     /// Refuses the next `connections`.
     pub fn refuse_next(&self, connections: usize, refusal: MailRefusal) {
-        lock(&self.mailbox)
-            .refusals
-            .extend(std::iter::repeat_n(refusal, connections));
+        let refusals = std::iter::repeat_n(refusal, connections);
+        lock(&self.mailbox).refusals.extend(refusals);
     }
 
     /// Closes the port and all connections.
@@ -102,29 +99,22 @@ fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
     mailbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The two ends of one connection.
-struct MailConnection {
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
-}
+struct MailConnection(BufReader<TcpStream>);
 
 impl MailConnection {
     /// The next line with its CRLF; an error when the connection ends or the line is too long.
     async fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
-        (&mut self.reader)
-            .take(LINE_LEN_MAX)
-            .read_until(b'\n', &mut line)
-            .await?;
-        if line.ends_with(b"\n") {
-            Ok(line)
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
+        let mut input = (&mut self.0).take(LINE_LEN_MAX);
+        input.read_until(b'\n', &mut line).await?;
+        if !line.ends_with(b"\n") {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        Ok(line)
     }
 
     async fn reply(&mut self, reply: &str) -> io::Result<()> {
-        self.writer.write_all(format!("{reply}\r\n").as_bytes()).await
+        self.0.write_all(format!("{reply}\r\n").as_bytes()).await
     }
 
     /// Reads the message up to the line with a single dot; `None` when it is too long.
@@ -165,17 +155,14 @@ impl MailConnection {
 
 async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
     let refusal = lock(mailbox).refusals.pop_front();
-    let (reader, writer) = socket.into_split();
-    let mut connection = MailConnection {
-        reader: BufReader::new(reader),
-        writer,
-    };
+    let mut connection = MailConnection(BufReader::new(socket));
     match refusal {
         Some(MailRefusal::Hangup) => return Ok(()),
         Some(MailRefusal::Busy) => return connection.reply("421 busy, try again later").await,
         Some(MailRefusal::LocalError) | None => connection.reply("220 mail-sink ESMTP").await?,
     }
-    let mut envelope = Envelope::default();
+    // Sender and recipients, until the data has come.
+    let mut envelope = (None, Vec::new());
     loop {
         let line = connection.line().await?;
         let line = String::from_utf8_lossy(&line);
@@ -186,17 +173,14 @@ async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
             "EHLO" => connection.reply(EHLO_REPLY).await?,
             "AUTH" => connection.authenticate(argument).await?,
             "MAIL" => {
-                envelope = Envelope {
-                    from: Some(address(argument)),
-                    to: Vec::new(),
-                };
+                envelope = (Some(address(argument)), Vec::new());
                 connection.reply("250 ok").await?;
             }
-            "RCPT" if envelope.from.is_some() => {
-                envelope.to.push(address(argument));
+            "RCPT" if envelope.0.is_some() => {
+                envelope.1.push(address(argument));
                 connection.reply("250 ok").await?;
             }
-            "DATA" if !envelope.to.is_empty() => {
+            "DATA" if !envelope.1.is_empty() => {
                 connection.reply("354 go ahead").await?;
                 let data = connection.message().await?;
                 let reply = take_mail(mailbox, refusal, std::mem::take(&mut envelope), data);
@@ -204,7 +188,7 @@ async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
             }
             "RCPT" | "DATA" => connection.reply("503 not now").await?,
             "RSET" => {
-                envelope = Envelope::default();
+                envelope = (None, Vec::new());
                 connection.reply("250 ok").await?;
             }
             "NOOP" => connection.reply("250 ok").await?,
@@ -214,37 +198,24 @@ async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
     }
 }
 
-/// Sender and recipients, until the data has come.
-#[derive(Default)]
-struct Envelope {
-    from: Option<String>,
-    to: Vec<String>,
-}
-
-/// Stores the mail unless it is refused; returns the reply.
 fn take_mail(
     mailbox: &Mutex<Mailbox>,
     refusal: Option<MailRefusal>,
-    envelope: Envelope,
+    (from, to): (Option<String>, Vec<String>),
     data: Option<Vec<u8>>,
 ) -> &'static str {
     let Some(data) = data else { return "552 too long" };
     if refusal == Some(MailRefusal::LocalError) {
         return "451 local error, try again later";
     }
-    let from = envelope.from.unwrap_or_default();
-    lock(mailbox).messages.push(ReceivedMail {
-        from,
-        to: envelope.to,
-        data,
-    });
+    let from = from.unwrap_or_default();
+    lock(mailbox).messages.push(ReceivedMail { from, to, data });
     "250 kept"
 }
 
 /// The address in `FROM:<a@b> BODY=8BITMIME`.
 fn address(argument: &str) -> String {
-    let address = argument
-        .split_once('<')
-        .and_then(|(_, rest)| rest.split_once('>'));
+    let rest = argument.split_once('<').map(|(_, rest)| rest);
+    let address = rest.and_then(|rest| rest.split_once('>'));
     address.map_or_else(String::new, |(address, _)| address.to_owned())
 }

@@ -15,7 +15,6 @@ use logferry_spool::{FileForm, Spool, SpoolFile};
 
 use crate::finding::{Finding, FindingKind};
 
-/// The result of the comparison.
 #[derive(Debug, Default)]
 pub(crate) struct NameComparison<'a> {
     pub(crate) findings: Vec<Finding>,
@@ -23,7 +22,6 @@ pub(crate) struct NameComparison<'a> {
     pub(crate) to_read: Vec<(&'a Batch, &'a SpoolFile)>,
 }
 
-/// Plain and compressed files by the batch names in their file names.
 pub(crate) fn by_batch_name(files: &[SpoolFile]) -> BTreeMap<&str, Vec<&SpoolFile>> {
     let mut by_name: BTreeMap<&str, Vec<&SpoolFile>> = BTreeMap::new();
     for file in files {
@@ -34,7 +32,6 @@ pub(crate) fn by_batch_name(files: &[SpoolFile]) -> BTreeMap<&str, Vec<&SpoolFil
     by_name
 }
 
-/// Compares all batches with all files of the spool.
 pub(crate) fn compare_names<'a, D>(
     spool: &Spool<D>,
     batches: &'a [Batch],
@@ -55,20 +52,20 @@ pub(crate) fn compare_names<'a, D>(
     for file in files {
         let row = known.get(&file.batch_name).copied();
         match file.form {
-            FileForm::Other => comparison.findings.push(unknown_file(file)),
             FileForm::Plain | FileForm::Compressed
-                if invariant_row_exists_before_file(&file.batch_name, row).is_err() =>
-            {
-                comparison.findings.push(unknown_file(file));
+                if invariant_row_exists_before_file(&file.batch_name, row).is_ok() => {}
+            FileForm::Plain | FileForm::Compressed | FileForm::Other => {
+                let detail = "the ledger does not know it; every role leaves it alone";
+                let finding = Finding::new(FindingKind::Unknown, &file.path, None, detail);
+                comparison.findings.push(finding);
             }
             FileForm::Partial | FileForm::PartialPlain if !row.is_some_and(may_be_compressed_now) => {
                 let detail =
                     "left by a crash while a file was made; it is no batch's file, and may be removed";
-                comparison
-                    .findings
-                    .push(Finding::new(FindingKind::Leftover, &file.path, None, detail));
+                let finding = Finding::new(FindingKind::Leftover, &file.path, None, detail);
+                comparison.findings.push(finding);
             }
-            FileForm::Partial | FileForm::PartialPlain | FileForm::Plain | FileForm::Compressed => {}
+            FileForm::Partial | FileForm::PartialPlain => {}
         }
     }
     comparison
@@ -77,11 +74,6 @@ pub(crate) fn compare_names<'a, D>(
 /// Whether the housekeeper may be compressing the batch, or will finish it after a crash.
 fn may_be_compressed_now(batch: &Batch) -> bool {
     batch.state == BatchState::Sent && batch.expired_at.is_none() && batch.compressed_at.is_none()
-}
-
-fn unknown_file(file: &SpoolFile) -> Finding {
-    let detail = "the ledger does not know it; every role leaves it alone";
-    Finding::new(FindingKind::Unknown, &file.path, None, detail)
 }
 
 impl<'a> NameComparison<'a> {
@@ -95,17 +87,15 @@ impl<'a> NameComparison<'a> {
                 && file.path.parent() == Some(&folder)
                 && may_have_form(file)
         };
-        let in_place = found
-            .iter()
-            .filter(|file| is_in_place(file))
-            .min_by_key(|file| file.is_compressed());
+        let in_place = found.iter().filter(|file| is_in_place(file));
+        let in_place = in_place.min_by_key(|file| file.is_compressed());
         let Some(&file) = in_place.or(found.first()) else {
             // The ledger has an open batch's row before the file is made.
             if batch.state != BatchState::Open || batch.contents.bytes > 0 {
                 let detail = "its file is in none of the spool's folders; restore it from a backup";
                 let path = spool.path(batch, batch.state);
-                self.findings
-                    .push(Finding::new(FindingKind::Missing, &path, Some(batch), detail));
+                let finding = Finding::new(FindingKind::Missing, &path, Some(batch), detail);
+                self.findings.push(finding);
             }
             return;
         };
@@ -118,15 +108,15 @@ impl<'a> NameComparison<'a> {
                 ..Finding::new(FindingKind::Misplaced, &file.path, Some(batch), detail)
             });
         }
-        let second = found
-            .iter()
-            .filter(|other| other.path != file.path && !(in_place.is_some() && is_in_place(other)));
-        self.findings.extend(second.map(|other| {
-            let detail = format!(
-                "the batch's file is {}; this is a second one",
-                file.path.display()
-            );
-            Finding::new(FindingKind::Double, &other.path, Some(batch), detail)
-        }));
+        let detail = format!(
+            "the batch's file is {}; this is a second one",
+            file.path.display()
+        );
+        let is_second =
+            |other: &&&SpoolFile| other.path != file.path && !(in_place.is_some() && is_in_place(other));
+        let second = found.iter().filter(is_second);
+        self.findings.extend(
+            second.map(|other| Finding::new(FindingKind::Double, &other.path, Some(batch), &*detail)),
+        );
     }
 }

@@ -44,7 +44,6 @@ pub struct Finding {
     pub batch: Option<String>,
     /// What was found and what to do, for people.
     pub detail: String,
-    /// The path to which a repair moves the file.
     #[serde(skip)]
     pub(crate) move_to: Option<PathBuf>,
     /// Whether a repair moved it.
@@ -74,7 +73,6 @@ impl Finding {
     }
 }
 
-/// Sorts findings by kind, then by path.
 pub(crate) fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
 }

@@ -74,20 +74,14 @@ pub fn check(data_dir: &Path) -> Result<CheckReport, FsckError> {
     let ledger = Ledger::open(data_dir)?;
     let mut report = check_once(data_dir, &ledger, None)?;
     if !report.findings.is_empty() {
-        let suspects: BTreeSet<PathBuf> = report
-            .findings
-            .iter()
-            .map(|finding| finding.path.clone())
-            .collect();
-        let again = check_once(data_dir, &ledger, Some(&suspects))?;
-        report
-            .findings
-            .retain(|finding| again.findings.iter().any(|other| other.is_same(finding)));
+        let paths = report.findings.iter().map(|finding| finding.path.clone());
+        let again = check_once(data_dir, &ledger, Some(&paths.collect()))?.findings;
+        let is_lasting = |finding: &Finding| again.iter().any(|other| other.is_same(finding));
+        report.findings.retain(is_lasting);
     }
     for detail in ledger.integrity()? {
-        report
-            .findings
-            .push(Finding::new(FindingKind::Ledger, ledger.path(), None, detail));
+        let finding = Finding::new(FindingKind::Ledger, ledger.path(), None, detail);
+        report.findings.push(finding);
     }
     report.fine = report.findings.is_empty();
     Ok(report)
@@ -138,12 +132,14 @@ fn check_once(
 /// Rows that the ledger must not have, whatever files there are.
 fn row_findings(ledger: &Ledger, batches: &[Batch]) -> Vec<Finding> {
     let untouched = |batch| invariant_only_delivered_is_compressed_or_deleted(batch, &[]);
-    let each = batches.iter().map(untouched);
-    let violations = each
-        .chain([invariant_no_name_is_given_twice(batches)])
-        .filter_map(Result::err);
-    violations
-        .map(|violation| Finding::new(FindingKind::Ledger, ledger.path(), None, violation.to_string()))
+    let results = batches
+        .iter()
+        .map(untouched)
+        .chain([invariant_no_name_is_given_twice(batches)]);
+    let finding = |text: String| Finding::new(FindingKind::Ledger, ledger.path(), None, text);
+    results
+        .filter_map(Result::err)
+        .map(|violation| finding(violation.to_string()))
         .collect()
 }
 
@@ -155,21 +151,22 @@ fn contents_finding(
 ) -> Result<Option<Finding>, DiskError> {
     let (kind, detail) = match spool.compare_file(batch, file.clone())? {
         None | Some(FileFault::Missing) => return Ok(None),
-        Some(FileFault::Size { bytes, .. }) => (
-            FindingKind::Size,
-            format!(
-                "{bytes} bytes, where the ledger says {}; restore it from a backup",
-                batch.contents.bytes
-            ),
-        ),
-        Some(FileFault::Content { .. }) => (
-            FindingKind::Contents,
-            "its checksum is not the ledger's: bytes have changed; restore it from a backup".to_owned(),
-        ),
+        Some(FileFault::Size { bytes, .. }) => {
+            let expected = batch.contents.bytes;
+            (
+                FindingKind::Size,
+                format!("{bytes} bytes, where the ledger says {expected}"),
+            )
+        }
+        Some(FileFault::Content { .. }) => {
+            let detail = "its checksum is not the ledger's: bytes have changed";
+            (FindingKind::Contents, detail.to_owned())
+        }
         Some(FileFault::Undecodable { reason, .. }) => (
             FindingKind::Contents,
-            format!("it cannot be decompressed: {reason}; restore it from a backup"),
+            format!("it cannot be decompressed: {reason}"),
         ),
     };
+    let detail = format!("{detail}; restore it from a backup");
     Ok(Some(Finding::new(kind, &file.path, Some(batch), detail)))
 }

@@ -7,15 +7,12 @@ use logferry_spool::Spool;
 
 use crate::finding::Finding;
 
-/// The locks of the roles that move files.
 const LOCKS: [&str; 3] = ["relay.lock", "forwarder.lock", "housekeeper.lock"];
 
 /// Keeps every role that moves files from starting.
 pub(crate) fn lock_moving_roles(data_dir: &Path) -> Result<Vec<LockFile>, LockError> {
-    LOCKS
-        .iter()
-        .map(|name| LockFile::acquire(&data_dir.join(name)))
-        .collect()
+    let lock = |name| LockFile::acquire(&data_dir.join(name));
+    LOCKS.into_iter().map(lock).collect()
 }
 
 /// Keeps every role that uses the ledger from starting.

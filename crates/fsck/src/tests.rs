@@ -55,30 +55,41 @@ impl Host {
 
     fn put(&self, folder: &str, file: &str, contents: &[u8]) -> PathBuf {
         let path = self.path(folder, file);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        fs::write(&path, contents).expect("written");
+        write(&path, contents);
         path
     }
 
-    /// Kind and file of each finding, as the check sees it.
     fn findings(&self) -> Vec<(FindingKind, PathBuf)> {
         let report = check(self.dir.path()).expect("checked");
         assert_eq!(report.fine, report.findings.is_empty());
-        report
-            .findings
-            .into_iter()
-            .map(|found| (found.kind, found.path))
-            .collect()
+        kinds_and_paths(report.findings)
     }
 
-    /// Every file and what is in it.
-    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = Spool::new(RealDisk, self.dir.path()).all_files().expect("listed");
-        files
-            .into_iter()
-            .map(|file| (file.path.clone(), fs::read(&file.path).expect("read")))
-            .collect()
+    /// The contents of all files, sorted.
+    fn contents(&self) -> Vec<Vec<u8>> {
+        let mut contents: Vec<_> = spool_contents(self.dir.path()).into_values().collect();
+        contents.sort();
+        contents
     }
+}
+
+pub(crate) fn kinds_and_paths(findings: Vec<Finding>) -> Vec<(FindingKind, PathBuf)> {
+    findings
+        .into_iter()
+        .map(|found| (found.kind, found.path))
+        .collect()
+}
+
+/// The contents of every file in the spool.
+pub(crate) fn spool_contents(data_dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = Spool::new(RealDisk, data_dir).all_files().expect("listed");
+    let read = |file: SpoolFile| (file.path.clone(), fs::read(&file.path).expect("read"));
+    files.into_iter().map(read).collect()
+}
+
+pub(crate) fn write(path: &Path, contents: &[u8]) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    fs::write(path, contents).expect("written");
 }
 
 fn file_name(part: u32) -> String {
@@ -90,9 +101,8 @@ fn file_name(part: u32) -> String {
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressed = Vec::new();
-    gzip_encoder(bytes)
-        .read_to_end(&mut compressed)
-        .expect("in memory");
+    let read = gzip_encoder(bytes).read_to_end(&mut compressed);
+    read.expect("in memory");
     compressed
 }
 
@@ -133,12 +143,9 @@ fn each_kind_of_difference_is_found() {
     host.put("ready", "a.2.log", &lines(2));
 
     fs::remove_file(host.path("sent", "a.3.log")).expect("removed");
-    for (contents, kind) in [
-        (gzip(&lines(1)), FindingKind::Contents),
-        (b"\x1f\x8b".to_vec(), FindingKind::Contents),
-    ] {
+    for contents in [gzip(&lines(1)), b"\x1f\x8b".to_vec()] {
         let damaged = host.put("sent", "a.3.log.gz", &contents);
-        assert_eq!(host.findings(), [(kind, damaged)]);
+        assert_eq!(host.findings(), [(FindingKind::Contents, damaged)]);
     }
     host.put("sent", "a.3.log.gz", &gzip(&lines(3)));
 
@@ -184,10 +191,8 @@ fn nothing_is_repaired_while_a_role_runs() {
     fs::rename(host.path("ready", "a.2.log"), host.path("sent", "a.2.log")).expect("moved");
     for role in ["relay", "forwarder", "housekeeper"] {
         let _lock = LockFile::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
-        assert!(
-            matches!(repair(host.dir.path()), Err(FsckError::Busy(_))),
-            "{role}"
-        );
+        let repaired = repair(host.dir.path());
+        assert!(matches!(repaired, Err(FsckError::Busy(_))), "{role}");
         assert_eq!(host.findings().len(), 1);
     }
     assert!(repair(host.dir.path()).expect("nobody runs").fine);
@@ -249,15 +254,9 @@ proptest! {
                 FileDamage::Remove => fs::remove_file(&path).expect("removed"),
             }
         }
-        let before: Vec<_> = {
-            let mut contents: Vec<_> = host.spool().into_values().collect();
-            contents.sort();
-            contents
-        };
+        let before = host.contents();
         let report = repair(host.dir.path()).expect("repaired");
-        let mut after: Vec<_> = host.spool().into_values().collect();
-        after.sort();
-        prop_assert_eq!(before, after);
+        prop_assert_eq!(before, host.contents());
         let left = host.findings();
         prop_assert!(left.iter().all(|(kind, _)| *kind != FindingKind::Misplaced), "{:?}", left);
         prop_assert_eq!(report.fine, left.is_empty());

@@ -63,18 +63,12 @@ impl Feed {
 
     /// What is due `elapsed` after the start; its lines carry the time `at`.
     pub fn slice(&mut self, elapsed: Duration, at: Timestamp) -> Slice<'_> {
-        let left = self
-            .quota
-            .lines
-            .map_or(u64::MAX, |lines| lines.saturating_sub(self.given));
+        let left = self.quota.lines.unwrap_or(u64::MAX).saturating_sub(self.given);
         if left == 0 || self.quota.time.is_some_and(|time| elapsed >= time) {
             return Slice::End;
         }
-        let due = self
-            .due(elapsed)
-            .saturating_sub(self.given)
-            .min(left)
-            .min(SLICE_LINES_MAX);
+        let due = self.due(elapsed).saturating_sub(self.given);
+        let due = due.min(left).min(SLICE_LINES_MAX);
         if due == 0 {
             return Slice::Wait(self.time_of(self.given));
         }
@@ -111,21 +105,17 @@ impl Feed {
 mod tests {
     use super::*;
     use crate::TrafficOptions;
-    use jiff::tz::TimeZone;
 
-    fn feed(quota: Quota) -> Feed {
-        let options = TrafficOptions {
-            seed: 1,
-            ids: None,
-            health_every: None,
-            zone: TimeZone::UTC,
-        };
-        Feed::new(Traffic::new(options), quota)
+    fn feed(rate: u32, lines: Option<u64>, time: Option<Duration>) -> Feed {
+        Feed::new(
+            Traffic::new(TrafficOptions::default()),
+            Quota { rate, lines, time },
+        )
     }
 
     /// Runs a feed to its end with a simulated clock; returns the time of each line.
-    fn times(quota: Quota) -> Vec<Duration> {
-        let (mut feed, mut now, mut times) = (feed(quota), Duration::ZERO, Vec::new());
+    fn times(mut feed: Feed) -> Vec<Duration> {
+        let (mut now, mut times) = (Duration::ZERO, Vec::new());
         loop {
             match feed.slice(now, Timestamp::UNIX_EPOCH) {
                 Slice::Lines {
@@ -148,31 +138,19 @@ mod tests {
 
     #[test]
     fn lines_come_evenly_at_the_rate() {
-        let times = times(Quota {
-            rate: 4,
-            lines: Some(6),
-            time: None,
-        });
+        let times = times(feed(4, Some(6), None));
         assert_eq!(times, [0, 250, 500, 750, 1000, 1250].map(Duration::from_millis));
     }
 
     #[test]
     fn odd_rates_do_not_drift() {
-        let times = times(Quota {
-            rate: 7,
-            lines: None,
-            time: Some(Duration::from_secs(100)),
-        });
+        let times = times(feed(7, None, Some(Duration::from_secs(100))));
         assert_eq!(times.len(), 700);
     }
 
     #[test]
     fn late_caller_gets_all_that_is_due() {
-        let mut feed = feed(Quota {
-            rate: 100,
-            lines: None,
-            time: None,
-        });
+        let mut feed = feed(100, None, None);
         let Slice::Lines { requests, .. } = feed.slice(Duration::from_secs(3), Timestamp::UNIX_EPOCH) else {
             panic!("three seconds' lines are due")
         };
@@ -181,33 +159,12 @@ mod tests {
 
     #[test]
     fn rate_zero_never_waits() {
-        assert_eq!(
-            times(Quota {
-                rate: 0,
-                lines: Some(5_000),
-                time: None
-            }),
-            vec![Duration::ZERO; 5_000]
-        );
+        assert_eq!(times(feed(0, Some(5_000), None)), vec![Duration::ZERO; 5_000]);
     }
 
     #[test]
     fn quota_of_nothing_ends_at_once() {
-        assert_eq!(
-            times(Quota {
-                rate: 0,
-                lines: Some(0),
-                time: None
-            }),
-            []
-        );
-        assert_eq!(
-            times(Quota {
-                rate: 9,
-                lines: None,
-                time: Some(Duration::ZERO)
-            }),
-            []
-        );
+        assert_eq!(times(feed(0, Some(0), None)), []);
+        assert_eq!(times(feed(9, None, Some(Duration::ZERO))), []);
     }
 }

@@ -12,7 +12,6 @@ use crate::random::Random;
 /// Digits of the number in a line's id: enough for years, and the same width for every line.
 const ID_DIGITS: usize = 12;
 
-/// The number of visitors; each has its own address.
 const VISITORS: u32 = 1 << 16;
 
 /// Settings for the lines of one log.
@@ -94,9 +93,7 @@ impl Traffic {
     fn health_check(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"10.0.0.9 - - [");
         out.extend_from_slice(&self.time.text);
-        out.extend_from_slice(
-            b"] \"GET /health.php HTTP/1.0\" 200 15 \"-\" \"nginx/1.28.0 (health check)\"\n",
-        );
+        out.extend(b"] \"GET /health.php HTTP/1.0\" 200 15 \"-\" \"nginx/1.28.0 (health check)\"\n");
     }
 
     fn request(&mut self, out: &mut Vec<u8>) {
@@ -119,7 +116,6 @@ impl Traffic {
         out.extend_from_slice(b"\"\n");
     }
 
-    /// Method and path, with the line's id if there are ids.
     fn target(&mut self, page: Page, out: &mut Vec<u8>) {
         out.extend_from_slice(page.method.as_bytes());
         out.push(b' ');
@@ -148,11 +144,9 @@ impl Traffic {
 
 /// The name and number of the id in a line, where it has one.
 pub fn id_in(line: &[u8]) -> Option<(&[u8], u64)> {
-    let start = line
-        .windows(4)
-        .position(|part| matches!(part, b"?id=" | b"&id="))?
-        + 4;
-    let id = line.get(start..)?.split(|&byte| byte == b' ').next()?;
+    let mut parts = line.windows(4);
+    let start = parts.position(|part| matches!(part, b"?id=" | b"&id="))?;
+    let id = line.get(start + 4..)?.split(|&byte| byte == b' ').next()?;
     let name_len = id.len().checked_sub(ID_DIGITS + 1)?;
     let (name, number) = id.split_at_checked(name_len)?;
     let digits = std::str::from_utf8(number.strip_prefix(b"-")?).ok()?;
@@ -200,7 +194,6 @@ fn push_number(out: &mut Vec<u8>, mut number: u64, width: usize) {
     out.extend_from_slice(&digits[first..]);
 }
 
-/// A number in sixteen hexadecimal digits.
 fn push_hex(out: &mut Vec<u8>, number: u64) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits: [u8; 16] = std::array::from_fn(|at| DIGITS[(number >> (60 - 4 * at) & 0xf) as usize]);
@@ -227,22 +220,19 @@ mod tests {
 
     fn lines(options: TrafficOptions, count: usize) -> Vec<(LineKind, String)> {
         let mut traffic = Traffic::new(options);
-        (0..count)
-            .map(|_| {
-                let mut out = Vec::new();
-                let kind = traffic.line(at(1_795_230_000), &mut out);
-                (kind, String::from_utf8(out).unwrap())
-            })
-            .collect()
+        let mut line = |_| {
+            let mut out = Vec::new();
+            let kind = traffic.line(at(1_795_230_000), &mut out);
+            (kind, String::from_utf8(out).unwrap())
+        };
+        (0..count).map(&mut line).collect()
     }
 
     #[test]
     fn same_seed_and_times_give_the_same_bytes() {
         assert_eq!(lines(options(), 500), lines(options(), 500));
-        assert_ne!(
-            lines(options(), 500),
-            lines(TrafficOptions { seed: 8, ..options() }, 500)
-        );
+        let other = TrafficOptions { seed: 8, ..options() };
+        assert_ne!(lines(options(), 500), lines(other, 500));
     }
 
     #[test]
@@ -270,10 +260,8 @@ mod tests {
     fn lines_are_whole_and_about_200_bytes() {
         let lines = lines(options(), 2_000);
         for (_, line) in &lines {
-            assert!(
-                line.ends_with("\"\n") && line.matches('\n').count() == 1 && line.is_ascii(),
-                "{line:?}"
-            );
+            let is_whole = line.ends_with("\"\n") && line.matches('\n').count() == 1;
+            assert!(is_whole && line.is_ascii(), "{line:?}");
             assert_eq!(line.matches('"').count(), 6, "{line:?}");
         }
         let average = lines.iter().map(|(_, line)| line.len()).sum::<usize>() / lines.len();
@@ -287,10 +275,8 @@ mod tests {
         traffic.line(at(1_795_230_000), &mut out);
         traffic.line(at(1_795_230_001), &mut out);
         let text = String::from_utf8(out).unwrap();
-        let stamps: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.get(line.find('[')?..=line.find(']')?))
-            .collect();
+        let stamp = |line: &str| Some(line[line.find('[')?..=line.find(']')?].to_owned());
+        let stamps: Vec<String> = text.lines().filter_map(stamp).collect();
         assert_eq!(
             stamps,
             ["[21/Nov/2026:09:00:00 +0600]", "[21/Nov/2026:09:00:01 +0600]"]
@@ -300,9 +286,8 @@ mod tests {
     #[test]
     fn every_tenth_line_is_a_health_check_the_default_rule_drops() {
         for (number, (kind, line)) in (1..).zip(lines(options(), 100)) {
-            let dropped = ["/health.php", "nginx/", "health check"]
-                .iter()
-                .all(|part| line.contains(part));
+            let parts = ["/health.php", "nginx/", "health check"];
+            let dropped = parts.iter().all(|part| line.contains(part));
             assert_eq!(dropped, number % 10 == 0, "{line}");
             assert_eq!(kind == LineKind::HealthCheck, dropped);
         }
@@ -310,26 +295,18 @@ mod tests {
 
     #[test]
     fn ids_number_the_requests_without_a_gap() {
-        let ids: Vec<u64> = lines(options(), 1_000)
-            .iter()
-            .filter_map(|(_, line)| id_in(line.as_bytes()).map(|(name, number)| (name.to_vec(), number)))
-            .map(|(name, number)| {
-                assert_eq!(name, b"web-1");
-                number
-            })
-            .collect();
-        assert_eq!(ids, (0..900).collect::<Vec<u64>>());
+        let lines = lines(options(), 1_000);
+        let ids = lines.iter().filter_map(|(_, line)| id_in(line.as_bytes()));
+        assert!(ids.eq((0..900).map(|number| (&b"web-1"[..], number))));
     }
 
     #[test]
     fn lines_without_an_id_have_none() {
-        for (_, line) in lines(
-            TrafficOptions {
-                ids: None,
-                ..options()
-            },
-            100,
-        ) {
+        let without = TrafficOptions {
+            ids: None,
+            ..options()
+        };
+        for (_, line) in lines(without, 100) {
             assert_eq!(id_in(line.as_bytes()), None, "{line}");
         }
         for odd in ["", "?id=", "?id=short", "?id=x-00000000000x", "&id=123456789012"] {

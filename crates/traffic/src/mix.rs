@@ -1,17 +1,13 @@
 //! The tables that a line's fields are drawn from. An entry that is listed twice comes twice as often.
 
-/// The end of a path, after its fixed part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PathSuffix {
-    /// Nothing.
     None,
-    /// A number, for example of an article.
     Number,
     /// A query with page and session.
     Query,
 }
 
-/// One kind of request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page {
     pub(crate) method: &'static str,
@@ -21,18 +17,9 @@ pub(crate) struct Page {
     pub(crate) size_max: u32,
 }
 
-const fn get(path: &'static str, suffix: PathSuffix, size_max: u32) -> Page {
+const fn page(method: &'static str, path: &'static str, suffix: PathSuffix, size_max: u32) -> Page {
     Page {
-        method: "GET",
-        path,
-        suffix,
-        size_max,
-    }
-}
-
-const fn post(path: &'static str, suffix: PathSuffix, size_max: u32) -> Page {
-    Page {
-        method: "POST",
+        method,
         path,
         suffix,
         size_max,
@@ -40,22 +27,22 @@ const fn post(path: &'static str, suffix: PathSuffix, size_max: u32) -> Page {
 }
 
 pub(crate) const PAGES: [Page; 16] = [
-    get("/", PathSuffix::None, 48_000),
-    get("/news/article/", PathSuffix::Number, 90_000),
-    get("/news/article/", PathSuffix::Number, 90_000),
-    get("/catalog/items", PathSuffix::Query, 60_000),
-    get("/catalog/items", PathSuffix::Query, 60_000),
-    get("/catalog/item/", PathSuffix::Number, 30_000),
-    get("/search", PathSuffix::Query, 20_000),
-    get("/api/v2/orders/", PathSuffix::Number, 4_000),
-    get("/api/v2/session", PathSuffix::Query, 900),
-    get("/static/js/app.9f2c1d7e.js", PathSuffix::None, 310_000),
-    get("/static/css/main.77ab0c12.css", PathSuffix::None, 70_000),
-    get("/images/banner-", PathSuffix::Number, 200_000),
-    get("/favicon.ico", PathSuffix::None, 1_500),
-    post("/api/v2/cart", PathSuffix::Query, 600),
-    post("/api/v2/events", PathSuffix::Query, 40),
-    post("/login", PathSuffix::None, 700),
+    page("GET", "/", PathSuffix::None, 48_000),
+    page("GET", "/news/article/", PathSuffix::Number, 90_000),
+    page("GET", "/news/article/", PathSuffix::Number, 90_000),
+    page("GET", "/catalog/items", PathSuffix::Query, 60_000),
+    page("GET", "/catalog/items", PathSuffix::Query, 60_000),
+    page("GET", "/catalog/item/", PathSuffix::Number, 30_000),
+    page("GET", "/search", PathSuffix::Query, 20_000),
+    page("GET", "/api/v2/orders/", PathSuffix::Number, 4_000),
+    page("GET", "/api/v2/session", PathSuffix::Query, 900),
+    page("GET", "/static/js/app.9f2c1d7e.js", PathSuffix::None, 310_000),
+    page("GET", "/static/css/main.77ab0c12.css", PathSuffix::None, 70_000),
+    page("GET", "/images/banner-", PathSuffix::Number, 200_000),
+    page("GET", "/favicon.ico", PathSuffix::None, 1_500),
+    page("POST", "/api/v2/cart", PathSuffix::Query, 600),
+    page("POST", "/api/v2/events", PathSuffix::Query, 40),
+    page("POST", "/login", PathSuffix::None, 700),
 ];
 
 pub(crate) const STATUSES: [&str; 20] = [

@@ -37,7 +37,6 @@ const CHUNK_BYTES_MIN: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct BackfillDriver {
     logs: Vec<LogRules>,
-    /// The files after the current one.
     pending: VecDeque<PlannedFile>,
     current: Option<CurrentFile>,
     /// Nothing is sent: chunks count as stored.
@@ -47,11 +46,9 @@ pub(super) struct BackfillDriver {
     jitter: StdRng,
     chunk_bytes: usize,
     idle_connections: Vec<ConnectionId>,
-    /// The relay was asked, and has not answered yet.
     is_asking: bool,
     last_seq: u64,
     events: Vec<BackfillEvent>,
-    /// The relay accepts no file of this host.
     failure: Option<BackfillError>,
 }
 
@@ -61,7 +58,6 @@ struct CurrentFile {
     file: BackfillFile<File>,
 }
 
-/// The settings of one log for its files.
 #[derive(Debug)]
 struct LogRules {
     name: LogName,
@@ -158,12 +154,10 @@ impl BackfillDriver {
         self.failure.map_or(Ok(()), Err)
     }
 
-    /// The events since the last call.
     pub(super) fn take_events(&mut self) -> Vec<BackfillEvent> {
         std::mem::take(&mut self.events)
     }
 
-    /// Opens the next file, or reports why it cannot be shipped.
     fn begin_next(&mut self, now: Now) {
         let Some(planned) = self.pending.pop_front() else {
             return;
@@ -213,7 +207,6 @@ impl BackfillDriver {
         self.logs.iter().find(is_live).map(|log| log.name.clone())
     }
 
-    /// Reports the current file if it is over.
     fn end_current(&mut self) -> bool {
         let ended = self.current.take_if(|current| current.file.is_over());
         let Some(CurrentFile { planned, file }) = ended else {
@@ -270,7 +263,6 @@ impl BackfillDriver {
         }
     }
 
-    /// Reads the next chunk, if a connection is idle and a buffer is free.
     fn ship(&mut self) -> Option<RelayRequest> {
         let CurrentFile { planned, file } = self.current.as_mut()?;
         let log = self.logs.get_mut(planned.log)?;
@@ -291,7 +283,6 @@ impl BackfillDriver {
         Some(RelayRequest::Chunk { connection, chunk })
     }
 
-    /// Reads the next chunk and counts it as shipped.
     fn ship_dry(&mut self) {
         let (Some(CurrentFile { planned, file }), Some(mut buffer)) = (&mut self.current, self.pool.take())
         else {

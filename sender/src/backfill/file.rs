@@ -32,17 +32,13 @@ pub(super) struct BackfillFile<H> {
     head: Head,
     /// Bytes of text in it.
     size: Offset,
-    /// Known once the relay has answered.
     pub(super) stream: Option<TrackedStream>,
-    /// The offset where shipping began.
     from: Offset,
     shipped: ShippedAmount,
-    /// The relay reported a chunk as a duplicate.
     has_duplicate: bool,
     refusal: Option<FileRefusal>,
 }
 
-/// The result of a chunk's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChunkResult {
     Stored,
@@ -109,7 +105,6 @@ impl<H: FileHandle> BackfillFile<H> {
         self.shipped
     }
 
-    /// Whether each of its bytes is in `original` too.
     pub(super) fn is_copy_of(&self, original: &LogText<H>) -> io::Result<bool> {
         identity::is_copy(&self.text, self.size, &self.beginning, original, self.head)
     }
@@ -135,7 +130,6 @@ impl<H: FileHandle> BackfillFile<H> {
         }
     }
 
-    /// Ships nothing more of the file.
     pub(super) fn refuse(&mut self, refusal: FileRefusal) {
         self.refusal.get_or_insert(refusal);
     }
@@ -224,7 +218,6 @@ impl<H: FileHandle> BackfillFile<H> {
         None
     }
 
-    /// A chunk's request ended.
     pub(super) fn chunk_ended(&mut self, seq: ChunkSeq, result: ChunkResult) {
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.awaits(seq)) else {
             return;

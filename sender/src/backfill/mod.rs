@@ -24,8 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backfill::driver::BackfillDriver;
 use crate::clock::Now;
 use crate::messages::SenderEvent;
-use crate::relay_client;
-use crate::relay_client::RelayConnections;
+use crate::relay_client::{self, RelayConnections};
 
 /// Why a backfill ended before its last file.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ pub struct BackfillPlan {
     pub(super) files: Vec<PlannedFile>,
 }
 
-/// One file to ship.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedFile {
     pub(super) path: PathBuf,
@@ -78,7 +77,6 @@ impl BackfillPlan {
     }
 }
 
-/// The one log with a pattern that matches.
 fn matching(logs: &[config::LogSettings], path: &Path) -> Option<usize> {
     let path = std::path::absolute(path).ok()?;
     let is_match = |pattern: &String| {

@@ -40,7 +40,6 @@ pub(super) fn config(paths: &[&str]) -> config::SenderSettings {
     config
 }
 
-/// A folder with logs, and a relay.
 struct BackfillFixture {
     folder: TempDir,
     relay: SimRelay,
@@ -199,10 +198,8 @@ fn a_file_is_recognised_under_another_name_and_compressed() {
         fixture.write("two.log", &text),
         fixture.write("three.gz", gzip(&text)),
     ];
-    assert_eq!(
-        results(&fixture.ship(&files)),
-        ["shipped from 0", "AlreadyShipped", "AlreadyShipped"]
-    );
+    let expected = ["shipped from 0", "AlreadyShipped", "AlreadyShipped"];
+    assert_eq!(results(&fixture.ship(&files)), expected);
 }
 
 #[test]
@@ -228,16 +225,11 @@ fn a_last_line_without_a_newline_gets_one_and_an_empty_file_is_fine() {
         fixture.write("c", "3"),
         fixture.write("d.gz", gzip("")),
     ];
-    let first = fixture.ship(&files);
-    assert_eq!(
-        results(&first),
-        ["shipped from 0", "Empty", "shipped from 0", "Empty"]
-    );
+    let first = ["shipped from 0", "Empty", "shipped from 0", "Empty"];
+    assert_eq!(results(&fixture.ship(&files)), first);
     assert_eq!(fixture.arrived(), "1\n2\n3\n");
-    assert_eq!(
-        results(&fixture.ship(&files)),
-        ["AlreadyShipped", "Empty", "AlreadyShipped", "Empty"]
-    );
+    let second = ["AlreadyShipped", "Empty", "AlreadyShipped", "Empty"];
+    assert_eq!(results(&fixture.ship(&files)), second);
 }
 
 #[test]
@@ -294,15 +286,11 @@ fn a_file_with_an_unfinished_line_that_may_grow_is_refused() {
 fn a_possible_beginning_of_a_longer_log_is_refused() {
     let mut fixture = BackfillFixture::new();
     let text = lines("a", 1000);
-    let (whole, part) = (
-        fixture.write("whole", &text),
-        fixture.write("part", &text[..text.len() / 2]),
-    );
+    let whole = fixture.write("whole", &text);
+    let part = fixture.write("part", &text[..text.len() / 2]);
     let results = results(&fixture.ship(&[whole, part]));
-    assert!(
-        results[1].starts_with("begins like a log of which the relay has"),
-        "{results:?}"
-    );
+    let refused = "begins like a log of which the relay has";
+    assert!(results[1].starts_with(refused), "{results:?}");
     assert_eq!(fixture.arrived(), kept(&text));
 }
 
@@ -310,11 +298,7 @@ fn a_possible_beginning_of_a_longer_log_is_refused() {
 fn files_with_the_same_beginning_are_all_shipped() {
     let mut fixture = BackfillFixture::new();
     let texts = ["1\n2\n", "1\n3\n", "1\n3\n4\n5\n"];
-    let files: Vec<_> = ["a", "b", "c"]
-        .iter()
-        .zip(texts)
-        .map(|(name, text)| fixture.write(name, text))
-        .collect();
+    let files = [0, 1, 2].map(|nth| fixture.write(&format!("{nth}"), texts[nth]));
     let results = results(&fixture.ship(&files));
     assert_eq!(results, ["shipped from 0", "shipped from 0", "shipped from 4"]);
     assert_eq!(fixture.arrived(), "1\n2\n1\n3\n4\n5\n");
@@ -332,10 +316,8 @@ fn a_dry_run_counts_what_would_be_shipped_and_sends_nothing() {
             let RelayRequest::Streams(question) = job else {
                 panic!("a dry run sent {job:?}")
             };
-            driver.handle(
-                SenderEvent::Streams(Ok(fixture.relay.resolve(&question))),
-                fixture.now,
-            );
+            let answer = fixture.relay.resolve(&question);
+            driver.handle(SenderEvent::Streams(Ok(answer)), fixture.now);
         }
         for event in inbox.try_iter() {
             driver.handle(event, fixture.now);
@@ -352,10 +334,8 @@ fn a_refused_question_ends_the_backfill_and_an_unanswered_one_is_repeated() {
     let fixture = BackfillFixture::new();
     let file = fixture.write("a", "1\n");
     let (mut driver, _inbox) = fixture.driver(&[file], false);
-    assert!(matches!(
-        driver.run_due(fixture.now)[..],
-        [RelayRequest::Streams(_)]
-    ));
+    let requests = driver.run_due(fixture.now);
+    assert!(matches!(requests[..], [RelayRequest::Streams(_)]));
     driver.handle(SenderEvent::Streams(Err(timeout())), fixture.now);
     assert!(matches!(&driver.take_events()[..], [BackfillEvent::Waiting(_)]));
     assert!(driver.run_due(fixture.now).is_empty(), "it waits");

@@ -12,7 +12,6 @@ use crate::messages::SenderEvent;
 /// Buffers beyond those in flight: one that is being filled, one that is coming back.
 const SPARE_BUFFERS: usize = 2;
 
-/// The free buffers.
 #[derive(Debug)]
 pub(crate) struct BufferPool {
     free: Vec<Vec<u8>>,
@@ -21,7 +20,6 @@ pub(crate) struct BufferPool {
     events: Sender<SenderEvent>,
 }
 
-/// A buffer in use as a body.
 struct BufferBody {
     buffer: Vec<u8>,
     range: Range<usize>,
@@ -41,7 +39,6 @@ impl BufferPool {
         }
     }
 
-    /// A buffer, if one is free.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         self.free.pop().or_else(|| {
             self.unallocated = self.unallocated.checked_sub(1)?;
@@ -53,7 +50,6 @@ impl BufferPool {
         self.free.push(buffer);
     }
 
-    /// The bytes `range` of a buffer as a request's body.
     pub(crate) fn body(&self, buffer: Vec<u8>, range: Range<usize>) -> Bytes {
         Bytes::from_owner(BufferBody {
             buffer,
@@ -72,8 +68,7 @@ impl AsRef<[u8]> for BufferBody {
 impl Drop for BufferBody {
     fn drop(&mut self) {
         // It fails once the sender has stopped.
-        let _ = self
-            .events
-            .send(SenderEvent::Buffer(std::mem::take(&mut self.buffer)));
+        let buffer = std::mem::take(&mut self.buffer);
+        let _ = self.events.send(SenderEvent::Buffer(buffer));
     }
 }

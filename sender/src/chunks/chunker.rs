@@ -21,13 +21,11 @@ use crate::chunks::exclusion::{self, ExclusionRules};
 
 #[derive(Debug, Clone, Copy)]
 struct LineLimits {
-    /// Most lines of a chunk.
     max_lines: usize,
     /// A line longer than this, newline included, may be sent in pieces and is never excluded.
     max_line: usize,
 }
 
-/// Whether the file may still grow at the end of the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileEnd {
     /// A line without its newline may still get it.
@@ -51,7 +49,6 @@ pub(crate) struct ChunkCut {
 }
 
 impl ChunkCut {
-    /// An empty cut after the bytes `before`.
     pub(crate) fn without_lines(before: &[u8]) -> Self {
         Self {
             raw: 0,
@@ -64,7 +61,6 @@ impl ChunkCut {
     }
 }
 
-/// Cuts chunks with the rules of one log.
 #[derive(Debug)]
 pub(crate) struct Chunker {
     rules: ExclusionRules,
@@ -74,7 +70,6 @@ pub(crate) struct Chunker {
 }
 
 impl Chunker {
-    /// With the rules and limits of one configured log.
     pub(crate) fn of_log(chunk: &config::ChunkLimits, log: &config::LogSettings) -> Self {
         let limits = LineLimits {
             max_lines: chunk.max_lines,

@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-/// The exclusion rules of one log.
 #[derive(Debug)]
 pub(crate) struct ExclusionRules {
     rules: Vec<ExclusionRule>,
@@ -24,11 +23,9 @@ struct ExclusionRule {
 impl ExclusionRules {
     /// A rule without a non-empty string matches nothing, so that a mistake in a configuration cannot exclude every line.
     pub(crate) fn new(entries: &[Vec<String>]) -> Self {
+        let rules = entries.iter().filter_map(|strings| ExclusionRule::new(strings));
         Self {
-            rules: entries
-                .iter()
-                .filter_map(|strings| ExclusionRule::new(strings))
-                .collect(),
+            rules: rules.collect(),
         }
     }
 
@@ -49,20 +46,14 @@ impl ExclusionRules {
 
 impl ExclusionRule {
     fn new(strings: &[String]) -> Option<Self> {
-        let mut strings: Vec<&str> = strings
-            .iter()
-            .map(String::as_str)
-            .filter(|s| !s.is_empty())
-            .collect();
+        let mut strings: Vec<&String> = strings.iter().filter(|string| !string.is_empty()).collect();
         // The longest string is likely the rarest, and the fastest to search for.
         strings.sort_by_key(|string| std::cmp::Reverse(string.len()));
-        let (anchor, others) = strings.split_first()?;
+        let mut finders = strings.into_iter().map(|string| Finder::new(string).into_owned());
+        let anchor = finders.next()?;
         Some(Self {
-            anchor: Finder::new(anchor).into_owned(),
-            others: others
-                .iter()
-                .map(|other| Finder::new(other).into_owned())
-                .collect(),
+            anchor,
+            others: finders.collect(),
         })
     }
 

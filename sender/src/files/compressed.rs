@@ -20,9 +20,7 @@ use logferry_protocol::stream::{FINGERPRINT_SPAN, Offset};
 use crate::files::open_writers::OpenWriters;
 use crate::files::{self, FileHandle, FileStat};
 
-/// Bytes read from a compressed file at once.
 const INPUT_BYTES: usize = 64 * 1024;
-/// Bytes decompressed at once while a file is measured.
 const MEASURE_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +42,12 @@ impl CompressionFormat {
     }
 }
 
-/// Why a compressed file is not read.
 #[derive(Debug)]
 pub(crate) enum CompressedFileError {
     /// It ends in the middle: it is still being written, or was truncated.
     Incomplete,
     /// It does not decompress, or a checksum in it is wrong.
     Damaged(io::Error),
-    /// The file itself could not be read.
     Unreadable(io::Error),
 }
 
@@ -71,7 +67,6 @@ impl From<io::Error> for CompressedFileError {
 #[derive(Debug)]
 pub(crate) struct LogText<H> {
     file: Rc<H>,
-    /// `None` if the file is not compressed.
     compressed: Option<CompressedText>,
 }
 
@@ -99,9 +94,8 @@ impl<H: FileHandle> LogText<H> {
 
     /// Bytes of text in a file with this stat.
     pub(crate) fn size(&self, stat: &FileStat) -> Offset {
-        self.compressed
-            .as_ref()
-            .map_or(stat.size, |compressed| compressed.size)
+        let compressed = self.compressed.as_ref();
+        compressed.map_or(stat.size, |compressed| compressed.size)
     }
 
     /// Frees the decoder. The next read starts at the beginning.
@@ -130,7 +124,6 @@ impl<H: FileHandle> FileHandle for LogText<H> {
     }
 }
 
-/// The text of a compressed file.
 #[derive(Debug)]
 struct CompressedText {
     format: CompressionFormat,
@@ -186,7 +179,6 @@ impl CompressedText {
     }
 }
 
-/// A decoder in the middle of a file.
 struct DecoderPosition {
     decoder: Box<dyn Read>,
     /// The decoder's offset in the text.

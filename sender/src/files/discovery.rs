@@ -12,13 +12,11 @@ use crate::files::{FileStat, FileSystem};
 pub(crate) enum FileRole {
     /// It was deleted, or moved to a name that does not match, and is still open here.
     Gone,
-    /// It has the name of a rotated file.
     Rotated,
     /// It has the live name, which the writer uses.
     Live,
 }
 
-/// A file that was found.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundFile {
     /// The live path that the file belongs to. A file at that path need not exist.
@@ -28,7 +26,6 @@ pub(crate) struct FoundFile {
     pub(crate) stat: FileStat,
 }
 
-/// The path patterns of one configured log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogPatterns {
     live: String,
@@ -84,10 +81,10 @@ impl LogPatterns {
         found_files
     }
 
-    /// The live path that a found file belongs to, and its role.
     fn assign(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
         let Some(glob) = &self.glob else {
-            let role = if path == Path::new(&self.live) {
+            let is_live = path == Path::new(&self.live);
+            let role = if is_live {
                 FileRole::Live
             } else {
                 FileRole::Rotated
@@ -113,11 +110,9 @@ fn shorter_names(path: &Path) -> Vec<PathBuf> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return Vec::new();
     };
-    let ends = name
-        .match_indices(['.', '-'])
-        .map(|(end, _)| end)
-        .filter(|&end| end > 0);
-    ends.map(|end| path.with_file_name(&name[..end])).collect()
+    let ends = name.match_indices(['.', '-']).map(|(end, _)| end);
+    let shorter = ends.filter(|&end| end > 0);
+    shorter.map(|end| path.with_file_name(&name[..end])).collect()
 }
 
 fn oldest_first(a: &FoundFile, b: &FoundFile) -> Ordering {
@@ -134,9 +129,8 @@ pub(crate) fn by_age((a, a_path): (&FileStat, &Path), (b, b_path): (&FileStat, &
 fn by_name(a: &Path, b: &Path) -> Ordering {
     let number = |path: &Path| {
         let name = path.file_name()?.to_str()?;
-        let digits = name
-            .rsplit(['.', '-'])
-            .find(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = name.rsplit(['.', '-']).find(is_number)?;
         // Rotation numbers are short, dates and times are long.
         (digits.len() <= 4).then(|| digits.parse::<u16>().ok())?
     };
@@ -200,10 +194,8 @@ mod tests {
             "a.log a.log Live",
             "b.log b.log Live",
         ];
-        assert_eq!(
-            scan("*.log", &["gone-x.log.1", "a.log.1", "a.log", "b.log"]),
-            expected
-        );
+        let names = ["gone-x.log.1", "a.log.1", "a.log", "b.log"];
+        assert_eq!(scan("*.log", &names), expected);
     }
 
     #[test]
@@ -229,11 +221,8 @@ mod tests {
             ("a.log-20261120", "a.log-20261121"),
             ("a.log-20261120", "a.log-20261120.1"),
         ] {
-            assert_eq!(
-                by_name(Path::new(older), Path::new(newer)),
-                Ordering::Less,
-                "{older}"
-            );
+            let order = by_name(Path::new(older), Path::new(newer));
+            assert_eq!(order, Ordering::Less, "{older}");
         }
     }
 }

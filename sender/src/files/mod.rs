@@ -31,7 +31,6 @@ pub(crate) trait FileSystem {
     /// An open file. It stays the same file however its name changes.
     type FileHandle: FileHandle;
 
-    /// The paths that match a glob pattern.
     fn matching(&self, pattern: &str) -> Vec<PathBuf>;
 
     /// The stat of the regular file at `path`, symbolic links followed; `None` if there is none, or it is not visible.
@@ -40,14 +39,12 @@ pub(crate) trait FileSystem {
     fn open(&self, path: &Path) -> io::Result<Self::FileHandle>;
 }
 
-/// A file open for reading.
 pub(crate) trait FileHandle: 'static {
     fn stat(&self) -> io::Result<FileStat>;
 
     /// Reads at an offset; may read less than asked; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize>;
 
-    /// Whether a process has the file open for writing.
     fn writers(&self) -> OpenWriters;
 }
 
@@ -87,7 +84,6 @@ pub(crate) fn ending_at(file: &impl FileHandle, end: Offset) -> io::Result<Optio
     Ok((filled == span).then_some(bytes))
 }
 
-/// The files of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RealFileSystem;
 

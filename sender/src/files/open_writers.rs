@@ -11,9 +11,7 @@ use logferry_protocol::stream::FileKey;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenWriters {
-    /// No process has the file open for writing.
     None,
-    /// A process has.
     Some,
     /// None was seen, but not all processes are visible.
     Unknown,
@@ -29,11 +27,8 @@ pub(crate) fn open_writers(file: FileKey) -> OpenWriters {
     };
     let mut found = OpenWriters::None;
     for process in processes.flatten() {
-        let is_process = process
-            .file_name()
-            .as_encoded_bytes()
-            .iter()
-            .all(u8::is_ascii_digit);
+        let name = process.file_name();
+        let is_process = name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
         match is_process.then(|| writes_to(&process.path(), file)) {
             Some(Ok(true)) => return OpenWriters::Some,
             Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -49,14 +44,10 @@ pub(crate) fn open_writers(file: FileKey) -> OpenWriters {
 fn writes_to(process: &Path, file: FileKey) -> io::Result<bool> {
     for descriptor in process.join("fd").read_dir()?.flatten() {
         let path = descriptor.path();
-        let is_writable = path
-            .symlink_metadata()
-            .is_ok_and(|link| link.mode() & OPEN_FOR_WRITING != 0);
-        if !is_writable {
-            continue;
-        }
+        let link = path.symlink_metadata();
+        let is_writable = link.is_ok_and(|link| link.mode() & OPEN_FOR_WRITING != 0);
         let is_it = |open: std::fs::Metadata| open.dev() == file.dev && open.ino() == file.inode;
-        if path.metadata().is_ok_and(is_it) {
+        if is_writable && path.metadata().is_ok_and(is_it) {
             return Ok(true);
         }
     }

@@ -53,9 +53,8 @@ impl WatchedFolders {
     /// Watches these folders, and the folders of the files that `live_paths` link to. Each call adds all of them again,
     /// because a folder may have been replaced; adding a folder twice has no effect.
     pub(crate) fn watch(&mut self, folders: &BTreeSet<PathBuf>, live_paths: &BTreeSet<PathBuf>) {
-        let linked = live_paths
-            .iter()
-            .filter_map(|path| Some(path.canonicalize().ok()?.parent()?.to_owned()));
+        let folder = |path: &PathBuf| Some(path.canonicalize().ok()?.parent()?.to_owned());
+        let linked = live_paths.iter().filter_map(folder);
         let mut failed = None;
         for folder in folders.iter().cloned().chain(linked) {
             match self.add(&folder) {
@@ -78,9 +77,8 @@ impl WatchedFolders {
 
     fn add(&mut self, folder: &Path) -> io::Result<()> {
         let moved = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE | WatchMask::DELETE_SELF;
-        self.watches
-            .add(folder, moved | WatchMask::MODIFY | WatchMask::ONLYDIR)
-            .map(|_| ())
+        let mask = moved | WatchMask::MODIFY | WatchMask::ONLYDIR;
+        self.watches.add(folder, mask).map(drop)
     }
 }
 

@@ -9,14 +9,6 @@ use logferry_config::ChunkCompression;
 /// The fastest level: log lines shrink well at any level.
 const ZSTD_LEVEL: i32 = 1;
 
-/// A body that became smaller.
-#[derive(Debug)]
-pub(super) struct CompressedBody {
-    pub(super) body: Bytes,
-    /// For `Content-Encoding`.
-    pub(super) encoding: &'static str,
-}
-
 pub(super) struct ChunkCompressor {
     compression: ChunkCompression,
     /// Created with the first body: an idle sender needs none.
@@ -33,15 +25,14 @@ impl ChunkCompressor {
         }
     }
 
-    /// Compresses `plain` on a thread for blocking work. `None` if it is to be sent uncompressed.
-    pub(super) async fn compress(&mut self, plain: &Bytes) -> Option<CompressedBody> {
+    /// Compresses `plain` on a thread for blocking work. Returns the smaller body and its `Content-Encoding`, or `None` if
+    /// `plain` is to be sent uncompressed.
+    pub(super) async fn compress(&mut self, plain: &Bytes) -> Option<(Bytes, &'static str)> {
         if self.compression == ChunkCompression::None {
             return None;
         }
-        let (mut compressor, plain) = (
-            std::mem::replace(self, Self::new(self.compression)),
-            plain.clone(),
-        );
+        let mut compressor = std::mem::replace(self, Self::new(self.compression));
+        let plain = plain.clone();
         let compressing = tokio::task::spawn_blocking(move || {
             let compressed = compressor.compress_now(&plain);
             (compressor, compressed)
@@ -52,7 +43,7 @@ impl ChunkCompressor {
         compressed
     }
 
-    fn compress_now(&mut self, plain: &[u8]) -> Option<CompressedBody> {
+    fn compress_now(&mut self, plain: &[u8]) -> Option<(Bytes, &'static str)> {
         // The buffer is free again once no request uses its last contents.
         self.out.clear();
         let (compressed, encoding) = match self.compression {
@@ -61,8 +52,7 @@ impl ChunkCompressor {
             ChunkCompression::Gzip => (self.gzip(plain), "gzip"),
         };
         compressed.ok().filter(|()| self.out.len() < plain.len())?;
-        let body = self.out.split().freeze();
-        Some(CompressedBody { body, encoding })
+        Some((self.out.split().freeze(), encoding))
     }
 
     /// Fails if the output is not smaller.
@@ -90,17 +80,15 @@ mod tests {
 
     use super::*;
 
-    fn unpacked(compressed: &CompressedBody) -> Vec<u8> {
+    fn unpacked(body: &[u8], encoding: &str) -> Vec<u8> {
         let mut plain = Vec::new();
-        match compressed.encoding {
-            "zstd" => zstd::stream::copy_decode(&*compressed.body, &mut plain).expect("zstd"),
-            _ => drop(
-                flate2::read::GzDecoder::new(&*compressed.body)
-                    .read_to_end(&mut plain)
-                    .expect("gzip"),
-            ),
+        match encoding {
+            "zstd" => zstd::stream::copy_decode(body, &mut plain).map(|()| plain),
+            _ => flate2::read::GzDecoder::new(body)
+                .read_to_end(&mut plain)
+                .map(|_| plain),
         }
-        plain
+        .expect("whole")
     }
 
     #[tokio::test]
@@ -109,53 +97,36 @@ mod tests {
             let mut compressor = ChunkCompressor::new(compression);
             for count in [1000, 3, 50_000] {
                 let plain = Bytes::from(b"198.51.100.7 GET /page\n".repeat(count));
-                let smaller = compressor.compress(&plain).await.expect("smaller");
-                assert!(smaller.body.len() < plain.len());
-                assert_eq!(unpacked(&smaller), plain);
+                let (body, encoding) = compressor.compress(&plain).await.expect("smaller");
+                assert!(body.len() < plain.len());
+                assert_eq!(unpacked(&body, encoding), plain);
             }
         }
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_become_smaller_is_sent_uncompressed() {
-        let noise: Vec<u8> = (0..10_000_u64)
-            .flat_map(|n| {
-                n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                    .rotate_left(29)
-                    .to_le_bytes()
-            })
-            .collect();
+        let hash = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let noise: Bytes = (0..10_000).flat_map(|n| hash(n).to_le_bytes()).collect();
         for compression in [ChunkCompression::Zstd, ChunkCompression::Gzip] {
             let mut compressor = ChunkCompressor::new(compression);
-            for plain in [
-                Bytes::new(),
-                Bytes::from_static(b"x\n"),
-                Bytes::from(noise.clone()),
-            ] {
+            for plain in [Bytes::new(), Bytes::from_static(b"x\n"), noise.clone()] {
                 let smaller = compressor.compress(&plain).await;
-                assert!(smaller.is_none_or(|compressed| compressed.body.len() < plain.len()));
+                assert!(smaller.is_none_or(|(body, _)| body.len() < plain.len()));
             }
-            assert!(
-                compressor
-                    .compress(&Bytes::from_static(b"a short line\n"))
-                    .await
-                    .is_none()
-            );
+            let short = compressor.compress(&Bytes::from_static(b"a short line\n")).await;
+            assert!(short.is_none());
         }
-        assert!(
-            ChunkCompressor::new(ChunkCompression::None)
-                .compress(&Bytes::from(vec![0; 1000]))
-                .await
-                .is_none()
-        );
+        let mut none = ChunkCompressor::new(ChunkCompression::None);
+        assert!(none.compress(&Bytes::from(vec![0; 1000])).await.is_none());
     }
 
     #[test]
     fn the_output_buffer_is_used_again() {
         let plain = b"the same line again and again\n".repeat(1000);
         let mut compressor = ChunkCompressor::new(ChunkCompression::Zstd);
-        let first = compressor.compress_now(&plain).expect("smaller").body.as_ptr();
-        let second = compressor.compress_now(&plain).expect("smaller").body.as_ptr();
+        let first = compressor.compress_now(&plain).expect("smaller").0.as_ptr();
+        let second = compressor.compress_now(&plain).expect("smaller").0.as_ptr();
         assert_eq!(first, second);
     }
 }

@@ -27,13 +27,11 @@ const REASON_MAX: usize = 200;
 /// Large, so that a chunk's headers and body are sent in few writes.
 const WRITE_BUFFER: usize = 1024 * 1024;
 
-/// A connection of TCP or of TLS.
 trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 type ConnectionDriver = Pin<Box<http1::Connection<TokioIo<Box<dyn ByteStream>>, Full<Bytes>>>>;
 
-/// A connection, open or not.
 pub(super) struct RelayConnection {
     relay: RelayClient,
     open: Option<OpenConnection>,
@@ -49,7 +47,6 @@ struct OpenConnection {
     token: Option<HeaderValue>,
 }
 
-/// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConnectedEndpoint {
     /// The number of the configured address.
@@ -58,7 +55,6 @@ pub(super) struct ConnectedEndpoint {
     pub(super) address: SocketAddr,
 }
 
-/// A complete response.
 #[derive(Debug)]
 pub(super) struct RelayResponse {
     status: u16,
@@ -89,9 +85,9 @@ impl RelayConnection {
         next.await
     }
 
-    /// The other end, if the connection is open.
-    pub(super) fn connected(&self) -> Option<ConnectedEndpoint> {
-        self.open.as_ref().map(|open| open.to)
+    /// The number of the address that the open connection is to.
+    pub(super) fn endpoint(&self) -> Option<usize> {
+        self.open.as_ref().map(|open| open.to.endpoint)
     }
 
     /// The next request opens a new connection.
@@ -134,13 +130,9 @@ impl RelayConnection {
             Some(open) => open,
             None => connect(&self.relay, endpoint).await?,
         };
-        let request = request
-            .body(Full::new(body))
-            .map(|request| open.addressed(request));
-        let request = request.map_err(|error| RequestError::InvalidResponse {
-            relay: relay.clone(),
-            reason: error.to_string(),
-        })?;
+        let request = request.body(Full::new(body));
+        let request = request.map_err(|error| invalid_response(&relay, &error))?;
+        let request = open.addressed(request);
         let exchange = open.exchange(request, &self.relay.settings.config.tls, &relay);
         let response = tokio::time::timeout(after, exchange).await;
         let response = response.map_err(|_| RequestError::Timeout {
@@ -166,15 +158,10 @@ async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection,
         Some(path) => Some(token::read(path).await?),
         None => None,
     };
-    let mut outcome = Err(RequestError::Lookup {
-        host: target.host.clone(),
-        source: io::ErrorKind::NotFound.into(),
-    });
+    let not_found = io::ErrorKind::NotFound.into();
+    let mut outcome = Err(RequestError::Lookup(target.host.clone(), not_found));
     for address in look_up(target).await? {
-        let timed_out = |_| RequestError::Connect {
-            relay: target.to_string(),
-            source: io::ErrorKind::TimedOut.into(),
-        };
+        let timed_out = |_| RequestError::Connect(target.to_string(), io::ErrorKind::TimedOut.into());
         let connect = tokio::time::timeout(CONNECT_DEADLINE, connect_to(relay, target, address));
         match connect.await.map_err(timed_out).flatten() {
             Ok(stream) => {
@@ -185,13 +172,9 @@ async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection,
         }
     }
     let (stream, address) = outcome?;
-    let broken = |source| RequestError::Broken {
-        relay: target.to_string(),
-        source,
-    };
-    let handshake = http1::Builder::new()
-        .max_buf_size(WRITE_BUFFER)
-        .handshake(TokioIo::new(stream));
+    let mut builder = http1::Builder::new();
+    let handshake = builder.max_buf_size(WRITE_BUFFER).handshake(TokioIo::new(stream));
+    let broken = |source| RequestError::Broken(target.to_string(), source);
     let (requests, driver) = handshake.await.map_err(broken)?;
     Ok(OpenConnection {
         requests,
@@ -209,22 +192,15 @@ async fn connect_to(
     address: SocketAddr,
 ) -> Result<Box<dyn ByteStream>, RequestError> {
     let name = target.to_string();
-    let failed = |source| RequestError::Connect {
-        relay: name.clone(),
-        source,
+    let failed = |source| RequestError::Connect(name.clone(), source);
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
     };
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }
-    .map_err(failed)?;
+    let socket = socket.map_err(failed)?;
     if let Some(local) = relay.settings.config.local_address {
-        let bind = |source| RequestError::Bind {
-            address: local,
-            source,
-        };
-        socket.bind(SocketAddr::new(local, 0)).map_err(bind)?;
+        let bound = socket.bind(SocketAddr::new(local, 0));
+        bound.map_err(|source| RequestError::Bind(local, source))?;
     }
     let stream: TcpStream = socket.connect(address).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
@@ -239,19 +215,21 @@ async fn connect_to(
 
 /// The addresses of a host, at least one.
 pub(super) async fn look_up(target: &RelayAddress) -> Result<Vec<SocketAddr>, RequestError> {
-    let failed = |source| RequestError::Lookup {
-        host: target.host.clone(),
-        source,
-    };
+    let failed = |source| RequestError::Lookup(target.host.clone(), source);
     let found = tokio::time::timeout(CONNECT_DEADLINE, lookup_host((&*target.host, target.port))).await;
-    let found: Vec<_> = found
-        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
-        .map_err(failed)?
-        .collect();
+    let found = found.map_err(|_| failed(io::ErrorKind::TimedOut.into()))?;
+    let found: Vec<_> = found.map_err(failed)?.collect();
     if found.is_empty() {
         return Err(failed(io::ErrorKind::NotFound.into()));
     }
     Ok(found)
+}
+
+pub(super) fn invalid_response(relay: &str, reason: &impl ToString) -> RequestError {
+    RequestError::InvalidResponse {
+        relay: relay.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 /// Polls a connection until it ends, and then drops its driver. A driver that is kept would keep the last response's body
@@ -267,7 +245,6 @@ async fn drive(driver: &mut Option<ConnectionDriver>) {
 }
 
 impl OpenConnection {
-    /// Adds the headers that depend on the connection.
     fn addressed(&self, mut request: hyper::Request<Full<Bytes>>) -> hyper::Request<Full<Bytes>> {
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
@@ -284,14 +261,9 @@ impl OpenConnection {
         relay: &str,
     ) -> Result<RelayResponse, RequestError> {
         let broken = |source: hyper::Error| {
-            tls::refusal(&source, tls, relay).unwrap_or(RequestError::Broken {
-                relay: relay.to_owned(),
-                source,
-            })
+            tls::refusal(&source, tls, relay).unwrap_or(RequestError::Broken(relay.to_owned(), source))
         };
-        let Self {
-            requests, driver, to, ..
-        } = self;
+        let (requests, driver, from) = (&mut self.requests, &mut self.driver, self.to);
         let mut exchange = pin!(async {
             requests.ready().await.map_err(broken)?;
             let response = requests.send_request(request).await.map_err(broken)?;
@@ -300,16 +272,13 @@ impl OpenConnection {
             let retry_after = header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
             let is_last = header(CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case("close"));
             let body = Limited::new(body, RESPONSE_MAX).collect().await;
-            let body = body.map_err(|error| RequestError::InvalidResponse {
-                relay: relay.to_owned(),
-                reason: error.to_string(),
-            })?;
+            let body = body.map_err(|error| invalid_response(relay, &error))?;
             Ok(RelayResponse {
                 status: head.status.as_u16(),
                 retry_after: retry_after.map(Duration::from_secs),
                 is_last,
                 body: body.to_bytes(),
-                from: *to,
+                from,
             })
         });
         // If the driver ends first, the exchange already has its response or its error.

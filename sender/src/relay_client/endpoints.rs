@@ -15,7 +15,6 @@ use logferry_protocol::resolve::LedgerId;
 
 use crate::relay_client::relay_identity::RelayIdentity;
 
-/// The endpoint in use, and the relay that lines are shipped to.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     count: usize,
@@ -23,7 +22,6 @@ pub(super) struct Endpoints {
     identity: Option<RelayIdentity>,
 }
 
-/// The comparison of a relay's ledger with the known one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LedgerMatch {
     /// The known ledger at its address, or a relay that does not tell its ledger. Nothing has to be saved.
@@ -72,13 +70,8 @@ impl Endpoints {
         match (known, ledger) {
             (None, None) => LedgerMatch::Known,
             (None, Some(_)) => LedgerMatch::New,
-            (Some(known), Some(ledger)) if known.ledger == ledger => {
-                if same_address {
-                    LedgerMatch::Known
-                } else {
-                    LedgerMatch::New
-                }
-            }
+            (Some(known), Some(ledger)) if known.ledger == ledger && !same_address => LedgerMatch::New,
+            (Some(known), Some(ledger)) if known.ledger == ledger => LedgerMatch::Known,
             (Some(_), None) if same_address => LedgerMatch::Known,
             (Some(_), Some(_)) if same_address => LedgerMatch::Replaced,
             (Some(_), _) => LedgerMatch::Other,
@@ -119,29 +112,31 @@ mod tests {
         assert_eq!(tried, [0, 1, 2, 0]);
     }
 
+    fn match_ledger(ledger: Option<LedgerId>, port: u16) -> LedgerMatch {
+        known().match_ledger(ledger, address(port))
+    }
+
+    fn first_match(ledger: Option<LedgerId>) -> LedgerMatch {
+        Endpoints::new(1, None).match_ledger(ledger, address(1))
+    }
+
     #[test]
     fn the_known_ledger_is_accepted_at_every_endpoint() {
-        assert_eq!(known().match_ledger(Some(ONE), address(1)), LedgerMatch::Known);
-        assert_eq!(known().match_ledger(Some(ONE), address(2)), LedgerMatch::New);
-        assert_eq!(
-            Endpoints::new(1, None).match_ledger(Some(ONE), address(1)),
-            LedgerMatch::New
-        );
+        assert_eq!(match_ledger(Some(ONE), 1), LedgerMatch::Known);
+        assert_eq!(match_ledger(Some(ONE), 2), LedgerMatch::New);
+        assert_eq!(first_match(Some(ONE)), LedgerMatch::New);
     }
 
     #[test]
     fn another_ledger_is_a_replacement_only_at_the_same_address() {
-        assert_eq!(known().match_ledger(Some(TWO), address(1)), LedgerMatch::Replaced);
-        assert_eq!(known().match_ledger(Some(TWO), address(2)), LedgerMatch::Other);
+        assert_eq!(match_ledger(Some(TWO), 1), LedgerMatch::Replaced);
+        assert_eq!(match_ledger(Some(TWO), 2), LedgerMatch::Other);
     }
 
     #[test]
     fn a_relay_that_does_not_tell_its_ledger_is_accepted_only_at_the_same_address() {
-        assert_eq!(
-            Endpoints::new(1, None).match_ledger(None, address(1)),
-            LedgerMatch::Known
-        );
-        assert_eq!(known().match_ledger(None, address(1)), LedgerMatch::Known);
-        assert_eq!(known().match_ledger(None, address(2)), LedgerMatch::Other);
+        assert_eq!(first_match(None), LedgerMatch::Known);
+        assert_eq!(match_ledger(None, 1), LedgerMatch::Known);
+        assert_eq!(match_ledger(None, 2), LedgerMatch::Other);
     }
 }

@@ -53,7 +53,6 @@ struct ClientSettings {
     identity_file: RelayIdentityFile,
 }
 
-/// Where results go.
 #[derive(Debug, Clone)]
 struct EventOutlet {
     events: std::sync::mpsc::Sender<SenderEvent>,
@@ -87,7 +86,6 @@ impl RelayClient {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the address in use.
     fn endpoint(&self) -> usize {
         self.endpoints().current()
     }
@@ -130,13 +128,13 @@ impl RelayClient {
         ledger: Option<LedgerId>,
         from: ConnectedEndpoint,
     ) -> Result<(), RequestError> {
-        let (matched, known) = {
-            let endpoints = self.endpoints();
+        let compare = |known: &Endpoints| {
             (
-                endpoints.match_ledger(ledger, from.address),
-                endpoints.identity().cloned(),
+                known.match_ledger(ledger, from.address),
+                known.identity().cloned(),
             )
         };
+        let (matched, known) = compare(&self.endpoints());
         let relay = self.name(from.endpoint);
         match (matched, known) {
             // It was saved, unless the state folder was not writable: then it is saved again.
@@ -185,14 +183,10 @@ impl RelayClient {
     }
 
     fn invalid_response(&self, from: ConnectedEndpoint, reason: &impl ToString) -> RequestError {
-        RequestError::InvalidResponse {
-            relay: self.name(from.endpoint),
-            reason: reason.to_string(),
-        }
+        connection::invalid_response(&self.name(from.endpoint), reason)
     }
 }
 
-/// The channels to the tasks that send requests.
 pub(crate) struct RelayConnections {
     chunks: Vec<mpsc::Sender<Box<OutgoingChunk>>>,
     control: mpsc::Sender<ControlRequest>,
@@ -245,7 +239,6 @@ impl RelayConnections {
     }
 }
 
-/// Sends the chunks of one connection.
 async fn serve_chunks(
     relay: RelayClient,
     id: ConnectionId,
@@ -255,22 +248,16 @@ async fn serve_chunks(
     let mut connection = RelayConnection::new(relay.clone());
     let mut compressor = ChunkCompressor::new(relay.settings.config.compression);
     while let Some(chunk) = connection.idle_until(chunks.recv()).await {
-        let OutgoingChunk {
-            seq,
-            header,
-            mut body,
-        } = *chunk;
-        let mut request = relay
-            .post_to_known(CHUNKS_PATH)
-            .header(CONTENT_TYPE, "application/octet-stream");
+        let (seq, header, mut body) = (chunk.seq, chunk.header, chunk.body);
+        let request = relay.post_to_known(CHUNKS_PATH);
+        let mut request = request.header(CONTENT_TYPE, "application/octet-stream");
         for (name, value) in header.to_pairs() {
             request = request.header(name, value);
         }
-        if let Some(compressed) = compressor.compress(&body).await {
-            request = request
-                .header(CONTENT_ENCODING, compressed.encoding)
-                .header(PLAIN_LENGTH_HEADER, body.len());
-            body = compressed.body;
+        if let Some((compressed, encoding)) = compressor.compress(&body).await {
+            request = request.header(CONTENT_ENCODING, encoding);
+            request = request.header(PLAIN_LENGTH_HEADER, body.len());
+            body = compressed;
         }
         let exchange = connection.exchange(request, body);
         let response = outlet.cut.run_until_cancelled(exchange).await;
@@ -287,7 +274,6 @@ async fn serve_chunks(
     }
 }
 
-/// Sends questions and heartbeats over one connection.
 async fn serve_control(
     relay: RelayClient,
     mut requests: mpsc::Receiver<ControlRequest>,
@@ -351,10 +337,7 @@ async fn send_heartbeat(
 ) -> Result<(), RequestError> {
     // A sender without new lines asks no other question. Without this one it would not notice that the relay at its
     // address was replaced.
-    if connection
-        .connected()
-        .is_none_or(|to| to.endpoint != relay.endpoint())
-    {
+    if connection.endpoint() != Some(relay.endpoint()) {
         resolve(relay, connection, &ResolveRequest { files: Vec::new() }).await?;
     }
     let request = relay.post_to_known(HEARTBEAT_PATH);

@@ -34,10 +34,7 @@ pub(super) async fn connect(
     })?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     connected.map_err(|source| {
-        refusal(&source, tls, relay).unwrap_or(RequestError::Connect {
-            relay: relay.to_owned(),
-            source,
-        })
+        refusal(&source, tls, relay).unwrap_or(RequestError::Connect(relay.to_owned(), source))
     })
 }
 
@@ -70,18 +67,13 @@ fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, RequestError> {
         if store.is_empty() {
             let reason =
                 "it has no authority's certificate; install ca-certificates, or set sender.tls.ca_file";
-            return Err(unusable(
-                Path::new("/etc/ssl/certs"),
-                "the system",
-                reason.to_owned(),
-            ));
+            return Err(unusable("/etc/ssl/certs".as_ref(), "the system", reason.into()));
         }
         return Ok(store);
     };
     for certificate in certificates(path, "sender.tls.ca_file")? {
-        store
-            .add(certificate)
-            .map_err(|error| unusable(path, "sender.tls.ca_file", error.to_string()))?;
+        let added = store.add(certificate);
+        added.map_err(|error| unusable(path, "sender.tls.ca_file", error.to_string()))?;
     }
     Ok(store)
 }
@@ -96,7 +88,7 @@ fn certificates(path: &Path, setting: &'static str) -> Result<Vec<CertificateDer
     Ok(certificates)
 }
 
-fn unusable(path: &Path, setting: &'static str, reason: String) -> RequestError {
+pub(super) fn unusable(path: &Path, setting: &'static str, reason: String) -> RequestError {
     RequestError::CredentialFile {
         path: path.to_owned(),
         setting,

@@ -6,21 +6,16 @@ use hyper::header::HeaderValue;
 use logferry_config::Secret;
 
 use crate::error::RequestError;
+use crate::relay_client::tls;
 
 /// The `Authorization` header for the token in a file's first line.
 pub(super) async fn read(path: &Path) -> Result<HeaderValue, RequestError> {
-    let unusable = |reason: String| RequestError::CredentialFile {
-        path: path.to_owned(),
-        setting: "sender.token_file",
-        reason,
-    };
+    let unusable = |reason: String| tls::unusable(path, "sender.token_file", reason);
     let text = tokio::fs::read_to_string(path).await;
     let text = Secret::new(text.map_err(|error| unusable(error.to_string()))?);
     let token = text.expose().lines().next().unwrap_or_default().trim();
     if token.is_empty() {
-        return Err(unusable(
-            "its first line is empty; put the token there".to_owned(),
-        ));
+        return Err(unusable("its first line is empty; put the token there".into()));
     }
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| unusable("its first line has characters that a token cannot have".to_owned()))?;

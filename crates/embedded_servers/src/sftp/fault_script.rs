@@ -100,7 +100,6 @@ pub enum FaultAction {
     CorruptFirstByte,
 }
 
-/// The script in force and its counts.
 #[derive(Debug)]
 pub(crate) struct FaultInjector {
     state: Mutex<ScriptProgress>,
@@ -141,7 +140,6 @@ impl FaultInjector {
         self.state().counts.get(fault).map_or(0, |(_, times)| *times)
     }
 
-    /// Ends the wait of every delayed operation; they fail.
     pub(crate) fn close(&self) {
         self.delayed_allowed.close();
         self.delayed_done.close();
@@ -155,7 +153,6 @@ impl FaultInjector {
         self.state().script.rename_replaces
     }
 
-    /// The fault for this operation, if one is due.
     fn next_fault(&self, operation: SftpOperation, path: &str) -> Option<FaultAction> {
         let ScriptProgress { script, counts } = &mut *self.state();
         let path = without_part_number(path);
@@ -191,7 +188,6 @@ pub(crate) struct ConnectionTokens {
     pub(crate) closed: CancellationToken,
 }
 
-/// An operation being carried out under the script.
 #[derive(Debug)]
 #[must_use = "the answer depends on it"]
 pub(crate) struct ScriptedOperation<'a> {
@@ -228,12 +224,11 @@ impl<'a> ScriptedOperation<'a> {
         let mut delayed = None;
         match action {
             Some(FaultAction::Refuse) => return Err(scripted_failure()),
-            Some(FaultAction::Disconnect | FaultAction::Stall) => {
-                if action == Some(FaultAction::Disconnect) {
-                    connection.close.cancel();
-                }
+            Some(FaultAction::Disconnect) => {
+                connection.close.cancel();
                 connection.closed.cancelled().await;
             }
+            Some(FaultAction::Stall) => connection.closed.cancelled().await,
             Some(FaultAction::DoAfterDisconnect) => {
                 connection.closed.cancelled().await;
                 take_permit(&injector.delayed_allowed).await?;

@@ -62,7 +62,6 @@ pub struct SftpServer {
     all_ended: mpsc::Receiver<()>,
 }
 
-/// The faults that a test has ordered.
 #[derive(Debug, Default)]
 struct OrderedSftpFaults {
     refuse_logins: AtomicBool,
@@ -76,12 +75,10 @@ impl SftpServer {
     pub async fn start(options: SftpOptions) -> Result<Self, SftpStartError> {
         let key = PrivateKey::from(Ed25519Keypair::from_seed(&rand::random()));
         let host_key = key.public_key().to_openssh().map_err(SftpStartError::HostKey)?;
-        let authorized_key = options
-            .authorized_key
-            .as_deref()
-            .map(PublicKey::from_openssh)
-            .transpose();
-        let authorized_key = authorized_key.map_err(SftpStartError::AuthorizedKey)?;
+        let authorized_key = options.authorized_key.as_deref().map(PublicKey::from_openssh);
+        let authorized_key = authorized_key
+            .transpose()
+            .map_err(SftpStartError::AuthorizedKey)?;
         let config = Arc::new(Config {
             keys: vec![key],
             auth_rejection_time: Duration::ZERO,
@@ -91,9 +88,7 @@ impl SftpServer {
         let faults = Arc::new(OrderedSftpFaults::default());
         let (alive, all_ended) = mpsc::channel(1);
         let shared = Arc::new(ServedFolder {
-            root: options.root,
-            user: options.user,
-            password: options.password,
+            options,
             authorized_key,
             faults: Arc::clone(&faults),
             _alive: alive,
@@ -167,11 +162,8 @@ impl Drop for CutOnDrop {
     }
 }
 
-/// Settings that all connections share.
 struct ServedFolder {
-    root: PathBuf,
-    user: String,
-    password: Option<String>,
+    options: SftpOptions,
     authorized_key: Option<PublicKey>,
     faults: Arc<OrderedSftpFaults>,
     /// Dropped with the last task that may use the folder. [`SftpServer::stop`] waits for that.
@@ -181,7 +173,7 @@ struct ServedFolder {
 impl ServedFolder {
     fn login_result(&self, user: &str, is_proven: bool) -> Auth {
         let is_refused = self.faults.refuse_logins.load(Ordering::Relaxed);
-        if is_proven && user == self.user && !is_refused {
+        if is_proven && user == self.options.user && !is_refused {
             Auth::Accept
         } else {
             Auth::reject()
@@ -189,7 +181,6 @@ impl ServedFolder {
     }
 }
 
-/// Serves one connection until the client leaves or the connection is cut.
 async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>) {
     let faults = Arc::clone(&shared.faults);
     let tokens = ConnectionTokens::default();
@@ -218,7 +209,6 @@ async fn serve(config: Arc<Config>, socket: TcpStream, shared: Arc<ServedFolder>
     }
 }
 
-/// One connection: checks the login and starts SFTP.
 struct ServerConnection {
     shared: Arc<ServedFolder>,
     tokens: ConnectionTokens,
@@ -230,7 +220,7 @@ impl Handler for ServerConnection {
     type Error = russh::Error;
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        let is_proven = self.shared.password.as_deref() == Some(password);
+        let is_proven = self.shared.options.password.as_deref() == Some(password);
         Ok(self.shared.login_result(user, is_proven))
     }
 

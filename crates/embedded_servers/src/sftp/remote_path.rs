@@ -23,7 +23,6 @@ impl RemotePath {
         Self(parts)
     }
 
-    /// The local path of it.
     pub(super) fn below(&self, root: &Path) -> PathBuf {
         root.join(self.0.join("/"))
     }
@@ -45,9 +44,7 @@ mod tests {
         assert_eq!(shown("/drop/./a//b"), "/drop/a/b");
         assert_eq!(shown("drop/../../../etc/passwd"), "/etc/passwd");
         assert_eq!(shown(""), "/");
-        assert_eq!(
-            RemotePath::parse("../../x").below(Path::new("/root")),
-            Path::new("/root/x")
-        );
+        let below = RemotePath::parse("../../x").below(Path::new("/root"));
+        assert_eq!(below, Path::new("/root/x"));
     }
 }

@@ -36,18 +36,11 @@ const HARDLINK: &str = "hardlink@openssh.com";
 
 type SftpResult<T> = Result<T, StatusReply>;
 
-/// An open handle.
 enum OpenHandle {
-    File {
-        file: Arc<std::fs::File>,
-        /// The path of the open request.
-        path: String,
-    },
-    /// The entries that are not listed yet.
+    File { file: Arc<std::fs::File>, path: String },
     Folder(VecDeque<File>),
 }
 
-/// One client's SFTP channel.
 pub(crate) struct SftpSession {
     shared: Arc<ServedFolder>,
     tokens: ConnectionTokens,
@@ -66,7 +59,7 @@ impl SftpSession {
     }
 
     fn local(&self, path: &str) -> PathBuf {
-        RemotePath::parse(path).below(&self.shared.root)
+        RemotePath::parse(path).below(&self.shared.options.root)
     }
 
     fn keep(&mut self, id: u32, opened: OpenHandle) -> SftpResult<Handle> {
@@ -86,7 +79,6 @@ impl SftpSession {
         }
     }
 
-    /// Begins an operation on a file, as the fault script says.
     async fn begin(&self, operation: SftpOperation, path: &str) -> SftpResult<ScriptedOperation<'_>> {
         ScriptedOperation::begin(&self.shared.faults.injector, &self.tokens, operation, path).await
     }
@@ -100,7 +92,6 @@ impl SftpSession {
         operation.end(()).await
     }
 
-    /// Renames or links a file: `change` does it.
     async fn change_name<F: Future<Output = io::Result<()>>>(
         &self,
         from: &str,
@@ -112,7 +103,6 @@ impl SftpSession {
         operation.end(()).await
     }
 
-    /// Attributes of a path.
     async fn attributes_of(
         &self,
         id: u32,
@@ -131,7 +121,6 @@ async fn rename_to_free_name(from: PathBuf, to: PathBuf) -> io::Result<()> {
     tokio::fs::remove_file(from).await
 }
 
-/// The entries of a folder, sorted by name.
 async fn list(folder: &Path) -> io::Result<Vec<File>> {
     let mut entries = Vec::new();
     let mut reader = tokio::fs::read_dir(folder).await?;
@@ -166,13 +155,11 @@ fn done(id: u32) -> Status {
     }
 }
 
-/// Takes the next string from an extended request's data.
 fn string<'a>(data: &mut &'a [u8]) -> SftpResult<&'a str> {
     let bad = || StatusReply::from(StatusCode::BadMessage);
     let (len, rest) = data.split_first_chunk().ok_or_else(bad)?;
-    let (text, rest) = rest
-        .split_at_checked(u32::from_be_bytes(*len) as usize)
-        .ok_or_else(bad)?;
+    let len = u32::from_be_bytes(*len) as usize;
+    let (text, rest) = rest.split_at_checked(len).ok_or_else(bad)?;
     *data = rest;
     str::from_utf8(text).map_err(|_| bad())
 }
@@ -220,19 +207,17 @@ impl Handler for SftpSession {
         let operation = ScriptedOperation::begin(injector, &tokens, SftpOperation::Open, &filename).await?;
         let options = tokio::fs::OpenOptions::from(std::fs::OpenOptions::from(flags));
         let file = options.open(self.local(&filename)).await.map_err(refusal)?;
-        let file = Arc::new(file.into_std().await);
-        let path = filename;
+        let (file, path) = (Arc::new(file.into_std().await), filename);
         operation
             .end(self.keep(id, OpenHandle::File { file, path })?)
             .await
     }
 
     async fn close(&mut self, id: u32, handle: String) -> SftpResult<Status> {
-        let Some(opened) = self.opened.remove(&handle) else {
-            return Err(StatusCode::Failure.with_message("no such handle"));
-        };
-        let OpenHandle::File { file, path } = opened else {
-            return Ok(done(id));
+        let (file, path) = match self.opened.remove(&handle) {
+            Some(OpenHandle::File { file, path }) => (file, path),
+            Some(OpenHandle::Folder(_)) => return Ok(done(id)),
+            None => return Err(StatusCode::Failure.with_message("no such handle")),
         };
         let operation = self.begin(SftpOperation::Close, &path).await?;
         drop(file);
@@ -259,8 +244,8 @@ impl Handler for SftpSession {
         }
         let (file, path) = self.file(&handle)?;
         let operation = self.begin(SftpOperation::Write, path).await?;
-        file.write_all_at(&operation.altered(data), offset)
-            .map_err(refusal)?;
+        let written = file.write_all_at(&operation.altered(data), offset);
+        written.map_err(refusal)?;
         operation.end(done(id)).await
     }
 
@@ -315,19 +300,17 @@ impl Handler for SftpSession {
     }
 
     async fn realpath(&mut self, id: u32, path: String) -> SftpResult<Name> {
-        Ok(Name {
-            id,
-            files: vec![File::dummy(RemotePath::parse(&path).to_string())],
-        })
+        let files = vec![File::dummy(RemotePath::parse(&path).to_string())];
+        Ok(Name { id, files })
     }
 
     async fn rename(&mut self, id: u32, from: String, to: String) -> SftpResult<Status> {
-        if self.shared.faults.injector.rename_replaces() {
-            self.change_name(&from, &to, tokio::fs::rename).await?;
+        let renamed = if self.shared.faults.injector.rename_replaces() {
+            self.change_name(&from, &to, tokio::fs::rename).await
         } else {
-            self.change_name(&from, &to, rename_to_free_name).await?;
-        }
-        Ok(done(id))
+            self.change_name(&from, &to, rename_to_free_name).await
+        };
+        renamed.map(|()| done(id))
     }
 
     async fn extended(&mut self, id: u32, request: String, data: Vec<u8>) -> SftpResult<Packet> {

@@ -10,8 +10,8 @@ use logferry_ledger::{Batch, Delivery, SourceEnd, SourceLineTotals};
 
 use super::tests::{Host, SOURCE, lines, name, now};
 use super::*;
+use crate::tests::spool_contents;
 
-/// Whether the process dies before or after a step.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
     Before,
@@ -21,7 +21,6 @@ enum Moment {
 /// The real disk, for a process that dies at one of its changes. After that nothing is changed.
 #[derive(Debug, Clone)]
 struct DyingDisk {
-    /// Changes begun so far.
     begun: Arc<AtomicUsize>,
     /// The change at which it dies, from 1.
     dies_at: usize,
@@ -30,8 +29,9 @@ struct DyingDisk {
 
 impl DyingDisk {
     fn new(dies_at: usize, moment: Moment) -> Self {
+        let begun = Arc::default();
         Self {
-            begun: Arc::default(),
+            begun,
             dies_at,
             moment,
         }
@@ -105,7 +105,6 @@ impl Disk for DyingDisk {
     }
 }
 
-/// A file on that disk.
 struct DyingFile {
     file: RealFile,
     disk: DyingDisk,
@@ -175,32 +174,19 @@ fn host() -> Host {
         host.put(name, contents);
     }
     for (state, label, minute, count) in [("sent", "00-19", 5, 3), ("ready", "20-39", 20, 5)] {
-        host.put(
-            &format!("{state}/{SOURCE}/{}.log", name(label)),
-            &lines(minute, count),
-        );
+        host.put_batch(state, &(name(label) + ".log"), &lines(minute, count));
     }
     let open = [lines(40, 7), b"half a line".to_vec()].concat();
-    host.put(&format!("open/{SOURCE}/{}.log", name("40-59")), &open);
+    host.put_batch("open", &(name("40-59") + ".log"), &open);
     host
-}
-
-fn rebuild_by(host: &Host, disk: &impl Disk) -> Result<RebuildReport, FsckError> {
-    let relay = host.config.relay.as_ref().expect("there");
-    let destinations = &host.config.forwarder.as_ref().expect("there").destinations;
-    rebuild_on(disk, host.dir.path(), relay, destinations, now())
 }
 
 /// The names and contents of all files in `damaged-N/`.
 fn kept(host: &Host) -> BTreeSet<(String, Vec<u8>)> {
     let mut kept = BTreeSet::new();
-    let mut folders: Vec<_> = RealDisk
-        .list(host.dir.path())
-        .expect("listed")
-        .into_iter()
-        .filter(|name| name.starts_with("damaged-"))
-        .map(|name| host.dir.path().join(name))
-        .collect();
+    let mut folders = RealDisk.list(host.dir.path()).expect("listed");
+    folders.retain(|name| name.starts_with("damaged-"));
+    let mut folders: Vec<_> = folders.iter().map(|name| host.dir.path().join(name)).collect();
     while let Some(folder) = folders.pop() {
         for name in RealDisk.list(&folder).expect("listed") {
             let path = folder.join(&name);
@@ -214,7 +200,6 @@ fn kept(host: &Host) -> BTreeSet<(String, Vec<u8>)> {
     kept
 }
 
-/// The ledger's files in the data folder, and the work folder.
 fn ledger_files(host: &Host) -> Vec<String> {
     let names = RealDisk.list(host.dir.path()).expect("listed");
     let is_wanted = |name: &String| name.starts_with("ledger") || name == WORK_FOLDER;
@@ -236,11 +221,10 @@ fn rebuilt_at_as_found(host: &Host) -> Result<Option<Timestamp>, LedgerError> {
 fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
     let undisturbed = host();
     let counting = DyingDisk::new(usize::MAX, Moment::Before);
-    rebuild_by(&undisturbed, &counting).expect("rebuilt");
+    undisturbed.rebuild_on(&counting).expect("rebuilt");
     let steps = counting.begun.load(Ordering::Relaxed);
     assert!(steps > 10, "{steps}");
-    let expected: (LedgerContents, BTreeMap<_, _>) =
-        (LedgerContents::of(&undisturbed), contents(&undisturbed));
+    let expected = (LedgerContents::of(&undisturbed), contents(&undisturbed));
     assert_eq!(expected.0.faults, Vec::<String>::new());
     let to_keep = kept(&undisturbed);
     assert_eq!(to_keep.len(), OLD.len() + 1, "and the half line");
@@ -249,7 +233,7 @@ fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
         let context = format!("dead {moment:?} step {dies_at} of {steps}");
         let host = host();
         let before = contents(&host);
-        let stopped = rebuild_by(&host, &DyingDisk::new(dies_at, moment));
+        let stopped = host.rebuild_on(&DyingDisk::new(dies_at, moment));
         assert!(
             matches!(stopped, Err(FsckError::Disk(_))),
             "{context}: {stopped:?}"
@@ -257,37 +241,23 @@ fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
         // A role can open the ledger only if it is the whole new one.
         let found = rebuilt_at_as_found(&host);
         let is_done = found.is_ok();
-        assert!(
-            !is_done || matches!(found, Ok(Some(at)) if at == now()),
-            "{context}"
-        );
+        assert!(found.is_ok_and(|at| at == Some(now())) == is_done, "{context}");
         assert_eq!(contents(&host), before, "{context}");
-        match rebuild_by(&host, &RealDisk) {
+        match host.rebuild_on(&RealDisk) {
             Ok(_) => assert!(!is_done, "{context}"),
             Err(FsckError::Whole { .. }) => assert!(is_done, "{context}"),
             Err(error) => panic!("{context}: {error:?}"),
         }
-        assert_eq!(
-            (LedgerContents::of(&host), contents(&host)),
-            expected,
-            "{context}"
-        );
-        assert!(
-            to_keep.is_subset(&kept(&host)),
-            "{context}: something is not kept"
-        );
+        let found = (LedgerContents::of(&host), contents(&host));
+        assert_eq!(found, expected, "{context}");
+        assert!(to_keep.is_subset(&kept(&host)), "{context}: not kept");
         assert_eq!(ledger_files(&host), ledger_files(&undisturbed), "{context}");
     }
 }
 
 /// The contents of each file of the spool, by paths below the data folder.
 fn contents(host: &Host) -> BTreeMap<PathBuf, Vec<u8>> {
-    let below = |path: PathBuf| {
-        let below = path.strip_prefix(host.dir.path()).expect("below");
-        below.to_owned()
-    };
-    host.spool()
-        .into_iter()
-        .map(|(path, contents)| (below(path), contents))
-        .collect()
+    let below = |path: PathBuf| path.strip_prefix(host.dir.path()).expect("below").to_owned();
+    let spool = spool_contents(host.dir.path()).into_iter();
+    spool.map(|(path, contents)| (below(path), contents)).collect()
 }

@@ -18,7 +18,6 @@ const BLOCK_LEN: usize = 1 << 20;
 /// So many lines with a time are tried, to find the window that all of them are of.
 const TIMED_LINES: usize = 100;
 
-/// The result of reading a file whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileLines {
     /// Its whole lines.
@@ -29,16 +28,13 @@ pub(crate) struct FileLines {
     pub(crate) torn_bytes: u64,
     /// The times of its first lines that have one.
     pub(crate) times: Vec<LineTime>,
-    /// When it was last written.
     pub(crate) written_at: Timestamp,
 }
 
-/// A compressed file that cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 #[error("it cannot be decompressed: {0}; restore it from a backup")]
 pub(crate) struct UndecodableFile(io::Error);
 
-/// Reads a file whole.
 pub(crate) fn read_lines(
     spool: &Spool<RealDisk>,
     file: &SpoolFile,
@@ -65,10 +61,8 @@ pub(crate) fn unique_ending(
     let span = u64::try_from(FINGERPRINT_SPAN).unwrap_or(u64::MAX).min(len);
     let mut ending = Vec::new();
     file.seek_to(len - span).map_err(failed)?;
-    file.by_ref()
-        .take(span)
-        .read_to_end(&mut ending)
-        .map_err(failed)?;
+    let read = file.by_ref().take(span).read_to_end(&mut ending);
+    read.map_err(failed)?;
     if ending.is_empty() || ending.len() != usize::try_from(span).unwrap_or(usize::MAX) {
         return Ok(None);
     }
@@ -88,7 +82,6 @@ pub(crate) fn open(
     opened.ok_or_else(|| DiskError::new(DiskOperation::Read, path, io::ErrorKind::NotFound.into()))
 }
 
-/// Whether `wanted` is somewhere in the input.
 fn contains(mut input: impl Read, wanted: &[u8]) -> io::Result<bool> {
     let finder = memmem::Finder::new(wanted);
     let mut window = Vec::new();
@@ -105,14 +98,12 @@ fn contains(mut input: impl Read, wanted: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// Adds up to a block to the buffer.
 fn fill(input: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<u64> {
     let most = u64::try_from(BLOCK_LEN).unwrap_or(u64::MAX);
     let read = input.by_ref().take(most).read_to_end(buffer)?;
     Ok(u64::try_from(read).unwrap_or(u64::MAX))
 }
 
-/// A file while it is read.
 struct LineTally {
     all: Measure,
     /// Up to the last newline.
@@ -136,9 +127,8 @@ impl LineTally {
         while fill(&mut input, &mut block)? > 0 {
             if self.all.contents().bytes == 0 {
                 let mut clock = LineClock::new(format);
-                let times = block
-                    .split(|&byte| byte == b'\n')
-                    .filter_map(|line| clock.read(line));
+                let lines = block.split(|&byte| byte == b'\n');
+                let times = lines.filter_map(|line| clock.read(line));
                 self.times = times.take(TIMED_LINES).collect();
             }
             let lines = memrchr(b'\n', &block).map_or(0, |newline| newline + 1);
@@ -155,14 +145,10 @@ impl LineTally {
 
     fn finish(self, written_at: Timestamp) -> FileLines {
         let contents = self.whole_lines.contents();
+        let sha256 = self.whole_lines.sha256();
         FileLines {
             contents,
-            sha256: self
-                .whole_lines
-                .sha256()
-                .as_ref()
-                .map(FileHash::hex)
-                .unwrap_or_default(),
+            sha256: sha256.as_ref().map(FileHash::hex).unwrap_or_default(),
             torn_bytes: self.all.contents().bytes - contents.bytes,
             times: self.times,
             written_at,

@@ -168,7 +168,6 @@ fn make_ledger(
     Ok(work_folder)
 }
 
-/// Removes the work folder, and the files that an earlier attempt left in it.
 fn clear(disk: &impl Disk, work_folder: &Path) -> Result<(), DiskError> {
     for name in disk.list(work_folder)? {
         disk.remove(&work_folder.join(name))?;
@@ -181,7 +180,6 @@ fn clear(disk: &impl Disk, work_folder: &Path) -> Result<(), DiskError> {
     }
 }
 
-/// The first folder `damaged-N` that does not exist.
 fn unused_folder(data_dir: &Path) -> Result<PathBuf, DiskError> {
     let names = RealDisk.list(data_dir)?;
     let number = |name: &String| name.strip_prefix("damaged-")?.parse::<u32>().ok();

@@ -11,7 +11,6 @@ use logferry_config::{NameField, NamePiece, NameTemplate, WindowLength};
 use logferry_ledger::Window;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
-/// The fields of a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NameFields {
     pub(crate) log: Option<LogName>,
@@ -31,7 +30,6 @@ impl NameFields {
         fit(&pieces, name, &source.file_label(), &Self::default())
     }
 
-    /// The window's length.
     pub(crate) fn length(&self) -> Option<WindowLength> {
         let (_, seconds) = self.window?;
         WindowLength::try_from(Duration::from_secs(seconds.into())).ok()
@@ -74,7 +72,6 @@ impl NameFields {
     }
 }
 
-/// Matches `pieces` with `rest`, and returns the fields of the first match.
 fn fit(pieces: &[&NamePiece], rest: &str, source: &str, fields: &NameFields) -> Option<NameFields> {
     let Some((piece, later)) = pieces.split_first() else {
         return rest.is_empty().then(|| fields.clone());

@@ -18,7 +18,6 @@ use super::name_fields::NameFields;
 use crate::compare::by_batch_name;
 use crate::finding::{self, Finding, FindingKind};
 
-/// A file that becomes a batch of the new ledger.
 #[derive(Debug)]
 pub(crate) struct RecoveredBatch {
     pub(crate) row: FoundBatch,
@@ -27,7 +26,6 @@ pub(crate) struct RecoveredBatch {
     pub(crate) torn_bytes: u64,
 }
 
-/// The result of the scan.
 #[derive(Debug, Default)]
 pub(crate) struct ScanResult {
     pub(crate) batches: Vec<RecoveredBatch>,
@@ -39,7 +37,6 @@ pub(crate) struct ScanResult {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Scans every file of the spool.
 pub(crate) fn scan(
     spool: &Spool<RealDisk>,
     relay: &RelaySettings,
@@ -78,7 +75,6 @@ fn order(row: &FoundBatch) -> impl Ord + '_ {
     (row.batch.window.start, &row.batch.base_name, row.part)
 }
 
-/// A file did not become a batch.
 enum ScanError {
     Disk(DiskError),
     /// It is not proven to be one: the kind of finding, and why.
@@ -115,13 +111,11 @@ impl Scanner<'_> {
             }
         };
         match self.scan_file(file) {
-            Err(ScanError::NotProven(kind, detail)) => {
-                self.leave_alone(file, kind, &detail);
-                Ok(())
-            }
-            Err(ScanError::Disk(error)) => Err(error),
-            Ok(()) => Ok(()),
+            Err(ScanError::NotProven(kind, detail)) => self.leave_alone(file, kind, &detail),
+            Err(ScanError::Disk(error)) => return Err(error),
+            Ok(()) => {}
         }
+        Ok(())
     }
 
     fn scan_file(&mut self, file: &SpoolFile) -> Result<(), ScanError> {
@@ -177,9 +171,8 @@ impl Scanner<'_> {
             let wants = &destination.filter;
             file.state == BatchState::Sent && wants.accepts(&batch.source, &batch.group, batch.log.as_ref())
         });
-        let delivered = wanting
-            .map(|destination| (destination.name.clone(), remote_path(destination, &batch, part)))
-            .collect();
+        let delivery = |to: &Destination| (to.name.clone(), remote_path(to, &batch, part));
+        let delivered = wanting.map(delivery).collect();
         if lines.torn_bytes > 0 {
             let detail = format!(
                 "taken up to its last whole line; the {} bytes after it are of a line that was being written",
@@ -229,15 +222,14 @@ impl Scanner<'_> {
 
     /// All ways to read a file's name: the name of the window's first part, the part, and the name's fields.
     fn possible_names(&self, file: &SpoolFile, source: &SourceId) -> Vec<(String, u32, NameFields)> {
-        let name = match file.form {
-            FileForm::Plain | FileForm::Compressed => &*file.batch_name,
-            FileForm::Partial | FileForm::PartialPlain | FileForm::Other => return Vec::new(),
-        };
-        let later_part = name
-            .rsplit_once('.')
-            .and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)))
-            .filter(|(base, part)| *part > 1 && format!("{base}.{part}") == *name);
-        let splits = [Some((name, 1)), later_part].into_iter().flatten();
+        if !matches!(file.form, FileForm::Plain | FileForm::Compressed) {
+            return Vec::new();
+        }
+        let name = &*file.batch_name;
+        let numbered = name.rsplit_once('.');
+        let later_part = numbered.and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
+        let is_exact = |(base, part): &(&str, u32)| *part > 1 && format!("{base}.{part}") == *name;
+        let splits = std::iter::once((name, 1)).chain(later_part.filter(is_exact));
         let read = |(base, part): (&str, u32)| {
             let fields = NameFields::read(&self.relay.batch.name, source, base)?;
             Some((base.to_owned(), part, fields))
@@ -257,13 +249,11 @@ impl Scanner<'_> {
     }
 
     fn note(&mut self, file: &SpoolFile, kind: FindingKind, detail: &str) {
-        self.result
-            .findings
-            .push(Finding::new(kind, &file.path, None, detail));
+        let finding = Finding::new(kind, &file.path, None, detail);
+        self.result.findings.push(finding);
     }
 }
 
-/// The source whose folder a file is in.
 fn source_of(file: &SpoolFile) -> Option<SourceId> {
     let folder = file.source.as_deref()?;
     let source: SourceId = folder.parse().ok()?;
@@ -275,13 +265,10 @@ pub(crate) fn group_of(relay: &RelaySettings, source: &SourceId) -> GroupName {
     let groups = &relay.groups;
     let admits = |group: &&GroupSettings| group.sources.allows_name(source);
     let group = groups.iter().find(admits).or(groups.first());
-    group.map_or_else(
-        || "none".parse().expect("a plain word"),
-        |group| group.name.clone(),
-    )
+    let name = group.map(|group| group.name.clone());
+    name.unwrap_or_else(|| "none".parse().expect("a plain word"))
 }
 
-/// Whether two files of one name are a sent batch's original and its compressed copy.
 fn is_being_compressed(plain: &SpoolFile, copy: &SpoolFile) -> bool {
     let is_sent = |file: &SpoolFile| file.state == BatchState::Sent && file.source.is_some();
     !plain.is_compressed()
@@ -291,7 +278,6 @@ fn is_being_compressed(plain: &SpoolFile, copy: &SpoolFile) -> bool {
         && plain.source == copy.source
 }
 
-/// The path of a batch at a destination, by the present settings.
 fn remote_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
     let name = batch.name_of_part(part);
     let values = NameValues::new(

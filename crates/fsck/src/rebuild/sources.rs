@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use logferry_config::RelaySettings;
 use logferry_durable::{DiskError, RealDisk};
-use logferry_ledger::{FoundSource, SourceEnd, Window};
+use logferry_ledger::{FoundSource, SourceEnd};
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
 
 use super::file_lines::unique_ending;
 use super::scan::{RecoveredBatch, ScanResult, group_of};
 
-/// Sums up each source.
 pub(crate) fn summarize(
     spool: &Spool<RealDisk>,
     relay: &RelaySettings,
@@ -46,21 +45,18 @@ fn last_written<'a>(batches: &[&'a RecoveredBatch]) -> Option<&'a RecoveredBatch
     let (compressed, plain): (Vec<&RecoveredBatch>, Vec<&RecoveredBatch>) =
         batches.iter().partition(|batch| batch.row.is_compressed);
     let last = *plain.iter().max_by_key(|batch| batch.row.written_at)?;
+    let is_earlier = |batch: &RecoveredBatch| batch.row.written_at < last.row.written_at;
     let is_last = plain
         .iter()
-        .all(|batch| batch.path == last.path || batch.row.written_at < last.row.written_at);
+        .all(|batch| batch.path == last.path || is_earlier(batch));
     let start = |batch: &RecoveredBatch| batch.row.batch.window.start;
     let is_latest = compressed.iter().all(|batch| start(batch) < start(last));
     (is_last && is_latest && last.torn_bytes == 0).then_some(last)
 }
 
 fn end_of(spool: &Spool<RealDisk>, last: &RecoveredBatch) -> Result<Option<SourceEnd>, DiskError> {
-    let Window {
-        start, utc_offset, ..
-    } = last.row.batch.window;
+    let window = last.row.batch.window;
+    let window = (window.start, window.utc_offset);
     let ending = unique_ending(spool, &last.path, last.row.contents.bytes)?;
-    Ok(ending.map(|bytes| SourceEnd {
-        bytes,
-        window: (start, utc_offset),
-    }))
+    Ok(ending.map(|bytes| SourceEnd { bytes, window }))
 }

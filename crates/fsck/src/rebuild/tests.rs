@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::tests::gzip;
+use crate::tests::{gzip, kinds_and_paths, spool_contents, write};
 use crate::{FindingKind, check};
 
 pub(super) const SOURCE: &str = "198.51.100.1";
@@ -53,8 +53,7 @@ impl Host {
 
     pub(super) fn put(&self, path: &str, contents: &[u8]) -> PathBuf {
         let path = self.dir.path().join(path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        fs::write(&path, contents).expect("written");
+        write(&path, contents);
         let number = self.written.get() + 1;
         self.written.set(number);
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(START.unsigned_abs() + number);
@@ -63,10 +62,19 @@ impl Host {
         path
     }
 
+    /// Puts a file into the source's folder of a state.
+    pub(super) fn put_batch(&self, state: &str, file: &str, contents: &[u8]) -> PathBuf {
+        self.put(&format!("{state}/{SOURCE}/{file}"), contents)
+    }
+
     fn rebuild(&self) -> Result<RebuildReport, FsckError> {
+        self.rebuild_on(&RealDisk)
+    }
+
+    pub(super) fn rebuild_on(&self, disk: &impl Disk) -> Result<RebuildReport, FsckError> {
         let relay = self.config.relay.as_ref().expect("there");
         let destinations = &self.config.forwarder.as_ref().expect("there").destinations;
-        rebuild(self.dir.path(), relay, destinations, now())
+        rebuild_on(disk, self.dir.path(), relay, destinations, now())
     }
 
     pub(super) fn ledger(&self) -> Ledger {
@@ -77,20 +85,10 @@ impl Host {
         self.ledger().batches(&BatchFilter::default()).expect("read")
     }
 
-    /// Every file of the spool and what is in it.
-    pub(super) fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = Spool::new(RealDisk, self.dir.path()).all_files().expect("listed");
-        let contents =
-            |file: logferry_spool::SpoolFile| (file.path.clone(), fs::read(&file.path).expect("read"));
-        files.into_iter().map(contents).collect()
-    }
-
-    /// Kind and file of each finding of a rebuild.
     fn findings(&self) -> Vec<(FindingKind, PathBuf)> {
         let rebuilt = self.rebuild().expect("rebuilt");
         assert_eq!(rebuilt.fine, rebuilt.findings.is_empty());
-        let findings = rebuilt.findings.into_iter();
-        findings.map(|found| (found.kind, found.path)).collect()
+        kinds_and_paths(rebuilt.findings)
     }
 }
 
@@ -108,40 +106,30 @@ pub(super) fn name(label: &str) -> String {
 #[test]
 fn every_file_becomes_the_batch_that_it_was() {
     let host = Host::new();
-    host.put(
-        &format!("sent/{SOURCE}/{}.log.gz", name("00-19")),
-        &gzip(&lines(5, 3)),
-    );
+    host.put_batch("sent", &(name("00-19") + ".log.gz"), &gzip(&lines(5, 3)));
     host.put(&format!("sent/{SOURCE}/{}.2.log", name("00-19")), &lines(6, 4));
     host.put(&format!("failed/{SOURCE}/{}.log", name("20-39")), &lines(20, 5));
     host.put(&format!("ready/{SOURCE}/{}.12.log", name("20-39")), &lines(39, 6));
     host.put(&format!("open/{SOURCE}/{}.log", name("40-59")), &lines(40, 70));
     let rebuilt = host.rebuild().expect("rebuilt");
-    assert_eq!(
-        (rebuilt.fine, rebuilt.kept),
-        (true, None),
-        "{:?}",
-        rebuilt.findings
-    );
+    assert_eq!((&rebuilt.findings[..], rebuilt.kept), (&[][..], None));
+    assert!(rebuilt.fine);
     assert_eq!((rebuilt.batches, rebuilt.lines, rebuilt.sources), (5, 88, 1));
-    let shapes: Vec<_> = host
-        .batches()
-        .into_iter()
-        .map(|batch| {
-            assert_eq!((batch.group.as_str(), batch.window.utc_offset), ("web-2", 21_600));
-            let window = (batch.window.start - START) / 60;
-            (batch.name(), batch.state, window, batch.contents.lines)
-        })
-        .collect();
+    let shape = |batch: Batch| {
+        assert_eq!((batch.group.as_str(), batch.window.utc_offset), ("web-2", 21_600));
+        let window = (batch.window.start - START) / 60;
+        (batch.name(), batch.state, window, batch.contents.lines)
+    };
+    let expected = [
+        (name("00-19"), BatchState::Sent, -20, 3),
+        (name("00-19") + ".2", BatchState::Sent, -20, 4),
+        (name("20-39"), BatchState::Failed, 0, 5),
+        (name("20-39") + ".12", BatchState::Ready, 0, 6),
+        (name("40-59"), BatchState::Open, 20, 70),
+    ];
     assert_eq!(
-        shapes,
-        [
-            (name("00-19"), BatchState::Sent, -20, 3),
-            (name("00-19") + ".2", BatchState::Sent, -20, 4),
-            (name("20-39"), BatchState::Failed, 0, 5),
-            (name("20-39") + ".12", BatchState::Ready, 0, 6),
-            (name("40-59"), BatchState::Open, 20, 70),
-        ]
+        host.batches().into_iter().map(shape).collect::<Vec<_>>(),
+        expected
     );
     let sent = &host.batches()[1];
     let delivery = &host.ledger().deliveries(sent.id).expect("read")[0];
@@ -150,11 +138,8 @@ fn every_file_becomes_the_batch_that_it_was() {
         (delivery.path.as_ref(), delivery.destination.as_str()),
         (Some(&path), "drop")
     );
-    let end = host
-        .ledger()
-        .source_end(&sent.source)
-        .expect("read")
-        .expect("certain");
+    let end = host.ledger().source_end(&sent.source).expect("read");
+    let end = end.expect("certain");
     assert!(lines(40, 70).ends_with(&end.bytes) && end.bytes.len() == 1024);
     assert_eq!(check(host.dir.path()).expect("checked").findings, []);
     let totals = host.ledger().source_line_totals().expect("read");
@@ -193,10 +178,8 @@ fn nothing_is_rebuilt_while_a_role_runs() {
         let _lock = LockFile::acquire(&host.dir.path().join(format!("{role}.lock"))).expect("free");
         assert!(matches!(host.rebuild(), Err(FsckError::Busy(_))), "{role}");
     }
-    assert_eq!(
-        fs::read(host.dir.path().join("ledger.db")).expect("there"),
-        b"damaged"
-    );
+    let ledger = host.dir.path().join("ledger.db");
+    assert_eq!(fs::read(ledger).expect("there"), b"damaged");
 }
 
 #[test]
@@ -206,15 +189,13 @@ fn open_batch_is_taken_up_to_its_last_whole_line_and_the_rest_is_kept() {
     let torn = [&whole[..], b"[21/Nov/2026:08:2"].concat();
     let path = host.put(&format!("open/{SOURCE}/{}.log", name("20-39")), &torn);
     let half = host.put(&format!("open/{SOURCE}/{}.log", name("40-59")), b"[21/Nov");
+    let torn_files = [path.clone(), half].map(|path| (FindingKind::Torn, path));
+    assert_eq!(host.findings(), torn_files);
+    let rest = format!("damaged-1/rest/{SOURCE}/{}.log", name("20-39"));
     assert_eq!(
-        host.findings(),
-        [(FindingKind::Torn, path.clone()), (FindingKind::Torn, half)]
+        fs::read(host.dir.path().join(rest)).expect("kept"),
+        b"[21/Nov/2026:08:2"
     );
-    let rest = host
-        .dir
-        .path()
-        .join(format!("damaged-1/rest/{SOURCE}/{}.log", name("20-39")));
-    assert_eq!(fs::read(rest).expect("kept"), b"[21/Nov/2026:08:2");
     assert_eq!(fs::read(&path).expect("there"), torn, "the relay cuts it");
     let batches = host.batches();
     assert_eq!(batches[0].contents.bytes, whole.len() as u64);
@@ -224,8 +205,9 @@ fn open_batch_is_taken_up_to_its_last_whole_line_and_the_rest_is_kept() {
 #[test]
 fn file_that_is_not_proven_is_left_alone_and_its_name_is_reserved() {
     let host = Host::new();
-    let torn = host.put(
-        &format!("ready/{SOURCE}/{}.log", name("00-19")),
+    let torn = host.put_batch(
+        "ready",
+        &(name("00-19") + ".log"),
         b"[21/Nov/2026:08:05:00 +0600] a",
     );
     let twice = format!("{}.2.log", name("00-19"));
@@ -262,10 +244,7 @@ fn window_is_that_of_the_lines_in_any_zone() {
     let host = Host::with("name: \"{log}_{yymmddHH}_{window}_{source}\", window: 10s");
     // The clock showed this hour twice; the first line is of the second one.
     let winter = b"more of the line before\n[25/Oct/2026:02:30:05 +0100] a\n[25/Oct/2026:03:30:06 +0200] b\n";
-    host.put(
-        &format!("ready/{SOURCE}/access_26102502_3000-3009_198-51-100-1.2.log"),
-        winter,
-    );
+    host.put_batch("ready", "access_26102502_3000-3009_198-51-100-1.2.log", winter);
     assert_eq!(host.findings(), []);
     let batch = &host.batches()[0];
     let expected = Window {
@@ -283,12 +262,8 @@ fn window_of_lines_without_time_is_taken_as_utc_and_reported() {
     for (batch, is_certain) in [("timestamp: auto", false), ("timestamp: arrival", true)] {
         let host = Host::with(batch);
         let path = host.put(&file, b"no time\n");
-        let expected = if is_certain {
-            vec![]
-        } else {
-            vec![(FindingKind::Window, path)]
-        };
-        assert_eq!(host.findings(), expected);
+        let uncertain = (!is_certain).then_some((FindingKind::Window, path));
+        assert_eq!(host.findings(), Vec::from_iter(uncertain));
         assert_eq!(host.batches()[0].window.start, START + 6 * 3600);
     }
 }
@@ -313,10 +288,8 @@ fn end_of_a_source_is_certain_only_in_the_one_file_written_last() {
     let second = format!("open/{SOURCE}/{}.log", name("20-39"));
     let end = |host: &Host| {
         host.rebuild().expect("rebuilt");
-        host.ledger()
-            .source_end(&source)
-            .expect("read")
-            .map(|end| end.window.0)
+        let end = host.ledger().source_end(&source).expect("read");
+        end.map(|end| end.window.0)
     };
     let host = Host::new();
     host.put(&second, &lines(20, 50));
@@ -335,10 +308,7 @@ fn end_of_a_source_is_certain_only_in_the_one_file_written_last() {
 
     let host = Host::new();
     host.put(&first, &lines(5, 50));
-    host.put(
-        &format!("sent/{SOURCE}/{}.log.gz", name("20-39")),
-        &gzip(&lines(20, 1)),
-    );
+    host.put_batch("sent", &(name("20-39") + ".log.gz"), &gzip(&lines(20, 1)));
     assert_eq!(end(&host), None, "a later window is sent and compressed already");
 }
 
@@ -358,18 +328,17 @@ proptest! {
             let part = if part == 1 { String::new() } else { format!(".{part}") };
             let state = BatchState::ALL[state];
             let written = lines(window * 20 + 3, count);
-            let (suffix, contents) = if is_compressed && state == BatchState::Sent {
-                (".gz", gzip(&written))
-            } else {
-                ("", written.clone())
+            let (suffix, contents) = match state {
+                BatchState::Sent if is_compressed => (".gz", gzip(&written)),
+                _ => ("", written.clone()),
             };
             host.put(&format!("{state}/{SOURCE}/{}{part}.log{suffix}", name(label)), &contents);
             expected.insert(name(label) + &part, (state, contents_of(&written)));
         }
-        let before = host.spool();
+        let before = spool_contents(host.dir.path());
         host.put("ledger.db", b"damaged");
         prop_assert_eq!(host.findings(), vec![]);
-        prop_assert_eq!(host.spool(), before);
+        prop_assert_eq!(spool_contents(host.dir.path()), before);
         let state_and_contents = |batch: Batch| (batch.name(), (batch.state, batch.contents));
         let found: BTreeMap<_, _> = host.batches().into_iter().map(state_and_contents).collect();
         prop_assert_eq!(found, expected);

@@ -53,6 +53,12 @@ fn open(bytes: Vec<u8>) -> Result<LogText<MemoryFile>, CompressedFileError> {
     text.detect_compression().map(|()| text)
 }
 
+fn assert_incomplete(format: CompressionFormat, bytes: &[u8]) {
+    let opened = open(bytes.to_vec());
+    let is_incomplete = matches!(opened, Err(CompressedFileError::Incomplete));
+    assert!(is_incomplete, "{format:?} cut to {}: {opened:?}", bytes.len());
+}
+
 fn size(text: &LogText<MemoryFile>) -> u64 {
     text.size(&text.stat().expect("memory")).get()
 }
@@ -65,9 +71,8 @@ fn whole(text: &LogText<MemoryFile>) -> Vec<u8> {
 }
 
 fn lines(count: u32) -> Vec<u8> {
-    (0..count)
-        .flat_map(|line| format!("line {}\n", line.wrapping_mul(2_654_435_761)).into_bytes())
-        .collect()
+    let line = |line: u32| format!("line {}\n", line.wrapping_mul(2_654_435_761));
+    (0..count).flat_map(|number| line(number).into_bytes()).collect()
 }
 
 const FORMATS: [CompressionFormat; 2] = [CompressionFormat::Gzip, CompressionFormat::Zstd];
@@ -93,11 +98,7 @@ fn an_archive_cut_anywhere_has_no_end() {
         let archive = compress(format, &lines(300));
         // Shorter than the magic number it is not known to be one.
         for len in 4..archive.len() {
-            let opened = open(archive[..len].to_vec());
-            assert!(
-                matches!(opened, Err(CompressedFileError::Incomplete)),
-                "{format:?} cut to {len}: {opened:?}"
-            );
+            assert_incomplete(format, &archive[..len]);
         }
     }
 }
@@ -108,11 +109,7 @@ fn a_second_member_cut_anywhere_has_no_end() {
         let first = compress(format, &lines(20));
         let both = [&first[..], &compress(format, &lines(30))].concat();
         for len in first.len() + 1..both.len() {
-            let opened = open(both[..len].to_vec());
-            assert!(
-                matches!(opened, Err(CompressedFileError::Incomplete)),
-                "{format:?} cut to {len}: {opened:?}"
-            );
+            assert_incomplete(format, &both[..len]);
         }
     }
 }

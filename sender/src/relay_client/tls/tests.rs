@@ -17,7 +17,6 @@ use super::*;
 
 const RELAY: &str = "https://localhost:1";
 
-/// An authority, and the folder of its files.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     dir: TempDir,
@@ -56,7 +55,6 @@ impl Authority {
         (certificate, key)
     }
 
-    /// A client's certificate, as files.
     fn identity(&self) -> ClientIdentity {
         let (certificate, key) = self.certificate("web-1", 2500);
         let (cert_file, key_file) = (self.path("cert"), self.path("key"));
@@ -100,7 +98,6 @@ impl Authority {
     }
 }
 
-/// Connects as `localhost` and exchanges one byte.
 async fn exchange(tls: &ClientTls, server: TcpStream) -> Result<u8, RequestError> {
     let mut stream = connect(tls, RELAY, "localhost", server).await?;
     let exchanged = async {
@@ -108,15 +105,19 @@ async fn exchange(tls: &ClientTls, server: TcpStream) -> Result<u8, RequestError
         stream.read_u8().await
     };
     exchanged.await.map_err(|error: io::Error| {
-        refusal(&error, tls, RELAY).unwrap_or(RequestError::Connect {
-            relay: RELAY.into(),
-            source: error,
-        })
+        refusal(&error, tls, RELAY).unwrap_or(RequestError::Connect(RELAY.into(), error))
     })
 }
 
 async fn error_text(tls: &ClientTls, server: TcpStream) -> String {
     exchange(tls, server).await.expect_err("refused").to_string()
+}
+
+fn assert_contains(text: &str, words: [&str; 2]) {
+    assert!(
+        words.iter().all(|word| text.contains(word)),
+        "{words:?} in {text}"
+    );
 }
 
 #[tokio::test]
@@ -129,6 +130,7 @@ async fn a_relay_with_a_certificate_of_the_authority_is_trusted() {
 #[tokio::test]
 async fn a_relay_that_cannot_be_trusted_is_refused_with_the_remedy() {
     let (ca, other) = (Authority::new(), Authority::new());
+    let (system, name) = (ClientTls::default(), "other.example.com");
     for (name, year, tls, words) in [
         (
             "localhost",
@@ -139,27 +141,18 @@ async fn a_relay_that_cannot_be_trusted_is_refused_with_the_remedy() {
         (
             "localhost",
             2500,
-            ClientTls::default(),
+            system,
             ["no authority that this system knows", "ca_file"],
         ),
         ("localhost", 2021, ca.tls(), ["has expired", "renew it"]),
-        (
-            "other.example.com",
-            2500,
-            ca.tls(),
-            ["for another name", "other.example.com"],
-        ),
+        (name, 2500, ca.tls(), ["for another name", name]),
     ] {
-        let server = ca.serve(name, year, None).await;
-        let text = error_text(&tls, server).await;
+        let text = error_text(&tls, ca.serve(name, year, None).await).await;
         assert!(
             text.starts_with("no safe connection to https://localhost:1: "),
             "{text}"
         );
-        assert!(
-            words.iter().all(|word| text.contains(word)),
-            "{words:?} in {text}"
-        );
+        assert_contains(&text, words);
     }
 }
 
@@ -184,27 +177,19 @@ async fn a_server_without_tls_is_distinguished_from_a_broken_connection() {
 #[tokio::test]
 async fn a_client_certificate_is_sent_if_it_is_required() {
     let (ca, clients, other) = (Authority::new(), Authority::new(), Authority::new());
-    let server = ca.serve("localhost", 2500, Some(&clients)).await;
-    let shown = ClientTls {
-        identity: Some(clients.identity()),
-        ..ca.tls()
-    };
-    assert_eq!(exchange(&shown, server).await.expect("trusted"), 7);
-
-    let server = ca.serve("localhost", 2500, Some(&clients)).await;
-    let without = error_text(&ca.tls(), server).await;
-    assert!(
-        without.contains("requires a certificate of this host"),
-        "{without}"
-    );
-
-    let server = ca.serve("localhost", 2500, Some(&clients)).await;
-    let wrong = ClientTls {
-        identity: Some(other.identity()),
-        ..ca.tls()
-    };
-    let wrong = error_text(&wrong, server).await;
-    assert!(wrong.contains("refuses the certificate of"), "{wrong}");
+    for (identity, refusal) in [
+        (Some(clients.identity()), None),
+        (None, Some("requires a certificate of this host")),
+        (Some(other.identity()), Some("refuses the certificate of")),
+    ] {
+        let server = ca.serve("localhost", 2500, Some(&clients)).await;
+        let tls = ClientTls { identity, ..ca.tls() };
+        match (exchange(&tls, server).await, refusal) {
+            (Ok(byte), None) => assert_eq!(byte, 7),
+            (Err(error), Some(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (result, _) => panic!("{refusal:?}: {result:?}"),
+        }
+    }
 }
 
 #[test]
@@ -233,10 +218,6 @@ fn files_that_cannot_be_used_are_named() {
             ["cert of sender.tls.cert_file", "it does not work"],
         ),
     ] {
-        let text = client_config(&tls).expect_err("unusable").to_string();
-        assert!(
-            words.iter().all(|word| text.contains(word)),
-            "{words:?} in {text}"
-        );
+        assert_contains(&client_config(&tls).expect_err("unusable").to_string(), words);
     }
 }
