@@ -1,7 +1,7 @@
 //! The only place that writes, syncs, renames and locks files whose loss would lose lines.
 //!
-//! Roles hold a [`Disk`] and never touch `std::fs` for durable work, so that a simulated disk, which forgets what
-//! was not synced, can stand in for the real one.
+//! Roles use a [`Disk`] and never `std::fs` for durable work, so that tests can replace the real disk by a simulated
+//! one, which loses unsynced data.
 //!
 //! Invariants:
 //! - A function that returns `Ok` has made its effect durable, the folder's entry included; the one exception is
@@ -20,7 +20,7 @@ pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
 pub use real::{RealDisk, RealFile};
 
-/// What was being done when the disk refused.
+/// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskOperation {
     /// Making a folder.
@@ -66,11 +66,11 @@ impl DiskOperation {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {} {}", .operation.verb(), .path.display())]
 pub struct DiskError {
-    /// What was being done.
+    /// The operation.
     pub operation: DiskOperation,
-    /// To which file or folder.
+    /// The file or folder.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     #[source]
     pub source: io::Error,
 }
@@ -85,7 +85,7 @@ impl DiskError {
         }
     }
 
-    /// Whether room on the disk is what is missing (`ENOSPC`, `EDQUOT`).
+    /// Whether the disk or the quota is full (`ENOSPC`, `EDQUOT`).
     pub fn is_disk_full(&self) -> bool {
         matches!(
             self.source.kind(),
@@ -158,8 +158,8 @@ pub trait DiskFile: Send + 'static {
 
     /// Flushes contents and length to stable storage (`fdatasync(2)`).
     ///
-    /// After an error nothing appended since the last success may be trusted: Linux reports a failed write-back once
-    /// and then forgets it, so the caller must cut the file back and write again.
+    /// After an error, nothing appended since the last success can be trusted: Linux reports a failed write-back only
+    /// once. So the caller must cut the file back and write again.
     fn sync(&mut self) -> Result<(), DiskError>;
 
     /// Cuts the file to `len` bytes and syncs it.

@@ -10,10 +10,10 @@ pub struct LockFile {
     _file: File,
 }
 
-/// The lock could not be had.
+/// Why the lock was not acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has it.
+    /// Another process holds it.
     #[error("{} is held by process {holder}: stop that one first, or use another folder", .path.display())]
     Held {
         /// The lock file.
@@ -26,14 +26,14 @@ pub enum LockError {
     Io {
         /// The lock file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
 impl LockFile {
-    /// Takes the lock `path` at once or says who has it. The file stays behind; only the lock on it counts.
+    /// Acquires the lock `path` without waiting, or names the holder. The file is never removed; only the lock on it counts.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         let io_error = |source| LockError::Io {
             path: path.to_owned(),
@@ -62,8 +62,8 @@ impl LockFile {
             }
             Err(TryLockError::Error(source)) => return Err(io_error(source)),
         }
-        // Whose it is, for the message above; nothing is decided by it, so it needs no sync, and a disk that is full
-        // does not cost the lock.
+        // The holder's process id is only for the message above. So it needs no sync, and a full disk does not prevent
+        // the lock.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())

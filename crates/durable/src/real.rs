@@ -1,4 +1,4 @@
-//! The disk of this machine.
+//! The real disk: every operation is durable when it returns.
 #![expect(
     clippy::disallowed_methods,
     reason = "this is the crate that the ban points to"
@@ -19,11 +19,12 @@ use crate::{Disk, DiskError, DiskFile, DiskOperation};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
-/// A sync of at least so many bytes is part of a backlog: a log as it is written brings less between two commits.
+/// A sync of at least this many bytes belongs to a backlog: a log written live brings less between two commits.
 const BACKLOG_BYTES: u64 = 256 * 1024;
 
-/// Files are synced by so many threads at most, and by one where there are so few.
+/// Most threads that sync files at the same time.
 const SYNC_THREADS: usize = 8;
+/// Up to this many files, one thread syncs all.
 const SYNCS_ALONE: usize = 4;
 
 /// A file of this machine, open for appending.
@@ -37,6 +38,18 @@ pub struct RealFile {
 
 fn at(operation: DiskOperation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
     move |source| DiskError::new(operation, path, source)
+}
+
+/// `None` if the file or folder does not exist.
+fn if_exists<T>(
+    result: io::Result<T>,
+    operation: DiskOperation,
+    path: &Path,
+) -> Result<Option<T>, DiskError> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some).map_err(at(operation, path)),
+    }
 }
 
 /// Syncs a folder, so that the names in it survive a power cut (fsync(2): syncing a file does not sync its entry).
@@ -65,16 +78,16 @@ impl Disk for RealDisk {
             self.create_dir_all(above)?;
         }
         match fs::create_dir(dir) {
-            // Without the sync it is not there for sure, and the next call must not take it for such.
+            // Without the sync the folder may be lost in a crash. Remove it, or the next call would find it and not sync.
             Ok(()) => sync_dir(above).inspect_err(|_| drop(fs::remove_dir(dir))),
-            // Another role made it in the meantime.
+            // Another role created it in the meantime.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             Err(error) => Err(DiskError::new(DiskOperation::CreateDir, dir, error)),
         }
     }
 
     fn open_append(&self, path: &Path) -> Result<RealFile, DiskError> {
-        // An empty one was perhaps made by a call that failed, or was killed, before the sync.
+        // An empty file may come from a call that failed, or was killed, before the sync.
         let is_new = fs::metadata(path).map_or(true, |found| found.len() == 0);
         let file = OpenOptions::new()
             .append(true)
@@ -91,8 +104,8 @@ impl Disk for RealDisk {
         })
     }
 
-    /// Several at a time: the file system gathers what is asked of it together into one commit of its journal, which
-    /// takes as long as for one. With 50 files of a group, that is the time of a commit.
+    /// Syncs several files in parallel: the file system combines simultaneous requests into one commit of its journal,
+    /// which takes as long as one sync. With 50 files of a group, this dominates the time of a commit.
     fn sync_all(&self, files: &mut [&mut RealFile]) -> Result<(), DiskError> {
         let share = files.len().div_ceil(SYNC_THREADS).max(SYNCS_ALONE);
         let sync = |files: &mut [&mut RealFile]| files.iter_mut().try_for_each(|file| file.sync());
@@ -136,11 +149,8 @@ impl Disk for RealDisk {
     }
 
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
-        match fs::remove_file(path) {
-            Ok(()) => sync_dir(parent(path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(DiskError::new(DiskOperation::Remove, path, error)),
-        }
+        if_exists(fs::remove_file(path), DiskOperation::Remove, path)?
+            .map_or(Ok(()), |()| sync_dir(parent(path)))
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
@@ -157,39 +167,29 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
-        match fs::read(path) {
-            Ok(contents) => Ok(Some(contents)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new(DiskOperation::Read, path, error)),
-        }
+        if_exists(fs::read(path), DiskOperation::Read, path)
     }
 
     fn open_read(&self, path: &Path) -> Result<Option<File>, DiskError> {
-        match File::open(path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new(DiskOperation::Open, path, error)),
-        }
+        if_exists(File::open(path), DiskOperation::Open, path)
     }
 
     fn len(&self, path: &Path) -> Result<Option<u64>, DiskError> {
-        match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new(DiskOperation::Read, path, error)),
-        }
+        if_exists(
+            fs::metadata(path).map(|found| found.len()),
+            DiskOperation::Read,
+            path,
+        )
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(DiskError::new(DiskOperation::List, dir, error)),
+        let Some(entries) = if_exists(fs::read_dir(dir), DiskOperation::List, dir)? else {
+            return Ok(Vec::new());
         };
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(at(DiskOperation::List, dir))?;
-            // A name that is not UTF-8 is none of ours: every name we give is.
+            // logferry gives UTF-8 names only, so it did not create a file with another name.
             if let Ok(name) = entry.file_name().into_string() {
                 names.push(name);
             }
@@ -208,16 +208,16 @@ impl Disk for RealDisk {
 impl RealFile {
     /// Gives the page cache of all whole pages back (`posix_fadvise(2)`; pages that are not on disk yet stay).
     ///
-    /// A backlog is not read again soon, and would push out what others need. And the next append then fills the pages
-    /// that were just given back, which are warm, instead of cold ones: a third of the relay's CPU time.
+    /// A backlog is not read again soon, and would push out pages that others need. The next append then reuses the pages
+    /// just freed, which are still in the CPU cache. This saves a third of the relay's CPU time.
     fn drop_cached(&self) {
         const PAGE: u64 = 4096;
         let Ok(len) = self.file.metadata().map(|metadata| metadata.len()) else {
             return;
         };
-        // The last page goes on being written, and would have to be read back first.
+        // The next append continues the last page, which would have to be read back first.
         let whole = i64::try_from(len - len % PAGE).unwrap_or(0);
-        // Zero would mean "to the end". It is advice: nothing depends on its being taken.
+        // Zero would mean "to the end". This is advice only, so an error does not matter.
         if whole > 0 {
             let _ = posix_fadvise(&self.file, 0, whole, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }

@@ -1,7 +1,7 @@
-//! Whether a ledger may be begun: only where there never was one.
+//! Decides whether a ledger may be created: only where there never was one.
 //!
-//! A relay that began a new ledger beside the spool of a lost one would forget what it has taken and delivered, and its
-//! senders would ship all of that again.
+//! A relay that created a new ledger beside the spool of a lost one would forget which lines it has stored and delivered.
+//! Its senders would ship all these lines again.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 
 use crate::{BatchState, FILE_NAME, LedgerError};
 
-/// Whether the ledger's file is not there, or holds nothing: SQLite takes an empty file, and one of a single byte, for a
-/// database without tables.
+/// Whether the ledger's file is missing or blank: SQLite accepts an empty file, and one of a single byte, as a database
+/// without tables.
 pub(crate) fn is_blank(ledger: &Path) -> bool {
     fs::metadata(ledger).map_or(true, |file| file.len() <= 1)
 }
 
-/// The log that SQLite keeps beside the ledger, if something is in it. Beside a blank ledger it shows that there was
-/// another; SQLite deletes it when it opens the blank one.
+/// SQLite's write-ahead log beside the ledger, if it is not blank. Beside a blank ledger it proves that there was another
+/// ledger. SQLite deletes the log when it opens the blank ledger.
 pub(crate) fn log(data_dir: &Path) -> Option<PathBuf> {
     let log = data_dir.join(FILE_NAME).with_extension("db-wal");
     (!is_blank(&log)).then_some(log)
 }
 
-/// A file of the spool, if there is one: then there was a ledger, which knew it.
+/// Any file of the spool. It proves that there was a ledger, which knew this file.
 pub(crate) fn spool_file(data_dir: &Path) -> Result<Option<PathBuf>, LedgerError> {
     for state in BatchState::ALL {
         for source in entries(&data_dir.join(state.as_str()))? {
@@ -34,7 +34,7 @@ pub(crate) fn spool_file(data_dir: &Path) -> Result<Option<PathBuf>, LedgerError
     Ok(None)
 }
 
-/// What is in a folder; nothing in what is none.
+/// The entries of a folder; empty if the path is not a folder.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     let read =
         || -> io::Result<Vec<PathBuf>> { fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect() };

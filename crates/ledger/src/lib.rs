@@ -1,20 +1,19 @@
-//! The relay host's record: which bytes of which streams are durable, which batch files hold them, and where each
-//! batch has been delivered.
+//! The ledger of a relay host: how far each stream is durable, which batch files hold its lines, and where each batch has
+//! been delivered.
 //!
-//! One SQLite file (`<data_dir>/ledger.db`), WAL, `synchronous=FULL`: a transaction that returned survives a power
-//! cut (<https://sqlite.org/pragma.html#pragma_synchronous>). Every role of the relay host opens it for itself; they meet here
-//! and in the folders of the spool, never in each other's memory.
+//! One SQLite file (`<data_dir>/ledger.db`), WAL, `synchronous=FULL`: a completed transaction survives a power
+//! cut (<https://sqlite.org/pragma.html#pragma_synchronous>). Every role of the relay host opens its own connection. The roles share
+//! the ledger and the folders of the spool, but no memory.
 //!
 //! Invariants:
-//! - **The ledger decides, the folder follows.** A batch changes its state here first and its folder second; whoever
-//!   starts up moves files to where the ledger says they are.
-//! - A batch row exists before its file does, so a file that the ledger does not know is never ours to touch.
-//! - Committed offsets, and a sealed batch's lines, bytes and checksum, never go back.
+//! - **The ledger decides, the folder follows.** A batch changes its state here first and its folder second. A role
+//!   that starts moves files to the folders that the ledger names.
+//! - A batch row exists before its file does, so logferry does not touch a file that the ledger does not know.
+//! - Committed offsets, and a sealed batch's lines, bytes and checksum, never decrease.
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
-//! `alerts`, `summaries` and `outbox`; the housekeeper the times of
-//! compression and expiry.
+//! `alerts`, `summaries` and `outbox`; the housekeeper the times of compression and expiry.
 
 mod batches;
 mod create_guard;
@@ -54,30 +53,31 @@ pub const FILE_NAME: &str = "ledger.db";
 /// is reached only when a role hangs inside one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Between two tries of a writer that waits. SQLite's own waits grow to 100 ms, so that who has waited long comes last.
+/// Pause of a waiting writer between two tries. SQLite's own pauses grow to 100 ms, so the longest waiting writer would
+/// come last.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
-/// The ledger could not do it.
+/// Why an operation on the ledger failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// SQLite refused.
+    /// SQLite returned an error.
     #[error("ledger {}: cannot {action}", .path.display())]
     Sqlite {
         /// The ledger's file.
         path: PathBuf,
-        /// What was being done.
+        /// The operation.
         action: &'static str,
-        /// What SQLite said.
+        /// SQLite's error.
         #[source]
         source: rusqlite::Error,
     },
-    /// The file is not there, and this role must not make a new one.
+    /// The file does not exist, and this role must not create it.
     #[error("ledger {} does not exist, or is empty: start the relay once, or correct data_dir", .path.display())]
     Missing {
         /// The ledger's file.
         path: PathBuf,
     },
-    /// The file is not there, or is empty, and there was one before: a new one would forget what was taken.
+    /// The file is missing or empty, but there was a ledger before. A new one would forget which lines were stored.
     #[error(
         "ledger {} is missing or empty, but there was one: {} exists. A new ledger would make all senders ship delivered \
          lines again. Restore ledger.db from a backup, or make a new one from the spool with `logferry fsck --rebuild`. \
@@ -86,19 +86,19 @@ pub enum LedgerError {
     Lost {
         /// The ledger's file.
         path: PathBuf,
-        /// A file that it, or its relay, has left.
+        /// A file that the lost ledger or its relay has left.
         trace: PathBuf,
     },
-    /// Whether there was a ledger before cannot be seen.
+    /// A folder of the spool cannot be read, so nobody knows whether there was a ledger before.
     #[error("cannot read the folder {}", .folder.display())]
     Spool {
-        /// A folder of the spool.
+        /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The file is a SQLite database of something else.
+    /// The file is the SQLite database of another program.
     #[error("{} is not a logferry ledger; move it away or correct data_dir", .path.display())]
     Foreign {
         /// The file.
@@ -112,15 +112,15 @@ pub enum LedgerError {
     Damaged {
         /// The ledger's file.
         path: PathBuf,
-        /// What SQLite found.
+        /// The damage that SQLite found.
         detail: String,
     },
-    /// What was to be changed is not as it was read.
-    #[error("ledger {}: cannot {action}, because another role or group has changed it meanwhile", .path.display())]
+    /// The row to change is not in the expected state.
+    #[error("ledger {}: cannot {action}, because another role or group has changed it in the meantime", .path.display())]
     Conflict {
         /// The ledger's file.
         path: PathBuf,
-        /// What was being done.
+        /// The operation.
         action: &'static str,
     },
     /// The file was written by a later version.
@@ -139,25 +139,25 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// Whether room on the disk is what is missing (`SQLITE_FULL`).
+    /// Whether the disk is full (`SQLITE_FULL`).
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull))
     }
 }
 
-/// An open ledger. Not shared between threads: each opens its own, or has [`Self::reopen`].
+/// An open ledger. Not shared between threads: each thread opens its own, or calls [`Self::reopen`].
 #[derive(Debug)]
 pub struct Ledger {
     connection: Connection,
     path: PathBuf,
-    /// Held while this or another connection of the process writes.
+    /// Locked while this connection, or one that it was reopened from, writes.
     write_lock: Arc<Mutex<()>>,
 }
 
 impl Ledger {
-    /// Opens the ledger in `data_dir`, and makes it if there never was one. For the relay.
+    /// Opens the ledger in `data_dir`, and creates it if there never was one. For the relay.
     ///
-    /// It is read whole, so that one that is damaged is found now, and not when a page of it is needed.
+    /// Reads the whole file, so that damage is found now and not when a damaged page is needed.
     pub fn open_or_create(data_dir: &Path) -> Result<Self, LedgerError> {
         let path = data_dir.join(FILE_NAME);
         let is_blank = create_guard::is_blank(&path);
@@ -180,7 +180,7 @@ impl Ledger {
         }
     }
 
-    /// Opens the ledger in `data_dir`, which must be there. For every other role.
+    /// Opens the ledger in `data_dir`, which must exist. For every role except the relay.
     pub fn open(data_dir: &Path) -> Result<Self, LedgerError> {
         let path = data_dir.join(FILE_NAME);
         if create_guard::is_blank(&path) {
@@ -189,8 +189,8 @@ impl Ledger {
         Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false)
     }
 
-    /// Opens the same ledger once more, for another thread. When both write, one waits until the other is done;
-    /// two that know nothing of each other would try again and again, and the busier one would win.
+    /// Opens the same ledger once more, for another thread. Both share a lock for writing, so one waits until
+    /// the other is done. Two independent connections would retry, and the busier one would win.
     pub fn reopen(&self) -> Result<Self, LedgerError> {
         let write_lock = Arc::clone(&self.write_lock);
         Self::connect(
@@ -201,7 +201,7 @@ impl Ledger {
         )
     }
 
-    /// Whether there is no ledger in `data_dir`: no file, or a blank one, which SQLite would take for a new ledger.
+    /// Whether there is no ledger in `data_dir`: no file, or a blank one, which SQLite would accept as a new database.
     pub fn is_missing(data_dir: &Path) -> bool {
         create_guard::is_blank(&data_dir.join(FILE_NAME))
     }
@@ -244,7 +244,7 @@ impl Ledger {
         &self.path
     }
 
-    /// Has SQLite check its file, all of it; what it finds amiss, one line each.
+    /// Lets SQLite check the whole file. Returns one line for each fault.
     pub fn integrity(&self) -> Result<Vec<String>, LedgerError> {
         self.check("PRAGMA integrity_check")
     }
@@ -259,14 +259,14 @@ impl Ledger {
         })
     }
 
-    /// Makes sure that the ledger can be written, and that no transaction that failed comes back.
+    /// Checks that the ledger can be written, and prevents a failed transaction from coming back.
     ///
-    /// A commit that failed when its bytes were to be flushed may have left them all in the write-ahead log. Nobody sees
-    /// them now, but after a crash SQLite reads the log anew and would take them for a commit. The next transaction is
-    /// written over them: this one, which changes nothing else. To be called before a file is cut back to the ledger.
+    /// A commit whose flush failed may have left all its bytes in the write-ahead log. No connection sees them now, but
+    /// after a crash SQLite reads the log again and would treat them as committed. This transaction overwrites them and
+    /// changes nothing else. Call it before a file is cut back to the length in the ledger.
     pub fn overwrite_stale_wal(&mut self) -> Result<(), LedgerError> {
-        self.write("settle it", |sql| {
-            // A row that is written as it was is not written at all.
+        self.write("overwrite its write-ahead log", |sql| {
+            // SQLite does not write a row that does not change, so change it and change it back.
             sql.execute("UPDATE identity SET id = id || '-'", [])?;
             sql.execute("UPDATE identity SET id = rtrim(id, '-')", [])
                 .map(drop)
@@ -287,7 +287,7 @@ impl Ledger {
         action: &'static str,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        // It guards no data, so nothing is amiss after a panic elsewhere.
+        // The lock protects no data, so a panic of another thread does no harm.
         let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let run = || {
             let transaction = self
@@ -301,20 +301,20 @@ impl Ledger {
     }
 }
 
-/// SQLite's busy handler (<https://sqlite.org/c3ref/busy_handler.html>): how often it was called for one lock, and whether to
-/// try again.
+/// SQLite's busy handler (<https://sqlite.org/c3ref/busy_handler.html>). Takes the number of
+/// earlier calls for the same lock; returns whether to try again.
 fn wait_for_lock(tries: i32) -> bool {
     std::thread::sleep(BUSY_PAUSE);
     BUSY_PAUSE.saturating_mul(tries.unsigned_abs()) < BUSY_TIMEOUT
 }
 
-/// Puts the file into WAL mode, where it then stays.
+/// Puts the file into WAL mode. The mode is stored in the file.
 ///
-/// Two connections that do this at once to a new file each hold a shared lock that the other must wait for; SQLite
-/// then tells one of them "busy" at once instead of calling the busy handler (<https://sqlite.org/c3ref/busy_handler.html>).
-/// Whoever is told so lets go and tries again: the other is through in milliseconds.
+/// If two connections do this to a new file at the same time, each waits for the shared lock of the other. SQLite then
+/// returns "busy" to one of them without calling the busy handler (<https://sqlite.org/c3ref/busy_handler.html>).
+/// That one tries again: the other needs only milliseconds.
 fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
-    let patience = Instant::now() + BUSY_TIMEOUT;
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         let entered = connection.pragma_update(None, "journal_mode", "WAL");
         let busy = entered
@@ -322,14 +322,14 @@ fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
             .err()
             .and_then(rusqlite::Error::sqlite_error_code)
             == Some(ErrorCode::DatabaseBusy);
-        if !busy || Instant::now() >= patience {
+        if !busy || Instant::now() >= deadline {
             return entered;
         }
         std::thread::sleep(BUSY_PAUSE);
     }
 }
 
-/// Turns what SQLite said into what the operator must know.
+/// Translates SQLite's error into one that tells the operator what to do.
 fn sqlite_error(path: &Path, action: &'static str, source: rusqlite::Error) -> LedgerError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     if matches!(source, rusqlite::Error::StatementChangedRows(_)) {

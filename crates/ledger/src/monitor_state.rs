@@ -1,6 +1,6 @@
-//! The monitor's memory: who is alerted, which hours are summarised, and the mails that are not out yet.
+//! The monitor's state: open alerts, hours with a summary, and mails that are not sent yet.
 //!
-//! A decision and the mail that tells of it are one transaction, so a crash neither loses a mail nor makes it twice.
+//! A decision and its mail are one transaction, so a crash neither loses a mail nor queues it twice.
 
 use std::str::FromStr;
 
@@ -12,17 +12,17 @@ use rusqlite::{Connection, Result as SqlResult, named_params};
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
-/// Why a source is alerted.
+/// The reason of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertKind {
-    /// It was heard of, but not for `stale_after`.
+    /// The source made contact, but not within `stale_after`.
     Stale,
-    /// It is expected, and was never heard of.
+    /// The source is expected, and never made contact.
     Missing,
 }
 
 impl AlertKind {
-    /// The word for it.
+    /// The kind's name in the ledger.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stale => "stale",
@@ -37,28 +37,25 @@ impl FromStr for AlertKind {
         match text {
             "stale" => Ok(Self::Stale),
             "missing" => Ok(Self::Missing),
-            _ => Err(ParseError {
-                expected: "stale or missing",
-                got: text.to_owned(),
-            }),
+            _ => Err(ParseError::new("stale or missing", text)),
         }
     }
 }
 
-/// A source about which people have been told.
+/// An open alert about a source, whose mail is queued or sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// The source.
     pub source: SourceId,
-    /// Why.
+    /// The reason.
     pub kind: AlertKind,
-    /// When it was last heard of, if ever.
+    /// When the source last made contact, if ever.
     pub since: Option<Timestamp>,
-    /// When people were told.
+    /// When the alert was raised.
     pub raised_at: Timestamp,
 }
 
-/// A mail to be written.
+/// A mail to be queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMail {
     /// Subject, without the configured prefix.
@@ -84,16 +81,16 @@ impl std::fmt::Display for MailId {
 pub struct QueuedMail {
     /// Its number; a message id made from it stays the same over all attempts.
     pub id: MailId,
-    /// When it was written.
+    /// When it was queued.
     pub created_at: Timestamp,
-    /// What it says.
+    /// Subject and text.
     pub content: NewMail,
     /// Failed attempts so far.
     pub attempts: u32,
 }
 
 impl Ledger {
-    /// The sources about which people have been told.
+    /// The open alerts.
     pub fn alerts(&self) -> Result<Vec<Alert>, LedgerError> {
         self.read("list alerts", |sql| {
             sql.prepare_cached("SELECT * FROM alerts ORDER BY source")?
@@ -109,7 +106,7 @@ impl Ledger {
         })
     }
 
-    /// Raises alerts, and queues the mail that tells of them.
+    /// Raises alerts, and queues the mail about them.
     pub fn raise_alerts(
         &mut self,
         alerts: &[Alert],
@@ -132,7 +129,7 @@ impl Ledger {
         })
     }
 
-    /// Clears alerts, and queues the mail that tells of it.
+    /// Clears alerts, and queues the mail about it.
     pub fn clear_alerts(
         &mut self,
         sources: &[SourceId],
@@ -147,7 +144,7 @@ impl Ledger {
         })
     }
 
-    /// The last hour (its first instant) whose summary is queued or out.
+    /// The last hour (its first instant) whose summary is queued or sent.
     pub fn last_summary(&self) -> Result<Option<Timestamp>, LedgerError> {
         self.read("find the last summary", |sql| {
             sql.query_row("SELECT max(hour) AS hour FROM summaries", [], |row| {
@@ -156,7 +153,7 @@ impl Ledger {
         })
     }
 
-    /// Queues the summary of the hour that begins at `hour`. False, and nothing is queued, if that was done before.
+    /// Queues the summary of the hour that begins at `hour`. False, without a change, if it was queued before.
     pub fn queue_summary(
         &mut self,
         hour: Timestamp,
@@ -197,7 +194,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that a mail is out.
+    /// Records that a mail was sent.
     pub fn mail_sent(&mut self, mail: MailId, now: Timestamp) -> Result<(), LedgerError> {
         self.write("note a sent mail", |sql| {
             sql.execute(
@@ -208,7 +205,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that the mail server did not take a mail.
+    /// Records that the mail server did not accept a mail.
     pub fn mail_failed(
         &mut self,
         mail: MailId,

@@ -1,11 +1,11 @@
-//! What a ledger that was made anew from the spool knows beside its batches, and how it comes to know streams again.
+//! Rebuilds a ledger from the spool, and recovers the streams that the lost ledger knew.
 //!
-//! A spool tells which lines are here, not which streams brought them. So the new ledger notes that it is one, and a
-//! stream that a sender says was acknowledged by the old ledger is taken over ([`Ledger::recover_streams`]). Where it is not
-//! certain that nothing after the acknowledged offset is here too, that is a [`PossibleDuplicate`].
+//! The spool shows which lines are stored, but not which streams sent them. So the new ledger records that it was rebuilt.
+//! When a sender reports a stream that the old ledger acknowledged, the stream is recovered ([`Ledger::recover_streams`]).
+//! If bytes after the acknowledged offset may be stored too, a [`PossibleDuplicate`] is recorded.
 //!
-//! What has expired cannot be known either: parts of windows from before are numbered from a number on that was never
-//! given ([`crate::FORGOTTEN_PARTS`]), unless a part of that window is here to count on from.
+//! Expired batches are forgotten too. A new part of an old window therefore gets a number above any number ever given
+//! ([`crate::FORGOTTEN_PARTS`]), unless a part of that window is in the spool: then its number is the next one.
 
 use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
@@ -20,21 +20,21 @@ use crate::{Ledger, LedgerError};
 /// A batch that was found in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundBatch {
-    /// Whose lines, of which window, under which name.
+    /// Its source, window and name.
     pub batch: NewBatch,
     /// Its part.
     pub part: u32,
-    /// Where it lies.
+    /// The state of its folder.
     pub state: BatchState,
-    /// What its file holds.
+    /// Size and checksum of its file.
     pub contents: BatchContents,
     /// SHA-256 in hex of the lines.
     pub sha256: String,
-    /// When its file was last written; stands for the times that are forgotten.
+    /// When its file was last written. It replaces the forgotten times.
     pub written_at: Timestamp,
     /// Whether its file is compressed.
     pub is_compressed: bool,
-    /// Where it must have been delivered, and under which path.
+    /// Destinations to which it must have been delivered, with the path there.
     pub delivered: Vec<(DestinationName, String)>,
 }
 
@@ -43,26 +43,26 @@ pub struct FoundBatch {
 pub struct FoundSource {
     /// The source.
     pub source: SourceId,
-    /// A group that admits it.
+    /// A group that accepts it.
     pub group: GroupName,
-    /// When a file of its was last written.
+    /// When one of its files was last written.
     pub written_at: Timestamp,
-    /// First second of the latest window of which something was found.
+    /// First second of its newest window in the spool.
     pub newest_window: i64,
-    /// Where its last line went, if that is certain.
+    /// The end of its last written file, if that is certain.
     pub end: Option<SourceEnd>,
 }
 
 /// The end of the file that was written last of a source's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceEnd {
-    /// Its last bytes, at most as many as a tail covers. They stand in it once only.
+    /// The last bytes of the file, at most as many as a tail covers. They occur in the file only once.
     pub bytes: Vec<u8>,
     /// The file's window: first second, and offset from UTC.
     pub window: (i64, i32),
 }
 
-/// Lines that may be here twice: of a stream that was taken over, and of which more may have been here.
+/// A range of a recovered stream whose lines may be stored twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PossibleDuplicate {
     /// The source.
@@ -71,18 +71,18 @@ pub struct PossibleDuplicate {
     pub stream: StreamId,
     /// Its log.
     pub log: LogName,
-    /// The first byte that may have been here.
+    /// First byte of the range.
     pub from: Offset,
-    /// None from this one on was.
+    /// First byte after the range.
     pub until: Offset,
-    /// When the stream was taken over.
+    /// When the stream was recovered.
     pub noticed_at: Timestamp,
 }
 
 impl Ledger {
-    /// Fills a new ledger with what was found in the spool, in one transaction, and notes that it was made so.
+    /// Fills a new ledger with the batches and sources found in the spool, in one transaction, and marks it as rebuilt.
     ///
-    /// `given` are names of files that are no batches of the ledger, as base name and part; no batch gets one of them.
+    /// `given` are names (base name and part) of files that are not batches of the ledger. No new batch gets such a name.
     pub fn restore(
         &mut self,
         batches: &[FoundBatch],
@@ -103,14 +103,14 @@ impl Ledger {
         })
     }
 
-    /// Closes the ledger with everything in its one file, so that the file can be moved.
+    /// Closes the ledger and merges the write-ahead log into its file, so that the file can be moved.
     pub fn close(self) -> Result<(), LedgerError> {
         self.read("merge its files", |sql| {
             sql.pragma_update(None, "journal_mode", "DELETE")
         })
     }
 
-    /// When the ledger was made anew from the spool; `None` if it never was.
+    /// When the ledger was rebuilt from the spool; `None` if it never was.
     pub fn rebuilt_at(&self) -> Result<Option<Timestamp>, LedgerError> {
         self.read("find out whether it was rebuilt", |sql| {
             sql.query_row("SELECT rebuilt_at FROM identity", [], |row| {
@@ -119,7 +119,7 @@ impl Ledger {
         })
     }
 
-    /// Where the last line of a source went before the ledger was made anew, if that is certain.
+    /// The end of a source's last file before the rebuild, if that is certain.
     pub fn source_end(&self, source: &SourceId) -> Result<Option<SourceEnd>, LedgerError> {
         self.read("find a source's end", |sql| {
             sql.prepare_cached(
@@ -136,11 +136,11 @@ impl Ledger {
         })
     }
 
-    /// Takes over streams that the old ledger knew, in one transaction with the doubt about each: if bytes from
-    /// `committed` up to an offset may be here too, that offset. A stream that is known stays as it is.
+    /// Recovers streams that the old ledger knew, in one transaction. The offset of a stream, if any, ends the range from
+    /// `committed` whose lines may be stored twice. A stream that this ledger knows does not change.
     pub fn recover_streams(&mut self, streams: &[(StreamRecord, Option<Offset>)]) -> Result<(), LedgerError> {
-        self.write("take over streams", |sql| {
-            for (record, doubt_until) in streams {
+        self.write("recover streams", |sql| {
+            for (record, duplicate_until) in streams {
                 let is_known = sql
                     .prepare_cached("SELECT 1 FROM streams WHERE source = ?1 AND stream = ?2")?
                     .exists((record.source.as_str(), to_text(&record.stream)))?;
@@ -148,17 +148,17 @@ impl Ledger {
                     continue;
                 }
                 record.move_on(sql, record.committed)?;
-                if let Some(until) = doubt_until {
-                    note_doubt(sql, record, *until)?;
+                if let Some(until) = duplicate_until {
+                    note_possible_duplicate(sql, record, *until)?;
                 }
             }
             Ok(())
         })
     }
 
-    /// What may be here twice since the ledger was made anew, the first noticed before others.
+    /// The ranges that may be stored twice since the rebuild, oldest first.
     pub fn possible_duplicates(&self) -> Result<Vec<PossibleDuplicate>, LedgerError> {
-        self.read("list doubts", |sql| {
+        self.read("list possible duplicates", |sql| {
             sql.prepare_cached("SELECT * FROM doubts ORDER BY noticed_at, source, stream")?
                 .query_map([], |row| {
                     Ok(PossibleDuplicate {
@@ -175,7 +175,7 @@ impl Ledger {
     }
 }
 
-fn note_doubt(sql: &Connection, record: &StreamRecord, until: Offset) -> SqlResult<()> {
+fn note_possible_duplicate(sql: &Connection, record: &StreamRecord, until: Offset) -> SqlResult<()> {
     sql.prepare_cached(
         "INSERT INTO doubts (source, stream, log, from_offset, until_offset, noticed_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

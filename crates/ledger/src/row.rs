@@ -1,4 +1,4 @@
-//! How our types lie in SQLite's columns.
+//! Conversions between Rust types and SQLite's columns.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
-/// A time as its column holds it: milliseconds since 1970.
+/// The column value of a time: milliseconds since 1970.
 pub(crate) fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
 
-/// A count as its column holds it. SQLite's integers are signed; no count of ours comes near.
+/// The column value of a count. SQLite's integers are signed; no count reaches their limit.
 pub(crate) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

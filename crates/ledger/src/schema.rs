@@ -1,4 +1,4 @@
-//! The tables, and how an older file becomes today's.
+//! The schema, and the migration of older files.
 //!
 //! Times are milliseconds since 1970 (UTC), windows are in seconds, ids and hashes are text as in `ferry-*` headers.
 
@@ -8,11 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{LedgerError, sqlite_error};
 
-/// "lfry", in the header field that SQLite keeps for telling applications' files apart.
+/// "lfry", in the field of SQLite's header that identifies the application of a file.
 const APPLICATION_ID: i64 = 0x6c66_7279;
 
-/// The steps that lead from an empty file to today's schema; `user_version` counts those taken. Steps are only ever
-/// added.
+/// The migrations from an empty file to the current schema; `user_version` counts those applied. Only append steps.
 const STEPS: &[&str] = &[
     FIRST,
     SECOND,
@@ -128,7 +127,7 @@ CREATE TABLE outbox (
 ) STRICT;
 ";
 
-/// Tells this ledger from every other. A copy restored from a backup is the same ledger, an emptied one is not.
+/// Identifies this ledger. A copy restored from a backup is the same ledger, an emptied one is not.
 const SECOND: &str = "
 CREATE TABLE identity (
     id TEXT NOT NULL
@@ -136,7 +135,7 @@ CREATE TABLE identity (
 INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))));
 ";
 
-/// When a sender last reported (its report has its own clock's time), and what senders say is lost.
+/// When a sender last reported, by the relay's clock, and the gaps that senders report.
 const THIRD: &str = "
 ALTER TABLE sources ADD COLUMN heartbeat_at INTEGER;
 
@@ -152,7 +151,7 @@ CREATE TABLE gaps (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Bodies without a stream that are durable and perhaps not answered.
+/// Bodies without a stream that are durable and whose answer may be lost.
 const FOURTH: &str = "
 CREATE TABLE uploads (
     source       TEXT NOT NULL,
@@ -162,15 +161,15 @@ CREATE TABLE uploads (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// How far a batch's publication may have come at a destination, and where exactly that is; and the SHA-256 of its file there, which may be
-/// compressed.
+/// The file of a batch that may be published at a destination, with its place; and the SHA-256 of the delivered file,
+/// which may be compressed.
 const PUBLISHING: &str = "
 ALTER TABLE deliveries ADD COLUMN publishing TEXT CHECK (publishing IN ('batch', 'manifest', 'marker'));
 ALTER TABLE deliveries ADD COLUMN publishing_place TEXT;
 ALTER TABLE deliveries ADD COLUMN file_sha256 TEXT;
 ";
 
-/// What each group of the relay last said of itself.
+/// The last report of each group of the relay.
 const GROUP_REPORTS: &str = "
 CREATE TABLE group_reports (
     grp              TEXT PRIMARY KEY,
@@ -184,7 +183,7 @@ CREATE TABLE group_reports (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What a ledger that was made anew from the spool knows of the time before.
+/// Data of a ledger that was rebuilt from the spool about the time before.
 const REBUILDING: &str = "
 ALTER TABLE identity ADD COLUMN rebuilt_at INTEGER;
 
@@ -214,7 +213,7 @@ CREATE TABLE doubts (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What kinds of failures there were, and what is on its way.
+/// Kinds of failures, and transfers in progress.
 const FAILURES_AND_FLIGHT: &str = "
 ALTER TABLE deliveries ADD COLUMN error_kind TEXT;
 ALTER TABLE destinations ADD COLUMN error_kind TEXT;
@@ -230,7 +229,7 @@ CREATE TABLE in_flight (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What each destination wants, and since when; and since when a batch is to go to one once more.
+/// The filters of each destination, with the time they were set; and the time of a resend request.
 const SUBSCRIPTIONS: &str = "
 CREATE TABLE subscriptions (
     destination TEXT PRIMARY KEY,
@@ -241,7 +240,7 @@ ALTER TABLE deliveries ADD COLUMN asked_at INTEGER;
 CREATE INDEX deliveries_asked ON deliveries (batch) WHERE asked_at IS NOT NULL;
 ";
 
-/// What was said of whole windows at a destination, from when on, and which batches are in it.
+/// Window manifests of a destination, their start, and the batches that they list.
 const MANIFESTS: &str = "
 CREATE TABLE manifests (
     id             INTEGER PRIMARY KEY,
@@ -282,13 +281,13 @@ const MANIFEST_PUBLISHING: &str = "
 ALTER TABLE manifests ADD COLUMN publishing_place TEXT;
 ";
 
-/// The version that today's schema has.
+/// The version of the current schema.
 fn newest() -> i64 {
     i64::try_from(STEPS.len()).expect("a handful of steps")
 }
 
-/// Brings the file to today's schema, one transaction for all missing steps. One without tables is brought there only if
-/// it `may_begin`.
+/// Migrates the file to the current schema, with one transaction for all missing steps. A file without tables becomes a
+/// ledger only if `may_begin`.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path, may_begin: bool) -> Result<(), LedgerError> {
     let known = newest();
     let failed = |source| sqlite_error(path, "read its schema version", source);
@@ -313,12 +312,12 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path, may_begin: bool)
     }
 }
 
-/// What became of a file that did not have today's schema.
+/// The result for a file that did not have the current schema.
 enum Upgrade {
     Done,
-    /// It has no tables, and must not begin.
+    /// It has no tables, and must not become a ledger.
     Blank,
-    /// It belongs to something else.
+    /// It belongs to another program.
     Foreign,
 }
 
@@ -329,7 +328,7 @@ fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
 
 fn upgrade(connection: &mut Connection, may_begin: bool) -> rusqlite::Result<Upgrade> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Asked again under the lock: two roles that start together must not both take the steps.
+    // Read again under the lock: two roles that start together must not both migrate.
     let (application, found) = versions(&transaction)?;
     let is_empty: bool =
         transaction.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;

@@ -1,8 +1,8 @@
 //! A chunk: a contiguous range of a stream, shipped as the lines of it that were kept.
 //!
 //! The header names the *raw* range `[start, end)` of the file. The body holds the kept lines of that range, one
-//! after the other, so it is shorter than the range where lines were excluded. A body ends in a newline, but for
-//! [`LineEnd::Open`]: a line longer than the sender's `max_line` goes in pieces, and only its last has the newline.
+//! after the other, so it is shorter than the range where lines were excluded. A body ends in a newline, except
+//! with [`LineEnd::Open`]: a line longer than the sender's `max_line` is sent in pieces, and only the last has the newline.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::names::LogName;
-use crate::stream::{ByteRange, FileKey, Fingerprint, Head, Offset, ParseError, StreamId, Tail};
+use crate::stream::{ByteRange, FileKey, Fingerprint, Head, Offset, ParseError, StreamId, Tail, parse_pair};
 
 /// How many lines of a range were read, dropped by an exclusion rule, and sent.
 ///
@@ -44,9 +44,9 @@ impl LineCounts {
 pub enum LineEnd {
     /// With its newline, or the body is empty.
     Whole,
-    /// It goes on in the next chunk of the stream.
+    /// The line continues in the next chunk of the stream.
     Open,
-    /// The file ended for ever without a newline; the sender added the one that the body ends in.
+    /// The file is complete and has no newline at its end. The sender added the newline at the end of the body.
     Added,
 }
 
@@ -59,7 +59,7 @@ pub enum StreamEnd {
     Finished,
 }
 
-/// All that a chunk says of itself beside its lines.
+/// The metadata of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkHeader {
     /// The stream the chunk is a range of.
@@ -87,10 +87,10 @@ pub struct ChunkHeader {
 /// A chunk header that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// A header is not there.
+    /// A header is missing.
     #[error("header {0} is missing")]
     Missing(&'static str),
-    /// A header does not hold what it should.
+    /// A header has an invalid value.
     #[error("header {name}: {reason}")]
     Malformed {
         /// Which header.
@@ -169,14 +169,8 @@ fn malformed(name: &'static str, expected: &'static str, got: &str) -> HeaderErr
 }
 
 fn parse_lines(text: &str) -> Result<LineCounts, HeaderError> {
-    let parse = || {
-        let (sent, excluded) = text.split_once('/')?;
-        Some(LineCounts {
-            sent: sent.parse().ok()?,
-            excluded: excluded.parse().ok()?,
-        })
-    };
-    parse().ok_or_else(|| malformed(LINES, "line counts SENT/EXCLUDED", text))
+    let counts = parse_pair(text, '/').map(|(sent, excluded)| LineCounts { excluded, sent });
+    counts.ok_or_else(|| malformed(LINES, "line counts SENT/EXCLUDED", text))
 }
 
 fn parse_end(text: &str) -> Result<(LineEnd, StreamEnd), HeaderError> {
@@ -198,23 +192,21 @@ fn parse_end(text: &str) -> Result<(LineEnd, StreamEnd), HeaderError> {
 }
 
 fn parse_crc(text: &str) -> Result<u32, HeaderError> {
-    if text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        u32::from_str_radix(text, 16).map_err(|_| malformed(CRC, "8 hex digits", text))
-    } else {
-        Err(malformed(CRC, "8 hex digits", text))
-    }
+    let is_valid = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let crc = u32::from_str_radix(text, 16).ok().filter(|_| is_valid);
+    crc.ok_or_else(|| malformed(CRC, "8 hex digits", text))
 }
 
-/// The relay's word on a chunk.
+/// The relay's answer to a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// How far the stream is durable: the sender goes on from here.
+    /// The stream is durable up to here. The sender continues from here.
     pub committed: Offset,
-    /// What became of the chunk.
+    /// The result for the chunk.
     pub outcome: ChunkOutcome,
 }
 
-/// What became of a chunk.
+/// The result for a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChunkOutcome {

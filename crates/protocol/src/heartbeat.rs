@@ -1,7 +1,7 @@
-//! How a sender is, said every few seconds apart from the data: it tells a quiet log from a dead agent, and a seal
-//! rule that lines are still coming. What is lost for ever is said here too.
+//! The sender's report on itself, sent every few seconds apart from the data. It distinguishes a quiet log from a dead
+//! sender, and tells the seal rule whether lines are still to come. It also reports lines that are lost for good.
 //!
-//! Old and new ends speak: what came after the first version is optional, and what an end does not know it skips.
+//! Versions interoperate: fields added after the first version are optional, and unknown fields are ignored.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use crate::stream::{Offset, StreamId};
 pub struct Heartbeat {
     /// The sender's version.
     pub version: String,
-    /// When this was said.
+    /// When this report was made.
     #[serde(default)]
     pub at: Option<HostTime>,
     /// When the sender was started.
@@ -30,12 +30,12 @@ pub struct Heartbeat {
     pub unreadable: Vec<String>,
     /// The streams it follows now.
     pub streams: Vec<StreamProgress>,
-    /// What can never be sent any more. Said again and again until a report with it is answered 204.
+    /// Bytes that can no longer be sent. Repeated until a report with them is answered 204.
     #[serde(default)]
     pub gaps: Vec<ReportedGap>,
 }
 
-/// How far one stream is: `acked <= sent <= read <= size`, but for a file that has just become shorter.
+/// How far one stream is: `acked <= sent <= read <= size`, except for a file that has just become shorter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamProgress {
     /// The stream.
@@ -45,7 +45,7 @@ pub struct StreamProgress {
     /// Where its file is, or was before it was deleted.
     #[serde(default)]
     pub path: String,
-    /// Looked at; beyond `sent` that is the beginning of a line which has no end yet.
+    /// Read up to here. The bytes after `sent` are the beginning of a line that has no end yet.
     #[serde(default)]
     pub read: Offset,
     /// Sent, or on its way.
@@ -55,8 +55,8 @@ pub struct StreamProgress {
     pub acked: Offset,
     /// Size of the file now.
     pub size: Offset,
-    /// For how many milliseconds the oldest line that is not acknowledged has been seen to be there; 0 if there is
-    /// none. Of a file found with a backlog it is the age of its last change, so the line may be older.
+    /// Milliseconds since the sender first saw the oldest line that is not acknowledged; 0 if there is none. For a file
+    /// found with a backlog it is the age of the last change of the file, so the line may be older.
     #[serde(default)]
     pub oldest_unread_ms: u64,
     /// Lines acknowledged since the sender was started. The relay's ledger has them since the stream began.
@@ -81,9 +81,8 @@ pub struct ReportedGap {
     pub path: String,
     /// The first byte that is missing.
     pub from: Offset,
-    /// The file was seen with so many bytes, so at least those from `from` up to here are lost. `None`: everything that
-    /// was ever seen of the file was sent, but the file went before it was known to be at its end. Nothing is known
-    /// to be missing.
+    /// The largest size seen of the file: at least the bytes from `from` up to here are lost. `None`: all bytes that
+    /// were seen were sent, but the file disappeared before its end was known. No byte is known to be missing.
     pub until: Option<Offset>,
     /// When that was found.
     pub noticed_at: HostTime,
@@ -100,7 +99,7 @@ impl StreamProgress {
         self.size.since(self.acked)
     }
 
-    /// Whether it has unread lines in a file that rotation may delete at any time, or has deleted.
+    /// Whether it has unsent lines in a file that rotation may delete at any time, or has deleted.
     pub fn is_at_risk(&self) -> bool {
         (self.rotated || self.deleted) && self.lag_bytes() > 0
     }
@@ -114,7 +113,7 @@ impl ReportedGap {
 }
 
 impl HostTime {
-    /// So many milliseconds since 1970.
+    /// The time `millis` milliseconds after 1970.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }

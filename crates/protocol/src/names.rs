@@ -15,7 +15,7 @@ pub enum NameError {
     /// The name is empty or longer than its kind allows.
     #[error("a {kind} has 1 to {max} characters, this one has {len}")]
     Length {
-        /// What was being named.
+        /// The kind of the name.
         kind: &'static str,
         /// Most characters allowed.
         max: usize,
@@ -25,9 +25,9 @@ pub enum NameError {
     /// The name holds a character its kind does not allow, or starts with one that it may not start with.
     #[error("a {kind} may hold {allowed}, and starts with a letter or digit; {name:?} is not valid")]
     Character {
-        /// What was being named.
+        /// The kind of the name.
         kind: &'static str,
-        /// What would be right.
+        /// The allowed characters.
         allowed: &'static str,
         /// The refused name.
         name: String,
@@ -122,7 +122,7 @@ name_type!(
 
 /// A source: one sending host, by IP address or by name.
 ///
-/// An address is kept in its one canonical form, IPv4-mapped IPv6 as IPv4, so that a host has one spelling only.
+/// An address is kept in its one canonical form, IPv4-mapped IPv6 as IPv4, so that each host has one spelling.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SourceId(String);
@@ -133,7 +133,7 @@ impl SourceId {
         &self.0
     }
 
-    /// The source as it stands in file names: dots and colons are dashes.
+    /// The source as used in file names: dots and colons become dashes.
     pub fn file_label(&self) -> String {
         self.0.replace(['.', ':'], "-")
     }

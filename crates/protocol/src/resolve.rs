@@ -1,5 +1,5 @@
-//! Finding out which stream a file is: the sender asks with the file's head, the relay answers with every stream of
-//! that source and log that begins so, and the sender compares their tails with the file.
+//! Identifies the stream of a file: the sender sends the file's head, the relay answers with every stream of that source
+//! and log with the same head, and the sender compares the tails of these streams with the file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{LogName, SourceId};
-use crate::stream::{FileKey, Head, Offset, ParseError, StreamId, Tail};
+use crate::stream::{FileKey, Head, Offset, ParseError, StreamId, Tail, parse_hex32};
 
 /// Most files that one request may ask for.
 pub const MAX_QUERIES: usize = 1000;
 
-/// Which streams could these files be?
+/// Asks which streams match the heads of some files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolveRequest {
     /// The files, at most [`MAX_QUERIES`].
@@ -26,18 +26,18 @@ pub struct FileQuery {
     pub log: LogName,
     /// Its beginning.
     pub head: Head,
-    /// The streams that begin so and of which something was acknowledged; absent from who does not remember any. Only
-    /// a relay whose ledger was made anew from its spool heeds it.
+    /// The streams with this head that have acknowledged bytes. Absent if the sender remembers none. Only a relay whose
+    /// ledger was rebuilt from its spool reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Vec<AcknowledgedStream>>,
 }
 
-/// What a sender knows of a stream that its relay may have forgotten.
+/// A stream that the sender remembers and its relay may have forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcknowledgedStream {
     /// The stream, committed as far as it was acknowledged.
     pub stream: KnownStream,
-    /// Where chunks end that were posted and whose answers never came, as far as that is remembered.
+    /// Ends of the chunks that were posted and not answered, as far as the sender remembers them.
     pub unanswered: Vec<StreamPosition>,
     /// Nothing from here on was ever posted.
     pub sent_until: Offset,
@@ -45,10 +45,10 @@ pub struct AcknowledgedStream {
     pub finished: bool,
 }
 
-/// A place in a stream, and the raw bytes that end there.
+/// An offset in a stream, and the raw bytes that end there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPosition {
-    /// The place.
+    /// The offset.
     pub offset: Offset,
     /// The bytes before it.
     pub tail: Tail,
@@ -61,14 +61,14 @@ pub struct ResolveResponse {
     pub source: SourceId,
     /// Most bytes that a chunk's body may have here, uncompressed.
     pub max_chunk: u64,
-    /// Which ledger answers; absent from relays that do not tell theirs.
+    /// The id of the relay's ledger. Older relays do not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerId>,
     /// For each file of the request, in its order, the streams it could be.
     pub candidates: Vec<Vec<KnownStream>>,
 }
 
-/// Which ledger a relay keeps: every address of one relay has the same, an emptied relay has a new one.
+/// Identifies a relay's ledger: it is the same on every address of a relay, and new after the relay was emptied.
 ///
 /// Text form: 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -97,11 +97,8 @@ impl fmt::Debug for LedgerId {
 impl FromStr for LedgerId {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        match u128::from_str_radix(text, 16) {
-            Ok(number) if digits => Ok(Self(number)),
-            _ => Err(ParseError::new("a ledger's id of 32 hex digits", text)),
-        }
+        let number = parse_hex32(text).map(Self);
+        number.ok_or_else(|| ParseError::new("a ledger's id of 32 hex digits", text))
     }
 }
 
@@ -118,7 +115,7 @@ impl From<LedgerId> for String {
     }
 }
 
-/// A stream the relay has bytes of.
+/// A stream of which the relay has bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownStream {
     /// Its id.

@@ -1,6 +1,6 @@
-//! Streams: how a physical log file is recognised, and how its bytes are numbered.
+//! Streams: how a physical log file is identified, and how its bytes are numbered.
 //!
-//! A stream is recognised by what it holds: the [`Head`] of its first bytes, and the [`Tail`] that ends at the
+//! A stream is identified by its contents: the [`Head`] of its first bytes, and the [`Tail`] that ends at the
 //! committed offset. Device and inode ([`FileKey`]) only break ties. Its id is derived from head, file key and
 //! a generation, so a sender that lost its state derives the same id again.
 
@@ -13,24 +13,36 @@ use sha2::{Digest, Sha256};
 /// Most bytes that a [`Head`] or a [`Tail`] covers.
 pub const FINGERPRINT_SPAN: usize = 1024;
 
-/// A text that should have been a hash, range or fingerprint but is not.
+/// A text that does not have the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, got {got:?}")]
 pub struct ParseError {
     /// The form that would be right.
     pub expected: &'static str,
-    /// What came instead.
+    /// The text that was read instead, shortened.
     pub got: String,
 }
 
 impl ParseError {
-    pub(crate) fn new(expected: &'static str, got: &str) -> Self {
-        // A hostile header may be long; what is repeated to the log is not.
+    /// `got` is cut to 80 characters: a hostile header may be long, and the error goes to the log.
+    pub fn new(expected: &'static str, got: &str) -> Self {
         Self {
             expected,
             got: got.chars().take(80).collect(),
         }
     }
+}
+
+/// The two values on both sides of the first `separator`.
+pub(crate) fn parse_pair<A: FromStr, B: FromStr>(text: &str, separator: char) -> Option<(A, B)> {
+    let (first, second) = text.split_once(separator)?;
+    Some((first.parse().ok()?, second.parse().ok()?))
+}
+
+/// Exactly 32 hex digits. The standard parser alone would also accept a sign and fewer digits.
+pub(crate) fn parse_hex32(text: &str) -> Option<u128> {
+    let is_valid = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|_| is_valid)
 }
 
 /// A byte position in a stream, counted from the stream's first byte.
@@ -52,7 +64,7 @@ impl Offset {
         self.0
     }
 
-    /// The position `bytes` further on; saturates, which no file reaches.
+    /// The position `bytes` further on. Saturates at a size that no file reaches.
     #[must_use]
     pub const fn plus(self, bytes: u64) -> Self {
         Self(self.0.saturating_add(bytes))
@@ -113,11 +125,8 @@ impl fmt::Display for ByteRange {
 impl FromStr for ByteRange {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let parse = || {
-            let (start, end) = text.split_once('-')?;
-            Self::new(Offset(start.parse().ok()?), Offset(end.parse().ok()?))
-        };
-        parse().ok_or_else(|| ParseError::new("a range START-END", text))
+        let range = parse_pair(text, '-').and_then(|(start, end)| Self::new(Offset(start), Offset(end)));
+        range.ok_or_else(|| ParseError::new("a range START-END", text))
     }
 }
 
@@ -155,11 +164,8 @@ impl fmt::Debug for Hash16 {
 impl FromStr for Hash16 {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        match u128::from_str_radix(text, 16) {
-            Ok(value) if digits => Ok(Self(value.to_be_bytes())),
-            _ => Err(ParseError::new("32 hex digits", text)),
-        }
+        let value = parse_hex32(text).ok_or_else(|| ParseError::new("32 hex digits", text))?;
+        Ok(Self(value.to_be_bytes()))
     }
 }
 
@@ -176,7 +182,7 @@ impl From<Hash16> for String {
     }
 }
 
-/// Device and inode: what the kernel calls a file until the inode is reused (inode(7)).
+/// Device and inode. They identify a file until the kernel reuses the inode (inode(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileKey {
     /// Device the file is on.
@@ -194,14 +200,8 @@ impl fmt::Display for FileKey {
 impl FromStr for FileKey {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let parse = || {
-            let (dev, inode) = text.split_once(':')?;
-            Some(Self {
-                dev: dev.parse().ok()?,
-                inode: inode.parse().ok()?,
-            })
-        };
-        parse().ok_or_else(|| ParseError::new("a file key DEVICE:INODE", text))
+        let key = parse_pair(text, ':').map(|(dev, inode)| Self { dev, inode });
+        key.ok_or_else(|| ParseError::new("a file key DEVICE:INODE", text))
     }
 }
 
@@ -241,15 +241,9 @@ impl fmt::Display for Fingerprint {
 impl FromStr for Fingerprint {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let parse = || {
-            let (len, hash) = text.split_once(':')?;
-            let len: u16 = len.parse().ok()?;
-            (usize::from(len) <= FINGERPRINT_SPAN).then_some(Self {
-                len,
-                hash: hash.parse().ok()?,
-            })
-        };
-        parse().ok_or_else(|| ParseError::new("a fingerprint LEN:HASH", text))
+        let fingerprint = parse_pair(text, ':').map(|(len, hash)| Self { len, hash });
+        let valid = fingerprint.filter(|it| it.len() <= FINGERPRINT_SPAN);
+        valid.ok_or_else(|| ParseError::new("a fingerprint LEN:HASH", text))
     }
 }
 
@@ -262,7 +256,7 @@ pub struct Head(pub Fingerprint);
 impl Head {
     /// The head of a file that begins with `beginning` (its first [`FINGERPRINT_SPAN`] bytes, or all it has).
     ///
-    /// `None` while it holds neither a whole line nor that many bytes: it may still become anything.
+    /// `None` while it holds neither a whole line nor that many bytes: its head is not fixed yet.
     pub fn of(beginning: &[u8]) -> Option<Self> {
         let span = &beginning[..beginning.len().min(FINGERPRINT_SPAN)];
         match span.iter().position(|&byte| byte == b'\n') {
@@ -272,7 +266,7 @@ impl Head {
         }
     }
 
-    /// The head of a file that will not grow any more: all it has, if it never got a whole line.
+    /// The head of a file that will not grow any more. Without a whole line, the head covers the whole file.
     pub fn of_final(beginning: &[u8]) -> Option<Self> {
         Self::of(beginning).or_else(|| (!beginning.is_empty()).then(|| Self(Fingerprint::of(beginning))))
     }

@@ -17,7 +17,7 @@ use crate::row;
 pub struct BatchId(pub(crate) i64);
 
 impl BatchId {
-    /// The number before this one; no batch need have it.
+    /// The number before this one. A batch with this number need not exist.
     #[must_use]
     pub const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
@@ -30,18 +30,18 @@ impl fmt::Display for BatchId {
     }
 }
 
-/// What a line must have in common with a batch to belong into it.
+/// The properties that a line must share with a batch to belong to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchKey {
     /// The source.
     pub source: SourceId,
-    /// The log, where the name template tells logs apart.
+    /// The log, if the name template distinguishes logs.
     pub log: Option<LogName>,
     /// First second of the window.
     pub window_start: i64,
 }
 
-/// Where a batch is on its way. Its folder in the spool has the same name.
+/// The state of a batch. Its folder in the spool has the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BatchState {
@@ -49,9 +49,9 @@ pub enum BatchState {
     Open,
     /// Sealed, to be delivered.
     Ready,
-    /// At every destination.
+    /// Delivered to every destination.
     Sent,
-    /// Given up for now.
+    /// Not delivered after the last attempt. It waits until it is tried again.
     Failed,
 }
 
@@ -59,7 +59,7 @@ impl BatchState {
     /// Every state, in the order of a batch's life.
     pub const ALL: [Self; 4] = [Self::Open, Self::Ready, Self::Sent, Self::Failed];
 
-    /// The state's word, which is its folder's name too.
+    /// The state's name in the ledger, which is also the folder's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -80,14 +80,11 @@ impl FromStr for BatchState {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| ParseError {
-            expected: "a batch state",
-            got: text.to_owned(),
-        })
+        found.ok_or_else(|| ParseError::new("a batch state", text))
     }
 }
 
-/// What a batch file holds.
+/// Size and checksum of a batch file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BatchContents {
     /// Lines.
@@ -98,16 +95,16 @@ pub struct BatchContents {
     pub crc32c: u32,
 }
 
-/// A batch as the ledger knows it.
+/// A batch as recorded in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Its number.
     pub id: BatchId,
-    /// Whose lines it holds.
+    /// The source of its lines.
     pub source: SourceId,
     /// The group of that source.
     pub group: GroupName,
-    /// The log, where the name template tells logs apart.
+    /// The log, if the name template distinguishes logs.
     pub log: Option<LogName>,
     /// The window of its lines.
     pub window: Window,
@@ -115,17 +112,17 @@ pub struct Batch {
     pub base_name: String,
     /// 1 for the first file of the window, 2 for the next.
     pub part: u32,
-    /// Where it is on its way.
+    /// Its state.
     pub state: BatchState,
-    /// What its file holds.
+    /// Size and checksum of its file.
     pub contents: BatchContents,
-    /// SHA-256 in hex, once somebody has read the file whole.
+    /// SHA-256 in hex; `None` until the whole file was read.
     pub sha256: Option<String>,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When it was sealed.
     pub sealed_at: Option<Timestamp>,
-    /// When the last destination had it.
+    /// When it was delivered to the last destination.
     pub sent_at: Option<Timestamp>,
     /// When its file became `.log.gz`.
     pub compressed_at: Option<Timestamp>,
@@ -134,7 +131,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The batch's name: unique for ever, and its file's name without `.log`.
+    /// The batch's name: unique forever, and its file's name without `.log`.
     pub fn name(&self) -> String {
         name_of_part(&self.base_name, self.part)
     }
@@ -144,7 +141,7 @@ impl Batch {
         format!("{}.log", self.name())
     }
 
-    /// What a line must have in common with it to belong into it.
+    /// The properties that a line must share with this batch to belong to it.
     pub fn key(&self) -> BatchKey {
         BatchKey {
             source: self.source.clone(),
@@ -182,14 +179,14 @@ impl Batch {
     }
 }
 
-/// A batch about to be opened.
+/// A batch to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBatch {
-    /// Whose lines it will hold.
+    /// The source of its lines.
     pub source: SourceId,
     /// The group of that source.
     pub group: GroupName,
-    /// The log, where the name template tells logs apart.
+    /// The log, if the name template distinguishes logs.
     pub log: Option<LogName>,
     /// The window of its lines.
     pub window: Window,
@@ -198,20 +195,20 @@ pub struct NewBatch {
 }
 
 impl NewBatch {
-    /// The batch's name, were it the `part`th of its window.
+    /// The batch's name if it is the given part of its window.
     pub fn name_of_part(&self, part: u32) -> String {
         name_of_part(&self.base_name, part)
     }
 }
 
-/// Which batches are asked for. Empty: all.
+/// Selects batches. The default selects all.
 #[derive(Debug, Clone, Default)]
 pub struct BatchFilter {
     /// Only of this source.
     pub source: Option<SourceId>,
-    /// Only whose window ends after this time.
+    /// Only batches whose window ends after this time.
     pub since: Option<Timestamp>,
-    /// Only whose window starts before this time.
+    /// Only batches whose window starts before this time.
     pub until: Option<Timestamp>,
 }
 

@@ -12,7 +12,7 @@ use crate::{Ledger, LedgerError};
 pub const FORGOTTEN_PARTS: u32 = 1000;
 
 impl Ledger {
-    /// Opens the next part of a window: gives it the first free part number, and remembers it before its file exists.
+    /// Opens the next part of a window: gives it the first free part number, and records it before its file exists.
     pub fn open_batch(&mut self, new: &NewBatch, now: Timestamp) -> Result<Batch, LedgerError> {
         self.write("open a batch", |sql| open(sql, new, now))
     }
@@ -24,15 +24,15 @@ impl Ledger {
         })
     }
 
-    /// Closes a batch for good: nothing is added to it any more, and the forwarder may have it.
+    /// Seals a batch: it does not grow any more, and the forwarder may deliver it.
     ///
-    /// The caller moves the file from `open/` to `ready/` *after* this; a crash in between is mended by whoever
-    /// starts next.
+    /// The caller moves the file from `open/` to `ready/` *after* this; after a crash in between,
+    /// the next relay or forwarder to start moves it.
     pub fn seal(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
         self.seal_batches([batch], now)
     }
 
-    /// Closes batches as [`Self::seal`] does, all in one transaction.
+    /// Seals batches as [`Self::seal`] does, all in one transaction.
     pub fn seal_batches(
         &mut self,
         batches: impl IntoIterator<Item = BatchId>,
@@ -48,7 +48,7 @@ impl Ledger {
         })
     }
 
-    /// Forgets an open batch into which nothing was ever committed.
+    /// Deletes the row of an open batch without committed lines.
     pub fn discard_empty_batch(&mut self, batch: BatchId) -> Result<(), LedgerError> {
         self.write("discard an empty batch", |sql| {
             sql.execute(
@@ -81,7 +81,7 @@ impl Ledger {
         })
     }
 
-    /// All batches that fit the filter, oldest window first.
+    /// The batches that match the filter, oldest window first.
     pub fn batches(&self, filter: &BatchFilter) -> Result<Vec<Batch>, LedgerError> {
         self.read("list batches", |sql| {
             sql.prepare_cached(
@@ -103,10 +103,10 @@ impl Ledger {
         })
     }
 
-    /// The batch of that name (without `.log`), if there is one.
+    /// The batch of that name (without `.log`).
     pub fn batch_named(&self, name: &str) -> Result<Option<Batch>, LedgerError> {
         // `NAME` is the first part of NAME; `NAME.2` is the second part of NAME, or the first of a window whose name
-        // really ends so.
+        // itself ends in `.2`.
         let part = name
             .rsplit_once('.')
             .and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
@@ -132,7 +132,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that a sent batch's file is `.log.gz` now.
+    /// Records that a sent batch's file is now `.log.gz`.
     pub fn mark_compressed(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
         self.write("note a compression", |sql| {
             sql.execute(
@@ -143,8 +143,8 @@ impl Ledger {
         })
     }
 
-    /// Notes that a sent batch's file may go: first this, then the file, so that a crash leaves a file too many. False
-    /// if it is to go to a destination once more: then the file must stay.
+    /// Records that a sent batch's file may be deleted. Call this before the deletion, so that a crash leaves a file too
+    /// many. False if a resend of the batch is pending: then the file must stay.
     pub fn mark_expired(&mut self, batch: BatchId, now: Timestamp) -> Result<bool, LedgerError> {
         self.write("note an expiry", |sql| {
             sql.execute(
@@ -156,7 +156,7 @@ impl Ledger {
         })
     }
 
-    /// The batch that was opened last, if there is one.
+    /// The batch that was opened last.
     pub fn newest_batch(&self) -> Result<Option<BatchId>, LedgerError> {
         self.read("find the newest batch", |sql| {
             let id: Option<i64> = sql.query_row("SELECT max(id) FROM batches", [], |row| row.get(0))?;
@@ -175,7 +175,7 @@ impl Ledger {
         })
     }
 
-    /// A batch by its number, if it is still there: one into which nothing ever came is discarded.
+    /// A batch by its number. A batch that stayed empty may have been discarded.
     pub fn batch(&self, id: BatchId) -> Result<Option<Batch>, LedgerError> {
         self.read("find a batch", |sql| by_id(sql, id).optional())
     }
@@ -232,7 +232,7 @@ pub(crate) fn by_id(sql: &Connection, id: BatchId) -> SqlResult<Batch> {
         .query_row([id.0], Batch::from_row)
 }
 
-/// Writes what an open batch holds now.
+/// Updates size and checksum of an open batch.
 pub(crate) fn grow(sql: &Connection, id: BatchId, contents: BatchContents) -> SqlResult<usize> {
     sql.prepare_cached(
         "UPDATE batches SET lines = ?2, bytes = ?3, crc32c = ?4 WHERE id = ?1 AND state = 'open'",

@@ -1,4 +1,4 @@
-//! Deliveries: which batch is at which destination, and what went wrong on the way.
+//! Deliveries: which batch is at which destination, failed attempts, resend requests, and the state of destinations.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use crate::batches::{self, Batch, BatchId, BatchState};
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
-/// A batch that stands under its final name at a destination, checked.
+/// A batch that was published under its final name at a destination, and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedBatch {
     /// Path at the destination.
@@ -22,7 +22,7 @@ pub struct PublishedBatch {
     pub bytes: u64,
     /// SHA-256 in hex of the batch's lines, uncompressed.
     pub sha256: String,
-    /// SHA-256 in hex of the file as it stands there; the same, unless it is compressed.
+    /// SHA-256 in hex of the file there. Differs from `sha256` if the file is compressed.
     pub file_sha256: String,
 }
 
@@ -31,9 +31,9 @@ pub struct PublishedBatch {
 pub enum PublishedFile {
     /// The batch's lines.
     Batch,
-    /// What they are.
+    /// The description of the batch.
     Manifest,
-    /// An empty file that says that the others are there.
+    /// An empty file that shows that the others are complete.
     Marker,
 }
 
@@ -52,19 +52,16 @@ impl FromStr for PublishedFile {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let all = [Self::Batch, Self::Manifest, Self::Marker];
         let found = all.into_iter().find(|file| file.as_str() == text);
-        found.ok_or_else(|| ParseError {
-            expected: "batch, manifest or marker",
-            got: text.to_owned(),
-        })
+        found.ok_or_else(|| ParseError::new("batch, manifest or marker", text))
     }
 }
 
-/// What may be published, though nobody has seen it.
+/// A file that may be published, although that was not verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishingNote {
     /// The file that may have been given its final name; those before it are published.
     pub file: PublishedFile,
-    /// Server and path of the batch. At another place, nothing of it is true.
+    /// Server and path of the batch. The note does not count for another place.
     pub place: String,
 }
 
@@ -85,13 +82,13 @@ pub struct Delivery {
     pub destination: DestinationName,
     /// Failed attempts so far.
     pub attempts: u32,
-    /// What went wrong last, if anything.
+    /// The last error, if any.
     pub last_error: Option<String>,
-    /// What kind of failure that was.
+    /// The kind of the last error.
     pub error_kind: Option<FailureKind>,
-    /// Not before this time again.
+    /// Earliest time of the next attempt.
     pub next_attempt: Option<Timestamp>,
-    /// Before delivery: what may be there already.
+    /// Before delivery: the file that may be published already.
     pub publishing: Option<PublishingNote>,
     /// Path at the destination, once delivered.
     pub path: Option<String>,
@@ -100,14 +97,14 @@ pub struct Delivery {
     /// SHA-256 in hex of the file there, once delivered; `None` for a file that was delivered before this was recorded,
     /// which is uncompressed.
     pub file_sha256: Option<String>,
-    /// When it was delivered; `None` while it was not.
+    /// When it was delivered; `None` before.
     pub delivered_at: Option<Timestamp>,
-    /// Since when it is to go there (once more) because somebody asked; `None` once it did.
+    /// When a pending resend to this destination was requested; `None` if none is pending.
     pub resend_requested_at: Option<Timestamp>,
 }
 
 impl Delivery {
-    /// Whether the batch is there, and nobody asked for it once more.
+    /// Whether the batch is delivered and no resend is pending.
     pub fn is_done(&self) -> bool {
         self.delivered_at.is_some() && self.resend_requested_at.is_none()
     }
@@ -130,21 +127,21 @@ impl Delivery {
     }
 }
 
-/// What came of asking for a batch at a destination (once more).
+/// The result of a resend request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResendRequestOutcome {
-    /// It is due there.
+    /// The batch is due for the destination.
     Due {
-        /// It was delivered there before.
+        /// Whether it was delivered there before.
         again: bool,
     },
-    /// It was on its way there already.
+    /// The batch was already due there.
     Waiting,
-    /// It is not sealed yet, or its file has expired.
+    /// The batch is not sealed yet, or its file has expired.
     Refused,
 }
 
-/// Whether a destination answers.
+/// Whether a destination is reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DestinationState {
@@ -152,7 +149,7 @@ pub enum DestinationState {
     Up,
     /// The last attempt did not.
     Down,
-    /// None was made yet.
+    /// There was no attempt yet.
     Unknown,
 }
 
@@ -162,24 +159,21 @@ impl FromStr for DestinationState {
         match text {
             "up" => Ok(Self::Up),
             "down" => Ok(Self::Down),
-            _ => Err(ParseError {
-                expected: "up or down",
-                got: text.to_owned(),
-            }),
+            _ => Err(ParseError::new("up or down", text)),
         }
     }
 }
 
-/// What the forwarder last saw of a destination.
+/// The last known state of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationHealth {
     /// Its name.
     pub name: DestinationName,
-    /// Whether it answers.
+    /// Whether it is reachable.
     pub state: DestinationState,
-    /// Why not, if it does not.
+    /// The error if it is down.
     pub error: Option<String>,
-    /// What kind of failure that is.
+    /// The kind of that error.
     pub error_kind: Option<FailureKind>,
     /// Since when it is in this state.
     pub changed_at: Timestamp,
@@ -202,8 +196,8 @@ impl Ledger {
         self.record_deliveries(destination, [(batch, published, is_last)], now)
     }
 
-    /// Records that batches are at a destination, all in one transaction; each with what stands there, and whether
-    /// every other destination has it, as for [`Self::record_delivery`].
+    /// Records that batches are at a destination, all in one transaction; each with the published file and
+    /// `is_last`, as for [`Self::record_delivery`].
     pub fn record_deliveries<'a>(
         &mut self,
         destination: &DestinationName,
@@ -227,9 +221,9 @@ impl Ledger {
         })
     }
 
-    /// Notes, in one transaction, which file of each batch is about to be given its final name at a destination, or,
-    /// with `None`, that none can have been. To be noted *before* the server is asked, and taken back before anything
-    /// that shows that it did not happen is removed: then a file that is gone under both its names was published.
+    /// Notes, in one transaction, the file of each batch that is about to get its final name at a destination; `None`
+    /// clears the note. Call this *before* the request to the server. Clear the note before removing any file that proves
+    /// that the publication did not happen: then a file that is gone under both its names was published.
     pub fn note_publishing(
         &mut self,
         destination: &DestinationName,
@@ -251,8 +245,8 @@ impl Ledger {
         })
     }
 
-    /// Notes that a sealed batch is at every destination that still wants it, as the settings have changed; the caller
-    /// moves the file *after* this.
+    /// Marks a sealed batch as sent, because after a change of the configuration no destination needs it any more. The
+    /// caller moves the file *after* this.
     pub fn mark_sent(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
         self.write("note that a batch is sent", |sql| {
             sql.execute(
@@ -297,7 +291,7 @@ impl Ledger {
         })
     }
 
-    /// Puts a failed batch back among the ready ones, its attempts forgotten. False if it was not failed.
+    /// Makes a failed batch ready again and resets its attempts. False if it was not failed.
     ///
     /// The caller, or the next forwarder to start, moves the file back to `ready/`.
     pub fn retry(&mut self, batch: BatchId) -> Result<bool, LedgerError> {
@@ -314,15 +308,15 @@ impl Ledger {
         })
     }
 
-    /// Has batches go to a destination (once more); what came of each, in their order. Until they are there, their
-    /// files do not expire.
+    /// Requests that batches are sent to a destination (again). Returns the results in the order of the batches. Their
+    /// files do not expire until the batches are delivered.
     pub fn request_resends(
         &mut self,
         batches: &[BatchId],
         destination: &DestinationName,
         now: Timestamp,
     ) -> Result<Vec<ResendRequestOutcome>, LedgerError> {
-        self.write("ask for batches once more", |sql| {
+        self.write("request a resend of batches", |sql| {
             batches
                 .iter()
                 .map(|batch| request_resend(sql, *batch, destination, now))
@@ -330,9 +324,9 @@ impl Ledger {
         })
     }
 
-    /// All batches that somebody asked for and that are not there yet, each with the destination.
+    /// All pending resend requests, each batch with the destination.
     pub fn resend_requests(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
-        self.read("list batches that were asked for", |sql| {
+        self.read("list resend requests", |sql| {
             sql.prepare_cached(
                 "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL",
             )?
@@ -341,13 +335,13 @@ impl Ledger {
         })
     }
 
-    /// Forgets that a batch was asked for.
+    /// Cancels a resend request.
     pub fn cancel_resend(
         &mut self,
         batch: BatchId,
         destination: &DestinationName,
     ) -> Result<(), LedgerError> {
-        self.write("forget that a batch was asked for", |sql| {
+        self.write("cancel a resend request", |sql| {
             sql.execute(
                 "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2",
                 (batch.0, destination.as_str()),
@@ -356,9 +350,9 @@ impl Ledger {
         })
     }
 
-    /// The sent batches that are to go to a destination (once more) because somebody asked.
+    /// The sent batches with a pending resend request for a destination.
     pub fn resend_requests_for(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list batches that were asked for", |sql| {
+        self.read("list resend requests", |sql| {
             sql.prepare_cached(
                 "SELECT batches.* FROM batches JOIN deliveries ON batch = id
                  WHERE destination = ?1 AND asked_at IS NOT NULL AND state = 'sent' AND expired_at IS NULL",
@@ -368,7 +362,7 @@ impl Ledger {
         })
     }
 
-    /// What is known of a batch at a destination.
+    /// The delivery of a batch to a destination.
     pub fn delivery(
         &self,
         batch: BatchId,
@@ -381,7 +375,7 @@ impl Ledger {
         })
     }
 
-    /// What is known of a batch at all destinations.
+    /// The deliveries of a batch to all destinations.
     pub fn deliveries(&self, batch: BatchId) -> Result<Vec<Delivery>, LedgerError> {
         self.read("list deliveries", |sql| {
             sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 ORDER BY destination")?
@@ -390,7 +384,7 @@ impl Ledger {
         })
     }
 
-    /// Notes whether a destination answers; `error` says why not.
+    /// Records whether a destination is reachable; `error` is the reason if it is not.
     pub fn note_destination(
         &mut self,
         destination: &DestinationName,
@@ -447,8 +441,8 @@ fn request_resend(
     let again = known
         .as_ref()
         .is_some_and(|delivery| delivery.delivered_at.is_some());
-    let is_asked = known.is_some_and(|delivery| delivery.resend_requested_at.is_some());
-    if is_asked || (found.state != BatchState::Sent && !again) {
+    let is_pending = known.is_some_and(|delivery| delivery.resend_requested_at.is_some());
+    if is_pending || (found.state != BatchState::Sent && !again) {
         return Ok(ResendRequestOutcome::Waiting);
     }
     sql.prepare_cached(

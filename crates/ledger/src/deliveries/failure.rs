@@ -1,4 +1,4 @@
-//! What kind of failure keeps a batch from a destination: the word that `status`, logs and metrics tell failures apart by.
+//! The kinds of delivery failures, with the names that `status`, logs and metrics use.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,27 +11,27 @@ use serde::{Serialize, Serializer};
 pub enum FailureKind {
     /// No connection: name, port, network.
     Unreachable,
-    /// The destination does not let us in.
+    /// The destination rejected the login.
     Auth,
-    /// It is not known to be the one it should be.
+    /// The host key of the destination is not the expected one.
     HostKey,
-    /// It forbids what is needed to deliver.
+    /// The destination denies a permission needed for delivery.
     Permission,
-    /// The folder is not there.
+    /// The folder does not exist.
     NoFolder,
     /// Its disk or quota is full.
     NoSpace,
     /// Another file has the batch's name.
     NameTaken,
-    /// Not a byte moved for long.
+    /// No byte was transferred for a long time.
     Stalled,
-    /// It does not speak SSH or SFTP as it should.
+    /// The destination violates the SSH or SFTP protocol.
     Protocol,
     /// The connection broke.
     ConnectionLost,
-    /// It refused something, and did not say why.
+    /// The destination refused a request without a reason.
     Refused,
-    /// What was uploaded is not what is there now.
+    /// The file there differs from the uploaded one.
     Spoiled,
     /// The batch's own file on this host is missing, altered or unreadable.
     LocalFile,
@@ -86,10 +86,7 @@ impl FromStr for FailureKind {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| ParseError {
-            expected: "a kind of failure",
-            got: text.to_owned(),
-        })
+        found.ok_or_else(|| ParseError::new("a kind of failure", text))
     }
 }
 

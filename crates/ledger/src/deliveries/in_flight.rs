@@ -1,4 +1,4 @@
-//! The batches that are just on their way: how far they are, for people to look at. Nothing is decided by it.
+//! Transfers in progress, for display only. No decision depends on them.
 
 use jiff::Timestamp;
 use logferry_protocol::names::DestinationName;
@@ -7,28 +7,28 @@ use crate::batches::BatchId;
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
-/// How far a batch is on its way to a destination.
+/// The progress of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransferRecord {
     /// The batch.
     pub batch: BatchId,
-    /// Bytes of it that are done.
+    /// Bytes transferred.
     pub bytes_done: u64,
     /// Its size in bytes.
     pub bytes_total: u64,
-    /// How fast it gets on at present; 0 until that is known.
+    /// The current rate; 0 until it is known.
     pub bytes_per_second: u64,
 }
 
 impl Ledger {
-    /// Notes what is on its way to a destination, in place of what was.
+    /// Replaces the transfers in progress of a destination.
     pub fn record_transfers(
         &mut self,
         destination: &DestinationName,
         batches: &[TransferRecord],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.write("note what is in flight", |sql| {
+        self.write("record transfers in progress", |sql| {
             sql.execute(
                 "DELETE FROM in_flight WHERE destination = ?1",
                 [destination.as_str()],
@@ -38,13 +38,13 @@ impl Ledger {
                      (destination, batch, bytes_done, bytes_total, bytes_per_second, noted_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
-            for it in batches {
+            for transfer in batches {
                 insert.execute((
                     destination.as_str(),
-                    it.batch.0,
-                    signed(it.bytes_done),
-                    signed(it.bytes_total),
-                    signed(it.bytes_per_second),
+                    transfer.batch.0,
+                    signed(transfer.bytes_done),
+                    signed(transfer.bytes_total),
+                    signed(transfer.bytes_per_second),
                     millis(now),
                 ))?;
             }
@@ -52,14 +52,14 @@ impl Ledger {
         })
     }
 
-    /// What is on its way to a destination, with the names of the batches, as far as it was noted at `since` or later:
-    /// what is older was left by a forwarder that was killed.
+    /// The transfers in progress of a destination that were recorded at `since` or later. Older ones are left from a
+    /// forwarder that was killed.
     pub fn transfers(
         &self,
         destination: &DestinationName,
         since: Timestamp,
     ) -> Result<Vec<TransferRecord>, LedgerError> {
-        self.read("list what is in flight", |sql| {
+        self.read("list transfers in progress", |sql| {
             sql.prepare_cached(
                 "SELECT * FROM in_flight WHERE destination = ?1 AND noted_at >= ?2 ORDER BY batch",
             )?

@@ -1,6 +1,6 @@
-//! Window manifests: what was said at a destination of whole windows, word for word, and what they are made of.
+//! Window manifests: their exact contents, and the batches that they list.
 //!
-//! A manifest is recorded before it goes anywhere, so every attempt to deliver it sends the same bytes.
+//! A manifest is recorded before it goes anywhere, so every delivery attempt sends the same bytes.
 
 use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, SourceId};
@@ -21,56 +21,56 @@ pub struct ManifestId(i64);
 pub struct ManifestRecord {
     /// Its number.
     pub id: ManifestId,
-    /// The window it is about.
+    /// Its window.
     pub window: Window,
     /// 1 for the first of that window, 2 for the next.
     pub revision: u32,
     /// The name of its file.
     pub name: String,
-    /// What it says; empty once it is delivered.
+    /// Its content; empty after delivery.
     pub content: String,
     /// When it was written.
     pub written_at: Timestamp,
     /// Failed attempts to deliver it.
     pub attempts: u32,
-    /// Not before this time again.
+    /// Earliest time of the next attempt.
     pub next_attempt: Option<Timestamp>,
     /// Before delivery: the server and the temporary name from which it may have been published.
     pub publishing_place: Option<String>,
 }
 
-/// A manifest about to be recorded.
+/// A manifest to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewManifest {
-    /// The window it is about.
+    /// Its window.
     pub window: Window,
     /// 1 for the first of that window, 2 for the next.
     pub revision: u32,
-    /// The name of its file, unless another has it.
+    /// The name of its file.
     pub name: String,
-    /// What it says.
+    /// Its content.
     pub content: String,
     /// The batches it lists.
     pub batches: Vec<BatchId>,
 }
 
-/// A batch of a window, as far as a manifest needs it.
+/// A batch of a window, for a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowBatch {
     /// The batch.
     pub batch: Batch,
-    /// What is known of it at the destination.
+    /// Its delivery to the destination.
     pub delivery: Option<Delivery>,
     /// Whether a manifest lists it already.
     pub is_listed: bool,
 }
 
-/// How far a source is.
+/// The progress of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceProgress {
     /// The source.
     pub source: SourceId,
-    /// The time that all its live streams have come to, in seconds since 1970; without streams, the start of its
+    /// The time that all its live streams have reached, in seconds since 1970; without streams, the start of its
     /// newest window.
     pub reached: Option<i64>,
 }
@@ -100,7 +100,7 @@ impl ManifestRecord {
 }
 
 impl Ledger {
-    /// From when on a destination gets window manifests: since it was first told so without a break.
+    /// The start of window manifests for a destination: the first call since the last [`Self::end_manifests`].
     pub fn manifests_since(
         &mut self,
         destination: &DestinationName,
@@ -119,7 +119,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that a destination gets no window manifests.
+    /// Records that a destination gets no window manifests.
     pub fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), LedgerError> {
         self.write("note that a destination gets no manifests", |sql| {
             sql.execute(
@@ -263,7 +263,7 @@ impl Ledger {
         })
     }
 
-    /// The manifests that a destination does not have yet, oldest window first.
+    /// The manifests that are not delivered to a destination yet, oldest window first.
     pub fn waiting_manifests(
         &self,
         destination: &DestinationName,
@@ -278,7 +278,7 @@ impl Ledger {
         })
     }
 
-    /// The paths of the manifests that a destination has got, of windows that fit the filter, whose source is left aside.
+    /// The paths of the manifests that are delivered to a destination, of windows that match the filter. The filter's source is ignored.
     pub fn delivered_manifests(
         &self,
         destination: &DestinationName,
@@ -319,7 +319,7 @@ impl Ledger {
         })
     }
 
-    /// Records that a manifest is at its destination. What it says is no longer kept here: it is there.
+    /// Records that a manifest is delivered, and deletes its content here.
     pub fn manifest_delivered(
         &mut self,
         id: ManifestId,
@@ -353,9 +353,9 @@ impl Ledger {
         })
     }
 
-    /// How far every source is that has sent anything.
+    /// The progress of every source.
     pub fn source_progress(&self) -> Result<Vec<SourceProgress>, LedgerError> {
-        self.read("see how far sources are", |sql| {
+        self.read("list the progress of sources", |sql| {
             sql.prepare_cached(
                 "SELECT source, coalesce(
                      (SELECT min(coalesce(last_line_time, 0)) FROM streams

@@ -1,4 +1,4 @@
-//! Since when a destination is configured as it is: what was sent before is not owed to it.
+//! The start of each destination's current configuration. Batches sent before it are not due for the destination.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
 impl Ledger {
-    /// Notes all destinations that are configured now, each with its filters in words. One that is new, or has other
-    /// filters than before, is so from `now` on; one that is left out is forgotten.
+    /// Records all configured destinations, each with its filters as text. A new destination, or one with changed filters,
+    /// starts at `now`. A destination that is not in `all` is deleted.
     pub fn note_subscriptions(
         &mut self,
         all: &[(DestinationName, String)],
@@ -38,7 +38,7 @@ impl Ledger {
         })
     }
 
-    /// Since when each destination that a forwarder has noted is configured as it is.
+    /// The start of the current configuration of each recorded destination.
     pub fn subscribed_since(&self) -> Result<BTreeMap<DestinationName, Timestamp>, LedgerError> {
         self.read("list the destinations", |sql| {
             sql.prepare_cached("SELECT destination, since FROM subscriptions")?

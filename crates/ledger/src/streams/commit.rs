@@ -1,4 +1,4 @@
-//! The relay's commit: streams move on and open batches grow, in one transaction.
+//! The relay's commit: streams advance and open batches grow, in one transaction.
 
 use jiff::Timestamp;
 use logferry_protocol::chunk::LineCounts;
@@ -12,7 +12,7 @@ use crate::batches::{self, BatchContents, BatchId};
 use crate::row::{self, millis, signed, to_text};
 use crate::{Ledger, LedgerError};
 
-/// How far a stream is.
+/// A stream and its durable progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Its source.
@@ -23,15 +23,15 @@ pub struct StreamRecord {
     pub log: LogName,
     /// Device and inode of the file when the last chunk came.
     pub file: FileKey,
-    /// Its beginning.
+    /// The fingerprint of its beginning.
     pub head: Head,
-    /// How far it is durable.
+    /// It is durable up to here.
     pub committed: Offset,
     /// The raw bytes that end at `committed`.
     pub tail: Tail,
     /// Lines up to `committed`.
     pub lines: LineCounts,
-    /// The window (first second, offset from UTC) of the last line: where a line without a time goes.
+    /// The window (first second, offset from UTC) of the last line. A line without a time goes there.
     pub last_window: Option<(i64, i32)>,
     /// The time of the last line that had one, in seconds since 1970.
     pub last_line_time: Option<i64>,
@@ -70,7 +70,8 @@ impl StreamRecord {
         })
     }
 
-    /// Writes the record over the one that stands at `from`. False if there is one that stands elsewhere.
+    /// Replaces the record whose committed offset is `from`, or inserts a new one. False if the known record has another
+    /// offset.
     pub(crate) fn move_on(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
         sql.prepare_cached(
             "INSERT INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
@@ -108,28 +109,28 @@ impl StreamRecord {
     }
 }
 
-/// What an open batch holds after a commit.
+/// Size and checksum of an open batch after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchGrowth {
     /// The batch.
     pub batch: BatchId,
-    /// What its synced file holds now.
+    /// Size and checksum of its synced file.
     pub contents: BatchContents,
 }
 
-/// A stream that moved on.
+/// A stream that advanced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamMove {
-    /// The offset it moved on from.
+    /// Its committed offset before.
     pub from: Offset,
-    /// How far it is now.
+    /// The stream after the commit.
     pub record: StreamRecord,
 }
 
-/// Everything that one commit makes true.
+/// The changes of one commit.
 #[derive(Debug, Default)]
 pub struct Commit {
-    /// Streams that moved on.
+    /// Streams that advanced.
     pub streams: Vec<StreamMove>,
     /// Open batches that grew; their files are synced up to these lengths.
     pub batches: Vec<BatchGrowth>,
@@ -138,15 +139,14 @@ pub struct Commit {
 impl Ledger {
     /// Records a commit. The files of `commit.batches` must have been synced before.
     ///
-    /// After this returns, the chunks are the relay's for ever, and their receipts may go out. If a stream is not
-    /// where it is to move on from (it came in through another group meanwhile), or a batch is not open, nothing of the
-    /// commit is recorded: [`LedgerError::Conflict`].
+    /// After this returns, the chunks are durable, and their receipts may be sent. If a stream is not at its
+    /// `from` offset (another group has advanced it), or a batch is not open, nothing of the commit is recorded:
+    /// [`LedgerError::Conflict`].
     pub fn commit(&mut self, commit: &Commit) -> Result<(), LedgerError> {
         self.commit_with_uploads(commit, UploadChanges::default(), Timestamp::UNIX_EPOCH)
     }
 
-    /// Records a commit as [`Self::commit`] does, and in the same transaction what it changes in what is remembered
-    /// of uploads.
+    /// Records a commit as [`Self::commit`] does, and in the same transaction the changes of remembered uploads.
     pub fn commit_with_uploads(
         &mut self,
         commit: &Commit,
@@ -161,7 +161,7 @@ impl Ledger {
                 }
             }
             for StreamMove { from, record: stream } in &commit.streams {
-                // Before the stream itself: whether it brought lines shows in the count that stands there yet.
+                // Before the stream itself is updated: a higher count than the recorded one shows that lines came.
                 sql.prepare_cached(
                     "UPDATE sources SET last_contact = ?2, last_lines = CASE WHEN ?4 > coalesce(
                          (SELECT lines_sent FROM streams WHERE source = ?1 AND stream = ?3), 0)
@@ -181,7 +181,7 @@ impl Ledger {
         })
     }
 
-    /// Which ledger this is.
+    /// The ledger's id.
     pub fn id(&self) -> Result<LedgerId, LedgerError> {
         self.read("find its id", |sql| {
             sql.query_row("SELECT id FROM identity", [], |row| row::text(row, "id"))

@@ -1,7 +1,7 @@
 //! Gaps: bytes of a log that its sender lost before it could send them.
 //!
-//! A gap is what a sender said, set against what is here: a stream is committed without holes, so what is committed
-//! is not lost, whatever was said before. A file that was thought lost and came back closes its gap by being shipped.
+//! A reported gap is compared with the committed offset: a stream is committed without holes, so committed bytes are not
+//! lost, whatever was reported before. If a lost file comes back and is shipped, its gap closes.
 
 use jiff::{SignedDuration, Timestamp};
 use logferry_protocol::heartbeat::Heartbeat;
@@ -28,7 +28,7 @@ pub struct GapRecord {
     /// At least the bytes before this one are lost. `None`: nothing is known to be missing, but the file was gone
     /// before the sender could know that it had all of it.
     pub until: Option<Offset>,
-    /// When the sender found out, by this host's clock.
+    /// When the sender noticed the gap, by this host's clock.
     pub noticed_at: Timestamp,
 }
 
@@ -40,7 +40,7 @@ impl GapRecord {
 }
 
 impl Ledger {
-    /// The open gaps, those noticed first before others.
+    /// The open gaps, oldest first.
     pub fn gaps(&self) -> Result<Vec<GapRecord>, LedgerError> {
         self.read("list gaps", |sql| {
             sql.prepare_cached(
@@ -68,7 +68,7 @@ impl Ledger {
     }
 }
 
-/// Notes the gaps of a report. A gap that is known already stays as it is, but for an end that is known better.
+/// Notes the gaps of a report. For a known gap, only the end may change, to a later one.
 pub(crate) fn note(
     sql: &Connection,
     source: &SourceId,
@@ -82,7 +82,7 @@ pub(crate) fn note(
              until_offset = nullif(max(coalesce(until_offset, 0), coalesce(excluded.until_offset, 0)), 0)",
     )?;
     for gap in &heartbeat.gaps {
-        // The sender's clock may be wrong, so only the time since then is taken from it.
+        // The sender's clock may be wrong, so only the age of the gap is used.
         let age_ms = heartbeat
             .at
             .map_or(0, |at| at.millis().saturating_sub(gap.noticed_at.millis()));

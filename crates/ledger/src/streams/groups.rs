@@ -1,4 +1,4 @@
-//! How the relay's groups are: each group's last report on itself.
+//! The last report of each of the relay's groups.
 
 use std::str::FromStr;
 
@@ -10,12 +10,12 @@ use rusqlite::named_params;
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
-/// Whether a group takes lines.
+/// Whether a group accepts lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupState {
-    /// It does.
+    /// It accepts lines.
     Ok,
-    /// It does not: the disk has less room than must stay free.
+    /// It rejects lines: the disk has too little free space.
     Low,
     /// It cannot commit, or could not a moment ago.
     Failing,
@@ -37,25 +37,22 @@ impl FromStr for GroupState {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let states = [Self::Ok, Self::Low, Self::Failing];
         let found = states.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| ParseError {
-            expected: "a group's state",
-            got: text.to_owned(),
-        })
+        found.ok_or_else(|| ParseError::new("a group's state", text))
     }
 }
 
-/// What a group says of itself.
+/// A group's report on itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupReport {
     /// The group.
     pub group: GroupName,
-    /// When it said so.
+    /// When it reported.
     pub reported_at: Timestamp,
     /// When it was started; `refused` counts from there.
     pub started_at: Timestamp,
-    /// Whether it takes lines.
+    /// Whether it accepts lines.
     pub state: GroupState,
-    /// Why not.
+    /// The reason if it does not.
     pub reason: Option<String>,
     /// Lines made durable in each second of the last minute.
     pub lines_per_second: f64,
@@ -66,7 +63,7 @@ pub struct GroupReport {
 }
 
 impl Ledger {
-    /// Notes a group's report, in place of its last.
+    /// Notes a group's report, which replaces its last.
     pub fn note_group(&mut self, report: &GroupReport) -> Result<(), LedgerError> {
         self.write("note a group's report", |sql| {
             sql.prepare_cached(

@@ -1,4 +1,4 @@
-//! Sources: who was heard of, when, and how much of theirs there is.
+//! Sources: their contacts, their heartbeats, and the number of their lines.
 
 use jiff::Timestamp;
 use logferry_protocol::chunk::LineCounts;
@@ -11,42 +11,42 @@ use super::gaps;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
-/// A source as the ledger knows it.
+/// A source as recorded in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceRecord {
     /// The source.
     pub source: SourceId,
     /// The group it last made contact in.
     pub group: GroupName,
-    /// When it was first heard of.
+    /// When it first made contact.
     pub first_seen: Timestamp,
-    /// When it was last heard of.
+    /// When it last made contact.
     pub last_contact: Timestamp,
     /// When lines of it were last committed.
     pub last_lines: Option<Timestamp>,
-    /// Bytes that were on its disk when it last reported, and are not here now.
+    /// Bytes that its last report counted on its disk and that are not stored here.
     pub lag_bytes: u64,
     /// The streams of its last report.
     pub streams: Vec<ReportedStream>,
     /// Its last report; `None` if it never sent one, or an old version wrote it.
     pub heartbeat: Option<Heartbeat>,
-    /// When that came, by this host's clock; `None` if an old version of the relay took it.
+    /// When the report came, by this host's clock; `None` if an old version of the relay received it.
     pub heartbeat_at: Option<Timestamp>,
 }
 
-/// A stream as its sender last reported it, beside what is here.
+/// A stream as its sender last reported it, with its progress here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedStream {
-    /// What the sender said.
+    /// The sender's report.
     pub progress: StreamProgress,
-    /// Durable here; what has come since the report included.
+    /// The durable offset here, which includes bytes that came after the report.
     pub committed: Offset,
     /// Lines since the stream began.
     pub lines: LineCounts,
 }
 
 impl ReportedStream {
-    /// Bytes that were on the sender's disk when it reported, and are not here now.
+    /// Bytes that the report counted on the sender's disk and that are not stored here.
     pub fn lag_bytes(&self) -> u64 {
         self.progress.size.since(self.progress.acked.max(self.committed))
     }
@@ -57,14 +57,14 @@ impl ReportedStream {
     }
 }
 
-/// The lines that a source's streams have brought.
+/// The line counts of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLineTotals {
     /// The source.
     pub source: SourceId,
-    /// Lines its streams say they sent.
+    /// Lines sent, by the counts of its streams.
     pub lines_sent: u64,
-    /// Lines its streams say they dropped by rule.
+    /// Lines excluded by rule, by the counts of its streams.
     pub lines_excluded: u64,
     /// Lines in the batches of the source.
     pub lines_batched: u64,
@@ -127,7 +127,7 @@ impl Ledger {
         })
     }
 
-    /// What each source's streams say they sent, beside what its batches hold: the two must be equal.
+    /// The line counts of each source's streams and batches. Sent and batched lines must be equal.
     pub fn source_line_totals(&self) -> Result<Vec<SourceLineTotals>, LedgerError> {
         self.read("add up lines", |sql| {
             sql.prepare_cached(
@@ -150,7 +150,7 @@ impl Ledger {
     }
 }
 
-/// The streams of a report, each with what is here of it.
+/// The streams of a report, each with its progress here.
 fn reported(
     sql: &Connection,
     source: &SourceId,

@@ -1,7 +1,7 @@
-//! Uploads without a stream: the bodies that are durable and whose answer has perhaps not got through.
+//! Uploads without a stream: durable bodies whose answer may not have reached the shipper.
 //!
-//! Such a body may come again, and is not stored twice then. Once its answer is known to have got through it is
-//! forgotten, and the same body is new data.
+//! Such a body may come again, and must not be stored twice. When its answer is known to have arrived, the body is
+//! forgotten, and the same body later is new data.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use rusqlite::{Connection, Result as SqlResult};
 use crate::row::{millis, to_text};
 use crate::{Ledger, LedgerError};
 
-/// How long a body whose answer did not get through is remembered. The old shipper gives up after an hour.
+/// How long a body whose answer did not arrive is remembered. The old shipper gives up after an hour.
 pub const UPLOAD_MEMORY: Duration = Duration::from_hours(24);
 
-/// So many bodies of one source are remembered at most, the latest.
+/// The number of bodies remembered for one source, the latest.
 pub const UPLOADS_REMEMBERED: u32 = 1000;
 
-/// What a commit changes in what is remembered of uploads.
+/// The changes that a commit makes to the remembered uploads.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UploadChanges<'a> {
-    /// Bodies whose answers have got through: forgotten, before those of `stored` are noted.
+    /// Bodies whose answers have arrived: forgotten before those of `stored` are noted.
     pub answered: &'a [UploadedBody],
     /// Bodies that this commit makes durable.
     pub stored: &'a [UploadedBody],
@@ -31,14 +31,14 @@ pub struct UploadChanges<'a> {
 /// One uploaded body.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UploadedBody {
-    /// Whose lines they are.
+    /// The source of the lines.
     pub source: SourceId,
     /// The hash of its lines.
     pub lines: Hash16,
 }
 
 impl Ledger {
-    /// Whether the body is durable and its answer is not known to have got through.
+    /// Whether the body is durable and its answer is not known to have arrived.
     pub fn is_unanswered(&self, body: &UploadedBody, now: Timestamp) -> Result<bool, LedgerError> {
         self.read("find an upload", |sql| {
             sql.prepare_cached("SELECT 1 FROM uploads WHERE source = ?1 AND body = ?2 AND committed_at > ?3")?
@@ -46,7 +46,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that the answers to these bodies have got through.
+    /// Forgets bodies whose answers have arrived.
     pub fn forget_uploads(&mut self, answered: &[UploadedBody]) -> Result<(), LedgerError> {
         self.write("forget answered uploads", |sql| {
             answered.iter().try_for_each(|body| forget(sql, body))
@@ -68,7 +68,7 @@ fn forget(sql: &Connection, body: &UploadedBody) -> SqlResult<()> {
         .map(drop)
 }
 
-/// Notes that a body is durable; what of its source is too old, or too much, goes.
+/// Records a durable body. Deletes bodies of its source that are too old or too many.
 fn remember(sql: &Connection, body: &UploadedBody, now: Timestamp) -> SqlResult<()> {
     let source = body.source.as_str();
     sql.prepare_cached("INSERT OR REPLACE INTO uploads (source, body, committed_at) VALUES (?1, ?2, ?3)")?
@@ -81,7 +81,7 @@ fn remember(sql: &Connection, body: &UploadedBody, now: Timestamp) -> SqlResult<
     .map(drop)
 }
 
-/// What was committed by then is too old.
+/// Bodies committed at or before this time are too old.
 fn oldest(now: Timestamp) -> i64 {
     let memory = i64::try_from(UPLOAD_MEMORY.as_millis()).unwrap_or(i64::MAX);
     millis(now).saturating_sub(memory)
