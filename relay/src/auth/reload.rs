@@ -10,7 +10,7 @@ use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use logferry_durable::ContentDigest;
 use tokio::sync::watch;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +62,6 @@ pub(crate) struct ReloadedFiles<T> {
     digest: ContentDigest,
     current: watch::Sender<Arc<T>>,
 }
-
-/// A digest of the last contents. The contents are not kept, as they are secret.
-type ContentDigest = [u8; 32];
 
 impl<T> fmt::Debug for ReloadedFiles<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,24 +120,15 @@ impl<T> ReloadedFiles<T> {
 
 /// The contents of all files, or the first error; and a digest of contents and errors.
 fn read(files: &[CredentialFile]) -> (ContentDigest, Result<Vec<Vec<u8>>, CredentialFileError>) {
-    let mut digest = Sha256::new();
-    let mut contents = Ok(Vec::new());
-    for file in files {
-        match std::fs::read(&file.path) {
-            Ok(bytes) => {
-                digest.update(Sha256::digest(&bytes));
-                if let Ok(contents) = &mut contents {
-                    contents.push(bytes);
-                }
-            }
-            Err(error) => {
-                digest.update(error.to_string());
-                let reason = format!("it cannot be read ({error}); check its path and permissions");
-                contents = contents.and_then(|_| Err(file.unusable(reason)));
-            }
-        }
-    }
-    (digest.finalize().into(), contents)
+    let (digest, contents) = ContentDigest::read(files.iter().map(|file| &file.path));
+    let contents = files.iter().zip(contents).map(|(file, content)| {
+        content.map_err(|error| {
+            file.unusable(format!(
+                "it cannot be read ({error}); check its path and permissions"
+            ))
+        })
+    });
+    (digest, contents.collect())
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-/// Pause between a failure and the first recovery. It doubles with each further failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+use logferry_config::Backoff;
 
-/// Longest pause before a recovery: after an operator has freed space the group soon continues.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Pause between a failure and the recovery. Its longest is short: after an operator has freed space the group soon
+/// continues.
+const PAUSE: Backoff = Backoff {
+    initial: Duration::from_millis(250),
+    max: Duration::from_secs(5),
+};
 
 /// A recovered group that gets no requests is available after this time.
 const TRIAL_LENGTH: Duration = Duration::from_secs(10);
@@ -109,12 +112,12 @@ impl AvailabilityTracker {
 
     /// A commit, a seal or a recovery failed.
     pub(crate) fn failed(&mut self, reason: FaultReason, now: Instant) {
-        let failures = self.fault.as_ref().map_or(0, |fault| fault.failures);
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures));
+        let before = self.fault.as_ref().map_or(0, |fault| fault.failures);
+        let failures = before.saturating_add(1);
         self.fault = Some(GroupFault {
             reason,
-            failures: failures.saturating_add(1),
-            phase: FaultPhase::Paused(now + pause.min(LONGEST_PAUSE)),
+            failures,
+            phase: FaultPhase::Paused(now + PAUSE.wait(failures, 0.0)),
         });
     }
 
@@ -202,7 +205,7 @@ mod tests {
             assert!(!is_accepting(&tracker));
             let mut pause = Duration::ZERO;
             while !tracker.is_recovery_due(now + pause) {
-                pause += FIRST_PAUSE;
+                pause += PAUSE.initial;
             }
             pauses.push(pause.as_millis());
             now += pause;
@@ -218,7 +221,7 @@ mod tests {
         assert_eq!(tracker.availability(), Availability::Accepting);
         tracker.failed(reason(), now);
         assert!(
-            tracker.is_recovery_due(now + FIRST_PAUSE),
+            tracker.is_recovery_due(now + PAUSE.initial),
             "the pauses start over"
         );
     }
@@ -282,7 +285,7 @@ mod tests {
                 }
             }
             tracker.free_disk(100);
-            now += LONGEST_PAUSE;
+            now += PAUSE.max;
             if tracker.is_recovery_due(now) {
                 tracker.recovered(now);
             }
