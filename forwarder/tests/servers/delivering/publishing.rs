@@ -103,7 +103,7 @@ async fn hash_is_made_by_the_servers_shell_and_without_one_the_file_is_read_back
         let whole = fs::read_to_string(sshd.path("sshd_config")).unwrap() + &path;
         fs::write(sshd.path("sshd_config"), whole).unwrap();
         sshd.launch();
-        // RemotePaths that a shell would make something else of.
+        // Paths that a shell would change.
         let directory = sshd.path("drop/it's $(id) \"quoted\"");
         fs::create_dir(&directory).unwrap();
         let mut edw = destination("edw", &sshd);

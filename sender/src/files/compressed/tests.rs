@@ -175,7 +175,7 @@ proptest! {
         let mut archive = compress(format, &all);
         let at = 4 + at.index(archive.len() - 4);
         archive[at] ^= flip;
-        // MemoryFile without a checksum, like the time in the header, are not text.
+        // A change of a field without a checksum, such as the time in the header, does not change the text.
         if let Ok(text) = open(archive) {
             prop_assert_eq!(whole(&text), all);
         }
