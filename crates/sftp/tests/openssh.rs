@@ -15,7 +15,7 @@ use logferry_sftp::{
     UploadSource,
 };
 
-/// Where Debian's `openssh-sftp-server` puts it.
+/// The path in Debian's package `openssh-sftp-server`.
 const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl Session {
             .stdout(Stdio::piped())
             .spawn();
         let server = server.expect("this test needs the Debian package openssh-sftp-server");
-        // Few enough bytes in flight that neither pipe can fill while the other side waits for it.
+        // With so few bytes in flight, no pipe becomes full, so the two sides cannot block each other.
         let client = SftpClient::new(ClientLimits {
             bytes: 64 << 10,
             ..ClientLimits::default()

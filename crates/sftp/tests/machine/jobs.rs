@@ -1,4 +1,4 @@
-//! How jobs end, on good servers and on others.
+//! Results of jobs on correct and on faulty servers.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Servers that break the protocol, and the properties that hold for all orders, splits and limits.
+//! Servers that break the protocol, and properties for all orders, splits and limits.
 
 use std::collections::BTreeMap;
 
@@ -119,7 +119,7 @@ proptest! {
         let upload = client.upload("c", 200_000);
         let mut contents = Contents(BTreeMap::from([(upload, bytes(200_000, 0))]));
         let replies = packets.into_iter().map(|(kind, id, body)| {
-            // Mostly the types of replies, so that the garbage reaches the jobs.
+            // Mostly reply types, so that the garbage reaches the jobs.
             let kind = if kind < 200 { 101 + kind % 5 } else { kind };
             fake::packet(kind, &[&id.to_be_bytes(), &body])
         });
