@@ -17,7 +17,7 @@ fn run(file: &Path, arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn mistake_in_the_configuration_is_told_with_file_line_and_key() {
+fn configuration_error_is_reported_with_file_line_and_key() {
     let test_folder = TestFolder::new("bad-config");
     for (text, line, parts) in [
         (
@@ -64,7 +64,7 @@ fn mistake_in_the_configuration_is_told_with_file_line_and_key() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once() {
+fn all_configuration_errors_are_reported_together() {
     let test_folder = TestFolder::new("bad-configs");
     let text = format!("{SENDER}  in_flight: 0\n  local_address: here\n");
     let (code, words) = run(&test_folder.write("mistaken.yaml", &text), &["check"]);
@@ -76,7 +76,7 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[test]
-fn configuration_that_is_not_there_or_not_for_this_role_is_told() {
+fn missing_configuration_or_section_is_reported() {
     let test_folder = TestFolder::new("no-config");
     let (code, words) = run(&test_folder.path("nowhere.yaml"), &["sender"]);
     assert_eq!(code, 2, "{words}");
@@ -92,7 +92,7 @@ fn configuration_that_is_not_there_or_not_for_this_role_is_told() {
 }
 
 #[test]
-fn port_that_is_taken_is_told_as_what_could_not_be_done() {
+fn busy_port_is_reported_with_the_failed_operation() {
     let test_folder = TestFolder::new("taken");
     let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
     let address = holder.local_addr().unwrap();

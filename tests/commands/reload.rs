@@ -15,12 +15,12 @@ const LINES_PER_SECOND: u32 = 4_000;
 const ANEW: &str = "restarting the roles whose section changed";
 
 #[test]
-fn new_configuration_under_load_loses_no_place() {
+fn reload_under_load_loses_nothing() {
     let seed = seed();
     let mut pipeline = Pipeline::new("reload", "1s");
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed);
     pipeline.start_all();
-    // From then on each of them catches signals.
+    // After this wait, every role has its signal handlers.
     wait_for("lines at the drop", WAIT_LIMIT, || pipeline.delivered_lines() > 0);
     let ids = Role::ALL.map(|role| pipeline.process_id(role));
     for (times, seal_after) in (1..).zip(["1100ms", "1200ms", "1300ms"]) {
@@ -43,7 +43,7 @@ fn new_configuration_under_load_loses_no_place() {
 }
 
 #[test]
-fn file_that_is_not_valid_leaves_the_old_one_in_force() {
+fn invalid_configuration_leaves_the_old_one_in_force() {
     let mut pipeline = Pipeline::new("reload-invalid", "1s");
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed());
     pipeline.start_all();
@@ -96,7 +96,7 @@ fn run_reloads_all_its_roles_and_follows_a_new_log() {
     append(&mut log, &mut traffic, jiff::Timestamp::now(), 1_000);
     pipeline.wait_for_received(WrittenLog::read(&first).kept_lines());
 
-    // The sender follows one more log from now on; relay and forwarder change too.
+    // The new configuration has one more log, and changes for relay and forwarder.
     let other = first.with_file_name("other.log");
     pipeline.config.other_log = Some(other.clone());
     pipeline.config.seal_after = "1100ms";

@@ -17,16 +17,15 @@ const LINES: usize = 3_000;
 struct PipelineWithBacklog {
     pipeline: Pipeline,
     log: LogFile,
-    /// Lines that the relay has.
+    /// Lines received by the relay.
     received: usize,
-    /// Bytes of the rotated file that the relay has.
+    /// Bytes of the rotated file received by the relay.
     shipped: u64,
-    /// All its bytes.
+    /// The length of the rotated file.
     seen: u64,
 }
 
-/// A pipeline that has shipped a first part of its log, and whose sender has seen a second part that the relay, which
-/// is down, does not have.
+/// A pipeline whose sender has shipped the first part of its log. It has found a second part, but the relay is down.
 fn with_backlog(test: &str) -> PipelineWithBacklog {
     let mut pipeline = Pipeline::new(test, "2s");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
@@ -87,7 +86,7 @@ fn file_deleted_before_it_was_shipped_is_named_with_its_offsets() {
     assert_eq!(status["sources"][0]["gaps"][0]["from"], shipped, "{status}");
     assert_eq!(code, 1, "{status}");
 
-    // It is told once, whatever restarts.
+    // The loss is reported once, even after restarts.
     pipeline.kill(Role::Sender);
     pipeline.start(Role::Sender);
     pipeline.wait_for_received(received + WrittenLog::read(log.path()).kept_lines());
@@ -104,7 +103,7 @@ fn rotated_file_that_waits_for_the_relay_is_shown_at_risk() {
         seen,
         ..
     } = with_backlog("risk");
-    // It answers, but has room for nothing.
+    // The relay responds, but has no free space.
     pipeline.config.min_free_disk = "1000000TiB";
     pipeline.start(Role::Relay);
     let mut status = Value::Null;

@@ -71,13 +71,13 @@ fn misplaced_file_is_found_and_moved_back() {
 }
 
 #[test]
-fn nothing_is_found_beside_a_relay_at_work() {
+fn fsck_finds_nothing_beside_a_running_relay() {
     const LOOKS: usize = 10;
     let relay = RelayProcess::start("fsck-live", "sources: [\"127.0.0.1\"]");
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Lines of ever later hours: every batch is sealed soon after the next is begun.
+            // Each post has a later hour, so every batch is sealed soon after the next one opens.
             for number in 0_u32.. {
                 if is_over.load(Ordering::Relaxed) {
                     break;

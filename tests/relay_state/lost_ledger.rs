@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::servers::relay::RelayProcess;
 
 #[test]
-fn relay_does_not_begin_anew_beside_the_spool_of_a_lost_or_damaged_ledger() {
+fn relay_creates_no_ledger_beside_the_spool_of_a_lost_or_damaged_one() {
     let mut relay = RelayProcess::start("lost-ledger", "sources: [\"127.0.0.1\"]");
     relay.post("[21/Nov/2026:08:20:03 +0600] a line\n");
     relay.stop();

@@ -91,7 +91,7 @@ fn write(mut log: LogFile, rate: u32, seed: u64, stop: &AtomicBool) {
             Slice::End => break,
         }
     }
-    // In the middle of a rotation there is no file under the log's name.
+    // The writer may have stopped in the middle of a rotation, with no file under the log's name.
     log.reopen().unwrap();
 }
 

@@ -68,12 +68,12 @@ impl Pipeline {
         }
     }
 
-    /// Writes the configuration as it is now.
+    /// Writes the present configuration.
     pub(crate) fn write_config(&self) -> PathBuf {
         self.test_folder.write("logferry.yaml", &self.config.to_string())
     }
 
-    /// Starts a role with the configuration as it is now.
+    /// Starts a role with the present configuration.
     pub(crate) fn start(&mut self, role: Role) {
         let file = self.write_config();
         let mut command = logferry();
@@ -104,7 +104,7 @@ impl Pipeline {
         self.role(role).signal(signal);
     }
 
-    /// Writes the configuration as it is now, and has a role read it again.
+    /// Writes the present configuration and makes a role read it again.
     pub(crate) fn reload(&mut self, role: Role) {
         self.write_config();
         self.signal(role, Signal::SIGHUP);
@@ -168,7 +168,7 @@ impl Pipeline {
             !is_waiting && pipeline.delivered_lines() >= lines
         });
         if !is_delivered {
-            // The differences say more than the end of the time limit.
+            // The differences are more useful than a message about the time limit.
             self.delivered().assert_is(written, LineOrder::WithinWindow);
             panic!("after {WAIT_LIMIT:?} everything is at the drop, and there are still batches that wait");
         }
