@@ -67,10 +67,10 @@ fn second_process_of_a_role_on_the_same_folder_is_refused() {
     pipeline.wait_for_delivery(&written);
     for role in Role::ALL {
         let second = pipeline.command(&[role.name()]);
-        let words = String::from_utf8_lossy(&second.stderr);
-        assert_eq!(second.status.code(), Some(3), "{words}");
+        let stderr = String::from_utf8_lossy(&second.stderr);
+        assert_eq!(second.status.code(), Some(3), "{stderr}");
         let holder = format!("held by process {}", pipeline.process_id(role));
-        assert!(words.contains(&holder), "no {holder:?} in {words:?}");
+        assert!(stderr.contains(&holder), "no {holder:?} in {stderr:?}");
     }
     pipeline.finish(&written, LineOrder::WholeLog);
 }

@@ -12,7 +12,7 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 const LINES_PER_SECOND: u32 = 4_000;
 
 /// The log message of a role that restarts with a new configuration.
-const ANEW: &str = "restarting the roles whose section changed";
+const RESTART_MESSAGE: &str = "restarting the roles whose section changed";
 
 #[test]
 fn reload_under_load_loses_nothing() {
@@ -30,7 +30,7 @@ fn reload_under_load_loses_nothing() {
         for role in Role::ALL {
             let lines = pipeline.delivered_lines();
             pipeline.reload(role);
-            pipeline.wait_for_output(role, ANEW, times);
+            pipeline.wait_for_output(role, RESTART_MESSAGE, times);
             wait_for("more lines at the drop", WAIT_LIMIT, || {
                 pipeline.delivered_lines() > lines
             });
@@ -77,7 +77,7 @@ fn invalid_configuration_leaves_the_old_one_in_force() {
         pipeline.reload(role);
         pipeline.wait_for_output(role, "no section of a running role changed", 1);
         assert!(
-            !pipeline.output(role).contains(ANEW),
+            !pipeline.output(role).contains(RESTART_MESSAGE),
             "{role:?} went on as it was"
         );
     }
@@ -104,7 +104,7 @@ fn run_reloads_all_its_roles_and_follows_a_new_log() {
     let mut log = logferry_traffic::LogFile::open(&other).unwrap();
     append(&mut log, &mut traffic, jiff::Timestamp::now(), 1_000);
     pipeline.reload(Role::AllInOne);
-    pipeline.wait_for_output(Role::AllInOne, ANEW, 1);
+    pipeline.wait_for_output(Role::AllInOne, RESTART_MESSAGE, 1);
     assert!(
         pipeline
             .output(Role::AllInOne)

@@ -183,8 +183,8 @@ fn damaged_file_is_refused_as_a_whole_and_the_others_are_shipped() {
         (1, vec!["refused", "shipped", "refused", "refused"])
     );
     // The repaired file is shipped.
-    let mended = old.file("cut.gz", &whole);
-    assert_eq!(backfill(&pipeline, &[], &[mended]).0, 0);
+    let repaired = old.file("cut.gz", &whole);
+    assert_eq!(backfill(&pipeline, &[], &[repaired]).0, 0);
     pipeline.finish(&old.written(), LineOrder::WithinWindow);
 }
 

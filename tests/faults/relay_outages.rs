@@ -79,9 +79,12 @@ fn refused_chunk_blocks_only_its_own_log_and_is_never_dropped() {
             received > of_other
         },
     );
-    let words = pipeline.output(Role::Sender);
-    let refusal = words.lines().find(|line| line.contains("the relay refuses"));
-    assert!(refusal.is_some_and(|line| line.contains("access.log")), "{words}");
+    let output = pipeline.output(Role::Sender);
+    let refusal = output.lines().find(|line| line.contains("the relay refuses"));
+    assert!(
+        refusal.is_some_and(|line| line.contains("access.log")),
+        "{output}"
+    );
 
     refusing.store(false, Ordering::Relaxed);
     let written = WrittenLog::read(log.path()).and(WrittenLog::read(other.path()));
@@ -108,14 +111,14 @@ fn sender_respects_the_wait_time_of_the_relay() {
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
     // One chunk in flight: no other chunk is under way when the relay refuses it.
     append(&mut log, &mut traffic("retry-after", 1), Timestamp::now(), 50);
-    let asked = Arc::new(Mutex::new((0, None::<Instant>)));
+    let retry_state = Arc::new(Mutex::new((0, None::<Instant>)));
     let interceptor = intercept_http(pipeline.config.relay_port, {
-        let asked = Arc::clone(&asked);
+        let retry_state = Arc::clone(&retry_state);
         move |request| {
             if !matches!(request.path(), CHUNKS_PATH | STREAMS_PATH) {
                 return Interception::Pass;
             }
-            let (times, not_before) = &mut *asked.lock().unwrap();
+            let (times, not_before) = &mut *retry_state.lock().unwrap();
             let now = Instant::now();
             assert!(
                 not_before.is_none_or(|not_before| now >= not_before),
@@ -136,7 +139,7 @@ fn sender_respects_the_wait_time_of_the_relay() {
     let written = WrittenLog::read(log.path());
     pipeline.wait_for_received(written.kept_lines());
     // A failed assertion poisons the lock.
-    assert_eq!(asked.lock().unwrap().0, WAITS.len());
+    assert_eq!(retry_state.lock().unwrap().0, WAITS.len());
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 

@@ -22,10 +22,10 @@ fn assert_unharmed(relay: &mut RelayProcess) {
 }
 
 #[track_caller]
-fn assert_refused(answer: &HttpResponse, status: u16, reason: &str) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert!(answer.body.contains(reason), "no {reason:?} in {answer:?}");
-    assert_eq!(answer.body.trim_end().lines().count(), 1, "{answer:?}");
+fn assert_refused(response: &HttpResponse, status: u16, reason: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(response.body.contains(reason), "no {reason:?} in {response:?}");
+    assert_eq!(response.body.trim_end().lines().count(), 1, "{response:?}");
 }
 
 #[test]

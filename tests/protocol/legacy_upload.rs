@@ -69,10 +69,10 @@ fn post(relay: &RelayProcess, body: &[u8]) -> HttpResponse {
 }
 
 #[track_caller]
-fn assert_refused(answer: &HttpResponse, status: u16, reason: &str) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert!(answer.body.contains(reason), "no {reason:?} in {answer:?}");
-    assert_eq!(answer.body.trim_end().lines().count(), 1, "{answer:?}");
+fn assert_refused(response: &HttpResponse, status: u16, reason: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(response.body.contains(reason), "no {reason:?} in {response:?}");
+    assert_eq!(response.body.trim_end().lines().count(), 1, "{response:?}");
 }
 
 #[test]
@@ -109,11 +109,11 @@ fn chunk_that_was_stored_before_a_crash_is_not_stored_again() {
         // The client never reads the response; then the relay is killed.
         let mut unread = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port)).unwrap();
         unread.write_all(&request("POST", "/upload", &[], &body)).unwrap();
-        wait_for("an answer", WAIT_LIMIT, || unread.peek(&mut [0]).unwrap() > 0);
+        wait_for("a response", WAIT_LIMIT, || unread.peek(&mut [0]).unwrap() > 0);
         relay.kill_and_restart();
     }
-    let answer = post(&relay, &body);
-    assert_eq!((answer.status, answer.body.as_str()), (200, "OK - 2 lines"));
+    let response = post(&relay, &body);
+    assert_eq!((response.status, response.body.as_str()), (200, "OK - 2 lines"));
     assert_eq!(relay.stored(), b"[21/Nov/2026:08:20:03 +0600] a\nb\n");
     // The client has read that response, so an equal upload is new.
     assert_eq!(post(&relay, &body).status, 200);
@@ -164,8 +164,8 @@ fn host_field_is_used_only_if_trusted_and_listed() {
         "\n",
     ];
     for host in hosts {
-        let answer = post(&relay, &body(host, host));
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = post(&relay, &body(host, host));
+        assert_eq!(response.status, 200, "{response:?}");
     }
     let (_, audit) = relay.json(&["audit"]);
     let batches = audit["batches"].as_array().unwrap();

@@ -133,8 +133,8 @@ impl TlsSetup {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    fn wait_for_output(&self, role: &str, words: &str) {
-        wait_for(words, WAIT_LIMIT, || self.output(role).contains(words));
+    fn wait_for_output(&self, role: &str, text: &str) {
+        wait_for(text, WAIT_LIMIT, || self.output(role).contains(text));
     }
 
     /// Waits until the relay has stored all lines under web-1.
@@ -240,7 +240,7 @@ fn check_reads_certificates_and_tokens() {
         format!("  tls: {{cert_file: {cert}, key_file: {key}}}\n{tokens}")
     };
     let tokens = format!("  tokens_file: {}\n", setup.at("tokens"));
-    for (relay, code, words) in [
+    for (relay, code, expected) in [
         (settings("relay.key", ""), 0, &[][..]),
         (
             settings("web-1.key", ""),
@@ -259,8 +259,8 @@ fn check_reads_certificates_and_tokens() {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(code), "{printed}");
         assert!(
-            words.iter().all(|word| printed.contains(word)),
-            "{words:?} in {printed}"
+            expected.iter().all(|word| printed.contains(word)),
+            "{expected:?} in {printed}"
         );
         assert!(!printed.contains("s3cret"), "{printed}");
     }
@@ -276,21 +276,21 @@ fn client_input_reaches_no_path_and_no_terminal_unescaped() {
             "path": "/{nasty}", "acked": 0, "size": 9, "rotated": true}}], "gaps": [{{"stream": "{stream}", "log": "access",
             "path": "/{nasty}", "from": 0, "until": 9, "noticed_at": 0}}]}}"#
     );
-    let answer = send(
+    let response = send(
         relay.port,
         &request("POST", "/v1/heartbeat", &[], report.as_bytes()),
     );
-    assert_eq!(answer.status, 204, "{answer:?}");
+    assert_eq!(response.status, 204, "{response:?}");
     for host in [nasty, "../../../etc", "web-1/..", "..", "a b"] {
         let body = format!(r#"{{"log": "line", "host": "{host}"}}"#);
-        let answer = send(relay.port, &request("POST", "/upload", &[], body.as_bytes()));
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = send(relay.port, &request("POST", "/upload", &[], body.as_bytes()));
+        assert_eq!(response.status, 200, "{response:?}");
         let named = ("ferry-source", host.replace(char::is_control, ""));
-        let answer = send(
+        let response = send(
             relay.port,
             &request("POST", "/v1/heartbeat", &[named], report.as_bytes()),
         );
-        assert!([204, 400, 403].contains(&answer.status), "{answer:?}");
+        assert!([204, 400, 403].contains(&response.status), "{response:?}");
     }
     let sources: Vec<_> = fs::read_dir(relay.test_folder.path("relay/open"))
         .unwrap()

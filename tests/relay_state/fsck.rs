@@ -19,8 +19,8 @@ fn only_file(relay: &RelayProcess, state: &str) -> PathBuf {
 
 fn exit_code(relay: &RelayProcess, arguments: &[&str]) -> (Option<i32>, String) {
     let output = relay.command(arguments).output().unwrap();
-    let words = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(words).unwrap())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(printed).unwrap())
 }
 
 #[test]

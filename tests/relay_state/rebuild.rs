@@ -33,11 +33,11 @@ fn assert_refused(pipeline: &Pipeline, role: Role) {
 
 fn rebuild(pipeline: &Pipeline) -> (Option<i32>, Value) {
     let output = pipeline.command(&["fsck", "--rebuild", "--json"]);
-    let words = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let value = serde_json::from_slice(&output.stdout);
     (
         output.status.code(),
-        value.unwrap_or_else(|error| panic!("no JSON ({error}): {words}")),
+        value.unwrap_or_else(|error| panic!("no JSON ({error}): {stderr}")),
     )
 }
 

@@ -157,7 +157,7 @@ fn lines_of_up_to_100_mib_and_a_hole_pass_without_being_held_in_memory() {
     for size in [1, 16, 100] {
         let mut state = writer.lock();
         state.append(10);
-        state.append_raw(&giant(size * MIB));
+        state.append_raw(&long_line(size * MIB));
         state.append(10);
     }
     pipeline.wait_for_received(writer.written().kept_lines());
@@ -179,7 +179,7 @@ fn lines_of_up_to_100_mib_and_a_hole_pass_without_being_held_in_memory() {
 }
 
 /// A line of `size` bytes with a time.
-fn giant(size: usize) -> Vec<u8> {
+fn long_line(size: usize) -> Vec<u8> {
     let mut line = format!(
         "192.0.2.1 - - [{}] \"GET /giant?size={size}",
         Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S %z")
@@ -278,14 +278,14 @@ impl Logrotate {
 
     /// Rotates once; the writer continues in the new file.
     fn rotate(&self, writer: &RecordingWriter) {
-        let at_rest = self.method.loses_concurrent_writes().then(|| writer.lock());
+        let idle_writer = self.method.loses_concurrent_writes().then(|| writer.lock());
         if self.method == RotationMethod::Dated {
             next_second();
         }
         let mut command = Command::new(LOGROTATE);
         command.arg("-f").arg("-s").arg(&self.state).arg(&self.config);
         run_tool(&mut command, "logrotate");
-        let mut state = at_rest.unwrap_or_else(|| writer.lock());
+        let mut state = idle_writer.unwrap_or_else(|| writer.lock());
         if self.method != RotationMethod::CopyTruncate {
             state.log.reopen().unwrap();
         }

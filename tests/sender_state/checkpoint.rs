@@ -193,9 +193,12 @@ fn second_sender_is_refused_with_the_process_id_of_the_first_and_a_crash_leaves_
             fs::read_to_string(&lock).is_ok_and(|text| text.trim() == holder)
         });
         let second = pipeline.command(&["sender"]);
-        let words = String::from_utf8_lossy(&second.stderr).into_owned();
-        assert_eq!(second.status.code(), Some(3), "{words}");
-        assert!(words.contains(&format!("is held by process {holder}")), "{words}");
+        let stderr = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert_eq!(second.status.code(), Some(3), "{stderr}");
+        assert!(
+            stderr.contains(&format!("is held by process {holder}")),
+            "{stderr}"
+        );
         pipeline.kill(Role::Sender);
         pipeline.start(Role::Sender);
     }

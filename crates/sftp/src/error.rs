@@ -53,7 +53,7 @@ pub enum JobError {
         step: RequestKind,
         /// The remote path.
         path: String,
-        /// What the server said.
+        /// The server's reply.
         status: ServerStatus,
     },
     /// The server refused a rename or a second name. The usual reason for code `Failure` is that the new name exists.
@@ -63,7 +63,7 @@ pub enum JobError {
         from: String,
         /// The requested remote path.
         to: String,
-        /// What the server said.
+        /// The server's reply.
         status: ServerStatus,
     },
     /// The server confirmed every write, but the file has a different size.

@@ -116,12 +116,12 @@ impl Pipeline {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until a role's output contains `words` at least `times` times.
-    pub(crate) fn wait_for_output(&mut self, role: Role, words: &str, times: usize) {
-        let is_said = self.becomes_true(|pipeline| pipeline.output(role).matches(words).count() >= times);
+    /// Waits until a role's output contains `text` at least `times` times.
+    pub(crate) fn wait_for_output(&mut self, role: Role, text: &str, times: usize) {
+        let is_printed = self.becomes_true(|pipeline| pipeline.output(role).matches(text).count() >= times);
         assert!(
-            is_said,
-            "waited {WAIT_LIMIT:?} for {role:?} to say {words:?} {times} times"
+            is_printed,
+            "waited {WAIT_LIMIT:?} for {role:?} to print {text:?} {times} times"
         );
     }
 
@@ -242,9 +242,9 @@ impl Pipeline {
     pub(crate) fn json(&self, command: &str) -> (i32, Value) {
         let output = self.command(&[command, "--json"]);
         let value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            let words = String::from_utf8_lossy(&output.stderr);
+            let stderr = String::from_utf8_lossy(&output.stderr);
             panic!(
-                "{command} --json prints no JSON ({error}), exit {:?}: {words}",
+                "{command} --json prints no JSON ({error}), exit {:?}: {stderr}",
                 output.status.code()
             )
         });

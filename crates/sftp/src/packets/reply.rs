@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packet_is_taken_only_when_whole() {
+    fn packet_is_taken_only_when_complete() {
         assert_eq!(first_packet(&[0, 0, 0]), Ok(None));
         assert_eq!(first_packet(&[0, 0, 0, 2, 9]), Ok(None));
         assert_eq!(first_packet(&[0, 0, 0, 2, 9, 8, 7]), Ok(Some(&[9, 8][..])));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn status_without_text_is_taken() {
+    fn status_without_text_is_accepted() {
         let packet = [kind::STATUS, 0, 0, 0, 1, 0, 0, 0, 2];
         let status = ServerStatus {
             code: StatusCode::NoSuchFile,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_read_past_those_not_wanted() {
+    fn unused_attributes_are_skipped() {
         let mut packet = vec![kind::ATTRS, 0, 0, 0, 7, 0, 0, 0, 0xf];
         packet.extend(5u64.to_be_bytes());
         packet.extend([0; 8]);

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answer_is_read_for_ordinary_users() {
+    fn reply_is_read_for_ordinary_users() {
         let body: Vec<u8> = [4096u64, 1024, 100, 50, 40, 9, 8, 7, 0, 0, 255]
             .into_iter()
             .flat_map(u64::to_be_bytes)

@@ -16,7 +16,7 @@ fn greeted() -> SftpClient {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_end_the_session() {
+fn unrequested_replies_end_the_session() {
     let mut client = greeted();
     let unknown = ProtocolError::UnknownRequest { id: 77 };
     assert_eq!(client.feed(&fake::status(77, 0)), Err(unknown.clone()));
@@ -28,7 +28,7 @@ fn answers_that_nobody_asked_for_end_the_session() {
 }
 
 #[test]
-fn answer_of_the_wrong_type_ends_the_session() {
+fn reply_of_the_wrong_type_ends_the_session() {
     let mut client = greeted();
     client.stat("a");
     client.pump(&mut Vec::new(), CAP, &mut Contents::default());
@@ -39,7 +39,7 @@ fn answer_of_the_wrong_type_ends_the_session() {
 }
 
 #[test]
-fn more_data_than_asked_for_ends_the_session() {
+fn more_data_than_requested_ends_the_session() {
     let mut client = greeted();
     client.read("a", 3);
     client.pump(&mut Vec::new(), CAP, &mut Contents::default());
