@@ -30,10 +30,10 @@ fn lines_of_any_bytes_arrive_unchanged() {
 }
 
 fn lines(seed: u64) -> Vec<Vec<u8>> {
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut random = |len: usize| {
         let mut bytes = vec![0; len];
-        chance.fill_bytes(&mut bytes);
+        rng.fill_bytes(&mut bytes);
         bytes.retain(|&byte| byte != b'\n');
         bytes.push(b'\n');
         bytes

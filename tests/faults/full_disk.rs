@@ -23,7 +23,7 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn full_disk_costs_time_but_no_line_and_needs_no_restart() {
     let (seed, disk) = (seed(), Tmpfs::mount(32));
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut pipeline = Pipeline::new("full-disk", "2s");
     pipeline.config.data_dir = disk.path("relay");
     // The relay has no free-space limit here, so any write or sync can hit the full disk.
@@ -32,11 +32,11 @@ fn full_disk_costs_time_but_no_line_and_needs_no_restart() {
     pipeline.start_all();
     for times in 1..=3 {
         pipeline.wait_for_received(times * 1_000);
-        disk.fill(chance.random_range(0..200 << 10));
+        disk.fill(rng.random_range(0..200 << 10));
         let is_refused = pipeline.becomes_true(|pipeline| upload(pipeline.config.relay_port).status == 503);
         assert!(is_refused, "the disk is not full after {WAIT_LIMIT:?}");
         // The length of the outage does not matter.
-        std::thread::sleep(Duration::from_millis(chance.random_range(0..2_000)));
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..2_000)));
         disk.make_room();
     }
     load.stop();

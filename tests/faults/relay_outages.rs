@@ -152,13 +152,13 @@ fn chunk_cut_at_any_byte_is_stored_once() {
     pipeline.config.in_flight = 1;
     let cuts = Arc::new(AtomicUsize::new(0));
     let interceptor = intercept_http(pipeline.config.relay_port, {
-        let (cuts, chance) = (Arc::clone(&cuts), Mutex::new(StdRng::seed_from_u64(seed)));
+        let (cuts, rng) = (Arc::clone(&cuts), Mutex::new(StdRng::seed_from_u64(seed)));
         move |request| {
-            let mut chance = chance.lock().unwrap();
-            if request.path() == CHUNKS_PATH && chance.random_bool(0.3) {
+            let mut rng = rng.lock().unwrap();
+            if request.path() == CHUNKS_PATH && rng.random_bool(0.3) {
                 cuts.fetch_add(1, Ordering::Relaxed);
                 // The cut may come after the whole request; the response is then lost.
-                Interception::Cut(chance.random_range(0..=request.len()))
+                Interception::Cut(rng.random_range(0..=request.len()))
             } else {
                 Interception::Pass
             }

@@ -125,7 +125,7 @@ fn checkpoint_that_is_behind_or_ahead_of_the_relay_doubles_nothing() {
 #[test]
 fn sender_killed_while_it_saves_always_has_a_good_checkpoint() {
     let seed = seed();
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut pipeline = Pipeline::new("killed-saving", "2s");
     let load = LogWriter::start(&pipeline.config.log, 4_000, seed);
     pipeline.start_all();
@@ -134,7 +134,7 @@ fn sender_killed_while_it_saves_always_has_a_good_checkpoint() {
     for _ in 0..KILLS {
         // The temporary file exists for a short time: the kill comes while it exists, or soon after.
         let temporary = path.with_file_name("checkpoint.tmp");
-        let after = Duration::from_micros(chance.random_range(0..3_000));
+        let after = Duration::from_micros(rng.random_range(0..3_000));
         becomes_true(Duration::from_millis(1_500), || temporary.exists());
         std::thread::sleep(after);
         pipeline.kill(Role::Sender);
