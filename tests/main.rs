@@ -2,7 +2,7 @@
 //! loopback ports. They use the program from outside only: configuration, folders, exit codes, JSON.
 //!
 //! Invariants:
-//! - Results are compared with the log files on disk, never with another role's statement.
+//! - Results are compared with the log files on disk, never with the output of a role.
 //! - A test waits for conditions. A time limit only ends a test that has failed.
 //! - Every process ends with its test. The folder of a failed test stays, and its path is printed.
 #![allow(

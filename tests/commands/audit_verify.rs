@@ -75,11 +75,11 @@ fn file_that_changes_at_the_drop_after_its_delivery_is_named() {
         .arg(nowhere)
         .output()
         .unwrap();
-    let words = String::from_utf8_lossy(&unread.stderr);
-    assert_eq!(unread.status.code(), Some(3), "{words}");
+    let stderr = String::from_utf8_lossy(&unread.stderr);
+    assert_eq!(unread.status.code(), Some(3), "{stderr}");
     assert!(
-        words.contains("cannot read back the files delivered to drop: cannot connect to"),
-        "{words}"
+        stderr.contains("cannot read back the files delivered to drop: cannot connect to"),
+        "{stderr}"
     );
     pipeline.finish(&written, LineOrder::WholeLog);
 }

@@ -9,15 +9,15 @@ use crate::support::test_folder::{TestFolder, free_port};
 const SENDER: &str =
     "sender:\n  relay: http://192.0.2.10:5001\n  logs: [{path: /app/log/nginx/access.log}]\n";
 
-/// The exit code and what was printed on stderr.
+/// The exit code and stderr.
 fn run(file: &Path, arguments: &[&str]) -> (i32, String) {
     let output = logferry().args(arguments).arg("-c").arg(file).output().unwrap();
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code().expect("not killed"), words)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().expect("not killed"), stderr)
 }
 
 #[test]
-fn mistake_in_the_configuration_is_told_with_file_line_and_key() {
+fn configuration_error_is_reported_with_file_line_and_key() {
     let test_folder = TestFolder::new("bad-config");
     for (text, line, parts) in [
         (
@@ -50,49 +50,49 @@ fn mistake_in_the_configuration_is_told_with_file_line_and_key() {
     ] {
         let file = test_folder.write("mistaken.yaml", &text);
         for command in ["sender", "check", "run"] {
-            let (code, words) = run(&file, &[command]);
-            assert_eq!(code, 2, "{command} with {text}: {words}");
+            let (code, stderr) = run(&file, &[command]);
+            assert_eq!(code, 2, "{command} with {text}: {stderr}");
             let place = match line {
                 Some(line) => format!("{}:{line}: ", file.display()),
                 None => file.display().to_string(),
             };
             for part in [&[&*place], parts].concat() {
-                assert!(words.contains(part), "no {part:?} in {words:?}");
+                assert!(stderr.contains(part), "no {part:?} in {stderr:?}");
             }
         }
     }
 }
 
 #[test]
-fn every_mistake_is_told_at_once() {
+fn all_configuration_errors_are_reported_together() {
     let test_folder = TestFolder::new("bad-configs");
     let text = format!("{SENDER}  in_flight: 0\n  local_address: here\n");
-    let (code, words) = run(&test_folder.write("mistaken.yaml", &text), &["check"]);
-    assert_eq!(code, 2, "{words}");
+    let (code, stderr) = run(&test_folder.write("mistaken.yaml", &text), &["check"]);
+    assert_eq!(code, 2, "{stderr}");
     assert!(
-        words.contains(":4: sender.in_flight") && words.contains(":5: sender.local_address"),
-        "{words}"
+        stderr.contains(":4: sender.in_flight") && stderr.contains(":5: sender.local_address"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn configuration_that_is_not_there_or_not_for_this_role_is_told() {
+fn missing_configuration_or_section_is_reported() {
     let test_folder = TestFolder::new("no-config");
-    let (code, words) = run(&test_folder.path("nowhere.yaml"), &["sender"]);
-    assert_eq!(code, 2, "{words}");
-    assert!(words.contains("nowhere.yaml"), "{words}");
-    let (code, words) = run(&test_folder.write("sender.yaml", SENDER), &["relay"]);
-    assert_eq!(code, 2, "{words}");
+    let (code, stderr) = run(&test_folder.path("nowhere.yaml"), &["sender"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("nowhere.yaml"), "{stderr}");
+    let (code, stderr) = run(&test_folder.write("sender.yaml", SENDER), &["relay"]);
+    assert_eq!(code, 2, "{stderr}");
     assert!(
-        words.contains("sender.yaml") && words.contains("relay"),
-        "{words}"
+        stderr.contains("sender.yaml") && stderr.contains("relay"),
+        "{stderr}"
     );
-    let (code, words) = run(&test_folder.write("sender.yaml", SENDER), &["relais"]);
-    assert_eq!(code, 2, "{words}");
+    let (code, stderr) = run(&test_folder.write("sender.yaml", SENDER), &["relais"]);
+    assert_eq!(code, 2, "{stderr}");
 }
 
 #[test]
-fn port_that_is_taken_is_told_as_what_could_not_be_done() {
+fn busy_port_is_reported_with_the_failed_operation() {
     let test_folder = TestFolder::new("taken");
     let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
     let address = holder.local_addr().unwrap();
@@ -101,10 +101,10 @@ fn port_that_is_taken_is_told_as_what_could_not_be_done() {
         test_folder.path("relay"),
         address = address.to_string(),
     );
-    let (code, words) = run(&test_folder.write("relay.yaml", &text), &["relay"]);
-    assert_eq!(code, 3, "{words}");
+    let (code, stderr) = run(&test_folder.write("relay.yaml", &text), &["relay"]);
+    assert_eq!(code, 3, "{stderr}");
     assert!(
-        words.contains(&address.to_string()) && words.contains("web-1"),
-        "{words}"
+        stderr.contains(&address.to_string()) && stderr.contains("web-1"),
+        "{stderr}"
     );
 }

@@ -1,4 +1,4 @@
-//! Clean stops: within the limit and with exit code 0, whatever state the other roles are in.
+//! Clean stops: within the limit and with exit code 0, in every state of the other roles.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -36,7 +36,7 @@ fn stopping_each_role_under_load_loses_nothing() {
 }
 
 #[test]
-fn hanging_up_ends_no_role() {
+fn sighup_stops_no_role() {
     let seed = seed();
     let mut pipeline = Pipeline::new("hang-up", "1s");
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed);
@@ -76,16 +76,16 @@ fn sender_stops_cleanly_while_the_relay_is_down_or_silent() {
 }
 
 #[test]
-fn sender_stops_cleanly_while_the_relay_is_halted_in_the_middle() {
+fn sender_stops_cleanly_while_the_relay_is_paused() {
     let mut pipeline = Pipeline::new("stop-halted", "1s");
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed());
     pipeline.start_all();
     wait_for("lines at the drop", WAIT_LIMIT, || pipeline.delivered_lines() > 0);
     pipeline.signal(Role::Relay, Signal::SIGSTOP);
-    // Connections are open, and answers awaited.
+    // The sender has open connections and waits for responses.
     pipeline.stop(Role::Sender, Signal::SIGTERM);
     pipeline.start(Role::Sender);
-    // It catches signals before it takes its lock.
+    // A role installs its signal handlers before it takes its lock.
     let (lock, id) = (
         pipeline.config.state_dir.join("lock"),
         pipeline.process_id(Role::Sender).to_string(),

@@ -15,7 +15,7 @@ use crate::support::{WAIT_LIMIT, wait_for};
 const LINES: usize = 1_000;
 const NAME: &str = "accessLog_24112002_20-39_127-0-0-1";
 
-/// A window that is long over, so that its batch has a known name.
+/// A time in a window that is long over, so the name of its batch is known.
 fn past() -> Timestamp {
     "2024-11-20T02:20:00Z".parse().unwrap()
 }
@@ -67,16 +67,16 @@ fn second_process_of_a_role_on_the_same_folder_is_refused() {
     pipeline.wait_for_delivery(&written);
     for role in Role::ALL {
         let second = pipeline.command(&[role.name()]);
-        let words = String::from_utf8_lossy(&second.stderr);
-        assert_eq!(second.status.code(), Some(3), "{words}");
+        let stderr = String::from_utf8_lossy(&second.stderr);
+        assert_eq!(second.status.code(), Some(3), "{stderr}");
         let holder = format!("held by process {}", pipeline.process_id(role));
-        assert!(words.contains(&holder), "no {holder:?} in {words:?}");
+        assert!(stderr.contains(&holder), "no {holder:?} in {stderr:?}");
     }
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 
 #[test]
-fn roles_say_what_they_do() {
+fn roles_log_their_work() {
     let (mut pipeline, written) = pipeline_with_lines("words");
     pipeline.start_all();
     pipeline.wait_for_delivery(&written);
@@ -94,7 +94,7 @@ fn roles_say_what_they_do() {
 }
 
 #[test]
-fn audit_finds_what_was_altered_in_the_spool() {
+fn audit_finds_changed_files_in_the_spool() {
     let (mut pipeline, written) = pipeline_with_lines("altered");
     pipeline.start_all();
     pipeline.wait_for_delivery(&written);

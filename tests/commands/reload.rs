@@ -12,15 +12,15 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 const LINES_PER_SECOND: u32 = 4_000;
 
 /// The log message of a role that restarts with a new configuration.
-const ANEW: &str = "restarting the roles whose section changed";
+const RESTART_MESSAGE: &str = "restarting the roles whose section changed";
 
 #[test]
-fn new_configuration_under_load_loses_no_place() {
+fn reload_under_load_loses_nothing() {
     let seed = seed();
     let mut pipeline = Pipeline::new("reload", "1s");
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed);
     pipeline.start_all();
-    // From then on each of them catches signals.
+    // After this wait, every role has its signal handlers.
     wait_for("lines at the drop", WAIT_LIMIT, || pipeline.delivered_lines() > 0);
     let ids = Role::ALL.map(|role| pipeline.process_id(role));
     for (times, seal_after) in (1..).zip(["1100ms", "1200ms", "1300ms"]) {
@@ -30,7 +30,7 @@ fn new_configuration_under_load_loses_no_place() {
         for role in Role::ALL {
             let lines = pipeline.delivered_lines();
             pipeline.reload(role);
-            pipeline.wait_for_output(role, ANEW, times);
+            pipeline.wait_for_output(role, RESTART_MESSAGE, times);
             wait_for("more lines at the drop", WAIT_LIMIT, || {
                 pipeline.delivered_lines() > lines
             });
@@ -43,7 +43,7 @@ fn new_configuration_under_load_loses_no_place() {
 }
 
 #[test]
-fn file_that_is_not_valid_leaves_the_old_one_in_force() {
+fn invalid_configuration_leaves_the_old_one_in_force() {
     let mut pipeline = Pipeline::new("reload-invalid", "1s");
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed());
     pipeline.start_all();
@@ -77,7 +77,7 @@ fn file_that_is_not_valid_leaves_the_old_one_in_force() {
         pipeline.reload(role);
         pipeline.wait_for_output(role, "no section of a running role changed", 1);
         assert!(
-            !pipeline.output(role).contains(ANEW),
+            !pipeline.output(role).contains(RESTART_MESSAGE),
             "{role:?} went on as it was"
         );
     }
@@ -96,7 +96,7 @@ fn run_reloads_all_its_roles_and_follows_a_new_log() {
     append(&mut log, &mut traffic, jiff::Timestamp::now(), 1_000);
     pipeline.wait_for_received(WrittenLog::read(&first).kept_lines());
 
-    // The sender follows one more log from now on; relay and forwarder change too.
+    // The new configuration has one more log, and changes for relay and forwarder.
     let other = first.with_file_name("other.log");
     pipeline.config.other_log = Some(other.clone());
     pipeline.config.seal_after = "1100ms";
@@ -104,7 +104,7 @@ fn run_reloads_all_its_roles_and_follows_a_new_log() {
     let mut log = logferry_traffic::LogFile::open(&other).unwrap();
     append(&mut log, &mut traffic, jiff::Timestamp::now(), 1_000);
     pipeline.reload(Role::AllInOne);
-    pipeline.wait_for_output(Role::AllInOne, ANEW, 1);
+    pipeline.wait_for_output(Role::AllInOne, RESTART_MESSAGE, 1);
     assert!(
         pipeline
             .output(Role::AllInOne)

@@ -50,8 +50,8 @@ impl Drop for TailProcess {
     }
 }
 
-/// Posts numbered lines from `first` on while `tail` starts; returns the number of the first that it shows, and the next
-/// to be posted.
+/// Posts numbered lines from `first` on while `tail` starts. Returns the number of the first shown line and the number of
+/// the next line to post.
 fn first_shown(
     relay: &RelayProcess,
     tail: &mut TailProcess,
@@ -71,7 +71,7 @@ fn first_shown(
     })
 }
 
-/// Every tenth line is of the next hour, so batches are sealed while they are read.
+/// Every tenth line begins the next hour, so batches are sealed while `tail` reads them.
 fn line(number: u32) -> String {
     let (day, hour) = (1 + number / 240 % 28, number / 10 % 24);
     format!("[{day:02}/Nov/2025:{hour:02}:20:03 +0600] \u{1b}[31m {number}\n")
@@ -102,7 +102,7 @@ fn lines_are_shown_once_as_they_are_committed() {
 }
 
 #[test]
-fn only_what_was_asked_for_is_shown_and_a_closed_pipe_ends_it() {
+fn only_matching_lines_are_shown_and_a_closed_pipe_ends_tail() {
     let relay = RelayProcess::start("tail-some", "sources: [\"127.0.0.1\"]");
     let mut others = TailProcess::start(&relay, &["--source", "198.51.100.1"]);
     let mut tail = TailProcess::start(&relay, &["--source", "127.0.0.1", "--group", "web-1", "needle"]);
@@ -114,7 +114,7 @@ fn only_what_was_asked_for_is_shown_and_a_closed_pipe_ends_it() {
     assert!(tail.line().contains("needle"));
     drop(tail.lines.take());
     tail.assert_ends_well();
-    // It had nothing to show, and no reason to end so far.
+    // It has shown nothing and must still run.
     assert!(others.child.try_wait().unwrap().is_none());
     drop(others.lines.take());
     others.assert_ends_well();

@@ -16,10 +16,10 @@ use crate::support::pipeline::{Pipeline, Role, spool_lines};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/version_0_1");
 
-/// A file at the drop that is not the forwarder's. Because of it, version 0.1 could not deliver a batch.
+/// A foreign file in the drop folder. Because of it, version 0.1 could not deliver a batch.
 const FOREIGN_FILE: &str = "accessLog_24112008_40-59_127-0-0-1.log";
 
-/// Lines in the spool of version 0.1, and lines that its sender had not shipped yet.
+/// Lines in the spool of version 0.1, and unshipped lines of its sender.
 const SPOOL_LINES: usize = 100;
 const UNSHIPPED_LINES: usize = 40;
 
@@ -35,7 +35,7 @@ fn pipeline_on_copy(test: &str, relay: &str) -> Pipeline {
     pipeline
 }
 
-/// Copies a folder. The ledger's files are stored compressed; batches that are compressed are copied as they are.
+/// Copies a folder. The ledger's files are stored compressed and are unpacked here; compressed batches are not.
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -60,7 +60,7 @@ fn assert_fsck_finds_nothing(pipeline: &Pipeline) {
     assert_eq!((code, &report["fine"]), (0, &true.into()), "{report}");
 }
 
-/// Everything that version 0.1 left is delivered once, with what its sender had not shipped yet.
+/// Checks that all lines of version 0.1, shipped or not, are delivered once.
 fn check_that_new_roles_continue(test: &str, relay: &str) {
     let mut pipeline = pipeline_on_copy(test, relay);
     pipeline.write_config();
@@ -173,7 +173,7 @@ fn requests_of_a_sender_of_version_0_1_are_accepted() {
             }
         }
     }
-    // One batch is compressed: its lines are not counted here.
+    // One batch is compressed; its lines are not counted here.
     let lines = spool_lines(&pipeline.config.data_dir).unwrap();
     assert!(
         lines >= SPOOL_LINES - 20 + UNSHIPPED_LINES,

@@ -1,4 +1,4 @@
-//! A log is bytes: only the newline has a meaning.
+//! Logs with arbitrary bytes: only the newline has a meaning.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::support::seed;
 const FIRST: &[u8] = b"203.0.113.1 - - [20/Nov/2024:08:20:03 +0600] \"GET / HTTP/1.1\" 200 1 \"-\" \"-\"\n";
 const NAME: &str = "accessLog_24112008_20-39_127-0-0-1.log";
 
-/// Above the tests' `max_line` and `max_bytes`, so that a line goes in pieces.
+/// Above the tests' `max_line` and `max_bytes`, so that the sender splits the line.
 const LONG_LINE: usize = 300_000;
 
 #[test]
@@ -30,10 +30,10 @@ fn lines_of_any_bytes_arrive_unchanged() {
 }
 
 fn lines(seed: u64) -> Vec<Vec<u8>> {
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut random = |len: usize| {
         let mut bytes = vec![0; len];
-        chance.fill_bytes(&mut bytes);
+        rng.fill_bytes(&mut bytes);
         bytes.retain(|&byte| byte != b'\n');
         bytes.push(b'\n');
         bytes

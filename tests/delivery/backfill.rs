@@ -20,7 +20,7 @@ use crate::support::{WAIT_LIMIT, logferry, wait_for};
 /// Enough for several chunks.
 const LINES: usize = 3_000;
 
-/// Some hours of old log, one hour in each file, outside the sender's log folder.
+/// Old logs of some hours, one hour in each file, outside the sender's log folder.
 struct OldLogs {
     log: LogFile,
     folder: PathBuf,
@@ -41,7 +41,7 @@ impl OldLogs {
         Self { log, folder, hours }
     }
 
-    /// The bytes of one hour; the first is the oldest.
+    /// The bytes of one hour; hour 0 is the oldest.
     fn bytes(&self, hour: u32) -> Vec<u8> {
         fs::read(self.log.rotated(self.hours - hour)).unwrap()
     }
@@ -63,7 +63,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Runs `backfill` to its end; its exit code and what it printed on stdout.
+/// Runs `backfill` to its end; returns the exit code and stdout.
 fn backfill(pipeline: &Pipeline, options: &[&str], files: &[PathBuf]) -> (i32, String) {
     let files = files.iter().map(|file| file.to_str().unwrap());
     let arguments: Vec<&str> = ["backfill"]
@@ -101,7 +101,7 @@ fn pipeline(test: &str) -> Pipeline {
 }
 
 #[test]
-fn old_files_of_each_kind_are_delivered_once_however_often_they_are_given() {
+fn old_files_of_each_kind_are_delivered_once_even_if_given_again() {
     let pipeline = pipeline("backfill");
     let old = OldLogs::new(&pipeline, 3, LINES);
     let files = [
@@ -121,7 +121,7 @@ fn old_files_of_each_kind_are_delivered_once_however_often_they_are_given() {
 }
 
 #[test]
-fn a_backfill_that_is_killed_goes_on_where_it_was() {
+fn killed_backfill_continues_from_its_last_position() {
     let mut pipeline = pipeline("backfill-killed");
     let old = OldLogs::new(&pipeline, 2, 40 * LINES);
     let files = [
@@ -135,7 +135,7 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
         command.arg("-c").arg(config).arg("backfill").args(&files);
         let mut process = Process::start(&pipeline.test_folder, "backfill", &mut command);
         pipeline.wait_for_received(quarter * 10 * LINES);
-        // On a quick machine it may be through.
+        // On a fast machine it may have ended already.
         if process.is_running() {
             process.kill();
             kills += 1;
@@ -147,7 +147,7 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_go_and_sends_nothing() {
+fn dry_run_reports_the_files_to_ship_and_sends_nothing() {
     let pipeline = pipeline("backfill-dry");
     let old = OldLogs::new(&pipeline, 1, LINES);
     let files = [old.file("a.log.gz", &gzip(&old.bytes(0))), old.file("empty", b"")];
@@ -167,7 +167,7 @@ fn a_dry_run_says_what_would_go_and_sends_nothing() {
 }
 
 #[test]
-fn a_damaged_file_is_refused_whole_and_the_others_are_shipped() {
+fn damaged_file_is_refused_as_a_whole_and_the_others_are_shipped() {
     let pipeline = pipeline("backfill-damaged");
     let old = OldLogs::new(&pipeline, 2, LINES);
     let whole = gzip(&old.bytes(0));
@@ -182,14 +182,14 @@ fn a_damaged_file_is_refused_whole_and_the_others_are_shipped() {
         (code, results(&printed)),
         (1, vec!["refused", "shipped", "refused", "refused"])
     );
-    // Once it is whole again, it is shipped.
-    let mended = old.file("cut.gz", &whole);
-    assert_eq!(backfill(&pipeline, &[], &[mended]).0, 0);
+    // The repaired file is shipped.
+    let repaired = old.file("cut.gz", &whole);
+    assert_eq!(backfill(&pipeline, &[], &[repaired]).0, 0);
     pipeline.finish(&old.written(), LineOrder::WithinWindow);
 }
 
 #[test]
-fn of_what_the_sender_has_shipped_in_part_only_the_rest_goes() {
+fn only_the_unshipped_part_of_a_file_is_shipped() {
     let mut pipeline = Pipeline::new("backfill-rest", "2s");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
     let mut traffic = traffic("rest", 1);
@@ -218,7 +218,7 @@ fn of_what_the_sender_has_shipped_in_part_only_the_rest_goes() {
 }
 
 #[test]
-fn a_sender_at_work_on_the_same_files_doubles_nothing() {
+fn running_sender_on_the_same_files_doubles_nothing() {
     let mut pipeline = pipeline("backfill-beside");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
     let mut traffic = traffic("beside", 1);
@@ -234,7 +234,7 @@ fn a_sender_at_work_on_the_same_files_doubles_nothing() {
 }
 
 #[test]
-fn while_the_relay_is_away_it_waits_and_a_stop_is_told_from_the_end() {
+fn backfill_waits_for_the_relay_and_a_stop_has_its_own_exit_code() {
     let mut pipeline = Pipeline::new("backfill-away", "2s");
     pipeline.start(Role::Forwarder);
     let old = OldLogs::new(&pipeline, 1, LINES);
@@ -267,7 +267,7 @@ fn while_the_relay_is_away_it_waits_and_a_stop_is_told_from_the_end() {
 }
 
 #[test]
-fn a_log_that_is_not_in_the_configuration_is_bad_usage() {
+fn log_missing_from_the_configuration_is_bad_usage() {
     let pipeline = pipeline("backfill-usage");
     let file = pipeline.test_folder.write("a.log", "1\n");
     assert_eq!(backfill(&pipeline, &["--log", "web"], &[file]).0, 2);

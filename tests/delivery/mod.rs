@@ -1,5 +1,5 @@
-//! Lines on their way to the SFTP server: arbitrary bytes, window names, real nginx, old logs by `backfill`.
-//! A new test of what arrives, without any fault, goes here.
+//! Deliveries without faults: arbitrary bytes, window names, real nginx, old logs by `backfill`.
+//! New tests of delivered files without a fault belong here.
 
 mod any_bytes;
 mod backfill;

@@ -19,7 +19,7 @@ const PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=600;
 #[test]
 fn killing_any_role_at_random_loses_nothing_and_doubles_nothing() {
     let seed = seed();
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut pipeline = Pipeline::new("crashes", "2s");
     let load = LogWriter::start(&pipeline.config.log, LINES_PER_SECOND, seed);
     pipeline.start_all();
@@ -27,8 +27,8 @@ fn killing_any_role_at_random_loses_nothing_and_doubles_nothing() {
     let end = Instant::now() + DURATION;
     let mut kills = [0; Role::ALL.len()];
     while Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(chance.random_range(PAUSE_MS)));
-        let victim = chance.random_range(0..Role::ALL.len());
+        std::thread::sleep(Duration::from_millis(rng.random_range(PAUSE_MS)));
+        let victim = rng.random_range(0..Role::ALL.len());
         pipeline.kill(Role::ALL[victim]);
         pipeline.start(Role::ALL[victim]);
         kills[victim] += 1;

@@ -1,4 +1,4 @@
-//! The relay host's disk becomes full under load: the data folder is on a small disk of its own.
+//! The relay host's disk becomes full under load. The data folder is on its own small disk.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -23,20 +23,20 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn full_disk_costs_time_but_no_line_and_needs_no_restart() {
     let (seed, disk) = (seed(), Tmpfs::mount(32));
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut pipeline = Pipeline::new("full-disk", "2s");
     pipeline.config.data_dir = disk.path("relay");
-    // Nothing stops it in time: it runs into the end of the disk, wherever that is in a write or a sync.
+    // The relay has no free-space limit here, so any write or sync can hit the full disk.
     pipeline.config.min_free_disk = "0";
     let load = LogWriter::start(&pipeline.config.log, 2_000, seed);
     pipeline.start_all();
     for times in 1..=3 {
         pipeline.wait_for_received(times * 1_000);
-        disk.fill(chance.random_range(0..200 << 10));
+        disk.fill(rng.random_range(0..200 << 10));
         let is_refused = pipeline.becomes_true(|pipeline| upload(pipeline.config.relay_port).status == 503);
         assert!(is_refused, "the disk is not full after {WAIT_LIMIT:?}");
-        // However long that lasts.
-        std::thread::sleep(Duration::from_millis(chance.random_range(0..2_000)));
+        // The length of the outage does not matter.
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..2_000)));
         disk.make_room();
     }
     load.stop();
@@ -46,7 +46,7 @@ fn full_disk_costs_time_but_no_line_and_needs_no_restart() {
 }
 
 #[test]
-fn below_min_free_disk_nothing_is_taken_readers_go_on_and_it_resumes_by_itself() {
+fn below_min_free_disk_lines_are_refused_reads_continue_and_ingest_resumes() {
     let disk = Tmpfs::mount(32);
     let (metrics, mut pipeline) = (free_port(), Pipeline::new("low-disk", "2s"));
     pipeline.config.data_dir = disk.path("relay");
@@ -96,7 +96,7 @@ fn below_min_free_disk_nothing_is_taken_readers_go_on_and_it_resumes_by_itself()
         (503, "the relay's disk is nearly full\n")
     );
     append(&mut log, &mut lines, Timestamp::now(), 1_000);
-    // What was taken before is sealed and delivered, and nothing else.
+    // Only the lines accepted before are sealed and delivered.
     let is_delivered = pipeline.becomes_true(|pipeline| pipeline.delivered_lines() >= before);
     assert!(is_delivered, "the forwarder waits for the disk");
     assert_eq!(pipeline.delivered_lines(), before);

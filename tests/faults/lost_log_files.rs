@@ -17,16 +17,15 @@ const LINES: usize = 3_000;
 struct PipelineWithBacklog {
     pipeline: Pipeline,
     log: LogFile,
-    /// Lines that the relay has.
+    /// Lines received by the relay.
     received: usize,
-    /// Bytes of the rotated file that the relay has.
+    /// Bytes of the rotated file received by the relay.
     shipped: u64,
-    /// All its bytes.
-    seen: u64,
+    /// The length of the rotated file.
+    rotated_len: u64,
 }
 
-/// A pipeline that has shipped a first part of its log, and whose sender has seen a second part that the relay, which
-/// is down, does not have.
+/// A pipeline whose sender has shipped the first part of its log. It has found a second part, but the relay is down.
 fn with_backlog(test: &str) -> PipelineWithBacklog {
     let mut pipeline = Pipeline::new(test, "2s");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
@@ -39,7 +38,7 @@ fn with_backlog(test: &str) -> PipelineWithBacklog {
 
     pipeline.stop(Role::Relay, Signal::SIGTERM);
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
-    let seen = fs::metadata(log.path()).unwrap().len();
+    let rotated_len = fs::metadata(log.path()).unwrap().len();
     log.rename().unwrap();
     log.reopen().unwrap();
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
@@ -48,7 +47,7 @@ fn with_backlog(test: &str) -> PipelineWithBacklog {
         log,
         received,
         shipped,
-        seen,
+        rotated_len,
     }
 }
 
@@ -59,7 +58,7 @@ fn file_deleted_before_it_was_shipped_is_named_with_its_offsets() {
         log,
         received,
         shipped,
-        seen,
+        rotated_len,
     } = with_backlog("gap");
     pipeline.stop(Role::Sender, Signal::SIGTERM);
     fs::remove_file(log.rotated(1)).unwrap();
@@ -82,12 +81,15 @@ fn file_deleted_before_it_was_shipped_is_named_with_its_offsets() {
     assert_eq!(gap["source"], "127.0.0.1");
     assert_eq!(gap["log"], "access");
     assert!(gap["stream"].is_string(), "{found}");
-    assert_eq!((&gap["from"], &gap["until"]), (&shipped.into(), &seen.into()));
+    assert_eq!(
+        (&gap["from"], &gap["until"]),
+        (&shipped.into(), &rotated_len.into())
+    );
     let (code, status) = pipeline.json("status");
     assert_eq!(status["sources"][0]["gaps"][0]["from"], shipped, "{status}");
     assert_eq!(code, 1, "{status}");
 
-    // It is told once, whatever restarts.
+    // The loss is reported once, even after restarts.
     pipeline.kill(Role::Sender);
     pipeline.start(Role::Sender);
     pipeline.wait_for_received(received + WrittenLog::read(log.path()).kept_lines());
@@ -101,10 +103,10 @@ fn rotated_file_that_waits_for_the_relay_is_shown_at_risk() {
         mut pipeline,
         log,
         shipped,
-        seen,
+        rotated_len,
         ..
     } = with_backlog("risk");
-    // It answers, but has room for nothing.
+    // The relay responds, but has no free space.
     pipeline.config.min_free_disk = "1000000TiB";
     pipeline.start(Role::Relay);
     let mut status = Value::Null;
@@ -119,7 +121,7 @@ fn rotated_file_that_waits_for_the_relay_is_shown_at_risk() {
     let stream = streams.iter().find(|stream| stream["at_risk"] == true).unwrap();
     assert_eq!(stream["path"], log.rotated(1).to_str().unwrap(), "{status}");
     assert_eq!(stream["acked_offset"], shipped, "{status}");
-    assert_eq!(stream["lag_bytes"], seen - shipped, "{status}");
+    assert_eq!(stream["lag_bytes"], rotated_len - shipped, "{status}");
     let table = pipeline.command(&["status"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("at risk: "), "{table}");

@@ -11,7 +11,7 @@ const LINES_PER_SECOND: u32 = 4_000;
 const LOST_RESPONSES: usize = 200;
 
 #[test]
-fn losing_the_relays_answers_doubles_nothing() {
+fn lost_responses_double_nothing() {
     let seed = seed();
     let mut pipeline = Pipeline::new("lost-answers", "2s");
     let proxy = lossy_proxy(pipeline.config.relay_port, seed);

@@ -1,5 +1,5 @@
 //! Faults from outside: kills, lost responses, a refusing or restored relay, a full disk, deleted log files.
-//! A new fault is tested here.
+//! Tests of a new fault belong here.
 
 mod crashes;
 mod full_disk;

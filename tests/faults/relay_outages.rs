@@ -27,7 +27,7 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 const LINES: usize = 1_000;
 
 #[test]
-fn chunk_that_is_refused_holds_up_its_own_log_only_and_is_never_dropped() {
+fn refused_chunk_blocks_only_its_own_log_and_is_never_dropped() {
     const POISON: &[u8] = b"the-line-that-is-refused";
     let mut pipeline = Pipeline::new("poison", "2s");
     let other = pipeline.test_folder.path("log").join("other.log");
@@ -66,7 +66,7 @@ fn chunk_that_is_refused_holds_up_its_own_log_only_and_is_never_dropped() {
     wait_for("several refusals", WAIT_LIMIT, || {
         refused.load(Ordering::Relaxed) > 5
     });
-    // All of the other log; of this one, nothing that comes later.
+    // The relay has the whole other log, and nothing after the refused chunk of this log.
     pipeline.wait_for_received(of_other);
     append(&mut other, &mut other_lines, Timestamp::now(), LINES);
     let of_other = WrittenLog::read(other.path()).kept_lines();
@@ -79,9 +79,12 @@ fn chunk_that_is_refused_holds_up_its_own_log_only_and_is_never_dropped() {
             received > of_other
         },
     );
-    let words = pipeline.output(Role::Sender);
-    let refusal = words.lines().find(|line| line.contains("the relay refuses"));
-    assert!(refusal.is_some_and(|line| line.contains("access.log")), "{words}");
+    let output = pipeline.output(Role::Sender);
+    let refusal = output.lines().find(|line| line.contains("the relay refuses"));
+    assert!(
+        refusal.is_some_and(|line| line.contains("access.log")),
+        "{output}"
+    );
 
     refusing.store(false, Ordering::Relaxed);
     let written = WrittenLog::read(log.path()).and(WrittenLog::read(other.path()));
@@ -89,7 +92,7 @@ fn chunk_that_is_refused_holds_up_its_own_log_only_and_is_never_dropped() {
 }
 
 #[test]
-fn relay_that_asks_to_wait_is_not_asked_before_its_time() {
+fn sender_respects_the_wait_time_of_the_relay() {
     const WAITS: [(u64, &str); 3] = [
         (
             2,
@@ -106,16 +109,16 @@ fn relay_that_asks_to_wait_is_not_asked_before_its_time() {
     ];
     let mut pipeline = Pipeline::new("retry-after", "1s");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
-    // One chunk: nothing else is on its way when it is refused.
+    // One chunk in flight: no other chunk is under way when the relay refuses it.
     append(&mut log, &mut traffic("retry-after", 1), Timestamp::now(), 50);
-    let asked = Arc::new(Mutex::new((0, None::<Instant>)));
+    let retry_state = Arc::new(Mutex::new((0, None::<Instant>)));
     let interceptor = intercept_http(pipeline.config.relay_port, {
-        let asked = Arc::clone(&asked);
+        let retry_state = Arc::clone(&retry_state);
         move |request| {
             if !matches!(request.path(), CHUNKS_PATH | STREAMS_PATH) {
                 return Interception::Pass;
             }
-            let (times, not_before) = &mut *asked.lock().unwrap();
+            let (times, not_before) = &mut *retry_state.lock().unwrap();
             let now = Instant::now();
             assert!(
                 not_before.is_none_or(|not_before| now >= not_before),
@@ -135,27 +138,27 @@ fn relay_that_asks_to_wait_is_not_asked_before_its_time() {
     pipeline.start_all();
     let written = WrittenLog::read(log.path());
     pipeline.wait_for_received(written.kept_lines());
-    // The lock is poisoned where an assertion failed.
-    assert_eq!(asked.lock().unwrap().0, WAITS.len());
+    // A failed assertion poisons the lock.
+    assert_eq!(retry_state.lock().unwrap().0, WAITS.len());
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 
 #[test]
-fn chunk_cut_off_at_any_byte_is_taken_once() {
+fn chunk_cut_at_any_byte_is_stored_once() {
     const CUTS: usize = 60;
     let seed = seed();
     let mut pipeline = Pipeline::new("cut-off", "2s");
-    // Otherwise each cut makes the chunks after it wait at the relay.
+    // With more chunks in flight, each cut makes the later chunks wait at the relay.
     pipeline.config.in_flight = 1;
     let cuts = Arc::new(AtomicUsize::new(0));
     let interceptor = intercept_http(pipeline.config.relay_port, {
-        let (cuts, chance) = (Arc::clone(&cuts), Mutex::new(StdRng::seed_from_u64(seed)));
+        let (cuts, rng) = (Arc::clone(&cuts), Mutex::new(StdRng::seed_from_u64(seed)));
         move |request| {
-            let mut chance = chance.lock().unwrap();
-            if request.path() == CHUNKS_PATH && chance.random_bool(0.3) {
+            let mut rng = rng.lock().unwrap();
+            if request.path() == CHUNKS_PATH && rng.random_bool(0.3) {
                 cuts.fetch_add(1, Ordering::Relaxed);
-                // All of it, too: then it is the answer that is lost.
-                Interception::Cut(chance.random_range(0..=request.len()))
+                // The cut may come after the whole request; the response is then lost.
+                Interception::Cut(rng.random_range(0..=request.len()))
             } else {
                 Interception::Pass
             }
@@ -172,9 +175,10 @@ fn chunk_cut_off_at_any_byte_is_taken_once() {
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 
-/// The relay forgets what it took after the backup. Nothing of that was delivered, so its senders ship it again.
+/// The restored relay does not have the lines received after the backup. None of them was delivered, so its senders
+/// ship them again.
 #[test]
-fn relay_restored_from_an_older_backup_gets_again_what_it_forgot() {
+fn restored_relay_receives_the_lines_after_the_backup_again() {
     let mut pipeline = Pipeline::new("restored", "2s");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
     let mut lines = traffic("restored", 1);
@@ -189,7 +193,7 @@ fn relay_restored_from_an_older_backup_gets_again_what_it_forgot() {
     );
     copy_folder(&data, &backup);
 
-    // The sender runs on all the time; a rotation makes that two of its files are affected.
+    // The sender keeps running. The rotation makes two of its files affected.
     pipeline.start(Role::Relay);
     append(&mut log, &mut lines, Timestamp::now(), LINES);
     log.rename().unwrap();
@@ -210,7 +214,7 @@ fn relay_restored_from_an_older_backup_gets_again_what_it_forgot() {
 }
 
 #[test]
-fn emptied_relay_gets_every_line_that_is_still_there() {
+fn emptied_relay_receives_every_line_still_on_disk() {
     let mut pipeline = Pipeline::new("emptied", "2s");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
     let mut lines = traffic("emptied", 1);
@@ -234,12 +238,12 @@ fn emptied_relay_gets_every_line_that_is_still_there() {
     pipeline.finish(&written, LineOrder::WithinWindow);
 }
 
-/// The log on disk is the queue: however much of it waits, the sender holds a fixed set of buffers.
+/// The log on disk is the queue. The sender's buffers do not grow with the waiting part.
 #[test]
 fn memory_stays_flat_while_the_relay_is_away_and_the_log_grows() {
     const MIB: u64 = 1 << 20;
     const GROWTH: u64 = 300 * MIB;
-    /// A sender of these chunks takes about 10 MiB, and a debug build is no smaller.
+    /// A sender with this chunk size uses about 10 MiB. A debug build does not use less.
     const MOST: u64 = 48 * MIB;
     let mut pipeline = Pipeline::new("memory", "1h");
     let mut log = fs::File::create(&pipeline.config.log).unwrap();
@@ -254,7 +258,7 @@ fn memory_stays_flat_while_the_relay_is_away_and_the_log_grows() {
         }
         log.write_all(&block).unwrap();
         written += u64::try_from(block.len()).unwrap();
-        let memory = memory_most(pipeline.process_id(Role::Sender));
+        let memory = peak_memory(pipeline.process_id(Role::Sender));
         assert!(
             memory < MOST,
             "{memory} bytes of memory for {written} bytes that wait"
@@ -277,7 +281,7 @@ fn memory_stays_flat_while_the_relay_is_away_and_the_log_grows() {
         received() >= size
     });
     assert_eq!(received(), size);
-    let memory = memory_most(pipeline.process_id(Role::Sender));
+    let memory = peak_memory(pipeline.process_id(Role::Sender));
     assert!(
         memory < MOST,
         "{memory} bytes of memory after the backlog was shipped"
@@ -285,7 +289,7 @@ fn memory_stays_flat_while_the_relay_is_away_and_the_log_grows() {
     pipeline.stop(Role::Sender, Signal::SIGTERM);
 }
 
-/// Makes the sender leave a rotated file for good, by an age at which nobody writes to it any more.
+/// Makes the sender finish a rotated file: sets its age so that the sender expects no further writes.
 fn finish_rotated(pipeline: &mut Pipeline, rotated: &Path) {
     pipeline.stop(Role::Sender, Signal::SIGTERM);
     let file = fs::File::options().append(true).open(rotated).unwrap();
@@ -299,8 +303,8 @@ fn finish_rotated(pipeline: &mut Pipeline, rotated: &Path) {
     });
 }
 
-/// The most memory that a process has had, in bytes: `VmHWM` in `proc_pid_status(5)`.
-fn memory_most(id: u32) -> u64 {
+/// The peak memory of a process, in bytes: `VmHWM` in `proc_pid_status(5)`.
+fn peak_memory(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: u64 = line.unwrap().trim().trim_end_matches(" kB").parse().unwrap();

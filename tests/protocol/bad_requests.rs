@@ -13,7 +13,7 @@ fn start(test: &str, source: &str) -> RelayProcess {
     RelayProcess::start(test, &format!("sources: [{source:?}]"))
 }
 
-/// The relay works as if nothing had been sent before.
+/// The relay accepts a valid chunk after the invalid request.
 fn assert_unharmed(relay: &mut RelayProcess) {
     relay.process.assert_running();
     let stored = ChunkRequest::whole(LINES).send(relay.port);
@@ -22,14 +22,14 @@ fn assert_unharmed(relay: &mut RelayProcess) {
 }
 
 #[track_caller]
-fn assert_refused(answer: &HttpResponse, status: u16, reason: &str) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert!(answer.body.contains(reason), "no {reason:?} in {answer:?}");
-    assert_eq!(answer.body.trim_end().lines().count(), 1, "{answer:?}");
+fn assert_refused(response: &HttpResponse, status: u16, reason: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(response.body.contains(reason), "no {reason:?} in {response:?}");
+    assert_eq!(response.body.trim_end().lines().count(), 1, "{response:?}");
 }
 
 #[test]
-fn chunk_that_is_not_what_it_says_is_refused_with_the_reason() {
+fn chunk_that_contradicts_its_headers_is_refused_with_the_reason() {
     let mut relay = start("bad-chunks", "127.0.0.1");
     let good = || ChunkRequest::whole(LINES);
     for (name, _) in good().headers {
@@ -85,7 +85,7 @@ fn body_that_is_too_large_or_breaks_off_is_not_stored() {
     let mut relay = start("bad-bodies", "127.0.0.1");
     let large = ChunkRequest::whole(&vec![b'x'; MAX_CHUNK + 1]);
     assert_refused(&large.send(relay.port), 413, "65536");
-    // Without a length, it must be found out while it comes.
+    // Without a length, the relay must check the size while it reads the body.
     let headers = ChunkRequest::whole(LINES).headers;
     let endless = request_without_length(CHUNKS_PATH, &headers, &[b'x'; 1024], MAX_CHUNK / 1024 + 1);
     assert_refused(&send(relay.port, &endless), 413, "65536");
@@ -99,7 +99,7 @@ fn body_that_is_too_large_or_breaks_off_is_not_stored() {
 }
 
 #[test]
-fn chunk_is_taken_only_where_its_stream_ends() {
+fn chunk_is_accepted_only_at_the_end_of_its_stream() {
     let mut relay = start("order", "127.0.0.1");
     assert_unharmed(&mut relay);
     let again = ChunkRequest::whole(LINES).send(relay.port);

@@ -1,4 +1,4 @@
-//! The old shippers' `POST /upload`, sent by the client library that they use.
+//! `POST /upload` of the old shippers, sent by their own client library.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
@@ -11,7 +11,7 @@ use crate::support::{WAIT_LIMIT, seed, wait_for};
 const SHIPPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/protocol/old_shipper.py");
 const LINES_PER_CHUNK: usize = 20;
 
-/// A Python that has `requests`: the user's own, or Debian's.
+/// A Python with `requests`: the user's own, or Debian's.
 fn python() -> &'static str {
     let has_requests = |python: &&str| {
         let tried = Command::new(python).args(["-c", "import requests"]).output();
@@ -21,7 +21,7 @@ fn python() -> &'static str {
     found.expect("no python3 has requests; install the Debian package python3-requests")
 }
 
-/// Ships a log; `faults` is the share of answers that do not get through.
+/// Ships a log; `faults` is the share of lost responses.
 fn ship(relay: &RelayProcess, host: &str, log: &[u8], faults: &str) -> Output {
     let mut shipper = Command::new(python())
         .arg(SHIPPER)
@@ -47,7 +47,7 @@ fn assert_shipped(output: &Output, chunks: usize) {
     assert_eq!(answers, expected);
 }
 
-/// A log in which each chunk is like the one before or after it.
+/// A log in which each chunk equals the one before or after it.
 fn log_of_equal_pairs(chunks: usize) -> Vec<u8> {
     let lines = (0..chunks).flat_map(|chunk| {
         let request = chunk / 2;
@@ -69,14 +69,14 @@ fn post(relay: &RelayProcess, body: &[u8]) -> HttpResponse {
 }
 
 #[track_caller]
-fn assert_refused(answer: &HttpResponse, status: u16, reason: &str) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert!(answer.body.contains(reason), "no {reason:?} in {answer:?}");
-    assert_eq!(answer.body.trim_end().lines().count(), 1, "{answer:?}");
+fn assert_refused(response: &HttpResponse, status: u16, reason: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(response.body.contains(reason), "no {reason:?} in {response:?}");
+    assert_eq!(response.body.trim_end().lines().count(), 1, "{response:?}");
 }
 
 #[test]
-fn old_shippers_log_arrives_as_it_is_and_is_counted() {
+fn log_of_an_old_shipper_arrives_unchanged_and_is_counted() {
     const CHUNKS: usize = 30;
     let relay = RelayProcess::start("upload", "sources: [\"127.0.0.1\"]");
     let log = log_of_equal_pairs(CHUNKS);
@@ -91,7 +91,7 @@ fn old_shippers_log_arrives_as_it_is_and_is_counted() {
 }
 
 #[test]
-fn chunk_whose_answer_is_lost_is_stored_once() {
+fn chunk_with_a_lost_response_is_stored_once() {
     const CHUNKS: usize = 60;
     let relay = RelayProcess::start("upload-lost", "sources: [\"127.0.0.1\"]");
     let log = log_of_equal_pairs(CHUNKS);
@@ -106,22 +106,22 @@ fn chunk_that_was_stored_before_a_crash_is_not_stored_again() {
     let mut relay = RelayProcess::start("upload-crash", "sources: [\"127.0.0.1\"]");
     let body = body("[21/Nov/2026:08:20:03 +0600] a\nb\n", "");
     for _ in 0..3 {
-        // The answer is on its way to somebody who never reads it when the relay dies.
+        // The client never reads the response; then the relay is killed.
         let mut unread = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port)).unwrap();
         unread.write_all(&request("POST", "/upload", &[], &body)).unwrap();
-        wait_for("an answer", WAIT_LIMIT, || unread.peek(&mut [0]).unwrap() > 0);
+        wait_for("a response", WAIT_LIMIT, || unread.peek(&mut [0]).unwrap() > 0);
         relay.kill_and_restart();
     }
-    let answer = post(&relay, &body);
-    assert_eq!((answer.status, answer.body.as_str()), (200, "OK - 2 lines"));
+    let response = post(&relay, &body);
+    assert_eq!((response.status, response.body.as_str()), (200, "OK - 2 lines"));
     assert_eq!(relay.stored(), b"[21/Nov/2026:08:20:03 +0600] a\nb\n");
-    // That answer was read: what comes now is new.
+    // The client has read that response, so an equal upload is new.
     assert_eq!(post(&relay, &body).status, 200);
     assert_eq!(relay.stored(), b"[21/Nov/2026:08:20:03 +0600] a\nb\n".repeat(2));
 }
 
 #[test]
-fn upload_that_is_not_right_is_refused_with_the_reason() {
+fn invalid_upload_is_refused_with_the_reason() {
     let relay = RelayProcess::start("bad-uploads", "sources: [\"127.0.0.1\"]");
     for bad in [&b""[..], b"log=x", b"{}", b"{\"log\": 7}", b"{\"log\": \"\xff\"}"] {
         assert_refused(&post(&relay, bad), 400, "the body");
@@ -133,7 +133,7 @@ fn upload_that_is_not_right_is_refused_with_the_reason() {
         405,
         "POST",
     );
-    // The library is still sending when it is refused, and has to hear why.
+    // The relay refuses while the library still sends; the library must get the reason.
     let lines = format!("{}\n", "x".repeat(1 << 20)).repeat(LINES_PER_CHUNK);
     let refused = ship(&relay, "127.0.0.1", lines.as_bytes(), "0");
     let printed = String::from_utf8_lossy(&refused.stderr);
@@ -151,7 +151,7 @@ fn upload_that_is_not_right_is_refused_with_the_reason() {
 }
 
 #[test]
-fn host_is_taken_only_where_it_is_trusted_and_listed() {
+fn host_field_is_used_only_if_trusted_and_listed() {
     let sources = "sources: [\"127.0.0.1\", \"198.51.100.1\", \"web-7\"], trust_source: true";
     let relay = RelayProcess::start("upload-host", sources);
     let hosts = [
@@ -164,8 +164,8 @@ fn host_is_taken_only_where_it_is_trusted_and_listed() {
         "\n",
     ];
     for host in hosts {
-        let answer = post(&relay, &body(host, host));
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = post(&relay, &body(host, host));
+        assert_eq!(response.status, 200, "{response:?}");
     }
     let (_, audit) = relay.json(&["audit"]);
     let batches = audit["batches"].as_array().unwrap();
@@ -177,7 +177,7 @@ fn host_is_taken_only_where_it_is_trusted_and_listed() {
     };
     assert_eq!(lines("198.51.100.1"), 1, "{audit}");
     assert_eq!(lines("web-7"), 1, "{audit}");
-    // The others are the peer's; two of them have no line that is not blank.
+    // The other uploads count for the peer's address; two of them have only blank lines.
     assert_eq!(lines("127.0.0.1"), 3, "{audit}");
     assert_eq!(batches.len(), 3, "{audit}");
 }

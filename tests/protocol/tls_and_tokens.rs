@@ -22,7 +22,7 @@ struct TlsSetup {
 }
 
 impl TlsSetup {
-    /// An authority and certificates for the relay and for a host named web-1.
+    /// Makes a certificate authority, and certificates for the relay and for a host named web-1.
     fn new(test: &str) -> Self {
         let setup = Self {
             test_folder: TestFolder::new(test),
@@ -94,12 +94,12 @@ impl TlsSetup {
         ]);
     }
 
-    /// A path, as it stands in the configuration.
+    /// A path in the form of the configuration.
     fn at(&self, name: &str) -> String {
         format!("{:?}", self.test_folder.path(name))
     }
 
-    /// Writes the configuration, with these settings of either side.
+    /// Writes the configuration with these settings of sender and relay.
     fn configure(&self, scheme: &str, sender: &str, relay: &str) -> PathBuf {
         let binds = relay.contains("tokens_file") || relay.contains("client_ca_file");
         let source = if binds { "web-1" } else { "127.0.0.1" };
@@ -116,7 +116,7 @@ impl TlsSetup {
         self.test_folder.write("logferry.yaml", &text)
     }
 
-    /// Starts both, the sender when the relay listens: it says only the first reason why it cannot ship.
+    /// Starts the relay, then the sender when the relay listens. The sender logs only the first reason of a failure.
     fn start(&mut self, config: &Path) {
         for role in ["relay", "sender"] {
             let mut command = logferry();
@@ -133,11 +133,11 @@ impl TlsSetup {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    fn wait_for_output(&self, role: &str, words: &str) {
-        wait_for(words, WAIT_LIMIT, || self.output(role).contains(words));
+    fn wait_for_output(&self, role: &str, text: &str) {
+        wait_for(text, WAIT_LIMIT, || self.output(role).contains(text));
     }
 
-    /// Waits until all lines are stored as those of web-1.
+    /// Waits until the relay has stored all lines under web-1.
     fn wait_for_lines(&self) {
         let stored = || {
             let files = fs::read_dir(self.test_folder.path("relay/open/web-1"))
@@ -185,7 +185,7 @@ fn lines_of_a_host_with_token_and_certificate_arrive_over_https() {
 }
 
 #[test]
-fn sender_that_may_not_send_is_named_once_and_goes_on_when_it_may() {
+fn unauthorized_sender_is_logged_once_and_continues_when_authorized() {
     let mut setup = TlsSetup::new("setup-refused");
     setup.test_folder.write("token", "s3cret\n");
     setup.test_folder.write("tokens", "another web-1\n");
@@ -218,7 +218,7 @@ fn sender_that_may_not_send_is_named_once_and_goes_on_when_it_may() {
 }
 
 #[test]
-fn sender_without_https_is_told_apart() {
+fn sender_without_https_is_logged_with_the_cause() {
     let mut setup = TlsSetup::new("setup-plain");
     let relay = format!(
         "  tls: {{cert_file: {}, key_file: {}}}\n",
@@ -240,7 +240,7 @@ fn check_reads_certificates_and_tokens() {
         format!("  tls: {{cert_file: {cert}, key_file: {key}}}\n{tokens}")
     };
     let tokens = format!("  tokens_file: {}\n", setup.at("tokens"));
-    for (relay, code, words) in [
+    for (relay, code, expected) in [
         (settings("relay.key", ""), 0, &[][..]),
         (
             settings("web-1.key", ""),
@@ -259,15 +259,15 @@ fn check_reads_certificates_and_tokens() {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(code), "{printed}");
         assert!(
-            words.iter().all(|word| printed.contains(word)),
-            "{words:?} in {printed}"
+            expected.iter().all(|word| printed.contains(word)),
+            "{expected:?} in {printed}"
         );
         assert!(!printed.contains("s3cret"), "{printed}");
     }
 }
 
 #[test]
-fn what_a_client_says_reaches_no_path_and_no_terminal_unescaped() {
+fn client_input_reaches_no_path_and_no_terminal_unescaped() {
     let relay = RelayProcess::start("unescaped", "sources: [\"127.0.0.1\", web-1], trust_source: true");
     let nasty = r"\u001b[2J\r\nBcc: x@example.com\u0007\u009b1m";
     let stream = "0123456789abcdef0123456789abcdef";
@@ -276,21 +276,21 @@ fn what_a_client_says_reaches_no_path_and_no_terminal_unescaped() {
             "path": "/{nasty}", "acked": 0, "size": 9, "rotated": true}}], "gaps": [{{"stream": "{stream}", "log": "access",
             "path": "/{nasty}", "from": 0, "until": 9, "noticed_at": 0}}]}}"#
     );
-    let answer = send(
+    let response = send(
         relay.port,
         &request("POST", "/v1/heartbeat", &[], report.as_bytes()),
     );
-    assert_eq!(answer.status, 204, "{answer:?}");
+    assert_eq!(response.status, 204, "{response:?}");
     for host in [nasty, "../../../etc", "web-1/..", "..", "a b"] {
         let body = format!(r#"{{"log": "line", "host": "{host}"}}"#);
-        let answer = send(relay.port, &request("POST", "/upload", &[], body.as_bytes()));
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = send(relay.port, &request("POST", "/upload", &[], body.as_bytes()));
+        assert_eq!(response.status, 200, "{response:?}");
         let named = ("ferry-source", host.replace(char::is_control, ""));
-        let answer = send(
+        let response = send(
             relay.port,
             &request("POST", "/v1/heartbeat", &[named], report.as_bytes()),
         );
-        assert!([204, 400, 403].contains(&answer.status), "{answer:?}");
+        assert!([204, 400, 403].contains(&response.status), "{response:?}");
     }
     let sources: Vec<_> = fs::read_dir(relay.test_folder.path("relay/open"))
         .unwrap()

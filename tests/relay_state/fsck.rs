@@ -19,8 +19,8 @@ fn only_file(relay: &RelayProcess, state: &str) -> PathBuf {
 
 fn exit_code(relay: &RelayProcess, arguments: &[&str]) -> (Option<i32>, String) {
     let output = relay.command(arguments).output().unwrap();
-    let words = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(words).unwrap())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(printed).unwrap())
 }
 
 #[test]
@@ -71,13 +71,13 @@ fn misplaced_file_is_found_and_moved_back() {
 }
 
 #[test]
-fn nothing_is_found_beside_a_relay_at_work() {
+fn fsck_finds_nothing_beside_a_running_relay() {
     const LOOKS: usize = 10;
     let relay = RelayProcess::start("fsck-live", "sources: [\"127.0.0.1\"]");
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Lines of ever later hours: every batch is sealed soon after the next is begun.
+            // Each post has a later hour, so every batch is sealed soon after the next one opens.
             for number in 0_u32.. {
                 if is_over.load(Ordering::Relaxed) {
                     break;

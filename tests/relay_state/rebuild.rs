@@ -33,11 +33,11 @@ fn assert_refused(pipeline: &Pipeline, role: Role) {
 
 fn rebuild(pipeline: &Pipeline) -> (Option<i32>, Value) {
     let output = pipeline.command(&["fsck", "--rebuild", "--json"]);
-    let words = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let value = serde_json::from_slice(&output.stdout);
     (
         output.status.code(),
-        value.unwrap_or_else(|error| panic!("no JSON ({error}): {words}")),
+        value.unwrap_or_else(|error| panic!("no JSON ({error}): {stderr}")),
     )
 }
 
@@ -49,7 +49,7 @@ fn rebuilt_ledger_loses_and_doubles_nothing_after_a_clean_stop() {
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
     pipeline.start_all();
     pipeline.wait_for_delivery(&WrittenLog::read(log.path()));
-    // Of these some are open or waiting, and one file is rotated, when everything is stopped.
+    // When everything stops, some batches are open or waiting, and one log file is rotated.
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
     log.rename().unwrap();
     log.reopen().unwrap();
@@ -87,7 +87,7 @@ fn rebuilt_ledger_loses_and_doubles_nothing_after_a_clean_stop() {
 }
 
 #[test]
-fn rebuilt_ledger_loses_nothing_after_a_crash_and_names_what_may_be_doubled() {
+fn rebuilt_ledger_loses_nothing_after_a_crash_and_reports_possible_duplicates() {
     let mut pipeline = Pipeline::new("rebuild-crash", "1s");
     let load = LogWriter::start(&pipeline.config.log, 4_000, seed());
     pipeline.start_all();

@@ -25,7 +25,7 @@ const LOGROTATE: &str = "/usr/sbin/logrotate";
 /// Rotations of each cell of the table.
 const ROTATIONS: usize = 3;
 
-/// Lines between two rotations that are not under load. Enough for several chunks.
+/// Lines between two rotations without load. Enough for several chunks.
 const LINES: usize = 1_500;
 
 /// How logrotate rotates.
@@ -47,8 +47,8 @@ impl RotationMethod {
         }
     }
 
-    /// Whether logrotate itself loses what is written while it works: after the copy, or into what is compressed.
-    const fn needs_a_rest(self) -> bool {
+    /// Whether logrotate itself loses lines written while it works: after the copy, or into the file that it compresses.
+    const fn loses_concurrent_writes(self) -> bool {
         matches!(self, Self::CopyTruncate | Self::Compress)
     }
 }
@@ -121,7 +121,7 @@ fn check_cell(method: RotationMethod, load: WriterLoad, sender: SenderState) {
     }
     pipeline.wait_for_received(writer.written().kept_lines());
 
-    // What would be doubled later is doubled by a restart.
+    // A restart reveals lines that the sender would ship twice.
     pipeline.kill(Role::Sender);
     pipeline.start(Role::Sender);
     writer.lock().append(1);
@@ -157,7 +157,7 @@ fn lines_of_up_to_100_mib_and_a_hole_pass_without_being_held_in_memory() {
     for size in [1, 16, 100] {
         let mut state = writer.lock();
         state.append(10);
-        state.append_raw(&giant(size * MIB));
+        state.append_raw(&long_line(size * MIB));
         state.append(10);
     }
     pipeline.wait_for_received(writer.written().kept_lines());
@@ -173,13 +173,13 @@ fn lines_of_up_to_100_mib_and_a_hole_pass_without_being_held_in_memory() {
     state.append(10);
     drop(state);
     pipeline.wait_for_received(writer.written().kept_lines());
-    let peak = memory_peak(pipeline.process_id(Role::Sender));
+    let peak = peak_memory(pipeline.process_id(Role::Sender));
     assert!(peak < 48 * MIB, "{peak} bytes");
     pipeline.finish_at_relay(&writer.written(), LineOrder::WholeLog);
 }
 
-/// A line of `size` bytes that has a time like all others.
-fn giant(size: usize) -> Vec<u8> {
+/// A line of `size` bytes with a time.
+fn long_line(size: usize) -> Vec<u8> {
     let mut line = format!(
         "192.0.2.1 - - [{}] \"GET /giant?size={size}",
         Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S %z")
@@ -190,8 +190,8 @@ fn giant(size: usize) -> Vec<u8> {
     line
 }
 
-/// The largest resident size that a process has had, in bytes (proc(5), `VmHWM`).
-fn memory_peak(id: u32) -> usize {
+/// The peak resident size of a process, in bytes (proc(5), `VmHWM`).
+fn peak_memory(id: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let peak = status
         .lines()
@@ -242,7 +242,7 @@ impl RecordingWriter {
         WrittenLog::of(self.lock().written.clone())
     }
 
-    /// Does `work`, with `load`.
+    /// Runs `work` under `load`.
     fn under(&self, load: WriterLoad, work: impl FnOnce()) {
         let stop = AtomicBool::new(load == WriterLoad::Idle);
         std::thread::scope(|scope| {
@@ -258,7 +258,7 @@ impl RecordingWriter {
     }
 }
 
-/// logrotate with a configuration of its own.
+/// logrotate with its own configuration.
 struct Logrotate {
     method: RotationMethod,
     config: PathBuf,
@@ -276,23 +276,24 @@ impl Logrotate {
         }
     }
 
-    /// Rotates once, and has the writer go on in the new file.
+    /// Rotates once; the writer continues in the new file.
     fn rotate(&self, writer: &RecordingWriter) {
-        let at_rest = self.method.needs_a_rest().then(|| writer.lock());
+        let idle_writer = self.method.loses_concurrent_writes().then(|| writer.lock());
         if self.method == RotationMethod::Dated {
             next_second();
         }
         let mut command = Command::new(LOGROTATE);
         command.arg("-f").arg("-s").arg(&self.state).arg(&self.config);
         run_tool(&mut command, "logrotate");
-        let mut state = at_rest.unwrap_or_else(|| writer.lock());
+        let mut state = idle_writer.unwrap_or_else(|| writer.lock());
         if self.method != RotationMethod::CopyTruncate {
             state.log.reopen().unwrap();
         }
     }
 }
 
-/// Dated names tell seconds apart, and logrotate's clock is a few milliseconds behind this one (time(2)).
+/// Waits for the next second. Dated names differ only from second to second, and logrotate's clock is a few milliseconds
+/// behind this one (time(2)).
 fn next_second() {
     const BEHIND: Duration = Duration::from_millis(50);
     let second = || {

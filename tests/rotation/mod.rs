@@ -1,5 +1,5 @@
 //! Log rotation: each method of the real logrotate, bursts, very long lines, rotation during outages.
-//! A new way to rotate a log is tested here.
+//! Tests of a new rotation method belong here.
 
 mod logrotate;
 mod outages;

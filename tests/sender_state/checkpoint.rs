@@ -19,14 +19,14 @@ use crate::support::{WAIT_LIMIT, becomes_true, logferry, seed, wait_for};
 
 const LINES: usize = 500;
 
-/// Kills of a sender that saves its checkpoint.
+/// The number of kills of a sender that saves its checkpoint.
 const KILLS: usize = 40;
 
 fn checkpoint(pipeline: &Pipeline) -> PathBuf {
     pipeline.config.state_dir.join("checkpoint")
 }
 
-/// The checkpoint's first line; `None` unless its second has the checksum of it.
+/// The checkpoint's first line; `None` unless the second line is its checksum.
 fn body(checkpoint: &[u8]) -> Option<Value> {
     let text = std::str::from_utf8(checkpoint).ok()?;
     let (body, checksum) = text.split_once('\n')?;
@@ -38,7 +38,7 @@ fn signed(body: &str) -> String {
     format!("{body}\ncrc32c {checksum:08x}\n")
 }
 
-/// Waits until a file that the sender has put aside holds `damaged`.
+/// Waits until the sender has moved a checkpoint aside that holds `damaged`.
 fn wait_for_aside(state_dir: &Path, damaged: &[u8]) {
     wait_for("the bad checkpoint to be put aside", WAIT_LIMIT, || {
         let files = fs::read_dir(state_dir).unwrap().map(|file| file.unwrap().path());
@@ -58,7 +58,7 @@ fn unusable_checkpoint_is_kept_aside_and_doubles_nothing() {
         |good| vec![0; good.len()],
         |good| good[..good.len() - 1].to_vec(),
         |good| good[..good.len() / 3].to_vec(),
-        // Of a later version, and in order.
+        // A valid checkpoint of a later version.
         |_| signed(r#"{"version":2,"streams":{"anything":"else"}}"#).into_bytes(),
     ];
     let mut pipeline = Pipeline::new("bad-checkpoint", "2s");
@@ -93,7 +93,7 @@ fn checkpoint_that_is_behind_or_ahead_of_the_relay_doubles_nothing() {
     pipeline.wait_for_received(WrittenLog::read(log.path()).kept_lines());
     pipeline.stop(Role::Sender, Signal::SIGTERM);
     let path = checkpoint(&pipeline);
-    let of_yesterday = fs::read(&path).unwrap();
+    let older_checkpoint = fs::read(&path).unwrap();
 
     pipeline.start(Role::Sender);
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
@@ -102,15 +102,15 @@ fn checkpoint_that_is_behind_or_ahead_of_the_relay_doubles_nothing() {
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
     pipeline.wait_for_received(WrittenLog::read(log.path()).kept_lines());
     pipeline.stop(Role::Sender, Signal::SIGTERM);
-    let of_today = fs::read(&path).unwrap();
-    fs::write(&path, of_yesterday).unwrap();
+    let newer_checkpoint = fs::read(&path).unwrap();
+    fs::write(&path, older_checkpoint).unwrap();
     append(&mut log, &mut traffic, Timestamp::now(), LINES);
     pipeline.start(Role::Sender);
     pipeline.wait_for_received(WrittenLog::read(log.path()).kept_lines());
     pipeline.stop(Role::Sender, Signal::SIGTERM);
 
-    // Ahead of relay and files: as if it were of a day that is still to come.
-    let mut body = body(&of_today).expect("a good checkpoint");
+    // The third checkpoint is ahead of the relay and of the log files.
+    let mut body = body(&newer_checkpoint).expect("a good checkpoint");
     for stream in body["streams"].as_array_mut().unwrap() {
         let committed = &mut stream["stream"]["committed"];
         *committed = (committed.as_u64().unwrap() + 1_000_000).into();
@@ -125,16 +125,16 @@ fn checkpoint_that_is_behind_or_ahead_of_the_relay_doubles_nothing() {
 #[test]
 fn sender_killed_while_it_saves_always_has_a_good_checkpoint() {
     let seed = seed();
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut pipeline = Pipeline::new("killed-saving", "2s");
     let load = LogWriter::start(&pipeline.config.log, 4_000, seed);
     pipeline.start_all();
     let path = checkpoint(&pipeline);
     wait_for("the first checkpoint", WAIT_LIMIT, || path.exists());
     for _ in 0..KILLS {
-        // Its temporary file is there for a moment only: the kill comes within it, or soon after.
+        // The temporary file exists for a short time: the kill comes while it exists, or soon after.
         let temporary = path.with_file_name("checkpoint.tmp");
-        let after = Duration::from_micros(chance.random_range(0..3_000));
+        let after = Duration::from_micros(rng.random_range(0..3_000));
         becomes_true(Duration::from_millis(1_500), || temporary.exists());
         std::thread::sleep(after);
         pipeline.kill(Role::Sender);
@@ -149,9 +149,9 @@ fn sender_killed_while_it_saves_always_has_a_good_checkpoint() {
 }
 
 #[test]
-fn state_folder_that_cannot_be_written_for_a_while_costs_no_line() {
+fn unwritable_state_folder_loses_no_line() {
     let mut pipeline = Pipeline::new("unwritable-state", "1s");
-    // Nobody, root included, can write a file where a folder is.
+    // No user, not even root, can replace a folder by a file.
     let in_the_way = checkpoint(&pipeline).with_file_name("checkpoint.tmp");
     fs::create_dir_all(&in_the_way).unwrap();
     let load = LogWriter::start(&pipeline.config.log, 4_000, seed());
@@ -182,7 +182,7 @@ fn state_folder_that_cannot_be_written_for_a_while_costs_no_line() {
 }
 
 #[test]
-fn second_sender_is_refused_by_the_first_ones_number_and_a_crash_needs_no_cleaning() {
+fn second_sender_is_refused_with_the_process_id_of_the_first_and_a_crash_leaves_no_lock() {
     let mut pipeline = Pipeline::new("two-senders", "1s");
     let load = LogWriter::start(&pipeline.config.log, 4_000, seed());
     pipeline.start_all();
@@ -193,9 +193,12 @@ fn second_sender_is_refused_by_the_first_ones_number_and_a_crash_needs_no_cleani
             fs::read_to_string(&lock).is_ok_and(|text| text.trim() == holder)
         });
         let second = pipeline.command(&["sender"]);
-        let words = String::from_utf8_lossy(&second.stderr).into_owned();
-        assert_eq!(second.status.code(), Some(3), "{words}");
-        assert!(words.contains(&format!("is held by process {holder}")), "{words}");
+        let stderr = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert_eq!(second.status.code(), Some(3), "{stderr}");
+        assert!(
+            stderr.contains(&format!("is held by process {holder}")),
+            "{stderr}"
+        );
         pipeline.kill(Role::Sender);
         pipeline.start(Role::Sender);
     }
@@ -204,10 +207,10 @@ fn second_sender_is_refused_by_the_first_ones_number_and_a_crash_needs_no_cleani
     pipeline.finish(&written, LineOrder::WholeLog);
 }
 
-/// A virtual machine is cloned with log and state, and both go on. They come from different addresses, so nothing of
-/// one is taken for the other's.
+/// A virtual machine is cloned with log and state, and both continue. They have different addresses, so the relay keeps
+/// their lines apart.
 #[test]
-fn cloned_host_is_another_source_and_takes_nothing_from_the_first() {
+fn cloned_host_is_a_separate_source() {
     let mut pipeline = Pipeline::new("cloned", "1h");
     pipeline.config.sources = "127.0.0.1-127.0.0.2";
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
@@ -255,7 +258,7 @@ fn cloned_host_is_another_source_and_takes_nothing_from_the_first() {
     assert!(clone.stop(Signal::SIGTERM, WAIT_LIMIT).success());
 }
 
-/// What the relay has of one source, in one window.
+/// The relay's bytes of one source in one window.
 fn received_from(data_dir: &Path, source: &str) -> Vec<u8> {
     let states = ["open", "ready", "sent"].map(|state| data_dir.join(state));
     let files = states

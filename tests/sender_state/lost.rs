@@ -30,8 +30,8 @@ fn state_folder_full_of_zeros_doubles_nothing() {
     });
 }
 
-/// Loses the state twice: with the log as it was, and with a rotation meanwhile. The first time the sender was stopped,
-/// the second time it was killed in the middle of its work.
+/// Loses the state twice. The first time, the sender is stopped and the log is unchanged. The second time, the sender is
+/// killed at work and the log is rotated.
 fn state_is_lost(test: &str, lose: impl Fn(&Path)) {
     let mut pipeline = Pipeline::new(test, "2s");
     let mut log = LogFile::open(&pipeline.config.log).unwrap();

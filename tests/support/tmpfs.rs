@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Written at once when the disk is filled.
+/// The size of one write when the disk is filled.
 const BLOCK: [u8; 4096] = [b'x'; 4096];
 
 /// A mounted tmpfs(5). It is unmounted when dropped: drop its users first.

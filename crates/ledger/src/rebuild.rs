@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_is_numbered_as_one_that_may_be_forgotten() -> Result<(), Box<dyn Error>> {
+    fn no_part_number_is_used_twice_after_a_rebuild() -> Result<(), Box<dyn Error>> {
         let dir = tempfile::tempdir()?;
         let mut ledger = Ledger::open_or_create(dir.path())?;
         let batches = [found(1200, 3, BatchState::Sent), found(2400, 1, BatchState::Open)];
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_is_taken_over_once_and_its_doubt_is_kept() -> Result<(), Box<dyn Error>> {
+    fn stream_is_recovered_once_and_its_possible_duplicates_are_kept() -> Result<(), Box<dyn Error>> {
         let dir = tempfile::tempdir()?;
         let mut ledger = Ledger::open_or_create(dir.path())?;
         let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(b"line\n").expect("a line"));
@@ -367,10 +367,10 @@ mod tests {
         };
         ledger.recover_streams(&[(later, Some(Offset::new(10)))])?;
         assert_eq!(ledger.stream(&record.source, stream)?, Some(record));
-        let doubts = ledger.possible_duplicates()?;
-        assert_eq!(doubts.len(), 1);
+        let duplicates = ledger.possible_duplicates()?;
+        assert_eq!(duplicates.len(), 1);
         assert_eq!(
-            (doubts[0].from, doubts[0].until),
+            (duplicates[0].from, duplicates[0].until),
             (Offset::new(5), Offset::new(9))
         );
         Ok(())

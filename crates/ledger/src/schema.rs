@@ -354,7 +354,7 @@ mod tests {
     use crate::Ledger;
 
     #[test]
-    fn a_ledger_keeps_its_id_and_one_of_the_first_schema_gets_one() -> Result<(), Box<dyn Error>> {
+    fn ledger_keeps_its_id_and_a_ledger_of_the_first_schema_gets_one() -> Result<(), Box<dyn Error>> {
         let (dir, first) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let id = Ledger::open_or_create(dir.path())?.id()?;
         assert_eq!(Ledger::open(dir.path())?.id()?, id);

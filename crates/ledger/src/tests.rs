@@ -56,7 +56,7 @@ fn stream_record(committed: u64, lines: u64) -> StreamRecord {
 }
 
 #[test]
-fn a_commit_is_there_after_reopening() -> TestResult {
+fn commit_survives_a_reopen() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let record = stream_record(100, 3);
@@ -108,7 +108,7 @@ fn a_commit_is_there_after_reopening() -> TestResult {
 }
 
 #[test]
-fn parts_of_a_window_have_names_of_their_own() -> TestResult {
+fn each_part_of_a_window_has_its_own_name() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let first = ledger.open_batch(&new_batch(), now())?;
@@ -124,7 +124,7 @@ fn parts_of_a_window_have_names_of_their_own() -> TestResult {
 }
 
 #[test]
-fn a_sealed_batch_does_not_grow() -> TestResult {
+fn sealed_batch_does_not_grow() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let batch = ledger.open_batch(&new_batch(), now())?;
@@ -155,7 +155,7 @@ fn a_sealed_batch_does_not_grow() -> TestResult {
 }
 
 #[test]
-fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
+fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let batch = ledger.open_batch(&new_batch(), now())?;
@@ -179,9 +179,9 @@ fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
         place: "drop/in/x.log".to_owned(),
     };
     ledger.note_publishing(&destination, &[(batch.id, Some(note.clone()))])?;
-    let under_way = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
-    assert_eq!(under_way.publishing, Some(note));
-    assert_eq!(under_way.attempts, 0, "a note is no attempt");
+    let in_flight = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
+    assert_eq!(in_flight.publishing, Some(note));
+    assert_eq!(in_flight.attempts, 0, "a note is no attempt");
     ledger.record_delivery(batch.id, &destination, &published, true, now())?;
     assert_eq!(ledger.count_by_state()?, [0, 0, 1, 0]);
     let delivery = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;
@@ -193,7 +193,7 @@ fn a_batch_goes_from_ready_to_failed_and_back_and_to_sent() -> TestResult {
 }
 
 #[test]
-fn what_is_in_flight_is_replaced_and_forgotten_when_it_is_old() -> TestResult {
+fn deliveries_in_flight_are_replaced_and_expire() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let batch = ledger.open_batch(&new_batch(), now())?.id;
@@ -217,7 +217,7 @@ fn what_is_in_flight_is_replaced_and_forgotten_when_it_is_old() -> TestResult {
 }
 
 #[test]
-fn a_heartbeat_tells_the_lag() -> TestResult {
+fn heartbeat_reports_the_lag() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let record = stream_record(100, 3);
@@ -260,7 +260,7 @@ fn a_heartbeat_tells_the_lag() -> TestResult {
 }
 
 #[test]
-fn a_summary_is_queued_once() -> TestResult {
+fn summary_is_queued_once() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let mail = NewMail {
@@ -279,7 +279,7 @@ fn a_summary_is_queued_once() -> TestResult {
 }
 
 #[test]
-fn a_damaged_foreign_or_newer_ledger_is_refused_and_left_alone() -> TestResult {
+fn damaged_foreign_or_newer_ledger_is_refused() -> TestResult {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join(FILE_NAME);
     assert!(matches!(
@@ -316,7 +316,7 @@ fn a_damaged_foreign_or_newer_ledger_is_refused_and_left_alone() -> TestResult {
 }
 
 #[test]
-fn a_stream_moves_on_only_from_where_it_stands() -> TestResult {
+fn stream_advances_only_from_its_committed_offset() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let mut commit = |from, to| {
@@ -340,7 +340,7 @@ fn a_stream_moves_on_only_from_where_it_stands() -> TestResult {
 }
 
 #[test]
-fn groups_and_roles_that_open_a_new_ledger_at_once_all_get_it() -> TestResult {
+fn groups_and_roles_can_create_one_ledger_at_the_same_time() -> TestResult {
     const AT_ONCE: usize = 3;
     for _ in 0..100 {
         let dir = tempfile::tempdir()?;
@@ -362,10 +362,10 @@ fn groups_and_roles_that_open_a_new_ledger_at_once_all_get_it() -> TestResult {
     Ok(())
 }
 
-/// A commit whose flush fails may have left all its bytes in the log. That is played here: they are put there behind the
-/// back of a ledger that does not know of them.
+/// A commit whose flush fails may leave all its bytes in the write-ahead log. The test imitates this: it writes the bytes
+/// there without the knowledge of the open ledger.
 #[test]
-fn a_commit_that_failed_does_not_come_back_after_a_crash_once_the_ledger_is_settled() -> TestResult {
+fn failed_commit_stays_absent_after_a_crash_once_the_stale_wal_is_overwritten() -> TestResult {
     let source = "198.51.100.9".parse()?;
     let wal = |dir: &Path| dir.join(FILE_NAME).with_extension("db-wal");
     let copy = |from: &Path, to: &Path| -> TestResult {
@@ -373,30 +373,34 @@ fn a_commit_that_failed_does_not_come_back_after_a_crash_once_the_ledger_is_sett
         std::fs::copy(wal(from), wal(to))?;
         Ok(())
     };
-    for is_settled in [false, true] {
+    for is_overwritten in [false, true] {
         let (dir, failed, crashed) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
         let mut ledger = Ledger::open_or_create(dir.path())?;
         copy(dir.path(), failed.path())?;
-        let mut hit = Ledger::open(failed.path())?;
-        assert!(hit.sources()?.is_empty());
+        let mut affected = Ledger::open(failed.path())?;
+        assert!(affected.sources()?.is_empty());
         let before = std::fs::read(wal(failed.path()))?;
         ledger.note_contact(&source, &"web-1".parse()?, now())?;
         let after = std::fs::read(wal(dir.path()))?;
         assert!(after.starts_with(&before) && after.len() > before.len());
         std::fs::write(wal(failed.path()), after)?;
-        assert!(hit.sources()?.is_empty(), "nobody sees it");
-        if is_settled {
-            hit.overwrite_stale_wal()?;
+        assert!(affected.sources()?.is_empty(), "nobody sees it");
+        if is_overwritten {
+            affected.overwrite_stale_wal()?;
         }
         copy(failed.path(), crashed.path())?;
-        let came_back = Ledger::open(crashed.path())?.sources()?.len();
-        assert_eq!(came_back, usize::from(!is_settled), "settled: {is_settled}");
+        let sources = Ledger::open(crashed.path())?.sources()?.len();
+        assert_eq!(
+            sources,
+            usize::from(!is_overwritten),
+            "overwritten: {is_overwritten}"
+        );
     }
     Ok(())
 }
 
 #[test]
-fn a_full_disk_is_known_as_such() -> TestResult {
+fn full_disk_is_recognised() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let pages: i64 = ledger
@@ -420,9 +424,9 @@ fn a_full_disk_is_known_as_such() -> TestResult {
     Ok(())
 }
 
-/// Groups that commit, a forwarder that delivers, and readers that come and go, as fast as they can.
+/// Groups commit, a forwarder delivers, and readers open and close the ledger, all without a pause.
 #[test]
-fn roles_that_use_one_ledger_at_once_never_find_it_locked() -> TestResult {
+fn roles_that_share_a_ledger_never_find_it_locked() -> TestResult {
     const ROUNDS: u64 = 60;
     let dir = tempfile::tempdir()?;
     drop(Ledger::open_or_create(dir.path())?);
@@ -451,7 +455,7 @@ fn roles_that_use_one_ledger_at_once_never_find_it_locked() -> TestResult {
     let forwarder = || -> Result<(), LedgerError> {
         let mut delivered = 0;
         while delivered < 3 * ROUNDS {
-            // Each time anew, as the commands and the --once roles are.
+            // A new connection each time, as commands and `--once` roles make it.
             let mut ledger = Ledger::open(dir.path())?;
             for batch in ledger.batches_in(BatchState::Ready)? {
                 let published = PublishedBatch {

@@ -1,4 +1,4 @@
-//! The client: starts the conversation, lets jobs send within the limits, hands replies to the jobs they belong to.
+//! The client: starts the session, lets jobs send within the limits, and passes each reply to its job.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::{io, mem};
@@ -13,21 +13,21 @@ use crate::packets::reply::{Reply, first_packet};
 use crate::packets::request::{self, Request, RequestId};
 use crate::packets::server::ServerCapabilities;
 
-/// One in so many pieces of data is the newest job's.
+/// One data request in this many belongs to the newest job.
 const PIECES_PER_NEWEST: u64 = 4;
 
-/// How much may be in flight. What the server allows is respected besides.
+/// Limits of the data in flight. The server's own limits apply too.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientLimits {
-    /// Requests without an answer. 64 pieces of 32 KiB fill the 2 MiB window of an OpenSSH channel; small files want
-    /// more, because each has several.
+    /// Requests without a reply. 64 pieces of 32 KiB fill the 2 MiB window of an OpenSSH channel. Small files need
+    /// more, because each file takes several requests.
     pub requests: usize,
-    /// Bytes being written, being read, or read and not yet taken by the caller.
+    /// Bytes of writes and reads without a reply, and bytes that the caller has not taken yet.
     pub bytes: usize,
-    /// Data of one read or write, in bytes. Every server takes 32 KiB (draft-ietf-secsh-filexfer-02, section 3); more
-    /// only goes to those that say how much they take.
+    /// Data of one read or write, in bytes. Every server accepts 32 KiB (draft-ietf-secsh-filexfer-02, section 3).
+    /// Larger requests go only to servers that report a larger limit.
     pub piece: u32,
-    /// Files open at once. With many round trips of latency, small files need more.
+    /// Files open at the same time. On a connection with high latency, small files need a higher limit.
     pub open_files: usize,
 }
 
@@ -42,18 +42,18 @@ impl Default for ClientLimits {
     }
 }
 
-/// Where uploads get their bytes from.
+/// The source of the uploaded bytes.
 pub trait UploadSource {
-    /// Fills `buf` with what `job` uploads at `offset`. For one job the offsets ascend without gaps, from 0 or from
-    /// where it was resumed, so that the bytes can be hashed on their way. An error ends the job as [`crate::JobError::Local`]; so should data
-    /// that ends early.
+    /// Fills `buf` with the bytes that `job` uploads at `offset`. The offsets of one job ascend without gaps, from 0 or
+    /// from the offset of [`SftpClient::resume`], so the source can hash the bytes as it reads them. An error ends the
+    /// job as [`crate::JobError::Local`]. Data that ends early must be an error.
     fn fill(&mut self, job: JobId, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
 
-/// What the server has been sent and has not answered, or the caller has not taken.
+/// Requests without a reply, and data that the caller has not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InFlightCounts {
-    /// Requests without an answer, the opening of the conversation included.
+    /// Requests without a reply, including the start of the session.
     pub requests: usize,
     /// Bytes that count towards [`ClientLimits::bytes`].
     pub bytes: usize,
@@ -61,13 +61,13 @@ pub struct InFlightCounts {
 
 #[derive(Debug)]
 enum Phase {
-    /// Nothing was sent yet.
+    /// Nothing is sent yet.
     Fresh,
-    /// Our version was sent.
+    /// The client's version is sent.
     Greeting,
-    /// The server offers to tell its limits.
+    /// The server offers the limits extension; the request is due.
     Limits,
-    /// They were asked for.
+    /// The request for the limits is sent.
     AwaitingLimits,
     /// Jobs run on these limits.
     Ready(SessionLimits),
@@ -76,9 +76,9 @@ enum Phase {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Asked {
+enum PendingRequest {
     Limits,
-    OfJob(JobId, RequestPurpose),
+    Job(JobId, RequestPurpose),
 }
 
 /// An SFTP session over one channel; see the crate's description.
@@ -87,24 +87,24 @@ pub struct SftpClient {
     limits: ClientLimits,
     phase: Phase,
     server: ServerCapabilities,
-    /// A packet whose end has not come yet.
+    /// The received part of an incomplete packet.
     inbox: Vec<u8>,
     last_job: u64,
     last_request: u32,
-    /// Jobs that want a file open and must wait for another to be closed, in order.
+    /// Jobs that wait until another job closes its file, in order.
     waiting: VecDeque<(JobId, Job)>,
     active: BTreeMap<JobId, Job>,
-    /// How many of the active jobs have a file open.
+    /// The number of active jobs with an open file.
     open_files: usize,
-    asked: HashMap<RequestId, Asked>,
+    pending: HashMap<RequestId, PendingRequest>,
     bytes_in_flight: usize,
-    /// Writes and reads sent so far.
+    /// The number of writes and reads sent.
     pieces_sent: u64,
     events: VecDeque<JobEvent>,
 }
 
 impl SftpClient {
-    /// A client for a channel on which nothing was sent yet. Limits of 0 are taken as 1, and the bytes as enough for
+    /// A client for a channel on which nothing was sent yet. A limit of 0 counts as 1. The limit of bytes is at least
     /// one piece.
     pub fn new(limits: ClientLimits) -> Self {
         let piece = limits.piece.max(1);
@@ -124,39 +124,39 @@ impl SftpClient {
             waiting: VecDeque::new(),
             active: BTreeMap::new(),
             open_files: 0,
-            asked: HashMap::new(),
+            pending: HashMap::new(),
             bytes_in_flight: 0,
             pieces_sent: 0,
             events: VecDeque::new(),
         }
     }
 
-    /// Uploads `len` bytes to `path`, which is created or replaced in place: give a temporary name. The bytes come
-    /// from the [`UploadSource`] given to [`Self::pump`].
+    /// Uploads `len` bytes to a new file `path`. Give a temporary name: readers can see the file while it grows. The
+    /// bytes come from the [`UploadSource`] given to [`Self::pump`].
     pub fn upload(&mut self, path: impl Into<String>, len: u64) -> JobId {
         self.submit(Job::Upload(Upload::new(path.into(), len)))
     }
 
-    /// Uploads what is missing of `len` bytes to `path`, which is there and holds the first `from` of them: they are not
-    /// sent, and not looked at. Should the file be longer than `len`, the upload fails.
+    /// Continues an upload of `len` bytes to `path`. The file exists and holds the first `from` bytes, which are neither
+    /// sent nor checked. The upload fails if the file is longer than `len`.
     pub fn resume(&mut self, path: impl Into<String>, from: u64, len: u64) -> JobId {
         self.submit(Job::Upload(Upload::resumed(path.into(), from, len)))
     }
 
-    /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They come as [`JobEvent::Data`].
+    /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They arrive as [`JobEvent::Data`].
     pub fn read(&mut self, path: impl Into<String>, len: u64) -> JobId {
         self.submit(Job::Download(Download::new(path.into(), len)))
     }
 
-    /// Ends a read as soon as may be: nothing more is asked for. What was asked for may still come.
+    /// Ends a read early: no further data is requested. Data already requested may still arrive.
     pub fn stop_reading(&mut self, job: JobId) {
         if let Some(Job::Download(download)) = self.active.get_mut(&job) {
             download.stop();
         }
     }
 
-    /// Renames by the plain request of version 3, which should refuse a new name that is taken. Not every server
-    /// does: look at the name first.
+    /// Renames by the plain request of version 3. A server should refuse a new name that exists, but not every server
+    /// does: check the name first.
     pub fn rename(&mut self, from: impl Into<String>, to: impl Into<String>) -> JobId {
         self.submit_single(Operation::Rename {
             from: from.into(),
@@ -164,8 +164,8 @@ impl SftpClient {
         })
     }
 
-    /// Gives a file a second name, which must be free: a server cannot replace by this. Only where
-    /// [`Extension::Hardlink`] is offered.
+    /// Gives a file a second name. The server refuses a name that exists, so this request never replaces a file. It
+    /// needs [`Extension::Hardlink`].
     pub fn link(&mut self, from: impl Into<String>, to: impl Into<String>) -> JobId {
         self.submit_single(Operation::Link {
             from: from.into(),
@@ -173,7 +173,7 @@ impl SftpClient {
         })
     }
 
-    /// Has the server hash a file. Only where [`Extension::CheckFile`] is offered.
+    /// Requests the server's SHA-256 of a file. It needs [`Extension::CheckFile`].
     pub fn sha256(&mut self, path: impl Into<String>) -> JobId {
         self.submit_single(Operation::Sha256 { path: path.into() })
     }
@@ -183,36 +183,36 @@ impl SftpClient {
         self.submit_single(Operation::Remove { path: path.into() })
     }
 
-    /// Makes a folder in an existing one. A server answers `Failure` when the name is taken.
+    /// Creates a folder in an existing folder. A server answers `Failure` when the name exists.
     pub fn mkdir(&mut self, path: impl Into<String>) -> JobId {
         self.submit_single(Operation::Mkdir { path: path.into() })
     }
 
-    /// Looks at what has the name `path`; a symbolic link is not followed.
+    /// Reads the attributes of `path`; a symbolic link is not followed.
     pub fn stat(&mut self, path: impl Into<String>) -> JobId {
         self.submit_single(Operation::Stat { path: path.into() })
     }
 
-    /// Asks how much room there is where `path` is. Only for a server that offers [`Extension::Statvfs`]; others refuse it.
+    /// Reads the free space of the file system of `path`. Servers without [`Extension::Statvfs`] refuse it.
     pub fn free_space(&mut self, path: impl Into<String>) -> JobId {
         self.submit_single(Operation::FreeSpace { path: path.into() })
     }
 
-    /// What the server offers; `None` until it has said so.
+    /// The server's capabilities; `None` until the server has reported them.
     pub fn server(&self) -> Option<&ServerCapabilities> {
         matches!(self.phase, Phase::Ready(_)).then_some(&self.server)
     }
 
-    /// How much is under way.
+    /// Requests and bytes in flight.
     pub fn in_flight(&self) -> InFlightCounts {
         let greeting = usize::from(matches!(self.phase, Phase::Greeting));
         InFlightCounts {
-            requests: self.asked.len() + greeting,
+            requests: self.pending.len() + greeting,
             bytes: self.bytes_in_flight,
         }
     }
 
-    /// The next thing that happened. Data not taken counts towards the bytes in flight.
+    /// The next event. Data that is not taken counts towards the bytes in flight.
     pub fn poll_event(&mut self) -> Option<JobEvent> {
         let event = self.events.pop_front()?;
         if let JobEvent::Data { data, .. } = &event {
@@ -221,9 +221,9 @@ impl SftpClient {
         Some(event)
     }
 
-    /// Appends what may be sent now to `out`, until it holds `cap` bytes; the last packet may go beyond by its own
-    /// length. Small requests go before data, and the data of older jobs before that of newer ones; but every fourth
-    /// piece of data is the newest job's, so that it need not wait until all others are through.
+    /// Appends the requests that may be sent now to `out`, until it holds `cap` bytes; the last packet may exceed this
+    /// by its own length. Small requests go before data. Data of older jobs goes before data of newer jobs, but every
+    /// fourth data request belongs to the newest job, so a new job does not wait until all others end.
     pub fn pump(&mut self, out: &mut Vec<u8>, cap: usize, content: &mut impl UploadSource) {
         match self.phase {
             Phase::Fresh => {
@@ -233,13 +233,13 @@ impl SftpClient {
             Phase::Limits => {
                 let id = RequestId(self.last_request);
                 Request::Limits.encode(id, out);
-                self.asked.insert(id, Asked::Limits);
+                self.pending.insert(id, PendingRequest::Limits);
                 self.phase = Phase::AwaitingLimits;
             }
             Phase::Ready(limits) => {
                 self.activate(&limits);
                 while out.len() < cap
-                    && self.asked.len() < self.limits.requests
+                    && self.pending.len() < self.limits.requests
                     && self.send_one(&limits, out, content)
                 {}
             }
@@ -247,7 +247,7 @@ impl SftpClient {
         }
     }
 
-    /// Takes bytes from the server, cut anywhere. After an error the session is over; later calls repeat the error.
+    /// Takes bytes from the server, split at any position. An error ends the session; later calls repeat the error.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         if let Phase::Broken(error) = &self.phase {
             return Err(error.clone());
@@ -282,7 +282,7 @@ impl SftpClient {
         self.submit(Job::Single(Single::new(operation)))
     }
 
-    /// Lets waiting jobs open their files, as far as the limits allow.
+    /// Activates waiting jobs within the limit of open files.
     fn activate(&mut self, limits: &SessionLimits) {
         while self.open_files < limits.open_files
             && let Some((id, job)) = self.waiting.pop_front()
@@ -292,7 +292,7 @@ impl SftpClient {
         }
     }
 
-    /// Appends one request; false when no job may send one.
+    /// Appends one request. Returns false if no job may send one.
     fn send_one(
         &mut self,
         limits: &SessionLimits,
@@ -320,14 +320,14 @@ impl SftpClient {
             }
         }
         self.last_request = id.0;
-        self.asked.insert(id, Asked::OfJob(job_id, purpose));
+        self.pending.insert(id, PendingRequest::Job(job_id, purpose));
         self.bytes_in_flight += reserved;
         self.pieces_sent += u64::from(reserved > 0);
         true
     }
 
-    /// The job that may send next, with the bytes its request takes of the budget: the oldest with a small request,
-    /// or else the oldest with data, at times the newest, if its bytes fit.
+    /// The job that sends next, and the bytes that its request takes from the budget. The oldest job with a small request
+    /// comes first. Otherwise it is the oldest job with data, or in turn the newest, if the bytes fit.
     fn choose(&self, limits: &SessionLimits) -> Option<(JobId, usize)> {
         let newest_first = self.pieces_sent % PIECES_PER_NEWEST == PIECES_PER_NEWEST - 1;
         let mut with_data = None;
@@ -343,7 +343,7 @@ impl SftpClient {
         with_data.filter(|(_, len)| self.bytes_in_flight + len <= self.limits.bytes)
     }
 
-    /// Handles the whole packets in `inbox`; returns how many bytes are left over.
+    /// Handles the complete packets in `inbox`; returns the number of bytes left over.
     fn take_packets(&mut self, inbox: &[u8]) -> Result<usize, ProtocolError> {
         let mut rest = inbox;
         while let Some(packet) = first_packet(rest)? {
@@ -378,21 +378,21 @@ impl SftpClient {
     fn on_reply(&mut self, packet: &[u8]) -> Result<(), ProtocolError> {
         let (id, reply) = Reply::parse(packet)?;
         match self
-            .asked
+            .pending
             .remove(&id)
             .ok_or(ProtocolError::UnknownRequest { id: id.0 })?
         {
-            Asked::Limits => {
+            PendingRequest::Limits => {
                 match reply {
                     Reply::Extended(body) => self.server.parse_limits(body)?,
-                    // Offered and yet refused: then the common limits have to do.
+                    // The server refused an extension that it offers: the limits of every server apply.
                     Reply::Status(_) => {}
                     other => return Err(other.unexpected("the server's limits")),
                 }
                 self.phase = self.ready();
                 Ok(())
             }
-            Asked::OfJob(job_id, purpose) => self.on_job_reply(job_id, purpose, reply),
+            PendingRequest::Job(job_id, purpose) => self.on_job_reply(job_id, purpose, reply),
         }
     }
 

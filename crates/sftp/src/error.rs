@@ -1,29 +1,29 @@
-//! What can go wrong: with one job, which leaves the session usable, or with the protocol, which ends it.
+//! Errors: the failure of one job leaves the session usable; a protocol error ends it.
 
 use std::{fmt, io};
 
 use crate::status::{ServerStatus, StatusCode};
 
-/// The request of a job that was refused; reads as a verb in "the server refused to ...".
+/// The refused request of a job; displayed as the verb in "the server refused to ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
     /// Opening the file.
     Open,
     /// Writing data to it.
     Write,
-    /// Bringing what was written to the server's disk (`fsync@openssh.com`).
+    /// Syncing the written data to the server's disk (`fsync@openssh.com`).
     Sync,
-    /// Closing it; servers may report a late write error here.
+    /// Closing it. A server may report a late write error here.
     Close,
     /// Reading data from it.
     Read,
-    /// Asking for its attributes.
+    /// Reading its attributes.
     Stat,
     /// Hashing it (`check-file`).
     Hash,
     /// Removing it.
     Remove,
-    /// Making a folder.
+    /// Creating a folder.
     Mkdir,
 }
 
@@ -43,52 +43,52 @@ impl fmt::Display for RequestKind {
     }
 }
 
-/// Why one job failed. The session and its other jobs go on.
+/// The failure of one job. The session and its other jobs continue.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The server answered a request with an error status.
     #[error("the server refused to {step} {path}: {status}")]
     Refused {
-        /// Which request.
+        /// The refused request.
         step: RequestKind,
         /// The remote path.
         path: String,
-        /// What the server said.
+        /// The server's reply.
         status: ServerStatus,
     },
-    /// The server did not rename, or did not give a second name. With code `Failure` the usual reason is that the new name is taken.
+    /// The server refused a rename or a second name. The usual reason for code `Failure` is that the new name exists.
     #[error("the server refused to rename {from} to {to}: {status}")]
     RenameRefused {
-        /// The remote path as it was, and still is.
+        /// The present remote path.
         from: String,
-        /// The remote path wanted.
+        /// The requested remote path.
         to: String,
-        /// What the server said.
+        /// The server's reply.
         status: ServerStatus,
     },
-    /// The server confirmed every write, and yet the file has another size.
+    /// The server confirmed every write, but the file has a different size.
     #[error("{path} has {found} bytes at the server after {expected} bytes were uploaded")]
     WrongSize {
         /// The remote path.
         path: String,
         /// Bytes sent.
         expected: u64,
-        /// Bytes the server reports.
+        /// Bytes that the server reports.
         found: u64,
     },
-    /// The data to upload could not be read on this side.
+    /// The local data could not be read.
     #[error("cannot read the data to upload to {path}")]
     Local {
         /// The remote path.
         path: String,
-        /// What [`crate::UploadSource::fill`] returned.
+        /// The error of [`crate::UploadSource::fill`].
         #[source]
         source: io::Error,
     },
 }
 
 impl JobError {
-    /// The server's status code, if it was the server that refused.
+    /// The server's status code, if the server refused a request.
     pub fn code(&self) -> Option<StatusCode> {
         match self {
             Self::Refused { status, .. } | Self::RenameRefused { status, .. } => Some(status.code),
@@ -97,12 +97,12 @@ impl JobError {
     }
 }
 
-/// The server broke the protocol. The session is over: drop the [`crate::SftpClient`], connect anew and try its
-/// unfinished jobs again.
+/// The server broke the protocol. The session is over: drop the [`crate::SftpClient`], connect again and repeat its
+/// unfinished jobs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A packet announces more bytes than any reply may have. Often the channel does not carry SFTP at all, but
-    /// the output of a login script.
+    /// A packet announces more bytes than any reply may have. A common cause is a login script that prints to the
+    /// channel.
     #[error(
         "the server announced a packet of {len} bytes, at most {max} are allowed; does it print a greeting?"
     )]
@@ -118,32 +118,32 @@ pub enum ProtocolError {
         /// The packet's type number; 0 for an empty packet.
         kind: u8,
     },
-    /// The server speaks another version.
+    /// The server uses another version.
     #[error("the server speaks SFTP version {version}, only version 3 is supported")]
     Version {
-        /// The version it named.
+        /// The server's version.
         version: u32,
     },
-    /// A packet of this type answers nothing that was asked.
+    /// A packet of this type is no reply to the request.
     #[error("the server sent a packet of type {kind} instead of {expected}")]
     UnexpectedType {
         /// The packet's type number.
         kind: u8,
-        /// What was due.
+        /// The expected packet.
         expected: &'static str,
     },
-    /// The server answered a request that was never made, or one twice.
+    /// The server answered a request that was not sent, or answered one twice.
     #[error("the server answered request {id}, which is not open")]
     UnknownRequest {
         /// The request id in the answer.
         id: u32,
     },
-    /// The server sent more data than it was asked for.
+    /// The server sent more data than requested.
     #[error("the server sent {sent} bytes when {asked} were asked for")]
     TooMuchData {
         /// Bytes sent.
         sent: usize,
-        /// Bytes asked for.
+        /// Bytes requested.
         asked: usize,
     },
     /// A file handle is longer than the protocol allows (256 bytes).

@@ -1,9 +1,9 @@
-//! What must hold for any bytes of a server; for the fuzz target `sftp_reply` and the test of its corpus.
+//! Properties of the reply parser for any bytes from a server; for the fuzz target `sftp_reply` and its corpus test.
 
 use crate::packets::reply::{Reply, first_packet};
 
-/// Takes packets from the bytes and parses each as a reply. Nothing in a reply is longer than its packet, and a packet
-/// that was cut is never taken for a whole one.
+/// Takes packets from the bytes and parses each as a reply. No field of a reply is longer than its packet. An
+/// incomplete packet is never parsed.
 #[expect(clippy::missing_panics_doc, reason = "that is how it says what does not hold")]
 pub fn sftp_reply(data: &[u8]) {
     let mut rest = data;

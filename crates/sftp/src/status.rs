@@ -1,10 +1,10 @@
-//! What the server answers when it has no data to give: a code and a text.
+//! The status in a server's reply: a code and a text.
 //!
-//! The text is outside input. It is kept byte for byte, and shown only with everything unprintable escaped.
+//! The text is outside input. It is stored unchanged, and displayed with unprintable characters escaped.
 
 use std::fmt::{self, Write};
 
-/// The longest text shown, in characters; the rest is cut off.
+/// The longest text displayed, in characters; the rest is cut off.
 const SHOWN_CHARS_MAX: usize = 200;
 
 /// A status code (draft-ietf-secsh-filexfer-02, section 7).
@@ -16,15 +16,15 @@ pub enum StatusCode {
     Eof,
     /// A file or folder on the path does not exist.
     NoSuchFile,
-    /// The user may not do that.
+    /// The user has no permission.
     PermissionDenied,
-    /// Anything without a code of its own: the name is taken, the disk or quota is full, ...
+    /// Any error without a code of its own: the name exists, the disk or quota is full, ...
     Failure,
     /// The server did not understand the packet.
     BadMessage,
-    /// The server has lost its own connection to the files.
+    /// The server has no connection to its files.
     NoConnection,
-    /// The same, while it was at work.
+    /// The server lost the connection to its files during the request.
     ConnectionLost,
     /// The server does not know the request.
     OpUnsupported,
@@ -66,7 +66,7 @@ impl fmt::Display for StatusCode {
     }
 }
 
-/// Text that the server chose: any bytes, safe to display.
+/// Text from the server: any bytes, safe to display.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerText(Vec<u8>);
 
@@ -82,7 +82,7 @@ impl ServerText {
 }
 
 impl fmt::Display for ServerText {
-    /// Shows the text with control and other unprintable characters escaped, and at most 200 characters of it.
+    /// Displays at most 200 characters, with control and other unprintable characters escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut room = SHOWN_CHARS_MAX;
         for chunk in self.0.utf8_chunks() {
@@ -108,12 +108,12 @@ impl fmt::Display for ServerText {
     }
 }
 
-/// A status with its text, as the server gave it.
+/// A status with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerStatus {
-    /// What happened.
+    /// The status code.
     pub code: StatusCode,
-    /// What the server says about it; often the code's name again, or nothing.
+    /// The server's text; often the name of the code, or empty.
     pub text: ServerText,
 }
 

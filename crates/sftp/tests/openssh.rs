@@ -15,7 +15,7 @@ use logferry_sftp::{
     UploadSource,
 };
 
-/// Where Debian's `openssh-sftp-server` puts it.
+/// The path in Debian's package `openssh-sftp-server`.
 const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl Session {
             .stdout(Stdio::piped())
             .spawn();
         let server = server.expect("this test needs the Debian package openssh-sftp-server");
-        // Few enough bytes in flight that neither pipe can fill while the other side waits for it.
+        // With so few bytes in flight, no pipe becomes full, so the two sides cannot block each other.
         let client = SftpClient::new(ClientLimits {
             bytes: 64 << 10,
             ..ClientLimits::default()
@@ -94,7 +94,7 @@ impl Drop for Session {
 }
 
 #[test]
-fn openssh_server_takes_publishes_and_gives_back_many_files() {
+fn openssh_server_stores_renames_and_returns_many_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let content = |n: usize| {
@@ -140,7 +140,7 @@ fn openssh_server_takes_publishes_and_gives_back_many_files() {
 }
 
 #[test]
-fn openssh_server_tells_its_free_space() {
+fn openssh_server_reports_its_free_space() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = Session::new();
     let there = session.client.free_space(folder.path().to_str().unwrap());
@@ -158,7 +158,7 @@ fn openssh_server_tells_its_free_space() {
 }
 
 #[test]
-fn openssh_server_refuses_to_rename_onto_a_taken_name() {
+fn openssh_server_refuses_to_rename_onto_an_existing_name() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(at("new"), "new").unwrap();

@@ -10,7 +10,7 @@ use logferry_ledger::{
     Window,
 };
 
-/// A batch to be opened, of a window of 20 minutes on 21 November 2026.
+/// A batch to open, with a window of 20 minutes on 21 November 2026.
 pub fn new_batch(source: &str, base_name: &str) -> NewBatch {
     NewBatch {
         source: source.parse().expect("valid"),
@@ -47,7 +47,7 @@ pub fn commit(ledger: &mut Ledger, batch: &Batch, bytes: &[u8]) {
     ledger.commit(&commit).expect("committed");
 }
 
-/// Opens a batch, commits `bytes` to it and brings it into `state`, all at `now`. It makes no file.
+/// Opens a batch, commits `bytes` to it and moves it to `state`, all at `now`. It creates no file.
 pub fn add_batch(
     ledger: &mut Ledger,
     new: &NewBatch,

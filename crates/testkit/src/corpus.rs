@@ -36,8 +36,8 @@ fn no_corpus(folder: &Path, error: &std::io::Error) -> ! {
     panic!("{}: {error}", folder.display())
 }
 
-/// An entry of the corpus, changed as `dice` decides: cut, one bit flipped, a piece doubled, or spliced with another
-/// entry.
+/// A changed entry of the corpus. `dice` chooses the change: cut, one bit flipped, a piece doubled, or spliced with
+/// another entry.
 pub fn mutant(target: &str, dice: [u16; 6]) -> Vec<u8> {
     let entries = entries(target);
     let [one, other, how, at, until, bit] = dice.map(usize::from);

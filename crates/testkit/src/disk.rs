@@ -79,8 +79,8 @@ impl SimDisk {
         }
     }
 
-    /// Cuts the power and restores it. Each file keeps its synced bytes and, as `seed` decides, a part of the bytes
-    /// appended since. Open handles fail from now on; ordered faults are forgotten.
+    /// Cuts the power and restores it. Each file keeps its synced bytes and a part of the bytes appended since; `seed`
+    /// chooses the part. Open handles fail from now on, and ordered faults are cancelled.
     pub fn power_loss(&self, seed: u64) {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut state = self.lock();
@@ -98,7 +98,7 @@ impl SimDisk {
         state.free_bytes += given_back;
     }
 
-    /// The next `operation` fails with `kind`; ordered twice, the next two do.
+    /// The next `operation` fails with `kind`. Two calls make the next two fail.
     ///
     /// A failing append leaves half of its bytes. After a failing sync, its bytes are lost at the next power loss even
     /// if a later sync succeeds. Any other operation fails before it changes anything.
@@ -112,7 +112,7 @@ impl SimDisk {
         self.lock().faults.fail_after(changes);
     }
 
-    /// Forgets the ordered faults. Written bytes stay, as after the kill of a process.
+    /// Cancels the ordered faults. Written bytes stay, as after the kill of a process.
     pub fn heal(&self) {
         self.lock().faults.heal();
     }
@@ -143,7 +143,7 @@ impl SimDisk {
         state.files.get(id).map(view)
     }
 
-    /// A poisoned lock is used all the same, so that a test's own panic message is shown.
+    /// Ignores poisoning, so that the panic message of the test is shown.
     fn lock(&self) -> MutexGuard<'_, SimDiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -257,7 +257,7 @@ impl Disk for SimDisk {
     }
 
     fn replace(&self, file: &Path, contents: &[u8]) -> Result<(), DiskError> {
-        // The same steps as on a real disk, so that a fault can happen between any two of them.
+        // The steps of a real disk, so that a fault can happen between any two of them.
         let mut name = file.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let temporary = file.with_file_name(name);

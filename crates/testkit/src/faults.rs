@@ -26,7 +26,7 @@ impl OrderedDiskFaults {
         *self = Self::default();
     }
 
-    /// To be called once at the start of each operation.
+    /// Call this once at the start of each operation.
     pub(crate) fn check(&mut self, operation: DiskOperation) -> io::Result<()> {
         if self.changes_left == Some(0) {
             return Err(io::Error::other("simulated: the disk has failed"));

@@ -1,4 +1,4 @@
-//! What the simulated disk keeps and what it forgets.
+//! The simulated disk keeps durable bytes and loses the others.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn disk() -> SimDisk {
 }
 
 #[test]
-fn synced_bytes_survive_and_of_the_others_a_prefix() -> Result<(), DiskError> {
+fn synced_bytes_and_a_prefix_of_the_unsynced_bytes_survive() -> Result<(), DiskError> {
     let mut kept = Vec::new();
     for seed in 0..200 {
         let disk = disk();
@@ -41,7 +41,7 @@ fn synced_bytes_survive_and_of_the_others_a_prefix() -> Result<(), DiskError> {
 }
 
 #[test]
-fn a_new_name_survives_without_its_bytes() -> Result<(), DiskError> {
+fn new_name_survives_without_its_bytes() -> Result<(), DiskError> {
     let disk = disk();
     let mut open = disk.open_append(&file())?;
     open.append(b"x")?;
@@ -62,7 +62,7 @@ fn a_new_name_survives_without_its_bytes() -> Result<(), DiskError> {
 }
 
 #[test]
-fn a_handle_dies_with_the_power() -> Result<(), DiskError> {
+fn handle_fails_after_a_power_loss() -> Result<(), DiskError> {
     let disk = disk();
     let mut open = disk.open_append(&file())?;
     disk.power_loss(1);
@@ -75,7 +75,7 @@ fn a_handle_dies_with_the_power() -> Result<(), DiskError> {
 }
 
 #[test]
-fn bytes_of_a_failed_sync_are_lost_though_the_next_succeeds() -> Result<(), DiskError> {
+fn bytes_of_a_failed_sync_are_lost_although_the_next_sync_succeeds() -> Result<(), DiskError> {
     let disk = disk();
     let mut open = disk.open_append(&file())?;
     open.append(b"ab")?;
@@ -93,7 +93,7 @@ fn bytes_of_a_failed_sync_are_lost_though_the_next_succeeds() -> Result<(), Disk
 }
 
 #[test]
-fn a_full_disk_takes_what_fits() -> Result<(), DiskError> {
+fn full_disk_writes_the_part_that_fits() -> Result<(), DiskError> {
     let disk = disk();
     let mut open = disk.open_append(&file())?;
     disk.set_free_bytes(3);
@@ -109,7 +109,7 @@ fn a_full_disk_takes_what_fits() -> Result<(), DiskError> {
 }
 
 #[test]
-fn an_ordered_fault_strikes_once_and_its_operation_only() -> Result<(), DiskError> {
+fn ordered_fault_happens_once_and_only_at_its_operation() -> Result<(), DiskError> {
     let disk = disk();
     disk.fail_next(DiskOperation::Append, ErrorKind::Interrupted);
     let mut open = disk.open_append(&file())?;
@@ -122,7 +122,7 @@ fn an_ordered_fault_strikes_once_and_its_operation_only() -> Result<(), DiskErro
 }
 
 #[test]
-fn replacing_leaves_the_old_or_the_new_wherever_it_stops() -> Result<(), DiskError> {
+fn interrupted_replace_leaves_the_old_or_the_new_file() -> Result<(), DiskError> {
     let mut changes = 0;
     loop {
         let disk = disk();
@@ -144,7 +144,7 @@ fn replacing_leaves_the_old_or_the_new_wherever_it_stops() -> Result<(), DiskErr
 }
 
 #[test]
-fn folders_are_listed_and_needed() -> Result<(), DiskError> {
+fn folders_are_listed_and_required() -> Result<(), DiskError> {
     let disk = disk();
     drop(disk.open_append(&file())?);
     assert_eq!(disk.list(Path::new("/data"))?, ["open"]);
@@ -178,7 +178,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn what_is_synced_is_what_is_left(steps in prop::collection::vec(step(), 0..60)) {
+    fn exactly_the_synced_bytes_are_certain_to_survive(steps in prop::collection::vec(step(), 0..60)) {
         let disk = disk();
         let mut open = disk.open_append(&file())?;
         let (mut seen, mut synced) = (Vec::new(), Vec::new());

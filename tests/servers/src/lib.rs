@@ -1,5 +1,5 @@
-//! Servers for tests of several crates, on loopback ports: a real OpenSSH server, and TCP proxies that cut, limit or
-//! lose. Each ends when its value is dropped. Only tests use this crate.
+//! Servers for tests of several crates, on loopback ports: a real OpenSSH server, and TCP proxies that cut or limit
+//! connections or lose responses. Each ends when its value is dropped. Only tests use this crate.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -18,7 +18,7 @@ pub struct LoopbackAcceptor {
 }
 
 impl LoopbackAcceptor {
-    /// Calls `serve` with each connection. Connections that it still serves when this is dropped end with their peers.
+    /// Calls `serve` with each connection. A connection that is open at the drop ends when its peers close it.
     pub fn start(mut serve: impl FnMut(TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

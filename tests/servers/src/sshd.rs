@@ -46,27 +46,27 @@ pub enum PasswordAge {
 }
 
 impl Sshd {
-    /// Starts one with an ed25519 host key.
+    /// Starts a server with an ed25519 host key.
     pub fn start() -> Self {
         Self::start_with("")
     }
 
-    /// Starts one with further lines in its configuration.
+    /// Starts a server with further lines in its configuration.
     pub fn start_with(config: &str) -> Self {
         let mut sshd = Self::prepare(config);
         sshd.launch();
         sshd
     }
 
-    /// Starts one with an ordinary user and a password, see [`Self::prepare_account`].
+    /// Starts a server with an ordinary user and a password, see [`Self::prepare_account`].
     pub fn start_with_account(config: &str, age: PasswordAge) -> Self {
         let mut sshd = Self::prepare_account(config, age);
         sshd.launch();
         sshd
     }
 
-    /// Prepares one with an ordinary user and a password. In a mount namespace of its own, it mounts files over the
-    /// system's lists of users, which do not change. Needs root, as in CI.
+    /// Prepares a server with an ordinary user and a password. In its own mount namespace, it mounts files over the
+    /// system's lists of users; the lists do not change. It needs root, as in CI.
     pub fn prepare_account(config: &str, age: PasswordAge) -> Self {
         let mut sshd = Self::prepare(config);
         ACCOUNT.clone_into(&mut sshd.user);
@@ -107,7 +107,7 @@ impl Sshd {
         write!(self.setup, "mount {arguments} && ").unwrap();
     }
 
-    /// A path as the server sees it: something may be mounted there.
+    /// The path at which this process sees `path` of the server's mount namespace.
     pub fn seen(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
         root.join(path.strip_prefix("/").unwrap())
@@ -239,7 +239,7 @@ impl Sshd {
         keygen(&["-q", "-H", "-f", self.known_hosts().to_str().unwrap()]);
     }
 
-    /// A path in the server's folder. The key `host_rsa` is made at its first use, because that takes long.
+    /// A path in the server's folder. The key `host_rsa` is made at its first use, because this is slow.
     pub fn path(&self, name: &str) -> PathBuf {
         let rsa = self.dir.path().join("host_rsa");
         if name.starts_with("host_rsa") && !rsa.exists() {

@@ -91,13 +91,13 @@ fn write(mut log: LogFile, rate: u32, seed: u64, stop: &AtomicBool) {
             Slice::End => break,
         }
     }
-    // In the middle of a rotation there is no file under the log's name.
+    // The writer may have stopped in the middle of a rotation, with no file under the log's name.
     log.reopen().unwrap();
 }
 
 /// The times at which a log is renamed and its writer reopens it.
 struct Rotations {
-    chance: StdRng,
+    rng: StdRng,
     next: Duration,
     is_renamed: bool,
 }
@@ -105,7 +105,7 @@ struct Rotations {
 impl Rotations {
     fn new(seed: u64) -> Self {
         let mut rotations = Self {
-            chance: StdRng::seed_from_u64(seed),
+            rng: StdRng::seed_from_u64(seed),
             next: Duration::ZERO,
             is_renamed: false,
         };
@@ -128,6 +128,6 @@ impl Rotations {
     }
 
     fn wait(&mut self, least_ms: u64, most_ms: u64) {
-        self.next += Duration::from_millis(self.chance.random_range(least_ms..=most_ms));
+        self.next += Duration::from_millis(self.rng.random_range(least_ms..=most_ms));
     }
 }

@@ -18,11 +18,11 @@ pub(crate) struct HttpResponse {
 
 /// Sends `bytes`; returns the response, after which the server must close the connection.
 pub(crate) fn send(port: u16, bytes: &[u8]) -> HttpResponse {
-    let text = read_answer(connect_and_write(port, bytes));
+    let text = read_response(connect_and_write(port, bytes));
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     HttpResponse {
-        status: status.unwrap_or_else(|| panic!("no answer but {text:?}")),
+        status: status.unwrap_or_else(|| panic!("no response but {text:?}")),
         body: body.to_owned(),
     }
 }
@@ -31,7 +31,7 @@ pub(crate) fn send(port: u16, bytes: &[u8]) -> HttpResponse {
 pub(crate) fn send_and_hang_up(port: u16, bytes: &[u8]) {
     let connection = connect_and_write(port, bytes);
     connection.shutdown(Shutdown::Write).unwrap();
-    read_answer(connection);
+    read_response(connection);
 }
 
 fn connect_and_write(port: u16, bytes: &[u8]) -> TcpStream {
@@ -43,7 +43,7 @@ fn connect_and_write(port: u16, bytes: &[u8]) -> TcpStream {
 }
 
 /// All bytes until the connection ends.
-fn read_answer(mut connection: TcpStream) -> String {
+fn read_response(mut connection: TcpStream) -> String {
     let mut answer = Vec::new();
     let _ = connection.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()

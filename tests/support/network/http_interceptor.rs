@@ -9,7 +9,7 @@ use logferry_test_servers::LoopbackAcceptor;
 /// Ends the headers of a message (RFC 9112).
 const HEADERS_END: &[u8] = b"\r\n\r\n";
 
-/// What to do with a request.
+/// The handling of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Interception {
     /// Forward it to the relay.
@@ -48,7 +48,7 @@ impl InterceptedRequest {
     }
 }
 
-/// Starts the proxy before the port `upstream`. `decide`: what to do with each request.
+/// Starts the proxy before the port `upstream`. `decide` chooses the handling of each request.
 pub(crate) fn intercept_http<F>(upstream: u16, decide: F) -> LoopbackAcceptor
 where
     F: Fn(&InterceptedRequest) -> Interception + Send + Sync + 'static,
@@ -94,7 +94,7 @@ fn serve(
     Ok(())
 }
 
-/// The next message, whose body is as long as its `content-length` says, and where its body starts.
+/// Reads the next message up to its `content-length`. Returns it with the offset of its body.
 pub(crate) fn read_message(stream: &mut TcpStream) -> io::Result<Option<(Vec<u8>, usize)>> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     let mut whole = None;

@@ -68,12 +68,12 @@ impl Pipeline {
         }
     }
 
-    /// Writes the configuration as it is now.
+    /// Writes the present configuration.
     pub(crate) fn write_config(&self) -> PathBuf {
         self.test_folder.write("logferry.yaml", &self.config.to_string())
     }
 
-    /// Starts a role with the configuration as it is now.
+    /// Starts a role with the present configuration.
     pub(crate) fn start(&mut self, role: Role) {
         let file = self.write_config();
         let mut command = logferry();
@@ -104,7 +104,7 @@ impl Pipeline {
         self.role(role).signal(signal);
     }
 
-    /// Writes the configuration as it is now, and has a role read it again.
+    /// Writes the present configuration and makes a role read it again.
     pub(crate) fn reload(&mut self, role: Role) {
         self.write_config();
         self.signal(role, Signal::SIGHUP);
@@ -116,12 +116,12 @@ impl Pipeline {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until a role's output contains `words` at least `times` times.
-    pub(crate) fn wait_for_output(&mut self, role: Role, words: &str, times: usize) {
-        let is_said = self.becomes_true(|pipeline| pipeline.output(role).matches(words).count() >= times);
+    /// Waits until a role's output contains `text` at least `times` times.
+    pub(crate) fn wait_for_output(&mut self, role: Role, text: &str, times: usize) {
+        let is_printed = self.becomes_true(|pipeline| pipeline.output(role).matches(text).count() >= times);
         assert!(
-            is_said,
-            "waited {WAIT_LIMIT:?} for {role:?} to say {words:?} {times} times"
+            is_printed,
+            "waited {WAIT_LIMIT:?} for {role:?} to print {text:?} {times} times"
         );
     }
 
@@ -168,7 +168,7 @@ impl Pipeline {
             !is_waiting && pipeline.delivered_lines() >= lines
         });
         if !is_delivered {
-            // The differences say more than the end of the time limit.
+            // The differences are more useful than a message about the time limit.
             self.delivered().assert_is(written, LineOrder::WithinWindow);
             panic!("after {WAIT_LIMIT:?} everything is at the drop, and there are still batches that wait");
         }
@@ -242,9 +242,9 @@ impl Pipeline {
     pub(crate) fn json(&self, command: &str) -> (i32, Value) {
         let output = self.command(&[command, "--json"]);
         let value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            let words = String::from_utf8_lossy(&output.stderr);
+            let stderr = String::from_utf8_lossy(&output.stderr);
             panic!(
-                "{command} --json prints no JSON ({error}), exit {:?}: {words}",
+                "{command} --json prints no JSON ({error}), exit {:?}: {stderr}",
                 output.status.code()
             )
         });

@@ -70,7 +70,7 @@ const FOLDERS: &str =
     "client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e;";
 
 fn config(port: u16, log: &Path, pid_file: &Path) -> String {
-    // Only root's nginx may and has to be told whose workers it starts; the test's folder is root's alone then.
+    // Only an nginx started as root accepts `user`. It needs the setting then, because the test's folder is root's.
     let user = if nix::unistd::geteuid().is_root() {
         "user root;"
     } else {
@@ -86,7 +86,7 @@ fn config(port: u16, log: &Path, pid_file: &Path) -> String {
     )
 }
 
-/// The rotation of nginx's log as Debian sets it up, in a configuration of its own.
+/// The rotation of nginx's log with Debian's settings, in its own configuration.
 pub(crate) struct Logrotate {
     config: PathBuf,
     state: PathBuf,
@@ -114,7 +114,7 @@ impl Logrotate {
     }
 }
 
-/// HTTP clients, each with its own connection.
+/// HTTP clients, each on its own connection.
 pub(crate) struct HttpVisitors {
     answered: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<BTreeSet<String>>>,
@@ -134,12 +134,12 @@ impl HttpVisitors {
         }
     }
 
-    /// Requests answered so far.
+    /// The number of answered requests.
     pub(crate) fn answered(&self) -> usize {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Waits for the last answer; the paths of all pages that were served.
+    /// Waits for the last response; returns the paths of all served pages.
     pub(crate) fn finish(self) -> BTreeSet<String> {
         self.threads
             .into_iter()
@@ -149,7 +149,7 @@ impl HttpVisitors {
 }
 
 fn visit(port: u16, visitor: usize, requests: usize, answered: &AtomicUsize) -> BTreeSet<String> {
-    /// Makes the whole take some seconds, so that it goes through several windows.
+    /// Spreads the requests over some seconds, so that they fall into several windows.
     const PACE: Duration = Duration::from_millis(2);
     let mut pages = BTreeSet::new();
     let mut connection = None;
@@ -175,7 +175,7 @@ fn connect(port: u16) -> BufReader<TcpStream> {
     BufReader::new(connection)
 }
 
-/// One request and its answer. nginx ends a connection after so many; otherwise it comes back for the next.
+/// Sends one request and reads the response. Returns the connection for the next request, unless nginx closes it.
 fn request(mut connection: BufReader<TcpStream>, path: &str, agent: &str) -> Option<BufReader<TcpStream>> {
     let text = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {agent}\r\n\r\n");
     connection.get_mut().write_all(text.as_bytes()).unwrap();

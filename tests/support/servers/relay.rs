@@ -104,16 +104,16 @@ impl RelayProcess {
     /// The exit code and the JSON output of a command.
     pub(crate) fn json(&self, arguments: &[&str]) -> (i32, Value) {
         let output = self.command(arguments).arg("--json").output().unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         let value = serde_json::from_slice(&output.stdout);
-        let value = value.unwrap_or_else(|error| panic!("{arguments:?} prints no JSON ({error}): {words}"));
+        let value = value.unwrap_or_else(|error| panic!("{arguments:?} prints no JSON ({error}): {stderr}"));
         (output.status.code().expect("not killed"), value)
     }
 
     /// Posts lines to `POST /upload`, as an old shipper does.
     pub(crate) fn post(&self, lines: &str) {
         let body = serde_json::json!({"log": lines}).to_string();
-        let answer = send(self.port, &request("POST", "/upload", &[], body.as_bytes()));
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = send(self.port, &request("POST", "/upload", &[], body.as_bytes()));
+        assert_eq!(response.status, 200, "{response:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Ledgers that are lost or damaged, each in its own way.
+//! Lost and damaged ledgers.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 
 const PAGE: usize = 4096;
 
-/// A data folder with a ledger that knows a few hundred sources, closed cleanly; and a file of the spool.
+/// A data folder with a cleanly closed ledger of 300 sources, and one file in the spool.
 fn data_dir() -> Result<tempfile::TempDir, Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
@@ -25,26 +25,26 @@ fn data_dir() -> Result<tempfile::TempDir, Box<dyn Error>> {
     Ok(dir)
 }
 
-/// No role opens the ledger, and what is left of it stays as it is. The relay's words.
-fn assert_refused(dir: &Path, what: &str) -> String {
+/// No role opens the ledger, and its file stays unchanged. Returns the relay's message.
+fn assert_refused(dir: &Path, damage: &str) -> String {
     let path = dir.join(FILE_NAME);
     let before = fs::read(&path).ok();
-    let error = Ledger::open_or_create(dir).expect_err(what);
+    let error = Ledger::open_or_create(dir).expect_err(damage);
     assert!(
         matches!(error, LedgerError::Damaged { .. } | LedgerError::Lost { .. }),
-        "{what}: {error:?}"
+        "{damage}: {error:?}"
     );
-    assert!(fs::read(&path).ok() == before, "{what}: the file was changed");
-    let words = error.to_string();
+    assert!(fs::read(&path).ok() == before, "{damage}: the file was changed");
+    let message = error.to_string();
     assert!(
-        words.contains("backup") && words.contains("fsck --rebuild"),
-        "{words}"
+        message.contains("backup") && message.contains("fsck --rebuild"),
+        "{message}"
     );
-    words
+    message
 }
 
 #[test]
-fn a_lost_ledger_is_not_begun_anew_beside_a_spool() -> TestResult {
+fn no_new_ledger_is_created_beside_a_spool() -> TestResult {
     let dir = data_dir()?;
     let path = dir.path().join(FILE_NAME);
     let whole = fs::read(&path)?;
@@ -53,15 +53,15 @@ fn a_lost_ledger_is_not_begun_anew_beside_a_spool() -> TestResult {
         if let Some(blank) = blank {
             fs::write(&path, blank)?;
         }
-        let words = assert_refused(dir.path(), "nothing");
-        assert!(words.contains("ready/host-1/a.log"), "{words}");
+        let message = assert_refused(dir.path(), "nothing");
+        assert!(message.contains("ready/host-1/a.log"), "{message}");
         assert!(matches!(
             Ledger::open(dir.path()),
             Err(LedgerError::Missing { .. })
         ));
         fs::write(&path, &whole)?;
     }
-    // A database in which nothing was ever made, as a relay that was killed in its first moment leaves it.
+    // A database without tables: a relay killed at its first start leaves one.
     fs::remove_file(&path)?;
     let sqlite = rusqlite::Connection::open(&path)?;
     sqlite.pragma_update(None, "journal_mode", "WAL")?;
@@ -77,18 +77,18 @@ fn a_lost_ledger_is_not_begun_anew_beside_a_spool() -> TestResult {
 }
 
 #[test]
-fn a_log_without_its_ledger_is_kept() -> TestResult {
+fn write_ahead_log_without_its_ledger_is_kept() -> TestResult {
     let dir = tempfile::tempdir()?;
     let log = dir.path().join("ledger.db-wal");
     fs::write(&log, "commits of a ledger that is gone")?;
-    let words = assert_refused(dir.path(), "only a log");
-    assert!(words.contains("ledger.db-wal"), "{words}");
+    let message = assert_refused(dir.path(), "only a log");
+    assert!(message.contains("ledger.db-wal"), "{message}");
     assert!(fs::exists(&log)?);
     Ok(())
 }
 
 #[test]
-fn a_ledger_that_lost_its_end_or_its_beginning_is_refused() -> TestResult {
+fn ledger_without_its_end_or_its_beginning_is_refused() -> TestResult {
     let dir = data_dir()?;
     let path = dir.path().join(FILE_NAME);
     let whole = fs::read(&path)?;
@@ -108,18 +108,18 @@ fn a_ledger_that_lost_its_end_or_its_beginning_is_refused() -> TestResult {
 }
 
 #[test]
-fn a_ledger_with_a_page_of_garbage_is_refused() -> TestResult {
+fn ledger_with_a_page_of_garbage_is_refused() -> TestResult {
     let dir = data_dir()?;
     let path = dir.path().join(FILE_NAME);
     let whole = fs::read(&path)?;
     for page in 0..whole.len() / PAGE {
-        let mut spoiled = whole.clone();
-        let garbage = spoiled[page * PAGE..].iter_mut().take(PAGE);
-        // Any bytes, and each page's others (Knuth's multiplicative hash).
+        let mut damaged = whole.clone();
+        let garbage = damaged[page * PAGE..].iter_mut().take(PAGE);
+        // Pseudo-random bytes, different for each page (Knuth's multiplicative hash).
         for (at, byte) in garbage.enumerate() {
             *byte = (at + page * PAGE).wrapping_mul(2_654_435_761).to_le_bytes()[2];
         }
-        fs::write(&path, spoiled)?;
+        fs::write(&path, damaged)?;
         assert_refused(dir.path(), &format!("garbage in page {page}"));
     }
     Ok(())

@@ -59,13 +59,13 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_counts_from_when_it_became_as_it_is() {
+    fn destination_counts_from_its_last_change() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
         let mut note = |all: &[(&str, &str)], second| {
             let all: Vec<_> = all
                 .iter()
-                .map(|(name, wants)| (name.parse().expect("a name"), (*wants).to_owned()))
+                .map(|(name, filter)| (name.parse().expect("a name"), (*filter).to_owned()))
                 .collect();
             ledger.note_subscriptions(&all, at(second)).expect("noted");
             let since = ledger.subscribed_since().expect("asked");

@@ -136,8 +136,8 @@ mod tests {
         (dir, ledger)
     }
 
-    /// The sender's clock is an hour behind, and the gap is a minute old.
-    fn tell(ledger: &mut Ledger, from: u64, until: Option<u64>) {
+    /// Records a gap. The sender's clock is an hour behind, and the gap is a minute old.
+    fn report_gap(ledger: &mut Ledger, from: u64, until: Option<u64>) {
         let clock_ms = now().as_millisecond() - 3_600_000;
         let gap = ReportedGap {
             stream: stream(),
@@ -190,23 +190,23 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_told_again_is_one_gap() {
+    fn gap_reported_twice_is_recorded_once() {
         let (_dir, mut ledger) = ledger();
-        tell(&mut ledger, 100, Some(200));
-        let told = ledger.gaps().expect("asked");
-        assert_eq!(told[0].bytes(), 100);
-        assert_eq!(told[0].path, "/log/access.log.9");
+        report_gap(&mut ledger, 100, Some(200));
+        let gaps = ledger.gaps().expect("asked");
+        assert_eq!(gaps[0].bytes(), 100);
+        assert_eq!(gaps[0].path, "/log/access.log.9");
         assert_eq!(
-            now().as_millisecond() - told[0].noticed_at.as_millisecond(),
+            now().as_millisecond() - gaps[0].noticed_at.as_millisecond(),
             STEP_MS,
             "a wrong clock of the sender does not count"
         );
-        tell(&mut ledger, 100, Some(200));
-        assert_eq!(ledger.gaps().expect("asked"), told);
+        report_gap(&mut ledger, 100, Some(200));
+        assert_eq!(ledger.gaps().expect("asked"), gaps);
     }
 
     #[test]
-    fn an_end_that_is_known_later_is_taken_and_never_forgotten() {
+    fn end_reported_later_is_stored_and_kept() {
         let (_dir, mut ledger) = ledger();
         for (until, known) in [
             (None, None),
@@ -214,16 +214,16 @@ mod tests {
             (Some(150), Some(200)),
             (None, Some(200)),
         ] {
-            tell(&mut ledger, 100, until);
+            report_gap(&mut ledger, 100, until);
             assert_eq!(ranges(&ledger), [(100, known)]);
         }
     }
 
     #[test]
-    fn what_is_shipped_after_all_closes_its_gap() {
+    fn bytes_shipped_later_close_their_gap() {
         let (_dir, mut ledger) = ledger();
         commit(&mut ledger, 0, 100, false);
-        tell(&mut ledger, 100, Some(200));
+        report_gap(&mut ledger, 100, Some(200));
         commit(&mut ledger, 100, 150, false);
         assert_eq!(ranges(&ledger), [(150, Some(200))]);
         commit(&mut ledger, 150, 200, false);
@@ -231,11 +231,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_comes_back_closes_a_gap_without_an_end() {
+    fn returned_file_closes_a_gap_without_an_end() {
         for (to, finished) in [(120, false), (100, true)] {
             let (_dir, mut ledger) = ledger();
             commit(&mut ledger, 0, 100, false);
-            tell(&mut ledger, 100, None);
+            report_gap(&mut ledger, 100, None);
             assert_eq!(ranges(&ledger), [(100, None)]);
             commit(&mut ledger, 100, to, finished);
             assert_eq!(ranges(&ledger), []);

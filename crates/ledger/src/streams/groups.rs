@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_groups_last_report_stands_until_the_relay_starts_anew() -> Result<(), Box<dyn std::error::Error>> {
+    fn last_report_of_a_group_is_kept_until_the_relay_restarts() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let mut ledger = Ledger::open_or_create(dir.path())?;
         let mut report = GroupReport {

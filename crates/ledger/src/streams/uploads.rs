@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_remembered_until_it_is_answered_or_a_day_is_over() -> Result<(), Box<dyn Error>> {
+    fn body_is_remembered_until_it_is_acknowledged_or_a_day_has_passed() -> Result<(), Box<dyn Error>> {
         let dir = tempfile::tempdir()?;
         let mut ledger = Ledger::open_or_create(dir.path())?;
         commit(&mut ledger, &[body(1), body(2)], at(0))?;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_bodies_of_a_source_are_remembered_and_no_more() -> Result<(), Box<dyn Error>> {
+    fn only_the_latest_bodies_of_a_source_are_remembered() -> Result<(), Box<dyn Error>> {
         let dir = tempfile::tempdir()?;
         let mut ledger = Ledger::open_or_create(dir.path())?;
         let all: Vec<_> = (2..UPLOADS_REMEMBERED + 2).map(body).collect();

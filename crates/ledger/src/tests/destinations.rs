@@ -1,4 +1,4 @@
-//! Batches that go to a destination once more, and window manifests.
+//! Repeated deliveries to a destination, and window manifests.
 
 use super::*;
 
@@ -12,32 +12,35 @@ fn published(path: &str) -> PublishedBatch {
 }
 
 #[test]
-fn what_is_asked_for_once_more_does_not_expire_until_it_is_there() -> TestResult {
+fn batch_with_a_resend_request_does_not_expire_before_its_delivery() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let (edw, lab) = ("edw".parse()?, "lab".parse()?);
     let batch = ledger.open_batch(&new_batch(), now())?.id;
-    let ask =
+    let request =
         |ledger: &mut Ledger, name| Ok::<_, LedgerError>(ledger.request_resends(&[batch], name, now())?[0]);
     assert_eq!(
-        ask(&mut ledger, &edw)?,
+        request(&mut ledger, &edw)?,
         ResendRequestOutcome::Refused,
         "still open"
     );
     ledger.seal(batch, now())?;
     assert_eq!(
-        ask(&mut ledger, &edw)?,
+        request(&mut ledger, &edw)?,
         ResendRequestOutcome::Waiting,
         "it goes there anyway"
     );
     ledger.record_delivery(batch, &edw, &published("/in/a"), true, now())?;
-    assert_eq!(ask(&mut ledger, &edw)?, ResendRequestOutcome::Due { again: true });
     assert_eq!(
-        ask(&mut ledger, &lab)?,
+        request(&mut ledger, &edw)?,
+        ResendRequestOutcome::Due { again: true }
+    );
+    assert_eq!(
+        request(&mut ledger, &lab)?,
         ResendRequestOutcome::Due { again: false }
     );
     assert_eq!(
-        ask(&mut ledger, &lab)?,
+        request(&mut ledger, &lab)?,
         ResendRequestOutcome::Waiting,
         "asked for already"
     );
@@ -49,7 +52,7 @@ fn what_is_asked_for_once_more_does_not_expire_until_it_is_there() -> TestResult
     assert_eq!(ledger.resend_requests()?, []);
     assert!(ledger.mark_expired(batch, now())?);
     assert_eq!(
-        ask(&mut ledger, &edw)?,
+        request(&mut ledger, &edw)?,
         ResendRequestOutcome::Refused,
         "its file is gone"
     );
@@ -57,7 +60,7 @@ fn what_is_asked_for_once_more_does_not_expire_until_it_is_there() -> TestResult
 }
 
 #[test]
-fn batch_that_waits_elsewhere_can_be_asked_for_where_it_is() -> TestResult {
+fn delivered_batch_can_be_resent_while_it_waits_for_another_destination() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let edw = "edw".parse()?;
@@ -74,7 +77,7 @@ fn batch_that_waits_elsewhere_can_be_asked_for_where_it_is() -> TestResult {
 }
 
 #[test]
-fn manifest_waits_with_its_words_until_it_is_delivered_and_its_batches_are_listed() -> TestResult {
+fn manifest_keeps_its_content_until_delivery_and_its_batches_are_listed() -> TestResult {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
     let edw = "edw".parse()?;

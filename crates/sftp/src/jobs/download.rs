@@ -1,8 +1,8 @@
-//! Reading one file from its beginning with many reads in flight, handing the data over in order.
+//! Reads one file from its beginning, with many reads in flight, and delivers the data in order.
 //!
-//! Each read asked for is a segment. Segments are handed over from the front as they fill; a server may answer a
-//! read with less than was asked, and the rest is then asked for again. A segment's bytes are in the budget from
-//! the first asking until the caller has taken them.
+//! Each requested read is a segment. Complete segments are delivered from the front. A server may return fewer bytes
+//! than requested; the job then requests the rest. A segment's bytes count in the budget from the first request
+//! until the caller has taken them.
 
 use std::collections::VecDeque;
 
@@ -22,11 +22,11 @@ enum DownloadStage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SegmentState {
-    /// A read is with the server.
-    Asked,
-    /// The server gave less than it was asked for: the rest is to be asked for.
+    /// A read is sent and not answered.
+    Requested,
+    /// The server returned fewer bytes than requested: the request for the rest is due.
     Short,
-    /// Filled, or ended by the end of the file.
+    /// Filled, or cut by the end of the file.
     Complete,
 }
 
@@ -38,23 +38,23 @@ struct Segment {
     state: SegmentState,
 }
 
-/// The job.
+/// A job that reads one file.
 #[derive(Debug)]
 pub(crate) struct Download {
     path: String,
-    /// How much is wanted, in bytes.
+    /// The requested length, in bytes.
     wanted: u64,
     stage: DownloadStage,
     handle: Vec<u8>,
-    /// The first byte not asked for.
+    /// The offset of the next read.
     next: u64,
-    /// In order of their start.
+    /// Ordered by start.
     segments: VecDeque<Segment>,
     /// Requests sent and not answered.
     awaiting: usize,
-    /// Where the server said that the file ends.
+    /// The end of the file, if a reply has shown it.
     end: Option<u64>,
-    handed_over: u64,
+    delivered: u64,
     failure: Option<JobError>,
 }
 
@@ -69,7 +69,7 @@ impl Download {
             segments: VecDeque::new(),
             awaiting: 0,
             end: None,
-            handed_over: 0,
+            delivered: 0,
             failure: None,
         }
     }
@@ -84,7 +84,7 @@ impl Download {
         }
     }
 
-    /// Wants no more than was asked for already.
+    /// Sends no further reads.
     pub(crate) fn stop(&mut self) {
         self.wanted = self.next;
     }
@@ -93,7 +93,7 @@ impl Download {
         self.failure.is_none() && self.end.is_none() && self.next < self.wanted
     }
 
-    /// The first segment whose rest is to be asked for.
+    /// The first segment whose rest must be requested.
     fn first_short(&self) -> Option<usize> {
         if self.failure.is_some() {
             return None;
@@ -123,7 +123,7 @@ impl Download {
             DownloadStage::Opening | DownloadStage::Closing => None,
             DownloadStage::Reading => {
                 if let Some(short) = self.first_short() {
-                    return self.ask_for_rest(short);
+                    return self.request_rest(short);
                 }
                 if self.wants_more() {
                     let (start, len) = (self.next, self.piece(limits));
@@ -132,7 +132,7 @@ impl Download {
                         start,
                         len,
                         got: Vec::new(),
-                        state: SegmentState::Asked,
+                        state: SegmentState::Requested,
                     });
                     self.awaiting += 1;
                     let request = Request::Read {
@@ -152,9 +152,9 @@ impl Download {
         }
     }
 
-    fn ask_for_rest(&mut self, short: usize) -> Option<(RequestPurpose, Request<'_>)> {
+    fn request_rest(&mut self, short: usize) -> Option<(RequestPurpose, Request<'_>)> {
         let segment = self.segments.get_mut(short)?;
-        segment.state = SegmentState::Asked;
+        segment.state = SegmentState::Requested;
         self.awaiting += 1;
         let offset = segment.start + segment.got.len() as u64;
         Some((
@@ -191,8 +191,8 @@ impl Download {
                 other => return Err(other.unexpected("a file handle")),
             },
             RequestPurpose::Read { start } => {
-                self.take_read(start, reply)?;
-                self.hand_over(&mut progress);
+                self.on_read_reply(start, reply)?;
+                self.deliver(&mut progress);
             }
             RequestPurpose::Close => {
                 if let Some(status) = reply.into_refusal()? {
@@ -207,7 +207,7 @@ impl Download {
                 progress.ended = Some(match self.failure.take() {
                     Some(failure) => Err(failure),
                     None => Ok(JobOutcome::Read {
-                        bytes: self.handed_over,
+                        bytes: self.delivered,
                     }),
                 });
             }
@@ -216,7 +216,7 @@ impl Download {
         Ok(progress)
     }
 
-    fn take_read(&mut self, start: u64, reply: Reply<'_>) -> Result<(), ProtocolError> {
+    fn on_read_reply(&mut self, start: u64, reply: Reply<'_>) -> Result<(), ProtocolError> {
         let Ok(index) = self
             .segments
             .binary_search_by_key(&start, |segment| segment.start)
@@ -227,7 +227,7 @@ impl Download {
             return Ok(());
         };
         match reply {
-            // Some servers mark the end of the file by data of no length.
+            // Some servers mark the end of the file by empty data.
             Reply::Data([]) => self.end_at(index),
             Reply::Data(data) => {
                 if data.len() > segment.rest() as usize {
@@ -257,7 +257,7 @@ impl Download {
         Ok(())
     }
 
-    /// The file ends with what segment `index` has.
+    /// The file ends with the present bytes of segment `index`.
     fn end_at(&mut self, index: usize) {
         let Some(segment) = self.segments.get_mut(index) else {
             return;
@@ -267,8 +267,8 @@ impl Download {
         self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
     }
 
-    /// Hands over what is complete at the front. What lies beyond the end of the file is dropped.
-    fn hand_over(&mut self, progress: &mut Progress) {
+    /// Delivers the complete segments at the front. Segments beyond the end of the file are dropped.
+    fn deliver(&mut self, progress: &mut Progress) {
         while self.failure.is_none()
             && let Some(segment) = self
                 .segments
@@ -280,7 +280,7 @@ impl Download {
                 continue;
             }
             progress.freed += segment.rest() as usize;
-            self.handed_over += segment.got.len() as u64;
+            self.delivered += segment.got.len() as u64;
             progress.pieces.push(segment.got);
         }
     }

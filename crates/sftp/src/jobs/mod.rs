@@ -1,4 +1,4 @@
-//! Jobs: one for each call of the caller. Each is a state machine that makes requests and takes their replies.
+//! Jobs: one for each call. Each job is a state machine that makes requests and handles their replies.
 //!
 //! The client decides when a job may send; the job decides which request. A failed job sends only the requests that close
 //! its file, and ends with the last reply. A new kind of job gets a file here and an arm in [`Job`].
@@ -35,14 +35,14 @@ pub enum SizeCheck {
 /// The result of a job that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// The whole file is there under its upload name.
+    /// The server has the whole file under its upload name.
     Uploaded(SizeCheck),
     /// All data was delivered as [`JobEvent::Data`].
     Read {
         /// Bytes delivered: as many as requested, or fewer if the file is shorter.
         bytes: u64,
     },
-    /// The file is there.
+    /// The file exists.
     Found(FileAttributes),
     /// The server's SHA-256 of the file; `None` if it uses another algorithm.
     Sha256(Option<[u8; 32]>),
@@ -74,21 +74,21 @@ pub enum JobEvent {
 /// Data of one read or write that every server takes, in bytes (draft-ietf-secsh-filexfer-02, section 3).
 const PIECE_EVERYWHERE: u32 = 32 << 10;
 
-/// Limits for every job of a session: ours and the server's, the smaller of each.
+/// Limits for every job of a session: the smaller of the client's and the server's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionLimits {
     /// The longest data of one write, in bytes.
     pub(crate) write_len: u32,
     /// The longest data of one read, in bytes.
     pub(crate) read_len: u32,
-    /// How many files may be open at once.
+    /// The number of files that may be open at the same time.
     pub(crate) open_files: usize,
     /// Whether uploads are synced before they are closed.
     pub(crate) fsync: bool,
 }
 
 impl SessionLimits {
-    /// Our limits, reduced to the server's.
+    /// The client's limits, reduced to the server's.
     pub(crate) fn new(piece: u32, open_files: usize, server: &ServerCapabilities) -> Self {
         let clamp = |max: Option<u64>| match max {
             Some(max) => u32::try_from(max).map_or(piece, |max| piece.min(max)),

@@ -7,7 +7,7 @@ use crate::packets::reply::{Fields, Reply};
 use crate::packets::request::{Request, SHA256, kind};
 use crate::packets::space::FreeSpace;
 
-/// What is asked.
+/// The request of the job.
 #[derive(Debug)]
 pub(crate) enum Operation {
     Rename { from: String, to: String },
@@ -19,7 +19,7 @@ pub(crate) enum Operation {
     FreeSpace { path: String },
 }
 
-/// The job.
+/// A job of one request.
 #[derive(Debug)]
 pub(crate) struct Single {
     operation: Operation,
@@ -105,8 +105,8 @@ impl Operation {
     }
 }
 
-/// Reads the answer of the extension `check-file`: a name, the algorithm, and the hash up to the packet's end. `None`:
-/// the server chose another algorithm.
+/// Reads the reply of the extension `check-file`: a name, the algorithm, and the hash up to the end of the packet.
+/// `None`: the server used another algorithm.
 fn sha256(body: &[u8]) -> Result<Option<[u8; 32]>, ProtocolError> {
     let mut fields = Fields {
         kind: kind::EXTENDED_REPLY,

@@ -1,10 +1,9 @@
-//! Uploading one file: open (a new one, unless its beginning is there already), write, sync where offered,
-//! check the size, close.
+//! Uploads one file: open (a new file, or an existing one to continue), write, sync if offered, check the size, close.
 //!
-//! Nothing after the open waits for a reply: a server must treat requests for one file as if it had done them in
-//! the order of their arrival (draft-ietf-secsh-filexfer-02, section 4), so a small file takes two round trips.
-//! A server that does otherwise, or that shows the size only after the close, is asked for the size once more,
-//! when everything else has been answered.
+//! After the open, no request waits for a reply: a server must process the requests for one file in the order of their
+//! arrival (draft-ietf-secsh-filexfer-02, section 4). A small file thus takes two round trips. Some servers change the
+//! order, or report the size only after the close. If the size is wrong or missing, the job requests it again after
+//! all other replies.
 
 use std::io;
 
@@ -14,7 +13,7 @@ use crate::packets::reply::{FileAttributes, Reply};
 use crate::packets::request::{OpenFor, Request};
 use crate::status::{ServerStatus, StatusCode};
 
-/// What is to be sent next, or what must be answered before anything is.
+/// The next request, or the reply that must arrive before the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UploadStage {
     Open,
@@ -28,11 +27,11 @@ enum UploadStage {
     Rechecking,
 }
 
-/// The job.
+/// A job that uploads one file.
 #[derive(Debug)]
 pub(crate) struct Upload {
     path: String,
-    /// How much is there already, in bytes.
+    /// The length that the server's file already has, in bytes.
     from: u64,
     len: u64,
     stage: UploadStage,
@@ -40,17 +39,17 @@ pub(crate) struct Upload {
     /// Requests sent and not answered.
     awaiting: usize,
     size: Option<u64>,
-    /// The first thing that went wrong.
+    /// The first failure.
     failure: Option<JobError>,
 }
 
 impl Upload {
-    /// Of all `len` bytes, into a new file.
+    /// Uploads all `len` bytes into a new file.
     pub(crate) fn new(path: String, len: u64) -> Self {
         Self::resumed(path, 0, len)
     }
 
-    /// Of the bytes behind `from`, into a file that holds those before it.
+    /// Uploads the bytes from offset `from` into a file that holds the bytes before it.
     pub(crate) fn resumed(path: String, from: u64, len: u64) -> Self {
         let handle = Vec::new();
         Self {
@@ -96,7 +95,7 @@ impl Upload {
                     open_for: if self.from == 0 {
                         OpenFor::Writing
                     } else {
-                        OpenFor::GoingOn
+                        OpenFor::Appending
                     },
                 },
             ),
@@ -189,7 +188,7 @@ impl Upload {
         Ok(progress)
     }
 
-    /// Ends the job, or asks for the size again, when the file is closed and nothing is unanswered.
+    /// Ends the job, or requests the size again, when the file is closed and every request is answered.
     fn try_end(&mut self) -> Option<Result<JobOutcome, JobError>> {
         let last_chance = match self.stage {
             UploadStage::Closing => false,
@@ -230,7 +229,7 @@ impl Upload {
         }
     }
 
-    /// Keeps the first failure and turns to closing what is open.
+    /// Keeps the first failure and closes the file.
     fn fail(&mut self, failure: JobError) {
         self.failure.get_or_insert(failure);
         if matches!(

@@ -43,7 +43,7 @@ impl Extension {
     pub(super) fn knows(self, revision: &[u8]) -> bool {
         match self {
             Self::Statvfs => revision == b"2",
-            // It has no revisions; servers send different values.
+            // This extension has no revisions; servers send different values.
             Self::CheckFile => true,
             _ => revision == b"1",
         }

@@ -58,7 +58,7 @@ impl<'a> Reply<'a> {
         Ok((id, reply))
     }
 
-    /// The error for a reply that is well formed but not what was asked for.
+    /// The error for a valid reply of the wrong type.
     pub(crate) fn unexpected(&self, expected: &'static str) -> ProtocolError {
         let kind = match self {
             Self::Status(_) => kind::STATUS,
@@ -70,7 +70,7 @@ impl<'a> Reply<'a> {
         ProtocolError::UnexpectedType { kind, expected }
     }
 
-    /// For requests that are answered by a bare status: `None` when it is Ok.
+    /// For requests whose reply is only a status: `None` if it is Ok.
     pub(crate) fn into_refusal(self) -> Result<Option<ServerStatus>, ProtocolError> {
         match self {
             Self::Status(ServerStatus {
@@ -82,7 +82,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The first packet in `bytes`, without its length of four bytes; `None` when it is not whole yet.
+/// The first packet in `bytes`, without the four bytes of its length; `None` if it is incomplete.
 pub(crate) fn first_packet(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
     let Some((len, rest)) = bytes.split_first_chunk() else {
         return Ok(None);
@@ -140,7 +140,7 @@ impl<'a> Fields<'a> {
         Ok(handle)
     }
 
-    /// A status; its text may be missing, as with servers of version 2.
+    /// A status. Servers of version 2 send no text.
     fn status(&mut self) -> Result<ServerStatus, ProtocolError> {
         let code = StatusCode::from_wire(self.u32()?);
         let text = if self.rest.is_empty() { &[] } else { self.string()? };
@@ -150,7 +150,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Attributes; extended ones come last in a packet and are of no use to us.
+    /// Attributes. Extended attributes come last in a packet and are not read.
     fn attributes(&mut self) -> Result<FileAttributes, ProtocolError> {
         let flags = self.u32()?;
         let mut attributes = FileAttributes::default();
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packet_is_taken_only_when_whole() {
+    fn packet_is_taken_only_when_complete() {
         assert_eq!(first_packet(&[0, 0, 0]), Ok(None));
         assert_eq!(first_packet(&[0, 0, 0, 2, 9]), Ok(None));
         assert_eq!(first_packet(&[0, 0, 0, 2, 9, 8, 7]), Ok(Some(&[9, 8][..])));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn status_without_text_is_taken() {
+    fn status_without_text_is_accepted() {
         let packet = [kind::STATUS, 0, 0, 0, 1, 0, 0, 0, 2];
         let status = ServerStatus {
             code: StatusCode::NoSuchFile,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_read_past_those_not_wanted() {
+    fn unused_attributes_are_skipped() {
         let mut packet = vec![kind::ATTRS, 0, 0, 0, 7, 0, 0, 0, 0xf];
         packet.extend(5u64.to_be_bytes());
         packet.extend([0; 8]);

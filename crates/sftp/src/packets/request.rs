@@ -46,13 +46,13 @@ pub(crate) struct RequestId(pub(crate) u32);
 pub(crate) enum OpenFor {
     /// To read it from its beginning.
     Reading,
-    /// To write it from its beginning: it is created, and refused if it exists.
+    /// To write a new file. The server refuses a name that exists.
     Writing,
     /// To append to an existing file.
-    GoingOn,
+    Appending,
 }
 
-/// One request, borrowed from the job that makes it.
+/// One request, borrowed from its job.
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     Limits,
@@ -60,7 +60,7 @@ pub(crate) enum Request<'a> {
         path: &'a str,
         open_for: OpenFor,
     },
-    /// Encodes `len` zero bytes as its data, for the caller to fill in: they are the last of the packet.
+    /// Encodes `len` zero bytes as its data, at the end of the packet. The caller replaces them.
     Write {
         handle: &'a [u8],
         offset: u64,
@@ -120,9 +120,9 @@ impl Request<'_> {
                     out,
                     match open_for {
                         OpenFor::Reading => OPEN_READ,
-                        // Servers that ignore EXCL truncate the file.
+                        // A server that ignores EXCL truncates the file instead.
                         OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE | OPEN_EXCLUSIVE,
-                        OpenFor::GoingOn => OPEN_WRITE,
+                        OpenFor::Appending => OPEN_WRITE,
                     },
                 );
                 put_no_attributes(out);
@@ -234,7 +234,7 @@ fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Leaves modes and times to the server: some servers refuse to set them.
+/// Requests no modes and times, because some servers refuse to set them.
 fn put_no_attributes(out: &mut Vec<u8>) {
     put_u32(out, 0);
 }

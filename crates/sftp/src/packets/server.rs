@@ -5,18 +5,18 @@ use crate::packets::extension::Extension;
 use crate::packets::reply::Fields;
 use crate::packets::request as wire;
 
-/// Room left for a packet's header, handle and offset when the server limits whole packets, in bytes.
+/// Bytes reserved for a packet's header, handle and offset when the server limits whole packets.
 const PACKET_OVERHEAD: u64 = 1024;
 
 /// The server's extensions and limits, as it reported them.
 #[derive(Debug, Clone, Default)]
 pub struct ServerCapabilities {
     extensions: Vec<Extension>,
-    /// The longest data of one write, in bytes; `None`: it sets no limit.
+    /// The longest data of one write, in bytes; `None`: no limit.
     pub(crate) write_len_max: Option<u64>,
     /// The longest data of one read, in bytes.
     pub(crate) read_len_max: Option<u64>,
-    /// How many files may be open at once.
+    /// The number of files that may be open at the same time.
     pub(crate) open_files_max: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! How much room a server has, as `statvfs@openssh.com` tells (OpenSSH's PROTOCOL file, section 4.4).
+//! The server's free space from `statvfs@openssh.com` (OpenSSH's PROTOCOL file, section 4.4).
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use crate::error::ProtocolError;
 use crate::packets::reply::Fields;
 use crate::packets::request as wire;
 
-/// The room left for an ordinary user.
+/// The free space for an ordinary user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeSpace {
     /// Bytes that can still be written.
     pub bytes: u64,
-    /// Files that can still be made. Some file systems count none, and then say 0 here as for `files_in_all`.
+    /// Files that can still be created. Some file systems do not count files: both this and `files_in_all` are 0.
     pub files: u64,
-    /// Files there can be in all.
+    /// The largest possible number of files.
     pub files_in_all: u64,
 }
 
 impl FreeSpace {
-    /// Reads the body of the answer: block size, fragment size, blocks, free blocks, those for ordinary users, files,
-    /// free files, those for ordinary users, and more.
+    /// Reads the body of the reply: block size, fragment size, blocks, free blocks, free blocks for ordinary users, files,
+    /// free files, free files for ordinary users, and more.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ProtocolError> {
         let mut fields = Fields {
             kind: wire::kind::EXTENDED_REPLY,
@@ -35,7 +35,7 @@ impl FreeSpace {
         })
     }
 
-    /// Whether a file of so many bytes cannot be had there.
+    /// Whether a file of this many bytes does not fit.
     pub fn is_too_little_for(&self, bytes: u64) -> bool {
         self.bytes < bytes || (self.files == 0 && self.files_in_all > 0)
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answer_is_read_for_ordinary_users() {
+    fn reply_is_read_for_ordinary_users() {
         let body: Vec<u8> = [4096u64, 1024, 100, 50, 40, 9, 8, 7, 0, 0, 255]
             .into_iter()
             .flat_map(u64::to_be_bytes)

@@ -1,5 +1,5 @@
-//! A small SFTP server over byte buffers. It carries requests out in the order they come, as a server must, and lets
-//! the test choose in which order the replies go back.
+//! A small SFTP server over byte buffers. It processes requests in the order of their arrival, as a server must. The
+//! test chooses the order of the replies.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,12 +10,12 @@ const PERMISSION_DENIED: u32 = 3;
 const FAILURE: u32 = 4;
 const UNSUPPORTED: u32 = 8;
 
-/// What the server tells of a file's size.
+/// How the server reports a file's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Sizes {
     #[default]
     Shown,
-    /// By handle it is 0 until the file is closed.
+    /// The size by handle is 0 until the file is closed.
     ShownAfterClose,
     /// Attributes have no size.
     Hidden,
@@ -23,29 +23,29 @@ pub(crate) enum Sizes {
     Forbidden,
 }
 
-/// What the server does when it is asked to rename.
+/// The server's handling of a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Renames {
-    /// It refuses a name that is taken.
+    /// It refuses a name that exists.
     #[default]
     Refuse,
-    /// It replaces what has the name.
+    /// It replaces an existing file.
     Replace,
-    /// It renames, and says that it did not.
+    /// It renames, but reports an error.
     LateError,
 }
 
-/// Makes a hash of a file.
+/// Computes a file's hash.
 pub(crate) type Hasher = fn(&[u8]) -> Vec<u8>;
 
-/// What the server does differently from a plain good one.
+/// Differences from a correct server without extensions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ways {
-    /// Extensions offered, with their revision.
+    /// The offered extensions, with their revisions.
     pub(crate) extensions: Vec<(&'static str, &'static str)>,
-    /// The answer to `limits@openssh.com`: packet, read, write, handles.
+    /// The reply to `limits@openssh.com`: packet, read, write, handles.
     pub(crate) limits: [u64; 4],
-    /// At most so many bytes are given for one read.
+    /// The largest number of bytes returned for one read.
     pub(crate) read_len_max: Option<usize>,
     /// Writes that reach beyond this offset fail.
     pub(crate) quota: Option<u64>,
@@ -55,15 +55,15 @@ pub(crate) struct Ways {
     pub(crate) bad_block: Option<u64>,
     pub(crate) sizes: Sizes,
     pub(crate) renames: Renames,
-    /// A file is gone, to `taken`, as soon as it has a name that does not end in `.part`.
+    /// A file moves to `taken` as soon as its name does not end in `.part`.
     pub(crate) receiver_waits: bool,
-    /// Files may be written, not read.
+    /// Files can be written but not read.
     pub(crate) write_only: bool,
-    /// The byte at this offset is another one than was sent, in files written from now on.
+    /// The byte at this offset is changed in files written from now on.
     pub(crate) spoils: Option<usize>,
-    /// What makes the SHA-256 for the extension `check-file`.
+    /// Computes the SHA-256 for the extension `check-file`.
     pub(crate) hasher: Option<Hasher>,
-    /// Data is lost beyond this length, though the writes were confirmed.
+    /// Data beyond this length is lost, although the writes are confirmed.
     pub(crate) loses_beyond: Option<usize>,
 }
 
@@ -71,22 +71,22 @@ pub(crate) struct Ways {
 pub(crate) struct FakeServer {
     pub(crate) ways: Ways,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
-    /// What the receiver took, in order.
+    /// The files that the receiver took, in order.
     pub(crate) taken: Vec<(String, Vec<u8>)>,
     pub(crate) folders: Vec<String>,
     /// Open handles, by their number.
     pub(crate) handles: HashMap<u32, String>,
     pub(crate) most_handles: usize,
-    /// Request types in the order they came.
+    /// Request types in the order of arrival.
     pub(crate) seen: Vec<u8>,
     pub(crate) longest_write: usize,
     /// Bytes from the client.
     pub(crate) received: usize,
-    /// How many those were when each request was whole.
+    /// The number of received bytes when each request became complete.
     pub(crate) whole_after: Vec<usize>,
     last_handle: u32,
     inbox: Vec<u8>,
-    /// Replies that were not taken yet.
+    /// Replies not taken yet.
     pub(crate) replies: Vec<Vec<u8>>,
 }
 
@@ -142,7 +142,7 @@ impl FakeServer {
         }
     }
 
-    /// Takes bytes from the client and carries out every whole request in them.
+    /// Takes bytes from the client and processes every complete request.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         self.received += bytes.len();
         self.inbox.extend_from_slice(bytes);
@@ -155,12 +155,12 @@ impl FakeServer {
             self.inbox.drain(..4 + len);
             self.whole_after.push(self.received - self.inbox.len());
             self.seen.push(request[0]);
-            let reply = self.carry_out(request[0], Fields(&request[1..]));
+            let reply = self.process(request[0], Fields(&request[1..]));
             self.replies.push(reply);
         }
     }
 
-    /// The connection is lost: what was open is closed, and half a request is none.
+    /// The connection is lost: handles are closed, and an incomplete request is dropped.
     #[allow(dead_code, reason = "not every test crate that shares this loses connections")]
     pub(crate) fn break_off(&mut self) {
         self.handles.clear();
@@ -168,7 +168,7 @@ impl FakeServer {
         self.replies.clear();
     }
 
-    fn carry_out(&mut self, kind: u8, mut fields: Fields<'_>) -> Vec<u8> {
+    fn process(&mut self, kind: u8, mut fields: Fields<'_>) -> Vec<u8> {
         let id = fields.u32();
         match kind {
             1 => {

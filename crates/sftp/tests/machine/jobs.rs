@@ -1,4 +1,4 @@
-//! How jobs end, on good servers and on others.
+//! Results of jobs on correct and on faulty servers.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ fn empty_file_is_uploaded_without_a_write() {
 }
 
 #[test]
-fn upload_syncs_before_it_closes_where_the_server_can() {
+fn upload_syncs_before_the_close_if_the_server_can() {
     let ways = Ways {
         extensions: vec![("fsync@openssh.com", "1")],
         ..Ways::default()
@@ -59,7 +59,7 @@ fn upload_syncs_before_it_closes_where_the_server_can() {
 }
 
 #[test]
-fn upload_to_a_name_that_is_taken_is_refused_and_touches_nothing() {
+fn upload_to_an_existing_name_is_refused_and_changes_nothing() {
     let mut session = Session::new(ClientLimits::default(), Ways::default());
     session.server.files.insert("a.part".to_owned(), bytes(5000, 9));
     let upload = session.upload("a.part", b"short\n");
@@ -79,7 +79,7 @@ fn upload_to_a_name_that_is_taken_is_refused_and_touches_nothing() {
 }
 
 #[test]
-fn resumed_upload_sends_only_what_is_missing() {
+fn resumed_upload_sends_only_the_missing_bytes() {
     let mut session = Session::new(small_limits(), Ways::default());
     let content = bytes(1000, 7);
     session
@@ -111,7 +111,7 @@ fn stopped_read_ends_early_and_closes_its_file() {
 }
 
 #[test]
-fn newest_upload_is_through_before_the_oldest_when_it_is_short() {
+fn short_new_upload_ends_before_the_oldest() {
     let mut session = Session::new(small_limits(), Ways::default());
     let large = session.upload("large", &bytes(100_000, 1));
     let small = session.upload("small", &bytes(300, 2));
@@ -124,7 +124,7 @@ fn newest_upload_is_through_before_the_oldest_when_it_is_short() {
 }
 
 #[test]
-fn rename_onto_a_taken_name_is_refused_and_says_so() {
+fn rename_onto_an_existing_name_is_refused_with_the_reason() {
     let mut session = Session::new(ClientLimits::default(), Ways::default());
     session.server.files.insert("a".to_owned(), b"1".to_vec());
     session.server.files.insert("b".to_owned(), b"2".to_vec());
@@ -139,7 +139,7 @@ fn rename_onto_a_taken_name_is_refused_and_says_so() {
 }
 
 #[test]
-fn missing_names_are_told_from_other_failures() {
+fn missing_names_are_distinguished_from_other_failures() {
     let mut session = Session::new(ClientLimits::default(), Ways::default());
     let jobs = [
         session.client.stat("a"),
@@ -200,7 +200,7 @@ fn refused_close_fails_the_upload() {
 }
 
 #[test]
-fn data_lost_after_a_confirmed_write_is_noticed_by_size() {
+fn data_lost_after_a_confirmed_write_is_detected_by_size() {
     let mut session = Session::new(
         small_limits(),
         Ways {
@@ -235,7 +235,7 @@ fn size_that_shows_only_after_the_close_is_accepted() {
 }
 
 #[test]
-fn upload_to_a_server_without_sizes_says_that_it_is_unchecked() {
+fn upload_to_a_server_without_sizes_is_reported_as_unchecked() {
     for sizes in [Sizes::Hidden, Sizes::Forbidden] {
         let mut session = Session::new(
             ClientLimits::default(),
@@ -264,7 +264,7 @@ fn local_data_that_ends_early_fails_the_upload_and_closes_the_file() {
 }
 
 #[test]
-fn read_gives_the_content_in_order_and_no_more_than_asked() {
+fn read_delivers_the_requested_content_in_order() {
     let ways = Ways {
         read_len_max: Some(37),
         ..Ways::default()
@@ -307,7 +307,7 @@ fn failing_read_ends_the_job_and_frees_its_budget() {
 }
 
 #[test]
-fn data_not_taken_holds_back_further_reads() {
+fn data_not_taken_delays_further_reads() {
     let mut session = Session::new(small_limits(), Ways::default());
     session.server.files.insert("a".to_owned(), bytes(5000, 5));
     session.client.read("a", 5000);
@@ -360,7 +360,7 @@ fn rename_does_not_wait_for_a_large_upload() {
 }
 
 #[test]
-fn link_gives_a_second_name_and_never_replaces() {
+fn link_adds_a_second_name_and_never_replaces() {
     let ways = Ways {
         extensions: vec![("hardlink@openssh.com", "1")],
         ..Ways::default()
@@ -378,7 +378,7 @@ fn link_gives_a_second_name_and_never_replaces() {
 }
 
 #[test]
-fn hash_is_the_servers_if_it_is_a_sha256() {
+fn hash_of_the_server_is_used_only_if_it_is_a_sha256() {
     let sha256: Hasher = |_| vec![7; 32];
     for (hasher, expected) in [(sha256, Some([7; 32])), (|_| vec![7; 20], None)] {
         let ways = Ways {

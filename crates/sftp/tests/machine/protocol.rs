@@ -1,4 +1,4 @@
-//! Servers that break the protocol, and the properties that hold for all orders, splits and limits.
+//! Servers that break the protocol, and properties for all orders, splits and limits.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn greeted() -> SftpClient {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_end_the_session() {
+fn unrequested_replies_end_the_session() {
     let mut client = greeted();
     let unknown = ProtocolError::UnknownRequest { id: 77 };
     assert_eq!(client.feed(&fake::status(77, 0)), Err(unknown.clone()));
@@ -28,7 +28,7 @@ fn answers_that_nobody_asked_for_end_the_session() {
 }
 
 #[test]
-fn answer_of_the_wrong_type_ends_the_session() {
+fn reply_of_the_wrong_type_ends_the_session() {
     let mut client = greeted();
     client.stat("a");
     client.pump(&mut Vec::new(), CAP, &mut Contents::default());
@@ -39,7 +39,7 @@ fn answer_of_the_wrong_type_ends_the_session() {
 }
 
 #[test]
-fn more_data_than_asked_for_ends_the_session() {
+fn more_data_than_requested_ends_the_session() {
     let mut client = greeted();
     client.read("a", 3);
     client.pump(&mut Vec::new(), CAP, &mut Contents::default());
@@ -119,7 +119,7 @@ proptest! {
         let upload = client.upload("c", 200_000);
         let mut contents = Contents(BTreeMap::from([(upload, bytes(200_000, 0))]));
         let replies = packets.into_iter().map(|(kind, id, body)| {
-            // Mostly the types of replies, so that the garbage reaches the jobs.
+            // Mostly reply types, so that the garbage reaches the jobs.
             let kind = if kind < 200 { 101 + kind % 5 } else { kind };
             fake::packet(kind, &[&id.to_be_bytes(), &body])
         });

@@ -1,4 +1,4 @@
-//! Drives a client and the fake server against each other until neither has anything to say.
+//! Connects a client with the fake server and runs both until neither sends anything.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +9,7 @@ use logferry_sftp::{
 
 use crate::fake::{FakeServer, Ways};
 
-/// What each job uploads.
+/// The uploaded bytes of each job.
 #[derive(Default)]
 pub(crate) struct Contents(pub(crate) BTreeMap<JobId, Vec<u8>>);
 
@@ -24,7 +24,7 @@ impl UploadSource for Contents {
     }
 }
 
-/// Chooses from a seed, the same each time.
+/// Makes repeatable choices from a seed.
 pub(crate) struct Choice(pub(crate) u64);
 
 impl Choice {
@@ -42,7 +42,7 @@ pub(crate) struct Session {
     pub(crate) server: FakeServer,
     pub(crate) limits: ClientLimits,
     pub(crate) contents: Contents,
-    /// Set when replies go back in any order, in pieces of any length.
+    /// If set, replies arrive in any order, in pieces of any length.
     pub(crate) choice: Option<Choice>,
     pub(crate) read: BTreeMap<JobId, Vec<u8>>,
     pub(crate) ended: BTreeMap<JobId, Result<JobOutcome, JobError>>,
@@ -69,14 +69,14 @@ impl Session {
         job
     }
 
-    /// Uploads what is behind the first `from` bytes of `content`.
+    /// Uploads the bytes of `content` from offset `from`.
     pub(crate) fn resume(&mut self, path: &str, from: u64, content: &[u8]) -> JobId {
         let job = self.client.resume(path, from, content.len() as u64);
         self.contents.0.insert(job, content.to_vec());
         job
     }
 
-    /// Runs until neither side has anything to say.
+    /// Runs until neither side sends anything.
     pub(crate) fn run(&mut self) {
         loop {
             let mut out = Vec::new();
@@ -112,7 +112,7 @@ impl Session {
         self.server.receive(&out[cut..]);
     }
 
-    /// Gives the client some replies, or all of them when nothing is left to chance.
+    /// Gives the client some replies, or all of them without a seed.
     pub(crate) fn take_replies(&mut self) {
         let Some(choice) = &mut self.choice else {
             let all = self.server.replies.drain(..).collect::<Vec<_>>().concat();
