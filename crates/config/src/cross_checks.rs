@@ -1,5 +1,5 @@
-//! Relay and forwarder side by side: whether every group's batches have somewhere to go, every filter can be told, and
-//! no two batches have one path.
+//! Checks of relay and forwarder together: every group's batches have a destination, every filter can be applied, and no
+//! two batches have one path.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::relay::{GroupSettings, RelaySettings};
 use crate::yaml::field::ConfigField;
 use logferry_text::nearest;
 
-/// Judges all destinations by what the relay makes, if its section is in the same file.
+/// Checks all destinations against the relay's batches, if its section is in the same file.
 pub(crate) fn check(relay: Option<&RelaySettings>, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {
     let destinations_at = at.key("forwarder").key("destinations");
     let each = forwarder.destinations.iter().collect();
@@ -66,7 +66,7 @@ fn check_groups(relay: &RelaySettings, destination: &Destination, at: &ConfigFie
     }
 }
 
-/// How much of a group is wanted by anybody.
+/// How much of a group the destinations want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coverage {
     Whole,
@@ -74,7 +74,7 @@ enum Coverage {
     Nothing,
 }
 
-/// A destination that wants some logs only counts as if it wanted all: which logs there are, only the senders know.
+/// A destination with a filter by logs counts as if it wanted all logs: only the senders know which logs exist.
 fn coverage(group: &GroupSettings, destinations: &[Destination]) -> Coverage {
     let wants = destinations.iter().map(|destination| &destination.filter);
     let wanting: Vec<_> = wants
@@ -148,7 +148,7 @@ fn range_coverage((first, last): Numbers, wanted: &[Numbers]) -> Coverage {
         if *to >= last {
             return Coverage::Whole;
         }
-        // Below `last`, so it does not overflow and is of the same family.
+        // It is below `last`: no overflow, and the same family.
         next = (to.0, to.1 + 1);
     }
     if overlaps {

@@ -1,21 +1,21 @@
-//! What can be wrong with a configuration, worded for the person who has to mend it.
+//! Problems of a configuration, worded for the person who corrects the file.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// One thing wrong with a configuration file.
+/// One problem of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
-    /// Line of the file, from 1; absent when no line is to blame.
+    /// Line of the file, from 1; `None` if the problem has no line.
     pub line: Option<usize>,
-    /// The setting, such as `relay.groups[1].listen`; empty when the file as a whole is meant.
+    /// The setting, such as `relay.groups[1].listen`; empty for the whole file.
     pub key: String,
-    /// What is wrong and what would be right.
+    /// The problem, and a correct value.
     pub message: String,
 }
 
-/// Why a configuration could not be used.
+/// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
@@ -23,16 +23,16 @@ pub enum ConfigError {
     Read {
         /// The configuration file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The file was read, and these are all the problems found in it, one a line.
+    /// The file was read. These are all its problems, one a line.
     #[error("{}", Listing { file, problems })]
     Invalid {
         /// The configuration file.
         file: PathBuf,
-        /// What is wrong, in the order of the file's sections.
+        /// The problems, in the order of the file's sections.
         problems: Vec<ConfigProblem>,
     },
 }

@@ -1,14 +1,14 @@
-//! What must hold for any configuration; for the fuzz target `configuration` and the test of its corpus.
+//! Properties of every configuration, for the fuzz target `configuration` and the test of its corpus.
 
 use std::path::Path;
 
 use crate::{ConfigError, parse};
 
-/// Judges a configuration. One that is taken has a role; of one that is not, each problem is told, with a line that it
-/// has. Judged again it is judged the same.
+/// Checks a configuration. A valid one has a role. An invalid one has problems, and each line that they name exists. A second
+/// check gives the same result.
 #[expect(clippy::missing_panics_doc, reason = "that is how it says what does not hold")]
 pub fn configuration(data: &[u8]) {
-    // Secret files are read while a configuration is judged, whichever they are.
+    // The check reads secret files, whatever path the text names.
     let Some(text) = std::str::from_utf8(data)
         .ok()
         .filter(|text| !text.contains("_file"))
@@ -34,8 +34,8 @@ pub fn configuration(data: &[u8]) {
         }
         (Err(ConfigError::Invalid { problems, .. }), Err(again)) => {
             assert!(!problems.is_empty(), "refused without a reason");
-            // YAML ends lines in more ways than one (YAML 1.1, section 5.4), and what is missing at the end of the file is
-            // missed on the line after.
+            // YAML has several line ends (YAML 1.1, section 5.4). A problem at the end of the file is reported on the line
+            // after it.
             let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
             let lines = text.chars().filter(|c| is_break(*c)).count() + 2;
             for problem in &problems {

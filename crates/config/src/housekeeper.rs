@@ -12,11 +12,11 @@ use crate::yaml::field::ConfigField;
 pub struct HousekeeperSettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
-    /// Age from which a batch that is everywhere is gzipped.
+    /// Age from which a delivered batch is compressed.
     pub compress_after: Duration,
-    /// Age from which a batch that is everywhere is deleted.
+    /// Age from which a delivered batch is deleted.
     pub delete_after: Duration,
-    /// When the daemon works: cron syntax of six fields, seconds first.
+    /// Schedule of the daemon: cron syntax with six fields, seconds first.
     pub schedule: String,
 }
 
@@ -41,7 +41,7 @@ impl Default for RawHousekeeper {
 }
 
 impl RawHousekeeper {
-    /// `spool`: the folder to share where the section names none.
+    /// `spool`: the folder if the section has none.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<HousekeeperSettings> {
         let data_dir = at
             .key("data_dir")
@@ -58,7 +58,7 @@ impl RawHousekeeper {
     }
 }
 
-/// Judges the number of fields, where a classic crontab line goes wrong; their content is for the scheduler.
+/// Checks the number of fields: a classic crontab line has five. The scheduler checks their content.
 fn schedule(text: &str) -> Result<String, String> {
     match text.split_whitespace().count() {
         6 => Ok(text.to_owned()),

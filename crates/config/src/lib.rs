@@ -1,14 +1,14 @@
 //! The one YAML file: types, defaults, validation, secrets.
 //!
-//! Two layers. Private `Raw…` structs hold what the file says, text for text, with the documented defaults; the public
-//! types hold what the program uses. Between them stands one pass, role by role, that expands `${ENV_NAME}`, reads
-//! secret files and judges every value.
+//! Two layers. Private `Raw…` structs hold the file's text with the documented defaults. The public types hold the values
+//! that the program uses. One pass between them, role by role, expands `${ENV_NAME}`, reads secret files and checks every
+//! value.
 //!
 //! Invariants:
-//! - A [`Config`] that exists is valid: nobody checks its values again.
-//! - Every wrong value of a file is reported at once, with its line and key. Only what the YAML reader itself
-//!   refuses (bad syntax, an unknown key, a list where text belongs) is reported alone.
-//! - A setting this version does not act on is refused when it is set, never ignored.
+//! - A [`Config`] is valid: no other code checks its values again.
+//! - Every wrong value of a file is reported at once, with its line and key. An error of the YAML
+//!   reader itself (bad syntax, an unknown key, a list instead of text) is reported alone.
+//! - A setting that this version does not support is refused, never ignored.
 
 mod backoff;
 mod cross_checks;

@@ -1,4 +1,4 @@
-//! From a file to a [`Config`].
+//! Reads a file into a [`Config`].
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::sender::{RawSender, SenderSettings};
 use crate::yaml::field::{ConfigField, Diagnostics};
 use logferry_text::nearest;
 
-/// A whole configuration: the settings of each role whose section is there, at least one.
+/// A configuration: the settings of each role that has a section, at least one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The `sender` section.
@@ -28,11 +28,11 @@ pub struct Config {
     pub monitor: Option<MonitorSettings>,
     /// The `housekeeper` section.
     pub housekeeper: Option<HousekeeperSettings>,
-    /// What is allowed but unwise, for the operator to read.
+    /// Allowed but unwise settings, as messages for the operator.
     pub warnings: Vec<String>,
 }
 
-/// Reads and judges a configuration file. Environment variables come from the process.
+/// Reads and checks a configuration file. Environment variables come from the process.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         file: path.to_owned(),
@@ -41,7 +41,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     parse(&text, path, &|name| std::env::var(name).ok())
 }
 
-/// Judges a configuration's text. `file` is its name in messages, and `env` looks up environment variables.
+/// Checks the text of a configuration. `file` is its name in messages; `env` looks up environment variables.
 ///
 /// Reads the secret files that the text names.
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
@@ -85,7 +85,7 @@ struct RawConfig {
     housekeeper: Section<RawHousekeeper>,
 }
 
-/// A role's section. A name with nothing below it could mean "on, as by default" as well as "off".
+/// A role's section. A name with nothing below it is refused: it could mean "on, with defaults" or "off".
 #[derive(Default)]
 enum Section<T> {
     #[default]
@@ -101,7 +101,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
 }
 
 impl<T> Section<T> {
-    /// Resolves the section if it is there; none if it has a problem.
+    /// Resolves the section if it exists; `None` if it has a problem.
     #[expect(
         clippy::option_option,
         reason = "outer: no problem; inner: the section is there"
@@ -176,7 +176,7 @@ impl RawConfig {
 }
 
 impl Config {
-    /// Which sources must exist is said once, for the monitor, and holds for window manifests too.
+    /// `expected_sources` of the monitor holds for window manifests too.
     fn share_expected_sources(&mut self) {
         let (Some(monitor), Some(forwarder)) = (&self.monitor, &mut self.forwarder) else {
             return;
@@ -187,7 +187,7 @@ impl Config {
         }
     }
 
-    /// The roles of one relay host meet in one folder.
+    /// All roles of a middle host use the same folder.
     fn check_one_spool(&self, at: &ConfigField<'_>) {
         let folders = [
             ("relay", self.relay.as_ref().map(|role| &role.data_dir)),
@@ -214,8 +214,8 @@ impl Config {
     }
 }
 
-/// What the YAML reader refused, as a problem: its text begins with the path of the mapping, if it knows one, and ends
-/// in the place.
+/// An error of the YAML reader as a problem. Its text begins with the path of the mapping, if known, and ends with the
+/// position.
 fn yaml_problem(error: &serde_yaml::Error) -> ConfigProblem {
     let whole = error.to_string();
     let location = error.location();
@@ -256,7 +256,7 @@ fn yaml_problem(error: &serde_yaml::Error) -> ConfigProblem {
     }
 }
 
-/// The field that a message of the given beginning is about, and what follows it.
+/// The field after this beginning of a message, and the rest of the message.
 fn field_of<'m>(said: &'m str, beginning: &str) -> Option<(&'m str, &'m str)> {
     let rest = said.strip_prefix(beginning)?;
     rest.rsplit_once("`, expected ")

@@ -1,4 +1,4 @@
-//! Which batches a destination gets: its `sources`, `groups` and `logs`.
+//! The filter of a destination: its `sources`, `groups` and `logs`.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use crate::relay::sources::{SourceEntry, SourceList};
 use crate::yaml::field::ConfigField;
 
-/// Which batches a destination gets; by default all of them.
+/// The filter for the batches of a destination; by default it accepts all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryFilter {
-    /// Of which sources.
+    /// The sources it accepts.
     pub sources: SourceList,
-    /// Of which groups; `None`: of all.
+    /// The groups it accepts; `None`: all.
     pub groups: Option<Vec<GroupName>>,
-    /// Of which logs; `None`: of all.
+    /// The logs it accepts; `None`: all.
     pub logs: Option<Vec<LogName>>,
 }
 
-/// A destination, as far as it matters who gets what.
+/// A destination's name and filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscriber {
     /// Its name.
     pub name: DestinationName,
-    /// What it gets.
+    /// Its filter.
     pub filter: DeliveryFilter,
 }
 
@@ -38,8 +38,7 @@ impl Default for DeliveryFilter {
 }
 
 impl DeliveryFilter {
-    /// Whether it gets a batch. One whose logs are mixed (`None`) has lines of every log, so nobody is refused it for
-    /// its log: what is in doubt is delivered.
+    /// Whether it accepts a batch. A batch of all logs (`None`) passes every filter by logs: in doubt it is delivered.
     pub fn accepts(&self, source: &SourceId, group: &GroupName, log: Option<&LogName>) -> bool {
         let has_log = |logs: &Vec<LogName>| log.is_none_or(|log| logs.contains(log));
         self.sources.allows_name(source)
@@ -48,7 +47,7 @@ impl DeliveryFilter {
     }
 }
 
-/// The same for the same settings, to see whether they have changed.
+/// Equal for equal settings, to notice changes.
 impl fmt::Display for DeliveryFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
@@ -64,7 +63,7 @@ impl fmt::Display for DeliveryFilter {
     }
 }
 
-/// The filters of a destination, as the file has them.
+/// The filter of a destination, as in the file.
 pub(crate) struct RawDeliveryFilter {
     pub(crate) sources: Option<Vec<String>>,
     pub(crate) groups: Option<Vec<String>>,

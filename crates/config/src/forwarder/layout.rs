@@ -1,7 +1,7 @@
-//! Where batches go at a destination: subfolders of its folder, and the files' names.
+//! Paths of batches at a destination: subfolders of its folder, and file names.
 //!
-//! Invariant: once [`RemoteLayout::check`] has passed, no two batches have one path, whatever they are: later parts of a
-//! window end in `.2`, `.3` as in the spool.
+//! Invariant: after [`RemoteLayout::check`] no two batches have one path. Later parts of a window end in `.2`, `.3` as in
+//! the spool.
 
 use crate::relay::RelaySettings;
 use logferry_time_windows::{
@@ -9,8 +9,8 @@ use logferry_time_windows::{
     render,
 };
 
-/// Where batches go at a destination, below the folder that must be there; by default into that folder, under their
-/// own names.
+/// Paths of batches below the existing folder of a destination. By default batches go into that folder, under their own
+/// names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteLayout {
     /// Outermost first; each is one path component.
@@ -19,7 +19,7 @@ pub struct RemoteLayout {
     name: Vec<NamePiece>,
 }
 
-/// Why a folder or a name was refused.
+/// An invalid folder or name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LayoutError {
     #[error(transparent)]
@@ -49,7 +49,7 @@ impl Default for RemoteLayout {
 }
 
 impl RemoteLayout {
-    /// `name`: none for the batch's own.
+    /// `name`: `None` for the batch's own name.
     pub(crate) fn new(subfolders: Vec<Vec<NamePiece>>, name: Option<Vec<NamePiece>>) -> Self {
         let own = Self::default().name;
         Self {
@@ -96,7 +96,7 @@ impl RemoteLayout {
         Ok(())
     }
 
-    /// Where a batch goes below the folder `root`. `extension`: what its file's name ends in behind `.log`.
+    /// The paths of a batch below the folder `root`. `extension`: the end of the file name after `.log`.
     pub(super) fn paths(
         &self,
         root: &str,
@@ -126,7 +126,7 @@ impl RemoteLayout {
     /// The name of a batch's file without `.log`.
     fn file_stem(&self, values: &NameValues<'_>, part: u32) -> String {
         let name = render(&self.name, values);
-        // The batch's own name has the part in it.
+        // The batch's own name contains the part.
         if part == 1 || self.name.contains(&NamePiece::Field(NameField::Batch)) {
             name
         } else {
@@ -135,10 +135,10 @@ impl RemoteLayout {
     }
 }
 
-/// Where a batch goes at a destination, as whole paths.
+/// The paths of a batch at a destination, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteBatchPaths {
-    /// The subfolders it goes into, outermost first; none where it goes into the folder that must be there.
+    /// Its subfolders, outermost first; none if it goes into the existing folder.
     pub folders: Vec<String>,
     /// Its file, without `.log`.
     pub stem: String,
@@ -146,8 +146,7 @@ pub struct RemoteBatchPaths {
     pub file: String,
 }
 
-/// Takes `directory` apart: the folder that must be there, which ends before the first field, and the subfolders that
-/// are made.
+/// Splits `directory` at the first field: the folder that must exist, and the subfolders that are made.
 pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<NamePiece>>), LayoutError> {
     let Some(field) = directory.find('{') else {
         return Ok((directory.to_owned(), Vec::new()));
@@ -171,7 +170,7 @@ pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<NamePi
     Ok((root.to_owned(), subfolders))
 }
 
-/// Reads the pattern of file names, without `.log`.
+/// Parses the pattern of file names, without `.log`.
 pub(crate) fn parse_name(name: &str) -> Result<Vec<NamePiece>, LayoutError> {
     let pieces = pieces(name, REMOTE_FIELDS)?;
     check_plain(&pieces)?;

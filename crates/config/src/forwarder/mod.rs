@@ -24,23 +24,23 @@ use crate::yaml::secret::Secret;
 /// The least bandwidth in bytes a second: with less, an SSH connection stalls.
 const BANDWIDTH_MIN: u64 = 1 << 10;
 
-/// How sealed batches reach their destinations.
+/// The settings of the forwarder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwarderSettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
-    /// How often to look for sealed batches, beside being told.
+    /// How often to look for sealed batches, besides notifications.
     pub interval: Duration,
-    /// At least one, with names of their own.
+    /// The destinations, at least one; names are unique.
     pub destinations: Vec<Destination>,
 }
 
-/// One SFTP drop.
+/// One destination: a folder on an SFTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// The destination's name, alone in the file.
+    /// The destination's name, unique in the file.
     pub name: DestinationName,
-    /// Which batches it gets.
+    /// The batches it gets.
     pub filter: DeliveryFilter,
     /// Host name or IP address.
     pub host: String,
@@ -48,34 +48,34 @@ pub struct Destination {
     pub port: u16,
     /// User to log in as.
     pub user: String,
-    /// Folder at the destination that must be there, not empty, without a slash at its end (unless it is `/`).
+    /// Folder at the destination that must exist. Not empty; no slash at its end, unless it is `/`.
     pub directory: String,
-    /// Where batches go below it, and under which names.
+    /// Folders and names of batches below it.
     pub layout: RemoteLayout,
-    /// How to log in.
+    /// The login.
     pub login: Login,
-    /// How the destination's host key is judged.
+    /// The check of the destination's host key.
     pub host_key: HostKeyPolicy,
-    /// Most connections at one time, at least 1.
+    /// Connections at one time, at least 1.
     pub sessions: usize,
-    /// What a file's name ends in while it is being sent; never empty.
+    /// End of a file's name during its upload; not empty.
     pub temp_suffix: String,
-    /// How batches appear there.
+    /// Compression, proof, manifest and marker of batches.
     pub publish: Publishing,
-    /// How often a batch is tried before it counts as failed.
+    /// Attempts for a batch before it counts as failed.
     pub retry: DeliveryRetry,
-    /// How often failed batches are tried again.
+    /// Time between attempts for failed batches.
     pub failed_every: Duration,
-    /// How long a connection may owe an answer without one byte moving.
+    /// How long a connection may be silent while an answer is due.
     pub stall_after: Duration,
-    /// Whether it gets a manifest of each whole window, and how.
+    /// Window manifests; `None`: it gets none.
     pub window_manifest: Option<WindowManifest>,
-    /// The most bytes a second that are sent there, over all connections together; `None`: as many as get through.
+    /// Bytes per second over all connections together; `None`: no limit.
     pub bandwidth: Option<u64>,
 }
 
 impl ForwarderSettings {
-    /// Who gets what.
+    /// The destinations with their filters.
     pub fn subscribers(&self) -> Vec<Subscriber> {
         let subscriber = |destination: &Destination| Subscriber {
             name: destination.name.clone(),
@@ -85,16 +85,16 @@ impl ForwarderSettings {
     }
 }
 
-/// How window manifests are written.
+/// The settings of window manifests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowManifest {
-    /// So long after a window's end a source that may still have lines of it is waited for.
+    /// How long after a window's end the manifest waits for a source that may still have lines of it.
     pub wait: Duration,
-    /// Sources that are missing if they were never heard of.
+    /// Sources that count as missing if they never made contact.
     pub expected_sources: Vec<SourceId>,
 }
 
-/// How to log in at a destination.
+/// The login at a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
     /// With a password.
@@ -103,38 +103,38 @@ pub enum Login {
     Key {
         /// The key file.
         file: PathBuf,
-        /// What unlocks it, if it is locked.
+        /// Its passphrase, if it has one.
         passphrase: Option<Secret>,
     },
-    /// With a private key, and then a password, where the server wants both.
+    /// With a private key and then a password, for a server that wants both.
     KeyAndPassword {
         /// The key file.
         file: PathBuf,
-        /// What unlocks it, if it is locked.
+        /// Its passphrase, if it has one.
         passphrase: Option<Secret>,
         /// The password.
         password: Secret,
     },
-    /// With a key that an SSH agent holds.
+    /// With a key of an SSH agent.
     Agent {
-        /// The agent's socket; `None`: where the environment variable `SSH_AUTH_SOCK` says.
+        /// The agent's socket; `None`: the one in the environment variable `SSH_AUTH_SOCK`.
         socket: Option<PathBuf>,
     },
 }
 
-/// How a destination's host key is judged. An unknown key is refused either way.
+/// The check of a destination's host key. An unknown key is always refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostKeyPolicy {
-    /// It must be in this file of OpenSSH's `known_hosts` form.
+    /// It must be in this file, which has the format of OpenSSH's `known_hosts`.
     KnownHosts(PathBuf),
     /// It must have this fingerprint, `SHA256:` and 43 characters of Base64, as OpenSSH prints it.
     Fingerprint(String),
 }
 
-/// How often a batch is tried before it counts as failed.
+/// Attempts for a batch before it counts as failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryRetry {
-    /// Tries in all, at least 1.
+    /// Attempts, at least 1.
     pub attempts: u32,
     /// The waits between them.
     pub backoff: Backoff,
@@ -249,7 +249,7 @@ impl Default for RawRetry {
 }
 
 impl RawForwarder {
-    /// `spool`: the folder to share where the section names none.
+    /// `spool`: the folder if the section has none.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<ForwarderSettings> {
         let data_dir = at
             .key("data_dir")
@@ -280,7 +280,7 @@ fn resolve_destinations(raw: Vec<RawDestination>, at: &ConfigField<'_>) -> Optio
     Some(destinations)
 }
 
-/// The folder that must be there, and how batches are laid out below it.
+/// The folder that must exist, and the layout below it.
 fn place(
     directory: Option<String>,
     file_name: Option<&str>,
@@ -461,7 +461,7 @@ fn without_slash(directory: &str) -> String {
 }
 
 impl Destination {
-    /// Where a batch goes, which is the `part`th of its window.
+    /// The paths of a batch, the `part`th of its window.
     pub fn paths(&self, values: &NameValues<'_>, part: u32) -> RemoteBatchPaths {
         let extension = self.publish.compress.extension();
         self.layout.paths(&self.directory, extension, values, part)

@@ -1,36 +1,36 @@
-//! How batches appear at a destination: compressed or not, with what beside them, and checked how.
+//! Publishing at a destination: compression, proof of the upload, manifest and marker.
 
 use crate::yaml::field::ConfigField;
 
-/// How batches appear at a destination.
+/// Publishing of batches at a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Publishing {
-    /// How an upload is checked before it gets its final name.
+    /// The proof of an upload before it gets its final name.
     pub verify: VerifyMode,
-    /// How files are compressed there.
+    /// The compression of files.
     pub compress: FileCompression,
     /// Whether each batch has a manifest, `NAME.json`, beside it.
     pub manifest: bool,
-    /// What the name of the empty file ends in that says that a batch is there, such as `.ok`; `None`: there is none.
+    /// End of the marker's name, such as `.ok`: an empty file that is published after the batch. `None`: no marker.
     pub marker: Option<String>,
 }
 
-/// How an upload is checked before it gets its final name.
+/// The proof of an upload before it gets its final name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum VerifyMode {
-    /// The server confirmed every write and the close, and tells the right size.
+    /// The server confirmed every write and the close, and reports the right size.
     #[default]
     Size,
-    /// And the server's SHA-256 of it is right; where the server makes none, it is read back.
+    /// Also, the server's SHA-256 is right. A server that computes none has the file read back.
     Hash,
-    /// And every byte of it was read back and is right.
+    /// Also, every byte was read back and is right.
     ReadBack,
 }
 
-/// How files are compressed at a destination.
+/// The compression of files at a destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FileCompression {
-    /// Not at all.
+    /// None.
     #[default]
     None,
     /// With gzip: `NAME.log.gz`.
@@ -40,7 +40,7 @@ pub enum FileCompression {
 }
 
 impl FileCompression {
-    /// What a compressed file's name ends in.
+    /// The end of a compressed file's name.
     pub const fn extension(self) -> &'static str {
         match self {
             Self::None => "",
@@ -50,13 +50,13 @@ impl FileCompression {
     }
 }
 
-/// The settings as they are written.
+/// The settings as in the file.
 pub(crate) struct RawPublishing<'a> {
     pub(crate) verify: &'a str,
     pub(crate) compress: &'a str,
     pub(crate) manifest: Option<&'a str>,
     pub(crate) marker: Option<&'a str>,
-    /// What a file's name ends in while it is being sent.
+    /// End of a file's name during its upload.
     pub(crate) temp_suffix: &'a str,
 }
 
@@ -102,7 +102,7 @@ impl RawPublishing<'_> {
     }
 }
 
-/// A text for file names to end in.
+/// The end of a file name.
 pub(crate) fn suffix(text: &str, example: &str) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if text.is_empty() || !text.bytes().all(plain) {

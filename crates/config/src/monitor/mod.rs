@@ -14,18 +14,18 @@ use serde::Deserialize;
 use crate::monitor::smtp::{RawSmtp, Smtp};
 use crate::yaml::field::ConfigField;
 
-/// Who is told what, and when.
+/// The settings of the monitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonitorSettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
-    /// How often to look.
+    /// Time between checks.
     pub interval: Duration,
-    /// A source that was not heard of for so long is stale.
+    /// A source without contact for this time is stale.
     pub stale_after: Duration,
     /// Sources that must exist even if never seen.
     pub expected_sources: Vec<SourceId>,
-    /// How mail leaves.
+    /// The mail server.
     pub smtp: Smtp,
     /// The hourly mail.
     pub summary: SummarySettings,
@@ -36,7 +36,7 @@ pub struct MonitorSettings {
 /// The hourly mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SummarySettings {
-    /// How long after an hour's end its mail is due; below one hour.
+    /// Time from an hour's end to its mail; below one hour.
     pub after: Duration,
 }
 
@@ -83,7 +83,7 @@ impl Default for RawSummary {
 }
 
 impl RawMonitor {
-    /// `spool`: the folder to share where the section names none.
+    /// `spool`: the folder if the section has none.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<MonitorSettings> {
         let data_dir = at
             .key("data_dir")

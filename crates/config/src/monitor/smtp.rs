@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::yaml::field::ConfigField;
 use crate::yaml::secret::Secret;
 
-/// How mail leaves, from whom and to whom.
+/// The mail server, the sender and the recipients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Smtp {
     /// Host name or IP address of the mail server.
@@ -16,24 +16,24 @@ pub struct Smtp {
     pub from: String,
     /// Recipients' addresses, at least one.
     pub to: Vec<String>,
-    /// User to log in as; present exactly when `password` is.
+    /// User of the login; present only together with `password`.
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
-    /// How the connection is protected.
+    /// Protection of the connection.
     pub tls: SmtpTls,
-    /// What every subject starts with; may be empty.
+    /// Start of every subject; may be empty.
     pub subject_prefix: String,
 }
 
-/// How the connection to the mail server is protected.
+/// Protection of the connection to the mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpTls {
-    /// Not at all.
+    /// None.
     None,
-    /// By STARTTLS, which the server must offer.
+    /// STARTTLS, which the server must offer.
     StartTls,
-    /// From its first byte.
+    /// TLS from the first byte.
     Tls,
 }
 
@@ -113,7 +113,7 @@ impl RawSmtp {
     }
 }
 
-/// Judges only what could break a mail's headers; whether the address exists is for the mail server to say.
+/// Checks only characters that could break a mail's headers. The mail server checks whether the address exists.
 fn mail_address(text: &str) -> Result<String, String> {
     let odd = |c: char| c.is_whitespace() || c.is_control();
     match text.split_once('@') {

@@ -1,4 +1,4 @@
-//! The `relay.batch` section: windows, names and the seal rule's numbers.
+//! The `relay.batch` section: windows, names and the times of the seal rule.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use serde::Deserialize;
 
 use crate::yaml::field::ConfigField;
 
-/// How lines become batches.
+/// The settings of batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchSettings {
     /// Length of a window of line time.
     pub window: WindowLength,
     /// Name of a batch's file, without `.log`.
     pub name: NameTemplate,
-    /// A batch is sealed when its window is over and nothing was added for so long.
+    /// A batch is sealed when its window is over and no line was added for this time.
     pub seal_after: Duration,
-    /// Lines may be out of order by so much.
+    /// How far lines may be out of order.
     pub slack: Duration,
-    /// At most so long a seal waits for a sender that reports unread lines of the window.
+    /// The longest wait of a seal for a sender that reports unread lines of the window.
     pub hold: Duration,
-    /// A batch of this many bytes is sealed and goes on in the next part.
+    /// A batch with this many bytes is sealed, and the next part is opened.
     pub max_bytes: u64,
-    /// How the time in a line is written.
+    /// The format of the time in a line.
     pub timestamp: TimestampFormat,
 }
 

@@ -15,20 +15,20 @@ use crate::relay::batch::{BatchSettings, RawBatch};
 use crate::relay::sources::{SourceEntry, SourceList};
 use crate::yaml::field::ConfigField;
 
-/// How the middle host receives and stores.
+/// The settings of the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelaySettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
-    /// At least one, with names and ports of their own.
+    /// The groups, at least one; names and ports are unique.
     pub groups: Vec<GroupSettings>,
-    /// How lines become batches.
+    /// The settings of batches.
     pub batch: BatchSettings,
     /// Bounds of each group.
     pub limits: GroupLimits,
-    /// Speak TLS on every group's port; in the clear when absent.
+    /// TLS on every group's port; `None`: no TLS.
     pub tls: Option<ServerTls>,
-    /// The tokens of which a client has to show one; none are asked for when absent.
+    /// The file of tokens; a client must send one of them. `None`: no token is needed.
     pub tokens_file: Option<PathBuf>,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
@@ -37,28 +37,28 @@ pub struct RelaySettings {
 /// The sources that share a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSettings {
-    /// The group's name, alone in the file.
+    /// The group's name, unique in the file.
     pub name: GroupName,
-    /// Where it listens; port 0 lets the system choose.
+    /// The address to listen on; with port 0 the system chooses one.
     pub listen: SocketAddr,
-    /// Who may send.
+    /// The sources that may send.
     pub sources: SourceList,
-    /// Whether the source that a client names is taken, if it is among `sources`.
+    /// Whether the relay accepts the source that a client names, if it is in `sources`.
     pub trust_source: bool,
 }
 
-/// The files of TLS, all PEM. The relay looks at them again and again, so that they can be renewed.
+/// The files of TLS, in PEM. The relay reads them every few seconds, so they can be renewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
-    /// The relay's certificate, then those between it and the authority.
+    /// The relay's certificate, then the intermediate certificates.
     pub cert_file: PathBuf,
     /// Its private key.
     pub key_file: PathBuf,
-    /// The authorities of which clients have to show a certificate; none is asked for when absent.
+    /// The authorities; a client must have a certificate of one of them. `None`: no certificate is needed.
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// Bounds of one group. At each of them the answer is "wait" or "too large", never a dropped line.
+/// Bounds of one group. At each bound the relay answers "wait" or "too large"; it drops no line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupLimits {
     /// Bytes of the largest request body; at most `max_in_flight`.
@@ -67,11 +67,11 @@ pub struct GroupLimits {
     pub max_in_flight: usize,
     /// Open connections, 1 to 65536.
     pub max_connections: usize,
-    /// Bytes of free disk below which nothing is taken.
+    /// Bytes of free disk; below it the relay accepts no lines.
     pub min_free_disk: u64,
 }
 
-/// Where the spool is unless the file says otherwise, for every role of the relay host.
+/// The default folder of the spool, for every role of the middle host.
 pub(crate) const DATA_DIR: &str = "/var/lib/logferry/relay";
 
 #[derive(Deserialize)]
@@ -168,7 +168,7 @@ impl RawRelay {
     }
 }
 
-/// A file that can be read now, and that nobody else should read.
+/// A readable file that other users should not be able to read.
 fn secret_path(at: &ConfigField<'_>, raw: &str) -> Option<PathBuf> {
     let path = at.readable(raw)?;
     at.warn_if_world_readable(&path);
@@ -202,7 +202,7 @@ impl RawServerTls {
     }
 }
 
-/// `binds_names`: certificates or tokens say whose lines they are, so that a source may be a name.
+/// `binds_names`: certificates or tokens bind the source, so a source may be a name.
 fn resolve_groups(raw: Vec<RawGroup>, binds_names: bool, at: &ConfigField<'_>) -> Option<Vec<GroupSettings>> {
     if raw.is_empty() {
         at.report("has no entry; write at least `- {name: web-1, listen: \"0.0.0.0:5001\"}`");

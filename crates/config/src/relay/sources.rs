@@ -1,4 +1,4 @@
-//! Which sources a group admits.
+//! The sources of a group.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,18 +7,18 @@ use logferry_protocol::names::SourceId;
 /// The sources that may send to a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceList {
-    /// Any.
+    /// Any source.
     Any,
-    /// Only those of these ranges and names.
+    /// Only the sources in these ranges and with these names.
     Only {
-        /// Addresses, inclusive at both ends; never mixed families, IPv4-mapped IPv6 as IPv4.
+        /// Address ranges with both ends included. A range has one family; IPv4-mapped IPv6 is IPv4.
         ranges: Vec<(IpAddr, IpAddr)>,
-        /// Sources by name, which count only where the client's word is trusted.
+        /// Names of sources. They count only if the group trusts the client's name.
         names: Vec<SourceId>,
     },
 }
 
-/// An entry of a source list that is none.
+/// An invalid entry of a source list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a source; write an address (198.51.100.8), a range (198.51.100.1-198.51.100.5), a network \
@@ -44,7 +44,7 @@ impl SourceList {
         }
     }
 
-    /// Whether a client whose word is trusted may send as this source, be it a name or an address.
+    /// Whether a trusted client may send as this source, a name or an address.
     pub fn allows_name(&self, source: &SourceId) -> bool {
         if let Ok(address) = source.as_str().parse() {
             return self.allows_ip(address);
@@ -69,7 +69,7 @@ impl SourceList {
 
 impl SourceEntry {
     pub(crate) fn parse(text: &str) -> Result<Self, SourceListError> {
-        // A mistyped address must not pass as a host name.
+        // A mistyped address must not count as a host name.
         let looks_like_addresses =
             text.contains([':', '/']) || text.bytes().all(|b| b.is_ascii_digit() || b".-".contains(&b));
         let entry = if looks_like_addresses {

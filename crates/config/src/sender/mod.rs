@@ -17,84 +17,84 @@ use crate::sender::relay_endpoint::{
 };
 use crate::yaml::field::ConfigField;
 
-/// How one host reads its logs and ships them.
+/// The settings of a sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenderSettings {
-    /// Where the relay listens for this host's group: addresses of one relay, at least one, tried in this order.
+    /// The relay's addresses for this host's group, at least one, tried in this order. All belong to one relay.
     pub relay: Vec<RelayAddress>,
-    /// As which source this host's lines count.
+    /// The source of this host's lines.
     pub source: SourceSetting,
-    /// Address that outgoing connections are bound to; any when absent.
+    /// Local address of outgoing connections; `None`: any.
     pub local_address: Option<IpAddr>,
     /// Folder of the checkpoint.
     pub state_dir: PathBuf,
-    /// The logs to ship, at least one, with names of their own.
+    /// The logs to ship, at least one; names are unique.
     pub logs: Vec<LogSettings>,
-    /// When a chunk is full.
+    /// Bounds of a chunk.
     pub chunk: ChunkLimits,
-    /// Chunks sent and not yet acknowledged at one time, 1 to 64.
+    /// Chunks in flight at one time, 1 to 64.
     pub in_flight: usize,
-    /// How chunks are compressed on their way.
+    /// The compression of chunks.
     pub compression: ChunkCompression,
-    /// File with the token that the relay is shown, none when absent. Its first line counts, and it is read at each
-    /// connection, so that it can be renewed.
+    /// File with the token for the relay; `None`: no token. Only its first line counts. It is read at each connection, so it
+    /// can be renewed.
     pub token_file: Option<PathBuf>,
     /// The files of TLS.
     pub tls: ClientTls,
-    /// How long to wait between tries; there is no last one.
+    /// The waits between attempts. The sender never gives up.
     pub retry: Backoff,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
 }
 
-/// As which source a sender's lines count.
+/// The source of a sender's lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceSetting {
     /// The address that the relay sees.
     Auto,
-    /// This one, where the relay's group trusts it.
+    /// This name or address, if the relay's group trusts it.
     Named(SourceId),
 }
 
 /// One log of a sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// Path of the live file, or a glob of several.
+    /// Path of the live file, or a glob for several.
     pub path: String,
-    /// Globs of the files it is rotated into.
+    /// Globs of its rotated files.
     pub rotated: Vec<String>,
     /// Name of the log at the relay.
     pub name: LogName,
-    /// Where to begin in a file never seen before.
+    /// The start position in a file that was never seen before.
     pub start: StartPosition,
-    /// A line is dropped when all strings of one entry are in it. No entry and no string is empty.
+    /// A line is dropped if it contains all strings of one entry. No entry and no string is empty.
     pub exclude: Vec<Vec<String>>,
-    /// Bytes from which a line is shipped in pieces; at most the chunk's `max_bytes`.
+    /// A line with more bytes is shipped in pieces; at most the chunk's `max_bytes`.
     pub max_line: usize,
 }
 
-/// Where to begin in a file never seen before.
+/// The start position in a file that was never seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartPosition {
     /// At its first byte.
     Beginning,
-    /// At its end: only what is written from now on.
+    /// At its end: only later lines are shipped.
     End,
 }
 
-/// When a chunk is full: whichever comes first.
+/// Bounds of a chunk. It is full at the first one that it reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkLimits {
     /// Bytes of lines, 4 KiB to 16 MiB.
     pub max_bytes: usize,
     /// Lines, 1 to a million.
     pub max_lines: usize,
-    /// Age of its first line; zero ships each line as it comes.
+    /// Age of its first line; with zero each line is shipped at once.
     pub max_delay: Duration,
 }
 
 const MIN_CHUNK: u64 = 4 << 10;
-/// The largest chunk the protocol carries.
+/// The largest chunk of the protocol.
 const MAX_CHUNK: u64 = 16 << 20;
 const MAX_LINES: usize = 1_000_000;
 
@@ -258,7 +258,7 @@ fn resolve_logs(raw: Vec<RawLog>, at: &ConfigField<'_>, max_line: u64) -> Option
 }
 
 impl RawLog {
-    /// `max_line`: bytes of the largest chunk, which no piece of a line may exceed.
+    /// `max_line`: bytes of the largest chunk; no piece of a line may be longer.
     fn resolve(self, at: &ConfigField<'_>, max_line: u64) -> Option<LogSettings> {
         let path_at = at.key("path");
         let path = path_at

@@ -1,4 +1,4 @@
-//! How a sender reaches its relay: addresses, encryption, who it says it is.
+//! The way of a sender to its relay: addresses, compression, TLS, token.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -13,7 +13,7 @@ use crate::yaml::field::{ConfigField, is_host};
 /// A relay's address. Its text form is `http://HOST:PORT` or `https://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayAddress {
-    /// How it is spoken to.
+    /// Plain HTTP or TLS.
     pub scheme: Scheme,
     /// A host name or an IP address, an IPv6 one without brackets.
     pub host: String,
@@ -21,12 +21,12 @@ pub struct RelayAddress {
     pub port: u16,
 }
 
-/// How a relay is spoken to.
+/// The scheme of a relay's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// In the clear.
+    /// Plain HTTP.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
@@ -36,7 +36,7 @@ pub enum Scheme {
 pub struct RelayAddressError(String);
 
 impl RelayAddress {
-    /// Host and port as they stand in the text form, an IPv6 address in brackets.
+    /// Host and port as in the text form, an IPv6 address in brackets.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -82,15 +82,15 @@ impl fmt::Display for RelayAddress {
     }
 }
 
-/// How chunks are compressed on their way. A chunk that does not get smaller goes as it is.
+/// The compression of chunks. A chunk that does not get smaller is sent uncompressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ChunkCompression {
-    /// Not at all.
+    /// None.
     #[default]
     None,
-    /// As zstd, level 1.
+    /// zstd, level 1.
     Zstd,
-    /// As gzip, level 1.
+    /// gzip, level 1.
     Gzip,
 }
 
@@ -99,19 +99,19 @@ impl ChunkCompression {
         [("none", Self::None), ("zstd", Self::Zstd), ("gzip", Self::Gzip)];
 }
 
-/// The files of TLS, all PEM. They are read at each connection, so that they can be renewed.
+/// The files of TLS, in PEM. They are read at each connection, so they can be renewed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientTls {
-    /// The authorities that the relay's certificate is checked against; the system's when absent.
+    /// The authorities for the relay's certificate; `None`: those of the system.
     pub ca_file: Option<PathBuf>,
-    /// What the relay is shown, none when absent.
+    /// The client certificate; `None`: none is sent.
     pub identity: Option<ClientIdentity>,
 }
 
 /// A client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIdentity {
-    /// The certificate, then those between it and the authority.
+    /// The certificate, then the intermediate certificates.
     pub cert_file: PathBuf,
     /// Its private key.
     pub key_file: PathBuf,
@@ -197,7 +197,7 @@ pub(crate) struct RawClientTls {
 }
 
 impl RawClientTls {
-    /// `relay`: the addresses, if they are right.
+    /// `relay`: the addresses, if they are valid.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, relay: Option<&[RelayAddress]>) -> Option<ClientTls> {
         let (key_at, key_file) = (at.key("key_file"), self.key_file.as_deref());
         let ca_file = at

@@ -1,6 +1,6 @@
-//! One place in the configuration, from which its value is judged.
+//! One field of the configuration, and the checks of its value.
 //!
-//! Invariant: a method that returns `None` has reported why, so whoever got a `None` reports nothing more.
+//! Invariant: a method that returns `None` has reported the problem. So the caller reports nothing more.
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
@@ -17,7 +17,7 @@ use crate::yaml::secret::Secret;
 use crate::yaml::units::{format_size, parse_duration, parse_size};
 use crate::yaml::yaml_locate::{Step, locate};
 
-/// The file under judgement and what was found so far.
+/// The file that is checked, and its problems so far.
 pub(crate) struct Diagnostics<'a> {
     pub(crate) file: &'a Path,
     pub(crate) text: &'a str,
@@ -26,7 +26,7 @@ pub(crate) struct Diagnostics<'a> {
     pub(crate) warnings: RefCell<Vec<String>>,
 }
 
-/// A setting's place, such as `relay.groups[1].listen`.
+/// A field, such as `relay.groups[1].listen`.
 #[derive(Clone)]
 pub(crate) struct ConfigField<'a> {
     findings: &'a Diagnostics<'a>,
@@ -34,7 +34,7 @@ pub(crate) struct ConfigField<'a> {
 }
 
 impl<'a> ConfigField<'a> {
-    /// The file as a whole.
+    /// The whole file.
     pub(crate) fn root(findings: &'a Diagnostics<'a>) -> Self {
         Self {
             findings,
@@ -56,13 +56,13 @@ impl<'a> ConfigField<'a> {
         self.step(Step::Key(key))
     }
 
-    /// Resolves each item of this list; none if one of them has a problem.
+    /// Resolves each item of this list; `None` if one of them has a problem.
     pub(crate) fn each<R, T>(
         &self,
         raw: Vec<R>,
         mut resolve: impl FnMut(R, &Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        // Collected before it is judged, so that one bad item does not hide the next.
+        // All items are resolved first, so that one bad item does not hide the next.
         let items: Vec<Option<T>> = raw
             .into_iter()
             .enumerate()
@@ -71,7 +71,7 @@ impl<'a> ConfigField<'a> {
         items.into_iter().collect()
     }
 
-    /// Says what is wrong here and what would be right.
+    /// Reports a problem of this field. The message names the problem and a correct value.
     pub(crate) fn report(&self, message: impl Into<String>) {
         let line = locate(self.findings.text, &self.path);
         let problem = ConfigProblem {
@@ -82,7 +82,7 @@ impl<'a> ConfigField<'a> {
         self.findings.problems.borrow_mut().push(problem);
     }
 
-    /// Reports every item whose mark an earlier item of this list has too.
+    /// Reports each item that has the same mark as an earlier item of this list.
     pub(crate) fn distinct<T: PartialEq + Display>(
         &self,
         key: &'static str,
@@ -112,7 +112,7 @@ impl<'a> ConfigField<'a> {
         raw
     }
 
-    /// A value that may be absent: `judge` sees it only if it is there.
+    /// A value that may be absent: `judge` gets it only if it exists.
     #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a value")]
     pub(crate) fn optional<T>(
         &self,
@@ -164,7 +164,7 @@ impl<'a> ConfigField<'a> {
         self.filled(raw).map(PathBuf::from)
     }
 
-    /// A value that says itself whether a text is right.
+    /// A value that a type parses from the text.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&self, raw: &str) -> Option<T> {
         self.check(raw, str::parse)
     }
@@ -180,7 +180,7 @@ impl<'a> ConfigField<'a> {
             .ok()
     }
 
-    /// One of a few words.
+    /// One of these words.
     pub(crate) fn choice<T: Copy>(&self, raw: &str, words: &[(&str, T)]) -> Option<T> {
         self.check(raw, |text| {
             let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -255,7 +255,7 @@ impl<'a> ConfigField<'a> {
         Some(time)
     }
 
-    /// The two ends of a growing wait.
+    /// The first and the longest wait of a back-off.
     pub(crate) fn backoff(&self, initial: &str, max: &str) -> Option<(Duration, Duration)> {
         let initial = self.key("initial").interval(initial);
         let max = self.key("max").interval(max);
@@ -336,7 +336,7 @@ impl<'a> ConfigField<'a> {
         ));
     }
 
-    /// The secret that a file holds.
+    /// The secret in a file.
     pub(crate) fn secret_file(&self, raw: &str) -> Option<Secret> {
         let path = self.path(raw)?;
         match std::fs::read_to_string(&path) {
@@ -372,7 +372,7 @@ impl<'a> ConfigField<'a> {
         }
     }
 
-    /// Says what is allowed here but unwise.
+    /// Reports an allowed but unwise value.
     pub(crate) fn warn(&self, what: &str) {
         let warning = format!("{self}: {what}");
         self.findings.warnings.borrow_mut().push(warning);
@@ -392,14 +392,14 @@ impl Display for ConfigField<'_> {
     }
 }
 
-/// Whether a text can be a host name or an IP address; only its form is judged.
+/// Whether a text has the form of a host name or an IP address.
 pub(crate) fn is_host(text: &str) -> bool {
     let name = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     text.parse::<std::net::IpAddr>().is_ok()
         || (text.bytes().all(name) && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()))
 }
 
-/// What the system said, without its number.
+/// The error of the system, without its number.
 fn cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

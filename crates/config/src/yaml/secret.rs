@@ -12,7 +12,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that hands it to the other side.
+    /// The text itself, for the code that sends it to the other side.
     pub fn expose(&self) -> &str {
         &self.0
     }

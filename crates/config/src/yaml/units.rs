@@ -1,8 +1,8 @@
-//! Sizes and times as people write them: `64KiB`, `20m`, `1h30m`.
+//! Sizes and times in settings: `64KiB`, `20m`, `1h30m`.
 
 use std::time::Duration;
 
-/// The longest time a setting may be: ten years, so that no sum of two of them can overflow a clock.
+/// The longest time of a setting: ten years, so that the sum of two does not overflow a clock.
 pub const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Text that is not a size or a time.
@@ -91,7 +91,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     }
 }
 
-/// The number a text starts with (none without a digit, or beyond 64 bits), and what follows it.
+/// The number at the start of a text (`None` without a digit, or beyond 64 bits), and the rest.
 fn split_number(text: &str) -> (Option<u64>, &str) {
     let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     (digits.parse().ok(), rest)

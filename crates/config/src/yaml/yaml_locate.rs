@@ -1,9 +1,9 @@
-//! Finds the line of a setting, for messages: the YAML reader keeps no places once it has read a file.
+//! Finds the line of a setting, for messages: the YAML reader keeps no positions.
 //!
-//! Follows block style by indentation. Inside `{…}`, `[…]` or below a key that is missing, the answer is the last line
-//! on the way there, which is where a person would look.
+//! It follows block style by indentation. Inside `{…}` or `[…]`, or below a missing key, the result is the last line that it
+//! could follow: a person would look there.
 
-/// One step on the way to a setting.
+/// One step of the path to a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Into a mapping.
@@ -20,7 +20,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The line with `skipped` bytes of its content taken off, and the white space after them.
+    /// The line without the first `skipped` bytes of its content and the white space after them.
     fn skip(self, skipped: usize) -> Self {
         let rest = self.content.get(skipped..).unwrap_or("");
         let content = rest.trim_start();
@@ -39,7 +39,7 @@ impl<'a> Line<'a> {
         !self.content.is_empty() && !self.content.starts_with('#')
     }
 
-    /// What follows `key:` on this line, if it starts so.
+    /// The text after `key:`, if this line starts with it.
     fn value_of(self, key: &str) -> Option<Line<'a>> {
         let unquoted = self.content.strip_prefix(['"', '\'']).unwrap_or(self.content);
         let after = unquoted
@@ -51,7 +51,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The line, from 1, of the setting at `path`, or of the last step that could be followed; none if not even the first.
+/// The line, from 1, of the setting at `path`, or of the last step that was found; `None` if the first step was not found.
 pub(crate) fn locate(text: &str, path: &[Step]) -> Option<usize> {
     let whole = |(index, content)| Line {
         number: index + 1,
@@ -75,7 +75,7 @@ pub(crate) fn locate(text: &str, path: &[Step]) -> Option<usize> {
     found
 }
 
-/// The line where `step` leads in a block, and the block below it.
+/// The line of `step` in a block, and the block below it.
 fn descend<'a>(block: &[Line<'a>], step: Step) -> Option<(usize, Vec<Line<'a>>)> {
     let indent = block.first()?.indent;
     let mut siblings = block.iter().enumerate().filter(|(_, line)| line.indent == indent);
@@ -86,7 +86,7 @@ fn descend<'a>(block: &[Line<'a>], step: Step) -> Option<(usize, Vec<Line<'a>>)>
             .nth(index)
             .map(|(at, line)| (at, line.skip(1)))?,
     };
-    // A list may stand as far left as the key it belongs to.
+    // A list may have the same indentation as its key.
     let belongs = |line: &&Line<'_>| {
         line.indent > indent || (matches!(step, Step::Key(_)) && line.indent == indent && line.is_item())
     };
