@@ -107,6 +107,16 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn row_of_an_undelivered_batch_that_counts_as_compressed_is_found() {
+    let host = Host::new();
+    let ledger = Ledger::open(host.dir.path()).expect("a ledger");
+    let sqlite = rusqlite::Connection::open(ledger.path()).expect("opened");
+    let change = "UPDATE batches SET compressed_at = 1 WHERE state = 'ready'";
+    assert_eq!(sqlite.execute(change, []).expect("changed"), 1);
+    assert_eq!(host.findings(), [(FindingKind::Ledger, ledger.path().to_owned())]);
+}
+
+#[test]
 fn spool_that_agrees_with_the_ledger_has_no_finding() {
     let host = Host::new();
     let report = check(host.dir.path()).expect("checked");
