@@ -30,7 +30,7 @@ const NAME: &str = "a_{yymmddHH}_{window}_{source}";
 const GROUPS: &str = "{name: web-1, listen: '127.0.0.1:1', sources: ['198.51.100.1-198.51.100.5']}, \
                       {name: web-2, listen: '127.0.0.1:2', sources: ['198.51.100.6/31', '198.51.100.8']}";
 
-/// What is warned about, but for the password that stands in the file.
+/// The warnings, without the one about the password in the file.
 fn warnings(text: &str) -> Vec<String> {
     let config = read(text).expect("valid");
     let warnings = config.warnings.into_iter();

@@ -21,7 +21,7 @@ fn check(text: &str, expected: &[&str]) {
     assert_eq!(said(text), expected, "{text}");
 }
 
-/// Judges a sender that is right but for what is given.
+/// Checks a sender section that is valid except for the given lines.
 fn check_sender(settings: &str, expected: &[&str]) {
     check(
         &format!("sender:\n  relay: http://r:5001\n  logs: [{{path: /a.log}}]\n{settings}"),

@@ -1,4 +1,4 @@
-//! Who may send to a relay, and how it is spoken to: read as documented, and explained where it is wrong.
+//! Groups, TLS and tokens of the relay: valid settings are read, and each error is explained.
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::os::unix::fs::PermissionsExt;
