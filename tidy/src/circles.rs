@@ -39,30 +39,25 @@ fn circles(level: &Siblings<'_>) -> Vec<String> {
             continue;
         }
         if let Some(circle) = circle_through(level, start) {
-            let imports = circle.iter().map(ToString::to_string);
+            let imports = circle.iter().map(|(_, import)| import.to_string());
             let line = imports.collect::<Vec<_>>().join("\n    ");
             faults.push(format!("circle of {} modules:\n    {line}", circle.len()));
-            for name in level.keys() {
-                let is_in = |import: &&Import| import.from.iter().any(|part| part == name);
-                if circle.iter().any(is_in) {
-                    reported.insert(name);
-                }
-            }
+            reported.extend(circle.iter().map(|(name, _)| name));
         }
     }
     faults
 }
 
-/// Searches breadth first, from `start` back to it.
-fn circle_through<'a>(level: &Siblings<'a>, start: &'a str) -> Option<Vec<&'a Import>> {
+/// Searches breadth first, from `start` back to it. Each module of the circle comes with an import that leads to it.
+fn circle_through<'a>(level: &Siblings<'a>, start: &'a str) -> Option<Vec<(&'a str, &'a Import)>> {
     let mut ways = vec![(start, Vec::new())];
     let mut seen = BTreeSet::new();
     while !ways.is_empty() {
         let mut longer = Vec::new();
         for (at, way) in ways {
             for (to, import) in level.get(at).into_iter().flatten() {
-                let mut way: Vec<&Import> = way.clone();
-                way.push(import);
+                let mut way: Vec<(&str, &Import)> = way.clone();
+                way.push((*to, *import));
                 if *to == start {
                     return Some(way);
                 }

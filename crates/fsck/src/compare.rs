@@ -84,7 +84,7 @@ impl<'a> NameComparison<'a> {
         let may_have_form = |file: &SpoolFile| !file.is_compressed() || batch.state == BatchState::Sent;
         let is_in_place = |file: &SpoolFile| {
             invariant_folder_follows_ledger(batch, file.state).is_ok()
-                && file.path.parent() == Some(&folder)
+                && file.source.as_deref() == Some(batch.source.as_str())
                 && may_have_form(file)
         };
         let in_place = found.iter().filter(|file| is_in_place(file));

@@ -85,9 +85,8 @@ pub fn invariant_acknowledged_is_durable(acknowledged: Offset, committed: Offset
 ///
 /// `found`: of an open batch's file, the part up to the ledger's length.
 pub fn invariant_file_holds_the_ledgers_bytes(batch: &Batch, found: BatchContents) -> Held {
-    let bytes = |contents: BatchContents| (contents.bytes, contents.crc32c);
     let expected = batch.contents;
-    check(4, bytes(found) == bytes(expected), || {
+    check(4, found.has_same_bytes(expected), || {
         format!(
             "the ledger has {expected:?} for {}, and its file {found:?}",
             batch.name()

@@ -67,7 +67,7 @@ impl Measure {
 
     /// Whether length and CRC-32C are the ones that the ledger has.
     pub fn matches(&self, expected: BatchContents) -> bool {
-        (self.contents.bytes, self.contents.crc32c) == (expected.bytes, expected.crc32c)
+        self.contents.has_same_bytes(expected)
     }
 
     /// SHA-256, if this measure includes it.

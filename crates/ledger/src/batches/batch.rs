@@ -95,6 +95,13 @@ pub struct BatchContents {
     pub crc32c: u32,
 }
 
+impl BatchContents {
+    /// Whether both have the same bytes, by length and CRC-32C. Lines do not count: they follow from the bytes.
+    pub fn has_same_bytes(self, other: Self) -> bool {
+        (self.bytes, self.crc32c) == (other.bytes, other.crc32c)
+    }
+}
+
 /// A batch as recorded in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
