@@ -113,12 +113,9 @@ impl<T> Section<T> {
     ) -> Option<Option<R>> {
         match self {
             Self::Absent => Some(None),
-            Self::Empty => {
-                at.report(format!(
-                    "is empty; write `{at}: {{}}` for its defaults, or leave it out"
-                ));
-                None
-            }
+            Self::Empty => at.refuse(format!(
+                "is empty; write `{at}: {{}}` for its defaults, or leave it out"
+            )),
             Self::Given(raw) => resolve(raw, at).map(Some),
         }
     }
@@ -131,8 +128,9 @@ impl<T> Section<T> {
 impl RawConfig {
     fn resolve(self, at: &ConfigField<'_>) -> Option<Config> {
         if self.is_empty() {
-            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper");
-            return None;
+            return at.refuse(
+                "has no section; write at least one of sender, relay, forwarder, monitor, housekeeper",
+            );
         }
         let sender = self.sender.resolve(&at.key("sender"), RawSender::resolve);
         let relay = self.relay.resolve(&at.key("relay"), RawRelay::resolve);
@@ -187,8 +185,8 @@ impl Config {
         }
     }
 
-    /// All roles of a middle host use the same folder.
-    fn check_one_spool(&self, at: &ConfigField<'_>) {
+    /// The data folder of each role of the middle host, with the role's name. All are the same.
+    pub fn data_dirs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let folders = [
             ("relay", self.relay.as_ref().map(|role| &role.data_dir)),
             ("forwarder", self.forwarder.as_ref().map(|role| &role.data_dir)),
@@ -198,13 +196,16 @@ impl Config {
                 self.housekeeper.as_ref().map(|role| &role.data_dir),
             ),
         ];
-        let mut present = folders
-            .iter()
-            .filter_map(|(role, folder)| Some((*role, (*folder)?)));
-        let Some((first, shared)) = present.next() else {
+        let present = folders.into_iter();
+        present.filter_map(|(role, folder)| Some((role, folder?.as_path())))
+    }
+
+    fn check_one_spool(&self, at: &ConfigField<'_>) {
+        let mut folders = self.data_dirs();
+        let Some((first, shared)) = folders.next() else {
             return;
         };
-        for (role, folder) in present.filter(|(_, folder)| *folder != shared) {
+        for (role, folder) in folders.filter(|(_, folder)| *folder != shared) {
             at.key(role).key("data_dir").report(format!(
                 "is {}, but {first}.data_dir is {}; the roles of one host share one folder",
                 folder.display(),

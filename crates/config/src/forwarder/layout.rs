@@ -51,11 +51,8 @@ impl Default for RemoteLayout {
 impl RemoteLayout {
     /// `name`: `None` for the batch's own name.
     pub(crate) fn new(subfolders: Vec<Vec<NamePiece>>, name: Option<Vec<NamePiece>>) -> Self {
-        let own = Self::default().name;
-        Self {
-            subfolders,
-            name: name.unwrap_or(own),
-        }
+        let name = name.unwrap_or(Self::default().name);
+        Self { subfolders, name }
     }
 
     /// The key of the setting that makes the last part of the paths.
@@ -69,13 +66,8 @@ impl RemoteLayout {
 
     /// Proves that no two batches of `relay` have one path.
     pub(crate) fn check(&self, relay: Option<&RelaySettings>) -> Result<(), LayoutError> {
-        let all: Vec<_> = self
-            .subfolders
-            .iter()
-            .flatten()
-            .chain(&self.name)
-            .cloned()
-            .collect();
+        let subfolders = self.subfolders.iter().flatten();
+        let all: Vec<_> = subfolders.chain(&self.name).cloned().collect();
         let uses = |field| all.contains(&NamePiece::Field(field));
         let relay_uses = |field| relay.is_none_or(|relay| relay.batch.name.uses(field));
         if uses(NameField::Log) && !relay_uses(NameField::Log) {
