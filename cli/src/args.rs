@@ -275,10 +275,8 @@ mod tests {
             ["logferry", "-c", "x.yaml", "status"],
             ["logferry", "status", "-c", "x.yaml"],
         ] {
-            assert_eq!(
-                CliArgs::try_parse_from(line).unwrap().config,
-                PathBuf::from("x.yaml")
-            );
+            let args = CliArgs::try_parse_from(line).unwrap();
+            assert_eq!(args.config, PathBuf::from("x.yaml"));
         }
     }
 
@@ -288,10 +286,8 @@ mod tests {
             time("2026-11-21T08:00:00+06:00").unwrap(),
             "2026-11-21T02:00:00Z".parse().unwrap()
         );
-        assert_eq!(
-            time("2026-11-21T08:00").unwrap(),
-            time("2026-11-21 08:00:00").unwrap()
-        );
+        let local = time("2026-11-21T08:00").unwrap();
+        assert_eq!(local, time("2026-11-21 08:00:00").unwrap());
         assert_eq!(time("2026-11-21").unwrap(), time("2026-11-21T00:00").unwrap());
         assert_eq!(
             time("yesterday").unwrap_err(),
