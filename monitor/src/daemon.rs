@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MonitorError;
-use crate::mail::outbox::{MailSelection, Outbox, with_ledger};
+use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::smtp::{OutgoingMail, SmtpMailer};
 use crate::tick;
 
@@ -43,9 +43,8 @@ pub async fn run(config: MonitorSettings, shutdown: CancellationToken) -> Result
     let ready = Readiness::default();
     let health = async {
         if let Some(endpoint) = endpoint {
-            endpoint
-                .serve(Metrics::process().clone(), ready.clone(), stop.clone())
-                .await;
+            let metrics = Metrics::process().clone();
+            endpoint.serve(metrics, ready.clone(), stop.clone()).await;
         }
     };
     let (outcome, ()) = tokio::join!(stop_all_after(work(config, mailer, &ready, &stop), &stop), health);
@@ -90,7 +89,7 @@ pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     let _lock = lock(&config.data_dir)?;
     check(&Arc::new(config.clone())).await?;
     let mut outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
-    let pass = outbox.send(MailSelection::All, &CancellationToken::new()).await?;
+    let pass = outbox.send(Timestamp::MAX, &CancellationToken::new()).await?;
     match pass.last_error {
         None => Ok(()),
         Some(source) => Err(MonitorError::Unsent {
@@ -127,6 +126,12 @@ fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {
     })
 }
 
+/// Waits; false if `shutdown` came first.
+async fn sleep(time: Duration, shutdown: &CancellationToken) -> bool {
+    let sleep = tokio::time::sleep(time);
+    shutdown.run_until_cancelled(sleep).await.is_some()
+}
+
 /// Waits until the ledger exists; false if `shutdown` came first.
 async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool {
     let path = data_dir.join(logferry_ledger::FILE_NAME);
@@ -136,11 +141,7 @@ async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool 
             tracing::warn!(ledger = %path.display(), "there is no ledger yet; waiting until the relay creates it");
             is_logged = true;
         }
-        if shutdown
-            .run_until_cancelled(tokio::time::sleep(LEDGER_WAIT))
-            .await
-            .is_none()
-        {
+        if !sleep(LEDGER_WAIT, shutdown).await {
             return false;
         }
     }
@@ -168,11 +169,7 @@ async fn watch(
             Err(error) => log_if_temporary(error)?,
         }
         new_mail.notify_one();
-        if stop
-            .run_until_cancelled(tokio::time::sleep(config.interval))
-            .await
-            .is_none()
-        {
+        if !sleep(config.interval, stop).await {
             return Ok(());
         }
     }
@@ -184,7 +181,7 @@ async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -
         if stop.run_until_cancelled(news).await.is_none() {
             return Ok(());
         }
-        if let Err(error) = outbox.send(MailSelection::Due, stop).await {
+        if let Err(error) = outbox.send(Timestamp::now(), stop).await {
             log_if_temporary(error)?;
         }
     }

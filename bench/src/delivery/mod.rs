@@ -119,10 +119,8 @@ fn compare(
     case: DeliveryCase,
     runs: usize,
 ) -> anyhow::Result<String> {
-    let proxy = match case.route {
-        Route::Loopback => None,
-        Route::Far => Some(DelayProxy::start(sshd.port, DELAY)?),
-    };
+    let is_far = case.route == Route::Far;
+    let proxy = is_far.then(|| DelayProxy::start(sshd.port, DELAY)).transpose()?;
     let port = proxy.as_ref().map_or(sshd.port, |proxy| proxy.port);
     sshd.write_known_hosts(port)?;
     let payload = Payload::write(&setup.folder.join("payload"), case.files, case.bytes)?;
@@ -155,11 +153,7 @@ fn compare(
         low("forwarder, CPU ÷ sftp -b", 2, ["", ""]),
         low("forwarder, peak MiB", 1, ["< 64", ""]),
     ];
-    let far = if case.route == Route::Far {
-        ", 20 ms round trip"
-    } else {
-        ""
-    };
+    let far = if is_far { ", 20 ms round trip" } else { "" };
     let title = format!("{} × {}{far}, {runs} runs", case.files, format_size(case.bytes));
     Ok(table(&title, &rows, &figures))
 }
@@ -181,8 +175,8 @@ fn compare_with_predecessor(
         let (wall, _) = into_empty(setup.drop, &many, |drop| {
             forward(setup, sshd, sshd.port, &many, drop)
         })?;
-        let tools = milliseconds(tools.wall) / float(few.len() as u64);
-        let forwarder = milliseconds(wall) / float(many.len() as u64);
+        let tools = milliseconds(tools.wall) / float(few.files.len() as u64);
+        let forwarder = milliseconds(wall) / float(many.files.len() as u64);
         figures.push([tools, forwarder, tools / forwarder]);
     }
     let rows = [
@@ -190,10 +184,8 @@ fn compare_with_predecessor(
         low("forwarder, ms a file", 2, ["", ""]),
         high("  times as fast", 2, ["≥ 500", ""]),
     ];
-    let title = format!(
-        "files of {}, the predecessor's way, {runs} runs",
-        format_size(SMALL)
-    );
+    let size = format_size(SMALL);
+    let title = format!("files of {size}, the predecessor's way, {runs} runs");
     Ok(table(&title, &rows, &figures))
 }
 
@@ -225,7 +217,7 @@ fn forward(
     let config = format!(
         "forwarder:\n  data_dir: \"{}\"\n  destinations:\n    - {{name: bench, host: 127.0.0.1, port: {port}, \
          user: {}, directory: \"{}\", key_file: \"{}\", known_hosts: \"{}\", sessions: {}}}\n",
-        spool.data_dir().display(),
+        spool.data_dir.display(),
         sshd.user,
         drop.display(),
         sshd.client_key().display(),

@@ -116,21 +116,12 @@ impl Daemon {
             .with_context(|| format!("cannot stop the {}", self.role))?;
         let asked = Instant::now();
         loop {
-            if let Some(status) = self.child.0.try_wait()? {
-                ensure!(
-                    status.success(),
-                    "the {} stopped with {status}: {}",
-                    self.role,
-                    self.log_end()
-                );
-                return Ok(());
+            match self.child.0.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the {} stopped with {status}: {}", self.role, self.log_end()),
+                None if asked.elapsed() < STOP_WAIT_MAX => {}
+                None => bail!("the {} did not stop after SIGTERM: {}", self.role, self.log_end()),
             }
-            ensure!(
-                asked.elapsed() < STOP_WAIT_MAX,
-                "the {} did not stop after SIGTERM: {}",
-                self.role,
-                self.log_end()
-            );
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -153,9 +144,8 @@ pub(crate) struct ToolRun {
 /// Runs `command` to its end, which must be a success.
 pub(crate) fn run_tool(command: &mut Command) -> anyhow::Result<ToolRun> {
     let (before, start) = (children_cpu()?, Instant::now());
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let status = command.status();
+    let status = status.with_context(|| format!("cannot run {command:?}"))?;
     let wall = start.elapsed();
     ensure!(status.success(), "{command:?} ended with {status}");
     let cpu = children_cpu()?.saturating_sub(before);
