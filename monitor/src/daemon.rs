@@ -47,7 +47,7 @@ pub async fn run(config: MonitorSettings, shutdown: CancellationToken) -> Result
             endpoint.serve(metrics, ready.clone(), stop.clone()).await;
         }
     };
-    let (outcome, ()) = tokio::join!(stop_all_after(work(config, mailer, &ready, &stop), &stop), health);
+    let (outcome, ()) = tokio::join!(work(config, mailer, &ready, &stop), health);
     outcome
 }
 
@@ -57,6 +57,7 @@ async fn work(
     ready: &Readiness,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
+    let _stop_health = stop.drop_guard_ref();
     if !wait_for_ledger(&config.data_dir, stop).await {
         return Ok(());
     }
@@ -66,17 +67,9 @@ async fn work(
     let outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let mailing = mail(outbox, &new_mail, stop);
     let watching = watch(Arc::new(config), ready, &new_mail, stop);
-    let (mail_result, watch_result) =
-        tokio::join!(stop_all_after(mailing, stop), stop_all_after(watching, stop));
+    let (mail_result, watch_result) = tokio::join!(mailing, watching);
     tracing::info!("monitor stopped");
     mail_result.and(watch_result)
-}
-
-/// Runs one task. Its end stops the others.
-async fn stop_all_after<T>(task: impl Future<Output = T>, stop: &CancellationToken) -> T {
-    let outcome = task.await;
-    stop.cancel();
-    outcome
 }
 
 /// Checks once and tries every mail in the outbox once; for cron.
@@ -163,6 +156,7 @@ async fn watch(
     new_mail: &Notify,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
+    let _stop_mailing = stop.drop_guard_ref();
     loop {
         match check(&config).await {
             Ok(()) => ready.set(),
@@ -176,6 +170,7 @@ async fn watch(
 }
 
 async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -> Result<(), MonitorError> {
+    let _stop_watching = stop.drop_guard_ref();
     loop {
         let news = tokio::time::timeout(OUTBOX_INTERVAL, new_mail.notified());
         if stop.run_until_cancelled(news).await.is_none() {

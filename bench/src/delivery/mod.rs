@@ -127,12 +127,10 @@ fn compare(
     let (files, bytes) = (float(u64::from(case.files)), u64::from(case.files) * case.bytes);
     let mut figures = Vec::new();
     for _ in 0..runs {
-        let sftp = into_empty(setup.drop, &payload, |drop| {
-            reference_clients::sftp(sshd, port, &payload, drop)
-        })?;
-        let (wall, usage) = into_empty(setup.drop, &payload, |drop| {
-            forward(setup, sshd, port, &payload, drop)
-        })?;
+        let by_sftp = |drop: &Path| reference_clients::sftp(sshd, port, &payload, drop);
+        let sftp = into_empty(setup.drop, &payload, by_sftp)?;
+        let by_forwarder = |drop: &Path| forward(setup, sshd, port, &payload, drop);
+        let (wall, usage) = into_empty(setup.drop, &payload, by_forwarder)?;
         figures.push([
             files / sftp.wall.as_secs_f64(),
             megabytes_per_second(bytes, sftp.wall),
@@ -169,12 +167,10 @@ fn compare_with_predecessor(
     let many = Payload::write(&setup.folder.join("many"), 1000, SMALL)?;
     let mut figures = Vec::new();
     for _ in 0..runs {
-        let tools = into_empty(setup.drop, &few, |drop| {
-            reference_clients::rsync_and_mv(sshd, &few, drop)
-        })?;
-        let (wall, _) = into_empty(setup.drop, &many, |drop| {
-            forward(setup, sshd, sshd.port, &many, drop)
-        })?;
+        let by_tools = |drop: &Path| reference_clients::rsync_and_mv(sshd, &few, drop);
+        let tools = into_empty(setup.drop, &few, by_tools)?;
+        let by_forwarder = |drop: &Path| forward(setup, sshd, sshd.port, &many, drop);
+        let (wall, _) = into_empty(setup.drop, &many, by_forwarder)?;
         let tools = milliseconds(tools.wall) / float(few.files.len() as u64);
         let forwarder = milliseconds(wall) / float(many.files.len() as u64);
         figures.push([tools, forwarder, tools / forwarder]);

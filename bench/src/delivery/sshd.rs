@@ -38,9 +38,8 @@ impl BenchSshd {
             keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]);
             run_tool(keygen.arg(folder.join(name)))?;
         }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
-        let port = listener.local_addr().context("cannot find a free port")?.port();
-        drop(listener);
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+        let port = free.context("cannot find a free port")?.port();
         let Some(sftp) = SFTP_SERVERS.iter().find(|path| Path::new(path).is_file()) else {
             bail!("cannot find sftp-server; install the package openssh-sftp-server");
         };
@@ -79,9 +78,8 @@ impl BenchSshd {
 
     /// Writes `known_hosts` for connections to `port`.
     pub(super) fn write_known_hosts(&self, port: u16) -> anyhow::Result<()> {
-        let public = self.folder.join("host.pub");
-        let public =
-            fs::read_to_string(&public).with_context(|| format!("cannot read {}", public.display()))?;
+        let path = self.folder.join("host.pub");
+        let public = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         write(&self.known_hosts(), &format!("[127.0.0.1]:{port} {public}"))
     }
 
@@ -122,9 +120,6 @@ pub(super) fn write(path: &Path, contents: &str) -> anyhow::Result<()> {
 
 /// Creates or empties a file for one run, which need not survive a power loss.
 pub(super) fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).open(path)
 }

@@ -66,11 +66,8 @@ impl Daemon {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let [file, log] = ["yaml", "log"].map(|extension| folder.join(format!("{role}.{extension}")));
-        let stderr = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| format!("cannot open {}", log.display()))?;
+        let stderr = OpenOptions::new().create(true).append(true).open(&log);
+        let stderr = stderr.with_context(|| format!("cannot open {}", log.display()))?;
         #[expect(
             clippy::disallowed_methods,
             reason = "a configuration for one run need not survive a power loss"
@@ -129,8 +126,8 @@ impl Daemon {
     /// The end of its log.
     fn log_end(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<_> = text.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        let lines: Vec<_> = text.lines().collect();
+        lines.rchunks(5).next().unwrap_or_default().join("\n")
     }
 }
 

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use crate::forwarder::{Destination, ForwarderSettings};
 use crate::relay::sources::SourceList;
 use crate::relay::{GroupSettings, RelaySettings};
-use crate::yaml::field::ConfigField;
-use logferry_text::nearest;
+use crate::yaml::field::{ConfigField, nearest_hint};
 
 /// Checks all destinations against the relay's batches, if its section is in the same file.
 pub(crate) fn check(relay: Option<&RelaySettings>, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {
@@ -46,9 +45,7 @@ fn check_groups(relay: &RelaySettings, destination: &Destination, at: &ConfigFie
     let known = || relay.groups.iter().map(|group| group.name.as_str());
     let wanted = destination.filter.groups.iter().flatten();
     for group in wanted.filter(|group| !known().any(|known| known == group.as_str())) {
-        let hint = nearest(group.as_str(), known())
-            .map(|near| format!("; did you mean `{near}`?"))
-            .unwrap_or_default();
+        let hint = nearest_hint(group.as_str(), known());
         at.key("groups")
             .warn(&format!("there is no group `{group}` in relay.groups{hint}"));
     }
@@ -93,7 +90,11 @@ fn coverage(group: &GroupSettings, destinations: &[Destination]) -> Coverage {
         .map(|range| range_coverage(numbers(*range), &wanted));
     let of_names = names.iter().map(|name| {
         let is_wanted = wanted_names.contains(&name);
-        if is_wanted { Coverage::Whole } else { Coverage::Nothing }
+        if is_wanted {
+            Coverage::Whole
+        } else {
+            Coverage::Nothing
+        }
     });
     let together = |one, other| if one == other { one } else { Coverage::Part };
     let all = of_ranges.chain(of_names).reduce(together);

@@ -119,21 +119,19 @@ impl SimDisk {
 
     /// The bytes of `file` as a reader sees them; `None` if it does not exist.
     pub fn contents(&self, file: &Path) -> Option<Vec<u8>> {
-        self.look(file, |contents| contents.bytes().to_vec())
+        let state = self.lock();
+        state.contents(file).map(|contents| contents.bytes().to_vec())
     }
 
     /// The bytes of `file` that survive a power loss for certain; `None` if it does not exist.
     pub fn durable_contents(&self, file: &Path) -> Option<Vec<u8>> {
-        self.look(file, |contents| contents.after_power_loss(0))
+        let state = self.lock();
+        state.contents(file).map(|contents| contents.after_power_loss(0))
     }
 
     /// All files, sorted by path.
     pub fn files(&self) -> Vec<PathBuf> {
         self.lock().names.keys().cloned().collect()
-    }
-
-    fn look<T>(&self, file: &Path, view: impl FnOnce(&SimContents) -> T) -> Option<T> {
-        self.lock().contents(file).map(view)
     }
 
     /// Ignores poisoning, so that the panic message of the test is shown.
@@ -305,16 +303,6 @@ impl Disk for SimDisk {
     }
 }
 
-impl SimFile {
-    fn operate<T>(
-        &self,
-        operation: DiskOperation,
-        work: impl FnOnce(&mut SimDiskState) -> io::Result<T>,
-    ) -> Result<T, DiskError> {
-        self.disk.operate(operation, &self.path, work)
-    }
-}
-
 impl DiskFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let state = &mut *self.disk.lock();
@@ -349,7 +337,7 @@ impl DiskFile for SimFile {
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.operate(DiskOperation::Truncate, |state| {
+        self.disk.operate(DiskOperation::Truncate, &self.path, |state| {
             let contents = state.file(self)?;
             let before = bytes_of(contents.bytes().len());
             contents.truncate(len);
@@ -359,7 +347,7 @@ impl DiskFile for SimFile {
     }
 
     fn len(&self) -> Result<u64, DiskError> {
-        self.operate(DiskOperation::Read, |state| {
+        self.disk.operate(DiskOperation::Read, &self.path, |state| {
             Ok(bytes_of(state.file(self)?.bytes().len()))
         })
     }

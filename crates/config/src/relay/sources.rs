@@ -206,13 +206,9 @@ mod tests {
             "-web",
         ] {
             let said = SourceEntry::parse(bad).err().expect(bad).to_string();
-            assert_eq!(
-                said,
-                format!(
-                    "`{bad}` is not a source; write an address (198.51.100.8), a range \
-                     (198.51.100.1-198.51.100.5), a network (198.51.100.0/24) or a host name"
-                )
-            );
+            let right = "an address (198.51.100.8), a range (198.51.100.1-198.51.100.5), a network \
+                         (198.51.100.0/24) or a host name";
+            assert_eq!(said, format!("`{bad}` is not a source; write {right}"));
         }
     }
 }

@@ -39,10 +39,12 @@ pub struct RelayAddressError(String);
 impl RelayAddress {
     /// Host and port as in the text form, an IPv6 address in brackets.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
+        let Self { host, port, .. } = self;
+        let is_ipv6 = host.contains(':');
+        if is_ipv6 {
+            format!("[{host}]:{port}")
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{host}:{port}")
         }
     }
 }
@@ -57,10 +59,8 @@ impl FromStr for RelayAddress {
                 ("https", authority) => (Scheme::Https, authority),
                 _ => return None,
             };
-            let (host, port) = authority
-                .strip_suffix('/')
-                .unwrap_or(authority)
-                .rsplit_once(':')?;
+            let authority = authority.strip_suffix('/').unwrap_or(authority);
+            let (host, port) = authority.rsplit_once(':')?;
             let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
                 Some(inner) => inner.parse::<Ipv6Addr>().ok()?.to_string(),
                 None if is_host(host) && !host.contains(':') => host.to_owned(),
@@ -255,10 +255,8 @@ mod tests {
             "ftp://relay:5001",
         ] {
             let said = text.parse::<RelayAddress>().expect_err(text).to_string();
-            assert_eq!(
-                said,
-                format!("`{text}` is not a relay's address; write it like http://192.0.2.10:5001")
-            );
+            let right = "write it like http://192.0.2.10:5001";
+            assert_eq!(said, format!("`{text}` is not a relay's address; {right}"));
         }
     }
 }

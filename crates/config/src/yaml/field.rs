@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use logferry_text::nearest;
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
@@ -411,6 +412,12 @@ pub(crate) fn is_host(text: &str) -> bool {
     let name = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     text.parse::<std::net::IpAddr>().is_ok()
         || (text.bytes().all(name) && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()))
+}
+
+/// `; did you mean …?`, or nothing without a candidate.
+pub(crate) fn nearest_hint<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> String {
+    let near = nearest(word, candidates);
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 /// The error of the system, without its number.
