@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Params, TransactionBehavior};
 
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch,
@@ -279,6 +279,11 @@ impl Ledger {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
         query(&self.connection).map_err(|source| sqlite_error(&self.path, action, source))
+    }
+
+    /// Runs one statement as a durable transaction.
+    fn execute(&mut self, action: &'static str, sql: &str, params: impl Params) -> Result<(), LedgerError> {
+        self.write(action, |connection| connection.execute(sql, params).map(drop))
     }
 
     /// Runs `change` as one durable transaction: all of it or, on an error or a crash, none of it.

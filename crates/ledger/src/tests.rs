@@ -12,9 +12,16 @@ use super::*;
 
 mod destinations;
 
-type TestResult = Result<(), Box<dyn Error>>;
+pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 
-fn now() -> Timestamp {
+/// A new ledger in a folder of its own.
+pub(crate) fn ledger() -> Result<(tempfile::TempDir, Ledger), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let ledger = Ledger::open_or_create(dir.path())?;
+    Ok((dir, ledger))
+}
+
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_790_000_000).expect("in range")
 }
 
@@ -32,7 +39,16 @@ fn new_batch() -> NewBatch {
     }
 }
 
-fn stream_record(committed: u64, lines: u64) -> StreamRecord {
+/// A commit that only advances a stream.
+pub(crate) fn advance(from: u64, record: StreamRecord) -> Commit {
+    let from = Offset::new(from);
+    Commit {
+        streams: vec![StreamMove { from, record }],
+        ..Commit::default()
+    }
+}
+
+pub(crate) fn stream_record(committed: u64, lines: u64) -> StreamRecord {
     let file = FileKey { dev: 1, inode: 2 };
     let head = Head::of(b"first\n").expect("a line");
     StreamRecord {
@@ -55,10 +71,18 @@ fn stream_record(committed: u64, lines: u64) -> StreamRecord {
     }
 }
 
+fn published(path: &str) -> PublishedBatch {
+    PublishedBatch {
+        path: path.to_owned(),
+        bytes: 0,
+        sha256: "e3".to_owned(),
+        file_sha256: "af".to_owned(),
+    }
+}
+
 #[test]
 fn commit_survives_a_reopen() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (dir, mut ledger) = ledger()?;
     let record = stream_record(100, 3);
     ledger.note_contact(&record.source, &"web-1".parse()?, now())?;
     let batch = ledger.open_batch(&new_batch(), now())?;
@@ -67,15 +91,13 @@ fn commit_survives_a_reopen() -> TestResult {
         bytes: 90,
         crc32c: u32::MAX,
     };
+    let growth = BatchGrowth {
+        batch: batch.id,
+        contents,
+    };
     ledger.commit(&Commit {
-        streams: vec![StreamMove {
-            from: Offset::ZERO,
-            record: record.clone(),
-        }],
-        batches: vec![BatchGrowth {
-            batch: batch.id,
-            contents,
-        }],
+        batches: vec![growth],
+        ..advance(0, record.clone())
     })?;
     drop(ledger);
 
@@ -109,8 +131,7 @@ fn commit_survives_a_reopen() -> TestResult {
 
 #[test]
 fn each_part_of_a_window_has_its_own_name() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let first = ledger.open_batch(&new_batch(), now())?;
     ledger.seal(first.id, now())?;
     let second = ledger.open_batch(&new_batch(), now())?;
@@ -125,8 +146,7 @@ fn each_part_of_a_window_has_its_own_name() -> TestResult {
 
 #[test]
 fn sealed_batch_does_not_grow() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let batch = ledger.open_batch(&new_batch(), now())?;
     ledger.seal(batch.id, now())?;
     let growth = BatchGrowth {
@@ -139,11 +159,8 @@ fn sealed_batch_does_not_grow() -> TestResult {
     };
     let record = stream_record(100, 1);
     let commit = Commit {
-        streams: vec![StreamMove {
-            from: Offset::ZERO,
-            record: record.clone(),
-        }],
         batches: vec![growth],
+        ..advance(0, record.clone())
     };
     assert!(ledger.commit(&commit).is_err());
     assert_eq!(
@@ -156,8 +173,7 @@ fn sealed_batch_does_not_grow() -> TestResult {
 
 #[test]
 fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let batch = ledger.open_batch(&new_batch(), now())?;
     let destination = "edw".parse()?;
     ledger.seal(batch.id, now())?;
@@ -168,12 +184,7 @@ fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
     assert_eq!(ledger.count_by_state()?, [0, 0, 0, 1]);
     assert!(ledger.retry(batch.id)?);
     assert!(!ledger.retry(batch.id)?, "it is ready already");
-    let published = PublishedBatch {
-        path: "/in/x.log".to_owned(),
-        bytes: 0,
-        sha256: "e3".to_owned(),
-        file_sha256: "af".to_owned(),
-    };
+    let published = published("/in/x.log");
     let note = PublishingNote {
         file: PublishedFile::Manifest,
         place: "drop/in/x.log".to_owned(),
@@ -194,8 +205,7 @@ fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
 
 #[test]
 fn deliveries_in_flight_are_replaced_and_expire() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     let (edw, backup) = ("edw".parse()?, "backup".parse()?);
     let at = |bytes_done| TransferRecord {
@@ -218,8 +228,7 @@ fn deliveries_in_flight_are_replaced_and_expire() -> TestResult {
 
 #[test]
 fn heartbeat_reports_the_lag() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let record = stream_record(100, 3);
     let progress = StreamProgress {
         stream: record.stream,
@@ -243,14 +252,7 @@ fn heartbeat_reports_the_lag() -> TestResult {
     let sources = ledger.sources()?;
     assert_eq!(sources[0].lag_bytes, 250);
     assert_eq!(sources[0].heartbeat, Some(heartbeat));
-    let streams = vec![StreamMove {
-        from: Offset::ZERO,
-        record: stream_record(300, 3),
-    }];
-    ledger.commit(&Commit {
-        streams,
-        batches: Vec::new(),
-    })?;
+    ledger.commit(&advance(0, stream_record(300, 3)))?;
     assert_eq!(
         ledger.sources()?[0].lag_bytes,
         50,
@@ -261,8 +263,7 @@ fn heartbeat_reports_the_lag() -> TestResult {
 
 #[test]
 fn summary_is_queued_once() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let mail = NewMail {
         subject: "s".to_owned(),
         text: "t".to_owned(),
@@ -317,18 +318,8 @@ fn damaged_foreign_or_newer_ledger_is_refused() -> TestResult {
 
 #[test]
 fn stream_advances_only_from_its_committed_offset() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
-    let mut commit = |from, to| {
-        let streams = vec![StreamMove {
-            from: Offset::new(from),
-            record: stream_record(to, 1),
-        }];
-        ledger.commit(&Commit {
-            streams,
-            batches: Vec::new(),
-        })
-    };
+    let (_dir, mut ledger) = ledger()?;
+    let mut commit = |from, to| ledger.commit(&advance(from, stream_record(to, 1)));
     commit(0, 100)?;
     commit(100, 200)?;
     assert!(
@@ -401,8 +392,7 @@ fn failed_commit_stays_absent_after_a_crash_once_the_stale_wal_is_overwritten() 
 
 #[test]
 fn full_disk_is_recognised() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let pages: i64 = ledger
         .connection
         .pragma_query_value(None, "page_count", |row| row.get(0))?;
@@ -441,13 +431,7 @@ fn roles_that_share_a_ledger_never_find_it_locked() -> TestResult {
             let batch = ledger.open_batch(&new, now())?;
             let mut record = stream_record(round + 1, round + 1);
             record.source = source.clone();
-            ledger.commit(&Commit {
-                streams: vec![StreamMove {
-                    from: Offset::new(round),
-                    record,
-                }],
-                batches: Vec::new(),
-            })?;
+            ledger.commit(&advance(round, record))?;
             ledger.seal(batch.id, now())?;
         }
         Ok(())
@@ -458,12 +442,7 @@ fn roles_that_share_a_ledger_never_find_it_locked() -> TestResult {
             // A new connection each time, as commands and `--once` roles make it.
             let mut ledger = Ledger::open(dir.path())?;
             for batch in ledger.batches_in(BatchState::Ready)? {
-                let published = PublishedBatch {
-                    path: "/in/x.log".to_owned(),
-                    bytes: 0,
-                    sha256: "e3".to_owned(),
-                    file_sha256: "e3".to_owned(),
-                };
+                let published = published("/in/x.log");
                 let destination = "edw".parse().expect("a name");
                 ledger.record_delivery(batch.id, &destination, &published, true, now())?;
                 delivered += 1;

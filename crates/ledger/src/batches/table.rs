@@ -5,7 +5,7 @@ use logferry_protocol::names::{GroupName, LogName, SourceId};
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
 
 use super::batch::{Batch, BatchContents, BatchFilter, BatchId, BatchState, NewBatch};
-use crate::row::{self, millis, signed};
+use crate::row::{millis, signed};
 use crate::{Ledger, LedgerError};
 
 /// The highest part number that an expired, forgotten batch may have. No window ever had so many parts.
@@ -50,13 +50,11 @@ impl Ledger {
 
     /// Deletes the row of an open batch without committed lines.
     pub fn discard_empty_batch(&mut self, batch: BatchId) -> Result<(), LedgerError> {
-        self.write("discard an empty batch", |sql| {
-            sql.execute(
-                "DELETE FROM batches WHERE id = ?1 AND state = 'open' AND lines = 0 AND bytes = 0",
-                [batch.0],
-            )
-            .map(drop)
-        })
+        self.execute(
+            "discard an empty batch",
+            "DELETE FROM batches WHERE id = ?1 AND state = 'open' AND lines = 0 AND bytes = 0",
+            [batch.0],
+        )
     }
 
     /// The open batches of a group.
@@ -126,7 +124,7 @@ impl Ledger {
             let mut counts = [0; 4];
             for (state, count) in BatchState::ALL.into_iter().zip(&mut counts) {
                 let mut query = sql.prepare_cached("SELECT count(*) AS n FROM batches WHERE state = ?1")?;
-                *count = query.query_row([state.as_str()], |row| row::count(row, "n"))?;
+                *count = query.query_row([state.as_str()], |row| row.get("n"))?;
             }
             Ok(counts)
         })
@@ -134,13 +132,11 @@ impl Ledger {
 
     /// Records that a sent batch's file is now `.log.gz`.
     pub fn mark_compressed(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
-        self.write("note a compression", |sql| {
-            sql.execute(
-                "UPDATE batches SET compressed_at = ?2 WHERE id = ?1",
-                (batch.0, millis(now)),
-            )
-            .map(drop)
-        })
+        self.execute(
+            "note a compression",
+            "UPDATE batches SET compressed_at = ?2 WHERE id = ?1",
+            (batch.0, millis(now)),
+        )
     }
 
     /// Records that a sent batch's file may be deleted. Call this before the deletion, so that a crash leaves a file too

@@ -1,20 +1,16 @@
 //! Lost and damaged ledgers.
 
-use std::error::Error;
-
 use jiff::Timestamp;
 
 use super::*;
 use crate::Ledger;
-
-type TestResult = Result<(), Box<dyn Error>>;
+use crate::tests::{TestResult, ledger};
 
 const PAGE: usize = 4096;
 
 /// A data folder with a cleanly closed ledger of 300 sources, and one file in the spool.
-fn data_dir() -> Result<tempfile::TempDir, Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+fn data_dir() -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
+    let (dir, mut ledger) = ledger()?;
     for number in 0..300 {
         let source = format!("host-{number}").parse()?;
         ledger.note_contact(&source, &"web-1".parse()?, Timestamp::UNIX_EPOCH)?;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use logferry_protocol::names::DestinationName;
 
 use crate::batches::BatchId;
-use crate::row::{self, millis, signed};
+use crate::row::{millis, signed};
 use crate::{Ledger, LedgerError};
 
 /// The progress of a transfer.
@@ -66,9 +66,9 @@ impl Ledger {
             .query_map((destination.as_str(), millis(since)), |row| {
                 Ok(TransferRecord {
                     batch: BatchId(row.get("batch")?),
-                    bytes_done: row::count(row, "bytes_done")?,
-                    bytes_total: row::count(row, "bytes_total")?,
-                    bytes_per_second: row::count(row, "bytes_per_second")?,
+                    bytes_done: row.get("bytes_done")?,
+                    bytes_total: row.get("bytes_total")?,
+                    bytes_per_second: row.get("bytes_per_second")?,
                 })
             })?
             .collect()

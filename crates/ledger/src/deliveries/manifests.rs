@@ -75,24 +75,16 @@ pub struct SourceProgress {
     pub reached: Option<i64>,
 }
 
-fn window(row: &Row<'_>) -> SqlResult<Window> {
-    Ok(Window {
-        start: row.get("window_start")?,
-        seconds: row::small(row, "window_seconds")?,
-        utc_offset: row::small(row, "utc_offset")?,
-    })
-}
-
 impl ManifestRecord {
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             id: ManifestId(row.get("id")?),
-            window: window(row)?,
-            revision: row::small(row, "revision")?,
+            window: row::window(row)?,
+            revision: row.get("revision")?,
             name: row.get("name")?,
             content: row.get("content")?,
             written_at: row::time(row, "written_at")?,
-            attempts: row::small(row, "attempts")?,
+            attempts: row.get("attempts")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
             publishing_place: row.get("publishing_place")?,
         })
@@ -121,13 +113,11 @@ impl Ledger {
 
     /// Records that a destination gets no window manifests.
     pub fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), LedgerError> {
-        self.write("note that a destination gets no manifests", |sql| {
-            sql.execute(
-                "DELETE FROM manifest_starts WHERE destination = ?1",
-                [destination.as_str()],
-            )
-            .map(drop)
-        })
+        self.execute(
+            "note that a destination gets no manifests",
+            "DELETE FROM manifest_starts WHERE destination = ?1",
+            [destination.as_str()],
+        )
     }
 
     /// The batches with numbers above `after` (all, if `None`) of windows that end after `since`, which no manifest of
@@ -196,7 +186,7 @@ impl Ledger {
                 "SELECT window_start, window_seconds, utc_offset FROM manifests
                  WHERE destination = ?1 AND window_start >= ?2 AND revision = 1",
             )?
-            .query_map((destination.as_str(), since.as_second()), window)?
+            .query_map((destination.as_str(), since.as_second()), row::window)?
             .collect()
         })
     }
@@ -326,15 +316,13 @@ impl Ledger {
         path: &str,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.write("record that a manifest is delivered", |sql| {
-            sql.execute(
-                "UPDATE manifests SET path = ?2, delivered_at = ?3, content = '', last_error = NULL,
-                     next_attempt = NULL, publishing_place = NULL
-                 WHERE id = ?1",
-                (id.0, path, millis(now)),
-            )
-            .map(drop)
-        })
+        self.execute(
+            "record that a manifest is delivered",
+            "UPDATE manifests SET path = ?2, delivered_at = ?3, content = '', last_error = NULL,
+                 next_attempt = NULL, publishing_place = NULL
+             WHERE id = ?1",
+            (id.0, path, millis(now)),
+        )
     }
 
     /// Records a failed attempt to deliver a manifest.
@@ -344,13 +332,11 @@ impl Ledger {
         error: &str,
         next_attempt: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.write("record a failed delivery of a manifest", |sql| {
-            sql.execute(
-                "UPDATE manifests SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1",
-                (id.0, error, millis(next_attempt)),
-            )
-            .map(drop)
-        })
+        self.execute(
+            "record a failed delivery of a manifest",
+            "UPDATE manifests SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1",
+            (id.0, error, millis(next_attempt)),
+        )
     }
 
     /// The progress of every source.

@@ -60,8 +60,7 @@ mod tests {
 
     #[test]
     fn destination_counts_from_its_last_change() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let (_dir, mut ledger) = crate::tests::ledger().expect("a ledger");
         let mut note = |all: &[(&str, &str)], second| {
             let all: Vec<_> = all
                 .iter()

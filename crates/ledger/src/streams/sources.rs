@@ -140,9 +140,9 @@ impl Ledger {
             .query_map([], |row| {
                 Ok(SourceLineTotals {
                     source: row::text(row, "source")?,
-                    lines_sent: row::count(row, "sent")?,
-                    lines_excluded: row::count(row, "excluded")?,
-                    lines_batched: row::count(row, "batched")?,
+                    lines_sent: row.get("sent")?,
+                    lines_excluded: row.get("excluded")?,
+                    lines_batched: row.get("batched")?,
                 })
             })?
             .collect()
@@ -161,10 +161,10 @@ fn reported(
     )?;
     let here = |row: &Row<'_>| {
         let lines = LineCounts {
-            sent: row::count(row, "lines_sent")?,
-            excluded: row::count(row, "lines_excluded")?,
+            sent: row.get("lines_sent")?,
+            excluded: row.get("lines_excluded")?,
         };
-        Ok((Offset::new(row::count(row, "committed")?), lines))
+        Ok((Offset::new(row.get("committed")?), lines))
     };
     let mut streams = Vec::new();
     for progress in heartbeat.map_or(&[][..], |heartbeat| &heartbeat.streams) {
