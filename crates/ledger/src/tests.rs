@@ -283,36 +283,26 @@ fn summary_is_queued_once() -> TestResult {
 fn damaged_foreign_or_newer_ledger_is_refused() -> TestResult {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join(FILE_NAME);
-    assert!(matches!(
-        Ledger::open(dir.path()),
-        Err(LedgerError::Missing { .. })
-    ));
+    let open = || Ledger::open_or_create(dir.path());
+    let missing = Ledger::open(dir.path());
+    assert!(matches!(missing, Err(LedgerError::Missing { .. })));
 
     std::fs::write(
         &path,
         b"not a database, but long enough to be looked at as one; ".repeat(20),
     )?;
     let before = std::fs::read(&path)?;
-    assert!(matches!(
-        Ledger::open_or_create(dir.path()),
-        Err(LedgerError::Damaged { .. })
-    ));
+    assert!(matches!(open(), Err(LedgerError::Damaged { .. })));
     assert_eq!(std::fs::read(&path)?, before);
 
     std::fs::remove_file(&path)?;
     Connection::open(&path)?.execute_batch("CREATE TABLE theirs (x)")?;
-    assert!(matches!(
-        Ledger::open_or_create(dir.path()),
-        Err(LedgerError::Foreign { .. })
-    ));
+    assert!(matches!(open(), Err(LedgerError::Foreign { .. })));
 
     std::fs::remove_file(&path)?;
-    drop(Ledger::open_or_create(dir.path())?);
+    drop(open()?);
     Connection::open(&path)?.pragma_update(None, "user_version", 99)?;
-    assert!(matches!(
-        Ledger::open_or_create(dir.path()),
-        Err(LedgerError::TooNew { found: 99, .. })
-    ));
+    assert!(matches!(open(), Err(LedgerError::TooNew { found: 99, .. })));
     Ok(())
 }
 

@@ -44,6 +44,7 @@ fn no_new_ledger_is_created_beside_a_spool() -> TestResult {
     let dir = data_dir()?;
     let path = dir.path().join(FILE_NAME);
     let whole = fs::read(&path)?;
+    let is_missing = || matches!(Ledger::open(dir.path()), Err(LedgerError::Missing { .. }));
     for blank in [None, Some(Vec::new())] {
         fs::remove_file(&path)?;
         if let Some(blank) = blank {
@@ -51,10 +52,7 @@ fn no_new_ledger_is_created_beside_a_spool() -> TestResult {
         }
         let message = assert_refused(dir.path(), "nothing");
         assert!(message.contains("ready/host-1/a.log"), "{message}");
-        assert!(matches!(
-            Ledger::open(dir.path()),
-            Err(LedgerError::Missing { .. })
-        ));
+        assert!(is_missing());
         fs::write(&path, &whole)?;
     }
     // A database without tables: a relay killed at its first start leaves one.
@@ -63,10 +61,7 @@ fn no_new_ledger_is_created_beside_a_spool() -> TestResult {
     sqlite.pragma_update(None, "journal_mode", "WAL")?;
     drop(sqlite);
     assert_refused(dir.path(), "no tables");
-    assert!(matches!(
-        Ledger::open(dir.path()),
-        Err(LedgerError::Missing { .. })
-    ));
+    assert!(is_missing());
     fs::remove_dir_all(dir.path().join("ready"))?;
     drop(Ledger::open_or_create(dir.path())?);
     Ok(())

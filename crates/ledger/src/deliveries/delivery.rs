@@ -390,7 +390,11 @@ impl Ledger {
     }
 }
 
-fn find(sql: &Connection, batch: BatchId, destination: &DestinationName) -> SqlResult<Option<Delivery>> {
+pub(crate) fn find(
+    sql: &Connection,
+    batch: BatchId,
+    destination: &DestinationName,
+) -> SqlResult<Option<Delivery>> {
     sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
         .query_row((batch.0, destination.as_str()), Delivery::from_row)
         .optional()

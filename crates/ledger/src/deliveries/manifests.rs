@@ -7,7 +7,7 @@ use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_time_windows::Window;
 use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
 
-use super::delivery::Delivery;
+use super::delivery::{self, Delivery};
 use crate::batches::{Batch, BatchFilter, BatchId};
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
@@ -152,27 +152,21 @@ impl Ledger {
         window: Window,
         destination: &DestinationName,
     ) -> Result<Vec<WindowBatch>, LedgerError> {
-        let batches: Vec<(Batch, bool)> = self.read("list a window's batches", |sql| {
+        self.read("list a window's batches", |sql| {
             sql.prepare_cached(
                 "SELECT batches.*, EXISTS (SELECT 1 FROM manifest_files WHERE batch = id AND destination = ?3) AS listed
                  FROM batches WHERE window_start = ?1 AND window_seconds = ?2 ORDER BY id",
             )?
             .query_map((window.start, window.seconds, destination.as_str()), |row| {
-                Ok((Batch::from_row(row)?, row.get("listed")?))
+                let batch = Batch::from_row(row)?;
+                Ok(WindowBatch {
+                    delivery: delivery::find(sql, batch.id, destination)?,
+                    is_listed: row.get("listed")?,
+                    batch,
+                })
             })?
             .collect()
-        })?;
-        batches
-            .into_iter()
-            .map(|(batch, is_listed)| {
-                let delivery = self.delivery(batch.id, destination)?;
-                Ok(WindowBatch {
-                    batch,
-                    delivery,
-                    is_listed,
-                })
-            })
-            .collect()
+        })
     }
 
     /// The windows of a destination that start at `since` or later and have a manifest.
