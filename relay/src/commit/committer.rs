@@ -33,7 +33,7 @@ use memchr::memchr;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
 use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
-use crate::commit::offset_check::{OffsetCheck, StagedPosition, check_offset};
+use crate::commit::offset_check::{OffsetCheck, check_offset};
 use crate::commit::open_batches::{AppendContext, AppendedLines, OpenBatches};
 use crate::commit::seal_rule::plausible_line_time;
 use crate::commit::spool_recovery::{CommitError, finish_seals};
@@ -127,10 +127,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         for batch in self.ledger.open_batches(&self.group)? {
             match self.spool.cut_back(&batch)? {
                 OpenFile::Whole => {
-                    let holder = self
-                        .streams
-                        .iter()
-                        .find(|(_, stream)| stream.record.open_line_in == Some(batch.id));
+                    let mut streams = self.streams.iter();
+                    let holder = streams.find(|(_, stream)| stream.record.open_line_in == Some(batch.id));
                     let holder = holder.map(|(key, _)| key.clone());
                     self.open.restore(batch, holder);
                 }
@@ -276,18 +274,13 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         if let Some(body) = &parked.chunk.upload {
             return Ok(self.uploads.check(body, &self.ledger, now)?);
         }
-        let position = self.streams.get(key).map_or(
-            StagedPosition {
-                staged: Offset::ZERO,
-                is_finished: false,
-            },
-            |stream| StagedPosition {
-                staged: stream.record.committed,
-                is_finished: stream.record.finished,
-            },
-        );
+        let staged = self
+            .streams
+            .get(key)
+            .map(|stream| (stream.record.committed, stream.record.finished));
+        let (staged, is_finished) = staged.unwrap_or_default();
         let finishes = header.stream_end == StreamEnd::Finished;
-        Ok(check_offset(header.range, finishes, position))
+        Ok(check_offset(header.range, finishes, staged, is_finished))
     }
 
     /// Appends a chunk's lines to their batches and advances its stream, in memory and in the page cache only.
@@ -362,19 +355,14 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// The window of lines without a time: the stream's last window, or the window of the arrival time.
     fn previous_window(&self, record: &StreamRecord, now: Timestamp) -> Window {
+        let (unix, utc_offset) = (now.as_second(), 0);
         match record.last_window {
             Some((start, utc_offset)) => Window {
                 start,
                 seconds: self.rules.window.seconds(),
                 utc_offset,
             },
-            None => window_of(
-                LineTime {
-                    unix: now.as_second(),
-                    utc_offset: 0,
-                },
-                self.rules.window,
-            ),
+            None => window_of(LineTime { unix, utc_offset }, self.rules.window),
         }
     }
 

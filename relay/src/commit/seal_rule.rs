@@ -85,9 +85,10 @@ pub(crate) fn is_due(batch: BatchActivity, streams: &[StreamActivity], rules: &R
 
 #[cfg(test)]
 mod tests {
-    use logferry_config::{NameTemplate, TimestampFormat, WindowLength};
+    use logferry_config::WindowLength;
 
     use super::*;
+    use crate::commit::tests;
 
     const START: i64 = 1_795_248_000;
     const END: i64 = START + 1200;
@@ -95,12 +96,7 @@ mod tests {
     fn rules() -> Rules {
         Rules {
             window: WindowLength::try_from(Duration::from_mins(20)).expect("divides an hour"),
-            name: NameTemplate::parse("a_{yymmddHH}_{window}_{source}").expect("valid"),
-            seal_after: Duration::from_mins(2),
-            slack: Duration::from_secs(10),
-            hold: Duration::from_mins(30),
-            max_bytes: 1 << 30,
-            timestamp: TimestampFormat::Auto,
+            ..tests::rules(1 << 30)
         }
     }
 

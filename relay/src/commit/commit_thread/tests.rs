@@ -62,8 +62,7 @@ impl TestGroup {
             split: chunk.split,
         };
         let (reply, received) = oneshot::channel();
-        let sent = self.queue.submit(CommitJob::Store(Box::new(chunk), reply));
-        sent.expect("the thread runs");
+        self.queue.submit(CommitJob::Store(Box::new(chunk), reply));
         tokio::time::timeout(TIMEOUT, received)
             .await
             .expect("soon")
@@ -112,12 +111,8 @@ async fn below_min_free_disk_no_line_is_accepted_until_there_is_space_again() {
         .await;
     let low = ChunkReply::Wait("the relay's disk is nearly full".to_owned());
     assert_eq!(group.send(1, first.len(), &second).await, low);
-    assert!(
-        group
-            .metrics
-            .text()
-            .contains("logferry_relay_taking_lines{group=\"web-1\"} 0")
-    );
+    let metrics = group.metrics.text();
+    assert!(metrics.contains("logferry_relay_taking_lines{group=\"web-1\"} 0"));
     assert!(group.queue.status().fault().is_some());
 
     group.disk.set_free_bytes(1 << 20);
@@ -126,12 +121,8 @@ async fn below_min_free_disk_no_line_is_accepted_until_there_is_space_again() {
         .await;
     assert_eq!(group.queue.status().fault(), None);
     assert!(is_stored(&group.send(1, first.len(), &second).await));
-    assert!(
-        group
-            .metrics
-            .text()
-            .contains("logferry_relay_taking_lines{group=\"web-1\"} 1")
-    );
+    let metrics = group.metrics.text();
+    assert!(metrics.contains("logferry_relay_taking_lines{group=\"web-1\"} 1"));
     assert_eq!(group.stored(), [first, second].concat());
 }
 
@@ -162,12 +153,8 @@ async fn a_temporary_disk_failure_loses_nothing() {
     group
         .wait_until("the fault to end", |status| status.fault().is_none())
         .await;
-    assert!(
-        group
-            .metrics
-            .text()
-            .contains("logferry_relay_commit_failures_total{group=\"web-1\"}")
-    );
+    let metrics = group.metrics.text();
+    assert!(metrics.contains("logferry_relay_commit_failures_total{group=\"web-1\"}"));
     assert_eq!(group.stored(), [first, second].concat());
 }
 
