@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Params, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
 
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch,
@@ -237,13 +237,9 @@ impl Ledger {
     }
 
     fn check(&self, pragma: &'static str) -> Result<Vec<String>, LedgerError> {
-        self.read("check its file", |sql| {
-            let lines = sql
-                .prepare(pragma)?
-                .query_map([], |row| row.get(0))?
-                .collect::<rusqlite::Result<Vec<String>>>()?;
-            Ok(lines.into_iter().filter(|line| line != "ok").collect())
-        })
+        let mut faults: Vec<String> = self.list("check its file", pragma, [], |row| row.get(0))?;
+        faults.retain(|line| line != "ok");
+        Ok(faults)
     }
 
     /// Checks that the ledger can be written, and prevents a failed transaction from coming back.
@@ -268,9 +264,40 @@ impl Ledger {
         query(&self.connection).map_err(|source| sqlite_error(&self.path, action, source))
     }
 
-    /// Runs one statement as a durable transaction.
-    fn execute(&mut self, action: &'static str, sql: &str, params: impl Params) -> Result<(), LedgerError> {
-        self.write(action, |connection| connection.execute(sql, params).map(drop))
+    /// All rows of a query.
+    fn list<T, L: FromIterator<T>>(
+        &self,
+        action: &'static str,
+        query: &str,
+        params: impl Params,
+        read_row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<L, LedgerError> {
+        self.read(action, |sql| {
+            sql.prepare_cached(query)?.query_map(params, read_row)?.collect()
+        })
+    }
+
+    /// The row of a query that has one at most.
+    fn find<T>(
+        &self,
+        action: &'static str,
+        query: &str,
+        params: impl Params,
+        read_row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        self.read(action, |sql| {
+            sql.prepare_cached(query)?.query_row(params, read_row).optional()
+        })
+    }
+
+    /// Makes one change as a durable transaction.
+    fn execute(
+        &mut self,
+        action: &'static str,
+        change: &str,
+        params: impl Params,
+    ) -> Result<(), LedgerError> {
+        self.write(action, |sql| sql.execute(change, params).map(drop))
     }
 
     /// Runs `change` as one durable transaction: all of it or, on an error or a crash, none of it.

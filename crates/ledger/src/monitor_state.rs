@@ -80,17 +80,14 @@ pub struct QueuedMail {
 impl Ledger {
     /// The open alerts.
     pub fn alerts(&self) -> Result<Vec<Alert>, LedgerError> {
-        self.read("list alerts", |sql| {
-            sql.prepare_cached("SELECT * FROM alerts ORDER BY source")?
-                .query_map([], |row| {
-                    Ok(Alert {
-                        source: row::text(row, "source")?,
-                        kind: row::variant(row, "kind")?,
-                        since: row::optional_time(row, "since")?,
-                        raised_at: row::time(row, "raised_at")?,
-                    })
-                })?
-                .collect()
+        let query = "SELECT * FROM alerts ORDER BY source";
+        self.list("list alerts", query, [], |row| {
+            Ok(Alert {
+                source: row::text(row, "source")?,
+                kind: row::variant(row, "kind")?,
+                since: row::optional_time(row, "since")?,
+                raised_at: row::time(row, "raised_at")?,
+            })
         })
     }
 
@@ -162,33 +159,25 @@ impl Ledger {
 
     /// The mails that are due, oldest first.
     pub fn due_mails(&self, now: Timestamp) -> Result<Vec<QueuedMail>, LedgerError> {
-        self.read("list mails", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id",
-            )?
-            .query_map([millis(now)], |row| {
-                Ok(QueuedMail {
-                    id: MailId(row.get("id")?),
-                    created_at: row::time(row, "created_at")?,
-                    content: NewMail {
-                        subject: row.get("subject")?,
-                        text: row.get("text")?,
-                        html: row.get("html")?,
-                    },
-                    attempts: row.get("attempts")?,
-                })
-            })?
-            .collect()
+        let query = "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id";
+        self.list("list mails", query, [millis(now)], |row| {
+            Ok(QueuedMail {
+                id: MailId(row.get("id")?),
+                created_at: row::time(row, "created_at")?,
+                content: NewMail {
+                    subject: row.get("subject")?,
+                    text: row.get("text")?,
+                    html: row.get("html")?,
+                },
+                attempts: row.get("attempts")?,
+            })
         })
     }
 
     /// Records that a mail was sent.
     pub fn mail_sent(&mut self, mail: MailId, now: Timestamp) -> Result<(), LedgerError> {
-        self.execute(
-            "note a sent mail",
-            "UPDATE outbox SET sent_at = ?2, last_error = NULL WHERE id = ?1",
-            (mail.0, millis(now)),
-        )
+        let change = "UPDATE outbox SET sent_at = ?2, last_error = NULL WHERE id = ?1";
+        self.execute("note a sent mail", change, (mail.0, millis(now)))
     }
 
     /// Records that the mail server did not accept a mail.
@@ -198,11 +187,10 @@ impl Ledger {
         error: &str,
         next_attempt: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.execute(
-            "note a failed mail",
-            "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1",
-            (mail.0, error, millis(next_attempt)),
-        )
+        let change =
+            "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1";
+        let values = (mail.0, error, millis(next_attempt));
+        self.execute("note a failed mail", change, values)
     }
 }
 

@@ -10,7 +10,7 @@
 use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
-use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
+use rusqlite::{Connection, Result as SqlResult, named_params};
 
 use crate::batches::{self, BatchContents, BatchState, NewBatch};
 use crate::row::{self, millis, signed, to_text};
@@ -121,18 +121,13 @@ impl Ledger {
 
     /// The end of a source's last file before the rebuild, if that is certain.
     pub fn source_end(&self, source: &SourceId) -> Result<Option<SourceEnd>, LedgerError> {
-        self.read("find a source's end", |sql| {
-            sql.prepare_cached(
-                "SELECT end_bytes, end_window, end_offset FROM rebuilt
-                 WHERE source = ?1 AND end_bytes IS NOT NULL",
-            )?
-            .query_row([source.as_str()], |row| {
-                Ok(SourceEnd {
-                    bytes: row.get("end_bytes")?,
-                    window: (row.get("end_window")?, row.get("end_offset")?),
-                })
+        let query = "SELECT end_bytes, end_window, end_offset FROM rebuilt
+            WHERE source = ?1 AND end_bytes IS NOT NULL";
+        self.find("find a source's end", query, [source.as_str()], |row| {
+            Ok(SourceEnd {
+                bytes: row.get("end_bytes")?,
+                window: (row.get("end_window")?, row.get("end_offset")?),
             })
-            .optional()
         })
     }
 
@@ -158,19 +153,16 @@ impl Ledger {
 
     /// The ranges that may be stored twice since the rebuild, oldest first.
     pub fn possible_duplicates(&self) -> Result<Vec<PossibleDuplicate>, LedgerError> {
-        self.read("list possible duplicates", |sql| {
-            sql.prepare_cached("SELECT * FROM doubts ORDER BY noticed_at, source, stream")?
-                .query_map([], |row| {
-                    Ok(PossibleDuplicate {
-                        source: row::text(row, "source")?,
-                        stream: row::text(row, "stream")?,
-                        log: row::text(row, "log")?,
-                        from: Offset::new(row.get("from_offset")?),
-                        until: Offset::new(row.get("until_offset")?),
-                        noticed_at: row::time(row, "noticed_at")?,
-                    })
-                })?
-                .collect()
+        let query = "SELECT * FROM doubts ORDER BY noticed_at, source, stream";
+        self.list("list possible duplicates", query, [], |row| {
+            Ok(PossibleDuplicate {
+                source: row::text(row, "source")?,
+                stream: row::text(row, "stream")?,
+                log: row::text(row, "log")?,
+                from: Offset::new(row.get("from_offset")?),
+                until: Offset::new(row.get("until_offset")?),
+                noticed_at: row::time(row, "noticed_at")?,
+            })
         })
     }
 }

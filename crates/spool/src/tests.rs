@@ -38,11 +38,10 @@ impl Host {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(mut bytes: impl Read) -> Vec<u8> {
     let mut compressed = Vec::new();
-    gzip_encoder(bytes)
-        .read_to_end(&mut compressed)
-        .expect("in memory");
+    let read = gzip_encoder(&mut bytes).read_to_end(&mut compressed);
+    read.expect("in memory");
     compressed
 }
 
@@ -63,14 +62,14 @@ fn file_is_compared_in_each_form() {
         host.spool.disk().remove(&file.path).expect("removed");
         fault
     };
+    let path = |file: &SpoolFile| file.path.clone();
     let size = |file: &SpoolFile, bytes| {
-        let path = file.path.clone();
-        Some(FileFault::Size { path, bytes })
+        Some(FileFault::Size {
+            path: path(file),
+            bytes,
+        })
     };
-    let content = |file: &SpoolFile| {
-        let path = file.path.clone();
-        Some(FileFault::Content { path })
-    };
+    let content = |file: &SpoolFile| Some(FileFault::Content { path: path(file) });
     for batch in [&open, &sent] {
         let file = plain(batch);
         assert_eq!(host.spool.compare(batch).expect("read"), Some(FileFault::Missing));
@@ -87,9 +86,12 @@ fn file_is_compared_in_each_form() {
         compare(&sent, &plain(&sent), b"one\ntwo\nthr"),
         size(&plain(&sent), 11)
     );
-    assert_eq!(compare(&sent, &packed, &gzip(b"one\ntwo\n")), None);
-    assert_eq!(compare(&sent, &packed, &gzip(b"one\n")), size(&packed, 4));
-    assert_eq!(compare(&sent, &packed, &gzip(b"one\ntwo!")), content(&packed));
+    assert_eq!(compare(&sent, &packed, &gzip(&b"one\ntwo\n"[..])), None);
+    assert_eq!(compare(&sent, &packed, &gzip(&b"one\n"[..])), size(&packed, 4));
+    assert_eq!(
+        compare(&sent, &packed, &gzip(&b"one\ntwo!"[..])),
+        content(&packed)
+    );
     let damaged = compare(&sent, &packed, b"\x1f\x8b");
     assert!(
         matches!(damaged, Some(FileFault::Undecodable { .. })),
@@ -115,15 +117,12 @@ fn file_is_moved_and_found_and_never_over_another() {
     let file = |state| host.spool.file(&batch, state, FileForm::Plain);
     host.put(&file(BatchState::Open), b"one\n");
     assert_eq!(host.spool.find_sealed(&batch).expect("read"), None);
-    let states = [
-        BatchState::Open,
-        BatchState::Ready,
-        BatchState::Failed,
-        BatchState::Ready,
-        BatchState::Sent,
-    ];
-    for pair in states.windows(2) {
-        let (from, to) = (pair[0], pair[1]);
+    for (from, to) in [
+        (BatchState::Open, BatchState::Ready),
+        (BatchState::Ready, BatchState::Failed),
+        (BatchState::Failed, BatchState::Ready),
+        (BatchState::Ready, BatchState::Sent),
+    ] {
         host.spool.move_batch(&batch, from, to).expect("moved");
         assert_eq!(host.spool.find(&batch).expect("read"), Some(file(to)));
         let waits_in = Some(to).filter(|state| *state != BatchState::Sent);
@@ -208,8 +207,7 @@ proptest! {
         whole.add(&bytes);
         let (first, second) = bytes.split_at(at.min(bytes.len()));
         let mut reader = MeasuredReader::new(first.chain(second), Measure::with_sha256());
-        let mut compressed = Vec::new();
-        gzip_encoder(&mut reader).read_to_end(&mut compressed).expect("in memory");
+        let compressed = gzip(&mut reader);
         prop_assert_eq!(reader.measure().contents(), whole.contents());
         prop_assert_eq!(reader.measure().sha256(), whole.sha256());
         prop_assert!(reader.measure().matches(whole.contents()));

@@ -224,11 +224,9 @@ impl Ledger {
     /// Marks a sealed batch as sent, because after a change of the configuration no destination needs it any more. The
     /// caller moves the file *after* this.
     pub fn mark_sent(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
-        self.execute(
-            "note that a batch is sent",
-            "UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1 AND state IN ('ready', 'failed')",
-            (batch.0, millis(now)),
-        )
+        let change =
+            "UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1 AND state IN ('ready', 'failed')";
+        self.execute("note that a batch is sent", change, (batch.0, millis(now)))
     }
 
     /// Records a failed attempt. `gave_up`: the batch goes to `failed/` until it is tried again; the caller moves
@@ -300,12 +298,9 @@ impl Ledger {
 
     /// All pending resend requests, each batch with the destination.
     pub fn resend_requests(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
-        self.read("list resend requests", |sql| {
-            sql.prepare_cached(
-                "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL",
-            )?
-            .query_map([], |row| Ok((Batch::from_row(row)?, row::text(row, "destination")?)))?
-            .collect()
+        let query = "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL";
+        self.list("list resend requests", query, [], |row| {
+            Ok((Batch::from_row(row)?, row::text(row, "destination")?))
         })
     }
 
@@ -315,23 +310,16 @@ impl Ledger {
         batch: BatchId,
         destination: &DestinationName,
     ) -> Result<(), LedgerError> {
-        self.execute(
-            "cancel a resend request",
-            "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2",
-            (batch.0, destination.as_str()),
-        )
+        let change = "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2";
+        self.execute("cancel a resend request", change, (batch.0, destination.as_str()))
     }
 
     /// The sent batches with a pending resend request for a destination.
     pub fn resend_requests_for(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list resend requests", |sql| {
-            sql.prepare_cached(
-                "SELECT batches.* FROM batches JOIN deliveries ON batch = id
-                 WHERE destination = ?1 AND asked_at IS NOT NULL AND state = 'sent' AND expired_at IS NULL",
-            )?
-            .query_map([destination.as_str()], Batch::from_row)?
-            .collect()
-        })
+        let query = "SELECT batches.* FROM batches JOIN deliveries ON batch = id
+            WHERE destination = ?1 AND asked_at IS NOT NULL AND state = 'sent' AND expired_at IS NULL";
+        let values = [destination.as_str()];
+        self.list("list resend requests", query, values, Batch::from_row)
     }
 
     /// The delivery of a batch to a destination.
@@ -345,11 +333,8 @@ impl Ledger {
 
     /// The deliveries of a batch to all destinations.
     pub fn deliveries(&self, batch: BatchId) -> Result<Vec<Delivery>, LedgerError> {
-        self.read("list deliveries", |sql| {
-            sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 ORDER BY destination")?
-                .query_map([batch.0], Delivery::from_row)?
-                .collect()
-        })
+        let query = "SELECT * FROM deliveries WHERE batch = ?1 ORDER BY destination";
+        self.list("list deliveries", query, [batch.0], Delivery::from_row)
     }
 
     /// Records whether a destination is reachable; `error` is the reason if it is not.
@@ -361,31 +346,26 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let state = if error.is_none() { "up" } else { "down" };
         let (kind, error) = error.map(|(kind, text)| (kind.as_str(), text)).unzip();
-        self.execute(
-            "note a destination's health",
-            "INSERT INTO destinations (name, state, error, error_kind, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (name) DO UPDATE SET
-                 changed_at = CASE WHEN state = ?2 THEN changed_at ELSE ?5 END,
-                 state = ?2, error = ?3, error_kind = ?4",
-            (destination.as_str(), state, error, kind, millis(now)),
-        )
+        let change = "INSERT INTO destinations (name, state, error, error_kind, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
+            ON CONFLICT (name) DO UPDATE SET
+                changed_at = CASE WHEN state = ?2 THEN changed_at ELSE ?5 END,
+                state = ?2, error = ?3, error_kind = ?4";
+        let values = (destination.as_str(), state, error, kind, millis(now));
+        self.execute("note a destination's health", change, values)
     }
 
     /// What the forwarder last saw of a destination; `None` before the first attempt.
     pub fn destination(&self, name: &DestinationName) -> Result<Option<DestinationHealth>, LedgerError> {
-        self.read("find a destination", |sql| {
-            sql.prepare_cached("SELECT * FROM destinations WHERE name = ?1")?
-                .query_row([name.as_str()], |row| {
-                    Ok(DestinationHealth {
-                        name: row::text(row, "name")?,
-                        state: row::variant(row, "state")?,
-                        error: row.get("error")?,
-                        error_kind: row::optional_variant(row, "error_kind")?,
-                        changed_at: row::time(row, "changed_at")?,
-                        last_delivery: row::optional_time(row, "last_delivery")?,
-                    })
-                })
-                .optional()
+        let query = "SELECT * FROM destinations WHERE name = ?1";
+        self.find("find a destination", query, [name.as_str()], |row| {
+            Ok(DestinationHealth {
+                name: row::text(row, "name")?,
+                state: row::variant(row, "state")?,
+                error: row.get("error")?,
+                error_kind: row::optional_variant(row, "error_kind")?,
+                changed_at: row::time(row, "changed_at")?,
+                last_delivery: row::optional_time(row, "last_delivery")?,
+            })
         })
     }
 }

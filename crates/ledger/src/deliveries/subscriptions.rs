@@ -40,12 +40,9 @@ impl Ledger {
 
     /// The start of the current configuration of each recorded destination.
     pub fn subscribed_since(&self) -> Result<BTreeMap<DestinationName, Timestamp>, LedgerError> {
-        self.read("list the destinations", |sql| {
-            sql.prepare_cached("SELECT destination, since FROM subscriptions")?
-                .query_map([], |row| {
-                    Ok((row::text(row, "destination")?, row::time(row, "since")?))
-                })?
-                .collect()
+        let query = "SELECT destination, since FROM subscriptions";
+        self.list("list the destinations", query, [], |row| {
+            Ok((row::text(row, "destination")?, row::time(row, "since")?))
         })
     }
 }

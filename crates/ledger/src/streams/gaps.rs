@@ -42,29 +42,24 @@ impl GapRecord {
 impl Ledger {
     /// The open gaps, oldest first.
     pub fn gaps(&self) -> Result<Vec<GapRecord>, LedgerError> {
-        self.read("list gaps", |sql| {
-            sql.prepare_cached(
-                "SELECT gaps.source, gaps.stream, gaps.log, path, until_offset, noticed_at,
-                     max(from_offset, coalesce(committed, 0)) AS first
-                 FROM gaps LEFT JOIN streams USING (source, stream)
-                 WHERE CASE WHEN until_offset IS NULL
-                     THEN coalesce(committed, 0) <= from_offset AND NOT coalesce(finished, 0)
-                     ELSE coalesce(committed, 0) < until_offset END
-                 ORDER BY noticed_at, source, stream, from_offset",
-            )?
-            .query_map([], |row| {
-                let until: Option<u64> = row.get("until_offset")?;
-                Ok(GapRecord {
-                    source: row::text(row, "source")?,
-                    stream: row::text(row, "stream")?,
-                    log: row::text(row, "log")?,
-                    path: row.get("path")?,
-                    from: Offset::new(row.get("first")?),
-                    until: until.map(Offset::new),
-                    noticed_at: row::time(row, "noticed_at")?,
-                })
-            })?
-            .collect()
+        let query = "SELECT gaps.source, gaps.stream, gaps.log, path, until_offset, noticed_at,
+                max(from_offset, coalesce(committed, 0)) AS first
+            FROM gaps LEFT JOIN streams USING (source, stream)
+            WHERE CASE WHEN until_offset IS NULL
+                THEN coalesce(committed, 0) <= from_offset AND NOT coalesce(finished, 0)
+                ELSE coalesce(committed, 0) < until_offset END
+            ORDER BY noticed_at, source, stream, from_offset";
+        self.list("list gaps", query, [], |row| {
+            let until: Option<u64> = row.get("until_offset")?;
+            Ok(GapRecord {
+                source: row::text(row, "source")?,
+                stream: row::text(row, "stream")?,
+                log: row::text(row, "log")?,
+                path: row.get("path")?,
+                from: Offset::new(row.get("first")?),
+                until: until.map(Offset::new),
+                noticed_at: row::time(row, "noticed_at")?,
+            })
         })
     }
 }

@@ -55,11 +55,12 @@ pub struct GroupReport {
 impl Ledger {
     /// Notes a group's report, which replaces its last.
     pub fn note_group(&mut self, report: &GroupReport) -> Result<(), LedgerError> {
+        let change = "INSERT OR REPLACE INTO group_reports (grp, reported_at, started_at, state, reason, lines_per_second,
+                in_flight, refused)
+            VALUES (:grp, :reported_at, :started_at, :state, :reason, :lines_per_second, :in_flight, :refused)";
         self.execute(
             "note a group's report",
-            "INSERT OR REPLACE INTO group_reports (grp, reported_at, started_at, state, reason, lines_per_second,
-                 in_flight, refused)
-             VALUES (:grp, :reported_at, :started_at, :state, :reason, :lines_per_second, :in_flight, :refused)",
+            change,
             named_params! {
                 ":grp": report.group.as_str(),
                 ":reported_at": millis(report.reported_at),
@@ -75,26 +76,24 @@ impl Ledger {
 
     /// Forgets all reports: a relay that starts knows nothing of the groups that ran before.
     pub fn forget_group_reports(&mut self) -> Result<(), LedgerError> {
-        self.execute("forget groups' reports", "DELETE FROM group_reports", [])
+        let change = "DELETE FROM group_reports";
+        self.execute("forget groups' reports", change, [])
     }
 
     /// The last report of each group.
     pub fn group_reports(&self) -> Result<Vec<GroupReport>, LedgerError> {
-        self.read("list groups' reports", |sql| {
-            sql.prepare_cached("SELECT * FROM group_reports ORDER BY grp")?
-                .query_map([], |row| {
-                    Ok(GroupReport {
-                        group: row::text(row, "grp")?,
-                        reported_at: row::time(row, "reported_at")?,
-                        started_at: row::time(row, "started_at")?,
-                        state: row::variant(row, "state")?,
-                        reason: row.get("reason")?,
-                        lines_per_second: row.get("lines_per_second")?,
-                        in_flight: row.get("in_flight")?,
-                        refused: row.get("refused")?,
-                    })
-                })?
-                .collect()
+        let query = "SELECT * FROM group_reports ORDER BY grp";
+        self.list("list groups' reports", query, [], |row| {
+            Ok(GroupReport {
+                group: row::text(row, "grp")?,
+                reported_at: row::time(row, "reported_at")?,
+                started_at: row::time(row, "started_at")?,
+                state: row::variant(row, "state")?,
+                reason: row.get("reason")?,
+                lines_per_second: row.get("lines_per_second")?,
+                in_flight: row.get("in_flight")?,
+                refused: row.get("refused")?,
+            })
         })
     }
 }
