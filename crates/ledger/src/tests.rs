@@ -102,30 +102,17 @@ fn commit_survives_a_reopen() -> TestResult {
     drop(ledger);
 
     let ledger = Ledger::open(dir.path())?;
-    assert_eq!(
-        ledger.stream(&record.source, record.stream)?,
-        Some(record.clone())
-    );
-    assert_eq!(
-        ledger.streams_with_head(&record.source, &record.log, record.head)?,
-        vec![record.clone()]
-    );
-    assert_eq!(ledger.live_streams(&"web-1".parse()?)?, vec![record]);
+    let found = ledger.stream(&record.source, record.stream)?;
+    assert_eq!(found.as_ref(), Some(&record));
+    let with_head = ledger.streams_with_head(&record.source, &record.log, record.head)?;
+    assert_eq!(with_head, found.as_slice());
+    assert_eq!(ledger.live_streams(&"web-1".parse()?)?, [record]);
     let open = ledger.open_batches(&"web-1".parse()?)?;
-    assert_eq!(
-        open.iter().map(|batch| batch.contents).collect::<Vec<_>>(),
-        vec![contents]
-    );
+    assert_eq!((open.len(), open[0].contents), (1, contents));
     assert_eq!(ledger.sources()?[0].last_lines, Some(now()));
     let totals = ledger.source_line_totals()?;
-    assert_eq!(
-        (
-            totals[0].lines_sent,
-            totals[0].lines_excluded,
-            totals[0].lines_batched
-        ),
-        (3, 1, 3)
-    );
+    assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (3, 3));
+    assert_eq!(totals[0].lines_excluded, 1);
     Ok(())
 }
 
@@ -137,10 +124,8 @@ fn each_part_of_a_window_has_its_own_name() -> TestResult {
     let second = ledger.open_batch(&new_batch(), now())?;
     assert_eq!(first.file_name(), "accessLog_26092120_00-19_198-51-100-1.log");
     assert_eq!(second.file_name(), "accessLog_26092120_00-19_198-51-100-1.2.log");
-    assert_eq!(
-        ledger.batch_named(&second.name())?.map(|batch| batch.id),
-        Some(second.id)
-    );
+    let found = ledger.batch_named(&second.name())?;
+    assert_eq!(found, Some(second));
     Ok(())
 }
 
@@ -163,11 +148,8 @@ fn sealed_batch_does_not_grow() -> TestResult {
         ..advance(0, record.clone())
     };
     assert!(ledger.commit(&commit).is_err());
-    assert_eq!(
-        ledger.stream(&record.source, record.stream)?,
-        None,
-        "nothing of the commit is recorded"
-    );
+    let found = ledger.stream(&record.source, record.stream)?;
+    assert_eq!(found, None, "nothing of the commit is recorded");
     Ok(())
 }
 
@@ -253,11 +235,8 @@ fn heartbeat_reports_the_lag() -> TestResult {
     assert_eq!(sources[0].lag_bytes, 250);
     assert_eq!(sources[0].heartbeat, Some(heartbeat));
     ledger.commit(&advance(0, stream_record(300, 3)))?;
-    assert_eq!(
-        ledger.sources()?[0].lag_bytes,
-        50,
-        "what came after the report is no lag"
-    );
+    let lag = ledger.sources()?[0].lag_bytes;
+    assert_eq!(lag, 50, "what came after the report is no lag");
     Ok(())
 }
 
@@ -312,10 +291,8 @@ fn stream_advances_only_from_its_committed_offset() -> TestResult {
     let mut commit = |from, to| ledger.commit(&advance(from, stream_record(to, 1)));
     commit(0, 100)?;
     commit(100, 200)?;
-    assert!(
-        matches!(commit(100, 300), Err(LedgerError::Conflict { .. })),
-        "somebody else moved it to 200"
-    );
+    let conflict = commit(100, 300).expect_err("somebody else moved it to 200");
+    assert!(matches!(conflict, LedgerError::Conflict { .. }));
     commit(200, 300)?;
     Ok(())
 }
@@ -371,11 +348,8 @@ fn failed_commit_stays_absent_after_a_crash_once_the_stale_wal_is_overwritten() 
         }
         copy(failed.path(), crashed.path())?;
         let sources = Ledger::open(crashed.path())?.sources()?.len();
-        assert_eq!(
-            sources,
-            usize::from(!is_overwritten),
-            "overwritten: {is_overwritten}"
-        );
+        let expected = usize::from(!is_overwritten);
+        assert_eq!(sources, expected, "overwritten: {is_overwritten}");
     }
     Ok(())
 }
@@ -383,10 +357,9 @@ fn failed_commit_stays_absent_after_a_crash_once_the_stale_wal_is_overwritten() 
 #[test]
 fn full_disk_is_recognised() -> TestResult {
     let (_dir, mut ledger) = ledger()?;
-    let pages: i64 = ledger
-        .connection
-        .pragma_query_value(None, "page_count", |row| row.get(0))?;
-    ledger.connection.pragma_update(None, "max_page_count", pages)?;
+    let sql = &ledger.connection;
+    let pages: i64 = sql.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    sql.pragma_update(None, "max_page_count", pages)?;
     let fill = |ledger: &mut Ledger| -> Result<(), LedgerError> {
         for number in 0..10_000 {
             let source = format!("host-{number}").parse().expect("a name");
@@ -396,9 +369,8 @@ fn full_disk_is_recognised() -> TestResult {
     };
     let error = fill(&mut ledger).expect_err("no room for so many");
     assert!(error.is_disk_full(), "{error:?}");
-    ledger
-        .connection
-        .pragma_update(None, "max_page_count", 1_000_000)?;
+    let sql = &ledger.connection;
+    sql.pragma_update(None, "max_page_count", 1_000_000)?;
     ledger.overwrite_stale_wal()?;
     ledger.note_contact(&"host".parse()?, &"web-1".parse()?, now())?;
     Ok(())

@@ -80,16 +80,12 @@ impl DiskScheduler {
         } else {
             RunningRound::Large
         };
-        if let Some(group) = self.groups.get_mut(slot.0) {
-            group.running = running;
-        }
+        self.groups[slot.0].running = running;
     }
 
     /// A group's round has ended. Returns whether others may have waited for it.
     pub(crate) fn end(&mut self, slot: GroupSlot, now: Instant) -> bool {
-        let Some(group) = self.groups.get_mut(slot.0) else {
-            return false;
-        };
+        let group = &mut self.groups[slot.0];
         let ended = std::mem::take(&mut group.running);
         let was_small = matches!(ended, RunningRound::Small(_));
         if was_small {
@@ -105,10 +101,9 @@ impl DiskScheduler {
 
     /// Whether a group that took `mark` may sync now.
     pub(crate) fn may_sync(&self, slot: GroupSlot, mark: SyncMark) -> bool {
-        let is_large = |group: &GroupRounds| group.running == RunningRound::Large;
         let goes_first =
             |group: &GroupRounds| matches!(group.running, RunningRound::Small(number) if number <= mark.0);
-        !self.groups.get(slot.0).is_some_and(is_large) || !self.others(slot).any(goes_first)
+        self.groups[slot.0].running != RunningRound::Large || !self.others(slot).any(goes_first)
     }
 
     fn others(&self, slot: GroupSlot) -> impl Iterator<Item = &GroupRounds> {
