@@ -157,10 +157,8 @@ fn files_of_an_expired_batch_are_cleared() -> TestResult {
     host.put_form(&batch, FileForm::Partial, b"x");
     host.ledger().mark_expired(batch.id, sealed_at())?;
     let report = host.run(HOUR)?;
-    assert_eq!(
-        (report.expired, report.bytes_freed),
-        (0, batch.contents.bytes + 1)
-    );
+    assert_eq!(report.expired, 0);
+    assert_eq!(report.bytes_freed, batch.contents.bytes + 1);
     assert_eq!(fs::read_dir(host.path("sent", ""))?.count(), 0);
     Ok(())
 }
@@ -200,11 +198,8 @@ fn a_full_disk_leaves_the_original() -> TestResult {
             if matches!(&**first, BatchError::Disk(error) if error.is_disk_full())
     ));
     host.assert_untouched(&batch);
-    assert_eq!(
-        host.disk.free_bytes(host.dir.path())?,
-        100,
-        "its part of a copy is removed"
-    );
+    let free = host.disk.free_bytes(host.dir.path())?;
+    assert_eq!(free, 100, "its part of a copy is removed");
 
     host.disk.set_free_bytes(1 << 20);
     assert_eq!(host.run(3 * HOUR)?.compressed, 1);

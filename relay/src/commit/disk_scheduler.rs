@@ -59,7 +59,6 @@ impl DiskScheduler {
         GroupSlot(self.groups.len() - 1)
     }
 
-    /// The maximum size of a group's next round in bytes.
     pub(crate) fn max_round_bytes(&self, slot: GroupSlot, now: Instant) -> usize {
         let has_small = |group: &GroupRounds| {
             let is_recent = |at: Instant| now.saturating_duration_since(at) < SMALL_ROUND_MEMORY;
@@ -72,7 +71,6 @@ impl DiskScheduler {
         }
     }
 
-    /// A group begins a round of this size.
     pub(crate) fn begin(&mut self, slot: GroupSlot, bytes: usize) {
         let running = if bytes <= SMALL_ROUND_BYTES {
             self.begun += 1;
@@ -144,7 +142,6 @@ impl SharedDiskScheduler {
 }
 
 impl GroupScheduler {
-    /// The maximum size of the next round in bytes.
     pub(crate) fn max_round_bytes(&self) -> usize {
         self.shared.lock().max_round_bytes(self.slot, Instant::now())
     }
@@ -198,11 +195,8 @@ mod tests {
         assert_eq!(scheduler.max_round_bytes(quiet, now), ROUND_BYTES);
         scheduler.end(quiet, now);
         let at = |later| scheduler.max_round_bytes(flooded, now + later);
-        assert_eq!(
-            at(SMALL_ROUND_MEMORY / 2),
-            SHARED_ROUND_BYTES,
-            "the next is likely to come"
-        );
+        let soon = at(SMALL_ROUND_MEMORY / 2);
+        assert_eq!(soon, SHARED_ROUND_BYTES, "the next is likely to come");
         assert_eq!(at(SMALL_ROUND_MEMORY), ROUND_BYTES);
     }
 

@@ -27,7 +27,6 @@ use crate::health::without_control_characters;
 use crate::http::error_response::ErrorResponse;
 use crate::legacy_upload::UnconfirmedResponse;
 
-/// The client at the other end of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectedPeer {
     pub(super) address: IpAddr,
@@ -36,7 +35,6 @@ pub(super) struct ConnectedPeer {
     pub(super) unconfirmed: Arc<UnconfirmedResponse>,
 }
 
-/// Authorizes a request and processes it.
 pub(super) async fn handle_request(
     context: &HttpContext,
     peer: &ConnectedPeer,

@@ -74,16 +74,9 @@ mod tests {
         let lab = |second| ("lab".to_owned(), second);
         assert_eq!(note(&[("edw", "")], 1), [edw(1)]);
         assert_eq!(note(&[("edw", ""), ("lab", "a")], 2), [edw(1), lab(2)]);
-        assert_eq!(
-            note(&[("edw", ""), ("lab", "b")], 3),
-            [edw(1), lab(3)],
-            "other filters"
-        );
+        let both = [("edw", ""), ("lab", "b")];
+        assert_eq!(note(&both, 3), [edw(1), lab(3)], "other filters");
         assert_eq!(note(&[("lab", "b")], 4), [lab(3)]);
-        assert_eq!(
-            note(&[("edw", ""), ("lab", "b")], 5),
-            [edw(5), lab(3)],
-            "configured again"
-        );
+        assert_eq!(note(&both, 5), [edw(5), lab(3)], "configured again");
     }
 }
