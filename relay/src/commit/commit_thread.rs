@@ -64,10 +64,6 @@ pub(crate) struct CommitQueue {
     status: SharedGroupStatus,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the group's commit thread has stopped")]
-pub(crate) struct CommitThreadStopped;
-
 impl CommitQueue {
     pub(crate) fn start<D: Disk>(
         committer: Committer<D, RequestBody, ReplyHandle>,
@@ -103,8 +99,9 @@ impl CommitQueue {
         &self.status
     }
 
-    pub(crate) fn submit(&self, job: CommitJob) -> Result<(), CommitThreadStopped> {
-        self.jobs.send(job).map_err(|_| CommitThreadStopped)
+    /// Queues a job. If the thread has stopped, the job is dropped, and whoever waits for its reply learns that.
+    pub(crate) fn submit(&self, job: CommitJob) {
+        let _ = self.jobs.send(job);
     }
 }
 
@@ -197,8 +194,18 @@ impl<D: Disk> CommitThread<D> {
         drop(round);
         let mut stored: HashMap<SourceId, StoredChunks> = HashMap::new();
         for (handle, reply) in &replies {
-            if let ChunkReply::Receipt(receipt) = reply {
-                self.count(handle, receipt.outcome, &mut stored);
+            let ChunkReply::Receipt(receipt) = reply else {
+                continue;
+            };
+            match receipt.outcome {
+                ChunkOutcome::Stored => {
+                    let sum = stored.entry(handle.source.clone()).or_default();
+                    sum.chunks += 1;
+                    sum.lines += handle.lines;
+                    sum.bytes += handle.bytes;
+                }
+                ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
+                ChunkOutcome::OffsetMismatch => {}
             }
         }
         if let Some(error) = self.committer.failure.take() {
@@ -213,24 +220,6 @@ impl<D: Disk> CommitThread<D> {
         for (source, stored) in stored {
             self.reporter.stored(stored.lines);
             self.metrics.stored(source.as_str(), stored);
-        }
-    }
-
-    fn count(
-        &self,
-        handle: &ReplyHandle,
-        outcome: ChunkOutcome,
-        stored: &mut HashMap<SourceId, StoredChunks>,
-    ) {
-        match outcome {
-            ChunkOutcome::Stored => {
-                let sum = stored.entry(handle.source.clone()).or_default();
-                sum.chunks += 1;
-                sum.lines += handle.lines;
-                sum.bytes += handle.bytes;
-            }
-            ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
-            ChunkOutcome::OffsetMismatch => {}
         }
     }
 

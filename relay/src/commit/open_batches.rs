@@ -20,7 +20,6 @@ use logferry_spool::Spool;
 use logferry_time_windows::batch_name;
 use memchr::{memchr, memrchr};
 
-use crate::chunk::{ReceivedChunk, WindowTarget};
 use crate::commit::seal_rule::BatchActivity;
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
@@ -46,7 +45,6 @@ impl<F> OpenBatch<F> {
     }
 }
 
-/// Bytes to append.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AppendedLines<'a> {
     /// The bytes: whole lines, except that the last may be incomplete.
@@ -112,7 +110,6 @@ impl<D: Disk> OpenBatches<D> {
         self.batches.len()
     }
 
-    /// The key of the batches for lines of a window.
     pub(crate) fn key(&self, source: &SourceId, log: &LogName, window: Window) -> BatchKey {
         let log = self.template.uses_log().then(|| log.clone());
         BatchKey {
@@ -120,20 +117,6 @@ impl<D: Disk> OpenBatches<D> {
             log,
             window_start: window.start,
         }
-    }
-
-    /// The keys of a chunk's runs that have a window, in order.
-    pub(crate) fn keys<B>(&self, chunk: &ReceivedChunk<B>) -> Vec<BatchKey> {
-        let key = |target| match target {
-            WindowTarget::Window(window) => Some(self.key(&chunk.source, &chunk.header.log, window)),
-            WindowTarget::Previous => None,
-        };
-        chunk
-            .split
-            .runs
-            .iter()
-            .filter_map(|run| key(run.target))
-            .collect()
     }
 
     /// Appends lines to the current part of their window, and opens parts as needed. Returns the batch of the last line.
@@ -186,23 +169,18 @@ impl<D: Disk> OpenBatches<D> {
     /// in one round, and each would need a transaction of its own.
     ///
     /// A part that gets no line is empty and is discarded when it is due to be sealed.
-    pub(crate) fn open_missing<'a>(
+    pub(crate) fn open_missing(
         &mut self,
-        wanted: impl Iterator<Item = (&'a BatchKey, Window)>,
+        mut wanted: BTreeMap<BatchKey, Window>,
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
     ) -> Result<(), CommitError> {
-        let mut new = BTreeMap::new();
-        for (key, window) in wanted {
-            if !self.current.contains_key(key) {
-                new.entry(key).or_insert(window);
-            }
-        }
-        if new.is_empty() {
+        wanted.retain(|key, _| !self.current.contains_key(key));
+        if wanted.is_empty() {
             return Ok(());
         }
-        self.open(&new, spool, ledger, now)
+        self.open(&wanted, spool, ledger, now)
     }
 
     /// The part of a window that the stream may append to now.
@@ -222,7 +200,7 @@ impl<D: Disk> OpenBatches<D> {
         {
             return Ok(*id);
         }
-        let new = BTreeMap::from([(key, window)]);
+        let new = BTreeMap::from([(key.clone(), window)]);
         self.open(&new, context.spool, context.ledger, context.now)?;
         Ok(self.current[key])
     }
@@ -230,7 +208,7 @@ impl<D: Disk> OpenBatches<D> {
     /// Opens new parts, which become the current parts of their keys.
     fn open(
         &mut self,
-        parts: &BTreeMap<&BatchKey, Window>,
+        parts: &BTreeMap<BatchKey, Window>,
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
@@ -249,7 +227,7 @@ impl<D: Disk> OpenBatches<D> {
             })
             .collect();
         for (batch, key) in ledger.open_all(&new, now)?.into_iter().zip(parts.keys()) {
-            self.current.insert((*key).clone(), batch.id);
+            self.current.insert(key.clone(), batch.id);
             self.restore(batch, None);
         }
         Ok(())
@@ -309,7 +287,6 @@ impl<D: Disk> OpenBatches<D> {
         }
     }
 
-    /// The window of a batch, if it is open.
     pub(crate) fn window(&self, id: BatchId) -> Option<Window> {
         self.batches.get(&id).map(|open| open.batch.window)
     }
