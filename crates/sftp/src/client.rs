@@ -59,9 +59,10 @@ pub struct InFlightCounts {
     pub bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Phase {
     /// Nothing is sent yet.
+    #[default]
     Fresh,
     /// The client's version is sent.
     Greeting,
@@ -82,7 +83,7 @@ enum PendingRequest {
 }
 
 /// An SFTP session over one channel; see the crate's description.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SftpClient {
     limits: ClientLimits,
     phase: Phase,
@@ -116,18 +117,7 @@ impl SftpClient {
         };
         Self {
             limits,
-            phase: Phase::Fresh,
-            server: ServerCapabilities::default(),
-            inbox: Vec::new(),
-            last_job: 0,
-            last_request: 0,
-            waiting: VecDeque::new(),
-            active: BTreeMap::new(),
-            open_files: 0,
-            pending: HashMap::new(),
-            bytes_in_flight: 0,
-            pieces_sent: 0,
-            events: VecDeque::new(),
+            ..Self::default()
         }
     }
 
@@ -197,6 +187,11 @@ impl SftpClient {
         matches!(self.phase, Phase::Ready(_)).then_some(&self.server)
     }
 
+    /// Whether the server offers `extension`; false until it has reported its capabilities.
+    pub fn supports(&self, extension: Extension) -> bool {
+        self.server().is_some_and(|server| server.supports(extension))
+    }
+
     /// Requests and bytes in flight.
     pub fn in_flight(&self) -> InFlightCounts {
         let greeting = usize::from(matches!(self.phase, Phase::Greeting));
@@ -248,17 +243,11 @@ impl SftpClient {
         }
         let mut inbox = mem::take(&mut self.inbox);
         inbox.extend_from_slice(bytes);
-        match self.take_packets(&inbox) {
-            Ok(rest_len) => {
-                inbox.drain(..inbox.len() - rest_len);
-                self.inbox = inbox;
-                Ok(())
-            }
-            Err(error) => {
-                self.phase = Phase::Broken(error.clone());
-                Err(error)
-            }
-        }
+        let taken = self.take_packets(&inbox);
+        let rest_len = taken.inspect_err(|error| self.phase = Phase::Broken(error.clone()))?;
+        inbox.drain(..inbox.len() - rest_len);
+        self.inbox = inbox;
+        Ok(())
     }
 
     fn submit(&mut self, job: Job) -> JobId {

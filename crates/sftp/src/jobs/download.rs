@@ -12,8 +12,9 @@ use crate::packets::reply::Reply;
 use crate::packets::request::{OpenFor, RequestWriter};
 use crate::status::{ServerStatus, StatusCode};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum DownloadStage {
+    #[default]
     Open,
     Opening,
     Reading,
@@ -39,7 +40,7 @@ struct Segment {
 }
 
 /// A job that reads one file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Download {
     file: RemoteFile,
     /// The requested length, in bytes.
@@ -59,11 +60,7 @@ impl Download {
         Self {
             file: RemoteFile::new(path),
             wanted,
-            stage: DownloadStage::Open,
-            next: 0,
-            segments: VecDeque::new(),
-            end: None,
-            delivered: 0,
+            ..Self::default()
         }
     }
 

@@ -147,7 +147,7 @@ fn piece(left: u64, max: u32) -> u32 {
 }
 
 /// A file that a job opens at the server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct RemoteFile {
     path: String,
     handle: Vec<u8>,
@@ -161,9 +161,7 @@ impl RemoteFile {
     fn new(path: String) -> Self {
         Self {
             path,
-            handle: Vec::new(),
-            awaiting: 0,
-            failure: None,
+            ..Self::default()
         }
     }
 

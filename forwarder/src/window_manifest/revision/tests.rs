@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::schedule::plan::tests::batches;
+use crate::schedule::plan::tests::{batches, delivery};
 
 const START: i64 = 1_790_000_400;
 const WAIT: Duration = Duration::from_mins(32);
@@ -25,18 +25,8 @@ fn batch(number: usize, state: BatchState, is_delivered: bool, is_listed: bool) 
     batch.state = state;
     batch.contents.lines = 10;
     let delivery = Delivery {
-        batch: batch.id,
-        destination: "edw".parse().unwrap(),
-        attempts: 0,
-        last_error: None,
-        error_kind: None,
-        publishing: None,
-        next_attempt: None,
-        bytes: None,
-        file_sha256: None,
         path: Some(format!("/in/{}", batch.file_name())),
-        delivered_at: is_delivered.then(|| after(60)),
-        resend_requested_at: None,
+        ..delivery(&batch, None, is_delivered.then(|| after(60)))
     };
     WindowBatch {
         batch,
