@@ -85,9 +85,8 @@ impl DeliveryQueue {
     pub(crate) fn wait(&self, session: Option<usize>, limit: Duration) -> QueueItem {
         let nothing_new =
             |state: &mut QueueState| !state.closed && !session.is_some_and(|session| state.has_for(session));
-        let waited = self
-            .changed
-            .wait_timeout_while(lock(&self.state), limit, nothing_new);
+        let state = lock(&self.state);
+        let waited = self.changed.wait_timeout_while(state, limit, nothing_new);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return QueueItem::Closed;

@@ -320,7 +320,7 @@ impl Session {
             Err(error) => Some((task, Err(error))),
         };
         if let Some(completed) = completed {
-            self.report_completed(completed);
+            self.report(SessionReport::Completed(Box::new(completed)));
         }
     }
 
@@ -418,12 +418,8 @@ impl Session {
             if completed.1.is_ok() {
                 self.concurrency = (self.concurrency + 1).min(in_flight_max(self.number));
             }
-            self.report_completed(completed);
+            self.report(SessionReport::Completed(Box::new(completed)));
         }
-    }
-
-    fn report_completed(&self, completed: Completed) {
-        self.report(SessionReport::Completed(Box::new(completed)));
     }
 
     fn report(&self, report: SessionReport) {
