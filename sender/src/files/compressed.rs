@@ -10,7 +10,6 @@
 //!   the last block, both only while the file is being read.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
@@ -64,7 +63,6 @@ impl From<io::Error> for CompressedFileError {
 }
 
 /// An open file and the text in it, compressed or not.
-#[derive(Debug)]
 pub(crate) struct LogText<H> {
     file: Rc<H>,
     compressed: Option<CompressedText>,
@@ -124,7 +122,6 @@ impl<H: FileHandle> FileHandle for LogText<H> {
     }
 }
 
-#[derive(Debug)]
 struct CompressedText {
     format: CompressionFormat,
     size: Offset,
@@ -216,14 +213,6 @@ impl DecoderPosition {
         self.kept.clear();
         self.kept.extend_from_slice(buffer);
         Ok(())
-    }
-}
-
-impl fmt::Debug for DecoderPosition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecoderPosition")
-            .field("at", &self.at)
-            .finish_non_exhaustive()
     }
 }
 

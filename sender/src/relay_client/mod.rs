@@ -40,17 +40,12 @@ use crate::relay_client::relay_identity::{RelayIdentity, RelayIdentityFile};
 /// One question and one heartbeat: there is never a second question, and a late heartbeat is of no use.
 const CONTROL_QUEUE: usize = 2;
 
-/// The settings of requests. Clones share the address in use.
-#[derive(Debug, Clone)]
-pub(crate) struct RelayClient {
-    settings: Arc<ClientSettings>,
-    endpoints: Arc<Mutex<Endpoints>>,
-}
-
+/// The settings of requests, and the address in use. All connections share it.
 #[derive(Debug)]
-struct ClientSettings {
+pub(crate) struct RelayClient {
     config: config::SenderSettings,
     identity_file: RelayIdentityFile,
+    endpoints: Mutex<Endpoints>,
 }
 
 #[derive(Debug, Clone)]
@@ -72,13 +67,10 @@ impl RelayClient {
     fn new(config: &config::SenderSettings) -> Self {
         let identity_file = RelayIdentityFile::new(&config.state_dir);
         let endpoints = Endpoints::new(config.relay.len(), identity_file.load());
-        let settings = ClientSettings {
+        Self {
             config: config.clone(),
             identity_file,
-        };
-        Self {
-            settings: Arc::new(settings),
-            endpoints: Arc::new(Mutex::new(endpoints)),
+            endpoints: Mutex::new(endpoints),
         }
     }
 
@@ -87,7 +79,7 @@ impl RelayClient {
     }
 
     fn endpoint(&self) -> usize {
-        self.endpoints().current()
+        self.endpoints().current
     }
 
     fn endpoint_failed(&self, endpoint: usize) {
@@ -96,7 +88,7 @@ impl RelayClient {
 
     /// `endpoint` is a number from [`Self::endpoint`].
     fn address(&self, endpoint: usize) -> &config::RelayAddress {
-        &self.settings.config.relay[endpoint]
+        &self.config.relay[endpoint]
     }
 
     fn name(&self, endpoint: usize) -> String {
@@ -106,7 +98,7 @@ impl RelayClient {
     /// A request that any relay answers.
     fn post(&self, path: &str) -> hyper::http::request::Builder {
         let request = Request::post(path);
-        match &self.settings.config.source {
+        match &self.config.source {
             config::SourceSetting::Auto => request,
             config::SourceSetting::Named(source) => request.header(SOURCE_HEADER, source.as_str()),
         }
@@ -115,7 +107,7 @@ impl RelayClient {
     /// A request that only the relay with the known ledger answers.
     fn post_to_known(&self, path: &str) -> hyper::http::request::Builder {
         let request = self.post(path);
-        match self.endpoints().identity() {
+        match &self.endpoints().identity {
             Some(identity) => request.header(LEDGER_HEADER, identity.ledger.to_string()),
             None => request,
         }
@@ -124,21 +116,21 @@ impl RelayClient {
     /// Verifies that the relay that has answered is the one that lines were shipped to, and saves its identity. Only then
     /// its answer may be used.
     async fn verify_ledger(
-        &self,
+        self: &Arc<Self>,
         ledger: Option<LedgerId>,
         from: ConnectedEndpoint,
     ) -> Result<(), RequestError> {
-        let compare = |known: &Endpoints| {
+        let (matched, known) = {
+            let endpoints = self.endpoints();
             (
-                known.match_ledger(ledger, from.address),
-                known.identity().cloned(),
+                endpoints.match_ledger(ledger, from.address),
+                endpoints.identity.clone(),
             )
         };
-        let (matched, known) = compare(&self.endpoints());
         let relay = self.name(from.endpoint);
         match (matched, known) {
             // It was saved, unless the state folder was not writable: then it is saved again.
-            (LedgerMatch::Known, Some(known)) if !self.settings.identity_file.is_saved() => {
+            (LedgerMatch::Known, Some(known)) if !self.identity_file.is_saved() => {
                 return self.save(known).await;
             }
             (LedgerMatch::Known, _) => return Ok(()),
@@ -161,20 +153,20 @@ impl RelayClient {
             endpoint: relay,
             address: from.address,
         };
-        self.endpoints().set_identity(identity.clone());
+        self.endpoints().identity = Some(identity.clone());
         // Before the answer is used: no chunk is sent that could go to another relay after a restart.
         self.save(identity).await
     }
 
-    async fn save(&self, identity: RelayIdentity) -> Result<(), RequestError> {
-        let settings = Arc::clone(&self.settings);
-        let saved = tokio::task::spawn_blocking(move || settings.identity_file.save(&identity)).await;
+    async fn save(self: &Arc<Self>, identity: RelayIdentity) -> Result<(), RequestError> {
+        let relay = Arc::clone(self);
+        let saved = tokio::task::spawn_blocking(move || relay.identity_file.save(&identity)).await;
         saved.map_err(|_| RequestError::Stopping)
     }
 
     /// Whether the ledger's address is still one of the relay's. If this cannot be found out, it is.
     async fn still_lists(&self, known: &RelayIdentity) -> bool {
-        let mut addresses = self.settings.config.relay.iter();
+        let mut addresses = self.config.relay.iter();
         let Some(address) = addresses.find(|address| address.to_string() == known.endpoint) else {
             return false;
         };
@@ -199,7 +191,7 @@ pub(crate) fn start(
     cut: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> RelayConnections {
-    let relay = RelayClient::new(config);
+    let relay = Arc::new(RelayClient::new(config));
     let outlet = EventOutlet {
         events: events.clone(),
         cut: cut.clone(),
@@ -240,13 +232,13 @@ impl RelayConnections {
 }
 
 async fn serve_chunks(
-    relay: RelayClient,
+    relay: Arc<RelayClient>,
     id: ConnectionId,
     mut chunks: mpsc::Receiver<Box<OutgoingChunk>>,
     outlet: EventOutlet,
 ) {
     let mut connection = RelayConnection::new(relay.clone());
-    let mut compressor = ChunkCompressor::new(relay.settings.config.compression);
+    let mut compressor = ChunkCompressor::new(relay.config.compression);
     while let Some(chunk) = connection.idle_until(chunks.recv()).await {
         let (seq, header, mut body) = (chunk.seq, chunk.header, chunk.body);
         let request = relay.post_to_known(CHUNKS_PATH);
@@ -275,7 +267,7 @@ async fn serve_chunks(
 }
 
 async fn serve_control(
-    relay: RelayClient,
+    relay: Arc<RelayClient>,
     mut requests: mpsc::Receiver<ControlRequest>,
     outlet: EventOutlet,
 ) {
@@ -312,7 +304,7 @@ async fn serve_control(
 
 /// Asks which streams files are. The answer is used only if it is from the relay that lines are shipped to.
 async fn resolve(
-    relay: &RelayClient,
+    relay: &Arc<RelayClient>,
     connection: &mut RelayConnection,
     question: &ResolveRequest,
 ) -> Result<ResolveResponse, RequestError> {
@@ -331,7 +323,7 @@ async fn resolve(
 }
 
 async fn send_heartbeat(
-    relay: &RelayClient,
+    relay: &Arc<RelayClient>,
     connection: &mut RelayConnection,
     heartbeat: &Heartbeat,
 ) -> Result<(), RequestError> {

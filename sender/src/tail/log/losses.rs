@@ -21,7 +21,6 @@ use crate::clock::Now;
 use crate::files::compressed::LogText;
 use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
-use crate::streams::identity::FileContents;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;

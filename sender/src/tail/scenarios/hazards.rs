@@ -204,7 +204,9 @@ fn a_log_truncated_and_written_again_is_read_from_its_start_whatever_its_length(
             sim.settle();
             sim.truncate();
             sim.write_text(&format!("{}\n", "n".repeat(length - 1)));
-            sim.restart_if(down);
+            if down {
+                sim.restart(0, true);
+            }
             sim.settle_and_check();
         }
     }
