@@ -102,10 +102,9 @@ impl Chunker {
         Some(ChunkCut {
             raw: piece,
             body: piece,
-            lines: LineCounts::default(),
             line_end: LineEnd::Open,
-            tail: Tail::of(&buffer[..before + piece]),
             begins_long_line: !inside_line,
+            ..ChunkCut::without_lines(&buffer[..before + piece])
         })
     }
 
@@ -117,7 +116,7 @@ impl Chunker {
         lines: usize,
         inside_line: bool,
     ) -> ChunkCut {
-        let tail = Tail::of(&buffer[..before + raw]);
+        let nothing = ChunkCut::without_lines(&buffer[..before + raw]);
         let range = &mut buffer[before..before + raw];
         // The end of a line that began in an earlier chunk is never excluded.
         let rest = if inside_line {
@@ -136,9 +135,7 @@ impl Chunker {
                 excluded: excluded as u64,
                 sent: (lines - excluded) as u64,
             },
-            line_end: LineEnd::Whole,
-            tail,
-            begins_long_line: false,
+            ..nothing
         }
     }
 

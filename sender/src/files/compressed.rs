@@ -217,7 +217,7 @@ impl DecoderPosition {
 }
 
 /// Copies the bytes of `kept` from index `from` on to `buffer`. Returns the number of bytes.
-fn copy_kept(kept: &[u8], from: u64, buffer: &mut [u8]) -> usize {
+pub(crate) fn copy_kept(kept: &[u8], from: u64, buffer: &mut [u8]) -> usize {
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     let kept = kept.get(from..).unwrap_or_default();
     let copied = kept.len().min(buffer.len());

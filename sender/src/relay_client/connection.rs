@@ -133,7 +133,6 @@ impl RelayConnection {
         };
         let request = request.body(Full::new(body));
         let request = request.map_err(|error| invalid_response(&relay, &error))?;
-        let request = open.addressed(request);
         let exchange = open.exchange(request, &self.relay.config.tls, &relay);
         let response = tokio::time::timeout(after, exchange).await;
         let response = response.map_err(|_| RequestError::Timeout {
@@ -246,21 +245,15 @@ async fn drive(driver: &mut Option<ConnectionDriver>) {
 }
 
 impl OpenConnection {
-    fn addressed(&self, mut request: hyper::Request<Full<Bytes>>) -> hyper::Request<Full<Bytes>> {
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
-        if let Some(token) = &self.token {
-            headers.insert(AUTHORIZATION, token.clone());
-        }
-        request
-    }
-
     async fn exchange(
         &mut self,
-        request: hyper::Request<Full<Bytes>>,
+        mut request: hyper::Request<Full<Bytes>>,
         tls: &ClientTls,
         relay: &str,
     ) -> Result<RelayResponse, RequestError> {
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.extend(self.token.clone().map(|token| (AUTHORIZATION, token)));
         let broken = |source: hyper::Error| {
             tls::refusal(&source, tls, relay).unwrap_or(RequestError::Broken(relay.to_owned(), source))
         };

@@ -48,13 +48,6 @@ pub(crate) struct RelayClient {
     endpoints: Mutex<Endpoints>,
 }
 
-#[derive(Debug, Clone)]
-struct EventOutlet {
-    events: std::sync::mpsc::Sender<SenderEvent>,
-    /// Cancelled once no answer is awaited any more.
-    cut: CancellationToken,
-}
-
 /// A request for the connection that carries no chunks.
 #[derive(Debug)]
 enum ControlRequest {
@@ -122,10 +115,8 @@ impl RelayClient {
     ) -> Result<(), RequestError> {
         let (matched, known) = {
             let endpoints = self.endpoints();
-            (
-                endpoints.match_ledger(ledger, from.address),
-                endpoints.identity.clone(),
-            )
+            let matched = endpoints.match_ledger(ledger, from.address);
+            (matched, endpoints.identity.clone())
         };
         let relay = self.name(from.endpoint);
         match (matched, known) {
@@ -192,20 +183,16 @@ pub(crate) fn start(
     tasks: &mut JoinSet<()>,
 ) -> RelayConnections {
     let relay = Arc::new(RelayClient::new(config));
-    let outlet = EventOutlet {
-        events: events.clone(),
-        cut: cut.clone(),
-    };
     let chunks = (0..config.in_flight).map(|number| {
         // A connection gets a chunk only when it is idle.
         let (sender, receiver) = mpsc::channel(1);
-        let id = ConnectionId(number);
-        tasks.spawn(serve_chunks(relay.clone(), id, receiver, outlet.clone()));
+        let (relay, events, cut) = (relay.clone(), events.clone(), cut.clone());
+        tasks.spawn(serve_chunks(relay, ConnectionId(number), receiver, events, cut));
         sender
     });
     let chunks = chunks.collect();
     let (control, requests) = mpsc::channel(CONTROL_QUEUE);
-    tasks.spawn(serve_control(relay, requests, outlet));
+    tasks.spawn(serve_control(relay, requests, events.clone(), cut.clone()));
     RelayConnections { chunks, control }
 }
 
@@ -235,7 +222,8 @@ async fn serve_chunks(
     relay: Arc<RelayClient>,
     id: ConnectionId,
     mut chunks: mpsc::Receiver<Box<OutgoingChunk>>,
-    outlet: EventOutlet,
+    events: std::sync::mpsc::Sender<SenderEvent>,
+    cut: CancellationToken,
 ) {
     let mut connection = RelayConnection::new(relay.clone());
     let mut compressor = ChunkCompressor::new(relay.config.compression);
@@ -252,7 +240,7 @@ async fn serve_chunks(
             body = compressed;
         }
         let exchange = connection.exchange(request, body);
-        let response = outlet.cut.run_until_cancelled(exchange).await;
+        let response = cut.run_until_cancelled(exchange).await;
         let response = response.unwrap_or(Err(RequestError::Stopping));
         let result = response.and_then(|response| receipt(&relay, response, header.range.end()));
         let event = SenderEvent::Chunk {
@@ -260,7 +248,7 @@ async fn serve_chunks(
             seq,
             result,
         };
-        if outlet.events.send(event).is_err() {
+        if events.send(event).is_err() {
             return;
         }
     }
@@ -269,7 +257,8 @@ async fn serve_chunks(
 async fn serve_control(
     relay: Arc<RelayClient>,
     mut requests: mpsc::Receiver<ControlRequest>,
-    outlet: EventOutlet,
+    events: std::sync::mpsc::Sender<SenderEvent>,
+    cut: CancellationToken,
 ) {
     let mut connection = RelayConnection::new(relay.clone());
     while let Some(request) = connection.idle_until(requests.recv()).await {
@@ -293,10 +282,10 @@ async fn serve_control(
                 }
             }
         };
-        let Some(event) = outlet.cut.run_until_cancelled(exchange).await else {
+        let Some(event) = cut.run_until_cancelled(exchange).await else {
             return;
         };
-        if event.is_some_and(|event| outlet.events.send(event).is_err()) {
+        if event.is_some_and(|event| events.send(event).is_err()) {
             return;
         }
     }

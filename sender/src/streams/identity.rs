@@ -144,68 +144,59 @@ mod tests {
         match_streams(&unknown, free).expect("readable")
     }
 
-    /// Its name, the known streams, the files by inode, and the index of each file's stream.
-    type Case<'a> = (
-        &'a str,
-        Vec<KnownStream>,
-        &'a [(u64, &'a str)],
-        &'a [Option<usize>],
-    );
-
     #[test]
     fn a_file_is_the_stream_whose_head_and_tail_it_holds() {
         let known = || vec![stream(1, b"same\na\nb\n", 7)];
         let two_lives = vec![stream(1, b"same\na\n", 7), stream(1, b"same\nb\n", 7)];
         let empty = || vec![stream(1, b"same\n", 0)];
-        let cases: [Case<'_>; 9] = [
-            (
-                "renamed",
-                known(),
-                &[(1, "same\na\nb\nc\n"), (2, "same\n")],
-                &[Some(0), None],
-            ),
-            (
-                "copied, truncated",
-                known(),
-                &[(2, "same\na\nb\n"), (1, "same\nx\ny\n")],
-                &[Some(0), None],
-            ),
-            (
-                "original and copy",
-                known(),
-                &[(2, "same\na\nb\n"), (1, "same\na\nb\n")],
-                &[None, Some(0)],
-            ),
-            ("reused inode", known(), &[(1, "other\n1\n2\n3\n")], &[None]),
-            (
-                "reused inode, same head",
-                known(),
-                &[(1, "same\nx\ny\nz\n")],
-                &[None],
-            ),
-            ("shorter than committed", known(), &[(1, "same\n")], &[None]),
-            (
-                "two lives of an inode",
-                two_lives,
-                &[(1, "same\nb\nmore\n")],
-                &[Some(1)],
-            ),
-            (
-                "nothing committed, another file",
-                empty(),
-                &[(2, "same\n")],
-                &[None],
-            ),
-            (
-                "nothing committed, same file",
-                empty(),
-                &[(1, "same\n")],
-                &[Some(0)],
-            ),
-        ];
-        for (case, known, files, expected) in cases {
-            assert_eq!(matches(files, &known), expected, "{case}");
-        }
+        let check =
+            |case: &str, known: Vec<KnownStream>, files: &[(u64, &str)], expected: &[Option<usize>]| {
+                assert_eq!(matches(files, &known), expected, "{case}");
+            };
+        check(
+            "renamed",
+            known(),
+            &[(1, "same\na\nb\nc\n"), (2, "same\n")],
+            &[Some(0), None],
+        );
+        check(
+            "copied, truncated",
+            known(),
+            &[(2, "same\na\nb\n"), (1, "same\nx\ny\n")],
+            &[Some(0), None],
+        );
+        check(
+            "original and copy",
+            known(),
+            &[(2, "same\na\nb\n"), (1, "same\na\nb\n")],
+            &[None, Some(0)],
+        );
+        check("reused inode", known(), &[(1, "other\n1\n2\n3\n")], &[None]);
+        check(
+            "reused inode, same head",
+            known(),
+            &[(1, "same\nx\ny\nz\n")],
+            &[None],
+        );
+        check("shorter than committed", known(), &[(1, "same\n")], &[None]);
+        check(
+            "two lives of an inode",
+            two_lives,
+            &[(1, "same\nb\nmore\n")],
+            &[Some(1)],
+        );
+        check(
+            "nothing committed, another file",
+            empty(),
+            &[(2, "same\n")],
+            &[None],
+        );
+        check(
+            "nothing committed, same file",
+            empty(),
+            &[(1, "same\n")],
+            &[Some(0)],
+        );
     }
 
     #[test]

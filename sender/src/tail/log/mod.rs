@@ -345,10 +345,8 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let awaits = |file: &&mut TrackedFile<H>| file.stream().is_some_and(|stream| stream.awaits(seq));
         let file = self.files.iter_mut().find(awaits)?;
-        let FileState::Stream(stream) = &mut file.state else {
-            return None;
-        };
-        let amount = stream.ended(seq, result.is_ok());
+        let stream = file.stream_mut()?;
+        let (amount, acked) = (stream.ended(seq, result.is_ok()), stream.acked.offset);
         match result {
             Ok(()) => {
                 file.retry.succeeded();
@@ -357,7 +355,7 @@ impl<H: FileHandle> TailedLog<H> {
             }
             Err(error) if error.concerns_all() => {}
             Err(error) => {
-                let (path, acked) = (file.path.display(), stream.acked.offset);
+                let path = file.path.display();
                 let _log = tracing::error_span!("log", %path, %acked).entered();
                 file.retry.failed(error, now.instant, jitter);
             }

@@ -187,14 +187,16 @@ fn a_gap_is_reported_until_the_relay_acknowledges_it_over_restarts_too() {
     sim.write(1);
     sim.settle();
     for _ in 0..2 {
-        sim.stop_and_start();
+        sim.stop();
+        sim.start_again();
         sim.beats.clear();
         sim.settle();
         assert_eq!(sim.gaps(), [(acked, Some(seen))]);
     }
     sim.hears = true;
     sim.settle();
-    sim.stop_and_start();
+    sim.stop();
+    sim.start_again();
     sim.beats.clear();
     sim.settle();
     assert_eq!(sim.gaps(), []);

@@ -33,7 +33,7 @@ use proptest::prelude::*;
 
 use self::log_writer::{LIVE, LOGS, RotationNaming};
 use self::sim_relay::RequestOutcome;
-use self::simulation::{Simulation, config, with_sites};
+use self::simulation::{Simulation, config};
 use crate::files::compressed::CompressionFormat;
 
 fn sim() -> Simulation {
@@ -93,10 +93,8 @@ enum ScenarioStep {
     Hear(bool),
     Turn,
     Answer(usize, RequestOutcome),
-    Restart {
-        arrive: usize,
-        keep_checkpoint: bool,
-    },
+    /// How many waiting requests still reach the relay, and whether the checkpoint is kept.
+    Restart(usize, bool),
 }
 
 fn step() -> impl Strategy<Value = ScenarioStep> {
@@ -120,8 +118,7 @@ fn step() -> impl Strategy<Value = ScenarioStep> {
         12 => Just(ScenarioStep::Turn),
         12 => (prop_oneof![4 => Just(0_usize), 1 => 1_usize..3], outcome)
             .prop_map(|(which, outcome)| ScenarioStep::Answer(which, outcome)),
-        2 => (0_usize..5, any::<bool>())
-            .prop_map(|(arrive, keep_checkpoint)| ScenarioStep::Restart { arrive, keep_checkpoint }),
+        2 => (0_usize..5, any::<bool>()).prop_map(|(arrive, keep)| ScenarioStep::Restart(arrive, keep)),
     ]
 }
 
@@ -163,10 +160,7 @@ fn play(sim: &mut Simulation, step: &ScenarioStep) {
         ScenarioStep::Hear(moved) => sim.hear(moved),
         ScenarioStep::Turn => sim.turn(),
         ScenarioStep::Answer(which, outcome) => sim.answer(which, outcome),
-        ScenarioStep::Restart {
-            arrive,
-            keep_checkpoint,
-        } => sim.restart(arrive, keep_checkpoint),
+        ScenarioStep::Restart(arrive, keep_checkpoint) => sim.restart(arrive, keep_checkpoint),
     }
 }
 
@@ -180,7 +174,7 @@ proptest! {
         naming in naming(),
     ) {
         let config = if small { config(256, 4, 64) } else { config(4096, 100, 2048) };
-        let mut sim = Simulation::new(with_sites(config));
+        let mut sim = Simulation::new(config);
         sim.naming = naming;
         for step in &steps {
             play(&mut sim, step);
@@ -193,7 +187,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         naming in naming(),
     ) {
-        let mut sim = Simulation::new(with_sites(config(256, 4, 64)));
+        let mut sim = Simulation::new(config(256, 4, 64));
         sim.naming = naming;
         for step in &steps {
             // Late lines are not in order, and part of a line waits for its end.

@@ -47,28 +47,21 @@ pub(super) struct Simulation {
     pub(super) next_day: u32,
 }
 
-/// As [`config`], with two logs more that one glob finds.
-pub(super) fn with_sites(mut config: config::SenderSettings) -> config::SenderSettings {
-    let mut sites = config.logs[0].clone();
-    sites.name = "site".parse().expect("a name");
-    sites.path = SITES.into();
-    sites.rotated = vec![format!("{SITES}.*"), format!("{SITES}-*")];
-    config.logs.push(sites);
-    config
-}
-
+/// A log with a path of its own, and one whose glob finds two.
 pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::SenderSettings {
     let text = format!(
         "sender: {{
-            relay: http://192.0.2.10:5001, state_dir: /state, in_flight: 3, compression: none,
+            relay: http://192.0.2.10:5001, state_dir: /state, in_flight: 3,
             chunk: {{max_delay: 100ms}}, retry: {{initial: 20ms, max: 200ms}},
-            logs: [{{name: access, path: {LIVE}, exclude: [[ping, check]]}}]
+            logs: [
+                {{name: access, path: {LIVE}, exclude: [[ping, check]]}},
+                {{name: site, path: '{SITES}', exclude: [[ping, check]]}}
+            ]
         }}"
     );
     let parsed = config::parse(&text, "c.yaml".as_ref(), &|_| None);
     let mut sender = parsed.expect("valid").sender.expect("a sender");
-    sender.logs[0].rotated = vec![format!("{LIVE}.*"), format!("{LIVE}-*")];
-    sender.logs[0].max_line = max_line;
+    sender.logs.iter_mut().for_each(|log| log.max_line = max_line);
     (sender.chunk.max_bytes, sender.chunk.max_lines) = (max_bytes, max_lines);
     sender
 }
@@ -222,11 +215,6 @@ impl Simulation {
     pub(super) fn settle_and_check(&mut self) {
         self.settle();
         self.check();
-    }
-
-    pub(super) fn stop_and_start(&mut self) {
-        self.stop();
-        self.start_again();
     }
 
     pub(super) fn stop(&mut self) {

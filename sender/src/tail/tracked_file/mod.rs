@@ -264,14 +264,16 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     pub(crate) fn mark_age(&mut self, now: Now) {
+        let is_found = std::mem::take(&mut self.is_found);
         // The bytes that a file held when it was found are as old as its last change, or older.
-        let age = now.wall.duration_since(self.stat.modified).unwrap_or_default();
-        let age = if std::mem::take(&mut self.is_found) {
-            age
-        } else {
-            Duration::ZERO
-        };
-        let written = now.instant.checked_sub(age).unwrap_or(now.instant);
+        let age = now
+            .wall
+            .duration_since(self.stat.modified)
+            .ok()
+            .filter(|_| is_found);
+        let written = age
+            .and_then(|age| now.instant.checked_sub(age))
+            .unwrap_or(now.instant);
         self.lag_age.note(self.size(), self.acked(), written);
     }
 
