@@ -194,18 +194,8 @@ impl<D: Disk> CommitThread<D> {
         drop(round);
         let mut stored: HashMap<SourceId, StoredChunks> = HashMap::new();
         for (handle, reply) in &replies {
-            let ChunkReply::Receipt(receipt) = reply else {
-                continue;
-            };
-            match receipt.outcome {
-                ChunkOutcome::Stored => {
-                    let sum = stored.entry(handle.source.clone()).or_default();
-                    sum.chunks += 1;
-                    sum.lines += handle.lines;
-                    sum.bytes += handle.bytes;
-                }
-                ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
-                ChunkOutcome::OffsetMismatch => {}
+            if let ChunkReply::Receipt(receipt) = reply {
+                self.count(handle, receipt.outcome, &mut stored);
             }
         }
         if let Some(error) = self.committer.failure.take() {
@@ -220,6 +210,24 @@ impl<D: Disk> CommitThread<D> {
         for (source, stored) in stored {
             self.reporter.stored(stored.lines);
             self.metrics.stored(source.as_str(), stored);
+        }
+    }
+
+    fn count(
+        &self,
+        handle: &ReplyHandle,
+        outcome: ChunkOutcome,
+        stored: &mut HashMap<SourceId, StoredChunks>,
+    ) {
+        match outcome {
+            ChunkOutcome::Stored => {
+                let sum = stored.entry(handle.source.clone()).or_default();
+                sum.chunks += 1;
+                sum.lines += handle.lines;
+                sum.bytes += handle.bytes;
+            }
+            ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
+            ChunkOutcome::OffsetMismatch => {}
         }
     }
 

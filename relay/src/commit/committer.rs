@@ -15,13 +15,13 @@
 //! anything else is written, a ledger transaction must succeed, and the files are opened again and cut back to the
 //! ledger: after a failed sync the page cache may show bytes as clean that never reached the disk (fsync(2), "NOTES").
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::BatchSettings as Rules;
 use logferry_durable::Disk;
-use logferry_ledger::{BatchState, Commit, Ledger, LedgerError, StreamRecord, Window};
+use logferry_ledger::{BatchKey, BatchState, Commit, Ledger, LedgerError, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkOutcome, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
@@ -48,6 +48,8 @@ const GAP_TIMEOUT: Duration = Duration::from_secs(2);
 struct ParkedChunk<B, R> {
     chunk: ReceivedChunk<B>,
     stream: StreamKey,
+    /// The batch key of each run that has a window, in order.
+    batch_keys: Vec<BatchKey>,
     reply: R,
     deadline: Instant,
 }
@@ -193,8 +195,10 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     ) -> Result<(), CommitError> {
         // At every return each reply handle is either in `settled` or parked, so each chunk gets its reply.
         let deadline = Instant::now() + GAP_TIMEOUT;
+        let open = &self.open;
         let park = |(chunk, reply): (ReceivedChunk<B>, R)| ParkedChunk {
             stream: (chunk.source.clone(), chunk.header.stream),
+            batch_keys: open.keys(&chunk),
             chunk,
             reply,
             deadline,
@@ -242,16 +246,14 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 .get(&parked.stream)
                 .is_none_or(|stream| parked.chunk.header.range.start() >= stream.record.committed)
         };
-        let mut wanted = BTreeMap::new();
-        for ParkedChunk { chunk, .. } in self.parked.iter().filter(is_new) {
-            for run in &chunk.split.runs {
-                if let WindowTarget::Window(window) = run.target {
-                    let key = self.open.key(&chunk.source, &chunk.header.log, window);
-                    wanted.entry(key).or_insert(window);
-                }
-            }
-        }
-        self.open.open_missing(wanted, &self.spool, &mut self.ledger, now)
+        let new = self.parked.iter().filter(is_new).flat_map(|parked| {
+            let windows = parked.chunk.split.runs.iter().filter_map(|run| match run.target {
+                WindowTarget::Window(window) => Some(window),
+                WindowTarget::Previous => None,
+            });
+            parked.batch_keys.iter().zip(windows)
+        });
+        self.open.open_missing(new, &self.spool, &mut self.ledger, now)
     }
 
     /// Whether chunks wait for their predecessors.
@@ -283,7 +285,9 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// Appends a chunk's lines to their batches and advances its stream, in memory and in the page cache only.
     fn stage(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<(), CommitError> {
-        let (chunk, key) = (&parked.chunk, &parked.stream);
+        let ParkedChunk {
+            chunk, stream: key, ..
+        } = parked;
         let (header, body) = (&chunk.header, chunk.body.as_ref());
         let mut state = if let Some(stream) = self.streams.get(key) {
             stream.clone()
@@ -296,20 +300,31 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         };
         let record = &mut state.record;
         let rest = self.finish_open_line(record, body)?;
+        let mut batch_keys = parked.batch_keys.iter();
         let without_line;
         let mut split = &chunk.split;
         if rest > 0 {
+            if split.starts_with_time() {
+                // The lines are read again, and may have other windows.
+                batch_keys = [].iter();
+            }
             without_line = split.without_first_line(body, rest, self.rules.timestamp, self.rules.window);
             split = &without_line;
         }
         let whole_crc = (rest == 0 && split.runs.len() == 1).then_some(header.crc32c);
         let mut last_batch = None;
         for run in &split.runs {
-            let window = match run.target {
-                WindowTarget::Window(window) => window,
-                WindowTarget::Previous => self.previous_window(record, now),
+            let computed_key;
+            let (window, batch_key) = match run.target {
+                WindowTarget::Window(window) => (window, batch_keys.next()),
+                WindowTarget::Previous => (self.previous_window(record, now), None),
             };
-            let batch_key = self.open.key(&key.0, &header.log, window);
+            let batch_key = if let Some(key) = batch_key {
+                key
+            } else {
+                computed_key = self.open.key(&key.0, &header.log, window);
+                &computed_key
+            };
             let lines = AppendedLines {
                 bytes: body.get(run.bytes.clone()).unwrap_or_default(),
                 lines: run.lines,
@@ -321,7 +336,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 stream: key,
                 now,
             };
-            last_batch = Some(self.open.add(&batch_key, window, lines, &mut context)?);
+            last_batch = Some(self.open.add(batch_key, window, lines, &mut context)?);
             record.last_window = Some((window.start, window.utc_offset));
         }
         if header.line_end == LineEnd::Open

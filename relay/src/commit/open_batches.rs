@@ -20,6 +20,7 @@ use logferry_spool::Spool;
 use logferry_time_windows::batch_name;
 use memchr::{memchr, memrchr};
 
+use crate::chunk::{ReceivedChunk, WindowTarget};
 use crate::commit::seal_rule::BatchActivity;
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
@@ -119,6 +120,20 @@ impl<D: Disk> OpenBatches<D> {
         }
     }
 
+    /// The keys of a chunk's runs that have a window, in order.
+    pub(crate) fn keys<B>(&self, chunk: &ReceivedChunk<B>) -> Vec<BatchKey> {
+        let key = |target| match target {
+            WindowTarget::Window(window) => Some(self.key(&chunk.source, &chunk.header.log, window)),
+            WindowTarget::Previous => None,
+        };
+        chunk
+            .split
+            .runs
+            .iter()
+            .filter_map(|run| key(run.target))
+            .collect()
+    }
+
     /// Appends lines to the current part of their window, and opens parts as needed. Returns the batch of the last line.
     pub(crate) fn add(
         &mut self,
@@ -169,18 +184,23 @@ impl<D: Disk> OpenBatches<D> {
     /// in one round, and each would need a transaction of its own.
     ///
     /// A part that gets no line is empty and is discarded when it is due to be sealed.
-    pub(crate) fn open_missing(
+    pub(crate) fn open_missing<'a>(
         &mut self,
-        mut wanted: BTreeMap<BatchKey, Window>,
+        wanted: impl Iterator<Item = (&'a BatchKey, Window)>,
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
     ) -> Result<(), CommitError> {
-        wanted.retain(|key, _| !self.current.contains_key(key));
-        if wanted.is_empty() {
+        let mut new = BTreeMap::new();
+        for (key, window) in wanted {
+            if !self.current.contains_key(key) {
+                new.entry(key).or_insert(window);
+            }
+        }
+        if new.is_empty() {
             return Ok(());
         }
-        self.open(&wanted, spool, ledger, now)
+        self.open(&new, spool, ledger, now)
     }
 
     /// The part of a window that the stream may append to now.
@@ -200,7 +220,7 @@ impl<D: Disk> OpenBatches<D> {
         {
             return Ok(*id);
         }
-        let new = BTreeMap::from([(key.clone(), window)]);
+        let new = BTreeMap::from([(key, window)]);
         self.open(&new, context.spool, context.ledger, context.now)?;
         Ok(self.current[key])
     }
@@ -208,7 +228,7 @@ impl<D: Disk> OpenBatches<D> {
     /// Opens new parts, which become the current parts of their keys.
     fn open(
         &mut self,
-        parts: &BTreeMap<BatchKey, Window>,
+        parts: &BTreeMap<&BatchKey, Window>,
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
@@ -227,7 +247,7 @@ impl<D: Disk> OpenBatches<D> {
             })
             .collect();
         for (batch, key) in ledger.open_all(&new, now)?.into_iter().zip(parts.keys()) {
-            self.current.insert(key.clone(), batch.id);
+            self.current.insert((*key).clone(), batch.id);
             self.restore(batch, None);
         }
         Ok(())

@@ -17,6 +17,21 @@
 //! | everything works | `settle()` | for two minutes |
 //! | compare | `check()`, `settle_and_check()`, `check_order()`, `gaps()` | each line is at the relay once; the order; the reported losses |
 //!
+//! Example: an answer is lost, the log is rotated, and the sender is killed.
+//!
+//! ```text
+//! let mut sim = sim();
+//! sim.write(20);                             // 20 lines in /log/access.log
+//! sim.turn();                                // the sender finds the file and asks the relay which stream it is
+//! sim.answer(0, RequestOutcome::Done);       // the relay knows none
+//! sim.advance(Duration::from_secs(1));       // longer than max_delay
+//! sim.turn();                                // the sender sends the lines
+//! sim.answer(0, RequestOutcome::AnswerLost); // the relay stores them, but the sender does not know it
+//! sim.rotate_by_rename();                    // the file is now /log/access.log.1
+//! sim.restart(0, true);                      // the sender is killed, and starts with its last checkpoint
+//! sim.settle_and_check();                    // each line is at the relay once
+//! ```
+//!
 //! The property tests generate such sequences from [`ScenarioStep`].
 
 mod hazards;
