@@ -150,6 +150,8 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         });
     let unreadable = source.unreadable_files.iter();
     let unreadable = unreadable.map(|path| format!("its sender cannot read {path}"));
+    let held = source.held_files.iter();
+    let held = held.map(|file| format!("not shipped: {}: {}", file.path, file.reason));
     let checkpoint = source.checkpoint_failing_since;
     let checkpoint =
         checkpoint.map(|since| format!("its sender cannot write to its state_dir since {since}"));
@@ -160,6 +162,7 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
     });
     lost.chain(at_risk)
         .chain(unreadable)
+        .chain(held)
         .chain(checkpoint)
         .chain(clock)
         .collect()

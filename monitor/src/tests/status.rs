@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, Ledger, TransferRecord};
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap, StreamProgress};
+use logferry_protocol::heartbeat::{Heartbeat, HeldFile, HostTime, ReportedGap, StreamProgress};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
@@ -102,6 +102,7 @@ fn the_json_is_the_documented_one() {
                            "error_kind": "name_taken", "next_attempt_at": "2026-11-21T03:11:00Z"}],
                  "in_flight": []},
             ],
+            "held": [],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
         })
     );
@@ -127,6 +128,10 @@ fn report_problems(host: &mut RelayHost) -> StreamId {
         started_at: Some(HostTime::from_millis(0)),
         checkpoint_failing_since: Some(HostTime::from_millis(1000)),
         unreadable: vec!["/log/access.log.2".to_owned()],
+        held: vec![HeldFile {
+            path: "/log/access.log.3".to_owned(),
+            reason: "it is not text".to_owned(),
+        }],
         streams: vec![StreamProgress {
             stream,
             log: log.clone(),
@@ -182,6 +187,13 @@ fn reported_problems_are_shown_and_are_not_healthy() {
                          "oldest_unread_seconds": 120, "lines_sent": 0, "lines_excluded": 0, "rotated": true,
                          "deleted": false, "at_risk": true}],
         }])
+    );
+    assert_eq!(
+        serde_json::to_value(&found.held).expect("JSON"),
+        json!([
+            {"source": "198.51.100.1", "path": "/log/access.log.3", "reason": "it is not text"},
+            {"source": "198.51.100.1", "path": "/log/access.log.2", "reason": "its sender cannot read it"},
+        ])
     );
     let next_day = status(host.data_dir(), &scope, at("2026-11-22T03:10:00Z")).expect("a status");
     assert_eq!(

@@ -15,6 +15,7 @@ const REPORTED_MAX: usize = 100;
 /// Most losses that wait to be reported. Further ones are only logged.
 const UNREPORTED_MAX: usize = 1000;
 const UNREADABLE_MAX: usize = 20;
+const HELD_MAX: usize = 50;
 
 #[derive(Debug)]
 pub(super) struct HeartbeatState {
@@ -59,6 +60,12 @@ impl<F: FileSystem> Tailer<F> {
             started_at: Some(self.heartbeat.started),
             checkpoint_failing_since: self.heartbeat.unsaved_since,
             unreadable: unreadable.take(UNREADABLE_MAX).collect(),
+            held: self
+                .logs
+                .iter()
+                .flat_map(TailedLog::held)
+                .take(HELD_MAX)
+                .collect(),
             streams: self.logs.iter().flat_map(|log| log.progress(now)).collect(),
             gaps: gaps.cloned().collect(),
         })

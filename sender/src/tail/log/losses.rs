@@ -11,7 +11,7 @@
 //!
 //! Nothing can be reported of a file that appeared and disappeared while the sender was down.
 
-use logferry_protocol::heartbeat::{HostTime, ReportedGap};
+use logferry_protocol::heartbeat::{HeldFile, HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
@@ -159,7 +159,9 @@ impl<H: FileHandle> TrackedFile<H> {
         let (own, size) = match &self.state {
             FileState::Unidentified(own) | FileState::Copy { head: own, .. } => (*own, self.size()),
             FileState::Stream(stream) => (stream.head, self.size().max(stream.acked.offset)),
-            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) => return None,
+            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) | FileState::Held(_) => {
+                return None;
+            }
         };
         (own == head).then_some(size)
     }
@@ -257,6 +259,18 @@ impl<H: FileHandle> TailedLog<H> {
         };
         let unreadable = self.files.iter().filter(is_unreadable);
         unreadable.map(|file| file.path.display().to_string())
+    }
+
+    /// The files that can be read and are not shipped.
+    pub(crate) fn held(&self) -> impl Iterator<Item = HeldFile> + '_ {
+        let present = self.files.iter().filter(|file| file.role != FileRole::Gone);
+        present.filter_map(|file| match file.state {
+            FileState::Held(reason) => Some(HeldFile {
+                path: file.path.display().to_string(),
+                reason: reason.to_string(),
+            }),
+            _ => None,
+        })
     }
 }
 

@@ -152,10 +152,11 @@ impl<H: FileHandle> TailedLog<H> {
         if let Some(known) = self.files.iter().position(is_known) {
             let file = &mut self.files[known];
             let same = file.stat == found.stat || file.is_being_compressed(&found.stat, now);
-            if !file.is_closed() || same {
+            let is_held = matches!(file.state, FileState::Held(_));
+            if !file.is_closed() || same || is_held {
                 (file.seen, file.chain, file.path) = (true, chain, found.path);
                 file.set_role(found.role, now);
-                if matches!(file.state, FileState::Unopened)
+                if (matches!(file.state, FileState::Unopened) || is_held && !same)
                     && let Err(error) = file.open(file_system)
                 {
                     tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
@@ -420,7 +421,7 @@ impl<H: FileHandle> TailedLog<H> {
 
     pub(crate) fn lag_bytes(&self) -> u64 {
         let lags = self.files.iter().map(|file| match &file.state {
-            FileState::Copy { .. } | FileState::Compressed(_) => 0,
+            FileState::Copy { .. } | FileState::Compressed(_) | FileState::Held(_) => 0,
             _ => file.size().since(file.acked()),
         });
         lags.sum()

@@ -392,3 +392,27 @@ fn part_of_a_line_in_the_live_file_waits_however_long() {
     poll(&mut sim, 10);
     assert!(sim.arrived().ends_with("half whole\n"));
 }
+
+#[test]
+fn a_file_that_is_not_text_is_held_and_its_neighbours_are_shipped() {
+    let mut sim = written(20);
+    let binary = sim.disk.create(&rotated(1));
+    sim.disk.append(&binary, b"PK\x03\x04\0\0binary\n");
+    sim.settle();
+    let held = sim.held();
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert!(
+        held[0].path == rotated(1) && held[0].reason.contains("not text"),
+        "{held:?}"
+    );
+    let opened = sim.disk.opened();
+    sim.settle_and_check();
+    assert_eq!(
+        sim.disk.opened(),
+        opened,
+        "it is not opened again until it changes"
+    );
+    sim.disk.truncate(&binary);
+    sim.settle();
+    assert_eq!(sim.held(), []);
+}

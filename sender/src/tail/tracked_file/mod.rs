@@ -50,7 +50,18 @@ pub(crate) enum FileState {
     },
     /// It is compressed, and nothing is read from it now.
     Compressed(CompressedState),
+    /// It can be read, but is not shipped until it changes.
+    Held(HeldReason),
     Stream(TrackedStream),
+}
+
+/// Why a file that can be read is not shipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeldReason {
+    #[error(
+        "it is not text: it has a NUL byte in its first KiB; move it out of the folder, or give the log another name there"
+    )]
+    NotText,
 }
 
 /// Why nothing is read from a compressed file until it changes.
@@ -86,6 +97,8 @@ pub(crate) struct TrackedFile<H> {
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
+    /// The reason that was logged last; a file that is held is examined again at each change.
+    held_logged: Option<HeldReason>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +128,7 @@ impl<H: FileHandle> TrackedFile<H> {
             skip_to: None,
             retry,
             seen: true,
+            held_logged: None,
         }
     }
 
@@ -142,6 +156,7 @@ impl<H: FileHandle> TrackedFile<H> {
             text.detect_compression()
         };
         match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
+            Ok(beginning) if memchr::memchr(0, &beginning).is_some() => self.hold(HeldReason::NotText),
             Ok(beginning) => {
                 self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
                 let plain_seen = Offset::new(beginning.len() as u64);
@@ -191,6 +206,14 @@ impl<H: FileHandle> TrackedFile<H> {
 
     pub(crate) fn set_shipped(&mut self) {
         self.leave(FileState::Compressed(CompressedState::Shipped));
+    }
+
+    /// The file is not shipped until it changes.
+    pub(crate) fn hold(&mut self, reason: HeldReason) {
+        if self.held_logged.replace(reason) != Some(reason) {
+            tracing::warn!(path = %self.path.display(), %reason, "the file is not shipped");
+        }
+        self.leave(FileState::Held(reason));
     }
 
     fn leave(&mut self, state: FileState) {
@@ -350,9 +373,11 @@ impl<H: FileHandle> TrackedFile<H> {
         match &self.state {
             FileState::Unidentified(_) => true,
             FileState::Stream(stream) => !stream.is_drained(),
-            FileState::Unopened | FileState::TooShort | FileState::Copy { .. } | FileState::Compressed(_) => {
-                false
-            }
+            FileState::Unopened
+            | FileState::TooShort
+            | FileState::Copy { .. }
+            | FileState::Compressed(_)
+            | FileState::Held(_) => false,
         }
     }
 
