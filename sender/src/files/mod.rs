@@ -75,6 +75,11 @@ pub(crate) fn beginning(file: &impl FileHandle) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a file with this beginning is text. A NUL byte is in no log line, and in the first KiB of almost every other file.
+pub(crate) fn is_text(beginning: &[u8]) -> bool {
+    memchr::memchr(0, beginning).is_none()
+}
+
 /// The up to [`FINGERPRINT_SPAN`] bytes of a file that end at `end`; `None` if the file is shorter than that.
 pub(crate) fn ending_at(file: &impl FileHandle, end: Offset) -> io::Result<Option<Vec<u8>>> {
     let span = span_before(end);

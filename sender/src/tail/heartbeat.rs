@@ -54,18 +54,14 @@ impl<F: FileSystem> Tailer<F> {
         self.dirty |= self.heartbeat.unsaved_since.is_some();
         let gaps = self.heartbeat.unreported.iter().take(REPORTED_MAX);
         let unreadable = self.logs.iter().flat_map(TailedLog::unreadable);
+        let held = self.logs.iter().flat_map(|log| log.held(now));
         Some(Heartbeat {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Some(HostTime::from(now.wall)),
             started_at: Some(self.heartbeat.started),
             checkpoint_failing_since: self.heartbeat.unsaved_since,
             unreadable: unreadable.take(UNREADABLE_MAX).collect(),
-            held: self
-                .logs
-                .iter()
-                .flat_map(TailedLog::held)
-                .take(HELD_MAX)
-                .collect(),
+            held: held.take(HELD_MAX).collect(),
             streams: self.logs.iter().flat_map(|log| log.progress(now)).collect(),
             gaps: gaps.cloned().collect(),
         })

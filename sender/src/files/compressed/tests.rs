@@ -8,23 +8,22 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::files::compressed::{CompressedFileError, LogText};
-use crate::files::open_writers::OpenWriters;
-use crate::files::{self, FileHandle, FileStat};
+use crate::files::{self, FileStat};
 
 #[derive(Debug)]
-struct MemoryFile(Vec<u8>);
+struct MemoryFile(RefCell<Vec<u8>>);
 
 impl FileHandle for MemoryFile {
     fn stat(&self) -> io::Result<FileStat> {
         Ok(FileStat {
             key: FileKey { dev: 1, inode: 1 },
-            size: Offset::new(self.0.len() as u64),
+            size: Offset::new(self.0.borrow().len() as u64),
             modified: UNIX_EPOCH,
         })
     }
 
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
-        Ok(copy_kept(&self.0, at.get(), buffer))
+        Ok(copy_kept(&self.0.borrow(), at.get(), buffer))
     }
 
     fn writers(&self) -> OpenWriters {
@@ -45,12 +44,23 @@ pub(crate) fn compress(format: CompressionFormat, text: &[u8]) -> Vec<u8> {
             encoder.write_all(text).expect("memory");
             encoder.finish().expect("memory")
         }
+        CompressionFormat::Xz => {
+            let options = lzma_rust2::XzOptions::with_preset(1);
+            let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).expect("an encoder");
+            encoder.write_all(text).expect("memory");
+            encoder.finish().expect("memory")
+        }
+        CompressionFormat::Bzip2 => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(text).expect("memory");
+            encoder.finish().expect("memory")
+        }
     }
 }
 
 fn open(bytes: Vec<u8>) -> Result<LogText<MemoryFile>, CompressedFileError> {
-    let mut text = LogText::plain(MemoryFile(bytes));
-    text.detect_compression().map(|()| text)
+    let mut text = LogText::plain(MemoryFile(RefCell::new(bytes)));
+    text.detect_compression(false).map(|()| text)
 }
 
 fn assert_incomplete(format: CompressionFormat, bytes: &[u8]) {
@@ -75,7 +85,15 @@ fn lines(count: u32) -> Vec<u8> {
     (0..count).flat_map(|number| line(number).into_bytes()).collect()
 }
 
-const FORMATS: [CompressionFormat; 2] = [CompressionFormat::Gzip, CompressionFormat::Zstd];
+const FORMATS: [CompressionFormat; 4] = [
+    CompressionFormat::Gzip,
+    CompressionFormat::Zstd,
+    CompressionFormat::Xz,
+    CompressionFormat::Bzip2,
+];
+
+/// Length of the longest magic number.
+const MAGIC_MAX: usize = 10;
 
 #[test]
 fn a_plain_file_is_its_own_text() {
@@ -97,7 +115,7 @@ fn an_archive_cut_anywhere_has_no_end() {
     for format in FORMATS {
         let archive = compress(format, &lines(300));
         // Shorter than the magic number it is not known to be one.
-        for len in 4..archive.len() {
+        for len in MAGIC_MAX..archive.len() {
             assert_incomplete(format, &archive[..len]);
         }
     }
@@ -108,7 +126,9 @@ fn a_second_member_cut_anywhere_has_no_end() {
     for format in FORMATS {
         let first = compress(format, &lines(20));
         let both = [&first[..], &compress(format, &lines(30))].concat();
-        for len in first.len() + 1..both.len() {
+        // The xz decoder takes a part of a second magic number for damage.
+        let magic = if format == CompressionFormat::Xz { 6 } else { 1 };
+        for len in first.len() + magic..both.len() {
             assert_incomplete(format, &both[..len]);
         }
     }
@@ -151,11 +171,10 @@ fn reading_on_never_starts_over() {
 proptest! {
     #[test]
     fn text_is_the_same_in_whatever_order_it_is_read(
-        zstd in any::<bool>(),
+        format in prop::sample::select(&FORMATS),
         sizes in prop::collection::vec(0_u32..2000, 1..4),
         reads in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..5000), 1..20),
     ) {
-        let format = if zstd { CompressionFormat::Zstd } else { CompressionFormat::Gzip };
         let all: Vec<u8> = sizes.iter().flat_map(|&size| lines(size)).collect();
         let text = open(sizes.iter().flat_map(|&size| compress(format, &lines(size))).collect()).expect("sound");
         prop_assert_eq!(size(&text), all.len() as u64);
@@ -169,15 +188,127 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_archive_never_gives_other_text(zstd in any::<bool>(), at in any::<prop::sample::Index>(), flip in 1_u8..) {
-        let format = if zstd { CompressionFormat::Zstd } else { CompressionFormat::Gzip };
+    fn a_damaged_archive_never_gives_other_text(format in prop::sample::select(&FORMATS), at in any::<prop::sample::Index>(), flip in 1_u8..) {
         let all = lines(200);
         let mut archive = compress(format, &all);
-        let at = 4 + at.index(archive.len() - 4);
+        let at = MAGIC_MAX + at.index(archive.len() - MAGIC_MAX);
         archive[at] ^= flip;
         // A change of a field without a checksum, such as the time in the header, does not change the text.
         if let Ok(text) = open(archive) {
             prop_assert_eq!(whole(&text), all);
         }
+    }
+}
+
+/// The text in `layers` layers, the innermost compressed first.
+fn nested(text: &[u8], formats: &[CompressionFormat]) -> Vec<u8> {
+    formats
+        .iter()
+        .fold(text.to_vec(), |inner, &format| compress(format, &inner))
+}
+
+#[test]
+fn a_text_compressed_up_to_three_times_is_one_text() {
+    let all = lines(2000);
+    for formats in [&FORMATS[..2], &FORMATS[1..], &[CompressionFormat::Gzip; 3]] {
+        let text = open(nested(&all, formats)).expect("sound");
+        assert!(whole(&text) == all, "{formats:?}");
+        let cut = nested(&all, formats);
+        assert_incomplete(formats[0], &cut[..cut.len() - 1]);
+    }
+    let opened = open(nested(&all, &FORMATS));
+    assert!(matches!(opened, Err(CompressedFileError::TooDeep)), "{opened:?}");
+}
+
+#[test]
+fn a_text_that_only_begins_like_an_archive_is_plain() {
+    for text in [&b"BZh9 is a name\n"[..], b"\x1f\x8b is no gzip\n", b"PK\x03\x04"] {
+        let text = open(text.to_vec()).expect("plain");
+        assert!(!text.is_compressed(), "{text:?}");
+    }
+}
+
+#[test]
+fn frames_of_pzstd_and_wide_windows_are_read_and_wider_ones_refused() {
+    let all = lines(3000);
+    // pzstd writes a skippable frame with the size of the next one before each (RFC 8878, 3.1.2).
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
+    let part = compress(CompressionFormat::Zstd, &all);
+    let parallel = [&skippable[..], &part, &skippable, &part].concat();
+    assert!(whole(&open(parallel).expect("sound")) == [&all[..], &all].concat());
+    for (window_log, is_read) in [(27, true), (28, false)] {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("an encoder");
+        encoder.long_distance_matching(true).expect("an option");
+        encoder.window_log(window_log).expect("an option");
+        encoder.write_all(&all).expect("memory");
+        let opened = open(encoder.finish().expect("memory"));
+        assert_eq!(opened.is_ok(), is_read, "{window_log}: {opened:?}");
+        assert!(
+            is_read || matches!(opened, Err(CompressedFileError::TooLarge)),
+            "{opened:?}"
+        );
+    }
+}
+
+/// What a live gzip file shows of its text after each part of `bytes` is written.
+fn grow(bytes: &[u8], ends: &[usize]) -> Vec<Vec<u8>> {
+    let file = Rc::new(MemoryFile(RefCell::default()));
+    let mut text: Option<LogText<MemoryFile>> = None;
+    let mut shown = Vec::new();
+    for &end in ends {
+        file.0.replace(bytes[..end].to_vec());
+        let text = text.get_or_insert_with(|| {
+            let mut text = LogText {
+                file: file.clone(),
+                compressed: None,
+            };
+            text.detect_compression(true).expect("gzip");
+            text
+        });
+        assert!(text.is_growing());
+        text.grow().expect("sound");
+        shown.push(whole(text));
+    }
+    shown
+}
+
+#[test]
+fn a_live_gzip_file_is_read_as_far_as_it_is_flushed() {
+    let (first, second) = (lines(300), lines(200));
+    // nginx: a member at each flush.
+    let members = [
+        compress(CompressionFormat::Gzip, &first),
+        compress(CompressionFormat::Gzip, &second),
+    ];
+    let (end, both) = (members[0].len(), members.concat());
+    let shown = grow(&both, &[end, end, end + 5, both.len()]);
+    assert!(shown[0] == first && shown[1] == first && shown[2] == first);
+    assert!(shown[3] == [&first[..], &second].concat());
+    // Other writers flush inside a member.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&first).expect("memory");
+    encoder.flush().expect("memory");
+    let flushed = encoder.get_ref().len();
+    encoder.write_all(&second).expect("memory");
+    let all = encoder.finish().expect("memory");
+    let shown = grow(&all, &[flushed, all.len()]);
+    assert!(shown[0] == first && shown[1] == [&first[..], &second].concat());
+}
+
+proptest! {
+    #[test]
+    fn a_live_gzip_file_never_shows_other_text(
+        sizes in prop::collection::vec(1_u32..300, 1..5),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..10),
+    ) {
+        let parts: Vec<Vec<u8>> = sizes.iter().map(|&size| lines(size)).collect();
+        let (all, bytes) = (parts.concat(), parts.iter().flat_map(|part| compress(CompressionFormat::Gzip, part)).collect::<Vec<u8>>());
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| MAGIC_MAX + cut.index(bytes.len() - MAGIC_MAX)).collect();
+        ends.sort_unstable();
+        ends.push(bytes.len());
+        let shown = grow(&bytes, &ends);
+        prop_assert!(shown.iter().all(|text| all.starts_with(text)));
+        prop_assert!(shown.is_sorted_by_key(Vec::len));
+        prop_assert!(shown.last() == Some(&all));
     }
 }
