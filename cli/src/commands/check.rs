@@ -28,6 +28,16 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     for warning in &config.warnings {
         console::print(&format!("warning: {warning}\n"))?;
     }
+    for neighbour in config
+        .sender
+        .iter()
+        .flat_map(|sender| logferry_sender::neighbours(&sender.logs))
+    {
+        let path = neighbour.display();
+        console::print(&format!(
+            "{path}: is left alone, as rotation does not make such a name\n"
+        ))?;
+    }
     let are_files_fine = check_files(&config)?;
     let is_all_reached = !options.connect || connect(&config)?;
     Ok(CommandOutcome::fine_if(are_files_fine && is_all_reached))

@@ -6,17 +6,21 @@
 pub(crate) mod compressed;
 pub(crate) mod discovery;
 pub(crate) mod open_writers;
+mod rotated_name;
 pub(crate) mod watcher;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use logferry_config::LogSettings;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
 use serde::{Deserialize, Serialize};
 
+use crate::files::discovery::LogPatterns;
 use crate::files::open_writers::{OpenWriters, open_writers};
 
 /// The part of `stat(2)` that is used.
@@ -46,6 +50,24 @@ pub(crate) trait FileHandle: 'static {
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize>;
 
     fn writers(&self) -> OpenWriters;
+}
+
+/// The files beside the logs that begin like a log's name and are no files of any log, for `logferry check`.
+pub fn neighbours(logs: &[LogSettings]) -> BTreeSet<PathBuf> {
+    let scans: Vec<_> = logs
+        .iter()
+        .map(|log| LogPatterns::of_log(log).scan(&RealFileSystem))
+        .collect();
+    let shipped: BTreeSet<_> = scans
+        .iter()
+        .flat_map(|scan| &scan.files)
+        .map(|file| &file.path)
+        .collect();
+    let neighbours = scans.iter().flat_map(|scan| &scan.neighbours);
+    neighbours
+        .filter(|path| !shipped.contains(path))
+        .cloned()
+        .collect()
 }
 
 /// Reads until `buffer` is full or the file ends. Returns the number of bytes.

@@ -43,7 +43,7 @@ async fn a_switched_link_has_its_old_target_drained_and_its_new_target_followed(
 async fn a_glob_that_finds_a_link_and_its_target_ships_it_once() {
     let mut fixture = ShippingFixture::new().await;
     let glob = fixture.path("*.log").display().to_string();
-    fixture.config.logs[0].rotated = vec![format!("{glob}.*")];
+    fixture.config.logs[0].rotated = logferry_config::RotatedNames::Globs(vec![format!("{glob}.*")]);
     fixture.config.logs[0].path = glob;
     fixture.switch("a-link.log", "target.log");
     let mut expected = fixture.write("target.log", 500);

@@ -52,7 +52,6 @@ pub(super) fn with_sites(mut config: config::SenderSettings) -> config::SenderSe
     let mut sites = config.logs[0].clone();
     sites.name = "site".parse().expect("a name");
     sites.path = SITES.into();
-    sites.rotated = vec![format!("{SITES}.*"), format!("{SITES}-*")];
     config.logs.push(sites);
     config
 }
@@ -60,7 +59,7 @@ pub(super) fn with_sites(mut config: config::SenderSettings) -> config::SenderSe
 pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::SenderSettings {
     let log = config::LogSettings {
         path: LIVE.into(),
-        rotated: vec![format!("{LIVE}.*"), format!("{LIVE}-*")],
+        rotated: config::RotatedNames::Auto,
         name: "access".parse().expect("a name"),
         start: config::StartPosition::Beginning,
         exclude: vec![vec!["ping".into(), "check".into()]],
