@@ -171,7 +171,7 @@ impl DeliveryStore {
         batches.extend(self.ledger.batches_in(BatchState::Failed)?);
         let mut waiting = Vec::with_capacity(batches.len());
         for batch in batches {
-            let mut file = match self.spool.find(&batch) {
+            let mut file = match self.find_waiting(&batch) {
                 Ok(file) => file,
                 Err(error) => {
                     self.note_unmoved(&batch, &error);
@@ -188,6 +188,14 @@ impl DeliveryStore {
             waiting.push((batch, file));
         }
         Ok(waiting)
+    }
+
+    /// Finds a batch's file: where it waits, or in any folder. A folder that cannot be read does not hide a waiting file.
+    fn find_waiting(&self, batch: &Batch) -> Result<Option<SpoolFile>, DiskError> {
+        match self.spool.waits_in(batch)? {
+            Some(state) => Ok(Some(self.spool.file(batch, state, FileForm::Plain))),
+            None => self.spool.find(batch),
+        }
     }
 
     /// Records that batches are at a destination. A batch that every destination which wants it now has is sent.

@@ -1,4 +1,5 @@
 //! Results that arrive while the ledger cannot be written, or while a folder of the spool cannot be made.
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::fs;
 use std::sync::mpsc::channel;
@@ -217,4 +218,14 @@ fn batch_that_cannot_be_moved_to_failed_holds_up_no_other() {
     fs::remove_file(&in_the_way).unwrap();
     it.worker.plan().unwrap();
     assert_eq!(fs::read_dir(in_the_way).unwrap().count(), 1);
+}
+
+#[test]
+fn batch_is_due_although_other_folders_of_its_source_cannot_be_read() {
+    let mut it = Fixture::new(1);
+    for state in ["open", "failed", "sent"] {
+        fs::create_dir_all(it.dir.path().join(state)).unwrap();
+        fs::write(it.dir.path().join(state).join(SOURCE), "a plain file").unwrap();
+    }
+    assert_eq!(it.take_all().len(), 1);
 }
