@@ -357,6 +357,7 @@ mod tests {
             last_window: None,
             last_line_time: None,
             open_line_in: None,
+            writer: None,
             finished: false,
             updated_at: now(),
         };

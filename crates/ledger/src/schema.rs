@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     SUBSCRIPTIONS,
     MANIFESTS,
     MANIFEST_PUBLISHING,
+    SENDERS,
 ];
 
 const FIRST: &str = "
@@ -279,6 +280,25 @@ CREATE INDEX batches_by_window ON batches (window_start);
 /// Where a window manifest may have been published before its delivery was recorded.
 const MANIFEST_PUBLISHING: &str = "
 ALTER TABLE manifests ADD COLUMN publishing_place TEXT;
+";
+
+/// The senders of each source by their ids, and the sender that last wrote to a stream.
+const SENDERS: &str = "
+CREATE TABLE senders (
+    id           TEXT NOT NULL,
+    grp          TEXT NOT NULL,
+    source       TEXT NOT NULL,
+    by_address   INTEGER NOT NULL,
+    address      TEXT NOT NULL,
+    runs         TEXT NOT NULL,
+    first_seen   INTEGER NOT NULL,
+    run_since    INTEGER NOT NULL,
+    last_contact INTEGER NOT NULL,
+    PRIMARY KEY (id, grp)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX senders_by_source ON senders (source, last_contact);
+
+ALTER TABLE streams ADD COLUMN writer TEXT;
 ";
 
 /// The version of the current schema.

@@ -40,6 +40,7 @@ use crate::chunk::BodyPool;
 use crate::commit::{CommitJob, CommitQueue};
 use crate::health::SharedGroupStatus;
 use crate::legacy_upload::AckTracker;
+use crate::senders::SharedSenders;
 
 #[derive(Debug, Clone, Copy)]
 struct ClientTimeouts {
@@ -64,6 +65,7 @@ struct HttpContext {
     limits: GroupLimits,
     timeouts: ClientTimeouts,
     credentials: Credentials,
+    senders: SharedSenders,
     ledger: LedgerId,
     bodies: BodyPool,
     acks: AckTracker,

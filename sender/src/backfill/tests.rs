@@ -306,7 +306,7 @@ fn files_with_the_same_beginning_are_all_shipped() {
 
 #[test]
 fn a_dry_run_counts_what_would_be_shipped_and_sends_nothing() {
-    let fixture = BackfillFixture::new();
+    let mut fixture = BackfillFixture::new();
     let text = lines("a", 1000);
     let file = fixture.write("a.gz", gzip(&text));
     let (mut driver, inbox) = fixture.driver(&[file], true);

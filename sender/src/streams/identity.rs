@@ -7,6 +7,8 @@
 //!    stream, unless a file is it by rule 1. Such a file is a copy left by copytruncate, or was moved or restored.
 //! 3. A rotated file that holds only bytes that the live file of its log also holds is a copy in progress. Its lines are
 //!    the live file's lines, until the live file is truncated and rule 2 applies ([`is_copy`]).
+//!    A file that holds what was acknowledged to this sender of a stream, after which another sender wrote to the stream,
+//!    is a new stream that leaves those bytes out: one of the two files is a copy of the other (`tail/log/resolve.rs`).
 //! 4. Every other file is a new stream ([`new_stream_id`]).
 //!
 //! Invariants: one stream is never two files, and one file is never two streams.
@@ -96,6 +98,14 @@ pub(crate) fn is_copy(
     Ok(ours.is_some() && ours == theirs)
 }
 
+/// Whether another sender wrote to a stream after the bytes that were acknowledged here, which end at `acked`.
+///
+/// Then what came after is of that sender's file. It counts for nothing that this file has lines like those: two hosts can
+/// log the same at the same time.
+pub(crate) fn is_parted(known: &KnownStream, acked: Offset) -> bool {
+    known.by_other && known.committed > acked
+}
+
 /// The id of a new stream; rule 4. The generation counts up until the id is not `known`.
 pub(crate) fn new_stream_id(key: FileKey, head: Head, known: impl Fn(StreamId) -> bool) -> StreamId {
     let mut generation = 0;
@@ -135,6 +145,7 @@ mod tests {
             head,
             committed: Offset::new(committed as u64),
             tail: Tail::of(&bytes[..committed]),
+            by_other: false,
         }
     }
 

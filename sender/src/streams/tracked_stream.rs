@@ -210,6 +210,7 @@ impl TrackedStream {
             head: self.head,
             committed: offset,
             tail,
+            by_other: false,
         }
     }
 }

@@ -171,6 +171,7 @@ mod tests {
             last_window: None,
             last_line_time: None,
             open_line_in: None,
+            writer: None,
             finished,
             updated_at: now(),
         };

@@ -216,6 +216,7 @@ impl<H: FileHandle> TailedLog<H> {
     fn orphan_stream(&mut self, index: usize) {
         self.miss_unidentified(index);
         let file = &mut self.files[index];
+        self.orphans.extend(file.parted_from.take().map(|orphan| *orphan));
         if let Some(orphan) = file.take_orphan() {
             let (stream, acked) = (orphan.stream.id, orphan.stream.acked.offset);
             tracing::info!(path = %file.path.display(), %stream, %acked, "the log was truncated or rewritten");
@@ -365,6 +366,7 @@ impl<H: FileHandle> TailedLog<H> {
         match result {
             Ok(()) => {
                 file.retry.succeeded();
+                file.parted_from = None;
                 self.lost.extend(file.shortfall(&self.name, now));
                 file.close_if_finished();
             }
@@ -385,7 +387,9 @@ impl<H: FileHandle> TailedLog<H> {
             .files
             .iter()
             .filter_map(|file| file.to_checkpoint(&self.name));
-        let of_orphans = self.orphans.iter().map(|orphan| orphan.to_checkpoint(&self.name));
+        let parted = self.files.iter().filter_map(|file| file.parted_from.as_deref());
+        let of_orphans = self.orphans.iter().chain(parted);
+        let of_orphans = of_orphans.map(|orphan| orphan.to_checkpoint(&self.name));
         of_files
             .chain(of_orphans)
             .filter(|saved| saved.stream.committed > Offset::ZERO)

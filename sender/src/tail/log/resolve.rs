@@ -67,7 +67,9 @@ impl<H: FileHandle> TailedLog<H> {
             if !stream.is_in_doubt() || !is_answered(answers, stream.head) {
                 continue;
             }
-            let position = find(answers, stream.id).map_or_else(stream_start, committed);
+            let known = find(answers, stream.id);
+            let is_parted = known.is_some_and(|known| identity::is_parted(known, stream.acked.offset));
+            let position = known.map_or_else(stream_start, committed);
             if position.offset < stream.acked.offset {
                 tracing::warn!(
                     stream = %stream.id, acked = %stream.acked.offset, committed = %position.offset,
@@ -75,7 +77,7 @@ impl<H: FileHandle> TailedLog<H> {
                 );
                 self.relay_forgot = true;
             }
-            if handle.holds(position).unwrap_or(false) {
+            if !is_parted && handle.holds(position).unwrap_or(false) {
                 amount = amount.plus(stream.resume(position));
                 file.unread_since = now.instant;
             } else {
@@ -175,6 +177,14 @@ impl<H: FileHandle> TailedLog<H> {
         let mut free: Vec<KnownStream> = Vec::new();
         let of_relay = answers.iter().flat_map(|(_, streams)| streams).cloned();
         for known in of_relay.chain(self.orphans.iter().map(OrphanStream::as_known)) {
+            let is_its = |orphan: &OrphanStream| orphan.stream.id == known.stream;
+            if self
+                .orphans
+                .iter()
+                .any(|orphan| orphan.is_parted && is_its(orphan))
+            {
+                continue;
+            }
             let is_listed = free.iter().any(|other| other.stream == known.stream);
             if !is_listed && self.file_of(known.stream).is_none() {
                 free.push(known);
@@ -217,6 +227,9 @@ impl<H: FileHandle> TailedLog<H> {
     ) {
         let &Candidate { index, head, .. } = candidate;
         let original = self.find_original(candidate);
+        let parted = matches!(original, Ok(None))
+            .then(|| self.find_parted(candidate))
+            .flatten();
         let is_known = |id| {
             let is_orphan = self.orphans.iter().any(|orphan| orphan.stream.id == id);
             is_orphan || self.file_of(id).is_some() || find(answers, id).is_some()
@@ -235,11 +248,41 @@ impl<H: FileHandle> TailedLog<H> {
                 if !relay_knows_none {
                     file.skip_to = None;
                 }
-                tracing::info!(path = %file.path.display(), stream = %id, "a new stream begins");
+                if let Some(parted) = parted {
+                    let (of, from) = (parted.stream.id, parted.stream.acked.offset);
+                    tracing::warn!(
+                        path = %file.path.display(), stream = %id, %of, %from,
+                        "another sender has written to the stream of this log, which is a copy of that sender's log or its \
+                         original; the lines from here on are shipped in a stream of their own"
+                    );
+                    (file.skip_to, file.parted_from) = (Some(from), Some(Box::new(parted)));
+                } else {
+                    tracing::info!(path = %file.path.display(), stream = %id, "a new stream begins");
+                }
                 file.follow(TrackedStream::new(id, head, stream_start()), now);
             }
             Err(error) => file.read_failed(&error),
         }
+    }
+
+    /// Takes the stream that another sender went on with, and whose bytes up to there are the first bytes of this file.
+    ///
+    /// The file's own stream begins with an empty chunk over those bytes, as with `start: end`.
+    fn find_parted(&mut self, candidate: &Candidate) -> Option<OrphanStream> {
+        let handle = self.files[candidate.index].handle.as_ref()?;
+        let is_its = |orphan: &OrphanStream| {
+            orphan.is_parted
+                && orphan.stream.acked.offset > Offset::ZERO
+                && orphan.stream.head.matches(&candidate.beginning)
+                && handle.holds(orphan.stream.acked).unwrap_or(false)
+        };
+        let its = self
+            .orphans
+            .iter()
+            .enumerate()
+            .filter(|(_, orphan)| is_its(orphan));
+        let (last, _) = its.max_by_key(|(_, orphan)| orphan.stream.acked.offset)?;
+        Some(self.orphans.swap_remove(last))
     }
 
     /// The stream that this rotated file is a copy of: its live file's, or any other's of its chain if one of the two

@@ -94,6 +94,8 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) unread_since: Instant,
     /// `start: end`: the bytes before are not shipped if the file turns out to be new.
     pub(crate) skip_to: Option<Offset>,
+    /// The stream that the file's first bytes were shipped in, until the relay has the first chunk of its new one.
+    pub(crate) parted_from: Option<Box<OrphanStream>>,
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
@@ -126,6 +128,7 @@ impl<H: FileHandle> TrackedFile<H> {
             close_policy: ClosePolicy::new(age, now),
             unread_since: now.instant,
             skip_to: None,
+            parted_from: None,
             retry,
             seen: true,
             held_logged: None,
