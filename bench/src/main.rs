@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use logferry_config::units::{UnitError, parse_size};
+use logferry_config::units::parse_size;
 use tempfile::TempDir;
 
 use crate::delivery::{Cases, DeliverySetup, delivery};
@@ -51,7 +51,7 @@ enum Benchmark {
     /// Ships one sender's backlog until it is durable on the relay, and compares with cp + fsync of the file
     Ingest {
         /// Size of the log
-        #[arg(long, default_value = "1GiB", value_parser = size)]
+        #[arg(long, default_value = "1GiB", value_parser = parse_size)]
         size: u64,
         /// Number of runs
         #[arg(long, default_value = "3")]
@@ -63,7 +63,7 @@ enum Benchmark {
         #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u8).range(1..=200))]
         count: u8,
         /// Size of each sender's log
-        #[arg(long, default_value = "128MiB", value_parser = size)]
+        #[arg(long, default_value = "128MiB", value_parser = parse_size)]
         size: u64,
     },
     /// Measures the time from a line's append to its commit at the relay, at 100 lines per second
@@ -92,7 +92,7 @@ enum Benchmark {
         #[command(flatten)]
         setup: ManySenders,
         /// Size of each sender's backlog, which spans six hours of log time
-        #[arg(long, default_value = "8MiB", value_parser = size)]
+        #[arg(long, default_value = "8MiB", value_parser = parse_size)]
         size: u64,
     },
     /// Measures one group's latency alone, and during an overload of another group of the same relay
@@ -129,14 +129,9 @@ enum Benchmark {
     },
 }
 
-fn size(text: &str) -> Result<u64, UnitError> {
-    parse_size(text)
-}
-
 fn main() -> ExitCode {
-    let error = match run(&BenchArgs::parse()) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(error) => error,
+    let Err(error) = run(&BenchArgs::parse()) else {
+        return ExitCode::SUCCESS;
     };
     // If stderr is closed, the exit code remains.
     let _ = writeln!(io::stderr(), "logferry-bench: {error:#}");
@@ -203,12 +198,8 @@ fn folder_in(parent: &Path) -> anyhow::Result<TempDir> {
 
 /// The program to measure.
 fn binary(wanted: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    let binary = match wanted {
-        Some(path) => path,
-        None => std::env::current_exe()
-            .context("cannot find the path of this program")?
-            .with_file_name("logferry"),
-    };
+    let this = std::env::current_exe().context("cannot find the path of this program")?;
+    let binary = wanted.unwrap_or_else(|| this.with_file_name("logferry"));
     anyhow::ensure!(
         binary.is_file(),
         "{} does not exist; build it with `cargo build --release -p logferry`",

@@ -51,7 +51,11 @@ pub(crate) enum CliCommand {
     /// Compress and later delete the batches that every destination has
     Housekeeper(RunMode),
     /// Validate the configuration, and with --connect try the hosts in it
-    Check(CheckArgs),
+    Check {
+        /// Also try to connect to the relay, the destinations and the mail server
+        #[arg(long)]
+        connect: bool,
+    },
     /// Show the present state: sources, lag, batches, destinations
     Status(StatusArgs),
     /// Check that every line that was read was delivered exactly once
@@ -61,7 +65,11 @@ pub(crate) enum CliCommand {
     /// Show lines as the relay stores them
     Tail(TailArgs),
     /// Put failed batches back to ready, to be delivered again
-    Retry(RetryArgs),
+    Retry {
+        /// Names of batches as `audit` shows them [default: all failed batches]
+        #[arg(value_name = "BATCH")]
+        batches: Vec<String>,
+    },
     /// Show a destination's host key and, after confirmation, store it
     Trust(TrustArgs),
     /// Deliver sent batches again, or old batches to a new destination; no file there is overwritten
@@ -98,13 +106,6 @@ pub(crate) struct RunMode {
     /// One pass, then exit; for cron
     #[arg(long)]
     pub(crate) once: bool,
-}
-
-#[derive(Debug, Options)]
-pub(crate) struct CheckArgs {
-    /// Also try to connect to the relay, the destinations and the mail server
-    #[arg(long)]
-    pub(crate) connect: bool,
 }
 
 #[derive(Debug, Options)]
@@ -177,13 +178,6 @@ pub(crate) struct TailArgs {
     pub(crate) group: Option<GroupName>,
     /// Only lines that contain this text
     pub(crate) pattern: Option<String>,
-}
-
-#[derive(Debug, Options)]
-pub(crate) struct RetryArgs {
-    /// Names of batches as `audit` shows them [default: all failed batches]
-    #[arg(value_name = "BATCH")]
-    pub(crate) batches: Vec<String>,
 }
 
 #[derive(Debug, Options)]
@@ -275,10 +269,8 @@ mod tests {
             ["logferry", "-c", "x.yaml", "status"],
             ["logferry", "status", "-c", "x.yaml"],
         ] {
-            assert_eq!(
-                CliArgs::try_parse_from(line).unwrap().config,
-                PathBuf::from("x.yaml")
-            );
+            let args = CliArgs::try_parse_from(line).unwrap();
+            assert_eq!(args.config, PathBuf::from("x.yaml"));
         }
     }
 
@@ -288,10 +280,8 @@ mod tests {
             time("2026-11-21T08:00:00+06:00").unwrap(),
             "2026-11-21T02:00:00Z".parse().unwrap()
         );
-        assert_eq!(
-            time("2026-11-21T08:00").unwrap(),
-            time("2026-11-21 08:00:00").unwrap()
-        );
+        let local = time("2026-11-21T08:00").unwrap();
+        assert_eq!(local, time("2026-11-21 08:00:00").unwrap());
         assert_eq!(time("2026-11-21").unwrap(), time("2026-11-21T00:00").unwrap());
         assert_eq!(
             time("yesterday").unwrap_err(),

@@ -15,12 +15,8 @@ pub(crate) fn load(file: &Path) -> Result<Config> {
 
 /// The relay host's data folder. The configuration is only valid if all its sections name the same one.
 pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
-    let relay = config.relay.as_ref().map(|section| &section.data_dir);
-    let forwarder = config.forwarder.as_ref().map(|section| &section.data_dir);
-    let monitor = config.monitor.as_ref().map(|section| &section.data_dir);
-    let housekeeper = config.housekeeper.as_ref().map(|section| &section.data_dir);
-    let data_dir = relay.or(forwarder).or(monitor).or(housekeeper);
-    data_dir.cloned().ok_or_else(|| {
+    let data_dir = config.data_dirs().next();
+    data_dir.map(|(_, folder)| folder.to_owned()).ok_or_else(|| {
         let file = file.display();
         Failure::Configuration(anyhow!(
             "{file}: there is no relay, forwarder, monitor or housekeeper section; run this command with the relay host's \
@@ -31,11 +27,8 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
 
 /// The configured destinations, each with the batches it wants.
 pub(crate) fn subscribers(config: &Config) -> Vec<Subscriber> {
-    config
-        .forwarder
-        .as_ref()
-        .map(ForwarderSettings::subscribers)
-        .unwrap_or_default()
+    let forwarder = config.forwarder.as_ref();
+    forwarder.map_or_else(Vec::new, ForwarderSettings::subscribers)
 }
 
 /// The error for a destination that is not configured.

@@ -249,7 +249,8 @@ impl DeliveryStore {
         decision: RetryDecision,
         now: Timestamp,
     ) -> Result<(), DeliveryStoreError> {
-        let (next, gave_up) = (later(now, decision.wait()), decision.gave_up());
+        let RetryDecision { wait, gave_up } = decision;
+        let next = later(now, wait);
         // 1. The ledger. A crash after this leaves a failed batch's file in `ready/`; the next plan moves it.
         self.ledger
             .record_failure(batch.id, destination, error, next, gave_up)?;

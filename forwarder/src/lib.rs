@@ -28,7 +28,7 @@ mod worker;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -49,8 +49,8 @@ pub use crate::commands::resend::{BatchAtDestination, ResendDue, ResendImpossibl
 pub use crate::commands::sidecars::{Sidecar, SidecarKind, sidecars};
 pub use crate::commands::verify::{DeliveredFile, DeliveryDifference, VerifyProgress, verify};
 pub use crate::delivery_store::DeliveryStoreError;
-pub use crate::error::{DeliveryError, FailureScope, HostKeyError, LoginError};
-pub use crate::ssh::{HostKeyScan, HostKeyStatus, StoreHostKeyError};
+pub use crate::error::{DeliveryError, FailureScope, HostKeyError, HostKeyStatus, LoginError, ServerAddress};
+pub use crate::ssh::{HostKeyScan, StoreHostKeyError};
 
 /// Name of the lock file in the data folder.
 const LOCK_FILE: &str = "forwarder.lock";
@@ -121,6 +121,10 @@ async fn open(
     shutdown: &CancellationToken,
 ) -> Result<Option<(LockFile, DeliveryStore)>, ForwarderError> {
     let data_dir = &config.data_dir;
+    let store_error = |source| ForwarderError::Store {
+        data_dir: data_dir.clone(),
+        source,
+    };
     let mut is_logged = false;
     loop {
         match DeliveryStore::open(data_dir, config.subscribers()) {
@@ -134,7 +138,7 @@ async fn open(
                 store
                     .reconcile(Timestamp::now())
                     .and_then(|()| remove_unneeded_staging(config, &store))
-                    .map_err(|source| store_error(data_dir, source))?;
+                    .map_err(store_error)?;
                 return Ok(Some((lock, store)));
             }
             Err(DeliveryStoreError::Ledger(LedgerError::Missing { path })) => {
@@ -143,7 +147,7 @@ async fn open(
                     is_logged = true;
                 }
             }
-            Err(source) => return Err(store_error(data_dir, source)),
+            Err(source) => return Err(store_error(source)),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
@@ -172,11 +176,9 @@ fn remove_unneeded_staging(
     Ok(compressed_staging::remove_unneeded(&config.data_dir, is_wanted)?)
 }
 
-fn store_error(data_dir: &std::path::Path, source: DeliveryStoreError) -> ForwarderError {
-    ForwarderError::Store {
-        data_dir: data_dir.to_owned(),
-        source,
-    }
+/// Locks, also after another thread panicked: every change is complete under one lock.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Connects to a destination, logs in and checks that its folder exists, as `logferry check --connect` does.

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,13 @@ use tracing::{error, info, warn};
 
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError, later};
 use crate::error::{DeliveryError, FailureScope};
+use crate::lock;
 use crate::publish::attempt::Delivered;
 use crate::publish::publish_steps::PublishOutcome;
 use crate::publish::task::{DeliveryItem, DeliveryTask};
-use crate::schedule::plan::{Plan, age, due_manifests, plan};
+use crate::schedule::plan::{Plan, due_manifests, plan, until};
 use crate::schedule::queue::DeliveryQueue;
-use crate::schedule::retry::{Admission, BackoffKind, CircuitBreaker, Jitter, RetryDecision, decide_retry};
+use crate::schedule::retry::{Admission, BackoffKind, CircuitBreaker, RetryDecision, decide_retry};
 use crate::schedule::spool_watch::SpoolWatch;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::progress::{PROGRESS_EVERY, TransferProgressTable};
@@ -167,7 +168,7 @@ impl DestinationWorker {
             next_due,
             waits_since,
         } = plan(waiting, now, longest_wait);
-        let oldest = waits_since.map_or(Duration::ZERO, |since| age(now, since));
+        let oldest = waits_since.map_or(Duration::ZERO, |since| until(since, now));
         self.metrics.oldest_waiting(oldest);
         let instant = Instant::now();
         if self.credentials_changed() {
@@ -243,11 +244,10 @@ impl DestinationWorker {
                 }
                 continue;
             }
-            if let Ok(first) = received.recv_timeout(left.min(WATCH_EVERY)) {
-                let plan_again = self.record(first, received)?;
-                if plan_again || !self.queue.is_busy() {
-                    return Ok(());
-                }
+            if let Ok(first) = received.recv_timeout(left.min(WATCH_EVERY))
+                && (self.record(first, received)? || !self.queue.is_busy())
+            {
+                return Ok(());
             }
             if self.watch.wait(Duration::ZERO) {
                 return Ok(());
@@ -272,14 +272,14 @@ impl DestinationWorker {
                 SessionReport::Returned(tasks) => {
                     plan_again = true;
                     self.circuit.probe_inconclusive(Instant::now());
-                    self.complete(&tasks);
+                    self.queue.complete(&tasks);
                 }
                 SessionReport::ConnectFailed { error, tasks } => {
-                    self.complete(&tasks);
+                    self.queue.complete(&tasks);
                     failed.push((None, error));
                 }
                 SessionReport::ConnectionLost { error, mut tasks } => {
-                    self.complete(&tasks);
+                    self.queue.complete(&tasks);
                     // Of several items, any may be the cause, or none.
                     let suspect = if tasks.len() == 1 { tasks.pop() } else { None };
                     failed.push((suspect, error));
@@ -289,24 +289,14 @@ impl DestinationWorker {
         // After a successful probe, all others are due.
         plan_again |= !failed.is_empty() || self.circuit.admission(Instant::now()) == Admission::Probing;
         let recorded = self.record_delivered(&delivered);
-        for (task, _) in &delivered {
-            self.queue.complete(task.id());
-        }
+        self.queue.complete(delivered.iter().map(|(task, _)| task));
         recorded?;
         for (task, error) in failed {
             let recorded = self.record_failed(task.as_ref(), &error);
-            if let Some(task) = &task {
-                self.queue.complete(task.id());
-            }
+            self.queue.complete(&task);
             recorded?;
         }
         Ok(plan_again)
-    }
-
-    fn complete(&self, tasks: &[DeliveryTask]) {
-        for task in tasks {
-            self.queue.complete(task.id());
-        }
     }
 
     fn record_delivered(
@@ -386,7 +376,7 @@ impl DestinationWorker {
                 } else {
                     BackoffKind::Configured
                 };
-                self.circuit.open(backoff, now, Jitter::random());
+                self.circuit.open(backoff, now, rand::random());
                 // The items that are queued wait too.
                 self.queue.clear();
                 self.note_health(Some((kind, &text)))?;
@@ -413,8 +403,8 @@ impl DestinationWorker {
         let decision = self.retry_decision(scope, attempts);
         self.store()
             .batch_failed(batch, destination, (kind, text), decision, Timestamp::now())?;
-        let (batch, wait) = (batch.name(), decision.wait());
-        if decision.gave_up() {
+        let (batch, RetryDecision { wait, gave_up }) = (batch.name(), decision);
+        if gave_up {
             error!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, batch is held in failed/");
         } else {
             warn!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, will be tried again");
@@ -429,7 +419,7 @@ impl DestinationWorker {
         error: &DeliveryError,
     ) -> Result<(), DeliveryStoreError> {
         let wait = match error.scope() {
-            FailureScope::Connection => self.retry_decision(FailureScope::Connection, attempts).wait(),
+            FailureScope::Connection => self.retry_decision(FailureScope::Connection, attempts).wait,
             _ => self.destination.failed_every,
         };
         let (destination, name, text) = (&self.destination.name, &manifest.name, error_chain(error));
@@ -444,8 +434,11 @@ impl DestinationWorker {
         } = &self.destination;
         match scope {
             // A quick retry does not repair a local file.
-            FailureScope::File => RetryDecision::GiveUp(*failed_every),
-            _ => decide_retry(retry, *failed_every, attempts, Jitter::random()),
+            FailureScope::File => RetryDecision {
+                wait: *failed_every,
+                gave_up: true,
+            },
+            _ => decide_retry(retry, *failed_every, attempts, rand::random()),
         }
     }
 
@@ -493,8 +486,7 @@ impl DestinationWorker {
         Ok(())
     }
 
-    /// The store, also after another worker panicked: the ledger's transactions leave nothing half done.
     fn store(&self) -> MutexGuard<'_, DeliveryStore> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.store)
     }
 }

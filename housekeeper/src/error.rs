@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use logferry_durable::{DiskError, LockError};
-use logferry_ledger::LedgerError;
+use logferry_ledger::{BatchContents, LedgerError};
 use tokio_cron_scheduler::JobSchedulerError;
 
 use crate::HousekeeperReport;
@@ -72,20 +72,16 @@ pub enum BatchError {
     },
     /// A file does not hold the lines that were sealed.
     #[error(
-        "{} holds {found_bytes} bytes with CRC-32C {found_crc32c:08x}; the ledger has {bytes} bytes with \
-         {crc32c:08x}. Check the disk, and compare with the file at the destination", .path.display()
+        "{} holds {} bytes with CRC-32C {:08x}; the ledger has {} bytes with {:08x}. Check the disk, and compare with \
+         the file at the destination", .path.display(), .found.bytes, .found.crc32c, .sealed.bytes, .sealed.crc32c
     )]
     Differs {
         /// The file.
         path: PathBuf,
-        /// Bytes of lines in it.
-        found_bytes: u64,
-        /// Their CRC-32C.
-        found_crc32c: u32,
-        /// Bytes of lines that were sealed.
-        bytes: u64,
-        /// Their CRC-32C.
-        crc32c: u32,
+        /// Its lines.
+        found: BatchContents,
+        /// The lines that were sealed.
+        sealed: BatchContents,
     },
     /// The program stops.
     #[error("stopped before the batch was done")]

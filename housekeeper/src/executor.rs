@@ -19,7 +19,8 @@ pub(crate) struct ActionExecutor<'a, D> {
     ledger: Ledger,
     now: Timestamp,
     stop: &'a CancellationToken,
-    report: HousekeeperReport,
+    /// The result so far.
+    pub(crate) report: HousekeeperReport,
 }
 
 impl<'a, D: Disk> ActionExecutor<'a, D> {
@@ -31,11 +32,6 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
             stop,
             report: HousekeeperReport::default(),
         }
-    }
-
-    /// The result so far.
-    pub(crate) fn report(&self) -> HousekeeperReport {
-        self.report
     }
 
     /// Carries out one action. After an error the batch is as whole as before, and the action may be repeated.
@@ -143,10 +139,8 @@ fn require_match(path: &Path, found: &Measure, batch: &Batch) -> Result<(), Batc
     }
     Err(BatchError::Differs {
         path: path.to_owned(),
-        found_bytes: found.contents().bytes,
-        found_crc32c: found.contents().crc32c,
-        bytes: batch.contents.bytes,
-        crc32c: batch.contents.crc32c,
+        found: found.contents(),
+        sealed: batch.contents,
     })
 }
 

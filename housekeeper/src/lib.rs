@@ -83,7 +83,7 @@ fn once_on<D: Disk>(
             first.get_or_insert_with(|| Box::new(error));
         }
     }
-    let report = executor.report();
+    let report = executor.report;
     let HousekeeperReport {
         compressed,
         expired,

@@ -57,15 +57,12 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
         .map(|(part, state)| host.batch(part, state))
         .collect();
     let config = HousekeeperSettings {
-        data_dir: host.dir.path().to_owned(),
         compress_after: Duration::ZERO,
         delete_after: Duration::ZERO,
-        ..rules()
+        ..host.config()
     };
-    assert_eq!(
-        once(&config, sealed_at() + 100_000 * HOUR)?,
-        HousekeeperReport::default()
-    );
+    let report = once(&config, sealed_at() + 100_000 * HOUR)?;
+    assert_eq!(report, HousekeeperReport::default());
     for batch in batches {
         let file = host.path(batch.state.as_str(), &batch.file_name());
         assert_eq!(fs::read(file)?, lines(batch.part));
@@ -76,11 +73,8 @@ fn undelivered_batches_outlive_every_retention() -> TestResult {
 }
 
 fn check_retention(host: &Host<impl Disk>, batch: &Batch, undelivered: &[String]) {
-    let row = host.known(batch);
-    assert_eq!(
-        invariant_only_delivered_is_compressed_or_deleted(&row, undelivered),
-        Ok(())
-    );
+    let checked = invariant_only_delivered_is_compressed_or_deleted(&host.known(batch), undelivered);
+    assert_eq!(checked, Ok(()));
 }
 
 #[test]
@@ -139,11 +133,7 @@ fn unknown_files_are_left_alone() -> TestResult {
 fn a_part_of_a_compressed_copy_is_written_anew() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    host.put(
-        "sent",
-        &(batch.name() + FileForm::Partial.suffix()),
-        b"half of it",
-    );
+    host.put_form(&batch, FileForm::Partial, b"half of it");
     assert_eq!(host.run(3 * HOUR)?.compressed, 1);
     host.assert_compressed(&batch);
     Ok(())
@@ -153,11 +143,7 @@ fn a_part_of_a_compressed_copy_is_written_anew() -> TestResult {
 fn a_compressed_copy_that_is_damaged_is_written_anew_from_the_original() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    host.put(
-        "sent",
-        &(batch.name() + FileForm::Compressed.suffix()),
-        b"damaged",
-    );
+    host.put_form(&batch, FileForm::Compressed, b"damaged");
     host.ledger().mark_compressed(batch.id, sealed_at())?;
     assert_eq!(host.run(HOUR)?.compressed, 1);
     host.assert_compressed(&batch);
@@ -168,13 +154,11 @@ fn a_compressed_copy_that_is_damaged_is_written_anew_from_the_original() -> Test
 fn files_of_an_expired_batch_are_cleared() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    host.put("sent", &(batch.name() + FileForm::Partial.suffix()), b"x");
+    host.put_form(&batch, FileForm::Partial, b"x");
     host.ledger().mark_expired(batch.id, sealed_at())?;
     let report = host.run(HOUR)?;
-    assert_eq!(
-        (report.expired, report.bytes_freed),
-        (0, batch.contents.bytes + 1)
-    );
+    assert_eq!(report.expired, 0);
+    assert_eq!(report.bytes_freed, batch.contents.bytes + 1);
     assert_eq!(fs::read_dir(host.path("sent", ""))?.count(), 0);
     Ok(())
 }
@@ -214,11 +198,8 @@ fn a_full_disk_leaves_the_original() -> TestResult {
             if matches!(&**first, BatchError::Disk(error) if error.is_disk_full())
     ));
     host.assert_untouched(&batch);
-    assert_eq!(
-        host.disk.free_bytes(host.dir.path())?,
-        100,
-        "its part of a copy is removed"
-    );
+    let free = host.disk.free_bytes(host.dir.path())?;
+    assert_eq!(free, 100, "its part of a copy is removed");
 
     host.disk.set_free_bytes(1 << 20);
     assert_eq!(host.run(3 * HOUR)?.compressed, 1);
@@ -305,16 +286,10 @@ fn without_a_ledger_nothing_is_done() {
 fn after_stop_it_touches_nothing() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
-    let config = HousekeeperSettings {
-        data_dir: host.dir.path().to_owned(),
-        ..rules()
-    };
     let stop = CancellationToken::new();
     stop.cancel();
-    assert_eq!(
-        once_on(&RealDisk, &config, sealed_at() + 3 * HOUR, &stop)?,
-        HousekeeperReport::default()
-    );
+    let report = once_on(&RealDisk, &host.config(), sealed_at() + 3 * HOUR, &stop)?;
+    assert_eq!(report, HousekeeperReport::default());
     host.assert_untouched(&batch);
     Ok(())
 }
@@ -324,10 +299,10 @@ async fn the_daemon_runs_by_its_schedule_until_shutdown() -> TestResult {
     let host = Host::new(RealDisk);
     let batch = host.batch(1, BatchState::Sent);
     let config = HousekeeperSettings {
-        data_dir: host.dir.path().to_owned(),
         compress_after: Duration::ZERO,
         delete_after: 100_000_000 * HOUR,
         schedule: "* * * * * *".to_owned(),
+        ..host.config()
     };
     let shutdown = CancellationToken::new();
     let daemon = tokio::spawn(run(config, shutdown.clone()));

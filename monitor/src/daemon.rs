@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MonitorError;
-use crate::mail::outbox::{MailSelection, Outbox, with_ledger};
+use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::smtp::{OutgoingMail, SmtpMailer};
 use crate::tick;
 
@@ -43,12 +43,11 @@ pub async fn run(config: MonitorSettings, shutdown: CancellationToken) -> Result
     let ready = Readiness::default();
     let health = async {
         if let Some(endpoint) = endpoint {
-            endpoint
-                .serve(Metrics::process().clone(), ready.clone(), stop.clone())
-                .await;
+            let metrics = Metrics::process().clone();
+            endpoint.serve(metrics, ready.clone(), stop.clone()).await;
         }
     };
-    let (outcome, ()) = tokio::join!(stop_all_after(work(config, mailer, &ready, &stop), &stop), health);
+    let (outcome, ()) = tokio::join!(work(config, mailer, &ready, &stop), health);
     outcome
 }
 
@@ -58,6 +57,7 @@ async fn work(
     ready: &Readiness,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
+    let _stop_health = stop.drop_guard_ref();
     if !wait_for_ledger(&config.data_dir, stop).await {
         return Ok(());
     }
@@ -67,17 +67,9 @@ async fn work(
     let outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let mailing = mail(outbox, &new_mail, stop);
     let watching = watch(Arc::new(config), ready, &new_mail, stop);
-    let (mail_result, watch_result) =
-        tokio::join!(stop_all_after(mailing, stop), stop_all_after(watching, stop));
+    let (mail_result, watch_result) = tokio::join!(mailing, watching);
     tracing::info!("monitor stopped");
     mail_result.and(watch_result)
-}
-
-/// Runs one task. Its end stops the others.
-async fn stop_all_after<T>(task: impl Future<Output = T>, stop: &CancellationToken) -> T {
-    let outcome = task.await;
-    stop.cancel();
-    outcome
 }
 
 /// Checks once and tries every mail in the outbox once; for cron.
@@ -90,7 +82,7 @@ pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     let _lock = lock(&config.data_dir)?;
     check(&Arc::new(config.clone())).await?;
     let mut outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
-    let pass = outbox.send(MailSelection::All, &CancellationToken::new()).await?;
+    let pass = outbox.send(Timestamp::MAX, &CancellationToken::new()).await?;
     match pass.last_error {
         None => Ok(()),
         Some(source) => Err(MonitorError::Unsent {
@@ -127,6 +119,12 @@ fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {
     })
 }
 
+/// Waits; false if `shutdown` came first.
+async fn sleep(time: Duration, shutdown: &CancellationToken) -> bool {
+    let sleep = tokio::time::sleep(time);
+    shutdown.run_until_cancelled(sleep).await.is_some()
+}
+
 /// Waits until the ledger exists; false if `shutdown` came first.
 async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool {
     let path = data_dir.join(logferry_ledger::FILE_NAME);
@@ -136,11 +134,7 @@ async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool 
             tracing::warn!(ledger = %path.display(), "there is no ledger yet; waiting until the relay creates it");
             is_logged = true;
         }
-        if shutdown
-            .run_until_cancelled(tokio::time::sleep(LEDGER_WAIT))
-            .await
-            .is_none()
-        {
+        if !sleep(LEDGER_WAIT, shutdown).await {
             return false;
         }
     }
@@ -162,29 +156,27 @@ async fn watch(
     new_mail: &Notify,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
+    let _stop_mailing = stop.drop_guard_ref();
     loop {
         match check(&config).await {
             Ok(()) => ready.set(),
             Err(error) => log_if_temporary(error)?,
         }
         new_mail.notify_one();
-        if stop
-            .run_until_cancelled(tokio::time::sleep(config.interval))
-            .await
-            .is_none()
-        {
+        if !sleep(config.interval, stop).await {
             return Ok(());
         }
     }
 }
 
 async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -> Result<(), MonitorError> {
+    let _stop_watching = stop.drop_guard_ref();
     loop {
         let news = tokio::time::timeout(OUTBOX_INTERVAL, new_mail.notified());
         if stop.run_until_cancelled(news).await.is_none() {
             return Ok(());
         }
-        if let Err(error) = outbox.send(MailSelection::Due, stop).await {
+        if let Err(error) = outbox.send(Timestamp::now(), stop).await {
             log_if_temporary(error)?;
         }
     }

@@ -15,10 +15,8 @@ pub(crate) fn wants_batch(subscriber: &Subscriber, batch: &Batch) -> bool {
 
 /// Whether no destination wants this batch, which is not sent. False if no destination is configured here.
 pub(crate) fn is_unwanted(batch: &Batch, subscribers: &[Subscriber]) -> bool {
-    !subscribers.is_empty()
-        && !subscribers
-            .iter()
-            .any(|subscriber| wants_batch(subscriber, batch))
+    let mut wanting = subscribers.iter().filter(|it| wants_batch(it, batch));
+    !subscribers.is_empty() && wanting.next().is_none()
 }
 
 /// The deliveries that the configuration asks for.
@@ -33,19 +31,12 @@ impl<'a> ExpectedDeliveries<'a> {
     /// The destinations that must receive a sealed batch: if it is not sent, all that want it; else those that wanted it
     /// when it was sent. A batch sent before a destination was configured as it is now is not expected there.
     pub(crate) fn destinations_of(&self, batch: &Batch) -> impl Iterator<Item = &'a DestinationName> {
-        let wanting = self
-            .subscribers
-            .iter()
-            .filter(|subscriber| wants_batch(subscriber, batch));
-        wanting
-            .map(|subscriber| &subscriber.name)
-            .filter(|name| match batch.state {
-                BatchState::Open => false,
-                BatchState::Ready | BatchState::Failed => true,
-                BatchState::Sent => self
-                    .since
-                    .get(name)
-                    .is_some_and(|since| batch.sent_at > Some(*since)),
-            })
+        let wanting = self.subscribers.iter().filter(|it| wants_batch(it, batch));
+        let names = wanting.map(|subscriber| &subscriber.name);
+        names.filter(|name| match (batch.state, self.since.get(name)) {
+            (BatchState::Open, _) | (BatchState::Sent, None) => false,
+            (BatchState::Ready | BatchState::Failed, _) => true,
+            (BatchState::Sent, Some(since)) => batch.sent_at > Some(*since),
+        })
     }
 }

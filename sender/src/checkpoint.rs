@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use logferry_durable::{Disk, DiskError};
+use logferry_durable::Disk;
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
@@ -183,23 +183,19 @@ impl<D: Disk> CheckpointStore<D> {
     /// Replaces the checkpoint. Returns whether that succeeded. If it fails, shipping continues: the relay knows the
     /// offsets too.
     pub(crate) fn save(&mut self, checkpoint: &Checkpoint) -> bool {
-        let saved: Result<(), DiskError> = self.disk.replace(&self.path, &checkpoint.to_bytes());
-        let is_saved = saved.is_ok();
-        match saved {
-            Ok(()) if self.failing => {
-                self.failing = false;
+        let saved = self.disk.replace(&self.path, &checkpoint.to_bytes());
+        let was_failing = std::mem::replace(&mut self.failing, saved.is_err());
+        match &saved {
+            Ok(()) if was_failing => {
                 tracing::info!(path = %self.path.display(), "the checkpoint can be saved again");
             }
-            Err(error) if !self.failing => {
-                self.failing = true;
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the checkpoint cannot be saved, shipping goes on; make the state folder writable and free its disk"
-                );
-            }
+            Err(error) if !was_failing => tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the checkpoint cannot be saved, shipping goes on; make the state folder writable and free its disk"
+            ),
             _ => {}
         }
-        is_saved
+        saved.is_ok()
     }
 }
 

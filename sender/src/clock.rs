@@ -18,4 +18,13 @@ impl Now {
             wall: SystemTime::now(),
         }
     }
+
+    /// The moment that is `wait` later by both clocks.
+    #[cfg(test)]
+    pub(crate) fn after(self, wait: std::time::Duration) -> Self {
+        Self {
+            instant: self.instant + wait,
+            wall: self.wall + wait,
+        }
+    }
 }

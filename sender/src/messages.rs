@@ -11,7 +11,7 @@ use crate::error::RequestError;
 pub(crate) struct ConnectionId(pub(crate) usize);
 
 /// Number of a chunk, unique in the life of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChunkSeq(pub(crate) u64);
 
 #[derive(Debug)]

@@ -108,13 +108,8 @@ mod tests {
 
     #[test]
     fn long_circle_is_one_fault_and_a_way_without_return_none() {
-        assert_eq!(
-            circles_of(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]).len(),
-            1
-        );
-        assert_eq!(
-            circles_of(&[("a", "b"), ("a", "c"), ("b", "c")]),
-            Vec::<String>::new()
-        );
+        let long = circles_of(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]);
+        assert_eq!(long.len(), 1);
+        assert!(circles_of(&[("a", "b"), ("a", "c"), ("b", "c")]).is_empty());
     }
 }

@@ -44,10 +44,10 @@ fn faults(root: &Path) -> Result<Vec<String>> {
     let files = files(root)?;
     let mut faults = sizes::faults(root, &files)?;
     faults.extend(documents::faults(root, &files)?);
-    let mut crates = Vec::new();
-    for source in crate_roots(root, &files) {
-        crates.push(Crate::read(root, &source)?);
-    }
+    let roots = crate_roots(root, &files).into_iter();
+    let crates: Vec<_> = roots
+        .map(|source| Crate::read(root, &source))
+        .collect::<Result<_>>()?;
     for one in &crates {
         faults.extend(one.undocumented());
         faults.extend(circles::faults(one));
@@ -66,16 +66,10 @@ fn files(root: &Path) -> Result<Vec<PathBuf>> {
         .current_dir(root)
         .output()
         .context("tidy lists the files by git, and git does not start")?;
-    ensure!(
-        git.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&git.stderr)
-    );
+    let stderr = String::from_utf8_lossy(&git.stderr);
+    ensure!(git.status.success(), "git ls-files: {stderr}");
     let listed = String::from_utf8(git.stdout).context("a file name is not UTF-8")?;
-    let paths = listed
-        .split('\0')
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from);
+    let paths = listed.split_terminator('\0').map(PathBuf::from);
     // A file that was removed and not yet staged is still listed.
     Ok(paths.filter(|path| root.join(path).exists()).collect())
 }

@@ -40,13 +40,8 @@ pub(crate) struct Import {
 
 impl fmt::Display for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} uses {}",
-            self.place,
-            self.from.join("::"),
-            self.to.join("::")
-        )
+        let (from, to) = (self.from.join("::"), self.to.join("::"));
+        write!(f, "{}: {from} uses {to}", self.place)
     }
 }
 
@@ -57,19 +52,13 @@ pub(crate) struct Crate {
     pub(crate) imports: Vec<Import>,
 }
 
-/// A path as it stands in the source.
-struct Mention {
-    from: ModulePath,
-    segments: Vec<String>,
-    place: String,
-}
-
 /// What one pass over the source found.
 #[derive(Default)]
 struct Source {
     root: PathBuf,
     modules: Vec<Module>,
-    mentions: Vec<Mention>,
+    /// Each with the path as written in place of `to`.
+    mentions: Vec<Import>,
     /// For each module, what its `use` items bring in: the name, and the path as written.
     names: BTreeMap<ModulePath, BTreeMap<String, Vec<String>>>,
     /// The module and the file that are being read.
@@ -85,21 +74,15 @@ impl Crate {
             ..Source::default()
         };
         read.file_of_module(source, Vec::new())?;
-        let mut imports = Vec::new();
-        for mention in &read.mentions {
-            if let Some(to) = read.resolve(&mention.from, &mention.segments, 0)
-                && to != mention.from
-            {
-                imports.push(Import {
-                    from: mention.from.clone(),
-                    to,
-                    place: mention.place.clone(),
-                });
-            }
-        }
+        // A path in the source is an import once it is known where the path leads.
+        let mentions = std::mem::take(&mut read.mentions).into_iter();
+        let imports = mentions.filter_map(|mut import| {
+            import.to = read.resolve(&import.from, &import.to, 0)?;
+            (import.to != import.from).then_some(import)
+        });
         Ok(Self {
+            imports: imports.collect(),
             modules: read.modules,
-            imports,
         })
     }
 
@@ -160,23 +143,18 @@ impl Source {
     fn resolve(&self, from: &[String], segments: &[String], reexports: usize) -> Option<ModulePath> {
         let (first, rest) = segments.split_first()?;
         let mut at = from.to_vec();
-        let mut rest = rest;
         match first.as_str() {
             "crate" => at.clear(),
             "self" => {}
-            "super" => {
-                at.pop();
-                while let Some((next, further)) = rest.split_first()
-                    && next == "super"
-                {
-                    at.pop();
-                    rest = further;
-                }
-            }
+            "super" => drop(at.pop()),
             child if self.is_module(&[from, &[child.to_owned()]].concat()) => at.push(child.to_owned()),
             _ => return None,
         }
         for segment in rest {
+            if segment == "super" {
+                at.pop();
+                continue;
+            }
             let child = [at.as_slice(), std::slice::from_ref(segment)].concat();
             if self.is_module(&child) {
                 at = child;
@@ -191,12 +169,9 @@ impl Source {
         Some(at)
     }
 
-    fn mention(&mut self, segments: Vec<String>, line: usize) {
-        self.mentions.push(Mention {
-            from: self.module.clone(),
-            segments,
-            place: self.place(line),
-        });
+    fn mention(&mut self, to: Vec<String>, line: usize) {
+        let (from, place) = (self.module.clone(), self.place(line));
+        self.mentions.push(Import { from, to, place });
     }
 
     fn place(&self, line: usize) -> String {
@@ -205,12 +180,8 @@ impl Source {
 
     fn add_type(&mut self, name: &syn::Ident) {
         let place = self.place(name.span().start().line);
-        if let Some(module) = self
-            .modules
-            .iter_mut()
-            .rev()
-            .find(|module| module.path == self.module)
-        {
+        let mut modules = self.modules.iter_mut().rev();
+        if let Some(module) = modules.find(|module| module.path == self.module) {
             module.types.push((name.to_string(), place));
         }
     }
@@ -221,10 +192,8 @@ impl Source {
         let (path, name) = match tree {
             syn::UseTree::Path(tree) => return self.use_tree(&tree.tree, &with(&tree.ident), line),
             syn::UseTree::Group(tree) => {
-                return tree
-                    .items
-                    .iter()
-                    .for_each(|item| self.use_tree(item, before, line));
+                let items = tree.items.iter();
+                return items.for_each(|item| self.use_tree(item, before, line));
             }
             syn::UseTree::Name(tree) if tree.ident == "self" => (before.to_vec(), before.last().cloned()),
             syn::UseTree::Name(tree) => (with(&tree.ident), Some(tree.ident.to_string())),
@@ -300,10 +269,8 @@ impl<'ast> Visit<'ast> for Source {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.segments.len() > 1 {
             let segments = path.segments.iter().map(|segment| segment.ident.to_string());
-            let line = path
-                .segments
-                .first()
-                .map_or(0, |first| first.ident.span().start().line);
+            let first = path.segments.first();
+            let line = first.map_or(0, |first| first.ident.span().start().line);
             self.mention(segments.collect(), line);
         }
         visit::visit_path(self, path);
@@ -317,13 +284,11 @@ impl<'ast> Visit<'ast> for Source {
 
 /// Whether an item is compiled for tests only.
 fn is_for_tests(attrs: &[syn::Attribute]) -> bool {
-    attrs.iter().any(|attr| {
-        let is_test = |list: &syn::MetaList| {
-            list.tokens
-                .to_string()
-                .split(|letter: char| !letter.is_alphanumeric())
-                .any(|word| word == "test")
-        };
-        attr.path().is_ident("cfg") && attr.meta.require_list().is_ok_and(is_test)
-    })
+    let is_test = |list: &syn::MetaList| {
+        let tokens = list.tokens.to_string();
+        let mut words = tokens.split(|letter: char| !letter.is_alphanumeric());
+        words.any(|word| word == "test")
+    };
+    let mut cfgs = attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    cfgs.any(|attr| attr.meta.require_list().is_ok_and(is_test))
 }

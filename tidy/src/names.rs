@@ -7,9 +7,6 @@ use crate::modules::Crate;
 /// The heading in docs/glossary.md below which the given-up words stand, one in each line: "- word → better word".
 const HEADING: &str = "## Words we gave up";
 
-/// Names that several types may have: each means the same wherever it stands.
-const SHARED_NAMES: [&str; 0] = [];
-
 /// The words that docs/glossary.md lists as given up, each with what to say instead.
 pub(crate) fn given_up(glossary: &str) -> BTreeMap<String, String> {
     let section = glossary.split(HEADING).nth(1).unwrap_or_default();
@@ -42,7 +39,7 @@ pub(crate) fn faults(crates: &[Crate], given_up: &BTreeMap<String, String>) -> V
         }
     }
     for (name, places) in places {
-        if places.len() > 1 && !SHARED_NAMES.contains(&name) {
+        if places.len() > 1 {
             let places = places.into_iter().collect::<Vec<_>>().join(", ");
             faults.push(format!("`{name}` is the name of several types: {places}"));
         }

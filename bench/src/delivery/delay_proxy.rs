@@ -25,10 +25,7 @@ impl DelayProxy {
     pub(super) fn start(server: u16, delay: Duration) -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a port for the proxy")?;
-        let port = listener
-            .local_addr()
-            .context("cannot find the proxy's port")?
-            .port();
+        let address = listener.local_addr().context("cannot find the proxy's port")?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let accept = move || {
@@ -41,7 +38,7 @@ impl DelayProxy {
             }
         };
         Ok(Self {
-            port,
+            port: address.port(),
             stop,
             acceptor: Some(thread::spawn(accept)),
         })

@@ -119,22 +119,18 @@ fn compare(
     case: DeliveryCase,
     runs: usize,
 ) -> anyhow::Result<String> {
-    let proxy = match case.route {
-        Route::Loopback => None,
-        Route::Far => Some(DelayProxy::start(sshd.port, DELAY)?),
-    };
+    let is_far = case.route == Route::Far;
+    let proxy = is_far.then(|| DelayProxy::start(sshd.port, DELAY)).transpose()?;
     let port = proxy.as_ref().map_or(sshd.port, |proxy| proxy.port);
     sshd.write_known_hosts(port)?;
     let payload = Payload::write(&setup.folder.join("payload"), case.files, case.bytes)?;
     let (files, bytes) = (float(u64::from(case.files)), u64::from(case.files) * case.bytes);
     let mut figures = Vec::new();
     for _ in 0..runs {
-        let sftp = into_empty(setup.drop, &payload, |drop| {
-            reference_clients::sftp(sshd, port, &payload, drop)
-        })?;
-        let (wall, usage) = into_empty(setup.drop, &payload, |drop| {
-            forward(setup, sshd, port, &payload, drop)
-        })?;
+        let by_sftp = |drop: &Path| reference_clients::sftp(sshd, port, &payload, drop);
+        let sftp = into_empty(setup.drop, &payload, by_sftp)?;
+        let by_forwarder = |drop: &Path| forward(setup, sshd, port, &payload, drop);
+        let (wall, usage) = into_empty(setup.drop, &payload, by_forwarder)?;
         figures.push([
             files / sftp.wall.as_secs_f64(),
             megabytes_per_second(bytes, sftp.wall),
@@ -155,11 +151,7 @@ fn compare(
         low("forwarder, CPU ÷ sftp -b", 2, ["", ""]),
         low("forwarder, peak MiB", 1, ["< 64", ""]),
     ];
-    let far = if case.route == Route::Far {
-        ", 20 ms round trip"
-    } else {
-        ""
-    };
+    let far = if is_far { ", 20 ms round trip" } else { "" };
     let title = format!("{} × {}{far}, {runs} runs", case.files, format_size(case.bytes));
     Ok(table(&title, &rows, &figures))
 }
@@ -175,14 +167,12 @@ fn compare_with_predecessor(
     let many = Payload::write(&setup.folder.join("many"), 1000, SMALL)?;
     let mut figures = Vec::new();
     for _ in 0..runs {
-        let tools = into_empty(setup.drop, &few, |drop| {
-            reference_clients::rsync_and_mv(sshd, &few, drop)
-        })?;
-        let (wall, _) = into_empty(setup.drop, &many, |drop| {
-            forward(setup, sshd, sshd.port, &many, drop)
-        })?;
-        let tools = milliseconds(tools.wall) / float(few.len() as u64);
-        let forwarder = milliseconds(wall) / float(many.len() as u64);
+        let by_tools = |drop: &Path| reference_clients::rsync_and_mv(sshd, &few, drop);
+        let tools = into_empty(setup.drop, &few, by_tools)?;
+        let by_forwarder = |drop: &Path| forward(setup, sshd, sshd.port, &many, drop);
+        let (wall, _) = into_empty(setup.drop, &many, by_forwarder)?;
+        let tools = milliseconds(tools.wall) / float(few.files.len() as u64);
+        let forwarder = milliseconds(wall) / float(many.files.len() as u64);
         figures.push([tools, forwarder, tools / forwarder]);
     }
     let rows = [
@@ -190,10 +180,8 @@ fn compare_with_predecessor(
         low("forwarder, ms a file", 2, ["", ""]),
         high("  times as fast", 2, ["≥ 500", ""]),
     ];
-    let title = format!(
-        "files of {}, the predecessor's way, {runs} runs",
-        format_size(SMALL)
-    );
+    let size = format_size(SMALL);
+    let title = format!("files of {size}, the predecessor's way, {runs} runs");
     Ok(table(&title, &rows, &figures))
 }
 
@@ -225,7 +213,7 @@ fn forward(
     let config = format!(
         "forwarder:\n  data_dir: \"{}\"\n  destinations:\n    - {{name: bench, host: 127.0.0.1, port: {port}, \
          user: {}, directory: \"{}\", key_file: \"{}\", known_hosts: \"{}\", sessions: {}}}\n",
-        spool.data_dir().display(),
+        spool.data_dir.display(),
         sshd.user,
         drop.display(),
         sshd.client_key().display(),

@@ -5,11 +5,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use logferry_ledger::BatchContents;
 
 use super::sshd::new_file;
 use crate::testbed::relay_testbed::{WrongResult, add_file};
+use crate::testbed::source_log::count_line;
 
 /// A file to deliver.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(super) struct PayloadFile {
 #[derive(Debug)]
 pub(super) struct Payload {
     folder: PathBuf,
-    files: Vec<PayloadFile>,
+    pub(super) files: Vec<PayloadFile>,
 }
 
 impl Payload {
@@ -44,14 +45,6 @@ impl Payload {
         })
     }
 
-    pub(super) fn files(&self) -> &[PayloadFile] {
-        &self.files
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.files.len()
-    }
-
     /// Checks that `drop` holds exactly these files, byte for byte.
     pub(super) fn check(&self, drop: &Path) -> anyhow::Result<()> {
         let mut found = BTreeMap::new();
@@ -59,27 +52,19 @@ impl Payload {
             let path = entry?.path();
             let mut contents = BatchContents::default();
             add_file(&path, &mut contents).with_context(|| format!("cannot read {}", path.display()))?;
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            found.insert(name, contents);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            found.insert(name.into_owned(), contents);
         }
-        let expected: BTreeMap<_, _> = self
-            .files
-            .iter()
-            .map(|file| (file.name.clone(), file.contents))
-            .collect();
+        let expected = self.files.iter().map(|file| (file.name.clone(), file.contents));
+        let expected: BTreeMap<_, _> = expected.collect();
         if found != expected {
             let mut files = found.iter();
             let wrong = files.find(|(name, contents)| expected.get(*name) != Some(contents));
-            return Err(WrongResult::Delivered {
+            bail!(WrongResult::Delivered {
                 found: found.len(),
                 expected: expected.len(),
                 example: wrong.map_or("none is wrong".to_owned(), |(name, _)| name.clone()),
-            }
-            .into());
+            });
         }
         Ok(())
     }
@@ -108,9 +93,7 @@ fn fill(path: &Path, number: u32, bytes: u64) -> io::Result<BatchContents> {
         line.truncate(left - 1);
         line.push(b'\n');
         file.write_all(&line)?;
-        contents.lines += 1;
-        contents.bytes += line.len() as u64;
-        contents.crc32c = crc32c::crc32c_append(contents.crc32c, &line);
+        count_line(&mut contents, &line);
     }
     file.flush()?;
     Ok(contents)

@@ -12,7 +12,7 @@ use crate::measurement::process::{ToolRun, run_tool};
 /// OpenSSH's own client: one connection; each file is put and renamed.
 pub(super) fn sftp(server: &BenchSshd, port: u16, payload: &Payload, drop: &Path) -> anyhow::Result<ToolRun> {
     let mut script = String::new();
-    for file in payload.files() {
+    for file in &payload.files {
         let published = drop.join(&file.name);
         let (from, to) = (file.path.display(), published.display());
         let _ = writeln!(script, "put {from} {to}.part\nrename {to}.part {to}");
@@ -36,7 +36,7 @@ pub(super) fn rsync_and_mv(server: &BenchSshd, payload: &Payload, drop: &Path) -
     let ssh = format!("ssh {}", server.login_options("-p", server.port).join(" "));
     let host = format!("{}@127.0.0.1", server.user);
     let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
-    for file in payload.files() {
+    for file in &payload.files {
         let published = drop.join(&file.name);
         let temporary = format!("{}.part", published.display());
         let mut send = Command::new("sshpass");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::Timestamp;
 use logferry_ledger::{BatchGrowth, BatchState, Commit, Ledger, NewBatch, Window};
 
@@ -25,7 +25,7 @@ const SOURCE: &str = "198.51.100.1";
 /// A data folder in which every file is a sealed batch.
 #[derive(Debug)]
 pub(super) struct ReadySpool {
-    data_dir: PathBuf,
+    pub(super) data_dir: PathBuf,
     ledger: Ledger,
     batches: u64,
 }
@@ -37,7 +37,7 @@ impl ReadySpool {
         let ready = data_dir.join(BatchState::Ready.as_str()).join(SOURCE);
         fs::create_dir_all(&ready).with_context(|| format!("cannot create {}", ready.display()))?;
         let mut ledger = Ledger::open_or_create(&data_dir)?;
-        for (number, file) in (0..).zip(payload.files()) {
+        for (number, file) in (0..).zip(&payload.files) {
             let new = NewBatch {
                 source: SOURCE.parse().context("the source's name")?,
                 group: "bench".parse().context("the group's name")?,
@@ -65,12 +65,8 @@ impl ReadySpool {
         Ok(Self {
             data_dir,
             ledger,
-            batches: payload.len() as u64,
+            batches: payload.files.len() as u64,
         })
-    }
-
-    pub(super) fn data_dir(&self) -> &Path {
-        &self.data_dir
     }
 
     /// Runs a forwarder until everything is delivered. Returns the time from its start to the last ledger record, and
@@ -94,8 +90,7 @@ impl ReadySpool {
                 (at, last_progress) = (sent, Instant::now());
             }
             if last_progress.elapsed() > STANDSTILL_MAX {
-                let of = self.batches;
-                return Err(WrongResult::Undelivered { at, of }.into());
+                bail!(WrongResult::Undelivered { at, of: self.batches });
             }
             forwarder.check()?;
             thread::sleep(POLL_INTERVAL);

@@ -4,11 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
+
+use crate::measurement::process::{Child, run_tool};
 
 /// Where OpenSSH keeps its SFTP server, by distribution.
 const SFTP_SERVERS: [&str; 3] = [
@@ -24,7 +26,7 @@ pub(super) struct BenchSshd {
     folder: PathBuf,
     pub(super) port: u16,
     pub(super) user: String,
-    child: Child,
+    _child: Child,
 }
 
 impl BenchSshd {
@@ -34,15 +36,10 @@ impl BenchSshd {
         for name in ["host", "client"] {
             let mut keygen = Command::new("ssh-keygen");
             keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]);
-            let status = keygen.arg(folder.join(name)).status();
-            ensure!(
-                status.context("cannot run ssh-keygen")?.success(),
-                "ssh-keygen failed"
-            );
+            run_tool(keygen.arg(folder.join(name)))?;
         }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
-        let port = listener.local_addr().context("cannot find a free port")?.port();
-        drop(listener);
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+        let port = free.context("cannot find a free port")?.port();
         let Some(sftp) = SFTP_SERVERS.iter().find(|path| Path::new(path).is_file()) else {
             bail!("cannot find sftp-server; install the package openssh-sftp-server");
         };
@@ -57,27 +54,23 @@ impl BenchSshd {
         let _ = fs::create_dir_all("/run/sshd");
         let log = folder.join("log");
         let stderr = new_file(&log).with_context(|| format!("cannot create {}", log.display()))?;
-        let child = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(folder.join("sshd_config"))
-            .stdin(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .context("cannot run /usr/sbin/sshd; install the package openssh-server")?;
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-e", "-f"]).arg(folder.join("sshd_config"));
+        let child = Child::start(command.stdin(Stdio::null()).stderr(stderr));
         let server = Self {
             folder: folder.to_owned(),
             port,
             user: current_user()?,
-            child,
+            _child: child.context("cannot run /usr/sbin/sshd; install the package openssh-server")?,
         };
         let started = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let log = || fs::read_to_string(&log).unwrap_or_default();
-            ensure!(
-                started.elapsed() < START_WAIT_MAX,
-                "sshd does not start: {}",
-                log()
-            );
+            if started.elapsed() >= START_WAIT_MAX {
+                bail!(
+                    "sshd does not start: {}",
+                    fs::read_to_string(&log).unwrap_or_default()
+                );
+            }
             thread::sleep(Duration::from_millis(5));
         }
         Ok(server)
@@ -85,9 +78,8 @@ impl BenchSshd {
 
     /// Writes `known_hosts` for connections to `port`.
     pub(super) fn write_known_hosts(&self, port: u16) -> anyhow::Result<()> {
-        let public = self.folder.join("host.pub");
-        let public =
-            fs::read_to_string(&public).with_context(|| format!("cannot read {}", public.display()))?;
+        let path = self.folder.join("host.pub");
+        let public = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         write(&self.known_hosts(), &format!("[127.0.0.1]:{port} {public}"))
     }
 
@@ -114,14 +106,6 @@ impl BenchSshd {
     }
 }
 
-impl Drop for BenchSshd {
-    fn drop(&mut self) {
-        // Both fail only if it has ended and been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn current_user() -> anyhow::Result<String> {
     let output = Command::new("id").arg("-un").output().context("cannot run id")?;
     let name = String::from_utf8(output.stdout).context("the user's name is not text")?;
@@ -136,9 +120,6 @@ pub(super) fn write(path: &Path, contents: &str) -> anyhow::Result<()> {
 
 /// Creates or empties a file for one run, which need not survive a power loss.
 pub(super) fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).open(path)
 }

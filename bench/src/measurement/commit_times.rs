@@ -1,7 +1,7 @@
 //! A group's commit times, from the histogram in the relay's metrics.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 /// The histogram of commit times since the relay's start.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +12,7 @@ pub(crate) struct CommitTimes {
 
 impl CommitTimes {
     /// Reads the histogram of one group.
-    pub(crate) fn read(metrics: SocketAddrV4, group: &str) -> io::Result<Self> {
+    pub(crate) fn read(metrics: SocketAddr, group: &str) -> io::Result<Self> {
         let mut stream = TcpStream::connect(metrics)?;
         write!(
             stream,
@@ -46,11 +46,9 @@ impl CommitTimes {
             let at = earlier.buckets.iter().find(|(at, _)| *at >= limit);
             at.map_or(0.0, |(_, count)| *count)
         };
-        let counts: Vec<_> = self
-            .buckets
-            .iter()
-            .map(|&(limit, count)| (limit, count - before(limit)))
-            .collect();
+        let counts = self.buckets.iter();
+        let counts = counts.map(|&(limit, count)| (limit, count - before(limit)));
+        let counts: Vec<_> = counts.collect();
         let wanted = counts.last().map_or(0.0, |(_, all)| all * percent / 100.0);
         let (mut low, mut below) = (0.0, 0.0);
         for (limit, count) in counts {

@@ -66,11 +66,8 @@ impl Daemon {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let [file, log] = ["yaml", "log"].map(|extension| folder.join(format!("{role}.{extension}")));
-        let stderr = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| format!("cannot open {}", log.display()))?;
+        let stderr = OpenOptions::new().create(true).append(true).open(&log);
+        let stderr = stderr.with_context(|| format!("cannot open {}", log.display()))?;
         #[expect(
             clippy::disallowed_methods,
             reason = "a configuration for one run need not survive a power loss"
@@ -116,21 +113,12 @@ impl Daemon {
             .with_context(|| format!("cannot stop the {}", self.role))?;
         let asked = Instant::now();
         loop {
-            if let Some(status) = self.child.0.try_wait()? {
-                ensure!(
-                    status.success(),
-                    "the {} stopped with {status}: {}",
-                    self.role,
-                    self.log_end()
-                );
-                return Ok(());
+            match self.child.0.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the {} stopped with {status}: {}", self.role, self.log_end()),
+                None if asked.elapsed() < STOP_WAIT_MAX => {}
+                None => bail!("the {} did not stop after SIGTERM: {}", self.role, self.log_end()),
             }
-            ensure!(
-                asked.elapsed() < STOP_WAIT_MAX,
-                "the {} did not stop after SIGTERM: {}",
-                self.role,
-                self.log_end()
-            );
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -138,8 +126,8 @@ impl Daemon {
     /// The end of its log.
     fn log_end(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<_> = text.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        let lines: Vec<_> = text.lines().collect();
+        lines.rchunks(5).next().unwrap_or_default().join("\n")
     }
 }
 
@@ -153,9 +141,8 @@ pub(crate) struct ToolRun {
 /// Runs `command` to its end, which must be a success.
 pub(crate) fn run_tool(command: &mut Command) -> anyhow::Result<ToolRun> {
     let (before, start) = (children_cpu()?, Instant::now());
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let status = command.status();
+    let status = status.with_context(|| format!("cannot run {command:?}"))?;
     let wall = start.elapsed();
     ensure!(status.success(), "{command:?} ended with {status}");
     let cpu = children_cpu()?.saturating_sub(before);

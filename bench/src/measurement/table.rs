@@ -67,10 +67,8 @@ mod tests {
 
     #[test]
     fn best_is_the_good_end() {
-        let spread = |row: Row| {
-            row.spread(vec![2.0, 1.0, 4.0, 3.0])
-                .map(|value| value.to_string())
-        };
+        let values = || vec![2.0, 1.0, 4.0, 3.0];
+        let spread = |row: Row| row.spread(values()).map(|value| value.to_string());
         assert_eq!(spread(low("", 1, ["", ""])), ["1", "3", "4"]);
         assert_eq!(spread(high("", 1, ["", ""])), ["4", "2", "1"]);
     }

@@ -21,13 +21,6 @@ const MAX_DELAY: &str = "20ms";
 /// Interval of the ledger queries: well under one percent of a run, and of a core.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// One run, from the start of the senders to the last commit.
-#[derive(Debug)]
-struct ShippingRun {
-    wall: Duration,
-    usage: TestbedUsage,
-}
-
 /// Ships one backlog `runs` times, each time after a `cp` + fsync of it.
 pub(crate) fn ingest(binary: &Path, folder: &Path, size: u64, runs: usize) -> anyhow::Result<String> {
     let path = folder.join("access.log");
@@ -35,17 +28,17 @@ pub(crate) fn ingest(binary: &Path, folder: &Path, size: u64, runs: usize) -> an
     let mut figures = Vec::new();
     for _ in 0..runs {
         let copied = copy_and_sync(&path, &folder.join("copy"))?;
-        let run = ship(binary, &folder.join("testbed"), &path, 1, log)?;
-        let sender = total(&run.usage.senders);
+        let (wall, usage) = ship(binary, &folder.join("testbed"), &path, 1, log)?;
+        let (sender, relay) = (total(&usage.senders), usage.relay);
         figures.push([
             megabytes_per_second(log.bytes, copied.wall),
             seconds_per_gigabyte(copied.cpu, log.bytes),
-            megabytes_per_second(log.bytes, run.wall),
-            copied.wall.as_secs_f64() / run.wall.as_secs_f64(),
+            megabytes_per_second(log.bytes, wall),
+            copied.wall.as_secs_f64() / wall.as_secs_f64(),
             seconds_per_gigabyte(sender.cpu, log.bytes),
-            seconds_per_gigabyte(run.usage.relay.cpu, log.bytes),
+            seconds_per_gigabyte(relay.cpu, log.bytes),
             mebibytes(sender.peak_bytes),
-            mebibytes(run.usage.relay.peak_bytes),
+            mebibytes(relay.peak_bytes),
         ]);
     }
     let rows = [
@@ -66,14 +59,14 @@ pub(crate) fn ingest(binary: &Path, folder: &Path, size: u64, runs: usize) -> an
 pub(crate) fn senders(binary: &Path, folder: &Path, count: u8, size: u64) -> anyhow::Result<String> {
     let path = folder.join("access.log");
     let log = write_log(&path, size)?;
-    let run = ship(binary, &folder.join("testbed"), &path, count, log)?;
-    let (bytes, senders) = (log.bytes * u64::from(count), total(&run.usage.senders));
+    let (wall, usage) = ship(binary, &folder.join("testbed"), &path, count, log)?;
+    let (bytes, senders) = (log.bytes * u64::from(count), total(&usage.senders));
     let figures = [
-        megabytes_per_second(bytes, run.wall),
+        megabytes_per_second(bytes, wall),
         seconds_per_gigabyte(senders.cpu, bytes),
-        seconds_per_gigabyte(run.usage.relay.cpu, bytes),
+        seconds_per_gigabyte(usage.relay.cpu, bytes),
         mebibytes(senders.peak_bytes),
-        mebibytes(run.usage.relay.peak_bytes),
+        mebibytes(usage.relay.peak_bytes),
     ];
     let rows = [
         high("all senders, MB/s", 0, ["", ""]),
@@ -101,8 +94,14 @@ fn copy_and_sync(from: &Path, to: &Path) -> anyhow::Result<ToolRun> {
     Ok(run)
 }
 
-/// Ships the log from `count` senders and checks the result.
-fn ship(binary: &Path, folder: &Path, path: &Path, count: u8, log: SourceLog) -> anyhow::Result<ShippingRun> {
+/// Ships the log from `count` senders and checks the result. The time is that from their start to the last commit.
+fn ship(
+    binary: &Path,
+    folder: &Path,
+    path: &Path,
+    count: u8,
+    log: SourceLog,
+) -> anyhow::Result<(Duration, TestbedUsage)> {
     nix::unistd::sync();
     let mut testbed = RelayTestbed::start(binary, folder, 1)?;
     let start = Instant::now();
@@ -110,10 +109,7 @@ fn ship(binary: &Path, folder: &Path, path: &Path, count: u8, log: SourceLog) ->
         testbed.add_sender(path, MAX_DELAY)?;
     }
     testbed.wait_for_lines(log.lines * u64::from(count), POLL_INTERVAL)?;
-    let run = ShippingRun {
-        wall: start.elapsed(),
-        usage: testbed.usage()?,
-    };
+    let run = (start.elapsed(), testbed.usage()?);
     testbed.finish(log.kept)?;
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     Ok(run)

@@ -54,7 +54,7 @@ pub(crate) fn isolation(
 }
 
 fn start_overload(testbed: &RelayTestbed, connections: u16) -> anyhow::Result<Child> {
-    let address = testbed.addresses().get(OVERLOADED_GROUP);
+    let address = testbed.addresses.get(OVERLOADED_GROUP);
     let address = address.context("the relay has two groups")?;
     let this = std::env::current_exe().context("cannot find the path of this program")?;
     let mut command = Command::new("nice");

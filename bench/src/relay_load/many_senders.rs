@@ -78,10 +78,8 @@ pub(crate) fn capacity(
         low("relay, cores", 2, ["", ""]),
         low("all senders, cores", 2, ["", ""]),
     ];
-    let title = format!(
-        "{setup}, each {} lines/s for {} s",
-        line_rate.rate, line_rate.seconds
-    );
+    let WriteRate { rate, seconds, .. } = line_rate;
+    let title = format!("{setup}, each {rate} lines/s for {seconds} s");
     Ok(table(&title, &rows, &[figures]))
 }
 
@@ -157,12 +155,8 @@ impl ManySenders {
 
 impl Display for ManySenders {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (senders, groups) = (self.senders, self.groups);
-        write!(
-            f,
-            "{senders} senders in {groups} groups, max_delay {}",
-            self.max_delay
-        )
+        let (senders, groups, max_delay) = (self.senders, self.groups, &self.max_delay);
+        write!(f, "{senders} senders in {groups} groups, max_delay {max_delay}")
     }
 }
 

@@ -87,11 +87,9 @@ fn store_chunks(target: SocketAddr, number: u64, body: &[u8], lines: u64) -> io:
             crc32c: crc32c::crc32c(body),
         };
         request.clear();
-        write!(
-            request,
-            "POST {CHUNKS_PATH} HTTP/1.1\r\nhost: {target}\r\ncontent-length: {}\r\n",
-            body.len()
-        )?;
+        let length = body.len();
+        write!(request, "POST {CHUNKS_PATH} HTTP/1.1\r\nhost: {target}\r\n")?;
+        write!(request, "content-length: {length}\r\n")?;
         for (name, value) in header.to_pairs() {
             write!(request, "{name}: {value}\r\n")?;
         }

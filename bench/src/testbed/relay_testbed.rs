@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,8 +53,8 @@ pub(crate) struct RelayTestbed {
     folder: PathBuf,
     binary: PathBuf,
     /// One for each group.
-    addresses: Vec<SocketAddrV4>,
-    metrics: SocketAddrV4,
+    pub(crate) addresses: Vec<SocketAddr>,
+    metrics: SocketAddr,
     ledger: Ledger,
     relay: Daemon,
     senders: Vec<Daemon>,
@@ -117,21 +117,12 @@ impl RelayTestbed {
         CommitTimes::read(self.metrics, &name).context("cannot read the relay's metrics")
     }
 
-    /// The address of each group.
-    pub(crate) fn addresses(&self) -> &[SocketAddrV4] {
-        &self.addresses
-    }
-
     /// Starts a sender of `log` with its own address. Senders are spread over the groups in turn. `max_delay` as in
     /// the configuration.
     pub(crate) fn add_sender(&mut self, log: &Path, max_delay: &str) -> anyhow::Result<()> {
         let number = self.senders.len();
-        let address = self
-            .addresses
-            .iter()
-            .cycle()
-            .nth(number)
-            .context("a relay has at least one group")?;
+        let mut addresses = self.addresses.iter().cycle();
+        let address = addresses.nth(number).context("a relay has at least one group")?;
         let folder = self.folder.join(format!("sender-{number}"));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let config = format!(
@@ -153,7 +144,7 @@ impl RelayTestbed {
             (self.committed_lines, self.last_progress) = (at, Instant::now());
         }
         if self.last_progress.elapsed() > STANDSTILL_MAX {
-            return Err(WrongResult::Standstill { at, of }.into());
+            bail!(WrongResult::Standstill { at, of });
         }
         self.relay.check()
     }
@@ -184,13 +175,10 @@ impl RelayTestbed {
 
     /// CPU time and memory of each process so far.
     pub(crate) fn usage(&mut self) -> anyhow::Result<TestbedUsage> {
+        let senders = self.senders.iter_mut().map(Daemon::usage);
         Ok(TestbedUsage {
+            senders: senders.collect::<Result<_, _>>()?,
             relay: self.relay.usage()?,
-            senders: self
-                .senders
-                .iter_mut()
-                .map(Daemon::usage)
-                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -207,22 +195,20 @@ impl RelayTestbed {
             }
         }
         if sources.len() != senders.len() {
-            return Err(WrongResult::Sources {
+            bail!(WrongResult::Sources {
                 found: sources.len(),
                 expected: senders.len(),
-            }
-            .into());
+            });
         }
         for (source_name, mut batches) in sources {
             batches.sort_by_key(|batch| (batch.window.start, batch.part));
             let stored = stored(&data_dir(&self.folder), &batches)?;
             if stored != expected {
-                return Err(WrongResult::Contents {
+                bail!(WrongResult::Contents {
                     source_name,
                     expected,
                     stored,
-                }
-                .into());
+                });
             }
         }
         Ok(())
@@ -239,28 +225,20 @@ pub(crate) fn source_name(number: usize) -> String {
 }
 
 /// `count` free addresses.
-fn free_addresses(count: u8) -> anyhow::Result<Vec<SocketAddrV4>> {
+fn free_addresses(count: u8) -> anyhow::Result<Vec<SocketAddr>> {
     // All are bound at the same time, so that no address comes twice.
-    let held: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()
-        .context("cannot find a free port")?;
-    held.iter()
-        .map(|listener| match listener.local_addr()? {
-            SocketAddr::V4(address) => Ok(address),
-            SocketAddr::V6(address) => bail!("{address} is not an IPv4 address"),
-        })
-        .collect()
+    let held = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let held: Result<Vec<_>, _> = held.collect();
+    let held = held.context("cannot find a free port")?;
+    held.iter().map(|listener| Ok(listener.local_addr()?)).collect()
 }
 
 /// The contents of the files of `batches`, in order, read from the disk and not from the ledger.
 fn stored(data: &Path, batches: &[Batch]) -> anyhow::Result<BatchContents> {
     let mut all = BatchContents::default();
     for batch in batches {
-        let path = data
-            .join(batch.state.as_str())
-            .join(batch.source.as_str())
-            .join(batch.file_name());
+        let folder = data.join(batch.state.as_str()).join(batch.source.as_str());
+        let path = folder.join(batch.file_name());
         add_file(&path, &mut all).with_context(|| format!("cannot read {}", path.display()))?;
     }
     Ok(all)

@@ -38,73 +38,44 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
 /// The audit of the relay host with this configuration.
 pub(crate) fn audit(file: &Path, config: &Config, filter: &BatchFilter) -> Result<Audit> {
     let data_dir = configuration::data_dir(file, config)?;
-    Ok(audit::audit(
-        &data_dir,
-        filter,
-        &configuration::subscribers(config),
-    )?)
+    let subscribers = configuration::subscribers(config);
+    Ok(audit::audit(&data_dir, filter, &subscribers)?)
 }
 
 /// The audit for people: sums by source and destination, batches not delivered yet, warnings, discrepancies.
 pub(crate) fn text(audit: &Audit) -> String {
     let totals = audit.totals;
-    let sums = format!(
-        "lines read {}, excluded {}, received {}, delivered {}\n",
+    format!(
+        "{}{}\nlines read {}, excluded {}, received {}, delivered {}\n{}{}\n{}",
+        by_source(&audit.batches),
+        by_destination(&audit.destinations),
         count(totals.lines_read),
         count(totals.lines_excluded),
         count(totals.lines_received),
         count(totals.lines_delivered),
-    );
-    format!(
-        "{}{}\n{sums}{}{}\n{}",
-        by_source(&audit.batches),
-        by_destination(&audit.destinations),
         undelivered(&audit.batches),
         findings("warning", &audit.warnings).section(),
         conclusion(audit)
     )
 }
 
-/// The sums over a source's batches.
-#[derive(Default)]
-struct SourceSums {
-    batches: u64,
-    sent: u64,
-    lines: u64,
-    lines_sent: u64,
-    bytes: u64,
-}
-
-impl SourceSums {
-    fn add(&mut self, batch: &AuditedBatch) {
-        self.batches += 1;
-        self.lines += batch.lines;
-        self.bytes += batch.bytes;
-        if batch.state == BatchState::Sent {
-            self.sent += 1;
-            self.lines_sent += batch.lines;
-        }
-    }
-}
-
 fn by_source(batches: &[AuditedBatch]) -> Table<6> {
-    let mut sums: BTreeMap<&str, SourceSums> = BTreeMap::new();
-    let mut all = SourceSums::default();
+    let mut by_source: BTreeMap<&str, Vec<&AuditedBatch>> = BTreeMap::new();
     for batch in batches {
-        sums.entry(batch.source.as_str()).or_default().add(batch);
-        all.add(batch);
+        by_source.entry(batch.source.as_str()).or_default().push(batch);
     }
+    let all: Vec<_> = batches.iter().collect();
     let mut table = Table::new(["source", ">batches", ">sent", ">lines", ">delivered", ">size"]);
-    for (source, sum) in sums.iter().chain([(&"all", &all)]) {
-        let [batches, sent, lines, lines_sent] =
-            [sum.batches, sum.sent, sum.lines, sum.lines_sent].map(count);
+    for (source, batches) in by_source.iter().chain([(&"all", &all)]) {
+        let is_sent = |batch: &&&AuditedBatch| batch.state == BatchState::Sent;
+        let sent = || batches.iter().filter(is_sent);
         table.row([
             (*source).to_owned(),
-            batches,
-            sent,
-            lines,
-            lines_sent,
-            size(sum.bytes),
+            count(batches.len() as u64),
+            count(sent().count() as u64),
+            count(batches.iter().map(|batch| batch.lines).sum()),
+            count(sent().map(|batch| batch.lines).sum()),
+            size(batches.iter().map(|batch| batch.bytes).sum()),
         ]);
     }
     table
@@ -155,11 +126,8 @@ fn findings(title: &str, findings: &[Discrepancy]) -> Table<3> {
     let mut table = Table::new(["source", "batch", title]);
     let or_dash = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
     for finding in findings {
-        table.row([
-            or_dash(&finding.source),
-            or_dash(&finding.batch),
-            finding.detail.clone(),
-        ]);
+        let (source, batch) = (or_dash(&finding.source), or_dash(&finding.batch));
+        table.row([source, batch, finding.detail.clone()]);
     }
     table
 }
@@ -188,12 +156,10 @@ mod tests {
 
     #[test]
     fn warnings_and_discrepancies_are_listed() {
+        let detail = "streams sent 5 lines, batches hold 4".to_owned();
         let finding = Discrepancy {
             source: Some("h1".to_owned()),
-            ..Discrepancy::new(
-                DiscrepancyKind::LinesDiffer,
-                "streams sent 5 lines, batches hold 4".to_owned(),
-            )
+            ..Discrepancy::new(DiscrepancyKind::LinesDiffer, detail)
         };
         let audit = Audit {
             complete: false,

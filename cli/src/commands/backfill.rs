@@ -16,13 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::BackfillArgs;
 use crate::configuration;
-use crate::output::console::{self, ProgressLine, ShowInterval};
+use crate::output::console::{self, PROGRESS_INTERVAL, ProgressLine, ShowInterval};
 use crate::output::exit::{CommandOutcome, Failure, Result};
 use crate::roles::role::{Role, missing_section};
 use crate::roles::signals::{Signals, StopDeadline};
 
-/// How often the progress on a terminal is updated.
-const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a line of progress is written where stderr is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Events that wait to be printed. If stdout blocks, so does the work.
@@ -94,8 +92,8 @@ struct EventPrinter {
 impl EventPrinter {
     fn new(dry_run: bool) -> Self {
         let line = ProgressLine::new();
-        let interval = if line.is_terminal() {
-            TERMINAL_INTERVAL
+        let interval = if line.is_terminal {
+            PROGRESS_INTERVAL
         } else {
             LINE_INTERVAL
         };
@@ -181,12 +179,7 @@ impl BackfillTotals {
     }
 
     fn line(&self, dry_run: bool) -> String {
-        let Self {
-            already,
-            empty,
-            refused,
-            ..
-        } = self;
+        let (already, empty, refused) = (self.already, self.empty, self.refused);
         let (number, shipped) = (self.shipped, shipped(dry_run));
         let amount = amount(self.lines, self.bytes);
         format!(
@@ -200,12 +193,8 @@ fn shipped(dry_run: bool) -> &'static str {
 }
 
 fn amount(lines: LineCounts, bytes: u64) -> String {
-    format!(
-        "{} lines, {} excluded, {}",
-        count(lines.sent),
-        count(lines.excluded),
-        size(bytes)
-    )
+    let [sent, excluded] = [lines.sent, lines.excluded].map(count);
+    format!("{sent} lines, {excluded} excluded, {}", size(bytes))
 }
 
 #[cfg(test)]
@@ -220,9 +209,8 @@ mod tests {
             sent: bytes / 10,
             excluded: bytes / 100,
         };
-        let path = "/log/a.log.1".into();
         FileReport {
-            path,
+            path: "/log/a.log.1".into(),
             lines,
             bytes,
             result,

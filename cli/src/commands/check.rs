@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use logferry_config::Config;
 
-use crate::args::CheckArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
@@ -17,37 +16,28 @@ use crate::roles::role::Role;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Checks, and prints the findings. An invalid configuration is not a finding but an error with its own exit code.
-pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
+pub(crate) fn run(file: &Path, connect: bool) -> Result {
     let config = configuration::load(file)?;
-    let roles: Vec<&str> = Role::ALL
-        .into_iter()
-        .filter(|role| role.is_in(&config))
-        .map(Role::name)
-        .collect();
+    let roles = Role::ALL.into_iter().filter(|role| role.is_in(&config));
+    let roles: Vec<_> = roles.map(Role::name).collect();
     console::print(&format!("{}: valid, for {}\n", file.display(), roles.join(", ")))?;
-    for warning in &config.warnings {
+    // The relay's certificates and tokens are read as the relay does.
+    let files = config.relay.as_ref().map(logferry_relay::check_files);
+    let files = files.unwrap_or_default();
+    for warning in config.warnings.iter().chain(&files.warnings) {
         console::print(&format!("warning: {warning}\n"))?;
     }
-    let are_files_fine = check_files(&config)?;
-    let is_all_reached = !options.connect || connect(&config)?;
-    Ok(CommandOutcome::fine_if(are_files_fine && is_all_reached))
-}
-
-/// Reads the relay's certificates and tokens as the relay does.
-fn check_files(config: &Config) -> Result<bool> {
-    let findings = config.relay.as_ref().map(logferry_relay::check_files);
-    let findings = findings.unwrap_or_default();
-    for warning in &findings.warnings {
-        console::print(&format!("warning: {warning}\n"))?;
-    }
-    for problem in &findings.problems {
+    for problem in &files.problems {
         console::print(&format!("{problem}\n"))?;
     }
-    Ok(findings.problems.is_empty())
+    let is_all_reached = !connect || reach_all(&config)?;
+    Ok(CommandOutcome::fine_if(
+        files.problems.is_empty() && is_all_reached,
+    ))
 }
 
 /// Tries to reach every host in the configuration, and prints the result of each. False if one cannot be reached.
-fn connect(config: &Config) -> Result<bool> {
+fn reach_all(config: &Config) -> Result<bool> {
     let mut is_all_reached = true;
     let mut print = |host: String, result: anyhow::Result<()>| match result {
         Ok(()) => console::print(&format!("{host}: answers\n")),

@@ -41,11 +41,8 @@ fn rebuild(file: &Path, config: &Config, data_dir: &Path, json: bool) -> Result 
     let destinations = forwarder.map_or(&[][..], |section| &section.destinations);
     let rebuilt = logferry_fsck::rebuild(data_dir, relay, destinations, Timestamp::now())?;
     console::print_result(json, &rebuilt, |rebuilt| {
-        let names: Vec<_> = destinations
-            .iter()
-            .map(|destination| destination.name.as_str())
-            .collect();
-        rebuilt_text(rebuilt, data_dir, &names.join(", "))
+        let names = destinations.iter().map(|destination| destination.name.as_str());
+        rebuilt_text(rebuilt, data_dir, &names.collect::<Vec<_>>().join(", "))
     })?;
     Ok(CommandOutcome::fine_if(rebuilt.fine))
 }
@@ -58,12 +55,9 @@ fn check_text(report: &CheckReport, data_dir: &Path) -> String {
     }
     let mut table = Table::new(["file", "problem", "repaired"]);
     for finding in &report.findings {
+        let (path, detail) = (relative_path(finding, data_dir), finding.detail.clone());
         let repaired = if finding.repaired { "moved" } else { "-" };
-        table.row([
-            relative_path(finding, data_dir),
-            finding.detail.clone(),
-            repaired.to_owned(),
-        ]);
+        table.row([path, detail, repaired.to_owned()]);
     }
     checked + &table.section()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::{Config, Subscriber};
-use logferry_forwarder::{ResendImpossible, ResendOutcome, resend};
+use logferry_forwarder::{BatchAtDestination, ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
 use logferry_text::count;
@@ -71,20 +71,18 @@ fn text(resent: &ResendOutcome) -> String {
         let [.., waiting] = by_destination.entry(&pair.destination).or_default();
         *waiting += 1;
     }
-    let mut lines: Vec<_> = by_destination
-        .into_iter()
-        .map(|(name, counts)| {
-            let [due, again, waiting] = counts.map(count);
-            format!("{name}: {due} will be delivered, {again} of them again; {waiting} are waiting already")
-        })
-        .collect();
-    let unwanted = resent.unwanted.iter();
-    lines.extend(unwanted.map(|pair| {
-        let (batch, destination) = (&pair.batch, &pair.destination);
-        format!(
+    let mut lines = Vec::new();
+    for (name, counts) in by_destination {
+        let [due, again, waiting] = counts.map(count);
+        lines.push(format!(
+            "{name}: {due} will be delivered, {again} of them again; {waiting} are waiting already"
+        ));
+    }
+    for BatchAtDestination { batch, destination } in &resent.unwanted {
+        lines.push(format!(
             "{batch}: not delivered to {destination}: its `sources`, `groups` or `logs` exclude the batch"
-        )
-    }));
+        ));
+    }
     let gone = resent.gone.iter();
     lines.extend(gone.map(|ResendImpossible { batch, detail }| format!("{batch}: {detail}")));
     if lines.is_empty() {
@@ -96,7 +94,7 @@ fn text(resent: &ResendOutcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_forwarder::{BatchAtDestination, ResendDue};
+    use logferry_forwarder::ResendDue;
 
     #[test]
     fn due_batches_are_counted_and_gone_ones_are_named() {

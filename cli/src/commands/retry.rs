@@ -5,19 +5,18 @@ use std::path::Path;
 use anyhow::anyhow;
 use logferry_ledger::{Batch, BatchState, Ledger};
 
-use crate::args::RetryArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
 
 /// Puts the named batches back to ready, or all failed ones. A problem if a named batch has not failed.
-pub(crate) fn run(file: &Path, options: &RetryArgs) -> Result {
+pub(crate) fn run(file: &Path, names: &[String]) -> Result {
     let config = configuration::load(file)?;
     let mut ledger = Ledger::open(&configuration::data_dir(file, &config)?)?;
-    let batches = if options.batches.is_empty() {
+    let batches = if names.is_empty() {
         ledger.batches_in(BatchState::Failed)?
     } else {
-        batches_named(&ledger, &options.batches)?
+        batches_named(&ledger, names)?
     };
     if batches.is_empty() {
         console::print("no failed batch\n")?;

@@ -77,7 +77,7 @@ fn text(status: &StatusReport, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
     };
     format!(
-        "{}{}\n{}{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
         problems(status, now),
         groups(status),
@@ -138,18 +138,13 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         let (noticed, path) = (ago(Some(gap.noticed_at), now), &gap.path);
         format!("LOST {noticed}: bytes {from} to {until} of {path} were gone before they were sent")
     });
-    let at_risk = source
-        .streams
-        .iter()
-        .filter(|stream| stream.at_risk)
-        .map(|stream| {
-            let event = if stream.deleted { "deleted" } else { "rotated" };
-            let (lag, oldest) = (size(stream.lag_bytes), seconds(stream.oldest_unread_seconds));
-            format!(
-                "at risk: {}, {event}, {lag} not stored here yet, oldest line {oldest}",
-                stream.path
-            )
-        });
+    let at_risk = source.streams.iter().filter(|stream| stream.at_risk);
+    let at_risk = at_risk.map(|stream| {
+        let event = if stream.deleted { "deleted" } else { "rotated" };
+        let (lag, oldest) = (size(stream.lag_bytes), seconds(stream.oldest_unread_seconds));
+        let path = &stream.path;
+        format!("at risk: {path}, {event}, {lag} not stored here yet, oldest line {oldest}")
+    });
     let unreadable = source.unreadable_files.iter();
     let unreadable = unreadable.map(|path| format!("its sender cannot read {path}"));
     let held = source.held_files.iter();
@@ -168,9 +163,8 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         let senders = senders.join(", ");
         format!("{senders} send for it at the same time: give one of them a `source:` name or an address of its own")
     });
-    let checkpoint = source.checkpoint_failing_since;
-    let checkpoint =
-        checkpoint.map(|since| format!("its sender cannot write to its state_dir since {since}"));
+    let failing = source.checkpoint_failing_since;
+    let checkpoint = failing.map(|since| format!("its sender cannot write to its state_dir since {since}"));
     let difference = source.clock_difference_seconds.unwrap_or(0);
     let clock = (difference.unsigned_abs() > CLOCK_DIFFERENCE_SHOWN.as_secs()).then(|| {
         let side = if difference > 0 { "behind" } else { "ahead" };
@@ -188,9 +182,6 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
 
 /// The relay's groups; nothing if there is none.
 fn groups(status: &StatusReport) -> String {
-    if status.groups.is_empty() {
-        return String::new();
-    }
     let mut table = Table::new([
         "group",
         "state",
@@ -212,7 +203,7 @@ fn groups(status: &StatusReport) -> String {
             group.reason.clone().unwrap_or_default(),
         ]);
     }
-    format!("{table}\n")
+    table.section()
 }
 
 fn destinations(status: &StatusReport, now: Timestamp) -> Table<6> {
@@ -266,9 +257,8 @@ fn held(status: &StatusReport, now: Timestamp) -> String {
     let mut table = Table::new(["destination", "refused", ">times", ">retry in", "error"]);
     for destination in &status.destinations {
         for batch in &destination.held {
-            let wait = batch
-                .next_attempt_at
-                .and_then(|at| at.duration_since(now).try_into().ok());
+            let at = batch.next_attempt_at;
+            let wait = at.and_then(|at| at.duration_since(now).try_into().ok());
             table.row([
                 destination.name.to_string(),
                 batch.batch.clone(),
@@ -286,15 +276,8 @@ fn seconds(number: u64) -> String {
 }
 
 fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
-    at.map_or_else(
-        || "never".to_owned(),
-        |at| {
-            format!(
-                "{} ago",
-                duration(now.duration_since(at).try_into().unwrap_or_default())
-            )
-        },
-    )
+    let age = at.map(|at| duration(now.duration_since(at).try_into().unwrap_or_default()));
+    age.map_or_else(|| "never".to_owned(), |age| format!("{age} ago"))
 }
 
 #[cfg(test)]

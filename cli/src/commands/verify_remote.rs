@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use logferry_config::{Config, Destination};
 use logferry_forwarder::{
@@ -14,11 +13,8 @@ use logferry_protocol::names::DestinationName;
 use logferry_text::{count, error_chain, size};
 use tokio_util::sync::CancellationToken;
 
-use crate::output::console::{ProgressLine, ShowInterval};
+use crate::output::console::{PROGRESS_INTERVAL, ProgressLine, ShowInterval};
 use crate::output::exit::Result;
-
-/// How often the progress on a terminal is updated.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Reads back every file that the audit counts as delivered, and its manifests and markers. Adds the differences to the
 /// audit. Returns one error text for each destination that could not be read.
@@ -33,10 +29,8 @@ pub(crate) fn verify_remote(
     let mut unread = Vec::new();
     for destination in &destinations {
         let sidecars = sidecars(data_dir, destination, filter)?;
-        match compare(
-            destination,
-            &expected_files(destination, &audit.batches, sidecars),
-        ) {
+        let expected = expected_files(destination, &audit.batches, sidecars);
+        match compare(destination, &expected) {
             Ok((discrepancies, warnings)) => {
                 audit.add(discrepancies);
                 audit.warnings.extend(warnings);
@@ -86,10 +80,8 @@ fn expected_files(
 
 /// A batch's file at a destination, if it was delivered there.
 fn delivered_file(batch: &AuditedBatch, name: &DestinationName) -> Option<DeliveredFile> {
-    let delivery = batch
-        .destinations
-        .iter()
-        .find(|delivery| delivery.name == *name)?;
+    let mut deliveries = batch.destinations.iter();
+    let delivery = deliveries.find(|delivery| delivery.name == *name)?;
     Some(DeliveredFile {
         path: delivery.path.clone()?,
         bytes: delivery.bytes?,
@@ -133,19 +125,15 @@ fn read_back(
     let mut interval = ShowInterval::after_one(PROGRESS_INTERVAL);
     let (name, all_files) = (&destination.name, files.len());
     let all_bytes = size(files.iter().map(|file| file.bytes).sum());
-    let differences = logferry_forwarder::verify(
-        destination,
-        files,
-        &CancellationToken::new(),
-        |progress: VerifyProgress| {
-            if line.is_terminal() && interval.is_due() {
-                let (files, bytes) = (progress.files, size(progress.bytes));
-                line.show(&format!(
-                    "{name}: read {files} of {all_files} files, {bytes} of {all_bytes}"
-                ));
-            }
-        },
-    );
+    let show = |progress: VerifyProgress| {
+        if line.is_terminal && interval.is_due() {
+            let (files, bytes) = (progress.files, size(progress.bytes));
+            line.show(&format!(
+                "{name}: read {files} of {all_files} files, {bytes} of {all_bytes}"
+            ));
+        }
+    };
+    let differences = logferry_forwarder::verify(destination, files, &CancellationToken::new(), show);
     line.clear();
     differences
 }

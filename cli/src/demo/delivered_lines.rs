@@ -13,7 +13,8 @@ use logferry_traffic::id_in;
 #[derive(Debug, Default)]
 pub(crate) struct DeliveredLines {
     times: HashMap<Vec<u8>, HashMap<u64, u64>>,
-    without_id: u64,
+    /// Delivered lines without a number, such as health checks that should have been excluded.
+    pub(crate) without_id: u64,
 }
 
 impl DeliveredLines {
@@ -47,11 +48,6 @@ impl DeliveredLines {
             }
             None => self.without_id += 1,
         }
-    }
-
-    /// Delivered lines without a number, such as health checks that should have been excluded.
-    pub(crate) fn without_id(&self) -> u64 {
-        self.without_id
     }
 
     /// Compares with the lines that a source wrote: numbers 0 up to `written`. Returns the text of a difference.
@@ -102,6 +98,6 @@ mod tests {
     fn lines_without_an_id_are_counted_apart() {
         let mut delivered = delivered(&[0]);
         delivered.add(b"GET /health.php HTTP/1.0\n");
-        assert_eq!(delivered.without_id(), 1);
+        assert_eq!(delivered.without_id, 1);
     }
 }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use logferry_config::Config;
 use logferry_embedded_servers::{MailSink, SftpServer};
 use logferry_protocol::names::SourceId;
@@ -60,15 +60,10 @@ impl DemoFolder {
         let dir = dir
             .canonicalize()
             .with_context(|| format!("cannot find {}", dir.display()))?;
-        let is_empty = fs::read_dir(&dir)
-            .with_context(|| format!("cannot read {}", dir.display()))?
-            .next()
-            .is_none();
-        ensure!(
-            is_empty,
-            "{} is not empty; give a new folder with --dir",
-            dir.display()
-        );
+        let mut entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+        if entries.next().is_some() {
+            bail!("{} is not empty; give a new folder with --dir", dir.display());
+        }
         let folder = Self { path: dir };
         for subfolder in [folder.delivered(), folder.mails(), folder.relay_host()] {
             create_folder(&subfolder)?;
@@ -119,10 +114,8 @@ impl DemoFolder {
         write_file(&self.relay_host().join("known_hosts"), sftp.known_hosts_line())?;
         let mut files = vec![(self.relay_config(), self.relay_yaml(ports, sftp, mail)?)];
         for host in HOSTS {
-            files.push((
-                self.log_host(host).join("sender.yaml"),
-                self.sender_yaml(ports, host)?,
-            ));
+            let file = self.log_host(host).join("sender.yaml");
+            files.push((file, self.sender_yaml(ports, host)?));
         }
         let load = |(file, text): (PathBuf, String)| {
             write_file(&file, &text)?;
@@ -178,16 +171,10 @@ impl DemoFolder {
 }
 
 fn group_yaml(group: usize, ports: Ports) -> String {
-    let sources: Vec<String> = HOSTS
-        .iter()
-        .filter(|host| host.group == group)
-        .map(|host| host.address.to_string())
-        .collect();
-    let (name, listen) = (GROUPS[group], ports.groups[group]);
-    format!(
-        "    - {{name: {name}, listen: \"{listen}\", sources: [{}]}}\n",
-        sources.join(", ")
-    )
+    let hosts = HOSTS.iter().filter(|host| host.group == group);
+    let sources: Vec<_> = hosts.map(|host| host.address.to_string()).collect();
+    let (name, listen, sources) = (GROUPS[group], ports.groups[group], sources.join(", "));
+    format!("    - {{name: {name}, listen: \"{listen}\", sources: [{sources}]}}\n")
 }
 
 /// The relay host's ports.
@@ -201,14 +188,10 @@ struct Ports {
 fn free_ports() -> io::Result<Ports> {
     // All are held until the last one is known, so that they differ.
     let listeners = [free_port()?, free_port()?, free_port()?];
-    let [first, second, metrics] = [
-        listeners[0].local_addr()?,
-        listeners[1].local_addr()?,
-        listeners[2].local_addr()?,
-    ];
+    let [first, second, metrics] = listeners.each_ref().map(TcpListener::local_addr);
     Ok(Ports {
-        groups: [first, second],
-        metrics,
+        groups: [first?, second?],
+        metrics: metrics?,
     })
 }
 

@@ -24,11 +24,8 @@ impl DemoRoles {
     pub(crate) fn start(configs: &[Config]) -> Self {
         let (mut roles, stop) = (JoinSet::new(), CancellationToken::new());
         for config in configs {
-            for role in Role::ALL
-                .iter()
-                .filter_map(|role| role.future(config, stop.clone()))
-            {
-                roles.spawn(role);
+            for role in Role::ALL {
+                role.future(config, stop.clone()).map(|role| roles.spawn(role));
             }
         }
         Self { roles, stop }

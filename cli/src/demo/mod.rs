@@ -123,13 +123,14 @@ impl DemoRun<'_> {
         })
         .await?;
         let progress = self.progress()?;
-        let is_done = progress.iter().all(SourceRow::is_done);
-        let phase = if is_done {
-            "all lines are delivered"
+        let not = if progress.iter().all(SourceRow::is_done) {
+            ""
         } else {
-            "not all lines are delivered"
+            "not "
         };
-        Ok(self.table.draw(phase, &progress)?)
+        Ok(self
+            .table
+            .draw(&format!("{not}all lines are delivered"), &progress)?)
     }
 
     /// Shows the phase and the progress until `phase` returns `None`, or until Ctrl-C.
@@ -199,7 +200,7 @@ fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
         lines += written.requests();
         problems.extend(delivered.difference(host.source().as_str(), written.requests()));
     }
-    match delivered.without_id() {
+    match delivered.without_id {
         0 => {}
         number => problems.push(format!("{number} delivered lines should have been excluded")),
     }

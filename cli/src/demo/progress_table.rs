@@ -25,11 +25,6 @@ pub(crate) struct SourceRow {
 }
 
 impl SourceRow {
-    /// Lines that the relay does not have yet.
-    fn lag(&self) -> u64 {
-        self.written.saturating_sub(self.received)
-    }
-
     /// Whether every line written is at the destination.
     pub(crate) fn is_done(&self) -> bool {
         self.delivered >= self.written
@@ -93,7 +88,7 @@ fn table(phase: &str, progress: &[SourceRow]) -> String {
             count(source.health_checks),
             count(source.received),
             count(source.delivered),
-            count(source.lag()),
+            count(source.written.saturating_sub(source.received)),
         ]);
     }
     format!("{phase}\n{table}\n")
@@ -123,11 +118,9 @@ mod tests {
             received: lines - 100,
             delivered: lines - 1_000,
         };
+        let progress = [source("127.0.0.11", 12_000), source("127.0.0.12", 3_000)];
         assert_eq!(
-            table(
-                "writing, 3 s left",
-                &[source("127.0.0.11", 12_000), source("127.0.0.12", 3_000)]
-            ),
+            table("writing, 3 s left", &progress),
             "writing, 3 s left\n\
              source      written  excluded  received  delivered  lag\n\
              127.0.0.11   12,010        10    11,900     11,000  100\n\

@@ -105,12 +105,12 @@ fn feed(host: LogHost, rate: u32) -> Feed {
         health_every: Some(HEALTH_CHECK_EVERY),
         zone: TimeZone::system(),
     });
+    let rate = rate.max(1);
     Feed::new(
         traffic,
         Quota {
-            rate: rate.max(1),
-            lines: None,
-            time: None,
+            rate,
+            ..Quota::default()
         },
     )
 }
@@ -149,9 +149,8 @@ impl Writer {
             } => {
                 self.log.append(bytes)?;
                 self.written.requests.fetch_add(requests, Ordering::Release);
-                self.written
-                    .health_checks
-                    .fetch_add(health_checks, Ordering::Release);
+                let counted = &self.written.health_checks;
+                counted.fetch_add(health_checks, Ordering::Release);
                 Ok(elapsed)
             }
             Slice::Wait(until) => Ok(until),

@@ -8,6 +8,9 @@ use serde::Serialize;
 /// Characters of a progress line. A longer line could wrap on a terminal, and a wrapped line cannot be overwritten.
 const PROGRESS_WIDTH: usize = 79;
 
+/// How often progress on a terminal is updated.
+pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Prints a message for people to stderr. Ignores a closed stderr.
 pub(crate) fn print_error(message: &str) {
     let _ = writeln!(io::stderr(), "logferry: {message}");
@@ -45,7 +48,7 @@ pub(crate) fn print_result<T: Serialize>(
 /// A line on stderr that shows progress. On a terminal it is overwritten in place.
 #[derive(Debug)]
 pub(crate) struct ProgressLine {
-    is_terminal: bool,
+    pub(crate) is_terminal: bool,
 }
 
 impl ProgressLine {
@@ -53,10 +56,6 @@ impl ProgressLine {
         Self {
             is_terminal: io::stderr().is_terminal(),
         }
-    }
-
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.is_terminal
     }
 
     /// Ignores a closed stderr.

@@ -15,22 +15,13 @@ use tokio::runtime::Runtime;
 
 use self::role::Role;
 use self::signals::Signals;
-use self::supervisor::{RoleSelection, Supervisor};
+use self::supervisor::Supervisor;
 use crate::output::exit::{CommandOutcome, Result};
 
-/// Runs one role until a signal stops it.
-pub(crate) fn run_one(file: &Path, role: Role) -> Result {
-    run(file, RoleSelection::One(role))
-}
-
-/// Runs every configured role until a signal stops them.
-pub(crate) fn run_all(file: &Path) -> Result {
-    run(file, RoleSelection::Configured)
-}
-
-fn run(file: &Path, selection: RoleSelection) -> Result {
+/// Runs the only role wanted, or every configured role, until a signal stops it.
+pub(crate) fn run(file: &Path, only: Option<Role>) -> Result {
     // Dropped after the runtime, so that its deadline covers what the runtime still has to end.
-    let mut supervisor = Supervisor::new(file, selection, Role::future)?;
+    let mut supervisor = Supervisor::new(file, only, Role::future)?;
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {
         let mut signals = Signals::catch().context("cannot catch signals")?;

@@ -18,22 +18,14 @@ use super::signals::{SignalRequest, Signals, StopDeadline};
 use crate::configuration;
 use crate::output::exit::{Failure, Result};
 
-/// Which roles to run.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum RoleSelection {
-    /// This one. Its section must exist.
-    One(Role),
-    /// Each role with a section.
-    Configured,
-}
-
 /// Makes the future of a role; `None` if the role has no section.
 pub(crate) type RoleStarter = fn(Role, &Config, CancellationToken) -> Option<RoleFuture>;
 
 /// Runs roles.
 pub(crate) struct Supervisor<'a> {
     file: &'a Path,
-    selection: RoleSelection,
+    /// The only role to run, which must have a section; `None`: each role with a section.
+    only: Option<Role>,
     starter: RoleStarter,
     config: Config,
     tasks: JoinSet<(Role, anyhow::Result<()>)>,
@@ -50,12 +42,12 @@ struct RunningRole {
 
 impl<'a> Supervisor<'a> {
     /// Reads the configuration. Starts no role yet.
-    pub(crate) fn new(file: &'a Path, selection: RoleSelection, starter: RoleStarter) -> Result<Self> {
+    pub(crate) fn new(file: &'a Path, only: Option<Role>, starter: RoleStarter) -> Result<Self> {
         Ok(Self {
             file,
-            selection,
+            only,
             starter,
-            config: load(file, selection)?,
+            config: load(file, only)?,
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
             stopping: None,
@@ -91,13 +83,17 @@ impl<'a> Supervisor<'a> {
     fn start(&mut self, role: Role) {
         self.running.remove(&role);
         let stop = CancellationToken::new();
-        if self.selection.includes(role)
+        if self.includes(role)
             && let Some(future) = (self.starter)(role, &self.config, stop.clone())
         {
             self.tasks.spawn(async move { (role, future.await) });
             let restarting = None;
             self.running.insert(role, RunningRole { stop, restarting });
         }
+    }
+
+    fn includes(&self, role: Role) -> bool {
+        self.only.is_none_or(|only| only == role)
     }
 
     fn is_restarting(&self, role: Role) -> bool {
@@ -118,19 +114,19 @@ impl<'a> Supervisor<'a> {
         if self.stopping.is_some() {
             return;
         }
-        let new = match load(self.file, self.selection) {
+        let new = match load(self.file, self.only) {
             Ok(new) => new,
             Err(Failure::Configuration(error) | Failure::Work(error)) => {
                 // One problem a line.
-                format!("{error:#}")
-                    .lines()
-                    .for_each(|problem| tracing::error!("{problem}"));
+                for problem in format!("{error:#}").lines() {
+                    tracing::error!("{problem}");
+                }
                 tracing::error!(%file, "the new configuration is not valid; the old one stays in force");
                 return;
             }
         };
         let old = std::mem::replace(&mut self.config, new);
-        let is_changed = |role: &Role| self.selection.includes(*role) && role.differs(&old, &self.config);
+        let is_changed = |role: &Role| self.includes(*role) && role.differs(&old, &self.config);
         let changed: Vec<Role> = Role::ALL.into_iter().filter(is_changed).collect();
         let sections: Vec<_> = changed.iter().map(|role| role.name()).collect();
         let sections = sections.join(", ");
@@ -151,18 +147,9 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-impl RoleSelection {
-    fn includes(self, role: Role) -> bool {
-        match self {
-            Self::One(one) => one == role,
-            Self::Configured => true,
-        }
-    }
-}
-
-fn load(file: &Path, selection: RoleSelection) -> Result<Config> {
+fn load(file: &Path, only: Option<Role>) -> Result<Config> {
     let config = configuration::load(file)?;
-    if let RoleSelection::One(role) = selection
+    if let Some(role) = only
         && !role.is_in(&config)
     {
         return Err(missing_section(file, role));
@@ -213,8 +200,8 @@ mod tests {
         path
     }
 
-    fn supervisor(file: &Path, selection: RoleSelection, starter: RoleStarter) -> Supervisor<'_> {
-        let mut supervisor = Supervisor::new(file, selection, starter).ok().unwrap();
+    fn supervisor(file: &Path, only: Option<Role>, starter: RoleStarter) -> Supervisor<'_> {
+        let mut supervisor = Supervisor::new(file, only, starter).ok().unwrap();
         for role in Role::ALL {
             supervisor.start(role);
         }
@@ -224,18 +211,15 @@ mod tests {
     /// The running roles, each with whether it is being stopped.
     fn running(supervisor: &Supervisor<'_>) -> Vec<(Role, bool)> {
         let roles = supervisor.running.iter();
-        roles
-            .map(|(&role, running)| (role, running.stop.is_cancelled()))
-            .collect()
+        let is_stopping = |(&role, running): (&Role, &RunningRole)| (role, running.stop.is_cancelled());
+        roles.map(is_stopping).collect()
     }
 
     #[tokio::test]
     async fn failing_role_stops_the_others_and_its_error_is_returned() {
         let dir = tempfile::tempdir().unwrap();
         let file = write(&dir, RELAY);
-        let mut supervisor = Supervisor::new(&file, RoleSelection::Configured, failing)
-            .ok()
-            .unwrap();
+        let mut supervisor = Supervisor::new(&file, None, failing).ok().unwrap();
         let outcome = supervisor.run(&mut Signals::catch().unwrap()).await;
         assert_eq!(outcome.unwrap_err().to_string(), "no disk");
     }
@@ -244,7 +228,7 @@ mod tests {
     async fn only_roles_whose_section_changed_restart() {
         let dir = tempfile::tempdir().unwrap();
         let file = write(&dir, RELAY);
-        let mut supervisor = supervisor(&file, RoleSelection::Configured, until_stopped);
+        let mut supervisor = supervisor(&file, None, until_stopped);
         supervisor.reload();
         assert_eq!(
             running(&supervisor),
@@ -277,7 +261,7 @@ mod tests {
     async fn file_that_is_invalid_or_lacks_the_role_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = write(&dir, RELAY);
-        let mut supervisor = supervisor(&file, RoleSelection::One(Role::Relay), until_stopped);
+        let mut supervisor = supervisor(&file, Some(Role::Relay), until_stopped);
         for unusable in ["relay: {", "relay:\n  groups: 7\n", HOUSEKEEPER, ""] {
             write(&dir, unusable);
             supervisor.reload();

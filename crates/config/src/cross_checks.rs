@@ -6,43 +6,30 @@ use std::net::IpAddr;
 use crate::forwarder::{Destination, ForwarderSettings};
 use crate::relay::sources::SourceList;
 use crate::relay::{GroupSettings, RelaySettings};
-use crate::yaml::field::ConfigField;
-use logferry_text::nearest;
+use crate::yaml::field::{ConfigField, nearest_hint};
 
 /// Checks all destinations against the relay's batches, if its section is in the same file.
 pub(crate) fn check(relay: Option<&RelaySettings>, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {
     let destinations_at = at.key("forwarder").key("destinations");
-    let each = forwarder.destinations.iter().collect();
-    destinations_at.each(each, |destination: &Destination, at| {
-        let layout = &destination.layout;
-        if let Err(error) = layout.check(relay) {
-            at.key(layout.key()).report(error.to_string());
-        }
+    for (index, destination) in forwarder.destinations.iter().enumerate() {
+        let (at, layout) = (destinations_at.item(index), &destination.layout);
+        at.key(layout.key()).accept(layout.check(relay));
         if let Some(relay) = relay {
-            check_logs(relay, destination, at);
-            check_groups(relay, destination, at);
+            check_logs(relay, destination, &at);
+            check_groups(relay, destination, &at);
         }
-        Some(())
-    });
-    if let Some(relay) = relay {
-        check_coverage(relay, forwarder, at);
     }
-}
-
-fn check_coverage(relay: &RelaySettings, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {
     let groups_at = at.key("relay").key("groups");
-    groups_at.each(relay.groups.iter().collect(), |group: &GroupSettings, at| {
-        match coverage(group, &forwarder.destinations) {
-            Coverage::Whole => {}
-            Coverage::Part => at.warn(
-                "some of its sources are wanted by no destination; their batches wait in ready/ until one wants them",
-            ),
-            Coverage::Nothing => {
-                at.warn("no destination wants it; its batches wait in ready/ until one does");
+    let groups = relay.iter().flat_map(|relay| &relay.groups);
+    for (index, group) in groups.enumerate() {
+        groups_at.item(index).warn(match coverage(group, &forwarder.destinations) {
+            Coverage::Whole => continue,
+            Coverage::Part => {
+                "some of its sources are wanted by no destination; their batches wait in ready/ until one wants them"
             }
-        }
-        Some(())
-    });
+            Coverage::Nothing => "no destination wants it; its batches wait in ready/ until one does",
+        });
+    }
 }
 
 fn check_logs(relay: &RelaySettings, destination: &Destination, at: &ConfigField<'_>) {
@@ -58,9 +45,7 @@ fn check_groups(relay: &RelaySettings, destination: &Destination, at: &ConfigFie
     let known = || relay.groups.iter().map(|group| group.name.as_str());
     let wanted = destination.filter.groups.iter().flatten();
     for group in wanted.filter(|group| !known().any(|known| known == group.as_str())) {
-        let hint = nearest(group.as_str(), known())
-            .map(|near| format!("; did you mean `{near}`?"))
-            .unwrap_or_default();
+        let hint = nearest_hint(group.as_str(), known());
         at.key("groups")
             .warn(&format!("there is no group `{group}` in relay.groups{hint}"));
     }
@@ -76,14 +61,12 @@ enum Coverage {
 
 /// A destination with a filter by logs counts as if it wanted all logs: only the senders know which logs exist.
 fn coverage(group: &GroupSettings, destinations: &[Destination]) -> Coverage {
-    let wants = destinations.iter().map(|destination| &destination.filter);
-    let wanting: Vec<_> = wants
-        .filter(|wants| {
-            let groups = wants.groups.as_ref();
-            groups.is_none_or(|groups| groups.contains(&group.name))
-        })
-        .map(|wants| &wants.sources)
-        .collect();
+    let filters = destinations.iter().map(|destination| &destination.filter);
+    let of_group = filters.filter(|filter| {
+        let groups = filter.groups.as_ref();
+        groups.is_none_or(|groups| groups.contains(&group.name))
+    });
+    let wanting: Vec<_> = of_group.map(|filter| &filter.sources).collect();
     if wanting.is_empty() {
         return Coverage::Nothing;
     }
@@ -106,20 +89,16 @@ fn coverage(group: &GroupSettings, destinations: &[Destination]) -> Coverage {
         .iter()
         .map(|range| range_coverage(numbers(*range), &wanted));
     let of_names = names.iter().map(|name| {
-        if wanted_names.contains(&name) {
+        let is_wanted = wanted_names.contains(&name);
+        if is_wanted {
             Coverage::Whole
         } else {
             Coverage::Nothing
         }
     });
-    let all: Vec<_> = of_ranges.chain(of_names).collect();
-    if all.iter().all(|coverage| *coverage == Coverage::Whole) {
-        Coverage::Whole
-    } else if all.iter().all(|coverage| *coverage == Coverage::Nothing) {
-        Coverage::Nothing
-    } else {
-        Coverage::Part
-    }
+    let together = |one, other| if one == other { one } else { Coverage::Part };
+    let all = of_ranges.chain(of_names).reduce(together);
+    all.unwrap_or(Coverage::Whole)
 }
 
 /// First and last address of a range as numbers, the family first.
@@ -161,23 +140,15 @@ fn range_coverage((first, last): Numbers, wanted: &[Numbers]) -> Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::sources::SourceEntry;
-
-    fn list(entries: &[&str]) -> SourceList {
-        let entries = entries
-            .iter()
-            .map(|entry| SourceEntry::parse(entry).expect("valid"));
-        SourceList::only(entries.collect())
-    }
 
     fn of(range: &str, wanted: &[&str]) -> Coverage {
         let ranges = |list| match list {
             SourceList::Only { ranges, .. } => ranges.into_iter().map(numbers).collect(),
             SourceList::Any => Vec::new(),
         };
-        let mut wanted = ranges(list(wanted));
+        let mut wanted = ranges(SourceList::of(wanted));
         wanted.sort_unstable();
-        range_coverage(ranges(list(&[range]))[0], &wanted)
+        range_coverage(ranges(SourceList::of(&[range]))[0], &wanted)
     }
 
     #[test]
@@ -186,20 +157,9 @@ mod tests {
         assert_eq!(of(range, &[]), Coverage::Nothing);
         assert_eq!(of(range, &["192.0.2.0/24", "2001:db8::/32"]), Coverage::Nothing);
         assert_eq!(of(range, &["198.51.100.0/30"]), Coverage::Part);
-        assert_eq!(
-            of(
-                range,
-                &["198.51.100.5-198.51.100.20", "198.51.100.0-198.51.100.4"]
-            ),
-            Coverage::Whole
-        );
-        assert_eq!(
-            of(
-                range,
-                &["198.51.100.5-198.51.100.20", "198.51.100.0-198.51.100.3"]
-            ),
-            Coverage::Part
-        );
+        let upper = "198.51.100.5-198.51.100.20";
+        assert_eq!(of(range, &[upper, "198.51.100.0-198.51.100.4"]), Coverage::Whole);
+        assert_eq!(of(range, &[upper, "198.51.100.0-198.51.100.3"]), Coverage::Part);
         assert_eq!(of(range, &["198.51.100.3", "0.0.0.0/0"]), Coverage::Whole);
         assert_eq!(of("::/0", &["::/1", "8000::/1"]), Coverage::Whole);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One problem of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file was read. These are all its problems, one a line.
-    #[error("{}", Listing { file, problems })]
+    #[error("{}", listing(file, problems))]
     Invalid {
         /// The configuration file.
         file: PathBuf,
@@ -38,25 +38,13 @@ pub enum ConfigError {
 }
 
 /// Problems as `FILE:LINE: key: message`, one a line.
-struct Listing<'a> {
-    file: &'a PathBuf,
-    problems: &'a [ConfigProblem],
-}
-
-impl fmt::Display for Listing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{}:", self.file.display())?;
-            if let Some(line) = problem.line {
-                write!(f, "{line}:")?;
-            }
-            write!(f, " {problem}")?;
-        }
-        Ok(())
-    }
+fn listing(file: &Path, problems: &[ConfigProblem]) -> String {
+    let file = file.display();
+    let lines = problems.iter().map(|problem| match problem.line {
+        Some(line) => format!("{file}:{line}: {problem}"),
+        None => format!("{file}: {problem}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl fmt::Display for ConfigProblem {

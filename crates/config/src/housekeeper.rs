@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::yaml::field::ConfigField;
+use crate::yaml::field::{ConfigField, RawText};
 
 /// When delivered batches are compressed and deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,35 +20,23 @@ pub struct HousekeeperSettings {
     pub schedule: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawHousekeeper {
     data_dir: Option<String>,
-    compress_after: String,
-    delete_after: String,
-    schedule: String,
-}
-
-impl Default for RawHousekeeper {
-    fn default() -> Self {
-        Self {
-            data_dir: None,
-            compress_after: "3h".into(),
-            delete_after: "4h".into(),
-            schedule: "0 */10 * * * *".into(),
-        }
-    }
+    compress_after: RawText,
+    delete_after: RawText,
+    schedule: RawText,
 }
 
 impl RawHousekeeper {
     /// `spool`: the folder if the section has none.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<HousekeeperSettings> {
-        let data_dir = at
-            .key("data_dir")
-            .optional(self.data_dir.as_deref(), ConfigField::path);
-        let compress_after = at.key("compress_after").time(&self.compress_after);
-        let delete_after = at.key("delete_after").time(&self.delete_after);
-        let schedule = at.key("schedule").check(&self.schedule, schedule);
+        let data_dir = at.optional("data_dir", self.data_dir, ConfigField::path);
+        let compress_after = at.key("compress_after").time(self.compress_after.or("3h"));
+        let delete_after = at.key("delete_after").time(self.delete_after.or("4h"));
+        let schedule_at = at.key("schedule");
+        let schedule = schedule_at.check(self.schedule.or("0 */10 * * * *"), schedule);
         Some(HousekeeperSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
             compress_after: compress_after?,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
+use serde_yaml::Location;
 
 use crate::cross_checks;
 use crate::error::{ConfigError, ConfigProblem};
@@ -12,8 +13,7 @@ use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::monitor::{MonitorSettings, RawMonitor};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
-use crate::yaml::field::{ConfigField, Diagnostics};
-use logferry_text::nearest;
+use crate::yaml::field::{ConfigField, Diagnostics, nearest_hint};
 
 /// A configuration: the settings of each role that has a section, at least one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,48 +108,38 @@ impl<T> Section<T> {
     )]
     fn resolve<R>(
         self,
+        key: &'static str,
         at: &ConfigField<'_>,
         resolve: impl FnOnce(T, &ConfigField<'_>) -> Option<R>,
     ) -> Option<Option<R>> {
+        let at = at.key(key);
         match self {
             Self::Absent => Some(None),
-            Self::Empty => {
-                at.report(format!(
-                    "is empty; write `{at}: {{}}` for its defaults, or leave it out"
-                ));
-                None
-            }
-            Self::Given(raw) => resolve(raw, at).map(Some),
+            Self::Empty => at.refuse(format!(
+                "is empty; write `{at}: {{}}` for its defaults, or leave it out"
+            )),
+            Self::Given(raw) => resolve(raw, &at).map(Some),
         }
-    }
-
-    fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent)
     }
 }
 
 impl RawConfig {
     fn resolve(self, at: &ConfigField<'_>) -> Option<Config> {
-        if self.is_empty() {
-            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper");
-            return None;
-        }
-        let sender = self.sender.resolve(&at.key("sender"), RawSender::resolve);
-        let relay = self.relay.resolve(&at.key("relay"), RawRelay::resolve);
+        let sender = self.sender.resolve("sender", at, RawSender::resolve);
+        let relay = self.relay.resolve("relay", at, RawRelay::resolve);
         let spool = match &relay {
             Some(Some(relay)) => relay.data_dir.clone(),
             _ => PathBuf::from(DATA_DIR),
         };
         let forwarder = self
             .forwarder
-            .resolve(&at.key("forwarder"), |raw, at| raw.resolve(at, &spool));
+            .resolve("forwarder", at, |raw, at| raw.resolve(at, &spool));
         let monitor = self
             .monitor
-            .resolve(&at.key("monitor"), |raw, at| raw.resolve(at, &spool));
+            .resolve("monitor", at, |raw, at| raw.resolve(at, &spool));
         let housekeeper = self
             .housekeeper
-            .resolve(&at.key("housekeeper"), |raw, at| raw.resolve(at, &spool));
-
+            .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool));
         let mut config = Config {
             sender: sender?,
             relay: relay?,
@@ -158,20 +148,17 @@ impl RawConfig {
             housekeeper: housekeeper?,
             warnings: Vec::new(),
         };
+        if config.sender.is_none() && config.data_dirs().next().is_none() {
+            return at.refuse(
+                "has no section; write at least one of sender, relay, forwarder, monitor, housekeeper",
+            );
+        }
         config.share_expected_sources();
         config.check_one_spool(at);
         if let Some(forwarder) = &config.forwarder {
             cross_checks::check(config.relay.as_ref(), forwarder, at);
         }
         Some(config)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.sender.is_absent()
-            && self.relay.is_absent()
-            && self.forwarder.is_absent()
-            && self.monitor.is_absent()
-            && self.housekeeper.is_absent()
     }
 }
 
@@ -187,8 +174,8 @@ impl Config {
         }
     }
 
-    /// All roles of a middle host use the same folder.
-    fn check_one_spool(&self, at: &ConfigField<'_>) {
+    /// The data folder of each role of the middle host, with the role's name. All are the same.
+    pub fn data_dirs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let folders = [
             ("relay", self.relay.as_ref().map(|role| &role.data_dir)),
             ("forwarder", self.forwarder.as_ref().map(|role| &role.data_dir)),
@@ -198,13 +185,16 @@ impl Config {
                 self.housekeeper.as_ref().map(|role| &role.data_dir),
             ),
         ];
-        let mut present = folders
-            .iter()
-            .filter_map(|(role, folder)| Some((*role, (*folder)?)));
-        let Some((first, shared)) = present.next() else {
+        let present = folders.into_iter();
+        present.filter_map(|(role, folder)| Some((role, folder?.as_path())))
+    }
+
+    fn check_one_spool(&self, at: &ConfigField<'_>) {
+        let mut folders = self.data_dirs();
+        let Some((first, shared)) = folders.next() else {
             return;
         };
-        for (role, folder) in present.filter(|(_, folder)| *folder != shared) {
+        for (role, folder) in folders.filter(|(_, folder)| *folder != shared) {
             at.key(role).key("data_dir").report(format!(
                 "is {}, but {first}.data_dir is {}; the roles of one host share one folder",
                 folder.display(),
@@ -219,39 +209,26 @@ impl Config {
 fn yaml_problem(error: &serde_yaml::Error) -> ConfigProblem {
     let whole = error.to_string();
     let location = error.location();
-    let suffix = location
-        .as_ref()
-        .map(|at| format!(" at line {} column {}", at.line(), at.column()));
-    let text = suffix
-        .as_ref()
-        .and_then(|suffix| whole.strip_suffix(suffix))
-        .unwrap_or(&whole);
+    let suffix = |at: &Location| format!(" at line {} column {}", at.line(), at.column());
+    let suffix = location.as_ref().map_or_else(String::new, suffix);
+    let text = whole.strip_suffix(&suffix).unwrap_or(&whole);
     let (path, said) = match text.split_once(": ") {
         Some((path, said)) if !path.contains(char::is_whitespace) => (path, said),
         _ => ("", text),
     };
     let (field, message) = if let Some((field, known)) = field_of(said, "unknown field `") {
         let known = known.split('`').skip(1).step_by(2);
-        let hint = nearest(field, known)
-            .map(|near| format!("; did you mean `{near}`?"))
-            .unwrap_or_default();
-        (field, format!("unknown key{hint}"))
+        (field, format!("unknown key{}", nearest_hint(field, known)))
     } else if let Some((field, _)) = field_of(said, "duplicate field `") {
-        (
-            field,
-            "is written twice in the mapping that begins on this line; keep one".to_owned(),
-        )
+        let message = "is written twice in the mapping that begins on this line; keep one";
+        (field, message.to_owned())
     } else {
         ("", said.to_owned())
     };
-    let separator = if path.is_empty() || field.is_empty() {
-        ""
-    } else {
-        "."
-    };
+    let key = [path, field].into_iter().filter(|part| !part.is_empty());
     ConfigProblem {
         line: location.map(|at| at.line()),
-        key: format!("{path}{separator}{field}"),
+        key: key.collect::<Vec<_>>().join("."),
         message,
     }
 }

@@ -89,7 +89,7 @@ pub fn check(data_dir: &Path) -> Result<CheckReport, FsckError> {
 
 /// Checks the data folder, and moves the files that are whole and only in the wrong folder. No role may run.
 pub fn repair(data_dir: &Path) -> Result<CheckReport, FsckError> {
-    let _locks = repair::lock_moving_roles(data_dir)?;
+    let _locks = repair::lock_roles(data_dir, repair::MOVING_ROLES)?;
     let spool = Spool::new(RealDisk, data_dir);
     let mut report = check(data_dir)?;
     for finding in &mut report.findings {
@@ -132,13 +132,12 @@ fn check_once(
 /// Rows that the ledger must not have, whatever files there are.
 fn row_findings(ledger: &Ledger, batches: &[Batch]) -> Vec<Finding> {
     let untouched = |batch| invariant_only_delivered_is_compressed_or_deleted(batch, &[]);
-    let results = batches
-        .iter()
-        .map(untouched)
-        .chain([invariant_no_name_is_given_twice(batches)]);
+    let results = batches.iter().map(untouched);
+    let violations = results
+        .chain([invariant_no_name_is_given_twice(batches)])
+        .filter_map(Result::err);
     let finding = |text: String| Finding::new(FindingKind::Ledger, ledger.path(), None, text);
-    results
-        .filter_map(Result::err)
+    violations
         .map(|violation| finding(violation.to_string()))
         .collect()
 }
@@ -153,19 +152,17 @@ fn contents_finding(
         None | Some(FileFault::Missing) => return Ok(None),
         Some(FileFault::Size { bytes, .. }) => {
             let expected = batch.contents.bytes;
-            (
-                FindingKind::Size,
-                format!("{bytes} bytes, where the ledger says {expected}"),
-            )
+            let detail = format!("{bytes} bytes, where the ledger says {expected}");
+            (FindingKind::Size, detail)
         }
         Some(FileFault::Content { .. }) => {
             let detail = "its checksum is not the ledger's: bytes have changed";
             (FindingKind::Contents, detail.to_owned())
         }
-        Some(FileFault::Undecodable { reason, .. }) => (
-            FindingKind::Contents,
-            format!("it cannot be decompressed: {reason}"),
-        ),
+        Some(FileFault::Undecodable { reason, .. }) => {
+            let detail = format!("it cannot be decompressed: {reason}");
+            (FindingKind::Contents, detail)
+        }
     };
     let detail = format!("{detail}; restore it from a backup");
     Ok(Some(Finding::new(kind, &file.path, Some(batch), detail)))

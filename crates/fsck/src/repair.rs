@@ -7,19 +7,16 @@ use logferry_spool::Spool;
 
 use crate::finding::Finding;
 
-const LOCKS: [&str; 3] = ["relay.lock", "forwarder.lock", "housekeeper.lock"];
+/// The locks of the roles that move files.
+pub(crate) const MOVING_ROLES: &[&str] = &["relay.lock", "forwarder.lock", "housekeeper.lock"];
 
-/// Keeps every role that moves files from starting.
-pub(crate) fn lock_moving_roles(data_dir: &Path) -> Result<Vec<LockFile>, LockError> {
+/// The locks of the roles that use the ledger.
+pub(crate) const ALL_ROLES: &[&str] = &["relay.lock", "forwarder.lock", "housekeeper.lock", "monitor.lock"];
+
+/// Keeps these roles from starting.
+pub(crate) fn lock_roles(data_dir: &Path, roles: &[&str]) -> Result<Vec<LockFile>, LockError> {
     let lock = |name| LockFile::acquire(&data_dir.join(name));
-    LOCKS.into_iter().map(lock).collect()
-}
-
-/// Keeps every role that uses the ledger from starting.
-pub(crate) fn lock_all_roles(data_dir: &Path) -> Result<Vec<LockFile>, LockError> {
-    let mut locks = lock_moving_roles(data_dir)?;
-    locks.push(LockFile::acquire(&data_dir.join("monitor.lock"))?);
-    Ok(locks)
+    roles.iter().map(lock).collect()
 }
 
 /// Moves a misplaced file to the right folder. Returns whether it did.

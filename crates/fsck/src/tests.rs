@@ -74,10 +74,8 @@ impl Host {
 }
 
 pub(crate) fn kinds_and_paths(findings: Vec<Finding>) -> Vec<(FindingKind, PathBuf)> {
-    findings
-        .into_iter()
-        .map(|found| (found.kind, found.path))
-        .collect()
+    let pairs = findings.into_iter().map(|found| (found.kind, found.path));
+    pairs.collect()
 }
 
 /// The contents of every file in the spool.

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
 
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch,
@@ -168,7 +168,8 @@ impl Ledger {
             return Err(LedgerError::Lost { path, trace });
         }
         let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let ledger = match (Self::open_with(path, create, trace.is_none()), trace) {
+        let opened = Self::connect(path, create, trace.is_none(), Arc::default());
+        let ledger = match (opened, trace) {
             (Err(LedgerError::Missing { path }), Some(trace)) => Err(LedgerError::Lost { path, trace }),
             (opened, _) => opened,
         }?;
@@ -187,28 +188,19 @@ impl Ledger {
         if create_guard::is_blank(&path) {
             return Err(LedgerError::Missing { path });
         }
-        Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false)
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false, Arc::default())
     }
 
     /// Opens the same ledger once more, for another thread. Both share a lock for writing, so one waits until
     /// the other is done. Two independent connections would retry, and the busier one would win.
     pub fn reopen(&self) -> Result<Self, LedgerError> {
-        let write_lock = Arc::clone(&self.write_lock);
-        Self::connect(
-            self.path.clone(),
-            OpenFlags::SQLITE_OPEN_READ_WRITE,
-            false,
-            write_lock,
-        )
+        let (path, write_lock) = (self.path.clone(), Arc::clone(&self.write_lock));
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false, write_lock)
     }
 
     /// Whether there is no ledger in `data_dir`: no file, or a blank one, which SQLite would accept as a new database.
     pub fn is_missing(data_dir: &Path) -> bool {
         create_guard::is_blank(&data_dir.join(FILE_NAME))
-    }
-
-    fn open_with(path: PathBuf, flags: OpenFlags, may_begin: bool) -> Result<Self, LedgerError> {
-        Self::connect(path, flags, may_begin, Arc::default())
     }
 
     /// `may_begin`: a file without tables becomes a ledger.
@@ -218,26 +210,21 @@ impl Ledger {
         may_begin: bool,
         write_lock: Arc<Mutex<()>>,
     ) -> Result<Self, LedgerError> {
-        let opened = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-        let connection = opened.map_err(|source| sqlite_error(&path, "open it", source))?;
-        let mut ledger = Self {
+        let open = || {
+            let mut connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            connection.busy_handler(Some(wait_for_lock))?;
+            enter_wal(&connection)?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        };
+        let mut connection = open().map_err(|source| sqlite_error(&path, "open it", source))?;
+        schema::migrate(&mut connection, &path, may_begin)?;
+        Ok(Self {
             connection,
             path,
             write_lock,
-        };
-        ledger.prepare(may_begin)?;
-        Ok(ledger)
-    }
-
-    fn prepare(&mut self, may_begin: bool) -> Result<(), LedgerError> {
-        let connection = &mut self.connection;
-        connection
-            .busy_handler(Some(wait_for_lock))
-            .and_then(|()| enter_wal(connection))
-            .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
-            .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
-            .map_err(|source| sqlite_error(&self.path, "open it", source))?;
-        schema::migrate(&mut self.connection, &self.path, may_begin)
+        })
     }
 
     /// The ledger's file.
@@ -251,13 +238,9 @@ impl Ledger {
     }
 
     fn check(&self, pragma: &'static str) -> Result<Vec<String>, LedgerError> {
-        self.read("check its file", |sql| {
-            let lines = sql
-                .prepare(pragma)?
-                .query_map([], |row| row.get(0))?
-                .collect::<rusqlite::Result<Vec<String>>>()?;
-            Ok(lines.into_iter().filter(|line| line != "ok").collect())
-        })
+        let mut faults: Vec<String> = self.list("check its file", pragma, [], |row| row.get(0))?;
+        faults.retain(|line| line != "ok");
+        Ok(faults)
     }
 
     /// Checks that the ledger can be written, and prevents a failed transaction from coming back.
@@ -280,6 +263,42 @@ impl Ledger {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
         query(&self.connection).map_err(|source| sqlite_error(&self.path, action, source))
+    }
+
+    /// All rows of a query.
+    fn list<T, L: FromIterator<T>>(
+        &self,
+        action: &'static str,
+        query: &str,
+        params: impl Params,
+        read_row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<L, LedgerError> {
+        self.read(action, |sql| {
+            sql.prepare_cached(query)?.query_map(params, read_row)?.collect()
+        })
+    }
+
+    /// The row of a query that has one at most.
+    fn find<T>(
+        &self,
+        action: &'static str,
+        query: &str,
+        params: impl Params,
+        read_row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        self.read(action, |sql| {
+            sql.prepare_cached(query)?.query_row(params, read_row).optional()
+        })
+    }
+
+    /// Makes one change as a durable transaction.
+    fn execute(
+        &mut self,
+        action: &'static str,
+        change: &str,
+        params: impl Params,
+    ) -> Result<(), LedgerError> {
+        self.write(action, |sql| sql.execute(change, params).map(drop))
     }
 
     /// Runs `change` as one durable transaction: all of it or, on an error or a crash, none of it.
@@ -317,39 +336,26 @@ fn wait_for_lock(tries: i32) -> bool {
 fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
-        let entered = connection.pragma_update(None, "journal_mode", "WAL");
-        let busy = entered
-            .as_ref()
-            .err()
-            .and_then(rusqlite::Error::sqlite_error_code)
-            == Some(ErrorCode::DatabaseBusy);
-        if !busy || Instant::now() >= deadline {
-            return entered;
+        let is_busy = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => std::thread::sleep(BUSY_PAUSE),
+            entered => return entered,
         }
-        std::thread::sleep(BUSY_PAUSE);
     }
 }
 
 /// Translates SQLite's error into one that tells the operator what to do.
 fn sqlite_error(path: &Path, action: &'static str, source: rusqlite::Error) -> LedgerError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let path = path.to_owned();
     if matches!(source, rusqlite::Error::StatementChangedRows(_)) {
-        return LedgerError::Conflict {
-            path: path.to_owned(),
-            action,
-        };
+        return LedgerError::Conflict { path, action };
     }
-    match source.sqlite_error_code() {
-        Some(DatabaseCorrupt | NotADatabase) => LedgerError::Damaged {
-            path: path.to_owned(),
-            detail: source.to_string(),
-        },
-        _ => LedgerError::Sqlite {
-            path: path.to_owned(),
-            action,
-            source,
-        },
+    if let Some(DatabaseCorrupt | NotADatabase) = source.sqlite_error_code() {
+        let detail = source.to_string();
+        return LedgerError::Damaged { path, detail };
     }
+    LedgerError::Sqlite { path, action, source }
 }
 
 #[cfg(test)]

@@ -2,18 +2,17 @@
 //!
 //! A decision and its mail are one transaction, so a crash neither loses a mail nor queues it twice.
 
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use logferry_protocol::names::SourceId;
-use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, Result as SqlResult, named_params};
+use serde::Deserialize;
 
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
 /// The reason of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AlertKind {
     /// The source made contact, but not within `stale_after`.
     Stale,
@@ -27,17 +26,6 @@ impl AlertKind {
         match self {
             Self::Stale => "stale",
             Self::Missing => "missing",
-        }
-    }
-}
-
-impl FromStr for AlertKind {
-    type Err = ParseError;
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "stale" => Ok(Self::Stale),
-            "missing" => Ok(Self::Missing),
-            _ => Err(ParseError::new("stale or missing", text)),
         }
     }
 }
@@ -92,17 +80,14 @@ pub struct QueuedMail {
 impl Ledger {
     /// The open alerts.
     pub fn alerts(&self) -> Result<Vec<Alert>, LedgerError> {
-        self.read("list alerts", |sql| {
-            sql.prepare_cached("SELECT * FROM alerts ORDER BY source")?
-                .query_map([], |row| {
-                    Ok(Alert {
-                        source: row::text(row, "source")?,
-                        kind: row::text(row, "kind")?,
-                        since: row::optional_time(row, "since")?,
-                        raised_at: row::time(row, "raised_at")?,
-                    })
-                })?
-                .collect()
+        let query = "SELECT * FROM alerts ORDER BY source";
+        self.list("list alerts", query, [], |row| {
+            Ok(Alert {
+                source: row::text(row, "source")?,
+                kind: row::variant(row, "kind")?,
+                since: row::optional_time(row, "since")?,
+                raised_at: row::time(row, "raised_at")?,
+            })
         })
     }
 
@@ -174,35 +159,25 @@ impl Ledger {
 
     /// The mails that are due, oldest first.
     pub fn due_mails(&self, now: Timestamp) -> Result<Vec<QueuedMail>, LedgerError> {
-        self.read("list mails", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id",
-            )?
-            .query_map([millis(now)], |row| {
-                Ok(QueuedMail {
-                    id: MailId(row.get("id")?),
-                    created_at: row::time(row, "created_at")?,
-                    content: NewMail {
-                        subject: row.get("subject")?,
-                        text: row.get("text")?,
-                        html: row.get("html")?,
-                    },
-                    attempts: row::small(row, "attempts")?,
-                })
-            })?
-            .collect()
+        let query = "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id";
+        self.list("list mails", query, [millis(now)], |row| {
+            Ok(QueuedMail {
+                id: MailId(row.get("id")?),
+                created_at: row::time(row, "created_at")?,
+                content: NewMail {
+                    subject: row.get("subject")?,
+                    text: row.get("text")?,
+                    html: row.get("html")?,
+                },
+                attempts: row.get("attempts")?,
+            })
         })
     }
 
     /// Records that a mail was sent.
     pub fn mail_sent(&mut self, mail: MailId, now: Timestamp) -> Result<(), LedgerError> {
-        self.write("note a sent mail", |sql| {
-            sql.execute(
-                "UPDATE outbox SET sent_at = ?2, last_error = NULL WHERE id = ?1",
-                (mail.0, millis(now)),
-            )
-            .map(drop)
-        })
+        let change = "UPDATE outbox SET sent_at = ?2, last_error = NULL WHERE id = ?1";
+        self.execute("note a sent mail", change, (mail.0, millis(now)))
     }
 
     /// Records that the mail server did not accept a mail.
@@ -212,13 +187,10 @@ impl Ledger {
         error: &str,
         next_attempt: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.write("note a failed mail", |sql| {
-            sql.execute(
-                "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1",
-                (mail.0, error, millis(next_attempt)),
-            )
-            .map(drop)
-        })
+        let change =
+            "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1";
+        let values = (mail.0, error, millis(next_attempt));
+        self.execute("note a failed mail", change, values)
     }
 }
 

@@ -10,7 +10,7 @@
 use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
-use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
+use rusqlite::{Connection, Result as SqlResult, named_params};
 
 use crate::batches::{self, BatchContents, BatchState, NewBatch};
 use crate::row::{self, millis, signed, to_text};
@@ -121,18 +121,13 @@ impl Ledger {
 
     /// The end of a source's last file before the rebuild, if that is certain.
     pub fn source_end(&self, source: &SourceId) -> Result<Option<SourceEnd>, LedgerError> {
-        self.read("find a source's end", |sql| {
-            sql.prepare_cached(
-                "SELECT end_bytes, end_window, end_offset FROM rebuilt
-                 WHERE source = ?1 AND end_bytes IS NOT NULL",
-            )?
-            .query_row([source.as_str()], |row| {
-                Ok(SourceEnd {
-                    bytes: row.get("end_bytes")?,
-                    window: (row.get("end_window")?, row::small(row, "end_offset")?),
-                })
+        let query = "SELECT end_bytes, end_window, end_offset FROM rebuilt
+            WHERE source = ?1 AND end_bytes IS NOT NULL";
+        self.find("find a source's end", query, [source.as_str()], |row| {
+            Ok(SourceEnd {
+                bytes: row.get("end_bytes")?,
+                window: (row.get("end_window")?, row.get("end_offset")?),
             })
-            .optional()
         })
     }
 
@@ -158,19 +153,16 @@ impl Ledger {
 
     /// The ranges that may be stored twice since the rebuild, oldest first.
     pub fn possible_duplicates(&self) -> Result<Vec<PossibleDuplicate>, LedgerError> {
-        self.read("list possible duplicates", |sql| {
-            sql.prepare_cached("SELECT * FROM doubts ORDER BY noticed_at, source, stream")?
-                .query_map([], |row| {
-                    Ok(PossibleDuplicate {
-                        source: row::text(row, "source")?,
-                        stream: row::text(row, "stream")?,
-                        log: row::text(row, "log")?,
-                        from: Offset::new(row::count(row, "from_offset")?),
-                        until: Offset::new(row::count(row, "until_offset")?),
-                        noticed_at: row::time(row, "noticed_at")?,
-                    })
-                })?
-                .collect()
+        let query = "SELECT * FROM doubts ORDER BY noticed_at, source, stream";
+        self.list("list possible duplicates", query, [], |row| {
+            Ok(PossibleDuplicate {
+                source: row::text(row, "source")?,
+                stream: row::text(row, "stream")?,
+                log: row::text(row, "log")?,
+                from: Offset::new(row.get("from_offset")?),
+                until: Offset::new(row.get("until_offset")?),
+                noticed_at: row::time(row, "noticed_at")?,
+            })
         })
     }
 }
@@ -242,15 +234,9 @@ fn insert_batch(sql: &Connection, found: &FoundBatch) -> SqlResult<()> {
 mod tests {
     use std::error::Error;
 
-    use logferry_protocol::chunk::LineCounts;
-    use logferry_protocol::stream::{FileKey, Head, Tail};
-
     use super::*;
     use crate::Window;
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_795_227_700).expect("in range")
-    }
+    use crate::tests::{ledger, now, stream_record};
 
     fn batch(start: i64) -> NewBatch {
         NewBatch {
@@ -298,8 +284,7 @@ mod tests {
 
     #[test]
     fn no_part_number_is_used_twice_after_a_rebuild() -> Result<(), Box<dyn Error>> {
-        let dir = tempfile::tempdir()?;
-        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let (_dir, mut ledger) = ledger()?;
         let batches = [found(1200, 3, BatchState::Sent), found(2400, 1, BatchState::Open)];
         let given = [("a_4800".to_owned(), 2)];
         ledger.restore(&batches, &[source()], &given, now())?;
@@ -318,8 +303,7 @@ mod tests {
 
     #[test]
     fn restored_ledger_is_one_file_and_adds_up() -> Result<(), Box<dyn Error>> {
-        let (dir, moved) = (tempfile::tempdir()?, tempfile::tempdir()?);
-        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let ((dir, mut ledger), moved) = (ledger()?, tempfile::tempdir()?);
         assert_eq!(ledger.rebuilt_at()?, None);
         let batches = [found(1200, 1, BatchState::Sent), found(2400, 1, BatchState::Open)];
         ledger.restore(&batches, &[source()], &[], now())?;
@@ -341,39 +325,14 @@ mod tests {
 
     #[test]
     fn stream_is_recovered_once_and_its_possible_duplicates_are_kept() -> Result<(), Box<dyn Error>> {
-        let dir = tempfile::tempdir()?;
-        let mut ledger = Ledger::open_or_create(dir.path())?;
-        let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(b"line\n").expect("a line"));
-        let stream = StreamId::derive(file, head, 0);
-        let record = StreamRecord {
-            source: batch(0).source,
-            stream,
-            log: "access".parse()?,
-            file,
-            head,
-            committed: Offset::new(5),
-            tail: Tail::of(b"line\n"),
-            lines: LineCounts::default(),
-            last_window: None,
-            last_line_time: None,
-            open_line_in: None,
-            writer: None,
-            finished: false,
-            updated_at: now(),
-        };
+        let (_dir, mut ledger) = ledger()?;
+        let record = stream_record(5, 0);
         ledger.recover_streams(&[(record.clone(), Some(Offset::new(9)))])?;
-        let later = StreamRecord {
-            committed: Offset::new(7),
-            ..record.clone()
-        };
-        ledger.recover_streams(&[(later, Some(Offset::new(10)))])?;
-        assert_eq!(ledger.stream(&record.source, stream)?, Some(record));
+        ledger.recover_streams(&[(stream_record(7, 0), Some(Offset::new(10)))])?;
+        assert_eq!(ledger.stream(&record.source, record.stream)?, Some(record));
         let duplicates = ledger.possible_duplicates()?;
-        assert_eq!(duplicates.len(), 1);
-        assert_eq!(
-            (duplicates[0].from, duplicates[0].until),
-            (Offset::new(5), Offset::new(9))
-        );
+        let ranges: Vec<_> = duplicates.iter().map(|range| (range.from, range.until)).collect();
+        assert_eq!(ranges, [(Offset::new(5), Offset::new(9))]);
         Ok(())
     }
 }

@@ -1,11 +1,15 @@
 //! Conversions between Rust types and SQLite's columns.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::types::Type;
-use rusqlite::{Error, Result, Row};
+use logferry_time_windows::Window;
+use rusqlite::types::{FromSql, Type};
+use rusqlite::{Result, Row};
+use serde::de::value::Error as VariantError;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 /// The column value of a time: milliseconds since 1970.
 pub(crate) fn millis(at: Timestamp) -> i64 {
@@ -17,66 +21,70 @@ pub(crate) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn conversion<E: std::error::Error + Send + Sync + 'static>(row: &Row<'_>, name: &str, error: E) -> Error {
-    let index = row.as_ref().column_index(name).unwrap_or(0);
-    Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+/// The text form that a column takes.
+pub(crate) fn to_text(value: &impl Display) -> String {
+    value.to_string()
 }
 
 /// A column with the text form of a `T`.
-pub(crate) fn text<T>(row: &Row<'_>, name: &str) -> Result<T>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    let text: String = row.get(name)?;
-    text.parse().map_err(|error| conversion(row, name, error))
+pub(crate) fn text<T: FromStr<Err: Error + Send + Sync + 'static>>(row: &Row<'_>, name: &str) -> Result<T> {
+    converted(row, name, |text: String| text.parse())
 }
 
 /// A column with the text form of a `T`, or NULL.
-pub(crate) fn optional_text<T>(row: &Row<'_>, name: &str) -> Result<Option<T>>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    let text: Option<String> = row.get(name)?;
-    text.map(|text| text.parse().map_err(|error| conversion(row, name, error)))
-        .transpose()
+pub(crate) fn optional_text<T: FromStr<Err: Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    name: &str,
+) -> Result<Option<T>> {
+    converted(row, name, |text: Option<String>| {
+        text.map(|text| text.parse()).transpose()
+    })
 }
 
-/// A column with a count.
-pub(crate) fn count(row: &Row<'_>, name: &str) -> Result<u64> {
-    let value: i64 = row.get(name)?;
-    u64::try_from(value).map_err(|error| conversion(row, name, error))
+/// A column with the name of a variant, as serde writes it.
+pub(crate) fn variant<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<T> {
+    converted(row, name, read_variant)
 }
 
-/// A column with a count, or NULL.
-pub(crate) fn optional_count(row: &Row<'_>, name: &str) -> Result<Option<u64>> {
-    let value: Option<i64> = row.get(name)?;
-    let convert = |value| u64::try_from(value).map_err(|error| conversion(row, name, error));
-    value.map(convert).transpose()
-}
-
-/// A column with a count that fits `T`.
-pub(crate) fn small<T>(row: &Row<'_>, name: &str) -> Result<T>
-where
-    T: TryFrom<i64, Error: std::error::Error + Send + Sync + 'static>,
-{
-    let value: i64 = row.get(name)?;
-    T::try_from(value).map_err(|error| conversion(row, name, error))
+/// A column with the name of a variant, or NULL.
+pub(crate) fn optional_variant<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<Option<T>> {
+    converted(row, name, |variant: Option<String>| {
+        variant.map(read_variant).transpose()
+    })
 }
 
 /// A column with a time.
 pub(crate) fn time(row: &Row<'_>, name: &str) -> Result<Timestamp> {
-    let value: i64 = row.get(name)?;
-    Timestamp::from_millisecond(value).map_err(|error| conversion(row, name, error))
+    converted(row, name, Timestamp::from_millisecond)
 }
 
 /// A column with a time, or NULL.
 pub(crate) fn optional_time(row: &Row<'_>, name: &str) -> Result<Option<Timestamp>> {
-    let value: Option<i64> = row.get(name)?;
-    let convert = |value| Timestamp::from_millisecond(value).map_err(|error| conversion(row, name, error));
-    value.map(convert).transpose()
+    converted(row, name, |at: Option<i64>| {
+        at.map(Timestamp::from_millisecond).transpose()
+    })
 }
 
-/// The text form that a column takes.
-pub(crate) fn to_text(value: &impl Display) -> String {
-    value.to_string()
+/// The window of a batch or a manifest.
+pub(crate) fn window(row: &Row<'_>) -> Result<Window> {
+    Ok(Window {
+        start: row.get("window_start")?,
+        seconds: row.get("window_seconds")?,
+        utc_offset: row.get("utc_offset")?,
+    })
+}
+
+fn read_variant<T: DeserializeOwned>(name: String) -> std::result::Result<T, VariantError> {
+    T::deserialize(name.into_deserializer())
+}
+
+fn converted<V: FromSql, T, E: Error + Send + Sync + 'static>(
+    row: &Row<'_>,
+    name: &str,
+    convert: impl FnOnce(V) -> std::result::Result<T, E>,
+) -> Result<T> {
+    convert(row.get(name)?).map_err(|error| {
+        let index = row.as_ref().column_index(name).unwrap_or(0);
+        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+    })
 }

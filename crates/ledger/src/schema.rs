@@ -13,22 +13,7 @@ const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The migrations from an empty file to the current schema; `user_version` counts those applied. Only append steps.
 const STEPS: &[&str] = &[
-    FIRST,
-    SECOND,
-    THIRD,
-    FOURTH,
-    PUBLISHING,
-    GROUP_REPORTS,
-    REBUILDING,
-    FAILURES_AND_FLIGHT,
-    SUBSCRIPTIONS,
-    MANIFESTS,
-    MANIFEST_PUBLISHING,
-    SENDERS,
-];
-
-const FIRST: &str = "
-CREATE TABLE sources (
+    "CREATE TABLE sources (
     source       TEXT PRIMARY KEY,
     grp          TEXT NOT NULL,
     first_seen   INTEGER NOT NULL,
@@ -125,20 +110,14 @@ CREATE TABLE outbox (
     last_error   TEXT,
     next_attempt INTEGER NOT NULL,
     sent_at      INTEGER
-) STRICT;
-";
-
-/// Identifies this ledger. A copy restored from a backup is the same ledger, an emptied one is not.
-const SECOND: &str = "
-CREATE TABLE identity (
+) STRICT;",
+    // Identifies this ledger. A copy restored from a backup is the same ledger, an emptied one is not.
+    "CREATE TABLE identity (
     id TEXT NOT NULL
 ) STRICT;
-INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))));
-";
-
-/// When a sender last reported, by the relay's clock, and the gaps that senders report.
-const THIRD: &str = "
-ALTER TABLE sources ADD COLUMN heartbeat_at INTEGER;
+INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))));",
+    // When a sender last reported, by the relay's clock, and the gaps that senders report.
+    "ALTER TABLE sources ADD COLUMN heartbeat_at INTEGER;
 
 CREATE TABLE gaps (
     source       TEXT NOT NULL,
@@ -149,30 +128,21 @@ CREATE TABLE gaps (
     until_offset INTEGER,
     noticed_at   INTEGER NOT NULL,
     PRIMARY KEY (source, stream, from_offset)
-) STRICT, WITHOUT ROWID;
-";
-
-/// Bodies without a stream that are durable and whose answer may be lost.
-const FOURTH: &str = "
-CREATE TABLE uploads (
+) STRICT, WITHOUT ROWID;",
+    // Bodies without a stream that are durable and whose answer may be lost.
+    "CREATE TABLE uploads (
     source       TEXT NOT NULL,
     body         TEXT NOT NULL,
     committed_at INTEGER NOT NULL,
     PRIMARY KEY (source, body)
-) STRICT, WITHOUT ROWID;
-";
-
-/// The file of a batch that may be published at a destination, with its place; and the SHA-256 of the delivered file,
-/// which may be compressed.
-const PUBLISHING: &str = "
-ALTER TABLE deliveries ADD COLUMN publishing TEXT CHECK (publishing IN ('batch', 'manifest', 'marker'));
+) STRICT, WITHOUT ROWID;",
+    // The file of a batch that may be published at a destination, with its place; and the SHA-256 of the delivered file,
+    // which may be compressed.
+    "ALTER TABLE deliveries ADD COLUMN publishing TEXT CHECK (publishing IN ('batch', 'manifest', 'marker'));
 ALTER TABLE deliveries ADD COLUMN publishing_place TEXT;
-ALTER TABLE deliveries ADD COLUMN file_sha256 TEXT;
-";
-
-/// The last report of each group of the relay.
-const GROUP_REPORTS: &str = "
-CREATE TABLE group_reports (
+ALTER TABLE deliveries ADD COLUMN file_sha256 TEXT;",
+    // The last report of each group of the relay.
+    "CREATE TABLE group_reports (
     grp              TEXT PRIMARY KEY,
     reported_at      INTEGER NOT NULL,
     started_at       INTEGER NOT NULL,
@@ -181,12 +151,9 @@ CREATE TABLE group_reports (
     lines_per_second REAL NOT NULL,
     in_flight        INTEGER NOT NULL,
     refused          INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-";
-
-/// Data of a ledger that was rebuilt from the spool about the time before.
-const REBUILDING: &str = "
-ALTER TABLE identity ADD COLUMN rebuilt_at INTEGER;
+) STRICT, WITHOUT ROWID;",
+    // Data of a ledger that was rebuilt from the spool about the time before.
+    "ALTER TABLE identity ADD COLUMN rebuilt_at INTEGER;
 
 CREATE TABLE rebuilt (
     source        TEXT PRIMARY KEY,
@@ -211,12 +178,9 @@ CREATE TABLE doubts (
     until_offset INTEGER NOT NULL,
     noticed_at   INTEGER NOT NULL,
     PRIMARY KEY (source, stream)
-) STRICT, WITHOUT ROWID;
-";
-
-/// Kinds of failures, and transfers in progress.
-const FAILURES_AND_FLIGHT: &str = "
-ALTER TABLE deliveries ADD COLUMN error_kind TEXT;
+) STRICT, WITHOUT ROWID;",
+    // Kinds of failures, and transfers in progress.
+    "ALTER TABLE deliveries ADD COLUMN error_kind TEXT;
 ALTER TABLE destinations ADD COLUMN error_kind TEXT;
 
 CREATE TABLE in_flight (
@@ -227,23 +191,17 @@ CREATE TABLE in_flight (
     bytes_per_second INTEGER NOT NULL,
     noted_at         INTEGER NOT NULL,
     PRIMARY KEY (destination, batch)
-) STRICT, WITHOUT ROWID;
-";
-
-/// The filters of each destination, with the time they were set; and the time of a resend request.
-const SUBSCRIPTIONS: &str = "
-CREATE TABLE subscriptions (
+) STRICT, WITHOUT ROWID;",
+    // The filters of each destination, with the time they were set; and the time of a resend request.
+    "CREATE TABLE subscriptions (
     destination TEXT PRIMARY KEY,
     wants       TEXT NOT NULL,
     since       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE deliveries ADD COLUMN asked_at INTEGER;
-CREATE INDEX deliveries_asked ON deliveries (batch) WHERE asked_at IS NOT NULL;
-";
-
-/// Window manifests of a destination, their start, and the batches that they list.
-const MANIFESTS: &str = "
-CREATE TABLE manifests (
+CREATE INDEX deliveries_asked ON deliveries (batch) WHERE asked_at IS NOT NULL;",
+    // Window manifests of a destination, their start, and the batches that they list.
+    "CREATE TABLE manifests (
     id             INTEGER PRIMARY KEY,
     destination    TEXT NOT NULL,
     window_start   INTEGER NOT NULL,
@@ -274,17 +232,11 @@ CREATE TABLE manifest_starts (
     since       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX batches_by_window ON batches (window_start);
-";
-
-/// Where a window manifest may have been published before its delivery was recorded.
-const MANIFEST_PUBLISHING: &str = "
-ALTER TABLE manifests ADD COLUMN publishing_place TEXT;
-";
-
-/// The senders of each source by their ids, and the sender that last wrote to a stream.
-const SENDERS: &str = "
-CREATE TABLE senders (
+CREATE INDEX batches_by_window ON batches (window_start);",
+    // Where a window manifest may have been published before its delivery was recorded.
+    "ALTER TABLE manifests ADD COLUMN publishing_place TEXT;",
+    // The senders of each source by their ids, and the sender that last wrote to a stream.
+    "CREATE TABLE senders (
     id           TEXT NOT NULL,
     grp          TEXT NOT NULL,
     source       TEXT NOT NULL,
@@ -298,8 +250,8 @@ CREATE TABLE senders (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX senders_by_source ON senders (source, last_contact);
 
-ALTER TABLE streams ADD COLUMN writer TEXT;
-";
+ALTER TABLE streams ADD COLUMN writer TEXT;",
+];
 
 /// The version of the current schema.
 fn newest() -> i64 {
@@ -380,7 +332,7 @@ mod tests {
         assert_eq!(Ledger::open(dir.path())?.id()?, id);
 
         let sqlite = Connection::open(first.path().join(crate::FILE_NAME))?;
-        sqlite.execute_batch(FIRST)?;
+        sqlite.execute_batch(STEPS[0])?;
         sqlite.pragma_update(None, "application_id", APPLICATION_ID)?;
         sqlite.pragma_update(None, "user_version", 1)?;
         let given = Ledger::open(first.path())?.id()?;

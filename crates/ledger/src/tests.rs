@@ -12,9 +12,16 @@ use super::*;
 
 mod destinations;
 
-type TestResult = Result<(), Box<dyn Error>>;
+pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 
-fn now() -> Timestamp {
+/// A new ledger in a folder of its own.
+pub(crate) fn ledger() -> Result<(tempfile::TempDir, Ledger), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let ledger = Ledger::open_or_create(dir.path())?;
+    Ok((dir, ledger))
+}
+
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_790_000_000).expect("in range")
 }
 
@@ -32,7 +39,16 @@ fn new_batch() -> NewBatch {
     }
 }
 
-fn stream_record(committed: u64, lines: u64) -> StreamRecord {
+/// A commit that only advances a stream.
+pub(crate) fn advance(from: u64, record: StreamRecord) -> Commit {
+    let from = Offset::new(from);
+    Commit {
+        streams: vec![StreamMove { from, record }],
+        ..Commit::default()
+    }
+}
+
+pub(crate) fn stream_record(committed: u64, lines: u64) -> StreamRecord {
     let file = FileKey { dev: 1, inode: 2 };
     let head = Head::of(b"first\n").expect("a line");
     StreamRecord {
@@ -56,10 +72,18 @@ fn stream_record(committed: u64, lines: u64) -> StreamRecord {
     }
 }
 
+fn published(path: &str) -> PublishedBatch {
+    PublishedBatch {
+        path: path.to_owned(),
+        bytes: 0,
+        sha256: "e3".to_owned(),
+        file_sha256: "af".to_owned(),
+    }
+}
+
 #[test]
 fn commit_survives_a_reopen() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (dir, mut ledger) = ledger()?;
     let record = stream_record(100, 3);
     ledger.note_contact(&record.source, &"web-1".parse()?, now())?;
     let batch = ledger.open_batch(&new_batch(), now())?;
@@ -68,66 +92,47 @@ fn commit_survives_a_reopen() -> TestResult {
         bytes: 90,
         crc32c: u32::MAX,
     };
+    let growth = BatchGrowth {
+        batch: batch.id,
+        contents,
+    };
     ledger.commit(&Commit {
-        streams: vec![StreamMove {
-            from: Offset::ZERO,
-            record: record.clone(),
-        }],
-        batches: vec![BatchGrowth {
-            batch: batch.id,
-            contents,
-        }],
+        batches: vec![growth],
+        ..advance(0, record.clone())
     })?;
     drop(ledger);
 
     let ledger = Ledger::open(dir.path())?;
-    assert_eq!(
-        ledger.stream(&record.source, record.stream)?,
-        Some(record.clone())
-    );
-    assert_eq!(
-        ledger.streams_with_head(&record.source, &record.log, record.head)?,
-        vec![record.clone()]
-    );
-    assert_eq!(ledger.live_streams(&"web-1".parse()?)?, vec![record]);
+    let found = ledger.stream(&record.source, record.stream)?;
+    assert_eq!(found.as_ref(), Some(&record));
+    let with_head = ledger.streams_with_head(&record.source, &record.log, record.head)?;
+    assert_eq!(with_head, found.as_slice());
+    assert_eq!(ledger.live_streams(&"web-1".parse()?)?, [record]);
     let open = ledger.open_batches(&"web-1".parse()?)?;
-    assert_eq!(
-        open.iter().map(|batch| batch.contents).collect::<Vec<_>>(),
-        vec![contents]
-    );
+    assert_eq!((open.len(), open[0].contents), (1, contents));
     assert_eq!(ledger.sources()?[0].last_lines, Some(now()));
     let totals = ledger.source_line_totals()?;
-    assert_eq!(
-        (
-            totals[0].lines_sent,
-            totals[0].lines_excluded,
-            totals[0].lines_batched
-        ),
-        (3, 1, 3)
-    );
+    assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (3, 3));
+    assert_eq!(totals[0].lines_excluded, 1);
     Ok(())
 }
 
 #[test]
 fn each_part_of_a_window_has_its_own_name() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let first = ledger.open_batch(&new_batch(), now())?;
     ledger.seal(first.id, now())?;
     let second = ledger.open_batch(&new_batch(), now())?;
     assert_eq!(first.file_name(), "accessLog_26092120_00-19_198-51-100-1.log");
     assert_eq!(second.file_name(), "accessLog_26092120_00-19_198-51-100-1.2.log");
-    assert_eq!(
-        ledger.batch_named(&second.name())?.map(|batch| batch.id),
-        Some(second.id)
-    );
+    let found = ledger.batch_named(&second.name())?;
+    assert_eq!(found, Some(second));
     Ok(())
 }
 
 #[test]
 fn sealed_batch_does_not_grow() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let batch = ledger.open_batch(&new_batch(), now())?;
     ledger.seal(batch.id, now())?;
     let growth = BatchGrowth {
@@ -140,25 +145,18 @@ fn sealed_batch_does_not_grow() -> TestResult {
     };
     let record = stream_record(100, 1);
     let commit = Commit {
-        streams: vec![StreamMove {
-            from: Offset::ZERO,
-            record: record.clone(),
-        }],
         batches: vec![growth],
+        ..advance(0, record.clone())
     };
     assert!(ledger.commit(&commit).is_err());
-    assert_eq!(
-        ledger.stream(&record.source, record.stream)?,
-        None,
-        "nothing of the commit is recorded"
-    );
+    let found = ledger.stream(&record.source, record.stream)?;
+    assert_eq!(found, None, "nothing of the commit is recorded");
     Ok(())
 }
 
 #[test]
 fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let batch = ledger.open_batch(&new_batch(), now())?;
     let destination = "edw".parse()?;
     ledger.seal(batch.id, now())?;
@@ -169,12 +167,7 @@ fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
     assert_eq!(ledger.count_by_state()?, [0, 0, 0, 1]);
     assert!(ledger.retry(batch.id)?);
     assert!(!ledger.retry(batch.id)?, "it is ready already");
-    let published = PublishedBatch {
-        path: "/in/x.log".to_owned(),
-        bytes: 0,
-        sha256: "e3".to_owned(),
-        file_sha256: "af".to_owned(),
-    };
+    let published = published("/in/x.log");
     let note = PublishingNote {
         file: PublishedFile::Manifest,
         place: "drop/in/x.log".to_owned(),
@@ -195,8 +188,7 @@ fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
 
 #[test]
 fn deliveries_in_flight_are_replaced_and_expire() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     let (edw, backup) = ("edw".parse()?, "backup".parse()?);
     let at = |bytes_done| TransferRecord {
@@ -219,8 +211,7 @@ fn deliveries_in_flight_are_replaced_and_expire() -> TestResult {
 
 #[test]
 fn heartbeat_reports_the_lag() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let record = stream_record(100, 3);
     let progress = StreamProgress {
         stream: record.stream,
@@ -244,26 +235,15 @@ fn heartbeat_reports_the_lag() -> TestResult {
     let sources = ledger.sources()?;
     assert_eq!(sources[0].lag_bytes, 250);
     assert_eq!(sources[0].heartbeat, Some(heartbeat));
-    let streams = vec![StreamMove {
-        from: Offset::ZERO,
-        record: stream_record(300, 3),
-    }];
-    ledger.commit(&Commit {
-        streams,
-        batches: Vec::new(),
-    })?;
-    assert_eq!(
-        ledger.sources()?[0].lag_bytes,
-        50,
-        "what came after the report is no lag"
-    );
+    ledger.commit(&advance(0, stream_record(300, 3)))?;
+    let lag = ledger.sources()?[0].lag_bytes;
+    assert_eq!(lag, 50, "what came after the report is no lag");
     Ok(())
 }
 
 #[test]
 fn summary_is_queued_once() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let mail = NewMail {
         subject: "s".to_owned(),
         text: "t".to_owned(),
@@ -283,59 +263,37 @@ fn summary_is_queued_once() -> TestResult {
 fn damaged_foreign_or_newer_ledger_is_refused() -> TestResult {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join(FILE_NAME);
-    assert!(matches!(
-        Ledger::open(dir.path()),
-        Err(LedgerError::Missing { .. })
-    ));
+    let open = || Ledger::open_or_create(dir.path());
+    let missing = Ledger::open(dir.path());
+    assert!(matches!(missing, Err(LedgerError::Missing { .. })));
 
     std::fs::write(
         &path,
         b"not a database, but long enough to be looked at as one; ".repeat(20),
     )?;
     let before = std::fs::read(&path)?;
-    assert!(matches!(
-        Ledger::open_or_create(dir.path()),
-        Err(LedgerError::Damaged { .. })
-    ));
+    assert!(matches!(open(), Err(LedgerError::Damaged { .. })));
     assert_eq!(std::fs::read(&path)?, before);
 
     std::fs::remove_file(&path)?;
     Connection::open(&path)?.execute_batch("CREATE TABLE theirs (x)")?;
-    assert!(matches!(
-        Ledger::open_or_create(dir.path()),
-        Err(LedgerError::Foreign { .. })
-    ));
+    assert!(matches!(open(), Err(LedgerError::Foreign { .. })));
 
     std::fs::remove_file(&path)?;
-    drop(Ledger::open_or_create(dir.path())?);
+    drop(open()?);
     Connection::open(&path)?.pragma_update(None, "user_version", 99)?;
-    assert!(matches!(
-        Ledger::open_or_create(dir.path()),
-        Err(LedgerError::TooNew { found: 99, .. })
-    ));
+    assert!(matches!(open(), Err(LedgerError::TooNew { found: 99, .. })));
     Ok(())
 }
 
 #[test]
 fn stream_advances_only_from_its_committed_offset() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
-    let mut commit = |from, to| {
-        let streams = vec![StreamMove {
-            from: Offset::new(from),
-            record: stream_record(to, 1),
-        }];
-        ledger.commit(&Commit {
-            streams,
-            batches: Vec::new(),
-        })
-    };
+    let (_dir, mut ledger) = ledger()?;
+    let mut commit = |from, to| ledger.commit(&advance(from, stream_record(to, 1)));
     commit(0, 100)?;
     commit(100, 200)?;
-    assert!(
-        matches!(commit(100, 300), Err(LedgerError::Conflict { .. })),
-        "somebody else moved it to 200"
-    );
+    let conflict = commit(100, 300).expect_err("somebody else moved it to 200");
+    assert!(matches!(conflict, LedgerError::Conflict { .. }));
     commit(200, 300)?;
     Ok(())
 }
@@ -391,23 +349,18 @@ fn failed_commit_stays_absent_after_a_crash_once_the_stale_wal_is_overwritten() 
         }
         copy(failed.path(), crashed.path())?;
         let sources = Ledger::open(crashed.path())?.sources()?.len();
-        assert_eq!(
-            sources,
-            usize::from(!is_overwritten),
-            "overwritten: {is_overwritten}"
-        );
+        let expected = usize::from(!is_overwritten);
+        assert_eq!(sources, expected, "overwritten: {is_overwritten}");
     }
     Ok(())
 }
 
 #[test]
 fn full_disk_is_recognised() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
-    let pages: i64 = ledger
-        .connection
-        .pragma_query_value(None, "page_count", |row| row.get(0))?;
-    ledger.connection.pragma_update(None, "max_page_count", pages)?;
+    let (_dir, mut ledger) = ledger()?;
+    let sql = &ledger.connection;
+    let pages: i64 = sql.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    sql.pragma_update(None, "max_page_count", pages)?;
     let fill = |ledger: &mut Ledger| -> Result<(), LedgerError> {
         for number in 0..10_000 {
             let source = format!("host-{number}").parse().expect("a name");
@@ -417,9 +370,8 @@ fn full_disk_is_recognised() -> TestResult {
     };
     let error = fill(&mut ledger).expect_err("no room for so many");
     assert!(error.is_disk_full(), "{error:?}");
-    ledger
-        .connection
-        .pragma_update(None, "max_page_count", 1_000_000)?;
+    let sql = &ledger.connection;
+    sql.pragma_update(None, "max_page_count", 1_000_000)?;
     ledger.overwrite_stale_wal()?;
     ledger.note_contact(&"host".parse()?, &"web-1".parse()?, now())?;
     Ok(())
@@ -442,13 +394,7 @@ fn roles_that_share_a_ledger_never_find_it_locked() -> TestResult {
             let batch = ledger.open_batch(&new, now())?;
             let mut record = stream_record(round + 1, round + 1);
             record.source = source.clone();
-            ledger.commit(&Commit {
-                streams: vec![StreamMove {
-                    from: Offset::new(round),
-                    record,
-                }],
-                batches: Vec::new(),
-            })?;
+            ledger.commit(&advance(round, record))?;
             ledger.seal(batch.id, now())?;
         }
         Ok(())
@@ -459,12 +405,7 @@ fn roles_that_share_a_ledger_never_find_it_locked() -> TestResult {
             // A new connection each time, as commands and `--once` roles make it.
             let mut ledger = Ledger::open(dir.path())?;
             for batch in ledger.batches_in(BatchState::Ready)? {
-                let published = PublishedBatch {
-                    path: "/in/x.log".to_owned(),
-                    bytes: 0,
-                    sha256: "e3".to_owned(),
-                    file_sha256: "e3".to_owned(),
-                };
+                let published = published("/in/x.log");
                 let destination = "edw".parse().expect("a name");
                 ledger.record_delivery(batch.id, &destination, &published, true, now())?;
                 delivered += 1;

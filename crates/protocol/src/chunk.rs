@@ -254,10 +254,8 @@ mod tests {
         for (spoiled, _) in &pairs {
             let get = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
             let without = |name: &str| if name == *spoiled { None } else { get(name) };
-            assert_eq!(
-                ChunkHeader::from_pairs(without),
-                Err(HeaderError::Missing(spoiled))
-            );
+            let missing = ChunkHeader::from_pairs(without);
+            assert_eq!(missing, Err(HeaderError::Missing(spoiled)));
             let garbled = |name: &str| if name == *spoiled { Some("?/?") } else { get(name) };
             let error = ChunkHeader::from_pairs(garbled).expect_err("garbled").to_string();
             assert!(error.contains(spoiled), "{error}");
@@ -272,10 +270,8 @@ mod tests {
             (ChunkOutcome::OffsetMismatch, "\"elsewhere\""),
         ] {
             assert_eq!(serde_json::to_string(&outcome).expect("JSON"), name);
-            assert_eq!(
-                serde_json::from_str::<ChunkOutcome>(name).expect("an outcome"),
-                outcome
-            );
+            let read: ChunkOutcome = serde_json::from_str(name).expect("an outcome");
+            assert_eq!(read, outcome);
         }
     }
 }

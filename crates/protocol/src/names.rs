@@ -34,38 +34,26 @@ pub enum NameError {
     },
 }
 
-fn validate(
-    kind: &'static str,
-    max: usize,
-    allowed: &'static str,
-    extra: &[u8],
-    name: &str,
-) -> Result<(), NameError> {
+/// The characters of most names, for the error.
+const WORD: &str = "letters, digits, '.', '_' and '-'";
+
+fn validate(kind: &'static str, max: usize, allowed: &'static str, name: &str) -> Result<String, NameError> {
     if name.is_empty() || name.len() > max {
-        return Err(NameError::Length {
-            kind,
-            max,
-            len: name.chars().count(),
-        });
+        let len = name.chars().count();
+        return Err(NameError::Length { kind, max, len });
     }
-    let starts_well = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if starts_well
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
-    {
-        Ok(())
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let name = name.to_owned();
+    if name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.bytes().all(is_allowed) {
+        Ok(name)
     } else {
-        Err(NameError::Character {
-            kind,
-            allowed,
-            name: name.to_owned(),
-        })
+        Err(NameError::Character { kind, allowed, name })
     }
 }
 
+/// A type of names. `$validate` checks a name and gives its one spelling.
 macro_rules! name_type {
-    ($(#[$doc:meta])* $type:ident, $kind:literal, $max:literal) => {
+    ($(#[$doc:meta])* $type:ident, $validate:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -81,8 +69,7 @@ macro_rules! name_type {
         impl FromStr for $type {
             type Err = NameError;
             fn from_str(name: &str) -> Result<Self, NameError> {
-                validate($kind, $max, "letters, digits, '.', '_' and '-'", b"._-", name)?;
-                Ok(Self(name.to_owned()))
+                $validate(name).map(Self)
             }
         }
 
@@ -109,30 +96,37 @@ macro_rules! name_type {
 
 name_type!(
     /// One log of a sender, such as `access`.
-    LogName, "log name", 64
+    LogName, |name| validate("log name", 64, WORD, name)
 );
 name_type!(
     /// A group: the sources that share a port.
-    GroupName, "group name", 64
+    GroupName, |name| validate("group name", 64, WORD, name)
 );
 name_type!(
     /// A destination: one SFTP drop.
-    DestinationName, "destination name", 64
+    DestinationName, |name| validate("destination name", 64, WORD, name)
 );
 
-/// A source: one sending host, by IP address or by name.
-///
-/// An address is kept in its one canonical form, IPv4-mapped IPv6 as IPv4, so that each host has one spelling.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SourceId(String);
+name_type!(
+    /// A source: one sending host, by IP address or by name. Its text is the name of its folder in the spool.
+    ///
+    /// An address is kept in its one canonical form, IPv4-mapped IPv6 as IPv4, so that each host has one spelling.
+    SourceId, source
+);
+
+fn source(name: &str) -> Result<String, NameError> {
+    match name.parse::<IpAddr>() {
+        Ok(address) => Ok(SourceId::from(address).0),
+        Err(_) => validate(
+            "source",
+            253,
+            "an IP address, or letters, digits, '.', '_' and '-'",
+            name,
+        ),
+    }
+}
 
 impl SourceId {
-    /// The source as text, with its dots and colons: the name of its folder in the spool.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The source as used in file names: dots and colons become dashes.
     pub fn file_label(&self) -> String {
         self.0.replace(['.', ':'], "-")
@@ -142,42 +136,6 @@ impl SourceId {
 impl From<IpAddr> for SourceId {
     fn from(address: IpAddr) -> Self {
         Self(address.to_canonical().to_string())
-    }
-}
-
-impl FromStr for SourceId {
-    type Err = NameError;
-    fn from_str(name: &str) -> Result<Self, NameError> {
-        if let Ok(address) = name.parse::<IpAddr>() {
-            return Ok(address.into());
-        }
-        validate(
-            "source",
-            253,
-            "an IP address, or letters, digits, '.', '_' and '-'",
-            b"._-",
-            name,
-        )?;
-        Ok(Self(name.to_owned()))
-    }
-}
-
-impl TryFrom<String> for SourceId {
-    type Error = NameError;
-    fn try_from(name: String) -> Result<Self, NameError> {
-        name.parse()
-    }
-}
-
-impl From<SourceId> for String {
-    fn from(source: SourceId) -> Self {
-        source.0
-    }
-}
-
-impl fmt::Display for SourceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -198,14 +156,9 @@ mod tests {
 
     #[test]
     fn file_labels_hold_dashes_for_dots_and_colons() {
-        assert_eq!(
-            "198.51.100.44".parse::<SourceId>().expect("valid").file_label(),
-            "198-51-100-44"
-        );
-        assert_eq!(
-            "2001:db8::1".parse::<SourceId>().expect("valid").file_label(),
-            "2001-db8--1"
-        );
+        for (source, label) in [("198.51.100.44", "198-51-100-44"), ("2001:db8::1", "2001-db8--1")] {
+            assert_eq!(source.parse::<SourceId>().expect("valid").file_label(), label);
+        }
     }
 
     #[test]

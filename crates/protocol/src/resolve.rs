@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{LogName, SourceId};
-use crate::stream::{FileKey, Head, Offset, ParseError, StreamId, Tail, parse_hex32};
+use crate::stream::{FileKey, Hash16, Head, Offset, ParseError, StreamId, Tail};
 
 /// Most files that one request may ask for.
 pub const MAX_QUERIES: usize = 1000;
@@ -71,47 +71,28 @@ pub struct ResolveResponse {
 /// Identifies a relay's ledger: it is the same on every address of a relay, and new after the relay was emptied.
 ///
 /// Text form: 32 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct LedgerId(u128);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LedgerId(Hash16);
 
 impl LedgerId {
     /// The ledger of this number.
     pub const fn new(number: u128) -> Self {
-        Self(number)
+        Self(Hash16(number.to_be_bytes()))
     }
 }
 
 impl fmt::Display for LedgerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for LedgerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        self.0.fmt(f)
     }
 }
 
 impl FromStr for LedgerId {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let number = parse_hex32(text).map(Self);
-        number.ok_or_else(|| ParseError::new("a ledger's id of 32 hex digits", text))
-    }
-}
-
-impl TryFrom<String> for LedgerId {
-    type Error = ParseError;
-    fn try_from(text: String) -> Result<Self, ParseError> {
-        text.parse()
-    }
-}
-
-impl From<LedgerId> for String {
-    fn from(id: LedgerId) -> Self {
-        id.to_string()
+        let id = text.parse().map(Self);
+        id.map_err(|_| ParseError::new("a ledger's id of 32 hex digits", text))
     }
 }
 

@@ -39,12 +39,6 @@ pub(crate) fn parse_pair<A: FromStr, B: FromStr>(text: &str, separator: char) ->
     Some((first.parse().ok()?, second.parse().ok()?))
 }
 
-/// Exactly 32 hex digits. The standard parser alone would also accept a sign and fewer digits.
-pub(crate) fn parse_hex32(text: &str) -> Option<u128> {
-    let is_valid = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    u128::from_str_radix(text, 16).ok().filter(|_| is_valid)
-}
-
 /// A byte position in a stream, counted from the stream's first byte.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -133,7 +127,7 @@ impl FromStr for ByteRange {
 /// The first 16 bytes of a SHA-256: enough to tell files apart, short enough for a header. Text form: 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Hash16([u8; 16]);
+pub struct Hash16(pub(crate) [u8; 16]);
 
 impl Hash16 {
     /// The hash of `bytes`.
@@ -143,9 +137,7 @@ impl Hash16 {
 
     fn finish(hasher: Sha256) -> Self {
         let full: [u8; 32] = hasher.finalize().into();
-        let mut short = [0; 16];
-        short.copy_from_slice(&full[..16]);
-        Self(short)
+        Self(*full.first_chunk().expect("32 bytes are more than 16"))
     }
 }
 
@@ -164,8 +156,11 @@ impl fmt::Debug for Hash16 {
 impl FromStr for Hash16 {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let value = parse_hex32(text).ok_or_else(|| ParseError::new("32 hex digits", text))?;
-        Ok(Self(value.to_be_bytes()))
+        // The standard parser alone would also accept a sign and fewer digits.
+        let is_valid = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let value = u128::from_str_radix(text, 16).ok().filter(|_| is_valid);
+        let hash = value.map(|value| Self(value.to_be_bytes()));
+        hash.ok_or_else(|| ParseError::new("32 hex digits", text))
     }
 }
 
@@ -259,11 +254,9 @@ impl Head {
     /// `None` while it holds neither a whole line nor that many bytes: its head is not fixed yet.
     pub fn of(beginning: &[u8]) -> Option<Self> {
         let span = &beginning[..beginning.len().min(FINGERPRINT_SPAN)];
-        match span.iter().position(|&byte| byte == b'\n') {
-            Some(newline) => Some(Self(Fingerprint::of(&span[..=newline]))),
-            None if span.len() == FINGERPRINT_SPAN => Some(Self(Fingerprint::of(span))),
-            None => None,
-        }
+        let newline = span.iter().position(|&byte| byte == b'\n');
+        let end = newline.map_or(FINGERPRINT_SPAN, |newline| newline + 1);
+        span.get(..end).map(|head| Self(Fingerprint::of(head)))
     }
 
     /// The head of a file that will not grow any more. Without a whole line, the head covers the whole file.

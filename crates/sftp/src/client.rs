@@ -7,10 +7,10 @@ use crate::error::ProtocolError;
 use crate::jobs::download::Download;
 use crate::jobs::single::{Operation, Single};
 use crate::jobs::upload::Upload;
-use crate::jobs::{Job, JobEvent, JobId, NextSend, RequestPurpose, SessionLimits};
+use crate::jobs::{Job, JobEvent, JobId, RequestPurpose, SessionLimits};
 use crate::packets::extension::Extension;
 use crate::packets::reply::{Reply, first_packet};
-use crate::packets::request::{self, Request, RequestId};
+use crate::packets::request::{self, RequestId, RequestWriter};
 use crate::packets::server::ServerCapabilities;
 
 /// One data request in this many belongs to the newest job.
@@ -59,9 +59,10 @@ pub struct InFlightCounts {
     pub bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Phase {
     /// Nothing is sent yet.
+    #[default]
     Fresh,
     /// The client's version is sent.
     Greeting,
@@ -82,7 +83,7 @@ enum PendingRequest {
 }
 
 /// An SFTP session over one channel; see the crate's description.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SftpClient {
     limits: ClientLimits,
     phase: Phase,
@@ -116,31 +117,20 @@ impl SftpClient {
         };
         Self {
             limits,
-            phase: Phase::Fresh,
-            server: ServerCapabilities::default(),
-            inbox: Vec::new(),
-            last_job: 0,
-            last_request: 0,
-            waiting: VecDeque::new(),
-            active: BTreeMap::new(),
-            open_files: 0,
-            pending: HashMap::new(),
-            bytes_in_flight: 0,
-            pieces_sent: 0,
-            events: VecDeque::new(),
+            ..Self::default()
         }
     }
 
     /// Uploads `len` bytes to a new file `path`. Give a temporary name: readers can see the file while it grows. The
     /// bytes come from the [`UploadSource`] given to [`Self::pump`].
     pub fn upload(&mut self, path: impl Into<String>, len: u64) -> JobId {
-        self.submit(Job::Upload(Upload::new(path.into(), len)))
+        self.submit(Job::Upload(Upload::new(path.into(), 0, len)))
     }
 
     /// Continues an upload of `len` bytes to `path`. The file exists and holds the first `from` bytes, which are neither
     /// sent nor checked. The upload fails if the file is longer than `len`.
     pub fn resume(&mut self, path: impl Into<String>, from: u64, len: u64) -> JobId {
-        self.submit(Job::Upload(Upload::resumed(path.into(), from, len)))
+        self.submit(Job::Upload(Upload::new(path.into(), from, len)))
     }
 
     /// Reads the first `len` bytes of `path`, or fewer if the file is shorter. They arrive as [`JobEvent::Data`].
@@ -158,49 +148,48 @@ impl SftpClient {
     /// Renames by the plain request of version 3. A server should refuse a new name that exists, but not every server
     /// does: check the name first.
     pub fn rename(&mut self, from: impl Into<String>, to: impl Into<String>) -> JobId {
-        self.submit_single(Operation::Rename {
-            from: from.into(),
-            to: to.into(),
-        })
+        self.submit_single(Operation::Rename(from.into(), to.into()))
     }
 
     /// Gives a file a second name. The server refuses a name that exists, so this request never replaces a file. It
     /// needs [`Extension::Hardlink`].
     pub fn link(&mut self, from: impl Into<String>, to: impl Into<String>) -> JobId {
-        self.submit_single(Operation::Link {
-            from: from.into(),
-            to: to.into(),
-        })
+        self.submit_single(Operation::Link(from.into(), to.into()))
     }
 
     /// Requests the server's SHA-256 of a file. It needs [`Extension::CheckFile`].
     pub fn sha256(&mut self, path: impl Into<String>) -> JobId {
-        self.submit_single(Operation::Sha256 { path: path.into() })
+        self.submit_single(Operation::Sha256(path.into()))
     }
 
     /// Removes a file.
     pub fn remove(&mut self, path: impl Into<String>) -> JobId {
-        self.submit_single(Operation::Remove { path: path.into() })
+        self.submit_single(Operation::Remove(path.into()))
     }
 
     /// Creates a folder in an existing folder. A server answers `Failure` when the name exists.
     pub fn mkdir(&mut self, path: impl Into<String>) -> JobId {
-        self.submit_single(Operation::Mkdir { path: path.into() })
+        self.submit_single(Operation::Mkdir(path.into()))
     }
 
     /// Reads the attributes of `path`; a symbolic link is not followed.
     pub fn stat(&mut self, path: impl Into<String>) -> JobId {
-        self.submit_single(Operation::Stat { path: path.into() })
+        self.submit_single(Operation::Stat(path.into()))
     }
 
     /// Reads the free space of the file system of `path`. Servers without [`Extension::Statvfs`] refuse it.
     pub fn free_space(&mut self, path: impl Into<String>) -> JobId {
-        self.submit_single(Operation::FreeSpace { path: path.into() })
+        self.submit_single(Operation::FreeSpace(path.into()))
     }
 
     /// The server's capabilities; `None` until the server has reported them.
     pub fn server(&self) -> Option<&ServerCapabilities> {
         matches!(self.phase, Phase::Ready(_)).then_some(&self.server)
+    }
+
+    /// Whether the server offers `extension`; false until it has reported its capabilities.
+    pub fn supports(&self, extension: Extension) -> bool {
+        self.server().is_some_and(|server| server.supports(extension))
     }
 
     /// Requests and bytes in flight.
@@ -232,7 +221,7 @@ impl SftpClient {
             }
             Phase::Limits => {
                 let id = RequestId(self.last_request);
-                Request::Limits.encode(id, out);
+                RequestWriter { id, out }.extended(Extension::Limits, []);
                 self.pending.insert(id, PendingRequest::Limits);
                 self.phase = Phase::AwaitingLimits;
             }
@@ -254,17 +243,11 @@ impl SftpClient {
         }
         let mut inbox = mem::take(&mut self.inbox);
         inbox.extend_from_slice(bytes);
-        match self.take_packets(&inbox) {
-            Ok(rest_len) => {
-                inbox.drain(..inbox.len() - rest_len);
-                self.inbox = inbox;
-                Ok(())
-            }
-            Err(error) => {
-                self.phase = Phase::Broken(error.clone());
-                Err(error)
-            }
-        }
+        let taken = self.take_packets(&inbox);
+        let rest_len = taken.inspect_err(|error| self.phase = Phase::Broken(error.clone()))?;
+        inbox.drain(..inbox.len() - rest_len);
+        self.inbox = inbox;
+        Ok(())
     }
 
     fn submit(&mut self, job: Job) -> JobId {
@@ -279,7 +262,8 @@ impl SftpClient {
     }
 
     fn submit_single(&mut self, operation: Operation) -> JobId {
-        self.submit(Job::Single(Single::new(operation)))
+        let sent = false;
+        self.submit(Job::Single(Single { operation, sent }))
     }
 
     /// Activates waiting jobs within the limit of open files.
@@ -299,18 +283,15 @@ impl SftpClient {
         out: &mut Vec<u8>,
         content: &mut impl UploadSource,
     ) -> bool {
-        let Some((job_id, reserved)) = self.choose(limits) else {
+        let Some((job_id, purpose)) = self.choose(limits) else {
             return false;
         };
         let Some(job) = self.active.get_mut(&job_id) else {
             return false;
         };
-        let Some((purpose, request)) = job.take_request(limits) else {
-            return false;
-        };
         let start = out.len();
         let id = RequestId(self.last_request.wrapping_add(1));
-        request.encode(id, out);
+        job.send(purpose, RequestWriter { id, out });
         if let RequestPurpose::Write { at, len } = purpose {
             let data = out.len() - len as usize;
             if let Err(error) = content.fill(job_id, at, &mut out[data..]) {
@@ -321,26 +302,24 @@ impl SftpClient {
         }
         self.last_request = id.0;
         self.pending.insert(id, PendingRequest::Job(job_id, purpose));
-        self.bytes_in_flight += reserved;
-        self.pieces_sent += u64::from(reserved > 0);
+        self.bytes_in_flight += purpose.budget();
+        self.pieces_sent += u64::from(purpose.budget() > 0);
         true
     }
 
-    /// The job that sends next, and the bytes that its request takes from the budget. The oldest job with a small request
-    /// comes first. Otherwise it is the oldest job with data, or in turn the newest, if the bytes fit.
-    fn choose(&self, limits: &SessionLimits) -> Option<(JobId, usize)> {
+    /// The job that sends next, and its request. The oldest job with a small request comes first. Otherwise it is the oldest
+    /// job with data, or in turn the newest, if the bytes fit.
+    fn choose(&self, limits: &SessionLimits) -> Option<(JobId, RequestPurpose)> {
         let newest_first = self.pieces_sent % PIECES_PER_NEWEST == PIECES_PER_NEWEST - 1;
         let mut with_data = None;
         for (&id, job) in &self.active {
-            match job.next_send(limits) {
-                NextSend::Control => return Some((id, 0)),
-                NextSend::Data(len) if newest_first || with_data.is_none() => {
-                    with_data = Some((id, len as usize));
-                }
-                NextSend::Data(_) | NextSend::Wait => {}
+            match job.next(limits) {
+                Some(purpose) if purpose.budget() == 0 => return Some((id, purpose)),
+                Some(purpose) if newest_first || with_data.is_none() => with_data = Some((id, purpose)),
+                _ => {}
             }
         }
-        with_data.filter(|(_, len)| self.bytes_in_flight + len <= self.limits.bytes)
+        with_data.filter(|(_, purpose)| self.bytes_in_flight + purpose.budget() <= self.limits.bytes)
     }
 
     /// Handles the complete packets in `inbox`; returns the number of bytes left over.

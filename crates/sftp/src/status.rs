@@ -2,7 +2,7 @@
 //!
 //! The text is outside input. It is stored unchanged, and displayed with unprintable characters escaped.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// The longest text displayed, in characters; the rest is cut off.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -86,22 +86,17 @@ impl fmt::Display for ServerText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut room = SHOWN_CHARS_MAX;
         for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
+            let valid = chunk.valid().chars().map(|c| match c {
+                '"' | '\'' => c.to_string(),
+                _ => c.escape_debug().to_string(),
+            });
+            let invalid = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+            for shown in valid.chain(invalid) {
                 if room == 0 {
                     return f.write_str("...");
                 }
                 room -= 1;
-                match c {
-                    '"' | '\'' => f.write_char(c)?,
-                    _ => write!(f, "{}", c.escape_debug())?,
-                }
-            }
-            for byte in chunk.invalid() {
-                if room == 0 {
-                    return f.write_str("...");
-                }
-                room -= 1;
-                write!(f, "\\x{byte:02x}")?;
+                f.write_str(&shown)?;
             }
         }
         Ok(())

@@ -123,19 +123,14 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::gzip_encoder;
-
-    fn compressed(text: &[u8]) -> BatchReader<Cursor<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        gzip_encoder(text).read_to_end(&mut bytes).expect("in memory");
-        BatchReader::gzip(Cursor::new(bytes))
-    }
+    use crate::tests::gzip;
 
     #[test]
     fn file_of_either_form_is_read_anywhere() {
         let text: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+        let compressed = BatchReader::gzip(Cursor::new(gzip(&text[..])));
         let plain = BatchReader::plain(Cursor::new(text.clone()));
-        for (mut reader, len) in [(compressed(&text), None), (plain, Some(200_000))] {
+        for (mut reader, len) in [(compressed, None), (plain, Some(200_000))] {
             assert_eq!(reader.plain_len().unwrap(), len);
             let mut block = vec![0; 1000];
             for position in [0, 1000, 150_000, 2000, 199_000, 0] {

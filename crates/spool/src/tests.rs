@@ -38,11 +38,10 @@ impl Host {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(mut bytes: impl Read) -> Vec<u8> {
     let mut compressed = Vec::new();
-    gzip_encoder(bytes)
-        .read_to_end(&mut compressed)
-        .expect("in memory");
+    let read = gzip_encoder(&mut bytes).read_to_end(&mut compressed);
+    read.expect("in memory");
     compressed
 }
 
@@ -63,14 +62,14 @@ fn file_is_compared_in_each_form() {
         host.spool.disk().remove(&file.path).expect("removed");
         fault
     };
+    let path = |file: &SpoolFile| file.path.clone();
     let size = |file: &SpoolFile, bytes| {
-        let path = file.path.clone();
-        Some(FileFault::Size { path, bytes })
+        Some(FileFault::Size {
+            path: path(file),
+            bytes,
+        })
     };
-    let content = |file: &SpoolFile| {
-        let path = file.path.clone();
-        Some(FileFault::Content { path })
-    };
+    let content = |file: &SpoolFile| Some(FileFault::Content { path: path(file) });
     for batch in [&open, &sent] {
         let file = plain(batch);
         assert_eq!(host.spool.compare(batch).expect("read"), Some(FileFault::Missing));
@@ -78,18 +77,16 @@ fn file_is_compared_in_each_form() {
         assert_eq!(compare(batch, &file, b"one\n"), size(&file, 4));
         assert_eq!(compare(batch, &file, b"one\ntwo!"), content(&file));
     }
+    let uncommitted = compare(&open, &plain(&open), b"one\ntwo\nthr");
+    assert_eq!(uncommitted, None);
+    let longer = compare(&sent, &plain(&sent), b"one\ntwo\nthr");
+    assert_eq!(longer, size(&plain(&sent), 11));
+    assert_eq!(compare(&sent, &packed, &gzip(&b"one\ntwo\n"[..])), None);
+    assert_eq!(compare(&sent, &packed, &gzip(&b"one\n"[..])), size(&packed, 4));
     assert_eq!(
-        compare(&open, &plain(&open), b"one\ntwo\nthr"),
-        None,
-        "not committed"
+        compare(&sent, &packed, &gzip(&b"one\ntwo!"[..])),
+        content(&packed)
     );
-    assert_eq!(
-        compare(&sent, &plain(&sent), b"one\ntwo\nthr"),
-        size(&plain(&sent), 11)
-    );
-    assert_eq!(compare(&sent, &packed, &gzip(b"one\ntwo\n")), None);
-    assert_eq!(compare(&sent, &packed, &gzip(b"one\n")), size(&packed, 4));
-    assert_eq!(compare(&sent, &packed, &gzip(b"one\ntwo!")), content(&packed));
     let damaged = compare(&sent, &packed, b"\x1f\x8b");
     assert!(
         matches!(damaged, Some(FileFault::Undecodable { .. })),
@@ -101,11 +98,8 @@ fn file_is_compared_in_each_form() {
     };
     assert_eq!(host.spool.compare(&expired).expect("read"), None);
     let empty = host.batch(b"");
-    assert_eq!(
-        host.spool.compare(&empty).expect("read"),
-        None,
-        "its file may be yet to come"
-    );
+    let absent = host.spool.compare(&empty).expect("read");
+    assert_eq!(absent, None, "its file may be yet to come");
 }
 
 #[test]
@@ -115,15 +109,12 @@ fn file_is_moved_and_found_and_never_over_another() {
     let file = |state| host.spool.file(&batch, state, FileForm::Plain);
     host.put(&file(BatchState::Open), b"one\n");
     assert_eq!(host.spool.find_sealed(&batch).expect("read"), None);
-    let states = [
-        BatchState::Open,
-        BatchState::Ready,
-        BatchState::Failed,
-        BatchState::Ready,
-        BatchState::Sent,
-    ];
-    for pair in states.windows(2) {
-        let (from, to) = (pair[0], pair[1]);
+    for (from, to) in [
+        (BatchState::Open, BatchState::Ready),
+        (BatchState::Ready, BatchState::Failed),
+        (BatchState::Failed, BatchState::Ready),
+        (BatchState::Ready, BatchState::Sent),
+    ] {
         host.spool.move_batch(&batch, from, to).expect("moved");
         assert_eq!(host.spool.find(&batch).expect("read"), Some(file(to)));
         let waits_in = Some(to).filter(|state| *state != BatchState::Sent);
@@ -140,10 +131,8 @@ fn open_file_is_cut_back_to_the_ledger_and_never_filled_up() {
     let host = Host::new();
     let batch = host.batch(b"one\n");
     let file = host.spool.file(&batch, BatchState::Open, FileForm::Plain);
-    assert_eq!(
-        host.spool.cut_back(&batch).expect("read"),
-        OpenFile::Short { found: 0 }
-    );
+    let absent = host.spool.cut_back(&batch).expect("read");
+    assert_eq!(absent, OpenFile::Short { found: 0 });
     for (bytes, expected) in [
         (&b"one\ntwo"[..], OpenFile::Whole),
         (b"one\n", OpenFile::Whole),
@@ -208,8 +197,7 @@ proptest! {
         whole.add(&bytes);
         let (first, second) = bytes.split_at(at.min(bytes.len()));
         let mut reader = MeasuredReader::new(first.chain(second), Measure::with_sha256());
-        let mut compressed = Vec::new();
-        gzip_encoder(&mut reader).read_to_end(&mut compressed).expect("in memory");
+        let compressed = gzip(&mut reader);
         prop_assert_eq!(reader.measure().contents(), whole.contents());
         prop_assert_eq!(reader.measure().sha256(), whole.sha256());
         prop_assert!(reader.measure().matches(whole.contents()));

@@ -46,18 +46,14 @@ impl<D: Disk> Spool<D> {
 
     /// Moves batches' plain files, each from one state's folder to another's, and syncs each folder once.
     pub fn move_batches(&self, moves: &[(&Batch, BatchState, BatchState)]) -> Result<(), DiskError> {
-        let folders: BTreeSet<_> = moves
+        let folder = |(batch, _, to): &(&Batch, _, _)| self.source_folder(*to, &batch.source);
+        for folder in moves.iter().map(folder).collect::<BTreeSet<_>>() {
+            self.disk().create_dir_all(&folder)?;
+        }
+        let paths = moves
             .iter()
-            .map(|(batch, _, to)| self.source_folder(*to, &batch.source))
-            .collect();
-        folders
-            .iter()
-            .try_for_each(|folder| self.disk().create_dir_all(folder))?;
-        let paths: Vec<_> = moves
-            .iter()
-            .map(|(batch, from, to)| (self.path(batch, *from), self.path(batch, *to)))
-            .collect();
-        self.disk().rename_all(&paths)
+            .map(|(batch, from, to)| (self.path(batch, *from), self.path(batch, *to)));
+        self.disk().rename_all(&paths.collect::<Vec<_>>())
     }
 
     /// Moves one batch's plain file.
@@ -96,19 +92,16 @@ impl<D: Disk> Spool<D> {
 
     /// Removes all files of a sent batch from `sent/`.
     pub fn remove_sent(&self, batch: &Batch) -> Result<(), DiskError> {
-        FileForm::SENT.into_iter().try_for_each(|form| {
-            self.disk()
-                .remove(&self.path_of_form(batch, BatchState::Sent, form))
-        })
+        let path = |form| self.path_of_form(batch, BatchState::Sent, form);
+        FileForm::SENT
+            .into_iter()
+            .try_for_each(|form| self.disk().remove(&path(form)))
     }
 
     /// Bytes of all files of a sent batch in `sent/`.
     pub fn sent_bytes(&self, batch: &Batch) -> Result<u64, DiskError> {
-        FileForm::SENT.into_iter().try_fold(0, |bytes, form| {
-            let len = self
-                .disk()
-                .len(&self.path_of_form(batch, BatchState::Sent, form))?;
-            Ok(bytes + len.unwrap_or(0))
-        })
+        let path = |form| self.path_of_form(batch, BatchState::Sent, form);
+        let len = |form| Ok(self.disk().len(&path(form))?.unwrap_or(0));
+        FileForm::SENT.into_iter().map(len).sum()
     }
 }

@@ -69,10 +69,8 @@ impl Readiness {
 
     /// Why the role does not serve now.
     fn trouble(&self) -> Option<String> {
-        match self.0.get() {
-            Some(trouble) => trouble(),
-            None => Some("starting".to_owned()),
-        }
+        let trouble = self.0.get();
+        trouble.map_or_else(|| Some("starting".to_owned()), |trouble| trouble())
     }
 }
 
@@ -148,9 +146,8 @@ fn answer(method: &Method, path: &str, metrics: &Metrics, ready: &Readiness) -> 
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let methods = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, methods);
         return response;
     }
     if path == "/metrics" {

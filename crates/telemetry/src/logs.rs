@@ -77,16 +77,10 @@ where
 /// Whether stderr is the stream that systemd connected to the journal: `JOURNAL_STREAM` names its device and inode
 /// (systemd.exec(5)). The variable alone is no proof, since children with another stderr inherit it.
 fn stderr_is_the_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
-        return false;
-    };
-    let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() else {
-        return false;
-    };
-    let Ok(facts) = File::from(stderr).metadata() else {
-        return false;
-    };
-    stream == format!("{}:{}", facts.dev(), facts.ino())
+    let stderr = io::stderr().as_fd().try_clone_to_owned();
+    let facts = stderr.and_then(|stderr| File::from(stderr).metadata());
+    let named = |stream: String| facts.is_ok_and(|it| stream == format!("{}:{}", it.dev(), it.ino()));
+    std::env::var("JOURNAL_STREAM").is_ok_and(named)
 }
 
 #[cfg(test)]
@@ -99,16 +93,10 @@ mod tests {
             |value: Option<&str>| filter(value.map(str::to_owned), Level::INFO).map(|f| f.to_string());
         assert_eq!(shown(None).unwrap(), "tokio_cron_scheduler=warn,info");
         let default = filter(None, Level::INFO).unwrap();
-        assert_eq!(
-            default.max_level_hint(),
-            Some(tracing::level_filters::LevelFilter::INFO)
-        );
+        assert_eq!(default.max_level_hint(), Some(Level::INFO.into()));
         assert_eq!(shown(Some("debug")).unwrap(), "debug");
-        assert!(
-            shown(Some("warn,logferry_relay=trace"))
-                .unwrap()
-                .contains("logferry_relay=trace")
-        );
+        let by_part = shown(Some("warn,logferry_relay=trace")).unwrap();
+        assert!(by_part.contains("logferry_relay=trace"));
     }
 
     #[test]

@@ -36,12 +36,9 @@ pub fn contents_of(bytes: &[u8]) -> BatchContents {
 
 /// Commits `bytes` as the whole contents of a batch.
 pub fn commit(ledger: &mut Ledger, batch: &Batch, bytes: &[u8]) {
-    let growth = BatchGrowth {
-        batch: batch.id,
-        contents: contents_of(bytes),
-    };
+    let (batch, contents) = (batch.id, contents_of(bytes));
     let commit = Commit {
-        batches: vec![growth],
+        batches: vec![BatchGrowth { batch, contents }],
         ..Commit::default()
     };
     ledger.commit(&commit).expect("committed");

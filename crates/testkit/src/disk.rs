@@ -42,10 +42,10 @@ pub struct SimFile {
 struct FileId(u64);
 
 /// The number of power losses so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Generation(u64);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct SimDiskState {
     generation: Generation,
     folders: BTreeSet<PathBuf>,
@@ -66,13 +66,8 @@ impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {
         let state = SimDiskState {
-            generation: Generation(0),
-            folders: BTreeSet::new(),
-            names: BTreeMap::new(),
-            files: BTreeMap::new(),
-            files_made: 0,
             free_bytes: FREE_BYTES,
-            faults: OrderedDiskFaults::default(),
+            ..SimDiskState::default()
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -85,7 +80,7 @@ impl SimDisk {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut state = self.lock();
         state.generation.0 += 1;
-        state.faults.heal();
+        state.faults = OrderedDiskFaults::default();
         let named: BTreeSet<FileId> = state.names.values().copied().collect();
         state.files.retain(|id, _| named.contains(id));
         let mut given_back = 0;
@@ -103,18 +98,18 @@ impl SimDisk {
     /// A failing append leaves half of its bytes. After a failing sync, its bytes are lost at the next power loss even
     /// if a later sync succeeds. Any other operation fails before it changes anything.
     pub fn fail_next(&self, operation: DiskOperation, kind: io::ErrorKind) {
-        self.lock().faults.fail_next(operation, kind);
+        self.lock().faults.once.push((operation, kind));
     }
 
     /// The next `changes` operations that change something succeed. Then everything fails, as if the process had died,
     /// until [`Self::heal`] or [`Self::power_loss`].
     pub fn fail_after(&self, changes: u64) {
-        self.lock().faults.fail_after(changes);
+        self.lock().faults.changes_left = Some(changes);
     }
 
     /// Cancels the ordered faults. Written bytes stay, as after the kill of a process.
     pub fn heal(&self) {
-        self.lock().faults.heal();
+        self.lock().faults = OrderedDiskFaults::default();
     }
 
     /// Sets the free space. An append that needs more writes the part that fits and fails.
@@ -124,23 +119,19 @@ impl SimDisk {
 
     /// The bytes of `file` as a reader sees them; `None` if it does not exist.
     pub fn contents(&self, file: &Path) -> Option<Vec<u8>> {
-        self.look(file, |contents| contents.bytes().to_vec())
+        let state = self.lock();
+        state.contents(file).map(|contents| contents.bytes().to_vec())
     }
 
     /// The bytes of `file` that survive a power loss for certain; `None` if it does not exist.
     pub fn durable_contents(&self, file: &Path) -> Option<Vec<u8>> {
-        self.look(file, |contents| contents.after_power_loss(0))
+        let state = self.lock();
+        state.contents(file).map(|contents| contents.after_power_loss(0))
     }
 
     /// All files, sorted by path.
     pub fn files(&self) -> Vec<PathBuf> {
         self.lock().names.keys().cloned().collect()
-    }
-
-    fn look<T>(&self, file: &Path, view: impl FnOnce(&SimContents) -> T) -> Option<T> {
-        let state = self.lock();
-        let id = state.names.get(file)?;
-        state.files.get(id).map(view)
     }
 
     /// Ignores poisoning, so that the panic message of the test is shown.
@@ -162,6 +153,10 @@ impl SimDisk {
 }
 
 impl SimDiskState {
+    fn contents(&self, file: &Path) -> Option<&SimContents> {
+        self.files.get(self.names.get(file)?)
+    }
+
     fn is_folder(&self, path: &Path) -> bool {
         path.parent().is_none() || path.as_os_str().is_empty() || self.folders.contains(path)
     }
@@ -171,6 +166,13 @@ impl SimDiskState {
             Some(parent) if self.is_folder(parent) => Ok(()),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    fn needs_no_folder(&self, path: &Path) -> io::Result<()> {
+        if self.is_folder(path) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(())
     }
 
     fn create(&mut self, file: &Path) -> FileId {
@@ -183,8 +185,9 @@ impl SimDiskState {
 
     /// Removes a name. The bytes stay for open handles; their space is free at once.
     fn unlink(&mut self, file: &Path) {
-        let contents = self.names.remove(file).and_then(|id| self.files.get(&id));
-        self.free_bytes += contents.map_or(0, |contents| bytes_of(contents.bytes().len()));
+        let freed = self.contents(file).map_or(0, |contents| contents.bytes().len());
+        self.free_bytes += bytes_of(freed);
+        self.names.remove(file);
     }
 
     fn file(&mut self, handle: &SimFile) -> io::Result<&mut SimContents> {
@@ -215,9 +218,7 @@ impl Disk for SimDisk {
     fn open_append(&self, file: &Path) -> Result<SimFile, DiskError> {
         let (id, generation) = self.operate(DiskOperation::Open, file, |state| {
             state.needs_parent(file)?;
-            if state.is_folder(file) {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
+            state.needs_no_folder(file)?;
             let id = state.names.get(file).copied();
             Ok((id.unwrap_or_else(|| state.create(file)), state.generation))
         })?;
@@ -234,9 +235,7 @@ impl Disk for SimDisk {
             state.needs_parent(to)?;
             let id = state.names.get(from).copied();
             let id = id.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-            if state.is_folder(to) {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
+            state.needs_no_folder(to)?;
             if from != to {
                 state.unlink(to);
                 state.names.remove(from);
@@ -248,9 +247,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, file: &Path) -> Result<(), DiskError> {
         self.operate(DiskOperation::Remove, file, |state| {
-            if state.is_folder(file) {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
+            state.needs_no_folder(file)?;
             state.unlink(file);
             Ok(())
         })
@@ -272,12 +269,8 @@ impl Disk for SimDisk {
 
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
         self.operate(DiskOperation::Read, file, |state| {
-            if state.is_folder(file) {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            let id = state.names.get(file);
-            let contents = id.and_then(|id| state.files.get(id));
-            Ok(contents.map(|contents| contents.bytes().to_vec()))
+            state.needs_no_folder(file)?;
+            Ok(state.contents(file).map(|contents| contents.bytes().to_vec()))
         })
     }
 
@@ -287,8 +280,7 @@ impl Disk for SimDisk {
 
     fn len(&self, file: &Path) -> Result<Option<u64>, DiskError> {
         self.operate(DiskOperation::Read, file, |state| {
-            let id = state.names.get(file);
-            let contents = id.and_then(|id| state.files.get(id));
+            let contents = state.contents(file);
             Ok(contents.map(|contents| bytes_of(contents.bytes().len())))
         })
     }
@@ -311,39 +303,22 @@ impl Disk for SimDisk {
     }
 }
 
-impl SimFile {
-    fn operate<T>(
-        &self,
-        operation: DiskOperation,
-        work: impl FnOnce(&mut SimDiskState) -> io::Result<T>,
-    ) -> Result<T, DiskError> {
-        self.disk.operate(operation, &self.path, work)
-    }
-}
-
 impl DiskFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let state = &mut *self.disk.lock();
         let fault = state.faults.check(DiskOperation::Append);
-        let asked = if fault.is_ok() {
-            bytes.len()
-        } else {
-            bytes.len() / 2
-        };
+        let asked = bytes.len() / if fault.is_ok() { 1 } else { 2 };
         let room = usize::try_from(state.free_bytes).unwrap_or(usize::MAX);
         let written = asked.min(room);
-        let appended = state
-            .file(self)
-            .map(|contents| contents.append(&bytes[..written]));
-        if appended.is_ok() {
+        let file = state.file(self);
+        let mut done = file.map(|contents| contents.append(&bytes[..written]));
+        if done.is_ok() {
             state.free_bytes -= bytes_of(written);
         }
-        let all = if written < asked {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
-        };
-        let done = appended.and(fault).and(all);
+        done = done.and(fault);
+        if done.is_ok() && written < asked {
+            done = Err(io::ErrorKind::StorageFull.into());
+        }
         done.map_err(|source| DiskError::new(DiskOperation::Append, &self.path, source))
     }
 
@@ -362,7 +337,7 @@ impl DiskFile for SimFile {
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.operate(DiskOperation::Truncate, |state| {
+        self.disk.operate(DiskOperation::Truncate, &self.path, |state| {
             let contents = state.file(self)?;
             let before = bytes_of(contents.bytes().len());
             contents.truncate(len);
@@ -372,7 +347,7 @@ impl DiskFile for SimFile {
     }
 
     fn len(&self) -> Result<u64, DiskError> {
-        self.operate(DiskOperation::Read, |state| {
+        self.disk.operate(DiskOperation::Read, &self.path, |state| {
             Ok(bytes_of(state.file(self)?.bytes().len()))
         })
     }

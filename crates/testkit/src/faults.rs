@@ -8,24 +8,12 @@ use logferry_durable::DiskOperation;
 #[derive(Debug, Default)]
 pub(crate) struct OrderedDiskFaults {
     /// Each happens once, at the first matching operation.
-    once: Vec<(DiskOperation, io::ErrorKind)>,
+    pub(crate) once: Vec<(DiskOperation, io::ErrorKind)>,
     /// This many changes still succeed, then everything fails.
-    changes_left: Option<u64>,
+    pub(crate) changes_left: Option<u64>,
 }
 
 impl OrderedDiskFaults {
-    pub(crate) fn fail_next(&mut self, operation: DiskOperation, kind: io::ErrorKind) {
-        self.once.push((operation, kind));
-    }
-
-    pub(crate) fn fail_after(&mut self, changes: u64) {
-        self.changes_left = Some(changes);
-    }
-
-    pub(crate) fn heal(&mut self) {
-        *self = Self::default();
-    }
-
     /// Call this once at the start of each operation.
     pub(crate) fn check(&mut self, operation: DiskOperation) -> io::Result<()> {
         if self.changes_left == Some(0) {

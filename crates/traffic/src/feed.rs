@@ -13,7 +13,7 @@ use crate::line::{LineKind, Traffic};
 const SLICE_LINES_MAX: u64 = 1024;
 
 /// How many lines, and how fast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Lines per second; 0: as fast as possible.
     pub rate: u32,

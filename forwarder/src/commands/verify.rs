@@ -5,12 +5,11 @@
 //! given up.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use logferry_config::Destination;
-use logferry_sftp::{JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode, UploadSource};
+use logferry_sftp::{JobError, JobEvent, JobId, JobOutcome, SftpClient, StatusCode};
 use logferry_spool::FileHash;
 use logferry_text::error_chain;
 use sha2::{Digest, Sha256};
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{DeliveryError, FailureScope};
 use crate::session::bandwidth::Bandwidth;
-use crate::session::sftp_driver::SftpDriver;
+use crate::session::sftp_driver::{NoContent, SftpDriver};
 
 /// The most files read at once: small files use the bandwidth of a slow connection only if there are many.
 const AT_ONCE_MAX: usize = 64;
@@ -108,7 +107,7 @@ fn read_over_one_connection(
         if readers.is_done() {
             return Ok(());
         }
-        let exchanged = remote.exchange(readers);
+        let exchanged = remote.exchange(&mut NoContent);
         // Files that were read before the connection broke count.
         while let Some(event) = remote.client().poll_event() {
             readers.on_event(event);
@@ -118,20 +117,14 @@ fn read_over_one_connection(
     }
 }
 
-/// A file that is being read.
-#[derive(Debug)]
-struct FileInProgress {
-    number: usize,
-    sha256: Sha256,
-}
-
 /// All files to read. No connection in here.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ReadBack<'a> {
     files: &'a [DeliveredFile],
     /// Not requested yet, by index.
     waiting: VecDeque<usize>,
-    reading: BTreeMap<JobId, FileInProgress>,
+    /// By the job that reads it: the index of a file, and the hash of its bytes so far.
+    reading: BTreeMap<JobId, (usize, Sha256)>,
     at_once: usize,
     progress: VerifyProgress,
     differences: Vec<(usize, DeliveryDifference)>,
@@ -142,10 +135,8 @@ impl<'a> ReadBack<'a> {
         Self {
             files,
             waiting: (0..files.len()).collect(),
-            reading: BTreeMap::new(),
             at_once: AT_ONCE_MAX,
-            progress: VerifyProgress::default(),
-            differences: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -161,16 +152,15 @@ impl<'a> ReadBack<'a> {
         {
             // One byte more than expected detects a longer file.
             let job = client.read(&file.path, file.bytes.saturating_add(1));
-            let sha256 = Sha256::new();
-            self.reading.insert(job, FileInProgress { number, sha256 });
+            self.reading.insert(job, (number, Sha256::new()));
         }
     }
 
     /// After a lost connection: the files that were being read are read again.
     fn restart_after_disconnect(&mut self) {
         self.at_once = 1;
-        for reader in std::mem::take(&mut self.reading).into_values() {
-            self.waiting.push_front(reader.number);
+        for (number, _) in std::mem::take(&mut self.reading).into_values() {
+            self.waiting.push_front(number);
         }
     }
 
@@ -178,12 +168,12 @@ impl<'a> ReadBack<'a> {
         match event {
             JobEvent::Data { job, data } => {
                 self.progress.bytes += data.len() as u64;
-                if let Some(reader) = self.reading.get_mut(&job) {
-                    reader.sha256.update(&data);
+                if let Some((_, sha256)) = self.reading.get_mut(&job) {
+                    sha256.update(&data);
                 }
             }
             JobEvent::Ended { job, result } => {
-                let Some(FileInProgress { number, sha256 }) = self.reading.remove(&job) else {
+                let Some((number, sha256)) = self.reading.remove(&job) else {
                     return;
                 };
                 self.progress.files += 1;
@@ -196,12 +186,6 @@ impl<'a> ReadBack<'a> {
                     .extend(difference.map(|difference| (number, difference)));
             }
         }
-    }
-}
-
-impl UploadSource for ReadBack<'_> {
-    fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -11,98 +11,58 @@ pub(crate) const AGENT_SOCKET: &str = "SSH_AUTH_SOCK";
 /// A login failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The server accepts no login of the configured kind.
-    #[error("the server accepts {offered} from this user, but a {kind} is configured")]
-    NotOffered {
-        /// The methods that the server accepts.
-        offered: LoginMethods,
-        /// The configured credential.
-        kind: Credential,
-    },
-    /// The server refused.
-    #[error("the server refuses the {kind}; from this user it accepts {offered}")]
-    Refused {
-        /// The credential it got.
-        kind: Credential,
-        /// The methods that the server accepts.
-        offered: LoginMethods,
-    },
+    /// The server accepts other methods than the configured one.
+    #[error("the server accepts {1} from this user, but a {0} is configured")]
+    NotOffered(Credential, LoginMethods),
+    /// The server refused the credential.
+    #[error("the server refuses the {0}; from this user it accepts {1}")]
+    Refused(Credential, LoginMethods),
     /// The server accepted the credential and wants a further one.
     #[error(
-        "the server accepts the {kind} and wants a further login method that is not configured; it accepts {offered}"
+        "the server accepts the {0} and wants a further login method that is not configured; it accepts {1}"
     )]
-    WantsMore {
-        /// The credential it got.
-        kind: Credential,
-        /// The methods that the server accepts.
-        offered: LoginMethods,
-    },
+    WantsMore(Credential, LoginMethods),
     /// The server does not answer a password. RFC 4252, section 8, allows it to request a new password instead.
     #[error("the server neither accepts nor refuses the password")]
     NotAnswered,
     /// The key file cannot be read.
-    #[error("cannot read the key file {}", .path.display())]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
+    #[error("cannot read the key file {}", .0.display())]
+    KeyFile(PathBuf, #[source] io::Error),
     /// The key file contains no usable key.
-    #[error("cannot use the key file {}: it is not a private key, or its passphrase is wrong", .path.display())]
-    KeyUnusable {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        #[source]
-        source: russh::keys::Error,
-    },
+    #[error("cannot use the key file {}: it is not a private key, or its passphrase is wrong", .0.display())]
+    KeyUnusable(PathBuf, #[source] russh::keys::Error),
     /// The agent's socket is not known.
     #[error("there is no SSH agent: {AGENT_SOCKET} is not set; set `agent_socket`")]
     NoAgent,
-    /// The agent does not answer.
-    #[error("the SSH agent at {} does not answer", .socket.display())]
-    Agent {
-        /// Its socket.
-        socket: PathBuf,
-        /// The cause.
-        #[source]
-        source: russh::keys::Error,
-    },
+    /// The agent does not answer at its socket.
+    #[error("the SSH agent at {} does not answer", .0.display())]
+    Agent(PathBuf, #[source] russh::keys::Error),
     /// The agent holds no key.
-    #[error("the SSH agent at {} holds no key: add one with ssh-add", .socket.display())]
-    AgentEmpty {
-        /// Its socket.
-        socket: PathBuf,
-    },
+    #[error("the SSH agent at {} holds no key: add one with ssh-add", .0.display())]
+    AgentEmpty(PathBuf),
     /// The agent refused to sign with its key; the server was not asked.
     #[error("the SSH agent does not sign with its key")]
-    NotSigned {
-        /// The cause.
-        #[source]
-        source: AgentAuthError,
-    },
+    NotSigned(#[source] AgentAuthError),
 }
 
 impl LoginError {
     /// The cure, unless the message names it.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::NotOffered { .. } | Self::WantsMore { .. } => {
+            Self::NotOffered(..) | Self::WantsMore(..) => {
                 Some("configure a method that it accepts: password_file, key_file (or both), agent: true")
             }
-            Self::Refused { .. } => Some("check `user` and the password or key with the server's operator"),
+            Self::Refused(..) => Some("check `user` and the password or key with the server's operator"),
             Self::NotAnswered => {
                 Some("the password may have expired: change it at the server and store the new one")
             }
-            Self::KeyFile { .. } => Some("check its path and permissions"),
-            Self::KeyUnusable { .. } => Some("check `key_file` and `passphrase_file`"),
-            Self::Agent { .. } => Some("check that it runs and that this user may use its socket"),
-            Self::NotSigned { .. } => {
+            Self::KeyFile(..) => Some("check its path and permissions"),
+            Self::KeyUnusable(..) => Some("check `key_file` and `passphrase_file`"),
+            Self::Agent(..) => Some("check that it runs and that this user may use its socket"),
+            Self::NotSigned(..) => {
                 Some("the agent may wait for a confirmation, or the key's token may be missing")
             }
-            Self::NoAgent | Self::AgentEmpty { .. } => None,
+            Self::NoAgent | Self::AgentEmpty(..) => None,
         }
     }
 }

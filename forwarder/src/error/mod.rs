@@ -13,47 +13,32 @@ use logferry_ledger::FailureKind;
 use logferry_sftp::{FreeSpace, JobError, ProtocolError, RequestKind, StatusCode};
 use logferry_text::error_chain;
 
-pub use host_key::HostKeyError;
+pub use host_key::{HostKeyError, HostKeyStatus};
 pub use login::LoginError;
+
+/// Host and port.
+pub type ServerAddress = String;
 
 /// A delivery, or the connection for one, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// No connection: the name does not resolve, no server listens, or it does not answer.
-    #[error("cannot connect to {address}")]
-    Unreachable {
-        /// Host and port.
-        address: String,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
+    #[error("cannot connect to {0}")]
+    Unreachable(ServerAddress, #[source] io::Error),
     /// A server listens, but the SSH handshake failed.
-    #[error("the SSH handshake with {address} failed")]
-    Handshake {
-        /// Host and port.
-        address: String,
-        /// The cause.
-        #[source]
-        source: russh::Error,
-    },
+    #[error("the SSH handshake with {0} failed")]
+    Handshake(ServerAddress, #[source] russh::Error),
     /// The host key is not trusted.
     #[error(transparent)]
-    HostKey(Box<HostKeyError>),
+    HostKey(#[from] Box<HostKeyError>),
     /// The connection ended during the login. Some servers refuse a login in this way, others are overloaded.
-    #[error("{address} closed the connection during the login")]
-    CutInLogin {
-        /// Host and port.
-        address: String,
-        /// How it ended.
-        #[source]
-        source: io::Error,
-    },
+    #[error("{0} closed the connection during the login")]
+    CutInLogin(ServerAddress, #[source] io::Error),
     /// The server refused the login.
     #[error("cannot log in as {user} at {address}")]
     Login {
-        /// Host and port.
-        address: String,
+        /// The server.
+        address: ServerAddress,
         /// The user.
         user: String,
         /// The reason.
@@ -61,57 +46,28 @@ pub enum DeliveryError {
         source: Box<LoginError>,
     },
     /// The login succeeded, but the server refuses SFTP.
-    #[error("{address} offers no SFTP to this user")]
-    NoSftp {
-        /// Host and port.
-        address: String,
-        /// The server's refusal.
-        #[source]
-        source: russh::Error,
-    },
+    #[error("{0} offers no SFTP to this user")]
+    NoSftp(ServerAddress, #[source] russh::Error),
     /// The server ended the session before SFTP began.
-    #[error("{address} ended the session before SFTP began")]
-    SftpEnded {
-        /// Host and port.
-        address: String,
-        /// How it ended.
-        #[source]
-        source: io::Error,
-    },
+    #[error("{0} ended the session before SFTP began")]
+    SftpEnded(ServerAddress, #[source] io::Error),
     /// The destination's folder does not exist.
     #[error("there is no folder {directory} at {address}")]
     NoDirectory {
-        /// Host and port.
-        address: String,
+        /// The server.
+        address: ServerAddress,
         /// The folder.
         directory: String,
     },
     /// The session ended during a delivery.
-    #[error("the connection to {address} broke")]
-    Lost {
-        /// Host and port.
-        address: String,
-        /// How it ended.
-        #[source]
-        source: io::Error,
-    },
-    /// No byte moved while the server owed an answer.
-    #[error("{address} has been silent for {} s", .silent.as_secs())]
-    Stalled {
-        /// Host and port.
-        address: String,
-        /// For how long.
-        silent: Duration,
-    },
+    #[error("the connection to {0} broke")]
+    Lost(ServerAddress, #[source] io::Error),
+    /// No byte moved for this long while the server owed an answer.
+    #[error("{0} has been silent for {seconds} s", seconds = .1.as_secs())]
+    Stalled(ServerAddress, Duration),
     /// The server broke the SFTP protocol.
-    #[error("{address} violates the SFTP protocol")]
-    Protocol {
-        /// Host and port.
-        address: String,
-        /// The violation.
-        #[source]
-        source: ProtocolError,
-    },
+    #[error("{0} violates the SFTP protocol")]
+    Protocol(ServerAddress, #[source] ProtocolError),
     /// The server refused a request for one file.
     #[error(transparent)]
     Remote(#[from] JobError),
@@ -138,17 +94,10 @@ pub enum DeliveryError {
     },
     /// The batch's file could not be compressed.
     #[error("cannot write the compressed file to send")]
-    NotCompressed {
-        /// The disk's error.
-        #[source]
-        source: DiskError,
-    },
-    /// The batch's file is in no folder of the spool.
-    #[error("the batch's file is missing: {}", .path.display())]
-    Missing {
-        /// Its expected path.
-        path: PathBuf,
-    },
+    NotCompressed(#[source] DiskError),
+    /// The batch's file is in no folder of the spool. It was expected under this path.
+    #[error("the batch's file is missing: {}", .0.display())]
+    Missing(PathBuf),
     /// The batch's file differs from what the relay wrote.
     #[error("{} was changed after it was sealed ({detail}); it is not delivered", .path.display())]
     Altered {
@@ -158,14 +107,8 @@ pub enum DeliveryError {
         detail: String,
     },
     /// The batch's file cannot be read.
-    #[error("cannot read {}", .path.display())]
-    LocalFile {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
+    #[error("cannot read {}", .0.display())]
+    LocalFile(PathBuf, #[source] io::Error),
     /// The forwarder was told to stop.
     #[error("stopped on request")]
     Stopped,
@@ -174,13 +117,7 @@ pub enum DeliveryError {
 /// The disk failed at a local file.
 impl From<DiskError> for DeliveryError {
     fn from(DiskError { path, source, .. }: DiskError) -> Self {
-        Self::LocalFile { path, source }
-    }
-}
-
-impl From<HostKeyError> for DeliveryError {
-    fn from(error: HostKeyError) -> Self {
-        Self::HostKey(Box::new(error))
+        Self::LocalFile(path, source)
     }
 }
 
@@ -221,31 +158,31 @@ impl DeliveryError {
         use FailureKind as Kind;
         use FailureScope::{Batch, Connection, Destination, File, Login};
         let (scope, kind, advice) = match self {
-            Self::Unreachable { .. } => {
+            Self::Unreachable(..) => {
                 let advice = "check `host`, `port` and the network";
                 (Destination, Kind::Unreachable, advice)
             }
             // A server with too many connections closes a new one before its first message.
-            Self::Handshake { source, .. } if is_disconnect(source) => {
+            Self::Handshake(_, source) if is_disconnect(source) => {
                 let advice = "the server may allow fewer connections; see its log and `sessions`";
                 (Destination, Kind::Unreachable, advice)
             }
-            Self::Handshake { .. } => {
+            Self::Handshake(..) => {
                 let advice =
                     "check that an SSH server with current ciphers and key types listens on that port";
                 (Destination, Kind::Protocol, advice)
             }
             Self::HostKey(_) => return (Destination, Kind::HostKey, None),
-            Self::CutInLogin { .. } => {
+            Self::CutInLogin(..) => {
                 let advice = "the server may refuse this login or allow fewer logins; see its log";
                 (Destination, Kind::ConnectionLost, advice)
             }
             Self::Login { source, .. } => return (Login, Kind::Auth, source.advice()),
-            Self::NoSftp { .. } => {
+            Self::NoSftp(..) => {
                 let advice = "ask the server's operator to allow SFTP for the user";
                 (Destination, Kind::Protocol, advice)
             }
-            Self::SftpEnded { .. } => {
+            Self::SftpEnded(..) => {
                 let advice =
                     "see the server's log: the password may have expired, or the account may have no SFTP";
                 (Destination, Kind::Protocol, advice)
@@ -254,15 +191,15 @@ impl DeliveryError {
                 let advice = "ask the server's operator to create it, or correct `directory`";
                 (Destination, Kind::NoFolder, advice)
             }
-            Self::Lost { .. } => {
+            Self::Lost(..) => {
                 let advice = "see the server's log and check the network";
                 (Connection, Kind::ConnectionLost, advice)
             }
-            Self::Stalled { .. } => {
+            Self::Stalled(..) => {
                 let advice = "the server or the network hangs; check both and `stall_after`";
                 (Connection, Kind::Stalled, advice)
             }
-            Self::Protocol { .. } => {
+            Self::Protocol(..) => {
                 let advice = "a login script that prints text may cause this; check the server's settings";
                 (Connection, Kind::Protocol, advice)
             }
@@ -276,12 +213,12 @@ impl DeliveryError {
                 let advice = "tell the server's operator: its disk may be failing";
                 (Batch, Kind::Spoiled, advice)
             }
-            Self::Missing { .. } | Self::Altered { .. } => {
+            Self::Missing(..) | Self::Altered { .. } => {
                 let advice = "restore the file; `logferry fsck` lists all such files";
                 (File, Kind::LocalFile, advice)
             }
-            Self::NotCompressed { .. } => (Batch, Kind::LocalFile, CHECK_DATA_FOLDER),
-            Self::LocalFile { .. } => (File, Kind::LocalFile, CHECK_DATA_FOLDER),
+            Self::NotCompressed(..) => (Batch, Kind::LocalFile, CHECK_DATA_FOLDER),
+            Self::LocalFile(..) => (File, Kind::LocalFile, CHECK_DATA_FOLDER),
             Self::Stopped => return (FailureScope::None, Kind::ConnectionLost, None),
         };
         (scope, kind, Some(advice))
@@ -300,18 +237,12 @@ impl DeliveryError {
     /// Whether the cause may be a lack of space that the server does not report: OpenSSH answers a full disk or an exceeded
     /// quota with a general failure.
     pub(crate) fn may_be_no_space(&self) -> bool {
-        let Self::Remote(JobError::Refused { step, status, .. }) = self else {
-            return false;
-        };
-        status.code == StatusCode::Failure
-            && matches!(
-                step,
-                RequestKind::Open
-                    | RequestKind::Write
-                    | RequestKind::Sync
-                    | RequestKind::Close
-                    | RequestKind::Mkdir
-            )
+        use RequestKind::{Close, Mkdir, Open, Sync, Write};
+        matches!(
+            self,
+            Self::Remote(JobError::Refused { step: Open | Write | Sync | Close | Mkdir, status, .. })
+                if status.code == StatusCode::Failure
+        )
     }
 }
 

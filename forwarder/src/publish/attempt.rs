@@ -6,9 +6,7 @@ use std::{io, mem};
 
 use logferry_config::{Publishing, VerifyMode};
 use logferry_ledger::{PublishedBatch, PublishedFile, PublishingNote};
-use logferry_sftp::{
-    self as sftp, Extension, JobError, JobId, JobOutcome, SftpClient, SizeCheck, StatusCode,
-};
+use logferry_sftp::{Extension, JobError, JobId, JobOutcome, RequestKind, SftpClient, SizeCheck, StatusCode};
 use logferry_spool::FileHash;
 
 use super::batch_manifest;
@@ -58,8 +56,9 @@ pub(crate) enum AttemptNeed {
 /// One attempt.
 #[derive(Debug)]
 pub(crate) struct PublishAttempt {
-    task: DeliveryTask,
-    paths: RemotePaths,
+    pub(crate) task: DeliveryTask,
+    /// Its folders must exist before the attempt starts.
+    pub(crate) paths: RemotePaths,
     publish: Publishing,
     method: PublishMethod,
     /// The file and the temporary name that an earlier attempt noted for this place.
@@ -115,19 +114,6 @@ impl PublishAttempt {
             failure: None,
             matches_so_far: true,
         }
-    }
-
-    pub(crate) fn task(&self) -> &DeliveryTask {
-        &self.task
-    }
-
-    pub(crate) fn into_task(self) -> DeliveryTask {
-        self.task
-    }
-
-    /// The subfolders that must exist before it starts, outermost first.
-    pub(crate) fn folders(&self) -> &[String] {
-        &self.paths.folders
     }
 
     /// Starts the next step.
@@ -225,7 +211,7 @@ impl PublishAttempt {
                 client.upload(temporary, self.file.len())
             }
             PublishStep::Upload { from } => client.resume(temporary, from, self.file.len()),
-            PublishStep::Hash if server_can_hash(client) => client.sha256(temporary),
+            PublishStep::Hash if client.supports(Extension::CheckFile) => client.sha256(temporary),
             PublishStep::Publish(PublishMethod::Rename) => client.rename(temporary, published),
             PublishStep::Publish(PublishMethod::Link) => client.link(temporary, published),
             PublishStep::RemoveTemporary(_) => client.remove(temporary),
@@ -447,15 +433,12 @@ fn publish_steps(
 
 /// Whether the file could not be created. It may exist already: SFTP version 3 has no status code for that.
 fn create_failed(error: &DeliveryError) -> bool {
-    let DeliveryError::Remote(JobError::Refused {
-        step: sftp::RequestKind::Open,
-        status,
-        ..
-    }) = error
-    else {
-        return false;
-    };
-    !matches!(status.code, StatusCode::NoSuchFile | StatusCode::PermissionDenied)
+    use StatusCode::{NoSuchFile, PermissionDenied};
+    matches!(
+        error,
+        DeliveryError::Remote(JobError::Refused { step: RequestKind::Open, status, .. })
+            if !matches!(status.code, NoSuchFile | PermissionDenied)
+    )
 }
 
 /// Whether a failed removal of a temporary name can be ignored: the name is gone, or the file is published and the server
@@ -466,11 +449,6 @@ fn removal_may_fail(error: &JobError, outcome: PublishOutcome) -> bool {
         Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => outcome.is_published(),
         _ => false,
     }
-}
-
-fn server_can_hash(client: &SftpClient) -> bool {
-    let server = client.server();
-    server.is_some_and(|server| server.supports(Extension::CheckFile))
 }
 
 fn name_status(result: Result<JobOutcome, JobError>) -> NameStatus {

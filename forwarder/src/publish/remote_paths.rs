@@ -44,18 +44,12 @@ impl RemotePaths {
     }
 
     fn of_path(published: String, destination: &Destination) -> Self {
-        let Destination {
-            host,
-            port,
-            user,
-            temp_suffix,
-            ..
-        } = destination;
+        let Destination { host, port, user, .. } = destination;
         Self {
             published,
             manifest: String::new(),
             marker: String::new(),
-            temp_suffix: temp_suffix.clone(),
+            temp_suffix: destination.temp_suffix.clone(),
             server: format!("{user}@{host}:{port}"),
             folders: Vec::new(),
         }

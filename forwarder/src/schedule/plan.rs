@@ -93,14 +93,9 @@ fn wait_for(next_attempt: Option<Timestamp>, now: Timestamp, longest_wait: Durat
     (!wait.is_zero() && wait <= longest_wait).then_some(wait)
 }
 
-/// The time from `now` to `at`; zero if `at` has passed.
-fn until(now: Timestamp, at: Timestamp) -> Duration {
-    now.duration_until(at).try_into().unwrap_or(Duration::ZERO)
-}
-
-/// The time since `then`; zero if the clock was set back.
-pub(crate) fn age(now: Timestamp, then: Timestamp) -> Duration {
-    until(then, now)
+/// The time from `start` to `end`; zero if `end` is earlier.
+pub(crate) fn until(start: Timestamp, end: Timestamp) -> Duration {
+    start.duration_until(end).try_into().unwrap_or(Duration::ZERO)
 }
 
 /// Whether a destination with these filters wants a batch.
@@ -171,7 +166,11 @@ pub(crate) mod tests {
         starts.iter().zip(any_batches()).map(sealed).collect()
     }
 
-    fn delivery(batch: &Batch, next_attempt: Option<Timestamp>, delivered_at: Option<Timestamp>) -> Delivery {
+    pub(crate) fn delivery(
+        batch: &Batch,
+        next_attempt: Option<Timestamp>,
+        delivered_at: Option<Timestamp>,
+    ) -> Delivery {
         Delivery {
             batch: batch.id,
             destination: "edw".parse().unwrap(),
@@ -205,14 +204,14 @@ pub(crate) mod tests {
         waiting(batch, Some(delivery))
     }
 
+    fn plan_new(batches: Vec<Batch>) -> Plan {
+        let waiting = batches.into_iter().map(|batch| waiting(batch, None));
+        plan(waiting.collect(), at(0), LONGEST)
+    }
+
     #[test]
     fn oldest_window_comes_first() {
-        let batches = batches(&[30, 10, 20]);
-        let plan = plan(
-            batches.into_iter().map(|batch| waiting(batch, None)).collect(),
-            at(0),
-            LONGEST,
-        );
+        let plan = plan_new(batches(&[30, 10, 20]));
         let starts: Vec<_> = plan.due.iter().map(start).collect();
         assert_eq!(starts, [10, 20, 30]);
         assert_eq!(plan.waits_since, Some(at(-10)));
@@ -222,11 +221,7 @@ pub(crate) mod tests {
     fn earlier_parts_of_a_window_come_first() {
         let mut batches = batches(&[10, 10, 5]);
         (batches[0].part, batches[1].part, batches[2].part) = (2, 1, 3);
-        let plan = plan(
-            batches.into_iter().map(|batch| waiting(batch, None)).collect(),
-            at(0),
-            LONGEST,
-        );
+        let plan = plan_new(batches);
         let parts: Vec<_> = plan.due.iter().map(|task| task.batch().unwrap().part).collect();
         assert_eq!(parts, [3, 1, 2]);
     }

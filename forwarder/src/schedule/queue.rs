@@ -5,9 +5,10 @@
 //! delay fresh lines. Window manifests are small and few: the first session takes them before batches.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::lock;
 use crate::publish::task::{DeliveryId, DeliveryTask};
 
 /// Every so many batches, the newest is taken.
@@ -52,7 +53,7 @@ struct QueueState {
 impl DeliveryQueue {
     /// Replaces the batches that wait, oldest window first. Those in hand stay in hand.
     pub(crate) fn replace(&self, mut due: Vec<DeliveryTask>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         due.retain(|task| !state.in_hand.contains(&task.id()));
         state.bytes = due.iter().map(DeliveryTask::bytes).sum();
         state.batches = due.into();
@@ -62,7 +63,7 @@ impl DeliveryQueue {
 
     /// Replaces the window manifests that wait. Those in hand stay in hand.
     pub(crate) fn replace_manifests(&self, mut due: Vec<DeliveryTask>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         due.retain(|task| !state.in_hand.contains(&task.id()));
         state.manifests = due.into();
         drop(state);
@@ -77,14 +78,15 @@ impl DeliveryQueue {
 
     /// Takes the next item, for a session of that number, counted from 0.
     pub(crate) fn take(&self, session: usize) -> Option<DeliveryTask> {
-        self.state().take(session)
+        lock(&self.state).take(session)
     }
 
     /// Takes the next item and waits for one if need be. Without a session, only waits.
     pub(crate) fn wait(&self, session: Option<usize>, limit: Duration) -> QueueItem {
         let nothing_new =
             |state: &mut QueueState| !state.closed && !session.is_some_and(|session| state.has_for(session));
-        let waited = self.changed.wait_timeout_while(self.state(), limit, nothing_new);
+        let state = lock(&self.state);
+        let waited = self.changed.wait_timeout_while(state, limit, nothing_new);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return QueueItem::Closed;
@@ -93,26 +95,24 @@ impl DeliveryQueue {
         task.map_or(QueueItem::TimedOut, |task| QueueItem::Task(Box::new(task)))
     }
 
-    /// Notes that an item is no longer in hand.
-    pub(crate) fn complete(&self, id: DeliveryId) {
-        self.state().in_hand.remove(&id);
+    /// Notes that these items are no longer in hand.
+    pub(crate) fn complete<'a>(&self, tasks: impl IntoIterator<Item = &'a DeliveryTask>) {
+        let mut state = lock(&self.state);
+        for task in tasks {
+            state.in_hand.remove(&task.id());
+        }
     }
 
     /// Whether anything waits or is in hand.
     pub(crate) fn is_busy(&self) -> bool {
-        let state = self.state();
+        let state = lock(&self.state);
         !(state.batches.is_empty() && state.manifests.is_empty() && state.in_hand.is_empty())
     }
 
     /// Hands out no more.
     pub(crate) fn close(&self) {
-        self.state().closed = true;
+        lock(&self.state).closed = true;
         self.changed.notify_all();
-    }
-
-    /// The state, also after a thread panicked: every change is complete under one lock.
-    fn state(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -221,7 +221,7 @@ mod tests {
         queue.replace(due(1, 1));
         assert!(queue.take(0).is_none());
         assert!(queue.is_busy());
-        queue.complete(taken.id());
+        queue.complete([&taken]);
         assert!(!queue.is_busy());
         queue.replace(due(1, 1));
         assert!(queue.take(0).is_some());

@@ -4,49 +4,29 @@ use std::time::{Duration, Instant};
 
 use logferry_config::{Backoff, DeliveryRetry};
 
-/// A number from 0 to 1 that spreads the waits, so that items that failed together are not retried together.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Jitter(f64);
-
-impl Jitter {
-    pub(crate) fn random() -> Self {
-        Self(rand::random())
-    }
-}
-
 /// The decision after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RetryDecision {
-    /// The batch stays ready and is retried after the wait.
-    TryAgain(Duration),
-    /// The batch goes to `failed/` and is retried after the wait.
-    GiveUp(Duration),
+pub(crate) struct RetryDecision {
+    /// The wait until the next attempt.
+    pub(crate) wait: Duration,
+    /// The batch goes to `failed/`; otherwise it stays ready.
+    pub(crate) gave_up: bool,
 }
 
-impl RetryDecision {
-    pub(crate) fn wait(self) -> Duration {
-        match self {
-            Self::TryAgain(wait) | Self::GiveUp(wait) => wait,
-        }
-    }
-
-    pub(crate) fn gave_up(self) -> bool {
-        matches!(self, Self::GiveUp(_))
-    }
-}
-
-/// Decides after a failed attempt; `attempts` includes it.
+/// Decides after a failed attempt; `attempts` includes it. `jitter`: see [`Backoff::wait`].
 pub(crate) fn decide_retry(
     retry: &DeliveryRetry,
     failed_every: Duration,
     attempts: u32,
-    jitter: Jitter,
+    jitter: f64,
 ) -> RetryDecision {
-    if attempts >= retry.attempts {
-        RetryDecision::GiveUp(failed_every)
+    let gave_up = attempts >= retry.attempts;
+    let wait = if gave_up {
+        failed_every
     } else {
-        RetryDecision::TryAgain(retry.backoff.wait(attempts, jitter.0))
-    }
+        retry.backoff.wait(attempts, jitter)
+    };
+    RetryDecision { wait, gave_up }
 }
 
 /// The first and the longest wait after a destination refused our credentials or showed an untrusted key. Frequent attempts
@@ -115,7 +95,7 @@ impl CircuitBreaker {
     }
 
     /// The destination failed. Failures during a wait do not count again.
-    pub(crate) fn open(&mut self, kind: BackoffKind, now: Instant, jitter: Jitter) {
+    pub(crate) fn open(&mut self, kind: BackoffKind, now: Instant, jitter: f64) {
         let failures = match self.state {
             CircuitState::Closed => 1,
             CircuitState::Open { until, .. } if now < until => return,
@@ -130,7 +110,7 @@ impl CircuitBreaker {
                 max: self.retry.max.max(SLOW.max),
             },
         };
-        let until = now + backoff.wait(failures, jitter.0);
+        let until = now + backoff.wait(failures, jitter);
         self.state = CircuitState::Open { failures, until };
     }
 
@@ -181,16 +161,20 @@ mod tests {
     };
 
     /// Full waits.
-    const NO_JITTER: Jitter = Jitter(0.0);
+    const NO_JITTER: f64 = 0.0;
 
     #[test]
     fn batch_is_given_up_after_its_attempts_and_goes_on_at_a_steady_pace() {
         let every = Duration::from_mins(1);
-        let decide_retry = |attempts| decide_retry(&RETRY, every, attempts, NO_JITTER);
-        assert_eq!(decide_retry(1), RetryDecision::TryAgain(Duration::from_secs(5)));
-        assert_eq!(decide_retry(2), RetryDecision::TryAgain(Duration::from_secs(10)));
-        assert_eq!(decide_retry(3), RetryDecision::GiveUp(every));
-        assert_eq!(decide_retry(400), RetryDecision::GiveUp(every));
+        for (attempts, wait, gave_up) in [
+            (1, Duration::from_secs(5), false),
+            (2, Duration::from_secs(10), false),
+            (3, every, true),
+            (400, every, true),
+        ] {
+            let decision = decide_retry(&RETRY, every, attempts, NO_JITTER);
+            assert_eq!(decision, RetryDecision { wait, gave_up }, "{attempts}");
+        }
     }
 
     #[test]
@@ -296,7 +280,7 @@ mod tests {
                     }
                     CircuitEvent::Failed(kind) => {
                         let waits = matches!(circuit.admission(now), Admission::Wait(_));
-                        circuit.open(kind, now, Jitter(jitter));
+                        circuit.open(kind, now, jitter);
                         if !waits {
                             failed_at = Some(now);
                         }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 /// The time for which unused bytes are saved up.
 const BURST: Duration = Duration::from_millis(50);
 
-/// The time whose bytes are granted at least, if so many are wanted: fewer would make tiny packets.
-const PIECE: Duration = Duration::from_millis(10);
+/// The time whose bytes are granted at least, if so many are wanted: fewer would make tiny packets. Also the time to
+/// wait after no byte was granted.
+pub(crate) const PIECE: Duration = Duration::from_millis(10);
 
 /// The bytes that may be sent now.
 #[derive(Debug)]
@@ -45,11 +46,6 @@ impl Bandwidth {
         let granted = saved.min(wanted);
         self.saved -= as_float(granted as u64);
         granted
-    }
-
-    /// The time to wait after no byte was granted.
-    pub(crate) fn pause() -> Duration {
-        PIECE
     }
 }
 

@@ -3,11 +3,12 @@
 //! Servers limit the connections that are not logged in yet (`MaxStartups` in `sshd_config(5)`), and often the connections
 //! of one client. Two sessions that connect at the same time would lock each other out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::sftp_driver::SftpDriver;
 use crate::error::DeliveryError;
+use crate::lock;
 
 /// How long a server may still count a connection that has ended.
 const LINGER: Duration = Duration::from_secs(5);
@@ -32,18 +33,13 @@ pub(crate) struct ConnectionSlot {
 
 struct CountedConnection(Arc<Mutex<Connections>>);
 
-/// Also after a thread panicked: every change is complete under one lock.
-fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
-    connections.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl ConnectLimiter {
     /// Connects as soon as no other session is connecting.
     pub(crate) fn connect(
         &self,
         connect: impl FnOnce() -> Result<SftpDriver, DeliveryError>,
     ) -> Result<ConnectionSlot, DeliveryError> {
-        let _alone = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = lock(&self.connecting);
         let driver = connect()?;
         lock(&self.connections).open += 1;
         Ok(ConnectionSlot {

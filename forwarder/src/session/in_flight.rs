@@ -24,18 +24,11 @@ pub(crate) struct AttemptsInFlight {
     blocked: Vec<PublishAttempt>,
     /// Those that wait for a folder.
     waiting: BTreeMap<JobId, AwaitingDir>,
-    remote_dirs: RemoteDirs,
+    /// The folders that are known to exist over this connection, also for its next use.
+    pub(super) remote_dirs: RemoteDirs,
 }
 
 impl AttemptsInFlight {
-    /// `remote_dirs`: the folders that are known to exist over this connection.
-    pub(crate) fn new(remote_dirs: RemoteDirs) -> Self {
-        Self {
-            remote_dirs,
-            ..Self::default()
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.running.len() + self.blocked.len() + self.waiting.len()
     }
@@ -62,7 +55,7 @@ impl AttemptsInFlight {
                 self.waiting.insert(job, waiting);
                 None
             }
-            DirRequest::Refused(attempt, refusal) => Some((attempt.into_task(), Err(refusal.into()))),
+            DirRequest::Refused(attempt, refusal) => Some((attempt.task, Err(refusal.into()))),
         }
     }
 
@@ -78,7 +71,7 @@ impl AttemptsInFlight {
                     let mut attempt = self.running.remove(&job)?;
                     match attempt.on_ended(result) {
                         Ok(()) => self.advance(attempt, client),
-                        Err(error) => Some((attempt.into_task(), Err(error))),
+                        Err(error) => Some((attempt.task, Err(error))),
                     }
                 }
             }
@@ -90,25 +83,20 @@ impl AttemptsInFlight {
     }
 
     fn on_data(&mut self, job: JobId, data: &[u8], client: &mut SftpClient) -> Option<Completed> {
-        match self.running.get_mut(&job)?.on_data(data) {
-            Ok(true) => None,
-            Ok(false) => {
-                client.stop_reading(job);
-                None
-            }
-            Err(error) => {
-                client.stop_reading(job);
-                let attempt = self.running.remove(&job)?;
-                Some((attempt.into_task(), Err(error)))
-            }
+        let wants_more = self.running.get_mut(&job)?.on_data(data);
+        if !matches!(wants_more, Ok(true)) {
+            client.stop_reading(job);
         }
+        let error = wants_more.err()?;
+        let attempt = self.running.remove(&job)?;
+        Some((attempt.task, Err(error)))
     }
 
     /// The items in flight when the session ends.
     pub(crate) fn into_tasks(self) -> Vec<DeliveryTask> {
         let waiting = self.waiting.into_values().map(|waiting| waiting.attempt);
         let attempts = self.running.into_values().chain(self.blocked).chain(waiting);
-        attempts.map(PublishAttempt::into_task).collect()
+        attempts.map(|attempt| attempt.task).collect()
     }
 
     /// The progress of each batch.
@@ -116,17 +104,12 @@ impl AttemptsInFlight {
         self.running.values().filter_map(|attempt| {
             let (bytes_done, bytes_total) = attempt.progress();
             Some(TransferRecord {
-                batch: attempt.task().batch()?.id,
+                batch: attempt.task.batch()?.id,
                 bytes_done,
                 bytes_total,
                 bytes_per_second: 0,
             })
         })
-    }
-
-    /// The known folders, for the next use of the same connection.
-    pub(crate) fn into_remote_dirs(self) -> RemoteDirs {
-        self.remote_dirs
     }
 
     fn advance(&mut self, mut attempt: PublishAttempt, client: &mut SftpClient) -> Option<Completed> {

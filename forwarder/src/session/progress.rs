@@ -4,10 +4,12 @@
 //! A batch is shown only after [`PROGRESS_EVERY`] in flight: most batches are delivered before.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use logferry_ledger::TransferRecord;
+
+use crate::lock;
 
 /// How often a session posts its progress, and the worker notes it.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +34,7 @@ impl TransferProgressTable {
         progress: impl IntoIterator<Item = TransferRecord>,
         now: Instant,
     ) {
-        let mut posts = self.posts();
+        let mut posts = lock(&self.posts);
         let before = posts.remove(&session);
         let with_rate = |progress: TransferRecord| TransferRecord {
             bytes_per_second: before.as_ref().map_or(0, |post| post.rate(progress, now)),
@@ -46,15 +48,11 @@ impl TransferProgressTable {
 
     /// All batches in flight.
     pub(crate) fn batches(&self) -> Vec<TransferRecord> {
-        self.posts()
+        let posts = lock(&self.posts);
+        posts
             .values()
             .flat_map(|post| post.batches.iter().copied())
             .collect()
-    }
-
-    /// The posts, also after a session panicked: every change is complete under one lock.
-    fn posts(&self) -> MutexGuard<'_, BTreeMap<usize, SessionProgress>> {
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) enum DirRequest {
 impl RemoteDirs {
     /// Requests the first folder of an attempt that is not known to exist.
     pub(crate) fn request(&self, attempt: PublishAttempt, client: &mut SftpClient) -> DirRequest {
-        let mut folders = attempt.folders().iter();
+        let mut folders = attempt.paths.folders.iter();
         let Some(folder) = folders.find(|folder| !self.known.contains(*folder)).cloned() else {
             return DirRequest::Ready(attempt);
         };

@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use logferry_config::{Destination, Publishing};
@@ -29,6 +29,7 @@ use super::sftp_driver::SftpDriver;
 use super::space_check::SpaceCheck;
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError};
 use crate::error::{DeliveryError, FailureScope};
+use crate::lock;
 use crate::publish::attempt::{AttemptNeed, PublishAttempt};
 use crate::publish::remote_paths::RemotePaths;
 use crate::publish::task::{DeliveryItem, DeliveryTask};
@@ -169,7 +170,8 @@ impl Session {
     fn deliver(&mut self, first: DeliveryTask, mut state: ConnectionState, mut slot: ConnectionSlot) {
         let driver = &mut slot.driver;
         let mut next = Some(first);
-        let mut in_flight = AttemptsInFlight::new(std::mem::take(&mut self.remote_dirs));
+        let mut in_flight = AttemptsInFlight::default();
+        in_flight.remote_dirs = std::mem::take(&mut self.remote_dirs);
         let mut space_check = SpaceCheck::default();
         let mut posted_at = Instant::now();
         loop {
@@ -179,7 +181,7 @@ impl Session {
                 self.start(task, &mut in_flight, driver);
             }
             if in_flight.is_empty() && space_check.is_empty() {
-                self.remote_dirs = in_flight.into_remote_dirs();
+                self.remote_dirs = in_flight.remote_dirs;
                 self.slot = Some(slot);
                 return;
             }
@@ -202,10 +204,12 @@ impl Session {
                 self.report_all(space_check.into_completed());
                 return match error {
                     NeedError::Store(error) => self.note_failed(&error, tasks),
+                    // It died while it was idle. The next connection shows whether the destination is down.
                     NeedError::Connection(error)
                         if state == ConnectionState::Reused && error.scope() == FailureScope::Connection =>
                     {
-                        self.reconnect_later(&error, tasks);
+                        info!(destination = %self.shared.destination.name, error = error_chain(&error), "an idle connection was lost; connecting again");
+                        self.report(SessionReport::Returned(tasks));
                     }
                     NeedError::Connection(error) => self.connection_lost(error, tasks),
                 };
@@ -276,10 +280,9 @@ impl Session {
             }
         }
         if !notes.is_empty() {
-            let mut store = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
-            store
-                .note_publishing(&self.shared.destination.name, &notes)
-                .map_err(NeedError::Store)?;
+            let destination = &self.shared.destination.name;
+            let result = lock(&self.shared.store).note_publishing(destination, &notes);
+            result.map_err(NeedError::Store)?;
         }
         let mut hashes = driver.hashes(&paths).map_err(NeedError::Connection)?.into_iter();
         for attempt in blocked {
@@ -301,14 +304,10 @@ impl Session {
     }
 
     fn connect(&self) -> Result<ConnectionSlot, DeliveryError> {
-        let SessionShared {
-            destination,
-            bandwidth,
-            stop,
-            connect_limiter,
-            ..
-        } = &self.shared;
-        connect_limiter.connect(|| SftpDriver::open(destination, Arc::clone(bandwidth), stop.clone()))
+        let shared = &self.shared;
+        let (bandwidth, stop) = (Arc::clone(&shared.bandwidth), shared.stop.clone());
+        let open = || SftpDriver::open(&shared.destination, bandwidth, stop);
+        shared.connect_limiter.connect(open)
     }
 
     /// Starts the attempt for an item, unless its file cannot be sent.
@@ -321,7 +320,7 @@ impl Session {
             Err(error) => Some((task, Err(error))),
         };
         if let Some(completed) = completed {
-            self.report_completed(completed);
+            self.report(SessionReport::Completed(Box::new(completed)));
         }
     }
 
@@ -329,21 +328,14 @@ impl Session {
         &self,
         task: &DeliveryTask,
     ) -> Result<(RemotePaths, Publishing, SourceFile), DeliveryError> {
-        let SessionShared {
-            destination,
-            spool,
-            stop,
-            ..
-        } = &self.shared;
+        let destination = &self.shared.destination;
         Ok(match &task.item {
             DeliveryItem::Batch(batch) => {
+                let (data_dir, stop) = (self.shared.spool.data_dir(), &self.shared.stop);
                 let file = self.open_batch(batch, task.file.as_ref())?;
-                let file = compressed_staging::open(spool.data_dir(), destination, batch, file, stop)?;
-                (
-                    RemotePaths::of_batch(batch, destination),
-                    destination.publish.clone(),
-                    file,
-                )
+                let file = compressed_staging::open(data_dir, destination, batch, file, stop)?;
+                let paths = RemotePaths::of_batch(batch, destination);
+                (paths, destination.publish.clone(), file)
             }
             DeliveryItem::WindowManifest(manifest) => {
                 let paths = RemotePaths::of_window_manifest(manifest, destination);
@@ -372,20 +364,14 @@ impl Session {
         }
         let found = spool.find_and_open(batch)?;
         let path = || spool.path(batch, batch.state);
-        let (file, reader) = found.ok_or_else(|| DeliveryError::Missing { path: path() })?;
+        let (file, reader) = found.ok_or_else(|| DeliveryError::Missing(path()))?;
         Ok((file.path, reader))
-    }
-
-    /// A connection died that had been idle. The next connection shows whether the destination is down.
-    fn reconnect_later(&mut self, error: &DeliveryError, tasks: Vec<DeliveryTask>) {
-        info!(destination = %self.shared.destination.name, error = error_chain(error), "an idle connection was lost; connecting again");
-        self.report(SessionReport::Returned(tasks));
     }
 
     fn connect_failed(&mut self, error: DeliveryError, task: DeliveryTask) {
         let limiter = &self.shared.connect_limiter;
         // Where no server listens, no connections are counted.
-        let is_listening = !matches!(error, DeliveryError::Unreachable { .. });
+        let is_listening = !matches!(error, DeliveryError::Unreachable(..));
         let may_be_connection_limit = self.number == 0
             && matches!(
                 error.kind(),
@@ -432,12 +418,8 @@ impl Session {
             if completed.1.is_ok() {
                 self.concurrency = (self.concurrency + 1).min(in_flight_max(self.number));
             }
-            self.report_completed(completed);
+            self.report(SessionReport::Completed(Box::new(completed)));
         }
-    }
-
-    fn report_completed(&self, completed: Completed) {
-        self.report(SessionReport::Completed(Box::new(completed)));
     }
 
     fn report(&self, report: SessionReport) {

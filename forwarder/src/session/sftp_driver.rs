@@ -5,7 +5,7 @@
 //! be used again.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use logferry_config::Destination;
@@ -15,9 +15,10 @@ use logferry_sftp::{
 use logferry_spool::FileHash;
 use tokio_util::sync::CancellationToken;
 
-use super::bandwidth::Bandwidth;
+use super::bandwidth::{self, Bandwidth};
 use super::remote_sha256;
 use crate::error::DeliveryError;
+use crate::lock;
 use crate::publish::publish_steps::PublishMethod;
 use crate::ssh::{STOP_CHECK, SshConnection};
 
@@ -78,14 +79,14 @@ impl SftpDriver {
             may_hash: true,
         };
         let look = driver.stat_directory().map_err(|error| match error {
-            DeliveryError::Lost { address, source } if driver.client.server().is_none() => {
-                DeliveryError::SftpEnded { address, source }
+            DeliveryError::Lost(address, source) if driver.client.server().is_none() => {
+                DeliveryError::SftpEnded(address, source)
             }
             error => error,
         });
         match look? {
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Err(DeliveryError::NoDirectory {
-                address: driver.connection.address().to_owned(),
+                address: driver.connection.address.clone(),
                 directory: driver.directory,
             }),
             // The server may forbid stat and still allow writing.
@@ -102,7 +103,7 @@ impl SftpDriver {
     pub(crate) fn exchange(&mut self, content: &mut impl UploadSource) -> Result<(), DeliveryError> {
         self.fill(content);
         let held_back = self.offered == 0 && self.sent < self.outbox.len();
-        let moved = self.transfer(if held_back { Bandwidth::pause() } else { STOP_CHECK })?;
+        let moved = self.transfer(if held_back { bandwidth::PIECE } else { STOP_CHECK })?;
         let now = Instant::now();
         self.check_stop(now)?;
         // While the server owes nothing, time does not count.
@@ -111,10 +112,7 @@ impl SftpDriver {
         }
         let silent = now.saturating_duration_since(self.last_moved);
         if silent > self.stall_after {
-            return Err(DeliveryError::Stalled {
-                address: self.connection.address().to_owned(),
-                silent,
-            });
+            return Err(DeliveryError::Stalled(self.connection.address.clone(), silent));
         }
         Ok(())
     }
@@ -122,9 +120,7 @@ impl SftpDriver {
     /// How files get their final names here. OpenSSH's server refuses to replace a file by a plain rename; other servers may
     /// replace it.
     pub(crate) fn publish_method(&self) -> PublishMethod {
-        let server = self.client.server();
-        let can_link = server.is_some_and(|server| server.supports(Extension::Hardlink));
-        if can_link && !self.connection.is_openssh() {
+        if self.client.supports(Extension::Hardlink) && !self.connection.is_openssh() {
             PublishMethod::Link
         } else {
             PublishMethod::Rename
@@ -179,8 +175,8 @@ impl SftpDriver {
             self.client.pump(&mut self.outbox, SEND_BUFFER, content);
         }
         if self.offered == 0 {
-            let mut bandwidth = self.bandwidth.lock().unwrap_or_else(PoisonError::into_inner);
-            self.offered = bandwidth.grant(self.outbox.len() - self.sent, Instant::now());
+            let wanted = self.outbox.len() - self.sent;
+            self.offered = lock(&self.bandwidth).grant(wanted, Instant::now());
         }
     }
 
@@ -193,10 +189,7 @@ impl SftpDriver {
         let mut moved = count > 0;
         while let Some(received) = self.connection.take_received() {
             let fed = self.client.feed(&received);
-            fed.map_err(|source| DeliveryError::Protocol {
-                address: self.connection.address().to_owned(),
-                source,
-            })?;
+            fed.map_err(|source| DeliveryError::Protocol(self.connection.address.clone(), source))?;
             moved = true;
         }
         Ok(moved)
@@ -215,7 +208,7 @@ impl SftpDriver {
 }
 
 /// The content of jobs that upload nothing.
-struct NoContent;
+pub(crate) struct NoContent;
 
 impl UploadSource for NoContent {
     fn fill(&mut self, _: JobId, _: u64, _: &mut [u8]) -> io::Result<()> {

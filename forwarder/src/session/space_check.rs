@@ -26,8 +26,7 @@ impl SpaceCheck {
         client: &mut SftpClient,
     ) -> Option<Completed> {
         let is_ambiguous = completed.1.as_ref().is_err_and(DeliveryError::may_be_no_space);
-        let server = client.server();
-        if !is_ambiguous || !server.is_some_and(|server| server.supports(Extension::Statvfs)) {
+        if !is_ambiguous || !client.supports(Extension::Statvfs) {
             return Some(completed);
         }
         self.held.push(completed);

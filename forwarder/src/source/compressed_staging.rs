@@ -45,7 +45,9 @@ pub(crate) fn open(
         return SourceFile::from_reader(path, reader, batch.contents);
     }
     let folder = data_dir.join(FOLDER).join(destination.name.as_str());
-    RealDisk.create_dir_all(&folder).map_err(cannot_write)?;
+    RealDisk
+        .create_dir_all(&folder)
+        .map_err(DeliveryError::NotCompressed)?;
     let staged = folder.join(format!("{}{}", batch.file_name(), compress.extension()));
     let job = StagingJob {
         compress,
@@ -57,9 +59,9 @@ pub(crate) fn open(
         Some(found) => found,
         None => job.make(reader, &staged)?,
     };
-    let guard = StagedFile::new(staged.clone());
+    let guard = StagedFile(staged.clone());
     let Some(file) = RealDisk.open_read(&staged)? else {
-        return Err(DeliveryError::Missing { path: staged });
+        return Err(DeliveryError::Missing(staged));
     };
     let file = SourceFile::from_reader(staged, BatchFileReader::plain(file), whole)?;
     Ok(file.with_staged(lines, guard))
@@ -123,14 +125,20 @@ impl StagingJob<'_> {
 
     fn make(&self, reader: BatchFileReader, staged: &Path) -> Result<StagedSizes, DeliveryError> {
         let temporary = staged.with_added_extension("new");
-        RealDisk.remove(&temporary).map_err(cannot_write)?;
-        let mut output = RealDisk.open_append(&temporary).map_err(cannot_write)?;
+        RealDisk
+            .remove(&temporary)
+            .map_err(DeliveryError::NotCompressed)?;
+        let mut output = RealDisk
+            .open_append(&temporary)
+            .map_err(DeliveryError::NotCompressed)?;
         let made = self.compress(reader, &mut output).and_then(|sizes| {
-            RealDisk.rename(&temporary, staged).map_err(cannot_write)?;
+            RealDisk
+                .rename(&temporary, staged)
+                .map_err(DeliveryError::NotCompressed)?;
             Ok(sizes)
         });
         if made.is_err() {
-            drop(StagedFile::new(temporary));
+            drop(StagedFile(temporary));
         }
         made
     }
@@ -178,20 +186,13 @@ impl StagingJob<'_> {
         copy(input, || self.stop.is_cancelled(), output).map_err(|error| match error {
             CopyError::Stopped => DeliveryError::Stopped,
             CopyError::Read(source) => self.read_error(source),
-            CopyError::Write(source) => cannot_write(source),
+            CopyError::Write(source) => DeliveryError::NotCompressed(source),
         })
     }
 
     fn read_error(&self, source: std::io::Error) -> DeliveryError {
-        DeliveryError::LocalFile {
-            path: self.batch.to_owned(),
-            source,
-        }
+        DeliveryError::LocalFile(self.batch.to_owned(), source)
     }
-}
-
-fn cannot_write(source: DiskError) -> DeliveryError {
-    DeliveryError::NotCompressed { source }
 }
 
 #[cfg(test)]

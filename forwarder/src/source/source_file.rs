@@ -72,7 +72,7 @@ impl SourceFile {
         expected: BatchContents,
     ) -> Result<Self, DeliveryError> {
         match reader.plain_len() {
-            Err(source) => return Err(DeliveryError::LocalFile { path, source }),
+            Err(source) => return Err(DeliveryError::LocalFile(path, source)),
             Ok(Some(len)) if len != expected.bytes => {
                 let detail = format!("{len} bytes, sealed with {}", expected.bytes);
                 return Err(DeliveryError::Altered { path, detail });
@@ -111,10 +111,7 @@ impl SourceFile {
 
     /// The error for a failed read.
     pub(crate) fn read_error(&self, source: io::Error) -> DeliveryError {
-        DeliveryError::LocalFile {
-            path: self.path.clone(),
-            source,
-        }
+        DeliveryError::LocalFile(self.path.clone(), source)
     }
 
     /// Goes back to the beginning, to read again.

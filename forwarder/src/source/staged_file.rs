@@ -7,13 +7,7 @@ use tracing::warn;
 
 /// A compressed file, which is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct StagedFile(PathBuf);
-
-impl StagedFile {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self(path)
-    }
-}
+pub(crate) struct StagedFile(pub(super) PathBuf);
 
 impl Drop for StagedFile {
     fn drop(&mut self) {

@@ -81,13 +81,8 @@ impl Handshake {
             let tcp = target.run_within(CONNECT_TIMEOUT, connect(destination)).await?;
             let tcp = tcp.map_err(|source| target.unreachable(source))?;
             let session = connect_stream(Arc::new(config(key_types)), tcp, peer.clone());
-            target
-                .run_step(session)
-                .await?
-                .map_err(|source| DeliveryError::Handshake {
-                    address: target.address.clone(),
-                    source,
-                })
+            let agreed = target.run_step(session).await?;
+            agreed.map_err(|source| DeliveryError::Handshake(target.address.clone(), source))
         })?;
         let host_key = peer.host_key();
         Ok(Self {
@@ -105,10 +100,7 @@ impl Handshake {
         let channel = runtime.block_on(async {
             login::log_in(&mut session, destination).await?;
             let started = session.target.run_step(start_sftp(&session.handle)).await?;
-            started.map_err(|source| DeliveryError::NoSftp {
-                address: session.target.address.clone(),
-                source,
-            })
+            started.map_err(|source| DeliveryError::NoSftp(session.target.address.clone(), source))
         })?;
         let UnauthenticatedSession { handle, peer, target } = session;
         Ok(SshConnection {

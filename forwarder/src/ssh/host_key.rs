@@ -12,7 +12,7 @@ use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use sha2::{Digest, Sha256};
 
 use super::known_hosts::{KnownHost, KnownHosts, key_type};
-use crate::error::HostKeyError;
+use crate::error::{HostKeyError, HostKeyStatus};
 
 /// Families of host keys by their names in key files, each with its signature algorithms, best first, in OpenSSH's order.
 /// RSA keys have three signature algorithms (RFC 8332).
@@ -35,29 +35,6 @@ const fn rsa(hash: Option<HashAlg>) -> Algorithm {
     Algorithm::Rsa { hash }
 }
 
-/// How a host key compares with the known ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostKeyStatus {
-    /// The key is trusted.
-    Trusted,
-    /// No key of the host is known.
-    New,
-    /// Other keys of the host are known, each with type and fingerprint.
-    Changed {
-        /// Those that stay when the new key is stored: of other types, or known by a pattern.
-        staying: Vec<String>,
-        /// Those that the new key replaces.
-        replaced: Vec<String>,
-    },
-    /// The key is marked as revoked and must never be trusted.
-    Revoked,
-    /// The configuration names a different fingerprint.
-    NotConfigured {
-        /// The fingerprint in the configuration.
-        configured: String,
-    },
-}
-
 /// The keys that are trusted.
 pub(super) enum TrustedKeys<'a> {
     /// The key with this fingerprint.
@@ -67,7 +44,7 @@ pub(super) enum TrustedKeys<'a> {
 }
 
 impl<'a> TrustedKeys<'a> {
-    pub(super) fn load(destination: &'a Destination) -> Result<Self, HostKeyError> {
+    pub(super) fn load(destination: &'a Destination) -> Result<Self, Box<HostKeyError>> {
         Self::from_file(destination, |path| std::fs::read(path))
     }
 
@@ -75,16 +52,17 @@ impl<'a> TrustedKeys<'a> {
     pub(super) fn from_file(
         destination: &'a Destination,
         read: impl FnOnce(&PathBuf) -> io::Result<Vec<u8>>,
-    ) -> Result<Self, HostKeyError> {
+    ) -> Result<Self, Box<HostKeyError>> {
         let path = match &destination.host_key {
             HostKeyPolicy::Fingerprint(fingerprint) => return Ok(Self::Fingerprint(fingerprint)),
             HostKeyPolicy::KnownHosts(path) => path,
         };
-        let bytes = read(path).map_err(|source| HostKeyError::Unreadable {
+        let unreadable = |source| HostKeyError::Unreadable {
             destination: destination.name.clone(),
             path: path.clone(),
             source,
-        })?;
+        };
+        let bytes = read(path).map_err(unreadable)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(Self::KnownHosts { path, text })
     }
@@ -144,41 +122,24 @@ impl<'a> TrustedKeys<'a> {
     }
 
     /// Refuses a key that is not trusted.
-    pub(super) fn check(&self, destination: &Destination, key: &[u8]) -> Result<(), HostKeyError> {
-        let (host, shown) = (destination.host.clone(), describe(key));
+    pub(super) fn check(&self, destination: &Destination, key: &[u8]) -> Result<(), Box<HostKeyError>> {
+        let status = self.status(destination, key);
+        let host = match status {
+            HostKeyStatus::Trusted => return Ok(()),
+            HostKeyStatus::New | HostKeyStatus::Changed { .. } => host_of(destination).name().to_owned(),
+            HostKeyStatus::Revoked | HostKeyStatus::NotConfigured { .. } => destination.host.clone(),
+        };
         let path = match self {
             Self::Fingerprint(_) => PathBuf::new(),
             Self::KnownHosts { path, .. } => (*path).clone(),
         };
-        let name = || (destination.name.clone(), host_of(destination).name().to_owned());
-        Err(match self.status(destination, key) {
-            HostKeyStatus::Trusted => return Ok(()),
-            HostKeyStatus::NotConfigured { configured } => HostKeyError::NotConfigured {
-                host,
-                shown,
-                configured,
-            },
-            HostKeyStatus::Revoked => HostKeyError::Revoked { host, shown, path },
-            HostKeyStatus::New => {
-                let (destination, host) = name();
-                HostKeyError::Unknown {
-                    destination,
-                    host,
-                    shown,
-                    path,
-                }
-            }
-            HostKeyStatus::Changed { staying, replaced } => {
-                let (destination, host) = name();
-                HostKeyError::Changed {
-                    destination,
-                    host,
-                    shown,
-                    known: [replaced, staying].concat().join(", "),
-                    path,
-                }
-            }
-        })
+        Err(Box::new(HostKeyError::NotTrusted {
+            destination: destination.name.clone(),
+            host,
+            shown: describe(key),
+            path,
+            status,
+        }))
     }
 }
 

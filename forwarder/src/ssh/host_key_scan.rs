@@ -10,9 +10,9 @@ use logferry_durable::{Disk, DiskError, RealDisk};
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::{Handshake, has_no_such_key};
-use super::host_key::{HostKeyStatus, TrustedKeys, fingerprint, host_of};
+use super::host_key::{TrustedKeys, fingerprint, host_of};
 use super::known_hosts::{KnownHosts, key_type};
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, HostKeyStatus};
 
 /// A destination's host key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +68,8 @@ impl HostKeyScan {
                     first.get_or_insert(scan);
                 }
                 // The server has no key of these types, but may have another one.
-                Err(DeliveryError::Handshake { address, source }) if has_no_such_key(&source) => {
-                    refused.get_or_insert(DeliveryError::Handshake { address, source });
+                Err(DeliveryError::Handshake(address, source)) if has_no_such_key(&source) => {
+                    refused.get_or_insert(DeliveryError::Handshake(address, source));
                 }
                 Err(error) => return Err(error),
             }

@@ -2,6 +2,8 @@
 //!
 //! Lines that cannot be parsed are ignored and kept unchanged.
 
+use std::iter;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -22,16 +24,11 @@ pub(super) struct KnownHost {
 impl KnownHost {
     pub(super) fn new(host: &str, port: u16) -> Self {
         let host = host.to_ascii_lowercase();
-        if port == DEFAULT_PORT {
-            return Self {
-                name: host,
-                without_port: None,
-            };
-        }
-        Self {
-            name: format!("[{host}]:{port}"),
-            without_port: Some(host),
-        }
+        let (name, without_port) = match port {
+            DEFAULT_PORT => (host, None),
+            port => (format!("[{host}]:{port}"), Some(host)),
+        };
+        Self { name, without_port }
     }
 
     /// The name as the file has it.
@@ -43,14 +40,8 @@ impl KnownHost {
 /// The parsed text of a file.
 #[derive(Debug)]
 pub(super) struct KnownHosts<'a> {
-    lines: Vec<KnownHostsLine<'a>>,
-}
-
-#[derive(Debug)]
-struct KnownHostsLine<'a> {
-    /// Including the line end, if any.
-    text: &'a str,
-    entry: Option<KnownHostsEntry<'a>>,
+    /// Each line with its end, if it has one.
+    lines: Vec<(&'a str, Option<KnownHostsEntry<'a>>)>,
 }
 
 #[derive(Debug)]
@@ -70,12 +61,9 @@ enum HostMatch {
 
 impl<'a> KnownHosts<'a> {
     pub(super) fn parse(text: &'a str) -> Self {
-        let lines = text.split_inclusive('\n').map(|text| KnownHostsLine {
-            text,
-            entry: KnownHostsEntry::parse(text),
-        });
+        let lines = text.split_inclusive('\n');
         Self {
-            lines: lines.collect(),
+            lines: lines.map(|line| (line, KnownHostsEntry::parse(line))).collect(),
         }
     }
 
@@ -86,36 +74,33 @@ impl<'a> KnownHosts<'a> {
 
     /// The keys that are trusted for a host.
     pub(super) fn trusted(&self, host: &KnownHost) -> Vec<&[u8]> {
-        let known = self.entries().filter(|entry| !entry.revoked);
-        let of_host = known.filter(|entry| {
-            let without_port = host.without_port.as_deref().and_then(|name| entry.matches(name));
-            entry.matches(&host.name).or(without_port).is_some()
-        });
-        of_host.map(|entry| &*entry.key).collect()
+        let names = iter::once(&host.name).chain(&host.without_port);
+        self.keys(|entry| names.clone().any(|name| entry.matches(name).is_some()))
     }
 
     /// Whether [`Self::with_key`] keeps a key of [`Self::expected`], because a pattern for many hosts names it.
     pub(super) fn is_fixed(&self, host: &KnownHost, key: &[u8]) -> bool {
-        self.entries().any(|entry| {
-            !entry.revoked && entry.key == key && entry.matches(&host.name) == Some(HostMatch::ByPattern)
-        })
+        let fixed = self.keys(|entry| entry.matches(&host.name) == Some(HostMatch::ByPattern));
+        fixed.contains(&key)
     }
 
     /// The keys of a host under its name with port. If the host shows a different key, its key has changed.
     pub(super) fn expected(&self, host: &KnownHost) -> Vec<&[u8]> {
-        let known = self.entries().filter(|entry| !entry.revoked);
-        known
-            .filter(|entry| entry.matches(&host.name).is_some())
-            .map(|entry| &*entry.key)
-            .collect()
+        self.keys(|entry| entry.matches(&host.name).is_some())
+    }
+
+    fn keys(&self, is_wanted: impl Fn(&KnownHostsEntry<'_>) -> bool) -> Vec<&[u8]> {
+        let known = self.entries().filter(|entry| !entry.revoked && is_wanted(entry));
+        known.map(|entry| &*entry.key).collect()
     }
 
     /// The file with a new key for a host, after all other lines. It replaces the host's own keys of the same type. A line
     /// that names further hosts stays for those; a pattern stays unchanged. `file`: the bytes of the parsed text.
     pub(super) fn with_key(&self, file: &[u8], host: &KnownHost, key: &[u8]) -> Vec<u8> {
         let mut learned = Vec::new();
-        for (bytes, line) in file.split_inclusive(|byte| *byte == b'\n').zip(&self.lines) {
-            let replaced = line.entry.as_ref().filter(|entry| {
+        let lines = file.split_inclusive(|byte| *byte == b'\n').zip(&self.lines);
+        for (bytes, (text, entry)) in lines {
+            let replaced = entry.as_ref().filter(|entry| {
                 !entry.revoked
                     && key_type(&entry.key) == key_type(key)
                     && entry.matches(&host.name) == Some(HostMatch::ByName)
@@ -126,7 +111,7 @@ impl<'a> KnownHosts<'a> {
                     let others = entry.hosts.split(',').filter(|other| !is_name(other, &host.name));
                     let others: Vec<_> = others.collect();
                     if !entry.is_hashed() && others.iter().any(|other| !other.starts_with('!')) {
-                        let left = line.text.replacen(entry.hosts, &others.join(","), 1);
+                        let left = text.replacen(entry.hosts, &others.join(","), 1);
                         learned.extend(left.as_bytes());
                     }
                 }
@@ -141,7 +126,7 @@ impl<'a> KnownHosts<'a> {
     }
 
     fn entries(&self) -> impl Iterator<Item = &KnownHostsEntry<'a>> {
-        self.lines.iter().filter_map(|line| line.entry.as_ref())
+        self.lines.iter().filter_map(|(_, entry)| entry.as_ref())
     }
 }
 

@@ -14,7 +14,7 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::ssh_key::{HashAlg, PublicKey};
 use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
-use russh::{AgentAuthError, MethodKind};
+use russh::{AgentAuthError, MethodKind, MethodSet};
 use tokio::net::UnixStream;
 
 use super::unauthenticated::UnauthenticatedSession;
@@ -67,22 +67,9 @@ pub(super) async fn log_in(
             file,
             passphrase,
             password,
-        } => {
-            let password = Some(password);
-            attempt.key_file(file, passphrase.as_ref(), password).await
-        }
+        } => attempt.key_file(file, passphrase.as_ref(), Some(password)).await,
         Login::Agent { socket } => attempt.agent(socket.as_deref()).await,
     }
-}
-
-/// The answer of a server to a credential.
-enum AuthOutcome {
-    /// The login is complete.
-    Accepted,
-    /// The credential is accepted, and one of these methods is required as well (RFC 4252, section 5.1).
-    PartiallyAccepted(LoginMethods),
-    /// The credential is refused.
-    Refused,
 }
 
 /// A login at a server whose accepted methods are known.
@@ -105,18 +92,18 @@ impl LoginAttempt<'_> {
         self.finish(Credential::Password, answer)
     }
 
-    async fn send_password(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
+    async fn send_password(&mut self, password: &Secret) -> Result<AuthResult, DeliveryError> {
         let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let given = handle.authenticate_password(self.user, password.expose());
         match target.run_step(given).await {
             Ok(result) => self.outcome(result),
-            Err(DeliveryError::Unreachable { .. }) => Err(self.refused(LoginError::NotAnswered)),
+            Err(DeliveryError::Unreachable(..)) => Err(self.refused(LoginError::NotAnswered)),
             Err(stopped) => Err(stopped),
         }
     }
 
     /// Answers the first prompt without echo with the password, and every other prompt with an empty text.
-    async fn answer_prompts(&mut self, password: &Secret) -> Result<AuthOutcome, DeliveryError> {
+    async fn answer_prompts(&mut self, password: &Secret) -> Result<AuthResult, DeliveryError> {
         let mut given = false;
         let mut answer_to = |prompt: &Prompt| {
             if prompt.echo || given {
@@ -131,7 +118,7 @@ impl LoginAttempt<'_> {
         for _ in 0..PROMPT_ROUNDS_MAX {
             let prompts = match asked {
                 Ok(Asked::InfoRequest { prompts, .. }) => prompts,
-                Ok(Asked::Success) => return Ok(AuthOutcome::Accepted),
+                Ok(Asked::Success) => return Ok(AuthResult::Success),
                 Ok(Asked::Failure {
                     remaining_methods,
                     partial_success,
@@ -147,7 +134,10 @@ impl LoginAttempt<'_> {
             let answered = handle.authenticate_keyboard_interactive_respond(answers);
             asked = target.run_step(answered).await?;
         }
-        Ok(AuthOutcome::Refused)
+        Ok(AuthResult::Failure {
+            remaining_methods: MethodSet::empty(),
+            partial_success: false,
+        })
     }
 
     /// By key, and by password as well if the server requires that and one is configured.
@@ -158,8 +148,14 @@ impl LoginAttempt<'_> {
         password: Option<&Secret>,
     ) -> Result<(), DeliveryError> {
         match (self.try_key_file(file, passphrase).await?, password) {
-            (AuthOutcome::PartiallyAccepted(wanted), Some(password)) => {
-                self.offered = wanted;
+            (
+                AuthResult::Failure {
+                    remaining_methods,
+                    partial_success: true,
+                },
+                Some(password),
+            ) => {
+                self.offered = LoginMethods(remaining_methods);
                 self.password(password).await
             }
             (answer, _) => self.finish(Credential::Key, answer),
@@ -170,12 +166,12 @@ impl LoginAttempt<'_> {
         &mut self,
         file: &Path,
         passphrase: Option<&Secret>,
-    ) -> Result<AuthOutcome, DeliveryError> {
+    ) -> Result<AuthResult, DeliveryError> {
         let path = || file.to_owned();
-        let text = fs::read_to_string(file)
-            .map_err(|source| self.refused(LoginError::KeyFile { path: path(), source }))?;
+        let text =
+            fs::read_to_string(file).map_err(|source| self.refused(LoginError::KeyFile(path(), source)))?;
         let key = decode_secret_key(&text, passphrase.map(Secret::expose))
-            .map_err(|source| self.refused(LoginError::KeyUnusable { path: path(), source }))?;
+            .map_err(|source| self.refused(LoginError::KeyUnusable(path(), source)))?;
         if !self.offered.has(MethodKind::PublicKey) {
             return Err(self.not_offered(Credential::Key));
         }
@@ -212,14 +208,18 @@ impl LoginAttempt<'_> {
         for key in keys {
             let shown = self.try_agent_key(&mut agent, key).await?;
             match shown {
-                Ok(AuthOutcome::Refused) | Err(_) => last = Some(shown),
+                Ok(AuthResult::Failure {
+                    partial_success: false,
+                    ..
+                })
+                | Err(_) => last = Some(shown),
                 Ok(answer) => return self.finish(Credential::Key, answer),
             }
         }
         match last {
             Some(Ok(answer)) => self.finish(Credential::Key, answer),
-            Some(Err(source)) => Err(self.refused(LoginError::NotSigned { source })),
-            None => Err(self.refused(LoginError::AgentEmpty { socket })),
+            Some(Err(source)) => Err(self.refused(LoginError::NotSigned(source))),
+            None => Err(self.refused(LoginError::AgentEmpty(socket))),
         }
     }
 
@@ -227,10 +227,7 @@ impl LoginAttempt<'_> {
         &self,
         socket: &Path,
     ) -> Result<(AgentClient<UnixStream>, Vec<AgentIdentity>), DeliveryError> {
-        let silent = |source| {
-            let socket = socket.to_owned();
-            self.refused(LoginError::Agent { socket, source })
-        };
+        let silent = |source| self.refused(LoginError::Agent(socket.to_owned(), source));
         let listed = async {
             let mut agent = AgentClient::connect_uds(socket).await?;
             let keys = agent.request_identities().await?;
@@ -238,7 +235,7 @@ impl LoginAttempt<'_> {
         };
         match self.session.target.run_step(listed).await {
             Ok(listed) => listed.map_err(silent),
-            Err(DeliveryError::Unreachable { source, .. }) => Err(silent(source.into())),
+            Err(DeliveryError::Unreachable(_, source)) => Err(silent(source.into())),
             Err(stopped) => Err(stopped),
         }
     }
@@ -248,7 +245,7 @@ impl LoginAttempt<'_> {
         &mut self,
         agent: &mut AgentClient<UnixStream>,
         key: AgentIdentity,
-    ) -> Result<Result<AuthOutcome, AgentAuthError>, DeliveryError> {
+    ) -> Result<Result<AuthResult, AgentAuthError>, DeliveryError> {
         let hash = self.hash_for(&key.public_key()).await?;
         let UnauthenticatedSession { handle, target, .. } = &mut *self.session;
         let shown = async {
@@ -274,34 +271,32 @@ impl LoginAttempt<'_> {
     }
 
     /// russh reports a closed session as a failure without remaining methods.
-    fn outcome(&self, result: Result<AuthResult, russh::Error>) -> Result<AuthOutcome, DeliveryError> {
+    fn outcome(&self, result: Result<AuthResult, russh::Error>) -> Result<AuthResult, DeliveryError> {
         match result {
-            Ok(AuthResult::Success) => Ok(AuthOutcome::Accepted),
             Ok(AuthResult::Failure {
                 remaining_methods,
-                partial_success: true,
-            }) => Ok(AuthOutcome::PartiallyAccepted(LoginMethods(remaining_methods))),
-            Ok(AuthResult::Failure {
-                remaining_methods, ..
-            }) if !remaining_methods.is_empty() || !self.session.peer.is_cut() => Ok(AuthOutcome::Refused),
-            Ok(AuthResult::Failure { .. }) | Err(_) => Err(self.session.cut_during_login()),
+                partial_success: false,
+            }) if remaining_methods.is_empty() && self.session.peer.is_cut() => {
+                Err(self.session.cut_during_login())
+            }
+            answer => answer.map_err(|_| self.session.cut_during_login()),
         }
     }
 
-    fn finish(&self, kind: Credential, answer: AuthOutcome) -> Result<(), DeliveryError> {
-        let offered = self.offered.clone();
+    fn finish(&self, kind: Credential, answer: AuthResult) -> Result<(), DeliveryError> {
         match answer {
-            AuthOutcome::Accepted => Ok(()),
-            AuthOutcome::PartiallyAccepted(offered) => {
-                Err(self.refused(LoginError::WantsMore { kind, offered }))
-            }
-            AuthOutcome::Refused => Err(self.refused(LoginError::Refused { kind, offered })),
+            AuthResult::Success => Ok(()),
+            // The credential is accepted, and one of these methods is required as well (RFC 4252, section 5.1).
+            AuthResult::Failure {
+                remaining_methods,
+                partial_success: true,
+            } => Err(self.refused(LoginError::WantsMore(kind, LoginMethods(remaining_methods)))),
+            AuthResult::Failure { .. } => Err(self.refused(LoginError::Refused(kind, self.offered.clone()))),
         }
     }
 
     fn not_offered(&self, kind: Credential) -> DeliveryError {
-        let offered = self.offered.clone();
-        self.refused(LoginError::NotOffered { offered, kind })
+        self.refused(LoginError::NotOffered(kind, self.offered.clone()))
     }
 
     fn refused(&self, source: LoginError) -> DeliveryError {
@@ -315,9 +310,6 @@ impl LoginAttempt<'_> {
 
 impl UnauthenticatedSession {
     fn cut_during_login(&self) -> DeliveryError {
-        DeliveryError::CutInLogin {
-            address: self.target.address.clone(),
-            source: self.peer.disconnect_reason(),
-        }
+        DeliveryError::CutInLogin(self.target.address.clone(), self.peer.disconnect_reason())
     }
 }

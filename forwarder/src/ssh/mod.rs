@@ -26,10 +26,9 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, Disconnect};
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{DeliveryError, HostKeyError};
+use crate::error::{DeliveryError, ServerAddress};
 
 use handshake::{Handshake, has_no_such_key};
-pub use host_key::HostKeyStatus;
 use host_key::TrustedKeys;
 pub use host_key_scan::{HostKeyScan, StoreHostKeyError};
 use runtime::SshRuntime;
@@ -48,7 +47,7 @@ pub(crate) struct SshConnection {
     handle: Handle<PeerState>,
     sftp: SftpChannel,
     peer: PeerState,
-    address: String,
+    pub(crate) address: ServerAddress,
     /// Dropped last: the other fields run on it.
     runtime: SshRuntime,
 }
@@ -64,24 +63,17 @@ impl SshConnection {
                 handshake.finish(destination)
             });
             match opened {
-                // The server has no key of these types, but may have another one. The first error is the most useful.
-                Err(DeliveryError::Handshake { ref source, .. }) if has_no_such_key(source) => {
+                // The server may have another key, of these or other types. The first error is the most useful.
+                Err(DeliveryError::Handshake(_, ref source)) if has_no_such_key(source) => {
                     refused = refused.or(opened.err());
                 }
-                Err(DeliveryError::HostKey(ref why))
-                    if matches!(**why, HostKeyError::NotConfigured { .. }) =>
-                {
+                Err(DeliveryError::HostKey(_)) if matches!(trusted, TrustedKeys::Fingerprint(_)) => {
                     refused = refused.or(opened.err());
                 }
                 decided => return decided,
             }
         }
         Err(refused.expect("there is at least one offer"))
-    }
-
-    /// Host and port.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
     }
 
     /// Whether the server is OpenSSH, by its identification string (RFC 4253, section 4.2).
@@ -108,10 +100,7 @@ impl SshConnection {
 
     /// The error for a closed session.
     fn lost(&self) -> DeliveryError {
-        DeliveryError::Lost {
-            address: self.address.clone(),
-            source: self.peer.disconnect_reason(),
-        }
+        DeliveryError::Lost(self.address.clone(), self.peer.disconnect_reason())
     }
 }
 

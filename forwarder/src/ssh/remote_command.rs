@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use russh::{Channel, ChannelMsg, Error, client};
+use tokio::time::timeout;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::{DISCONNECT_TIMEOUT, SshConnection};
@@ -14,14 +16,6 @@ const SILENCE_MAX: Duration = Duration::from_mins(10);
 /// The most bytes of output that are read: more than any command here prints.
 const OUTPUT_MAX: usize = 1 << 20;
 
-/// The next event on either channel.
-enum ChannelEvent {
-    Command(Option<ChannelMsg>),
-    Sftp(Option<ChannelMsg>),
-    Silence,
-    Stop,
-}
-
 impl SshConnection {
     /// Runs a command without input and returns its output; `None` if the server does not run commands.
     pub(crate) fn run(
@@ -29,50 +23,35 @@ impl SshConnection {
         command: &str,
         stop: &CancellationToken,
     ) -> Result<Option<Vec<u8>>, DeliveryError> {
-        let opened = self.runtime.block_on(async {
-            tokio::select! {
-                opened = start(&self.handle, command) => Some(opened),
-                () = tokio::time::sleep(SILENCE_MAX) => None,
-                () = stop.cancelled() => None,
-            }
-        });
-        match opened {
-            Some(Ok(channel)) => self.output(channel, stop),
-            Some(Err(Error::ChannelOpenFailure(_))) => Ok(None),
-            Some(Err(_)) => Err(self.lost()),
-            None => Err(self.silent(stop)),
-        }
-    }
-
-    fn output(
-        &mut self,
-        mut channel: Channel<client::Msg>,
-        stop: &CancellationToken,
-    ) -> Result<Option<Vec<u8>>, DeliveryError> {
+        let started = unless_silent(stop, start(&self.handle, command));
+        let mut channel = match self.runtime.block_on(started) {
+            Some(Ok(channel)) => channel,
+            Some(Err(Error::ChannelOpenFailure(_))) => return Ok(None),
+            Some(Err(_)) => return Err(self.lost()),
+            None => return Err(self.silent(stop)),
+        };
         let mut printed = Vec::new();
         while printed.len() <= OUTPUT_MAX {
-            let Self { runtime, sftp, .. } = self;
-            // The SFTP channel is read too: unread messages on it would block the session.
-            let next = runtime.block_on(async {
+            let sftp = &mut self.sftp;
+            let message = async {
+                // The SFTP channel is read too: unread messages on it would block the session.
                 tokio::select! {
-                    message = channel.wait() => ChannelEvent::Command(message),
-                    message = sftp.reader.wait() => ChannelEvent::Sftp(message),
-                    () = tokio::time::sleep(SILENCE_MAX) => ChannelEvent::Silence,
-                    () = stop.cancelled() => ChannelEvent::Stop,
+                    message = channel.wait() => Either::Left(message),
+                    message = sftp.reader.wait() => Either::Right(message),
                 }
-            });
-            match next {
-                ChannelEvent::Command(Some(ChannelMsg::Data { data })) => printed.extend_from_slice(&data),
-                ChannelEvent::Command(Some(ChannelMsg::Failure)) => return Ok(None),
-                ChannelEvent::Command(Some(ChannelMsg::Eof | ChannelMsg::Close) | None) => break,
-                ChannelEvent::Command(Some(_)) => {}
-                ChannelEvent::Sftp(message) => {
+            };
+            match self.runtime.block_on(unless_silent(stop, message)) {
+                Some(Either::Left(Some(ChannelMsg::Data { data }))) => printed.extend_from_slice(&data),
+                Some(Either::Left(Some(ChannelMsg::Failure))) => return Ok(None),
+                Some(Either::Left(Some(ChannelMsg::Eof | ChannelMsg::Close) | None)) => break,
+                Some(Either::Left(Some(_))) => {}
+                Some(Either::Right(message)) => {
                     sftp.on_message(message);
                     if sftp.has_ended {
                         return Err(self.lost());
                     }
                 }
-                ChannelEvent::Silence | ChannelEvent::Stop => return Err(self.silent(stop)),
+                None => return Err(self.silent(stop)),
             }
         }
         // No answer to the close is awaited, because the server may have stopped reading.
@@ -85,11 +64,14 @@ impl SshConnection {
         if stop.is_cancelled() {
             return DeliveryError::Stopped;
         }
-        DeliveryError::Stalled {
-            address: self.address.clone(),
-            silent: SILENCE_MAX,
-        }
+        DeliveryError::Stalled(self.address.clone(), SILENCE_MAX)
     }
+}
+
+/// Waits for an event; `None` if the server was silent too long, or the forwarder was told to stop.
+async fn unless_silent<T>(stop: &CancellationToken, event: impl Future<Output = T>) -> Option<T> {
+    let in_time = stop.run_until_cancelled(timeout(SILENCE_MAX, event)).await;
+    in_time?.ok()
 }
 
 /// Starts the command. The end of input is sent in case the server runs a different command that reads it.

@@ -1,7 +1,7 @@
 //! A session before its login: what the server has shown of itself, and the waits for its answers.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use logferry_config::Destination;
@@ -10,7 +10,8 @@ use russh::client::{self, DisconnectReason, Handle, Session};
 use russh::keys::PublicKeyOrCertificate;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, ServerAddress};
+use crate::lock;
 
 /// The longest wait for one step of the handshake and the login. Servers may look up names meanwhile.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,20 +26,14 @@ struct PeerRecord {
     host_key: Vec<u8>,
     identification: String,
     /// Why the session ended.
-    end: Option<SessionEnd>,
-}
-
-#[derive(Debug, Clone)]
-struct SessionEnd {
-    reason: String,
-    /// Whether the server accepts no known login method.
-    no_auth_method: bool,
+    end: Option<String>,
+    /// Whether the session ended for another reason than the lack of a login method.
+    is_cut: bool,
 }
 
 impl PeerState {
     fn lock(&self) -> MutexGuard<'_, PeerRecord> {
-        // Also after a panic: each field is complete by itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn host_key(&self) -> Vec<u8> {
@@ -52,13 +47,12 @@ impl PeerState {
     /// How the session ended, as far as known.
     pub(super) fn disconnect_reason(&self) -> io::Error {
         let end = self.lock().end.clone();
-        let reason = end.map_or_else(|| "the server closed the session".to_owned(), |end| end.reason);
+        let reason = end.unwrap_or_else(|| "the server closed the session".to_owned());
         io::Error::new(io::ErrorKind::UnexpectedEof, reason)
     }
 
-    /// Whether the session ended for another reason than the lack of a login method.
     pub(super) fn is_cut(&self) -> bool {
-        self.lock().end.as_ref().is_some_and(|end| !end.no_auth_method)
+        self.lock().is_cut
     }
 }
 
@@ -85,20 +79,20 @@ impl client::Handler for PeerState {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Error>) -> Result<(), Error> {
-        let (text, no_auth_method) = match &reason {
-            DisconnectReason::ReceivedDisconnect(said) => {
-                (format!("the server said: {}", said.message.escape_debug()), false)
+        let (end, is_cut, result) = match reason {
+            DisconnectReason::ReceivedDisconnect(said) => (
+                format!("the server said: {}", said.message.escape_debug()),
+                true,
+                Ok(()),
+            ),
+            DisconnectReason::Error(error) => {
+                let is_cut = !matches!(error, Error::NoAuthMethod);
+                (error.to_string(), is_cut, Err(error))
             }
-            DisconnectReason::Error(error) => (error.to_string(), matches!(error, Error::NoAuthMethod)),
         };
-        self.lock().end = Some(SessionEnd {
-            reason: text,
-            no_auth_method,
-        });
-        match reason {
-            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
-            DisconnectReason::Error(error) => Err(error),
-        }
+        let mut record = self.lock();
+        (record.end, record.is_cut) = (Some(end), is_cut);
+        result
     }
 }
 
@@ -110,9 +104,8 @@ pub(super) struct UnauthenticatedSession {
 }
 
 /// The server of a session, and the signal to stop.
-#[derive(Clone)]
 pub(super) struct ConnectTarget {
-    pub(super) address: String,
+    pub(super) address: ServerAddress,
     stop: CancellationToken,
 }
 
@@ -146,9 +139,6 @@ impl ConnectTarget {
     }
 
     pub(super) fn unreachable(&self, source: io::Error) -> DeliveryError {
-        DeliveryError::Unreachable {
-            address: self.address.clone(),
-            source,
-        }
+        DeliveryError::Unreachable(self.address.clone(), source)
     }
 }

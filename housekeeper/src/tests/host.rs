@@ -95,6 +95,11 @@ impl<D: Disk> Host<D> {
         put_file(&self.disk, &self.path(folder, file_name), contents);
     }
 
+    /// Puts a file of a form beside, or over, the file of a sent batch.
+    pub(crate) fn put_form(&self, batch: &Batch, form: FileForm, contents: &[u8]) {
+        self.put("sent", &(batch.name() + form.suffix()), contents);
+    }
+
     pub(crate) fn get(&self, batch: &Batch, form: FileForm) -> Option<Vec<u8>> {
         let path = self.path("sent", &(batch.name() + form.suffix()));
         self.disk.read(&path).expect("read")
@@ -102,11 +107,20 @@ impl<D: Disk> Host<D> {
 
     /// Runs the housekeeper when batches are `age` old.
     pub(crate) fn run(&self, age: Duration) -> Result<HousekeeperReport, HousekeeperError> {
-        let config = HousekeeperSettings {
+        once_on(
+            &self.disk,
+            &self.config(),
+            sealed_at() + age,
+            &CancellationToken::new(),
+        )
+    }
+
+    /// The documented defaults, for this host.
+    pub(crate) fn config(&self) -> HousekeeperSettings {
+        HousekeeperSettings {
             data_dir: self.dir.path().to_owned(),
             ..rules()
-        };
-        once_on(&self.disk, &config, sealed_at() + age, &CancellationToken::new())
+        }
     }
 
     pub(crate) fn known(&self, batch: &Batch) -> Batch {

@@ -32,20 +32,16 @@ pub(crate) fn silent_mail(
     lines.push(String::new());
     for alert in &decision.newly_silent {
         let contact = match alert.since {
-            Some(since) => format!(
-                "last contact at {} ({} ago)",
-                local_time(since, zone),
-                duration(age(since, now))
-            ),
+            Some(since) => {
+                let (at, ago) = (local_time(since, zone), duration(age(since, now)));
+                format!("last contact at {at} ({ago} ago)")
+            }
             None => "expected, but never made contact".to_owned(),
         };
         lines.push(format!("{}: {}, {contact}", alert.source, alert.kind.as_str()));
     }
-    let subject = format!(
-        "silent: {} ({silent} of {watched})",
-        named(&decision.newly_silent)
-    );
-    plain_mail(subject, &lines)
+    let names = named(&decision.newly_silent);
+    plain_mail(format!("silent: {names} ({silent} of {watched})"), &lines)
 }
 
 /// One mail for all sources that made contact again.
@@ -57,12 +53,9 @@ pub(crate) fn back_mail(decision: &AlertDecision, zone: &TimeZone) -> NewMail {
     };
     let mut lines = vec![first, String::new()];
     for alert in &decision.back {
+        let (source, kind) = (&alert.source, alert.kind.as_str());
         let raised_at = local_time(alert.raised_at, zone);
-        lines.push(format!(
-            "{}: was {}, alert of {raised_at}",
-            alert.source,
-            alert.kind.as_str()
-        ));
+        lines.push(format!("{source}: was {kind}, alert of {raised_at}"));
     }
     plain_mail(format!("back: {}", named(&decision.back)), &lines)
 }
@@ -92,17 +85,16 @@ mod tests {
     use super::*;
 
     fn alert(number: u8, since: Option<&str>) -> Alert {
-        let kind = if since.is_some() {
-            AlertKind::Stale
-        } else {
-            AlertKind::Missing
-        };
         Alert {
             source: format!("198.51.100.{number}").parse().expect("valid"),
-            kind,
+            kind: since.map_or(AlertKind::Missing, |_| AlertKind::Stale),
             since: since.map(|at| at.parse().expect("a time")),
-            raised_at: "2026-11-21T02:30:00Z".parse().expect("a time"),
+            raised_at: now(),
         }
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T02:30:00Z".parse().expect("a time")
     }
 
     fn zone() -> TimeZone {
@@ -113,12 +105,11 @@ mod tests {
     fn an_alert_names_the_sources_their_last_contact_and_how_many_are_silent() {
         let decision = AlertDecision {
             newly_silent: vec![alert(1, Some("2026-11-21T02:20:03Z")), alert(2, None)],
-            back: vec![],
             silent: 3,
             watched: 12,
+            ..AlertDecision::default()
         };
-        let now = "2026-11-21T02:30:00Z".parse().expect("a time");
-        let mail = silent_mail(&decision, Duration::from_mins(5), &zone(), now);
+        let mail = silent_mail(&decision, Duration::from_mins(5), &zone(), now());
         assert_eq!(
             mail.subject,
             "silent: 198.51.100.1, 198.51.100.2 (3 of 12 sources)"
@@ -134,16 +125,14 @@ mod tests {
 
     #[test]
     fn when_all_sources_are_silent_one_mail_points_to_the_relay() {
+        let silent = |number| alert(number, Some("2026-11-21T02:20:03Z"));
         let decision = AlertDecision {
-            newly_silent: (1..=200)
-                .map(|number| alert(number, Some("2026-11-21T02:20:03Z")))
-                .collect(),
-            back: vec![],
+            newly_silent: (1..=200).map(silent).collect(),
             silent: 200,
             watched: 200,
+            ..AlertDecision::default()
         };
-        let now = "2026-11-21T02:30:00Z".parse().expect("a time");
-        let mail = silent_mail(&decision, Duration::from_mins(5), &zone(), now);
+        let mail = silent_mail(&decision, Duration::from_mins(5), &zone(), now());
         assert_eq!(
             mail.subject,
             "silent: 198.51.100.1, 198.51.100.2, 198.51.100.3 and 197 more (200 of 200 sources)"
@@ -155,10 +144,10 @@ mod tests {
     #[test]
     fn a_return_names_the_sources_and_how_many_are_still_silent() {
         let decision = AlertDecision {
-            newly_silent: vec![],
             back: vec![alert(1, Some("2026-11-21T02:20:03Z"))],
             silent: 2,
             watched: 12,
+            ..AlertDecision::default()
         };
         let mail = back_mail(&decision, &zone());
         assert_eq!(mail.subject, "back: 198.51.100.1");

@@ -27,7 +27,7 @@ pub(crate) struct AlertInput<'a> {
 }
 
 /// The alerts to raise and to clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AlertDecision {
     /// Silent sources without an alert yet.
     pub(crate) newly_silent: Vec<Alert>,
@@ -44,10 +44,8 @@ pub(crate) fn decide(input: AlertInput<'_>, now: Timestamp) -> AlertDecision {
     let raised: BTreeMap<_, _> = input.alerts.iter().map(|alert| (&alert.source, alert)).collect();
     let watched = watched_sources(input.sources, input.expected);
     let mut decision = AlertDecision {
-        newly_silent: Vec::new(),
-        back: Vec::new(),
-        silent: 0,
         watched: watched.len(),
+        ..AlertDecision::default()
     };
     for (source, record) in watched {
         let alert_kind = SourceState::of(record, input.stale_after, now).alert_kind();
@@ -116,10 +114,8 @@ mod tests {
     #[test]
     fn a_source_with_contact_but_without_lines_is_quiet_and_raises_no_alert() {
         let sources = [record(1, 900, Some(0))];
-        assert_eq!(
-            SourceState::of(sources.first(), STALE_AFTER, at(1000)),
-            SourceState::Quiet
-        );
+        let state = SourceState::of(sources.first(), STALE_AFTER, at(1000));
+        assert_eq!(state, SourceState::Quiet);
         let decision = decide(input(&sources, &[], &[]), at(1000));
         assert_eq!((decision.newly_silent, decision.back), (vec![], vec![]));
     }
@@ -129,18 +125,10 @@ mod tests {
         let sources = [record(1, 990, Some(990)), record(2, 700, Some(700))];
         let expected = [source(1), source(3)];
         let decision = decide(input(&sources, &expected, &[]), at(1000));
-        let raised: Vec<_> = decision
-            .newly_silent
-            .iter()
-            .map(|alert| (&alert.source, alert.kind, alert.since))
-            .collect();
-        assert_eq!(
-            raised,
-            [
-                (&source(2), AlertKind::Stale, Some(at(700))),
-                (&source(3), AlertKind::Missing, None)
-            ]
-        );
+        let raised = decision.newly_silent.iter();
+        let raised: Vec<_> = raised.map(|it| (&it.source, it.kind, it.since)).collect();
+        let stale = (&source(2), AlertKind::Stale, Some(at(700)));
+        assert_eq!(raised, [stale, (&source(3), AlertKind::Missing, None)]);
         assert_eq!((decision.silent, decision.watched), (2, 3));
     }
 
@@ -149,11 +137,8 @@ mod tests {
         let silent = [record(1, 0, Some(0))];
         let raised = decide(input(&silent, &[], &[]), at(300)).newly_silent;
         assert_eq!(raised.len(), 1);
-        assert!(
-            decide(input(&silent, &[], &raised), at(400))
-                .newly_silent
-                .is_empty()
-        );
+        let decision = decide(input(&silent, &[], &raised), at(400));
+        assert!(decision.newly_silent.is_empty());
 
         let back = [record(1, 410, Some(0))];
         let decision = decide(input(&back, &[], &raised), at(420));

@@ -30,10 +30,9 @@ impl<'a> DeliveryCheck<'a> {
     ) -> Self {
         let mut since = BTreeMap::new();
         for delivery in audited.iter().flat_map(|batch| &batch.destinations) {
-            let first = since
-                .entry(delivery.name.clone())
-                .or_insert(delivery.delivered_at);
-            *first = (*first).min(delivery.delivered_at);
+            let (name, at) = (delivery.name.clone(), delivery.delivered_at);
+            let first = since.entry(name).or_insert(at);
+            *first = at.min(*first);
         }
         since.extend(subscribed_since);
         Self {
@@ -51,19 +50,21 @@ impl<'a> DeliveryCheck<'a> {
     pub(super) fn missing(&self) -> Vec<Discrepancy> {
         let mut missing = Vec::new();
         for (batch, audited) in self.pairs().filter(|(batch, _)| batch.state == BatchState::Sent) {
-            let mut add = |detail| {
-                let kind = DiscrepancyKind::DeliveryMissing;
-                missing.push(Discrepancy::of_batch(batch, kind, detail));
+            let mut add = |to: &str| {
+                let detail = format!("its state is sent, but no delivery of it{to} is recorded");
+                missing.push(Discrepancy::of_batch(
+                    batch,
+                    DiscrepancyKind::DeliveryMissing,
+                    detail,
+                ));
             };
             if audited.destinations.is_empty() {
-                add("its state is sent, but no delivery of it is recorded".to_owned());
+                add("");
                 continue;
             }
             let expected = self.expected.destinations_of(batch);
             for name in expected.filter(|name| !is_delivered(audited, name)) {
-                add(format!(
-                    "its state is sent, but no delivery of it to {name} is recorded"
-                ));
+                add(&format!(" to {name}"));
             }
         }
         missing

@@ -13,13 +13,10 @@ pub(super) fn gaps(
     ledger: &Ledger,
     filter: &BatchFilter,
 ) -> Result<(Vec<Discrepancy>, Vec<Discrepancy>), LedgerError> {
-    let gaps = ledger.gaps()?;
-    let included = gaps
-        .iter()
-        .filter(|gap| includes_event(filter, &gap.source, gap.noticed_at));
-    Ok(included
-        .map(discrepancy)
-        .partition(|found| found.kind == DiscrepancyKind::Gap))
+    let mut gaps = ledger.gaps()?;
+    gaps.retain(|gap| includes_event(filter, &gap.source, gap.noticed_at));
+    let found = gaps.iter().map(discrepancy);
+    Ok(found.partition(|found| found.kind == DiscrepancyKind::Gap))
 }
 
 fn discrepancy(gap: &GapRecord) -> Discrepancy {

@@ -74,10 +74,8 @@ fn covers_all_times(filter: &BatchFilter) -> bool {
 }
 
 fn includes_source(filter: &BatchFilter, source: &str) -> bool {
-    filter
-        .source
-        .as_ref()
-        .is_none_or(|wanted| wanted.as_str() == source)
+    let wanted = filter.source.as_ref();
+    wanted.is_none_or(|wanted| wanted.as_str() == source)
 }
 
 /// Whether the filter includes this source and the time of an event there.
@@ -115,22 +113,17 @@ fn add_up(streams: &[SourceLineTotals], batches: &[Batch], filter: &BatchFilter)
 fn differing_lines(totals: &SourceLineTotals) -> Option<Discrepancy> {
     let (sent, batched) = (totals.lines_sent, totals.lines_batched);
     (sent != batched).then(|| {
-        let detail = format!(
-            "its streams sent {} lines, its batches hold {}",
-            count(sent),
-            count(batched)
-        );
+        let [sent, batched] = [sent, batched].map(count);
+        let detail = format!("its streams sent {sent} lines, its batches hold {batched}");
         Discrepancy::of_source(&totals.source, DiscrepancyKind::LinesDiffer, detail)
     })
 }
 
 fn doubled_names(batches: &[Batch]) -> impl Iterator<Item = Discrepancy> {
     let mut seen = BTreeSet::new();
-    batches
-        .iter()
-        .filter(move |batch| !seen.insert(batch.name()))
-        .map(|batch| {
-            let detail = "another batch has the same name".to_owned();
-            Discrepancy::of_batch(batch, DiscrepancyKind::NameDoubled, detail)
-        })
+    let doubled = batches.iter().filter(move |batch| !seen.insert(batch.name()));
+    doubled.map(|batch| {
+        let detail = "another batch has the same name".to_owned();
+        Discrepancy::of_batch(batch, DiscrepancyKind::NameDoubled, detail)
+    })
 }

@@ -1,6 +1,6 @@
 //! The spool's files against the ledger: damaged or missing files of batches, and files that belong to no batch.
 
-use logferry_durable::{DiskError, RealDisk};
+use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError};
 use logferry_spool::{FileFault, FileForm, Spool, SpoolFile};
 use logferry_text::count;
@@ -31,11 +31,7 @@ pub(super) fn damaged_file(
 }
 
 fn discrepancy(batch: &Batch, fault: FileFault) -> Discrepancy {
-    let recorded = format!(
-        "the ledger has {} bytes of it as {}",
-        count(batch.contents.bytes),
-        batch.state
-    );
+    let (bytes, state) = (count(batch.contents.bytes), batch.state);
     let (kind, found) = match fault {
         FileFault::Missing => (
             DiscrepancyKind::FileMissing,
@@ -54,7 +50,8 @@ fn discrepancy(batch: &Batch, fault: FileFault) -> Discrepancy {
             format!("{} cannot be decompressed: {reason}", path.display()),
         ),
     };
-    Discrepancy::of_batch(batch, kind, format!("{recorded}, but {found}"))
+    let detail = format!("the ledger has {bytes} bytes of it as {state}, but {found}");
+    Discrepancy::of_batch(batch, kind, detail)
 }
 
 /// Files in the folders of files to be delivered that the ledger does not know. A batch's row exists before its file, so a
@@ -64,12 +61,14 @@ pub(super) fn unknown_files(
     spool: &Spool<RealDisk>,
     filter: &BatchFilter,
 ) -> Result<Vec<Discrepancy>, InspectionError> {
-    let listed: Result<Vec<_>, DiskError> = DELIVERY_FOLDERS
-        .iter()
-        .map(|state| spool.files_in(*state))
-        .collect();
     let mut unknown = Vec::new();
-    for file in listed?.into_iter().flatten() {
+    let listed = DELIVERY_FOLDERS.map(|state| spool.files_in(state));
+    for file in listed
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .flatten()
+    {
         if includes_source(filter, file.source.as_deref().unwrap_or_default()) && !is_known(ledger, &file)? {
             let detail = format!("the ledger does not know {}", file.path.display());
             let name = file.path.file_name().unwrap_or_default();

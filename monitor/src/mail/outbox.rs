@@ -10,7 +10,7 @@ use logferry_ledger::{Ledger, LedgerError, MailId, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use tokio_util::sync::CancellationToken;
 
-use super::smtp::{OutgoingMail, SmtpMailer, message_id};
+use super::smtp::{OutgoingMail, SmtpMailer};
 use crate::error::{MonitorError, SendError};
 
 /// Waits after the failures of a mail. A mail server that works again is used again within the longest one.
@@ -21,15 +21,6 @@ const RETRY: Backoff = Backoff {
 
 /// Time for a mail in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-
-/// Which mails of the outbox to try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MailSelection {
-    /// Those whose next attempt is due.
-    Due,
-    /// All.
-    All,
-}
 
 /// The result of one pass over the outbox.
 #[derive(Debug, Default)]
@@ -71,18 +62,14 @@ impl Outbox {
         }
     }
 
-    /// Tries each mail once, until `stop`. After a refused mail the next one is tried; a server that cannot be reached
-    /// ends the pass.
+    /// Tries each mail whose next attempt is due by then, once, until `stop`. After a refused mail the next one is tried;
+    /// a server that cannot be reached ends the pass.
     pub(crate) async fn send(
         &mut self,
-        selection: MailSelection,
+        due_by: Timestamp,
         stop: &CancellationToken,
     ) -> Result<OutboxPass, MonitorError> {
         self.record_sent().await?;
-        let due_by = match selection {
-            MailSelection::Due => Timestamp::now(),
-            MailSelection::All => Timestamp::MAX,
-        };
         let mails = with_ledger(&self.data_dir, move |ledger| ledger.due_mails(due_by)).await?;
         let mut pass = OutboxPass::default();
         for (index, mail) in mails.iter().enumerate() {
@@ -90,7 +77,7 @@ impl Outbox {
                 break;
             }
             let outgoing = OutgoingMail {
-                id: message_id(mail),
+                id: format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond()),
                 written_at: mail.created_at,
                 content: &mail.content,
             };
@@ -122,10 +109,8 @@ impl Outbox {
 
     async fn record_sent(&mut self) -> Result<(), MonitorError> {
         while let Some(mail) = self.unrecorded.last().copied() {
-            with_ledger(&self.data_dir, move |ledger| {
-                ledger.mail_sent(mail, Timestamp::now())
-            })
-            .await?;
+            let record = move |ledger: &mut Ledger| ledger.mail_sent(mail, Timestamp::now());
+            with_ledger(&self.data_dir, record).await?;
             self.unrecorded.pop();
         }
         Ok(())
@@ -143,10 +128,8 @@ impl Outbox {
         );
         let (mail, reason) = (mail.id, error.to_string());
         let next_attempt = Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX);
-        with_ledger(&self.data_dir, move |ledger| {
-            ledger.mail_failed(mail, &reason, next_attempt)
-        })
-        .await
+        let record = move |ledger: &mut Ledger| ledger.mail_failed(mail, &reason, next_attempt);
+        with_ledger(&self.data_dir, record).await
     }
 }
 
@@ -162,9 +145,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_to_a_quarter_of_an_hour() {
-        assert_eq!(
-            [1, 2, 5, 6, 32, u32::MAX].map(|failures| RETRY.wait(failures, 0.0).as_secs()),
-            [30, 60, 480, 900, 900, 900]
-        );
+        let waits = [1, 2, 5, 6, 32, u32::MAX].map(|failures| RETRY.wait(failures, 0.0).as_secs());
+        assert_eq!(waits, [30, 60, 480, 900, 900, 900]);
     }
 }

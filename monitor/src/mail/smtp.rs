@@ -10,7 +10,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 use logferry_config::{Smtp, SmtpTls};
-use logferry_ledger::{NewMail, QueuedMail};
+use logferry_ledger::NewMail;
 
 use super::html::{Fragment, TextStyle, document};
 use crate::error::{MonitorError, SendError};
@@ -24,11 +24,6 @@ const DELAY_NOTICE_AFTER: Duration = Duration::from_mins(10);
 
 /// The longest subject, in characters. A long word is not folded, and a line may have 998 characters (RFC 5322, 2.1.1).
 const SUBJECT_MAX: usize = 900;
-
-/// The `id` of a mail from the outbox.
-pub(super) fn message_id(mail: &QueuedMail) -> String {
-    format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond())
-}
 
 /// A mail to send.
 #[derive(Debug)]
@@ -159,6 +154,7 @@ fn mailbox(address: &str) -> Result<Mailbox, MonitorError> {
 
 #[cfg(test)]
 mod tests {
+    use logferry_protocol::names::SourceId;
     use proptest::prelude::*;
 
     use super::*;
@@ -206,10 +202,8 @@ mod tests {
     fn a_delayed_mail_keeps_its_date_and_begins_with_a_notice() {
         let (written, now) = (at("2026-11-21T02:20:03Z"), at("2026-11-21T02:30:04Z"));
         let mail = composed("news", written, now);
-        assert!(
-            mail.contains("Date: Sat, 21 Nov 2026 02:20:03 +0000\r\n"),
-            "{mail}"
-        );
+        let date = "Date: Sat, 21 Nov 2026 02:20:03 +0000\r\n";
+        assert!(mail.contains(date), "{mail}");
         assert!(mail.contains("Message-ID: <logferry-7-1@example.com>\r\n"));
         assert_eq!(mail.matches("(delayed: written at 2026-11-21").count(), 2);
         assert!(!composed("news", written, written).contains("delayed"));
@@ -229,12 +223,8 @@ mod tests {
     fn a_subject_cannot_add_a_header() {
         let now = Timestamp::UNIX_EPOCH;
         let mail = composed("news\r\nBcc: thief@example.com\r\n\r\nbody", now, now);
-        assert!(
-            !mail
-                .lines()
-                .any(|line| line.to_ascii_lowercase().starts_with("bcc")),
-            "{mail}"
-        );
+        let is_bcc = |line: &str| line.to_ascii_lowercase().starts_with("bcc");
+        assert!(!mail.lines().any(is_bcc), "{mail}");
         assert!(mail.contains("Subject: [logferry] news  Bcc: thief@example.com    body\r\n"));
     }
 
@@ -293,10 +283,7 @@ mod tests {
     fn no_hostile_name_reaches_a_header() {
         for name in HOSTILE {
             assert_headers_are_ours(name);
-            assert!(
-                name.parse::<logferry_protocol::names::SourceId>().is_err(),
-                "{name:?}"
-            );
+            assert!(name.parse::<SourceId>().is_err(), "{name:?}");
         }
         for word in ["a", "é", "=", "\r\n", "a "] {
             assert_headers_are_ours(&word.repeat(100_000));
@@ -319,18 +306,11 @@ mod tests {
             "a@b@c",
             "no address",
         ] {
-            let mut smtp = smtp();
-            smtp.to = vec![bad.to_owned()];
-            assert!(
-                matches!(SmtpMailer::new(&smtp), Err(MonitorError::Address { .. })),
-                "{bad:?}"
-            );
-            smtp.to = vec!["a@example.com".to_owned()];
-            smtp.from = bad.to_owned();
-            assert!(
-                matches!(SmtpMailer::new(&smtp), Err(MonitorError::Address { .. })),
-                "{bad:?}"
-            );
+            let (to, from) = (vec![bad.to_owned()], bad.to_owned());
+            for smtp in [Smtp { to, ..smtp() }, Smtp { from, ..smtp() }] {
+                let refused = matches!(SmtpMailer::new(&smtp), Err(MonitorError::Address { .. }));
+                assert!(refused, "{bad:?}");
+            }
         }
     }
 

@@ -85,10 +85,8 @@ pub(super) fn statuses(
     undelivered: &[Batch],
     now: Timestamp,
 ) -> Result<Vec<DestinationStatus>, LedgerError> {
-    subscribers
-        .iter()
-        .map(|subscriber| status(ledger, subscriber, undelivered, now))
-        .collect()
+    let status = |subscriber| status(ledger, subscriber, undelivered, now);
+    subscribers.iter().map(status).collect()
 }
 
 fn status(
@@ -104,9 +102,7 @@ fn status(
         let delivery = ledger.delivery(batch.id, name)?;
         if wants_batch(subscriber, batch) && !delivery.as_ref().is_some_and(Delivery::is_done) {
             waiting_batches += 1;
-            let resend_requested_at = delivery
-                .as_ref()
-                .and_then(|delivery| delivery.resend_requested_at);
+            let resend_requested_at = delivery.as_ref().and_then(|it| it.resend_requested_at);
             let since = resend_requested_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
             oldest_waiting_seconds = oldest_waiting_seconds.max(age(since, now).as_secs());
             if held.len() < HELD_SHOWN_MAX {
@@ -114,18 +110,17 @@ fn status(
             }
         }
     }
-    let health = ledger.destination(name)?;
+    let record = ledger.destination(name)?;
+    let health = record.as_ref();
     Ok(DestinationStatus {
         name: name.clone(),
-        state: health
-            .as_ref()
-            .map_or(DestinationState::Unknown, |health| health.state),
-        last_delivery_at: health.as_ref().and_then(|health| health.last_delivery),
+        state: health.map_or(DestinationState::Unknown, |health| health.state),
+        last_delivery_at: health.and_then(|health| health.last_delivery),
         waiting_batches,
         oldest_waiting_seconds,
         waiting_manifests: ledger.waiting_manifests(name)?.len() as u64,
-        error_kind: health.as_ref().and_then(|health| health.error_kind),
-        error: health.and_then(|health| health.error),
+        error_kind: health.and_then(|health| health.error_kind),
+        error: record.and_then(|health| health.error),
         in_flight: in_flight(ledger, name, [undelivered, &requested], now)?,
         held,
     })
@@ -151,10 +146,8 @@ fn in_flight(
     let noted = ledger.transfers(name, since)?.into_iter();
     let named = noted.filter_map(|it| {
         // A batch that arrived meanwhile is not in flight any more.
-        let batch = undelivered
-            .iter()
-            .chain(requested)
-            .find(|batch| batch.id == it.batch)?;
+        let mut batches = undelivered.iter().chain(requested);
+        let batch = batches.find(|batch| batch.id == it.batch)?;
         Some(InFlightStatus {
             batch: batch.name(),
             bytes_done: it.bytes_done,

@@ -102,7 +102,7 @@ impl StatusReport {
             && self
                 .destinations
                 .iter()
-                .all(|destination| destination.state != DestinationState::Down)
+                .all(|it| it.state != DestinationState::Down)
             && self.disk.state == DiskState::Ok
     }
 }

@@ -113,15 +113,11 @@ impl SourceStatus {
     fn new(source: &SourceId, record: Option<&SourceRecord>, stale_after: Duration, now: Timestamp) -> Self {
         let heartbeat = record.and_then(|record| record.heartbeat.as_ref());
         let reported = record.and_then(|record| record.heartbeat_at);
-        let streams = record.map_or(&[][..], |record| &record.streams);
-        let streams: Vec<_> = streams
-            .iter()
-            .map(|stream| StreamStatus::new(stream, reported, now))
-            .collect();
-        let sender_time = heartbeat.and_then(|heartbeat| heartbeat.at);
-        let difference_ms = sender_time
-            .zip(reported)
-            .map(|(sender, here)| here.as_millisecond().saturating_sub(sender.millis()));
+        let streams = record.into_iter().flat_map(|record| &record.streams);
+        let streams = streams.map(|stream| StreamStatus::new(stream, reported, now));
+        let streams: Vec<_> = streams.collect();
+        let times = heartbeat.and_then(|heartbeat| heartbeat.at).zip(reported);
+        let difference_ms = times.map(|(sender, here)| here.as_millisecond().saturating_sub(sender.millis()));
         let ages = streams.iter().map(|stream| stream.oldest_unread_seconds);
         Self {
             source: source.clone(),
@@ -154,11 +150,8 @@ impl StreamStatus {
         // A line that was unread at the time of the report, and is not stored yet, has become older since.
         let reported_age = Duration::from_millis(progress.oldest_unread_ms);
         let since_report = reported.map_or(Duration::ZERO, |reported| age(reported, now));
-        let oldest_unread = if lag_bytes > 0 && !reported_age.is_zero() {
-            reported_age.saturating_add(since_report)
-        } else {
-            Duration::ZERO
-        };
+        let is_unread = lag_bytes > 0 && !reported_age.is_zero();
+        let oldest_unread = is_unread.then(|| reported_age.saturating_add(since_report));
         let acked_offset = progress.acked.max(stream.committed);
         Self {
             log: progress.log.clone(),
@@ -169,7 +162,7 @@ impl StreamStatus {
             acked_offset,
             size_bytes: progress.size.max(acked_offset),
             lag_bytes,
-            oldest_unread_seconds: oldest_unread.as_secs(),
+            oldest_unread_seconds: oldest_unread.unwrap_or_default().as_secs(),
             lines_sent: stream.lines.sent,
             lines_excluded: stream.lines.excluded,
             rotated: progress.rotated,

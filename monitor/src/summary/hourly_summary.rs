@@ -12,14 +12,15 @@ use logferry_text::{Table, count, count_of, size};
 use super::summary_schedule::SummaryHour;
 use crate::mail::html::{Fragment, TextStyle};
 
+/// As [`Table::new`] takes them.
 const TITLES: [&str; 8] = [
     "source",
-    "files",
-    "lines",
-    "bytes",
-    "delivered",
-    "waiting",
-    "failed",
+    ">files",
+    ">lines",
+    ">bytes",
+    ">delivered",
+    ">waiting",
+    ">failed",
     "",
 ];
 
@@ -104,10 +105,9 @@ impl<'a> HourlySummary<'a> {
         batches: &'a [Batch],
         totals: &'a [SourceLineTotals],
     ) -> Self {
-        let mut totals_by_source: BTreeMap<_, _> = sources
-            .into_iter()
-            .map(|source| (source, HourTotals::default()))
-            .collect();
+        let sources = sources.into_iter();
+        let mut totals_by_source: BTreeMap<_, HourTotals> =
+            sources.map(|source| (source, HourTotals::default())).collect();
         let mut all = HourTotals::default();
         // A batch without lines was opened a moment ago.
         let in_hour = |batch: &&Batch| hour.contains(batch.window.start) && batch.contents.lines > 0;
@@ -115,11 +115,8 @@ impl<'a> HourlySummary<'a> {
             totals_by_source.entry(&batch.source).or_default().add(batch);
             all.add(batch);
         }
-        let differing: BTreeMap<_, _> = totals
-            .iter()
-            .filter(|totals| totals.lines_sent != totals.lines_batched)
-            .map(|totals| (&totals.source, totals))
-            .collect();
+        let differing = totals.iter().filter(|it| it.lines_sent != it.lines_batched);
+        let differing: BTreeMap<_, _> = differing.map(|it| (&it.source, it)).collect();
         for source in differing.keys() {
             totals_by_source.entry(source).or_default();
         }
@@ -138,13 +135,8 @@ impl<'a> HourlySummary<'a> {
         if !self.differing.is_empty() {
             conclusion.push_str(", counts differ");
         }
-        let offset = self
-            .hour
-            .start()
-            .to_zoned(zone.clone())
-            .strftime("%:z")
-            .to_string();
-        let heading = format!("{label} ({offset})");
+        let start = self.hour.start().to_zoned(zone.clone());
+        let heading = format!("{label} ({})", start.strftime("%:z"));
         let rows = self.rows();
         NewMail {
             subject: format!("{label}: {conclusion}"),
@@ -153,26 +145,23 @@ impl<'a> HourlySummary<'a> {
                 Fragment::default()
                     .heading(&heading)
                     .paragraph(&conclusion, style(&self.all, !self.differing.is_empty()))
-                    .table(TITLES, &rows)
+                    .table(TITLES.map(|title| title.trim_start_matches('>')), &rows)
                     .into_string(),
             ),
         }
     }
 
     fn rows(&self) -> Vec<(TextStyle, [String; 8])> {
-        let mut rows: Vec<_> = self
-            .sources
-            .iter()
-            .map(|(source, totals)| {
-                let difference = self.differing.get(source);
-                let note = difference.map_or_else(String::new, |totals| {
-                    let (sent, stored) = (count(totals.lines_sent), count(totals.lines_batched));
-                    format!("counts differ since the beginning: {sent} lines sent, {stored} stored")
-                });
-                let style = style(totals, difference.is_some());
-                (style, totals.cells(source.as_str(), note))
-            })
-            .collect();
+        let mut rows = Vec::new();
+        for (source, totals) in &self.sources {
+            let difference = self.differing.get(source);
+            let note = difference.map_or_else(String::new, |totals| {
+                let (sent, stored) = (count(totals.lines_sent), count(totals.lines_batched));
+                format!("counts differ since the beginning: {sent} lines sent, {stored} stored")
+            });
+            let style = style(totals, difference.is_some());
+            rows.push((style, totals.cells(source.as_str(), note)));
+        }
         let style = match style(&self.all, false) {
             TextStyle::Plain => TextStyle::Strong,
             style => style,
@@ -193,16 +182,7 @@ fn style(totals: &HourTotals, differs: bool) -> TextStyle {
 
 /// The table as plain text, with `!` where something is wrong.
 fn plain_table(rows: &[(TextStyle, [String; 8])]) -> String {
-    let mut table = Table::new([
-        "source",
-        ">files",
-        ">lines",
-        ">bytes",
-        ">delivered",
-        ">waiting",
-        ">failed",
-        "",
-    ]);
+    let mut table = Table::new(TITLES);
     for (style, cells) in rows {
         let mark = if *style == TextStyle::Alarm { "! " } else { "" };
         let mut cells = cells.clone();

@@ -39,8 +39,7 @@ impl SummaryHour {
 
     /// `2026-11-21 08:00-09:00`
     pub(crate) fn label(self, zone: &TimeZone) -> String {
-        let start = self.start().to_zoned(zone.clone());
-        let end = self.end().to_zoned(zone.clone());
+        let [start, end] = [self.start(), self.end()].map(|at| at.to_zoned(zone.clone()));
         format!("{}-{}", start.strftime("%F %H:%M"), end.strftime("%H:%M"))
     }
 }
@@ -79,10 +78,9 @@ pub(crate) fn due_hours(
     };
     let caught_up = due.min(CATCH_UP_MAX);
     let hours = (0..caught_up).rev();
+    let hours = hours.map(|back| SummaryHour(latest - back * HOUR_SECONDS));
     DueHours {
-        hours: hours
-            .map(|back| SummaryHour(latest - back * HOUR_SECONDS))
-            .collect(),
+        hours: hours.collect(),
         skipped: due - caught_up,
     }
 }
@@ -102,11 +100,8 @@ mod tests {
 
     fn labels(last: Option<&str>, zone: &TimeZone, now: &str) -> Vec<String> {
         let last = last.map(|last| SummaryHour::starting_at(at(last)));
-        due_hours(last, AFTER, zone, at(now))
-            .hours
-            .iter()
-            .map(|hour| hour.label(zone))
-            .collect()
+        let due = due_hours(last, AFTER, zone, at(now));
+        due.hours.iter().map(|hour| hour.label(zone)).collect()
     }
 
     #[test]
@@ -114,28 +109,22 @@ mod tests {
         let zone = TimeZone::fixed(Offset::constant(6));
         let last = Some("2026-11-21T07:00+06:00");
         assert!(labels(last, &zone, "2026-11-21T09:14:59+06:00").is_empty());
-        assert_eq!(
-            labels(last, &zone, "2026-11-21T09:15:00+06:00"),
-            ["2026-11-21 08:00-09:00"]
-        );
+        let due = labels(last, &zone, "2026-11-21T09:15:00+06:00");
+        assert_eq!(due, ["2026-11-21 08:00-09:00"]);
         assert!(labels(Some("2026-11-21T08:00+06:00"), &zone, "2026-11-21T09:15:00+06:00").is_empty());
     }
 
     #[test]
     fn the_first_run_sums_up_the_previous_hour_only() {
-        assert_eq!(
-            labels(None, &TimeZone::UTC, "2026-11-21T09:20Z"),
-            ["2026-11-21 08:00-09:00"]
-        );
+        let due = labels(None, &TimeZone::UTC, "2026-11-21T09:20Z");
+        assert_eq!(due, ["2026-11-21 08:00-09:00"]);
     }
 
     #[test]
     fn hours_are_those_of_a_local_clock_with_half_an_hour_in_its_offset() {
         let zone = TimeZone::fixed(Offset::from_seconds(19_800).expect("in range"));
-        assert_eq!(
-            labels(None, &zone, "2026-11-21T09:20+05:30"),
-            ["2026-11-21 08:00-09:00"]
-        );
+        let due = labels(None, &zone, "2026-11-21T09:20+05:30");
+        assert_eq!(due, ["2026-11-21 08:00-09:00"]);
     }
 
     #[test]
@@ -170,10 +159,8 @@ mod tests {
 
     #[test]
     fn a_summary_of_the_future_does_not_silence_those_of_the_present() {
-        assert_eq!(
-            labels(Some("2036-01-01T00:00Z"), &TimeZone::UTC, "2026-11-21T09:20Z"),
-            ["2026-11-21 08:00-09:00"]
-        );
+        let due = labels(Some("2036-01-01T00:00Z"), &TimeZone::UTC, "2026-11-21T09:20Z");
+        assert_eq!(due, ["2026-11-21 08:00-09:00"]);
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::relay_host::{RelayHost, at, source};
 use crate::error::{MonitorError, SendError};
-use crate::mail::outbox::{MailSelection, Outbox};
+use crate::mail::outbox::Outbox;
 use crate::mail::smtp::SmtpMailer;
 use crate::{once, run, test_mail, tick};
 
@@ -173,7 +173,7 @@ async fn a_failed_mail_waits_for_its_next_attempt() {
     let metrics = Metrics::new();
     let mut outbox = Outbox::new(host.data_dir(), mailer, metrics.monitor());
     sink.refuse_next(1, MailRefusal::Busy);
-    let pass = outbox.send(MailSelection::Due, &stop).await.expect("tried");
+    let pass = outbox.send(Timestamp::now(), &stop).await.expect("tried");
     assert_eq!(pass.failed, 1);
     let now = Timestamp::now();
     assert!(host.ledger.due_mails(now).expect("asked").is_empty());
@@ -182,7 +182,7 @@ async fn a_failed_mail_waits_for_its_next_attempt() {
         .due_mails(now + SignedDuration::from_secs(31))
         .expect("asked");
     assert_eq!(later.len(), 1);
-    let pass = outbox.send(MailSelection::Due, &stop).await.expect("tried");
+    let pass = outbox.send(Timestamp::now(), &stop).await.expect("tried");
     assert_eq!((pass.failed, sink.count()), (0, 0));
 }
 

@@ -29,16 +29,13 @@ pub(crate) struct PeerIdentity<'a> {
     pub(crate) token: Option<&'a TokenOwner>,
 }
 
-/// Why a request is not authorized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthorizationError {
     /// The source is not in the group: the peer's address, the token's source, or the source that the client names.
     #[error("{source_id} is not among the sources of group {group}")]
     NotListed { source_id: SourceId, group: String },
-    /// No name of the certificate is among the group's sources.
     #[error("the client's certificate is for {names}, which is not among the sources of group {group}")]
     Certificate { names: String, group: String },
-    /// The client names a source that its certificate or token is not for.
     #[error("the client's certificate or token is for {bound}, not for {source_id}")]
     OtherSource {
         /// The source that the client names, or the token's source.
@@ -46,7 +43,6 @@ pub(crate) enum AuthorizationError {
         /// The sources of its certificate or token.
         bound: String,
     },
-    /// The source that the client names is not a valid name.
     #[error("header ferry-source: {0}")]
     Malformed(#[from] NameError),
 }

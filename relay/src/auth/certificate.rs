@@ -9,7 +9,6 @@ use logferry_protocol::names::SourceId;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A certificate that cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not an X.509 certificate")]
 pub(crate) struct UnreadableCertificate;
@@ -85,10 +84,8 @@ mod tests {
         ]);
         let read = CertificateInfo::read(&der).expect("a certificate");
         let names: Vec<_> = read.names.iter().map(SourceId::as_str).collect();
-        assert_eq!(
-            names,
-            ["web-1.example.com", "198.51.100.1", "2001:db8::1", "198.51.100.2"]
-        );
+        let expected = ["web-1.example.com", "198.51.100.1", "2001:db8::1", "198.51.100.2"];
+        assert_eq!(names, expected);
         assert_eq!(read.not_after.to_string(), "2030-01-02T00:00:00Z");
     }
 

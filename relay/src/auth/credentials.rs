@@ -25,12 +25,10 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// The TLS settings, if the relay uses TLS.
     pub(crate) fn tls(&self) -> Option<Arc<RelayTls>> {
         self.tls.as_ref().map(|current| Arc::clone(&current.borrow()))
     }
 
-    /// The tokens, if the relay requires one.
     pub(crate) fn tokens(&self) -> Option<Arc<Tokens>> {
         self.tokens.as_ref().map(|current| Arc::clone(&current.borrow()))
     }

@@ -39,7 +39,6 @@ impl CredentialFile {
         }
     }
 
-    /// The error that this file cannot be used.
     pub(crate) fn unusable(&self, reason: impl Display) -> CredentialFileError {
         CredentialFileError {
             setting: self.setting,

@@ -32,7 +32,6 @@ pub(crate) struct RelayTls {
     requires_client_certificate: bool,
 }
 
-/// A connection whose TLS handshake succeeded.
 #[derive(Debug)]
 pub(crate) struct TlsConnection {
     pub(crate) stream: Box<TlsStream<TcpStream>>,
@@ -53,7 +52,6 @@ pub(crate) enum TlsFailure {
     Negotiation(rustls::Error),
 }
 
-/// A connection whose TLS handshake failed.
 #[derive(Debug)]
 pub(crate) struct FailedHandshake {
     pub(crate) reason: TlsFailure,

@@ -14,7 +14,6 @@ use subtle::ConstantTimeEq;
 
 use crate::auth::reload::{CredentialFile, CredentialFileError, ReloadedFiles};
 
-/// The client that a token is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TokenOwner {
     /// Any client. The token does not say whose the lines are.

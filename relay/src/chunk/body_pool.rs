@@ -11,7 +11,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Buffers that are kept for the next requests. Further buffers belong to a burst and are returned to the system.
 const KEPT_BUFFERS: usize = 8;
 
-/// The body memory of one group.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyPool {
     budget: Arc<Semaphore>,

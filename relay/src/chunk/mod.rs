@@ -29,10 +29,8 @@ pub(crate) struct ReceivedChunk<B> {
     pub split: WindowSplit,
 }
 
-/// The reply to a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ChunkReply {
-    /// The chunk was processed.
     Receipt(Receipt),
     /// The chunk cannot be stored now. The sender must keep it and send it again. The text says why.
     Wait(String),

@@ -43,7 +43,6 @@ impl WindowSplit {
         self.runs.iter().map(|run| run.lines).sum()
     }
 
-    /// Whether the first line has a time.
     pub(crate) fn starts_with_time(&self) -> bool {
         let first = self.runs.first();
         first.is_some_and(|run| run.target != WindowTarget::Previous)

@@ -66,10 +66,6 @@ pub(crate) struct CommitQueue {
     status: SharedGroupStatus,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the group's commit thread has stopped")]
-pub(crate) struct CommitThreadStopped;
-
 impl CommitQueue {
     pub(crate) fn start<D: Disk>(
         committer: Committer<D, RequestBody, ReplyHandle>,
@@ -105,8 +101,9 @@ impl CommitQueue {
         &self.status
     }
 
-    pub(crate) fn submit(&self, job: CommitJob) -> Result<(), CommitThreadStopped> {
-        self.jobs.send(job).map_err(|_| CommitThreadStopped)
+    /// Queues a job. If the thread has stopped, the job is dropped, and whoever waits for its reply learns that.
+    pub(crate) fn submit(&self, job: CommitJob) {
+        let _ = self.jobs.send(job);
     }
 }
 

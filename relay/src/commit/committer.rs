@@ -34,7 +34,7 @@ use memchr::memchr;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
 use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
-use crate::commit::offset_check::{OffsetCheck, StagedPosition, check_offset, check_writer};
+use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, OpenBatches};
 use crate::commit::seal_rule::plausible_line_time;
 use crate::commit::spool_recovery::{CommitError, finish_seals};
@@ -133,10 +133,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         for batch in self.ledger.open_batches(&self.group)? {
             match self.spool.cut_back(&batch)? {
                 OpenFile::Whole => {
-                    let holder = self
-                        .streams
-                        .iter()
-                        .find(|(_, stream)| stream.record.open_line_in == Some(batch.id));
+                    let mut streams = self.streams.iter();
+                    let holder = streams.find(|(_, stream)| stream.record.open_line_in == Some(batch.id));
                     let holder = holder.map(|(key, _)| key.clone());
                     self.open.restore(batch, holder);
                 }
@@ -282,24 +280,18 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         if let Some(body) = &parked.chunk.upload {
             return Ok(self.uploads.check(body, &self.ledger, now)?);
         }
-        let position = self.streams.get(key).map_or(
-            StagedPosition {
-                staged: Offset::ZERO,
-                is_finished: false,
-            },
-            |stream| StagedPosition {
-                staged: stream.record.committed,
-                is_finished: stream.record.finished,
-            },
-        );
+        let staged = self
+            .streams
+            .get(key)
+            .map(|stream| (stream.record.committed, stream.record.finished));
+        let (staged, is_finished) = staged.unwrap_or_default();
         let finishes = header.stream_end == StreamEnd::Finished;
-        let check = check_offset(header.range, finishes, position);
+        let check = check_offset(header.range, finishes, staged, is_finished);
         let Some(stream) = self.streams.get(key) else {
             return Ok(check);
         };
         let asks = parked.chunk.sender;
-        let knows_end =
-            header.range.start() == position.staged && self.known_ends.knows(key, position.staged, asks);
+        let knows_end = header.range.start() == staged && self.known_ends.knows(key, staged, asks);
         Ok(check_writer(check, stream.record.writer == asks, knows_end))
     }
 
@@ -376,19 +368,14 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// The window of lines without a time: the stream's last window, or the window of the arrival time.
     fn previous_window(&self, record: &StreamRecord, now: Timestamp) -> Window {
+        let (unix, utc_offset) = (now.as_second(), 0);
         match record.last_window {
             Some((start, utc_offset)) => Window {
                 start,
                 seconds: self.rules.window.seconds(),
                 utc_offset,
             },
-            None => window_of(
-                LineTime {
-                    unix: now.as_second(),
-                    utc_offset: 0,
-                },
-                self.rules.window,
-            ),
+            None => window_of(LineTime { unix, utc_offset }, self.rules.window),
         }
     }
 

@@ -59,7 +59,6 @@ impl DiskScheduler {
         GroupSlot(self.groups.len() - 1)
     }
 
-    /// The maximum size of a group's next round in bytes.
     pub(crate) fn max_round_bytes(&self, slot: GroupSlot, now: Instant) -> usize {
         let has_small = |group: &GroupRounds| {
             let is_recent = |at: Instant| now.saturating_duration_since(at) < SMALL_ROUND_MEMORY;
@@ -72,7 +71,6 @@ impl DiskScheduler {
         }
     }
 
-    /// A group begins a round of this size.
     pub(crate) fn begin(&mut self, slot: GroupSlot, bytes: usize) {
         let running = if bytes <= SMALL_ROUND_BYTES {
             self.begun += 1;
@@ -80,16 +78,12 @@ impl DiskScheduler {
         } else {
             RunningRound::Large
         };
-        if let Some(group) = self.groups.get_mut(slot.0) {
-            group.running = running;
-        }
+        self.groups[slot.0].running = running;
     }
 
     /// A group's round has ended. Returns whether others may have waited for it.
     pub(crate) fn end(&mut self, slot: GroupSlot, now: Instant) -> bool {
-        let Some(group) = self.groups.get_mut(slot.0) else {
-            return false;
-        };
+        let group = &mut self.groups[slot.0];
         let ended = std::mem::take(&mut group.running);
         let was_small = matches!(ended, RunningRound::Small(_));
         if was_small {
@@ -105,10 +99,9 @@ impl DiskScheduler {
 
     /// Whether a group that took `mark` may sync now.
     pub(crate) fn may_sync(&self, slot: GroupSlot, mark: SyncMark) -> bool {
-        let is_large = |group: &GroupRounds| group.running == RunningRound::Large;
         let goes_first =
             |group: &GroupRounds| matches!(group.running, RunningRound::Small(number) if number <= mark.0);
-        !self.groups.get(slot.0).is_some_and(is_large) || !self.others(slot).any(goes_first)
+        self.groups[slot.0].running != RunningRound::Large || !self.others(slot).any(goes_first)
     }
 
     fn others(&self, slot: GroupSlot) -> impl Iterator<Item = &GroupRounds> {
@@ -149,7 +142,6 @@ impl SharedDiskScheduler {
 }
 
 impl GroupScheduler {
-    /// The maximum size of the next round in bytes.
     pub(crate) fn max_round_bytes(&self) -> usize {
         self.shared.lock().max_round_bytes(self.slot, Instant::now())
     }
@@ -203,11 +195,8 @@ mod tests {
         assert_eq!(scheduler.max_round_bytes(quiet, now), ROUND_BYTES);
         scheduler.end(quiet, now);
         let at = |later| scheduler.max_round_bytes(flooded, now + later);
-        assert_eq!(
-            at(SMALL_ROUND_MEMORY / 2),
-            SHARED_ROUND_BYTES,
-            "the next is likely to come"
-        );
+        let soon = at(SMALL_ROUND_MEMORY / 2);
+        assert_eq!(soon, SHARED_ROUND_BYTES, "the next is likely to come");
         assert_eq!(at(SMALL_ROUND_MEMORY), ROUND_BYTES);
     }
 

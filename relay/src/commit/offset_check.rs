@@ -5,15 +5,6 @@
 
 use logferry_protocol::stream::{ByteRange, Offset};
 
-/// The end of a stream in the commit that is being made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StagedPosition {
-    /// Written to the batch files; durable when the commit succeeds.
-    pub staged: Offset,
-    /// Whether the sender said that the stream ends there.
-    pub is_finished: bool,
-}
-
 /// The relation of a chunk to the end of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OffsetCheck {
@@ -27,9 +18,14 @@ pub(crate) enum OffsetCheck {
     Overlap,
 }
 
-/// Checks the chunk `range`. `finishes` says whether the stream ends with it.
-pub(crate) fn check_offset(range: ByteRange, finishes: bool, position: StagedPosition) -> OffsetCheck {
-    let StagedPosition { staged, is_finished } = position;
+/// Checks the chunk `range`. `finishes` says whether the stream ends with it. The stream is written to the batch files up
+/// to `staged`; `is_finished` says whether its sender said that it ends there.
+pub(crate) fn check_offset(
+    range: ByteRange,
+    finishes: bool,
+    staged: Offset,
+    is_finished: bool,
+) -> OffsetCheck {
     if range.start() > staged {
         return OffsetCheck::Gap;
     }
@@ -73,8 +69,7 @@ mod tests {
 
     fn check(start: u64, end: u64, finishes: bool, staged: u64, is_finished: bool) -> OffsetCheck {
         let range = ByteRange::new(Offset::new(start), Offset::new(end)).expect("forwards");
-        let staged = Offset::new(staged);
-        check_offset(range, finishes, StagedPosition { staged, is_finished })
+        check_offset(range, finishes, Offset::new(staged), is_finished)
     }
 
     #[test]

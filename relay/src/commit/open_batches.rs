@@ -46,7 +46,6 @@ impl<F> OpenBatch<F> {
     }
 }
 
-/// Bytes to append.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AppendedLines<'a> {
     /// The bytes: whole lines, except that the last may be incomplete.
@@ -112,7 +111,6 @@ impl<D: Disk> OpenBatches<D> {
         self.batches.len()
     }
 
-    /// The key of the batches for lines of a window.
     pub(crate) fn key(&self, source: &SourceId, log: &LogName, window: Window) -> BatchKey {
         let log = self.template.uses_log().then(|| log.clone());
         BatchKey {
@@ -309,7 +307,6 @@ impl<D: Disk> OpenBatches<D> {
         }
     }
 
-    /// The window of a batch, if it is open.
     pub(crate) fn window(&self, id: BatchId) -> Option<Window> {
         self.batches.get(&id).map(|open| open.batch.window)
     }

@@ -85,23 +85,21 @@ pub(crate) fn is_due(batch: BatchActivity, streams: &[StreamActivity], rules: &R
 
 #[cfg(test)]
 mod tests {
-    use logferry_config::{NameTemplate, TimestampFormat, WindowLength};
+    use logferry_config::WindowLength;
 
     use super::*;
+    use crate::commit::tests;
 
     const START: i64 = 1_795_248_000;
     const END: i64 = START + 1200;
 
-    fn rules() -> Rules {
-        Rules {
+    /// Whether the batch is due at this time, with windows of twenty minutes.
+    fn due(batch: BatchActivity, streams: &[StreamActivity], now: i64) -> bool {
+        let rules = Rules {
             window: WindowLength::try_from(Duration::from_mins(20)).expect("divides an hour"),
-            name: NameTemplate::parse("a_{yymmddHH}_{window}_{source}").expect("valid"),
-            seal_after: Duration::from_mins(2),
-            slack: Duration::from_secs(10),
-            hold: Duration::from_mins(30),
-            max_bytes: 1 << 30,
-            timestamp: TimestampFormat::Auto,
-        }
+            ..tests::rules(1 << 30)
+        };
+        is_due(batch, streams, &rules, now)
     }
 
     fn activity(quiet: u64) -> BatchActivity {
@@ -128,12 +126,9 @@ mod tests {
     #[test]
     fn a_batch_is_sealed_once_every_live_stream_is_past_the_slack() {
         let (behind, ahead) = (stream(END + 10), stream(END + 11));
-        assert!(is_due(activity(0), &[ahead], &rules(), END + 11));
-        assert!(!is_due(activity(0), &[ahead, behind], &rules(), END + 11));
-        assert!(
-            !is_due(activity(0), &[], &rules(), END + 11),
-            "no stream is past the window"
-        );
+        assert!(due(activity(0), &[ahead], END + 11));
+        assert!(!due(activity(0), &[ahead, behind], END + 11));
+        assert!(!due(activity(0), &[], END + 11), "no stream is past the window");
     }
 
     #[test]
@@ -151,33 +146,28 @@ mod tests {
             idle: Duration::from_mins(2),
             ..stream(START)
         };
-        assert!(is_due(activity(0), &[stream(END + 11), idle], &rules(), END + 11));
+        assert!(due(activity(0), &[stream(END + 11), idle], END + 11));
         let unread = StreamActivity {
             has_unread: true,
             ..idle
         };
-        assert!(!is_due(
-            activity(0),
-            &[stream(END + 11), unread],
-            &rules(),
-            END + 11
-        ));
+        assert!(!due(activity(0), &[stream(END + 11), unread], END + 11));
     }
 
     #[test]
     fn a_quiet_batch_is_sealed_when_its_window_is_over() {
-        assert!(!is_due(activity(119), &[stream(END - 1)], &rules(), END + 200));
-        assert!(is_due(activity(120), &[stream(END - 1)], &rules(), END + 200));
+        assert!(!due(activity(119), &[stream(END - 1)], END + 200));
+        assert!(due(activity(120), &[stream(END - 1)], END + 200));
         assert!(
-            !is_due(activity(120), &[stream(END - 1)], &rules(), END - 1),
+            !due(activity(120), &[stream(END - 1)], END - 1),
             "the window is not over"
         );
     }
 
     #[test]
     fn a_window_in_the_future_is_sealed_after_a_windows_length_of_quiet() {
-        assert!(!is_due(activity(1199), &[], &rules(), START - 86_400));
-        assert!(is_due(activity(1200), &[], &rules(), START - 86_400));
+        assert!(!due(activity(1199), &[], START - 86_400));
+        assert!(due(activity(1200), &[], START - 86_400));
     }
 
     #[test]
@@ -186,27 +176,26 @@ mod tests {
             has_unread: true,
             ..stream(START + 5)
         };
-        assert!(!is_due(activity(1799), &[lagging], &rules(), END + 5000));
-        assert!(is_due(activity(1800), &[lagging], &rules(), END + 5000));
+        assert!(!due(activity(1799), &[lagging], END + 5000));
+        assert!(due(activity(1800), &[lagging], END + 5000));
         let lagging_later = StreamActivity {
             has_unread: true,
             ..stream(END + 11)
         };
         assert!(
-            is_due(activity(0), &[lagging_later], &rules(), END + 5000),
+            due(activity(0), &[lagging_later], END + 5000),
             "its unread lines belong to later windows"
         );
     }
 
     #[test]
     fn a_full_batch_is_sealed_at_once_unless_it_ends_inside_a_line() {
-        assert!(is_due(
+        assert!(due(
             BatchActivity {
                 is_full: true,
                 ..activity(0)
             },
             &[],
-            &rules(),
             START
         ));
         let open_line = BatchActivity {
@@ -214,14 +203,13 @@ mod tests {
             has_open_line: true,
             ..activity(1799)
         };
-        assert!(!is_due(open_line, &[stream(END + 11)], &rules(), END + 5000));
-        assert!(is_due(
+        assert!(!due(open_line, &[stream(END + 11)], END + 5000));
+        assert!(due(
             BatchActivity {
                 quiet: Duration::from_mins(30),
                 ..open_line
             },
             &[],
-            &rules(),
             END + 5000
         ));
     }

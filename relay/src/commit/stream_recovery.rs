@@ -155,6 +155,12 @@ mod tests {
         }
     }
 
+    /// Where a stream continues if the source's last file ends with this many bytes of the log.
+    fn resume(acked: usize, unanswered: &[usize], sent_until: usize, end: Option<usize>) -> ResumePoint {
+        let log = log();
+        resume_point(&known(acked, unanswered, sent_until), end.map(|end| &log[..end]))
+    }
+
     fn certain(offset: usize) -> ResumePoint {
         ResumePoint {
             at: at(offset),
@@ -164,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_stream_without_further_posts_continues_for_certain() {
-        assert_eq!(resume_point(&known(50, &[], 50), None), certain(50));
+        assert_eq!(resume(50, &[], 50, None), certain(50));
         let finished = AcknowledgedStream {
             finished: true,
             ..known(50, &[], 70)
@@ -174,38 +180,26 @@ mod tests {
 
     #[test]
     fn a_stream_continues_where_the_last_file_ends() {
-        let log = log();
-        assert_eq!(
-            resume_point(&known(1200, &[1300], 1300), Some(&log[..1200])),
-            certain(1200)
-        );
-        assert_eq!(
-            resume_point(&known(1200, &[1300, 1400], 1400), Some(&log[..1300])),
-            certain(1300)
-        );
+        assert_eq!(resume(1200, &[1300], 1300, Some(1200)), certain(1200));
+        assert_eq!(resume(1200, &[1300, 1400], 1400, Some(1300)), certain(1300));
     }
 
     #[test]
     fn a_stream_that_does_not_end_with_the_last_file_may_have_duplicates() {
-        let log = log();
         let uncertain = ResumePoint {
             at: at(1200),
             duplicate_until: Some(Offset::new(1300)),
         };
-        assert_eq!(resume_point(&known(1200, &[1300], 1300), None), uncertain);
-        assert_eq!(
-            resume_point(&known(1200, &[1300], 1300), Some(&log[..1250])),
-            uncertain
-        );
+        assert_eq!(resume(1200, &[1300], 1300, None), uncertain);
+        assert_eq!(resume(1200, &[1300], 1300, Some(1250)), uncertain);
         // A few bytes could occur anywhere.
-        let few = resume_point(&known(50, &[], 70), Some(&log[..50]));
+        let few = resume(50, &[], 70, Some(50));
         assert_eq!(few.duplicate_until, Some(Offset::new(70)));
     }
 
     #[test]
     fn a_position_that_was_never_posted_is_ignored() {
-        let log = log();
-        let beyond = resume_point(&known(1200, &[1400], 1300), Some(&log[..1400]));
+        let beyond = resume(1200, &[1400], 1300, Some(1400));
         assert_eq!(beyond.at, at(1200));
     }
 }

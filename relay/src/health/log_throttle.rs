@@ -108,26 +108,23 @@ mod tests {
 
     use super::*;
 
+    fn logged<T>(latest: T, suppressed: u64) -> ThrottledEvent<T> {
+        ThrottledEvent { latest, suppressed }
+    }
+
     #[test]
     fn the_first_is_logged_at_once_and_the_rest_as_a_count() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut throttle = LogThrottle::default();
-        let logged = |latest, suppressed| Some(ThrottledEvent { latest, suppressed });
-        assert_eq!(throttle.record("a", 1, at(0)), logged(1, 0));
+        assert_eq!(throttle.record("a", 1, at(0)), Some(logged(1, 0)));
         assert_eq!(throttle.record("a", 2, at(1)), None);
         assert_eq!(throttle.record("a", 3, at(59)), None);
-        assert_eq!(throttle.record("b", 4, at(59)), logged(4, 0));
+        assert_eq!(throttle.record("b", 4, at(59)), Some(logged(4, 0)));
         assert_eq!(throttle.overdue(at(59)), []);
-        assert_eq!(
-            throttle.overdue(at(60)),
-            [ThrottledEvent {
-                latest: 3,
-                suppressed: 1
-            }]
-        );
+        assert_eq!(throttle.overdue(at(60)), [logged(3, 1)]);
         assert_eq!(throttle.record("a", 5, at(61)), None, "a minute from then on");
-        assert_eq!(throttle.record("a", 6, at(120)), logged(6, 1));
+        assert_eq!(throttle.record("a", 6, at(120)), Some(logged(6, 1)));
         assert_eq!(throttle.overdue(at(180)), []);
         assert!(throttle.entries.is_empty());
     }
@@ -149,19 +146,13 @@ mod tests {
     fn a_fault_that_comes_and_goes_is_logged_once_a_minute() {
         let (mut throttle, start) = (LogThrottle::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let logged = |suppressed| {
-            Some(ThrottledEvent {
-                latest: (),
-                suppressed,
-            })
-        };
-        assert_eq!(throttle.record("a", (), at(0)), logged(0));
+        assert_eq!(throttle.record("a", (), at(0)), Some(logged((), 0)));
         assert!(throttle.is_end_to_log("a"));
         assert_eq!(throttle.record("a", (), at(1)), None);
         assert!(!throttle.is_end_to_log("a"), "its return was not logged");
         assert_eq!(throttle.record("a", (), at(59)), None);
-        assert_eq!(throttle.record("a", (), at(60)), logged(2));
-        assert_eq!(throttle.record("a", (), at(120)), logged(0));
+        assert_eq!(throttle.record("a", (), at(60)), Some(logged((), 2)));
+        assert_eq!(throttle.record("a", (), at(120)), Some(logged((), 0)));
         assert!(throttle.is_end_to_log("a"));
         assert!(!throttle.is_end_to_log("a"));
     }

@@ -13,26 +13,24 @@ pub(crate) fn without_control_characters(mut report: Heartbeat) -> Heartbeat {
     let texts = streams.chain(gaps).chain(held).chain(&mut report.unreadable);
     for text in texts.chain([&mut report.version]) {
         if text.contains(char::is_control) {
-            *text = escape_control_characters(text);
+            let mut escaped = String::with_capacity(text.len() * 2);
+            for character in text.chars() {
+                if character.is_control() {
+                    escaped.extend(character.escape_default());
+                } else {
+                    escaped.push(character);
+                }
+            }
+            *text = escaped;
         }
     }
     report
 }
 
-fn escape_control_characters(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() * 2);
-    for character in text.chars() {
-        if character.is_control() {
-            escaped.extend(character.escape_default());
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
+    use logferry_protocol::stream::{FileKey, Head, StreamId};
+
     use super::*;
 
     #[test]
@@ -43,11 +41,8 @@ mod tests {
             "held": [{"path": "/c\u0008", "reason": "\u001b]0;x"}],
             "gaps": [{"stream": "STREAM", "log": "access", "path": "/b\u009b", "from": 0, "until": null, "noticed_at": 0}]
         }"#;
-        let stream = logferry_protocol::stream::StreamId::derive(
-            logferry_protocol::stream::FileKey { dev: 1, inode: 1 },
-            logferry_protocol::stream::Head::of(b"line\n").expect("a line"),
-            0,
-        );
+        let head = Head::of(b"line\n").expect("a line");
+        let stream = StreamId::derive(FileKey { dev: 1, inode: 1 }, head, 0);
         let report = report.replace("STREAM", &stream.to_string());
         let report = without_control_characters(serde_json::from_str(&report).expect("a report"));
         assert_eq!(report.version, r"1\u{1b}[2J");

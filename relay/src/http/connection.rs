@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use crate::auth::{FailedHandshake, TlsFailure};
 use crate::legacy_upload::UnconfirmedResponse;
@@ -36,32 +37,8 @@ const RESET_TIMEOUT: Duration = Duration::from_millis(200);
 const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 48\r\nconnection: close\r\n\r\nthis port speaks TLS: write https:// in its URL\n";
 
-/// The stream below a connection.
-#[derive(Debug)]
-pub(crate) enum ClientTransport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// Applies an expression to the stream of either transport.
-macro_rules! either {
-    ($transport:expr, $stream:ident => $what:expr) => {
-        match $transport {
-            ClientTransport::Plain($stream) => $what,
-            ClientTransport::Tls($stream) => $what,
-        }
-    };
-}
-
-impl ClientTransport {
-    /// The TCP socket. Reading from it bypasses TLS, so only bytes that are thrown away may be read from it.
-    fn socket(&mut self) -> &mut TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_mut().0,
-        }
-    }
-}
+/// The stream below a connection: plain TCP, or TLS.
+pub(crate) type ClientTransport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection that closes so that its last response can be read.
 #[derive(Debug)]
@@ -98,6 +75,14 @@ impl ClientConnection {
         }
     }
 
+    /// The TCP socket. Reading from it bypasses TLS, so only bytes that are thrown away may be read from it.
+    fn socket(&mut self) -> &mut TcpStream {
+        match &mut self.transport {
+            Either::Left(plain) => plain,
+            Either::Right(tls) => tls.get_mut().0,
+        }
+    }
+
     /// Fails if the client has read nothing for too long.
     fn check_write_timeout<T>(
         &mut self,
@@ -121,7 +106,7 @@ impl ClientConnection {
         let mut scratch = [0; 16 << 10];
         loop {
             let mut read = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(self.transport.socket()).poll_read(cx, &mut read))?;
+            ready!(Pin::new(self.socket()).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -132,14 +117,11 @@ impl ClientConnection {
 /// Closes a connection without TLS session so that the client can read why.
 pub(super) async fn close_after_failed_handshake(failed: FailedHandshake) {
     let Some(stream) = failed.stream else { return };
-    let mut connection = ClientConnection::new(ClientTransport::Plain(stream), Arc::default());
-    let response = match failed.reason {
-        TlsFailure::PlainHttp => PLAIN_HTTP_RESPONSE,
-        // TLS has sent its alert.
-        _ => &[],
-    };
-    // The client may have disconnected already.
-    let _ = connection.write_all(response).await;
+    let mut connection = ClientConnection::new(Either::Left(stream), Arc::default());
+    // The client may have disconnected already. On any other failure TLS has sent its alert.
+    if let TlsFailure::PlainHttp = failed.reason {
+        let _ = connection.write_all(PLAIN_HTTP_RESPONSE).await;
+    }
     let _ = connection.shutdown().await;
 }
 
@@ -149,13 +131,13 @@ impl AsyncRead for ClientConnection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        either!(&mut self.transport, stream => Pin::new(stream).poll_read(cx, buffer))
+        Pin::new(&mut self.transport).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for ClientConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = either!(&mut self.transport, stream => Pin::new(stream).poll_write(cx, bytes));
+        let written = Pin::new(&mut self.transport).poll_write(cx, bytes);
         self.check_write_timeout(cx, written)
     }
 
@@ -164,17 +146,16 @@ impl AsyncWrite for ClientConnection {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written =
-            either!(&mut self.transport, stream => Pin::new(stream).poll_write_vectored(cx, pieces));
+        let written = Pin::new(&mut self.transport).poll_write_vectored(cx, pieces);
         self.check_write_timeout(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        either!(&self.transport, stream => stream.is_write_vectored())
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = either!(&mut self.transport, stream => Pin::new(stream).poll_flush(cx));
+        let flushed = Pin::new(&mut self.transport).poll_flush(cx);
         self.check_write_timeout(cx, flushed)
     }
 
@@ -182,7 +163,7 @@ impl AsyncWrite for ClientConnection {
         loop {
             let next = match &mut self.state {
                 CloseState::Open => {
-                    let ended = either!(&mut self.transport, stream => Pin::new(stream).poll_shutdown(cx));
+                    let ended = Pin::new(&mut self.transport).poll_shutdown(cx);
                     ready!(self.check_write_timeout(cx, ended))?;
                     CloseState::WaitingForEnd(Box::pin(sleep(LINGER_TIMEOUT)))
                 }
@@ -198,7 +179,7 @@ impl AsyncWrite for ClientConnection {
                 }
                 CloseState::WaitingForReset(until) => {
                     ready!(until.as_mut().poll(cx));
-                    if self.transport.socket().take_error()?.is_none() {
+                    if self.socket().take_error()?.is_none() {
                         self.unconfirmed.confirm();
                     }
                     CloseState::Closed
@@ -222,7 +203,7 @@ mod tests {
         let address = listener.local_addr().expect("its address");
         let client = TcpStream::connect(address).await.expect("a listener");
         let (stream, _) = listener.accept().await.expect("a client");
-        let mut connection = ClientConnection::new(ClientTransport::Plain(stream), Arc::default());
+        let mut connection = ClientConnection::new(Either::Left(stream), Arc::default());
         connection.write_timeout = timeout;
         (connection, client)
     }

@@ -56,7 +56,6 @@ fn window_log(plain: usize) -> u32 {
         .clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)
 }
 
-/// A body that cannot be decoded.
 #[derive(Debug)]
 pub(crate) enum DecodeError {
     /// It is longer than the reserved bytes.

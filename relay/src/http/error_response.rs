@@ -10,7 +10,6 @@ use logferry_protocol::names::SourceId;
 use super::{PLAIN_TEXT, response};
 use crate::auth::AuthorizationError;
 
-/// A request that is answered with an error.
 #[derive(Debug)]
 pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,

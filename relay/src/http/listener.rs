@@ -21,6 +21,7 @@ use logferry_telemetry::RelayMetrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::requests::{ConnectedPeer, handle_request};
@@ -29,7 +30,7 @@ use crate::auth::Credentials;
 use crate::chunk::BodyPool;
 use crate::commit::CommitQueue;
 use crate::health::SharedGroupStatus;
-use crate::http::connection::{ClientConnection, ClientTransport, close_after_failed_handshake};
+use crate::http::connection::{ClientConnection, close_after_failed_handshake};
 use crate::legacy_upload::{AckTracker, UnconfirmedResponse};
 use crate::senders::SharedSenders;
 
@@ -165,12 +166,12 @@ async fn serve_connection(
     shutdown: CancellationToken,
 ) {
     let (transport, certificate) = match context.credentials.tls() {
-        None => (ClientTransport::Plain(stream), None),
+        None => (Either::Left(stream), None),
         Some(tls) => match shutdown
             .run_until_cancelled(tls.accept(stream, context.timeouts.handshake))
             .await
         {
-            Some(Ok(encrypted)) => (ClientTransport::Tls(encrypted.stream), encrypted.client_names),
+            Some(Ok(encrypted)) => (Either::Right(encrypted.stream), encrypted.client_names),
             Some(Err(failed)) => {
                 context.log_failed_handshake(peer.ip(), &failed.reason);
                 return close_after_failed_handshake(failed).await;

@@ -25,6 +25,7 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use logferry_config::{BatchSettings, GroupLimits, GroupSettings};
+use logferry_protocol::chunk::Receipt;
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
 use tokio::sync::oneshot;
@@ -36,7 +37,7 @@ use self::rejection_log::RejectionLog;
 pub(crate) use self::requests::check_body;
 pub(crate) use self::runtime::GroupRuntime;
 use crate::auth::Credentials;
-use crate::chunk::BodyPool;
+use crate::chunk::{BodyPool, ChunkReply, ReceivedChunk, RequestBody};
 use crate::commit::{CommitJob, CommitQueue};
 use crate::health::SharedGroupStatus;
 use crate::legacy_upload::AckTracker;
@@ -82,17 +83,29 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 impl HttpContext {
     /// Sends a job to the commit thread, and waits for its reply.
     async fn submit<R>(&self, job: impl FnOnce(oneshot::Sender<R>) -> CommitJob) -> Result<R, ErrorResponse> {
-        let stopping = || ErrorResponse::wait("the relay is stopping");
         let (reply, received) = oneshot::channel();
-        self.commits.submit(job(reply)).map_err(|_| stopping())?;
-        received.await.map_err(|_| stopping())
+        // If the thread has stopped, the reply is dropped with the job.
+        self.commits.submit(job(reply));
+        received
+            .await
+            .map_err(|_| ErrorResponse::wait("the relay is stopping"))
+    }
+
+    /// Stores a chunk.
+    async fn store(&self, chunk: ReceivedChunk<RequestBody>) -> Result<Receipt, ErrorResponse> {
+        match self
+            .submit(|reply| CommitJob::Store(Box::new(chunk), reply))
+            .await?
+        {
+            ChunkReply::Receipt(receipt) => Ok(receipt),
+            ChunkReply::Wait(reason) => Err(ErrorResponse::wait(reason)),
+        }
     }
 
     /// Refuses lines while the group accepts none. To be called before memory for the body is reserved.
     fn check_accepting(&self) -> Result<(), ErrorResponse> {
-        self.status
-            .rejection_reason()
-            .map_or(Ok(()), |reason| Err(ErrorResponse::wait(reason)))
+        let reason = self.status.rejection_reason();
+        reason.map_or(Ok(()), |reason| Err(ErrorResponse::wait(reason)))
     }
 }
 

@@ -32,7 +32,6 @@ pub(super) async fn read_json<T: DeserializeOwned>(
         .map_err(|error| ErrorResponse::bad_request(format!("the body is not valid for this path: {error}")))
 }
 
-/// Reads and decodes the body of a chunk.
 pub(super) async fn read_chunk_body(
     context: &HttpContext,
     request: Request<Incoming>,

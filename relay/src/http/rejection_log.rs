@@ -12,7 +12,6 @@ use crate::auth::TlsFailure;
 use crate::health::{LogThrottle, ThrottledEvent};
 use crate::http::error_response::ErrorResponse;
 
-/// Limits the log messages about rejected clients.
 #[derive(Debug, Default)]
 pub(super) struct RejectionLog(Mutex<LogThrottle<SourceId, RejectedClient>>);
 

@@ -22,14 +22,13 @@ use super::receive::{read_chunk_body, read_json};
 use super::upload_request::handle_upload;
 use super::{HttpContext, HttpResult, response, text_header};
 use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token, is_by_address};
-use crate::chunk::{ChunkReply, ReceivedChunk, split_by_window};
+use crate::chunk::{ReceivedChunk, split_by_window};
 use crate::commit::CommitJob;
 use crate::health::without_control_characters;
 use crate::http::error_response::ErrorResponse;
 use crate::legacy_upload::UnconfirmedResponse;
 use crate::senders::{Contact, ContactOutcome, RunConnection};
 
-/// The client at the other end of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectedPeer {
     pub(super) address: IpAddr,
@@ -48,7 +47,6 @@ struct Requester {
     sender: Option<SenderId>,
 }
 
-/// Authorizes a request and processes it.
 pub(super) async fn handle_request(
     context: &HttpContext,
     peer: &ConnectedPeer,
@@ -57,10 +55,8 @@ pub(super) async fn handle_request(
     check_framing(request.headers())?;
     let path = request.uri().path();
     if ![CHUNKS_PATH, STREAMS_PATH, HEARTBEAT_PATH, UPLOAD_PATH].contains(&path) {
-        return Err(ErrorResponse::new(
-            StatusCode::NOT_FOUND,
-            "there is nothing at this path",
-        ));
+        let reason = "there is nothing at this path";
+        return Err(ErrorResponse::new(StatusCode::NOT_FOUND, reason));
     }
     if request.method() != Method::POST {
         return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, "use POST"));
@@ -82,13 +78,9 @@ pub(super) async fn handle_request(
     if let Some(expected) = header(LEDGER_HEADER)
         && expected != context.ledger.to_string()
     {
-        return Err(ErrorResponse::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            format!(
-                "this relay's ledger is {}, not the one in {LEDGER_HEADER}",
-                context.ledger
-            ),
-        ));
+        let ledger = context.ledger;
+        let reason = format!("this relay's ledger is {ledger}, not the one in {LEDGER_HEADER}");
+        return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, reason));
     }
     let claimed = header(SOURCE_HEADER);
     let mut requester = Requester {
@@ -212,45 +204,32 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
         body,
         split,
     };
-    match context
-        .submit(|reply| CommitJob::Store(Box::new(chunk), reply))
-        .await?
-    {
-        ChunkReply::Receipt(receipt) => {
-            let status = match receipt.outcome {
-                ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
-                ChunkOutcome::OffsetMismatch => StatusCode::CONFLICT,
-            };
-            Ok(json(status, &receipt))
-        }
-        ChunkReply::Wait(reason) => Err(ErrorResponse::wait(reason)),
-    }
+    let receipt = context.store(chunk).await?;
+    let status = match receipt.outcome {
+        ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
+        ChunkOutcome::OffsetMismatch => StatusCode::CONFLICT,
+    };
+    Ok(json(status, &receipt))
 }
 
 /// Checks a body, which has so many `lines`, against its header.
 pub(crate) fn check_body(header: &ChunkHeader, body: &[u8], lines: u64) -> Result<(), ErrorResponse> {
+    let refused = |reason: &str| Err(ErrorResponse::bad_request(reason));
     if crc32c::crc32c(body) != header.crc32c {
-        return Err(ErrorResponse::bad_request(
-            "the body's CRC-32C differs from the one in ferry-crc32c",
-        ));
+        return refused("the body's CRC-32C differs from the one in ferry-crc32c");
     }
-    if lines != header.lines.sent {
-        let reason = format!(
-            "ferry-lines says {} lines, the body has {lines}",
-            header.lines.sent
-        );
-        return Err(ErrorResponse::bad_request(reason));
+    let said = header.lines.sent;
+    if lines != said {
+        return refused(&format!("ferry-lines says {said} lines, the body has {lines}"));
     }
     let ends_whole = body.last().is_none_or(|&last| last == b'\n');
     if ends_whole == (header.line_end == LineEnd::Open) && !body.is_empty() {
-        return Err(ErrorResponse::bad_request(
-            "ferry-end does not match the end of the body's last line",
-        ));
+        return refused("ferry-end does not match the end of the body's last line");
     }
     // A newline that the sender added is the only byte that is not in its file.
     let added = u64::from(header.line_end == LineEnd::Added);
     if u64::try_from(body.len()).unwrap_or(u64::MAX) > header.range.len().saturating_add(added) {
-        return Err(ErrorResponse::bad_request("the body is longer than ferry-range"));
+        return refused("the body is longer than ferry-range");
     }
     Ok(())
 }

@@ -12,8 +12,7 @@ use logferry_protocol::stream::Hash16;
 use super::receive::read_body;
 use super::{HttpContext, HttpResult, PLAIN_TEXT, response};
 use crate::auth::{AuthorizationError, PeerIdentity, authorize};
-use crate::chunk::{ChunkReply, split_by_window};
-use crate::commit::CommitJob;
+use crate::chunk::split_by_window;
 use crate::http::decode::BodyEncoding;
 use crate::http::error_response::ErrorResponse;
 use crate::legacy_upload::{UnconfirmedResponse, parse, upload_chunk};
@@ -30,14 +29,8 @@ pub(super) async fn handle_upload(
         authorize(&context.group, client, None)?;
     }
     context.check_accepting()?;
-    let mut body = read_body(
-        context,
-        request.into_body(),
-        BodyEncoding::Plain,
-        None,
-        context.limits.max_chunk,
-    )
-    .await?;
+    let (encoding, limit) = (BodyEncoding::Plain, context.limits.max_chunk);
+    let mut body = read_body(context, request.into_body(), encoding, None, limit).await?;
     let upload = parse(&body).map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     let source = upload_source(context, client, upload.host.as_deref())?;
     body.replace(&upload.lines);
@@ -52,16 +45,9 @@ pub(super) async fn handle_upload(
     };
     let pending = context.acks.claim(body_id.clone()).await;
     let chunk = upload_chunk(&context.group.name, body_id, body, split);
-    match context
-        .submit(|reply| CommitJob::Store(Box::new(chunk), reply))
-        .await?
-    {
-        ChunkReply::Receipt(_) => {
-            unconfirmed.set(pending);
-            Ok(stored_response(lines))
-        }
-        ChunkReply::Wait(reason) => Err(ErrorResponse::wait(reason)),
-    }
+    context.store(chunk).await?;
+    unconfirmed.set(pending);
+    Ok(stored_response(lines))
 }
 
 /// The source of the lines: the host in the body, if the group trusts it and knows the host; else the source that the

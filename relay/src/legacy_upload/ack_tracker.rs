@@ -93,10 +93,8 @@ impl PendingAck {
         if self.is_current(&bodies) {
             // Reported before the body is free: the next claim's chunk is queued after this job. A committer that has
             // stopped remembers the body, and treats its response as unconfirmed.
-            let _ = self
-                .tracker
-                .commits
-                .submit(CommitJob::Acknowledged(self.body.clone()));
+            let job = CommitJob::Acknowledged(self.body.clone());
+            self.tracker.commits.submit(job);
         }
         drop(bodies);
     }

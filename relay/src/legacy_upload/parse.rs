@@ -13,13 +13,10 @@ pub(crate) struct LegacyUpload {
     pub host: Option<String>,
 }
 
-/// A body that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LegacyUploadError {
-    /// It is not valid JSON, or has other fields.
     #[error("the body is not JSON like {{\"log\": \"LINES\", \"host\": \"ADDRESS\"}}: {0}")]
     Json(#[from] serde_json::Error),
-    /// It is JSON, but not an object.
     #[error("the body is not a JSON object with \"log\" and \"host\"")]
     NotAnObject,
 }

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::backfill::BackfillError;
-use crate::backfill::file::{BackfillFile, ChunkResult};
+use crate::backfill::file::BackfillFile;
 use crate::backfill::plan::{BackfillPlan, PlannedFile};
 use crate::backfill::report::{BackfillEvent, FileOutcome, FileRefusal, FileReport};
 use crate::chunks::buffers::BufferPool;
@@ -34,7 +34,6 @@ use crate::streams::tracked_stream::ShippedAmount;
 /// A chunk is not halved below this when the relay answers that it is too large.
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
 
-#[derive(Debug)]
 pub(super) struct BackfillDriver {
     logs: Vec<LogRules>,
     pending: VecDeque<PlannedFile>,
@@ -52,7 +51,6 @@ pub(super) struct BackfillDriver {
     failure: Option<BackfillError>,
 }
 
-#[derive(Debug)]
 struct CurrentFile {
     planned: PlannedFile,
     file: BackfillFile<File>,
@@ -126,12 +124,9 @@ impl BackfillDriver {
                 requests.extend(self.ask());
                 break;
             }
-            if self.dry_run {
-                self.ship_dry();
-                break;
-            }
             match self.ship() {
                 Some(request) => requests.push(request),
+                None if self.dry_run => break,
                 // The read may have ended the file.
                 None if self.end_current() => {}
                 None => break,
@@ -201,7 +196,7 @@ impl BackfillDriver {
                     candidate.is_copy_of(&LogText::plain(live)).ok()
                 };
                 file.role == FileRole::Live
-                    && (file.stat.key == candidate.key() || is_copy().unwrap_or(false))
+                    && (file.stat.key == candidate.stat.key || is_copy().unwrap_or(false))
             })
         };
         self.logs.iter().find(is_live).map(|log| log.name.clone())
@@ -212,7 +207,7 @@ impl BackfillDriver {
         let Some(CurrentFile { planned, file }) = ended else {
             return false;
         };
-        self.report(planned, file.shipped(), file.into_result());
+        self.report(planned, file.shipped, file.into_result());
         true
     }
 
@@ -237,7 +232,7 @@ impl BackfillDriver {
         }
         let query = FileQuery {
             log: self.logs.get(planned.log)?.name.clone(),
-            head: file.head(),
+            head: file.head,
             acknowledged: None,
         };
         Some(RelayRequest::Streams(ResolveRequest { files: vec![query] }))
@@ -263,6 +258,7 @@ impl BackfillDriver {
         }
     }
 
+    /// Reads the next chunk, if it may be sent and a buffer is free. In a dry run it counts as stored.
     fn ship(&mut self) -> Option<RelayRequest> {
         let CurrentFile { planned, file } = self.current.as_mut()?;
         let log = self.logs.get_mut(planned.log)?;
@@ -272,43 +268,27 @@ impl BackfillDriver {
             self.pool.give_back(buffer);
             return None;
         };
-        let (key, stream) = (file.key(), file.stream.as_mut()?);
+        let stream = file.stream.as_mut()?;
         self.last_seq += 1;
         let seq = ChunkSeq(self.last_seq);
-        let body = self.pool.body(buffer, draft.body());
-        let header = draft.header(stream, key, &log.name, &body);
         stream.sent(draft.in_flight(seq));
+        if self.dry_run {
+            file.chunk_ended(seq, Some(ChunkOutcome::Stored));
+            self.pool.give_back(buffer);
+            self.progress();
+            return None;
+        }
+        let body = self.pool.body(buffer, draft.body());
+        let header = draft.header(stream, file.stat.key, &log.name, &body);
         self.idle_connections.pop();
         let chunk = Box::new(OutgoingChunk { seq, header, body });
         Some(RelayRequest::Chunk { connection, chunk })
     }
 
-    fn ship_dry(&mut self) {
-        let (Some(CurrentFile { planned, file }), Some(mut buffer)) = (&mut self.current, self.pool.take())
-        else {
-            return;
-        };
-        if let Some(log) = self.logs.get_mut(planned.log)
-            && let Some(draft) = file.read(&mut buffer, self.chunk_bytes, &mut log.chunker)
-            && let Some(stream) = &mut file.stream
-        {
-            self.last_seq += 1;
-            let seq = ChunkSeq(self.last_seq);
-            stream.sent(draft.in_flight(seq));
-            file.chunk_ended(seq, ChunkResult::Stored);
-        }
-        self.pool.give_back(buffer);
-        self.progress();
-    }
-
     fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
-        let chunk_result = match result.as_ref().map(|receipt| receipt.outcome) {
-            Ok(ChunkOutcome::Stored) => ChunkResult::Stored,
-            Ok(ChunkOutcome::Duplicate) => ChunkResult::Duplicate,
-            Ok(ChunkOutcome::OffsetMismatch) | Err(_) => ChunkResult::Unknown,
-        };
+        let outcome = result.as_ref().ok().map(|receipt| receipt.outcome);
         if let Some(current) = &mut self.current {
-            current.file.chunk_ended(seq, chunk_result);
+            current.file.chunk_ended(seq, outcome);
         }
         match result {
             Ok(_) => {
@@ -338,7 +318,7 @@ impl BackfillDriver {
             self.events.push(BackfillEvent::Progress {
                 path: planned.path.clone(),
                 done: file.stream.as_ref().map_or(0, |stream| stream.acked.offset.get()),
-                size: file.size().get(),
+                size: file.size.get(),
             });
         }
     }

@@ -7,8 +7,9 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::resolve::KnownStream;
-use logferry_protocol::stream::{FileKey, Head, Offset};
+use logferry_protocol::stream::{Head, Offset};
 
 use crate::backfill::report::{FileOutcome, FileRefusal};
 use crate::chunks::chunker::Chunker;
@@ -16,7 +17,7 @@ use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::open_writers::OpenWriters;
 use crate::files::{self, FileHandle, FileStat};
 use crate::messages::ChunkSeq;
-use crate::streams::identity::{self, FileContents, UnidentifiedFile};
+use crate::streams::identity::{self, UnidentifiedFile};
 use crate::streams::read::{ChunkDraft, ChunkRead, read_chunk};
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed, stream_start};
 
@@ -24,28 +25,19 @@ use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, 
 /// whether a process has it open for writing.
 const QUIET: Duration = Duration::from_secs(30);
 
-#[derive(Debug)]
 pub(super) struct BackfillFile<H> {
     text: LogText<H>,
-    stat: FileStat,
+    pub(super) stat: FileStat,
     beginning: Vec<u8>,
-    head: Head,
+    pub(super) head: Head,
     /// Bytes of text in it.
-    size: Offset,
+    pub(super) size: Offset,
     pub(super) stream: Option<TrackedStream>,
     from: Offset,
-    shipped: ShippedAmount,
+    /// The amount that became durable by this run.
+    pub(super) shipped: ShippedAmount,
     has_duplicate: bool,
     refusal: Option<FileRefusal>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ChunkResult {
-    Stored,
-    /// The relay had it before.
-    Duplicate,
-    /// The relay may have it or not.
-    Unknown,
 }
 
 impl<H: FileHandle> BackfillFile<H> {
@@ -86,23 +78,6 @@ impl<H: FileHandle> BackfillFile<H> {
             OpenWriters::Some => true,
             OpenWriters::Unknown => !age.is_ok_and(|age| age >= QUIET),
         })
-    }
-
-    pub(super) fn key(&self) -> FileKey {
-        self.stat.key
-    }
-
-    pub(super) fn head(&self) -> Head {
-        self.head
-    }
-
-    pub(super) fn size(&self) -> Offset {
-        self.size
-    }
-
-    /// The amount that became durable by this run.
-    pub(super) fn shipped(&self) -> ShippedAmount {
-        self.shipped
     }
 
     pub(super) fn is_copy_of(&self, original: &LogText<H>) -> io::Result<bool> {
@@ -218,15 +193,13 @@ impl<H: FileHandle> BackfillFile<H> {
         None
     }
 
-    pub(super) fn chunk_ended(&mut self, seq: ChunkSeq, result: ChunkResult) {
+    /// A chunk's request ended. Without an outcome the relay may have the chunk or not.
+    pub(super) fn chunk_ended(&mut self, seq: ChunkSeq, outcome: Option<ChunkOutcome>) {
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.awaits(seq)) else {
             return;
         };
-        self.has_duplicate |= result == ChunkResult::Duplicate;
-        if result == ChunkResult::Stored {
-            self.shipped = self.shipped.plus(stream.stored(seq));
-        } else {
-            stream.failed(seq);
-        }
+        self.has_duplicate |= outcome == Some(ChunkOutcome::Duplicate);
+        let amount = stream.ended(seq, outcome == Some(ChunkOutcome::Stored));
+        self.shipped = self.shipped.plus(amount);
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use logferry_config as config;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use crate::error::RequestError;
 use crate::files::compressed::CompressionFormat;
 use crate::files::compressed::tests::compress;
 use crate::messages::{RelayRequest, SenderEvent};
-use crate::tail::scenarios::sim_relay::{RequestOutcome, SimRelay};
+use crate::tail::scenarios::sim_relay::{RequestOutcome, SimRelay, busy};
 
 /// A sender section with a log for each of these paths.
 pub(super) fn config(paths: &[&str]) -> config::SenderSettings {
@@ -48,15 +48,11 @@ struct BackfillFixture {
 
 impl BackfillFixture {
     fn new() -> Self {
-        let now = Now {
-            instant: Instant::now(),
-            // Long after the last write to any file.
-            wall: SystemTime::now() + Duration::from_mins(5),
-        };
         Self {
             folder: TempDir::new().expect("a folder"),
             relay: SimRelay::default(),
-            now,
+            // Long after the last write to any file.
+            now: Now::read().after(Duration::from_mins(5)),
         }
     }
 
@@ -82,9 +78,10 @@ impl BackfillFixture {
     fn run(
         &mut self,
         paths: &[PathBuf],
+        dry_run: bool,
         mut outcomes: impl FnMut() -> Option<RequestOutcome>,
     ) -> Vec<FileReport> {
-        let (mut driver, inbox) = self.driver(paths, false);
+        let (mut driver, inbox) = self.driver(paths, dry_run);
         let mut reports = Vec::new();
         for _ in 0..10_000 {
             let requests = driver.run_due(self.now);
@@ -103,7 +100,7 @@ impl BackfillFixture {
                         let Some(outcome) = outcomes() else {
                             return reports;
                         };
-                        self.relay.end_request(connection, &chunk, outcome, timeout())
+                        self.relay.end_request(connection, &chunk, outcome)
                     }
                     RelayRequest::Heartbeat(_) => panic!("a backfill sends no heartbeat"),
                 };
@@ -118,7 +115,7 @@ impl BackfillFixture {
     }
 
     fn ship(&mut self, paths: &[PathBuf]) -> Vec<FileReport> {
-        self.run(paths, || Some(RequestOutcome::Done))
+        self.run(paths, false, || Some(RequestOutcome::Done))
     }
 
     fn arrived(&self) -> String {
@@ -131,13 +128,6 @@ fn done(news: Vec<BackfillEvent>) -> impl Iterator<Item = FileReport> {
         BackfillEvent::Done(report) => Some(report),
         BackfillEvent::Progress { .. } | BackfillEvent::Waiting(_) => None,
     })
-}
-
-fn timeout() -> RequestError {
-    RequestError::Timeout {
-        relay: "relay".into(),
-        after: Duration::ZERO,
-    }
 }
 
 fn results(reports: &[FileReport]) -> Vec<String> {
@@ -307,23 +297,8 @@ fn files_with_the_same_beginning_are_all_shipped() {
 #[test]
 fn a_dry_run_counts_what_would_be_shipped_and_sends_nothing() {
     let mut fixture = BackfillFixture::new();
-    let text = lines("a", 1000);
-    let file = fixture.write("a.gz", gzip(&text));
-    let (mut driver, inbox) = fixture.driver(&[file], true);
-    let mut reports = Vec::new();
-    while !driver.is_over() {
-        for job in driver.run_due(fixture.now) {
-            let RelayRequest::Streams(question) = job else {
-                panic!("a dry run sent {job:?}")
-            };
-            let answer = fixture.relay.resolve(&question);
-            driver.handle(SenderEvent::Streams(Ok(answer)), fixture.now);
-        }
-        for event in inbox.try_iter() {
-            driver.handle(event, fixture.now);
-        }
-        reports.extend(done(driver.take_events()));
-    }
+    let file = fixture.write("a.gz", gzip(&lines("a", 1000)));
+    let reports = fixture.run(&[file], true, || panic!("a dry run sends nothing"));
     assert_eq!(results(&reports), ["shipped from 0"]);
     assert_eq!((reports[0].lines.sent, reports[0].lines.excluded), (900, 100));
     assert_eq!(fixture.arrived(), "");
@@ -336,7 +311,7 @@ fn a_refused_question_ends_the_backfill_and_an_unanswered_one_is_repeated() {
     let (mut driver, _inbox) = fixture.driver(&[file], false);
     let requests = driver.run_due(fixture.now);
     assert!(matches!(requests[..], [RelayRequest::Streams(_)]));
-    driver.handle(SenderEvent::Streams(Err(timeout())), fixture.now);
+    driver.handle(SenderEvent::Streams(Err(busy())), fixture.now);
     assert!(matches!(&driver.take_events()[..], [BackfillEvent::Waiting(_)]));
     assert!(driver.run_due(fixture.now).is_empty(), "it waits");
     let later = Now {
@@ -378,7 +353,7 @@ proptest! {
         }
         for run in runs {
             let mut outcomes = run.into_iter();
-            fixture.run(&files, || outcomes.next());
+            fixture.run(&files, false, || outcomes.next());
         }
         fixture.ship(&files);
         prop_assert_eq!(fixture.arrived(), kept(&text));

@@ -27,9 +27,7 @@ struct BufferBody {
 }
 
 impl BufferPool {
-    /// A pool for `in_flight` chunks, cut from blocks of up to `block` bytes.
-    ///
-    /// Buffers come back as [`SenderEvent::Buffer`] through `events`.
+    /// A pool for `in_flight` chunks, cut from blocks of up to `block` bytes. Buffers come back through `events`.
     pub(crate) fn new(in_flight: usize, block: usize, events: Sender<SenderEvent>) -> Self {
         Self {
             free: Vec::new(),

@@ -19,13 +19,6 @@ use logferry_protocol::stream::Tail;
 
 use crate::chunks::exclusion::{self, ExclusionRules};
 
-#[derive(Debug, Clone, Copy)]
-struct LineLimits {
-    max_lines: usize,
-    /// A line longer than this, newline included, may be sent in pieces and is never excluded.
-    max_line: usize,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileEnd {
     /// A line without its newline may still get it.
@@ -64,24 +57,19 @@ impl ChunkCut {
 #[derive(Debug)]
 pub(crate) struct Chunker {
     rules: ExclusionRules,
-    limits: LineLimits,
+    max_lines: usize,
+    /// A line longer than this, newline included, may be sent in pieces and is never excluded.
+    max_line: usize,
     /// Reused from cut to cut.
     dropped: Vec<Range<usize>>,
 }
 
 impl Chunker {
     pub(crate) fn of_log(chunk: &config::ChunkLimits, log: &config::LogSettings) -> Self {
-        let limits = LineLimits {
+        Self {
+            rules: ExclusionRules::new(&log.exclude),
             max_lines: chunk.max_lines,
             max_line: log.max_line,
-        };
-        Self::new(ExclusionRules::new(&log.exclude), limits)
-    }
-
-    fn new(rules: ExclusionRules, limits: LineLimits) -> Self {
-        Self {
-            rules,
-            limits,
             dropped: Vec::new(),
         }
     }
@@ -100,7 +88,7 @@ impl Chunker {
     ) -> Option<ChunkCut> {
         let block = &buffer[before..before + filled];
         let inside_line = before > 0 && buffer[before - 1] != b'\n';
-        let (raw, lines) = whole_lines(block, self.limits.max_lines);
+        let (raw, lines) = whole_lines(block, self.max_lines);
         if raw > 0 {
             return Some(self.cut_lines(buffer, before, raw, lines, inside_line));
         }
@@ -109,15 +97,14 @@ impl Chunker {
         }
         // A piece leaves the last byte for later. If the file ends here, the chunk that adds the newline must not have an
         // empty range, or it could be stored twice.
-        let long = inside_line || block_full || filled >= self.limits.max_line;
+        let long = inside_line || block_full || filled >= self.max_line;
         let piece = filled.checked_sub(1).filter(|&piece| long && piece > 0)?;
         Some(ChunkCut {
             raw: piece,
             body: piece,
-            lines: LineCounts::default(),
             line_end: LineEnd::Open,
-            tail: Tail::of(&buffer[..before + piece]),
             begins_long_line: !inside_line,
+            ..ChunkCut::without_lines(&buffer[..before + piece])
         })
     }
 
@@ -129,7 +116,7 @@ impl Chunker {
         lines: usize,
         inside_line: bool,
     ) -> ChunkCut {
-        let tail = Tail::of(&buffer[..before + raw]);
+        let nothing = ChunkCut::without_lines(&buffer[..before + raw]);
         let range = &mut buffer[before..before + raw];
         // The end of a line that began in an earlier chunk is never excluded.
         let rest = if inside_line {
@@ -138,7 +125,7 @@ impl Chunker {
             0
         };
         let whole = &mut range[rest..];
-        self.rules.find(whole, self.limits.max_line, &mut self.dropped);
+        self.rules.find(whole, self.max_line, &mut self.dropped);
         let body = rest + exclusion::remove_ranges(whole, &self.dropped);
         let excluded = self.dropped.len();
         ChunkCut {
@@ -148,9 +135,7 @@ impl Chunker {
                 excluded: excluded as u64,
                 sent: (lines - excluded) as u64,
             },
-            line_end: LineEnd::Whole,
-            tail,
-            begins_long_line: false,
+            ..nothing
         }
     }
 
@@ -172,7 +157,7 @@ impl Chunker {
         let line = &mut buffer[before..=before + filled];
         line[filled] = b'\n';
         if !inside_line {
-            self.rules.find(line, self.limits.max_line, &mut self.dropped);
+            self.rules.find(line, self.max_line, &mut self.dropped);
             if !self.dropped.is_empty() {
                 return ChunkCut {
                     lines: LineCounts { excluded: 1, sent: 0 },

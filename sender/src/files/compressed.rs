@@ -10,7 +10,6 @@
 //!   the last block, both only while the file is being read.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
@@ -64,7 +63,6 @@ impl From<io::Error> for CompressedFileError {
 }
 
 /// An open file and the text in it, compressed or not.
-#[derive(Debug)]
 pub(crate) struct LogText<H> {
     file: Rc<H>,
     compressed: Option<CompressedText>,
@@ -124,7 +122,6 @@ impl<H: FileHandle> FileHandle for LogText<H> {
     }
 }
 
-#[derive(Debug)]
 struct CompressedText {
     format: CompressionFormat,
     size: Offset,
@@ -219,16 +216,8 @@ impl DecoderPosition {
     }
 }
 
-impl fmt::Debug for DecoderPosition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecoderPosition")
-            .field("at", &self.at)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Copies the bytes of `kept` from index `from` on to `buffer`. Returns the number of bytes.
-fn copy_kept(kept: &[u8], from: u64, buffer: &mut [u8]) -> usize {
+pub(crate) fn copy_kept(kept: &[u8], from: u64, buffer: &mut [u8]) -> usize {
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     let kept = kept.get(from..).unwrap_or_default();
     let copied = kept.len().min(buffer.len());

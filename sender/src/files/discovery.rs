@@ -1,10 +1,8 @@
 //! Finds the files of a log: the live ones, and for each the rotated ones that belong to it, oldest first.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-use logferry_protocol::stream::FileKey;
 
 use crate::files::{FileStat, FileSystem};
 
@@ -17,7 +15,7 @@ pub(crate) enum FileRole {
     Live,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct FoundFile {
     /// The live path that the file belongs to. A file at that path need not exist.
     pub(crate) live_path: PathBuf,
@@ -58,25 +56,23 @@ impl LogPatterns {
             None => vec![PathBuf::from(&self.live)],
         };
         let rotated = self.rotated.iter().flat_map(|pattern| files.matching(pattern));
-        let mut seen: BTreeMap<FileKey, FoundFile> = BTreeMap::new();
-        for path in live.iter().cloned().chain(rotated) {
-            let Some(stat) = files.stat(&path) else { continue };
-            let (live_path, role) = self.assign(&path, &live);
-            let found = FoundFile {
-                live_path,
-                path,
-                role,
-                stat,
-            };
-            seen.entry(stat.key)
-                .and_modify(|first| {
-                    if found.role > first.role {
-                        *first = found.clone();
-                    }
+        let paths = live.iter().cloned().chain(rotated);
+        let mut found_files: Vec<FoundFile> = paths
+            .filter_map(|path| {
+                let stat = files.stat(&path)?;
+                let (live_path, role) = self.assign(&path, &live);
+                Some(FoundFile {
+                    live_path,
+                    path,
+                    role,
+                    stat,
                 })
-                .or_insert(found);
-        }
-        let mut found_files: Vec<FoundFile> = seen.into_values().collect();
+            })
+            .collect();
+        // Of the names of one file, a live one counts.
+        found_files.sort_by_key(|found| Reverse(found.role));
+        let mut seen = BTreeSet::new();
+        found_files.retain(|found| seen.insert(found.stat.key));
         found_files.sort_by(oldest_first);
         found_files
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,7 +36,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 type ConnectionDriver = Pin<Box<http1::Connection<TokioIo<Box<dyn ByteStream>>, Full<Bytes>>>>;
 
 pub(super) struct RelayConnection {
-    relay: RelayClient,
+    relay: Arc<RelayClient>,
     open: Option<OpenConnection>,
 }
 
@@ -70,7 +71,7 @@ pub(super) struct RelayResponse {
 }
 
 impl RelayConnection {
-    pub(super) fn new(relay: RelayClient) -> Self {
+    pub(super) fn new(relay: Arc<RelayClient>) -> Self {
         Self { relay, open: None }
     }
 
@@ -151,8 +152,7 @@ impl RelayConnection {
         };
         let request = request.body(Full::new(body));
         let request = request.map_err(|error| invalid_response(&relay, &error))?;
-        let request = open.addressed(request);
-        let exchange = open.exchange(request, &self.relay.settings.config.tls, &relay);
+        let exchange = open.exchange(request, &self.relay.config.tls, &relay);
         let response = tokio::time::timeout(after, exchange).await;
         let response = response.map_err(|_| RequestError::Timeout {
             relay: relay.clone(),
@@ -173,7 +173,7 @@ fn response_deadline(bytes: usize) -> Duration {
 /// Connects to the first network address of the endpoint that accepts. The host name is looked up each time.
 async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection, RequestError> {
     let target = relay.address(endpoint);
-    let token = match &relay.settings.config.token_file {
+    let token = match &relay.config.token_file {
         Some(path) => Some(token::read(path).await?),
         None => None,
     };
@@ -217,7 +217,7 @@ async fn connect_to(
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     };
     let socket = socket.map_err(failed)?;
-    if let Some(local) = relay.settings.config.local_address {
+    if let Some(local) = relay.config.local_address {
         let bound = socket.bind(SocketAddr::new(local, 0));
         bound.map_err(|source| RequestError::Bind(local, source))?;
     }
@@ -226,7 +226,7 @@ async fn connect_to(
     Ok(match target.scheme {
         Scheme::Http => Box::new(stream),
         Scheme::Https => {
-            let tls = &relay.settings.config.tls;
+            let tls = &relay.config.tls;
             Box::new(tls::connect(tls, &name, &target.host, stream).await?)
         }
     })
@@ -264,21 +264,15 @@ async fn drive(driver: &mut Option<ConnectionDriver>) {
 }
 
 impl OpenConnection {
-    fn addressed(&self, mut request: hyper::Request<Full<Bytes>>) -> hyper::Request<Full<Bytes>> {
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
-        if let Some(token) = &self.token {
-            headers.insert(AUTHORIZATION, token.clone());
-        }
-        request
-    }
-
     async fn exchange(
         &mut self,
-        request: hyper::Request<Full<Bytes>>,
+        mut request: hyper::Request<Full<Bytes>>,
         tls: &ClientTls,
         relay: &str,
     ) -> Result<RelayResponse, RequestError> {
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.extend(self.token.clone().map(|token| (AUTHORIZATION, token)));
         let broken = |source: hyper::Error| {
             tls::refusal(&source, tls, relay).unwrap_or(RequestError::Broken(relay.to_owned(), source))
         };
@@ -335,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::relay_client::ClientRole;
+    use crate::tail::scenarios::simulation::config;
 
     #[tokio::test]
     async fn a_response_after_which_the_relay_closes_is_received_at_once() {
@@ -353,12 +348,10 @@ mod tests {
             }
         });
         let dir = tempfile::tempdir().expect("a folder");
-        let text = format!(
-            "sender:\n  relay: http://{address}\n  state_dir: {}\n  logs: [{{path: /a.log}}]\n",
-            dir.path().display()
-        );
-        let config = logferry_config::parse(&text, "c.yaml".as_ref(), &|_| None).expect("valid");
-        let relay = RelayClient::new(&config.sender.expect("a sender"), ClientRole::Sender);
+        let mut config = config(4096, 100, 2048);
+        config.relay = vec![format!("http://{address}").parse().expect("an address")];
+        config.state_dir = dir.path().into();
+        let relay = Arc::new(RelayClient::new(&config, ClientRole::Sender));
         let mut connection = RelayConnection::new(relay.clone());
         for _ in 0..20 {
             let exchange = connection.exchange(relay.post("/v1/streams"), Bytes::from_static(b"{}"));

@@ -18,8 +18,9 @@ use crate::relay_client::relay_identity::RelayIdentity;
 #[derive(Debug)]
 pub(super) struct Endpoints {
     count: usize,
-    current: usize,
-    identity: Option<RelayIdentity>,
+    /// The endpoint in use.
+    pub(super) current: usize,
+    pub(super) identity: Option<RelayIdentity>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,23 +45,11 @@ impl Endpoints {
         }
     }
 
-    pub(super) fn current(&self) -> usize {
-        self.current
-    }
-
     /// An endpoint failed: the next one is used, unless another connection has noticed the failure before.
     pub(super) fn failed(&mut self, endpoint: usize) {
         if endpoint == self.current {
             self.current = (endpoint + 1) % self.count.max(1);
         }
-    }
-
-    pub(super) fn identity(&self) -> Option<&RelayIdentity> {
-        self.identity.as_ref()
-    }
-
-    pub(super) fn set_identity(&mut self, identity: RelayIdentity) {
-        self.identity = Some(identity);
     }
 
     /// Compares a relay that has answered at `address` with the known one. Old relays do not tell their ledger.
@@ -104,7 +93,7 @@ mod tests {
         let mut endpoints = Endpoints::new(3, None);
         let mut tried = Vec::new();
         for _ in 0..4 {
-            let endpoint = endpoints.current();
+            let endpoint = endpoints.current;
             tried.push(endpoint);
             endpoints.failed(endpoint);
             endpoints.failed(endpoint);
@@ -112,31 +101,21 @@ mod tests {
         assert_eq!(tried, [0, 1, 2, 0]);
     }
 
-    fn match_ledger(ledger: Option<LedgerId>, port: u16) -> LedgerMatch {
-        known().match_ledger(ledger, address(port))
-    }
-
-    fn first_match(ledger: Option<LedgerId>) -> LedgerMatch {
-        Endpoints::new(1, None).match_ledger(ledger, address(1))
-    }
-
     #[test]
-    fn the_known_ledger_is_accepted_at_every_endpoint() {
-        assert_eq!(match_ledger(Some(ONE), 1), LedgerMatch::Known);
-        assert_eq!(match_ledger(Some(ONE), 2), LedgerMatch::New);
-        assert_eq!(first_match(Some(ONE)), LedgerMatch::New);
-    }
-
-    #[test]
-    fn another_ledger_is_a_replacement_only_at_the_same_address() {
-        assert_eq!(match_ledger(Some(TWO), 1), LedgerMatch::Replaced);
-        assert_eq!(match_ledger(Some(TWO), 2), LedgerMatch::Other);
-    }
-
-    #[test]
-    fn a_relay_that_does_not_tell_its_ledger_is_accepted_only_at_the_same_address() {
-        assert_eq!(first_match(None), LedgerMatch::Known);
-        assert_eq!(match_ledger(None, 1), LedgerMatch::Known);
-        assert_eq!(match_ledger(None, 2), LedgerMatch::Other);
+    fn another_ledger_or_none_is_accepted_only_at_the_address_of_the_known_one() {
+        let first = || Endpoints::new(1, None);
+        for (endpoints, ledger, port, expected) in [
+            (known(), Some(ONE), 1, LedgerMatch::Known),
+            (known(), Some(ONE), 2, LedgerMatch::New),
+            (known(), Some(TWO), 1, LedgerMatch::Replaced),
+            (known(), Some(TWO), 2, LedgerMatch::Other),
+            (known(), None, 1, LedgerMatch::Known),
+            (known(), None, 2, LedgerMatch::Other),
+            (first(), Some(ONE), 1, LedgerMatch::New),
+            (first(), None, 1, LedgerMatch::Known),
+        ] {
+            let matched = endpoints.match_ledger(ledger, address(port));
+            assert_eq!(matched, expected, "{ledger:?} at port {port}");
+        }
     }
 }

@@ -45,25 +45,13 @@ use crate::relay_client::sender_identity::SenderIdentity;
 /// One question and one heartbeat: there is never a second question, and a late heartbeat is of no use.
 const CONTROL_QUEUE: usize = 2;
 
-/// The settings of requests. Clones share the address in use.
-#[derive(Debug, Clone)]
-pub(crate) struct RelayClient {
-    settings: Arc<ClientSettings>,
-    endpoints: Arc<Mutex<Endpoints>>,
-}
-
+/// The settings of requests, and the address in use. All connections share it.
 #[derive(Debug)]
-struct ClientSettings {
+pub(crate) struct RelayClient {
     config: config::SenderSettings,
     identity_file: RelayIdentityFile,
     sender: SenderIdentity,
-}
-
-#[derive(Debug, Clone)]
-struct EventOutlet {
-    events: std::sync::mpsc::Sender<SenderEvent>,
-    /// Cancelled once no answer is awaited any more.
-    cut: CancellationToken,
+    endpoints: Mutex<Endpoints>,
 }
 
 /// A request for the connection that carries no chunks.
@@ -78,14 +66,11 @@ impl RelayClient {
     fn new(config: &config::SenderSettings, role: ClientRole) -> Self {
         let identity_file = RelayIdentityFile::new(&config.state_dir);
         let endpoints = Endpoints::new(config.relay.len(), identity_file.load());
-        let settings = ClientSettings {
+        Self {
             config: config.clone(),
             identity_file,
             sender: SenderIdentity::load(&config.state_dir, role),
-        };
-        Self {
-            settings: Arc::new(settings),
-            endpoints: Arc::new(Mutex::new(endpoints)),
+            endpoints: Mutex::new(endpoints),
         }
     }
 
@@ -94,7 +79,7 @@ impl RelayClient {
     }
 
     fn endpoint(&self) -> usize {
-        self.endpoints().current()
+        self.endpoints().current
     }
 
     fn endpoint_failed(&self, endpoint: usize) {
@@ -103,7 +88,7 @@ impl RelayClient {
 
     /// `endpoint` is a number from [`Self::endpoint`].
     fn address(&self, endpoint: usize) -> &config::RelayAddress {
-        &self.settings.config.relay[endpoint]
+        &self.config.relay[endpoint]
     }
 
     fn name(&self, endpoint: usize) -> String {
@@ -113,10 +98,10 @@ impl RelayClient {
     /// A request that any relay answers.
     fn post(&self, path: &str) -> hyper::http::request::Builder {
         let mut request = Request::post(path);
-        if let Some(name) = self.settings.sender.name() {
+        if let Some(name) = self.sender.name() {
             request = request.header(SENDER_HEADER, name.to_string());
         }
-        match &self.settings.config.source {
+        match &self.config.source {
             config::SourceSetting::Auto => request,
             config::SourceSetting::Named(source) => request.header(SOURCE_HEADER, source.as_str()),
         }
@@ -125,7 +110,7 @@ impl RelayClient {
     /// A request that only the relay with the known ledger answers.
     fn post_to_known(&self, path: &str) -> hyper::http::request::Builder {
         let request = self.post(path);
-        match self.endpoints().identity() {
+        match &self.endpoints().identity {
             Some(identity) => request.header(LEDGER_HEADER, identity.ledger.to_string()),
             None => request,
         }
@@ -134,21 +119,19 @@ impl RelayClient {
     /// Verifies that the relay that has answered is the one that lines were shipped to, and saves its identity. Only then
     /// its answer may be used.
     async fn verify_ledger(
-        &self,
+        self: &Arc<Self>,
         ledger: Option<LedgerId>,
         from: ConnectedEndpoint,
     ) -> Result<(), RequestError> {
-        let compare = |known: &Endpoints| {
-            (
-                known.match_ledger(ledger, from.address),
-                known.identity().cloned(),
-            )
+        let (matched, known) = {
+            let endpoints = self.endpoints();
+            let matched = endpoints.match_ledger(ledger, from.address);
+            (matched, endpoints.identity.clone())
         };
-        let (matched, known) = compare(&self.endpoints());
         let relay = self.name(from.endpoint);
         match (matched, known) {
             // It was saved, unless the state folder was not writable: then it is saved again.
-            (LedgerMatch::Known, Some(known)) if !self.settings.identity_file.is_saved() => {
+            (LedgerMatch::Known, Some(known)) if !self.identity_file.is_saved() => {
                 return self.save(known).await;
             }
             (LedgerMatch::Known, _) => return Ok(()),
@@ -171,27 +154,27 @@ impl RelayClient {
             endpoint: relay,
             address: from.address,
         };
-        self.endpoints().set_identity(identity.clone());
+        self.endpoints().identity = Some(identity.clone());
         // Before the answer is used: no chunk is sent that could go to another relay after a restart.
         self.save(identity).await
     }
 
     /// The relay says that another process has the id `taken`.
-    async fn renew_id(&self, taken: SenderId) {
-        let settings = Arc::clone(&self.settings);
+    async fn renew_id(self: &Arc<Self>, taken: SenderId) {
+        let relay = Arc::clone(self);
         // It fails only when the process ends.
-        let _ = tokio::task::spawn_blocking(move || settings.sender.renew(taken)).await;
+        let _ = tokio::task::spawn_blocking(move || relay.sender.renew(taken)).await;
     }
 
-    async fn save(&self, identity: RelayIdentity) -> Result<(), RequestError> {
-        let settings = Arc::clone(&self.settings);
-        let saved = tokio::task::spawn_blocking(move || settings.identity_file.save(&identity)).await;
+    async fn save(self: &Arc<Self>, identity: RelayIdentity) -> Result<(), RequestError> {
+        let relay = Arc::clone(self);
+        let saved = tokio::task::spawn_blocking(move || relay.identity_file.save(&identity)).await;
         saved.map_err(|_| RequestError::Stopping)
     }
 
     /// Whether the ledger's address is still one of the relay's. If this cannot be found out, it is.
     async fn still_lists(&self, known: &RelayIdentity) -> bool {
-        let mut addresses = self.settings.config.relay.iter();
+        let mut addresses = self.config.relay.iter();
         let Some(address) = addresses.find(|address| address.to_string() == known.endpoint) else {
             return false;
         };
@@ -217,21 +200,17 @@ pub(crate) fn start(
     cut: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> RelayConnections {
-    let relay = RelayClient::new(config, role);
-    let outlet = EventOutlet {
-        events: events.clone(),
-        cut: cut.clone(),
-    };
+    let relay = Arc::new(RelayClient::new(config, role));
     let chunks = (0..config.in_flight).map(|number| {
         // A connection gets a chunk only when it is idle.
         let (sender, receiver) = mpsc::channel(1);
-        let id = ConnectionId(number);
-        tasks.spawn(serve_chunks(relay.clone(), id, receiver, outlet.clone()));
+        let (relay, events, cut) = (relay.clone(), events.clone(), cut.clone());
+        tasks.spawn(serve_chunks(relay, ConnectionId(number), receiver, events, cut));
         sender
     });
     let chunks = chunks.collect();
     let (control, requests) = mpsc::channel(CONTROL_QUEUE);
-    tasks.spawn(serve_control(relay, requests, outlet));
+    tasks.spawn(serve_control(relay, requests, events.clone(), cut.clone()));
     RelayConnections { chunks, control }
 }
 
@@ -258,13 +237,14 @@ impl RelayConnections {
 }
 
 async fn serve_chunks(
-    relay: RelayClient,
+    relay: Arc<RelayClient>,
     id: ConnectionId,
     mut chunks: mpsc::Receiver<Box<OutgoingChunk>>,
-    outlet: EventOutlet,
+    events: std::sync::mpsc::Sender<SenderEvent>,
+    cut: CancellationToken,
 ) {
     let mut connection = RelayConnection::new(relay.clone());
-    let mut compressor = ChunkCompressor::new(relay.settings.config.compression);
+    let mut compressor = ChunkCompressor::new(relay.config.compression);
     while let Some(chunk) = connection.idle_until(chunks.recv()).await {
         let (seq, header, mut body) = (chunk.seq, chunk.header, chunk.body);
         let request = relay.post_to_known(CHUNKS_PATH);
@@ -278,7 +258,7 @@ async fn serve_chunks(
             body = compressed;
         }
         let exchange = connection.exchange(request, body);
-        let response = outlet.cut.run_until_cancelled(exchange).await;
+        let response = cut.run_until_cancelled(exchange).await;
         let response = response.unwrap_or(Err(RequestError::Stopping));
         let result = response.and_then(|response| receipt(&relay, response, header.range.end()));
         let event = SenderEvent::Chunk {
@@ -286,16 +266,17 @@ async fn serve_chunks(
             seq,
             result,
         };
-        if outlet.events.send(event).is_err() {
+        if events.send(event).is_err() {
             return;
         }
     }
 }
 
 async fn serve_control(
-    relay: RelayClient,
+    relay: Arc<RelayClient>,
     mut requests: mpsc::Receiver<ControlRequest>,
-    outlet: EventOutlet,
+    events: std::sync::mpsc::Sender<SenderEvent>,
+    cut: CancellationToken,
 ) {
     let mut connection = RelayConnection::new(relay.clone());
     while let Some(request) = connection.idle_until(requests.recv()).await {
@@ -319,10 +300,10 @@ async fn serve_control(
                 }
             }
         };
-        let Some(event) = outlet.cut.run_until_cancelled(exchange).await else {
+        let Some(event) = cut.run_until_cancelled(exchange).await else {
             return;
         };
-        if event.is_some_and(|event| outlet.events.send(event).is_err()) {
+        if event.is_some_and(|event| events.send(event).is_err()) {
             return;
         }
     }
@@ -330,7 +311,7 @@ async fn serve_control(
 
 /// Asks which streams files are. The answer is used only if it is from the relay that lines are shipped to.
 async fn resolve(
-    relay: &RelayClient,
+    relay: &Arc<RelayClient>,
     connection: &mut RelayConnection,
     question: &ResolveRequest,
 ) -> Result<ResolveResponse, RequestError> {
@@ -349,7 +330,7 @@ async fn resolve(
 }
 
 async fn send_heartbeat(
-    relay: &RelayClient,
+    relay: &Arc<RelayClient>,
     connection: &mut RelayConnection,
     heartbeat: &Heartbeat,
 ) -> Result<(), RequestError> {

@@ -155,18 +155,14 @@ fn certificate_refused(why: &CertificateError, tls: &ClientTls) -> String {
 
 /// The TLS error in the chain of `error`.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
+    let inner = |&error: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
         // The error inside an io::Error is not its source.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
-        };
-    }
-    None
+        }
+    };
+    std::iter::successors(Some(error), inner).find_map(|error| error.downcast_ref())
 }
 
 #[cfg(test)]

@@ -22,40 +22,36 @@ use crate::files::compressed::LogText;
 use crate::files::{self, FileHandle};
 use crate::streams::tracked_stream::{StreamPosition, committed};
 
-pub(crate) trait FileContents {
+impl<H: FileHandle> LogText<H> {
     /// The up to [`FINGERPRINT_SPAN`](logferry_protocol::stream::FINGERPRINT_SPAN) bytes that end at `end`; `None` if
     /// the file is shorter than that.
-    fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>>;
-
-    /// Whether the bytes before the position are the stream's.
-    fn holds(&self, position: StreamPosition) -> io::Result<bool> {
-        let ending = self.ending_at(position.offset)?;
-        Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
-    }
-}
-
-impl<H: FileHandle> FileContents for LogText<H> {
     fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
         let ending = files::ending_at(self, end);
         // Many files may be compared before one is read: keep no decoder open.
         self.release_decoder();
         ending
     }
+
+    /// Whether the bytes before the position are the stream's.
+    pub(crate) fn holds(&self, position: StreamPosition) -> io::Result<bool> {
+        let ending = self.ending_at(position.offset)?;
+        Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
+    }
 }
 
-pub(crate) struct UnidentifiedFile<'a> {
+pub(crate) struct UnidentifiedFile<'a, H> {
     pub(crate) key: FileKey,
     /// Its first bytes, as many as a head may cover, or all it has.
     pub(crate) beginning: &'a [u8],
-    pub(crate) contents: &'a dyn FileContents,
+    pub(crate) contents: &'a LogText<H>,
 }
 
 /// Matches files with the streams in `free`, which no followed file is; rules 1 and 2.
 ///
 /// `files` come oldest first: where two could be the same stream, the older one is. Returns for each file the index of
 /// its stream.
-pub(crate) fn match_streams(
-    files: &[UnidentifiedFile<'_>],
+pub(crate) fn match_streams<H: FileHandle>(
+    files: &[UnidentifiedFile<'_, H>],
     free: &[KnownStream],
 ) -> io::Result<Vec<Option<usize>>> {
     let mut matches = vec![None; files.len()];
@@ -84,11 +80,11 @@ pub(crate) fn match_streams(
 }
 
 /// Whether each of the file's `size` bytes is at the same offset in `original` too; rule 3.
-pub(crate) fn is_copy(
-    file: &dyn FileContents,
+pub(crate) fn is_copy<H: FileHandle>(
+    file: &LogText<H>,
     size: Offset,
     beginning: &[u8],
-    original: &dyn FileContents,
+    original: &LogText<H>,
     original_head: Head,
 ) -> io::Result<bool> {
     if !original_head.matches(beginning) {
@@ -120,18 +116,11 @@ pub(crate) fn new_stream_id(key: FileKey, head: Head, known: impl Fn(StreamId) -
 
 #[cfg(test)]
 mod tests {
-    use logferry_protocol::stream::{FINGERPRINT_SPAN, Tail};
+    use logferry_protocol::stream::Tail;
     use proptest::prelude::*;
 
     use super::*;
-
-    impl FileContents for Vec<u8> {
-        fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
-            let end = usize::try_from(end.get()).expect("test files are small");
-            let ending = self.get(end.saturating_sub(FINGERPRINT_SPAN)..end);
-            Ok(ending.map(<[u8]>::to_vec))
-        }
-    }
+    use crate::files::compressed::tests::text_file;
 
     fn key(inode: u64) -> FileKey {
         FileKey { dev: 1, inode }
@@ -150,100 +139,91 @@ mod tests {
     }
 
     fn matches(files: &[(u64, &str)], free: &[KnownStream]) -> Vec<Option<usize>> {
-        let files = files
+        let texts = files
             .iter()
-            .map(|(inode, text)| (key(*inode), text.as_bytes().to_vec()));
-        let files: Vec<(FileKey, Vec<u8>)> = files.collect();
-        let unknown = files.iter().map(|(key, bytes)| UnidentifiedFile {
-            key: *key,
-            beginning: bytes,
-            contents: bytes,
-        });
-        let unknown: Vec<UnidentifiedFile<'_>> = unknown.collect();
-        match_streams(&unknown, free).expect("memory reads")
+            .map(|(_, text)| LogText::plain(text_file(text.as_bytes())));
+        let texts: Vec<LogText<_>> = texts.collect();
+        let unknown = files
+            .iter()
+            .zip(&texts)
+            .map(|((inode, text), contents)| UnidentifiedFile {
+                key: key(*inode),
+                beginning: text.as_bytes(),
+                contents,
+            });
+        let unknown: Vec<_> = unknown.collect();
+        match_streams(&unknown, free).expect("readable")
     }
-
-    /// Its name, the known streams, the files by inode, and the index of each file's stream.
-    type Case<'a> = (
-        &'a str,
-        Vec<KnownStream>,
-        &'a [(u64, &'a str)],
-        &'a [Option<usize>],
-    );
 
     #[test]
     fn a_file_is_the_stream_whose_head_and_tail_it_holds() {
         let known = || vec![stream(1, b"same\na\nb\n", 7)];
         let two_lives = vec![stream(1, b"same\na\n", 7), stream(1, b"same\nb\n", 7)];
         let empty = || vec![stream(1, b"same\n", 0)];
-        let cases: [Case<'_>; 9] = [
-            (
-                "renamed",
-                known(),
-                &[(1, "same\na\nb\nc\n"), (2, "same\n")],
-                &[Some(0), None],
-            ),
-            (
-                "copied, truncated",
-                known(),
-                &[(2, "same\na\nb\n"), (1, "same\nx\ny\n")],
-                &[Some(0), None],
-            ),
-            (
-                "original and copy",
-                known(),
-                &[(2, "same\na\nb\n"), (1, "same\na\nb\n")],
-                &[None, Some(0)],
-            ),
-            ("reused inode", known(), &[(1, "other\n1\n2\n3\n")], &[None]),
-            (
-                "reused inode, same head",
-                known(),
-                &[(1, "same\nx\ny\nz\n")],
-                &[None],
-            ),
-            ("shorter than committed", known(), &[(1, "same\n")], &[None]),
-            (
-                "two lives of an inode",
-                two_lives,
-                &[(1, "same\nb\nmore\n")],
-                &[Some(1)],
-            ),
-            (
-                "nothing committed, another file",
-                empty(),
-                &[(2, "same\n")],
-                &[None],
-            ),
-            (
-                "nothing committed, same file",
-                empty(),
-                &[(1, "same\n")],
-                &[Some(0)],
-            ),
-        ];
-        for (case, known, files, expected) in cases {
-            assert_eq!(matches(files, &known), expected, "{case}");
-        }
+        let check =
+            |case: &str, known: Vec<KnownStream>, files: &[(u64, &str)], expected: &[Option<usize>]| {
+                assert_eq!(matches(files, &known), expected, "{case}");
+            };
+        check(
+            "renamed",
+            known(),
+            &[(1, "same\na\nb\nc\n"), (2, "same\n")],
+            &[Some(0), None],
+        );
+        check(
+            "copied, truncated",
+            known(),
+            &[(2, "same\na\nb\n"), (1, "same\nx\ny\n")],
+            &[Some(0), None],
+        );
+        check(
+            "original and copy",
+            known(),
+            &[(2, "same\na\nb\n"), (1, "same\na\nb\n")],
+            &[None, Some(0)],
+        );
+        check("reused inode", known(), &[(1, "other\n1\n2\n3\n")], &[None]);
+        check(
+            "reused inode, same head",
+            known(),
+            &[(1, "same\nx\ny\nz\n")],
+            &[None],
+        );
+        check("shorter than committed", known(), &[(1, "same\n")], &[None]);
+        check(
+            "two lives of an inode",
+            two_lives,
+            &[(1, "same\nb\nmore\n")],
+            &[Some(1)],
+        );
+        check(
+            "nothing committed, another file",
+            empty(),
+            &[(2, "same\n")],
+            &[None],
+        );
+        check(
+            "nothing committed, same file",
+            empty(),
+            &[(1, "same\n")],
+            &[Some(0)],
+        );
     }
 
     #[test]
     fn a_copy_holds_nothing_that_the_original_does_not() {
-        let original = b"same\na\nb\n".to_vec();
-        let head = Head::of(&original).expect("a line");
+        let original = LogText::plain(text_file(b"same\na\nb\n"));
+        let head = Head::of(b"same\na\nb\n").expect("a line");
         for (text, copy) in [
             ("same\na", true),
             ("same\na\nb\n", true),
             ("same\nx\n", false),
             ("same\na\nb\nc", false),
         ] {
-            let file = text.as_bytes().to_vec();
-            let size = Offset::new(file.len() as u64);
-            assert_eq!(
-                is_copy(&file, size, &file, &original, head).expect("memory"),
-                copy,
-                "{text:?}"
-            );
+            let file = LogText::plain(text_file(text.as_bytes()));
+            let size = Offset::new(text.len() as u64);
+            let found = is_copy(&file, size, text.as_bytes(), &original, head);
+            assert_eq!(found.expect("readable"), copy, "{text:?}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! A stream whose file is not known: the file was truncated or rewritten, or the stream comes from the checkpoint.
 
-use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset};
 
@@ -56,11 +55,6 @@ impl OrphanStream {
         }
     }
 
-    pub(crate) fn to_checkpoint(&self, log: &LogName) -> CheckpointStream {
-        self.stream
-            .to_checkpoint(log, self.path.clone(), self.file, self.extent)
-    }
-
     pub(crate) fn acknowledged(&self) -> AcknowledgedStream {
         // The checkpoint does not tell what an earlier process had posted. It cannot be more than the file held.
         let sent_until = if self.is_from_checkpoint {
@@ -69,10 +63,6 @@ impl OrphanStream {
             self.stream.read.offset
         };
         self.stream.acknowledged(self.file, sent_until)
-    }
-
-    pub(crate) fn as_known(&self) -> KnownStream {
-        self.stream.as_known(self.file)
     }
 
     pub(crate) fn scanned(&mut self) {

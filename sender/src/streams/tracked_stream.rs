@@ -117,8 +117,17 @@ impl TrackedStream {
         self.in_flight.iter().any(|(_, awaited)| *awaited)
     }
 
+    /// The request of chunk `seq` ended.
+    pub(crate) fn ended(&mut self, seq: ChunkSeq, is_stored: bool) -> ShippedAmount {
+        if is_stored {
+            return self.stored(seq);
+        }
+        self.failed(seq);
+        ShippedAmount::default()
+    }
+
     /// The relay has chunk `seq`. It commits in order, so it has all chunks before it too.
-    pub(crate) fn stored(&mut self, seq: ChunkSeq) -> ShippedAmount {
+    fn stored(&mut self, seq: ChunkSeq) -> ShippedAmount {
         let mut amount = ShippedAmount::default();
         let Some(last) = self.in_flight.iter().position(|(chunk, _)| chunk.seq == seq) else {
             return amount;
@@ -133,7 +142,7 @@ impl TrackedStream {
     }
 
     /// Chunk `seq` was refused, or it is not known whether it was stored.
-    pub(crate) fn failed(&mut self, seq: ChunkSeq) {
+    fn failed(&mut self, seq: ChunkSeq) {
         if let Some((_, awaited)) = self.in_flight.iter_mut().find(|(chunk, _)| chunk.seq == seq) {
             *awaited = false;
             self.phase = StreamPhase::InDoubt;

@@ -49,7 +49,6 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// A chunk is not halved below this, however slow the network is.
 const CHUNK_BYTES_MIN: usize = 64 * 1024;
 
-#[derive(Debug)]
 pub(crate) struct Tailer<F: FileSystem> {
     files: F,
     logs: Vec<TailedLog<F::FileHandle>>,
@@ -367,15 +366,14 @@ impl<F: FileSystem> Tailer<F> {
             });
             let (due, index) = due_reads.min()?;
             let mut buffer = self.pool.take()?;
-            let (number, log) = (self.last_seq + 1, &mut self.logs[index]);
-            let Some(draft) = log.read(due, number, &mut buffer, self.chunk_bytes) else {
+            let (seq, log) = (ChunkSeq(self.last_seq + 1), &mut self.logs[index]);
+            let Some((draft, header)) = log.read(due, seq, &mut buffer, self.chunk_bytes) else {
                 self.pool.give_back(buffer);
                 continue;
             };
-            let (seq, connection) = (ChunkSeq(number), self.idle_connections.pop()?);
+            let connection = self.idle_connections.pop()?;
             let body = self.pool.body(buffer, draft.body());
-            let header = log.sent(due, &draft, seq, &body)?;
-            self.last_seq = number;
+            self.last_seq += 1;
             if draft.cut.begins_long_line {
                 self.metrics.long_line();
             }

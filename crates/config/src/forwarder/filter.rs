@@ -8,7 +8,7 @@ use crate::relay::sources::{SourceEntry, SourceList};
 use crate::yaml::field::ConfigField;
 
 /// The filter for the batches of a destination; by default it accepts all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
     /// The sources it accepts.
     pub sources: SourceList,
@@ -25,16 +25,6 @@ pub struct Subscriber {
     pub name: DestinationName,
     /// Its filter.
     pub filter: DeliveryFilter,
-}
-
-impl Default for DeliveryFilter {
-    fn default() -> Self {
-        Self {
-            sources: SourceList::Any,
-            groups: None,
-            logs: None,
-        }
-    }
 }
 
 impl DeliveryFilter {
@@ -63,40 +53,39 @@ impl fmt::Display for DeliveryFilter {
     }
 }
 
-/// The filter of a destination, as in the file.
-pub(crate) struct RawDeliveryFilter {
-    pub(crate) sources: Option<Vec<String>>,
-    pub(crate) groups: Option<Vec<String>>,
-    pub(crate) logs: Option<Vec<String>>,
-}
-
-impl RawDeliveryFilter {
-    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<DeliveryFilter> {
-        let sources = list(self.sources, &at.key("sources"), |raw: String, at| {
-            at.check(&raw, SourceEntry::parse)
-        });
-        let groups = list(self.groups, &at.key("groups"), |raw: String, at| at.parse(&raw));
-        let logs = list(self.logs, &at.key("logs"), |raw: String, at| at.parse(&raw));
-        Some(DeliveryFilter {
-            sources: sources?.map_or(SourceList::Any, SourceList::only),
-            groups: groups?,
-            logs: logs?,
-        })
-    }
+/// The filter with these settings of a destination.
+pub(super) fn resolve(
+    sources: Option<Vec<String>>,
+    groups: Option<Vec<String>>,
+    logs: Option<Vec<String>>,
+    at: &ConfigField<'_>,
+) -> Option<DeliveryFilter> {
+    let sources = list("sources", sources, at, |at, raw| {
+        at.check(raw, SourceEntry::parse)
+    });
+    let groups = list("groups", groups, at, ConfigField::parse);
+    let logs = list("logs", logs, at, ConfigField::parse);
+    Some(DeliveryFilter {
+        sources: sources?.map_or(SourceList::Any, SourceList::only),
+        groups: groups?,
+        logs: logs?,
+    })
 }
 
 #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a list")]
-fn list<T>(
+fn list<'a, T>(
+    key: &'static str,
     raw: Option<Vec<String>>,
-    at: &ConfigField<'_>,
-    resolve: impl FnMut(String, &ConfigField<'_>) -> Option<T>,
+    at: &ConfigField<'a>,
+    resolve: fn(&ConfigField<'a>, &str) -> Option<T>,
 ) -> Option<Option<Vec<T>>> {
-    let Some(raw) = raw else { return Some(None) };
+    let (Some(raw), at) = (raw, at.key(key)) else {
+        return Some(None);
+    };
     if raw.is_empty() {
-        at.report("is empty, so nothing would be delivered; list at least one, or leave it out");
-        return None;
+        return at.refuse("is empty, so nothing would be delivered; list at least one, or leave it out");
     }
-    at.each(raw, resolve).map(Some)
+    at.each(raw, |raw: String, at| resolve(at, &raw)).map(Some)
 }
 
 #[cfg(test)]
@@ -115,10 +104,7 @@ mod tests {
     #[test]
     fn a_batch_must_pass_every_filter_that_is_set() {
         let wants = DeliveryFilter {
-            sources: SourceList::only(vec![
-                SourceEntry::parse("198.51.100.0/24").expect("a network"),
-                SourceEntry::parse("app.example.com").expect("a name"),
-            ]),
+            sources: SourceList::of(&["198.51.100.0/24", "app.example.com"]),
             groups: Some(vec!["web-1".parse().expect("a group")]),
             logs: Some(vec!["access".parse().expect("a log")]),
         };
@@ -128,18 +114,14 @@ mod tests {
         assert!(!takes(&wants, "198.51.100.7", "web-2", Some("access")));
         assert!(!takes(&wants, "198.51.100.7", "web-1", Some("error")));
         assert!(takes(&wants, "198.51.100.7", "web-1", None), "mixed logs");
-        assert!(takes(
-            &DeliveryFilter::default(),
-            "192.0.2.7",
-            "any",
-            Some("error")
-        ));
+        let all = DeliveryFilter::default();
+        assert!(takes(&all, "192.0.2.7", "any", Some("error")));
     }
 
     #[test]
     fn other_filters_have_another_text() {
         let with = |sources: &str| DeliveryFilter {
-            sources: SourceList::only(vec![SourceEntry::parse(sources).expect("valid")]),
+            sources: SourceList::of(&[sources]),
             ..DeliveryFilter::default()
         };
         assert_eq!(with("198.51.100.0/31").to_string(), "198.51.100.0-198.51.100.1");

@@ -51,11 +51,8 @@ impl Default for RemoteLayout {
 impl RemoteLayout {
     /// `name`: `None` for the batch's own name.
     pub(crate) fn new(subfolders: Vec<Vec<NamePiece>>, name: Option<Vec<NamePiece>>) -> Self {
-        let own = Self::default().name;
-        Self {
-            subfolders,
-            name: name.unwrap_or(own),
-        }
+        let name = name.unwrap_or(Self::default().name);
+        Self { subfolders, name }
     }
 
     /// The key of the setting that makes the last part of the paths.
@@ -69,13 +66,8 @@ impl RemoteLayout {
 
     /// Proves that no two batches of `relay` have one path.
     pub(crate) fn check(&self, relay: Option<&RelaySettings>) -> Result<(), LayoutError> {
-        let all: Vec<_> = self
-            .subfolders
-            .iter()
-            .flatten()
-            .chain(&self.name)
-            .cloned()
-            .collect();
+        let subfolders = self.subfolders.iter().flatten();
+        let all: Vec<_> = subfolders.chain(&self.name).cloned().collect();
         let uses = |field| all.contains(&NamePiece::Field(field));
         let relay_uses = |field| relay.is_none_or(|relay| relay.batch.name.uses(field));
         if uses(NameField::Log) && !relay_uses(NameField::Log) {
@@ -104,34 +96,19 @@ impl RemoteLayout {
         values: &NameValues<'_>,
         part: u32,
     ) -> RemoteBatchPaths {
-        let folders = self.folders(root, values);
-        let folder = folders.last().map_or(root, String::as_str).trim_end_matches('/');
-        let stem = format!("{folder}/{}", self.file_stem(values, part));
-        let file = format!("{stem}.log{extension}");
-        RemoteBatchPaths { folders, stem, file }
-    }
-
-    /// The subfolders of a batch below the folder `root`, outermost first, as whole paths.
-    fn folders(&self, root: &str, values: &NameValues<'_>) -> Vec<String> {
         let mut path = root.trim_end_matches('/').to_owned();
         let mut folders = Vec::with_capacity(self.subfolders.len());
-        for part in &self.subfolders {
-            path.push('/');
-            path.push_str(&render(part, values));
+        for subfolder in &self.subfolders {
+            path = format!("{path}/{}", render(subfolder, values));
             folders.push(path.clone());
         }
-        folders
-    }
-
-    /// The name of a batch's file without `.log`.
-    fn file_stem(&self, values: &NameValues<'_>, part: u32) -> String {
-        let name = render(&self.name, values);
+        let mut stem = format!("{path}/{}", render(&self.name, values));
         // The batch's own name contains the part.
-        if part == 1 || self.name.contains(&NamePiece::Field(NameField::Batch)) {
-            name
-        } else {
-            format!("{name}.{part}")
+        if part > 1 && !self.name.contains(&NamePiece::Field(NameField::Batch)) {
+            stem = format!("{stem}.{part}");
         }
+        let file = format!("{stem}.log{extension}");
+        RemoteBatchPaths { folders, stem, file }
     }
 }
 
@@ -209,19 +186,12 @@ mod tests {
         assert_eq!(path("/in", None, 1), "/in/batch.log");
         assert_eq!(path("/in", None, 2), "/in/batch.2.log");
         assert_eq!(path("/", Some("x_{batch}"), 2), "/x_batch.2.log");
-        assert_eq!(
-            path("/in/{group}/{source}/{yyyy}/{mm}/{dd}/", None, 1),
-            "/in/web-1/198-51-100-44/2026/11/21/batch.log"
-        );
+        let deep = path("/in/{group}/{source}/{yyyy}/{mm}/{dd}/", None, 1);
+        assert_eq!(deep, "/in/web-1/198-51-100-44/2026/11/21/batch.log");
         let name = Some("{yymmddHH}_{window}_{source}");
-        assert_eq!(
-            path("{group}", name, 1),
-            "./web-1/26112108_20-39_198-51-100-44.log"
-        );
-        assert_eq!(
-            path("/{group}", name, 3),
-            "/web-1/26112108_20-39_198-51-100-44.3.log"
-        );
+        let named = [path("{group}", name, 1), path("/{group}", name, 3)];
+        let stem = "web-1/26112108_20-39_198-51-100-44";
+        assert_eq!(named, [format!("./{stem}.log"), format!("/{stem}.3.log")]);
         assert_eq!(path("in/x-{group}//y", Some("{log}"), 1), "in/x-web-1/y/all.log");
     }
 
@@ -236,18 +206,14 @@ mod tests {
     #[test]
     fn what_leads_elsewhere_or_has_no_end_is_refused() {
         let refusal = |directory| parse_directory(directory).expect_err(directory).to_string();
-        assert_eq!(
-            refusal("/in/{group}/../x"),
-            "`..` must not follow a field; remove it from the path"
-        );
+        let dots = "`..` must not follow a field; remove it from the path";
+        assert_eq!(refusal("/in/{group}/../x"), dots);
         assert_eq!(
             refusal("/in/{batch}"),
             "has {batch}, so each batch would have a folder of its own; write it in `file_name`"
         );
-        assert_eq!(
-            refusal("/in/{grup}"),
-            "there is no field {grup}; did you mean {group}?"
-        );
+        let near = "there is no field {grup}; did you mean {group}?";
+        assert_eq!(refusal("/in/{grup}"), near);
         assert_eq!(
             parse_name("a/{batch}").expect_err("a slash").to_string(),
             "'/' is not allowed in a file name; use letters, digits, '.', '_' and '-'"

@@ -15,14 +15,16 @@ use logferry_time_windows::NameValues;
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
-use crate::forwarder::filter::{DeliveryFilter, RawDeliveryFilter, Subscriber};
+use crate::forwarder::filter::{DeliveryFilter, Subscriber};
 use crate::forwarder::layout::{RemoteBatchPaths, RemoteLayout};
-use crate::forwarder::publishing::{Publishing, RawPublishing, suffix};
-use crate::yaml::field::ConfigField;
+use crate::forwarder::publishing::{Publishing, suffix};
+use crate::yaml::field::{ConfigField, RawText};
 use crate::yaml::secret::Secret;
 
 /// The least bandwidth in bytes a second: with less, an SSH connection stalls.
 const BANDWIDTH_MIN: u64 = 1 << 10;
+
+const TEMP_SUFFIX: &str = ".part";
 
 /// The settings of the forwarder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,25 +142,15 @@ pub struct DeliveryRetry {
     pub backoff: Backoff,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawForwarder {
     data_dir: Option<String>,
-    interval: String,
+    interval: RawText,
     destinations: Vec<RawDestination>,
 }
 
-impl Default for RawForwarder {
-    fn default() -> Self {
-        Self {
-            data_dir: None,
-            interval: "5s".into(),
-            destinations: Vec::new(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawDestination {
     name: Option<String>,
@@ -166,7 +158,7 @@ struct RawDestination {
     groups: Option<Vec<String>>,
     logs: Option<Vec<String>>,
     host: Option<String>,
-    port: String,
+    port: RawText,
     user: Option<String>,
     directory: Option<String>,
     file_name: Option<String>,
@@ -179,82 +171,33 @@ struct RawDestination {
     agent_socket: Option<String>,
     known_hosts: Option<String>,
     host_key: Option<String>,
-    sessions: String,
-    compress: String,
-    verify: String,
-    temp_suffix: String,
+    sessions: RawText,
+    compress: RawText,
+    verify: RawText,
+    temp_suffix: RawText,
     marker: Option<String>,
     manifest: Option<String>,
     retry: RawRetry,
-    failed_every: String,
-    stall_after: String,
+    failed_every: RawText,
+    stall_after: RawText,
     bandwidth: Option<String>,
     window_manifest: bool,
-    window_wait: String,
+    window_wait: RawText,
 }
 
-impl Default for RawDestination {
-    fn default() -> Self {
-        Self {
-            name: None,
-            sources: None,
-            groups: None,
-            logs: None,
-            host: None,
-            port: "22".into(),
-            user: None,
-            directory: None,
-            file_name: None,
-            password: None,
-            password_file: None,
-            key_file: None,
-            passphrase: None,
-            passphrase_file: None,
-            agent: false,
-            agent_socket: None,
-            known_hosts: None,
-            host_key: None,
-            sessions: "4".into(),
-            compress: "none".into(),
-            verify: "size".into(),
-            temp_suffix: ".part".into(),
-            marker: None,
-            manifest: None,
-            retry: RawRetry::default(),
-            failed_every: "60s".into(),
-            stall_after: "30s".into(),
-            bandwidth: None,
-            window_manifest: false,
-            window_wait: "32m".into(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawRetry {
-    attempts: String,
-    initial: String,
-    max: String,
-}
-
-impl Default for RawRetry {
-    fn default() -> Self {
-        Self {
-            attempts: "3".into(),
-            initial: "5s".into(),
-            max: "5m".into(),
-        }
-    }
+    attempts: RawText,
+    initial: RawText,
+    max: RawText,
 }
 
 impl RawForwarder {
     /// `spool`: the folder if the section has none.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<ForwarderSettings> {
-        let data_dir = at
-            .key("data_dir")
-            .optional(self.data_dir.as_deref(), ConfigField::path);
-        let interval = at.key("interval").interval(&self.interval);
+        let data_dir = at.optional("data_dir", self.data_dir, ConfigField::path);
+        let interval = at.key("interval").interval(self.interval.or("5s"));
         let destinations = resolve_destinations(self.destinations, &at.key("destinations"));
         Some(ForwarderSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
@@ -266,85 +209,52 @@ impl RawForwarder {
 
 fn resolve_destinations(raw: Vec<RawDestination>, at: &ConfigField<'_>) -> Option<Vec<Destination>> {
     if raw.is_empty() {
-        at.report(
+        return at.refuse(
             "has no entry; write at least name, host, user, directory and password_file or key_file of one",
         );
-        return None;
     }
     let destinations = at.each(raw, RawDestination::resolve)?;
-    let names: Vec<_> = destinations
-        .iter()
-        .map(|destination| Some(&destination.name))
-        .collect();
-    at.distinct("name", &names, "give each destination a name of its own");
+    let names = destinations.iter().map(|destination| Some(&destination.name));
+    at.distinct("name", names, "give each destination a name of its own");
     Some(destinations)
-}
-
-/// The folder that must exist, and the layout below it.
-fn place(
-    directory: Option<String>,
-    file_name: Option<&str>,
-    at: &ConfigField<'_>,
-) -> Option<(String, RemoteLayout)> {
-    let file_name = at
-        .key("file_name")
-        .optional(file_name, |at, raw| at.check(raw, layout::parse_name));
-    let at = at.key("directory");
-    let raw = at.required(directory, "/cdrdata/source_data")?;
-    let parsed = layout::parse_directory(&at.filled(&raw)?);
-    let (directory, subfolders) = parsed.map_err(|error| at.report(error.to_string())).ok()?;
-    Some((directory, RemoteLayout::new(subfolders, file_name?)))
 }
 
 impl RawDestination {
     fn resolve(self, at: &ConfigField<'_>) -> Option<Destination> {
         let login = self.login(at);
         let host_key = self.host_key(at);
-        let required = |key, raw, example| {
-            let place = at.key(key);
-            place.required(raw, example).map(|raw| (place, raw))
-        };
-        let name = required("name", self.name, "edw").and_then(|(at, raw)| at.parse(&raw));
-        let host = required("host", self.host, "drop.example.com").and_then(|(at, raw)| at.host(&raw));
-        let port = at.key("port").port(&self.port);
-        let user = required("user", self.user, "ferry").and_then(|(at, raw)| at.filled(&raw));
-        let place = place(self.directory, self.file_name.as_deref(), at);
-        let wants = RawDeliveryFilter {
-            sources: self.sources,
-            groups: self.groups,
-            logs: self.logs,
-        };
-        let wants = wants.resolve(at);
-        let sessions = at.key("sessions").number(&self.sessions, 1..=64);
+        let publish = self.publishing(at);
+        let name = at.required("name", self.name, "edw", ConfigField::parse);
+        let host = at.required("host", self.host, "drop.example.com", ConfigField::host);
+        let port = at.key("port").port(self.port.or("22"));
+        let user = at.required("user", self.user, "ferry", ConfigField::filled);
+        let file_name = at.optional("file_name", self.file_name, |at, raw| {
+            at.check(raw, layout::parse_name)
+        });
+        let directory = at.required("directory", self.directory, "/cdrdata/source_data", |at, raw| {
+            at.accept(layout::parse_directory(&at.filled(raw)?))
+        });
+        let filter = filter::resolve(self.sources, self.groups, self.logs, at);
+        let sessions = at.key("sessions").number(self.sessions.or("4"), 1..=64);
         let temp_suffix = at
             .key("temp_suffix")
-            .check(&self.temp_suffix, |text| suffix(text, ".part"));
-        let publish = RawPublishing {
-            verify: &self.verify,
-            compress: &self.compress,
-            manifest: self.manifest.as_deref(),
-            marker: self.marker.as_deref(),
-            temp_suffix: &self.temp_suffix,
-        }
-        .resolve(at);
+            .check(self.temp_suffix.or(TEMP_SUFFIX), |text| suffix(text, TEMP_SUFFIX));
         let retry = self.retry.resolve(&at.key("retry"));
-        let failed_every = at.key("failed_every").interval(&self.failed_every);
-        let stall_after = at.key("stall_after").interval(&self.stall_after);
-        let bandwidth = at
-            .key("bandwidth")
-            .optional(self.bandwidth.as_deref(), |at, raw| {
-                at.size(raw, BANDWIDTH_MIN..=u64::MAX)
-            });
-        let window_wait = at.key("window_wait").time(&self.window_wait);
-        let (directory, layout) = place?;
+        let failed_every = at.key("failed_every").interval(self.failed_every.or("60s"));
+        let stall_after = at.key("stall_after").interval(self.stall_after.or("30s"));
+        let bandwidth = at.optional("bandwidth", self.bandwidth, |at, raw| {
+            at.size(raw, BANDWIDTH_MIN..=u64::MAX)
+        });
+        let window_wait = at.key("window_wait").time(self.window_wait.or("32m"));
+        let (directory, subfolders) = directory?;
         Some(Destination {
             name: name?,
-            filter: wants?,
+            filter: filter?,
             host: host?,
             port: port?,
             user: user?,
             directory: without_slash(&directory),
-            layout,
+            layout: RemoteLayout::new(subfolders, file_name?),
             login: login?,
             host_key: host_key?,
             sessions: sessions?,
@@ -355,9 +265,10 @@ impl RawDestination {
             stall_after: stall_after?,
             bandwidth: bandwidth?,
             window_manifest: window_wait.map(|wait| {
-                self.window_manifest.then(|| WindowManifest {
+                let expected_sources = Vec::new();
+                self.window_manifest.then_some(WindowManifest {
                     wait,
-                    expected_sources: Vec::new(),
+                    expected_sources,
                 })
             })?,
         })
@@ -372,29 +283,27 @@ impl RawDestination {
             ("passphrase", self.passphrase.as_deref()),
             ("passphrase_file", self.passphrase_file.as_deref()),
         );
-        let key = at.key("key_file");
-        let file = key.optional(self.key_file.as_deref(), ConfigField::path);
-        let socket = at.key("agent_socket");
-        let agent_socket = socket.optional(self.agent_socket.as_deref(), ConfigField::path);
-        let (password, file, passphrase, agent_socket) = (password?, file?, passphrase?, agent_socket?);
-        if agent_socket.is_some() && !self.agent {
-            socket.report("names the socket of an agent that is not used; write agent: true beside it");
-            return None;
+        let file = at.optional("key_file", self.key_file.clone(), ConfigField::path);
+        let socket = at.optional("agent_socket", self.agent_socket.clone(), ConfigField::path);
+        let (password, file, passphrase, socket) = (password?, file?, passphrase?, socket?);
+        if socket.is_some() && !self.agent {
+            return at
+                .key("agent_socket")
+                .refuse("names the socket of an agent that is not used; write agent: true beside it");
         }
-        let agent = self.agent.then_some(Login::Agent { socket: agent_socket });
         if let Some(file) = &file {
-            key.warn_if_world_readable(file);
+            at.key("key_file").warn_if_world_readable(file);
         }
-        if agent.is_some() && (password.is_some() || file.is_some()) {
-            at.key("agent")
-                .report("cannot be used together with a password or key_file; remove one of them");
-            return None;
+        if self.agent && (password.is_some() || file.is_some()) {
+            return at
+                .key("agent")
+                .refuse("cannot be used together with a password or key_file; remove one of them");
         }
         if file.is_none() && passphrase.is_some() {
-            at.report("has a passphrase but no key_file; write key_file, or leave the passphrase out");
-            return None;
+            return at
+                .refuse("has a passphrase but no key_file; write key_file, or leave the passphrase out");
         }
-        let login = match (file, password) {
+        match (file, password) {
             (Some(file), None) => Some(Login::Key { file, passphrase }),
             (None, Some(password)) => Some(Login::Password(password)),
             (Some(file), Some(password)) => Some(Login::KeyAndPassword {
@@ -402,21 +311,16 @@ impl RawDestination {
                 passphrase,
                 password,
             }),
-            (None, None) => agent,
-        };
-        if login.is_none() {
-            at.report("has no login; write password_file, key_file or agent: true");
+            (None, None) if self.agent => Some(Login::Agent { socket }),
+            (None, None) => at.refuse("has no login; write password_file, key_file or agent: true"),
         }
-        login
     }
 
     fn host_key(&self, at: &ConfigField<'_>) -> Option<HostKeyPolicy> {
         match (self.known_hosts.as_deref(), self.host_key.as_deref()) {
-            (Some(_), Some(_)) => {
-                at.key("host_key")
-                    .report("cannot be used together with `known_hosts`; remove one of them");
-                None
-            }
+            (Some(_), Some(_)) => at
+                .key("host_key")
+                .refuse("cannot be used together with `known_hosts`; remove one of them"),
             (None, Some(raw)) => at
                 .key("host_key")
                 .check(raw, fingerprint)
@@ -431,12 +335,11 @@ impl RawDestination {
 
 impl RawRetry {
     fn resolve(&self, at: &ConfigField<'_>) -> Option<DeliveryRetry> {
-        let attempts = at.key("attempts").number(&self.attempts, 1..=1000);
-        let backoff = at.backoff(&self.initial, &self.max);
-        let (attempts, (initial, max)) = (attempts?, backoff?);
+        let attempts = at.key("attempts").number(self.attempts.or("3"), 1..=1000);
+        let backoff = at.backoff(self.initial.or("5s"), self.max.or("5m"));
         Some(DeliveryRetry {
-            attempts,
-            backoff: Backoff { initial, max },
+            attempts: attempts?,
+            backoff: backoff?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Publishing at a destination: compression, proof of the upload, manifest and marker.
 
+use super::{RawDestination, TEMP_SUFFIX};
 use crate::yaml::field::ConfigField;
 
 /// Publishing of batches at a destination.
@@ -50,20 +51,10 @@ impl FileCompression {
     }
 }
 
-/// The settings as in the file.
-pub(crate) struct RawPublishing<'a> {
-    pub(crate) verify: &'a str,
-    pub(crate) compress: &'a str,
-    pub(crate) manifest: Option<&'a str>,
-    pub(crate) marker: Option<&'a str>,
-    /// End of a file's name during its upload.
-    pub(crate) temp_suffix: &'a str,
-}
-
-impl RawPublishing<'_> {
-    pub(crate) fn resolve(&self, at: &ConfigField<'_>) -> Option<Publishing> {
+impl RawDestination {
+    pub(super) fn publishing(&self, at: &ConfigField<'_>) -> Option<Publishing> {
         let verify = at.key("verify").choice(
-            self.verify,
+            self.verify.or("size"),
             &[
                 ("size", VerifyMode::Size),
                 ("hash", VerifyMode::Hash),
@@ -71,18 +62,25 @@ impl RawPublishing<'_> {
             ],
         );
         let compress = at.key("compress").choice(
-            self.compress,
+            self.compress.or("none"),
             &[
                 ("none", FileCompression::None),
                 ("gzip", FileCompression::Gzip),
                 ("zstd", FileCompression::Zstd),
             ],
         );
-        let manifest = at
-            .key("manifest")
-            .optional(self.manifest, |at, raw| at.choice(raw, &[("json", ())]));
-        let marker = at.key("marker").optional(self.marker, |at, raw| {
-            at.check(raw, |text| self.marker_suffix(text))
+        let manifest = at.optional("manifest", self.manifest.clone(), |at, raw| {
+            at.choice(raw, &[("json", ())])
+        });
+        let marker = at.optional("marker", self.marker.clone(), |at, raw| {
+            at.check(raw, |text| {
+                if text == self.temp_suffix.or(TEMP_SUFFIX) {
+                    return Err(format!(
+                        "`{text}` is `temp_suffix` too; write another, such as .ok"
+                    ));
+                }
+                suffix(text, ".ok")
+            })
         });
         Some(Publishing {
             verify: verify?,
@@ -90,15 +88,6 @@ impl RawPublishing<'_> {
             manifest: manifest?.is_some(),
             marker: marker?,
         })
-    }
-
-    fn marker_suffix(&self, text: &str) -> Result<String, String> {
-        if text == self.temp_suffix {
-            return Err(format!(
-                "`{text}` is `temp_suffix` too; write another, such as .ok"
-            ));
-        }
-        suffix(text, ".ok")
     }
 }
 

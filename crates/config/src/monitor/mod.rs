@@ -12,7 +12,7 @@ use logferry_protocol::names::SourceId;
 use serde::Deserialize;
 
 use crate::monitor::smtp::{RawSmtp, Smtp};
-use crate::yaml::field::ConfigField;
+use crate::yaml::field::{ConfigField, RawText};
 
 /// The settings of the monitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,64 +40,44 @@ pub struct SummarySettings {
     pub after: Duration,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawMonitor {
     data_dir: Option<String>,
-    interval: String,
-    stale_after: String,
+    interval: RawText,
+    stale_after: RawText,
     expected_sources: Vec<String>,
     smtp: RawSmtp,
     summary: RawSummary,
+    #[serde(default = "metrics_address")]
     metrics: Option<String>,
 }
 
-impl Default for RawMonitor {
-    fn default() -> Self {
-        Self {
-            data_dir: None,
-            interval: "60s".into(),
-            stale_after: "5m".into(),
-            expected_sources: Vec::new(),
-            smtp: RawSmtp::default(),
-            summary: RawSummary::default(),
-            metrics: Some("127.0.0.1:9103".into()),
-        }
-    }
+/// The default. `null` in the file means no address.
+#[expect(clippy::unnecessary_wraps, reason = "the type of the field")]
+fn metrics_address() -> Option<String> {
+    Some("127.0.0.1:9103".into())
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawSummary {
-    every: String,
-    after: String,
-}
-
-impl Default for RawSummary {
-    fn default() -> Self {
-        Self {
-            every: "hour".into(),
-            after: "15m".into(),
-        }
-    }
+    every: RawText,
+    after: RawText,
 }
 
 impl RawMonitor {
     /// `spool`: the folder if the section has none.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<MonitorSettings> {
-        let data_dir = at
-            .key("data_dir")
-            .optional(self.data_dir.as_deref(), ConfigField::path);
-        let interval = at.key("interval").interval(&self.interval);
-        let stale_after = at.key("stale_after").interval(&self.stale_after);
+        let data_dir = at.optional("data_dir", self.data_dir, ConfigField::path);
+        let interval = at.key("interval").interval(self.interval.or("60s"));
+        let stale_after = at.key("stale_after").interval(self.stale_after.or("5m"));
         let expected_sources = at
             .key("expected_sources")
             .each(self.expected_sources, |raw: String, at| at.parse(&raw));
         let smtp = self.smtp.resolve(&at.key("smtp"));
         let summary = self.summary.resolve(&at.key("summary"));
-        let metrics = at
-            .key("metrics")
-            .optional(self.metrics.as_deref(), ConfigField::address);
+        let metrics = at.optional("metrics", self.metrics, ConfigField::address);
         Some(MonitorSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
             interval: interval?,
@@ -113,13 +93,11 @@ impl RawMonitor {
 impl RawSummary {
     fn resolve(&self, at: &ConfigField<'_>) -> Option<SummarySettings> {
         const HOUR: Duration = Duration::from_hours(1);
-        let every = at.key("every").choice(&self.every, &[("hour", ())]);
+        let every = at.key("every").choice(self.every.or("hour"), &[("hour", ())]);
         let after_at = at.key("after");
-        let after = after_at.time(&self.after)?;
-        if after >= HOUR {
-            after_at.report("is not below one hour; write for example 15m");
-            return None;
+        match after_at.time(self.after.or("15m"))? {
+            after if after >= HOUR => after_at.refuse("is not below one hour; write for example 15m"),
+            after => every.map(|()| SummarySettings { after }),
         }
-        every.map(|()| SummarySettings { after })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::yaml::field::ConfigField;
+use crate::yaml::field::{ConfigField, RawText};
 use crate::yaml::secret::Secret;
 
 /// The mail server, the sender and the recipients.
@@ -37,51 +37,33 @@ pub enum SmtpTls {
     Tls,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawSmtp {
     host: Option<String>,
-    port: String,
+    port: RawText,
     from: Option<String>,
     to: Vec<String>,
     user: Option<String>,
     password: Option<String>,
     password_file: Option<String>,
-    tls: String,
-    subject_prefix: String,
-}
-
-impl Default for RawSmtp {
-    fn default() -> Self {
-        Self {
-            host: None,
-            port: "25".into(),
-            from: None,
-            to: Vec::new(),
-            user: None,
-            password: None,
-            password_file: None,
-            tls: "none".into(),
-            subject_prefix: "[logferry]".into(),
-        }
-    }
+    tls: RawText,
+    subject_prefix: RawText,
 }
 
 impl RawSmtp {
     pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<Smtp> {
-        let (host_at, from_at, to_at) = (at.key("host"), at.key("from"), at.key("to"));
-        let host = host_at
-            .required(self.host, "mail.example.com")
-            .and_then(|raw| host_at.host(&raw));
-        let port = at.key("port").port(&self.port);
-        let from = from_at
-            .required(self.from, "ops@example.com")
-            .and_then(|raw| from_at.check(&raw, mail_address));
+        let to_at = at.key("to");
+        let host = at.required("host", self.host, "mail.example.com", ConfigField::host);
+        let port = at.key("port").port(self.port.or("25"));
+        let from = at.required("from", self.from, "ops@example.com", |at, raw| {
+            at.check(raw, mail_address)
+        });
         if self.to.is_empty() {
             to_at.report("has no entry; write at least one address, such as [ops@example.com]");
         }
         let to = to_at.each(self.to, |raw: String, at| at.check(&raw, mail_address));
-        let user = at.key("user").optional(self.user.as_deref(), ConfigField::filled);
+        let user = at.optional("user", self.user, ConfigField::filled);
         let password = at.secret(
             ("password", self.password.as_deref()),
             ("password_file", self.password_file.as_deref()),
@@ -92,14 +74,15 @@ impl RawSmtp {
             at.report("has only one of user and password; write both or neither");
         }
         let tls = at.key("tls").choice(
-            &self.tls,
+            self.tls.or("none"),
             &[
                 ("none", SmtpTls::None),
                 ("starttls", SmtpTls::StartTls),
                 ("tls", SmtpTls::Tls),
             ],
         );
-        let subject_prefix = at.key("subject_prefix").check(&self.subject_prefix, one_line);
+        let prefix_at = at.key("subject_prefix");
+        let subject_prefix = prefix_at.check(self.subject_prefix.or("[logferry]"), one_line);
         Some(Smtp {
             host: host?,
             port: port?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use logferry_time_windows::{NameTemplate, TimestampFormat, WindowLength};
 use serde::Deserialize;
 
-use crate::yaml::field::ConfigField;
+use crate::yaml::field::{ConfigField, RawText};
 
 /// The settings of batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,47 +26,31 @@ pub struct BatchSettings {
     pub timestamp: TimestampFormat,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawBatch {
-    window: String,
-    name: String,
-    seal_after: String,
-    slack: String,
-    hold: String,
-    max_bytes: String,
-    timestamp: String,
-}
-
-impl Default for RawBatch {
-    fn default() -> Self {
-        Self {
-            window: "20m".into(),
-            name: "accessLog_{yymmddHH}_{window}_{source}".into(),
-            seal_after: "2m".into(),
-            slack: "10s".into(),
-            hold: "30m".into(),
-            max_bytes: "1GiB".into(),
-            timestamp: "auto".into(),
-        }
-    }
+    window: RawText,
+    name: RawText,
+    seal_after: RawText,
+    slack: RawText,
+    hold: RawText,
+    max_bytes: RawText,
+    timestamp: RawText,
 }
 
 impl RawBatch {
     pub(crate) fn resolve(&self, at: &ConfigField<'_>) -> Option<BatchSettings> {
         let window_at = at.key("window");
-        let window = window_at.time(&self.window).and_then(|length| {
-            WindowLength::try_from(length)
-                .map_err(|error| window_at.report(error.to_string()))
-                .ok()
-        });
-        let name = at.key("name").check(&self.name, NameTemplate::parse);
-        let seal_after = at.key("seal_after").interval(&self.seal_after);
-        let slack = at.key("slack").time(&self.slack);
-        let hold = at.key("hold").time(&self.hold);
-        let max_bytes = at.key("max_bytes").size(&self.max_bytes, 1..=u64::MAX);
+        let window = window_at.time(self.window.or("20m"));
+        let window = window.and_then(|length| window_at.accept(WindowLength::try_from(length)));
+        let name = self.name.or("accessLog_{yymmddHH}_{window}_{source}");
+        let name = at.key("name").check(name, NameTemplate::parse);
+        let seal_after = at.key("seal_after").interval(self.seal_after.or("2m"));
+        let slack = at.key("slack").time(self.slack.or("10s"));
+        let hold = at.key("hold").time(self.hold.or("30m"));
+        let max_bytes = at.key("max_bytes").size(self.max_bytes.or("1GiB"), 1..=u64::MAX);
         let timestamp = at.key("timestamp").choice(
-            &self.timestamp,
+            self.timestamp.or("auto"),
             &[
                 ("auto", TimestampFormat::Auto),
                 ("nginx", TimestampFormat::Nginx),

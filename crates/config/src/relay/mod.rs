@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::relay::batch::{BatchSettings, RawBatch};
 use crate::relay::sources::{SourceEntry, SourceList};
-use crate::yaml::field::ConfigField;
+use crate::yaml::field::{ConfigField, RawText};
 
 /// The settings of the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,30 +74,23 @@ pub struct GroupLimits {
 /// The default folder of the spool, for every role of the middle host.
 pub(crate) const DATA_DIR: &str = "/var/lib/logferry/relay";
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawRelay {
-    data_dir: String,
+    data_dir: RawText,
     groups: Vec<RawGroup>,
     batch: RawBatch,
     limits: RawLimits,
     tls: RawServerTls,
     tokens_file: Option<String>,
+    #[serde(default = "metrics_address")]
     metrics: Option<String>,
 }
 
-impl Default for RawRelay {
-    fn default() -> Self {
-        Self {
-            data_dir: DATA_DIR.into(),
-            groups: Vec::new(),
-            batch: RawBatch::default(),
-            limits: RawLimits::default(),
-            tls: RawServerTls::default(),
-            tokens_file: None,
-            metrics: Some("127.0.0.1:9102".into()),
-        }
-    }
+/// The default. `null` in the file means no address.
+#[expect(clippy::unnecessary_wraps, reason = "the type of the field")]
+fn metrics_address() -> Option<String> {
+    Some("127.0.0.1:9102".into())
 }
 
 #[derive(Default, Deserialize)]
@@ -109,24 +102,13 @@ struct RawGroup {
     trust_source: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawLimits {
-    max_chunk: String,
-    max_in_flight: String,
-    max_connections: String,
-    min_free_disk: String,
-}
-
-impl Default for RawLimits {
-    fn default() -> Self {
-        Self {
-            max_chunk: "16MiB".into(),
-            max_in_flight: "64MiB".into(),
-            max_connections: "1024".into(),
-            min_free_disk: "1GiB".into(),
-        }
-    }
+    max_chunk: RawText,
+    max_in_flight: RawText,
+    max_connections: RawText,
+    min_free_disk: RawText,
 }
 
 #[derive(Default, Deserialize)]
@@ -141,21 +123,17 @@ struct RawServerTls {
 impl RawRelay {
     pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<RelaySettings> {
         let binds_names = self.tls.client_ca_file.is_some() || self.tokens_file.is_some();
-        let data_dir = at.key("data_dir").path(&self.data_dir);
+        let data_dir = at.key("data_dir").path(self.data_dir.or(DATA_DIR));
         let groups = resolve_groups(self.groups, binds_names, &at.key("groups"));
         let batch = self.batch.resolve(&at.key("batch"));
         let limits = self.limits.resolve(&at.key("limits"));
         let tls = self.tls.resolve(&at.key("tls"));
-        let tokens_file = at
-            .key("tokens_file")
-            .optional(self.tokens_file.as_deref(), secret_path);
+        let tokens_file = at.optional("tokens_file", self.tokens_file, ConfigField::secret_path);
         if let (Some(None), Some(Some(_))) = (&tls, &tokens_file) {
             at.key("tokens_file")
                 .warn("without `tls`, tokens can be read on the network; set tls too");
         }
-        let metrics = at
-            .key("metrics")
-            .optional(self.metrics.as_deref(), ConfigField::address);
+        let metrics = at.optional("metrics", self.metrics, ConfigField::address);
         Some(RelaySettings {
             data_dir: data_dir?,
             groups: groups?,
@@ -168,36 +146,23 @@ impl RawRelay {
     }
 }
 
-/// A readable file that other users should not be able to read.
-fn secret_path(at: &ConfigField<'_>, raw: &str) -> Option<PathBuf> {
-    let path = at.readable(raw)?;
-    at.warn_if_world_readable(&path);
-    Some(path)
-}
-
 impl RawServerTls {
     #[expect(clippy::option_option, reason = "outer: no problem; inner: TLS is spoken")]
-    fn resolve(&self, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
-        let file = |key, raw: &Option<String>| at.key(key).optional(raw.as_deref(), ConfigField::readable);
-        let cert_file = file("cert_file", &self.cert_file);
-        let key_file = at.key("key_file").optional(self.key_file.as_deref(), secret_path);
-        let client_ca_file = file("client_ca_file", &self.client_ca_file);
-        let (cert_file, key_file, client_ca_file) = (cert_file?, key_file?, client_ca_file?);
-        match (cert_file, key_file) {
-            (Some(cert_file), Some(key_file)) => Some(Some(ServerTls {
+    fn resolve(self, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
+        let cert_file = at.optional("cert_file", self.cert_file, ConfigField::readable);
+        let key_file = at.optional("key_file", self.key_file, ConfigField::secret_path);
+        let client_ca_file = at.optional("client_ca_file", self.client_ca_file, ConfigField::readable);
+        match (cert_file?, key_file?, client_ca_file?) {
+            (Some(cert_file), Some(key_file), client_ca_file) => Some(Some(ServerTls {
                 cert_file,
                 key_file,
                 client_ca_file,
             })),
-            (None, None) if client_ca_file.is_none() => Some(None),
-            (None, None) => {
-                at.report("has client_ca_file, which counts with TLS only; write cert_file and key_file too");
-                None
+            (None, None, None) => Some(None),
+            (None, None, Some(_)) => {
+                at.refuse("has client_ca_file, which counts with TLS only; write cert_file and key_file too")
             }
-            _ => {
-                at.report("has only one of cert_file and key_file; write both or neither");
-                None
-            }
+            _ => at.refuse("has only one of cert_file and key_file; write both or neither"),
         }
     }
 }
@@ -205,30 +170,22 @@ impl RawServerTls {
 /// `binds_names`: certificates or tokens bind the source, so a source may be a name.
 fn resolve_groups(raw: Vec<RawGroup>, binds_names: bool, at: &ConfigField<'_>) -> Option<Vec<GroupSettings>> {
     if raw.is_empty() {
-        at.report("has no entry; write at least `- {name: web-1, listen: \"0.0.0.0:5001\"}`");
-        return None;
+        return at.refuse("has no entry; write at least `- {name: web-1, listen: \"0.0.0.0:5001\"}`");
     }
     let groups = at.each(raw, |group: RawGroup, at| group.resolve(binds_names, at))?;
-    let names: Vec<_> = groups.iter().map(|group| Some(&group.name)).collect();
-    at.distinct("name", &names, "give each group a name of its own");
+    let names = groups.iter().map(|group| Some(&group.name));
+    at.distinct("name", names, "give each group a name of its own");
     // Port 0 is another port each time.
-    let ports: Vec<_> = groups
-        .iter()
-        .map(|group| Some(group.listen).filter(|address| address.port() != 0))
-        .collect();
-    at.distinct("listen", &ports, "give each group a port of its own");
+    let ports = groups.iter().map(|group| Some(group.listen));
+    let ports = ports.map(|listen| listen.filter(|address| address.port() != 0));
+    at.distinct("listen", ports, "give each group a port of its own");
     Some(groups)
 }
 
 impl RawGroup {
     fn resolve(self, binds_names: bool, at: &ConfigField<'_>) -> Option<GroupSettings> {
-        let (name_at, listen_at) = (at.key("name"), at.key("listen"));
-        let name = name_at
-            .required(self.name, "web-1")
-            .and_then(|raw| name_at.parse(&raw));
-        let listen = listen_at
-            .required(self.listen, "0.0.0.0:5001")
-            .and_then(|raw| listen_at.address(&raw));
+        let name = at.required("name", self.name, "web-1", ConfigField::parse);
+        let listen = at.required("listen", self.listen, "0.0.0.0:5001", ConfigField::address);
         let sources = match self.sources {
             Some(sources) => resolve_sources(sources, self.trust_source || binds_names, &at.key("sources")),
             None => Some(SourceList::Any),
@@ -244,8 +201,7 @@ impl RawGroup {
 
 fn resolve_sources(raw: Vec<String>, may_be_names: bool, at: &ConfigField<'_>) -> Option<SourceList> {
     if raw.is_empty() {
-        at.report("is empty, so nobody could send; list the sources, or leave it out to admit any");
-        return None;
+        return at.refuse("is empty, so nobody could send; list the sources, or leave it out to admit any");
     }
     let entries = at.each(raw, |text: String, at| {
         let entry = at.check(&text, SourceEntry::parse)?;
@@ -264,15 +220,17 @@ impl RawLimits {
     fn resolve(&self, at: &ConfigField<'_>) -> Option<GroupLimits> {
         const SMALLEST: u64 = 4 << 10;
         const MOST_CONNECTIONS: usize = 1 << 16;
-        let max_chunk = at.key("max_chunk").memory(&self.max_chunk, SMALLEST..=u64::MAX);
+        let max_chunk = self.max_chunk.or("16MiB");
+        let max_chunk = at.key("max_chunk").memory(max_chunk, SMALLEST..=u64::MAX);
         let least_in_flight = max_chunk.map_or(SMALLEST, |bytes| bytes as u64);
         let max_in_flight = at
             .key("max_in_flight")
-            .memory(&self.max_in_flight, least_in_flight..=u64::MAX);
+            .memory(self.max_in_flight.or("64MiB"), least_in_flight..=u64::MAX);
         let max_connections = at
             .key("max_connections")
-            .number(&self.max_connections, 1..=MOST_CONNECTIONS);
-        let min_free_disk = at.key("min_free_disk").size(&self.min_free_disk, 0..=u64::MAX);
+            .number(self.max_connections.or("1024"), 1..=MOST_CONNECTIONS);
+        let min_free_disk = self.min_free_disk.or("1GiB");
+        let min_free_disk = at.key("min_free_disk").size(min_free_disk, 0..=u64::MAX);
         Some(GroupLimits {
             max_chunk: max_chunk?,
             max_in_flight: max_in_flight?,

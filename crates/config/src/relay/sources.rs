@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use logferry_protocol::names::SourceId;
 
 /// The sources that may send to a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SourceList {
     /// Any source.
+    #[default]
     Any,
     /// Only the sources in these ranges and with these names.
     Only {
@@ -65,6 +66,12 @@ impl SourceList {
         }
         Self::Only { ranges, names }
     }
+
+    #[cfg(test)]
+    pub(crate) fn of(entries: &[&str]) -> Self {
+        let entries = entries.iter().map(|entry| SourceEntry::parse(entry));
+        Self::only(entries.collect::<Result<_, _>>().expect("valid"))
+    }
 }
 
 impl SourceEntry {
@@ -115,15 +122,6 @@ fn network(address: IpAddr, bits: u32) -> Option<(IpAddr, IpAddr)> {
 mod tests {
     use super::*;
 
-    fn list(entries: &[&str]) -> SourceList {
-        SourceList::only(
-            entries
-                .iter()
-                .map(|entry| SourceEntry::parse(entry).expect("valid"))
-                .collect(),
-        )
-    }
-
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
     }
@@ -134,7 +132,7 @@ mod tests {
 
     #[test]
     fn addresses_ranges_and_networks_admit_exactly_what_they_say() {
-        let sources = list(&[
+        let sources = SourceList::of(&[
             "198.51.100.1-198.51.100.5",
             "203.0.113.6/31",
             "2001:db8::/64",
@@ -166,14 +164,14 @@ mod tests {
 
     #[test]
     fn a_mapped_address_counts_as_the_ipv4_one() {
-        assert!(list(&["198.51.100.8"]).allows_ip(ip("::ffff:198.51.100.8")));
-        assert!(list(&["::ffff:198.51.100.8"]).allows_ip(ip("198.51.100.8")));
-        assert!(!list(&["::/0"]).allows_ip(ip("198.51.100.8")));
+        assert!(SourceList::of(&["198.51.100.8"]).allows_ip(ip("::ffff:198.51.100.8")));
+        assert!(SourceList::of(&["::ffff:198.51.100.8"]).allows_ip(ip("198.51.100.8")));
+        assert!(!SourceList::of(&["::/0"]).allows_ip(ip("198.51.100.8")));
     }
 
     #[test]
     fn names_admit_by_name_and_never_by_address() {
-        let sources = list(&["web-1.example.com"]);
+        let sources = SourceList::of(&["web-1.example.com"]);
         assert!(sources.allows_name(&source("web-1.example.com")));
         assert!(!sources.allows_name(&source("web-2.example.com")));
         assert!(!sources.allows_ip(ip("198.51.100.8")));
@@ -187,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_widest_networks_hold_their_whole_family() {
-        let sources = list(&["0.0.0.0/0", "::/0"]);
+        let sources = SourceList::of(&["0.0.0.0/0", "::/0"]);
         for any in ["0.0.0.0", "255.255.255.255", "::", "ffff::ffff"] {
             assert!(sources.allows_ip(ip(any)), "{any}");
         }
@@ -208,13 +206,9 @@ mod tests {
             "-web",
         ] {
             let said = SourceEntry::parse(bad).err().expect(bad).to_string();
-            assert_eq!(
-                said,
-                format!(
-                    "`{bad}` is not a source; write an address (198.51.100.8), a range \
-                     (198.51.100.1-198.51.100.5), a network (198.51.100.0/24) or a host name"
-                )
-            );
+            let right = "an address (198.51.100.8), a range (198.51.100.1-198.51.100.5), a network \
+                         (198.51.100.0/24) or a host name";
+            assert_eq!(said, format!("`{bad}` is not a source; write {right}"));
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::sender::relay_endpoint::{
     ChunkCompression, ClientTls, RawAddresses, RawClientTls, RelayAddress, token_file,
 };
-use crate::yaml::field::ConfigField;
+use crate::yaml::field::{ConfigField, RawText};
 
 /// The settings of a sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,40 +98,21 @@ const MIN_CHUNK: u64 = 4 << 10;
 const MAX_CHUNK: u64 = 16 << 20;
 const MAX_LINES: usize = 1_000_000;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawSender {
     relay: RawAddresses,
-    source: String,
+    source: RawText,
     local_address: Option<String>,
-    state_dir: String,
+    state_dir: RawText,
     logs: Vec<RawLog>,
     chunk: RawChunk,
-    in_flight: String,
-    compression: String,
+    in_flight: RawText,
+    compression: RawText,
     retry: RawBackoff,
     token_file: Option<String>,
     tls: RawClientTls,
     metrics: Option<String>,
-}
-
-impl Default for RawSender {
-    fn default() -> Self {
-        Self {
-            relay: RawAddresses::default(),
-            source: "auto".into(),
-            local_address: None,
-            state_dir: "/var/lib/logferry/sender".into(),
-            logs: Vec::new(),
-            chunk: RawChunk::default(),
-            in_flight: "4".into(),
-            compression: "none".into(),
-            retry: RawBackoff::default(),
-            token_file: None,
-            tls: RawClientTls::default(),
-            metrics: None,
-        }
-    }
 }
 
 #[derive(Default, Deserialize)]
@@ -145,39 +126,20 @@ struct RawLog {
     max_line: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 #[expect(clippy::struct_field_names, reason = "named as in the file")]
 struct RawChunk {
-    max_bytes: String,
-    max_lines: String,
-    max_delay: String,
+    max_bytes: RawText,
+    max_lines: RawText,
+    max_delay: RawText,
 }
 
-impl Default for RawChunk {
-    fn default() -> Self {
-        Self {
-            max_bytes: "1MiB".into(),
-            max_lines: "10000".into(),
-            max_delay: "1s".into(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawBackoff {
-    initial: String,
-    max: String,
-}
-
-impl Default for RawBackoff {
-    fn default() -> Self {
-        Self {
-            initial: "200ms".into(),
-            max: "30s".into(),
-        }
-    }
+    initial: RawText,
+    max: RawText,
 }
 
 impl RawSender {
@@ -185,35 +147,30 @@ impl RawSender {
         let relay = self.relay.resolve(&at.key("relay"));
         let compression = at
             .key("compression")
-            .choice(&self.compression, &ChunkCompression::WORDS);
+            .choice(self.compression.or("none"), &ChunkCompression::WORDS);
         let tls = self.tls.resolve(&at.key("tls"), relay.as_deref());
-        let token_file = at
-            .key("token_file")
-            .optional(self.token_file.as_deref(), |at, raw| {
-                token_file(at, raw, relay.as_deref())
-            });
-        let source = at.key("source").check(&self.source, |text| match text {
+        let token_file = at.optional("token_file", self.token_file, |at, raw| {
+            token_file(at, raw, relay.as_deref())
+        });
+        let source = at.key("source").check(self.source.or("auto"), |text| match text {
             "auto" => Ok(SourceSetting::Auto),
             name => name.parse().map(SourceSetting::Named),
         });
-        let local_address = at
-            .key("local_address")
-            .optional(self.local_address.as_deref(), |at, raw| {
-                at.check(raw, |text| {
-                    text.parse()
-                        .map_err(|_| format!("`{text}` is not an IP address of this host"))
-                })
-            });
-        let state_dir = at.key("state_dir").path(&self.state_dir);
+        let local_address = at.optional("local_address", self.local_address, |at, raw| {
+            at.check(raw, |text| {
+                text.parse()
+                    .map_err(|_| format!("`{text}` is not an IP address of this host"))
+            })
+        });
+        let state_dir = self.state_dir.or("/var/lib/logferry/sender");
+        let state_dir = at.key("state_dir").path(state_dir);
         let chunk = self.chunk.resolve(&at.key("chunk"));
         let max_line = chunk.map_or(MAX_CHUNK, |chunk| chunk.max_bytes as u64);
         let logs = resolve_logs(self.logs, &at.key("logs"), max_line);
-        let in_flight = at.key("in_flight").number(&self.in_flight, 1..=64);
-        let retry = at.key("retry").backoff(&self.retry.initial, &self.retry.max);
-        let metrics = at
-            .key("metrics")
-            .optional(self.metrics.as_deref(), ConfigField::address);
-        let (initial, max) = retry?;
+        let in_flight = at.key("in_flight").number(self.in_flight.or("4"), 1..=64);
+        let RawBackoff { initial, max } = self.retry;
+        let retry = at.key("retry").backoff(initial.or("200ms"), max.or("30s"));
+        let metrics = at.optional("metrics", self.metrics, ConfigField::address);
         Some(SenderSettings {
             relay: relay?,
             source: source?,
@@ -225,7 +182,7 @@ impl RawSender {
             compression: compression?,
             token_file: token_file?,
             tls: tls?,
-            retry: Backoff { initial, max },
+            retry: retry?,
             metrics: metrics?,
         })
     }
@@ -233,9 +190,11 @@ impl RawSender {
 
 impl RawChunk {
     fn resolve(&self, at: &ConfigField<'_>) -> Option<ChunkLimits> {
-        let max_bytes = at.key("max_bytes").memory(&self.max_bytes, MIN_CHUNK..=MAX_CHUNK);
-        let max_lines = at.key("max_lines").number(&self.max_lines, 1..=MAX_LINES);
-        let max_delay = at.key("max_delay").time(&self.max_delay);
+        let max_bytes = self.max_bytes.or("1MiB");
+        let max_bytes = at.key("max_bytes").memory(max_bytes, MIN_CHUNK..=MAX_CHUNK);
+        let max_lines = self.max_lines.or("10000");
+        let max_lines = at.key("max_lines").number(max_lines, 1..=MAX_LINES);
+        let max_delay = at.key("max_delay").time(self.max_delay.or("1s"));
         Some(ChunkLimits {
             max_bytes: max_bytes?,
             max_lines: max_lines?,
@@ -246,24 +205,22 @@ impl RawChunk {
 
 fn resolve_logs(raw: Vec<RawLog>, at: &ConfigField<'_>, max_line: u64) -> Option<Vec<LogSettings>> {
     if raw.is_empty() {
-        at.report("has no entry; write at least `- path: /app/log/nginx/access.log`");
-        return None;
+        return at.refuse("has no entry; write at least `- path: /app/log/nginx/access.log`");
     }
     let logs = at.each(raw, |log, at| log.resolve(at, max_line))?;
-    let paths: Vec<_> = logs.iter().map(|log| Some(&log.path)).collect();
-    at.distinct("path", &paths, "its lines would be shipped twice");
-    let names: Vec<_> = logs.iter().map(|log| Some(&log.name)).collect();
-    at.distinct("name", &names, "give each log a name of its own");
+    let paths = logs.iter().map(|log| Some(&log.path));
+    at.distinct("path", paths, "its lines would be shipped twice");
+    let names = logs.iter().map(|log| Some(&log.name));
+    at.distinct("name", names, "give each log a name of its own");
     Some(logs)
 }
 
 impl RawLog {
     /// `max_line`: bytes of the largest chunk; no piece of a line may be longer.
     fn resolve(self, at: &ConfigField<'_>, max_line: u64) -> Option<LogSettings> {
-        let path_at = at.key("path");
-        let path = path_at
-            .required(self.path, "/app/log/nginx/access.log")
-            .and_then(|raw| path_at.check(&raw, glob_pattern));
+        let path = at.required("path", self.path, "/app/log/nginx/access.log", |at, raw| {
+            at.check(raw, glob_pattern)
+        });
         let name = match (&self.name, &path) {
             (Some(name), _) => at.key("name").parse(name),
             (None, Some(path)) => name_from(path, &at.key("name")),
@@ -273,9 +230,8 @@ impl RawLog {
             (Some(patterns), _) => at
                 .key("rotated")
                 .each(patterns, |raw: String, at| at.check(&raw, glob_pattern)),
-            (None, path) => path
-                .as_ref()
-                .map(|path| vec![format!("{path}.*"), format!("{path}-*")]),
+            (None, Some(path)) => Some(vec![format!("{path}.*"), format!("{path}-*")]),
+            (None, None) => None,
         };
         let start = at.key("start").choice(
             self.start.as_deref().unwrap_or("beginning"),
@@ -323,11 +279,7 @@ fn name_from(path: &str, at: &ConfigField<'_>) -> Option<LogName> {
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or_default();
-    let name = stem.parse();
-    if name.is_err() {
-        at.report(format!(
-            "is missing, and `{stem}`, from the path, is not a valid name; write for example `access`"
-        ));
-    }
-    name.ok()
+    at.accept(stem.parse().map_err(|_| {
+        format!("is missing, and `{stem}`, from the path, is not a valid name; write for example `access`")
+    }))
 }

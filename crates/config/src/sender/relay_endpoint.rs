@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -38,10 +39,12 @@ pub struct RelayAddressError(String);
 impl RelayAddress {
     /// Host and port as in the text form, an IPv6 address in brackets.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
+        let Self { host, port, .. } = self;
+        let is_ipv6 = host.contains(':');
+        if is_ipv6 {
+            format!("[{host}]:{port}")
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{host}:{port}")
         }
     }
 }
@@ -56,10 +59,8 @@ impl FromStr for RelayAddress {
                 ("https", authority) => (Scheme::Https, authority),
                 _ => return None,
             };
-            let (host, port) = authority
-                .strip_suffix('/')
-                .unwrap_or(authority)
-                .rsplit_once(':')?;
+            let authority = authority.strip_suffix('/').unwrap_or(authority);
+            let (host, port) = authority.rsplit_once(':')?;
             let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
                 Some(inner) => inner.parse::<Ipv6Addr>().ok()?.to_string(),
                 None if is_host(host) && !host.contains(':') => host.to_owned(),
@@ -149,12 +150,8 @@ impl<'de> Visitor<'de> for AddressesVisitor {
         Ok(RawAddresses::One(text.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawAddresses, A::Error> {
-        let mut addresses = Vec::new();
-        while let Some(address) = list.next_element()? {
-            addresses.push(address);
-        }
-        Ok(RawAddresses::Several(addresses))
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RawAddresses, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(RawAddresses::Several)
     }
 }
 
@@ -162,22 +159,17 @@ impl RawAddresses {
     /// The addresses, at least one.
     pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<Vec<RelayAddress>> {
         match self {
-            Self::Absent => {
-                at.report("is missing; write for example `http://192.0.2.10:5001`");
-                None
-            }
+            Self::Absent => at.refuse("is missing; write for example `http://192.0.2.10:5001`"),
             Self::One(raw) => Some(vec![at.parse(&raw)?]),
             Self::Several(raw) if raw.is_empty() => {
-                at.report("has no entry; write at least one address, such as [http://192.0.2.10:5001]");
-                None
+                at.refuse("has no entry; write at least one address, such as [http://192.0.2.10:5001]")
             }
             Self::Several(raw) => {
                 let mut known: Vec<RelayAddress> = Vec::new();
                 at.each(raw, |raw: String, at| {
                     let address: RelayAddress = at.parse(&raw)?;
                     if known.contains(&address) {
-                        at.report(format!("`{address}` is in the list twice; remove one of them"));
-                        return None;
+                        return at.refuse(format!("`{address}` is in the list twice; remove one of them"));
                     }
                     known.push(address.clone());
                     Some(address)
@@ -199,31 +191,20 @@ pub(crate) struct RawClientTls {
 impl RawClientTls {
     /// `relay`: the addresses, if they are valid.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, relay: Option<&[RelayAddress]>) -> Option<ClientTls> {
-        let (key_at, key_file) = (at.key("key_file"), self.key_file.as_deref());
-        let ca_file = at
-            .key("ca_file")
-            .optional(self.ca_file.as_deref(), ConfigField::readable);
-        let cert_file = at
-            .key("cert_file")
-            .optional(self.cert_file.as_deref(), ConfigField::readable);
-        let key_file = key_at.optional(key_file, |at, raw| {
-            let path = at.readable(raw)?;
-            at.warn_if_world_readable(&path);
-            Some(path)
-        });
+        let ca_file = at.optional("ca_file", self.ca_file, ConfigField::readable);
+        let cert_file = at.optional("cert_file", self.cert_file, ConfigField::readable);
+        let key_file = at.optional("key_file", self.key_file, ConfigField::secret_path);
         let (ca_file, cert_file, key_file) = (ca_file?, cert_file?, key_file?);
         let is_set = ca_file.is_some() || cert_file.is_some() || key_file.is_some();
         if is_set && relay.is_some_and(|relay| !relay.iter().any(is_https)) {
-            at.report("is for https, and no address in `relay` is; write https:// there, or leave this out");
-            return None;
+            return at.refuse(
+                "is for https, and no address in `relay` is; write https:// there, or leave this out",
+            );
         }
         let identity = match (cert_file, key_file) {
             (Some(cert_file), Some(key_file)) => Some(ClientIdentity { cert_file, key_file }),
             (None, None) => None,
-            _ => {
-                at.report("has only one of cert_file and key_file; write both or neither");
-                return None;
-            }
+            _ => return at.refuse("has only one of cert_file and key_file; write both or neither"),
         };
         Some(ClientTls { ca_file, identity })
     }
@@ -274,10 +255,8 @@ mod tests {
             "ftp://relay:5001",
         ] {
             let said = text.parse::<RelayAddress>().expect_err(text).to_string();
-            assert_eq!(
-                said,
-                format!("`{text}` is not a relay's address; write it like http://192.0.2.10:5001")
-            );
+            let right = "write it like http://192.0.2.10:5001";
+            assert_eq!(said, format!("`{text}` is not a relay's address; {right}"));
         }
     }
 }

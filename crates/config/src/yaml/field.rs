@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use logferry_text::nearest;
+use serde::Deserialize;
+
+use crate::backoff::Backoff;
 use crate::error::ConfigProblem;
 use crate::yaml::secret::Secret;
 use crate::yaml::units::{format_size, parse_duration, parse_size};
@@ -24,6 +28,24 @@ pub(crate) struct Diagnostics<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) problems: RefCell<Vec<ConfigProblem>>,
     pub(crate) warnings: RefCell<Vec<String>>,
+}
+
+/// A setting that has a default, as in the file.
+#[derive(Default, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct RawText(Option<String>);
+
+impl From<String> for RawText {
+    fn from(text: String) -> Self {
+        Self(Some(text))
+    }
+}
+
+impl RawText {
+    /// The text in the file, or the default.
+    pub(crate) fn or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.0.as_deref().unwrap_or(default)
+    }
 }
 
 /// A field, such as `relay.groups[1].listen`.
@@ -56,6 +78,11 @@ impl<'a> ConfigField<'a> {
         self.step(Step::Key(key))
     }
 
+    /// An item of this list, from 0.
+    pub(crate) fn item(&self, index: usize) -> Self {
+        self.step(Step::Index(index))
+    }
+
     /// Resolves each item of this list; `None` if one of them has a problem.
     pub(crate) fn each<R, T>(
         &self,
@@ -63,64 +90,75 @@ impl<'a> ConfigField<'a> {
         mut resolve: impl FnMut(R, &Self) -> Option<T>,
     ) -> Option<Vec<T>> {
         // All items are resolved first, so that one bad item does not hide the next.
-        let items: Vec<Option<T>> = raw
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| resolve(item, &self.step(Step::Index(index))))
-            .collect();
+        let raw = raw.into_iter().enumerate();
+        let items: Vec<_> = raw.map(|(index, raw)| resolve(raw, &self.item(index))).collect();
         items.into_iter().collect()
     }
 
     /// Reports a problem of this field. The message names the problem and a correct value.
     pub(crate) fn report(&self, message: impl Into<String>) {
-        let line = locate(self.findings.text, &self.path);
-        let problem = ConfigProblem {
-            line,
+        self.findings.problems.borrow_mut().push(ConfigProblem {
+            line: locate(self.findings.text, &self.path),
             key: self.to_string(),
             message: message.into(),
-        };
-        self.findings.problems.borrow_mut().push(problem);
+        });
     }
 
-    /// Reports each item that has the same mark as an earlier item of this list.
+    /// Reports a problem, and has no value.
+    pub(crate) fn refuse<T>(&self, message: impl Into<String>) -> Option<T> {
+        self.report(message);
+        None
+    }
+
+    /// The value, if there was no error.
+    pub(crate) fn accept<T, E: Display>(&self, judged: Result<T, E>) -> Option<T> {
+        judged.map_err(|error| self.report(error.to_string())).ok()
+    }
+
+    /// Reports each item that has the same mark as an earlier item of this list. `None` is like no other mark.
     pub(crate) fn distinct<T: PartialEq + Display>(
         &self,
         key: &'static str,
-        marks: &[Option<T>],
+        marks: impl IntoIterator<Item = Option<T>>,
         what: &str,
     ) {
-        for (index, mark) in marks.iter().enumerate() {
-            let Some(mark) = mark else { continue };
-            if let Some(first) = marks
-                .iter()
-                .take(index)
-                .position(|earlier| earlier.as_ref() == Some(mark))
-            {
-                let earlier = self.step(Step::Index(first)).key(key);
-                self.step(Step::Index(index))
-                    .key(key)
-                    .report(format!("`{mark}` is also {earlier}; {what}"));
+        let mut earlier: Vec<Option<T>> = Vec::new();
+        for (index, mark) in marks.into_iter().enumerate() {
+            let first = earlier.iter().position(|earlier| *earlier == mark);
+            if let (Some(mark), Some(first)) = (&mark, first) {
+                let [first, this] = [first, index].map(|item| self.item(item).key(key));
+                this.report(format!("`{mark}` is also {first}; {what}"));
             }
+            earlier.push(mark);
         }
     }
 
-    /// A value that has no default.
-    pub(crate) fn required(&self, raw: Option<String>, example: &str) -> Option<String> {
-        if raw.is_none() {
-            self.report(format!("is missing; write for example `{example}`"));
+    /// A setting of this mapping that has no default: `judge` gets it if it exists.
+    pub(crate) fn required<T>(
+        &self,
+        key: &'static str,
+        raw: Option<String>,
+        example: &str,
+        judge: impl FnOnce(&Self, &str) -> Option<T>,
+    ) -> Option<T> {
+        match raw {
+            Some(raw) => judge(&self.key(key), &raw),
+            None => self
+                .key(key)
+                .refuse(format!("is missing; write for example `{example}`")),
         }
-        raw
     }
 
-    /// A value that may be absent: `judge` gets it only if it exists.
+    /// A setting of this mapping that may be absent: `judge` gets it only if it exists.
     #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a value")]
     pub(crate) fn optional<T>(
         &self,
-        raw: Option<&str>,
+        key: &'static str,
+        raw: Option<String>,
         judge: impl FnOnce(&Self, &str) -> Option<T>,
     ) -> Option<Option<T>> {
         match raw {
-            Some(raw) => judge(self, raw).map(Some),
+            Some(raw) => judge(&self.key(key), &raw).map(Some),
             None => Some(None),
         }
     }
@@ -132,14 +170,12 @@ impl<'a> ConfigField<'a> {
         while let Some((before, after)) = rest.split_once("${") {
             text.push_str(before);
             let Some((name, tail)) = after.split_once('}') else {
-                self.report("has a `${` without its `}`; write ${NAME} for an environment variable");
-                return None;
+                return self.refuse("has a `${` without its `}`; write ${NAME} for an environment variable");
             };
             let Some(value) = (self.findings.env)(name) else {
-                self.report(format!(
+                return self.refuse(format!(
                     "the environment variable `{name}` is not set; set it, or write the value here"
                 ));
-                return None;
             };
             text.push_str(&value);
             rest = tail;
@@ -150,13 +186,10 @@ impl<'a> ConfigField<'a> {
 
     /// A text that may not be empty.
     pub(crate) fn filled(&self, raw: &str) -> Option<String> {
-        self.check(raw, |text| {
-            if text.is_empty() {
-                Err("is empty; write a value")
-            } else {
-                Ok(text.to_owned())
-            }
-        })
+        match self.text(raw)? {
+            text if text.is_empty() => self.refuse("is empty; write a value"),
+            text => Some(text),
+        }
     }
 
     /// A path, not empty.
@@ -175,9 +208,7 @@ impl<'a> ConfigField<'a> {
         raw: &str,
         judge: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        judge(&self.text(raw)?)
-            .map_err(|error| self.report(error.to_string()))
-            .ok()
+        self.accept(judge(&self.text(raw)?))
     }
 
     /// One of these words.
@@ -224,20 +255,17 @@ impl<'a> ConfigField<'a> {
         }
         let (least, most) = (format_size(*bounds.start()), format_size(*bounds.end()));
         let given = format_size(size);
-        self.report(if *bounds.end() == u64::MAX {
+        self.refuse(if *bounds.end() == u64::MAX {
             format!("{given} is too small; write at least {least}")
         } else {
             format!("{given} is not valid; write a size from {least} to {most}")
-        });
-        None
+        })
     }
 
     /// A number of bytes of memory within bounds.
     pub(crate) fn memory(&self, raw: &str, bounds: RangeInclusive<u64>) -> Option<usize> {
-        let size = self.size(raw, bounds)?;
-        usize::try_from(size)
-            .map_err(|_| self.report("is more than this machine can address"))
-            .ok()
+        let size = usize::try_from(self.size(raw, bounds)?);
+        self.accept(size.map_err(|_| "is more than this machine can address"))
     }
 
     /// A time, zero included.
@@ -247,25 +275,21 @@ impl<'a> ConfigField<'a> {
 
     /// A time above zero.
     pub(crate) fn interval(&self, raw: &str) -> Option<Duration> {
-        let time = self.time(raw)?;
-        if time.is_zero() {
-            self.report("must be above zero; write for example 5s");
-            return None;
+        match self.time(raw)? {
+            Duration::ZERO => self.refuse("must be above zero; write for example 5s"),
+            time => Some(time),
         }
-        Some(time)
     }
 
-    /// The first and the longest wait of a back-off.
-    pub(crate) fn backoff(&self, initial: &str, max: &str) -> Option<(Duration, Duration)> {
-        let initial = self.key("initial").interval(initial);
-        let max = self.key("max").interval(max);
+    /// The waits of a back-off, from the settings `initial` and `max` of this mapping.
+    pub(crate) fn backoff(&self, initial: &str, max: &str) -> Option<Backoff> {
+        let max_at = self.key("max");
+        let (initial, max) = (self.key("initial").interval(initial), max_at.interval(max));
         let (initial, max) = (initial?, max?);
         if initial > max {
-            self.key("max")
-                .report("is below `initial`; write a time that is not");
-            return None;
+            return max_at.refuse("is below `initial`; write a time that is not");
         }
-        Some((initial, max))
+        Some(Backoff { initial, max })
     }
 
     /// An address of this machine to listen on.
@@ -308,54 +332,45 @@ impl<'a> ConfigField<'a> {
                 place.filled(inline).map(|text| Some(Secret::new(text)))
             }
             (None, Some(file)) => self.key(file_key).secret_file(file).map(Some),
-            (Some(_), Some(_)) => {
-                self.key(file_key).report(format!(
-                    "cannot be used together with `{key}`; remove one of them"
-                ));
-                None
-            }
+            (Some(_), Some(_)) => self.key(file_key).refuse(format!(
+                "cannot be used together with `{key}`; remove one of them"
+            )),
         }
     }
 
     /// A file that can be read now.
     pub(crate) fn readable(&self, raw: &str) -> Option<PathBuf> {
         let path = self.path(raw)?;
-        match std::fs::File::open(&path) {
-            Ok(_) => Some(path),
-            Err(error) => {
-                self.report_unreadable(&path, &error);
-                None
-            }
-        }
+        self.read(&path, |path| std::fs::File::open(path))?;
+        Some(path)
     }
 
-    fn report_unreadable(&self, path: &Path, error: &io::Error) {
-        let (path, cause) = (path.display(), cause(error));
-        self.report(format!(
-            "{path} cannot be read: {cause}; check its path and permissions"
-        ));
+    fn read<T>(&self, path: &Path, read: impl FnOnce(&Path) -> io::Result<T>) -> Option<T> {
+        let (at, result) = (path.display(), read(path));
+        self.accept(result.map_err(|error| {
+            let cause = cause(&error);
+            format!("{at} cannot be read: {cause}; check its path and permissions")
+        }))
+    }
+
+    /// A readable file that other users should not be able to read.
+    pub(crate) fn secret_path(&self, raw: &str) -> Option<PathBuf> {
+        let path = self.readable(raw)?;
+        self.warn_if_world_readable(&path);
+        Some(path)
     }
 
     /// The secret in a file.
     pub(crate) fn secret_file(&self, raw: &str) -> Option<Secret> {
         let path = self.path(raw)?;
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                self.warn_if_world_readable(&path);
-                let secret = text.trim_end_matches(['\r', '\n']);
-                if secret.is_empty() {
-                    self.report(format!(
-                        "the file {} is empty; put the secret in its first line",
-                        path.display()
-                    ));
-                    return None;
-                }
-                Some(Secret::new(secret))
-            }
-            Err(error) => {
-                self.report_unreadable(&path, &error);
-                None
-            }
+        let text = self.read(&path, |path| std::fs::read_to_string(path))?;
+        self.warn_if_world_readable(&path);
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => self.refuse(format!(
+                "the file {} is empty; put the secret in its first line",
+                path.display()
+            )),
+            secret => Some(Secret::new(secret)),
         }
     }
 
@@ -397,6 +412,12 @@ pub(crate) fn is_host(text: &str) -> bool {
     let name = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     text.parse::<std::net::IpAddr>().is_ok()
         || (text.bytes().all(name) && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()))
+}
+
+/// `; did you mean …?`, or nothing without a candidate.
+pub(crate) fn nearest_hint<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> String {
+    let near = nearest(word, candidates);
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 /// The error of the system, without its number.

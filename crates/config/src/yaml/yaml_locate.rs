@@ -58,12 +58,8 @@ pub(crate) fn locate(text: &str, path: &[Step]) -> Option<usize> {
         indent: 0,
         content,
     };
-    let mut block: Vec<Line<'_>> = text
-        .lines()
-        .enumerate()
-        .map(|line| whole(line).skip(0))
-        .filter(Line::says_something)
-        .collect();
+    let lines = text.lines().enumerate().map(|line| whole(line).skip(0));
+    let mut block: Vec<_> = lines.filter(Line::says_something).collect();
     let mut found = None;
     for step in path {
         let Some((number, inner)) = descend(&block, *step) else {
@@ -91,13 +87,8 @@ fn descend<'a>(block: &[Line<'a>], step: Step) -> Option<(usize, Vec<Line<'a>>)>
         line.indent > indent || (matches!(step, Step::Key(_)) && line.indent == indent && line.is_item())
     };
     let below = block.iter().skip(at + 1).take_while(belongs).copied();
-    Some((
-        rest.number,
-        std::iter::once(rest)
-            .filter(Line::says_something)
-            .chain(below)
-            .collect(),
-    ))
+    let here = Some(rest).filter(Line::says_something);
+    Some((rest.number, here.into_iter().chain(below).collect()))
 }
 
 #[cfg(test)]

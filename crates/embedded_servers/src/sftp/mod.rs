@@ -75,10 +75,9 @@ impl SftpServer {
     pub async fn start(options: SftpOptions) -> Result<Self, SftpStartError> {
         let key = PrivateKey::from(Ed25519Keypair::from_seed(&rand::random()));
         let host_key = key.public_key().to_openssh().map_err(SftpStartError::HostKey)?;
-        let authorized_key = options.authorized_key.as_deref().map(PublicKey::from_openssh);
-        let authorized_key = authorized_key
-            .transpose()
-            .map_err(SftpStartError::AuthorizedKey)?;
+        let key_line = options.authorized_key.as_deref();
+        let authorized_key = key_line.map(PublicKey::from_openssh).transpose();
+        let authorized_key = authorized_key.map_err(SftpStartError::AuthorizedKey)?;
         let config = Arc::new(Config {
             keys: vec![key],
             auth_rejection_time: Duration::ZERO,

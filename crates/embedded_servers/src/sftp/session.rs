@@ -110,7 +110,7 @@ impl SftpSession {
         metadata: impl Future<Output = io::Result<std::fs::Metadata>>,
     ) -> SftpResult<Attrs> {
         let operation = self.begin(SftpOperation::Stat, path).await?;
-        operation.end(attributes(id, metadata).await?).await
+        operation.end(attributes(id, metadata.await)?).await
     }
 }
 
@@ -164,15 +164,9 @@ fn string<'a>(data: &mut &'a [u8]) -> SftpResult<&'a str> {
     str::from_utf8(text).map_err(|_| bad())
 }
 
-async fn attributes(
-    id: u32,
-    metadata: impl Future<Output = io::Result<std::fs::Metadata>>,
-) -> SftpResult<Attrs> {
-    let metadata = metadata.await.map_err(refusal)?;
-    Ok(Attrs {
-        id,
-        attrs: FileAttributes::from(&metadata),
-    })
+fn attributes(id: u32, metadata: io::Result<std::fs::Metadata>) -> SftpResult<Attrs> {
+    let attrs = FileAttributes::from(&metadata.map_err(refusal)?);
+    Ok(Attrs { id, attrs })
 }
 
 impl Handler for SftpSession {
@@ -230,11 +224,8 @@ impl Handler for SftpSession {
         let mut data = vec![0; u64::from(len).min(DATA_LEN_MAX) as usize];
         let read = file.read_at(&mut data, offset).map_err(refusal)?;
         data.truncate(read);
-        let answer = if read == 0 {
-            Err(StatusCode::Eof.into())
-        } else {
-            Ok(Data { id, data })
-        };
+        let answer = (read > 0).then_some(Data { id, data });
+        let answer = answer.ok_or(StatusCode::Eof.into());
         operation.end(answer).await?
     }
 
@@ -262,8 +253,7 @@ impl Handler for SftpSession {
     async fn fstat(&mut self, id: u32, handle: String) -> SftpResult<Attrs> {
         let (file, path) = self.file(&handle)?;
         let operation = self.begin(SftpOperation::Fstat, path).await?;
-        let metadata = std::future::ready(file.metadata());
-        operation.end(attributes(id, metadata).await?).await
+        operation.end(attributes(id, file.metadata())?).await
     }
 
     async fn opendir(&mut self, id: u32, path: String) -> SftpResult<Handle> {
@@ -305,12 +295,12 @@ impl Handler for SftpSession {
     }
 
     async fn rename(&mut self, id: u32, from: String, to: String) -> SftpResult<Status> {
-        let renamed = if self.shared.faults.injector.rename_replaces() {
-            self.change_name(&from, &to, tokio::fs::rename).await
+        if self.shared.faults.injector.rename_replaces() {
+            self.change_name(&from, &to, tokio::fs::rename).await?;
         } else {
-            self.change_name(&from, &to, rename_to_free_name).await
-        };
-        renamed.map(|()| done(id))
+            self.change_name(&from, &to, rename_to_free_name).await?;
+        }
+        Ok(done(id))
     }
 
     async fn extended(&mut self, id: u32, request: String, data: Vec<u8>) -> SftpResult<Packet> {

@@ -29,9 +29,8 @@ struct DyingDisk {
 
 impl DyingDisk {
     fn new(dies_at: usize, moment: Moment) -> Self {
-        let begun = Arc::default();
         Self {
-            begun,
+            begun: Arc::default(),
             dies_at,
             moment,
         }

@@ -43,7 +43,11 @@ pub(crate) fn read_lines(
     let failed = |error| DiskError::new(DiskOperation::Read, &file.path, error);
     let modified = std::fs::metadata(&file.path).and_then(|metadata| metadata.modified());
     let written_at = Timestamp::try_from(modified.map_err(failed)?).unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut tally = LineTally::default();
+    let mut tally = LineTally {
+        all: Measure::with_sha256(),
+        whole_lines: Measure::with_sha256(),
+        times: Vec::new(),
+    };
     match tally.add_all(open(spool, &file.path, file.form)?, format) {
         Err(error) if file.is_compressed() => Ok(Err(UndecodableFile(error))),
         read => read.map_err(failed).map(|()| Ok(tally.finish(written_at))),
@@ -109,16 +113,6 @@ struct LineTally {
     /// Up to the last newline.
     whole_lines: Measure,
     times: Vec<LineTime>,
-}
-
-impl Default for LineTally {
-    fn default() -> Self {
-        Self {
-            all: Measure::with_sha256(),
-            whole_lines: Measure::with_sha256(),
-            times: Vec::new(),
-        }
-    }
 }
 
 impl LineTally {

@@ -80,7 +80,7 @@ fn rebuild_on(
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<RebuildReport, FsckError> {
-    let _locks = repair::lock_all_roles(data_dir)?;
+    let _locks = repair::lock_roles(data_dir, repair::ALL_ROLES)?;
     refuse_undamaged(disk, data_dir)?;
     let spool = Spool::new(RealDisk, data_dir);
     let scanned = scan(&spool, relay, destinations)?;
@@ -137,15 +137,11 @@ fn refuse_undamaged(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> 
     }
     let faults = Ledger::open(&work_folder).and_then(|ledger| ledger.integrity());
     clear(disk, &work_folder)?;
+    let path = data_dir.join(FILE_NAME);
     match faults {
-        Ok(faults) if faults.is_empty() => Err(FsckError::Whole {
-            path: data_dir.join(FILE_NAME),
-        }),
+        Ok(faults) if faults.is_empty() => Err(FsckError::Whole { path }),
         Ok(_) | Err(LedgerError::Damaged { .. }) => Ok(()),
-        Err(LedgerError::Foreign { .. }) => Err(LedgerError::Foreign {
-            path: data_dir.join(FILE_NAME),
-        }
-        .into()),
+        Err(LedgerError::Foreign { .. }) => Err(LedgerError::Foreign { path }.into()),
         Err(error) => Err(error.into()),
     }
 }

@@ -241,7 +241,7 @@ impl Scanner<'_> {
     fn leave_alone(&mut self, file: &SpoolFile, kind: FindingKind, detail: &str) {
         if let Some(source) = source_of(file) {
             let names = self.possible_names(file, &source).into_iter();
-            let names: Vec<_> = names.map(|(base, part, _)| (base, part)).collect();
+            let names = names.map(|(base, part, _)| (base, part));
             self.result.reserved_names.extend(names);
             self.result.uncertain_sources.insert(source);
         }
@@ -280,12 +280,7 @@ fn is_being_compressed(plain: &SpoolFile, copy: &SpoolFile) -> bool {
 
 fn remote_path(destination: &Destination, batch: &NewBatch, part: u32) -> String {
     let name = batch.name_of_part(part);
-    let values = NameValues::new(
-        batch.window,
-        &batch.source,
-        &batch.group,
-        batch.log.as_ref(),
-        &name,
-    );
+    let log = batch.log.as_ref();
+    let values = NameValues::new(batch.window, &batch.source, &batch.group, log, &name);
     destination.paths(&values, part).file
 }

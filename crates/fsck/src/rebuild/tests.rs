@@ -127,17 +127,13 @@ fn every_file_becomes_the_batch_that_it_was() {
         (name("20-39") + ".12", BatchState::Ready, 0, 6),
         (name("40-59"), BatchState::Open, 20, 70),
     ];
-    assert_eq!(
-        host.batches().into_iter().map(shape).collect::<Vec<_>>(),
-        expected
-    );
+    let found: Vec<_> = host.batches().into_iter().map(shape).collect();
+    assert_eq!(found, expected);
     let sent = &host.batches()[1];
     let delivery = &host.ledger().deliveries(sent.id).expect("read")[0];
     let path = format!("/in/{}.2.log", name("00-19"));
-    assert_eq!(
-        (delivery.path.as_ref(), delivery.destination.as_str()),
-        (Some(&path), "drop")
-    );
+    assert_eq!(delivery.path.as_ref(), Some(&path));
+    assert_eq!(delivery.destination.as_str(), "drop");
     let end = host.ledger().source_end(&sent.source).expect("read");
     let end = end.expect("certain");
     assert!(lines(40, 70).ends_with(&end.bytes) && end.bytes.len() == 1024);
@@ -192,10 +188,8 @@ fn open_batch_is_taken_up_to_its_last_whole_line_and_the_rest_is_kept() {
     let torn_files = [path.clone(), half].map(|path| (FindingKind::Torn, path));
     assert_eq!(host.findings(), torn_files);
     let rest = format!("damaged-1/rest/{SOURCE}/{}.log", name("20-39"));
-    assert_eq!(
-        fs::read(host.dir.path().join(rest)).expect("kept"),
-        b"[21/Nov/2026:08:2"
-    );
+    let rest = fs::read(host.dir.path().join(rest)).expect("kept");
+    assert_eq!(rest, b"[21/Nov/2026:08:2");
     assert_eq!(fs::read(&path).expect("there"), torn, "the relay cuts it");
     let batches = host.batches();
     assert_eq!(batches[0].contents.bytes, whole.len() as u64);
@@ -205,11 +199,8 @@ fn open_batch_is_taken_up_to_its_last_whole_line_and_the_rest_is_kept() {
 #[test]
 fn file_that_is_not_proven_is_left_alone_and_its_name_is_reserved() {
     let host = Host::new();
-    let torn = host.put_batch(
-        "ready",
-        &(name("00-19") + ".log"),
-        b"[21/Nov/2026:08:05:00 +0600] a",
-    );
+    let half = b"[21/Nov/2026:08:05:00 +0600] a";
+    let torn = host.put_batch("ready", &(name("00-19") + ".log"), half);
     let twice = format!("{}.2.log", name("00-19"));
     let one = host.put(&format!("ready/{SOURCE}/{twice}"), &lines(5, 1));
     let other = host.put(&format!("failed/{SOURCE}/{twice}"), &lines(5, 2));

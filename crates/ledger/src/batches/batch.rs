@@ -1,14 +1,12 @@
 //! The types of a batch: one source's lines of one window, one row of the table for each part.
 
 use std::fmt;
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
-use logferry_protocol::stream::ParseError;
 use logferry_time_windows::Window;
 use rusqlite::{Result as SqlResult, Row};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::row;
 
@@ -42,7 +40,7 @@ pub struct BatchKey {
 }
 
 /// The state of a batch. Its folder in the spool has the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BatchState {
     /// Being written.
@@ -73,14 +71,6 @@ impl BatchState {
 impl fmt::Display for BatchState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for BatchState {
-    type Err = ParseError;
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| ParseError::new("a batch state", text))
     }
 }
 
@@ -163,18 +153,14 @@ impl Batch {
             source: row::text(row, "source")?,
             group: row::text(row, "grp")?,
             log: row::optional_text(row, "log")?,
-            window: Window {
-                start: row.get("window_start")?,
-                seconds: row::small(row, "window_seconds")?,
-                utc_offset: row::small(row, "utc_offset")?,
-            },
+            window: row::window(row)?,
             base_name: row.get("base_name")?,
-            part: row::small(row, "part")?,
-            state: row::text(row, "state")?,
+            part: row.get("part")?,
+            state: row::variant(row, "state")?,
             contents: BatchContents {
-                lines: row::count(row, "lines")?,
-                bytes: row::count(row, "bytes")?,
-                crc32c: row::small(row, "crc32c")?,
+                lines: row.get("lines")?,
+                bytes: row.get("bytes")?,
+                crc32c: row.get("crc32c")?,
             },
             sha256: row.get("sha256")?,
             opened_at: row::time(row, "opened_at")?,

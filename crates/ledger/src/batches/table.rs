@@ -5,7 +5,7 @@ use logferry_protocol::names::{GroupName, LogName, SourceId};
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
 
 use super::batch::{Batch, BatchContents, BatchFilter, BatchId, BatchState, NewBatch};
-use crate::row::{self, millis, signed};
+use crate::row::{millis, signed};
 use crate::{Ledger, LedgerError};
 
 /// The highest part number that an expired, forgotten batch may have. No window ever had so many parts.
@@ -50,57 +50,39 @@ impl Ledger {
 
     /// Deletes the row of an open batch without committed lines.
     pub fn discard_empty_batch(&mut self, batch: BatchId) -> Result<(), LedgerError> {
-        self.write("discard an empty batch", |sql| {
-            sql.execute(
-                "DELETE FROM batches WHERE id = ?1 AND state = 'open' AND lines = 0 AND bytes = 0",
-                [batch.0],
-            )
-            .map(drop)
-        })
+        let change = "DELETE FROM batches WHERE id = ?1 AND state = 'open' AND lines = 0 AND bytes = 0";
+        self.execute("discard an empty batch", change, [batch.0])
     }
 
     /// The open batches of a group.
     pub fn open_batches(&self, group: &GroupName) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list open batches", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM batches WHERE state = 'open' AND grp = ?1 ORDER BY window_start, part",
-            )?
-            .query_map([group.as_str()], Batch::from_row)?
-            .collect()
-        })
+        let query = "SELECT * FROM batches WHERE state = 'open' AND grp = ?1 ORDER BY window_start, part";
+        self.list("list open batches", query, [group.as_str()], Batch::from_row)
     }
 
     /// The batches in a state, oldest window first, whose files have not expired.
     pub fn batches_in(&self, state: BatchState) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list batches", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM batches WHERE state = ?1 AND expired_at IS NULL ORDER BY window_start, part, source",
-            )?
-            .query_map([state.as_str()], Batch::from_row)?
-            .collect()
-        })
+        let query = "SELECT * FROM batches WHERE state = ?1 AND expired_at IS NULL ORDER BY window_start, part, source";
+        self.list("list batches", query, [state.as_str()], Batch::from_row)
     }
 
     /// The batches that match the filter, oldest window first.
     pub fn batches(&self, filter: &BatchFilter) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list batches", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM batches
-                 WHERE (:source IS NULL OR source = :source)
-                   AND (:since IS NULL OR window_start + window_seconds > :since)
-                   AND (:until IS NULL OR window_start < :until)
-                 ORDER BY window_start, source, base_name, part",
-            )?
-            .query_map(
-                named_params! {
-                    ":source": filter.source.as_ref().map(SourceId::as_str),
-                    ":since": filter.since.map(Timestamp::as_second),
-                    ":until": filter.until.map(Timestamp::as_second),
-                },
-                Batch::from_row,
-            )?
-            .collect()
-        })
+        let query = "SELECT * FROM batches
+            WHERE (:source IS NULL OR source = :source)
+              AND (:since IS NULL OR window_start + window_seconds > :since)
+              AND (:until IS NULL OR window_start < :until)
+            ORDER BY window_start, source, base_name, part";
+        self.list(
+            "list batches",
+            query,
+            named_params! {
+                ":source": filter.source.as_ref().map(SourceId::as_str),
+                ":since": filter.since.map(Timestamp::as_second),
+                ":until": filter.until.map(Timestamp::as_second),
+            },
+            Batch::from_row,
+        )
     }
 
     /// The batch of that name (without `.log`).
@@ -126,7 +108,7 @@ impl Ledger {
             let mut counts = [0; 4];
             for (state, count) in BatchState::ALL.into_iter().zip(&mut counts) {
                 let mut query = sql.prepare_cached("SELECT count(*) AS n FROM batches WHERE state = ?1")?;
-                *count = query.query_row([state.as_str()], |row| row::count(row, "n"))?;
+                *count = query.query_row([state.as_str()], |row| row.get("n"))?;
             }
             Ok(counts)
         })
@@ -134,13 +116,8 @@ impl Ledger {
 
     /// Records that a sent batch's file is now `.log.gz`.
     pub fn mark_compressed(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
-        self.write("note a compression", |sql| {
-            sql.execute(
-                "UPDATE batches SET compressed_at = ?2 WHERE id = ?1",
-                (batch.0, millis(now)),
-            )
-            .map(drop)
-        })
+        let change = "UPDATE batches SET compressed_at = ?2 WHERE id = ?1";
+        self.execute("note a compression", change, (batch.0, millis(now)))
     }
 
     /// Records that a sent batch's file may be deleted. Call this before the deletion, so that a crash leaves a file too
@@ -166,13 +143,9 @@ impl Ledger {
 
     /// The open batches of all groups, and every batch opened after `after` (all, if `None`), in the order of opening.
     pub fn live_batches(&self, after: Option<BatchId>) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list live batches", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM batches WHERE state = 'open' UNION SELECT * FROM batches WHERE id > ?1 ORDER BY id",
-            )?
-            .query_map([after.map_or(i64::MIN, |id| id.0)], Batch::from_row)?
-            .collect()
-        })
+        let query = "SELECT * FROM batches WHERE state = 'open' UNION SELECT * FROM batches WHERE id > ?1 ORDER BY id";
+        let values = [after.map_or(i64::MIN, |id| id.0)];
+        self.list("list live batches", query, values, Batch::from_row)
     }
 
     /// A batch by its number. A batch that stayed empty may have been discarded.

@@ -1,20 +1,16 @@
 //! Lost and damaged ledgers.
 
-use std::error::Error;
-
 use jiff::Timestamp;
 
 use super::*;
 use crate::Ledger;
-
-type TestResult = Result<(), Box<dyn Error>>;
+use crate::tests::{TestResult, ledger};
 
 const PAGE: usize = 4096;
 
 /// A data folder with a cleanly closed ledger of 300 sources, and one file in the spool.
-fn data_dir() -> Result<tempfile::TempDir, Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+fn data_dir() -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
+    let (dir, mut ledger) = ledger()?;
     for number in 0..300 {
         let source = format!("host-{number}").parse()?;
         ledger.note_contact(&source, &"web-1".parse()?, Timestamp::UNIX_EPOCH)?;
@@ -48,6 +44,7 @@ fn no_new_ledger_is_created_beside_a_spool() -> TestResult {
     let dir = data_dir()?;
     let path = dir.path().join(FILE_NAME);
     let whole = fs::read(&path)?;
+    let is_missing = || matches!(Ledger::open(dir.path()), Err(LedgerError::Missing { .. }));
     for blank in [None, Some(Vec::new())] {
         fs::remove_file(&path)?;
         if let Some(blank) = blank {
@@ -55,10 +52,7 @@ fn no_new_ledger_is_created_beside_a_spool() -> TestResult {
         }
         let message = assert_refused(dir.path(), "nothing");
         assert!(message.contains("ready/host-1/a.log"), "{message}");
-        assert!(matches!(
-            Ledger::open(dir.path()),
-            Err(LedgerError::Missing { .. })
-        ));
+        assert!(is_missing());
         fs::write(&path, &whole)?;
     }
     // A database without tables: a relay killed at its first start leaves one.
@@ -67,10 +61,7 @@ fn no_new_ledger_is_created_beside_a_spool() -> TestResult {
     sqlite.pragma_update(None, "journal_mode", "WAL")?;
     drop(sqlite);
     assert_refused(dir.path(), "no tables");
-    assert!(matches!(
-        Ledger::open(dir.path()),
-        Err(LedgerError::Missing { .. })
-    ));
+    assert!(is_missing());
     fs::remove_dir_all(dir.path().join("ready"))?;
     drop(Ledger::open_or_create(dir.path())?);
     Ok(())

@@ -1,16 +1,15 @@
 //! Deliveries: which batch is at which destination, failed attempts, resend requests, and the state of destinations.
 
-use std::str::FromStr;
+use std::fmt;
 
 use jiff::Timestamp;
 use logferry_protocol::names::DestinationName;
-use logferry_protocol::stream::ParseError;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::failure::FailureKind;
 use crate::batches::{self, Batch, BatchId, BatchState};
-use crate::row::{self, millis, signed};
+use crate::row::{self, millis, signed, to_text};
 use crate::{Ledger, LedgerError};
 
 /// A batch that was published under its final name at a destination, and verified.
@@ -27,7 +26,8 @@ pub struct PublishedBatch {
 }
 
 /// The files that are published for a batch, in the order in which they appear at the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PublishedFile {
     /// The batch's lines.
     Batch,
@@ -37,22 +37,9 @@ pub enum PublishedFile {
     Marker,
 }
 
-impl PublishedFile {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Batch => "batch",
-            Self::Manifest => "manifest",
-            Self::Marker => "marker",
-        }
-    }
-}
-
-impl FromStr for PublishedFile {
-    type Err = ParseError;
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let all = [Self::Batch, Self::Manifest, Self::Marker];
-        let found = all.into_iter().find(|file| file.as_str() == text);
-        found.ok_or_else(|| ParseError::new("batch, manifest or marker", text))
+impl fmt::Display for PublishedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -67,7 +54,7 @@ pub struct PublishingNote {
 
 impl PublishingNote {
     fn from_row(row: &Row<'_>) -> SqlResult<Option<Self>> {
-        let file = row::optional_text(row, "publishing")?;
+        let file = row::optional_variant(row, "publishing")?;
         let place: Option<String> = row.get("publishing_place")?;
         Ok(file.zip(place).map(|(file, place)| Self { file, place }))
     }
@@ -113,13 +100,13 @@ impl Delivery {
         Ok(Self {
             batch: BatchId(row.get("batch")?),
             destination: row::text(row, "destination")?,
-            attempts: row::small(row, "attempts")?,
+            attempts: row.get("attempts")?,
             last_error: row.get("last_error")?,
-            error_kind: row::optional_text(row, "error_kind")?,
+            error_kind: row::optional_variant(row, "error_kind")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
             publishing: PublishingNote::from_row(row)?,
             path: row.get("path")?,
-            bytes: row::optional_count(row, "bytes")?,
+            bytes: row.get("bytes")?,
             file_sha256: row.get("file_sha256")?,
             delivered_at: row::optional_time(row, "delivered_at")?,
             resend_requested_at: row::optional_time(row, "asked_at")?,
@@ -142,7 +129,7 @@ pub enum ResendRequestOutcome {
 }
 
 /// Whether a destination is reachable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DestinationState {
     /// The last attempt reached it.
@@ -151,17 +138,6 @@ pub enum DestinationState {
     Down,
     /// There was no attempt yet.
     Unknown,
-}
-
-impl FromStr for DestinationState {
-    type Err = ParseError;
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "up" => Ok(Self::Up),
-            "down" => Ok(Self::Down),
-            _ => Err(ParseError::new("up or down", text)),
-        }
-    }
 }
 
 /// The last known state of a destination.
@@ -237,7 +213,7 @@ impl Ledger {
             for (batch, publishing) in batches {
                 let (file, place) = publishing
                     .as_ref()
-                    .map(|PublishingNote { file, place }| (file.as_str(), place))
+                    .map(|PublishingNote { file, place }| (to_text(file), place))
                     .unzip();
                 note.execute((batch.0, destination.as_str(), file, place))?;
             }
@@ -248,13 +224,9 @@ impl Ledger {
     /// Marks a sealed batch as sent, because after a change of the configuration no destination needs it any more. The
     /// caller moves the file *after* this.
     pub fn mark_sent(&mut self, batch: BatchId, now: Timestamp) -> Result<(), LedgerError> {
-        self.write("note that a batch is sent", |sql| {
-            sql.execute(
-                "UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1 AND state IN ('ready', 'failed')",
-                (batch.0, millis(now)),
-            )
-            .map(drop)
-        })
+        let change =
+            "UPDATE batches SET state = 'sent', sent_at = ?2 WHERE id = ?1 AND state IN ('ready', 'failed')";
+        self.execute("note that a batch is sent", change, (batch.0, millis(now)))
     }
 
     /// Records a failed attempt. `gave_up`: the batch goes to `failed/` until it is tried again; the caller moves
@@ -326,12 +298,9 @@ impl Ledger {
 
     /// All pending resend requests, each batch with the destination.
     pub fn resend_requests(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
-        self.read("list resend requests", |sql| {
-            sql.prepare_cached(
-                "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL",
-            )?
-            .query_map([], |row| Ok((Batch::from_row(row)?, row::text(row, "destination")?)))?
-            .collect()
+        let query = "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL";
+        self.list("list resend requests", query, [], |row| {
+            Ok((Batch::from_row(row)?, row::text(row, "destination")?))
         })
     }
 
@@ -341,25 +310,16 @@ impl Ledger {
         batch: BatchId,
         destination: &DestinationName,
     ) -> Result<(), LedgerError> {
-        self.write("cancel a resend request", |sql| {
-            sql.execute(
-                "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2",
-                (batch.0, destination.as_str()),
-            )
-            .map(drop)
-        })
+        let change = "UPDATE deliveries SET asked_at = NULL WHERE batch = ?1 AND destination = ?2";
+        self.execute("cancel a resend request", change, (batch.0, destination.as_str()))
     }
 
     /// The sent batches with a pending resend request for a destination.
     pub fn resend_requests_for(&self, destination: &DestinationName) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list resend requests", |sql| {
-            sql.prepare_cached(
-                "SELECT batches.* FROM batches JOIN deliveries ON batch = id
-                 WHERE destination = ?1 AND asked_at IS NOT NULL AND state = 'sent' AND expired_at IS NULL",
-            )?
-            .query_map([destination.as_str()], Batch::from_row)?
-            .collect()
-        })
+        let query = "SELECT batches.* FROM batches JOIN deliveries ON batch = id
+            WHERE destination = ?1 AND asked_at IS NOT NULL AND state = 'sent' AND expired_at IS NULL";
+        let values = [destination.as_str()];
+        self.list("list resend requests", query, values, Batch::from_row)
     }
 
     /// The delivery of a batch to a destination.
@@ -368,20 +328,13 @@ impl Ledger {
         batch: BatchId,
         destination: &DestinationName,
     ) -> Result<Option<Delivery>, LedgerError> {
-        self.read("find a delivery", |sql| {
-            sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
-                .query_row((batch.0, destination.as_str()), Delivery::from_row)
-                .optional()
-        })
+        self.read("find a delivery", |sql| find(sql, batch, destination))
     }
 
     /// The deliveries of a batch to all destinations.
     pub fn deliveries(&self, batch: BatchId) -> Result<Vec<Delivery>, LedgerError> {
-        self.read("list deliveries", |sql| {
-            sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 ORDER BY destination")?
-                .query_map([batch.0], Delivery::from_row)?
-                .collect()
-        })
+        let query = "SELECT * FROM deliveries WHERE batch = ?1 ORDER BY destination";
+        self.list("list deliveries", query, [batch.0], Delivery::from_row)
     }
 
     /// Records whether a destination is reachable; `error` is the reason if it is not.
@@ -393,35 +346,38 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let state = if error.is_none() { "up" } else { "down" };
         let (kind, error) = error.map(|(kind, text)| (kind.as_str(), text)).unzip();
-        self.write("note a destination's health", |sql| {
-            sql.execute(
-                "INSERT INTO destinations (name, state, error, error_kind, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (name) DO UPDATE SET
-                     changed_at = CASE WHEN state = ?2 THEN changed_at ELSE ?5 END,
-                     state = ?2, error = ?3, error_kind = ?4",
-                (destination.as_str(), state, error, kind, millis(now)),
-            )
-            .map(drop)
-        })
+        let change = "INSERT INTO destinations (name, state, error, error_kind, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
+            ON CONFLICT (name) DO UPDATE SET
+                changed_at = CASE WHEN state = ?2 THEN changed_at ELSE ?5 END,
+                state = ?2, error = ?3, error_kind = ?4";
+        let values = (destination.as_str(), state, error, kind, millis(now));
+        self.execute("note a destination's health", change, values)
     }
 
     /// What the forwarder last saw of a destination; `None` before the first attempt.
     pub fn destination(&self, name: &DestinationName) -> Result<Option<DestinationHealth>, LedgerError> {
-        self.read("find a destination", |sql| {
-            sql.prepare_cached("SELECT * FROM destinations WHERE name = ?1")?
-                .query_row([name.as_str()], |row| {
-                    Ok(DestinationHealth {
-                        name: row::text(row, "name")?,
-                        state: row::text(row, "state")?,
-                        error: row.get("error")?,
-                        error_kind: row::optional_text(row, "error_kind")?,
-                        changed_at: row::time(row, "changed_at")?,
-                        last_delivery: row::optional_time(row, "last_delivery")?,
-                    })
-                })
-                .optional()
+        let query = "SELECT * FROM destinations WHERE name = ?1";
+        self.find("find a destination", query, [name.as_str()], |row| {
+            Ok(DestinationHealth {
+                name: row::text(row, "name")?,
+                state: row::variant(row, "state")?,
+                error: row.get("error")?,
+                error_kind: row::optional_variant(row, "error_kind")?,
+                changed_at: row::time(row, "changed_at")?,
+                last_delivery: row::optional_time(row, "last_delivery")?,
+            })
         })
     }
+}
+
+pub(crate) fn find(
+    sql: &Connection,
+    batch: BatchId,
+    destination: &DestinationName,
+) -> SqlResult<Option<Delivery>> {
+    sql.prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
+        .query_row((batch.0, destination.as_str()), Delivery::from_row)
+        .optional()
 }
 
 fn request_resend(
@@ -434,10 +390,7 @@ fn request_resend(
     if found.state == BatchState::Open || found.expired_at.is_some() {
         return Ok(ResendRequestOutcome::Refused);
     }
-    let known = sql
-        .prepare_cached("SELECT * FROM deliveries WHERE batch = ?1 AND destination = ?2")?
-        .query_row((batch.0, destination.as_str()), Delivery::from_row)
-        .optional()?;
+    let known = find(sql, batch, destination)?;
     let again = known
         .as_ref()
         .is_some_and(|delivery| delivery.delivered_at.is_some());

@@ -1,13 +1,12 @@
 //! The kinds of delivery failures, with the names that `status`, logs and metrics use.
 
 use std::fmt;
-use std::str::FromStr;
 
-use logferry_protocol::stream::ParseError;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// A kind of failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// No connection: name, port, network.
     Unreachable,
@@ -81,21 +80,6 @@ impl fmt::Display for FailureKind {
     }
 }
 
-impl FromStr for FailureKind {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| ParseError::new("a kind of failure", text))
-    }
-}
-
-impl Serialize for FailureKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,8 +87,10 @@ mod tests {
     #[test]
     fn every_kind_is_read_back_from_its_name() {
         for kind in FailureKind::ALL {
-            assert_eq!(kind.as_str().parse::<FailureKind>().ok(), Some(kind));
+            let name = serde_json::Value::from(kind.as_str());
+            assert_eq!(serde_json::to_value(kind).ok().as_ref(), Some(&name));
+            assert_eq!(serde_json::from_value(name).ok(), Some(kind));
         }
-        assert!("bored".parse::<FailureKind>().is_err());
+        assert!(serde_json::from_str::<FailureKind>("\"bored\"").is_err());
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use logferry_protocol::names::DestinationName;
 
 use crate::batches::BatchId;
-use crate::row::{self, millis, signed};
+use crate::row::{millis, signed};
 use crate::{Ledger, LedgerError};
 
 /// The progress of a transfer.
@@ -59,19 +59,15 @@ impl Ledger {
         destination: &DestinationName,
         since: Timestamp,
     ) -> Result<Vec<TransferRecord>, LedgerError> {
-        self.read("list transfers in progress", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM in_flight WHERE destination = ?1 AND noted_at >= ?2 ORDER BY batch",
-            )?
-            .query_map((destination.as_str(), millis(since)), |row| {
-                Ok(TransferRecord {
-                    batch: BatchId(row.get("batch")?),
-                    bytes_done: row::count(row, "bytes_done")?,
-                    bytes_total: row::count(row, "bytes_total")?,
-                    bytes_per_second: row::count(row, "bytes_per_second")?,
-                })
-            })?
-            .collect()
+        let query = "SELECT * FROM in_flight WHERE destination = ?1 AND noted_at >= ?2 ORDER BY batch";
+        let values = (destination.as_str(), millis(since));
+        self.list("list transfers in progress", query, values, |row| {
+            Ok(TransferRecord {
+                batch: BatchId(row.get("batch")?),
+                bytes_done: row.get("bytes_done")?,
+                bytes_total: row.get("bytes_total")?,
+                bytes_per_second: row.get("bytes_per_second")?,
+            })
         })
     }
 }

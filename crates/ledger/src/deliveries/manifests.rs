@@ -5,9 +5,9 @@
 use jiff::Timestamp;
 use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_time_windows::Window;
-use rusqlite::{OptionalExtension, Result as SqlResult, Row, named_params};
+use rusqlite::{Result as SqlResult, Row, named_params};
 
-use super::delivery::Delivery;
+use super::delivery::{self, Delivery};
 use crate::batches::{Batch, BatchFilter, BatchId};
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
@@ -75,24 +75,16 @@ pub struct SourceProgress {
     pub reached: Option<i64>,
 }
 
-fn window(row: &Row<'_>) -> SqlResult<Window> {
-    Ok(Window {
-        start: row.get("window_start")?,
-        seconds: row::small(row, "window_seconds")?,
-        utc_offset: row::small(row, "utc_offset")?,
-    })
-}
-
 impl ManifestRecord {
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             id: ManifestId(row.get("id")?),
-            window: window(row)?,
-            revision: row::small(row, "revision")?,
+            window: row::window(row)?,
+            revision: row.get("revision")?,
             name: row.get("name")?,
             content: row.get("content")?,
             written_at: row::time(row, "written_at")?,
-            attempts: row::small(row, "attempts")?,
+            attempts: row.get("attempts")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
             publishing_place: row.get("publishing_place")?,
         })
@@ -121,13 +113,9 @@ impl Ledger {
 
     /// Records that a destination gets no window manifests.
     pub fn end_manifests(&mut self, destination: &DestinationName) -> Result<(), LedgerError> {
-        self.write("note that a destination gets no manifests", |sql| {
-            sql.execute(
-                "DELETE FROM manifest_starts WHERE destination = ?1",
-                [destination.as_str()],
-            )
-            .map(drop)
-        })
+        let change = "DELETE FROM manifest_starts WHERE destination = ?1";
+        let values = [destination.as_str()];
+        self.execute("note that a destination gets no manifests", change, values)
     }
 
     /// The batches with numbers above `after` (all, if `None`) of windows that end after `since`, which no manifest of
@@ -138,22 +126,15 @@ impl Ledger {
         since: Timestamp,
         after: Option<BatchId>,
     ) -> Result<Vec<Batch>, LedgerError> {
-        self.read("list batches without a manifest", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM batches WHERE id > ?1 AND window_start + window_seconds > ?2
-                 AND NOT EXISTS (SELECT 1 FROM manifest_files WHERE batch = id AND destination = ?3)
-                 ORDER BY id",
-            )?
-            .query_map(
-                (
-                    after.map_or(i64::MIN, |id| id.0),
-                    since.as_second(),
-                    destination.as_str(),
-                ),
-                Batch::from_row,
-            )?
-            .collect()
-        })
+        let query = "SELECT * FROM batches WHERE id > ?1 AND window_start + window_seconds > ?2
+            AND NOT EXISTS (SELECT 1 FROM manifest_files WHERE batch = id AND destination = ?3)
+            ORDER BY id";
+        let values = (
+            after.map_or(i64::MIN, |id| id.0),
+            since.as_second(),
+            destination.as_str(),
+        );
+        self.list("list batches without a manifest", query, values, Batch::from_row)
     }
 
     /// All batches of a window, oldest first, as a destination's manifest needs them.
@@ -162,27 +143,21 @@ impl Ledger {
         window: Window,
         destination: &DestinationName,
     ) -> Result<Vec<WindowBatch>, LedgerError> {
-        let batches: Vec<(Batch, bool)> = self.read("list a window's batches", |sql| {
+        self.read("list a window's batches", |sql| {
             sql.prepare_cached(
                 "SELECT batches.*, EXISTS (SELECT 1 FROM manifest_files WHERE batch = id AND destination = ?3) AS listed
                  FROM batches WHERE window_start = ?1 AND window_seconds = ?2 ORDER BY id",
             )?
             .query_map((window.start, window.seconds, destination.as_str()), |row| {
-                Ok((Batch::from_row(row)?, row.get("listed")?))
+                let batch = Batch::from_row(row)?;
+                Ok(WindowBatch {
+                    delivery: delivery::find(sql, batch.id, destination)?,
+                    is_listed: row.get("listed")?,
+                    batch,
+                })
             })?
             .collect()
-        })?;
-        batches
-            .into_iter()
-            .map(|(batch, is_listed)| {
-                let delivery = self.delivery(batch.id, destination)?;
-                Ok(WindowBatch {
-                    batch,
-                    delivery,
-                    is_listed,
-                })
-            })
-            .collect()
+        })
     }
 
     /// The windows of a destination that start at `since` or later and have a manifest.
@@ -191,14 +166,10 @@ impl Ledger {
         destination: &DestinationName,
         since: Timestamp,
     ) -> Result<Vec<Window>, LedgerError> {
-        self.read("list windows with a manifest", |sql| {
-            sql.prepare_cached(
-                "SELECT window_start, window_seconds, utc_offset FROM manifests
-                 WHERE destination = ?1 AND window_start >= ?2 AND revision = 1",
-            )?
-            .query_map((destination.as_str(), since.as_second()), window)?
-            .collect()
-        })
+        let query = "SELECT window_start, window_seconds, utc_offset FROM manifests
+            WHERE destination = ?1 AND window_start >= ?2 AND revision = 1";
+        let values = (destination.as_str(), since.as_second());
+        self.list("list windows with a manifest", query, values, row::window)
     }
 
     /// The last manifest of a window at a destination, if there is one.
@@ -207,17 +178,11 @@ impl Ledger {
         window: Window,
         destination: &DestinationName,
     ) -> Result<Option<ManifestRecord>, LedgerError> {
-        self.read("find a window's manifest", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM manifests WHERE destination = ?1 AND window_start = ?2 AND window_seconds = ?3
-                 ORDER BY revision DESC LIMIT 1",
-            )?
-            .query_row(
-                (destination.as_str(), window.start, window.seconds),
-                ManifestRecord::from_row,
-            )
-            .optional()
-        })
+        let query =
+            "SELECT * FROM manifests WHERE destination = ?1 AND window_start = ?2 AND window_seconds = ?3
+            ORDER BY revision DESC LIMIT 1";
+        let key = (destination.as_str(), window.start, window.seconds);
+        self.find("find a window's manifest", query, key, ManifestRecord::from_row)
     }
 
     /// Whether a destination's manifest has that name already.
@@ -268,14 +233,10 @@ impl Ledger {
         &self,
         destination: &DestinationName,
     ) -> Result<Vec<ManifestRecord>, LedgerError> {
-        self.read("list manifests", |sql| {
-            sql.prepare_cached(
-                "SELECT * FROM manifests WHERE destination = ?1 AND delivered_at IS NULL
-                 ORDER BY window_start, revision",
-            )?
-            .query_map([destination.as_str()], ManifestRecord::from_row)?
-            .collect()
-        })
+        let query = "SELECT * FROM manifests WHERE destination = ?1 AND delivered_at IS NULL
+            ORDER BY window_start, revision";
+        let values = [destination.as_str()];
+        self.list("list manifests", query, values, ManifestRecord::from_row)
     }
 
     /// The paths of the manifests that are delivered to a destination, of windows that match the filter. The filter's source is ignored.
@@ -284,24 +245,21 @@ impl Ledger {
         destination: &DestinationName,
         filter: &BatchFilter,
     ) -> Result<Vec<String>, LedgerError> {
-        self.read("list delivered manifests", |sql| {
-            sql.prepare_cached(
-                "SELECT path FROM manifests WHERE destination = :destination AND delivered_at IS NOT NULL
-                   AND path IS NOT NULL
-                   AND (:since IS NULL OR window_start + window_seconds > :since)
-                   AND (:until IS NULL OR window_start < :until)
-                 ORDER BY window_start, revision",
-            )?
-            .query_map(
-                named_params! {
-                    ":destination": destination.as_str(),
-                    ":since": filter.since.map(Timestamp::as_second),
-                    ":until": filter.until.map(Timestamp::as_second),
-                },
-                |row| row.get(0),
-            )?
-            .collect()
-        })
+        let query = "SELECT path FROM manifests WHERE destination = :destination AND delivered_at IS NOT NULL
+              AND path IS NOT NULL
+              AND (:since IS NULL OR window_start + window_seconds > :since)
+              AND (:until IS NULL OR window_start < :until)
+            ORDER BY window_start, revision";
+        self.list(
+            "list delivered manifests",
+            query,
+            named_params! {
+                ":destination": destination.as_str(),
+                ":since": filter.since.map(Timestamp::as_second),
+                ":until": filter.until.map(Timestamp::as_second),
+            },
+            |row| row.get(0),
+        )
     }
 
     /// Notes, in one transaction, the place from which each manifest is about to be published; `None` removes the note. As
@@ -326,15 +284,11 @@ impl Ledger {
         path: &str,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.write("record that a manifest is delivered", |sql| {
-            sql.execute(
-                "UPDATE manifests SET path = ?2, delivered_at = ?3, content = '', last_error = NULL,
-                     next_attempt = NULL, publishing_place = NULL
-                 WHERE id = ?1",
-                (id.0, path, millis(now)),
-            )
-            .map(drop)
-        })
+        let change = "UPDATE manifests SET path = ?2, delivered_at = ?3, content = '', last_error = NULL,
+                next_attempt = NULL, publishing_place = NULL
+            WHERE id = ?1";
+        let values = (id.0, path, millis(now));
+        self.execute("record that a manifest is delivered", change, values)
     }
 
     /// Records a failed attempt to deliver a manifest.
@@ -344,32 +298,24 @@ impl Ledger {
         error: &str,
         next_attempt: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.write("record a failed delivery of a manifest", |sql| {
-            sql.execute(
-                "UPDATE manifests SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1",
-                (id.0, error, millis(next_attempt)),
-            )
-            .map(drop)
-        })
+        let change =
+            "UPDATE manifests SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1";
+        let values = (id.0, error, millis(next_attempt));
+        self.execute("record a failed delivery of a manifest", change, values)
     }
 
     /// The progress of every source.
     pub fn source_progress(&self) -> Result<Vec<SourceProgress>, LedgerError> {
-        self.read("list the progress of sources", |sql| {
-            sql.prepare_cached(
-                "SELECT source, coalesce(
-                     (SELECT min(coalesce(last_line_time, 0)) FROM streams
-                      WHERE streams.source = sources.source AND NOT finished),
-                     (SELECT max(window_start) FROM batches WHERE batches.source = sources.source)) AS reached
-                 FROM sources",
-            )?
-            .query_map([], |row| {
-                Ok(SourceProgress {
-                    source: row::text(row, "source")?,
-                    reached: row.get("reached")?,
-                })
-            })?
-            .collect()
+        let query = "SELECT source, coalesce(
+                (SELECT min(coalesce(last_line_time, 0)) FROM streams
+                 WHERE streams.source = sources.source AND NOT finished),
+                (SELECT max(window_start) FROM batches WHERE batches.source = sources.source)) AS reached
+            FROM sources";
+        self.list("list the progress of sources", query, [], |row| {
+            Ok(SourceProgress {
+                source: row::text(row, "source")?,
+                reached: row.get("reached")?,
+            })
         })
     }
 }

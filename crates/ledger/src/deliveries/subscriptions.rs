@@ -40,12 +40,9 @@ impl Ledger {
 
     /// The start of the current configuration of each recorded destination.
     pub fn subscribed_since(&self) -> Result<BTreeMap<DestinationName, Timestamp>, LedgerError> {
-        self.read("list the destinations", |sql| {
-            sql.prepare_cached("SELECT destination, since FROM subscriptions")?
-                .query_map([], |row| {
-                    Ok((row::text(row, "destination")?, row::time(row, "since")?))
-                })?
-                .collect()
+        let query = "SELECT destination, since FROM subscriptions";
+        self.list("list the destinations", query, [], |row| {
+            Ok((row::text(row, "destination")?, row::time(row, "since")?))
         })
     }
 }
@@ -60,8 +57,7 @@ mod tests {
 
     #[test]
     fn destination_counts_from_its_last_change() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let (_dir, mut ledger) = crate::tests::ledger().expect("a ledger");
         let mut note = |all: &[(&str, &str)], second| {
             let all: Vec<_> = all
                 .iter()
@@ -78,16 +74,9 @@ mod tests {
         let lab = |second| ("lab".to_owned(), second);
         assert_eq!(note(&[("edw", "")], 1), [edw(1)]);
         assert_eq!(note(&[("edw", ""), ("lab", "a")], 2), [edw(1), lab(2)]);
-        assert_eq!(
-            note(&[("edw", ""), ("lab", "b")], 3),
-            [edw(1), lab(3)],
-            "other filters"
-        );
+        let both = [("edw", ""), ("lab", "b")];
+        assert_eq!(note(&both, 3), [edw(1), lab(3)], "other filters");
         assert_eq!(note(&[("lab", "b")], 4), [lab(3)]);
-        assert_eq!(
-            note(&[("edw", ""), ("lab", "b")], 5),
-            [edw(5), lab(3)],
-            "configured again"
-        );
+        assert_eq!(note(&both, 5), [edw(5), lab(3)], "configured again");
     }
 }

@@ -6,7 +6,7 @@ use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::resolve::LedgerId;
 use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
-use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, named_params};
+use rusqlite::{Connection, Error, Result as SqlResult, Row, named_params};
 
 use super::uploads::{self, UploadChanges};
 use crate::batches::{self, BatchContents, BatchId};
@@ -55,15 +55,15 @@ impl StreamRecord {
             stream: row::text(row, "stream")?,
             log: row::text(row, "log")?,
             file: FileKey {
-                dev: row::count(row, "dev")?,
-                inode: row::count(row, "inode")?,
+                dev: row.get("dev")?,
+                inode: row.get("inode")?,
             },
             head: Head(row::text::<Fingerprint>(row, "head")?),
-            committed: Offset::new(row::count(row, "committed")?),
+            committed: Offset::new(row.get("committed")?),
             tail: Tail(row::text::<Fingerprint>(row, "tail")?),
             lines: LineCounts {
-                sent: row::count(row, "lines_sent")?,
-                excluded: row::count(row, "lines_excluded")?,
+                sent: row.get("lines_sent")?,
+                excluded: row.get("lines_excluded")?,
             },
             last_window: last_window.zip(last_offset),
             last_line_time: row.get("last_line_time")?,
@@ -195,11 +195,9 @@ impl Ledger {
 
     /// A stream, if it is known.
     pub fn stream(&self, source: &SourceId, stream: StreamId) -> Result<Option<StreamRecord>, LedgerError> {
-        self.read("find a stream", |sql| {
-            sql.prepare_cached("SELECT * FROM streams WHERE source = ?1 AND stream = ?2")?
-                .query_row((source.as_str(), to_text(&stream)), StreamRecord::from_row)
-                .optional()
-        })
+        let query = "SELECT * FROM streams WHERE source = ?1 AND stream = ?2";
+        let key = (source.as_str(), to_text(&stream));
+        self.find("find a stream", query, key, StreamRecord::from_row)
     }
 
     /// The streams of a source's log that begin with `head`.
@@ -209,24 +207,15 @@ impl Ledger {
         log: &LogName,
         head: Head,
     ) -> Result<Vec<StreamRecord>, LedgerError> {
-        self.read("find streams", |sql| {
-            sql.prepare_cached("SELECT * FROM streams WHERE source = ?1 AND log = ?2 AND head = ?3")?
-                .query_map(
-                    (source.as_str(), log.as_str(), to_text(&head.0)),
-                    StreamRecord::from_row,
-                )?
-                .collect()
-        })
+        let query = "SELECT * FROM streams WHERE source = ?1 AND log = ?2 AND head = ?3";
+        let values = (source.as_str(), log.as_str(), to_text(&head.0));
+        self.list("find streams", query, values, StreamRecord::from_row)
     }
 
     /// The streams of a group's sources that are not finished.
     pub fn live_streams(&self, group: &GroupName) -> Result<Vec<StreamRecord>, LedgerError> {
-        self.read("list live streams", |sql| {
-            sql.prepare_cached(
-                "SELECT streams.* FROM streams JOIN sources USING (source) WHERE sources.grp = ?1 AND NOT finished",
-            )?
-            .query_map([group.as_str()], StreamRecord::from_row)?
-            .collect()
-        })
+        let query = "SELECT streams.* FROM streams JOIN sources USING (source) WHERE sources.grp = ?1 AND NOT finished";
+        let values = [group.as_str()];
+        self.list("list live streams", query, values, StreamRecord::from_row)
     }
 }

@@ -42,28 +42,24 @@ impl GapRecord {
 impl Ledger {
     /// The open gaps, oldest first.
     pub fn gaps(&self) -> Result<Vec<GapRecord>, LedgerError> {
-        self.read("list gaps", |sql| {
-            sql.prepare_cached(
-                "SELECT gaps.source, gaps.stream, gaps.log, path, until_offset, noticed_at,
-                     max(from_offset, coalesce(committed, 0)) AS first
-                 FROM gaps LEFT JOIN streams USING (source, stream)
-                 WHERE CASE WHEN until_offset IS NULL
-                     THEN coalesce(committed, 0) <= from_offset AND NOT coalesce(finished, 0)
-                     ELSE coalesce(committed, 0) < until_offset END
-                 ORDER BY noticed_at, source, stream, from_offset",
-            )?
-            .query_map([], |row| {
-                Ok(GapRecord {
-                    source: row::text(row, "source")?,
-                    stream: row::text(row, "stream")?,
-                    log: row::text(row, "log")?,
-                    path: row.get("path")?,
-                    from: Offset::new(row::count(row, "first")?),
-                    until: row::optional_count(row, "until_offset")?.map(Offset::new),
-                    noticed_at: row::time(row, "noticed_at")?,
-                })
-            })?
-            .collect()
+        let query = "SELECT gaps.source, gaps.stream, gaps.log, path, until_offset, noticed_at,
+                max(from_offset, coalesce(committed, 0)) AS first
+            FROM gaps LEFT JOIN streams USING (source, stream)
+            WHERE CASE WHEN until_offset IS NULL
+                THEN coalesce(committed, 0) <= from_offset AND NOT coalesce(finished, 0)
+                ELSE coalesce(committed, 0) < until_offset END
+            ORDER BY noticed_at, source, stream, from_offset";
+        self.list("list gaps", query, [], |row| {
+            let until: Option<u64> = row.get("until_offset")?;
+            Ok(GapRecord {
+                source: row::text(row, "source")?,
+                stream: row::text(row, "stream")?,
+                log: row::text(row, "log")?,
+                path: row.get("path")?,
+                from: Offset::new(row.get("first")?),
+                until: until.map(Offset::new),
+                noticed_at: row::time(row, "noticed_at")?,
+            })
         })
     }
 }
@@ -104,44 +100,23 @@ pub(crate) fn note(
 
 #[cfg(test)]
 mod tests {
-    use logferry_protocol::chunk::LineCounts;
     use logferry_protocol::heartbeat::{HostTime, ReportedGap};
-    use logferry_protocol::stream::{FileKey, Head, Tail};
-    use tempfile::TempDir;
 
     use super::*;
-    use crate::{Commit, StreamMove, StreamRecord};
+    use crate::StreamRecord;
+    use crate::tests::{TestResult, advance, ledger, now, stream_record};
 
     const STEP_MS: i64 = 60_000;
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_790_000_000).expect("in range")
-    }
-
-    fn source() -> SourceId {
-        "198.51.100.1".parse().expect("an address")
-    }
-
-    fn stream() -> StreamId {
-        StreamId::derive(
-            FileKey { dev: 1, inode: 2 },
-            Head::of(b"line\n").expect("a line"),
-            0,
-        )
-    }
-
-    fn ledger() -> (TempDir, Ledger) {
-        let dir = tempfile::tempdir().expect("a folder");
-        let ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
-        (dir, ledger)
-    }
 
     /// Records a gap. The sender's clock is an hour behind, and the gap is a minute old.
     fn report_gap(ledger: &mut Ledger, from: u64, until: Option<u64>) {
         let clock_ms = now().as_millisecond() - 3_600_000;
+        let StreamRecord {
+            source, stream, log, ..
+        } = stream_record(0, 0);
         let gap = ReportedGap {
-            stream: stream(),
-            log: "access".parse().expect("a name"),
+            stream,
+            log,
             path: "/log/access.log.9".to_owned(),
             from: Offset::new(from),
             until: until.map(Offset::new),
@@ -154,33 +129,16 @@ mod tests {
         };
         let group = "web-1".parse().expect("a group");
         ledger
-            .note_heartbeat(&source(), &group, &heartbeat, now())
+            .note_heartbeat(&source, &group, &heartbeat, now())
             .expect("noted");
     }
 
     fn commit(ledger: &mut Ledger, from: u64, to: u64, finished: bool) {
         let record = StreamRecord {
-            source: source(),
-            stream: stream(),
-            log: "access".parse().expect("a name"),
-            file: FileKey { dev: 1, inode: 2 },
-            head: Head::of(b"line\n").expect("a line"),
-            committed: Offset::new(to),
-            tail: Tail::of(b""),
-            lines: LineCounts::default(),
-            last_window: None,
-            last_line_time: None,
-            open_line_in: None,
-            writer: None,
             finished,
-            updated_at: now(),
+            ..stream_record(to, 0)
         };
-        let streams = vec![StreamMove {
-            from: Offset::new(from),
-            record,
-        }];
-        let batches = Vec::new();
-        ledger.commit(&Commit { streams, batches }).expect("committed");
+        ledger.commit(&advance(from, record)).expect("committed");
     }
 
     fn ranges(ledger: &Ledger) -> Vec<(u64, Option<u64>)> {
@@ -191,24 +149,22 @@ mod tests {
     }
 
     #[test]
-    fn gap_reported_twice_is_recorded_once() {
-        let (_dir, mut ledger) = ledger();
+    fn gap_reported_twice_is_recorded_once() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
         report_gap(&mut ledger, 100, Some(200));
         let gaps = ledger.gaps().expect("asked");
         assert_eq!(gaps[0].bytes(), 100);
         assert_eq!(gaps[0].path, "/log/access.log.9");
-        assert_eq!(
-            now().as_millisecond() - gaps[0].noticed_at.as_millisecond(),
-            STEP_MS,
-            "a wrong clock of the sender does not count"
-        );
+        let age_ms = now().as_millisecond() - gaps[0].noticed_at.as_millisecond();
+        assert_eq!(age_ms, STEP_MS, "a wrong clock of the sender does not count");
         report_gap(&mut ledger, 100, Some(200));
         assert_eq!(ledger.gaps().expect("asked"), gaps);
+        Ok(())
     }
 
     #[test]
-    fn end_reported_later_is_stored_and_kept() {
-        let (_dir, mut ledger) = ledger();
+    fn end_reported_later_is_stored_and_kept() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
         for (until, known) in [
             (None, None),
             (Some(200), Some(200)),
@@ -218,28 +174,31 @@ mod tests {
             report_gap(&mut ledger, 100, until);
             assert_eq!(ranges(&ledger), [(100, known)]);
         }
+        Ok(())
     }
 
     #[test]
-    fn bytes_shipped_later_close_their_gap() {
-        let (_dir, mut ledger) = ledger();
+    fn bytes_shipped_later_close_their_gap() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
         commit(&mut ledger, 0, 100, false);
         report_gap(&mut ledger, 100, Some(200));
         commit(&mut ledger, 100, 150, false);
         assert_eq!(ranges(&ledger), [(150, Some(200))]);
         commit(&mut ledger, 150, 200, false);
         assert_eq!(ranges(&ledger), []);
+        Ok(())
     }
 
     #[test]
-    fn returned_file_closes_a_gap_without_an_end() {
+    fn returned_file_closes_a_gap_without_an_end() -> TestResult {
         for (to, finished) in [(120, false), (100, true)] {
-            let (_dir, mut ledger) = ledger();
+            let (_dir, mut ledger) = ledger()?;
             commit(&mut ledger, 0, 100, false);
             report_gap(&mut ledger, 100, None);
             assert_eq!(ranges(&ledger), [(100, None)]);
             commit(&mut ledger, 100, to, finished);
             assert_eq!(ranges(&ledger), []);
         }
+        Ok(())
     }
 }

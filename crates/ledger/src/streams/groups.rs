@@ -1,17 +1,16 @@
 //! The last report of each of the relay's groups.
 
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use logferry_protocol::names::GroupName;
-use logferry_protocol::stream::ParseError;
 use rusqlite::named_params;
+use serde::Deserialize;
 
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
 /// Whether a group accepts lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum GroupState {
     /// It accepts lines.
     Ok,
@@ -29,15 +28,6 @@ impl GroupState {
             Self::Low => "low",
             Self::Failing => "failing",
         }
-    }
-}
-
-impl FromStr for GroupState {
-    type Err = ParseError;
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let states = [Self::Ok, Self::Low, Self::Failing];
-        let found = states.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| ParseError::new("a group's state", text))
     }
 }
 
@@ -65,13 +55,13 @@ pub struct GroupReport {
 impl Ledger {
     /// Notes a group's report, which replaces its last.
     pub fn note_group(&mut self, report: &GroupReport) -> Result<(), LedgerError> {
-        self.write("note a group's report", |sql| {
-            sql.prepare_cached(
-                "INSERT OR REPLACE INTO group_reports (grp, reported_at, started_at, state, reason, lines_per_second,
-                     in_flight, refused)
-                 VALUES (:grp, :reported_at, :started_at, :state, :reason, :lines_per_second, :in_flight, :refused)",
-            )?
-            .execute(named_params! {
+        let change = "INSERT OR REPLACE INTO group_reports (grp, reported_at, started_at, state, reason, lines_per_second,
+                in_flight, refused)
+            VALUES (:grp, :reported_at, :started_at, :state, :reason, :lines_per_second, :in_flight, :refused)";
+        self.execute(
+            "note a group's report",
+            change,
+            named_params! {
                 ":grp": report.group.as_str(),
                 ":reported_at": millis(report.reported_at),
                 ":started_at": millis(report.started_at),
@@ -80,35 +70,30 @@ impl Ledger {
                 ":lines_per_second": report.lines_per_second,
                 ":in_flight": signed(report.in_flight),
                 ":refused": signed(report.refused),
-            })
-            .map(drop)
-        })
+            },
+        )
     }
 
     /// Forgets all reports: a relay that starts knows nothing of the groups that ran before.
     pub fn forget_group_reports(&mut self) -> Result<(), LedgerError> {
-        self.write("forget groups' reports", |sql| {
-            sql.execute("DELETE FROM group_reports", []).map(drop)
-        })
+        let change = "DELETE FROM group_reports";
+        self.execute("forget groups' reports", change, [])
     }
 
     /// The last report of each group.
     pub fn group_reports(&self) -> Result<Vec<GroupReport>, LedgerError> {
-        self.read("list groups' reports", |sql| {
-            sql.prepare_cached("SELECT * FROM group_reports ORDER BY grp")?
-                .query_map([], |row| {
-                    Ok(GroupReport {
-                        group: row::text(row, "grp")?,
-                        reported_at: row::time(row, "reported_at")?,
-                        started_at: row::time(row, "started_at")?,
-                        state: row::text(row, "state")?,
-                        reason: row.get("reason")?,
-                        lines_per_second: row.get("lines_per_second")?,
-                        in_flight: row::count(row, "in_flight")?,
-                        refused: row::count(row, "refused")?,
-                    })
-                })?
-                .collect()
+        let query = "SELECT * FROM group_reports ORDER BY grp";
+        self.list("list groups' reports", query, [], |row| {
+            Ok(GroupReport {
+                group: row::text(row, "grp")?,
+                reported_at: row::time(row, "reported_at")?,
+                started_at: row::time(row, "started_at")?,
+                state: row::variant(row, "state")?,
+                reason: row.get("reason")?,
+                lines_per_second: row.get("lines_per_second")?,
+                in_flight: row.get("in_flight")?,
+                refused: row.get("refused")?,
+            })
         })
     }
 }
@@ -116,11 +101,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::ledger;
 
     #[test]
     fn last_report_of_a_group_is_kept_until_the_relay_restarts() -> Result<(), Box<dyn std::error::Error>> {
-        let dir = tempfile::tempdir()?;
-        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let (_dir, mut ledger) = ledger()?;
         let mut report = GroupReport {
             group: "web-1".parse()?,
             reported_at: Timestamp::UNIX_EPOCH,

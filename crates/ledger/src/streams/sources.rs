@@ -129,23 +129,19 @@ impl Ledger {
 
     /// The line counts of each source's streams and batches. Sent and batched lines must be equal.
     pub fn source_line_totals(&self) -> Result<Vec<SourceLineTotals>, LedgerError> {
-        self.read("add up lines", |sql| {
-            sql.prepare_cached(
-                "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded, sum(batched) AS batched FROM (
-                     SELECT source, lines_sent AS sent, lines_excluded AS excluded, 0 AS batched FROM streams
-                     UNION ALL SELECT source, lines, 0, 0 FROM rebuilt
-                     UNION ALL SELECT source, 0, 0, lines FROM batches)
-                 GROUP BY source ORDER BY source",
-            )?
-            .query_map([], |row| {
-                Ok(SourceLineTotals {
-                    source: row::text(row, "source")?,
-                    lines_sent: row::count(row, "sent")?,
-                    lines_excluded: row::count(row, "excluded")?,
-                    lines_batched: row::count(row, "batched")?,
-                })
-            })?
-            .collect()
+        let query =
+            "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded, sum(batched) AS batched FROM (
+                SELECT source, lines_sent AS sent, lines_excluded AS excluded, 0 AS batched FROM streams
+                UNION ALL SELECT source, lines, 0, 0 FROM rebuilt
+                UNION ALL SELECT source, 0, 0, lines FROM batches)
+            GROUP BY source ORDER BY source";
+        self.list("add up lines", query, [], |row| {
+            Ok(SourceLineTotals {
+                source: row::text(row, "source")?,
+                lines_sent: row.get("sent")?,
+                lines_excluded: row.get("excluded")?,
+                lines_batched: row.get("batched")?,
+            })
         })
     }
 }
@@ -161,10 +157,10 @@ fn reported(
     )?;
     let here = |row: &Row<'_>| {
         let lines = LineCounts {
-            sent: row::count(row, "lines_sent")?,
-            excluded: row::count(row, "lines_excluded")?,
+            sent: row.get("lines_sent")?,
+            excluded: row.get("lines_excluded")?,
         };
-        Ok((Offset::new(row::count(row, "committed")?), lines))
+        Ok((Offset::new(row.get("committed")?), lines))
     };
     let mut streams = Vec::new();
     for progress in heartbeat.map_or(&[][..], |heartbeat| &heartbeat.streams) {

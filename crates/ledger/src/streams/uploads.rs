@@ -93,6 +93,7 @@ mod tests {
 
     use super::*;
     use crate::Commit;
+    use crate::tests::ledger;
 
     fn body(number: u32) -> UploadedBody {
         UploadedBody {
@@ -115,8 +116,7 @@ mod tests {
 
     #[test]
     fn body_is_remembered_until_it_is_acknowledged_or_a_day_has_passed() -> Result<(), Box<dyn Error>> {
-        let dir = tempfile::tempdir()?;
-        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let (_dir, mut ledger) = ledger()?;
         commit(&mut ledger, &[body(1), body(2)], at(0))?;
         assert!(ledger.is_unanswered(&body(1), at(86_399))?);
         assert!(!ledger.is_unanswered(&body(1), at(86_400))?);
@@ -134,8 +134,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_bodies_of_a_source_are_remembered() -> Result<(), Box<dyn Error>> {
-        let dir = tempfile::tempdir()?;
-        let mut ledger = Ledger::open_or_create(dir.path())?;
+        let (_dir, mut ledger) = ledger()?;
         let all: Vec<_> = (2..UPLOADS_REMEMBERED + 2).map(body).collect();
         commit(&mut ledger, &[body(0), body(1)], at(0))?;
         commit(&mut ledger, &all, at(1))?;

@@ -2,19 +2,9 @@
 
 use super::*;
 
-fn published(path: &str) -> PublishedBatch {
-    PublishedBatch {
-        path: path.to_owned(),
-        bytes: 0,
-        sha256: "ab".repeat(32),
-        file_sha256: "ab".repeat(32),
-    }
-}
-
 #[test]
 fn batch_with_a_resend_request_does_not_expire_before_its_delivery() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let (edw, lab) = ("edw".parse()?, "lab".parse()?);
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     let request =
@@ -61,8 +51,7 @@ fn batch_with_a_resend_request_does_not_expire_before_its_delivery() -> TestResu
 
 #[test]
 fn delivered_batch_can_be_resent_while_it_waits_for_another_destination() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let edw = "edw".parse()?;
     let batch = ledger.open_batch(&new_batch(), now())?.id;
     ledger.seal(batch, now())?;
@@ -78,8 +67,7 @@ fn delivered_batch_can_be_resent_while_it_waits_for_another_destination() -> Tes
 
 #[test]
 fn manifest_keeps_its_content_until_delivery_and_its_batches_are_listed() -> TestResult {
-    let dir = tempfile::tempdir()?;
-    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let (_dir, mut ledger) = ledger()?;
     let edw = "edw".parse()?;
     let since = Timestamp::from_second(1_790_000_000)?;
     assert_eq!(ledger.manifests_since(&edw, since)?, since);

@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{JobError, ProtocolError, RequestKind};
-use crate::jobs::{JobOutcome, NextSend, Progress, RequestPurpose, SessionLimits};
+use crate::error::{ProtocolError, RequestKind};
+use crate::jobs::{JobOutcome, Progress, RemoteFile, RequestPurpose, SessionLimits, piece};
 use crate::packets::reply::Reply;
-use crate::packets::request::{OpenFor, Request};
-use crate::status::StatusCode;
+use crate::packets::request::{OpenFor, RequestWriter};
+use crate::status::{ServerStatus, StatusCode};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum DownloadStage {
+    #[default]
     Open,
     Opening,
     Reading,
@@ -39,49 +40,57 @@ struct Segment {
 }
 
 /// A job that reads one file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Download {
-    path: String,
+    file: RemoteFile,
     /// The requested length, in bytes.
     wanted: u64,
     stage: DownloadStage,
-    handle: Vec<u8>,
-    /// The offset of the next read.
+    /// The offset of the next segment.
     next: u64,
     /// Ordered by start.
     segments: VecDeque<Segment>,
-    /// Requests sent and not answered.
-    awaiting: usize,
     /// The end of the file, if a reply has shown it.
     end: Option<u64>,
     delivered: u64,
-    failure: Option<JobError>,
 }
 
 impl Download {
     pub(crate) fn new(path: String, wanted: u64) -> Self {
         Self {
-            path,
+            file: RemoteFile::new(path),
             wanted,
-            stage: DownloadStage::Open,
-            handle: Vec::new(),
-            next: 0,
-            segments: VecDeque::new(),
-            awaiting: 0,
-            end: None,
-            delivered: 0,
-            failure: None,
+            ..Self::default()
         }
     }
 
-    pub(crate) fn next_send(&self, limits: &SessionLimits) -> NextSend {
+    pub(crate) fn next(&self, limits: &SessionLimits) -> Option<RequestPurpose> {
         match self.stage {
-            DownloadStage::Open => NextSend::Control,
-            DownloadStage::Reading if self.first_short().is_some() => NextSend::Control,
-            DownloadStage::Reading if self.wants_more() => NextSend::Data(self.piece(limits)),
-            DownloadStage::Reading if self.awaiting == 0 => NextSend::Control,
-            DownloadStage::Opening | DownloadStage::Reading | DownloadStage::Closing => NextSend::Wait,
+            DownloadStage::Open => Some(RequestPurpose::Open),
+            DownloadStage::Reading => {
+                let next = self.next_read(limits).filter(|_| self.file.failure.is_none());
+                next.or_else(|| (self.file.awaiting == 0).then_some(RequestPurpose::Close))
+            }
+            DownloadStage::Opening | DownloadStage::Closing => None,
         }
+    }
+
+    /// The rest of a short segment, or a further segment.
+    fn next_read(&self, limits: &SessionLimits) -> Option<RequestPurpose> {
+        let is_short = |segment: &&Segment| segment.state == SegmentState::Short;
+        if let Some(short) = self.segments.iter().find(is_short) {
+            return Some(RequestPurpose::Read {
+                start: short.start,
+                offset: short.end(),
+                len: short.rest(),
+            });
+        }
+        let start = self.next;
+        (self.end.is_none() && start < self.wanted).then(|| RequestPurpose::Read {
+            start,
+            offset: start,
+            len: piece(self.wanted - start, limits.read_len),
+        })
     }
 
     /// Sends no further reads.
@@ -89,44 +98,18 @@ impl Download {
         self.wanted = self.next;
     }
 
-    fn wants_more(&self) -> bool {
-        self.failure.is_none() && self.end.is_none() && self.next < self.wanted
-    }
-
-    /// The first segment whose rest must be requested.
-    fn first_short(&self) -> Option<usize> {
-        if self.failure.is_some() {
-            return None;
-        }
-        self.segments
-            .iter()
-            .position(|segment| segment.state == SegmentState::Short)
-    }
-
-    fn piece(&self, limits: &SessionLimits) -> u32 {
-        u32::try_from(self.wanted - self.next).map_or(limits.read_len, |left| left.min(limits.read_len))
-    }
-
-    pub(crate) fn take_request(&mut self, limits: &SessionLimits) -> Option<(RequestPurpose, Request<'_>)> {
-        match self.stage {
-            DownloadStage::Open => {
+    pub(crate) fn send(&mut self, purpose: RequestPurpose, out: RequestWriter<'_>) {
+        let RemoteFile { path, handle, .. } = &self.file;
+        match purpose {
+            RequestPurpose::Open => {
+                out.open(path, OpenFor::Reading);
                 self.stage = DownloadStage::Opening;
-                self.awaiting += 1;
-                Some((
-                    RequestPurpose::Open,
-                    Request::Open {
-                        path: &self.path,
-                        open_for: OpenFor::Reading,
-                    },
-                ))
             }
-            DownloadStage::Opening | DownloadStage::Closing => None,
-            DownloadStage::Reading => {
-                if let Some(short) = self.first_short() {
-                    return self.request_rest(short);
-                }
-                if self.wants_more() {
-                    let (start, len) = (self.next, self.piece(limits));
+            RequestPurpose::Read { start, offset, len } => {
+                out.read(handle, offset, len);
+                if let Some(short) = self.segment(start) {
+                    short.state = SegmentState::Requested;
+                } else {
                     self.next += u64::from(len);
                     self.segments.push_back(Segment {
                         start,
@@ -134,37 +117,21 @@ impl Download {
                         got: Vec::new(),
                         state: SegmentState::Requested,
                     });
-                    self.awaiting += 1;
-                    let request = Request::Read {
-                        handle: &self.handle,
-                        offset: start,
-                        len,
-                    };
-                    return Some((RequestPurpose::Read { start }, request));
                 }
-                if self.awaiting > 0 {
-                    return None;
-                }
+            }
+            _ => {
+                out.close(handle);
                 self.stage = DownloadStage::Closing;
-                self.awaiting += 1;
-                Some((RequestPurpose::Close, Request::Close { handle: &self.handle }))
             }
         }
+        self.file.awaiting += 1;
     }
 
-    fn request_rest(&mut self, short: usize) -> Option<(RequestPurpose, Request<'_>)> {
-        let segment = self.segments.get_mut(short)?;
-        segment.state = SegmentState::Requested;
-        self.awaiting += 1;
-        let offset = segment.start + segment.got.len() as u64;
-        Some((
-            RequestPurpose::Read { start: segment.start },
-            Request::Read {
-                handle: &self.handle,
-                offset,
-                len: segment.rest(),
-            },
-        ))
+    fn segment(&mut self, start: u64) -> Option<&mut Segment> {
+        let found = self
+            .segments
+            .binary_search_by_key(&start, |segment| segment.start);
+        self.segments.get_mut(found.ok()?)
     }
 
     pub(crate) fn on_reply(
@@ -172,64 +139,42 @@ impl Download {
         purpose: RequestPurpose,
         reply: Reply<'_>,
     ) -> Result<Progress, ProtocolError> {
-        self.awaiting -= 1;
+        self.file.awaiting -= 1;
         let mut progress = Progress::default();
         match purpose {
-            RequestPurpose::Open => match reply {
-                Reply::Handle(handle) => {
-                    self.handle = handle.to_vec();
-                    self.stage = DownloadStage::Reading;
-                }
-                Reply::Status(status) if status.code != StatusCode::Ok => {
-                    let path = self.path.clone();
-                    progress.ended = Some(Err(JobError::Refused {
-                        step: RequestKind::Open,
-                        path,
-                        status,
-                    }));
-                }
-                other => return Err(other.unexpected("a file handle")),
-            },
-            RequestPurpose::Read { start } => {
+            RequestPurpose::Open => {
+                self.stage = if self.file.on_open(reply)? {
+                    DownloadStage::Reading
+                } else {
+                    DownloadStage::Closing
+                };
+            }
+            RequestPurpose::Read { start, .. } => {
                 self.on_read_reply(start, reply)?;
                 self.deliver(&mut progress);
             }
-            RequestPurpose::Close => {
-                if let Some(status) = reply.into_refusal()? {
-                    let path = self.path.clone();
-                    self.failure.get_or_insert(JobError::Refused {
-                        step: RequestKind::Close,
-                        path,
-                        status,
-                    });
-                }
-                progress.freed = self.segments.drain(..).map(|segment| segment.len as usize).sum();
-                progress.ended = Some(match self.failure.take() {
-                    Some(failure) => Err(failure),
-                    None => Ok(JobOutcome::Read {
-                        bytes: self.delivered,
-                    }),
-                });
-            }
+            RequestPurpose::Close => self.file.on_status(RequestKind::Close, reply)?,
             _ => unreachable!("a download makes no other request"),
+        }
+        if self.stage == DownloadStage::Closing {
+            progress.freed = self.segments.drain(..).map(|segment| segment.len as usize).sum();
+            let bytes = self.delivered;
+            progress.ended = Some(
+                self.file
+                    .failure
+                    .take()
+                    .map_or(Ok(JobOutcome::Read { bytes }), Err),
+            );
         }
         Ok(progress)
     }
 
     fn on_read_reply(&mut self, start: u64, reply: Reply<'_>) -> Result<(), ProtocolError> {
-        let Ok(index) = self
-            .segments
-            .binary_search_by_key(&start, |segment| segment.start)
-        else {
-            return Ok(());
-        };
-        let Some(segment) = self.segments.get_mut(index) else {
+        let Some(segment) = self.segment(start) else {
             return Ok(());
         };
         match reply {
-            // Some servers mark the end of the file by empty data.
-            Reply::Data([]) => self.end_at(index),
-            Reply::Data(data) => {
+            Reply::Data(data) if !data.is_empty() => {
                 if data.len() > segment.rest() as usize {
                     return Err(ProtocolError::TooMuchData {
                         sent: data.len(),
@@ -243,33 +188,27 @@ impl Download {
                     SegmentState::Short
                 };
             }
-            Reply::Status(status) if status.code == StatusCode::Eof => self.end_at(index),
+            // The file ends with the present bytes of the segment. Some servers show that by empty data.
+            Reply::Data(_)
+            | Reply::Status(ServerStatus {
+                code: StatusCode::Eof,
+                ..
+            }) => {
+                segment.state = SegmentState::Complete;
+                let end = segment.end();
+                self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
+            }
             Reply::Status(status) if status.code != StatusCode::Ok => {
-                let path = self.path.clone();
-                self.failure.get_or_insert(JobError::Refused {
-                    step: RequestKind::Read,
-                    path,
-                    status,
-                });
+                self.file.refuse(RequestKind::Read, status);
             }
             other => return Err(other.unexpected("data")),
         }
         Ok(())
     }
 
-    /// The file ends with the present bytes of segment `index`.
-    fn end_at(&mut self, index: usize) {
-        let Some(segment) = self.segments.get_mut(index) else {
-            return;
-        };
-        segment.state = SegmentState::Complete;
-        let end = segment.start + segment.got.len() as u64;
-        self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
-    }
-
     /// Delivers the complete segments at the front. Segments beyond the end of the file are dropped.
     fn deliver(&mut self, progress: &mut Progress) {
-        while self.failure.is_none()
+        while self.file.failure.is_none()
             && let Some(segment) = self
                 .segments
                 .pop_front_if(|front| front.state == SegmentState::Complete)
@@ -290,5 +229,10 @@ impl Segment {
     /// Bytes still missing.
     fn rest(&self) -> u32 {
         u32::try_from(self.got.len()).map_or(0, |got| self.len.saturating_sub(got))
+    }
+
+    /// The offset after the present bytes.
+    fn end(&self) -> u64 {
+        self.start + self.got.len() as u64
     }
 }

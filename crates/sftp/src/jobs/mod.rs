@@ -9,15 +9,16 @@ pub(crate) mod upload;
 
 use std::io;
 
-use crate::error::{JobError, ProtocolError};
+use crate::error::{JobError, ProtocolError, RequestKind};
 use crate::jobs::download::Download;
 use crate::jobs::single::Single;
 use crate::jobs::upload::Upload;
 use crate::packets::extension::Extension;
 use crate::packets::reply::{FileAttributes, Reply};
-use crate::packets::request::Request;
+use crate::packets::request::RequestWriter;
 use crate::packets::server::ServerCapabilities;
 use crate::packets::space::FreeSpace;
+use crate::status::{ServerStatus, StatusCode};
 
 /// Names a job of one [`crate::SftpClient`]; later jobs have greater ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,18 +105,7 @@ impl SessionLimits {
     }
 }
 
-/// The kind of request that a job would send next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NextSend {
-    /// None until a reply arrives.
-    Wait,
-    /// A small request; it is sent before any data.
-    Control,
-    /// A request for this many bytes of the budget.
-    Data(u32),
-}
-
-/// The request of the job that a reply answers.
+/// A request that a job sends next, or that a reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestPurpose {
     Open,
@@ -129,11 +119,77 @@ pub(crate) enum RequestPurpose {
     Close,
     /// The size by name, after all other replies.
     Recheck,
+    /// Of the segment that begins at `start`; from a later offset, its rest.
     Read {
         start: u64,
+        offset: u64,
+        len: u32,
     },
     /// The only request of a single-request job.
     Single,
+}
+
+impl RequestPurpose {
+    /// The bytes that the request takes from the budget; 0 for a small request, which is sent before any data. The rest of
+    /// a segment was counted with its first request.
+    pub(crate) fn budget(self) -> usize {
+        match self {
+            Self::Write { len, .. } => len as usize,
+            Self::Read { start, offset, len } if start == offset => len as usize,
+            _ => 0,
+        }
+    }
+}
+
+/// The data of the next read or write, in bytes.
+fn piece(left: u64, max: u32) -> u32 {
+    u32::try_from(left).map_or(max, |left| left.min(max))
+}
+
+/// A file that a job opens at the server.
+#[derive(Debug, Default)]
+struct RemoteFile {
+    path: String,
+    handle: Vec<u8>,
+    /// Requests sent and not answered.
+    awaiting: usize,
+    /// The first failure.
+    failure: Option<JobError>,
+}
+
+impl RemoteFile {
+    fn new(path: String) -> Self {
+        Self {
+            path,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the reply to the open; returns whether the file is open.
+    fn on_open(&mut self, reply: Reply<'_>) -> Result<bool, ProtocolError> {
+        match reply {
+            Reply::Handle(handle) => self.handle = handle.to_vec(),
+            Reply::Status(status) if status.code != StatusCode::Ok => {
+                self.refuse(RequestKind::Open, status);
+            }
+            other => return Err(other.unexpected("a file handle")),
+        }
+        Ok(self.failure.is_none())
+    }
+
+    /// Takes a reply that is only a status.
+    fn on_status(&mut self, step: RequestKind, reply: Reply<'_>) -> Result<(), ProtocolError> {
+        if let Some(status) = reply.into_refusal()? {
+            self.refuse(step, status);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, step: RequestKind, status: ServerStatus) {
+        let path = self.path.clone();
+        self.failure
+            .get_or_insert(JobError::Refused { step, path, status });
+    }
 }
 
 /// The effect of a reply.
@@ -161,20 +217,21 @@ impl Job {
         !matches!(self, Self::Single(_))
     }
 
-    pub(crate) fn next_send(&self, limits: &SessionLimits) -> NextSend {
+    /// The next request; `None` until a reply arrives.
+    pub(crate) fn next(&self, limits: &SessionLimits) -> Option<RequestPurpose> {
         match self {
-            Self::Upload(upload) => upload.next_send(limits),
-            Self::Download(download) => download.next_send(limits),
-            Self::Single(single) => single.next_send(),
+            Self::Upload(upload) => upload.next(limits),
+            Self::Download(download) => download.next(limits),
+            Self::Single(single) => (!single.sent).then_some(RequestPurpose::Single),
         }
     }
 
-    /// The next request, which counts as sent. `None` only if [`Self::next_send`] is [`NextSend::Wait`].
-    pub(crate) fn take_request(&mut self, limits: &SessionLimits) -> Option<(RequestPurpose, Request<'_>)> {
+    /// Sends the request that [`Self::next`] returned.
+    pub(crate) fn send(&mut self, purpose: RequestPurpose, out: RequestWriter<'_>) {
         match self {
-            Self::Upload(upload) => upload.take_request(limits),
-            Self::Download(download) => download.take_request(limits),
-            Self::Single(single) => single.take_request(),
+            Self::Upload(upload) => upload.send(purpose, out),
+            Self::Download(download) => download.send(purpose, out),
+            Self::Single(single) => single.send(out),
         }
     }
 

@@ -1,80 +1,59 @@
 //! Jobs of one request: rename, link, remove, make a folder, read attributes, hash a file, read the free space.
 
 use crate::error::{JobError, ProtocolError, RequestKind};
-use crate::jobs::{JobOutcome, NextSend, Progress, RequestPurpose};
+use crate::jobs::{JobOutcome, Progress};
 use crate::packets::extension::Extension;
 use crate::packets::reply::{Fields, Reply};
-use crate::packets::request::{Request, SHA256, kind};
+use crate::packets::request::Field::Text;
+use crate::packets::request::{RequestWriter, SHA256};
 use crate::packets::space::FreeSpace;
+use crate::status::ServerStatus;
 
-/// The request of the job.
+/// The request of the job, with its path or its old and new path.
 #[derive(Debug)]
 pub(crate) enum Operation {
-    Rename { from: String, to: String },
-    Link { from: String, to: String },
-    Sha256 { path: String },
-    Remove { path: String },
-    Mkdir { path: String },
-    Stat { path: String },
-    FreeSpace { path: String },
+    Rename(String, String),
+    Link(String, String),
+    Sha256(String),
+    Remove(String),
+    Mkdir(String),
+    Stat(String),
+    FreeSpace(String),
 }
 
 /// A job of one request.
 #[derive(Debug)]
 pub(crate) struct Single {
-    operation: Operation,
-    sent: bool,
+    pub(crate) operation: Operation,
+    pub(crate) sent: bool,
 }
 
 impl Single {
-    pub(crate) fn new(operation: Operation) -> Self {
-        Self {
-            operation,
-            sent: false,
-        }
-    }
-
-    pub(crate) fn next_send(&self) -> NextSend {
-        if self.sent {
-            NextSend::Wait
-        } else {
-            NextSend::Control
-        }
-    }
-
-    pub(crate) fn take_request(&mut self) -> Option<(RequestPurpose, Request<'_>)> {
-        if self.sent {
-            return None;
-        }
+    pub(crate) fn send(&mut self, out: RequestWriter<'_>) {
         self.sent = true;
-        let request = match &self.operation {
-            Operation::Rename { from, to } => Request::Rename { from, to },
-            Operation::Link { from, to } => Request::Link { from, to },
-            Operation::Sha256 { path } => Request::Sha256 { path },
-            Operation::Remove { path } => Request::Remove { path },
-            Operation::Mkdir { path } => Request::Mkdir { path },
-            Operation::Stat { path } => Request::Lstat { path },
-            Operation::FreeSpace { path } => Request::FreeSpace { path },
-        };
-        Some((RequestPurpose::Single, request))
+        match &self.operation {
+            Operation::Rename(from, to) => out.rename(from, to),
+            Operation::Link(from, to) => out.extended(Extension::Hardlink, [Text(from), Text(to)]),
+            Operation::Sha256(path) => out.sha256(path),
+            Operation::Remove(path) => out.remove(path),
+            Operation::Mkdir(path) => out.mkdir(path),
+            Operation::Stat(path) => out.lstat(path),
+            Operation::FreeSpace(path) => out.extended(Extension::Statvfs, [Text(path)]),
+        }
     }
 
-    pub(crate) fn on_reply(&mut self, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
+    pub(crate) fn on_reply(&self, reply: Reply<'_>) -> Result<Progress, ProtocolError> {
+        use Operation::{FreeSpace as Space, Sha256, Stat};
         let result = match (&self.operation, reply) {
-            (Operation::Stat { .. }, Reply::Attributes(attributes)) => Ok(JobOutcome::Found(attributes)),
-            (Operation::Sha256 { .. }, Reply::Extended(body)) => Ok(JobOutcome::Sha256(sha256(body)?)),
-            (Operation::FreeSpace { .. }, Reply::Extended(body)) => {
-                Ok(JobOutcome::Free(FreeSpace::parse(body)?))
-            }
+            (Stat(_), Reply::Attributes(attributes)) => Ok(JobOutcome::Found(attributes)),
+            (Sha256(_), Reply::Extended(body)) => Ok(JobOutcome::Sha256(sha256(body)?)),
+            (Space(_), Reply::Extended(body)) => Ok(JobOutcome::Free(FreeSpace::parse(body)?)),
             (operation, reply) => {
                 let unexpected = reply.unexpected("what was asked for");
                 match (operation, reply.into_refusal()?) {
-                    (
-                        Operation::Stat { .. } | Operation::Sha256 { .. } | Operation::FreeSpace { .. },
-                        None,
-                    ) => return Err(unexpected),
-                    (_, None) => Ok(JobOutcome::Done),
                     (operation, Some(status)) => Err(operation.refused(status)),
+                    (Stat(_) | Sha256(_) | Space(_), None) => return Err(unexpected),
+                    (_, None) => Ok(JobOutcome::Done),
                 }
             }
         };
@@ -86,21 +65,18 @@ impl Single {
 }
 
 impl Operation {
-    fn refused(&self, status: crate::status::ServerStatus) -> JobError {
-        let refused = |step, path: &String| (step, path.clone());
+    fn refused(&self, status: ServerStatus) -> JobError {
         let (step, path) = match self {
-            Self::Rename { from, to } | Self::Link { from, to } => {
-                return JobError::RenameRefused {
-                    from: from.clone(),
-                    to: to.clone(),
-                    status,
-                };
+            Self::Rename(from, to) | Self::Link(from, to) => {
+                let (from, to) = (from.clone(), to.clone());
+                return JobError::RenameRefused { from, to, status };
             }
-            Self::Sha256 { path } => refused(RequestKind::Hash, path),
-            Self::Remove { path } => refused(RequestKind::Remove, path),
-            Self::Mkdir { path } => refused(RequestKind::Mkdir, path),
-            Self::Stat { path } | Self::FreeSpace { path } => refused(RequestKind::Stat, path),
+            Self::Sha256(path) => (RequestKind::Hash, path),
+            Self::Remove(path) => (RequestKind::Remove, path),
+            Self::Mkdir(path) => (RequestKind::Mkdir, path),
+            Self::Stat(path) | Self::FreeSpace(path) => (RequestKind::Stat, path),
         };
+        let path = path.clone();
         JobError::Refused { step, path, status }
     }
 }
@@ -108,10 +84,7 @@ impl Operation {
 /// Reads the reply of the extension `check-file`: a name, the algorithm, and the hash up to the end of the packet.
 /// `None`: the server used another algorithm.
 fn sha256(body: &[u8]) -> Result<Option<[u8; 32]>, ProtocolError> {
-    let mut fields = Fields {
-        kind: kind::EXTENDED_REPLY,
-        rest: body,
-    };
+    let mut fields = Fields::extended(body);
     // Not every server repeats the extension's name.
     let (mut algorithm, name) = (fields.string()?, Extension::CheckFile.name());
     if algorithm == name.as_bytes() {

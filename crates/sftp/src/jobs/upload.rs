@@ -8,10 +8,12 @@
 use std::io;
 
 use crate::error::{JobError, ProtocolError, RequestKind};
-use crate::jobs::{JobOutcome, NextSend, Progress, RequestPurpose, SessionLimits, SizeCheck};
+use crate::jobs::{JobOutcome, Progress, RemoteFile, RequestPurpose, SessionLimits, SizeCheck, piece};
+use crate::packets::extension::Extension;
 use crate::packets::reply::{FileAttributes, Reply};
-use crate::packets::request::{OpenFor, Request};
-use crate::status::{ServerStatus, StatusCode};
+use crate::packets::request::Field::Bytes;
+use crate::packets::request::{OpenFor, RequestWriter};
+use crate::status::StatusCode;
 
 /// The next request, or the reply that must arrive before the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,6 @@ enum UploadStage {
     Open,
     Opening,
     Write { at: u64 },
-    Sync,
     Check,
     Close,
     Closing,
@@ -30,122 +31,87 @@ enum UploadStage {
 /// A job that uploads one file.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    path: String,
+    file: RemoteFile,
     /// The length that the server's file already has, in bytes.
     from: u64,
     len: u64,
     stage: UploadStage,
-    handle: Vec<u8>,
-    /// Requests sent and not answered.
-    awaiting: usize,
     size: Option<u64>,
-    /// The first failure.
-    failure: Option<JobError>,
 }
 
 impl Upload {
-    /// Uploads all `len` bytes into a new file.
-    pub(crate) fn new(path: String, len: u64) -> Self {
-        Self::resumed(path, 0, len)
-    }
-
-    /// Uploads the bytes from offset `from` into a file that holds the bytes before it.
-    pub(crate) fn resumed(path: String, from: u64, len: u64) -> Self {
-        let handle = Vec::new();
+    /// Uploads the bytes from offset `from` into a file that holds the bytes before it; 0: into a new file.
+    pub(crate) fn new(path: String, from: u64, len: u64) -> Self {
         Self {
-            path,
+            file: RemoteFile::new(path),
             from,
             len,
             stage: UploadStage::Open,
-            handle,
-            awaiting: 0,
             size: None,
-            failure: None,
         }
     }
 
-    pub(crate) fn next_send(&self, limits: &SessionLimits) -> NextSend {
+    pub(crate) fn next(&self, limits: &SessionLimits) -> Option<RequestPurpose> {
         match self.stage {
-            UploadStage::Opening | UploadStage::Closing | UploadStage::Rechecking => NextSend::Wait,
-            UploadStage::Write { at } if at < self.len => NextSend::Data(self.piece(at, limits)),
-            _ => NextSend::Control,
+            UploadStage::Opening | UploadStage::Closing | UploadStage::Rechecking => None,
+            UploadStage::Open => Some(RequestPurpose::Open),
+            UploadStage::Write { at } if at < self.len => {
+                let len = piece(self.len - at, limits.write_len);
+                Some(RequestPurpose::Write { at, len })
+            }
+            UploadStage::Write { .. } if limits.fsync => Some(RequestPurpose::Sync),
+            UploadStage::Write { .. } | UploadStage::Check => Some(RequestPurpose::Check),
+            UploadStage::Close => Some(RequestPurpose::Close),
+            UploadStage::Recheck => Some(RequestPurpose::Recheck),
         }
     }
 
-    fn piece(&self, at: u64, limits: &SessionLimits) -> u32 {
-        u32::try_from(self.len - at).map_or(limits.write_len, |left| left.min(limits.write_len))
-    }
-
-    pub(crate) fn take_request(&mut self, limits: &SessionLimits) -> Option<(RequestPurpose, Request<'_>)> {
-        if self.stage == (UploadStage::Write { at: self.len }) {
-            self.stage = if limits.fsync {
-                UploadStage::Sync
-            } else {
-                UploadStage::Check
-            };
-        }
-        let (path, handle) = (&self.path, &self.handle);
-        let (next, purpose, request) = match self.stage {
-            UploadStage::Opening | UploadStage::Closing | UploadStage::Rechecking => return None,
-            UploadStage::Open => (
-                UploadStage::Opening,
-                RequestPurpose::Open,
-                Request::Open {
+    pub(crate) fn send(&mut self, purpose: RequestPurpose, out: RequestWriter<'_>) {
+        let RemoteFile { path, handle, .. } = &self.file;
+        self.stage = match purpose {
+            RequestPurpose::Open => {
+                let is_new = self.from == 0;
+                out.open(
                     path,
-                    open_for: if self.from == 0 {
+                    if is_new {
                         OpenFor::Writing
                     } else {
                         OpenFor::Appending
                     },
-                },
-            ),
-            UploadStage::Write { at } => {
-                let len = self.piece(at, limits);
-                let next = UploadStage::Write {
-                    at: at + u64::from(len),
-                };
-                (
-                    next,
-                    RequestPurpose::Write { at, len },
-                    Request::Write {
-                        handle,
-                        offset: at,
-                        len,
-                    },
-                )
+                );
+                UploadStage::Opening
             }
-            UploadStage::Sync => (
-                UploadStage::Check,
-                RequestPurpose::Sync,
-                Request::Fsync { handle },
-            ),
-            UploadStage::Check => (
-                UploadStage::Close,
-                RequestPurpose::Check,
-                Request::Fstat { handle },
-            ),
-            UploadStage::Close => (
-                UploadStage::Closing,
-                RequestPurpose::Close,
-                Request::Close { handle },
-            ),
-            UploadStage::Recheck => (
-                UploadStage::Rechecking,
-                RequestPurpose::Recheck,
-                Request::Lstat { path },
-            ),
+            RequestPurpose::Write { at, len } => {
+                out.write(handle, at, len);
+                UploadStage::Write {
+                    at: at + u64::from(len),
+                }
+            }
+            RequestPurpose::Sync => {
+                out.extended(Extension::Fsync, [Bytes(handle)]);
+                UploadStage::Check
+            }
+            RequestPurpose::Check => {
+                out.fstat(handle);
+                UploadStage::Close
+            }
+            RequestPurpose::Recheck => {
+                out.lstat(path);
+                UploadStage::Rechecking
+            }
+            RequestPurpose::Close | RequestPurpose::Read { .. } | RequestPurpose::Single => {
+                out.close(handle);
+                UploadStage::Closing
+            }
         };
-        self.stage = next;
-        self.awaiting += 1;
-        Some((purpose, request))
+        self.file.awaiting += 1;
     }
 
     pub(crate) fn write_not_sent(&mut self, source: io::Error) {
-        self.awaiting -= 1;
-        self.fail(JobError::Local {
-            path: self.path.clone(),
-            source,
-        });
+        self.file.awaiting -= 1;
+        let path = self.file.path.clone();
+        self.file.failure.get_or_insert(JobError::Local { path, source });
+        self.close_if_failed();
     }
 
     pub(crate) fn on_reply(
@@ -153,26 +119,22 @@ impl Upload {
         purpose: RequestPurpose,
         reply: Reply<'_>,
     ) -> Result<Progress, ProtocolError> {
-        self.awaiting -= 1;
+        self.file.awaiting -= 1;
         let mut progress = Progress::default();
         match purpose {
-            RequestPurpose::Open => match reply {
-                Reply::Handle(handle) => {
-                    self.handle = handle.to_vec();
-                    self.stage = UploadStage::Write { at: self.from };
-                }
-                Reply::Status(status) if status.code != StatusCode::Ok => {
-                    progress.ended = Some(Err(self.refused(RequestKind::Open, status)));
-                    return Ok(progress);
-                }
-                other => return Err(other.unexpected("a file handle")),
-            },
+            RequestPurpose::Open => {
+                self.stage = if self.file.on_open(reply)? {
+                    UploadStage::Write { at: self.from }
+                } else {
+                    UploadStage::Closing
+                };
+            }
             RequestPurpose::Write { len, .. } => {
                 progress.freed = len as usize;
-                self.take_status(RequestKind::Write, reply)?;
+                self.file.on_status(RequestKind::Write, reply)?;
             }
-            RequestPurpose::Sync => self.take_status(RequestKind::Sync, reply)?,
-            RequestPurpose::Close => self.take_status(RequestKind::Close, reply)?,
+            RequestPurpose::Sync => self.file.on_status(RequestKind::Sync, reply)?,
+            RequestPurpose::Close => self.file.on_status(RequestKind::Close, reply)?,
             RequestPurpose::Check | RequestPurpose::Recheck => match reply {
                 Reply::Attributes(FileAttributes { size, .. }) => self.size = size,
                 Reply::Status(status) if status.code != StatusCode::Ok => self.size = None,
@@ -182,7 +144,8 @@ impl Upload {
                 unreachable!("an upload makes no such request")
             }
         }
-        if self.awaiting == 0 {
+        self.close_if_failed();
+        if self.file.awaiting == 0 {
             progress.ended = self.try_end();
         }
         Ok(progress)
@@ -195,7 +158,7 @@ impl Upload {
             UploadStage::Rechecking => true,
             _ => return None,
         };
-        if let Some(failure) = self.failure.take() {
+        if let Some(failure) = self.file.failure.take() {
             return Some(Err(failure));
         }
         match self.size {
@@ -205,7 +168,7 @@ impl Upload {
                 None
             }
             Some(found) => Some(Err(JobError::WrongSize {
-                path: self.path.clone(),
+                path: self.file.path.clone(),
                 expected: self.len,
                 found,
             })),
@@ -213,29 +176,9 @@ impl Upload {
         }
     }
 
-    fn take_status(&mut self, step: RequestKind, reply: Reply<'_>) -> Result<(), ProtocolError> {
-        if let Some(status) = reply.into_refusal()? {
-            let refused = self.refused(step, status);
-            self.fail(refused);
-        }
-        Ok(())
-    }
-
-    fn refused(&self, step: RequestKind, status: ServerStatus) -> JobError {
-        JobError::Refused {
-            step,
-            path: self.path.clone(),
-            status,
-        }
-    }
-
-    /// Keeps the first failure and closes the file.
-    fn fail(&mut self, failure: JobError) {
-        self.failure.get_or_insert(failure);
-        if matches!(
-            self.stage,
-            UploadStage::Write { .. } | UploadStage::Sync | UploadStage::Check
-        ) {
+    fn close_if_failed(&mut self) {
+        let is_open = matches!(self.stage, UploadStage::Write { .. } | UploadStage::Check);
+        if is_open && self.file.failure.is_some() {
             self.stage = UploadStage::Close;
         }
     }

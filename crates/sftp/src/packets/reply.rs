@@ -23,8 +23,6 @@ pub struct FileAttributes {
     pub size: Option<u64>,
     /// Mode bits as in `st_mode`, file type included.
     pub permissions: Option<u32>,
-    /// Last change of the content, in seconds since 1970.
-    pub modified: Option<u32>,
 }
 
 /// One reply, borrowed from the packet.
@@ -109,20 +107,28 @@ impl<'a> Fields<'a> {
         Ok(Self { kind, rest })
     }
 
+    /// The body of an extended reply.
+    pub(crate) fn extended(rest: &'a [u8]) -> Self {
+        let kind = kind::EXTENDED_REPLY;
+        Self { kind, rest }
+    }
+
     fn truncated(&self) -> ProtocolError {
         ProtocolError::Truncated { kind: self.kind }
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, ProtocolError> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(|| self.truncated())?;
         self.rest = rest;
-        Ok(u32::from_be_bytes(*bytes))
+        Ok(*bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, ProtocolError> {
+        self.take().map(u32::from_be_bytes)
     }
 
     pub(crate) fn u64(&mut self) -> Result<u64, ProtocolError> {
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(|| self.truncated())?;
-        self.rest = rest;
-        Ok(u64::from_be_bytes(*bytes))
+        self.take().map(u64::from_be_bytes)
     }
 
     pub(crate) fn string(&mut self) -> Result<&'a [u8], ProtocolError> {
@@ -164,8 +170,7 @@ impl<'a> Fields<'a> {
             attributes.permissions = Some(self.u32()?);
         }
         if flags & ATTR_TIMES != 0 {
-            self.u32()?;
-            attributes.modified = Some(self.u32()?);
+            self.u64()?;
         }
         Ok(attributes)
     }
@@ -193,15 +198,13 @@ mod tests {
     #[test]
     fn fields_that_end_early_are_an_error() {
         let status = [kind::STATUS, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 9, b'x'];
-        assert_eq!(
-            Reply::parse(&status),
-            Err(ProtocolError::Truncated { kind: kind::STATUS })
-        );
-        assert_eq!(Reply::parse(&[]), Err(ProtocolError::Truncated { kind: 0 }));
-        assert_eq!(
-            Reply::parse(&[kind::ATTRS, 0]),
-            Err(ProtocolError::Truncated { kind: kind::ATTRS })
-        );
+        for (packet, kind) in [
+            (&status[..], kind::STATUS),
+            (&[], 0),
+            (&[kind::ATTRS, 0], kind::ATTRS),
+        ] {
+            assert_eq!(Reply::parse(packet), Err(ProtocolError::Truncated { kind }));
+        }
     }
 
     #[test]
@@ -225,7 +228,6 @@ mod tests {
         let wanted = FileAttributes {
             size: Some(5),
             permissions: Some(0o100_644),
-            modified: Some(12),
         };
         assert_eq!(
             Reply::parse(&packet),

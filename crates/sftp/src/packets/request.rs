@@ -1,6 +1,10 @@
 //! Encodes requests: four bytes of length, a type, a request id, the fields
 //! (draft-ietf-secsh-filexfer-02, sections 3 and 6; numbers are big-endian, strings carry their length).
 
+use std::iter;
+
+use Field::{Bytes, Text, U32, U64, Zeros};
+
 use crate::packets::extension::Extension;
 
 /// Packet types.
@@ -52,191 +56,115 @@ pub(crate) enum OpenFor {
     Appending,
 }
 
-/// One request, borrowed from its job.
-#[derive(Debug)]
-pub(crate) enum Request<'a> {
-    Limits,
-    Open {
-        path: &'a str,
-        open_for: OpenFor,
-    },
-    /// Encodes `len` zero bytes as its data, at the end of the packet. The caller replaces them.
-    Write {
-        handle: &'a [u8],
-        offset: u64,
-        len: u32,
-    },
-    Read {
-        handle: &'a [u8],
-        offset: u64,
-        len: u32,
-    },
-    Fsync {
-        handle: &'a [u8],
-    },
-    Fstat {
-        handle: &'a [u8],
-    },
-    Close {
-        handle: &'a [u8],
-    },
-    Lstat {
-        path: &'a str,
-    },
-    Rename {
-        from: &'a str,
-        to: &'a str,
-    },
-    /// `hardlink@openssh.com`
-    Link {
-        from: &'a str,
-        to: &'a str,
-    },
-    /// `check-file-name` of the extension `check-file`: one SHA-256 of the whole file.
-    Sha256 {
-        path: &'a str,
-    },
-    Remove {
-        path: &'a str,
-    },
-    Mkdir {
-        path: &'a str,
-    },
-    FreeSpace {
-        path: &'a str,
-    },
+/// A field of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Field<'a> {
+    U32(u32),
+    U64(u64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    /// A string of so many zero bytes.
+    Zeros(u32),
 }
 
-impl Request<'_> {
-    /// Appends the framed request.
-    pub(crate) fn encode(&self, id: RequestId, out: &mut Vec<u8>) {
-        let frame = Frame::start(out, self.kind());
-        put_u32(out, id.0);
-        match self {
-            Self::Limits => put_string(out, Extension::Limits.name().as_bytes()),
-            Self::Open { path, open_for } => {
-                put_string(out, path.as_bytes());
-                put_u32(
-                    out,
-                    match open_for {
-                        OpenFor::Reading => OPEN_READ,
-                        // A server that ignores EXCL truncates the file instead.
-                        OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE | OPEN_EXCLUSIVE,
-                        OpenFor::Appending => OPEN_WRITE,
-                    },
-                );
-                put_no_attributes(out);
-            }
-            Self::Write { handle, offset, len } => {
-                put_string(out, handle);
-                put_u64(out, *offset);
-                put_u32(out, *len);
-                out.resize(out.len() + *len as usize, 0);
-            }
-            Self::Read { handle, offset, len } => {
-                put_string(out, handle);
-                put_u64(out, *offset);
-                put_u32(out, *len);
-            }
-            Self::Fsync { handle } => {
-                put_string(out, Extension::Fsync.name().as_bytes());
-                put_string(out, handle);
-            }
-            Self::Fstat { handle } | Self::Close { handle } => put_string(out, handle),
-            Self::Lstat { path } | Self::Remove { path } => put_string(out, path.as_bytes()),
-            Self::Rename { from, to } => {
-                put_string(out, from.as_bytes());
-                put_string(out, to.as_bytes());
-            }
-            Self::Link { from, to } => {
-                put_string(out, Extension::Hardlink.name().as_bytes());
-                put_string(out, from.as_bytes());
-                put_string(out, to.as_bytes());
-            }
-            Self::Sha256 { path } => {
-                put_string(out, b"check-file-name");
-                put_string(out, path.as_bytes());
-                put_string(out, SHA256.as_bytes());
-                // From the first byte to the last, in one block.
-                put_u64(out, 0);
-                put_u64(out, 0);
-                put_u32(out, 0);
-            }
-            Self::Mkdir { path } => {
-                put_string(out, path.as_bytes());
-                put_no_attributes(out);
-            }
-            Self::FreeSpace { path } => {
-                put_string(out, Extension::Statvfs.name().as_bytes());
-                put_string(out, path.as_bytes());
-            }
-        }
-        frame.end(out);
+/// Requests no modes and times, because some servers refuse to set them.
+const NO_ATTRIBUTES: Field<'static> = U32(0);
+
+/// Appends one request with this id.
+pub(crate) struct RequestWriter<'a> {
+    pub(crate) id: RequestId,
+    pub(crate) out: &'a mut Vec<u8>,
+}
+
+impl RequestWriter<'_> {
+    pub(crate) fn open(self, path: &str, open_for: OpenFor) {
+        let flags = match open_for {
+            OpenFor::Reading => OPEN_READ,
+            // A server that ignores EXCL truncates the file instead.
+            OpenFor::Writing => OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE | OPEN_EXCLUSIVE,
+            OpenFor::Appending => OPEN_WRITE,
+        };
+        self.packet(kind::OPEN, [Text(path), U32(flags), NO_ATTRIBUTES]);
     }
 
-    fn kind(&self) -> u8 {
-        match self {
-            Self::Limits
-            | Self::Fsync { .. }
-            | Self::Link { .. }
-            | Self::Sha256 { .. }
-            | Self::FreeSpace { .. } => kind::EXTENDED,
-            Self::Open { .. } => kind::OPEN,
-            Self::Write { .. } => kind::WRITE,
-            Self::Read { .. } => kind::READ,
-            Self::Fstat { .. } => kind::FSTAT,
-            Self::Close { .. } => kind::CLOSE,
-            Self::Lstat { .. } => kind::LSTAT,
-            Self::Rename { .. } => kind::RENAME,
-            Self::Remove { .. } => kind::REMOVE,
-            Self::Mkdir { .. } => kind::MKDIR,
-        }
+    /// The data, at the end of the packet, is `len` zero bytes. The caller replaces them.
+    pub(crate) fn write(self, handle: &[u8], offset: u64, len: u32) {
+        self.packet(kind::WRITE, [Bytes(handle), U64(offset), Zeros(len)]);
+    }
+
+    pub(crate) fn read(self, handle: &[u8], offset: u64, len: u32) {
+        self.packet(kind::READ, [Bytes(handle), U64(offset), U32(len)]);
+    }
+
+    pub(crate) fn fstat(self, handle: &[u8]) {
+        self.packet(kind::FSTAT, [Bytes(handle)]);
+    }
+
+    pub(crate) fn close(self, handle: &[u8]) {
+        self.packet(kind::CLOSE, [Bytes(handle)]);
+    }
+
+    pub(crate) fn lstat(self, path: &str) {
+        self.packet(kind::LSTAT, [Text(path)]);
+    }
+
+    pub(crate) fn remove(self, path: &str) {
+        self.packet(kind::REMOVE, [Text(path)]);
+    }
+
+    pub(crate) fn mkdir(self, path: &str) {
+        self.packet(kind::MKDIR, [Text(path), NO_ATTRIBUTES]);
+    }
+
+    pub(crate) fn rename(self, from: &str, to: &str) {
+        self.packet(kind::RENAME, [Text(from), Text(to)]);
+    }
+
+    /// `check-file-name` of the extension `check-file`: one SHA-256 of the whole file, from its first byte to its last.
+    pub(crate) fn sha256(self, path: &str) {
+        let (name, whole) = ("check-file-name", [U64(0), U64(0), U32(0)]);
+        let fields = [Text(name), Text(path), Text(SHA256)].into_iter().chain(whole);
+        self.packet(kind::EXTENDED, fields);
+    }
+
+    /// The request of an extension that is named like it.
+    pub(crate) fn extended<const N: usize>(self, extension: Extension, fields: [Field<'_>; N]) {
+        self.packet(kind::EXTENDED, iter::once(Text(extension.name())).chain(fields));
+    }
+
+    fn packet<'f>(self, kind: u8, fields: impl IntoIterator<Item = Field<'f>>) {
+        put_packet(self.out, kind, iter::once(U32(self.id.0)).chain(fields));
     }
 }
 
 /// Appends the first packet of the session; it has no request id.
 pub(crate) fn encode_init(out: &mut Vec<u8>) {
-    let frame = Frame::start(out, kind::INIT);
-    put_u32(out, VERSION);
-    frame.end(out);
+    put_packet(out, kind::INIT, [U32(VERSION)]);
 }
 
-/// A packet being written; its length is filled in at the end.
-struct Frame {
-    start: usize,
-}
-
-impl Frame {
-    fn start(out: &mut Vec<u8>, kind: u8) -> Self {
-        let start = out.len();
-        put_u32(out, 0);
-        out.push(kind);
-        Self { start }
+fn put_packet<'f>(out: &mut Vec<u8>, kind: u8, fields: impl IntoIterator<Item = Field<'f>>) {
+    let start = out.len();
+    out.extend([0, 0, 0, 0, kind]);
+    for field in fields {
+        match field {
+            U32(value) => out.extend(value.to_be_bytes()),
+            U64(value) => out.extend(value.to_be_bytes()),
+            Text(text) => put_string(out, text.as_bytes()),
+            Bytes(bytes) => put_string(out, bytes),
+            Zeros(len) => {
+                out.extend(len.to_be_bytes());
+                out.resize(out.len() + len as usize, 0);
+            }
+        }
     }
-
-    fn end(self, out: &mut [u8]) {
-        let body = self.start + 4;
-        let len = wire_len(out.len() - body);
-        out[self.start..body].copy_from_slice(&len.to_be_bytes());
-    }
-}
-
-fn put_u32(out: &mut Vec<u8>, value: u32) {
-    out.extend_from_slice(&value.to_be_bytes());
-}
-
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(&value.to_be_bytes());
+    let body = start + 4;
+    let len = wire_len(out.len() - body);
+    out[start..body].copy_from_slice(&len.to_be_bytes());
 }
 
 fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_u32(out, wire_len(bytes.len()));
+    out.extend(wire_len(bytes.len()).to_be_bytes());
     out.extend_from_slice(bytes);
-}
-
-/// Requests no modes and times, because some servers refuse to set them.
-fn put_no_attributes(out: &mut Vec<u8>) {
-    put_u32(out, 0);
 }
 
 fn wire_len(len: usize) -> u32 {

@@ -50,10 +50,7 @@ impl ServerCapabilities {
 
     /// Reads the answer to `limits@openssh.com`: packet, read and write lengths and open handles; 0 is "no limit".
     pub(crate) fn parse_limits(&mut self, body: &[u8]) -> Result<(), ProtocolError> {
-        let mut fields = Fields {
-            kind: wire::kind::EXTENDED_REPLY,
-            rest: body,
-        };
+        let mut fields = Fields::extended(body);
         let mut limit = || fields.u64().map(|n| (n != 0).then_some(n));
         let packet = limit()?.map(|len| len.saturating_sub(PACKET_OVERHEAD).max(1));
         let (read, write, open_files) = (limit()?, limit()?, limit()?);

@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::error::ProtocolError;
 use crate::packets::reply::Fields;
-use crate::packets::request as wire;
 
 /// The free space for an ordinary user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +20,7 @@ impl FreeSpace {
     /// Reads the body of the reply: block size, fragment size, blocks, free blocks, free blocks for ordinary users, files,
     /// free files, free files for ordinary users, and more.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ProtocolError> {
-        let mut fields = Fields {
-            kind: wire::kind::EXTENDED_REPLY,
-            rest: body,
-        };
+        let mut fields = Fields::extended(body);
         let mut next = || fields.u64();
         let (_block, fragment, _blocks, _free) = (next()?, next()?, next()?, next()?);
         let (available, files_in_all, _free_files, files) = (next()?, next()?, next()?, next()?);
@@ -72,12 +68,7 @@ mod tests {
             files_in_all: 0,
         };
         assert!(!free.is_too_little_for(1));
-        assert!(
-            FreeSpace {
-                files_in_all: 1,
-                ..free
-            }
-            .is_too_little_for(1)
-        );
+        let files_in_all = 1;
+        assert!(FreeSpace { files_in_all, ..free }.is_too_little_for(1));
     }
 }

@@ -25,9 +25,8 @@ impl Host {
 
     fn open(&mut self, source: &str) -> Batch {
         let new = new_batch(source, &format!("a-{source}"));
-        self.ledger
-            .open_batch(&new, Timestamp::UNIX_EPOCH)
-            .expect("opened")
+        let opened = self.ledger.open_batch(&new, Timestamp::UNIX_EPOCH);
+        opened.expect("opened")
     }
 
     fn path(&self, batch: &Batch, state: &str) -> PathBuf {
@@ -39,11 +38,8 @@ impl Host {
     /// Has `text` in the batch's file, and all but its last `uncommitted` bytes in the ledger.
     fn write(&mut self, batch: &Batch, text: &str, uncommitted: usize) {
         fs::write(self.path(batch, "open"), text).expect("written");
-        commit(
-            &mut self.ledger,
-            batch,
-            &text.as_bytes()[..text.len() - uncommitted],
-        );
+        let committed = &text.as_bytes()[..text.len() - uncommitted];
+        commit(&mut self.ledger, batch, committed);
     }
 
     fn seal(&mut self, batch: &Batch) {
@@ -92,11 +88,8 @@ fn lines_committed_after_the_start_are_shown_once_and_whole() {
     let late = host.open("a");
     host.write(&late, "late\n", 0);
     host.seal(&late);
-    assert_eq!(
-        shown(&mut follower),
-        "three\nendlate\n",
-        "nothing follows in a sealed batch"
-    );
+    let rest = shown(&mut follower);
+    assert_eq!(rest, "three\nendlate\n", "nothing follows in a sealed batch");
     assert_eq!(shown(&mut follower), "");
     assert_eq!(follower.progress.len(), 1, "sealed batches are forgotten");
 }

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use super::labels::{ByDestination, ByDestinationAndKind};
 use super::{Seconds, register};
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct ForwarderFamilies {
     delivered_batches: Family<ByDestination, Counter>,
     delivered_bytes: Family<ByDestination, Counter>,

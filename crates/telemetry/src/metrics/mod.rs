@@ -9,7 +9,6 @@ mod labels;
 mod relay;
 mod sender;
 
-use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -30,21 +29,16 @@ use self::sender::SenderFamilies;
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// Every number of one process.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     registry: Registry,
     sender: SenderFamilies,
     relay: RelayFamilies,
     forwarder: ForwarderFamilies,
     monitor: MonitorMetrics,
-}
-
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metrics")
-    }
 }
 
 impl Default for Metrics {

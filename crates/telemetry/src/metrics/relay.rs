@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -107,64 +107,47 @@ impl RelayMetrics {
 
     /// A chunk that was stored before was acknowledged again.
     pub fn duplicate(&self, source: &str) {
-        self.families
-            .duplicate_chunks
-            .get_or_create(&self.of_source(source))
-            .inc();
+        let label = self.of_source(source);
+        self.families.duplicate_chunks.get_or_create(&label).inc();
     }
 
     /// A request was answered with 4xx, 429 or 503.
     pub fn rejected(&self) {
-        self.families
-            .rejected_requests
-            .get_or_create(&self.of_group())
-            .inc();
+        self.of_group(&self.families.rejected_requests).inc();
     }
 
     /// A commit took so long.
     pub fn committed(&self, took: Duration) {
-        self.families
-            .commit_seconds
-            .get_or_create(&self.of_group())
+        self.of_group(&self.families.commit_seconds)
             .observe(took.as_secs_f64());
     }
 
     /// So many batches are open.
     pub fn open_batches(&self, count: usize) {
-        self.families
-            .open_batches
-            .get_or_create(&self.of_group())
+        self.of_group(&self.families.open_batches)
             .set(gauge_value(count as u64));
     }
 
     /// Whether lines are taken, or senders told to wait for the disk.
     pub fn taking_lines(&self, is_so: bool) {
-        self.families
-            .taking_lines
-            .get_or_create(&self.of_group())
-            .set(i64::from(is_so));
+        self.of_group(&self.families.taking_lines).set(i64::from(is_so));
     }
 
     /// A commit, a seal or a recovery failed.
     pub fn commit_failed(&self) {
-        self.families
-            .commit_failures
-            .get_or_create(&self.of_group())
-            .inc();
+        self.of_group(&self.families.commit_failures).inc();
     }
 
     /// So many bytes can still be written to the data folder.
     pub fn free_disk(&self, bytes: u64) {
-        self.families
-            .free_disk_bytes
-            .get_or_create(&self.of_group())
+        self.of_group(&self.families.free_disk_bytes)
             .set(gauge_value(bytes));
     }
 
-    fn of_group(&self) -> ByGroup {
-        ByGroup {
-            group: self.group.clone(),
-        }
+    /// The group's metric of a family.
+    fn of_group<M: Clone, C: MetricConstructor<M>>(&self, family: &Family<ByGroup, M, C>) -> M {
+        let group = self.group.clone();
+        family.get_or_create_owned(&ByGroup { group })
     }
 
     fn of_source(&self, source: &str) -> ByGroupAndSource {

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use super::labels::BySource;
 use super::{gauge_value, register};
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct SenderFamilies {
     read_bytes: Family<BySource, Counter>,
     sent_lines: Family<BySource, Counter>,

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use super::*;
 
-/// The samples without comments.
-fn samples(metrics: &Metrics) -> Vec<String> {
-    metrics
-        .text()
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect()
+/// Asserts that the page has each of these samples.
+fn assert_shown(metrics: &Metrics, samples: &[&str]) {
+    let text = metrics.text();
+    for expected in samples {
+        assert!(text.lines().any(|line| line == *expected), "{expected}\n{text}");
+    }
 }
 
 #[test]
@@ -25,7 +23,7 @@ fn sender_names_are_those_of_the_contract() {
     sender.lost(30);
     sender.lost(40);
     sender.set_lag(u64::MAX);
-    for expected in [
+    let expected = [
         r#"logferry_sender_read_bytes_total{source="198.51.100.1"} 100"#,
         r#"logferry_sender_sent_lines_total{source="198.51.100.1"} 9"#,
         r#"logferry_sender_excluded_lines_total{source="198.51.100.1"} 1"#,
@@ -33,35 +31,18 @@ fn sender_names_are_those_of_the_contract() {
         r#"logferry_sender_gaps_total{source="198.51.100.1"} 2"#,
         r#"logferry_sender_gap_bytes_total{source="198.51.100.1"} 70"#,
         r#"logferry_sender_lag_bytes{source="198.51.100.1"} 9223372036854775807"#,
-    ] {
-        assert!(
-            samples(&metrics).iter().any(|line| line == expected),
-            "{expected}\n{}",
-            metrics.text()
-        );
-    }
+    ];
+    assert_shown(&metrics, &expected);
 }
 
 #[test]
 fn relay_names_are_those_of_the_contract() {
     let metrics = Metrics::new();
     let relay = metrics.relay("web-1");
-    relay.stored(
-        "h1",
-        StoredChunks {
-            chunks: 2,
-            lines: 30,
-            bytes: 4000,
-        },
-    );
-    relay.stored(
-        "h1",
-        StoredChunks {
-            chunks: 1,
-            lines: 3,
-            bytes: 400,
-        },
-    );
+    for (chunks, lines, bytes) in [(2, 30, 4000), (1, 3, 400)] {
+        let stored = StoredChunks { chunks, lines, bytes };
+        relay.stored("h1", stored);
+    }
     relay.duplicate("h1");
     relay.rejected();
     relay.committed(Duration::from_millis(3));
@@ -69,7 +50,7 @@ fn relay_names_are_those_of_the_contract() {
     relay.taking_lines(true);
     relay.commit_failed();
     relay.free_disk(1 << 30);
-    for expected in [
+    let expected = [
         r#"logferry_relay_lines_total{group="web-1",source="h1"} 33"#,
         r#"logferry_relay_bytes_total{group="web-1",source="h1"} 4400"#,
         r#"logferry_relay_chunks_total{group="web-1",source="h1"} 3"#,
@@ -81,13 +62,8 @@ fn relay_names_are_those_of_the_contract() {
         r#"logferry_relay_taking_lines{group="web-1"} 1"#,
         r#"logferry_relay_commit_failures_total{group="web-1"} 1"#,
         r#"logferry_relay_free_disk_bytes{group="web-1"} 1073741824"#,
-    ] {
-        assert!(
-            samples(&metrics).iter().any(|line| line == expected),
-            "{expected}\n{}",
-            metrics.text()
-        );
-    }
+    ];
+    assert_shown(&metrics, &expected);
 }
 
 #[test]
@@ -100,7 +76,7 @@ fn forwarder_and_monitor_names_are_those_of_the_contract() {
     forwarder.oldest_waiting(Duration::from_millis(2500));
     metrics.monitor().alerted();
     metrics.monitor().mailed();
-    for expected in [
+    let expected = [
         r#"logferry_forwarder_delivered_batches_total{destination="edw"} 1"#,
         r#"logferry_forwarder_delivered_bytes_total{destination="edw"} 500"#,
         r#"logferry_forwarder_failures_total{destination="edw",kind="auth"} 1"#,
@@ -108,13 +84,8 @@ fn forwarder_and_monitor_names_are_those_of_the_contract() {
         r#"logferry_forwarder_oldest_waiting_seconds{destination="edw"} 2.5"#,
         "logferry_monitor_alerts_total 1",
         "logferry_monitor_mails_total 1",
-    ] {
-        assert!(
-            samples(&metrics).iter().any(|line| line == expected),
-            "{expected}\n{}",
-            metrics.text()
-        );
-    }
+    ];
+    assert_shown(&metrics, &expected);
 }
 
 #[test]
@@ -129,9 +100,6 @@ fn handles_of_one_destination_share_their_values() {
     let metrics = Metrics::new();
     metrics.forwarder("edw").failed("auth");
     metrics.forwarder("edw").clone().failed("auth");
-    assert!(
-        metrics
-            .text()
-            .contains(r#"logferry_forwarder_failures_total{destination="edw",kind="auth"} 2"#)
-    );
+    let twice = r#"logferry_forwarder_failures_total{destination="edw",kind="auth"} 2"#;
+    assert_shown(&metrics, &[twice]);
 }

@@ -264,14 +264,10 @@ fn foreign() -> impl Strategy<Value = File> {
 }
 
 fn ways() -> impl Strategy<Value = Ways> {
-    let method = prop_oneof![Just(Method::Rename), Just(Method::Link)];
-    let verify = prop_oneof![
-        Just(VerifyMode::Size),
-        Just(VerifyMode::Hash),
-        Just(VerifyMode::ReadBack)
-    ];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (method, verify, flags).prop_map(|(method, verify, (replaces, late_error, stat_forbidden))| Ways {
+    let method = prop::sample::select(&[Method::Rename, Method::Link]);
+    let verify = prop::sample::select(&[VerifyMode::Size, VerifyMode::Hash, VerifyMode::ReadBack]);
+    let flags = any::<[bool; 3]>();
+    (method, verify, flags).prop_map(|(method, verify, [replaces, late_error, stat_forbidden])| Ways {
         method,
         verify,
         replaces,
@@ -281,10 +277,24 @@ fn ways() -> impl Strategy<Value = Ways> {
     })
 }
 
-fn upload(publication: &mut PublishSteps) {
+/// A first attempt, of which nothing is noted.
+fn first(method: Method) -> PublishSteps {
+    PublishSteps::new(LEN, VerifyMode::Size, method, None)
+}
+
+/// A first attempt that has uploaded its file, and whose rename or link was refused.
+fn not_renamed(method: Method, refusal: RenameOutcome) -> PublishSteps {
+    let mut publication = first(method);
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Absent);
     publication.on_upload(UploadOutcome::Whole);
+    assert_eq!(publication.step(), Step::Note);
+    publication.on_note();
+    publication.on_look(NameStatus::Absent);
+    assert_eq!(publication.step(), Step::Publish(method));
+    publication.on_publish(refusal);
+    publication.on_look(NameStatus::Absent);
+    publication
 }
 
 #[test]
@@ -298,13 +308,7 @@ fn free_name_is_published_by_one_upload_and_one_rename() {
 
 #[test]
 fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
-    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
-    upload(&mut publication);
-    assert_eq!(publication.step(), Step::Note);
-    publication.on_note();
-    publication.on_look(NameStatus::Absent);
-    publication.on_publish(RenameOutcome::Refused);
-    publication.on_look(NameStatus::Absent);
+    let mut publication = not_renamed(Method::Rename, RenameOutcome::Refused);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::Forget(End::RenameRefused));
     publication.on_forget(End::RenameRefused);
@@ -313,20 +317,14 @@ fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
 
 #[test]
 fn server_that_cannot_link_after_all_is_asked_to_rename() {
-    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Link, None);
-    upload(&mut publication);
-    publication.on_note();
-    publication.on_look(NameStatus::Absent);
-    assert_eq!(publication.step(), Step::Publish(Method::Link));
-    publication.on_publish(RenameOutcome::Refused);
-    publication.on_look(NameStatus::Absent);
+    let mut publication = not_renamed(Method::Link, RenameOutcome::Refused);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::Publish(Method::Rename));
 }
 
 #[test]
 fn failed_upload_leaves_no_temporary_file() {
-    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
+    let mut publication = first(Method::Rename);
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
@@ -338,7 +336,7 @@ fn failed_upload_leaves_no_temporary_file() {
 #[test]
 fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() {
     for size in [None, Some(RESUME_MIN - 1), Some(LEN + 1)] {
-        let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
+        let mut publication = first(Method::Rename);
         publication.on_look(NameStatus::Absent);
         publication.on_look_temporary(NameStatus::Present { size });
         assert_eq!(
@@ -403,7 +401,7 @@ fn upload_is_proved_as_the_destination_asks() {
 
 #[test]
 fn server_that_tells_no_size_has_its_file_compared() {
-    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
+    let mut publication = first(Method::Rename);
     publication.on_look(NameStatus::Present { size: None });
     assert_eq!(publication.step(), Step::Compare { there: true });
 }
@@ -411,7 +409,7 @@ fn server_that_tells_no_size_has_its_file_compared() {
 #[test]
 fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_temporary_name_is_gone() {
     let there = NameStatus::Present { size: Some(LEN) };
-    let mut strange = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
+    let mut strange = first(Method::Rename);
     strange.on_look(there);
     strange.on_compare(FileComparison::Unreadable);
     assert_eq!(strange.step(), Step::LookTemporary);

@@ -102,6 +102,19 @@ fn run_until_recorded(sealed: &mut Sealed, server: &mut FakeServer, kills: impl 
     assert_eq!(missing, Vec::<usize>::new());
 }
 
+/// The server after a run that was killed, and one that was not.
+fn killed_once(sealed: &mut Sealed, sent: usize, unheard: usize, unrecorded: usize) -> FakeServer {
+    sealed.notes.clear();
+    let mut server = sealed.server();
+    let kill = Kill {
+        sent,
+        unheard,
+        unrecorded,
+    };
+    run_until_recorded(sealed, &mut server, [kill]);
+    server
+}
+
 fn kills() -> impl Strategy<Value = Vec<Kill>> {
     let kill = (1usize..12_000, 0usize..12, 0usize..4).prop_map(|(sent, unheard, unrecorded)| Kill {
         sent,
@@ -138,14 +151,7 @@ fn forwarder_killed_after_any_request_leaves_each_item_once_at_any_server() {
         assert_eq!(whole.files, sealed.published(), "{name}");
         for sent in whole.whole_after {
             for unheard in [0, 1, 100] {
-                sealed.notes.clear();
-                let mut server = sealed.server();
-                let kill = Kill {
-                    sent,
-                    unheard,
-                    unrecorded: 0,
-                };
-                run_until_recorded(&mut sealed, &mut server, [kill]);
+                let server = killed_once(&mut sealed, sent, unheard, 0);
                 assert_eq!(
                     server.files,
                     sealed.published(),
@@ -165,14 +171,7 @@ fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_
     run(&mut sealed, &[0, 1, 2], &mut whole, None);
     for sent in whole.whole_after {
         for unheard in [0, 1, 100] {
-            sealed.notes.clear();
-            let mut server = sealed.server();
-            let kill = Kill {
-                sent,
-                unheard,
-                unrecorded: unheard,
-            };
-            run_until_recorded(&mut sealed, &mut server, [kill]);
+            let server = killed_once(&mut sealed, sent, unheard, unheard);
             assert_eq!(server.files, BTreeMap::new(), "after {sent} bytes");
             let count = server.taken.len();
             let taken: BTreeMap<_, _> = server.taken.into_iter().collect();
@@ -184,10 +183,8 @@ fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_
 
 #[test]
 fn note_about_another_server_is_ignored() {
-    let mut sealed = Sealed::new(
-        &[150],
-        ServerKind::with_sidecars(Ways::default(), VerifyMode::Size),
-    );
+    let kind = ServerKind::with_sidecars(Ways::default(), VerifyMode::Size);
+    let mut sealed = Sealed::new(&[150], kind);
     let note = PublishingNote {
         file: PublishedFile::Marker,
         place: "ferry@elsewhere:22 /drop/batch-00.log.part".to_owned(),
@@ -293,7 +290,7 @@ fn verified_beginning_is_not_sent_again() {
         assert_eq!(server.files, sealed.published_batches());
         server.received
     };
-    let text: Vec<u8> = Sealed::new(&[3000], ServerKind::new(Ways::default()))
+    let text = Sealed::new(&[3000], ServerKind::new(Ways::default()))
         .texts
         .remove(0);
     let mut spoiled = text[..2500].to_vec();

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::schedule::plan::tests::batches;
+use crate::schedule::plan::tests::{batches, delivery};
 
 const START: i64 = 1_790_000_400;
 const WAIT: Duration = Duration::from_mins(32);
@@ -25,18 +25,8 @@ fn batch(number: usize, state: BatchState, is_delivered: bool, is_listed: bool) 
     batch.state = state;
     batch.contents.lines = 10;
     let delivery = Delivery {
-        batch: batch.id,
-        destination: "edw".parse().unwrap(),
-        attempts: 0,
-        last_error: None,
-        error_kind: None,
-        publishing: None,
-        next_attempt: None,
-        bytes: None,
-        file_sha256: None,
         path: Some(format!("/in/{}", batch.file_name())),
-        delivered_at: is_delivered.then(|| after(60)),
-        resend_requested_at: None,
+        ..delivery(&batch, None, is_delivered.then(|| after(60)))
     };
     WindowBatch {
         batch,
@@ -62,14 +52,22 @@ fn reported(seconds: i64) -> WindowSource {
     }
 }
 
-fn decided(batches: &[WindowBatch], sources: &[WindowSource], now: Timestamp) -> Option<Value> {
-    let input = WindowInput {
+fn input<'a>(
+    batches: &'a [WindowBatch],
+    sources: &'a [WindowSource],
+    previous: Option<(u32, &'a str)>,
+) -> WindowInput<'a> {
+    WindowInput {
         window: WINDOW,
         batches,
         sources,
-        previous: None,
-    };
-    due_manifest(input, WAIT, now).map(|new| serde_json::from_str(&new.content).unwrap())
+        previous,
+    }
+}
+
+fn decided(batches: &[WindowBatch], sources: &[WindowSource], now: Timestamp) -> Option<Value> {
+    let manifest = due_manifest(input(batches, sources, None), WAIT, now);
+    manifest.map(|new| serde_json::from_str(&new.content).unwrap())
 }
 
 fn states(said: &Value) -> Vec<&str> {
@@ -157,13 +155,7 @@ fn revisions_are_numbered_and_name_what_they_add() {
     let listed = batch(0, BatchState::Sent, true, true);
     let amended = |previous: (u32, &str)| {
         let batches = [listed.clone(), delivered(1)];
-        let input = WindowInput {
-            window: WINDOW,
-            batches: &batches,
-            sources: &[],
-            previous: Some(previous),
-        };
-        due_manifest(input, WAIT, after(60)).unwrap()
+        due_manifest(input(&batches, &[], Some(previous)), WAIT, after(60)).unwrap()
     };
     let second = amended((1, "WINDOW_26092120_20-39.json"));
     assert_eq!(
@@ -178,12 +170,7 @@ fn revisions_are_numbered_and_name_what_they_add() {
         (third.revision, third.name.as_str()),
         (3, "WINDOW_26092120_20-39_r3.json")
     );
-    let input = WindowInput {
-        window: WINDOW,
-        batches: std::slice::from_ref(&listed),
-        sources: &[],
-        previous: Some((1, "x.json")),
-    };
+    let input = input(std::slice::from_ref(&listed), &[], Some((1, "x.json")));
     assert_eq!(due_manifest(input, WAIT, after(100_000)), None, "nothing new");
 }
 
@@ -200,12 +187,7 @@ proptest! {
             .enumerate()
             .map(|(number, (state, is_delivered, is_listed))| batch(number, *state, *is_delivered, *is_listed))
             .collect();
-        let input = WindowInput {
-            window: WINDOW,
-            batches: &all,
-            sources: &[],
-            previous: is_amended.then_some((1, "WINDOW_x.json")),
-        };
+        let input = input(&all, &[], is_amended.then_some((1, "WINDOW_x.json")));
         let is_there = |it: &(BatchState, bool, bool)| it.0 != BatchState::Open && it.1;
         match due_manifest(input, WAIT, after(seconds)) {
             Some(new) => {

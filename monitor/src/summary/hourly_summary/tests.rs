@@ -95,7 +95,11 @@ fn an_hour_without_lines_says_so() {
          <p style=\"margin:0 0 12px;\">no lines</p>\n\
          <table style=\"border-collapse:collapse;\">\n"
             .to_owned()
-            + &html_row("th", "font-weight:bold;", &TITLES)
+            + &html_row(
+                "th",
+                "font-weight:bold;",
+                &TITLES.map(|title| title.trim_start_matches('>'))
+            )
             + &html_row("td", "", &["198.51.100.1", "0", "0", "0 B", "0", "0", "0", ""])
             + &html_row(
                 "td",

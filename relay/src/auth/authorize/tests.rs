@@ -96,11 +96,8 @@ fn a_certificate_gives_the_source() {
             (&["web-1", "198.51.100.2"], Some("198.51.100.2"), "198.51.100.2"),
             (&["web-1"], Some("web-1"), "web-1"),
         ] {
-            assert_eq!(
-                by(names, claimed).as_deref(),
-                Ok(expected),
-                "{names:?} {claimed:?}"
-            );
+            let source = by(names, claimed);
+            assert_eq!(source.as_deref(), Ok(expected), "{names:?} {claimed:?}");
         }
         for (names, claimed, reason) in [
             (&["elsewhere"][..], Some("web-1"), "not for web-1"),

@@ -63,8 +63,7 @@ impl TestGroup {
             split: chunk.split,
         };
         let (reply, received) = oneshot::channel();
-        let sent = self.queue.submit(CommitJob::Store(Box::new(chunk), reply));
-        sent.expect("the thread runs");
+        self.queue.submit(CommitJob::Store(Box::new(chunk), reply));
         tokio::time::timeout(TIMEOUT, received)
             .await
             .expect("soon")
@@ -98,6 +97,10 @@ impl TestGroup {
     }
 }
 
+fn wait(reason: &str) -> ChunkReply {
+    ChunkReply::Wait(reason.to_owned())
+}
+
 fn is_stored(answer: &ChunkReply) -> bool {
     matches!(answer, ChunkReply::Receipt(receipt) if receipt.outcome == ChunkOutcome::Stored)
 }
@@ -108,31 +111,21 @@ async fn below_min_free_disk_no_line_is_accepted_until_there_is_space_again() {
     let (first, second) = (line(20, "first"), line(20, "second"));
     assert!(is_stored(&group.send(1, 0, &first).await));
     group.disk.set_free_bytes((1 << 20) - 1);
-    group
-        .wait_until("the disk to be low", |status| status.rejection_reason().is_some())
-        .await;
-    let low = ChunkReply::Wait("the relay's disk is nearly full".to_owned());
-    assert_eq!(group.send(1, first.len(), &second).await, low);
-    assert!(
-        group
-            .metrics
-            .text()
-            .contains("logferry_relay_taking_lines{group=\"web-1\"} 0")
-    );
+    let is_low = |status: &SharedGroupStatus| status.rejection_reason().is_some();
+    group.wait_until("the disk to be low", is_low).await;
+    let answer = group.send(1, first.len(), &second).await;
+    assert_eq!(answer, wait("the relay's disk is nearly full"));
+    let metrics = group.metrics.text();
+    assert!(metrics.contains("logferry_relay_taking_lines{group=\"web-1\"} 0"));
     assert!(group.queue.status().fault().is_some());
 
     group.disk.set_free_bytes(1 << 20);
-    group
-        .wait_until("room", |status| status.rejection_reason().is_none())
-        .await;
+    let has_room = |status: &SharedGroupStatus| status.rejection_reason().is_none();
+    group.wait_until("room", has_room).await;
     assert_eq!(group.queue.status().fault(), None);
     assert!(is_stored(&group.send(1, first.len(), &second).await));
-    assert!(
-        group
-            .metrics
-            .text()
-            .contains("logferry_relay_taking_lines{group=\"web-1\"} 1")
-    );
+    let metrics = group.metrics.text();
+    assert!(metrics.contains("logferry_relay_taking_lines{group=\"web-1\"} 1"));
     assert_eq!(group.stored(), [first, second].concat());
 }
 
@@ -150,25 +143,17 @@ async fn a_temporary_disk_failure_loses_nothing() {
         group.disk.fail_next(operation, ErrorKind::Other);
     }
     let answer = group.send(1, first.len(), &second).await;
-    assert_eq!(
-        answer,
-        ChunkReply::Wait("the relay cannot write to its disk".to_owned())
-    );
+    assert_eq!(answer, wait("the relay cannot write to its disk"));
     let fault = group.queue.status().fault().expect("it is known");
     assert!(
         fault.starts_with("the relay cannot write to its disk: cannot "),
         "{fault}"
     );
     group.send_until_stored(1, first.len(), &second).await;
-    group
-        .wait_until("the fault to end", |status| status.fault().is_none())
-        .await;
-    assert!(
-        group
-            .metrics
-            .text()
-            .contains("logferry_relay_commit_failures_total{group=\"web-1\"}")
-    );
+    let is_over = |status: &SharedGroupStatus| status.fault().is_none();
+    group.wait_until("the fault to end", is_over).await;
+    let metrics = group.metrics.text();
+    assert!(metrics.contains("logferry_relay_commit_failures_total{group=\"web-1\"}"));
     assert_eq!(group.stored(), [first, second].concat());
 }
 
@@ -179,7 +164,7 @@ async fn a_group_with_a_full_disk_recovers_without_a_request() {
     group.send_until_stored(1, 0, &first).await;
     group.disk.set_free_bytes(10);
     let answer = group.send(1, first.len(), &second).await;
-    assert_eq!(answer, ChunkReply::Wait("the relay's disk is full".to_owned()));
+    assert_eq!(answer, wait("the relay's disk is full"));
     let after_recovery = |status: &SharedGroupStatus| status.rejection_reason().is_none();
     group.wait_until("a recovery", after_recovery).await;
     assert_eq!(group.stored(), first, "a partial write is cut off");
@@ -194,7 +179,7 @@ async fn a_failed_disk_does_not_affect_another_group() {
     let failing = TestGroup::start(0);
     let healthy = TestGroup::beside(Arc::clone(&failing.ledger_dir), "web-2", 0);
     failing.disk.fail_after(0);
-    let wait = ChunkReply::Wait("the relay cannot write to its disk".to_owned());
+    let wait = wait("the relay cannot write to its disk");
     let (mut start, line) = (0, line(20, "a line"));
     for _ in 0..50 {
         assert_eq!(failing.send(1, 0, &line).await, wait);

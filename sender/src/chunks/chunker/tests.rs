@@ -4,12 +4,14 @@ use logferry_protocol::stream::FINGERPRINT_SPAN;
 use proptest::prelude::*;
 
 use super::*;
-use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd, LineLimits};
-use crate::chunks::exclusion::ExclusionRules;
 
 fn chunker(max_lines: usize, max_line: usize) -> Chunker {
-    let rules = ExclusionRules::new(&[vec!["b".to_owned(), "a".to_owned()], vec!["dd".to_owned()]]);
-    Chunker::new(rules, LineLimits { max_lines, max_line })
+    Chunker {
+        rules: ExclusionRules::new(&[vec!["b".to_owned(), "a".to_owned()], vec!["dd".to_owned()]]),
+        max_lines,
+        max_line,
+        dropped: Vec::new(),
+    }
 }
 
 /// All of a file's chunks, read in blocks of `block` bytes.
@@ -82,7 +84,7 @@ proptest! {
 
     #[test]
     fn any_bytes_pass_unchanged(file in prop::collection::vec(any::<u8>(), 0..2000), block in 2_usize..300) {
-        let mut plain = Chunker::new(ExclusionRules::new(&[]), LineLimits { max_lines: 7, max_line: 50.min(block) });
+        let mut plain = Chunker { rules: ExclusionRules::new(&[]), ..chunker(7, 50.min(block)) };
         let mut body: Vec<u8> = chunks(&file, &mut plain, block).into_iter().flat_map(|(_, _, b)| b).collect();
         if body.len() > file.len() {
             prop_assert_eq!(body.pop(), Some(b'\n'));
@@ -91,39 +93,34 @@ proptest! {
     }
 }
 
+/// Cuts a chunk off the block after `before`; the last byte is the room for a newline.
+fn cut(buffer: &mut [u8], before: usize, max_line: usize, ending: FileEnd) -> Option<ChunkCut> {
+    let filled = buffer.len() - before - 1;
+    chunker(10, max_line).cut(buffer, before, filled, false, ending)
+}
+
 #[test]
 fn half_a_line_waits_for_its_end() {
     let mut buffer = *b"whole\nhalf?";
-    let cut = chunker(10, 100).cut(&mut buffer, 0, 10, false, FileEnd::MayGrow);
-    assert_eq!(cut.map(|cut| (cut.raw, cut.body)), Some((6, 6)));
-    let mut buffer = *b"whole\nhalf?";
-    let half = chunker(10, 100).cut(&mut buffer, 6, 4, false, FileEnd::MayGrow);
-    assert_eq!(half, None);
+    let whole = cut(&mut buffer, 0, 100, FileEnd::MayGrow);
+    assert_eq!(whole.map(|cut| (cut.raw, cut.body)), Some((6, 6)));
+    assert_eq!(cut(&mut buffer, 6, 100, FileEnd::MayGrow), None);
 }
 
 #[test]
 fn a_piece_of_a_long_line_leaves_a_byte_for_the_end() {
     let mut buffer = *b"xxxxxxxx?";
-    let piece = chunker(10, 8)
-        .cut(&mut buffer, 0, 8, false, FileEnd::MayGrow)
-        .expect("over the limit");
-    assert_eq!(
-        (piece.raw, piece.line_end, piece.begins_long_line),
-        (7, LineEnd::Open, true)
-    );
-    let last = chunker(10, 8)
-        .cut(&mut buffer, 7, 1, false, FileEnd::Final)
-        .expect("the end");
+    let piece = cut(&mut buffer, 0, 8, FileEnd::MayGrow).expect("over the limit");
+    assert_eq!((piece.raw, piece.line_end), (7, LineEnd::Open));
+    assert!(piece.begins_long_line);
+    let last = cut(&mut buffer, 7, 8, FileEnd::Final).expect("the end");
     assert_eq!((last.raw, last.body, last.line_end), (1, 2, LineEnd::Added));
     assert_eq!(&buffer[7..], b"x\n");
 }
 
 #[test]
 fn a_finished_file_closes_with_an_empty_chunk() {
-    let mut buffer = *b"line\n?";
-    let cut = chunker(10, 8)
-        .cut(&mut buffer, 5, 0, false, FileEnd::Final)
-        .expect("the end");
+    let cut = cut(&mut b"line\n?".to_owned(), 5, 8, FileEnd::Final).expect("the end");
     assert_eq!((cut.raw, cut.body, cut.line_end), (0, 0, LineEnd::Whole));
     assert_eq!(cut.tail, Tail::of(b"line\n"));
 }

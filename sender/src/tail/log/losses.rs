@@ -8,8 +8,6 @@
 //!
 //! A file may be read as far as it was seen, but be gone after a restart before it was known to be at its end. It is
 //! reported as unfinished, because more may have been written to it.
-//!
-//! Nothing can be reported of a file that appeared and disappeared while the sender was down.
 
 use logferry_protocol::heartbeat::{HeldFile, HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
@@ -21,7 +19,6 @@ use crate::clock::Now;
 use crate::files::compressed::LogText;
 use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
-use crate::streams::identity::FileContents;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;

@@ -41,7 +41,6 @@ use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange,
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
 const SEARCHES_MAX: usize = 4;
 
-#[derive(Debug)]
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
     patterns: LogPatterns,
@@ -67,14 +66,14 @@ pub(crate) struct TailedLog<H> {
 #[derive(Debug)]
 struct RotationChain {
     live_path: PathBuf,
-    /// When a file of this chain was last read, as a count of reads.
-    last_read: u64,
+    /// The number of the last chunk that was read from a file of this chain.
+    last_read: ChunkSeq,
 }
 
 /// A file that is due to be read. The chain that was read longest ago goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DueRead {
-    last_read: u64,
+    last_read: ChunkSeq,
     file: usize,
 }
 
@@ -187,7 +186,7 @@ impl<H: FileHandle> TailedLog<H> {
         ChainId(known.unwrap_or_else(|| {
             self.chains.push(RotationChain {
                 live_path: live_path.to_owned(),
-                last_read: 0,
+                last_read: ChunkSeq(0),
             });
             self.chains.len() - 1
         }))
@@ -296,17 +295,17 @@ impl<H: FileHandle> TailedLog<H> {
         (due_reads.into_iter().min(), later.into_iter().min())
     }
 
-    /// Reads the file that [`Self::next_read`] returned. `count` counts reads, for fairness among chains.
+    /// Reads the file that [`Self::next_read`] returned. If there is a chunk, it counts as sent.
     pub(crate) fn read(
         &mut self,
         due: DueRead,
-        count: u64,
+        seq: ChunkSeq,
         buffer: &mut [u8],
         chunk_bytes: usize,
-    ) -> Option<ChunkDraft> {
+    ) -> Option<(ChunkDraft, ChunkHeader)> {
         let file = &mut self.files[due.file];
         let ChainId(chain) = file.chain;
-        self.chains[chain].last_read = count;
+        self.chains[chain].last_read = seq;
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(draft)) => {
                 if draft.cut.begins_long_line {
@@ -316,7 +315,11 @@ impl<H: FileHandle> TailedLog<H> {
                         "a line longer than max_line is shipped in pieces"
                     );
                 }
-                return Some(draft);
+                let key = file.stat.key;
+                let stream = file.stream_mut()?;
+                stream.sent(draft.in_flight(seq));
+                let header = draft.header(stream, key, &self.name, &buffer[draft.body()]);
+                return Some((draft, header));
             }
             Ok(ChunkRead::Nothing) => {}
             Ok(ChunkRead::Changed) => self.contents_changed(due.file),
@@ -326,21 +329,6 @@ impl<H: FileHandle> TailedLog<H> {
             }
         }
         None
-    }
-
-    pub(crate) fn sent(
-        &mut self,
-        due: DueRead,
-        draft: &ChunkDraft,
-        seq: ChunkSeq,
-        body: &[u8],
-    ) -> Option<ChunkHeader> {
-        let file = &mut self.files[due.file];
-        let FileState::Stream(stream) = &mut file.state else {
-            return None;
-        };
-        stream.sent(draft.in_flight(seq));
-        Some(draft.header(stream, file.stat.key, &self.name, body))
     }
 
     /// The request of a chunk ended: the chunk is durable, or its stream is in doubt. `jitter` is for the back-off.
@@ -355,14 +343,12 @@ impl<H: FileHandle> TailedLog<H> {
     ) -> Option<ShippedAmount> {
         let mut orphans = self.orphans.iter_mut();
         if let Some(orphan) = orphans.find(|orphan| orphan.stream.awaits(seq)) {
-            return Some(end_chunk(&mut orphan.stream, seq, result.is_ok()));
+            return Some(orphan.stream.ended(seq, result.is_ok()));
         }
         let awaits = |file: &&mut TrackedFile<H>| file.stream().is_some_and(|stream| stream.awaits(seq));
         let file = self.files.iter_mut().find(awaits)?;
-        let FileState::Stream(stream) = &mut file.state else {
-            return None;
-        };
-        let amount = end_chunk(stream, seq, result.is_ok());
+        let stream = file.stream_mut()?;
+        let (amount, acked) = (stream.ended(seq, result.is_ok()), stream.acked.offset);
         match result {
             Ok(()) => {
                 file.retry.succeeded();
@@ -372,7 +358,7 @@ impl<H: FileHandle> TailedLog<H> {
             }
             Err(error) if error.concerns_all() => {}
             Err(error) => {
-                let (path, acked) = (file.path.display(), stream.acked.offset);
+                let path = file.path.display();
                 let _log = tracing::error_span!("log", %path, %acked).entered();
                 file.retry.failed(error, now.instant, jitter);
             }
@@ -383,13 +369,18 @@ impl<H: FileHandle> TailedLog<H> {
     /// The streams for the checkpoint. A stream without an acknowledged byte is left out: it would make the next start
     /// look like a second one.
     pub(crate) fn to_checkpoint(&self) -> impl Iterator<Item = CheckpointStream> + '_ {
-        let of_files = self
-            .files
-            .iter()
-            .filter_map(|file| file.to_checkpoint(&self.name));
+        let of_files = self.files.iter().filter_map(|file| {
+            let path = file.path.display().to_string();
+            let stream = file.stream()?;
+            Some(stream.to_checkpoint(&self.name, path, file.stat.key, file.extent))
+        });
         let parted = self.files.iter().filter_map(|file| file.parted_from.as_deref());
-        let of_orphans = self.orphans.iter().chain(parted);
-        let of_orphans = of_orphans.map(|orphan| orphan.to_checkpoint(&self.name));
+        let of_orphans = self.orphans.iter().chain(parted).map(|orphan| {
+            let path = orphan.path.clone();
+            orphan
+                .stream
+                .to_checkpoint(&self.name, path, orphan.file, orphan.extent)
+        });
         of_files
             .chain(of_orphans)
             .filter(|saved| saved.stream.committed > Offset::ZERO)
@@ -445,12 +436,4 @@ impl<H: FileHandle> TailedLog<H> {
         let mut streams = self.files.iter().filter_map(|file| Some((file, file.stream()?)));
         streams.find(|(_, stream)| stream.id == id)
     }
-}
-
-fn end_chunk(stream: &mut TrackedStream, seq: ChunkSeq, is_stored: bool) -> ShippedAmount {
-    if is_stored {
-        return stream.stored(seq);
-    }
-    stream.failed(seq);
-    ShippedAmount::default()
 }

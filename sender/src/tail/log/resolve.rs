@@ -9,7 +9,7 @@ use logferry_protocol::stream::{Head, Offset, StreamId};
 use crate::clock::Now;
 use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
-use crate::streams::identity::{self, FileContents, UnidentifiedFile};
+use crate::streams::identity::{self, UnidentifiedFile};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::{
     ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
@@ -176,13 +176,13 @@ impl<H: FileHandle> TailedLog<H> {
     fn free_streams(&self, answers: &ResolveAnswers) -> Vec<KnownStream> {
         let mut free: Vec<KnownStream> = Vec::new();
         let of_relay = answers.iter().flat_map(|(_, streams)| streams).cloned();
-        for known in of_relay.chain(self.orphans.iter().map(OrphanStream::as_known)) {
-            let is_its = |orphan: &OrphanStream| orphan.stream.id == known.stream;
-            if self
-                .orphans
-                .iter()
-                .any(|orphan| orphan.is_parted && is_its(orphan))
-            {
+        let of_orphans = self
+            .orphans
+            .iter()
+            .map(|orphan| orphan.stream.as_known(orphan.file));
+        for known in of_relay.chain(of_orphans) {
+            let mut parted = self.orphans.iter().filter(|orphan| orphan.is_parted);
+            if parted.any(|orphan| orphan.stream.id == known.stream) {
                 continue;
             }
             let is_listed = free.iter().any(|other| other.stream == known.stream);

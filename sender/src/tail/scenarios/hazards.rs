@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use super::sim_files::File;
 use super::sim_relay::RequestOutcome;
-use super::simulation::config;
+use super::simulation::{Simulation, config};
 use super::{look, rotated, settled, sim, written};
 use crate::files::compressed::CompressionFormat;
 use crate::files::open_writers::OpenWriters;
 use crate::tail::scenarios::log_writer::{LIVE, LOGS, RotationNaming};
 use crate::tail::scenarios::sim_files::SimFileSystem;
-use crate::tail::scenarios::simulation::{Simulation, with_sites};
 
 /// The newest rotated file, which a writer keeps open.
 fn kept_open_by(writers: OpenWriters, sim: &Simulation) -> File {
@@ -204,7 +203,9 @@ fn a_log_truncated_and_written_again_is_read_from_its_start_whatever_its_length(
             sim.settle();
             sim.truncate();
             sim.write_text(&format!("{}\n", "n".repeat(length - 1)));
-            sim.restart_if(down);
+            if down {
+                sim.restart(0, true);
+            }
             sim.settle_and_check();
         }
     }
@@ -270,7 +271,7 @@ fn files_of_any_size_are_shipped_when_they_are_rotated() {
 #[test]
 fn files_that_begin_alike_stay_apart() {
     for keep_checkpoint in [true, false] {
-        let mut sim = Simulation::new(with_sites(config(4096, 100, 2048)));
+        let mut sim = sim();
         let header = format!("{}\n", "#".repeat(99)).repeat(20);
         for _ in 0..3 {
             for log in LOGS {

@@ -142,16 +142,15 @@ fn a_file_that_is_gone_before_its_end_was_known_is_unfinished_and_not_lost() {
 
 #[test]
 fn a_file_unknown_to_the_relay_is_missed_too() {
-    for truncated in [false, true] {
+    let remove: fn(&mut Simulation) = |sim| sim.remove(LIVE);
+    for (is_down, changes) in [
+        (true, remove),
+        (true, Simulation::truncate),
+        (false, Simulation::truncate),
+    ] {
         let (mut sim, seen) = unknown_to_relay();
-        change(&mut sim, true, |sim| {
-            if truncated {
-                sim.truncate();
-            } else {
-                sim.remove(LIVE);
-            }
-        });
-        assert_eq!(sim.gaps(), [(0, Some(seen))], "truncated: {truncated}");
+        change(&mut sim, is_down, changes);
+        assert_eq!(sim.gaps(), [(0, Some(seen))], "down: {is_down}");
     }
 }
 
@@ -168,13 +167,6 @@ fn a_file_unknown_to_the_relay_is_not_missed_under_another_name_or_compressed() 
         sim.check();
         assert_eq!(sim.gaps(), []);
     }
-}
-
-#[test]
-fn a_file_cut_before_the_relay_was_ever_asked_is_missed() {
-    let (mut sim, seen) = unknown_to_relay();
-    change(&mut sim, false, Simulation::truncate);
-    assert_eq!(sim.gaps(), [(0, Some(seen))]);
 }
 
 #[test]
@@ -195,14 +187,16 @@ fn a_gap_is_reported_until_the_relay_acknowledges_it_over_restarts_too() {
     sim.write(1);
     sim.settle();
     for _ in 0..2 {
-        sim.stop_and_start();
+        sim.stop();
+        sim.start_again();
         sim.beats.clear();
         sim.settle();
         assert_eq!(sim.gaps(), [(acked, Some(seen))]);
     }
     sim.hears = true;
     sim.settle();
-    sim.stop_and_start();
+    sim.stop();
+    sim.start_again();
     sim.beats.clear();
     sim.settle();
     assert_eq!(sim.gaps(), []);

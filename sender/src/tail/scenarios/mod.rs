@@ -49,7 +49,7 @@ use proptest::prelude::*;
 
 use self::log_writer::{LIVE, LOGS, RotationNaming};
 use self::sim_relay::RequestOutcome;
-use self::simulation::{Simulation, config, with_sites};
+use self::simulation::{Simulation, config};
 use crate::files::compressed::CompressionFormat;
 
 fn sim() -> Simulation {
@@ -102,19 +102,15 @@ enum ScenarioStep {
     Compress(CompressionFormat, bool),
     /// Truncates the live file, sent or not.
     Cut,
-    /// Deletes the oldest rotated file, sent or not.
-    Delete,
-    /// Deletes it after everything was sent.
-    DropOldest,
+    /// Deletes the oldest rotated file; with `true`, after everything was sent.
+    Delete(bool),
     /// Milliseconds.
     Advance(u64),
     Hear(bool),
     Turn,
     Answer(usize, RequestOutcome),
-    Restart {
-        arrive: usize,
-        keep_checkpoint: bool,
-    },
+    /// How many waiting requests still reach the relay, and whether the checkpoint is kept.
+    Restart(usize, bool),
 }
 
 fn step() -> impl Strategy<Value = ScenarioStep> {
@@ -132,15 +128,13 @@ fn step() -> impl Strategy<Value = ScenarioStep> {
         2 => (prop_oneof![Just(CompressionFormat::Gzip), Just(CompressionFormat::Zstd)], any::<bool>())
             .prop_map(|(format, is_watched)| ScenarioStep::Compress(format, is_watched)),
         1 => Just(ScenarioStep::Cut),
-        1 => Just(ScenarioStep::Delete),
-        1 => Just(ScenarioStep::DropOldest),
+        2 => any::<bool>().prop_map(ScenarioStep::Delete),
         6 => (0_u64..3000).prop_map(ScenarioStep::Advance),
         4 => any::<bool>().prop_map(ScenarioStep::Hear),
         12 => Just(ScenarioStep::Turn),
         12 => (prop_oneof![4 => Just(0_usize), 1 => 1_usize..3], outcome)
             .prop_map(|(which, outcome)| ScenarioStep::Answer(which, outcome)),
-        2 => (0_usize..5, any::<bool>())
-            .prop_map(|(arrive, keep_checkpoint)| ScenarioStep::Restart { arrive, keep_checkpoint }),
+        2 => (0_usize..5, any::<bool>()).prop_map(|(arrive, keep)| ScenarioStep::Restart(arrive, keep)),
     ]
 }
 
@@ -168,25 +162,21 @@ fn play(sim: &mut Simulation, step: &ScenarioStep) {
         ScenarioStep::Compress(format, true) => sim.compress(format, look),
         ScenarioStep::Compress(format, false) => sim.compress(format, |_| {}),
         ScenarioStep::Cut => sim.cut(),
-        ScenarioStep::Delete => {
+        ScenarioStep::Delete(is_sent) => {
             if let Some(oldest) = sim.oldest() {
-                sim.delete(&oldest);
-            }
-        }
-        ScenarioStep::DropOldest => {
-            if let Some(oldest) = sim.oldest() {
-                sim.settle();
-                sim.remove(&oldest);
+                if is_sent {
+                    sim.settle();
+                    sim.remove(&oldest);
+                } else {
+                    sim.delete(&oldest);
+                }
             }
         }
         ScenarioStep::Advance(ms) => sim.advance(Duration::from_millis(ms)),
         ScenarioStep::Hear(moved) => sim.hear(moved),
         ScenarioStep::Turn => sim.turn(),
         ScenarioStep::Answer(which, outcome) => sim.answer(which, outcome),
-        ScenarioStep::Restart {
-            arrive,
-            keep_checkpoint,
-        } => sim.restart(arrive, keep_checkpoint),
+        ScenarioStep::Restart(arrive, keep_checkpoint) => sim.restart(arrive, keep_checkpoint),
     }
 }
 
@@ -200,7 +190,7 @@ proptest! {
         naming in naming(),
     ) {
         let config = if small { config(256, 4, 64) } else { config(4096, 100, 2048) };
-        let mut sim = Simulation::new(with_sites(config));
+        let mut sim = Simulation::new(config);
         sim.naming = naming;
         for step in &steps {
             play(&mut sim, step);
@@ -213,7 +203,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         naming in naming(),
     ) {
-        let mut sim = Simulation::new(with_sites(config(256, 4, 64)));
+        let mut sim = Simulation::new(config(256, 4, 64));
         sim.naming = naming;
         for step in &steps {
             // Late lines are not in order, and part of a line waits for its end.

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use logferry_protocol::stream::{FileKey, Offset};
 
-use crate::files::FileHandle;
+use crate::files::compressed::copy_kept;
 use crate::files::open_writers::OpenWriters;
-use crate::files::{FileStat, FileSystem};
+use crate::files::{FileHandle, FileStat, FileSystem};
 
 #[derive(Debug)]
 pub(super) struct SimInode {
@@ -210,11 +210,7 @@ impl FileHandle for File {
         if node.is_locked {
             return Err(io::Error::other("the disk is bad"));
         }
-        let at = usize::try_from(at.get()).expect("test files are small");
-        let rest = node.bytes.get(at..).unwrap_or_default();
-        let read = rest.len().min(buffer.len());
-        buffer[..read].copy_from_slice(&rest[..read]);
-        Ok(read)
+        Ok(copy_kept(&node.bytes, at.get(), buffer))
     }
 
     fn writers(&self) -> OpenWriters {

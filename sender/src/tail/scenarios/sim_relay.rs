@@ -36,7 +36,7 @@ pub(crate) struct SimRelay {
     /// Which sender's requests come now.
     pub(crate) asking: usize,
     /// The ends of streams that a sender was told.
-    told: Vec<(StreamId, Offset, usize)>,
+    pub(super) told: Vec<(StreamId, Offset, usize)>,
     /// Whether it lost its ledger, and with it the acknowledged offsets.
     pub(crate) lost_ledger: bool,
 }
@@ -54,20 +54,19 @@ pub(crate) struct SimStream {
 }
 
 impl SimRelay {
-    /// Ends a chunk's request with this outcome. `lost` is the error of a lost request or answer.
+    /// Ends a chunk's request with this outcome.
     pub(crate) fn end_request(
         &mut self,
         connection: ConnectionId,
         chunk: &OutgoingChunk,
         outcome: RequestOutcome,
-        lost: RequestError,
     ) -> SenderEvent {
         let arrives = matches!(outcome, RequestOutcome::Done | RequestOutcome::AnswerLost);
         let receipt = arrives.then(|| self.take(chunk));
         let result = match (outcome, receipt) {
             (RequestOutcome::Done, Some(receipt)) => Ok(receipt),
             (RequestOutcome::Busy, _) => Err(busy()),
-            _ => Err(lost),
+            _ => Err(RequestError::Stopping),
         };
         SenderEvent::Chunk {
             connection,

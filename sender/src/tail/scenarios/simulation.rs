@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use logferry_config as config;
 use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sender_follows_ledger};
@@ -47,46 +47,23 @@ pub(super) struct Simulation {
     pub(super) next_day: u32,
 }
 
-/// As [`config`], with two logs more that one glob finds.
-pub(super) fn with_sites(mut config: config::SenderSettings) -> config::SenderSettings {
-    let mut sites = config.logs[0].clone();
-    sites.name = "site".parse().expect("a name");
-    sites.path = SITES.into();
-    sites.rotated = vec![format!("{SITES}.*"), format!("{SITES}-*")];
-    config.logs.push(sites);
-    config
-}
-
+/// A log with a path of its own, and one whose glob finds two.
 pub(crate) fn config(max_bytes: usize, max_lines: usize, max_line: usize) -> config::SenderSettings {
-    let log = config::LogSettings {
-        path: LIVE.into(),
-        rotated: vec![format!("{LIVE}.*"), format!("{LIVE}-*")],
-        name: "access".parse().expect("a name"),
-        start: config::StartPosition::Beginning,
-        exclude: vec![vec!["ping".into(), "check".into()]],
-        max_line,
-    };
-    config::SenderSettings {
-        relay: vec!["http://192.0.2.10:5001".parse().expect("an address")],
-        source: config::SourceSetting::Auto,
-        local_address: None,
-        state_dir: "/state".into(),
-        logs: vec![log],
-        chunk: config::ChunkLimits {
-            max_bytes,
-            max_lines,
-            max_delay: Duration::from_millis(100),
-        },
-        in_flight: 3,
-        compression: config::ChunkCompression::None,
-        token_file: None,
-        tls: config::ClientTls::default(),
-        retry: config::Backoff {
-            initial: Duration::from_millis(20),
-            max: Duration::from_millis(200),
-        },
-        metrics: None,
-    }
+    let text = format!(
+        "sender: {{
+            relay: http://192.0.2.10:5001, state_dir: /state, in_flight: 3,
+            chunk: {{max_delay: 100ms}}, retry: {{initial: 20ms, max: 200ms}},
+            logs: [
+                {{name: access, path: {LIVE}, exclude: [[ping, check]]}},
+                {{name: site, path: '{SITES}', exclude: [[ping, check]]}}
+            ]
+        }}"
+    );
+    let parsed = config::parse(&text, "c.yaml".as_ref(), &|_| None);
+    let mut sender = parsed.expect("valid").sender.expect("a sender");
+    sender.logs.iter_mut().for_each(|log| log.max_line = max_line);
+    (sender.chunk.max_bytes, sender.chunk.max_lines) = (max_bytes, max_lines);
+    sender
 }
 
 fn start(
@@ -102,10 +79,7 @@ fn start(
 
 impl Simulation {
     pub(super) fn new(config: config::SenderSettings) -> Self {
-        let now = Now {
-            instant: Instant::now(),
-            wall: SystemTime::now(),
-        };
+        let now = Now::read();
         let disk = SimFileSystem::new(now.wall);
         let (tail, inbox, metrics) = start(&config, &disk, None, now);
         Self {
@@ -159,10 +133,7 @@ impl Simulation {
     }
 
     pub(super) fn advance(&mut self, by: Duration) {
-        self.now = Now {
-            instant: self.now.instant + by,
-            wall: self.now.wall + by,
-        };
+        self.now = self.now.after(by);
         self.disk.set_clock(self.now.wall);
     }
 
@@ -218,25 +189,16 @@ impl Simulation {
         if self.requests.is_empty() {
             return;
         }
-        let lost = RequestError::Stopping;
         let event = match self.requests.remove(which % self.requests.len()) {
-            RelayRequest::Chunk { connection, chunk } => {
-                self.relay.end_request(connection, &chunk, outcome, lost)
-            }
+            RelayRequest::Chunk { connection, chunk } => self.relay.end_request(connection, &chunk, outcome),
             RelayRequest::Streams(question) => SenderEvent::Streams(match outcome {
                 RequestOutcome::Done => Ok(self.resolve(&question)),
                 RequestOutcome::Busy => Err(busy()),
-                RequestOutcome::AnswerLost | RequestOutcome::Lost => Err(lost),
+                RequestOutcome::AnswerLost | RequestOutcome::Lost => Err(RequestError::Stopping),
             }),
             RelayRequest::Heartbeat(_) => return,
         };
         self.tail.handle(event, self.now);
-    }
-
-    pub(super) fn restart_if(&mut self, is_down: bool) {
-        if is_down {
-            self.restart(0, true);
-        }
     }
 
     /// The sender is killed, and starts again. The first `arrive` waiting requests still reach the relay.
@@ -280,11 +242,6 @@ impl Simulation {
     pub(super) fn settle_and_check(&mut self) {
         self.settle();
         self.check();
-    }
-
-    pub(super) fn stop_and_start(&mut self) {
-        self.stop();
-        self.start_again();
     }
 
     pub(super) fn stop(&mut self) {

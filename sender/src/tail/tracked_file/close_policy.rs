@@ -108,22 +108,14 @@ impl<H: FileHandle> TrackedFile<H> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     /// For how many seconds a file stays open that was written to just now.
     fn kept(writers: OpenWriters) -> u64 {
-        let start = Now {
-            instant: Instant::now(),
-            wall: SystemTime::now(),
-        };
+        let start = Now::read();
         let mut policy = ClosePolicy::new(Duration::ZERO, start);
         let over = (0..=3600).find(|&second| {
-            let now = Now {
-                instant: start.instant + Duration::from_secs(second),
-                wall: start.wall,
-            };
+            let now = start.after(Duration::from_secs(second));
             policy.check(|| writers, now);
             policy.may_close
         });

@@ -15,7 +15,6 @@ use logferry_protocol::heartbeat::StreamProgress;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
-use crate::checkpoint::CheckpointStream;
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::files::compressed::{CompressedFileError, LogText};
@@ -73,7 +72,6 @@ pub(crate) enum CompressedState {
     Shipped,
 }
 
-#[derive(Debug)]
 pub(crate) struct TrackedFile<H> {
     pub(crate) state: FileState,
     /// Kept open while there may be something to read, so that a rename or a deletion loses nothing.
@@ -276,6 +274,13 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut TrackedStream> {
+        match &mut self.state {
+            FileState::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
     pub(crate) fn stream_in(&self, phase: StreamPhase) -> Option<&TrackedStream> {
         self.stream().filter(|stream| stream.phase == phase)
     }
@@ -284,23 +289,17 @@ impl<H: FileHandle> TrackedFile<H> {
         self.stream().map_or(Offset::ZERO, |stream| stream.acked.offset)
     }
 
-    pub(crate) fn to_checkpoint(&self, log: &LogName) -> Option<CheckpointStream> {
-        let path = self.path.display().to_string();
-        Some(
-            self.stream()?
-                .to_checkpoint(log, path, self.stat.key, self.extent),
-        )
-    }
-
     pub(crate) fn mark_age(&mut self, now: Now) {
+        let is_found = std::mem::take(&mut self.is_found);
         // The bytes that a file held when it was found are as old as its last change, or older.
-        let age = now.wall.duration_since(self.stat.modified).unwrap_or_default();
-        let age = if std::mem::take(&mut self.is_found) {
-            age
-        } else {
-            Duration::ZERO
-        };
-        let written = now.instant.checked_sub(age).unwrap_or(now.instant);
+        let age = now
+            .wall
+            .duration_since(self.stat.modified)
+            .ok()
+            .filter(|_| is_found);
+        let written = age
+            .and_then(|age| now.instant.checked_sub(age))
+            .unwrap_or(now.instant);
         self.lag_age.note(self.size(), self.acked(), written);
     }
 

@@ -47,12 +47,7 @@ proptest! {
 
 #[test]
 fn temporary_file_that_vanished_before_its_rename_is_not_taken_for_published() {
-    let mut publication = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, None);
-    upload(&mut publication);
-    publication.on_note();
-    publication.on_look(NameStatus::Absent);
-    publication.on_publish(RenameOutcome::Gone);
-    publication.on_look(NameStatus::Absent);
+    let mut publication = not_renamed(Method::Rename, RenameOutcome::Gone);
     publication.on_look_temporary(NameStatus::Absent);
     assert_eq!(publication.step(), Step::Forget(End::RenameRefused));
 }
