@@ -5,6 +5,7 @@
 //!    stream's tail at its committed offset.
 //! 2. Any other file that begins like a known stream and holds its (non-empty) tail at its committed offset is that
 //!    stream, unless a file is it by rule 1. Such a file is a copy left by copytruncate, or was moved or restored.
+//!    Streams that another sender wrote last come after all others: this sender may have been copied, or lost its id.
 //! 3. A rotated file that holds only bytes that the live file of its log also holds is a copy in progress. Its lines are
 //!    the live file's lines, until the live file is truncated and rule 2 applies ([`is_copy`]).
 //!    A file that holds what was acknowledged to this sender of a stream, after which another sender wrote to the stream,
@@ -58,10 +59,13 @@ pub(crate) fn match_streams<H: FileHandle>(
     // The stream with the most committed bytes has the strongest evidence, so it comes first.
     let mut order: Vec<usize> = (0..free.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(free[index].committed));
-    for same_file in [true, false] {
+    // A stream that another sender wrote is one of a copied disk, where files have the same inodes: this sender's own streams
+    // come first.
+    for (by_other, same_file) in [(false, true), (false, false), (true, true), (true, false)] {
         for &index in &order {
             let stream = &free[index];
-            if matches.contains(&Some(index)) || (!same_file && stream.committed == Offset::ZERO) {
+            let is_its_turn = stream.by_other == by_other && (same_file || stream.committed > Offset::ZERO);
+            if matches.contains(&Some(index)) || !is_its_turn {
                 continue;
             }
             for (file, matched) in files.iter().zip(&mut matches) {
@@ -207,6 +211,22 @@ mod tests {
             empty(),
             &[(1, "same\n")],
             &[Some(0)],
+        );
+    }
+
+    #[test]
+    fn a_file_is_rather_this_senders_stream_than_another_ones_with_its_inode() {
+        // The copy of a log whose disk was copied: the other sender's stream has its inode.
+        let other = KnownStream {
+            by_other: true,
+            ..stream(2, b"same\na\n", 5)
+        };
+        let own = stream(1, b"same\na\n", 7);
+        assert_eq!(matches(&[(2, "same\na\n")], &[other.clone(), own]), [Some(1)]);
+        assert_eq!(
+            matches(&[(2, "same\na\n")], &[other]),
+            [Some(0)],
+            "better than none: the id was lost"
         );
     }
 

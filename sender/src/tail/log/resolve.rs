@@ -181,8 +181,12 @@ impl<H: FileHandle> TailedLog<H> {
             .iter()
             .map(|orphan| orphan.stream.as_known(orphan.file));
         for known in of_relay.chain(of_orphans) {
+            // The file of a parted stream goes on where its own bytes end, and not in a stream of the other sender.
             let mut parted = self.orphans.iter().filter(|orphan| orphan.is_parted);
-            if parted.any(|orphan| orphan.stream.id == known.stream) {
+            let is_foreign = |orphan: &OrphanStream| {
+                orphan.stream.id == known.stream || known.by_other && orphan.stream.head == known.head
+            };
+            if parted.any(is_foreign) {
                 continue;
             }
             let is_listed = free.iter().any(|other| other.stream == known.stream);

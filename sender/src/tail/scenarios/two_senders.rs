@@ -124,6 +124,25 @@ fn a_copy_that_was_started_much_later_goes_on_where_it_was_copied() {
     twins.check();
 }
 
+#[test]
+fn files_with_one_inode_on_both_disks_stay_apart() {
+    let mut twins = Twins::after(1);
+    twins.act(1, |sender| {
+        sender.turn();
+        sender.answer(0, RequestOutcome::Done);
+        sender.write(1);
+        sender.advance(Duration::from_millis(100));
+        sender.turn();
+    });
+    for which in 0..2 {
+        // Both copies of the log get the next inode.
+        twins.act(which, |sender| sender.rotate_by_copy(|_| {}));
+    }
+    twins.act(1, |sender| sender.answer(0, RequestOutcome::Done));
+    twins.settle();
+    twins.check();
+}
+
 #[derive(Debug, Clone)]
 enum TwinStep {
     Write(u32),
