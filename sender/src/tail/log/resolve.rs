@@ -52,6 +52,7 @@ impl<H: FileHandle> TailedLog<H> {
         // Otherwise the answers are older than the loss of a file, and the relay is asked again.
         if self.orphans.iter().all(OrphanStream::is_resolved) {
             self.identify_files(answers, now);
+            self.drop_continued();
             self.find_losses(now);
         }
         amount
@@ -267,6 +268,21 @@ impl<H: FileHandle> TailedLog<H> {
             }
             Err(error) => file.read_failed(&error),
         }
+    }
+
+    /// Drops the parted streams whose bytes are the first ones of a followed file: it goes on in a stream of its own, which
+    /// the relay knew before this sender did.
+    fn drop_continued(&mut self) {
+        let files = &self.files;
+        let continues = |file: &TrackedFile<H>, orphan: &OrphanStream| {
+            let acked = orphan.stream.acked;
+            let is_alike =
+                |own: &TrackedStream| own.head == orphan.stream.head && own.acked.offset >= acked.offset;
+            let mut handle = file.handle.iter();
+            file.stream().is_some_and(is_alike) && handle.all(|text| text.holds(acked).unwrap_or(true))
+        };
+        self.orphans
+            .retain(|orphan| !orphan.is_parted || !files.iter().any(|file| continues(file, orphan)));
     }
 
     /// Takes the stream that another sender went on with, and whose bytes up to there are the first bytes of this file.

@@ -143,6 +143,26 @@ fn files_with_one_inode_on_both_disks_stay_apart() {
     twins.check();
 }
 
+#[test]
+fn a_new_stream_that_began_just_before_a_crash_is_no_loss() {
+    let mut twins = Twins::after(1);
+    twins.act(0, |sender| {
+        sender.write(1);
+        sender.settle();
+    });
+    twins.act(1, |sender| {
+        sender.write(1);
+        sender.turn();
+        sender.answer(0, RequestOutcome::Done);
+        sender.advance(Duration::from_secs(1));
+        sender.turn();
+        // The first chunk of the new stream arrives, and the sender never hears of it.
+        sender.restart(1, true);
+    });
+    twins.settle();
+    twins.check();
+}
+
 #[derive(Debug, Clone)]
 enum TwinStep {
     Write(u32),
