@@ -77,9 +77,10 @@ fn text(status: &StatusReport, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
     };
     format!(
-        "{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
         problems(status, now),
+        neighbours(status),
         groups(status),
         destinations(status, now),
         in_flight(status),
@@ -178,6 +179,19 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         .chain(checkpoint)
         .chain(clock)
         .collect()
+}
+
+/// The files beside logs that are not taken for rotated files. That is no problem, unless somebody thinks they are shipped.
+fn neighbours(status: &StatusReport) -> String {
+    let mut table = Table::new(["source", "left alone, as rotation does not make such names"]);
+    for source in status
+        .sources
+        .iter()
+        .filter(|source| !source.neighbours.is_empty())
+    {
+        table.row([source.source.to_string(), source.neighbours.join(", ")]);
+    }
+    table.section()
 }
 
 /// The relay's groups; nothing if there is none.

@@ -31,6 +31,9 @@ pub struct Heartbeat {
     /// Files that the sender can read and does not ship.
     #[serde(default)]
     pub held: Vec<HeldFile>,
+    /// Files beside the logs that begin like a log's name and are not taken for rotated files of it.
+    #[serde(default)]
+    pub neighbours: Vec<String>,
     /// The streams it follows now.
     pub streams: Vec<StreamProgress>,
     /// Bytes that can no longer be sent. Repeated until a report with them is answered 204.

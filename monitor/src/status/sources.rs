@@ -56,6 +56,8 @@ pub struct SourceStatus {
     /// Files that its sender sees and does not ship. In JSON they stand in the list `held` of the whole report.
     #[serde(skip)]
     pub held_files: Vec<HeldFile>,
+    /// Files beside its logs that begin like a log's name and are not shipped, as rotation does not make such names.
+    pub neighbours: Vec<String>,
     /// This host's clock minus the source's clock.
     pub clock_difference_seconds: Option<i64>,
     /// Since when its sender cannot save its checkpoint, by the sender's clock; `None` if it can.
@@ -133,6 +135,7 @@ impl SourceStatus {
             started_at: heartbeat.and_then(|heartbeat| timestamp(heartbeat.started_at)),
             oldest_unread_seconds: ages.max().unwrap_or(0),
             files_at_risk: streams.iter().filter(|stream| stream.at_risk).count() as u64,
+            neighbours: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.neighbours.clone()),
             held_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.held.clone()),
             unreadable_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.unreadable.clone()),
             clock_difference_seconds: difference_ms.map(|ms| ms / 1000),

@@ -73,7 +73,7 @@ fn the_json_is_the_documented_one() {
     let silent = |name: &str, state: &str, contact: Option<&str>| {
         json!({"source": name, "group": contact.map(|_| "web-1"), "state": state, "last_line_at": null,
                "last_contact_at": contact, "lag_bytes": 0, "lines_last_hour": 0, "version": null,
-               "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [],
+               "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [], "neighbours": [],
                "clock_difference_seconds": null, "checkpoint_failing_since": null, "gaps": [], "streams": [],
                "address": null, "senders": []})
     };
@@ -133,6 +133,7 @@ fn report_problems(host: &mut RelayHost) -> StreamId {
             path: "/log/access.log.3".to_owned(),
             reason: "it is not text".to_owned(),
         }],
+        neighbours: vec!["/log/access.log.html".to_owned()],
         streams: vec![StreamProgress {
             stream,
             log: log.clone(),
@@ -179,7 +180,8 @@ fn reported_problems_are_shown_and_are_not_healthy() {
             "source": "198.51.100.1", "group": "web-1", "state": "quiet", "address": null, "senders": [],
             "last_line_at": null, "last_contact_at": "2026-11-21T03:09:30Z", "lag_bytes": 30, "lines_last_hour": 0, "version": "0.1.0",
             "started_at": "1970-01-01T00:00:00Z", "oldest_unread_seconds": 120, "files_at_risk": 1,
-            "unreadable_files": ["/log/access.log.2"], "clock_difference_seconds": 120,
+            "unreadable_files": ["/log/access.log.2"],
+            "neighbours": ["/log/access.log.html"], "clock_difference_seconds": 120,
             "checkpoint_failing_since": "1970-01-01T00:00:01Z",
             "gaps": [{"log": "access", "stream": stream, "path": "/log/access.log.9", "from": 50, "until": 70,
                       "noticed_at": "2026-11-21T03:09:30Z"}],

@@ -10,7 +10,8 @@ pub(crate) fn without_control_characters(mut report: Heartbeat) -> Heartbeat {
     let gaps = report.gaps.iter_mut().map(|gap| &mut gap.path);
     let held = report.held.iter_mut();
     let held = held.flat_map(|file| [&mut file.path, &mut file.reason]);
-    let texts = streams.chain(gaps).chain(held).chain(&mut report.unreadable);
+    let texts = streams.chain(gaps).chain(held);
+    let texts = texts.chain(&mut report.unreadable).chain(&mut report.neighbours);
     for text in texts.chain([&mut report.version]) {
         if text.contains(char::is_control) {
             let mut escaped = String::with_capacity(text.len() * 2);

@@ -259,14 +259,13 @@ impl<H: FileHandle> TailedLog<H> {
     }
 
     /// The files that can be read and are not shipped.
-    pub(crate) fn held(&self) -> impl Iterator<Item = HeldFile> + '_ {
+    pub(crate) fn held(&self, now: Now) -> impl Iterator<Item = HeldFile> + '_ {
         let present = self.files.iter().filter(|file| file.role != FileRole::Gone);
-        present.filter_map(|file| match file.state {
-            FileState::Held(reason) => Some(HeldFile {
+        present.filter_map(move |file| {
+            Some(HeldFile {
                 path: file.path.display().to_string(),
-                reason: reason.to_string(),
-            }),
-            _ => None,
+                reason: file.held_reason(now)?.to_string(),
+            })
         })
     }
 }

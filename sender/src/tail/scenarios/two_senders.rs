@@ -163,6 +163,23 @@ fn a_new_stream_that_began_just_before_a_crash_is_no_loss() {
     twins.check();
 }
 
+#[test]
+fn a_file_that_is_replaced_by_one_of_its_size_before_it_parts_is_shipped() {
+    let mut twins = Twins::after(1);
+    twins.act(0, |sender| {
+        sender.write(1);
+        sender.settle();
+    });
+    twins.act(1, |sender| {
+        sender.turn();
+        sender.answer(0, RequestOutcome::Done);
+        sender.rotate_by_copy(|_| {});
+        sender.write(1);
+    });
+    twins.settle();
+    twins.check();
+}
+
 #[derive(Debug, Clone)]
 enum TwinStep {
     Write(u32),

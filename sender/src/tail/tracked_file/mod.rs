@@ -17,7 +17,7 @@ use logferry_protocol::stream::{Head, Offset, StreamId};
 
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
-use crate::files::compressed::{CompressedFileError, LogText};
+use crate::files::compressed::{CompressedFileError, LAYERS_MAX, LogText};
 use crate::files::discovery::{self, FileRole, FoundFile};
 use crate::files::{self, FileHandle, FileStat, FileSystem};
 use crate::relay_backoff::RelayBackoff;
@@ -29,6 +29,9 @@ use crate::tail::tracked_file::lag_age::LagAge;
 
 /// An incomplete compressed file that has changed is examined again once it has not changed for this time.
 const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
+
+/// An incomplete compressed file is reported after this time without a change.
+const ABANDONED: Duration = Duration::from_mins(10);
 
 /// Number of a rotation chain within its log: a live path with its rotated files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,16 @@ pub(crate) enum HeldReason {
         "it is not text: it has a NUL byte in its first KiB; move it out of the folder, or give the log another name there"
     )]
     NotText,
+    #[error(
+        "it is compressed and ends in the middle, and nobody has written to it for 10 minutes; compress its log again, or delete it"
+    )]
+    Incomplete,
+    #[error("it is compressed more than {LAYERS_MAX} times; decompress it")]
+    TooDeep,
+    #[error(
+        "decompressing it takes more than 128 MiB of memory; compress it again with a smaller window, such as `zstd --long=27`"
+    )]
+    TooLarge,
 }
 
 /// Why nothing is read from a compressed file until it changes.
@@ -150,14 +163,8 @@ impl<H: FileHandle> TrackedFile<H> {
     /// Examines the file from its start; a previous state is forgotten.
     pub(crate) fn examine(&mut self) {
         let Some(text) = &mut self.handle else { return };
-        // The live file is plain text, whatever its first bytes are.
-        let detected = if self.role == FileRole::Live {
-            Ok(())
-        } else {
-            text.detect_compression()
-        };
+        let detected = text.detect_compression(self.role == FileRole::Live);
         match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
-            Ok(beginning) if memchr::memchr(0, &beginning).is_some() => self.hold(HeldReason::NotText),
             Ok(beginning) => {
                 self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
                 let plain_seen = Offset::new(beginning.len() as u64);
@@ -178,6 +185,8 @@ impl<H: FileHandle> TrackedFile<H> {
                 );
                 self.leave(FileState::Compressed(CompressedState::Damaged));
             }
+            Err(CompressedFileError::TooDeep) => self.hold(HeldReason::TooDeep),
+            Err(CompressedFileError::TooLarge) => self.hold(HeldReason::TooLarge),
             Err(CompressedFileError::Unreadable(error)) => self.read_failed(&error),
         }
     }
@@ -217,6 +226,18 @@ impl<H: FileHandle> TrackedFile<H> {
         self.leave(FileState::Held(reason));
     }
 
+    /// Why the file is not shipped, if somebody has to look at it.
+    pub(crate) fn held_reason(&self, now: Now) -> Option<HeldReason> {
+        let age = now.wall.duration_since(self.stat.modified).unwrap_or_default();
+        match self.state {
+            FileState::Held(reason) => Some(reason),
+            FileState::Compressed(CompressedState::Incomplete) if age >= ABANDONED => {
+                Some(HeldReason::Incomplete)
+            }
+            _ => None,
+        }
+    }
+
     fn leave(&mut self, state: FileState) {
         self.state = state;
         self.handle = None;
@@ -230,12 +251,10 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     pub(crate) fn measure(&mut self, now: Now) -> SizeChange {
-        let Some(handle) = &self.handle else {
+        let is_closing = self.stream_in(StreamPhase::Closing).is_some();
+        let Some(handle) = self.handle.as_mut().filter(|_| !is_closing) else {
             return SizeChange::Same;
         };
-        if self.stream_in(StreamPhase::Closing).is_some() {
-            return SizeChange::Same;
-        }
         let stat = match handle.stat() {
             Ok(stat) if stat == self.stat => return SizeChange::Same,
             Ok(stat) => stat,
@@ -243,7 +262,11 @@ impl<H: FileHandle> TrackedFile<H> {
         };
         let (shrunk, resized) = (stat.size < self.stat.size, stat.size != self.stat.size);
         self.stat = stat;
-        if self.is_compressed() {
+        if handle.is_growing() {
+            if shrunk || handle.grow().is_err() {
+                return SizeChange::Shrunk;
+            }
+        } else if handle.is_compressed() {
             // A compressor sets the file's time at the end. Another size is another text.
             return if resized {
                 SizeChange::Shrunk
@@ -252,10 +275,11 @@ impl<H: FileHandle> TrackedFile<H> {
             };
         }
         self.close_policy.file_changed(now);
+        let (size, extent) = (self.size(), self.extent);
         match &mut self.state {
-            FileState::Stream(stream) if stat.size < stream.read.offset => return SizeChange::Shrunk,
+            FileState::Stream(stream) if size < stream.read.offset => return SizeChange::Shrunk,
             // Unread bytes were cut off.
-            FileState::Stream(_) if shrunk && stat.size < self.extent => return SizeChange::Shrunk,
+            FileState::Stream(_) if shrunk && size < extent => return SizeChange::Shrunk,
             FileState::Stream(stream) if stream.exhausted => {
                 stream.exhausted = false;
                 self.unread_since = now.instant;
@@ -396,18 +420,34 @@ impl<H: FileHandle> TrackedFile<H> {
         closes.then_some(self.unread_since)
     }
 
+    /// Whether the file still begins with the bytes of the stream that it parted from.
+    pub(crate) fn holds_parted(&self) -> bool {
+        let (Some(parted), Some(handle)) = (&self.parted_from, &self.handle) else {
+            return true;
+        };
+        handle.holds(parted.stream.acked).unwrap_or(false)
+    }
+
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
         chunk_bytes: usize,
         chunker: &mut Chunker,
     ) -> io::Result<ChunkRead> {
-        let size = self.size();
+        let (size, is_shipped) = (self.size(), self.holds_parted());
+        let parted = self.parted_from.as_ref().map(|parted| parted.stream.acked);
         let (FileState::Stream(stream), Some(handle)) = (&mut self.state, &self.handle) else {
             return Ok(ChunkRead::Nothing);
         };
         let read = match self.skip_to.filter(|_| stream.read.offset == Offset::ZERO) {
-            Some(end) => skip_to_end(handle, end)?,
+            // What is left out must be what was shipped. The file may be another one by now, of the same size.
+            Some(_) if !is_shipped => ChunkRead::Changed,
+            Some(end) => match skip_to_end(handle, end)? {
+                ChunkRead::Chunk(draft) if parted.is_some_and(|parted| draft.contradicts(parted)) => {
+                    ChunkRead::Changed
+                }
+                read => read,
+            },
             None => read_chunk(handle, stream, buffer, chunk_bytes, chunker)?,
         };
         if stream.exhausted {
