@@ -178,7 +178,10 @@ impl Simulation {
     fn resolve(&mut self, question: &ResolveRequest) -> ResolveResponse {
         let response = self.relay.resolve(question);
         for known in response.candidates.iter().flatten() {
-            if !self.shipping.contains(&known.stream) {
+            if known.by_other {
+                // It is another sender's end, which this one need not follow.
+                self.answered.remove(&known.stream);
+            } else if !self.shipping.contains(&known.stream) {
                 self.answered.insert(known.stream, known.committed);
             }
         }
