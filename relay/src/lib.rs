@@ -1,6 +1,6 @@
 //! The relay: receives chunks, assigns lines to windows, commits them, seals batches.
 //!
-//! The way of a request: `http` reads it, `auth` decides whose it is, `chunk` assigns its lines to windows, `commit` makes
+//! The way of a request: `http` reads it, `auth` and `senders` decide whose it is, `chunk` assigns its lines to windows, `commit` makes
 //! them durable and replies. Between rounds `commit` seals batches. `legacy_upload` does what only `POST /upload` needs,
 //! `health` decides whether a group accepts lines. Folders depend on each other in one direction: `http` on all others,
 //! `legacy_upload` on `commit`, `commit` on `chunk` and `health`.
@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod health;
 mod http;
 mod legacy_upload;
+mod senders;
 mod server;
 
 pub use crate::auth::{CredentialCheck, CredentialFileError, check_files};

@@ -21,6 +21,7 @@ use crate::commit::{
     CommitError, CommitQueue, Committer, GroupScheduler, SharedDiskScheduler, finish_seals, seal_orphans,
 };
 use crate::http::{GroupListener, GroupRuntime};
+use crate::senders::SharedSenders;
 
 /// The relay cannot start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,7 @@ impl From<CommitError> for RelayError {
 pub struct RelayServer {
     listeners: Vec<(GroupListener, GroupRuntime)>,
     credentials: CredentialsReloader,
+    senders: SharedSenders,
     commit_threads: Vec<JoinHandle<()>>,
     _lock: LockFile,
 }
@@ -97,6 +99,7 @@ impl RelayServer {
         let mut relay = Self {
             listeners: Vec::new(),
             credentials: CredentialsReloader::load(config)?,
+            senders: SharedSenders::load(ledger.senders()?),
             commit_threads: Vec::new(),
             _lock: lock,
         };
@@ -135,7 +138,7 @@ impl RelayServer {
             listener,
             Arc::new(group.clone()),
             config,
-            self.credentials.credentials(),
+            (self.credentials.credentials(), self.senders.clone()),
             ledger_id,
             commits,
             metrics,

@@ -219,6 +219,7 @@ mod tests {
             head,
             committed: Offset::new(5),
             tail: Tail::of(b"line\n"),
+            by_other: false,
         };
         let log: LogName = "access".parse().expect("a name");
         Checkpoint {

@@ -43,6 +43,9 @@ pub(crate) enum RequestError {
     /// The chunk does not start at the relay's committed offset.
     #[error("the relay has another committed offset of the stream")]
     OffsetMismatch,
+    /// The next request has a new id.
+    #[error("another process uses this sender's id")]
+    IdTaken,
     #[error("cancelled, because the sender stops")]
     Stopping,
 }
@@ -61,6 +64,7 @@ impl RequestError {
     pub(crate) fn kind(&self) -> RequestErrorKind {
         match self {
             Self::OffsetMismatch
+            | Self::IdTaken
             | Self::Stopping
             | Self::Refused {
                 status: 429 | 503, ..
@@ -81,9 +85,11 @@ impl RequestError {
     pub(crate) fn concerns_all(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status, 429 | 503),
-            Self::Bind(..) | Self::CredentialFile { .. } | Self::Tls { .. } | Self::WrongLedger { .. } => {
-                true
-            }
+            Self::Bind(..)
+            | Self::CredentialFile { .. }
+            | Self::Tls { .. }
+            | Self::WrongLedger { .. }
+            | Self::IdTaken => true,
             _ => self.kind() == RequestErrorKind::Unreachable,
         }
     }

@@ -17,7 +17,7 @@ use crate::clock::Now;
 use crate::files::RealFileSystem;
 use crate::files::watcher::{self, WatchedFolders};
 use crate::messages::SenderEvent;
-use crate::relay_client::{self, RelayConnections};
+use crate::relay_client::{self, ClientRole, RelayConnections};
 use crate::tail::Tailer;
 
 /// Least time between two checkpoints: a checkpoint is a hint, and each write is synced.
@@ -51,7 +51,7 @@ pub async fn run(
     let _lock = lock(&config.state_dir)?;
     let (events, inbox) = mpsc::channel();
     let (cut, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let relay = relay_client::start(&config, &events, &cut, &mut tasks);
+    let relay = relay_client::start(&config, ClientRole::Sender, &events, &cut, &mut tasks);
     let (stop_watch, watch_stopped) = UnixStream::pair().map_err(SenderError::Thread)?;
     let folders = watcher::start().map(|(inotify, folders)| {
         let (watch_events, pause) = (events.clone(), watcher::pause(config.chunk.max_delay));

@@ -2,3 +2,4 @@
 
 mod checkpoint;
 mod lost;
+mod two_senders;

@@ -1,6 +1,7 @@
 //! `logferry status`: shows the present state.
 
 use std::io::{self, IsTerminal};
+use std::net::IpAddr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_ledger::DestinationState;
 use logferry_monitor::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
+use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 use logferry_text::{Table, count, duration, size};
 
@@ -148,6 +150,20 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
     let unreadable = unreadable.map(|path| format!("its sender cannot read {path}"));
     let held = source.held_files.iter();
     let held = held.map(|file| format!("not shipped: {}: {}", file.path, file.reason));
+    let senders: Vec<_> = source
+        .senders
+        .iter()
+        .map(|sender| format!("{} at {}", sender.id, sender.address))
+        .collect();
+    let moved = source.address.map(SourceId::from).filter(|address| {
+        let is_address = source.source.as_str().parse::<IpAddr>().is_ok();
+        is_address && *address != source.source
+    });
+    let moved = moved.map(|address| format!("it comes from {address} now; its name stays"));
+    let together = (!senders.is_empty()).then(|| {
+        let senders = senders.join(", ");
+        format!("{senders} send for it at the same time: give one of them a `source:` name or an address of its own")
+    });
     let failing = source.checkpoint_failing_since;
     let checkpoint = failing.map(|since| format!("its sender cannot write to its state_dir since {since}"));
     let difference = source.clock_difference_seconds.unwrap_or(0);
@@ -158,6 +174,8 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
     lost.chain(at_risk)
         .chain(unreadable)
         .chain(held)
+        .chain(together)
+        .chain(moved)
         .chain(checkpoint)
         .chain(clock)
         .collect()

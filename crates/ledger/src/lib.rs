@@ -42,8 +42,9 @@ pub use logferry_time_windows::Window;
 pub use monitor_state::{Alert, AlertKind, MailId, NewMail, QueuedMail};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
-    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SourceLineTotals, SourceRecord,
-    StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody,
+    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SENDERS_KEPT, SenderRecord,
+    SourceLineTotals, SourceRecord, StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED,
+    UploadChanges, UploadedBody, live_together,
 };
 
 /// Name of the ledger's file in the relay's data folder.

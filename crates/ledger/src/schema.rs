@@ -235,6 +235,22 @@ CREATE TABLE manifest_starts (
 CREATE INDEX batches_by_window ON batches (window_start);",
     // Where a window manifest may have been published before its delivery was recorded.
     "ALTER TABLE manifests ADD COLUMN publishing_place TEXT;",
+    // The senders of each source by their ids, and the sender that last wrote to a stream.
+    "CREATE TABLE senders (
+    id           TEXT NOT NULL,
+    grp          TEXT NOT NULL,
+    source       TEXT NOT NULL,
+    by_address   INTEGER NOT NULL,
+    address      TEXT NOT NULL,
+    runs         TEXT NOT NULL,
+    first_seen   INTEGER NOT NULL,
+    run_since    INTEGER NOT NULL,
+    last_contact INTEGER NOT NULL,
+    PRIMARY KEY (id, grp)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX senders_by_source ON senders (source, last_contact);
+
+ALTER TABLE streams ADD COLUMN writer TEXT;",
 ];
 
 /// The version of the current schema.

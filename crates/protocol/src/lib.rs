@@ -17,6 +17,10 @@
 //! A sender that knows its relay's ledger names it in [`LEDGER_HEADER`] with each chunk and heartbeat, and every
 //! other relay rejects them. So a chunk whose answer was lost cannot be stored a second time by another relay.
 //!
+//! A sender names itself and its process in [`SENDER_HEADER`] with each request. A relay that does not know the header
+//! ignores it, and a sender without it is served as before. To a process whose id another process uses, the relay answers
+//! 409 with [`ID_TAKEN_HEADER`], whatever it asked: it makes a new id and asks again.
+//!
 //! The old shippers use `POST /upload`: JSON `{"log": "LINES", "host": "ADDRESS"}`, answered 200
 //! `OK - N lines` once durable. It names no stream, so the relay compares bodies: lines that were stored
 //! last, and whose answer did not reach the shipper, are not stored again (`docs/migrate.md` has the rule).
@@ -31,6 +35,7 @@ pub mod chunk;
 pub mod heartbeat;
 pub mod names;
 pub mod resolve;
+pub mod sender;
 pub mod stream;
 
 /// Path of the request that ships a chunk.
@@ -47,3 +52,7 @@ pub const SOURCE_HEADER: &str = "ferry-source";
 pub const PLAIN_LENGTH_HEADER: &str = "ferry-plain-length";
 /// Header in which a sender names the ledger that the request is for.
 pub const LEDGER_HEADER: &str = "ferry-ledger";
+/// Header in which a sender names itself and its process: a [`sender::SenderName`].
+pub const SENDER_HEADER: &str = "ferry-sender";
+/// Header of the answer 409 to a process whose id another process uses; its value is `1`.
+pub const ID_TAKEN_HEADER: &str = "ferry-sender-taken";

@@ -109,6 +109,9 @@ pub struct KnownStream {
     pub committed: Offset,
     /// The raw bytes that end at `committed`.
     pub tail: Tail,
+    /// Whether the last of its bytes came from another sender than the one that asks. Older relays do not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_other: bool,
 }
 
 #[cfg(test)]

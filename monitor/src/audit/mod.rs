@@ -9,6 +9,7 @@ mod gaps;
 mod possible_duplicates;
 mod report;
 mod spool_files;
+mod two_senders;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -55,6 +56,7 @@ pub fn audit(
     discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
     let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;
     warnings.extend(possible_duplicates::warnings(&ledger, filter)?);
+    warnings.extend(two_senders::warnings(&ledger, filter, Timestamp::now())?);
     discrepancies.extend(gaps);
     warnings.extend(deliveries.unwanted());
     Ok(Audit {

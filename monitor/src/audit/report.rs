@@ -199,6 +199,8 @@ pub enum DiscrepancyKind {
     Unfinished,
     /// Lines may be stored twice since the ledger was rebuilt from the spool. Always a warning.
     MaybeDoubled,
+    /// Two live senders send for a source: one is a copy of the other. Always a warning.
+    TwoSenders,
     /// No destination wants some batches of a source; they wait. Always a warning.
     Unwanted,
 }

@@ -5,6 +5,7 @@
 
 mod destinations;
 mod groups;
+mod senders;
 mod sources;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
+pub use self::senders::SenderStatus;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;

@@ -1,6 +1,7 @@
 //! The state of the sources, from the relay's records and from the senders' heartbeats.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use logferry_protocol::stream::{Offset, StreamId};
 use serde::Serialize;
 
 use super::StatusScope;
+use super::senders::{self, SenderStatus};
 use crate::alerts::{SourceState, watched_sources};
 use crate::gap::GapReport;
 use crate::time::{age, clamped_timestamp};
@@ -27,6 +29,10 @@ pub struct SourceStatus {
     pub source: SourceId,
     /// The group of its last contact; `None` if it never made contact.
     pub group: Option<GroupName>,
+    /// Where it comes from now; `None` if its sender is too old to say who it is.
+    pub address: Option<IpAddr>,
+    /// Its live senders if there are several: one is a copy of the other. Otherwise empty.
+    pub senders: Vec<SenderStatus>,
     /// Its state.
     pub state: SourceState,
     /// When its last lines came.
@@ -102,6 +108,7 @@ impl SourceStatus {
             && self.gaps.is_empty()
             && self.unreadable_files.is_empty()
             && self.held_files.is_empty()
+            && self.senders.is_empty()
             && self.checkpoint_failing_since.is_none()
     }
 
@@ -117,6 +124,8 @@ impl SourceStatus {
         Self {
             source: source.clone(),
             group: record.map(|record| record.group.clone()),
+            address: None,
+            senders: Vec::new(),
             state: SourceState::of(record, stale_after, now),
             last_line_at: record.and_then(|record| record.last_lines),
             last_contact_at: record.map(|record| record.last_contact),
@@ -219,12 +228,14 @@ pub(super) fn statuses(
             gaps.entry(gap.source.clone()).or_default().push(gap.into());
         }
     }
-    let records = ledger.sources()?;
+    let (records, senders) = (ledger.sources()?, ledger.senders()?);
     let statuses = watched_sources(&records, scope.expected_sources)
         .into_iter()
         .map(|(source, record)| SourceStatus {
             lines_last_hour: lines.get(source).copied().unwrap_or(0),
             gaps: gaps.remove(source).unwrap_or_default(),
+            address: senders::address(&senders, source),
+            senders: senders::together(&senders, source, now),
             ..SourceStatus::new(source, record, scope.stale_after, now)
         });
     Ok(statuses.collect())

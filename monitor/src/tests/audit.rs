@@ -410,6 +410,7 @@ fn possible_duplicates_after_a_rebuild_are_a_warning() {
         last_window: None,
         last_line_time: None,
         open_line_in: None,
+        writer: None,
         finished: false,
         updated_at: at(NOW),
     };

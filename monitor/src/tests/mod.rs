@@ -5,4 +5,5 @@ mod audit;
 mod filters;
 mod mails;
 pub(crate) mod relay_host;
+mod senders;
 mod status;

@@ -202,6 +202,7 @@ impl RelayHost {
             last_window: None,
             last_line_time: None,
             open_line_in: None,
+            writer: None,
             finished: false,
             updated_at: now,
         };

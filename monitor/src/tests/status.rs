@@ -74,7 +74,8 @@ fn the_json_is_the_documented_one() {
         json!({"source": name, "group": contact.map(|_| "web-1"), "state": state, "last_line_at": null,
                "last_contact_at": contact, "lag_bytes": 0, "lines_last_hour": 0, "version": null,
                "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [], "neighbours": [],
-               "clock_difference_seconds": null, "checkpoint_failing_since": null, "gaps": [], "streams": []})
+               "clock_difference_seconds": null, "checkpoint_failing_since": null, "gaps": [], "streams": [],
+               "address": null, "senders": []})
     };
     let mut active = silent("198.51.100.1", "active", Some("2026-11-21T03:09:00Z"));
     active["last_line_at"] = json!("2026-11-21T03:09:00Z");
@@ -176,8 +177,8 @@ fn reported_problems_are_shown_and_are_not_healthy() {
     assert_eq!(
         serde_json::to_value(&found.sources).expect("JSON"),
         json!([{
-            "source": "198.51.100.1", "group": "web-1", "state": "quiet", "last_line_at": null,
-            "last_contact_at": "2026-11-21T03:09:30Z", "lag_bytes": 30, "lines_last_hour": 0, "version": "0.1.0",
+            "source": "198.51.100.1", "group": "web-1", "state": "quiet", "address": null, "senders": [],
+            "last_line_at": null, "last_contact_at": "2026-11-21T03:09:30Z", "lag_bytes": 30, "lines_last_hour": 0, "version": "0.1.0",
             "started_at": "1970-01-01T00:00:00Z", "oldest_unread_seconds": 120, "files_at_risk": 1,
             "unreadable_files": ["/log/access.log.2"],
             "neighbours": ["/log/access.log.html"], "clock_difference_seconds": 120,

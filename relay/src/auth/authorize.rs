@@ -81,6 +81,14 @@ pub(crate) fn authorize(
     }
 }
 
+/// Whether only the address of a client gives its source, which is rule 3 without a name. Then the client's id may give the
+/// source that it had at another address (`senders`).
+pub(crate) fn is_by_address(group: &GroupSettings, client: PeerIdentity<'_>, claimed: Option<&str>) -> bool {
+    client.certificate.is_none()
+        && !matches!(client.token, Some(TokenOwner::Source(_)))
+        && !(group.trust_source && claimed.is_some())
+}
+
 /// The source of a client with a certificate for `names`: the one that its token and its claim name, else the first.
 fn source_of_certificate(
     group: &GroupSettings,

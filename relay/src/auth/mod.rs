@@ -10,7 +10,7 @@ mod reload;
 mod tls;
 mod tokens;
 
-pub(crate) use self::authorize::{AuthorizationError, PeerIdentity, authorize};
+pub(crate) use self::authorize::{AuthorizationError, PeerIdentity, authorize, is_by_address};
 pub use self::credentials::{CredentialCheck, check_files};
 pub(crate) use self::credentials::{Credentials, CredentialsReloader};
 pub use self::reload::CredentialFileError;

@@ -9,6 +9,7 @@ mod window_split;
 use logferry_ledger::UploadedBody;
 use logferry_protocol::chunk::{ChunkHeader, Receipt};
 use logferry_protocol::names::SourceId;
+use logferry_protocol::sender::SenderId;
 
 pub(crate) use self::body_pool::{BodyPool, RequestBody};
 pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
@@ -17,6 +18,8 @@ pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
 #[derive(Debug)]
 pub(crate) struct ReceivedChunk<B> {
     pub source: SourceId,
+    /// The sender; `None` if it did not name itself.
+    pub sender: Option<SenderId>,
     /// The sender's description of the chunk.
     pub header: ChunkHeader,
     /// For a legacy upload, which has no stream of its own: the hash that identifies its body.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
-use logferry_ledger::UploadedBody;
+use logferry_ledger::{SenderRecord, UploadedBody};
 use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
@@ -21,7 +21,7 @@ use logferry_text::error_chain;
 use tokio::sync::oneshot;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
-use crate::commit::committer::Committer;
+use crate::commit::committer::{Committer, ReportKey};
 use crate::commit::spool_recovery::CommitError;
 use crate::health::{AvailabilityTracker, FaultReason, LogThrottle, SharedGroupStatus, StatusReporter};
 
@@ -39,12 +39,14 @@ pub(crate) enum CommitJob {
     Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
     Resolve(
-        SourceId,
+        ReportKey,
         ResolveRequest,
         oneshot::Sender<Option<Vec<Vec<KnownStream>>>>,
     ),
     /// Record a heartbeat. The reply says whether that succeeded.
-    Heartbeat(SourceId, Heartbeat, oneshot::Sender<bool>),
+    Heartbeat(ReportKey, Heartbeat, oneshot::Sender<bool>),
+    /// Record a sender. The reply says whether that succeeded.
+    NoteSender(Box<SenderRecord>, oneshot::Sender<bool>),
     /// The response to a legacy upload was received.
     Acknowledged(UploadedBody),
 }
@@ -165,14 +167,18 @@ impl<D: Disk> CommitThread<D> {
                     };
                     chunks.push((*chunk, handle));
                 }
-                CommitJob::Resolve(source, request, reply) => {
-                    let known = self.committer.resolve(&source, &request, Timestamp::now());
+                CommitJob::Resolve(sender, request, reply) => {
+                    let known = self.committer.resolve(&sender, &request, Timestamp::now());
                     // If nobody receives the reply the client has disconnected.
                     let _ = reply.send(self.log_error(known));
                 }
-                CommitJob::Heartbeat(source, heartbeat, reply) => {
-                    log_gaps(&source, &heartbeat.gaps);
-                    let recorded = self.committer.heartbeat(&source, heartbeat, Timestamp::now());
+                CommitJob::Heartbeat(sender, heartbeat, reply) => {
+                    log_gaps(&sender.0, &heartbeat.gaps);
+                    let recorded = self.committer.heartbeat(sender, heartbeat, Timestamp::now());
+                    let _ = reply.send(self.log_error(recorded).is_some());
+                }
+                CommitJob::NoteSender(sender, reply) => {
+                    let recorded = self.committer.ledger.note_sender(&sender);
                     let _ = reply.send(self.log_error(recorded).is_some());
                 }
                 CommitJob::Acknowledged(body) => self.committer.uploads.acknowledged(body),

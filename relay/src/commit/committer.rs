@@ -26,6 +26,7 @@ use logferry_protocol::chunk::{ChunkOutcome, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
+use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::Offset;
 use logferry_spool::{OpenFile, Spool};
 use logferry_time_windows::{LineTime, window_of};
@@ -33,12 +34,12 @@ use memchr::memchr;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
 use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
-use crate::commit::offset_check::{OffsetCheck, check_offset};
+use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, OpenBatches};
 use crate::commit::seal_rule::plausible_line_time;
 use crate::commit::spool_recovery::{CommitError, finish_seals};
 use crate::commit::stream_recovery::restore_streams;
-use crate::commit::stream_state::{StreamKey, StreamState};
+use crate::commit::stream_state::{KnownEnds, StreamKey, StreamState};
 use crate::commit::upload_dedup::UploadDedup;
 
 /// How long a chunk waits for its predecessor, which may be in flight on another connection.
@@ -54,6 +55,9 @@ struct ParkedChunk<B, R> {
     deadline: Instant,
 }
 
+/// A source, and its sender if that names itself.
+pub(crate) type ReportKey = (SourceId, Option<SenderId>);
+
 #[derive(Debug)]
 pub(crate) struct SenderReport {
     pub(crate) heartbeat: Heartbeat,
@@ -68,7 +72,8 @@ pub(crate) struct Committer<D: Disk, B, R> {
     pub(crate) ledger: Ledger,
     pub(crate) open: OpenBatches<D>,
     pub(crate) streams: HashMap<StreamKey, StreamState>,
-    pub(crate) reports: HashMap<SourceId, SenderReport>,
+    pub(crate) reports: HashMap<ReportKey, SenderReport>,
+    known_ends: KnownEnds,
     /// Sources that are in the ledger.
     known_sources: HashSet<SourceId>,
     parked: Vec<ParkedChunk<B, R>>,
@@ -97,6 +102,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             open,
             streams: HashMap::new(),
             reports: HashMap::new(),
+            known_ends: KnownEnds::default(),
             known_sources: HashSet::new(),
             parked: Vec::new(),
             uploads: UploadDedup::default(),
@@ -280,7 +286,13 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             .map(|stream| (stream.record.committed, stream.record.finished));
         let (staged, is_finished) = staged.unwrap_or_default();
         let finishes = header.stream_end == StreamEnd::Finished;
-        Ok(check_offset(header.range, finishes, staged, is_finished))
+        let check = check_offset(header.range, finishes, staged, is_finished);
+        let Some(stream) = self.streams.get(key) else {
+            return Ok(check);
+        };
+        let asks = parked.chunk.sender;
+        let knows_end = header.range.start() == staged && self.known_ends.knows(key, staged, asks);
+        Ok(check_writer(check, stream.record.writer == asks, knows_end))
     }
 
     /// Appends a chunk's lines to their batches and advances its stream, in memory and in the page cache only.
@@ -348,6 +360,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         let seconds = now.as_second();
         record.last_line_time = plausible_line_time(record.last_line_time, seconds)
             .max(plausible_line_time(split.latest, seconds));
+        record.writer = chunk.sender;
         state.advance(header, now);
         self.streams.insert(key.clone(), state);
         Ok(())
@@ -415,39 +428,45 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     /// For each file of a query: the durable streams that it may be.
     pub(crate) fn resolve(
         &mut self,
-        source: &SourceId,
+        (source, sender): &ReportKey,
         request: &ResolveRequest,
         now: Timestamp,
     ) -> Result<Vec<Vec<KnownStream>>, LedgerError> {
         self.ledger.note_contact(source, &self.group, now)?;
         self.known_sources.insert(source.clone());
-        let known = |record: StreamRecord| KnownStream {
-            stream: record.stream,
-            file: record.file,
-            head: record.head,
-            committed: record.committed,
-            tail: record.tail,
+        let mut known = |record: StreamRecord| {
+            let key = (record.source.clone(), record.stream);
+            self.known_ends.note(key, record.committed, *sender);
+            KnownStream {
+                stream: record.stream,
+                file: record.file,
+                head: record.head,
+                committed: record.committed,
+                tail: record.tail,
+                by_other: record.writer.is_some() && record.writer != *sender,
+            }
         };
         let of_file = |query: &FileQuery| {
             restore_streams(&mut self.ledger, source, query, now)?;
             let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
-            Ok(records.into_iter().map(known).collect())
+            Ok(records.into_iter().map(&mut known).collect())
         };
         request.files.iter().map(of_file).collect()
     }
 
     pub(crate) fn heartbeat(
         &mut self,
-        source: &SourceId,
+        sender: ReportKey,
         heartbeat: Heartbeat,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.ledger.note_heartbeat(source, &self.group, &heartbeat, now)?;
+        self.ledger
+            .note_heartbeat(&sender.0, &self.group, &heartbeat, now)?;
         let report = SenderReport {
             heartbeat,
             received_at: Instant::now(),
         };
-        self.reports.insert(source.clone(), report);
+        self.reports.insert(sender, report);
         Ok(())
     }
 }

@@ -45,6 +45,20 @@ pub(crate) fn check_offset(
     }
 }
 
+/// Checks whether the sender of a chunk may rely on its idea of the stream. `is_writer` says whether it wrote the stream's
+/// last bytes, `knows_end` whether the chunk starts at the end and the sender was told that end.
+///
+/// Two senders can believe that one stream is theirs: the disk of one was copied to the other. Their bytes are the same
+/// only up to the copy. So a range that another sender stored says nothing about this one's bytes, and counts neither as a
+/// repeat nor as a predecessor. The sender has to ask, and compares the stream's end with its file.
+pub(crate) fn check_writer(check: OffsetCheck, is_writer: bool, knows_end: bool) -> OffsetCheck {
+    match check {
+        OffsetCheck::Gap => OffsetCheck::Gap,
+        known if is_writer || knows_end => known,
+        OffsetCheck::Next | OffsetCheck::Duplicate | OffsetCheck::Overlap => OffsetCheck::Overlap,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use logferry_invariants::invariant_chunk_starts_at_committed_offset;

@@ -32,6 +32,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         if self.needs_recovery {
             self.recover()?;
         }
+        self.reports
+            .retain(|_, report| report.received_at.elapsed() < REPORT_LIFETIME);
         self.streams
             .retain(|_, stream| stream.is_dirty || stream.last_chunk.elapsed() < IDLE_STREAM_KEPT);
         let mut due: Vec<(i64, BatchId)> = self
@@ -120,11 +122,13 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     /// The activity of the streams that can bring lines of a source (and log) to this group.
     fn stream_activity(&self, source: &SourceId, log: Option<&LogName>) -> Vec<StreamActivity> {
         let is_of_log = |name: &LogName| log.is_none_or(|log| log == name);
-        let report = self
+        let reports = self
             .reports
-            .get(source)
-            .filter(|report| report.received_at.elapsed() < REPORT_LIFETIME);
-        let reported = report.map_or(&[][..], |report| &report.heartbeat.streams);
+            .iter()
+            .filter(|((of, _), report)| of == source && report.received_at.elapsed() < REPORT_LIFETIME);
+        let reported: Vec<_> = reports
+            .flat_map(|(_, report)| &report.heartbeat.streams)
+            .collect();
         let known = self.streams.iter().filter(|((owner, _), stream)| {
             owner == source && !stream.record.finished && is_of_log(&stream.record.log)
         });

@@ -88,6 +88,7 @@ pub(crate) fn restore_streams(
             last_window: end.as_ref().map(|end| end.window),
             last_line_time: None,
             open_line_in: None,
+            writer: None,
             finished: known.finished,
             updated_at: now,
         };
@@ -146,6 +147,7 @@ mod tests {
                 head,
                 committed: at(acked).offset,
                 tail: at(acked).tail,
+                by_other: false,
             },
             unanswered: unanswered.iter().copied().map(at).collect(),
             sent_until: at(sent_until).offset,

@@ -1,14 +1,47 @@
 //! A stream in the committer's memory.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use logferry_ledger::{StreamMove, StreamRecord};
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, StreamEnd};
 use logferry_protocol::names::SourceId;
+use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{Offset, StreamId};
 
 pub(crate) type StreamKey = (SourceId, StreamId);
+
+/// Most streams in [`KnownEnds`]. Beyond it all are forgotten, which costs each sender one question.
+const KNOWN_MAX: usize = 50_000;
+/// Most senders that know the end of one stream without having written it.
+const KNOWERS_MAX: usize = 8;
+
+/// Which senders were told the present end of which streams. One that did not write the end may continue there only if it
+/// was told: it has compared the end with its file.
+#[derive(Debug, Default)]
+pub(crate) struct KnownEnds(HashMap<StreamKey, (Offset, Vec<Option<SenderId>>)>);
+
+impl KnownEnds {
+    pub(crate) fn note(&mut self, key: StreamKey, end: Offset, sender: Option<SenderId>) {
+        if self.0.len() >= KNOWN_MAX {
+            self.0.clear();
+        }
+        let (told, senders) = self.0.entry(key).or_insert_with(|| (end, Vec::new()));
+        if *told != end {
+            (*told, *senders) = (end, Vec::new());
+        }
+        if !senders.contains(&sender) {
+            senders.insert(0, sender);
+            senders.truncate(KNOWERS_MAX);
+        }
+    }
+
+    pub(crate) fn knows(&self, key: &StreamKey, end: Offset, sender: Option<SenderId>) -> bool {
+        let told = self.0.get(key);
+        told.is_some_and(|(told, senders)| *told == end && senders.contains(&sender))
+    }
+}
 
 /// A stream, ahead of the ledger by the staged chunks of this round.
 #[derive(Debug, Clone)]
@@ -44,6 +77,7 @@ impl StreamState {
             last_window: None,
             last_line_time: None,
             open_line_in: None,
+            writer: None,
             finished: false,
             updated_at: now,
         })

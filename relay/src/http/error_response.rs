@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
+use logferry_protocol::ID_TAKEN_HEADER;
 use logferry_protocol::names::SourceId;
 
 use super::{PLAIN_TEXT, response};
@@ -15,6 +16,8 @@ pub(crate) struct ErrorResponse {
     pub(crate) reason: String,
     /// The source that was refused, if it is not the peer's address.
     pub(crate) source: Option<SourceId>,
+    /// Whether the sender must make a new id.
+    is_id_taken: bool,
 }
 
 impl ErrorResponse {
@@ -23,6 +26,7 @@ impl ErrorResponse {
             status,
             reason: reason.into(),
             source: None,
+            is_id_taken: false,
         }
     }
 
@@ -32,6 +36,16 @@ impl ErrorResponse {
 
     pub(crate) fn wait(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+
+    /// For a process whose id another process uses.
+    pub(crate) fn id_taken() -> Self {
+        let reason =
+            "another process uses this sender's id, from a copy of its state folder; this one makes a new id";
+        Self {
+            is_id_taken: true,
+            ..Self::new(StatusCode::CONFLICT, reason)
+        }
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
@@ -44,6 +58,9 @@ impl ErrorResponse {
         if self.status.is_client_error() {
             // Close after a malformed request: its framing cannot be trusted.
             set(CONNECTION, "close");
+        }
+        if self.is_id_taken {
+            set(HeaderName::from_static(ID_TAKEN_HEADER), "1");
         }
         if self.status == StatusCode::UNAUTHORIZED {
             set(WWW_AUTHENTICATE, "Bearer");

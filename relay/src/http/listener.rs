@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +32,7 @@ use crate::commit::CommitQueue;
 use crate::health::SharedGroupStatus;
 use crate::http::connection::{ClientConnection, close_after_failed_handshake};
 use crate::legacy_upload::{AckTracker, UnconfirmedResponse};
+use crate::senders::SharedSenders;
 
 /// How often the log of rejections is checked for messages that are due.
 const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -55,7 +56,7 @@ impl GroupListener {
         listener: TcpListener,
         group: Arc<GroupSettings>,
         config: &logferry_config::RelaySettings,
-        credentials: Credentials,
+        (credentials, senders): (Credentials, SharedSenders),
         ledger: LedgerId,
         commits: CommitQueue,
         metrics: RelayMetrics,
@@ -66,6 +67,7 @@ impl GroupListener {
             limits: config.limits,
             timeouts: TIMEOUTS,
             credentials,
+            senders,
             ledger,
             bodies: BodyPool::new(config.limits.max_in_flight),
             acks: AckTracker::new(commits.clone()),
@@ -183,6 +185,7 @@ async fn serve_connection(
         address: peer.ip(),
         certificate,
         unconfirmed,
+        run: Mutex::default(),
     });
     let service = service_fn(|request| respond(Arc::clone(&context), Arc::clone(&peer), request));
     let mut http = http1::Builder::new();

@@ -41,6 +41,7 @@ use crate::chunk::{BodyPool, ChunkReply, ReceivedChunk, RequestBody};
 use crate::commit::{CommitJob, CommitQueue};
 use crate::health::SharedGroupStatus;
 use crate::legacy_upload::AckTracker;
+use crate::senders::SharedSenders;
 
 #[derive(Debug, Clone, Copy)]
 struct ClientTimeouts {
@@ -65,6 +66,7 @@ struct HttpContext {
     limits: GroupLimits,
     timeouts: ClientTimeouts,
     credentials: Credentials,
+    senders: SharedSenders,
     ledger: LedgerId,
     bodies: BodyPool,
     acks: AckTracker,

@@ -1,7 +1,7 @@
 //! The requests of senders: chunks, stream positions, heartbeats.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -12,20 +12,22 @@ use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{MAX_QUERIES, ResolveRequest, ResolveResponse};
+use logferry_protocol::sender::{SenderId, SenderName, SenderRun};
 use logferry_protocol::{
-    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, SOURCE_HEADER, STREAMS_PATH, UPLOAD_PATH,
+    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, SENDER_HEADER, SOURCE_HEADER, STREAMS_PATH, UPLOAD_PATH,
 };
 use serde::Serialize;
 
 use super::receive::{read_chunk_body, read_json};
 use super::upload_request::handle_upload;
 use super::{HttpContext, HttpResult, response, text_header};
-use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token};
+use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token, is_by_address};
 use crate::chunk::{ReceivedChunk, split_by_window};
 use crate::commit::CommitJob;
 use crate::health::without_control_characters;
 use crate::http::error_response::ErrorResponse;
 use crate::legacy_upload::UnconfirmedResponse;
+use crate::senders::{Contact, ContactOutcome, RunConnection};
 
 #[derive(Debug)]
 pub(super) struct ConnectedPeer {
@@ -33,6 +35,16 @@ pub(super) struct ConnectedPeer {
     /// The names in its certificate, if the port requires client certificates.
     pub(super) certificate: Option<Vec<SourceId>>,
     pub(super) unconfirmed: Arc<UnconfirmedResponse>,
+    /// The sender's process at the other end, once it has named itself.
+    pub(super) run: Mutex<Option<RunConnection>>,
+}
+
+/// Whose a request is.
+#[derive(Debug, Clone)]
+struct Requester {
+    source: SourceId,
+    /// `None` for a sender that does not name itself.
+    sender: Option<SenderId>,
 }
 
 pub(super) async fn handle_request(
@@ -70,11 +82,88 @@ pub(super) async fn handle_request(
         let reason = format!("this relay's ledger is {ledger}, not the one in {LEDGER_HEADER}");
         return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, reason));
     }
-    let source = authorize(&context.group, client, header(SOURCE_HEADER))?;
+    let claimed = header(SOURCE_HEADER);
+    let mut requester = Requester {
+        source: authorize(&context.group, client, claimed)?,
+        sender: None,
+    };
+    if let Some(name) = header(SENDER_HEADER) {
+        let by_address = is_by_address(&context.group, client, claimed);
+        requester = identify_sender(context, peer, &requester.source, by_address, name)?;
+        save_sender(context, &requester, path == HEARTBEAT_PATH).await?;
+    }
     match path {
-        CHUNKS_PATH => store_chunk(context, source, request).await,
-        STREAMS_PATH => resolve_streams(context, source, request).await,
-        _ => record_heartbeat(context, source, request).await,
+        CHUNKS_PATH => store_chunk(context, requester, request).await,
+        STREAMS_PATH => resolve_streams(context, requester, request).await,
+        _ => record_heartbeat(context, requester, request).await,
+    }
+}
+
+/// The sender that a request names, and its source: `source`, or the one that it had at another address.
+fn identify_sender(
+    context: &HttpContext,
+    peer: &ConnectedPeer,
+    source: &SourceId,
+    by_address: bool,
+    name: &str,
+) -> Result<Requester, ErrorResponse> {
+    let malformed = |error| ErrorResponse::bad_request(format!("header {SENDER_HEADER}: {error}"));
+    let name: SenderName = name.parse().map_err(malformed)?;
+    if let Some(run) = name.run {
+        peer.note_run(context, run);
+    }
+    let contact = Contact {
+        name,
+        group: &context.group.name,
+        address: peer.address.to_canonical(),
+        source,
+        by_address,
+    };
+    let may_send = |source: &SourceId| context.group.sources.allows_name(source);
+    match context.senders.contact(&contact, may_send) {
+        ContactOutcome::Source(source) => Ok(Requester {
+            source,
+            sender: Some(name.id),
+        }),
+        ContactOutcome::Wait => Err(ErrorResponse::wait(
+            "another process with this sender's id is connected; within 30 s it is known whether it lives",
+        )),
+        ContactOutcome::IdTaken => Err(ErrorResponse::id_taken()),
+    }
+}
+
+/// Makes durable what the ledger does not know of a sender, before a line is stored under its source: after a crash it
+/// must have the same source. With a heartbeat also the time of its contact.
+async fn save_sender(
+    context: &HttpContext,
+    requester: &Requester,
+    is_heartbeat: bool,
+) -> Result<(), ErrorResponse> {
+    let group = &context.group.name;
+    let unsaved = |id| context.senders.unsaved(id, group, is_heartbeat);
+    let Some(record) = requester.sender.and_then(unsaved) else {
+        return Ok(());
+    };
+    if is_heartbeat {
+        context.senders.log_together(&requester.source);
+    }
+    let saved = context
+        .submit(|reply| CommitJob::NoteSender(Box::new(record.clone()), reply))
+        .await?;
+    if !saved {
+        return Err(ErrorResponse::wait("the relay cannot write to its ledger now"));
+    }
+    context.senders.saved(&record);
+    Ok(())
+}
+
+impl ConnectedPeer {
+    /// A process lives as long as it is connected. A connection through a proxy may come from several.
+    fn note_run(&self, context: &HttpContext, run: SenderRun) {
+        let mut noted = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.as_ref().is_none_or(|noted| noted.run() != run) {
+            *noted = Some(context.senders.connected(run));
+        }
     }
 }
 
@@ -100,7 +189,7 @@ fn token_owner<'a>(tokens: &'a Tokens, headers: &HeaderMap) -> Result<&'a TokenO
         .ok_or_else(|| unauthorized("the token is not in the relay's tokens file"))
 }
 
-async fn store_chunk(context: &HttpContext, source: SourceId, request: Request<Incoming>) -> HttpResult {
+async fn store_chunk(context: &HttpContext, requester: Requester, request: Request<Incoming>) -> HttpResult {
     let header = ChunkHeader::from_pairs(|name| text_header(request.headers(), name))
         .map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     context.check_accepting()?;
@@ -108,7 +197,8 @@ async fn store_chunk(context: &HttpContext, source: SourceId, request: Request<I
     let split = split_by_window(&body, context.batch.timestamp, context.batch.window);
     check_body(&header, &body, split.lines())?;
     let chunk = ReceivedChunk {
-        source,
+        source: requester.source,
+        sender: requester.sender,
         header,
         upload: None,
         body,
@@ -144,7 +234,11 @@ pub(crate) fn check_body(header: &ChunkHeader, body: &[u8], lines: u64) -> Resul
     Ok(())
 }
 
-async fn resolve_streams(context: &HttpContext, source: SourceId, request: Request<Incoming>) -> HttpResult {
+async fn resolve_streams(
+    context: &HttpContext,
+    Requester { source, sender }: Requester,
+    request: Request<Incoming>,
+) -> HttpResult {
     let query: ResolveRequest = read_json(context, request.into_body()).await?;
     if query.files.len() > MAX_QUERIES {
         return Err(ErrorResponse::bad_request(format!(
@@ -152,7 +246,7 @@ async fn resolve_streams(context: &HttpContext, source: SourceId, request: Reque
         )));
     }
     let candidates = context
-        .submit(|reply| CommitJob::Resolve(source.clone(), query, reply))
+        .submit(|reply| CommitJob::Resolve((source.clone(), sender), query, reply))
         .await?
         .ok_or_else(|| ErrorResponse::wait("the relay cannot read its ledger now"))?;
     let response = ResolveResponse {
@@ -164,11 +258,15 @@ async fn resolve_streams(context: &HttpContext, source: SourceId, request: Reque
     Ok(json(StatusCode::OK, &response))
 }
 
-async fn record_heartbeat(context: &HttpContext, source: SourceId, request: Request<Incoming>) -> HttpResult {
+async fn record_heartbeat(
+    context: &HttpContext,
+    Requester { source, sender }: Requester,
+    request: Request<Incoming>,
+) -> HttpResult {
     let heartbeat: Heartbeat = read_json(context, request.into_body()).await?;
     let heartbeat = without_control_characters(heartbeat);
     if !context
-        .submit(|reply| CommitJob::Heartbeat(source, heartbeat, reply))
+        .submit(|reply| CommitJob::Heartbeat((source, sender), heartbeat, reply))
         .await?
     {
         return Err(ErrorResponse::wait("the relay cannot write to its ledger now"));

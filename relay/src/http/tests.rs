@@ -42,7 +42,7 @@ impl IsolatedListener {
             socket,
             Arc::new(config.groups[0].clone()),
             &config,
-            credentials,
+            (credentials, SharedSenders::default()),
             LedgerId::new(1),
             CommitQueue::to(jobs),
             Metrics::new().relay("a"),

@@ -42,6 +42,7 @@ pub(crate) fn upload_chunk<B: AsRef<[u8]>>(
     };
     ReceivedChunk {
         source: upload.source.clone(),
+        sender: None,
         upload: Some(upload),
         header,
         body: lines,

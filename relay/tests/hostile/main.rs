@@ -9,6 +9,7 @@
 mod authority;
 mod limits;
 mod requests;
+mod sender_ids;
 mod smuggling;
 mod test_relay;
 mod tls;

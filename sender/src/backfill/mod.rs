@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backfill::driver::BackfillDriver;
 use crate::clock::Now;
 use crate::messages::SenderEvent;
-use crate::relay_client::{self, RelayConnections};
+use crate::relay_client::{self, ClientRole, RelayConnections};
 
 /// Why a backfill ended before its last file.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub async fn backfill(
 ) -> Result<(), BackfillError> {
     let (events, inbox) = mpsc::channel();
     let (cut, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let relay = relay_client::start(&config, &events, &cut, &mut tasks);
+    let relay = relay_client::start(&config, ClientRole::Command, &events, &cut, &mut tasks);
     let driver_events = events.clone();
     let mut driver = tokio::task::spawn_blocking(move || {
         let driver = BackfillDriver::new(&config, plan, dry_run, driver_events, rand::random());

@@ -13,6 +13,8 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, RETRY_AFTER};
 use hyper_util::rt::TokioIo;
 use logferry_config::{ClientTls, RelayAddress, Scheme};
+use logferry_protocol::sender::SenderName;
+use logferry_protocol::{ID_TAKEN_HEADER, SENDER_HEADER};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
@@ -62,6 +64,8 @@ pub(super) struct RelayResponse {
     retry_after: Option<Duration>,
     /// Whether the relay closes the connection after it.
     is_last: bool,
+    /// Whether another process has this sender's id.
+    is_id_taken: bool,
     pub(super) body: Bytes,
     pub(super) from: ConnectedEndpoint,
 }
@@ -105,7 +109,22 @@ impl RelayConnection {
         body: Bytes,
     ) -> Result<RelayResponse, RequestError> {
         let endpoint = self.relay.endpoint();
+        let sender = request
+            .headers_ref()
+            .and_then(|headers| headers.get(SENDER_HEADER));
+        let sender = sender.and_then(|name| name.to_str().ok()?.parse::<SenderName>().ok());
         let result = self.exchange_at(endpoint, request, body).await;
+        if let (
+            Ok(RelayResponse {
+                is_id_taken: true, ..
+            }),
+            Some(sender),
+        ) = (&result, sender)
+        {
+            self.close();
+            self.relay.renew_id(sender.id).await;
+            return Err(RequestError::IdTaken);
+        }
         match &result {
             Ok(response) if matches!(response.status, 421 | 503) => {
                 self.relay.endpoint_failed(endpoint);
@@ -271,6 +290,7 @@ impl OpenConnection {
                 status: head.status.as_u16(),
                 retry_after: retry_after.map(Duration::from_secs),
                 is_last,
+                is_id_taken: head.headers.contains_key(ID_TAKEN_HEADER),
                 body: body.to_bytes(),
                 from,
             })
@@ -308,6 +328,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::relay_client::ClientRole;
     use crate::tail::scenarios::simulation::config;
 
     #[tokio::test]
@@ -330,7 +351,7 @@ mod tests {
         let mut config = config(4096, 100, 2048);
         config.relay = vec![format!("http://{address}").parse().expect("an address")];
         config.state_dir = dir.path().into();
-        let relay = Arc::new(RelayClient::new(&config));
+        let relay = Arc::new(RelayClient::new(&config, ClientRole::Sender));
         let mut connection = RelayConnection::new(relay.clone());
         for _ in 0..20 {
             let exchange = connection.exchange(relay.post("/v1/streams"), Bytes::from_static(b"{}"));

@@ -8,6 +8,7 @@ mod compression;
 mod connection;
 mod endpoints;
 mod relay_identity;
+mod sender_identity;
 mod tls;
 mod token;
 
@@ -20,9 +21,11 @@ use logferry_config as config;
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::resolve::{LedgerId, ResolveRequest, ResolveResponse};
+use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::Offset;
 use logferry_protocol::{
-    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SOURCE_HEADER, STREAMS_PATH,
+    CHUNKS_PATH, HEARTBEAT_PATH, LEDGER_HEADER, PLAIN_LENGTH_HEADER, SENDER_HEADER, SOURCE_HEADER,
+    STREAMS_PATH,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +39,8 @@ use crate::relay_client::compression::ChunkCompressor;
 use crate::relay_client::connection::{ConnectedEndpoint, RelayConnection, RelayResponse};
 use crate::relay_client::endpoints::{Endpoints, LedgerMatch};
 use crate::relay_client::relay_identity::{RelayIdentity, RelayIdentityFile};
+pub(crate) use crate::relay_client::sender_identity::ClientRole;
+use crate::relay_client::sender_identity::SenderIdentity;
 
 /// One question and one heartbeat: there is never a second question, and a late heartbeat is of no use.
 const CONTROL_QUEUE: usize = 2;
@@ -45,6 +50,7 @@ const CONTROL_QUEUE: usize = 2;
 pub(crate) struct RelayClient {
     config: config::SenderSettings,
     identity_file: RelayIdentityFile,
+    sender: SenderIdentity,
     endpoints: Mutex<Endpoints>,
 }
 
@@ -56,13 +62,14 @@ enum ControlRequest {
 }
 
 impl RelayClient {
-    /// Reads from the state folder which relay lines were shipped to.
-    fn new(config: &config::SenderSettings) -> Self {
+    /// Reads from the state folder which relay lines were shipped to, and who the sender is.
+    fn new(config: &config::SenderSettings, role: ClientRole) -> Self {
         let identity_file = RelayIdentityFile::new(&config.state_dir);
         let endpoints = Endpoints::new(config.relay.len(), identity_file.load());
         Self {
             config: config.clone(),
             identity_file,
+            sender: SenderIdentity::load(&config.state_dir, role),
             endpoints: Mutex::new(endpoints),
         }
     }
@@ -90,7 +97,10 @@ impl RelayClient {
 
     /// A request that any relay answers.
     fn post(&self, path: &str) -> hyper::http::request::Builder {
-        let request = Request::post(path);
+        let mut request = Request::post(path);
+        if let Some(name) = self.sender.name() {
+            request = request.header(SENDER_HEADER, name.to_string());
+        }
         match &self.config.source {
             config::SourceSetting::Auto => request,
             config::SourceSetting::Named(source) => request.header(SOURCE_HEADER, source.as_str()),
@@ -149,6 +159,13 @@ impl RelayClient {
         self.save(identity).await
     }
 
+    /// The relay says that another process has the id `taken`.
+    async fn renew_id(self: &Arc<Self>, taken: SenderId) {
+        let relay = Arc::clone(self);
+        // It fails only when the process ends.
+        let _ = tokio::task::spawn_blocking(move || relay.sender.renew(taken)).await;
+    }
+
     async fn save(self: &Arc<Self>, identity: RelayIdentity) -> Result<(), RequestError> {
         let relay = Arc::clone(self);
         let saved = tokio::task::spawn_blocking(move || relay.identity_file.save(&identity)).await;
@@ -178,11 +195,12 @@ pub(crate) struct RelayConnections {
 /// Starts the tasks that send requests, one for each connection. They end once their channel is closed, or with `cut`.
 pub(crate) fn start(
     config: &config::SenderSettings,
+    role: ClientRole,
     events: &std::sync::mpsc::Sender<SenderEvent>,
     cut: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> RelayConnections {
-    let relay = Arc::new(RelayClient::new(config));
+    let relay = Arc::new(RelayClient::new(config, role));
     let chunks = (0..config.in_flight).map(|number| {
         // A connection gets a chunk only when it is idle.
         let (sender, receiver) = mpsc::channel(1);

@@ -5,8 +5,11 @@
 //!    stream's tail at its committed offset.
 //! 2. Any other file that begins like a known stream and holds its (non-empty) tail at its committed offset is that
 //!    stream, unless a file is it by rule 1. Such a file is a copy left by copytruncate, or was moved or restored.
+//!    Streams that another sender wrote last come after all others: this sender may have been copied, or lost its id.
 //! 3. A rotated file that holds only bytes that the live file of its log also holds is a copy in progress. Its lines are
 //!    the live file's lines, until the live file is truncated and rule 2 applies ([`is_copy`]).
+//!    A file that holds what was acknowledged to this sender of a stream, after which another sender wrote to the stream,
+//!    is a new stream that leaves those bytes out: one of the two files is a copy of the other (`tail/log/resolve.rs`).
 //! 4. Every other file is a new stream ([`new_stream_id`]).
 //!
 //! Invariants: one stream is never two files, and one file is never two streams.
@@ -56,10 +59,13 @@ pub(crate) fn match_streams<H: FileHandle>(
     // The stream with the most committed bytes has the strongest evidence, so it comes first.
     let mut order: Vec<usize> = (0..free.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(free[index].committed));
-    for same_file in [true, false] {
+    // A stream that another sender wrote is one of a copied disk, where files have the same inodes: this sender's own streams
+    // come first.
+    for (by_other, same_file) in [(false, true), (false, false), (true, true), (true, false)] {
         for &index in &order {
             let stream = &free[index];
-            if matches.contains(&Some(index)) || (!same_file && stream.committed == Offset::ZERO) {
+            let is_its_turn = stream.by_other == by_other && (same_file || stream.committed > Offset::ZERO);
+            if matches.contains(&Some(index)) || !is_its_turn {
                 continue;
             }
             for (file, matched) in files.iter().zip(&mut matches) {
@@ -90,6 +96,14 @@ pub(crate) fn is_copy<H: FileHandle>(
     }
     let (ours, theirs) = (file.ending_at(size)?, original.ending_at(size)?);
     Ok(ours.is_some() && ours == theirs)
+}
+
+/// Whether another sender wrote to a stream after the bytes that were acknowledged here, which end at `acked`.
+///
+/// Then what came after is of that sender's file. It counts for nothing that this file has lines like those: two hosts can
+/// log the same at the same time.
+pub(crate) fn is_parted(known: &KnownStream, acked: Offset) -> bool {
+    known.by_other && known.committed > acked
 }
 
 /// The id of a new stream; rule 4. The generation counts up until the id is not `known`.
@@ -124,6 +138,7 @@ mod tests {
             head,
             committed: Offset::new(committed as u64),
             tail: Tail::of(&bytes[..committed]),
+            by_other: false,
         }
     }
 
@@ -196,6 +211,22 @@ mod tests {
             empty(),
             &[(1, "same\n")],
             &[Some(0)],
+        );
+    }
+
+    #[test]
+    fn a_file_is_rather_this_senders_stream_than_another_ones_with_its_inode() {
+        // The copy of a log whose disk was copied: the other sender's stream has its inode.
+        let other = KnownStream {
+            by_other: true,
+            ..stream(2, b"same\na\n", 5)
+        };
+        let own = stream(1, b"same\na\n", 7);
+        assert_eq!(matches(&[(2, "same\na\n")], &[other.clone(), own]), [Some(1)]);
+        assert_eq!(
+            matches(&[(2, "same\na\n")], &[other]),
+            [Some(0)],
+            "better than none: the id was lost"
         );
     }
 

@@ -4,6 +4,7 @@ use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset};
 
 use crate::checkpoint::CheckpointStream;
+use crate::streams::identity;
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed};
 
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct OrphanStream {
     pub(crate) extent: Offset,
     /// It comes from the checkpoint: the sender did not see how it lost its file.
     pub(crate) is_from_checkpoint: bool,
+    /// Another sender wrote to the stream after the bytes that were acknowledged here.
+    pub(crate) is_parted: bool,
     search: OrphanSearch,
 }
 
@@ -36,6 +39,7 @@ impl OrphanStream {
             path,
             extent,
             is_from_checkpoint: false,
+            is_parted: false,
             search: OrphanSearch::Started,
         }
     }
@@ -87,6 +91,11 @@ impl OrphanStream {
             return ShippedAmount::default();
         }
         self.search = OrphanSearch::Asked;
+        // What came after is not of this stream's file, which may go on where its own bytes end.
+        self.is_parted = known.is_some_and(|known| identity::is_parted(known, self.stream.acked.offset));
+        if self.is_parted {
+            return ShippedAmount::default();
+        }
         let was_finished = self.stream.phase == StreamPhase::Finished;
         let amount = known.map(|known| self.stream.resume(committed(known)));
         if was_finished {

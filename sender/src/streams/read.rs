@@ -75,6 +75,11 @@ impl ChunkDraft {
         }
     }
 
+    /// Whether the bytes that it was read from end at this position, and are not those of the position.
+    pub(crate) fn contradicts(&self, position: StreamPosition) -> bool {
+        self.range.end() == position.offset && self.cut.tail != position.tail
+    }
+
     pub(crate) fn in_flight(&self, seq: ChunkSeq) -> InFlightChunk {
         InFlightChunk {
             seq,

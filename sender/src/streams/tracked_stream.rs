@@ -219,6 +219,7 @@ impl TrackedStream {
             head: self.head,
             committed: offset,
             tail,
+            by_other: false,
         }
     }
 }

@@ -246,6 +246,7 @@ impl FakeRelay {
             head: header.head,
             committed: end,
             tail: header.tail,
+            by_other: false,
         };
         let mut state = self.state.lock().expect("no panic");
         state.streams.retain(|other| other.stream != header.stream);

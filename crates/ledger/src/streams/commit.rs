@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::resolve::LedgerId;
+use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
 use rusqlite::{Connection, Error, Result as SqlResult, Row, named_params};
 
@@ -39,6 +40,8 @@ pub struct StreamRecord {
     pub open_line_in: Option<BatchId>,
     /// Whether the file was rotated away and read to its end.
     pub finished: bool,
+    /// The sender of the last chunk; `None` if it did not name itself.
+    pub writer: Option<SenderId>,
     /// When the last chunk was committed.
     pub updated_at: Timestamp,
 }
@@ -66,6 +69,7 @@ impl StreamRecord {
             last_line_time: row.get("last_line_time")?,
             open_line_in: row.get::<_, Option<i64>>("open_line_in")?.map(BatchId),
             finished: row.get("finished")?,
+            writer: row::optional_text(row, "writer")?,
             updated_at: row::time(row, "updated_at")?,
         })
     }
@@ -75,15 +79,15 @@ impl StreamRecord {
     pub(crate) fn move_on(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
         sql.prepare_cached(
             "INSERT INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
-                 lines_excluded, last_window, last_offset, last_line_time, open_line_in, finished, updated_at)
+                 lines_excluded, last_window, last_offset, last_line_time, open_line_in, finished, writer, updated_at)
              VALUES (:source, :stream, :log, :dev, :inode, :head, :committed, :tail, :sent,
-                 :excluded, :last_window, :last_offset, :last_line_time, :open_line_in, :finished, :updated_at)
+                 :excluded, :last_window, :last_offset, :last_line_time, :open_line_in, :finished, :writer, :updated_at)
              ON CONFLICT (source, stream) DO UPDATE SET log = excluded.log, dev = excluded.dev,
                  inode = excluded.inode, committed = excluded.committed, tail = excluded.tail,
                  lines_sent = excluded.lines_sent, lines_excluded = excluded.lines_excluded,
                  last_window = excluded.last_window, last_offset = excluded.last_offset,
                  last_line_time = excluded.last_line_time, open_line_in = excluded.open_line_in,
-                 finished = excluded.finished, updated_at = excluded.updated_at
+                 finished = excluded.finished, writer = excluded.writer, updated_at = excluded.updated_at
              WHERE committed = :from",
         )?
         .execute(named_params! {
@@ -103,6 +107,7 @@ impl StreamRecord {
             ":last_line_time": self.last_line_time,
             ":open_line_in": self.open_line_in.map(|id| id.0),
             ":finished": self.finished,
+            ":writer": self.writer.map(|writer| writer.to_string()),
             ":updated_at": millis(self.updated_at),
         })
         .map(|changed| changed == 1)

@@ -5,12 +5,14 @@
 mod commit;
 mod gaps;
 mod groups;
+mod senders;
 mod sources;
 mod uploads;
 
 pub use commit::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
+pub use senders::{SENDERS_KEPT, SenderRecord, live_together};
 pub(crate) use sources::note_contact;
 pub use sources::{ReportedStream, SourceLineTotals, SourceRecord};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};

@@ -1,5 +1,7 @@
 //! Tests of authorization, case by case.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A group with these sources.
@@ -151,5 +153,36 @@ fn a_certificate_and_a_token_must_agree() {
             said.contains("the client's certificate or token is for"),
             "{said}"
         );
+    }
+}
+
+proptest! {
+    /// An id can only stand in for an address: never where a certificate, a token or a trusted name gives the source.
+    #[test]
+    fn what_an_id_may_replace_comes_from_the_address_alone(
+        trust_source in any::<bool>(),
+        certificate in prop::option::of(prop::sample::subsequence(vec!["web-1", "web-2", "198.51.100.2"], 0..3)),
+        token in prop::option::of(prop::sample::select(vec!["*", "web-1", "198.51.100.2"])),
+        claimed in prop::option::of(prop::sample::select(vec!["web-1", "198.51.100.2", "web-9"])),
+    ) {
+        let group = group(SOURCES, trust_source);
+        let owner = token.map(|token| match token {
+            "*" => TokenOwner::Anyone,
+            name => TokenOwner::Source(name.parse().expect("a source")),
+        });
+        let names: Option<Vec<SourceId>> =
+            certificate.as_ref().map(|names| names.iter().map(|name| name.parse().expect("a source")).collect());
+        let client = PeerIdentity {
+            address: "198.51.100.1".parse().expect("an address"),
+            certificate: names.as_deref(),
+            token: owner.as_ref(),
+        };
+        let authorized = authorize(&group, client, claimed);
+        if is_by_address(&group, client, claimed) {
+            prop_assert_eq!(authorized, Ok(SourceId::from(client.address)));
+            prop_assert!(names.is_none() && !matches!(owner, Some(TokenOwner::Source(_))));
+        } else if let Ok(source) = authorized {
+            prop_assert_ne!(source, SourceId::from(client.address));
+        }
     }
 }

@@ -56,6 +56,7 @@ impl TestGroup {
         let chunk = chunk(stream, start as u64, lines);
         let chunk = ReceivedChunk {
             source: chunk.source,
+            sender: None,
             header: chunk.header,
             upload: None,
             body,

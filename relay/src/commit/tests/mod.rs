@@ -6,6 +6,7 @@
 mod failure_histories;
 mod stream_recovery;
 mod times;
+mod two_senders;
 mod uploads;
 
 use std::collections::BTreeMap;
@@ -189,6 +190,7 @@ fn chunk_ending(
     };
     ReceivedChunk {
         source: "198.51.100.1".parse().expect("valid"),
+        sender: None,
         header,
         upload: None,
         body: body.to_vec(),

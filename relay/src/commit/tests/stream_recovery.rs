@@ -17,6 +17,7 @@ fn resolve(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<Kn
             head,
             committed,
             tail: Tail::of(sent),
+            by_other: false,
         },
         unanswered: Vec::new(),
         sent_until: committed,
@@ -29,7 +30,7 @@ fn resolve(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<Kn
     };
     let request = ResolveRequest { files: vec![query] };
     let source = "198.51.100.1".parse().expect("valid");
-    let answer = fixture.committer().resolve(&source, &request, at);
+    let answer = fixture.committer().resolve(&(source, None), &request, at);
     answer.expect("a ledger").remove(0)
 }
 

@@ -220,6 +220,7 @@ impl<H: FileHandle> TailedLog<H> {
     fn orphan_stream(&mut self, index: usize) {
         self.miss_unidentified(index);
         let file = &mut self.files[index];
+        self.orphans.extend(file.parted_from.take().map(|orphan| *orphan));
         if let Some(orphan) = file.take_orphan() {
             let (stream, acked) = (orphan.stream.id, orphan.stream.acked.offset);
             tracing::info!(path = %file.path.display(), %stream, %acked, "the log was truncated or rewritten");
@@ -356,6 +357,7 @@ impl<H: FileHandle> TailedLog<H> {
         match result {
             Ok(()) => {
                 file.retry.succeeded();
+                file.parted_from = None;
                 self.lost.extend(file.shortfall(&self.name, now));
                 file.close_if_finished();
             }
@@ -377,7 +379,8 @@ impl<H: FileHandle> TailedLog<H> {
             let stream = file.stream()?;
             Some(stream.to_checkpoint(&self.name, path, file.stat.key, file.extent))
         });
-        let of_orphans = self.orphans.iter().map(|orphan| {
+        let parted = self.files.iter().filter_map(|file| file.parted_from.as_deref());
+        let of_orphans = self.orphans.iter().chain(parted).map(|orphan| {
             let path = orphan.path.clone();
             orphan
                 .stream

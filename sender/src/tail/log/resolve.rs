@@ -52,6 +52,7 @@ impl<H: FileHandle> TailedLog<H> {
         // Otherwise the answers are older than the loss of a file, and the relay is asked again.
         if self.orphans.iter().all(OrphanStream::is_resolved) {
             self.identify_files(answers, now);
+            self.drop_continued();
             self.find_losses(now);
         }
         amount
@@ -67,7 +68,9 @@ impl<H: FileHandle> TailedLog<H> {
             if !stream.is_in_doubt() || !is_answered(answers, stream.head) {
                 continue;
             }
-            let position = find(answers, stream.id).map_or_else(stream_start, committed);
+            let known = find(answers, stream.id);
+            let is_parted = known.is_some_and(|known| identity::is_parted(known, stream.acked.offset));
+            let position = known.map_or_else(stream_start, committed);
             if position.offset < stream.acked.offset {
                 tracing::warn!(
                     stream = %stream.id, acked = %stream.acked.offset, committed = %position.offset,
@@ -75,7 +78,7 @@ impl<H: FileHandle> TailedLog<H> {
                 );
                 self.relay_forgot = true;
             }
-            if handle.holds(position).unwrap_or(false) {
+            if !is_parted && handle.holds(position).unwrap_or(false) {
                 amount = amount.plus(stream.resume(position));
                 file.unread_since = now.instant;
             } else {
@@ -93,7 +96,8 @@ impl<H: FileHandle> TailedLog<H> {
                 continue;
             };
             let is_certain = matches!(stream.phase, StreamPhase::Reading | StreamPhase::Closing);
-            if is_certain && is_answered(answers, stream.head) && !handle.holds(stream.read).unwrap_or(true) {
+            let is_held = || handle.holds(stream.read).unwrap_or(true) && file.holds_parted();
+            if is_certain && is_answered(answers, stream.head) && !is_held() {
                 self.contents_changed(index);
             }
         }
@@ -179,6 +183,14 @@ impl<H: FileHandle> TailedLog<H> {
             .iter()
             .map(|orphan| orphan.stream.as_known(orphan.file));
         for known in of_relay.chain(of_orphans) {
+            // The file of a parted stream goes on where its own bytes end, and not in a stream of the other sender.
+            let mut parted = self.orphans.iter().filter(|orphan| orphan.is_parted);
+            let is_foreign = |orphan: &OrphanStream| {
+                orphan.stream.id == known.stream || known.by_other && orphan.stream.head == known.head
+            };
+            if parted.any(is_foreign) {
+                continue;
+            }
             let is_listed = free.iter().any(|other| other.stream == known.stream);
             if !is_listed && self.file_of(known.stream).is_none() {
                 free.push(known);
@@ -221,6 +233,9 @@ impl<H: FileHandle> TailedLog<H> {
     ) {
         let &Candidate { index, head, .. } = candidate;
         let original = self.find_original(candidate);
+        let parted = matches!(original, Ok(None))
+            .then(|| self.find_parted(candidate))
+            .flatten();
         let is_known = |id| {
             let is_orphan = self.orphans.iter().any(|orphan| orphan.stream.id == id);
             is_orphan || self.file_of(id).is_some() || find(answers, id).is_some()
@@ -240,11 +255,56 @@ impl<H: FileHandle> TailedLog<H> {
                 if !relay_knows_none {
                     file.skip_to = None;
                 }
-                tracing::info!(path = %file.path.display(), stream = %id, "a new stream begins");
+                if let Some(parted) = parted {
+                    let (of, from) = (parted.stream.id, parted.stream.acked.offset);
+                    tracing::warn!(
+                        path = %file.path.display(), stream = %id, %of, %from,
+                        "another sender has written to the stream of this log, which is a copy of that sender's log or its \
+                         original; the lines from here on are shipped in a stream of their own"
+                    );
+                    (file.skip_to, file.parted_from) = (Some(from), Some(Box::new(parted)));
+                } else {
+                    tracing::info!(path = %file.path.display(), stream = %id, "a new stream begins");
+                }
                 file.follow(TrackedStream::new(id, head, stream_start()), now);
             }
             Err(error) => file.read_failed(&error),
         }
+    }
+
+    /// Drops the parted streams whose bytes are the first ones of a followed file: it goes on in a stream of its own, which
+    /// the relay knew before this sender did.
+    fn drop_continued(&mut self) {
+        let files = &self.files;
+        let continues = |file: &TrackedFile<H>, orphan: &OrphanStream| {
+            let acked = orphan.stream.acked;
+            let is_alike =
+                |own: &TrackedStream| own.head == orphan.stream.head && own.acked.offset >= acked.offset;
+            let mut handle = file.handle.iter();
+            file.stream().is_some_and(is_alike) && handle.all(|text| text.holds(acked).unwrap_or(true))
+        };
+        self.orphans
+            .retain(|orphan| !orphan.is_parted || !files.iter().any(|file| continues(file, orphan)));
+    }
+
+    /// Takes the stream that another sender went on with, and whose bytes up to there are the first bytes of this file.
+    ///
+    /// The file's own stream begins with an empty chunk over those bytes, as with `start: end`.
+    fn find_parted(&mut self, candidate: &Candidate) -> Option<OrphanStream> {
+        let handle = self.files[candidate.index].handle.as_ref()?;
+        let is_its = |orphan: &OrphanStream| {
+            orphan.is_parted
+                && orphan.stream.acked.offset > Offset::ZERO
+                && orphan.stream.head.matches(&candidate.beginning)
+                && handle.holds(orphan.stream.acked).unwrap_or(false)
+        };
+        let its = self
+            .orphans
+            .iter()
+            .enumerate()
+            .filter(|(_, orphan)| is_its(orphan));
+        let (last, _) = its.max_by_key(|(_, orphan)| orphan.stream.acked.offset)?;
+        Some(self.orphans.swap_remove(last))
     }
 
     /// The stream that this rotated file is a copy of: its live file's, or any other's of its chain if one of the two

@@ -16,7 +16,7 @@ pub(super) const LOGS: [&str; 3] = [LIVE, "/log/site-a.log", "/log/site-b.log"];
 pub(super) const SITES: &str = "/log/site-?.log";
 
 /// The life of one physical log file, from one truncation to the next.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct FileHistory {
     pub(super) bytes: Vec<u8>,
     /// It was cut or deleted before it was shipped: unread bytes are lost.

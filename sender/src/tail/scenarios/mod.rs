@@ -40,6 +40,7 @@ mod losses;
 mod sim_files;
 pub(crate) mod sim_relay;
 pub(crate) mod simulation;
+mod two_senders;
 
 use std::time::Duration;
 

@@ -63,6 +63,34 @@ impl SimFileSystem {
         }
     }
 
+    /// A disk with the same files under the same names and inodes.
+    pub(super) fn copied(&self) -> Self {
+        let tree = self.tree.borrow();
+        let copy = Self::new(tree.clock);
+        let copied = |(path, file): (&PathBuf, &File)| {
+            let SimInode {
+                inode,
+                ref bytes,
+                modified,
+                writers,
+                is_locked,
+            } = *file.borrow();
+            let bytes = bytes.clone();
+            let file = SimInode {
+                inode,
+                bytes,
+                modified,
+                writers,
+                is_locked,
+            };
+            (path.clone(), Rc::new(RefCell::new(file)))
+        };
+        let names = tree.names.iter().map(copied).collect();
+        copy.tree.borrow_mut().names = names;
+        copy.tree.borrow_mut().next_inode = tree.next_inode;
+        copy
+    }
+
     pub(super) fn set_clock(&self, clock: SystemTime) {
         let mut tree = self.tree.borrow_mut();
         tree.clock = tree.clock.max(clock);

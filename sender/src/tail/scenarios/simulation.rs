@@ -105,6 +105,33 @@ impl Simulation {
         }
     }
 
+    /// A sender that starts on a copy of this one's disk, with a relay of its own.
+    pub(super) fn copied(&self) -> Self {
+        let disk = self.disk.copied();
+        let (tail, inbox, metrics) = start(&self.config, &disk, self.saved.as_ref(), self.now);
+        let lives: Vec<_> = self
+            .lives
+            .iter()
+            .map(|life| FileLife::new(life.borrow().clone().into()))
+            .collect();
+        let names = self.names.iter().filter_map(|(name, life)| {
+            let index = self.lives.iter().position(|known| Rc::ptr_eq(known, life))?;
+            Some((name.clone(), lives[index].clone()))
+        });
+        Self {
+            names: names.collect(),
+            lives,
+            disk,
+            metrics,
+            tail,
+            inbox,
+            now: self.now,
+            saved: self.saved.clone(),
+            next_day: self.next_day,
+            ..Self::new(self.config.clone())
+        }
+    }
+
     pub(super) fn advance(&mut self, by: Duration) {
         self.now = self.now.after(by);
         self.disk.set_clock(self.now.wall);
@@ -151,7 +178,10 @@ impl Simulation {
     fn resolve(&mut self, question: &ResolveRequest) -> ResolveResponse {
         let response = self.relay.resolve(question);
         for known in response.candidates.iter().flatten() {
-            if !self.shipping.contains(&known.stream) {
+            if known.by_other {
+                // It is another sender's end, which this one need not follow.
+                self.answered.remove(&known.stream);
+            } else if !self.shipping.contains(&known.stream) {
                 self.answered.insert(known.stream, known.committed);
             }
         }

@@ -105,6 +105,8 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) unread_since: Instant,
     /// `start: end`: the bytes before are not shipped if the file turns out to be new.
     pub(crate) skip_to: Option<Offset>,
+    /// The stream that the file's first bytes were shipped in, until the relay has the first chunk of its new one.
+    pub(crate) parted_from: Option<Box<OrphanStream>>,
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
@@ -137,6 +139,7 @@ impl<H: FileHandle> TrackedFile<H> {
             close_policy: ClosePolicy::new(age, now),
             unread_since: now.instant,
             skip_to: None,
+            parted_from: None,
             retry,
             seen: true,
             held_logged: None,
@@ -417,18 +420,34 @@ impl<H: FileHandle> TrackedFile<H> {
         closes.then_some(self.unread_since)
     }
 
+    /// Whether the file still begins with the bytes of the stream that it parted from.
+    pub(crate) fn holds_parted(&self) -> bool {
+        let (Some(parted), Some(handle)) = (&self.parted_from, &self.handle) else {
+            return true;
+        };
+        handle.holds(parted.stream.acked).unwrap_or(false)
+    }
+
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
         chunk_bytes: usize,
         chunker: &mut Chunker,
     ) -> io::Result<ChunkRead> {
-        let size = self.size();
+        let (size, is_shipped) = (self.size(), self.holds_parted());
+        let parted = self.parted_from.as_ref().map(|parted| parted.stream.acked);
         let (FileState::Stream(stream), Some(handle)) = (&mut self.state, &self.handle) else {
             return Ok(ChunkRead::Nothing);
         };
         let read = match self.skip_to.filter(|_| stream.read.offset == Offset::ZERO) {
-            Some(end) => skip_to_end(handle, end)?,
+            // What is left out must be what was shipped. The file may be another one by now, of the same size.
+            Some(_) if !is_shipped => ChunkRead::Changed,
+            Some(end) => match skip_to_end(handle, end)? {
+                ChunkRead::Chunk(draft) if parted.is_some_and(|parted| draft.contradicts(parted)) => {
+                    ChunkRead::Changed
+                }
+                read => read,
+            },
             None => read_chunk(handle, stream, buffer, chunk_bytes, chunker)?,
         };
         if stream.exhausted {
