@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| logferry_time_windows::fuzzing::line_time(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| logferry_fields::fuzzing::line_time(data));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use logferry_config::{TimestampFormat, WindowLength};
+use logferry_fields::{Format, LineClock};
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd};
 
 use crate::chunk::{WindowSplit, split_by_window};
@@ -74,7 +75,8 @@ fn parts(data: &[u8]) -> (&[u8], &[u8]) {
 
 fn split_in_minutes(body: &[u8]) -> WindowSplit {
     let minute = WindowLength::try_from(Duration::from_mins(1)).expect("divides an hour");
-    split_by_window(body, TimestampFormat::Auto, minute)
+    let format = Format::default();
+    split_by_window(body, LineClock::new(&format, TimestampFormat::Auto, 0), minute)
 }
 
 /// The header with checksum and line count corrected, which random bytes never match.

@@ -13,6 +13,7 @@
 mod backoff;
 mod cross_checks;
 mod error;
+mod formats;
 mod forwarder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -30,6 +31,7 @@ pub use logferry_time_windows::{
 
 pub use backoff::Backoff;
 pub use error::{ConfigError, ConfigProblem};
+pub use formats::FormatsByLog;
 pub use forwarder::filter::{DeliveryFilter, Subscriber};
 pub use forwarder::layout::{RemoteBatchPaths, RemoteLayout};
 pub use forwarder::publishing::{FileCompression, Publishing, VerifyMode};

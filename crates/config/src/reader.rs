@@ -1,6 +1,7 @@
 //! Reads a file into a [`Config`].
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
@@ -8,6 +9,7 @@ use serde_yaml::Location;
 
 use crate::cross_checks;
 use crate::error::{ConfigError, ConfigProblem};
+use crate::formats::{self, FormatsByLog};
 use crate::forwarder::{ForwarderSettings, RawForwarder};
 use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::monitor::{MonitorSettings, RawMonitor};
@@ -18,6 +20,8 @@ use crate::yaml::field::{ConfigField, Diagnostics, nearest_hint};
 /// A configuration: the settings of each role that has a section, at least one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The `formats` section.
+    pub formats: FormatsByLog,
     /// The `sender` section.
     pub sender: Option<SenderSettings>,
     /// The `relay` section.
@@ -78,6 +82,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     expecting = "the sections sender, relay, forwarder, monitor, housekeeper"
 )]
 struct RawConfig {
+    formats: Option<BTreeMap<String, String>>,
     sender: Section<RawSender>,
     relay: Section<RawRelay>,
     forwarder: Section<RawForwarder>,
@@ -125,6 +130,7 @@ impl<T> Section<T> {
 
 impl RawConfig {
     fn resolve(self, at: &ConfigField<'_>) -> Option<Config> {
+        let formats = formats::resolve(self.formats.unwrap_or_default(), &at.key("formats"));
         let sender = self.sender.resolve("sender", at, RawSender::resolve);
         let relay = self.relay.resolve("relay", at, RawRelay::resolve);
         let spool = match &relay {
@@ -141,6 +147,7 @@ impl RawConfig {
             .housekeeper
             .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool));
         let mut config = Config {
+            formats: formats?,
             sender: sender?,
             relay: relay?,
             forwarder: forwarder?,
@@ -154,6 +161,9 @@ impl RawConfig {
             );
         }
         config.share_expected_sources();
+        if let Some(relay) = &mut config.relay {
+            relay.batch.formats.clone_from(&config.formats);
+        }
         config.check_one_spool(at);
         if let Some(forwarder) = &config.forwarder {
             cross_checks::check(config.relay.as_ref(), forwarder, at);

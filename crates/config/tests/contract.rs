@@ -222,6 +222,33 @@ fn the_documented_relay_is_read_as_documented() {
 }
 
 #[test]
+fn formats_are_those_of_the_relays_batches_and_keep_their_dollars() {
+    let config = read(
+        "formats:\n  shop: |\n    log_format shop '$remote_addr|${time_local}|'\n      '$request';\n  open: '$remote_user|$msec|$request'\n\
+         relay:\n  groups: [{name: a, listen: '127.0.0.1:0'}]\n",
+    );
+    let relay = config.relay.expect("a relay section");
+    assert_eq!(relay.batch.formats, config.formats);
+    let time = |log: &str, line: &str| {
+        let mut clock = relay
+            .batch
+            .clock(&log.parse().expect("a name"), jiff::Timestamp::UNIX_EPOCH);
+        clock.read(line.as_bytes()).map(|time| time.unix)
+    };
+    assert_eq!(
+        time("shop", "10.0.0.1|21/Nov/2026:08:20:03 +0600|GET /"),
+        Some(1_795_227_603)
+    );
+    assert_eq!(time("shop", "2026-11-21T02:20:03Z of no such format"), None);
+    assert_eq!(
+        time("other", "2026-11-21T02:20:03Z of any format"),
+        Some(1_795_227_603)
+    );
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert!(config.warnings[0].starts_with("formats.open: a client can write a second time into"));
+}
+
+#[test]
 fn the_documented_forwarder_is_read_as_documented() {
     let forwarder = read(FULL).forwarder.expect("a forwarder section");
     assert_eq!(forwarder.data_dir, Path::new("/var/lib/logferry/relay"));

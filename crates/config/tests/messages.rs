@@ -437,3 +437,18 @@ fn problems_can_be_read_one_by_one() {
         (1, Some(2), "housekeeper.schedule")
     );
 }
+
+#[test]
+fn wrong_formats_are_told_with_their_line() {
+    let relay = "relay:\n  groups: [{name: a, listen: '127.0.0.1:0'}]\n";
+    check(
+        &format!("{relay}formats:\n  access: combined\n  shop: combind\n  pay: '$a ${{b'\n  'a b': json\n"),
+        &[
+            "5: formats.shop: there is no format `combind` (did you mean `combined`?); write auto, combined, common, json, ltsv, \
+             logfmt, syslog, text, or the text of an nginx log_format, such as '$remote_addr [$time_local] \"$request\"'",
+            "6: formats.pay: `${b` has a `${` without its `}`; write ${remote_addr}, or $remote_addr",
+            "7: formats.a b: a log name may hold letters, digits, '.', '_' and '-', and starts with a letter or digit; \"a b\" is \
+             not valid",
+        ],
+    );
+}

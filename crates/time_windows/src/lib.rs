@@ -1,24 +1,21 @@
-//! The time in a line, its window, and the name of the window's batch.
+//! Notations of times, the window of a time, and the name of the window's batch.
 //!
-//! Pure: bytes and settings in, times and names out. It knows neither the ledger nor the configuration. The relay sorts
-//! lines with it, and `fsck --rebuild` finds the window of a batch file.
+//! Pure: bytes and settings in, times and names out. It knows neither the ledger nor the configuration. `crates/fields`
+//! finds the time in a line with it, the relay and `fsck --rebuild` its window.
 //!
 //! Invariants:
-//! - Reading a line never fails: a line without a recognised time has no time.
+//! - Reading never fails: a text that does not begin with a time has none.
 //! - Every time that is read has a window, and every window a name that is a plain file name.
 
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-mod json_time;
-mod line_time;
 mod name_template;
+mod notation;
 mod window;
 mod window_length;
 
-pub use line_time::{LineClock, LineTime, TimestampFormat};
 pub use name_template::{
     NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, REMOTE_FIELDS, batch_name,
     check_distinct, check_plain, hour_stamp, pieces, render, window_label,
 };
+pub use notation::{FoundTime, LineTime, TimeReader, TimestampFormat};
 pub use window::{Window, window_of};
 pub use window_length::{WindowLength, WindowLengthError, duration_setting};

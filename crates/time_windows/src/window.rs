@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use crate::line_time::LineTime;
+use crate::notation::LineTime;
 use crate::window_length::WindowLength;
 
 /// A span of line time. The instant is the key; the offset is only for the label.

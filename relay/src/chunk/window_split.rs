@@ -5,9 +5,10 @@
 
 use std::ops::Range;
 
-use logferry_config::{TimestampFormat, WindowLength};
+use logferry_config::WindowLength;
+use logferry_fields::LineClock;
 use logferry_ledger::Window;
-use logferry_time_windows::{LineClock, window_of};
+use logferry_time_windows::window_of;
 use memchr::memchr;
 
 /// The window of a run of lines.
@@ -55,11 +56,11 @@ impl WindowSplit {
         &self,
         body: &[u8],
         end: usize,
-        format: TimestampFormat,
+        clock: LineClock<'_>,
         length: WindowLength,
     ) -> Self {
         if self.starts_with_time() {
-            let mut split = split_by_window(body.get(end..).unwrap_or_default(), format, length);
+            let mut split = split_by_window(body.get(end..).unwrap_or_default(), clock, length);
             for run in &mut split.runs {
                 run.bytes = run.bytes.start + end..run.bytes.end + end;
             }
@@ -76,8 +77,7 @@ impl WindowSplit {
 }
 
 /// Splits `body` where the window changes. Its last line may lack the newline. Its first line is treated as a whole line.
-pub(crate) fn split_by_window(body: &[u8], format: TimestampFormat, length: WindowLength) -> WindowSplit {
-    let mut clock = LineClock::new(format);
+pub(crate) fn split_by_window(body: &[u8], mut clock: LineClock<'_>, length: WindowLength) -> WindowSplit {
     let mut split = WindowSplit::default();
     let mut start = 0;
     while let Some(rest) = body.get(start..).filter(|rest| !rest.is_empty()) {
@@ -116,6 +116,8 @@ fn is_same_window(a: WindowTarget, b: WindowTarget) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use logferry_config::TimestampFormat;
+    use logferry_fields::Format;
     use proptest::prelude::*;
 
     use super::*;
@@ -124,8 +126,14 @@ mod tests {
         WindowLength::try_from(Duration::from_mins(20)).expect("divides an hour")
     }
 
+    fn split(body: &[u8]) -> WindowSplit {
+        let format = Format::default();
+        let clock = LineClock::new(&format, TimestampFormat::Auto, 0);
+        split_by_window(body, clock, twenty_minutes())
+    }
+
     fn shape(body: &[u8]) -> Vec<(Option<i64>, Range<usize>, u64)> {
-        let split = split_by_window(body, TimestampFormat::Auto, twenty_minutes());
+        let split = split(body);
         let start = |target| match target {
             WindowTarget::Previous => None,
             WindowTarget::Window(window) => Some(window.start),
@@ -179,7 +187,7 @@ mod tests {
             is_open: bool,
         ) {
             let body = body(&lines, is_open);
-            let split = split_by_window(&body, TimestampFormat::Auto, twenty_minutes());
+            let split = split(&body);
             let mut at = 0;
             for run in &split.runs {
                 prop_assert_eq!(run.bytes.start, at);
@@ -200,9 +208,10 @@ mod tests {
         ) {
             let body = body(&lines, is_open);
             let end = memchr(b'\n', &body).map_or(body.len(), |at| at + 1);
-            let (format, length) = (TimestampFormat::Auto, twenty_minutes());
-            let split = split_by_window(&body, format, length).without_first_line(&body, end, format, length);
-            let expected = split_by_window(&body[end..], format, length);
+            let format = Format::default();
+            let clock = LineClock::new(&format, TimestampFormat::Auto, 0);
+            let expected = split(&body[end..]);
+            let split = split(&body).without_first_line(&body, end, clock, twenty_minutes());
             prop_assert_eq!(split.latest, expected.latest);
             let moved: Vec<_> = expected
                 .runs

@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_config::BatchSettings as Rules;
+use logferry_config::{BatchSettings as Rules, TimestampFormat};
 use logferry_durable::Disk;
 use logferry_ledger::{BatchKey, BatchState, Commit, Ledger, LedgerError, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkOutcome, LineEnd, Receipt, StreamEnd};
@@ -36,7 +36,6 @@ use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
 use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, OpenBatches};
-use crate::commit::seal_rule::plausible_line_time;
 use crate::commit::spool_recovery::{CommitError, finish_seals};
 use crate::commit::stream_recovery::restore_streams;
 use crate::commit::stream_state::{KnownEnds, StreamKey, StreamState};
@@ -310,17 +309,20 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             }
             StreamState::new(&key.0, header, now)
         };
-        let record = &mut state.record;
-        let rest = self.finish_open_line(record, body)?;
+        let rest = self.finish_open_line(&mut state.record, body)?;
+        let had_no_time = state.record.last_window.is_none();
         let mut batch_keys = parked.batch_keys.iter();
         let without_line;
         let mut split = &chunk.split;
         if rest > 0 {
+            // The last line still arrives.
+            state.timed_at = now;
             if split.starts_with_time() {
                 // The lines are read again, and may have other windows.
                 batch_keys = [].iter();
             }
-            without_line = split.without_first_line(body, rest, self.rules.timestamp, self.rules.window);
+            let clock = self.rules.clock(&header.log, now);
+            without_line = split.without_first_line(body, rest, clock, self.rules.window);
             split = &without_line;
         }
         let whole_crc = (rest == 0 && split.runs.len() == 1).then_some(header.crc32c);
@@ -329,7 +331,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             let computed_key;
             let (window, batch_key) = match run.target {
                 WindowTarget::Window(window) => (window, batch_keys.next()),
-                WindowTarget::Previous => (self.previous_window(record, now), None),
+                WindowTarget::Previous => (self.window_without_time(&mut state, now), None),
             };
             let batch_key = if let Some(key) = batch_key {
                 key
@@ -349,27 +351,34 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 now,
             };
             last_batch = Some(self.open.add(batch_key, window, lines, &mut context)?);
-            record.last_window = Some((window.start, window.utc_offset));
+            if run.target != WindowTarget::Previous {
+                state.record.last_window = Some((window.start, window.utc_offset));
+                state.timed_at = now;
+            }
         }
+        let record = &mut state.record;
         if header.line_end == LineEnd::Open
             && let Some(batch) = last_batch
         {
             self.open.set_open_line(batch, Some(key.clone()));
             record.open_line_in = Some(batch);
         }
-        let seconds = now.as_second();
-        record.last_line_time = plausible_line_time(record.last_line_time, seconds)
-            .max(plausible_line_time(split.latest, seconds));
-        record.writer = chunk.sender;
+        state.record.writer = chunk.sender;
+        state.set_line_time(split.latest, had_no_time, now);
         state.advance(header, now);
         self.streams.insert(key.clone(), state);
         Ok(())
     }
 
-    /// The window of lines without a time: the stream's last window, or the window of the arrival time.
-    fn previous_window(&self, record: &StreamRecord, now: Timestamp) -> Window {
+    /// The window of lines without a time: that of the stream's last line with a time, while this line arrived lately;
+    /// else the window of the arrival time, which then counts for all further lines without a time.
+    fn window_without_time(&self, state: &mut StreamState, now: Timestamp) -> Window {
+        // After a step back of the clock the line counts as late, not as long ago.
+        let age = Duration::try_from(now.duration_since(state.timed_at)).unwrap_or_default();
+        let follows = self.rules.timestamp != TimestampFormat::Arrival && age < self.rules.seal_after;
+        state.record.last_window = state.record.last_window.filter(|_| follows);
         let (unix, utc_offset) = (now.as_second(), 0);
-        match record.last_window {
+        match state.record.last_window {
             Some((start, utc_offset)) => Window {
                 start,
                 seconds: self.rules.window.seconds(),
@@ -385,11 +394,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         let Some(batch) = record.open_line_in.filter(|_| !body.is_empty()) else {
             return Ok(0);
         };
-        let Some(window) = self.open.window(batch) else {
+        if !self.open.is_open(batch) {
             // The batch was sealed long ago without the line's end. The rest becomes a line of its own.
             record.open_line_in = None;
             return Ok(0);
-        };
+        }
         let newline = memchr(b'\n', body);
         let end = newline.map_or(body.len(), |at| at + 1);
         let rest = AppendedLines {
@@ -401,7 +410,6 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         if newline.is_some() {
             record.open_line_in = None;
             self.open.set_open_line(batch, None);
-            record.last_window = Some((window.start, window.utc_offset));
         }
         Ok(end)
     }

@@ -307,8 +307,8 @@ impl<D: Disk> OpenBatches<D> {
         }
     }
 
-    pub(crate) fn window(&self, id: BatchId) -> Option<Window> {
-        self.batches.get(&id).map(|open| open.batch.window)
+    pub(crate) fn is_open(&self, id: BatchId) -> bool {
+        self.batches.contains_key(&id)
     }
 
     /// Makes every append of this commit durable. Returns the new contents of the files.

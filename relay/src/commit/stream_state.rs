@@ -10,6 +10,8 @@ use logferry_protocol::names::SourceId;
 use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{Offset, StreamId};
 
+use crate::commit::seal_rule::plausible_line_time;
+
 pub(crate) type StreamKey = (SourceId, StreamId);
 
 /// Most streams in [`KnownEnds`]. Beyond it all are forgotten, which costs each sender one question.
@@ -51,12 +53,16 @@ pub(crate) struct StreamState {
     pub(crate) durable: Offset,
     pub(crate) is_dirty: bool,
     pub(crate) last_chunk: Instant,
+    /// When the last line with a time arrived; of use only if `last_window` is set.
+    pub(crate) timed_at: Timestamp,
 }
 
 impl StreamState {
     pub(crate) fn from_ledger(record: StreamRecord) -> Self {
         Self {
             durable: record.committed,
+            // Not later than that.
+            timed_at: record.updated_at,
             record,
             is_dirty: false,
             last_chunk: Instant::now(),
@@ -81,6 +87,18 @@ impl StreamState {
             finished: false,
             updated_at: now,
         })
+    }
+
+    /// Notes the latest time of a chunk's lines; of lines without time, that of their arrival. `had_no_time`: so far the lines
+    /// of the stream counted with their arrival, which says nothing about the times in lines.
+    pub(crate) fn set_line_time(&mut self, latest: Option<i64>, had_no_time: bool, now: Timestamp) {
+        let record = &mut self.record;
+        let now = now.as_second();
+        let earlier = record.last_line_time.filter(|_| latest.is_none() || !had_no_time);
+        let arrival = record.last_window.is_none().then_some(now);
+        record.last_line_time = plausible_line_time(earlier, now)
+            .max(plausible_line_time(latest, now))
+            .max(arrival);
     }
 
     /// Advances the stream by a staged chunk.

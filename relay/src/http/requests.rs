@@ -8,6 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
+use jiff::Timestamp;
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
@@ -194,7 +195,8 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
         .map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     context.check_accepting()?;
     let body = read_chunk_body(context, request).await?;
-    let split = split_by_window(&body, context.batch.timestamp, context.batch.window);
+    let clock = context.batch.clock(&header.log, Timestamp::now());
+    let split = split_by_window(&body, clock, context.batch.window);
     check_body(&header, &body, split.lines())?;
     let chunk = ReceivedChunk {
         source: requester.source,

@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use jiff::Timestamp;
 use logferry_ledger::UploadedBody;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Hash16;
@@ -15,7 +16,7 @@ use crate::auth::{AuthorizationError, PeerIdentity, authorize};
 use crate::chunk::split_by_window;
 use crate::http::decode::BodyEncoding;
 use crate::http::error_response::ErrorResponse;
-use crate::legacy_upload::{UnconfirmedResponse, parse, upload_chunk};
+use crate::legacy_upload::{UnconfirmedResponse, parse, upload_chunk, upload_log};
 
 /// Stores the posted lines, and responds with their number.
 pub(super) async fn handle_upload(
@@ -34,7 +35,8 @@ pub(super) async fn handle_upload(
     let upload = parse(&body).map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     let source = upload_source(context, client, upload.host.as_deref())?;
     body.replace(&upload.lines);
-    let split = split_by_window(&body, context.batch.timestamp, context.batch.window);
+    let clock = context.batch.clock(&upload_log(), Timestamp::now());
+    let split = split_by_window(&body, clock, context.batch.window);
     let lines = split.lines();
     if lines == 0 {
         return Ok(stored_response(0));

@@ -9,4 +9,4 @@ mod upload_chunk;
 
 pub(crate) use self::ack_tracker::{AckTracker, UnconfirmedResponse};
 pub(crate) use self::parse::parse;
-pub(crate) use self::upload_chunk::upload_chunk;
+pub(crate) use self::upload_chunk::{upload_chunk, upload_log};

@@ -10,7 +10,9 @@ use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail
 use crate::chunk::{ReceivedChunk, WindowSplit};
 
 /// The log name of uploads: the legacy shipper reads `access.log` only.
-const LOG: &str = "access";
+pub(crate) fn upload_log() -> LogName {
+    "access".parse().expect("a plain word")
+}
 
 /// The chunk of an upload. `lines` are whole lines, `split` assigns them to windows.
 pub(crate) fn upload_chunk<B: AsRef<[u8]>>(
@@ -26,7 +28,7 @@ pub(crate) fn upload_chunk<B: AsRef<[u8]>>(
     let len = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let header = ChunkHeader {
         stream: StreamId::derive(file, head, 0),
-        log: LOG.parse::<LogName>().expect("a plain word"),
+        log: upload_log(),
         file,
         head,
         // Only the length counts. The committer stores the lines at the end of the stream.

@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) min_free_disk: &'static str,
     /// The group's `sources`.
     pub(crate) sources: &'static str,
+    /// The `formats` section, in one line.
+    pub(crate) formats: &'static str,
 }
 
 impl Config {
@@ -89,6 +91,7 @@ impl Config {
             seal_after: "1s",
             min_free_disk: "1MiB",
             sources: "127.0.0.1",
+            formats: "{}",
         }
     }
 }
@@ -112,6 +115,7 @@ impl Display for Config {
             seal_after,
             min_free_disk,
             sources,
+            formats,
         } = self;
         let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
         let other_log = other_log
@@ -125,6 +129,7 @@ impl Display for Config {
         write!(
             f,
             r#"
+formats: {formats}
 sender:
   relay: "http://127.0.0.1:{sender_target_port}"
   state_dir: {state_dir:?}{sender_metrics}

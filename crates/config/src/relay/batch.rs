@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use logferry_fields::LineClock;
+use logferry_protocol::names::LogName;
 use logferry_time_windows::{NameTemplate, TimestampFormat, WindowLength};
 use serde::Deserialize;
 
+use crate::formats::FormatsByLog;
 use crate::yaml::field::{ConfigField, RawText};
 
 /// The settings of batches.
@@ -22,8 +26,17 @@ pub struct BatchSettings {
     pub hold: Duration,
     /// A batch with this many bytes is sealed, and the next part is opened.
     pub max_bytes: u64,
-    /// The format of the time in a line.
+    /// The notation of the time in a line.
     pub timestamp: TimestampFormat,
+    /// The formats of lines: the section `formats`.
+    pub formats: FormatsByLog,
+}
+
+impl BatchSettings {
+    /// Reads the times of a log's lines, which arrived at about this time.
+    pub fn clock(&self, log: &LogName, arrival: Timestamp) -> LineClock<'_> {
+        LineClock::new(self.formats.of(log), self.timestamp, arrival.as_second())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -67,6 +80,7 @@ impl RawBatch {
             hold: hold?,
             max_bytes: max_bytes?,
             timestamp: timestamp?,
+            formats: FormatsByLog::default(),
         })
     }
 }

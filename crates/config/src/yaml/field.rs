@@ -78,6 +78,11 @@ impl<'a> ConfigField<'a> {
         self.step(Step::Key(key))
     }
 
+    /// The entry of this mapping whose name the operator chose.
+    pub(crate) fn name(&self, name: &str) -> Self {
+        self.step(Step::Name(name.to_owned()))
+    }
+
     /// An item of this list, from 0.
     pub(crate) fn item(&self, index: usize) -> Self {
         self.step(Step::Index(index))
@@ -400,6 +405,7 @@ impl Display for ConfigField<'_> {
             match step {
                 Step::Key(key) if depth == 0 => f.write_str(key)?,
                 Step::Key(key) => write!(f, ".{key}")?,
+                Step::Name(name) => write!(f, ".{name}")?,
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
         }

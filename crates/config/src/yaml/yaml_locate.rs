@@ -4,10 +4,12 @@
 //! could follow: a person would look there.
 
 /// One step of the path to a setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Into a mapping.
     Key(&'static str),
+    /// Into a mapping whose keys are names of the operator's choice.
+    Name(String),
     /// Into a list, from 0.
     Index(usize),
 }
@@ -62,7 +64,7 @@ pub(crate) fn locate(text: &str, path: &[Step]) -> Option<usize> {
     let mut block: Vec<_> = lines.filter(Line::says_something).collect();
     let mut found = None;
     for step in path {
-        let Some((number, inner)) = descend(&block, *step) else {
+        let Some((number, inner)) = descend(&block, step) else {
             break;
         };
         found = Some(number);
@@ -72,19 +74,20 @@ pub(crate) fn locate(text: &str, path: &[Step]) -> Option<usize> {
 }
 
 /// The line of `step` in a block, and the block below it.
-fn descend<'a>(block: &[Line<'a>], step: Step) -> Option<(usize, Vec<Line<'a>>)> {
+fn descend<'a>(block: &[Line<'a>], step: &Step) -> Option<(usize, Vec<Line<'a>>)> {
     let indent = block.first()?.indent;
     let mut siblings = block.iter().enumerate().filter(|(_, line)| line.indent == indent);
     let (at, rest) = match step {
         Step::Key(key) => siblings.find_map(|(at, line)| Some((at, line.value_of(key)?)))?,
+        Step::Name(key) => siblings.find_map(|(at, line)| Some((at, line.value_of(key)?)))?,
         Step::Index(index) => siblings
             .filter(|(_, line)| line.is_item())
-            .nth(index)
+            .nth(*index)
             .map(|(at, line)| (at, line.skip(1)))?,
     };
     // A list may have the same indentation as its key.
     let belongs = |line: &&Line<'_>| {
-        line.indent > indent || (matches!(step, Step::Key(_)) && line.indent == indent && line.is_item())
+        line.indent > indent || (!matches!(step, Step::Index(_)) && line.indent == indent && line.is_item())
     };
     let below = block.iter().skip(at + 1).take_while(belongs).copied();
     let here = Some(rest).filter(Line::says_something);
@@ -93,7 +96,7 @@ fn descend<'a>(block: &[Line<'a>], step: Step) -> Option<(usize, Vec<Line<'a>>)>
 
 #[cfg(test)]
 mod tests {
-    use super::Step::{Index, Key};
+    use super::Step::{Index, Key, Name};
     use super::*;
 
     const TEXT: &str = "\
@@ -112,6 +115,10 @@ sender:
     name: n
   -
     path: q
+formats:
+  access: combined
+  shop: |
+    $a
 ";
 
     #[test]
@@ -124,6 +131,7 @@ sender:
             (&[Key("sender"), Key("logs"), Index(0), Key("path")], 12),
             (&[Key("sender"), Key("logs"), Index(0), Key("name")], 13),
             (&[Key("sender"), Key("logs"), Index(1), Key("path")], 15),
+            (&[Key("formats"), Name("shop".to_owned())], 18),
         ] {
             assert_eq!(locate(TEXT, path), Some(line), "{path:?}");
         }

@@ -4,12 +4,12 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_config::TimestampFormat;
 use logferry_durable::{DiskError, DiskOperation, RealDisk};
+use logferry_fields::LineClock;
 use logferry_ledger::BatchContents;
 use logferry_protocol::stream::FINGERPRINT_SPAN;
 use logferry_spool::{BatchReader, FileForm, FileHash, Measure, Spool, SpoolFile};
-use logferry_time_windows::{LineClock, LineTime};
+use logferry_time_windows::LineTime;
 use memchr::{memmem, memrchr};
 
 /// Bytes read at a time. The first line with a time is nearly always in the first block.
@@ -35,10 +35,11 @@ pub(crate) struct FileLines {
 #[error("it cannot be decompressed: {0}; restore it from a backup")]
 pub(crate) struct UndecodableFile(io::Error);
 
-pub(crate) fn read_lines(
+/// Reads a file. Each line is read by each of the clocks, which are made for the time when the file was written.
+pub(crate) fn read_lines<'c>(
     spool: &Spool<RealDisk>,
     file: &SpoolFile,
-    format: TimestampFormat,
+    clocks: impl FnOnce(Timestamp) -> Vec<LineClock<'c>>,
 ) -> Result<Result<FileLines, UndecodableFile>, DiskError> {
     let failed = |error| DiskError::new(DiskOperation::Read, &file.path, error);
     let modified = std::fs::metadata(&file.path).and_then(|metadata| metadata.modified());
@@ -48,7 +49,7 @@ pub(crate) fn read_lines(
         whole_lines: Measure::with_sha256(),
         times: Vec::new(),
     };
-    match tally.add_all(open(spool, &file.path, file.form)?, format) {
+    match tally.add_all(open(spool, &file.path, file.form)?, &mut clocks(written_at)) {
         Err(error) if file.is_compressed() => Ok(Err(UndecodableFile(error))),
         read => read.map_err(failed).map(|()| Ok(tally.finish(written_at))),
     }
@@ -116,14 +117,15 @@ struct LineTally {
 }
 
 impl LineTally {
-    fn add_all(&mut self, mut input: impl Read, format: TimestampFormat) -> io::Result<()> {
+    fn add_all(&mut self, mut input: impl Read, clocks: &mut [LineClock<'_>]) -> io::Result<()> {
         let mut block = Vec::new();
         while fill(&mut input, &mut block)? > 0 {
             if self.all.contents().bytes == 0 {
-                let mut clock = LineClock::new(format);
-                let lines = block.split(|&byte| byte == b'\n');
-                let times = lines.filter_map(|line| clock.read(line));
-                self.times = times.take(TIMED_LINES).collect();
+                for clock in clocks.iter_mut() {
+                    let lines = block.split(|&byte| byte == b'\n');
+                    let times = lines.filter_map(|line| clock.read(line));
+                    self.times.extend(times.take(TIMED_LINES));
+                }
             }
             let lines = memrchr(b'\n', &block).map_or(0, |newline| newline + 1);
             let (lines, rest) = block.split_at(lines);

@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use logferry_config::{Destination, GroupSettings, NameValues, RelaySettings, TimestampFormat};
 use logferry_durable::{DiskError, RealDisk};
+use logferry_fields::LineClock;
 use logferry_ledger::{BatchState, FoundBatch, NewBatch, Window};
-use logferry_protocol::names::{GroupName, SourceId};
+use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::{FileForm, Spool, SpoolFile};
-use logferry_time_windows::{batch_name, window_of};
+use logferry_time_windows::{LineTime, batch_name, window_of};
 
 use super::file_lines::{self, FileLines};
 use super::name_fields::NameFields;
@@ -132,7 +134,8 @@ impl Scanner<'_> {
         if file.is_compressed() && file.state != BatchState::Sent {
             return not_proven(FindingKind::Misplaced, "only what is sent is compressed");
         }
-        let lines = file_lines::read_lines(self.spool, file, self.relay.batch.timestamp)?
+        let logs: Vec<_> = names.iter().map(|(.., fields)| fields.log.as_ref()).collect();
+        let lines = file_lines::read_lines(self.spool, file, |written_at| self.clocks(&logs, written_at))?
             .map_err(|error| ScanError::NotProven(FindingKind::Contents, error.to_string()))?;
         if lines.torn_bytes > 0 && file.state != BatchState::Open {
             let detail =
@@ -210,14 +213,36 @@ impl Scanner<'_> {
         let gives_name =
             |window: &Window| batch_name(template, *window, source, group, fields.log.as_ref()) == base;
         let length = fields.length()?;
-        let mut windows = lines.times.iter().map(|time| window_of(*time, length));
-        if let Some(window) = windows.find(gives_name) {
+        let windows = |in_zone: fn(LineTime) -> LineTime| {
+            let times = lines.times.iter().map(move |time| in_zone(*time));
+            times.map(|time| window_of(time, length)).find(gives_name)
+        };
+        // A line without a time of its own has the relay's time, in UTC. If such a line opened the batch, its name is of UTC.
+        let in_utc = |time| LineTime {
+            utc_offset: 0,
+            ..time
+        };
+        if let Some(window) = windows(|time| time).or_else(|| windows(in_utc)) {
             return Some((window, true));
         }
-        // A line without a time of its own has the relay's time, in UTC.
         let is_arrival = self.relay.batch.timestamp == TimestampFormat::Arrival;
+        // Lines of several logs were read in the format of each: a time may be none.
+        let may_have_no_time =
+            lines.times.is_empty() || (fields.log.is_none() && self.relay.batch.formats.all().count() > 1);
         let window = fields.window_in_utc().filter(gives_name)?;
-        (is_arrival || lines.times.is_empty()).then_some((window, is_arrival))
+        (is_arrival || may_have_no_time).then_some((window, is_arrival))
+    }
+
+    /// Clocks for the lines of a file that can be of these logs; `None` is any log.
+    fn clocks(&self, logs: &[Option<&LogName>], written_at: Timestamp) -> Vec<LineClock<'_>> {
+        let batch = &self.relay.batch;
+        let formats: Vec<_> = if logs.contains(&None) {
+            batch.formats.all().collect()
+        } else {
+            logs.iter().flatten().map(|log| batch.formats.of(log)).collect()
+        };
+        let clock = |format| LineClock::new(format, batch.timestamp, written_at.as_second());
+        formats.into_iter().map(clock).collect()
     }
 
     /// All ways to read a file's name: the name of the window's first part, the part, and the name's fields.

@@ -260,6 +260,27 @@ fn window_of_lines_without_time_is_taken_as_utc_and_reported() {
 }
 
 #[test]
+fn batch_that_a_line_without_time_opened_is_proven_by_its_other_lines() {
+    let host = Host::new();
+    let contents = [b"no time\n".to_vec(), lines(25, 2)].concat();
+    host.put_batch("ready", "accessLog_26112102_20-39_198-51-100-1.log", &contents);
+    assert_eq!(host.findings(), []);
+    let window = host.batches()[0].window;
+    assert_eq!((window.start, window.utc_offset), (START, 0));
+}
+
+#[test]
+fn lines_are_read_in_the_format_of_their_log() {
+    let format =
+        "name: '{log}_{yymmddHH}_{window}_{source}'}\nformats: {shop: '$remote_user|$time_local|$status'";
+    let host = Host::with(format);
+    let line = "x|01/Jan/2020:00:00:00 +0000|21/Nov/2026:08:25:03 +0600|200\n";
+    host.put_batch("ready", "shop_26112108_20-39_198-51-100-1.log", line.as_bytes());
+    assert_eq!(host.findings(), []);
+    assert_eq!(host.batches()[0].window.start, START);
+}
+
+#[test]
 fn plain_file_counts_while_it_is_compressed_and_empty_open_file_does_not() {
     let host = Host::new();
     let file = name("00-19");

@@ -3,6 +3,7 @@
 //! A small model knows every line that was ever sent. Whatever fails, the spool must hold each acknowledged line once, in
 //! order, and nothing else.
 
+mod arrival;
 mod failure_histories;
 mod stream_recovery;
 mod times;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{BatchSettings as Rules, NameTemplate, TimestampFormat, WindowLength};
+use logferry_config::{BatchSettings as Rules, FormatsByLog, NameTemplate, TimestampFormat, WindowLength};
 use logferry_durable::{Disk as _, DiskOperation};
 use logferry_invariants::{
     invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
@@ -28,7 +29,7 @@ use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
-use crate::chunk::{ChunkReply, ReceivedChunk, split_by_window};
+use crate::chunk::{ChunkReply, ReceivedChunk, WindowSplit, split_by_window};
 use crate::commit::committer::Committer;
 use crate::commit::spool_recovery::seal_orphans;
 
@@ -43,7 +44,14 @@ pub(super) fn rules(max_bytes: u64) -> Rules {
         hold: Duration::from_mins(30),
         max_bytes,
         timestamp: TimestampFormat::Auto,
+        formats: FormatsByLog::default(),
     }
+}
+
+/// The lines of a body by window, as the HTTP side reads them.
+pub(super) fn split(body: &[u8], rules: &Rules) -> WindowSplit {
+    let clock = rules.clock(&"access".parse().expect("valid"), now());
+    split_by_window(body, clock, rules.window)
 }
 
 fn now() -> Timestamp {
@@ -171,7 +179,7 @@ fn chunk_ending(
     stream_end: StreamEnd,
 ) -> ReceivedChunk<Vec<u8>> {
     let (file, head, stream) = stream(number);
-    let split = split_by_window(body, TimestampFormat::Auto, rules(0).window);
+    let split = split(body, &rules(0));
     let end = start + u64::try_from(body.len()).expect("small");
     let header = ChunkHeader {
         stream,

@@ -11,8 +11,8 @@ use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
-use super::{CommitterFixture, chunk, line, now, rules};
-use crate::chunk::{ChunkReply, split_by_window};
+use super::{CommitterFixture, chunk, line, now, rules, split};
+use crate::chunk::ChunkReply;
 use crate::commit::committer::Committer;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -233,7 +233,7 @@ fn lines_that_arrive_while_the_clock_is_set_back_open_the_next_part() {
     let clocks = [now(), now() + HOUR, now()];
     for (number, clock) in (1..).zip(clocks) {
         let mut chunk = chunk(number, 0, b"no time\n");
-        chunk.split = split_by_window(&chunk.body, rules.timestamp, rules.window);
+        chunk.split = split(&chunk.body, &rules);
         let answers = committer.group_commit(vec![(chunk, number)], clock);
         assert!(
             matches!(answers[..], [(_, ChunkReply::Receipt(_))]),

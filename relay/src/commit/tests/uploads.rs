@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use logferry_config::TimestampFormat;
 use logferry_ledger::UploadedBody;
 use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::stream::Hash16;
 use proptest::prelude::*;
 
-use super::{CommitterFixture, chunk, line, now, rules};
-use crate::chunk::{ChunkReply, ReceivedChunk, split_by_window};
+use super::{CommitterFixture, chunk, line, now, rules, split};
+use crate::chunk::{ChunkReply, ReceivedChunk};
 use crate::commit::committer::Committer;
 use crate::legacy_upload::upload_chunk;
 
@@ -21,7 +20,7 @@ fn id(body: &[u8]) -> UploadedBody {
 }
 
 fn upload(body: &[u8]) -> ReceivedChunk<Vec<u8>> {
-    let split = split_by_window(body, TimestampFormat::Auto, rules(0).window);
+    let split = split(body, &rules(0));
     upload_chunk(&"web-1".parse().expect("valid"), id(body), body.to_vec(), split)
 }
 

@@ -1,0 +1,218 @@
+//! The format of a log: its name or its text in the configuration, and the fields of its lines.
+
+use std::ops::ControlFlow;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use logferry_text::nearest;
+use logferry_time_windows::{LineTime, TimeReader, TimestampFormat};
+
+use crate::field::LineField;
+use crate::log_format::{LogFormat, LogFormatError};
+use crate::text::without_line_end;
+use crate::{free_text, keyed, syslog};
+
+/// The format of a log's lines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Format(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Kind {
+    /// Found for each line.
+    #[default]
+    Auto,
+    /// nginx's `combined`, also with a host or other addresses in front.
+    Combined,
+    /// The same without referer and user agent.
+    Common,
+    Json,
+    Ltsv,
+    Logfmt,
+    Syslog,
+    Text,
+    /// The text of a `log_format`.
+    Pasted(Box<LogFormat>),
+}
+
+/// Why a text is no format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// A word that is no name of a format.
+    #[error(
+        "there is no format `{name}`{hint}; write auto, combined, common, json, ltsv, logfmt, syslog, text, or the text of an \
+         nginx log_format, such as '$remote_addr [$time_local] \"$request\"'"
+    )]
+    Unknown {
+        /// The word.
+        name: String,
+        /// The nearest name, as a question; may be empty.
+        hint: String,
+    },
+    /// The text of a `log_format` that nginx would not take.
+    #[error(transparent)]
+    LogFormat(#[from] LogFormatError),
+}
+
+const NAMES: [&str; 8] = [
+    "auto", "combined", "common", "json", "ltsv", "logfmt", "syslog", "text",
+];
+
+/// The line of an access log in nginx's terms, after the client's address.
+const COMMON: &str = r#" - $remote_user [$time_local] "$request" $status $body_bytes_sent"#;
+const COMBINED: &str =
+    r#" - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
+
+static COMMON_LINES: LazyLock<Vec<LogFormat>> = LazyLock::new(|| access(COMMON));
+static COMBINED_LINES: LazyLock<Vec<LogFormat>> = LazyLock::new(|| access(COMBINED));
+
+fn access(rest: &str) -> Vec<LogFormat> {
+    let addresses = [
+        "$remote_addr",
+        "$server_name $remote_addr",
+        "$http_x_forwarded_for",
+    ];
+    let format = |address: &str| LogFormat::parse(&format!("{address}{rest}"));
+    addresses
+        .into_iter()
+        .filter_map(|address| format(address).ok())
+        .collect()
+}
+
+impl Format {
+    /// The format that the configuration names, or whose `log_format` it quotes.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        let kind = match text.trim() {
+            "auto" => Kind::Auto,
+            "combined" => Kind::Combined,
+            "common" => Kind::Common,
+            "json" => Kind::Json,
+            "ltsv" => Kind::Ltsv,
+            "logfmt" => Kind::Logfmt,
+            "syslog" => Kind::Syslog,
+            "text" => Kind::Text,
+            word if word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) =>
+            {
+                let near = nearest(word, NAMES.into_iter())
+                    .filter(|near| near.as_bytes().first() == word.as_bytes().first());
+                let hint = near
+                    .map(|near| format!(" (did you mean `{near}`?)"))
+                    .unwrap_or_default();
+                let name = word.to_owned();
+                return Err(FormatError::Unknown { name, hint });
+            }
+            text => Kind::Pasted(Box::new(LogFormat::parse(text)?)),
+        };
+        Ok(Self(kind))
+    }
+
+    /// Why times of lines in this format are not certain; one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.0 {
+            Kind::Pasted(format) => format.warnings(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Replaces `fields` by those of a line, in its order. A line that is not of the format has none, and in `text` no line
+    /// has any. Of JSON, the members of the line's own object are the fields.
+    pub fn read<'a>(&'a self, line: &[u8], fields: &mut Vec<LineField<'a>>) {
+        fields.clear();
+        let line = without_line_end(line);
+        match &self.0 {
+            Kind::Auto if keyed::is_json(line) => read_json(line, fields),
+            Kind::Auto if keyed::is_ltsv(line) => fields.extend(keyed::labels(line).map(LineField::in_line)),
+            Kind::Auto => {
+                read_first(&COMBINED_LINES, line, fields);
+                if fields.is_empty() {
+                    read_first(&COMMON_LINES, line, fields);
+                }
+                if fields.is_empty() {
+                    read_syslog(line, fields);
+                }
+            }
+            Kind::Combined => read_first(&COMBINED_LINES, line, fields),
+            Kind::Common => read_first(&COMMON_LINES, line, fields),
+            Kind::Syslog => read_syslog(line, fields),
+            Kind::Json => read_json(line, fields),
+            Kind::Ltsv => fields.extend(keyed::labels(line).map(LineField::in_line)),
+            Kind::Logfmt => fields.extend(keyed::pairs(line).map(LineField::in_line)),
+            Kind::Text => {}
+            Kind::Pasted(format) => read_first(std::slice::from_ref(&**format), line, fields),
+        }
+    }
+
+    fn time(&self, line: &[u8], times: &mut TimeReader) -> Option<LineTime> {
+        let line = without_line_end(line);
+        match &self.0 {
+            Kind::Auto if keyed::is_json(line) => keyed::json_time(line, times),
+            Kind::Auto if keyed::is_ltsv(line) => keyed::ltsv_time(line, times),
+            Kind::Auto | Kind::Text => free_text::time(line, times),
+            Kind::Combined | Kind::Common => free_text::before_quote(line, times),
+            Kind::Json => keyed::json_time(line, times),
+            Kind::Ltsv => keyed::ltsv_time(line, times),
+            Kind::Logfmt => keyed::logfmt_time(line, times),
+            Kind::Syslog => syslog::any_header(line, times)?.time,
+            Kind::Pasted(format) => format.time(line, times),
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = FormatError;
+
+    fn from_str(text: &str) -> Result<Self, FormatError> {
+        Self::parse(text)
+    }
+}
+
+/// Reads a line by the first of the formats that fits.
+fn read_first<'a>(formats: &'a [LogFormat], line: &[u8], fields: &mut Vec<LineField<'a>>) {
+    let _fits = formats.iter().any(|format| format.read(line, fields));
+}
+
+fn read_json(line: &[u8], fields: &mut Vec<LineField<'_>>) {
+    keyed::members(line, |member| {
+        let mut value = member.value.clone();
+        if member.is_object {
+            value.end = keyed::container_end(line, value.start);
+        }
+        fields.push(LineField::in_line((member.key.clone(), value)));
+        ControlFlow::Continue(false)
+    });
+}
+
+fn read_syslog(line: &[u8], fields: &mut Vec<LineField<'_>>) {
+    // The year does not matter: the fields are bytes of the line.
+    let mut times = TimeReader::new(TimestampFormat::Auto, 0);
+    if let Some(header) = syslog::any_header(line, &mut times) {
+        fields.extend([
+            LineField::new("time", header.stamp),
+            LineField::new("host", header.host),
+            LineField::new("message", header.message),
+        ]);
+    }
+}
+
+/// Reads the times of many lines of one log.
+#[derive(Debug)]
+pub struct LineClock<'f> {
+    format: &'f Format,
+    /// `None`: the time of arrival counts.
+    times: Option<TimeReader>,
+}
+
+impl<'f> LineClock<'f> {
+    /// A clock for lines in `format` that arrived at about `arrival`, in seconds since 1970. Only times in the notation
+    /// `wanted` are read.
+    pub fn new(format: &'f Format, wanted: TimestampFormat, arrival: i64) -> Self {
+        let times = (wanted != TimestampFormat::Arrival).then(|| TimeReader::new(wanted, arrival));
+        Self { format, times }
+    }
+
+    /// The time of `line`, if it has one.
+    pub fn read(&mut self, line: &[u8]) -> Option<LineTime> {
+        self.format.time(line, self.times.as_mut()?)
+    }
+}
