@@ -4,6 +4,7 @@
 //! order, and nothing else.
 
 mod failure_histories;
+mod parts;
 mod stream_recovery;
 mod times;
 mod uploads;
