@@ -1,10 +1,13 @@
 //! Loads the configuration, and finds in it what several commands need.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use logferry_config::{Config, ForwarderSettings, Subscriber};
-use logferry_protocol::names::DestinationName;
+use logferry_ledger::Ledger;
+use logferry_protocol::names::{DestinationName, GroupName, SourceId};
+use logferry_text::nearest;
 
 use crate::output::exit::{Failure, Result};
 
@@ -31,14 +34,58 @@ pub(crate) fn subscribers(config: &Config) -> Vec<Subscriber> {
     forwarder.map_or_else(Vec::new, ForwarderSettings::subscribers)
 }
 
+/// Refuses a source that the ledger does not have and the configuration does not name.
+pub(crate) fn require_source(config: &Config, ledger: &Ledger, source: Option<&SourceId>) -> Result<()> {
+    let Some(source) = source else { return Ok(()) };
+    let recorded = ledger.sources()?;
+    let mut known: BTreeSet<String> = recorded.iter().map(|known| known.source.to_string()).collect();
+    let groups = config.relay.iter().flat_map(|relay| &relay.groups);
+    known.extend(groups.flat_map(|group| group.sources.single()));
+    let expected = config
+        .monitor
+        .iter()
+        .flat_map(|monitor| &monitor.expected_sources);
+    known.extend(expected.map(SourceId::to_string));
+    require("source", source.as_str(), &known)
+}
+
+/// Refuses a group that neither the ledger nor the configuration has.
+pub(crate) fn require_group(config: &Config, ledger: &Ledger, group: Option<&GroupName>) -> Result<()> {
+    let Some(group) = group else { return Ok(()) };
+    let recorded = ledger.sources()?;
+    let mut known: BTreeSet<String> = recorded.iter().map(|known| known.group.to_string()).collect();
+    let groups = config.relay.iter().flat_map(|relay| &relay.groups);
+    known.extend(groups.map(|group| group.name.to_string()));
+    require("group", group.as_str(), &known)
+}
+
+fn require(thing: &str, name: &str, known: &BTreeSet<String>) -> Result<()> {
+    if known.contains(name) {
+        return Ok(());
+    }
+    let near = nearest_known(name, known.iter().map(String::as_str));
+    Err(Failure::Configuration(anyhow!(
+        "there is no {thing} {name}; {near}"
+    )))
+}
+
+/// The end of a message on a name that is not known.
+pub(crate) fn nearest_known<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    nearest(name, known).map_or_else(
+        || "none is known yet".to_owned(),
+        |near| format!("the nearest known one is {near}"),
+    )
+}
+
 /// The error for a destination that is not configured.
 pub(crate) fn unknown_destination<'a>(
     name: &DestinationName,
     configured: impl Iterator<Item = &'a DestinationName>,
 ) -> Failure {
     let configured: Vec<_> = configured.map(DestinationName::as_str).collect();
+    let near = nearest_known(name.as_str(), configured.iter().copied());
     let configured = configured.join(", ");
     Failure::Configuration(anyhow!(
-        "there is no destination {name}; the configuration has {configured}"
+        "there is no destination {name}; the configuration has {configured}; {near}"
     ))
 }

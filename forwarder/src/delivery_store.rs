@@ -3,7 +3,7 @@
 //! Shared by the workers under one lock. So of two destinations that get a batch at the same moment, exactly one sees
 //! itself as the last.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{
-    Batch, BatchState, Delivery, FailureKind, Ledger, LedgerError, ManifestRecord, PublishedBatch,
+    Batch, BatchId, BatchState, Delivery, FailureKind, Ledger, LedgerError, ManifestRecord, PublishedBatch,
     PublishingNote,
 };
 use logferry_protocol::names::DestinationName;
 use logferry_spool::{FileForm, Spool, SpoolFile};
+use logferry_text::error_chain;
 use tracing::{info, warn};
 
 use crate::publish::task::DeliveryId;
@@ -41,6 +42,8 @@ pub(crate) struct DeliveryStore {
     pub(crate) ledger: Ledger,
     spool: Spool<RealDisk>,
     subscribers: Vec<Subscriber>,
+    /// Batches whose file could not be found, or not be moved to the folder of their state. Each plan tries again.
+    unmoved: BTreeMap<BatchId, Batch>,
 }
 
 impl DeliveryStore {
@@ -51,6 +54,7 @@ impl DeliveryStore {
             ledger: Ledger::open(data_dir)?,
             spool: Spool::new(RealDisk, data_dir),
             subscribers,
+            unmoved: BTreeMap::new(),
         };
         let states = [BatchState::Ready, BatchState::Sent, BatchState::Failed];
         store.spool.create_state_folders(&states)?;
@@ -126,7 +130,7 @@ impl DeliveryStore {
         };
         if let Some(batch) = batch.filter(is_sent) {
             info!(batch = %batch.name(), from = %file.state, "moving the file of a sent batch to sent/");
-            self.spool.move_batch(&batch, file.state, batch.state)?;
+            self.move_file(&batch, file.state, batch.state);
         } else {
             warn!(file = %file.path.display(), "the ledger has no batch with a file here; the file is left alone");
         }
@@ -136,10 +140,11 @@ impl DeliveryStore {
     /// The batches that a destination wants and may lack, each with its delivery there: the sealed batches that are not
     /// sent, except those whose files the relay has yet to move into `ready/`; and the sent batches that are to be resent.
     pub(crate) fn waiting(
-        &self,
+        &mut self,
         destination: &DestinationName,
         filter: &DeliveryFilter,
     ) -> Result<Vec<WaitingBatch>, DeliveryStoreError> {
+        self.finish_moves()?;
         let mut candidates = self.waiting_batches()?;
         candidates.retain(|(_, file)| file.as_ref().is_none_or(|file| file.state != BatchState::Open));
         let resent = self.ledger.resend_requests_for(destination)?;
@@ -159,24 +164,38 @@ impl DeliveryStore {
     }
 
     /// The sealed batches that are not sent, each with its file. Moves a file to the folder of its batch's state if need
-    /// be: `logferry retry` or a crash may have changed only the ledger.
-    fn waiting_batches(&self) -> Result<Vec<(Batch, Option<SpoolFile>)>, DeliveryStoreError> {
+    /// be: `logferry retry` or a crash may have changed only the ledger. A batch whose folder cannot be read is left out:
+    /// it holds up no other.
+    fn waiting_batches(&mut self) -> Result<Vec<(Batch, Option<SpoolFile>)>, DeliveryStoreError> {
         let mut batches = self.ledger.batches_in(BatchState::Ready)?;
         batches.extend(self.ledger.batches_in(BatchState::Failed)?);
         let mut waiting = Vec::with_capacity(batches.len());
         for batch in batches {
-            let mut file = self.spool.find(&batch)?;
+            let mut file = match self.find_waiting(&batch) {
+                Ok(file) => file,
+                Err(error) => {
+                    self.note_unmoved(&batch, &error);
+                    continue;
+                }
+            };
             if let Some(found) = &mut file
                 && matches!(found.state, BatchState::Ready | BatchState::Failed)
                 && found.state != batch.state
+                && self.move_file(&batch, found.state, batch.state)
             {
-                info!(batch = %batch.name(), from = %found.state, to = %batch.state, "moving a batch's file to the folder of its state");
-                self.spool.move_batch(&batch, found.state, batch.state)?;
                 *found = self.spool.file(&batch, batch.state, found.form);
             }
             waiting.push((batch, file));
         }
         Ok(waiting)
+    }
+
+    /// Finds a batch's file: where it waits, or in any folder. A folder that cannot be read does not hide a waiting file.
+    fn find_waiting(&self, batch: &Batch) -> Result<Option<SpoolFile>, DiskError> {
+        match self.spool.waits_in(batch)? {
+            Some(state) => Ok(Some(self.spool.file(batch, state, FileForm::Plain))),
+            None => self.spool.find(batch),
+        }
     }
 
     /// Records that batches are at a destination. A batch that every destination which wants it now has is sent.
@@ -193,14 +212,82 @@ impl DeliveryStore {
         // 1. The ledger. A crash after this leaves files of sent batches in `ready/` or `failed/`; the next start moves them.
         self.ledger
             .record_deliveries(destination, records.iter().copied(), now)?;
-        // 2. The folders.
-        let mut moves = Vec::new();
-        for ((batch, _), (.., is_last)) in delivered.iter().zip(&records) {
-            if *is_last && let Some(found_in) = self.spool.waits_in(batch)? {
-                moves.push((*batch, found_in, BatchState::Sent));
+        // 2. The folders. The delivery is recorded, whatever happens here.
+        let sent = delivered.iter().zip(&records);
+        let sent: Vec<_> = sent
+            .filter(|(_, (.., is_last))| *is_last)
+            .map(|((batch, _), _)| *batch)
+            .collect();
+        self.move_sent(&sent);
+        Ok(())
+    }
+
+    /// Moves the files of sent batches, together if possible.
+    fn move_sent(&mut self, batches: &[&Batch]) {
+        let found_in = |batch: &&Batch| self.spool.waits_in(batch).ok().flatten();
+        let moves: Vec<_> = batches
+            .iter()
+            .filter_map(|batch| Some((*batch, found_in(batch)?, BatchState::Sent)))
+            .collect();
+        if moves.len() == batches.len() && self.spool.move_batches(&moves).is_ok() {
+            return;
+        }
+        // One by one: a folder that cannot be made or read keeps no other source's file.
+        for batch in batches {
+            self.follow(batch, BatchState::Sent);
+        }
+    }
+
+    /// Moves a batch's file from `ready/` or `failed/` to the folder of its state, or notes that this is to be done.
+    fn follow(&mut self, batch: &Batch, state: BatchState) {
+        match self.spool.waits_in(batch) {
+            Ok(Some(found_in)) if found_in != state => {
+                self.move_file(batch, found_in, state);
+            }
+            Ok(_) => {
+                self.unmoved.remove(&batch.id);
+            }
+            Err(error) => self.note_unmoved(batch, &error),
+        }
+    }
+
+    /// Moves a batch's file; false if that failed. Then it is noted, and done as soon as it can be.
+    fn move_file(&mut self, batch: &Batch, from: BatchState, to: BatchState) -> bool {
+        match self.spool.move_batch(batch, from, to) {
+            Ok(()) => {
+                self.unmoved.remove(&batch.id);
+                info!(batch = %batch.name(), %from, %to, "moved a batch's file to the folder of its state");
+                true
+            }
+            Err(error) => {
+                self.note_unmoved(batch, &error);
+                false
             }
         }
-        Ok(self.spool.move_batches(&moves)?)
+    }
+
+    /// Says once for a batch that its file cannot be found or moved.
+    fn note_unmoved(&mut self, batch: &Batch, error: &DiskError) {
+        if self.unmoved.insert(batch.id, batch.clone()).is_none() {
+            warn!(batch = %batch.name(), error = error_chain(error), "cannot find a batch's file, or move it to the folder of its state; trying again every second");
+        }
+    }
+
+    /// Whether files wait to be moved.
+    pub(crate) fn has_unmoved(&self) -> bool {
+        !self.unmoved.is_empty()
+    }
+
+    /// Moves the files whose move failed, as far as that is possible now.
+    fn finish_moves(&mut self) -> Result<(), DeliveryStoreError> {
+        for (id, batch) in self.unmoved.clone() {
+            // Its state may have changed since.
+            match self.ledger.batch_named(&batch.name())? {
+                Some(batch) if batch.state != BatchState::Open => self.follow(&batch, batch.state),
+                _ => drop(self.unmoved.remove(&id)),
+            }
+        }
+        Ok(())
     }
 
     /// Whether a batch becomes sent with this delivery: all other destinations that want it have it.
@@ -255,9 +342,8 @@ impl DeliveryStore {
         self.ledger
             .record_failure(batch.id, destination, error, next, gave_up)?;
         // 2. The folder.
-        if gave_up && self.spool.waits_in(batch)? == Some(BatchState::Ready) {
-            self.spool
-                .move_batch(batch, BatchState::Ready, BatchState::Failed)?;
+        if gave_up && batch.state != BatchState::Sent {
+            self.follow(batch, BatchState::Failed);
         }
         Ok(())
     }

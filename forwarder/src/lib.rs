@@ -137,7 +137,7 @@ async fn open(
                 // Only under the lock: files must not be moved while another forwarder uses them.
                 store
                     .reconcile(Timestamp::now())
-                    .and_then(|()| remove_unneeded_staging(config, &store))
+                    .and_then(|()| remove_unneeded_staging(config, &mut store))
                     .map_err(store_error)?;
                 return Ok(Some((lock, store)));
             }
@@ -159,7 +159,7 @@ async fn open(
 /// Removes the compressed files of an earlier run that are no longer needed.
 fn remove_unneeded_staging(
     config: &ForwarderSettings,
-    store: &DeliveryStore,
+    store: &mut DeliveryStore,
 ) -> Result<(), DeliveryStoreError> {
     let mut wanted = HashSet::new();
     for destination in &config.destinations {

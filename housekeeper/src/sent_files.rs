@@ -48,12 +48,20 @@ pub(crate) fn sent_batches<D: Disk>(
     for batch in batches {
         match files.remove(&(batch.source.as_str().to_owned(), batch.name())) {
             Some(forms) => found.push(SentBatch { batch, forms }),
-            // The forwarder has recorded the delivery and has not moved the file yet.
-            None if spool.find_sealed(&batch)?.is_some() => {}
-            None => found.push(SentBatch {
-                batch,
-                forms: BTreeSet::new(),
-            }),
+            None => match spool.find_sealed(&batch) {
+                // The forwarder has recorded the delivery and has not moved the file yet.
+                Ok(Some(_)) => {}
+                Ok(None) => found.push(SentBatch {
+                    batch,
+                    forms: BTreeSet::new(),
+                }),
+                // Whether it has a file is not known: it is left alone, and keeps no other.
+                Err(error) => tracing::error!(
+                    batch = batch.name(),
+                    error = &error as &dyn std::error::Error,
+                    "cannot look for this batch's file; it is left alone, the next run tries again"
+                ),
+            },
         }
     }
     for ((source, name), forms) in files {

@@ -333,3 +333,17 @@ async fn error_for_a_wrong_schedule_names_the_right_form() {
          `0 */10 * * * *` for every ten minutes"
     );
 }
+
+#[test]
+fn source_whose_folder_cannot_be_read_keeps_no_other_source_from_being_compressed() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    let other = logferry_testkit::batches::new_batch("198.51.100.2", "accessLog_of_another");
+    let (state, lines) = (BatchState::Sent, b"one\n");
+    let other = logferry_testkit::batches::add_batch(&mut host.ledger(), &other, lines, state, sealed_at());
+    fs::write(host.dir.path().join("sent").join("198.51.100.2"), "a plain file")?;
+    assert_eq!(host.run(3 * HOUR)?.compressed, 1);
+    host.assert_compressed(&batch);
+    assert_eq!(host.known(&other).expired_at, None);
+    Ok(())
+}

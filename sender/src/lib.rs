@@ -37,4 +37,5 @@ pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,
 };
+pub use files::neighbours;
 pub use runner::{SenderError, run};

@@ -40,7 +40,7 @@ struct ShippingFixture {
 fn log(dir: &Path, name: &str) -> config::LogSettings {
     let path = dir.join(format!("{name}.log")).display().to_string();
     config::LogSettings {
-        rotated: vec![format!("{path}.*"), format!("{path}-*")],
+        rotated: config::RotatedNames::Auto,
         path,
         name: name.parse().expect("a name"),
         start: config::StartPosition::Beginning,
@@ -238,7 +238,7 @@ async fn rotations_while_it_is_down_are_caught_up_in_order() {
 async fn a_state_folder_that_is_lost_or_full_of_zeros_doubles_nothing() {
     let mut fixture = ShippingFixture::new().await;
     let mut expected = fixture.write("access.log", 1000);
-    for spoil in ["deleted", "zeros", "torn"] {
+    for (spoil, rotated) in [("deleted", "old"), ("zeros", "20261128"), ("torn", "1")] {
         fixture.start();
         let relay = fixture.relay.clone();
         fixture
@@ -255,7 +255,7 @@ async fn a_state_folder_that_is_lost_or_full_of_zeros_doubles_nothing() {
         expected.extend(fixture.write("access.log", 100));
         fs::rename(
             fixture.path("access.log"),
-            fixture.path(&format!("access.log.{spoil}")),
+            fixture.path(&format!("access.log.{rotated}")),
         )
         .expect("a rename");
         expected.extend(fixture.write("access.log", 100));

@@ -103,7 +103,7 @@ fn lines_are_shown_once_as_they_are_committed() {
 
 #[test]
 fn only_matching_lines_are_shown_and_a_closed_pipe_ends_tail() {
-    let relay = RelayProcess::start("tail-some", "sources: [\"127.0.0.1\"]");
+    let relay = RelayProcess::start("tail-some", "sources: [\"127.0.0.1\", \"198.51.100.1\"]");
     let mut others = TailProcess::start(&relay, &["--source", "198.51.100.1"]);
     let mut tail = TailProcess::start(&relay, &["--source", "127.0.0.1", "--group", "web-1", "needle"]);
     let text = |number| {
@@ -118,4 +118,29 @@ fn only_matching_lines_are_shown_and_a_closed_pipe_ends_tail() {
     assert!(others.child.try_wait().unwrap().is_none());
     drop(others.lines.take());
     others.assert_ends_well();
+}
+
+#[test]
+fn name_of_a_source_or_group_that_does_not_exist_is_an_error_that_says_the_nearest_one() {
+    let relay = RelayProcess::start("no-such-name", "sources: [\"127.0.0.1\"]");
+    relay.post(&line(0));
+    for (arguments, known) in [
+        (&["audit", "--source", "127.0.0.11"][..], "127.0.0.1"),
+        (&["audit", "--json", "--source", "127.0.0.11"], "127.0.0.1"),
+        (&["tail", "--source", "127.0.0.11"], "127.0.0.1"),
+        (&["tail", "--group", "wbe-1"], "web-1"),
+        (&["retry", "no-such-batch"], "127-0-0-1"),
+    ] {
+        let output = relay.command(arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let near = stderr.split_once("the nearest known one is ");
+        assert!(near.is_some_and(|(_, near)| near.contains(known)), "{stderr}");
+    }
+    let known = relay
+        .command(&["audit", "--source", "127.0.0.1"])
+        .output()
+        .unwrap();
+    assert_eq!(known.status.code(), Some(0));
 }

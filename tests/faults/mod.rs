@@ -6,3 +6,4 @@ mod full_disk;
 mod lost_log_files;
 mod lost_responses;
 mod relay_outages;
+mod spool_folders;

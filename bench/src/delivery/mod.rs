@@ -2,14 +2,11 @@
 //!
 //! Both put each file under a temporary name and rename it, with their default ciphers. The default drop folder lies in
 //! memory, because the forwarder has the server sync each file and `sftp` does not: the benchmark measures the way from
-//! this machine's page cache to the server. `sshd` and `delay_proxy` are the server's side, `payload` and `spool` the
-//! files, `reference_clients` the other tools.
+//! this machine's page cache to the server. `payload` and `spool` are the files, `reference_clients` the other tools.
 
-mod delay_proxy;
 mod payload;
 mod reference_clients;
 mod spool;
-mod sshd;
 
 use std::fs;
 use std::path::Path;
@@ -17,14 +14,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use logferry_config::units::format_size;
+use logferry_test_servers::{Sshd, delaying_proxy};
 
 use crate::measurement::figures::{float, mebibytes, megabytes_per_second, milliseconds};
 use crate::measurement::process::Usage;
 use crate::measurement::table::{high, low, table};
-use delay_proxy::DelayProxy;
 use payload::Payload;
 use spool::ReadySpool;
-use sshd::BenchSshd;
 
 /// Files of one size over one route.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +99,7 @@ pub(crate) struct DeliverySetup<'a> {
 
 /// Runs the comparisons; returns their tables.
 pub(crate) fn delivery(setup: DeliverySetup<'_>, cases: Cases, runs: usize) -> anyhow::Result<String> {
-    let sshd = BenchSshd::start(&setup.folder.join("sshd"))?;
+    let sshd = Sshd::start();
     let cases = match cases {
         Cases::Near => &NEAR[..],
         Cases::Far => &FAR,
@@ -113,16 +109,11 @@ pub(crate) fn delivery(setup: DeliverySetup<'_>, cases: Cases, runs: usize) -> a
     Ok(tables.collect::<anyhow::Result<Vec<_>>>()?.join("\n"))
 }
 
-fn compare(
-    setup: DeliverySetup<'_>,
-    sshd: &BenchSshd,
-    case: DeliveryCase,
-    runs: usize,
-) -> anyhow::Result<String> {
+fn compare(setup: DeliverySetup<'_>, sshd: &Sshd, case: DeliveryCase, runs: usize) -> anyhow::Result<String> {
     let is_far = case.route == Route::Far;
-    let proxy = is_far.then(|| DelayProxy::start(sshd.port, DELAY)).transpose()?;
+    let proxy = is_far.then(|| delaying_proxy(sshd.port, DELAY));
     let port = proxy.as_ref().map_or(sshd.port, |proxy| proxy.port);
-    sshd.write_known_hosts(port)?;
+    know(sshd, port);
     let payload = Payload::write(&setup.folder.join("payload"), case.files, case.bytes)?;
     let (files, bytes) = (float(u64::from(case.files)), u64::from(case.files) * case.bytes);
     let mut figures = Vec::new();
@@ -157,12 +148,8 @@ fn compare(
 }
 
 /// The forwarder against the predecessor's tools, which use two connections for each file.
-fn compare_with_predecessor(
-    setup: DeliverySetup<'_>,
-    sshd: &BenchSshd,
-    runs: usize,
-) -> anyhow::Result<String> {
-    sshd.write_known_hosts(sshd.port)?;
+fn compare_with_predecessor(setup: DeliverySetup<'_>, sshd: &Sshd, runs: usize) -> anyhow::Result<String> {
+    know(sshd, sshd.port);
     let few = Payload::write(&setup.folder.join("few"), PREDECESSOR_FILES, SMALL)?;
     let many = Payload::write(&setup.folder.join("many"), 1000, SMALL)?;
     let mut figures = Vec::new();
@@ -203,7 +190,7 @@ fn into_empty<T>(
 /// The forwarder's run: the time from its start to the last delivery record, and its CPU time and memory.
 fn forward(
     setup: DeliverySetup<'_>,
-    sshd: &BenchSshd,
+    sshd: &Sshd,
     port: u16,
     payload: &Payload,
     drop: &Path,
@@ -223,4 +210,9 @@ fn forward(
     let run = spool.deliver(setup.binary, &config, &folder)?;
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     Ok(run)
+}
+
+/// Makes `sshd` known under `port`, which may be a proxy's.
+fn know(sshd: &Sshd, port: u16) {
+    sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{port}"));
 }

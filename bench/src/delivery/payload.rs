@@ -1,14 +1,13 @@
 //! The files to deliver, and the check of what was delivered.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use logferry_ledger::BatchContents;
 
-use super::sshd::new_file;
 use crate::testbed::relay_testbed::{WrongResult, add_file};
 use crate::testbed::source_log::count_line;
 
@@ -97,4 +96,16 @@ fn fill(path: &Path, number: u32, bytes: u64) -> io::Result<BatchContents> {
     }
     file.flush()?;
     Ok(contents)
+}
+
+/// Writes a file for one run.
+pub(super) fn write(path: &Path, contents: &str) -> anyhow::Result<()> {
+    let written = new_file(path).and_then(|mut file| file.write_all(contents.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Creates or empties a file for one run, which need not survive a power loss.
+fn new_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).open(path)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use logferry_config::Config;
-use logferry_ledger::{BatchFilter, BatchState};
+use logferry_ledger::{BatchFilter, BatchState, Ledger};
 use logferry_monitor::audit::{self, Audit, AuditedBatch, AuditedDestination, Discrepancy};
 use logferry_text::{Table, count, size};
 
@@ -22,10 +22,11 @@ const UNDELIVERED_SHOWN_MAX: usize = 20;
 pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     let filter = options.selection.filter();
     let config = configuration::load(file)?;
+    let data_dir = configuration::data_dir(file, &config)?;
+    configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
     let mut audit = audit(file, &config, &filter)?;
     let mut unread = Vec::new();
     if options.verify {
-        let data_dir = configuration::data_dir(file, &config)?;
         unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
     }
     console::print_result(options.json, &audit, text)?;
@@ -135,7 +136,6 @@ fn findings(title: &str, findings: &[Discrepancy]) -> Table<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_ledger::Ledger;
     use logferry_monitor::audit::DiscrepancyKind;
 
     const SUMS: &str = "source  batches  sent  lines  delivered  size\n\

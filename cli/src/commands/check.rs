@@ -27,6 +27,16 @@ pub(crate) fn run(file: &Path, connect: bool) -> Result {
     for warning in config.warnings.iter().chain(&files.warnings) {
         console::print(&format!("warning: {warning}\n"))?;
     }
+    for neighbour in config
+        .sender
+        .iter()
+        .flat_map(|sender| logferry_sender::neighbours(&sender.logs))
+    {
+        let path = neighbour.display();
+        console::print(&format!(
+            "{path}: is left alone, as rotation does not make such a name\n"
+        ))?;
+    }
     for problem in &files.problems {
         console::print(&format!("{problem}\n"))?;
     }

@@ -23,7 +23,10 @@ pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
     let config = configuration::load(file)?;
     let subscribers = subscribers(&config, options.destination.as_ref())?;
     let data_dir = configuration::data_dir(file, &config)?;
-    let batches = selected(&Ledger::open(&data_dir)?, options)?;
+    let ledger = Ledger::open(&data_dir)?;
+    configuration::require_source(&config, &ledger, options.selection.source.as_ref())?;
+    let batches = selected(&ledger, options)?;
+    drop(ledger);
     let mut resent = resend(&data_dir, &batches, &subscribers, Timestamp::now())?;
     if options.batches.is_empty() || options.destination.is_none() {
         // Only a named batch for a named destination is worth a message.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use logferry_ledger::{Batch, BatchState, Ledger};
+use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
 
 use crate::configuration;
 use crate::output::console;
@@ -38,11 +38,15 @@ pub(crate) fn run(file: &Path, names: &[String]) -> Result {
 pub(super) fn batches_named(ledger: &Ledger, names: &[String]) -> Result<Vec<Batch>> {
     let batch = |name: &String| {
         let name = name.strip_suffix(".log").unwrap_or(name);
-        ledger.batch_named(name)?.ok_or_else(|| {
-            Failure::configuration(anyhow!(
-                "there is no batch {name}; `logferry audit --json` lists all"
-            ))
-        })
+        if let Some(batch) = ledger.batch_named(name)? {
+            return Ok(batch);
+        }
+        let known: Vec<_> = ledger.batches(&BatchFilter::default())?;
+        let known: Vec<_> = known.iter().map(Batch::name).collect();
+        let near = configuration::nearest_known(name, known.iter().map(String::as_str));
+        Err(Failure::configuration(anyhow!(
+            "there is no batch {name}; {near}; `logferry audit --json` lists all"
+        )))
     };
     names.iter().map(batch).collect()
 }

@@ -75,9 +75,10 @@ fn text(status: &StatusReport, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
     };
     format!(
-        "{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
         sources(status, now),
         problems(status, now),
+        neighbours(status),
         groups(status),
         destinations(status, now),
         in_flight(status),
@@ -145,6 +146,8 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
     });
     let unreadable = source.unreadable_files.iter();
     let unreadable = unreadable.map(|path| format!("its sender cannot read {path}"));
+    let held = source.held_files.iter();
+    let held = held.map(|file| format!("not shipped: {}: {}", file.path, file.reason));
     let failing = source.checkpoint_failing_since;
     let checkpoint = failing.map(|since| format!("its sender cannot write to its state_dir since {since}"));
     let difference = source.clock_difference_seconds.unwrap_or(0);
@@ -154,9 +157,23 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
     });
     lost.chain(at_risk)
         .chain(unreadable)
+        .chain(held)
         .chain(checkpoint)
         .chain(clock)
         .collect()
+}
+
+/// The files beside logs that are not taken for rotated files. That is no problem, unless somebody thinks they are shipped.
+fn neighbours(status: &StatusReport) -> String {
+    let mut table = Table::new(["source", "left alone, as rotation does not make such names"]);
+    for source in status
+        .sources
+        .iter()
+        .filter(|source| !source.neighbours.is_empty())
+    {
+        table.row([source.source.to_string(), source.neighbours.join(", ")]);
+    }
+    table.section()
 }
 
 /// The relay's groups; nothing if there is none.

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process;
 
+use logferry_ledger::Ledger;
 use logferry_spool::follow::{FollowEvent, Follower, LineFilter};
 use memchr::memmem::Finder;
 use nix::errno::Errno;
@@ -26,8 +27,13 @@ pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
         source: options.source.clone(),
         group: options.group.clone(),
     };
+    let data_dir = configuration::data_dir(file, &config)?;
+    let ledger = Ledger::open(&data_dir)?;
+    configuration::require_source(&config, &ledger, options.source.as_ref())?;
+    configuration::require_group(&config, &ledger, options.group.as_ref())?;
+    drop(ledger);
     exit_on_signal()?;
-    let mut follower = Follower::start(&configuration::data_dir(file, &config)?, filter)?;
+    let mut follower = Follower::start(&data_dir, filter)?;
     let finder = Finder::new(options.pattern.as_deref().unwrap_or_default());
     let is_terminal = io::stdout().is_terminal();
     let mut show = |event: FollowEvent<'_>| match event {

@@ -44,6 +44,6 @@ pub use relay::{GroupLimits, GroupSettings, RelaySettings, ServerTls};
 pub use sender::relay_endpoint::{
     ChunkCompression, ClientIdentity, ClientTls, RelayAddress, RelayAddressError, Scheme,
 };
-pub use sender::{ChunkLimits, LogSettings, SenderSettings, SourceSetting, StartPosition};
+pub use sender::{ChunkLimits, LogSettings, RotatedNames, SenderSettings, SourceSetting, StartPosition};
 pub use yaml::secret::Secret;
 pub use yaml::units;

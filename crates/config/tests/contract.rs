@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use logferry_config::{
     Backoff, ChunkCompression, ChunkLimits, ClientTls, Config, DeliveryRetry, GroupLimits, HostKeyPolicy,
-    HousekeeperSettings, Login, NameTemplate, Secret, SmtpTls, SourceSetting, StartPosition, SummarySettings,
-    TimestampFormat, parse,
+    HousekeeperSettings, Login, NameTemplate, RotatedNames, Secret, SmtpTls, SourceSetting, StartPosition,
+    SummarySettings, TimestampFormat, parse,
 };
 
 /// The documented file with every default written out, as far as this version goes, and a password.
@@ -20,7 +20,7 @@ sender:
   state_dir: /var/lib/logferry/sender
   logs:
     - path: /app/log/nginx/access.log
-      rotated: ["/app/log/nginx/access.log.*", "/app/log/nginx/access.log-*"]
+      rotated: auto
       name: access
       start: beginning
       exclude:
@@ -156,14 +156,28 @@ fn the_documented_sender_is_read_as_documented() {
         panic!("one log")
     };
     assert_eq!(log.path, "/app/log/nginx/access.log");
-    assert_eq!(
-        log.rotated,
-        ["/app/log/nginx/access.log.*", "/app/log/nginx/access.log-*"]
-    );
+    assert_eq!(log.rotated, RotatedNames::Auto);
     assert_eq!(log.name.as_str(), "access");
     assert_eq!(log.start, StartPosition::Beginning);
     assert_eq!(log.exclude, [["/health.php", "nginx/", "health check"]]);
     assert_eq!(log.max_line, 1 << 20);
+}
+
+#[test]
+fn rotated_names_are_auto_or_globs() {
+    let with = |rotated: &str| {
+        let text = FULL.replace("rotated: auto", &format!("rotated: {rotated}"));
+        parse(&text, Path::new("c.yaml"), &|_| Some("secret".to_owned()))
+    };
+    let globs = with("[/log/a.*, /old/a-*]")
+        .expect("valid")
+        .sender
+        .expect("a sender");
+    let expected = RotatedNames::Globs(vec!["/log/a.*".into(), "/old/a-*".into()]);
+    assert_eq!(globs.logs[0].rotated, expected);
+    let error = with("/log/a.*").expect_err("no list").to_string();
+    assert!(error.contains("write globs as a list: [\"/log/a.*\"]"), "{error}");
+    assert!(error.contains("c.yaml:9:"), "{error}");
 }
 
 #[test]

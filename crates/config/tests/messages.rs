@@ -250,7 +250,7 @@ fn wrong_groups_are_explained() {
     check_group(
         "{name: a, listen: '127.0.0.1:0', sources: []}",
         &[
-            "3: relay.groups[0].sources: is empty, so nobody could send; list the sources, or leave it out to admit any",
+            "3: relay.groups[0].sources: is empty, so no sender is admitted; list the sources, or leave it out to admit any",
         ],
     );
     check(

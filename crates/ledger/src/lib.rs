@@ -232,6 +232,11 @@ impl Ledger {
         &self.path
     }
 
+    /// How long each change waits while another process writes, instead of 30 s.
+    pub fn wait_for_locks(&mut self, at_most: Duration) -> Result<(), LedgerError> {
+        self.read("set its time-out", |sql| sql.busy_timeout(at_most))
+    }
+
     /// Lets SQLite check the whole file. Returns one line for each fault.
     pub fn integrity(&self) -> Result<Vec<String>, LedgerError> {
         self.check("PRAGMA integrity_check")

@@ -28,11 +28,26 @@ pub struct Heartbeat {
     /// Paths of logs that cannot be read: no permission, a bad disk, a damaged archive.
     #[serde(default)]
     pub unreadable: Vec<String>,
+    /// Files that the sender can read and does not ship.
+    #[serde(default)]
+    pub held: Vec<HeldFile>,
+    /// Files beside the logs that begin like a log's name and are not taken for rotated files of it.
+    #[serde(default)]
+    pub neighbours: Vec<String>,
     /// The streams it follows now.
     pub streams: Vec<StreamProgress>,
     /// Bytes that can no longer be sent. Repeated until a report with them is answered 204.
     #[serde(default)]
     pub gaps: Vec<ReportedGap>,
+}
+
+/// A file that the sender sees and does not ship.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldFile {
+    /// Where it is.
+    pub path: String,
+    /// Why it is not shipped, and what to do.
+    pub reason: String,
 }
 
 /// How far one stream is: `acked <= sent <= read <= size`, except for a file that has just become shorter.

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
-pub use self::sources::{SourceStatus, StreamStatus};
+pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
 
@@ -49,6 +49,8 @@ pub struct StatusReport {
     pub batches: BatchCounts,
     /// The configured destinations.
     pub destinations: Vec<DestinationStatus>,
+    /// Files that senders see and do not ship.
+    pub held: Vec<HeldLogFile>,
     /// The disk of the data folder.
     pub disk: DiskStatus,
 }
@@ -125,6 +127,7 @@ pub fn status(
         .filter(|batch| is_unwanted(batch, scope.destinations));
     Ok(StatusReport {
         groups: groups::statuses(&ledger, scope.groups, &sources, now)?,
+        held: sources::held_files(&sources),
         sources,
         batches: BatchCounts {
             open,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_ledger::{BatchFilter, Ledger, LedgerError, ReportedStream, SourceRecord};
-use logferry_protocol::heartbeat::HostTime;
+use logferry_protocol::heartbeat::{HeldFile, HostTime};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use serde::Serialize;
@@ -47,6 +47,11 @@ pub struct SourceStatus {
     pub files_at_risk: u64,
     /// Logs that its sender cannot read.
     pub unreadable_files: Vec<String>,
+    /// Files that its sender sees and does not ship. In JSON they stand in the list `held` of the whole report.
+    #[serde(skip)]
+    pub held_files: Vec<HeldFile>,
+    /// Files beside its logs that begin like a log's name and are not shipped, as rotation does not make such names.
+    pub neighbours: Vec<String>,
     /// This host's clock minus the source's clock.
     pub clock_difference_seconds: Option<i64>,
     /// Since when its sender cannot save its checkpoint, by the sender's clock; `None` if it can.
@@ -96,6 +101,7 @@ impl SourceStatus {
         matches!(self.state, SourceState::Active | SourceState::Quiet)
             && self.gaps.is_empty()
             && self.unreadable_files.is_empty()
+            && self.held_files.is_empty()
             && self.checkpoint_failing_since.is_none()
     }
 
@@ -120,6 +126,8 @@ impl SourceStatus {
             started_at: heartbeat.and_then(|heartbeat| timestamp(heartbeat.started_at)),
             oldest_unread_seconds: ages.max().unwrap_or(0),
             files_at_risk: streams.iter().filter(|stream| stream.at_risk).count() as u64,
+            neighbours: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.neighbours.clone()),
+            held_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.held.clone()),
             unreadable_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.unreadable.clone()),
             clock_difference_seconds: difference_ms.map(|ms| ms / 1000),
             checkpoint_failing_since: heartbeat
@@ -156,6 +164,37 @@ impl StreamStatus {
             at_risk: stream.is_at_risk(),
         }
     }
+}
+
+/// A file that a sender sees and does not ship.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldLogFile {
+    /// The sender's source.
+    pub source: SourceId,
+    /// Where the file is on the source.
+    pub path: String,
+    /// Why it is not shipped, and what to do.
+    pub reason: String,
+}
+
+/// The files of all sources that are not shipped, those that cannot be read included.
+pub(super) fn held_files(sources: &[SourceStatus]) -> Vec<HeldLogFile> {
+    let held_of = |source: &SourceStatus| {
+        let unreadable = source.unreadable_files.iter().map(|path| HeldFile {
+            path: path.clone(),
+            reason: "its sender cannot read it".to_owned(),
+        });
+        let files = source.held_files.iter().cloned().chain(unreadable);
+        let source = source.source.clone();
+        files
+            .map(move |HeldFile { path, reason }| HeldLogFile {
+                source: source.clone(),
+                path,
+                reason,
+            })
+            .collect::<Vec<_>>()
+    };
+    sources.iter().flat_map(held_of).collect()
 }
 
 /// Every source that ever made contact or is expected.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, Ledger, TransferRecord};
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap, StreamProgress};
+use logferry_protocol::heartbeat::{Heartbeat, HeldFile, HostTime, ReportedGap, StreamProgress};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
@@ -73,7 +73,7 @@ fn the_json_is_the_documented_one() {
     let silent = |name: &str, state: &str, contact: Option<&str>| {
         json!({"source": name, "group": contact.map(|_| "web-1"), "state": state, "last_line_at": null,
                "last_contact_at": contact, "lag_bytes": 0, "lines_last_hour": 0, "version": null,
-               "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [],
+               "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [], "neighbours": [],
                "clock_difference_seconds": null, "checkpoint_failing_since": null, "gaps": [], "streams": []})
     };
     let mut active = silent("198.51.100.1", "active", Some("2026-11-21T03:09:00Z"));
@@ -102,6 +102,7 @@ fn the_json_is_the_documented_one() {
                            "error_kind": "name_taken", "next_attempt_at": "2026-11-21T03:11:00Z"}],
                  "in_flight": []},
             ],
+            "held": [],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
         })
     );
@@ -127,6 +128,11 @@ fn report_problems(host: &mut RelayHost) -> StreamId {
         started_at: Some(HostTime::from_millis(0)),
         checkpoint_failing_since: Some(HostTime::from_millis(1000)),
         unreadable: vec!["/log/access.log.2".to_owned()],
+        held: vec![HeldFile {
+            path: "/log/access.log.3".to_owned(),
+            reason: "it is not text".to_owned(),
+        }],
+        neighbours: vec!["/log/access.log.html".to_owned()],
         streams: vec![StreamProgress {
             stream,
             log: log.clone(),
@@ -173,7 +179,8 @@ fn reported_problems_are_shown_and_are_not_healthy() {
             "source": "198.51.100.1", "group": "web-1", "state": "quiet", "last_line_at": null,
             "last_contact_at": "2026-11-21T03:09:30Z", "lag_bytes": 30, "lines_last_hour": 0, "version": "0.1.0",
             "started_at": "1970-01-01T00:00:00Z", "oldest_unread_seconds": 120, "files_at_risk": 1,
-            "unreadable_files": ["/log/access.log.2"], "clock_difference_seconds": 120,
+            "unreadable_files": ["/log/access.log.2"],
+            "neighbours": ["/log/access.log.html"], "clock_difference_seconds": 120,
             "checkpoint_failing_since": "1970-01-01T00:00:01Z",
             "gaps": [{"log": "access", "stream": stream, "path": "/log/access.log.9", "from": 50, "until": 70,
                       "noticed_at": "2026-11-21T03:09:30Z"}],
@@ -182,6 +189,13 @@ fn reported_problems_are_shown_and_are_not_healthy() {
                          "oldest_unread_seconds": 120, "lines_sent": 0, "lines_excluded": 0, "rotated": true,
                          "deleted": false, "at_risk": true}],
         }])
+    );
+    assert_eq!(
+        serde_json::to_value(&found.held).expect("JSON"),
+        json!([
+            {"source": "198.51.100.1", "path": "/log/access.log.3", "reason": "it is not text"},
+            {"source": "198.51.100.1", "path": "/log/access.log.2", "reason": "its sender cannot read it"},
+        ])
     );
     let next_day = status(host.data_dir(), &scope, at("2026-11-22T03:10:00Z")).expect("a status");
     assert_eq!(

@@ -150,9 +150,10 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             match self.spool.cut_back(&batch)? {
                 OpenFile::Whole => {
                     let ends_inside_line = self.spool.ends_inside_line(&batch)?;
-                    let holder = match ends_inside_line {
-                        true => self.ledger.stream_with_open_line(batch.id)?,
-                        false => None,
+                    let holder = if ends_inside_line {
+                        self.ledger.stream_with_open_line(batch.id)?
+                    } else {
+                        None
                     };
                     let holder = holder.map(|record| (record.source, record.stream));
                     self.open.restore(batch, ends_inside_line, holder, &self.ledger)?;
@@ -243,16 +244,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         let mut waiting = std::mem::take(&mut self.parked).into_iter();
         let mut at_limit = HashMap::new();
         while let Some(parked) = waiting.next() {
-            let outcome = match self.settle(&parked, &mut at_limit, now) {
+            let (outcome, error) = match self.settle(&parked, &mut at_limit, now) {
                 Ok(None) => {
                     self.parked.push(parked);
                     continue;
                 }
-                Ok(Some(outcome)) => Ok(outcome),
-                Err(error) => Err(error),
-            };
-            let (outcome, error) = match outcome {
-                Ok(outcome) => (outcome, None),
+                Ok(Some(outcome)) => (outcome, None),
                 Err(error) => (Settled::Known(ChunkOutcome::OffsetMismatch), Some(error)),
             };
             settled.push((parked.reply, parked.stream, outcome));

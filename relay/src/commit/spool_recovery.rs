@@ -39,12 +39,14 @@ impl CommitError {
     }
 }
 
-/// Moves the files of batches whose seal was interrupted after the ledger's change: of one group, or of all.
+/// Moves the files of batches whose seal was interrupted after the ledger's change: of one group, or of all. A file that
+/// cannot be moved keeps no other where it is; the first error is returned.
 pub(crate) fn finish_seals<D: Disk>(
     spool: &Spool<D>,
     ledger: &Ledger,
     group: Option<&GroupName>,
 ) -> Result<(), CommitError> {
+    let mut result = Ok(());
     for file in spool.files_in(BatchState::Open)? {
         let batch = match (&file.source, file.form) {
             (Some(_), FileForm::Plain) => ledger.batch_named(&file.batch_name)?,
@@ -53,7 +55,7 @@ pub(crate) fn finish_seals<D: Disk>(
         match batch {
             Some(batch) if group.is_some_and(|group| *group != batch.group) => {}
             Some(batch) if batch.state == BatchState::Ready => {
-                spool.move_batch(&batch, BatchState::Open, BatchState::Ready)?;
+                result = result.and(spool.move_batch(&batch, BatchState::Open, BatchState::Ready));
             }
             Some(batch) if batch.state == BatchState::Open => {}
             // It was logged at the start, and is not repeated when a group recovers.
@@ -64,7 +66,7 @@ pub(crate) fn finish_seals<D: Disk>(
             ),
         }
     }
-    Ok(())
+    Ok(result?)
 }
 
 /// Seals the open batches of groups that are no longer configured: no committer does it.

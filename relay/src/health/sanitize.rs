@@ -8,7 +8,10 @@ use logferry_protocol::heartbeat::Heartbeat;
 pub(crate) fn without_control_characters(mut report: Heartbeat) -> Heartbeat {
     let streams = report.streams.iter_mut().map(|stream| &mut stream.path);
     let gaps = report.gaps.iter_mut().map(|gap| &mut gap.path);
-    let texts = streams.chain(gaps).chain(&mut report.unreadable);
+    let held = report.held.iter_mut();
+    let held = held.flat_map(|file| [&mut file.path, &mut file.reason]);
+    let texts = streams.chain(gaps).chain(held);
+    let texts = texts.chain(&mut report.unreadable).chain(&mut report.neighbours);
     for text in texts.chain([&mut report.version]) {
         if text.contains(char::is_control) {
             let mut escaped = String::with_capacity(text.len() * 2);
@@ -36,6 +39,7 @@ mod tests {
         let report = r#"{
             "version": "1\u001b[2J", "unreadable": ["/log/\u00e9", "a\r\nBcc: x@example.com"],
             "streams": [{"stream": "STREAM", "log": "access", "path": "/a\u0007", "acked": 0, "size": 0, "rotated": false}],
+            "held": [{"path": "/c\u0008", "reason": "\u001b]0;x"}],
             "gaps": [{"stream": "STREAM", "log": "access", "path": "/b\u009b", "from": 0, "until": null, "noticed_at": 0}]
         }"#;
         let head = Head::of(b"line\n").expect("a line");
@@ -46,5 +50,7 @@ mod tests {
         assert_eq!(report.unreadable, ["/log/\u{e9}", r"a\r\nBcc: x@example.com"]);
         assert_eq!(report.streams[0].path, r"/a\u{7}");
         assert_eq!(report.gaps[0].path, r"/b\u{9b}");
+        assert_eq!(report.held[0].path, r"/c\u{8}");
+        assert_eq!(report.held[0].reason, r"\u{1b}]0;x");
     }
 }

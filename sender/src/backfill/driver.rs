@@ -73,7 +73,7 @@ impl BackfillDriver {
     ) -> Self {
         let logs = config.logs.iter().map(|log| LogRules {
             name: log.name.clone(),
-            patterns: LogPatterns::new(&log.path, &log.rotated),
+            patterns: LogPatterns::of_log(log),
             chunker: Chunker::of_log(&config.chunk, log),
         });
         Self {
@@ -189,7 +189,7 @@ impl BackfillDriver {
     /// The log whose live file this is, or is a copy of.
     fn live_log(&self, candidate: &BackfillFile<File>) -> Option<LogName> {
         let is_live = |log: &&LogRules| {
-            let mut files = log.patterns.scan(&RealFileSystem).into_iter();
+            let mut files = log.patterns.scan(&RealFileSystem).files.into_iter();
             files.any(|file| {
                 let is_copy = || {
                     let live = RealFileSystem.open(&file.path).ok()?;

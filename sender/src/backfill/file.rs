@@ -45,12 +45,17 @@ impl<H: FileHandle> BackfillFile<H> {
     pub(super) fn new(file: H) -> Result<Option<Self>, FileRefusal> {
         let stat = file.stat().map_err(FileRefusal::Unreadable)?;
         let mut text = LogText::plain(file);
-        text.detect_compression().map_err(|error| match error {
+        text.detect_compression(false).map_err(|error| match error {
             CompressedFileError::Incomplete => FileRefusal::Incomplete,
             CompressedFileError::Damaged(error) => FileRefusal::Damaged(error),
+            CompressedFileError::TooDeep => FileRefusal::TooDeep,
+            CompressedFileError::TooLarge => FileRefusal::TooLarge,
             CompressedFileError::Unreadable(error) => FileRefusal::Unreadable(error),
         })?;
         let beginning = files::beginning(&text).map_err(FileRefusal::Unreadable)?;
+        if !files::is_text(&beginning) {
+            return Err(FileRefusal::NotText);
+        }
         Ok(Head::of_final(&beginning).map(|head| Self {
             size: text.size(&stat),
             text,

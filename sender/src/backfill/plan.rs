@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use logferry_config as config;
 use logferry_protocol::names::LogName;
 
+use crate::files::discovery::LogPatterns;
+
 /// Files to ship, in this order, each with the log whose name, rules and limits apply.
 #[derive(Debug, Clone)]
 pub struct BackfillPlan {
@@ -79,14 +81,11 @@ impl BackfillPlan {
 
 fn matching(logs: &[config::LogSettings], path: &Path) -> Option<usize> {
     let path = std::path::absolute(path).ok()?;
-    let is_match = |pattern: &String| {
-        let pattern = glob::Pattern::new(pattern);
-        pattern.is_ok_and(|pattern| pattern.matches_path(&path))
-    };
-    let mut found = logs.iter().enumerate().filter_map(|(index, log)| {
-        let mut patterns = std::iter::once(&log.path).chain(&log.rotated);
-        patterns.any(is_match).then_some(index)
-    });
+    let includes = |log: &config::LogSettings| LogPatterns::of_log(log).includes(&path);
+    let mut found = logs
+        .iter()
+        .enumerate()
+        .filter_map(|(index, log)| includes(log).then_some(index));
     let first = found.next()?;
     found.next().is_none().then_some(first)
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::files::compressed::LAYERS_MAX;
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::Offset;
@@ -73,6 +74,15 @@ pub enum FileRefusal {
     /// It does not decompress.
     #[error("is damaged")]
     Damaged(#[source] io::Error),
+    /// It is compressed too often.
+    #[error("is compressed more than {LAYERS_MAX} times; decompress it")]
+    TooDeep,
+    /// Its decoder would take too much memory.
+    #[error("takes more than 128 MiB of memory to decompress; compress it again with a smaller window")]
+    TooLarge,
+    /// It is binary.
+    #[error("is not text: it has a NUL byte in its first KiB")]
+    NotText,
     /// It was written to while it was read.
     #[error(
         "has changed while it was shipped; when no process writes to it any more, run this again for the rest"

@@ -31,7 +31,7 @@ pub(super) fn config(paths: &[&str]) -> config::SenderSettings {
             let stem = Path::new(path).file_stem().expect("a name").to_string_lossy();
             config::LogSettings {
                 path: (*path).into(),
-                rotated: vec![format!("{path}.*"), format!("{path}-*")],
+                rotated: config::RotatedNames::Auto,
                 name: stem.trim_end_matches('*').parse().expect("a name"),
                 ..template.clone()
             }

@@ -2,8 +2,12 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use logferry_config::{LogSettings, RotatedNames};
+
+use crate::files::rotated_name::{is_rotation_of, possible_live_names};
 use crate::files::{FileStat, FileSystem};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,91 +28,160 @@ pub(crate) struct FoundFile {
     pub(crate) stat: FileStat,
 }
 
+/// The files of a log that are present.
+#[derive(Debug, Default)]
+pub(crate) struct FoundFiles {
+    /// Each once even if it has several names, oldest first, live files last.
+    pub(crate) files: Vec<FoundFile>,
+    /// Files beside a live file whose names begin like its name, but which rotation did not make.
+    pub(crate) neighbours: BTreeSet<PathBuf>,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct LogPatterns {
     live: String,
     /// `live`, if it is a glob.
     glob: Option<glob::Pattern>,
-    rotated: Vec<String>,
+    rotated: RotatedNames,
 }
 
 impl LogPatterns {
-    pub(crate) fn new(live: &str, rotated: &[String]) -> Self {
-        let is_glob = live.contains(['*', '?', '[']);
+    pub(crate) fn of_log(log: &LogSettings) -> Self {
+        let is_glob = log.path.contains(['*', '?', '[']);
         Self {
-            live: live.to_owned(),
-            glob: is_glob.then(|| glob::Pattern::new(live).ok()).flatten(),
-            rotated: rotated.to_vec(),
+            live: log.path.clone(),
+            glob: is_glob.then(|| glob::Pattern::new(&log.path).ok()).flatten(),
+            rotated: log.rotated.clone(),
         }
     }
 
-    /// The folders that the patterns name without a glob. They are watched even if they are empty.
-    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
-        let patterns = std::iter::once(&self.live).chain(&self.rotated);
-        let folders = patterns.filter_map(|pattern| Path::new(pattern).parent());
-        folders.filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[']))
+    /// Globs that find all rotated files, and other files too if the names are `auto`.
+    fn rotated_globs(&self) -> Vec<String> {
+        let live = match &self.rotated {
+            RotatedNames::Globs(globs) => return globs.clone(),
+            RotatedNames::Auto => &self.live,
+        };
+        let mut globs = vec![format!("{live}[._-]*")];
+        let name_at = live.rfind('/').map_or(0, |slash| slash + 1);
+        if let Some(dot) = live.rfind('.').filter(|&dot| dot > name_at) {
+            let (stem, extension) = live.split_at(dot);
+            globs.push(format!("{stem}[._-]*{extension}*"));
+        }
+        globs
     }
 
-    /// Finds the present files, each once even if it has several names, oldest first, live files last.
-    pub(crate) fn scan(&self, files: &impl FileSystem) -> Vec<FoundFile> {
+    /// The folders that the patterns name without a glob. They are watched even if they are empty.
+    pub(crate) fn folders(&self) -> BTreeSet<PathBuf> {
+        let rotated = self.rotated_globs();
+        let patterns = std::iter::once(&self.live).chain(&rotated);
+        let folders = patterns.filter_map(|pattern| Path::new(pattern).parent());
+        let named = folders.filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[']));
+        named.map(PathBuf::from).collect()
+    }
+
+    /// Whether a file at this path, which need not exist, is one of the log's.
+    pub(crate) fn includes(&self, path: &Path) -> bool {
+        let matches = |pattern: &str, path: &Path| {
+            let pattern = glob::Pattern::new(pattern);
+            pattern.is_ok_and(|pattern| pattern.matches_path(path))
+        };
+        matches(&self.live, path)
+            || match &self.rotated {
+                RotatedNames::Globs(globs) => globs.iter().any(|glob| matches(glob, path)),
+                RotatedNames::Auto => possible_live_paths(path)
+                    .iter()
+                    .any(|live| matches(&self.live, live)),
+            }
+    }
+
+    pub(crate) fn scan(&self, files: &impl FileSystem) -> FoundFiles {
         let live: Vec<PathBuf> = match self.glob {
             Some(_) => files.matching(&self.live),
             None => vec![PathBuf::from(&self.live)],
         };
-        let rotated = self.rotated.iter().flat_map(|pattern| files.matching(pattern));
-        let paths = live.iter().cloned().chain(rotated);
-        let mut found_files: Vec<FoundFile> = paths
-            .filter_map(|path| {
-                let stat = files.stat(&path)?;
-                let (live_path, role) = self.assign(&path, &live);
-                Some(FoundFile {
-                    live_path,
-                    path,
-                    role,
-                    stat,
-                })
-            })
-            .collect();
+        let rotated = self.rotated_globs();
+        let rotated = rotated.iter().flat_map(|pattern| files.matching(pattern));
+        let mut neighbours = BTreeSet::new();
+        let mut found_files = Vec::new();
+        for path in live.iter().cloned().chain(rotated) {
+            let Some(stat) = files.stat(&path) else { continue };
+            let Some((live_path, role)) = self.assign(&path, &live) else {
+                let begins_alike = |live: &PathBuf| {
+                    path.as_os_str()
+                        .as_bytes()
+                        .starts_with(live.as_os_str().as_bytes())
+                };
+                if live.iter().any(begins_alike) {
+                    neighbours.insert(path);
+                }
+                continue;
+            };
+            found_files.push(FoundFile {
+                live_path,
+                path,
+                role,
+                stat,
+            });
+        }
         // Of the names of one file, a live one counts.
         found_files.sort_by_key(|found| Reverse(found.role));
         let mut seen = BTreeSet::new();
         found_files.retain(|found| seen.insert(found.stat.key));
         found_files.sort_by(oldest_first);
-        found_files
+        FoundFiles {
+            files: found_files,
+            neighbours,
+        }
     }
 
-    fn assign(&self, path: &Path, live: &[PathBuf]) -> (PathBuf, FileRole) {
+    /// The live path that the file belongs to, and its role; `None` for a neighbour.
+    fn assign(&self, path: &Path, live: &[PathBuf]) -> Option<(PathBuf, FileRole)> {
+        let is_auto = self.rotated == RotatedNames::Auto;
         let Some(glob) = &self.glob else {
-            let is_live = path == Path::new(&self.live);
-            let role = if is_live {
-                FileRole::Live
-            } else {
-                FileRole::Rotated
-            };
-            return (PathBuf::from(&self.live), role);
+            if path == Path::new(&self.live) {
+                return Some((path.to_owned(), FileRole::Live));
+            }
+            let is_rotated = !is_auto || is_rotated_path(Path::new(&self.live), path);
+            return is_rotated.then(|| (PathBuf::from(&self.live), FileRole::Rotated));
         };
-        // Rotation appends to the name after a dot or a dash, so the rotated name starts with the live name. Existing live
-        // files are compared first, because a glob like `access*` matches rotated names too.
-        let shorter = shorter_names(path);
-        if let Some(found) = shorter.iter().find(|shorter| live.contains(shorter)) {
-            return (found.clone(), FileRole::Rotated);
+        // Existing live files are compared first, because a glob like `access*` matches rotated names too.
+        let possible = if is_auto {
+            possible_live_paths(path)
+        } else {
+            shorter_paths(path)
+        };
+        if let Some(found) = possible.iter().find(|possible| live.contains(possible)) {
+            return Some((found.clone(), FileRole::Rotated));
         }
         if live.iter().any(|live| live == path) {
-            return (path.to_owned(), FileRole::Live);
+            return Some((path.to_owned(), FileRole::Live));
         }
-        let named = shorter.into_iter().find(|shorter| glob.matches_path(shorter));
-        (named.unwrap_or_else(|| path.to_owned()), FileRole::Rotated)
+        let named = possible.into_iter().find(|possible| glob.matches_path(possible));
+        let named = named.or_else(|| (!is_auto).then(|| path.to_owned()));
+        named.map(|live_path| (live_path, FileRole::Rotated))
     }
 }
 
+fn is_rotated_path(live: &Path, path: &Path) -> bool {
+    let names = (file_name(live), file_name(path));
+    live.parent() == path.parent() && matches!(names, (Some(live), Some(name)) if is_rotation_of(live, name))
+}
+
+fn possible_live_paths(path: &Path) -> Vec<PathBuf> {
+    let names = file_name(path).map(possible_live_names).unwrap_or_default();
+    names.iter().map(|name| path.with_file_name(name)).collect()
+}
+
 /// The paths that end before a dot or dash of the file's name, shortest first.
-fn shorter_names(path: &Path) -> Vec<PathBuf> {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        return Vec::new();
-    };
+fn shorter_paths(path: &Path) -> Vec<PathBuf> {
+    let name = file_name(path).unwrap_or_default();
     let ends = name.match_indices(['.', '-']).map(|(end, _)| end);
     let shorter = ends.filter(|&end| end > 0);
     shorter.map(|end| path.with_file_name(&name[..end])).collect()
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 fn oldest_first(a: &FoundFile, b: &FoundFile) -> Ordering {
@@ -144,6 +217,13 @@ mod tests {
     use super::*;
     use crate::files::RealFileSystem;
 
+    fn patterns(live: &str, rotated: RotatedNames) -> LogPatterns {
+        let mut settings = crate::tail::scenarios::simulation::config(4096, 100, 2048);
+        let mut log = settings.logs.remove(0);
+        (log.path, log.rotated) = (live.to_owned(), rotated);
+        LogPatterns::of_log(&log)
+    }
+
     /// Creates empty files in order of age and scans for them. Returns the name, live name and role of each found file.
     fn scan(live: &str, names: &[&str]) -> Vec<String> {
         let dir = tempfile::tempdir().expect("a folder");
@@ -154,9 +234,9 @@ mod tests {
             file.set_modified(modified).expect("its time");
         }
         let live = dir.path().join(live).display().to_string();
-        let patterns = LogPatterns::new(&live, &[format!("{live}.*"), format!("{live}-*")]);
+        let patterns = patterns(&live, RotatedNames::Auto);
         let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
-        let found = patterns.scan(&RealFileSystem).into_iter();
+        let found = patterns.scan(&RealFileSystem).files.into_iter();
         let text =
             |file: FoundFile| format!("{} {} {:?}", name(&file.path), name(&file.live_path), file.role);
         found.map(text).collect()
@@ -195,6 +275,52 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_are_left_alone_and_named() {
+        let names = [
+            "access.log.offset",
+            "access.log.1~",
+            "access-api.log",
+            "access-20261128.log",
+            "access.log.1",
+            "access.log",
+        ];
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in names {
+            File::create(dir.path().join(name)).expect("a file");
+        }
+        let live = dir.path().join("access.log").display().to_string();
+        let found = patterns(&live, RotatedNames::Auto).scan(&RealFileSystem);
+        assert_eq!(found.files.len(), 3);
+        let neighbours = [
+            dir.path().join("access.log.1~"),
+            dir.path().join("access.log.offset"),
+        ];
+        assert_eq!(found.neighbours, BTreeSet::from(neighbours));
+        let globs = RotatedNames::Globs(vec![format!("{live}.*")]);
+        let found = patterns(&live, globs).scan(&RealFileSystem);
+        assert_eq!(
+            (found.files.len(), found.neighbours.len()),
+            (4, 0),
+            "what globs name is meant"
+        );
+    }
+
+    #[test]
+    fn a_log_includes_its_live_and_rotated_paths_only() {
+        for (live, path, expected) in [
+            ("/log/access.log", "/log/access.log", true),
+            ("/log/access.log", "/log/access.log.7.gz", true),
+            ("/log/access.log", "/other/access.log.1", false),
+            ("/log/access.log", "/log/access.log.offset", false),
+            ("/log/*.log", "/log/a.log.1", true),
+            ("/log/*.log", "/log/a.log.html", false),
+        ] {
+            let patterns = patterns(live, RotatedNames::Auto);
+            assert_eq!(patterns.includes(Path::new(path)), expected, "{live} {path}");
+        }
+    }
+
+    #[test]
     fn a_rotated_name_that_the_glob_matches_too_is_a_rotated_file() {
         let expected = ["access.log.1 access.log Rotated", "access.log access.log Live"];
         assert_eq!(scan("access*", &["access.log.1", "access.log"]), expected);
@@ -206,7 +332,8 @@ mod tests {
         File::create(dir.path().join("v1.log")).expect("a file");
         std::os::unix::fs::symlink("v1.log", dir.path().join("now.log")).expect("a link");
         let live = dir.path().join("*.log").display().to_string();
-        assert_eq!(LogPatterns::new(&live, &[]).scan(&RealFileSystem).len(), 1);
+        let found = patterns(&live, RotatedNames::Auto).scan(&RealFileSystem);
+        assert_eq!(found.files.len(), 1);
     }
 
     #[test]

@@ -6,17 +6,21 @@
 pub(crate) mod compressed;
 pub(crate) mod discovery;
 pub(crate) mod open_writers;
+mod rotated_name;
 pub(crate) mod watcher;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use logferry_config::LogSettings;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
 use serde::{Deserialize, Serialize};
 
+use crate::files::discovery::LogPatterns;
 use crate::files::open_writers::{OpenWriters, open_writers};
 
 /// The part of `stat(2)` that is used.
@@ -48,6 +52,24 @@ pub(crate) trait FileHandle: 'static {
     fn writers(&self) -> OpenWriters;
 }
 
+/// The files beside the logs that begin like a log's name and are no files of any log, for `logferry check`.
+pub fn neighbours(logs: &[LogSettings]) -> BTreeSet<PathBuf> {
+    let scans: Vec<_> = logs
+        .iter()
+        .map(|log| LogPatterns::of_log(log).scan(&RealFileSystem))
+        .collect();
+    let shipped: BTreeSet<_> = scans
+        .iter()
+        .flat_map(|scan| &scan.files)
+        .map(|file| &file.path)
+        .collect();
+    let neighbours = scans.iter().flat_map(|scan| &scan.neighbours);
+    neighbours
+        .filter(|path| !shipped.contains(path))
+        .cloned()
+        .collect()
+}
+
 /// Reads until `buffer` is full or the file ends. Returns the number of bytes.
 pub(crate) fn fill(file: &impl FileHandle, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
     let mut filled = 0;
@@ -73,6 +95,11 @@ pub(crate) fn beginning(file: &impl FileHandle) -> io::Result<Vec<u8>> {
     let filled = fill(file, &mut bytes, Offset::ZERO)?;
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+/// Whether a file with this beginning is text. A NUL byte is in no log line, and in the first KiB of almost every other file.
+pub(crate) fn is_text(beginning: &[u8]) -> bool {
+    memchr::memchr(0, beginning).is_none()
 }
 
 /// The up to [`FINGERPRINT_SPAN`] bytes of a file that end at `end`; `None` if the file is shorter than that.

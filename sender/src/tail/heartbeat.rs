@@ -1,5 +1,6 @@
 //! The heartbeat: the sender's report on itself, and in it the losses that the relay has not acknowledged yet.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
@@ -15,6 +16,8 @@ const REPORTED_MAX: usize = 100;
 /// Most losses that wait to be reported. Further ones are only logged.
 const UNREPORTED_MAX: usize = 1000;
 const UNREADABLE_MAX: usize = 20;
+const HELD_MAX: usize = 50;
+const NEIGHBOURS_MAX: usize = 50;
 
 #[derive(Debug)]
 pub(super) struct HeartbeatState {
@@ -53,15 +56,26 @@ impl<F: FileSystem> Tailer<F> {
         self.dirty |= self.heartbeat.unsaved_since.is_some();
         let gaps = self.heartbeat.unreported.iter().take(REPORTED_MAX);
         let unreadable = self.logs.iter().flat_map(TailedLog::unreadable);
+        let held = self.logs.iter().flat_map(|log| log.held(now));
         Some(Heartbeat {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Some(HostTime::from(now.wall)),
             started_at: Some(self.heartbeat.started),
             checkpoint_failing_since: self.heartbeat.unsaved_since,
             unreadable: unreadable.take(UNREADABLE_MAX).collect(),
+            neighbours: self.neighbours().take(NEIGHBOURS_MAX).collect(),
+            held: held.take(HELD_MAX).collect(),
             streams: self.logs.iter().flat_map(|log| log.progress(now)).collect(),
             gaps: gaps.cloned().collect(),
         })
+    }
+
+    /// The neighbours of all logs that are no files of another log.
+    fn neighbours(&self) -> impl Iterator<Item = String> + '_ {
+        let neighbours = self.logs.iter().flat_map(|log| &log.neighbours);
+        let is_shipped = |path: &&PathBuf| self.logs.iter().any(|log| log.has_file(path));
+        let foreign = neighbours.filter(move |path| !is_shipped(path));
+        foreign.map(|path| path.display().to_string())
     }
 
     /// Logs and counts the losses that were found, and keeps them for the relay.

@@ -1,5 +1,5 @@
-//! Servers for tests of several crates, on loopback ports: a real OpenSSH server, and TCP proxies that cut or limit
-//! connections or lose responses. Each ends when its value is dropped. Only tests use this crate.
+//! Servers for tests of several crates and for the benchmark, on loopback ports: a real OpenSSH server, and TCP proxies
+//! that cut, limit or delay connections or lose responses. Each ends when its value is dropped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,5 +14,7 @@
 mod proxy;
 mod sshd;
 
-pub use proxy::{CountingProxy, Direction, LoopbackAcceptor, cutting_proxy, limiting_proxy, lossy_proxy};
+pub use proxy::{
+    CountingProxy, Direction, LoopbackAcceptor, cutting_proxy, delaying_proxy, limiting_proxy, lossy_proxy,
+};
 pub use sshd::{ACCOUNT, ACCOUNT_ID, PASSWORD, PasswordAge, Sshd, keygen};

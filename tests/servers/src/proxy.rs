@@ -4,7 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -130,6 +132,46 @@ pub fn lossy_proxy(server: u16, seed: u64) -> CountingProxy {
         });
     });
     CountingProxy { acceptor, faults }
+}
+
+/// A proxy that delays the bytes of each direction, like a long distance, without loss or congestion.
+pub fn delaying_proxy(server: u16, delay: Duration) -> LoopbackAcceptor {
+    LoopbackAcceptor::start(move |client| {
+        // A server that refuses closes the client's connection, which the client notices.
+        let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else {
+            return;
+        };
+        let ends = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
+        for (from, to) in ends {
+            let (from, to) = (from.unwrap(), to.unwrap());
+            to.set_nodelay(true).unwrap();
+            // Not bounded: the window of the client's protocol bounds the bytes in flight.
+            let (sender, delayed) = channel();
+            thread::spawn(move || write_when_due(&to, &delayed));
+            thread::spawn(move || {
+                let mut block = vec![0; 64 << 10];
+                while let Ok(count @ 1..) = (&from).read(&mut block) {
+                    if sender
+                        .send((Instant::now() + delay, block[..count].to_vec()))
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+            });
+        }
+    })
+}
+
+fn write_when_due(mut to: &TcpStream, delayed: &Receiver<(Instant, Vec<u8>)>) {
+    for (due, bytes) in delayed {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if to.write_all(&bytes).is_err() {
+            break;
+        }
+    }
+    // Tells the other side that the stream has ended; it may be closed already.
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// Connects a client with a server until one of them ends. For each direction, `filter` makes a function that gets each

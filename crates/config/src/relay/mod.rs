@@ -201,7 +201,8 @@ impl RawGroup {
 
 fn resolve_sources(raw: Vec<String>, may_be_names: bool, at: &ConfigField<'_>) -> Option<SourceList> {
     if raw.is_empty() {
-        return at.refuse("is empty, so nobody could send; list the sources, or leave it out to admit any");
+        return at
+            .refuse("is empty, so no sender is admitted; list the sources, or leave it out to admit any");
     }
     let entries = at.each(raw, |text: String, at| {
         let entry = at.check(&text, SourceEntry::parse)?;

@@ -56,6 +56,18 @@ impl SourceList {
         }
     }
 
+    /// The sources that have an entry of their own: names, and addresses that are no range.
+    pub fn single(&self) -> Vec<String> {
+        match self {
+            Self::Any => Vec::new(),
+            Self::Only { ranges, names } => {
+                let addresses = ranges.iter().filter(|(first, last)| first == last);
+                let addresses = addresses.map(|(address, _)| address.to_string());
+                addresses.chain(names.iter().map(SourceId::to_string)).collect()
+            }
+        }
+    }
+
     pub(crate) fn only(entries: Vec<SourceEntry>) -> Self {
         let (mut ranges, mut names) = (Vec::new(), Vec::new());
         for entry in entries {

@@ -61,8 +61,8 @@ pub enum SourceSetting {
 pub struct LogSettings {
     /// Path of the live file, or a glob for several.
     pub path: String,
-    /// Globs of its rotated files.
-    pub rotated: Vec<String>,
+    /// The names of its rotated files.
+    pub rotated: RotatedNames,
     /// Name of the log at the relay.
     pub name: LogName,
     /// The start position in a file that was never seen before.
@@ -71,6 +71,15 @@ pub struct LogSettings {
     pub exclude: Vec<Vec<String>>,
     /// A line with more bytes is shipped in pieces; at most the chunk's `max_bytes`.
     pub max_line: usize,
+}
+
+/// The names of a log's rotated files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RotatedNames {
+    /// Those that rotation makes from the name of the live file.
+    Auto,
+    /// Those that match one of these globs.
+    Globs(Vec<String>),
 }
 
 /// The start position in a file that was never seen before.
@@ -119,11 +128,44 @@ pub(crate) struct RawSender {
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawLog {
     path: Option<String>,
-    rotated: Option<Vec<String>>,
+    rotated: RawRotated,
     name: Option<String>,
     start: Option<String>,
     exclude: Vec<Vec<String>>,
     max_line: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "`auto`, or a list of globs such as [/app/log/nginx/access.log.*]"
+)]
+enum RawRotated {
+    Word(String),
+    Globs(Vec<String>),
+}
+
+impl Default for RawRotated {
+    fn default() -> Self {
+        Self::Word("auto".into())
+    }
+}
+
+impl RawRotated {
+    fn resolve(self, at: &ConfigField<'_>) -> Option<RotatedNames> {
+        match self {
+            Self::Word(word) => at.check(&word, |text| match text {
+                "auto" => Ok(RotatedNames::Auto),
+                glob => Err(format!(
+                    "`{glob}` is not `auto`; write globs as a list: [\"{glob}\"]"
+                )),
+            }),
+            Self::Globs(globs) => {
+                let globs = at.each(globs, |raw: String, at| at.check(&raw, glob_pattern))?;
+                Some(RotatedNames::Globs(globs))
+            }
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -226,13 +268,7 @@ impl RawLog {
             (None, Some(path)) => name_from(path, &at.key("name")),
             (None, None) => None,
         };
-        let rotated = match (self.rotated, &path) {
-            (Some(patterns), _) => at
-                .key("rotated")
-                .each(patterns, |raw: String, at| at.check(&raw, glob_pattern)),
-            (None, Some(path)) => Some(vec![format!("{path}.*"), format!("{path}-*")]),
-            (None, None) => None,
-        };
+        let rotated = self.rotated.resolve(&at.key("rotated"));
         let start = at.key("start").choice(
             self.start.as_deref().unwrap_or("beginning"),
             &[

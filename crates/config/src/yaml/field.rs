@@ -51,15 +51,15 @@ impl RawText {
 /// A field, such as `relay.groups[1].listen`.
 #[derive(Clone)]
 pub(crate) struct ConfigField<'a> {
-    findings: &'a Diagnostics<'a>,
+    diagnostics: &'a Diagnostics<'a>,
     path: Vec<Step>,
 }
 
 impl<'a> ConfigField<'a> {
     /// The whole file.
-    pub(crate) fn root(findings: &'a Diagnostics<'a>) -> Self {
+    pub(crate) fn root(diagnostics: &'a Diagnostics<'a>) -> Self {
         Self {
-            findings,
+            diagnostics,
             path: Vec::new(),
         }
     }
@@ -68,7 +68,7 @@ impl<'a> ConfigField<'a> {
         let mut path = self.path.clone();
         path.push(step);
         Self {
-            findings: self.findings,
+            diagnostics: self.diagnostics,
             path,
         }
     }
@@ -97,8 +97,8 @@ impl<'a> ConfigField<'a> {
 
     /// Reports a problem of this field. The message names the problem and a correct value.
     pub(crate) fn report(&self, message: impl Into<String>) {
-        self.findings.problems.borrow_mut().push(ConfigProblem {
-            line: locate(self.findings.text, &self.path),
+        self.diagnostics.problems.borrow_mut().push(ConfigProblem {
+            line: locate(self.diagnostics.text, &self.path),
             key: self.to_string(),
             message: message.into(),
         });
@@ -133,32 +133,32 @@ impl<'a> ConfigField<'a> {
         }
     }
 
-    /// A setting of this mapping that has no default: `judge` gets it if it exists.
+    /// A setting of this mapping that has no default: `resolve` gets it if it exists.
     pub(crate) fn required<T>(
         &self,
         key: &'static str,
         raw: Option<String>,
         example: &str,
-        judge: impl FnOnce(&Self, &str) -> Option<T>,
+        resolve: impl FnOnce(&Self, &str) -> Option<T>,
     ) -> Option<T> {
         match raw {
-            Some(raw) => judge(&self.key(key), &raw),
+            Some(raw) => resolve(&self.key(key), &raw),
             None => self
                 .key(key)
                 .refuse(format!("is missing; write for example `{example}`")),
         }
     }
 
-    /// A setting of this mapping that may be absent: `judge` gets it only if it exists.
+    /// A setting of this mapping that may be absent: `resolve` gets it only if it exists.
     #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a value")]
     pub(crate) fn optional<T>(
         &self,
         key: &'static str,
         raw: Option<String>,
-        judge: impl FnOnce(&Self, &str) -> Option<T>,
+        resolve: impl FnOnce(&Self, &str) -> Option<T>,
     ) -> Option<Option<T>> {
         match raw {
-            Some(raw) => judge(&self.key(key), &raw).map(Some),
+            Some(raw) => resolve(&self.key(key), &raw).map(Some),
             None => Some(None),
         }
     }
@@ -172,7 +172,7 @@ impl<'a> ConfigField<'a> {
             let Some((name, tail)) = after.split_once('}') else {
                 return self.refuse("has a `${` without its `}`; write ${NAME} for an environment variable");
             };
-            let Some(value) = (self.findings.env)(name) else {
+            let Some(value) = (self.diagnostics.env)(name) else {
                 return self.refuse(format!(
                     "the environment variable `{name}` is not set; set it, or write the value here"
                 ));
@@ -202,13 +202,13 @@ impl<'a> ConfigField<'a> {
         self.check(raw, str::parse)
     }
 
-    /// A value that `judge` makes of the text.
+    /// A value that `resolve` makes of the text.
     pub(crate) fn check<T, E: Display>(
         &self,
         raw: &str,
-        judge: impl FnOnce(&str) -> Result<T, E>,
+        resolve: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        self.accept(judge(&self.text(raw)?))
+        self.accept(resolve(&self.text(raw)?))
     }
 
     /// One of these words.
@@ -325,11 +325,11 @@ impl<'a> ConfigField<'a> {
         match (inline, file) {
             (None, None) => Some(None),
             (Some(inline), None) => {
-                let place = self.key(key);
+                let setting = self.key(key);
                 if !inline.contains("${") {
-                    place.warn_if_world_readable(self.findings.file);
+                    setting.warn_if_world_readable(self.diagnostics.file);
                 }
-                place.filled(inline).map(|text| Some(Secret::new(text)))
+                setting.filled(inline).map(|text| Some(Secret::new(text)))
             }
             (None, Some(file)) => self.key(file_key).secret_file(file).map(Some),
             (Some(_), Some(_)) => self.key(file_key).refuse(format!(
@@ -390,7 +390,7 @@ impl<'a> ConfigField<'a> {
     /// Reports an allowed but unwise value.
     pub(crate) fn warn(&self, what: &str) {
         let warning = format!("{self}: {what}");
-        self.findings.warnings.borrow_mut().push(warning);
+        self.diagnostics.warnings.borrow_mut().push(warning);
     }
 }
 

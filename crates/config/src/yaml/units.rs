@@ -131,9 +131,9 @@ mod tests {
             "18446744073709551616",
             "99999999999TiB",
         ] {
-            let said = parse_size(text).expect_err(text).to_string();
+            let message = parse_size(text).expect_err(text).to_string();
             let right = "write it like 64KiB, 8MiB or 1GiB, or as a plain number of bytes";
-            assert_eq!(said, format!("`{text}` is not a size; {right}"));
+            assert_eq!(message, format!("`{text}` is not a size; {right}"));
         }
     }
 
@@ -149,8 +149,8 @@ mod tests {
             (&too_long, "is too long; at most 87600h (ten years) is allowed"),
         ] {
             for text in texts {
-                let said = parse_duration(text).expect_err(text).to_string();
-                assert_eq!(said, format!("`{text}` {problem}"));
+                let message = parse_duration(text).expect_err(text).to_string();
+                assert_eq!(message, format!("`{text}` {problem}"));
             }
         }
     }

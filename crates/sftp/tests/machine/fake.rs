@@ -40,7 +40,7 @@ pub(crate) type Hasher = fn(&[u8]) -> Vec<u8>;
 
 /// Differences from a correct server without extensions.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ways {
+pub(crate) struct ServerBehaviour {
     /// The offered extensions, with their revisions.
     pub(crate) extensions: Vec<(&'static str, &'static str)>,
     /// The reply to `limits@openssh.com`: packet, read, write, handles.
@@ -69,7 +69,7 @@ pub(crate) struct Ways {
 
 #[derive(Debug, Default)]
 pub(crate) struct FakeServer {
-    pub(crate) ways: Ways,
+    pub(crate) behaviour: ServerBehaviour,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// The files that the receiver took, in order.
     pub(crate) taken: Vec<(String, Vec<u8>)>,
@@ -135,9 +135,9 @@ pub(crate) fn status(id: u32, code: u32) -> Vec<u8> {
 }
 
 impl FakeServer {
-    pub(crate) fn new(ways: Ways) -> Self {
+    pub(crate) fn new(behaviour: ServerBehaviour) -> Self {
         Self {
-            ways,
+            behaviour,
             ..Self::default()
         }
     }
@@ -174,7 +174,7 @@ impl FakeServer {
             1 => {
                 assert_eq!(id, 3, "the version");
                 let mut extensions = Vec::new();
-                for (name, revision) in &self.ways.extensions {
+                for (name, revision) in &self.behaviour.extensions {
                     extensions.extend(string(name.as_bytes()));
                     extensions.extend(string(revision.as_bytes()));
                 }
@@ -185,7 +185,7 @@ impl FakeServer {
                 let known = self.handles.remove(&fields.handle()).is_some();
                 status(
                     id,
-                    if known && !self.ways.close_fails {
+                    if known && !self.behaviour.close_fails {
                         OK
                     } else {
                         FAILURE
@@ -225,7 +225,7 @@ impl FakeServer {
             0x3a => drop(self.files.insert(path.clone(), Vec::new())),
             other => panic!("open flags {other:#x}"),
         }
-        if flags == 0x01 && self.ways.write_only {
+        if flags == 0x01 && self.behaviour.write_only {
             return status(id, PERMISSION_DENIED);
         }
         self.last_handle += 1;
@@ -240,10 +240,10 @@ impl FakeServer {
     fn read(&mut self, id: u32, fields: &mut Fields<'_>) -> Vec<u8> {
         let file = &self.files[&self.handles[&fields.handle()]];
         let (offset, len) = (fields.u64(), fields.u32() as usize);
-        if self.ways.bad_block.is_some_and(|bad| offset >= bad) {
+        if self.behaviour.bad_block.is_some_and(|bad| offset >= bad) {
             return status(id, FAILURE);
         }
-        let len = len.min(self.ways.read_len_max.unwrap_or(len));
+        let len = len.min(self.behaviour.read_len_max.unwrap_or(len));
         let rest = file.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         if rest.is_empty() {
             return status(id, EOF);
@@ -255,7 +255,7 @@ impl FakeServer {
         let (handle, offset, data) = (fields.handle(), fields.u64(), fields.bytes());
         self.longest_write = self.longest_write.max(data.len());
         let end = offset + data.len() as u64;
-        if self.ways.quota.is_some_and(|quota| end > quota) {
+        if self.behaviour.quota.is_some_and(|quota| end > quota) {
             return status(id, FAILURE);
         }
         let file = self.files.get_mut(&self.handles[&handle]).unwrap();
@@ -263,24 +263,24 @@ impl FakeServer {
         file.resize(file.len().max(end), 0);
         file[end - data.len()..end].copy_from_slice(data);
         let start = end - data.len();
-        if let Some(at) = self.ways.spoils.filter(|at| (start..end).contains(at)) {
+        if let Some(at) = self.behaviour.spoils.filter(|at| (start..end).contains(at)) {
             file[at] ^= 1;
         }
-        file.truncate(self.ways.loses_beyond.unwrap_or(usize::MAX));
+        file.truncate(self.behaviour.loses_beyond.unwrap_or(usize::MAX));
         status(id, OK)
     }
 
     fn attributes(&self, id: u32, path: &str, by_handle: bool) -> Vec<u8> {
-        if self.ways.sizes == Sizes::Forbidden {
+        if self.behaviour.sizes == Sizes::Forbidden {
             return status(id, UNSUPPORTED);
         }
         let Some(file) = self.files.get(path) else {
             return status(id, NO_SUCH_FILE);
         };
-        if self.ways.sizes == Sizes::Hidden {
+        if self.behaviour.sizes == Sizes::Hidden {
             return packet(105, &[&id.to_be_bytes(), &0u32.to_be_bytes()]);
         }
-        let size = if by_handle && self.ways.sizes == Sizes::ShownAfterClose {
+        let size = if by_handle && self.behaviour.sizes == Sizes::ShownAfterClose {
             0
         } else {
             file.len() as u64
@@ -292,14 +292,14 @@ impl FakeServer {
     }
 
     fn rename(&mut self, id: u32, from: &str, to: String) -> Vec<u8> {
-        if self.files.contains_key(&to) && self.ways.renames != Renames::Replace {
+        if self.files.contains_key(&to) && self.behaviour.renames != Renames::Replace {
             return status(id, FAILURE);
         }
         let Some(file) = self.files.remove(from) else {
             return status(id, NO_SUCH_FILE);
         };
         self.publish(to, file);
-        let says_so = self.ways.renames != Renames::LateError;
+        let says_so = self.behaviour.renames != Renames::LateError;
         status(id, if says_so { OK } else { FAILURE })
     }
 
@@ -315,7 +315,7 @@ impl FakeServer {
     }
 
     fn publish(&mut self, name: String, file: Vec<u8>) {
-        if self.ways.receiver_waits && name.strip_suffix(".part").is_none() {
+        if self.behaviour.receiver_waits && name.strip_suffix(".part").is_none() {
             self.taken.push((name, file));
         } else {
             self.files.insert(name, file);
@@ -323,7 +323,7 @@ impl FakeServer {
     }
 
     fn hash(&self, id: u32, path: &str, algorithm: &[u8]) -> Vec<u8> {
-        match (self.files.get(path), self.ways.hasher) {
+        match (self.files.get(path), self.behaviour.hasher) {
             (Some(file), Some(hasher)) => {
                 let names = [string(b"check-file"), string(algorithm)].concat();
                 packet(201, &[&id.to_be_bytes(), &names, &hasher(file)])
@@ -339,7 +339,7 @@ impl FakeServer {
                 201,
                 &[
                     &id.to_be_bytes(),
-                    &self.ways.limits.map(u64::to_be_bytes).concat(),
+                    &self.behaviour.limits.map(u64::to_be_bytes).concat(),
                 ],
             ),
             "fsync@openssh.com" => {

@@ -6,7 +6,7 @@ use logferry_sftp::{
     ClientLimits, Extension, InFlightCounts, JobError, JobOutcome, RequestKind, SizeCheck, StatusCode,
 };
 
-use crate::fake::{Hasher, Sizes, Ways};
+use crate::fake::{Hasher, ServerBehaviour, Sizes};
 use crate::session::{CAP, CONFIRMED, Session, bytes};
 
 fn small_limits() -> ClientLimits {
@@ -20,7 +20,7 @@ fn small_limits() -> ClientLimits {
 
 #[test]
 fn upload_then_rename_puts_the_file_under_its_final_name() {
-    let mut session = Session::new(ClientLimits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), ServerBehaviour::default());
     let content = bytes(100_000, 1);
     let upload = session.upload("/drop/a.log.part", &content);
     session.run();
@@ -38,7 +38,7 @@ fn upload_then_rename_puts_the_file_under_its_final_name() {
 
 #[test]
 fn empty_file_is_uploaded_without_a_write() {
-    let mut session = Session::new(ClientLimits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), ServerBehaviour::default());
     let marker = session.upload("a.ok", b"");
     session.run();
     assert_eq!(session.result(marker), CONFIRMED);
@@ -47,11 +47,11 @@ fn empty_file_is_uploaded_without_a_write() {
 
 #[test]
 fn upload_syncs_before_the_close_if_the_server_can() {
-    let ways = Ways {
+    let behaviour = ServerBehaviour {
         extensions: vec![("fsync@openssh.com", "1")],
-        ..Ways::default()
+        ..ServerBehaviour::default()
     };
-    let mut session = Session::new(ClientLimits::default(), ways);
+    let mut session = Session::new(ClientLimits::default(), behaviour);
     let upload = session.upload("a.part", b"line\n");
     session.run();
     assert_eq!(session.result(upload), CONFIRMED);
@@ -60,7 +60,7 @@ fn upload_syncs_before_the_close_if_the_server_can() {
 
 #[test]
 fn upload_to_an_existing_name_is_refused_and_changes_nothing() {
-    let mut session = Session::new(ClientLimits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), ServerBehaviour::default());
     session.server.files.insert("a.part".to_owned(), bytes(5000, 9));
     let upload = session.upload("a.part", b"short\n");
     session.run();
@@ -80,7 +80,7 @@ fn upload_to_an_existing_name_is_refused_and_changes_nothing() {
 
 #[test]
 fn resumed_upload_sends_only_the_missing_bytes() {
-    let mut session = Session::new(small_limits(), Ways::default());
+    let mut session = Session::new(small_limits(), ServerBehaviour::default());
     let content = bytes(1000, 7);
     session
         .server
@@ -98,7 +98,7 @@ fn resumed_upload_sends_only_the_missing_bytes() {
 
 #[test]
 fn stopped_read_ends_early_and_closes_its_file() {
-    let mut session = Session::new(small_limits(), Ways::default());
+    let mut session = Session::new(small_limits(), ServerBehaviour::default());
     session.server.files.insert("a".to_owned(), bytes(100_000, 1));
     let read = session.client.read("a", 100_000);
     while !session.read.contains_key(&read) {
@@ -112,7 +112,7 @@ fn stopped_read_ends_early_and_closes_its_file() {
 
 #[test]
 fn short_new_upload_ends_before_the_oldest() {
-    let mut session = Session::new(small_limits(), Ways::default());
+    let mut session = Session::new(small_limits(), ServerBehaviour::default());
     let large = session.upload("large", &bytes(100_000, 1));
     let small = session.upload("small", &bytes(300, 2));
     while !session.ended.contains_key(&small) {
@@ -125,7 +125,7 @@ fn short_new_upload_ends_before_the_oldest() {
 
 #[test]
 fn rename_onto_an_existing_name_is_refused_with_the_reason() {
-    let mut session = Session::new(ClientLimits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), ServerBehaviour::default());
     session.server.files.insert("a".to_owned(), b"1".to_vec());
     session.server.files.insert("b".to_owned(), b"2".to_vec());
     let rename = session.client.rename("a", "b");
@@ -140,7 +140,7 @@ fn rename_onto_an_existing_name_is_refused_with_the_reason() {
 
 #[test]
 fn missing_names_are_distinguished_from_other_failures() {
-    let mut session = Session::new(ClientLimits::default(), Ways::default());
+    let mut session = Session::new(ClientLimits::default(), ServerBehaviour::default());
     let jobs = [
         session.client.stat("a"),
         session.client.remove("b"),
@@ -157,11 +157,11 @@ fn missing_names_are_distinguished_from_other_failures() {
 
 #[test]
 fn refused_write_fails_the_upload_and_no_other() {
-    let ways = Ways {
+    let behaviour = ServerBehaviour {
         quota: Some(450),
-        ..Ways::default()
+        ..ServerBehaviour::default()
     };
-    let mut session = Session::new(small_limits(), ways);
+    let mut session = Session::new(small_limits(), behaviour);
     let too_large = session.upload("large", &bytes(5000, 1));
     let small = session.upload("small", &bytes(400, 2));
     session.run();
@@ -183,9 +183,9 @@ fn refused_write_fails_the_upload_and_no_other() {
 fn refused_close_fails_the_upload() {
     let mut session = Session::new(
         ClientLimits::default(),
-        Ways {
+        ServerBehaviour {
             close_fails: true,
-            ..Ways::default()
+            ..ServerBehaviour::default()
         },
     );
     let upload = session.upload("a", b"line\n");
@@ -203,9 +203,9 @@ fn refused_close_fails_the_upload() {
 fn data_lost_after_a_confirmed_write_is_detected_by_size() {
     let mut session = Session::new(
         small_limits(),
-        Ways {
+        ServerBehaviour {
             loses_beyond: Some(250),
-            ..Ways::default()
+            ..ServerBehaviour::default()
         },
     );
     let upload = session.upload("a", &bytes(1000, 3));
@@ -224,9 +224,9 @@ fn data_lost_after_a_confirmed_write_is_detected_by_size() {
 fn size_that_shows_only_after_the_close_is_accepted() {
     let mut session = Session::new(
         ClientLimits::default(),
-        Ways {
+        ServerBehaviour {
             sizes: Sizes::ShownAfterClose,
-            ..Ways::default()
+            ..ServerBehaviour::default()
         },
     );
     let upload = session.upload("a", b"line\n");
@@ -239,9 +239,9 @@ fn upload_to_a_server_without_sizes_is_reported_as_unchecked() {
     for sizes in [Sizes::Hidden, Sizes::Forbidden] {
         let mut session = Session::new(
             ClientLimits::default(),
-            Ways {
+            ServerBehaviour {
                 sizes,
-                ..Ways::default()
+                ..ServerBehaviour::default()
             },
         );
         let upload = session.upload("a", b"line\n");
@@ -255,7 +255,7 @@ fn upload_to_a_server_without_sizes_is_reported_as_unchecked() {
 
 #[test]
 fn local_data_that_ends_early_fails_the_upload_and_closes_the_file() {
-    let mut session = Session::new(small_limits(), Ways::default());
+    let mut session = Session::new(small_limits(), ServerBehaviour::default());
     let upload = session.client.upload("a", 1000);
     session.contents.0.insert(upload, bytes(350, 1));
     session.run();
@@ -265,11 +265,11 @@ fn local_data_that_ends_early_fails_the_upload_and_closes_the_file() {
 
 #[test]
 fn read_delivers_the_requested_content_in_order() {
-    let ways = Ways {
+    let behaviour = ServerBehaviour {
         read_len_max: Some(37),
-        ..Ways::default()
+        ..ServerBehaviour::default()
     };
-    let mut session = Session::new(small_limits(), ways);
+    let mut session = Session::new(small_limits(), behaviour);
     let content = bytes(1234, 5);
     session.server.files.insert("a".to_owned(), content.clone());
     let whole = session.client.read("a", 1234);
@@ -289,9 +289,9 @@ fn read_delivers_the_requested_content_in_order() {
 fn failing_read_ends_the_job_and_frees_its_budget() {
     let mut session = Session::new(
         small_limits(),
-        Ways {
+        ServerBehaviour {
             bad_block: Some(600),
-            ..Ways::default()
+            ..ServerBehaviour::default()
         },
     );
     session.server.files.insert("a".to_owned(), bytes(5000, 5));
@@ -308,7 +308,7 @@ fn failing_read_ends_the_job_and_frees_its_budget() {
 
 #[test]
 fn data_not_taken_delays_further_reads() {
-    let mut session = Session::new(small_limits(), Ways::default());
+    let mut session = Session::new(small_limits(), ServerBehaviour::default());
     session.server.files.insert("a".to_owned(), bytes(5000, 5));
     session.client.read("a", 5000);
     for _ in 0..20 {
@@ -329,12 +329,12 @@ fn data_not_taken_delays_further_reads() {
 
 #[test]
 fn limits_of_the_server_are_kept() {
-    let ways = Ways {
+    let behaviour = ServerBehaviour {
         extensions: vec![("limits@openssh.com", "1")],
         limits: [0, 50, 60, 2],
-        ..Ways::default()
+        ..ServerBehaviour::default()
     };
-    let mut session = Session::new(ClientLimits::default(), ways);
+    let mut session = Session::new(ClientLimits::default(), behaviour);
     let uploads: Vec<_> = (0..9)
         .map(|n| session.upload(&format!("f{n}"), &bytes(777, n)))
         .collect();
@@ -347,7 +347,7 @@ fn limits_of_the_server_are_kept() {
 
 #[test]
 fn rename_does_not_wait_for_a_large_upload() {
-    let mut session = Session::new(small_limits(), Ways::default());
+    let mut session = Session::new(small_limits(), ServerBehaviour::default());
     session.server.files.insert("a".to_owned(), Vec::new());
     session.upload("large", &bytes(50_000, 1));
     session.run_until_writing();
@@ -361,11 +361,11 @@ fn rename_does_not_wait_for_a_large_upload() {
 
 #[test]
 fn link_adds_a_second_name_and_never_replaces() {
-    let ways = Ways {
+    let behaviour = ServerBehaviour {
         extensions: vec![("hardlink@openssh.com", "1")],
-        ..Ways::default()
+        ..ServerBehaviour::default()
     };
-    let mut session = Session::new(ClientLimits::default(), ways);
+    let mut session = Session::new(ClientLimits::default(), behaviour);
     session.server.files.insert("a.part".to_owned(), b"1".to_vec());
     let free = session.client.link("a.part", "a");
     let taken = session.client.link("a.part", "a");
@@ -381,12 +381,12 @@ fn link_adds_a_second_name_and_never_replaces() {
 fn hash_of_the_server_is_used_only_if_it_is_a_sha256() {
     let sha256: Hasher = |_| vec![7; 32];
     for (hasher, expected) in [(sha256, Some([7; 32])), (|_| vec![7; 20], None)] {
-        let ways = Ways {
+        let behaviour = ServerBehaviour {
             extensions: vec![("check-file", "")],
             hasher: Some(hasher),
-            ..Ways::default()
+            ..ServerBehaviour::default()
         };
-        let mut session = Session::new(ClientLimits::default(), ways);
+        let mut session = Session::new(ClientLimits::default(), behaviour);
         session.server.files.insert("a".to_owned(), b"1".to_vec());
         let (there, missing) = (session.client.sha256("a"), session.client.sha256("b"));
         session.run();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use logferry_sftp::{ClientLimits, JobOutcome, ProtocolError, SftpClient};
 use proptest::prelude::*;
 
-use crate::fake::{self, Ways};
+use crate::fake::{self, ServerBehaviour};
 use crate::session::{CAP, CONFIRMED, Choice, Contents, Session, bytes};
 
 fn greeted() -> SftpClient {
@@ -89,8 +89,8 @@ proptest! {
         let (requests, bytes_max, piece, open_files) = plan.limits;
         let limits = ClientLimits { requests, bytes: bytes_max, piece, open_files };
         let extensions = if plan.fsync { vec![("fsync@openssh.com", "1")] } else { Vec::new() };
-        let ways = Ways { extensions, read_len_max: Some(plan.read_len_max), ..Ways::default() };
-        let mut session = Session::new(limits, ways);
+        let behaviour = ServerBehaviour { extensions, read_len_max: Some(plan.read_len_max), ..ServerBehaviour::default() };
+        let mut session = Session::new(limits, behaviour);
         session.choice = Some(Choice(plan.seed));
         let content = |n: usize| bytes(plan.uploads[n], u8::try_from(n).unwrap());
         let uploads: Vec<_> =

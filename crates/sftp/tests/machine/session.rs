@@ -7,7 +7,7 @@ use logferry_sftp::{
     ClientLimits, InFlightCounts, JobError, JobEvent, JobId, JobOutcome, SftpClient, SizeCheck, UploadSource,
 };
 
-use crate::fake::{FakeServer, Ways};
+use crate::fake::{FakeServer, ServerBehaviour};
 
 /// The uploaded bytes of each job.
 #[derive(Default)]
@@ -51,10 +51,10 @@ pub(crate) struct Session {
 pub(crate) const CAP: usize = 4096;
 
 impl Session {
-    pub(crate) fn new(limits: ClientLimits, ways: Ways) -> Self {
+    pub(crate) fn new(limits: ClientLimits, behaviour: ServerBehaviour) -> Self {
         Self {
             client: SftpClient::new(limits),
-            server: FakeServer::new(ways),
+            server: FakeServer::new(behaviour),
             limits,
             contents: Contents::default(),
             choice: None,

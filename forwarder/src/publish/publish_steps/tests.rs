@@ -50,7 +50,7 @@ impl File {
 /// How a server behaves.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
-struct Ways {
+struct PublishConditions {
     method: Method,
     verify: VerifyMode,
     /// A rename replaces a file.
@@ -63,7 +63,7 @@ struct Ways {
     stat_forbidden: bool,
 }
 
-const PLAIN: Ways = Ways {
+const PLAIN: PublishConditions = PublishConditions {
     method: Method::Rename,
     verify: VerifyMode::Size,
     replaces: false,
@@ -75,7 +75,7 @@ const PLAIN: Ways = Ways {
 /// A destination's folder, and the note in the ledger.
 #[derive(Debug)]
 struct Folder {
-    ways: Ways,
+    conditions: PublishConditions,
     published: Option<File>,
     /// By number.
     temporaries: BTreeMap<u8, File>,
@@ -88,9 +88,9 @@ struct Folder {
 }
 
 impl Folder {
-    fn new(ways: Ways) -> Self {
+    fn new(conditions: PublishConditions) -> Self {
         Self {
-            ways,
+            conditions,
             published: None,
             temporaries: BTreeMap::new(),
             taken: Vec::new(),
@@ -100,12 +100,12 @@ impl Folder {
     }
 
     fn publication(&self) -> PublishSteps {
-        PublishSteps::new(LEN, self.ways.verify, self.ways.method, self.noted)
+        PublishSteps::new(LEN, self.conditions.verify, self.conditions.method, self.noted)
     }
 
     fn look(&self, file: Option<File>) -> NameStatus {
         match file {
-            _ if self.ways.stat_forbidden => NameStatus::Unknown,
+            _ if self.conditions.stat_forbidden => NameStatus::Unknown,
             None => NameStatus::Absent,
             Some(file) => NameStatus::Present {
                 size: Some(file.size()),
@@ -126,13 +126,13 @@ impl Folder {
         let Some(file) = self.temporaries.get(&number).copied() else {
             return RenameOutcome::Gone;
         };
-        if self.published.is_some() && !(self.ways.replaces && method == Method::Rename) {
+        if self.published.is_some() && !(self.conditions.replaces && method == Method::Rename) {
             return RenameOutcome::Refused;
         }
         if method == Method::Rename {
             self.temporaries.remove(&number);
         }
-        if self.ways.receiver_removes {
+        if self.conditions.receiver_removes {
             self.taken.push(file);
         } else {
             let before = format!("{:?}", self.published.unwrap_or(file)).into_bytes();
@@ -144,7 +144,7 @@ impl Folder {
             );
             self.published = Some(file);
         }
-        if self.ways.late_error {
+        if self.conditions.late_error {
             RenameOutcome::Refused
         } else {
             RenameOutcome::Done
@@ -164,7 +164,7 @@ impl Folder {
             (false, false) => File::HalfWrong,
         };
         self.temporaries.insert(number, file);
-        if self.ways.stat_forbidden {
+        if self.conditions.stat_forbidden {
             UploadOutcome::SizeUnknown
         } else {
             UploadOutcome::Whole
@@ -263,17 +263,19 @@ fn foreign() -> impl Strategy<Value = File> {
     prop_oneof![Just(LEN), 0..LEN * 2].prop_map(|size| File::Foreign { size })
 }
 
-fn ways() -> impl Strategy<Value = Ways> {
+fn conditions() -> impl Strategy<Value = PublishConditions> {
     let method = prop::sample::select(&[Method::Rename, Method::Link]);
     let verify = prop::sample::select(&[VerifyMode::Size, VerifyMode::Hash, VerifyMode::ReadBack]);
     let flags = any::<[bool; 3]>();
-    (method, verify, flags).prop_map(|(method, verify, [replaces, late_error, stat_forbidden])| Ways {
-        method,
-        verify,
-        replaces,
-        late_error,
-        receiver_removes: false,
-        stat_forbidden,
+    (method, verify, flags).prop_map(|(method, verify, [replaces, late_error, stat_forbidden])| {
+        PublishConditions {
+            method,
+            verify,
+            replaces,
+            late_error,
+            receiver_removes: false,
+            stat_forbidden,
+        }
     })
 }
 
@@ -453,11 +455,11 @@ proptest! {
         cuts in prop::collection::vec(cut(), 0..60),
         stranger in prop::option::of((0usize..60, foreign())),
         left_behind in prop::option::of(prop_oneof![Just(File::Half), Just(File::HalfWrong), foreign()]),
-        ways in ways(),
+        conditions in conditions(),
     ) {
         // A server that replaces files may replace the foreign one too.
-        let ways = Ways { replaces: ways.replaces && stranger.is_none(), ..ways };
-        let mut folder = Folder::new(ways);
+        let conditions = PublishConditions { replaces: conditions.replaces && stranger.is_none(), ..conditions };
+        let mut folder = Folder::new(conditions);
         folder.temporaries = left_behind.map(|file| (1, file)).into_iter().collect();
         let mut left = None;
         let outcome = interrupted_attempts(&mut folder, cuts, |moment, folder| {
@@ -481,10 +483,10 @@ proptest! {
     #[test]
     fn file_that_is_removed_at_once_is_sent_once(
         cuts in prop::collection::vec(cut(), 0..60),
-        ways in ways(),
+        conditions in conditions(),
     ) {
-        let ways = Ways { method: Method::Rename, receiver_removes: true, ..ways };
-        let mut folder = Folder::new(ways);
+        let conditions = PublishConditions { method: Method::Rename, receiver_removes: true, ..conditions };
+        let mut folder = Folder::new(conditions);
         let outcome = interrupted_attempts(&mut folder, cuts, |_, _| {});
         prop_assert!(outcome.is_published());
         prop_assert_eq!(&folder.temporaries, &BTreeMap::new());

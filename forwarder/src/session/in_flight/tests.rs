@@ -19,9 +19,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::publish::publish_steps::PublishOutcome;
-use fake::{FakeServer, Sizes, Ways};
+use fake::{FakeServer, ServerBehaviour, Sizes};
 use sealed::Sealed;
-use server_kinds::{ServerKind, server_kinds, ways};
+use server_kinds::{ServerKind, behaviour, server_kinds};
 
 const LIMITS: ClientLimits = ClientLimits {
     requests: 20,
@@ -165,7 +165,7 @@ fn forwarder_killed_after_any_request_leaves_each_item_once_at_any_server() {
 /// The receiver removes files as soon as they have their final names.
 #[test]
 fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_killed() {
-    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), VerifyMode::Size);
+    let kind = ServerKind::with_sidecars(behaviour(|it| it.receiver_waits = true), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150, 1100], kind);
     let mut whole = sealed.server();
     run(&mut sealed, &[0, 1, 2], &mut whole, None);
@@ -183,7 +183,7 @@ fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_
 
 #[test]
 fn note_about_another_server_is_ignored() {
-    let kind = ServerKind::with_sidecars(Ways::default(), VerifyMode::Size);
+    let kind = ServerKind::with_sidecars(ServerBehaviour::default(), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150], kind);
     let note = PublishingNote {
         file: PublishedFile::Marker,
@@ -207,7 +207,7 @@ fn note_about_another_server_is_ignored() {
 
 #[test]
 fn manifest_comes_after_its_batch_and_the_marker_last() {
-    let kind = ServerKind::with_sidecars(ways(|it| it.receiver_waits = true), VerifyMode::Size);
+    let kind = ServerKind::with_sidecars(behaviour(|it| it.receiver_waits = true), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150], kind);
     let mut server = sealed.server();
     run(&mut sealed, &[0], &mut server, None);
@@ -227,7 +227,7 @@ fn manifest_comes_after_its_batch_and_the_marker_last() {
 #[test]
 fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
     for verify in [VerifyMode::Hash, VerifyMode::ReadBack] {
-        let kind = ServerKind::with_sidecars(ways(|it| it.spoils = Some(77)), verify);
+        let kind = ServerKind::with_sidecars(behaviour(|it| it.spoils = Some(77)), verify);
         let mut sealed = Sealed::new(&[150], kind);
         let mut server = sealed.server();
         let completed = run(&mut sealed, &[0], &mut server, None);
@@ -237,7 +237,7 @@ fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
         );
         assert_eq!(server.files, BTreeMap::new());
         // At the next attempt the disk works.
-        server.ways.spoils = None;
+        server.behaviour.spoils = None;
         run_until_recorded(&mut sealed, &mut server, []);
         assert_eq!(server.files, sealed.published());
     }
@@ -245,12 +245,12 @@ fn file_that_the_server_spoils_is_not_published_and_leaves_nothing() {
 
 #[test]
 fn upload_that_fails_late_leaves_nothing_and_is_tried_again() {
-    for ways in [
-        ways(|it| it.quota = Some(100)),
-        ways(|it| it.close_fails = true),
-        ways(|it| it.loses_beyond = Some(90)),
+    for behaviour in [
+        behaviour(|it| it.quota = Some(100)),
+        behaviour(|it| it.close_fails = true),
+        behaviour(|it| it.loses_beyond = Some(90)),
     ] {
-        let mut sealed = Sealed::new(&[150, 1100], ServerKind::new(ways));
+        let mut sealed = Sealed::new(&[150, 1100], ServerKind::new(behaviour));
         let mut server = sealed.server();
         let completed = run(&mut sealed, &[0, 1], &mut server, None);
         assert!(
@@ -260,7 +260,7 @@ fn upload_that_fails_late_leaves_nothing_and_is_tried_again() {
             "{completed:?}"
         );
         assert_eq!(server.files, BTreeMap::new());
-        server.ways = Ways::default();
+        server.behaviour = ServerBehaviour::default();
         run_until_recorded(&mut sealed, &mut server, []);
         assert_eq!(server.files, sealed.published());
     }
@@ -269,7 +269,7 @@ fn upload_that_fails_late_leaves_nothing_and_is_tried_again() {
 #[test]
 fn destination_that_forbids_reading_gets_its_files() {
     let kind = ServerKind::with_sidecars(
-        ways(|it| (it.write_only, it.sizes) = (true, Sizes::Forbidden)),
+        behaviour(|it| (it.write_only, it.sizes) = (true, Sizes::Forbidden)),
         VerifyMode::Size,
     );
     let mut sealed = Sealed::new(&[150, 1100], kind);
@@ -280,7 +280,7 @@ fn destination_that_forbids_reading_gets_its_files() {
 
 #[test]
 fn verified_beginning_is_not_sent_again() {
-    let mut sealed = Sealed::new(&[3000], ServerKind::new(Ways::default()));
+    let mut sealed = Sealed::new(&[3000], ServerKind::new(ServerBehaviour::default()));
     let part = format!("/drop/{}.part", sealed.batches[0].file_name());
     let mut sent_for = |left_there: &[u8]| {
         let mut server = sealed.server();
@@ -290,7 +290,7 @@ fn verified_beginning_is_not_sent_again() {
         assert_eq!(server.files, sealed.published_batches());
         server.received
     };
-    let text = Sealed::new(&[3000], ServerKind::new(Ways::default()))
+    let text = Sealed::new(&[3000], ServerKind::new(ServerBehaviour::default()))
         .texts
         .remove(0);
     let mut spoiled = text[..2500].to_vec();
@@ -302,7 +302,7 @@ fn verified_beginning_is_not_sent_again() {
 
 #[test]
 fn foreign_file_under_a_name_is_not_changed_and_other_batches_are_delivered() {
-    let kind = ServerKind::with_sidecars(Ways::default(), VerifyMode::Size);
+    let kind = ServerKind::with_sidecars(ServerBehaviour::default(), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150, 150, 150], kind);
     let mut server = sealed.server();
     let batch = |number: usize| format!("/drop/{}", sealed.batches[number].file_name());

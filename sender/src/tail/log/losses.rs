@@ -9,7 +9,7 @@
 //! A file may be read as far as it was seen, but be gone after a restart before it was known to be at its end. It is
 //! reported as unfinished, because more may have been written to it.
 
-use logferry_protocol::heartbeat::{HostTime, ReportedGap};
+use logferry_protocol::heartbeat::{HeldFile, HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
@@ -156,7 +156,9 @@ impl<H: FileHandle> TrackedFile<H> {
         let (own, size) = match &self.state {
             FileState::Unidentified(own) | FileState::Copy { head: own, .. } => (*own, self.size()),
             FileState::Stream(stream) => (stream.head, self.size().max(stream.acked.offset)),
-            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) => return None,
+            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) | FileState::Held(_) => {
+                return None;
+            }
         };
         (own == head).then_some(size)
     }
@@ -254,6 +256,17 @@ impl<H: FileHandle> TailedLog<H> {
         };
         let unreadable = self.files.iter().filter(is_unreadable);
         unreadable.map(|file| file.path.display().to_string())
+    }
+
+    /// The files that can be read and are not shipped.
+    pub(crate) fn held(&self, now: Now) -> impl Iterator<Item = HeldFile> + '_ {
+        let present = self.files.iter().filter(|file| file.role != FileRole::Gone);
+        present.filter_map(move |file| {
+            Some(HeldFile {
+                path: file.path.display().to_string(),
+                reason: file.held_reason(now)?.to_string(),
+            })
+        })
     }
 }
 

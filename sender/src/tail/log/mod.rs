@@ -14,6 +14,7 @@
 pub(crate) mod losses;
 pub(crate) mod resolve;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub(crate) struct TailedLog<H> {
     retry: config::Backoff,
     chains: Vec<RotationChain>,
     names: Vec<(PathBuf, FileKey)>,
+    /// Files beside the live ones that look like rotated files, but are not.
+    pub(super) neighbours: BTreeSet<PathBuf>,
     files: Vec<TrackedFile<H>>,
     orphans: Vec<OrphanStream>,
     missing: Vec<MissingFile>,
@@ -91,12 +94,13 @@ impl<H: FileHandle> TailedLog<H> {
         let shipped = saved.archives.iter().filter(|archive| archive.log == log.name);
         Self {
             name: log.name.clone(),
-            patterns: LogPatterns::new(&log.path, &log.rotated),
+            patterns: LogPatterns::of_log(log),
             chunker: Chunker::of_log(&sender.chunk, log),
             start: checkpoint.map_or(log.start, |_| config::StartPosition::Beginning),
             retry: sender.retry,
             chains: Vec::new(),
             names: Vec::new(),
+            neighbours: BTreeSet::new(),
             files: Vec::new(),
             orphans: streams.cloned().map(OrphanStream::from_checkpoint).collect(),
             missing: unsent.cloned().map(MissingFile::new).collect(),
@@ -127,17 +131,18 @@ impl<H: FileHandle> TailedLog<H> {
     /// Searches until two searches in a row find the same. During a rotation names change while they are listed, so one
     /// search may miss a file, and the lines of a younger file would come before its lines.
     fn search<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F) -> Vec<FoundFile> {
-        let mut found_files = self.patterns.scan(file_system);
+        let mut found = self.patterns.scan(file_system);
         for _ in 1..SEARCHES_MAX {
-            let names = found_files.iter().map(|file| (file.path.clone(), file.stat.key));
+            let names = found.files.iter().map(|file| (file.path.clone(), file.stat.key));
             let names = names.collect();
             if self.names == names {
                 break;
             }
             self.names = names;
-            found_files = self.patterns.scan(file_system);
+            found = self.patterns.scan(file_system);
         }
-        found_files
+        self.neighbours = found.neighbours;
+        found.files
     }
 
     fn add_found<F: FileSystem<FileHandle = H>>(
@@ -151,10 +156,11 @@ impl<H: FileHandle> TailedLog<H> {
         if let Some(known) = self.files.iter().position(is_known) {
             let file = &mut self.files[known];
             let same = file.stat == found.stat || file.is_being_compressed(&found.stat, now);
-            if !file.is_closed() || same {
+            let is_held = matches!(file.state, FileState::Held(_));
+            if !file.is_closed() || same || is_held {
                 (file.seen, file.chain, file.path) = (true, chain, found.path);
                 file.set_role(found.role, now);
-                if matches!(file.state, FileState::Unopened)
+                if (matches!(file.state, FileState::Unopened) || is_held && !same)
                     && let Err(error) = file.open(file_system)
                 {
                     tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
@@ -412,7 +418,7 @@ impl<H: FileHandle> TailedLog<H> {
 
     pub(crate) fn lag_bytes(&self) -> u64 {
         let lags = self.files.iter().map(|file| match &file.state {
-            FileState::Copy { .. } | FileState::Compressed(_) => 0,
+            FileState::Copy { .. } | FileState::Compressed(_) | FileState::Held(_) => 0,
             _ => file.size().since(file.acked()),
         });
         lags.sum()
@@ -420,12 +426,19 @@ impl<H: FileHandle> TailedLog<H> {
 
     pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let found = self.files.iter().filter_map(|file| file.path.parent());
-        self.patterns.folders().chain(found).map(PathBuf::from)
+        self.patterns
+            .folders()
+            .into_iter()
+            .chain(found.map(PathBuf::from))
     }
 
     /// The live paths seen so far, which may be links to other folders.
     pub(crate) fn live_paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.chains.iter().map(|chain| &chain.live_path)
+    }
+
+    pub(crate) fn has_file(&self, path: &Path) -> bool {
+        self.files.iter().any(|file| file.path == path)
     }
 
     fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {

@@ -15,7 +15,7 @@ use crate::streams::tracked_stream::{
     ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
 };
 use crate::tail::log::TailedLog;
-use crate::tail::tracked_file::{FileState, TrackedFile};
+use crate::tail::tracked_file::{FileState, HeldReason, TrackedFile};
 
 /// A copy may look older than the live file by this time, because the live file is written to while it is copied.
 const COPY_AGE: Duration = Duration::from_secs(1);
@@ -235,6 +235,7 @@ impl<H: FileHandle> TailedLog<H> {
                 );
                 file.state = FileState::Copy { head, of };
             }
+            Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
             Ok(None) => {
                 if !relay_knows_none {
                     file.skip_to = None;
@@ -316,6 +317,17 @@ impl<H: FileHandle> TrackedFile<H> {
         // The original is finished and closed: its acknowledged bytes are all it held.
         let is_alike = stream.head.matches(beginning) && self.size() == stream.acked.offset;
         Ok(is_alike && file.holds(stream.acked)?)
+    }
+
+    /// A live log may have a hole of NUL bytes after its first line, which a power failure leaves.
+    fn is_text(&self, beginning: &[u8]) -> bool {
+        let is_end = |&byte: &u8| byte == b'\n';
+        let first_line = beginning.split_inclusive(is_end).next().unwrap_or_default();
+        files::is_text(if self.role == FileRole::Live {
+            first_line
+        } else {
+            beginning
+        })
     }
 
     fn follow(&mut self, stream: TrackedStream, now: Now) {

@@ -393,3 +393,65 @@ fn part_of_a_line_in_the_live_file_waits_however_long() {
     poll(&mut sim, 10);
     assert!(sim.arrived().ends_with("half whole\n"));
 }
+
+#[test]
+fn a_file_that_is_not_text_is_held_and_its_neighbours_are_shipped() {
+    let mut sim = written(20);
+    let binary = sim.disk.create(&rotated(1));
+    sim.disk.append(&binary, b"PK\x03\x04\0\0binary\n");
+    sim.settle();
+    let held = sim.held();
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert!(
+        held[0].path == rotated(1) && held[0].reason.contains("not text"),
+        "{held:?}"
+    );
+    let opened = sim.disk.opened();
+    sim.settle_and_check();
+    assert_eq!(
+        sim.disk.opened(),
+        opened,
+        "it is not opened again until it changes"
+    );
+    sim.disk.truncate(&binary);
+    sim.settle();
+    assert_eq!(sim.held(), []);
+}
+
+#[test]
+fn a_live_gzip_log_is_shipped_at_each_flush_and_over_rotations_and_restarts() {
+    for naming in [RotationNaming::Numbered, RotationNaming::Dated] {
+        let mut sim = sim();
+        sim.naming = naming;
+        for round in 0..4 {
+            for _ in 0..3 {
+                sim.write_gzip(20);
+                sim.settle_and_check();
+            }
+            if round % 2 == 0 {
+                sim.restart(0, true);
+            }
+            sim.write_gzip(20);
+            sim.rotate_by_rename();
+            // The rotation compresses what is compressed already.
+            sim.compress(CompressionFormat::Gzip, look);
+        }
+        sim.settle_and_check();
+        assert_eq!(sim.held(), []);
+    }
+}
+
+#[test]
+fn a_file_that_was_shredded_is_not_shipped() {
+    let mut sim = settled(20);
+    sim.rotate_by_rename();
+    sim.settle();
+    let rotated = sim.disk.get(&rotated(1)).expect("the rotated file");
+    sim.disk.truncate(&rotated);
+    let noise: Vec<u8> = (0..4096_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    sim.disk.append(&rotated, &noise);
+    sim.settle_and_check();
+    assert_eq!(sim.held().len(), 1);
+}

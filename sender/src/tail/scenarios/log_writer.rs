@@ -32,7 +32,7 @@ pub(super) enum RotationNaming {
     Dated,
 }
 
-const SUFFIXES: [&str; 3] = ["", ".gz", ".zst"];
+const SUFFIXES: [&str; 5] = ["", ".gz", ".zst", ".xz", ".bz2"];
 
 fn dated(log: &str, day: u32) -> String {
     format!("{log}-{}", 20_261_100 + day)
@@ -71,6 +71,15 @@ impl Simulation {
             let text = if is_excluded { "ping health check" } else { "GET /" };
             self.append(&live, &format!("{number:06} {} {text}\n", self.log));
         }
+    }
+
+    /// Writes a whole gzip member, as nginx does at each flush of `access_log PATH gzip`.
+    pub(super) fn write_gzip(&mut self, lines: u32) {
+        let (file, life) = self.live();
+        let text: String = (0..lines).map(|_| self.unique("GET /", "\n")).collect();
+        self.disk
+            .append(&file, &compress(CompressionFormat::Gzip, text.as_bytes()));
+        life.borrow_mut().bytes.extend_from_slice(text.as_bytes());
     }
 
     /// The same text at the start of each file, with a line of its own after it.
@@ -157,7 +166,12 @@ impl Simulation {
             return;
         };
         let bytes = compress(format, &original.borrow().bytes);
-        let suffix = SUFFIXES[1 + usize::from(format == CompressionFormat::Zstd)];
+        let suffix = match format {
+            CompressionFormat::Gzip => ".gz",
+            CompressionFormat::Zstd => ".zst",
+            CompressionFormat::Xz => ".xz",
+            CompressionFormat::Bzip2 => ".bz2",
+        };
         let archive_name = format!("{name}{suffix}");
         let archive = self.disk.create(&archive_name);
         for part in bytes.chunks(bytes.len().div_ceil(2)) {

@@ -112,6 +112,13 @@ enum ScenarioStep {
     Restart(usize, bool),
 }
 
+const COMPRESSION_FORMATS: [CompressionFormat; 4] = [
+    CompressionFormat::Gzip,
+    CompressionFormat::Zstd,
+    CompressionFormat::Xz,
+    CompressionFormat::Bzip2,
+];
+
 fn step() -> impl Strategy<Value = ScenarioStep> {
     let outcome = prop_oneof![6 => Just(RequestOutcome::Done), 1 => Just(RequestOutcome::AnswerLost), 1 => Just(RequestOutcome::Lost), 1 => Just(RequestOutcome::Busy)];
     prop_oneof![
@@ -124,7 +131,7 @@ fn step() -> impl Strategy<Value = ScenarioStep> {
         1 => Just(ScenarioStep::Late),
         3 => Just(ScenarioStep::Rename),
         2 => Just(ScenarioStep::CopyTruncate),
-        2 => (prop_oneof![Just(CompressionFormat::Gzip), Just(CompressionFormat::Zstd)], any::<bool>())
+        2 => (prop::sample::select(&COMPRESSION_FORMATS), any::<bool>())
             .prop_map(|(format, is_watched)| ScenarioStep::Compress(format, is_watched)),
         1 => Just(ScenarioStep::Cut),
         2 => any::<bool>().prop_map(ScenarioStep::Delete),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use logferry_config as config;
 use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sender_follows_ledger};
-use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::heartbeat::{Heartbeat, HeldFile};
 use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{Offset, StreamId};
 use logferry_telemetry::SenderMetrics;
@@ -229,6 +229,11 @@ impl Simulation {
     pub(super) fn finished(&self) -> usize {
         let streams = self.relay.streams.iter();
         streams.filter(|stored| stored.finished).count()
+    }
+
+    /// The files that the last heartbeat names as not shipped.
+    pub(super) fn held(&self) -> &[HeldFile] {
+        self.beats.last().map_or(&[], |beat| &beat.held)
     }
 
     /// The reported losses, each once: from where to where.

@@ -70,7 +70,10 @@ impl<H: FileHandle> TrackedFile<H> {
             FileState::Stream(stream) => stream.phase == StreamPhase::Reading && stream.is_drained(),
             // As long as it has a name it may become a file of its own.
             FileState::Copy { .. } => self.role == FileRole::Gone,
-            FileState::Unopened | FileState::Unidentified(_) | FileState::Compressed(_) => false,
+            FileState::Unopened
+            | FileState::Unidentified(_)
+            | FileState::Compressed(_)
+            | FileState::Held(_) => false,
         };
         if !is_at_end {
             return;

@@ -17,7 +17,7 @@ use logferry_protocol::stream::{Head, Offset, StreamId};
 
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
-use crate::files::compressed::{CompressedFileError, LogText};
+use crate::files::compressed::{CompressedFileError, LAYERS_MAX, LogText};
 use crate::files::discovery::{self, FileRole, FoundFile};
 use crate::files::{self, FileHandle, FileStat, FileSystem};
 use crate::relay_backoff::RelayBackoff;
@@ -29,6 +29,9 @@ use crate::tail::tracked_file::lag_age::LagAge;
 
 /// An incomplete compressed file that has changed is examined again once it has not changed for this time.
 const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
+
+/// An incomplete compressed file is reported after this time without a change.
+const ABANDONED: Duration = Duration::from_mins(10);
 
 /// Number of a rotation chain within its log: a live path with its rotated files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +52,28 @@ pub(crate) enum FileState {
     },
     /// It is compressed, and nothing is read from it now.
     Compressed(CompressedState),
+    /// It can be read, but is not shipped until it changes.
+    Held(HeldReason),
     Stream(TrackedStream),
+}
+
+/// Why a file that can be read is not shipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeldReason {
+    #[error(
+        "it is not text: it has a NUL byte in its first KiB; move it out of the folder, or give the log another name there"
+    )]
+    NotText,
+    #[error(
+        "it is compressed and ends in the middle, and nobody has written to it for 10 minutes; compress its log again, or delete it"
+    )]
+    Incomplete,
+    #[error("it is compressed more than {LAYERS_MAX} times; decompress it")]
+    TooDeep,
+    #[error(
+        "decompressing it takes more than 128 MiB of memory; compress it again with a smaller window, such as `zstd --long=27`"
+    )]
+    TooLarge,
 }
 
 /// Why nothing is read from a compressed file until it changes.
@@ -84,6 +108,8 @@ pub(crate) struct TrackedFile<H> {
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
+    /// The reason that was logged last; a file that is held is examined again at each change.
+    held_logged: Option<HeldReason>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +139,7 @@ impl<H: FileHandle> TrackedFile<H> {
             skip_to: None,
             retry,
             seen: true,
+            held_logged: None,
         }
     }
 
@@ -133,12 +160,7 @@ impl<H: FileHandle> TrackedFile<H> {
     /// Examines the file from its start; a previous state is forgotten.
     pub(crate) fn examine(&mut self) {
         let Some(text) = &mut self.handle else { return };
-        // The live file is plain text, whatever its first bytes are.
-        let detected = if self.role == FileRole::Live {
-            Ok(())
-        } else {
-            text.detect_compression()
-        };
+        let detected = text.detect_compression(self.role == FileRole::Live);
         match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
             Ok(beginning) => {
                 self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
@@ -160,6 +182,8 @@ impl<H: FileHandle> TrackedFile<H> {
                 );
                 self.leave(FileState::Compressed(CompressedState::Damaged));
             }
+            Err(CompressedFileError::TooDeep) => self.hold(HeldReason::TooDeep),
+            Err(CompressedFileError::TooLarge) => self.hold(HeldReason::TooLarge),
             Err(CompressedFileError::Unreadable(error)) => self.read_failed(&error),
         }
     }
@@ -191,6 +215,26 @@ impl<H: FileHandle> TrackedFile<H> {
         self.leave(FileState::Compressed(CompressedState::Shipped));
     }
 
+    /// The file is not shipped until it changes.
+    pub(crate) fn hold(&mut self, reason: HeldReason) {
+        if self.held_logged.replace(reason) != Some(reason) {
+            tracing::warn!(path = %self.path.display(), %reason, "the file is not shipped");
+        }
+        self.leave(FileState::Held(reason));
+    }
+
+    /// Why the file is not shipped, if somebody has to look at it.
+    pub(crate) fn held_reason(&self, now: Now) -> Option<HeldReason> {
+        let age = now.wall.duration_since(self.stat.modified).unwrap_or_default();
+        match self.state {
+            FileState::Held(reason) => Some(reason),
+            FileState::Compressed(CompressedState::Incomplete) if age >= ABANDONED => {
+                Some(HeldReason::Incomplete)
+            }
+            _ => None,
+        }
+    }
+
     fn leave(&mut self, state: FileState) {
         self.state = state;
         self.handle = None;
@@ -204,12 +248,10 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     pub(crate) fn measure(&mut self, now: Now) -> SizeChange {
-        let Some(handle) = &self.handle else {
+        let is_closing = self.stream_in(StreamPhase::Closing).is_some();
+        let Some(handle) = self.handle.as_mut().filter(|_| !is_closing) else {
             return SizeChange::Same;
         };
-        if self.stream_in(StreamPhase::Closing).is_some() {
-            return SizeChange::Same;
-        }
         let stat = match handle.stat() {
             Ok(stat) if stat == self.stat => return SizeChange::Same,
             Ok(stat) => stat,
@@ -217,7 +259,11 @@ impl<H: FileHandle> TrackedFile<H> {
         };
         let (shrunk, resized) = (stat.size < self.stat.size, stat.size != self.stat.size);
         self.stat = stat;
-        if self.is_compressed() {
+        if handle.is_growing() {
+            if shrunk || handle.grow().is_err() {
+                return SizeChange::Shrunk;
+            }
+        } else if handle.is_compressed() {
             // A compressor sets the file's time at the end. Another size is another text.
             return if resized {
                 SizeChange::Shrunk
@@ -226,10 +272,11 @@ impl<H: FileHandle> TrackedFile<H> {
             };
         }
         self.close_policy.file_changed(now);
+        let (size, extent) = (self.size(), self.extent);
         match &mut self.state {
-            FileState::Stream(stream) if stat.size < stream.read.offset => return SizeChange::Shrunk,
+            FileState::Stream(stream) if size < stream.read.offset => return SizeChange::Shrunk,
             // Unread bytes were cut off.
-            FileState::Stream(_) if shrunk && stat.size < self.extent => return SizeChange::Shrunk,
+            FileState::Stream(_) if shrunk && size < extent => return SizeChange::Shrunk,
             FileState::Stream(stream) if stream.exhausted => {
                 stream.exhausted = false;
                 self.unread_since = now.instant;
@@ -349,9 +396,11 @@ impl<H: FileHandle> TrackedFile<H> {
         match &self.state {
             FileState::Unidentified(_) => true,
             FileState::Stream(stream) => !stream.is_drained(),
-            FileState::Unopened | FileState::TooShort | FileState::Copy { .. } | FileState::Compressed(_) => {
-                false
-            }
+            FileState::Unopened
+            | FileState::TooShort
+            | FileState::Copy { .. }
+            | FileState::Compressed(_)
+            | FileState::Held(_) => false,
         }
     }
 

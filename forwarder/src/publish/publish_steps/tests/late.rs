@@ -11,9 +11,9 @@ proptest! {
         dies_at in 0usize..30,
         comes_after in 0usize..30,
         left_behind in prop::option::of(prop_oneof![Just(File::Half), Just(File::HalfWrong)]),
-        ways in ways(),
+        conditions in conditions(),
     ) {
-        let mut folder = Folder::new(ways);
+        let mut folder = Folder::new(conditions);
         folder.temporaries = left_behind.map(|file| (1, file)).into_iter().collect();
         let before: Vec<_> = cuts.iter().copied().take(dies_at).chain([Cut::Late]).collect();
         let mut publication = folder.publication();

@@ -69,7 +69,7 @@ impl Sealed {
     }
 
     pub(super) fn server(&self) -> FakeServer {
-        FakeServer::new(self.kind.ways.clone())
+        FakeServer::new(self.kind.behaviour.clone())
     }
 
     pub(super) fn number(&self, id: DeliveryId) -> usize {

@@ -3,7 +3,7 @@
 use logferry_config::{Publishing, VerifyMode};
 use sha2::{Digest, Sha256};
 
-use super::fake::{Renames, Sizes, Ways};
+use super::fake::{Renames, ServerBehaviour, Sizes};
 use crate::publish::publish_steps::PublishMethod;
 
 /// With a manifest and a marker beside each batch.
@@ -19,51 +19,54 @@ pub(super) fn with_sidecars(verify: VerifyMode) -> Publishing {
 /// The behaviour of a server, and how batches are published there.
 #[derive(Debug, Clone)]
 pub(super) struct ServerKind {
-    pub(super) ways: Ways,
+    pub(super) behaviour: ServerBehaviour,
     pub(super) method: PublishMethod,
     pub(super) publish: Publishing,
 }
 
 impl ServerKind {
-    pub(super) fn new(ways: Ways) -> Self {
+    pub(super) fn new(behaviour: ServerBehaviour) -> Self {
         Self {
-            ways,
+            behaviour,
             method: PublishMethod::Rename,
             publish: Publishing::default(),
         }
     }
 
-    pub(super) fn with_sidecars(ways: Ways, verify: VerifyMode) -> Self {
+    pub(super) fn with_sidecars(behaviour: ServerBehaviour, verify: VerifyMode) -> Self {
         Self {
             publish: with_sidecars(verify),
-            ..Self::new(ways)
+            ..Self::new(behaviour)
         }
     }
 }
 
 /// Every kind of server at which batches arrive complete, with manifest and marker.
 pub(super) fn server_kinds() -> Vec<(&'static str, ServerKind)> {
-    let mut server_kinds = vec![("plain", ServerKind::new(Ways::default()))];
-    server_kinds
-        .extend(plain_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, VerifyMode::Size))));
-    server_kinds
-        .extend(hashing_ways().map(|(name, ways)| (name, ServerKind::with_sidecars(ways, VerifyMode::Hash))));
-    let short_reads = ways(|it| it.read_len_max = Some(17));
+    let mut server_kinds = vec![("plain", ServerKind::new(ServerBehaviour::default()))];
+    server_kinds.extend(
+        plain_ways().map(|(name, behaviour)| (name, ServerKind::with_sidecars(behaviour, VerifyMode::Size))),
+    );
+    server_kinds.extend(
+        hashing_ways()
+            .map(|(name, behaviour)| (name, ServerKind::with_sidecars(behaviour, VerifyMode::Hash))),
+    );
+    let short_reads = behaviour(|it| it.read_len_max = Some(17));
     server_kinds.push((
         "short reads",
         ServerKind::with_sidecars(short_reads, VerifyMode::ReadBack),
     ));
-    let links = Ways {
+    let links = ServerBehaviour {
         renames: Renames::Replace,
         ..with("hardlink@openssh.com")
     };
-    for (name, ways) in [
+    for (name, behaviour) in [
         ("rename replaces, links", links),
-        ("says that it links, and does not", Ways::default()),
+        ("says that it links, and does not", ServerBehaviour::default()),
     ] {
         let kind = ServerKind {
             method: PublishMethod::Link,
-            ..ServerKind::with_sidecars(ways, VerifyMode::Size)
+            ..ServerKind::with_sidecars(behaviour, VerifyMode::Size)
         };
         server_kinds.push((name, kind));
     }
@@ -71,28 +74,28 @@ pub(super) fn server_kinds() -> Vec<(&'static str, ServerKind)> {
 }
 
 /// A server that differs from a correct one in this.
-pub(super) fn ways(change: impl FnOnce(&mut Ways)) -> Ways {
-    let mut ways = Ways::default();
-    change(&mut ways);
-    ways
+pub(super) fn behaviour(change: impl FnOnce(&mut ServerBehaviour)) -> ServerBehaviour {
+    let mut behaviour = ServerBehaviour::default();
+    change(&mut behaviour);
+    behaviour
 }
 
-fn with(extension: &'static str) -> Ways {
-    ways(|it| it.extensions = vec![(extension, "1")])
+fn with(extension: &'static str) -> ServerBehaviour {
+    behaviour(|it| it.extensions = vec![(extension, "1")])
 }
 
-fn plain_ways() -> impl Iterator<Item = (&'static str, Ways)> {
+fn plain_ways() -> impl Iterator<Item = (&'static str, ServerBehaviour)> {
     let sizes = [
         ("no sizes", Sizes::Hidden),
         ("size after close", Sizes::ShownAfterClose),
         ("stat forbidden", Sizes::Forbidden),
     ]
     .map(|(name, sizes)| {
-        let ways = Ways {
+        let behaviour = ServerBehaviour {
             sizes,
-            ..Ways::default()
+            ..ServerBehaviour::default()
         };
-        (name, ways)
+        (name, behaviour)
     });
     let renames = [
         ("rename refuses", Renames::Refuse),
@@ -100,23 +103,23 @@ fn plain_ways() -> impl Iterator<Item = (&'static str, Ways)> {
         ("late error of a rename", Renames::LateError),
     ]
     .map(|(name, renames)| {
-        let ways = Ways {
+        let behaviour = ServerBehaviour {
             renames,
-            ..Ways::default()
+            ..ServerBehaviour::default()
         };
-        (name, ways)
+        (name, behaviour)
     });
     let syncs = ("syncs", with("fsync@openssh.com"));
     sizes.into_iter().chain(renames).chain([syncs])
 }
 
-fn hashing_ways() -> impl Iterator<Item = (&'static str, Ways)> {
-    let hashing = |hasher| Ways {
+fn hashing_ways() -> impl Iterator<Item = (&'static str, ServerBehaviour)> {
+    let hashing = |hasher| ServerBehaviour {
         hasher: Some(hasher),
         ..with("check-file")
     };
     [
-        ("no hash", Ways::default()),
+        ("no hash", ServerBehaviour::default()),
         ("hash", hashing(|file| Sha256::digest(file).to_vec())),
         ("wrong hash", hashing(|_| vec![7; 32])),
         ("another hash", hashing(|_| vec![7; 20])),

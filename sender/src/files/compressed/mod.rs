@@ -1,45 +1,34 @@
 //! Reads the text of compressed files at an offset of the text.
 //!
-//! gzip (RFC 1952, any number of members) and zstd (RFC 8878, any number of frames) can only be read from their start.
-//! So a file is decompressed once when it is found, which shows that it is complete and how long its text is. Later reads
-//! continue where the last one ended, and start again only for earlier offsets.
+//! gzip (RFC 1952), zstd (RFC 8878), xz and bzip2 can only be read from their start. So a file is decompressed once when it is
+//! found, which shows that it is complete and how long its text is. Later reads continue where the last one ended, and
+//! start again only for earlier offsets. A text that is compressed itself, as by a rotation that compresses twice, is
+//! decompressed too, up to [`LAYERS_MAX`] times.
 //!
 //! Invariants:
-//! - Nothing is read from a file that is incomplete or damaged anywhere.
-//! - Memory is a decoder with its window (at most 128 MiB, for files of `zstd --ultra`; 8 MiB up to `-19`) and a copy of
-//!   the last block, both only while the file is being read.
+//! - Nothing is read from a file that is incomplete or damaged anywhere. The exception is a live gzip file, which is read as
+//!   far as it is written.
+//! - Memory is a decoder with its window for each layer (at most 128 MiB, for files of `zstd --ultra`; 8 MiB up to `-19`) and
+//!   a copy of the last block, both only while the file is being read.
+
+mod format;
+mod growing_gzip;
 
 use std::cell::RefCell;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::rc::Rc;
 
-use flate2::bufread::MultiGzDecoder;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, Offset};
 
+pub(crate) use self::format::CompressionFormat;
+use self::growing_gzip::GrowingGzip;
 use crate::files::open_writers::OpenWriters;
 use crate::files::{self, FileHandle, FileStat};
 
-const INPUT_BYTES: usize = 64 * 1024;
+/// A file that is compressed more often is not read.
+pub(crate) const LAYERS_MAX: usize = 3;
+
 const MEASURE_BYTES: u64 = 64 * 1024;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CompressionFormat {
-    Gzip,
-    Zstd,
-}
-
-impl CompressionFormat {
-    /// By the magic number (RFC 1952, 2.3.1; RFC 8878, 3.1.1).
-    fn of(beginning: &[u8]) -> Option<Self> {
-        if beginning.starts_with(&[0x1f, 0x8b]) {
-            Some(Self::Gzip)
-        } else if beginning.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            Some(Self::Zstd)
-        } else {
-            None
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) enum CompressedFileError {
@@ -47,6 +36,10 @@ pub(crate) enum CompressedFileError {
     Incomplete,
     /// It does not decompress, or a checksum in it is wrong.
     Damaged(io::Error),
+    /// It is compressed more than [`LAYERS_MAX`] times.
+    TooDeep,
+    /// Its decoder needs more memory than a log file may take.
+    TooLarge,
     Unreadable(io::Error),
 }
 
@@ -56,6 +49,8 @@ impl From<io::Error> for CompressedFileError {
             Self::Incomplete
         } else if error.raw_os_error().is_some() {
             Self::Unreadable(error)
+        } else if format::is_too_large(&error) {
+            Self::TooLarge
         } else {
             Self::Damaged(error)
         }
@@ -77,13 +72,29 @@ impl<H: FileHandle> LogText<H> {
     }
 
     /// Finds out whether the file is compressed. If so, decompresses it once to see that it is complete.
-    pub(crate) fn detect_compression(&mut self) -> Result<(), CompressedFileError> {
+    ///
+    /// Of a live file only gzip is recognised, and it is read as far as it is written.
+    pub(crate) fn detect_compression(&mut self, is_live: bool) -> Result<(), CompressedFileError> {
         self.compressed = None;
         let beginning = files::beginning(&*self.file).map_err(CompressedFileError::Unreadable)?;
-        if let Some(format) = CompressionFormat::of(&beginning) {
-            self.compressed = Some(CompressedText::measure(&self.file, format)?);
-        }
+        let layers = match CompressionFormat::of(&beginning) {
+            None => return Ok(()),
+            Some(CompressionFormat::Gzip) if is_live => Layers::GrowingGzip,
+            Some(outermost) => Layers::Complete(layers(&self.file, outermost)?),
+        };
+        self.compressed = Some(CompressedText::measure(&self.file, layers)?);
         Ok(())
+    }
+
+    /// Whether it is a compressed file that is read while it is written.
+    pub(crate) fn is_growing(&self) -> bool {
+        let compressed = self.compressed.as_ref();
+        compressed.is_some_and(|compressed| compressed.measuring.is_some())
+    }
+
+    /// Takes notice of the text that was appended to a growing file.
+    pub(crate) fn grow(&mut self) -> Result<(), CompressedFileError> {
+        Ok(self.compressed.as_mut().map_or(Ok(()), CompressedText::grow)?)
     }
 
     pub(crate) fn is_compressed(&self) -> bool {
@@ -98,7 +109,8 @@ impl<H: FileHandle> LogText<H> {
 
     /// Frees the decoder. The next read starts at the beginning.
     pub(crate) fn release_decoder(&self) {
-        if let Some(compressed) = &self.compressed {
+        // A growing file is read again soon.
+        if let Some(compressed) = self.compressed.as_ref().filter(|_| !self.is_growing()) {
             compressed.reading.take();
         }
     }
@@ -122,36 +134,102 @@ impl<H: FileHandle> FileHandle for LogText<H> {
     }
 }
 
+/// How a file is compressed.
+enum Layers {
+    /// The outermost format first.
+    Complete(Vec<CompressionFormat>),
+    /// A gzip file that is still being written.
+    GrowingGzip,
+}
+
+impl Layers {
+    fn decoder<H: FileHandle>(&self, file: &Rc<H>) -> io::Result<Box<dyn Read>> {
+        match self {
+            Self::Complete(formats) => decoder(file, formats),
+            Self::GrowingGzip => Ok(Box::new(GrowingGzip::new(FileReader::new(file)))),
+        }
+    }
+}
+
+/// The formats of a file's layers, the outermost first.
+fn layers<H: FileHandle>(
+    file: &Rc<H>,
+    outermost: CompressionFormat,
+) -> Result<Vec<CompressionFormat>, CompressedFileError> {
+    let mut formats = vec![outermost];
+    loop {
+        let mut beginning = Vec::new();
+        let mut text = decoder(file, &formats)?.take(FINGERPRINT_SPAN as u64);
+        // Of an incomplete file the beginning is enough here.
+        if let Err(error) = text.read_to_end(&mut beginning)
+            && beginning.is_empty()
+        {
+            return Err(error.into());
+        }
+        match CompressionFormat::of(&beginning) {
+            None => return Ok(formats),
+            Some(_) if formats.len() == LAYERS_MAX => return Err(CompressedFileError::TooDeep),
+            Some(format) => formats.push(format),
+        }
+    }
+}
+
+fn decoder<H: FileHandle>(file: &Rc<H>, formats: &[CompressionFormat]) -> io::Result<Box<dyn Read>> {
+    let input: Box<dyn Read> = Box::new(FileReader::new(file));
+    formats
+        .iter()
+        .try_fold(input, |input, format| format.decoder(input))
+}
+
 struct CompressedText {
-    format: CompressionFormat,
+    layers: Layers,
     size: Offset,
     /// The first and the last bytes, which identify the file without decompressing it again.
     beginning: Vec<u8>,
     ending: Vec<u8>,
+    /// Of a growing file: the decoder that has reached the end of what is written.
+    measuring: Option<Box<dyn Read>>,
     reading: RefCell<Option<DecoderPosition>>,
 }
 
 impl CompressedText {
-    fn measure<H: FileHandle>(file: &Rc<H>, format: CompressionFormat) -> io::Result<Self> {
-        let mut decoder = decoder(file, format)?;
-        let (mut size, mut beginning, mut ending) = (0, Vec::new(), Vec::new());
+    fn measure<H: FileHandle>(file: &Rc<H>, layers: Layers) -> io::Result<Self> {
+        let mut decoder = layers.decoder(file)?;
+        let mut text = Self {
+            layers,
+            size: Offset::ZERO,
+            beginning: Vec::new(),
+            ending: Vec::new(),
+            measuring: None,
+            reading: RefCell::default(),
+        };
+        text.measure_rest(&mut decoder)?;
+        text.measuring = matches!(text.layers, Layers::GrowingGzip).then_some(decoder);
+        Ok(text)
+    }
+
+    fn grow(&mut self) -> io::Result<()> {
+        // After an error the file is examined again.
+        if let Some(mut decoder) = self.measuring.take() {
+            self.measure_rest(&mut decoder)?;
+            self.measuring = Some(decoder);
+        }
+        Ok(())
+    }
+
+    fn measure_rest(&mut self, decoder: &mut impl Read) -> io::Result<()> {
         let mut block = Vec::new();
         while decoder.by_ref().take(MEASURE_BYTES).read_to_end(&mut block)? > 0 {
-            size += block.len() as u64;
-            if beginning.is_empty() {
-                beginning.extend(block.iter().take(FINGERPRINT_SPAN));
-            }
-            ending.extend(&block[block.len().saturating_sub(FINGERPRINT_SPAN)..]);
-            ending.drain(..ending.len().saturating_sub(FINGERPRINT_SPAN));
+            self.size = self.size.plus(block.len() as u64);
+            let missing = FINGERPRINT_SPAN - self.beginning.len();
+            self.beginning.extend(block.iter().take(missing));
+            self.ending
+                .extend(&block[block.len().saturating_sub(FINGERPRINT_SPAN)..]);
+            self.ending
+                .drain(..self.ending.len().saturating_sub(FINGERPRINT_SPAN));
             block.clear();
         }
-        Ok(Self {
-            format,
-            size: Offset::new(size),
-            beginning,
-            ending,
-            reading: RefCell::default(),
-        })
+        Ok(())
     }
 
     /// Fills `buffer`, or reads up to the end of the text.
@@ -168,7 +246,7 @@ impl CompressedText {
         // After an error the decoder is gone, and the next read starts at the beginning.
         let mut reading = match self.reading.take() {
             Some(reading) if at >= reading.kept_from() => reading,
-            _ => DecoderPosition::start(file, self.format)?,
+            _ => DecoderPosition::start(self.layers.decoder(file)?),
         };
         reading.read_at(buffer, at)?;
         self.reading.replace(Some(reading));
@@ -185,12 +263,12 @@ struct DecoderPosition {
 }
 
 impl DecoderPosition {
-    fn start<H: FileHandle>(file: &Rc<H>, format: CompressionFormat) -> io::Result<Self> {
-        Ok(Self {
-            decoder: decoder(file, format)?,
+    fn start(decoder: Box<dyn Read>) -> Self {
+        Self {
+            decoder,
             at: Offset::ZERO,
             kept: Vec::new(),
-        })
+        }
     }
 
     fn kept_from(&self) -> Offset {
@@ -225,22 +303,19 @@ pub(crate) fn copy_kept(kept: &[u8], from: u64, buffer: &mut [u8]) -> usize {
     copied
 }
 
-fn decoder<H: FileHandle>(file: &Rc<H>, format: CompressionFormat) -> io::Result<Box<dyn Read>> {
-    let input = FileReader {
-        file: file.clone(),
-        at: Offset::ZERO,
-    };
-    let input = BufReader::with_capacity(INPUT_BYTES, input);
-    Ok(match format {
-        CompressionFormat::Gzip => Box::new(MultiGzDecoder::new(input)),
-        CompressionFormat::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
-    })
-}
-
 /// A file read from its start; other readers of the handle do not matter.
 struct FileReader<H> {
     file: Rc<H>,
     at: Offset,
+}
+
+impl<H> FileReader<H> {
+    fn new(file: &Rc<H>) -> Self {
+        Self {
+            file: file.clone(),
+            at: Offset::ZERO,
+        }
+    }
 }
 
 impl<H: FileHandle> Read for FileReader<H> {

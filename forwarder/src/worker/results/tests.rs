@@ -1,0 +1,231 @@
+//! Results that arrive while the ledger cannot be written, or while a folder of the spool cannot be made.
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::fs;
+use std::sync::mpsc::channel;
+
+use logferry_config::{FileCompression, Publishing};
+use logferry_durable::RealDisk;
+use logferry_ledger::{BatchState, FILE_NAME, Ledger, PublishedBatch};
+use logferry_spool::Spool;
+use logferry_testkit::batches::{add_batch, new_batch, put_file};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::schedule::plan::tests::destination;
+
+const SOURCE: &str = "198.51.100.1";
+
+/// A worker without sessions, and another connection to its ledger.
+struct Fixture {
+    dir: TempDir,
+    worker: DestinationWorker,
+    other: Connection,
+}
+
+impl Fixture {
+    /// As many batches wait.
+    fn new(batches: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
+        let spool = Spool::new(RealDisk, dir.path());
+        for number in 0..batches {
+            let new = new_batch(SOURCE, &format!("accessLog_{number}"));
+            let batch = add_batch(&mut ledger, &new, b"one\n", BatchState::Ready, Timestamp::now());
+            put_file(&RealDisk, &spool.path(&batch, BatchState::Ready), b"one\n");
+        }
+        let edw = destination(Publishing {
+            compress: FileCompression::None,
+            ..Publishing::default()
+        });
+        let subscriber = logferry_config::Subscriber {
+            name: edw.name.clone(),
+            filter: edw.filter.clone(),
+        };
+        let mut store = crate::delivery_store::DeliveryStore::open(dir.path(), vec![subscriber]).unwrap();
+        store.ledger.wait_for_locks(std::time::Duration::ZERO).unwrap();
+        let store = std::sync::Arc::new(std::sync::Mutex::new(store));
+        let hour = std::time::Duration::from_hours(1);
+        let worker = DestinationWorker::new(
+            edw,
+            dir.path(),
+            hour,
+            &store,
+            super::super::CancellationToken::new(),
+        );
+        let other = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        Self { dir, worker, other }
+    }
+
+    /// Plans, and takes everything as a session does.
+    fn take_all(&mut self) -> Vec<DeliveryTask> {
+        self.worker.plan().unwrap();
+        std::iter::from_fn(|| self.worker.queue.take(0)).collect()
+    }
+
+    /// The reports that a session sends for these tasks, received together.
+    fn record(&mut self, reports: Vec<SessionReport>) -> Result<bool, DeliveryStoreError> {
+        let (send, received) = channel();
+        for report in reports {
+            send.send(report).unwrap();
+        }
+        let first = received.recv().unwrap();
+        self.worker.record(first, &received)
+    }
+
+    fn lock_ledger(&self) {
+        self.other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    }
+
+    fn unlock_ledger(&self) {
+        self.other.execute_batch("ROLLBACK").unwrap();
+    }
+
+    fn states(&self) -> Vec<BatchState> {
+        let ledger = Ledger::open(self.dir.path()).unwrap();
+        let mut batches = ledger.batches(&logferry_ledger::BatchFilter::default()).unwrap();
+        batches.sort_by_key(|batch| batch.id);
+        batches.into_iter().map(|batch| batch.state).collect()
+    }
+}
+
+fn failed(task: DeliveryTask) -> SessionReport {
+    let error = DeliveryError::Missing("the batch's file".into());
+    SessionReport::Completed(Box::new((task, Err(error))))
+}
+
+fn delivered(task: DeliveryTask) -> SessionReport {
+    let published = PublishedBatch {
+        path: "/drop/x.log".to_owned(),
+        bytes: 4,
+        sha256: "e3".to_owned(),
+        file_sha256: "e3".to_owned(),
+    };
+    let delivered = Delivered {
+        published,
+        outcome: PublishOutcome::FoundThere,
+        staged: None,
+    };
+    SessionReport::Completed(Box::new((task, Ok(delivered))))
+}
+
+#[test]
+fn three_batches_that_fail_together_while_the_ledger_is_locked_are_due_again_without_a_restart() {
+    let mut it = Fixture::new(3);
+    let tasks = it.take_all();
+    assert_eq!(tasks.len(), 3);
+    it.lock_ledger();
+    let recorded = it.record(tasks.into_iter().map(failed).collect());
+    assert!(
+        matches!(recorded, Err(DeliveryStoreError::Ledger(_))),
+        "{recorded:?}"
+    );
+    assert!(!it.worker.queue.is_busy(), "something stays in hand");
+    it.unlock_ledger();
+    let again = it.take_all();
+    assert_eq!(again.len(), 3);
+    it.record(again.into_iter().map(failed).collect()).unwrap();
+    assert_eq!(it.states(), [BatchState::Failed; 3]);
+}
+
+#[test]
+fn failures_are_recorded_although_a_delivery_that_came_with_them_cannot_be() {
+    let mut it = Fixture::new(3);
+    let mut tasks = it.take_all();
+    it.other
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE UPDATE OF state ON batches WHEN NEW.state = 'sent'
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        )
+        .unwrap();
+    let first = delivered(tasks.remove(0));
+    let reports = std::iter::once(first)
+        .chain(tasks.into_iter().map(failed))
+        .collect();
+    let recorded = it.record(reports);
+    assert!(
+        matches!(recorded, Err(DeliveryStoreError::Ledger(_))),
+        "{recorded:?}"
+    );
+    assert!(!it.worker.queue.is_busy(), "something stays in hand");
+    assert_eq!(
+        it.states(),
+        [BatchState::Ready, BatchState::Failed, BatchState::Failed]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #[test]
+    fn no_result_stays_in_hand_whatever_it_is_and_whether_or_not_the_ledger_can_be_written(
+        kinds in prop::collection::vec(0..4_u8, 1..6),
+        is_locked: bool,
+    ) {
+        let mut it = Fixture::new(kinds.len());
+        let tasks = it.take_all();
+        if is_locked {
+            it.lock_ledger();
+        }
+        let report = |(task, kind): (DeliveryTask, &u8)| match kind {
+            0 => delivered(task),
+            1 => failed(task),
+            2 => SessionReport::Returned(vec![task]),
+            _ => {
+                let error = DeliveryError::Missing("the batch's file".into());
+                SessionReport::ConnectionLost { error, tasks: vec![task] }
+            }
+        };
+        let recorded = it.record(tasks.into_iter().zip(&kinds).map(report).collect());
+        let needs_ledger = kinds.iter().any(|kind| *kind != 2);
+        prop_assert_eq!(recorded.is_err(), is_locked && needs_ledger);
+        prop_assert!(!it.worker.queue.is_busy());
+    }
+}
+
+#[test]
+fn delivered_batch_whose_folder_cannot_be_made_is_moved_as_soon_as_it_can_be() {
+    let mut it = Fixture::new(2);
+    let tasks = it.take_all();
+    let in_the_way = it.dir.path().join("sent").join(SOURCE);
+    fs::write(&in_the_way, "a plain file").unwrap();
+    it.record(tasks.into_iter().map(delivered).collect()).unwrap();
+    assert_eq!(it.states(), [BatchState::Sent; 2], "the delivery is recorded");
+    let ready = it.dir.path().join("ready").join(SOURCE);
+    let count = |folder: &std::path::Path| fs::read_dir(folder).unwrap().count();
+    assert_eq!(count(&ready), 2);
+    let pause = it.worker.plan().unwrap();
+    assert!(pause <= super::super::MOVE_EVERY, "it tries again soon");
+    assert_eq!(count(&ready), 2);
+
+    fs::remove_file(&in_the_way).unwrap();
+    it.worker.plan().unwrap();
+    assert_eq!((count(&ready), count(&in_the_way)), (0, 2));
+    assert!(it.worker.plan().unwrap() > super::super::MOVE_EVERY);
+}
+
+#[test]
+fn batch_that_cannot_be_moved_to_failed_holds_up_no_other() {
+    let mut it = Fixture::new(2);
+    let mut tasks = it.take_all();
+    let in_the_way = it.dir.path().join("failed").join(SOURCE);
+    fs::write(&in_the_way, "a plain file").unwrap();
+    it.record(vec![failed(tasks.remove(0))]).unwrap();
+    assert_eq!(it.states(), [BatchState::Failed, BatchState::Ready]);
+    it.record(vec![delivered(tasks.remove(0))]).unwrap();
+    assert_eq!(it.states(), [BatchState::Failed, BatchState::Sent]);
+    fs::remove_file(&in_the_way).unwrap();
+    it.worker.plan().unwrap();
+    assert_eq!(fs::read_dir(in_the_way).unwrap().count(), 1);
+}
+
+#[test]
+fn batch_is_due_although_other_folders_of_its_source_cannot_be_read() {
+    let mut it = Fixture::new(1);
+    for state in ["open", "failed", "sent"] {
+        fs::create_dir_all(it.dir.path().join(state)).unwrap();
+        fs::write(it.dir.path().join(state).join(SOURCE), "a plain file").unwrap();
+    }
+    assert_eq!(it.take_all().len(), 1);
+}
