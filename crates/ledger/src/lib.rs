@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
 
 pub use batches::{
-    Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch,
+    Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch, PARTS_MAX,
+    is_last_part,
 };
 pub use deliveries::{
     Delivery, DestinationHealth, DestinationState, FailureKind, ManifestId, ManifestRecord, NewManifest,

@@ -1,8 +1,9 @@
 //! Finds a batch's file, also while another role moves it.
 
+use std::io;
 use std::path::Path;
 
-use logferry_durable::{Disk, DiskError};
+use logferry_durable::{Disk, DiskError, DiskOperation};
 use logferry_ledger::{Batch, BatchState};
 
 use crate::layout::{FileForm, Spool, SpoolFile};
@@ -65,6 +66,20 @@ impl<D: Disk> Spool<D> {
     /// Opens a file to read its plain bytes; `None` if it is gone.
     pub fn open(&self, file: &SpoolFile) -> Result<Option<BatchReader<D::Reader>>, DiskError> {
         self.open_as(&file.path, file.form)
+    }
+
+    /// Whether an open batch's bytes end inside a line. Its file must hold the bytes that the ledger has.
+    pub fn ends_inside_line(&self, batch: &Batch) -> Result<bool, DiskError> {
+        let path = self.path(batch, BatchState::Open);
+        let Some(last) = batch.contents.bytes.checked_sub(1) else {
+            return Ok(false);
+        };
+        let failed = |error| DiskError::new(DiskOperation::Read, &path, error);
+        let opened = self.open_as(&path, FileForm::Plain)?;
+        let mut file = opened.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, last).map_err(failed)?;
+        Ok(byte != *b"\n")
     }
 
     /// Opens a path as a file of that form, to read its plain bytes; `None` if it is gone.

@@ -264,6 +264,7 @@ impl<D: Disk> CommitThread<D> {
         self.publish_availability();
         let report = self.reporter.due_report(
             &self.tracker.availability(),
+            self.committer.waiting_reason(),
             self.status.requests(),
             now,
             Timestamp::now(),

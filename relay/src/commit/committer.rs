@@ -15,7 +15,9 @@
 //! anything else is written, a ledger transaction must succeed, and the files are opened again and cut back to the
 //! ledger: after a failed sync the page cache may show bytes as clean that never reached the disk (fsync(2), "NOTES").
 
-use std::collections::{HashMap, HashSet};
+mod limits;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -35,7 +37,7 @@ use memchr::memchr;
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
 use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
-use crate::commit::open_batches::{AppendContext, AppendedLines, OpenBatches};
+use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
 use crate::commit::spool_recovery::{CommitError, finish_seals};
 use crate::commit::stream_recovery::restore_streams;
 use crate::commit::stream_state::{KnownEnds, StreamKey, StreamState};
@@ -57,6 +59,23 @@ struct ParkedChunk<B, R> {
 /// A source, and its sender if that names itself.
 pub(crate) type ReportKey = (SourceId, Option<SenderId>);
 
+impl<B, R> ParkedChunk<B, R> {
+    /// Its runs' windows with their batch keys.
+    fn windows(&self) -> impl Iterator<Item = (&BatchKey, Window)> {
+        let windows = self.chunk.split.runs.iter().filter_map(|run| match run.target {
+            WindowTarget::Window(window) => Some(window),
+            WindowTarget::Previous => None,
+        });
+        self.batch_keys.iter().zip(windows)
+    }
+}
+
+/// The reply to a chunk, before the offset of its stream is known to be durable.
+enum Settled {
+    Known(ChunkOutcome),
+    Wait(BatchLimit),
+}
+
 #[derive(Debug)]
 pub(crate) struct SenderReport {
     pub(crate) heartbeat: Heartbeat,
@@ -77,6 +96,8 @@ pub(crate) struct Committer<D: Disk, B, R> {
     known_sources: HashSet<SourceId>,
     parked: Vec<ParkedChunk<B, R>>,
     pub(crate) uploads: UploadDedup,
+    /// The sources whose lines wait at a limit, and when they last did.
+    waiting: BTreeMap<SourceId, (BatchLimit, Instant)>,
     /// Set while files may hold bytes that the ledger does not know. Nothing is written until [`Self::recover`] succeeds.
     pub(crate) needs_recovery: bool,
     pub(crate) scheduler: GroupScheduler,
@@ -105,6 +126,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             known_sources: HashSet::new(),
             parked: Vec::new(),
             uploads: UploadDedup::default(),
+            waiting: BTreeMap::new(),
             needs_recovery: true,
             scheduler: SharedDiskScheduler::default().join(),
             failure: None,
@@ -132,10 +154,14 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         for batch in self.ledger.open_batches(&self.group)? {
             match self.spool.cut_back(&batch)? {
                 OpenFile::Whole => {
-                    let mut streams = self.streams.iter();
-                    let holder = streams.find(|(_, stream)| stream.record.open_line_in == Some(batch.id));
-                    let holder = holder.map(|(key, _)| key.clone());
-                    self.open.restore(batch, holder);
+                    let ends_inside_line = self.spool.ends_inside_line(&batch)?;
+                    let holder = if ends_inside_line {
+                        self.ledger.stream_with_open_line(batch.id)?
+                    } else {
+                        None
+                    };
+                    let holder = holder.map(|record| (record.source, record.stream));
+                    self.open.restore(batch, ends_inside_line, holder, &self.ledger)?;
                 }
                 OpenFile::Short { found } => tracing::error!(
                     file = %self.spool.path(&batch, BatchState::Open).display(),
@@ -160,10 +186,14 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         match self.store(arrivals, now, &mut settled) {
             Ok(()) => settled
                 .into_iter()
-                .map(|(reply, key, outcome)| {
+                .map(|(reply, key, settled)| {
                     let stream = self.streams.get(&key);
                     let committed = stream.map_or(Offset::ZERO, |stream| stream.record.committed);
-                    (reply, ChunkReply::Receipt(Receipt { committed, outcome }))
+                    let answer = match settled {
+                        Settled::Known(outcome) => ChunkReply::Receipt(Receipt { committed, outcome }),
+                        Settled::Wait(limit) => ChunkReply::Wait(limit.message()),
+                    };
+                    (reply, answer)
                 })
                 .collect(),
             Err(error) => {
@@ -196,7 +226,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         &mut self,
         arrivals: Vec<(ReceivedChunk<B>, R)>,
         now: Timestamp,
-        settled: &mut Vec<(R, StreamKey, ChunkOutcome)>,
+        settled: &mut Vec<(R, StreamKey, Settled)>,
     ) -> Result<(), CommitError> {
         // At every return each reply handle is either in `settled` or parked, so each chunk gets its reply.
         let deadline = Instant::now() + GAP_TIMEOUT;
@@ -217,24 +247,18 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             .sort_by_key(|parked| parked.chunk.header.range.start());
         self.open_missing_batches(now)?;
         let mut waiting = std::mem::take(&mut self.parked).into_iter();
+        let mut at_limit = HashMap::new();
         while let Some(parked) = waiting.next() {
-            let check = match self.check(&parked, now) {
-                Ok(OffsetCheck::Next) => self.stage(&parked, now).map(|()| OffsetCheck::Next),
-                other => other,
-            };
-            let outcome = match check {
-                Ok(OffsetCheck::Gap) if parked.deadline > Instant::now() => {
+            let (outcome, error) = match self.settle(&parked, &mut at_limit, now) {
+                Ok(None) => {
                     self.parked.push(parked);
                     continue;
                 }
-                Ok(OffsetCheck::Gap | OffsetCheck::Overlap) => Ok(ChunkOutcome::OffsetMismatch),
-                Ok(OffsetCheck::Next) => Ok(ChunkOutcome::Stored),
-                Ok(OffsetCheck::Duplicate) => Ok(ChunkOutcome::Duplicate),
-                Err(error) => Err(error),
+                Ok(Some(outcome)) => (outcome, None),
+                Err(error) => (Settled::Known(ChunkOutcome::OffsetMismatch), Some(error)),
             };
-            let receipt = *outcome.as_ref().unwrap_or(&ChunkOutcome::OffsetMismatch);
-            settled.push((parked.reply, parked.stream, receipt));
-            if let Err(error) = outcome {
+            settled.push((parked.reply, parked.stream, outcome));
+            if let Some(error) = error {
                 self.parked.extend(waiting);
                 return Err(error);
             }
@@ -242,23 +266,33 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         self.flush(now)
     }
 
-    /// Opens the batches that the chunks of this round need.
-    fn open_missing_batches(&mut self, now: Timestamp) -> Result<(), CommitError> {
-        let streams = &self.streams;
-        let is_new = |parked: &&ParkedChunk<B, R>| {
-            // An unknown stream may be in the ledger, with this chunk. Then a batch may be opened in vain, which is harmless.
-            streams
-                .get(&parked.stream)
-                .is_none_or(|stream| parked.chunk.header.range.start() >= stream.record.committed)
+    /// Stages a chunk if it is its stream's next. Returns the outcome; `None` if it waits for its predecessor.
+    /// `at_limit`: the streams of this round whose lines wait at a limit.
+    fn settle(
+        &mut self,
+        parked: &ParkedChunk<B, R>,
+        at_limit: &mut HashMap<StreamKey, BatchLimit>,
+        now: Timestamp,
+    ) -> Result<Option<Settled>, CommitError> {
+        let outcome = match self.check(parked, now)? {
+            OffsetCheck::Next => {
+                if let Some(limit) = self.limit_at(parked)? {
+                    at_limit.insert(parked.stream.clone(), limit);
+                    self.waits(&parked.stream.0, limit);
+                    return Ok(Some(Settled::Wait(limit)));
+                }
+                self.stage(parked, now)?;
+                ChunkOutcome::Stored
+            }
+            OffsetCheck::Gap => match at_limit.get(&parked.stream) {
+                Some(limit) => return Ok(Some(Settled::Wait(*limit))),
+                None if parked.deadline > Instant::now() => return Ok(None),
+                None => ChunkOutcome::OffsetMismatch,
+            },
+            OffsetCheck::Overlap => ChunkOutcome::OffsetMismatch,
+            OffsetCheck::Duplicate => ChunkOutcome::Duplicate,
         };
-        let new = self.parked.iter().filter(is_new).flat_map(|parked| {
-            let windows = parked.chunk.split.runs.iter().filter_map(|run| match run.target {
-                WindowTarget::Window(window) => Some(window),
-                WindowTarget::Previous => None,
-            });
-            parked.batch_keys.iter().zip(windows)
-        });
-        self.open.open_missing(new, &self.spool, &mut self.ledger, now)
+        Ok(Some(Settled::Known(outcome)))
     }
 
     /// Whether chunks wait for their predecessors.
@@ -395,8 +429,9 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             return Ok(0);
         };
         if !self.open.is_open(batch) {
-            // The batch was sealed long ago without the line's end. The rest becomes a line of its own.
+            // The batch is of another group, which ends the line there. The rest becomes a line of its own.
             record.open_line_in = None;
+            record.lines.sent += 1;
             return Ok(0);
         }
         let newline = memchr(b'\n', body);

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - A batch's row holds its durable contents. `staged` is the contents of its file if every append succeeded. They are
 //!   equal outside a commit.
-//! - While a batch ends inside a line, only the stream of that line may append to it.
+//! - While a batch ends inside a line, only the stream of that line may append to it. If that stream went on elsewhere,
+//!   nobody may. Whether it does is read from its bytes.
 //! - Nothing is appended to a full batch. The line goes into the window's next part.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,8 @@ use jiff::Timestamp;
 use logferry_config::NameTemplate;
 use logferry_durable::{Disk, DiskError, DiskFile};
 use logferry_ledger::{
-    Batch, BatchContents, BatchGrowth, BatchId, BatchKey, BatchState, Ledger, NewBatch, Window,
+    Batch, BatchContents, BatchGrowth, BatchId, BatchKey, BatchState, Ledger, LedgerError, NewBatch,
+    PARTS_MAX, Window, is_last_part,
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
@@ -28,6 +30,34 @@ use crate::commit::stream_state::StreamKey;
 /// Most files that are open at a time. A busy group writes to a few; others are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;
 
+/// Most open batches of a source. One chunk may exceed it: a chunk is taken whole or not at all.
+pub(crate) const OPEN_BATCHES_MAX: usize = 1000;
+
+/// The limit for which lines of a source wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchLimit {
+    /// The source has [`OPEN_BATCHES_MAX`] open batches.
+    Open,
+    /// The window has [`PARTS_MAX`] parts.
+    Parts,
+}
+
+impl BatchLimit {
+    /// The message for the sender and for operators.
+    pub(crate) fn message(self) -> String {
+        match self {
+            Self::Open => format!(
+                "the source has {OPEN_BATCHES_MAX} open batches, because the times of its lines are far apart; lines of \
+                 further windows wait until some of these are sealed"
+            ),
+            Self::Parts => format!(
+                "a window of the source has {PARTS_MAX} parts, so its lines wait; if the times in its lines are wrong, set \
+                 `relay.batch.timestamp: arrival`"
+            ),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct OpenBatch<F> {
     /// The ledger's row with the durable contents.
@@ -35,6 +65,11 @@ struct OpenBatch<F> {
     staged: BatchContents,
     file: Option<F>,
     last_append: Instant,
+    opened: Instant,
+    /// How many parts of its window were sealed before without being full.
+    late_parts: u32,
+    /// Whether its last byte is inside a line.
+    ends_inside_line: bool,
     /// The stream whose line is incomplete at the end of the batch.
     open_line: Option<StreamKey>,
     is_full: bool,
@@ -43,6 +78,10 @@ struct OpenBatch<F> {
 impl<F> OpenBatch<F> {
     fn is_dirty(&self) -> bool {
         self.staged != self.batch.contents
+    }
+
+    fn accepts_line_of(&self, stream: &StreamKey) -> bool {
+        !self.is_full && (!self.ends_inside_line || self.open_line.as_ref() == Some(stream))
     }
 }
 
@@ -86,7 +125,14 @@ impl<D: Disk> OpenBatches<D> {
     }
 
     /// Adds a batch that is open in the ledger and whose file has been cut back to it.
-    pub(crate) fn restore(&mut self, batch: Batch, open_line: Option<StreamKey>) {
+    pub(crate) fn restore(
+        &mut self,
+        batch: Batch,
+        ends_inside_line: bool,
+        open_line: Option<StreamKey>,
+        ledger: &Ledger,
+    ) -> Result<(), LedgerError> {
+        let late_parts = ledger.sealed_parts_below(&batch, self.max_bytes / 2)?;
         let newest = self.current.entry(batch.key()).or_insert(batch.id);
         // The parts of a window are numbered in the order of their ids.
         *newest = (*newest).max(batch.id);
@@ -94,11 +140,15 @@ impl<D: Disk> OpenBatches<D> {
             staged: batch.contents,
             file: None,
             last_append: Instant::now(),
+            opened: Instant::now(),
+            late_parts,
+            ends_inside_line,
             open_line,
             is_full: batch.contents.bytes >= self.max_bytes,
             batch,
         };
         self.batches.insert(open.batch.id, open);
+        Ok(())
     }
 
     /// Forgets all batches. Ledger and files are unchanged.
@@ -148,6 +198,9 @@ impl<D: Disk> OpenBatches<D> {
             let fitting = self.fitting_bytes(id, rest.bytes);
             if fitting == rest.bytes.len() {
                 self.append(id, rest, context.spool)?;
+                if let Some(open) = self.batches.get_mut(&id) {
+                    open.is_full |= open.staged.bytes >= self.max_bytes;
+                }
                 return Ok(id);
             }
             let (now, later) = rest.bytes.split_at(fitting);
@@ -165,10 +218,44 @@ impl<D: Disk> OpenBatches<D> {
         }
     }
 
+    /// The limit that keeps a line of `stream` out of its window, if any.
+    pub(crate) fn limit_at(
+        &self,
+        key: &BatchKey,
+        window: Window,
+        stream: &StreamKey,
+        ledger: &Ledger,
+    ) -> Result<Option<BatchLimit>, LedgerError> {
+        if self.usable_part(key, stream).is_some() {
+            return Ok(None);
+        }
+        if self.open_of(&key.source) >= OPEN_BATCHES_MAX {
+            return Ok(Some(BatchLimit::Open));
+        }
+        let name = batch_name(&self.template, window, &key.source, &self.group, key.log.as_ref());
+        Ok(ledger.has_all_parts(&name)?.then_some(BatchLimit::Parts))
+    }
+
+    /// Whether a window has an open part.
+    pub(crate) fn has_part(&self, key: &BatchKey) -> bool {
+        self.current.contains_key(key)
+    }
+
+    /// Number of open batches of a source.
+    pub(crate) fn open_of(&self, source: &SourceId) -> usize {
+        let is_of_source = |open: &&OpenBatch<D::File>| open.batch.source == *source;
+        self.batches.values().filter(is_of_source).count()
+    }
+
     /// How many of `bytes` fit into the batch: all, or whole lines up to its size limit, but at least one line if the
     /// batch is empty.
     fn fitting_bytes(&self, id: BatchId, bytes: &[u8]) -> usize {
-        let used = self.batches.get(&id).map_or(0, |open| open.staged.bytes);
+        let open = self.batches.get(&id);
+        if open.is_some_and(|open| is_last_part(open.batch.part)) {
+            // The last part takes the rest of the chunk.
+            return bytes.len();
+        }
+        let used = open.map_or(0, |open| open.staged.bytes);
         let room = usize::try_from(self.max_bytes.saturating_sub(used)).unwrap_or(usize::MAX);
         if bytes.len() <= room {
             return bytes.len();
@@ -210,19 +297,20 @@ impl<D: Disk> OpenBatches<D> {
         window: Window,
         context: &mut AppendContext<'_, D>,
     ) -> Result<BatchId, CommitError> {
-        if let Some(id) = self.current.get(key)
-            && let Some(open) = self.batches.get(id)
-            && !open.is_full
-            && open
-                .open_line
-                .as_ref()
-                .is_none_or(|stream| stream == context.stream)
-        {
-            return Ok(*id);
+        if let Some(id) = self.usable_part(key, context.stream) {
+            return Ok(id);
         }
         let new = BTreeMap::from([(key, window)]);
         self.open(&new, context.spool, context.ledger, context.now)?;
         Ok(self.current[key])
+    }
+
+    /// The current part of a window, if it takes a line of the stream. An earlier part takes none, as the lines of a stream
+    /// keep their order.
+    fn usable_part(&self, key: &BatchKey, stream: &StreamKey) -> Option<BatchId> {
+        let current = self.current.get(key)?;
+        let open = self.batches.get(current)?;
+        open.accepts_line_of(stream).then_some(*current)
     }
 
     /// Opens new parts, which become the current parts of their keys.
@@ -248,7 +336,7 @@ impl<D: Disk> OpenBatches<D> {
             .collect();
         for (batch, key) in ledger.open_all(&new, now)?.into_iter().zip(parts.keys()) {
             self.current.insert((*key).clone(), batch.id);
-            self.restore(batch, None);
+            self.restore(batch, false, None, ledger)?;
         }
         Ok(())
     }
@@ -285,6 +373,7 @@ impl<D: Disk> OpenBatches<D> {
             crc32c,
         };
         open.last_append = Instant::now();
+        open.ends_inside_line = !lines.bytes.ends_with(b"\n");
         file.append(lines.bytes)?;
         Ok(())
     }
@@ -337,20 +426,27 @@ impl<D: Disk> OpenBatches<D> {
 
     /// Each batch with its activity, for the seal rule.
     pub(crate) fn activity(&self) -> impl Iterator<Item = (&Batch, BatchActivity)> {
-        self.batches.values().map(|open| {
+        let mut counts: HashMap<&SourceId, usize> = HashMap::new();
+        for open in self.batches.values() {
+            *counts.entry(&open.batch.source).or_default() += 1;
+        }
+        self.batches.values().map(move |open| {
+            let of_source = counts.get(&open.batch.source).copied().unwrap_or(0);
             let activity = BatchActivity {
                 window: open.batch.window,
                 quiet: open.last_append.elapsed(),
+                age: open.opened.elapsed(),
+                late_parts: open.late_parts,
                 is_full: open.is_full,
-                has_open_line: open.open_line.is_some(),
+                is_crowded: of_source >= OPEN_BATCHES_MAX,
+                has_open_line: open.ends_inside_line,
             };
             (&open.batch, activity)
         })
     }
 
-    /// The stream whose line is incomplete at the end of the batch.
-    pub(crate) fn open_line(&self, id: BatchId) -> Option<StreamKey> {
-        self.batches.get(&id)?.open_line.clone()
+    pub(crate) fn ends_inside_line(&self, id: BatchId) -> bool {
+        self.batches.get(&id).is_some_and(|open| open.ends_inside_line)
     }
 
     /// Removes a batch that is to be sealed: closes its file and returns its row.
@@ -365,6 +461,7 @@ impl<D: Disk> OpenBatches<D> {
     pub(crate) fn age_all(&mut self, by: std::time::Duration) {
         for open in self.batches.values_mut() {
             open.last_append = open.last_append.checked_sub(by).unwrap_or(open.last_append);
+            open.opened = open.opened.checked_sub(by).unwrap_or(open.opened);
         }
     }
 }

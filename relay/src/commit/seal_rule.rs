@@ -2,6 +2,10 @@
 //!
 //! Pure. The time without appends is measured by the monotonic clock, so a step of the wall clock seals nothing. The wall
 //! clock only says whether a window is over; if it is wrong, a window gets a further part, and no line is lost.
+//!
+//! Invariant: whatever times the lines have, the parts of a window are few. When lines come for a window that was sealed,
+//! its streams have shown that their times say little. The next part is sealed by quiet alone, and each further one
+//! after twice the quiet of the part before, up to `hold`. In return no part stays open for long after its window.
 
 use std::time::Duration;
 
@@ -14,8 +18,14 @@ pub(crate) struct BatchActivity {
     pub window: Window,
     /// Time since the last append.
     pub quiet: Duration,
+    /// Time since it was opened here.
+    pub age: Duration,
+    /// How many parts of the window were sealed before this one without being full.
+    pub late_parts: u32,
     /// Whether it has reached the maximum size.
     pub is_full: bool,
+    /// Whether its source is at the limit of open batches.
+    pub is_crowded: bool,
     /// Whether it ends inside a line whose rest is still to come.
     pub has_open_line: bool,
 }
@@ -23,7 +33,7 @@ pub(crate) struct BatchActivity {
 /// The activity of a stream that can bring lines for the batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamActivity {
-    /// The time of its latest line, in seconds since 1970.
+    /// The latest time of a line in its last chunk with times, in seconds since 1970.
     pub latest_line: Option<i64>,
     /// Time since its last chunk.
     pub idle: Duration,
@@ -63,24 +73,46 @@ pub(crate) fn is_due(batch: BatchActivity, streams: &[StreamActivity], rules: &R
     let is_live = |stream: &&StreamActivity| stream.has_unread || stream.idle < rules.seal_after;
     let mut live = streams.iter().filter(is_live).peekable();
     let has_live = live.peek().is_some();
-    if has_live && live.all(|stream| !stream.is_before_end(batch.window, rules.slack)) {
+    let is_past = has_live && live.all(|stream| !stream.is_before_end(batch.window, rules.slack));
+    if (is_past && batch.late_parts == 0) || is_overdue(batch, rules, now) {
         return true;
     }
-    // If the window is in the future a clock is wrong, and whether the window is over cannot be known.
-    let patience = if batch.window.end() > now {
-        rules.window.duration().max(rules.seal_after)
-    } else {
-        rules.seal_after
-    };
-    let is_coming = streams
-        .iter()
-        .any(|stream| stream.has_unread && stream.is_before_end(batch.window, rules.slack));
+    let patience = patience(batch, rules, now);
+    // At the limit of open batches all lines of the source wait for a seal, so none waits for lines.
+    let is_coming = !batch.is_crowded
+        && streams
+            .iter()
+            .any(|stream| stream.has_unread && stream.is_before_end(batch.window, rules.slack));
     let limit = if is_coming {
         rules.hold.max(patience)
     } else {
         patience
     };
     batch.quiet >= limit
+}
+
+/// How long a batch must be quiet when nothing is known of its streams.
+fn patience(batch: BatchActivity, rules: &Rules, now: i64) -> Duration {
+    // If the window is in the future a clock is wrong, and whether the window is over cannot be known.
+    let patience = if batch.window.end() > now && !batch.is_crowded {
+        rules.window.duration().max(rules.seal_after)
+    } else {
+        rules.seal_after
+    };
+    let doublings = batch.late_parts.saturating_sub(1);
+    let doubled = patience.saturating_mul(2_u32.saturating_pow(doublings));
+    doubled.min(rules.hold.max(patience))
+}
+
+/// Whether the batch has been open for so long that it is sealed although lines still come: `hold` after the end of its
+/// window, or after its opening if that was later. A window that the clock will not reach soon gets no longer.
+fn is_overdue(batch: BatchActivity, rules: &Rules, now: i64) -> bool {
+    let hold = i64::try_from(rules.hold.as_secs()).unwrap_or(i64::MAX);
+    let end = batch.window.end();
+    if end > now.saturating_add(AHEAD_MAX) {
+        return batch.age >= rules.hold.max(rules.window.duration());
+    }
+    batch.age >= rules.hold && now >= end.saturating_add(hold)
 }
 
 #[cfg(test)]
@@ -110,6 +142,9 @@ mod tests {
                 utc_offset: 0,
             },
             quiet: Duration::from_secs(quiet),
+            age: Duration::from_secs(quiet),
+            late_parts: 0,
+            is_crowded: false,
             is_full: false,
             has_open_line: false,
         }

@@ -14,7 +14,7 @@ use crate::commit::committer::Committer;
 use crate::commit::open_batches::AppendedLines;
 use crate::commit::seal_rule::{StreamActivity, is_due};
 use crate::commit::spool_recovery::CommitError;
-use crate::commit::stream_state::StreamKey;
+use crate::commit::stream_state::StreamState;
 
 /// Reports that are older are ignored. Senders report every 10 s.
 const REPORT_LIFETIME: Duration = Duration::from_secs(30);
@@ -60,8 +60,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     ) -> Result<Vec<Batch>, CommitError> {
         let mut batches = Vec::new();
         for id in due {
-            if let Some(stream) = self.open.open_line(id) {
-                self.end_line(id, &stream)?;
+            if self.open.ends_inside_line(id) {
+                self.end_line(id)?;
             }
             batches.extend(self.open.remove(id));
         }
@@ -93,10 +93,10 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         Ok(sealed)
     }
 
-    /// Ends an incomplete line whose rest did not come.
-    fn end_line(&mut self, id: BatchId, key: &StreamKey) -> Result<(), CommitError> {
+    /// Ends an incomplete line whose rest did not come to its batch.
+    fn end_line(&mut self, id: BatchId) -> Result<(), CommitError> {
         tracing::warn!(
-            source = %key.0, stream = %key.1,
+            group = %self.group, batch = %id,
             "the rest of a line did not come within `hold`; the relay adds a newline, the rest becomes a line of its own"
         );
         let newline = AppendedLines {
@@ -105,13 +105,21 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             crc32c: None,
         };
         self.open.append(id, newline, &self.spool)?;
-        let mut streams = Vec::new();
-        if let Some(stream) = self.streams.get_mut(key) {
+        // By the ledger: the stream may have gone on in another group, which has counted the line then.
+        let holder = self.ledger.stream_with_open_line(id)?;
+        let holder = holder.map(|record| {
+            let key = (record.source.clone(), record.stream);
+            let mut stream = StreamState::from_ledger(record);
+            if let Some(known) = self.streams.get(&key) {
+                stream.last_chunk = known.last_chunk;
+            }
             stream.record.open_line_in = None;
             // The rest, if it comes, is counted as a line too.
             stream.record.lines.sent += 1;
-            streams.push(stream.to_move());
-        }
+            (key, stream)
+        });
+        let streams = holder.iter().map(|(_, stream)| stream.to_move()).collect();
+        self.streams.extend(holder);
         let batches = self.open.sync(self.spool.disk())?;
         let commit = Commit { streams, batches };
         self.ledger.commit(&commit)?;

@@ -1,8 +1,10 @@
 //! Making the spool agree with the ledger when the relay starts, and errors of either.
 
 use jiff::Timestamp;
-use logferry_durable::{Disk, DiskError};
-use logferry_ledger::{BatchState, Ledger, LedgerError};
+use logferry_durable::{Disk, DiskError, DiskFile};
+use logferry_ledger::{
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, Ledger, LedgerError, StreamMove,
+};
 use logferry_protocol::names::GroupName;
 use logferry_spool::{FileForm, OpenFile, Spool};
 
@@ -78,9 +80,43 @@ pub(crate) fn seal_orphans<D: Disk>(
         let is_whole = || spool.cut_back(&batch).map(|file| file == OpenFile::Whole);
         if !groups.contains(&batch.group) && batch.contents.bytes > 0 && is_whole()? {
             tracing::warn!(group = %batch.group, batch = %batch.name(), "sealed, because its group is not configured");
+            end_line(spool, ledger, &batch)?;
             ledger.seal(batch.id, now)?;
             spool.move_batch(&batch, BatchState::Open, BatchState::Ready)?;
         }
     }
+    Ok(())
+}
+
+/// Ends the line that a batch ends in, if it does: its stream goes on in another group, or not at all.
+fn end_line<D: Disk>(spool: &Spool<D>, ledger: &mut Ledger, batch: &Batch) -> Result<(), CommitError> {
+    if !spool.ends_inside_line(batch)? {
+        return Ok(());
+    }
+    // A crash before the ledger's change leaves a newline that the ledger does not know. The next start cuts it off.
+    let mut file = spool.disk().open_append(&spool.path(batch, BatchState::Open))?;
+    file.append(b"\n")?;
+    file.sync()?;
+    let growth = BatchGrowth {
+        batch: batch.id,
+        contents: BatchContents {
+            lines: batch.contents.lines + 1,
+            bytes: batch.contents.bytes + 1,
+            crc32c: crc32c::crc32c_append(batch.contents.crc32c, b"\n"),
+        },
+    };
+    let holder = ledger.stream_with_open_line(batch.id)?.map(|mut record| {
+        record.open_line_in = None;
+        // The rest, if it comes, is counted as a line too.
+        record.lines.sent += 1;
+        StreamMove {
+            from: record.committed,
+            record,
+        }
+    });
+    ledger.commit(&Commit {
+        streams: holder.into_iter().collect(),
+        batches: vec![growth],
+    })?;
     Ok(())
 }

@@ -96,9 +96,9 @@ impl StreamState {
         let now = now.as_second();
         let earlier = record.last_line_time.filter(|_| latest.is_none() || !had_no_time);
         let arrival = record.last_window.is_none().then_some(now);
-        record.last_line_time = plausible_line_time(earlier, now)
-            .max(plausible_line_time(latest, now))
-            .max(arrival);
+        // Not the latest of all chunks: one line with a time from the future would put the stream past every window.
+        let of_lines = plausible_line_time(latest, now).or(plausible_line_time(earlier, now));
+        record.last_line_time = of_lines.max(arrival);
     }
 
     /// Advances the stream by a staged chunk.

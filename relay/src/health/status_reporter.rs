@@ -57,10 +57,11 @@ impl StatusReporter {
         self.rate.lines += lines;
     }
 
-    /// The report that is due now, if any. The pair is the number of requests in flight and rejected.
+    /// The report that is due now, if any. `waiting`: why lines of some sources wait. The pair is the number of requests in flight and rejected.
     pub(crate) fn due_report(
         &mut self,
         availability: &Availability,
+        waiting: Option<String>,
         (in_flight, refused): (u64, u64),
         now: Instant,
         at: Timestamp,
@@ -79,7 +80,7 @@ impl StatusReporter {
             reported_at: self.last.reported_at,
             started_at: self.last.started_at,
             state,
-            reason: availability.fault(),
+            reason: availability.fault().or(waiting),
             lines_per_second: self.rate.sample(now),
             in_flight,
             refused,
@@ -153,7 +154,7 @@ mod tests {
             let after = Duration::from_secs(seconds);
             let at = Timestamp::UNIX_EPOCH + after;
             self.reporter
-                .due_report(&Availability::Accepting, requests, self.start + after, at)
+                .due_report(&Availability::Accepting, None, requests, self.start + after, at)
         }
     }
 
@@ -198,7 +199,7 @@ mod tests {
         let mut low = || {
             clock
                 .reporter
-                .due_report(&Availability::DiskLow, (0, 0), now, Timestamp::UNIX_EPOCH)
+                .due_report(&Availability::DiskLow, None, (0, 0), now, Timestamp::UNIX_EPOCH)
         };
         let report = low().expect("at once");
         assert_eq!(report.state, GroupState::Low);

@@ -7,5 +7,5 @@ mod batch;
 mod table;
 
 pub use batch::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch};
-pub use table::FORGOTTEN_PARTS;
+pub use table::{FORGOTTEN_PARTS, PARTS_MAX, is_last_part};
 pub(crate) use table::{by_id, grow, insert};

@@ -8,6 +8,9 @@ use super::batch::{Batch, BatchContents, BatchFilter, BatchId, BatchState, NewBa
 use crate::row::{millis, signed};
 use crate::{Ledger, LedgerError};
 
+/// Most parts of a window. At this number its lines wait.
+pub const PARTS_MAX: u32 = 999;
+
 /// The highest part number that an expired, forgotten batch may have. No window ever had so many parts.
 pub const FORGOTTEN_PARTS: u32 = 1000;
 
@@ -58,6 +61,31 @@ impl Ledger {
     pub fn open_batches(&self, group: &GroupName) -> Result<Vec<Batch>, LedgerError> {
         let query = "SELECT * FROM batches WHERE state = 'open' AND grp = ?1 ORDER BY window_start, part";
         self.list("list open batches", query, [group.as_str()], Batch::from_row)
+    }
+
+    /// Whether a window has as many parts as it may have. `base_name`: the name of its first part, without `.log`.
+    pub fn has_all_parts(&self, base_name: &str) -> Result<bool, LedgerError> {
+        self.read("count the parts of a window", |sql| {
+            let last: u32 = sql
+                .prepare_cached("SELECT coalesce(max(part), 0) FROM batches WHERE base_name = ?1")?
+                .query_row([base_name], |row| row.get(0))?;
+            Ok(is_last_part(last))
+        })
+    }
+
+    /// How many parts of a batch's window before it are sealed with less than so many bytes: lines came for the window
+    /// after it had been taken for complete.
+    pub fn sealed_parts_below(&self, batch: &Batch, bytes: u64) -> Result<u32, LedgerError> {
+        self.read("count the parts of a window", |sql| {
+            sql.prepare_cached(
+                "SELECT count(*) FROM batches
+                 WHERE base_name = ?1 AND part < ?2 AND window_start = ?3 AND state <> 'open' AND bytes < ?4",
+            )?
+            .query_row(
+                (&batch.base_name, batch.part, batch.window.start, signed(bytes)),
+                |row| row.get(0),
+            )
+        })
     }
 
     /// The batches in a state, oldest window first, whose files have not expired.
@@ -151,6 +179,14 @@ impl Ledger {
     /// A batch by its number. A batch that stayed empty may have been discarded.
     pub fn batch(&self, id: BatchId) -> Result<Option<Batch>, LedgerError> {
         self.read("find a batch", |sql| by_id(sql, id).optional())
+    }
+}
+
+/// Whether no further part may follow this one. In a rebuilt ledger the numbers begin after [`FORGOTTEN_PARTS`].
+pub const fn is_last_part(part: u32) -> bool {
+    match part.checked_sub(FORGOTTEN_PARTS) {
+        Some(since_rebuild) if since_rebuild > 0 => since_rebuild >= PARTS_MAX,
+        _ => part >= PARTS_MAX,
     }
 }
 

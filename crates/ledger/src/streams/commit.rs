@@ -212,6 +212,17 @@ impl Ledger {
         self.list("find streams", query, values, StreamRecord::from_row)
     }
 
+    /// The stream whose line is incomplete at the end of a batch.
+    pub fn stream_with_open_line(&self, batch: BatchId) -> Result<Option<StreamRecord>, LedgerError> {
+        let query = "SELECT * FROM streams WHERE open_line_in = ?1";
+        self.find(
+            "find the stream of a line",
+            query,
+            [batch.0],
+            StreamRecord::from_row,
+        )
+    }
+
     /// The streams of a group's sources that are not finished.
     pub fn live_streams(&self, group: &GroupName) -> Result<Vec<StreamRecord>, LedgerError> {
         let query = "SELECT streams.* FROM streams JOIN sources USING (source) WHERE sources.grp = ?1 AND NOT finished";

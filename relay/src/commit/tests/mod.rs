@@ -5,6 +5,7 @@
 
 mod arrival;
 mod failure_histories;
+mod parts;
 mod stream_recovery;
 mod times;
 mod two_senders;

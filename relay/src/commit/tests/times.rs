@@ -193,7 +193,7 @@ fn steps_of_the_wall_clock_lose_no_line_and_repeat_no_name() {
         expected.push(body);
         let sealed = fixture.seal_due(clock);
         assert!(sealed.is_empty(), "the wall clock does not count as quiet time");
-        fixture.committer().open.age_all(Duration::from_mins(3));
+        fixture.committer().open.age_all(Duration::from_mins(30));
         fixture.committer().streams.values_mut().for_each(|stream| {
             stream.last_chunk = stream
                 .last_chunk

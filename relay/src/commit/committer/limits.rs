@@ -1,0 +1,109 @@
+//! The limits of a source's batches: whether a chunk may open the batches that it needs, or waits.
+//!
+//! A chunk is taken whole or not at all. So a source may exceed its limit of open batches by those of one chunk, and no
+//! chunk is too large to be taken ever. Batches of a source at that limit are sealed once they are quiet, so the wait ends.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use logferry_durable::Disk;
+use logferry_ledger::{BatchKey, LedgerError, Window};
+use logferry_protocol::names::SourceId;
+
+use super::{Committer, ParkedChunk};
+use crate::commit::open_batches::{BatchLimit, OPEN_BATCHES_MAX};
+use crate::commit::spool_recovery::CommitError;
+
+/// How long a source counts as waiting at a limit after its last chunk that had to.
+const WAIT_SHOWN: Duration = Duration::from_mins(2);
+
+impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
+    /// Opens the batches that the chunks of this round need.
+    pub(super) fn open_missing_batches(&mut self, now: Timestamp) -> Result<(), CommitError> {
+        let streams = &self.streams;
+        let is_new = |parked: &&ParkedChunk<B, R>| {
+            // An unknown stream may be in the ledger, with this chunk. Then a batch may be opened in vain, which is harmless.
+            streams
+                .get(&parked.stream)
+                .is_none_or(|stream| parked.chunk.header.range.start() >= stream.record.committed)
+        };
+        // A source's chunks are taken up to its limit of open batches. A chunk beyond waits, or opens its batches later.
+        let mut planned: HashMap<&SourceId, (usize, HashSet<&BatchKey>)> = HashMap::new();
+        let mut new = Vec::new();
+        for parked in self.parked.iter().filter(is_new) {
+            if self.limit_at(parked)?.is_some() {
+                continue;
+            }
+            let source = &parked.stream.0;
+            let (open, keys) = planned
+                .entry(source)
+                .or_insert_with(|| (self.open.open_of(source), HashSet::new()));
+            if *open + keys.len() < OPEN_BATCHES_MAX {
+                keys.extend(
+                    parked
+                        .windows()
+                        .map(|(key, _)| key)
+                        .filter(|key| !self.open.has_part(key)),
+                );
+                new.extend(parked.windows());
+            }
+        }
+        self.open
+            .open_missing(new.into_iter(), &self.spool, &mut self.ledger, now)
+    }
+
+    /// The limit at which a chunk waits, if any: it needs a batch that may not be opened now.
+    pub(super) fn limit_at(&self, parked: &ParkedChunk<B, R>) -> Result<Option<BatchLimit>, LedgerError> {
+        let (chunk, stream) = (&parked.chunk, &parked.stream);
+        let state = self
+            .streams
+            .get(stream)
+            .filter(|_| !chunk.split.starts_with_time());
+        let previous = state.and_then(|state| state.record.last_window);
+        let previous = previous.map(|(start, utc_offset)| {
+            let seconds = self.rules.window.seconds();
+            let window = Window {
+                start,
+                seconds,
+                utc_offset,
+            };
+            (self.open.key(&stream.0, &chunk.header.log, window), window)
+        });
+        let previous = previous.iter().map(|(key, window)| (key, *window));
+        for (key, window) in previous.chain(parked.windows()) {
+            if let Some(limit) = self.open.limit_at(key, window, stream, &self.ledger)? {
+                return Ok(Some(limit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes that lines of a source wait, and logs it once.
+    pub(super) fn waits(&mut self, source: &SourceId, limit: BatchLimit) {
+        let before = self.waiting.insert(source.clone(), (limit, Instant::now()));
+        if before.is_none_or(|(before, _)| before != limit) {
+            tracing::warn!(group = %self.group, %source, "lines wait: {}", limit.message());
+        }
+    }
+
+    /// The sources whose lines wait at a limit, in words; `None` if there are none. Senders ask again within a minute.
+    pub(crate) fn waiting_reason(&mut self) -> Option<String> {
+        let group = &self.group;
+        self.waiting.retain(|source, (_, since)| {
+            let is_waiting = since.elapsed() < WAIT_SHOWN;
+            if !is_waiting {
+                tracing::info!(%group, %source, "no lines of this source wait at a limit any more");
+            }
+            is_waiting
+        });
+        let (source, (limit, _)) = self.waiting.first_key_value()?;
+        Some(match self.waiting.len() {
+            1 => format!("lines of {source} wait: {}", limit.message()),
+            sources => format!(
+                "lines of {sources} sources wait; of {source}: {}",
+                limit.message()
+            ),
+        })
+    }
+}
