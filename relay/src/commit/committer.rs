@@ -16,6 +16,7 @@
 //! ledger: after a failed sync the page cache may show bytes as clean that never reached the disk (fsync(2), "NOTES").
 
 mod limits;
+mod reports;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -23,11 +24,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_config::{BatchSettings as Rules, TimestampFormat};
 use logferry_durable::Disk;
-use logferry_ledger::{BatchKey, BatchState, Commit, Ledger, LedgerError, StreamRecord, Window};
+use logferry_ledger::{BatchKey, BatchState, Commit, Ledger, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkOutcome, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
-use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
 use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::Offset;
 use logferry_spool::{OpenFile, Spool};
@@ -39,7 +39,6 @@ use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
 use crate::commit::spool_recovery::{CommitError, finish_seals};
-use crate::commit::stream_recovery::restore_streams;
 use crate::commit::stream_state::{KnownEnds, StreamKey, StreamState};
 use crate::commit::upload_dedup::UploadDedup;
 
@@ -465,51 +464,6 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         self.uploads.commit(&commit, &mut self.ledger, now)?;
         self.open.committed(&commit.batches);
         self.streams.values_mut().for_each(StreamState::committed);
-        Ok(())
-    }
-
-    /// For each file of a query: the durable streams that it may be.
-    pub(crate) fn resolve(
-        &mut self,
-        (source, sender): &ReportKey,
-        request: &ResolveRequest,
-        now: Timestamp,
-    ) -> Result<Vec<Vec<KnownStream>>, LedgerError> {
-        self.ledger.note_contact(source, &self.group, now)?;
-        self.known_sources.insert(source.clone());
-        let mut known = |record: StreamRecord| {
-            let key = (record.source.clone(), record.stream);
-            self.known_ends.note(key, record.committed, *sender);
-            KnownStream {
-                stream: record.stream,
-                file: record.file,
-                head: record.head,
-                committed: record.committed,
-                tail: record.tail,
-                by_other: record.writer.is_some() && record.writer != *sender,
-            }
-        };
-        let of_file = |query: &FileQuery| {
-            restore_streams(&mut self.ledger, source, query, now)?;
-            let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
-            Ok(records.into_iter().map(&mut known).collect())
-        };
-        request.files.iter().map(of_file).collect()
-    }
-
-    pub(crate) fn heartbeat(
-        &mut self,
-        sender: ReportKey,
-        heartbeat: Heartbeat,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        self.ledger
-            .note_heartbeat(&sender.0, &self.group, &heartbeat, now)?;
-        let report = SenderReport {
-            heartbeat,
-            received_at: Instant::now(),
-        };
-        self.reports.insert(sender, report);
         Ok(())
     }
 }

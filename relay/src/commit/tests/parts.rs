@@ -322,9 +322,8 @@ fn send_minutes(
     at: u64,
     minutes: std::ops::Range<i64>,
 ) -> (Option<ChunkReply>, u64) {
-    let body: String = minutes
-        .map(|minute| format!("{} text\n", START - minute * 60))
-        .collect();
+    let lines = minutes.map(|minute| format!("{} text\n", START - minute * 60));
+    let body = lines.collect::<Vec<_>>().concat();
     let mut replies = fixture.send(vec![chunk(1, at, body.as_bytes())]);
     (replies.remove(&0), body.len() as u64)
 }
