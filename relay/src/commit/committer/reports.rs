@@ -1,0 +1,59 @@
+//! What senders ask and report beside their chunks: which streams their files are, and heartbeats.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use logferry_durable::Disk;
+use logferry_ledger::{LedgerError, StreamRecord};
+use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
+
+use super::{Committer, ReportKey, SenderReport};
+use crate::commit::stream_recovery::restore_streams;
+
+impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
+    /// For each file of a query: the durable streams that it may be.
+    pub(crate) fn resolve(
+        &mut self,
+        (source, sender): &ReportKey,
+        request: &ResolveRequest,
+        now: Timestamp,
+    ) -> Result<Vec<Vec<KnownStream>>, LedgerError> {
+        self.ledger.note_contact(source, &self.group, now)?;
+        self.known_sources.insert(source.clone());
+        let mut known = |record: StreamRecord| {
+            let key = (record.source.clone(), record.stream);
+            self.known_ends.note(key, record.committed, *sender);
+            KnownStream {
+                stream: record.stream,
+                file: record.file,
+                head: record.head,
+                committed: record.committed,
+                tail: record.tail,
+                by_other: record.writer.is_some() && record.writer != *sender,
+            }
+        };
+        let of_file = |query: &FileQuery| {
+            restore_streams(&mut self.ledger, source, query, now)?;
+            let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
+            Ok(records.into_iter().map(&mut known).collect())
+        };
+        request.files.iter().map(of_file).collect()
+    }
+
+    pub(crate) fn heartbeat(
+        &mut self,
+        sender: ReportKey,
+        heartbeat: Heartbeat,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.ledger
+            .note_heartbeat(&sender.0, &self.group, &heartbeat, now)?;
+        let report = SenderReport {
+            heartbeat,
+            received_at: Instant::now(),
+        };
+        self.reports.insert(sender, report);
+        Ok(())
+    }
+}
