@@ -199,8 +199,14 @@ pub(crate) struct ResendArgs {
     /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
-    /// Names of batches as `audit` shows them [default: all batches]
-    #[arg(value_name = "BATCH", conflicts_with_all = ["since", "until", "source"])]
+    /// All batches that the other options select, without confirmation
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Show what would be sent, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Names of batches as `audit` shows them
+    #[arg(value_name = "BATCH", conflicts_with_all = ["since", "until", "source", "all"])]
     pub(crate) batches: Vec<String>,
 }
 

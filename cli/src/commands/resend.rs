@@ -9,7 +9,7 @@ use logferry_config::{Config, Subscriber};
 use logferry_forwarder::{BatchAtDestination, ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
-use logferry_text::count;
+use logferry_text::{Table, count, size};
 
 use super::retry::batches_named;
 use crate::args::ResendArgs;
@@ -27,15 +27,56 @@ pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
     configuration::require_source(&config, &ledger, options.selection.source.as_ref())?;
     let batches = selected(&ledger, options)?;
     drop(ledger);
-    let mut resent = resend(&data_dir, &batches, &subscribers, Timestamp::now())?;
+    let preview = resend(&data_dir, &batches, &subscribers, None)?;
+    let mut resent = if options.dry_run {
+        preview
+    } else {
+        if !is_confirmed(options, &preview)? {
+            console::print("nothing is sent again\n")?;
+            return Ok(CommandOutcome::ProblemFound);
+        }
+        resend(&data_dir, &batches, &subscribers, Some(Timestamp::now()))?
+    };
     if options.batches.is_empty() || options.destination.is_none() {
         // Only a named batch for a named destination is worth a message.
         resent.unwanted.clear();
     }
+    let text = if options.dry_run { dry_run_text } else { text };
     console::print_result(options.json, &resent, text)?;
     Ok(CommandOutcome::fine_if(
         resent.gone.is_empty() && resent.unwanted.is_empty(),
     ))
+}
+
+/// Whether so much is meant: batches, a time or `--all` say so, else a person.
+fn is_confirmed(options: &ResendArgs, preview: &ResendOutcome) -> Result<bool> {
+    let selection = &options.selection;
+    let is_limited = selection.since.is_some() || selection.until.is_some() || !options.batches.is_empty();
+    if options.all || is_limited || preview.due.is_empty() {
+        return Ok(true);
+    }
+    let bytes = size(preview.due.iter().map(|due| due.bytes).sum());
+    let batches = count(preview.due.len() as u64);
+    let question = format!(
+        "Send {batches} batches ({bytes}) again? Where files are taken away, their lines are then there twice."
+    );
+    console::confirm(&question)?.ok_or_else(|| {
+        Failure::configuration(anyhow!(
+            "this would send {batches} batches ({bytes}) again; name batches, give --since or --until, or say --all; \
+             --dry-run lists them"
+        ))
+    })
+}
+
+/// The batches by name, then what [`text`] says.
+fn dry_run_text(resent: &ResendOutcome) -> String {
+    let mut table = Table::new(["would be sent", "to", ">size", "again"]);
+    for due in &resent.due {
+        let again = if due.again { "yes" } else { "no" };
+        let (to, again) = (due.destination.to_string(), again.to_owned());
+        table.row([due.batch.clone(), to, size(due.bytes), again]);
+    }
+    table.section() + &text(resent) + "dry run: nothing was changed\n"
 }
 
 fn subscribers(config: &Config, name: Option<&DestinationName>) -> Result<Vec<Subscriber>> {
@@ -104,6 +145,7 @@ mod tests {
         let due = |again| ResendDue {
             batch: "b".to_owned(),
             destination: "edw".parse().unwrap(),
+            bytes: 5,
             again,
         };
         let pair = || BatchAtDestination {

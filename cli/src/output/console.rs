@@ -45,6 +45,22 @@ pub(crate) fn print_result<T: Serialize>(
     Ok(print(&text)?)
 }
 
+/// Asks a question at the terminal, on stderr; only `y` or `yes` is a yes. `None`: stdin is no terminal.
+pub(crate) fn confirm(question: &str) -> io::Result<Option<bool>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    let answer = answer.trim();
+    Ok(Some(
+        ["y", "yes"].iter().any(|yes| answer.eq_ignore_ascii_case(yes)),
+    ))
+}
+
 /// A line on stderr that shows progress. On a terminal it is overwritten in place.
 #[derive(Debug)]
 pub(crate) struct ProgressLine {

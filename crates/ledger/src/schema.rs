@@ -251,6 +251,9 @@ CREATE INDEX batches_by_window ON batches (window_start);",
 CREATE INDEX senders_by_source ON senders (source, last_contact);
 
 ALTER TABLE streams ADD COLUMN writer TEXT;",
+    // Deliveries that were presumed and not proved, and the last one that repeated another on request.
+    "ALTER TABLE deliveries ADD COLUMN presumed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN resent_at INTEGER;",
 ];
 
 /// The version of the current schema.

@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use logferry_durable::{Disk, DiskFile};
 use logferry_ledger::{
-    Batch, BatchContents, BatchGrowth, BatchState, Commit, FailureKind, Ledger, NewBatch, PublishedBatch,
-    Window,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryEvidence, FailureKind, Ledger, NewBatch,
+    PublishedBatch, Window,
 };
 
 /// A batch to open, with a window of 20 minutes on 21 November 2026.
@@ -64,6 +64,7 @@ pub fn add_batch(
     }
     if state == BatchState::Sent {
         let published = PublishedBatch {
+            evidence: DeliveryEvidence::Published,
             path: "/in/x.log".to_owned(),
             bytes: bytes.len() as u64,
             sha256: "e3".to_owned(),

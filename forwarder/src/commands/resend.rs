@@ -36,6 +36,8 @@ pub struct ResendDue {
     pub batch: String,
     /// The destination's name.
     pub destination: DestinationName,
+    /// The bytes of its lines.
+    pub bytes: u64,
     /// Whether it was delivered there before.
     pub again: bool,
 }
@@ -58,12 +60,13 @@ pub struct ResendImpossible {
     pub detail: String,
 }
 
-/// Requests the delivery of batches to destinations that want them, if their files exist.
+/// Requests the delivery of batches to destinations that want them, if their files exist. Without `now`, only says what
+/// would be requested.
 pub fn resend(
     data_dir: &Path,
     batches: &[Batch],
     subscribers: &[Subscriber],
-    now: Timestamp,
+    now: Option<Timestamp>,
 ) -> Result<ResendOutcome, DeliveryStoreError> {
     let mut ledger = Ledger::open(data_dir)?;
     let spool = Spool::new(RealDisk, data_dir);
@@ -96,13 +99,16 @@ pub fn resend(
             .partition(|batch| wants_batch(&subscriber.filter, batch));
         resent.unwanted.extend(unwanted.into_iter().map(pair));
         let ids: Vec<_> = wanted.iter().map(|batch| batch.id).collect();
-        for (batch, asked) in wanted
-            .into_iter()
-            .zip(ledger.request_resends(&ids, &subscriber.name, now)?)
-        {
+        let asked = match now {
+            Some(now) => ledger.request_resends(&ids, &subscriber.name, now)?,
+            None => ledger.preview_resends(&ids, &subscriber.name)?,
+        };
+        for (batch, asked) in wanted.into_iter().zip(asked) {
+            let bytes = batch.contents.bytes;
             let BatchAtDestination { batch, destination } = pair(batch);
             match asked {
                 ResendRequestOutcome::Due { again } => resent.due.push(ResendDue {
+                    bytes,
                     batch,
                     destination,
                     again,

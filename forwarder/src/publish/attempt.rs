@@ -5,7 +5,7 @@
 use std::{io, mem};
 
 use logferry_config::{Publishing, VerifyMode};
-use logferry_ledger::{PublishedBatch, PublishedFile, PublishingNote};
+use logferry_ledger::{DeliveryEvidence, PublishedBatch, PublishedFile, PublishingNote};
 use logferry_sftp::{Extension, JobError, JobId, JobOutcome, RequestKind, SftpClient, SizeCheck, StatusCode};
 use logferry_spool::FileHash;
 
@@ -162,6 +162,11 @@ impl PublishAttempt {
             None => self.file.read_whole()?,
         };
         let published = PublishedBatch {
+            evidence: match outcome {
+                PublishOutcome::FoundThere => DeliveryEvidence::Found,
+                PublishOutcome::TakenAway => DeliveryEvidence::Presumed,
+                _ => DeliveryEvidence::Published,
+            },
             path: self.paths.published.clone(),
             bytes: self.file.len(),
             sha256: self.file.lines_hash().unwrap_or(hash).hex(),

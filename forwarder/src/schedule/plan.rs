@@ -184,6 +184,8 @@ pub(crate) mod tests {
             file_sha256: None,
             delivered_at,
             resend_requested_at: None,
+            is_presumed: false,
+            resent_at: None,
         }
     }
 

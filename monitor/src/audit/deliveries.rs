@@ -8,7 +8,7 @@ use logferry_ledger::{Batch, BatchState};
 use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_text::count;
 
-use super::report::{AuditedBatch, AuditedDestination, Discrepancy, DiscrepancyKind};
+use super::report::{AuditedBatch, AuditedDelivery, AuditedDestination, Discrepancy, DiscrepancyKind};
 use crate::expected_deliveries::{ExpectedDeliveries, is_unwanted};
 
 /// Compares the recorded deliveries of the audited batches with the expected ones.
@@ -89,6 +89,38 @@ impl<'a> DeliveryCheck<'a> {
             Discrepancy::of_source(source, DiscrepancyKind::Unwanted, detail)
         };
         by_source.into_iter().map(warning).collect()
+    }
+
+    /// The deliveries that were never proved, and those that repeated another on request.
+    pub(super) fn warnings(&self) -> Vec<Discrepancy> {
+        let mut warnings = Vec::new();
+        for (batch, audited) in self.pairs() {
+            for AuditedDelivery {
+                name,
+                delivered_at,
+                is_presumed,
+                resent_at,
+                ..
+            } in &audited.destinations
+            {
+                if *is_presumed {
+                    let detail = format!(
+                        "its delivery to {name} at {delivered_at} is presumed: it was about to be published when the \
+                         forwarder was interrupted, and is at the destination under neither name; if its receiver does \
+                         not have it, resend it"
+                    );
+                    warnings.push(Discrepancy::of_batch(batch, DiscrepancyKind::Presumed, detail));
+                }
+                if let Some(at) = resent_at {
+                    let detail = format!(
+                        "it was sent to {name} once more on request at {at}; a receiver that took the first file away has \
+                         its lines twice"
+                    );
+                    warnings.push(Discrepancy::of_batch(batch, DiscrepancyKind::Resent, detail));
+                }
+            }
+        }
+        warnings
     }
 
     pub(super) fn by_destination(&self) -> Vec<AuditedDestination> {

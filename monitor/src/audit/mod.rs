@@ -59,6 +59,7 @@ pub fn audit(
     warnings.extend(two_senders::warnings(&ledger, filter, Timestamp::now())?);
     discrepancies.extend(gaps);
     warnings.extend(deliveries.unwanted());
+    warnings.extend(deliveries.warnings());
     Ok(Audit {
         complete: discrepancies.is_empty(),
         totals: add_up(&totals, &batches, filter),

@@ -112,6 +112,12 @@ pub struct AuditedDelivery {
     pub sha256: Option<String>,
     /// When it was delivered.
     pub delivered_at: Timestamp,
+    /// Whether that was presumed and never proved; a warning says so.
+    #[serde(skip)]
+    pub(super) is_presumed: bool,
+    /// When it was last published once more on request; a warning says so.
+    #[serde(skip)]
+    pub(super) resent_at: Option<Timestamp>,
 }
 
 impl AuditedDelivery {
@@ -121,6 +127,8 @@ impl AuditedDelivery {
             // An older version recorded only the batch's SHA-256. It compressed no file.
             sha256: delivery.file_sha256.or_else(|| batch.sha256.clone()),
             delivered_at: delivery.delivered_at?,
+            is_presumed: delivery.is_presumed,
+            resent_at: delivery.resent_at,
             name: delivery.destination,
             path: delivery.path,
         })
@@ -203,6 +211,11 @@ pub enum DiscrepancyKind {
     TwoSenders,
     /// No destination wants some batches of a source; they wait. Always a warning.
     Unwanted,
+    /// A delivery was presumed after a crash and never proved: the file may have been published, and is gone. Always a
+    /// warning.
+    Presumed,
+    /// A batch was published once more, because somebody asked for it. Always a warning.
+    Resent,
 }
 
 impl Discrepancy {

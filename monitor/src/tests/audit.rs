@@ -1,6 +1,8 @@
 //! The audit finds every discrepancy, and nothing else.
 
-use logferry_ledger::{Batch, BatchFilter, BatchState, NewBatch, StreamRecord};
+use logferry_ledger::{
+    Batch, BatchFilter, BatchState, DeliveryEvidence, NewBatch, ResendRequestOutcome, StreamRecord,
+};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
@@ -430,4 +432,57 @@ fn possible_duplicates_after_a_rebuild_are_a_warning() {
     };
     let audit = crate::audit::audit(host.data_dir(), &later, &[]).expect("audited");
     assert_eq!(audit.warnings, []);
+}
+
+#[test]
+fn delivery_that_was_presumed_is_a_warning_until_a_resend_proves_it() {
+    let mut host = RelayHost::new();
+    let batch = host.take("198.51.100.1", "2026-11-21T02:20:00Z", "one\ntwo\n", at(NOW));
+    let batch = host.seal(&batch, at(NOW));
+    let batch = host.deliver_as(&batch, "edw", DeliveryEvidence::Presumed, at(NOW));
+    let audit = check(&host);
+    assert!(audit.complete, "no line is known to be missing");
+    let [warning] = &*audit.warnings else {
+        panic!("{:?}", audit.warnings)
+    };
+    assert_eq!(
+        (warning.kind, &warning.batch),
+        (DiscrepancyKind::Presumed, &Some(batch.name()))
+    );
+    assert!(warning.detail.contains("to edw"), "{}", warning.detail);
+
+    resend(&mut host, &batch, DeliveryEvidence::Published);
+    let kinds: Vec<_> = check(&host).warnings.iter().map(|warning| warning.kind).collect();
+    assert_eq!(kinds, [DiscrepancyKind::Resent]);
+}
+
+/// Asks for a batch again, and delivers it.
+fn resend(host: &mut RelayHost, batch: &Batch, evidence: DeliveryEvidence) {
+    let edw = "edw".parse().expect("valid");
+    let asked = host
+        .ledger
+        .request_resends(&[batch.id], &edw, at(NOW))
+        .expect("asked");
+    assert_eq!(asked, [ResendRequestOutcome::Due { again: true }]);
+    host.record(batch, "edw", evidence, false, at(NOW));
+}
+
+#[test]
+fn batch_that_was_sent_again_on_request_is_a_warning_unless_it_was_found_there() {
+    let mut host = RelayHost::new();
+    let batch = host.take("198.51.100.1", "2026-11-21T02:20:00Z", "one\ntwo\n", at(NOW));
+    let batch = host.seal(&batch, at(NOW));
+    let batch = host.deliver(&batch, "edw", at(NOW));
+    resend(&mut host, &batch, DeliveryEvidence::Found);
+    assert_eq!(check(&host).warnings, []);
+    resend(&mut host, &batch, DeliveryEvidence::Published);
+    let audit = check(&host);
+    assert!(audit.complete);
+    let [warning] = &*audit.warnings else {
+        panic!("{:?}", audit.warnings)
+    };
+    assert_eq!(
+        (warning.kind, &warning.batch),
+        (DiscrepancyKind::Resent, &Some(batch.name()))
+    );
 }

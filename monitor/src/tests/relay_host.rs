@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::{DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings};
 use logferry_ledger::{
-    Batch, BatchContents, BatchGrowth, BatchState, Commit, FailureKind, Ledger, NewBatch, PublishedBatch,
-    StreamMove, StreamRecord, Window,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryEvidence, FailureKind, Ledger, NewBatch,
+    PublishedBatch, StreamMove, StreamRecord, Window,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{DestinationName, SourceId};
@@ -128,16 +128,39 @@ impl RelayHost {
     }
 
     pub(crate) fn deliver(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
+        self.deliver_as(batch, name, DeliveryEvidence::Published, now)
+    }
+
+    pub(crate) fn deliver_as(
+        &mut self,
+        batch: &Batch,
+        name: &str,
+        evidence: DeliveryEvidence,
+        now: Timestamp,
+    ) -> Batch {
+        self.record(batch, name, evidence, true, now);
+        self.shift(batch, BatchState::Ready, BatchState::Sent)
+    }
+
+    /// Records a delivery in the ledger only.
+    pub(crate) fn record(
+        &mut self,
+        batch: &Batch,
+        name: &str,
+        evidence: DeliveryEvidence,
+        is_last: bool,
+        now: Timestamp,
+    ) {
         let published = PublishedBatch {
+            evidence,
             path: format!("/in/{}", batch.file_name()),
             bytes: batch.contents.bytes,
             sha256: "ab".repeat(32),
             file_sha256: "ab".repeat(32),
         };
         self.ledger
-            .record_delivery(batch.id, &destination(name), &published, true, now)
+            .record_delivery(batch.id, &destination(name), &published, is_last, now)
             .expect("recorded");
-        self.shift(batch, BatchState::Ready, BatchState::Sent)
     }
 
     pub(crate) fn give_up(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {

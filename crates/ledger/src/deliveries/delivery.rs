@@ -23,6 +23,19 @@ pub struct PublishedBatch {
     pub sha256: String,
     /// SHA-256 in hex of the file there. Differs from `sha256` if the file is compressed.
     pub file_sha256: String,
+    /// How that is known.
+    pub evidence: DeliveryEvidence,
+}
+
+/// How a delivery is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryEvidence {
+    /// The file was published, and the server said so.
+    Published,
+    /// The file was there, with the same bytes.
+    Found,
+    /// The file may have been published before a crash, and is gone. Its receiver has probably taken it.
+    Presumed,
 }
 
 /// The files that are published for a batch, in the order in which they appear at the destination.
@@ -88,6 +101,10 @@ pub struct Delivery {
     pub delivered_at: Option<Timestamp>,
     /// When a pending resend to this destination was requested; `None` if none is pending.
     pub resend_requested_at: Option<Timestamp>,
+    /// Whether the delivery was presumed and never proved.
+    pub is_presumed: bool,
+    /// When it was last published once more on request; `None` if never.
+    pub resent_at: Option<Timestamp>,
 }
 
 impl Delivery {
@@ -110,6 +127,8 @@ impl Delivery {
             file_sha256: row.get("file_sha256")?,
             delivered_at: row::optional_time(row, "delivered_at")?,
             resend_requested_at: row::optional_time(row, "asked_at")?,
+            is_presumed: row.get("presumed")?,
+            resent_at: row::optional_time(row, "resent_at")?,
         })
     }
 }
@@ -296,6 +315,18 @@ impl Ledger {
         })
     }
 
+    /// What [`Self::request_resends`] would do. Changes nothing.
+    pub fn preview_resends(
+        &self,
+        batches: &[BatchId],
+        destination: &DestinationName,
+    ) -> Result<Vec<ResendRequestOutcome>, LedgerError> {
+        self.read("preview a resend of batches", |sql| {
+            let outcome = |batch: &BatchId| resend_outcome(sql, *batch, destination);
+            batches.iter().map(outcome).collect()
+        })
+    }
+
     /// All pending resend requests, each batch with the destination.
     pub fn resend_requests(&self) -> Result<Vec<(Batch, DestinationName)>, LedgerError> {
         let query = "SELECT batches.*, destination FROM batches JOIN deliveries ON batch = id WHERE asked_at IS NOT NULL";
@@ -380,11 +411,10 @@ pub(crate) fn find(
         .optional()
 }
 
-fn request_resend(
+fn resend_outcome(
     sql: &Connection,
     batch: BatchId,
     destination: &DestinationName,
-    now: Timestamp,
 ) -> SqlResult<ResendRequestOutcome> {
     let found = batches::by_id(sql, batch)?;
     if found.state == BatchState::Open || found.expired_at.is_some() {
@@ -398,13 +428,26 @@ fn request_resend(
     if is_pending || (found.state != BatchState::Sent && !again) {
         return Ok(ResendRequestOutcome::Waiting);
     }
+    Ok(ResendRequestOutcome::Due { again })
+}
+
+fn request_resend(
+    sql: &Connection,
+    batch: BatchId,
+    destination: &DestinationName,
+    now: Timestamp,
+) -> SqlResult<ResendRequestOutcome> {
+    let outcome = resend_outcome(sql, batch, destination)?;
+    if !matches!(outcome, ResendRequestOutcome::Due { .. }) {
+        return Ok(outcome);
+    }
     sql.prepare_cached(
         "INSERT INTO deliveries (batch, destination, asked_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (batch, destination) DO UPDATE
          SET asked_at = ?3, attempts = 0, last_error = NULL, next_attempt = NULL",
     )?
     .execute((batch.0, destination.as_str(), millis(now)))?;
-    Ok(ResendRequestOutcome::Due { again })
+    Ok(outcome)
 }
 
 fn record(
@@ -415,10 +458,11 @@ fn record(
     now: Timestamp,
 ) -> SqlResult<()> {
     sql.prepare_cached(
-        "INSERT INTO deliveries (batch, destination, path, bytes, file_sha256, delivered_at)
-         VALUES (:batch, :destination, :path, :bytes, :file_sha256, :now)
+        "INSERT INTO deliveries (batch, destination, path, bytes, file_sha256, delivered_at, presumed)
+         VALUES (:batch, :destination, :path, :bytes, :file_sha256, :now, :presumed)
          ON CONFLICT (batch, destination) DO UPDATE
-         SET path = :path, bytes = :bytes, file_sha256 = :file_sha256, delivered_at = :now,
+         SET resent_at = CASE WHEN delivered_at NOTNULL AND asked_at NOTNULL AND :is_new THEN :now ELSE resent_at END,
+             path = :path, bytes = :bytes, file_sha256 = :file_sha256, delivered_at = :now, presumed = :presumed,
              publishing = NULL, publishing_place = NULL, last_error = NULL, error_kind = NULL, next_attempt = NULL,
              asked_at = NULL",
     )?
@@ -428,6 +472,8 @@ fn record(
         ":path": published.path,
         ":bytes": signed(published.bytes),
         ":file_sha256": published.file_sha256,
+        ":presumed": published.evidence == DeliveryEvidence::Presumed,
+        ":is_new": published.evidence != DeliveryEvidence::Found,
         ":now": millis(now),
     })?;
     sql.prepare_cached("UPDATE batches SET sha256 = ?2 WHERE id = ?1")?

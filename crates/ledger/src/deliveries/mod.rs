@@ -10,8 +10,8 @@ mod manifests;
 mod subscriptions;
 
 pub use delivery::{
-    Delivery, DestinationHealth, DestinationState, PublishedBatch, PublishedFile, PublishingNote,
-    ResendRequestOutcome,
+    Delivery, DeliveryEvidence, DestinationHealth, DestinationState, PublishedBatch, PublishedFile,
+    PublishingNote, ResendRequestOutcome,
 };
 pub use failure::FailureKind;
 pub use in_flight::TransferRecord;

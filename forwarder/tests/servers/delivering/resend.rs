@@ -20,7 +20,7 @@ fn ask(spool: &Spool, batches: &[Batch], destination: &Destination) -> ResendOut
         filter: destination.filter.clone(),
     };
     let now: Vec<_> = batches.iter().map(|batch| spool.now(batch)).collect();
-    resend(spool.dir(), &now, &[subscriber], Timestamp::now()).unwrap()
+    resend(spool.dir(), &now, &[subscriber], Some(Timestamp::now())).unwrap()
 }
 
 fn is_done(spool: &Spool, batch: &Batch, name: &str) -> bool {

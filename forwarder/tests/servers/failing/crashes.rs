@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use logferry_config::{FileCompression, ForwarderSettings, Login, VerifyMode};
-use logferry_ledger::BatchState;
+use logferry_ledger::{BatchState, PublishedFile, PublishingNote};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivering::publishing::{accompany, assert_published, text};
@@ -215,4 +215,30 @@ async fn upload_that_was_cut_goes_on_from_what_is_there() {
     assert_eq!(spool.delivery(&batch, "edw").unwrap().attempts, 1);
     assert_eq!(names_in(&sshd.drop_dir()), [batch.file_name()]);
     assert!(fs::read(sshd.drop_dir().join(batch.file_name())).unwrap() == text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batch_that_was_noted_before_a_crash_and_is_gone_at_the_destination_is_presumed_delivered() {
+    let (sshd, mut spool) = (Sshd::start(), Spool::new());
+    let [gone, other] = [0, 1].map(|window| spool.seal(window, b"some\n"));
+    let edw = destination("edw", &sshd);
+    let published = sshd.drop_dir().join(gone.file_name());
+    let place = format!("{}@127.0.0.1:{} {}.part", edw.user, edw.port, published.display());
+    let note = PublishingNote {
+        file: PublishedFile::Batch,
+        place,
+    };
+    let name = "edw".parse().unwrap();
+    spool
+        .ledger
+        .note_publishing(&name, &[(gone.id, Some(note))])
+        .unwrap();
+    let forwarder = Running::start(spool.dir(), vec![edw]);
+    for batch in [&gone, &other] {
+        until("sent", || spool.is_in(BatchState::Sent, batch)).await;
+    }
+    forwarder.stop().await;
+    assert_eq!(names_in(&sshd.drop_dir()), [other.file_name()]);
+    let is_presumed = |batch| spool.delivery(batch, "edw").unwrap().is_presumed;
+    assert_eq!([&gone, &other].map(is_presumed), [true, false]);
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use logferry_config::Publishing;
 use logferry_ledger::{
-    Batch, BatchContents, Ledger, ManifestRecord, NewManifest, PublishedBatch, PublishingNote,
+    Batch, BatchContents, DeliveryEvidence, Ledger, ManifestRecord, NewManifest, PublishedBatch,
+    PublishingNote,
 };
 use logferry_sftp::SftpClient;
 use logferry_spool::BatchReader;
@@ -153,6 +154,7 @@ impl Sealed {
                     .unwrap()
                     .hex();
                 let published = PublishedBatch {
+                    evidence: DeliveryEvidence::Published,
                     path: path.clone(),
                     bytes: text.len() as u64,
                     file_sha256: sha256.clone(),
