@@ -28,6 +28,6 @@ fn delivered_batch_whose_sent_folder_cannot_be_made_is_moved_without_a_restart()
 
     fs::remove_file(&in_the_way).unwrap();
     pipeline.wait_for_delivery(&written);
-    assert!(!files_below(&in_the_way).unwrap().is_empty());
+    assert!(!files_below(&data_dir.join("sent")).unwrap().is_empty());
     pipeline.finish(&written, LineOrder::WholeLog);
 }

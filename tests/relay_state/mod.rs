@@ -3,3 +3,4 @@
 mod fsck;
 mod lost_ledger;
 mod rebuild;
+mod stray_files;

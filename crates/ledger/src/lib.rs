@@ -35,9 +35,9 @@ pub use batches::{
     is_last_part,
 };
 pub use deliveries::{
-    Delivery, DeliveryEvidence, DestinationHealth, DestinationState, FailureKind, ManifestId, ManifestRecord,
-    NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome, SourceProgress,
-    TransferRecord, WindowBatch,
+    Delivery, DeliveryCertainty, DestinationHealth, DestinationState, FailureKind, ManifestId,
+    ManifestRecord, NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome,
+    SourceProgress, TransferRecord, WindowBatch,
 };
 pub use logferry_time_windows::Window;
 pub use monitor_state::{Alert, AlertKind, MailId, NewMail, QueuedMail};

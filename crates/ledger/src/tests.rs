@@ -74,7 +74,7 @@ pub(crate) fn stream_record(committed: u64, lines: u64) -> StreamRecord {
 
 fn published(path: &str) -> PublishedBatch {
     PublishedBatch {
-        evidence: DeliveryEvidence::Published,
+        certainty: DeliveryCertainty::Published,
         path: path.to_owned(),
         bytes: 0,
         sha256: "e3".to_owned(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use logferry_durable::{Disk, DiskFile};
 use logferry_ledger::{
-    Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryEvidence, FailureKind, Ledger, NewBatch,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryCertainty, FailureKind, Ledger, NewBatch,
     PublishedBatch, Window,
 };
 
@@ -64,7 +64,7 @@ pub fn add_batch(
     }
     if state == BatchState::Sent {
         let published = PublishedBatch {
-            evidence: DeliveryEvidence::Published,
+            certainty: DeliveryCertainty::Published,
             path: "/in/x.log".to_owned(),
             bytes: bytes.len() as u64,
             sha256: "e3".to_owned(),

@@ -108,9 +108,9 @@ pub fn resend(
             let BatchAtDestination { batch, destination } = pair(batch);
             match asked {
                 ResendRequestOutcome::Due { again } => resent.due.push(ResendDue {
-                    bytes,
                     batch,
                     destination,
+                    bytes,
                     again,
                 }),
                 ResendRequestOutcome::Waiting => {

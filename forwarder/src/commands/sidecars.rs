@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use logferry_config::Destination;
-use logferry_ledger::{Batch, BatchFilter, Delivery, DeliveryEvidence, Ledger, LedgerError, PublishedBatch};
+use logferry_ledger::{Batch, BatchFilter, Delivery, DeliveryCertainty, Ledger, LedgerError, PublishedBatch};
 use logferry_spool::FileHash;
 use sha2::{Digest, Sha256};
 
@@ -107,7 +107,7 @@ fn published(batch: &Batch, delivery: &Delivery) -> Option<PublishedBatch> {
     delivery.delivered_at?;
     let sha256 = batch.sha256.clone()?;
     Some(PublishedBatch {
-        evidence: DeliveryEvidence::Published,
+        certainty: DeliveryCertainty::Published,
         path: delivery.path.clone()?,
         bytes: delivery.bytes?,
         // Deliveries without a recorded hash are from before compression existed.

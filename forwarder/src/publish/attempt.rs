@@ -5,7 +5,7 @@
 use std::{io, mem};
 
 use logferry_config::{Publishing, VerifyMode};
-use logferry_ledger::{DeliveryEvidence, PublishedBatch, PublishedFile, PublishingNote};
+use logferry_ledger::{DeliveryCertainty, PublishedBatch, PublishedFile, PublishingNote};
 use logferry_sftp::{Extension, JobError, JobId, JobOutcome, RequestKind, SftpClient, SizeCheck, StatusCode};
 use logferry_spool::FileHash;
 
@@ -162,10 +162,10 @@ impl PublishAttempt {
             None => self.file.read_whole()?,
         };
         let published = PublishedBatch {
-            evidence: match outcome {
-                PublishOutcome::FoundThere => DeliveryEvidence::Found,
-                PublishOutcome::TakenAway => DeliveryEvidence::Presumed,
-                _ => DeliveryEvidence::Published,
+            certainty: match outcome {
+                PublishOutcome::FoundThere => DeliveryCertainty::Found,
+                PublishOutcome::TakenAway => DeliveryCertainty::Presumed,
+                _ => DeliveryCertainty::Published,
             },
             path: self.paths.published.clone(),
             bytes: self.file.len(),

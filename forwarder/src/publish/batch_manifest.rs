@@ -76,7 +76,7 @@ mod tests {
         batch.window.utc_offset = 7200;
         (batch.contents.lines, batch.contents.bytes) = (2, 12);
         let published = PublishedBatch {
-            evidence: logferry_ledger::DeliveryEvidence::Published,
+            certainty: logferry_ledger::DeliveryCertainty::Published,
             path: "/drop/batch-00.log.gz".to_owned(),
             bytes: 7,
             sha256: "ab".to_owned(),

@@ -1,7 +1,7 @@
 //! The audit finds every discrepancy, and nothing else.
 
 use logferry_ledger::{
-    Batch, BatchFilter, BatchState, DeliveryEvidence, NewBatch, ResendRequestOutcome, StreamRecord,
+    Batch, BatchFilter, BatchState, DeliveryCertainty, NewBatch, ResendRequestOutcome, StreamRecord,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
@@ -439,7 +439,7 @@ fn delivery_that_was_presumed_is_a_warning_until_a_resend_proves_it() {
     let mut host = RelayHost::new();
     let batch = host.take("198.51.100.1", "2026-11-21T02:20:00Z", "one\ntwo\n", at(NOW));
     let batch = host.seal(&batch, at(NOW));
-    let batch = host.deliver_as(&batch, "edw", DeliveryEvidence::Presumed, at(NOW));
+    let batch = host.deliver_as(&batch, "edw", DeliveryCertainty::Presumed, at(NOW));
     let audit = check(&host);
     assert!(audit.complete, "no line is known to be missing");
     let [warning] = &*audit.warnings else {
@@ -451,20 +451,20 @@ fn delivery_that_was_presumed_is_a_warning_until_a_resend_proves_it() {
     );
     assert!(warning.detail.contains("to edw"), "{}", warning.detail);
 
-    resend(&mut host, &batch, DeliveryEvidence::Published);
+    resend(&mut host, &batch, DeliveryCertainty::Published);
     let kinds: Vec<_> = check(&host).warnings.iter().map(|warning| warning.kind).collect();
     assert_eq!(kinds, [DiscrepancyKind::Resent]);
 }
 
 /// Asks for a batch again, and delivers it.
-fn resend(host: &mut RelayHost, batch: &Batch, evidence: DeliveryEvidence) {
+fn resend(host: &mut RelayHost, batch: &Batch, certainty: DeliveryCertainty) {
     let edw = "edw".parse().expect("valid");
     let asked = host
         .ledger
         .request_resends(&[batch.id], &edw, at(NOW))
         .expect("asked");
     assert_eq!(asked, [ResendRequestOutcome::Due { again: true }]);
-    host.record(batch, "edw", evidence, false, at(NOW));
+    host.record(batch, "edw", certainty, false, at(NOW));
 }
 
 #[test]
@@ -473,9 +473,9 @@ fn batch_that_was_sent_again_on_request_is_a_warning_unless_it_was_found_there()
     let batch = host.take("198.51.100.1", "2026-11-21T02:20:00Z", "one\ntwo\n", at(NOW));
     let batch = host.seal(&batch, at(NOW));
     let batch = host.deliver(&batch, "edw", at(NOW));
-    resend(&mut host, &batch, DeliveryEvidence::Found);
+    resend(&mut host, &batch, DeliveryCertainty::Found);
     assert_eq!(check(&host).warnings, []);
-    resend(&mut host, &batch, DeliveryEvidence::Published);
+    resend(&mut host, &batch, DeliveryCertainty::Published);
     let audit = check(&host);
     assert!(audit.complete);
     let [warning] = &*audit.warnings else {

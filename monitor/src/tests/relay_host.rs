@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::{DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings};
 use logferry_ledger::{
-    Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryEvidence, FailureKind, Ledger, NewBatch,
+    Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryCertainty, FailureKind, Ledger, NewBatch,
     PublishedBatch, StreamMove, StreamRecord, Window,
 };
 use logferry_protocol::chunk::LineCounts;
@@ -128,17 +128,17 @@ impl RelayHost {
     }
 
     pub(crate) fn deliver(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
-        self.deliver_as(batch, name, DeliveryEvidence::Published, now)
+        self.deliver_as(batch, name, DeliveryCertainty::Published, now)
     }
 
     pub(crate) fn deliver_as(
         &mut self,
         batch: &Batch,
         name: &str,
-        evidence: DeliveryEvidence,
+        certainty: DeliveryCertainty,
         now: Timestamp,
     ) -> Batch {
-        self.record(batch, name, evidence, true, now);
+        self.record(batch, name, certainty, true, now);
         self.shift(batch, BatchState::Ready, BatchState::Sent)
     }
 
@@ -147,12 +147,12 @@ impl RelayHost {
         &mut self,
         batch: &Batch,
         name: &str,
-        evidence: DeliveryEvidence,
+        certainty: DeliveryCertainty,
         is_last: bool,
         now: Timestamp,
     ) {
         let published = PublishedBatch {
-            evidence,
+            certainty,
             path: format!("/in/{}", batch.file_name()),
             bytes: batch.contents.bytes,
             sha256: "ab".repeat(32),

@@ -24,12 +24,12 @@ pub struct PublishedBatch {
     /// SHA-256 in hex of the file there. Differs from `sha256` if the file is compressed.
     pub file_sha256: String,
     /// How that is known.
-    pub evidence: DeliveryEvidence,
+    pub certainty: DeliveryCertainty,
 }
 
 /// How a delivery is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryEvidence {
+pub enum DeliveryCertainty {
     /// The file was published, and the server said so.
     Published,
     /// The file was there, with the same bytes.
@@ -472,8 +472,8 @@ fn record(
         ":path": published.path,
         ":bytes": signed(published.bytes),
         ":file_sha256": published.file_sha256,
-        ":presumed": published.evidence == DeliveryEvidence::Presumed,
-        ":is_new": published.evidence != DeliveryEvidence::Found,
+        ":presumed": published.certainty == DeliveryCertainty::Presumed,
+        ":is_new": published.certainty != DeliveryCertainty::Found,
         ":now": millis(now),
     })?;
     sql.prepare_cached("UPDATE batches SET sha256 = ?2 WHERE id = ?1")?

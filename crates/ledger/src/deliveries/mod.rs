@@ -10,7 +10,7 @@ mod manifests;
 mod subscriptions;
 
 pub use delivery::{
-    Delivery, DeliveryEvidence, DestinationHealth, DestinationState, PublishedBatch, PublishedFile,
+    Delivery, DeliveryCertainty, DestinationHealth, DestinationState, PublishedBatch, PublishedFile,
     PublishingNote, ResendRequestOutcome,
 };
 pub use failure::FailureKind;

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use logferry_config::{FileCompression, Publishing};
 use logferry_durable::RealDisk;
-use logferry_ledger::{BatchState, DeliveryEvidence, FILE_NAME, Ledger, PublishedBatch};
+use logferry_ledger::{BatchState, DeliveryCertainty, FILE_NAME, Ledger, PublishedBatch};
 use logferry_spool::Spool;
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use proptest::prelude::*;
@@ -98,7 +98,7 @@ fn failed(task: DeliveryTask) -> SessionReport {
 
 fn delivered(task: DeliveryTask) -> SessionReport {
     let published = PublishedBatch {
-        evidence: DeliveryEvidence::Published,
+        certainty: DeliveryCertainty::Published,
         path: "/drop/x.log".to_owned(),
         bytes: 4,
         sha256: "e3".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_forwarder::ForwarderError;
-use logferry_ledger::{BatchState, DeliveryEvidence, PublishedBatch};
+use logferry_ledger::{BatchState, DeliveryCertainty, PublishedBatch};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Direction, Running, Spool, Sshd, cutting_proxy, destination, names_in, until};
@@ -108,7 +108,7 @@ async fn batch_recorded_before_a_crash_is_archived_at_the_next_start() {
     let (sshd, mut spool) = (Sshd::start(), Spool::new());
     let batch = spool.seal(0, b"recorded\n");
     let published = PublishedBatch {
-        evidence: DeliveryEvidence::Published,
+        certainty: DeliveryCertainty::Published,
         path: "/drop/recorded".to_owned(),
         bytes: 9,
         sha256: "0".repeat(64),

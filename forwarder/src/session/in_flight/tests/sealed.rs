@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use logferry_config::Publishing;
 use logferry_ledger::{
-    Batch, BatchContents, DeliveryEvidence, Ledger, ManifestRecord, NewManifest, PublishedBatch,
+    Batch, BatchContents, DeliveryCertainty, Ledger, ManifestRecord, NewManifest, PublishedBatch,
     PublishingNote,
 };
 use logferry_sftp::SftpClient;
@@ -154,7 +154,7 @@ impl Sealed {
                     .unwrap()
                     .hex();
                 let published = PublishedBatch {
-                    evidence: DeliveryEvidence::Published,
+                    certainty: DeliveryCertainty::Published,
                     path: path.clone(),
                     bytes: text.len() as u64,
                     file_sha256: sha256.clone(),
