@@ -95,15 +95,18 @@ impl LogPatterns {
     }
 
     pub(crate) fn scan(&self, files: &impl FileSystem) -> FoundFiles {
-        let live: Vec<PathBuf> = match self.glob {
-            Some(_) => files.matching(&self.live),
-            None => vec![PathBuf::from(&self.live)],
+        let live: BTreeSet<PathBuf> = match self.glob {
+            Some(_) => files.matching(&self.live).into_iter().collect(),
+            None => BTreeSet::from([PathBuf::from(&self.live)]),
         };
         let rotated = self.rotated_globs();
-        let rotated = rotated.iter().flat_map(|pattern| files.matching(pattern));
+        let rotated: BTreeSet<PathBuf> = rotated
+            .iter()
+            .flat_map(|pattern| files.matching(pattern))
+            .collect();
         let mut neighbours = BTreeSet::new();
         let mut found_files = Vec::new();
-        for path in live.iter().cloned().chain(rotated) {
+        for path in live.iter().chain(rotated.difference(&live)).cloned() {
             let Some(stat) = files.stat(&path) else { continue };
             let Some((live_path, role)) = self.assign(&path, &live) else {
                 let begins_alike = |live: &PathBuf| {
@@ -135,7 +138,7 @@ impl LogPatterns {
     }
 
     /// The live path that the file belongs to, and its role; `None` for a neighbour.
-    fn assign(&self, path: &Path, live: &[PathBuf]) -> Option<(PathBuf, FileRole)> {
+    fn assign(&self, path: &Path, live: &BTreeSet<PathBuf>) -> Option<(PathBuf, FileRole)> {
         let is_auto = self.rotated == RotatedNames::Auto;
         let Some(glob) = &self.glob else {
             if path == Path::new(&self.live) {
@@ -150,10 +153,10 @@ impl LogPatterns {
         } else {
             shorter_paths(path)
         };
-        if let Some(found) = possible.iter().find(|possible| live.contains(possible)) {
+        if let Some(found) = possible.iter().find(|possible| live.contains(*possible)) {
             return Some((found.clone(), FileRole::Rotated));
         }
-        if live.iter().any(|live| live == path) {
+        if live.contains(path) {
             return Some((path.to_owned(), FileRole::Live));
         }
         let named = possible.into_iter().find(|possible| glob.matches_path(possible));
