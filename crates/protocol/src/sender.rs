@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stream::ParseError;
+use crate::stream::{ParseError, parse_hex};
 
 /// The id of a sender. Text form: 32 hex digits. [`fmt::Debug`] shows only its beginning: logs do not hold the whole.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,12 +46,8 @@ impl fmt::Debug for SenderId {
 impl FromStr for SenderId {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let number = is_hex(text, 32)
-            .then(|| u128::from_str_radix(text, 16).ok())
-            .flatten();
-        number
-            .map(Self)
-            .ok_or_else(|| invalid("a sender's id of 32 hex digits"))
+        let number = parse_hex(text, 32).map(Self);
+        number.ok_or_else(|| invalid("a sender's id of 32 hex digits"))
     }
 }
 
@@ -88,9 +84,7 @@ impl fmt::Display for SenderRun {
 impl FromStr for SenderRun {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let number = is_hex(text, 16)
-            .then(|| u64::from_str_radix(text, 16).ok())
-            .flatten();
+        let number = parse_hex(text, 16).and_then(|number| u64::try_from(number).ok());
         number.map(Self).ok_or_else(|| invalid("a run of 16 hex digits"))
     }
 }
@@ -121,11 +115,6 @@ impl FromStr for SenderName {
         };
         Ok(Self { id: id.parse()?, run })
     }
-}
-
-/// The standard parser alone would also accept a sign and fewer digits.
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Does not repeat what is wrong: it may be most of an id, and the error goes to the log.

@@ -39,6 +39,12 @@ pub(crate) fn parse_pair<A: FromStr, B: FromStr>(text: &str, separator: char) ->
     Some((first.parse().ok()?, second.parse().ok()?))
 }
 
+/// A number of exactly so many hex digits. The standard parser alone would also accept a sign and fewer digits.
+pub(crate) fn parse_hex(text: &str, digits: usize) -> Option<u128> {
+    let is_valid = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|_| is_valid)
+}
+
 /// A byte position in a stream, counted from the stream's first byte.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -156,10 +162,7 @@ impl fmt::Debug for Hash16 {
 impl FromStr for Hash16 {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        // The standard parser alone would also accept a sign and fewer digits.
-        let is_valid = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let value = u128::from_str_radix(text, 16).ok().filter(|_| is_valid);
-        let hash = value.map(|value| Self(value.to_be_bytes()));
+        let hash = parse_hex(text, 32).map(|value| Self(value.to_be_bytes()));
         hash.ok_or_else(|| ParseError::new("32 hex digits", text))
     }
 }
