@@ -1,12 +1,37 @@
 //! Checks of relay and forwarder together: every group's batches have a destination, every filter can be applied, and no
-//! two batches have one path.
+//! two batches have one path. Also of all roles together: no two listen on one address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::forwarder::{Destination, ForwarderSettings};
 use crate::relay::sources::SourceList;
 use crate::relay::{GroupSettings, RelaySettings};
 use crate::yaml::field::{ConfigField, nearest_hint};
+
+/// Reports each address to listen on that an earlier setting takes.
+pub(crate) fn check_addresses(listening: Vec<(ConfigField<'_>, SocketAddr)>) {
+    let mut taken: Vec<(ConfigField<'_>, SocketAddr)> = Vec::new();
+    for (at, address) in listening {
+        let earlier = taken.iter().find(|(_, other)| excludes(*other, address));
+        if let Some((other_at, other)) = earlier {
+            at.report(format!(
+                "`{address}` cannot be used beside {other_at}, which is {other}; give each a port of its own"
+            ));
+        }
+        taken.push((at, address));
+    }
+}
+
+/// Whether only one of two addresses can be listened on. Port 0 is another port each time. An address of all interfaces takes
+/// its port from each of them; `[::]` takes it from IPv4 too (ipv6(7), `IPV6_V6ONLY`).
+fn excludes(one: SocketAddr, other: SocketAddr) -> bool {
+    let takes = |all: IpAddr, address: IpAddr| {
+        all.is_unspecified() && (all.is_ipv6() || address.is_ipv4() || address.is_unspecified())
+    };
+    one.port() == other.port()
+        && one.port() != 0
+        && (one.ip() == other.ip() || takes(one.ip(), other.ip()) || takes(other.ip(), one.ip()))
+}
 
 /// Checks all destinations against the relay's batches, if its section is in the same file.
 pub(crate) fn check(relay: Option<&RelaySettings>, forwarder: &ForwarderSettings, at: &ConfigField<'_>) {

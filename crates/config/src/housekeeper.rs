@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use logferry_time_windows::duration_setting;
 use serde::Deserialize;
 
 use crate::yaml::field::{ConfigField, RawText};
@@ -35,6 +36,15 @@ impl RawHousekeeper {
         let data_dir = at.optional("data_dir", self.data_dir, ConfigField::path);
         let compress_after = at.key("compress_after").time(self.compress_after.or("3h"));
         let delete_after = at.key("delete_after").time(self.delete_after.or("4h"));
+        if let (Some(compress), Some(delete)) = (compress_after, delete_after)
+            && delete < compress
+        {
+            at.key("delete_after").report(format!(
+                "is below compress_after ({}), so no batch would ever be compressed; write a longer time here, or a shorter \
+                 compress_after",
+                duration_setting(compress)
+            ));
+        }
         let schedule_at = at.key("schedule");
         let schedule = schedule_at.check(self.schedule.or("0 */10 * * * *"), schedule);
         Some(HousekeeperSettings {

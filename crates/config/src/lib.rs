@@ -6,8 +6,9 @@
 //!
 //! Invariants:
 //! - A [`Config`] is valid: no other code checks its values again.
-//! - Every wrong value of a file is reported at once, with its line and key. An error of the YAML
-//!   reader itself (bad syntax, an unknown key, a list instead of text) is reported alone.
+//! - Everything wrong with a file is reported at once, with its line and key. Only an error of YAML syntax is reported alone,
+//!   as nothing can be known of what follows it.
+//! - A role needs its own section to be valid, not those of other roles ([`load_for`]).
 //! - A setting that this version does not support is refused, never ignored.
 
 mod backoff;
@@ -39,7 +40,7 @@ pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy
 pub use housekeeper::HousekeeperSettings;
 pub use monitor::smtp::{Smtp, SmtpTls};
 pub use monitor::{MonitorSettings, SummarySettings};
-pub use reader::{Config, load, parse};
+pub use reader::{Config, load, load_for, parse, parse_for};
 pub use relay::batch::BatchSettings;
 pub use relay::sources::{SourceList, SourceListError};
 pub use relay::{GroupLimits, GroupSettings, RelaySettings, ServerTls};

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
-use serde_yaml::Location;
 
 use crate::cross_checks;
 use crate::error::{ConfigError, ConfigProblem};
@@ -15,7 +15,8 @@ use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::monitor::{MonitorSettings, RawMonitor};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
-use crate::yaml::field::{ConfigField, Diagnostics, nearest_hint};
+use crate::yaml::field::{ConfigField, Diagnostics};
+use crate::yaml::structure::Structure;
 
 /// A configuration: the settings of each role that has a section, at least one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,40 +39,103 @@ pub struct Config {
 
 /// Reads and checks a configuration file. Environment variables come from the process.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    parse(&read(path)?, path, &|name| std::env::var(name).ok())
+}
+
+/// Reads a configuration file for one role, the name of a section.
+///
+/// Problems in the sections of other roles are warnings: a typo there must not stop this role. Those sections are absent from
+/// the result. A file without the role's section is judged as a whole, as the section's name may be what is mistyped.
+pub fn load_for(path: &Path, role: &str) -> Result<Config, ConfigError> {
+    parse_for(&read(path)?, path, &|name| std::env::var(name).ok(), role)
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         file: path.to_owned(),
         source,
-    })?;
-    parse(&text, path, &|name| std::env::var(name).ok())
+    })
 }
 
 /// Checks the text of a configuration. `file` is its name in messages; `env` looks up environment variables.
 ///
 /// Reads the secret files that the text names.
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
-    let invalid = |problems| ConfigError::Invalid {
-        file: file.to_owned(),
-        problems,
-    };
-    let raw: Option<RawConfig> =
-        serde_yaml::from_str(text).map_err(|error| invalid(vec![yaml_problem(&error)]))?;
-    let findings = Diagnostics {
-        file,
-        text,
-        env,
-        problems: RefCell::default(),
-        warnings: RefCell::default(),
-    };
-    let config = raw.unwrap_or_default().resolve(&ConfigField::root(&findings));
-
-    let mut problems = findings.problems.into_inner();
-    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+    let Judged { config, problems, .. } = Judged::of(text, file, env);
     match config {
-        Some(config) if problems.is_empty() => Ok(Config {
-            warnings: findings.warnings.into_inner(),
-            ..config
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigError::Invalid {
+            file: file.to_owned(),
+            problems,
         }),
-        _ => Err(invalid(problems)),
+    }
+}
+
+/// Checks the text of a configuration for one role, as [`load_for`] does.
+pub fn parse_for(
+    text: &str,
+    file: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    role: &str,
+) -> Result<Config, ConfigError> {
+    let Judged {
+        config,
+        sections,
+        problems,
+    } = Judged::of(text, file, env);
+    let is_mine = |problem: &ConfigProblem| match &config {
+        Some(config) if sections.contains(&role) => config.concerns(role, &problem.key),
+        _ => true,
+    };
+    let (mine, others): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_mine);
+    let Some(mut config) = config.filter(|_| mine.is_empty()) else {
+        return Err(ConfigError::Invalid {
+            file: file.to_owned(),
+            problems: mine,
+        });
+    };
+    let file = file.display();
+    config.warnings.extend(others.iter().map(|problem| {
+        let line = problem.line.map_or_else(String::new, |line| format!(":{line}"));
+        format!("{file}{line}: {problem}; the {role} does not use this setting, but the role that does cannot start")
+    }));
+    Ok(config)
+}
+
+/// A text and what is wrong with it.
+struct Judged {
+    /// The valid sections; `None` if the text cannot be read to its end.
+    config: Option<Config>,
+    /// The names of the roles' sections, valid or not.
+    sections: Vec<&'static str>,
+    /// All problems, in the order of their lines.
+    problems: Vec<ConfigProblem>,
+}
+
+impl Judged {
+    fn of(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut structure = Structure::<Option<RawConfig>>::read(text);
+        let findings = Diagnostics {
+            file,
+            text,
+            env,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+        };
+        let raw = structure.value.take().map(Option::unwrap_or_default);
+        let sections = raw.as_ref().map_or_else(Vec::new, RawConfig::sections);
+        let config = raw.map(|raw| raw.resolve(&ConfigField::root(&findings)));
+        let found = findings.problems.into_inner();
+        let new = found.into_iter().filter(|problem| !structure.explains(problem));
+        let mut problems: Vec<_> = new.collect();
+        problems.append(&mut structure.problems);
+        problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        let warnings = findings.warnings.into_inner();
+        Self {
+            config: config.map(|config| Config { warnings, ..config }),
+            sections,
+            problems,
+        }
     }
 }
 
@@ -106,73 +170,106 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
 }
 
 impl<T> Section<T> {
-    /// Resolves the section if it exists; `None` if it has a problem.
-    #[expect(
-        clippy::option_option,
-        reason = "outer: no problem; inner: the section is there"
-    )]
+    /// The settings of the section; `None` if it is absent or has a problem.
     fn resolve<R>(
         self,
         key: &'static str,
         at: &ConfigField<'_>,
         resolve: impl FnOnce(T, &ConfigField<'_>) -> Option<R>,
-    ) -> Option<Option<R>> {
+    ) -> Option<R> {
         let at = at.key(key);
         match self {
-            Self::Absent => Some(None),
+            Self::Absent => None,
             Self::Empty => at.refuse(format!(
                 "is empty; write `{at}: {{}}` for its defaults, or leave it out"
             )),
-            Self::Given(raw) => resolve(raw, &at).map(Some),
+            Self::Given(raw) => resolve(raw, &at),
         }
+    }
+
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
     }
 }
 
 impl RawConfig {
-    fn resolve(self, at: &ConfigField<'_>) -> Option<Config> {
-        let formats = formats::resolve(self.formats.unwrap_or_default(), &at.key("formats"));
-        let sender = self.sender.resolve("sender", at, RawSender::resolve);
-        let relay = self.relay.resolve("relay", at, RawRelay::resolve);
-        let spool = match &relay {
-            Some(Some(relay)) => relay.data_dir.clone(),
-            _ => PathBuf::from(DATA_DIR),
+    /// The names of the roles that have a section.
+    fn sections(&self) -> Vec<&'static str> {
+        let sections = [
+            ("sender", self.sender.is_absent()),
+            ("relay", self.relay.is_absent()),
+            ("forwarder", self.forwarder.is_absent()),
+            ("monitor", self.monitor.is_absent()),
+            ("housekeeper", self.housekeeper.is_absent()),
+        ];
+        let present = sections.into_iter().filter(|(_, is_absent)| !is_absent);
+        present.map(|(name, _)| name).collect()
+    }
+
+    /// The valid sections. Each problem is reported at its field.
+    fn resolve(self, at: &ConfigField<'_>) -> Config {
+        if self.sections().is_empty() {
+            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper");
+        }
+        let data_dir = match &self.relay {
+            Section::Given(relay) => relay.data_dir(&at.key("relay")),
+            Section::Absent | Section::Empty => Some(PathBuf::from(DATA_DIR)),
         };
-        let forwarder = self
-            .forwarder
-            .resolve("forwarder", at, |raw, at| raw.resolve(at, &spool));
-        let monitor = self
-            .monitor
-            .resolve("monitor", at, |raw, at| raw.resolve(at, &spool));
-        let housekeeper = self
-            .housekeeper
-            .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool));
+        let spool = data_dir.clone().unwrap_or_default();
+        let formats = formats::resolve(self.formats.unwrap_or_default(), &at.key("formats"));
         let mut config = Config {
-            formats: formats?,
-            sender: sender?,
-            relay: relay?,
-            forwarder: forwarder?,
-            monitor: monitor?,
-            housekeeper: housekeeper?,
+            formats: formats.unwrap_or_default(),
+            sender: self.sender.resolve("sender", at, RawSender::resolve),
+            relay: self
+                .relay
+                .resolve("relay", at, |raw, at| raw.resolve(at, data_dir)),
+            forwarder: self
+                .forwarder
+                .resolve("forwarder", at, |raw, at| raw.resolve(at, &spool)),
+            monitor: self
+                .monitor
+                .resolve("monitor", at, |raw, at| raw.resolve(at, &spool)),
+            housekeeper: self
+                .housekeeper
+                .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool)),
             warnings: Vec::new(),
         };
-        if config.sender.is_none() && config.data_dirs().next().is_none() {
-            return at.refuse(
-                "has no section; write at least one of sender, relay, forwarder, monitor, housekeeper",
-            );
-        }
         config.share_expected_sources();
         if let Some(relay) = &mut config.relay {
             relay.batch.formats.clone_from(&config.formats);
         }
         config.check_one_spool(at);
+        cross_checks::check_addresses(config.listening(at));
         if let Some(forwarder) = &config.forwarder {
             cross_checks::check(config.relay.as_ref(), forwarder, at);
         }
-        Some(config)
+        config
     }
 }
 
 impl Config {
+    /// Whether this role must not run with a problem at this key: in its own section, or in a setting of another one that
+    /// counts for it.
+    fn concerns(&self, role: &str, key: &str) -> bool {
+        let is_in = |section: &str| {
+            let below = key.strip_prefix(section);
+            below.is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
+        };
+        // The roles of the middle host have the relay's data folder; window manifests wait for the monitor's sources.
+        let has_spool = role != "sender";
+        let forwarder = self
+            .forwarder
+            .iter()
+            .flat_map(|forwarder| &forwarder.destinations);
+        let mut manifests = forwarder.map(|destination| &destination.window_manifest);
+        let awaits_sources = role == "forwarder" && manifests.any(Option::is_some);
+        key.is_empty()
+            || is_in(role)
+            || is_in("formats")
+            || (has_spool && (key == "relay" || is_in("relay.data_dir")))
+            || (awaits_sources && (key == "monitor" || is_in("monitor.expected_sources")))
+    }
+
     /// `expected_sources` of the monitor holds for window manifests too.
     fn share_expected_sources(&mut self) {
         let (Some(monitor), Some(forwarder)) = (&self.monitor, &mut self.forwarder) else {
@@ -199,6 +296,27 @@ impl Config {
         present.filter_map(|(role, folder)| Some((role, folder?.as_path())))
     }
 
+    /// Each address that a role listens on, with its setting.
+    fn listening<'a>(&self, at: &ConfigField<'a>) -> Vec<(ConfigField<'a>, SocketAddr)> {
+        let mut listening = Vec::new();
+        for (index, group) in self.relay.iter().flat_map(|relay| &relay.groups).enumerate() {
+            let at = at.key("relay").key("groups").item(index).key("listen");
+            listening.push((at, group.listen));
+        }
+        let metrics = [
+            ("sender", self.sender.as_ref().and_then(|sender| sender.metrics)),
+            ("relay", self.relay.as_ref().and_then(|relay| relay.metrics)),
+            (
+                "monitor",
+                self.monitor.as_ref().and_then(|monitor| monitor.metrics),
+            ),
+        ];
+        for (role, address) in metrics {
+            listening.extend(address.map(|address| (at.key(role).key("metrics"), address)));
+        }
+        listening
+    }
+
     fn check_one_spool(&self, at: &ConfigField<'_>) {
         let mut folders = self.data_dirs();
         let Some((first, shared)) = folders.next() else {
@@ -212,40 +330,4 @@ impl Config {
             ));
         }
     }
-}
-
-/// An error of the YAML reader as a problem. Its text begins with the path of the mapping, if known, and ends with the
-/// position.
-fn yaml_problem(error: &serde_yaml::Error) -> ConfigProblem {
-    let whole = error.to_string();
-    let location = error.location();
-    let suffix = |at: &Location| format!(" at line {} column {}", at.line(), at.column());
-    let suffix = location.as_ref().map_or_else(String::new, suffix);
-    let text = whole.strip_suffix(&suffix).unwrap_or(&whole);
-    let (path, said) = match text.split_once(": ") {
-        Some((path, said)) if !path.contains(char::is_whitespace) => (path, said),
-        _ => ("", text),
-    };
-    let (field, message) = if let Some((field, known)) = field_of(said, "unknown field `") {
-        let known = known.split('`').skip(1).step_by(2);
-        (field, format!("unknown key{}", nearest_hint(field, known)))
-    } else if let Some((field, _)) = field_of(said, "duplicate field `") {
-        let message = "is written twice in the mapping that begins on this line; keep one";
-        (field, message.to_owned())
-    } else {
-        ("", said.to_owned())
-    };
-    let key = [path, field].into_iter().filter(|part| !part.is_empty());
-    ConfigProblem {
-        line: location.map(|at| at.line()),
-        key: key.collect::<Vec<_>>().join("."),
-        message,
-    }
-}
-
-/// The field after this beginning of a message, and the rest of the message.
-fn field_of<'m>(said: &'m str, beginning: &str) -> Option<(&'m str, &'m str)> {
-    let rest = said.strip_prefix(beginning)?;
-    rest.rsplit_once("`, expected ")
-        .or_else(|| Some((rest.strip_suffix('`')?, "")))
 }

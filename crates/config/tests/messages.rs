@@ -77,30 +77,6 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn what_the_yaml_reader_refuses_has_its_line() {
-    check(
-        "relay:\n  groups: [\n",
-        &["3: did not find expected node content at line 3 column 1, while parsing a flow node"],
-    );
-    check(
-        "relay: 5\n",
-        &["1: relay: invalid type: integer `5`, expected a mapping of settings"],
-    );
-    check(
-        "\n- relay\n",
-        &["2: invalid type: sequence, expected the sections sender, relay, forwarder, monitor, housekeeper"],
-    );
-    check_relay(
-        "  batch:\n    window: [20m]\n",
-        &["4: relay.batch.window: invalid type: sequence, expected a string"],
-    );
-    check_group(
-        "{name: a, listen: '127.0.0.1:0', trust_source: maybe}",
-        &["3: relay.groups[0].trust_source: invalid type: string \"maybe\", expected a boolean"],
-    );
-}
-
-#[test]
 fn an_unknown_key_is_named_with_its_line_and_the_nearest_key() {
     check(
         "housekeeper: {}\nrelais: {}\n",
@@ -123,8 +99,12 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_key() {
 #[test]
 fn a_key_written_twice_is_named() {
     check(
-        "\nrelay:\n  data_dir: a\n  data_dir: b\n",
-        &["3: relay.data_dir: is written twice in the mapping that begins on this line; keep one"],
+        "\nhousekeeper:\n  data_dir: a\n  data_dir: b\n",
+        &["4: housekeeper.data_dir: is already written above in the same mapping; keep one of them"],
+    );
+    check_group(
+        "{name: a, listen: '127.0.0.1:0', name: b}",
+        &["3: relay.groups[0].name: is written twice in the mapping that begins on this line; keep one"],
     );
 }
 
@@ -257,7 +237,8 @@ fn wrong_groups_are_explained() {
         "relay:\n  groups:\n    - {name: a, listen: '0.0.0.0:5001'}\n    - {name: a, listen: '0.0.0.0:5001'}\n",
         &[
             "4: relay.groups[1].name: `a` is also relay.groups[0].name; give each group a name of its own",
-            "4: relay.groups[1].listen: `0.0.0.0:5001` is also relay.groups[0].listen; give each group a port of its own",
+            "4: relay.groups[1].listen: `0.0.0.0:5001` cannot be used beside relay.groups[0].listen, which is 0.0.0.0:5001; \
+             give each a port of its own",
         ],
     );
 }

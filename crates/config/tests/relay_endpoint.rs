@@ -66,8 +66,7 @@ fn wrong_relay_addresses_are_explained() {
         "5001",
         "",
         &[
-            "2: sender.relay: invalid type: integer `5001`, expected a relay's address like http://192.0.2.10:5001, or a \
-             list of them",
+            "2: sender.relay: is `5001`; write a relay's address like http://192.0.2.10:5001, or a list of them",
         ],
     );
     check(

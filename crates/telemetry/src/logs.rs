@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use tracing::Level;
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
@@ -28,9 +28,6 @@ pub enum LogsError {
     Filter {
         /// What the variable holds.
         value: String,
-        /// What is wrong with it.
-        #[source]
-        source: ParseError,
     },
     /// A log was set up before in this process.
     #[error("cannot start logging")]
@@ -51,9 +48,11 @@ pub fn init(level: Level) -> Result<(), LogsError> {
 
 fn filter(value: Option<String>, level: Level) -> Result<EnvFilter, LogsError> {
     let value = value.unwrap_or_else(|| format!("{level},{QUIET_PARTS}"));
-    EnvFilter::builder()
-        .parse(&value)
-        .map_err(|source| LogsError::Filter { value, source })
+    // To the parser a word that is no level is a part, at every level: a typo would make a role log everything.
+    let is_level = |word: &str| word.contains('=') || word.trim().parse::<LevelFilter>().is_ok();
+    let filter = EnvFilter::builder().parse(&value);
+    let filter = filter.ok().filter(|_| value.split(',').all(is_level));
+    filter.ok_or(LogsError::Filter { value })
 }
 
 fn output<S>() -> Box<dyn Layer<S> + Send + Sync>
@@ -101,10 +100,13 @@ mod tests {
 
     #[test]
     fn bad_filter_is_named_with_what_would_be_right() {
-        let error = filter(Some("logferry=loud".to_owned()), Level::INFO).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            r#"LOGFERRY_LOG holds "logferry=loud"; use error, warn, info, debug or trace, or part=level pairs"#
-        );
+        for wrong in ["logferry=loud", "blah", "info,blah"] {
+            let error = filter(Some(wrong.to_owned()), Level::INFO).unwrap_err();
+            let right = "use error, warn, info, debug or trace, or part=level pairs";
+            assert_eq!(
+                error.to_string(),
+                format!("LOGFERRY_LOG holds {wrong:?}; {right}")
+            );
+        }
     }
 }

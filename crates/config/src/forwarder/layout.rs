@@ -24,6 +24,10 @@ pub struct RemoteLayout {
 pub(crate) enum LayoutError {
     #[error(transparent)]
     Pattern(#[from] NameTemplateError),
+    #[error(
+        "begins with `~`, which an SFTP server does not know; write it as seen from the login's folder, without `~/`"
+    )]
+    Home,
     #[error("`{0}` must not follow a field; remove it from the path")]
     Dots(String),
     #[error("has {{batch}}, so each batch would have a folder of its own; write it in `file_name`")]
@@ -125,6 +129,9 @@ pub struct RemoteBatchPaths {
 
 /// Splits `directory` at the first field: the folder that must exist, and the subfolders that are made.
 pub(crate) fn parse_directory(directory: &str) -> Result<(String, Vec<Vec<NamePiece>>), LayoutError> {
+    if directory == "~" || directory.starts_with("~/") {
+        return Err(LayoutError::Home);
+    }
     let Some(field) = directory.find('{') else {
         return Ok((directory.to_owned(), Vec::new()));
     };

@@ -121,9 +121,14 @@ struct RawServerTls {
 }
 
 impl RawRelay {
-    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<RelaySettings> {
+    /// The data folder, which is that of the other roles of the host too.
+    pub(crate) fn data_dir(&self, at: &ConfigField<'_>) -> Option<PathBuf> {
+        at.key("data_dir").path(self.data_dir.or(DATA_DIR))
+    }
+
+    /// `data_dir`: from [`Self::data_dir`].
+    pub(crate) fn resolve(self, at: &ConfigField<'_>, data_dir: Option<PathBuf>) -> Option<RelaySettings> {
         let binds_names = self.tls.client_ca_file.is_some() || self.tokens_file.is_some();
-        let data_dir = at.key("data_dir").path(self.data_dir.or(DATA_DIR));
         let groups = resolve_groups(self.groups, binds_names, &at.key("groups"));
         let batch = self.batch.resolve(&at.key("batch"));
         let limits = self.limits.resolve(&at.key("limits"));
@@ -175,10 +180,6 @@ fn resolve_groups(raw: Vec<RawGroup>, binds_names: bool, at: &ConfigField<'_>) -
     let groups = at.each(raw, |group: RawGroup, at| group.resolve(binds_names, at))?;
     let names = groups.iter().map(|group| Some(&group.name));
     at.distinct("name", names, "give each group a name of its own");
-    // Port 0 is another port each time.
-    let ports = groups.iter().map(|group| Some(group.listen));
-    let ports = ports.map(|listen| listen.filter(|address| address.port() != 0));
-    at.distinct("listen", ports, "give each group a port of its own");
     Some(groups)
 }
 

@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::sender::relay_endpoint::{
     ChunkCompression, ClientTls, RawAddresses, RawClientTls, RelayAddress, token_file,
 };
-use crate::yaml::field::{ConfigField, RawText};
+use crate::yaml::field::{ConfigField, RawText, refuse_home};
 
 /// The settings of a sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,6 +300,7 @@ fn glob_pattern(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("is empty; write a path or a glob such as /app/log/*/access.log".to_owned());
     }
+    refuse_home(text)?;
     match glob::Pattern::new(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!(

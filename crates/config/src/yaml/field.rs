@@ -199,7 +199,9 @@ impl<'a> ConfigField<'a> {
 
     /// A path, not empty.
     pub(crate) fn path(&self, raw: &str) -> Option<PathBuf> {
-        self.filled(raw).map(PathBuf::from)
+        let text = self.filled(raw)?;
+        self.accept(refuse_home(&text))?;
+        Some(PathBuf::from(text))
     }
 
     /// A value that a type parses from the text.
@@ -411,6 +413,16 @@ impl Display for ConfigField<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuses a path that begins with `~`, which only a shell replaces.
+pub(crate) fn refuse_home(path: &str) -> Result<(), String> {
+    if path == "~" || path.starts_with("~/") {
+        return Err(format!(
+            "`{path}` begins with `~`, which only a shell knows; write the whole path, such as /home/ferry"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a text has the form of a host name or an IP address.

@@ -1,0 +1,205 @@
+//! Errors of YAML syntax in words for a person: which line looks wrong, and how it should look.
+//!
+//! The reader's position is right but its words are a parser's. What cannot be explained here keeps the reader's words.
+
+use crate::yaml::extent::{Place, indent_of, is_silent};
+
+/// The line, from 1, and the message for an error of syntax. `said`: the reader's words without its position.
+pub(crate) fn explain(text: &str, place: Option<Place>, said: &str) -> (Option<usize>, String) {
+    let lines: Vec<&str> = text.lines().collect();
+    let explained = place.and_then(|place| {
+        let begun = begun_line(said);
+        tab(&lines, place)
+            .or_else(|| unclosed(&lines, said, begun))
+            .or_else(|| reserved(&lines, place, said))
+            .or_else(|| no_colon(&lines, said, begun))
+            .or_else(|| misplaced(&lines, place))
+            .or_else(|| unquoted(&lines, place, said))
+    });
+    explained.map_or_else(
+        || (place.map(|place| place.line), format!("is not YAML: {said}")),
+        |(line, message)| (Some(line), message),
+    )
+}
+
+type Explained = Option<(usize, String)>;
+
+/// The line on which the construct began that could not be read, by the reader's words.
+fn begun_line(said: &str) -> Option<usize> {
+    let (_, after) = said.rsplit_once(" at line ")?;
+    after.split(' ').next()?.parse().ok()
+}
+
+fn line<'t>(lines: &[&'t str], number: usize) -> Option<&'t str> {
+    lines.get(number.checked_sub(1)?).copied()
+}
+
+/// A line that is indented with a tab.
+fn tab(lines: &[&str], place: Place) -> Explained {
+    let wrong = line(lines, place.line)?;
+    let content = wrong.trim_start();
+    let indent = wrong.get(..wrong.len() - content.len())?;
+    if !indent.contains('\t') {
+        return None;
+    }
+    let right = indent.replace('\t', "  ");
+    Some((
+        place.line,
+        format!("begins with a tab, and YAML is indented by spaces; write `{right}{content}`"),
+    ))
+}
+
+/// A quote or a bracket that is not closed.
+fn unclosed(lines: &[&str], said: &str, begun: Option<usize>) -> Explained {
+    if said.contains("while scanning a quoted scalar") {
+        let begun = begun?;
+        let shown = line(lines, begun)?.trim();
+        let message = format!("`{shown}` opens a quote that is not closed; close it at the end of the value");
+        return Some((begun, message));
+    }
+    let (open, close) = if said.contains("while parsing a flow sequence") {
+        ('[', ']')
+    } else if said.contains("while parsing a flow mapping") {
+        ('{', '}')
+    } else if said.contains("while parsing a flow node") {
+        let is_open = |(_, line): &(usize, &&str)| line.matches('[').count() > line.matches(']').count();
+        let (at, shown) = lines.iter().enumerate().rfind(is_open)?;
+        let shown = shown.trim();
+        let message = format!("`{shown}` opens a `[` that is not closed; write the `]`");
+        return Some((at + 1, message));
+    } else {
+        return None;
+    };
+    let begun = begun?;
+    let shown = line(lines, begun)?.trim();
+    let message = format!(
+        "`{shown}` opens a `{open}` whose `{close}` is not found; close it, and put a comma between its entries"
+    );
+    Some((begun, message))
+}
+
+/// A value that begins with a character that YAML uses for itself.
+fn reserved(lines: &[&str], place: Place, said: &str) -> Explained {
+    let is_reserved = said.contains("cannot start any token")
+        || said.contains("while scanning an alias")
+        || said.contains("while scanning an anchor")
+        || said.contains("while scanning a tag");
+    if !is_reserved {
+        return None;
+    }
+    let wrong = line(lines, place.line)?;
+    let (key, value) = key_and_value(wrong)?;
+    let first = value.chars().next()?;
+    let quoted = value.replace('\'', "''");
+    Some((
+        place.line,
+        format!("a value that begins with `{first}` needs quotes; write `{key} '{quoted}'`"),
+    ))
+}
+
+/// A key without its colon.
+fn no_colon(lines: &[&str], said: &str, begun: Option<usize>) -> Explained {
+    if !said.contains("while scanning a simple key") {
+        return None;
+    }
+    let begun = begun?;
+    let content = line(lines, begun)?.trim();
+    if content.contains(": ") || content.ends_with(':') {
+        return None;
+    }
+    let message =
+        format!("`{content}` has no colon; write `{content}:` before a block, or `{content}: value`");
+    Some((begun, message))
+}
+
+/// A line whose indentation is that of no block around it.
+fn misplaced(lines: &[&str], place: Place) -> Explained {
+    let wrong = line(lines, place.line)?;
+    let indent = indent_of(wrong);
+    let content = wrong.trim_start();
+    let above = lines.get(..place.line.checked_sub(1)?)?;
+    let (mut open, mut takes_block) = (Vec::<(usize, usize)>::new(), false);
+    for (at, above) in above.iter().enumerate().filter(|(_, line)| !is_silent(line)) {
+        let mut column = indent_of(above);
+        open.retain(|(block, _)| *block <= column);
+        let mut rest = above.trim_start();
+        loop {
+            if open.last().is_none_or(|(block, _)| *block < column) {
+                open.push((column, at + 1));
+            }
+            match rest.strip_prefix("- ") {
+                Some(item) => {
+                    let inner = item.trim_start();
+                    column += rest.len() - inner.len();
+                    rest = inner;
+                }
+                None => break,
+            }
+        }
+        takes_block = rest.trim_end().ends_with(':') || rest.trim_end() == "-";
+    }
+    let is_known = open.iter().any(|(block, _)| *block == indent);
+    let is_deeper = open.last().is_none_or(|(block, _)| indent > *block);
+    if is_known || (is_deeper && takes_block) || open.is_empty() {
+        return None;
+    }
+    let item_of = |block: usize, number: usize| {
+        line(lines, number).is_some_and(|line| line.get(block..).is_some_and(|rest| rest.starts_with('-')))
+    };
+    // A line that begins with a dash belongs to a list, another line to a mapping.
+    let is_item = content.starts_with("- ") || content == "-";
+    let fitting = open
+        .iter()
+        .filter(|(block, number)| item_of(*block, *number) == is_item);
+    let (block, like) = fitting.min_by_key(|(block, _)| (block.abs_diff(indent), usize::MAX - block))?;
+    let right = format!("{}{content}", " ".repeat(*block));
+    let spaces = |n: usize| {
+        if n == 1 {
+            "1 space".to_owned()
+        } else {
+            format!("{n} spaces")
+        }
+    };
+    Some((
+        place.line,
+        format!(
+            "is indented by {}, but the block of line {like} by {}; write `{right}`",
+            spaces(indent),
+            spaces(*block)
+        ),
+    ))
+}
+
+/// A value with a `: ` or a quote in it.
+fn unquoted(lines: &[&str], place: Place, said: &str) -> Explained {
+    let wrong = line(lines, place.line)?;
+    let (key, value) = key_and_value(wrong)?;
+    if said.contains("mapping values are not allowed") && value.contains(": ") {
+        let quoted = value.replace('\'', "''");
+        let message = format!("has a colon in its value, which needs quotes; write `{key} '{quoted}'`");
+        return Some((place.line, message));
+    }
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let message = format!(
+        "goes on after the {quote} that closes its value; put the value in {} instead, or write the inner {quote} {}",
+        if quote == '"' {
+            "single quotes"
+        } else {
+            "double quotes"
+        },
+        if quote == '"' { "as \\\"" } else { "twice" },
+    );
+    Some((place.line, message))
+}
+
+/// `key:` (after a dash, if there is one) and its value.
+fn key_and_value(line: &str) -> Option<(&str, &str)> {
+    let content = line.trim();
+    let content = content.strip_prefix("- ").unwrap_or(content).trim_start();
+    if let Some(at) = content.find(": ") {
+        let (key, value) = content.split_at_checked(at + 1)?;
+        return Some((key, value.trim()));
+    }
+    let item = line.trim().strip_prefix("- ")?;
+    Some(("-", item.trim()))
+}
