@@ -51,11 +51,7 @@ pub(crate) enum CliCommand {
     /// Compress and later delete the batches that every destination has
     Housekeeper(RunMode),
     /// Validate the configuration, and with --connect try the hosts in it
-    Check {
-        /// Also try to connect to the relay, the destinations and the mail server
-        #[arg(long)]
-        connect: bool,
-    },
+    Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
     Status(StatusArgs),
     /// Check that every line that was read was delivered exactly once
@@ -106,6 +102,27 @@ pub(crate) struct RunMode {
     /// One pass, then exit; for cron
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct CheckArgs {
+    /// Also try to connect to the relay, the destinations and the mail server
+    #[arg(long)]
+    pub(crate) connect: bool,
+    /// Only whether this role (or `run`: all of them) accepts the configuration; says nothing if it does. For units
+    #[arg(long = "for", value_name = "ROLE", conflicts_with = "connect")]
+    pub(crate) accepted_by: Option<CheckedRole>,
+}
+
+/// A role, or all of them, as `check --for` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CheckedRole {
+    Run,
+    Sender,
+    Relay,
+    Forwarder,
+    Monitor,
+    Housekeeper,
 }
 
 #[derive(Debug, Options)]

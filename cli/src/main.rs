@@ -8,11 +8,13 @@ mod configuration;
 mod demo;
 mod output;
 mod roles;
+mod units;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use logferry_telemetry::Level;
+use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{audit, backfill, check, fsck, generate, resend, retry, status, tail, trust};
@@ -22,6 +24,8 @@ use crate::roles::oneshot;
 use crate::roles::role::Role;
 
 fn main() -> ExitCode {
+    // As in the units: other users cannot read the spool, whoever starts a command.
+    umask(Mode::from_bits_truncate(0o027));
     exit::code(run(CliArgs::parse()))
 }
 
@@ -39,7 +43,7 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Monitor(RunMode { once: true }) => oneshot::monitor(file),
         CliCommand::Housekeeper(RunMode { once: false }) => roles::run(file, Some(Role::Housekeeper)),
         CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
-        CliCommand::Check { connect } => check::run(file, connect),
+        CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Audit(options) => audit::run(file, &options),
         CliCommand::Fsck(options) => fsck::run(file, &options),

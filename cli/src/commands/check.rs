@@ -7,16 +7,22 @@ use std::time::Duration;
 use anyhow::Context;
 use logferry_config::Config;
 
+use crate::args::{CheckArgs, CheckedRole};
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
 use crate::roles::role::Role;
+use crate::units;
 
 /// Time limit for a TCP connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Checks, and prints the findings. An invalid configuration is not a finding but an error with its own exit code.
-pub(crate) fn run(file: &Path, connect: bool) -> Result {
+pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
+    if let Some(role) = options.accepted_by {
+        configuration::load_for(file, role.of_one())?;
+        return Ok(CommandOutcome::Fine);
+    }
     let config = configuration::load(file)?;
     let roles = Role::ALL.into_iter().filter(|role| role.is_in(&config));
     let roles: Vec<_> = roles.map(Role::name).collect();
@@ -37,13 +43,29 @@ pub(crate) fn run(file: &Path, connect: bool) -> Result {
             "{path}: is left alone, as rotation does not make such a name\n"
         ))?;
     }
-    for problem in &files.problems {
+    let units = units::findings(&config, Path::new("/"));
+    let problems = files.problems.iter().map(ToString::to_string);
+    for problem in problems.chain(units.iter().cloned()) {
         console::print(&format!("{problem}\n"))?;
     }
-    let is_all_reached = !connect || reach_all(&config)?;
+    let is_all_reached = !options.connect || reach_all(&config)?;
     Ok(CommandOutcome::fine_if(
-        files.problems.is_empty() && is_all_reached,
+        files.problems.is_empty() && units.is_empty() && is_all_reached,
     ))
+}
+
+impl CheckedRole {
+    /// The role; `None`: all of them.
+    fn of_one(self) -> Option<Role> {
+        match self {
+            Self::Run => None,
+            Self::Sender => Some(Role::Sender),
+            Self::Relay => Some(Role::Relay),
+            Self::Forwarder => Some(Role::Forwarder),
+            Self::Monitor => Some(Role::Monitor),
+            Self::Housekeeper => Some(Role::Housekeeper),
+        }
+    }
 }
 
 /// Tries to reach every host in the configuration, and prints the result of each. False if one cannot be reached.

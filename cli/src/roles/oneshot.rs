@@ -21,7 +21,7 @@ pub(crate) fn monitor(file: &Path) -> Result {
 
 /// One pass of the housekeeper. It logs its changes.
 pub(crate) fn housekeeper(file: &Path) -> Result {
-    let section = configuration::load(file)?
+    let section = configuration::load_for(file, Some(Role::Housekeeper))?
         .housekeeper
         .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
     logferry_housekeeper::once(&section, Timestamp::now())?;
@@ -42,7 +42,7 @@ pub(crate) fn test_mail(file: &Path) -> Result {
 }
 
 fn monitor_section(file: &Path) -> Result<MonitorSettings> {
-    configuration::load(file)?
+    configuration::load_for(file, Some(Role::Monitor))?
         .monitor
         .ok_or_else(|| missing_section(file, Role::Monitor))
 }

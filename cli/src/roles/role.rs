@@ -43,6 +43,17 @@ impl Role {
         }
     }
 
+    /// The systemd unit that runs only this role.
+    pub(crate) const fn unit(self) -> &'static str {
+        match self {
+            Self::Sender => "logferry-sender.service",
+            Self::Relay => "logferry-relay.service",
+            Self::Forwarder => "logferry-forwarder.service",
+            Self::Monitor => "logferry-monitor.service",
+            Self::Housekeeper => "logferry-housekeeper.service",
+        }
+    }
+
     /// Whether the role's section is in the configuration.
     pub(crate) fn is_in(self, config: &Config) -> bool {
         match self {

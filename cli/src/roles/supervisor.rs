@@ -13,7 +13,7 @@ use logferry_config::Config;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::role::{Role, RoleFuture, missing_section};
+use super::role::{Role, RoleFuture};
 use super::signals::{SignalRequest, Signals, StopDeadline};
 use crate::configuration;
 use crate::output::exit::{Failure, Result};
@@ -148,12 +148,7 @@ impl<'a> Supervisor<'a> {
 }
 
 fn load(file: &Path, only: Option<Role>) -> Result<Config> {
-    let config = configuration::load(file)?;
-    if let Some(role) = only
-        && !role.is_in(&config)
-    {
-        return Err(missing_section(file, role));
-    }
+    let config = configuration::load_for(file, only)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

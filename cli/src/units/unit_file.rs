@@ -1,0 +1,112 @@
+//! Reads an installed systemd unit with its drop-ins (systemd.unit(5)), as far as its sandbox goes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where units are looked for, the first has precedence (systemd.unit(5), "Unit File Load Path").
+const FOLDERS: [&str; 5] = [
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+];
+
+/// The settings of a unit's `[Service]` section that make its sandbox.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnitFile {
+    /// The name, with `.service`.
+    pub(crate) name: String,
+    /// `ProtectSystem`: `no`, `yes`, `full`, `strict`.
+    pub(crate) protect_system: String,
+    /// `ProtectHome`: `no`, `yes`, `read-only`, `tmpfs`.
+    pub(crate) protect_home: String,
+    /// Whether `/tmp` and `/var/tmp` are the unit's own.
+    pub(crate) has_private_tmp: bool,
+    /// Folders that it may write all the same.
+    pub(crate) writable: Vec<PathBuf>,
+}
+
+impl UnitFile {
+    /// The unit of this name below `root`; `None` if it is not installed.
+    pub(crate) fn installed(root: &Path, name: &str) -> Option<Self> {
+        let folders = FOLDERS.map(|folder| root.join(folder));
+        let read = |path: PathBuf| std::fs::read_to_string(path).ok();
+        let own = folders.iter().find_map(|folder| read(folder.join(name)))?;
+        // A drop-in of an earlier folder replaces one of the same name.
+        let mut drop_ins = BTreeMap::new();
+        for folder in folders.iter().rev() {
+            let files = std::fs::read_dir(folder.join(format!("{name}.d")));
+            for file in files.into_iter().flatten().flatten().map(|entry| entry.path()) {
+                if file.extension().is_some_and(|extension| extension == "conf") {
+                    drop_ins.insert(file.file_name().map(ToOwned::to_owned), file);
+                }
+            }
+        }
+        let drop_ins = drop_ins.into_values().filter_map(read);
+        Some(Self::of(name, std::iter::once(own).chain(drop_ins)))
+    }
+
+    /// Whether a unit is started at boot: a target wants it.
+    pub(crate) fn is_enabled(root: &Path, name: &str) -> bool {
+        let entries = std::fs::read_dir(root.join("etc/systemd/system"));
+        let mut folders = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+        folders.any(|folder| {
+            folder.extension().is_some_and(|extension| extension == "wants")
+                && folder.join(name).symlink_metadata().is_ok()
+        })
+    }
+
+    /// The settings of a unit's text and its drop-ins, in their order.
+    pub(crate) fn of(name: &str, texts: impl IntoIterator<Item = String>) -> Self {
+        let mut unit = Self {
+            name: name.to_owned(),
+            ..Self::default()
+        };
+        for text in texts {
+            let mut section = "";
+            for line in text.lines().map(str::trim) {
+                if line.starts_with('[') {
+                    section = line;
+                } else if section == "[Service]"
+                    && let Some((key, value)) = line.split_once('=')
+                {
+                    unit.set(key.trim(), value.trim());
+                }
+            }
+        }
+        unit
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let is_on = matches!(value, "yes" | "true" | "on" | "1");
+        match key {
+            "ProtectSystem" => self.protect_system = value.to_owned(),
+            "ProtectHome" => self.protect_home = value.to_owned(),
+            "PrivateTmp" => self.has_private_tmp = is_on || value == "disconnected",
+            "StateDirectory" => self.add_writable("/var/lib", value),
+            "CacheDirectory" => self.add_writable("/var/cache", value),
+            "LogsDirectory" => self.add_writable("/var/log", value),
+            "RuntimeDirectory" => self.add_writable("/run", value),
+            // An empty value takes back the earlier ones. For the folders above it does so too, but then the unit has no
+            // state folder, and a missing finding is no harm.
+            "ReadWritePaths" if value.is_empty() => self.writable.clear(),
+            "ReadWritePaths" => self.add_writable("", value),
+            _ => {}
+        }
+    }
+
+    fn add_writable(&mut self, below: &str, value: &str) {
+        let paths = value.split_whitespace().map(|path| {
+            let path = path.trim_start_matches(['-', '+']);
+            // `StateDirectory=name:link` has a second name.
+            let path = path.split(':').next().unwrap_or(path);
+            if below.is_empty() {
+                PathBuf::from(path)
+            } else {
+                Path::new(below).join(path)
+            }
+        });
+        self.writable.extend(paths);
+    }
+}
