@@ -10,23 +10,10 @@ use logferry_protocol::names::{DestinationName, GroupName, SourceId};
 use logferry_text::nearest;
 
 use crate::output::exit::{Failure, Result};
-use crate::roles::role::{Role, missing_section};
 
 /// Reads and validates the configuration.
 pub(crate) fn load(file: &Path) -> Result<Config> {
     logferry_config::load(file).map_err(Failure::configuration)
-}
-
-/// Reads the configuration for one role, which must have a section; `None`: for all roles that have one.
-///
-/// Problems in the sections of other roles are warnings then.
-pub(crate) fn load_for(file: &Path, role: Option<Role>) -> Result<Config> {
-    let Some(role) = role else { return load(file) };
-    let config = logferry_config::load_for(file, role.name()).map_err(Failure::configuration)?;
-    if role.is_in(&config) {
-        return Ok(config);
-    }
-    Err(missing_section(file, role))
 }
 
 /// The relay host's data folder. The configuration is only valid if all its sections name the same one.

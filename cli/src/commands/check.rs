@@ -11,7 +11,7 @@ use crate::args::{CheckArgs, CheckedRole};
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
-use crate::roles::role::Role;
+use crate::roles::role::{Role, load_for};
 use crate::units;
 
 /// Time limit for a TCP connection.
@@ -20,7 +20,7 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Checks, and prints the findings. An invalid configuration is not a finding but an error with its own exit code.
 pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     if let Some(role) = options.accepted_by {
-        configuration::load_for(file, role.of_one())?;
+        load_for(file, role.of_one())?;
         return Ok(CommandOutcome::Fine);
     }
     let config = configuration::load(file)?;

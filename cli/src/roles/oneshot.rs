@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use logferry_config::MonitorSettings;
 use tokio::runtime::{Builder, Runtime};
 
-use super::role::{Role, missing_section};
-use crate::configuration;
+use super::role::{Role, load_for, missing_section};
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
 
@@ -21,7 +20,7 @@ pub(crate) fn monitor(file: &Path) -> Result {
 
 /// One pass of the housekeeper. It logs its changes.
 pub(crate) fn housekeeper(file: &Path) -> Result {
-    let section = configuration::load_for(file, Some(Role::Housekeeper))?
+    let section = load_for(file, Some(Role::Housekeeper))?
         .housekeeper
         .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
     logferry_housekeeper::once(&section, Timestamp::now())?;
@@ -42,7 +41,7 @@ pub(crate) fn test_mail(file: &Path) -> Result {
 }
 
 fn monitor_section(file: &Path) -> Result<MonitorSettings> {
-    configuration::load_for(file, Some(Role::Monitor))?
+    load_for(file, Some(Role::Monitor))?
         .monitor
         .ok_or_else(|| missing_section(file, Role::Monitor))
 }

@@ -8,7 +8,8 @@ use logferry_config::Config;
 use tokio_util::sync::CancellationToken;
 
 use super::sender_role;
-use crate::output::exit::Failure;
+use crate::configuration;
+use crate::output::exit::{Failure, Result};
 
 /// A role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +98,20 @@ impl Role {
     {
         Box::pin(async move { future.await.map_err(|error| error.into().context(self.name())) })
     }
+}
+
+/// Reads the configuration for one role, which must have a section; `None`: for all roles that have one.
+///
+/// Problems in the sections of other roles are warnings then.
+pub(crate) fn load_for(file: &Path, role: Option<Role>) -> Result<Config> {
+    let Some(role) = role else {
+        return configuration::load(file);
+    };
+    let config = logferry_config::load_for(file, role.name()).map_err(Failure::configuration)?;
+    if role.is_in(&config) {
+        return Ok(config);
+    }
+    Err(missing_section(file, role))
 }
 
 /// The error for a role without a section.

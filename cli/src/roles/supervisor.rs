@@ -13,9 +13,8 @@ use logferry_config::Config;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::role::{Role, RoleFuture};
+use super::role::{Role, RoleFuture, load_for};
 use super::signals::{SignalRequest, Signals, StopDeadline};
-use crate::configuration;
 use crate::output::exit::{Failure, Result};
 
 /// Makes the future of a role; `None` if the role has no section.
@@ -148,7 +147,7 @@ impl<'a> Supervisor<'a> {
 }
 
 fn load(file: &Path, only: Option<Role>) -> Result<Config> {
-    let config = configuration::load_for(file, only)?;
+    let config = load_for(file, only)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

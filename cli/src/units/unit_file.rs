@@ -81,8 +81,8 @@ impl UnitFile {
     fn set(&mut self, key: &str, value: &str) {
         let is_on = matches!(value, "yes" | "true" | "on" | "1");
         match key {
-            "ProtectSystem" => self.protect_system = value.to_owned(),
-            "ProtectHome" => self.protect_home = value.to_owned(),
+            "ProtectSystem" => value.clone_into(&mut self.protect_system),
+            "ProtectHome" => value.clone_into(&mut self.protect_home),
             "PrivateTmp" => self.has_private_tmp = is_on || value == "disconnected",
             "StateDirectory" => self.add_writable("/var/lib", value),
             "CacheDirectory" => self.add_writable("/var/cache", value),

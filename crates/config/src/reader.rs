@@ -61,7 +61,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 ///
 /// Reads the secret files that the text names.
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
-    let Judged { config, problems, .. } = Judged::of(text, file, env);
+    let Evaluation { config, problems, .. } = Evaluation::of(text, file, env);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigError::Invalid {
@@ -78,11 +78,11 @@ pub fn parse_for(
     env: &dyn Fn(&str) -> Option<String>,
     role: &str,
 ) -> Result<Config, ConfigError> {
-    let Judged {
+    let Evaluation {
         config,
         sections,
         problems,
-    } = Judged::of(text, file, env);
+    } = Evaluation::of(text, file, env);
     let is_mine = |problem: &ConfigProblem| match &config {
         Some(config) if sections.contains(&role) => config.concerns(role, &problem.key),
         _ => true,
@@ -103,7 +103,7 @@ pub fn parse_for(
 }
 
 /// A text and what is wrong with it.
-struct Judged {
+struct Evaluation {
     /// The valid sections; `None` if the text cannot be read to its end.
     config: Option<Config>,
     /// The names of the roles' sections, valid or not.
@@ -112,7 +112,7 @@ struct Judged {
     problems: Vec<ConfigProblem>,
 }
 
-impl Judged {
+impl Evaluation {
     fn of(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut structure = Structure::<Option<RawConfig>>::read(text);
         let findings = Diagnostics {

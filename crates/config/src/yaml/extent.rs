@@ -4,7 +4,7 @@
 //! The replaced text keeps the number of its lines. The search is by indentation, brackets and quotes, and is not a YAML
 //! parser: on text that it misjudges, the reader finds a new error of syntax, and its caller stops there.
 
-/// What stands at a place, by the YAML reader's words.
+/// What stands at a position, by the YAML reader's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     Scalar,
@@ -12,15 +12,15 @@ pub(crate) enum Shape {
     Mapping,
 }
 
-/// A place in a text. Line and column as the YAML reader counts them: from 1, the column in characters.
+/// A position in a text. Line and column as the YAML reader counts them: from 1, the column in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-impl Place {
-    /// The offset of this place, in bytes.
+impl Position {
+    /// The offset of this position, in bytes.
     fn offset(self, text: &str) -> Option<usize> {
         let before = self.line.checked_sub(1)?;
         let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
@@ -30,9 +30,9 @@ impl Place {
     }
 }
 
-/// The text with `value` instead of the value at `place`.
-pub(crate) fn with_value(text: &str, place: Place, shape: Shape, value: &str) -> Option<String> {
-    let at = place.offset(text)?;
+/// The text with `value` instead of the value at `position`.
+pub(crate) fn with_value(text: &str, position: Position, shape: Shape, value: &str) -> Option<String> {
+    let at = position.offset(text)?;
     let rest = text.get(at..)?;
     let end = match rest.chars().next()? {
         '{' | '[' => after(rest, |scan, _| scan.depth == 0),
@@ -46,9 +46,9 @@ pub(crate) fn with_value(text: &str, place: Place, shape: Shape, value: &str) ->
     Some(replaced(text, at, end, &format!(" {value}")))
 }
 
-/// The text without the entry, key and value, that begins at `place`.
-pub(crate) fn without_entry(text: &str, place: Place) -> Option<String> {
-    let at = place.offset(text)?;
+/// The text without the entry, key and value, that begins at `position`.
+pub(crate) fn without_entry(text: &str, position: Position) -> Option<String> {
+    let at = position.offset(text)?;
     let rest = text.get(at..)?;
     let end = if is_in_flow(text, at) {
         let end = end_in_flow(rest);
@@ -61,8 +61,8 @@ pub(crate) fn without_entry(text: &str, place: Place) -> Option<String> {
     Some(replaced(text, at, end, ""))
 }
 
-/// The second entry `key` of the block mapping that begins at `place`.
-pub(crate) fn second_entry(text: &str, place: Place, key: &str) -> Option<Place> {
+/// The second entry `key` of the block mapping that begins at `position`.
+pub(crate) fn second_entry(text: &str, position: Position, key: &str) -> Option<Position> {
     let is_key = |content: &str| {
         let after = content.trim_start_matches(['"', '\'']).strip_prefix(key);
         after.is_some_and(|after| {
@@ -72,20 +72,20 @@ pub(crate) fn second_entry(text: &str, place: Place, key: &str) -> Option<Place>
                 .starts_with(':')
         })
     };
-    let indent = place.column.checked_sub(1)?;
-    let below = text.lines().enumerate().skip(place.line);
+    let indent = position.column.checked_sub(1)?;
+    let below = text.lines().enumerate().skip(position.line);
     let of_mapping = below.take_while(|(_, line)| is_silent(line) || indent_of(line) >= indent);
     let mut entries = of_mapping.filter(|(_, line)| indent_of(line) == indent && is_key(line.trim_start()));
-    let first = text.lines().nth(place.line.checked_sub(1)?)?;
+    let first = text.lines().nth(position.line.checked_sub(1)?)?;
     let first = first.chars().skip(indent).collect::<String>();
     let (line, _) = if is_key(&first) {
         entries.next()?
     } else {
         entries.nth(1)?
     };
-    Some(Place {
+    Some(Position {
         line: line + 1,
-        column: place.column,
+        column: position.column,
     })
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn is_silent(line: &str) -> bool {
     content.is_empty() || content.starts_with('#')
 }
 
-/// `text` with `value` and the line breaks of `at..at + length` in the place of that range.
+/// `text` with `value` and the line breaks of `at..at + length` in its stead.
 fn replaced(text: &str, at: usize, length: usize, value: &str) -> String {
     let (before, rest) = text.split_at(at);
     let (gone, after) = rest.split_at(length);
@@ -233,8 +233,8 @@ fn end_in_block(text: &str, at: usize, shape: Shape) -> usize {
 mod tests {
     use super::*;
 
-    fn at(line: usize, column: usize) -> Place {
-        Place { line, column }
+    fn at(line: usize, column: usize) -> Position {
+        Position { line, column }
     }
 
     #[test]
@@ -292,13 +292,13 @@ mod tests {
         #[test]
         fn any_text_is_searched_without_a_panic(text: String, yaml in "([ -]{0,4}[a:\"'#é,{}\\[\\]-]{0,6}\n){0,9}", line in 0..12_usize, column in 0..9_usize) {
             for text in [text, yaml] {
-                let place = at(line, column);
-                let replaced = [Shape::Scalar, Shape::Sequence, Shape::Mapping].map(|shape| with_value(&text, place, shape, "[]"));
+                let position = at(line, column);
+                let replaced = [Shape::Scalar, Shape::Sequence, Shape::Mapping].map(|shape| with_value(&text, position, shape, "[]"));
                 let lines = text.matches('\n').count();
-                for replaced in replaced.into_iter().chain([without_entry(&text, place)]).flatten() {
+                for replaced in replaced.into_iter().chain([without_entry(&text, position)]).flatten() {
                     proptest::prop_assert_eq!(replaced.matches('\n').count(), lines);
                 }
-                let _ = second_entry(&text, place, "a");
+                let _ = second_entry(&text, position, "a");
             }
         }
     }

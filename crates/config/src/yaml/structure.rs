@@ -1,13 +1,13 @@
 //! Reads a text into a structure, and says where the text has another one: all such places, not only the first.
 //!
-//! The YAML reader stops at the first unknown key or value of a wrong type. That place is reported, taken out of the text, and
+//! The YAML reader stops at the first unknown key or value of a wrong type. That position is reported, taken out of the text, and
 //! the text is read again. An error of syntax ends this: nothing after it can be judged.
 
 use serde::de::DeserializeOwned;
 use serde_yaml::Location;
 
 use crate::error::ConfigProblem;
-use crate::yaml::extent::{Place, Shape, second_entry, with_value, without_entry};
+use crate::yaml::extent::{Position, Shape, second_entry, with_value, without_entry};
 use crate::yaml::field::nearest_hint;
 use crate::yaml::syntax;
 
@@ -71,74 +71,86 @@ impl<T: DeserializeOwned> Structure<T> {
 
     /// Adds a problem; the text in which it is mended, if it can be.
     fn note(&mut self, original: &str, text: &str, refusal: Refusal) -> Option<String> {
-        let Refusal { place, path, said } = refusal;
-        let is_first = self.problems.is_empty();
-        let line = place.map(|place| place.line);
-        let mut report =
-            |line, key: String, message| self.problems.push(ConfigProblem { line, key, message });
+        let Refusal { position, path, said } = refusal;
         match said {
             Said::Syntax(said) => {
                 // In a text that was changed, an error of syntax may come from the change.
-                if is_first {
-                    let (line, message) = syntax::explain(original, place, &said);
-                    report(line, String::new(), message);
+                if self.problems.is_empty() {
+                    let (line, message) = syntax::explain(original, position, &said);
+                    self.report(line, String::new(), message);
                 }
                 None
             }
-            Said::UnknownKey { key, known } => {
-                let hint = nearest_hint(&key, known.iter().map(String::as_str));
-                // The nearest key is not missing too: it is the one that was meant.
-                if let Some(near) = logferry_text::nearest(&key, known.iter().map(String::as_str)) {
-                    self.meant.push(join(&path, near));
-                }
-                let message = match key.strip_prefix('-') {
-                    Some(rest) => format!("has no space after its dash; write `- {rest}:`"),
-                    None => format!("unknown key{hint}"),
-                };
-                self.problems.push(ConfigProblem {
-                    line,
-                    key: join(&path, &key),
-                    message,
-                });
-                without_entry(text, place?)
-            }
-            Said::Twice(key) => {
-                let second = place.and_then(|place| second_entry(text, place, &key));
-                let key = join(&path, &key);
-                match second {
-                    Some(second) => {
-                        let first = "is already written above in the same mapping; keep one of them";
-                        report(Some(second.line), key, first.to_owned());
-                        without_entry(text, second)
-                    }
-                    None => {
-                        let message = "is written twice in the mapping that begins on this line; keep one";
-                        report(line, key, message.to_owned());
-                        None
-                    }
-                }
-            }
-            Said::OtherType { found, expected } => {
-                // An entry without a value is what is left of one that was taken out.
-                let is_left = found == "unit value" && self.has_problem_below(&path);
-                if !is_left {
-                    let message = type_message(&path, &found, &expected);
-                    self.problems.push(ConfigProblem {
-                        line,
-                        key: path.clone(),
-                        message,
-                    });
-                }
-                self.unread.push(path);
-                let shape = match found.as_str() {
-                    "map" => Shape::Mapping,
-                    "sequence" => Shape::Sequence,
-                    _ => Shape::Scalar,
-                };
-                let mended = with_value(text, place?, shape, empty_value(&expected))?;
-                (mended != text).then_some(mended)
-            }
+            Said::UnknownKey { key, known } => self.unknown_key(text, position, &path, &key, &known),
+            Said::Twice(key) => self.written_twice(text, position, &path, &key),
+            Said::OtherType { found, expected } => self.other_type(text, position, path, &found, &expected),
         }
+    }
+
+    fn report(&mut self, line: Option<usize>, key: String, message: String) {
+        self.problems.push(ConfigProblem { line, key, message });
+    }
+
+    fn unknown_key(
+        &mut self,
+        text: &str,
+        position: Option<Position>,
+        path: &str,
+        key: &str,
+        known: &[String],
+    ) -> Option<String> {
+        let known = || known.iter().map(String::as_str);
+        // The nearest key is not missing too: it is the one that was meant.
+        self.meant
+            .extend(logferry_text::nearest(key, known()).map(|near| join(path, near)));
+        let message = match key.strip_prefix('-') {
+            Some(rest) => format!("has no space after its dash; write `- {rest}:`"),
+            None => format!("unknown key{}", nearest_hint(key, known())),
+        };
+        self.report(position.map(|at| at.line), join(path, key), message);
+        without_entry(text, position?)
+    }
+
+    fn written_twice(
+        &mut self,
+        text: &str,
+        position: Option<Position>,
+        path: &str,
+        key: &str,
+    ) -> Option<String> {
+        let second = position.and_then(|first| second_entry(text, first, key));
+        let key = join(path, key);
+        let Some(second) = second else {
+            let message = "is written twice in the mapping that begins on this line; keep one";
+            self.report(position.map(|at| at.line), key, message.to_owned());
+            return None;
+        };
+        let message = "is already written above in the same mapping; keep one of them";
+        self.report(Some(second.line), key, message.to_owned());
+        without_entry(text, second)
+    }
+
+    fn other_type(
+        &mut self,
+        text: &str,
+        position: Option<Position>,
+        path: String,
+        found: &str,
+        expected: &str,
+    ) -> Option<String> {
+        // An entry without a value is what is left of one that was taken out.
+        if found != "unit value" || !self.has_problem_below(&path) {
+            let message = type_message(&path, found, expected);
+            self.report(position.map(|at| at.line), path.clone(), message);
+        }
+        self.unread.push(path);
+        let shape = match found {
+            "map" => Shape::Mapping,
+            "sequence" => Shape::Sequence,
+            _ => Shape::Scalar,
+        };
+        let mended = with_value(text, position?, shape, empty_value(expected))?;
+        (mended != text).then_some(mended)
     }
 
     /// Whether a setting below this one was reported.
@@ -152,7 +164,7 @@ impl<T: DeserializeOwned> Structure<T> {
 
 /// What the YAML reader refused, and where.
 struct Refusal {
-    place: Option<Place>,
+    position: Option<Position>,
     /// The mapping or value, such as `relay.groups[0]`; empty for the whole text.
     path: String,
     said: Said,
@@ -193,7 +205,7 @@ impl Refusal {
             Said::Syntax(said.to_owned())
         };
         Self {
-            place: location.map(|at| Place {
+            position: location.map(|at| Position {
                 line: at.line(),
                 column: at.column(),
             }),

@@ -2,22 +2,27 @@
 //!
 //! The reader's position is right but its words are a parser's. What cannot be explained here keeps the reader's words.
 
-use crate::yaml::extent::{Place, indent_of, is_silent};
+use crate::yaml::extent::{Position, indent_of, is_silent};
 
 /// The line, from 1, and the message for an error of syntax. `said`: the reader's words without its position.
-pub(crate) fn explain(text: &str, place: Option<Place>, said: &str) -> (Option<usize>, String) {
+pub(crate) fn explain(text: &str, position: Option<Position>, said: &str) -> (Option<usize>, String) {
     let lines: Vec<&str> = text.lines().collect();
-    let explained = place.and_then(|place| {
+    let explained = position.and_then(|position| {
         let begun = begun_line(said);
-        tab(&lines, place)
+        tab(&lines, position)
             .or_else(|| unclosed(&lines, said, begun))
-            .or_else(|| reserved(&lines, place, said))
+            .or_else(|| reserved(&lines, position, said))
             .or_else(|| no_colon(&lines, said, begun))
-            .or_else(|| misplaced(&lines, place))
-            .or_else(|| unquoted(&lines, place, said))
+            .or_else(|| misplaced(&lines, position))
+            .or_else(|| unquoted(&lines, position, said))
     });
     explained.map_or_else(
-        || (place.map(|place| place.line), format!("is not YAML: {said}")),
+        || {
+            (
+                position.map(|position| position.line),
+                format!("is not YAML: {said}"),
+            )
+        },
         |(line, message)| (Some(line), message),
     )
 }
@@ -35,8 +40,8 @@ fn line<'t>(lines: &[&'t str], number: usize) -> Option<&'t str> {
 }
 
 /// A line that is indented with a tab.
-fn tab(lines: &[&str], place: Place) -> Explained {
-    let wrong = line(lines, place.line)?;
+fn tab(lines: &[&str], position: Position) -> Explained {
+    let wrong = line(lines, position.line)?;
     let content = wrong.trim_start();
     let indent = wrong.get(..wrong.len() - content.len())?;
     if !indent.contains('\t') {
@@ -44,7 +49,7 @@ fn tab(lines: &[&str], place: Place) -> Explained {
     }
     let right = indent.replace('\t', "  ");
     Some((
-        place.line,
+        position.line,
         format!("begins with a tab, and YAML is indented by spaces; write `{right}{content}`"),
     ))
 }
@@ -79,7 +84,7 @@ fn unclosed(lines: &[&str], said: &str, begun: Option<usize>) -> Explained {
 }
 
 /// A value that begins with a character that YAML uses for itself.
-fn reserved(lines: &[&str], place: Place, said: &str) -> Explained {
+fn reserved(lines: &[&str], position: Position, said: &str) -> Explained {
     let is_reserved = said.contains("cannot start any token")
         || said.contains("while scanning an alias")
         || said.contains("while scanning an anchor")
@@ -87,12 +92,12 @@ fn reserved(lines: &[&str], place: Place, said: &str) -> Explained {
     if !is_reserved {
         return None;
     }
-    let wrong = line(lines, place.line)?;
+    let wrong = line(lines, position.line)?;
     let (key, value) = key_and_value(wrong)?;
     let first = value.chars().next()?;
     let quoted = value.replace('\'', "''");
     Some((
-        place.line,
+        position.line,
         format!("a value that begins with `{first}` needs quotes; write `{key} '{quoted}'`"),
     ))
 }
@@ -113,11 +118,11 @@ fn no_colon(lines: &[&str], said: &str, begun: Option<usize>) -> Explained {
 }
 
 /// A line whose indentation is that of no block around it.
-fn misplaced(lines: &[&str], place: Place) -> Explained {
-    let wrong = line(lines, place.line)?;
+fn misplaced(lines: &[&str], position: Position) -> Explained {
+    let wrong = line(lines, position.line)?;
     let indent = indent_of(wrong);
     let content = wrong.trim_start();
-    let above = lines.get(..place.line.checked_sub(1)?)?;
+    let above = lines.get(..position.line.checked_sub(1)?)?;
     let (mut open, mut takes_block) = (Vec::<(usize, usize)>::new(), false);
     for (at, above) in above.iter().enumerate().filter(|(_, line)| !is_silent(line)) {
         let mut column = indent_of(above);
@@ -161,7 +166,7 @@ fn misplaced(lines: &[&str], place: Place) -> Explained {
         }
     };
     Some((
-        place.line,
+        position.line,
         format!(
             "is indented by {}, but the block of line {like} by {}; write `{right}`",
             spaces(indent),
@@ -171,13 +176,13 @@ fn misplaced(lines: &[&str], place: Place) -> Explained {
 }
 
 /// A value with a `: ` or a quote in it.
-fn unquoted(lines: &[&str], place: Place, said: &str) -> Explained {
-    let wrong = line(lines, place.line)?;
+fn unquoted(lines: &[&str], position: Position, said: &str) -> Explained {
+    let wrong = line(lines, position.line)?;
     let (key, value) = key_and_value(wrong)?;
     if said.contains("mapping values are not allowed") && value.contains(": ") {
         let quoted = value.replace('\'', "''");
         let message = format!("has a colon in its value, which needs quotes; write `{key} '{quoted}'`");
-        return Some((place.line, message));
+        return Some((position.line, message));
     }
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let message = format!(
@@ -189,7 +194,7 @@ fn unquoted(lines: &[&str], place: Place, said: &str) -> Explained {
         },
         if quote == '"' { "as \\\"" } else { "twice" },
     );
-    Some((place.line, message))
+    Some((position.line, message))
 }
 
 /// `key:` (after a dash, if there is one) and its value.
