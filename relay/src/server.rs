@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{CredentialFileError, CredentialsReloader};
 use crate::commit::{
-    CommitError, CommitQueue, Committer, GroupScheduler, SharedDiskScheduler, finish_seals, seal_orphans,
+    CommitError, CommitQueue, CommitThreadError, Committer, GroupScheduler, SharedDiskScheduler,
+    finish_seals, seal_orphans,
 };
 use crate::http::{GroupListener, GroupRuntime};
 use crate::senders::SharedSenders;
@@ -128,11 +129,13 @@ impl RelayServer {
         metrics: &Metrics,
     ) -> Result<GroupListener, RelayError> {
         let ledger_id = ledger.id()?;
-        let mut committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
-        committer.scheduler = scheduler;
+        let committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
         let metrics = metrics.relay(group.name.as_str());
-        let started = CommitQueue::start(committer, metrics.clone(), config.limits.min_free_disk);
-        let (commits, thread) = started.map_err(|source| thread_error(group, source))?;
+        let started = CommitQueue::start(committer, scheduler, metrics.clone(), config.limits.min_free_disk);
+        let (commits, thread) = started.map_err(|error| match error {
+            CommitThreadError::Ledger(error) => RelayError::Ledger(error),
+            CommitThreadError::Thread(source) => thread_error(group, source),
+        })?;
         self.commit_threads.push(thread);
         Ok(GroupListener::new(
             listener,

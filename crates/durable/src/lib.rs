@@ -150,8 +150,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn free_bytes(&self, path: &Path) -> Result<u64, DiskError>;
 }
 
-/// A file that grows at its end.
-pub trait DiskFile: Send + 'static {
+/// A file that grows at its end. A clone is the same open file: one may sync while another appends.
+pub trait DiskFile: Clone + Send + 'static {
     /// Adds bytes at the end. They are durable only after [`Self::sync`]; after an error the file may hold any
     /// part of them, and must be cut back.
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError>;
@@ -159,7 +159,7 @@ pub trait DiskFile: Send + 'static {
     /// Flushes contents and length to stable storage (`fdatasync(2)`).
     ///
     /// After an error, nothing appended since the last success can be trusted: Linux reports a failed write-back only
-    /// once. So the caller must cut the file back and write again.
+    /// once. So the caller must cut the file back, open it again and write again; clones of this one only fail.
     fn sync(&mut self) -> Result<(), DiskError>;
 
     /// Cuts the file to `len` bytes and syncs it.

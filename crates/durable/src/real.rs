@@ -9,6 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -28,12 +30,15 @@ const SYNC_THREADS: usize = 8;
 const SYNCS_ALONE: usize = 4;
 
 /// A file of this machine, open for appending.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RealFile {
-    file: File,
-    path: PathBuf,
+    file: Arc<File>,
+    path: Arc<Path>,
     /// Bytes appended since the last sync.
-    unsynced: u64,
+    unsynced: Arc<AtomicU64>,
+    /// Whether a sync has failed. The system tells that once for all clones (fsync(2), "NOTES"), so they sync one after
+    /// the other, and each later one fails too.
+    sync_failed: Arc<Mutex<bool>>,
 }
 
 fn at(operation: DiskOperation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
@@ -98,9 +103,10 @@ impl Disk for RealDisk {
             sync_dir(parent(path))?;
         }
         Ok(RealFile {
-            file,
-            path: path.to_owned(),
-            unsynced: 0,
+            file: Arc::new(file),
+            path: Arc::from(path),
+            unsynced: Arc::default(),
+            sync_failed: Arc::default(),
         })
     }
 
@@ -115,7 +121,9 @@ impl Disk for RealDisk {
         thread::scope(|scope| {
             let mut threads = Vec::with_capacity(SYNC_THREADS);
             for files in files.chunks_mut(share) {
-                let path = files.first().map_or_else(PathBuf::new, |file| file.path.clone());
+                let path = files
+                    .first()
+                    .map_or_else(PathBuf::new, |file| file.path.to_path_buf());
                 let thread = thread::Builder::new().spawn_scoped(scope, move || sync(files));
                 threads.push(thread.map_err(|error| DiskError::new(DiskOperation::Sync, &path, error))?);
             }
@@ -219,25 +227,33 @@ impl RealFile {
         let whole = i64::try_from(len - len % PAGE).unwrap_or(0);
         // Zero would mean "to the end". This is advice only, so an error does not matter.
         if whole > 0 {
-            let _ = posix_fadvise(&self.file, 0, whole, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+            let _ = posix_fadvise(&*self.file, 0, whole, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
     }
 }
 
 impl DiskFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
-        self.file
+        (&*self.file)
             .write_all(bytes)
             .map_err(at(DiskOperation::Append, &self.path))?;
-        self.unsynced += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let added = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.unsynced.fetch_add(added, Ordering::Relaxed);
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {
-        self.file
-            .sync_data()
-            .map_err(at(DiskOperation::Sync, &self.path))?;
-        if std::mem::take(&mut self.unsynced) >= BACKLOG_BYTES {
+        let mut failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clone may append meanwhile. Its bytes count for the next sync.
+        let synced = self.unsynced.swap(0, Ordering::Relaxed);
+        let done = match *failed {
+            true => Err(io::Error::other("an earlier sync of this file failed")),
+            false => self.file.sync_data(),
+        };
+        *failed = done.is_err();
+        drop(failed);
+        done.map_err(at(DiskOperation::Sync, &self.path))?;
+        if synced >= BACKLOG_BYTES {
             self.drop_cached();
         }
         Ok(())

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation};
@@ -29,13 +30,15 @@ pub struct SimDisk {
 }
 
 /// A file of a [`SimDisk`], open for appending.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SimFile {
     disk: SimDisk,
     id: FileId,
     generation: Generation,
     /// The path it was opened with, for errors.
     path: PathBuf,
+    /// Whether a sync of it, or of a clone, has failed.
+    sync_failed: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,6 +230,7 @@ impl Disk for SimDisk {
             id,
             generation,
             path: file.to_owned(),
+            sync_failed: Arc::default(),
         })
     }
 
@@ -324,7 +328,11 @@ impl DiskFile for SimFile {
 
     fn sync(&mut self) -> Result<(), DiskError> {
         let state = &mut *self.disk.lock();
-        let fault = state.faults.check(DiskOperation::Sync);
+        let mut fault = state.faults.check(DiskOperation::Sync);
+        if self.sync_failed.load(Ordering::Relaxed) {
+            fault = fault.and(Err(io::Error::other("simulated: an earlier sync failed")));
+        }
+        self.sync_failed.store(fault.is_err(), Ordering::Relaxed);
         let done = state.file(self).and_then(|contents| {
             match &fault {
                 Ok(()) => contents.sync(),

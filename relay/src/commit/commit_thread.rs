@@ -1,27 +1,32 @@
 //! The thread of a group's committer: the thin shell between requests on one side, disk and ledger on the other.
 //!
-//! Requests queue while a commit is being written, and the next round takes all of them: the more load, the more chunks
-//! share one `fdatasync`. The queue is bounded by the group's body memory.
+//! It stages chunks as they come. [`writer_thread`] makes one round at a time durable; what is staged meanwhile is the next
+//! round: the more load, the more chunks share one `fdatasync`, and appending never waits for a sync unless the round is as
+//! large as it may be. The queue is bounded by the group's body memory.
 
-use std::collections::HashMap;
+mod writer_thread;
+
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
-use logferry_ledger::{SenderRecord, UploadedBody};
-use logferry_protocol::chunk::ChunkOutcome;
+use logferry_ledger::{LedgerError, SenderRecord, UploadedBody};
 use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
-use logferry_telemetry::{RelayMetrics, StoredChunks};
+use logferry_telemetry::RelayMetrics;
 use logferry_text::error_chain;
 use tokio::sync::oneshot;
 
+use self::writer_thread::{WriterThread, WrittenRound};
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
-use crate::commit::committer::{Committer, ReportKey};
+use crate::commit::committer::{Committer, ReportKey, counted_bytes};
+use crate::commit::disk_scheduler::GroupScheduler;
+use crate::commit::round::RoundWriter;
 use crate::commit::spool_recovery::CommitError;
 use crate::health::{AvailabilityTracker, FaultReason, LogThrottle, SharedGroupStatus, StatusReporter};
 
@@ -31,8 +36,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often the free disk space is checked.
 const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Smallest size that a chunk counts in a round: the row of its stream in the ledger has a cost too.
-const MIN_CHUNK_BYTES: usize = 4 << 10;
+/// Most bytes that are staged before the thread looks whether the round before is written.
+const STAGE_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) enum CommitJob {
@@ -49,6 +54,17 @@ pub(crate) enum CommitJob {
     NoteSender(Box<SenderRecord>, oneshot::Sender<bool>),
     /// The response to a legacy upload was received.
     Acknowledged(UploadedBody),
+    /// A round is written: the thread looks for its result.
+    RoundWritten,
+}
+
+/// The threads of a group cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitThreadError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Thread(#[from] std::io::Error),
 }
 
 /// What is needed to reply to a chunk and to count it.
@@ -62,22 +78,37 @@ pub(crate) struct ReplyHandle {
 /// The queue to a group's commit thread. The thread ends, with an empty queue, when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct CommitQueue {
-    jobs: Sender<CommitJob>,
+    jobs: Arc<Sender<CommitJob>>,
     status: SharedGroupStatus,
 }
 
 impl CommitQueue {
     pub(crate) fn start<D: Disk>(
         committer: Committer<D, RequestBody, ReplyHandle>,
+        scheduler: GroupScheduler,
         metrics: RelayMetrics,
         min_free_disk: u64,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    ) -> Result<(Self, JoinHandle<()>), CommitThreadError> {
         let (jobs, queue) = channel();
+        let jobs = Arc::new(jobs);
         let name = format!("commit-{}", committer.group);
+        let writer = RoundWriter::new(
+            committer.spool.disk().clone(),
+            committer.ledger.reopen()?,
+            scheduler.clone(),
+        );
+        let writer = WriterThread::start(
+            format!("sync-{}", committer.group),
+            writer,
+            metrics.clone(),
+            Arc::downgrade(&jobs),
+        )?;
         let status = SharedGroupStatus::default();
         let thread = CommitThread {
             reporter: StatusReporter::new(committer.group.clone(), Instant::now(), Timestamp::now()),
             committer,
+            writer,
+            scheduler,
             metrics,
             status: status.clone(),
             tracker: AvailabilityTracker::new(min_free_disk),
@@ -93,8 +124,10 @@ impl CommitQueue {
     /// A queue without thread.
     #[cfg(test)]
     pub(crate) fn to(jobs: Sender<CommitJob>) -> Self {
-        let status = SharedGroupStatus::default();
-        Self { jobs, status }
+        Self {
+            jobs: Arc::new(jobs),
+            status: SharedGroupStatus::default(),
+        }
     }
 
     pub(crate) fn status(&self) -> &SharedGroupStatus {
@@ -117,6 +150,8 @@ enum LoggedFault {
 
 struct CommitThread<D: Disk> {
     committer: Committer<D, RequestBody, ReplyHandle>,
+    writer: WriterThread<D::File, ReplyHandle>,
+    scheduler: GroupScheduler,
     metrics: RelayMetrics,
     status: SharedGroupStatus,
     reporter: StatusReporter,
@@ -135,30 +170,36 @@ impl<D: Disk> CommitThread<D> {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let jobs = first.into_iter().chain(queue.try_iter());
-            let (chunks, bytes) = self.collect_round(jobs);
+            self.finish_round(false);
+            let chunks = self.collect(first.into_iter().chain(queue.try_iter()));
             if !chunks.is_empty() || self.committer.has_parked() {
-                self.commit_round(chunks, bytes);
+                self.stage(chunks);
+            }
+            self.hand_over();
+            while self.committer.staged_bytes() >= self.scheduler.max_round_bytes() {
+                self.finish_round(true);
+                self.hand_over();
             }
             if Instant::now() >= next_tick {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
         }
+        self.come_to_rest();
     }
 
-    /// Does the small jobs at once, and collects the chunks of one round. Returns them and their counted size.
-    fn collect_round(
+    /// Does the small jobs at once, and collects chunks up to [`STAGE_BYTES`].
+    fn collect(
         &mut self,
         jobs: impl Iterator<Item = CommitJob>,
-    ) -> (Vec<(ReceivedChunk<RequestBody>, ReplyHandle)>, usize) {
+    ) -> Vec<(ReceivedChunk<RequestBody>, ReplyHandle)> {
         let mut chunks = Vec::new();
         let mut bytes = 0;
-        let max_bytes = self.committer.scheduler.max_round_bytes();
+        let max_bytes = STAGE_BYTES.min(self.scheduler.max_round_bytes());
         for job in jobs {
             match job {
                 CommitJob::Store(chunk, reply) => {
-                    bytes += chunk.body.len().max(MIN_CHUNK_BYTES);
+                    bytes += counted_bytes(chunk.body.len());
                     let handle = ReplyHandle {
                         reply,
                         source: chunk.source.clone(),
@@ -182,59 +223,77 @@ impl<D: Disk> CommitThread<D> {
                     let _ = reply.send(self.log_error(recorded).is_some());
                 }
                 CommitJob::Acknowledged(body) => self.committer.uploads.acknowledged(body),
+                CommitJob::RoundWritten => self.finish_round(false),
             }
             if bytes >= max_bytes {
                 break;
             }
         }
-        (chunks, bytes)
+        chunks
     }
 
-    fn commit_round(&mut self, chunks: Vec<(ReceivedChunk<RequestBody>, ReplyHandle)>, bytes: usize) {
+    fn stage(&mut self, chunks: Vec<(ReceivedChunk<RequestBody>, ReplyHandle)>) {
+        if self.committer.needs_recovery {
+            // It cuts files back, which must not happen beside a round that is being written.
+            self.finish_round(true);
+        }
         if let Some(reason) = self.tracker.availability().rejection_reason() {
             return send(self.committer.reject_all(chunks, reason));
         }
-        let began = Instant::now();
-        let round = self.committer.scheduler.begin(bytes);
-        let replies = self.committer.group_commit(chunks, Timestamp::now());
-        drop(round);
-        let mut stored: HashMap<SourceId, StoredChunks> = HashMap::new();
-        for (handle, reply) in &replies {
-            if let ChunkReply::Receipt(receipt) = reply {
-                self.count(handle, receipt.outcome, &mut stored);
-            }
-        }
-        if let Some(error) = self.committer.failure.take() {
-            self.commit_failed(&error);
-        } else if !stored.is_empty() {
-            self.metrics.committed(began.elapsed());
-            if self.tracker.commit_succeeded() {
-                self.fault_ended();
-            }
-        }
-        send(replies);
-        for (source, stored) in stored {
-            self.reporter.stored(stored.lines);
-            self.metrics.stored(source.as_str(), stored);
+        let replies = self.committer.stage(chunks, Timestamp::now());
+        self.round_failed(replies);
+    }
+
+    /// Hands over the staged round, unless one is being written.
+    fn hand_over(&mut self) {
+        if !self.committer.is_writing()
+            && let Some(round) = self.committer.take_round(Timestamp::now())
+        {
+            self.writer.write(round);
         }
     }
 
-    fn count(
-        &self,
-        handle: &ReplyHandle,
-        outcome: ChunkOutcome,
-        stored: &mut HashMap<SourceId, StoredChunks>,
-    ) {
-        match outcome {
-            ChunkOutcome::Stored => {
-                let sum = stored.entry(handle.source.clone()).or_default();
-                sum.chunks += 1;
-                sum.lines += handle.lines;
-                sum.bytes += handle.bytes;
-            }
-            ChunkOutcome::Duplicate => self.metrics.duplicate(handle.source.as_str()),
-            ChunkOutcome::OffsetMismatch => {}
+    /// Takes the result of the round that is being written, if any. `wait`: until there is one.
+    fn finish_round(&mut self, wait: bool) {
+        if !self.committer.is_writing() {
+            return;
         }
+        match self.writer.result(wait) {
+            None => {}
+            Some(WrittenRound::Durable { took, stored }) => {
+                self.committer.round_written();
+                if !stored.is_empty() {
+                    self.metrics.committed(took);
+                    if !self.committer.needs_recovery && self.tracker.commit_succeeded() {
+                        self.fault_ended();
+                    }
+                }
+                for (source, stored) in stored {
+                    self.reporter.stored(stored.lines);
+                    self.metrics.stored(source.as_str(), stored);
+                }
+            }
+            Some(WrittenRound::Failed { round, error }) => {
+                let replies = self.committer.round_failed(round, error);
+                self.round_failed(replies);
+            }
+        }
+    }
+
+    /// Makes everything durable that is staged.
+    fn come_to_rest(&mut self) {
+        while !self.committer.is_at_rest() {
+            self.finish_round(true);
+            self.hand_over();
+        }
+    }
+
+    /// Sends the replies of a round that failed, if one did, after the group's state says why.
+    fn round_failed(&mut self, replies: Vec<(ReplyHandle, ChunkReply)>) {
+        if let Some(error) = self.committer.failure.take() {
+            self.commit_failed(&error);
+        }
+        send(replies);
     }
 
     fn tick(&mut self) {
@@ -244,6 +303,7 @@ impl<D: Disk> CommitThread<D> {
             self.check_disk(now);
         }
         if self.tracker.is_recovery_due(now) {
+            self.come_to_rest();
             match self.committer.recover() {
                 Ok(()) => self.tracker.recovered(now),
                 Err(error) => self.commit_failed(&error),
@@ -252,14 +312,7 @@ impl<D: Disk> CommitThread<D> {
         if self.tracker.end_trial(now) {
             self.fault_ended();
         }
-        if !self.tracker.is_paused() {
-            if let Err(error) = self.committer.seal_due(Timestamp::now()) {
-                self.commit_failed(&error);
-            }
-            let Committer { uploads, ledger, .. } = &mut self.committer;
-            let forgotten = uploads.forget_acknowledged(ledger);
-            self.log_error(forgotten);
-        }
+        self.seal();
         self.metrics.open_batches(self.committer.open.len());
         self.publish_availability();
         let report = self.reporter.due_report(
@@ -273,6 +326,26 @@ impl<D: Disk> CommitThread<D> {
             let recorded = self.committer.ledger.note_group(&report);
             self.log_error(recorded);
         }
+    }
+
+    /// Seals what is due. Batches are sealed at rest: what is staged may belong to them.
+    fn seal(&mut self) {
+        if self.tracker.is_paused() {
+            return;
+        }
+        let due = self.committer.due_for_seal(Timestamp::now());
+        if !due.is_empty() || self.committer.needs_recovery {
+            self.come_to_rest();
+        }
+        if self.tracker.is_paused() || !self.committer.is_at_rest() {
+            return;
+        }
+        if let Err(error) = self.committer.seal(due, Timestamp::now()) {
+            self.commit_failed(&error);
+        }
+        let Committer { uploads, ledger, .. } = &mut self.committer;
+        let forgotten = uploads.forget_acknowledged(ledger);
+        self.log_error(forgotten);
     }
 
     fn check_disk(&mut self, now: Instant) {

@@ -1,15 +1,20 @@
 //! The commit: chunks become durable lines, exactly once.
 //!
-//! Each group has one committer on a thread of its own. A round takes all chunks that have arrived, and:
+//! Each group has one committer. The chunks that arrive make up rounds. For each round, in this order:
 //!
-//! 1. appends their lines to the open batch files;
-//! 2. syncs those files (`fdatasync`);
-//! 3. records the streams' new offsets and the files' new lengths in one ledger transaction;
-//! 4. replies.
+//! 1. their lines are appended to the open batch files;
+//! 2. those files are synced (`fdatasync`);
+//! 3. the streams' new offsets and the files' new lengths are recorded in one ledger transaction;
+//! 4. the replies are sent.
 //!
-//! A crash before step 3 leaves bytes in files that the ledger does not know. [`Committer::recover`] cuts them off, and
-//! the senders, who have no reply, send them again. A crash after step 3 leaves chunks that are durable without a reply:
-//! they come again and are recognised as duplicates. So files and ledger agree whenever another process can read them.
+//! The committer does step 1, and is ahead of the ledger by the rounds that it has staged. [`super::round`] does the rest,
+//! for one round at a time; meanwhile the committer stages the next. Sealing and recovery begin when no round is staged or
+//! being written.
+//!
+//! A crash before step 3 leaves bytes in files that the ledger does not know, of one round or of two.
+//! [`Committer::recover`] cuts them off, and the senders, who have no reply, send them again. A crash after step 3 leaves
+//! chunks that are durable without a reply: they come again and are recognised as duplicates. So files and ledger agree
+//! whenever another process can read them.
 //!
 //! An error in any step is handled like a crash: everything staged is forgotten, and the senders must wait. Before
 //! anything else is written, a ledger transaction must succeed, and the files are opened again and cut back to the
@@ -18,13 +23,13 @@
 mod limits;
 mod reports;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::{BatchSettings as Rules, TimestampFormat};
 use logferry_durable::Disk;
-use logferry_ledger::{BatchKey, BatchState, Commit, Ledger, StreamRecord, Window};
+use logferry_ledger::{Batch, BatchKey, BatchState, Commit, Ledger, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkOutcome, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
@@ -35,15 +40,23 @@ use logferry_time_windows::{LineTime, window_of};
 use memchr::memchr;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
-use crate::commit::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
+use crate::commit::round::StagedRound;
 use crate::commit::spool_recovery::{CommitError, finish_seals};
-use crate::commit::stream_state::{KnownEnds, StreamKey, StreamState};
-use crate::commit::upload_dedup::UploadDedup;
+use crate::commit::stream_state::{KnownEnds, RoundNumber, StreamKey, StreamState};
+use crate::commit::upload_dedup::{RoundUploads, UploadDedup};
 
 /// How long a chunk waits for its predecessor, which may be in flight on another connection.
 const GAP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Smallest size that a chunk counts in a round: the row of its stream in the ledger has a cost too.
+const MIN_CHUNK_BYTES: usize = 4 << 10;
+
+/// The size that a chunk with a body of `len` bytes counts in a round.
+pub(crate) fn counted_bytes(len: usize) -> usize {
+    len.max(MIN_CHUNK_BYTES)
+}
 
 /// A chunk in the committer, until it gets its reply.
 struct ParkedChunk<B, R> {
@@ -75,6 +88,26 @@ enum Settled {
     Wait(BatchLimit),
 }
 
+/// The round that is being staged.
+struct OpenRound<R> {
+    /// The chunks that get a reply with it.
+    settled: Vec<(R, StreamKey, Settled)>,
+    /// The streams that it advances.
+    streams: BTreeSet<StreamKey>,
+    /// Counted size of its chunks.
+    bytes: usize,
+}
+
+impl<R> Default for OpenRound<R> {
+    fn default() -> Self {
+        Self {
+            settled: Vec::new(),
+            streams: BTreeSet::new(),
+            bytes: 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct SenderReport {
     pub(crate) heartbeat: Heartbeat,
@@ -94,12 +127,16 @@ pub(crate) struct Committer<D: Disk, B, R> {
     /// Sources that are in the ledger.
     known_sources: HashSet<SourceId>,
     parked: Vec<ParkedChunk<B, R>>,
+    round: OpenRound<R>,
+    /// The number of the round that is being staged.
+    round_number: RoundNumber,
+    /// Whether the round before it is being written.
+    is_writing: bool,
     pub(crate) uploads: UploadDedup,
     /// The sources whose lines wait at a limit, and when they last did.
     waiting: BTreeMap<SourceId, (BatchLimit, Instant)>,
     /// Set while files may hold bytes that the ledger does not know. Nothing is written until [`Self::recover`] succeeds.
     pub(crate) needs_recovery: bool,
-    pub(crate) scheduler: GroupScheduler,
     /// Why the last round failed, to be taken by the caller.
     pub(crate) failure: Option<CommitError>,
 }
@@ -124,17 +161,19 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             known_ends: KnownEnds::default(),
             known_sources: HashSet::new(),
             parked: Vec::new(),
+            round: OpenRound::default(),
+            round_number: 1,
+            is_writing: false,
             uploads: UploadDedup::default(),
             waiting: BTreeMap::new(),
             needs_recovery: true,
-            scheduler: SharedDiskScheduler::default().join(),
             failure: None,
         };
         committer.load_ledger()?;
         Ok(committer)
     }
 
-    /// Starts over after an error, as after a crash.
+    /// Starts over after an error, as after a crash. Not while a round is being written.
     pub(crate) fn recover(&mut self) -> Result<(), CommitError> {
         self.ledger.overwrite_stale_wal()?;
         self.load_ledger()
@@ -151,6 +190,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             self.streams.insert(key, StreamState::from_ledger(record));
         }
         for batch in self.ledger.open_batches(&self.group)? {
+            if batch.contents.bytes == 0 {
+                // Opened by a round that did not become durable. Whoever comes next opens it again under the same name.
+                self.discard_empty(&batch)?;
+                continue;
+            }
             match self.spool.cut_back(&batch)? {
                 OpenFile::Whole => {
                     let ends_inside_line = self.spool.ends_inside_line(&batch)?;
@@ -175,35 +219,113 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         Ok(())
     }
 
-    /// Commits `arrivals` and the parked chunks as one group. Returns all replies that are due.
-    pub(crate) fn group_commit(
+    /// Removes an open batch without durable lines.
+    pub(super) fn discard_empty(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        // The file first: a crash in between leaves a row without a file, which is an empty batch as before.
+        self.spool
+            .disk()
+            .remove(&self.spool.path(batch, BatchState::Open))?;
+        Ok(self.ledger.discard_empty_batch(batch.id)?)
+    }
+
+    /// Stages `arrivals` and the parked chunks in the present round. Returns replies only after an error; then all are due.
+    pub(crate) fn stage(
         &mut self,
         arrivals: Vec<(ReceivedChunk<B>, R)>,
         now: Timestamp,
     ) -> Vec<(R, ChunkReply)> {
-        let mut settled = Vec::new();
-        match self.store(arrivals, now, &mut settled) {
-            Ok(()) => settled
-                .into_iter()
-                .map(|(reply, key, settled)| {
-                    let stream = self.streams.get(&key);
-                    let committed = stream.map_or(Offset::ZERO, |stream| stream.record.committed);
-                    let answer = match settled {
-                        Settled::Known(outcome) => ChunkReply::Receipt(Receipt { committed, outcome }),
-                        Settled::Wait(limit) => ChunkReply::Wait(limit.message()),
-                    };
-                    (reply, answer)
-                })
-                .collect(),
-            Err(error) => {
-                // No chunk of this round is acknowledged.
-                let replies = settled.into_iter().map(|(reply, ..)| reply);
-                let replies = self.wait_replies(replies, error.client_message());
-                self.needs_recovery = true;
-                self.failure = Some(error);
-                replies
+        match self.store(arrivals, now) {
+            Ok(()) => Vec::new(),
+            Err(error) => self.withdraw(Vec::new(), error),
+        }
+    }
+
+    /// Counted size of the round that is being staged.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.round.bytes
+    }
+
+    /// Whether no round is staged or being written.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.round.settled.is_empty() && !self.is_writing
+    }
+
+    /// Whether a round is being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.is_writing
+    }
+
+    /// Ends the present round, if it has chunks, and returns it to be written. Not while another is being written.
+    pub(crate) fn take_round(&mut self, now: Timestamp) -> Option<StagedRound<D::File, R>> {
+        if self.round.settled.is_empty() {
+            return None;
+        }
+        let OpenRound {
+            settled,
+            streams,
+            bytes,
+        } = std::mem::take(&mut self.round);
+        let mut moves = Vec::with_capacity(streams.len());
+        for key in streams {
+            if let Some(stream) = self.streams.get_mut(&key) {
+                moves.push(stream.to_move());
+                stream.end_round();
             }
         }
+        let (batches, files) = self.open.end_round();
+        let reply = |(reply, key, settled): (R, StreamKey, Settled)| {
+            let stream = self.streams.get(&key);
+            let committed = stream.map_or(Offset::ZERO, |stream| stream.record.committed);
+            let answer = match settled {
+                Settled::Known(outcome) => ChunkReply::Receipt(Receipt { committed, outcome }),
+                Settled::Wait(limit) => ChunkReply::Wait(limit.message()),
+            };
+            (reply, answer)
+        };
+        let replies = settled.into_iter().map(reply).collect();
+        self.round_number += 1;
+        self.is_writing = true;
+        Some(StagedRound {
+            replies,
+            bytes,
+            files,
+            uploads: match moves.is_empty() {
+                true => RoundUploads::default(),
+                false => self.uploads.take_round(),
+            },
+            commit: Commit {
+                streams: moves,
+                batches,
+            },
+            staged_at: now,
+        })
+    }
+
+    /// The round that was taken is durable.
+    pub(crate) fn round_written(&mut self) {
+        self.is_writing = false;
+        self.uploads.written();
+    }
+
+    /// The round that was taken failed. No chunk of it, and none that is staged, is acknowledged: returns their replies.
+    pub(crate) fn round_failed(
+        &mut self,
+        round: StagedRound<D::File, R>,
+        error: CommitError,
+    ) -> Vec<(R, ChunkReply)> {
+        self.is_writing = false;
+        self.withdraw(round.replies, error)
+    }
+
+    /// Withdraws what is staged.
+    fn withdraw(&mut self, failed: Vec<(R, ChunkReply)>, error: CommitError) -> Vec<(R, ChunkReply)> {
+        let staged = std::mem::take(&mut self.round).settled;
+        let failed = failed.into_iter().map(|(reply, _)| reply);
+        let replies = failed.chain(staged.into_iter().map(|(reply, ..)| reply));
+        let replies = self.wait_replies(replies, error.client_message());
+        self.needs_recovery = true;
+        self.failure = Some(error);
+        replies
     }
 
     /// Stores nothing: `arrivals` and the parked chunks get `reason` as their reply.
@@ -221,13 +343,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         replies.chain(parked).map(wait).collect()
     }
 
-    fn store(
-        &mut self,
-        arrivals: Vec<(ReceivedChunk<B>, R)>,
-        now: Timestamp,
-        settled: &mut Vec<(R, StreamKey, Settled)>,
-    ) -> Result<(), CommitError> {
-        // At every return each reply handle is either in `settled` or parked, so each chunk gets its reply.
+    fn store(&mut self, arrivals: Vec<(ReceivedChunk<B>, R)>, now: Timestamp) -> Result<(), CommitError> {
+        // At every return each reply handle is either in the round or parked, so each chunk gets its reply.
         let deadline = Instant::now() + GAP_TIMEOUT;
         let open = &self.open;
         let park = |(chunk, reply): (ReceivedChunk<B>, R)| ParkedChunk {
@@ -256,13 +373,13 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 Ok(Some(outcome)) => (outcome, None),
                 Err(error) => (Settled::Known(ChunkOutcome::OffsetMismatch), Some(error)),
             };
-            settled.push((parked.reply, parked.stream, outcome));
+            self.round.settled.push((parked.reply, parked.stream, outcome));
             if let Some(error) = error {
                 self.parked.extend(waiting);
                 return Err(error);
             }
         }
-        self.flush(now)
+        Ok(())
     }
 
     /// Stages a chunk if it is its stream's next. Returns the outcome; `None` if it waits for its predecessor.
@@ -280,7 +397,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                     self.waits(&parked.stream.0, limit);
                     return Ok(Some(Settled::Wait(limit)));
                 }
-                self.stage(parked, now)?;
+                self.append(parked, now)?;
                 ChunkOutcome::Stored
             }
             OffsetCheck::Gap => match at_limit.get(&parked.stream) {
@@ -302,8 +419,10 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     fn check(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<OffsetCheck, CommitError> {
         let (header, key) = (&parked.chunk.header, &parked.stream);
         // The bytes in between may be stored through another group: a sender can use several ports.
-        let may_be_behind =
-            |stream: &StreamState| !stream.is_dirty && stream.record.committed < header.range.start();
+        let durable = self.durable_round();
+        let may_be_behind = |stream: &StreamState| {
+            stream.is_durable(durable) && stream.record.committed < header.range.start()
+        };
         if self.streams.get(key).is_none_or(may_be_behind)
             && let Some(record) = self.ledger.stream(&key.0, key.1)?
         {
@@ -328,7 +447,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Appends a chunk's lines to their batches and advances its stream, in memory and in the page cache only.
-    fn stage(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<(), CommitError> {
+    fn append(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<(), CommitError> {
         let ParkedChunk {
             chunk, stream: key, ..
         } = parked;
@@ -398,7 +517,9 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         }
         state.record.writer = chunk.sender;
         state.set_line_time(split.latest, had_no_time, now);
-        state.advance(header, now);
+        state.advance(header, self.round_number, now);
+        self.round.bytes += counted_bytes(body.len());
+        self.round.streams.insert(key.clone());
         self.streams.insert(key.clone(), state);
         Ok(())
     }
@@ -448,22 +569,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         Ok(end)
     }
 
-    /// Makes the staged chunks durable: first the files, then the ledger.
-    fn flush(&mut self, now: Timestamp) -> Result<(), CommitError> {
-        let dirty = self.streams.values().filter(|stream| stream.is_dirty);
-        let streams: Vec<_> = dirty.map(StreamState::to_move).collect();
-        if streams.is_empty() {
-            return Ok(());
-        }
-        // 2. The lines. A crash after this leaves bytes that the ledger does not know; they are cut off.
-        self.scheduler.wait_for_small();
-        let batches = self.open.sync(self.spool.disk())?;
-        // 3. Their record. A crash after this leaves chunks that are durable without a reply.
-        self.scheduler.wait_for_small();
-        let commit = Commit { streams, batches };
-        self.uploads.commit(&commit, &mut self.ledger, now)?;
-        self.open.committed(&commit.batches);
-        self.streams.values_mut().for_each(StreamState::committed);
-        Ok(())
+    /// The last round that the ledger has for certain.
+    pub(crate) fn durable_round(&self) -> RoundNumber {
+        self.round_number - 1 - RoundNumber::from(self.is_writing)
     }
 }

@@ -8,6 +8,7 @@ mod committer;
 mod disk_scheduler;
 mod offset_check;
 mod open_batches;
+mod round;
 mod seal_rule;
 mod sealer;
 mod spool_recovery;
@@ -17,7 +18,7 @@ mod stream_state;
 mod tests;
 mod upload_dedup;
 
-pub(crate) use self::commit_thread::{CommitJob, CommitQueue};
+pub(crate) use self::commit_thread::{CommitJob, CommitQueue, CommitThreadError};
 pub(crate) use self::committer::Committer;
 pub(crate) use self::disk_scheduler::{GroupScheduler, SharedDiskScheduler};
 pub(crate) use self::spool_recovery::{CommitError, finish_seals, seal_orphans};

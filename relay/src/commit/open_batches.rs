@@ -1,8 +1,8 @@
 //! The open batches, their files, and the batch that a line is appended to.
 //!
 //! Invariants:
-//! - A batch's row holds its durable contents. `staged` is the contents of its file if every append succeeded. They are
-//!   equal outside a commit.
+//! - A batch's row holds its contents before the round that is being staged. `staged` is the contents of its file if every
+//!   append succeeded. While no round is being written, the row's contents are durable.
 //! - While a batch ends inside a line, only the stream of that line may append to it. If that stream went on elsewhere,
 //!   nobody may. Whether it does is read from its bytes.
 //! - Nothing is appended to a full batch. The line goes into the window's next part.
@@ -60,7 +60,7 @@ impl BatchLimit {
 
 #[derive(Debug)]
 struct OpenBatch<F> {
-    /// The ledger's row with the durable contents.
+    /// The ledger's row, with the contents before the present round.
     batch: Batch,
     staged: BatchContents,
     file: Option<F>,
@@ -72,6 +72,7 @@ struct OpenBatch<F> {
     ends_inside_line: bool,
     /// The stream whose line is incomplete at the end of the batch.
     open_line: Option<StreamKey>,
+    /// Whether it takes no more lines: it has reached its size, or its window has a later part.
     is_full: bool,
 }
 
@@ -133,9 +134,14 @@ impl<D: Disk> OpenBatches<D> {
         ledger: &Ledger,
     ) -> Result<(), LedgerError> {
         let late_parts = ledger.sealed_parts_below(&batch, self.max_bytes / 2)?;
+        // The parts of a window are numbered in the order of their ids. Only the newest takes lines.
         let newest = self.current.entry(batch.key()).or_insert(batch.id);
-        // The parts of a window are numbered in the order of their ids.
-        *newest = (*newest).max(batch.id);
+        let earlier = batch.id.min(*newest);
+        *newest = batch.id.max(*newest);
+        let is_newest = *newest == batch.id;
+        if let Some(earlier) = self.batches.get_mut(&earlier) {
+            earlier.is_full = true;
+        }
         let open = OpenBatch {
             staged: batch.contents,
             file: None,
@@ -144,7 +150,7 @@ impl<D: Disk> OpenBatches<D> {
             late_parts,
             ends_inside_line,
             open_line,
-            is_full: batch.contents.bytes >= self.max_bytes,
+            is_full: batch.contents.bytes >= self.max_bytes || !is_newest,
             batch,
         };
         self.batches.insert(open.batch.id, open);
@@ -334,8 +340,7 @@ impl<D: Disk> OpenBatches<D> {
                 window,
             })
             .collect();
-        for (batch, key) in ledger.open_all(&new, now)?.into_iter().zip(parts.keys()) {
-            self.current.insert((*key).clone(), batch.id);
+        for batch in ledger.open_all(&new, now)? {
             self.restore(batch, false, None, ledger)?;
         }
         Ok(())
@@ -400,28 +405,20 @@ impl<D: Disk> OpenBatches<D> {
         self.batches.contains_key(&id)
     }
 
-    /// Makes every append of this commit durable. Returns the new contents of the files.
-    pub(crate) fn sync(&mut self, disk: &D) -> Result<Vec<BatchGrowth>, DiskError> {
+    /// Ends a round: the new contents of its batches, and their files, which must be synced before the ledger may have
+    /// those contents.
+    pub(crate) fn end_round(&mut self) -> (Vec<BatchGrowth>, Vec<D::File>) {
         let (mut growth, mut files) = (Vec::new(), Vec::new());
         for open in self.batches.values_mut().filter(|open| open.is_dirty()) {
+            open.batch.contents = open.staged;
             growth.push(BatchGrowth {
                 batch: open.batch.id,
                 contents: open.staged,
             });
             // A closed file was synced when it was closed.
-            files.extend(&mut open.file);
+            files.extend(open.file.clone());
         }
-        disk.sync_all(&mut files)?;
-        Ok(growth)
-    }
-
-    /// The ledger has recorded the result of [`Self::sync`].
-    pub(crate) fn committed(&mut self, growth: &[BatchGrowth]) {
-        for grown in growth {
-            if let Some(open) = self.batches.get_mut(&grown.batch) {
-                open.batch.contents = grown.contents;
-            }
-        }
+        (growth, files)
     }
 
     /// Each batch with its activity, for the seal rule.

@@ -26,16 +26,14 @@ const IDLE_STREAM_KEPT: Duration = Duration::from_hours(1);
 const SEALS_MAX: usize = 64;
 
 impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
-    /// Seals the batches that are due, oldest windows first, and returns them. The next call seals the batches that an
-    /// error or [`SEALS_MAX`] left.
-    pub(crate) fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
-        if self.needs_recovery {
-            self.recover()?;
-        }
+    /// The batches to seal at wall-clock time `now`, oldest windows first, at most [`SEALS_MAX`].
+    pub(crate) fn due_for_seal(&mut self, now: Timestamp) -> Vec<BatchId> {
         self.reports
             .retain(|_, report| report.received_at.elapsed() < REPORT_LIFETIME);
-        self.streams
-            .retain(|_, stream| stream.is_dirty || stream.last_chunk.elapsed() < IDLE_STREAM_KEPT);
+        let durable = self.durable_round();
+        self.streams.retain(|_, stream| {
+            !stream.is_durable(durable) || stream.last_chunk.elapsed() < IDLE_STREAM_KEPT
+        });
         let mut due: Vec<(i64, BatchId)> = self
             .open
             .activity()
@@ -47,17 +45,22 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             .collect();
         due.sort_unstable();
         due.truncate(SEALS_MAX);
-        let sealed = self.seal(due.into_iter().map(|(_, id)| id), now);
+        due.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Seals batches, and returns them: those of `due` that are open. Only at rest. The next call seals those that an error
+    /// left.
+    pub(crate) fn seal(&mut self, due: Vec<BatchId>, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
+        if self.needs_recovery {
+            self.recover()?;
+        }
+        let sealed = self.seal_all(due, now);
         self.needs_recovery |= sealed.is_err();
         sealed
     }
 
     /// Seals batches in one transaction.
-    fn seal(
-        &mut self,
-        due: impl Iterator<Item = BatchId>,
-        now: Timestamp,
-    ) -> Result<Vec<Batch>, CommitError> {
+    fn seal_all(&mut self, due: Vec<BatchId>, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
         let mut batches = Vec::new();
         for id in due {
             if self.open.ends_inside_line(id) {
@@ -68,10 +71,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         let (sealed, empty): (Vec<_>, Vec<_>) =
             batches.into_iter().partition(|batch| batch.contents.bytes > 0);
         for batch in empty {
-            // A crash in between leaves an empty file that the ledger does not know. It is reported and harmless.
-            self.ledger.discard_empty_batch(batch.id)?;
-            let path = self.spool.path(&batch, BatchState::Open);
-            self.spool.disk().remove(&path)?;
+            self.discard_empty(&batch)?;
         }
         self.ledger
             .seal_batches(sealed.iter().map(|batch| batch.id), now)?;
@@ -120,11 +120,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         });
         let streams = holder.iter().map(|(_, stream)| stream.to_move()).collect();
         self.streams.extend(holder);
-        let batches = self.open.sync(self.spool.disk())?;
-        let commit = Commit { streams, batches };
-        self.ledger.commit(&commit)?;
-        self.open.committed(&commit.batches);
-        Ok(())
+        let (batches, mut files) = self.open.end_round();
+        self.spool
+            .disk()
+            .sync_all(&mut files.iter_mut().collect::<Vec<_>>())?;
+        Ok(self.ledger.commit(&Commit { streams, batches })?)
     }
 
     /// The activity of the streams that can bring lines of a source (and log) to this group.

@@ -45,13 +45,17 @@ impl KnownEnds {
     }
 }
 
-/// A stream, ahead of the ledger by the staged chunks of this round.
+/// The number of a round: how often the committer has handed one over to be written.
+pub(crate) type RoundNumber = u64;
+
+/// A stream, ahead of the ledger by the staged chunks of the rounds that are not durable yet.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamState {
     pub(crate) record: StreamRecord,
-    /// The committed offset in the ledger.
-    pub(crate) durable: Offset,
-    pub(crate) is_dirty: bool,
+    /// The committed offset before the round that is being staged.
+    pub(crate) before_round: Offset,
+    /// The round that last advanced it; `None` if it is as the ledger has it.
+    pub(crate) round: Option<RoundNumber>,
     pub(crate) last_chunk: Instant,
     /// When the last line with a time arrived; of use only if `last_window` is set.
     pub(crate) timed_at: Timestamp,
@@ -60,11 +64,11 @@ pub(crate) struct StreamState {
 impl StreamState {
     pub(crate) fn from_ledger(record: StreamRecord) -> Self {
         Self {
-            durable: record.committed,
+            before_round: record.committed,
             // Not later than that.
             timed_at: record.updated_at,
             record,
-            is_dirty: false,
+            round: None,
             last_chunk: Instant::now(),
         }
     }
@@ -101,8 +105,8 @@ impl StreamState {
         record.last_line_time = of_lines.max(arrival);
     }
 
-    /// Advances the stream by a staged chunk.
-    pub(crate) fn advance(&mut self, header: &ChunkHeader, now: Timestamp) {
+    /// Advances the stream by a chunk that is staged in `round`.
+    pub(crate) fn advance(&mut self, header: &ChunkHeader, round: RoundNumber, now: Timestamp) {
         let record = &mut self.record;
         record.committed = record.committed.plus(header.range.len());
         record.tail = header.tail;
@@ -110,20 +114,24 @@ impl StreamState {
         record.lines = record.lines.plus(header.lines);
         record.finished = header.stream_end == StreamEnd::Finished;
         record.updated_at = now;
-        self.is_dirty = true;
+        self.round = Some(round);
         self.last_chunk = Instant::now();
+    }
+
+    /// Whether the ledger has all of it, if the rounds up to `durable` are.
+    pub(crate) fn is_durable(&self, durable: RoundNumber) -> bool {
+        self.round.is_none_or(|round| round <= durable)
     }
 
     pub(crate) fn to_move(&self) -> StreamMove {
         StreamMove {
-            from: self.durable,
+            from: self.before_round,
             record: self.record.clone(),
         }
     }
 
-    /// The ledger has recorded the change.
-    pub(crate) fn committed(&mut self) {
-        self.durable = self.record.committed;
-        self.is_dirty = false;
+    /// The round is staged completely; what follows belongs to the next.
+    pub(crate) fn end_round(&mut self) {
+        self.before_round = self.record.committed;
     }
 }

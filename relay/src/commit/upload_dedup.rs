@@ -7,71 +7,85 @@
 //! - A body is remembered in the transaction that makes it durable, so a crash before the response forgets nothing.
 //! - It is forgotten only after its response is confirmed.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
-use logferry_ledger::{Commit, Ledger, LedgerError, UploadChanges, UploadedBody};
+use logferry_ledger::{Ledger, LedgerError, UploadedBody};
 
 use crate::commit::offset_check::OffsetCheck;
 
-/// The changes that the ledger gets with the next commit.
+/// The changes that the ledger gets with a round.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RoundUploads {
+    /// Bodies whose response is confirmed. They are forgotten before those of `stored` are noted.
+    pub(crate) answered: Vec<UploadedBody>,
+    /// Bodies that the round makes durable.
+    pub(crate) stored: Vec<UploadedBody>,
+}
+
+impl RoundUploads {
+    /// What the ledger will say of a body after this round; `None` if the round does not change it.
+    fn will_be_unanswered(&self, body: &UploadedBody) -> Option<bool> {
+        let is_stored = self.stored.contains(body);
+        (is_stored || self.answered.contains(body)).then_some(is_stored)
+    }
+}
+
+/// The changes that are ahead of the ledger.
 #[derive(Debug, Default)]
 pub(crate) struct UploadDedup {
-    stored: HashSet<UploadedBody>,
-    acknowledged: HashSet<UploadedBody>,
+    staged: RoundUploads,
+    /// Those of the round that is being written.
+    in_flight: RoundUploads,
 }
 
 impl UploadDedup {
-    /// Whether a body is new. If so, it is remembered with the next commit.
+    /// Whether a body is new. If so, it is remembered with the next round.
     pub(crate) fn check(
         &mut self,
         body: &UploadedBody,
         ledger: &Ledger,
         now: Timestamp,
     ) -> Result<OffsetCheck, LedgerError> {
-        let is_acknowledged = self.acknowledged.contains(body);
-        if self.stored.contains(body) || (!is_acknowledged && ledger.is_unanswered(body, now)?) {
+        let rounds = [&self.staged, &self.in_flight];
+        let is_unanswered = match rounds.iter().find_map(|round| round.will_be_unanswered(body)) {
+            Some(is_unanswered) => is_unanswered,
+            None => ledger.is_unanswered(body, now)?,
+        };
+        if is_unanswered {
             return Ok(OffsetCheck::Duplicate);
         }
-        self.stored.insert(body.clone());
+        self.staged.stored.push(body.clone());
         Ok(OffsetCheck::Next)
     }
 
     /// The response to a body is confirmed: an equal body is new.
     pub(crate) fn acknowledged(&mut self, body: UploadedBody) {
-        self.acknowledged.insert(body);
+        self.staged.answered.push(body);
     }
 
     /// Forgets staged bodies after an error. Confirmed responses stay confirmed.
     pub(crate) fn forget_staged(&mut self) {
-        self.stored.clear();
+        let in_flight = std::mem::take(&mut self.in_flight);
+        self.staged.answered.extend(in_flight.answered);
+        self.staged.stored.clear();
     }
 
-    /// Removes confirmed bodies from the ledger, if no commit has done so.
+    /// Removes confirmed bodies from the ledger, if no round has done so. Not while a round is being written or staged.
     pub(crate) fn forget_acknowledged(&mut self, ledger: &mut Ledger) -> Result<(), LedgerError> {
-        if !self.acknowledged.is_empty() {
-            let acknowledged: Vec<_> = self.acknowledged.iter().cloned().collect();
-            ledger.forget_uploads(&acknowledged)?;
-            self.acknowledged.clear();
+        if !self.staged.answered.is_empty() {
+            ledger.forget_uploads(&self.staged.answered)?;
+            self.staged.answered.clear();
         }
         Ok(())
     }
 
-    /// Records a commit together with the changes.
-    pub(crate) fn commit(
-        &mut self,
-        commit: &Commit,
-        ledger: &mut Ledger,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let stored: Vec<_> = self.stored.iter().cloned().collect();
-        let answered: Vec<_> = self.acknowledged.iter().cloned().collect();
-        let changes = UploadChanges {
-            answered: &answered,
-            stored: &stored,
-        };
-        ledger.commit_with_uploads(commit, changes, now)?;
-        *self = Self::default();
-        Ok(())
+    /// The changes for the round that is going to be written.
+    pub(crate) fn take_round(&mut self) -> RoundUploads {
+        self.in_flight = std::mem::take(&mut self.staged);
+        self.in_flight.clone()
+    }
+
+    /// That round is durable.
+    pub(crate) fn written(&mut self) {
+        self.in_flight = RoundUploads::default();
     }
 }

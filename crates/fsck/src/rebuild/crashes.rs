@@ -104,6 +104,7 @@ impl Disk for DyingDisk {
     }
 }
 
+#[derive(Clone)]
 struct DyingFile {
     file: RealFile,
     disk: DyingDisk,

@@ -13,6 +13,7 @@ use logferry_testkit::SimDisk;
 
 use super::*;
 use crate::chunk::BodyPool;
+use crate::commit::disk_scheduler::SharedDiskScheduler;
 use crate::commit::tests::{chunk, line, rules};
 
 /// Much longer than any step takes on a busy machine.
@@ -39,7 +40,8 @@ impl TestGroup {
         let spool = Spool::new(disk.clone(), Path::new("/spool"));
         let group = name.parse().expect("a name");
         let committer = Committer::start(group, rules(1 << 30), spool, ledger).expect("the disk works");
-        let started = CommitQueue::start(committer, metrics.relay(name), min_free_disk);
+        let scheduler = SharedDiskScheduler::default().join();
+        let started = CommitQueue::start(committer, scheduler, metrics.relay(name), min_free_disk);
         let (queue, _) = started.expect("a thread");
         Self {
             disk,

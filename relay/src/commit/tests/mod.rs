@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::{BatchSettings as Rules, FormatsByLog, NameTemplate, TimestampFormat, WindowLength};
-use logferry_durable::{Disk as _, DiskOperation};
+use logferry_durable::{Disk, DiskOperation};
 use logferry_invariants::{
     invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
     invariant_no_name_is_given_twice, invariant_row_exists_before_file,
@@ -32,9 +32,45 @@ use logferry_testkit::SimDisk;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowSplit, split_by_window};
 use crate::commit::committer::Committer;
-use crate::commit::spool_recovery::seal_orphans;
+use crate::commit::disk_scheduler::SharedDiskScheduler;
+use crate::commit::round::{RoundWriter, StagedRound};
+use crate::commit::spool_recovery::{CommitError, seal_orphans};
 
 type Tested = Committer<SimDisk, Vec<u8>, usize>;
+
+/// A committer without threads: one round at a time, each durable or failed before the call returns.
+impl<D: Disk, R> Committer<D, Vec<u8>, R> {
+    fn group_commit(
+        &mut self,
+        arrivals: Vec<(ReceivedChunk<Vec<u8>>, R)>,
+        now: Timestamp,
+    ) -> Vec<(R, ChunkReply)> {
+        let mut replies = self.stage(arrivals, now);
+        if let Some(round) = self.take_round(now) {
+            replies.extend(self.write(round));
+        }
+        replies
+    }
+
+    /// Makes a round durable, as the writer thread does.
+    fn write(&mut self, mut round: StagedRound<D::File, R>) -> Vec<(R, ChunkReply)> {
+        let ledger = self.ledger.reopen().expect("a ledger");
+        let disk = self.spool.disk().clone();
+        let mut writer = RoundWriter::new(disk, ledger, SharedDiskScheduler::default().join());
+        match writer.write(&mut round) {
+            Ok(()) => {
+                self.round_written();
+                round.replies
+            }
+            Err(error) => self.round_failed(round, error),
+        }
+    }
+
+    fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
+        let due = self.due_for_seal(now);
+        self.seal(due, now)
+    }
+}
 
 pub(super) fn rules(max_bytes: u64) -> Rules {
     Rules {

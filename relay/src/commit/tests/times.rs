@@ -265,14 +265,18 @@ struct CountingDisk {
     most: Arc<AtomicUsize>,
 }
 
+#[derive(Clone)]
 struct CountedFile {
     file: <SimDisk as Disk>::File,
-    open: Arc<AtomicUsize>,
+    _counted: Arc<CountedOpen>,
 }
 
-impl Drop for CountedFile {
+/// An open file, however many clones it has.
+struct CountedOpen(Arc<AtomicUsize>);
+
+impl Drop for CountedOpen {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -303,7 +307,7 @@ impl Disk for CountingDisk {
         self.most.fetch_max(open, Ordering::Relaxed);
         Ok(CountedFile {
             file,
-            open: Arc::clone(&self.open),
+            _counted: Arc::new(CountedOpen(Arc::clone(&self.open))),
         })
     }
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {

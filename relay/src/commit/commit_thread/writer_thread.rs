@@ -1,0 +1,114 @@
+//! The thread that makes a group's rounds durable, and sends their replies.
+
+use std::collections::HashMap;
+use std::sync::Weak;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use logferry_durable::Disk;
+use logferry_protocol::chunk::ChunkOutcome;
+use logferry_protocol::names::SourceId;
+use logferry_telemetry::{RelayMetrics, StoredChunks};
+
+use super::{CommitJob, ReplyHandle, send};
+use crate::chunk::ChunkReply;
+use crate::commit::round::{RoundWriter, StagedRound};
+use crate::commit::spool_recovery::CommitError;
+
+/// What became of a round.
+pub(super) enum WrittenRound<F, R> {
+    /// It is durable, and its replies are sent.
+    Durable {
+        took: Duration,
+        stored: HashMap<SourceId, StoredChunks>,
+    },
+    /// Nothing of it counts as durable. Its replies are still to be sent.
+    Failed {
+        round: StagedRound<F, R>,
+        error: CommitError,
+    },
+}
+
+/// The thread. It ends when this is dropped.
+pub(super) struct WriterThread<F, R> {
+    rounds: Sender<StagedRound<F, R>>,
+    results: Receiver<WrittenRound<F, R>>,
+}
+
+impl<F: Send + 'static> WriterThread<F, ReplyHandle> {
+    /// `jobs`: the queue of the commit thread, which is told when a round is written.
+    pub(super) fn start<D: Disk<File = F>>(
+        name: String,
+        mut writer: RoundWriter<D>,
+        metrics: RelayMetrics,
+        jobs: Weak<Sender<CommitJob>>,
+    ) -> std::io::Result<Self> {
+        let (rounds, staged) = channel::<StagedRound<F, ReplyHandle>>();
+        let (results, written) = channel();
+        let write = move |mut round: StagedRound<F, ReplyHandle>| {
+            let began = Instant::now();
+            if let Err(error) = writer.write(&mut round) {
+                return WrittenRound::Failed { round, error };
+            }
+            let stored = count(&round.replies, &metrics);
+            send(round.replies);
+            WrittenRound::Durable {
+                took: began.elapsed(),
+                stored,
+            }
+        };
+        let mut write = write;
+        std::thread::Builder::new().name(name).spawn(move || {
+            for round in staged {
+                if results.send(write(round)).is_err() {
+                    break;
+                }
+                // Without a queue the commit thread is ending, and waits for the result.
+                if let Some(jobs) = jobs.upgrade() {
+                    let _ = jobs.send(CommitJob::RoundWritten);
+                }
+            }
+        })?;
+        Ok(Self {
+            rounds,
+            results: written,
+        })
+    }
+}
+
+impl<F, R> WriterThread<F, R> {
+    /// Begins to write a round. The one before must have ended.
+    pub(super) fn write(&self, round: StagedRound<F, R>) {
+        // The thread takes rounds until `self` is dropped, unless it ended by a bug.
+        let _ = self.rounds.send(round);
+    }
+
+    /// The result of the round; `None` if it is still being written and `wait` is not set.
+    pub(super) fn result(&self, wait: bool) -> Option<WrittenRound<F, R>> {
+        match wait {
+            true => Some(self.results.recv().expect("the writer thread does not panic")),
+            false => self.results.try_recv().ok(),
+        }
+    }
+}
+
+/// Counts the chunks of a durable round, those that are new by source.
+fn count(replies: &[(ReplyHandle, ChunkReply)], metrics: &RelayMetrics) -> HashMap<SourceId, StoredChunks> {
+    let mut stored: HashMap<SourceId, StoredChunks> = HashMap::new();
+    for (handle, reply) in replies {
+        let ChunkReply::Receipt(receipt) = reply else {
+            continue;
+        };
+        match receipt.outcome {
+            ChunkOutcome::Stored => {
+                let sum = stored.entry(handle.source.clone()).or_default();
+                sum.chunks += 1;
+                sum.lines += handle.lines;
+                sum.bytes += handle.bytes;
+            }
+            ChunkOutcome::Duplicate => metrics.duplicate(handle.source.as_str()),
+            ChunkOutcome::OffsetMismatch => {}
+        }
+    }
+    stored
+}
