@@ -254,6 +254,8 @@ ALTER TABLE streams ADD COLUMN writer TEXT;",
     // Deliveries that were presumed and not proved, and the last one that repeated another on request.
     "ALTER TABLE deliveries ADD COLUMN presumed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN resent_at INTEGER;",
+    // When the last line with a time arrived in each stream.
+    "ALTER TABLE streams ADD COLUMN timed_at INTEGER;",
 ];
 
 /// The version of the current schema.

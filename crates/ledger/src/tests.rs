@@ -65,6 +65,7 @@ pub(crate) fn stream_record(committed: u64, lines: u64) -> StreamRecord {
         },
         last_window: Some((1_790_000_400, 21_600)),
         last_line_time: Some(1_790_000_401),
+        timed_at: now(),
         open_line_in: None,
         writer: None,
         finished: false,

@@ -89,7 +89,10 @@ impl SimDisk {
         let mut given_back = 0;
         for contents in state.files.values_mut() {
             let torn_len = chance.random_range(0..=contents.unsynced_len());
-            let left = contents.after_power_loss(torn_len);
+            // A later page may be written and an earlier one not.
+            let hole_start = chance.random_range(0..=torn_len);
+            let hole = hole_start..chance.random_range(hole_start..=torn_len);
+            let left = contents.after_power_loss(torn_len, hole);
             given_back += bytes_of(contents.bytes().len() - left.len());
             *contents = SimContents::durable(left);
         }
@@ -129,7 +132,9 @@ impl SimDisk {
     /// The bytes of `file` that survive a power loss for certain; `None` if it does not exist.
     pub fn durable_contents(&self, file: &Path) -> Option<Vec<u8>> {
         let state = self.lock();
-        state.contents(file).map(|contents| contents.after_power_loss(0))
+        state
+            .contents(file)
+            .map(|contents| contents.after_power_loss(0, 0..0))
     }
 
     /// All files, sorted by path.

@@ -46,10 +46,12 @@ impl SimContents {
         self.bytes.len() - self.durable_len
     }
 
-    /// The bytes after a power loss, if the disk had written `torn_len` unsynced bytes before it.
-    pub(crate) fn after_power_loss(&self, torn_len: usize) -> Vec<u8> {
+    /// The bytes after a power loss, if the file had grown by `torn_len` unsynced bytes before it, and the disk had written
+    /// them but for `hole`, a range of them.
+    pub(crate) fn after_power_loss(&self, torn_len: usize, hole: Range<usize>) -> Vec<u8> {
         let mut left = self.bytes.clone();
-        for range in self.lost.iter().cloned() {
+        let hole = self.durable_len + hole.start..self.durable_len + hole.end;
+        for range in self.lost.iter().cloned().chain([hole]) {
             left[range].fill(0);
         }
         left.truncate(self.durable_len + torn_len);

@@ -411,6 +411,7 @@ fn possible_duplicates_after_a_rebuild_are_a_warning() {
         lines: LineCounts::default(),
         last_window: None,
         last_line_time: None,
+        timed_at: at(NOW),
         open_line_in: None,
         writer: None,
         finished: false,

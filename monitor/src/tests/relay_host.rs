@@ -224,6 +224,7 @@ impl RelayHost {
             lines: *lines,
             last_window: None,
             last_line_time: None,
+            timed_at: now,
             open_line_in: None,
             writer: None,
             finished: false,

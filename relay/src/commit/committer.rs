@@ -468,7 +468,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         let mut split = &chunk.split;
         if rest > 0 {
             // The last line still arrives.
-            state.timed_at = now;
+            state.record.timed_at = now;
             if split.starts_with_time() {
                 // The lines are read again, and may have other windows.
                 batch_keys = [].iter();
@@ -505,7 +505,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             last_batch = Some(self.open.add(batch_key, window, lines, &mut context)?);
             if run.target != WindowTarget::Previous {
                 state.record.last_window = Some((window.start, window.utc_offset));
-                state.timed_at = now;
+                state.record.timed_at = now;
             }
         }
         let record = &mut state.record;
@@ -528,7 +528,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     /// else the window of the arrival time, which then counts for all further lines without a time.
     fn window_without_time(&self, state: &mut StreamState, now: Timestamp) -> Window {
         // After a step back of the clock the line counts as late, not as long ago.
-        let age = Duration::try_from(now.duration_since(state.timed_at)).unwrap_or_default();
+        let age = Duration::try_from(now.duration_since(state.record.timed_at)).unwrap_or_default();
         let follows = self.rules.timestamp != TimestampFormat::Arrival && age < self.rules.seal_after;
         state.record.last_window = state.record.last_window.filter(|_| follows);
         let (unix, utc_offset) = (now.as_second(), 0);

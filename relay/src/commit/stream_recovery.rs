@@ -87,6 +87,7 @@ pub(crate) fn restore_streams(
             lines: LineCounts::default(),
             last_window: end.as_ref().map(|end| end.window),
             last_line_time: None,
+            timed_at: now,
             open_line_in: None,
             writer: None,
             finished: known.finished,

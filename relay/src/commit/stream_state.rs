@@ -57,16 +57,12 @@ pub(crate) struct StreamState {
     /// The round that last advanced it; `None` if it is as the ledger has it.
     pub(crate) round: Option<RoundNumber>,
     pub(crate) last_chunk: Instant,
-    /// When the last line with a time arrived; of use only if `last_window` is set.
-    pub(crate) timed_at: Timestamp,
 }
 
 impl StreamState {
     pub(crate) fn from_ledger(record: StreamRecord) -> Self {
         Self {
             before_round: record.committed,
-            // Not later than that.
-            timed_at: record.updated_at,
             record,
             round: None,
             last_chunk: Instant::now(),
@@ -86,6 +82,7 @@ impl StreamState {
             lines: LineCounts::default(),
             last_window: None,
             last_line_time: None,
+            timed_at: now,
             open_line_in: None,
             writer: None,
             finished: false,

@@ -36,6 +36,8 @@ pub struct StreamRecord {
     pub last_window: Option<(i64, i32)>,
     /// The time of the last line that had one, in seconds since 1970.
     pub last_line_time: Option<i64>,
+    /// When the last line with a time arrived, or later. Of use only with `last_window`.
+    pub timed_at: Timestamp,
     /// The batch that holds the beginning of a line whose end has not come yet.
     pub open_line_in: Option<BatchId>,
     /// Whether the file was rotated away and read to its end.
@@ -50,6 +52,7 @@ impl StreamRecord {
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let last_window: Option<i64> = row.get("last_window")?;
         let last_offset: Option<i32> = row.get("last_offset")?;
+        let updated_at = row::time(row, "updated_at")?;
         Ok(Self {
             source: row::text(row, "source")?,
             stream: row::text(row, "stream")?,
@@ -67,10 +70,11 @@ impl StreamRecord {
             },
             last_window: last_window.zip(last_offset),
             last_line_time: row.get("last_line_time")?,
+            timed_at: row::optional_time(row, "timed_at")?.unwrap_or(updated_at),
             open_line_in: row.get::<_, Option<i64>>("open_line_in")?.map(BatchId),
             finished: row.get("finished")?,
             writer: row::optional_text(row, "writer")?,
-            updated_at: row::time(row, "updated_at")?,
+            updated_at,
         })
     }
 
@@ -79,14 +83,16 @@ impl StreamRecord {
     pub(crate) fn move_on(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
         sql.prepare_cached(
             "INSERT INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
-                 lines_excluded, last_window, last_offset, last_line_time, open_line_in, finished, writer, updated_at)
+                 lines_excluded, last_window, last_offset, last_line_time, timed_at,
+                 open_line_in, finished, writer, updated_at)
              VALUES (:source, :stream, :log, :dev, :inode, :head, :committed, :tail, :sent,
-                 :excluded, :last_window, :last_offset, :last_line_time, :open_line_in, :finished, :writer, :updated_at)
+                 :excluded, :last_window, :last_offset, :last_line_time, :timed_at,
+                 :open_line_in, :finished, :writer, :updated_at)
              ON CONFLICT (source, stream) DO UPDATE SET log = excluded.log, dev = excluded.dev,
                  inode = excluded.inode, committed = excluded.committed, tail = excluded.tail,
                  lines_sent = excluded.lines_sent, lines_excluded = excluded.lines_excluded,
                  last_window = excluded.last_window, last_offset = excluded.last_offset,
-                 last_line_time = excluded.last_line_time, open_line_in = excluded.open_line_in,
+                 last_line_time = excluded.last_line_time, timed_at = excluded.timed_at, open_line_in = excluded.open_line_in,
                  finished = excluded.finished, writer = excluded.writer, updated_at = excluded.updated_at
              WHERE committed = :from",
         )?
@@ -105,6 +111,7 @@ impl StreamRecord {
             ":last_window": self.last_window.map(|(start, _)| start),
             ":last_offset": self.last_window.map(|(_, offset)| offset),
             ":last_line_time": self.last_line_time,
+            ":timed_at": millis(self.timed_at),
             ":open_line_in": self.open_line_in.map(|id| id.0),
             ":finished": self.finished,
             ":writer": self.writer.map(|writer| writer.to_string()),

@@ -1,4 +1,5 @@
-//! Generated histories of sends, repeats, crashes, power cuts, and temporary failures of disk and ledger.
+//! Generated histories of sends, repeats, crashes, power cuts, and temporary failures of disk and ledger, with a round
+//! that is being written and one that is being staged.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -8,12 +9,12 @@ use logferry_durable::DiskOperation;
 use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sealed_never_changes};
 use logferry_ledger::{Batch, BatchFilter, BatchState};
 use logferry_protocol::chunk::ChunkOutcome;
-use logferry_protocol::names::SourceId;
-use logferry_protocol::stream::Offset;
+use logferry_testkit::SimFile;
 use proptest::prelude::*;
 
-use super::{CommitterFixture, chunk, line, now, receipt, stream};
-use crate::chunk::ChunkReply;
+use super::{CommitterFixture, chunk, line, now};
+use crate::chunk::{ChunkReply, ReceivedChunk};
+use crate::commit::round::StagedRound;
 
 /// One event of a generated history.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ enum HistoryEvent {
         minutes: Vec<u32>,
         reversed: bool,
     },
+    /// The round that is in flight is written; the staged one is next.
+    Write,
     /// An acknowledged chunk is sent again.
     Repeat { stream: u64 },
     /// The n-th change from now on fails, and the process crashes.
@@ -50,6 +53,7 @@ fn event() -> impl Strategy<Value = HistoryEvent> {
     prop_oneof![
         6 => (stream.clone(), prop::collection::vec(0_u32..5, 1..8), any::<bool>())
             .prop_map(|(stream, minutes, reversed)| HistoryEvent::Send { stream, minutes, reversed }),
+        4 => Just(HistoryEvent::Write),
         1 => stream.prop_map(|stream| HistoryEvent::Repeat { stream }),
         2 => (0_u64..12, any::<u64>()).prop_map(|(after, seed)| HistoryEvent::Crash { after, seed }),
         1 => any::<u64>().prop_map(|seed| HistoryEvent::PowerLoss { seed }),
@@ -77,97 +81,187 @@ fn fault() -> impl Strategy<Value = DiskOperation> {
     ])
 }
 
-/// The sender's side of the model: a stream's file, and how much of it is acknowledged.
+/// The sender's side of the model: a stream's file, how much of it is sent, and how much acknowledged.
 #[derive(Default)]
 struct SenderFile {
     bytes: Vec<u8>,
+    sent: usize,
     acked: usize,
 }
 
-impl SenderFile {
-    /// Sends the unacknowledged bytes in two chunks.
-    fn ship(&mut self, fixture: &mut CommitterFixture, number: u64, reversed: bool) {
-        let unsent = &self.bytes[self.acked..];
+/// The committer with the round that is being written, and the senders' files.
+struct History {
+    fixture: CommitterFixture,
+    /// Staged completely, and not written yet.
+    in_flight: Option<StagedRound<SimFile, usize>>,
+    files: BTreeMap<u64, SenderFile>,
+    lines: usize,
+}
+
+impl History {
+    fn new() -> Self {
+        Self {
+            fixture: CommitterFixture::new(400),
+            in_flight: None,
+            files: BTreeMap::new(),
+            lines: 0,
+        }
+    }
+
+    fn write_line(&mut self, stream: u64, minute: u32) {
+        self.lines += 1;
+        let line = line(minute, &format!("stream {stream} line {:06}", self.lines));
+        self.files.entry(stream).or_default().bytes.extend(line);
+    }
+
+    /// Sends what a stream has not sent yet, in two chunks.
+    fn ship(&mut self, stream: u64, reversed: bool) {
+        let file = self.files.entry(stream).or_default();
+        let start = file.sent;
+        let unsent = &file.bytes[start..];
         let middle = memchr::memchr(b'\n', unsent).map_or(unsent.len(), |at| at + 1);
-        let start = u64::try_from(self.acked).expect("small");
-        let second = start + u64::try_from(middle).expect("small");
-        let mut chunks = vec![chunk(number, start, &unsent[..middle])];
+        let mut chunks = vec![chunk(stream, start as u64, &unsent[..middle])];
         if middle < unsent.len() {
-            chunks.push(chunk(number, second, &unsent[middle..]));
+            chunks.push(chunk(stream, (start + middle) as u64, &unsent[middle..]));
         }
         if reversed {
             chunks.reverse();
         }
-        for answer in fixture.send(chunks).into_values() {
-            if let ChunkReply::Receipt(receipt) = answer {
-                self.acked = self
-                    .acked
-                    .max(usize::try_from(receipt.committed.get()).expect("small"));
+        file.sent = file.bytes.len();
+        self.stage(chunks.into_iter().map(|chunk| (chunk, stream as usize)).collect());
+    }
+
+    /// As the commit thread does it.
+    fn stage(&mut self, chunks: Vec<(ReceivedChunk<Vec<u8>>, usize)>) {
+        if self.fixture.committer().needs_recovery {
+            self.write();
+        }
+        let replies = self.fixture.committer().stage(chunks, now());
+        self.take_replies(replies);
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        let committer = self.fixture.committer();
+        if !committer.is_writing() {
+            self.in_flight = committer.take_round(now());
+        }
+    }
+
+    /// Writes the round that is in flight.
+    fn write(&mut self) {
+        if let Some(round) = self.in_flight.take() {
+            let replies = self.fixture.committer().write(round);
+            self.take_replies(replies);
+        }
+    }
+
+    fn come_to_rest(&mut self) {
+        while !self.fixture.committer().is_at_rest() {
+            self.write();
+            self.hand_over();
+        }
+    }
+
+    fn seal(&mut self) {
+        self.come_to_rest();
+        self.fixture.committer().open.age_all(Duration::from_hours(1));
+        // An error leaves the rest to the next call.
+        let _ = self.fixture.committer().seal_due(now() + Duration::from_hours(1));
+    }
+
+    fn take_replies(&mut self, replies: Vec<(usize, ChunkReply)>) {
+        for (stream, reply) in replies {
+            let file = self.files.get_mut(&(stream as u64)).expect("it has sent a chunk");
+            match reply {
+                ChunkReply::Receipt(receipt) => {
+                    let durable = self.fixture.committed(stream as u64);
+                    let held = invariant_acknowledged_is_durable(receipt.committed, durable);
+                    assert_eq!(held, Ok(()));
+                    let committed = usize::try_from(receipt.committed.get()).expect("small");
+                    file.acked = file.acked.max(committed);
+                    if receipt.outcome == ChunkOutcome::OffsetMismatch {
+                        file.sent = committed;
+                    }
+                }
+                ChunkReply::Wait(_) => file.sent = file.acked,
             }
         }
     }
-}
 
-fn apply(
-    event: HistoryEvent,
-    fixture: &mut CommitterFixture,
-    files: &mut BTreeMap<u64, SenderFile>,
-    sent: &mut usize,
-) {
-    match event {
-        HistoryEvent::Send {
-            stream,
-            minutes,
-            reversed,
-        } => {
-            let file = files.entry(stream).or_default();
-            for minute in minutes {
-                *sent += 1;
-                file.bytes
-                    .extend(line(20 + minute, &format!("stream {stream} line {sent:06}")));
-            }
-            file.ship(fixture, stream, reversed);
+    /// The process ends, and starts again.
+    fn restart(&mut self) {
+        self.in_flight = None;
+        self.fixture.restart();
+        for file in self.files.values_mut() {
+            file.sent = file.acked;
         }
-        HistoryEvent::Repeat { stream } => {
-            let file = files.entry(stream).or_default();
-            if file.acked > 0 {
-                let end = memchr::memchr(b'\n', &file.bytes).map_or(0, |at| at + 1);
-                let answers = fixture.send(vec![chunk(stream, 0, &file.bytes[..end])]);
-                match answers.get(&0) {
-                    Some(ChunkReply::Wait(_)) => {}
-                    answer => assert_eq!(answer, Some(&receipt(file.acked, ChunkOutcome::Duplicate))),
+    }
+
+    fn apply(&mut self, event: HistoryEvent) {
+        match event {
+            HistoryEvent::Send {
+                stream,
+                minutes,
+                reversed,
+            } => {
+                for minute in minutes {
+                    self.write_line(stream, 20 + minute);
+                }
+                self.ship(stream, reversed);
+            }
+            HistoryEvent::Write => {
+                self.write();
+                self.hand_over();
+            }
+            HistoryEvent::Repeat { stream } => {
+                let file = self.files.entry(stream).or_default();
+                if file.acked > 0 {
+                    let end = memchr::memchr(b'\n', &file.bytes).map_or(0, |at| at + 1);
+                    let repeat = chunk(stream, 0, &file.bytes[..end]);
+                    self.stage(vec![(repeat, stream as usize)]);
                 }
             }
-        }
-        HistoryEvent::Crash { after, seed } => {
-            fixture.disk.fail_after(after);
-            for (number, file) in files.iter_mut() {
-                *sent += 1;
-                file.bytes
-                    .extend(line(20, &format!("stream {number} line {sent:06}")));
-                file.ship(fixture, *number, false);
+            HistoryEvent::Crash { after, seed } => {
+                self.fixture.disk.fail_after(after);
+                for stream in self.files.keys().copied().collect::<Vec<_>>() {
+                    self.write_line(stream, 20);
+                    self.ship(stream, false);
+                }
+                self.seal();
+                if seed.is_multiple_of(2) {
+                    self.fixture.disk.heal();
+                } else {
+                    self.fixture.disk.power_loss(seed);
+                }
+                self.restart();
             }
-            let _ = fixture.committer().seal_due(now() + Duration::from_hours(1));
-            if seed.is_multiple_of(2) {
-                fixture.disk.heal();
-            } else {
-                fixture.disk.power_loss(seed);
+            HistoryEvent::PowerLoss { seed } => {
+                self.fixture.disk.power_loss(seed);
+                self.restart();
             }
-            fixture.restart();
+            HistoryEvent::Seal => self.seal(),
+            HistoryEvent::Fault { operation, kind } => self.fixture.disk.fail_next(operation, kind),
+            HistoryEvent::Full { bytes } => self.fixture.disk.set_free_bytes(bytes),
+            HistoryEvent::SpaceAgain => self.fixture.disk.set_free_bytes(1 << 40),
+            HistoryEvent::Ledger { refuses } => self.fixture.set_ledger_refuses(refuses),
         }
-        HistoryEvent::PowerLoss { seed } => {
-            fixture.disk.power_loss(seed);
-            fixture.restart();
+    }
+
+    /// All faults end, and the senders send what is not acknowledged.
+    fn finish(&mut self) {
+        self.fixture.disk.heal();
+        self.fixture.disk.set_free_bytes(1 << 40);
+        self.fixture.set_ledger_refuses(false);
+        self.come_to_rest();
+        for stream in self.files.keys().copied().collect::<Vec<_>>() {
+            while self.files[&stream].acked < self.files[&stream].bytes.len() {
+                let file = self.files.get_mut(&stream).expect("it is there");
+                file.sent = file.acked;
+                self.ship(stream, false);
+                self.come_to_rest();
+            }
         }
-        HistoryEvent::Seal => {
-            fixture.committer().open.age_all(Duration::from_hours(1));
-            // An error leaves the rest to the next call.
-            let _ = fixture.committer().seal_due(now() + Duration::from_hours(1));
-        }
-        HistoryEvent::Fault { operation, kind } => fixture.disk.fail_next(operation, kind),
-        HistoryEvent::Full { bytes } => fixture.disk.set_free_bytes(bytes),
-        HistoryEvent::SpaceAgain => fixture.disk.set_free_bytes(1 << 40),
-        HistoryEvent::Ledger { refuses } => fixture.set_ledger_refuses(refuses),
     }
 }
 
@@ -183,16 +277,16 @@ proptest! {
         steps in prop::collection::vec(event(), 1..30),
         seed in any::<u64>(),
     ) {
-        let mut fixture = CommitterFixture::new(400);
-        let (mut files, mut sent) = (BTreeMap::<u64, SenderFile>::new(), 0);
+        let mut history = History::new();
         let mut before = Vec::new();
         for event in steps {
-            apply(event, &mut fixture, &mut files, &mut sent);
-            // Otherwise the next round recovers first.
-            if !fixture.committer().needs_recovery {
-                fixture.stored();
+            history.apply(event);
+            // Otherwise files are ahead of the ledger, or the next round recovers first.
+            let committer = history.fixture.committer();
+            if committer.is_at_rest() && !committer.needs_recovery {
+                history.fixture.stored();
             }
-            let now = fixture.ledger().batches(&BatchFilter::default()).expect("a ledger");
+            let now = history.fixture.ledger().batches(&BatchFilter::default()).expect("a ledger");
             for batch in &before {
                 if let Some(same) = now.iter().find(|other| same_part(other, batch)) {
                     prop_assert_eq!(invariant_sealed_never_changes(batch, same), Ok(()));
@@ -203,22 +297,8 @@ proptest! {
             }
             before = now;
         }
-        fixture.disk.heal();
-        fixture.disk.set_free_bytes(1 << 40);
-        fixture.set_ledger_refuses(false);
-        for (number, file) in &mut files {
-            // The sender asks for its offset and continues there, as after every lost reply.
-            let (_, _, id) = stream(*number);
-            let source: SourceId = "198.51.100.1".parse().expect("valid");
-            let known = fixture.ledger().stream(&source, id).expect("a ledger");
-            let committed = known.map_or(Offset::ZERO, |record| record.committed);
-            let acked = Offset::new(file.acked as u64);
-            prop_assert_eq!(invariant_acknowledged_is_durable(acked, committed), Ok(()));
-            file.acked = usize::try_from(committed.get()).expect("small");
-            while file.acked < file.bytes.len() {
-                file.ship(&mut fixture, *number, false);
-            }
-        }
+        history.finish();
+        let History { mut fixture, files, .. } = history;
         fixture.disk.power_loss(seed);
         fixture.restart();
         fixture.check_folders();

@@ -6,6 +6,7 @@
 mod arrival;
 mod failure_histories;
 mod parts;
+mod same_input;
 mod stream_recovery;
 mod times;
 mod two_senders;
@@ -143,6 +144,14 @@ impl CommitterFixture {
             .group_commit(chunks.into_iter().zip(0..).collect(), now())
             .into_iter()
             .collect()
+    }
+
+    /// How far a stream is durable.
+    fn committed(&self, number: u64) -> Offset {
+        let (_, _, id) = stream(number);
+        let source = "198.51.100.1".parse().expect("valid");
+        let known = self.ledger().stream(&source, id).expect("a ledger");
+        known.map_or(Offset::ZERO, |record| record.committed)
     }
 
     /// Makes the ledger refuse every commit with lines and every seal, or stops that.
