@@ -246,9 +246,10 @@ impl DiskFile for RealFile {
         let mut failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
         // A clone may append meanwhile. Its bytes count for the next sync.
         let synced = self.unsynced.swap(0, Ordering::Relaxed);
-        let done = match *failed {
-            true => Err(io::Error::other("an earlier sync of this file failed")),
-            false => self.file.sync_data(),
+        let done = if *failed {
+            Err(io::Error::other("an earlier sync of this file failed"))
+        } else {
+            self.file.sync_data()
         };
         *failed = done.is_err();
         drop(failed);

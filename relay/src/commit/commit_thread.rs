@@ -24,9 +24,9 @@ use tokio::sync::oneshot;
 
 use self::writer_thread::{WriterThread, WrittenRound};
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
+use crate::commit::committer::RoundWriter;
 use crate::commit::committer::{Committer, ReportKey, counted_bytes};
 use crate::commit::disk_scheduler::GroupScheduler;
-use crate::commit::round::RoundWriter;
 use crate::commit::spool_recovery::CommitError;
 use crate::health::{AvailabilityTracker, FaultReason, LogThrottle, SharedGroupStatus, StatusReporter};
 
@@ -274,7 +274,7 @@ impl<D: Disk> CommitThread<D> {
                 }
             }
             Some(WrittenRound::Failed { round, error }) => {
-                let replies = self.committer.round_failed(round, error);
+                let replies = self.committer.round_failed(*round, error);
                 self.round_failed(replies);
             }
         }

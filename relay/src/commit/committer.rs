@@ -7,7 +7,7 @@
 //! 3. the streams' new offsets and the files' new lengths are recorded in one ledger transaction;
 //! 4. the replies are sent.
 //!
-//! The committer does step 1, and is ahead of the ledger by the rounds that it has staged. [`super::round`] does the rest,
+//! The committer does step 1, and is ahead of the ledger by the rounds that it has staged. [`RoundWriter`] does the rest,
 //! for one round at a time; meanwhile the committer stages the next. Sealing and recovery begin when no round is staged or
 //! being written.
 //!
@@ -22,30 +22,33 @@
 
 mod limits;
 mod reports;
+mod rounds;
+mod staged_round;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::{BatchSettings as Rules, TimestampFormat};
 use logferry_durable::Disk;
-use logferry_ledger::{Batch, BatchKey, BatchState, Commit, Ledger, StreamRecord, Window};
-use logferry_protocol::chunk::{ChunkOutcome, LineEnd, Receipt, StreamEnd};
+use logferry_ledger::{Batch, BatchKey, BatchState, Ledger, LedgerError, StreamRecord, Window};
+use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::sender::SenderId;
-use logferry_protocol::stream::Offset;
 use logferry_spool::{OpenFile, Spool};
 use logferry_time_windows::{LineTime, window_of};
 use memchr::memchr;
 
-use crate::chunk::{ChunkReply, ReceivedChunk, WindowTarget};
+use crate::chunk::{ReceivedChunk, WindowTarget};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
-use crate::commit::round::StagedRound;
 use crate::commit::spool_recovery::{CommitError, finish_seals};
 use crate::commit::stream_state::{KnownEnds, RoundNumber, StreamKey, StreamState};
-use crate::commit::upload_dedup::{RoundUploads, UploadDedup};
+use crate::commit::upload_dedup::UploadDedup;
+
+use self::rounds::OpenRound;
+pub(crate) use self::staged_round::{RoundWriter, StagedRound};
 
 /// How long a chunk waits for its predecessor, which may be in flight on another connection.
 const GAP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,26 +89,6 @@ impl<B, R> ParkedChunk<B, R> {
 enum Settled {
     Known(ChunkOutcome),
     Wait(BatchLimit),
-}
-
-/// The round that is being staged.
-struct OpenRound<R> {
-    /// The chunks that get a reply with it.
-    settled: Vec<(R, StreamKey, Settled)>,
-    /// The streams that it advances.
-    streams: BTreeSet<StreamKey>,
-    /// Counted size of its chunks.
-    bytes: usize,
-}
-
-impl<R> Default for OpenRound<R> {
-    fn default() -> Self {
-        Self {
-            settled: Vec::new(),
-            streams: BTreeSet::new(),
-            bytes: 0,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -228,121 +211,6 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         Ok(self.ledger.discard_empty_batch(batch.id)?)
     }
 
-    /// Stages `arrivals` and the parked chunks in the present round. Returns replies only after an error; then all are due.
-    pub(crate) fn stage(
-        &mut self,
-        arrivals: Vec<(ReceivedChunk<B>, R)>,
-        now: Timestamp,
-    ) -> Vec<(R, ChunkReply)> {
-        match self.store(arrivals, now) {
-            Ok(()) => Vec::new(),
-            Err(error) => self.withdraw(Vec::new(), error),
-        }
-    }
-
-    /// Counted size of the round that is being staged.
-    pub(crate) fn staged_bytes(&self) -> usize {
-        self.round.bytes
-    }
-
-    /// Whether no round is staged or being written.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.round.settled.is_empty() && !self.is_writing
-    }
-
-    /// Whether a round is being written.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.is_writing
-    }
-
-    /// Ends the present round, if it has chunks, and returns it to be written. Not while another is being written.
-    pub(crate) fn take_round(&mut self, now: Timestamp) -> Option<StagedRound<D::File, R>> {
-        if self.round.settled.is_empty() {
-            return None;
-        }
-        let OpenRound {
-            settled,
-            streams,
-            bytes,
-        } = std::mem::take(&mut self.round);
-        let mut moves = Vec::with_capacity(streams.len());
-        for key in streams {
-            if let Some(stream) = self.streams.get_mut(&key) {
-                moves.push(stream.to_move());
-                stream.end_round();
-            }
-        }
-        let (batches, files) = self.open.end_round();
-        let reply = |(reply, key, settled): (R, StreamKey, Settled)| {
-            let stream = self.streams.get(&key);
-            let committed = stream.map_or(Offset::ZERO, |stream| stream.record.committed);
-            let answer = match settled {
-                Settled::Known(outcome) => ChunkReply::Receipt(Receipt { committed, outcome }),
-                Settled::Wait(limit) => ChunkReply::Wait(limit.message()),
-            };
-            (reply, answer)
-        };
-        let replies = settled.into_iter().map(reply).collect();
-        self.round_number += 1;
-        self.is_writing = true;
-        Some(StagedRound {
-            replies,
-            bytes,
-            files,
-            uploads: match moves.is_empty() {
-                true => RoundUploads::default(),
-                false => self.uploads.take_round(),
-            },
-            commit: Commit {
-                streams: moves,
-                batches,
-            },
-            staged_at: now,
-        })
-    }
-
-    /// The round that was taken is durable.
-    pub(crate) fn round_written(&mut self) {
-        self.is_writing = false;
-        self.uploads.written();
-    }
-
-    /// The round that was taken failed. No chunk of it, and none that is staged, is acknowledged: returns their replies.
-    pub(crate) fn round_failed(
-        &mut self,
-        round: StagedRound<D::File, R>,
-        error: CommitError,
-    ) -> Vec<(R, ChunkReply)> {
-        self.is_writing = false;
-        self.withdraw(round.replies, error)
-    }
-
-    /// Withdraws what is staged.
-    fn withdraw(&mut self, failed: Vec<(R, ChunkReply)>, error: CommitError) -> Vec<(R, ChunkReply)> {
-        let staged = std::mem::take(&mut self.round).settled;
-        let failed = failed.into_iter().map(|(reply, _)| reply);
-        let replies = failed.chain(staged.into_iter().map(|(reply, ..)| reply));
-        let replies = self.wait_replies(replies, error.client_message());
-        self.needs_recovery = true;
-        self.failure = Some(error);
-        replies
-    }
-
-    /// Stores nothing: `arrivals` and the parked chunks get `reason` as their reply.
-    pub(crate) fn reject_all(
-        &mut self,
-        arrivals: Vec<(ReceivedChunk<B>, R)>,
-        reason: &str,
-    ) -> Vec<(R, ChunkReply)> {
-        self.wait_replies(arrivals.into_iter().map(|(_, reply)| reply), reason)
-    }
-
-    fn wait_replies(&mut self, replies: impl Iterator<Item = R>, reason: &str) -> Vec<(R, ChunkReply)> {
-        let parked = self.parked.drain(..).map(|parked| parked.reply);
-        let wait = |reply| (reply, ChunkReply::Wait(reason.to_owned()));
-        replies.chain(parked).map(wait).collect()
-    }
-
     fn store(&mut self, arrivals: Vec<(ReceivedChunk<B>, R)>, now: Timestamp) -> Result<(), CommitError> {
         // At every return each reply handle is either in the round or parked, so each chunk gets its reply.
         let deadline = Instant::now() + GAP_TIMEOUT;
@@ -452,14 +320,9 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             chunk, stream: key, ..
         } = parked;
         let (header, body) = (&chunk.header, chunk.body.as_ref());
-        let mut state = if let Some(stream) = self.streams.get(key) {
-            stream.clone()
-        } else {
-            if !self.known_sources.contains(&key.0) {
-                self.ledger.note_contact(&key.0, &self.group, now)?;
-                self.known_sources.insert(key.0.clone());
-            }
-            StreamState::new(&key.0, header, now)
+        let mut state = match self.streams.get(key) {
+            Some(stream) => stream.clone(),
+            None => self.new_stream(&key.0, header, now)?,
         };
         let rest = self.finish_open_line(&mut state.record, body)?;
         let had_no_time = state.record.last_window.is_none();
@@ -524,6 +387,20 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         Ok(())
     }
 
+    /// A stream whose first chunk has this header, of a source that the ledger knows.
+    fn new_stream(
+        &mut self,
+        source: &SourceId,
+        header: &ChunkHeader,
+        now: Timestamp,
+    ) -> Result<StreamState, LedgerError> {
+        if !self.known_sources.contains(source) {
+            self.ledger.note_contact(source, &self.group, now)?;
+            self.known_sources.insert(source.clone());
+        }
+        Ok(StreamState::new(source, header, now))
+    }
+
     /// The window of lines without a time: that of the stream's last line with a time, while this line arrived lately;
     /// else the window of the arrival time, which then counts for all further lines without a time.
     fn window_without_time(&self, state: &mut StreamState, now: Timestamp) -> Window {
@@ -567,10 +444,5 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             self.open.set_open_line(batch, None);
         }
         Ok(end)
-    }
-
-    /// The last round that the ledger has for certain.
-    pub(crate) fn durable_round(&self) -> RoundNumber {
-        self.round_number - 1 - RoundNumber::from(self.is_writing)
     }
 }

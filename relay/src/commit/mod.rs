@@ -8,7 +8,6 @@ mod committer;
 mod disk_scheduler;
 mod offset_check;
 mod open_batches;
-mod round;
 mod seal_rule;
 mod sealer;
 mod spool_recovery;

@@ -12,7 +12,7 @@ use logferry_telemetry::{RelayMetrics, StoredChunks};
 
 use super::{CommitJob, ReplyHandle, send};
 use crate::chunk::ChunkReply;
-use crate::commit::round::{RoundWriter, StagedRound};
+use crate::commit::committer::{RoundWriter, StagedRound};
 use crate::commit::spool_recovery::CommitError;
 
 /// What became of a round.
@@ -24,7 +24,7 @@ pub(super) enum WrittenRound<F, R> {
     },
     /// Nothing of it counts as durable. Its replies are still to be sent.
     Failed {
-        round: StagedRound<F, R>,
+        round: Box<StagedRound<F, R>>,
         error: CommitError,
     },
 }
@@ -45,10 +45,13 @@ impl<F: Send + 'static> WriterThread<F, ReplyHandle> {
     ) -> std::io::Result<Self> {
         let (rounds, staged) = channel::<StagedRound<F, ReplyHandle>>();
         let (results, written) = channel();
-        let write = move |mut round: StagedRound<F, ReplyHandle>| {
+        let mut write = move |mut round: StagedRound<F, ReplyHandle>| {
             let began = Instant::now();
             if let Err(error) = writer.write(&mut round) {
-                return WrittenRound::Failed { round, error };
+                return WrittenRound::Failed {
+                    round: Box::new(round),
+                    error,
+                };
             }
             let stored = count(&round.replies, &metrics);
             send(round.replies);
@@ -57,7 +60,6 @@ impl<F: Send + 'static> WriterThread<F, ReplyHandle> {
                 stored,
             }
         };
-        let mut write = write;
         std::thread::Builder::new().name(name).spawn(move || {
             for round in staged {
                 if results.send(write(round)).is_err() {
@@ -85,9 +87,10 @@ impl<F, R> WriterThread<F, R> {
 
     /// The result of the round; `None` if it is still being written and `wait` is not set.
     pub(super) fn result(&self, wait: bool) -> Option<WrittenRound<F, R>> {
-        match wait {
-            true => Some(self.results.recv().expect("the writer thread does not panic")),
-            false => self.results.try_recv().ok(),
+        if wait {
+            Some(self.results.recv().expect("the writer thread does not panic"))
+        } else {
+            self.results.try_recv().ok()
         }
     }
 }

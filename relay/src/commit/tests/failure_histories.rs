@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::{CommitterFixture, chunk, line, now};
 use crate::chunk::{ChunkReply, ReceivedChunk};
-use crate::commit::round::StagedRound;
+use crate::commit::committer::StagedRound;
 
 /// One event of a generated history.
 #[derive(Debug, Clone)]
@@ -89,6 +89,11 @@ struct SenderFile {
     acked: usize,
 }
 
+/// A stream's reply handle.
+fn handle(stream: u64) -> usize {
+    usize::try_from(stream).expect("small")
+}
+
 /// The committer with the round that is being written, and the senders' files.
 struct History {
     fixture: CommitterFixture,
@@ -128,7 +133,7 @@ impl History {
             chunks.reverse();
         }
         file.sent = file.bytes.len();
-        self.stage(chunks.into_iter().map(|chunk| (chunk, stream as usize)).collect());
+        self.stage(chunks.into_iter().map(|chunk| (chunk, handle(stream))).collect());
     }
 
     /// As the commit thread does it.
@@ -219,7 +224,7 @@ impl History {
                 if file.acked > 0 {
                     let end = memchr::memchr(b'\n', &file.bytes).map_or(0, |at| at + 1);
                     let repeat = chunk(stream, 0, &file.bytes[..end]);
-                    self.stage(vec![(repeat, stream as usize)]);
+                    self.stage(vec![(repeat, handle(stream))]);
                 }
             }
             HistoryEvent::Crash { after, seed } => {

@@ -33,8 +33,8 @@ use logferry_testkit::SimDisk;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowSplit, split_by_window};
 use crate::commit::committer::Committer;
+use crate::commit::committer::{RoundWriter, StagedRound};
 use crate::commit::disk_scheduler::SharedDiskScheduler;
-use crate::commit::round::{RoundWriter, StagedRound};
 use crate::commit::spool_recovery::{CommitError, seal_orphans};
 
 type Tested = Committer<SimDisk, Vec<u8>, usize>;

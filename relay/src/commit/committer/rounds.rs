@@ -1,0 +1,158 @@
+//! The life of a round in the committer: staged, taken to be written, durable or withdrawn.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use logferry_durable::Disk;
+use logferry_ledger::Commit;
+use logferry_protocol::chunk::Receipt;
+use logferry_protocol::stream::Offset;
+
+use super::{Committer, Settled, StagedRound};
+use crate::chunk::{ChunkReply, ReceivedChunk};
+use crate::commit::spool_recovery::CommitError;
+use crate::commit::stream_state::{RoundNumber, StreamKey};
+use crate::commit::upload_dedup::RoundUploads;
+
+/// The round that is being staged.
+pub(super) struct OpenRound<R> {
+    /// The chunks that get a reply with it.
+    pub(super) settled: Vec<(R, StreamKey, Settled)>,
+    /// The streams that it advances.
+    pub(super) streams: BTreeSet<StreamKey>,
+    /// Counted size of its chunks.
+    pub(super) bytes: usize,
+}
+
+impl<R> Default for OpenRound<R> {
+    fn default() -> Self {
+        Self {
+            settled: Vec::new(),
+            streams: BTreeSet::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
+    /// Stages `arrivals` and the parked chunks in the present round. Returns replies only after an error; then all are due.
+    pub(crate) fn stage(
+        &mut self,
+        arrivals: Vec<(ReceivedChunk<B>, R)>,
+        now: Timestamp,
+    ) -> Vec<(R, ChunkReply)> {
+        match self.store(arrivals, now) {
+            Ok(()) => Vec::new(),
+            Err(error) => self.withdraw(Vec::new(), error),
+        }
+    }
+
+    /// Counted size of the round that is being staged.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.round.bytes
+    }
+
+    /// Whether no round is staged or being written.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.round.settled.is_empty() && !self.is_writing
+    }
+
+    /// Whether a round is being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.is_writing
+    }
+
+    /// Ends the present round, if it has chunks, and returns it to be written. Not while another is being written.
+    pub(crate) fn take_round(&mut self, now: Timestamp) -> Option<StagedRound<D::File, R>> {
+        if self.round.settled.is_empty() {
+            return None;
+        }
+        let OpenRound {
+            settled,
+            streams,
+            bytes,
+        } = std::mem::take(&mut self.round);
+        let mut moves = Vec::with_capacity(streams.len());
+        for key in streams {
+            if let Some(stream) = self.streams.get_mut(&key) {
+                moves.push(stream.to_move());
+                stream.end_round();
+            }
+        }
+        let (batches, files) = self.open.end_round();
+        let reply = |(reply, key, settled): (R, StreamKey, Settled)| {
+            let stream = self.streams.get(&key);
+            let committed = stream.map_or(Offset::ZERO, |stream| stream.record.committed);
+            let answer = match settled {
+                Settled::Known(outcome) => ChunkReply::Receipt(Receipt { committed, outcome }),
+                Settled::Wait(limit) => ChunkReply::Wait(limit.message()),
+            };
+            (reply, answer)
+        };
+        let replies = settled.into_iter().map(reply).collect();
+        self.round_number += 1;
+        self.is_writing = true;
+        Some(StagedRound {
+            replies,
+            bytes,
+            files,
+            uploads: if moves.is_empty() {
+                RoundUploads::default()
+            } else {
+                self.uploads.take_round()
+            },
+            commit: Commit {
+                streams: moves,
+                batches,
+            },
+            staged_at: now,
+        })
+    }
+
+    /// The round that was taken is durable.
+    pub(crate) fn round_written(&mut self) {
+        self.is_writing = false;
+        self.uploads.written();
+    }
+
+    /// The round that was taken failed. No chunk of it, and none that is staged, is acknowledged: returns their replies.
+    pub(crate) fn round_failed(
+        &mut self,
+        round: StagedRound<D::File, R>,
+        error: CommitError,
+    ) -> Vec<(R, ChunkReply)> {
+        self.is_writing = false;
+        self.withdraw(round.replies, error)
+    }
+
+    /// Withdraws what is staged.
+    fn withdraw(&mut self, failed: Vec<(R, ChunkReply)>, error: CommitError) -> Vec<(R, ChunkReply)> {
+        let staged = std::mem::take(&mut self.round).settled;
+        let failed = failed.into_iter().map(|(reply, _)| reply);
+        let replies = failed.chain(staged.into_iter().map(|(reply, ..)| reply));
+        let replies = self.wait_replies(replies, error.client_message());
+        self.needs_recovery = true;
+        self.failure = Some(error);
+        replies
+    }
+
+    /// Stores nothing: `arrivals` and the parked chunks get `reason` as their reply.
+    pub(crate) fn reject_all(
+        &mut self,
+        arrivals: Vec<(ReceivedChunk<B>, R)>,
+        reason: &str,
+    ) -> Vec<(R, ChunkReply)> {
+        self.wait_replies(arrivals.into_iter().map(|(_, reply)| reply), reason)
+    }
+
+    fn wait_replies(&mut self, replies: impl Iterator<Item = R>, reason: &str) -> Vec<(R, ChunkReply)> {
+        let parked = self.parked.drain(..).map(|parked| parked.reply);
+        let wait = |reply| (reply, ChunkReply::Wait(reason.to_owned()));
+        replies.chain(parked).map(wait).collect()
+    }
+
+    /// The last round that the ledger has for certain.
+    pub(crate) fn durable_round(&self) -> RoundNumber {
+        self.round_number - 1 - RoundNumber::from(self.is_writing)
+    }
+}
