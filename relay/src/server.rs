@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -13,6 +15,7 @@ use logferry_protocol::names::GroupName;
 use logferry_spool::Spool;
 use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -201,22 +204,58 @@ fn thread_error(group: &GroupSettings, source: io::Error) -> RelayError {
     }
 }
 
-/// Runs the relay until `shutdown`, with its metrics on `config.metrics`.
+/// Checks the ledger's file if the start has checked only a part of it. The receiver gets an error if there is damage, and is
+/// closed if there is none. The thread is not waited for: it only reads.
+fn check_ledger(data_dir: &Path) -> Result<oneshot::Receiver<LedgerError>, LedgerError> {
+    let ledger = Ledger::open(data_dir)?;
+    let (damage, found) = oneshot::channel();
+    if !ledger.is_partly_checked()? {
+        return Ok(found);
+    }
+    tracing::info!("the ledger is large: the relay serves while the rest of its file is checked for damage");
+    let check = move || match ledger.check_file() {
+        Ok(()) => tracing::info!("the ledger's file is checked: no damage"),
+        Err(error) => drop(damage.send(error)),
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("ledger-check".to_owned())
+        .spawn(check)
+    {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the ledger's file is not checked for damage, as no thread can be started"
+        );
+    }
+    Ok(found)
+}
+
+/// Runs the relay until `shutdown`, or until its ledger turns out to be damaged, with its metrics on `config.metrics`.
 pub async fn run(
     config: logferry_config::RelaySettings,
     shutdown: CancellationToken,
 ) -> Result<(), RelayError> {
     let (metrics, ready, mut endpoints) = (Metrics::process(), Readiness::default(), JoinSet::new());
+    let stop = shutdown.child_token();
     if let Some(address) = config.metrics {
         let endpoint = HealthEndpoint::bind(address).await?;
-        endpoints.spawn(endpoint.serve(metrics.clone(), ready.clone(), shutdown.clone()));
+        endpoints.spawn(endpoint.serve(metrics.clone(), ready.clone(), stop.clone()));
     }
     let relay = RelayServer::bind(&config, metrics).await?;
     for (group, address) in config.groups.iter().zip(relay.addresses()) {
         tracing::info!(group = %group.name, %address, "listening");
     }
     ready.set_unless(relay.faults());
-    relay.serve(shutdown).await;
+    let damage = check_ledger(&config.data_dir)?;
+    let mut serving = pin!(relay.serve(stop.clone()));
+    let result = tokio::select! {
+        () = &mut serving => Ok(()),
+        Ok(error) = damage => {
+            // What is acknowledged is on disk. The senders keep the rest.
+            stop.cancel();
+            serving.await;
+            Err(error.into())
+        }
+    };
     endpoints.join_all().await;
-    Ok(())
+    result
 }

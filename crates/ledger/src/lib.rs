@@ -18,6 +18,7 @@
 mod batches;
 mod create_guard;
 mod deliveries;
+mod file_check;
 mod monitor_state;
 mod rebuild;
 mod row;
@@ -159,7 +160,8 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the ledger in `data_dir`, and creates it if there never was one. For the relay.
     ///
-    /// Reads the whole file, so that damage is found now and not when a damaged page is needed.
+    /// Reads the file, so that damage is found now and not when a damaged page is needed: all of it or, if it is large, what
+    /// says how far streams are durable. Then [`Self::check_file`] reads the rest.
     pub fn open_or_create(data_dir: &Path) -> Result<Self, LedgerError> {
         let path = data_dir.join(FILE_NAME);
         let is_blank = create_guard::is_blank(&path);
@@ -174,13 +176,8 @@ impl Ledger {
             (Err(LedgerError::Missing { path }), Some(trace)) => Err(LedgerError::Lost { path, trace }),
             (opened, _) => opened,
         }?;
-        match ledger.check("PRAGMA quick_check(1)")?.pop() {
-            Some(detail) => Err(LedgerError::Damaged {
-                path: ledger.path,
-                detail,
-            }),
-            None => Ok(ledger),
-        }
+        ledger.check_at_start(file_check::WHOLE_AT_START_MAX)?;
+        Ok(ledger)
     }
 
     /// Opens the ledger in `data_dir`, which must exist. For every role except the relay.
@@ -236,17 +233,6 @@ impl Ledger {
     /// How long each change waits while another process writes, instead of 30 s.
     pub fn wait_for_locks(&mut self, at_most: Duration) -> Result<(), LedgerError> {
         self.read("set its time-out", |sql| sql.busy_timeout(at_most))
-    }
-
-    /// Lets SQLite check the whole file. Returns one line for each fault.
-    pub fn integrity(&self) -> Result<Vec<String>, LedgerError> {
-        self.check("PRAGMA integrity_check")
-    }
-
-    fn check(&self, pragma: &'static str) -> Result<Vec<String>, LedgerError> {
-        let mut faults: Vec<String> = self.list("check its file", pragma, [], |row| row.get(0))?;
-        faults.retain(|line| line != "ok");
-        Ok(faults)
     }
 
     /// Checks that the ledger can be written, and prevents a failed transaction from coming back.
