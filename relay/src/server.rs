@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{CredentialFileError, CredentialsReloader};
+use crate::chunk::RelayBodies;
 use crate::commit::{
     CommitError, CommitQueue, CommitThreadError, Committer, GroupScheduler, SharedDiskScheduler,
     finish_seals, seal_orphans,
@@ -82,6 +83,7 @@ pub struct RelayServer {
     listeners: Vec<(GroupListener, GroupRuntime)>,
     credentials: CredentialsReloader,
     senders: SharedSenders,
+    bodies: RelayBodies,
     commit_threads: Vec<JoinHandle<()>>,
     _lock: LockFile,
 }
@@ -104,6 +106,7 @@ impl RelayServer {
             listeners: Vec::new(),
             credentials: CredentialsReloader::load(config)?,
             senders: SharedSenders::load(ledger.senders()?),
+            bodies: RelayBodies::new(config.limits.max_in_flight_total),
             commit_threads: Vec::new(),
             _lock: lock,
         };
@@ -144,7 +147,7 @@ impl RelayServer {
             listener,
             Arc::new(group.clone()),
             config,
-            (self.credentials.credentials(), self.senders.clone()),
+            (self.credentials.credentials(), self.senders.clone(), &self.bodies),
             ledger_id,
             commits,
             metrics,

@@ -2,6 +2,7 @@
 //! Nothing here starts a relay or knows a benchmark.
 
 pub(crate) mod commit_times;
+pub(crate) mod disk_limit;
 pub(crate) mod figures;
 pub(crate) mod process;
 pub(crate) mod table;

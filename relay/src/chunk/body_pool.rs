@@ -1,60 +1,135 @@
 //! The memory of request bodies: bounded and reused.
 //!
 //! Allocating buffers of megabytes for each request and returning them to the system costs more than everything else
-//! that is done with them. So each group keeps its buffers.
+//! that is done with them. So the relay keeps its buffers.
+//!
+//! Invariants:
+//! - The bodies of a group have at most its budget, those of all groups at most the relay's, beside [`OWN_BYTES`] for each
+//!   group. So a group with few lines never waits for the bodies of others.
+//! - What waits holds nothing of the relay's budget.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Buffers that are kept for the next requests. Further buffers belong to a burst and are returned to the system.
-const KEPT_BUFFERS: usize = 8;
+/// What each group has for itself: a second of a busy log.
+const OWN_BYTES: usize = 1 << 20;
 
+/// Buffers that are kept for the next requests. Further buffers belong to a burst and are returned to the system.
+const KEPT_BUFFERS: usize = 16;
+
+/// A buffer that has grown larger is not kept.
+const KEPT_BYTES_MAX: usize = 2 << 20;
+
+/// The memory of the bodies of all groups.
 #[derive(Debug, Clone)]
-pub(crate) struct BodyPool {
-    budget: Arc<Semaphore>,
-    bytes: usize,
+pub(crate) struct RelayBodies {
+    budget: Budget,
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// The bytes of one request with their part of the group's budget. Dropping it returns both.
+/// The memory of the bodies of one group.
+#[derive(Debug, Clone)]
+pub(crate) struct BodyPool {
+    own: Budget,
+    group: Budget,
+    relay: RelayBodies,
+}
+
+/// A number of bytes to be shared.
+#[derive(Debug, Clone)]
+struct Budget {
+    free: Arc<Semaphore>,
+    bytes: usize,
+}
+
+/// The bytes of one request with their part of the budgets. Dropping it returns them.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     bytes: Vec<u8>,
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
-    permit: OwnedSemaphorePermit,
+    permits: Vec<OwnedSemaphorePermit>,
     len_reserved: usize,
 }
 
-impl BodyPool {
+impl Budget {
+    fn new(bytes: usize) -> Self {
+        let bytes = bytes.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(bytes)),
+            bytes,
+        }
+    }
+
+    /// A request for more than the whole budget gets the whole budget.
+    fn permits(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.min(self.bytes)).unwrap_or(u32::MAX)
+    }
+
+    /// Takes `bytes` if they are there now.
+    fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.free).try_acquire_many_owned(permits).ok()
+    }
+
+    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.free)
+            .acquire_many_owned(self.permits(bytes))
+            .await;
+        permit.expect("the semaphore is never closed")
+    }
+}
+
+impl RelayBodies {
     /// Memory for `bytes` of bodies at a time.
     pub(crate) fn new(bytes: usize) -> Self {
-        let permits = bytes.min(Semaphore::MAX_PERMITS);
         Self {
-            budget: Arc::new(Semaphore::new(permits)),
-            bytes: permits,
+            budget: Budget::new(bytes),
             buffers: Arc::default(),
         }
     }
 
+    /// The memory of a group, which has at most `bytes` of bodies at a time.
+    pub(crate) fn of_group(&self, bytes: usize) -> BodyPool {
+        BodyPool {
+            own: Budget::new(OWN_BYTES.min(bytes)),
+            group: Budget::new(bytes),
+            relay: self.clone(),
+        }
+    }
+}
+
+/// Every push and pop is complete, so a panic of another thread leaves nothing half done.
+fn lock(buffers: &Mutex<Vec<Vec<u8>>>) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    buffers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BodyPool {
+    /// The memory of the only group of a relay.
+    #[cfg(test)]
+    pub(crate) fn new(bytes: usize) -> Self {
+        RelayBodies::new(bytes).of_group(bytes)
+    }
+
     /// Waits for memory for a body of `len` bytes and `scratch` bytes for its decoder, together at most `u32::MAX`.
     ///
-    /// A request for more than the whole budget gets the whole budget.
     /// Cancel safe: a dropped wait has reserved nothing.
     pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> RequestBody {
-        let permits = len.saturating_add(scratch).min(self.bytes);
-        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.budget).acquire_many_owned(permits).await;
-        let permit = permit.expect("the semaphore is never closed");
-        let kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let needed = len.saturating_add(scratch);
+        let group = self.group.take(needed).await;
+        let beside = match self.own.try_take(needed) {
+            Some(own) => own,
+            None => self.relay.budget.take(needed).await,
+        };
+        let kept = lock(&self.relay.buffers).pop();
         let mut bytes = kept.unwrap_or_default();
         bytes.clear();
         bytes.reserve(len);
         RequestBody {
             bytes,
-            buffers: Arc::clone(&self.buffers),
-            permit,
+            buffers: Arc::clone(&self.relay.buffers),
+            permits: vec![group, beside],
             len_reserved: len,
         }
     }
@@ -68,8 +143,10 @@ impl RequestBody {
 
     /// The body is decoded: the memory that was reserved for its decoder is released.
     pub(crate) fn complete(mut self) -> Self {
-        let surplus = self.permit.num_permits().saturating_sub(self.len_reserved);
-        drop(self.permit.split(surplus));
+        for permit in &mut self.permits {
+            let surplus = permit.num_permits().saturating_sub(self.len_reserved);
+            drop(permit.split(surplus));
+        }
         self
     }
 
@@ -95,8 +172,8 @@ impl AsRef<[u8]> for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let mut kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_BUFFERS {
+        let mut kept = lock(&self.buffers);
+        if kept.len() < KEPT_BUFFERS && self.bytes.capacity() <= KEPT_BYTES_MAX {
             kept.push(std::mem::take(&mut self.bytes));
         }
     }
@@ -143,6 +220,20 @@ mod tests {
                 prop_assert_eq!(invariant_growth_is_bounded("bytes of bodies", used, BUDGET), Ok(()));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn groups_share_the_relays_memory_and_a_small_body_never_waits_for_another_group() {
+        let relay = RelayBodies::new(10 << 20);
+        let (flooded, other) = (relay.of_group(8 << 20), relay.of_group(8 << 20));
+        let first = flooded.reserve(8 << 20, 0).await;
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let mut large = Box::pin(other.reserve(4 << 20, 0));
+        assert!(large.as_mut().poll(&mut unwoken).is_pending(), "8 + 4 > 10 MiB");
+        let small = other.reserve(1000, 0).await;
+        drop(first);
+        assert!(large.as_mut().poll(&mut unwoken).is_ready());
+        drop(small);
     }
 
     #[tokio::test]

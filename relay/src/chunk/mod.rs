@@ -11,7 +11,7 @@ use logferry_protocol::chunk::{ChunkHeader, Receipt};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::sender::SenderId;
 
-pub(crate) use self::body_pool::{BodyPool, RequestBody};
+pub(crate) use self::body_pool::{BodyPool, RelayBodies, RequestBody};
 pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
 
 /// A chunk that was received completely and checked against its header.

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::requests::{ConnectedPeer, handle_request};
 use super::{HttpContext, RejectionLog, TIMEOUTS};
 use crate::auth::Credentials;
-use crate::chunk::BodyPool;
+use crate::chunk::RelayBodies;
 use crate::commit::CommitQueue;
 use crate::health::SharedGroupStatus;
 use crate::http::connection::{ClientConnection, close_after_failed_handshake};
@@ -56,7 +56,7 @@ impl GroupListener {
         listener: TcpListener,
         group: Arc<GroupSettings>,
         config: &logferry_config::RelaySettings,
-        (credentials, senders): (Credentials, SharedSenders),
+        (credentials, senders, bodies): (Credentials, SharedSenders, &RelayBodies),
         ledger: LedgerId,
         commits: CommitQueue,
         metrics: RelayMetrics,
@@ -69,7 +69,7 @@ impl GroupListener {
             credentials,
             senders,
             ledger,
-            bodies: BodyPool::new(config.limits.max_in_flight),
+            bodies: bodies.of_group(config.limits.max_in_flight),
             acks: AckTracker::new(commits.clone()),
             status: commits.status().clone(),
             commits,

@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::*;
 use crate::auth::CredentialsReloader;
+use crate::chunk::RelayBodies;
 
 /// Too short for a slow client.
 const SHORT: Duration = Duration::from_millis(200);
@@ -42,7 +43,7 @@ impl IsolatedListener {
             socket,
             Arc::new(config.groups[0].clone()),
             &config,
-            (credentials, SharedSenders::default()),
+            (credentials, SharedSenders::default(), &RelayBodies::new(1 << 20)),
             LedgerId::new(1),
             CommitQueue::to(jobs),
             Metrics::new().relay("a"),

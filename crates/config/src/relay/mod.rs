@@ -65,6 +65,8 @@ pub struct GroupLimits {
     pub max_chunk: usize,
     /// Bytes of all request bodies in memory at one time.
     pub max_in_flight: usize,
+    /// Bytes of the bodies of all groups together, beside a little that each group has for itself; at least `max_in_flight`.
+    pub max_in_flight_total: usize,
     /// Open connections, 1 to 65536.
     pub max_connections: usize,
     /// Bytes of free disk; below it the relay accepts no lines.
@@ -107,6 +109,7 @@ struct RawGroup {
 struct RawLimits {
     max_chunk: RawText,
     max_in_flight: RawText,
+    max_in_flight_total: RawText,
     max_connections: RawText,
     min_free_disk: RawText,
 }
@@ -228,6 +231,8 @@ impl RawLimits {
         let max_in_flight = at
             .key("max_in_flight")
             .memory(self.max_in_flight.or("64MiB"), least_in_flight..=u64::MAX);
+        let total = self.max_in_flight_total.or("128MiB");
+        let total = at.key("max_in_flight_total").memory(total, SMALLEST..=u64::MAX);
         let max_connections = at
             .key("max_connections")
             .number(self.max_connections.or("1024"), 1..=MOST_CONNECTIONS);
@@ -236,6 +241,7 @@ impl RawLimits {
         Some(GroupLimits {
             max_chunk: max_chunk?,
             max_in_flight: max_in_flight?,
+            max_in_flight_total: total?.max(max_in_flight?),
             max_connections: max_connections?,
             min_free_disk: min_free_disk?,
         })
