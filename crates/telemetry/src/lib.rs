@@ -8,7 +8,7 @@ mod logs;
 mod metrics;
 
 pub use endpoint::{HealthEndpoint, HealthEndpointError, Readiness};
-pub use logs::{LogsError, init};
+pub use logs::{LogsError, init, journal_messages};
 pub use metrics::{
     ForwarderMetrics, Metrics, MonitorMetrics, RelayMetrics, SenderMetrics, SenderTotals, StoredChunks,
 };
