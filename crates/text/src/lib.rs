@@ -5,11 +5,13 @@
 
 mod numbers;
 mod table;
+mod wrap;
 
 use std::error::Error;
 
-pub use numbers::{count, count_of, duration, size};
+pub use numbers::{about, count, count_of, duration, size};
 pub use table::Table;
+pub use wrap::{TERMINAL_COLUMNS, wrapped};
 
 /// An error and its causes on one line: `cannot read a: permission denied`. A cause that is in the text already, since some
 /// errors repeat theirs, is not repeated.
