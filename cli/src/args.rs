@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::{Args as Options, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use logferry_ledger::BatchFilter;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
+use logferry_time_windows::{MomentError, moment};
 
 /// Ships nginx logs to SFTP servers: every line exactly once, with proof
 #[derive(Debug, Parser)]
@@ -138,7 +138,7 @@ pub(crate) struct StatusArgs {
 /// Options that select batches.
 #[derive(Debug, Options)]
 pub(crate) struct BatchSelection {
-    /// Only windows that end after this time: local (2026-11-21T08:00), or with an offset or Z
+    /// Only windows that end after this time: 2h (ago), 08:00, 2026-11-21, 2026-11-21T08:00, or with an offset or Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
     /// Only windows that start before this time
@@ -265,15 +265,9 @@ pub(crate) struct GenerateArgs {
     pub(crate) health_every: Option<NonZeroU32>,
 }
 
-/// Parses a time with an offset, or a local time.
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse::<Timestamp>() {
-        return Ok(instant);
-    }
-    text.parse::<DateTime>()
-        .and_then(|local| local.to_zoned(TimeZone::system()))
-        .map(|zoned| zoned.timestamp())
-        .map_err(|_| "write it like 2026-11-21T08:00 or 2026-11-21T08:00:00Z".to_owned())
+/// A time as people type it.
+fn time(text: &str) -> Result<Timestamp, MomentError> {
+    moment(text, Timestamp::now(), &TimeZone::system())
 }
 
 #[cfg(test)]
@@ -295,21 +289,6 @@ mod tests {
             let args = CliArgs::try_parse_from(line).unwrap();
             assert_eq!(args.config, PathBuf::from("x.yaml"));
         }
-    }
-
-    #[test]
-    fn times_are_parsed_with_and_without_an_offset() {
-        assert_eq!(
-            time("2026-11-21T08:00:00+06:00").unwrap(),
-            "2026-11-21T02:00:00Z".parse().unwrap()
-        );
-        let local = time("2026-11-21T08:00").unwrap();
-        assert_eq!(local, time("2026-11-21 08:00:00").unwrap());
-        assert_eq!(time("2026-11-21").unwrap(), time("2026-11-21T00:00").unwrap());
-        assert_eq!(
-            time("yesterday").unwrap_err(),
-            "write it like 2026-11-21T08:00 or 2026-11-21T08:00:00Z"
-        );
     }
 
     #[test]

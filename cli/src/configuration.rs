@@ -4,28 +4,46 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use logferry_config::{Config, ForwarderSettings, Subscriber};
+use logferry_config::{Config, ConfigError, ForwarderSettings, Subscriber};
 use logferry_ledger::Ledger;
 use logferry_protocol::names::{DestinationName, GroupName, SourceId};
 use logferry_text::nearest;
 
 use crate::output::exit::{Failure, Result};
+use crate::owner;
 
 /// Reads and validates the configuration.
 pub(crate) fn load(file: &Path) -> Result<Config> {
-    logferry_config::load(file).map_err(Failure::configuration)
+    logferry_config::load(file).map_err(failure)
 }
 
-/// The relay host's data folder. The configuration is only valid if all its sections name the same one.
+/// The failure of a configuration that was not read; an ordinary user is told who may read it.
+pub(crate) fn failure(error: ConfigError) -> Failure {
+    let advice = match &error {
+        ConfigError::Read { file, source } => owner::advice(file, source),
+        ConfigError::Invalid { .. } => None,
+    };
+    let file = |error: &ConfigError| match error {
+        ConfigError::Read { file, .. } | ConfigError::Invalid { file, .. } => file.display().to_string(),
+    };
+    match advice {
+        Some(advice) => Failure::Configuration(anyhow!("{}: {advice}", file(&error))),
+        None => Failure::configuration(error),
+    }
+}
+
+/// The relay host's data folder. The configuration is only valid if all its sections name the same one. From here on the
+/// process has the rights of the folder's owner.
 pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
-    let data_dir = config.data_dirs().next();
-    data_dir.map(|(_, folder)| folder.to_owned()).ok_or_else(|| {
+    let Some((_, data_dir)) = config.data_dirs().next() else {
         let file = file.display();
-        Failure::Configuration(anyhow!(
+        return Err(Failure::Configuration(anyhow!(
             "{file}: there is no relay, forwarder, monitor or housekeeper section; run this command with the relay host's \
              configuration"
-        ))
-    })
+        )));
+    };
+    owner::act_as_owner(&[data_dir])?;
+    Ok(data_dir.to_owned())
 }
 
 /// The configured destinations, each with the batches it wants.

@@ -7,6 +7,7 @@ mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
 mod output;
+mod owner;
 mod roles;
 mod units;
 

@@ -92,7 +92,11 @@ impl DeliveryStore {
             let deliveries = self.ledger.deliveries(batch.id)?;
             let is_delivered = deliveries.iter().any(|delivery| delivery.delivered_at.is_some());
             if is_delivered && self.wanting(&batch).all(|name| has_batch(&deliveries, name)) {
-                info!(batch = %batch.name(), "no other destination wants this batch any more; it is sent");
+                let name = batch.name();
+                info!(
+                    batch = name,
+                    "batch {name}: no other destination wants it any more, so it counts as sent"
+                );
                 self.ledger.mark_sent(batch.id, now)?;
             } else if !is_delivered && self.wanting(&batch).next().is_none() {
                 unwanted += 1;
@@ -106,7 +110,8 @@ impl DeliveryStore {
         if unwanted > 0 {
             warn!(
                 batches = unwanted,
-                "no destination wants some batches; they wait in ready/ until one does"
+                "no destination wants some batches: {unwanted}; they wait in ready/ until one is configured that takes their \
+                 source, group and log"
             );
         }
         Ok(())
@@ -129,10 +134,12 @@ impl DeliveryStore {
             batch.state == BatchState::Sent && self.spool.path(batch, file.state) == file.path
         };
         if let Some(batch) = batch.filter(is_sent) {
-            info!(batch = %batch.name(), from = %file.state, "moving the file of a sent batch to sent/");
+            let (name, from) = (batch.name(), file.state);
+            info!(batch = name, %from, "batch {name} is sent: its file moves from {from}/ to sent/");
             self.move_file(&batch, file.state, batch.state);
         } else {
-            warn!(file = %file.path.display(), "the ledger has no batch with a file here; the file is left alone");
+            let path = file.path.display();
+            warn!(file = %path, "{path} is no file of a batch that the ledger knows; it is left alone, `logferry fsck` says more");
         }
         Ok(())
     }
@@ -256,7 +263,8 @@ impl DeliveryStore {
         match self.spool.move_batch(batch, from, to) {
             Ok(()) => {
                 self.unmoved.remove(&batch.id);
-                info!(batch = %batch.name(), %from, %to, "moved a batch's file to the folder of its state");
+                let name = batch.name();
+                info!(batch = name, %from, %to, "the file of batch {name} was moved from {from}/ to {to}/, as the ledger says");
                 true
             }
             Err(error) => {

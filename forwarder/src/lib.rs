@@ -37,7 +37,7 @@ use logferry_durable::{LockError, LockFile};
 use logferry_ledger::LedgerError;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::delivery_store::DeliveryStore;
 use crate::session::bandwidth::Bandwidth;
@@ -141,9 +141,10 @@ async fn open(
                     .map_err(store_error)?;
                 return Ok(Some((lock, store)));
             }
-            Err(DeliveryStoreError::Ledger(LedgerError::Missing { path })) => {
+            Err(DeliveryStoreError::Ledger(LedgerError::Missing { .. })) => {
                 if !is_logged {
-                    warn!(ledger = %path.display(), "there is no ledger yet; waiting for the relay to create it");
+                    let folder = data_dir.display();
+                    info!(%folder, "waiting for the relay's first start: no ledger in {folder} yet");
                     is_logged = true;
                 }
             }

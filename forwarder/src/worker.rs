@@ -149,7 +149,7 @@ impl DestinationWorker {
     /// Logs an error. Nothing is lost by one: unrecorded results are found again in the spool and at the destination.
     fn log_if_failed<T>(&self, result: &Result<T, DeliveryStoreError>) -> bool {
         if let Err(error) = result {
-            error!(destination = %self.destination.name, error = error_chain(error), "cannot use the ledger or move files in the spool; trying again");
+            error!(destination = %self.destination.name, error = error_chain(error), "cannot use the ledger or move files in the spool; it is tried again");
         }
         result.is_ok()
     }

@@ -5,6 +5,7 @@ use std::error::Error;
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
 use logferry_durable::RealDisk;
+use logferry_ledger::Ledger;
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -28,9 +29,21 @@ pub async fn run(config: HousekeeperSettings, shutdown: CancellationToken) -> Re
     let mut scheduler = JobScheduler::new().await.map_err(HousekeeperError::Scheduler)?;
     scheduler.add(job).await.map_err(HousekeeperError::Scheduler)?;
     scheduler.start().await.map_err(HousekeeperError::Scheduler)?;
-    tracing::info!(schedule = config.schedule, "housekeeper started");
+    tracing::info!(
+        schedule = config.schedule,
+        "housekeeper started on {}",
+        config.data_dir.display()
+    );
 
+    let folder = config.data_dir.display();
+    if Ledger::is_missing(&config.data_dir) {
+        tracing::info!(%folder, "waiting for the relay's first start: no ledger in {folder} yet");
+    }
     while let Some(Some(())) = shutdown.run_until_cancelled(ticks.recv()).await {
+        if Ledger::is_missing(&config.data_dir) {
+            tracing::debug!(%folder, "there is still no ledger");
+            continue;
+        }
         let (config, stop) = (config.clone(), shutdown.clone());
         let work = move || once_on(&RealDisk, &config, Timestamp::now(), &stop);
         let done = tokio::task::spawn_blocking(work).await;

@@ -25,6 +25,7 @@ use logferry_config::HousekeeperSettings;
 use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::Ledger;
 use logferry_spool::Spool;
+use logferry_text::size;
 use tokio_util::sync::CancellationToken;
 
 pub use daemon::run;
@@ -77,7 +78,7 @@ fn once_on<D: Disk>(
             tracing::error!(
                 batch,
                 error = &error as &dyn Error,
-                "this batch was not compressed or deleted; the next run tries again"
+                "batch {batch} was not compressed or deleted; the next run tries again"
             );
             failed += 1;
             first.get_or_insert_with(|| Box::new(error));
@@ -97,7 +98,8 @@ fn once_on<D: Disk>(
             expired,
             bytes_freed,
             failed,
-            "sent batches were compressed or deleted"
+            "sent batches: {compressed} compressed, {expired} deleted, {failed} failed, {} freed",
+            size(bytes_freed)
         );
     }
     match first {

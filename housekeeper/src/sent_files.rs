@@ -59,7 +59,8 @@ pub(crate) fn sent_batches<D: Disk>(
                 Err(error) => tracing::error!(
                     batch = batch.name(),
                     error = &error as &dyn std::error::Error,
-                    "cannot look for this batch's file; it is left alone, the next run tries again"
+                    "cannot look for the file of batch {}; it is left alone, the next run tries again",
+                    batch.name()
                 ),
             },
         }
@@ -73,7 +74,7 @@ pub(crate) fn sent_batches<D: Disk>(
             None => tracing::warn!(
                 source,
                 name,
-                "this file in sent/ is not in the ledger; it is left alone"
+                "sent/{source}/{name} is not in the ledger; it is left alone, `logferry fsck` says more"
             ),
         }
     }

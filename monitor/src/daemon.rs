@@ -4,13 +4,13 @@
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::MonitorSettings;
 use logferry_durable::{LockError, LockFile};
-use logferry_ledger::{LedgerError, NewMail};
+use logferry_ledger::{Ledger, LedgerError, NewMail};
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +80,8 @@ pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     // The ledger before the lock: without a ledger there may be no folder for the lock either.
     with_ledger(&config.data_dir, |_| Ok(())).await?;
     let _lock = lock(&config.data_dir)?;
-    check(&Arc::new(config.clone())).await?;
+    // Cron has looked before.
+    check(&Arc::new(config.clone()), Duration::MAX).await?;
     let mut outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let pass = outbox.send(Timestamp::MAX, &CancellationToken::new()).await?;
     match pass.last_error {
@@ -127,11 +128,11 @@ async fn sleep(time: Duration, shutdown: &CancellationToken) -> bool {
 
 /// Waits until the ledger exists; false if `shutdown` came first.
 async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool {
-    let path = data_dir.join(logferry_ledger::FILE_NAME);
+    let folder = data_dir.display();
     let mut is_logged = false;
-    while !path.exists() {
+    while Ledger::is_missing(data_dir) {
         if !is_logged {
-            tracing::warn!(ledger = %path.display(), "there is no ledger yet; waiting until the relay creates it");
+            tracing::info!(%folder, "waiting for the relay's first start: no ledger in {folder} yet");
             is_logged = true;
         }
         if !sleep(LEDGER_WAIT, shutdown).await {
@@ -141,11 +142,18 @@ async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool 
     !shutdown.is_cancelled()
 }
 
-async fn check(config: &Arc<MonitorSettings>) -> Result<(), MonitorError> {
+async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(), MonitorError> {
     let shared = Arc::clone(config);
     with_ledger(&config.data_dir, move |ledger| {
         let metrics = Metrics::process().monitor();
-        tick::tick(ledger, &shared, &TimeZone::system(), &metrics, Timestamp::now())
+        tick::tick(
+            ledger,
+            &shared,
+            &TimeZone::system(),
+            &metrics,
+            watched_for,
+            Timestamp::now(),
+        )
     })
     .await
 }
@@ -157,8 +165,9 @@ async fn watch(
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
+    let started = Instant::now();
     loop {
-        match check(&config).await {
+        match check(&config, started.elapsed()).await {
             Ok(()) => ready.set(),
             Err(error) => log_if_temporary(error)?,
         }
@@ -186,7 +195,10 @@ async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -
 fn log_if_temporary(error: MonitorError) -> Result<(), MonitorError> {
     match error {
         MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
-            tracing::error!(error = &error as &dyn Error, "cannot use the ledger; tried again");
+            tracing::error!(
+                error = &error as &dyn Error,
+                "cannot use the ledger now; this is tried again"
+            );
             Ok(())
         }
         error => Err(error),

@@ -1,31 +1,36 @@
 //! One look at the ledger: decides what people must be mailed, and puts those mails into the outbox.
 
 use std::error::Error;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::MonitorSettings;
 use logferry_ledger::{BatchFilter, Ledger, LedgerError};
 use logferry_telemetry::MonitorMetrics;
+use logferry_text::duration;
 
 use crate::alerts::alert_rule::{self, AlertInput};
 use crate::alerts::{alert_mail, watched_sources};
 use crate::summary::hourly_summary::HourlySummary;
 use crate::summary::summary_schedule::{SummaryHour, due_hours};
 
-/// Queues the alerts and summaries that are due. An error in one does not keep the other from being tried.
+/// Queues the alerts and summaries that are due. An error in one does not keep the other from being tried. The monitor has
+/// watched for so long.
 pub(crate) fn tick(
     ledger: &mut Ledger,
     config: &MonitorSettings,
     zone: &TimeZone,
     metrics: &MonitorMetrics,
+    watched_for: Duration,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let alerts = queue_alerts(ledger, config, zone, metrics, now);
+    let alerts = queue_alerts(ledger, config, zone, metrics, watched_for, now);
     if let Err(error) = &alerts {
         tracing::error!(
             error = error as &dyn Error,
-            "cannot check for silent sources; tried again"
+            "cannot check for silent sources; this is tried again in {}",
+            duration(config.interval)
         );
     }
     queue_summaries(ledger, config, zone, now).and(alerts)
@@ -36,6 +41,7 @@ fn queue_alerts(
     config: &MonitorSettings,
     zone: &TimeZone,
     metrics: &MonitorMetrics,
+    watched_for: Duration,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let input = AlertInput {
@@ -43,6 +49,7 @@ fn queue_alerts(
         expected: &config.expected_sources,
         alerts: &ledger.alerts()?,
         stale_after: config.stale_after,
+        watched_for,
     };
     let decision = alert_rule::decide(input, now);
     if !decision.newly_silent.is_empty() {
@@ -50,14 +57,15 @@ fn queue_alerts(
         ledger.raise_alerts(&decision.newly_silent, &mail, now)?;
         for alert in &decision.newly_silent {
             metrics.alerted();
-            tracing::warn!(source = %alert.source, kind = alert.kind.as_str(), "source is silent");
+            let (source, kind) = (&alert.source, alert.kind.as_str());
+            tracing::warn!(%source, kind, "{}; a mail about it is queued", alert_mail::silence(alert, now));
         }
     }
     if !decision.back.is_empty() {
         let sources: Vec<_> = decision.back.iter().map(|alert| alert.source.clone()).collect();
         ledger.clear_alerts(&sources, &alert_mail::back_mail(&decision, zone), now)?;
         for source in &sources {
-            tracing::info!(%source, "source is back");
+            tracing::info!(%source, "source {source} is back; a mail about it is queued");
         }
     }
     Ok(())
@@ -74,11 +82,17 @@ fn queue_summaries(
     if due.skipped > 0 {
         tracing::warn!(
             hours = due.skipped,
-            "the monitor was down for long: hours before the last day get no summary"
+            "the monitor was down for long: {} hours before the last day get no summary",
+            due.skipped
         );
     }
-    for hour in due.hours {
-        let sources = ledger.sources()?;
+    let sources = ledger.sources()?;
+    // An hour before the first contact of any source has nothing to sum up.
+    let first_contact = sources.iter().map(|source| source.first_seen).min();
+    let has_contact =
+        |hour: &SummaryHour| last.is_some() || first_contact.is_some_and(|first| first < hour.end());
+    let with_contact = due.hours.into_iter().filter(has_contact);
+    for hour in with_contact {
         let in_hour = BatchFilter {
             source: None,
             since: Some(hour.start()),
@@ -88,7 +102,8 @@ fn queue_summaries(
         let watched = watched_sources(&sources, &config.expected_sources);
         let mail = HourlySummary::new(hour, watched.into_keys(), &batches, &totals).mail(zone);
         if ledger.queue_summary(hour.start(), &mail, now)? {
-            tracing::info!(subject = mail.subject, "summary queued");
+            let subject = &mail.subject;
+            tracing::info!(subject, "mail \"{subject}\" is queued");
         }
     }
     Ok(())

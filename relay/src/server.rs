@@ -245,7 +245,8 @@ pub async fn run(
     }
     let relay = RelayServer::bind(&config, metrics).await?;
     for (group, address) in config.groups.iter().zip(relay.addresses()) {
-        tracing::info!(group = %group.name, %address, "listening");
+        let name = &group.name;
+        tracing::info!(group = %name, %address, "group {name}: listening on {address}");
     }
     ready.set_unless(relay.faults());
     let damage = check_ledger(&config.data_dir)?;

@@ -4,6 +4,7 @@ mod audit_verify;
 mod bad_config;
 mod clean_stop;
 mod error_reports;
+mod journal;
 mod reload;
 mod resend;
 mod tail;

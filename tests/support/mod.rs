@@ -1,5 +1,6 @@
 //! Support for the end-to-end tests: processes, folders, configuration, comparison. It uses no role's internals.
 
+pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod network;
 pub(crate) mod pipeline;

@@ -1,4 +1,6 @@
-//! `logferry status`: shows the present state.
+//! `logferry status`: shows the present state. The text fits 80 columns.
+
+mod sections;
 
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
@@ -7,12 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use logferry_config::Config;
 use logferry_ledger::DestinationState;
 use logferry_monitor::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
-use logferry_text::{Table, count, duration, size};
+use logferry_text::{Table, about, count, count_of, duration, size, wrapped};
 
 use crate::args::StatusArgs;
 use crate::configuration;
@@ -38,7 +41,7 @@ pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
         let text = if options.json {
             serde_json::to_string(&status)? + "\n"
         } else {
-            text(&status, Timestamp::now())
+            text(&status, Timestamp::now(), options.watch)
         };
         if options.watch && !options.json && io::stdout().is_terminal() {
             // Cursor to the first row, and clear the screen (ECMA-48, CUP and ED).
@@ -62,11 +65,15 @@ fn read_status(data_dir: &Path, config: &Config) -> Result<StatusReport> {
         groups: &groups,
         destinations: &configuration::subscribers(config),
         min_free_disk: relay.map_or(MIN_FREE_DISK, |relay| relay.limits.min_free_disk),
+        roles: &sections::watched_roles(data_dir, config),
     };
     Ok(status(data_dir, &scope, Timestamp::now())?)
 }
 
-fn text(status: &StatusReport, now: Timestamp) -> String {
+/// The status for people; with the time if it is repeated.
+fn text(status: &StatusReport, now: Timestamp, with_time: bool) -> String {
+    let zoned = now.to_zoned(TimeZone::system());
+    let time = with_time.then(|| format!("{}\n\n", zoned.strftime("%F %T %:z")));
     let batches = status.batches;
     let unwanted = match batches.unwanted {
         0 => String::new(),
@@ -77,11 +84,13 @@ fn text(status: &StatusReport, now: Timestamp) -> String {
         DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
     };
     format!(
-        "{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n",
+        "{}{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}",
+        time.unwrap_or_default(),
         sources(status, now),
         problems(status, now),
         neighbours(status),
         groups(status),
+        sections::roles(status, now),
         destinations(status, now),
         in_flight(status),
         held(status, now),
@@ -90,20 +99,15 @@ fn text(status: &StatusReport, now: Timestamp) -> String {
         count(batches.sent),
         count(batches.failed),
         size(status.disk.free_bytes),
+        sections::mails(status),
+        sections::problems(status),
     )
 }
 
-fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
+/// Times are ages: how long ago the last line and the last contact were, and for how long the oldest unread line waits.
+fn sources(status: &StatusReport, now: Timestamp) -> Table<8> {
     let mut table = Table::new([
-        "source",
-        "group",
-        "state",
-        ">last line",
-        ">last contact",
-        ">lag",
-        ">oldest unread",
-        ">lines in the last hour",
-        "version",
+        "source", "group", "state", ">line", ">contact", ">lag", ">unread", ">lines/h",
     ]);
     for source in &status.sources {
         let group = source.group.as_ref().map_or("-", |group| group.as_str());
@@ -111,12 +115,11 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
             source.source.to_string(),
             group.to_owned(),
             source.state.as_str().to_owned(),
-            ago(source.last_line_at, now),
-            ago(source.last_contact_at, now),
+            since(source.last_line_at, now),
+            since(source.last_contact_at, now),
             size(source.lag_bytes),
-            seconds(source.oldest_unread_seconds),
+            about(Duration::from_secs(source.oldest_unread_seconds)),
             count(source.lines_last_hour),
-            source.version.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     table
@@ -124,13 +127,12 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
 
 /// The problems of sources that an operator should look at.
 fn problems(status: &StatusReport, now: Timestamp) -> String {
-    let mut table = Table::new(["source", "needs a look"]);
-    for source in &status.sources {
-        for problem in problems_of(source, now) {
-            table.row([source.source.to_string(), problem]);
-        }
-    }
-    table.section()
+    let sources = status.sources.iter();
+    let lines = sources.flat_map(|source| {
+        let problems = problems_of(source, now).into_iter();
+        problems.map(|problem| format!("{}: {problem}", source.source))
+    });
+    sections::list("needs a look:", lines)
 }
 
 fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
@@ -183,28 +185,17 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
 
 /// The files beside logs that are not taken for rotated files. That is no problem, unless somebody thinks they are shipped.
 fn neighbours(status: &StatusReport) -> String {
-    let mut table = Table::new(["source", "left alone, as rotation does not make such names"]);
-    for source in status
+    let sources = status
         .sources
         .iter()
-        .filter(|source| !source.neighbours.is_empty())
-    {
-        table.row([source.source.to_string(), source.neighbours.join(", ")]);
-    }
-    table.section()
+        .filter(|source| !source.neighbours.is_empty());
+    let lines = sources.map(|source| format!("{}: {}", source.source, source.neighbours.join(", ")));
+    sections::list("left alone, as rotation does not make such names:", lines)
 }
 
 /// The relay's groups; nothing if there is none.
 fn groups(status: &StatusReport) -> String {
-    let mut table = Table::new([
-        "group",
-        "state",
-        ">sources",
-        ">lines/s",
-        ">in flight",
-        ">refused",
-        "reason",
-    ]);
+    let mut table = Table::new(["group", "state", ">sources", ">lines/s", ">in flight", ">refused"]);
     let or_dash = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
     for group in &status.groups {
         table.row([
@@ -214,21 +205,17 @@ fn groups(status: &StatusReport) -> String {
             or_dash(group.lines_per_second.map(|rate| format!("{rate:.1}"))),
             or_dash(group.requests_in_flight.map(count)),
             or_dash(group.refused_requests.map(count)),
-            group.reason.clone().unwrap_or_default(),
         ]);
     }
-    table.section()
+    let reasons = status.groups.iter().filter_map(|group| {
+        let reason = group.reason.as_ref()?;
+        Some(wrapped(&format!("{}: {reason}", group.group)))
+    });
+    table.section() + &reasons.collect::<String>()
 }
 
-fn destinations(status: &StatusReport, now: Timestamp) -> Table<6> {
-    let mut table = Table::new([
-        "destination",
-        "state",
-        ">last delivery",
-        ">waiting",
-        ">oldest",
-        "error",
-    ]);
+fn destinations(status: &StatusReport, now: Timestamp) -> String {
+    let mut table = Table::new(["destination", "state", ">last delivery", ">waiting", ">oldest"]);
     for destination in &status.destinations {
         let state = match destination.state {
             DestinationState::Up => "up",
@@ -241,52 +228,60 @@ fn destinations(status: &StatusReport, now: Timestamp) -> Table<6> {
             ago(destination.last_delivery_at, now),
             count(destination.waiting_batches),
             seconds(destination.oldest_waiting_seconds),
-            destination.error.clone().unwrap_or_default(),
         ]);
     }
-    table
+    let errors = status.destinations.iter().filter_map(|destination| {
+        let error = destination.error.as_ref()?;
+        Some(wrapped(&format!("{}: {error}", destination.name)))
+    });
+    table.to_string() + &errors.collect::<String>()
 }
 
 /// The batches in flight; nothing if each delivery takes less than a second.
 fn in_flight(status: &StatusReport) -> String {
-    let mut table = Table::new(["destination", "in flight", ">sent", ">of", ">", ">per second"]);
-    for destination in &status.destinations {
-        for batch in &destination.in_flight {
+    let destinations = status.destinations.iter();
+    let lines = destinations.flat_map(|destination| {
+        destination.in_flight.iter().map(|batch| {
             let (done, total) = (batch.bytes_done, batch.bytes_total);
-            table.row([
-                destination.name.to_string(),
-                batch.batch.clone(),
-                size(done),
-                size(total),
-                format!("{} %", u128::from(done) * 100 / u128::from(total.max(1))),
-                size(batch.bytes_per_second),
-            ]);
-        }
-    }
-    table.section()
+            let percent = u128::from(done) * 100 / u128::from(total.max(1));
+            let (name, speed) = (&destination.name, size(batch.bytes_per_second));
+            let (done, total) = (size(done), size(total));
+            format!(
+                "{}: to {name}, {done} of {total} ({percent} %), {speed} per second",
+                batch.batch
+            )
+        })
+    });
+    sections::list("in flight:", lines)
 }
 
 /// The batches that destinations refused; nothing if there is none.
 fn held(status: &StatusReport, now: Timestamp) -> String {
-    let mut table = Table::new(["destination", "refused", ">times", ">retry in", "error"]);
-    for destination in &status.destinations {
-        for batch in &destination.held {
-            let at = batch.next_attempt_at;
-            let wait = at.and_then(|at| at.duration_since(now).try_into().ok());
-            table.row([
-                destination.name.to_string(),
-                batch.batch.clone(),
-                count(batch.attempts.into()),
-                duration(wait.unwrap_or_default()),
-                batch.error.clone(),
-            ]);
-        }
-    }
-    table.section()
+    let destinations = status.destinations.iter();
+    let lines = destinations.flat_map(|destination| {
+        destination.held.iter().map(|batch| {
+            let wait = batch
+                .next_attempt_at
+                .and_then(|at| at.duration_since(now).try_into().ok());
+            let (name, wait) = (&destination.name, duration(wait.unwrap_or_default()));
+            let attempts = count_of(batch.attempts.into(), "attempt");
+            format!(
+                "{}: by {name}, {attempts}, the next in {wait}: {}",
+                batch.batch, batch.error
+            )
+        })
+    });
+    sections::list("refused:", lines)
 }
 
 fn seconds(number: u64) -> String {
     duration(Duration::from_secs(number))
+}
+
+/// The age of a time, for a narrow column.
+fn since(at: Option<Timestamp>, now: Timestamp) -> String {
+    let age = at.map(|at| about(now.duration_since(at).try_into().unwrap_or_default()));
+    age.unwrap_or_else(|| "never".to_owned())
 }
 
 fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
@@ -299,7 +294,7 @@ mod tests {
     use super::*;
     use logferry_config::{DeliveryFilter, Subscriber};
     use logferry_ledger::Ledger;
-    use logferry_monitor::status::{HeldBatch, InFlightStatus};
+    use logferry_monitor::status::{HeldBatch, InFlightStatus, WatchedRole};
 
     #[test]
     fn text_shows_missing_sources_and_waiting_batches() {
@@ -314,20 +309,29 @@ mod tests {
                 filter: DeliveryFilter::default(),
             }],
             min_free_disk: u64::MAX,
+            roles: &[WatchedRole {
+                name: "relay",
+                folder: dir.path(),
+                is_configured: true,
+            }],
         };
         let now = Timestamp::now();
         let mut status = status(dir.path(), &scope, now).unwrap();
         status.disk.free_bytes = 5 << 30;
         assert_eq!(
-            text(&status, now),
-            "source        group  state    last line  last contact  lag  oldest unread  lines in the last hour  version\n\
-             198.51.100.1  -      missing      never         never  0 B            0 s                       0  -\n\n\
-             group  state    sources  lines/s  in flight  refused  reason\n\
+            text(&status, now, false),
+            "source        group  state     line  contact  lag  unread  lines/h\n\
+             198.51.100.1  -      missing  never    never  0 B     0 s        0\n\n\
+             group  state    sources  lines/s  in flight  refused\n\
              web-1  unknown        0        -          -        -\n\n\
-             destination  state    last delivery  waiting  oldest  error\n\
+             role   state    since         host\n\
+             relay  unknown  never seen    -\n\n\
+             destination  state    last delivery  waiting  oldest\n\
              edw          unknown          never        0     0 s\n\n\
              batches: 0 open, 0 ready, 0 sent, 0 failed\n\
-             disk: 5.0 GiB free (LOW: no lines are accepted until there is more free space)\n"
+             disk: 5.0 GiB free (LOW: no lines are accepted until there is more free space)\n\n\
+             exit code 1, because:\n\
+             - the disk\n"
         );
         status.destinations[0].in_flight.push(InFlightStatus {
             batch: "accessLog".to_owned(),
@@ -342,18 +346,18 @@ mod tests {
             error_kind: None,
             next_attempt_at: now.checked_add(Duration::from_secs(42)).ok(),
         });
-        let shown = text(&status, now);
+        let shown = text(&status, now, false);
         assert!(
             shown.contains(
-                "destination  in flight     sent       of        per second\n\
-                 edw          accessLog  3.0 MiB  8.0 MiB  37 %     1.5 KiB\n\n\
-                 destination  refused  times  retry in  error\n\
-                 edw          other        3      42 s  permission denied\n"
+                "in flight:\n\
+                 - accessLog: to edw, 3.0 MiB of 8.0 MiB (37 %), 1.5 KiB per second\n\n\
+                 refused:\n\
+                 - other: by edw, 3 attempts, the next in 42 s: permission denied\n"
             ),
             "{shown}"
         );
         status.batches.unwanted = 1200;
-        assert!(text(&status, now).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
+        assert!(text(&status, now, false).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
         let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
         assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");
         assert_eq!(ago(Some(now), an_hour_ago), "0 s ago");

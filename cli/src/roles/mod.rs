@@ -22,6 +22,7 @@ use crate::output::exit::{CommandOutcome, Result};
 pub(crate) fn run(file: &Path, only: Option<Role>) -> Result {
     // Dropped after the runtime, so that its deadline covers what the runtime still has to end.
     let mut supervisor = Supervisor::new(file, only, Role::future)?;
+    supervisor.act_as_owner()?;
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {
         let mut signals = Signals::catch().context("cannot catch signals")?;

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Context;
 use jiff::Timestamp;
 use logferry_config::MonitorSettings;
+use logferry_telemetry::{PresenceState, give_sign, presence};
 use tokio::runtime::{Builder, Runtime};
 
-use super::role::{Role, load_for, missing_section};
+use super::role::{Role, act_as_owner, load_for, missing_section};
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
 
@@ -15,16 +16,30 @@ use crate::output::exit::{CommandOutcome, Result};
 pub(crate) fn monitor(file: &Path) -> Result {
     let section = monitor_section(file)?;
     runtime()?.block_on(logferry_monitor::once(&section))?;
+    note_pass(&section.data_dir, Role::Monitor);
     Ok(CommandOutcome::Fine)
 }
 
 /// One pass of the housekeeper. It logs its changes.
 pub(crate) fn housekeeper(file: &Path) -> Result {
-    let section = load_for(file, Some(Role::Housekeeper))?
+    let config = load_for(file, Some(Role::Housekeeper))?;
+    act_as_owner(&config, Some(Role::Housekeeper))?;
+    let section = config
         .housekeeper
         .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
+    let data_dir = section.data_dir.clone();
     logferry_housekeeper::once(&section, Timestamp::now())?;
+    note_pass(&data_dir, Role::Housekeeper);
     Ok(CommandOutcome::Fine)
+}
+
+/// Notes for `status` that the role made a pass, unless it runs as a daemon, too.
+fn note_pass(data_dir: &Path, role: Role) {
+    let now = Timestamp::now();
+    let last = presence(data_dir, role.name(), now);
+    if last.is_none_or(|last| last.state != PresenceState::Running) {
+        let _ = give_sign(data_dir, role.name(), PresenceState::Once, now);
+    }
 }
 
 /// Sends one mail to the recipients.
@@ -41,9 +56,9 @@ pub(crate) fn test_mail(file: &Path) -> Result {
 }
 
 fn monitor_section(file: &Path) -> Result<MonitorSettings> {
-    load_for(file, Some(Role::Monitor))?
-        .monitor
-        .ok_or_else(|| missing_section(file, Role::Monitor))
+    let config = load_for(file, Some(Role::Monitor))?;
+    act_as_owner(&config, Some(Role::Monitor))?;
+    config.monitor.ok_or_else(|| missing_section(file, Role::Monitor))
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::sender_role;
 use crate::configuration;
 use crate::output::exit::{Failure, Result};
+use crate::owner;
 
 /// A role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +67,18 @@ impl Role {
         }
     }
 
+    /// The folder in which the role keeps its files; `None` if its section is not in the configuration.
+    pub(crate) fn folder(self, config: &Config) -> Option<&Path> {
+        let folder = match self {
+            Self::Sender => &config.sender.as_ref()?.state_dir,
+            Self::Relay => &config.relay.as_ref()?.data_dir,
+            Self::Forwarder => &config.forwarder.as_ref()?.data_dir,
+            Self::Monitor => &config.monitor.as_ref()?.data_dir,
+            Self::Housekeeper => &config.housekeeper.as_ref()?.data_dir,
+        };
+        Some(folder)
+    }
+
     /// Whether the role's section changed from `old` to `new`.
     pub(crate) fn differs(self, old: &Config, new: &Config) -> bool {
         match self {
@@ -100,6 +113,13 @@ impl Role {
     }
 }
 
+/// Takes the rights of the owner of the role's folder, as [`owner::act_as_owner`] says; `None`: of the folders of all roles.
+pub(crate) fn act_as_owner(config: &Config, only: Option<Role>) -> Result<()> {
+    let roles = Role::ALL.into_iter();
+    let roles = roles.filter(|role| only.is_none_or(|only| only == *role));
+    owner::act_as_owner(&roles.filter_map(|role| role.folder(config)).collect::<Vec<_>>())
+}
+
 /// Reads the configuration for one role, which must have a section; `None`: for all roles that have one.
 ///
 /// Problems in the sections of other roles are warnings then.
@@ -107,7 +127,7 @@ pub(crate) fn load_for(file: &Path, role: Option<Role>) -> Result<Config> {
     let Some(role) = role else {
         return configuration::load(file);
     };
-    let config = logferry_config::load_for(file, role.name()).map_err(Failure::configuration)?;
+    let config = logferry_config::load_for(file, role.name()).map_err(configuration::failure)?;
     if role.is_in(&config) {
         return Ok(config);
     }

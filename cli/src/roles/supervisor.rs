@@ -7,15 +7,22 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use logferry_config::Config;
+use logferry_telemetry::{PresenceState, SIGN_INTERVAL, give_sign};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::role::{Role, RoleFuture, load_for};
+use super::role::{Role, RoleFuture, act_as_owner, load_for};
 use super::signals::{SignalRequest, Signals, StopDeadline};
 use crate::output::exit::{Failure, Result};
+
+/// A role that cannot start has ended by then.
+const FIRST_SIGN: Duration = Duration::from_millis(250);
 
 /// Makes the future of a role; `None` if the role has no section.
 pub(crate) type RoleStarter = fn(Role, &Config, CancellationToken) -> Option<RoleFuture>;
@@ -35,6 +42,9 @@ pub(crate) struct Supervisor<'a> {
 
 struct RunningRole {
     stop: CancellationToken,
+    since: Timestamp,
+    /// Whether it gave a sign: one that is refused at once, since another process runs that role, must not.
+    has_given_sign: bool,
     /// Set while the role stops because of a reload. It restarts if it still has a section.
     restarting: Option<StopDeadline>,
 }
@@ -53,6 +63,11 @@ impl<'a> Supervisor<'a> {
         })
     }
 
+    /// As root, takes the rights of the owner of the roles' folders. To be called before [`Self::run`].
+    pub(crate) fn act_as_owner(&self) -> Result<()> {
+        act_as_owner(&self.config, self.only)
+    }
+
     /// Runs the roles until a signal or the end of one role stops them all. Returns the first error: later ones may follow
     /// from it.
     pub(crate) async fn run(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
@@ -60,12 +75,17 @@ impl<'a> Supervisor<'a> {
             self.start(role);
         }
         let mut outcome = Ok(());
+        let mut signs = interval_at(Instant::now() + FIRST_SIGN, SIGN_INTERVAL);
         loop {
             tokio::select! {
+                _ = signs.tick() => self.give_signs(),
                 ended = self.tasks.join_next() => match ended {
                     None => return outcome,
                     Some(Ok((role, Ok(())))) if self.is_restarting(role) => self.start(role),
                     Some(ended) => {
+                        if let Ok((role, _)) = &ended {
+                            self.note_stop(*role);
+                        }
                         let ended = ended.context("a role crashed").and_then(|(_, ended)| ended);
                         outcome = outcome.and(ended);
                         self.stop();
@@ -86,8 +106,33 @@ impl<'a> Supervisor<'a> {
             && let Some(future) = (self.starter)(role, &self.config, stop.clone())
         {
             self.tasks.spawn(async move { (role, future.await) });
-            let restarting = None;
-            self.running.insert(role, RunningRole { stop, restarting });
+            let running = RunningRole {
+                stop,
+                since: Timestamp::now(),
+                has_given_sign: false,
+                restarting: None,
+            };
+            self.running.insert(role, running);
+        }
+    }
+
+    /// Says for `status` which roles run. The folder of a role may not be there yet, or be read-only: then the next sign counts.
+    fn give_signs(&mut self) {
+        for (role, running) in &mut self.running {
+            if let Some(folder) = role.folder(&self.config) {
+                let given = give_sign(folder, role.name(), PresenceState::Running, running.since);
+                running.has_given_sign |= given.is_ok();
+            }
+        }
+    }
+
+    fn note_stop(&self, role: Role) {
+        let has_given_sign = self
+            .running
+            .get(&role)
+            .is_some_and(|running| running.has_given_sign);
+        if let Some(folder) = role.folder(&self.config).filter(|_| has_given_sign) {
+            let _ = give_sign(folder, role.name(), PresenceState::Stopped, Timestamp::now());
         }
     }
 

@@ -11,6 +11,7 @@
 mod content;
 mod lock;
 mod real;
+mod sign_file;
 
 use std::fmt;
 use std::io::{self, Read, Seek};
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
 pub use real::{RealDisk, RealFile};
+pub use sign_file::SignFile;
 
 /// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

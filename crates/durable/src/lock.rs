@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// An exclusive lock on a file (`flock(2)`), held until dropped.
@@ -22,7 +23,7 @@ pub enum LockError {
         holder: String,
     },
     /// The lock file cannot be opened or locked.
-    #[error("cannot lock {}", .path.display())]
+    #[error("cannot lock {}{}", .path.display(), foreign_owner(.path, .source))]
     Io {
         /// The lock file.
         path: PathBuf,
@@ -30,6 +31,16 @@ pub enum LockError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The reason and the cure, if the file belongs to another user: a command of root may have made it.
+fn foreign_owner(path: &Path, error: &io::Error) -> String {
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    let owner = std::fs::metadata(path).ok().filter(|_| is_denied);
+    owner.map_or_else(String::new, |file| {
+        let (uid, path) = (file.uid(), path.display());
+        format!(", which belongs to another user (uid {uid}); give it the owner of its folder, or remove it: `sudo rm {path}`")
+    })
 }
 
 impl LockFile {

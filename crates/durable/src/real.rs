@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,18 @@ pub struct RealFile {
     /// Whether a sync has failed. The system tells that once for all clones (fsync(2), "NOTES"), so they sync one after
     /// the other, and each later one fails too.
     sync_failed: Arc<Mutex<bool>>,
+}
+
+/// Gives a new file of root the owner of the file that it replaces, or of its folder: a role must be able to read what a
+/// command of root wrote for it, such as `known_hosts`.
+fn keep_owner(new: &File, replaced: &Path) -> io::Result<()> {
+    let folder = replaced.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let like = fs::metadata(replaced).or_else(|_| fs::metadata(folder.unwrap_or(Path::new("."))))?;
+    let own = new.metadata()?;
+    if own.uid() == 0 && (like.uid(), like.gid()) != (own.uid(), own.gid()) {
+        fchown(new, Some(like.uid()), Some(like.gid()))?;
+    }
+    Ok(())
 }
 
 fn at(operation: DiskOperation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
@@ -167,6 +180,7 @@ impl Disk for RealDisk {
         let temporary = path.with_file_name(name);
         // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
         let mut file = File::create(&temporary).map_err(at(DiskOperation::Open, &temporary))?;
+        keep_owner(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
         file.write_all(contents)
             .map_err(at(DiskOperation::Append, &temporary))?;
         file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;

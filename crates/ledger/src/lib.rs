@@ -41,7 +41,7 @@ pub use deliveries::{
     SourceProgress, TransferRecord, WindowBatch,
 };
 pub use logferry_time_windows::Window;
-pub use monitor_state::{Alert, AlertKind, MailId, NewMail, QueuedMail};
+pub use monitor_state::{Alert, AlertKind, MailBacklog, MailId, NewMail, QueuedMail};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
     BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SENDERS_KEPT, SenderRecord,

@@ -77,6 +77,19 @@ pub struct QueuedMail {
     pub attempts: u32,
 }
 
+/// The mails that are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MailBacklog {
+    /// How many there are.
+    pub waiting: u64,
+    /// How many of them were tried in vain.
+    pub failing: u64,
+    /// When the oldest was queued.
+    pub oldest: Option<Timestamp>,
+    /// Why the latest that was tried in vain was not sent.
+    pub last_error: Option<String>,
+}
+
 impl Ledger {
     /// The open alerts.
     pub fn alerts(&self) -> Result<Vec<Alert>, LedgerError> {
@@ -172,6 +185,22 @@ impl Ledger {
                 attempts: row.get("attempts")?,
             })
         })
+    }
+
+    /// The mails that are not sent, in sum.
+    pub fn mail_backlog(&self) -> Result<MailBacklog, LedgerError> {
+        let query = "SELECT count(*) AS waiting, coalesce(sum(attempts > 0), 0) AS failing, min(created_at) AS oldest,
+                (SELECT last_error FROM outbox WHERE sent_at IS NULL AND attempts > 0 ORDER BY id DESC LIMIT 1) AS last_error
+            FROM outbox WHERE sent_at IS NULL";
+        let backlog = self.find("count unsent mails", query, [], |row| {
+            Ok(MailBacklog {
+                waiting: row.get("waiting")?,
+                failing: row.get("failing")?,
+                oldest: row::optional_time(row, "oldest")?,
+                last_error: row.get("last_error")?,
+            })
+        })?;
+        Ok(backlog.unwrap_or_default())
     }
 
     /// Records that a mail was sent.

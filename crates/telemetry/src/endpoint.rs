@@ -115,7 +115,7 @@ impl HealthEndpoint {
                         probes.spawn(probe(stream, metrics.clone(), ready.clone(), shutdown.clone()));
                     }
                     Err(error) => {
-                        tracing::warn!(addr = %self.addr, %error, "cannot accept a probe");
+                        tracing::warn!(addr = %self.addr, %error, "cannot accept a probe of /healthz or /metrics");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

@@ -6,10 +6,12 @@
 mod endpoint;
 mod logs;
 mod metrics;
+mod presence;
 
 pub use endpoint::{HealthEndpoint, HealthEndpointError, Readiness};
-pub use logs::{LogsError, init};
+pub use logs::{LogsError, init, journal_messages};
 pub use metrics::{
     ForwarderMetrics, Metrics, MonitorMetrics, RelayMetrics, SenderMetrics, SenderTotals, StoredChunks,
 };
+pub use presence::{Presence, PresenceState, SIGN_INTERVAL, give_sign, presence};
 pub use tracing::Level;

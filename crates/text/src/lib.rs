@@ -5,16 +5,22 @@
 
 mod numbers;
 mod table;
+mod wrap;
 
 use std::error::Error;
 
-pub use numbers::{count, count_of, duration, size};
+pub use numbers::{about, count, count_of, duration, size};
 pub use table::Table;
+pub use wrap::{TERMINAL_COLUMNS, wrapped};
 
-/// An error and its causes on one line: `cannot read a: permission denied`.
+/// An error and its causes on one line: `cannot read a: permission denied`. A cause that is in the text already, since some
+/// errors repeat theirs, is not repeated.
 pub fn error_chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| match cause.to_string() {
+        cause if text.contains(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
 }
 
 /// The candidate that is most like `word`, for "did you mean".
@@ -46,5 +52,8 @@ mod tests {
         let error = Outer(io::Error::other("no disk"));
         assert_eq!(error_chain(&error), "cannot read a: no disk");
         assert_eq!(error_chain(&io::Error::other("alone")), "alone");
+        // This error shows the error inside it, whose cause is its source.
+        let repeating = io::Error::other(Outer(io::Error::other("no disk")));
+        assert_eq!(error_chain(&repeating), "cannot read a: no disk");
     }
 }

@@ -36,6 +36,13 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
+/// A duration in its largest unit, for narrow columns: `42 s`, `5 min`, `3 h`, `4 d`.
+pub fn about(time: Duration) -> String {
+    let text = duration(time);
+    let words: Vec<_> = text.split(' ').take(2).collect();
+    words.join(" ")
+}
+
 /// A duration to the second, in its two largest units: `42 s`, `5 min`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();

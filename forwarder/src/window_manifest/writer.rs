@@ -102,7 +102,8 @@ impl ManifestWriter {
             number += 1;
         }
         ledger.add_manifest(name, &manifest, now)?;
-        info!(destination = %name, manifest = manifest.name, batches = manifest.batches.len(), "window manifest written");
+        let (manifest, batches) = (&manifest.name, manifest.batches.len());
+        info!(destination = %name, manifest, batches, "window manifest {manifest} written for {name}, {batches} batches");
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use logferry_config::Destination;
 use logferry_ledger::{Batch, FailureKind, ManifestRecord};
-use logferry_text::error_chain;
+use logferry_text::{count_of, duration, error_chain, size};
 use tracing::{error, info, warn};
 
 use super::{DestinationWorker, NotedHealth};
@@ -102,7 +102,8 @@ impl DestinationWorker {
         manifest: &ManifestRecord,
         path: &str,
     ) -> Result<(), DeliveryStoreError> {
-        info!(destination = %self.destination.name, path, "window manifest delivered");
+        let destination = &self.destination.name;
+        info!(%destination, path, "window manifest {path} delivered to {destination}");
         self.circuit.close(Instant::now());
         Ok(self
             .store()
@@ -124,11 +125,23 @@ impl DestinationWorker {
             let (batch, path, bytes) = (batch.name(), &it.published.path, it.published.bytes);
             self.metrics.delivered(bytes);
             if it.outcome == PublishOutcome::TakenAway {
-                warn!(%destination, batch, path, bytes, "batch delivered; the file was removed at the destination before the delivery was recorded");
+                warn!(
+                    %destination, batch, path, bytes,
+                    "batch delivered; the file was removed at the destination before the delivery was recorded: somebody took \
+                     {path} away from {destination} early, or it is lost; ask there"
+                );
                 continue;
             }
             let found_there = it.outcome == PublishOutcome::FoundThere;
-            info!(%destination, batch, path, bytes, found_there, "batch delivered");
+            let found = if found_there {
+                "was there already as"
+            } else {
+                "is delivered as"
+            };
+            info!(
+                %destination, batch, path, bytes, found_there,
+                "{destination}: batch {batch} {found} {path}, {}", size(bytes)
+            );
         }
         self.mark_up(Instant::now())
     }
@@ -204,9 +217,17 @@ impl DestinationWorker {
             .batch_failed(batch, destination, (kind, text), decision, Timestamp::now())?;
         let (batch, RetryDecision { wait, gave_up }) = (batch.name(), decision);
         if gave_up {
-            error!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, batch is held in failed/");
+            error!(
+                %destination, batch, attempts, ?wait, %kind, error = text,
+                "{destination}: delivery of batch {batch} failed, {}; it is held in failed/ and tried again in {}",
+                count_of(attempts.into(), "attempt"), duration(wait)
+            );
         } else {
-            warn!(%destination, batch, attempts, ?wait, %kind, error = text, "delivery failed, will be tried again");
+            warn!(
+                %destination, batch, attempts, ?wait, %kind, error = text,
+                "{destination}: delivery of batch {batch} failed, {}; it is tried again in {}",
+                count_of(attempts.into(), "attempt"), duration(wait)
+            );
         }
         Ok(())
     }
@@ -222,7 +243,10 @@ impl DestinationWorker {
             _ => self.destination.failed_every,
         };
         let (destination, name, text) = (&self.destination.name, &manifest.name, error_chain(error));
-        error!(%destination, name, ?wait, error = text, "a window manifest cannot be delivered, will be tried again");
+        error!(
+            %destination, name, ?wait, error = text,
+            "a window manifest cannot be delivered: {name} to {destination}; it is tried again in {}", duration(wait)
+        );
         let next = later(Timestamp::now(), wait);
         Ok(self.store().ledger.manifest_failed(manifest.id, &text, next)?)
     }
@@ -254,9 +278,12 @@ impl DestinationWorker {
             .ledger
             .note_destination(name, error, Timestamp::now())?;
         if let Some((kind, error)) = error {
-            warn!(destination = %name, %kind, error, "destination is down");
+            warn!(
+                destination = %name, %kind, error,
+                "destination {name} is down ({}), its batches wait here and are tried again", kind.as_str()
+            );
         } else {
-            info!(destination = %name, "destination answers");
+            info!(destination = %name, "destination {name} answers, batches go there");
         }
         self.noted_health = health;
         Ok(())

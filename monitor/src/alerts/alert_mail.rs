@@ -44,6 +44,18 @@ pub(crate) fn silent_mail(
     plain_mail(format!("silent: {names} ({silent} of {watched})"), &lines)
 }
 
+/// One silent source, as a sentence of the log.
+pub(crate) fn silence(alert: &Alert, now: Timestamp) -> String {
+    let source = &alert.source;
+    match alert.since {
+        Some(since) => format!(
+            "source {source} is silent: its sender has sent nothing for {}",
+            duration(age(since, now))
+        ),
+        None => format!("source {source} is missing: it is expected, and its sender has never made contact"),
+    }
+}
+
 /// One mail for all sources that made contact again.
 pub(crate) fn back_mail(decision: &AlertDecision, zone: &TimeZone) -> NewMail {
     let watched = count_of(decision.watched as u64, "source");

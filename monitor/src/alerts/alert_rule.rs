@@ -24,6 +24,9 @@ pub(crate) struct AlertInput<'a> {
     pub(crate) alerts: &'a [Alert],
     /// A source without contact for so long is silent.
     pub(crate) stale_after: Duration,
+    /// For how long the monitor has watched. Before `stale_after` it does not know of any source that it is silent: host and
+    /// relay may have started just now.
+    pub(crate) watched_for: Duration,
 }
 
 /// The alerts to raise and to clear.
@@ -52,6 +55,7 @@ pub(crate) fn decide(input: AlertInput<'_>, now: Timestamp) -> AlertDecision {
         let last_contact = record.map(|record| record.last_contact);
         decision.silent += usize::from(alert_kind.is_some());
         match (alert_kind, raised.get(source)) {
+            (Some(_), None) if input.watched_for < input.stale_after => {}
             (Some(kind), None) => decision.newly_silent.push(Alert {
                 source: source.clone(),
                 kind,
@@ -108,6 +112,7 @@ mod tests {
             expected,
             alerts,
             stale_after: STALE_AFTER,
+            watched_for: Duration::MAX,
         }
     }
 
@@ -144,6 +149,31 @@ mod tests {
         let decision = decide(input(&back, &[], &raised), at(420));
         assert_eq!(decision.back, raised);
         assert!(decide(input(&back, &[], &[]), at(430)).back.is_empty());
+    }
+
+    #[test]
+    fn no_source_is_silent_before_the_monitor_has_watched_for_the_limit() {
+        let (silent, expected) = ([record(1, 0, None)], [source(3)]);
+        let raised = |watched_for| {
+            let input = AlertInput {
+                watched_for,
+                ..input(&silent, &expected, &[])
+            };
+            decide(input, at(1000)).newly_silent.len()
+        };
+        assert_eq!(raised(Duration::from_secs(1)), 0);
+        assert_eq!(raised(STALE_AFTER), 2);
+        let known = decide(input(&silent, &[], &[]), at(300)).newly_silent;
+        let back = [record(1, 990, None)];
+        let started_again = AlertInput {
+            watched_for: Duration::ZERO,
+            ..input(&back, &[], &known)
+        };
+        assert_eq!(
+            decide(started_again, at(1000)).back,
+            known,
+            "a source that is back is back at once"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use logferry_config::Backoff;
 use logferry_ledger::{Ledger, LedgerError, MailId, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
+use logferry_text::{count_of, duration};
 use tokio_util::sync::CancellationToken;
 
 use super::smtp::{OutgoingMail, SmtpMailer};
@@ -88,7 +89,8 @@ impl Outbox {
             match sent {
                 Ok(()) => {
                     self.metrics.mailed();
-                    tracing::info!(subject = mail.content.subject, "mail sent");
+                    let subject = &mail.content.subject;
+                    tracing::info!(subject, "mail \"{subject}\" is sent");
                     self.unrecorded.push(mail.id);
                     self.record_sent().await?;
                 }
@@ -119,12 +121,14 @@ impl Outbox {
     async fn record_failure(&self, mail: &QueuedMail, error: &SendError) -> Result<(), MonitorError> {
         let failures = mail.attempts.saturating_add(1);
         let wait = RETRY.wait(failures, 0.0);
+        let subject = &mail.content.subject;
         tracing::warn!(
-            subject = mail.content.subject,
+            subject,
             attempts = failures,
-            retry_seconds = wait.as_secs(),
             error = error as &dyn Error,
-            "mail not sent; it stays in the outbox and is tried again"
+            "mail \"{subject}\" is not sent, {}; it stays in the outbox and is tried again in {}",
+            count_of(failures.into(), "attempt"),
+            duration(wait)
         );
         let (mail, reason) = (mail.id, error.to_string());
         let next_attempt = Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX);

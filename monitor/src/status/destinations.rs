@@ -43,6 +43,16 @@ pub struct DestinationStatus {
     pub held: Vec<HeldBatch>,
 }
 
+impl DestinationStatus {
+    /// The forwarder does not run, so what it last said is no news of today.
+    pub(super) fn forget_state(&mut self) {
+        self.state = DestinationState::Unknown;
+        self.error = None;
+        self.error_kind = None;
+        self.in_flight.clear();
+    }
+}
+
 /// A batch in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InFlightStatus {

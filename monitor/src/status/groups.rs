@@ -43,11 +43,6 @@ impl GroupStatus {
         state_name(self.state)
     }
 
-    /// Whether no operator has to act, as far as is known.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.reason.is_none()
-    }
-
     fn new(group: &GroupName, report: Option<&GroupReport>, now: Timestamp) -> Self {
         let current = report.filter(|report| age(report.reported_at, now) <= REPORT_LIFETIME);
         Self {

@@ -5,6 +5,8 @@
 
 mod destinations;
 mod groups;
+mod problems;
+mod roles;
 mod senders;
 mod sources;
 
@@ -14,16 +16,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::Subscriber;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{DestinationState, Ledger};
+use logferry_ledger::{Ledger, LedgerError};
 use logferry_protocol::names::{GroupName, SourceId};
 use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
+pub use self::roles::{RoleState, RoleStatus, WatchedRole};
 pub use self::senders::SenderStatus;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
+use crate::time::age;
 
 /// The parts of the configuration that the status depends on.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +42,8 @@ pub struct StatusScope<'a> {
     pub destinations: &'a [Subscriber],
     /// With fewer free bytes the disk is low.
     pub min_free_disk: u64,
+    /// The roles of this host.
+    pub roles: &'a [WatchedRole<'a>],
 }
 
 /// The present state.
@@ -55,6 +61,25 @@ pub struct StatusReport {
     pub held: Vec<HeldLogFile>,
     /// The disk of the data folder.
     pub disk: DiskStatus,
+    /// The roles that are configured or ever ran here.
+    pub roles: Vec<RoleStatus>,
+    /// The mails that are not sent.
+    pub mails: MailStatus,
+    /// Why an operator has to act, one sentence each; empty if nobody has to.
+    pub problems: Vec<String>,
+}
+
+/// The mails that are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MailStatus {
+    /// How many wait in the outbox.
+    pub waiting: u64,
+    /// How many of them were tried in vain.
+    pub failing: u64,
+    /// Seconds since the oldest of them was written; 0 if none waits.
+    pub oldest_waiting_seconds: u64,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
 }
 
 /// How many batches are in each state.
@@ -92,18 +117,9 @@ pub enum DiskState {
 }
 
 impl StatusReport {
-    /// Whether no operator has to act: no source is silent or has a problem, no batch failed or is unwanted, no destination
-    /// is down, every group accepts lines, and the disk is not low.
+    /// Whether no operator has to act.
     pub fn is_healthy(&self) -> bool {
-        self.sources.iter().all(SourceStatus::is_healthy)
-            && self.groups.iter().all(GroupStatus::is_healthy)
-            && self.batches.failed == 0
-            && self.batches.unwanted == 0
-            && self
-                .destinations
-                .iter()
-                .all(|it| it.state != DestinationState::Down)
-            && self.disk.state == DiskState::Ok
+        self.problems.is_empty()
     }
 }
 
@@ -127,7 +143,12 @@ pub fn status(
     let unwanted = undelivered
         .iter()
         .filter(|batch| is_unwanted(batch, scope.destinations));
-    Ok(StatusReport {
+    let roles = roles::statuses(scope.roles, now);
+    let mut destinations = destinations::statuses(&ledger, scope.destinations, &undelivered, now)?;
+    if roles::is_forwarder_down(&roles) {
+        destinations.iter_mut().for_each(DestinationStatus::forget_state);
+    }
+    let mut report = StatusReport {
         groups: groups::statuses(&ledger, scope.groups, &sources, now)?,
         held: sources::held_files(&sources),
         sources,
@@ -138,7 +159,22 @@ pub fn status(
             failed,
             unwanted: unwanted.count().try_into().unwrap_or(u64::MAX),
         },
-        destinations: destinations::statuses(&ledger, scope.destinations, &undelivered, now)?,
+        destinations,
         disk: DiskStatus { free_bytes, state },
+        roles,
+        mails: mails(&ledger, now)?,
+        problems: Vec::new(),
+    };
+    report.problems = problems::problems(&report, now);
+    Ok(report)
+}
+
+fn mails(ledger: &Ledger, now: Timestamp) -> Result<MailStatus, LedgerError> {
+    let backlog = ledger.mail_backlog()?;
+    Ok(MailStatus {
+        waiting: backlog.waiting,
+        failing: backlog.failing,
+        oldest_waiting_seconds: backlog.oldest.map_or(0, |at| age(at, now).as_secs()),
+        last_error: backlog.last_error,
     })
 }

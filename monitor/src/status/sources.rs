@@ -102,16 +102,6 @@ pub struct StreamStatus {
 }
 
 impl SourceStatus {
-    /// Whether no operator has to act.
-    pub(super) fn is_healthy(&self) -> bool {
-        matches!(self.state, SourceState::Active | SourceState::Quiet)
-            && self.gaps.is_empty()
-            && self.unreadable_files.is_empty()
-            && self.held_files.is_empty()
-            && self.senders.is_empty()
-            && self.checkpoint_failing_since.is_none()
-    }
-
     fn new(source: &SourceId, record: Option<&SourceRecord>, stale_after: Duration, now: Timestamp) -> Self {
         let heartbeat = record.and_then(|record| record.heartbeat.as_ref());
         let reported = record.and_then(|record| record.heartbeat_at);

@@ -37,6 +37,7 @@ fn look(host: &RelayHost, destinations: &[Subscriber]) -> StatusReport {
         groups: &[],
         destinations,
         min_free_disk: 0,
+        roles: &[],
     };
     status(host.data_dir(), &scope, at(NOW)).expect("a status")
 }

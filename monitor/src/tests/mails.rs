@@ -19,6 +19,9 @@ use crate::{once, run, test_mail, tick};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
+/// A short limit: the daemon knows of no source that it is silent before it has watched for so long.
+const WATCHED_FIRST: Duration = Duration::from_secs(3);
+
 /// Subjects without the prefix.
 fn subjects(mails: &[ReceivedMail]) -> Vec<String> {
     let subject = |mail: &ReceivedMail| header(mail, "Subject: [logferry] ");
@@ -188,9 +191,19 @@ async fn a_failed_mail_waits_for_its_next_attempt() {
 
 #[tokio::test]
 async fn the_first_run_mails_the_previous_hour_with_text_and_html_and_no_hour_twice() {
-    let host = RelayHost::new();
+    let mut host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
-    let config = host.config(sink.port());
+    let config = MonitorSettings {
+        stale_after: Duration::from_hours(100),
+        ..host.config(sink.port())
+    };
+    once(&config).await.expect("looked");
+    assert_eq!(
+        sink.count(),
+        0,
+        "before the first contact there is no hour to sum up"
+    );
+    host.make_contact("198.51.100.1", Timestamp::now() - SignedDuration::from_hours(3));
     for _ in 0..3 {
         once(&config).await.expect("looked");
     }
@@ -219,6 +232,7 @@ fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
             &config,
             &TimeZone::UTC,
             &metrics.monitor(),
+            Duration::MAX,
             at(now),
         )
         .expect("looked");
@@ -228,6 +242,11 @@ fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
             .map(|mail| mail.content.subject)
             .collect::<Vec<_>>()
     };
+    assert!(
+        look(&mut host, "2026-11-21T01:20:00Z").is_empty(),
+        "before the first contact"
+    );
+    host.make_contact("198.51.100.1", at("2026-11-21T01:59:00Z"));
     let open = host.take(
         "198.51.100.1",
         "2026-11-21T03:20:00Z",
@@ -258,7 +277,11 @@ async fn the_daemon_checks_while_the_mail_server_hangs_and_stops_cleanly() {
     let port = silent.local_addr().expect("bound").port();
     host.make_contact("198.51.100.1", Timestamp::now() - SignedDuration::from_mins(6));
     let stop = CancellationToken::new();
-    let daemon = tokio::spawn(run(without_summaries(host.config(port)), stop.clone()));
+    let config = MonitorSettings {
+        stale_after: WATCHED_FIRST,
+        ..without_summaries(host.config(port))
+    };
+    let daemon = tokio::spawn(run(config, stop.clone()));
     until("the alert is raised", || {
         host.ledger.alerts().is_ok_and(|alerts| alerts.len() == 1)
     })
@@ -289,6 +312,7 @@ async fn the_daemon_waits_for_the_ledger_mails_at_once_and_holds_the_lock() {
     let config = MonitorSettings {
         data_dir: dir.path().join("relay"),
         expected_sources: vec![source("198.51.100.9")],
+        stale_after: WATCHED_FIRST,
         ..without_summaries(RelayHost::new().config(sink.port()))
     };
     let stop = CancellationToken::new();

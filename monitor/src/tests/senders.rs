@@ -36,6 +36,7 @@ fn shown(host: &RelayHost) -> (bool, SourceStatus) {
         groups: &[],
         destinations: &[],
         min_free_disk: 0,
+        roles: &[],
     };
     let mut status = status(host.data_dir(), &scope, Timestamp::now()).expect("a status");
     (status.is_healthy(), status.sources.remove(0))

@@ -66,6 +66,7 @@ fn the_json_is_the_documented_one() {
         groups: &[],
         destinations: &[subscriber("edw"), subscriber("backup")],
         min_free_disk: 0,
+        roles: &[],
     };
     let status = status(host.data_dir(), &scope, at(NOW)).expect("a status");
     assert!(!status.is_healthy());
@@ -105,6 +106,13 @@ fn the_json_is_the_documented_one() {
             ],
             "held": [],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
+            "roles": [],
+            "mails": {"waiting": 0, "failing": 0, "oldest_waiting_seconds": 0, "last_error": null},
+            "problems": [
+                "source 198.51.100.3 is silent, its sender was last heard 5 min ago: look at its host and its sender",
+                "source 198.51.100.4 is expected and was never heard: start its sender",
+                "destination edw is down, batches that wait for it: 1; connection refused",
+            ],
         })
     );
 }
@@ -171,6 +179,7 @@ fn reported_problems_are_shown_and_are_not_healthy() {
         groups: &[],
         destinations: &[],
         min_free_disk: 0,
+        roles: &[],
     };
     let found = status(host.data_dir(), &scope, at(NOW)).expect("a status");
     assert!(!found.is_healthy());
@@ -227,6 +236,7 @@ fn groups_have_their_last_reported_state_and_unknown_after_a_while() {
         groups: &["web-2".parse().expect("a group")],
         destinations: &[],
         min_free_disk: 0,
+        roles: &[],
     };
     let look = |host: &RelayHost, now: &str| {
         let status = status(host.data_dir(), &scope, at(now)).expect("a status");
@@ -266,12 +276,14 @@ fn a_disk_below_min_free_disk_is_low() {
         groups: &[],
         destinations: &[],
         min_free_disk: u64::MAX,
+        roles: &[],
     };
     let full = status(host.data_dir(), &scope, at(NOW)).expect("a status");
     assert_eq!(full.disk.state, DiskState::Low);
     assert!(!full.is_healthy());
     let roomy = StatusScope {
         min_free_disk: 0,
+        roles: &[],
         ..scope
     };
     assert!(
@@ -290,6 +302,7 @@ fn without_a_ledger_there_is_an_error_and_no_ledger_is_created() {
         groups: &[],
         destinations: &[],
         min_free_disk: 0,
+        roles: &[],
     };
     assert!(matches!(
         status(dir.path(), &scope, at(NOW)),

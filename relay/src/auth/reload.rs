@@ -102,14 +102,14 @@ impl<T> ReloadedFiles<T> {
         match contents.and_then(|contents| (self.build)(&contents)) {
             Ok(new) => {
                 self.current.send_replace(Arc::new(new));
-                tracing::info!(what, "files have changed and are in use");
+                tracing::info!(what, "files have changed and are in use: {what}");
                 true
             }
             Err(error) => {
                 tracing::error!(
                     what,
                     error = &error as &dyn std::error::Error,
-                    "files have changed and cannot be used; the previous ones stay in use"
+                    "files have changed and cannot be used: {what}; the previous ones stay in use"
                 );
                 false
             }

@@ -19,7 +19,7 @@ use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{KnownStream, ResolveRequest};
 use logferry_telemetry::RelayMetrics;
-use logferry_text::error_chain;
+use logferry_text::{error_chain, size};
 use tokio::sync::oneshot;
 
 use self::writer_thread::{WriterThread, WrittenRound};
@@ -359,14 +359,14 @@ impl<D: Disk> CommitThread<D> {
             Some(true) => {
                 if let Some(event) = self.throttle.record(LoggedFault::DiskLow, (), now) {
                     tracing::warn!(
-                        %group, free, limit, unsaid = event.suppressed,
-                        "the disk has less free space than min_free_disk: no lines are accepted, senders wait; make space \
-                         on the disk"
+                        %group, free, limit, unsaid = event.unsaid(),
+                        "the disk has less free space than min_free_disk ({} of {}): no lines are accepted, senders wait; \
+                         make space on the disk of {}", size(free), size(limit), self.committer.spool.data_dir().display()
                     );
                 }
             }
             Some(false) if self.throttle.is_end_to_log(LoggedFault::DiskLow) => {
-                tracing::info!(%group, free, limit, "the disk has space again; lines are accepted");
+                tracing::info!(%group, free, limit, "the disk has space again, {} free; lines are accepted", size(free));
             }
             Some(false) | None => {}
         }
@@ -386,7 +386,7 @@ impl<D: Disk> CommitThread<D> {
             tracing::error!(
                 %group,
                 error = error as &dyn Error,
-                unsaid = event.suppressed,
+                unsaid = event.unsaid(),
                 "cannot commit: nothing is acknowledged, senders wait, and the relay tries again"
             );
         }
@@ -400,7 +400,7 @@ impl<D: Disk> CommitThread<D> {
 
     fn fault_ended(&mut self) {
         if self.throttle.is_end_to_log(LoggedFault::Commit) {
-            tracing::info!(group = %self.committer.group, "commits succeed again");
+            tracing::info!(group = %self.committer.group, "commits succeed again, lines are accepted");
         }
         self.publish_availability();
     }
@@ -421,7 +421,7 @@ impl<D: Disk> CommitThread<D> {
                     tracing::error!(
                         group = %self.committer.group,
                         error = error as &dyn Error,
-                        unsaid = event.suppressed,
+                        unsaid = event.unsaid(),
                         "cannot access disk or ledger outside a commit; the relay tries again"
                     );
                 }

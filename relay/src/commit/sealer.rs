@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::{Batch, BatchId, BatchState, Commit};
 use logferry_protocol::names::{LogName, SourceId};
+use logferry_text::{count_of, size};
 
 use crate::commit::committer::Committer;
 use crate::commit::open_batches::AppendedLines;
@@ -87,7 +88,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 batch = %batch.name(),
                 lines = batch.contents.lines,
                 bytes = batch.contents.bytes,
-                "sealed"
+                "batch {} is sealed: {}, {}",
+                batch.name(), count_of(batch.contents.lines, "line"), size(batch.contents.bytes)
             );
         }
         Ok(sealed)

@@ -79,7 +79,7 @@ pub(crate) fn seal_orphans<D: Disk>(
     for batch in ledger.batches_in(BatchState::Open)? {
         let is_whole = || spool.cut_back(&batch).map(|file| file == OpenFile::Whole);
         if !groups.contains(&batch.group) && batch.contents.bytes > 0 && is_whole()? {
-            tracing::warn!(group = %batch.group, batch = %batch.name(), "sealed, because its group is not configured");
+            tracing::warn!(group = %batch.group, batch = %batch.name(), "batch {} is sealed, because its group {} is not configured any more", batch.name(), batch.group);
             end_line(spool, ledger, &batch)?;
             ledger.seal(batch.id, now)?;
             spool.move_batch(&batch, BatchState::Open, BatchState::Ready)?;

@@ -102,6 +102,13 @@ impl<K: Eq + Hash, T> LogThrottle<K, T> {
     }
 }
 
+impl<T> ThrottledEvent<T> {
+    /// The number of suppressed events, as a field of the log; none if there are none.
+    pub(crate) fn unsaid(&self) -> Option<u64> {
+        Some(self.suppressed).filter(|&number| number > 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

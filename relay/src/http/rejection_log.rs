@@ -79,7 +79,7 @@ impl HttpContext {
 
     fn log_event(&self, event: &ThrottledEvent<RejectedClient>) {
         let RejectedClient { source, peer, reason } = &event.latest;
-        let (group, more) = (&self.group.name, event.suppressed);
-        tracing::warn!(%group, %source, %peer, reason = ?reason, more, "a source is refused");
+        let (group, more) = (&self.group.name, event.unsaid());
+        tracing::warn!(%group, %source, %peer, reason, more, "a source is refused");
     }
 }

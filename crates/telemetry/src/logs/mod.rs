@@ -1,15 +1,22 @@
-//! Where log lines go: the journal when systemd connected stderr to it, stderr otherwise.
+//! Where log lines go: the journal when systemd connected stderr to it, stderr otherwise. The text of a line is the same.
+
+mod full_message;
+mod stderr_line;
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing::Level;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
+
+use self::full_message::{EventFields, FullMessage};
+use self::stderr_line::StderrLine;
 
 /// The variable that holds the level, or a filter such as `info,logferry_relay=debug`.
 const FILTER_VARIABLE: &str = "LOGFERRY_LOG";
@@ -57,20 +64,44 @@ fn filter(value: Option<String>, level: Level) -> Result<EnvFilter, LogsError> {
 
 fn output<S>() -> Box<dyn Layer<S> + Send + Sync>
 where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
+    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
 {
     if stderr_is_the_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
-        return journal.with_field_prefix(Some(JOURNAL_PREFIX.to_owned())).boxed();
+        let journal = journal.with_field_prefix(Some(JOURNAL_PREFIX.to_owned()));
+        return FullMessage(journal).boxed();
     }
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    fmt::layer()
-        .compact()
-        .with_target(false)
+    let stderr = fmt::layer()
+        .event_format(StderrLine)
         .with_ansi(colours)
-        .with_writer(io::stderr)
-        .boxed()
+        .with_writer(io::stderr);
+    FullMessage(stderr).boxed()
+}
+
+/// The texts that the journal would get from `work`, which logs on this thread; for tests.
+pub fn journal_messages(work: impl FnOnce()) -> Vec<String> {
+    let texts = MessageRecorder::default();
+    let subscriber = tracing_subscriber::registry()
+        .with(LevelFilter::INFO)
+        .with(FullMessage(texts.clone()));
+    tracing::subscriber::with_default(subscriber, work);
+    let texts = texts.0.lock().unwrap_or_else(PoisonError::into_inner);
+    texts.clone()
+}
+
+/// Keeps the texts of events, as the journal does.
+#[derive(Debug, Clone, Default)]
+struct MessageRecorder(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for MessageRecorder {
+    fn on_event(&self, event: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        let mut fields = EventFields::default();
+        event.record(&mut fields);
+        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.extend(fields.get("message").cloned());
+    }
 }
 
 /// Whether stderr is the stream that systemd connected to the journal: `JOURNAL_STREAM` names its device and inode

@@ -1,0 +1,68 @@
+//! Sections of the status: roles, mails, and the reasons for the exit code.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use logferry_config::Config;
+use logferry_monitor::status::{RoleState, StatusReport, WatchedRole};
+use logferry_text::{Table, count_of, duration, wrapped};
+
+use super::ago;
+use crate::roles::role::Role;
+
+/// The roles that this host may run. Each role of the relay host uses the data folder, also where its section is missing.
+pub(super) fn watched_roles<'a>(data_dir: &'a Path, config: &'a Config) -> Vec<WatchedRole<'a>> {
+    let roles = Role::ALL.into_iter();
+    let watched = roles.map(|role| WatchedRole {
+        name: role.name(),
+        folder: role.folder(config).unwrap_or(data_dir),
+        is_configured: role.is_in(config),
+    });
+    watched.collect()
+}
+
+/// A titled list, one item a line or more; nothing if there is no item.
+pub(super) fn list(title: &str, items: impl Iterator<Item = String>) -> String {
+    let items: String = items.map(|item| wrapped(&format!("- {item}"))).collect();
+    if items.is_empty() {
+        return items;
+    }
+    format!("\n{title}\n{items}")
+}
+
+/// The roles, and since when they run or not.
+pub(super) fn roles(status: &StatusReport, now: Timestamp) -> String {
+    let mut table = Table::new(["role", "state", "since", "host"]);
+    for role in &status.roles {
+        let since = match (role.since, role.once) {
+            (None, _) => "never seen".to_owned(),
+            (since, true) => format!("one pass, {}", ago(since, now)),
+            (since, false) => ago(since, now),
+        };
+        let state = match (role.state, role.once) {
+            (RoleState::Stopped, true) => "by cron",
+            (state, _) => state.as_str(),
+        };
+        let host = role.host.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([role.name.to_owned(), state.to_owned(), since, host]);
+    }
+    table.section()
+}
+
+/// The mails that wait; nothing if there is none.
+pub(super) fn mails(status: &StatusReport) -> String {
+    let mails = &status.mails;
+    if mails.waiting == 0 {
+        return String::new();
+    }
+    let oldest = duration(std::time::Duration::from_secs(mails.oldest_waiting_seconds));
+    format!(
+        "mails: {} not sent yet, the oldest for {oldest}\n",
+        count_of(mails.waiting, "mail")
+    )
+}
+
+/// Why the exit code is 1; nothing if it is not.
+pub(super) fn problems(status: &StatusReport) -> String {
+    list("exit code 1, because:", status.problems.iter().cloned())
+}

@@ -1,0 +1,125 @@
+//! Whose rights a command has on the folders of the roles.
+//!
+//! Invariant: a command of root leaves no file or lock there that the roles cannot write. It acts as the owner of the folder,
+//! from before the first file until its end. An ordinary user who may not read them is told what to do.
+
+use std::ffi::CString;
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setgid, setgroups, setuid};
+
+use crate::output::exit::{Failure, Result};
+
+/// The owner of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    uid: Uid,
+    gid: Gid,
+}
+
+/// As root, takes the rights of the folders' owner for good; a folder that does not exist yet will have the owner of the first
+/// one above it. An error if this user has no rights on a folder.
+///
+/// Call it before the first file is made, and while the process has one thread.
+pub(crate) fn act_as_owner(folders: &[&Path]) -> Result<()> {
+    if !Uid::effective().is_root() {
+        return folders.iter().try_for_each(|folder| require_rights(folder));
+    }
+    let mut owners: Vec<_> = folders
+        .iter()
+        .filter_map(|folder| Some((*folder, owner(folder)?)))
+        .collect();
+    owners.retain(|(_, owner)| !owner.uid.is_root());
+    let Some(&(folder, first)) = owners.first() else {
+        return Ok(());
+    };
+    if let Some((other, owner)) = owners.iter().find(|(_, owner)| owner.uid != first.uid) {
+        let (folder, other) = (folder.display(), other.display());
+        let (first, owner) = (user_name(first.uid), user_name(owner.uid));
+        return Err(Failure::configuration(anyhow!(
+            "{folder} belongs to {first} and {other} to {owner}, so root cannot act as the owner of both: start this as the \
+             user who may use both, or run each role by its own command"
+        )));
+    }
+    let (folder, user) = (folder.display(), user_name(first.uid));
+    become_owner(first).with_context(|| {
+        format!(
+            "{folder} belongs to {user}, and root here cannot act as {user}; run `{}`",
+            as_user(&user)
+        )
+    })?;
+    tracing::info!(
+        "acting as {user}, the owner of {folder}, so that root leaves no files there that {user} cannot write"
+    );
+    Ok(())
+}
+
+/// The advice for an ordinary user who may not read `path`; `None` if that is not the reason.
+pub(crate) fn advice(path: &Path, error: &Error) -> Option<String> {
+    let is_denied = error.kind() == ErrorKind::PermissionDenied && !Uid::effective().is_root();
+    let folder = path.parent().filter(|_| is_denied)?;
+    let Owner { uid, gid } = owner(folder)?;
+    let user = if uid.is_root() {
+        // `/etc/logferry` belongs to root; its group is that of the roles' user.
+        let group = Group::from_gid(gid).ok().flatten()?;
+        User::from_name(&group.name)
+            .ok()
+            .flatten()
+            .map_or_else(|| "root".to_owned(), |user| user.name)
+    } else {
+        user_name(uid)
+    };
+    let (me, folder) = (user_name(Uid::effective()), folder.display());
+    Some(format!(
+        "{folder} is closed to the user {me}; run `{}`",
+        as_user(&user)
+    ))
+}
+
+fn require_rights(folder: &Path) -> Result<()> {
+    match access(folder, AccessFlags::R_OK | AccessFlags::X_OK) {
+        Err(nix::errno::Errno::EACCES) => {
+            let user = owner(folder).map_or_else(|| "logferry".to_owned(), |owner| user_name(owner.uid));
+            let (me, folder) = (user_name(Uid::effective()), folder.display());
+            Err(anyhow!("{folder} is closed to the user {me}; run `{}`", as_user(&user)).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The owner of the folder, or of the first folder above it that exists.
+fn owner(folder: &Path) -> Option<Owner> {
+    let metadata = folder
+        .ancestors()
+        .find_map(|folder| std::fs::metadata(folder).ok())?;
+    Some(Owner {
+        uid: Uid::from_raw(metadata.uid()),
+        gid: Gid::from_raw(metadata.gid()),
+    })
+}
+
+/// Groups first: after the user, none of them can be changed any more.
+fn become_owner(owner: Owner) -> anyhow::Result<()> {
+    match User::from_uid(owner.uid).ok().flatten() {
+        Some(user) => initgroups(&CString::new(user.name)?, user.gid)?,
+        None => setgroups(&[owner.gid])?,
+    }
+    setgid(owner.gid)?;
+    setuid(owner.uid)?;
+    Ok(())
+}
+
+fn user_name(uid: Uid) -> String {
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| format!("#{uid}"), |user| user.name)
+}
+
+/// This command line, as another user.
+fn as_user(user: &str) -> String {
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let user = user.replace('#', "\\#");
+    format!("sudo -u {user} logferry {arguments}")
+}

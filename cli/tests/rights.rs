@@ -1,0 +1,196 @@
+//! Commands of root and of ordinary users on the folders of the roles' user.
+//!
+//! They need root, or a user namespace with more than one user (`unshare --map-auto`, from util-linux 2.38 on with
+//! `uidmap` and a line for this user in /etc/subuid). Without either they fail and say so.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use logferry_durable::{Disk, RealDisk};
+use logferry_ledger::Ledger;
+use nix::unistd::Uid;
+use tempfile::TempDir;
+
+/// `nobody` and its group, whose name this host knows; and a user without a name.
+const OWNER: u32 = 65_534;
+const STRANGER: u32 = 61_234;
+
+/// Runs the test again as root of a user namespace if this process is not root. True if that was done.
+fn ran_as_root(test: &str) -> bool {
+    if Uid::effective().is_root() {
+        return false;
+    }
+    let again = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--map-auto", "--setgroups=allow"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .output();
+    let said = again.as_ref().map_or_else(ToString::to_string, |output| {
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    });
+    assert!(
+        again.is_ok_and(|output| output.status.success()),
+        "this test needs root, or `unshare --map-auto` (uidmap and a line in /etc/subuid): {said}"
+    );
+    true
+}
+
+/// A relay host whose folders belong to [`OWNER`]: its configuration's folder, `etc`, is closed to others.
+struct Host(TempDir);
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let host = Self(dir);
+        fs::create_dir_all(host.path("data")).unwrap();
+        fs::create_dir_all(host.path("etc")).unwrap();
+        let data_dir = host.path("data").display().to_string();
+        let config = format!(
+            "relay:\n  data_dir: {data_dir}\n  metrics: null\n  groups: [{{name: web, listen: \"127.0.0.1:0\"}}]\n\
+             housekeeper:\n  data_dir: {data_dir}\n"
+        );
+        fs::write(host.path("etc/logferry.yaml"), config).unwrap();
+        drop(Ledger::open_or_create(&host.path("data")).unwrap());
+        for path in [
+            host.path("data"),
+            host.path("data/ledger.db"),
+            host.path("etc"),
+            host.path("etc/logferry.yaml"),
+        ] {
+            chown(&path, Some(OWNER), Some(OWNER)).unwrap();
+        }
+        for closed in ["data", "etc"] {
+            fs::set_permissions(host.path(closed), Permissions::from_mode(0o750)).unwrap();
+        }
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs a command with the host's configuration.
+    fn run(&self, user: Option<u32>, arguments: &[&str]) -> Output {
+        // The program itself may be in a folder that is closed to the user.
+        let program = self.path("logferry");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_logferry"), &program).unwrap();
+        }
+        let mut command = match user {
+            None => Command::new(&program),
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                let (user, group) = (format!("--reuid={user}"), format!("--regid={user}"));
+                command.args([&user, &group, "--clear-groups"]).arg(&program);
+                command
+            }
+        };
+        command
+            .arg("-c")
+            .arg(self.path("etc/logferry.yaml"))
+            .args(arguments)
+            .env_remove("LOGFERRY_LOG")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+/// The files below a folder that do not belong to [`OWNER`].
+fn foreign_files(folder: &Path) -> Vec<PathBuf> {
+    let mut foreign = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_dir() {
+            foreign.extend(foreign_files(&entry.path()));
+        }
+        if (metadata.uid(), metadata.gid()) != (OWNER, OWNER) {
+            foreign.push(entry.path());
+        }
+    }
+    foreign
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn commands_of_root_leave_no_file_that_the_roles_cannot_write() {
+    if ran_as_root("commands_of_root_leave_no_file_that_the_roles_cannot_write") {
+        return;
+    }
+    let host = Host::new();
+    for command in [
+        &["housekeeper", "--once"][..],
+        &["status"],
+        &["audit"],
+        &["retry"],
+        &["fsck"],
+        &["fsck", "--rebuild"],
+    ] {
+        let output = host.run(None, command);
+        let code = output.status.code().unwrap();
+        assert!(code <= 1, "{command:?}: {code}: {}", text(&output.stderr));
+        assert_eq!(
+            foreign_files(&host.path("data")),
+            Vec::<PathBuf>::new(),
+            "{command:?}"
+        );
+    }
+    let logged = text(&host.run(None, &["housekeeper", "--once"]).stderr);
+    assert!(logged.contains("acting as nobody, the owner of "), "{logged}");
+}
+
+#[test]
+fn ordinary_user_is_told_as_which_user_to_run_a_command() {
+    if ran_as_root("ordinary_user_is_told_as_which_user_to_run_a_command") {
+        return;
+    }
+    let host = Host::new();
+    let config = host.path("etc/logferry.yaml").display().to_string();
+    let advice = |command: &str| format!("run `sudo -u nobody logferry -c {config} {command}`\n");
+    for command in ["status", "audit", "tail", "fsck", "run"] {
+        let output = host.run(Some(STRANGER), &[command]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let closed = format!(
+            "{} is closed to the user #{STRANGER}; ",
+            host.path("etc").display()
+        );
+        assert_eq!(said, format!("logferry: {config}: {closed}{}", advice(command)));
+    }
+    // The configuration may be open, and the data folder not.
+    fs::set_permissions(host.path("etc"), Permissions::from_mode(0o755)).unwrap();
+    for command in ["status", "audit", "tail", "fsck", "relay"] {
+        let output = host.run(Some(STRANGER), &[command]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        let closed = format!(
+            "{} is closed to the user #{STRANGER}; ",
+            host.path("data").display()
+        );
+        assert_eq!(said, format!("logferry: {closed}{}", advice(command)));
+    }
+}
+
+#[test]
+fn file_that_root_replaces_keeps_its_owner() {
+    if ran_as_root("file_that_root_replaces_keeps_its_owner") {
+        return;
+    }
+    let host = Host::new();
+    let file = host.path("etc/known_hosts");
+    for contents in [&b"first"[..], b"second"] {
+        RealDisk.replace(&file, contents).unwrap();
+        let metadata = fs::metadata(&file).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (OWNER, OWNER));
+    }
+}

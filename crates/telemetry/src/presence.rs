@@ -1,0 +1,135 @@
+//! Signs of life: each running role keeps a small file `<folder>/<role>.alive`, so that `status` knows which roles run, also
+//! in another process or container.
+//!
+//! Its text is `STATE HOST PID SINCE`, its modification time the last sign. It is not synced: after a power loss the role
+//! writes it anew. On a full disk the time still advances.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use logferry_durable::SignFile;
+
+/// How often a running role gives a sign.
+pub const SIGN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A role without a sign for so long does not run.
+const SIGN_LIFETIME: Duration = Duration::from_secs(30);
+
+/// What a role says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresenceState {
+    /// It runs.
+    Running,
+    /// It has stopped.
+    Stopped,
+    /// It made one pass, for cron.
+    Once,
+}
+
+/// The last sign of a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// What it said, or `Stopped` if it said nothing for too long.
+    pub state: PresenceState,
+    /// The host that it ran on.
+    pub host: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// When it gave its last sign.
+    pub last_seen: Timestamp,
+}
+
+impl PresenceState {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Once => "once",
+        }
+    }
+}
+
+/// Gives a sign of `role`, whose files are in `folder`. `since` is the time at which it got into this state. An error is no
+/// concern of the role: the folder may not be there yet, or its disk may be read-only.
+pub fn give_sign(folder: &Path, role: &str, state: PresenceState, since: Timestamp) -> std::io::Result<()> {
+    let (state, host, process) = (state.word(), host(), std::process::id());
+    let text = format!("{state} {host} {process} {since}\n");
+    SignFile::at(&path(folder, role)).write(&text, SystemTime::now())
+}
+
+/// The last sign of `role` as it is to be understood at `now`; `None` if it never gave one.
+pub fn presence(folder: &Path, role: &str, now: Timestamp) -> Option<Presence> {
+    let (text, at) = SignFile::at(&path(folder, role)).read()?;
+    understood(&text, Timestamp::try_from(at).ok()?, now)
+}
+
+fn understood(text: &str, last_seen: Timestamp, now: Timestamp) -> Option<Presence> {
+    let mut words = text.split_whitespace();
+    let (state, host, _process, since) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    // A clock that was set back does not make a role that runs a dead one.
+    let age = Duration::try_from(now.duration_since(last_seen)).unwrap_or_default();
+    let (state, since) = match state {
+        "running" if age <= SIGN_LIFETIME => (PresenceState::Running, since.parse().ok()?),
+        "running" => (PresenceState::Stopped, last_seen),
+        "once" => (PresenceState::Once, last_seen),
+        _ => (PresenceState::Stopped, since.parse().ok()?),
+    };
+    Some(Presence {
+        state,
+        host: host.to_owned(),
+        since,
+        last_seen,
+    })
+}
+
+fn path(folder: &Path, role: &str) -> PathBuf {
+    folder.join(format!("{role}.alive"))
+}
+
+/// The name of this host; `-` if the system does not tell it.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.split_whitespace().next().unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).expect("in range")
+    }
+
+    #[test]
+    fn role_without_a_sign_for_30_s_does_not_run_since_its_last_one() {
+        let text = format!("running h1 77 {}\n", at(0));
+        let running = understood(&text, at(100), at(130)).expect("a sign");
+        assert_eq!((running.state, running.since), (PresenceState::Running, at(0)));
+        let dead = understood(&text, at(100), at(131)).expect("a sign");
+        assert_eq!(
+            (dead.state, dead.since, dead.last_seen),
+            (PresenceState::Stopped, at(100), at(100))
+        );
+        let clock_set_back = understood(&text, at(100), at(0)).expect("a sign");
+        assert_eq!(clock_set_back.state, PresenceState::Running);
+        assert_eq!(understood("running\n", at(0), at(0)), None);
+    }
+
+    #[test]
+    fn last_sign_of_each_role_is_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let now = Timestamp::now();
+        assert_eq!(presence(dir.path(), "relay", now), None);
+        for state in [
+            PresenceState::Running,
+            PresenceState::Once,
+            PresenceState::Stopped,
+        ] {
+            give_sign(dir.path(), "relay", state, now).expect("written");
+            let read = presence(dir.path(), "relay", Timestamp::now()).expect("a sign");
+            assert_eq!(read.state, state);
+        }
+        assert_eq!(presence(dir.path(), "monitor", now), None);
+    }
+}

@@ -1,0 +1,39 @@
+//! Text that fits a terminal.
+
+/// Columns of a terminal, unless a person made it wider.
+pub const TERMINAL_COLUMNS: usize = 80;
+
+/// The text in lines that fit a terminal, all but the first indented by two; each ends with a line end. A word that is too
+/// long for a line, such as a path, gets a line of its own and is not broken, so that it can be copied.
+pub fn wrapped(text: &str) -> String {
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        let is_full = line.chars().count() + 1 + word.chars().count() > TERMINAL_COLUMNS;
+        if is_full && !line.trim_start().is_empty() {
+            lines.push_str(&line);
+            lines.push('\n');
+            " ".clone_into(&mut line);
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + &line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_continues_indented_and_no_word_is_broken() {
+        let (word, path) = ("word ".repeat(15), "/p".repeat(50));
+        assert_eq!(wrapped("short"), "short\n");
+        let text = wrapped(&format!("{word}end {path} x"));
+        assert_eq!(text, format!("{word}end\n  {path}\n  x\n"));
+        let fits = "w".repeat(80);
+        assert_eq!(wrapped(&fits), fits.clone() + "\n");
+        assert_eq!(wrapped(&format!("a {fits} b")), format!("a\n  {fits}\n  b\n"));
+    }
+}
