@@ -229,7 +229,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         // Lower offsets first, so that one pass stores a run of chunks that arrived in the wrong order.
         self.parked
             .sort_by_key(|parked| parked.chunk.header.range.start());
-        self.open_missing_batches(now)?;
+        let opened = self.open_missing_batches(now)?;
         let mut waiting = std::mem::take(&mut self.parked).into_iter();
         let mut at_limit = HashMap::new();
         while let Some(parked) = waiting.next() {
@@ -247,7 +247,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 return Err(error);
             }
         }
-        Ok(())
+        self.discard_unused(opened)
     }
 
     /// Stages a chunk if it is its stream's next. Returns the outcome; `None` if it waits for its predecessor.

@@ -276,14 +276,14 @@ impl<D: Disk> OpenBatches<D> {
     /// Opens a part of each of these windows that has none, in one transaction: after an outage hundreds of windows begin
     /// in one round, and each would need a transaction of its own.
     ///
-    /// A part that gets no line is empty and is discarded when it is due to be sealed.
+    /// Returns them. One that gets no line must be discarded: it would give its name to later lines of the window.
     pub(crate) fn open_missing<'a>(
         &mut self,
         wanted: impl Iterator<Item = (&'a BatchKey, Window)>,
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
-    ) -> Result<(), CommitError> {
+    ) -> Result<Vec<BatchId>, CommitError> {
         let mut new = BTreeMap::new();
         for (key, window) in wanted {
             if !self.current.contains_key(key) {
@@ -291,7 +291,7 @@ impl<D: Disk> OpenBatches<D> {
             }
         }
         if new.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.open(&new, spool, ledger, now)
     }
@@ -326,7 +326,7 @@ impl<D: Disk> OpenBatches<D> {
         spool: &Spool<D>,
         ledger: &mut Ledger,
         now: Timestamp,
-    ) -> Result<(), CommitError> {
+    ) -> Result<Vec<BatchId>, CommitError> {
         // The folder before the row: whoever finds the row after a crash can create its file. The row before the file: a
         // crash leaves an empty batch, which is discarded later, and never a file that the ledger does not know.
         spool.create_source_folders(BatchState::Open, parts.keys().map(|key| &key.source))?;
@@ -340,10 +340,12 @@ impl<D: Disk> OpenBatches<D> {
                 window,
             })
             .collect();
+        let mut opened = Vec::with_capacity(new.len());
         for batch in ledger.open_all(&new, now)? {
+            opened.push(batch.id);
             self.restore(batch, false, None, ledger)?;
         }
-        Ok(())
+        Ok(opened)
     }
 
     /// Appends bytes to one batch, whatever its size: the end of a line must follow its beginning.
@@ -399,6 +401,11 @@ impl<D: Disk> OpenBatches<D> {
         if let Some(open) = self.batches.get_mut(&id) {
             open.open_line = stream;
         }
+    }
+
+    /// Whether a batch has no line, durable or staged.
+    pub(crate) fn is_unused(&self, id: BatchId) -> bool {
+        self.batches.get(&id).is_some_and(|open| open.staged.bytes == 0)
     }
 
     pub(crate) fn is_open(&self, id: BatchId) -> bool {

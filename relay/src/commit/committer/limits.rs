@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
-use logferry_ledger::{BatchKey, LedgerError, Window};
+use logferry_ledger::{BatchId, BatchKey, LedgerError, Window};
 use logferry_protocol::names::SourceId;
 
 use super::{Committer, ParkedChunk};
@@ -19,11 +19,11 @@ use crate::commit::spool_recovery::CommitError;
 const WAIT_SHOWN: Duration = Duration::from_mins(2);
 
 impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
-    /// Opens the batches that the chunks of this round need.
-    pub(super) fn open_missing_batches(&mut self, now: Timestamp) -> Result<(), CommitError> {
+    /// Opens the batches that the chunks of this round need, and returns them.
+    pub(super) fn open_missing_batches(&mut self, now: Timestamp) -> Result<Vec<BatchId>, CommitError> {
         let streams = &self.streams;
         let is_new = |parked: &&ParkedChunk<B, R>| {
-            // An unknown stream may be in the ledger, with this chunk. Then a batch may be opened in vain, which is harmless.
+            // An unknown stream may be in the ledger, with this chunk. Then a batch is opened in vain.
             streams
                 .get(&parked.stream)
                 .is_none_or(|stream| parked.chunk.header.range.start() >= stream.record.committed)
@@ -51,6 +51,18 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         }
         self.open
             .open_missing(new.into_iter(), &self.spool, &mut self.ledger, now)
+    }
+
+    /// Discards those of the batches `opened` that got no line.
+    pub(super) fn discard_unused(&mut self, opened: Vec<BatchId>) -> Result<(), CommitError> {
+        for id in opened {
+            if self.open.is_unused(id)
+                && let Some(batch) = self.open.remove(id)
+            {
+                self.discard_empty(&batch)?;
+            }
+        }
+        Ok(())
     }
 
     /// The limit at which a chunk waits, if any: it needs a batch that may not be opened now.
