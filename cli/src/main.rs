@@ -8,6 +8,8 @@ mod configuration;
 mod demo;
 mod output;
 mod roles;
+mod sender_host;
+mod service_user;
 mod units;
 
 use std::process::ExitCode;

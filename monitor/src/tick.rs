@@ -10,6 +10,7 @@ use logferry_telemetry::MonitorMetrics;
 
 use crate::alerts::alert_rule::{self, AlertInput};
 use crate::alerts::{alert_mail, watched_sources};
+use crate::log_alerts;
 use crate::summary::hourly_summary::HourlySummary;
 use crate::summary::summary_schedule::{SummaryHour, due_hours};
 
@@ -28,7 +29,16 @@ pub(crate) fn tick(
             "cannot check for silent sources; tried again"
         );
     }
-    queue_summaries(ledger, config, zone, now).and(alerts)
+    let log_alerts = log_alerts::queue(ledger, zone, metrics, now);
+    if let Err(error) = &log_alerts {
+        tracing::error!(
+            error = error as &dyn Error,
+            "cannot check for logs that are not shipped; tried again"
+        );
+    }
+    queue_summaries(ledger, config, zone, now)
+        .and(alerts)
+        .and(log_alerts)
 }
 
 fn queue_alerts(

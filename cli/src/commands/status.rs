@@ -18,12 +18,19 @@ use crate::args::StatusArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
+use crate::sender_host;
 
 /// Time between two outputs with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A smaller difference between two clocks is not shown.
 const CLOCK_DIFFERENCE_SHOWN: Duration = Duration::from_mins(1);
+
+/// Problems of one source that are shown: a host with thousands of logs can have as many.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// Files of one source that are named as left alone.
+const NEIGHBOURS_SHOWN: usize = 10;
 
 /// The documented defaults, for a configuration without a monitor or a relay section.
 const STALE_AFTER: Duration = Duration::from_mins(5);
@@ -32,21 +39,36 @@ const MIN_FREE_DISK: u64 = 1 << 30;
 /// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
 pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
     let config = configuration::load(file)?;
+    if let Some(sender) = config
+        .sender
+        .as_ref()
+        .filter(|_| config.data_dirs().next().is_none())
+    {
+        return repeat(options, || sender_host::show(&sender.state_dir, options.json));
+    }
     let data_dir = configuration::data_dir(file, &config)?;
-    loop {
+    repeat(options, || {
         let status = read_status(&data_dir, &config)?;
         let text = if options.json {
             serde_json::to_string(&status)? + "\n"
         } else {
             text(&status, Timestamp::now())
         };
+        Ok((text, status.is_healthy()))
+    })
+}
+
+/// Prints a text that says whether all is well; with `--watch` again and again.
+fn repeat(options: &StatusArgs, read: impl Fn() -> Result<(String, bool)>) -> Result {
+    loop {
+        let (text, is_healthy) = read()?;
         if options.watch && !options.json && io::stdout().is_terminal() {
             // Cursor to the first row, and clear the screen (ECMA-48, CUP and ED).
             console::print("\x1b[H\x1b[2J")?;
         }
         let is_read = console::print_while_read(text.as_bytes())?;
         if !options.watch || !is_read {
-            return Ok(CommandOutcome::fine_if(status.is_healthy()));
+            return Ok(CommandOutcome::fine_if(is_healthy));
         }
         thread::sleep(WATCH_INTERVAL);
     }
@@ -113,7 +135,7 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
             source.state.as_str().to_owned(),
             ago(source.last_line_at, now),
             ago(source.last_contact_at, now),
-            size(source.lag_bytes),
+            source.lag_bytes.map_or_else(|| "unknown".to_owned(), size),
             seconds(source.oldest_unread_seconds),
             count(source.lines_last_hour),
             source.version.clone().unwrap_or_else(|| "-".to_owned()),
@@ -126,8 +148,14 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
 fn problems(status: &StatusReport, now: Timestamp) -> String {
     let mut table = Table::new(["source", "needs a look"]);
     for source in &status.sources {
-        for problem in problems_of(source, now) {
+        let problems = problems_of(source, now);
+        let more = problems.len().saturating_sub(PROBLEMS_SHOWN);
+        for problem in problems.into_iter().take(PROBLEMS_SHOWN) {
             table.row([source.source.to_string(), problem]);
+        }
+        if more > 0 {
+            let more = format!("and {} more; --json has all", count(more as u64));
+            table.row([source.source.to_string(), more]);
         }
     }
     table.section()
@@ -146,8 +174,8 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         let path = &stream.path;
         format!("at risk: {path}, {event}, {lag} not stored here yet, oldest line {oldest}")
     });
-    let unreadable = source.unreadable_files.iter();
-    let unreadable = unreadable.map(|path| format!("its sender cannot read {path}"));
+    let unseen = source.log_problems.iter();
+    let unseen = unseen.map(|problem| format!("{}: {}", problem.path, problem.reason));
     let held = source.held_files.iter();
     let held = held.map(|file| format!("not shipped: {}: {}", file.path, file.reason));
     let senders: Vec<_> = source
@@ -172,7 +200,7 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         format!("its clock is {} {side}", seconds(difference.unsigned_abs()))
     });
     lost.chain(at_risk)
-        .chain(unreadable)
+        .chain(unseen)
         .chain(held)
         .chain(together)
         .chain(moved)
@@ -189,7 +217,10 @@ fn neighbours(status: &StatusReport) -> String {
         .iter()
         .filter(|source| !source.neighbours.is_empty())
     {
-        table.row([source.source.to_string(), source.neighbours.join(", ")]);
+        let more = source.neighbours.len().saturating_sub(NEIGHBOURS_SHOWN);
+        let mut names: Vec<_> = source.neighbours.iter().take(NEIGHBOURS_SHOWN).cloned().collect();
+        names.extend((more > 0).then(|| format!("and {} more", count(more as u64))));
+        table.row([source.source.to_string(), names.join(", ")]);
     }
     table.section()
 }
@@ -321,7 +352,7 @@ mod tests {
         assert_eq!(
             text(&status, now),
             "source        group  state    last line  last contact  lag  oldest unread  lines in the last hour  version\n\
-             198.51.100.1  -      missing      never         never  0 B            0 s                       0  -\n\n\
+             198.51.100.1  -      missing      never         never  unknown            0 s                       0  -\n\n\
              group  state    sources  lines/s  in flight  refused  reason\n\
              web-1  unknown        0        -          -        -\n\n\
              destination  state    last delivery  waiting  oldest  error\n\

@@ -254,6 +254,16 @@ ALTER TABLE streams ADD COLUMN writer TEXT;",
     // Deliveries that were presumed and not proved, and the last one that repeated another on request.
     "ALTER TABLE deliveries ADD COLUMN presumed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN resent_at INTEGER;",
+    // Logs that senders cannot ship, as far as the monitor has mailed about them.
+    "CREATE TABLE log_alerts (
+    source     TEXT NOT NULL,
+    path       TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    since      INTEGER NOT NULL,
+    raised_at  INTEGER,
+    gone_since INTEGER,
+    PRIMARY KEY (source, path)
+) STRICT, WITHOUT ROWID;",
 ];
 
 /// The version of the current schema.

@@ -22,6 +22,7 @@ pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
 pub use self::senders::SenderStatus;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
+pub use crate::alerts::log_problem::LogPathProblem;
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
 
