@@ -112,6 +112,9 @@ pub(crate) struct CheckArgs {
     /// Only whether this role (or `run`: all of them) accepts the configuration; says nothing if it does. For units
     #[arg(long = "for", value_name = "ROLE", conflicts_with = "connect")]
     pub(crate) accepted_by: Option<CheckedRole>,
+    /// Only look at the files of this unit's roles, as its user; `check` run by root starts itself so
+    #[arg(long, value_name = "UNIT", hide = true, conflicts_with_all = ["connect", "accepted_by"])]
+    pub(crate) look_as: Option<String>,
 }
 
 /// A role, or all of them, as `check --for` takes it.

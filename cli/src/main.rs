@@ -9,6 +9,8 @@ mod demo;
 mod output;
 mod owner;
 mod roles;
+mod sender_host;
+mod service_user;
 mod units;
 
 use std::process::ExitCode;

@@ -20,6 +20,7 @@ mod daemon;
 mod error;
 mod expected_deliveries;
 mod gap;
+mod log_alerts;
 mod mail;
 pub mod status;
 mod summary;

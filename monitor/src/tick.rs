@@ -12,6 +12,7 @@ use logferry_text::duration;
 
 use crate::alerts::alert_rule::{self, AlertInput};
 use crate::alerts::{alert_mail, watched_sources};
+use crate::log_alerts;
 use crate::summary::hourly_summary::HourlySummary;
 use crate::summary::summary_schedule::{SummaryHour, due_hours};
 
@@ -33,7 +34,16 @@ pub(crate) fn tick(
             duration(config.interval)
         );
     }
-    queue_summaries(ledger, config, zone, now).and(alerts)
+    let log_alerts = log_alerts::queue(ledger, zone, metrics, now);
+    if let Err(error) = &log_alerts {
+        tracing::error!(
+            error = error as &dyn Error,
+            "cannot check for logs that are not shipped; tried again"
+        );
+    }
+    queue_summaries(ledger, config, zone, now)
+        .and(alerts)
+        .and(log_alerts)
 }
 
 fn queue_alerts(

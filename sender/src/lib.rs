@@ -11,6 +11,7 @@
 //! | `relay_client` | HTTP to the relay | yes |
 //! | `relay_backoff`, `clock` | when to try again; the two clocks | none |
 //! | `checkpoint` | the state file | yes |
+//! | `sender_state` | the sender's account of itself, for `status` on its host | yes |
 //! | `runner` | threads and tasks put together | yes |
 //!
 //! Invariants:
@@ -30,6 +31,7 @@ mod messages;
 mod relay_backoff;
 mod relay_client;
 mod runner;
+mod sender_state;
 mod streams;
 mod tail;
 
@@ -37,5 +39,7 @@ pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,
 };
-pub use files::neighbours;
+pub use files::path_check::PathFinding;
+pub use files::{log_findings, neighbours};
 pub use runner::{SenderError, run};
+pub use sender_state::{LogFileProgress, LogFileState, SenderState, read_sender_state};

@@ -30,6 +30,7 @@ pub(crate) enum SenderEvent {
     Streams(Result<ResolveResponse, RequestError>),
     /// The relay acknowledged a heartbeat that reported these losses.
     HeartbeatAcked(Vec<ReportedGap>),
+    HeartbeatFailed(RequestError),
     Stop,
 }
 

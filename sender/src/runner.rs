@@ -18,10 +18,14 @@ use crate::files::RealFileSystem;
 use crate::files::watcher::{self, WatchedFolders};
 use crate::messages::SenderEvent;
 use crate::relay_client::{self, ClientRole, RelayConnections};
+use crate::sender_state::SenderStateFile;
 use crate::tail::Tailer;
 
 /// Least time between two checkpoints: a checkpoint is a hint, and each write is synced.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the sender's account of itself is written.
+const STATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a sender cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +133,7 @@ fn run_tailer(
         Now::read(),
     );
     let (mut saved, mut scanned) = (Instant::now(), None);
+    let (state_file, mut state_due) = (SenderStateFile::new(&config.state_dir), Instant::now());
     loop {
         let now = Now::read();
         for request in tailer.run_due(now) {
@@ -144,6 +149,10 @@ fn run_tailer(
                 let (paths, live_paths) = tailer.watched_paths();
                 folders.watch(&paths, &live_paths);
             }
+        }
+        if now.instant >= state_due && tailer.last_scan.is_some() {
+            state_file.save(&tailer.state(now));
+            state_due = now.instant + STATE_INTERVAL;
         }
         let save_at = saved + CHECKPOINT_INTERVAL;
         if now.instant >= save_at
@@ -170,4 +179,5 @@ fn run_tailer(
     if let Some(checkpoint) = tailer.take_checkpoint() {
         store.save(&checkpoint);
     }
+    state_file.save(&tailer.state(Now::read()));
 }

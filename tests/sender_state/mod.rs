@@ -3,3 +3,4 @@
 mod checkpoint;
 mod lost;
 mod two_senders;
+mod unseen_logs;

@@ -12,7 +12,7 @@ use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
 use crate::roles::role::{Role, load_for};
-use crate::units;
+use crate::{service_user, units};
 
 /// Time limit for a TCP connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -22,6 +22,9 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     if let Some(role) = options.accepted_by {
         load_for(file, role.of_one())?;
         return Ok(CommandOutcome::Fine);
+    }
+    if let Some(unit) = &options.look_as {
+        return service_user::run_child(file, unit);
     }
     let config = configuration::load(file)?;
     let roles = Role::ALL.into_iter().filter(|role| role.is_in(&config));
@@ -45,12 +48,16 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     }
     let units = units::findings(&config, Path::new("/"));
     let problems = files.problems.iter().map(ToString::to_string);
-    for problem in problems.chain(units.iter().cloned()) {
+    let looked = service_user::look(file, &config, Path::new("/"));
+    for problem in problems.chain(units.iter().chain(&looked.findings).cloned()) {
         console::print(&format!("{problem}\n"))?;
+    }
+    if let Some(note) = &looked.note {
+        console::print(&format!("{note}\n"))?;
     }
     let is_all_reached = !options.connect || reach_all(&config)?;
     Ok(CommandOutcome::fine_if(
-        files.problems.is_empty() && units.is_empty() && is_all_reached,
+        files.problems.is_empty() && units.is_empty() && looked.findings.is_empty() && is_all_reached,
     ))
 }
 

@@ -21,12 +21,19 @@ use crate::args::StatusArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
+use crate::sender_host;
 
 /// Time between two outputs with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A smaller difference between two clocks is not shown.
 const CLOCK_DIFFERENCE_SHOWN: Duration = Duration::from_mins(1);
+
+/// Problems of one source that are shown: a host with thousands of logs can have as many.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// Files of one source that are named as left alone.
+const NEIGHBOURS_SHOWN: usize = 10;
 
 /// The documented defaults, for a configuration without a monitor or a relay section.
 const STALE_AFTER: Duration = Duration::from_mins(5);
@@ -35,21 +42,36 @@ const MIN_FREE_DISK: u64 = 1 << 30;
 /// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
 pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
     let config = configuration::load(file)?;
+    if let Some(sender) = config
+        .sender
+        .as_ref()
+        .filter(|_| config.data_dirs().next().is_none())
+    {
+        return repeat(options, || sender_host::show(&sender.state_dir, options.json));
+    }
     let data_dir = configuration::data_dir(file, &config)?;
-    loop {
+    repeat(options, || {
         let status = read_status(&data_dir, &config)?;
         let text = if options.json {
             serde_json::to_string(&status)? + "\n"
         } else {
             text(&status, Timestamp::now(), options.watch)
         };
+        Ok((text, status.is_healthy()))
+    })
+}
+
+/// Prints a text that says whether all is well; with `--watch` again and again.
+fn repeat(options: &StatusArgs, read: impl Fn() -> Result<(String, bool)>) -> Result {
+    loop {
+        let (text, is_healthy) = read()?;
         if options.watch && !options.json && io::stdout().is_terminal() {
             // Cursor to the first row, and clear the screen (ECMA-48, CUP and ED).
             console::print("\x1b[H\x1b[2J")?;
         }
         let is_read = console::print_while_read(text.as_bytes())?;
         if !options.watch || !is_read {
-            return Ok(CommandOutcome::fine_if(status.is_healthy()));
+            return Ok(CommandOutcome::fine_if(is_healthy));
         }
         thread::sleep(WATCH_INTERVAL);
     }
@@ -117,7 +139,7 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<8> {
             source.state.as_str().to_owned(),
             since(source.last_line_at, now),
             since(source.last_contact_at, now),
-            size(source.lag_bytes),
+            source.lag_bytes.map_or_else(|| "unknown".to_owned(), size),
             about(Duration::from_secs(source.oldest_unread_seconds)),
             count(source.lines_last_hour),
         ]);
@@ -129,8 +151,9 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<8> {
 fn problems(status: &StatusReport, now: Timestamp) -> String {
     let sources = status.sources.iter();
     let lines = sources.flat_map(|source| {
-        let problems = problems_of(source, now).into_iter();
-        problems.map(|problem| format!("{}: {problem}", source.source))
+        let problems = shorten(problems_of(source, now), PROBLEMS_SHOWN);
+        let named = |problem| format!("{}: {problem}", source.source);
+        problems.into_iter().map(named)
     });
     sections::list("needs a look:", lines)
 }
@@ -148,8 +171,8 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         let path = &stream.path;
         format!("at risk: {path}, {event}, {lag} not stored here yet, oldest line {oldest}")
     });
-    let unreadable = source.unreadable_files.iter();
-    let unreadable = unreadable.map(|path| format!("its sender cannot read {path}"));
+    let unseen = source.log_problems.iter();
+    let unseen = unseen.map(|problem| format!("{}: {}", problem.path, problem.reason));
     let held = source.held_files.iter();
     let held = held.map(|file| format!("not shipped: {}: {}", file.path, file.reason));
     let senders: Vec<_> = source
@@ -174,7 +197,7 @@ fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         format!("its clock is {} {side}", seconds(difference.unsigned_abs()))
     });
     lost.chain(at_risk)
-        .chain(unreadable)
+        .chain(unseen)
         .chain(held)
         .chain(together)
         .chain(moved)
@@ -189,8 +212,19 @@ fn neighbours(status: &StatusReport) -> String {
         .sources
         .iter()
         .filter(|source| !source.neighbours.is_empty());
-    let lines = sources.map(|source| format!("{}: {}", source.source, source.neighbours.join(", ")));
+    let lines = sources.map(|source| {
+        let names = shorten(source.neighbours.clone(), NEIGHBOURS_SHOWN);
+        format!("{}: {}", source.source, names.join(", "))
+    });
     sections::list("left alone, as rotation does not make such names:", lines)
+}
+
+/// At most `shown` of the entries, and how many more there are.
+fn shorten(mut entries: Vec<String>, shown: usize) -> Vec<String> {
+    let more = entries.len().saturating_sub(shown);
+    entries.truncate(shown);
+    entries.extend((more > 0).then(|| format!("and {} more; --json has all", count(more as u64))));
+    entries
 }
 
 /// The relay's groups; nothing if there is none.
@@ -320,8 +354,8 @@ mod tests {
         status.disk.free_bytes = 5 << 30;
         assert_eq!(
             text(&status, now, false),
-            "source        group  state     line  contact  lag  unread  lines/h\n\
-             198.51.100.1  -      missing  never    never  0 B     0 s        0\n\n\
+            "source        group  state     line  contact      lag  unread  lines/h\n\
+             198.51.100.1  -      missing  never    never  unknown     0 s        0\n\n\
              group  state    sources  lines/s  in flight  refused\n\
              web-1  unknown        0        -          -        -\n\n\
              role   state    since         host\n\

@@ -6,7 +6,7 @@
 mod sandbox;
 #[cfg(test)]
 mod tests;
-mod unit_file;
+pub(crate) mod unit_file;
 
 use std::path::{Path, PathBuf};
 
@@ -16,27 +16,17 @@ use crate::roles::role::Role;
 use crate::units::sandbox::UsedPaths;
 use crate::units::unit_file::UnitFile;
 
+/// The unit of `logferry run`.
+const UNIT_OF_ALL: &str = "logferry.service";
+
 /// What the units below `root` refuse of this configuration, each with the drop-in that allows it.
 pub(crate) fn findings(config: &Config, root: &Path) -> Vec<String> {
-    let all = ("logferry.service", Role::ALL.to_vec());
-    let single = Role::ALL.map(|role| (role.unit(), vec![role]));
-    let units: Vec<_> = std::iter::once(all).chain(single).collect();
-    // Where one unit is enabled the others do not run.
-    let any_enabled = units.iter().any(|(name, _)| UnitFile::is_enabled(root, name));
-    let is_meant = |name: &str| {
-        if any_enabled {
-            UnitFile::is_enabled(root, name)
-        } else {
-            name != "logferry.service"
-        }
-    };
-    let units = units.into_iter().filter(|(name, _)| is_meant(name));
-    let found = units.filter_map(|(name, roles)| {
+    let found = meant(config, root).into_iter().filter_map(|(unit, roles)| {
         let mut paths = UsedPaths::default();
         for role in roles {
             used_paths(role, config, &mut paths);
         }
-        let unit = UnitFile::installed(root, name)?;
+        let name = unit.name.as_str();
         let found = sandbox::compare(&unit, &paths)?;
         let mut text = found.refused.join("\n");
         if !found.settings.is_empty() {
@@ -49,6 +39,34 @@ pub(crate) fn findings(config: &Config, root: &Path) -> Vec<String> {
         Some(format!("{name} keeps the role from its files:\n{text}"))
     });
     found.collect()
+}
+
+/// The installed units below `root` that run a role of the configuration, each with these roles.
+pub(crate) fn meant(config: &Config, root: &Path) -> Vec<(UnitFile, Vec<Role>)> {
+    let single = Role::ALL.map(Role::unit);
+    let names: Vec<_> = std::iter::once(UNIT_OF_ALL).chain(single).collect();
+    // Where one unit is enabled the others do not run.
+    let any_enabled = names.iter().any(|name| UnitFile::is_enabled(root, name));
+    let is_meant = |name: &&str| {
+        if any_enabled {
+            UnitFile::is_enabled(root, name)
+        } else {
+            *name != UNIT_OF_ALL
+        }
+    };
+    let installed = names.into_iter().filter(is_meant).filter_map(|name| {
+        let mut roles = roles_of(name);
+        roles.retain(|role| role.is_in(config));
+        let unit = UnitFile::installed(root, name).filter(|_| !roles.is_empty())?;
+        Some((unit, roles))
+    });
+    installed.collect()
+}
+
+/// The roles that a unit runs.
+pub(crate) fn roles_of(unit: &str) -> Vec<Role> {
+    let is_of_unit = |role: &Role| unit == UNIT_OF_ALL || role.unit() == unit;
+    Role::ALL.into_iter().filter(is_of_unit).collect()
 }
 
 /// Adds the folders that a role writes and the files that it reads.

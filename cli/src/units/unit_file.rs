@@ -1,4 +1,4 @@
-//! Reads an installed systemd unit with its drop-ins (systemd.unit(5)), as far as its sandbox goes.
+//! Reads an installed systemd unit with its drop-ins (systemd.unit(5)), as far as its user and its sandbox go.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,17 @@ const FOLDERS: [&str; 5] = [
     "lib/systemd/system",
 ];
 
-/// The settings of a unit's `[Service]` section that make its sandbox.
+/// The settings of a unit's `[Service]` section that make its user and its sandbox.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct UnitFile {
     /// The name, with `.service`.
     pub(crate) name: String,
+    /// `User`; empty: root.
+    pub(crate) user: String,
+    /// `Group`; empty: the user's own.
+    pub(crate) group: String,
+    /// `SupplementaryGroups`.
+    pub(crate) groups: Vec<String>,
     /// `ProtectSystem`: `no`, `yes`, `full`, `strict`.
     pub(crate) protect_system: String,
     /// `ProtectHome`: `no`, `yes`, `read-only`, `tmpfs`.
@@ -81,6 +87,12 @@ impl UnitFile {
     fn set(&mut self, key: &str, value: &str) {
         let is_on = matches!(value, "yes" | "true" | "on" | "1");
         match key {
+            "User" => value.clone_into(&mut self.user),
+            "Group" => value.clone_into(&mut self.group),
+            "SupplementaryGroups" if value.is_empty() => self.groups.clear(),
+            "SupplementaryGroups" => self
+                .groups
+                .extend(value.split_whitespace().map(ToOwned::to_owned)),
             "ProtectSystem" => value.clone_into(&mut self.protect_system),
             "ProtectHome" => value.clone_into(&mut self.protect_home),
             "PrivateTmp" => self.has_private_tmp = is_on || value == "disconnected",

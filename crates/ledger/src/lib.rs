@@ -19,6 +19,7 @@ mod batches;
 mod create_guard;
 mod deliveries;
 mod file_check;
+mod log_alerts;
 mod monitor_state;
 mod rebuild;
 mod row;
@@ -40,6 +41,7 @@ pub use deliveries::{
     ManifestRecord, NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome,
     SourceProgress, TransferRecord, WindowBatch,
 };
+pub use log_alerts::LogAlert;
 pub use logferry_time_windows::Window;
 pub use monitor_state::{Alert, AlertKind, MailBacklog, MailId, NewMail, QueuedMail};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};

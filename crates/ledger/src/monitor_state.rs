@@ -223,7 +223,7 @@ impl Ledger {
     }
 }
 
-fn queue(sql: &Connection, mail: &NewMail, now: Timestamp) -> SqlResult<()> {
+pub(crate) fn queue(sql: &Connection, mail: &NewMail, now: Timestamp) -> SqlResult<()> {
     sql.prepare_cached(
         "INSERT INTO outbox (created_at, subject, text, html, next_attempt) VALUES (:now, :subject, :text, :html, :now)",
     )?

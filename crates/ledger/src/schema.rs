@@ -256,6 +256,16 @@ ALTER TABLE streams ADD COLUMN writer TEXT;",
 ALTER TABLE deliveries ADD COLUMN resent_at INTEGER;",
     // When the last line with a time arrived in each stream.
     "ALTER TABLE streams ADD COLUMN timed_at INTEGER;",
+    // Logs that senders cannot ship, as far as the monitor has mailed about them.
+    "CREATE TABLE log_alerts (
+    source     TEXT NOT NULL,
+    path       TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    since      INTEGER NOT NULL,
+    raised_at  INTEGER,
+    gone_since INTEGER,
+    PRIMARY KEY (source, path)
+) STRICT, WITHOUT ROWID;",
 ];
 
 /// The version of the current schema.

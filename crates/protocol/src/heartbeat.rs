@@ -34,11 +34,75 @@ pub struct Heartbeat {
     /// Files beside the logs that begin like a log's name and are not taken for rotated files of it.
     #[serde(default)]
     pub neighbours: Vec<String>,
+    /// What keeps the sender from logs: paths that match nothing, and folders and files that it cannot read. At most
+    /// [`PROBLEMS_MAX`] of them.
+    #[serde(default)]
+    pub log_problems: Vec<LogProblem>,
+    /// How many files it has found of which it does not know yet how much the relay has.
+    #[serde(default)]
+    pub unresolved_files: u64,
     /// The streams it follows now.
     pub streams: Vec<StreamProgress>,
     /// Bytes that can no longer be sent. Repeated until a report with them is answered 204.
     #[serde(default)]
     pub gaps: Vec<ReportedGap>,
+    /// Which part of the report this is; `None`: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<ReportPart>,
+}
+
+/// Bytes that the streams of one part take at most. A relay accepts a report of 1 MiB.
+pub const PART_BYTES: usize = 512 * 1024;
+
+/// Most streams of one report, in all its parts. A relay ignores the others.
+pub const REPORT_STREAMS_MAX: usize = 50_000;
+
+/// The number of a part of a report. The parts of one report have the same time `at`, and are sent in their order. All but
+/// the last have streams only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportPart {
+    /// From 1.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+/// Most problems in one report.
+pub const PROBLEMS_MAX: usize = 50;
+
+/// Something that keeps a sender from a log, or from a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogProblem {
+    /// The log.
+    pub log: LogName,
+    /// The path or glob of the log, or the folder or file that the problem is about.
+    pub path: String,
+    /// Its kind.
+    #[serde(default)]
+    pub kind: LogProblemKind,
+    /// What is wrong and what to do; it reads on after the path and a colon.
+    pub reason: String,
+    /// Since when the sender has seen it.
+    #[serde(default)]
+    pub since: Option<HostTime>,
+}
+
+/// The kind of a [`LogProblem`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogProblemKind {
+    /// No file has the path or matches the glob.
+    NoMatch,
+    /// A folder on the way may not be entered or listed.
+    FolderRefused,
+    /// What has the path is no regular file.
+    NotAFile,
+    /// A file is there and cannot be read.
+    Unreadable,
+    /// Of a newer version.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 /// A file that the sender sees and does not ship.
@@ -109,6 +173,11 @@ pub struct ReportedGap {
 pub struct HostTime(i64);
 
 impl StreamProgress {
+    /// More than it takes as JSON. A character of the path takes up to six bytes.
+    fn json_bytes_max(&self) -> usize {
+        400 + self.log.as_str().len() + 6 * self.path.len()
+    }
+
     /// Bytes on the sender's disk that the relay does not have.
     pub fn lag_bytes(&self) -> u64 {
         self.size.since(self.acked)
@@ -117,6 +186,77 @@ impl StreamProgress {
     /// Whether it has unsent lines in a file that rotation may delete at any time, or has deleted.
     pub fn is_at_risk(&self) -> bool {
         (self.rotated || self.deleted) && self.lag_bytes() > 0
+    }
+}
+
+impl Heartbeat {
+    /// The report in parts that a relay accepts; one if it is small. Everything but streams is in the last part, and so are
+    /// the streams that are furthest behind: a relay that knows no parts keeps the last one.
+    pub fn into_parts(mut self, bytes_max: usize) -> Vec<Self> {
+        let mut streams = std::mem::take(&mut self.streams);
+        streams.sort_by_key(StreamProgress::lag_bytes);
+        let mut groups = Vec::new();
+        let (mut group, mut left) = (Vec::new(), bytes_max);
+        while let Some(stream) = streams.pop() {
+            let size = stream.json_bytes_max();
+            if size > left && !group.is_empty() {
+                groups.push(std::mem::take(&mut group));
+                left = bytes_max;
+            }
+            left = left.saturating_sub(size);
+            group.push(stream);
+        }
+        let of = u32::try_from(groups.len() + 1).unwrap_or(u32::MAX);
+        groups.push(group);
+        let mut parts = Vec::with_capacity(groups.len());
+        for (number, streams) in (1..=of).zip(groups.into_iter().rev()) {
+            let part = (of > 1).then_some(ReportPart { number, of });
+            let rest = if number == of {
+                std::mem::take(&mut self)
+            } else {
+                Self {
+                    version: self.version.clone(),
+                    at: self.at,
+                    started_at: self.started_at,
+                    ..Self::default()
+                }
+            };
+            parts.push(Self {
+                streams,
+                part,
+                ..rest
+            });
+        }
+        parts
+    }
+
+    /// Adds the next part of the same report to the parts before it; the part comes back if it is of another report.
+    pub fn join(mut self, next: Self) -> Result<Self, Box<Self>> {
+        let follows = match (self.part, next.part) {
+            (Some(last), Some(part)) => part.number == last.number.saturating_add(1) && part.of == last.of,
+            _ => false,
+        };
+        if !follows || (self.at, self.started_at) != (next.at, next.started_at) {
+            return Err(Box::new(next));
+        }
+        let room = REPORT_STREAMS_MAX.saturating_sub(self.streams.len());
+        self.streams.extend(next.streams.into_iter().take(room));
+        Ok(Self {
+            streams: self.streams,
+            ..next
+        })
+    }
+
+    /// Whether all of the report is here.
+    pub fn is_whole(&self) -> bool {
+        self.part.is_none_or(|part| part.number >= part.of)
+    }
+
+    /// Whether the sender has, or may have, files of which nobody knows how many bytes are still to come: the lag by this
+    /// report is then a part of the true one. A path that matches nothing has no file.
+    pub fn has_unknown_lag(&self) -> bool {
+        let hides_lines = |problem: &LogProblem| problem.kind != LogProblemKind::NoMatch;
+        self.unresolved_files > 0 || !self.unreadable.is_empty() || self.log_problems.iter().any(hides_lines)
     }
 }
 
@@ -173,11 +313,137 @@ mod tests {
         assert_eq!((beat.at, beat.gaps.len()), (None, 0));
     }
 
+    fn report(streams: u64) -> Heartbeat {
+        let progress = |number: u64| StreamProgress {
+            stream: stream(),
+            log: "access".parse().expect("a name"),
+            path: format!("/log/{number}"),
+            read: Offset::ZERO,
+            sent: Offset::ZERO,
+            acked: Offset::ZERO,
+            size: Offset::new(number),
+            oldest_unread_ms: 0,
+            lines: LineCounts::default(),
+            rotated: false,
+            deleted: false,
+        };
+        Heartbeat {
+            at: Some(HostTime::from_millis(1)),
+            unreadable: vec!["/a".to_owned()],
+            streams: (0..streams).map(progress).collect(),
+            ..Heartbeat::default()
+        }
+    }
+
+    /// Room for three streams of [`report`].
+    const THREE: usize = 3 * 460;
+
+    #[test]
+    fn a_report_of_many_streams_goes_in_parts_and_is_whole_again() {
+        for streams in [0, 1, 3, 4, 7, 9, 10] {
+            let parts = report(streams).into_parts(THREE);
+            assert!(parts.iter().all(|part| part.streams.len() <= 3), "{streams}");
+            assert_eq!(parts.len() as u64, 1.max(streams.div_ceil(3)), "{streams}");
+            let last = parts.last().expect("a part");
+            assert_eq!(last.unreadable, ["/a"], "{streams}");
+            let mut parts = parts.into_iter();
+            let mut whole = parts.next().expect("a part");
+            for part in parts {
+                assert!(!whole.is_whole());
+                whole = whole.join(part).expect("the next part");
+            }
+            assert!(whole.is_whole());
+            whole.streams.sort_by_key(StreamProgress::lag_bytes);
+            let expected = report(streams);
+            assert_eq!(
+                (whole.streams, whole.unreadable),
+                (expected.streams, expected.unreadable)
+            );
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_report_is_small_enough_for_a_relay() {
+        let mut large = report(5000);
+        for stream in &mut large.streams {
+            stream.path = "\u{1}".repeat(1000);
+        }
+        for part in large.into_parts(PART_BYTES) {
+            let bytes = serde_json::to_vec(&part).expect("JSON").len();
+            assert!(bytes <= PART_BYTES + 4096, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn the_last_part_has_the_streams_that_are_furthest_behind() {
+        let parts = report(10).into_parts(THREE);
+        let mut last: Vec<_> = parts[3].streams.iter().map(StreamProgress::lag_bytes).collect();
+        last.sort_unstable();
+        assert_eq!(last, [7, 8, 9]);
+    }
+
+    #[test]
+    fn parts_of_different_reports_are_not_joined() {
+        let mut other = report(9);
+        other.at = Some(HostTime::from_millis(2));
+        let (first, others) = (report(9).into_parts(THREE), other.into_parts(THREE));
+        assert!(
+            first[0].clone().join(others[1].clone()).is_err(),
+            "another report"
+        );
+        assert!(
+            first[0].clone().join(first[2].clone()).is_err(),
+            "a part is missing"
+        );
+        assert!(first[0].clone().join(first[0].clone()).is_err(), "a repeat");
+        assert!(
+            report(1).join(first[1].clone()).is_err(),
+            "a report without parts"
+        );
+    }
+
     #[test]
     fn what_an_end_does_not_know_it_skips() {
         let text = r#"{"version":"9.0.0","streams":[],"news":{"of":"later"}}"#;
         let beat: Heartbeat = serde_json::from_str(text).expect("a heartbeat");
         assert_eq!(beat.version, "9.0.0");
+    }
+
+    #[test]
+    fn a_kind_of_problem_that_an_end_does_not_know_is_a_problem_all_the_same() {
+        let text = r#"{"version":"9.0.0","streams":[],"log_problems":[
+            {"log":"a","path":"/a","kind":"haunted","reason":"by a newer version"}]}"#;
+        let beat: Heartbeat = serde_json::from_str(text).expect("a heartbeat");
+        assert_eq!(beat.log_problems[0].kind, LogProblemKind::Other);
+        assert!(beat.has_unknown_lag());
+    }
+
+    #[test]
+    fn the_lag_of_a_sender_with_files_that_nobody_has_read_is_unknown() {
+        let problem = |kind| LogProblem {
+            log: "access".parse().expect("a name"),
+            path: "/log/access.log".to_owned(),
+            kind,
+            reason: "is wrong".to_owned(),
+            since: None,
+        };
+        let with = |kind| Heartbeat {
+            log_problems: vec![problem(kind)],
+            ..Heartbeat::default()
+        };
+        assert!(with(LogProblemKind::Unreadable).has_unknown_lag());
+        assert!(with(LogProblemKind::FolderRefused).has_unknown_lag());
+        assert!(with(LogProblemKind::NotAFile).has_unknown_lag());
+        assert!(
+            !with(LogProblemKind::NoMatch).has_unknown_lag(),
+            "there is no file"
+        );
+        let unresolved = Heartbeat {
+            unresolved_files: 1,
+            ..Heartbeat::default()
+        };
+        assert!(unresolved.has_unknown_lag());
+        assert!(!Heartbeat::default().has_unknown_lag());
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub fn nearest<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Opt
     candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
+/// Whether two names are so alike that one may be a slip of the other.
+pub fn is_similar(a: &str, b: &str) -> bool {
+    strsim::jaro_winkler(a, b) >= 0.9
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;

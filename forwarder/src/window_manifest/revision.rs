@@ -33,6 +33,8 @@ pub(crate) struct WindowSource {
     pub(crate) reported_at: Option<Timestamp>,
     /// Bytes that the sender had at that report and that are not here.
     pub(crate) lag_bytes: u64,
+    /// Whether its sender names files that it cannot read or has not resolved yet: nobody knows which lines are in them.
+    pub(crate) has_unknown_lines: bool,
     /// The time that all its logs have reached, in seconds since 1970.
     pub(crate) reached: Option<i64>,
 }
@@ -212,7 +214,8 @@ fn has_passed(source: &WindowSource, window: Window, end: Timestamp) -> bool {
         && source
             .reported_at
             .is_some_and(|at| Duration::try_from(at.duration_since(end)).is_ok_and(|after| after >= GRACE));
-    has_nothing_left || source.reached.is_some_and(|reached| reached >= window.end())
+    let has_gone_past = source.reached.is_some_and(|reached| reached >= window.end());
+    !source.has_unknown_lines && (has_nothing_left || has_gone_past)
 }
 
 fn by_source<'a>(

@@ -184,6 +184,7 @@ impl ManifestWriter {
                     last_contact: Some(record.last_contact),
                     reported_at: record.heartbeat_at,
                     lag_bytes: record.lag_bytes,
+                    has_unknown_lines: record.heartbeat.is_some_and(|report| report.has_unknown_lag()),
                 });
             }
         }
@@ -198,6 +199,7 @@ impl ManifestWriter {
             last_contact: None,
             reported_at: None,
             lag_bytes: 0,
+            has_unknown_lines: false,
             reached: None,
         }));
         Ok(sources)

@@ -5,6 +5,9 @@
 
 pub(crate) mod alert_mail;
 pub(crate) mod alert_rule;
+pub(crate) mod log_alert_mail;
+pub(crate) mod log_alert_rule;
+pub(crate) mod log_problem;
 mod source_state;
 
 pub use source_state::SourceState;

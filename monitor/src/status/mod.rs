@@ -25,6 +25,7 @@ pub use self::groups::GroupStatus;
 pub use self::roles::{RoleState, RoleStatus, WatchedRole};
 pub use self::senders::SenderStatus;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
+pub use crate::alerts::log_problem::LogPathProblem;
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
 use crate::time::age;

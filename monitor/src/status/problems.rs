@@ -75,11 +75,18 @@ fn of_source(source: &SourceStatus, now: Timestamp) -> Vec<String> {
             count_of(lost, "gap")
         )
     });
-    let files = (source.held_files.len() + source.unreadable_files.len()) as u64;
+    let files = source.held_files.len() as u64;
     let files = (files > 0).then(|| {
         format!(
             "source {name} has {} that its sender does not ship",
             count_of(files, "file")
+        )
+    });
+    let logs = source.log_problems.len() as u64;
+    let logs = (logs > 0).then(|| {
+        format!(
+            "source {name} has {} that its sender cannot ship",
+            count_of(logs, "log path")
         )
     });
     let together =
@@ -87,7 +94,7 @@ fn of_source(source: &SourceStatus, now: Timestamp) -> Vec<String> {
     let checkpoint = source.checkpoint_failing_since;
     let checkpoint =
         checkpoint.map(|since| format!("the sender of {name} cannot save its checkpoint since {since}"));
-    [state, lost, files, together, checkpoint]
+    [state, lost, files, logs, together, checkpoint]
         .into_iter()
         .flatten()
         .collect()

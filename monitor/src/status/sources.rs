@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_ledger::{BatchFilter, Ledger, LedgerError, ReportedStream, SourceRecord};
-use logferry_protocol::heartbeat::{HeldFile, HostTime};
+use logferry_protocol::heartbeat::{HeldFile, HostTime, LogProblemKind};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use serde::Serialize;
 
 use super::StatusScope;
 use super::senders::{self, SenderStatus};
+use crate::alerts::log_problem::{LogPathProblem, log_problems};
 use crate::alerts::{SourceState, watched_sources};
 use crate::gap::GapReport;
 use crate::time::{age, clamped_timestamp};
@@ -39,8 +40,9 @@ pub struct SourceStatus {
     pub last_line_at: Option<Timestamp>,
     /// When it last made contact.
     pub last_contact_at: Option<Timestamp>,
-    /// Bytes on its disk that are not stored here, by its last report.
-    pub lag_bytes: u64,
+    /// Bytes on its disk that are not stored here, by its last report; `None` if that is not known: it never reported, or it
+    /// names files that it cannot read or has not resolved yet.
+    pub lag_bytes: Option<u64>,
     /// Lines in windows that started within the last hour.
     pub lines_last_hour: u64,
     /// Its sender's version; `None` if the sender never reported. The other facts from the report are then empty too.
@@ -53,6 +55,8 @@ pub struct SourceStatus {
     pub files_at_risk: u64,
     /// Logs that its sender cannot read.
     pub unreadable_files: Vec<String>,
+    /// Paths of logs that its sender cannot ship: nothing is found there, or it may not be read.
+    pub log_problems: Vec<LogPathProblem>,
     /// Files that its sender sees and does not ship. In JSON they stand in the list `held` of the whole report.
     #[serde(skip)]
     pub held_files: Vec<HeldFile>,
@@ -119,13 +123,14 @@ impl SourceStatus {
             state: SourceState::of(record, stale_after, now),
             last_line_at: record.and_then(|record| record.last_lines),
             last_contact_at: record.map(|record| record.last_contact),
-            lag_bytes: record.map_or(0, |record| record.lag_bytes),
+            lag_bytes: record.and_then(SourceRecord::known_lag_bytes),
             lines_last_hour: 0,
             version: heartbeat.map(|heartbeat| heartbeat.version.clone()),
             started_at: heartbeat.and_then(|heartbeat| timestamp(heartbeat.started_at)),
             oldest_unread_seconds: ages.max().unwrap_or(0),
             files_at_risk: streams.iter().filter(|stream| stream.at_risk).count() as u64,
             neighbours: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.neighbours.clone()),
+            log_problems: heartbeat.map_or_else(Vec::new, log_problems),
             held_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.held.clone()),
             unreadable_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.unreadable.clone()),
             clock_difference_seconds: difference_ms.map(|ms| ms / 1000),
@@ -179,9 +184,15 @@ pub struct HeldLogFile {
 /// The files of all sources that are not shipped, those that cannot be read included.
 pub(super) fn held_files(sources: &[SourceStatus]) -> Vec<HeldLogFile> {
     let held_of = |source: &SourceStatus| {
-        let unreadable = source.unreadable_files.iter().map(|path| HeldFile {
-            path: path.clone(),
-            reason: "its sender cannot read it".to_owned(),
+        let unreadable = source.log_problems.iter().filter(|problem| {
+            matches!(
+                problem.kind,
+                LogProblemKind::Unreadable | LogProblemKind::NotAFile
+            )
+        });
+        let unreadable = unreadable.map(|problem| HeldFile {
+            path: problem.path.clone(),
+            reason: problem.reason.clone(),
         });
         let files = source.held_files.iter().cloned().chain(unreadable);
         let source = source.source.clone();

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, Ledger, TransferRecord};
 use logferry_protocol::chunk::LineCounts;
-use logferry_protocol::heartbeat::{Heartbeat, HeldFile, HostTime, ReportedGap, StreamProgress};
+use logferry_protocol::heartbeat::{
+    Heartbeat, HeldFile, HostTime, LogProblem, LogProblemKind, ReportedGap, StreamProgress,
+};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use serde_json::json;
 
 use super::relay_host::{RelayHost, at, destination, source, subscriber};
 use crate::error::InspectionError;
-use crate::status::{DiskState, StatusScope, status};
+use crate::status::{DiskState, StatusReport, StatusScope, status};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
@@ -73,8 +75,8 @@ fn the_json_is_the_documented_one() {
     let free_bytes = status.disk.free_bytes;
     let silent = |name: &str, state: &str, contact: Option<&str>| {
         json!({"source": name, "group": contact.map(|_| "web-1"), "state": state, "last_line_at": null,
-               "last_contact_at": contact, "lag_bytes": 0, "lines_last_hour": 0, "version": null,
-               "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [], "neighbours": [],
+               "last_contact_at": contact, "lag_bytes": null, "lines_last_hour": 0, "version": null,
+               "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [], "neighbours": [], "log_problems": [],
                "clock_difference_seconds": null, "checkpoint_failing_since": null, "gaps": [], "streams": [],
                "address": null, "senders": []})
     };
@@ -142,6 +144,14 @@ fn report_problems(host: &mut RelayHost) -> StreamId {
             reason: "it is not text".to_owned(),
         }],
         neighbours: vec!["/log/access.log.html".to_owned()],
+        log_problems: vec![LogProblem {
+            log: log.clone(),
+            path: "/log/acces.log".to_owned(),
+            kind: LogProblemKind::NoMatch,
+            reason: "there is no such file yet".to_owned(),
+            since: Some(HostTime::from_millis(2000)),
+        }],
+        unresolved_files: 0,
         streams: vec![StreamProgress {
             stream,
             log: log.clone(),
@@ -156,6 +166,7 @@ fn report_problems(host: &mut RelayHost) -> StreamId {
             deleted: false,
         }],
         gaps: vec![gap(50, Some(Offset::new(70))), gap(70, None)],
+        part: None,
     };
     let group = "web-1".parse().expect("a group");
     host.ledger
@@ -187,9 +198,15 @@ fn reported_problems_are_shown_and_are_not_healthy() {
         serde_json::to_value(&found.sources).expect("JSON"),
         json!([{
             "source": "198.51.100.1", "group": "web-1", "state": "quiet", "address": null, "senders": [],
-            "last_line_at": null, "last_contact_at": "2026-11-21T03:09:30Z", "lag_bytes": 30, "lines_last_hour": 0, "version": "0.1.0",
+            "last_line_at": null, "last_contact_at": "2026-11-21T03:09:30Z", "lag_bytes": null, "lines_last_hour": 0, "version": "0.1.0",
             "started_at": "1970-01-01T00:00:00Z", "oldest_unread_seconds": 120, "files_at_risk": 1,
             "unreadable_files": ["/log/access.log.2"],
+            "log_problems": [
+                {"log": "access", "path": "/log/acces.log", "kind": "no_match", "reason": "there is no such file yet",
+                 "since": "1970-01-01T00:00:02Z"},
+                {"log": null, "path": "/log/access.log.2", "kind": "unreadable",
+                 "reason": "its sender cannot read it; the sender's own log says why", "since": null},
+            ],
             "neighbours": ["/log/access.log.html"], "clock_difference_seconds": 120,
             "checkpoint_failing_since": "1970-01-01T00:00:01Z",
             "gaps": [{"log": "access", "stream": stream, "path": "/log/access.log.9", "from": 50, "until": 70,
@@ -204,7 +221,7 @@ fn reported_problems_are_shown_and_are_not_healthy() {
         serde_json::to_value(&found.held).expect("JSON"),
         json!([
             {"source": "198.51.100.1", "path": "/log/access.log.3", "reason": "it is not text"},
-            {"source": "198.51.100.1", "path": "/log/access.log.2", "reason": "its sender cannot read it"},
+            {"source": "198.51.100.1", "path": "/log/access.log.2", "reason": "its sender cannot read it; the sender's own log says why"},
         ])
     );
     let next_day = status(host.data_dir(), &scope, at("2026-11-22T03:10:00Z")).expect("a status");
@@ -213,6 +230,55 @@ fn reported_problems_are_shown_and_are_not_healthy() {
         [],
         "after a day only the audit shows it"
     );
+}
+
+/// The status of a source whose sender reports so.
+fn status_with(report: &Heartbeat) -> StatusReport {
+    let mut host = RelayHost::new();
+    let (source, group) = (source("198.51.100.1"), "web-1".parse().expect("a group"));
+    host.ledger
+        .note_heartbeat(&source, &group, report, at("2026-11-21T03:09:30Z"))
+        .expect("noted");
+    let scope = StatusScope {
+        expected_sources: &[],
+        roles: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &[],
+        destinations: &[],
+        min_free_disk: 0,
+    };
+    status(host.data_dir(), &scope, at(NOW)).expect("a status")
+}
+
+#[test]
+fn a_path_that_finds_nothing_needs_a_look_and_leaves_the_lag_known() {
+    let fine = status_with(&Heartbeat::default());
+    assert!(fine.is_healthy());
+    assert_eq!(fine.sources[0].lag_bytes, Some(0));
+    let problem = LogProblem {
+        log: "access".parse().expect("a name"),
+        path: "/log/acces.log".to_owned(),
+        kind: LogProblemKind::NoMatch,
+        reason: "there is no such file yet".to_owned(),
+        since: None,
+    };
+    let found = status_with(&Heartbeat {
+        log_problems: vec![problem],
+        ..Heartbeat::default()
+    });
+    assert!(!found.is_healthy());
+    assert_eq!(found.sources[0].log_problems[0].path, "/log/acces.log");
+    assert_eq!(found.sources[0].lag_bytes, Some(0));
+}
+
+#[test]
+fn the_lag_of_a_sender_that_has_not_resolved_a_file_is_unknown_and_not_zero() {
+    let found = status_with(&Heartbeat {
+        unresolved_files: 1,
+        ..Heartbeat::default()
+    });
+    assert_eq!(found.sources[0].lag_bytes, None);
+    assert!(found.is_healthy(), "after a start that is so for a moment");
 }
 
 #[test]

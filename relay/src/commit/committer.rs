@@ -106,6 +106,8 @@ pub(crate) struct Committer<D: Disk, B, R> {
     pub(crate) open: OpenBatches<D>,
     pub(crate) streams: HashMap<StreamKey, StreamState>,
     pub(crate) reports: HashMap<ReportKey, SenderReport>,
+    /// Reports of which the last part has not come yet.
+    pub(crate) partial_reports: HashMap<ReportKey, SenderReport>,
     known_ends: KnownEnds,
     /// Sources that are in the ledger.
     known_sources: HashSet<SourceId>,
@@ -141,6 +143,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             open,
             streams: HashMap::new(),
             reports: HashMap::new(),
+            partial_reports: HashMap::new(),
             known_ends: KnownEnds::default(),
             known_sources: HashSet::new(),
             parked: Vec::new(),

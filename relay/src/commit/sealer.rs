@@ -3,12 +3,14 @@
 //! The order is: 1. the file is synced (by every commit), 2. the ledger says `ready`, 3. the file is renamed from `open/`
 //! to `ready/`. A crash after step 2 leaves the file in `open/`; the next start moves it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::{Batch, BatchId, BatchState, Commit};
 use logferry_protocol::names::{LogName, SourceId};
+use logferry_protocol::stream::{Offset, StreamId};
 use logferry_text::{count_of, size};
 
 use crate::commit::committer::Committer;
@@ -29,8 +31,9 @@ const SEALS_MAX: usize = 64;
 impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     /// The batches to seal at wall-clock time `now`, oldest windows first, at most [`SEALS_MAX`].
     pub(crate) fn due_for_seal(&mut self, now: Timestamp) -> Vec<BatchId> {
-        self.reports
-            .retain(|_, report| report.received_at.elapsed() < REPORT_LIFETIME);
+        for reports in [&mut self.reports, &mut self.partial_reports] {
+            reports.retain(|_, report| report.received_at.elapsed() < REPORT_LIFETIME);
+        }
         let durable = self.durable_round();
         self.streams.retain(|_, stream| {
             !stream.is_durable(durable) || stream.last_chunk.elapsed() < IDLE_STREAM_KEPT
@@ -139,15 +142,18 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         let reported: Vec<_> = reports
             .flat_map(|(_, report)| &report.heartbeat.streams)
             .collect();
+        let mut sizes: HashMap<StreamId, Offset> = HashMap::new();
+        for report in &reported {
+            let size = sizes.entry(report.stream).or_default();
+            *size = report.size.max(*size);
+        }
         let known = self.streams.iter().filter(|((owner, _), stream)| {
             owner == source && !stream.record.finished && is_of_log(&stream.record.log)
         });
         let known = known.map(|((_, id), stream)| StreamActivity {
             latest_line: stream.record.last_line_time,
             idle: stream.last_chunk.elapsed(),
-            has_unread: reported
-                .iter()
-                .any(|report| report.stream == *id && report.size > stream.record.committed),
+            has_unread: sizes.get(id).is_some_and(|size| *size > stream.record.committed),
         });
         // Streams that are reported and have not brought a chunk yet.
         let is_new = |id| !self.streams.contains_key(&(source.clone(), id));

@@ -55,6 +55,15 @@ impl LogPatterns {
         }
     }
 
+    /// The path or glob, as configured.
+    pub(crate) fn live(&self) -> &str {
+        &self.live
+    }
+
+    pub(crate) fn is_glob(&self) -> bool {
+        self.glob.is_some()
+    }
+
     /// Globs that find all rotated files, and other files too if the names are `auto`.
     fn rotated_globs(&self) -> Vec<String> {
         let live = match &self.rotated {

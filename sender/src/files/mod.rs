@@ -6,6 +6,7 @@
 pub(crate) mod compressed;
 pub(crate) mod discovery;
 pub(crate) mod open_writers;
+pub(crate) mod path_check;
 mod rotated_name;
 pub(crate) mod watcher;
 
@@ -17,11 +18,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use logferry_config::LogSettings;
+use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::files::discovery::LogPatterns;
 use crate::files::open_writers::{OpenWriters, open_writers};
+use crate::files::path_check::PathFinding;
 
 /// The part of `stat(2)` that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,16 @@ pub(crate) trait FileSystem {
     fn stat(&self, path: &Path) -> Option<FileStat>;
 
     fn open(&self, path: &Path) -> io::Result<Self::FileHandle>;
+
+    /// What is wrong with the path or glob of a log; nothing if it leads to a file.
+    fn check_pattern(&self, _pattern: &str) -> Vec<PathFinding> {
+        Vec::new()
+    }
+
+    /// Why a file cannot be read; `None` if it can.
+    fn check_file(&self, _path: &Path) -> Option<PathFinding> {
+        None
+    }
 }
 
 pub(crate) trait FileHandle: 'static {
@@ -68,6 +81,20 @@ pub fn neighbours(logs: &[LogSettings]) -> BTreeSet<PathBuf> {
         .filter(|path| !shipped.contains(path))
         .cloned()
         .collect()
+}
+
+/// What keeps this process from the logs, for `logferry check`: paths that find nothing, and folders and files that it
+/// cannot read.
+pub fn log_findings(logs: &[LogSettings]) -> Vec<PathFinding> {
+    let findings_of = |log: &LogSettings| {
+        let found = LogPatterns::of_log(log).scan(&RealFileSystem).files;
+        let mut findings = path_check::check_pattern(&log.path);
+        // A log that was rotated and has no live file yet has the right path.
+        findings.retain(|finding| finding.kind != LogProblemKind::NoMatch || found.is_empty());
+        findings.extend(found.iter().filter_map(|file| path_check::check_file(&file.path)));
+        findings
+    };
+    logs.iter().flat_map(findings_of).collect()
 }
 
 /// Reads until `buffer` is full or the file ends. Returns the number of bytes.
@@ -134,6 +161,14 @@ impl FileSystem for RealFileSystem {
 
     fn open(&self, path: &Path) -> io::Result<File> {
         File::open(path)
+    }
+
+    fn check_pattern(&self, pattern: &str) -> Vec<PathFinding> {
+        path_check::check_pattern(pattern)
+    }
+
+    fn check_file(&self, path: &Path) -> Option<PathFinding> {
+        path_check::check_file(path)
     }
 }
 

@@ -19,7 +19,7 @@ use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use logferry_config as config;
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
-use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::heartbeat::{Heartbeat, PART_BYTES};
 use logferry_protocol::resolve::{LedgerId, ResolveRequest, ResolveResponse};
 use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::Offset;
@@ -284,26 +284,28 @@ async fn serve_control(
             match request {
                 ControlRequest::Streams(question) => {
                     let result = resolve(&relay, &mut connection, &question).await;
-                    Some(SenderEvent::Streams(result))
+                    SenderEvent::Streams(result)
                 }
                 ControlRequest::Heartbeat(heartbeat) => {
-                    let sent = send_heartbeat(&relay, &mut connection, &heartbeat).await;
-                    let sent = sent.inspect_err(|error| {
-                        let error = error as &dyn std::error::Error;
-                        tracing::debug!(
-                            error,
-                            "a heartbeat was not acknowledged; the next one repeats its losses"
-                        );
-                    });
-                    sent.is_ok()
-                        .then_some(SenderEvent::HeartbeatAcked(heartbeat.gaps))
+                    let gaps = heartbeat.gaps.clone();
+                    let sent = send_heartbeat(&relay, &mut connection, heartbeat).await;
+                    match sent {
+                        Ok(()) => SenderEvent::HeartbeatAcked(gaps),
+                        Err(error) => {
+                            tracing::debug!(
+                                error = &error as &dyn std::error::Error,
+                                "a heartbeat was not acknowledged; the next one repeats its losses"
+                            );
+                            SenderEvent::HeartbeatFailed(error)
+                        }
+                    }
                 }
             }
         };
         let Some(event) = cut.run_until_cancelled(exchange).await else {
             return;
         };
-        if event.is_some_and(|event| events.send(event).is_err()) {
+        if events.send(event).is_err() {
             return;
         }
     }
@@ -332,15 +334,18 @@ async fn resolve(
 async fn send_heartbeat(
     relay: &Arc<RelayClient>,
     connection: &mut RelayConnection,
-    heartbeat: &Heartbeat,
+    heartbeat: Heartbeat,
 ) -> Result<(), RequestError> {
     // A sender without new lines asks no other question. Without this one it would not notice that the relay at its
     // address was replaced.
     if connection.endpoint() != Some(relay.endpoint()) {
         resolve(relay, connection, &ResolveRequest { files: Vec::new() }).await?;
     }
-    let request = relay.post_to_known(HEARTBEAT_PATH);
-    post_json(relay, connection, request, heartbeat).await.map(drop)
+    for part in heartbeat.into_parts(PART_BYTES) {
+        let request = relay.post_to_known(HEARTBEAT_PATH);
+        post_json(relay, connection, request, &part).await?;
+    }
+    Ok(())
 }
 
 async fn post_json(

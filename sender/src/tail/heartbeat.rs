@@ -21,10 +21,12 @@ const NEIGHBOURS_MAX: usize = 50;
 
 #[derive(Debug)]
 pub(super) struct HeartbeatState {
-    started: HostTime,
+    pub(super) started: HostTime,
     pub(super) next: Instant,
-    unsaved_since: Option<HostTime>,
+    pub(super) unsaved_since: Option<HostTime>,
     pub(super) unreported: Vec<ReportedGap>,
+    /// Whether the last report named files of which it was not known how much the relay has.
+    pub(super) has_unresolved: bool,
 }
 
 impl HeartbeatState {
@@ -35,6 +37,7 @@ impl HeartbeatState {
             next: now.instant,
             unsaved_since: None,
             unreported,
+            has_unresolved: false,
         }
     }
 
@@ -57,6 +60,8 @@ impl<F: FileSystem> Tailer<F> {
         let gaps = self.heartbeat.unreported.iter().take(REPORTED_MAX);
         let unreadable = self.logs.iter().flat_map(TailedLog::unreadable);
         let held = self.logs.iter().flat_map(|log| log.held(now));
+        let unresolved_files = self.logs.iter().map(TailedLog::unresolved).sum();
+        self.heartbeat.has_unresolved = unresolved_files > 0;
         Some(Heartbeat {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Some(HostTime::from(now.wall)),
@@ -65,8 +70,11 @@ impl<F: FileSystem> Tailer<F> {
             unreadable: unreadable.take(UNREADABLE_MAX).collect(),
             neighbours: self.neighbours().take(NEIGHBOURS_MAX).collect(),
             held: held.take(HELD_MAX).collect(),
+            log_problems: self.problems.told().cloned().collect(),
+            unresolved_files,
             streams: self.logs.iter().flat_map(|log| log.progress(now)).collect(),
             gaps: gaps.cloned().collect(),
+            part: None,
         })
     }
 

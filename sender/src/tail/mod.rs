@@ -9,8 +9,11 @@
 mod concurrency_window;
 mod heartbeat;
 mod log;
+mod log_problems;
 #[cfg(test)]
 pub(crate) mod scenarios;
+mod start_report;
+mod state_report;
 mod tracked_file;
 
 use std::collections::BTreeSet;
@@ -37,6 +40,8 @@ use crate::streams::tracked_stream::ShippedAmount;
 use crate::tail::concurrency_window::ConcurrencyWindow;
 use crate::tail::heartbeat::HeartbeatState;
 use crate::tail::log::TailedLog;
+use crate::tail::log_problems::LogProblems;
+use crate::tail::state_report::RelayContact;
 
 /// How often the sizes of open files are read if inotify reports nothing.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -71,7 +76,13 @@ pub(crate) struct Tailer<F: FileSystem> {
     next_measure: Instant,
     next_proof: Instant,
     heartbeat: HeartbeatState,
+    problems: LogProblems,
+    contact: RelayContact,
+    /// The first line of the message about the start, until it is logged.
+    start_header: Option<String>,
     stopping_since: Option<Instant>,
+    /// There is more to examine of old archives.
+    is_examining: bool,
     /// Since the last checkpoint bytes were acknowledged, or files were seen with more unsent bytes.
     dirty: bool,
 }
@@ -91,6 +102,7 @@ impl<F: FileSystem> Tailer<F> {
             .logs
             .iter()
             .map(|log| TailedLog::new(config, log, checkpoint));
+        let relay: Vec<_> = config.relay.iter().map(ToString::to_string).collect();
         let unreported = checkpoint.map_or_else(Vec::new, |checkpoint| checkpoint.gaps.clone());
         Self {
             files,
@@ -112,7 +124,11 @@ impl<F: FileSystem> Tailer<F> {
             next_measure: now.instant,
             next_proof: now.instant,
             heartbeat: HeartbeatState::new(unreported, now),
+            problems: LogProblems::default(),
+            contact: RelayContact::new(relay.join(", ")),
+            start_header: Some(start_report::header(config)),
             stopping_since: None,
+            is_examining: false,
             dirty: false,
         }
     }
@@ -131,7 +147,11 @@ impl<F: FileSystem> Tailer<F> {
                 self.chunk_ended(seq, result, now);
             }
             SenderEvent::Streams(result) => self.resolved(result, now),
-            SenderEvent::HeartbeatAcked(gaps) => self.dirty |= self.heartbeat.acked(&gaps),
+            SenderEvent::HeartbeatAcked(gaps) => {
+                self.dirty |= self.heartbeat.acked(&gaps);
+                self.contact.answered(None);
+            }
+            SenderEvent::HeartbeatFailed(error) => self.contact.failed(&error, now),
             SenderEvent::Stop => {
                 self.logs.iter_mut().for_each(|log| log.measure(now));
                 self.prove_sizes(now);
@@ -146,6 +166,8 @@ impl<F: FileSystem> Tailer<F> {
             return requests;
         }
         self.look_at_files(now);
+        self.announce_start();
+        self.look_at_paths(now);
         requests.extend(self.heartbeat_due(now).map(RelayRequest::Heartbeat));
         if self.retry.waits_until(now.instant).is_none() {
             requests.extend(self.ask(now));
@@ -155,6 +177,8 @@ impl<F: FileSystem> Tailer<F> {
             // A file that changed under a read may have left a copy.
             self.scan_if_wanted(now);
         }
+        // After the reads: an archive may take a while, and live lines do not wait for it.
+        self.is_examining = self.logs.iter_mut().any(TailedLog::examine_backlog);
         requests
     }
 
@@ -162,6 +186,9 @@ impl<F: FileSystem> Tailer<F> {
     pub(crate) fn deadline(&self, now: Now) -> Instant {
         if let Some(since) = self.stopping_since {
             return since + STOP_GRACE;
+        }
+        if self.is_examining {
+            return now.instant;
         }
         let looks = self.next_scan.min(self.next_measure).min(self.heartbeat.next);
         if let Some(until) = self.retry.waits_until(now.instant) {
@@ -285,10 +312,12 @@ impl<F: FileSystem> Tailer<F> {
             Err(error) => {
                 // Without an answer no new file can be read, whatever the reason.
                 self.metrics.retried();
+                self.contact.failed(&error, now);
                 let jitter = self.jitter.random_range(0.0..1.0);
                 return self.retry.failed(&error, now.instant, jitter);
             }
         };
+        self.contact.answered(Some(response.source));
         // One byte of a chunk may be a newline that the sender adds.
         let allowed = usize::try_from(response.max_chunk).unwrap_or(usize::MAX);
         self.chunk_bytes_max = self.chunk_bytes_max.min(allowed.saturating_sub(1).max(1));
@@ -310,6 +339,10 @@ impl<F: FileSystem> Tailer<F> {
             self.logs.iter_mut().for_each(TailedLog::ask_again);
         }
         self.collect_losses(now);
+        if self.heartbeat.has_unresolved && self.logs.iter().all(|log| log.unresolved() == 0) {
+            // Until the next report the relay takes the lag for unknown.
+            self.heartbeat.next = now.instant;
+        }
     }
 
     fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
@@ -324,6 +357,7 @@ impl<F: FileSystem> Tailer<F> {
         match result {
             Ok(()) => {
                 self.retry.succeeded();
+                self.contact.answered(None);
                 self.window.widen();
                 self.chunk_bytes = self.chunk_bytes.saturating_mul(2).min(self.chunk_bytes_max);
                 if let Some(amount) = amount {
@@ -337,6 +371,7 @@ impl<F: FileSystem> Tailer<F> {
 
     fn failed(&mut self, error: &RequestError, now: Now, jitter: f64) {
         self.metrics.retried();
+        self.contact.failed(error, now);
         match error {
             RequestError::Refused { status: 413, .. } => {
                 self.chunk_bytes_max = halved(self.chunk_bytes_max);

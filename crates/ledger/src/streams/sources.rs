@@ -45,6 +45,15 @@ pub struct ReportedStream {
     pub lines: LineCounts,
 }
 
+impl SourceRecord {
+    /// The lag, if it is known: `None` for a source that never reported, and if its sender has files that it cannot read or
+    /// has not resolved yet.
+    pub fn known_lag_bytes(&self) -> Option<u64> {
+        let heartbeat = self.heartbeat.as_ref()?;
+        (!heartbeat.has_unknown_lag()).then_some(self.lag_bytes)
+    }
+}
+
 impl ReportedStream {
     /// Bytes that the report counted on the sender's disk and that are not stored here.
     pub fn lag_bytes(&self) -> u64 {

@@ -48,6 +48,7 @@ fn reported(seconds: i64) -> WindowSource {
         last_contact: Some(after(seconds)),
         reported_at: Some(after(seconds)),
         lag_bytes: 0,
+        has_unknown_lines: false,
         reached: None,
     }
 }
@@ -138,6 +139,23 @@ fn after_the_wait_it_is_said_who_is_behind_or_missing() {
     };
     let said = decided(&[], &[newcomer], after(60)).unwrap();
     assert_eq!(states(&said), [""; 0], "who came later is not missing");
+}
+
+#[test]
+fn a_window_is_not_whole_while_a_sender_has_files_that_it_cannot_read_or_has_not_resolved() {
+    let hidden = WindowSource {
+        has_unknown_lines: true,
+        reached: Some(WINDOW.end()),
+        ..reported(2000)
+    };
+    let all = [delivered(0)];
+    assert_eq!(
+        decided(&all, std::slice::from_ref(&hidden), after(1919)),
+        None,
+        "its other logs have gone past the window, but nobody knows of this one"
+    );
+    let said = decided(&all, &[hidden], after(1920)).unwrap();
+    assert_eq!((&said["whole"], states(&said)), (&false.into(), vec!["behind"]));
 }
 
 #[test]

@@ -41,12 +41,28 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         request.files.iter().map(of_file).collect()
     }
 
+    /// Takes a report, or a part of one. The report counts once all its parts are here.
     pub(crate) fn heartbeat(
         &mut self,
         sender: ReportKey,
         heartbeat: Heartbeat,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
+        let before = self
+            .partial_reports
+            .remove(&sender)
+            .map(|report| report.heartbeat);
+        let heartbeat = joined(before, heartbeat);
+        if !heartbeat.is_whole() {
+            let received_at = Instant::now();
+            let report = SenderReport {
+                heartbeat,
+                received_at,
+            };
+            self.ledger.note_contact(&sender.0, &self.group, now)?;
+            self.partial_reports.insert(sender, report);
+            return Ok(());
+        }
         self.ledger
             .note_heartbeat(&sender.0, &self.group, &heartbeat, now)?;
         let report = SenderReport {
@@ -56,4 +72,22 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         self.reports.insert(sender, report);
         Ok(())
     }
+}
+
+/// The parts of a report that have come so far.
+fn joined(before: Option<Heartbeat>, mut part: Heartbeat) -> Heartbeat {
+    let Some(number) = part.part.map(|part| part.number) else {
+        return part;
+    };
+    if let Some(before) = before {
+        match before.join(part) {
+            Ok(joined) => return joined,
+            Err(other) => part = *other,
+        }
+    }
+    if number > 1 {
+        // The relay has started in between. The lag of the streams in the parts before is not known.
+        part.unresolved_files = part.unresolved_files.saturating_add(1);
+    }
+    part
 }

@@ -61,6 +61,8 @@ impl From<io::Error> for CompressedFileError {
 pub(crate) struct LogText<H> {
     file: Rc<H>,
     compressed: Option<CompressedText>,
+    /// A compressed file that is being decompressed for the first time, a part at a time.
+    detecting: Option<(CompressedText, Box<dyn Read>)>,
 }
 
 impl<H: FileHandle> LogText<H> {
@@ -68,14 +70,48 @@ impl<H: FileHandle> LogText<H> {
         Self {
             file: Rc::new(file),
             compressed: None,
+            detecting: None,
         }
+    }
+
+    /// Whether the file begins like a compressed one.
+    pub(crate) fn looks_compressed(&self) -> bool {
+        let beginning = files::beginning(&*self.file);
+        beginning.is_ok_and(|beginning| CompressionFormat::of(&beginning).is_some())
+    }
+
+    /// As [`Self::detect_compression`] of a file that is not live, but decompresses only about `bytes_max` bytes of its text.
+    /// Returns whether it is done; otherwise it must be called again.
+    pub(crate) fn detect_some(&mut self, bytes_max: u64) -> Result<bool, CompressedFileError> {
+        let (mut text, mut decoder) = match self.detecting.take() {
+            Some(detecting) => detecting,
+            None => {
+                self.compressed = None;
+                let beginning = files::beginning(&*self.file).map_err(CompressedFileError::Unreadable)?;
+                let Some(outermost) = CompressionFormat::of(&beginning) else {
+                    return Ok(true);
+                };
+                let layers = Layers::Complete(layers(&self.file, outermost)?);
+                let decoder = layers.decoder(&self.file)?;
+                (CompressedText::new(layers), decoder)
+            }
+        };
+        let until = text.size.plus(bytes_max);
+        while text.size < until {
+            if !text.measure_block(&mut decoder)? {
+                self.compressed = Some(text);
+                return Ok(true);
+            }
+        }
+        self.detecting = Some((text, decoder));
+        Ok(false)
     }
 
     /// Finds out whether the file is compressed. If so, decompresses it once to see that it is complete.
     ///
     /// Of a live file only gzip is recognised, and it is read as far as it is written.
     pub(crate) fn detect_compression(&mut self, is_live: bool) -> Result<(), CompressedFileError> {
-        self.compressed = None;
+        (self.compressed, self.detecting) = (None, None);
         let beginning = files::beginning(&*self.file).map_err(CompressedFileError::Unreadable)?;
         let layers = match CompressionFormat::of(&beginning) {
             None => return Ok(()),
@@ -193,16 +229,20 @@ struct CompressedText {
 }
 
 impl CompressedText {
-    fn measure<H: FileHandle>(file: &Rc<H>, layers: Layers) -> io::Result<Self> {
-        let mut decoder = layers.decoder(file)?;
-        let mut text = Self {
+    fn new(layers: Layers) -> Self {
+        Self {
             layers,
             size: Offset::ZERO,
             beginning: Vec::new(),
             ending: Vec::new(),
             measuring: None,
             reading: RefCell::default(),
-        };
+        }
+    }
+
+    fn measure<H: FileHandle>(file: &Rc<H>, layers: Layers) -> io::Result<Self> {
+        let mut decoder = layers.decoder(file)?;
+        let mut text = Self::new(layers);
         text.measure_rest(&mut decoder)?;
         text.measuring = matches!(text.layers, Layers::GrowingGzip).then_some(decoder);
         Ok(text)
@@ -218,18 +258,24 @@ impl CompressedText {
     }
 
     fn measure_rest(&mut self, decoder: &mut impl Read) -> io::Result<()> {
-        let mut block = Vec::new();
-        while decoder.by_ref().take(MEASURE_BYTES).read_to_end(&mut block)? > 0 {
-            self.size = self.size.plus(block.len() as u64);
-            let missing = FINGERPRINT_SPAN - self.beginning.len();
-            self.beginning.extend(block.iter().take(missing));
-            self.ending
-                .extend(&block[block.len().saturating_sub(FINGERPRINT_SPAN)..]);
-            self.ending
-                .drain(..self.ending.len().saturating_sub(FINGERPRINT_SPAN));
-            block.clear();
-        }
+        while self.measure_block(decoder)? {}
         Ok(())
+    }
+
+    /// Takes the next bytes of the text; false at its end.
+    fn measure_block(&mut self, decoder: &mut impl Read) -> io::Result<bool> {
+        let mut block = Vec::new();
+        if decoder.by_ref().take(MEASURE_BYTES).read_to_end(&mut block)? == 0 {
+            return Ok(false);
+        }
+        self.size = self.size.plus(block.len() as u64);
+        let missing = FINGERPRINT_SPAN - self.beginning.len();
+        self.beginning.extend(block.iter().take(missing));
+        self.ending
+            .extend(&block[block.len().saturating_sub(FINGERPRINT_SPAN)..]);
+        self.ending
+            .drain(..self.ending.len().saturating_sub(FINGERPRINT_SPAN));
+        Ok(true)
     }
 
     /// Fills `buffer`, or reads up to the end of the text.

@@ -23,7 +23,7 @@ use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;
 use crate::tail::log::resolve::ResolveAnswers;
-use crate::tail::tracked_file::{CompressedState, FileState, TrackedFile};
+use crate::tail::tracked_file::{FileState, TrackedFile};
 
 /// A file that is gone, and of which no byte is known to be acknowledged.
 #[derive(Debug)]
@@ -216,7 +216,8 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Finds the bytes that no file holds any more, once every file that could hold them is identified.
     pub(super) fn find_losses(&mut self, now: Now) {
-        let is_unidentified = |file: &TrackedFile<H>| matches!(file.state, FileState::Unidentified(_));
+        let is_unidentified =
+            |file: &TrackedFile<H>| file.is_waiting || matches!(file.state, FileState::Unidentified(_));
         if self.files.iter().any(is_unidentified) {
             return;
         }
@@ -245,17 +246,6 @@ impl<H: FileHandle> TailedLog<H> {
             found.extend(known.and_then(|known| missing.gap(known, held(missing.file.head), now)));
             known.is_none()
         });
-    }
-
-    pub(crate) fn unreadable(&self) -> impl Iterator<Item = String> + '_ {
-        let is_unreadable = |file: &&TrackedFile<H>| {
-            matches!(
-                file.state,
-                FileState::Unopened | FileState::Compressed(CompressedState::Damaged)
-            ) && file.role != FileRole::Gone
-        };
-        let unreadable = self.files.iter().filter(is_unreadable);
-        unreadable.map(|file| file.path.display().to_string())
     }
 
     /// The files that can be read and are not shipped.

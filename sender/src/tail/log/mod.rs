@@ -6,13 +6,16 @@
 //!
 //! Invariants:
 //! - The files of one rotation chain (a live path and its rotated files) are in order of age, the live file last. A file
-//!   is read only when all older files of its chain are read and acknowledged. So lines stay in order over rotations.
+//!   is read only when all older files of its chain are read and acknowledged. So lines stay in order over rotations. The
+//!   exception is a backlog of many old files (`backlog`), which is read beside the others.
 //! - A file is read only after the relay was asked which streams have its head.
 //! - A stream whose file has changed is an orphan until a file is found that holds it (a copy), or the loss of its
 //!   unread bytes is reported.
 
+mod backlog;
 pub(crate) mod losses;
 pub(crate) mod resolve;
+mod unseen;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -44,7 +47,7 @@ const SEARCHES_MAX: usize = 4;
 
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
-    patterns: LogPatterns,
+    pub(super) patterns: LogPatterns,
     chunker: Chunker,
     /// Where reading starts in a file found now. As configured only in the first scan of a sender without a checkpoint.
     start: config::StartPosition,
@@ -53,12 +56,14 @@ pub(crate) struct TailedLog<H> {
     names: Vec<(PathBuf, FileKey)>,
     /// Files beside the live ones that look like rotated files, but are not.
     pub(super) neighbours: BTreeSet<PathBuf>,
-    files: Vec<TrackedFile<H>>,
-    orphans: Vec<OrphanStream>,
+    pub(super) files: Vec<TrackedFile<H>>,
+    pub(super) orphans: Vec<OrphanStream>,
     missing: Vec<MissingFile>,
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
+    /// Archives of the backlog wait to be examined.
+    has_waiting: bool,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
     pub(super) wants_checkpoint: bool,
@@ -69,8 +74,8 @@ pub(crate) struct TailedLog<H> {
 #[derive(Debug)]
 struct RotationChain {
     live_path: PathBuf,
-    /// The number of the last chunk that was read from a file of this chain.
-    last_read: ChunkSeq,
+    /// The number of the last chunk that was read from a file of this chain, and from one of its backlog.
+    last_read: [ChunkSeq; 2],
 }
 
 /// A file that is due to be read. The chain that was read longest ago goes first.
@@ -106,6 +111,7 @@ impl<H: FileHandle> TailedLog<H> {
             missing: unsent.cloned().map(MissingFile::new).collect(),
             lost: Vec::new(),
             shipped: shipped.map(|archive| archive.stat).collect(),
+            has_waiting: false,
             wants_scan: false,
             wants_checkpoint: false,
             relay_forgot: false,
@@ -119,6 +125,7 @@ impl<H: FileHandle> TailedLog<H> {
             let chain = self.chain(&found.live_path);
             self.add_found(file_system, found, chain, now);
         }
+        self.sort_out_backlog();
         for file in self.files.iter_mut().filter(|file| !file.seen) {
             file.set_role(FileRole::Gone, now);
         }
@@ -160,7 +167,8 @@ impl<H: FileHandle> TailedLog<H> {
             if !file.is_closed() || same || is_held {
                 (file.seen, file.chain, file.path) = (true, chain, found.path);
                 file.set_role(found.role, now);
-                if (matches!(file.state, FileState::Unopened) || is_held && !same)
+                let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
+                if (is_unopened || is_held && !same)
                     && let Err(error) = file.open(file_system)
                 {
                     tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
@@ -174,7 +182,7 @@ impl<H: FileHandle> TailedLog<H> {
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
         if self.shipped.contains(&file.stat) {
             file.set_shipped();
-        } else if let Err(error) = file.open(file_system) {
+        } else if let Err(error) = file.open_found(file_system) {
             tracing::warn!(
                 path = %file.path.display(), %error,
                 "the log cannot be opened; this is tried again with each scan"
@@ -191,7 +199,7 @@ impl<H: FileHandle> TailedLog<H> {
         ChainId(known.unwrap_or_else(|| {
             self.chains.push(RotationChain {
                 live_path: live_path.to_owned(),
-                last_read: ChunkSeq(0),
+                last_read: [ChunkSeq(0); 2],
             });
             self.chains.len() - 1
         }))
@@ -280,17 +288,17 @@ impl<H: FileHandle> TailedLog<H> {
         max_delay: Duration,
         now: Now,
     ) -> (Option<DueRead>, Option<Instant>) {
-        let mut blocked = vec![false; self.chains.len()];
+        let mut blocked = vec![[false; 2]; self.chains.len()];
         let (mut due_reads, mut later) = (Vec::new(), Vec::new());
         for (index, file) in self.files.iter().enumerate() {
-            let ChainId(chain) = file.chain;
-            if blocked[chain] {
+            let (ChainId(chain), queue) = (file.chain, usize::from(file.is_backlog));
+            if blocked[chain][queue] {
                 continue;
             }
-            blocked[chain] = file.blocks();
+            blocked[chain][queue] = file.blocks();
             match file.due(chunk_bytes, max_delay) {
                 Some(due) if due <= now.instant => due_reads.push(DueRead {
-                    last_read: self.chains[chain].last_read,
+                    last_read: self.chains[chain].last_read[queue],
                     file: index,
                 }),
                 due => later.extend(due),
@@ -309,8 +317,8 @@ impl<H: FileHandle> TailedLog<H> {
         chunk_bytes: usize,
     ) -> Option<(ChunkDraft, ChunkHeader)> {
         let file = &mut self.files[due.file];
-        let ChainId(chain) = file.chain;
-        self.chains[chain].last_read = seq;
+        let (ChainId(chain), queue) = (file.chain, usize::from(file.is_backlog));
+        self.chains[chain].last_read[queue] = seq;
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(draft)) => {
                 if draft.cut.begins_long_line {

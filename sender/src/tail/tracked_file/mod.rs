@@ -110,6 +110,10 @@ pub(crate) struct TrackedFile<H> {
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
+    /// It is old: younger files of its chain do not wait for it.
+    pub(crate) is_backlog: bool,
+    /// It is open, and compressed, and was not examined yet. Its state is [`FileState::Unopened`].
+    pub(crate) is_waiting: bool,
     /// The reason that was logged last; a file that is held is examined again at each change.
     held_logged: Option<HeldReason>,
 }
@@ -142,28 +146,66 @@ impl<H: FileHandle> TrackedFile<H> {
             parted_from: None,
             retry,
             seen: true,
+            is_backlog: false,
+            is_waiting: false,
             held_logged: None,
         }
     }
 
     /// Opens the file and looks at its beginning. A file that cannot be opened stays [`FileState::Unopened`].
     pub(crate) fn open<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
-        self.state = FileState::Unopened;
-        let handle = files.open(&self.path)?;
-        let stat = handle.stat()?;
-        // The name may have gone to another file since the scan; the next scan finds that one.
-        if stat.key == self.stat.key {
-            self.stat = stat;
-            self.handle = Some(LogText::plain(handle));
+        if self.open_only(files)? {
             self.examine();
         }
         Ok(())
+    }
+
+    /// Opens a file that was just found. If it is an archive, it waits to be examined: that takes long.
+    pub(crate) fn open_found<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
+        if self.open_only(files)? {
+            let is_archive = |text: &LogText<H>| text.looks_compressed();
+            self.is_waiting = self.role != FileRole::Live && self.handle.as_ref().is_some_and(is_archive);
+            if !self.is_waiting {
+                self.examine();
+            }
+        }
+        Ok(())
+    }
+
+    /// False if the name has gone to another file since the scan; the next scan finds that one.
+    fn open_only<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<bool> {
+        self.state = FileState::Unopened;
+        let handle = files.open(&self.path)?;
+        let stat = handle.stat()?;
+        if stat.key != self.stat.key {
+            return Ok(false);
+        }
+        self.stat = stat;
+        self.handle = Some(LogText::plain(handle));
+        Ok(true)
     }
 
     /// Examines the file from its start; a previous state is forgotten.
     pub(crate) fn examine(&mut self) {
         let Some(text) = &mut self.handle else { return };
         let detected = text.detect_compression(self.role == FileRole::Live);
+        self.detected(detected);
+    }
+
+    /// Goes on examining an archive that waits. Returns whether it is done.
+    pub(crate) fn examine_some(&mut self, bytes_max: u64) -> bool {
+        let Some(text) = &mut self.handle else { return true };
+        match text.detect_some(bytes_max) {
+            Ok(false) => return false,
+            Ok(true) => self.detected(Ok(())),
+            Err(error) => self.detected(Err(error)),
+        }
+        true
+    }
+
+    fn detected(&mut self, detected: Result<(), CompressedFileError>) {
+        self.is_waiting = false;
+        let Some(text) = &mut self.handle else { return };
         match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
             Ok(beginning) => {
                 self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
@@ -239,6 +281,7 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     fn leave(&mut self, state: FileState) {
+        self.is_waiting = false;
         self.state = state;
         self.handle = None;
     }

@@ -1,0 +1,374 @@
+//! `logferry status` on a host that has only a sender: what the sender says of itself in its state folder.
+//!
+//! The JSON is a contract: `{"sender": {"state", "relay", "source", "last_error", "logs", "held", …}}`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use logferry_protocol::heartbeat::{HostTime, LogProblem};
+use logferry_sender::{LogFileProgress, LogFileState, SenderState, read_sender_state};
+use logferry_text::{Table, count, count_of, duration, size};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::output::exit::{Failure, Result};
+
+/// The sender writes every ten seconds. If it has not for so long, it hangs, or cannot write.
+const ACCOUNT_LIFETIME: Duration = Duration::from_secs(40);
+/// Files that have a row of their own; the others of their log are added up.
+const ROWS_MAX: usize = 20;
+/// Files and problems that are named in the list of what needs a look.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// Whether the sender of this host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SenderProcess {
+    Running,
+    Stopped,
+    /// It runs, but its account is old, or it has never written one.
+    Unknown,
+}
+
+impl SenderProcess {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn of(state: Option<&SenderState>, is_alive: impl Fn(u32) -> bool, now: Timestamp) -> Self {
+        let Some(state) = state else {
+            return Self::Unknown;
+        };
+        match (
+            state.is_stopped || !is_alive(state.pid),
+            age(state.written_at, now),
+        ) {
+            (true, _) => Self::Stopped,
+            (false, age) if age <= ACCOUNT_LIFETIME => Self::Running,
+            (false, _) => Self::Unknown,
+        }
+    }
+}
+
+/// The text or the JSON, and whether all is well.
+pub(crate) fn show(state_dir: &Path, is_json: bool) -> Result<(String, bool)> {
+    let state = read_sender_state(state_dir).map_err(|error| {
+        let advice = "run this command as the sender's user or as root, for example `sudo logferry status`";
+        Failure::Work(anyhow!(error).context(advice))
+    })?;
+    let now = Timestamp::now();
+    let process = SenderProcess::of(state.as_ref(), is_alive, now);
+    let is_healthy = problems(state.as_ref(), process, state_dir, now).is_empty();
+    let text = if is_json {
+        as_json(state.as_ref(), process).to_string() + "\n"
+    } else {
+        as_text(state.as_ref(), process, state_dir, now)
+    };
+    Ok((text, is_healthy))
+}
+
+fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    // Another user's process may not be signalled, but it is there.
+    !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
+}
+
+fn as_json(state: Option<&SenderState>, process: SenderProcess) -> Value {
+    let mut sender = json!({
+        "state": process.as_str(), "relay": null, "source": null, "last_error": null, "logs": [], "held": [],
+    });
+    let Some(state) = state else {
+        return json!({ "sender": sender });
+    };
+    let time = |at: HostTime| timestamp(at).map(|at| at.to_string());
+    let problem = |problem: &LogProblem| {
+        json!({"log": problem.log, "path": problem.path, "kind": problem.kind, "reason": problem.reason,
+               "since": problem.since.and_then(time)})
+    };
+    sender = json!({
+        "state": process.as_str(),
+        "relay": state.relay,
+        "source": state.source,
+        "last_error": state.last_error,
+        "failing_since": state.failing_since.and_then(time),
+        "version": state.version,
+        "started_at": time(state.started_at),
+        "written_at": time(state.written_at),
+        "checkpoint_failing_since": state.checkpoint_failing_since.and_then(time),
+        "files": state.files,
+        "lag_bytes": state.lag_bytes,
+        "logs": state.logs,
+        "log_problems": state.log_problems.iter().map(problem).collect::<Vec<_>>(),
+        "held": state.held,
+    });
+    json!({ "sender": sender })
+}
+
+fn as_text(state: Option<&SenderState>, process: SenderProcess, state_dir: &Path, now: Timestamp) -> String {
+    let mut looks = Table::new(["needs a look"]);
+    let problems = problems(state, process, state_dir, now);
+    let more = problems.len().saturating_sub(PROBLEMS_SHOWN);
+    for problem in problems.into_iter().take(PROBLEMS_SHOWN) {
+        looks.row([problem]);
+    }
+    if more > 0 {
+        looks.row([format!("and {} more (--json has all)", count(more as u64))]);
+    }
+    let Some(state) = state else {
+        return looks.section();
+    };
+    let source = state.source.as_ref().map_or_else(
+        || "the relay has not answered yet".to_owned(),
+        |source| format!("source {source}"),
+    );
+    let lag = state.lag_bytes.map_or_else(|| "unknown".to_owned(), size);
+    format!(
+        "sender: {}, version {}, started {}\nrelay: {}, {source}\nlag: {lag} in {}, as of {}\n\n{}{}",
+        process.as_str(),
+        state.version,
+        ago(state.started_at, now),
+        state.relay,
+        count_of(state.files, "file"),
+        ago(state.written_at, now),
+        looks.section(),
+        files(&state.logs),
+    )
+}
+
+/// A row for each file; if there are many, one for each log and state.
+fn files(logs: &[LogFileState]) -> Table<6> {
+    let mut table = Table::new(["log", "file", "state", ">offset", ">size", ">lag"]);
+    let or_unknown = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), size);
+    if logs.len() <= ROWS_MAX {
+        for log in logs {
+            table.row([
+                log.name.to_string(),
+                log.path.clone(),
+                log.state.as_str().to_owned(),
+                log.offset
+                    .map_or_else(|| "-".to_owned(), |offset| count(offset.get())),
+                count(log.size.get()),
+                or_unknown(log.lag_bytes),
+            ]);
+        }
+        return table;
+    }
+    let mut folded: BTreeMap<_, Vec<&LogFileState>> = BTreeMap::new();
+    for log in logs {
+        folded.entry((&log.name, log.state)).or_default().push(log);
+    }
+    for ((name, state), files) in folded {
+        let lag = files.iter().map(|file| file.lag_bytes).sum();
+        table.row([
+            name.to_string(),
+            count_of(files.len() as u64, "file"),
+            state.as_str().to_owned(),
+            "-".to_owned(),
+            count(files.iter().map(|file| file.size.get()).sum()),
+            or_unknown(lag),
+        ]);
+    }
+    table
+}
+
+/// What a person should look at.
+fn problems(
+    state: Option<&SenderState>,
+    process: SenderProcess,
+    state_dir: &Path,
+    now: Timestamp,
+) -> Vec<String> {
+    let dir = state_dir.display();
+    let Some(state) = state else {
+        return vec![format!(
+            "the sender has never run here, or is older than this program: there is no status.json in {dir}; start it with \
+             `systemctl start logferry-sender`, and see `journalctl -u logferry-sender`"
+        )];
+    };
+    let written = ago(state.written_at, now);
+    let process = match process {
+        SenderProcess::Running => None,
+        SenderProcess::Stopped => Some(format!(
+            "the sender does not run; what is shown here is what it said {written}; `systemctl start logferry-sender` starts it"
+        )),
+        SenderProcess::Unknown => Some(format!(
+            "the sender runs, but last wrote to {dir} {written}: the folder is not writable, or the sender hangs; see \
+             `journalctl -u logferry-sender`"
+        )),
+    };
+    let error = state.last_error.as_ref().map(|error| {
+        let since = state
+            .failing_since
+            .map_or_else(String::new, |since| format!(" since {}", ago(since, now)));
+        format!("nothing can be shipped{since}: {error}")
+    });
+    let checkpoint = state.checkpoint_failing_since.map(|since| {
+        format!(
+            "the checkpoint cannot be written since {}; make {dir} writable and free its disk",
+            ago(since, now)
+        )
+    });
+    let logs = state.log_problems.iter();
+    let logs = logs.map(|problem| format!("{}: {}", problem.path, problem.reason));
+    let held = state.held.iter();
+    let held = held.map(|file| format!("not shipped: {}: {}", file.path, file.reason));
+    let told = |path: &str| state.log_problems.iter().any(|problem| problem.path == path);
+    let unread = state
+        .logs
+        .iter()
+        .filter(|log| log.state == LogFileProgress::Unreadable && !told(&log.path));
+    let unread = unread.map(|log| format!("{}: cannot be read", log.path));
+    process
+        .into_iter()
+        .chain(error)
+        .chain(checkpoint)
+        .chain(logs)
+        .chain(held)
+        .chain(unread)
+        .collect()
+}
+
+fn timestamp(at: HostTime) -> Option<Timestamp> {
+    Timestamp::from_millisecond(at.millis()).ok()
+}
+
+fn age(at: HostTime, now: Timestamp) -> Duration {
+    let age = timestamp(at).map(|at| now.duration_since(at));
+    age.and_then(|age| age.try_into().ok()).unwrap_or_default()
+}
+
+fn ago(at: HostTime, now: Timestamp) -> String {
+    format!("{} ago", duration(age(at, now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_protocol::heartbeat::LogProblemKind;
+    use logferry_protocol::stream::Offset;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-29T06:00:00Z".parse().unwrap()
+    }
+
+    fn at(seconds_ago: i64) -> HostTime {
+        HostTime::from_millis(now().as_millisecond() - 1000 * seconds_ago)
+    }
+
+    fn log(number: u64, lag: u64) -> LogFileState {
+        LogFileState {
+            name: "sites".parse().unwrap(),
+            path: format!("/log/{number}.log"),
+            offset: Some(Offset::new(1000)),
+            size: Offset::new(1000 + lag),
+            lag_bytes: Some(lag),
+            state: if lag > 0 {
+                LogFileProgress::Behind
+            } else {
+                LogFileProgress::Current
+            },
+        }
+    }
+
+    fn state(logs: Vec<LogFileState>) -> SenderState {
+        SenderState {
+            version: "0.1.0".to_owned(),
+            pid: 1,
+            is_stopped: false,
+            started_at: at(3600),
+            written_at: at(3),
+            relay: "http://192.0.2.10:5001".to_owned(),
+            source: Some("198.51.100.1".parse().unwrap()),
+            last_error: None,
+            failing_since: None,
+            checkpoint_failing_since: None,
+            files: logs.len() as u64,
+            lag_bytes: logs.iter().map(|log| log.lag_bytes).sum(),
+            logs,
+            log_problems: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    fn text(state: &SenderState) -> String {
+        let process = SenderProcess::of(Some(state), |_| true, now());
+        as_text(Some(state), process, Path::new("/state"), now())
+    }
+
+    #[test]
+    fn a_sender_that_is_well_is_shown_with_its_files() {
+        let state = state(vec![log(1, 0)]);
+        assert_eq!(
+            text(&state),
+            "sender: running, version 0.1.0, started 1 h ago\n\
+             relay: http://192.0.2.10:5001, source 198.51.100.1\n\
+             lag: 0 B in 1 file, as of 3 s ago\n\
+             \n\
+             log    file        state    offset   size  lag\n\
+             sites  /log/1.log  current   1,000  1,000  0 B\n"
+        );
+        assert_eq!(
+            problems(Some(&state), SenderProcess::Running, Path::new("/state"), now()),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn four_thousand_files_of_a_log_are_two_rows() {
+        let logs = (0..4000).map(|number| log(number, number % 2)).collect();
+        let text = text(&state(logs));
+        assert!(text.contains("sites  2,000 files  behind"), "{text}");
+        assert!(text.contains("sites  2,000 files  current"), "{text}");
+        assert_eq!(text.lines().count(), 7, "{text}");
+    }
+
+    #[test]
+    fn a_dead_sender_a_silent_one_and_one_that_never_ran_are_told_apart() {
+        let mut state = state(Vec::new());
+        let process = |state: &SenderState, is_alive| SenderProcess::of(Some(state), |_| is_alive, now());
+        assert_eq!(process(&state, true), SenderProcess::Running);
+        assert_eq!(process(&state, false), SenderProcess::Stopped);
+        state.written_at = at(100);
+        assert_eq!(process(&state, true), SenderProcess::Unknown);
+        state.is_stopped = true;
+        assert_eq!(process(&state, true), SenderProcess::Stopped);
+        let never = SenderProcess::of(None, |_| true, now());
+        let told = problems(None, never, Path::new("/state"), now());
+        assert!(told[0].contains("never run here"), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_reason() {
+        let mut state = state(Vec::new());
+        state.last_error = Some("cannot connect to 192.0.2.10:5001: connection refused".to_owned());
+        state.failing_since = Some(at(60));
+        state.log_problems = vec![LogProblem {
+            log: "access".parse().unwrap(),
+            path: "/log/acces.log".to_owned(),
+            kind: LogProblemKind::NoMatch,
+            reason: "there is no such file yet".to_owned(),
+            since: Some(at(60)),
+        }];
+        let told = text(&state);
+        assert!(
+            told.contains(
+                "nothing can be shipped since 1 min ago: cannot connect to 192.0.2.10:5001: connection refused\n\
+                 /log/acces.log: there is no such file yet\n"
+            ),
+            "{told}"
+        );
+        let json = as_json(Some(&state), SenderProcess::Running);
+        assert_eq!(json["sender"]["log_problems"][0]["kind"], "no_match");
+        assert_eq!(json["sender"]["state"], "running");
+        assert_eq!(json["sender"]["lag_bytes"], 0);
+    }
+}

@@ -1,0 +1,125 @@
+//! What keeps a role from its files, seen as the user that its unit runs as.
+//!
+//! Only the kernel knows what a user may read: mode bits, ACLs, security modules and network file systems decide together.
+//! So `check` run by root starts itself again as that user (`identity`), and that process looks (`look`). Run by anybody
+//! else it looks as that person. A new role adds its files in `look`.
+
+mod identity;
+mod look;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use logferry_config::Config;
+use nix::unistd::{Uid, User};
+
+use crate::output::console;
+use crate::output::exit::{CommandOutcome, Failure, Result};
+use crate::roles::role::{Role, load_for};
+use crate::service_user::identity::ServiceIdentity;
+use crate::units;
+use crate::units::unit_file::UnitFile;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct LookResult {
+    /// What keeps a role from its files.
+    pub(crate) findings: Vec<String>,
+    /// As whom it was looked, if that is not the user of the unit.
+    pub(crate) note: Option<String>,
+}
+
+/// Looks for each role of the configuration, as the user of its unit if this process may become that user.
+pub(crate) fn look(file: &Path, config: &Config, root: &Path) -> LookResult {
+    let mut result = LookResult::default();
+    let mut left: Vec<Role> = Role::ALL.into_iter().filter(|role| role.is_in(config)).collect();
+    for (unit, roles) in units::meant(config, root) {
+        left.retain(|role| !roles.contains(role));
+        let identity = match ServiceIdentity::of(&unit) {
+            Ok(identity) => identity,
+            Err(problem) => {
+                result.findings.push(problem);
+                continue;
+            }
+        };
+        let here = Uid::effective();
+        if here.is_root() && !identity.uid.is_root() {
+            match look_in_child(file, &unit) {
+                Ok(findings) => result.findings.extend(findings),
+                Err(error) => result
+                    .findings
+                    .push(format!("cannot look as user {}: {error:#}", unit.user)),
+            }
+            continue;
+        }
+        if here != identity.uid {
+            let name = User::from_uid(here).ok().flatten();
+            let name = name.map_or_else(|| here.to_string(), |user| user.name);
+            result.note = Some(format!(
+                "files were looked at as {name}; {} runs as {}: `sudo logferry check` looks as that user",
+                unit.name, identity.name
+            ));
+        }
+        result.findings.extend(look_for(&roles, config, Some(&unit)));
+    }
+    result.findings.extend(look_for(&left, config, None));
+    result.findings.dedup();
+    result
+}
+
+fn look_for(roles: &[Role], config: &Config, unit: Option<&UnitFile>) -> Vec<String> {
+    let findings = roles.iter().flat_map(|role| look::findings(*role, config, unit));
+    findings.collect()
+}
+
+/// Starts this program again, to look as the user of the unit. It prints each finding as a line of JSON.
+fn look_in_child(file: &Path, unit: &UnitFile) -> anyhow::Result<Vec<String>> {
+    let program = std::env::current_exe().context("cannot find this program's file")?;
+    let output = Command::new(program)
+        .arg("-c")
+        .arg(file)
+        .args(["check", "--look-as", &unit.name])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start this program again")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let text = String::from_utf8(output.stdout).context("it printed no text")?;
+    let findings = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<std::result::Result<_, _>>();
+    findings.context("it printed no list of findings")
+}
+
+/// The other side of [`look_in_child`]: becomes the user of the unit for good, looks, and prints.
+pub(crate) fn run_child(file: &Path, unit: &str) -> Result {
+    let root = Path::new("/");
+    let unit = UnitFile::installed(root, unit).with_context(|| format!("unit {unit} is not installed"))?;
+    let identity = ServiceIdentity::of(&unit).map_err(anyhow::Error::msg)?;
+    identity.assume()?;
+    let roles = units::roles_of(&unit.name);
+    let one = roles.as_slice();
+    let loaded = match one {
+        [role] => load_for(file, Some(*role)),
+        _ => load_for(file, None),
+    };
+    let findings = match loaded {
+        Ok(config) => {
+            let roles: Vec<_> = roles.into_iter().filter(|role| role.is_in(&config)).collect();
+            look_for(&roles, &config, Some(&unit))
+        }
+        Err(Failure::Configuration(error) | Failure::Work(error)) => vec![format!(
+            "{} runs as user {}, for whom the configuration is not valid: {error:#}",
+            unit.name, identity.name
+        )],
+    };
+    for finding in findings {
+        console::print(&(serde_json::to_string(&finding)? + "\n"))?;
+    }
+    Ok(CommandOutcome::Fine)
+}

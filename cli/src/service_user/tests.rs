@@ -1,0 +1,116 @@
+//! What keeps a role from its files is told with the path, the reason and the remedy.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use logferry_config::Config;
+
+use super::*;
+
+const UNIT: &str = include_str!("../../../deploy/systemd/logferry-sender.service");
+
+fn config(dir: &Path, logs: &str) -> Config {
+    let file = dir.join("logferry.yaml");
+    let dir = dir.display();
+    let text = format!("sender:\n  relay: http://127.0.0.1:1\n  state_dir: {dir}/state\n  logs: [{logs}]\n");
+    fs::write(&file, text).unwrap();
+    logferry_config::load(&file).unwrap()
+}
+
+fn findings(config: &Config) -> Vec<String> {
+    look::findings(Role::Sender, config, None)
+}
+
+#[test]
+fn a_misspelt_log_path_is_named_with_the_name_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("access.log"), "line\n").unwrap();
+    let shown = dir.path().display();
+    let config = config(dir.path(), &format!("{{path: {shown}/acces.log}}"));
+    assert_eq!(
+        findings(&config),
+        [format!(
+            "{shown}/acces.log: there is no such file yet; it is shipped once it is there; is {shown}/access.log meant?"
+        )]
+    );
+}
+
+#[test]
+fn a_log_that_is_there_has_no_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("access.log"), "line\n").unwrap();
+    let config = config(
+        dir.path(),
+        &format!("{{path: {}/access.log}}", dir.path().display()),
+    );
+    assert_eq!(findings(&config), [""; 0]);
+}
+
+#[test]
+fn a_state_folder_that_is_a_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("state"), "").unwrap();
+    fs::write(dir.path().join("a.log"), "").unwrap();
+    let shown = dir.path().display();
+    let config = config(dir.path(), &format!("{{path: {shown}/a.log}}"));
+    assert_eq!(
+        findings(&config),
+        [format!(
+            "{shown}/state (sender.state_dir) is no folder; choose another one"
+        )]
+    );
+}
+
+#[test]
+fn the_identity_of_the_shipped_unit_has_its_groups() {
+    let unit = UnitFile::of("logferry-sender.service", [UNIT.to_owned()]);
+    assert_eq!(
+        (unit.user.as_str(), unit.group.as_str(), unit.groups.as_slice()),
+        ("logferry", "logferry", &["adm".to_owned()][..])
+    );
+    let drop_in = "[Service]\nSupplementaryGroups=\nSupplementaryGroups=nginx www-data\n";
+    let unit = UnitFile::of("x.service", [UNIT.to_owned(), drop_in.to_owned()]);
+    assert_eq!(unit.groups, ["nginx", "www-data"]);
+}
+
+#[test]
+fn a_user_that_does_not_exist_is_named_with_the_command_that_makes_it() {
+    let unit = UnitFile::of("x.service", ["[Service]\nUser=nobody-has-this-name\n".to_owned()]);
+    let problem = ServiceIdentity::of(&unit).unwrap_err();
+    assert!(
+        problem.starts_with(
+            "x.service: there is no user nobody-has-this-name on this host; create it with `useradd"
+        ),
+        "{problem}"
+    );
+}
+
+#[test]
+fn units_with_a_role_of_the_configuration_are_looked_at_as_their_user() {
+    let (dir, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = root.path().join("etc/systemd/system");
+    fs::create_dir_all(&folder).unwrap();
+    let secret = dir.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o700)).unwrap();
+    let user = User::from_uid(Uid::effective()).unwrap().unwrap().name;
+    fs::write(
+        folder.join("logferry-sender.service"),
+        format!("[Service]\nUser={user}\n"),
+    )
+    .unwrap();
+    let config = config(dir.path(), &format!("{{path: {}/none.log}}", secret.display()));
+    let looked = look(&dir.path().join("logferry.yaml"), &config, root.path());
+    assert_eq!(looked.note, None, "it is this user");
+    assert_eq!(looked.findings.len(), 1, "{looked:?}");
+    fs::write(
+        folder.join("logferry-sender.service"),
+        "[Service]\nUser=no-such-user\n",
+    )
+    .unwrap();
+    let looked = look(&dir.path().join("logferry.yaml"), &config, root.path());
+    assert!(
+        looked.findings[0].contains("there is no user no-such-user"),
+        "{looked:?}"
+    );
+}

@@ -1,0 +1,130 @@
+//! The sender's own account of itself in its state folder, for `logferry status` on its host.
+//!
+//! `<state_dir>/status.json` is written every ten seconds and at a stop. Nothing depends on it: a file that is torn or of
+//! another version is no account.
+
+use std::path::{Path, PathBuf};
+
+use logferry_durable::{Disk, DiskError, RealDisk};
+use logferry_protocol::heartbeat::{HeldFile, HostTime, LogProblem};
+use logferry_protocol::names::{LogName, SourceId};
+use logferry_protocol::stream::Offset;
+use serde::{Deserialize, Serialize};
+
+const FILE_NAME: &str = "status.json";
+
+/// What a sender knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderState {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Whether it has stopped, and this is its last word.
+    pub is_stopped: bool,
+    /// When it was started.
+    pub started_at: HostTime,
+    /// When this was written.
+    pub written_at: HostTime,
+    /// The relay's configured addresses.
+    pub relay: String,
+    /// The source that the relay takes it for; `None` until the relay has answered.
+    pub source: Option<SourceId>,
+    /// Why the last request to the relay failed; `None` if it did not.
+    pub last_error: Option<String>,
+    /// Since when requests fail.
+    pub failing_since: Option<HostTime>,
+    /// Since when its checkpoint cannot be saved; `None` if it can.
+    pub checkpoint_failing_since: Option<HostTime>,
+    /// Its files, at most ten thousand, those that are behind first.
+    pub logs: Vec<LogFileState>,
+    /// How many files it follows.
+    pub files: u64,
+    /// Bytes of all its files that the relay does not have; `None` if that is not known.
+    pub lag_bytes: Option<u64>,
+    /// What keeps it from logs.
+    pub log_problems: Vec<LogProblem>,
+    /// Files that it sees and does not ship.
+    pub held: Vec<HeldFile>,
+}
+
+/// Most files in one account.
+pub(crate) const LOGS_MAX: usize = 10_000;
+
+/// A file of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFileState {
+    /// The log.
+    pub name: LogName,
+    /// Where it is.
+    pub path: String,
+    /// How far the relay has it; `None` if that is not known yet.
+    pub offset: Option<Offset>,
+    /// Its size.
+    pub size: Offset,
+    /// Bytes that the relay does not have; `None` if that is not known yet.
+    pub lag_bytes: Option<u64>,
+    /// Its state.
+    pub state: LogFileProgress,
+}
+
+/// How far a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFileProgress {
+    /// It cannot be read.
+    Unreadable,
+    /// The relay was not asked yet how much of it it has.
+    Unresolved,
+    /// It is not shipped; a person has to look at it.
+    Held,
+    /// It has bytes that the relay does not have.
+    Behind,
+    /// The relay has all of it.
+    Current,
+}
+
+impl LogFileProgress {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Unresolved => "unresolved",
+            Self::Held => "held",
+            Self::Behind => "behind",
+            Self::Current => "current",
+        }
+    }
+}
+
+/// Reads the last account from a state folder; `None` if there is none, or another version wrote it.
+pub fn read_sender_state(state_dir: &Path) -> Result<Option<SenderState>, DiskError> {
+    let bytes = RealDisk.read(&state_dir.join(FILE_NAME))?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Writes the accounts. A state folder that is not writable is reported by the checkpoint.
+#[derive(Debug)]
+pub(crate) struct SenderStateFile {
+    path: PathBuf,
+}
+
+impl SenderStateFile {
+    pub(crate) fn new(state_dir: &Path) -> Self {
+        Self {
+            path: state_dir.join(FILE_NAME),
+        }
+    }
+
+    pub(crate) fn save(&self, state: &SenderState) {
+        let Ok(bytes) = serde_json::to_vec(state) else {
+            return;
+        };
+        if let Err(error) = RealDisk.replace(&self.path, &bytes) {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the status file cannot be written"
+            );
+        }
+    }
+}
