@@ -80,13 +80,14 @@ impl Outbox {
                 id: format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond()),
                 written_at: mail.created_at,
                 content: &mail.content,
+                waiting_for: None,
             };
             let sent = tokio::select! {
                 sent = self.mailer.send(&outgoing, Timestamp::now()) => sent,
                 () = stop_grace(stop) => break,
             };
             match sent {
-                Ok(()) => {
+                Ok(_) => {
                     self.metrics.mailed();
                     tracing::info!(subject = mail.content.subject, "mail sent");
                     self.unrecorded.push(mail.id);
