@@ -122,13 +122,18 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<9> {
     table
 }
 
-/// The problems of sources that an operator should look at.
+/// The problems of sources and mail recipients that an operator should look at.
 fn problems(status: &StatusReport, now: Timestamp) -> String {
     let mut table = Table::new(["source", "needs a look"]);
     for source in &status.sources {
         for problem in problems_of(source, now) {
             table.row([source.source.to_string(), problem]);
         }
+    }
+    for refused in &status.refused_recipients {
+        let (since, reason) = (ago(Some(refused.since), now), &refused.reason);
+        let problem = format!("refused by the mail server since {since}: {reason}; correct monitor.smtp.to");
+        table.row([refused.recipient.clone(), problem]);
     }
     table.section()
 }

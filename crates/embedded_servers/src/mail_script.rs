@@ -42,11 +42,11 @@ impl MailScript {
         self.silent_mails = mails;
     }
 
-    pub(crate) fn recipient_refusal(&mut self, address: &str) -> Option<String> {
+    pub(crate) fn recipient_refusal(&mut self, address: &str) -> Option<&'static str> {
         let mut rules = self.recipients.iter_mut();
         let rule = rules.find(|rule| rule.address == address && rule.times > 0)?;
         rule.times -= 1;
-        Some(rule.reply.to_owned())
+        Some(rule.reply)
     }
 
     pub(crate) fn takes_silently(&mut self) -> bool {

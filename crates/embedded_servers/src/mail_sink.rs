@@ -216,12 +216,9 @@ async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
             "RCPT" if envelope.0.is_some() => {
                 let recipient = address(argument);
                 let refusal = lock(mailbox).script.recipient_refusal(&recipient);
-                match refusal {
-                    Some(reply) => connection.reply(&reply).await?,
-                    None => {
-                        envelope.1.push(recipient);
-                        connection.reply("250 ok").await?;
-                    }
+                connection.reply(refusal.unwrap_or("250 ok")).await?;
+                if refusal.is_none() {
+                    envelope.1.push(recipient);
                 }
             }
             "DATA" if !envelope.1.is_empty() => {

@@ -13,12 +13,13 @@
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
-//! `alerts`, `summaries` and `outbox`; the housekeeper the times of compression and expiry.
+//! `alerts`, `summaries`, `outbox` and `refused_recipients`; the housekeeper the times of compression and expiry.
 
 mod batches;
 mod create_guard;
 mod deliveries;
 mod monitor_state;
+mod outbox;
 mod rebuild;
 mod row;
 mod schema;
@@ -40,7 +41,8 @@ pub use deliveries::{
     SourceProgress, TransferRecord, WindowBatch,
 };
 pub use logferry_time_windows::Window;
-pub use monitor_state::{Alert, AlertKind, MailId, NewMail, QueuedMail};
+pub use monitor_state::{Alert, AlertKind, NewMail};
+pub use outbox::{MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
     BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SENDERS_KEPT, SenderRecord,

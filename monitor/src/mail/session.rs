@@ -26,16 +26,15 @@ use crate::error::{MonitorError, SendError};
 /// Time limit for a TCP connection to one address.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The next address of the server is tried beside the earlier ones after this time. A server that greets within it gets
-/// one connection only.
-const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(3);
-
 /// Time limit for the reply to QUIT: nothing depends on it.
 const QUIT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Time limits for the server's replies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReplyLimits {
+    /// The next address of the server is tried beside the earlier ones after this time. A server that greets within it
+    /// gets one connection only.
+    next_address: Duration,
     /// Connection, TLS, greeting and EHLO; also each of STARTTLS, login, MAIL and RCPT.
     command: Duration,
     /// The reply to DATA.
@@ -47,6 +46,7 @@ pub(crate) struct ReplyLimits {
 impl ReplyLimits {
     /// RFC 5321, 4.5.3.2.
     pub(crate) const STANDARD: Self = Self {
+        next_address: Duration::from_secs(3),
         command: Duration::from_mins(5),
         data: Duration::from_mins(2),
         data_end: Duration::from_mins(10),
@@ -86,6 +86,12 @@ pub(crate) struct RecipientRefusal {
     pub(crate) code: u16,
     /// The reply.
     pub(crate) reason: String,
+}
+
+impl RecipientRefusal {
+    pub(crate) const fn is_temporary(&self) -> bool {
+        self.code < 500
+    }
 }
 
 impl fmt::Debug for MailServer {
@@ -159,7 +165,7 @@ impl MailServer {
                 None => {}
             }
             let patience = if waiting.len() > 0 {
-                NEXT_ADDRESS_AFTER
+                self.limits.next_address
             } else {
                 Duration::MAX
             };
@@ -397,3 +403,6 @@ fn is_untrusted(error: &SmtpError) -> bool {
 pub(super) fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_config::Subscriber;
 use logferry_durable::{Disk, RealDisk};
-use logferry_ledger::{DestinationState, Ledger};
+use logferry_ledger::{DestinationState, Ledger, LedgerError};
 use logferry_protocol::names::{GroupName, SourceId};
 use serde::Serialize;
 
@@ -53,8 +53,21 @@ pub struct StatusReport {
     pub destinations: Vec<DestinationStatus>,
     /// Files that senders see and do not ship.
     pub held: Vec<HeldLogFile>,
+    /// Recipients that the mail server refused last time.
+    pub refused_recipients: Vec<RefusedRecipientStatus>,
     /// The disk of the data folder.
     pub disk: DiskStatus,
+}
+
+/// A recipient that the mail server refused last time. Mails go to the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedRecipientStatus {
+    /// The address.
+    pub recipient: String,
+    /// The server's reply.
+    pub reason: String,
+    /// When it was first refused.
+    pub since: Timestamp,
 }
 
 /// How many batches are in each state.
@@ -93,7 +106,7 @@ pub enum DiskState {
 
 impl StatusReport {
     /// Whether no operator has to act: no source is silent or has a problem, no batch failed or is unwanted, no destination
-    /// is down, every group accepts lines, and the disk is not low.
+    /// is down, every group accepts lines, the mail server refuses no recipient, and the disk is not low.
     pub fn is_healthy(&self) -> bool {
         self.sources.iter().all(SourceStatus::is_healthy)
             && self.groups.iter().all(GroupStatus::is_healthy)
@@ -103,6 +116,7 @@ impl StatusReport {
                 .destinations
                 .iter()
                 .all(|it| it.state != DestinationState::Down)
+            && self.refused_recipients.is_empty()
             && self.disk.state == DiskState::Ok
     }
 }
@@ -139,6 +153,17 @@ pub fn status(
             unwanted: unwanted.count().try_into().unwrap_or(u64::MAX),
         },
         destinations: destinations::statuses(&ledger, scope.destinations, &undelivered, now)?,
+        refused_recipients: refused_recipients(&ledger)?,
         disk: DiskStatus { free_bytes, state },
     })
+}
+
+fn refused_recipients(ledger: &Ledger) -> Result<Vec<RefusedRecipientStatus>, LedgerError> {
+    let refused = ledger.refused_recipients()?.into_iter();
+    let refused = refused.map(|refused| RefusedRecipientStatus {
+        recipient: refused.recipient,
+        reason: refused.reason,
+        since: refused.since,
+    });
+    Ok(refused.collect())
 }

@@ -104,6 +104,7 @@ fn the_json_is_the_documented_one() {
                  "in_flight": []},
             ],
             "held": [],
+            "refused_recipients": [],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
         })
     );
