@@ -106,8 +106,14 @@ pub async fn test_mail(config: &MonitorSettings) -> Result<(), MonitorError> {
             text: text.to_owned(),
             html: None,
         },
+        waiting_for: None,
     };
-    Ok(SmtpMailer::new(&config.smtp)?.send(&mail, now).await?)
+    let answers = SmtpMailer::new(&config.smtp)?.send(&mail, now).await?;
+    if answers.refused.is_empty() {
+        return Ok(());
+    }
+    let refused = answers.refusals();
+    Err(MonitorError::RecipientsRefused { refused })
 }
 
 fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {

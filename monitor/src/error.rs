@@ -50,12 +50,31 @@ pub enum MonitorError {
         #[source]
         source: lettre::transport::smtp::Error,
     },
+    /// The authorities for TLS to the mail server cannot be read.
+    #[error(
+        "cannot use {} of monitor.smtp.ca_file: {reason}; it must hold the certificates of your authorities, in PEM form",
+        .path.display()
+    )]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
     /// The address for `/metrics` cannot be used.
     #[error(transparent)]
     Metrics(#[from] HealthEndpointError),
     /// A mail cannot be sent.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// The test mail went to some of the recipients only.
+    #[error(
+        "the mail server took the mail, but not for these recipients: {refused}; correct monitor.smtp.to"
+    )]
+    RecipientsRefused {
+        /// The recipients with the server's replies.
+        refused: String,
+    },
     /// Some mails were not sent and stay in the outbox.
     #[error("{} not sent; the next run tries again; the last error", count_of(*.mails as u64, "mail"))]
     Unsent {
@@ -78,11 +97,13 @@ const CODES_FOR_ALL: [u16; 7] = [421, 432, 454, 530, 534, 535, 538];
 /// The reasons are text, not causes: the mail library's errors repeat their cause in their own text.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The server refused it.
-    #[error("mail server {server} refused the mail: {reason}")]
+    /// The server refused it, or a step before it.
+    #[error("mail server {server} refused {refused}: {reason}{}", advice(*.code))]
     Refused {
         /// Its host and port.
         server: String,
+        /// What it refused.
+        refused: String,
         /// Its reply code (RFC 5321, 4.2).
         code: u16,
         /// Its reply.
@@ -96,13 +117,42 @@ pub enum SendError {
         /// The cause.
         reason: String,
     },
+    /// The server does not offer what the configuration wants.
+    #[error(
+        "mail server {server} cannot be used as configured: {reason}; check monitor.smtp.port, tls and user"
+    )]
+    Unusable {
+        /// Its host and port.
+        server: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// Nobody who is trusted has signed the server's certificate, or it is for another name.
+    #[error(
+        "mail server {server} has a certificate that is not trusted: {reason}; if your own authority signed it, set \
+         monitor.smtp.ca_file, and write the name in the certificate in monitor.smtp.host"
+    )]
+    Untrusted {
+        /// Its host and port.
+        server: String,
+        /// The cause.
+        reason: String,
+    },
     /// The server took too long.
-    #[error("mail server {server} did not take the mail within {seconds} s")]
+    #[error("mail server {server} did not answer within {seconds} s; waited for: {awaited}")]
     TimedOut {
         /// Its host and port.
         server: String,
+        /// The step without a reply.
+        awaited: &'static str,
         /// The time limit.
         seconds: u64,
+    },
+    /// The mail was sent, and the server's reply to it is missing. Nobody knows whether the server has it.
+    #[error("the mail server may have taken the mail or not, as its answer is missing: {cause}")]
+    Unconfirmed {
+        /// Why.
+        cause: Box<SendError>,
     },
     /// The mail could not be composed.
     #[error("cannot compose the mail")]
@@ -115,8 +165,21 @@ impl SendError {
         match self {
             Self::Refused { code, .. } => !CODES_FOR_ALL.contains(code),
             Self::Compose(_) => true,
-            Self::Unreachable { .. } | Self::TimedOut { .. } => false,
+            Self::Unreachable { .. }
+            | Self::Unusable { .. }
+            | Self::Untrusted { .. }
+            | Self::TimedOut { .. }
+            | Self::Unconfirmed { .. } => false,
         }
+    }
+}
+
+/// What to do about a refusal.
+const fn advice(code: u16) -> &'static str {
+    match code {
+        501 | 504 => "; set monitor.smtp.hello_name to the full name of this host",
+        530 | 534 | 535 | 538 => "; check monitor.smtp.user, password and tls",
+        _ => "",
     }
 }
 

@@ -147,7 +147,7 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<8> {
     table
 }
 
-/// The problems of sources that an operator should look at.
+/// The problems of sources and mail recipients that an operator should look at.
 fn problems(status: &StatusReport, now: Timestamp) -> String {
     let sources = status.sources.iter();
     let lines = sources.flat_map(|source| {
@@ -155,7 +155,12 @@ fn problems(status: &StatusReport, now: Timestamp) -> String {
         let named = |problem| format!("{}: {problem}", source.source);
         problems.into_iter().map(named)
     });
-    sections::list("needs a look:", lines)
+    let refused = status.refused_recipients.iter().map(|refused| {
+        let (recipient, reason) = (&refused.recipient, &refused.reason);
+        let since = since(Some(refused.since), now);
+        format!("{recipient}: refused by the mail server since {since}: {reason}; correct monitor.smtp.to")
+    });
+    sections::list("needs a look:", lines.chain(refused))
 }
 
 fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {

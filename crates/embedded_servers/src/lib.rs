@@ -9,9 +9,11 @@
 //!   server stops it too, without waiting.
 
 mod acceptor;
+mod mail_script;
 mod mail_sink;
 mod sftp;
 
+pub use mail_script::MailScript;
 pub use mail_sink::{MailRefusal, MailSink, ReceivedMail};
 pub use sftp::fault_script::{FaultAction, FaultScript, OfferedExtensions, ScriptedFault, SftpOperation};
 pub use sftp::{SftpOptions, SftpServer, SftpStartError};

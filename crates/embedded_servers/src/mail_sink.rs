@@ -1,19 +1,20 @@
-//! A mail server that keeps received mails in memory (RFC 5321, with PLAIN and LOGIN of RFC 4954; any password).
+//! A mail server that keeps received mails in memory (RFC 5321, with PLAIN and LOGIN of RFC 4954, any password, and
+//! STARTTLS of RFC 3207).
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::acceptor::Acceptor;
+use crate::mail_script::MailScript;
 
 /// The longest accepted line, in bytes; RFC 5321 requires 1000.
 const LINE_LEN_MAX: u64 = 64 << 10;
 const MESSAGE_LEN_MAX: usize = 16 << 20;
-
-const EHLO_REPLY: &str = "250-mail-sink\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN";
 
 /// One mail as the client sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ struct Mailbox {
     messages: Vec<ReceivedMail>,
     /// For the next connections.
     refusals: VecDeque<MailRefusal>,
+    script: MailScript,
+    hello_names: Vec<String>,
 }
 
 impl MailSink {
@@ -88,6 +91,16 @@ impl MailSink {
         lock(&self.mailbox).refusals.extend(refusals);
     }
 
+    /// Changes how the server behaves from now on.
+    pub fn set_script(&self, change: impl FnOnce(&mut MailScript)) {
+        change(&mut lock(&self.mailbox).script);
+    }
+
+    /// The names that clients gave in EHLO, in order.
+    pub fn hello_names(&self) -> Vec<String> {
+        lock(&self.mailbox).hello_names.clone()
+    }
+
     /// Closes the port and all connections.
     pub async fn stop(self) {
         self.acceptor.stop().await;
@@ -99,7 +112,12 @@ fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
     mailbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct MailConnection(BufReader<TcpStream>);
+/// A connection, plain or in TLS.
+trait MailStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> MailStream for T {}
+
+struct MailConnection(BufReader<Box<dyn MailStream>>);
 
 impl MailConnection {
     /// The next line with its CRLF; an error when the connection ends or the line is too long.
@@ -114,7 +132,8 @@ impl MailConnection {
     }
 
     async fn reply(&mut self, reply: &str) -> io::Result<()> {
-        self.0.write_all(format!("{reply}\r\n").as_bytes()).await
+        self.0.write_all(format!("{reply}\r\n").as_bytes()).await?;
+        self.0.flush().await
     }
 
     /// Reads the message up to the line with a single dot; `None` when it is too long.
@@ -154,13 +173,20 @@ impl MailConnection {
 }
 
 async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
-    let refusal = lock(mailbox).refusals.pop_front();
-    let mut connection = MailConnection(BufReader::new(socket));
+    let (refusal, script) = {
+        let mut mailbox = lock(mailbox);
+        (mailbox.refusals.pop_front(), mailbox.script.clone())
+    };
+    let mut connection = MailConnection(BufReader::new(Box::new(socket)));
     match refusal {
         Some(MailRefusal::Hangup) => return Ok(()),
         Some(MailRefusal::Busy) => return connection.reply("421 busy, try again later").await,
-        Some(MailRefusal::LocalError) | None => connection.reply("220 mail-sink ESMTP").await?,
+        Some(MailRefusal::LocalError) | None => {
+            tokio::time::sleep(script.greeting_delay).await;
+            connection.reply("220 mail-sink ESMTP").await?;
+        }
     }
+    let mut tls = script.tls.clone();
     // Sender and recipients, until the data has come.
     let mut envelope = (None, Vec::new());
     loop {
@@ -170,20 +196,39 @@ async fn serve(socket: TcpStream, mailbox: &Mutex<Mailbox>) -> io::Result<()> {
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
             "HELO" => connection.reply("250 mail-sink").await?,
-            "EHLO" => connection.reply(EHLO_REPLY).await?,
+            "EHLO" => {
+                lock(mailbox).hello_names.push(argument.to_owned());
+                let reply = script.hello_reply(argument, tls.is_some());
+                connection.reply(&reply).await?;
+            }
+            "STARTTLS" if let Some(config) = tls.take() => {
+                connection.reply("220 go ahead").await?;
+                let stream = TlsAcceptor::from(config)
+                    .accept(connection.0.into_inner())
+                    .await?;
+                connection = MailConnection(BufReader::new(Box::new(stream)));
+            }
             "AUTH" => connection.authenticate(argument).await?,
             "MAIL" => {
                 envelope = (Some(address(argument)), Vec::new());
                 connection.reply("250 ok").await?;
             }
             "RCPT" if envelope.0.is_some() => {
-                envelope.1.push(address(argument));
-                connection.reply("250 ok").await?;
+                let recipient = address(argument);
+                let refusal = lock(mailbox).script.recipient_refusal(&recipient);
+                connection.reply(refusal.unwrap_or("250 ok")).await?;
+                if refusal.is_none() {
+                    envelope.1.push(recipient);
+                }
             }
             "DATA" if !envelope.1.is_empty() => {
                 connection.reply("354 go ahead").await?;
                 let data = connection.message().await?;
                 let reply = take_mail(mailbox, refusal, std::mem::take(&mut envelope), data);
+                if lock(mailbox).script.takes_silently() {
+                    return Ok(());
+                }
+                tokio::time::sleep(script.data_delay).await;
                 connection.reply(reply).await?;
             }
             "RCPT" | "DATA" => connection.reply("503 not now").await?,

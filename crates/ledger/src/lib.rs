@@ -13,7 +13,7 @@
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
-//! `alerts`, `summaries` and `outbox`; the housekeeper the times of compression and expiry.
+//! `alerts`, `summaries`, `outbox` and `refused_recipients`; the housekeeper the times of compression and expiry.
 
 mod batches;
 mod create_guard;
@@ -21,6 +21,7 @@ mod deliveries;
 mod file_check;
 mod log_alerts;
 mod monitor_state;
+mod outbox;
 mod rebuild;
 mod row;
 mod schema;
@@ -43,7 +44,8 @@ pub use deliveries::{
 };
 pub use log_alerts::LogAlert;
 pub use logferry_time_windows::Window;
-pub use monitor_state::{Alert, AlertKind, MailBacklog, MailId, NewMail, QueuedMail};
+pub use monitor_state::{Alert, AlertKind, NewMail};
+pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
     BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SENDERS_KEPT, SenderRecord,

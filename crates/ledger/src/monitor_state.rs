@@ -1,4 +1,4 @@
-//! The monitor's state: open alerts, hours with a summary, and mails that are not sent yet.
+//! The monitor's state: open alerts, hours with a summary, and the mails about them.
 //!
 //! A decision and its mail are one transaction, so a crash neither loses a mail nor queues it twice.
 
@@ -52,42 +52,6 @@ pub struct NewMail {
     pub text: String,
     /// The same as HTML, if there is one.
     pub html: Option<String>,
-}
-
-/// The ledger's number of a mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MailId(i64);
-
-impl std::fmt::Display for MailId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A mail in the outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueuedMail {
-    /// Its number; a message id made from it stays the same over all attempts.
-    pub id: MailId,
-    /// When it was queued.
-    pub created_at: Timestamp,
-    /// Subject and text.
-    pub content: NewMail,
-    /// Failed attempts so far.
-    pub attempts: u32,
-}
-
-/// The mails that are not sent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MailBacklog {
-    /// How many there are.
-    pub waiting: u64,
-    /// How many of them were tried in vain.
-    pub failing: u64,
-    /// When the oldest was queued.
-    pub oldest: Option<Timestamp>,
-    /// Why the latest that was tried in vain was not sent.
-    pub last_error: Option<String>,
 }
 
 impl Ledger {
@@ -168,58 +132,6 @@ impl Ledger {
             }
             Ok(is_new)
         })
-    }
-
-    /// The mails that are due, oldest first.
-    pub fn due_mails(&self, now: Timestamp) -> Result<Vec<QueuedMail>, LedgerError> {
-        let query = "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id";
-        self.list("list mails", query, [millis(now)], |row| {
-            Ok(QueuedMail {
-                id: MailId(row.get("id")?),
-                created_at: row::time(row, "created_at")?,
-                content: NewMail {
-                    subject: row.get("subject")?,
-                    text: row.get("text")?,
-                    html: row.get("html")?,
-                },
-                attempts: row.get("attempts")?,
-            })
-        })
-    }
-
-    /// The mails that are not sent, in sum.
-    pub fn mail_backlog(&self) -> Result<MailBacklog, LedgerError> {
-        let query = "SELECT count(*) AS waiting, coalesce(sum(attempts > 0), 0) AS failing, min(created_at) AS oldest,
-                (SELECT last_error FROM outbox WHERE sent_at IS NULL AND attempts > 0 ORDER BY id DESC LIMIT 1) AS last_error
-            FROM outbox WHERE sent_at IS NULL";
-        let backlog = self.find("count unsent mails", query, [], |row| {
-            Ok(MailBacklog {
-                waiting: row.get("waiting")?,
-                failing: row.get("failing")?,
-                oldest: row::optional_time(row, "oldest")?,
-                last_error: row.get("last_error")?,
-            })
-        })?;
-        Ok(backlog.unwrap_or_default())
-    }
-
-    /// Records that a mail was sent.
-    pub fn mail_sent(&mut self, mail: MailId, now: Timestamp) -> Result<(), LedgerError> {
-        let change = "UPDATE outbox SET sent_at = ?2, last_error = NULL WHERE id = ?1";
-        self.execute("note a sent mail", change, (mail.0, millis(now)))
-    }
-
-    /// Records that the mail server did not accept a mail.
-    pub fn mail_failed(
-        &mut self,
-        mail: MailId,
-        error: &str,
-        next_attempt: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let change =
-            "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_attempt = ?3 WHERE id = ?1";
-        let values = (mail.0, error, millis(next_attempt));
-        self.execute("note a failed mail", change, values)
     }
 }
 

@@ -266,6 +266,17 @@ ALTER TABLE deliveries ADD COLUMN resent_at INTEGER;",
     gone_since INTEGER,
     PRIMARY KEY (source, path)
 ) STRICT, WITHOUT ROWID;",
+    // The recipients that a mail still waits for, its attempts without an answer, and the recipients that the mail server
+    // refuses; what is due, by an index.
+    "ALTER TABLE outbox ADD COLUMN waiting_for TEXT;
+ALTER TABLE outbox ADD COLUMN unconfirmed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX outbox_due ON outbox (next_attempt) WHERE sent_at IS NULL;
+
+CREATE TABLE refused_recipients (
+    recipient TEXT PRIMARY KEY,
+    reason    TEXT NOT NULL,
+    since     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;",
 ];
 
 /// The version of the current schema.

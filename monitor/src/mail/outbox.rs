@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Backoff;
-use logferry_ledger::{Ledger, LedgerError, MailId, QueuedMail};
+use logferry_ledger::{Ledger, LedgerError, MailId, MailTaken, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use logferry_text::{count_of, duration};
 use tokio_util::sync::CancellationToken;
 
-use super::smtp::{OutgoingMail, SmtpMailer};
+use super::smtp::{OutgoingMail, RecipientAnswers, SmtpMailer};
 use crate::error::{MonitorError, SendError};
 
 /// Waits after the failures of a mail. A mail server that works again is used again within the longest one.
@@ -19,6 +19,10 @@ const RETRY: Backoff = Backoff {
     initial: Duration::from_secs(30),
     max: Duration::from_mins(15),
 };
+
+/// After so many attempts without an answer to the mail itself, it counts as sent: the server most likely has it, and each
+/// further attempt may be one more copy.
+const UNCONFIRMED_MAX: u32 = 3;
 
 /// Time for a mail in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -50,7 +54,7 @@ pub(crate) struct Outbox {
     metrics: MonitorMetrics,
     /// Mails that the server took while the ledger could not be written (its disk may be full). They are recorded before
     /// anything else is sent, so that no mail is sent again and again.
-    unrecorded: Vec<MailId>,
+    unrecorded: Vec<(MailId, MailTaken)>,
 }
 
 impl Outbox {
@@ -77,63 +81,165 @@ impl Outbox {
             if stop.is_cancelled() {
                 break;
             }
-            let outgoing = OutgoingMail {
-                id: format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond()),
-                written_at: mail.created_at,
-                content: &mail.content,
-            };
             let sent = tokio::select! {
-                sent = self.mailer.send(&outgoing, Timestamp::now()) => sent,
+                sent = self.send_one(mail) => sent?,
                 () = stop_grace(stop) => break,
             };
-            match sent {
-                Ok(()) => {
-                    self.metrics.mailed();
-                    let subject = &mail.content.subject;
-                    tracing::info!(subject, "mail \"{subject}\" is sent");
-                    self.unrecorded.push(mail.id);
-                    self.record_sent().await?;
+            if let Err(error) = sent {
+                let concerns_all = !error.concerns_one_mail();
+                pass.last_error = Some(error);
+                if concerns_all {
+                    pass.failed += mails.len() - index;
+                    break;
                 }
-                Err(error) => {
-                    self.record_failure(mail, &error).await?;
-                    let concerns_all = !error.concerns_one_mail();
-                    pass.last_error = Some(error);
-                    if concerns_all {
-                        pass.failed += mails.len() - index;
-                        break;
-                    }
-                    pass.failed += 1;
-                }
+                pass.failed += 1;
             }
         }
         Ok(pass)
     }
 
+    /// Sends a mail, and records what became of it.
+    ///
+    /// Before the mail itself is sent, the ledger counts the attempt. A crash until the outcome is recorded leaves the
+    /// count, so not even a monitor that crashes each time sends a mail for ever.
+    async fn send_one(&mut self, mail: &QueuedMail) -> Result<Result<(), SendError>, MonitorError> {
+        let subject = &mail.content.subject;
+        if mail.unconfirmed >= UNCONFIRMED_MAX {
+            self.presume_sent(mail, "the monitor or the mail server broke off each time")
+                .await?;
+            return Ok(Ok(()));
+        }
+        let outgoing = OutgoingMail {
+            id: format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond()),
+            written_at: mail.created_at,
+            content: &mail.content,
+            waiting_for: mail.waiting_for.as_deref(),
+        };
+        let announced = match self.mailer.announce(&outgoing, Timestamp::now()).await {
+            Ok(announced) => announced,
+            Err(error) => {
+                self.record_failure(mail, &error, mail.unconfirmed).await?;
+                return Ok(Err(error));
+            }
+        };
+        let id = mail.id;
+        let count = with_ledger(&self.data_dir, move |ledger| ledger.mail_announced(id)).await;
+        if let Err(error) = count {
+            // A mail about a full disk must be sent although the ledger cannot grow.
+            tracing::warn!(
+                subject,
+                error = &error as &dyn Error,
+                "cannot count an attempt to send a mail"
+            );
+        }
+        match announced.send().await {
+            Ok(answers) => {
+                self.metrics.mailed();
+                let taken = taken(mail, &answers);
+                if answers.refused.is_empty() {
+                    tracing::info!(subject, "mail \"{subject}\" is sent");
+                } else {
+                    let refused = answers.refusals();
+                    tracing::warn!(
+                        subject,
+                        refused,
+                        "mail \"{subject}\" is sent, but the server refused some recipients; correct monitor.smtp.to"
+                    );
+                }
+                self.unrecorded.push((mail.id, taken));
+                self.record_sent().await?;
+                Ok(Ok(()))
+            }
+            Err(error @ SendError::Unconfirmed { .. }) if mail.unconfirmed + 1 >= UNCONFIRMED_MAX => {
+                self.presume_sent(mail, &error.to_string()).await?;
+                Ok(Err(error))
+            }
+            Err(error) => {
+                let is_unknown = matches!(error, SendError::Unconfirmed { .. });
+                self.record_failure(mail, &error, mail.unconfirmed + u32::from(is_unknown))
+                    .await?;
+                Ok(Err(error))
+            }
+        }
+    }
+
     async fn record_sent(&mut self) -> Result<(), MonitorError> {
-        while let Some(mail) = self.unrecorded.last().copied() {
-            let record = move |ledger: &mut Ledger| ledger.mail_sent(mail, Timestamp::now());
+        while let Some((mail, taken)) = self.unrecorded.last().cloned() {
+            let record = move |ledger: &mut Ledger| ledger.mail_taken(mail, &taken, Timestamp::now());
             with_ledger(&self.data_dir, record).await?;
             self.unrecorded.pop();
         }
         Ok(())
     }
 
-    async fn record_failure(&self, mail: &QueuedMail, error: &SendError) -> Result<(), MonitorError> {
+    async fn presume_sent(&self, mail: &QueuedMail, reason: &str) -> Result<(), MonitorError> {
+        tracing::warn!(
+            subject = mail.content.subject,
+            attempts = UNCONFIRMED_MAX,
+            error = reason,
+            "the mail server never answered to the mail \"{}\" itself; it most likely has it, and it is not sent again",
+            mail.content.subject
+        );
+        let (mail, reason) = (mail.id, reason.to_owned());
+        let record = move |ledger: &mut Ledger| ledger.mail_presumed_sent(mail, &reason, Timestamp::now());
+        with_ledger(&self.data_dir, record).await
+    }
+
+    /// `unconfirmed`: the attempts so far after which the server may have the mail.
+    async fn record_failure(
+        &self,
+        mail: &QueuedMail,
+        error: &SendError,
+        unconfirmed: u32,
+    ) -> Result<(), MonitorError> {
         let failures = mail.attempts.saturating_add(1);
         let wait = RETRY.wait(failures, 0.0);
         let subject = &mail.content.subject;
-        tracing::warn!(
-            subject,
-            attempts = failures,
-            error = error as &dyn Error,
-            "mail \"{subject}\" is not sent, {}; it stays in the outbox and is tried again in {}",
-            count_of(failures.into(), "attempt"),
-            duration(wait)
-        );
+        let attempts = failures;
+        if matches!(error, SendError::Unconfirmed { .. }) {
+            let more_attempts = UNCONFIRMED_MAX.saturating_sub(unconfirmed);
+            tracing::warn!(
+                subject,
+                attempts,
+                more_attempts,
+                error = error as &dyn Error,
+                "nobody knows whether the mail server took the mail \"{subject}\"; it is sent again with the same \
+                 Message-ID in {}",
+                duration(wait)
+            );
+        } else {
+            tracing::warn!(
+                subject,
+                attempts,
+                error = error as &dyn Error,
+                "mail \"{subject}\" is not sent, {}; it stays in the outbox and is tried again in {}",
+                count_of(attempts.into(), "attempt"),
+                duration(wait)
+            );
+        }
         let (mail, reason) = (mail.id, error.to_string());
         let next_attempt = Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX);
-        let record = move |ledger: &mut Ledger| ledger.mail_failed(mail, &reason, next_attempt);
+        let record = move |ledger: &mut Ledger| ledger.mail_failed(mail, &reason, next_attempt, unconfirmed);
         with_ledger(&self.data_dir, record).await
+    }
+}
+
+/// What a mail that the server took still waits for: the recipients that it asked to try later.
+fn taken(mail: &QueuedMail, answers: &RecipientAnswers) -> MailTaken {
+    let wait = RETRY.wait(mail.attempts.saturating_add(1), 0.0);
+    let (temporary, refused): (Vec<_>, Vec<_>) = answers
+        .refused
+        .iter()
+        .partition(|(_, refusal)| refusal.is_temporary());
+    let refused = refused.into_iter();
+    MailTaken {
+        accepted: answers.accepted.clone(),
+        refused: refused
+            .map(|(to, refusal)| (to.clone(), refusal.reason.clone()))
+            .collect(),
+        waiting_for: temporary.into_iter().map(|(to, _)| to.clone()).collect(),
+        next_attempt: Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX),
+        is_first: mail.waiting_for.is_none(),
     }
 }
 

@@ -1,23 +1,19 @@
-//! The SMTP client. Each mail gets its own connection: the server would have closed an idle one before the next mail.
+//! A mail: its text as the server gets it, and the way from the outbox to the server's 250. Each mail gets its own
+//! connection: the server would have closed an idle one before the next mail.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::AsyncSmtpTransport;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncTransport, Message, Tokio1Executor};
-use logferry_config::{Smtp, SmtpTls};
+use lettre::{Address, Message};
+use logferry_config::Smtp;
 use logferry_ledger::NewMail;
 
 use super::html::{Fragment, TextStyle, document};
+use super::session::{MailServer, RecipientRefusal, ReplyLimits, SmtpSession, one_line};
 use crate::error::{MonitorError, SendError};
 use crate::time::{age, local_time};
-
-/// Time limit for one mail, from the connection to the server's 250.
-const SEND_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A mail sent so long after it was written begins with a delay notice.
 const DELAY_NOTICE_AFTER: Duration = Duration::from_mins(10);
@@ -32,71 +28,103 @@ pub(crate) struct OutgoingMail<'a> {
     pub(crate) id: String,
     pub(crate) written_at: Timestamp,
     pub(crate) content: &'a NewMail,
+    /// The recipients that have not got it yet; `None`: all.
+    pub(crate) waiting_for: Option<&'a [String]>,
 }
 
 /// The mail server, the sender and the recipients.
 #[derive(Debug)]
 pub(crate) struct SmtpMailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
-    server: String,
+    server: MailServer,
     from: Mailbox,
     to: Vec<Mailbox>,
     subject_prefix: String,
 }
 
+/// A mail that the server is about to take. It has none of it yet.
+pub(crate) struct AnnouncedMail<'a> {
+    session: SmtpSession<'a>,
+    message: Vec<u8>,
+    recipients: RecipientAnswers,
+}
+
+/// What the server answered to each recipient.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RecipientAnswers {
+    pub(crate) accepted: Vec<String>,
+    pub(crate) refused: Vec<(String, RecipientRefusal)>,
+}
+
+impl RecipientAnswers {
+    /// `b@example.com: permanent error (550): no such user; …`
+    pub(crate) fn refusals(&self) -> String {
+        let refusals = self.refused.iter();
+        let refusals: Vec<_> = refusals
+            .map(|(to, refusal)| format!("{to}: {}", refusal.reason))
+            .collect();
+        refusals.join("; ")
+    }
+}
+
 impl SmtpMailer {
     pub(crate) fn new(smtp: &Smtp) -> Result<Self, MonitorError> {
-        let server = format!("{}:{}", smtp.host, smtp.port);
-        let tls_error = |source| MonitorError::Tls {
-            server: server.clone(),
-            source,
-        };
-        // The parameters read the system's certificates, so they are made only where TLS is configured.
-        let tls = match smtp.tls {
-            SmtpTls::None => Tls::None,
-            SmtpTls::StartTls => Tls::Required(TlsParameters::new(smtp.host.clone()).map_err(tls_error)?),
-            SmtpTls::Tls => Tls::Wrapper(TlsParameters::new(smtp.host.clone()).map_err(tls_error)?),
-        };
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
-            .port(smtp.port)
-            .timeout(Some(SEND_TIME_MAX))
-            .tls(tls);
-        if let (Some(user), Some(password)) = (&smtp.user, &smtp.password) {
-            transport = transport.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
-        }
+        let mailbox = |text: &String| Ok::<_, MonitorError>(Mailbox::new(None, address(text)?));
         Ok(Self {
-            transport: transport.build(),
+            server: MailServer::new(smtp, ReplyLimits::STANDARD)?,
             from: mailbox(&smtp.from)?,
-            to: smtp.to.iter().map(|to| mailbox(to)).collect::<Result<_, _>>()?,
+            to: smtp.to.iter().map(mailbox).collect::<Result<_, _>>()?,
             subject_prefix: smtp.subject_prefix.clone(),
-            server,
         })
     }
 
-    /// Returns after the server took the mail (its 250) or refused it.
-    ///
-    /// Not cancel safe: if it is dropped before it returns, the server may have taken the mail or not.
-    pub(crate) async fn send(&self, mail: &OutgoingMail<'_>, now: Timestamp) -> Result<(), SendError> {
-        let message = self.compose(mail, now).map_err(SendError::Compose)?;
-        match tokio::time::timeout(SEND_TIME_MAX, self.transport.send(message)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.send_error(&error)),
-            Err(_) => Err(SendError::TimedOut {
-                server: self.server.clone(),
-                seconds: SEND_TIME_MAX.as_secs(),
-            }),
+    /// Connects, and names sender and recipients. The mail goes to those that the server accepts; without any it is an
+    /// error.
+    pub(crate) async fn announce(
+        &self,
+        mail: &OutgoingMail<'_>,
+        now: Timestamp,
+    ) -> Result<AnnouncedMail<'_>, SendError> {
+        let message = self.compose(mail, now).map_err(SendError::Compose)?.formatted();
+        let mut session = self.server.connect().await?;
+        session.mail_from(&self.from.email).await?;
+        let mut recipients = RecipientAnswers::default();
+        for to in &self.to {
+            let name = to.email.to_string();
+            if mail.waiting_for.is_some_and(|waiting| !waiting.contains(&name)) {
+                continue;
+            }
+            match session.recipient(&to.email).await? {
+                Ok(()) => recipients.accepted.push(name),
+                Err(refusal) => recipients.refused.push((name, refusal)),
+            }
         }
+        if recipients.accepted.is_empty() {
+            session.quit().await;
+            return Err(self.all_refused(&recipients));
+        }
+        session.begin_data().await?;
+        Ok(AnnouncedMail {
+            session,
+            message,
+            recipients,
+        })
     }
 
-    fn send_error(&self, error: &lettre::transport::smtp::Error) -> SendError {
-        let (server, reason) = (self.server.clone(), one_line(&error.to_string()));
-        match error.status() {
-            Some(code) => SendError::Refused {
-                server,
-                code: code.into(),
-                reason,
-            },
-            None => SendError::Unreachable { server, reason },
+    /// Sends a mail that nobody keeps if it fails.
+    pub(crate) async fn send(
+        &self,
+        mail: &OutgoingMail<'_>,
+        now: Timestamp,
+    ) -> Result<RecipientAnswers, SendError> {
+        self.announce(mail, now).await?.send().await
+    }
+
+    fn all_refused(&self, recipients: &RecipientAnswers) -> SendError {
+        SendError::Refused {
+            server: self.server.name(),
+            refused: "every recipient".to_owned(),
+            code: recipients.refused.first().map_or(0, |(_, refusal)| refusal.code),
+            reason: recipients.refusals(),
         }
     }
 
@@ -131,6 +159,17 @@ impl SmtpMailer {
     }
 }
 
+impl AnnouncedMail<'_> {
+    /// Returns after the server took the mail (its 250) or refused it.
+    ///
+    /// Not cancel safe: if it is dropped before it returns, the server may have taken the mail or not.
+    pub(crate) async fn send(mut self) -> Result<RecipientAnswers, SendError> {
+        self.session.data(&self.message).await?;
+        self.session.quit().await;
+        Ok(self.recipients)
+    }
+}
+
 /// Says when a mail was written, if that was long ago.
 fn delay_notice(written_at: Timestamp, now: Timestamp) -> Option<String> {
     (age(written_at, now) > DELAY_NOTICE_AFTER).then(|| {
@@ -139,21 +178,17 @@ fn delay_notice(written_at: Timestamp, now: Timestamp) -> Option<String> {
     })
 }
 
-/// Text for one line of a header or a log: control characters become spaces.
-fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
-}
-
-fn mailbox(address: &str) -> Result<Mailbox, MonitorError> {
-    let email = address.parse().map_err(|source| MonitorError::Address {
-        address: address.to_owned(),
+/// A mail address of the configuration.
+pub(super) fn address(text: &str) -> Result<Address, MonitorError> {
+    text.parse().map_err(|source| MonitorError::Address {
+        address: text.to_owned(),
         source,
-    })?;
-    Ok(Mailbox::new(None, email))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use logferry_config::SmtpTls;
     use logferry_protocol::names::SourceId;
     use proptest::prelude::*;
 
@@ -168,6 +203,8 @@ mod tests {
             user: None,
             password: None,
             tls: SmtpTls::None,
+            ca_file: None,
+            hello_name: None,
             subject_prefix: "[logferry]".to_owned(),
         }
     }
@@ -177,6 +214,7 @@ mod tests {
             id: "logferry-7-1".to_owned(),
             written_at,
             content,
+            waiting_for: None,
         };
         let mailer = SmtpMailer::new(&smtp()).expect("valid");
         let message = mailer.compose(&mail, now).expect("complete");

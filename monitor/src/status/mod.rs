@@ -60,6 +60,8 @@ pub struct StatusReport {
     pub destinations: Vec<DestinationStatus>,
     /// Files that senders see and do not ship.
     pub held: Vec<HeldLogFile>,
+    /// Recipients that the mail server refused last time.
+    pub refused_recipients: Vec<RefusedRecipientStatus>,
     /// The disk of the data folder.
     pub disk: DiskStatus,
     /// The roles that are configured or ever ran here.
@@ -81,6 +83,17 @@ pub struct MailStatus {
     pub oldest_waiting_seconds: u64,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+}
+
+/// A recipient that the mail server refused last time. Mails go to the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedRecipientStatus {
+    /// The address.
+    pub recipient: String,
+    /// The server's reply.
+    pub reason: String,
+    /// When it was first refused.
+    pub since: Timestamp,
 }
 
 /// How many batches are in each state.
@@ -161,6 +174,7 @@ pub fn status(
             unwanted: unwanted.count().try_into().unwrap_or(u64::MAX),
         },
         destinations,
+        refused_recipients: refused_recipients(&ledger)?,
         disk: DiskStatus { free_bytes, state },
         roles,
         mails: mails(&ledger, now)?,
@@ -178,4 +192,14 @@ fn mails(ledger: &Ledger, now: Timestamp) -> Result<MailStatus, LedgerError> {
         oldest_waiting_seconds: backlog.oldest.map_or(0, |at| age(at, now).as_secs()),
         last_error: backlog.last_error,
     })
+}
+
+fn refused_recipients(ledger: &Ledger) -> Result<Vec<RefusedRecipientStatus>, LedgerError> {
+    let refused = ledger.refused_recipients()?.into_iter();
+    let refused = refused.map(|refused| RefusedRecipientStatus {
+        recipient: refused.recipient,
+        reason: refused.reason,
+        since: refused.since,
+    });
+    Ok(refused.collect())
 }

@@ -43,6 +43,12 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
         let failing = count_of(mails.failing, "mail");
         format!("{failing} not sent, tried again: {error}; `logferry test-mail` tries the mail server now")
     });
+    let refused = status.refused_recipients.iter().map(|refused| {
+        let (recipient, reason) = (&refused.recipient, &refused.reason);
+        format!(
+            "the mail server refuses {recipient}: {reason}; correct monitor.smtp.to, mails go to the others"
+        )
+    });
     disk.into_iter()
         .chain(groups)
         .chain(roles)
@@ -51,6 +57,7 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
         .chain(failed)
         .chain(unwanted)
         .chain(unsent)
+        .chain(refused)
         .collect()
 }
 

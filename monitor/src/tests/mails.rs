@@ -15,7 +15,7 @@ use super::relay_host::{RelayHost, at, source};
 use crate::error::{MonitorError, SendError};
 use crate::mail::outbox::Outbox;
 use crate::mail::smtp::SmtpMailer;
-use crate::{once, run, test_mail, tick};
+use crate::{once, probe_mail, run, test_mail, tick};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -346,4 +346,19 @@ async fn a_test_mail_needs_no_ledger_and_its_error_quotes_the_server() {
         error.to_string().contains("(421): busy, try again later"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_probe_talks_to_the_mail_server_and_sends_nothing() {
+    let sink = MailSink::start().await.expect("a server");
+    let smtp = RelayHost::new().config(sink.port()).smtp;
+    let answers = probe_mail(&smtp).await.expect("the server answers");
+    assert_eq!(answers, [("ops@example.com".to_owned(), Ok(()))]);
+    sink.refuse_next(1, MailRefusal::Busy);
+    let error = probe_mail(&smtp).await.expect_err("refused");
+    assert!(
+        error.to_string().contains("refused the connection or its EHLO"),
+        "{error}"
+    );
+    assert_eq!(sink.count(), 0);
 }

@@ -72,6 +72,8 @@ impl RelayHost {
                 user: None,
                 password: None,
                 tls: SmtpTls::None,
+                ca_file: None,
+                hello_name: None,
                 subject_prefix: "[logferry]".to_owned(),
             },
             summary: SummarySettings {

@@ -107,6 +107,7 @@ fn the_json_is_the_documented_one() {
                  "in_flight": []},
             ],
             "held": [],
+            "refused_recipients": [],
             "disk": {"free_bytes": free_bytes, "state": "ok"},
             "roles": [],
             "mails": {"waiting": 0, "failing": 0, "oldest_waiting_seconds": 0, "last_error": null},

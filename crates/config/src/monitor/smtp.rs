@@ -1,8 +1,11 @@
 //! The `monitor.smtp` section.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
-use crate::yaml::field::{ConfigField, RawText};
+use crate::yaml::field::{ConfigField, RawText, is_host};
 use crate::yaml::secret::Secret;
 
 /// The mail server, the sender and the recipients.
@@ -22,6 +25,10 @@ pub struct Smtp {
     pub password: Option<Secret>,
     /// Protection of the connection.
     pub tls: SmtpTls,
+    /// The authorities that may have signed the server's certificate; those of the system when absent.
+    pub ca_file: Option<PathBuf>,
+    /// This host's name in EHLO: a full host name, or an address literal such as `[192.0.2.1]`. Found out when absent.
+    pub hello_name: Option<String>,
     /// Start of every subject; may be empty.
     pub subject_prefix: String,
 }
@@ -48,6 +55,8 @@ pub(crate) struct RawSmtp {
     password: Option<String>,
     password_file: Option<String>,
     tls: RawText,
+    ca_file: Option<String>,
+    hello_name: Option<String>,
     subject_prefix: RawText,
 }
 
@@ -81,6 +90,8 @@ impl RawSmtp {
                 ("tls", SmtpTls::Tls),
             ],
         );
+        let ca_file = at.optional("ca_file", self.ca_file, ConfigField::readable);
+        let hello_name = at.optional("hello_name", self.hello_name, |at, raw| at.check(raw, hello_name));
         let prefix_at = at.key("subject_prefix");
         let subject_prefix = prefix_at.check(self.subject_prefix.or("[logferry]"), one_line);
         Some(Smtp {
@@ -91,6 +102,8 @@ impl RawSmtp {
             user: user?,
             password: password?,
             tls: tls?,
+            ca_file: ca_file?,
+            hello_name: hello_name?,
             subject_prefix: subject_prefix?,
         })
     }
@@ -110,6 +123,26 @@ fn mail_address(text: &str) -> Result<String, String> {
             text.escape_debug()
         )),
     }
+}
+
+/// Checks the form of RFC 5321, 4.1.2: a full host name, or an address in brackets.
+fn hello_name(text: &str) -> Result<String, String> {
+    let literal = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_valid = match literal {
+        Some(address) => address
+            .strip_prefix("IPv6:")
+            .unwrap_or(address)
+            .parse::<IpAddr>()
+            .is_ok(),
+        None => is_host(text) && text.contains('.') && text.parse::<IpAddr>().is_err(),
+    };
+    if is_valid {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{}` is not a full host name; write one like relay.example.com, or an address like [192.0.2.1]",
+        text.escape_debug()
+    ))
 }
 
 fn one_line(text: &str) -> Result<String, &'static str> {

@@ -1,0 +1,165 @@
+//! What becomes of a mail whose server refuses recipients, asks to come later, or does not answer.
+
+use jiff::{SignedDuration, Timestamp};
+use logferry_embedded_servers::{MailSink, ReceivedMail};
+use logferry_ledger::NewMail;
+use logferry_telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+
+use super::relay_host::RelayHost;
+use crate::mail::outbox::{Outbox, OutboxPass};
+use crate::mail::smtp::SmtpMailer;
+use crate::status::{StatusReport, StatusScope, status};
+
+const RECIPIENTS: [&str; 3] = ["a@example.com", "dead@example.com", "c@example.com"];
+
+/// A relay host with mails for three recipients, and their server.
+struct Mailing {
+    host: RelayHost,
+    sink: MailSink,
+    outbox: Outbox,
+}
+
+impl Mailing {
+    async fn new() -> Self {
+        let host = RelayHost::new();
+        let sink = MailSink::start().await.expect("a server");
+        let mut smtp = host.config(sink.port()).smtp;
+        smtp.to = RECIPIENTS.map(str::to_owned).to_vec();
+        let mailer = SmtpMailer::new(&smtp).expect("valid");
+        let outbox = Outbox::new(host.data_dir(), mailer, Metrics::new().monitor());
+        Self { host, sink, outbox }
+    }
+
+    fn queue(&mut self, hour: i64) {
+        let mail = NewMail {
+            subject: format!("hour {hour}"),
+            text: "text".to_owned(),
+            html: None,
+        };
+        let hour = Timestamp::from_second(hour * 3600).expect("in range");
+        let queued = self.host.ledger.queue_summary(hour, &mail, Timestamp::now());
+        assert!(queued.expect("queued"));
+    }
+
+    /// Tries every mail, due or not.
+    async fn send(&mut self) -> OutboxPass {
+        let sent = self.outbox.send(Timestamp::MAX, &CancellationToken::new()).await;
+        sent.expect("the ledger works")
+    }
+
+    fn waiting(&self) -> usize {
+        self.host.ledger.due_mails(Timestamp::MAX).expect("mails").len()
+    }
+
+    fn status(&self) -> StatusReport {
+        let scope = StatusScope {
+            roles: &[],
+            expected_sources: &[],
+            stale_after: std::time::Duration::from_mins(5),
+            groups: &[],
+            destinations: &[],
+            min_free_disk: 0,
+        };
+        status(self.host.data_dir(), &scope, Timestamp::now()).expect("a status")
+    }
+}
+
+fn message_id(mail: &ReceivedMail) -> String {
+    let text = String::from_utf8_lossy(&mail.data);
+    let line = text.lines().find(|line| line.starts_with("Message-ID:"));
+    line.unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn one_dead_recipient_does_not_stop_the_mail_for_the_others_and_status_names_it() {
+    let mut mailing = Mailing::new().await;
+    mailing
+        .sink
+        .set_script(|script| script.refuse_recipient("dead@example.com", "550 5.1.1 no such user", 2));
+    mailing.queue(1);
+    assert_eq!(mailing.send().await.failed, 0);
+    assert_eq!(mailing.sink.messages()[0].to, ["a@example.com", "c@example.com"]);
+    assert_eq!(mailing.waiting(), 0, "it is not tried again for the refused one");
+    let status = mailing.status();
+    let refused = &status.refused_recipients[0];
+    assert_eq!(refused.recipient, "dead@example.com");
+    assert!(refused.reason.contains("no such user"), "{}", refused.reason);
+    assert!(!status.is_healthy());
+
+    // A later mail tries it again, until it is accepted.
+    mailing.queue(2);
+    mailing.send().await;
+    assert_eq!(mailing.status().refused_recipients[0].since, refused.since);
+    mailing.queue(3);
+    mailing.send().await;
+    assert_eq!(mailing.sink.messages()[2].to, RECIPIENTS);
+    assert_eq!(mailing.status().refused_recipients, []);
+}
+
+#[tokio::test]
+async fn a_recipient_that_the_server_asks_to_try_later_gets_the_same_mail_later_and_the_others_no_copy() {
+    let mut mailing = Mailing::new().await;
+    mailing
+        .sink
+        .set_script(|script| script.refuse_recipient("c@example.com", "450 4.2.0 greylisted", 1));
+    mailing.queue(1);
+    mailing.send().await;
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (1, 1));
+    assert_eq!(mailing.status().refused_recipients, [], "it may pass by itself");
+    let soon = Timestamp::now() + SignedDuration::from_secs(25);
+    assert!(mailing.host.ledger.due_mails(soon).expect("mails").is_empty());
+    mailing.send().await;
+    let mails = mailing.sink.messages();
+    assert_eq!(mails[1].to, ["c@example.com"]);
+    assert_eq!(message_id(&mails[0]), message_id(&mails[1]));
+    assert_eq!(mailing.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_mail_that_every_recipient_refuses_stays_and_the_error_names_each() {
+    let mut mailing = Mailing::new().await;
+    mailing.sink.set_script(|script| {
+        for recipient in RECIPIENTS {
+            script.refuse_recipient(recipient, "504 5.5.2 need fully-qualified hostname", 1);
+        }
+    });
+    mailing.queue(1);
+    let error = mailing.send().await.last_error.expect("refused").to_string();
+    let parts = [
+        "every recipient: a@example.com: ",
+        "dead@example.com: ",
+        "set monitor.smtp.hello_name",
+    ];
+    assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (0, 1));
+    mailing.send().await;
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_mail_that_the_server_takes_without_a_word_is_sent_three_times_at_most_with_one_id() {
+    let mut mailing = Mailing::new().await;
+    mailing.sink.set_script(|script| script.take_silently(100));
+    mailing.queue(1);
+    for _ in 0..6 {
+        mailing.send().await;
+    }
+    let mut ids: Vec<_> = mailing.sink.messages().iter().map(message_id).collect();
+    assert_eq!((ids.len(), mailing.waiting()), (3, 0));
+    ids.dedup();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_monitor_that_crashes_after_each_mail_sends_it_three_times_at_most() {
+    let mut mailing = Mailing::new().await;
+    mailing.queue(1);
+    // A crash after the mail leaves the count of the attempt only.
+    for _ in 0..3 {
+        let mail = mailing.host.ledger.due_mails(Timestamp::MAX).expect("mails")[0].id;
+        mailing.host.ledger.mail_announced(mail).expect("counted");
+    }
+    mailing.send().await;
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (0, 0));
+}
