@@ -119,3 +119,29 @@ fn audit_finds_changed_files_in_the_spool() {
     let (code, audit) = pipeline.json("audit");
     assert_eq!((code, &audit["complete"]), (0, &true.into()), "{audit}");
 }
+
+#[test]
+fn status_names_the_role_that_does_not_run_and_calls_no_destination_up_without_it() {
+    let (mut pipeline, written) = pipeline_with_lines("roles");
+    pipeline.start_all();
+    pipeline.wait_for_delivery(&written);
+    assert!(pipeline.becomes_true(|pipeline| pipeline.json("status").0 == 0));
+    let (_, status) = pipeline.json("status");
+    for role in status["roles"].as_array().unwrap() {
+        assert_eq!(role["state"], "running", "{status}");
+    }
+    assert_eq!(status["destinations"][0]["state"], "up", "{status}");
+    pipeline.stop(Role::Forwarder, Signal::SIGTERM);
+    let (code, status) = pipeline.json("status");
+    assert_eq!(code, 1, "{status}");
+    assert_eq!(status["destinations"][0]["state"], "unknown", "{status}");
+    let problems = status["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 1, "{status}");
+    assert!(
+        problems[0]
+            .as_str()
+            .unwrap()
+            .starts_with("the forwarder does not run"),
+        "{status}"
+    );
+}

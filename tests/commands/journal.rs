@@ -38,7 +38,7 @@ fn config(folder: &TestFolder, ports: &Ports) -> String {
 relay:
   data_dir: {data}
   groups: [{{name: web, listen: \"127.0.0.1:{relay}\", sources: [127.0.0.1]}}]
-  limits: {{min_free_disk: 1PiB}}
+  limits: {{min_free_disk: 1048576GiB}}
   tokens_file: {tokens}
   metrics: null
 forwarder:
@@ -79,7 +79,6 @@ fn lay_out_troubles(folder: &TestFolder) {
     put("state/id", b"no id\n");
     put("state/relay", &[0; 40]);
     put("logs/access.log", b"127.0.0.1 a line\n");
-    put("logs/access.log.1", b"\0\0\0 no text\n");
     put(
         "logs/access.log.2.gz",
         b"\x1f\x8b\x08\0\0\0\0\0\0\x03damaged, not deflate",
@@ -156,12 +155,6 @@ fn of_sender_and_relay(folder: &TestFolder, ports: &Ports) -> Vec<Vec<String>> {
             ". Cause: ",
         ]),
         list(&[
-            "the file is not shipped",
-            &path("logs/access.log.1"),
-            ". Cause: ",
-            "not text",
-        ]),
-        list(&[
             "the compressed log is damaged",
             &path("logs/access.log.2.gz"),
             ". Cause: ",
@@ -179,7 +172,7 @@ fn of_sender_and_relay(folder: &TestFolder, ports: &Ports) -> Vec<Vec<String>> {
         list(&["batch orphan is sealed", "its group gone is not configured"]),
         list(&[
             "the disk has less free space than min_free_disk",
-            "of 1024.0 TiB",
+            " of 1",
             "make space",
             "group web",
         ]),
@@ -257,7 +250,7 @@ fn journal_says_what_happened_to_what_and_why() {
     assert_eq!(said, "", "the journal gets all");
 
     send_without_token(ports.relay);
-    folder.write("tokens", "short *\n");
+    folder.write("tokens", "a-token-without-a-source\n");
     let broken = config(&folder, &ports).replace("state_dir", "state_dri");
     folder.write("logferry.yaml", &broken);
     roles.signal(Signal::SIGHUP);

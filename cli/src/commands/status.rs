@@ -357,20 +357,29 @@ mod tests {
         let now = Timestamp::now();
         let mut status = status(dir.path(), &scope, now).unwrap();
         status.disk.free_bytes = 5 << 30;
+        let low = status.problems.remove(0);
+        assert!(
+            low.starts_with("the disk of data_dir has ") && low.contains("min_free_disk"),
+            "{low}"
+        );
+        status.problems.push("a long reason ".repeat(6) + "and its cure");
         assert_eq!(
             text(&status, now, false),
             "source        group  state     line  contact      lag  unread  lines/h\n\
              198.51.100.1  -      missing  never    never  unknown     0 s        0\n\n\
              group  state    sources  lines/s  in flight  refused\n\
              web-1  unknown        0        -          -        -\n\n\
-             role   state    since         host\n\
-             relay  unknown  never seen    -\n\n\
+             role   state    since       host\n\
+             relay  unknown  never seen  -\n\n\
              destination  state    last delivery  waiting  oldest\n\
              edw          unknown          never        0     0 s\n\n\
              batches: 0 open, 0 ready, 0 sent, 0 failed\n\
              disk: 5.0 GiB free (LOW: no lines are accepted until there is more free space)\n\n\
              exit code 1, because:\n\
-             - the disk\n"
+             - the relay has a section and never ran here: start it\n\
+             - source 198.51.100.1 is expected and was never heard: start its sender\n\
+             - a long reason a long reason a long reason a long reason a long reason a long\n  \
+               reason and its cure\n"
         );
         status.destinations[0].in_flight.push(InFlightStatus {
             batch: "accessLog".to_owned(),
@@ -400,5 +409,50 @@ mod tests {
         let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
         assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");
         assert_eq!(ago(Some(now), an_hour_ago), "0 s ago");
+        let timed = text(&status, now, true);
+        assert!(
+            timed.starts_with(&now.to_zoned(TimeZone::system()).strftime("%F %T ").to_string()),
+            "{timed}"
+        );
+    }
+
+    #[test]
+    fn text_fits_80_columns() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
+        let (source, now) = ("198.51.100.111".parse().unwrap(), Timestamp::now());
+        ledger
+            .note_contact(&source, &"web-1234".parse().unwrap(), now)
+            .unwrap();
+        let scope = StatusScope {
+            expected_sources: &[],
+            stale_after: STALE_AFTER,
+            groups: &[],
+            destinations: &[Subscriber {
+                name: "warehouse".parse().unwrap(),
+                filter: DeliveryFilter::default(),
+            }],
+            min_free_disk: 0,
+            roles: &[],
+        };
+        let mut status = status(dir.path(), &scope, now).unwrap();
+        let source = &mut status.sources[0];
+        (
+            source.lag_bytes,
+            source.lines_last_hour,
+            source.oldest_unread_seconds,
+        ) = (1 << 39, 1_234_567, 59 * 60);
+        source.unreadable_files = vec!["/var/log/nginx/access.log".to_owned(); 3];
+        let destination = &mut status.destinations[0];
+        destination.error = Some("cannot connect to 192.0.2.1:22: ".repeat(5));
+        destination.in_flight.push(InFlightStatus {
+            batch: "accessLog_26112108_00-19_198-51-100-111.2".to_owned(),
+            bytes_done: 3 << 20,
+            bytes_total: 8 << 20,
+            bytes_per_second: 1536,
+        });
+        for line in text(&status, now, true).lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 }

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use logferry_ledger::{Batch, FailureKind, GroupReport, GroupState, Ledger, TransferRecord};
+use jiff::Timestamp;
+use logferry_ledger::{
+    Batch, DestinationState, FailureKind, GroupReport, GroupState, Ledger, NewMail, TransferRecord,
+};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{
     Heartbeat, HeldFile, HostTime, LogProblem, LogProblemKind, ReportedGap, StreamProgress,
 };
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
+use logferry_telemetry::{PresenceState, give_sign};
 use serde_json::json;
 
 use super::relay_host::{RelayHost, at, destination, source, subscriber};
 use crate::error::InspectionError;
-use crate::status::{DiskState, StatusReport, StatusScope, status};
+use crate::status::{DiskState, RoleState, StatusReport, StatusScope, WatchedRole, status};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
@@ -376,4 +380,112 @@ fn without_a_ledger_there_is_an_error_and_no_ledger_is_created() {
         Err(InspectionError::Ledger(_))
     ));
     assert!(Ledger::open(dir.path()).is_err(), "and none was made");
+}
+
+#[test]
+fn a_destination_is_not_up_while_the_forwarder_does_not_run() {
+    let mut host = RelayHost::new();
+    host.ledger
+        .note_destination(&destination("edw"), None, at(NOW))
+        .expect("noted");
+    let data_dir = host.data_dir().to_owned();
+    let role = |name, is_configured| WatchedRole {
+        name,
+        folder: &data_dir,
+        is_configured,
+    };
+    let roles = [
+        role("forwarder", true),
+        role("housekeeper", true),
+        role("monitor", false),
+    ];
+    let scope = StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &[],
+        destinations: &[subscriber("edw")],
+        min_free_disk: 0,
+        roles: &roles,
+    };
+    let look = || {
+        let status = status(&data_dir, &scope, Timestamp::now()).expect("a status");
+        let states: Vec<_> = status
+            .roles
+            .iter()
+            .map(|role| (role.name, role.state, role.once))
+            .collect();
+        (status.destinations[0].state, states, status.problems)
+    };
+    let (state, roles, problems) = look();
+    assert_eq!(state, DestinationState::Unknown);
+    let never = [
+        ("forwarder", RoleState::Unknown, false),
+        ("housekeeper", RoleState::Unknown, false),
+    ];
+    assert_eq!(
+        roles, never,
+        "a role without a section that never ran is not shown"
+    );
+    assert_eq!(
+        problems,
+        ["forwarder", "housekeeper"]
+            .map(|name| format!("the {name} has a section and never ran here: start it"))
+    );
+
+    let now = Timestamp::now();
+    give_sign(&data_dir, "forwarder", PresenceState::Running, now).expect("written");
+    give_sign(&data_dir, "housekeeper", PresenceState::Once, now).expect("written");
+    let (state, roles, problems) = look();
+    assert_eq!((state, problems), (DestinationState::Up, Vec::new()));
+    let by_cron = ("housekeeper", RoleState::Stopped, true);
+    assert_eq!(roles, [("forwarder", RoleState::Running, false), by_cron]);
+
+    give_sign(&data_dir, "forwarder", PresenceState::Stopped, now).expect("written");
+    let (state, _, problems) = look();
+    assert_eq!((state, problems.len()), (DestinationState::Unknown, 1));
+    assert!(
+        problems[0].starts_with("the forwarder does not run, it was last seen "),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn mails_that_were_not_sent_are_counted_with_the_reason() {
+    let mut host = RelayHost::new();
+    let mail = |subject: &str| NewMail {
+        subject: subject.to_owned(),
+        text: "text\n".to_owned(),
+        html: None,
+    };
+    for hour in ["2026-11-21T01:00:00Z", "2026-11-21T02:00:00Z"] {
+        host.ledger
+            .queue_summary(at(hour), &mail(hour), at(hour))
+            .expect("queued");
+    }
+    let scope = StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &[],
+        destinations: &[],
+        min_free_disk: 0,
+        roles: &[],
+    };
+    let look = |host: &RelayHost| status(host.data_dir(), &scope, at(NOW)).expect("a status");
+    let waiting = look(&host);
+    assert_eq!((waiting.mails.waiting, waiting.mails.failing), (2, 0));
+    assert_eq!(waiting.mails.oldest_waiting_seconds, 2 * 3600 + 600);
+    assert!(waiting.is_healthy(), "it may be sent in a moment");
+
+    let first = host.ledger.due_mails(at(NOW)).expect("mails")[0].id;
+    host.ledger
+        .mail_failed(first, "mail server m:25 cannot be reached", at(NOW))
+        .expect("noted");
+    let failing = look(&host);
+    assert_eq!((failing.mails.waiting, failing.mails.failing), (2, 1));
+    assert_eq!(
+        failing.problems,
+        [
+            "1 mail not sent, tried again: mail server m:25 cannot be reached; `logferry test-mail` tries the mail server now"
+        ]
+    );
 }

@@ -359,14 +359,14 @@ impl<D: Disk> CommitThread<D> {
             Some(true) => {
                 if let Some(event) = self.throttle.record(LoggedFault::DiskLow, (), now) {
                     tracing::warn!(
-                        %group, free, limit, unsaid = event.unsaid(),
+                        %group, free_bytes = free, limit_bytes = limit, unsaid = event.unsaid(),
                         "the disk has less free space than min_free_disk ({} of {}): no lines are accepted, senders wait; \
                          make space on the disk of {}", size(free), size(limit), self.committer.spool.data_dir().display()
                     );
                 }
             }
             Some(false) if self.throttle.is_end_to_log(LoggedFault::DiskLow) => {
-                tracing::info!(%group, free, limit, "the disk has space again, {} free; lines are accepted", size(free));
+                tracing::info!(%group, free_bytes = free, limit_bytes = limit, "the disk has space again, {} free; lines are accepted", size(free));
             }
             Some(false) | None => {}
         }

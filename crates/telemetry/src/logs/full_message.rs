@@ -2,7 +2,8 @@
 //! the fields of an event must be readable there, too.
 //!
 //! `TEXT (NAME VALUE, NAME VALUE). Cause: ERROR: ITS CAUSE`, on one line. A value that the text names already is not
-//! repeated. The fields stay beside the text, for programs.
+//! repeated; neither is `false`, nor a field `…_bytes`, whose size the text names in a unit. The fields stay beside the text,
+//! for programs.
 
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -81,7 +82,8 @@ impl EventFields {
         let is_news = |text: &str, value: &str| !value.is_empty() && !names(text, value);
         let mut values = String::new();
         for (name, value) in &self.0 {
-            if *name != MESSAGE && !CAUSES.contains(name) && is_news(&text, value) {
+            let is_for_programs = name.ends_with("_bytes") || value == "false";
+            if *name != MESSAGE && !CAUSES.contains(name) && !is_for_programs && is_news(&text, value) {
                 let separator = if values.is_empty() { "" } else { ", " };
                 let _ = write!(values, "{separator}{} {value}", name.replace('_', " "));
             }
@@ -181,7 +183,7 @@ mod tests {
                 "source {source}: timed out, attempt {attempts}"
             );
             tracing::warn!(source, "web-11 is not web-1x");
-            tracing::warn!(source, note = "", "nothing");
+            tracing::warn!(source, note = "", is_whole = false, free_bytes = 7, "nothing");
         });
         assert_eq!(
             messages,
