@@ -351,7 +351,7 @@ mod tests {
         status.disk.free_bytes = 5 << 30;
         assert_eq!(
             text(&status, now),
-            "source        group  state    last line  last contact  lag  oldest unread  lines in the last hour  version\n\
+            "source        group  state    last line  last contact      lag  oldest unread  lines in the last hour  version\n\
              198.51.100.1  -      missing      never         never  unknown            0 s                       0  -\n\n\
              group  state    sources  lines/s  in flight  refused  reason\n\
              web-1  unknown        0        -          -        -\n\n\

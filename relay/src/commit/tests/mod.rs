@@ -6,6 +6,7 @@
 mod arrival;
 mod failure_histories;
 mod parts;
+mod reports;
 mod stream_recovery;
 mod times;
 mod two_senders;
