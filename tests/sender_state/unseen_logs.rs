@@ -101,6 +101,7 @@ fn a_misspelt_log_is_told_by_sender_and_status_until_it_is_there() {
     pipeline.wait_for_output(Role::Sender, "the sender has started", 1);
     pipeline.wait_for_output(Role::Sender, "from the beginning", 1);
     pipeline.wait_for_output(Role::Sender, "log acces has no file: ", 1);
+    pipeline.wait_for_received(written.kept_lines());
     wait_for("status to name the log", WAIT_LIMIT, || {
         let (code, status) = pipeline.json("status");
         code == 1 && source(&status)["log_problems"][0]["kind"] == "no_match"

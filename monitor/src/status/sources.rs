@@ -41,7 +41,7 @@ pub struct SourceStatus {
     /// When it last made contact.
     pub last_contact_at: Option<Timestamp>,
     /// Bytes on its disk that are not stored here, by its last report; `None` if that is not known: it never reported, or it
-    /// names files that it cannot read or has not resolved yet.
+    /// names files that it cannot read or has not resolved yet. 0 for old shippers, which never report.
     pub lag_bytes: Option<u64>,
     /// Lines in windows that started within the last hour.
     pub lines_last_hour: u64,
@@ -232,12 +232,19 @@ pub(super) fn statuses(
     let (records, senders) = (ledger.sources()?, ledger.senders()?);
     let statuses = watched_sources(&records, scope.expected_sources)
         .into_iter()
-        .map(|(source, record)| SourceStatus {
-            lines_last_hour: lines.get(source).copied().unwrap_or(0),
-            gaps: gaps.remove(source).unwrap_or_default(),
-            address: senders::address(&senders, source),
-            senders: senders::together(&senders, source, now),
-            ..SourceStatus::new(source, record, scope.stale_after, now)
+        .map(|(source, record)| {
+            let address = senders::address(&senders, source);
+            let status = SourceStatus::new(source, record, scope.stale_after, now);
+            // A sender with an id reports, but has not yet.
+            let is_reported = status.version.is_some() || address.is_none();
+            SourceStatus {
+                lag_bytes: status.lag_bytes.filter(|_| is_reported),
+                lines_last_hour: lines.get(source).copied().unwrap_or(0),
+                gaps: gaps.remove(source).unwrap_or_default(),
+                address,
+                senders: senders::together(&senders, source, now),
+                ..status
+            }
         });
     Ok(statuses.collect())
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod filters;
+mod log_alerts;
 mod mail_outcomes;
 mod mails;
 pub(crate) mod relay_host;

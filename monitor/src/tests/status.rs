@@ -79,7 +79,7 @@ fn the_json_is_the_documented_one() {
     let free_bytes = status.disk.free_bytes;
     let silent = |name: &str, state: &str, contact: Option<&str>| {
         json!({"source": name, "group": contact.map(|_| "web-1"), "state": state, "last_line_at": null,
-               "last_contact_at": contact, "lag_bytes": null, "lines_last_hour": 0, "version": null,
+               "last_contact_at": contact, "lag_bytes": contact.map(|_| 0), "lines_last_hour": 0, "version": null,
                "started_at": null, "oldest_unread_seconds": 0, "files_at_risk": 0, "unreadable_files": [], "neighbours": [], "log_problems": [],
                "clock_difference_seconds": null, "checkpoint_failing_since": null, "gaps": [], "streams": [],
                "address": null, "senders": []})

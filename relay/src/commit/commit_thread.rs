@@ -49,7 +49,7 @@ pub(crate) enum CommitJob {
         oneshot::Sender<Option<Vec<Vec<KnownStream>>>>,
     ),
     /// Record a heartbeat. The reply says whether that succeeded.
-    Heartbeat(ReportKey, Heartbeat, oneshot::Sender<bool>),
+    Heartbeat(ReportKey, Box<Heartbeat>, oneshot::Sender<bool>),
     /// Record a sender. The reply says whether that succeeded.
     NoteSender(Box<SenderRecord>, oneshot::Sender<bool>),
     /// The response to a legacy upload was received.
@@ -215,7 +215,7 @@ impl<D: Disk> CommitThread<D> {
                 }
                 CommitJob::Heartbeat(sender, heartbeat, reply) => {
                     log_gaps(&sender.0, &heartbeat.gaps);
-                    let recorded = self.committer.heartbeat(sender, heartbeat, Timestamp::now());
+                    let recorded = self.committer.heartbeat(sender, *heartbeat, Timestamp::now());
                     let _ = reply.send(self.log_error(recorded).is_some());
                 }
                 CommitJob::NoteSender(sender, reply) => {

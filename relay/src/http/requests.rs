@@ -268,7 +268,7 @@ async fn record_heartbeat(
     let heartbeat: Heartbeat = read_json(context, request.into_body()).await?;
     let heartbeat = without_control_characters(heartbeat);
     if !context
-        .submit(|reply| CommitJob::Heartbeat((source, sender), heartbeat, reply))
+        .submit(|reply| CommitJob::Heartbeat((source, sender), Box::new(heartbeat), reply))
         .await?
     {
         return Err(ErrorResponse::wait("the relay cannot write to its ledger now"));

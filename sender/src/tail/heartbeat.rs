@@ -25,6 +25,8 @@ pub(super) struct HeartbeatState {
     pub(super) next: Instant,
     pub(super) unsaved_since: Option<HostTime>,
     pub(super) unreported: Vec<ReportedGap>,
+    /// Whether the last report did not reach the relay.
+    pub(super) has_failed: bool,
     /// Whether the last report named files of which it was not known how much the relay has.
     pub(super) has_unresolved: bool,
 }
@@ -37,7 +39,15 @@ impl HeartbeatState {
             next: now.instant,
             unsaved_since: None,
             unreported,
+            has_failed: false,
             has_unresolved: false,
+        }
+    }
+
+    /// The relay has answered another request. A report that did not reach it is made again now.
+    pub(super) fn relay_answered(&mut self, now: Now) {
+        if std::mem::take(&mut self.has_failed) {
+            self.next = now.instant;
         }
     }
 

@@ -151,7 +151,10 @@ impl<F: FileSystem> Tailer<F> {
                 self.dirty |= self.heartbeat.acked(&gaps);
                 self.contact.answered(None);
             }
-            SenderEvent::HeartbeatFailed(error) => self.contact.failed(&error, now),
+            SenderEvent::HeartbeatFailed(error) => {
+                self.heartbeat.has_failed = true;
+                self.contact.failed(&error, now);
+            }
             SenderEvent::Stop => {
                 self.logs.iter_mut().for_each(|log| log.measure(now));
                 self.prove_sizes(now);
@@ -318,6 +321,7 @@ impl<F: FileSystem> Tailer<F> {
             }
         };
         self.contact.answered(Some(response.source));
+        self.heartbeat.relay_answered(now);
         // One byte of a chunk may be a newline that the sender adds.
         let allowed = usize::try_from(response.max_chunk).unwrap_or(usize::MAX);
         self.chunk_bytes_max = self.chunk_bytes_max.min(allowed.saturating_sub(1).max(1));
@@ -358,6 +362,7 @@ impl<F: FileSystem> Tailer<F> {
             Ok(()) => {
                 self.retry.succeeded();
                 self.contact.answered(None);
+                self.heartbeat.relay_answered(now);
                 self.window.widen();
                 self.chunk_bytes = self.chunk_bytes.saturating_mul(2).min(self.chunk_bytes_max);
                 if let Some(amount) = amount {

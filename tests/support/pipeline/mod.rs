@@ -186,6 +186,12 @@ impl Pipeline {
     pub(crate) fn finish(mut self, written: &WrittenLog, order: LineOrder) {
         self.wait_for_delivery(written);
         self.wait_for_good_status();
+        if self.roles.contains_key(&Role::Sender) || self.roles.contains_key(&Role::AllInOne) {
+            // Just after its start a sender reports that it does not know its lag yet.
+            let is_known =
+                self.becomes_true(|pipeline| pipeline.json("status").1["sources"][0]["lag_bytes"] == 0);
+            assert!(is_known, "{}", self.json("status").1);
+        }
         for role in self.roles.keys().copied().collect::<Vec<_>>() {
             self.stop(role, Signal::SIGTERM);
         }

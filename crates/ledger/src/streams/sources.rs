@@ -46,11 +46,11 @@ pub struct ReportedStream {
 }
 
 impl SourceRecord {
-    /// The lag, if it is known: `None` for a source that never reported, and if its sender has files that it cannot read or
-    /// has not resolved yet.
+    /// The lag, if it is known: `None` if its sender has files that it cannot read or has not resolved yet. An old shipper
+    /// never reports, and has none.
     pub fn known_lag_bytes(&self) -> Option<u64> {
-        let heartbeat = self.heartbeat.as_ref()?;
-        (!heartbeat.has_unknown_lag()).then_some(self.lag_bytes)
+        let is_unknown = self.heartbeat.as_ref().is_some_and(Heartbeat::has_unknown_lag);
+        (!is_unknown).then_some(self.lag_bytes)
     }
 }
 

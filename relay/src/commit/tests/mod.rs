@@ -6,6 +6,7 @@
 mod arrival;
 mod failure_histories;
 mod parts;
+mod reports;
 mod same_input;
 mod stream_recovery;
 mod times;

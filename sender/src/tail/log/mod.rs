@@ -17,7 +17,7 @@ pub(crate) mod losses;
 pub(crate) mod resolve;
 mod unseen;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,8 @@ pub(crate) struct TailedLog<H> {
     start: config::StartPosition,
     retry: config::Backoff,
     chains: Vec<RotationChain>,
+    /// By live paths: a glob can find thousands.
+    chain_ids: HashMap<PathBuf, ChainId>,
     names: Vec<(PathBuf, FileKey)>,
     /// Files beside the live ones that look like rotated files, but are not.
     pub(super) neighbours: BTreeSet<PathBuf>,
@@ -104,6 +106,7 @@ impl<H: FileHandle> TailedLog<H> {
             start: checkpoint.map_or(log.start, |_| config::StartPosition::Beginning),
             retry: sender.retry,
             chains: Vec::new(),
+            chain_ids: HashMap::new(),
             names: Vec::new(),
             neighbours: BTreeSet::new(),
             files: Vec::new(),
@@ -121,9 +124,11 @@ impl<H: FileHandle> TailedLog<H> {
     pub(crate) fn scan<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F, now: Now) {
         self.wants_scan = false;
         self.files.iter_mut().for_each(|file| file.seen = false);
+        let files = self.files.iter().enumerate();
+        let mut known: HashMap<FileKey, usize> = files.map(|(index, file)| (file.stat.key, index)).collect();
         for found in self.search(file_system) {
             let chain = self.chain(&found.live_path);
-            self.add_found(file_system, found, chain, now);
+            self.add_found(file_system, found, &mut known, chain, now);
         }
         self.sort_out_backlog();
         for file in self.files.iter_mut().filter(|file| !file.seen) {
@@ -156,12 +161,13 @@ impl<H: FileHandle> TailedLog<H> {
         &mut self,
         file_system: &F,
         found: FoundFile,
+        known: &mut HashMap<FileKey, usize>,
         chain: ChainId,
         now: Now,
     ) {
-        let is_known = |file: &TrackedFile<H>| file.stat.key == found.stat.key;
-        if let Some(known) = self.files.iter().position(is_known) {
-            let file = &mut self.files[known];
+        let index = known.get(&found.stat.key).copied();
+        if let Some(index) = index {
+            let file = &mut self.files[index];
             let same = file.stat == found.stat || file.is_being_compressed(&found.stat, now);
             let is_held = matches!(file.state, FileState::Held(_));
             if !file.is_closed() || same || is_held {
@@ -175,34 +181,38 @@ impl<H: FileHandle> TailedLog<H> {
                 }
                 return;
             }
-            // It was closed and has changed. It may be another file with the same inode, so it is added as a new one.
-            let mut file = self.files.remove(known);
+            // It was closed and has changed. It may be another file with the same inode, so it is taken as a new one.
             self.orphans.extend(file.take_orphan());
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
         if self.shipped.contains(&file.stat) {
             file.set_shipped();
         } else if let Err(error) = file.open_found(file_system) {
-            tracing::warn!(
-                path = %file.path.display(), %error,
-                "the log cannot be opened; this is tried again with each scan"
-            );
+            // It is told with the other problems of logs.
+            tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
         }
         if self.start == config::StartPosition::End && file.size() > Offset::ZERO {
             file.skip_to = Some(file.size());
         }
-        self.files.push(file);
+        if let Some(index) = index {
+            self.files[index] = file;
+        } else {
+            known.insert(file.stat.key, self.files.len());
+            self.files.push(file);
+        }
     }
 
     fn chain(&mut self, live_path: &Path) -> ChainId {
-        let known = self.chains.iter().position(|chain| chain.live_path == live_path);
-        ChainId(known.unwrap_or_else(|| {
-            self.chains.push(RotationChain {
-                live_path: live_path.to_owned(),
-                last_read: [ChunkSeq(0); 2],
-            });
-            self.chains.len() - 1
-        }))
+        if let Some(known) = self.chain_ids.get(live_path) {
+            return *known;
+        }
+        let new = ChainId(self.chains.len());
+        self.chains.push(RotationChain {
+            live_path: live_path.to_owned(),
+            last_read: [ChunkSeq(0); 2],
+        });
+        self.chain_ids.insert(live_path.to_owned(), new);
+        new
     }
 
     pub(crate) fn measure(&mut self, now: Now) {

@@ -34,6 +34,7 @@
 //!
 //! The property tests generate such sequences from [`ScenarioStep`].
 
+mod backlog;
 mod hazards;
 mod log_writer;
 mod losses;

@@ -4,6 +4,7 @@
 //! the age of unread lines is measured (`lag_age`) may be changed here without looking elsewhere.
 
 pub(crate) mod close_policy;
+mod examine;
 pub(crate) mod lag_age;
 
 use std::cmp::Ordering;
@@ -17,9 +18,9 @@ use logferry_protocol::stream::{Head, Offset, StreamId};
 
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
-use crate::files::compressed::{CompressedFileError, LAYERS_MAX, LogText};
+use crate::files::compressed::{LAYERS_MAX, LogText};
 use crate::files::discovery::{self, FileRole, FoundFile};
-use crate::files::{self, FileHandle, FileStat, FileSystem};
+use crate::files::{FileHandle, FileStat};
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkRead, read_chunk, skip_to_end};
@@ -149,87 +150,6 @@ impl<H: FileHandle> TrackedFile<H> {
             is_backlog: false,
             is_waiting: false,
             held_logged: None,
-        }
-    }
-
-    /// Opens the file and looks at its beginning. A file that cannot be opened stays [`FileState::Unopened`].
-    pub(crate) fn open<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
-        if self.open_only(files)? {
-            self.examine();
-        }
-        Ok(())
-    }
-
-    /// Opens a file that was just found. If it is an archive, it waits to be examined: that takes long.
-    pub(crate) fn open_found<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
-        if self.open_only(files)? {
-            let is_archive = |text: &LogText<H>| text.looks_compressed();
-            self.is_waiting = self.role != FileRole::Live && self.handle.as_ref().is_some_and(is_archive);
-            if !self.is_waiting {
-                self.examine();
-            }
-        }
-        Ok(())
-    }
-
-    /// False if the name has gone to another file since the scan; the next scan finds that one.
-    fn open_only<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<bool> {
-        self.state = FileState::Unopened;
-        let handle = files.open(&self.path)?;
-        let stat = handle.stat()?;
-        if stat.key != self.stat.key {
-            return Ok(false);
-        }
-        self.stat = stat;
-        self.handle = Some(LogText::plain(handle));
-        Ok(true)
-    }
-
-    /// Examines the file from its start; a previous state is forgotten.
-    pub(crate) fn examine(&mut self) {
-        let Some(text) = &mut self.handle else { return };
-        let detected = text.detect_compression(self.role == FileRole::Live);
-        self.detected(detected);
-    }
-
-    /// Goes on examining an archive that waits. Returns whether it is done.
-    pub(crate) fn examine_some(&mut self, bytes_max: u64) -> bool {
-        let Some(text) = &mut self.handle else { return true };
-        match text.detect_some(bytes_max) {
-            Ok(false) => return false,
-            Ok(true) => self.detected(Ok(())),
-            Err(error) => self.detected(Err(error)),
-        }
-        true
-    }
-
-    fn detected(&mut self, detected: Result<(), CompressedFileError>) {
-        self.is_waiting = false;
-        let Some(text) = &mut self.handle else { return };
-        match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
-            Ok(beginning) => {
-                self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
-                let plain_seen = Offset::new(beginning.len() as u64);
-                self.extent = if self.is_compressed() {
-                    self.size()
-                } else {
-                    plain_seen
-                };
-            }
-            Err(CompressedFileError::Incomplete) => {
-                tracing::debug!(path = %self.path.display(), "the compressed log is incomplete; it is read once it is complete");
-                self.leave(FileState::Compressed(CompressedState::Incomplete));
-            }
-            Err(CompressedFileError::Damaged(error)) => {
-                tracing::error!(
-                    path = %self.path.display(), %error,
-                    "the compressed log is damaged, nothing is shipped from it; replace it with an intact copy"
-                );
-                self.leave(FileState::Compressed(CompressedState::Damaged));
-            }
-            Err(CompressedFileError::TooDeep) => self.hold(HeldReason::TooDeep),
-            Err(CompressedFileError::TooLarge) => self.hold(HeldReason::TooLarge),
-            Err(CompressedFileError::Unreadable(error)) => self.read_failed(&error),
         }
     }
 

@@ -1,0 +1,105 @@
+//! Reports of senders that come in parts.
+
+use std::time::Instant;
+
+use logferry_ledger::SourceRecord;
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, StreamProgress};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
+
+use super::{CommitterFixture, now};
+use crate::commit::committer::SenderReport;
+
+/// A report of so many streams at this time, in parts of a few.
+fn parts(streams: u64, at: i64) -> Vec<Heartbeat> {
+    let head = Head::of(b"line\n").expect("a line");
+    let progress = |number: u64| StreamProgress {
+        stream: StreamId::derive(
+            FileKey {
+                dev: 1,
+                inode: number,
+            },
+            head,
+            0,
+        ),
+        log: "access".parse().expect("a name"),
+        path: format!("/log/{number}"),
+        read: Offset::ZERO,
+        sent: Offset::ZERO,
+        acked: Offset::ZERO,
+        size: Offset::new(10),
+        oldest_unread_ms: 0,
+        lines: LineCounts::default(),
+        rotated: false,
+        deleted: false,
+    };
+    let report = Heartbeat {
+        at: Some(HostTime::from_millis(at)),
+        streams: (0..streams).map(progress).collect(),
+        ..Heartbeat::default()
+    };
+    report.into_parts(5000)
+}
+
+impl CommitterFixture {
+    fn report(&mut self, part: Heartbeat) {
+        let sender = ("198.51.100.1".parse().expect("valid"), None);
+        self.committer().heartbeat(sender, part, now()).expect("noted");
+    }
+
+    fn source(&mut self) -> SourceRecord {
+        let sources = self.committer().ledger.sources().expect("listed");
+        sources.into_iter().next().expect("a source")
+    }
+}
+
+#[test]
+fn a_report_in_parts_counts_once_all_of_it_is_here() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let parts = parts(40, 1);
+    assert!(parts.len() > 2);
+    for part in parts {
+        if !part.is_whole() {
+            fixture.report(part);
+            assert_eq!(fixture.source().heartbeat, None, "only a part is here");
+            continue;
+        }
+        fixture.report(part);
+    }
+    let source = fixture.source();
+    assert_eq!((source.streams.len(), source.lag_bytes), (40, 400));
+    assert_eq!(source.known_lag_bytes(), Some(400));
+}
+
+#[test]
+fn a_report_whose_first_parts_are_missing_leaves_the_lag_unknown() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let mut of_report = parts(40, 1);
+    let last = of_report.pop().expect("a part");
+    fixture.report(of_report.remove(0));
+    fixture.restart();
+    fixture.report(last);
+    assert_eq!(fixture.source().known_lag_bytes(), None);
+    parts(40, 2).into_iter().for_each(|part| fixture.report(part));
+    assert_eq!(
+        fixture.source().known_lag_bytes(),
+        Some(400),
+        "the next report is whole"
+    );
+}
+
+#[test]
+fn parts_that_are_never_completed_are_forgotten() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    fixture.report(parts(40, 1).remove(0));
+    assert_eq!(fixture.committer().partial_reports.len(), 1);
+    let old = Instant::now().checked_sub(std::time::Duration::from_mins(1));
+    for report in fixture.committer().partial_reports.values_mut() {
+        *report = SenderReport {
+            heartbeat: Heartbeat::default(),
+            received_at: old.expect("the machine runs for a minute"),
+        };
+    }
+    fixture.seal_due(now());
+    assert!(fixture.committer().partial_reports.is_empty());
+}

@@ -1,0 +1,91 @@
+//! Many old files at the first start: the live file does not wait for them, and none of their lines is missing.
+
+use std::time::Duration;
+
+use super::log_writer::RotationNaming;
+use super::sim;
+use super::sim_relay::RequestOutcome;
+use super::simulation::Simulation;
+use crate::files::compressed::CompressionFormat;
+
+/// Old files of a log, and as many lines in each.
+const OLD_FILES: u32 = 60;
+const LINES: u32 = 300;
+
+/// A sender that has not started yet, with old files beside an empty log.
+fn with_old_files(format: Option<CompressionFormat>) -> Simulation {
+    let mut sim = sim();
+    sim.naming = RotationNaming::Dated;
+    for _ in 0..OLD_FILES {
+        sim.write(LINES);
+        sim.rotate_by_rename();
+        if let Some(format) = format {
+            sim.compress(format, |_| {});
+        }
+    }
+    sim
+}
+
+/// A live line waits at most so long: `max_delay`, and some chunks of old files before it.
+const WAIT_MAX: u32 = 40;
+
+/// The log is written while the relay takes one chunk in ten milliseconds: each line arrives soon. Returns how many lines
+/// had arrived with the first of them.
+fn lines_with_the_first_live_one(sim: &mut Simulation) -> usize {
+    let mut with_first = None;
+    for _ in 0..30 {
+        // Excluded lines do not arrive.
+        let excluded = (sim.next_line + 1).is_multiple_of(5);
+        sim.write(1 + u32::from(excluded));
+        let newest = format!("{:06} ", sim.next_line);
+        let mut waits = 0;
+        while !sim.arrived().contains(&newest) {
+            waits += 1;
+            assert!(waits <= WAIT_MAX, "the live line {newest} waits");
+            sim.hear(false);
+            sim.turn();
+            sim.answer(0, RequestOutcome::Done);
+            sim.advance(Duration::from_millis(10));
+        }
+        with_first.get_or_insert_with(|| sim.arrived().lines().count());
+    }
+    with_first.unwrap_or_default()
+}
+
+#[test]
+fn old_files_at_the_first_start_do_not_delay_live_lines() {
+    for format in [None, Some(CompressionFormat::Gzip)] {
+        let mut sim = with_old_files(format);
+        let with_first = lines_with_the_first_live_one(&mut sim);
+        let old = (OLD_FILES * LINES) as usize;
+        assert!(
+            with_first < old / 2,
+            "{format:?}: {with_first} of {old} lines came first"
+        );
+        let meanwhile = sim.arrived().lines().count() - with_first;
+        assert!(
+            meanwhile > 500,
+            "{format:?}: {meanwhile}, the old files are shipped meanwhile"
+        );
+        sim.settle_and_check();
+    }
+}
+
+#[test]
+fn old_files_go_on_beside_the_live_one_after_a_restart() {
+    let mut sim = with_old_files(Some(CompressionFormat::Gzip));
+    lines_with_the_first_live_one(&mut sim);
+    sim.restart(1, true);
+    lines_with_the_first_live_one(&mut sim);
+    sim.settle_and_check();
+}
+
+#[test]
+fn while_old_archives_wait_the_sender_reports_that_files_are_not_resolved() {
+    let mut sim = with_old_files(Some(CompressionFormat::Gzip));
+    sim.write(1);
+    sim.turn();
+    assert!(sim.beats.last().expect("a report").unresolved_files >= u64::from(OLD_FILES));
+    sim.settle_and_check();
+    assert_eq!(sim.beats.last().expect("a report").unresolved_files, 0);
+}

@@ -1,0 +1,96 @@
+//! Opens a file, and finds out what is in it: a log, an archive, or something that is not shipped.
+
+use std::io;
+
+use logferry_protocol::stream::{Head, Offset};
+
+use crate::files::compressed::{CompressedFileError, LogText};
+use crate::files::discovery::FileRole;
+use crate::files::{self, FileHandle, FileSystem};
+use crate::tail::tracked_file::{CompressedState, FileState, HeldReason, TrackedFile};
+
+impl<H: FileHandle> TrackedFile<H> {
+    /// Opens the file and looks at its beginning. A file that cannot be opened stays [`FileState::Unopened`].
+    pub(crate) fn open<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
+        if self.open_only(files)? {
+            self.examine();
+        }
+        Ok(())
+    }
+
+    /// Opens a file that was just found. If it is an archive, it waits to be examined: that takes long.
+    pub(crate) fn open_found<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
+        if self.open_only(files)? {
+            let is_archive = |text: &LogText<H>| text.looks_compressed();
+            self.is_waiting = self.role != FileRole::Live && self.handle.as_ref().is_some_and(is_archive);
+            if !self.is_waiting {
+                self.examine();
+            }
+        }
+        Ok(())
+    }
+
+    /// False if the name has gone to another file since the scan; the next scan finds that one.
+    fn open_only<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<bool> {
+        self.state = FileState::Unopened;
+        let handle = files.open(&self.path)?;
+        let stat = handle.stat()?;
+        if stat.key != self.stat.key {
+            return Ok(false);
+        }
+        self.stat = stat;
+        self.handle = Some(LogText::plain(handle));
+        Ok(true)
+    }
+
+    /// Examines the file from its start; a previous state is forgotten.
+    pub(crate) fn examine(&mut self) {
+        let Some(text) = &mut self.handle else { return };
+        let detected = text.detect_compression(self.role == FileRole::Live);
+        self.detected(detected);
+    }
+
+    /// Goes on examining an archive that waits. Returns whether it is done.
+    pub(crate) fn examine_some(&mut self, bytes_max: u64) -> bool {
+        let Some(text) = &mut self.handle else { return true };
+        match text.detect_some(bytes_max) {
+            Ok(false) => return false,
+            Ok(true) => self.detected(Ok(())),
+            Err(error) => self.detected(Err(error)),
+        }
+        true
+    }
+
+    fn detected(&mut self, detected: Result<(), CompressedFileError>) {
+        if std::mem::take(&mut self.is_waiting) {
+            // Now the size of the text is known.
+            self.skip_to = self.skip_to.map(|_| self.size());
+        }
+        let Some(text) = &mut self.handle else { return };
+        match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
+            Ok(beginning) => {
+                self.state = Head::of(&beginning).map_or(FileState::TooShort, FileState::Unidentified);
+                let plain_seen = Offset::new(beginning.len() as u64);
+                self.extent = if self.is_compressed() {
+                    self.size()
+                } else {
+                    plain_seen
+                };
+            }
+            Err(CompressedFileError::Incomplete) => {
+                tracing::debug!(path = %self.path.display(), "the compressed log is incomplete; it is read once it is complete");
+                self.leave(FileState::Compressed(CompressedState::Incomplete));
+            }
+            Err(CompressedFileError::Damaged(error)) => {
+                tracing::error!(
+                    path = %self.path.display(), %error,
+                    "the compressed log is damaged, nothing is shipped from it; replace it with an intact copy"
+                );
+                self.leave(FileState::Compressed(CompressedState::Damaged));
+            }
+            Err(CompressedFileError::TooDeep) => self.hold(HeldReason::TooDeep),
+            Err(CompressedFileError::TooLarge) => self.hold(HeldReason::TooLarge),
+            Err(CompressedFileError::Unreadable(error)) => self.read_failed(&error),
+        }
+    }
+}
