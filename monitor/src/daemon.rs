@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::MonitorError;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::smtp::{OutgoingMail, SmtpMailer};
-use crate::tick;
+use crate::{tick, upkeep};
 
 /// Held while a monitor runs, so that no second one runs on the same data folder.
 const LOCK_FILE: &str = "monitor.lock";
@@ -152,14 +152,10 @@ async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(
     let shared = Arc::clone(config);
     with_ledger(&config.data_dir, move |ledger| {
         let metrics = Metrics::process().monitor();
-        tick::tick(
-            ledger,
-            &shared,
-            &TimeZone::system(),
-            &metrics,
-            watched_for,
-            Timestamp::now(),
-        )
+        let now = Timestamp::now();
+        // Alerts do not wait for the trusted time.
+        let looked = upkeep::look(ledger, &upkeep::read_clocks(now));
+        tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now).and(looked)
     })
     .await
 }

@@ -8,9 +8,11 @@
 //! Invariants:
 //! - **A decision and its mail are one transaction.** The decision is made once, and its mail is sent even after a crash
 //!   or a long failure of the mail server.
-//! - **A mail leaves the outbox only after the server took it** (its 250). A crash between the 250 and the record of it in
-//!   the ledger sends the mail again, with the same `Message-ID`, by which mail systems drop duplicates. This cannot be
-//!   avoided: SMTP cannot be asked whether a mail was taken (RFC 1047).
+//! - **A mail leaves the outbox only after the server took it** (its 250). Where the answer is missing, or a crash came
+//!   between the 250 and the record of it in the ledger, the mail is sent again with the same `Message-ID`, by which mail
+//!   systems drop duplicates, three times in all. This cannot be avoided: SMTP cannot be asked whether a mail was taken
+//!   (RFC 1047).
+//! - An hour is summed up once it really is over: by a trusted time, not by this host's clock alone (`summary`).
 //! - One monitor at a time per data folder, by a lock: two would send each mail twice.
 //! - `alerts` and `summary` decide without I/O; the time is an argument.
 
@@ -26,6 +28,7 @@ pub mod status;
 mod summary;
 mod tick;
 mod time;
+mod upkeep;
 
 pub use alerts::SourceState;
 pub use daemon::{once, run, test_mail};

@@ -60,8 +60,12 @@ fn queue_alerts(
         alerts: &ledger.alerts()?,
         stale_after: config.stale_after,
         watched_for,
+        hold: config.hold,
     };
     let decision = alert_rule::decide(input, now);
+    if !decision.returning.is_empty() {
+        ledger.note_returns(&decision.returning)?;
+    }
     if !decision.newly_silent.is_empty() {
         let mail = alert_mail::silent_mail(&decision, config.stale_after, zone, now);
         ledger.raise_alerts(&decision.newly_silent, &mail, now)?;
@@ -88,7 +92,9 @@ fn queue_summaries(
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let last = ledger.last_summary()?.map(SummaryHour::starting_at);
-    let due = due_hours(last, config.summary.after, zone, now);
+    // Without a record this is the first look.
+    let trusted = ledger.clock()?.map_or(now, |clock| clock.trusted);
+    let due = due_hours(last, config.summary.after, zone, trusted);
     if due.skipped > 0 {
         tracing::warn!(
             hours = due.skipped,

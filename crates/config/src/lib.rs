@@ -39,7 +39,7 @@ pub use forwarder::publishing::{FileCompression, Publishing, VerifyMode};
 pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::HousekeeperSettings;
 pub use monitor::smtp::{Smtp, SmtpTls};
-pub use monitor::{MonitorSettings, SummarySettings};
+pub use monitor::{AlertHold, MonitorSettings, SummarySettings};
 pub use reader::{Config, load, load_for, parse, parse_for};
 pub use relay::batch::BatchSettings;
 pub use relay::sources::{SourceList, SourceListError};

@@ -74,9 +74,10 @@ monitor:
   data_dir: /var/lib/logferry/relay
   interval: 60s
   stale_after: 5m
+  hold: {firing: 0s, clear: 2m}
   expected_sources: []
   smtp: {host: mail.example.com, port: 25, from: ops@example.com, to: [ops@example.com],
-         user: null, password_file: null, tls: none, subject_prefix: "[logferry]"}
+         user: null, password_file: null, tls: none, ca_file: null, hello_name: null, subject_prefix: "[logferry]"}
   summary: {every: hour, after: 15m}
   metrics: 127.0.0.1:9103
 housekeeper:
@@ -299,6 +300,11 @@ fn the_documented_helpers_are_read_as_documented() {
     assert_eq!(
         (monitor.smtp.user, monitor.smtp.password, monitor.smtp.tls),
         (None, None, SmtpTls::None)
+    );
+    assert_eq!((monitor.smtp.ca_file, monitor.smtp.hello_name), (None, None));
+    assert_eq!(
+        (monitor.hold.firing, monitor.hold.clear),
+        (seconds(0), seconds(120))
     );
     assert_eq!(monitor.smtp.subject_prefix, "[logferry]");
     assert_eq!(monitor.summary, SummarySettings { after: seconds(900) });

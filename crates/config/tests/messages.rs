@@ -379,6 +379,23 @@ fn wrong_helpers_are_explained() {
             "7: monitor.metrics: `9103` is not an IP address with a port; write it like 127.0.0.1:9102 or [::1]:9102",
         ],
     );
+    check_monitor(
+        "  stale_after: 29s\n  hold: {firing: x, clear: 0s}\n",
+        &[
+            "3: monitor.stale_after: is below 30s; senders report every 10 s, so a shorter time makes sources stale that are \
+             well; write for example 5m",
+            "4: monitor.hold.firing: `x` is not a time; write it like 200ms, 30s, 20m, 4h or 1h30m",
+        ],
+    );
+    check(
+        "monitor:\n  smtp: {host: m, from: a@b, to: [a@b], hello_name: relay, ca_file: /nonexistent/ca.pem}\n",
+        &[
+            "2: monitor.smtp.ca_file: /nonexistent/ca.pem cannot be read: there is no such file; check its path and \
+             permissions",
+            "2: monitor.smtp.hello_name: `relay` is not a full host name; write one like relay.example.com, or an address \
+             like [192.0.2.1]",
+        ],
+    );
     check(
         "monitor:\n  smtp:\n    host: m\n    from: ops\n    to: [\"a@b\\nBcc: c@d\"]\n    user: u\n    tls: ssl\n    subject_prefix: \"a\\nb\"\n",
         &[

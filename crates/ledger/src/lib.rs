@@ -13,13 +13,14 @@
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
-//! `alerts`, `summaries`, `outbox` and `refused_recipients`; the housekeeper the times of compression and expiry.
+//! `alerts`, `summaries`, `outbox`, `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper the times of compression and expiry.
 
 mod batches;
 mod create_guard;
 mod deliveries;
 mod file_check;
 mod log_alerts;
+mod monitor_clock;
 mod monitor_state;
 mod outbox;
 mod rebuild;
@@ -44,6 +45,7 @@ pub use deliveries::{
 };
 pub use log_alerts::LogAlert;
 pub use logferry_time_windows::Window;
+pub use monitor_clock::{ClockRecord, ClockStep, ForgottenRows};
 pub use monitor_state::{Alert, AlertKind, NewMail};
 pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};

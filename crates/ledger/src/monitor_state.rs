@@ -41,6 +41,8 @@ pub struct Alert {
     pub since: Option<Timestamp>,
     /// When the alert was raised.
     pub raised_at: Timestamp,
+    /// Since when the source makes contact again, if it does.
+    pub back_since: Option<Timestamp>,
 }
 
 /// A mail to be queued.
@@ -64,6 +66,7 @@ impl Ledger {
                 kind: row::variant(row, "kind")?,
                 since: row::optional_time(row, "since")?,
                 raised_at: row::time(row, "raised_at")?,
+                back_since: row::optional_time(row, "back_since")?,
             })
         })
     }
@@ -88,6 +91,17 @@ impl Ledger {
                 ))?;
             }
             queue(sql, mail, now)
+        })
+    }
+
+    /// Records since when these silent sources are back, or that they are silent again.
+    pub fn note_returns(&mut self, alerts: &[Alert]) -> Result<(), LedgerError> {
+        self.write("note the return of sources", |sql| {
+            for alert in alerts {
+                sql.prepare_cached("UPDATE alerts SET back_since = ?2 WHERE source = ?1")?
+                    .execute((alert.source.as_str(), alert.back_since.map(millis)))?;
+            }
+            Ok(())
         })
     }
 

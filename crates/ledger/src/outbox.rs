@@ -94,7 +94,8 @@ impl Ledger {
 
     /// The mails that are due, oldest first.
     pub fn due_mails(&self, now: Timestamp) -> Result<Vec<QueuedMail>, LedgerError> {
-        let query = "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY id";
+        // By `+id`, SQLite sorts the due ones instead of reading all mails in the order of their numbers.
+        let query = "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY +id";
         self.list("list mails", query, [millis(now)], |row| {
             let waiting_for: Option<String> = row.get("waiting_for")?;
             Ok(QueuedMail {

@@ -277,6 +277,19 @@ CREATE TABLE refused_recipients (
     reason    TEXT NOT NULL,
     since     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;",
+    // The trusted time of the monitor; since when a silent source is back; and what is old, by an index.
+    "CREATE TABLE monitor_clock (
+    id             INTEGER PRIMARY KEY CHECK (id = 1),
+    boot_id        TEXT NOT NULL,
+    uptime_ms      INTEGER NOT NULL,
+    trusted        INTEGER NOT NULL,
+    presumed_after INTEGER,
+    step_since_ms  INTEGER,
+    step_offset_ms INTEGER
+) STRICT;
+CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL;
+CREATE INDEX gaps_by_time ON gaps (noticed_at);
+ALTER TABLE alerts ADD COLUMN back_since INTEGER;",
 ];
 
 /// The version of the current schema.

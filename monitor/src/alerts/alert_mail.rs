@@ -102,6 +102,7 @@ mod tests {
             kind: since.map_or(AlertKind::Missing, |_| AlertKind::Stale),
             since: since.map(|at| at.parse().expect("a time")),
             raised_at: now(),
+            back_since: None,
         }
     }
 

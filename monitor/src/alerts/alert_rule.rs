@@ -2,16 +2,19 @@
 //!
 //! Invariants:
 //! - Between two alerts for one source there is always a mail that it is back.
+//! - A source is back only after it made contact for a while (`hold`). One that flaps keeps its one alert.
 //! - Only a missing contact raises an alert. A log without new lines does not: its sender still makes contact.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use logferry_config::AlertHold;
 use logferry_ledger::{Alert, SourceRecord};
 use logferry_protocol::names::SourceId;
 
 use super::source_state::{SourceState, watched_sources};
+use crate::time::age;
 
 /// The facts that the rule decides on.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,8 @@ pub(crate) struct AlertInput<'a> {
     /// For how long the monitor has watched. Before `stale_after` it does not know of any source that it is silent: host and
     /// relay may have started just now.
     pub(crate) watched_for: Duration,
+    /// How long a source must be stale, or in contact again, before its mail.
+    pub(crate) hold: AlertHold,
 }
 
 /// The alerts to raise and to clear.
@@ -36,6 +41,8 @@ pub(crate) struct AlertDecision {
     pub(crate) newly_silent: Vec<Alert>,
     /// The alerts of sources that made contact again.
     pub(crate) back: Vec<Alert>,
+    /// Alerts whose source came back a moment ago, or went silent again meanwhile. No mail yet.
+    pub(crate) returning: Vec<Alert>,
     /// How many sources are silent now, those with an alert included.
     pub(crate) silent: usize,
     /// How many sources are watched.
@@ -56,19 +63,42 @@ pub(crate) fn decide(input: AlertInput<'_>, now: Timestamp) -> AlertDecision {
         decision.silent += usize::from(alert_kind.is_some());
         match (alert_kind, raised.get(source)) {
             (Some(_), None) if input.watched_for < input.stale_after => {}
-            (Some(kind), None) => decision.newly_silent.push(Alert {
+            (Some(kind), None) if is_firing(last_contact, &input, now) => decision.newly_silent.push(Alert {
                 source: source.clone(),
                 kind,
                 since: last_contact,
                 raised_at: now,
+                back_since: None,
+            }),
+            (Some(_), Some(alert)) if alert.back_since.is_some() => decision.returning.push(Alert {
+                back_since: None,
+                ..(*alert).clone()
             }),
             // Only a contact after the alert clears it. A longer `stale_after` does not, and a clock that was set back
             // does not hide the contact.
-            (None, Some(alert)) if last_contact != alert.since => decision.back.push((*alert).clone()),
+            (None, Some(alert)) if last_contact != alert.since => {
+                let back_since = alert.back_since.filter(|since| Some(*since) <= last_contact);
+                let back_since = back_since.or(last_contact);
+                let lasted = back_since.zip(last_contact).map(|(since, last)| age(since, last));
+                if lasted.is_some_and(|lasted| lasted >= input.hold.clear) {
+                    decision.back.push((*alert).clone());
+                } else if back_since != alert.back_since {
+                    decision.returning.push(Alert {
+                        back_since,
+                        ..(*alert).clone()
+                    });
+                }
+            }
             _ => {}
         }
     }
     decision
+}
+
+/// Whether a silent source has been so for long enough. One that never made contact has.
+fn is_firing(last_contact: Option<Timestamp>, input: &AlertInput<'_>, now: Timestamp) -> bool {
+    let limit = input.stale_after.saturating_add(input.hold.firing);
+    last_contact.is_none_or(|last| age(last, now) >= limit)
 }
 
 #[cfg(test)]
@@ -113,6 +143,7 @@ mod tests {
             alerts,
             stale_after: STALE_AFTER,
             watched_for: Duration::MAX,
+            hold: AlertHold::default(),
         }
     }
 
@@ -174,6 +205,49 @@ mod tests {
             known,
             "a source that is back is back at once"
         );
+    }
+
+    #[test]
+    fn a_source_that_flaps_gets_one_alert_and_is_back_after_steady_contact() {
+        let hold = AlertHold {
+            firing: Duration::ZERO,
+            clear: Duration::from_mins(2),
+        };
+        let mut alerts = Vec::new();
+        let (mut raised, mut back) = (0, 0);
+        let mut contact = 0;
+        for now in (0..7200).step_by(60) {
+            // One contact each seven minutes in the first hour, then one each ten seconds.
+            contact = if now < 3600 { now - now % 420 } else { now };
+            let sources = [record(1, contact, None)];
+            let input = AlertInput {
+                hold,
+                ..input(&sources, &[], &alerts)
+            };
+            let decision = decide(input, at(now));
+            raised += decision.newly_silent.len();
+            back += decision.back.len();
+            let changed = decision.returning.iter().chain(&decision.back);
+            let changed: Vec<_> = changed.map(|alert| alert.source.clone()).collect();
+            alerts.retain(|alert: &Alert| !changed.contains(&alert.source));
+            alerts.extend(decision.returning.into_iter().chain(decision.newly_silent));
+        }
+        assert!(contact > 3600);
+        assert_eq!((raised, back), (1, 1));
+    }
+
+    #[test]
+    fn an_alert_waits_until_the_source_was_stale_for_the_hold() {
+        let silent = [record(1, 0, None)];
+        let input = AlertInput {
+            hold: AlertHold {
+                firing: Duration::from_mins(1),
+                clear: Duration::ZERO,
+            },
+            ..input(&silent, &[], &[])
+        };
+        assert!(decide(input, at(359)).newly_silent.is_empty());
+        assert_eq!(decide(input, at(360)).newly_silent.len(), 1);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Mail: the outbox in the ledger, the SMTP client that empties it, and the HTML of a mail's body. A probe talks to the
 //! mail server without a mail.
 //!
-//! How a mail looks and how it travels can be changed here alone. A mail leaves the outbox only after the server's 250, and
-//! its `Message-ID` is the same over all attempts.
+//! How a mail looks and how it travels can be changed here alone. A mail leaves the outbox only after the server's 250,
+//! or after three attempts without an answer to it; its `Message-ID` is the same over all attempts.
 
 mod hello_name;
 pub(crate) mod html;

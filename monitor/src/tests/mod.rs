@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 mod audit;
+mod clock;
 mod filters;
 mod log_alerts;
 mod mail_outcomes;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings};
+use logferry_config::{
+    AlertHold, DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings,
+};
 use logferry_ledger::{
     Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryCertainty, FailureKind, Ledger, NewBatch,
     PublishedBatch, StreamMove, StreamRecord, Window,
@@ -63,6 +65,7 @@ impl RelayHost {
             data_dir: self.data_dir().to_owned(),
             interval: Duration::from_millis(20),
             stale_after: Duration::from_mins(5),
+            hold: AlertHold::default(),
             expected_sources: Vec::new(),
             smtp: Smtp {
                 host: "127.0.0.1".to_owned(),

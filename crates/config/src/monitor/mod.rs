@@ -14,6 +14,9 @@ use serde::Deserialize;
 use crate::monitor::smtp::{RawSmtp, Smtp};
 use crate::yaml::field::{ConfigField, RawText};
 
+/// Senders report every 10 s. A source is stale only after several reports are missing.
+const STALE_AFTER_MIN: Duration = Duration::from_secs(30);
+
 /// The settings of the monitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonitorSettings {
@@ -23,6 +26,8 @@ pub struct MonitorSettings {
     pub interval: Duration,
     /// A source without contact for this time is stale.
     pub stale_after: Duration,
+    /// How long a state must last before its mail.
+    pub hold: AlertHold,
     /// Sources that must exist even if never seen.
     pub expected_sources: Vec<SourceId>,
     /// The mail server.
@@ -31,6 +36,15 @@ pub struct MonitorSettings {
     pub summary: SummarySettings,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
+}
+
+/// How long a state must last before its mail, so that a source that flaps does not mail twice each time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AlertHold {
+    /// A source must be stale for so long before its alert.
+    pub firing: Duration,
+    /// A source must make contact for so long before the mail that it is back.
+    pub clear: Duration,
 }
 
 /// The hourly mail.
@@ -46,6 +60,7 @@ pub(crate) struct RawMonitor {
     data_dir: Option<String>,
     interval: RawText,
     stale_after: RawText,
+    hold: RawHold,
     expected_sources: Vec<String>,
     smtp: RawSmtp,
     summary: RawSummary,
@@ -61,6 +76,24 @@ fn metrics_address() -> Option<String> {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
+struct RawHold {
+    firing: RawText,
+    clear: RawText,
+}
+
+impl RawHold {
+    fn resolve(self, at: &ConfigField<'_>) -> Option<AlertHold> {
+        let firing = at.key("firing").time(self.firing.or("0s"));
+        let clear = at.key("clear").time(self.clear.or("2m"));
+        Some(AlertHold {
+            firing: firing?,
+            clear: clear?,
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 struct RawSummary {
     every: RawText,
     after: RawText,
@@ -71,7 +104,15 @@ impl RawMonitor {
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<MonitorSettings> {
         let data_dir = at.optional("data_dir", self.data_dir, ConfigField::path);
         let interval = at.key("interval").interval(self.interval.or("60s"));
-        let stale_after = at.key("stale_after").interval(self.stale_after.or("5m"));
+        let stale_at = at.key("stale_after");
+        let stale_after = match stale_at.interval(self.stale_after.or("5m")) {
+            Some(after) if after < STALE_AFTER_MIN => stale_at.refuse(
+                "is below 30s; senders report every 10 s, so a shorter time makes sources stale that are well; write for \
+                 example 5m",
+            ),
+            after => after,
+        };
+        let hold = self.hold.resolve(&at.key("hold"));
         let expected_sources = at
             .key("expected_sources")
             .each(self.expected_sources, |raw: String, at| at.parse(&raw));
@@ -82,6 +123,7 @@ impl RawMonitor {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
             interval: interval?,
             stale_after: stale_after?,
+            hold: hold?,
             expected_sources: expected_sources?,
             smtp: smtp?,
             summary: summary?,

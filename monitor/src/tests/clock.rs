@@ -1,0 +1,67 @@
+//! Summaries while this host's clock is set, with a real ledger.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use logferry_config::MonitorSettings;
+use logferry_telemetry::Metrics;
+
+use super::relay_host::{RelayHost, at};
+use crate::summary::trusted_time::ClockReading;
+use crate::{tick, upkeep};
+
+const START: &str = "2026-11-21T02:20:00Z";
+
+/// A look so many minutes after the start, with a clock that is wrong by so many hours.
+fn look(host: &mut RelayHost, config: &MonitorSettings, minutes: i64, error_hours: i64) {
+    let wall = at(START) + SignedDuration::from_mins(minutes) + SignedDuration::from_hours(error_hours);
+    let clocks = ClockReading {
+        wall,
+        boot_id: "boot".to_owned(),
+        uptime: Duration::from_mins(1000 + minutes.unsigned_abs()),
+    };
+    upkeep::look(&mut host.ledger, &clocks).expect("looked");
+    let metrics = Metrics::new();
+    tick::tick(&mut host.ledger, config, &TimeZone::UTC, &metrics.monitor(), wall).expect("looked");
+}
+
+/// The subjects of summaries from the hour of the start on.
+fn summaries(host: &RelayHost) -> Vec<String> {
+    let mails = host.ledger.due_mails(Timestamp::MAX).expect("mails").into_iter();
+    let mut subjects: Vec<_> = mails.map(|mail| mail.content.subject).collect();
+    subjects.retain(|subject| subject.as_str() >= "2026-11-21 02:00");
+    subjects
+}
+
+#[test]
+fn each_real_hour_is_mailed_once_though_the_clock_is_a_day_ahead_for_a_while() {
+    let mut host = RelayHost::new();
+    let config = host.config(25);
+    for (minutes, error_hours) in [
+        (0, 0),
+        (10, 24),
+        (30, 24),
+        (50, 0),
+        (70, 0),
+        (100, -24),
+        (120, 0),
+        (125, 0),
+    ] {
+        look(&mut host, &config, minutes, error_hours);
+    }
+    let real = [
+        "2026-11-21 02:00-03:00: no lines",
+        "2026-11-21 03:00-04:00: no lines",
+    ];
+    assert_eq!(summaries(&host), real);
+}
+
+#[test]
+fn hours_while_the_monitor_was_down_are_mailed_at_once_as_the_host_counted_them() {
+    let mut host = RelayHost::new();
+    let config = host.config(25);
+    look(&mut host, &config, 0, 0);
+    look(&mut host, &config, 180, 0);
+    assert_eq!(summaries(&host).len(), 3);
+}

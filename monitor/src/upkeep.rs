@@ -1,0 +1,63 @@
+//! What the monitor does to its own tables at each look: the trusted time goes on, and old rows are deleted.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use logferry_ledger::{Ledger, LedgerError};
+
+use crate::summary::trusted_time::{self, ClockReading};
+
+/// Mails, summaries and closed gaps are kept for this time.
+const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Rows of one kind that one look deletes: a transaction of milliseconds, so that no commit of the relay waits for it.
+const FORGET_MAX: u32 = 200;
+
+/// Reads the clocks of this host. `/proc/uptime` goes on whatever the clock is set to, and a boot has an id of its own.
+pub(crate) fn read_clocks(wall: Timestamp) -> ClockReading {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split(' ').next().and_then(|text| text.parse().ok());
+    let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    ClockReading {
+        wall,
+        // Without a boot's id, each look is like the first one after a boot.
+        boot_id: boot_id.unwrap_or_else(|_| wall.to_string()),
+        uptime: uptime.unwrap_or_default(),
+    }
+}
+
+/// Advances the trusted time, and deletes some of what is older than [`KEEP`] by it.
+pub(crate) fn look(ledger: &mut Ledger, clocks: &ClockReading) -> Result<(), LedgerError> {
+    let senders = trusted_time::senders_time(&ledger.sources()?);
+    let last = ledger.clock()?;
+    let advance = trusted_time::advance(last.as_ref(), clocks, senders);
+    let (trusted, wall) = (advance.record.trusted, clocks.wall);
+    if advance.record.step.is_some() && last.is_none_or(|last| last.step.is_none()) {
+        tracing::info!(
+            clock = %wall,
+            trusted = %trusted,
+            "this host's clock was set, or the host was off; the hours between get their summary when the senders' clocks \
+             agree, or after an hour; check the clock if it is wrong"
+        );
+    }
+    if let Some(unreal_after) = advance.unreal_after {
+        tracing::warn!(%unreal_after, "this host's clock was wrong; hours that never were get their summary when they pass");
+    }
+    ledger.note_clock(&advance.record, advance.unreal_after)?;
+    forget(ledger, trusted)
+}
+
+fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
+    let Ok(before) = trusted.checked_sub(KEEP) else {
+        return Ok(());
+    };
+    let forgotten = ledger.forget_before(before, FORGET_MAX)?;
+    if forgotten.unsent_mails > 0 {
+        tracing::error!(
+            mails = forgotten.unsent_mails,
+            "mails that could not be sent for 90 days are given up; run logferry test-mail"
+        );
+    }
+    Ok(())
+}
