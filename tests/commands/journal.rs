@@ -109,6 +109,7 @@ fn lay_out_troubles(folder: &TestFolder) {
         kind: AlertKind::Missing,
         since: None,
         raised_at: now,
+        back_since: None,
     };
     ledger.raise_alerts(&[alert], &mail, now).unwrap();
     ledger.note_contact(&back, &group, now).unwrap();
