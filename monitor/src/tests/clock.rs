@@ -22,8 +22,8 @@ fn look(host: &mut RelayHost, config: &MonitorSettings, minutes: i64, error_hour
         uptime: Duration::from_mins(1000 + minutes.unsigned_abs()),
     };
     upkeep::look(&mut host.ledger, &clocks).expect("looked");
-    let metrics = Metrics::new();
-    tick::tick(&mut host.ledger, config, &TimeZone::UTC, &metrics.monitor(), wall).expect("looked");
+    let (metrics, watched_for) = (Metrics::new().monitor(), Duration::MAX);
+    tick::tick(&mut host.ledger, config, &TimeZone::UTC, &metrics, watched_for, wall).expect("looked");
 }
 
 /// The subjects of summaries from the hour of the start on.

@@ -478,7 +478,7 @@ fn mails_that_were_not_sent_are_counted_with_the_reason() {
 
     let first = host.ledger.due_mails(at(NOW)).expect("mails")[0].id;
     host.ledger
-        .mail_failed(first, "mail server m:25 cannot be reached", at(NOW))
+        .mail_failed(first, "mail server m:25 cannot be reached", at(NOW), 0)
         .expect("noted");
     let failing = look(&host);
     assert_eq!((failing.mails.waiting, failing.mails.failing), (2, 1));
