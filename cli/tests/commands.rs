@@ -277,3 +277,36 @@ fn demo_delivers_every_line_once() {
     assert!(text.contains("every line written was delivered once: "), "{text}");
     assert!(std::fs::read_dir(dir.path().join("delivered")).unwrap().count() >= 3);
 }
+
+#[test]
+fn roles_wait_for_the_first_start_of_the_relay_without_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("relay");
+    std::fs::create_dir(&data_dir).unwrap();
+    let data_dir = data_dir.display();
+    let file = configuration(
+        dir.path(),
+        &format!(
+            "forwarder:\n  data_dir: {data_dir}\n  destinations: [{{name: edw, host: 127.0.0.1, port: 9, user: u, directory: /, \
+             password: x, host_key: \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}]\n\
+             monitor:\n  data_dir: {data_dir}\n  metrics: null\n  \
+             smtp: {{host: 127.0.0.1, port: 9, from: a@example.com, to: [a@example.com]}}\n\
+             housekeeper:\n  data_dir: {data_dir}\n  schedule: \"* * * * * *\"\n"
+        ),
+    );
+    let mut command = logferry(&["-c", &file, "run"]);
+    let mut roles = command.stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = BufReader::new(roles.stderr.take().unwrap());
+    let (mut waiting, mut said) = (0, String::new());
+    for line in stderr.lines().map_while(Result::ok) {
+        waiting += usize::from(line.contains("waiting for the relay's first start: no ledger in "));
+        said += &(line + "\n");
+        if waiting == 3 {
+            break;
+        }
+    }
+    roles.kill().unwrap();
+    roles.wait().unwrap();
+    assert_eq!(waiting, 3, "{said}");
+    assert!(!said.contains("ERROR"), "{said}");
+}

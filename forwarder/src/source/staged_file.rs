@@ -1,5 +1,6 @@
 //! A compressed file on disk that is removed when it is no longer needed.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use logferry_durable::{Disk, RealDisk};
@@ -12,7 +13,8 @@ pub(crate) struct StagedFile(pub(super) PathBuf);
 impl Drop for StagedFile {
     fn drop(&mut self) {
         if let Err(error) = RealDisk.remove(&self.0) {
-            warn!(file = %self.0.display(), %error, "cannot remove a compressed file; the next start removes it");
+            let error: &dyn Error = &error;
+            warn!(file = %self.0.display(), error, "cannot remove a compressed file; the next start removes it");
         }
     }
 }
