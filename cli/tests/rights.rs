@@ -6,13 +6,15 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::Ledger;
-use nix::unistd::Uid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
 use tempfile::TempDir;
 
 /// `nobody` and its group, whose name this host knows; and a user without a name.
@@ -76,6 +78,10 @@ impl Host {
 
     /// Runs a command with the host's configuration.
     fn run(&self, user: Option<u32>, arguments: &[&str]) -> Output {
+        self.command(user, arguments).output().unwrap()
+    }
+
+    fn command(&self, user: Option<u32>, arguments: &[&str]) -> Command {
         // The program itself may be in a folder that is closed to the user.
         let program = self.path("logferry");
         if !program.exists() {
@@ -96,9 +102,8 @@ impl Host {
             .args(arguments)
             .env_remove("LOGFERRY_LOG")
             .current_dir("/")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 }
 
@@ -152,6 +157,29 @@ fn commands_of_root_leave_no_file_that_the_roles_cannot_write() {
     }
     let logged = text(&host.run(None, &["housekeeper", "--once"]).stderr);
     assert!(logged.contains("acting as nobody, the owner of "), "{logged}");
+}
+
+#[test]
+fn relay_that_root_starts_leaves_no_file_that_the_unit_cannot_write() {
+    if ran_as_root("relay_that_root_starts_leaves_no_file_that_the_unit_cannot_write") {
+        return;
+    }
+    let host = Host::new();
+    let mut relay = host
+        .command(None, &["relay"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(relay.stderr.take().unwrap());
+    let is_up = stderr
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("listening on"));
+    kill(Pid::from_raw(i32::try_from(relay.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let ended = relay.wait().unwrap();
+    assert!(is_up && ended.success(), "{ended}");
+    assert_eq!(foreign_files(&host.path("data")), Vec::<PathBuf>::new());
+    assert!(host.path("data/relay.lock").exists() || host.path("data/relay.alive").exists());
 }
 
 #[test]
