@@ -37,5 +37,6 @@ pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,
 };
+pub use files::claims::{DoubleMatch, double_matches};
 pub use files::neighbours;
 pub use runner::{SenderError, run};

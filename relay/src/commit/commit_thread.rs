@@ -15,13 +15,13 @@ use logferry_ledger::{SenderRecord, UploadedBody};
 use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
-use logferry_protocol::resolve::{KnownStream, ResolveRequest};
+use logferry_protocol::resolve::ResolveRequest;
 use logferry_telemetry::{RelayMetrics, StoredChunks};
 use logferry_text::error_chain;
 use tokio::sync::oneshot;
 
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
-use crate::commit::committer::{Committer, ReportKey};
+use crate::commit::committer::{Committer, FoundStreams, ReportKey};
 use crate::commit::spool_recovery::CommitError;
 use crate::health::{AvailabilityTracker, FaultReason, LogThrottle, SharedGroupStatus, StatusReporter};
 
@@ -38,11 +38,7 @@ const MIN_CHUNK_BYTES: usize = 4 << 10;
 pub(crate) enum CommitJob {
     Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
-    Resolve(
-        ReportKey,
-        ResolveRequest,
-        oneshot::Sender<Option<Vec<Vec<KnownStream>>>>,
-    ),
+    Resolve(ReportKey, ResolveRequest, oneshot::Sender<Option<FoundStreams>>),
     /// Record a heartbeat. The reply says whether that succeeded.
     Heartbeat(ReportKey, Heartbeat, oneshot::Sender<bool>),
     /// Record a sender. The reply says whether that succeeded.

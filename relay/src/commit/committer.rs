@@ -18,6 +18,8 @@
 mod limits;
 mod reports;
 
+pub(crate) use self::reports::FoundStreams;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
