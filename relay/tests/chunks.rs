@@ -344,6 +344,7 @@ async fn a_stream_continues_at_any_port_and_nothing_is_stored_twice() {
         log: "access".parse().expect("a name"),
         head: head(),
         acknowledged: None,
+        files: Vec::new(),
     };
     let query = serde_json::to_vec(&ResolveRequest { files: vec![file] }).expect("JSON");
     let (_, answer) = relay.post(1, STREAMS_PATH, &[], query).await;

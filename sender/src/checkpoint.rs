@@ -6,7 +6,8 @@
 //! `<state_dir>/checkpoint` is one line of JSON with a version, and a second line with its CRC-32C:
 //!
 //! ```text
-//! {"version":1,"streams":[...],"archives":[...],"unsent":[...],"gaps":[...]}
+//! {"version":1,"streams":[...],"archives":[...],"unsent":[...],"gaps":[...],"skipped":[...],
+//!  "former_names":[...]}
 //! crc32c 1a2b3c4d
 //! ```
 //!
@@ -19,7 +20,7 @@ use logferry_durable::Disk;
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::KnownStream;
-use logferry_protocol::stream::{FileKey, Head, Offset};
+use logferry_protocol::stream::{FileKey, Head, Offset, Tail};
 use serde::{Deserialize, Serialize};
 
 use crate::files::FileStat;
@@ -38,6 +39,10 @@ pub(crate) struct Checkpoint {
     pub(crate) unsent: Vec<UnsentFile>,
     #[serde(default)]
     pub(crate) gaps: Vec<ReportedGap>,
+    #[serde(default)]
+    pub(crate) skipped: Vec<SkippedBeginning>,
+    #[serde(default)]
+    pub(crate) former_names: Vec<FormerName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +66,29 @@ pub(crate) struct UnsentFile {
     pub(crate) file: FileKey,
     pub(crate) head: Head,
     pub(crate) size: Offset,
+}
+
+/// A name that a log had before: the relay has streams of the log under that name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FormerName {
+    /// `path` of the log in the configuration, by which it is recognised.
+    pub(crate) path: String,
+    pub(crate) name: LogName,
+}
+
+/// What `start: end` leaves out of a file, until the relay knows it: the bytes that the first start saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SkippedBeginning {
+    pub(crate) log: LogName,
+    pub(crate) path: String,
+    pub(crate) file: FileKey,
+    /// `None` if the file had no whole line.
+    pub(crate) head: Option<Head>,
+    pub(crate) end: Offset,
+    /// The bytes before `end`; `None` if the file could not be read.
+    pub(crate) tail: Option<Tail>,
+    /// The relay knew no stream of the log: it was a first start.
+    pub(crate) confirmed: bool,
 }
 
 /// A compressed file that was shipped completely. If its stat changes, it is read again.
@@ -204,7 +232,7 @@ impl<D: Disk> CheckpointStore<D> {
 mod tests {
     use logferry_durable::RealDisk;
     use logferry_protocol::heartbeat::HostTime;
-    use logferry_protocol::stream::{StreamId, Tail};
+    use logferry_protocol::stream::StreamId;
     use logferry_testkit::SimDisk;
     use proptest::prelude::*;
 
@@ -248,11 +276,24 @@ mod tests {
             }],
             gaps: vec![ReportedGap {
                 stream,
-                log,
+                log: log.clone(),
                 path: "/log/access.log.9".into(),
                 from: Offset::new(1),
                 until: None,
                 noticed_at: HostTime::from_millis(-1),
+            }],
+            skipped: vec![SkippedBeginning {
+                log,
+                path: "/log/access.log.3".into(),
+                file,
+                head: Some(head),
+                end: Offset::new(5),
+                tail: Some(Tail::of(b"line\n")),
+                confirmed: true,
+            }],
+            former_names: vec![FormerName {
+                path: "/log/access.log".into(),
+                name: "site".parse().expect("a name"),
             }],
         }
     }
@@ -273,6 +314,8 @@ mod tests {
             archive,
             r#"],"unsent":[{"log":"access","path":"/log/access.log.2","file":{"dev":1,"inode":2},"head":"#,
             r#","size":7}],"gaps":[{"stream":""#,
+            r#"}],"skipped":[{"log":"access","path":"/log/access.log.3","file":{"dev":1,"inode":2},"head":"#,
+            r#","confirmed":true}],"former_names":[{"path":"/log/access.log","name":"site"}]}"#,
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -39,6 +39,7 @@ pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,
 };
+pub use files::claims::{DoubleMatch, double_matches};
 pub use files::path_check::PathFinding;
 pub use files::{log_findings, neighbours};
 pub use runner::{SenderError, run};

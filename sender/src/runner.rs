@@ -152,7 +152,15 @@ fn run_tailer(
     let (state_file, mut state_due) = (SenderStateFile::new(&config.state_dir), Instant::now());
     loop {
         let now = Now::read();
-        for request in tailer.run_due(now) {
+        let requests = tailer.run_due(now);
+        // A crash before this leaves no trace of a first start, which the next start then is. A crash after it leaves the
+        // ends that this one saw.
+        if tailer.must_save()
+            && let Some(checkpoint) = tailer.take_checkpoint()
+        {
+            tailer.saved(store.save(&checkpoint), now);
+        }
+        for request in requests {
             relay.send(request);
         }
         if tailer.is_stopped(now) {

@@ -46,6 +46,17 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
             "{path}: is left alone, as rotation does not make such a name\n"
         ))?;
     }
+    for double in config
+        .sender
+        .iter()
+        .flat_map(|sender| logferry_sender::double_matches(&sender.logs))
+    {
+        let (path, log, also) = (double.path.display(), double.log, double.also);
+        console::print(&format!(
+            "warning: {path}: logs `{log}` and `{also}` both find this file; `{log}` ships it, because it stands first, and \
+             `{also}` leaves it alone\n"
+        ))?;
+    }
     let units = units::findings(&config, Path::new("/"));
     let problems = files.problems.iter().map(ToString::to_string);
     let looked = service_user::look(file, &config, Path::new("/"));

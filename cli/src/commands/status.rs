@@ -441,7 +441,7 @@ mod tests {
             source.lag_bytes,
             source.lines_last_hour,
             source.oldest_unread_seconds,
-        ) = (1 << 39, 1_234_567, 59 * 60);
+        ) = (Some(1 << 39), 1_234_567, 59 * 60);
         source.unreadable_files = vec!["/var/log/nginx/access.log".to_owned(); 3];
         let destination = &mut status.destinations[0];
         destination.error = Some("cannot connect to 192.0.2.1:22: ".repeat(5));

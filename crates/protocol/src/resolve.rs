@@ -30,6 +30,9 @@ pub struct FileQuery {
     /// ledger was rebuilt from its spool reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Vec<AcknowledgedStream>>,
+    /// Device and inode of the files with this head. Their streams are searched under the names of other logs too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileKey>,
 }
 
 /// A stream that the sender remembers and its relay may have forgotten.
@@ -66,6 +69,11 @@ pub struct ResolveResponse {
     pub ledger: Option<LedgerId>,
     /// For each file of the request, in its order, the streams it could be.
     pub candidates: Vec<Vec<KnownStream>>,
+    /// For each file of the request, in its order, streams with its head that were shipped under the name of another log:
+    /// those that the sender remembers, and those whose ids come from the files' keys. A log may have got a new name.
+    /// Older relays do not send it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_other_logs: Vec<Vec<KnownStream>>,
 }
 
 /// Identifies a relay's ledger: it is the same on every address of a relay, and new after the relay was emptied.
@@ -129,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_ledger_is_an_older_relays() {
+    fn an_answer_without_a_ledger_and_other_logs_is_an_older_relays() {
         let answer: ResolveResponse =
             serde_json::from_str(r#"{"source":"192.0.2.1","max_chunk":9,"candidates":[]}"#)
                 .expect("an answer");
-        assert_eq!(answer.ledger, None);
+        assert_eq!((answer.ledger, answer.of_other_logs), (None, Vec::new()));
     }
 }

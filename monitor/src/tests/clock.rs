@@ -23,7 +23,15 @@ fn look(host: &mut RelayHost, config: &MonitorSettings, minutes: i64, error_hour
     };
     upkeep::look(&mut host.ledger, &clocks).expect("looked");
     let (metrics, watched_for) = (Metrics::new().monitor(), Duration::MAX);
-    tick::tick(&mut host.ledger, config, &TimeZone::UTC, &metrics, watched_for, wall).expect("looked");
+    tick::tick(
+        &mut host.ledger,
+        config,
+        &TimeZone::UTC,
+        &metrics,
+        watched_for,
+        wall,
+    )
+    .expect("looked");
 }
 
 /// The subjects of summaries from the hour of the start on.

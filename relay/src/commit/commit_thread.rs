@@ -17,7 +17,7 @@ use logferry_durable::Disk;
 use logferry_ledger::{LedgerError, SenderRecord, UploadedBody};
 use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
 use logferry_protocol::names::SourceId;
-use logferry_protocol::resolve::{KnownStream, ResolveRequest};
+use logferry_protocol::resolve::ResolveRequest;
 use logferry_telemetry::RelayMetrics;
 use logferry_text::{error_chain, size};
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use self::writer_thread::{WriterThread, WrittenRound};
 use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
 use crate::commit::committer::RoundWriter;
-use crate::commit::committer::{Committer, ReportKey, counted_bytes};
+use crate::commit::committer::{Committer, FoundStreams, ReportKey, counted_bytes};
 use crate::commit::disk_scheduler::GroupScheduler;
 use crate::commit::spool_recovery::CommitError;
 use crate::health::{AvailabilityTracker, FaultReason, LogThrottle, SharedGroupStatus, StatusReporter};
@@ -43,11 +43,7 @@ const STAGE_BYTES: usize = 1 << 20;
 pub(crate) enum CommitJob {
     Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
-    Resolve(
-        ReportKey,
-        ResolveRequest,
-        oneshot::Sender<Option<Vec<Vec<KnownStream>>>>,
-    ),
+    Resolve(ReportKey, ResolveRequest, oneshot::Sender<Option<FoundStreams>>),
     /// Record a heartbeat. The reply says whether that succeeded.
     Heartbeat(ReportKey, Box<Heartbeat>, oneshot::Sender<bool>),
     /// Record a sender. The reply says whether that succeeded.

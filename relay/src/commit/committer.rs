@@ -25,6 +25,8 @@ mod reports;
 mod rounds;
 mod staged_round;
 
+pub(crate) use self::reports::FoundStreams;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 

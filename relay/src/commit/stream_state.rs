@@ -108,6 +108,10 @@ impl StreamState {
         record.committed = record.committed.plus(header.range.len());
         record.tail = header.tail;
         record.file = header.file;
+        // The log may have got a new name.
+        if record.log != header.log {
+            record.log = header.log.clone();
+        }
         record.lines = record.lines.plus(header.lines);
         record.finished = header.stream_end == StreamEnd::Finished;
         record.updated_at = now;

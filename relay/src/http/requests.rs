@@ -247,7 +247,7 @@ async fn resolve_streams(
             "at most {MAX_QUERIES} files in one request"
         )));
     }
-    let candidates = context
+    let found = context
         .submit(|reply| CommitJob::Resolve((source.clone(), sender), query, reply))
         .await?
         .ok_or_else(|| ErrorResponse::wait("the relay cannot read its ledger now"))?;
@@ -255,7 +255,8 @@ async fn resolve_streams(
         source,
         max_chunk: u64::try_from(context.limits.max_chunk).unwrap_or(u64::MAX),
         ledger: Some(context.ledger),
-        candidates,
+        candidates: found.candidates,
+        of_other_logs: found.of_other_logs,
     };
     Ok(json(StatusCode::OK, &response))
 }

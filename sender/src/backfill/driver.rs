@@ -234,6 +234,7 @@ impl BackfillDriver {
             log: self.logs.get(planned.log)?.name.clone(),
             head: file.head,
             acknowledged: None,
+            files: Vec::new(),
         };
         Some(RelayRequest::Streams(ResolveRequest { files: vec![query] }))
     }

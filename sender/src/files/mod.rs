@@ -3,6 +3,7 @@
 //! The file system is behind a trait, so that the scenarios of `tail` run on files in memory. Compression formats and the
 //! watching of folders may be changed here without looking elsewhere.
 
+pub(crate) mod claims;
 pub(crate) mod compressed;
 pub(crate) mod discovery;
 pub(crate) mod open_writers;

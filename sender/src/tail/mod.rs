@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
-use logferry_protocol::resolve::{FileQuery, KnownStream, MAX_QUERIES, ResolveRequest, ResolveResponse};
-use logferry_protocol::stream::Head;
+use logferry_protocol::resolve::{FileQuery, MAX_QUERIES, ResolveRequest, ResolveResponse};
+use logferry_protocol::stream::{FileKey, Head};
 use logferry_telemetry::SenderMetrics;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -34,12 +34,15 @@ use crate::chunks::buffers::BufferPool;
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::FileSystem;
+use crate::files::claims::FileClaims;
 use crate::messages::{ChunkSeq, ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::tracked_stream::ShippedAmount;
 use crate::tail::concurrency_window::ConcurrencyWindow;
 use crate::tail::heartbeat::HeartbeatState;
 use crate::tail::log::TailedLog;
+use crate::tail::log::handover::{Handover, share, warn_of_double_match};
+use crate::tail::log::resolve::ResolvedHead;
 use crate::tail::log_problems::LogProblems;
 use crate::tail::state_report::RelayContact;
 
@@ -57,6 +60,10 @@ const CHUNK_BYTES_MIN: usize = 64 * 1024;
 pub(crate) struct Tailer<F: FileSystem> {
     files: F,
     logs: Vec<TailedLog<F::FileHandle>>,
+    /// Of logs that the configuration does not have any more, until the first scan.
+    unclaimed: Vec<Handover>,
+    /// The files of which it was said that two logs find them.
+    double_matches: BTreeSet<PathBuf>,
     metrics: SenderMetrics,
     pool: BufferPool,
     retry: RelayBackoff,
@@ -98,15 +105,18 @@ impl<F: FileSystem> Tailer<F> {
         seed: u64,
         now: Now,
     ) -> Self {
-        let logs = config
-            .logs
-            .iter()
-            .map(|log| TailedLog::new(config, log, checkpoint));
+        let shares = checkpoint.map(|checkpoint| share(checkpoint, &config.logs));
+        let share_of = |index: usize| shares.as_ref().and_then(|shares| shares.of_logs.get(index));
+        let logs = config.logs.iter().enumerate();
+        let logs = logs.map(|(index, log)| TailedLog::new(config, log, share_of(index)));
+        let logs = logs.collect();
         let relay: Vec<_> = config.relay.iter().map(ToString::to_string).collect();
         let unreported = checkpoint.map_or_else(Vec::new, |checkpoint| checkpoint.gaps.clone());
         Self {
             files,
-            logs: logs.collect(),
+            logs,
+            unclaimed: shares.map_or_else(Vec::new, |shares| shares.unclaimed),
+            double_matches: BTreeSet::new(),
             metrics,
             pool: BufferPool::new(config.in_flight, config.chunk.max_bytes, events),
             retry: RelayBackoff::new(config.retry),
@@ -218,20 +228,29 @@ impl<F: FileSystem> Tailer<F> {
             return None;
         }
         self.dirty = false;
+        self.logs.iter_mut().for_each(|log| log.must_save = false);
         Some(Checkpoint {
             streams: self.logs.iter().flat_map(TailedLog::to_checkpoint).collect(),
             archives: self.logs.iter().flat_map(TailedLog::shipped).collect(),
             unsent: self.logs.iter().flat_map(TailedLog::unsent).collect(),
             gaps: self.heartbeat.unreported.clone(),
+            skipped: self.logs.iter().flat_map(TailedLog::skipped).collect(),
+            former_names: self
+                .logs
+                .iter()
+                .flat_map(|log| log.former_names.clone())
+                .collect(),
         })
     }
 
     /// Whether [`Self::take_checkpoint`] has something new.
-    ///
-    /// Nothing is saved while a log's first start is not over. The next start would look like a second one, and ship the
-    /// lines that `start: end` leaves out.
     pub(crate) fn has_checkpoint(&self) -> bool {
-        self.dirty && !self.logs.iter().any(TailedLog::is_skipping)
+        self.dirty
+    }
+
+    /// Whether the checkpoint must be saved before anything is sent: it says where the ends of `start: end` are.
+    pub(crate) fn must_save(&self) -> bool {
+        self.dirty && self.logs.iter().any(|log| log.must_save)
     }
 
     /// The folders to watch, and the live paths, which may be links to further ones.
@@ -256,9 +275,7 @@ impl<F: FileSystem> Tailer<F> {
         if now.instant >= self.next_scan {
             self.next_scan = now.instant + SCAN_INTERVAL;
             self.last_scan = Some(now.instant);
-            for log in &mut self.logs {
-                log.scan(&self.files, now);
-            }
+            self.scan(now);
             // A replaced file may have grown by lines that are older than the first line of its successor.
             self.next_measure = now.instant;
         }
@@ -273,7 +290,58 @@ impl<F: FileSystem> Tailer<F> {
         }
         self.scan_if_wanted(now);
         for log in &mut self.logs {
-            self.dirty |= std::mem::take(&mut log.wants_checkpoint);
+            self.dirty |= std::mem::take(&mut log.wants_checkpoint) || log.must_save;
+        }
+    }
+
+    /// Searches the folders. Each file goes to the first log that finds it, with all that is known of it.
+    fn scan(&mut self, now: Now) {
+        let mut claims = FileClaims::default();
+        let mut found = Vec::new();
+        for index in 0..self.logs.len() {
+            let mut files = self.logs[index].search(&self.files);
+            for file in claims.claim(index, &mut files) {
+                let (log, first) = (&self.logs[index].name, claims.owner(file.stat.key));
+                if let Some(first) = first.and_then(|first| self.logs.get(first)) {
+                    warn_of_double_match(&mut self.double_matches, file.path, log, &first.name);
+                }
+            }
+            found.push(files);
+        }
+        let unclaimed = std::mem::take(&mut self.unclaimed).into_iter();
+        let (shipped, unclaimed): (Vec<_>, Vec<_>) =
+            unclaimed.partition(|known| matches!(known, Handover::Shipped(_)));
+        self.hand_over(&claims, shipped, false);
+        let is_of_other = |file: FileKey, own: usize| claims.owner(file).is_some_and(|owner| owner != own);
+        for own in 0..self.logs.len() {
+            let given = self.logs[own].give_up(|file| is_of_other(file, own));
+            self.hand_over(&claims, given, false);
+        }
+        for (log, found) in self.logs.iter_mut().zip(found) {
+            log.take_found(&self.files, found, now);
+        }
+        // The numbers of files are used again, so the contents are compared.
+        let mut given = unclaimed;
+        given.retain(|known| self.logs.iter().any(|log| log.has_contents(known)));
+        for own in 0..self.logs.len() {
+            let (before, rest) = self.logs.split_at_mut(own);
+            let Some((log, after)) = rest.split_first_mut() else {
+                continue;
+            };
+            given.extend(log.give_up_checkpointed(|known| {
+                let mut others = before.iter().chain(&*after);
+                is_of_other(known.file(), own) && others.any(|other| other.has_contents(known))
+            }));
+        }
+        self.hand_over(&claims, given, true);
+    }
+
+    fn hand_over(&mut self, claims: &FileClaims, given: Vec<Handover>, scanned: bool) {
+        for known in given {
+            let owner = claims.owner(known.file());
+            if let Some(log) = owner.and_then(|owner| self.logs.get_mut(owner)) {
+                log.take_over(known, scanned);
+            }
         }
     }
 
@@ -291,19 +359,29 @@ impl<F: FileSystem> Tailer<F> {
         let questions = self.logs.iter_mut().enumerate();
         let asked: Vec<(usize, Head)> = questions
             .flat_map(|(index, log)| log.questions(now).into_iter().map(move |head| (index, head)))
-            .take(MAX_QUERIES)
             .collect();
         if asked.is_empty() {
             return None;
         }
-        let query = |&(index, head): &(usize, Head)| FileQuery {
-            log: self.logs[index].name.clone(),
-            head,
-            acknowledged: Some(self.logs[index].acknowledged(head)),
-        };
-        let request = ResolveRequest {
-            files: asked.iter().map(query).collect(),
-        };
+        let mut request = ResolveRequest { files: Vec::new() };
+        let mut asked = asked;
+        let mut fitting = 0;
+        for &(index, head) in &asked {
+            let log = &self.logs[index];
+            let queries = log.names().into_iter().map(|name| FileQuery {
+                log: name,
+                head,
+                acknowledged: Some(log.acknowledged(head)),
+                files: log.unidentified_files(head),
+            });
+            let queries: Vec<FileQuery> = queries.collect();
+            if request.files.len() + queries.len() > MAX_QUERIES {
+                break;
+            }
+            request.files.extend(queries);
+            fitting += 1;
+        }
+        asked.truncate(fitting);
         self.asked = Some(asked);
         Some(RelayRequest::Streams(request))
     }
@@ -326,14 +404,22 @@ impl<F: FileSystem> Tailer<F> {
         let allowed = usize::try_from(response.max_chunk).unwrap_or(usize::MAX);
         self.chunk_bytes_max = self.chunk_bytes_max.min(allowed.saturating_sub(1).max(1));
         self.chunk_bytes = self.chunk_bytes.min(self.chunk_bytes_max);
-        let mut answers: Vec<Vec<(Head, Vec<KnownStream>)>> = vec![Vec::new(); self.logs.len()];
-        for ((index, head), streams) in asked.into_iter().zip(response.candidates) {
-            answers[index].push((head, streams));
+        let mut answers: Vec<Vec<ResolvedHead>> = self.logs.iter().map(|_| Vec::new()).collect();
+        let mut candidates = response.candidates.into_iter();
+        // Older relays do not send these.
+        let mut of_other_logs = response.of_other_logs.into_iter();
+        for (index, head) in asked {
+            let names = self.logs[index].names().len();
+            answers[index].push(ResolvedHead {
+                head,
+                streams: candidates.by_ref().take(names).flatten().collect(),
+                of_other_logs: of_other_logs.by_ref().take(names).flatten().collect(),
+            });
         }
+        // A file may have been copied and truncated since the question: its copy must be found before it is read.
+        self.scan(now);
         for (log, answers) in self.logs.iter_mut().zip(&answers) {
             if !answers.is_empty() {
-                // A file may have been copied and truncated since the question: its copy must be found before it is read.
-                log.scan(&self.files, now);
                 log.measure(now);
                 count(&self.metrics, log.resolved(answers, now));
                 self.dirty = true;

@@ -177,6 +177,7 @@ impl FakeRelay {
             max_chunk: 16 << 20,
             ledger: self.ledger.get().copied(),
             candidates: request.files.iter().map(|query| alike(query.head)).collect(),
+            of_other_logs: Vec::new(),
         }
     }
 

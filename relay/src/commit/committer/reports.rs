@@ -4,21 +4,33 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
-use logferry_ledger::{LedgerError, StreamRecord};
+use logferry_ledger::{Ledger, LedgerError, StreamRecord};
 use logferry_protocol::heartbeat::Heartbeat;
+use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
+use logferry_protocol::stream::StreamId;
 
 use super::{Committer, ReportKey, SenderReport};
 use crate::commit::stream_recovery::restore_streams;
 
+/// Most streams of other logs that are searched for one file of a query.
+const OF_OTHER_LOGS_MAX: usize = 200;
+
+/// For each file of a query, the durable streams that it may be.
+#[derive(Debug, Default)]
+pub(crate) struct FoundStreams {
+    pub(crate) candidates: Vec<Vec<KnownStream>>,
+    /// Those under the names of other logs.
+    pub(crate) of_other_logs: Vec<Vec<KnownStream>>,
+}
+
 impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
-    /// For each file of a query: the durable streams that it may be.
     pub(crate) fn resolve(
         &mut self,
         (source, sender): &ReportKey,
         request: &ResolveRequest,
         now: Timestamp,
-    ) -> Result<Vec<Vec<KnownStream>>, LedgerError> {
+    ) -> Result<FoundStreams, LedgerError> {
         self.ledger.note_contact(source, &self.group, now)?;
         self.known_sources.insert(source.clone());
         let mut known = |record: StreamRecord| {
@@ -33,12 +45,19 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 by_other: record.writer.is_some() && record.writer != *sender,
             }
         };
-        let of_file = |query: &FileQuery| {
+        let mut found = FoundStreams::default();
+        for query in &request.files {
             restore_streams(&mut self.ledger, source, query, now)?;
             let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
-            Ok(records.into_iter().map(&mut known).collect())
-        };
-        request.files.iter().map(of_file).collect()
+            found
+                .candidates
+                .push(records.into_iter().map(&mut known).collect());
+            let records = streams_of_other_logs(&self.ledger, source, query)?;
+            found
+                .of_other_logs
+                .push(records.into_iter().map(&mut known).collect());
+        }
+        Ok(found)
     }
 
     /// Takes a report, or a part of one. The report counts once all its parts are here.
@@ -90,4 +109,37 @@ fn joined(before: Option<Heartbeat>, mut part: Heartbeat) -> Heartbeat {
         part.unresolved_files = part.unresolved_files.saturating_add(1);
     }
     part
+}
+
+/// The streams of a query that were shipped under the name of another log.
+fn streams_of_other_logs(
+    ledger: &Ledger,
+    source: &SourceId,
+    query: &FileQuery,
+) -> Result<Vec<StreamRecord>, LedgerError> {
+    let mut found: Vec<StreamRecord> = Vec::new();
+    let mut add = |stream: StreamId| {
+        let record = ledger.stream(source, stream)?;
+        let is_known = record.is_some();
+        let is_other = |record: &StreamRecord| record.log != query.log && record.head == query.head;
+        if let Some(record) = record.filter(is_other)
+            && !found.iter().any(|other| other.stream == stream)
+        {
+            found.push(record);
+        }
+        Ok::<_, LedgerError>(is_known)
+    };
+    let remembered = query.acknowledged.iter().flatten();
+    for known in remembered.take(OF_OTHER_LOGS_MAX) {
+        add(known.stream.stream)?;
+    }
+    for &key in query.files.iter().take(OF_OTHER_LOGS_MAX) {
+        // The sender counts the generations up in the same way.
+        for generation in 0..u32::try_from(OF_OTHER_LOGS_MAX).unwrap_or(u32::MAX) {
+            if !add(StreamId::derive(key, query.head, generation))? {
+                break;
+            }
+        }
+    }
+    Ok(found)
 }

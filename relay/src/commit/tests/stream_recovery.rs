@@ -27,11 +27,12 @@ fn resolve(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<Kn
         log: "access".parse().expect("valid"),
         head,
         acknowledged: Some(vec![acknowledged]),
+        files: Vec::new(),
     };
     let request = ResolveRequest { files: vec![query] };
     let source = "198.51.100.1".parse().expect("valid");
     let answer = fixture.committer().resolve(&(source, None), &request, at);
-    answer.expect("a ledger").remove(0)
+    answer.expect("a ledger").candidates.remove(0)
 }
 
 #[test]

@@ -66,10 +66,11 @@ impl MiniSender {
             log: "access".parse().expect("valid"),
             head,
             acknowledged: None,
+            files: Vec::new(),
         };
         let request = ResolveRequest { files: vec![query] };
         let answer = fixture.committer().resolve(&(source(), self.id), &request, now());
-        let known = answer.expect("the ledger works").remove(0);
+        let known = answer.expect("the ledger works").candidates.remove(0);
         match known.iter().find(|known| known.stream == own) {
             Some(known) if self.holds(known) => {
                 self.acked = usize::try_from(known.committed.get()).expect("small");

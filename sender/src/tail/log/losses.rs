@@ -28,7 +28,7 @@ use crate::tail::tracked_file::{FileState, TrackedFile};
 /// A file that is gone, and of which no byte is known to be acknowledged.
 #[derive(Debug)]
 pub(crate) struct MissingFile {
-    file: UnsentFile,
+    pub(super) file: UnsentFile,
     known: Option<Vec<KnownStream>>,
 }
 
@@ -41,10 +41,14 @@ impl MissingFile {
         self.known.is_none().then_some(self.file.head)
     }
 
+    /// The id that the stream got, or would have got, when it was first sent.
+    pub(super) fn stream(&self) -> StreamId {
+        StreamId::derive(self.file.file, self.file.head, 0)
+    }
+
     /// The proven loss. Another file holds the first `held` bytes.
     fn gap(&self, known: &[KnownStream], held: Offset, now: Now) -> Option<ReportedGap> {
-        // The id that the stream got, or would have got, when it was first sent.
-        let stream = StreamId::derive(self.file.file, self.file.head, 0);
+        let stream = self.stream();
         let committed = match known.iter().find(|known| known.stream == stream) {
             Some(known) => known.committed,
             None if known.is_empty() => Offset::ZERO,
@@ -152,7 +156,7 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     /// The file's size if it has this head: then it may be the missing file, or a copy of it.
-    fn size_if_alike(&self, head: Head) -> Option<Offset> {
+    pub(super) fn size_if_alike(&self, head: Head) -> Option<Offset> {
         let (own, size) = match &self.state {
             FileState::Unidentified(own) | FileState::Copy { head: own, .. } => (*own, self.size()),
             FileState::Stream(stream) => (stream.head, self.size().max(stream.acked.offset)),
@@ -182,10 +186,6 @@ impl<H: FileHandle> TailedLog<H> {
         news
     }
 
-    pub(crate) fn is_skipping(&self) -> bool {
-        self.files.iter().any(TrackedFile::is_skipping)
-    }
-
     /// The contents of this file are gone. If they have no stream yet that could be searched, the file is missing.
     pub(super) fn miss_unidentified(&mut self, index: usize) {
         let file = &self.files[index];
@@ -208,8 +208,9 @@ impl<H: FileHandle> TailedLog<H> {
 
     pub(super) fn resolve_missing(&mut self, answers: &ResolveAnswers) {
         for missing in &mut self.missing {
-            if let Some((_, known)) = answers.iter().find(|(head, _)| *head == missing.file.head) {
-                missing.known = Some(known.clone());
+            if let Some(answer) = answers.iter().find(|answer| answer.head == missing.file.head) {
+                let known = answer.streams.iter().chain(&answer.of_other_logs);
+                missing.known = Some(known.cloned().collect());
             }
         }
     }
@@ -221,6 +222,7 @@ impl<H: FileHandle> TailedLog<H> {
         if self.files.iter().any(is_unidentified) {
             return;
         }
+        self.drop_marks();
         let (files, found) = (&self.files, &mut self.lost);
         // A file that cannot be read now may be read later.
         let is_unreadable = |key: FileKey| {

@@ -13,6 +13,8 @@
 //!   unread bytes is reported.
 
 mod backlog;
+mod first_start;
+pub(crate) mod handover;
 pub(crate) mod losses;
 pub(crate) mod resolve;
 mod unseen;
@@ -28,7 +30,7 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
-use crate::checkpoint::{Checkpoint, CheckpointStream, ShippedArchive};
+use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, ShippedArchive, SkippedBeginning};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::RequestError;
@@ -47,6 +49,7 @@ const SEARCHES_MAX: usize = 4;
 
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
+    pub(super) former_names: Vec<FormerName>,
     pub(super) patterns: LogPatterns,
     chunker: Chunker,
     /// Where reading starts in a file found now. As configured only in the first scan of a sender without a checkpoint.
@@ -61,6 +64,8 @@ pub(crate) struct TailedLog<H> {
     pub(super) files: Vec<TrackedFile<H>>,
     pub(super) orphans: Vec<OrphanStream>,
     missing: Vec<MissingFile>,
+    /// The marks of `start: end` whose files are not identified.
+    marks: Vec<SkippedBeginning>,
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
@@ -69,6 +74,8 @@ pub(crate) struct TailedLog<H> {
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
     pub(super) wants_checkpoint: bool,
+    /// The checkpoint must be saved before anything is sent.
+    pub(super) must_save: bool,
     /// The relay has less of a stream than it had acknowledged: it was emptied or restored from a backup.
     pub(super) relay_forgot: bool,
 }
@@ -96,11 +103,10 @@ impl<H: FileHandle> TailedLog<H> {
     ) -> Self {
         let empty = Checkpoint::default();
         let saved = checkpoint.unwrap_or(&empty);
-        let streams = saved.streams.iter().filter(|stream| stream.log == log.name);
-        let unsent = saved.unsent.iter().filter(|unsent| unsent.log == log.name);
-        let shipped = saved.archives.iter().filter(|archive| archive.log == log.name);
+        let streams = saved.streams.iter().cloned();
         Self {
             name: log.name.clone(),
+            former_names: saved.former_names.clone(),
             patterns: LogPatterns::of_log(log),
             chunker: Chunker::of_log(&sender.chunk, log),
             start: checkpoint.map_or(log.start, |_| config::StartPosition::Beginning),
@@ -110,23 +116,31 @@ impl<H: FileHandle> TailedLog<H> {
             names: Vec::new(),
             neighbours: BTreeSet::new(),
             files: Vec::new(),
-            orphans: streams.cloned().map(OrphanStream::from_checkpoint).collect(),
-            missing: unsent.cloned().map(MissingFile::new).collect(),
+            orphans: streams.map(OrphanStream::from_checkpoint).collect(),
+            missing: saved.unsent.iter().cloned().map(MissingFile::new).collect(),
+            marks: saved.skipped.clone(),
             lost: Vec::new(),
-            shipped: shipped.map(|archive| archive.stat).collect(),
+            shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
             has_waiting: false,
             wants_scan: false,
             wants_checkpoint: false,
+            must_save: false,
             relay_forgot: false,
         }
     }
 
-    pub(crate) fn scan<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F, now: Now) {
+    /// Takes the files that were found for this log, oldest first.
+    pub(crate) fn take_found<F: FileSystem<FileHandle = H>>(
+        &mut self,
+        file_system: &F,
+        found: Vec<FoundFile>,
+        now: Now,
+    ) {
         self.wants_scan = false;
         self.files.iter_mut().for_each(|file| file.seen = false);
         let files = self.files.iter().enumerate();
         let mut known: HashMap<FileKey, usize> = files.map(|(index, file)| (file.stat.key, index)).collect();
-        for found in self.search(file_system) {
+        for found in found {
             let chain = self.chain(&found.live_path);
             self.add_found(file_system, found, &mut known, chain, now);
         }
@@ -137,12 +151,14 @@ impl<H: FileHandle> TailedLog<H> {
         self.files.retain(|file| !file.is_over());
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
+        // The next start is not the first one, even if there was nothing to mark.
+        self.must_save |= self.start == config::StartPosition::End;
         self.start = config::StartPosition::Beginning;
     }
 
     /// Searches until two searches in a row find the same. During a rotation names change while they are listed, so one
     /// search may miss a file, and the lines of a younger file would come before its lines.
-    fn search<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F) -> Vec<FoundFile> {
+    pub(crate) fn search<F: FileSystem<FileHandle = H>>(&mut self, file_system: &F) -> Vec<FoundFile> {
         let mut found = self.patterns.scan(file_system);
         for _ in 1..SEARCHES_MAX {
             let names = found.files.iter().map(|file| (file.path.clone(), file.stat.key));
@@ -192,7 +208,7 @@ impl<H: FileHandle> TailedLog<H> {
             tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
         }
         if self.start == config::StartPosition::End && file.size() > Offset::ZERO {
-            file.skip_to = Some(file.size());
+            file.mark_end(&self.name);
         }
         if let Some(index) = index {
             self.files[index] = file;
@@ -244,6 +260,7 @@ impl<H: FileHandle> TailedLog<H> {
             tracing::info!(path = %file.path.display(), %stream, %acked, "the log was truncated or rewritten");
             self.orphans.push(orphan);
         }
+        self.marks.extend(file.take_mark());
         file.skip_to = None;
         // A copy of this file may hold its last bytes.
         self.recheck_copies();
@@ -376,6 +393,7 @@ impl<H: FileHandle> TailedLog<H> {
             Ok(()) => {
                 file.retry.succeeded();
                 file.parted_from = None;
+                file.mark = None;
                 self.lost.extend(file.shortfall(&self.name, now));
                 file.close_if_finished();
             }
@@ -389,8 +407,7 @@ impl<H: FileHandle> TailedLog<H> {
         Some(amount)
     }
 
-    /// The streams for the checkpoint. A stream without an acknowledged byte is left out: it would make the next start
-    /// look like a second one.
+    /// The streams for the checkpoint, of which something is acknowledged.
     pub(crate) fn to_checkpoint(&self) -> impl Iterator<Item = CheckpointStream> + '_ {
         let of_files = self.files.iter().filter_map(|file| {
             let path = file.path.display().to_string();

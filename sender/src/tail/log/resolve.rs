@@ -20,16 +20,27 @@ use crate::tail::tracked_file::{FileState, HeldReason, TrackedFile};
 /// A copy may look older than the live file by this time, because the live file is written to while it is copied.
 const COPY_AGE: Duration = Duration::from_secs(1);
 
-/// The relay's answers for one log: the streams with each head that was asked for.
-pub(crate) type ResolveAnswers = [(Head, Vec<KnownStream>)];
+/// The relay's answer for one head of a log.
+#[derive(Debug)]
+pub(crate) struct ResolvedHead {
+    pub(crate) head: Head,
+    pub(crate) streams: Vec<KnownStream>,
+    /// Streams with this head that were shipped under the name of another log.
+    pub(crate) of_other_logs: Vec<KnownStream>,
+}
+
+/// The relay's answers for one log.
+pub(crate) type ResolveAnswers = [ResolvedHead];
 
 fn find(answers: &ResolveAnswers, id: StreamId) -> Option<&KnownStream> {
-    let mut streams = answers.iter().flat_map(|(_, streams)| streams);
+    let mut streams = answers
+        .iter()
+        .flat_map(|answer| answer.streams.iter().chain(&answer.of_other_logs));
     streams.find(|stream| stream.stream == id)
 }
 
 fn is_answered(answers: &ResolveAnswers, head: Head) -> bool {
-    answers.iter().any(|(asked, _)| *asked == head)
+    answers.iter().any(|answer| answer.head == head)
 }
 
 struct Candidate {
@@ -96,7 +107,8 @@ impl<H: FileHandle> TailedLog<H> {
                 continue;
             };
             let is_certain = matches!(stream.phase, StreamPhase::Reading | StreamPhase::Closing);
-            let is_held = || handle.holds(stream.read).unwrap_or(true) && file.holds_parted();
+            let is_held =
+                || handle.holds(stream.read).unwrap_or(true) && file.holds_parted() && file.holds_mark();
             if is_certain && is_answered(answers, stream.head) && !is_held() {
                 self.contents_changed(index);
             }
@@ -126,9 +138,16 @@ impl<H: FileHandle> TailedLog<H> {
                 return;
             }
         };
+        let relay_knows_none = answers.iter().all(|answer| answer.streams.is_empty());
+        if !candidates.is_empty() {
+            self.confirm_marks(relay_knows_none);
+        }
+        let indices: Vec<usize> = candidates.iter().map(|candidate| candidate.index).collect();
+        self.assign_marks(&indices);
         let (mut streams, mut unmatched) = (Vec::new(), Vec::new());
         for (candidate, stream) in candidates.into_iter().zip(matches) {
-            match stream.and_then(|stream| free.get(stream)) {
+            let known = stream.and_then(|stream| free.get(stream));
+            match known.or_else(|| self.find_renamed(&candidate, answers)) {
                 Some(stream) => streams.push((candidate.index, stream)),
                 None => unmatched.push(candidate),
             }
@@ -137,13 +156,12 @@ impl<H: FileHandle> TailedLog<H> {
             let start = find(answers, stream.stream).map_or_else(stream_start, committed);
             self.continue_stream(index, stream, start, now);
         }
-        let relay_knows_none = answers.iter().all(|(_, streams)| streams.is_empty());
         // A copy can only be recognised beside its original. So the live files, which come last, are identified first,
         // and compressed files after all others.
         for compressed in [false, true] {
             for candidate in unmatched.iter().rev() {
                 if self.files[candidate.index].is_compressed() == compressed {
-                    self.identify_unmatched(candidate, answers, relay_knows_none, now);
+                    self.identify_unmatched(candidate, answers, now);
                 }
             }
         }
@@ -177,26 +195,55 @@ impl<H: FileHandle> TailedLog<H> {
     /// The streams that no followed file is. If relay and memory both know one, the relay's offset counts.
     fn free_streams(&self, answers: &ResolveAnswers) -> Vec<KnownStream> {
         let mut free: Vec<KnownStream> = Vec::new();
-        let of_relay = answers.iter().flat_map(|(_, streams)| streams).cloned();
+        let of_relay = answers.iter().flat_map(|answer| &answer.streams);
+        // Its first chunk arrived under the log's former name, and the sender never heard of it.
+        let is_missing = |known: &&KnownStream| {
+            let mut missing = self.missing.iter();
+            missing.any(|missing| missing.stream() == known.stream)
+        };
+        let renamed = answers.iter().flat_map(|answer| &answer.of_other_logs);
+        let of_relay = of_relay.chain(renamed.filter(is_missing)).cloned();
         let of_orphans = self
             .orphans
             .iter()
             .map(|orphan| orphan.stream.as_known(orphan.file));
         for known in of_relay.chain(of_orphans) {
-            // The file of a parted stream goes on where its own bytes end, and not in a stream of the other sender.
-            let mut parted = self.orphans.iter().filter(|orphan| orphan.is_parted);
-            let is_foreign = |orphan: &OrphanStream| {
-                orphan.stream.id == known.stream || known.by_other && orphan.stream.head == known.head
-            };
-            if parted.any(is_foreign) {
-                continue;
-            }
             let is_listed = free.iter().any(|other| other.stream == known.stream);
-            if !is_listed && self.file_of(known.stream).is_none() {
+            if !is_listed && self.is_free(&known) {
                 free.push(known);
             }
         }
         free
+    }
+
+    /// Whether no followed file is the stream, and no file that another sender parted from.
+    fn is_free(&self, known: &KnownStream) -> bool {
+        // The file of a parted stream goes on where its own bytes end, and not in a stream of the other sender.
+        let mut parted = self.orphans.iter().filter(|orphan| orphan.is_parted);
+        let is_foreign = |orphan: &OrphanStream| {
+            orphan.stream.id == known.stream || known.by_other && orphan.stream.head == known.head
+        };
+        !parted.any(is_foreign) && self.file_of(known.stream).is_none()
+    }
+
+    /// The stream that this file was shipped in under the name of another log. More than the first line has to be the same:
+    /// many logs begin with the same line, and inodes are used again.
+    fn find_renamed<'a>(
+        &self,
+        candidate: &Candidate,
+        answers: &'a ResolveAnswers,
+    ) -> Option<&'a KnownStream> {
+        let file = &self.files[candidate.index];
+        let text = file.handle.as_ref()?;
+        let is_it = |known: &&KnownStream| {
+            known.file == file.stat.key
+                && known.committed.get() > candidate.head.0.len() as u64
+                && known.head.matches(&candidate.beginning)
+                && self.is_free(known)
+                && text.holds(committed(known)).unwrap_or(false)
+        };
+        let others = answers.iter().flat_map(|answer| &answer.of_other_logs);
+        others.filter(is_it).max_by_key(|known| known.committed)
     }
 
     fn continue_stream(&mut self, index: usize, known: &KnownStream, start: StreamPosition, now: Now) {
@@ -220,17 +267,13 @@ impl<H: FileHandle> TailedLog<H> {
         );
         file.follow(stream, now);
         file.close_if_finished();
-        file.skip_to = None;
+        if start.offset > Offset::ZERO {
+            (file.mark, file.skip_to) = (None, None);
+        }
     }
 
     /// The file is none of the known streams: it is a copy, or new.
-    fn identify_unmatched(
-        &mut self,
-        candidate: &Candidate,
-        answers: &ResolveAnswers,
-        relay_knows_none: bool,
-        now: Now,
-    ) {
+    fn identify_unmatched(&mut self, candidate: &Candidate, answers: &ResolveAnswers, now: Now) {
         let &Candidate { index, head, .. } = candidate;
         let original = self.find_original(candidate);
         let parted = matches!(original, Ok(None))
@@ -249,12 +292,11 @@ impl<H: FileHandle> TailedLog<H> {
                     "the log is a copy of another file, its lines are not shipped again"
                 );
                 file.state = FileState::Copy { head, of };
+                let mark = file.take_mark();
+                self.marks.extend(mark);
             }
             Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
             Ok(None) => {
-                if !relay_knows_none {
-                    file.skip_to = None;
-                }
                 if let Some(parted) = parted {
                     let (of, from) = (parted.stream.id, parted.stream.acked.offset);
                     tracing::warn!(

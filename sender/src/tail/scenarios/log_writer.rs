@@ -19,6 +19,8 @@ pub(super) const SITES: &str = "/log/site-?.log";
 #[derive(Debug, Default, Clone)]
 pub(super) struct FileHistory {
     pub(super) bytes: Vec<u8>,
+    /// The first so many are left out by `start: end`.
+    pub(super) left_out: usize,
     /// It was cut or deleted before it was shipped: unread bytes are lost.
     pub(super) is_cut: bool,
 }
@@ -217,6 +219,14 @@ impl Simulation {
         if let Some((live, _)) = self.file(self.log) {
             self.disk.truncate(&live);
             self.new_life();
+        }
+    }
+
+    /// The sender starts for the first time now, with `start: end`.
+    pub(super) fn leave_out(&self) {
+        for life in &self.lives {
+            let mut life = life.borrow_mut();
+            life.left_out = life.bytes.len();
         }
     }
 

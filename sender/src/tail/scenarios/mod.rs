@@ -36,6 +36,7 @@
 
 mod backlog;
 mod hazards;
+mod log_settings;
 mod log_writer;
 mod losses;
 mod sim_files;
@@ -112,7 +113,16 @@ enum ScenarioStep {
     Answer(usize, RequestOutcome),
     /// How many waiting requests still reach the relay, and whether the checkpoint is kept.
     Restart(usize, bool),
+    /// The logs get other names in the configuration.
+    Names([&'static str; 2]),
 }
+
+const LOG_NAMES: [[&str; 2]; 4] = [
+    ["access", "site"],
+    ["site", "access"],
+    ["access", "sites"],
+    ["other", "access"],
+];
 
 const COMPRESSION_FORMATS: [CompressionFormat; 4] = [
     CompressionFormat::Gzip,
@@ -143,6 +153,7 @@ fn step() -> impl Strategy<Value = ScenarioStep> {
         12 => (prop_oneof![4 => Just(0_usize), 1 => 1_usize..3], outcome)
             .prop_map(|(which, outcome)| ScenarioStep::Answer(which, outcome)),
         2 => (0_usize..5, any::<bool>()).prop_map(|(arrive, keep)| ScenarioStep::Restart(arrive, keep)),
+        1 => prop::sample::select(&LOG_NAMES).prop_map(ScenarioStep::Names),
     ]
 }
 
@@ -185,6 +196,7 @@ fn play(sim: &mut Simulation, step: &ScenarioStep) {
         ScenarioStep::Turn => sim.turn(),
         ScenarioStep::Answer(which, outcome) => sim.answer(which, outcome),
         ScenarioStep::Restart(arrive, keep_checkpoint) => sim.restart(arrive, keep_checkpoint),
+        ScenarioStep::Names(names) => sim.rename_logs(names),
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use logferry_invariants::{invariant_chunk_starts_at_committed_offset, invariant_offset_names_one_byte};
 use logferry_protocol::chunk::{ChunkOutcome, LineCounts, Receipt, StreamEnd};
-use logferry_protocol::resolve::{KnownStream, ResolveRequest, ResolveResponse};
+use logferry_protocol::names::LogName;
+use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{Offset, StreamId};
 
 use crate::error::RequestError;
@@ -44,6 +45,7 @@ pub(crate) struct SimRelay {
 #[derive(Debug)]
 pub(crate) struct SimStream {
     pub(super) known: KnownStream,
+    pub(super) log: LogName,
     pub(super) body: Vec<u8>,
     /// The file's bytes up to the committed offset; `None` once a chunk left some of them out.
     raw: Option<Vec<u8>>,
@@ -92,6 +94,7 @@ impl SimRelay {
             };
             self.streams.push(SimStream {
                 known,
+                log: header.log.clone(),
                 body: Vec::new(),
                 raw: Some(Vec::new()),
                 lines: LineCounts::default(),
@@ -140,17 +143,31 @@ impl SimRelay {
     }
 
     pub(crate) fn resolve(&mut self, request: &ResolveRequest) -> ResolveResponse {
-        let candidates = request.files.iter().map(|query| {
+        let known = |query: &FileQuery, is_own: bool| -> Vec<KnownStream> {
+            let derived = query.files.iter().flat_map(|&key| {
+                (0..100).map(move |generation| StreamId::derive(key, query.head, generation))
+            });
+            let remembered = query.acknowledged.iter().flatten();
+            let asked: Vec<StreamId> = derived
+                .chain(remembered.map(|known| known.stream.stream))
+                .collect();
             // The relay does not know a stream before its first committed byte.
-            let is_alike = |known: &&KnownStream| known.head == query.head && known.committed > Offset::ZERO;
-            let streams = self.streams.iter().map(|stored| KnownStream {
+            let streams = self.streams.iter().filter(|stored| {
+                stored.known.head == query.head
+                    && stored.known.committed > Offset::ZERO
+                    && (stored.log == query.log) == is_own
+            });
+            let found = streams.filter(|stored| is_own || asked.contains(&stored.known.stream));
+            let found = found.map(|stored| KnownStream {
                 by_other: stored.writer != self.asking,
                 ..stored.known.clone()
             });
-            streams.filter(|known| is_alike(&known)).collect()
-        });
-        let candidates: Vec<Vec<KnownStream>> = candidates.collect();
-        let told = candidates.iter().flatten();
+            found.collect()
+        };
+        let files = request.files.iter();
+        let candidates: Vec<_> = files.clone().map(|query| known(query, true)).collect();
+        let of_other_logs: Vec<_> = files.map(|query| known(query, false)).collect();
+        let told = candidates.iter().chain(&of_other_logs).flatten();
         let told = told.map(|known| (known.stream, known.committed, self.asking));
         self.told.extend(told);
         ResolveResponse {
@@ -158,6 +175,7 @@ impl SimRelay {
             ledger: None,
             max_chunk: 1 << 20,
             candidates,
+            of_other_logs,
         }
     }
 }
@@ -167,6 +185,7 @@ impl SimStream {
         let header = &chunk.header;
         self.known.committed = header.range.end();
         (self.known.tail, self.known.file) = (header.tail, header.file);
+        self.log = header.log.clone();
         self.lines = self.lines.plus(header.lines);
         self.finished = header.stream_end == StreamEnd::Finished;
         self.body.extend_from_slice(&chunk.body);

@@ -38,6 +38,10 @@ pub(super) struct Simulation {
     pub(super) hears: bool,
     now: Now,
     saved: Option<Checkpoint>,
+    /// The checkpoint was lost, and is not complete again.
+    is_state_lost: bool,
+    /// The logs had other names before.
+    pub(super) is_renamed: bool,
     pub(super) lives: Vec<FileLife>,
     /// Which life each file is, by its name.
     pub(super) names: BTreeMap<String, FileLife>,
@@ -96,6 +100,8 @@ impl Simulation {
             hears: true,
             now,
             saved: None,
+            is_state_lost: false,
+            is_renamed: false,
             lives: Vec::new(),
             names: BTreeMap::new(),
             next_line: 0,
@@ -130,6 +136,10 @@ impl Simulation {
             next_day: self.next_day,
             ..Self::new(self.config.clone())
         }
+    }
+
+    pub(super) fn config_mut(&mut self) -> &mut config::SenderSettings {
+        &mut self.config
     }
 
     pub(super) fn advance(&mut self, by: Duration) {
@@ -177,7 +187,12 @@ impl Simulation {
     /// The relay's answer about streams. The sender must follow it for streams that it has not shipped since its start.
     fn resolve(&mut self, question: &ResolveRequest) -> ResolveResponse {
         let response = self.relay.resolve(question);
-        for known in response.candidates.iter().flatten() {
+        for known in response
+            .candidates
+            .iter()
+            .chain(&response.of_other_logs)
+            .flatten()
+        {
             if known.by_other {
                 // It is another sender's end, which this one need not follow.
                 self.answered.remove(&known.stream);
@@ -211,8 +226,9 @@ impl Simulation {
                 self.relay.take(&chunk);
             }
         }
-        if !keep_checkpoint {
+        if !keep_checkpoint && !self.is_renamed {
             self.saved = None;
+            self.is_state_lost = true;
         }
         self.start_again();
     }
@@ -227,6 +243,7 @@ impl Simulation {
     }
 
     pub(super) fn settle(&mut self) {
+        self.is_state_lost = false;
         for _ in 0..60 {
             self.hear(true);
             for _ in 0..200 {
@@ -245,6 +262,20 @@ impl Simulation {
     pub(super) fn settle_and_check(&mut self) {
         self.settle();
         self.check();
+    }
+
+    /// The sender is stopped, and starts with other names for its logs.
+    pub(super) fn rename_logs(&mut self, names: [&str; 2]) {
+        if self.is_state_lost {
+            // Only the checkpoint knows which files were shipped under another name.
+            self.settle();
+        }
+        self.is_renamed = true;
+        self.stop();
+        for (log, name) in self.config.logs.iter_mut().zip(names) {
+            log.name = name.parse().expect("a name");
+        }
+        self.start_again();
     }
 
     pub(super) fn stop(&mut self) {
@@ -286,12 +317,10 @@ impl Simulation {
         let (mut expected, mut cut): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for life in &self.lives {
             let is_live = live.iter().any(|live| Rc::ptr_eq(live, life));
-            let whole = shipped(&life.borrow().bytes, is_live, self.config.logs[0].max_line);
-            let of_kind = if life.borrow().is_cut {
-                &mut cut
-            } else {
-                &mut expected
-            };
+            let life = life.borrow();
+            let kept = &life.bytes[life.left_out..];
+            let whole = shipped(kept, is_live, self.config.logs[0].max_line);
+            let of_kind = if life.is_cut { &mut cut } else { &mut expected };
             of_kind.push(whole);
         }
         let bodies = self.relay.streams.iter().map(|stored| &stored.body);

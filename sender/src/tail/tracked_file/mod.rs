@@ -16,6 +16,7 @@ use logferry_protocol::heartbeat::StreamProgress;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
+use crate::checkpoint::SkippedBeginning;
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::files::compressed::{LAYERS_MAX, LogText};
@@ -106,6 +107,8 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) unread_since: Instant,
     /// `start: end`: the bytes before are not shipped if the file turns out to be new.
     pub(crate) skip_to: Option<Offset>,
+    /// The mark that it is left out by, until the relay has acknowledged that.
+    pub(crate) mark: Option<SkippedBeginning>,
     /// The stream that the file's first bytes were shipped in, until the relay has the first chunk of its new one.
     pub(crate) parted_from: Option<Box<OrphanStream>>,
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
@@ -144,6 +147,7 @@ impl<H: FileHandle> TrackedFile<H> {
             close_policy: ClosePolicy::new(age, now),
             unread_since: now.instant,
             skip_to: None,
+            mark: None,
             parted_from: None,
             retry,
             seen: true,
@@ -161,6 +165,11 @@ impl<H: FileHandle> TrackedFile<H> {
 
     pub(crate) fn is_compressed(&self) -> bool {
         self.handle.as_ref().is_some_and(LogText::is_compressed)
+    }
+
+    /// Whether it is a compressed file that is read while it is written.
+    pub(crate) fn is_growing(&self) -> bool {
+        self.handle.as_ref().is_some_and(LogText::is_growing)
     }
 
     /// Whether it is an incomplete compressed file that has changed a moment ago.
@@ -397,13 +406,13 @@ impl<H: FileHandle> TrackedFile<H> {
         chunk_bytes: usize,
         chunker: &mut Chunker,
     ) -> io::Result<ChunkRead> {
-        let (size, is_shipped) = (self.size(), self.holds_parted());
+        let (size, is_shipped) = (self.size(), self.holds_parted() && self.holds_mark());
         let parted = self.parted_from.as_ref().map(|parted| parted.stream.acked);
         let (FileState::Stream(stream), Some(handle)) = (&mut self.state, &self.handle) else {
             return Ok(ChunkRead::Nothing);
         };
         let read = match self.skip_to.filter(|_| stream.read.offset == Offset::ZERO) {
-            // What is left out must be what was shipped. The file may be another one by now, of the same size.
+            // What is left out must be what was shipped or marked. The file may be another one by now, of the same size.
             Some(_) if !is_shipped => ChunkRead::Changed,
             Some(end) => match skip_to_end(handle, end)? {
                 ChunkRead::Chunk(draft) if parted.is_some_and(|parted| draft.contradicts(parted)) => {

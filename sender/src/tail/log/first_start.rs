@@ -1,0 +1,136 @@
+//! `start: end`: what the first start of a sender leaves out.
+//!
+//! "The end" of a file is where the first start saw it, whenever the relay hears of the file. So the first start marks the
+//! end of each file, by contents, and the marks are in the checkpoint before anything is sent. A mark is used up when the
+//! relay has acknowledged the empty chunk that leaves the bytes out.
+//!
+//! The relay decides whether this is a first start at all: if it knows streams of the log, the state folder was lost, and
+//! nothing is left out. Once it has said so, the marks are confirmed, and hold whatever it knows later.
+
+use logferry_protocol::stream::{Offset, Tail};
+
+use crate::checkpoint::SkippedBeginning;
+use crate::files::{self, FileHandle};
+use crate::streams::tracked_stream::StreamPosition;
+use crate::tail::log::TailedLog;
+use crate::tail::tracked_file::{FileState, TrackedFile};
+
+impl<H: FileHandle> TrackedFile<H> {
+    /// Leaves out the bytes that the file has now, if it turns out to be new.
+    pub(super) fn mark_end(&mut self, log: &logferry_protocol::names::LogName) {
+        let end = self.size();
+        let ending = self.handle.as_ref().map(|text| files::ending_at(text, end));
+        // Of a file that cannot be read only its size is known.
+        let ending = ending.and_then(Result::ok).flatten();
+        let head = match self.state {
+            FileState::Unidentified(head) => Some(head),
+            _ => None,
+        };
+        self.mark(SkippedBeginning {
+            log: log.clone(),
+            path: self.path.display().to_string(),
+            file: self.stat.key,
+            head,
+            end,
+            tail: ending.map(|ending| Tail::of(&ending)),
+            confirmed: false,
+        });
+    }
+
+    fn mark(&mut self, mark: SkippedBeginning) {
+        self.skip_to = Some(mark.end);
+        self.mark = Some(mark);
+    }
+
+    /// Takes the mark away, unless it is used up.
+    pub(crate) fn take_mark(&mut self) -> Option<SkippedBeginning> {
+        let mark = self.mark.take()?;
+        self.skip_to = None;
+        (self.acked() == Offset::ZERO).then_some(mark)
+    }
+
+    /// Whether the bytes that the mark leaves out are still there.
+    pub(crate) fn holds_mark(&self) -> bool {
+        let is_held = |mark: &SkippedBeginning| self.is_marked_by(mark, mark.file == self.stat.key);
+        self.mark.as_ref().is_none_or(is_held)
+    }
+
+    fn is_marked_by(&self, mark: &SkippedBeginning, same_file: bool) -> bool {
+        let Some(text) = &self.handle else { return false };
+        let is_same_file = mark.file == self.stat.key;
+        if is_same_file != same_file {
+            return false;
+        }
+        let Some(tail) = mark.tail else {
+            return is_same_file && self.size() >= mark.end;
+        };
+        let begins_alike = mark
+            .head
+            .is_none_or(|head| files::beginning(text).is_ok_and(|beginning| head.matches(&beginning)));
+        let position = StreamPosition {
+            offset: mark.end,
+            tail,
+        };
+        begins_alike && text.holds(position).unwrap_or(false)
+    }
+}
+
+impl<H: FileHandle> TailedLog<H> {
+    /// Takes the relay's answer whether this is a first start.
+    pub(super) fn confirm_marks(&mut self, relay_knows_none: bool) {
+        let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());
+        for mark in of_files.chain(&mut self.marks).filter(|mark| !mark.confirmed) {
+            mark.confirmed = relay_knows_none;
+            self.must_save = true;
+        }
+        if !relay_knows_none {
+            self.marks.retain(|mark| mark.confirmed);
+            for file in &mut self.files {
+                if file.mark.take_if(|mark| !mark.confirmed).is_some() {
+                    file.skip_to = None;
+                }
+            }
+        }
+    }
+
+    /// Gives each of these files the mark of its contents: the file that was marked goes before its copies, and compressed
+    /// files go last, because they count as copies of the others.
+    pub(super) fn assign_marks(&mut self, files: &[usize]) {
+        for &index in files {
+            self.marks.extend(self.files[index].take_mark());
+        }
+        for (compressed, same_file) in [(false, true), (false, false), (true, true), (true, false)] {
+            for &index in files {
+                let file = &self.files[index];
+                let is_its = |mark: &SkippedBeginning| file.is_marked_by(mark, same_file);
+                if file.mark.is_some() || file.is_compressed() != compressed {
+                    continue;
+                }
+                if let Some(mark) = self.marks.iter().position(is_its) {
+                    let mut mark = self.marks.swap_remove(mark);
+                    let file = &mut self.files[index];
+                    // Its text was not known when it was marked. Nothing is appended to such a file.
+                    if mark.tail.is_none() && file.is_compressed() && !file.is_growing() {
+                        mark.end = file.size();
+                    }
+                    file.mark(mark);
+                }
+            }
+        }
+    }
+
+    /// Forgets the marks of files that are gone. Every file is identified.
+    pub(super) fn drop_marks(&mut self) {
+        let files = &self.files;
+        self.marks.retain(|mark| {
+            let mut present = files.iter().filter(|file| file.stat.key == mark.file);
+            present.any(|file| !matches!(file.state, FileState::Stream(_)))
+        });
+    }
+
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = SkippedBeginning> + '_ {
+        let of_files = self.files.iter().filter(|file| file.acked() == Offset::ZERO);
+        let of_files = of_files.filter_map(|file| file.mark.as_ref());
+        of_files.chain(&self.marks).cloned()
+    }
+}
