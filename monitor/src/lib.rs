@@ -30,6 +30,7 @@ pub use alerts::SourceState;
 pub use daemon::{once, run, test_mail};
 pub use error::{InspectionError, MonitorError, SendError};
 pub use gap::GapReport;
+pub use mail::probe::{ProbedRecipients, probe_mail};
 
 #[cfg(test)]
 mod tests;

@@ -38,4 +38,5 @@ pub use backfill::{
     backfill,
 };
 pub use files::neighbours;
+pub use relay_client::{RelayFound, RelayProbeError, probe_relay};
 pub use runner::{SenderError, run};

@@ -5,4 +5,5 @@
 
 pub(crate) mod html;
 pub(crate) mod outbox;
+pub(crate) mod probe;
 pub(crate) mod smtp;
