@@ -11,6 +11,9 @@ use logferry_ledger::BatchFilter;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_time_windows::{MomentError, moment};
 
+/// The configuration that is used unless another one is named.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
+
 /// Ships nginx logs to SFTP servers: every line exactly once, with proof
 #[derive(Debug, Parser)]
 #[command(name = "logferry", version, after_help = EXIT_CODES)]
@@ -21,7 +24,7 @@ pub(crate) struct CliArgs {
         long,
         global = true,
         env = "LOGFERRY_CONFIG",
-        default_value = "/etc/logferry/logferry.yaml",
+        default_value = DEFAULT_CONFIG,
         value_name = "FILE"
     )]
     pub(crate) config: PathBuf,
@@ -106,7 +109,7 @@ pub(crate) struct RunMode {
 
 #[derive(Debug, Options)]
 pub(crate) struct CheckArgs {
-    /// Also try to connect to the relay, the destinations and the mail server
+    /// Also try the relay, the destinations and the mail server in their own protocols, and the ports to listen on
     #[arg(long)]
     pub(crate) connect: bool,
     /// Only whether this role (or `run`: all of them) accepts the configuration; says nothing if it does. For units

@@ -29,10 +29,10 @@ mod worker;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::{Destination, ForwarderSettings};
+use logferry_config::ForwarderSettings;
 use logferry_durable::{LockError, LockFile};
 use logferry_ledger::LedgerError;
 use tokio::task::{JoinError, JoinSet};
@@ -40,11 +40,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::delivery_store::DeliveryStore;
-use crate::session::bandwidth::Bandwidth;
-use crate::session::sftp_driver::SftpDriver;
 use crate::source::compressed_staging;
 use crate::worker::DestinationWorker;
 
+pub use crate::commands::check::check_destination;
 pub use crate::commands::resend::{BatchAtDestination, ResendDue, ResendImpossible, ResendOutcome, resend};
 pub use crate::commands::sidecars::{Sidecar, SidecarKind, sidecars};
 pub use crate::commands::verify::{DeliveredFile, DeliveryDifference, VerifyProgress, verify};
@@ -180,12 +179,4 @@ fn remove_unneeded_staging(
 /// Locks, also after another thread panicked: every change is complete under one lock.
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Connects to a destination, logs in and checks that its folder exists, as `logferry check --connect` does.
-///
-/// Blocks for up to a minute or two when the destination does not answer.
-pub fn check_destination(destination: &Destination) -> Result<(), DeliveryError> {
-    let bandwidth = Arc::new(Mutex::new(Bandwidth::new(None, Instant::now())));
-    SftpDriver::open(destination, bandwidth, CancellationToken::new()).map(drop)
 }

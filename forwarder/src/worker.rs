@@ -68,6 +68,8 @@ pub(crate) struct DestinationWorker {
     manifest_writer: Option<ManifestWriter>,
     wrote_at: Option<Instant>,
     noted_health: NotedHealth,
+    /// Whether it is logged that files here are renamed by a request that replaces.
+    told_posix_rename: bool,
 }
 
 impl DestinationWorker {
@@ -95,6 +97,7 @@ impl DestinationWorker {
             manifest_writer: ManifestWriter::new(&destination),
             wrote_at: None,
             noted_health: NotedHealth::Unknown,
+            told_posix_rename: false,
             destination,
             interval,
             stop,

@@ -1,11 +1,10 @@
-//! `logferry check`: validates the configuration. With `--connect` it also tries to reach every host in it.
+//! `logferry check`: validates the configuration. With `--connect` it also tries every host and port in it (`reach`).
 
-use std::net::{TcpStream, ToSocketAddrs};
+mod port_holder;
+mod ports;
+mod reach;
+
 use std::path::Path;
-use std::time::Duration;
-
-use anyhow::Context;
-use logferry_config::Config;
 
 use crate::args::{CheckArgs, CheckedRole};
 use crate::configuration;
@@ -13,9 +12,6 @@ use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
 use crate::roles::role::{Role, load_for};
 use crate::{service_user, units};
-
-/// Time limit for a TCP connection.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Checks, and prints the findings. An invalid configuration is not a finding but an error with its own exit code.
 pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
@@ -66,7 +62,7 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     if let Some(note) = &looked.note {
         console::print(&format!("{note}\n"))?;
     }
-    let is_all_reached = !options.connect || reach_all(&config)?;
+    let is_all_reached = !options.connect || reach::all(&config, file)?;
     Ok(CommandOutcome::fine_if(
         files.problems.is_empty() && units.is_empty() && looked.findings.is_empty() && is_all_reached,
     ))
@@ -84,45 +80,4 @@ impl CheckedRole {
             Self::Housekeeper => Some(Role::Housekeeper),
         }
     }
-}
-
-/// Tries to reach every host in the configuration, and prints the result of each. False if one cannot be reached.
-fn reach_all(config: &Config) -> Result<bool> {
-    let mut is_all_reached = true;
-    let mut print = |host: String, result: anyhow::Result<()>| match result {
-        Ok(()) => console::print(&format!("{host}: answers\n")),
-        Err(error) => {
-            is_all_reached = false;
-            console::print(&format!("{host}: {error:#}\n"))
-        }
-    };
-    for relay in config.sender.iter().flat_map(|sender| &sender.relay) {
-        print(format!("relay {relay}"), reach(&relay.host, relay.port))?;
-    }
-    let forwarder = config.forwarder.iter();
-    for destination in forwarder.flat_map(|forwarder| &forwarder.destinations) {
-        let result = logferry_forwarder::check_destination(destination);
-        let result = result.map_err(|error| anyhow::anyhow!("{}", error.explanation()));
-        print(format!("destination {}", destination.name), result)?;
-    }
-    if let Some(monitor) = &config.monitor {
-        let (host, port) = (&monitor.smtp.host, monitor.smtp.port);
-        print(format!("mail server {host}:{port}"), reach(host, port))?;
-    }
-    Ok(is_all_reached)
-}
-
-/// Connects to one of the host's addresses, and closes the connection.
-fn reach(host: &str, port: u16) -> anyhow::Result<()> {
-    let addresses = (host, port)
-        .to_socket_addrs()
-        .with_context(|| format!("cannot find the address of {host}"))?;
-    let mut outcome = Err(anyhow::anyhow!("{host} has no address"));
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
-            Ok(_) => return Ok(()),
-            Err(error) => outcome = Err(error).with_context(|| format!("cannot connect to {address}")),
-        }
-    }
-    outcome
 }

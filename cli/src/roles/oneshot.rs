@@ -1,10 +1,12 @@
-//! Single passes of the monitor and the housekeeper for cron, and the test mail.
+//! Single passes of the monitor and the housekeeper for cron, the test mail, and the probes of `check`.
 
 use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use logferry_config::MonitorSettings;
+use logferry_config::{MonitorSettings, RelayAddress, SenderSettings, Smtp};
+use logferry_monitor::{MonitorError, ProbedRecipients};
+use logferry_sender::{RelayFound, RelayProbeError};
 use logferry_telemetry::{PresenceState, give_sign, presence};
 use tokio::runtime::{Builder, Runtime};
 
@@ -53,6 +55,20 @@ pub(crate) fn test_mail(file: &Path) -> Result {
         section.smtp.to.join(", ")
     ))?;
     Ok(CommandOutcome::Fine)
+}
+
+/// What a sender would be at each of its relay's addresses.
+pub(crate) fn probe_relay(
+    sender: &SenderSettings,
+) -> anyhow::Result<Vec<(RelayAddress, std::result::Result<RelayFound, RelayProbeError>)>> {
+    Ok(runtime()?.block_on(logferry_sender::probe_relay(sender)))
+}
+
+/// What the mail server says to sender and recipients. No mail is sent.
+pub(crate) fn probe_mail_server(
+    smtp: &Smtp,
+) -> anyhow::Result<std::result::Result<ProbedRecipients, MonitorError>> {
+    Ok(runtime()?.block_on(logferry_monitor::probe_mail(smtp)))
 }
 
 fn monitor_section(file: &Path) -> Result<MonitorSettings> {

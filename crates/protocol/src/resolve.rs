@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{LogName, SourceId};
+use crate::names::{GroupName, LogName, SourceId};
 use crate::stream::{FileKey, Hash16, Head, Offset, ParseError, StreamId, Tail};
 
 /// Most files that one request may ask for.
@@ -62,6 +62,9 @@ pub struct StreamPosition {
 pub struct ResolveResponse {
     /// The source as the relay sees it.
     pub source: SourceId,
+    /// The group whose port was asked. Older relays do not send it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
     /// Most bytes that a chunk's body may have here, uncompressed.
     pub max_chunk: u64,
     /// The id of the relay's ledger. Older relays do not send it.
@@ -141,6 +144,9 @@ mod tests {
         let answer: ResolveResponse =
             serde_json::from_str(r#"{"source":"192.0.2.1","max_chunk":9,"candidates":[]}"#)
                 .expect("an answer");
-        assert_eq!((answer.ledger, answer.of_other_logs), (None, Vec::new()));
+        assert_eq!(
+            (answer.ledger, answer.of_other_logs, answer.group),
+            (None, Vec::new(), None)
+        );
     }
 }

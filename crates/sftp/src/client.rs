@@ -151,6 +151,12 @@ impl SftpClient {
         self.submit_single(Operation::Rename(from.into(), to.into()))
     }
 
+    /// Renames as rename(2) does: a file that has the new name is replaced. Check the name first. It needs
+    /// [`Extension::PosixRename`].
+    pub fn posix_rename(&mut self, from: impl Into<String>, to: impl Into<String>) -> JobId {
+        self.submit_single(Operation::PosixRename(from.into(), to.into()))
+    }
+
     /// Gives a file a second name. The server refuses a name that exists, so this request never replaces a file. It
     /// needs [`Extension::Hardlink`].
     pub fn link(&mut self, from: impl Into<String>, to: impl Into<String>) -> JobId {

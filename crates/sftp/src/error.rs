@@ -146,10 +146,4 @@ pub enum ProtocolError {
         /// Bytes requested.
         asked: usize,
     },
-    /// A file handle is longer than the protocol allows (256 bytes).
-    #[error("the server sent a file handle of {len} bytes, at most 256 are allowed")]
-    HandleTooLong {
-        /// Its length in bytes.
-        len: usize,
-    },
 }

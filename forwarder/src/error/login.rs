@@ -31,6 +31,14 @@ pub enum LoginError {
     /// The key file contains no usable key.
     #[error("cannot use the key file {}: it is not a private key, or its passphrase is wrong", .0.display())]
     KeyUnusable(PathBuf, #[source] russh::keys::Error),
+    /// The key file is encrypted in a way that is not supported.
+    #[error("cannot use the key file {}: it is encrypted with {cipher}, which is not supported", .file.display())]
+    KeyCipher {
+        /// The file.
+        file: PathBuf,
+        /// The name of the cipher.
+        cipher: String,
+    },
     /// The agent's socket is not known.
     #[error("there is no SSH agent: {AGENT_SOCKET} is not set; set `agent_socket`")]
     NoAgent,
@@ -57,6 +65,9 @@ impl LoginError {
                 Some("the password may have expired: change it at the server and store the new one")
             }
             Self::KeyFile(..) => Some("check its path and permissions"),
+            Self::KeyCipher { .. } => {
+                Some("`ssh-keygen -p -f` with the file's name writes the key anew, with a cipher of today")
+            }
             Self::KeyUnusable(..) => Some("check `key_file` and `passphrase_file`"),
             Self::Agent(..) => Some("check that it runs and that this user may use its socket"),
             Self::NotSigned(..) => {

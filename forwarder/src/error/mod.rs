@@ -92,6 +92,30 @@ pub enum DeliveryError {
         /// The remote path, a temporary one.
         path: String,
     },
+    /// The account may not rename files, so nothing can be published.
+    #[error("the account may upload files there, but not rename them")]
+    MayNotRename(#[source] JobError),
+    /// The uploaded file was gone before it could be renamed.
+    #[error(
+        "the uploaded file was gone before it got its final name: {path}; a receiver takes files as soon as they are closed"
+    )]
+    TemporaryTaken {
+        /// The remote path, a temporary one.
+        path: String,
+    },
+    /// The account may not do in its folder what each delivery needs.
+    #[error("the account cannot {operation} files in {directory}{left}")]
+    NotAllowed {
+        /// The refused operation, as a verb.
+        operation: &'static str,
+        /// The folder.
+        directory: String,
+        /// What the check had to leave there, or nothing.
+        left: String,
+        /// The refusal.
+        #[source]
+        source: Box<JobError>,
+    },
     /// The batch's file could not be compressed.
     #[error("cannot write the compressed file to send")]
     NotCompressed(#[source] DiskError),
@@ -205,6 +229,8 @@ impl DeliveryError {
             }
             Self::Remote(error) => refused(kind_of(error)),
             Self::NoSpace { .. } => refused(Kind::NoSpace),
+            Self::MayNotRename(_) | Self::NotAllowed { .. } => (Destination, Kind::Permission, ALLOW_ALL),
+            Self::TemporaryTaken { .. } => (Destination, Kind::Refused, LEAVE_OUT_TEMPORARY),
             Self::NameTaken { .. } => {
                 let advice = "move that file away; the batch is then delivered";
                 (Batch, Kind::NameTaken, advice)
@@ -246,6 +272,9 @@ impl DeliveryError {
     }
 }
 
+const ALLOW_ALL: &str = "ask the server's operator to let the user write, rename and delete there";
+const LEAVE_OUT_TEMPORARY: &str =
+    "let the receiver leave out names that end in `temp_suffix`, or set a suffix that it leaves out";
 const CHECK_DATA_FOLDER: &str = "check the disk and the permissions in the data folder";
 
 /// Scope and cure of a refused request. Without its folder or without space, the next batch would fail too.

@@ -6,15 +6,15 @@ use std::{io, mem};
 
 use logferry_config::{Publishing, VerifyMode};
 use logferry_ledger::{DeliveryCertainty, PublishedBatch, PublishedFile, PublishingNote};
-use logferry_sftp::{Extension, JobError, JobId, JobOutcome, RequestKind, SftpClient, SizeCheck, StatusCode};
+use logferry_sftp::{Extension, JobError, JobId, JobOutcome, SftpClient, SizeCheck, StatusCode};
 use logferry_spool::FileHash;
 
 use super::batch_manifest;
-use super::publish_steps::{
-    FileComparison, NameStatus, PublishMethod, PublishOutcome, PublishStep, PublishSteps, RenameOutcome,
-    TEMPORARY_NAMES_MAX, UploadOutcome,
-};
+use super::publish_steps::{PublishMethod, PublishOutcome, PublishStep, PublishSteps, TEMPORARY_NAMES_MAX};
 use super::remote_paths::RemotePaths;
+use super::step_results::{
+    FileComparison, RenameOutcome, UploadOutcome, create_failed, name_status, removal_may_fail,
+};
 use super::task::{DeliveryId, DeliveryTask};
 use crate::error::DeliveryError;
 use crate::source::{SourceFile, StagedFile};
@@ -25,6 +25,8 @@ pub(crate) struct Delivered {
     pub(crate) published: PublishedBatch,
     /// Whether this attempt published it or found it there.
     pub(crate) outcome: PublishOutcome,
+    /// How its last file got its name, if this attempt published it.
+    pub(crate) method: PublishMethod,
     /// Keeps a compressed file on disk until the delivery is recorded.
     #[expect(dead_code, reason = "only the moment of its drop counts")]
     pub(crate) staged: Option<StagedFile>,
@@ -217,7 +219,11 @@ impl PublishAttempt {
             }
             PublishStep::Upload { from } => client.resume(temporary, from, self.file.len()),
             PublishStep::Hash if client.supports(Extension::CheckFile) => client.sha256(temporary),
-            PublishStep::Publish(PublishMethod::Rename) => client.rename(temporary, published),
+            PublishStep::Publish(PublishMethod::Rename) => {
+                self.steps.has_posix_rename = client.supports(Extension::PosixRename);
+                client.rename(temporary, published)
+            }
+            PublishStep::Publish(PublishMethod::PosixRename) => client.posix_rename(temporary, published),
             PublishStep::Publish(PublishMethod::Link) => client.link(temporary, published),
             PublishStep::RemoveTemporary(_) => client.remove(temporary),
             PublishStep::Hash | PublishStep::Note | PublishStep::Forget(_) | PublishStep::End(_) => {
@@ -324,9 +330,11 @@ impl PublishAttempt {
                 self.steps.on_publish(renamed);
             }
             PublishStep::RemoveTemporary(outcome) => match result {
-                Err(error) if !removal_may_fail(&error, outcome) => {
-                    // The failure of the upload says more than the failed removal.
-                    return Err(self.failure.take().unwrap_or(error.into()));
+                Err(error) if !removal_may_fail(&error, outcome.is_published()) => {
+                    // The failure before says more than the failed removal.
+                    let refused = outcome == PublishOutcome::RenameRefused;
+                    let before = if refused { self.rename_refusal() } else { None };
+                    return Err(before.or(self.failure.take()).unwrap_or(error.into()));
                 }
                 _ => self.steps.on_remove_temporary(outcome),
             },
@@ -396,23 +404,39 @@ impl PublishAttempt {
         self.steps.on_upload(outcome);
     }
 
+    /// Why the server did not rename the temporary file.
+    fn rename_refusal(&mut self) -> Option<DeliveryError> {
+        let refusal = self.refusal.take()?;
+        Some(match refusal.code() {
+            Some(StatusCode::NoSuchFile) => DeliveryError::TemporaryTaken {
+                path: self.temporary(),
+            },
+            Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => {
+                DeliveryError::MayNotRename(refusal)
+            }
+            _ => refusal.into(),
+        })
+    }
+
     /// The result of the attempt, when it is over.
-    pub(crate) fn end(self) -> (DeliveryTask, Result<Delivered, DeliveryError>) {
+    pub(crate) fn end(mut self) -> (DeliveryTask, Result<Delivered, DeliveryError>) {
+        let rename_refusal = self.rename_refusal();
+        let method = self.steps.method();
         let result = match (self.steps.step(), self.published) {
             (_, Some((published, outcome))) if self.done => Ok(Delivered {
                 published,
                 outcome,
+                method,
                 staged: self.staged.or(self.file.into_staged()),
             }),
             (PublishStep::End(PublishOutcome::NameTaken), _) => Err(DeliveryError::NameTaken {
                 path: self.paths.of_file(self.file_kind).to_owned(),
             }),
             (step, _) => {
-                let refusal = self.refusal.map(DeliveryError::from);
                 let reason = if step == PublishStep::End(PublishOutcome::RenameRefused) {
-                    refusal.or(self.failure)
+                    rename_refusal.or(self.failure)
                 } else {
-                    self.failure.or(refusal)
+                    self.failure.or(rename_refusal)
                 };
                 Err(reason.expect("an attempt that failed has a refusal or a failure"))
             }
@@ -433,36 +457,5 @@ fn publish_steps(
         Some((noted, _)) if noted > file_kind => PublishSteps::over(len),
         Some((noted, number)) if noted == file_kind => PublishSteps::new(len, verify, method, Some(number)),
         _ => PublishSteps::new(len, verify, method, None),
-    }
-}
-
-/// Whether the file could not be created. It may exist already: SFTP version 3 has no status code for that.
-fn create_failed(error: &DeliveryError) -> bool {
-    use StatusCode::{NoSuchFile, PermissionDenied};
-    matches!(
-        error,
-        DeliveryError::Remote(JobError::Refused { step: RequestKind::Open, status, .. })
-            if !matches!(status.code, NoSuchFile | PermissionDenied)
-    )
-}
-
-/// Whether a failed removal of a temporary name can be ignored: the name is gone, or the file is published and the server
-/// lets no client remove anything.
-fn removal_may_fail(error: &JobError, outcome: PublishOutcome) -> bool {
-    match error.code() {
-        Some(StatusCode::NoSuchFile) => true,
-        Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => outcome.is_published(),
-        _ => false,
-    }
-}
-
-fn name_status(result: Result<JobOutcome, JobError>) -> NameStatus {
-    match result {
-        Ok(JobOutcome::Found(attributes)) => NameStatus::Present {
-            size: attributes.size,
-        },
-        Ok(_) => NameStatus::Present { size: None },
-        Err(error) if error.code() == Some(StatusCode::NoSuchFile) => NameStatus::Absent,
-        Err(_) => NameStatus::Unknown,
     }
 }

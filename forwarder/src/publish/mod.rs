@@ -6,4 +6,5 @@ pub(crate) mod attempt;
 pub(crate) mod batch_manifest;
 pub(crate) mod publish_steps;
 pub(crate) mod remote_paths;
+mod step_results;
 pub(crate) mod task;

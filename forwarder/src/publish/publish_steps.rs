@@ -20,7 +20,8 @@
 //!    *remove* the temporary name. A crash, or a lost answer to a rename that was done, leaves our file under its final
 //!    name, and after a link under both: step 1 of the next attempt finds it equal, removes the temporary name, and does
 //!    not upload again. If the file was removed meanwhile, step 2 detects it. Then the other temporary names are *removed*;
-//!    a crash in that is as one after the rename.
+//!    a crash in that is as one after the rename. If the server refuses both ways, it is looked again, and
+//!    `posix-rename` tried, if the server says that the name is free.
 //! 8. The next file; or the caller records the delivery in the ledger. A crash before that is as in 7.
 //! 9. The caller moves the batch's file to `sent/`. After a crash before that, the next start moves it, by the ledger.
 //!
@@ -44,6 +45,8 @@
 //! removes the published file, makes the file be sent twice.
 
 use logferry_config::VerifyMode;
+
+use super::step_results::{FileComparison, NameStatus, RenameOutcome, UploadOutcome};
 
 /// The least number of bytes at the destination that an upload is resumed after: fewer are cheaper to send again than to
 /// read back.
@@ -97,6 +100,9 @@ pub(crate) enum PublishMethod {
     Rename,
     /// By a link, which cannot replace, and the removal of the temporary name.
     Link,
+    /// By `posix-rename@openssh.com`, which replaces, where the server refuses to do it otherwise: its file system may have
+    /// no links. Only right after the server has said that the name is free.
+    PosixRename,
 }
 
 /// How an attempt ended, unless a step failed.
@@ -125,57 +131,6 @@ impl PublishOutcome {
     pub(crate) fn is_published(self) -> bool {
         matches!(self, Self::Published | Self::FoundThere | Self::TakenAway)
     }
-}
-
-/// The status of a name at the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NameStatus {
-    /// No file has it.
-    Absent,
-    /// A file has it. Servers need not report the size.
-    Present {
-        /// In bytes.
-        size: Option<u64>,
-    },
-    /// The server does not say.
-    Unknown,
-}
-
-/// How a file at the destination compares with ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FileComparison {
-    /// The same bytes.
-    Same,
-    /// Different, fewer or more bytes.
-    Different,
-    /// There is no file.
-    Absent,
-    /// The server does not allow reading it.
-    Unreadable,
-}
-
-/// The result of an upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UploadOutcome {
-    /// The server confirmed every byte, and the size is right.
-    Whole,
-    /// The server confirmed every byte, and does not report the size.
-    SizeUnknown,
-    /// The upload failed.
-    Failed,
-    /// The file could not be created; its name may be taken.
-    NotCreated,
-}
-
-/// The result of a rename or a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RenameOutcome {
-    /// Done.
-    Done,
-    /// The server refused.
-    Refused,
-    /// The server refused because the temporary file does not exist.
-    Gone,
 }
 
 /// The state of the temporary file in this attempt.
@@ -209,6 +164,8 @@ pub(crate) struct PublishSteps {
     last_temporary: u8,
     /// Set while the temporary names are only looked up to be removed.
     clearing: Option<PublishOutcome>,
+    /// Whether the server offers [`PublishMethod::PosixRename`].
+    pub(crate) has_posix_rename: bool,
     upload_state: UploadState,
     step: PublishStep,
 }
@@ -225,6 +182,7 @@ impl PublishSteps {
             temporary: noted.unwrap_or(1),
             last_temporary: noted.unwrap_or(1),
             clearing: None,
+            has_posix_rename: false,
             upload_state: UploadState::Fresh,
             step: PublishStep::Look,
         }
@@ -241,6 +199,11 @@ impl PublishSteps {
     /// The step to do now. Its result is passed to the `on_…` method of the same name.
     pub(crate) fn step(&self) -> PublishStep {
         self.step
+    }
+
+    /// How the file gets its final name.
+    pub(crate) fn method(&self) -> PublishMethod {
+        self.method
     }
 
     /// The temporary name that the step applies to: 1, or the number in the name.
@@ -267,9 +230,13 @@ impl PublishSteps {
             FileComparison::Unreadable if there && self.noted => {
                 // It is ours if the temporary name is gone. If not, this attempt cannot continue.
                 (self.upload_state, self.method) = (UploadState::Refused, PublishMethod::Rename);
+                self.has_posix_rename = false;
                 self.step = PublishStep::LookTemporary;
             }
             FileComparison::Unreadable if there => self.leave(PublishOutcome::Unreadable),
+            FileComparison::Unreadable if self.method == PublishMethod::PosixRename => {
+                self.leave(PublishOutcome::RenameRefused);
+            }
             FileComparison::Absent | FileComparison::Unreadable => self.name_is_free(),
         }
     }
@@ -301,6 +268,12 @@ impl PublishSteps {
             (NameStatus::Present { size: None }, _) if self.noted => {
                 self.step = PublishStep::VerifyBeginning { len: self.len };
             }
+            // An account that may not remove files has left it: no further one is made.
+            (NameStatus::Present { size: Some(len) }, UploadState::NotCreated)
+                if len == self.len && len > 0 =>
+            {
+                self.step = PublishStep::VerifyBeginning { len };
+            }
             (NameStatus::Unknown, UploadState::NotCreated) | (NameStatus::Present { .. }, _) => {
                 self.take_next_name();
             }
@@ -322,6 +295,14 @@ impl PublishSteps {
                 self.step = PublishStep::Look;
             }
             Some(0) => self.take_next_name(),
+            // Too small to be worth a resumption.
+            Some(same)
+                if self.upload_state == UploadState::NotCreated
+                    && same < self.len
+                    && self.len < RESUME_MIN =>
+            {
+                self.take_next_name();
+            }
             same => {
                 self.step = PublishStep::Upload {
                     from: same.unwrap_or(0),
@@ -370,7 +351,7 @@ impl PublishSteps {
     pub(crate) fn on_publish(&mut self, renamed: RenameOutcome) {
         self.upload_state = match renamed {
             RenameOutcome::Done => {
-                let left = self.last_temporary - u8::from(self.method == PublishMethod::Rename);
+                let left = self.last_temporary - u8::from(self.method != PublishMethod::Link);
                 return self.remove_up_to(left, PublishOutcome::Published);
             }
             RenameOutcome::Refused => UploadState::Refused,
@@ -404,6 +385,10 @@ impl PublishSteps {
         if self.method == PublishMethod::Link {
             self.method = PublishMethod::Rename;
             self.step = PublishStep::Publish(self.method);
+        } else if self.method == PublishMethod::Rename && self.has_posix_rename {
+            self.method = PublishMethod::PosixRename;
+            self.upload_state = UploadState::Uploaded;
+            self.step = PublishStep::Look;
         } else {
             self.leave(PublishOutcome::RenameRefused);
         }

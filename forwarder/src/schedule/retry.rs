@@ -36,6 +36,12 @@ const SLOW: Backoff = Backoff {
     max: Duration::from_mins(10),
 };
 
+/// The same where each attempt leaves a file at the destination, or gives one to its receiver.
+const RARE: Backoff = Backoff {
+    initial: Duration::from_mins(10),
+    max: Duration::from_hours(2),
+};
+
 /// The waits before a failed destination is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BackoffKind {
@@ -43,6 +49,10 @@ pub(crate) enum BackoffKind {
     Configured,
     /// Longer ones.
     Slow,
+    /// The longest ones.
+    Rare,
+    /// The configured one after the first failure, then the longest ones.
+    RareIfRepeated,
 }
 
 /// The deliveries that are allowed to a destination.
@@ -105,13 +115,19 @@ impl CircuitBreaker {
         };
         let backoff = match kind {
             BackoffKind::Configured => self.retry,
-            BackoffKind::Slow => Backoff {
-                initial: self.retry.initial.max(SLOW.initial),
-                max: self.retry.max.max(SLOW.max),
-            },
+            BackoffKind::Slow => self.at_least(SLOW),
+            BackoffKind::RareIfRepeated if failures == 1 => self.retry,
+            BackoffKind::Rare | BackoffKind::RareIfRepeated => self.at_least(RARE),
         };
         let until = now + backoff.wait(failures, jitter);
         self.state = CircuitState::Open { failures, until };
+    }
+
+    fn at_least(&self, least: Backoff) -> Backoff {
+        Backoff {
+            initial: self.retry.initial.max(least.initial),
+            max: self.retry.max.max(least.max),
+        }
     }
 
     /// Ends the wait: the cause of the failure may be repaired.
@@ -224,6 +240,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn attempts_that_leave_a_file_behind_are_made_a_few_times_a_day() {
+        let now = Instant::now();
+        let mut circuit = CircuitBreaker::new(RETRY);
+        circuit.open(BackoffKind::Rare, now, NO_JITTER);
+        assert_eq!(circuit.admission(now), Admission::Wait(RARE.initial));
+        let mut circuit = CircuitBreaker::new(RETRY);
+        circuit.open(BackoffKind::RareIfRepeated, now, NO_JITTER);
+        assert_eq!(circuit.admission(now), Admission::Wait(RETRY.backoff.initial));
+        let later = now + RETRY.backoff.initial;
+        circuit.open(BackoffKind::RareIfRepeated, later, NO_JITTER);
+        assert_eq!(circuit.admission(later), Admission::Wait(RARE.initial * 2));
+    }
+
     /// The events of a circuit breaker.
     #[derive(Debug, Clone, Copy)]
     enum CircuitEvent {
@@ -241,6 +271,8 @@ mod tests {
             1 => Just(CircuitEvent::Delivered),
             3 => Just(CircuitEvent::Failed(BackoffKind::Configured)),
             1 => Just(CircuitEvent::Failed(BackoffKind::Slow)),
+            1 => Just(CircuitEvent::Failed(BackoffKind::Rare)),
+            1 => Just(CircuitEvent::Failed(BackoffKind::RareIfRepeated)),
             1 => Just(CircuitEvent::NoVerdict),
             1 => Just(CircuitEvent::RetryNow),
             4 => (0u64..400).prop_map(CircuitEvent::Passes),
@@ -269,7 +301,7 @@ mod tests {
                         }
                         Admission::Wait(wait) => {
                             prop_assert!(down && !probing);
-                            prop_assert!(wait <= SLOW.max, "too long");
+                            prop_assert!(wait <= RARE.max, "too long");
                         }
                         Admission::Probing => prop_assert!(probing, "no delivery would ever be allowed again"),
                     },

@@ -158,11 +158,20 @@ impl SftpDriver {
     /// server takes the connection for idle.
     fn stat_directory(&mut self) -> Result<Result<JobOutcome, JobError>, DeliveryError> {
         let look = self.client.stat(self.directory.clone());
+        self.finish(look, &mut NoContent)
+    }
+
+    /// Exchanges until a job has ended, and returns its result. To be called only while no other job is at work.
+    pub(crate) fn finish(
+        &mut self,
+        wanted: JobId,
+        content: &mut impl UploadSource,
+    ) -> Result<Result<JobOutcome, JobError>, DeliveryError> {
         loop {
             match self.client.poll_event() {
-                Some(JobEvent::Ended { job, result }) if job == look => return Ok(result),
+                Some(JobEvent::Ended { job, result }) if job == wanted => return Ok(result),
                 Some(_) => {}
-                None => self.exchange(&mut NoContent)?,
+                None => self.exchange(content)?,
             }
         }
     }

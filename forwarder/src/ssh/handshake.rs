@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logferry_config::Destination;
-use russh::client::{Config, Handle, Msg, connect_stream};
+use russh::client::{Config, GexParams, Handle, Msg, connect_stream};
 use russh::keys::ssh_key::Algorithm;
 use russh::{AlgorithmKind, Channel, ChannelMsg, Error, Preferred, cipher, kex, mac};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::runtime::SshRuntime;
@@ -17,7 +17,7 @@ use super::unauthenticated::{ConnectTarget, PeerState, UnauthenticatedSession};
 use super::{SftpChannel, SshConnection, login};
 use crate::error::DeliveryError;
 
-/// The longest wait for a TCP connection, including the name look-up.
+/// The longest wait for the name look-up, and for a TCP connection to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ciphers, best first. Processors with AES instructions are many times faster with AES-GCM; without, all are slow.
@@ -46,6 +46,12 @@ const KEY_EXCHANGES: &[kex::Name] = &[
     kex::EXTENSION_SUPPORT_AS_CLIENT,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
 ];
+
+/// Bits of the group that the server chooses in a group exchange (RFC 4419). The least is that of group 14 (RFC 8270): some
+/// servers have no larger ones.
+const GROUP_MIN: usize = 2048;
+const GROUP_PREFERRED: usize = 4096;
+const GROUP_MAX: usize = 8192;
 
 /// Message authentication for ciphers without their own, best first. The last one is for servers from before 2014.
 const MACS: &[mac::Name] = &[
@@ -78,7 +84,7 @@ impl Handshake {
         let runtime = SshRuntime::new().map_err(|source| target.unreachable(source))?;
         let peer = PeerState::default();
         let handle = runtime.block_on(async {
-            let tcp = target.run_within(CONNECT_TIMEOUT, connect(destination)).await?;
+            let tcp = target.run_step(connect(destination)).await?;
             let tcp = tcp.map_err(|source| target.unreachable(source))?;
             let session = connect_stream(Arc::new(config(key_types)), tcp, peer.clone());
             let agreed = target.run_step(session).await?;
@@ -141,6 +147,7 @@ pub(super) fn has_no_such_key(error: &Error) -> bool {
 fn config(key_types: Vec<Algorithm>) -> Config {
     Config {
         window_size: WINDOW,
+        gex: GexParams::new(GROUP_MIN, GROUP_PREFERRED, GROUP_MAX).expect("ascending, from 2048 on"),
         preferred: Preferred {
             kex: Cow::Borrowed(KEY_EXCHANGES),
             key: Cow::Owned(key_types),
@@ -152,17 +159,9 @@ fn config(key_types: Vec<Algorithm>) -> Config {
     }
 }
 
-/// Tries a host's addresses one after the other.
+/// Connects to the first of the host's addresses that answers.
 async fn connect(destination: &Destination) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in lookup_host((destination.host.as_str(), destination.port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(tcp) => {
-                tcp.set_nodelay(true)?;
-                return Ok(tcp);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
+    let Destination { host, port, .. } = destination;
+    let addresses = logferry_connect::look_up(host, *port, CONNECT_TIMEOUT).await?;
+    logferry_connect::connect(&addresses, CONNECT_TIMEOUT).await
 }

@@ -2,8 +2,10 @@
 //!
 //! Invariant: only a key that was configured or stored before is trusted; an unknown key is refused like a wrong one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -13,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::known_hosts::{KnownHost, KnownHosts, key_type};
 use crate::error::{HostKeyError, HostKeyStatus};
+use crate::lock;
 
 /// Families of host keys by their names in key files, each with its signature algorithms, best first, in OpenSSH's order.
 /// RSA keys have three signature algorithms (RFC 8332).
@@ -26,6 +29,9 @@ const FAMILIES: [(&str, &[Algorithm]); 5] = [
         &[rsa(Some(HashAlg::Sha512)), rsa(Some(HashAlg::Sha256)), rsa(None)],
     ),
 ];
+
+/// The family of each configured fingerprint whose key was seen in this process.
+static SEEN_FAMILIES: Mutex<BTreeMap<String, &'static str>> = Mutex::new(BTreeMap::new());
 
 const fn ecdsa(curve: EcdsaCurve) -> Algorithm {
     Algorithm::Ecdsa { curve }
@@ -71,8 +77,14 @@ impl<'a> TrustedKeys<'a> {
     /// keys of several types. It must be asked for the type of the known key first, or else its key would seem changed.
     pub(super) fn key_type_offers(&self, destination: &Destination) -> Vec<Vec<Algorithm>> {
         match self {
-            // A fingerprint does not show the type of its key.
-            Self::Fingerprint(_) => FAMILIES.map(|(_, algorithms)| algorithms.to_owned()).into(),
+            // A fingerprint does not show the type of its key. Once the key was seen, only its type is asked for: servers
+            // count connections without a login.
+            Self::Fingerprint(configured) => {
+                let seen = lock(&SEEN_FAMILIES).get(*configured).copied();
+                let offered = |family: &str| seen.is_none_or(|seen| seen == family);
+                let families = FAMILIES.iter().filter(|(family, _)| offered(family));
+                families.map(|(_, algorithms)| algorithms.to_vec()).collect()
+            }
             Self::KnownHosts { text, .. } => {
                 let known = KnownHosts::parse(text);
                 let keys = known.trusted(&host_of(destination));
@@ -93,6 +105,9 @@ impl<'a> TrustedKeys<'a> {
     pub(super) fn status(&self, destination: &Destination, key: &[u8]) -> HostKeyStatus {
         let text = match self {
             Self::Fingerprint(configured) if fingerprint(key) == **configured => {
+                if let Some((family, _)) = FAMILIES.iter().find(|(family, _)| *family == key_type(key)) {
+                    lock(&SEEN_FAMILIES).insert((*configured).to_owned(), family);
+                }
                 return HostKeyStatus::Trusted;
             }
             Self::Fingerprint(configured) => {

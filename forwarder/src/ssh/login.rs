@@ -17,6 +17,7 @@ use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
 use russh::{AgentAuthError, MethodKind, MethodSet};
 use tokio::net::UnixStream;
 
+use super::key_cipher::unsupported_cipher;
 use super::unauthenticated::UnauthenticatedSession;
 use crate::error::DeliveryError;
 use crate::error::login::{AGENT_SOCKET, Credential, LoginError, LoginMethods};
@@ -170,8 +171,12 @@ impl LoginAttempt<'_> {
         let path = || file.to_owned();
         let text =
             fs::read_to_string(file).map_err(|source| self.refused(LoginError::KeyFile(path(), source)))?;
-        let key = decode_secret_key(&text, passphrase.map(Secret::expose))
-            .map_err(|source| self.refused(LoginError::KeyUnusable(path(), source)))?;
+        let key = decode_secret_key(&text, passphrase.map(Secret::expose)).map_err(|source| {
+            self.refused(match unsupported_cipher(&text) {
+                Some(cipher) => LoginError::KeyCipher { file: path(), cipher },
+                None => LoginError::KeyUnusable(path(), source),
+            })
+        })?;
         if !self.offered.has(MethodKind::PublicKey) {
             return Err(self.not_offered(Credential::Key));
         }

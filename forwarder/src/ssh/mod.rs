@@ -7,6 +7,7 @@
 mod handshake;
 mod host_key;
 mod host_key_scan;
+mod key_cipher;
 mod known_hosts;
 mod login;
 mod remote_command;

@@ -20,7 +20,7 @@ use super::{DestinationWorker, NotedHealth};
 use crate::delivery_store::{DeliveryStoreError, later};
 use crate::error::{DeliveryError, FailureScope};
 use crate::publish::attempt::Delivered;
-use crate::publish::publish_steps::PublishOutcome;
+use crate::publish::publish_steps::{PublishMethod, PublishOutcome};
 use crate::publish::task::{DeliveryItem, DeliveryTask};
 use crate::schedule::retry::{Admission, BackoffKind, RetryDecision, decide_retry};
 use crate::session::session_thread::SessionReport;
@@ -121,6 +121,12 @@ impl DestinationWorker {
             .map(|(batch, it)| (*batch, &it.published))
             .collect();
         self.store().delivered(destination, &records, Timestamp::now())?;
+        let replaces = |it: &Delivered| it.method == PublishMethod::PosixRename;
+        if !self.told_posix_rename && batches.iter().any(|(_, it)| replaces(it)) {
+            self.told_posix_rename = true;
+            warn!(%destination, "the server of destination {destination} refuses plain renames; files get their names by \
+                posix-rename, which would replace a file of that name: each name was seen to be free just before");
+        }
         for (batch, it) in batches {
             let (batch, path, bytes) = (batch.name(), &it.published.path, it.published.bytes);
             self.metrics.delivered(bytes);
@@ -177,13 +183,11 @@ impl DestinationWorker {
         }
         let health = match scope {
             FailureScope::Destination | FailureScope::Login | FailureScope::Connection => {
-                let backoff = if matches!(kind, FailureKind::Auth | FailureKind::HostKey) {
+                let backoff = backoff_kind(error);
+                if backoff == BackoffKind::Slow {
                     // Their present contents may include a change that came after they were read.
                     self.refused_credentials.clone_from(&self.credentials_before);
-                    BackoffKind::Slow
-                } else {
-                    BackoffKind::Configured
-                };
+                }
                 self.circuit.open(backoff, now, rand::random());
                 // The items that are queued wait too.
                 self.queue.clear();
@@ -287,6 +291,16 @@ impl DestinationWorker {
         }
         self.noted_health = health;
         Ok(())
+    }
+}
+
+/// Which waits keep a failure from doing harm.
+fn backoff_kind(error: &DeliveryError) -> BackoffKind {
+    match (error, error.kind()) {
+        (_, FailureKind::Auth | FailureKind::HostKey) => BackoffKind::Slow,
+        (DeliveryError::MayNotRename(_), _) => BackoffKind::Rare,
+        (DeliveryError::TemporaryTaken { .. }, _) => BackoffKind::RareIfRepeated,
+        _ => BackoffKind::Configured,
     }
 }
 

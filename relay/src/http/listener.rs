@@ -1,5 +1,7 @@
 //! A group's port and its connections.
 
+mod peer_slots;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
+use self::peer_slots::PeerSlots;
 use super::requests::{ConnectedPeer, handle_request};
 use super::{HttpContext, RejectionLog, TIMEOUTS};
 use crate::auth::Credentials;
@@ -44,9 +47,15 @@ const HEADERS_MAX: usize = 64;
 /// Read buffer of a connection. It is not part of the body memory: 300 senders with four connections each use 80 MB.
 const READ_BUFFER: usize = 64 << 10;
 
+/// The answer to a connection above the bound of its client. It comes before the request, and with TLS not at all.
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 39\r\n\r\ntoo many connections from this address\n";
+
 #[derive(Debug)]
 pub(crate) struct GroupListener {
     listener: TcpListener,
+    /// Whether the address of a client decides whether it may send.
+    is_by_address: bool,
     pub(super) context: Arc<HttpContext>,
 }
 
@@ -61,6 +70,11 @@ impl GroupListener {
         commits: CommitQueue,
         metrics: RelayMetrics,
     ) -> Self {
+        let has_client_ca = config
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_ca_file.is_some());
+        let is_by_address = !group.trust_source && config.tokens_file.is_none() && !has_client_ca;
         let context = HttpContext {
             group,
             batch: config.batch.clone(),
@@ -78,6 +92,7 @@ impl GroupListener {
         };
         Self {
             listener,
+            is_by_address,
             context: Arc::new(context),
         }
     }
@@ -92,9 +107,14 @@ impl GroupListener {
 
     /// Accepts connections until `shutdown`, then lets running requests finish.
     pub(crate) async fn serve(self, shutdown: CancellationToken) {
-        let Self { listener, context } = self;
+        let Self {
+            listener,
+            is_by_address,
+            context,
+        } = self;
         let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(context.limits.max_connections));
+        let peer_slots = PeerSlots::new(context.limits.max_connections);
         let mut connections = JoinSet::new();
         let mut ticks = tokio::time::interval(REJECTION_LOG_INTERVAL);
         loop {
@@ -110,10 +130,15 @@ impl GroupListener {
             let Some((stream, peer, slot)) = accepted else {
                 continue;
             };
+            let is_stranger = is_by_address && !context.group.sources.allows_ip(peer.ip());
+            let Some(peer_slot) = peer_slots.take(peer.ip(), is_stranger) else {
+                context.turn_down(&stream, peer);
+                continue;
+            };
             let (context, shutdown, watcher) = (Arc::clone(&context), shutdown.clone(), graceful.watcher());
             connections.spawn(async move {
                 serve_connection(context, stream, peer, watcher, shutdown).await;
-                drop(slot);
+                drop((slot, peer_slot));
             });
         }
         drop(listener);
@@ -129,6 +154,16 @@ impl GroupListener {
             );
         }
         connections.shutdown().await;
+    }
+}
+
+impl HttpContext {
+    /// Tells a client with too many connections to come later. Its answer may be lost: the connection is closed at once.
+    fn turn_down(&self, stream: &TcpStream, peer: SocketAddr) {
+        self.log_too_many_connections(peer.ip());
+        if self.credentials.tls().is_none() {
+            let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+        }
     }
 }
 

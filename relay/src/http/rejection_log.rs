@@ -53,6 +53,17 @@ impl HttpContext {
         });
     }
 
+    /// The same for a connection above the bound of its client.
+    pub(super) fn log_too_many_connections(&self, peer: IpAddr) {
+        self.count_rejection();
+        self.log_client(RejectedClient {
+            source: peer.into(),
+            peer,
+            reason: "too many connections at one time from this address; see relay.limits.max_connections"
+                .to_owned(),
+        });
+    }
+
     fn count_rejection(&self) {
         self.metrics.rejected();
         self.status.count_rejected();

@@ -253,6 +253,7 @@ async fn resolve_streams(
         .ok_or_else(|| ErrorResponse::wait("the relay cannot read its ledger now"))?;
     let response = ResolveResponse {
         source,
+        group: Some(context.group.name.clone()),
         max_chunk: u64::try_from(context.limits.max_chunk).unwrap_or(u64::MAX),
         ledger: Some(context.ledger),
         candidates: found.candidates,

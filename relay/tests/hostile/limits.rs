@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use logferry_protocol::CHUNKS_PATH;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::test_relay::{
     HttpResponse, TestRelay, assert_unharmed, chunk, exchange, read_to_end, request, wait_for,
@@ -73,4 +73,58 @@ async fn connections_above_the_limit_wait_and_other_groups_do_not() {
     assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
     drop(first);
     assert_eq!(HttpResponse::only(&read_to_end(third).await).status, 200);
+}
+
+/// Limits for `connections` of a group.
+fn limits(connections: usize) -> String {
+    format!(
+        "  limits: {{max_chunk: 64KiB, max_in_flight: 1MiB, max_connections: {connections}, min_free_disk: 0}}\n"
+    )
+}
+
+async fn connect_from(address: &str, site: &TestRelay) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let local = format!("{address}:0").parse().expect("an address");
+    socket.bind(local).expect("a loopback address");
+    socket.connect(site.ports[0]).await.expect("a relay")
+}
+
+#[tokio::test]
+async fn idle_connections_of_a_stranger_leave_those_for_the_addresses_on_the_list() {
+    let mut site = TestRelay::new();
+    site.start("sources: [127.0.0.2]", &limits(32)).await;
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(site.connect().await);
+    }
+    wait_for("the strangers to be turned down", async || site.rejected() >= 98).await;
+    for _ in 0..3 {
+        let listed = connect_from("127.0.0.2", &site).await;
+        let answer = exchange(listed, &chunk(1, LINES, "")).await;
+        assert_eq!(HttpResponse::only(&answer).status, 200);
+    }
+    // A stranger whose connection was closed is told why, and one that is let in is refused as before.
+    drop(idle);
+    wait_for("a place for a stranger", async || {
+        // The answer to one that is turned down may be lost.
+        let answer = site.send(&chunk(1, LINES, "")).await;
+        answer.starts_with(b"HTTP/1.1 403 ")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_address_leave_some_for_the_others() {
+    let mut site = TestRelay::new();
+    site.start("", &limits(8)).await;
+    let mut idle = Vec::new();
+    for _ in 0..6 {
+        idle.push(site.connect().await);
+    }
+    let above = read_to_end(site.connect().await).await;
+    HttpResponse::only(&above).assert_refused(503, "too many connections from this address");
+    let other = connect_from("127.0.0.2", &site).await;
+    let answer = exchange(other, &chunk(1, LINES, "")).await;
+    assert_eq!(HttpResponse::only(&answer).status, 200);
+    drop(idle);
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, RETRY_AFTER, SERVER};
 use hyper_util::rt::TokioIo;
 use logferry_config::{ClientTls, RelayAddress, Scheme};
+use logferry_connect::Failures;
 use logferry_protocol::sender::SenderName;
 use logferry_protocol::{ID_TAKEN_HEADER, SENDER_HEADER};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::error::RequestError;
 use crate::relay_client::{RelayClient, tls, token};
@@ -30,7 +31,7 @@ const REASON_MAX: usize = 200;
 /// Large, so that a chunk's headers and body are sent in few writes.
 const WRITE_BUFFER: usize = 1024 * 1024;
 
-trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 type ConnectionDriver = Pin<Box<http1::Connection<TokioIo<Box<dyn ByteStream>>, Full<Bytes>>>>;
@@ -60,12 +61,14 @@ pub(super) struct ConnectedEndpoint {
 
 #[derive(Debug)]
 pub(super) struct RelayResponse {
-    status: u16,
+    pub(super) status: u16,
     retry_after: Option<Duration>,
     /// Whether the relay closes the connection after it.
     is_last: bool,
     /// Whether another process has this sender's id.
     is_id_taken: bool,
+    /// Whether the server names itself, which no relay does.
+    pub(super) is_of_web_server: bool,
     pub(super) body: Bytes,
     pub(super) from: ConnectedEndpoint,
 }
@@ -138,7 +141,8 @@ impl RelayConnection {
         result
     }
 
-    async fn exchange_at(
+    /// The same at one endpoint, whatever its result.
+    pub(super) async fn exchange_at(
         &mut self,
         endpoint: usize,
         request: hyper::http::request::Builder,
@@ -170,27 +174,24 @@ fn response_deadline(bytes: usize) -> Duration {
     BASE + Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND)
 }
 
-/// Connects to the first network address of the endpoint that accepts. The host name is looked up each time.
-async fn connect(relay: &RelayClient, endpoint: usize) -> Result<OpenConnection, RequestError> {
+/// Connects to the first network address of the endpoint that answers. The host name is looked up each time.
+async fn connect(relay: &Arc<RelayClient>, endpoint: usize) -> Result<OpenConnection, RequestError> {
     let target = relay.address(endpoint);
     let token = match &relay.config.token_file {
         Some(path) => Some(token::read(path).await?),
         None => None,
     };
-    let not_found = io::ErrorKind::NotFound.into();
-    let mut outcome = Err(RequestError::Lookup(target.host.clone(), not_found));
-    for address in look_up(target).await? {
-        let timed_out = |_| RequestError::Connect(target.to_string(), io::ErrorKind::TimedOut.into());
-        let connect = tokio::time::timeout(CONNECT_DEADLINE, connect_to(relay, target, address));
-        match connect.await.map_err(timed_out).flatten() {
-            Ok(stream) => {
-                outcome = Ok((stream, address));
-                break;
-            }
-            Err(error) => outcome = Err(error),
+    let addresses = look_up(target).await?;
+    let attempt = |address| {
+        let (relay, target) = (Arc::clone(relay), target.clone());
+        async move {
+            let timed_out = |_| RequestError::Connect(target.to_string(), io::ErrorKind::TimedOut.into());
+            let connect = tokio::time::timeout(CONNECT_DEADLINE, connect_to(&relay, &target, address));
+            connect.await.map_err(timed_out).flatten()
         }
-    }
-    let (stream, address) = outcome?;
+    };
+    let connected = logferry_connect::connect_by(&addresses, attempt).await;
+    let (address, stream) = connected.map_err(|failures| worst(target, failures))?;
     let mut builder = http1::Builder::new();
     let handshake = builder.max_buf_size(WRITE_BUFFER).handshake(TokioIo::new(stream));
     let broken = |source| RequestError::Broken(target.to_string(), source);
@@ -232,16 +233,22 @@ async fn connect_to(
     })
 }
 
+/// The error for an endpoint at whose addresses all attempts failed: one that somebody has to repair, or else all.
+fn worst(target: &RelayAddress, failures: Failures<RequestError>) -> RequestError {
+    let mut unreachable = Failures::new();
+    for (address, error) in failures {
+        match error {
+            RequestError::Connect(_, source) => unreachable.push((address, source)),
+            other => return other,
+        }
+    }
+    RequestError::Connect(target.to_string(), logferry_connect::combined(unreachable))
+}
+
 /// The addresses of a host, at least one.
 pub(super) async fn look_up(target: &RelayAddress) -> Result<Vec<SocketAddr>, RequestError> {
-    let failed = |source| RequestError::Lookup(target.host.clone(), source);
-    let found = tokio::time::timeout(CONNECT_DEADLINE, lookup_host((&*target.host, target.port))).await;
-    let found = found.map_err(|_| failed(io::ErrorKind::TimedOut.into()))?;
-    let found: Vec<_> = found.map_err(failed)?.collect();
-    if found.is_empty() {
-        return Err(failed(io::ErrorKind::NotFound.into()));
-    }
-    Ok(found)
+    let found = logferry_connect::look_up(&target.host, target.port, CONNECT_DEADLINE).await;
+    found.map_err(|source| RequestError::Lookup(target.host.clone(), source))
 }
 
 pub(super) fn invalid_response(relay: &str, reason: &impl ToString) -> RequestError {
@@ -291,6 +298,7 @@ impl OpenConnection {
                 retry_after: retry_after.map(Duration::from_secs),
                 is_last,
                 is_id_taken: head.headers.contains_key(ID_TAKEN_HEADER),
+                is_of_web_server: head.headers.contains_key(SERVER),
                 body: body.to_bytes(),
                 from,
             })

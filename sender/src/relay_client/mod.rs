@@ -4,9 +4,11 @@
 //! Chunks of one stream may be on different connections: the relay puts them in order. A failure moves on to the next
 //! of the relay's addresses (`endpoints`). Compression, TLS and tokens may be changed here without looking elsewhere.
 
+mod answerer;
 mod compression;
 mod connection;
 mod endpoints;
+mod probe;
 mod relay_identity;
 mod sender_identity;
 mod tls;
@@ -38,6 +40,7 @@ use crate::messages::{ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
 use crate::relay_client::compression::ChunkCompressor;
 use crate::relay_client::connection::{ConnectedEndpoint, RelayConnection, RelayResponse};
 use crate::relay_client::endpoints::{Endpoints, LedgerMatch};
+pub use crate::relay_client::probe::{RelayFound, RelayProbeError, probe_relay};
 use crate::relay_client::relay_identity::{RelayIdentity, RelayIdentityFile};
 pub(crate) use crate::relay_client::sender_identity::ClientRole;
 use crate::relay_client::sender_identity::SenderIdentity;

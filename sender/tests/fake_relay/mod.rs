@@ -174,6 +174,7 @@ impl FakeRelay {
         };
         ResolveResponse {
             source: "127.0.0.1".parse().expect("an address"),
+            group: None,
             max_chunk: 16 << 20,
             ledger: self.ledger.get().copied(),
             candidates: request.files.iter().map(|query| alike(query.head)).collect(),

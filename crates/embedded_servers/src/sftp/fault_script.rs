@@ -17,6 +17,10 @@ pub struct FaultScript {
     pub extensions: OfferedExtensions,
     /// A rename replaces a file that has the new name.
     pub rename_replaces: bool,
+    /// A plain rename is refused, as on a file system without links.
+    pub refuses_plain_rename: bool,
+    /// Handles are longer than the 256 bytes of the protocol.
+    pub has_long_handles: bool,
     /// The faults. If several match an operation, the first is used.
     pub faults: Vec<ScriptedFault>,
 }
@@ -77,6 +81,10 @@ pub enum SftpOperation {
 pub enum FaultAction {
     /// Does nothing and answers with an error.
     Refuse,
+    /// Does nothing and answers that the user has no permission.
+    Deny,
+    /// Of a close: carries it out, and a receiver takes the file away before the answer.
+    TakeAway,
     /// Carries the operation out and answers with an error.
     DoThenFail,
     /// Does nothing and closes the connection.
@@ -153,6 +161,14 @@ impl FaultInjector {
         self.state().script.rename_replaces
     }
 
+    pub(crate) fn refuses_plain_rename(&self) -> bool {
+        self.state().script.refuses_plain_rename
+    }
+
+    pub(crate) fn has_long_handles(&self) -> bool {
+        self.state().script.has_long_handles
+    }
+
     fn next_fault(&self, operation: SftpOperation, path: &str) -> Option<FaultAction> {
         let ScriptProgress { script, counts } = &mut *self.state();
         let path = without_part_number(path);
@@ -224,6 +240,9 @@ impl<'a> ScriptedOperation<'a> {
         let mut delayed = None;
         match action {
             Some(FaultAction::Refuse) => return Err(scripted_failure()),
+            Some(FaultAction::Deny) => {
+                return Err(StatusCode::PermissionDenied.with_message("denied by the test's fault script"));
+            }
             Some(FaultAction::Disconnect) => {
                 connection.close.cancel();
                 connection.closed.cancelled().await;
@@ -249,6 +268,11 @@ impl<'a> ScriptedOperation<'a> {
             connection,
             _delayed: delayed,
         })
+    }
+
+    /// Whether a receiver takes the file away.
+    pub(crate) fn takes_away(&self) -> bool {
+        self.action == Some(FaultAction::TakeAway)
     }
 
     /// The bytes to write instead of `data`.

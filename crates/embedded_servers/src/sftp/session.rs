@@ -29,6 +29,9 @@ const HANDLES_MAX: usize = 256;
 /// Entries of a folder in one reply, so that it stays short.
 const ENTRIES_PER_REPLY: usize = 100;
 
+/// The length of a handle that is longer than the protocol allows, in bytes.
+const LONG_HANDLE: usize = 1000;
+
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = "fsync@openssh.com";
 const LIMITS: &str = "limits@openssh.com";
@@ -67,7 +70,12 @@ impl SftpSession {
             return Err(StatusCode::Failure.with_message("too many open handles"));
         }
         self.last_handle += 1;
-        let handle = self.last_handle.to_string();
+        let width = if self.shared.faults.injector.has_long_handles() {
+            LONG_HANDLE
+        } else {
+            1
+        };
+        let handle = format!("{:0width$}", self.last_handle);
         self.opened.insert(handle.clone(), opened);
         Ok(Handle { id, handle })
     }
@@ -215,6 +223,9 @@ impl Handler for SftpSession {
         };
         let operation = self.begin(SftpOperation::Close, &path).await?;
         drop(file);
+        if operation.takes_away() {
+            tokio::fs::remove_file(self.local(&path)).await.map_err(refusal)?;
+        }
         operation.end(done(id)).await
     }
 
@@ -295,6 +306,9 @@ impl Handler for SftpSession {
     }
 
     async fn rename(&mut self, id: u32, from: String, to: String) -> SftpResult<Status> {
+        if self.shared.faults.injector.refuses_plain_rename() {
+            return Err(StatusCode::Failure.with_message("no links on this file system"));
+        }
         if self.shared.faults.injector.rename_replaces() {
             self.change_name(&from, &to, tokio::fs::rename).await?;
         } else {

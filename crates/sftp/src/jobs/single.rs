@@ -13,6 +13,7 @@ use crate::status::ServerStatus;
 #[derive(Debug)]
 pub(crate) enum Operation {
     Rename(String, String),
+    PosixRename(String, String),
     Link(String, String),
     Sha256(String),
     Remove(String),
@@ -33,6 +34,7 @@ impl Single {
         self.sent = true;
         match &self.operation {
             Operation::Rename(from, to) => out.rename(from, to),
+            Operation::PosixRename(from, to) => out.extended(Extension::PosixRename, [Text(from), Text(to)]),
             Operation::Link(from, to) => out.extended(Extension::Hardlink, [Text(from), Text(to)]),
             Operation::Sha256(path) => out.sha256(path),
             Operation::Remove(path) => out.remove(path),
@@ -67,7 +69,7 @@ impl Single {
 impl Operation {
     fn refused(&self, status: ServerStatus) -> JobError {
         let (step, path) = match self {
-            Self::Rename(from, to) | Self::Link(from, to) => {
+            Self::Rename(from, to) | Self::PosixRename(from, to) | Self::Link(from, to) => {
                 let (from, to) = (from.clone(), to.clone());
                 return JobError::RenameRefused { from, to, status };
             }

@@ -7,9 +7,6 @@ use crate::status::{ServerStatus, ServerText, StatusCode};
 /// The longest reply that is accepted: 256 KiB as in OpenSSH, plus the header of a data packet.
 const PACKET_LEN_MAX: u32 = 256 * 1024 + 1024;
 
-/// draft-ietf-secsh-filexfer-02, section 6.2.
-const HANDLE_LEN_MAX: usize = 256;
-
 /// Flags of the attributes that follow (section 5).
 const ATTR_SIZE: u32 = 0x1;
 const ATTR_UID_GID: u32 = 0x2;
@@ -42,7 +39,8 @@ impl<'a> Reply<'a> {
         let id = RequestId(fields.u32()?);
         let reply = match fields.kind {
             kind::STATUS => Self::Status(fields.status()?),
-            kind::HANDLE => Self::Handle(fields.handle()?),
+            // Longer than 256 bytes (draft-ietf-secsh-filexfer-02, section 6.2) at some servers; the packet is the bound.
+            kind::HANDLE => Self::Handle(fields.string()?),
             kind::DATA => Self::Data(fields.string()?),
             kind::ATTRS => Self::Attributes(fields.attributes()?),
             kind::EXTENDED_REPLY => Self::Extended(fields.rest),
@@ -138,14 +136,6 @@ impl<'a> Fields<'a> {
         Ok(bytes)
     }
 
-    fn handle(&mut self) -> Result<&'a [u8], ProtocolError> {
-        let handle = self.string()?;
-        if handle.len() > HANDLE_LEN_MAX {
-            return Err(ProtocolError::HandleTooLong { len: handle.len() });
-        }
-        Ok(handle)
-    }
-
     /// A status. Servers of version 2 send no text.
     fn status(&mut self) -> Result<ServerStatus, ProtocolError> {
         let code = StatusCode::from_wire(self.u32()?);
@@ -236,12 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn handle_longer_than_the_protocol_allows_is_refused() {
-        let mut packet = vec![kind::HANDLE, 0, 0, 0, 1, 0, 0, 1, 1];
-        packet.extend([0; 257]);
+    fn handle_of_any_length_that_the_packet_has_is_taken() {
+        let handle = vec![7; 4096];
+        let mut packet = vec![kind::HANDLE, 0, 0, 0, 1, 0, 0, 0x10, 0];
+        packet.extend(&handle);
         assert_eq!(
             Reply::parse(&packet),
-            Err(ProtocolError::HandleTooLong { len: 257 })
+            Ok((RequestId(1), Reply::Handle(&handle[..])))
         );
+        packet.truncate(100);
+        let kind = kind::HANDLE;
+        assert_eq!(Reply::parse(&packet), Err(ProtocolError::Truncated { kind }));
     }
 }

@@ -1,6 +1,7 @@
 //! One machine after the other against a folder in memory, interrupted anywhere.
 
 mod late;
+mod posix_rename;
 
 use std::collections::BTreeMap;
 

@@ -107,6 +107,7 @@ fn delivered(task: DeliveryTask) -> SessionReport {
     let delivered = Delivered {
         published,
         outcome: PublishOutcome::FoundThere,
+        method: PublishMethod::Rename,
         staged: None,
     };
     SessionReport::Completed(Box::new((task, Ok(delivered))))

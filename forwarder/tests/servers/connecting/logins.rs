@@ -281,3 +281,44 @@ async fn wrong_password_is_not_tried_again_for_whatever_comes_in_meanwhile() {
     assert!(spool.is_in(BatchState::Ready, &first));
     assert_eq!(spool.delivery(&first, "edw"), None, "it costs no attempt");
 }
+
+/// The 2048-bit group of RFC 3526, section 3, which is also group 14, as a line of OpenSSH's `moduli` file.
+const MODULI_2048: &str = "20200101000000 2 6 100 2047 2 \
+FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD\
+EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED\
+EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F\
+83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804F1746C08CA18217C32905E462E36CE3B\
+E39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF6955817183995497CEA956AE515D2261898FA0510\
+15728E5A8AACAA68FFFFFFFFFFFFFFFF\n";
+
+#[test]
+fn server_with_group_exchange_and_groups_of_2048_bits_only_is_logged_in_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let moduli = dir.path().join("moduli");
+    fs::write(&moduli, MODULI_2048).unwrap();
+    let sshd = Sshd::start_with(&format!(
+        "KexAlgorithms diffie-hellman-group-exchange-sha256\nModuliFile {}",
+        moduli.display()
+    ));
+    check_destination(&destination("edw", &sshd)).unwrap();
+    assert!(!sshd.log().contains("WARNING"), "{}", sshd.log());
+}
+
+#[test]
+fn key_file_with_a_cipher_of_old_names_the_cipher_and_the_remedy() {
+    let sshd = Sshd::start();
+    let file = sshd.path("old-key");
+    let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,0011223344556677\n\n\
+                AAAA\n-----END RSA PRIVATE KEY-----\n";
+    fs::write(&file, text).unwrap();
+    let edw = Destination {
+        login: with_key(file, "let me in"),
+        ..destination("edw", &sshd)
+    };
+    let error = refusal(&edw);
+    assert!(
+        error.contains("encrypted with DES-EDE3-CBC, which is not supported")
+            && error.contains("ssh-keygen -p"),
+        "{error}"
+    );
+}

@@ -1,6 +1,7 @@
 //! Which servers are trusted, and how the forwarder logs in.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use logferry_config::{Destination, HostKeyPolicy, Login, Secret};
 use logferry_forwarder::{
@@ -32,6 +33,23 @@ fn two_keys() -> Sshd {
     fs::write(sshd.path("sshd_config"), rsa).unwrap();
     sshd.launch();
     sshd
+}
+
+#[test]
+fn pinned_key_that_was_seen_once_is_asked_for_by_its_type_only() {
+    let sshd = two_keys();
+    let mut edw = destination("edw", &sshd);
+    edw.host_key = HostKeyPolicy::Fingerprint(sshd.fingerprint("host_rsa.pub"));
+    check_destination(&edw).unwrap();
+    // Of the types before it, the server has one key and lacks three.
+    let in_vain = || sshd.log().matches("[preauth]").count();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while in_vain() < 4 {
+        assert!(Instant::now() < deadline, "{}", sshd.log());
+        std::thread::yield_now();
+    }
+    check_destination(&edw).unwrap();
+    assert_eq!(in_vain(), 4, "{}", sshd.log());
 }
 
 #[test]

@@ -3,3 +3,4 @@
 mod crashes;
 mod misbehaving;
 mod odd_servers;
+mod rights;

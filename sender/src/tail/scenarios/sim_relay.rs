@@ -172,6 +172,7 @@ impl SimRelay {
         self.told.extend(told);
         ResolveResponse {
             source: "192.0.2.1".parse().expect("an address"),
+            group: None,
             ledger: None,
             max_chunk: 1 << 20,
             candidates,

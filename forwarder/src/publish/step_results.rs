@@ -1,0 +1,88 @@
+//! The results of the steps at the destination, and how the server's answers become results. Pure.
+
+use logferry_sftp::{JobError, JobOutcome, RequestKind, StatusCode};
+
+use crate::error::DeliveryError;
+
+/// The status of a name at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameStatus {
+    /// No file has it.
+    Absent,
+    /// A file has it. Servers need not report the size.
+    Present {
+        /// In bytes.
+        size: Option<u64>,
+    },
+    /// The server does not say.
+    Unknown,
+}
+
+/// How a file at the destination compares with ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileComparison {
+    /// The same bytes.
+    Same,
+    /// Different, fewer or more bytes.
+    Different,
+    /// There is no file.
+    Absent,
+    /// The server does not allow reading it.
+    Unreadable,
+}
+
+/// The result of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UploadOutcome {
+    /// The server confirmed every byte, and the size is right.
+    Whole,
+    /// The server confirmed every byte, and does not report the size.
+    SizeUnknown,
+    /// The upload failed.
+    Failed,
+    /// The file could not be created; its name may be taken.
+    NotCreated,
+}
+
+/// The result of a rename or a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RenameOutcome {
+    /// Done.
+    Done,
+    /// The server refused.
+    Refused,
+    /// The server refused because the temporary file does not exist.
+    Gone,
+}
+
+/// Whether the file could not be created. It may exist already: SFTP version 3 has no status code for that.
+pub(super) fn create_failed(error: &DeliveryError) -> bool {
+    use StatusCode::{NoSuchFile, PermissionDenied};
+    matches!(
+        error,
+        DeliveryError::Remote(JobError::Refused { step: RequestKind::Open, status, .. })
+            if !matches!(status.code, NoSuchFile | PermissionDenied)
+    )
+}
+
+/// Whether a failed removal of a temporary name can be ignored: the name is gone, or the file is published and the server
+/// lets no client remove anything.
+pub(super) fn removal_may_fail(error: &JobError, is_published: bool) -> bool {
+    match error.code() {
+        Some(StatusCode::NoSuchFile) => true,
+        Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => is_published,
+        _ => false,
+    }
+}
+
+/// What the server said of a name.
+pub(super) fn name_status(result: Result<JobOutcome, JobError>) -> NameStatus {
+    match result {
+        Ok(JobOutcome::Found(attributes)) => NameStatus::Present {
+            size: attributes.size,
+        },
+        Ok(_) => NameStatus::Present { size: None },
+        Err(error) if error.code() == Some(StatusCode::NoSuchFile) => NameStatus::Absent,
+        Err(_) => NameStatus::Unknown,
+    }
+}
