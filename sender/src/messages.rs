@@ -41,7 +41,7 @@ pub(crate) enum RelayRequest {
         chunk: Box<OutgoingChunk>,
     },
     Streams(ResolveRequest),
-    Heartbeat(Heartbeat),
+    Heartbeat(Box<Heartbeat>),
 }
 
 #[derive(Debug)]

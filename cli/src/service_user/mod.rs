@@ -9,6 +9,8 @@ mod look;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -108,7 +110,16 @@ pub(crate) fn run_child(file: &Path, unit: &str) -> Result {
         [role] => load_for(file, Some(*role)),
         _ => load_for(file, None),
     };
+    let is_refused = File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     let findings = match loaded {
+        Err(_) if is_refused => {
+            let (file, user) = (file.display(), &identity.name);
+            let group = if unit.group.is_empty() { user } else { &unit.group };
+            vec![format!(
+                "{file}: {} runs as user {user}, who may not read it; run `chgrp {group} {file} && chmod 0640 {file}`",
+                unit.name
+            )]
+        }
         Ok(config) => {
             let roles: Vec<_> = roles.into_iter().filter(|role| role.is_in(&config)).collect();
             look_for(&roles, &config, Some(&unit))

@@ -100,5 +100,9 @@ fn resolved(path: &Path) -> PathBuf {
                 path.strip_prefix(ancestor).ok()?,
             ))
         })
-        .map_or_else(|| path.to_owned(), |(real, rest)| real.join(rest))
+        // An empty rest would add a slash.
+        .map_or_else(
+            || path.to_owned(),
+            |(real, rest)| real.join(rest).components().collect(),
+        )
 }

@@ -17,7 +17,7 @@ const PATHS_MAX: usize = 100;
 pub(crate) fn begun_mail(begun: &[LogAlert]) -> NewMail {
     let mut lines = vec![
         format!(
-            "{} of logs cannot be shipped: no file is found there, or its sender may not read it. Other logs are shipped.",
+            "{} cannot be used as configured: no file is found there, or the sender may not use it. Other logs are shipped.",
             count_of(begun.len() as u64, "path")
         ),
         String::new(),
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(mail.subject, "logs not shipped: 198.51.100.1");
         assert_eq!(
             mail.text,
-            "1 path of logs cannot be shipped: no file is found there, or its sender may not read it. Other logs are \
+            "1 path cannot be used as configured: no file is found there, or the sender may not use it. Other logs are \
              shipped.\n\
              \n\
              198.51.100.1: /log/acces.log: there is no such file yet; it is shipped once it is there; is /log/access.log \

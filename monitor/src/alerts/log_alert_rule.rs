@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_ledger::{LogAlert, SourceRecord};
+use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 
 use super::log_problem::log_problems;
@@ -52,14 +53,14 @@ pub(crate) fn decide(
         known.into_iter().map(|alert| (key(&alert), alert)).collect();
     let mut decision = LogAlertDecision::default();
     for source in sources {
-        for problem in source.heartbeat.iter().flat_map(log_problems) {
-            let before = known.remove(&(source.source.clone(), problem.path.clone()));
+        for (path, reason) in source.heartbeat.iter().flat_map(problems) {
+            let before = known.remove(&(source.source.clone(), path.clone()));
             let mut alert = LogAlert {
                 source: source.source.clone(),
                 since: before.as_ref().map_or(now, |before| before.since),
                 raised_at: before.and_then(|before| before.raised_at),
-                path: problem.path,
-                reason: problem.reason,
+                path,
+                reason,
                 gone_since: None,
             };
             if alert.raised_at.is_none() && age(alert.since, now) >= hold.firing {
@@ -87,9 +88,21 @@ pub(crate) fn decide(
     decision
 }
 
+/// The paths that a sender cannot use, with the reasons.
+fn problems(report: &Heartbeat) -> impl Iterator<Item = (String, String)> {
+    let logs = log_problems(report).into_iter();
+    let checkpoint = report.checkpoint_failing_since.map(|_| {
+        let reason =
+            "the sender cannot write its checkpoint there; make the folder writable and free its disk";
+        ("state_dir".to_owned(), reason.to_owned())
+    });
+    logs.map(|problem| (problem.path, problem.reason))
+        .chain(checkpoint)
+}
+
 #[cfg(test)]
 mod tests {
-    use logferry_protocol::heartbeat::{Heartbeat, LogProblem, LogProblemKind};
+    use logferry_protocol::heartbeat::{HostTime, LogProblem, LogProblemKind};
 
     use super::*;
 
@@ -179,6 +192,15 @@ mod tests {
         let again = decide(&[record(&["/a"], 120)], mended.alerts, hold, at(121));
         let lasts = decide(&[record(&["/a"], 430)], again.alerts, hold, at(431));
         assert_eq!(paths(&lasts.begun), ["/a"]);
+    }
+
+    #[test]
+    fn a_state_folder_that_cannot_be_written_is_mailed_too() {
+        let mut source = record(&[], 0);
+        let report = source.heartbeat.as_mut().expect("a report");
+        report.checkpoint_failing_since = Some(HostTime::from_millis(0));
+        let decision = decide(&[source], Vec::new(), DEFAULT_HOLD, at(1));
+        assert_eq!(paths(&decision.begun), ["state_dir"]);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(crate) struct RelayClient {
 #[derive(Debug)]
 enum ControlRequest {
     Streams(ResolveRequest),
-    Heartbeat(Heartbeat),
+    Heartbeat(Box<Heartbeat>),
 }
 
 impl RelayClient {
@@ -291,7 +291,7 @@ async fn serve_control(
                 }
                 ControlRequest::Heartbeat(heartbeat) => {
                     let gaps = heartbeat.gaps.clone();
-                    let sent = send_heartbeat(&relay, &mut connection, heartbeat).await;
+                    let sent = send_heartbeat(&relay, &mut connection, *heartbeat).await;
                     match sent {
                         Ok(()) => SenderEvent::HeartbeatAcked(gaps),
                         Err(error) => {

@@ -181,7 +181,8 @@ impl<F: FileSystem> Tailer<F> {
         self.look_at_files(now);
         self.announce_start();
         self.look_at_paths(now);
-        requests.extend(self.heartbeat_due(now).map(RelayRequest::Heartbeat));
+        let heartbeat = self.heartbeat_due(now).map(Box::new);
+        requests.extend(heartbeat.map(RelayRequest::Heartbeat));
         if self.retry.waits_until(now.instant).is_none() {
             requests.extend(self.ask(now));
             while let Some(request) = self.read_one(now) {

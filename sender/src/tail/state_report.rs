@@ -48,8 +48,7 @@ impl<F: FileSystem> Tailer<F> {
     pub(crate) fn state(&self, now: Now) -> SenderState {
         let mut logs: Vec<_> = self.logs.iter().flat_map(|log| log.file_states(now)).collect();
         let files = logs.len() as u64;
-        let lags = logs.iter().map(|log| log.lag_bytes);
-        let lag_bytes = lags.sum();
+        let lag_bytes = logs.iter().map(|log| log.lag_bytes).sum();
         logs.sort_by_key(|log| log.state);
         logs.truncate(LOGS_MAX);
         let failing = self.contact.failing.as_ref();

@@ -83,18 +83,17 @@ impl<H: FileHandle> LogText<H> {
     /// As [`Self::detect_compression`] of a file that is not live, but decompresses only about `bytes_max` bytes of its text.
     /// Returns whether it is done; otherwise it must be called again.
     pub(crate) fn detect_some(&mut self, bytes_max: u64) -> Result<bool, CompressedFileError> {
-        let (mut text, mut decoder) = match self.detecting.take() {
-            Some(detecting) => detecting,
-            None => {
-                self.compressed = None;
-                let beginning = files::beginning(&*self.file).map_err(CompressedFileError::Unreadable)?;
-                let Some(outermost) = CompressionFormat::of(&beginning) else {
-                    return Ok(true);
-                };
-                let layers = Layers::Complete(layers(&self.file, outermost)?);
-                let decoder = layers.decoder(&self.file)?;
-                (CompressedText::new(layers), decoder)
-            }
+        let (mut text, mut decoder) = if let Some(detecting) = self.detecting.take() {
+            detecting
+        } else {
+            self.compressed = None;
+            let beginning = files::beginning(&*self.file).map_err(CompressedFileError::Unreadable)?;
+            let Some(outermost) = CompressionFormat::of(&beginning) else {
+                return Ok(true);
+            };
+            let layers = Layers::Complete(layers(&self.file, outermost)?);
+            let decoder = layers.decoder(&self.file)?;
+            (CompressedText::new(layers), decoder)
         };
         let until = text.size.plus(bytes_max);
         while text.size < until {

@@ -10,7 +10,7 @@ use logferry_protocol::stream::{FileKey, Offset};
 use crate::files::FileHandle;
 use crate::files::discovery::FileRole;
 use crate::tail::log::TailedLog;
-use crate::tail::tracked_file::{ChainId, TrackedFile};
+use crate::tail::tracked_file::{ChainId, ReadQueue, TrackedFile};
 
 /// So many old files of a chain, found together, are a backlog.
 const BACKLOG_MIN: usize = 8;
@@ -46,30 +46,30 @@ impl<H: FileHandle> TailedLog<H> {
             }
         }
         for index in old.into_iter().filter(|old| old.len() >= BACKLOG_MIN).flatten() {
-            self.files[index].is_backlog = true;
+            self.files[index].queue = ReadQueue::Backlog;
         }
         for file in self
             .files
             .iter_mut()
-            .filter(|file| file.is_waiting && !file.is_backlog)
+            .filter(|file| file.is_waiting && file.queue == ReadQueue::InOrder)
         {
             file.examine();
         }
-        self.has_waiting = self.files.iter().any(|file| file.is_waiting);
+        self.waiting = self.files.iter().filter(|file| file.is_waiting).count();
     }
 
     /// Goes on examining the oldest archive of the backlog, unless one is being shipped. Returns whether there is more to
     /// examine now.
     pub(crate) fn examine_backlog(&mut self) -> bool {
-        if !self.has_waiting {
+        if self.waiting == 0 {
             return false;
         }
-        let is_being_shipped = |file: &TrackedFile<H>| file.is_backlog && file.blocks();
+        let is_being_shipped = |file: &TrackedFile<H>| file.queue == ReadQueue::Backlog && file.blocks();
         if self.files.iter().any(is_being_shipped) {
             return false;
         }
         let Some(file) = self.files.iter_mut().find(|file| file.is_waiting) else {
-            self.has_waiting = false;
+            self.waiting = 0;
             return false;
         };
         // Once it is examined, it is shipped first.

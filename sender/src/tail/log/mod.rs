@@ -69,8 +69,8 @@ pub(crate) struct TailedLog<H> {
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
-    /// Archives of the backlog wait to be examined.
-    has_waiting: bool,
+    /// How many archives of the backlog wait to be examined.
+    waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
     pub(super) wants_checkpoint: bool,
@@ -121,7 +121,7 @@ impl<H: FileHandle> TailedLog<H> {
             marks: saved.skipped.clone(),
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
-            has_waiting: false,
+            waiting: 0,
             wants_scan: false,
             wants_checkpoint: false,
             must_save: false,
@@ -318,7 +318,7 @@ impl<H: FileHandle> TailedLog<H> {
         let mut blocked = vec![[false; 2]; self.chains.len()];
         let (mut due_reads, mut later) = (Vec::new(), Vec::new());
         for (index, file) in self.files.iter().enumerate() {
-            let (ChainId(chain), queue) = (file.chain, usize::from(file.is_backlog));
+            let (ChainId(chain), queue) = (file.chain, file.queue.index());
             if blocked[chain][queue] {
                 continue;
             }
@@ -344,7 +344,7 @@ impl<H: FileHandle> TailedLog<H> {
         chunk_bytes: usize,
     ) -> Option<(ChunkDraft, ChunkHeader)> {
         let file = &mut self.files[due.file];
-        let (ChainId(chain), queue) = (file.chain, usize::from(file.is_backlog));
+        let (ChainId(chain), queue) = (file.chain, file.queue.index());
         self.chains[chain].last_read[queue] = seq;
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(draft)) => {

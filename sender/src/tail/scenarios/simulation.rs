@@ -169,7 +169,7 @@ impl Simulation {
                         let acked = SenderEvent::HeartbeatAcked(beat.gaps.clone());
                         self.tail.handle(acked, self.now);
                     }
-                    self.beats.push(beat);
+                    self.beats.push(*beat);
                 }
                 request => self.requests.push(request),
             }

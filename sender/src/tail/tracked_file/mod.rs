@@ -39,6 +39,24 @@ const ABANDONED: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChainId(pub(crate) usize);
 
+/// In which order a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadQueue {
+    /// After all older files of its chain, and before the younger ones.
+    InOrder,
+    /// It is one of many old files, which have an order of their own.
+    Backlog,
+}
+
+impl ReadQueue {
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::InOrder => 0,
+            Self::Backlog => 1,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum FileState {
     /// It cannot be opened; the next scan tries again.
@@ -114,8 +132,7 @@ pub(crate) struct TrackedFile<H> {
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
-    /// It is old: younger files of its chain do not wait for it.
-    pub(crate) is_backlog: bool,
+    pub(crate) queue: ReadQueue,
     /// It is open, and compressed, and was not examined yet. Its state is [`FileState::Unopened`].
     pub(crate) is_waiting: bool,
     /// The reason that was logged last; a file that is held is examined again at each change.
@@ -151,7 +168,7 @@ impl<H: FileHandle> TrackedFile<H> {
             parted_from: None,
             retry,
             seen: true,
-            is_backlog: false,
+            queue: ReadQueue::InOrder,
             is_waiting: false,
             held_logged: None,
         }
