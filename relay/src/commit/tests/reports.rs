@@ -80,7 +80,9 @@ fn a_report_whose_first_parts_are_missing_leaves_the_lag_unknown() {
     fixture.restart();
     fixture.report(last);
     assert_eq!(fixture.source().known_lag_bytes(), None);
-    parts(40, 2).into_iter().for_each(|part| fixture.report(part));
+    for part in parts(40, 2) {
+        fixture.report(part);
+    }
     assert_eq!(
         fixture.source().known_lag_bytes(),
         Some(400),

@@ -1,7 +1,7 @@
 //! Many old files at once, as at the first start on a host that keeps its logs for a year: they are read beside the live
 //! file, which does not wait for them, and are examined one after the other.
 //!
-//! A few old files are no backlog: a sender that was down for some rotations ships their lines in order.
+//! Some old files are no backlog: a sender that was down for some rotations ships their lines in order.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::tail::log::TailedLog;
 use crate::tail::tracked_file::{ChainId, ReadQueue, TrackedFile};
 
 /// So many old files of a chain, found together, are a backlog.
-const BACKLOG_MIN: usize = 8;
+const BACKLOG_MIN: usize = 32;
 /// Bytes of an archive's text that are decompressed at a time, between looks at the live files.
 const EXAMINED_AT_ONCE: u64 = 2 << 20;
 
