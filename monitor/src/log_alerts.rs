@@ -2,21 +2,23 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use logferry_config::AlertHold;
 use logferry_ledger::{Ledger, LedgerError};
 use logferry_telemetry::MonitorMetrics;
 
 use crate::alerts::log_alert_mail::{begun_mail, over_mail};
-use crate::alerts::log_alert_rule::{DEFAULT_HOLD, decide};
+use crate::alerts::log_alert_rule::decide;
 
 /// Queues the mails about logs that cannot be shipped, and about those that can be shipped again.
 pub(crate) fn queue(
     ledger: &mut Ledger,
+    hold: AlertHold,
     zone: &TimeZone,
     metrics: &MonitorMetrics,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let known = ledger.log_alerts()?;
-    let decision = decide(&ledger.sources()?, known.clone(), DEFAULT_HOLD, now);
+    let decision = decide(&ledger.sources()?, known.clone(), hold, now);
     if decision.alerts == known && decision.over.is_empty() {
         return Ok(());
     }

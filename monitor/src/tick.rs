@@ -34,7 +34,7 @@ pub(crate) fn tick(
             duration(config.interval)
         );
     }
-    let log_alerts = log_alerts::queue(ledger, zone, metrics, now);
+    let log_alerts = log_alerts::queue(ledger, config.hold, zone, metrics, now);
     if let Err(error) = &log_alerts {
         tracing::error!(
             error = error as &dyn Error,

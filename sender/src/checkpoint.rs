@@ -40,7 +40,7 @@ pub(crate) struct Checkpoint {
     #[serde(default)]
     pub(crate) gaps: Vec<ReportedGap>,
     #[serde(default)]
-    pub(crate) skipped: Vec<SkippedBeginning>,
+    pub(crate) skipped: Vec<SkippedStart>,
     #[serde(default)]
     pub(crate) former_names: Vec<FormerName>,
 }
@@ -78,7 +78,7 @@ pub(crate) struct FormerName {
 
 /// What `start: end` leaves out of a file, until the relay knows it: the bytes that the first start saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SkippedBeginning {
+pub(crate) struct SkippedStart {
     pub(crate) log: LogName,
     pub(crate) path: String,
     pub(crate) file: FileKey,
@@ -282,7 +282,7 @@ mod tests {
                 until: None,
                 noticed_at: HostTime::from_millis(-1),
             }],
-            skipped: vec![SkippedBeginning {
+            skipped: vec![SkippedStart {
                 log,
                 path: "/log/access.log.3".into(),
                 file,

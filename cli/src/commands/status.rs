@@ -335,10 +335,9 @@ mod tests {
     use logferry_ledger::Ledger;
     use logferry_monitor::status::{HeldBatch, InFlightStatus, WatchedRole};
 
-    #[test]
-    fn text_shows_missing_sources_and_waiting_batches() {
-        let dir = tempfile::tempdir().unwrap();
-        Ledger::open_or_create(dir.path()).unwrap();
+    /// Of a host whose relay never ran, with a source and a destination.
+    fn status_before_the_first_start(dir: &Path, now: Timestamp) -> StatusReport {
+        Ledger::open_or_create(dir).unwrap();
         let scope = StatusScope {
             expected_sources: &["198.51.100.1".parse().unwrap()],
             stale_after: STALE_AFTER,
@@ -350,12 +349,17 @@ mod tests {
             min_free_disk: u64::MAX,
             roles: &[WatchedRole {
                 name: "relay",
-                folder: dir.path(),
+                folder: dir,
                 is_configured: true,
             }],
         };
-        let now = Timestamp::now();
-        let mut status = status(dir.path(), &scope, now).unwrap();
+        status(dir, &scope, now).unwrap()
+    }
+
+    #[test]
+    fn text_shows_missing_sources_and_waiting_batches() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), Timestamp::now());
+        let mut status = status_before_the_first_start(dir.path(), now);
         status.disk.free_bytes = 5 << 30;
         let low = status.problems.remove(0);
         assert!(

@@ -5,30 +5,15 @@
 //! - It is over when the sender has reported for `clear` without it. A silent sender ends nothing: that has its own alert.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
+use logferry_config::AlertHold;
 use logferry_ledger::{LogAlert, SourceRecord};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 
 use super::log_problem::log_problems;
 use crate::time::age;
-
-/// How long a state must last before its mail.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AlertHold {
-    /// Of a problem.
-    pub(crate) firing: Duration,
-    /// Of its end.
-    pub(crate) clear: Duration,
-}
-
-/// The documented default.
-pub(crate) const DEFAULT_HOLD: AlertHold = AlertHold {
-    firing: Duration::ZERO,
-    clear: Duration::from_mins(2),
-};
 
 /// The alerts to keep, and those to mail about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,7 +89,14 @@ fn problems(report: &Heartbeat) -> impl Iterator<Item = (String, String)> {
 mod tests {
     use logferry_protocol::heartbeat::{HostTime, LogProblem, LogProblemKind};
 
+    use std::time::Duration;
+
     use super::*;
+
+    const HOLD: AlertHold = AlertHold {
+        firing: Duration::ZERO,
+        clear: Duration::from_mins(2),
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_790_000_000 + second).expect("in range")
@@ -141,13 +133,13 @@ mod tests {
 
     #[test]
     fn a_path_that_finds_nothing_is_mailed_once_when_it_begins_and_once_when_it_is_over() {
-        let first = decide(&[record(&["/acces.log"], 0)], Vec::new(), DEFAULT_HOLD, at(1));
+        let first = decide(&[record(&["/acces.log"], 0)], Vec::new(), HOLD, at(1));
         assert_eq!(paths(&first.begun), ["/acces.log"]);
-        let second = decide(&[record(&["/acces.log"], 60)], first.alerts, DEFAULT_HOLD, at(61));
+        let second = decide(&[record(&["/acces.log"], 60)], first.alerts, HOLD, at(61));
         assert_eq!((second.begun.len(), second.over.len()), (0, 0));
-        let mended = decide(&[record(&[], 120)], second.alerts, DEFAULT_HOLD, at(121));
+        let mended = decide(&[record(&[], 120)], second.alerts, HOLD, at(121));
         assert_eq!(mended.over, [], "it must last for two minutes");
-        let over = decide(&[record(&[], 245)], mended.alerts, DEFAULT_HOLD, at(246));
+        let over = decide(&[record(&[], 245)], mended.alerts, HOLD, at(246));
         assert_eq!((paths(&over.over), over.alerts.len()), (vec!["/acces.log"], 0));
     }
 
@@ -158,7 +150,7 @@ mod tests {
         for minute in 0..30 {
             let paths: &[&str] = if minute % 2 == 0 { &["/a"] } else { &[] };
             let sources = [record(paths, minute * 60)];
-            let decision = decide(&sources, alerts, DEFAULT_HOLD, at(minute * 60 + 1));
+            let decision = decide(&sources, alerts, HOLD, at(minute * 60 + 1));
             (begun, over) = (begun + decision.begun.len(), over + decision.over.len());
             alerts = decision.alerts;
         }
@@ -167,15 +159,15 @@ mod tests {
 
     #[test]
     fn a_sender_that_falls_silent_does_not_end_its_problem() {
-        let first = decide(&[record(&["/a"], 0)], Vec::new(), DEFAULT_HOLD, at(1));
-        let silent = decide(&[record(&["/a"], 0)], first.alerts, DEFAULT_HOLD, at(9000));
+        let first = decide(&[record(&["/a"], 0)], Vec::new(), HOLD, at(1));
+        let silent = decide(&[record(&["/a"], 0)], first.alerts, HOLD, at(9000));
         assert_eq!(
             (silent.begun.len(), silent.over.len(), silent.alerts.len()),
             (0, 0, 1)
         );
         // One report without it, and then silence: nobody knows whether it lasts.
-        let gone = decide(&[record(&[], 9010)], silent.alerts, DEFAULT_HOLD, at(9011));
-        let later = decide(&[record(&[], 9010)], gone.alerts, DEFAULT_HOLD, at(9999));
+        let gone = decide(&[record(&[], 9010)], silent.alerts, HOLD, at(9011));
+        let later = decide(&[record(&[], 9010)], gone.alerts, HOLD, at(9999));
         assert_eq!((later.over.len(), later.alerts.len()), (0, 1));
     }
 
@@ -183,7 +175,7 @@ mod tests {
     fn a_problem_shorter_than_the_hold_is_never_mailed() {
         let hold = AlertHold {
             firing: Duration::from_mins(5),
-            ..DEFAULT_HOLD
+            ..HOLD
         };
         let first = decide(&[record(&["/a"], 0)], Vec::new(), hold, at(1));
         assert_eq!((first.begun.len(), first.alerts.len()), (0, 1));
@@ -199,7 +191,7 @@ mod tests {
         let mut source = record(&[], 0);
         let report = source.heartbeat.as_mut().expect("a report");
         report.checkpoint_failing_since = Some(HostTime::from_millis(0));
-        let decision = decide(&[source], Vec::new(), DEFAULT_HOLD, at(1));
+        let decision = decide(&[source], Vec::new(), HOLD, at(1));
         assert_eq!(paths(&decision.begun), ["state_dir"]);
     }
 
@@ -208,7 +200,7 @@ mod tests {
         let mut source = record(&[], 0);
         let report = source.heartbeat.as_mut().expect("a report");
         report.unreadable = vec!["/secret.log".to_owned()];
-        let decision = decide(&[source], Vec::new(), DEFAULT_HOLD, at(1));
+        let decision = decide(&[source], Vec::new(), HOLD, at(1));
         assert_eq!(paths(&decision.begun), ["/secret.log"]);
     }
 }

@@ -44,8 +44,8 @@ fn note_problems(host: &mut RelayHost, batch: &Batch) {
         .expect("recorded");
 }
 
-#[test]
-fn the_json_is_the_documented_one() {
+/// A host with a source in each state, and the name of a batch that was refused.
+fn host_with_problems() -> (RelayHost, String) {
     let mut host = RelayHost::new();
     let early = host.take(
         "198.51.100.1",
@@ -65,7 +65,12 @@ fn the_json_is_the_documented_one() {
     host.make_contact("198.51.100.2", at("2026-11-21T03:09:59Z"));
     host.make_contact("198.51.100.3", at("2026-11-21T03:05:00Z"));
     note_problems(&mut host, &recent);
-    let name = recent.name();
+    (host, recent.name())
+}
+
+#[test]
+fn the_json_is_the_documented_one() {
+    let (host, name) = host_with_problems();
     let scope = StatusScope {
         expected_sources: &[source("198.51.100.4")],
         stale_after: Duration::from_mins(5),
@@ -408,13 +413,13 @@ fn a_destination_is_not_up_while_the_forwarder_does_not_run() {
         roles: &roles,
     };
     let look = || {
-        let status = status(&data_dir, &scope, Timestamp::now()).expect("a status");
-        let states: Vec<_> = status
+        let report = status(&data_dir, &scope, Timestamp::now()).expect("a status");
+        let roles: Vec<_> = report
             .roles
             .iter()
             .map(|role| (role.name, role.state, role.once))
             .collect();
-        (status.destinations[0].state, states, status.problems)
+        (report.destinations[0].state, roles, report.problems)
     };
     let (state, roles, problems) = look();
     assert_eq!(state, DestinationState::Unknown);

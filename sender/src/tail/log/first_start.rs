@@ -9,10 +9,10 @@
 
 use logferry_protocol::stream::{Offset, Tail};
 
-use crate::checkpoint::SkippedBeginning;
+use crate::checkpoint::SkippedStart;
 use crate::files::{self, FileHandle};
 use crate::streams::tracked_stream::StreamPosition;
-use crate::tail::log::TailedLog;
+use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
 impl<H: FileHandle> TrackedFile<H> {
@@ -26,7 +26,7 @@ impl<H: FileHandle> TrackedFile<H> {
             FileState::Unidentified(head) => Some(head),
             _ => None,
         };
-        self.mark(SkippedBeginning {
+        self.mark(SkippedStart {
             log: log.clone(),
             path: self.path.display().to_string(),
             file: self.stat.key,
@@ -37,13 +37,13 @@ impl<H: FileHandle> TrackedFile<H> {
         });
     }
 
-    fn mark(&mut self, mark: SkippedBeginning) {
+    fn mark(&mut self, mark: SkippedStart) {
         self.skip_to = Some(mark.end);
         self.mark = Some(mark);
     }
 
     /// Takes the mark away, unless it is used up.
-    pub(crate) fn take_mark(&mut self) -> Option<SkippedBeginning> {
+    pub(crate) fn take_mark(&mut self) -> Option<SkippedStart> {
         let mark = self.mark.take()?;
         self.skip_to = None;
         (self.acked() == Offset::ZERO).then_some(mark)
@@ -51,11 +51,11 @@ impl<H: FileHandle> TrackedFile<H> {
 
     /// Whether the bytes that the mark leaves out are still there.
     pub(crate) fn holds_mark(&self) -> bool {
-        let is_held = |mark: &SkippedBeginning| self.is_marked_by(mark, mark.file == self.stat.key);
+        let is_held = |mark: &SkippedStart| self.is_marked_by(mark, mark.file == self.stat.key);
         self.mark.as_ref().is_none_or(is_held)
     }
 
-    fn is_marked_by(&self, mark: &SkippedBeginning, same_file: bool) -> bool {
+    fn is_marked_by(&self, mark: &SkippedStart, same_file: bool) -> bool {
         let Some(text) = &self.handle else { return false };
         let is_same_file = mark.file == self.stat.key;
         if is_same_file != same_file {
@@ -81,7 +81,7 @@ impl<H: FileHandle> TailedLog<H> {
         let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());
         for mark in of_files.chain(&mut self.marks).filter(|mark| !mark.confirmed) {
             mark.confirmed = relay_knows_none;
-            self.must_save = true;
+            self.checkpoint_need = CheckpointNeed::BeforeSending;
         }
         if !relay_knows_none {
             self.marks.retain(|mark| mark.confirmed);
@@ -102,7 +102,7 @@ impl<H: FileHandle> TailedLog<H> {
         for (compressed, same_file) in [(false, true), (false, false), (true, true), (true, false)] {
             for &index in files {
                 let file = &self.files[index];
-                let is_its = |mark: &SkippedBeginning| file.is_marked_by(mark, same_file);
+                let is_its = |mark: &SkippedStart| file.is_marked_by(mark, same_file);
                 if file.mark.is_some() || file.is_compressed() != compressed {
                     continue;
                 }
@@ -128,7 +128,7 @@ impl<H: FileHandle> TailedLog<H> {
         });
     }
 
-    pub(crate) fn skipped(&self) -> impl Iterator<Item = SkippedBeginning> + '_ {
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = SkippedStart> + '_ {
         let of_files = self.files.iter().filter(|file| file.acked() == Offset::ZERO);
         let of_files = of_files.filter_map(|file| file.mark.as_ref());
         of_files.chain(&self.marks).cloned()

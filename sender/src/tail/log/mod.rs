@@ -30,7 +30,7 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
-use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, ShippedArchive, SkippedBeginning};
+use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, ShippedArchive, SkippedStart};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::RequestError;
@@ -46,6 +46,15 @@ use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange,
 
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
 const SEARCHES_MAX: usize = 4;
+
+/// Whether the checkpoint must be saved for a reason that is not in it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CheckpointNeed {
+    None,
+    Soon,
+    /// Before anything is sent.
+    BeforeSending,
+}
 
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
@@ -65,7 +74,7 @@ pub(crate) struct TailedLog<H> {
     pub(super) orphans: Vec<OrphanStream>,
     missing: Vec<MissingFile>,
     /// The marks of `start: end` whose files are not identified.
-    marks: Vec<SkippedBeginning>,
+    marks: Vec<SkippedStart>,
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
@@ -73,9 +82,7 @@ pub(crate) struct TailedLog<H> {
     waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
-    pub(super) wants_checkpoint: bool,
-    /// The checkpoint must be saved before anything is sent.
-    pub(super) must_save: bool,
+    pub(super) checkpoint_need: CheckpointNeed,
     /// The relay has less of a stream than it had acknowledged: it was emptied or restored from a backup.
     pub(super) relay_forgot: bool,
 }
@@ -123,8 +130,7 @@ impl<H: FileHandle> TailedLog<H> {
             shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
             waiting: 0,
             wants_scan: false,
-            wants_checkpoint: false,
-            must_save: false,
+            checkpoint_need: CheckpointNeed::None,
             relay_forgot: false,
         }
     }
@@ -152,7 +158,9 @@ impl<H: FileHandle> TailedLog<H> {
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         // The next start is not the first one, even if there was nothing to mark.
-        self.must_save |= self.start == config::StartPosition::End;
+        if self.start == config::StartPosition::End {
+            self.checkpoint_need = CheckpointNeed::BeforeSending;
+        }
         self.start = config::StartPosition::Beginning;
     }
 

@@ -14,7 +14,7 @@ use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::{
     ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
 };
-use crate::tail::log::TailedLog;
+use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{FileState, HeldReason, TrackedFile};
 
 /// A copy may look older than the live file by this time, because the live file is written to while it is copied.
@@ -391,7 +391,7 @@ impl<H: FileHandle> TailedLog<H> {
         if original.is_none() && !is_orphan && file.is_compressed() {
             // The original was closed, which happens only once it is finished.
             self.files[index].set_shipped();
-            self.wants_checkpoint = true;
+            self.checkpoint_need = self.checkpoint_need.max(CheckpointNeed::Soon);
             return;
         }
         // An original that was closed, or is gone since, cannot change any more.

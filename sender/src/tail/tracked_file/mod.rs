@@ -16,7 +16,7 @@ use logferry_protocol::heartbeat::StreamProgress;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
-use crate::checkpoint::SkippedBeginning;
+use crate::checkpoint::SkippedStart;
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::files::compressed::{LAYERS_MAX, LogText};
@@ -126,7 +126,7 @@ pub(crate) struct TrackedFile<H> {
     /// `start: end`: the bytes before are not shipped if the file turns out to be new.
     pub(crate) skip_to: Option<Offset>,
     /// The mark that it is left out by, until the relay has acknowledged that.
-    pub(crate) mark: Option<SkippedBeginning>,
+    pub(crate) mark: Option<SkippedStart>,
     /// The stream that the file's first bytes were shipped in, until the relay has the first chunk of its new one.
     pub(crate) parted_from: Option<Box<OrphanStream>>,
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
