@@ -296,8 +296,8 @@ mod tests {
     use logferry_ledger::Ledger;
     use logferry_monitor::status::{HeldBatch, InFlightStatus, WatchedRole};
 
-    #[test]
-    fn text_shows_missing_sources_and_waiting_batches() {
+    /// The status of a relay host with a full disk, a relay that never ran, and a source that was never heard.
+    fn missing_source() -> (StatusReport, Timestamp) {
         let dir = tempfile::tempdir().unwrap();
         Ledger::open_or_create(dir.path()).unwrap();
         let scope = StatusScope {
@@ -318,6 +318,12 @@ mod tests {
         let now = Timestamp::now();
         let mut status = status(dir.path(), &scope, now).unwrap();
         status.disk.free_bytes = 5 << 30;
+        (status, now)
+    }
+
+    #[test]
+    fn text_shows_missing_sources_and_why_the_exit_code_is_1() {
+        let (mut status, now) = missing_source();
         let low = status.problems.remove(0);
         assert!(
             low.starts_with("the disk of data_dir has ") && low.contains("min_free_disk"),
@@ -342,6 +348,11 @@ mod tests {
              - a long reason a long reason a long reason a long reason a long reason a long\n  \
                reason and its cure\n"
         );
+    }
+
+    #[test]
+    fn text_shows_batches_in_flight_and_refused_and_the_time_if_it_is_repeated() {
+        let (mut status, now) = missing_source();
         status.destinations[0].in_flight.push(InFlightStatus {
             batch: "accessLog".to_owned(),
             bytes_done: 3 << 20,
