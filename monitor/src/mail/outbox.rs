@@ -128,7 +128,7 @@ impl Outbox {
             tracing::warn!(
                 subject,
                 error = &error as &dyn Error,
-                "cannot count an attempt to send a mail"
+                "cannot count the attempt to send mail \"{subject}\" in the ledger; it is sent nevertheless"
             );
         }
         match announced.send().await {
@@ -136,13 +136,13 @@ impl Outbox {
                 self.metrics.mailed();
                 let taken = taken(mail, &answers);
                 if answers.refused.is_empty() {
-                    tracing::info!(subject, "mail sent");
+                    tracing::info!(subject, "mail \"{subject}\" is sent");
                 } else {
                     let refused = answers.refusals();
                     tracing::warn!(
                         subject,
                         refused,
-                        "mail sent, but the server refused some recipients; correct monitor.smtp.to"
+                        "mail \"{subject}\" is sent, but not to all: {refused}; if an address is wrong, correct monitor.smtp.to"
                     );
                 }
                 self.unrecorded.push((mail.id, taken));
@@ -172,11 +172,13 @@ impl Outbox {
     }
 
     async fn presume_sent(&self, mail: &QueuedMail, reason: &str) -> Result<(), MonitorError> {
+        let subject = &mail.content.subject;
         tracing::warn!(
-            subject = mail.content.subject,
+            subject,
             attempts = UNCONFIRMED_MAX,
             error = reason,
-            "the mail server never answered to the mail itself; it most likely has it, and it is not sent again"
+            "the mail server did not answer to mail \"{subject}\" itself in {UNCONFIRMED_MAX} attempts ({reason}); it most likely has \
+             it, and it is not sent again"
         );
         let (mail, reason) = (mail.id, reason.to_owned());
         let record = move |ledger: &mut Ledger| ledger.mail_presumed_sent(mail, &reason, Timestamp::now());
@@ -202,7 +204,8 @@ impl Outbox {
                 retry_seconds,
                 more_attempts,
                 error = error as &dyn Error,
-                "nobody knows whether the mail server took the mail; it is sent again with the same Message-ID"
+                "nobody knows whether the mail server took mail \"{subject}\"; it is sent again with the same Message-ID in \
+                 {retry_seconds} s, {more_attempts} more times at most"
             );
         } else {
             tracing::warn!(
@@ -210,7 +213,7 @@ impl Outbox {
                 attempts,
                 retry_seconds,
                 error = error as &dyn Error,
-                "mail not sent; it stays in the outbox and is tried again"
+                "mail \"{subject}\" is not sent; it stays in the outbox and is tried again in {retry_seconds} s"
             );
         }
         let (mail, reason) = (mail.id, error.to_string());

@@ -63,13 +63,13 @@ impl ReplyLimits {
 pub(crate) struct MailServer {
     host: String,
     port: u16,
-    tls: ServerTls,
+    tls: MailTls,
     credentials: Option<Credentials>,
     hello_name: Option<String>,
     limits: ReplyLimits,
 }
 
-enum ServerTls {
+enum MailTls {
     None,
     StartTls(TlsParameters),
     /// From the first byte.
@@ -105,9 +105,9 @@ impl MailServer {
     pub(crate) fn new(smtp: &Smtp, limits: ReplyLimits) -> Result<Self, MonitorError> {
         // The parameters read the system's certificates, so they are made only where TLS is configured.
         let tls = match smtp.tls {
-            SmtpTls::None => ServerTls::None,
-            SmtpTls::StartTls => ServerTls::StartTls(tls_parameters(smtp)?),
-            SmtpTls::Tls => ServerTls::Wrapper(tls_parameters(smtp)?),
+            SmtpTls::None => MailTls::None,
+            SmtpTls::StartTls => MailTls::StartTls(tls_parameters(smtp)?),
+            SmtpTls::Tls => MailTls::Wrapper(tls_parameters(smtp)?),
         };
         let credentials = match (&smtp.user, &smtp.password) {
             (Some(user), Some(password)) => {
@@ -190,8 +190,8 @@ impl MailServer {
             None => hello_name::for_connection(host_name, address),
         };
         let tls = match &self.tls {
-            ServerTls::Wrapper(tls) => Some(tls.clone()),
-            ServerTls::None | ServerTls::StartTls(_) => None,
+            MailTls::Wrapper(tls) => Some(tls.clone()),
+            MailTls::None | MailTls::StartTls(_) => None,
         };
         let limit = self.limits.command;
         attempts.spawn(async move {
@@ -286,7 +286,7 @@ pub(crate) struct SmtpSession<'a> {
 impl SmtpSession<'_> {
     async fn start_tls(&mut self, hello: &ClientId) -> Result<(), SendError> {
         let server = self.server;
-        let ServerTls::StartTls(tls) = &server.tls else {
+        let MailTls::StartTls(tls) = &server.tls else {
             return Ok(());
         };
         if !self.connection.can_starttls() {
