@@ -37,12 +37,13 @@ pub(crate) fn look(ledger: &mut Ledger, clocks: &ClockReading) -> Result<(), Led
         tracing::info!(
             clock = %wall,
             trusted = %trusted,
-            "this host's clock was set, or the host was off; the hours between get their summary when the senders' clocks \
+            "this host's clock says {wall} and is not believed yet: it was set, or the host was off. By the last look it \
+             is {trusted}. The hours between get their summary when the senders' clocks \
              agree, or after an hour; check the clock if it is wrong"
         );
     }
     if let Some(unreal_after) = advance.unreal_after {
-        tracing::warn!(%unreal_after, "this host's clock was wrong; hours that never were get their summary when they pass");
+        tracing::warn!(%unreal_after, "this host's clock was wrong; hours after {unreal_after} that never were get their summary when they pass");
     }
     ledger.note_clock(&advance.record, advance.unreal_after)?;
     forget(ledger, trusted)
@@ -56,7 +57,8 @@ fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
     if forgotten.unsent_mails > 0 {
         tracing::error!(
             mails = forgotten.unsent_mails,
-            "mails that could not be sent for 90 days are given up; run logferry test-mail"
+            "{} mails that could not be sent for 90 days are given up; run logferry test-mail",
+            forgotten.unsent_mails
         );
     }
     Ok(())

@@ -129,7 +129,7 @@ impl Outbox {
             tracing::warn!(
                 subject,
                 error = &error as &dyn Error,
-                "cannot count an attempt to send a mail"
+                "cannot count the attempt to send mail \"{subject}\" in the ledger; it is sent nevertheless"
             );
         }
         match announced.send().await {
@@ -143,7 +143,7 @@ impl Outbox {
                     tracing::warn!(
                         subject,
                         refused,
-                        "mail \"{subject}\" is sent, but the server refused some recipients; correct monitor.smtp.to"
+                        "mail \"{subject}\" is sent, but not to all: {refused}; if an address is wrong, correct monitor.smtp.to"
                     );
                 }
                 self.unrecorded.push((mail.id, taken));
@@ -173,12 +173,13 @@ impl Outbox {
     }
 
     async fn presume_sent(&self, mail: &QueuedMail, reason: &str) -> Result<(), MonitorError> {
+        let subject = &mail.content.subject;
         tracing::warn!(
-            subject = mail.content.subject,
+            subject,
             attempts = UNCONFIRMED_MAX,
             error = reason,
-            "the mail server never answered to the mail \"{}\" itself; it most likely has it, and it is not sent again",
-            mail.content.subject
+            "the mail server did not answer to mail \"{subject}\" itself in {UNCONFIRMED_MAX} attempts ({reason}); it most likely has \
+             it, and it is not sent again"
         );
         let (mail, reason) = (mail.id, reason.to_owned());
         let record = move |ledger: &mut Ledger| ledger.mail_presumed_sent(mail, &reason, Timestamp::now());
@@ -203,8 +204,8 @@ impl Outbox {
                 attempts,
                 more_attempts,
                 error = error as &dyn Error,
-                "nobody knows whether the mail server took the mail \"{subject}\"; it is sent again with the same \
-                 Message-ID in {}",
+                "nobody knows whether the mail server took mail \"{subject}\"; it is sent again with the same Message-ID in {}, \
+                 {more_attempts} more times at most",
                 duration(wait)
             );
         } else {
