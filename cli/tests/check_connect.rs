@@ -43,8 +43,7 @@ async fn relay_line(dir: &Path, url: &str, more: &str) -> (String, i32) {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(&format!("relay {url}: ")));
-    assert!(line.is_some(), "no line of the relay in {text}");
-    (line.unwrap_or_default().to_owned(), code)
+    (line.expect(&text).to_owned(), code)
 }
 
 /// A relay in this process, for the source `sources`.
