@@ -1,4 +1,5 @@
 //! What keeps a role from its files is told with the path, the reason and the remedy.
+#![expect(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
