@@ -1,5 +1,6 @@
 //! The sender's state folder: lost, damaged, outdated, copied, locked or read-only.
 
 mod checkpoint;
+mod log_settings;
 mod lost;
 mod two_senders;

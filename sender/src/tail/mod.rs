@@ -37,9 +37,9 @@ use crate::relay_backoff::RelayBackoff;
 use crate::streams::tracked_stream::ShippedAmount;
 use crate::tail::concurrency_window::ConcurrencyWindow;
 use crate::tail::heartbeat::HeartbeatState;
-use crate::tail::log::TailedLog;
 use crate::tail::log::handover::{Handover, share, warn_of_double_match};
 use crate::tail::log::resolve::ResolvedHead;
+use crate::tail::log::{CheckpointNeed, TailedLog};
 
 /// How often the sizes of open files are read if inotify reports nothing.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -198,7 +198,8 @@ impl<F: FileSystem> Tailer<F> {
             return None;
         }
         self.dirty = false;
-        self.logs.iter_mut().for_each(|log| log.must_save = false);
+        let logs = self.logs.iter_mut();
+        logs.for_each(|log| log.save = CheckpointNeed::None);
         Some(Checkpoint {
             streams: self.logs.iter().flat_map(TailedLog::to_checkpoint).collect(),
             archives: self.logs.iter().flat_map(TailedLog::shipped).collect(),
@@ -218,9 +219,10 @@ impl<F: FileSystem> Tailer<F> {
         self.dirty
     }
 
-    /// Whether the checkpoint must be saved before anything is sent: it says where the ends of `start: end` are.
+    /// Whether the checkpoint must be saved before anything is sent.
     pub(crate) fn must_save(&self) -> bool {
-        self.dirty && self.logs.iter().any(|log| log.must_save)
+        let is_first = |log: &TailedLog<_>| log.save == CheckpointNeed::BeforeSending;
+        self.dirty && self.logs.iter().any(is_first)
     }
 
     /// The folders to watch, and the live paths, which may be links to further ones.
@@ -259,8 +261,8 @@ impl<F: FileSystem> Tailer<F> {
             }
         }
         self.scan_if_wanted(now);
-        for log in &mut self.logs {
-            self.dirty |= std::mem::take(&mut log.wants_checkpoint) || log.must_save;
+        for log in &self.logs {
+            self.dirty |= log.save != CheckpointNeed::None;
         }
     }
 

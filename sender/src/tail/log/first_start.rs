@@ -12,7 +12,7 @@ use logferry_protocol::stream::{Offset, Tail};
 use crate::checkpoint::SkippedBeginning;
 use crate::files::{self, FileHandle};
 use crate::streams::tracked_stream::StreamPosition;
-use crate::tail::log::TailedLog;
+use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
 impl<H: FileHandle> TrackedFile<H> {
@@ -81,7 +81,7 @@ impl<H: FileHandle> TailedLog<H> {
         let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());
         for mark in of_files.chain(&mut self.marks).filter(|mark| !mark.confirmed) {
             mark.confirmed = relay_knows_none;
-            self.must_save = true;
+            self.save = CheckpointNeed::BeforeSending;
         }
         if !relay_knows_none {
             self.marks.retain(|mark| mark.confirmed);

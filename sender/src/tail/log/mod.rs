@@ -66,11 +66,18 @@ pub(crate) struct TailedLog<H> {
     shipped: Vec<FileStat>,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
-    pub(super) wants_checkpoint: bool,
-    /// The checkpoint must be saved before anything is sent.
-    pub(super) must_save: bool,
+    pub(super) save: CheckpointNeed,
     /// The relay has less of a stream than it had acknowledged: it was emptied or restored from a backup.
     pub(super) relay_forgot: bool,
+}
+
+/// Whether the checkpoint has to be saved because of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CheckpointNeed {
+    None,
+    Soon,
+    /// It says where the ends of `start: end` are.
+    BeforeSending,
 }
 
 #[derive(Debug)]
@@ -114,8 +121,7 @@ impl<H: FileHandle> TailedLog<H> {
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
             wants_scan: false,
-            wants_checkpoint: false,
-            must_save: false,
+            save: CheckpointNeed::None,
             relay_forgot: false,
         }
     }
@@ -140,7 +146,9 @@ impl<H: FileHandle> TailedLog<H> {
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         // The next start is not the first one, even if there was nothing to mark.
-        self.must_save |= self.start == config::StartPosition::End;
+        if self.start == config::StartPosition::End {
+            self.save = CheckpointNeed::BeforeSending;
+        }
         self.start = config::StartPosition::Beginning;
     }
 
