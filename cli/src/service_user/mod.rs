@@ -7,7 +7,6 @@
 mod identity;
 mod look;
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests lay out files")]
 mod tests;
 
 use std::fs::File;

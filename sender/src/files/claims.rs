@@ -57,3 +57,40 @@ pub fn double_matches(logs: &[LogSettings]) -> Vec<DoubleMatch> {
     }
     found
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_two_logs_find_is_named_with_both() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in ["access.log", "access.log.1", "shop.log"] {
+            std::fs::write(dir.path().join(name), "line\n").expect("a file");
+        }
+        std::os::unix::fs::symlink("access.log", dir.path().join("now.log")).expect("a link");
+        let first = &crate::tail::scenarios::simulation::config(4096, 100, 2048).logs[0];
+        let log = |name: &str, pattern: &str| LogSettings {
+            name: name.parse().expect("a name"),
+            path: dir.path().join(pattern).display().to_string(),
+            ..first.clone()
+        };
+        let logs = [
+            log("first", "access.log"),
+            log("all", "*.log"),
+            log("link", "now.log"),
+        ];
+        let found = double_matches(&logs).into_iter().map(|double| {
+            let name = double.path.file_name().expect("a name").to_string_lossy();
+            format!("{name} {} {}", double.log, double.also)
+        });
+        let expected = [
+            "access.log.1 first all",
+            "access.log first all",
+            "now.log first link",
+        ];
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+        assert_eq!(double_matches(&logs[..1]), []);
+    }
+}

@@ -228,9 +228,8 @@ impl<F: FileSystem> Tailer<F> {
             return None;
         }
         self.dirty = false;
-        self.logs
-            .iter_mut()
-            .for_each(|log| log.checkpoint_need = CheckpointNeed::None);
+        let logs = self.logs.iter_mut();
+        logs.for_each(|log| log.save = CheckpointNeed::None);
         Some(Checkpoint {
             streams: self.logs.iter().flat_map(TailedLog::to_checkpoint).collect(),
             archives: self.logs.iter().flat_map(TailedLog::shipped).collect(),
@@ -250,13 +249,10 @@ impl<F: FileSystem> Tailer<F> {
         self.dirty
     }
 
-    /// Whether the checkpoint must be saved before anything is sent: it says where the ends of `start: end` are.
+    /// Whether the checkpoint must be saved before anything is sent.
     pub(crate) fn must_save(&self) -> bool {
-        self.dirty
-            && self
-                .logs
-                .iter()
-                .any(|log| log.checkpoint_need == CheckpointNeed::BeforeSending)
+        let is_first = |log: &TailedLog<_>| log.save == CheckpointNeed::BeforeSending;
+        self.dirty && self.logs.iter().any(is_first)
     }
 
     /// The folders to watch, and the live paths, which may be links to further ones.
@@ -295,11 +291,8 @@ impl<F: FileSystem> Tailer<F> {
             }
         }
         self.scan_if_wanted(now);
-        for log in &mut self.logs {
-            self.dirty |= log.checkpoint_need > CheckpointNeed::None;
-            if log.checkpoint_need == CheckpointNeed::Soon {
-                log.checkpoint_need = CheckpointNeed::None;
-            }
+        for log in &self.logs {
+            self.dirty |= log.save != CheckpointNeed::None;
         }
     }
 

@@ -36,6 +36,10 @@ impl SftpAccess {
 pub(crate) struct Config {
     /// The log to ship.
     pub(crate) log: PathBuf,
+    /// Its name.
+    pub(crate) log_name: &'static str,
+    /// Its `start`.
+    pub(crate) start: &'static str,
     /// One more log to ship.
     pub(crate) other_log: Option<PathBuf>,
     /// The sender's state folder.
@@ -76,6 +80,8 @@ impl Config {
         let relay_port = free_port();
         Self {
             log: test_folder.create_dir("log").join("access.log"),
+            log_name: "access",
+            start: "beginning",
             other_log: None,
             state_dir: test_folder.path("sender"),
             sender_metrics: None,
@@ -100,6 +106,8 @@ impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self {
             log,
+            log_name,
+            start,
             other_log,
             state_dir,
             sender_metrics,
@@ -135,6 +143,8 @@ sender:
   state_dir: {state_dir:?}{sender_metrics}
   logs:
     - path: {log:?}
+      name: {log_name}
+      start: {start}
       {exclude}
       max_line: 64KiB{other_log}
   chunk: {{max_bytes: 64KiB, max_delay: {max_delay}}}

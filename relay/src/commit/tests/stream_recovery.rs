@@ -56,3 +56,38 @@ fn an_unknown_stream_continues_in_a_rebuilt_ledger() {
     assert_eq!(resolve(&mut fixture, &old, now())[0].committed.get(), all as u64);
     assert_eq!(fixture.ledger().possible_duplicates().expect("a ledger"), []);
 }
+
+#[test]
+fn a_stream_is_told_under_the_new_name_of_its_log_and_is_then_of_that_log() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let (old, new) = (line(20, "old"), line(20, "new"));
+    fixture.send(vec![chunk(1, 0, &old)]);
+    let (file, head, id) = stream(1);
+    let ask = |fixture: &mut CommitterFixture, log: &str, files: &[_]| {
+        let query = FileQuery {
+            log: log.parse().expect("valid"),
+            head,
+            acknowledged: None,
+            files: files.to_vec(),
+        };
+        let request = ResolveRequest { files: vec![query] };
+        let source = "198.51.100.1".parse().expect("valid");
+        let found = fixture.committer().resolve(&(source, None), &request, now());
+        let mut found = found.expect("the ledger works");
+        let ids =
+            |streams: Vec<KnownStream>| -> Vec<_> { streams.iter().map(|known| known.stream).collect() };
+        (
+            ids(found.candidates.remove(0)),
+            ids(found.of_other_logs.remove(0)),
+        )
+    };
+    assert_eq!(ask(&mut fixture, "access", &[file]), (vec![id], Vec::new()));
+    assert_eq!(ask(&mut fixture, "other", &[file]), (Vec::new(), vec![id]));
+    assert_eq!(ask(&mut fixture, "other", &[]), (Vec::new(), Vec::new()));
+    let start = u64::try_from(old.len()).expect("small");
+    let mut next = chunk(1, start, &new);
+    next.header.log = "other".parse().expect("valid");
+    fixture.send(vec![next]);
+    assert_eq!(fixture.stored(), [old, new].concat());
+    assert_eq!(ask(&mut fixture, "other", &[]), (vec![id], Vec::new()));
+}

@@ -81,7 +81,7 @@ impl<H: FileHandle> TailedLog<H> {
         let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());
         for mark in of_files.chain(&mut self.marks).filter(|mark| !mark.confirmed) {
             mark.confirmed = relay_knows_none;
-            self.checkpoint_need = CheckpointNeed::BeforeSending;
+            self.save = CheckpointNeed::BeforeSending;
         }
         if !relay_knows_none {
             self.marks.retain(|mark| mark.confirmed);

@@ -59,11 +59,6 @@ pub(crate) struct CheckpointShares {
 /// Gives each entry to the first log that finds its path, or else to the log of its name.
 pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> CheckpointShares {
     let patterns: Vec<LogPatterns> = logs.iter().map(LogPatterns::of_log).collect();
-    let owner = |name: &LogName, path: &str| {
-        let finds = |patterns: &LogPatterns| patterns.includes(path.as_ref());
-        let finder = patterns.iter().position(finds);
-        finder.or_else(|| logs.iter().position(|log| log.name == *name))
-    };
     let (mut of_logs, mut unclaimed) = (vec![Checkpoint::default(); logs.len()], Vec::new());
     for saved in &checkpoint.former_names {
         let log = logs.iter().position(|log| log.path == saved.path);
@@ -71,43 +66,38 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
             share.former_names.push(saved.clone());
         }
     }
+    let mut share_of = |name: &LogName, path: &str, give: &mut dyn FnMut(&mut Checkpoint)| {
+        let finder = patterns
+            .iter()
+            .position(|patterns| patterns.includes(path.as_ref()));
+        let owner = finder.or_else(|| logs.iter().position(|log| log.name == *name));
+        let owner = owner.and_then(|owner| Some((of_logs.get_mut(owner)?, logs.get(owner)?)));
+        owner.map(|(share, log)| {
+            note_name(&mut share.former_names, log, name);
+            give(share);
+        })
+    };
     for saved in &checkpoint.streams {
-        let owner = owner(&saved.log, &saved.path);
-        match owner.and_then(|owner| Some((of_logs.get_mut(owner)?, logs.get(owner)?))) {
-            Some((share, log)) => {
-                share.streams.push(saved.clone());
-                note_name(&mut share.former_names, log, &saved.log);
-            }
-            None => unclaimed.push(Handover::Stream(OrphanStream::from_checkpoint(saved.clone()))),
+        let give = &mut |share: &mut Checkpoint| share.streams.push(saved.clone());
+        if share_of(&saved.log, &saved.path, give).is_none() {
+            unclaimed.push(Handover::Stream(OrphanStream::from_checkpoint(saved.clone())));
         }
     }
     for saved in &checkpoint.archives {
-        let owner = owner(&saved.log, &saved.path);
-        match owner.and_then(|owner| Some((of_logs.get_mut(owner)?, logs.get(owner)?))) {
-            Some((share, log)) => {
-                share.archives.push(saved.clone());
-                note_name(&mut share.former_names, log, &saved.log);
-            }
-            None => unclaimed.push(Handover::Shipped(saved.stat)),
+        let give = &mut |share: &mut Checkpoint| share.archives.push(saved.clone());
+        if share_of(&saved.log, &saved.path, give).is_none() {
+            unclaimed.push(Handover::Shipped(saved.stat));
         }
     }
     for saved in &checkpoint.unsent {
-        let owner = owner(&saved.log, &saved.path);
-        match owner.and_then(|owner| Some((of_logs.get_mut(owner)?, logs.get(owner)?))) {
-            Some((share, log)) => {
-                share.unsent.push(saved.clone());
-                note_name(&mut share.former_names, log, &saved.log);
-            }
-            None => unclaimed.push(Handover::Missing(MissingFile::new(saved.clone()))),
+        let give = &mut |share: &mut Checkpoint| share.unsent.push(saved.clone());
+        if share_of(&saved.log, &saved.path, give).is_none() {
+            unclaimed.push(Handover::Missing(MissingFile::new(saved.clone())));
         }
     }
     for saved in &checkpoint.skipped {
-        let owner = owner(&saved.log, &saved.path);
-        if let Some((share, log)) = owner.and_then(|owner| Some((of_logs.get_mut(owner)?, logs.get(owner)?)))
-        {
-            share.skipped.push(saved.clone());
-            note_name(&mut share.former_names, log, &saved.log);
-        }
+        let give = &mut |share: &mut Checkpoint| share.skipped.push(saved.clone());
+        share_of(&saved.log, &saved.path, give);
     }
     CheckpointShares { of_logs, unclaimed }
 }

@@ -47,15 +47,6 @@ use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange,
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
 const SEARCHES_MAX: usize = 4;
 
-/// Whether the checkpoint must be saved for a reason that is not in it yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum CheckpointNeed {
-    None,
-    Soon,
-    /// Before anything is sent.
-    BeforeSending,
-}
-
 pub(crate) struct TailedLog<H> {
     pub(super) name: LogName,
     pub(super) former_names: Vec<FormerName>,
@@ -82,9 +73,18 @@ pub(crate) struct TailedLog<H> {
     waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
-    pub(super) checkpoint_need: CheckpointNeed,
+    pub(super) save: CheckpointNeed,
     /// The relay has less of a stream than it had acknowledged: it was emptied or restored from a backup.
     pub(super) relay_forgot: bool,
+}
+
+/// Whether the checkpoint has to be saved because of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CheckpointNeed {
+    None,
+    Soon,
+    /// It says where the ends of `start: end` are.
+    BeforeSending,
 }
 
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl<H: FileHandle> TailedLog<H> {
             shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
             waiting: 0,
             wants_scan: false,
-            checkpoint_need: CheckpointNeed::None,
+            save: CheckpointNeed::None,
             relay_forgot: false,
         }
     }
@@ -159,7 +159,7 @@ impl<H: FileHandle> TailedLog<H> {
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         // The next start is not the first one, even if there was nothing to mark.
         if self.start == config::StartPosition::End {
-            self.checkpoint_need = CheckpointNeed::BeforeSending;
+            self.save = CheckpointNeed::BeforeSending;
         }
         self.start = config::StartPosition::Beginning;
     }

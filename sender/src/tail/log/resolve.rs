@@ -92,6 +92,9 @@ impl<H: FileHandle> TailedLog<H> {
             if !is_parted && handle.holds(position).unwrap_or(false) {
                 amount = amount.plus(stream.resume(position));
                 file.unread_since = now.instant;
+                if position.offset > Offset::ZERO {
+                    file.mark = None;
+                }
             } else {
                 self.contents_changed(index);
             }
@@ -391,7 +394,7 @@ impl<H: FileHandle> TailedLog<H> {
         if original.is_none() && !is_orphan && file.is_compressed() {
             // The original was closed, which happens only once it is finished.
             self.files[index].set_shipped();
-            self.checkpoint_need = self.checkpoint_need.max(CheckpointNeed::Soon);
+            self.save = self.save.max(CheckpointNeed::Soon);
             return;
         }
         // An original that was closed, or is gone since, cannot change any more.

@@ -317,10 +317,10 @@ impl Simulation {
         let (mut expected, mut cut): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for life in &self.lives {
             let is_live = live.iter().any(|live| Rc::ptr_eq(live, life));
-            let file = life.borrow();
-            let kept = &file.bytes[file.left_out..];
+            let history = life.borrow();
+            let kept = &history.bytes[history.left_out..];
             let whole = shipped(kept, is_live, self.config.logs[0].max_line);
-            let of_kind = if file.is_cut { &mut cut } else { &mut expected };
+            let of_kind = if history.is_cut { &mut cut } else { &mut expected };
             of_kind.push(whole);
         }
         let bodies = self.relay.streams.iter().map(|stored| &stored.body);
