@@ -152,7 +152,7 @@ fn check_connect_finds_a_host_that_does_not_answer() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        text.contains(&format!("relay http://{closed}: cannot connect to {closed}")),
+        text.contains(&format!("relay http://{closed}: cannot connect")),
         "{text}"
     );
 }

@@ -112,21 +112,6 @@ fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
     }
 }
 
-fn log_start(config: &config::SenderSettings) {
-    let logs = config
-        .logs
-        .iter()
-        .map(|log| format!("{} ({})", log.name, log.path));
-    let logs = logs.collect::<Vec<_>>().join(", ");
-    let relays = config
-        .relay
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
-    tracing::info!(logs, relays, "sender started: it ships {logs} to {relays}");
-}
-
 fn run_tailer(
     config: &config::SenderSettings,
     metrics: SenderMetrics,
@@ -147,7 +132,6 @@ fn run_tailer(
         seed,
         Now::read(),
     );
-    log_start(config);
     let (mut saved, mut scanned) = (Instant::now(), None);
     let (state_file, mut state_due) = (SenderStateFile::new(&config.state_dir), Instant::now());
     loop {

@@ -47,6 +47,7 @@ forwarder:
        host_key: \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\", sources: [198.51.100.1, 198.51.100.9]}}
 monitor:
   smtp: {{host: 127.0.0.1, port: {closed}, from: ops@example.com, to: [ops@example.com]}}
+  hold: {{clear: 0s}}
   metrics: null
 housekeeper:
   schedule: \"* * * * * *\"

@@ -126,10 +126,8 @@ impl Display for Config {
             formats,
         } = self;
         let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
-        let other_log = other_log
-            .as_ref()
-            .map(|path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}"));
-        let other_log = other_log.unwrap_or_default();
+        let entry = |path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}");
+        let other_log = other_log.as_ref().map(entry).unwrap_or_default();
         let sender_metrics = sender_metrics.map(|port| format!("\n  metrics: \"127.0.0.1:{port}\""));
         let sender_metrics = sender_metrics.unwrap_or_default();
         let relay_metrics = relay_metrics.map(|port| format!("\"127.0.0.1:{port}\""));
