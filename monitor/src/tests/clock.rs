@@ -38,13 +38,14 @@ fn look(host: &mut RelayHost, config: &MonitorSettings, minutes: i64, error_hour
 fn summaries(host: &RelayHost) -> Vec<String> {
     let mails = host.ledger.due_mails(Timestamp::MAX).expect("mails").into_iter();
     let mut subjects: Vec<_> = mails.map(|mail| mail.content.subject).collect();
-    subjects.retain(|subject| subject.as_str() >= "2026-11-21 02:00");
+    subjects.retain(|subject| subject.starts_with("2026-") && subject.as_str() >= "2026-11-21 02:00");
     subjects
 }
 
 #[test]
 fn each_real_hour_is_mailed_once_though_the_clock_is_a_day_ahead_for_a_while() {
     let mut host = RelayHost::new();
+    host.make_contact("198.51.100.1", at(START));
     let config = host.config(25);
     for (minutes, error_hours) in [
         (0, 0),
@@ -68,6 +69,7 @@ fn each_real_hour_is_mailed_once_though_the_clock_is_a_day_ahead_for_a_while() {
 #[test]
 fn hours_while_the_monitor_was_down_are_mailed_at_once_as_the_host_counted_them() {
     let mut host = RelayHost::new();
+    host.make_contact("198.51.100.1", at(START));
     let config = host.config(25);
     look(&mut host, &config, 0, 0);
     look(&mut host, &config, 180, 0);

@@ -1,7 +1,9 @@
 //! The mails about logs that senders cannot ship, over real SMTP connections.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
-use logferry_config::MonitorSettings;
+use logferry_config::{AlertHold, MonitorSettings};
 use logferry_embedded_servers::MailSink;
 use logferry_protocol::heartbeat::{Heartbeat, LogProblem, LogProblemKind};
 
@@ -32,8 +34,10 @@ async fn a_misspelt_log_is_mailed_once_and_its_correction_once() {
     let mut host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
     let config = MonitorSettings {
-        summary: logferry_config::SummarySettings {
-            after: std::time::Duration::MAX,
+        summary: logferry_config::SummarySettings { after: Duration::MAX },
+        hold: AlertHold {
+            firing: Duration::ZERO,
+            clear: Duration::from_mins(2),
         },
         ..host.config(sink.port())
     };

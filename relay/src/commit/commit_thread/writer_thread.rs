@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Weak;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use logferry_durable::Disk;
@@ -29,10 +30,13 @@ pub(super) enum WrittenRound<F, R> {
     },
 }
 
-/// The thread. It ends when this is dropped.
+/// The thread. Dropping this ends it, and waits until its connection to the ledger is closed: the last one that is closed
+/// brings the write-ahead log into the file.
 pub(super) struct WriterThread<F, R> {
-    rounds: Sender<StagedRound<F, R>>,
+    /// `None` only while it is dropped.
+    rounds: Option<Sender<StagedRound<F, R>>>,
     results: Receiver<WrittenRound<F, R>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl<F: Send + 'static> WriterThread<F, ReplyHandle> {
@@ -60,7 +64,7 @@ impl<F: Send + 'static> WriterThread<F, ReplyHandle> {
                 stored,
             }
         };
-        std::thread::Builder::new().name(name).spawn(move || {
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
             for round in staged {
                 if results.send(write(round)).is_err() {
                     break;
@@ -72,8 +76,9 @@ impl<F: Send + 'static> WriterThread<F, ReplyHandle> {
             }
         })?;
         Ok(Self {
-            rounds,
+            rounds: Some(rounds),
             results: written,
+            thread: Some(thread),
         })
     }
 }
@@ -82,7 +87,9 @@ impl<F, R> WriterThread<F, R> {
     /// Begins to write a round. The one before must have ended.
     pub(super) fn write(&self, round: StagedRound<F, R>) {
         // The thread takes rounds until `self` is dropped, unless it ended by a bug.
-        let _ = self.rounds.send(round);
+        if let Some(rounds) = &self.rounds {
+            let _ = rounds.send(round);
+        }
     }
 
     /// The result of the round; `None` if it is still being written and `wait` is not set.
@@ -91,6 +98,16 @@ impl<F, R> WriterThread<F, R> {
             Some(self.results.recv().expect("the writer thread does not panic"))
         } else {
             self.results.try_recv().ok()
+        }
+    }
+}
+
+impl<F, R> Drop for WriterThread<F, R> {
+    fn drop(&mut self) {
+        self.rounds = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread was told by the commit thread, which waits for its results.
+            let _ = thread.join();
         }
     }
 }

@@ -159,6 +159,11 @@ impl<H: FileHandle> TailedLog<H> {
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         // The next start is not the first one, even if there was nothing to mark.
         if self.start == config::StartPosition::End {
+            let marked = self
+                .files
+                .iter_mut()
+                .filter(|file| file.is_waiting || file.size() > Offset::ZERO);
+            marked.for_each(|file| file.mark_end(&self.name));
             self.save = CheckpointNeed::BeforeSending;
         }
         self.start = config::StartPosition::Beginning;
@@ -214,9 +219,6 @@ impl<H: FileHandle> TailedLog<H> {
         } else if let Err(error) = file.open_found(file_system) {
             // It is told with the other problems of logs.
             tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
-        }
-        if self.start == config::StartPosition::End && file.size() > Offset::ZERO {
-            file.mark_end(&self.name);
         }
         if let Some(index) = index {
             self.files[index] = file;
