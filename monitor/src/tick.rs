@@ -103,12 +103,13 @@ fn queue_summaries(
         );
     }
     let sources = ledger.sources()?;
-    // An hour before the first contact of any source has nothing to sum up.
     let first_contact = sources.iter().map(|source| source.first_seen).min();
-    let has_contact =
-        |hour: &SummaryHour| last.is_some() || first_contact.is_some_and(|first| first < hour.end());
-    let with_contact = due.hours.into_iter().filter(has_contact);
-    for hour in with_contact {
+    for hour in due.hours {
+        if first_contact.is_none_or(|first| first >= hour.end()) {
+            // Before the first contact of any source there is nothing to sum up.
+            ledger.skip_summary(hour.start(), now)?;
+            continue;
+        }
         let in_hour = BatchFilter {
             source: None,
             since: Some(hour.start()),

@@ -191,18 +191,18 @@ async fn a_failed_mail_waits_for_its_next_attempt() {
 
 #[tokio::test]
 async fn the_first_run_mails_the_previous_hour_with_text_and_html_and_no_hour_twice() {
-    let mut host = RelayHost::new();
+    let (new_host, mut host) = (RelayHost::new(), RelayHost::new());
     let sink = MailSink::start().await.expect("a server");
-    let config = MonitorSettings {
-        stale_after: Duration::from_hours(100),
-        ..host.config(sink.port())
-    };
-    once(&config).await.expect("looked");
+    once(&new_host.config(sink.port())).await.expect("looked");
     assert_eq!(
         sink.count(),
         0,
         "before the first contact there is no hour to sum up"
     );
+    let config = MonitorSettings {
+        stale_after: Duration::from_hours(100),
+        ..host.config(sink.port())
+    };
     host.make_contact("198.51.100.1", Timestamp::now() - SignedDuration::from_hours(3));
     for _ in 0..3 {
         once(&config).await.expect("looked");
