@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! {"version":1,"streams":[...],"archives":[...],"unsent":[...],"gaps":[...],"skipped":[...],
-//!  "former_names":[...]}
+//!  "former_names":[...],"held":[...],"former":[...]}
 //! crc32c 1a2b3c4d
 //! ```
 //!
@@ -24,6 +24,7 @@ use logferry_protocol::stream::{FileKey, Head, Offset, Tail};
 use serde::{Deserialize, Serialize};
 
 use crate::files::FileStat;
+use crate::streams::line_marks::LineMarks;
 
 const VERSION: u32 = 1;
 
@@ -43,6 +44,11 @@ pub(crate) struct Checkpoint {
     pub(crate) skipped: Vec<SkippedStart>,
     #[serde(default)]
     pub(crate) former_names: Vec<FormerName>,
+    #[serde(default)]
+    pub(crate) held: Vec<HeldBeside>,
+    /// Streams whose files are gone or were rewritten, and whose lines may come back.
+    #[serde(default)]
+    pub(crate) former: Vec<CheckpointStream>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +62,8 @@ pub(crate) struct CheckpointStream {
     /// The largest size that its file was seen to have. The first version did not write it.
     #[serde(default)]
     pub(crate) seen: Offset,
+    #[serde(default, skip_serializing_if = "LineMarks::is_empty")]
+    pub(crate) marks: LineMarks,
 }
 
 /// A file of which no byte is acknowledged yet. If it is gone at the next start, it is lost.
@@ -97,6 +105,14 @@ pub(crate) struct ShippedArchive {
     pub(crate) log: LogName,
     pub(crate) path: String,
     #[serde(rename = "facts")]
+    pub(crate) stat: FileStat,
+}
+
+/// A file that appeared beside a log, and is not shipped. If its stat changes, it is looked at again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldBeside {
+    pub(crate) log: LogName,
+    pub(crate) path: String,
     pub(crate) stat: FileStat,
 }
 
@@ -237,6 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::streams::line_marks::marks_of;
 
     fn checkpoint() -> Checkpoint {
         let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(b"line\n").expect("a line"));
@@ -249,6 +266,9 @@ mod tests {
             tail: Tail::of(b"line\n"),
             by_other: false,
         };
+        let known_former = known.clone();
+        let mut marks = LineMarks::default();
+        marks.add(Offset::ZERO, Offset::new(5), &marks_of(b"line\n"));
         let log: LogName = "access".parse().expect("a name");
         Checkpoint {
             streams: vec![CheckpointStream {
@@ -257,6 +277,7 @@ mod tests {
                 stream: known,
                 finished: false,
                 seen: Offset::new(9),
+                marks: LineMarks::default(),
             }],
             archives: vec![ShippedArchive {
                 log: log.clone(),
@@ -295,6 +316,23 @@ mod tests {
                 path: "/log/access.log".into(),
                 name: "site".parse().expect("a name"),
             }],
+            held: vec![HeldBeside {
+                log: "access".parse().expect("a name"),
+                path: "/log/access.log.4".into(),
+                stat: FileStat {
+                    key: FileKey { dev: 1, inode: 4 },
+                    size: Offset::new(10),
+                    modified: UNIX_EPOCH,
+                },
+            }],
+            former: vec![CheckpointStream {
+                log: "access".parse().expect("a name"),
+                path: "/log/access.log".into(),
+                stream: known_former,
+                finished: true,
+                seen: Offset::new(5),
+                marks,
+            }],
         }
     }
 
@@ -315,7 +353,8 @@ mod tests {
             r#"],"unsent":[{"log":"access","path":"/log/access.log.2","file":{"dev":1,"inode":2},"head":"#,
             r#","size":7}],"gaps":[{"stream":""#,
             r#"}],"skipped":[{"log":"access","path":"/log/access.log.3","file":{"dev":1,"inode":2},"head":"#,
-            r#","confirmed":true}],"former_names":[{"path":"/log/access.log","name":"site"}]}"#,
+            r#","confirmed":true}],"former_names":[{"path":"/log/access.log","name":"site"}],"held":["#,
+            r#"{"log":"access","path":"/log/access.log.4","stat":{"key":{"dev":1,"inode":4},"size":10,"modified":{"#,
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

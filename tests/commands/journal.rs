@@ -2,7 +2,7 @@
 //! journal as systemd's stores them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use jiff::Timestamp;
@@ -121,6 +121,10 @@ fn send_without_token(port: u16) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let request = "POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 11\r\n\r\n{\"log\":\"a\"}";
     stream.write_all(request.as_bytes()).unwrap();
+    // A connection that is closed before the answer need not be answered.
+    let mut status = [0; "HTTP/1.1 401".len()];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(status, *b"HTTP/1.1 401");
 }
 
 /// What must stand together in one message: the subject, its values, the cause, the advice.

@@ -265,7 +265,7 @@ impl BackfillDriver {
         let log = self.logs.get_mut(planned.log)?;
         let &connection = self.idle_connections.last()?;
         let mut buffer = self.pool.take()?;
-        let Some(draft) = file.read(&mut buffer, self.chunk_bytes, &mut log.chunker) else {
+        let Some(mut draft) = file.read(&mut buffer, self.chunk_bytes, &mut log.chunker) else {
             self.pool.give_back(buffer);
             return None;
         };

@@ -187,7 +187,7 @@ impl<H: FileHandle> BackfillFile<H> {
         }
         // The file is complete, so it is read like one that is to be closed.
         stream.exhausted = true;
-        let read = read_chunk(&self.text, stream, buffer, chunk_bytes, chunker);
+        let read = read_chunk(&self.text, stream, buffer, chunk_bytes, chunker, false);
         let is_same = self.text.stat().is_ok_and(|stat| stat == self.stat);
         let refusal = match read {
             Ok(ChunkRead::Chunk(draft)) if is_same => return Some(draft),

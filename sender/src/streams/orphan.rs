@@ -46,6 +46,7 @@ impl OrphanStream {
 
     pub(crate) fn from_checkpoint(saved: CheckpointStream) -> Self {
         let mut stream = TrackedStream::known(&saved.stream);
+        stream.marks = saved.marks;
         if saved.finished {
             stream.phase = StreamPhase::Finished;
         }

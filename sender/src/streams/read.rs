@@ -13,6 +13,7 @@ use logferry_protocol::stream::{ByteRange, FileKey, Offset};
 use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd};
 use crate::files::{self, FileHandle};
 use crate::messages::ChunkSeq;
+use crate::streams::line_marks::{self, LineMark, marks_of};
 use crate::streams::tracked_stream::{InFlightChunk, StreamPosition, TrackedStream};
 
 /// How far back `start: end` searches for the start of a line.
@@ -33,6 +34,8 @@ pub(crate) struct ChunkDraft {
     pub(crate) range: ByteRange,
     pub(crate) cut: ChunkCut,
     stream_end: StreamEnd,
+    /// Of its lines; empty if they are not marked.
+    pub(crate) marks: Vec<LineMark>,
 }
 
 impl ChunkRead {
@@ -43,6 +46,7 @@ impl ChunkRead {
                 range,
                 cut,
                 stream_end,
+                marks: Vec::new(),
             })
         })
     }
@@ -80,7 +84,7 @@ impl ChunkDraft {
         self.range.end() == position.offset && self.cut.tail != position.tail
     }
 
-    pub(crate) fn in_flight(&self, seq: ChunkSeq) -> InFlightChunk {
+    pub(crate) fn in_flight(&mut self, seq: ChunkSeq) -> InFlightChunk {
         InFlightChunk {
             seq,
             end: StreamPosition {
@@ -90,18 +94,20 @@ impl ChunkDraft {
             bytes: self.range.len(),
             lines: self.cut.lines,
             closes: self.stream_end == StreamEnd::Finished,
+            marks: std::mem::take(&mut self.marks),
         }
     }
 }
 
 /// Reads a block at the stream's read position and cuts a chunk off it. An exhausted stream is read once more to be
-/// closed.
+/// closed. Its lines are marked if this `is_marked`.
 pub(crate) fn read_chunk(
     handle: &impl FileHandle,
     stream: &mut TrackedStream,
     buffer: &mut [u8],
     chunk_bytes: usize,
     chunker: &mut Chunker,
+    is_marked: bool,
 ) -> io::Result<ChunkRead> {
     let StreamPosition { offset, tail } = stream.read;
     let before = files::span_before(offset);
@@ -120,6 +126,12 @@ pub(crate) fn read_chunk(
     } else {
         FileEnd::MayGrow
     };
+    // The cut removes excluded lines from the buffer.
+    let mut marks = if is_marked {
+        marks_of(&buffer[before..end])
+    } else {
+        Vec::new()
+    };
     let Some(cut) = chunker.cut(buffer, before, filled, !at_end, file_end) else {
         stream.exhausted = true;
         return Ok(ChunkRead::Nothing);
@@ -130,7 +142,12 @@ pub(crate) fn read_chunk(
     } else {
         StreamEnd::Live
     };
-    Ok(ChunkRead::chunk(offset, cut, stream_end))
+    let mut chunk = ChunkRead::chunk(offset, cut, stream_end);
+    if let ChunkRead::Chunk(draft) = &mut chunk {
+        line_marks::cut_to(&mut marks, cut.raw as u64);
+        draft.marks = marks;
+    }
+    Ok(chunk)
 }
 
 /// A chunk without lines over everything that `start: end` leaves out: up to the last line start before `end`.

@@ -16,6 +16,7 @@ use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
 use crate::checkpoint::CheckpointStream;
 use crate::messages::ChunkSeq;
+use crate::streams::line_marks::{LineMark, LineMarks};
 
 pub(crate) fn stream_start() -> StreamPosition {
     StreamPosition {
@@ -31,13 +32,15 @@ pub(crate) fn committed(known: &KnownStream) -> StreamPosition {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct InFlightChunk {
     pub(crate) seq: ChunkSeq,
     pub(crate) end: StreamPosition,
     pub(crate) bytes: u64,
     pub(crate) lines: LineCounts,
     pub(crate) closes: bool,
+    /// Of its lines; empty if they are not marked.
+    pub(crate) marks: Vec<LineMark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub(crate) struct TrackedStream {
     pub(crate) exhausted: bool,
     /// Lines acknowledged since the process started.
     pub(crate) lines: LineCounts,
+    /// Of the last acknowledged lines, while its file is the live one.
+    pub(crate) marks: LineMarks,
     /// Each with whether its answer is still awaited.
     in_flight: VecDeque<(InFlightChunk, bool)>,
 }
@@ -92,6 +97,7 @@ impl TrackedStream {
             acked: start,
             exhausted: false,
             lines: LineCounts::default(),
+            marks: LineMarks::default(),
             in_flight: VecDeque::new(),
         }
     }
@@ -156,8 +162,10 @@ impl TrackedStream {
                 self.acknowledge(&chunk, &mut amount);
             }
         }
+        self.marks.cut_back(at.offset);
         *self = Self {
             lines: self.lines,
+            marks: std::mem::take(&mut self.marks),
             ..Self::new(self.id, self.head, at)
         };
         amount
@@ -165,6 +173,7 @@ impl TrackedStream {
 
     fn acknowledge(&mut self, chunk: &InFlightChunk, amount: &mut ShippedAmount) {
         let InFlightChunk { bytes, lines, .. } = *chunk;
+        self.marks.add(self.acked.offset, chunk.end.offset, &chunk.marks);
         self.acked = chunk.end;
         self.lines = self.lines.plus(lines);
         *amount = amount.plus(ShippedAmount { bytes, lines });
@@ -207,6 +216,7 @@ impl TrackedStream {
             stream: self.as_known(file),
             finished: self.phase == StreamPhase::Finished,
             seen,
+            marks: self.marks.clone(),
         }
     }
 
@@ -254,6 +264,7 @@ mod tests {
             bytes: 10,
             lines,
             closes: false,
+            marks: Vec::new(),
         }
     }
 

@@ -236,6 +236,8 @@ impl<F: FileSystem> Tailer<F> {
             unsent: self.logs.iter().flat_map(TailedLog::unsent).collect(),
             gaps: self.heartbeat.unreported.clone(),
             skipped: self.logs.iter().flat_map(TailedLog::skipped).collect(),
+            held: self.logs.iter().flat_map(TailedLog::held_beside).collect(),
+            former: self.logs.iter().flat_map(TailedLog::former).cloned().collect(),
             former_names: self
                 .logs
                 .iter()
@@ -283,7 +285,10 @@ impl<F: FileSystem> Tailer<F> {
         }
         if now.instant >= self.next_measure {
             self.next_measure = now.instant + MEASURE_INTERVAL;
-            self.logs.iter_mut().for_each(|log| log.measure(now));
+            for log in &mut self.logs {
+                log.measure(now);
+                log.recheck_held(&self.files, now);
+            }
             let lag = self.logs.iter().map(TailedLog::lag_bytes).sum();
             self.metrics.set_lag(lag);
             if now.instant >= self.next_proof {
@@ -322,6 +327,8 @@ impl<F: FileSystem> Tailer<F> {
         for (log, found) in self.logs.iter_mut().zip(found) {
             log.take_found(&self.files, found, now);
         }
+        let live = self.logs.iter().map(TailedLog::live_count).sum();
+        self.logs.iter_mut().for_each(|log| log.share_marks(live));
         // The numbers of files are used again, so the contents are compared.
         let mut given = unclaimed;
         given.retain(|known| self.logs.iter().any(|log| log.has_contents(known)));
@@ -412,7 +419,7 @@ impl<F: FileSystem> Tailer<F> {
             let (due, index) = due_reads.min()?;
             let mut buffer = self.pool.take()?;
             let (seq, log) = (ChunkSeq(self.last_seq + 1), &mut self.logs[index]);
-            let Some((draft, header)) = log.read(due, seq, &mut buffer, self.chunk_bytes) else {
+            let Some((draft, header)) = log.read(due, seq, &mut buffer, self.chunk_bytes, now) else {
                 self.pool.give_back(buffer);
                 continue;
             };

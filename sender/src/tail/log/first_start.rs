@@ -37,7 +37,7 @@ impl<H: FileHandle> TrackedFile<H> {
         });
     }
 
-    fn mark(&mut self, mark: SkippedStart) {
+    pub(super) fn mark(&mut self, mark: SkippedStart) {
         self.skip_to = Some(mark.end);
         self.mark = Some(mark);
     }

@@ -95,6 +95,14 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
             unclaimed.push(Handover::Missing(MissingFile::new(saved.clone())));
         }
     }
+    for saved in &checkpoint.former {
+        let give = &mut |share: &mut Checkpoint| share.former.push(saved.clone());
+        share_of(&saved.log, &saved.path, give);
+    }
+    for saved in &checkpoint.held {
+        let give = &mut |share: &mut Checkpoint| share.held.push(saved.clone());
+        share_of(&saved.log, &saved.path, give);
+    }
     for saved in &checkpoint.skipped {
         let give = &mut |share: &mut Checkpoint| share.skipped.push(saved.clone());
         share_of(&saved.log, &saved.path, give);

@@ -22,6 +22,7 @@ use crate::files::{self, FileHandle};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;
+use crate::tail::log::known_lines::remember;
 use crate::tail::log::resolve::ResolveAnswers;
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
@@ -146,7 +147,9 @@ impl<H: FileHandle> TrackedFile<H> {
             FileState::Stream(stream) if stream.acked.offset == Offset::ZERO => stream.head,
             _ => return None,
         };
-        self.skip_to.is_none().then(|| UnsentFile {
+        // What appeared beside the log may be held.
+        let is_expected = self.skip_to.is_none() && !self.beside;
+        is_expected.then(|| UnsentFile {
             log: log.clone(),
             path: self.path.display().to_string(),
             file: self.stat.key,
@@ -223,7 +226,7 @@ impl<H: FileHandle> TailedLog<H> {
             return;
         }
         self.drop_marks();
-        let (files, found) = (&self.files, &mut self.lost);
+        let (files, found, former) = (&self.files, &mut self.lost, &mut self.former);
         // A file that cannot be read now may be read later.
         let is_unreadable = |key: FileKey| {
             let mut unopened = files
@@ -239,6 +242,11 @@ impl<H: FileHandle> TailedLog<H> {
             let is_kept = is_unreadable(orphan.file);
             if !is_kept {
                 found.extend(orphan.gap(&self.name, held(orphan.stream.head), now));
+                let known = &orphan.stream;
+                remember(
+                    former,
+                    known.to_checkpoint(&self.name, orphan.path.clone(), orphan.file, orphan.extent),
+                );
             }
             is_kept
         });
@@ -262,6 +270,6 @@ impl<H: FileHandle> TailedLog<H> {
     }
 }
 
-fn begins_with<H: FileHandle>(handle: &LogText<H>, head: Head) -> bool {
+pub(super) fn begins_with<H: FileHandle>(handle: &LogText<H>, head: Head) -> bool {
     files::beginning(handle).is_ok_and(|beginning| head.matches(&beginning))
 }

@@ -13,10 +13,13 @@
 //!   unread bytes is reported.
 
 mod backlog;
+mod beside;
 mod first_start;
 pub(crate) mod handover;
+mod known_lines;
 pub(crate) mod losses;
 pub(crate) mod resolve;
+mod saved;
 mod unseen;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,10 +30,9 @@ use logferry_config as config;
 use logferry_protocol::chunk::ChunkHeader;
 use logferry_protocol::heartbeat::{ReportedGap, StreamProgress};
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
-use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, ShippedArchive, SkippedStart};
+use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, SkippedStart};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::RequestError;
@@ -41,8 +43,10 @@ use crate::relay_backoff::RelayBackoff;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkDraft, ChunkRead};
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream};
+use crate::tail::log::beside::LiveFile;
+use crate::tail::log::known_lines::Comparison;
 use crate::tail::log::losses::MissingFile;
-use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange, TrackedFile};
+use crate::tail::tracked_file::{ChainId, CompressedState, FileState, HeldReason, SizeChange, TrackedFile};
 
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
 const SEARCHES_MAX: usize = 4;
@@ -64,11 +68,20 @@ pub(crate) struct TailedLog<H> {
     pub(super) files: Vec<TrackedFile<H>>,
     pub(super) orphans: Vec<OrphanStream>,
     missing: Vec<MissingFile>,
+    /// Streams whose files are gone or were rewritten.
+    former: Vec<CheckpointStream>,
+    /// Most marks of a stream.
+    marks_max: usize,
     /// The marks of `start: end` whose files are not identified.
     marks: Vec<SkippedStart>,
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
+    /// Files that were held beside the log when the sender stopped.
+    held_before: Vec<FileStat>,
+    next_recheck: Option<Instant>,
+    /// The last search found the same as the one before it.
+    is_search_certain: bool,
     /// How many archives of the backlog wait to be examined.
     waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
@@ -92,6 +105,7 @@ struct RotationChain {
     live_path: PathBuf,
     /// The number of the last chunk that was read from a file of this chain, and from one of its backlog.
     last_read: [ChunkSeq; 2],
+    live_file: LiveFile,
 }
 
 /// A file that is due to be read. The chain that was read longest ago goes first.
@@ -125,9 +139,14 @@ impl<H: FileHandle> TailedLog<H> {
             files: Vec::new(),
             orphans: streams.map(OrphanStream::from_checkpoint).collect(),
             missing: saved.unsent.iter().cloned().map(MissingFile::new).collect(),
+            former: saved.former.clone(),
+            marks_max: 0,
             marks: saved.skipped.clone(),
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
+            held_before: saved.held.iter().map(|held| held.stat).collect(),
+            next_recheck: None,
+            is_search_certain: false,
             waiting: 0,
             wants_scan: false,
             save: CheckpointNeed::None,
@@ -143,6 +162,7 @@ impl<H: FileHandle> TailedLog<H> {
         now: Now,
     ) {
         self.wants_scan = false;
+        self.note_live_files(&found);
         self.files.iter_mut().for_each(|file| file.seen = false);
         let files = self.files.iter().enumerate();
         let mut known: HashMap<FileKey, usize> = files.map(|(index, file)| (file.stat.key, index)).collect();
@@ -154,7 +174,7 @@ impl<H: FileHandle> TailedLog<H> {
         for file in self.files.iter_mut().filter(|file| !file.seen) {
             file.set_role(FileRole::Gone, now);
         }
-        self.files.retain(|file| !file.is_over());
+        self.drop_over();
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         // The next start is not the first one, even if there was nothing to mark.
@@ -176,7 +196,8 @@ impl<H: FileHandle> TailedLog<H> {
         for _ in 1..SEARCHES_MAX {
             let names = found.files.iter().map(|file| (file.path.clone(), file.stat.key));
             let names = names.collect();
-            if self.names == names {
+            self.is_search_certain = self.names == names;
+            if self.is_search_certain {
                 break;
             }
             self.names = names;
@@ -195,27 +216,39 @@ impl<H: FileHandle> TailedLog<H> {
         now: Now,
     ) {
         let index = known.get(&found.stat.key).copied();
+        let mut is_beside = self.is_beside(found.role, chain);
         if let Some(index) = index {
             let file = &mut self.files[index];
-            let same = file.stat == found.stat || file.is_being_compressed(&found.stat, now);
+            let same = file.stat == found.stat || file.is_being_compressed(&found, now);
             let is_held = matches!(file.state, FileState::Held(_));
+            let is_put_in_place =
+                found.role == FileRole::Live && matches!(file.state, FileState::Held(HeldReason::Beside));
             if !file.is_closed() || same || is_held {
                 (file.seen, file.chain, file.path) = (true, chain, found.path);
                 file.set_role(found.role, now);
                 let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
-                if (is_unopened || is_held && !same)
+                let is_other = is_held && (!same || is_put_in_place);
+                if is_other {
+                    file.beside = is_beside;
+                }
+                if (is_unopened || is_other)
                     && let Err(error) = file.open(file_system)
                 {
                     tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
                 }
                 return;
             }
-            // It was closed and has changed. It may be another file with the same inode, so it is taken as a new one.
+            // It was closed and has changed. It may be another file with the same inode, so it is taken as a new one. But an
+            // empty file that was rotated may get late lines.
+            is_beside &= !matches!(file.state, FileState::TooShort) || file.beside;
             self.orphans.extend(file.take_orphan());
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
+        file.beside = is_beside;
         if self.shipped.contains(&file.stat) {
             file.set_shipped();
+        } else if self.hold_again(&mut file) {
+            tracing::debug!(path = %file.path.display(), "the file is held as before");
         } else if let Err(error) = file.open_found(file_system) {
             // It is told with the other problems of logs.
             tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
@@ -236,6 +269,7 @@ impl<H: FileHandle> TailedLog<H> {
         self.chains.push(RotationChain {
             live_path: live_path.to_owned(),
             last_read: [ChunkSeq(0); 2],
+            live_file: LiveFile::default(),
         });
         self.chain_ids.insert(live_path.to_owned(), new);
         new
@@ -248,15 +282,19 @@ impl<H: FileHandle> TailedLog<H> {
                 SizeChange::Shrunk => self.contents_changed(index),
                 SizeChange::Grown => self.recheck_copy(index),
             }
+            self.files[index].compare_again(now);
             self.files[index].check_close(now);
         }
-        self.files.retain(|file| !file.is_over());
+        self.drop_over();
         self.files.sort_by(TrackedFile::oldest_first);
     }
 
     /// The file does not hold its stream any more. The file is examined again, and the stream is searched elsewhere.
     fn contents_changed(&mut self, index: usize) {
+        let file = &self.files[index];
+        let is_beside = self.is_beside(file.role, file.chain);
         self.orphan_stream(index);
+        self.files[index].beside = is_beside;
         self.files[index].examine();
         self.wants_scan = true;
     }
@@ -285,7 +323,9 @@ impl<H: FileHandle> TailedLog<H> {
                 FileState::Stream(stream) if stream.phase != StreamPhase::Finished => {
                     stream.phase = StreamPhase::InDoubt;
                 }
-                FileState::Stream(_) | FileState::Compressed(CompressedState::Shipped) => {
+                FileState::Stream(_)
+                | FileState::Copy { .. }
+                | FileState::Compressed(CompressedState::Shipped) => {
                     file.state = FileState::Unopened;
                 }
                 _ => {}
@@ -352,12 +392,16 @@ impl<H: FileHandle> TailedLog<H> {
         seq: ChunkSeq,
         buffer: &mut [u8],
         chunk_bytes: usize,
+        now: Now,
     ) -> Option<(ChunkDraft, ChunkHeader)> {
+        if self.leave_out_known(due.file, now) == Comparison::Contained {
+            return None;
+        }
         let file = &mut self.files[due.file];
         let (ChainId(chain), queue) = (file.chain, file.queue.index());
         self.chains[chain].last_read[queue] = seq;
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
-            Ok(ChunkRead::Chunk(draft)) => {
+            Ok(ChunkRead::Chunk(mut draft)) => {
                 if draft.cut.begins_long_line {
                     let offset = draft.range.start();
                     tracing::warn!(
@@ -399,6 +443,7 @@ impl<H: FileHandle> TailedLog<H> {
         let file = self.files.iter_mut().find(awaits)?;
         let stream = file.stream_mut()?;
         let (amount, acked) = (stream.ended(seq, result.is_ok()), stream.acked.offset);
+        stream.marks.keep(self.marks_max);
         match result {
             Ok(()) => {
                 file.retry.succeeded();
@@ -415,48 +460,6 @@ impl<H: FileHandle> TailedLog<H> {
             }
         }
         Some(amount)
-    }
-
-    /// The streams for the checkpoint, of which something is acknowledged.
-    pub(crate) fn to_checkpoint(&self) -> impl Iterator<Item = CheckpointStream> + '_ {
-        let of_files = self.files.iter().filter_map(|file| {
-            let path = file.path.display().to_string();
-            let stream = file.stream()?;
-            Some(stream.to_checkpoint(&self.name, path, file.stat.key, file.extent))
-        });
-        let parted = self.files.iter().filter_map(|file| file.parted_from.as_deref());
-        let of_orphans = self.orphans.iter().chain(parted).map(|orphan| {
-            let path = orphan.path.clone();
-            orphan
-                .stream
-                .to_checkpoint(&self.name, path, orphan.file, orphan.extent)
-        });
-        of_files
-            .chain(of_orphans)
-            .filter(|saved| saved.stream.committed > Offset::ZERO)
-    }
-
-    /// The streams with this head of which something is acknowledged, for a relay that may have forgotten them.
-    pub(crate) fn acknowledged(&self, head: Head) -> Vec<AcknowledgedStream> {
-        let of_files = self.files.iter().filter_map(|file| {
-            let stream = file.stream()?;
-            Some(stream.acknowledged(file.stat.key, stream.read.offset))
-        });
-        of_files
-            .chain(self.orphans.iter().map(OrphanStream::acknowledged))
-            .filter(|known| known.stream.head == head && known.stream.committed > Offset::ZERO)
-            .collect()
-    }
-
-    /// The compressed files for the checkpoint, so that they are not decompressed at each start.
-    pub(crate) fn shipped(&self) -> impl Iterator<Item = ShippedArchive> + '_ {
-        let is_shipped =
-            |file: &&TrackedFile<H>| matches!(file.state, FileState::Compressed(CompressedState::Shipped));
-        self.files.iter().filter(is_shipped).map(|file| ShippedArchive {
-            log: self.name.clone(),
-            path: file.path.display().to_string(),
-            stat: file.stat,
-        })
     }
 
     pub(crate) fn progress(&self, now: Now) -> impl Iterator<Item = StreamProgress> + '_ {

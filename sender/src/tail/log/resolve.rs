@@ -11,6 +11,7 @@ use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
 use crate::streams::identity::{self, UnidentifiedFile};
 use crate::streams::orphan::OrphanStream;
+use crate::streams::timed_line::is_timed;
 use crate::streams::tracked_stream::{
     ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
 };
@@ -64,6 +65,7 @@ impl<H: FileHandle> TailedLog<H> {
         if self.orphans.iter().all(OrphanStream::is_resolved) {
             self.identify_files(answers, now);
             self.drop_continued();
+            self.leave_out_lost(now);
             self.find_losses(now);
         }
         amount
@@ -159,14 +161,14 @@ impl<H: FileHandle> TailedLog<H> {
             let start = find(answers, stream.stream).map_or_else(stream_start, committed);
             self.continue_stream(index, stream, start, now);
         }
-        // A copy can only be recognised beside its original. So the live files, which come last, are identified first,
-        // and compressed files after all others.
-        for compressed in [false, true] {
-            for candidate in unmatched.iter().rev() {
-                if self.files[candidate.index].is_compressed() == compressed {
-                    self.identify_unmatched(candidate, answers, now);
-                }
-            }
+        // A copy can only be recognised beside its original. So the live files are identified first, then the rotated ones from
+        // the oldest on, and compressed files after all others.
+        unmatched.sort_by_key(|candidate| {
+            let file = &self.files[candidate.index];
+            (file.is_compressed(), file.role != FileRole::Live)
+        });
+        for candidate in &unmatched {
+            self.identify_unmatched(candidate, answers, now);
         }
     }
 
@@ -257,6 +259,11 @@ impl<H: FileHandle> TailedLog<H> {
         let was_finished = orphan.as_ref().is_some_and(is_finished);
         let mut stream = TrackedStream::new(known.stream, known.head, start);
         let file = &mut self.files[index];
+        stream.marks = orphan
+            .as_ref()
+            .map(|orphan| orphan.stream.marks.clone())
+            .unwrap_or_default();
+        file.catch_up_marks(&mut stream);
         if let Some(orphan) = orphan.filter(|orphan| orphan.stream.acked.offset > Offset::ZERO) {
             // A copy may lack the end. If nothing is acknowledged, it may be another file with the same beginning.
             file.extent = file.extent.max(orphan.extent);
@@ -278,7 +285,7 @@ impl<H: FileHandle> TailedLog<H> {
     /// The file is none of the known streams: it is a copy, or new.
     fn identify_unmatched(&mut self, candidate: &Candidate, answers: &ResolveAnswers, now: Now) {
         let &Candidate { index, head, .. } = candidate;
-        let original = self.find_original(candidate);
+        let original = self.find_original(candidate, answers);
         let parted = matches!(original, Ok(None))
             .then(|| self.find_parted(candidate))
             .flatten();
@@ -299,6 +306,7 @@ impl<H: FileHandle> TailedLog<H> {
                 self.marks.extend(mark);
             }
             Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
+            Ok(None) if file.beside && file.role != FileRole::Live => self.hold_beside(index),
             Ok(None) => {
                 if let Some(parted) = parted {
                     let (of, from) = (parted.stream.id, parted.stream.acked.offset);
@@ -352,13 +360,15 @@ impl<H: FileHandle> TailedLog<H> {
         Some(self.orphans.swap_remove(last))
     }
 
-    /// The stream that this rotated file is a copy of: its live file's, or any other's of its chain if one of the two
-    /// is compressed.
-    fn find_original(&self, candidate: &Candidate) -> io::Result<Option<StreamId>> {
+    /// The stream that this rotated file is a copy of: its live file's, or any other's of its chain. Rotated files without
+    /// times in their lines may have the same contents by chance, unless one of the two is compressed, or the file appeared
+    /// beside the log.
+    fn find_original(&self, candidate: &Candidate, answers: &ResolveAnswers) -> io::Result<Option<StreamId>> {
         let file = &self.files[candidate.index];
         if file.role == FileRole::Live {
             return Ok(None);
         }
+        let is_comparable = file.is_compressed() || file.beside || is_timed(&candidate.beginning);
         for original in self.files.iter().filter(|other| other.chain == file.chain) {
             let Some(stream) = original.stream() else { continue };
             let is_possible = if original.role == FileRole::Live {
@@ -368,13 +378,25 @@ impl<H: FileHandle> TailedLog<H> {
                 let is_older = age.is_ok_and(|age| age > COPY_AGE);
                 stream.acked.offset > Offset::ZERO || !is_older
             } else {
-                file.is_compressed() || original.is_compressed()
+                is_comparable || original.is_compressed()
             };
             if is_possible && file.is_copy(&candidate.beginning, original, stream)? {
                 return Ok(Some(stream.id));
             }
         }
-        Ok(None)
+        // The original may be closed, or compressed and done. The relay knows what it held.
+        let is_whole = |known: &&KnownStream| {
+            let is_alike = !known.by_other && known.head.matches(&candidate.beginning);
+            let mut text = file
+                .handle
+                .iter()
+                .filter(|_| is_alike && known.committed == file.size());
+            text.any(|text| text.holds(committed(known)).unwrap_or(false))
+        };
+        let mut known = answers.iter().flat_map(|answer| &answer.streams);
+        Ok(known
+            .find(|known| is_comparable && is_whole(known))
+            .map(|known| known.stream))
     }
 
     pub(super) fn recheck_copies(&mut self) {

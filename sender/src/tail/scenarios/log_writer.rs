@@ -10,6 +10,8 @@ use crate::tail::scenarios::simulation::Simulation;
 
 /// As many as a scenario may have steps, so that no file is rotated away.
 pub(super) const ROTATIONS_MAX: u32 = 60;
+/// Of the lines, in seconds since 1970.
+const FIRST_TIME: u32 = 1_796_000_000;
 pub(super) const LIVE: &str = "/log/access.log";
 /// All logs of a simulation: one with a path of its own, and two that one glob finds.
 pub(super) const LOGS: [&str; 3] = [LIVE, "/log/site-a.log", "/log/site-b.log"];
@@ -21,6 +23,8 @@ pub(super) struct FileHistory {
     pub(super) bytes: Vec<u8>,
     /// The first so many are left out by `start: end`.
     pub(super) left_out: usize,
+    /// It is in a copy. Nobody writes to an empty one.
+    pub(super) is_copied: bool,
     /// It was cut or deleted before it was shipped: unread bytes are lost.
     pub(super) is_cut: bool,
 }
@@ -52,7 +56,7 @@ impl Simulation {
         })
     }
 
-    fn new_life(&mut self) -> FileLife {
+    pub(super) fn new_life(&mut self) -> FileLife {
         let life = FileLife::default();
         self.lives.push(life.clone());
         self.names.insert(self.log.into(), life.clone());
@@ -71,7 +75,8 @@ impl Simulation {
             let number = self.next_line;
             let is_excluded = number.is_multiple_of(5);
             let text = if is_excluded { "ping health check" } else { "GET /" };
-            self.append(&live, &format!("{number:06} {} {text}\n", self.log));
+            let time = FIRST_TIME + number;
+            self.append(&live, &format!("{number:06} {} {time} {text}\n", self.log));
         }
     }
 
@@ -115,7 +120,8 @@ impl Simulation {
         let rotated = self.rotated().first().and_then(|name| self.file(name));
         // An unterminated line may already have got its newline; another test appends to such a file.
         let is_whole = |life: &FileLife| life.borrow().bytes.last().is_none_or(|&last| last == b'\n');
-        if let Some(rotated) = rotated.filter(|(_, life)| is_whole(life)) {
+        let is_written = |life: &FileLife| !life.borrow().is_copied || !life.borrow().bytes.is_empty();
+        if let Some(rotated) = rotated.filter(|(_, life)| is_whole(life) && is_written(life)) {
             self.append(&rotated, text);
         }
     }
@@ -130,7 +136,7 @@ impl Simulation {
     }
 
     /// The rotated files of this log that are not compressed, newest first.
-    fn rotated(&self) -> Vec<String> {
+    pub(super) fn rotated(&self) -> Vec<String> {
         let mut names = self.rotated_names();
         names.retain(|name| self.disk.get(name).is_some());
         names
@@ -205,6 +211,7 @@ impl Simulation {
         };
         let to = self.shift();
         let copy = self.disk.create(&to);
+        life.borrow_mut().is_copied = true;
         self.names.insert(to, life);
         let bytes = original.borrow().bytes.clone();
         for part in bytes.chunks(bytes.len().div_ceil(2).max(1)) {

@@ -35,7 +35,9 @@
 //! The property tests generate such sequences from [`ScenarioStep`].
 
 mod backlog;
+mod edits;
 mod hazards;
+mod known_lines;
 mod log_settings;
 mod log_writer;
 mod losses;

@@ -278,6 +278,12 @@ impl Simulation {
         self.start_again();
     }
 
+    /// The sender starts again without its checkpoint, on a relay that knows what it shipped.
+    pub(super) fn forget(&mut self) {
+        self.saved = Some(Checkpoint::default());
+        self.start_again();
+    }
+
     pub(super) fn stop(&mut self) {
         self.tail.handle(SenderEvent::Stop, self.now);
         self.saved = self.tail.take_checkpoint().or(self.saved.take());

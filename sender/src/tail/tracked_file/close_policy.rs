@@ -43,6 +43,10 @@ impl ClosePolicy {
         }
     }
 
+    pub(crate) fn may_close(&self) -> bool {
+        self.may_close
+    }
+
     pub(crate) fn file_changed(&mut self, now: Now) {
         *self = Self::new(Duration::ZERO, now);
     }

@@ -23,6 +23,7 @@ use crate::files::compressed::{LAYERS_MAX, LogText};
 use crate::files::discovery::{self, FileRole, FoundFile};
 use crate::files::{FileHandle, FileStat};
 use crate::relay_backoff::RelayBackoff;
+use crate::streams::line_marks::{MARKED_LAG, cut_to, marks_of_file};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkRead, read_chunk, skip_to_end};
 use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
@@ -91,6 +92,11 @@ pub(crate) enum HeldReason {
     #[error("it is compressed more than {LAYERS_MAX} times; decompress it")]
     TooDeep,
     #[error(
+        "it appeared beside the log while the sender ran, and rotation did not make it: a log was edited or copied there; move \
+         it out of the folder, or ship its lines once with `logferry backfill FILE`"
+    )]
+    Beside,
+    #[error(
         "decompressing it takes more than 128 MiB of memory; compress it again with a smaller window, such as `zstd --long=27`"
     )]
     TooLarge,
@@ -135,6 +141,10 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) queue: ReadQueue,
     /// It is open, and compressed, and was not examined yet. Its state is [`FileState::Unopened`].
     pub(crate) is_waiting: bool,
+    /// When it is compared again with streams that its lines may be of.
+    pub(crate) compare_at: Option<Instant>,
+    /// It appeared, or has its present contents, while the live file stayed the same.
+    pub(crate) beside: bool,
     /// The reason that was logged last; a file that is held is examined again at each change.
     held_logged: Option<HeldReason>,
 }
@@ -170,6 +180,8 @@ impl<H: FileHandle> TrackedFile<H> {
             seen: true,
             queue: ReadQueue::InOrder,
             is_waiting: false,
+            compare_at: None,
+            beside: false,
             held_logged: None,
         }
     }
@@ -189,10 +201,11 @@ impl<H: FileHandle> TrackedFile<H> {
         self.handle.as_ref().is_some_and(LogText::is_growing)
     }
 
-    /// Whether it is an incomplete compressed file that has changed a moment ago.
-    pub(crate) fn is_being_compressed(&self, stat: &FileStat, now: Now) -> bool {
-        let age = now.wall.duration_since(stat.modified);
+    /// Whether it is an incomplete compressed file that has changed a moment ago, and no other file with its number.
+    pub(crate) fn is_being_compressed(&self, found: &FoundFile, now: Now) -> bool {
+        let age = now.wall.duration_since(found.stat.modified);
         matches!(self.state, FileState::Compressed(CompressedState::Incomplete))
+            && found.path.extension() == self.path.extension()
             && age.is_ok_and(|age| age < ARCHIVE_IDLE)
     }
 
@@ -423,6 +436,7 @@ impl<H: FileHandle> TrackedFile<H> {
         chunk_bytes: usize,
         chunker: &mut Chunker,
     ) -> io::Result<ChunkRead> {
+        let is_marked = self.role == FileRole::Live;
         let (size, is_shipped) = (self.size(), self.holds_parted() && self.holds_mark());
         let parted = self.parted_from.as_ref().map(|parted| parted.stream.acked);
         let (FileState::Stream(stream), Some(handle)) = (&mut self.state, &self.handle) else {
@@ -435,9 +449,20 @@ impl<H: FileHandle> TrackedFile<H> {
                 ChunkRead::Chunk(draft) if parted.is_some_and(|parted| draft.contradicts(parted)) => {
                     ChunkRead::Changed
                 }
+                ChunkRead::Chunk(mut draft) => {
+                    if is_marked && draft.range.len() <= MARKED_LAG {
+                        draft.marks = marks_of_file(handle, draft.range.end())?;
+                        cut_to(&mut draft.marks, draft.range.len());
+                    }
+                    ChunkRead::Chunk(draft)
+                }
                 read => read,
             },
-            None => read_chunk(handle, stream, buffer, chunk_bytes, chunker)?,
+            None => {
+                let lag = size.since(stream.read.offset).saturating_sub(chunk_bytes as u64);
+                let is_marked = is_marked && lag <= MARKED_LAG;
+                read_chunk(handle, stream, buffer, chunk_bytes, chunker, is_marked)?
+            }
         };
         if stream.exhausted {
             handle.release_decoder();

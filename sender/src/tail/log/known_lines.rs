@@ -1,0 +1,354 @@
+//! Lines that were shipped from another file, and come back at the beginning of a new one: a log of which somebody kept the
+//! last lines, or one that was put back to an older state (a backup, a copy in memory, a power failure). They are left out.
+//!
+//! The new file has a stream of its own, which begins after the known lines, as with `start: end` (`first_start`). So a crash
+//! at any time leaves a mark in the checkpoint, or a file that is compared again.
+//!
+//! Only streams are compared whose files are gone or were rewritten: their lines are durable at the relay, and no file
+//! that is still read has them.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::Duration;
+
+use logferry_protocol::stream::{Offset, Tail};
+
+use crate::checkpoint::{CheckpointStream, SkippedStart};
+use crate::clock::Now;
+use crate::files::compressed::LogText;
+use crate::files::discovery::FileRole;
+use crate::files::{self, FileHandle};
+use crate::streams::line_marks::{self, KnownLines, LineMark, MARKS_MAX};
+use crate::streams::timed_line::time_of;
+use crate::streams::tracked_stream::{StreamPhase, StreamPosition, TrackedStream, committed};
+use crate::tail::log::{CheckpointNeed, TailedLog};
+use crate::tail::tracked_file::TrackedFile;
+
+/// Most marks of all streams of a sender; each live file gets its share.
+const MARKS_TOTAL: usize = 32 * 1024;
+const MARKS_MIN: usize = 16;
+/// Most former streams of a log.
+const FORMER_MAX: usize = 8;
+/// A file with known lines only may be a copy that is still being made, until it has not changed for this time.
+const COPY_QUIET: Duration = Duration::from_secs(2);
+/// Bytes of the known lines that are searched for times, at each end.
+const TIMED_SPAN: u64 = 16 * 1024;
+/// Bytes of a file that are read again for marks that a crash lost.
+const CATCH_UP_MAX: u64 = 1 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    /// What is to be read of the file is new.
+    New,
+    /// All its lines are known. It is compared again when it changes, or when it has not changed for a while.
+    Contained,
+}
+
+/// Remembers a stream whose file is gone.
+pub(super) fn remember(former: &mut Vec<CheckpointStream>, gone: CheckpointStream) {
+    if gone.marks.is_empty() {
+        return;
+    }
+    former.retain(|known| known.stream.stream != gone.stream.stream);
+    former.insert(0, gone);
+    former.truncate(FORMER_MAX);
+}
+
+/// Lines at the beginning of a file, known from a stream.
+struct Recognised {
+    /// The end of the known lines in the file.
+    end: Offset,
+    /// Up to there the stream is acknowledged.
+    reaches_end: bool,
+    is_all: bool,
+    from: CheckpointStream,
+}
+
+impl<H: FileHandle> TailedLog<H> {
+    pub(crate) fn live_count(&self) -> usize {
+        self.files
+            .iter()
+            .filter(|file| file.role == FileRole::Live)
+            .count()
+    }
+
+    /// Each of the `live` files of the sender gets its share of the marks.
+    pub(crate) fn share_marks(&mut self, live: usize) {
+        self.marks_max = (MARKS_TOTAL / live.max(1)).clamp(MARKS_MIN, MARKS_MAX);
+    }
+
+    pub(crate) fn former(&self) -> impl Iterator<Item = &CheckpointStream> {
+        self.former.iter()
+    }
+
+    /// Drops the files that are gone and read to their ends.
+    pub(super) fn drop_over(&mut self) {
+        for file in self.files.extract_if(.., |file| file.is_over()) {
+            if let Some(stream) = file.stream() {
+                let path = file.path.display().to_string();
+                remember(
+                    &mut self.former,
+                    stream.to_checkpoint(&self.name, path, file.stat.key, file.extent),
+                );
+            }
+        }
+    }
+
+    /// Once new files are identified: before streams that lost their files are searched for losses, their lines are searched
+    /// in these.
+    pub(super) fn leave_out_lost(&mut self, now: Now) {
+        if self.orphans.iter().all(|orphan| orphan.stream.marks.is_empty()) {
+            return;
+        }
+        for index in 0..self.files.len() {
+            self.leave_out_known(index, now);
+        }
+    }
+
+    /// Leaves out the known lines of a file of which nothing was read yet.
+    pub(super) fn leave_out_known(&mut self, index: usize, now: Now) -> Comparison {
+        let Some(file) = self.files.get(index).filter(|file| is_new(file)) else {
+            return Comparison::New;
+        };
+        let recognised = match self.recognise(file) {
+            Ok(Some(recognised)) => recognised,
+            Ok(None) => return Comparison::New,
+            Err(error) => {
+                tracing::debug!(path = %file.path.display(), %error, "the log cannot be compared with former ones");
+                return Comparison::New;
+            }
+        };
+        if recognised.reaches_end {
+            self.settle_orphan(index, &recognised);
+        }
+        let Some(file) = self.files.get_mut(index) else {
+            return Comparison::New;
+        };
+        let age = now.wall.duration_since(file.stat.modified).unwrap_or_default();
+        let is_final = file.role != FileRole::Live && file.close_policy.may_close();
+        if recognised.is_all && age < COPY_QUIET && !is_final {
+            file.compare_at = Some(now.instant + COPY_QUIET);
+            if let Some(stream) = file.stream_mut() {
+                stream.exhausted = true;
+            }
+            return Comparison::Contained;
+        }
+        let (path, end) = (file.path.display().to_string(), recognised.end);
+        let Ok(Some(tail)) = file.ending_at(end) else {
+            return Comparison::New;
+        };
+        tracing::warn!(
+            path, bytes = %end, of = %recognised.from.stream.stream,
+            "the first {end} bytes of {path} were shipped before, from a file that is gone or was rewritten; they are not \
+             shipped again"
+        );
+        let head = file.stream().map(|stream| stream.head);
+        file.mark(SkippedStart {
+            log: self.name.clone(),
+            path,
+            file: file.stat.key,
+            head,
+            end,
+            tail: Some(tail),
+            confirmed: true,
+        });
+        self.save = CheckpointNeed::BeforeSending;
+        Comparison::New
+    }
+
+    fn recognise(&self, file: &TrackedFile<H>) -> io::Result<Option<Recognised>> {
+        let (Some(text), Some(stream)) = (&file.handle, file.stream()) else {
+            return Ok(None);
+        };
+        let gone = self
+            .files
+            .iter()
+            .filter(|other| other.role == FileRole::Gone && other.stat.key != file.stat.key);
+        let gone =
+            gone.filter_map(|other| Some((other, other.stream().filter(|stream| stream.is_drained())?)));
+        let gone = gone.map(|(other, stream)| {
+            stream.to_checkpoint(&self.name, String::new(), other.stat.key, other.extent)
+        });
+        let orphans = self
+            .orphans
+            .iter()
+            .filter(|orphan| orphan.is_resolved() && !orphan.is_parted);
+        let orphans = orphans.map(|orphan| {
+            orphan
+                .stream
+                .to_checkpoint(&self.name, String::new(), orphan.file, orphan.extent)
+        });
+        let candidates: Vec<_> = gone.chain(orphans).chain(self.former.iter().cloned()).collect();
+        let candidates: Vec<_> = candidates
+            .into_iter()
+            .filter(|known| !known.marks.is_empty())
+            .collect();
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let size = file.size();
+        let lines = line_marks::marks_of_file(text, size)?;
+        let mut best: Option<Recognised> = None;
+        for candidate in candidates {
+            let Some(known) = candidate.marks.find(&lines, candidate.stream.head == stream.head) else {
+                continue;
+            };
+            let times = times_in(text, &known)?;
+            let is_better = best.as_ref().is_none_or(|best| best.end.get() < known.bytes.end);
+            if is_better && candidate.marks.is_proof(&known, &lines, times) {
+                best = Some(recognised(text, size, &lines, &known, candidate)?);
+            }
+        }
+        text.release_decoder();
+        Ok(best)
+    }
+
+    /// The file goes on where the acknowledged part of a stream ends that lost its file. What the stream's file was seen to
+    /// hold beyond that is in this file, if it is long enough.
+    fn settle_orphan(&mut self, index: usize, recognised: &Recognised) {
+        let Some(covered) = self
+            .files
+            .get(index)
+            .map(|file| file.size().since(recognised.end))
+        else {
+            return;
+        };
+        let id = recognised.from.stream.stream;
+        for orphan in self.orphans.iter_mut().filter(|orphan| orphan.stream.id == id) {
+            let acked = orphan.stream.acked.offset;
+            if orphan.extent.since(acked) <= covered {
+                orphan.extent = acked;
+                orphan.stream.phase = StreamPhase::Finished;
+            }
+        }
+    }
+}
+
+fn recognised<H: FileHandle>(
+    text: &LogText<H>,
+    size: Offset,
+    lines: &[LineMark],
+    known: &KnownLines,
+    from: CheckpointStream,
+) -> io::Result<Recognised> {
+    let (mut end, mut is_all) = (Offset::new(known.bytes.end), known.lines.end == lines.len());
+    let committed = committed(&from.stream);
+    // The relay has more than the marks tell: the sender was killed before it saved them.
+    let unmarked = committed.offset.since(from.marks.end());
+    if known.reaches_end && unmarked > 0 {
+        let further = end.plus(unmarked);
+        let position = StreamPosition {
+            offset: further,
+            ..committed
+        };
+        let is_comparable = further <= size && further.get() >= files::span_before(committed.offset) as u64;
+        if is_comparable && holds_span(text, position, committed)? {
+            (end, is_all) = (further, further == size);
+        }
+    }
+    Ok(Recognised {
+        end,
+        reaches_end: known.reaches_end,
+        is_all,
+        from,
+    })
+}
+
+/// Whether the bytes before the position are those that end the stream at `committed`.
+fn holds_span<H: FileHandle>(
+    text: &LogText<H>,
+    position: StreamPosition,
+    committed: StreamPosition,
+) -> io::Result<bool> {
+    let span = files::span_before(committed.offset);
+    let ending = files::ending_at(text, position.offset)?;
+    let ending = ending
+        .as_deref()
+        .and_then(|ending| ending.get(ending.len().checked_sub(span)?..));
+    Ok(ending.is_some_and(|ending| committed.tail.matches(ending)))
+}
+
+/// How many different times the known lines have, at their beginning and end.
+fn times_in<H: FileHandle>(text: &LogText<H>, known: &KnownLines) -> io::Result<usize> {
+    let (start, end) = (known.bytes.start, known.bytes.end);
+    let mut times = HashSet::new();
+    // A line may be cut at the start of the last part.
+    for (from, until) in [
+        (start, end.min(start + TIMED_SPAN)),
+        (end.saturating_sub(TIMED_SPAN).max(start), end),
+    ] {
+        let mut bytes = vec![0; usize::try_from(until - from).unwrap_or(0)];
+        let filled = files::fill(text, &mut bytes, Offset::new(from))?;
+        let lines = bytes
+            .get(..filled)
+            .unwrap_or_default()
+            .split_inclusive(|&byte| byte == b'\n');
+        let whole = lines
+            .skip(usize::from(from != start))
+            .filter(|line| line.ends_with(b"\n"));
+        times.extend(whole.filter_map(time_of));
+    }
+    Ok(times.len())
+}
+
+fn is_new<H: FileHandle>(file: &TrackedFile<H>) -> bool {
+    let is_unread = |stream: &TrackedStream| {
+        stream.phase == StreamPhase::Reading
+            && stream.read.offset == Offset::ZERO
+            && stream.acked.offset == Offset::ZERO
+    };
+    file.stream().is_some_and(is_unread) && file.skip_to.is_none() && file.parted_from.is_none()
+}
+
+impl<H: FileHandle> TrackedFile<H> {
+    fn ending_at(&self, end: Offset) -> io::Result<Option<Tail>> {
+        let Some(text) = &self.handle else { return Ok(None) };
+        let ending = files::ending_at(text, end)?;
+        Ok(ending.map(|ending| Tail::of(&ending)))
+    }
+
+    /// Marks the lines of a live file before the position where its stream goes on. They are in the file, if the sender was
+    /// killed before it saved their marks.
+    pub(super) fn catch_up_marks(&self, stream: &mut TrackedStream) {
+        let end = stream.read.offset;
+        stream.marks.cut_back(end);
+        let missing = end.since(stream.marks.end());
+        let Some(text) = self
+            .handle
+            .as_ref()
+            .filter(|_| self.role == FileRole::Live && missing > 0)
+        else {
+            return;
+        };
+        let from = if missing > CATCH_UP_MAX {
+            end.get() - CATCH_UP_MAX
+        } else {
+            stream.marks.end().get()
+        };
+        let mut bytes = vec![0; usize::try_from(end.get() - from).unwrap_or(0)];
+        let is_read =
+            files::fill(text, &mut bytes, Offset::new(from)).is_ok_and(|filled| filled == bytes.len());
+        if !is_read {
+            return;
+        }
+        let line_start = if missing > CATCH_UP_MAX {
+            memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |newline| newline + 1)
+        } else {
+            0
+        };
+        let whole = bytes.get(line_start..).unwrap_or_default();
+        let start = Offset::new(from + line_start as u64);
+        stream.marks.add(start, end, &line_marks::marks_of(whole));
+    }
+
+    /// Whether it is time to compare the file again.
+    pub(super) fn compare_again(&mut self, now: Now) {
+        if self.compare_at.is_some_and(|at| now.instant >= at) {
+            self.compare_at = None;
+            self.unread_since = now.instant;
+            if let Some(stream) = self.stream_mut() {
+                stream.exhausted = false;
+            }
+        }
+    }
+}

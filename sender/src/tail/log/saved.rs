@@ -1,0 +1,71 @@
+//! What a log leaves in the checkpoint, and tells a relay that may have forgotten it.
+
+use logferry_protocol::resolve::AcknowledgedStream;
+use logferry_protocol::stream::{Head, Offset, StreamId};
+
+use crate::checkpoint::{CheckpointStream, ShippedArchive};
+use crate::files::FileHandle;
+use crate::files::discovery::FileRole;
+use crate::streams::line_marks::LineMarks;
+use crate::streams::orphan::OrphanStream;
+use crate::streams::tracked_stream::StreamPhase;
+use crate::tail::log::TailedLog;
+use crate::tail::tracked_file::{CompressedState, FileState, TrackedFile};
+
+impl<H: FileHandle> TailedLog<H> {
+    /// The streams for the checkpoint, of which something is acknowledged.
+    pub(crate) fn to_checkpoint(&self) -> impl Iterator<Item = CheckpointStream> + '_ {
+        let of_files = self.files.iter().filter_map(|file| {
+            let path = file.path.display().to_string();
+            let stream = file.stream()?;
+            let mut saved = stream.to_checkpoint(&self.name, path, file.stat.key, file.extent);
+            if file.role == FileRole::Rotated {
+                saved.marks = LineMarks::default();
+            }
+            Some(saved)
+        });
+        let parted = self.files.iter().filter_map(|file| file.parted_from.as_deref());
+        let of_orphans = self.orphans.iter().chain(parted).map(|orphan| {
+            let path = orphan.path.clone();
+            orphan
+                .stream
+                .to_checkpoint(&self.name, path, orphan.file, orphan.extent)
+        });
+        of_files
+            .chain(of_orphans)
+            .filter(|saved| saved.stream.committed > Offset::ZERO)
+    }
+
+    fn is_shipped_to_its_end(&self, id: StreamId) -> bool {
+        let is_orphan = self.orphans.iter().any(|orphan| orphan.stream.id == id);
+        let original = self.file_of(id);
+        !is_orphan && original.is_none_or(|(_, stream)| stream.phase == StreamPhase::Finished)
+    }
+
+    /// The streams with this head of which something is acknowledged, for a relay that may have forgotten them.
+    pub(crate) fn acknowledged(&self, head: Head) -> Vec<AcknowledgedStream> {
+        let of_files = self.files.iter().filter_map(|file| {
+            let stream = file.stream()?;
+            Some(stream.acknowledged(file.stat.key, stream.read.offset))
+        });
+        of_files
+            .chain(self.orphans.iter().map(OrphanStream::acknowledged))
+            .filter(|known| known.stream.head == head && known.stream.committed > Offset::ZERO)
+            .collect()
+    }
+
+    /// The compressed files for the checkpoint, so that they are not decompressed at each start; and the copies of files that
+    /// were shipped to their ends, because at the next start nothing may be left to compare them with.
+    pub(crate) fn shipped(&self) -> impl Iterator<Item = ShippedArchive> + '_ {
+        let is_shipped = |file: &&TrackedFile<H>| match file.state {
+            FileState::Compressed(state) => state == CompressedState::Shipped,
+            FileState::Copy { of, .. } => self.is_shipped_to_its_end(of),
+            _ => false,
+        };
+        self.files.iter().filter(is_shipped).map(|file| ShippedArchive {
+            log: self.name.clone(),
+            path: file.path.display().to_string(),
+            stat: file.stat,
+        })
+    }
+}

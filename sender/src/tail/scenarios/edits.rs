@@ -1,0 +1,269 @@
+//! People work beside the logs: rotated logs are edited in place or by `sed -i`, and copied.
+
+use proptest::prelude::*;
+
+use super::log_writer::LIVE;
+use super::simulation::{Simulation, config};
+use super::{ScenarioStep, naming, play, rotated, settled, sim, step};
+use crate::files::compressed::CompressionFormat;
+use crate::streams::timed_line::is_timed;
+
+impl Simulation {
+    /// As `sed -i` does: another file takes the name.
+    fn replace(&mut self, name: &str, bytes: &[u8]) {
+        let file = self.disk.create("/log/sedX1y2Z3");
+        self.disk.append(&file, bytes);
+        self.disk.rename("/log/sedX1y2Z3", name);
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        self.disk
+            .get(name)
+            .map(|file| file.borrow().bytes.clone())
+            .unwrap_or_default()
+    }
+
+    /// Edits the newest rotated file once all is shipped. Whether there was one, and a live file with shipped lines.
+    fn edit_rotated(&mut self, in_place: bool) -> bool {
+        self.settle();
+        let log = self.log;
+        let Some(name) = self.rotated().into_iter().next() else {
+            return false;
+        };
+        if !self.bytes(log).contains(&b'\n') || self.bytes(&name).is_empty() {
+            return false;
+        }
+        let edited: Vec<u8> = self
+            .bytes(&name)
+            .iter()
+            .map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte })
+            .collect();
+        let edited = [b"edited ".as_slice(), &edited].concat();
+        if let Some(file) = self.disk.get(&name).filter(|_| in_place) {
+            self.disk.truncate(&file);
+            self.disk.append(&file, &edited);
+        } else {
+            self.replace(&name, &edited);
+        }
+        // No file has the shipped lines any more, and those of the edited one are not to be shipped.
+        self.names.remove(&name);
+        self.settle();
+        true
+    }
+
+    /// Copies the newest rotated file to a name that rotation gives too.
+    fn copy_beside(&mut self, mut during: impl FnMut(&mut Self)) {
+        let log = self.log;
+        let Some(name) = self.rotated().into_iter().next() else {
+            return;
+        };
+        let bytes = self.bytes(&name);
+        let first_line = bytes
+            .split_inclusive(|&byte| byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        // Lines without a time prove nothing.
+        if !is_timed(first_line) {
+            return;
+        }
+        let copy = self.disk.create(&format!("{log}.old"));
+        for part in bytes.chunks(bytes.len().div_ceil(2).max(1)) {
+            during(self);
+            self.disk.append(&copy, part);
+        }
+        during(self);
+    }
+}
+
+/// Ten shipped lines in the rotated file, three in the live one.
+fn rotated_once() -> Simulation {
+    let mut sim = settled(10);
+    sim.rotate_by_rename();
+    sim.write(3);
+    sim.settle();
+    sim
+}
+
+#[test]
+fn a_rotated_log_that_is_edited_is_held_and_named() {
+    for in_place in [false, true] {
+        let mut sim = rotated_once();
+        assert!(sim.edit_rotated(in_place));
+        sim.write(3);
+        sim.settle_and_check();
+        let [held] = sim.held() else {
+            panic!("{:?}", sim.held())
+        };
+        assert!(
+            held.path == rotated(1) && held.reason.contains("backfill"),
+            "{held:?}"
+        );
+    }
+}
+
+#[test]
+fn an_edited_log_stays_held_over_restarts_and_rotations_until_it_is_deleted() {
+    let mut sim = rotated_once();
+    sim.edit_rotated(false);
+    for _ in 0..3 {
+        sim.restart(0, true);
+        sim.settle_and_check();
+        sim.write(3);
+        sim.rotate_by_rename();
+        sim.write(3);
+        sim.settle_and_check();
+        assert_eq!(sim.held().len(), 1, "{:?}", sim.held());
+    }
+    sim.remove(&rotated(4));
+    sim.settle_and_check();
+    assert_eq!(sim.held(), []);
+}
+
+#[test]
+fn an_edited_log_that_is_edited_again_stays_held() {
+    let mut sim = rotated_once();
+    sim.edit_rotated(false);
+    for _ in 0..2 {
+        sim.edit_rotated(true);
+        sim.settle_and_check();
+        assert_eq!(sim.held().len(), 1);
+    }
+}
+
+#[test]
+fn a_log_edited_while_the_sender_was_down_is_shipped() {
+    let mut sim = rotated_once();
+    sim.stop();
+    let edited = [b"edited\n".as_slice(), &sim.bytes(&rotated(1))].concat();
+    sim.replace(&rotated(1), &edited);
+    sim.start_again();
+    sim.settle();
+    assert!(sim.arrived().contains("edited\n"));
+    assert_eq!(sim.held(), []);
+}
+
+#[test]
+fn a_held_file_that_backfill_shipped_is_not_held_any_more() {
+    let mut sim = rotated_once();
+    sim.edit_rotated(false);
+    assert_eq!(sim.held().len(), 1);
+    // Backfill derives the stream from the file, as the sender does.
+    let mut backfill = sim.copied();
+    backfill.relay = std::mem::take(&mut sim.relay);
+    backfill.forget();
+    backfill.settle();
+    sim.relay = std::mem::take(&mut backfill.relay);
+    let arrived = sim.arrived();
+    sim.settle();
+    assert_eq!(sim.held(), []);
+    assert_eq!(sim.arrived(), arrived);
+}
+
+#[test]
+fn a_log_that_was_moved_in_is_held_and_shipped_as_the_live_log_if_it_becomes_that() {
+    let mut sim = rotated_once();
+    sim.disk.append(
+        &sim.disk.create(&format!("{LIVE}.7")),
+        b"000000 of another host\n",
+    );
+    sim.settle();
+    assert_eq!(sim.held().len(), 1);
+    sim.rotate_by_rename();
+    sim.disk.rename(&format!("{LIVE}.8"), LIVE);
+    sim.settle();
+    assert!(sim.arrived().ends_with("of another host\n"));
+    assert_eq!(sim.held(), []);
+}
+
+#[test]
+fn a_copy_of_a_rotated_log_is_not_shipped_again() {
+    for keep_checkpoint in [true, false] {
+        let mut sim = rotated_once();
+        sim.copy_beside(super::look);
+        sim.write(3);
+        sim.settle_and_check();
+        assert_eq!(sim.held(), []);
+        sim.restart(0, keep_checkpoint);
+        sim.settle_and_check();
+        sim.compress(CompressionFormat::Gzip, |_| {});
+        sim.restart(0, keep_checkpoint);
+        sim.settle_and_check();
+    }
+}
+
+#[test]
+fn a_copy_made_while_the_sender_was_down_is_not_shipped_again() {
+    for keep_checkpoint in [true, false] {
+        let mut sim = rotated_once();
+        sim.stop();
+        sim.copy_beside(|_| {});
+        sim.restart(0, keep_checkpoint);
+        sim.write(3);
+        sim.settle_and_check();
+    }
+}
+
+#[test]
+fn logs_with_the_same_contents_and_no_times_are_each_shipped() {
+    let mut sim = sim();
+    for down in [false, true, false, true] {
+        if down {
+            sim.stop();
+        }
+        sim.write_text("the job is done\n");
+        sim.rotate_by_rename();
+        if down {
+            sim.start_again();
+        }
+        sim.settle();
+    }
+    assert_eq!(sim.arrived().lines().count(), 4);
+}
+
+#[derive(Debug, Clone)]
+enum EditStep {
+    Other(ScenarioStep),
+    Edit(bool),
+    /// With `true`, the sender works while the file is copied.
+    Copy(bool),
+}
+
+fn edit_step() -> impl Strategy<Value = EditStep> {
+    prop_oneof![
+        8 => step().prop_map(EditStep::Other),
+        1 => any::<bool>().prop_map(EditStep::Edit),
+        1 => any::<bool>().prop_map(EditStep::Copy),
+    ]
+}
+
+fn play_edit(sim: &mut Simulation, step: &EditStep) {
+    match step {
+        // What is held, and what was shipped of a file that is gone, is known from the checkpoint.
+        EditStep::Other(ScenarioStep::Restart(arrive, _)) => sim.restart(*arrive, true),
+        // A line that is written to a copy makes it another file.
+        EditStep::Other(ScenarioStep::Names(_) | ScenarioStep::Late) => {}
+        EditStep::Other(step) => play(sim, step),
+        EditStep::Edit(in_place) => {
+            sim.edit_rotated(*in_place);
+        }
+        EditStep::Copy(true) => sim.copy_beside(super::look),
+        EditStep::Copy(false) => sim.copy_beside(|_| {}),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_edited_or_copied_beside_the_log_is_not_shipped_and_all_else_is(
+        steps in prop::collection::vec(edit_step(), 1..60),
+        naming in naming(),
+    ) {
+        let mut sim = Simulation::new(config(4096, 100, 2048));
+        sim.naming = naming;
+        for step in &steps {
+            play_edit(&mut sim, step);
+        }
+        sim.settle_and_check();
+    }
+}

@@ -1,0 +1,235 @@
+//! Lines that were shipped come back in another file: somebody kept the last lines of a log, or put back an older state.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::log_writer::LIVE;
+use super::simulation::{Simulation, config};
+use super::{ScenarioStep, look, naming, play, settled, sim, step};
+use crate::streams::timed_line::time_of;
+
+/// Which lines of the live file are left.
+#[derive(Debug, Clone, Copy)]
+enum Kept {
+    First(usize),
+    Last(usize),
+}
+
+impl Simulation {
+    fn live_lines(&self) -> Vec<Vec<u8>> {
+        let bytes = self
+            .disk
+            .get(self.log)
+            .map(|file| file.borrow().bytes.clone())
+            .unwrap_or_default();
+        bytes
+            .split_inclusive(|&byte| byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect()
+    }
+
+    /// All is shipped; then only some lines are left in the live file, in place or in another file. `during` runs while they are
+    /// written. Returns whether enough lines are left to recognise them.
+    fn keep(&mut self, kept: Kept, in_place: bool, during: impl FnMut(&mut Self)) -> bool {
+        self.settle();
+        self.keep_while_down(kept, in_place, during)
+    }
+
+    fn keep_while_down(&mut self, kept: Kept, in_place: bool, mut during: impl FnMut(&mut Self)) -> bool {
+        let mut lines = self.live_lines();
+        let rest = lines.pop_if(|line| !line.ends_with(b"\n")).unwrap_or_default();
+        let lines_before = lines.len();
+        let left = match kept {
+            // The rest of a line is lost, or stands in two files.
+            _ if !rest.is_empty() && !in_place => return false,
+            Kept::First(_) if !rest.is_empty() => return false,
+            Kept::First(count) => lines.into_iter().take(count).collect::<Vec<_>>(),
+            Kept::Last(count) => lines.split_off(lines.len().saturating_sub(count)),
+        };
+        if lines_before == left.len() {
+            return false;
+        }
+        if left.iter().filter(|line| time_of(line).is_some()).count() < 2 {
+            return false;
+        }
+        let (log, left) = (self.log, left.concat());
+        if let Some(life) = self.names.get(log) {
+            // The rest of a line goes with the other file.
+            let mut life = life.borrow_mut();
+            let whole = life.bytes.len() - rest.len();
+            life.bytes.truncate(whole);
+        }
+        let file = match self.disk.get(log).filter(|_| in_place) {
+            Some(file) => {
+                self.disk.truncate(&file);
+                file
+            }
+            None => self.disk.create(log),
+        };
+        let life = self.new_life();
+        life.borrow_mut().left_out = left.len();
+        let bytes = [left, rest].concat();
+        for part in bytes.chunks(bytes.len().div_ceil(2)) {
+            during(self);
+            self.disk.append(&file, part);
+            life.borrow_mut().bytes.extend_from_slice(part);
+        }
+        true
+    }
+}
+
+const KEPT: [Kept; 4] = [Kept::First(40), Kept::First(99), Kept::Last(2), Kept::Last(60)];
+
+#[test]
+fn lines_that_were_kept_or_put_back_are_not_shipped_again() {
+    for kept in KEPT {
+        for in_place in [false, true] {
+            for during in [look as fn(&mut Simulation), |_| {}] {
+                let mut sim = settled(100);
+                assert!(sim.keep(kept, in_place, during));
+                sim.write(50);
+                sim.settle_and_check();
+                sim.rotate_by_rename();
+                sim.write(5);
+                sim.restart(0, true);
+                sim.settle_and_check();
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_that_came_back_while_the_sender_was_down_are_not_shipped_again() {
+    for kept in KEPT {
+        for in_place in [false, true] {
+            let mut sim = settled(100);
+            sim.settle();
+            sim.stop();
+            assert!(sim.keep_while_down(kept, in_place, |_| {}));
+            sim.write(50);
+            sim.start_again();
+            sim.settle_and_check();
+        }
+    }
+}
+
+#[test]
+fn lines_come_back_again_and_again() {
+    let mut sim = settled(100);
+    for kept in [Kept::Last(50), Kept::First(30), Kept::Last(20), Kept::First(15)] {
+        assert!(sim.keep(kept, true, |_| {}));
+        sim.write(10);
+        sim.settle_and_check();
+        sim.restart(0, true);
+    }
+}
+
+#[test]
+fn a_log_that_begins_in_the_middle_of_a_shipped_line_goes_on_after_it() {
+    let mut sim = settled(100);
+    let bytes = sim.live_lines().concat();
+    let file = sim.disk.get(LIVE).expect("the log");
+    sim.disk.truncate(&file);
+    sim.disk.append(&file, &bytes[bytes.len() - 1000..]);
+    sim.settle();
+    let arrived = sim.arrived();
+    sim.disk.append(&file, b"the next\n");
+    sim.settle();
+    assert_eq!(sim.arrived(), arrived + "the next\n");
+}
+
+#[test]
+fn an_older_state_that_ends_in_the_middle_of_a_line_is_shipped_from_that_line_on() {
+    let mut sim = settled(100);
+    let bytes = sim.live_lines().concat();
+    let file = sim.disk.get(LIVE).expect("the log");
+    sim.disk.truncate(&file);
+    sim.disk.append(&file, &bytes[..1000]);
+    sim.disk.append(&file, b" torn\nthe next\n");
+    let arrived = sim.arrived();
+    sim.settle();
+    let line_start = bytes[..1000]
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |end| end + 1);
+    let torn = String::from_utf8_lossy(&bytes[line_start..1000]).into_owned();
+    assert_eq!(sim.arrived(), arrived + &torn + " torn\nthe next\n");
+}
+
+#[test]
+fn a_greeting_without_times_is_shipped_each_time() {
+    let greeting: String = (0..30).map(|line| format!("the program says {line}\n")).collect();
+    let mut sim = sim();
+    for end in ["one\n", "two\n", "three\n"] {
+        sim.write_text(&format!("{greeting}{end}"));
+        sim.settle();
+        let file = sim.disk.get(LIVE).expect("the log");
+        sim.disk.truncate(&file);
+    }
+    assert_eq!(sim.arrived().lines().count(), 93);
+}
+
+#[test]
+fn equal_lines_of_one_second_are_shipped_each_time() {
+    let mut sim = sim();
+    sim.write_text("1796000000 GET /\n");
+    sim.write_text(&"1796000000 GET /health\n".repeat(20));
+    sim.settle();
+    let file = sim.disk.get(LIVE).expect("the log");
+    sim.disk.truncate(&file);
+    sim.disk
+        .append(&file, "1796000000 GET /health\n".repeat(10).as_bytes());
+    sim.settle();
+    assert_eq!(sim.arrived().lines().count(), 1 + 20 + 10);
+}
+
+#[derive(Debug, Clone)]
+enum KeepStep {
+    Other(ScenarioStep),
+    /// With `true`, in place; with the second one, the sender works meanwhile.
+    Keep(Kept, bool, bool),
+}
+
+fn keep_step() -> impl Strategy<Value = KeepStep> {
+    let kept = prop_oneof![
+        (1_usize..20).prop_map(Kept::First),
+        (1_usize..20).prop_map(Kept::Last)
+    ];
+    prop_oneof![
+        8 => step().prop_map(KeepStep::Other),
+        1 => (kept, any::<bool>(), any::<bool>())
+            .prop_map(|(kept, in_place, is_watched)| KeepStep::Keep(kept, in_place, is_watched)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_line_arrives_once_although_lines_come_back(
+        steps in prop::collection::vec(keep_step(), 1..60),
+        small in any::<bool>(),
+        naming in naming(),
+    ) {
+        let config = if small { config(256, 4, 64) } else { config(4096, 100, 2048) };
+        let mut sim = Simulation::new(config);
+        sim.naming = naming;
+        for step in &steps {
+            match *step {
+                // The marks are in the checkpoint.
+                KeepStep::Other(ScenarioStep::Restart(arrive, _)) => sim.restart(arrive, true),
+                KeepStep::Other(ScenarioStep::Names(_)) => {}
+                KeepStep::Other(ref step) => play(&mut sim, step),
+                KeepStep::Keep(kept, in_place, true) => {
+                    sim.keep(kept, in_place, look);
+                }
+                KeepStep::Keep(kept, in_place, false) => {
+                    sim.keep(kept, in_place, |_| {});
+                }
+            }
+        }
+        sim.advance(Duration::from_secs(3));
+        sim.settle_and_check();
+    }
+}
