@@ -255,6 +255,19 @@ mod tests {
     use super::*;
     use crate::streams::line_marks::marks_of;
 
+    fn former(log: LogName, stream: KnownStream) -> CheckpointStream {
+        let mut marks = LineMarks::default();
+        marks.add(Offset::ZERO, Offset::new(5), &marks_of(b"line\n"));
+        CheckpointStream {
+            log,
+            path: "/log/access.log".into(),
+            stream,
+            finished: true,
+            seen: Offset::new(5),
+            marks,
+        }
+    }
+
     fn checkpoint() -> Checkpoint {
         let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(b"line\n").expect("a line"));
         let stream = StreamId::derive(file, head, 0);
@@ -267,9 +280,12 @@ mod tests {
             by_other: false,
         };
         let known_former = known.clone();
-        let mut marks = LineMarks::default();
-        marks.add(Offset::ZERO, Offset::new(5), &marks_of(b"line\n"));
         let log: LogName = "access".parse().expect("a name");
+        let stat = FileStat {
+            key: FileKey { dev: 1, inode: 3 },
+            size: Offset::new(100),
+            modified: UNIX_EPOCH,
+        };
         Checkpoint {
             streams: vec![CheckpointStream {
                 log: log.clone(),
@@ -282,11 +298,7 @@ mod tests {
             archives: vec![ShippedArchive {
                 log: log.clone(),
                 path: "/log/access.log.1.gz".into(),
-                stat: FileStat {
-                    key: FileKey { dev: 1, inode: 3 },
-                    size: Offset::new(100),
-                    modified: UNIX_EPOCH,
-                },
+                stat,
             }],
             unsent: vec![UnsentFile {
                 log: log.clone(),
@@ -304,7 +316,7 @@ mod tests {
                 noticed_at: HostTime::from_millis(-1),
             }],
             skipped: vec![SkippedStart {
-                log,
+                log: log.clone(),
                 path: "/log/access.log.3".into(),
                 file,
                 head: Some(head),
@@ -317,22 +329,11 @@ mod tests {
                 name: "site".parse().expect("a name"),
             }],
             held: vec![HeldBeside {
-                log: "access".parse().expect("a name"),
+                log: log.clone(),
                 path: "/log/access.log.4".into(),
-                stat: FileStat {
-                    key: FileKey { dev: 1, inode: 4 },
-                    size: Offset::new(10),
-                    modified: UNIX_EPOCH,
-                },
+                stat,
             }],
-            former: vec![CheckpointStream {
-                log: "access".parse().expect("a name"),
-                path: "/log/access.log".into(),
-                stream: known_former,
-                finished: true,
-                seen: Offset::new(5),
-                marks,
-            }],
+            former: vec![former(log, known_former)],
         }
     }
 
@@ -354,7 +355,7 @@ mod tests {
             r#","size":7}],"gaps":[{"stream":""#,
             r#"}],"skipped":[{"log":"access","path":"/log/access.log.3","file":{"dev":1,"inode":2},"head":"#,
             r#","confirmed":true}],"former_names":[{"path":"/log/access.log","name":"site"}],"held":["#,
-            r#"{"log":"access","path":"/log/access.log.4","stat":{"key":{"dev":1,"inode":4},"size":10,"modified":{"#,
+            r#"{"log":"access","path":"/log/access.log.4","stat":{"key":{"dev":1,"inode":3},"size":100,"modified":{"#,
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

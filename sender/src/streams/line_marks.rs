@@ -5,6 +5,7 @@
 //! Files are only read through handles. Invariants: the marked lines are contiguous, and end at `end`; their number is bounded.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt::Write;
 use std::io;
 
 use logferry_protocol::stream::Offset;
@@ -24,6 +25,9 @@ const COMPARED_MAX: u64 = 64 << 20;
 /// So many different lines with the same time, or without one, prove that a file has the stream's lines.
 const SAME_TIME_MIN: usize = 4;
 const UNTIMED_MIN: usize = 16;
+
+/// Hex digits of a mark in the checkpoint.
+const MARK_DIGITS: usize = 14;
 
 /// Length in bytes, newline included, and CRC-32C of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -230,12 +234,14 @@ struct MarksText {
 
 impl From<LineMarks> for MarksText {
     fn from(marks: LineMarks) -> Self {
-        let lines = marks.lines.iter();
+        let mut lines = String::with_capacity(marks.lines.len() * MARK_DIGITS);
+        for line in &marks.lines {
+            // Writing to a string cannot fail.
+            let _ = write!(lines, "{:06x}{:08x}", line.length, line.hash);
+        }
         Self {
             end: marks.end,
-            lines: lines
-                .map(|line| format!("{:06x}{:08x}", line.length, line.hash))
-                .collect(),
+            lines,
         }
     }
 }
@@ -249,10 +255,10 @@ impl TryFrom<MarksText> for LineMarks {
             let number = |range: std::ops::Range<usize>| u32::from_str_radix(digits.get(range)?, 16).ok();
             Some(LineMark {
                 length: number(0..6)?,
-                hash: number(6..14)?,
+                hash: number(6..MARK_DIGITS)?,
             })
         };
-        let lines = text.lines.as_bytes().chunks(14).map(line);
+        let lines = text.lines.as_bytes().chunks(MARK_DIGITS).map(line);
         let lines: Option<VecDeque<_>> = lines.collect();
         Ok(Self {
             end: text.end,

@@ -18,7 +18,7 @@ use crate::files::discovery::{FileRole, FoundFile};
 use crate::files::{FileHandle, FileSystem};
 use crate::tail::log::losses::begins_with;
 use crate::tail::log::{CheckpointNeed, TailedLog};
-use crate::tail::tracked_file::{ChainId, CompressedState, FileState, HeldReason, TrackedFile};
+use crate::tail::tracked_file::{ChainId, CompressedState, FileOrigin, FileState, HeldReason, TrackedFile};
 
 /// How often the relay is asked again about held files: `logferry backfill` may have shipped them.
 const ASK_INTERVAL: Duration = Duration::from_mins(1);
@@ -52,9 +52,13 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Whether a rotated file that was found in this search, or has other contents now, was not made by a rotation.
-    pub(super) fn is_beside(&self, role: FileRole, chain: ChainId) -> bool {
-        role == FileRole::Rotated && self.has_live_stayed(chain) && self.are_others_known(chain)
+    /// Of a rotated file that was found in this search, or has other contents now.
+    pub(super) fn origin(&self, role: FileRole, chain: ChainId) -> FileOrigin {
+        if role == FileRole::Rotated && self.has_live_stayed(chain) && self.are_others_known(chain) {
+            FileOrigin::Beside
+        } else {
+            FileOrigin::Rotation
+        }
     }
 
     fn has_live_stayed(&self, chain: ChainId) -> bool {
@@ -85,7 +89,7 @@ impl<H: FileHandle> TailedLog<H> {
         let mut others = self
             .files
             .iter()
-            .filter(|file| file.chain == chain && !file.beside);
+            .filter(|file| file.chain == chain && !file.is_beside());
         let is_unsent = self
             .orphans
             .iter()
@@ -97,7 +101,7 @@ impl<H: FileHandle> TailedLog<H> {
     pub(super) fn hold_again(&self, file: &mut TrackedFile<H>) -> bool {
         let was_held = file.role == FileRole::Rotated && self.held_before.contains(&file.stat);
         if was_held {
-            file.beside = true;
+            file.origin = FileOrigin::Beside;
             file.hold(HeldReason::Beside);
         }
         was_held
@@ -110,10 +114,15 @@ impl<H: FileHandle> TailedLog<H> {
         }
         self.next_recheck = Some(now.instant + ASK_INTERVAL);
         for file in &mut self.files {
-            if matches!(file.state, FileState::Held(HeldReason::Beside))
-                && let Err(error) = file.open(files)
-            {
-                tracing::debug!(path = %file.path.display(), %error, "a held file cannot be opened");
+            if !matches!(file.state, FileState::Held(HeldReason::Beside)) {
+                continue;
+            }
+            let held = file.stat;
+            let is_open = file.open(files).is_ok() && !matches!(file.state, FileState::Unopened);
+            if !is_open || file.stat != held {
+                // The next search decides what it is now.
+                file.stat = held;
+                file.hold(HeldReason::Beside);
             }
         }
     }
@@ -123,7 +132,7 @@ impl<H: FileHandle> TailedLog<H> {
         let held = self
             .files
             .iter()
-            .filter(|file| file.beside && is_held_or_asked(file));
+            .filter(|file| file.is_beside() && is_held_or_asked(file));
         held.map(|file| HeldBeside {
             log: self.name.clone(),
             path: file.path.display().to_string(),
@@ -140,6 +149,9 @@ impl<H: FileHandle> TailedLog<H> {
 fn is_held_or_asked<H: FileHandle>(file: &TrackedFile<H>) -> bool {
     matches!(
         file.state,
-        FileState::Held(HeldReason::Beside) | FileState::Unidentified(_) | FileState::Unopened
+        FileState::Held(HeldReason::Beside)
+            | FileState::Unidentified(_)
+            | FileState::TooShort
+            | FileState::Unopened
     ) && file.role == FileRole::Rotated
 }

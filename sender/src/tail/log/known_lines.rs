@@ -33,8 +33,8 @@ const FORMER_MAX: usize = 8;
 const COPY_QUIET: Duration = Duration::from_secs(2);
 /// Bytes of the known lines that are searched for times, at each end.
 const TIMED_SPAN: u64 = 16 * 1024;
-/// Bytes of a file that are read again for marks that a crash lost.
-const CATCH_UP_MAX: u64 = 1 << 20;
+/// Bytes of a file that are read again for each mark that a crash lost.
+const CATCH_UP_LINE: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
@@ -307,38 +307,35 @@ impl<H: FileHandle> TrackedFile<H> {
         Ok(ending.map(|ending| Tail::of(&ending)))
     }
 
-    /// Marks the lines of a live file before the position where its stream goes on. They are in the file, if the sender was
-    /// killed before it saved their marks.
-    pub(super) fn catch_up_marks(&self, stream: &mut TrackedStream) {
+    /// Marks up to `max` lines of a live file before the position where its stream goes on. They are in the file, if the
+    /// sender was killed before it saved their marks.
+    pub(super) fn catch_up_marks(&self, stream: &mut TrackedStream, max: usize) {
         let end = stream.read.offset;
         stream.marks.cut_back(end);
-        let missing = end.since(stream.marks.end());
+        let (marked, span) = (stream.marks.end(), (max * CATCH_UP_LINE) as u64);
         let Some(text) = self
             .handle
             .as_ref()
-            .filter(|_| self.role == FileRole::Live && missing > 0)
+            .filter(|_| self.role == FileRole::Live && marked < end)
         else {
             return;
         };
-        let from = if missing > CATCH_UP_MAX {
-            end.get() - CATCH_UP_MAX
-        } else {
-            stream.marks.end().get()
-        };
-        let mut bytes = vec![0; usize::try_from(end.get() - from).unwrap_or(0)];
-        let is_read =
-            files::fill(text, &mut bytes, Offset::new(from)).is_ok_and(|filled| filled == bytes.len());
+        let from = marked.max(Offset::new(end.get().saturating_sub(span)));
+        let mut bytes = vec![0; usize::try_from(end.since(from)).unwrap_or(0)];
+        let is_read = files::fill(text, &mut bytes, from).is_ok_and(|filled| filled == bytes.len());
         if !is_read {
             return;
         }
-        let line_start = if missing > CATCH_UP_MAX {
+        // The span may begin in the middle of a line.
+        let is_cut = from > marked && from > Offset::ZERO;
+        let line_start = if is_cut {
             memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |newline| newline + 1)
         } else {
             0
         };
-        let whole = bytes.get(line_start..).unwrap_or_default();
-        let start = Offset::new(from + line_start as u64);
-        stream.marks.add(start, end, &line_marks::marks_of(whole));
+        let marks = line_marks::marks_of(bytes.get(line_start..).unwrap_or_default());
+        stream.marks.add(from.plus(line_start as u64), end, &marks);
+        stream.marks.keep(max);
     }
 
     /// Whether it is time to compare the file again.

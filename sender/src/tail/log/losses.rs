@@ -148,7 +148,7 @@ impl<H: FileHandle> TrackedFile<H> {
             _ => return None,
         };
         // What appeared beside the log may be held.
-        let is_expected = self.skip_to.is_none() && !self.beside;
+        let is_expected = self.skip_to.is_none() && !self.is_beside();
         is_expected.then(|| UnsentFile {
             log: log.clone(),
             path: self.path.display().to_string(),

@@ -18,6 +18,7 @@ mod first_start;
 pub(crate) mod handover;
 mod known_lines;
 pub(crate) mod losses;
+mod report;
 pub(crate) mod resolve;
 mod saved;
 mod unseen;
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::ChunkHeader;
-use logferry_protocol::heartbeat::{ReportedGap, StreamProgress};
+use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
@@ -216,7 +217,7 @@ impl<H: FileHandle> TailedLog<H> {
         now: Now,
     ) {
         let index = known.get(&found.stat.key).copied();
-        let mut is_beside = self.is_beside(found.role, chain);
+        let mut origin = self.origin(found.role, chain);
         if let Some(index) = index {
             let file = &mut self.files[index];
             let same = file.stat == found.stat || file.is_being_compressed(&found, now);
@@ -229,7 +230,7 @@ impl<H: FileHandle> TailedLog<H> {
                 let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
                 let is_other = is_held && (!same || is_put_in_place);
                 if is_other {
-                    file.beside = is_beside;
+                    file.origin = origin;
                 }
                 if (is_unopened || is_other)
                     && let Err(error) = file.open(file_system)
@@ -240,11 +241,13 @@ impl<H: FileHandle> TailedLog<H> {
             }
             // It was closed and has changed. It may be another file with the same inode, so it is taken as a new one. But an
             // empty file that was rotated may get late lines.
-            is_beside &= !matches!(file.state, FileState::TooShort) || file.beside;
+            if matches!(file.state, FileState::TooShort) {
+                origin = file.origin;
+            }
             self.orphans.extend(file.take_orphan());
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
-        file.beside = is_beside;
+        file.origin = origin;
         if self.shipped.contains(&file.stat) {
             file.set_shipped();
         } else if self.hold_again(&mut file) {
@@ -280,7 +283,7 @@ impl<H: FileHandle> TailedLog<H> {
             match self.files[index].measure(now) {
                 SizeChange::Same => {}
                 SizeChange::Shrunk => self.contents_changed(index),
-                SizeChange::Grown => self.recheck_copy(index),
+                SizeChange::Grown => self.recheck_grown_copy(index),
             }
             self.files[index].compare_again(now);
             self.files[index].check_close(now);
@@ -292,9 +295,9 @@ impl<H: FileHandle> TailedLog<H> {
     /// The file does not hold its stream any more. The file is examined again, and the stream is searched elsewhere.
     fn contents_changed(&mut self, index: usize) {
         let file = &self.files[index];
-        let is_beside = self.is_beside(file.role, file.chain);
+        let origin = self.origin(file.role, file.chain);
         self.orphan_stream(index);
-        self.files[index].beside = is_beside;
+        self.files[index].origin = origin;
         self.files[index].examine();
         self.wants_scan = true;
     }
@@ -460,36 +463,6 @@ impl<H: FileHandle> TailedLog<H> {
             }
         }
         Some(amount)
-    }
-
-    pub(crate) fn progress(&self, now: Now) -> impl Iterator<Item = StreamProgress> + '_ {
-        let progress = move |file: &TrackedFile<H>| file.progress(&self.name, now);
-        self.files.iter().filter_map(progress)
-    }
-
-    pub(crate) fn lag_bytes(&self) -> u64 {
-        let lags = self.files.iter().map(|file| match &file.state {
-            FileState::Copy { .. } | FileState::Compressed(_) | FileState::Held(_) => 0,
-            _ => file.size().since(file.acked()),
-        });
-        lags.sum()
-    }
-
-    pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        let found = self.files.iter().filter_map(|file| file.path.parent());
-        self.patterns
-            .folders()
-            .into_iter()
-            .chain(found.map(PathBuf::from))
-    }
-
-    /// The live paths seen so far, which may be links to other folders.
-    pub(crate) fn live_paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.chains.iter().map(|chain| &chain.live_path)
-    }
-
-    pub(crate) fn has_file(&self, path: &Path) -> bool {
-        self.files.iter().any(|file| file.path == path)
     }
 
     fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {

@@ -263,7 +263,7 @@ impl<H: FileHandle> TailedLog<H> {
             .as_ref()
             .map(|orphan| orphan.stream.marks.clone())
             .unwrap_or_default();
-        file.catch_up_marks(&mut stream);
+        file.catch_up_marks(&mut stream, self.marks_max);
         if let Some(orphan) = orphan.filter(|orphan| orphan.stream.acked.offset > Offset::ZERO) {
             // A copy may lack the end. If nothing is acknowledged, it may be another file with the same beginning.
             file.extent = file.extent.max(orphan.extent);
@@ -306,7 +306,7 @@ impl<H: FileHandle> TailedLog<H> {
                 self.marks.extend(mark);
             }
             Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
-            Ok(None) if file.beside && file.role != FileRole::Live => self.hold_beside(index),
+            Ok(None) if file.is_beside() && file.role != FileRole::Live => self.hold_beside(index),
             Ok(None) => {
                 if let Some(parted) = parted {
                     let (of, from) = (parted.stream.id, parted.stream.acked.offset);
@@ -368,7 +368,7 @@ impl<H: FileHandle> TailedLog<H> {
         if file.role == FileRole::Live {
             return Ok(None);
         }
-        let is_comparable = file.is_compressed() || file.beside || is_timed(&candidate.beginning);
+        let is_comparable = file.is_compressed() || file.is_beside() || is_timed(&candidate.beginning);
         for original in self.files.iter().filter(|other| other.chain == file.chain) {
             let Some(stream) = original.stream() else { continue };
             let is_possible = if original.role == FileRole::Live {
@@ -403,6 +403,18 @@ impl<H: FileHandle> TailedLog<H> {
         for index in 0..self.files.len() {
             self.recheck_copy(index);
         }
+    }
+
+    /// A copy that grows is compared again; with the relay's streams, if its original is closed or gone.
+    pub(super) fn recheck_grown_copy(&mut self, index: usize) {
+        if let FileState::Copy { head, of } = self.files[index].state
+            && self
+                .file_of(of)
+                .is_none_or(|(original, _)| original.handle.is_none())
+        {
+            self.files[index].state = FileState::Unidentified(head);
+        }
+        self.recheck_copy(index);
     }
 
     /// Looks again whether a copy still is one: it, or its original, may have become a file of its own.

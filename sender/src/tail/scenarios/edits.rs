@@ -220,6 +220,33 @@ fn logs_with_the_same_contents_and_no_times_are_each_shipped() {
     assert_eq!(sim.arrived().lines().count(), 4);
 }
 
+#[test]
+fn a_rotated_log_with_the_number_of_a_held_file_that_is_gone_is_shipped() {
+    let mut sim = sim();
+    sim.write_header();
+    sim.rotate_by_rename();
+    sim.write_header();
+    assert!(sim.edit_rotated(false));
+    sim.remove(&rotated(1));
+    sim.turn();
+    sim.rotate_by_rename();
+    sim.write_header();
+    sim.rotate_by_copy(|_| {});
+    sim.settle_and_check();
+}
+
+#[test]
+fn a_copy_that_is_written_to_is_shipped_from_there_on() {
+    let mut sim = rotated_once();
+    sim.rotate_by_copy(|_| {});
+    sim.write(3);
+    sim.settle();
+    for _ in 0..2 {
+        sim.write_late("late\n");
+        sim.settle_and_check();
+    }
+}
+
 #[derive(Debug, Clone)]
 enum EditStep {
     Other(ScenarioStep),

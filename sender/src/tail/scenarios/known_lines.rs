@@ -159,7 +159,9 @@ fn an_older_state_that_ends_in_the_middle_of_a_line_is_shipped_from_that_line_on
 
 #[test]
 fn a_greeting_without_times_is_shipped_each_time() {
-    let greeting: String = (0..30).map(|line| format!("the program says {line}\n")).collect();
+    let greeting = (0..30).fold(String::new(), |text, line| {
+        text + &format!("the program says {line}\n")
+    });
     let mut sim = sim();
     for end in ["one\n", "two\n", "three\n"] {
         sim.write_text(&format!("{greeting}{end}"));

@@ -78,6 +78,15 @@ pub(crate) enum FileState {
     Stream(TrackedStream),
 }
 
+/// How a rotated file came to its name, or to its present contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileOrigin {
+    /// Rotation may have made it.
+    Rotation,
+    /// It came while the live file stayed as it was.
+    Beside,
+}
+
 /// Why a file that can be read is not shipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HeldReason {
@@ -143,8 +152,7 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) is_waiting: bool,
     /// When it is compared again with streams that its lines may be of.
     pub(crate) compare_at: Option<Instant>,
-    /// It appeared, or has its present contents, while the live file stayed the same.
-    pub(crate) beside: bool,
+    pub(crate) origin: FileOrigin,
     /// The reason that was logged last; a file that is held is examined again at each change.
     held_logged: Option<HeldReason>,
 }
@@ -181,7 +189,7 @@ impl<H: FileHandle> TrackedFile<H> {
             queue: ReadQueue::InOrder,
             is_waiting: false,
             compare_at: None,
-            beside: false,
+            origin: FileOrigin::Rotation,
             held_logged: None,
         }
     }
@@ -291,6 +299,10 @@ impl<H: FileHandle> TrackedFile<H> {
             _ => {}
         }
         SizeChange::Grown
+    }
+
+    pub(crate) fn is_beside(&self) -> bool {
+        self.origin == FileOrigin::Beside
     }
 
     pub(crate) fn stream(&self) -> Option<&TrackedStream> {
