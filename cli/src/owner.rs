@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use logferry_config::ownership;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setgid, setgroups, setuid};
 
 use crate::output::exit::{Failure, Result};
@@ -72,11 +73,16 @@ pub(crate) fn advice(path: &Path, error: &Error) -> Option<String> {
     } else {
         user_name(uid)
     };
-    let (me, folder) = (user_name(Uid::effective()), folder.display());
-    Some(format!(
-        "{folder} is closed to the user {me}; run `{}`",
-        as_user(&user)
-    ))
+    let me = user_name(Uid::effective());
+    let refused = if path.metadata().is_ok() {
+        format!(
+            "belongs to {}, and the user {me} may not read it",
+            ownership::owner(path)
+        )
+    } else {
+        format!("{} is closed to the user {me}", folder.display())
+    };
+    Some(format!("{refused}; run `{}`", as_user(&user)))
 }
 
 fn require_rights(folder: &Path) -> Result<()> {
@@ -120,6 +126,9 @@ fn user_name(uid: Uid) -> String {
 /// This command line, as another user.
 fn as_user(user: &str) -> String {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let user = user.replace('#', "\\#");
-    format!("sudo -u {user} logferry {arguments}")
+    let user = match user {
+        "root" => String::new(),
+        user => format!("-u {} ", user.replace('#', "\\#")),
+    };
+    format!("sudo {user}logferry {arguments}")
 }

@@ -58,19 +58,27 @@ impl SenderProcess {
     }
 }
 
-/// The text or the JSON, and whether all is well.
-pub(crate) fn show(state_dir: &Path, is_json: bool) -> Result<(String, bool)> {
+/// The text or the JSON, and whether all is well. `find`: what keeps the sender from its files, asked for if it has said nothing.
+pub(crate) fn show(
+    state_dir: &Path,
+    is_json: bool,
+    find: impl FnOnce() -> Vec<String>,
+) -> Result<(String, bool)> {
     let state = read_sender_state(state_dir).map_err(|error| {
         let advice = "run this command as the sender's user or as root, for example `sudo logferry status`";
         Failure::Work(anyhow!(error).context(advice))
     })?;
     let now = Timestamp::now();
     let process = SenderProcess::of(state.as_ref(), is_alive, now);
-    let is_healthy = problems(state.as_ref(), process, state_dir, now).is_empty();
+    let mut problems = problems(state.as_ref(), process, state_dir, now);
+    if state.is_none() {
+        problems.extend(find());
+    }
+    let is_healthy = problems.is_empty();
     let text = if is_json {
         as_json(state.as_ref(), process).to_string() + "\n"
     } else {
-        as_text(state.as_ref(), process, state_dir, now)
+        as_text(state.as_ref(), process, problems, now)
     };
     Ok((text, is_healthy))
 }
@@ -112,9 +120,13 @@ fn as_json(state: Option<&SenderState>, process: SenderProcess) -> Value {
     json!({ "sender": sender })
 }
 
-fn as_text(state: Option<&SenderState>, process: SenderProcess, state_dir: &Path, now: Timestamp) -> String {
+fn as_text(
+    state: Option<&SenderState>,
+    process: SenderProcess,
+    problems: Vec<String>,
+    now: Timestamp,
+) -> String {
     let mut looks = Table::new(["needs a look"]);
-    let problems = problems(state, process, state_dir, now);
     let more = problems.len().saturating_sub(PROBLEMS_SHOWN);
     for problem in problems.into_iter().take(PROBLEMS_SHOWN) {
         looks.row([problem]);
@@ -123,7 +135,7 @@ fn as_text(state: Option<&SenderState>, process: SenderProcess, state_dir: &Path
         looks.row([format!("and {} more (--json has all)", count(more as u64))]);
     }
     let Some(state) = state else {
-        return looks.section();
+        return looks.to_string();
     };
     let source = state.source.as_ref().map_or_else(
         || "the relay has not answered yet".to_owned(),
@@ -131,7 +143,7 @@ fn as_text(state: Option<&SenderState>, process: SenderProcess, state_dir: &Path
     );
     let lag = state.lag_bytes.map_or_else(|| "unknown".to_owned(), size);
     format!(
-        "sender: {}, version {}, started {}\nrelay: {}, {source}\nlag: {lag} in {}, as of {}\n\n{}{}",
+        "sender: {}, version {}, started {}\nrelay: {}, {source}\nlag: {lag} in {}, as of {}\n{}\n{}",
         process.as_str(),
         state.version,
         ago(state.started_at, now),
@@ -189,8 +201,8 @@ fn problems(
     let dir = state_dir.display();
     let Some(state) = state else {
         return vec![format!(
-            "the sender has never run here, or is older than this program: there is no status.json in {dir}; start it with \
-             `systemctl start logferry-sender`, and see `journalctl -u logferry-sender`"
+            "there is no status.json in {dir}: the sender has never run here, or may not write there, or is older than this \
+             program; start it with `systemctl start logferry-sender`, and see `journalctl -u logferry-sender`"
         )];
     };
     let written = ago(state.written_at, now);
@@ -301,7 +313,8 @@ mod tests {
 
     fn text(state: &SenderState) -> String {
         let process = SenderProcess::of(Some(state), |_| true, now());
-        as_text(Some(state), process, Path::new("/state"), now())
+        let problems = problems(Some(state), process, Path::new("/state"), now());
+        as_text(Some(state), process, problems, now())
     }
 
     #[test]
@@ -343,7 +356,7 @@ mod tests {
         assert_eq!(process(&state, true), SenderProcess::Stopped);
         let never = SenderProcess::of(None, |_| true, now());
         let told = problems(None, never, Path::new("/state"), now());
-        assert!(told[0].contains("never run here"), "{told:?}");
+        assert!(told[0].contains("has never run here"), "{told:?}");
     }
 
     #[test]

@@ -13,33 +13,14 @@ use std::process::{Command, Output, Stdio};
 
 use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::Ledger;
+use logferry_test_servers::ran_as_root;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// `nobody` and its group, whose name this host knows; and a user without a name.
 const OWNER: u32 = 65_534;
 const STRANGER: u32 = 61_234;
-
-/// Runs the test again as root of a user namespace if this process is not root. True if that was done.
-fn ran_as_root(test: &str) -> bool {
-    if Uid::effective().is_root() {
-        return false;
-    }
-    let again = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--map-auto", "--setgroups=allow"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .output();
-    let said = again.as_ref().map_or_else(ToString::to_string, |output| {
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    });
-    assert!(
-        again.is_ok_and(|output| output.status.success()),
-        "this test needs root, or `unshare --map-auto` (uidmap and a line in /etc/subuid): {said}"
-    );
-    true
-}
 
 /// A relay host whose folders belong to [`OWNER`]: its configuration's folder, `etc`, is closed to others.
 struct Host(TempDir);

@@ -160,6 +160,26 @@ async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(
     .await
 }
 
+/// Since when the monitor sees what senders do. While the ledger cannot be used, as on a full disk, contacts are not recorded
+/// there, so that all sources look silent afterwards.
+#[derive(Debug)]
+struct WatchedTime(Instant);
+
+impl WatchedTime {
+    fn since(start: Instant) -> Self {
+        Self(start)
+    }
+
+    fn until(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.0)
+    }
+
+    /// A look has failed.
+    fn failed(&mut self, now: Instant) {
+        self.0 = now;
+    }
+}
+
 async fn watch(
     config: Arc<MonitorSettings>,
     ready: &Readiness,
@@ -167,11 +187,14 @@ async fn watch(
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
-    let started = Instant::now();
+    let mut watched = WatchedTime::since(Instant::now());
     loop {
-        match check(&config, started.elapsed()).await {
+        match check(&config, watched.until(Instant::now())).await {
             Ok(()) => ready.set(),
-            Err(error) => log_if_temporary(error)?,
+            Err(error) => {
+                log_if_temporary(error)?;
+                watched.failed(Instant::now());
+            }
         }
         new_mail.notify_one();
         if !sleep(config.interval, stop).await {
@@ -204,5 +227,25 @@ fn log_if_temporary(error: MonitorError) -> Result<(), MonitorError> {
             Ok(())
         }
         error => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_failed_begins_the_watch_anew() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut watched = WatchedTime::since(start);
+        assert_eq!(watched.until(at(300)), Duration::from_mins(5));
+        watched.failed(at(300));
+        assert_eq!(
+            watched.until(at(301)),
+            Duration::from_secs(1),
+            "no source is silent yet"
+        );
+        assert_eq!(watched.until(at(600)), Duration::from_mins(5));
     }
 }

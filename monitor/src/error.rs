@@ -128,14 +128,11 @@ pub enum SendError {
         reason: String,
     },
     /// Nobody who is trusted has signed the server's certificate, or it is for another name.
-    #[error(
-        "mail server {server} has a certificate that is not trusted: {reason}; if your own authority signed it, set \
-         monitor.smtp.ca_file, and write the name in the certificate in monitor.smtp.host"
-    )]
+    #[error("mail server {server} has a certificate that is not trusted: {reason}")]
     Untrusted {
         /// Its host and port.
         server: String,
-        /// The cause.
+        /// The cause, and what to do.
         reason: String,
     },
     /// The server took too long.

@@ -34,7 +34,7 @@ pub use alerts::SourceState;
 pub use daemon::{once, run, test_mail};
 pub use error::{InspectionError, MonitorError, SendError};
 pub use gap::GapReport;
-pub use mail::probe::{ProbedRecipients, probe_mail};
+pub use mail::probe::{ProbedRecipients, probe_mail, smtp_finding};
 
 #[cfg(test)]
 mod tests;

@@ -34,11 +34,11 @@ pub(crate) fn tick(
             duration(config.interval)
         );
     }
-    let log_alerts = log_alerts::queue(ledger, config.hold, zone, metrics, now);
+    let log_alerts = log_alerts::queue(ledger, &config.data_dir, config.hold, zone, metrics, now);
     if let Err(error) = &log_alerts {
         tracing::error!(
             error = error as &dyn Error,
-            "cannot check for logs that are not shipped; tried again"
+            "cannot check for logs that are not shipped and files that roles cannot use; tried again"
         );
     }
     queue_summaries(ledger, config, zone, now)

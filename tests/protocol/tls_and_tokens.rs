@@ -245,7 +245,10 @@ fn check_reads_certificates_and_tokens() {
         (
             settings("web-1.key", ""),
             1,
-            &["relay.tls.cert_file: ", "web-1.key does not work with it"],
+            &[
+                "relay.tls.cert_file: ",
+                "web-1.key is not the key of this certificate",
+            ],
         ),
         (
             settings("relay.key", &tokens),

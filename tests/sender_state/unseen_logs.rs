@@ -69,7 +69,9 @@ fn check_names_each_log_path_that_leads_nowhere_with_the_reason() {
         format!("{log}/stdout.log: is a character device (it links to /dev/null), "),
         format!("{root}closed: user "),
         format!("{root}nowhere/*.log: the folder {root}nowhere does not exist"),
-        format!("{log}/*.err: no file matches yet; each one that does is shipped from then on"),
+        format!(
+            "{log}/*.err: no file matches; correct the pattern, unless its files come later: each is shipped once it is there"
+        ),
     ] {
         assert!(told.contains(&expected), "{expected}\nis not in\n{told}");
     }

@@ -39,7 +39,7 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     {
         let path = neighbour.display();
         console::print(&format!(
-            "{path}: is left alone, as rotation does not make such a name\n"
+            "{path}: is left alone, as rotation does not make such a name; if its lines are wanted, `logferry backfill` ships them\n"
         ))?;
     }
     for double in config

@@ -21,7 +21,7 @@ use crate::args::StatusArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
-use crate::sender_host;
+use crate::{sender_host, service_user};
 
 /// Time between two outputs with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -47,7 +47,10 @@ pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
         .as_ref()
         .filter(|_| config.data_dirs().next().is_none())
     {
-        return repeat(options, || sender_host::show(&sender.state_dir, options.json));
+        let find = || service_user::look(file, &config, Path::new("/")).findings;
+        return repeat(options, || {
+            sender_host::show(&sender.state_dir, options.json, find)
+        });
     }
     let data_dir = configuration::data_dir(file, &config)?;
     repeat(options, || {
@@ -147,7 +150,7 @@ fn sources(status: &StatusReport, now: Timestamp) -> Table<8> {
     table
 }
 
-/// The problems of sources and mail recipients that an operator should look at.
+/// The problems of roles, sources and mail recipients that an operator should look at.
 fn problems(status: &StatusReport, now: Timestamp) -> String {
     let sources = status.sources.iter();
     let lines = sources.flat_map(|source| {
@@ -160,7 +163,13 @@ fn problems(status: &StatusReport, now: Timestamp) -> String {
         let since = since(Some(refused.since), now);
         format!("{recipient}: refused by the mail server since {since}: {reason}; correct monitor.smtp.to")
     });
-    sections::list("needs a look:", lines.chain(refused))
+    let roles = status.roles.iter();
+    let files = roles.flat_map(|role| {
+        role.problems
+            .iter()
+            .map(move |problem| format!("{}: {problem}", role.name))
+    });
+    sections::list("needs a look:", files.chain(lines).chain(refused))
 }
 
 fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
@@ -351,6 +360,7 @@ mod tests {
                 name: "relay",
                 folder: dir,
                 is_configured: true,
+                file_problems: Vec::new(),
             }],
         };
         status(dir, &scope, now).unwrap()

@@ -2,6 +2,7 @@
 //!
 //! How roles start, stop, and restart after a reload can be changed here alone. The work of a role is in its own crate.
 
+mod file_problems;
 pub(crate) mod oneshot;
 pub(crate) mod role;
 mod sender_role;

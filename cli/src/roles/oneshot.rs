@@ -40,7 +40,7 @@ fn note_pass(data_dir: &Path, role: Role) {
     let now = Timestamp::now();
     let last = presence(data_dir, role.name(), now);
     if last.is_none_or(|last| last.state != PresenceState::Running) {
-        let _ = give_sign(data_dir, role.name(), PresenceState::Once, now);
+        let _ = give_sign(data_dir, role.name(), PresenceState::Once, now, &[]);
     }
 }
 

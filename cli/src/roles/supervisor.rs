@@ -17,12 +17,17 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::file_problems::FileProblems;
 use super::role::{Role, RoleFuture, act_as_owner, load_for};
 use super::signals::{SignalRequest, Signals, StopDeadline};
 use crate::output::exit::{Failure, Result};
+use crate::service_user;
 
 /// A role that cannot start has ended by then.
 const FIRST_SIGN: Duration = Duration::from_millis(250);
+
+/// How often it is looked whether the roles can use their folders and keys.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Makes the future of a role; `None` if the role has no section.
 pub(crate) type RoleStarter = fn(Role, &Config, CancellationToken) -> Option<RoleFuture>;
@@ -45,6 +50,7 @@ struct RunningRole {
     since: Timestamp,
     /// Whether it gave a sign: one that is refused at once, since another process runs that role, must not.
     has_given_sign: bool,
+    file_problems: FileProblems,
     /// Set while the role stops because of a reload. It restarts if it still has a section.
     restarting: Option<StopDeadline>,
 }
@@ -76,8 +82,10 @@ impl<'a> Supervisor<'a> {
         }
         let mut outcome = Ok(());
         let mut signs = interval_at(Instant::now() + FIRST_SIGN, SIGN_INTERVAL);
+        let mut looks = interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
         loop {
             tokio::select! {
+                _ = looks.tick() => self.look_at_files(),
                 _ = signs.tick() => self.give_signs(),
                 ended = self.tasks.join_next() => match ended {
                     None => return outcome,
@@ -105,14 +113,17 @@ impl<'a> Supervisor<'a> {
         if self.includes(role)
             && let Some(future) = (self.starter)(role, &self.config, stop.clone())
         {
-            self.tasks.spawn(async move { (role, future.await) });
-            let running = RunningRole {
+            let mut running = RunningRole {
                 stop,
                 since: Timestamp::now(),
                 has_given_sign: false,
+                file_problems: FileProblems::default(),
                 restarting: None,
             };
+            // Before the role says in its own words what fails: these say what to do.
+            running.look_at_files(role, &self.config);
             self.running.insert(role, running);
+            self.tasks.spawn(async move { (role, future.await) });
         }
     }
 
@@ -120,9 +131,16 @@ impl<'a> Supervisor<'a> {
     fn give_signs(&mut self) {
         for (role, running) in &mut self.running {
             if let Some(folder) = role.folder(&self.config) {
-                let given = give_sign(folder, role.name(), PresenceState::Running, running.since);
+                let (name, problems) = (role.name(), running.file_problems.sentences());
+                let given = give_sign(folder, name, PresenceState::Running, running.since, problems);
                 running.has_given_sign |= given.is_ok();
             }
+        }
+    }
+
+    fn look_at_files(&mut self) {
+        for (role, running) in &mut self.running {
+            running.look_at_files(*role, &self.config);
         }
     }
 
@@ -132,7 +150,7 @@ impl<'a> Supervisor<'a> {
             .get(&role)
             .is_some_and(|running| running.has_given_sign);
         if let Some(folder) = role.folder(&self.config).filter(|_| has_given_sign) {
-            let _ = give_sign(folder, role.name(), PresenceState::Stopped, Timestamp::now());
+            let _ = give_sign(folder, role.name(), PresenceState::Stopped, Timestamp::now(), &[]);
         }
     }
 
@@ -188,6 +206,13 @@ impl<'a> Supervisor<'a> {
                 None => self.start(role),
             }
         }
+    }
+}
+
+impl RunningRole {
+    fn look_at_files(&mut self, role: Role, config: &Config) {
+        let found = service_user::own_findings(role, config);
+        self.file_problems.update(role, found);
     }
 }
 

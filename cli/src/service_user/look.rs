@@ -1,48 +1,94 @@
 //! Looks at the files of a role as the user of this process.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
-use logferry_config::{Config, HostKeyPolicy, Login};
+use logferry_config::ownership::{self, owner, this_user};
+use logferry_config::{Config, Destination, HostKeyPolicy, Login, RelaySettings};
+use logferry_durable::{Disk, RealDisk};
+use logferry_text::size;
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
+use nix::unistd::{AccessFlags, access};
 
 use crate::roles::role::Role;
 use crate::units::unit_file::UnitFile;
 
 /// What keeps a role from its logs, folders and keys. `unit`: it makes some folders at its start.
 pub(super) fn findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> Vec<String> {
+    let sender = config.sender.iter().filter(|_| role == Role::Sender);
+    let logs = sender.flat_map(|sender| logferry_sender::log_findings(&sender.logs));
+    let logs = logs.map(|found| format!("{}: {}", found.path.display(), found.reason));
+    // A relay that runs tells its disk itself.
+    let relay = config.relay.as_ref().filter(|_| role == Role::Relay);
+    logs.chain(file_findings(role, config, unit))
+        .chain(relay.and_then(low_disk))
+        .collect()
+}
+
+/// What keeps a role from its folders and keys, one sentence each.
+pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> Vec<String> {
     let mut findings = Vec::new();
-    let mut folders: Vec<(&str, PathBuf)> = Vec::new();
-    let data_dir = config.data_dirs().find(|(name, _)| *name == role.name());
-    folders.extend(data_dir.map(|(_, folder)| ("data_dir", folder.to_owned())));
-    if let Some(sender) = config.sender.as_ref().filter(|_| role == Role::Sender) {
-        let found = logferry_sender::log_findings(&sender.logs);
-        findings.extend(
-            found
-                .iter()
-                .map(|found| format!("{}: {}", found.path.display(), found.reason)),
-        );
-        folders.push(("state_dir", sender.state_dir.clone()));
+    if let Some(folder) = role.folder(config) {
+        let setting = if role == Role::Sender {
+            "state_dir"
+        } else {
+            "data_dir"
+        };
+        findings.extend(check_folder(role, setting, folder, unit));
+        findings.extend(written_files(role, folder));
     }
-    for (setting, folder) in folders {
-        findings.extend(check_folder(role, setting, &folder, unit));
-    }
-    if role == Role::Forwarder {
-        let forwarder = config.forwarder.iter();
-        for destination in forwarder.flat_map(|forwarder| &forwarder.destinations) {
-            let key = match &destination.login {
-                Login::Key { file, .. } | Login::KeyAndPassword { file, .. } => Some(file),
-                Login::Password(_) | Login::Agent { .. } => None,
-            };
-            let name = format!("destination {}", destination.name);
-            findings.extend(key.and_then(|file| check_file(&name, "key_file", file)));
-            if let HostKeyPolicy::KnownHosts(file) = &destination.host_key {
-                findings.extend(check_file(&name, "known_hosts", file));
-            }
+    match role {
+        Role::Sender => findings.extend(
+            config
+                .sender
+                .as_ref()
+                .and_then(logferry_sender::credential_finding),
+        ),
+        Role::Monitor => {
+            let smtp = config.monitor.as_ref().map(|monitor| &monitor.smtp);
+            findings.extend(smtp.and_then(logferry_monitor::smtp_finding));
         }
+        Role::Forwarder => {
+            let forwarder = config.forwarder.iter();
+            let destinations = forwarder.flat_map(|forwarder| &forwarder.destinations);
+            findings.extend(destinations.flat_map(destination_findings));
+        }
+        Role::Relay | Role::Housekeeper => {}
     }
     findings
+}
+
+fn low_disk(relay: &RelaySettings) -> Option<String> {
+    let (folder, least) = (&relay.data_dir, relay.limits.min_free_disk);
+    // A full disk is low even if nothing has to stay free.
+    let free = RealDisk
+        .free_bytes(folder)
+        .ok()
+        .filter(|free| *free < least.max(1))?;
+    let (shown, free, least) = (folder.display(), size(free), size(least));
+    Some(format!(
+        "{shown} (relay.data_dir) has {free} free, less than limits.min_free_disk ({least}): the relay takes no lines; make space \
+         there"
+    ))
+}
+
+fn destination_findings(destination: &Destination) -> Vec<String> {
+    let name = destination.name.as_str();
+    let key = match &destination.login {
+        Login::Key { file, .. } | Login::KeyAndPassword { file, .. } => Some(file),
+        Login::Password(_) | Login::Agent { .. } => None,
+    };
+    let refused = key.and_then(|file| check_file(name, "key_file", file));
+    let unusable = match &refused {
+        None => logferry_forwarder::key_finding(destination),
+        Some(_) => None,
+    };
+    let known_hosts = match &destination.host_key {
+        HostKeyPolicy::KnownHosts(file) => check_file(name, "known_hosts", file),
+        HostKeyPolicy::Fingerprint(_) => None,
+    };
+    let unusable = unusable.map(|problem| format!("destination {name}: {problem}"));
+    refused.into_iter().chain(unusable).chain(known_hosts).collect()
 }
 
 /// A folder that the role writes.
@@ -52,7 +98,7 @@ fn check_folder(role: Role, setting: &str, folder: &Path, unit: Option<&UnitFile
     if folder.exists() {
         if !folder.is_dir() {
             return Some(format!(
-                "{shown} ({role}.{setting}) is no folder; choose another one"
+                "{shown} ({role}.{setting}) is a file, and has to be a folder; move the file away, or set another folder"
             ));
         }
         let error = access(folder, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).err()?;
@@ -78,46 +124,37 @@ fn check_folder(role: Role, setting: &str, folder: &Path, unit: Option<&UnitFile
     ))
 }
 
+/// Files in its folder that the role writes and may not: a command that another user has run there may have left them.
+fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
+    let files: &[&str] = match role {
+        Role::Sender => &["lock", "checkpoint", "status.json"],
+        Role::Relay => &["relay.lock", "ledger.db", "ledger.db-wal", "ledger.db-shm"],
+        Role::Forwarder => &["forwarder.lock"],
+        Role::Monitor => &["monitor.lock"],
+        Role::Housekeeper => &["housekeeper.lock"],
+    };
+    let paths = files.iter().map(|name| folder.join(name));
+    let refused =
+        paths.filter(|path| path.is_file() && access(path, AccessFlags::W_OK) == Err(Errno::EACCES));
+    refused.map(|path| {
+        let (shown, owner, user) = (path.display(), owner(&path), this_user());
+        format!("{shown} belongs to {owner}, and user {user} may not write it; run `chown {user}: {shown}`")
+    })
+}
+
 /// A file that the role reads.
 fn check_file(of: &str, setting: &str, file: &Path) -> Option<String> {
     let error = std::fs::File::open(file).err()?;
-    let (shown, user) = (file.display(), this_user());
+    let shown = file.display();
     let reason = match error.kind() {
-        std::io::ErrorKind::NotFound if setting == "known_hosts" => {
-            "does not exist; `logferry trust` shows the host key and writes it there".to_owned()
+        ErrorKind::NotFound if setting == "known_hosts" => {
+            format!("does not exist; `logferry trust {of}` shows the host key and writes it there")
         }
-        std::io::ErrorKind::NotFound => "does not exist; make the key, or correct the path".to_owned(),
-        std::io::ErrorKind::PermissionDenied if file.exists() => format!(
-            "belongs to {}, and user {user} may not read it; run `chown {user} {shown}`",
-            owner(file)
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            format!("is in a folder that user {user} may not enter; give the folder the group of that user")
+        ErrorKind::NotFound => {
+            format!("does not exist; make the key (`ssh-keygen -t ed25519 -f {shown}`), or correct the path")
         }
+        ErrorKind::PermissionDenied => ownership::refusal(file),
         _ => format!("cannot be read: {error}"),
     };
-    Some(format!("{of}: {setting} {shown} {reason}"))
-}
-
-fn this_user() -> String {
-    name_of(Uid::effective())
-}
-
-fn name_of(uid: Uid) -> String {
-    let user = User::from_uid(uid).ok().flatten();
-    user.map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-/// `user:group (mode 0750)`.
-fn owner(path: &Path) -> String {
-    let Ok(metadata) = path.metadata() else {
-        return "somebody else".to_owned();
-    };
-    let (user, gid) = (
-        name_of(Uid::from_raw(metadata.uid())),
-        Gid::from_raw(metadata.gid()),
-    );
-    let group = Group::from_gid(gid).ok().flatten();
-    let group = group.map_or_else(|| gid.to_string(), |group| group.name);
-    format!("{user}:{group} (mode {:04o})", metadata.mode() & 0o7777)
+    Some(format!("destination {of}: {setting} {shown} {reason}"))
 }

@@ -11,6 +11,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -70,6 +71,18 @@ pub(crate) fn look(file: &Path, config: &Config, root: &Path) -> LookResult {
     result.findings.extend(look_for(&left, config, None));
     result.findings.dedup();
     result
+}
+
+/// What keeps a role from its folders and keys, seen as the user of this process; one sentence each.
+pub(crate) fn own_findings(role: Role, config: &Config) -> Vec<String> {
+    look::file_findings(role, config, None)
+}
+
+/// Whether this process has the user whose folder this is.
+pub(crate) fn is_owner(folder: &Path) -> bool {
+    folder
+        .metadata()
+        .is_ok_and(|metadata| metadata.uid() == Uid::effective().as_raw())
 }
 
 fn look_for(roles: &[Role], config: &Config, unit: Option<&UnitFile>) -> Vec<String> {

@@ -57,7 +57,7 @@ fn a_state_folder_that_is_a_file_is_named() {
     assert_eq!(
         findings(&config),
         [format!(
-            "{shown}/state (sender.state_dir) is no folder; choose another one"
+            "{shown}/state (sender.state_dir) is a file, and has to be a folder; move the file away, or set another folder"
         )]
     );
 }

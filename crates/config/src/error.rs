@@ -19,7 +19,7 @@ pub struct ConfigProblem {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("{}: the configuration cannot be read; check that it is there, readable and UTF-8", file.display())]
+    #[error("{}: {}", file.display(), unreadable(source))]
     Read {
         /// The configuration file.
         file: PathBuf,
@@ -35,6 +35,19 @@ pub enum ConfigError {
         /// The problems, in the order of the file's sections.
         problems: Vec<ConfigProblem>,
     },
+}
+
+/// Why a configuration was not read, and what to do.
+fn unreadable(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no configuration; write one there (deploy/examples/ has two to begin with), or name another one with \
+             `-c FILE`"
+        }
+        io::ErrorKind::IsADirectory => "is a folder; name the configuration in it with `-c FILE`",
+        io::ErrorKind::InvalidData => "is not a text in UTF-8; write it anew as one",
+        _ => "the configuration cannot be read; check the path and its permissions",
+    }
 }
 
 /// Problems as `FILE:LINE: key: message`, one a line.

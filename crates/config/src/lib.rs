@@ -20,6 +20,7 @@ mod forwarder;
 pub mod fuzzing;
 mod housekeeper;
 mod monitor;
+pub mod ownership;
 mod reader;
 mod relay;
 mod sender;

@@ -181,7 +181,7 @@ impl<T> Section<T> {
         match self {
             Self::Absent => None,
             Self::Empty => at.refuse(format!(
-                "is empty; write `{at}: {{}}` for its defaults, or leave it out"
+                "is empty; write its settings below it, indented by two spaces, or `{at}: {{}}` for its defaults, or leave it out"
             )),
             Self::Given(raw) => resolve(raw, &at),
         }

@@ -68,10 +68,20 @@ fn a_file_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("none.yaml");
     let error = load(&file).expect_err("no such file");
-    let right = "check that it is there, readable and UTF-8";
+    let right =
+        "write one there (deploy/examples/ has two to begin with), or name another one with `-c FILE`";
     assert_eq!(
         error.to_string(),
-        format!("{}: the configuration cannot be read; {right}", file.display())
+        format!("{}: there is no configuration; {right}", file.display())
+    );
+    std::fs::create_dir(&file).expect("a folder");
+    let error = load(&file).expect_err("a folder");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: is a folder; name the configuration in it with `-c FILE`",
+            file.display()
+        )
     );
     assert!(error.source().is_some());
 }
@@ -118,7 +128,10 @@ fn a_configuration_without_a_role_is_refused() {
     }
     check(
         "housekeeper:\n",
-        &["1: housekeeper: is empty; write `housekeeper: {}` for its defaults, or leave it out"],
+        &[
+            "1: housekeeper: is empty; write its settings below it, indented by two spaces, or `housekeeper: {}` for its defaults, or \
+             leave it out",
+        ],
     );
 }
 

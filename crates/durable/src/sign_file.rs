@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// A longer text is no sign.
-const TEXT_MAX: u64 = 1024;
+const TEXT_MAX: u64 = 64 << 10;
 
 /// A small text with a time.
 #[derive(Debug)]

@@ -290,6 +290,15 @@ CREATE TABLE refused_recipients (
 CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL;
 CREATE INDEX gaps_by_time ON gaps (noticed_at);
 ALTER TABLE alerts ADD COLUMN back_since INTEGER;",
+    // Reports have a table of their own. A sender with 4,000 logs has one of a megabyte, and each commit writes the row of its
+    // source.
+    "CREATE TABLE source_reports (
+    source       TEXT PRIMARY KEY,
+    heartbeat    TEXT,
+    heartbeat_at INTEGER
+) STRICT;
+INSERT INTO source_reports SELECT source, heartbeat, heartbeat_at FROM sources WHERE heartbeat IS NOT NULL;
+UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
 ];
 
 /// The version of the current schema.

@@ -1,8 +1,9 @@
 //! Signs of life: each running role keeps a small file `<folder>/<role>.alive`, so that `status` knows which roles run, also
 //! in another process or container.
 //!
-//! Its text is `STATE HOST PID SINCE`, its modification time the last sign. It is not synced: after a power loss the role
-//! writes it anew. On a full disk the time still advances.
+//! Its first line is `STATE HOST PID SINCE`, its modification time the last sign. Each further line is a sentence about a
+//! file that the role cannot use: the role alone knows that, as it has the user, the groups and the sandbox of its unit.
+//! The file is not synced: after a power loss the role writes it anew. On a full disk the time still advances.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,10 @@ pub const SIGN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A role without a sign for so long does not run.
 const SIGN_LIFETIME: Duration = Duration::from_secs(30);
+
+/// Sentences in a sign, and characters of one: a sign stays small.
+const PROBLEMS_MAX: usize = 20;
+const PROBLEM_LENGTH_MAX: usize = 600;
 
 /// What a role says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct Presence {
     pub since: Timestamp,
     /// When it gave its last sign.
     pub last_seen: Timestamp,
+    /// The files that it cannot use, a sentence each. Only a role that runs has any.
+    pub problems: Vec<String>,
 }
 
 impl PresenceState {
@@ -50,12 +57,31 @@ impl PresenceState {
     }
 }
 
-/// Gives a sign of `role`, whose files are in `folder`. `since` is the time at which it got into this state. An error is no
-/// concern of the role: the folder may not be there yet, or its disk may be read-only.
-pub fn give_sign(folder: &Path, role: &str, state: PresenceState, since: Timestamp) -> std::io::Result<()> {
+/// Gives a sign of `role`, whose files are in `folder`. `since` is the time at which it got into this state; `problems` are
+/// sentences about the files that it cannot use. An error is no concern of the role: the folder may not be there yet, or its
+/// disk may be read-only.
+pub fn give_sign(
+    folder: &Path,
+    role: &str,
+    state: PresenceState,
+    since: Timestamp,
+    problems: &[String],
+) -> std::io::Result<()> {
     let (state, host, process) = (state.word(), host(), std::process::id());
-    let text = format!("{state} {host} {process} {since}\n");
+    let problems: String = problems
+        .iter()
+        .take(PROBLEMS_MAX)
+        .map(|problem| line(problem))
+        .collect();
+    let text = format!("{state} {host} {process} {since}\n{problems}");
     SignFile::at(&path(folder, role)).write(&text, SystemTime::now())
+}
+
+/// A sentence as one line, whatever is in it.
+fn line(problem: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    let text: String = problem.chars().take(PROBLEM_LENGTH_MAX).map(visible).collect();
+    text + "\n"
 }
 
 /// The last sign of `role` as it is to be understood at `now`; `None` if it never gave one.
@@ -65,7 +91,8 @@ pub fn presence(folder: &Path, role: &str, now: Timestamp) -> Option<Presence> {
 }
 
 fn understood(text: &str, last_seen: Timestamp, now: Timestamp) -> Option<Presence> {
-    let mut words = text.split_whitespace();
+    let mut lines = text.lines();
+    let mut words = lines.next()?.split_whitespace();
     let (state, host, _process, since) = (words.next()?, words.next()?, words.next()?, words.next()?);
     // A clock that was set back does not make a role that runs a dead one.
     let age = Duration::try_from(now.duration_since(last_seen)).unwrap_or_default();
@@ -80,6 +107,10 @@ fn understood(text: &str, last_seen: Timestamp, now: Timestamp) -> Option<Presen
         host: host.to_owned(),
         since,
         last_seen,
+        problems: lines
+            .filter(|_| state == PresenceState::Running)
+            .map(str::to_owned)
+            .collect(),
     })
 }
 
@@ -117,6 +148,25 @@ mod tests {
     }
 
     #[test]
+    fn files_that_a_role_cannot_use_are_told_while_it_runs_one_line_each() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let told = |state| {
+            let problems = ["key_file /k\n\t is missing".to_owned(), "x".repeat(5000)];
+            give_sign(dir.path(), "forwarder", state, Timestamp::now(), &problems).expect("written");
+            let sign = presence(dir.path(), "forwarder", Timestamp::now());
+            sign.expect("a sign").problems
+        };
+        assert_eq!(
+            told(PresenceState::Running),
+            [
+                "key_file /k   is missing".to_owned(),
+                "x".repeat(PROBLEM_LENGTH_MAX)
+            ]
+        );
+        assert_eq!(told(PresenceState::Stopped), [""; 0]);
+    }
+
+    #[test]
     fn last_sign_of_each_role_is_kept() {
         let dir = tempfile::tempdir().expect("a folder");
         let now = Timestamp::now();
@@ -126,7 +176,7 @@ mod tests {
             PresenceState::Once,
             PresenceState::Stopped,
         ] {
-            give_sign(dir.path(), "relay", state, now).expect("written");
+            give_sign(dir.path(), "relay", state, now, &[]).expect("written");
             let read = presence(dir.path(), "relay", Timestamp::now()).expect("a sign");
             assert_eq!(read.state, state);
         }

@@ -17,9 +17,15 @@ use crate::error::DeliveryError;
 use crate::publish::publish_steps::PublishMethod;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::sftp_driver::{NoContent, SftpDriver};
+use crate::ssh;
 
 /// The contents of the file, for whoever finds it.
 const TEXT: &[u8] = b"written by `logferry check --connect`; may be deleted\n";
+
+/// What is wrong with the destination's key file, without a connection; `None` if it can be used or there is none.
+pub fn key_finding(destination: &Destination) -> Option<String> {
+    ssh::key_finding(destination)
+}
 
 /// Connects to a destination, logs in, and writes, renames and deletes a small file in its folder.
 ///

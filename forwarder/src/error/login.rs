@@ -31,6 +31,12 @@ pub enum LoginError {
     /// The key file contains no usable key.
     #[error("cannot use the key file {}: it is not a private key, or its passphrase is wrong", .0.display())]
     KeyUnusable(PathBuf, #[source] russh::keys::Error),
+    /// The key file is encrypted, and no passphrase is configured.
+    #[error("cannot use the key file {} without its passphrase", .0.display())]
+    KeyEncrypted(PathBuf, #[source] russh::keys::Error),
+    /// The key file contains the public half of a key.
+    #[error("cannot use the key file {}: it is a public key", .0.display())]
+    KeyPublic(PathBuf, #[source] russh::keys::Error),
     /// The key file is encrypted in a way that is not supported.
     #[error("cannot use the key file {}: it is encrypted with {cipher}, which is not supported", .file.display())]
     KeyCipher {
@@ -69,6 +75,10 @@ impl LoginError {
                 Some("`ssh-keygen -p -f` with the file's name writes the key anew, with a cipher of today")
             }
             Self::KeyUnusable(..) => Some("check `key_file` and `passphrase_file`"),
+            Self::KeyEncrypted(..) => Some("set `passphrase_file`, or make a key without a passphrase"),
+            Self::KeyPublic(..) => {
+                Some("set `key_file` to the private half, which has the name without .pub")
+            }
             Self::Agent(..) => Some("check that it runs and that this user may use its socket"),
             Self::NotSigned(..) => {
                 Some("the agent may wait for a confirmation, or the key's token may be missing")

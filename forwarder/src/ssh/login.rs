@@ -13,7 +13,7 @@ use russh::client::{AuthResult, KeyboardInteractiveAuthResponse as Asked, Prompt
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::ssh_key::{HashAlg, PublicKey};
-use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, decode_secret_key};
 use russh::{AgentAuthError, MethodKind, MethodSet};
 use tokio::net::UnixStream;
 
@@ -36,6 +36,33 @@ pub(crate) fn credential_files(destination: &Destination) -> ContentDigest {
         Login::Password(_) | Login::Agent { .. } => None,
     };
     ContentDigest::of_files(known_hosts.into_iter().chain(key))
+}
+
+/// What is wrong with the destination's key file, if it has one; `None` if it can be used.
+pub(crate) fn key_finding(destination: &Destination) -> Option<String> {
+    let (Login::Key { file, passphrase } | Login::KeyAndPassword { file, passphrase, .. }) =
+        &destination.login
+    else {
+        return None;
+    };
+    let error = read_key(file, passphrase.as_ref()).err()?;
+    let advice = error
+        .advice()
+        .map_or_else(String::new, |advice| format!("; {advice}"));
+    Some(format!("{error}{advice}"))
+}
+
+fn read_key(file: &Path, passphrase: Option<&Secret>) -> Result<PrivateKey, LoginError> {
+    let path = || file.to_owned();
+    let text = fs::read_to_string(file).map_err(|source| LoginError::KeyFile(path(), source))?;
+    decode_secret_key(&text, passphrase.map(Secret::expose)).map_err(|source| {
+        match (unsupported_cipher(&text), passphrase) {
+            (Some(cipher), _) => LoginError::KeyCipher { file: path(), cipher },
+            (None, None) if text.contains("PRIVATE KEY") => LoginError::KeyEncrypted(path(), source),
+            (None, _) if text.starts_with("ssh-") => LoginError::KeyPublic(path(), source),
+            (None, _) => LoginError::KeyUnusable(path(), source),
+        }
+    })
 }
 
 /// Logs in as the configuration says.
@@ -168,15 +195,7 @@ impl LoginAttempt<'_> {
         file: &Path,
         passphrase: Option<&Secret>,
     ) -> Result<AuthResult, DeliveryError> {
-        let path = || file.to_owned();
-        let text =
-            fs::read_to_string(file).map_err(|source| self.refused(LoginError::KeyFile(path(), source)))?;
-        let key = decode_secret_key(&text, passphrase.map(Secret::expose)).map_err(|source| {
-            self.refused(match unsupported_cipher(&text) {
-                Some(cipher) => LoginError::KeyCipher { file: path(), cipher },
-                None => LoginError::KeyUnusable(path(), source),
-            })
-        })?;
+        let key = read_key(file, passphrase).map_err(|error| self.refused(error))?;
         if !self.offered.has(MethodKind::PublicKey) {
             return Err(self.not_offered(Credential::Key));
         }

@@ -35,7 +35,7 @@ pub use host_key_scan::{HostKeyScan, StoreHostKeyError};
 use runtime::SshRuntime;
 use unauthenticated::PeerState;
 
-pub(crate) use login::credential_files;
+pub(crate) use login::{credential_files, key_finding};
 
 /// How often a wait checks whether to stop.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(200);

@@ -8,6 +8,7 @@ pub(crate) mod alert_rule;
 pub(crate) mod log_alert_mail;
 pub(crate) mod log_alert_rule;
 pub(crate) mod log_problem;
+pub(crate) mod role_alert_mail;
 mod source_state;
 
 pub use source_state::SourceState;

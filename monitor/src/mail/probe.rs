@@ -9,6 +9,12 @@ use crate::error::MonitorError;
 /// The answer to each recipient: accepted, or the server's refusal.
 pub type ProbedRecipients = Vec<(String, Result<(), String>)>;
 
+/// What is wrong with the settings and files of the mail server, without a connection; `None` if they can be used.
+pub fn smtp_finding(smtp: &Smtp) -> Option<String> {
+    let error = MailServer::new(smtp, ReplyLimits::PROBE).err()?;
+    Some(logferry_text::error_chain(&error))
+}
+
 /// Does everything but the mail: greeting, EHLO, TLS, login, sender, each recipient. An error concerns every mail.
 ///
 /// Waits at most a minute for each reply.

@@ -9,6 +9,7 @@
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lettre::Address;
@@ -66,6 +67,7 @@ pub(crate) struct MailServer {
     tls: MailTls,
     credentials: Option<Credentials>,
     hello_name: Option<String>,
+    ca_file: Option<PathBuf>,
     limits: ReplyLimits,
 }
 
@@ -121,6 +123,7 @@ impl MailServer {
             tls,
             credentials,
             hello_name: smtp.hello_name.clone(),
+            ca_file: smtp.ca_file.clone(),
             limits,
         })
     }
@@ -250,7 +253,7 @@ impl MailServer {
     fn untrusted(&self, error: &SmtpError) -> SendError {
         SendError::Untrusted {
             server: self.name(),
-            reason: one_line(&error.to_string()),
+            reason: untrusted_reason(&one_line(&error.to_string()), self.ca_file.as_deref()),
         }
     }
 
@@ -397,6 +400,28 @@ const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// Whether the server's certificate was not accepted. The library gives the reason as text only.
 fn is_untrusted(error: &SmtpError) -> bool {
     error.to_string().contains("invalid peer certificate")
+}
+
+/// Why it was not, and what to do. Pure.
+fn untrusted_reason(error: &str, ca_file: Option<&Path>) -> String {
+    let is = |kind: &str| error.contains(kind);
+    // A bad signature: the authority only has the same name.
+    if is("UnknownIssuer") || is("BadSignature") {
+        let authorities = ca_file.map_or_else(
+            || "no authority that this system knows".to_owned(),
+            |file| format!("no authority in {}", file.display()),
+        );
+        return format!("{authorities} has signed it; set monitor.smtp.ca_file to the one that has");
+    }
+    if is("not valid for name") || is("NotValidForName") {
+        return format!("it is for another name ({error}); write the name it is for in monitor.smtp.host");
+    }
+    if is("expired") || is("Expired") {
+        return format!(
+            "it has expired ({error}); its operator has to renew it, or the clock of this host is wrong"
+        );
+    }
+    format!("{error}; ask the operator of the server")
 }
 
 /// Text for one line of a header or a log: control characters become spaces.

@@ -27,7 +27,7 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
     let roles = status
         .roles
         .iter()
-        .filter_map(|role: &RoleStatus| role.problem(now));
+        .flat_map(|role: &RoleStatus| role.problems(now));
     let sources = status.sources.iter().flat_map(|source| of_source(source, now));
     let destinations = status.destinations.iter().filter_map(of_destination);
     let failed = (status.batches.failed > 0).then(|| {

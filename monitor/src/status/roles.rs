@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_telemetry::{PresenceState, presence};
-use logferry_text::duration;
+use logferry_text::{count_of, duration};
 use serde::Serialize;
 
 use crate::time::age;
@@ -13,7 +13,7 @@ use crate::time::age;
 const FORWARDER: &str = "forwarder";
 
 /// A role that this host may run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct WatchedRole<'a> {
     /// Its name.
     pub name: &'static str,
@@ -21,6 +21,8 @@ pub struct WatchedRole<'a> {
     pub folder: &'a Path,
     /// Whether it has a section in the configuration. A role without one is shown if it ever ran.
     pub is_configured: bool,
+    /// The folders and keys that it cannot use, as far as the caller can tell. What the role says itself is preferred.
+    pub file_problems: Vec<String>,
 }
 
 /// Whether a role runs.
@@ -61,6 +63,8 @@ pub struct RoleStatus {
     pub last_seen_at: Option<Timestamp>,
     /// Whether its last run was a single pass, as cron makes them: it need not run now.
     pub once: bool,
+    /// The folders and keys that it cannot use, a sentence each.
+    pub problems: Vec<String>,
 }
 
 impl RoleStatus {
@@ -81,12 +85,26 @@ impl RoleStatus {
             once: sign
                 .as_ref()
                 .is_some_and(|sign| sign.state == PresenceState::Once),
+            problems: match &sign {
+                Some(sign) if state == RoleState::Running => sign.problems.clone(),
+                _ => role.file_problems.clone(),
+            },
             host: sign.map(|sign| sign.host),
         })
     }
 
     /// Why an operator has to act, if so.
-    pub(super) fn problem(&self, now: Timestamp) -> Option<String> {
+    pub(super) fn problems(&self, now: Timestamp) -> impl Iterator<Item = String> {
+        let (name, files) = (self.name, self.problems.len() as u64);
+        let files = (files > 0).then(|| {
+            let files = count_of(files, "path");
+            format!("the {name} cannot use {files} of its configuration: see above, and run `logferry check`")
+        });
+        self.absence(now).into_iter().chain(files)
+    }
+
+    /// That the role does not run though it should.
+    fn absence(&self, now: Timestamp) -> Option<String> {
         let name = self.name;
         match (self.state, self.last_seen_at) {
             (RoleState::Running, _) => None,

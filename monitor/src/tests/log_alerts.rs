@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_config::{AlertHold, MonitorSettings};
 use logferry_embedded_servers::MailSink;
 use logferry_protocol::heartbeat::{Heartbeat, LogProblem, LogProblemKind};
+use logferry_telemetry::{PresenceState, give_sign};
 
 use super::relay_host::{RelayHost, source};
 use crate::once;
@@ -81,4 +82,36 @@ async fn a_misspelt_log_is_mailed_once_and_its_correction_once() {
         mails[1].contains("Subject: [logferry] logs shipped again: 198.51.100.1"),
         "{mails:?}"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_a_role_cannot_read_is_mailed_once_with_what_to_do() {
+    let host = RelayHost::new();
+    let sink = MailSink::start().await.expect("a server");
+    let config = MonitorSettings {
+        summary: logferry_config::SummarySettings { after: Duration::MAX },
+        ..host.config(sink.port())
+    };
+    let key = "destination edw: key_file /k belongs to root:root (mode 0600), and user logferry may not read it; run `chown \
+               logferry /k`";
+    let now = Timestamp::now();
+    give_sign(
+        host.data_dir(),
+        "forwarder",
+        PresenceState::Running,
+        now,
+        &[key.to_owned()],
+    )
+    .expect("written");
+    for _ in 0..3 {
+        once(&config).await.expect("looked");
+    }
+    let mails = sink.messages();
+    assert_eq!(mails.len(), 1, "one mail");
+    let text = String::from_utf8_lossy(&mails[0].data).replace("=\r\n", "");
+    assert!(
+        text.contains("Subject: [logferry] files not usable by the forwarder"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("forwarder: {key}\r\n")), "{text}");
 }

@@ -8,5 +8,6 @@ mod log_alerts;
 mod mail_outcomes;
 mod mails;
 pub(crate) mod relay_host;
+mod roles;
 mod senders;
 mod status;

@@ -398,6 +398,7 @@ fn a_destination_is_not_up_while_the_forwarder_does_not_run() {
         name,
         folder: &data_dir,
         is_configured,
+        file_problems: Vec::new(),
     };
     let roles = [
         role("forwarder", true),
@@ -438,14 +439,14 @@ fn a_destination_is_not_up_while_the_forwarder_does_not_run() {
     );
 
     let now = Timestamp::now();
-    give_sign(&data_dir, "forwarder", PresenceState::Running, now).expect("written");
-    give_sign(&data_dir, "housekeeper", PresenceState::Once, now).expect("written");
+    give_sign(&data_dir, "forwarder", PresenceState::Running, now, &[]).expect("written");
+    give_sign(&data_dir, "housekeeper", PresenceState::Once, now, &[]).expect("written");
     let (state, roles, problems) = look();
     assert_eq!((state, problems), (DestinationState::Up, Vec::new()));
     let by_cron = ("housekeeper", RoleState::Stopped, true);
     assert_eq!(roles, [("forwarder", RoleState::Running, false), by_cron]);
 
-    give_sign(&data_dir, "forwarder", PresenceState::Stopped, now).expect("written");
+    give_sign(&data_dir, "forwarder", PresenceState::Stopped, now, &[]).expect("written");
     let (state, _, problems) = look();
     assert_eq!((state, problems.len()), (DestinationState::Unknown, 1));
     assert!(

@@ -97,7 +97,7 @@ impl CredentialsReloader {
 /// The result of checking the credential files of a configuration, for `logferry check`.
 #[derive(Debug, Default)]
 pub struct CredentialCheck {
-    /// The relay would not start because of these.
+    /// The relay would not start because of these, or no sender would take its certificate.
     pub problems: Vec<CredentialFileError>,
     /// The relay starts in spite of these.
     pub warnings: Vec<String>,
@@ -107,9 +107,13 @@ pub struct CredentialCheck {
 pub fn check_files(config: &RelaySettings) -> CredentialCheck {
     let mut check = CredentialCheck::default();
     match config.tls.as_ref().map(tls::load) {
-        Some(Ok(tls)) => check
-            .warnings
-            .extend(tls.current().borrow().certificate_warning(Timestamp::now())),
+        Some(Ok(tls)) => {
+            let (current, now) = (tls.current(), Timestamp::now());
+            match current.borrow().certificate_refused(now) {
+                Some(refused) => check.problems.push(refused),
+                None => check.warnings.extend(current.borrow().certificate_warning(now)),
+            }
+        }
         Some(Err(error)) => check.problems.push(error),
         None => {}
     }

@@ -26,6 +26,7 @@ const HANDSHAKE_RECORD: u8 = 22;
 /// The relay's TLS settings, made from valid files.
 #[derive(Debug)]
 pub(crate) struct RelayTls {
+    cert: CredentialFile,
     config: Arc<ServerConfig>,
     not_after: Timestamp,
     has_names: bool,
@@ -105,11 +106,14 @@ impl RelayTls {
         };
         let mut config = builder.with_single_cert(chain, private_key).map_err(|error| {
             let key = key.path.display();
-            cert.unusable(format!("the key file {key} does not work with it: {error}"))
+            cert.unusable(format!(
+                "the key in {key} is not the key of this certificate ({error}); put both of one pair there"
+            ))
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
+            cert: cert.clone(),
             not_after,
             has_names: !names.is_empty(),
             requires_client_certificate,
@@ -118,18 +122,28 @@ impl RelayTls {
 
     /// A warning about the relay's certificate at `now`, if there is one.
     pub(crate) fn certificate_warning(&self, now: Timestamp) -> Option<String> {
+        let (until, file) = (self.not_after, self.cert.path.display());
+        if let Some(refused) = self.certificate_refused(now) {
+            return Some(refused.to_string());
+        }
+        (until.duration_since(now) < EXPIRY_WARNING).then(|| {
+            let setting = self.cert.setting;
+            format!("{setting}: the certificate expires at {until}; put a renewed one into {file}")
+        })
+    }
+
+    /// Why senders refuse the relay's certificate at `now`, if they do.
+    pub(crate) fn certificate_refused(&self, now: Timestamp) -> Option<CredentialFileError> {
         let until = self.not_after;
         if until <= now {
-            return Some(format!(
-                "the certificate has expired at {until}, senders refuse it; renew it"
-            ));
-        }
-        if until.duration_since(now) < EXPIRY_WARNING {
-            return Some(format!("the certificate expires at {until}; renew it"));
+            let reason =
+                format!("the certificate has expired at {until}, senders refuse it; put a renewed one there");
+            return Some(self.cert.unusable(reason));
         }
         (!self.has_names).then(|| {
-            "the certificate has no address and no host name (subjectAltName), senders refuse it; get one that has"
-                .to_owned()
+            self.cert.unusable(
+                "the certificate has no address and no host name (subjectAltName), senders refuse it; get one that has",
+            )
         })
     }
 
@@ -186,6 +200,9 @@ fn client_names(session: &ServerConnection) -> Vec<SourceId> {
     info.map_or_else(Vec::new, |info| info.names)
 }
 
+/// In the first line of a private key in PEM form.
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
+
 fn certificates(
     file: &CredentialFile,
     pem: &[u8],
@@ -193,7 +210,12 @@ fn certificates(
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = parsed.map_err(|error| file.unusable(error))?;
     if certificates.is_empty() {
-        return Err(file.unusable("it contains no certificate; it must be PEM, with BEGIN CERTIFICATE"));
+        let is_key = pem.windows(PRIVATE_KEY.len()).any(|part| part == PRIVATE_KEY);
+        return Err(file.unusable(if is_key {
+            "it contains a private key and no certificate; are cert_file and key_file swapped?"
+        } else {
+            "it contains no certificate; it must be PEM, with BEGIN CERTIFICATE"
+        }));
     }
     Ok(certificates)
 }

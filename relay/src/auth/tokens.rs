@@ -38,7 +38,9 @@ pub(crate) enum TokenFileError {
     NotUtf8,
     #[error("it contains no token; write lines like `TOKEN 198.51.100.1` or `TOKEN *`")]
     Empty,
-    #[error("line {0}: it is not `TOKEN SOURCE` or `TOKEN *`")]
+    #[error(
+        "line {0}: it is not `TOKEN SOURCE` or `TOKEN *`; write the source that the token is for after it, or *"
+    )]
     Malformed(usize),
     #[error("line {0}: the token has invalid characters; make a token with: openssl rand -hex 32")]
     Characters(usize),

@@ -9,6 +9,8 @@
 //! The end of a connection shows whether the last response was received ([`UnconfirmedResponse`]): the client closes
 //! after reading it. A client that disconnected before resets the connection when the response reaches its host.
 
+pub(super) mod peer_slots;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

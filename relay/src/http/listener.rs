@@ -1,7 +1,5 @@
 //! A group's port and its connections.
 
-mod peer_slots;
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use logferry_config::GroupSettings;
+use logferry_config::{GroupSettings, SourceList};
 use logferry_protocol::names::GroupName;
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
@@ -26,13 +24,13 @@ use tokio::task::JoinSet;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use self::peer_slots::PeerSlots;
 use super::requests::{ConnectedPeer, handle_request};
 use super::{HttpContext, RejectionLog, TIMEOUTS};
 use crate::auth::Credentials;
 use crate::chunk::RelayBodies;
 use crate::commit::CommitQueue;
 use crate::health::SharedGroupStatus;
+use crate::http::connection::peer_slots::{PeerSlot, PeerSlots, PeerStanding};
 use crate::http::connection::{ClientConnection, close_after_failed_handshake};
 use crate::legacy_upload::{AckTracker, UnconfirmedResponse};
 use crate::senders::SharedSenders;
@@ -54,7 +52,7 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-
 #[derive(Debug)]
 pub(crate) struct GroupListener {
     listener: TcpListener,
-    /// Whether the address of a client decides whether it may send.
+    /// Whether the address of a client decides whether it may send, and there is a list of them.
     is_by_address: bool,
     pub(super) context: Arc<HttpContext>,
 }
@@ -74,7 +72,8 @@ impl GroupListener {
             .tls
             .as_ref()
             .is_some_and(|tls| tls.client_ca_file.is_some());
-        let is_by_address = !group.trust_source && config.tokens_file.is_none() && !has_client_ca;
+        let is_open = group.sources == SourceList::Any;
+        let is_by_address = !group.trust_source && config.tokens_file.is_none() && !has_client_ca && !is_open;
         let context = HttpContext {
             group,
             batch: config.batch.clone(),
@@ -114,31 +113,49 @@ impl GroupListener {
         } = self;
         let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(context.limits.max_connections));
+        // One more is accepted, so that an idle connection of a stranger can be closed for it.
+        let seats = Arc::new(Semaphore::new(context.limits.max_connections + 1));
         let peer_slots = PeerSlots::new(context.limits.max_connections);
         let mut connections = JoinSet::new();
         let mut ticks = tokio::time::interval(REJECTION_LOG_INTERVAL);
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = accept(&listener, &slots) => accepted,
+                accepted = accept(&listener, &seats) => accepted,
                 Some(_) = connections.join_next() => continue,
                 _ = ticks.tick() => {
                     context.log_overdue_rejections();
                     continue;
                 }
             };
-            let Some((stream, peer, slot)) = accepted else {
+            let Some((stream, peer, seat)) = accepted else {
                 continue;
             };
-            let is_stranger = is_by_address && !context.group.sources.allows_ip(peer.ip());
-            let Some(peer_slot) = peer_slots.take(peer.ip(), is_stranger) else {
+            let standing = match (is_by_address, context.group.sources.allows_ip(peer.ip())) {
+                (false, _) => PeerStanding::Unknown,
+                (true, true) => PeerStanding::Listed,
+                (true, false) => PeerStanding::Stranger,
+            };
+            let is_full = slots.available_permits() == 0;
+            let Some(peer_slot) = peer_slots.take(peer.ip(), standing, is_full) else {
                 context.turn_down(&stream, peer);
                 continue;
             };
             let (context, shutdown, watcher) = (Arc::clone(&context), shutdown.clone(), graceful.watcher());
+            let slots = Arc::clone(&slots);
             connections.spawn(async move {
-                serve_connection(context, stream, peer, watcher, shutdown).await;
-                drop((slot, peer_slot));
+                let closed = peer_slot.closed();
+                let serve = async {
+                    let slot = slots.acquire().await;
+                    serve_connection(Arc::clone(&context), stream, (peer, peer_slot), watcher, shutdown)
+                        .await;
+                    drop(slot);
+                };
+                // A request that is not authorized yet has no effect.
+                if closed.run_until_cancelled(serve).await.is_none() {
+                    context.log_too_many_connections(peer.ip());
+                }
+                drop(seat);
             });
         }
         drop(listener);
@@ -167,18 +184,18 @@ impl HttpContext {
     }
 }
 
-/// Cancel safe: a dropped wait has taken neither a slot nor a connection.
+/// Cancel safe: a dropped wait has taken neither a seat nor a connection.
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
+    seats: &Arc<Semaphore>,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    // The slot first: connections above the limit wait in the kernel's backlog.
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    // The seat first: further connections wait in the kernel's backlog.
+    let seat = Arc::clone(seats).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
             // Without TCP_NODELAY small responses are delayed (RFC 896). If it fails they are only slower.
             let _ = stream.set_nodelay(true);
-            Some((stream, peer, slot))
+            Some((stream, peer, seat))
         }
         Err(error) => {
             // No file descriptors left, or the client has disconnected. The pause prevents a busy loop.
@@ -196,7 +213,7 @@ async fn accept(
 async fn serve_connection(
     context: Arc<HttpContext>,
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, slot): (SocketAddr, PeerSlot),
     watcher: Watcher,
     shutdown: CancellationToken,
 ) {
@@ -221,6 +238,7 @@ async fn serve_connection(
         certificate,
         unconfirmed,
         run: Mutex::default(),
+        slot,
     });
     let service = service_fn(|request| respond(Arc::clone(&context), Arc::clone(&peer), request));
     let mut http = http1::Builder::new();

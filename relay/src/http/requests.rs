@@ -26,6 +26,7 @@ use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token, is_
 use crate::chunk::{ReceivedChunk, split_by_window};
 use crate::commit::CommitJob;
 use crate::health::without_control_characters;
+use crate::http::connection::peer_slots::PeerSlot;
 use crate::http::error_response::ErrorResponse;
 use crate::legacy_upload::UnconfirmedResponse;
 use crate::senders::{Contact, ContactOutcome, RunConnection};
@@ -38,6 +39,8 @@ pub(super) struct ConnectedPeer {
     pub(super) unconfirmed: Arc<UnconfirmedResponse>,
     /// The sender's process at the other end, once it has named itself.
     pub(super) run: Mutex<Option<RunConnection>>,
+    /// Its place among the connections of its group.
+    pub(super) slot: PeerSlot,
 }
 
 /// Whose a request is.
@@ -72,10 +75,14 @@ pub(super) async fn handle_request(
         certificate: peer.certificate.as_deref(),
         token,
     };
+    let header = |name| text_header(request.headers(), name);
+    let claimed = header(SOURCE_HEADER);
+    if authorize(&context.group, client, claimed).is_ok() {
+        peer.slot.prove();
+    }
     if path == UPLOAD_PATH {
         return handle_upload(context, client, &peer.unconfirmed, request).await;
     }
-    let header = |name| text_header(request.headers(), name);
     if let Some(expected) = header(LEDGER_HEADER)
         && expected != context.ledger.to_string()
     {
@@ -83,7 +90,6 @@ pub(super) async fn handle_request(
         let reason = format!("this relay's ledger is {ledger}, not the one in {LEDGER_HEADER}");
         return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, reason));
     }
-    let claimed = header(SOURCE_HEADER);
     let mut requester = Requester {
         source: authorize(&context.group, client, claimed)?,
         sender: None,

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::test_relay::{
-    HttpResponse, TestRelay, assert_unharmed, chunk, exchange, read_to_end, request, wait_for,
+    HttpResponse, TestRelay, assert_unharmed, chunk, chunk_headers, exchange, read_to_end, request, wait_for,
 };
 
 const LINES: &[u8] = b"one\ntwo\n";
@@ -126,5 +126,54 @@ async fn idle_connections_of_one_address_leave_some_for_the_others() {
     let other = connect_from("127.0.0.2", &site).await;
     let answer = exchange(other, &chunk(1, LINES, "")).await;
     assert_eq!(HttpResponse::only(&answer).status, 200);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn idle_connections_of_strangers_leave_room_where_a_token_decides() {
+    const TOKEN: &str = "a-token-of-the-relay-for-all-0123456789";
+    let mut site = TestRelay::new();
+    let tokens = site.path("tokens");
+    std::fs::write(&tokens, format!("{TOKEN} *\n")).expect("room");
+    let settings = format!("{}  tokens_file: {}\n", limits(64), tokens.display());
+    site.start("", &settings).await;
+    let with_token = format!("authorization: Bearer {TOKEN}\r\n");
+    // A sender that has sent a chunk keeps its connection, though it is idle and the oldest one.
+    let mut sender = connect_from("127.0.0.2", &site).await;
+    let kept = request(CHUNKS_PATH, &chunk_headers(1, LINES), &with_token, LINES);
+    sender.write_all(&kept).await.expect("a relay");
+    sender.readable().await.expect("its answer");
+
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        for stranger in ["127.0.0.3", "127.0.0.4"] {
+            idle.push(connect_from(stranger, &site).await);
+        }
+    }
+    wait_for("two strangers to be turned down", async || site.rejected() >= 184).await;
+    let answer = exchange(
+        connect_from("127.0.0.1", &site).await,
+        &chunk(2, LINES, &with_token),
+    )
+    .await;
+    assert_eq!(HttpResponse::only(&answer).status, 200);
+
+    // Twenty strangers could take all; their oldest connections are closed for the new ones.
+    for number in 5..25 {
+        for _ in 0..8 {
+            idle.push(connect_from(&format!("127.0.0.{number}"), &site).await);
+        }
+    }
+    for _ in 0..5 {
+        let answer = exchange(
+            connect_from("127.0.0.1", &site).await,
+            &chunk(2, LINES, &with_token),
+        )
+        .await;
+        assert_eq!(HttpResponse::only(&answer).status, 200);
+    }
+    let answer = exchange(sender, &chunk(3, LINES, &with_token)).await;
+    let text = String::from_utf8_lossy(&answer);
+    assert_eq!(text.matches("HTTP/1.1 200 ").count(), 2, "{text}");
     drop(idle);
 }

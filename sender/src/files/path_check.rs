@@ -186,7 +186,7 @@ fn no_match_reason(pattern: &str) -> String {
     let path = Path::new(pattern);
     if let Ok(target) = fs::read_link(path) {
         return format!(
-            "links to {}, and there is no such file yet; it is shipped once it is there",
+            "links to {}, and there is no such file; correct the link, unless the file comes later: it is shipped once it is there",
             target.display()
         );
     }
@@ -204,10 +204,13 @@ fn no_match_reason(pattern: &str) -> String {
         let near = near.map_or_else(String::new, |near| {
             format!("; {} has a similar name", near.display())
         });
-        return format!("the folder {} does not exist{near}", folder.display());
+        return format!(
+            "the folder {} does not exist{near}; correct the path, or make the folder",
+            folder.display()
+        );
     }
     if is_glob(pattern) {
-        return "no file matches yet; each one that does is shipped from then on".to_owned();
+        return "no file matches; correct the pattern, unless its files come later: each is shipped once it is there".to_owned();
     }
     let near = nearest_entry(path);
     let near = near.map_or_else(String::new, |near| format!("; is {} meant?", near.display()));
@@ -330,19 +333,21 @@ mod tests {
             ),
             (
                 "ngnix/a.log",
-                "DIR/ngnix/a.log: the folder DIR/ngnix does not exist; DIR/nginx has a similar name",
+                "DIR/ngnix/a.log: the folder DIR/ngnix does not exist; DIR/nginx has a similar name; correct the path, or \
+                 make the folder",
             ),
             (
                 "*.err",
-                "DIR/*.err: no file matches yet; each one that does is shipped from then on",
+                "DIR/*.err: no file matches; correct the pattern, unless its files come later: each is shipped once it is there",
             ),
             (
                 "**/*.err",
-                "DIR/**/*.err: no file matches yet; each one that does is shipped from then on",
+                "DIR/**/*.err: no file matches; correct the pattern, unless its files come later: each is shipped once it is there",
             ),
             (
                 "dangling.log",
-                "DIR/dangling.log: links to gone, and there is no such file yet; it is shipped once it is there",
+                "DIR/dangling.log: links to gone, and there is no such file; correct the link, unless the file comes later: it is \
+                 shipped once it is there",
             ),
         ] {
             let expected = [(LogProblemKind::NoMatch, reason.to_owned())];

@@ -45,6 +45,14 @@ use crate::relay_client::relay_identity::{RelayIdentity, RelayIdentityFile};
 pub(crate) use crate::relay_client::sender_identity::ClientRole;
 use crate::relay_client::sender_identity::SenderIdentity;
 
+/// What is wrong with the TLS files of a sender, without a connection; `None` if they can be used, or are not.
+pub fn credential_finding(config: &config::SenderSettings) -> Option<String> {
+    let is_https = |address: &config::RelayAddress| address.scheme == config::Scheme::Https;
+    config.relay.iter().find(|address| is_https(address))?;
+    let error = tls::check_files(&config.tls).err()?;
+    Some(logferry_text::error_chain(&error))
+}
+
 /// One question and one heartbeat: there is never a second question, and a late heartbeat is of no use.
 const CONTROL_QUEUE: usize = 2;
 

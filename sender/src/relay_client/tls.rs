@@ -38,6 +38,11 @@ pub(super) async fn connect(
     })
 }
 
+/// What is wrong with the files, without a connection.
+pub(super) fn check_files(tls: &ClientTls) -> Result<(), RequestError> {
+    client_config(tls).map(drop)
+}
+
 fn client_config(tls: &ClientTls) -> Result<ClientConfig, RequestError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)

@@ -47,6 +47,9 @@ use crate::tail::state_report::RelayContact;
 
 /// How often the sizes of open files are read if inotify reports nothing.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two readings of sizes for each open file, however much inotify reports. 1,000 files and more would take a
+/// good part of a core.
+const MEASURE_GAP_PER_FILE: Duration = Duration::from_micros(100);
 /// How often the folders are searched if inotify reports nothing.
 const SCAN_INTERVAL: Duration = Duration::from_secs(5);
 /// Least time between two scans, however much inotify reports.
@@ -80,6 +83,7 @@ pub(crate) struct Tailer<F: FileSystem> {
     next_scan: Instant,
     pub(crate) last_scan: Option<Instant>,
     next_measure: Instant,
+    last_measure: Option<Instant>,
     next_proof: Instant,
     heartbeat: HeartbeatState,
     problems: LogProblems,
@@ -131,6 +135,7 @@ impl<F: FileSystem> Tailer<F> {
             next_scan: now.instant,
             last_scan: None,
             next_measure: now.instant,
+            last_measure: None,
             next_proof: now.instant,
             heartbeat: HeartbeatState::new(unreported, now),
             problems: LogProblems::default(),
@@ -145,7 +150,7 @@ impl<F: FileSystem> Tailer<F> {
     pub(crate) fn handle(&mut self, event: SenderEvent, now: Now) {
         match event {
             SenderEvent::Files { moved: true } => self.scan_soon(now),
-            SenderEvent::Files { moved: false } => self.next_measure = now.instant,
+            SenderEvent::Files { moved: false } => self.measure_soon(now),
             SenderEvent::Buffer(buffer) => self.pool.give_back(buffer),
             SenderEvent::Chunk {
                 connection,
@@ -269,6 +274,15 @@ impl<F: FileSystem> Tailer<F> {
         self.next_scan = self.next_scan.min(earliest.max(now.instant));
     }
 
+    fn measure_soon(&mut self, now: Now) {
+        let files: usize = self.logs.iter().map(|log| log.files.len()).sum();
+        let gap = MEASURE_GAP_PER_FILE * u32::try_from(files).unwrap_or(u32::MAX);
+        let earliest = self
+            .last_measure
+            .map_or(now.instant, |last| last + gap.min(MEASURE_INTERVAL));
+        self.next_measure = self.next_measure.min(earliest.max(now.instant));
+    }
+
     fn scan_if_wanted(&mut self, now: Now) {
         if self.logs.iter().any(|log| log.wants_scan) {
             self.scan_soon(now);
@@ -285,6 +299,7 @@ impl<F: FileSystem> Tailer<F> {
         }
         if now.instant >= self.next_measure {
             self.next_measure = now.instant + MEASURE_INTERVAL;
+            self.last_measure = Some(now.instant);
             for log in &mut self.logs {
                 log.measure(now);
                 log.recheck_held(&self.files, now);

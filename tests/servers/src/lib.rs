@@ -1,5 +1,6 @@
-//! Servers for tests of several crates and for the benchmark, on loopback ports: a real OpenSSH server, and TCP proxies
-//! that cut, limit or delay connections or lose responses. Each ends when its value is dropped.
+//! Servers for tests of several crates and for the benchmark, on loopback ports: a real OpenSSH server, a real postfix, and
+//! TCP proxies that cut, limit or delay connections or lose responses. Each ends when its value is dropped. And how a test
+//! gets root's rights.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,10 +12,14 @@
     reason = "tests fail by panicking and lay out files"
 )]
 
+mod postfix;
 mod proxy;
 mod sshd;
+mod user_namespace;
 
+pub use postfix::Postfix;
 pub use proxy::{
     CountingProxy, Direction, LoopbackAcceptor, cutting_proxy, delaying_proxy, limiting_proxy, lossy_proxy,
 };
 pub use sshd::{ACCOUNT, ACCOUNT_ID, PASSWORD, PasswordAge, Sshd, keygen};
+pub use user_namespace::ran_as_root;

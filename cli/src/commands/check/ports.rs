@@ -59,7 +59,10 @@ fn taken(address: SocketAddr, holder: Option<&PortHolder>) -> String {
 
 fn refused(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::AddrNotAvailable => format!("this host does not have the address {}", address.ip()),
+        ErrorKind::AddrNotAvailable => format!(
+            "this host does not have the address {}; write one of those that `ip address` shows, or 0.0.0.0 for all",
+            address.ip()
+        ),
         ErrorKind::PermissionDenied => format!(
             "this user may not listen on port {}; ports below 1024 are for root, or for a unit with \
              AmbientCapabilities=CAP_NET_BIND_SERVICE",
@@ -90,7 +93,7 @@ mod tests {
         let said = try_port(address, Path::new("x"));
         assert_eq!(
             said,
-            Err("this host does not have the address 192.0.2.1".to_owned())
+            Err("this host does not have the address 192.0.2.1; write one of those that `ip address` shows, or 0.0.0.0 for all".to_owned())
         );
     }
 }

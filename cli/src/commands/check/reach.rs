@@ -94,7 +94,12 @@ fn mail_server(smtp: &Smtp) -> anyhow::Result<bool> {
     let name = format!("mail server {}:{}", smtp.host, smtp.port);
     let recipients = match oneshot::probe_mail_server(smtp)? {
         Ok(recipients) => recipients,
-        Err(error) => return print(&name, Err(logferry_text::error_chain(&error))),
+        Err(error) => {
+            let error = logferry_text::error_chain(&error);
+            // Most of these errors name the server.
+            let problem = error.strip_prefix(&format!("{name} ")).unwrap_or(&error);
+            return print(&name, Err(problem.to_owned()));
+        }
     };
     let accepted = recipients.iter().filter(|(_, answer)| answer.is_ok()).count();
     if accepted == recipients.len() {

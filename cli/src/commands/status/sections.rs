@@ -9,14 +9,25 @@ use logferry_text::{Table, count_of, duration, wrapped};
 
 use super::ago;
 use crate::roles::role::Role;
+use crate::service_user;
 
 /// The roles that this host may run. Each role of the relay host uses the data folder, also where its section is missing.
 pub(super) fn watched_roles<'a>(data_dir: &'a Path, config: &'a Config) -> Vec<WatchedRole<'a>> {
     let roles = Role::ALL.into_iter();
-    let watched = roles.map(|role| WatchedRole {
-        name: role.name(),
-        folder: role.folder(config).unwrap_or(data_dir),
-        is_configured: role.is_in(config),
+    let watched = roles.map(|role| {
+        let folder = role.folder(config).unwrap_or(data_dir);
+        // Another user's view of the files says nothing about the role.
+        let is_its_user = service_user::is_owner(folder);
+        WatchedRole {
+            name: role.name(),
+            folder,
+            is_configured: role.is_in(config),
+            file_problems: if is_its_user {
+                service_user::own_findings(role, config)
+            } else {
+                Vec::new()
+            },
+        }
     });
     watched.collect()
 }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::backoff::Backoff;
 use crate::error::ConfigProblem;
+use crate::ownership;
 use crate::yaml::secret::Secret;
 use crate::yaml::units::{format_size, parse_duration, parse_size};
 use crate::yaml::yaml_locate::{Step, locate};
@@ -355,6 +356,9 @@ impl<'a> ConfigField<'a> {
     fn read<T>(&self, path: &Path, read: impl FnOnce(&Path) -> io::Result<T>) -> Option<T> {
         let (at, result) = (path.display(), read(path));
         self.accept(result.map_err(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return format!("{at} {}", ownership::refusal(path));
+            }
             let cause = cause(&error);
             format!("{at} cannot be read: {cause}; check its path and permissions")
         }))
@@ -442,7 +446,6 @@ pub(crate) fn nearest_hint<'n>(word: &str, candidates: impl Iterator<Item = &'n 
 fn cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -251,6 +251,7 @@ fn empty_value(expected: &str) -> &'static str {
 fn type_message(path: &str, found: &str, expected: &str) -> String {
     // `relay:http://a` is one text to YAML.
     if let Some((key, value)) = unspaced(found)
+        && !value.starts_with("//")
         && expected == "a mapping of settings"
     {
         return format!("`{key}:{value}` has no space after its colon; write `{key}: {value}`");

@@ -83,7 +83,11 @@ impl Ledger {
     /// All sources.
     pub fn sources(&self) -> Result<Vec<SourceRecord>, LedgerError> {
         self.read("list sources", |sql| {
-            let mut query = sql.prepare_cached("SELECT * FROM sources ORDER BY source")?;
+            let mut query = sql.prepare_cached(
+                "SELECT sources.source, grp, first_seen, last_contact, last_lines,
+                     reports.heartbeat AS heartbeat, reports.heartbeat_at AS heartbeat_at
+                 FROM sources LEFT JOIN source_reports AS reports ON reports.source = sources.source ORDER BY sources.source",
+            )?;
             let sources = query.query_map([], |row| {
                 let source: SourceId = row::text(row, "source")?;
                 let heartbeat: Option<String> = row.get("heartbeat")?;
@@ -130,8 +134,10 @@ impl Ledger {
             note_contact(sql, source, group, now)?;
             let text = serde_json::to_string(heartbeat)
                 .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
-            sql.prepare_cached("UPDATE sources SET heartbeat = ?2, heartbeat_at = ?3 WHERE source = ?1")?
-                .execute((source.as_str(), text, millis(now)))?;
+            sql.prepare_cached(
+                "INSERT OR REPLACE INTO source_reports (source, heartbeat, heartbeat_at) VALUES (?1, ?2, ?3)",
+            )?
+            .execute((source.as_str(), text, millis(now)))?;
             gaps::note(sql, source, heartbeat, now)
         })
     }

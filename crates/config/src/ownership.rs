@@ -1,0 +1,49 @@
+//! Who may use a file: for messages about files that this process may not read.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{Gid, Group, Uid, User};
+
+/// The user of this process.
+pub fn this_user() -> String {
+    name_of(Uid::effective())
+}
+
+/// `user:group (mode 0750)`.
+pub fn owner(path: &Path) -> String {
+    path.metadata()
+        .map_or_else(|_| "somebody else".to_owned(), |metadata| owner_of(&metadata))
+}
+
+/// Why this process may not read the file, and what to do; it reads on after the path.
+pub fn refusal(path: &Path) -> String {
+    let user = this_user();
+    let Ok(metadata) = path.metadata() else {
+        let closed = path.ancestors().skip(1).find(|folder| folder.metadata().is_ok());
+        let closed = closed.unwrap_or(path);
+        let (owner, closed) = (owner(closed), closed.display());
+        return format!(
+            "cannot be read: its folder {closed} belongs to {owner}, and user {user} may not enter it; run `setfacl -m \
+             u:{user}:x {closed}`"
+        );
+    };
+    let (owner, shown) = (owner_of(&metadata), path.display());
+    format!("belongs to {owner}, and user {user} may not read it; run `chown {user} {shown}`")
+}
+
+fn owner_of(metadata: &Metadata) -> String {
+    let (user, gid) = (
+        name_of(Uid::from_raw(metadata.uid())),
+        Gid::from_raw(metadata.gid()),
+    );
+    let group = Group::from_gid(gid).ok().flatten();
+    let group = group.map_or_else(|| gid.to_string(), |group| group.name);
+    format!("{user}:{group} (mode {:04o})", metadata.mode() & 0o7777)
+}
+
+fn name_of(uid: Uid) -> String {
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}

@@ -1,0 +1,42 @@
+//! What `status` says of roles and their files.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use logferry_telemetry::{PresenceState, give_sign};
+
+use super::relay_host::RelayHost;
+use crate::status::{StatusScope, WatchedRole, status};
+
+#[test]
+fn files_that_a_role_cannot_use_are_told_by_the_role_or_else_by_the_caller() {
+    let host = RelayHost::new();
+    let data_dir = host.data_dir().to_owned();
+    let roles = [WatchedRole {
+        name: "forwarder",
+        folder: &data_dir,
+        is_configured: true,
+        file_problems: vec!["seen by status".to_owned()],
+    }];
+    let scope = StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &[],
+        destinations: &[],
+        min_free_disk: 0,
+        roles: &roles,
+    };
+    let look = || {
+        let report = status(&data_dir, &scope, Timestamp::now()).expect("a status");
+        (report.roles[0].problems.join(""), report.problems.len())
+    };
+    assert_eq!(look(), ("seen by status".to_owned(), 2), "it does not run");
+    let sign = |problems: &[String]| {
+        let now = Timestamp::now();
+        give_sign(&data_dir, "forwarder", PresenceState::Running, now, problems).expect("written");
+    };
+    sign(&["seen by the role".to_owned()]);
+    assert_eq!(look(), ("seen by the role".to_owned(), 1));
+    sign(&[]);
+    assert_eq!(look(), (String::new(), 0));
+}
