@@ -19,14 +19,21 @@ const OWN_BYTES: usize = 1 << 20;
 /// Buffers that are kept for the next requests. Further buffers belong to a burst and are returned to the system.
 const KEPT_BUFFERS: usize = 16;
 
-/// A buffer that has grown larger is not kept.
-const KEPT_BYTES_MAX: usize = 2 << 20;
+/// Most bytes of all buffers that are kept.
+const KEPT_BYTES: usize = 32 << 20;
 
 /// The memory of the bodies of all groups.
 #[derive(Debug, Clone)]
 pub(crate) struct RelayBodies {
     budget: Budget,
-    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+    kept: Arc<Mutex<KeptBuffers>>,
+}
+
+/// Buffers for the next requests.
+#[derive(Debug, Default)]
+struct KeptBuffers {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 /// The memory of the bodies of one group.
@@ -48,7 +55,7 @@ struct Budget {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     bytes: Vec<u8>,
-    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+    kept: Arc<Mutex<KeptBuffers>>,
     permits: Vec<OwnedSemaphorePermit>,
     len_reserved: usize,
 }
@@ -86,7 +93,7 @@ impl RelayBodies {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
             budget: Budget::new(bytes),
-            buffers: Arc::default(),
+            kept: Arc::default(),
         }
     }
 
@@ -100,9 +107,38 @@ impl RelayBodies {
     }
 }
 
-/// Every push and pop is complete, so a panic of another thread leaves nothing half done.
-fn lock(buffers: &Mutex<Vec<Vec<u8>>>) -> MutexGuard<'_, Vec<Vec<u8>>> {
-    buffers.lock().unwrap_or_else(PoisonError::into_inner)
+impl KeptBuffers {
+    /// A buffer for `len` bytes: one that is large enough, or a new one. A smaller one would have to be copied to grow.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let fitting = self.buffers.iter().position(|buffer| buffer.capacity() >= len);
+        fitting.map(|index| self.remove(index)).unwrap_or_default()
+    }
+
+    fn remove(&mut self, index: usize) -> Vec<u8> {
+        let buffer = self.buffers.swap_remove(index);
+        self.bytes = self.bytes.saturating_sub(buffer.capacity());
+        buffer
+    }
+
+    /// Keeps a buffer if there is room, or instead of a smaller one.
+    fn give_back(&mut self, buffer: Vec<u8>) {
+        if self.buffers.len() >= KEPT_BUFFERS {
+            let sizes = self.buffers.iter().map(Vec::capacity).zip(0..);
+            if let Some((_, smallest)) = sizes.min().filter(|(size, _)| *size < buffer.capacity()) {
+                self.remove(smallest);
+            }
+        }
+        let bytes = self.bytes.saturating_add(buffer.capacity());
+        if self.buffers.len() < KEPT_BUFFERS && bytes <= KEPT_BYTES {
+            self.bytes = bytes;
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// Every change is complete, so a panic of another thread leaves nothing half done.
+fn lock(kept: &Mutex<KeptBuffers>) -> MutexGuard<'_, KeptBuffers> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl BodyPool {
@@ -122,13 +158,12 @@ impl BodyPool {
             Some(own) => own,
             None => self.relay.budget.take(needed).await,
         };
-        let kept = lock(&self.relay.buffers).pop();
-        let mut bytes = kept.unwrap_or_default();
+        let mut bytes = lock(&self.relay.kept).take(len);
         bytes.clear();
         bytes.reserve(len);
         RequestBody {
             bytes,
-            buffers: Arc::clone(&self.relay.buffers),
+            kept: Arc::clone(&self.relay.kept),
             permits: vec![group, beside],
             len_reserved: len,
         }
@@ -172,10 +207,7 @@ impl AsRef<[u8]> for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let mut kept = lock(&self.buffers);
-        if kept.len() < KEPT_BUFFERS && self.bytes.capacity() <= KEPT_BYTES_MAX {
-            kept.push(std::mem::take(&mut self.bytes));
-        }
+        lock(&self.kept).give_back(std::mem::take(&mut self.bytes));
     }
 }
 
