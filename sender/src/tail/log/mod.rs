@@ -41,6 +41,7 @@ use crate::relay_backoff::RelayBackoff;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkDraft, ChunkRead};
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream};
+use crate::tail::chunk_size::ChunkSize;
 use crate::tail::log::losses::MissingFile;
 use crate::tail::tracked_file::{ChainId, CompressedState, FileState, SizeChange, TrackedFile};
 
@@ -351,11 +352,12 @@ impl<H: FileHandle> TailedLog<H> {
         due: DueRead,
         seq: ChunkSeq,
         buffer: &mut [u8],
-        chunk_bytes: usize,
+        chunk_size: &ChunkSize,
     ) -> Option<(ChunkDraft, ChunkHeader)> {
         let file = &mut self.files[due.file];
         let (ChainId(chain), queue) = (file.chain, file.queue.index());
         self.chains[chain].last_read[queue] = seq;
+        let chunk_bytes = chunk_size.of(file.unread());
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(draft)) => {
                 if draft.cut.begins_long_line {
