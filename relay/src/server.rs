@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{CredentialFileError, CredentialsReloader};
-use crate::chunk::RelayBodies;
+use crate::chunk::{Moment, RelayBodies};
 use crate::commit::{
     CommitError, CommitQueue, CommitThreadError, Committer, GroupScheduler, SharedDiskScheduler,
     finish_seals, seal_orphans,
@@ -135,7 +135,13 @@ impl RelayServer {
         metrics: &Metrics,
     ) -> Result<GroupListener, RelayError> {
         let ledger_id = ledger.id()?;
-        let committer = Committer::start(group.name.clone(), config.batch.clone(), spool, ledger)?;
+        let committer = Committer::start(
+            group.name.clone(),
+            config.batch.clone(),
+            spool,
+            ledger,
+            Moment::now(),
+        )?;
         let metrics = metrics.relay(group.name.as_str());
         let started = CommitQueue::start(committer, scheduler, metrics.clone(), config.limits.min_free_disk);
         let (commits, thread) = started.map_err(|error| match error {

@@ -147,6 +147,10 @@ fn run_tailer(
         for request in requests {
             relay.send(request);
         }
+        // One is on its way while the next is read.
+        while let Some(request) = tailer.next_chunk(now) {
+            relay.send(request);
+        }
         if tailer.is_stopped(now) {
             break;
         }

@@ -72,7 +72,11 @@ fn a_rotated_log_edited_by_sed_is_held_and_copies_of_rotated_logs_are_known() {
 
     let rotated = edited.path(".1");
     shell(&format!("cp {rotated} {}", edited.path(".old")));
-    shell(&format!("cp {rotated} {}; gzip {}", edited.path(".7"), edited.path(".7")));
+    shell(&format!(
+        "cp {rotated} {}; gzip {}",
+        edited.path(".7"),
+        edited.path(".7")
+    ));
     shell(&format!("sed -i 's/^[0-9]*/0/' {rotated}"));
     let is_named = |pipeline: &Pipeline| {
         let (code, status) = pipeline.json("status");
@@ -83,12 +87,20 @@ fn a_rotated_log_edited_by_sed_is_held_and_copies_of_rotated_logs_are_known() {
         };
         code == 1 && held.len() == 1 && held.iter().all(is_it)
     };
-    assert!(edited.pipeline.becomes_true(is_named), "{}", edited.pipeline.json("status").1);
+    assert!(
+        edited.pipeline.becomes_true(is_named),
+        "{}",
+        edited.pipeline.json("status").1
+    );
     edited.pipeline.stop(Role::Sender, Signal::SIGTERM);
     edited.write(100);
     edited.pipeline.start(Role::Sender);
     edited.wait();
-    assert!(edited.pipeline.becomes_true(is_named), "{}", edited.pipeline.json("status").1);
+    assert!(
+        edited.pipeline.becomes_true(is_named),
+        "{}",
+        edited.pipeline.json("status").1
+    );
     fs::remove_file(&rotated).unwrap();
     edited.finish();
 }
@@ -105,7 +117,10 @@ fn a_log_of_which_the_last_lines_are_kept_goes_on_after_them() {
             edited.pipeline.stop(Role::Sender, Signal::SIGTERM);
         }
         let part = Path::new(&log).with_file_name("part");
-        shell(&format!("tail -n 100 {log} > {0}; cat {0} > {log}; rm {0}", part.display()));
+        shell(&format!(
+            "tail -n 100 {log} > {0}; cat {0} > {log}; rm {0}",
+            part.display()
+        ));
         edited.write(50);
         if down {
             edited.pipeline.start(Role::Sender);
@@ -121,7 +136,11 @@ fn a_log_that_is_put_back_to_an_older_state_goes_on_after_it() {
     edited.pipeline.start_all();
     let log = edited.path("");
     let kept = Path::new(&log).with_file_name("kept");
-    for (down, put_back) in [(false, "cat {kept} > {log}"), (true, "cat {kept} > {log}"), (true, "cp -p {kept} {log}.tmp; mv {log}.tmp {log}")] {
+    for (down, put_back) in [
+        (false, "cat {kept} > {log}"),
+        (true, "cat {kept} > {log}"),
+        (true, "cp -p {kept} {log}.tmp; mv {log}.tmp {log}"),
+    ] {
         edited.write(300);
         edited.wait();
         shell(&format!("cp -p {log} {}", kept.display()));
@@ -130,7 +149,11 @@ fn a_log_that_is_put_back_to_an_older_state_goes_on_after_it() {
         if down {
             edited.pipeline.kill(Role::Sender);
         }
-        shell(&put_back.replace("{kept}", &kept.display().to_string()).replace("{log}", &log));
+        shell(
+            &put_back
+                .replace("{kept}", &kept.display().to_string())
+                .replace("{log}", &log),
+        );
         edited.log.reopen().unwrap();
         edited.write(50);
         if down {

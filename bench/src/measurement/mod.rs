@@ -4,5 +4,6 @@
 pub(crate) mod commit_times;
 pub(crate) mod disk_limit;
 pub(crate) mod figures;
+pub(crate) mod line_syncs;
 pub(crate) mod process;
 pub(crate) mod table;

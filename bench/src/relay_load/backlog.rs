@@ -64,21 +64,29 @@ pub(crate) fn ingest(binary: &Path, folder: &Path, size: u64, runs: usize) -> an
     Ok(table(&title, &rows, &figures))
 }
 
-/// Ships one backlog from each of many senders at once.
+/// Ships one backlog from each of many senders at once, after as many bytes from one sender.
 pub(crate) fn senders(binary: &Path, folder: &Path, count: u8, size: u64) -> anyhow::Result<String> {
     let path = folder.join("access.log");
     let log = write_log(&path, size)?;
+    let alone = folder.join("alone.log");
+    let of_one = write_log(&alone, size * u64::from(count))?;
+    let (wall_of_one, _) = ship(binary, &folder.join("testbed"), &alone, 1, of_one)?;
+    let rate_of_one = megabytes_per_second(of_one.bytes, wall_of_one);
     let (wall, usage) = ship(binary, &folder.join("testbed"), &path, count, log)?;
     let (bytes, senders) = (log.bytes * u64::from(count), total(&usage.senders));
     let figures = [
+        rate_of_one,
         megabytes_per_second(bytes, wall),
+        megabytes_per_second(bytes, wall) / rate_of_one,
         seconds_per_gigabyte(senders.cpu, bytes),
         seconds_per_gigabyte(usage.relay.cpu, bytes),
         mebibytes(senders.peak_bytes),
         mebibytes(usage.relay.peak_bytes),
     ];
     let rows = [
+        high("one sender, MB/s", 0, ["", ""]),
         high("all senders, MB/s", 0, ["", ""]),
+        high("  ÷ one sender", 2, ["", "≥ 1"]),
         low("senders, CPU-s/GB", 2, ["", ""]),
         low("relay, CPU-s/GB", 2, ["", ""]),
         low("largest sender, peak MiB", 1, ["≤ 32", "≤ 16"]),

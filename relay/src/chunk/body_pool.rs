@@ -16,17 +16,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// What each group has for itself: a second of a busy log.
 const OWN_BYTES: usize = 1 << 20;
 
-/// Buffers that are kept for the next requests. Further buffers belong to a burst and are returned to the system.
-const KEPT_BUFFERS: usize = 16;
+/// Buffers have a multiple of this size, so that those of one size fit bodies of about that size. Smaller ones are not kept.
+const BUFFER_STEP: usize = 64 << 10;
 
-/// A buffer that has grown larger is not kept.
-const KEPT_BYTES_MAX: usize = 2 << 20;
+/// Most bytes of buffers that are kept for the next requests while few bodies are in memory. During a burst buffers are kept
+/// in what is left of the budget: what is returned to the system and taken again leaves holes.
+const KEPT_BYTES: usize = 32 << 20;
 
 /// The memory of the bodies of all groups.
 #[derive(Debug, Clone)]
 pub(crate) struct RelayBodies {
     budget: Budget,
-    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+    kept: Arc<Mutex<KeptBuffers>>,
+}
+
+/// Buffers for the next requests.
+#[derive(Debug, Default)]
+struct KeptBuffers {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 /// The memory of the bodies of one group.
@@ -48,7 +56,7 @@ struct Budget {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     bytes: Vec<u8>,
-    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+    relay: RelayBodies,
     permits: Vec<OwnedSemaphorePermit>,
     len_reserved: usize,
 }
@@ -86,8 +94,21 @@ impl RelayBodies {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
             budget: Budget::new(bytes),
-            buffers: Arc::default(),
+            kept: Arc::default(),
         }
+    }
+
+    /// Takes back the buffer of a body whose part of the budget is still taken.
+    fn give_back(&self, buffer: Vec<u8>) {
+        let free = self.budget.free.available_permits();
+        let in_flight = self.budget.bytes.saturating_sub(free);
+        let most = if in_flight > KEPT_BYTES {
+            usize::MAX
+        } else {
+            KEPT_BYTES
+        };
+        let room = free.saturating_add(buffer.capacity()).min(most);
+        lock(&self.kept).give_back(buffer, room);
     }
 
     /// The memory of a group, which has at most `bytes` of bodies at a time.
@@ -100,9 +121,42 @@ impl RelayBodies {
     }
 }
 
-/// Every push and pop is complete, so a panic of another thread leaves nothing half done.
-fn lock(buffers: &Mutex<Vec<Vec<u8>>>) -> MutexGuard<'_, Vec<Vec<u8>>> {
-    buffers.lock().unwrap_or_else(PoisonError::into_inner)
+impl KeptBuffers {
+    /// A buffer for `len` bytes: the smallest that is large enough, or a new one.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let sizes = self.buffers.iter().map(Vec::capacity).zip(0..);
+        let Some((size, index)) = sizes.filter(|(size, _)| *size >= len).min() else {
+            return Vec::with_capacity(buffer_size(len));
+        };
+        self.bytes = self.bytes.saturating_sub(size);
+        self.buffers.swap_remove(index)
+    }
+
+    /// Keeps a buffer, and of all at most `room` bytes.
+    fn give_back(&mut self, buffer: Vec<u8>, room: usize) {
+        if buffer.capacity() >= BUFFER_STEP {
+            self.bytes = self.bytes.saturating_add(buffer.capacity());
+            self.buffers.push(buffer);
+        }
+        while self.bytes > room && !self.buffers.is_empty() {
+            let surplus = self.buffers.swap_remove(0);
+            self.bytes = self.bytes.saturating_sub(surplus.capacity());
+        }
+    }
+}
+
+/// The size of a new buffer for a body of `len` bytes.
+fn buffer_size(len: usize) -> usize {
+    if len < BUFFER_STEP {
+        len
+    } else {
+        len.next_multiple_of(BUFFER_STEP)
+    }
+}
+
+/// Every change is complete, so a panic of another thread leaves nothing half done.
+fn lock(kept: &Mutex<KeptBuffers>) -> MutexGuard<'_, KeptBuffers> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl BodyPool {
@@ -122,13 +176,11 @@ impl BodyPool {
             Some(own) => own,
             None => self.relay.budget.take(needed).await,
         };
-        let kept = lock(&self.relay.buffers).pop();
-        let mut bytes = kept.unwrap_or_default();
+        let mut bytes = lock(&self.relay.kept).take(len);
         bytes.clear();
-        bytes.reserve(len);
         RequestBody {
             bytes,
-            buffers: Arc::clone(&self.relay.buffers),
+            relay: self.relay.clone(),
             permits: vec![group, beside],
             len_reserved: len,
         }
@@ -172,10 +224,7 @@ impl AsRef<[u8]> for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let mut kept = lock(&self.buffers);
-        if kept.len() < KEPT_BUFFERS && self.bytes.capacity() <= KEPT_BYTES_MAX {
-            kept.push(std::mem::take(&mut self.bytes));
-        }
+        self.relay.give_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -238,14 +287,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_waits_until_there_is_room_and_reuses_a_buffer() {
-        let memory = BodyPool::new(100);
-        let mut first = memory.reserve(80, 0).await;
+        let memory = BodyPool::new(10 * BUFFER_STEP);
+        let mut first = memory.reserve(8 * BUFFER_STEP, 0).await;
         first.extend(&[7; 80]);
         let buffer = first.as_ptr();
-        let waiting = memory.reserve(50, 0);
+        let waiting = memory.reserve(5 * BUFFER_STEP, 0);
         tokio::pin!(waiting);
         let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(waiting.as_mut().poll(&mut unwoken).is_pending(), "80 + 50 > 100");
+        assert!(waiting.as_mut().poll(&mut unwoken).is_pending(), "8 + 5 > 10");
         drop(first);
         let second = waiting.await;
         assert!(second.is_empty());

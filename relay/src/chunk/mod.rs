@@ -4,6 +4,7 @@
 //! the commit side use these types; neither knows the other's.
 
 mod body_pool;
+mod moment;
 mod window_split;
 
 use logferry_ledger::UploadedBody;
@@ -12,6 +13,7 @@ use logferry_protocol::names::SourceId;
 use logferry_protocol::sender::SenderId;
 
 pub(crate) use self::body_pool::{BodyPool, RelayBodies, RequestBody};
+pub(crate) use self::moment::Moment;
 pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
 
 /// A chunk that was received completely and checked against its header.
@@ -24,6 +26,8 @@ pub(crate) struct ReceivedChunk<B> {
     pub header: ChunkHeader,
     /// For a legacy upload, which has no stream of its own: the hash that identifies its body.
     pub upload: Option<UploadedBody>,
+    /// When it had arrived whole.
+    pub arrived: Moment,
     pub body: B,
     /// The lines by window.
     pub split: WindowSplit,

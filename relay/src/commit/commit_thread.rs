@@ -23,9 +23,10 @@ use logferry_text::{error_chain, size};
 use tokio::sync::oneshot;
 
 use self::writer_thread::{WriterThread, WrittenRound};
-use crate::chunk::{ChunkReply, ReceivedChunk, RequestBody};
-use crate::commit::committer::RoundWriter;
-use crate::commit::committer::{Committer, FoundStreams, ReportKey, counted_bytes};
+use crate::chunk::{ChunkReply, Moment, ReceivedChunk, RequestBody};
+use crate::commit::committer::{
+    Committer, EarlyChunks, FoundStreams, ReportKey, RoundWriter, counted_bytes, wait_replies,
+};
 use crate::commit::disk_scheduler::GroupScheduler;
 use crate::commit::spool_recovery::CommitError;
 use crate::health::{AvailabilityTracker, FaultReason, LogThrottle, SharedGroupStatus, StatusReporter};
@@ -80,7 +81,7 @@ pub(crate) struct CommitQueue {
 
 impl CommitQueue {
     pub(crate) fn start<D: Disk>(
-        committer: Committer<D, RequestBody, ReplyHandle>,
+        committer: Committer<D, ReplyHandle>,
         scheduler: GroupScheduler,
         metrics: RelayMetrics,
         min_free_disk: u64,
@@ -103,6 +104,7 @@ impl CommitQueue {
         let thread = CommitThread {
             reporter: StatusReporter::new(committer.group.clone(), Instant::now(), Timestamp::now()),
             committer,
+            early: EarlyChunks::default(),
             writer,
             scheduler,
             metrics,
@@ -145,7 +147,9 @@ enum LoggedFault {
 }
 
 struct CommitThread<D: Disk> {
-    committer: Committer<D, RequestBody, ReplyHandle>,
+    committer: Committer<D, ReplyHandle>,
+    /// Chunks that wait for their predecessors.
+    early: EarlyChunks<RequestBody, ReplyHandle>,
     writer: WriterThread<D::File, ReplyHandle>,
     scheduler: GroupScheduler,
     metrics: RelayMetrics,
@@ -166,11 +170,12 @@ impl<D: Disk> CommitThread<D> {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            self.finish_round(false);
             let chunks = self.collect(first.into_iter().chain(queue.try_iter()));
-            if !chunks.is_empty() || self.committer.has_parked() {
+            if !chunks.is_empty() || !self.early.is_empty() {
                 self.stage(chunks);
             }
+            // Whether or not the message about it has come: it may be behind chunks in the queue.
+            self.finish_round(false);
             self.hand_over();
             while self.committer.staged_bytes() >= self.scheduler.max_round_bytes() {
                 self.finish_round(true);
@@ -211,7 +216,7 @@ impl<D: Disk> CommitThread<D> {
                 }
                 CommitJob::Heartbeat(sender, heartbeat, reply) => {
                     log_gaps(&sender.0, &heartbeat.gaps);
-                    let recorded = self.committer.heartbeat(sender, *heartbeat, Timestamp::now());
+                    let recorded = self.committer.heartbeat(sender, *heartbeat, Moment::now());
                     let _ = reply.send(self.log_error(recorded).is_some());
                 }
                 CommitJob::NoteSender(sender, reply) => {
@@ -219,7 +224,8 @@ impl<D: Disk> CommitThread<D> {
                     let _ = reply.send(self.log_error(recorded).is_some());
                 }
                 CommitJob::Acknowledged(body) => self.committer.uploads.acknowledged(body),
-                CommitJob::RoundWritten => self.finish_round(false),
+                // It only wakes the thread up.
+                CommitJob::RoundWritten => {}
             }
             if bytes >= max_bytes {
                 break;
@@ -234,10 +240,13 @@ impl<D: Disk> CommitThread<D> {
             self.finish_round(true);
         }
         if let Some(reason) = self.tracker.availability().rejection_reason() {
-            return send(self.committer.reject_all(chunks, reason));
+            let replies = chunks.into_iter().map(|(_, reply)| reply);
+            return send(wait_replies(replies.chain(self.early.give_up()), reason));
         }
-        let replies = self.committer.stage(chunks, Timestamp::now());
-        self.round_failed(replies);
+        let arrivals = self.early.join(chunks, Instant::now());
+        let staged = self.committer.stage(arrivals);
+        self.early.keep(staged.early);
+        self.round_failed(staged.replies);
     }
 
     /// Hands over the staged round, unless one is being written.
@@ -285,9 +294,10 @@ impl<D: Disk> CommitThread<D> {
     }
 
     /// Sends the replies of a round that failed, if one did, after the group's state says why.
-    fn round_failed(&mut self, replies: Vec<(ReplyHandle, ChunkReply)>) {
+    fn round_failed(&mut self, mut replies: Vec<(ReplyHandle, ChunkReply)>) {
         if let Some(error) = self.committer.failure.take() {
             self.commit_failed(&error);
+            replies.extend(wait_replies(self.early.give_up(), error.client_message()));
         }
         send(replies);
     }
@@ -300,7 +310,7 @@ impl<D: Disk> CommitThread<D> {
         }
         if self.tracker.is_recovery_due(now) {
             self.come_to_rest();
-            match self.committer.recover() {
+            match self.committer.recover(Moment::now()) {
                 Ok(()) => self.tracker.recovered(now),
                 Err(error) => self.commit_failed(&error),
             }
@@ -313,7 +323,7 @@ impl<D: Disk> CommitThread<D> {
         self.publish_availability();
         let report = self.reporter.due_report(
             &self.tracker.availability(),
-            self.committer.waiting_reason(),
+            self.committer.waiting_reason(Moment::now()),
             self.status.requests(),
             now,
             Timestamp::now(),
@@ -329,14 +339,14 @@ impl<D: Disk> CommitThread<D> {
         if self.tracker.is_paused() {
             return;
         }
-        let due = self.committer.due_for_seal(Timestamp::now());
+        let due = self.committer.due_for_seal(Moment::now());
         if !due.is_empty() || self.committer.needs_recovery {
             self.come_to_rest();
         }
         if self.tracker.is_paused() || !self.committer.is_at_rest() {
             return;
         }
-        if let Err(error) = self.committer.seal(due, Timestamp::now()) {
+        if let Err(error) = self.committer.seal(due, Moment::now()) {
             self.commit_failed(&error);
         }
         let Committer { uploads, ledger, .. } = &mut self.committer;

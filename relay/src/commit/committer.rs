@@ -20,11 +20,13 @@
 //! anything else is written, a ledger transaction must succeed, and the files are opened again and cut back to the
 //! ledger: after a failed sync the page cache may show bytes as clean that never reached the disk (fsync(2), "NOTES").
 
+mod arrival;
 mod limits;
 mod reports;
 mod rounds;
 mod staged_round;
 
+pub(crate) use self::arrival::EarlyChunks;
 pub(crate) use self::reports::FoundStreams;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -33,7 +35,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_config::{BatchSettings as Rules, TimestampFormat};
 use logferry_durable::Disk;
-use logferry_ledger::{Batch, BatchKey, BatchState, Ledger, LedgerError, StreamRecord, Window};
+use logferry_ledger::{Batch, BatchState, Ledger, LedgerError, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
@@ -42,18 +44,17 @@ use logferry_spool::{OpenFile, Spool};
 use logferry_time_windows::{LineTime, window_of};
 use memchr::memchr;
 
-use crate::chunk::{ReceivedChunk, WindowTarget};
+use crate::chunk::{Moment, WindowTarget};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
 use crate::commit::spool_recovery::{CommitError, finish_seals};
 use crate::commit::stream_state::{KnownEnds, RoundNumber, StreamKey, StreamState};
 use crate::commit::upload_dedup::UploadDedup;
 
+use self::arrival::PlacedChunk;
 use self::rounds::OpenRound;
+pub(crate) use self::rounds::wait_replies;
 pub(crate) use self::staged_round::{RoundWriter, StagedRound};
-
-/// How long a chunk waits for its predecessor, which may be in flight on another connection.
-const GAP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Smallest size that a chunk counts in a round: the row of its stream in the ledger has a cost too.
 const MIN_CHUNK_BYTES: usize = 4 << 10;
@@ -63,29 +64,8 @@ pub(crate) fn counted_bytes(len: usize) -> usize {
     len.max(MIN_CHUNK_BYTES)
 }
 
-/// A chunk in the committer, until it gets its reply.
-struct ParkedChunk<B, R> {
-    chunk: ReceivedChunk<B>,
-    stream: StreamKey,
-    /// The batch key of each run that has a window, in order.
-    batch_keys: Vec<BatchKey>,
-    reply: R,
-    deadline: Instant,
-}
-
 /// A source, and its sender if that names itself.
 pub(crate) type ReportKey = (SourceId, Option<SenderId>);
-
-impl<B, R> ParkedChunk<B, R> {
-    /// Its runs' windows with their batch keys.
-    fn windows(&self) -> impl Iterator<Item = (&BatchKey, Window)> {
-        let windows = self.chunk.split.runs.iter().filter_map(|run| match run.target {
-            WindowTarget::Window(window) => Some(window),
-            WindowTarget::Previous => None,
-        });
-        self.batch_keys.iter().zip(windows)
-    }
-}
 
 /// The reply to a chunk, before the offset of its stream is known to be durable.
 enum Settled {
@@ -99,8 +79,8 @@ pub(crate) struct SenderReport {
     pub(crate) received_at: Instant,
 }
 
-/// The committer of one group. `B` holds a chunk's lines; `R` is the caller's handle for the reply.
-pub(crate) struct Committer<D: Disk, B, R> {
+/// The committer of one group. `R` is the caller's handle for a reply.
+pub(crate) struct Committer<D: Disk, R> {
     pub(crate) group: GroupName,
     pub(crate) rules: Rules,
     pub(crate) spool: Spool<D>,
@@ -113,7 +93,6 @@ pub(crate) struct Committer<D: Disk, B, R> {
     known_ends: KnownEnds,
     /// Sources that are in the ledger.
     known_sources: HashSet<SourceId>,
-    parked: Vec<ParkedChunk<B, R>>,
     round: OpenRound<R>,
     /// The number of the round that is being staged.
     round_number: RoundNumber,
@@ -128,13 +107,14 @@ pub(crate) struct Committer<D: Disk, B, R> {
     pub(crate) failure: Option<CommitError>,
 }
 
-impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
+impl<D: Disk, R> Committer<D, R> {
     /// A committer for `group`, whose files are cut back to the ledger.
     pub(crate) fn start(
         group: GroupName,
         rules: Rules,
         spool: Spool<D>,
         ledger: Ledger,
+        now: Moment,
     ) -> Result<Self, CommitError> {
         let open = OpenBatches::new(group.clone(), rules.name.clone(), rules.max_bytes);
         let mut committer = Self {
@@ -148,7 +128,6 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             partial_reports: HashMap::new(),
             known_ends: KnownEnds::default(),
             known_sources: HashSet::new(),
-            parked: Vec::new(),
             round: OpenRound::default(),
             round_number: 1,
             is_writing: false,
@@ -157,25 +136,25 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             needs_recovery: true,
             failure: None,
         };
-        committer.load_ledger()?;
+        committer.load_ledger(now)?;
         Ok(committer)
     }
 
     /// Starts over after an error, as after a crash. Not while a round is being written.
-    pub(crate) fn recover(&mut self) -> Result<(), CommitError> {
+    pub(crate) fn recover(&mut self, now: Moment) -> Result<(), CommitError> {
         self.ledger.overwrite_stale_wal()?;
-        self.load_ledger()
+        self.load_ledger(now)
     }
 
     /// Forgets the state in memory, and makes the files hold exactly the bytes that the ledger knows.
-    fn load_ledger(&mut self) -> Result<(), CommitError> {
+    fn load_ledger(&mut self, now: Moment) -> Result<(), CommitError> {
         self.open.clear();
         self.streams.clear();
         self.uploads.forget_staged();
         finish_seals(&self.spool, &self.ledger, Some(&self.group))?;
         for record in self.ledger.live_streams(&self.group)? {
             let key = (record.source.clone(), record.stream);
-            self.streams.insert(key, StreamState::from_ledger(record));
+            self.streams.insert(key, StreamState::from_ledger(record, now));
         }
         for batch in self.ledger.open_batches(&self.group)? {
             if batch.contents.bytes == 0 {
@@ -192,7 +171,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                         None
                     };
                     let holder = holder.map(|record| (record.source, record.stream));
-                    self.open.restore(batch, ends_inside_line, holder, &self.ledger)?;
+                    self.open
+                        .restore(batch, ends_inside_line, holder, &self.ledger, now)?;
                 }
                 OpenFile::Short { found } => tracing::error!(
                     file = %self.spool.path(&batch, BatchState::Open).display(),
@@ -216,66 +196,60 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         Ok(self.ledger.discard_empty_batch(batch.id)?)
     }
 
-    fn store(&mut self, arrivals: Vec<(ReceivedChunk<B>, R)>, now: Timestamp) -> Result<(), CommitError> {
-        // At every return each reply handle is either in the round or parked, so each chunk gets its reply.
-        let deadline = Instant::now() + GAP_TIMEOUT;
-        let open = &self.open;
-        let park = |(chunk, reply): (ReceivedChunk<B>, R)| ParkedChunk {
-            stream: (chunk.source.clone(), chunk.header.stream),
-            batch_keys: open.keys(&chunk),
-            chunk,
-            reply,
-            deadline,
+    /// Stages the chunks that can be staged now. Leaves those in `unsettled` that are early, and after an error all that have
+    /// no place in the round.
+    fn store<B: AsRef<[u8]>>(&mut self, unsettled: &mut Vec<PlacedChunk<B, R>>) -> Result<(), CommitError> {
+        let arrived = unsettled.iter().map(|placed| placed.chunk().arrived);
+        let Some(now) = arrived.max_by_key(|arrived| arrived.steady) else {
+            return Ok(());
         };
-        self.parked.extend(arrivals.into_iter().map(park));
         if self.needs_recovery {
-            self.recover()?;
+            self.recover(now)?;
         }
         // Lower offsets first, so that one pass stores a run of chunks that arrived in the wrong order.
-        self.parked
-            .sort_by_key(|parked| parked.chunk.header.range.start());
-        let opened = self.open_missing_batches(now)?;
-        let mut waiting = std::mem::take(&mut self.parked).into_iter();
+        unsettled.sort_by_key(|placed| placed.chunk().header.range.start());
+        let opened = self.open_missing_batches(unsettled, now)?;
+        let mut waiting = std::mem::take(unsettled).into_iter();
         let mut at_limit = HashMap::new();
-        while let Some(parked) = waiting.next() {
-            let (outcome, error) = match self.settle(&parked, &mut at_limit, now) {
+        while let Some(placed) = waiting.next() {
+            let (outcome, error) = match self.settle(&placed, &mut at_limit) {
                 Ok(None) => {
-                    self.parked.push(parked);
+                    unsettled.push(placed);
                     continue;
                 }
                 Ok(Some(outcome)) => (outcome, None),
                 Err(error) => (Settled::Known(ChunkOutcome::OffsetMismatch), Some(error)),
             };
-            self.round.settled.push((parked.reply, parked.stream, outcome));
+            let settled = (placed.arrival.reply, placed.stream, outcome);
+            self.round.settled.push(settled);
             if let Some(error) = error {
-                self.parked.extend(waiting);
+                unsettled.extend(waiting);
                 return Err(error);
             }
         }
         self.discard_unused(opened)
     }
 
-    /// Stages a chunk if it is its stream's next. Returns the outcome; `None` if it waits for its predecessor.
+    /// Stages a chunk if it is its stream's next. Returns the outcome; `None` if it is early and may wait.
     /// `at_limit`: the streams of this round whose lines wait at a limit.
-    fn settle(
+    fn settle<B: AsRef<[u8]>>(
         &mut self,
-        parked: &ParkedChunk<B, R>,
+        placed: &PlacedChunk<B, R>,
         at_limit: &mut HashMap<StreamKey, BatchLimit>,
-        now: Timestamp,
     ) -> Result<Option<Settled>, CommitError> {
-        let outcome = match self.check(parked, now)? {
+        let outcome = match self.check(placed)? {
             OffsetCheck::Next => {
-                if let Some(limit) = self.limit_at(parked)? {
-                    at_limit.insert(parked.stream.clone(), limit);
-                    self.waits(&parked.stream.0, limit);
+                if let Some(limit) = self.limit_at(placed)? {
+                    at_limit.insert(placed.stream.clone(), limit);
+                    self.waits(&placed.stream.0, limit, placed.chunk().arrived);
                     return Ok(Some(Settled::Wait(limit)));
                 }
-                self.append(parked, now)?;
+                self.append(placed)?;
                 ChunkOutcome::Stored
             }
-            OffsetCheck::Gap => match at_limit.get(&parked.stream) {
+            OffsetCheck::Gap => match at_limit.get(&placed.stream) {
                 Some(limit) => return Ok(Some(Settled::Wait(*limit))),
-                None if parked.deadline > Instant::now() => return Ok(None),
+                None if placed.arrival.may_wait => return Ok(None),
                 None => ChunkOutcome::OffsetMismatch,
             },
             OffsetCheck::Overlap => ChunkOutcome::OffsetMismatch,
@@ -284,13 +258,9 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         Ok(Some(Settled::Known(outcome)))
     }
 
-    /// Whether chunks wait for their predecessors.
-    pub(crate) fn has_parked(&self) -> bool {
-        !self.parked.is_empty()
-    }
-
-    fn check(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<OffsetCheck, CommitError> {
-        let (header, key) = (&parked.chunk.header, &parked.stream);
+    fn check<B: AsRef<[u8]>>(&mut self, placed: &PlacedChunk<B, R>) -> Result<OffsetCheck, CommitError> {
+        let (chunk, key) = (placed.chunk(), &placed.stream);
+        let header = &chunk.header;
         // The bytes in between may be stored through another group: a sender can use several ports.
         let durable = self.durable_round();
         let may_be_behind = |stream: &StreamState| {
@@ -299,10 +269,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         if self.streams.get(key).is_none_or(may_be_behind)
             && let Some(record) = self.ledger.stream(&key.0, key.1)?
         {
-            self.streams.insert(key.clone(), StreamState::from_ledger(record));
+            let state = StreamState::from_ledger(record, chunk.arrived);
+            self.streams.insert(key.clone(), state);
         }
-        if let Some(body) = &parked.chunk.upload {
-            return Ok(self.uploads.check(body, &self.ledger, now)?);
+        if let Some(body) = &chunk.upload {
+            return Ok(self.uploads.check(body, &self.ledger, chunk.arrived.wall)?);
         }
         let staged = self
             .streams
@@ -314,35 +285,33 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         let Some(stream) = self.streams.get(key) else {
             return Ok(check);
         };
-        let asks = parked.chunk.sender;
+        let asks = chunk.sender;
         let knows_end = header.range.start() == staged && self.known_ends.knows(key, staged, asks);
         Ok(check_writer(check, stream.record.writer == asks, knows_end))
     }
 
     /// Appends a chunk's lines to their batches and advances its stream, in memory and in the page cache only.
-    fn append(&mut self, parked: &ParkedChunk<B, R>, now: Timestamp) -> Result<(), CommitError> {
-        let ParkedChunk {
-            chunk, stream: key, ..
-        } = parked;
+    fn append<B: AsRef<[u8]>>(&mut self, placed: &PlacedChunk<B, R>) -> Result<(), CommitError> {
+        let (chunk, key) = (placed.chunk(), &placed.stream);
+        let (arrived, now) = (chunk.arrived, chunk.arrived.wall);
         let (header, body) = (&chunk.header, chunk.body.as_ref());
         let mut state = match self.streams.get(key) {
             Some(stream) => stream.clone(),
-            None => self.new_stream(&key.0, header, now)?,
+            None => self.new_stream(&key.0, header, arrived)?,
         };
-        let rest = self.finish_open_line(&mut state.record, body)?;
+        let rest = self.finish_open_line(&mut state.record, body, arrived)?;
         let had_no_time = state.record.last_window.is_none();
-        let mut batch_keys = parked.batch_keys.iter();
+        let mut batch_keys = placed.batch_keys.iter();
         let without_line;
         let mut split = &chunk.split;
         if rest > 0 {
             // The last line still arrives.
             state.record.timed_at = now;
             if split.starts_with_time() {
-                // The lines are read again, and may have other windows.
+                // The other lines may have other windows.
                 batch_keys = [].iter();
             }
-            let clock = self.rules.clock(&header.log, now);
-            without_line = split.without_first_line(body, rest, clock, self.rules.window);
+            without_line = split.without_first_line(rest);
             split = &without_line;
         }
         let whole_crc = (rest == 0 && split.runs.len() == 1).then_some(header.crc32c);
@@ -363,12 +332,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
                 bytes: body.get(run.bytes.clone()).unwrap_or_default(),
                 lines: run.lines,
                 crc32c: whole_crc,
+                arrived,
             };
             let mut context = AppendContext {
                 spool: &self.spool,
                 ledger: &mut self.ledger,
                 stream: key,
-                now,
             };
             last_batch = Some(self.open.add(batch_key, window, lines, &mut context)?);
             if run.target != WindowTarget::Previous {
@@ -385,7 +354,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         }
         state.record.writer = chunk.sender;
         state.set_line_time(split.latest, had_no_time, now);
-        state.advance(header, self.round_number, now);
+        state.advance(header, self.round_number, arrived);
         self.round.bytes += counted_bytes(body.len());
         self.round.streams.insert(key.clone());
         self.streams.insert(key.clone(), state);
@@ -397,13 +366,13 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         &mut self,
         source: &SourceId,
         header: &ChunkHeader,
-        now: Timestamp,
+        arrived: Moment,
     ) -> Result<StreamState, LedgerError> {
         if !self.known_sources.contains(source) {
-            self.ledger.note_contact(source, &self.group, now)?;
+            self.ledger.note_contact(source, &self.group, arrived.wall)?;
             self.known_sources.insert(source.clone());
         }
-        Ok(StreamState::new(source, header, now))
+        Ok(StreamState::new(source, header, arrived))
     }
 
     /// The window of lines without a time: that of the stream's last line with a time, while this line arrived lately;
@@ -426,7 +395,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// Appends the rest of a line that an earlier chunk began to the batch of its beginning. Returns the length of that
     /// rest in the body.
-    fn finish_open_line(&mut self, record: &mut StreamRecord, body: &[u8]) -> Result<usize, CommitError> {
+    fn finish_open_line(
+        &mut self,
+        record: &mut StreamRecord,
+        body: &[u8],
+        arrived: Moment,
+    ) -> Result<usize, CommitError> {
         let Some(batch) = record.open_line_in.filter(|_| !body.is_empty()) else {
             return Ok(0);
         };
@@ -442,6 +416,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             bytes: &body[..end],
             lines: u64::from(newline.is_some()),
             crc32c: None,
+            arrived,
         };
         self.open.append(batch, rest, &self.spool)?;
         if newline.is_some() {

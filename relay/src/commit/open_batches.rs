@@ -10,7 +10,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use jiff::Timestamp;
 use logferry_config::NameTemplate;
 use logferry_durable::{Disk, DiskError, DiskFile};
 use logferry_ledger::{
@@ -22,7 +21,7 @@ use logferry_spool::Spool;
 use logferry_time_windows::batch_name;
 use memchr::{memchr, memrchr};
 
-use crate::chunk::{ReceivedChunk, WindowTarget};
+use crate::chunk::{Moment, ReceivedChunk, WindowTarget};
 use crate::commit::seal_rule::BatchActivity;
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
@@ -94,6 +93,7 @@ pub(crate) struct AppendedLines<'a> {
     pub lines: u64,
     /// Their CRC-32C, if it is known already.
     pub crc32c: Option<u32>,
+    pub arrived: Moment,
 }
 
 #[derive(Debug)]
@@ -111,7 +111,6 @@ pub(crate) struct AppendContext<'a, D> {
     pub spool: &'a Spool<D>,
     pub ledger: &'a mut Ledger,
     pub stream: &'a StreamKey,
-    pub now: Timestamp,
 }
 
 impl<D: Disk> OpenBatches<D> {
@@ -132,6 +131,7 @@ impl<D: Disk> OpenBatches<D> {
         ends_inside_line: bool,
         open_line: Option<StreamKey>,
         ledger: &Ledger,
+        at: Moment,
     ) -> Result<(), LedgerError> {
         let late_parts = ledger.sealed_parts_below(&batch, self.max_bytes / 2)?;
         // The parts of a window are numbered in the order of their ids. Only the newest takes lines.
@@ -145,8 +145,8 @@ impl<D: Disk> OpenBatches<D> {
         let open = OpenBatch {
             staged: batch.contents,
             file: None,
-            last_append: Instant::now(),
-            opened: Instant::now(),
+            last_append: at.steady,
+            opened: at.steady,
             late_parts,
             ends_inside_line,
             open_line,
@@ -200,7 +200,7 @@ impl<D: Disk> OpenBatches<D> {
     ) -> Result<BatchId, CommitError> {
         let mut rest = lines;
         loop {
-            let id = self.part_for(key, window, context)?;
+            let id = self.part_for(key, window, lines.arrived, context)?;
             let fitting = self.fitting_bytes(id, rest.bytes);
             if fitting == rest.bytes.len() {
                 self.append(id, rest, context.spool)?;
@@ -210,17 +210,18 @@ impl<D: Disk> OpenBatches<D> {
                 return Ok(id);
             }
             let (now, later) = rest.bytes.split_at(fitting);
-            let lines = u64::try_from(memchr::memchr_iter(b'\n', now).count()).unwrap_or(u64::MAX);
+            let count = u64::try_from(memchr::memchr_iter(b'\n', now).count()).unwrap_or(u64::MAX);
             let part = |bytes, lines| AppendedLines {
                 bytes,
                 lines,
                 crc32c: None,
+                ..rest
             };
-            self.append(id, part(now, lines), context.spool)?;
+            self.append(id, part(now, count), context.spool)?;
             if let Some(open) = self.batches.get_mut(&id) {
                 open.is_full = true;
             }
-            rest = part(later, rest.lines.saturating_sub(lines));
+            rest = part(later, rest.lines.saturating_sub(count));
         }
     }
 
@@ -282,7 +283,7 @@ impl<D: Disk> OpenBatches<D> {
         wanted: impl Iterator<Item = (&'a BatchKey, Window)>,
         spool: &Spool<D>,
         ledger: &mut Ledger,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Vec<BatchId>, CommitError> {
         let mut new = BTreeMap::new();
         for (key, window) in wanted {
@@ -301,13 +302,14 @@ impl<D: Disk> OpenBatches<D> {
         &mut self,
         key: &BatchKey,
         window: Window,
+        now: Moment,
         context: &mut AppendContext<'_, D>,
     ) -> Result<BatchId, CommitError> {
         if let Some(id) = self.usable_part(key, context.stream) {
             return Ok(id);
         }
         let new = BTreeMap::from([(key, window)]);
-        self.open(&new, context.spool, context.ledger, context.now)?;
+        self.open(&new, context.spool, context.ledger, now)?;
         Ok(self.current[key])
     }
 
@@ -325,7 +327,7 @@ impl<D: Disk> OpenBatches<D> {
         parts: &BTreeMap<&BatchKey, Window>,
         spool: &Spool<D>,
         ledger: &mut Ledger,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Vec<BatchId>, CommitError> {
         // The folder before the row: whoever finds the row after a crash can create its file. The row before the file: a
         // crash leaves an empty batch, which is discarded later, and never a file that the ledger does not know.
@@ -341,9 +343,9 @@ impl<D: Disk> OpenBatches<D> {
             })
             .collect();
         let mut opened = Vec::with_capacity(new.len());
-        for batch in ledger.open_all(&new, now)? {
+        for batch in ledger.open_all(&new, now.wall)? {
             opened.push(batch.id);
-            self.restore(batch, false, None, ledger)?;
+            self.restore(batch, false, None, ledger, now)?;
         }
         Ok(opened)
     }
@@ -379,7 +381,7 @@ impl<D: Disk> OpenBatches<D> {
             bytes: open.staged.bytes + added,
             crc32c,
         };
-        open.last_append = Instant::now();
+        open.last_append = open.last_append.max(lines.arrived.steady);
         open.ends_inside_line = !lines.bytes.ends_with(b"\n");
         file.append(lines.bytes)?;
         Ok(())
@@ -429,7 +431,7 @@ impl<D: Disk> OpenBatches<D> {
     }
 
     /// Each batch with its activity, for the seal rule.
-    pub(crate) fn activity(&self) -> impl Iterator<Item = (&Batch, BatchActivity)> {
+    pub(crate) fn activity(&self, now: Moment) -> impl Iterator<Item = (&Batch, BatchActivity)> {
         let mut counts: HashMap<&SourceId, usize> = HashMap::new();
         for open in self.batches.values() {
             *counts.entry(&open.batch.source).or_default() += 1;
@@ -438,8 +440,8 @@ impl<D: Disk> OpenBatches<D> {
             let of_source = counts.get(&open.batch.source).copied().unwrap_or(0);
             let activity = BatchActivity {
                 window: open.batch.window,
-                quiet: open.last_append.elapsed(),
-                age: open.opened.elapsed(),
+                quiet: now.since(open.last_append),
+                age: now.since(open.opened),
                 late_parts: open.late_parts,
                 is_full: open.is_full,
                 is_crowded: of_source >= OPEN_BATCHES_MAX,

@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::{Batch, BatchId, BatchState, Commit};
 use logferry_protocol::names::{LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use logferry_text::{count_of, size};
 
+use crate::chunk::Moment;
 use crate::commit::committer::Committer;
 use crate::commit::open_batches::AppendedLines;
 use crate::commit::seal_rule::{StreamActivity, is_due};
@@ -28,22 +28,22 @@ const IDLE_STREAM_KEPT: Duration = Duration::from_hours(1);
 /// Most batches sealed at a time: each takes a few syncs, and chunks wait meanwhile.
 const SEALS_MAX: usize = 64;
 
-impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
-    /// The batches to seal at wall-clock time `now`, oldest windows first, at most [`SEALS_MAX`].
-    pub(crate) fn due_for_seal(&mut self, now: Timestamp) -> Vec<BatchId> {
+impl<D: Disk, R> Committer<D, R> {
+    /// The batches to seal now, oldest windows first, at most [`SEALS_MAX`].
+    pub(crate) fn due_for_seal(&mut self, now: Moment) -> Vec<BatchId> {
         for reports in [&mut self.reports, &mut self.partial_reports] {
-            reports.retain(|_, report| report.received_at.elapsed() < REPORT_LIFETIME);
+            reports.retain(|_, report| now.since(report.received_at) < REPORT_LIFETIME);
         }
         let durable = self.durable_round();
         self.streams.retain(|_, stream| {
-            !stream.is_durable(durable) || stream.last_chunk.elapsed() < IDLE_STREAM_KEPT
+            !stream.is_durable(durable) || now.since(stream.last_chunk) < IDLE_STREAM_KEPT
         });
         let mut due: Vec<(i64, BatchId)> = self
             .open
-            .activity()
+            .activity(now)
             .filter(|(batch, activity)| {
-                let streams = self.stream_activity(&batch.source, batch.log.as_ref());
-                is_due(*activity, &streams, &self.rules, now.as_second())
+                let streams = self.stream_activity(&batch.source, batch.log.as_ref(), now);
+                is_due(*activity, &streams, &self.rules, now.wall.as_second())
             })
             .map(|(batch, _)| (batch.window.start, batch.id))
             .collect();
@@ -54,9 +54,9 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
 
     /// Seals batches, and returns them: those of `due` that are open. Only at rest. The next call seals those that an error
     /// left.
-    pub(crate) fn seal(&mut self, due: Vec<BatchId>, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
+    pub(crate) fn seal(&mut self, due: Vec<BatchId>, now: Moment) -> Result<Vec<Batch>, CommitError> {
         if self.needs_recovery {
-            self.recover()?;
+            self.recover(now)?;
         }
         let sealed = self.seal_all(due, now);
         self.needs_recovery |= sealed.is_err();
@@ -64,11 +64,11 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Seals batches in one transaction.
-    fn seal_all(&mut self, due: Vec<BatchId>, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
+    fn seal_all(&mut self, due: Vec<BatchId>, now: Moment) -> Result<Vec<Batch>, CommitError> {
         let mut batches = Vec::new();
         for id in due {
             if self.open.ends_inside_line(id) {
-                self.end_line(id)?;
+                self.end_line(id, now)?;
             }
             batches.extend(self.open.remove(id));
         }
@@ -78,7 +78,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             self.discard_empty(&batch)?;
         }
         self.ledger
-            .seal_batches(sealed.iter().map(|batch| batch.id), now)?;
+            .seal_batches(sealed.iter().map(|batch| batch.id), now.wall)?;
         let moves: Vec<_> = sealed
             .iter()
             .map(|batch| (batch, BatchState::Open, BatchState::Ready))
@@ -99,7 +99,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Ends an incomplete line whose rest did not come to its batch.
-    fn end_line(&mut self, id: BatchId) -> Result<(), CommitError> {
+    fn end_line(&mut self, id: BatchId, now: Moment) -> Result<(), CommitError> {
         tracing::warn!(
             group = %self.group, batch = %id,
             "the rest of a line did not come within `hold`; the relay adds a newline, the rest becomes a line of its own"
@@ -108,13 +108,14 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             bytes: b"\n",
             lines: 1,
             crc32c: None,
+            arrived: now,
         };
         self.open.append(id, newline, &self.spool)?;
         // By the ledger: the stream may have gone on in another group, which has counted the line then.
         let holder = self.ledger.stream_with_open_line(id)?;
         let holder = holder.map(|record| {
             let key = (record.source.clone(), record.stream);
-            let mut stream = StreamState::from_ledger(record);
+            let mut stream = StreamState::from_ledger(record, now);
             if let Some(known) = self.streams.get(&key) {
                 stream.last_chunk = known.last_chunk;
             }
@@ -133,12 +134,12 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// The activity of the streams that can bring lines of a source (and log) to this group.
-    fn stream_activity(&self, source: &SourceId, log: Option<&LogName>) -> Vec<StreamActivity> {
+    fn stream_activity(&self, source: &SourceId, log: Option<&LogName>, now: Moment) -> Vec<StreamActivity> {
         let is_of_log = |name: &LogName| log.is_none_or(|log| log == name);
         let reports = self
             .reports
             .iter()
-            .filter(|((of, _), report)| of == source && report.received_at.elapsed() < REPORT_LIFETIME);
+            .filter(|((of, _), report)| of == source && now.since(report.received_at) < REPORT_LIFETIME);
         let reported: Vec<_> = reports
             .flat_map(|(_, report)| &report.heartbeat.streams)
             .collect();
@@ -152,7 +153,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         });
         let known = known.map(|((_, id), stream)| StreamActivity {
             latest_line: stream.record.last_line_time,
-            idle: stream.last_chunk.elapsed(),
+            idle: now.since(stream.last_chunk),
             has_unread: sizes.get(id).is_some_and(|size| *size > stream.record.committed),
         });
         // Streams that are reported and have not brought a chunk yet.

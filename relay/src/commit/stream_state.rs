@@ -10,6 +10,7 @@ use logferry_protocol::names::SourceId;
 use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{Offset, StreamId};
 
+use crate::chunk::Moment;
 use crate::commit::seal_rule::plausible_line_time;
 
 pub(crate) type StreamKey = (SourceId, StreamId);
@@ -60,18 +61,20 @@ pub(crate) struct StreamState {
 }
 
 impl StreamState {
-    pub(crate) fn from_ledger(record: StreamRecord) -> Self {
+    /// `at`: when it was read from there.
+    pub(crate) fn from_ledger(record: StreamRecord, at: Moment) -> Self {
         Self {
             before_round: record.committed,
             record,
             round: None,
-            last_chunk: Instant::now(),
+            last_chunk: at.steady,
         }
     }
 
     /// A stream whose first chunk has this header. The chunk is not staged yet.
-    pub(crate) fn new(source: &SourceId, header: &ChunkHeader, now: Timestamp) -> Self {
-        Self::from_ledger(StreamRecord {
+    pub(crate) fn new(source: &SourceId, header: &ChunkHeader, arrived: Moment) -> Self {
+        let now = arrived.wall;
+        let record = StreamRecord {
             source: source.clone(),
             stream: header.stream,
             log: header.log.clone(),
@@ -87,7 +90,8 @@ impl StreamState {
             writer: None,
             finished: false,
             updated_at: now,
-        })
+        };
+        Self::from_ledger(record, arrived)
     }
 
     /// Notes the latest time of a chunk's lines; of lines without time, that of their arrival. `had_no_time`: so far the lines
@@ -103,7 +107,7 @@ impl StreamState {
     }
 
     /// Advances the stream by a chunk that is staged in `round`.
-    pub(crate) fn advance(&mut self, header: &ChunkHeader, round: RoundNumber, now: Timestamp) {
+    pub(crate) fn advance(&mut self, header: &ChunkHeader, round: RoundNumber, arrived: Moment) {
         let record = &mut self.record;
         record.committed = record.committed.plus(header.range.len());
         record.tail = header.tail;
@@ -114,9 +118,9 @@ impl StreamState {
         }
         record.lines = record.lines.plus(header.lines);
         record.finished = header.stream_end == StreamEnd::Finished;
-        record.updated_at = now;
+        record.updated_at = arrived.wall;
         self.round = Some(round);
-        self.last_chunk = Instant::now();
+        self.last_chunk = self.last_chunk.max(arrived.steady);
     }
 
     /// Whether the ledger has all of it, if the rounds up to `durable` are.

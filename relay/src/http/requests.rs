@@ -8,7 +8,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
-use jiff::Timestamp;
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
@@ -23,7 +22,7 @@ use super::receive::{read_chunk_body, read_json};
 use super::upload_request::handle_upload;
 use super::{HttpContext, HttpResult, response, text_header};
 use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token, is_by_address};
-use crate::chunk::{ReceivedChunk, split_by_window};
+use crate::chunk::{Moment, ReceivedChunk, split_by_window};
 use crate::commit::CommitJob;
 use crate::health::without_control_characters;
 use crate::http::connection::peer_slots::PeerSlot;
@@ -201,7 +200,8 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
         .map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     context.check_accepting()?;
     let body = read_chunk_body(context, request).await?;
-    let clock = context.batch.clock(&header.log, Timestamp::now());
+    let arrived = Moment::now();
+    let clock = context.batch.clock(&header.log, arrived.wall);
     let split = split_by_window(&body, clock, context.batch.window);
     check_body(&header, &body, split.lines())?;
     let chunk = ReceivedChunk {
@@ -209,6 +209,7 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
         sender: requester.sender,
         header,
         upload: None,
+        arrived,
         body,
         split,
     };

@@ -5,7 +5,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use jiff::Timestamp;
 use logferry_ledger::UploadedBody;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Hash16;
@@ -13,7 +12,7 @@ use logferry_protocol::stream::Hash16;
 use super::receive::read_body;
 use super::{HttpContext, HttpResult, PLAIN_TEXT, response};
 use crate::auth::{AuthorizationError, PeerIdentity, authorize};
-use crate::chunk::split_by_window;
+use crate::chunk::{Moment, split_by_window};
 use crate::http::decode::BodyEncoding;
 use crate::http::error_response::ErrorResponse;
 use crate::legacy_upload::{UnconfirmedResponse, parse, upload_chunk, upload_log};
@@ -35,7 +34,8 @@ pub(super) async fn handle_upload(
     let upload = parse(&body).map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     let source = upload_source(context, client, upload.host.as_deref())?;
     body.replace(&upload.lines);
-    let clock = context.batch.clock(&upload_log(), Timestamp::now());
+    let arrived = Moment::now();
+    let clock = context.batch.clock(&upload_log(), arrived.wall);
     let split = split_by_window(&body, clock, context.batch.window);
     let lines = split.lines();
     if lines == 0 {
@@ -46,7 +46,7 @@ pub(super) async fn handle_upload(
         lines: Hash16::of(&body),
     };
     let pending = context.acks.claim(body_id.clone()).await;
-    let chunk = upload_chunk(&context.group.name, body_id, body, split);
+    let chunk = upload_chunk(&context.group.name, body_id, arrived, body, split);
     context.store(chunk).await?;
     unconfirmed.set(pending);
     Ok(stored_response(lines))

@@ -7,7 +7,7 @@ use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, StreamEnd};
 use logferry_protocol::names::{GroupName, LogName};
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
 
-use crate::chunk::{ReceivedChunk, WindowSplit};
+use crate::chunk::{Moment, ReceivedChunk, WindowSplit};
 
 /// The log name of uploads: the legacy shipper reads `access.log` only.
 pub(crate) fn upload_log() -> LogName {
@@ -18,6 +18,7 @@ pub(crate) fn upload_log() -> LogName {
 pub(crate) fn upload_chunk<B: AsRef<[u8]>>(
     group: &GroupName,
     upload: UploadedBody,
+    arrived: Moment,
     lines: B,
     split: WindowSplit,
 ) -> ReceivedChunk<B> {
@@ -47,6 +48,7 @@ pub(crate) fn upload_chunk<B: AsRef<[u8]>>(
         sender: None,
         upload: Some(upload),
         header,
+        arrived,
         body: lines,
         split,
     }

@@ -20,7 +20,7 @@ use crate::backfill::BackfillError;
 use crate::backfill::file::BackfillFile;
 use crate::backfill::plan::{BackfillPlan, PlannedFile};
 use crate::backfill::report::{BackfillEvent, FileOutcome, FileRefusal, FileReport};
-use crate::chunks::buffers::BufferPool;
+use crate::chunks::buffers::{BufferPool, SPARE_BUFFERS};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::{RequestError, RequestErrorKind};
@@ -81,7 +81,7 @@ impl BackfillDriver {
             pending: plan.files.into(),
             current: None,
             dry_run,
-            pool: BufferPool::new(config.in_flight, config.chunk.max_bytes, events),
+            pool: BufferPool::new(config.in_flight + SPARE_BUFFERS, config.chunk.max_bytes, events),
             retry: RelayBackoff::new(config.retry),
             jitter: StdRng::seed_from_u64(seed),
             chunk_bytes: config.chunk.max_bytes,

@@ -10,7 +10,7 @@ use logferry_protocol::stream::FINGERPRINT_SPAN;
 use crate::messages::SenderEvent;
 
 /// Buffers beyond those in flight: one that is being filled, one that is coming back.
-const SPARE_BUFFERS: usize = 2;
+pub(crate) const SPARE_BUFFERS: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct BufferPool {
@@ -27,11 +27,11 @@ struct BufferBody {
 }
 
 impl BufferPool {
-    /// A pool for `in_flight` chunks, cut from blocks of up to `block` bytes. Buffers come back through `events`.
-    pub(crate) fn new(in_flight: usize, block: usize, events: Sender<SenderEvent>) -> Self {
+    /// So many buffers for chunks that are cut from blocks of up to `block` bytes. They come back through `events`.
+    pub(crate) fn new(buffers: usize, block: usize, events: Sender<SenderEvent>) -> Self {
         Self {
             free: Vec::new(),
-            unallocated: in_flight + SPARE_BUFFERS,
+            unallocated: buffers,
             buffer_bytes: FINGERPRINT_SPAN + block + 1,
             events,
         }

@@ -58,6 +58,8 @@ impl ChunkCut {
 pub(crate) struct Chunker {
     rules: ExclusionRules,
     max_lines: usize,
+    /// Bytes of an ordinary block; a larger one may have more lines in proportion.
+    max_bytes: usize,
     /// A line longer than this, newline included, may be sent in pieces and is never excluded.
     max_line: usize,
     /// Reused from cut to cut.
@@ -69,6 +71,7 @@ impl Chunker {
         Self {
             rules: ExclusionRules::new(&log.exclude),
             max_lines: chunk.max_lines,
+            max_bytes: chunk.max_bytes,
             max_line: log.max_line,
             dropped: Vec::new(),
         }
@@ -88,7 +91,8 @@ impl Chunker {
     ) -> Option<ChunkCut> {
         let block = &buffer[before..before + filled];
         let inside_line = before > 0 && buffer[before - 1] != b'\n';
-        let (raw, lines) = whole_lines(block, self.max_lines);
+        let blocks = filled.div_ceil(self.max_bytes.max(1)).max(1);
+        let (raw, lines) = whole_lines(block, self.max_lines.saturating_mul(blocks));
         if raw > 0 {
             return Some(self.cut_lines(buffer, before, raw, lines, inside_line));
         }

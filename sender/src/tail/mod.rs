@@ -6,6 +6,7 @@
 //! `log` follows one configured log and its rotations, `tracked_file` one file. The intervals and limits below, the
 //! `heartbeat` and the `concurrency_window` may be changed here without looking elsewhere.
 
+mod chunk_size;
 mod concurrency_window;
 mod heartbeat;
 mod log;
@@ -30,7 +31,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::checkpoint::Checkpoint;
-use crate::chunks::buffers::BufferPool;
+use crate::chunks::buffers::{BufferPool, SPARE_BUFFERS};
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::FileSystem;
@@ -38,6 +39,7 @@ use crate::files::claims::FileClaims;
 use crate::messages::{ChunkSeq, ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::tracked_stream::ShippedAmount;
+use crate::tail::chunk_size::ChunkSize;
 use crate::tail::concurrency_window::ConcurrencyWindow;
 use crate::tail::heartbeat::HeartbeatState;
 use crate::tail::log::handover::{Handover, share, warn_of_double_match};
@@ -56,8 +58,6 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(5);
 const SCAN_GAP: Duration = Duration::from_millis(20);
 /// How long a stop waits for the answers to open requests.
 const STOP_GRACE: Duration = Duration::from_secs(2);
-/// A chunk is not halved below this, however slow the network is.
-const CHUNK_BYTES_MIN: usize = 64 * 1024;
 
 pub(crate) struct Tailer<F: FileSystem> {
     files: F,
@@ -71,9 +71,7 @@ pub(crate) struct Tailer<F: FileSystem> {
     retry: RelayBackoff,
     jitter: StdRng,
     max_delay: Duration,
-    /// Bytes of a block now; halved when chunks do not get through.
-    chunk_bytes: usize,
-    chunk_bytes_max: usize,
+    chunk_size: ChunkSize,
     idle_connections: Vec<ConnectionId>,
     in_flight_max: usize,
     window: ConcurrencyWindow,
@@ -114,6 +112,8 @@ impl<F: FileSystem> Tailer<F> {
         let logs = logs.map(|(index, log)| TailedLog::new(config, log, share_of(index)));
         let logs = logs.collect();
         let relay: Vec<_> = config.relay.iter().map(ToString::to_string).collect();
+        let buffers = config.in_flight + SPARE_BUFFERS;
+        let chunk_size = ChunkSize::new(config.chunk.max_bytes, buffers);
         let unreported = checkpoint.map_or_else(Vec::new, |checkpoint| checkpoint.gaps.clone());
         Self {
             files,
@@ -121,12 +121,11 @@ impl<F: FileSystem> Tailer<F> {
             unclaimed: shares.map_or_else(Vec::new, |shares| shares.unclaimed),
             double_matches: BTreeSet::new(),
             metrics,
-            pool: BufferPool::new(config.in_flight, config.chunk.max_bytes, events),
+            pool: BufferPool::new(buffers, chunk_size.max(), events),
             retry: RelayBackoff::new(config.retry),
             jitter: StdRng::seed_from_u64(seed),
             max_delay: config.chunk.max_delay,
-            chunk_bytes: config.chunk.max_bytes,
-            chunk_bytes_max: config.chunk.max_bytes,
+            chunk_size,
             idle_connections: (0..config.in_flight).map(ConnectionId).collect(),
             in_flight_max: config.in_flight,
             window: ConcurrencyWindow::new(config.in_flight),
@@ -185,19 +184,27 @@ impl<F: FileSystem> Tailer<F> {
         self.look_at_files(now);
         self.announce_start();
         self.look_at_paths(now);
-        let heartbeat = self.heartbeat_due(now).map(Box::new);
-        requests.extend(heartbeat.map(RelayRequest::Heartbeat));
+        // The question before the report, which would be in its way: the first chunk waits for the answer.
         if self.retry.waits_until(now.instant).is_none() {
             requests.extend(self.ask(now));
-            while let Some(request) = self.read_one(now) {
-                requests.push(request);
-            }
-            // A file that changed under a read may have left a copy.
-            self.scan_if_wanted(now);
         }
+        let heartbeat = self.heartbeat_due(now).map(Box::new);
+        requests.extend(heartbeat.map(RelayRequest::Heartbeat));
+        requests.extend(self.next_chunk(now));
         // After the reads: an archive may take a while, and live lines do not wait for it.
         self.is_examining = self.logs.iter_mut().any(TailedLog::examine_backlog);
         requests
+    }
+
+    /// The next chunk, if one is due. To be called after [`Self::run_due`], when its requests are sent, until there is none.
+    pub(crate) fn next_chunk(&mut self, now: Now) -> Option<RelayRequest> {
+        let is_sending = self.stopping_since.is_none() && self.retry.waits_until(now.instant).is_none();
+        let request = is_sending.then(|| self.read_one(now)).flatten();
+        if request.is_none() {
+            // A file that changed under a read may have left a copy.
+            self.scan_if_wanted(now);
+        }
+        request
     }
 
     /// When [`Self::run_due`] has something to do again, should no event come before.
@@ -216,7 +223,7 @@ impl<F: FileSystem> Tailer<F> {
             return looks;
         }
         // A read that is due now waits for a buffer, whose return is an event.
-        let next_read = |log: &TailedLog<_>| log.next_read(self.chunk_bytes, self.max_delay, now).1;
+        let next_read = |log: &TailedLog<_>| log.next_read(self.chunk_size.usual(), self.max_delay, now).1;
         let reads = self.logs.iter().filter_map(next_read);
         reads.fold(looks, Instant::min)
     }
@@ -391,7 +398,7 @@ impl<F: FileSystem> Tailer<F> {
                 self.contact.answered(None);
                 self.heartbeat.relay_answered(now);
                 self.window.widen();
-                self.chunk_bytes = self.chunk_bytes.saturating_mul(2).min(self.chunk_bytes_max);
+                self.chunk_size.grow();
                 if let Some(amount) = amount {
                     count(&self.metrics, amount);
                     self.dirty = true;
@@ -405,15 +412,13 @@ impl<F: FileSystem> Tailer<F> {
         self.metrics.retried();
         self.contact.failed(error, now);
         match error {
-            RequestError::Refused { status: 413, .. } => {
-                self.chunk_bytes_max = halved(self.chunk_bytes_max);
-                self.chunk_bytes = self.chunk_bytes.min(self.chunk_bytes_max);
-            }
-            RequestError::Timeout { .. } => self.chunk_bytes = halved(self.chunk_bytes),
+            RequestError::Refused { status: 413, .. } => self.chunk_size.too_large(),
+            RequestError::Timeout { .. } => self.chunk_size.too_slow(),
             _ => {}
         }
         if error.concerns_all() {
             self.window.narrow();
+            self.chunk_size.failed();
             self.retry.failed(error, now.instant, jitter);
         }
     }
@@ -428,13 +433,13 @@ impl<F: FileSystem> Tailer<F> {
         while self.may_send() {
             let logs = self.logs.iter().enumerate();
             let due_reads = logs.filter_map(|(index, log)| {
-                let (due, _) = log.next_read(self.chunk_bytes, self.max_delay, now);
+                let (due, _) = log.next_read(self.chunk_size.usual(), self.max_delay, now);
                 due.map(|due| (due, index))
             });
             let (due, index) = due_reads.min()?;
             let mut buffer = self.pool.take()?;
             let (seq, log) = (ChunkSeq(self.last_seq + 1), &mut self.logs[index]);
-            let Some((draft, header)) = log.read(due, seq, &mut buffer, self.chunk_bytes, now) else {
+            let Some((draft, header)) = log.read(due, seq, &mut buffer, &self.chunk_size, now) else {
                 self.pool.give_back(buffer);
                 continue;
             };
@@ -453,9 +458,4 @@ impl<F: FileSystem> Tailer<F> {
 
 fn count(metrics: &SenderMetrics, ShippedAmount { bytes, lines }: ShippedAmount) {
     metrics.shipped(bytes, lines.sent, lines.excluded);
-}
-
-fn halved(bytes: usize) -> usize {
-    // Never more than before: the relay may allow less than the minimum.
-    bytes.min((bytes / 2).max(CHUNK_BYTES_MIN))
 }

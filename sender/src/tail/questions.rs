@@ -63,8 +63,7 @@ impl<F: FileSystem> Tailer<F> {
         self.heartbeat.relay_answered(now);
         // One byte of a chunk may be a newline that the sender adds.
         let allowed = usize::try_from(response.max_chunk).unwrap_or(usize::MAX);
-        self.chunk_bytes_max = self.chunk_bytes_max.min(allowed.saturating_sub(1).max(1));
-        self.chunk_bytes = self.chunk_bytes.min(self.chunk_bytes_max);
+        self.chunk_size.limit(allowed.saturating_sub(1).max(1));
         let mut answers: Vec<Vec<ResolvedHead>> = self.logs.iter().map(|_| Vec::new()).collect();
         let mut candidates = response.candidates.into_iter();
         // Older relays do not send these.

@@ -39,7 +39,8 @@ impl TestGroup {
         let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
         let spool = Spool::new(disk.clone(), Path::new("/spool"));
         let group = name.parse().expect("a name");
-        let committer = Committer::start(group, rules(1 << 30), spool, ledger).expect("the disk works");
+        let committer =
+            Committer::start(group, rules(1 << 30), spool, ledger, Moment::now()).expect("the disk works");
         let scheduler = SharedDiskScheduler::default().join();
         let started = CommitQueue::start(committer, scheduler, metrics.relay(name), min_free_disk);
         let (queue, _) = started.expect("a thread");
@@ -61,6 +62,7 @@ impl TestGroup {
             sender: None,
             header: chunk.header,
             upload: None,
+            arrived: Moment::now(),
             body,
             split: chunk.split,
         };

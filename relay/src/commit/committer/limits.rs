@@ -4,49 +4,53 @@
 //! chunk is too large to be taken ever. Batches of a source at that limit are sealed once they are quiet, so the wait ends.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::{BatchId, BatchKey, LedgerError, Window};
 use logferry_protocol::names::SourceId;
 
-use super::{Committer, ParkedChunk};
+use super::{Committer, PlacedChunk};
+use crate::chunk::Moment;
 use crate::commit::open_batches::{BatchLimit, OPEN_BATCHES_MAX};
 use crate::commit::spool_recovery::CommitError;
 
 /// How long a source counts as waiting at a limit after its last chunk that had to.
 const WAIT_SHOWN: Duration = Duration::from_mins(2);
 
-impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
-    /// Opens the batches that the chunks of this round need, and returns them.
-    pub(super) fn open_missing_batches(&mut self, now: Timestamp) -> Result<Vec<BatchId>, CommitError> {
+impl<D: Disk, R> Committer<D, R> {
+    /// Opens the batches that these chunks need, and returns them.
+    pub(super) fn open_missing_batches<B>(
+        &mut self,
+        chunks: &[PlacedChunk<B, R>],
+        now: Moment,
+    ) -> Result<Vec<BatchId>, CommitError> {
         let streams = &self.streams;
-        let is_new = |parked: &&ParkedChunk<B, R>| {
+        let is_new = |placed: &&PlacedChunk<B, R>| {
             // An unknown stream may be in the ledger, with this chunk. Then a batch is opened in vain.
             streams
-                .get(&parked.stream)
-                .is_none_or(|stream| parked.chunk.header.range.start() >= stream.record.committed)
+                .get(&placed.stream)
+                .is_none_or(|stream| placed.chunk().header.range.start() >= stream.record.committed)
         };
         // A source's chunks are taken up to its limit of open batches. A chunk beyond waits, or opens its batches later.
         let mut planned: HashMap<&SourceId, (usize, HashSet<&BatchKey>)> = HashMap::new();
         let mut new = Vec::new();
-        for parked in self.parked.iter().filter(is_new) {
-            if self.limit_at(parked)?.is_some() {
+        for placed in chunks.iter().filter(is_new) {
+            if self.limit_at(placed)?.is_some() {
                 continue;
             }
-            let source = &parked.stream.0;
+            let source = &placed.stream.0;
             let (open, keys) = planned
                 .entry(source)
                 .or_insert_with(|| (self.open.open_of(source), HashSet::new()));
             if *open + keys.len() < OPEN_BATCHES_MAX {
                 keys.extend(
-                    parked
+                    placed
                         .windows()
                         .map(|(key, _)| key)
                         .filter(|key| !self.open.has_part(key)),
                 );
-                new.extend(parked.windows());
+                new.extend(placed.windows());
             }
         }
         self.open
@@ -66,8 +70,8 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// The limit at which a chunk waits, if any: it needs a batch that may not be opened now.
-    pub(super) fn limit_at(&self, parked: &ParkedChunk<B, R>) -> Result<Option<BatchLimit>, LedgerError> {
-        let (chunk, stream) = (&parked.chunk, &parked.stream);
+    pub(super) fn limit_at<B>(&self, placed: &PlacedChunk<B, R>) -> Result<Option<BatchLimit>, LedgerError> {
+        let (chunk, stream) = (placed.chunk(), &placed.stream);
         let state = self
             .streams
             .get(stream)
@@ -83,7 +87,7 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
             (self.open.key(&stream.0, &chunk.header.log, window), window)
         });
         let previous = previous.iter().map(|(key, window)| (key, *window));
-        for (key, window) in previous.chain(parked.windows()) {
+        for (key, window) in previous.chain(placed.windows()) {
             if let Some(limit) = self.open.limit_at(key, window, stream, &self.ledger)? {
                 return Ok(Some(limit));
             }
@@ -92,18 +96,18 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
     }
 
     /// Notes that lines of a source wait, and logs it once.
-    pub(super) fn waits(&mut self, source: &SourceId, limit: BatchLimit) {
-        let before = self.waiting.insert(source.clone(), (limit, Instant::now()));
+    pub(super) fn waits(&mut self, source: &SourceId, limit: BatchLimit, now: Moment) {
+        let before = self.waiting.insert(source.clone(), (limit, now.steady));
         if before.is_none_or(|(before, _)| before != limit) {
             tracing::warn!(group = %self.group, %source, "lines wait: {}", limit.message());
         }
     }
 
     /// The sources whose lines wait at a limit, in words; `None` if there are none. Senders ask again within a minute.
-    pub(crate) fn waiting_reason(&mut self) -> Option<String> {
+    pub(crate) fn waiting_reason(&mut self, now: Moment) -> Option<String> {
         let group = &self.group;
         self.waiting.retain(|source, (_, since)| {
-            let is_waiting = since.elapsed() < WAIT_SHOWN;
+            let is_waiting = now.since(*since) < WAIT_SHOWN;
             if !is_waiting {
                 tracing::info!(%group, %source, "no lines of this source wait at a limit any more");
             }

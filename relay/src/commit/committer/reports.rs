@@ -1,7 +1,5 @@
 //! What senders ask and report beside their chunks: which streams their files are, and heartbeats.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::{Ledger, LedgerError, StreamRecord};
@@ -11,6 +9,7 @@ use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
 use logferry_protocol::stream::StreamId;
 
 use super::{Committer, ReportKey, SenderReport};
+use crate::chunk::Moment;
 use crate::commit::stream_recovery::restore_streams;
 
 /// Most streams of other logs that are searched for one file of a query.
@@ -24,7 +23,7 @@ pub(crate) struct FoundStreams {
     pub(crate) of_other_logs: Vec<Vec<KnownStream>>,
 }
 
-impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
+impl<D: Disk, R> Committer<D, R> {
     pub(crate) fn resolve(
         &mut self,
         (source, sender): &ReportKey,
@@ -65,28 +64,28 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         &mut self,
         sender: ReportKey,
         heartbeat: Heartbeat,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<(), LedgerError> {
         let before = self
             .partial_reports
             .remove(&sender)
             .map(|report| report.heartbeat);
         let heartbeat = joined(before, heartbeat);
+        let received_at = now.steady;
         if !heartbeat.is_whole() {
-            let received_at = Instant::now();
             let report = SenderReport {
                 heartbeat,
                 received_at,
             };
-            self.ledger.note_contact(&sender.0, &self.group, now)?;
+            self.ledger.note_contact(&sender.0, &self.group, now.wall)?;
             self.partial_reports.insert(sender, report);
             return Ok(());
         }
         self.ledger
-            .note_heartbeat(&sender.0, &self.group, &heartbeat, now)?;
+            .note_heartbeat(&sender.0, &self.group, &heartbeat, now.wall)?;
         let report = SenderReport {
             heartbeat,
-            received_at: Instant::now(),
+            received_at,
         };
         self.reports.insert(sender, report);
         Ok(())

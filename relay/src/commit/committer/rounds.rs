@@ -8,11 +8,20 @@ use logferry_ledger::Commit;
 use logferry_protocol::chunk::Receipt;
 use logferry_protocol::stream::Offset;
 
+use super::arrival::{Arrival, PlacedChunk};
 use super::{Committer, Settled, StagedRound};
-use crate::chunk::{ChunkReply, ReceivedChunk};
+use crate::chunk::ChunkReply;
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::{RoundNumber, StreamKey};
 use crate::commit::upload_dedup::RoundUploads;
+
+/// What became of arrivals.
+pub(crate) struct StageOutcome<B, R> {
+    /// Those whose predecessors have not come. They are to come in again.
+    pub(crate) early: Vec<Arrival<B, R>>,
+    /// Replies that are due, after an error only: then to all arrivals, and to what was staged before.
+    pub(crate) replies: Vec<(R, ChunkReply)>,
+}
 
 /// The round that is being staged.
 pub(super) struct OpenRound<R> {
@@ -34,16 +43,30 @@ impl<R> Default for OpenRound<R> {
     }
 }
 
-impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
-    /// Stages `arrivals` and the parked chunks in the present round. Returns replies only after an error; then all are due.
-    pub(crate) fn stage(
-        &mut self,
-        arrivals: Vec<(ReceivedChunk<B>, R)>,
-        now: Timestamp,
-    ) -> Vec<(R, ChunkReply)> {
-        match self.store(arrivals, now) {
-            Ok(()) => Vec::new(),
-            Err(error) => self.withdraw(Vec::new(), error),
+impl<D: Disk, R> Committer<D, R> {
+    /// Stages `arrivals` in the present round. The outcome depends on them, and on what the ledger holds, alone.
+    pub(crate) fn stage<B: AsRef<[u8]>>(&mut self, arrivals: Vec<Arrival<B, R>>) -> StageOutcome<B, R> {
+        let open = &self.open;
+        let place = |arrival: Arrival<B, R>| PlacedChunk {
+            stream: (arrival.chunk.source.clone(), arrival.chunk.header.stream),
+            batch_keys: open.keys(&arrival.chunk),
+            arrival,
+        };
+        let mut placed = arrivals.into_iter().map(place).collect();
+        let stored = self.store(&mut placed);
+        let unsettled = placed.into_iter().map(|placed| placed.arrival);
+        match stored {
+            Ok(()) => StageOutcome {
+                early: unsettled.collect(),
+                replies: Vec::new(),
+            },
+            Err(error) => {
+                let unsettled = unsettled.map(|arrival| arrival.reply).collect();
+                StageOutcome {
+                    early: Vec::new(),
+                    replies: self.withdraw(Vec::new(), unsettled, error),
+                }
+            }
         }
     }
 
@@ -122,37 +145,33 @@ impl<D: Disk, B: AsRef<[u8]>, R> Committer<D, B, R> {
         error: CommitError,
     ) -> Vec<(R, ChunkReply)> {
         self.is_writing = false;
-        self.withdraw(round.replies, error)
+        self.withdraw(round.replies, Vec::new(), error)
     }
 
-    /// Withdraws what is staged.
-    fn withdraw(&mut self, failed: Vec<(R, ChunkReply)>, error: CommitError) -> Vec<(R, ChunkReply)> {
+    /// Withdraws what is staged. `unsettled`: the replies of chunks that have no place in the round.
+    fn withdraw(
+        &mut self,
+        failed: Vec<(R, ChunkReply)>,
+        unsettled: Vec<R>,
+        error: CommitError,
+    ) -> Vec<(R, ChunkReply)> {
         let staged = std::mem::take(&mut self.round).settled;
         let failed = failed.into_iter().map(|(reply, _)| reply);
         let replies = failed.chain(staged.into_iter().map(|(reply, ..)| reply));
-        let replies = self.wait_replies(replies, error.client_message());
+        let replies = wait_replies(replies.chain(unsettled), error.client_message());
         self.needs_recovery = true;
         self.failure = Some(error);
         replies
-    }
-
-    /// Stores nothing: `arrivals` and the parked chunks get `reason` as their reply.
-    pub(crate) fn reject_all(
-        &mut self,
-        arrivals: Vec<(ReceivedChunk<B>, R)>,
-        reason: &str,
-    ) -> Vec<(R, ChunkReply)> {
-        self.wait_replies(arrivals.into_iter().map(|(_, reply)| reply), reason)
-    }
-
-    fn wait_replies(&mut self, replies: impl Iterator<Item = R>, reason: &str) -> Vec<(R, ChunkReply)> {
-        let parked = self.parked.drain(..).map(|parked| parked.reply);
-        let wait = |reply| (reply, ChunkReply::Wait(reason.to_owned()));
-        replies.chain(parked).map(wait).collect()
     }
 
     /// The last round that the ledger has for certain.
     pub(crate) fn durable_round(&self) -> RoundNumber {
         self.round_number - 1 - RoundNumber::from(self.is_writing)
     }
+}
+
+/// The replies to chunks of which nothing is stored.
+pub(crate) fn wait_replies<R>(replies: impl Iterator<Item = R>, reason: &str) -> Vec<(R, ChunkReply)> {
+    let wait = |reply| (reply, ChunkReply::Wait(reason.to_owned()));
+    replies.map(wait).collect()
 }

@@ -12,7 +12,7 @@ use logferry_protocol::chunk::ChunkOutcome;
 use logferry_testkit::SimFile;
 use proptest::prelude::*;
 
-use super::{CommitterFixture, chunk, line, now};
+use super::{CommitterFixture, chunk, line, moment, now};
 use crate::chunk::{ChunkReply, ReceivedChunk};
 use crate::commit::committer::StagedRound;
 
@@ -141,7 +141,7 @@ impl History {
         if self.fixture.committer().needs_recovery {
             self.write();
         }
-        let replies = self.fixture.committer().stage(chunks, now());
+        let replies = self.fixture.committer().stage_at(chunks, moment(now()));
         self.take_replies(replies);
         self.hand_over();
     }

@@ -15,6 +15,7 @@ mod uploads;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,30 +33,75 @@ use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
-use crate::chunk::{ChunkReply, ReceivedChunk, WindowSplit, split_by_window};
-use crate::commit::committer::Committer;
-use crate::commit::committer::{RoundWriter, StagedRound};
+use crate::chunk::{ChunkReply, Moment, ReceivedChunk, WindowSplit, split_by_window};
+use crate::commit::committer::{Committer, EarlyChunks, RoundWriter, StagedRound};
 use crate::commit::disk_scheduler::SharedDiskScheduler;
 use crate::commit::spool_recovery::{CommitError, seal_orphans};
 
-type Tested = Committer<SimDisk, Vec<u8>, usize>;
-
 /// A committer without threads: one round at a time, each durable or failed before the call returns.
-impl<D: Disk, R> Committer<D, Vec<u8>, R> {
+struct Tested<D: Disk = SimDisk> {
+    committer: Committer<D, usize>,
+    early: EarlyChunks<Vec<u8>, usize>,
+}
+
+impl<D: Disk> Deref for Tested<D> {
+    type Target = Committer<D, usize>;
+    fn deref(&self) -> &Self::Target {
+        &self.committer
+    }
+}
+
+impl<D: Disk> DerefMut for Tested<D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.committer
+    }
+}
+
+/// This moment by the monotonic clock, at a time of the wall clock.
+fn moment(wall: Timestamp) -> Moment {
+    Moment {
+        wall,
+        ..Moment::now()
+    }
+}
+
+impl<D: Disk> Tested<D> {
+    fn start(group: &str, rules: Rules, spool: Spool<D>, ledger: Ledger) -> Result<Self, CommitError> {
+        let group = group.parse().expect("valid");
+        let committer = Committer::start(group, rules, spool, ledger, moment(now()))?;
+        Ok(Self {
+            committer,
+            early: EarlyChunks::default(),
+        })
+    }
+
     fn group_commit(
         &mut self,
-        arrivals: Vec<(ReceivedChunk<Vec<u8>>, R)>,
+        arrivals: Vec<(ReceivedChunk<Vec<u8>>, usize)>,
         now: Timestamp,
-    ) -> Vec<(R, ChunkReply)> {
-        let mut replies = self.stage(arrivals, now);
+    ) -> Vec<(usize, ChunkReply)> {
+        let mut replies = self.stage_at(arrivals, moment(now));
         if let Some(round) = self.take_round(now) {
             replies.extend(self.write(round));
         }
         replies
     }
 
+    /// Stages chunks that arrive now, and those that came early before.
+    fn stage_at(
+        &mut self,
+        mut arrivals: Vec<(ReceivedChunk<Vec<u8>>, usize)>,
+        now: Moment,
+    ) -> Vec<(usize, ChunkReply)> {
+        arrivals.iter_mut().for_each(|(chunk, _)| chunk.arrived = now);
+        let arrivals = self.early.join(arrivals, now.steady);
+        let staged = self.committer.stage(arrivals);
+        self.early.keep(staged.early);
+        staged.replies
+    }
+
     /// Makes a round durable, as the writer thread does.
-    fn write(&mut self, mut round: StagedRound<D::File, R>) -> Vec<(R, ChunkReply)> {
+    fn write(&mut self, mut round: StagedRound<D::File, usize>) -> Vec<(usize, ChunkReply)> {
         let ledger = self.ledger.reopen().expect("a ledger");
         let disk = self.spool.disk().clone();
         let mut writer = RoundWriter::new(disk, ledger, SharedDiskScheduler::default().join());
@@ -69,8 +115,8 @@ impl<D: Disk, R> Committer<D, Vec<u8>, R> {
     }
 
     fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
-        let due = self.due_for_seal(now);
-        self.seal(due, now)
+        let due = self.due_for_seal(moment(now));
+        self.seal(due, moment(now))
     }
 }
 
@@ -126,8 +172,7 @@ impl CommitterFixture {
     fn restart(&mut self) {
         self.committer = None;
         let ledger = Ledger::open_or_create(self.ledger_dir.path()).expect("a ledger");
-        let group = "web-1".parse().expect("valid");
-        let started = Committer::start(group, rules(self.max_bytes), self.spool(), ledger);
+        let started = Tested::start("web-1", rules(self.max_bytes), self.spool(), ledger);
         self.committer = Some(started.expect("the disk works"));
     }
 
@@ -248,6 +293,7 @@ fn chunk_ending(
         sender: None,
         header,
         upload: None,
+        arrived: moment(now()),
         body: body.to_vec(),
         split,
     }
@@ -300,12 +346,14 @@ fn chunks_that_wait_for_a_predecessor_are_rejected_with_the_others() {
     let (first, second) = (line(20, "first"), line(20, "second"));
     let start = u64::try_from(first.len()).expect("small");
     assert!(fixture.send(vec![chunk(1, start, &second)]).is_empty());
+    fixture
+        .disk
+        .fail_next(DiskOperation::Append, ErrorKind::StorageFull);
     let arrivals = vec![(chunk(1, 0, &first), 1)];
-    let answers = fixture.committer().reject_all(arrivals, "no room");
-    let wait = ChunkReply::Wait("no room".to_owned());
+    let answers = fixture.committer().group_commit(arrivals, now());
+    let wait = ChunkReply::Wait("the relay's disk is full".to_owned());
     assert_eq!(answers, [(1, wait.clone()), (0, wait)]);
-    assert!(!fixture.committer().has_parked());
-    assert!(fixture.stored().is_empty());
+    assert!(fixture.committer().early.is_empty());
 }
 
 #[test]
@@ -393,9 +441,8 @@ fn a_stream_that_came_in_through_another_group_is_not_stored_twice() {
     let (first, second) = (line(20, "first"), line(20, "second"));
     fixture.send(vec![chunk(1, 0, &first)]);
     // Another group's committer on the same ledger and spool takes the next chunk.
-    let other = "web-2".parse().expect("valid");
-    let mut other: Tested =
-        Committer::start(other, rules(1 << 30), fixture.spool(), fixture.ledger()).expect("the disk works");
+    let other = Tested::start("web-2", rules(1 << 30), fixture.spool(), fixture.ledger());
+    let mut other = other.expect("the disk works");
     let start = u64::try_from(first.len()).expect("small");
     let both = first.len() + second.len();
     other.group_commit(vec![(chunk(1, start, &second), 0)], now());

@@ -9,9 +9,8 @@ use logferry_protocol::chunk::{LineEnd, StreamEnd};
 use logferry_time_windows::{LineTime, Window, window_of};
 use proptest::prelude::*;
 
-use super::{CommitterFixture, Tested, chunk, chunk_ending, line, now, rules};
+use super::{CommitterFixture, Tested, chunk, chunk_ending, line, moment, now, rules};
 use crate::chunk::ChunkReply;
-use crate::commit::committer::Committer;
 use crate::commit::seal_rule::{BatchActivity, StreamActivity, is_due, plausible_line_time};
 use crate::commit::spool_recovery::seal_orphans;
 
@@ -265,13 +264,8 @@ fn half_a_line_of_a_group_that_is_gone_gets_its_newline() {
     assert_eq!(ledger.count_by_state().expect("a ledger"), [0, 1, 0, 0]);
     check_ends(&fixture, 1);
     // The rest comes through a group with a new name.
-    let mut renamed: Tested = Committer::start(
-        "web-2".parse().expect("valid"),
-        rules(1 << 30),
-        fixture.spool(),
-        ledger,
-    )
-    .expect("the disk works");
+    let renamed = Tested::start("web-2", rules(1 << 30), fixture.spool(), ledger);
+    let mut renamed = renamed.expect("the disk works");
     let rest = [b"has an end\n".to_vec(), line(20, "next")].concat();
     renamed.group_commit(vec![(chunk(1, HALF.len() as u64, &rest), 0)], now());
     check_ends(&fixture, 3);
@@ -281,13 +275,8 @@ fn half_a_line_of_a_group_that_is_gone_gets_its_newline() {
 fn half_a_line_whose_stream_went_on_in_another_group_gets_its_newline_and_nothing_else() {
     let mut fixture = CommitterFixture::new(1 << 30);
     send_half(&mut fixture);
-    let mut other: Tested = Committer::start(
-        "web-2".parse().expect("valid"),
-        rules(1 << 30),
-        fixture.spool(),
-        fixture.ledger(),
-    )
-    .expect("the disk works");
+    let other = Tested::start("web-2", rules(1 << 30), fixture.spool(), fixture.ledger());
+    let mut other = other.expect("the disk works");
     other.group_commit(vec![(chunk(1, HALF.len() as u64, b"has an end\n"), 0)], now());
     // Neither before nor after a restart is another stream's line added to the half.
     for number in 0..2 {
@@ -357,7 +346,10 @@ fn a_source_with_wild_times_waits_at_a_limit_of_open_batches_until_some_are_seal
         matches!(replies.get(&0), Some(ChunkReply::Receipt(_))),
         "{replies:?}"
     );
-    let reason = fixture.committer().waiting_reason().expect("a source waits");
+    let reason = fixture
+        .committer()
+        .waiting_reason(moment(now()))
+        .expect("a source waits");
     assert!(reason.starts_with("lines of 198.51.100.1 wait"), "{reason}");
     // Though the sender announces more lines, quiet batches are sealed.
     fixture.committer().open.age_all(Duration::from_mins(3));

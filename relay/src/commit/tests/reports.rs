@@ -7,7 +7,7 @@ use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, StreamProgress};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
-use super::{CommitterFixture, now};
+use super::{CommitterFixture, moment, now};
 use crate::commit::committer::SenderReport;
 
 /// A report of so many streams at this time, in parts of a few.
@@ -44,7 +44,9 @@ fn parts(streams: u64, at: i64) -> Vec<Heartbeat> {
 impl CommitterFixture {
     fn report(&mut self, part: Heartbeat) {
         let sender = ("198.51.100.1".parse().expect("valid"), None);
-        self.committer().heartbeat(sender, part, now()).expect("noted");
+        self.committer()
+            .heartbeat(sender, part, moment(now()))
+            .expect("noted");
     }
 
     fn source(&mut self) -> SourceRecord {

@@ -2,7 +2,8 @@
 //! ends with the same names, bytes and ledger as one that never crashed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_ledger::{Batch, BatchContents, BatchFilter, BatchState, StreamRecord};
@@ -10,7 +11,7 @@ use logferry_protocol::chunk::{ChunkOutcome, LineEnd, StreamEnd};
 use proptest::prelude::*;
 
 use super::{CommitterFixture, chunk_ending, line, now, stream};
-use crate::chunk::{ChunkReply, ReceivedChunk};
+use crate::chunk::{ChunkReply, Moment, ReceivedChunk};
 
 /// Small, so that windows have several parts.
 const MAX_BYTES: u64 = 300;
@@ -19,8 +20,8 @@ const MAX_BYTES: u64 = 300;
 enum Input {
     /// Chunks of some streams arrive together: each is a stream and its lines.
     Round(Vec<(u64, Vec<TestLine>)>),
-    /// Everything is quiet for long, and is sealed.
-    Seal,
+    /// It was decided to seal the parts of these windows: each bit is a minute.
+    Seal(u8),
 }
 
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ fn input() -> impl Strategy<Value = Input> {
     let chunk = (1_u64..4, prop::collection::vec(line, 1..8));
     prop_oneof![
         5 => prop::collection::vec(chunk, 1..4).prop_map(Input::Round),
-        1 => Just(Input::Seal),
+        1 => any::<u8>().prop_map(Input::Seal),
     ]
 }
 
@@ -94,6 +95,15 @@ fn chunks_of(
     (round.iter().map(chunk).collect(), after)
 }
 
+/// Both clocks at a time of the test.
+fn steady_moment(at: Timestamp) -> Moment {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Moment {
+        wall: at,
+        steady: *BEGAN + at.duration_since(now()).unsigned_abs(),
+    }
+}
+
 /// Whether everything was done and answered.
 fn apply(
     fixture: &mut CommitterFixture,
@@ -104,15 +114,24 @@ fn apply(
     match input {
         Input::Round(_) => {
             let arrivals = chunks.iter().map(copy).zip(0..).collect();
-            let replies = fixture.committer().group_commit(arrivals, at);
+            let committer = fixture.committer();
+            let mut replies = committer.stage_at(arrivals, steady_moment(at));
+            if let Some(round) = committer.take_round(at) {
+                replies.extend(committer.write(round));
+            }
             replies.iter().all(|(_, reply)| {
                 matches!(reply, ChunkReply::Receipt(receipt) if receipt.outcome != ChunkOutcome::OffsetMismatch)
             })
         }
-        Input::Seal => {
-            fixture.committer().open.age_all(Duration::from_hours(1));
-            fixture.committer().streams.clear();
-            fixture.committer().seal_due(at + Duration::from_hours(2)).is_ok()
+        Input::Seal(minutes) => {
+            let now = steady_moment(at);
+            let open = fixture.committer().open.activity(now);
+            let is_of_minutes = |batch: &Batch| minutes >> (batch.window.start / 60 % 8) & 1 == 1;
+            let due = open.map(|(batch, _)| batch).filter(|batch| is_of_minutes(batch));
+            let mut due: Vec<_> = due.map(|batch| (batch.name(), batch.id)).collect();
+            due.sort();
+            let due = due.into_iter().map(|(_, id)| id).collect();
+            fixture.committer().seal(due, now).is_ok()
         }
     }
 }
@@ -123,6 +142,7 @@ fn copy(chunk: &ReceivedChunk<Vec<u8>>) -> ReceivedChunk<Vec<u8>> {
         sender: chunk.sender,
         header: chunk.header.clone(),
         upload: None,
+        arrived: chunk.arrived,
         body: chunk.body.clone(),
         split: chunk.split.clone(),
     }
@@ -183,7 +203,7 @@ proptest! {
             at += Duration::from_secs(seconds);
             let (chunks, after) = match &input {
                 Input::Round(round) => chunks_of(round, &sent),
-                Input::Seal => (Vec::new(), sent.clone()),
+                Input::Seal(_) => (Vec::new(), sent.clone()),
             };
             sent = after;
             prop_assert!(apply(&mut steady, &input, &chunks, at));

@@ -11,9 +11,8 @@ use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
-use super::{CommitterFixture, chunk, line, now, rules, split};
+use super::{CommitterFixture, Tested, chunk, line, now, rules, split};
 use crate::chunk::ChunkReply;
-use crate::commit::committer::Committer;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -225,16 +224,16 @@ fn lines_that_arrive_while_the_clock_is_set_back_open_the_next_part() {
         timestamp: TimestampFormat::Arrival,
         ..rules(1 << 30)
     };
-    let group = "web-1".parse().expect("valid");
     let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
     let spool = Spool::new(disk, Path::new("/spool"));
-    let mut committer = Committer::start(group, rules.clone(), spool, ledger).expect("the disk works");
+    let committer = Tested::start("web-1", rules.clone(), spool, ledger);
+    let mut committer = committer.expect("the disk works");
     // A new stream each time: a line without time would go to the window of the stream's previous line.
     let clocks = [now(), now() + HOUR, now()];
     for (number, clock) in (1..).zip(clocks) {
         let mut chunk = chunk(number, 0, b"no time\n");
         chunk.split = split(&chunk.body, &rules);
-        let answers = committer.group_commit(vec![(chunk, number)], clock);
+        let answers = committer.group_commit(vec![(chunk, 0)], clock);
         assert!(
             matches!(answers[..], [(_, ChunkReply::Receipt(_))]),
             "{answers:?}"
@@ -346,10 +345,10 @@ fn lines_over_many_windows_keep_few_files_open_and_are_durable() {
         open: Arc::default(),
         most: Arc::default(),
     };
-    let group = "web-1".parse().expect("valid");
     let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
     let spool = Spool::new(disk.clone(), Path::new("/spool"));
-    let mut committer = Committer::start(group, rules(1 << 30), spool, ledger).expect("the disk works");
+    let committer = Tested::start("web-1", rules(1 << 30), spool, ledger);
+    let mut committer = committer.expect("the disk works");
     // All windows twice, so that files that were closed inside the round are opened again.
     let lines: Vec<_> = (0..2 * WINDOWS)
         .map(|number| {

@@ -7,7 +7,7 @@ use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::stream::Hash16;
 use proptest::prelude::*;
 
-use super::{CommitterFixture, chunk, line, now, rules, split};
+use super::{CommitterFixture, chunk, line, moment, now, rules, split};
 use crate::chunk::{ChunkReply, ReceivedChunk};
 use crate::commit::committer::Committer;
 use crate::legacy_upload::upload_chunk;
@@ -21,12 +21,13 @@ fn id(body: &[u8]) -> UploadedBody {
 
 fn upload(body: &[u8]) -> ReceivedChunk<Vec<u8>> {
     let split = split(body, &rules(0));
-    upload_chunk(&"web-1".parse().expect("valid"), id(body), body.to_vec(), split)
+    let group = "web-1".parse().expect("valid");
+    upload_chunk(&group, id(body), moment(now()), body.to_vec(), split)
 }
 
 /// Forgets acknowledged uploads in the ledger, as the commit thread does between rounds.
 fn forget_acknowledged(fixture: &mut CommitterFixture) {
-    let Committer { uploads, ledger, .. } = fixture.committer();
+    let Committer { uploads, ledger, .. } = &mut **fixture.committer();
     uploads.forget_acknowledged(ledger).expect("a ledger");
 }
 

@@ -9,6 +9,7 @@ fn chunker(max_lines: usize, max_line: usize) -> Chunker {
     Chunker {
         rules: ExclusionRules::new(&[vec!["b".to_owned(), "a".to_owned()], vec!["dd".to_owned()]]),
         max_lines,
+        max_bytes: usize::MAX,
         max_line,
         dropped: Vec::new(),
     }

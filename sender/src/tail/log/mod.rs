@@ -44,6 +44,7 @@ use crate::relay_backoff::RelayBackoff;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkDraft, ChunkRead};
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream};
+use crate::tail::chunk_size::ChunkSize;
 use crate::tail::log::beside::LiveFile;
 use crate::tail::log::known_lines::Comparison;
 use crate::tail::log::losses::MissingFile;
@@ -394,7 +395,7 @@ impl<H: FileHandle> TailedLog<H> {
         due: DueRead,
         seq: ChunkSeq,
         buffer: &mut [u8],
-        chunk_bytes: usize,
+        chunk_size: &ChunkSize,
         now: Now,
     ) -> Option<(ChunkDraft, ChunkHeader)> {
         if self.leave_out_known(due.file, now) == Comparison::Contained {
@@ -403,6 +404,7 @@ impl<H: FileHandle> TailedLog<H> {
         let file = &mut self.files[due.file];
         let (ChainId(chain), queue) = (file.chain, file.queue.index());
         self.chains[chain].last_read[queue] = seq;
+        let chunk_bytes = chunk_size.of(file.unread());
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(mut draft)) => {
                 if draft.cut.begins_long_line {

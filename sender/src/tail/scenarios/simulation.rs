@@ -155,7 +155,9 @@ impl Simulation {
         while let Ok(event) = self.inbox.try_recv() {
             self.tail.handle(event, self.now);
         }
-        for request in self.tail.run_due(self.now) {
+        let mut requests = self.tail.run_due(self.now);
+        requests.extend(std::iter::from_fn(|| self.tail.next_chunk(self.now)));
+        for request in requests {
             if let RelayRequest::Chunk { chunk, .. } = &request
                 && self.shipping.insert(chunk.header.stream)
                 && let Some(committed) = self.answered.remove(&chunk.header.stream)

@@ -421,12 +421,16 @@ impl<H: FileHandle> TrackedFile<H> {
         }
     }
 
+    pub(crate) fn unread(&self) -> u64 {
+        let read = self.stream().map_or(Offset::ZERO, |stream| stream.read.offset);
+        self.size().since(read)
+    }
+
     /// When there is something to read or to close; `None` if something has to happen first.
     pub(crate) fn due(&self, chunk_bytes: usize, max_delay: Duration) -> Option<Instant> {
         let stream = self.stream_in(StreamPhase::Reading)?;
         if !stream.exhausted {
-            let unread = self.size().since(stream.read.offset);
-            let waits = self.role == FileRole::Live && unread < chunk_bytes as u64;
+            let waits = self.role == FileRole::Live && self.unread() < chunk_bytes as u64;
             return Some(self.unread_since + if waits { max_delay } else { Duration::ZERO });
         }
         // A file that may be closed is read once more, for its closing chunk.
