@@ -4,7 +4,7 @@
 //!
 //! Files are only read through handles. Invariants: the marked lines are contiguous, and end at `end`; their number is bounded.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::io;
 
@@ -22,7 +22,7 @@ const COMPARISONS_MAX: usize = 4_000_000;
 /// Bytes of a file that are read at a time for its marks, and in all.
 const READ_SPAN: usize = 64 * 1024;
 const COMPARED_MAX: u64 = 64 << 20;
-/// So many different lines with the same time, or without one, prove that a file has the stream's lines.
+/// So many lines that stand once in the file and once in the stream, with the same time or without one, prove that a file has the stream's lines.
 const SAME_TIME_MIN: usize = 4;
 const UNTIMED_MIN: usize = 16;
 
@@ -204,14 +204,22 @@ impl LineMarks {
             return true;
         }
         let lines = file.get(known.lines.clone()).unwrap_or_default();
-        let distinct: HashSet<_> = lines.iter().collect();
-        let is_once = |line: &&LineMark| self.lines.iter().filter(|own| own == line).count() == 1;
-        let least = if times == 1 { SAME_TIME_MIN } else { UNTIMED_MIN };
-        lines.len() >= least
-            && distinct.len() == lines.len()
-            && (times == 1 || known.reaches_end)
-            && lines.iter().take(UNTIMED_MIN).all(|line| is_once(&line))
+        let (here, there) = (counts(lines.iter()), counts(self.lines.iter()));
+        let is_once = |line: &&LineMark| here.get(line) == Some(&1) && there.get(line) == Some(&1);
+        let unique = lines.iter().filter(is_once).count();
+        match times {
+            0 => unique >= UNTIMED_MIN && known.reaches_end,
+            _ => unique >= SAME_TIME_MIN,
+        }
     }
+}
+
+fn counts<'a>(lines: impl Iterator<Item = &'a LineMark>) -> HashMap<&'a LineMark, usize> {
+    let mut counts = HashMap::new();
+    for line in lines {
+        *counts.entry(line).or_default() += 1;
+    }
+    counts
 }
 
 /// Lines at the beginning of a file that are lines of a stream.
@@ -320,6 +328,19 @@ mod tests {
         let file = marks_of(&b"tick\n".repeat(MARKS_MAX));
         let known = marks.find(&file, true);
         assert!(known.is_none_or(|known| !marks.is_proof(&known, &file, 0)));
+    }
+
+    #[test]
+    fn lines_that_stand_once_are_proof_among_lines_that_stand_often() {
+        let lines = (0..8).fold(String::new(), |text, line| text + &format!("GET /{line}\nping\n"));
+        let marks = marked(lines.as_bytes());
+        let file = marks_of(lines.as_bytes());
+        let known = marks.find(&file, true).expect("known lines");
+        assert!(marks.is_proof(&known, &file, 1));
+        assert!(!marks.is_proof(&known, &file, 0), "fewer than sixteen");
+        let pings = marks_of(&b"ping\n".repeat(20));
+        let known = marks.find(&pings, true).expect("one line");
+        assert!(!marks.is_proof(&known, &pings, 1));
     }
 
     proptest! {
