@@ -93,7 +93,9 @@ impl<D: Disk> Tested<D> {
         mut arrivals: Vec<(ReceivedChunk<Vec<u8>>, usize)>,
         now: Moment,
     ) -> Vec<(usize, ChunkReply)> {
-        arrivals.iter_mut().for_each(|(chunk, _)| chunk.arrived = now);
+        for (chunk, _) in &mut arrivals {
+            chunk.arrived = now;
+        }
         let arrivals = self.early.join(arrivals, now.steady);
         let staged = self.committer.stage(arrivals);
         self.early.keep(staged.early);
