@@ -23,8 +23,8 @@ use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{FileKey, Head, Offset, Tail};
 use serde::{Deserialize, Serialize};
 
+use crate::chunks::line_marks::LineMarks;
 use crate::files::FileStat;
-use crate::streams::line_marks::LineMarks;
 
 const VERSION: u32 = 1;
 
@@ -253,7 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::streams::line_marks::marks_of;
+    use crate::chunks::line_marks::marks_of;
 
     fn former(log: LogName, stream: KnownStream) -> CheckpointStream {
         let mut marks = LineMarks::default();

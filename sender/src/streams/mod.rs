@@ -4,7 +4,6 @@
 //! `logferry_protocol::stream`; the rest may be changed here without looking elsewhere.
 
 pub(crate) mod identity;
-pub(crate) mod line_marks;
 pub(crate) mod orphan;
 pub(crate) mod read;
 pub(crate) mod timed_line;

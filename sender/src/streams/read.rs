@@ -11,9 +11,9 @@ use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Offset};
 
 use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd};
+use crate::chunks::line_marks::{self, LineMark, marks_of};
 use crate::files::{self, FileHandle};
 use crate::messages::ChunkSeq;
-use crate::streams::line_marks::{self, LineMark, marks_of};
 use crate::streams::tracked_stream::{InFlightChunk, StreamPosition, TrackedStream};
 
 /// How far back `start: end` searches for the start of a line.

@@ -15,8 +15,8 @@ use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
 use crate::checkpoint::CheckpointStream;
+use crate::chunks::line_marks::{LineMark, LineMarks};
 use crate::messages::ChunkSeq;
-use crate::streams::line_marks::{LineMark, LineMarks};
 
 pub(crate) fn stream_start() -> StreamPosition {
     StreamPosition {

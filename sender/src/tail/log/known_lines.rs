@@ -14,11 +14,11 @@ use std::time::Duration;
 use logferry_protocol::stream::{Offset, Tail};
 
 use crate::checkpoint::{CheckpointStream, SkippedStart};
+use crate::chunks::line_marks::{self, KnownLines, LineMark, MARKS_MAX};
 use crate::clock::Now;
 use crate::files::compressed::LogText;
 use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
-use crate::streams::line_marks::{self, KnownLines, LineMark, MARKS_MAX};
 use crate::streams::timed_line::time_of;
 use crate::streams::tracked_stream::{StreamPhase, StreamPosition, TrackedStream, committed};
 use crate::tail::log::{CheckpointNeed, TailedLog};

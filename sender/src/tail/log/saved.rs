@@ -4,9 +4,9 @@ use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
 use crate::checkpoint::{CheckpointStream, ShippedArchive};
+use crate::chunks::line_marks::LineMarks;
 use crate::files::FileHandle;
 use crate::files::discovery::FileRole;
-use crate::streams::line_marks::LineMarks;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;

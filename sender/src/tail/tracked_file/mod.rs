@@ -18,12 +18,12 @@ use logferry_protocol::stream::{Head, Offset, StreamId};
 
 use crate::checkpoint::SkippedStart;
 use crate::chunks::chunker::Chunker;
+use crate::chunks::line_marks::{MARKED_LAG, cut_to, marks_of_file};
 use crate::clock::Now;
 use crate::files::compressed::{LAYERS_MAX, LogText};
 use crate::files::discovery::{self, FileRole, FoundFile};
 use crate::files::{FileHandle, FileStat};
 use crate::relay_backoff::RelayBackoff;
-use crate::streams::line_marks::{MARKED_LAG, cut_to, marks_of_file};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkRead, read_chunk, skip_to_end};
 use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
