@@ -35,16 +35,17 @@ fn main() -> ExitCode {
 fn run(args: CliArgs) -> Result {
     logferry_telemetry::init(level(&args.command)).map_err(Failure::configuration)?;
     let file = args.config.as_path();
+    let run_roles = |only| roles::run(file, only, service_user::own_findings);
     match args.command {
         #[cfg(feature = "demo")]
         CliCommand::Demo(options) => demo::run(&options),
-        CliCommand::Run => roles::run(file, None),
-        CliCommand::Sender => roles::run(file, Some(Role::Sender)),
-        CliCommand::Relay => roles::run(file, Some(Role::Relay)),
-        CliCommand::Forwarder => roles::run(file, Some(Role::Forwarder)),
-        CliCommand::Monitor(RunMode { once: false }) => roles::run(file, Some(Role::Monitor)),
+        CliCommand::Run => run_roles(None),
+        CliCommand::Sender => run_roles(Some(Role::Sender)),
+        CliCommand::Relay => run_roles(Some(Role::Relay)),
+        CliCommand::Forwarder => run_roles(Some(Role::Forwarder)),
+        CliCommand::Monitor(RunMode { once: false }) => run_roles(Some(Role::Monitor)),
         CliCommand::Monitor(RunMode { once: true }) => oneshot::monitor(file),
-        CliCommand::Housekeeper(RunMode { once: false }) => roles::run(file, Some(Role::Housekeeper)),
+        CliCommand::Housekeeper(RunMode { once: false }) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),

@@ -16,13 +16,13 @@ use tokio::runtime::Runtime;
 
 use self::role::Role;
 use self::signals::Signals;
-use self::supervisor::Supervisor;
+use self::supervisor::{FindFileProblems, Supervisor};
 use crate::output::exit::{CommandOutcome, Result};
 
-/// Runs the only role wanted, or every configured role, until a signal stops it.
-pub(crate) fn run(file: &Path, only: Option<Role>) -> Result {
+/// Runs the only role wanted, or every configured role, until a signal stops it. `find`: what keeps a role from its files.
+pub(crate) fn run(file: &Path, only: Option<Role>, find: FindFileProblems) -> Result {
     // Dropped after the runtime, so that its deadline covers what the runtime still has to end.
-    let mut supervisor = Supervisor::new(file, only, Role::future)?;
+    let mut supervisor = Supervisor::new(file, only, Role::future, find)?;
     supervisor.act_as_owner()?;
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {

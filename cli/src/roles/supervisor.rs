@@ -21,7 +21,6 @@ use super::file_problems::FileProblems;
 use super::role::{Role, RoleFuture, act_as_owner, load_for};
 use super::signals::{SignalRequest, Signals, StopDeadline};
 use crate::output::exit::{Failure, Result};
-use crate::service_user;
 
 /// A role that cannot start has ended by then.
 const FIRST_SIGN: Duration = Duration::from_millis(250);
@@ -32,12 +31,16 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Makes the future of a role; `None` if the role has no section.
 pub(crate) type RoleStarter = fn(Role, &Config, CancellationToken) -> Option<RoleFuture>;
 
+/// Finds what keeps a role from its folders and keys, one sentence each.
+pub(crate) type FindFileProblems = fn(Role, &Config) -> Vec<String>;
+
 /// Runs roles.
 pub(crate) struct Supervisor<'a> {
     file: &'a Path,
     /// The only role to run, which must have a section; `None`: each role with a section.
     only: Option<Role>,
     starter: RoleStarter,
+    find: FindFileProblems,
     config: Config,
     tasks: JoinSet<(Role, anyhow::Result<()>)>,
     running: BTreeMap<Role, RunningRole>,
@@ -57,11 +60,17 @@ struct RunningRole {
 
 impl<'a> Supervisor<'a> {
     /// Reads the configuration. Starts no role yet.
-    pub(crate) fn new(file: &'a Path, only: Option<Role>, starter: RoleStarter) -> Result<Self> {
+    pub(crate) fn new(
+        file: &'a Path,
+        only: Option<Role>,
+        starter: RoleStarter,
+        find: FindFileProblems,
+    ) -> Result<Self> {
         Ok(Self {
             file,
             only,
             starter,
+            find,
             config: load(file, only)?,
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
@@ -121,7 +130,9 @@ impl<'a> Supervisor<'a> {
                 restarting: None,
             };
             // Before the role says in its own words what fails: these say what to do.
-            running.look_at_files(role, &self.config);
+            running
+                .file_problems
+                .update(role, (self.find)(role, &self.config));
             self.running.insert(role, running);
             self.tasks.spawn(async move { (role, future.await) });
         }
@@ -140,7 +151,9 @@ impl<'a> Supervisor<'a> {
 
     fn look_at_files(&mut self) {
         for (role, running) in &mut self.running {
-            running.look_at_files(*role, &self.config);
+            running
+                .file_problems
+                .update(*role, (self.find)(*role, &self.config));
         }
     }
 
@@ -209,13 +222,6 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-impl RunningRole {
-    fn look_at_files(&mut self, role: Role, config: &Config) {
-        let found = service_user::own_findings(role, config);
-        self.file_problems.update(role, found);
-    }
-}
-
 fn load(file: &Path, only: Option<Role>) -> Result<Config> {
     let config = load_for(file, only)?;
     for warning in &config.warnings {
@@ -265,7 +271,9 @@ mod tests {
     }
 
     fn supervisor(file: &Path, only: Option<Role>, starter: RoleStarter) -> Supervisor<'_> {
-        let mut supervisor = Supervisor::new(file, only, starter).ok().unwrap();
+        let mut supervisor = Supervisor::new(file, only, starter, |_, _| Vec::new())
+            .ok()
+            .unwrap();
         for role in Role::ALL {
             supervisor.start(role);
         }
@@ -283,7 +291,9 @@ mod tests {
     async fn failing_role_stops_the_others_and_its_error_is_returned() {
         let dir = tempfile::tempdir().unwrap();
         let file = write(&dir, RELAY);
-        let mut supervisor = Supervisor::new(&file, None, failing).ok().unwrap();
+        let mut supervisor = Supervisor::new(&file, None, failing, |_, _| Vec::new())
+            .ok()
+            .unwrap();
         let outcome = supervisor.run(&mut Signals::catch().unwrap()).await;
         assert_eq!(outcome.unwrap_err().to_string(), "no disk");
     }

@@ -30,7 +30,7 @@ use crate::auth::Credentials;
 use crate::chunk::RelayBodies;
 use crate::commit::CommitQueue;
 use crate::health::SharedGroupStatus;
-use crate::http::connection::peer_slots::{PeerSlot, PeerSlots, PeerStanding};
+use crate::http::connection::peer_slots::{PeerKind, PeerSlot, PeerSlots};
 use crate::http::connection::{ClientConnection, close_after_failed_handshake};
 use crate::legacy_upload::{AckTracker, UnconfirmedResponse};
 use crate::senders::SharedSenders;
@@ -131,13 +131,13 @@ impl GroupListener {
             let Some((stream, peer, seat)) = accepted else {
                 continue;
             };
-            let standing = match (is_by_address, context.group.sources.allows_ip(peer.ip())) {
-                (false, _) => PeerStanding::Unknown,
-                (true, true) => PeerStanding::Listed,
-                (true, false) => PeerStanding::Stranger,
+            let kind = match (is_by_address, context.group.sources.allows_ip(peer.ip())) {
+                (false, _) => PeerKind::Unknown,
+                (true, true) => PeerKind::Listed,
+                (true, false) => PeerKind::Stranger,
             };
             let is_full = slots.available_permits() == 0;
-            let Some(peer_slot) = peer_slots.take(peer.ip(), standing, is_full) else {
+            let Some(peer_slot) = peer_slots.take(peer.ip(), kind, is_full) else {
                 context.turn_down(&stream, peer);
                 continue;
             };

@@ -72,7 +72,7 @@ fn key_that_cannot_be_unlocked_or_read_is_told_from_one_that_is_refused() {
     let locked = key(&sshd, &["ed25519"], "let me in");
     for (login, wanted) in [
         (with_key(locked.clone(), "open up"), "its passphrase is wrong"),
-        (with_key(locked, ""), "its passphrase is wrong"),
+        (with_key(locked, ""), "without its passphrase"),
         (with_key(sshd.path("sshd_config"), ""), "it is not a private key"),
         (with_key(sshd.path("nowhere"), ""), "cannot read the key file"),
         (

@@ -26,7 +26,7 @@ const UNPROVEN_MIN: usize = 8;
 
 /// What is known of a client when it connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::http) enum PeerStanding {
+pub(in crate::http) enum PeerKind {
     /// Its address is on the list, and decides.
     Listed,
     /// Its address is not on the list, and decides.
@@ -91,17 +91,17 @@ impl PeerSlots {
     pub(in crate::http) fn take(
         self: &Arc<Self>,
         peer: IpAddr,
-        standing: PeerStanding,
+        kind: PeerKind,
         is_full: bool,
     ) -> Option<PeerSlot> {
         let client = client_of(peer);
-        let is_stranger = standing == PeerStanding::Stranger;
+        let is_stranger = kind == PeerKind::Stranger;
         let mut taken = self.lock();
         let (of_client, unproven) = taken
             .by_client
             .get(&client)
             .map_or((0, 0), |slots| (slots.taken, slots.unproven.len()));
-        let is_unproven = standing != PeerStanding::Listed;
+        let is_unproven = kind != PeerKind::Listed;
         if (is_stranger && taken.by_strangers >= self.for_strangers)
             || of_client >= self.per_client
             || (is_unproven && unproven >= self.unproven_per_client)
@@ -190,7 +190,7 @@ fn client_of(peer: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::PeerStanding::{Listed, Stranger, Unknown};
+    use super::PeerKind::{Listed, Stranger, Unknown};
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -198,9 +198,9 @@ mod tests {
     }
 
     /// Those of 100 connections of an address that are let in.
-    fn taken(slots: &Arc<PeerSlots>, peer: &str, standing: PeerStanding) -> Vec<PeerSlot> {
+    fn taken(slots: &Arc<PeerSlots>, peer: &str, kind: PeerKind) -> Vec<PeerSlot> {
         (0..100)
-            .filter_map(|_| slots.take(ip(peer), standing, false))
+            .filter_map(|_| slots.take(ip(peer), kind, false))
             .collect()
     }
 
