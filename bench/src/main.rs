@@ -8,6 +8,7 @@
 
 mod delivery;
 mod measurement;
+mod peers;
 mod relay_load;
 mod testbed;
 
@@ -24,7 +25,9 @@ use logferry_config::units::parse_size;
 use tempfile::TempDir;
 
 use crate::delivery::{Cases, DeliverySetup, delivery};
+use crate::peers::peers;
 use crate::relay_load::backlog::{ingest, senders};
+use crate::relay_load::growth::growth;
 use crate::relay_load::isolation::isolation;
 use crate::relay_load::latency::latency;
 use crate::relay_load::many_senders::{self, ManySenders, capacity, reconnect};
@@ -65,6 +68,18 @@ enum Benchmark {
         /// Size of each sender's log
         #[arg(long, default_value = "128MiB", value_parser = parse_size)]
         size: u64,
+    },
+    /// Ships the same amount from 1 to 300 senders, and with a ledger of up to two million batches
+    Growth {
+        /// Size of all logs together
+        #[arg(long, default_value = "1GiB", value_parser = parse_size)]
+        size: u64,
+    },
+    /// Ships numbered lines with logferry and with Debian's rsyslog, and counts what a kill of each end costs
+    Peers {
+        /// Number of lines
+        #[arg(long, default_value_t = 3_000_000)]
+        lines: u64,
     },
     /// Measures the time from a line's append to its commit at the relay, at 100 lines per second
     Latency {
@@ -149,6 +164,8 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let text = match &args.command {
         Benchmark::Ingest { size, runs } => ingest(binary, dir, *size, runs.get())?,
         Benchmark::Senders { count, size } => senders(binary, dir, *count, *size)?,
+        Benchmark::Growth { size } => growth(binary, dir, *size)?,
+        Benchmark::Peers { lines } => peers(binary, dir, *lines)?,
         Benchmark::Latency { seconds } => latency(binary, dir, *seconds)?,
         Benchmark::Capacity {
             setup,

@@ -65,9 +65,7 @@ impl Daemon {
         config: &str,
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        let [file, log] = ["yaml", "log"].map(|extension| folder.join(format!("{role}.{extension}")));
-        let stderr = OpenOptions::new().create(true).append(true).open(&log);
-        let stderr = stderr.with_context(|| format!("cannot open {}", log.display()))?;
+        let file = folder.join(format!("{role}.yaml"));
         #[expect(
             clippy::disallowed_methods,
             reason = "a configuration for one run need not survive a power loss"
@@ -75,6 +73,14 @@ impl Daemon {
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = Command::new(binary);
         command.arg("-c").arg(&file).arg(role);
+        Self::run(command, role, folder)
+    }
+
+    /// Runs a command that is a role, with its log in `folder`.
+    pub(crate) fn run(mut command: Command, role: &'static str, folder: &Path) -> anyhow::Result<Self> {
+        let log = folder.join(format!("{role}.log"));
+        let stderr = OpenOptions::new().create(true).append(true).open(&log);
+        let stderr = stderr.with_context(|| format!("cannot open {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let child = Child::start(&mut command)?;
         Ok(Self { child, role, log })

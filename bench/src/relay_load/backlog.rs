@@ -72,7 +72,7 @@ pub(crate) fn senders(binary: &Path, folder: &Path, count: u8, size: u64) -> any
     let of_one = write_log(&alone, size * u64::from(count))?;
     let (wall_of_one, _) = ship(binary, &folder.join("testbed"), &alone, 1, of_one)?;
     let rate_of_one = megabytes_per_second(of_one.bytes, wall_of_one);
-    let (wall, usage) = ship(binary, &folder.join("testbed"), &path, count, log)?;
+    let (wall, usage) = ship(binary, &folder.join("testbed"), &path, u16::from(count), log)?;
     let (bytes, senders) = (log.bytes * u64::from(count), total(&usage.senders));
     let figures = [
         rate_of_one,
@@ -96,7 +96,7 @@ pub(crate) fn senders(binary: &Path, folder: &Path, count: u8, size: u64) -> any
     Ok(table(&title, &rows, &[figures]))
 }
 
-fn write_log(path: &Path, size: u64) -> anyhow::Result<SourceLog> {
+pub(super) fn write_log(path: &Path, size: u64) -> anyhow::Result<SourceLog> {
     source_log::write(path, size, BUSY_LINES_PER_SECOND)
         .with_context(|| format!("cannot write {}", path.display()))
 }
@@ -112,11 +112,11 @@ fn copy_and_sync(from: &Path, to: &Path) -> anyhow::Result<ToolRun> {
 }
 
 /// Ships the log from `count` senders and checks the result. The time is that from their start to the last commit.
-fn ship(
+pub(super) fn ship(
     binary: &Path,
     folder: &Path,
     path: &Path,
-    count: u8,
+    count: u16,
     log: SourceLog,
 ) -> anyhow::Result<(Duration, TestbedUsage)> {
     nix::unistd::sync();
@@ -133,7 +133,7 @@ fn ship(
 }
 
 /// The CPU time of all, and the memory of the largest.
-fn total(usages: &[Usage]) -> Usage {
+pub(super) fn total(usages: &[Usage]) -> Usage {
     Usage {
         cpu: usages.iter().map(|usage| usage.cpu).sum(),
         peak_bytes: usages.iter().map(|usage| usage.peak_bytes).max().unwrap_or(0),

@@ -215,7 +215,7 @@ impl RelayTestbed {
     }
 }
 
-fn data_dir(folder: &Path) -> PathBuf {
+pub(crate) fn data_dir(folder: &Path) -> PathBuf {
     folder.join("relay")
 }
 

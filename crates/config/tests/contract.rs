@@ -190,7 +190,7 @@ fn the_documented_relay_is_read_as_documented() {
         GroupLimits {
             max_chunk: 16 << 20,
             max_in_flight: 64 << 20,
-            max_in_flight_total: 96 << 20,
+            max_in_flight_total: 64 << 20,
             max_connections: 1024,
             min_free_disk: 1 << 30
         }

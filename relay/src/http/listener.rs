@@ -42,8 +42,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest head of a request in bytes: first line and headers. A sender's head takes one KiB.
 const HEAD_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
-/// Read buffer of a connection. It is not part of the body memory: 300 senders with four connections each use 80 MB.
-const READ_BUFFER: usize = 64 << 10;
+/// Read buffer of a connection. It is not part of the body memory: 300 senders with four connections each use 40 MB.
+const READ_BUFFER: usize = 32 << 10;
 
 /// The answer to a connection above the bound of its client. It comes before the request, and with TLS not at all.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\

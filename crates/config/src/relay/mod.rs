@@ -231,7 +231,7 @@ impl RawLimits {
         let max_in_flight = at
             .key("max_in_flight")
             .memory(self.max_in_flight.or("64MiB"), least_in_flight..=u64::MAX);
-        let total = self.max_in_flight_total.or("96MiB");
+        let total = self.max_in_flight_total.or("64MiB");
         let total = at.key("max_in_flight_total").memory(total, SMALLEST..=u64::MAX);
         let max_connections = at
             .key("max_connections")

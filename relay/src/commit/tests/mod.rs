@@ -9,13 +9,13 @@ mod parts;
 mod reports;
 mod same_input;
 mod stream_recovery;
+mod tested;
 mod times;
 mod two_senders;
 mod uploads;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,94 +33,9 @@ use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
-use crate::chunk::{ChunkReply, Moment, ReceivedChunk, WindowSplit, split_by_window};
-use crate::commit::committer::{Committer, EarlyChunks, RoundWriter, StagedRound};
-use crate::commit::disk_scheduler::SharedDiskScheduler;
-use crate::commit::spool_recovery::{CommitError, seal_orphans};
-
-/// A committer without threads: one round at a time, each durable or failed before the call returns.
-struct Tested<D: Disk = SimDisk> {
-    committer: Committer<D, usize>,
-    early: EarlyChunks<Vec<u8>, usize>,
-}
-
-impl<D: Disk> Deref for Tested<D> {
-    type Target = Committer<D, usize>;
-    fn deref(&self) -> &Self::Target {
-        &self.committer
-    }
-}
-
-impl<D: Disk> DerefMut for Tested<D> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.committer
-    }
-}
-
-/// This moment by the monotonic clock, at a time of the wall clock.
-fn moment(wall: Timestamp) -> Moment {
-    Moment {
-        wall,
-        ..Moment::now()
-    }
-}
-
-impl<D: Disk> Tested<D> {
-    fn start(group: &str, rules: Rules, spool: Spool<D>, ledger: Ledger) -> Result<Self, CommitError> {
-        let group = group.parse().expect("valid");
-        let committer = Committer::start(group, rules, spool, ledger, moment(now()))?;
-        Ok(Self {
-            committer,
-            early: EarlyChunks::default(),
-        })
-    }
-
-    fn group_commit(
-        &mut self,
-        arrivals: Vec<(ReceivedChunk<Vec<u8>>, usize)>,
-        now: Timestamp,
-    ) -> Vec<(usize, ChunkReply)> {
-        let mut replies = self.stage_at(arrivals, moment(now));
-        if let Some(round) = self.take_round(now) {
-            replies.extend(self.write(round));
-        }
-        replies
-    }
-
-    /// Stages chunks that arrive now, and those that came early before.
-    fn stage_at(
-        &mut self,
-        mut arrivals: Vec<(ReceivedChunk<Vec<u8>>, usize)>,
-        now: Moment,
-    ) -> Vec<(usize, ChunkReply)> {
-        for (chunk, _) in &mut arrivals {
-            chunk.arrived = now;
-        }
-        let arrivals = self.early.join(arrivals, now.steady);
-        let staged = self.committer.stage(arrivals);
-        self.early.keep(staged.early);
-        staged.replies
-    }
-
-    /// Makes a round durable, as the writer thread does.
-    fn write(&mut self, mut round: StagedRound<D::File, usize>) -> Vec<(usize, ChunkReply)> {
-        let ledger = self.ledger.reopen().expect("a ledger");
-        let disk = self.spool.disk().clone();
-        let mut writer = RoundWriter::new(disk, ledger, SharedDiskScheduler::default().join());
-        match writer.write(&mut round) {
-            Ok(()) => {
-                self.round_written();
-                round.replies
-            }
-            Err(error) => self.round_failed(round, error),
-        }
-    }
-
-    fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
-        let due = self.due_for_seal(moment(now));
-        self.seal(due, moment(now))
-    }
-}
+use self::tested::{Tested, moment};
+use crate::chunk::{ChunkReply, ReceivedChunk, WindowSplit, split_by_window};
+use crate::commit::spool_recovery::seal_orphans;
 
 pub(super) fn rules(max_bytes: u64) -> Rules {
     Rules {

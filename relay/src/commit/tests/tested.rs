@@ -1,0 +1,105 @@
+//! A committer without threads, with its early chunks.
+
+use std::ops::{Deref, DerefMut};
+
+use jiff::Timestamp;
+use logferry_config::BatchSettings as Rules;
+use logferry_durable::Disk;
+use logferry_ledger::{Batch, Ledger};
+use logferry_spool::Spool;
+use logferry_testkit::SimDisk;
+
+use super::now;
+use crate::chunk::{ChunkReply, Moment, ReceivedChunk};
+use crate::commit::committer::{Committer, EarlyChunks, RoundWriter, StagedRound};
+use crate::commit::disk_scheduler::SharedDiskScheduler;
+use crate::commit::spool_recovery::CommitError;
+
+/// A committer without threads: one round at a time, each durable or failed before the call returns.
+pub(super) struct Tested<D: Disk = SimDisk> {
+    committer: Committer<D, usize>,
+    pub(super) early: EarlyChunks<Vec<u8>, usize>,
+}
+
+impl<D: Disk> Deref for Tested<D> {
+    type Target = Committer<D, usize>;
+    fn deref(&self) -> &Self::Target {
+        &self.committer
+    }
+}
+
+impl<D: Disk> DerefMut for Tested<D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.committer
+    }
+}
+
+/// This moment by the monotonic clock, at a time of the wall clock.
+pub(super) fn moment(wall: Timestamp) -> Moment {
+    Moment {
+        wall,
+        ..Moment::now()
+    }
+}
+
+impl<D: Disk> Tested<D> {
+    pub(super) fn start(
+        group: &str,
+        rules: Rules,
+        spool: Spool<D>,
+        ledger: Ledger,
+    ) -> Result<Self, CommitError> {
+        let group = group.parse().expect("valid");
+        let committer = Committer::start(group, rules, spool, ledger, moment(now()))?;
+        Ok(Self {
+            committer,
+            early: EarlyChunks::default(),
+        })
+    }
+
+    pub(super) fn group_commit(
+        &mut self,
+        arrivals: Vec<(ReceivedChunk<Vec<u8>>, usize)>,
+        now: Timestamp,
+    ) -> Vec<(usize, ChunkReply)> {
+        let mut replies = self.stage_at(arrivals, moment(now));
+        if let Some(round) = self.take_round(now) {
+            replies.extend(self.write(round));
+        }
+        replies
+    }
+
+    /// Stages chunks that arrive now, and those that came early before.
+    pub(super) fn stage_at(
+        &mut self,
+        mut arrivals: Vec<(ReceivedChunk<Vec<u8>>, usize)>,
+        now: Moment,
+    ) -> Vec<(usize, ChunkReply)> {
+        for (chunk, _) in &mut arrivals {
+            chunk.arrived = now;
+        }
+        let arrivals = self.early.join(arrivals, now.steady);
+        let staged = self.committer.stage(arrivals);
+        self.early.keep(staged.early);
+        staged.replies
+    }
+
+    /// Makes a round durable, as the writer thread does.
+    pub(super) fn write(&mut self, mut round: StagedRound<D::File, usize>) -> Vec<(usize, ChunkReply)> {
+        let ledger = self.ledger.reopen().expect("a ledger");
+        let disk = self.spool.disk().clone();
+        let mut writer = RoundWriter::new(disk, ledger, SharedDiskScheduler::default().join());
+        match writer.write(&mut round) {
+            Ok(()) => {
+                self.round_written();
+                round.replies
+            }
+            Err(error) => self.round_failed(round, error),
+        }
+    }
+
+    pub(super) fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
+        let due = self.due_for_seal(moment(now));
+        self.seal(due, moment(now))
+    }
+}
