@@ -11,6 +11,7 @@ mod variables;
 pub use self::parse::LogFormatError;
 use self::template::Template;
 use self::variables::{Content, Escape};
+use crate::escape::ValueEscape;
 
 /// A format of lines in the notation of nginx.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,15 @@ impl LogFormat {
     pub(crate) fn parse(text: &str) -> Result<Self, LogFormatError> {
         let (pieces, escape) = parse::parse(text)?;
         Ok(Self(Template::new(pieces, escape)))
+    }
+
+    /// How its values are escaped.
+    pub(crate) fn value_escape(&self) -> ValueEscape {
+        match self.0.escape {
+            Escape::Default => ValueEscape::Hex,
+            Escape::Json => ValueEscape::Json,
+            Escape::None => ValueEscape::None,
+        }
     }
 
     /// Why the times of some lines cannot be known, or none of them; one sentence each, for the person who wrote the format.

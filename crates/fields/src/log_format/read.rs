@@ -174,10 +174,12 @@ impl Template {
                 return None;
             }
         }
-        let mut by_later = vec![None; last + 1];
-        for to in (0..=last).rev() {
-            by_later[to] = self.start_before(line, to, |other| by_later[other]);
-            starts[to] = starts[to].or(by_later[to]);
+        if starts.iter().any(Option::is_none) {
+            let mut by_later = vec![None; last + 1];
+            for to in (0..=last).rev() {
+                by_later[to] = self.start_before(line, to, |other| by_later[other]);
+                starts[to] = starts[to].or(by_later[to]);
+            }
         }
         let mut result = Vec::with_capacity(last + 1);
         let mut from = 0;

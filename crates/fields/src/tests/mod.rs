@@ -1,6 +1,7 @@
 //! Lines of each format, the time that is found in them, and their fields.
 
 mod client_text;
+mod facts;
 
 use logferry_time_windows::TimestampFormat;
 
