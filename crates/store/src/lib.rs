@@ -16,11 +16,17 @@
 //! - The writer is alone: the role holds a lock on the store's folder. Readers take no lock.
 
 mod error;
+mod filter;
+mod frame;
 mod position;
 mod record;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod words;
 mod writer;
 
 pub use error::StoreError;
 pub use position::{PositionError, StorePosition};
 pub use record::{GapRecord, LineOrigin, LineRecord};
-pub use writer::{StoreLimits, StoreOpened, StoreWriter};
+pub use writer::{StoreGap, StoreLimits, StoreOpened, StoreWriter};
