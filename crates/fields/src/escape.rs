@@ -26,15 +26,12 @@ impl ValueEscape {
                 (Self::Json, b'\\') => json_character(after),
                 _ => None,
             };
-            match escape {
-                Some((text, len)) => {
-                    bytes.extend_from_slice(text.as_slice());
-                    rest = after.get(len..).unwrap_or_default();
-                }
-                None => {
-                    bytes.push(*byte);
-                    rest = after;
-                }
+            if let Some((text, len)) = escape {
+                bytes.extend_from_slice(text.as_slice());
+                rest = after.get(len..).unwrap_or_default();
+            } else {
+                bytes.push(*byte);
+                rest = after;
             }
         }
         Cow::Owned(bytes)

@@ -110,6 +110,21 @@ impl Format {
         Ok(Self(kind))
     }
 
+    /// The text that [`Self::parse`] makes this format of.
+    pub fn as_text(&self) -> &str {
+        match &self.0 {
+            Kind::Auto => "auto",
+            Kind::Combined => "combined",
+            Kind::Common => "common",
+            Kind::Json => "json",
+            Kind::Ltsv => "ltsv",
+            Kind::Logfmt => "logfmt",
+            Kind::Syslog => "syslog",
+            Kind::Text => "text",
+            Kind::Pasted(format) => format.as_text(),
+        }
+    }
+
     /// Why times of lines in this format are not certain; one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         match &self.0 {

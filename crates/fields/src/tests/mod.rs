@@ -435,6 +435,23 @@ fn fields_are_read_by_the_format() {
 }
 
 #[test]
+fn format_is_read_from_its_own_text() {
+    for text in [
+        "auto",
+        "combined",
+        "common",
+        "json",
+        "ltsv",
+        "logfmt",
+        "syslog",
+        "text",
+        "$msec $status",
+    ] {
+        assert_eq!(Format::parse(text).expect("a format").as_text(), text);
+    }
+}
+
+#[test]
 fn names_that_are_no_format_are_told() {
     for (text, expected) in [
         (
