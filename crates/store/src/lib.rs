@@ -19,7 +19,9 @@ mod error;
 mod filter;
 mod frame;
 mod position;
+mod query;
 mod record;
+mod search;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -28,5 +30,10 @@ mod writer;
 
 pub use error::StoreError;
 pub use position::{PositionError, StorePosition};
-pub use record::{GapRecord, LineOrigin, LineRecord};
+pub use query::{Query, QueryError};
+pub use record::{LineGap, LineOrigin, LineRecord};
+pub use search::{
+    CursorError, Hit, SearchCursor, SearchEnd, SearchObserver, SearchPage, SearchProgress, Searcher,
+    SpoolLines, UnindexedBatch,
+};
 pub use writer::{StoreGap, StoreLimits, StoreOpened, StoreWriter};

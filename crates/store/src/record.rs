@@ -38,7 +38,7 @@ pub struct LineRecord<'a> {
 
 /// Bytes of a batch that the indexer could not read: shipped, deleted or lost before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GapRecord<'a> {
+pub struct LineGap<'a> {
     /// Where they came from.
     pub origin: LineOrigin<'a>,
     /// The first byte.

@@ -46,7 +46,7 @@ impl<'a> NewLine<'a> {
 }
 
 /// What is known about one line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LineMeta {
     /// Its origin's number in the frame.
     pub(crate) origin: usize,
@@ -169,7 +169,9 @@ impl FrameMeta {
         let mut bytes = Vec::with_capacity(self.lines.len() * 4 + 256);
         put_varint(&mut bytes, count(self.origins.len()));
         for origin in &self.origins {
-            origin.texts().map(|text| put_text(&mut bytes, text));
+            for text in origin.texts() {
+                put_text(&mut bytes, text);
+            }
         }
         put_varint(&mut bytes, count(self.levels.len()));
         self.levels.iter().for_each(|level| put_text(&mut bytes, level));
@@ -214,14 +216,10 @@ impl FrameMeta {
         for _ in 0..reader.varint()? {
             let origin = index(&mut reader)?;
             meta.origins.get(origin)?;
-            let line = LineMeta {
+            meta.lines.push(LineMeta {
                 origin,
-                offset: 0,
-                time_ms: 0,
-                level: 0,
-                status: 0,
-            };
-            meta.lines.push(line);
+                ..LineMeta::default()
+            });
         }
         let mut expected = vec![0_u64; meta.origins.len()];
         for (number, line) in meta.lines.iter_mut().enumerate() {

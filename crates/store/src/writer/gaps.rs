@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::GapRecord;
+use crate::record::LineGap;
 
 /// Bytes of a batch that are missing in the store, because they were gone before the indexer read them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct StoreGap {
 }
 
 impl StoreGap {
-    pub(crate) fn new(record: &GapRecord<'_>) -> Self {
+    pub(crate) fn new(record: &LineGap<'_>) -> Self {
         let origin = &record.origin;
         Self {
             source: origin.source.to_string(),

@@ -18,19 +18,23 @@ use logferry_durable::{Disk, DiskError, DiskFile};
 pub use gaps::StoreGap;
 pub(crate) use pending::property;
 pub use recover::StoreOpened;
+#[cfg(test)]
+pub(crate) use recover::open as open_with;
 pub use retention::StoreLimits;
 
 use crate::error::StoreError;
 use crate::frame::{FrameEncoder, NewLine};
 use crate::position::StorePosition;
-use crate::record::{GapRecord, LineRecord};
+use crate::record::{LineGap, LineRecord};
 use crate::segment::{SegmentFile, StoreFolder, WordsRecord, build_index};
 use pending::PendingFrame;
 
-/// When a segment is closed. Smaller in tests.
+/// When a frame is made and when a segment is closed. Smaller in tests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SegmentLimits {
-    /// Its frames have so many bytes.
+    /// A frame has so many bytes of lines: with more the ratio hardly grows, but the time for one hit does.
+    pub(crate) frame_bytes: usize,
+    /// Then the frames of the segment have so many bytes.
     pub(crate) bytes: u64,
     /// It has so many frames: its index has 16 KiB for each, and is built in memory.
     pub(crate) frames: u64,
@@ -43,9 +47,10 @@ pub(crate) struct SegmentLimits {
 impl Default for SegmentLimits {
     fn default() -> Self {
         Self {
+            frame_bytes: 1 << 20,
             bytes: 64 << 20,
             frames: 512,
-            age: Duration::from_secs(6 * 3600),
+            age: Duration::from_hours(6),
             tail_bytes: 8 << 20,
         }
     }
@@ -122,7 +127,7 @@ impl<D: Disk> StoreWriter<D> {
             new.offset = new
                 .offset
                 .saturating_add(u64::try_from(bytes.len()).unwrap_or(0) + 1);
-            if self.pending.is_full() {
+            if self.pending.is_full(self.limits.frame_bytes) {
                 self.write_frame()?;
             }
         }
@@ -130,7 +135,7 @@ impl<D: Disk> StoreWriter<D> {
     }
 
     /// Adds a gap. It is durable after the next [`Self::sync`].
-    pub fn append_gap(&mut self, gap: &GapRecord<'_>) -> Result<(), StoreError> {
+    pub fn append_gap(&mut self, gap: &LineGap<'_>) -> Result<(), StoreError> {
         Ok(self.gaps.append(&StoreGap::new(gap).to_line())?)
     }
 

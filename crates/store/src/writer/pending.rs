@@ -2,10 +2,7 @@
 
 use crate::filter::WordFilter;
 use crate::frame::{FrameMeta, NewLine};
-use crate::words::{each_word, property_hash};
-
-/// A frame with so many bytes of lines is full. The ratio hardly grows with larger ones, the time for one hit does.
-const FRAME_BYTES: usize = 1 << 20;
+use crate::words::{each_word, is_of_word, property_hash};
 
 /// A frame with so many lines is full: it bounds the memory of a reader.
 const FRAME_LINES: usize = 1 << 16;
@@ -18,6 +15,8 @@ pub(crate) mod property {
     pub(crate) const LEVEL: &str = "\x01level=";
     pub(crate) const STATUS: &str = "\x01status=";
     pub(crate) const STATUS_CLASS: &str = "\x01class=";
+    /// A format of the frame has values that touch words or each other, as in `${request_time}s`.
+    pub(crate) const JOINED_VALUES: &str = "\x01joined";
 }
 
 /// The lines that are in no frame of the segment yet.
@@ -42,6 +41,9 @@ impl PendingFrame {
             self.filter.add(property_hash(property::SOURCE, &origin.source));
             self.filter.add(property_hash(property::GROUP, &origin.group));
             self.filter.add(property_hash(property::LOG, &origin.log));
+            if has_joined_values(&origin.format) {
+                self.filter.add(property_hash(property::JOINED_VALUES, ""));
+            }
         }
         if let Some(level) = level {
             self.filter.add(property_hash(property::LEVEL, level));
@@ -64,8 +66,9 @@ impl PendingFrame {
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.text.len() >= FRAME_BYTES || self.meta.lines.len() >= FRAME_LINES || self.filter.is_full()
+    /// Whether a frame is to be made of it: with so many bytes of lines, many lines, or many words.
+    pub(crate) fn is_full(&self, frame_bytes: usize) -> bool {
+        self.text.len() >= frame_bytes || self.meta.lines.len() >= FRAME_LINES || self.filter.is_full()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -98,5 +101,41 @@ impl PendingFrame {
         self.meta = FrameMeta::default();
         self.filter.clear();
         (self.tail_lines, self.tail_bytes) = (0, 0);
+    }
+}
+
+/// Whether a value of this `log_format` may be a part of a word of the line only.
+fn has_joined_values(format: &str) -> bool {
+    let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    format.match_indices('$').any(|(at, _)| {
+        let (before, after) = (&format[..at], &format[at + 1..]);
+        let behind = match after.strip_prefix('{') {
+            Some(name) => name.split_once('}').map_or("", |(_, behind)| behind),
+            None => after.trim_start_matches(is_of_name),
+        };
+        let touches = |next: Option<char>| next.is_some_and(|next| next == '$' || is_of_word(next));
+        before.chars().next_back().is_some_and(is_of_word) || touches(behind.chars().next())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn format_whose_values_touch_words_is_known() {
+        for (format, is_joined) in [
+            ("combined", false),
+            (
+                "$remote_addr - [$time_local] \"$request\" rt=$request_time",
+                false,
+            ),
+            ("${request_time} ms", false),
+            ("${request_time}ms", true),
+            ("rt$request_time", true),
+            ("$host$uri", true),
+        ] {
+            assert_eq!(has_joined_values(format), is_joined, "{format}");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub struct StoreOpened<D: Disk> {
 /// Opens the store as [`StoreWriter::open`] says.
 ///
 /// A crash at any step leaves files that the next call treats as this one did.
-pub(super) fn open<D: Disk>(
+pub(crate) fn open<D: Disk>(
     disk: D,
     store_dir: &Path,
     recorded: Option<StorePosition>,
