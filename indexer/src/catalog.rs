@@ -132,7 +132,11 @@ impl Catalog {
     /// The batches in the catalog that are not among these: sealed since the last look, or discarded.
     pub(crate) fn others(&self, batches: &[Batch]) -> Vec<BatchId> {
         let listed: BTreeSet<_> = batches.iter().map(|batch| batch.id).collect();
-        self.batches.keys().filter(|id| !listed.contains(id)).copied().collect()
+        self.batches
+            .keys()
+            .filter(|id| !listed.contains(id))
+            .copied()
+            .collect()
     }
 
     /// Forgets a batch that the ledger has discarded. It had no lines.
@@ -143,7 +147,11 @@ impl Catalog {
     /// The batches with unread bytes in the order in which to read them: those that still grow, then the others, oldest window
     /// first, as the housekeeper deletes them first.
     pub(crate) fn to_read(&self) -> Vec<BatchId> {
-        let mut unread: Vec<_> = self.batches.values().filter(|tracked| tracked.unread() > 0).collect();
+        let mut unread: Vec<_> = self
+            .batches
+            .values()
+            .filter(|tracked| tracked.unread() > 0)
+            .collect();
         unread.sort_unstable_by_key(|tracked| {
             let batch = &tracked.batch;
             (batch.state != BatchState::Open, batch.window.start, batch.id)
@@ -158,7 +166,7 @@ impl Catalog {
     }
 
     /// The places to record: of batches that were added or read, and of those that have ended without more bytes.
-    pub(crate) fn to_record(&mut self) -> BTreeMap<String, IndexedBatch> {
+    pub(crate) fn take_records(&mut self) -> BTreeMap<String, IndexedBatch> {
         let touched = std::mem::take(&mut self.touched);
         let is_due = |tracked: &TrackedBatch| {
             touched.contains(&tracked.batch.id)
@@ -176,12 +184,20 @@ impl Catalog {
     /// How far the indexer is behind at `now`.
     pub(crate) fn lag(&self, now: i64) -> IndexLag {
         let unread = || self.batches.values().filter(|tracked| tracked.unread() > 0);
-        let lines = |tracked: &TrackedBatch| tracked.batch.contents.lines.saturating_sub(tracked.progress.lines);
+        let lines = |tracked: &TrackedBatch| {
+            tracked
+                .batch
+                .contents
+                .lines
+                .saturating_sub(tracked.progress.lines)
+        };
         let oldest = unread().filter_map(|tracked| tracked.unread_since).min();
         IndexLag {
             bytes: unread().map(TrackedBatch::unread).sum(),
             lines: unread().map(lines).sum(),
-            seconds: oldest.and_then(|oldest| u64::try_from(now - oldest).ok()).unwrap_or(0),
+            seconds: oldest
+                .and_then(|oldest| u64::try_from(now - oldest).ok())
+                .unwrap_or(0),
         }
     }
 }
@@ -218,19 +234,27 @@ mod tests {
         let (_dir, catalog, batches) = catalog(&[BatchState::Open, BatchState::Ready, BatchState::Sent]);
         let order: Vec<_> = [0, 2, 1].map(|at: usize| batches[at].id).to_vec();
         assert_eq!(catalog.to_read(), order);
-        let lag = IndexLag { bytes: 24, lines: 6, seconds: 70 };
+        let lag = IndexLag {
+            bytes: 24,
+            lines: 6,
+            seconds: 70,
+        };
         assert_eq!(catalog.lag(NOW + 10), lag);
     }
 
     #[test]
     fn each_batch_is_recorded_when_it_was_seen_and_once_when_it_has_ended() {
         let (_dir, mut catalog, batches) = catalog(&[BatchState::Open, BatchState::Ready]);
-        assert_eq!(catalog.to_record().len(), 2, "seen");
-        assert_eq!(catalog.to_record(), [].into());
+        assert_eq!(catalog.take_records().len(), 2, "seen");
+        assert_eq!(catalog.take_records(), [].into());
         let tracked = catalog.get_mut(batches[1].id).expect("in the catalog");
         assert_eq!(tracked.skip_rest(), (0, 8));
-        let ended = IndexedBatch { bytes: 8, lines: 2, is_read: true };
-        assert_eq!(catalog.to_record(), [("b1".to_owned(), ended)].into());
+        let ended = IndexedBatch {
+            bytes: 8,
+            lines: 2,
+            is_read: true,
+        };
+        assert_eq!(catalog.take_records(), [("b1".to_owned(), ended)].into());
         catalog.drop_read();
         assert_eq!(catalog.to_read(), [batches[0].id]);
         assert_eq!(catalog.newest(), Some(batches[1].id));

@@ -36,8 +36,11 @@ impl NamedCounter {
             (&rule.group, origin.group.as_str()),
             (&rule.log, log),
         ];
-        of.into_iter()
-            .all(|(pattern, name)| pattern.as_ref().is_none_or(|pattern| pattern.matches(name.as_bytes())))
+        of.into_iter().all(|(pattern, name)| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(name.as_bytes()))
+        })
     }
 
     fn counts(&self, line: &[u8], facts: &LineFacts<'_>, reader: &LineReader<'_>) -> bool {
@@ -46,12 +49,17 @@ impl NamedCounter {
             facts.status.is_some_and(|status| statuses.contains(&status))
         };
         let is_method = |method: &String| {
-            facts.method.is_some_and(|found| found.eq_ignore_ascii_case(method.as_bytes()))
+            facts
+                .method
+                .is_some_and(|found| found.eq_ignore_ascii_case(method.as_bytes()))
         };
         rule.status.as_ref().is_none_or(is_status)
             && rule.level.is_none_or(|level| facts.level == Some(level))
             && rule.method.as_ref().is_none_or(is_method)
-            && rule.path.as_ref().is_none_or(|path| facts.path.is_some_and(|found| path.matches(found)))
+            && rule
+                .path
+                .as_ref()
+                .is_none_or(|path| facts.path.is_some_and(|found| path.matches(found)))
             && self.text.as_ref().is_none_or(|text| text.find(line).is_some())
             && rule.fields.iter().all(|(name, value)| {
                 let found = reader.field(line, name.as_bytes());
@@ -96,11 +104,22 @@ pub(crate) fn count_block<E>(
     });
     let counters: Vec<_> = counters.iter().filter(|counter| counter.wants(&origin)).collect();
     let mut reader = LineReader::new(block.format, block.time);
-    let (mut offset, mut counts) = (block.offset, BlockCounts { lines: 0, unparsed: 0, time: block.time });
+    let (mut offset, mut counts) = (
+        block.offset,
+        BlockCounts {
+            lines: 0,
+            unparsed: 0,
+            time: block.time,
+        },
+    );
     for line in block.bytes.split_inclusive(|byte| *byte == b'\n') {
         let facts = reader.read(line);
         if let Some(time) = facts.time {
-            counts.time = if time.unix > now + FUTURE_MAX { now } else { time.unix };
+            counts.time = if time.unix > now + FUTURE_MAX {
+                now
+            } else {
+                time.unix
+            };
         }
         let bytes = u64::try_from(line.len()).unwrap_or(0);
         let minute = tally.minute(counts.time, series);

@@ -68,7 +68,9 @@ impl LogFormats {
 
     /// Notes how many lines did not fit the format of a log.
     pub(crate) fn note(&mut self, key: &LogKey, lines: u64, misfits: u64) {
-        let Some(found) = self.found.get_mut(key) else { return };
+        let Some(found) = self.found.get_mut(key) else {
+            return;
+        };
         found.lines += lines;
         found.misfits += misfits;
         // Everything fits `text`, so it is looked for again in any case.
@@ -81,15 +83,31 @@ impl LogFormats {
     }
 
     fn find(&self, (_, log): &LogKey, lines: &[u8]) -> Format {
-        let lines = || lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(LOOKED_AT);
+        let lines = || {
+            lines
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .take(LOOKED_AT)
+        };
         if log.is_some() {
             return Format::found_in(lines());
         }
-        let fits_all = |format: &Format| {
+        let is_parsed = |format: &Format| {
             let mut reader = LineReader::new(format, 0);
-            lines().all(|line| reader.read(line).is_parsed)
+            lines()
+                .map(|line| reader.read(line).is_parsed)
+                .collect::<Vec<_>>()
         };
-        let configured = self.configured.all().filter(|format| **format != self.auto).cloned();
+        let fits_all = |format: &Format| {
+            // Everything is text, but then no line may be of another format.
+            let is_mixed = format.as_text() == "text" && is_parsed(&self.auto).contains(&true);
+            !is_mixed && !is_parsed(format).contains(&false)
+        };
+        let configured = self
+            .configured
+            .all()
+            .filter(|format| **format != self.auto)
+            .cloned();
         let found = std::iter::once_with(|| Format::found_in(lines()));
         configured.chain(found).find(fits_all).unwrap_or_default()
     }
@@ -110,7 +128,8 @@ mod tests {
     fn format_that_was_found_is_kept_until_most_lines_do_not_fit() {
         let mut formats = LogFormats::new(FormatsByLog::default());
         let log = key(Some("access"));
-        let of = |formats: &mut LogFormats, lines: &str| formats.of(&log, lines.as_bytes()).as_text().to_owned();
+        let of =
+            |formats: &mut LogFormats, lines: &str| formats.of(&log, lines.as_bytes()).as_text().to_owned();
         assert_eq!(of(&mut formats, COMBINED), "combined");
         assert_eq!(of(&mut formats, "{\"a\":1}\n"), "combined", "kept");
         formats.note(&log, 19, 19);

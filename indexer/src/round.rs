@@ -13,7 +13,7 @@ use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, Num
 use logferry_protocol::names::{LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
-use logferry_store::{GapRecord, LineOrigin};
+use logferry_store::{LineGap, LineOrigin};
 use logferry_telemetry::IndexerMetrics;
 
 use crate::catalog::{Catalog, TrackedBatch};
@@ -77,9 +77,15 @@ impl<S: LineStore> IndexSession<S> {
     ) -> Result<Self, IndexerError> {
         let ledger = Ledger::open_read_only(&config.data_dir)?;
         let ledger_id = ledger.id()?.to_string();
-        let names: Vec<_> = config.counters.iter().map(|counter| counter.name.clone()).collect();
+        let names: Vec<_> = config
+            .counters
+            .iter()
+            .map(|counter| counter.name.clone())
+            .collect();
         let ids = db.counter_ids(&names)?.into_iter();
-        let counters = ids.zip(&config.counters).map(|(id, settings)| NamedCounter::new(id, settings));
+        let counters = ids
+            .zip(&config.counters)
+            .map(|(id, settings)| NamedCounter::new(id, settings));
         Ok(Self {
             catalog: first_catalog(&ledger, &ledger_id, state, now)?,
             ledger,
@@ -123,7 +129,7 @@ impl<S: LineStore> IndexSession<S> {
                 break;
             }
         }
-        let batches = self.catalog.to_record();
+        let batches = self.catalog.take_records();
         let lag = self.catalog.lag(now.as_second());
         if !batches.is_empty() {
             work.change.batches = batches;
@@ -139,7 +145,12 @@ impl<S: LineStore> IndexSession<S> {
         // A source may have got another log.
         self.only_logs.clear();
         let mut gone = Vec::new();
-        let read = self.db.state()?.batches.into_iter().filter(|(_, progress)| progress.is_read);
+        let read = self
+            .db
+            .state()?
+            .batches
+            .into_iter()
+            .filter(|(_, progress)| progress.is_read);
         for (name, _) in read {
             let batch = self.ledger.batch_named(&name)?;
             if batch.is_none_or(|batch| batch.expired_at.is_some()) {
@@ -178,7 +189,10 @@ impl<S: LineStore> IndexSession<S> {
         };
         let key = (tracked.batch.source.clone(), log);
         let at = tracked.progress.bytes;
-        let reading = self.reading.take().filter(|(reading, lines)| *reading == id && lines.position() == at);
+        let reading = self
+            .reading
+            .take()
+            .filter(|(reading, lines)| *reading == id && lines.position() == at);
         let opened = match reading {
             Some((_, lines)) => Some(lines),
             None => BatchLines::open(&self.spool, &tracked.batch, at, false)?,
@@ -188,10 +202,16 @@ impl<S: LineStore> IndexSession<S> {
             return Ok(ControlFlow::Continue(()));
         };
         let is_open = tracked.batch.state == BatchState::Open;
-        let least_left = if is_open { work.left.saturating_sub(LIVE_BATCH_BYTES) } else { 0 };
+        let least_left = if is_open {
+            work.left.saturating_sub(LIVE_BATCH_BYTES)
+        } else {
+            0
+        };
         while work.left > least_left && !is_over() {
             let offset = lines.position();
-            let Some(bytes) = lines.next(&tracked.batch)? else { break };
+            let Some(bytes) = lines.next(&tracked.batch)? else {
+                break;
+            };
             let read = u64::try_from(bytes.len()).unwrap_or(0);
             let format = self.formats.of(&key, bytes);
             let name = tracked.batch.name();
@@ -234,11 +254,14 @@ impl<S: LineStore> IndexSession<S> {
         let (from, bytes) = tracked.skip_rest();
         let gap = gap(tracked, (from, bytes), reason, work.now);
         let window = tracked.batch.window;
-        self.store.append_gap(&GapRecord {
+        self.store.append_gap(&LineGap {
             origin: origin(&tracked.batch, &gap.batch, key.1.as_ref(), &Format::default()),
             offset: from,
             bytes,
-            window_ms: (window.start.saturating_mul(1000), window.end().saturating_mul(1000)),
+            window_ms: (
+                window.start.saturating_mul(1000),
+                window.end().saturating_mul(1000),
+            ),
             found_at_ms: work.now.as_millisecond(),
             reason,
         })?;
@@ -291,7 +314,9 @@ fn first_catalog(
         batches.extend(ledger.batch_named(name)?);
     }
     let mut catalog = Catalog::new(newest);
-    catalog.update(batches, now.as_second(), |batch| state.batches.get(&batch.name()).copied());
+    catalog.update(batches, now.as_second(), |batch| {
+        state.batches.get(&batch.name()).copied()
+    });
     Ok(catalog)
 }
 

@@ -56,7 +56,12 @@ pub async fn run(config: IndexerSettings, stop: CancellationToken) -> Result<(),
     let (done, mut outcome) = oneshot::channel();
     let token = stop.clone();
     let work = move || {
-        let thread = IndexerThread { config, stop: token, stopped, trouble };
+        let thread = IndexerThread {
+            config,
+            stop: token,
+            stopped,
+            trouble,
+        };
         let _ = done.send(thread.work());
     };
     thread::Builder::new()
@@ -87,7 +92,10 @@ impl IndexerThread {
     fn work(&self) -> Result<(), IndexerError> {
         // Of this thread only (nice(2), "C library/kernel differences").
         if let Err(error) = rustix::process::nice(NICENESS) {
-            tracing::debug!(error = &error as &dyn Error, "the indexer's thread keeps its priority");
+            tracing::debug!(
+                error = &error as &dyn Error,
+                "the indexer's thread keeps its priority"
+            );
         }
         let store_dir = &self.config.store_dir;
         RealDisk.create_dir_all(store_dir)?;

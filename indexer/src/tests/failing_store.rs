@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use logferry_durable::{DiskError, DiskOperation};
-use logferry_store::{GapRecord, LineRecord, StoreError, StorePosition};
+use logferry_store::{LineGap, LineRecord, StoreError, StorePosition};
 
 use crate::line_store::LineStore;
 
@@ -49,7 +49,10 @@ impl FailingStore {
         }
     }
 
-    fn step<T>(&mut self, work: impl FnOnce(&mut MutexGuard<'_, StoreContents>, &mut Vec<StoredEntry>) -> T) -> Result<T, StoreError> {
+    fn step<T>(
+        &mut self,
+        work: impl FnOnce(&mut MutexGuard<'_, StoreContents>, &mut Vec<StoredEntry>) -> T,
+    ) -> Result<T, StoreError> {
         let mut contents = self.shared.lock().expect("no panic");
         let fails = match &mut contents.failure {
             Some((0, does_work)) => Some(*does_work),
@@ -63,12 +66,20 @@ impl FailingStore {
             return Err(failure());
         }
         let value = work(&mut contents, &mut self.pending);
-        if fails.is_some() { Err(failure()) } else { Ok(value) }
+        if fails.is_some() {
+            Err(failure())
+        } else {
+            Ok(value)
+        }
     }
 }
 
 fn failure() -> StoreError {
-    StoreError::Disk(DiskError::new(DiskOperation::Sync, Path::new("x"), io::ErrorKind::StorageFull.into()))
+    StoreError::Disk(DiskError::new(
+        DiskOperation::Sync,
+        Path::new("x"),
+        io::ErrorKind::StorageFull.into(),
+    ))
 }
 
 impl LineStore for FailingStore {
@@ -83,7 +94,7 @@ impl LineStore for FailingStore {
         self.step(|_, pending| pending.push(entry))
     }
 
-    fn append_gap(&mut self, gap: &GapRecord<'_>) -> Result<(), StoreError> {
+    fn append_gap(&mut self, gap: &LineGap<'_>) -> Result<(), StoreError> {
         let entry = StoredEntry {
             batch: gap.origin.batch.to_owned(),
             offset: gap.offset,

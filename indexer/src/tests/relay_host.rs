@@ -40,7 +40,10 @@ impl RelayHost {
         fs::create_dir_all(&data_dir).expect("made");
         fs::create_dir_all(dir.path().join("index")).expect("made");
         let (data, index) = (data_dir.display(), dir.path().join("index"));
-        let text = format!("indexer:\n  data_dir: {data}\n  store_dir: {}\n{settings}", index.display());
+        let text = format!(
+            "indexer:\n  data_dir: {data}\n  store_dir: {}\n{settings}",
+            index.display()
+        );
         let config = parse(&text, dir.path(), &|_| None).expect("valid");
         Self {
             ledger: Ledger::open_or_create(&data_dir).expect("a ledger"),
@@ -59,7 +62,12 @@ impl RelayHost {
     }
 
     pub(super) fn path(&self, batch: &Batch, state: &str) -> PathBuf {
-        let folder = self.dir.path().join("data").join(state).join(batch.source.as_str());
+        let folder = self
+            .dir
+            .path()
+            .join("data")
+            .join(state)
+            .join(batch.source.as_str());
         fs::create_dir_all(&folder).expect("made");
         folder.join(batch.file_name())
     }
@@ -87,7 +95,9 @@ impl RelayHost {
             file_sha256: "e3".to_owned(),
         };
         let edw = "edw".parse().expect("a name");
-        let delivered = self.ledger.record_delivery(batch.id, &edw, &published, true, now());
+        let delivered = self
+            .ledger
+            .record_delivery(batch.id, &edw, &published, true, now());
         delivered.expect("delivered");
         fs::rename(self.path(batch, "ready"), self.path(batch, "sent")).expect("moved");
     }
@@ -138,7 +148,10 @@ impl RelayHost {
     pub(super) fn counted(&self) -> (u64, u64) {
         let rows = self.reader().numbers(&NumbersQuery::default()).expect("read");
         let sum = |of: fn(&logferry_numbers::Counts) -> u64| rows.iter().map(|row| of(&row.counts)).sum();
-        (sum(logferry_numbers::Counts::lines), sum(logferry_numbers::Counts::bytes))
+        (
+            sum(logferry_numbers::Counts::lines),
+            sum(logferry_numbers::Counts::bytes),
+        )
     }
 
     /// Each committed byte is in the store once: in a line or a gap; and the numbers count the lines of the store.
@@ -146,7 +159,11 @@ impl RelayHost {
         let contents = self.store.lock().expect("no panic");
         let (mut lines, mut bytes) = (0, 0);
         for (batch, written) in &self.written {
-            let mut entries: Vec<_> = contents.entries.iter().filter(|entry| entry.batch == *batch).collect();
+            let mut entries: Vec<_> = contents
+                .entries
+                .iter()
+                .filter(|entry| entry.batch == *batch)
+                .collect();
             entries.sort_by_key(|entry| entry.offset);
             let mut end = 0;
             for entry in entries {
@@ -154,7 +171,11 @@ impl RelayHost {
                 match &entry.line {
                     Ok(line) => {
                         let from = usize::try_from(end).expect("small");
-                        assert_eq!(written.get(from..from + line.len()), Some(line.as_slice()), "{batch}");
+                        assert_eq!(
+                            written.get(from..from + line.len()),
+                            Some(line.as_slice()),
+                            "{batch}"
+                        );
                         end += line.len() as u64;
                         lines += 1;
                         bytes += line.len() as u64;
@@ -164,10 +185,20 @@ impl RelayHost {
             }
             assert_eq!(end, written.len() as u64, "{batch}: to its end");
         }
-        assert_eq!(self.counted(), (lines, bytes), "the numbers are those of the store");
-        let in_gaps = contents.entries.iter().filter_map(|entry| entry.line.as_ref().err());
+        assert_eq!(
+            self.counted(),
+            (lines, bytes),
+            "the numbers are those of the store"
+        );
+        let in_gaps = contents
+            .entries
+            .iter()
+            .filter_map(|entry| entry.line.as_ref().err());
         let gaps = self.reader().gaps(0).expect("read");
-        assert_eq!(gaps.iter().map(|gap| gap.bytes).sum::<u64>(), in_gaps.sum::<u64>());
+        assert_eq!(
+            gaps.iter().map(|gap| gap.bytes).sum::<u64>(),
+            in_gaps.sum::<u64>()
+        );
     }
 
     pub(super) fn state(&self, batch: &Batch) -> BatchState {

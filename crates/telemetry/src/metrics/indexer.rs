@@ -26,14 +26,26 @@ impl IndexerMetrics {
         Self {
             lines: register(r, "indexer_lines", "Lines counted and stored for the search"),
             bytes: register(r, "indexer_bytes", "Bytes of these lines"),
-            unparsed_lines: register(r, "indexer_unparsed_lines", "Lines that are not of their log's format"),
-            gaps: register(r, "indexer_gaps", "Stretches of batches that were gone before they were read"),
+            unparsed_lines: register(
+                r,
+                "indexer_unparsed_lines",
+                "Lines that are not of their log's format",
+            ),
+            gaps: register(
+                r,
+                "indexer_gaps",
+                "Stretches of batches that were gone before they were read",
+            ),
             gap_bytes: register(r, "indexer_gap_bytes", "Bytes in these gaps"),
             frames: register(r, "indexer_frames", "Frames written since the indexer's start"),
             store_bytes: register(r, "indexer_store_bytes", "Bytes of the store on disk"),
             lag_bytes: register(r, "indexer_lag_bytes", "Durable bytes that are not indexed"),
             lag_lines: register(r, "indexer_lag_lines", "Durable lines that are not indexed"),
-            lag_seconds: register(r, "indexer_lag_seconds", "For how long the oldest of these lines have waited"),
+            lag_seconds: register(
+                r,
+                "indexer_lag_seconds",
+                "For how long the oldest of these lines have waited",
+            ),
         }
     }
 
