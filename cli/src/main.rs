@@ -20,7 +20,7 @@ use logferry_telemetry::Level;
 use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
-use crate::commands::{audit, backfill, check, fsck, generate, resend, retry, status, tail, trust};
+use crate::commands::{audit, backfill, check, fsck, generate, resend, retry, search, status, tail, trust};
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
 use crate::roles::oneshot;
@@ -51,6 +51,7 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Audit(options) => audit::run(file, &options),
         CliCommand::Fsck(options) => fsck::run(file, &options),
         CliCommand::Tail(options) => tail::run(file, &options),
+        CliCommand::Search(options) => search::run(file, &options),
         CliCommand::Retry { batches } => retry::run(file, &batches),
         CliCommand::Trust(options) => trust::run(file, &options),
         CliCommand::Resend(options) => resend::run(file, &options),

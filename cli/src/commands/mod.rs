@@ -10,6 +10,7 @@ pub(crate) mod fsck;
 pub(crate) mod generate;
 pub(crate) mod resend;
 pub(crate) mod retry;
+pub(crate) mod search;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod trust;

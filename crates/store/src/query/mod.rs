@@ -45,6 +45,12 @@ impl Query {
         })
     }
 
+    /// Adds the parts of another text.
+    pub fn add_words(&mut self, text: &str) -> Result<(), QueryError> {
+        self.terms.extend(parse::terms(text)?);
+        Ok(())
+    }
+
     /// Only lines whose field `name` has the value: as `name:value` in the text.
     pub fn add_field(&mut self, name: &str, value: &str) -> Result<(), QueryError> {
         self.terms.push(parse::field(name, value, false)?);
