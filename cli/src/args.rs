@@ -54,6 +54,8 @@ pub(crate) enum CliCommand {
     Monitor(RunMode),
     /// Compress and later delete the batches that every destination has
     Housekeeper(RunMode),
+    /// Count the lines that the relay has stored, and keep them for the search
+    Indexer,
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
@@ -66,6 +68,8 @@ pub(crate) enum CliCommand {
     Tail(TailArgs),
     /// Find lines, newest first, in the indexer's store and in the spool
     Search(Box<SearchArgs>),
+    /// Show lines, bytes and named counters by minute or hour, as the indexer has counted them
+    Numbers(NumbersArgs),
     /// Put failed batches back to ready, to be delivered again
     Retry {
         /// Names of batches as `audit` shows them [default: all failed batches]
@@ -132,6 +136,7 @@ pub(crate) enum CheckedRole {
     Forwarder,
     Monitor,
     Housekeeper,
+    Indexer,
 }
 
 #[derive(Debug, Options)]
@@ -255,6 +260,42 @@ pub(crate) struct SearchArgs {
     pub(crate) count: bool,
     /// Words that are all in the line: word, "a phrase", begin*, field:value, status:5xx, -without
     pub(crate) words: Vec<String>,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct NumbersArgs {
+    /// From this time on: 2h (ago), 08:00, 2026-11-21, or RFC 3339 [default: one hour ago; with --per hour, one day]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Until this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<Timestamp>,
+    /// A row for each of these
+    #[arg(long, value_enum, default_value_t = NumbersPer::Minute)]
+    pub(crate) per: NumbersPer,
+    /// And for each value of this
+    #[arg(long, value_enum)]
+    pub(crate) by: Option<NumbersBy>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The time of a row of `numbers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum NumbersPer {
+    Minute,
+    Hour,
+}
+
+/// What the rows of `numbers` are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum NumbersBy {
+    Source,
+    Group,
+    Log,
+    Status,
+    Level,
 }
 
 #[derive(Debug, Options)]

@@ -61,6 +61,8 @@ struct RoundWork {
     now: Timestamp,
     /// Bytes that it may still read.
     left: u64,
+    /// Whether it stopped at a bound.
+    has_more: bool,
     unparsed: u64,
     lines: u64,
 }
@@ -121,6 +123,7 @@ impl<S: LineStore> IndexSession<S> {
             change: IndexChange::default(),
             now,
             left: ROUND_BYTES,
+            has_more: false,
             unparsed: 0,
             lines: 0,
         };
@@ -136,7 +139,7 @@ impl<S: LineStore> IndexSession<S> {
             self.record(&mut work, lag)?;
         }
         self.metrics.set_lag(lag.bytes, lag.lines, lag.seconds);
-        let has_more = work.left == 0;
+        let has_more = work.has_more;
         Ok(RoundResult { lag, has_more })
     }
 
@@ -145,15 +148,13 @@ impl<S: LineStore> IndexSession<S> {
         // A source may have got another log.
         self.only_logs.clear();
         let mut gone = Vec::new();
-        let read = self
-            .db
-            .state()?
-            .batches
-            .into_iter()
-            .filter(|(_, progress)| progress.is_read);
-        for (name, _) in read {
-            let batch = self.ledger.batch_named(&name)?;
-            if batch.is_none_or(|batch| batch.expired_at.is_some()) {
+        for (name, progress) in self.db.state()?.batches {
+            let is_gone = match self.ledger.batch_named(&name)? {
+                // It stayed empty and was discarded, or the ledger was rebuilt without its file.
+                None => true,
+                Some(batch) => progress.is_read && batch.expired_at.is_some(),
+            };
+            if is_gone {
                 gone.push(name);
             }
         }
@@ -230,6 +231,7 @@ impl<S: LineStore> IndexSession<S> {
             work.unparsed += counts.unparsed;
             work.left = work.left.saturating_sub(read);
         }
+        work.has_more |= work.left <= least_left;
         if lines.is_short() {
             self.miss(id, &key, work)?;
         } else if !is_open && tracked.unread() > 0 {

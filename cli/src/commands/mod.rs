@@ -8,6 +8,7 @@ pub(crate) mod backfill;
 pub(crate) mod check;
 pub(crate) mod fsck;
 pub(crate) mod generate;
+pub(crate) mod numbers;
 pub(crate) mod resend;
 pub(crate) mod retry;
 pub(crate) mod search;

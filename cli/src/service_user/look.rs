@@ -15,7 +15,13 @@ pub(super) fn findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> 
     let mut findings = Vec::new();
     let mut folders: Vec<(&str, PathBuf)> = Vec::new();
     let data_dir = config.data_dirs().find(|(name, _)| *name == role.name());
-    folders.extend(data_dir.map(|(_, folder)| ("data_dir", folder.to_owned())));
+    let data_dir = data_dir.map(|(_, folder)| folder);
+    if let Some(indexer) = config.indexer.as_ref().filter(|_| role == Role::Indexer) {
+        folders.push(("store_dir", indexer.store_dir.clone()));
+        findings.extend(data_dir.and_then(check_spool));
+    } else {
+        folders.extend(data_dir.map(|folder| ("data_dir", folder.to_owned())));
+    }
     if let Some(sender) = config.sender.as_ref().filter(|_| role == Role::Sender) {
         let found = logferry_sender::log_findings(&sender.logs);
         findings.extend(
@@ -76,6 +82,19 @@ fn check_folder(role: Role, setting: &str, folder: &Path, unit: Option<&UnitFile
         parent.display(),
         error.desc()
     ))
+}
+
+/// The relay's folder, which the indexer only reads. The relay makes it.
+fn check_spool(folder: &Path) -> Option<String> {
+    let error = access(folder, AccessFlags::R_OK | AccessFlags::X_OK).err()?;
+    let (shown, user) = (folder.display(), this_user());
+    (error == Errno::EACCES).then(|| {
+        format!(
+            "{shown} (indexer.data_dir) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
+             group of the folder",
+            owner(folder)
+        )
+    })
 }
 
 /// A file that the role reads.
