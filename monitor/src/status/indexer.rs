@@ -28,7 +28,9 @@ pub struct IndexerStatus {
 
 /// `None` if there is no index yet, or it cannot be read now: the status of everything else counts more.
 pub(super) fn status(roles: &[WatchedRole<'_>]) -> Option<IndexerStatus> {
-    let role = roles.iter().find(|role| role.name == INDEXER && role.is_configured)?;
+    let role = roles
+        .iter()
+        .find(|role| role.name == INDEXER && role.is_configured)?;
     let reader = IndexReader::open(role.folder).ok()?;
     let (state, gaps) = (reader.state().ok()?, reader.gaps(i64::MIN).ok()?);
     Some(IndexerStatus {

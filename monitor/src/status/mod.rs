@@ -71,6 +71,7 @@ pub struct StatusReport {
     /// The mails that are not sent.
     pub mails: MailStatus,
     /// How far the indexer is; `None` without one, or before it has read anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub indexer: Option<IndexerStatus>,
     /// Why an operator has to act, one sentence each; empty if nobody has to.
     pub problems: Vec<String>,
