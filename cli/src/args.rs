@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_ledger::BatchFilter;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
+use logferry_store::SearchCursor;
 use logferry_time_windows::{MomentError, moment};
 
 /// The configuration that is used unless another one is named.
@@ -53,6 +54,8 @@ pub(crate) enum CliCommand {
     Monitor(RunMode),
     /// Compress and later delete the batches that every destination has
     Housekeeper(RunMode),
+    /// Count the lines that the relay has stored, and keep them for the search
+    Indexer,
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
@@ -63,6 +66,10 @@ pub(crate) enum CliCommand {
     Fsck(FsckArgs),
     /// Show lines as the relay stores them
     Tail(TailArgs),
+    /// Find lines, newest first, in the indexer's store and in the spool
+    Search(Box<SearchArgs>),
+    /// Show lines, bytes and named counters by minute or hour, as the indexer has counted them
+    Numbers(NumbersArgs),
     /// Put failed batches back to ready, to be delivered again
     Retry {
         /// Names of batches as `audit` shows them [default: all failed batches]
@@ -129,6 +136,7 @@ pub(crate) enum CheckedRole {
     Forwarder,
     Monitor,
     Housekeeper,
+    Indexer,
 }
 
 #[derive(Debug, Options)]
@@ -201,6 +209,93 @@ pub(crate) struct TailArgs {
     pub(crate) group: Option<GroupName>,
     /// Only lines that contain this text
     pub(crate) pattern: Option<String>,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct SearchArgs {
+    /// Only lines of this time or later: 2h (ago), 08:00, yesterday, 2026-11-21, 2026-11-21T08:00, or with an offset or Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only lines before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<Timestamp>,
+    /// Only this source
+    #[arg(long)]
+    pub(crate) source: Option<SourceId>,
+    /// Only this group
+    #[arg(long)]
+    pub(crate) group: Option<GroupName>,
+    /// Only this log
+    #[arg(long)]
+    pub(crate) log: Option<LogName>,
+    /// Only this level: error, warn, info or debug
+    #[arg(long)]
+    pub(crate) level: Option<String>,
+    /// Only this HTTP status, or a class such as 5xx
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only lines whose field K has the value V; V may begin or end in *
+    #[arg(long, value_name = "K=V")]
+    pub(crate) field: Vec<String>,
+    /// Only lines in which this regular expression matches
+    #[arg(long, value_name = "RE")]
+    pub(crate) regex: Vec<String>,
+    /// Only lines without this word; as -WORD in the words
+    #[arg(long, value_name = "WORD")]
+    pub(crate) not: Vec<String>,
+    /// At most so many lines
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub(crate) limit: u64,
+    /// Stop after so long, and say how far the search came
+    #[arg(long, value_name = "TIME", value_parser = logferry_config::units::parse_duration)]
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// Go on where a search has stopped: the text that it has printed
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<SearchCursor>,
+    /// Print JSON, one object a line, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only count the lines
+    #[arg(long)]
+    pub(crate) count: bool,
+    /// Words that are all in the line: word, "a phrase", begin*, field:value, status:5xx, -without
+    pub(crate) words: Vec<String>,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct NumbersArgs {
+    /// From this time on: 2h (ago), 08:00, 2026-11-21, or RFC 3339 [default: one hour ago; with --per hour, one day]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Until this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<Timestamp>,
+    /// A row for each of these
+    #[arg(long, value_enum, default_value_t = NumbersPer::Minute)]
+    pub(crate) per: NumbersPer,
+    /// And for each value of this
+    #[arg(long, value_enum)]
+    pub(crate) by: Option<NumbersBy>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The time of a row of `numbers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum NumbersPer {
+    Minute,
+    Hour,
+}
+
+/// What the rows of `numbers` are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum NumbersBy {
+    Source,
+    Group,
+    Log,
+    Status,
+    Level,
 }
 
 #[derive(Debug, Options)]

@@ -20,7 +20,9 @@ use logferry_telemetry::Level;
 use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
-use crate::commands::{audit, backfill, check, fsck, generate, resend, retry, status, tail, trust};
+use crate::commands::{
+    audit, backfill, check, fsck, generate, numbers, resend, retry, search, status, tail, trust,
+};
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
 use crate::roles::oneshot;
@@ -47,11 +49,14 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Monitor(RunMode { once: true }) => oneshot::monitor(file),
         CliCommand::Housekeeper(RunMode { once: false }) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
+        CliCommand::Indexer => run_roles(Some(Role::Indexer)),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Audit(options) => audit::run(file, &options),
         CliCommand::Fsck(options) => fsck::run(file, &options),
         CliCommand::Tail(options) => tail::run(file, &options),
+        CliCommand::Search(options) => search::run(file, &options),
+        CliCommand::Numbers(options) => numbers::run(file, &options),
         CliCommand::Retry { batches } => retry::run(file, &batches),
         CliCommand::Trust(options) => trust::run(file, &options),
         CliCommand::Resend(options) => resend::run(file, &options),
@@ -70,7 +75,8 @@ fn level(command: &CliCommand) -> Level {
         | CliCommand::Relay
         | CliCommand::Forwarder
         | CliCommand::Monitor(_)
-        | CliCommand::Housekeeper(_) => Level::INFO,
+        | CliCommand::Housekeeper(_)
+        | CliCommand::Indexer => Level::INFO,
         // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
         CliCommand::Demo(_) => Level::ERROR,

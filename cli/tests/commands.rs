@@ -97,6 +97,27 @@ fn role_without_its_section_is_a_configuration_error() {
 }
 
 #[test]
+fn numbers_need_an_indexer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, text) = error_of(&["numbers", "-c", &relay(dir.path())]);
+    assert!(
+        code == 2 && text.contains("there is no indexer section"),
+        "{code} {text}"
+    );
+    let folders = (dir.path().join("relay"), dir.path().join("index"));
+    let text = format!(
+        "indexer:\n  data_dir: {}\n  store_dir: {}\n",
+        folders.0.display(),
+        folders.1.display()
+    );
+    let (code, text) = error_of(&["numbers", "-c", &configuration(dir.path(), &text)]);
+    assert!(
+        code == 3 && text.contains("index.db does not exist: start the indexer once"),
+        "{code} {text}"
+    );
+}
+
+#[test]
 fn audit_without_a_ledger_fails() {
     let dir = tempfile::tempdir().unwrap();
     let (code, text) = error_of(&["audit", "-c", &relay(dir.path())]);
@@ -284,6 +305,10 @@ fn demo_delivers_every_line_once() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}\n{stderr}");
     assert!(text.contains("every line written was delivered once: "), "{text}");
+    assert!(
+        text.contains("one search in these lines") && stderr.contains("was searched, in "),
+        "{text}\n{stderr}"
+    );
     assert!(std::fs::read_dir(dir.path().join("delivered")).unwrap().count() >= 3);
 }
 
@@ -292,7 +317,8 @@ fn roles_wait_for_the_first_start_of_the_relay_without_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("relay");
     std::fs::create_dir(&data_dir).unwrap();
-    let data_dir = data_dir.display();
+    let (data_dir, store_dir) = (data_dir.display(), dir.path().join("index"));
+    let store_dir = store_dir.display();
     let file = configuration(
         dir.path(),
         &format!(
@@ -300,7 +326,8 @@ fn roles_wait_for_the_first_start_of_the_relay_without_an_error() {
              password: x, host_key: \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}]\n\
              monitor:\n  data_dir: {data_dir}\n  metrics: null\n  \
              smtp: {{host: 127.0.0.1, port: 9, from: a@example.com, to: [a@example.com]}}\n\
-             housekeeper:\n  data_dir: {data_dir}\n  schedule: \"* * * * * *\"\n"
+             housekeeper:\n  data_dir: {data_dir}\n  schedule: \"* * * * * *\"\n\
+             indexer:\n  data_dir: {data_dir}\n  store_dir: {store_dir}\n"
         ),
     );
     let mut command = logferry(&["-c", &file, "run"]);
@@ -310,12 +337,12 @@ fn roles_wait_for_the_first_start_of_the_relay_without_an_error() {
     for line in stderr.lines().map_while(Result::ok) {
         waiting += usize::from(line.contains("waiting for the relay's first start: no ledger in "));
         said += &(line + "\n");
-        if waiting == 3 {
+        if waiting == 4 {
             break;
         }
     }
     roles.kill().unwrap();
     roles.wait().unwrap();
-    assert_eq!(waiting, 3, "{said}");
+    assert_eq!(waiting, 4, "{said}");
     assert!(!said.contains("ERROR"), "{said}");
 }

@@ -3,6 +3,7 @@
 
 mod crashes;
 mod full_disk;
+mod indexer;
 mod lost_log_files;
 mod lost_responses;
 mod relay_outages;

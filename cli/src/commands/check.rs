@@ -78,6 +78,7 @@ impl CheckedRole {
             Self::Forwarder => Some(Role::Forwarder),
             Self::Monitor => Some(Role::Monitor),
             Self::Housekeeper => Some(Role::Housekeeper),
+            Self::Indexer => Some(Role::Indexer),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::args::TailArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
+use crate::output::terminal::escape;
 use crate::roles::signals::{SignalRequest, Signals};
 
 /// Time between two checks for new lines, in milliseconds.
@@ -75,22 +76,6 @@ fn matching(lines: &[u8], finder: &Finder<'_>, is_terminal: bool) -> Vec<u8> {
         }
     }
     text
-}
-
-/// Escapes control characters and bytes that are no text, as `\x1b`. Anybody can put terminal commands into a request.
-fn escape(line: &[u8], text: &mut Vec<u8>) {
-    for chunk in line.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() && !matches!(character, '\n' | '\t') {
-                text.extend(character.escape_default().to_string().bytes());
-            } else {
-                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-        }
-        for byte in chunk.invalid() {
-            text.extend(format!("\\x{byte:02x}").bytes());
-        }
-    }
 }
 
 /// Waits; false if the reader of stdout went away (poll(2): the pipe then reports `POLLERR`).

@@ -126,6 +126,7 @@ impl DemoFolder {
 
     fn relay_yaml(&self, ports: Ports, sftp: &SftpServer, mail: &MailSink) -> anyhow::Result<String> {
         let data_dir = quoted(&self.data_dir())?;
+        let store_dir = quoted(&self.relay_host().join("index"))?;
         let known_hosts = quoted(&self.relay_host().join("known_hosts"))?;
         let (sftp, mail) = (sftp.port(), mail.port());
         let groups: String = (0..GROUPS.len()).map(|group| group_yaml(group, ports)).collect();
@@ -146,7 +147,9 @@ impl DemoFolder {
                interval: 5s\n  \
                metrics: null\n  \
                smtp: {{host: 127.0.0.1, port: {mail}, from: logferry@example.com, to: [ops@example.com]}}\n\
-             housekeeper: {{}}\n",
+             housekeeper: {{}}\n\
+             indexer:\n  \
+               store_dir: {store_dir}\n",
             metrics = ports.metrics,
         ))
     }

@@ -10,10 +10,11 @@ mod demo_roles;
 mod progress_table;
 mod writers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Parser;
 use logferry_embedded_servers::{MailSink, SftpOptions, SftpServer};
 use logferry_ledger::{BatchFilter, BatchState, Ledger, LedgerError};
 use logferry_protocol::names::SourceId;
@@ -26,8 +27,8 @@ use self::demo_folder::{DemoFolder, HOSTS, SFTP_LOGIN};
 use self::demo_roles::DemoRoles;
 use self::progress_table::{ProgressTable, SourceRow};
 use self::writers::Writers;
-use crate::args::DemoArgs;
-use crate::commands::audit;
+use crate::args::{CliArgs, CliCommand, DemoArgs};
+use crate::commands::{audit, search};
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
@@ -189,6 +190,19 @@ fn lines(ledger: &Ledger, source: SourceId) -> anyhow::Result<(u64, u64)> {
     Ok((received, sent.map(|batch| batch.contents.lines).sum()))
 }
 
+/// Shows one search in the lines of the demo, and its time.
+fn search_once(file: &Path) -> Result {
+    let line = ["logferry", "search", "--limit", "3", "status:404"];
+    console::print(&format!("\none search in these lines, `{}`:\n", line.join(" ")))?;
+    match CliArgs::try_parse_from(line)
+        .map_err(Failure::configuration)?
+        .command
+    {
+        CliCommand::Search(options) => search::run(file, &options),
+        _ => Ok(CommandOutcome::Fine),
+    }
+}
+
 /// Checks the audit and the independent count of delivered lines.
 fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
     let file = folder.relay_config();
@@ -216,5 +230,6 @@ fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
         audit::text(&audit),
         file.display()
     ))?;
+    search_once(&file)?;
     Ok(CommandOutcome::fine_if(is_exact && audit.complete))
 }

@@ -4,3 +4,4 @@
 
 pub(crate) mod console;
 pub(crate) mod exit;
+pub(crate) mod terminal;

@@ -20,18 +20,20 @@ pub(crate) enum Role {
     Forwarder,
     Monitor,
     Housekeeper,
+    Indexer,
 }
 
 /// Runs a role until its token is cancelled.
 pub(crate) type RoleFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 impl Role {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Sender,
         Self::Relay,
         Self::Forwarder,
         Self::Monitor,
         Self::Housekeeper,
+        Self::Indexer,
     ];
 
     /// The name of the role and of its section.
@@ -42,6 +44,7 @@ impl Role {
             Self::Forwarder => "forwarder",
             Self::Monitor => "monitor",
             Self::Housekeeper => "housekeeper",
+            Self::Indexer => "indexer",
         }
     }
 
@@ -53,6 +56,7 @@ impl Role {
             Self::Forwarder => "logferry-forwarder.service",
             Self::Monitor => "logferry-monitor.service",
             Self::Housekeeper => "logferry-housekeeper.service",
+            Self::Indexer => "logferry-indexer.service",
         }
     }
 
@@ -64,6 +68,7 @@ impl Role {
             Self::Forwarder => config.forwarder.is_some(),
             Self::Monitor => config.monitor.is_some(),
             Self::Housekeeper => config.housekeeper.is_some(),
+            Self::Indexer => config.indexer.is_some(),
         }
     }
 
@@ -75,6 +80,7 @@ impl Role {
             Self::Forwarder => &config.forwarder.as_ref()?.data_dir,
             Self::Monitor => &config.monitor.as_ref()?.data_dir,
             Self::Housekeeper => &config.housekeeper.as_ref()?.data_dir,
+            Self::Indexer => &config.indexer.as_ref()?.store_dir,
         };
         Some(folder)
     }
@@ -87,6 +93,7 @@ impl Role {
             Self::Forwarder => old.forwarder != new.forwarder,
             Self::Monitor => old.monitor != new.monitor,
             Self::Housekeeper => old.housekeeper != new.housekeeper,
+            Self::Indexer => old.indexer != new.indexer,
         }
     }
 
@@ -98,6 +105,7 @@ impl Role {
             Self::Forwarder => self.with_name(logferry_forwarder::run(config.forwarder.clone()?, stop)),
             Self::Monitor => self.with_name(logferry_monitor::run(config.monitor.clone()?, stop)),
             Self::Housekeeper => self.with_name(logferry_housekeeper::run(config.housekeeper.clone()?, stop)),
+            Self::Indexer => self.with_name(logferry_indexer::run(config.indexer.clone()?, stop)),
         })
     }
 

@@ -29,10 +29,10 @@ pub(super) fn findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> 
 pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> Vec<String> {
     let mut findings = Vec::new();
     if let Some(folder) = role.folder(config) {
-        let setting = if role == Role::Sender {
-            "state_dir"
-        } else {
-            "data_dir"
+        let setting = match role {
+            Role::Sender => "state_dir",
+            Role::Indexer => "store_dir",
+            Role::Relay | Role::Forwarder | Role::Monitor | Role::Housekeeper => "data_dir",
         };
         findings.extend(check_folder(role, setting, folder, unit));
         findings.extend(written_files(role, folder));
@@ -52,6 +52,10 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
             let forwarder = config.forwarder.iter();
             let destinations = forwarder.flat_map(|forwarder| &forwarder.destinations);
             findings.extend(destinations.flat_map(destination_findings));
+        }
+        Role::Indexer => {
+            let spool = config.indexer.as_ref().map(|indexer| indexer.data_dir.as_path());
+            findings.extend(spool.and_then(check_spool));
         }
         Role::Relay | Role::Housekeeper => {}
     }
@@ -132,6 +136,7 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
         Role::Forwarder => &["forwarder.lock"],
         Role::Monitor => &["monitor.lock"],
         Role::Housekeeper => &["housekeeper.lock"],
+        Role::Indexer => &["indexer.lock", "index.db", "index.db-wal", "index.db-shm"],
     };
     let paths = files.iter().map(|name| folder.join(name));
     let refused =
@@ -139,6 +144,19 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
     refused.map(|path| {
         let (shown, owner, user) = (path.display(), owner(&path), this_user());
         format!("{shown} belongs to {owner}, and user {user} may not write it; run `chown {user}: {shown}`")
+    })
+}
+
+/// The relay's folder, which the indexer only reads. The relay makes it.
+fn check_spool(folder: &Path) -> Option<String> {
+    let error = access(folder, AccessFlags::R_OK | AccessFlags::X_OK).err()?;
+    let (shown, user) = (folder.display(), this_user());
+    (error == Errno::EACCES).then(|| {
+        format!(
+            "{shown} (indexer.data_dir) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
+             group of the folder",
+            owner(folder)
+        )
     })
 }
 

@@ -72,7 +72,12 @@ pub(crate) fn roles_of(unit: &str) -> Vec<Role> {
 /// Adds the folders that a role writes and the files that it reads.
 fn used_paths(role: Role, config: &Config, paths: &mut UsedPaths) {
     let data_dir = config.data_dirs().find(|(name, _)| *name == role.name());
-    paths.written.extend(data_dir.map(|(_, folder)| resolved(folder)));
+    let data_dir = data_dir.map(|(_, folder)| resolved(folder));
+    if let Some(indexer) = config.indexer.as_ref().filter(|_| role == Role::Indexer) {
+        paths.written.push(resolved(&indexer.store_dir));
+        return paths.read.extend(data_dir);
+    }
+    paths.written.extend(data_dir);
     let Some(sender) = config.sender.as_ref().filter(|_| role == Role::Sender) else {
         return;
     };

@@ -19,6 +19,7 @@ mod forwarder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod housekeeper;
+mod indexer;
 mod monitor;
 pub mod ownership;
 mod reader;
@@ -39,6 +40,8 @@ pub use forwarder::layout::{RemoteBatchPaths, RemoteLayout};
 pub use forwarder::publishing::{FileCompression, Publishing, VerifyMode};
 pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::HousekeeperSettings;
+pub use indexer::counters::{CounterRule, CounterSettings, TextPattern};
+pub use indexer::{IndexKeep, IndexerSettings};
 pub use monitor::smtp::{Smtp, SmtpTls};
 pub use monitor::{AlertHold, MonitorSettings, SummarySettings};
 pub use reader::{Config, load, load_for, parse, parse_for};

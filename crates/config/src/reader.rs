@@ -12,6 +12,7 @@ use crate::error::{ConfigError, ConfigProblem};
 use crate::formats::{self, FormatsByLog};
 use crate::forwarder::{ForwarderSettings, RawForwarder};
 use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
+use crate::indexer::{IndexerSettings, RawIndexer};
 use crate::monitor::{MonitorSettings, RawMonitor};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
@@ -33,6 +34,8 @@ pub struct Config {
     pub monitor: Option<MonitorSettings>,
     /// The `housekeeper` section.
     pub housekeeper: Option<HousekeeperSettings>,
+    /// The `indexer` section.
+    pub indexer: Option<IndexerSettings>,
     /// Allowed but unwise settings, as messages for the operator.
     pub warnings: Vec<String>,
 }
@@ -143,7 +146,7 @@ impl Evaluation {
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "the sections sender, relay, forwarder, monitor, housekeeper"
+    expecting = "the sections sender, relay, forwarder, monitor, housekeeper, indexer"
 )]
 struct RawConfig {
     formats: Option<BTreeMap<String, String>>,
@@ -152,6 +155,7 @@ struct RawConfig {
     forwarder: Section<RawForwarder>,
     monitor: Section<RawMonitor>,
     housekeeper: Section<RawHousekeeper>,
+    indexer: Section<RawIndexer>,
 }
 
 /// A role's section. A name with nothing below it is refused: it could mean "on, with defaults" or "off".
@@ -201,6 +205,7 @@ impl RawConfig {
             ("forwarder", self.forwarder.is_absent()),
             ("monitor", self.monitor.is_absent()),
             ("housekeeper", self.housekeeper.is_absent()),
+            ("indexer", self.indexer.is_absent()),
         ];
         let present = sections.into_iter().filter(|(_, is_absent)| !is_absent);
         present.map(|(name, _)| name).collect()
@@ -209,7 +214,7 @@ impl RawConfig {
     /// The valid sections. Each problem is reported at its field.
     fn resolve(self, at: &ConfigField<'_>) -> Config {
         if self.sections().is_empty() {
-            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper");
+            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer");
         }
         let data_dir = match &self.relay {
             Section::Given(relay) => relay.data_dir(&at.key("relay")),
@@ -232,11 +237,17 @@ impl RawConfig {
             housekeeper: self
                 .housekeeper
                 .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool)),
+            indexer: self
+                .indexer
+                .resolve("indexer", at, |raw, at| raw.resolve(at, &spool)),
             warnings: Vec::new(),
         };
         config.share_expected_sources();
         if let Some(relay) = &mut config.relay {
             relay.batch.formats.clone_from(&config.formats);
+        }
+        if let Some(indexer) = &mut config.indexer {
+            indexer.formats.clone_from(&config.formats);
         }
         config.check_one_spool(at);
         cross_checks::check_addresses(config.listening(at));
@@ -291,6 +302,7 @@ impl Config {
                 "housekeeper",
                 self.housekeeper.as_ref().map(|role| &role.data_dir),
             ),
+            ("indexer", self.indexer.as_ref().map(|role| &role.data_dir)),
         ];
         let present = folders.into_iter();
         present.filter_map(|(role, folder)| Some((role, folder?.as_path())))
@@ -309,6 +321,10 @@ impl Config {
             (
                 "monitor",
                 self.monitor.as_ref().and_then(|monitor| monitor.metrics),
+            ),
+            (
+                "indexer",
+                self.indexer.as_ref().and_then(|indexer| indexer.metrics),
             ),
         ];
         for (role, address) in metrics {

@@ -123,7 +123,9 @@ fn a_configuration_without_a_role_is_refused() {
     for text in ["", "# nothing\n", "{}"] {
         check(
             text,
-            &[" has no section; write at least one of sender, relay, forwarder, monitor, housekeeper"],
+            &[
+                " has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer",
+            ],
         );
     }
     check(

@@ -1,5 +1,6 @@
 //! The format of a log: its name or its text in the configuration, and the fields of its lines.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -7,7 +8,9 @@ use std::sync::LazyLock;
 use logferry_text::nearest;
 use logferry_time_windows::{LineTime, TimeReader, TimestampFormat};
 
+use crate::escape::ValueEscape;
 use crate::field::LineField;
+use crate::level::Level;
 use crate::log_format::{LogFormat, LogFormatError};
 use crate::text::without_line_end;
 use crate::{free_text, keyed, syslog};
@@ -107,6 +110,21 @@ impl Format {
         Ok(Self(kind))
     }
 
+    /// The text that [`Self::parse`] makes this format of.
+    pub fn as_text(&self) -> &str {
+        match &self.0 {
+            Kind::Auto => "auto",
+            Kind::Combined => "combined",
+            Kind::Common => "common",
+            Kind::Json => "json",
+            Kind::Ltsv => "ltsv",
+            Kind::Logfmt => "logfmt",
+            Kind::Syslog => "syslog",
+            Kind::Text => "text",
+            Kind::Pasted(format) => format.as_text(),
+        }
+    }
+
     /// Why times of lines in this format are not certain; one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         match &self.0 {
@@ -115,8 +133,8 @@ impl Format {
         }
     }
 
-    /// Replaces `fields` by those of a line, in its order. A line that is not of the format has none, and in `text` no line
-    /// has any. Of JSON, the members of the line's own object are the fields.
+    /// Replaces `fields` by those of a line, in its order. A line that is not of the format has none. In `text` a line has
+    /// its level at most. Of JSON, the members of the line's own object are the fields.
     pub fn read<'a>(&'a self, line: &[u8], fields: &mut Vec<LineField<'a>>) {
         fields.clear();
         let line = without_line_end(line);
@@ -138,9 +156,69 @@ impl Format {
             Kind::Json => read_json(line, fields),
             Kind::Ltsv => fields.extend(keyed::labels(line).map(LineField::in_line)),
             Kind::Logfmt => fields.extend(keyed::pairs(line).map(LineField::in_line)),
-            Kind::Text => {}
+            Kind::Text => {
+                fields.extend(Level::in_text(line).map(|(_, word)| LineField::new("level", word)));
+            }
             Kind::Pasted(format) => read_first(std::slice::from_ref(&**format), line, fields),
         }
+    }
+
+    /// The value of a line's field, without escapes.
+    pub fn value<'l>(&self, line: &'l [u8], field: &LineField<'_>) -> Option<Cow<'l, [u8]>> {
+        let value = line.get(field.value.clone())?;
+        let is_string = || field.value.start.checked_sub(1).and_then(|quote| line.get(quote)) == Some(&b'"');
+        let escape = match &self.0 {
+            Kind::Json | Kind::Logfmt if is_string() => ValueEscape::Json,
+            Kind::Auto if keyed::is_json(line) && is_string() => ValueEscape::Json,
+            Kind::Auto if keyed::is_json(line) => ValueEscape::None,
+            Kind::Json | Kind::Logfmt | Kind::Syslog | Kind::Text => ValueEscape::None,
+            Kind::Auto | Kind::Combined | Kind::Common | Kind::Ltsv => ValueEscape::Hex,
+            Kind::Pasted(format) => format.value_escape(),
+        };
+        Some(escape.remove(value))
+    }
+
+    /// The formats that can be found from lines, the most certain first.
+    pub(crate) fn detectable() -> [Self; 6] {
+        [
+            Kind::Json,
+            Kind::Ltsv,
+            Kind::Combined,
+            Kind::Common,
+            Kind::Syslog,
+            Kind::Logfmt,
+        ]
+        .map(Self)
+    }
+
+    /// The format of any text.
+    pub(crate) fn text() -> Self {
+        Self(Kind::Text)
+    }
+
+    /// Whether a line of any log can hardly have this format by chance. `fields`: any; they are replaced.
+    pub(crate) fn suits<'a>(&'a self, line: &[u8], fields: &mut Vec<LineField<'a>>) -> bool {
+        let line = without_line_end(line);
+        match self.0 {
+            Kind::Json => keyed::is_json(line),
+            Kind::Ltsv => keyed::is_ltsv(line),
+            Kind::Syslog => syslog::header(line, &mut TimeReader::new(TimestampFormat::Auto, 0)).is_some(),
+            Kind::Logfmt => keyed::is_logfmt(line),
+            _ => {
+                self.read(line, fields);
+                !fields.is_empty()
+            }
+        }
+    }
+
+    /// Whether lines of this format need have no fields.
+    pub(crate) fn has_no_fields(&self) -> bool {
+        self.0 == Kind::Text
+    }
+
+    /// Whether the level of a line stands among its words.
+    pub(crate) fn is_of_words(&self) -> bool {
+        matches!(self.0, Kind::Text | Kind::Syslog)
     }
 
     fn time(&self, line: &[u8], times: &mut TimeReader) -> Option<LineTime> {

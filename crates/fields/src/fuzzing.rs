@@ -6,7 +6,7 @@ use logferry_time_windows::{
     LineTime, NameTemplate, TimestampFormat, WindowLength, batch_name, window_label, window_of,
 };
 
-use crate::{Format, LineClock};
+use crate::{Format, LineClock, LineReader};
 
 const NOTATIONS: [TimestampFormat; 5] = [
     TimestampFormat::Auto,
@@ -47,6 +47,7 @@ pub fn line_time(data: &[u8]) {
                 assert!(line.get(field.value.clone()).is_some(), "{field:?}");
             }
         }
+        check_facts(&format, data);
         for notation in NOTATIONS {
             let mut clock = LineClock::new(&format, notation, 1_795_227_603);
             for line in data.split_inclusive(|&byte| byte == b'\n') {
@@ -59,6 +60,29 @@ pub fn line_time(data: &[u8]) {
             }
         }
     }
+}
+
+/// Facts do not depend on the lines before, and values without escapes are not longer.
+fn check_facts(format: &Format, data: &[u8]) {
+    let lines = || data.split_inclusive(|&byte| byte == b'\n');
+    let mut reader = LineReader::new(format, 1_795_227_603);
+    for line in lines() {
+        let facts = reader.read(line);
+        assert_eq!(
+            facts,
+            LineReader::new(format, 1_795_227_603).read(line),
+            "other facts alone"
+        );
+        assert!(facts.status.is_none_or(|status| (100..600).contains(&status)));
+        for field in reader.fields() {
+            let value = reader.field(line, field.name(line)).expect("it is a field");
+            assert!(value.len() <= line.len(), "{field:?}");
+        }
+    }
+    let found = Format::found_in(lines());
+    assert!(
+        lines().all(|line| line.len() >= LineReader::new(&found, 0).read(line).path.map_or(0, <[u8]>::len))
+    );
 }
 
 fn check_window(time: LineTime) {

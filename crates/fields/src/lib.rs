@@ -8,18 +8,26 @@
 //! - Reading takes time in proportion to the line's length.
 //! - In a format that is known, no text that a client sends decides the time.
 
+mod detect;
+mod escape;
+mod facts;
 mod field;
 mod format;
 mod free_text;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod keyed;
+mod level;
+mod line_reader;
 mod log_format;
 mod syslog;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use facts::LineFacts;
 pub use field::{FieldName, LineField};
 pub use format::{Format, FormatError, LineClock};
+pub use level::Level;
+pub use line_reader::LineReader;
 pub use log_format::LogFormatError;

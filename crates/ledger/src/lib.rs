@@ -195,6 +195,16 @@ impl Ledger {
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false, Arc::default())
     }
 
+    /// Opens the ledger in `data_dir` without the right to change it, for the indexer, which runs as another user. While no
+    /// role of the relay host has the ledger open, SQLite may refuse such a user; then try again later.
+    pub fn open_read_only(data_dir: &Path) -> Result<Self, LedgerError> {
+        let path = data_dir.join(FILE_NAME);
+        if create_guard::is_blank(&path) {
+            return Err(LedgerError::Missing { path });
+        }
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, false, Arc::default())
+    }
+
     /// Opens the same ledger once more, for another thread. Both share a lock for writing, so one waits until
     /// the other is done. Two independent connections would retry, and the busier one would win.
     pub fn reopen(&self) -> Result<Self, LedgerError> {

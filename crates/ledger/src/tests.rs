@@ -431,3 +431,17 @@ fn roles_that_share_a_ledger_never_find_it_locked() -> TestResult {
     assert!(Ledger::open(dir.path())?.integrity()?.is_empty());
     Ok(())
 }
+
+#[test]
+fn ledger_that_is_opened_read_only_is_read_and_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Ledger::open_read_only(dir.path()),
+        Err(LedgerError::Missing { .. })
+    ));
+    let ledger = Ledger::open_or_create(dir.path()).unwrap();
+    let mut reader = Ledger::open_read_only(dir.path()).unwrap();
+    assert_eq!(reader.id().unwrap(), ledger.id().unwrap());
+    assert!(reader.overwrite_stale_wal().is_err());
+    assert_eq!(reader.newest_batch().unwrap().map(BatchId::number), None);
+}

@@ -5,6 +5,7 @@
 
 mod destinations;
 mod groups;
+mod indexer;
 mod problems;
 mod roles;
 mod senders;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
+pub use self::indexer::IndexerStatus;
 pub use self::roles::{RoleState, RoleStatus, WatchedRole};
 pub use self::senders::SenderStatus;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
@@ -68,6 +70,9 @@ pub struct StatusReport {
     pub roles: Vec<RoleStatus>,
     /// The mails that are not sent.
     pub mails: MailStatus,
+    /// How far the indexer is; `None` without one, or before it has read anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub indexer: Option<IndexerStatus>,
     /// Why an operator has to act, one sentence each; empty if nobody has to.
     pub problems: Vec<String>,
 }
@@ -178,6 +183,7 @@ pub fn status(
         disk: DiskStatus { free_bytes, state },
         roles,
         mails: mails(&ledger, now)?,
+        indexer: indexer::status(scope.roles),
         problems: Vec::new(),
     };
     report.problems = problems::problems(&report, now);

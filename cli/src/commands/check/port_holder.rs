@@ -11,7 +11,15 @@ const LISTENING: &str = "0A";
 /// Most characters of a command in a text.
 const COMMAND_MAX: usize = 100;
 /// The commands that run a role.
-const ROLE_COMMANDS: [&str; 6] = ["run", "sender", "relay", "forwarder", "monitor", "housekeeper"];
+const ROLE_COMMANDS: [&str; 7] = [
+    "run",
+    "sender",
+    "relay",
+    "forwarder",
+    "monitor",
+    "housekeeper",
+    "indexer",
+];
 
 /// A process that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]

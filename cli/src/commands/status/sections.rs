@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_monitor::status::{RoleState, StatusReport, WatchedRole};
-use logferry_text::{Table, count_of, duration, wrapped};
+use logferry_text::{Table, count_of, duration, size, wrapped};
 
 use super::ago;
 use crate::roles::role::Role;
@@ -58,6 +58,31 @@ pub(super) fn roles(status: &StatusReport, now: Timestamp) -> String {
         table.row([role.name.to_owned(), state.to_owned(), since, host]);
     }
     table.section()
+}
+
+/// How far the indexer is; nothing without one.
+pub(super) fn index(status: &StatusReport) -> String {
+    let Some(index) = &status.indexer else {
+        return String::new();
+    };
+    let behind = match index.lag_bytes {
+        0 => "all lines are in it".to_owned(),
+        bytes => format!(
+            "{} ({}) behind, for {}",
+            count_of(index.lag_lines, "line"),
+            size(bytes),
+            duration(std::time::Duration::from_secs(index.lag_seconds))
+        ),
+    };
+    let gaps = match index.gaps {
+        0 => String::new(),
+        gaps => format!(
+            "; {} ({} were gone before)",
+            count_of(gaps, "gap"),
+            size(index.gap_bytes)
+        ),
+    };
+    format!("index: {behind}{gaps}\n")
 }
 
 /// The mails that wait; nothing if there is none.

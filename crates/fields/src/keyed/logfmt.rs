@@ -7,6 +7,13 @@ use logferry_time_windows::{LineTime, TimeReader};
 use super::time_key::BestTime;
 use crate::text::find_quote;
 
+/// Whether the line is logfmt, and not a text that has a `=` in it: it begins with a pair, and has several.
+pub(crate) fn is_logfmt(line: &[u8]) -> bool {
+    let mut pairs = pairs(line);
+    let first = pairs.next();
+    first.is_some_and(|(key, _)| key.start == 0 && key.end > 0) && pairs.next().is_some()
+}
+
 pub(crate) fn time(line: &[u8], times: &mut TimeReader) -> Option<LineTime> {
     let mut best = BestTime::default();
     for (key, value) in pairs(line) {

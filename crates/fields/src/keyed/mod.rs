@@ -9,6 +9,6 @@ mod ltsv;
 mod time_key;
 
 pub(crate) use self::json::{container_end, is_json, members, time as json_time};
-pub(crate) use self::logfmt::{pairs, time as logfmt_time};
+pub(crate) use self::logfmt::{is_logfmt, pairs, time as logfmt_time};
 pub(crate) use self::ltsv::{is_ltsv, labels, time as ltsv_time};
 pub(crate) use self::time_key::{ends_with_key, value_time};

@@ -11,20 +11,41 @@ mod variables;
 pub use self::parse::LogFormatError;
 use self::template::Template;
 use self::variables::{Content, Escape};
+use crate::escape::ValueEscape;
 
 /// A format of lines in the notation of nginx.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogFormat(Template);
+pub(crate) struct LogFormat {
+    text: String,
+    template: Template,
+}
 
 impl LogFormat {
     pub(crate) fn parse(text: &str) -> Result<Self, LogFormatError> {
         let (pieces, escape) = parse::parse(text)?;
-        Ok(Self(Template::new(pieces, escape)))
+        Ok(Self {
+            text: text.to_owned(),
+            template: Template::new(pieces, escape),
+        })
+    }
+
+    /// The text that it was made of.
+    pub(crate) fn as_text(&self) -> &str {
+        &self.text
+    }
+
+    /// How its values are escaped.
+    pub(crate) fn value_escape(&self) -> ValueEscape {
+        match self.template.escape {
+            Escape::Default => ValueEscape::Hex,
+            Escape::Json => ValueEscape::Json,
+            Escape::None => ValueEscape::None,
+        }
     }
 
     /// Why the times of some lines cannot be known, or none of them; one sentence each, for the person who wrote the format.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let template = &self.0;
+        let template = &self.template;
         let mut warnings = Vec::new();
         match template.times.first() {
             None => warnings.push(

@@ -15,7 +15,7 @@ use crate::text::is_escaped;
 impl LogFormat {
     /// The time of a line. `None` also if the line can be read in more than one way, with different times.
     pub(crate) fn time(&self, line: &[u8], times: &mut TimeReader) -> Option<LineTime> {
-        let template = &self.0;
+        let template = &self.template;
         let field = template
             .times
             .iter()
@@ -33,7 +33,7 @@ impl LogFormat {
 
     /// Adds the line's fields. False: the line is not of this format, and nothing was added.
     pub(crate) fn read<'a>(&'a self, line: &[u8], fields: &mut Vec<LineField<'a>>) -> bool {
-        let template = &self.0;
+        let template = &self.template;
         let Some(starts) = template
             .starts(line)
             .filter(|starts| template.holds(line, starts))
@@ -174,10 +174,12 @@ impl Template {
                 return None;
             }
         }
-        let mut by_later = vec![None; last + 1];
-        for to in (0..=last).rev() {
-            by_later[to] = self.start_before(line, to, |other| by_later[other]);
-            starts[to] = starts[to].or(by_later[to]);
+        if starts.iter().any(Option::is_none) {
+            let mut by_later = vec![None; last + 1];
+            for to in (0..=last).rev() {
+                by_later[to] = self.start_before(line, to, |other| by_later[other]);
+                starts[to] = starts[to].or(by_later[to]);
+            }
         }
         let mut result = Vec::with_capacity(last + 1);
         let mut from = 0;

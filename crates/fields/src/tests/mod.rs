@@ -1,6 +1,7 @@
 //! Lines of each format, the time that is found in them, and their fields.
 
 mod client_text;
+mod facts;
 
 use logferry_time_windows::TimestampFormat;
 
@@ -430,6 +431,23 @@ fn fields_are_read_by_the_format() {
         ("text", "a=1"),
     ] {
         assert_eq!(fields(format, line), [""; 0], "{format}");
+    }
+}
+
+#[test]
+fn format_is_read_from_its_own_text() {
+    for text in [
+        "auto",
+        "combined",
+        "common",
+        "json",
+        "ltsv",
+        "logfmt",
+        "syslog",
+        "text",
+        "$msec $status",
+    ] {
+        assert_eq!(Format::parse(text).expect("a format").as_text(), text);
     }
 }
 

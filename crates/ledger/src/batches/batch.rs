@@ -15,6 +15,16 @@ use crate::row;
 pub struct BatchId(pub(crate) i64);
 
 impl BatchId {
+    /// The number, for a record beside the ledger. It means this batch only in this ledger.
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The batch with a number that [`Self::number`] gave.
+    pub const fn of_number(number: i64) -> Self {
+        Self(number)
+    }
+
     /// The number before this one. A batch with this number need not exist.
     #[must_use]
     pub const fn before(self) -> Self {

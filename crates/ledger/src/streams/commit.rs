@@ -219,6 +219,14 @@ impl Ledger {
         self.list("find streams", query, values, StreamRecord::from_row)
     }
 
+    /// The names of the logs of a source that the ledger has.
+    pub fn logs_of(&self, source: &SourceId) -> Result<Vec<LogName>, LedgerError> {
+        let query = "SELECT DISTINCT log FROM streams WHERE source = ?1 ORDER BY log";
+        self.list("list the logs of a source", query, [source.as_str()], |row| {
+            row::text(row, "log")
+        })
+    }
+
     /// The stream whose line is incomplete at the end of a batch.
     pub fn stream_with_open_line(&self, batch: BatchId) -> Result<Option<StreamRecord>, LedgerError> {
         let query = "SELECT * FROM streams WHERE open_line_in = ?1";

@@ -1,25 +1,26 @@
-//! Follows the lines that the relay commits, in this process or another one. `logferry tail` uses it.
+//! Follows the lines that the relay commits, in this process or another one. `logferry tail` uses [`Follower`]; the indexer
+//! keeps its own list of batches and reads each by [`BatchLines`].
 //!
 //! It reads the ledger and the spool's files and takes no lock, so a slow reader slows no role. It shows committed lines
 //! only, each once. If a file is compressed or deleted before it was read, the reader is told how much is left out.
 //! In this room anything may be changed that keeps [`FollowEvent`]; it needs nothing of the crate but `find` and `open`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use logferry_durable::{DiskError, DiskOperation, RealDisk};
+use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError};
 use logferry_protocol::names::{GroupName, SourceId};
-use memchr::memrchr;
 
-use crate::{FileForm, Spool};
+use crate::Spool;
+
+mod batch_lines;
+
+pub use batch_lines::BatchLines;
 
 #[cfg(test)]
 mod tests;
-
-/// Bytes read at a time; the longest line that is shown in one piece.
-const BLOCK_LEN: usize = 1 << 20;
 
 /// After so many searches in vain the lines of a batch are left out. One search may miss a file that is being moved.
 const SEARCHES_MAX: u32 = 10;
@@ -147,12 +148,7 @@ fn show_batch(
     if progress.shown >= committed {
         return Ok(true);
     }
-    let file = spool.find(batch)?.filter(|file| file.form == FileForm::Plain);
-    let opened = match &file {
-        Some(file) => spool.open(file)?.map(|reader| (&file.path, reader)),
-        None => None,
-    };
-    let Some((path, mut reader)) = opened else {
+    let Some(mut lines) = BatchLines::open(spool, batch, progress.shown, true)? else {
         progress.searches += 1;
         if progress.searches < SEARCHES_MAX && batch.expired_at.is_none() {
             return Ok(true);
@@ -163,31 +159,11 @@ fn show_batch(
         return Ok(show(FollowEvent::Skipped { batch, bytes })?);
     };
     progress.searches = 0;
-    let read_error = |error| DiskError::new(DiskOperation::Read, path, error);
-    reader.seek_to(progress.shown).map_err(read_error)?;
-    let mut reader = reader.take(committed - progress.shown);
-    let mut block = Vec::with_capacity(BLOCK_LEN.min(usize::try_from(reader.limit()).unwrap_or(BLOCK_LEN)));
-    loop {
-        let room = u64::try_from(BLOCK_LEN - block.len()).unwrap_or(0);
-        let read = reader
-            .by_ref()
-            .take(room)
-            .read_to_end(&mut block)
-            .map_err(read_error)?;
-        let is_end = read == 0;
-        // An unfinished line waits for its end. It is shown as it is if it is too long, or if its batch is sealed.
-        let whole = match memrchr(b'\n', &block) {
-            Some(newline) => newline + 1,
-            None if block.len() == BLOCK_LEN || (is_end && batch.state != BatchState::Open) => block.len(),
-            None => 0,
-        };
-        if whole == 0 {
-            return Ok(true);
-        }
-        progress.shown += u64::try_from(whole).unwrap_or(0);
-        if !show(FollowEvent::Lines(block.get(..whole).unwrap_or_default()))? {
+    while let Some(block) = lines.next(batch)? {
+        progress.shown += u64::try_from(block.len()).unwrap_or(0);
+        if !show(FollowEvent::Lines(block))? {
             return Ok(false);
         }
-        block.drain(..whole);
     }
+    Ok(true)
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use logferry_testkit::batches::{commit, new_batch};
 use tempfile::TempDir;
 
+use super::batch_lines::BLOCK_LEN;
 use super::*;
 
 /// A data folder with the relay's ledger.

@@ -5,6 +5,7 @@
 //! their values; a role keeps its own and calls it once per chunk, commit or file, never per line.
 
 mod forwarder;
+mod indexer;
 mod labels;
 mod relay;
 mod sender;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use self::forwarder::ForwarderMetrics;
+pub use self::indexer::IndexerMetrics;
 pub use self::relay::{RelayMetrics, StoredChunks};
 pub use self::sender::{SenderMetrics, SenderTotals};
 
@@ -39,6 +41,7 @@ struct Inner {
     relay: RelayFamilies,
     forwarder: ForwarderFamilies,
     monitor: MonitorMetrics,
+    indexer: IndexerMetrics,
 }
 
 impl Default for Metrics {
@@ -56,6 +59,7 @@ impl Metrics {
             relay: RelayFamilies::register(&mut registry),
             forwarder: ForwarderFamilies::register(&mut registry),
             monitor: MonitorMetrics::register(&mut registry),
+            indexer: IndexerMetrics::register(&mut registry),
             registry,
         }))
     }
@@ -92,6 +96,11 @@ impl Metrics {
     /// The numbers of the monitor.
     pub fn monitor(&self) -> MonitorMetrics {
         self.0.monitor.clone()
+    }
+
+    /// The numbers of the indexer.
+    pub fn indexer(&self) -> IndexerMetrics {
+        self.0.indexer.clone()
     }
 }
 

@@ -1,0 +1,183 @@
+//! Prints hits, progress and the end of a search.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchProgress};
+use logferry_text::{count, count_of, size};
+use serde_json::{Map, Value, json};
+
+use crate::args::SearchArgs;
+use crate::output::console::{self, PROGRESS_INTERVAL, ProgressLine, ShowInterval};
+use crate::output::exit::Result;
+use crate::output::terminal;
+
+/// Output is written when it has so many bytes, and when the search goes on without hits.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Before this, no progress is shown.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Prints a search.
+pub(super) struct SearchOutput<'q> {
+    query: &'q Query,
+    options: &'q SearchArgs,
+    started: Instant,
+    is_terminal: bool,
+    buffer: Vec<u8>,
+    progress_line: ProgressLine,
+    interval: ShowInterval,
+    /// The reader of stdout went away, or the time is up.
+    has_stopped: bool,
+    error: Option<io::Error>,
+}
+
+impl<'q> SearchOutput<'q> {
+    pub(super) fn new(query: &'q Query, options: &'q SearchArgs, started: Instant) -> Self {
+        Self {
+            query,
+            options,
+            started,
+            is_terminal: io::stdout().is_terminal(),
+            buffer: Vec::new(),
+            progress_line: ProgressLine::new(),
+            interval: ShowInterval::new(PROGRESS_INTERVAL),
+            has_stopped: false,
+            error: None,
+        }
+    }
+
+    /// Whether no more pages are wanted.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.has_stopped
+    }
+
+    /// Prints the end: how far the search came.
+    pub(super) fn finish(&mut self, end: &SearchEnd) -> Result<()> {
+        let searched_to = end.progress.searched_to_ms.map(time_text);
+        let hits = end.progress.hits;
+        if self.options.json {
+            let next = end.next.as_ref().map(ToString::to_string);
+            let gaps: Vec<_> = end.gaps.iter().map(|gap| json!(gap)).collect();
+            let last = json!({
+                "searched_to": searched_to, "complete": end.is_complete, "hits": hits, "next": next,
+                "damage": end.damage, "gaps": gaps,
+            });
+            self.buffer.extend(format!("{last}\n").bytes());
+        } else if self.options.count {
+            self.buffer.extend(format!("{hits}\n").bytes());
+        }
+        self.flush();
+        if let Some(error) = self.error.take() {
+            return Err(error.into());
+        }
+        if !self.options.json {
+            for gap in &end.gaps {
+                console::print_error(&format!(
+                    "{} of {} were never indexed, so lines of it may be missing here: {}",
+                    size(gap.bytes),
+                    gap.batch,
+                    gap.reason
+                ));
+            }
+            self.print_summary(end, searched_to.as_deref());
+        }
+        Ok(())
+    }
+
+    fn print_summary(&self, end: &SearchEnd, searched_to: Option<&str>) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let lines = count_of(end.progress.hits, "line");
+        let to = searched_to.map_or_else(|| "nothing".to_owned(), |time| format!("back to {time}"));
+        let text = match &end.next {
+            None => format!("{lines}; all that is kept of this time was searched, in {seconds:.2} s"),
+            Some(next) => {
+                format!("{lines}; {to} was searched, in {seconds:.2} s; go on with --after '{next}'")
+            }
+        };
+        console::print_error(&text);
+        let fields: Vec<&str> = self.query.field_names().collect();
+        if end.progress.hits == 0 && !fields.is_empty() {
+            let name = fields.join(", ");
+            console::print_error(&format!(
+                "`{name}` was read as the name of a field; to search for text with a colon, write it in quotes: '\"a:b\"'"
+            ));
+        }
+    }
+
+    fn write_hit(&mut self, hit: &Hit) {
+        if self.options.json {
+            self.buffer.extend(json_of(hit).bytes());
+        } else if self.is_terminal {
+            self.buffer
+                .extend(format!("\x1b[2m{}\x1b[0m ", hit.source).bytes());
+            terminal::highlight(&hit.line, &self.query.highlights(&hit.line), &mut self.buffer);
+        } else {
+            self.buffer.extend_from_slice(&hit.line);
+        }
+        self.buffer.push(b'\n');
+    }
+
+    fn flush(&mut self) {
+        if self.progress_line.is_terminal {
+            self.progress_line.clear();
+        }
+        if self.buffer.is_empty() {
+            return;
+        }
+        match console::print_while_read(&self.buffer) {
+            Ok(is_read) => self.has_stopped |= !is_read,
+            Err(error) => {
+                self.has_stopped = true;
+                self.error = Some(error);
+            }
+        }
+        self.buffer.clear();
+    }
+}
+
+impl SearchObserver for SearchOutput<'_> {
+    fn hit(&mut self, hit: &Hit) -> bool {
+        self.write_hit(hit);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+        !self.has_stopped
+    }
+
+    fn progress(&mut self, progress: &SearchProgress) -> bool {
+        if !self.buffer.is_empty() {
+            self.flush();
+        }
+        let elapsed = self.started.elapsed();
+        self.has_stopped |= self.options.timeout.is_some_and(|timeout| elapsed >= timeout);
+        let is_shown = self.progress_line.is_terminal && !self.options.json;
+        if is_shown && elapsed >= QUIET && self.interval.is_due() {
+            let to = progress.searched_to_ms.map(time_text).unwrap_or_default();
+            let (scanned, hits) = (size(progress.scanned_bytes), count(progress.hits));
+            self.progress_line
+                .show(&format!("back to {to}, {scanned} read, {hits} found"));
+        }
+        !self.has_stopped
+    }
+}
+
+fn json_of(hit: &Hit) -> String {
+    let fields: Map<String, Value> = hit
+        .fields
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .collect();
+    let log = Some(&hit.log).filter(|log| !log.is_empty());
+    json!({
+        "id": hit.id(), "time": time_text(hit.time_ms), "source": hit.source, "group": hit.group, "log": log,
+        "level": hit.level, "status": hit.status, "line": String::from_utf8_lossy(&hit.line), "fields": fields,
+    })
+    .to_string()
+}
+
+fn time_text(milliseconds: i64) -> String {
+    Timestamp::from_millisecond(milliseconds)
+        .map_or_else(|_| milliseconds.to_string(), |time| time.to_string())
+}

@@ -1,0 +1,119 @@
+//! What is searched: the store up to the indexer's position, and the lines of the spool behind it.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use logferry_config::{Config, FormatsByLog};
+use logferry_durable::RealDisk;
+use logferry_fields::Format;
+use logferry_ledger::{Batch, BatchState, Ledger};
+use logferry_numbers::{IndexError, IndexReader, IndexState};
+use logferry_spool::Spool;
+use logferry_store::{
+    Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, StorePosition, UnindexedBatch,
+};
+
+use crate::args::SearchArgs;
+use crate::configuration;
+use crate::output::exit::Result;
+use crate::owner;
+
+/// Store and spool, as they were when the search began.
+pub(super) struct SearchScope {
+    searcher: Searcher<RealDisk>,
+    spool: Spool<RealDisk>,
+    unindexed: Vec<UnindexedBatch>,
+    formats: FormatsByLog,
+    notes: Vec<String>,
+}
+
+impl SearchScope {
+    /// Opens them. First the index, then the ledger: what the ledger has more is read from the spool.
+    pub(super) fn open(file: &Path, config: &Config, options: &SearchArgs) -> Result<Self> {
+        let store_dir = config.indexer.as_ref().map(|indexer| indexer.store_dir.clone());
+        if let Some(store_dir) = store_dir.as_deref().filter(|folder| folder.exists()) {
+            owner::act_as_owner(&[store_dir])?;
+        }
+        let data_dir = configuration::data_dir(file, config)?;
+        let (state, notes) = index_state(file, store_dir.as_deref())?;
+        let ledger = Ledger::open(&data_dir)?;
+        configuration::require_source(config, &ledger, options.source.as_ref())?;
+        configuration::require_group(config, &ledger, options.group.as_ref())?;
+        let position = state.store_position.as_deref().map(str::parse::<StorePosition>);
+        let mut unindexed = Vec::new();
+        for state_of_batch in BatchState::ALL {
+            let batches = ledger.batches_in(state_of_batch)?;
+            let wanted = batches.into_iter().filter(|batch| is_wanted(batch, options));
+            unindexed.extend(wanted.filter_map(|batch| unread(batch, &state)));
+        }
+        Ok(Self {
+            searcher: Searcher::new(RealDisk, &store_dir.unwrap_or_default(), position.transpose()?),
+            spool: Spool::new(RealDisk, &data_dir),
+            unindexed,
+            formats: config.formats.clone(),
+            notes,
+        })
+    }
+
+    /// What people should know before they see hits, a sentence each.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Searches one page.
+    pub(super) fn search(
+        &self,
+        query: &Query,
+        page: &SearchPage,
+        observer: &mut dyn SearchObserver,
+    ) -> Result<SearchEnd> {
+        let spool = SpoolLines {
+            spool: &self.spool,
+            batches: self.unindexed.clone(),
+            format_of: &|log| log.map_or_else(Format::default, |log| self.formats.of(log).clone()),
+        };
+        Ok(self.searcher.search(query, page, Some(&spool), observer)?)
+    }
+}
+
+/// How far the indexer has come, and the reason if there is no index.
+fn index_state(file: &Path, store_dir: Option<&Path>) -> Result<(IndexState, Vec<String>)> {
+    let Some(store_dir) = store_dir else {
+        let note = format!(
+            "{} has no indexer section: only what the spool still has is searched, which takes longer",
+            file.display()
+        );
+        return Ok((IndexState::default(), vec![note]));
+    };
+    match IndexReader::open(store_dir).and_then(|index| index.state()) {
+        Ok(state) => Ok((state, Vec::new())),
+        Err(IndexError::Missing { path }) => {
+            let note = format!(
+                "{} does not exist, so the indexer has never run: only what the spool still has is searched, which takes longer",
+                path.display()
+            );
+            Ok((IndexState::default(), vec![note]))
+        }
+        Err(error) => Err(anyhow!(error).into()),
+    }
+}
+
+fn is_wanted(batch: &Batch, options: &SearchArgs) -> bool {
+    let (start, end) = (
+        batch.window.start,
+        batch.window.start + i64::from(batch.window.seconds),
+    );
+    options
+        .source
+        .as_ref()
+        .is_none_or(|source| *source == batch.source)
+        && options.group.as_ref().is_none_or(|group| *group == batch.group)
+        && options.since.is_none_or(|since| end > since.as_second())
+        && options.until.is_none_or(|until| start <= until.as_second())
+}
+
+/// The batch, if the index does not have all of it.
+fn unread(batch: Batch, state: &IndexState) -> Option<UnindexedBatch> {
+    let indexed = state.batches.get(&batch.name()).map_or(0, |read| read.bytes);
+    (indexed < batch.contents.bytes).then_some(UnindexedBatch { batch, indexed })
+}

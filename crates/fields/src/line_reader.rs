@@ -1,0 +1,60 @@
+//! Reads many lines of one log: the time, the fields, and what they say.
+
+use std::borrow::Cow;
+
+use logferry_time_windows::TimestampFormat;
+
+use crate::facts::LineFacts;
+use crate::field::LineField;
+use crate::format::{Format, LineClock};
+use crate::level::Level;
+use crate::text::without_line_end;
+
+/// Reads lines, one after the other. Its memory is used again for each.
+#[derive(Debug)]
+pub struct LineReader<'f> {
+    format: &'f Format,
+    clock: LineClock<'f>,
+    fields: Vec<LineField<'f>>,
+}
+
+impl<'f> LineReader<'f> {
+    /// A reader of lines in `format` that arrived at about `arrival`, in seconds since 1970.
+    pub fn new(format: &'f Format, arrival: i64) -> Self {
+        Self {
+            format,
+            clock: LineClock::new(format, TimestampFormat::Auto, arrival),
+            fields: Vec::new(),
+        }
+    }
+
+    /// The facts of a line. Its fields are then those of [`Self::fields`].
+    pub fn read<'l>(&mut self, line: &'l [u8]) -> LineFacts<'l> {
+        let line = without_line_end(line);
+        self.format.read(line, &mut self.fields);
+        let mut facts = LineFacts {
+            time: self.clock.read(line),
+            is_parsed: self.format.has_no_fields() || !self.fields.is_empty(),
+            ..LineFacts::default()
+        };
+        if self.format.is_of_words() || !facts.is_parsed {
+            let text = self.fields.last().and_then(|last| line.get(last.value.clone()));
+            let in_text = || Level::in_text(text.unwrap_or(line)).map(|(level, _)| level);
+            facts.level = Level::of_priority(line).or_else(in_text);
+        } else {
+            facts.take(line, &self.fields);
+        }
+        facts
+    }
+
+    /// The fields of the line that was read last.
+    pub fn fields(&self) -> &[LineField<'f>] {
+        &self.fields
+    }
+
+    /// The value of the last line's field of this name, without escapes.
+    pub fn field<'l>(&self, line: &'l [u8], name: &[u8]) -> Option<Cow<'l, [u8]>> {
+        let field = self.fields.iter().find(|field| field.name(line) == name)?;
+        self.format.value(line, field)
+    }
+}

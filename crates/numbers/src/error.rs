@@ -1,0 +1,67 @@
+//! Why `index.db` cannot be used.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// `index.db` cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// SQLite returned an error.
+    #[error("{}: cannot {action}", .path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// The operation.
+        action: &'static str,
+        /// SQLite's error.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file does not exist.
+    #[error("{} does not exist: start the indexer once, or correct indexer.store_dir", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is the database of another program.
+    #[error("{} is not logferry's; move it away, or correct indexer.store_dir", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is damaged.
+    #[error(
+        "{} is damaged ({detail}); stop the indexer, delete its folder and start it again: it reads anew what the spool has, \
+         and older numbers are lost", .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The damage.
+        detail: String,
+    },
+    /// The file was written by a later version.
+    #[error("{} has schema {found}, this version knows up to {known}: install the version that wrote it", .path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// The schema found.
+        found: usize,
+        /// The newest schema known.
+        known: usize,
+    },
+}
+
+impl IndexError {
+    pub(crate) fn of(path: &Path, action: &'static str, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged {
+                path,
+                detail: source.to_string(),
+            },
+            _ => Self::Sqlite { path, action, source },
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Writes `index.db`. One process has it open: the indexer, which holds a lock on its folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+
+use crate::counts::{CounterId, Counts};
+use crate::error::IndexError;
+use crate::query::NumbersSpan;
+use crate::schema;
+use crate::state::{IndexGap, IndexLag, IndexState, IndexedBatch, read_state, series_key};
+use crate::tally::{SeriesKey, Tally};
+
+/// Its name in the indexer's folder.
+pub const FILE_NAME: &str = "index.db";
+
+/// Most series. The lines of a further one count under the source `(others)`.
+pub const SERIES_MAX: usize = 4096;
+
+/// Most named counters that a configuration may have.
+pub const COUNTERS_MAX: usize = 64;
+
+/// A line counts at most so far in the future: a wrong clock must not make rows that are never removed.
+const FUTURE_MAX: i64 = 86_400;
+
+/// How long the indexer waits for a reader that blocks a checkpoint.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What one transaction records.
+#[derive(Debug, Default)]
+pub struct IndexChange {
+    /// The counts of the lines that were read.
+    pub tally: Tally,
+    /// The new place of each batch that was read.
+    pub batches: BTreeMap<String, IndexedBatch>,
+    /// Bytes that could not be read.
+    pub gaps: Vec<IndexGap>,
+    /// The ledger's id.
+    pub ledger: String,
+    /// The ledger's number of the newest batch that was seen.
+    pub newest_batch: Option<i64>,
+    /// The position of the store that has all these lines.
+    pub store_position: String,
+    /// How far the indexer is still behind.
+    pub lag: IndexLag,
+}
+
+/// How long numbers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NumbersKept {
+    /// By minute.
+    pub minutes: Duration,
+    /// By hour; gaps too.
+    pub hours: Duration,
+}
+
+impl NumbersKept {
+    /// The first second that is kept by minute, and by hour.
+    fn since(self, now: i64) -> [(NumbersSpan, i64); 2] {
+        let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        [
+            (NumbersSpan::Minute, before(self.minutes)),
+            (NumbersSpan::Hour, before(self.hours)),
+        ]
+    }
+}
+
+/// `index.db`, open for writing.
+#[derive(Debug)]
+pub struct IndexDb {
+    connection: Connection,
+    path: PathBuf,
+    series: BTreeMap<SeriesKey, i64>,
+}
+
+impl IndexDb {
+    /// Opens the file in the indexer's folder, and creates it if it is not there.
+    pub fn open_or_create(store_dir: &Path) -> Result<Self, IndexError> {
+        let path = store_dir.join(FILE_NAME);
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            // What the store removes after a transaction must not come back by a power loss.
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            Ok(connection)
+        };
+        let mut connection = open().map_err(|source| IndexError::of(&path, "open it", source))?;
+        schema::migrate(&mut connection, &path)?;
+        let mut opened = Self {
+            connection,
+            path,
+            series: BTreeMap::new(),
+        };
+        opened.series = opened.read("read the series", |sql| {
+            let mut query = sql.prepare("SELECT source, grp, log, id FROM series")?;
+            let rows = query.query_map([], |row| Ok((series_key(row)?, row.get(3)?)))?;
+            rows.collect()
+        })?;
+        Ok(opened)
+    }
+
+    /// How far the indexer has come.
+    pub fn state(&self) -> Result<IndexState, IndexError> {
+        self.read("read the places", read_state)
+    }
+
+    /// The numbers of these named counters. A name that is new gets one.
+    pub fn counter_ids(&mut self, names: &[String]) -> Result<Vec<CounterId>, IndexError> {
+        self.write("name the counters", |sql, _| {
+            let id = |name: &String| {
+                sql.execute("INSERT OR IGNORE INTO counters (name) VALUES (?1)", [name])?;
+                let query = "SELECT id FROM counters WHERE name = ?1";
+                sql.query_row(query, [name], |row| Ok(CounterId(row.get(0)?)))
+            };
+            names.iter().map(id).collect()
+        })
+    }
+
+    /// Records a change: all of it or, after a crash, nothing of it. Counts that are older than what is kept are left out;
+    /// those of a far future count now, at `now` (seconds since 1970).
+    pub fn record(
+        &mut self,
+        change: &mut IndexChange,
+        kept: NumbersKept,
+        now: i64,
+    ) -> Result<(), IndexError> {
+        self.write("record the numbers", |sql, known| {
+            for (minute, key, counts) in change.tally.rows() {
+                let time = if minute > now + FUTURE_MAX { now } else { minute };
+                let series = series(sql, known, key)?;
+                for (span, since) in kept.since(now) {
+                    if span.start_of(time) >= span.start_of(since) {
+                        merge(sql, span, span.start_of(time), series, counts)?;
+                    }
+                }
+            }
+            for (batch, place) in &change.batches {
+                sql.prepare_cached(
+                    "INSERT INTO batches (batch, bytes, lines, is_read) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET bytes = ?2, lines = ?3, is_read = ?4",
+                )?
+                .execute((batch, place.bytes, place.lines, place.is_read))?;
+            }
+            change.gaps.iter().try_for_each(|gap| insert_gap(sql, gap))?;
+            let lag = change.lag;
+            for (name, value) in [
+                ("ledger", Some(change.ledger.clone())),
+                ("newest", change.newest_batch.map(|number| number.to_string())),
+                ("store", Some(change.store_position.clone())),
+                ("recorded_at", Some(now.to_string())),
+                (
+                    "lag",
+                    Some(format!("{} {} {}", lag.bytes, lag.lines, lag.seconds)),
+                ),
+            ] {
+                let put =
+                    "INSERT INTO state (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2";
+                if let Some(value) = value {
+                    sql.prepare_cached(put)?.execute((name, value))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes the numbers and gaps that are older than what is kept, the series without numbers, and the places of these
+    /// batches, which are gone from the spool.
+    pub fn remove_expired(&mut self, gone: &[String], kept: NumbersKept, now: i64) -> Result<(), IndexError> {
+        self.write("remove old numbers", |sql, known| {
+            for (span, since) in kept.since(now) {
+                let remove = format!("DELETE FROM {} WHERE start < ?1", span.table());
+                sql.execute(&remove, [span.start_of(since)])?;
+                if span == NumbersSpan::Hour {
+                    sql.execute("DELETE FROM gaps WHERE noticed_at < ?1", [since])?;
+                }
+            }
+            for batch in gone {
+                sql.prepare_cached("DELETE FROM batches WHERE batch = ?1")?
+                    .execute([batch])?;
+            }
+            if known.len() >= SERIES_MAX {
+                sql.execute(
+                    "DELETE FROM series WHERE id NOT IN (SELECT series FROM hours) AND id NOT IN (SELECT series FROM minutes)",
+                    [],
+                )?;
+                let mut query = sql.prepare("SELECT id FROM series")?;
+                let left: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+                known.retain(|_, id| left.contains(id));
+            }
+            Ok(())
+        })
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, IndexError> {
+        query(&self.connection).map_err(|source| IndexError::of(&self.path, action, source))
+    }
+
+    fn write<T>(
+        &mut self,
+        action: &'static str,
+        change: impl FnOnce(&Transaction<'_>, &mut BTreeMap<SeriesKey, i64>) -> rusqlite::Result<T>,
+    ) -> Result<T, IndexError> {
+        let mut series = self.series.clone();
+        let run = || {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = change(&transaction, &mut series)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        let value = run().map_err(|source| IndexError::of(&self.path, action, source))?;
+        self.series = series;
+        Ok(value)
+    }
+}
+
+/// The number of a series. It gets one if it is new; if there are too many, it is one of the others.
+fn series(sql: &Connection, known: &mut BTreeMap<SeriesKey, i64>, key: &SeriesKey) -> rusqlite::Result<i64> {
+    if let Some(id) = known.get(key) {
+        return Ok(*id);
+    }
+    let others = SeriesKey {
+        source: "(others)".to_owned(),
+        group: "(others)".to_owned(),
+        log: None,
+    };
+    if known.len() >= SERIES_MAX && *key != others {
+        return series(sql, known, &others);
+    }
+    let add = "INSERT INTO series (source, grp, log) VALUES (?1, ?2, ?3)";
+    sql.execute(add, (&key.source, &key.group, &key.log))?;
+    let id = sql.last_insert_rowid();
+    known.insert(key.clone(), id);
+    Ok(id)
+}
+
+/// Adds counts to a row. A row that cannot be read is replaced: it is of no use to anybody.
+fn merge(
+    sql: &Connection,
+    span: NumbersSpan,
+    start: i64,
+    series: i64,
+    counts: &Counts,
+) -> rusqlite::Result<()> {
+    let table = span.table();
+    let found: Option<Vec<u8>> = sql
+        .prepare_cached(&format!(
+            "SELECT counts FROM {table} WHERE start = ?1 AND series = ?2"
+        ))?
+        .query_row((start, series), |row| row.get(0))
+        .optional()?;
+    let mut sum = found.and_then(|bytes| Counts::decode(&bytes)).unwrap_or_default();
+    sum.merge(counts);
+    sql.prepare_cached(&format!(
+        "INSERT INTO {table} (start, series, counts) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET counts = ?3"
+    ))?
+    .execute((start, series, sum.encode()))
+    .map(drop)
+}
+
+fn insert_gap(sql: &Connection, gap: &IndexGap) -> rusqlite::Result<()> {
+    sql.prepare_cached(
+        "INSERT OR REPLACE INTO gaps (batch, from_byte, bytes, source, grp, window_start, reason, noticed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute((
+        &gap.batch,
+        gap.from,
+        gap.bytes,
+        &gap.source,
+        &gap.group,
+        gap.window_start,
+        &gap.reason,
+        gap.noticed_at,
+    ))
+    .map(drop)
+}

@@ -1,0 +1,94 @@
+//! Reads `index.db`: the small interface of everybody but the indexer.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::counts::CounterId;
+use crate::error::IndexError;
+use crate::index_db::FILE_NAME;
+use crate::query::{self, NumbersQuery, NumbersRow};
+use crate::schema;
+use crate::state::{self, IndexGap, IndexState};
+
+/// How long a reader waits for the indexer, which locks the file for others only while it starts.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `index.db`, open for reading.
+#[derive(Debug)]
+pub struct IndexReader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl IndexReader {
+    /// Opens the file in the indexer's folder. It needs rights to read only, and never waits for the indexer's work.
+    pub fn open(store_dir: &Path) -> Result<Self, IndexError> {
+        let path = store_dir.join(FILE_NAME);
+        if !path.exists() {
+            return Err(IndexError::Missing { path });
+        }
+        let failed = |source| IndexError::of(&path, "open it", source);
+        let connection = match connect(&path, "") {
+            // The indexer does not run, so there is no write-ahead log, and this user may not make one. Then nothing changes
+            // the file, and SQLite need not look for changes.
+            Err(_) if !store_dir.join("index.db-wal").exists() => connect(&path, "?immutable=1"),
+            connected => connected,
+        };
+        let connection = connection.map_err(failed)?;
+        schema::check(&connection, &path)?;
+        Ok(Self { connection, path })
+    }
+
+    /// How far the indexer has come: what the store and the numbers hold. One moment's state.
+    pub fn state(&self) -> Result<IndexState, IndexError> {
+        self.read("read the places", state::read_state)
+    }
+
+    /// The rows that answer a question, by time and value.
+    pub fn numbers(&self, query: &NumbersQuery) -> Result<Vec<NumbersRow>, IndexError> {
+        self.read("read the numbers", |sql| query::rows(sql, query))
+    }
+
+    /// The named counters, by name.
+    pub fn counters(&self) -> Result<Vec<(String, CounterId)>, IndexError> {
+        self.read("read the counters", |sql| {
+            let mut query = sql.prepare_cached("SELECT name, id FROM counters ORDER BY name")?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, CounterId(row.get(1)?))))?;
+            rows.collect()
+        })
+    }
+
+    /// Bytes that were gone before the indexer read them, of windows that begin at or after `since` (seconds since 1970).
+    pub fn gaps(&self, since: i64) -> Result<Vec<IndexGap>, IndexError> {
+        self.read("read the gaps", |sql| state::gaps(sql, since))
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, IndexError> {
+        query(&self.connection).map_err(|source| IndexError::of(&self.path, action, source))
+    }
+}
+
+/// Opens the file and reads from it once: SQLite opens a file's log only then.
+fn connect(path: &Path, options: &str) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // https://sqlite.org/uri.html, section 3.1.
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => uri.extend([format!("%{byte:02X}")]),
+        }
+    }
+    let connection = Connection::open_with_flags(uri + options, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}

@@ -1,0 +1,110 @@
+//! The tables of `index.db`, by steps: a new step at the end, never an edit.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::IndexError;
+
+/// Marks the file as ours: `lfix`.
+const APPLICATION_ID: i64 = 0x6c66_6978;
+
+const STEPS: [&str; 1] = ["
+-- `ledger`: the ledger that the places belong to. `newest`: the number of its newest batch that was seen. `store`: the
+-- position of the store. `recorded_at`, `lag`: when the indexer recorded last, and how far behind it was.
+CREATE TABLE state (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How far each batch is read. A batch that is read to its end stays until its file has gone from the spool.
+CREATE TABLE batches (
+    batch   TEXT PRIMARY KEY,
+    bytes   INTEGER NOT NULL,
+    lines   INTEGER NOT NULL,
+    is_read INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE gaps (
+    batch        TEXT NOT NULL,
+    from_byte    INTEGER NOT NULL,
+    bytes        INTEGER NOT NULL,
+    source       TEXT NOT NULL,
+    grp          TEXT NOT NULL,
+    window_start INTEGER NOT NULL,
+    reason       TEXT NOT NULL,
+    noticed_at   INTEGER NOT NULL,
+    PRIMARY KEY (batch, from_byte)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE series (
+    id     INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    grp    TEXT NOT NULL,
+    log    TEXT,
+    UNIQUE (source, grp, log)
+) STRICT;
+
+CREATE TABLE counters (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE minutes (
+    start  INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    counts BLOB NOT NULL,
+    PRIMARY KEY (start, series)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hours (
+    start  INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    counts BLOB NOT NULL,
+    PRIMARY KEY (start, series)
+) STRICT, WITHOUT ROWID;
+"];
+
+/// Whether the file has the tables of this version.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), IndexError> {
+    let failed = |source| IndexError::of(path, "read its schema version", source);
+    let (application, found) = versions(connection).map_err(failed)?;
+    let (path, known) = (path.to_owned(), STEPS.len());
+    match found {
+        0 if application == 0 => Err(IndexError::Missing { path }),
+        _ if application != APPLICATION_ID => Err(IndexError::Foreign { path }),
+        found if found > known => Err(IndexError::TooNew { path, found, known }),
+        _ => Ok(()),
+    }
+}
+
+/// Brings the file to the tables of this version, in one transaction. A file without tables gets all.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), IndexError> {
+    let failed = |source| IndexError::of(path, "bring its schema up to date", source);
+    let run = |connection: &mut Connection| {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (application, found) = versions(&transaction)?;
+        let is_ours = application == APPLICATION_ID || {
+            let count = "SELECT count(*) = 0 FROM sqlite_schema";
+            transaction.query_row(count, [], |row| row.get::<_, bool>(0))?
+        };
+        if is_ours && found < STEPS.len() {
+            for step in STEPS.iter().skip(found) {
+                transaction.execute_batch(step)?;
+            }
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", STEPS.len())?;
+        }
+        transaction.commit()
+    };
+    run(connection).map_err(failed)?;
+    check(connection, path)
+}
+
+fn versions(connection: &Connection) -> rusqlite::Result<(i64, usize)> {
+    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok((
+        application,
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+    ))
+}

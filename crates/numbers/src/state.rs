@@ -1,0 +1,131 @@
+//! How far the indexer has come, as `index.db` has it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Result as SqlResult};
+
+use crate::tally::SeriesKey;
+
+/// How far the indexer has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IndexState {
+    /// The id of the ledger that it reads; `None` before the first transaction.
+    pub ledger: Option<String>,
+    /// The ledger's number of the newest batch that it has seen.
+    pub newest_batch: Option<i64>,
+    /// The position of the store that belongs to the places.
+    pub store_position: Option<String>,
+    /// When it was recorded, in seconds since 1970.
+    pub recorded_at: Option<i64>,
+    /// How far it was behind then.
+    pub lag: IndexLag,
+    /// How far each batch is read, by the batch's name without `.log`.
+    pub batches: BTreeMap<String, IndexedBatch>,
+}
+
+/// How far the indexer is behind the relay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexLag {
+    /// Durable bytes that it has not read.
+    pub bytes: u64,
+    /// Durable lines that it has not read.
+    pub lines: u64,
+    /// For how long the oldest of them have waited.
+    pub seconds: u64,
+}
+
+/// How far a batch is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexedBatch {
+    /// Bytes from its start, gaps included.
+    pub bytes: u64,
+    /// Lines from its start, those in gaps included.
+    pub lines: u64,
+    /// Whether that is all: it is sealed.
+    pub is_read: bool,
+}
+
+/// Bytes of a batch that were gone before they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexGap {
+    /// The batch's name without `.log`.
+    pub batch: String,
+    /// Its first byte.
+    pub from: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// The batch's source.
+    pub source: String,
+    /// The source's group.
+    pub group: String,
+    /// First second of the batch's window.
+    pub window_start: i64,
+    /// The reason, for people.
+    pub reason: String,
+    /// When it was noticed, in seconds since 1970.
+    pub noticed_at: i64,
+}
+
+pub(crate) fn series_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<SeriesKey> {
+    Ok(SeriesKey {
+        source: row.get("source")?,
+        group: row.get("grp")?,
+        log: row.get("log")?,
+    })
+}
+
+pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
+    let mut query = sql.prepare_cached("SELECT name, value FROM state")?;
+    let values: BTreeMap<String, String> = query
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<SqlResult<_>>()?;
+    let number = |name: &str| values.get(name)?.parse().ok();
+    let lag: Vec<u64> = values
+        .get("lag")
+        .map(|lag| lag.split(' ').filter_map(|number| number.parse().ok()).collect())
+        .unwrap_or_default();
+    let lag = match lag[..] {
+        [bytes, lines, seconds] => IndexLag {
+            bytes,
+            lines,
+            seconds,
+        },
+        _ => IndexLag::default(),
+    };
+    let mut query = sql.prepare_cached("SELECT batch, bytes, lines, is_read FROM batches")?;
+    let batches = query.query_map([], |row| {
+        let place = IndexedBatch {
+            bytes: row.get(1)?,
+            lines: row.get(2)?,
+            is_read: row.get(3)?,
+        };
+        Ok((row.get(0)?, place))
+    })?;
+    Ok(IndexState {
+        ledger: values.get("ledger").cloned(),
+        newest_batch: number("newest"),
+        store_position: values.get("store").cloned(),
+        recorded_at: number("recorded_at"),
+        lag,
+        batches: batches.collect::<SqlResult<_>>()?,
+    })
+}
+
+/// The gaps whose batches' windows begin at or after `since`, the oldest first.
+pub(crate) fn gaps(sql: &Connection, since: i64) -> SqlResult<Vec<IndexGap>> {
+    let query = "SELECT * FROM gaps WHERE window_start >= ?1 ORDER BY window_start, batch, from_byte";
+    let mut query = sql.prepare_cached(query)?;
+    let gaps = query.query_map([since], |row| {
+        Ok(IndexGap {
+            batch: row.get("batch")?,
+            from: row.get("from_byte")?,
+            bytes: row.get("bytes")?,
+            source: row.get("source")?,
+            group: row.get("grp")?,
+            window_start: row.get("window_start")?,
+            reason: row.get("reason")?,
+            noticed_at: row.get("noticed_at")?,
+        })
+    })?;
+    gaps.collect()
+}

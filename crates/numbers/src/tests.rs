@@ -1,0 +1,240 @@
+//! What is recorded is read back, by minute and hour.
+
+use std::time::Duration;
+
+use logferry_fields::Level;
+
+use super::*;
+
+/// 2026-11-21T02:20:00Z.
+const NOW: i64 = 1_795_227_600;
+
+const KEPT: NumbersKept = NumbersKept {
+    minutes: Duration::from_hours(2),
+    hours: Duration::from_hours(48),
+};
+
+fn key(source: &str, log: Option<&str>) -> SeriesKey {
+    SeriesKey {
+        source: source.to_owned(),
+        group: "web-1".to_owned(),
+        log: log.map(str::to_owned),
+    }
+}
+
+fn line(status: u16, level: Level) -> CountedLine {
+    CountedLine {
+        bytes: 100,
+        status: Some(status),
+        level: Some(level),
+        is_parsed: true,
+        request_micros: Some(2_000),
+    }
+}
+
+fn change(lines: &[(i64, SeriesKey, CountedLine)]) -> IndexChange {
+    let mut change = IndexChange {
+        ledger: "l".to_owned(),
+        store_position: "1:2:3:4:5:6".to_owned(),
+        ..IndexChange::default()
+    };
+    for (unix, key, line) in lines {
+        let series = change.tally.series(key.clone());
+        change.tally.minute(*unix, series).count(line);
+    }
+    change
+}
+
+fn shown(reader: &IndexReader, query: &NumbersQuery) -> Vec<String> {
+    let show = |row: NumbersRow| {
+        let value = row.value.map(|value| value + " ").unwrap_or_default();
+        format!("{} {value}{}", (row.start - NOW) / 60, row.counts.lines())
+    };
+    let rows = reader.numbers(query).expect("read");
+    rows.into_iter().map(show).collect()
+}
+
+#[test]
+fn lines_count_in_their_own_minute_and_hour_also_when_they_are_late() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let (a, b) = (key("a", Some("access")), key("b", None));
+    let first = [
+        (NOW - 61, a.clone(), line(200, Level::Info)),
+        (NOW + 1, a.clone(), line(500, Level::Error)),
+        (NOW + 59, a.clone(), line(503, Level::Error)),
+        (NOW + 60, b.clone(), line(404, Level::Warn)),
+    ];
+    db.record(&mut change(&first), KEPT, NOW + 60).expect("recorded");
+    let late = [
+        (NOW - 62, b, CountedLine::default()),
+        (NOW + 2, a, line(301, Level::Info)),
+    ];
+    db.record(&mut change(&late), KEPT, NOW + 90).expect("recorded");
+
+    let reader = IndexReader::open(dir.path()).expect("there");
+    let minutes = NumbersQuery::default();
+    assert_eq!(shown(&reader, &minutes), ["-2 2", "0 3", "1 1"]);
+    let hours = NumbersQuery {
+        per: NumbersSpan::Hour,
+        ..minutes.clone()
+    };
+    assert_eq!(shown(&reader, &hours), ["-20 6"]);
+    let by = |by| NumbersQuery {
+        by: Some(by),
+        ..hours.clone()
+    };
+    assert_eq!(
+        shown(&reader, &by(NumbersDimension::Source)),
+        ["-20 a 4", "-20 b 2"]
+    );
+    assert_eq!(
+        shown(&reader, &by(NumbersDimension::Log)),
+        ["-20 2", "-20 access 4"]
+    );
+    assert_eq!(
+        shown(&reader, &by(NumbersDimension::Status)),
+        ["-20 2xx 1", "-20 3xx 1", "-20 4xx 1", "-20 5xx 2"]
+    );
+    assert_eq!(
+        shown(&reader, &by(NumbersDimension::Level)),
+        ["-20 error 2", "-20 info 2", "-20 warn 1"]
+    );
+    let of_a = NumbersQuery {
+        since: Some(NOW),
+        until: Some(NOW + 60),
+        source: Some("a".to_owned()),
+        ..minutes
+    };
+    let rows = reader.numbers(&of_a).expect("read");
+    let counts = &rows[0].counts;
+    assert_eq!((rows.len(), counts.bytes(), counts.unparsed()), (1, 300, 0));
+    assert_eq!(counts.request_times(), (3, 6_000));
+    assert_eq!(counts.request_quantile(0.95), Some(2_500));
+    assert_eq!(counts.statuses()[4], (2, 200));
+}
+
+#[test]
+fn rows_are_kept_for_their_time_and_none_is_of_a_far_future() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let at = |unix| (unix, key("a", None), CountedLine::default());
+    let lines = [
+        at(0),
+        at(NOW - 7200),
+        at(NOW - 7261),
+        at(NOW - 48 * 3600),
+        at(NOW + (1 << 40)),
+    ];
+    db.record(&mut change(&lines), KEPT, NOW).expect("recorded");
+    let reader = IndexReader::open(dir.path()).expect("there");
+    let minutes = NumbersQuery::default();
+    assert_eq!(shown(&reader, &minutes), ["-120 1", "0 1"]);
+    let hours = NumbersQuery {
+        per: NumbersSpan::Hour,
+        ..minutes.clone()
+    };
+    assert_eq!(shown(&reader, &hours), ["-2900 1", "-140 2", "-20 1"]);
+    db.remove_expired(&[], KEPT, NOW + 3600).expect("removed");
+    assert_eq!(shown(&reader, &minutes), ["0 1"]);
+    assert_eq!(shown(&reader, &hours), ["-140 2", "-20 1"]);
+}
+
+#[test]
+fn places_gaps_and_named_counters_are_of_the_same_transaction() {
+    let dir = tempfile::tempdir().expect("a folder");
+    assert!(matches!(
+        IndexReader::open(dir.path()),
+        Err(IndexError::Missing { .. })
+    ));
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    assert_eq!(db.state().expect("read"), IndexState::default());
+    let names = ["orders".to_owned(), "errors".to_owned()];
+    let ids = db.counter_ids(&names).expect("named");
+    assert_eq!(db.counter_ids(&names).expect("named"), ids, "they stay");
+    let gap = IndexGap {
+        batch: "b1".to_owned(),
+        from: 7,
+        bytes: 5,
+        source: "a".to_owned(),
+        group: "web-1".to_owned(),
+        window_start: NOW,
+        reason: "deleted".to_owned(),
+        noticed_at: NOW,
+    };
+    let place = IndexedBatch {
+        bytes: 12,
+        lines: 2,
+        is_read: true,
+    };
+    let mut all = change(&[(NOW, key("a", None), CountedLine::default())]);
+    let series = all.tally.series(key("a", None));
+    all.tally.minute(NOW, series).count_named(ids[1]);
+    all.gaps.push(gap.clone());
+    all.batches.insert("b1".to_owned(), place);
+    all.newest_batch = Some(3);
+    all.lag.seconds = 4;
+    db.record(&mut all, KEPT, NOW).expect("recorded");
+
+    let reader = IndexReader::open(dir.path()).expect("there");
+    let state = reader.state().expect("read");
+    assert_eq!(state, db.state().expect("read"));
+    assert_eq!(
+        (state.newest_batch, state.recorded_at, state.lag.seconds),
+        (Some(3), Some(NOW), 4)
+    );
+    assert_eq!(state.store_position.as_deref(), Some("1:2:3:4:5:6"));
+    assert_eq!(state.batches, [("b1".to_owned(), place)].into());
+    assert_eq!(reader.gaps(NOW).expect("read"), [gap]);
+    assert_eq!(reader.gaps(NOW + 1).expect("read"), []);
+    let counters = reader.counters().expect("read");
+    let rows = reader.numbers(&NumbersQuery::default()).expect("read");
+    let counted: Vec<_> = counters
+        .iter()
+        .map(|(name, id)| (name.as_str(), rows[0].counts.named(*id)))
+        .collect();
+    assert_eq!(counted, [("errors", 1), ("orders", 0)]);
+    db.remove_expired(&["b1".to_owned()], KEPT, NOW).expect("removed");
+    assert_eq!(reader.state().expect("read").batches, [].into());
+}
+
+#[test]
+fn too_many_series_are_counted_together() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let lines: Vec<_> = (0..SERIES_MAX + 5)
+        .map(|number| (NOW, key(&number.to_string(), None), CountedLine::default()))
+        .collect();
+    db.record(&mut change(&lines), KEPT, NOW).expect("recorded");
+    let reader = IndexReader::open(dir.path()).expect("there");
+    let query = NumbersQuery {
+        source: Some("(others)".to_owned()),
+        ..NumbersQuery::default()
+    };
+    assert_eq!(shown(&reader, &query), ["0 5"]);
+}
+
+#[test]
+fn files_of_others_and_of_later_versions_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join(FILE_NAME);
+    drop(IndexDb::open_or_create(dir.path()).expect("created"));
+    let sql = rusqlite::Connection::open(&path).expect("open");
+    sql.pragma_update(None, "user_version", 99).expect("set");
+    assert!(matches!(
+        IndexDb::open_or_create(dir.path()),
+        Err(IndexError::TooNew { .. })
+    ));
+    sql.pragma_update(None, "application_id", 1).expect("set");
+    assert!(matches!(
+        IndexReader::open(dir.path()),
+        Err(IndexError::Foreign { .. })
+    ));
+    drop(sql);
+    #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
+    std::fs::write(&path, "no database").expect("written");
+    assert!(matches!(
+        IndexReader::open(dir.path()),
+        Err(IndexError::Damaged { .. })
+    ));
+}

@@ -1,0 +1,24 @@
+//! Why the store cannot be used.
+
+use std::path::PathBuf;
+
+use logferry_durable::DiskError;
+
+/// The store cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// zstd failed, which it does only for lack of memory.
+    #[error("cannot compress lines of log for the search store")]
+    Compress(#[source] std::io::Error),
+    /// A file that was just written reads otherwise.
+    #[error(
+        "{} is damaged: the disk gave back other bytes than were written; look at the disk, and restart the indexer", .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,206 @@
+//! Reads the text of a query. Pure.
+
+use super::condition::{Condition, QueryTerm};
+use super::text_term::TextTerm;
+use super::value_pattern::without_stars;
+
+/// Most conditions of a query.
+const TERMS_MAX: usize = 100;
+
+/// A text that is no query: a sentence that says why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct QueryError(String);
+
+impl QueryError {
+    pub(super) fn pattern(pattern: &str, error: &regex::Error) -> Self {
+        let text = error.to_string();
+        // Its other lines show the place in the pattern.
+        let reason = text.lines().last().unwrap_or_default();
+        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+        Self(format!("`{pattern}` is no regular expression: {reason}"))
+    }
+}
+
+pub(super) fn terms(text: &str) -> Result<Vec<QueryTerm>, QueryError> {
+    let mut terms = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (part, behind) = split_part(rest)?;
+        terms.extend(term(part)?);
+        rest = behind.trim_start();
+    }
+    if terms.len() > TERMS_MAX {
+        return Err(QueryError(format!(
+            "the query has {} parts; {TERMS_MAX} are the most that is searched for at once",
+            terms.len()
+        )));
+    }
+    Ok(terms)
+}
+
+/// The next part and what is behind it. White space ends it, outside of quotes.
+fn split_part(text: &str) -> Result<(&str, &str), QueryError> {
+    let mut is_quoted = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            // In the middle of a word, a quote is a character like others.
+            '"' if is_quoted || opens_quote(&text[..at]) => is_quoted = !is_quoted,
+            _ if character.is_whitespace() && !is_quoted => return Ok((&text[..at], &text[at..])),
+            _ => {}
+        }
+    }
+    if is_quoted {
+        return Err(QueryError(format!(
+            "`{text}` has no second quote; write \"connection refused\" (in a shell: '\"connection refused\"')"
+        )));
+    }
+    Ok((text, ""))
+}
+
+/// Whether a quote behind this part of a word opens a phrase: at its beginning, or at that of a field's value.
+fn opens_quote(before: &str) -> bool {
+    let before = before.strip_prefix('-').unwrap_or(before);
+    let before = before.strip_suffix('*').unwrap_or(before);
+    before.is_empty() || before.strip_suffix(':').is_some_and(is_field_name)
+}
+
+fn is_field_name(name: &str) -> bool {
+    let is_of_name = |character: char| character.is_ascii_alphanumeric() || "_.-@".contains(character);
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || "_@".contains(first))
+        && name.chars().all(is_of_name)
+}
+
+/// The condition of a part; `None` if every line fulfils it.
+fn term(part: &str) -> Result<Option<QueryTerm>, QueryError> {
+    match part {
+        "OR" => {
+            return Err(QueryError(
+                "there is no OR: a line must have all the words; write --regex 'one|other', or \"OR\" for the word".to_owned(),
+            ));
+        }
+        "NOT" => {
+            return Err(QueryError(
+                "write -word for NOT word, or \"NOT\" for the word".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    let negated = part.strip_prefix('-').filter(|rest| !rest.is_empty());
+    let (is_negated, part) = (negated.is_some(), negated.unwrap_or(part));
+    if let Some((name, value)) = part.split_once(':')
+        && is_field_name(name)
+        && !value.is_empty()
+        && !value.starts_with("//")
+    {
+        return field(name, &unquoted(value), is_negated).map(Some);
+    }
+    let (text, is_open) = without_stars(part);
+    let is_phrase = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
+    let text = if is_phrase { &text[1..text.len() - 1] } else { text };
+    if text.is_empty() {
+        let every_line = is_open != (false, false) && !is_negated;
+        let error = || QueryError(format!("`{part}` stands for nothing; write a word"));
+        return if every_line { Ok(None) } else { Err(error()) };
+    }
+    if text.contains('*') && !is_phrase {
+        return Err(QueryError(format!(
+            "`{part}` has a * in the middle; it may stand at the beginning and at the end of a word. Write \"{text}\" for the \
+             character, or --regex"
+        )));
+    }
+    let text_term = TextTerm::new(text, is_open).map_err(|_| QueryError(format!("`{part}` is too long")))?;
+    let condition = Condition::Text(Box::new(text_term));
+    Ok(Some(QueryTerm {
+        is_negated,
+        condition,
+    }))
+}
+
+/// `"a value"*` without its quotes.
+fn unquoted(value: &str) -> String {
+    let (text, is_open) = without_stars(value);
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        None => value.to_owned(),
+        Some(text) => {
+            let star = |is_open| if is_open { "*" } else { "" };
+            format!("{}{text}{}", star(is_open.0), star(is_open.1))
+        }
+    }
+}
+
+pub(super) fn field(name: &str, value: &str, is_negated: bool) -> Result<QueryTerm, QueryError> {
+    let condition = Condition::of_field(name, value).ok_or_else(|| {
+        QueryError(format!(
+            "`{value}` is no status; write one, such as 404, or a class, such as 5xx"
+        ))
+    })?;
+    Ok(QueryTerm {
+        is_negated,
+        condition,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Vec<String> {
+        let terms = terms(text).expect("a query");
+        let show = |term: &QueryTerm| {
+            let shown = match &term.condition {
+                Condition::Text(text) => format!("text of {}", text.len()),
+                Condition::Status(range) => format!("{range:?}"),
+                Condition::Field(name, pattern) => format!("{name}={:?}", pattern.exact()),
+                Condition::Level(pattern) => format!("level={:?}", pattern.exact()),
+                Condition::Source(pattern) => format!("source={:?}", pattern.exact()),
+                other => format!("{other:?}"),
+            };
+            format!("{}{shown}", if term.is_negated { "-" } else { "" })
+        };
+        terms.iter().map(show).collect()
+    }
+
+    #[test]
+    fn words_phrases_fields_and_their_opposites_are_read() {
+        for (text, expected) in [
+            ("error  timeout", vec!["text of 5", "text of 7"]),
+            ("\"connection refused\" -a", vec!["text of 18", "-text of 1"]),
+            ("ab* *cd* *", vec!["text of 2", "text of 2"]),
+            ("-", vec!["text of 1"]),
+            ("status:5xx -status:503", vec!["500..=599", "-503..=503"]),
+            ("level:warning", vec!["level=Some(\"warn\")"]),
+            ("source:10.0.0.7", vec!["source=Some(\"10.0.0.7\")"]),
+            ("http_user_agent:\"a b\"", vec!["http_user_agent=Some(\"a b\")"]),
+            (
+                "path:/a* -method:POST",
+                vec!["path=None", "-method=Some(\"post\")"],
+            ),
+            (
+                "http://x/y 08:20:03 a:",
+                vec!["text of 10", "text of 8", "text of 2"],
+            ),
+            ("it\"s \"*\"", vec!["text of 4", "text of 1"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(parts(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_query_is_named() {
+        for (text, reason) in [
+            ("\"open", "`\"open` has no second quote"),
+            ("a*b", "`a*b` has a * in the middle"),
+            ("a OR b", "there is no OR"),
+            ("NOT b", "write -word"),
+            ("status:9xx", "`9xx` is no status"),
+            ("\"\"", "`\"\"` stands for nothing"),
+            ("-*", "`*` stands for nothing"),
+        ] {
+            let error = terms(text).expect_err("no query").to_string();
+            assert!(error.starts_with(reason), "{text}: {error}");
+        }
+        assert!(terms(&"a ".repeat(101)).is_err());
+    }
+}

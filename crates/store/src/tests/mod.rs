@@ -1,0 +1,8 @@
+//! The store as the indexer and a search see it, on a simulated disk; its hits beside those of a plain grep.
+
+mod crash;
+mod damage;
+mod fixture;
+mod grep;
+mod hostile;
+mod spool;

@@ -1,0 +1,276 @@
+//! The batches that the indexer reads, and how far each is read. Pure.
+//!
+//! Invariants:
+//! - A batch is in the catalog from the first look at its row until all of its bytes are read or in a gap.
+//! - A batch that was added is recorded with the next transaction, also if nothing was read. So the number of the newest batch
+//!   that is recorded with it leaves none out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use logferry_ledger::{Batch, BatchId, BatchState};
+use logferry_numbers::{IndexLag, IndexedBatch};
+
+/// After so many searches in vain the rest of a batch is a gap. One search may miss a file that is being moved.
+pub(crate) const SEARCHES_MAX: u32 = 10;
+
+/// A batch that is not read to its end.
+#[derive(Debug)]
+pub(crate) struct TrackedBatch {
+    /// As it stood in the ledger at the last look.
+    pub(crate) batch: Batch,
+    /// How far it is read.
+    pub(crate) progress: IndexedBatch,
+    /// The time of the last line that had one.
+    pub(crate) line_time: Option<i64>,
+    /// Searches for its file in vain, one after the other.
+    searches: u32,
+    /// Since when it has bytes that are not read, in seconds since 1970.
+    unread_since: Option<i64>,
+}
+
+impl TrackedBatch {
+    /// Durable bytes that are not read.
+    pub(crate) fn unread(&self) -> u64 {
+        self.batch.contents.bytes.saturating_sub(self.progress.bytes)
+    }
+
+    /// Its name and place, for the record.
+    fn record(&mut self) -> (String, IndexedBatch) {
+        self.progress.is_read = self.unread() == 0 && self.batch.state != BatchState::Open;
+        if self.unread() == 0 {
+            self.unread_since = None;
+        }
+        (self.batch.name(), self.progress)
+    }
+
+    /// Bytes of it were read; `line_time` is the time of the last line.
+    pub(crate) fn advance(&mut self, bytes: u64, lines: u64, line_time: i64) {
+        self.progress.bytes += bytes;
+        self.progress.lines += lines;
+        self.line_time = Some(line_time);
+        self.searches = 0;
+    }
+
+    /// Its file was not found, or is too short. Returns why the rest is lost, if it is.
+    pub(crate) fn missed(&mut self) -> Option<&'static str> {
+        self.searches += 1;
+        if self.batch.expired_at.is_some() {
+            return Some("the housekeeper deleted the file before it was read");
+        }
+        (self.searches >= SEARCHES_MAX).then_some("the file is missing, or shorter than the ledger says")
+    }
+
+    /// Leaves the rest out. Returns its first byte and its length.
+    pub(crate) fn skip_rest(&mut self) -> (u64, u64) {
+        let (from, bytes) = (self.progress.bytes, self.unread());
+        self.progress.bytes = self.batch.contents.bytes;
+        self.progress.lines = self.batch.contents.lines;
+        (from, bytes)
+    }
+}
+
+/// The batches that are not read to their ends.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    batches: BTreeMap<BatchId, TrackedBatch>,
+    /// The newest batch that was ever seen.
+    newest: Option<BatchId>,
+    /// Added or read since the last transaction.
+    touched: BTreeSet<BatchId>,
+}
+
+impl Catalog {
+    /// A catalog that has seen all batches up to `newest`.
+    pub(crate) fn new(newest: Option<BatchId>) -> Self {
+        Self {
+            newest,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn newest(&self) -> Option<BatchId> {
+        self.newest
+    }
+
+    /// Takes rows of the ledger. `progress`: of a batch that is not in the catalog yet.
+    pub(crate) fn update(
+        &mut self,
+        batches: Vec<Batch>,
+        now: i64,
+        progress: impl Fn(&Batch) -> Option<IndexedBatch>,
+    ) {
+        for batch in batches {
+            self.newest = self.newest.max(Some(batch.id));
+            let id = batch.id;
+            if let Some(tracked) = self.batches.get_mut(&id) {
+                tracked.batch = batch;
+            } else {
+                let progress = progress(&batch).unwrap_or_default();
+                if progress.is_read {
+                    continue;
+                }
+                self.touched.insert(id);
+                let is_new = progress.bytes == 0;
+                let tracked = TrackedBatch {
+                    unread_since: is_new.then(|| batch.opened_at.as_second().min(now)),
+                    batch,
+                    progress,
+                    line_time: None,
+                    searches: 0,
+                };
+                self.batches.insert(id, tracked);
+            }
+            if let Some(tracked) = self.batches.get_mut(&id) {
+                match tracked.unread() {
+                    0 => tracked.unread_since = None,
+                    _ => drop(tracked.unread_since.get_or_insert(now)),
+                }
+            }
+        }
+    }
+
+    /// The batches in the catalog that are not among these: sealed since the last look, or discarded.
+    pub(crate) fn others(&self, batches: &[Batch]) -> Vec<BatchId> {
+        let listed: BTreeSet<_> = batches.iter().map(|batch| batch.id).collect();
+        self.batches
+            .keys()
+            .filter(|id| !listed.contains(id))
+            .copied()
+            .collect()
+    }
+
+    /// Forgets a batch that the ledger has discarded. It had no lines.
+    pub(crate) fn forget(&mut self, id: BatchId) {
+        self.batches.remove(&id);
+    }
+
+    /// The batches with unread bytes in the order in which to read them: those that still grow, then the others, oldest window
+    /// first, as the housekeeper deletes them first.
+    pub(crate) fn to_read(&self) -> Vec<BatchId> {
+        let mut unread: Vec<_> = self
+            .batches
+            .values()
+            .filter(|tracked| tracked.unread() > 0)
+            .collect();
+        unread.sort_unstable_by_key(|tracked| {
+            let batch = &tracked.batch;
+            (batch.state != BatchState::Open, batch.window.start, batch.id)
+        });
+        unread.iter().map(|tracked| tracked.batch.id).collect()
+    }
+
+    /// A batch that is being read.
+    pub(crate) fn get_mut(&mut self, id: BatchId) -> Option<&mut TrackedBatch> {
+        self.touched.insert(id);
+        self.batches.get_mut(&id)
+    }
+
+    /// The places to record: of batches that were added or read, and of those that have ended without more bytes.
+    pub(crate) fn take_records(&mut self) -> BTreeMap<String, IndexedBatch> {
+        let touched = std::mem::take(&mut self.touched);
+        let is_due = |tracked: &TrackedBatch| {
+            touched.contains(&tracked.batch.id)
+                || (tracked.unread() == 0 && tracked.batch.state != BatchState::Open)
+        };
+        let due = self.batches.values_mut().filter(|tracked| is_due(tracked));
+        due.map(TrackedBatch::record).collect()
+    }
+
+    /// Forgets the batches that are read to their ends, after this was recorded.
+    pub(crate) fn drop_read(&mut self) {
+        self.batches.retain(|_, tracked| !tracked.progress.is_read);
+    }
+
+    /// How far the indexer is behind at `now`.
+    pub(crate) fn lag(&self, now: i64) -> IndexLag {
+        let unread = || self.batches.values().filter(|tracked| tracked.unread() > 0);
+        let lines = |tracked: &TrackedBatch| {
+            tracked
+                .batch
+                .contents
+                .lines
+                .saturating_sub(tracked.progress.lines)
+        };
+        let oldest = unread().filter_map(|tracked| tracked.unread_since).min();
+        IndexLag {
+            bytes: unread().map(TrackedBatch::unread).sum(),
+            lines: unread().map(lines).sum(),
+            seconds: oldest
+                .and_then(|oldest| u64::try_from(now - oldest).ok())
+                .unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use logferry_ledger::Ledger;
+    use logferry_testkit::batches::{add_batch, new_batch};
+
+    use super::*;
+
+    const NOW: i64 = 1_000;
+
+    fn catalog(states: &[BatchState]) -> (tempfile::TempDir, Catalog, Vec<Batch>) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let opened = Timestamp::from_second(NOW - 60).expect("a time");
+        let batches: Vec<_> = (0..)
+            .zip(states)
+            .map(|(number, state)| {
+                let mut new = new_batch("a", &format!("b{number}"));
+                new.window.start -= number;
+                add_batch(&mut ledger, &new, b"one\ntwo\n", *state, opened)
+            })
+            .collect();
+        let mut catalog = Catalog::new(None);
+        catalog.update(batches.clone(), NOW, |_| None);
+        (dir, catalog, batches)
+    }
+
+    #[test]
+    fn growing_batches_are_read_first_and_then_the_oldest_window() {
+        let (_dir, catalog, batches) = catalog(&[BatchState::Open, BatchState::Ready, BatchState::Sent]);
+        let order: Vec<_> = [0, 2, 1].map(|at: usize| batches[at].id).to_vec();
+        assert_eq!(catalog.to_read(), order);
+        let lag = IndexLag {
+            bytes: 24,
+            lines: 6,
+            seconds: 70,
+        };
+        assert_eq!(catalog.lag(NOW + 10), lag);
+    }
+
+    #[test]
+    fn each_batch_is_recorded_when_it_was_seen_and_once_when_it_has_ended() {
+        let (_dir, mut catalog, batches) = catalog(&[BatchState::Open, BatchState::Ready]);
+        assert_eq!(catalog.take_records().len(), 2, "seen");
+        assert_eq!(catalog.take_records(), [].into());
+        let tracked = catalog.get_mut(batches[1].id).expect("in the catalog");
+        assert_eq!(tracked.skip_rest(), (0, 8));
+        let ended = IndexedBatch {
+            bytes: 8,
+            lines: 2,
+            is_read: true,
+        };
+        assert_eq!(catalog.take_records(), [("b1".to_owned(), ended)].into());
+        catalog.drop_read();
+        assert_eq!(catalog.to_read(), [batches[0].id]);
+        assert_eq!(catalog.newest(), Some(batches[1].id));
+        catalog.update(vec![batches[1].clone()], NOW, |_| Some(ended));
+        assert_eq!(catalog.to_read(), [batches[0].id], "read before");
+    }
+
+    #[test]
+    fn batch_is_lost_at_once_if_it_expired_and_else_after_several_searches() {
+        let (_dir, mut catalog, batches) = catalog(&[BatchState::Sent]);
+        let tracked = catalog.get_mut(batches[0].id).expect("in the catalog");
+        assert!((1..SEARCHES_MAX).all(|_| tracked.missed().is_none()));
+        assert!(tracked.missed().is_some());
+        tracked.advance(0, 0, 0);
+        assert!(tracked.missed().is_none());
+        tracked.batch.expired_at = Some(Timestamp::UNIX_EPOCH);
+        assert!(tracked.missed().is_some());
+    }
+}

@@ -1,0 +1,58 @@
+//! Why the indexer cannot work.
+
+use std::path::PathBuf;
+
+use logferry_durable::{DiskError, LockError};
+use logferry_ledger::LedgerError;
+use logferry_numbers::IndexError;
+use logferry_store::{PositionError, StoreError};
+use logferry_telemetry::HealthEndpointError;
+
+/// The indexer cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexerError {
+    /// The relay's ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A file of the spool cannot be read, or the indexer's folder not be made.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The numbers cannot be recorded.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// `index.db` has a position that no version has written.
+    #[error("index.db is damaged; stop the indexer, delete its folder and start it again")]
+    Position(#[from] PositionError),
+    /// Another indexer runs.
+    #[error("another indexer works in {} ({holder}); stop it, or give this one a store_dir of its own", .store_dir.display())]
+    AlreadyRunning {
+        /// The folder.
+        store_dir: PathBuf,
+        /// Its process.
+        holder: String,
+    },
+    /// The lock cannot be used.
+    #[error(transparent)]
+    Lock(LockError),
+    /// The metrics page cannot be served.
+    #[error(transparent)]
+    Health(#[from] HealthEndpointError),
+    /// The thread cannot be started, or panicked.
+    #[error("the indexer's thread failed: {0}")]
+    Thread(String),
+}
+
+impl IndexerError {
+    /// Whether it may pass by itself: the relay is not up, a disk is full. Else a person must act first.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Ledger(error) => matches!(error, LedgerError::Sqlite { .. } | LedgerError::Missing { .. }),
+            Self::Index(error) => matches!(error, IndexError::Sqlite { .. }),
+            Self::Disk(_) | Self::Store(_) => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The indexer: reads each durable line once, counts it (`crates/numbers`) and keeps it for the search (`crates/store`).
+//!
+//! It only reads the relay's ledger and spool, and writes only its own folder. Nothing on the path from log to destination
+//! needs it: killed, full or slow, it costs that path nothing. If its folder is deleted, it reads anew what the spool has.
+//!
+//! A round (`round`): look into the ledger, read the new bytes of each batch block by block, then make all of it durable:
+//!
+//! 1. The store syncs the lines. A crash here: the next start cuts the store back to the position in `index.db`.
+//! 2. One transaction of `index.db` has the numbers, the place in each batch, the gaps, and the store's position. A crash
+//!    before its end: nothing of the round has happened. After it: all of it has.
+//! 3. The store is told, and removes what only an older position needs.
+//!
+//! Invariants:
+//! - **Each line is in numbers and store once**, or in a gap that both name: its batch was deleted before it was read.
+//! - Any error counts as a crash: everything is dropped and opened again.
+//! - Reads are bounded: a block of 1 MiB at a time, [`ROUND_BYTES`] a round. Live batches come before old ones, and old ones
+//!   in the order in which the housekeeper deletes them.
+//!
+//! `catalog`, `log_formats` and `counting` decide, and do no I/O.
+
+mod catalog;
+mod counting;
+mod error;
+mod line_store;
+mod log_formats;
+mod round;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use error::IndexerError;
+pub use round::ROUND_BYTES;
+pub use worker::run;

@@ -1,0 +1,151 @@
+//! The format of each log's lines: as configured, else found from the log's first lines and kept. Pure.
+//!
+//! A format that was found is looked for again when most lines do not fit it any more. Lines whose log is not known, since the
+//! batches of several logs share a file, are read each for itself unless all are of one format.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logferry_config::FormatsByLog;
+use logferry_fields::{Format, LineReader};
+use logferry_protocol::names::{LogName, SourceId};
+
+/// Lines that are looked at to find a format.
+const LOOKED_AT: usize = 100;
+
+/// After so few lines nothing is said about whether they fit.
+const JUDGED_MIN: u64 = 20;
+
+/// Lines over which it is counted whether they fit.
+const JUDGED_MAX: u64 = 1000;
+
+/// Whose lines they are.
+pub(crate) type LogKey = (SourceId, Option<LogName>);
+
+#[derive(Debug)]
+struct FoundFormat {
+    format: Arc<Format>,
+    lines: u64,
+    misfits: u64,
+}
+
+/// The formats of all logs.
+#[derive(Debug)]
+pub(crate) struct LogFormats {
+    configured: FormatsByLog,
+    auto: Format,
+    found: BTreeMap<LogKey, FoundFormat>,
+}
+
+impl LogFormats {
+    pub(crate) fn new(configured: FormatsByLog) -> Self {
+        Self {
+            configured,
+            auto: Format::default(),
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// The format of a log. If it is neither configured nor known, it is found from these lines.
+    pub(crate) fn of(&mut self, key: &LogKey, lines: &[u8]) -> Arc<Format> {
+        if let Some(found) = self.found.get(key) {
+            return Arc::clone(&found.format);
+        }
+        let configured = key.1.as_ref().map(|log| self.configured.of(log));
+        let format = match configured.filter(|format| **format != self.auto) {
+            Some(configured) => configured.clone(),
+            None => self.find(key, lines),
+        };
+        let format = Arc::new(format);
+        let found = FoundFormat {
+            format: Arc::clone(&format),
+            lines: 0,
+            misfits: 0,
+        };
+        self.found.insert(key.clone(), found);
+        format
+    }
+
+    /// Notes how many lines did not fit the format of a log.
+    pub(crate) fn note(&mut self, key: &LogKey, lines: u64, misfits: u64) {
+        let Some(found) = self.found.get_mut(key) else {
+            return;
+        };
+        found.lines += lines;
+        found.misfits += misfits;
+        // Everything fits `text`, so it is looked for again in any case.
+        let is_text = found.format.as_text() == "text";
+        if found.lines >= JUDGED_MIN && (is_text || found.misfits * 2 > found.lines) {
+            self.found.remove(key);
+        } else if found.lines >= JUDGED_MAX {
+            (found.lines, found.misfits) = (0, 0);
+        }
+    }
+
+    fn find(&self, (_, log): &LogKey, lines: &[u8]) -> Format {
+        let lines = || {
+            lines
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .take(LOOKED_AT)
+        };
+        if log.is_some() {
+            return Format::found_in(lines());
+        }
+        let is_parsed = |format: &Format| {
+            let mut reader = LineReader::new(format, 0);
+            lines()
+                .map(|line| reader.read(line).is_parsed)
+                .collect::<Vec<_>>()
+        };
+        let fits_all = |format: &Format| {
+            // Everything is text, but then no line may be of another format.
+            let is_mixed = format.as_text() == "text" && is_parsed(&self.auto).contains(&true);
+            !is_mixed && !is_parsed(format).contains(&false)
+        };
+        let configured = self
+            .configured
+            .all()
+            .filter(|format| **format != self.auto)
+            .cloned();
+        let found = std::iter::once_with(|| Format::found_in(lines()));
+        configured.chain(found).find(fits_all).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMBINED: &str = "::1 - - [21/Nov/2026:08:20:03 +0600] \"GET / HTTP/1.1\" 200 5 \"-\" \"x\"\n";
+
+    fn key(log: Option<&str>) -> LogKey {
+        let log = log.map(|log| log.parse().expect("a name"));
+        ("a".parse().expect("a source"), log)
+    }
+
+    #[test]
+    fn format_that_was_found_is_kept_until_most_lines_do_not_fit() {
+        let mut formats = LogFormats::new(FormatsByLog::default());
+        let log = key(Some("access"));
+        let of =
+            |formats: &mut LogFormats, lines: &str| formats.of(&log, lines.as_bytes()).as_text().to_owned();
+        assert_eq!(of(&mut formats, COMBINED), "combined");
+        assert_eq!(of(&mut formats, "{\"a\":1}\n"), "combined", "kept");
+        formats.note(&log, 19, 19);
+        assert_eq!(of(&mut formats, "{\"a\":1}\n"), "combined", "too few to say");
+        formats.note(&log, 1, 1);
+        assert_eq!(of(&mut formats, "{\"a\":1}\n"), "json");
+        formats.note(&log, 1000, 499);
+        assert_eq!(of(&mut formats, COMBINED), "json", "most fit");
+    }
+
+    #[test]
+    fn lines_of_several_logs_are_read_each_for_itself() {
+        let mut formats = LogFormats::new(FormatsByLog::default());
+        let mixed = format!("{COMBINED}{{\"a\":1}}\n");
+        assert_eq!(formats.of(&key(None), mixed.as_bytes()).as_text(), "auto");
+        let mut formats = LogFormats::new(FormatsByLog::default());
+        assert_eq!(formats.of(&key(None), COMBINED.as_bytes()).as_text(), "combined");
+    }
+}

@@ -1,0 +1,367 @@
+//! A round: reads what is new, and makes it durable in store and numbers. The crate's first page has the order of the steps and
+//! what a crash leaves after each.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use logferry_config::IndexerSettings;
+use logferry_durable::{Disk, RealDisk};
+use logferry_fields::Format;
+use logferry_ledger::{Batch, BatchFilter, BatchId, BatchState, Ledger};
+use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept};
+use logferry_protocol::names::{LogName, SourceId};
+use logferry_spool::Spool;
+use logferry_spool::follow::BatchLines;
+use logferry_store::{LineGap, LineOrigin};
+use logferry_telemetry::IndexerMetrics;
+
+use crate::catalog::{Catalog, TrackedBatch};
+use crate::counting::{LineBlock, NamedCounter, count_block};
+use crate::error::IndexerError;
+use crate::line_store::LineStore;
+use crate::log_formats::{LogFormats, LogKey};
+
+/// Bytes read in one round: the time until what was read is durable, and between two looks at the live batches.
+pub const ROUND_BYTES: u64 = 64 << 20;
+
+/// Bytes read of one live batch in a round, so that one large source does not delay the others.
+const LIVE_BATCH_BYTES: u64 = 8 << 20;
+
+/// The result of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RoundResult {
+    /// How far the indexer is behind now.
+    pub(crate) lag: IndexLag,
+    /// Whether it stopped at its bound: the next one shall follow at once.
+    pub(crate) has_more: bool,
+}
+
+/// Everything that a round needs, from one opening to the next error.
+pub(crate) struct IndexSession<S> {
+    ledger: Ledger,
+    ledger_id: String,
+    spool: Spool<RealDisk>,
+    db: IndexDb,
+    store: S,
+    kept: NumbersKept,
+    catalog: Catalog,
+    formats: LogFormats,
+    counters: Vec<NamedCounter>,
+    /// The only log of each source, if it has one only.
+    only_logs: BTreeMap<SourceId, Option<LogName>>,
+    /// The old batch that is being read: a compressed file cannot be read on from the middle.
+    reading: Option<(BatchId, BatchLines<<RealDisk as Disk>::Reader>)>,
+    metrics: IndexerMetrics,
+}
+
+/// What a round has read, and is not recorded yet.
+struct RoundWork {
+    change: IndexChange,
+    now: Timestamp,
+    /// Bytes that it may still read.
+    left: u64,
+    /// Whether it stopped at a bound.
+    has_more: bool,
+    unparsed: u64,
+    lines: u64,
+}
+
+impl<S: LineStore> IndexSession<S> {
+    /// Goes on where `state`, which is that of `db`, ends. The store is at that state's position.
+    pub(crate) fn start(
+        config: &IndexerSettings,
+        mut db: IndexDb,
+        state: &IndexState,
+        store: S,
+        metrics: IndexerMetrics,
+        now: Timestamp,
+    ) -> Result<Self, IndexerError> {
+        let ledger = Ledger::open_read_only(&config.data_dir)?;
+        let ledger_id = ledger.id()?.to_string();
+        let names: Vec<_> = config
+            .counters
+            .iter()
+            .map(|counter| counter.name.clone())
+            .collect();
+        let ids = db.counter_ids(&names)?.into_iter();
+        let counters = ids
+            .zip(&config.counters)
+            .map(|(id, settings)| NamedCounter::new(id, settings));
+        Ok(Self {
+            catalog: first_catalog(&ledger, &ledger_id, state, now)?,
+            ledger,
+            ledger_id,
+            spool: Spool::new(RealDisk, &config.data_dir),
+            db,
+            store,
+            kept: NumbersKept {
+                minutes: config.keep.minutes,
+                hours: config.keep.hours,
+            },
+            formats: LogFormats::new(config.formats.clone()),
+            counters: counters.collect(),
+            only_logs: BTreeMap::new(),
+            reading: None,
+            metrics,
+        })
+    }
+
+    /// The store.
+    pub(crate) fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Reads what is new, within the bound, and makes it durable. `is_over`: asked between blocks whether to end early.
+    pub(crate) fn round(
+        &mut self,
+        now: Timestamp,
+        is_over: &impl Fn() -> bool,
+    ) -> Result<RoundResult, IndexerError> {
+        self.look(now)?;
+        let mut work = RoundWork {
+            change: IndexChange::default(),
+            now,
+            left: ROUND_BYTES,
+            has_more: false,
+            unparsed: 0,
+            lines: 0,
+        };
+        for id in self.catalog.to_read() {
+            if self.read_batch(id, &mut work, is_over)?.is_break() {
+                break;
+            }
+        }
+        let batches = self.catalog.take_records();
+        let lag = self.catalog.lag(now.as_second());
+        if !batches.is_empty() {
+            work.change.batches = batches;
+            self.record(&mut work, lag)?;
+        }
+        self.metrics.set_lag(lag.bytes, lag.lines, lag.seconds);
+        let has_more = work.has_more;
+        Ok(RoundResult { lag, has_more })
+    }
+
+    /// Removes numbers that are too old, and the places of batches that are gone from the spool.
+    pub(crate) fn remove_expired(&mut self, now: Timestamp) -> Result<(), IndexerError> {
+        // A source may have got another log.
+        self.only_logs.clear();
+        let mut gone = Vec::new();
+        for (name, progress) in self.db.state()?.batches {
+            let is_gone = match self.ledger.batch_named(&name)? {
+                // It stayed empty and was discarded, or the ledger was rebuilt without its file.
+                None => true,
+                Some(batch) => progress.is_read && batch.expired_at.is_some(),
+            };
+            if is_gone {
+                gone.push(name);
+            }
+        }
+        Ok(self.db.remove_expired(&gone, self.kept, now.as_second())?)
+    }
+
+    /// Looks into the ledger.
+    fn look(&mut self, now: Timestamp) -> Result<(), IndexerError> {
+        let mut batches = self.ledger.live_batches(self.catalog.newest())?;
+        for id in self.catalog.others(&batches) {
+            match self.ledger.batch(id)? {
+                Some(batch) => batches.push(batch),
+                None => self.catalog.forget(id),
+            }
+        }
+        self.catalog.update(batches, now.as_second(), |_| None);
+        Ok(())
+    }
+
+    /// Reads a batch up to its end or the bound.
+    fn read_batch(
+        &mut self,
+        id: BatchId,
+        work: &mut RoundWork,
+        is_over: &impl Fn() -> bool,
+    ) -> Result<ControlFlow<()>, IndexerError> {
+        let Some(tracked) = self.catalog.get_mut(id) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let log = match &tracked.batch.log {
+            Some(log) => Some(log.clone()),
+            None => only_log(&self.ledger, &mut self.only_logs, &tracked.batch.source)?,
+        };
+        let key = (tracked.batch.source.clone(), log);
+        let at = tracked.progress.bytes;
+        let reading = self
+            .reading
+            .take()
+            .filter(|(reading, lines)| *reading == id && lines.position() == at);
+        let opened = match reading {
+            Some((_, lines)) => Some(lines),
+            None => BatchLines::open(&self.spool, &tracked.batch, at, false)?,
+        };
+        let Some(mut lines) = opened else {
+            self.miss(id, &key, work)?;
+            return Ok(ControlFlow::Continue(()));
+        };
+        let is_open = tracked.batch.state == BatchState::Open;
+        let least_left = if is_open {
+            work.left.saturating_sub(LIVE_BATCH_BYTES)
+        } else {
+            0
+        };
+        while work.left > least_left && !is_over() {
+            let offset = lines.position();
+            let Some(bytes) = lines.next(&tracked.batch)? else {
+                break;
+            };
+            let read = u64::try_from(bytes.len()).unwrap_or(0);
+            let format = self.formats.of(&key, bytes);
+            let name = tracked.batch.name();
+            let block = LineBlock {
+                origin: origin(&tracked.batch, &name, key.1.as_ref(), &format),
+                format: &format,
+                offset,
+                bytes,
+                time: tracked.line_time.unwrap_or(tracked.batch.window.start),
+            };
+            let (tally, store, now) = (&mut work.change.tally, &mut self.store, work.now.as_second());
+            let counts = count_block(&block, &self.counters, tally, now, |record| store.append(record))?;
+            self.formats.note(&key, counts.lines, counts.unparsed);
+            tracked.advance(read, counts.lines, counts.time);
+            work.lines += counts.lines;
+            work.unparsed += counts.unparsed;
+            work.left = work.left.saturating_sub(read);
+        }
+        work.has_more |= work.left <= least_left;
+        if lines.is_short() {
+            self.miss(id, &key, work)?;
+        } else if !is_open && tracked.unread() > 0 {
+            self.reading = Some((id, lines));
+        }
+        Ok(if work.left == 0 || is_over() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// A batch's file was not found, or is too short: its rest may be lost.
+    fn miss(&mut self, id: BatchId, key: &LogKey, work: &mut RoundWork) -> Result<(), IndexerError> {
+        let Some((tracked, reason)) = self
+            .catalog
+            .get_mut(id)
+            .and_then(|tracked| tracked.missed().map(|reason| (tracked, reason)))
+        else {
+            return Ok(());
+        };
+        let (from, bytes) = tracked.skip_rest();
+        let gap = gap(tracked, (from, bytes), reason, work.now);
+        let window = tracked.batch.window;
+        self.store.append_gap(&LineGap {
+            origin: origin(&tracked.batch, &gap.batch, key.1.as_ref(), &Format::default()),
+            offset: from,
+            bytes,
+            window_ms: (
+                window.start.saturating_mul(1000),
+                window.end().saturating_mul(1000),
+            ),
+            found_at_ms: work.now.as_millisecond(),
+            reason,
+        })?;
+        let (batch, source) = (&gap.batch, &gap.source);
+        tracing::warn!(
+            "batch {batch} of source {source}: {bytes} bytes from byte {from} on are in neither numbers nor search, because \
+             {reason}; if the batch was delivered, the destinations have them"
+        );
+        self.metrics.lost(bytes);
+        work.change.gaps.push(gap);
+        Ok(())
+    }
+
+    /// Makes the round durable: the store, then the transaction, then the store may forget the position before.
+    fn record(&mut self, work: &mut RoundWork, lag: IndexLag) -> Result<(), IndexerError> {
+        let read = ROUND_BYTES - work.left;
+        let change = &mut work.change;
+        change.store_position = self.store.sync(work.now.as_millisecond())?.to_string();
+        change.ledger.clone_from(&self.ledger_id);
+        change.newest_batch = self.catalog.newest().map(BatchId::number);
+        change.lag = lag;
+        self.db.record(change, self.kept, work.now.as_second())?;
+        self.store.recorded()?;
+        self.catalog.drop_read();
+        self.metrics.indexed(work.lines, read, work.unparsed);
+        Ok(())
+    }
+}
+
+/// The catalog at the start: the batches that were being read, and those that were opened since. For another ledger than
+/// before, or the first one: all whose files have not expired.
+fn first_catalog(
+    ledger: &Ledger,
+    ledger_id: &str,
+    state: &IndexState,
+    now: Timestamp,
+) -> Result<Catalog, IndexerError> {
+    let is_same = state.ledger.as_deref() == Some(ledger_id);
+    let newest = if is_same {
+        state.newest_batch.map(BatchId::of_number)
+    } else {
+        ledger.newest_batch()?
+    };
+    let mut batches = Vec::new();
+    if !is_same {
+        batches = ledger.batches(&BatchFilter::default())?;
+        batches.retain(|batch| batch.expired_at.is_none() && newest >= Some(batch.id));
+    }
+    for (name, _) in state.batches.iter().filter(|(_, progress)| !progress.is_read) {
+        batches.extend(ledger.batch_named(name)?);
+    }
+    let mut catalog = Catalog::new(newest);
+    catalog.update(batches, now.as_second(), |batch| {
+        state.batches.get(&batch.name()).copied()
+    });
+    Ok(catalog)
+}
+
+/// The log of a source's lines, if it has only one.
+fn only_log(
+    ledger: &Ledger,
+    known: &mut BTreeMap<SourceId, Option<LogName>>,
+    source: &SourceId,
+) -> Result<Option<LogName>, IndexerError> {
+    if let Some(log) = known.get(source) {
+        return Ok(log.clone());
+    }
+    let mut logs = ledger.logs_of(source)?;
+    let only = if logs.len() == 1 { logs.pop() } else { None };
+    known.insert(source.clone(), only.clone());
+    Ok(only)
+}
+
+fn origin<'a>(
+    batch: &'a Batch,
+    name: &'a str,
+    log: Option<&'a LogName>,
+    format: &'a Format,
+) -> LineOrigin<'a> {
+    LineOrigin {
+        source: &batch.source,
+        group: &batch.group,
+        log,
+        batch: name,
+        format: format.as_text(),
+    }
+}
+
+fn gap(tracked: &TrackedBatch, (from, bytes): (u64, u64), reason: &str, now: Timestamp) -> IndexGap {
+    let batch: &Batch = &tracked.batch;
+    IndexGap {
+        batch: batch.name(),
+        from,
+        bytes,
+        source: batch.source.to_string(),
+        group: batch.group.to_string(),
+        window_start: batch.window.start,
+        reason: reason.to_owned(),
+        noticed_at: now.as_second(),
+    }
+}

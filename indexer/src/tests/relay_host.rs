@@ -1,0 +1,207 @@
+//! A data folder with a relay's ledger and files, an indexer's folder, and the steps of the roles.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use logferry_config::{IndexerSettings, parse};
+use logferry_ledger::{Batch, BatchState, DeliveryCertainty, Ledger, PublishedBatch};
+use logferry_numbers::{IndexDb, IndexReader, NumbersQuery};
+use logferry_telemetry::Metrics;
+use logferry_testkit::batches::{commit, new_batch};
+use tempfile::TempDir;
+
+use super::failing_store::{FailingStore, SharedStore};
+use crate::error::IndexerError;
+use crate::round::{IndexSession, RoundResult};
+
+/// 2026-11-21T02:25:00Z, in the window of the batches.
+pub(super) const NOW: i64 = 1_795_227_900;
+
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_second(NOW).expect("a time")
+}
+
+pub(super) struct RelayHost {
+    dir: TempDir,
+    pub(super) ledger: Ledger,
+    pub(super) store: SharedStore,
+    /// The committed bytes of each batch.
+    pub(super) written: BTreeMap<String, Vec<u8>>,
+    pub(super) settings: IndexerSettings,
+}
+
+impl RelayHost {
+    pub(super) fn new(settings: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data_dir = dir.path().join("data");
+        fs::create_dir_all(&data_dir).expect("made");
+        fs::create_dir_all(dir.path().join("index")).expect("made");
+        let (data, index) = (data_dir.display(), dir.path().join("index"));
+        let text = format!(
+            "indexer:\n  data_dir: {data}\n  store_dir: {}\n{settings}",
+            index.display()
+        );
+        let config = parse(&text, dir.path(), &|_| None).expect("valid");
+        Self {
+            ledger: Ledger::open_or_create(&data_dir).expect("a ledger"),
+            dir,
+            store: SharedStore::default(),
+            written: BTreeMap::new(),
+            settings: config.indexer.expect("a section"),
+        }
+    }
+
+    pub(super) fn open(&mut self, source: &str, name: &str) -> Batch {
+        let opened = self.ledger.open_batch(&new_batch(source, name), now());
+        let batch = opened.expect("opened");
+        self.written.insert(batch.name(), Vec::new());
+        batch
+    }
+
+    pub(super) fn path(&self, batch: &Batch, state: &str) -> PathBuf {
+        let folder = self
+            .dir
+            .path()
+            .join("data")
+            .join(state)
+            .join(batch.source.as_str());
+        fs::create_dir_all(&folder).expect("made");
+        folder.join(batch.file_name())
+    }
+
+    /// Adds bytes to a batch, and commits them.
+    pub(super) fn write(&mut self, batch: &Batch, bytes: &[u8]) {
+        let all = self.written.get_mut(&batch.name()).expect("opened");
+        all.extend(bytes);
+        let all = all.clone();
+        fs::write(self.path(batch, "open"), &all).expect("written");
+        commit(&mut self.ledger, batch, &all);
+    }
+
+    pub(super) fn seal(&mut self, batch: &Batch) {
+        self.ledger.seal(batch.id, now()).expect("sealed");
+        fs::rename(self.path(batch, "open"), self.path(batch, "ready")).expect("moved");
+    }
+
+    pub(super) fn deliver(&mut self, batch: &Batch) {
+        let published = PublishedBatch {
+            certainty: DeliveryCertainty::Published,
+            path: "/in/x.log".to_owned(),
+            bytes: 1,
+            sha256: "e3".to_owned(),
+            file_sha256: "e3".to_owned(),
+        };
+        let edw = "edw".parse().expect("a name");
+        let delivered = self
+            .ledger
+            .record_delivery(batch.id, &edw, &published, true, now());
+        delivered.expect("delivered");
+        fs::rename(self.path(batch, "ready"), self.path(batch, "sent")).expect("moved");
+    }
+
+    pub(super) fn compress(&mut self, batch: &Batch) {
+        let plain = self.path(batch, "sent");
+        let mut compressed = Vec::new();
+        let mut encoder = logferry_spool::gzip_encoder(fs::File::open(&plain).expect("there"));
+        encoder.read_to_end(&mut compressed).expect("compressed");
+        fs::write(plain.with_extension("log.gz"), compressed).expect("written");
+        fs::remove_file(plain).expect("removed");
+        self.ledger.mark_compressed(batch.id, now()).expect("noted");
+    }
+
+    pub(super) fn expire(&mut self, batch: &Batch) {
+        assert!(self.ledger.mark_expired(batch.id, now()).expect("noted"));
+        let plain = self.path(batch, "sent");
+        let _ = fs::remove_file(plain.with_extension("log.gz"));
+        let _ = fs::remove_file(plain);
+    }
+
+    pub(super) fn session(&self) -> Result<IndexSession<FailingStore>, IndexerError> {
+        let db = IndexDb::open_or_create(&self.settings.store_dir)?;
+        let state = db.state()?;
+        let position = state.store_position.as_deref().map(str::parse).transpose()?;
+        let store = FailingStore::open(&self.store, position);
+        let metrics = Metrics::new().indexer();
+        IndexSession::start(&self.settings, db, &state, store, metrics, now())
+    }
+
+    /// Rounds until nothing is left.
+    pub(super) fn index(&self) -> RoundResult {
+        let mut session = self.session().expect("opened");
+        for _ in 0..3 * crate::catalog::SEARCHES_MAX {
+            let round = session.round(now(), &|| false).expect("a round");
+            if round.lag.bytes == 0 {
+                return round;
+            }
+        }
+        panic!("it does not end")
+    }
+
+    pub(super) fn reader(&self) -> IndexReader {
+        IndexReader::open(&self.settings.store_dir).expect("there")
+    }
+
+    /// `LINES BYTES` of all numbers by minute.
+    pub(super) fn counted(&self) -> (u64, u64) {
+        let rows = self.reader().numbers(&NumbersQuery::default()).expect("read");
+        let sum = |of: fn(&logferry_numbers::Counts) -> u64| rows.iter().map(|row| of(&row.counts)).sum();
+        (
+            sum(logferry_numbers::Counts::lines),
+            sum(logferry_numbers::Counts::bytes),
+        )
+    }
+
+    /// Each committed byte is in the store once: in a line or a gap; and the numbers count the lines of the store.
+    pub(super) fn assert_whole(&self) {
+        let contents = self.store.lock().expect("no panic");
+        let (mut lines, mut bytes) = (0, 0);
+        for (batch, written) in &self.written {
+            let mut entries: Vec<_> = contents
+                .entries
+                .iter()
+                .filter(|entry| entry.batch == *batch)
+                .collect();
+            entries.sort_by_key(|entry| entry.offset);
+            let mut end = 0;
+            for entry in entries {
+                assert_eq!(entry.offset, end, "{batch}: no byte twice or left out");
+                match &entry.line {
+                    Ok(line) => {
+                        let from = usize::try_from(end).expect("small");
+                        assert_eq!(
+                            written.get(from..from + line.len()),
+                            Some(line.as_slice()),
+                            "{batch}"
+                        );
+                        end += line.len() as u64;
+                        lines += 1;
+                        bytes += line.len() as u64;
+                    }
+                    Err(gap) => end += gap,
+                }
+            }
+            assert_eq!(end, written.len() as u64, "{batch}: to its end");
+        }
+        assert_eq!(
+            self.counted(),
+            (lines, bytes),
+            "the numbers are those of the store"
+        );
+        let in_gaps = contents
+            .entries
+            .iter()
+            .filter_map(|entry| entry.line.as_ref().err());
+        let gaps = self.reader().gaps(0).expect("read");
+        assert_eq!(
+            gaps.iter().map(|gap| gap.bytes).sum::<u64>(),
+            in_gaps.sum::<u64>()
+        );
+    }
+
+    pub(super) fn state(&self, batch: &Batch) -> BatchState {
+        self.ledger.batch(batch.id).expect("read").expect("there").state
+    }
+}

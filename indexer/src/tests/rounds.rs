@@ -1,0 +1,168 @@
+//! Rounds without crashes.
+
+use std::fs;
+
+use logferry_numbers::{NumbersDimension, NumbersQuery};
+
+use super::relay_host::{NOW, RelayHost, now};
+
+fn access(second: u32, request: &str, status: u16) -> Vec<u8> {
+    format!(
+        "10.0.0.1 - - [21/Nov/2026:02:2{}:{:02} +0000] \"{request} HTTP/1.1\" {status} 5 \"-\" \"x\"\n",
+        second / 60,
+        second % 60
+    )
+    .into_bytes()
+}
+
+#[test]
+fn lines_count_by_their_own_time_wherever_their_batch_is() {
+    let counter = "  counters: [{name: orders, where: {path: \"/order*\", method: post, status: 2xx}}]\n";
+    let mut host = RelayHost::new(counter);
+    let batch = host.open("a", "b1");
+    host.write(&batch, &access(63, "GET /", 200));
+    host.write(&batch, &access(64, "POST /order?x", 201));
+    assert_eq!(host.index().lag.bytes, 0);
+    // Late, and cut off: the rest of the line is not durable yet.
+    host.write(&batch, &access(5, "POST /order", 500));
+    host.write(&batch, b"10.0.0.1 - -");
+    let mut session = host.session().expect("opened");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!((round.lag.bytes, round.lag.lines), (12, 0));
+    drop(session);
+    host.write(&batch, b" no access line: error\n");
+    host.write(&batch, &access(6, "GET /", 200).repeat(2));
+    host.seal(&batch);
+    host.index();
+    let sealed = host.open("b", "b2");
+    host.write(&sealed, &access(65, "GET /", 404));
+    host.seal(&sealed);
+    host.deliver(&sealed);
+    host.compress(&sealed);
+    host.index();
+    host.assert_whole();
+
+    let reader = host.reader();
+    let rows = reader.numbers(&NumbersQuery::default()).expect("read");
+    let orders = reader.counters().expect("read")[0].1;
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row.start - (NOW - 300),
+                row.counts.lines(),
+                row.counts.unparsed(),
+                row.counts.named(orders),
+            )
+        })
+        .collect();
+    assert_eq!(shown, [(0, 4, 1, 0), (60, 3, 0, 1)]);
+    let by_level = NumbersQuery {
+        by: Some(NumbersDimension::Level),
+        per: logferry_numbers::NumbersSpan::Hour,
+        ..NumbersQuery::default()
+    };
+    let levels = reader.numbers(&by_level).expect("read").into_iter();
+    let levels: Vec<_> = levels
+        .map(|row| (row.value.expect("a level"), row.counts.lines()))
+        .collect();
+    let expected = [("error", 2), ("info", 4), ("warn", 1)].map(|(level, lines)| (level.to_owned(), lines));
+    assert_eq!(levels, expected);
+    let entries = &host.store.lock().expect("no panic").entries;
+    let is_odd = |line: &Vec<u8>| line.ends_with(b"no access line: error\n");
+    let mut odd = entries
+        .iter()
+        .filter(|entry| entry.line.as_ref().is_ok_and(is_odd));
+    let odd = odd.next().expect("stored");
+    assert_eq!(odd.level.as_deref(), Some("error"));
+    let window = (NOW - 300) * 1000;
+    assert_eq!(
+        odd.time_ms, window,
+        "it is the first line since the start, and has no time"
+    );
+}
+
+#[test]
+fn batch_that_was_deleted_or_lost_before_it_was_read_is_a_gap() {
+    let mut host = RelayHost::new("");
+    let (deleted, lost, short) = (host.open("a", "b1"), host.open("a", "b2"), host.open("a", "b3"));
+    for batch in [&deleted, &lost, &short] {
+        host.write(batch, b"one\n");
+    }
+    host.index();
+    for batch in [&deleted, &lost, &short] {
+        host.write(batch, b"two\nthree\n");
+        host.seal(batch);
+    }
+    host.deliver(&deleted);
+    host.expire(&deleted);
+    fs::remove_file(host.path(&lost, "ready")).expect("removed");
+    fs::write(host.path(&short, "ready"), b"one\ntwo\nth").expect("cut");
+    host.index();
+    host.assert_whole();
+    let gaps = host.reader().gaps(0).expect("read").into_iter();
+    let gaps: Vec<_> = gaps.map(|gap| (gap.batch, gap.from, gap.bytes)).collect();
+    let expected = [("b1", 4, 10), ("b2", 4, 10), ("b3", 8, 6)];
+    assert_eq!(
+        gaps,
+        expected.map(|(batch, from, bytes)| (batch.to_owned(), from, bytes))
+    );
+    host.index();
+    host.assert_whole();
+}
+
+#[test]
+fn new_folder_is_filled_from_what_the_spool_still_has() {
+    let mut host = RelayHost::new("");
+    let (old, kept) = (host.open("a", "b1"), host.open("a", "b2"));
+    for batch in [&old, &kept] {
+        host.write(batch, b"one\n");
+        host.seal(batch);
+        host.deliver(batch);
+    }
+    host.compress(&kept);
+    host.index();
+    host.assert_whole();
+    host.expire(&old);
+    fs::remove_dir_all(&host.settings.store_dir).expect("removed");
+    fs::create_dir_all(&host.settings.store_dir).expect("made");
+    host.index();
+    assert_eq!(host.counted(), (1, 4), "what had expired before is no gap");
+    assert_eq!(host.reader().gaps(0).expect("read"), []);
+}
+
+#[test]
+fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
+    let mut host = RelayHost::new("");
+    let batch = host.open("a", "b1");
+    host.write(&batch, b"one\n");
+    host.seal(&batch);
+    host.index();
+    // Another ledger, in which the batch has another number.
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        let _ = fs::remove_file(host.settings.data_dir.join(file));
+    }
+    let moved = host.settings.data_dir.join("ready");
+    fs::rename(&moved, host.settings.data_dir.join("x")).expect("moved");
+    host.ledger = logferry_ledger::Ledger::open_or_create(&host.settings.data_dir).expect("a ledger");
+    fs::rename(host.settings.data_dir.join("x"), &moved).expect("moved");
+    let other = host.open("a", "b0");
+    host.write(&other, b"other\n");
+    let again = host
+        .ledger
+        .open_batch(&logferry_testkit::batches::new_batch("a", "b1"), now())
+        .expect("opened");
+    logferry_testkit::batches::commit(&mut host.ledger, &again, b"one\n");
+    host.ledger.seal(again.id, now()).expect("sealed");
+    host.index();
+    host.assert_whole();
+    let mut session = host.session().expect("opened");
+    assert_eq!(host.reader().state().expect("read").batches.len(), 2);
+    host.ledger.mark_expired(again.id, now()).expect("not sent");
+    session.remove_expired(now()).expect("removed");
+    assert_eq!(
+        host.reader().state().expect("read").batches.len(),
+        2,
+        "their files are in the spool"
+    );
+}
