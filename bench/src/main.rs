@@ -9,6 +9,7 @@
 mod delivery;
 mod measurement;
 mod relay_load;
+mod search;
 mod testbed;
 
 use std::io::{self, Write};
@@ -112,6 +113,12 @@ enum Benchmark {
         /// Number of connections
         connections: u16,
     },
+    /// Writes generated lines into a search store, and measures its cost and the time of searches, beside zgrep
+    Search {
+        /// Bytes of lines; the disk needs a quarter of it
+        #[arg(long, default_value = "5GiB", value_parser = parse_size)]
+        size: u64,
+    },
     /// Delivers batches to a real sshd, and compares with OpenSSH's `sftp -b`
     Delivery {
         /// The comparisons to run
@@ -143,9 +150,16 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if let Benchmark::Overload { target, connections } = args.command {
         overload(target, connections);
     }
-    let binary = &binary(args.logferry.clone())?;
     let folder = folder_in(&args.dir)?;
     let dir = folder.path();
+    let print = |text: String| {
+        let printed = io::stdout().write_all(text.as_bytes());
+        printed.context("cannot print the result")
+    };
+    if let Benchmark::Search { size } = args.command {
+        return print(search::search(dir, size)?);
+    }
+    let binary = &binary(args.logferry.clone())?;
     let text = match &args.command {
         Benchmark::Ingest { size, runs } => ingest(binary, dir, *size, runs.get())?,
         Benchmark::Senders { count, size } => senders(binary, dir, *count, *size)?,
@@ -166,7 +180,7 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
         }
         Benchmark::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
         Benchmark::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
-        Benchmark::Overload { .. } => String::new(),
+        Benchmark::Overload { .. } | Benchmark::Search { .. } => String::new(),
         Benchmark::Delivery {
             cases,
             drop,
@@ -183,9 +197,7 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
             delivery(setup, *cases, runs.get())?
         }
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot print the result")
+    print(text)
 }
 
 /// A new folder in `parent`; it is removed when its value is dropped.
