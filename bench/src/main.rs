@@ -118,6 +118,9 @@ enum Benchmark {
         /// Bytes of lines; the disk needs a quarter of it
         #[arg(long, default_value = "5GiB", value_parser = parse_size)]
         size: u64,
+        /// Each line has a number that no other has
+        #[arg(long)]
+        ids: bool,
     },
     /// Delivers batches to a real sshd, and compares with OpenSSH's `sftp -b`
     Delivery {
@@ -156,8 +159,8 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
         let printed = io::stdout().write_all(text.as_bytes());
         printed.context("cannot print the result")
     };
-    if let Benchmark::Search { size } = args.command {
-        return print(search::search(dir, size)?);
+    if let Benchmark::Search { size, ids } = args.command {
+        return print(search::search(dir, size, ids)?);
     }
     let binary = &binary(args.logferry.clone())?;
     let text = match &args.command {

@@ -160,7 +160,7 @@ pub(crate) fn own_usage() -> anyhow::Result<Usage> {
 }
 
 /// CPU time of all children that have been waited for.
-fn children_cpu() -> anyhow::Result<Duration> {
+pub(crate) fn children_cpu() -> anyhow::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot read the children's CPU time")?;
     Ok(cpu_time(usage))
 }

@@ -38,6 +38,8 @@ pub(super) struct Corpus {
     pub(super) client: String,
     pub(super) bytes: u64,
     lines: u64,
+    /// Bytes of each source, whose lines are one batch here.
+    source_bytes: Vec<u64>,
     stored: u64,
     /// CPU time of the store alone.
     store_cpu: Duration,
@@ -46,14 +48,14 @@ pub(super) struct Corpus {
 
 impl Corpus {
     /// Writes about `size` bytes of lines. Every 20,000 lines the store is synced, as once a second.
-    pub(super) fn write(dir: &Path, size: u64) -> anyhow::Result<Self> {
+    pub(super) fn write(dir: &Path, size: u64, with_ids: bool) -> anyhow::Result<Self> {
         let store_dir = dir.join("index");
         let mut writer = StoreWriter::open(RealDisk, &store_dir, None)?.writer;
         let sources: Vec<SourceId> = (0..SOURCES)
             .map(|number| format!("198.51.100.{number}").parse())
             .collect::<Result<_, _>>()?;
         let mut traffic = Traffic::new(TrafficOptions {
-            ids: Some("bench".to_owned()),
+            ids: with_ids.then(|| "bench".to_owned()),
             ..TrafficOptions::default()
         });
         let mut corpus = Self {
@@ -63,6 +65,7 @@ impl Corpus {
             client: String::new(),
             bytes: 0,
             lines: 0,
+            source_bytes: vec![0; sources.len()],
             stored: 0,
             store_cpu: Duration::ZERO,
             peak: 0,
@@ -111,7 +114,9 @@ impl Corpus {
         let group: GroupName = "web-1".parse()?;
         let before = own_usage()?.cpu;
         for (number, line) in (0_usize..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
-            let source = sources.get(number % sources.len()).context("no source")?;
+            let number = number % sources.len();
+            let source = sources.get(number).context("no source")?;
+            let offset = self.source_bytes.get_mut(number).context("no source")?;
             let status = line.rsplit(|byte| *byte == b'"').nth(4).and_then(status_of);
             writer.append(&LineRecord {
                 origin: LineOrigin {
@@ -121,12 +126,13 @@ impl Corpus {
                     batch: source.as_str(),
                     format: "combined",
                 },
-                offset: self.bytes,
+                offset: *offset,
                 time_ms,
                 level: None,
                 status,
                 line,
             })?;
+            *offset += u64::try_from(line.len())?;
             self.bytes += u64::try_from(line.len())?;
         }
         self.position = writer.sync(time_ms)?;

@@ -7,10 +7,11 @@ mod questions;
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::ensure;
 
-use crate::measurement::figures::{float, megabytes_per_second, milliseconds};
+use crate::measurement::figures::{megabytes_per_second, milliseconds};
 use crate::testbed::relay_testbed::WrongResult;
 use corpus::Corpus;
 use questions::{Answer, ask, zgrep};
@@ -19,13 +20,13 @@ use questions::{Answer, ask, zgrep};
 const NEEDLE: &str = "needle7f3a";
 
 /// Writes a corpus of `size` bytes of lines, and asks the questions: one table.
-pub(crate) fn search(dir: &Path, size: u64) -> anyhow::Result<String> {
-    let corpus = Corpus::write(dir, size)?;
+pub(crate) fn search(dir: &Path, size: u64, with_ids: bool) -> anyhow::Result<String> {
+    let corpus = Corpus::write(dir, size, with_ids)?;
     let mut text = corpus.report();
     let _ = writeln!(
         text,
         "\n{:34}{:>9}{:>12}{:>12}{:>10}{:>12}{:>9}",
-        "question", "hits", "cold, ms", "warm, ms", "frames", "zgrep, ms", "ratio"
+        "question", "hits", "cold, ms", "warm, CPU", "frames", "zgrep, CPU", "ratio"
     );
     let client = corpus.client.as_str();
     let part = &NEEDLE[1..NEEDLE.len() - 1];
@@ -80,26 +81,19 @@ pub(crate) fn search(dir: &Path, size: u64) -> anyhow::Result<String> {
         );
         let _ = writeln!(text, "{}", row(name, cold, warm, grep));
         if name.starts_with("inside") {
-            let speed = megabytes_per_second(corpus.bytes, warm.time);
-            let _ = writeln!(text, "{:34}{speed:>9.0} MB/s", "");
+            let speed = megabytes_per_second(corpus.bytes, warm.cpu);
+            let _ = writeln!(text, "{:34}{speed:>9.0} MB for a second of CPU time", "");
         }
     }
     Ok(text)
 }
 
-fn row(name: &str, cold: Answer, warm: Answer, grep: Option<std::time::Duration>) -> String {
-    let warm_ms = milliseconds(warm.time);
-    let (grep_ms, ratio) = match grep {
-        None => ("-".to_owned(), "-".to_owned()),
-        Some(time) => (
-            format!("{:.0}", milliseconds(time)),
-            format!("{:.0}", milliseconds(time) / warm_ms),
-        ),
-    };
+fn row(name: &str, cold: Answer, warm: Answer, grep: Duration) -> String {
+    let [cold_ms, warm_ms, grep_ms] = [cold.time, warm.cpu, grep].map(milliseconds);
     format!(
-        "{name:34}{:>9}{:>12.1}{warm_ms:>12.1}{:>10.0}{grep_ms:>12}{ratio:>9}",
+        "{name:34}{:>9}{cold_ms:>12.1}{warm_ms:>12.1}{:>10}{grep_ms:>12.0}{:>9.0}",
         cold.hits,
-        milliseconds(cold.time),
-        float(warm.frames)
+        warm.frames,
+        grep_ms / warm_ms
     )
 }

@@ -10,12 +10,14 @@ use logferry_store::{Hit, Query, SearchObserver, SearchPage, SearchProgress, Sea
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::corpus::Corpus;
+use crate::measurement::process::{children_cpu, own_usage};
 
 /// What a search gave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
     pub(super) hits: u64,
     pub(super) time: Duration,
+    pub(super) cpu: Duration,
     pub(super) frames: u64,
 }
 
@@ -43,7 +45,7 @@ pub(super) fn ask(corpus: &Corpus, text: &str, limit: usize, is_cold: bool) -> a
         }
     }
     let query = Query::parse(text)?;
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), own_usage()?.cpu);
     let searcher = Searcher::new(RealDisk, &corpus.store_dir, Some(corpus.position));
     let mut counter = Counter::default();
     let mut page = SearchPage::default();
@@ -55,24 +57,24 @@ pub(super) fn ask(corpus: &Corpus, text: &str, limit: usize, is_cold: bool) -> a
         frames += end.progress.frames;
         left -= usize::try_from(end.progress.hits)?;
         if end.is_complete || left == 0 {
-            let (hits, time) = (counter.0, started.elapsed());
-            return Ok(Answer { hits, time, frames });
+            return Ok(Answer {
+                hits: counter.0,
+                time: started.elapsed(),
+                cpu: own_usage()?.cpu.saturating_sub(before),
+                frames,
+            });
         }
         page.after = end.next;
     }
 }
 
-/// The time of `zgrep` over all lines; `None` if it is not installed.
-pub(super) fn zgrep(corpus: &Corpus, pattern: &str) -> anyhow::Result<Option<Duration>> {
-    let started = Instant::now();
+/// The CPU time of `zgrep` over all lines.
+pub(super) fn zgrep(corpus: &Corpus, pattern: &str) -> anyhow::Result<Duration> {
+    let before = children_cpu()?;
     let mut command = Command::new("zgrep");
-    command
-        .args(["-c", "-e", pattern])
-        .args(&corpus.gz_files)
-        .stdout(Stdio::null());
-    match command.status() {
-        Ok(_) => Ok(Some(started.elapsed())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).context("cannot run zgrep"),
-    }
+    command.args(["-c", "-e", pattern]).args(&corpus.gz_files);
+    // It fails if a file has no such line.
+    let ended = command.stdout(Stdio::null()).status();
+    ended.context("cannot run zgrep")?;
+    Ok(children_cpu()?.saturating_sub(before))
 }
