@@ -87,7 +87,10 @@ impl Corpus {
                 }
                 if corpus.client.is_empty() && corpus.bytes > size / 2 {
                     let line = String::from_utf8_lossy(second.get(start..).unwrap_or_default());
-                    corpus.client = line.split(' ').next().unwrap_or_default().to_owned();
+                    line.split(' ')
+                        .next()
+                        .unwrap_or_default()
+                        .clone_into(&mut corpus.client);
                 }
             }
             corpus.store(&mut writer, &sources, &second, time_ms)?;
