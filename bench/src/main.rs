@@ -10,6 +10,7 @@ mod delivery;
 mod measurement;
 mod peers;
 mod relay_load;
+mod search;
 mod testbed;
 
 use std::io::{self, Write};
@@ -127,6 +128,15 @@ enum Benchmark {
         /// Number of connections
         connections: u16,
     },
+    /// Writes generated lines into a search store, and measures its cost and the time of searches, beside zgrep
+    Search {
+        /// Bytes of lines; the disk needs a quarter of it
+        #[arg(long, default_value = "5GiB", value_parser = parse_size)]
+        size: u64,
+        /// Each line has a number that no other has
+        #[arg(long)]
+        ids: bool,
+    },
     /// Delivers batches to a real sshd, and compares with OpenSSH's `sftp -b`
     Delivery {
         /// The comparisons to run
@@ -158,9 +168,16 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if let Benchmark::Overload { target, connections } = args.command {
         overload(target, connections);
     }
-    let binary = &binary(args.logferry.clone())?;
     let folder = folder_in(&args.dir)?;
     let dir = folder.path();
+    let print = |text: String| {
+        let printed = io::stdout().write_all(text.as_bytes());
+        printed.context("cannot print the result")
+    };
+    if let Benchmark::Search { size, ids } = args.command {
+        return print(search::search(dir, size, ids)?);
+    }
+    let binary = &binary(args.logferry.clone())?;
     let text = match &args.command {
         Benchmark::Ingest { size, runs } => ingest(binary, dir, *size, runs.get())?,
         Benchmark::Senders { count, size } => senders(binary, dir, *count, *size)?,
@@ -183,7 +200,7 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
         }
         Benchmark::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
         Benchmark::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
-        Benchmark::Overload { .. } => String::new(),
+        Benchmark::Overload { .. } | Benchmark::Search { .. } => String::new(),
         Benchmark::Delivery {
             cases,
             drop,
@@ -200,9 +217,7 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
             delivery(setup, *cases, runs.get())?
         }
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot print the result")
+    print(text)
 }
 
 /// A new folder in `parent`; it is removed when its value is dropped.

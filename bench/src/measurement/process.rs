@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Usage as NixUsage, UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -155,12 +155,26 @@ pub(crate) fn run_tool(command: &mut Command) -> anyhow::Result<ToolRun> {
     Ok(ToolRun { wall, cpu })
 }
 
+/// CPU time and memory of this process so far.
+pub(crate) fn own_usage() -> anyhow::Result<Usage> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("cannot read this process's CPU time")?;
+    Ok(Usage {
+        cpu: cpu_time(usage),
+        // In KiB, by getrusage(2).
+        peak_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * 1024,
+    })
+}
+
 /// CPU time of all children that have been waited for.
-fn children_cpu() -> anyhow::Result<Duration> {
+pub(crate) fn children_cpu() -> anyhow::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot read the children's CPU time")?;
+    Ok(cpu_time(usage))
+}
+
+fn cpu_time(usage: NixUsage) -> Duration {
     let total = usage.user_time() + usage.system_time();
     let micros = total.tv_sec() * 1_000_000 + total.tv_usec();
-    Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 /// User and system time in `/proc/PID/stat`, in ticks: fields 14 and 15 of proc(5). The name, field 2, may hold

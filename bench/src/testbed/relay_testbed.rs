@@ -27,6 +27,9 @@ const STANDSTILL_MAX: Duration = Duration::from_mins(1);
 /// The stored or delivered contents are not the written ones.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WrongResult {
+    /// A search found other lines than were written.
+    #[error("the search for {query} has {hits} hits, {again} when it is repeated")]
+    Hits { query: String, hits: u64, again: u64 },
     #[error("nothing was committed for {} s, at {at} of {of} lines", STANDSTILL_MAX.as_secs())]
     Standstill { at: u64, of: u64 },
     #[error("source {source_name}: expected {expected:?}, stored {stored:?}")]

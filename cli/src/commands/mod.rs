@@ -15,4 +15,3 @@ pub(crate) mod search;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod trust;
-mod verify_remote;

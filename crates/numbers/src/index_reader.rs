@@ -70,7 +70,9 @@ impl IndexReader {
         action: &'static str,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
-        query(&self.connection).map_err(|source| IndexError::of(&self.path, action, source))
+        // One transaction: several queries of it see one moment's state.
+        let read = || query(&*self.connection.unchecked_transaction()?);
+        read().map_err(|source| IndexError::of(&self.path, action, source))
     }
 }
 

@@ -51,7 +51,7 @@ impl Default for SegmentLimits {
             bytes: 64 << 20,
             frames: 512,
             age: Duration::from_hours(6),
-            tail_bytes: 8 << 20,
+            tail_bytes: 4 << 20,
         }
     }
 }

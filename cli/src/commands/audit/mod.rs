@@ -1,5 +1,7 @@
 //! `logferry audit`: compares what was read with what was received and delivered.
 
+mod verify_remote;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,11 +11,11 @@ use logferry_ledger::{BatchFilter, BatchState, Ledger};
 use logferry_monitor::audit::{self, Audit, AuditedBatch, AuditedDestination, Discrepancy};
 use logferry_text::{Table, count, size};
 
-use super::verify_remote::verify_remote;
 use crate::args::AuditArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
+use verify_remote::verify_remote;
 
 /// Batches not delivered yet that the text names. The JSON has all.
 const UNDELIVERED_SHOWN_MAX: usize = 20;
