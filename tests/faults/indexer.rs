@@ -63,7 +63,7 @@ fn killed_indexer_counts_and_stores_each_line_once() {
     for round in 0..12_u32 {
         let mut indexer = start(&relay, &config);
         // Of a few rounds the indexer sees nothing, of others some lines more or less.
-        for _ in 0..1 + round * 2 % 7 {
+        for _ in 0..=(round * 2 % 7) {
             let lines: String = (number..number + 40).map(line).collect();
             number += 40;
             relay.post(&lines);

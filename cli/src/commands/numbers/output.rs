@@ -41,29 +41,26 @@ pub(super) fn json(
     let counts = &row.counts;
     put("lines", counts.lines().into());
     put("bytes", counts.bytes().into());
-    match by {
-        Some(NumbersBy::Status | NumbersBy::Level) => {
-            let column = row.value.as_deref().unwrap_or_default();
-            put(&format!("{}_{column}", by.map_or("", key)), counts.lines().into());
+    if let Some(by @ (NumbersBy::Status | NumbersBy::Level)) = by {
+        let column = row.value.as_deref().unwrap_or_default();
+        put(&format!("{}_{column}", key(by)), counts.lines().into());
+    } else {
+        for (class, (lines, _)) in (1..).zip(counts.statuses()) {
+            put(&format!("status_{class}xx"), lines.into());
         }
-        _ => {
-            for (class, (lines, _)) in (1..).zip(counts.statuses()) {
-                put(&format!("status_{class}xx"), lines.into());
-            }
-            for (level, (lines, _)) in Level::ALL.iter().zip(counts.levels()) {
-                put(&format!("level_{}", level.as_str()), lines.into());
-            }
-            put("unparsed", counts.unparsed().into());
-            let (timed, micros) = counts.request_times();
-            put("requests_timed", timed.into());
-            put("request_seconds", seconds(micros).into());
-            put(
-                "request_p95_seconds",
-                counts.request_quantile(0.95).map(seconds).into(),
-            );
-            for (name, id) in counters {
-                put(name, counts.named(*id).into());
-            }
+        for (level, (lines, _)) in Level::ALL.iter().zip(counts.levels()) {
+            put(&format!("level_{}", level.as_str()), lines.into());
+        }
+        put("unparsed", counts.unparsed().into());
+        let (timed, micros) = counts.request_times();
+        put("requests_timed", timed.into());
+        put("request_seconds", seconds(micros).into());
+        put(
+            "request_p95_seconds",
+            counts.request_quantile(0.95).map(seconds).into(),
+        );
+        for (name, id) in counters {
+            put(name, counts.named(*id).into());
         }
     }
     object
