@@ -1,72 +1,15 @@
-//! `logferry numbers`: lines, bytes and named counters by minute or hour, as the indexer has counted them.
+//! Rows of numbers for programs and for people.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_fields::Level;
-use logferry_numbers::{CounterId, IndexReader, NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
+use logferry_numbers::{CounterId, NumbersRow};
 use logferry_text::{Table, count, size};
 use serde_json::{Map, Value};
 
-use crate::args::{NumbersArgs, NumbersBy, NumbersPer};
-use crate::configuration;
-use crate::output::console;
-use crate::output::exit::{CommandOutcome, Failure, Result};
-use crate::owner;
-
-/// Prints the rows.
-pub(crate) fn run(file: &Path, options: &NumbersArgs) -> Result {
-    let config = configuration::load(file)?;
-    let Some(indexer) = &config.indexer else {
-        let file = file.display();
-        return Err(Failure::Configuration(anyhow!(
-            "{file}: there is no indexer section, so nothing is counted; write `indexer: {{}}` for its defaults"
-        )));
-    };
-    owner::act_as_owner(&[&indexer.store_dir])?;
-    let reader = IndexReader::open(&indexer.store_dir)?;
-    let rows = reader.numbers(&query(options, Timestamp::now()))?;
-    if options.json {
-        let counters = reader.counters()?;
-        let named =
-            |(name, _): &(String, CounterId)| indexer.counters.iter().any(|counter| counter.name == *name);
-        let counters: Vec<_> = counters.into_iter().filter(named).collect();
-        let rows: Vec<_> = rows.iter().map(|row| json(row, options.by, &counters)).collect();
-        console::print(&(serde_json::to_string(&rows)? + "\n"))?;
-    } else {
-        let names = reader.counters()?;
-        console::print(&text(&rows, options.by, &names))?;
-    }
-    Ok(CommandOutcome::Fine)
-}
-
-fn query(options: &NumbersArgs, now: Timestamp) -> NumbersQuery {
-    let (per, past) = match options.per {
-        NumbersPer::Minute => (NumbersSpan::Minute, Duration::from_hours(1)),
-        NumbersPer::Hour => (NumbersSpan::Hour, Duration::from_hours(24)),
-    };
-    let before = options.until.unwrap_or(now).checked_sub(past).ok();
-    NumbersQuery {
-        since: options.since.or(before).map(Timestamp::as_second),
-        until: options.until.map(Timestamp::as_second),
-        per,
-        by: options.by.map(dimension),
-        ..NumbersQuery::default()
-    }
-}
-
-fn dimension(by: NumbersBy) -> NumbersDimension {
-    match by {
-        NumbersBy::Source => NumbersDimension::Source,
-        NumbersBy::Group => NumbersDimension::Group,
-        NumbersBy::Log => NumbersDimension::Log,
-        NumbersBy::Status => NumbersDimension::Status,
-        NumbersBy::Level => NumbersDimension::Level,
-    }
-}
+use crate::args::NumbersBy;
 
 /// The key of the value in JSON, and the title of its column.
 fn key(by: NumbersBy) -> &'static str {
@@ -84,7 +27,11 @@ fn time(row: &NumbersRow) -> Timestamp {
 }
 
 /// A row for programs. Of a status or a level only lines and bytes are known.
-fn json(row: &NumbersRow, by: Option<NumbersBy>, counters: &[(String, CounterId)]) -> Map<String, Value> {
+pub(super) fn json(
+    row: &NumbersRow,
+    by: Option<NumbersBy>,
+    counters: &[(String, CounterId)],
+) -> Map<String, Value> {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
     put("time", time(row).to_string().into());
@@ -97,22 +44,24 @@ fn json(row: &NumbersRow, by: Option<NumbersBy>, counters: &[(String, CounterId)
     if let Some(by @ (NumbersBy::Status | NumbersBy::Level)) = by {
         let column = row.value.as_deref().unwrap_or_default();
         put(&format!("{}_{column}", key(by)), counts.lines().into());
-        return object;
-    }
-    for (class, (lines, _)) in (1..).zip(counts.statuses()) {
-        put(&format!("status_{class}xx"), lines.into());
-    }
-    for (level, (lines, _)) in Level::ALL.iter().zip(counts.levels()) {
-        put(&format!("level_{}", level.as_str()), lines.into());
-    }
-    put("unparsed", counts.unparsed().into());
-    let (timed, micros) = counts.request_times();
-    put("requests_timed", timed.into());
-    put("request_seconds", seconds(micros).into());
-    let p95 = counts.request_quantile(0.95);
-    put("request_p95_seconds", p95.map(seconds).into());
-    for (name, id) in counters {
-        put(name, counts.named(*id).into());
+    } else {
+        for (class, (lines, _)) in (1..).zip(counts.statuses()) {
+            put(&format!("status_{class}xx"), lines.into());
+        }
+        for (level, (lines, _)) in Level::ALL.iter().zip(counts.levels()) {
+            put(&format!("level_{}", level.as_str()), lines.into());
+        }
+        put("unparsed", counts.unparsed().into());
+        let (timed, micros) = counts.request_times();
+        put("requests_timed", timed.into());
+        put("request_seconds", seconds(micros).into());
+        put(
+            "request_p95_seconds",
+            counts.request_quantile(0.95).map(seconds).into(),
+        );
+        for (name, id) in counters {
+            put(name, counts.named(*id).into());
+        }
     }
     object
 }
@@ -122,7 +71,7 @@ fn seconds(micros: u64) -> f64 {
 }
 
 /// A table for people; times are those of this host.
-fn text(rows: &[NumbersRow], by: Option<NumbersBy>, counters: &[(String, CounterId)]) -> String {
+pub(super) fn text(rows: &[NumbersRow], by: Option<NumbersBy>, counters: &[(String, CounterId)]) -> String {
     if rows.is_empty() {
         return "no lines in this time\n".to_owned();
     }
