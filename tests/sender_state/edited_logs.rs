@@ -7,11 +7,13 @@ use std::process::Command;
 use jiff::Timestamp;
 use logferry_traffic::{LogFile, Traffic};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::support::logs::comparison::{LineOrder, WrittenLog};
 use crate::support::logs::writer::{append, traffic};
 use crate::support::pipeline::{Pipeline, Role};
 use crate::support::process::run_tool;
+use crate::support::{WAIT_LIMIT, wait_for};
 
 /// A pipeline, its log, and all that was ever written to it.
 struct EditedLog {
@@ -44,6 +46,19 @@ impl EditedLog {
     fn wait(&mut self) {
         let written = WrittenLog::of(self.written.clone());
         self.pipeline.wait_for_received(written.kept_lines());
+    }
+
+    /// A killed sender knows what its last checkpoint says.
+    fn wait_for_checkpoint(&self) {
+        let size = fs::metadata(self.log.path()).unwrap().len();
+        let checkpoint = self.pipeline.config.state_dir.join("checkpoint");
+        wait_for("the checkpoint", WAIT_LIMIT, || {
+            let text = fs::read_to_string(&checkpoint).unwrap_or_default();
+            let saved: Value =
+                serde_json::from_str(text.lines().next().unwrap_or_default()).unwrap_or_default();
+            let streams = saved["streams"].as_array().cloned().unwrap_or_default();
+            streams.iter().any(|saved| saved["stream"]["committed"] == size)
+        });
     }
 
     fn path(&self, suffix: &str) -> String {
@@ -81,7 +96,7 @@ fn a_rotated_log_edited_by_sed_is_held_and_copies_of_rotated_logs_are_known() {
     let is_named = |pipeline: &Pipeline| {
         let (code, status) = pipeline.json("status");
         let held = status["held"].as_array().cloned().unwrap_or_default();
-        let is_it = |held: &serde_json::Value| {
+        let is_it = |held: &Value| {
             let reason = held["reason"].as_str().unwrap_or_default();
             held["path"] == *rotated && reason.contains("logferry backfill")
         };
@@ -147,6 +162,7 @@ fn a_log_that_is_put_back_to_an_older_state_goes_on_after_it() {
         edited.write(200);
         edited.wait();
         if down {
+            edited.wait_for_checkpoint();
             edited.pipeline.kill(Role::Sender);
         }
         shell(
