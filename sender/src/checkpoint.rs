@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use logferry_durable::Disk;
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::KnownStream;
+use logferry_protocol::resolve::{KnownStream, StreamPosition};
 use logferry_protocol::stream::{FileKey, Head, Offset, Tail};
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,9 @@ pub(crate) struct HeldBeside {
     pub(crate) log: LogName,
     pub(crate) path: String,
     pub(crate) stat: FileStat,
+    pub(crate) head: Head,
+    /// Its size, and the bytes before its end. It may be compressed or moved later.
+    pub(crate) end: StreamPosition,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -254,6 +257,7 @@ mod tests {
 
     use super::*;
     use crate::chunks::line_marks::marks_of;
+    use crate::streams::tracked_stream::stream_start;
 
     fn former(log: LogName, stream: KnownStream) -> CheckpointStream {
         let mut marks = LineMarks::default();
@@ -332,6 +336,8 @@ mod tests {
                 log: log.clone(),
                 path: "/log/access.log.4".into(),
                 stat,
+                head,
+                end: stream_start(),
             }],
             former: vec![former(log, known_former)],
         }

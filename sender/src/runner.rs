@@ -112,6 +112,14 @@ fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
     }
 }
 
+fn save_before_sending(tailer: &mut Tailer<RealFileSystem>, store: &mut CheckpointStore<RealDisk>, now: Now) {
+    if tailer.must_save()
+        && let Some(checkpoint) = tailer.take_checkpoint()
+    {
+        tailer.saved(store.save(&checkpoint), now);
+    }
+}
+
 fn run_tailer(
     config: &config::SenderSettings,
     metrics: SenderMetrics,
@@ -139,16 +147,13 @@ fn run_tailer(
         let requests = tailer.run_due(now);
         // A crash before this leaves no trace of a first start, which the next start then is. A crash after it leaves the
         // ends that this one saw.
-        if tailer.must_save()
-            && let Some(checkpoint) = tailer.take_checkpoint()
-        {
-            tailer.saved(store.save(&checkpoint), now);
-        }
+        save_before_sending(&mut tailer, &mut store, now);
         for request in requests {
             relay.send(request);
         }
         // One is on its way while the next is read.
         while let Some(request) = tailer.next_chunk(now) {
+            save_before_sending(&mut tailer, &mut store, now);
             relay.send(request);
         }
         if tailer.is_stopped(now) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{self, FileHandle};
 
 /// Most lines that are marked in one stream.
-pub(crate) const MARKS_MAX: usize = 4096;
+pub(crate) const MARKS_MAX: usize = 2048;
 /// A stream that is further behind than this gets no marks: they would be replaced before they could be of use.
 pub(crate) const MARKED_LAG: u64 = 4 << 20;
 /// Most comparisons of two lines; a log of equal lines takes too many, and proves nothing.
@@ -22,8 +22,9 @@ const COMPARISONS_MAX: usize = 4_000_000;
 /// Bytes of a file that are read at a time for its marks, and in all.
 const READ_SPAN: usize = 64 * 1024;
 const COMPARED_MAX: u64 = 64 << 20;
-/// So many lines that stand once in the file and once in the stream, with the same time or without one, prove that a file has the stream's lines.
-const SAME_TIME_MIN: usize = 4;
+/// So many lines that stand once in the file and once in the stream, with a time or without one, prove that a file has the
+/// stream's lines.
+const TIMED_MIN: usize = 4;
 const UNTIMED_MIN: usize = 16;
 
 /// Hex digits of a mark in the checkpoint.
@@ -200,16 +201,15 @@ impl LineMarks {
     ///
     /// `times`: different times in them.
     pub(crate) fn is_proof(&self, known: &KnownLines, file: &[LineMark], times: usize) -> bool {
-        if times > 1 {
-            return true;
-        }
         let lines = file.get(known.lines.clone()).unwrap_or_default();
         let (here, there) = (counts(lines.iter()), counts(self.lines.iter()));
         let is_once = |line: &&LineMark| here.get(line) == Some(&1) && there.get(line) == Some(&1);
         let unique = lines.iter().filter(is_once).count();
         match times {
             0 => unique >= UNTIMED_MIN && known.reaches_end,
-            _ => unique >= SAME_TIME_MIN,
+            1 => unique >= TIMED_MIN,
+            // Lines in the order of their times, up to the last one.
+            _ => unique >= TIMED_MIN || known.reaches_end && unique >= 2,
         }
     }
 }

@@ -4,6 +4,7 @@ use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset};
 
 use crate::checkpoint::CheckpointStream;
+use crate::chunks::line_marks::LineMarks;
 use crate::streams::identity;
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed};
 
@@ -96,6 +97,10 @@ impl OrphanStream {
         self.is_parted = known.is_some_and(|known| identity::is_parted(known, self.stream.acked.offset));
         if self.is_parted {
             return ShippedAmount::default();
+        }
+        if known.is_none() {
+            // The relay does not have these lines.
+            self.stream.marks = LineMarks::default();
         }
         let was_finished = self.stream.phase == StreamPhase::Finished;
         let amount = known.map(|known| self.stream.resume(committed(known)));

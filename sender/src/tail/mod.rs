@@ -264,9 +264,11 @@ impl<F: FileSystem> Tailer<F> {
     }
 
     /// Whether the checkpoint must be saved before anything is sent.
-    pub(crate) fn must_save(&self) -> bool {
+    pub(crate) fn must_save(&mut self) -> bool {
         let is_first = |log: &TailedLog<_>| log.save == CheckpointNeed::BeforeSending;
-        self.dirty && self.logs.iter().any(is_first)
+        let must_save = self.logs.iter().any(is_first);
+        self.dirty |= must_save;
+        must_save
     }
 
     /// The folders to watch, and the live paths, which may be links to further ones.
@@ -309,7 +311,7 @@ impl<F: FileSystem> Tailer<F> {
             self.last_measure = Some(now.instant);
             for log in &mut self.logs {
                 log.measure(now);
-                log.recheck_held(&self.files, now);
+                log.recheck_held(now);
             }
             let lag = self.logs.iter().map(TailedLog::lag_bytes).sum();
             self.metrics.set_lag(lag);

@@ -8,20 +8,28 @@
 //!
 //! What appeared while the sender was down is shipped: nobody saw whether it was rotated.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use logferry_protocol::stream::{FileKey, Offset};
+use logferry_protocol::resolve::{KnownStream, StreamPosition};
+use logferry_protocol::stream::{FileKey, Head, Offset};
 
 use crate::checkpoint::HeldBeside;
 use crate::clock::Now;
+use crate::files::FileHandle;
 use crate::files::discovery::{FileRole, FoundFile};
-use crate::files::{FileHandle, FileSystem};
 use crate::tail::log::losses::begins_with;
+use crate::tail::log::resolve::ResolveAnswers;
 use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{ChainId, CompressedState, FileOrigin, FileState, HeldReason, TrackedFile};
 
 /// How often the relay is asked again about held files: `logferry backfill` may have shipped them.
 const ASK_INTERVAL: Duration = Duration::from_mins(1);
+/// A held file that still grows after this time is a log that some program writes.
+const WRITTEN_SPAN: Duration = Duration::from_mins(2);
+/// Most held files that are remembered.
+const HELD_MAX: usize = 64;
 
 /// The live file of a chain, over the searches.
 #[derive(Debug, Default)]
@@ -45,9 +53,10 @@ impl<H: FileHandle> TailedLog<H> {
         for file in found {
             self.chain(&file.live_path);
         }
+        let live = found.iter().filter(|file| file.role == FileRole::Live);
+        let live: HashMap<&Path, FileKey> = live.map(|file| (&*file.live_path, file.stat.key)).collect();
         for chain in &mut self.chains {
-            let is_its = |file: &&FoundFile| file.role == FileRole::Live && file.live_path == chain.live_path;
-            let key = found.iter().find(is_its).map(|file| file.stat.key);
+            let key = live.get(&*chain.live_path).copied();
             chain.live_file.found(key.filter(|_| is_certain));
         }
     }
@@ -62,8 +71,10 @@ impl<H: FileHandle> TailedLog<H> {
     }
 
     fn has_live_stayed(&self, chain: ChainId) -> bool {
-        let stayed = self.chains.get(chain.0).and_then(|chain| chain.live_file.stayed);
-        let is_live = |file: &&TrackedFile<H>| file.role == FileRole::Live && stayed == Some(file.stat.key);
+        let Some(stayed) = self.chains.get(chain.0).and_then(|chain| chain.live_file.stayed) else {
+            return false;
+        };
+        let is_live = |file: &&TrackedFile<H>| file.role == FileRole::Live && stayed == file.stat.key;
         let Some(live) = self.files.iter().find(is_live) else {
             return false;
         };
@@ -99,7 +110,8 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Holds a file again that was held before the restart, and has not changed since.
     pub(super) fn hold_again(&self, file: &mut TrackedFile<H>) -> bool {
-        let was_held = file.role == FileRole::Rotated && self.held_before.contains(&file.stat);
+        let mut held = self.held_files.contents.iter();
+        let was_held = file.role == FileRole::Rotated && held.any(|held| held.saved.stat == file.stat);
         if was_held {
             file.origin = FileOrigin::Beside;
             file.hold(HeldReason::Beside);
@@ -107,51 +119,145 @@ impl<H: FileHandle> TailedLog<H> {
         was_held
     }
 
-    /// Looks again, now and then, whether the relay knows the held files.
-    pub(crate) fn recheck_held<F: FileSystem<FileHandle = H>>(&mut self, files: &F, now: Now) {
-        if self.next_recheck.is_some_and(|next| now.instant < next) {
-            return;
+    /// Decides whether a file that is no known stream is held: it appeared beside the log, or has the contents of a file that
+    /// is or was held, such as after its compression.
+    pub(super) fn is_to_be_held(&mut self, index: usize, beginning: &[u8], now: Now) -> bool {
+        let Some(file) = self.files.get(index).filter(|file| file.role != FileRole::Live) else {
+            return false;
+        };
+        let Some(text) = &file.handle else { return false };
+        let holds = |held: &&HeldContents| {
+            let end = held.saved.end;
+            held.saved.head.matches(beginning) && text.holds(end).unwrap_or(false)
+        };
+        let held = self.held_files.contents.iter().find(holds);
+        let is_same = held.is_some_and(|held| held.saved.end.offset == file.size());
+        // A program that writes to a file of such a name goes on writing; an editor or a copy does not.
+        let is_written = |held: &HeldContents| {
+            held.saved.stat.key == file.stat.key && now.instant >= held.since + WRITTEN_SPAN
+        };
+        if !is_same && held.is_some_and(is_written) {
+            tracing::info!(path = %file.path.display(), "the file beside the log is written to; it is shipped as a log");
+            return false;
         }
-        self.next_recheck = Some(now.instant + ASK_INTERVAL);
-        for file in &mut self.files {
-            if !matches!(file.state, FileState::Held(HeldReason::Beside)) {
+        is_same || file.is_beside()
+    }
+
+    /// Holds the file, and remembers what it holds.
+    pub(super) fn hold_beside(&mut self, index: usize, head: Head, now: Now) {
+        let Some(file) = self.files.get_mut(index) else {
+            return;
+        };
+        let (size, stat) = (file.size(), file.stat);
+        if let Ok(Some(tail)) = file.tail_at(size) {
+            let of_file = |held: &HeldContents| held.saved.stat.key == stat.key && held.saved.head == head;
+            let before = self
+                .held_files
+                .contents
+                .extract_if(.., |held| of_file(held))
+                .last();
+            let is_continued = before.as_ref().is_some_and(|before| {
+                let mut text = file.handle.iter();
+                text.all(|text| text.holds(before.saved.end).unwrap_or(false))
+            });
+            let since = before
+                .filter(|_| is_continued)
+                .map_or(now.instant, |before| before.since);
+            let saved = HeldBeside {
+                log: self.name.clone(),
+                path: file.path.display().to_string(),
+                stat,
+                head,
+                end: StreamPosition { offset: size, tail },
+            };
+            self.held_files.contents.insert(0, HeldContents { saved, since });
+            self.held_files.contents.truncate(HELD_MAX);
+        }
+        file.hold(HeldReason::Beside);
+        self.save = self.save.max(CheckpointNeed::Soon);
+    }
+
+    /// Once in a while the relay is asked whether it knows the held files.
+    pub(crate) fn recheck_held(&mut self, now: Now) {
+        if self
+            .held_files
+            .next_question
+            .is_none_or(|next| now.instant >= next)
+        {
+            self.held_files.next_question = Some(now.instant + ASK_INTERVAL);
+            self.held_files.is_asked = true;
+        }
+    }
+
+    /// The heads of the held files, if it is time to ask about them.
+    pub(super) fn held_heads(&self) -> impl Iterator<Item = Head> + '_ {
+        let held = self
+            .held_files
+            .contents
+            .iter()
+            .filter(|_| self.held_files.is_asked);
+        held.filter(|held| self.held_file(held).is_some())
+            .map(|held| held.saved.head)
+    }
+
+    fn held_file(&self, held: &HeldContents) -> Option<usize> {
+        let is_it = |file: &TrackedFile<H>| {
+            matches!(file.state, FileState::Held(HeldReason::Beside)) && file.stat == held.saved.stat
+        };
+        self.files.iter().position(is_it)
+    }
+
+    /// Takes the relay's answers about held files. One that the relay has is opened again: it is a known stream now.
+    pub(super) fn resolve_held(&mut self, answers: &ResolveAnswers) {
+        self.held_files.is_asked = false;
+        let known = answers.iter().flat_map(|answer| &answer.streams);
+        let known: Vec<_> = known.filter(|known| !known.by_other).collect();
+        for held in &self.held_files.contents {
+            let is_it = |known: &&&KnownStream| {
+                known.head == held.saved.head
+                    && (known.committed, known.tail) == (held.saved.end.offset, held.saved.end.tail)
+            };
+            let Some(index) = known.iter().find(is_it).and_then(|_| self.held_file(held)) else {
                 continue;
-            }
-            let held = file.stat;
-            let is_open = file.open(files).is_ok() && !matches!(file.state, FileState::Unopened);
-            if !is_open || file.stat != held {
-                // The next search decides what it is now.
-                file.stat = held;
-                file.hold(HeldReason::Beside);
+            };
+            if let Some(file) = self.files.get_mut(index) {
+                file.state = FileState::Unopened;
+                self.wants_scan = true;
             }
         }
     }
 
     /// The held files for the checkpoint: the next start would take them for rotated logs.
     pub(crate) fn held_beside(&self) -> impl Iterator<Item = HeldBeside> + '_ {
-        let held = self
-            .files
-            .iter()
-            .filter(|file| file.is_beside() && is_held_or_asked(file));
-        held.map(|file| HeldBeside {
-            log: self.name.clone(),
-            path: file.path.display().to_string(),
-            stat: file.stat,
-        })
-    }
-
-    pub(super) fn hold_beside(&mut self, index: usize) {
-        self.files[index].hold(HeldReason::Beside);
-        self.save = self.save.max(CheckpointNeed::Soon);
+        self.held_files.contents.iter().map(|held| held.saved.clone())
     }
 }
 
-fn is_held_or_asked<H: FileHandle>(file: &TrackedFile<H>) -> bool {
-    matches!(
-        file.state,
-        FileState::Held(HeldReason::Beside)
-            | FileState::Unidentified(_)
-            | FileState::TooShort
-            | FileState::Unopened
-    ) && file.role == FileRole::Rotated
+/// What a file held when it was held, present or not.
+#[derive(Debug)]
+struct HeldContents {
+    saved: HeldBeside,
+    /// Since then it holds these bytes, or the first of them.
+    since: Instant,
+}
+
+/// The files that are or were held, and when the relay is asked about them.
+#[derive(Debug, Default)]
+pub(super) struct HeldFiles {
+    /// The last one first.
+    contents: Vec<HeldContents>,
+    next_question: Option<Instant>,
+    /// It is time to ask.
+    is_asked: bool,
+}
+
+impl HeldFiles {
+    pub(super) fn from_checkpoint(saved: &[HeldBeside]) -> Self {
+        let since = Instant::now();
+        let contents = saved.iter().cloned().map(|saved| HeldContents { saved, since });
+        Self {
+            contents: contents.collect(),
+            ..Self::default()
+        }
+    }
 }

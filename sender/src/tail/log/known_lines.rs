@@ -7,14 +7,15 @@
 //! Only streams are compared whose files are gone or were rewritten: their lines are durable at the relay, and no file
 //! that is still read has them.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use logferry_protocol::stream::{Offset, Tail};
 
 use crate::checkpoint::{CheckpointStream, SkippedStart};
-use crate::chunks::line_marks::{self, KnownLines, LineMark, MARKS_MAX};
+use crate::chunks::line_marks::{self, KnownLines, LineMark, LineMarks, MARKS_MAX};
 use crate::clock::Now;
 use crate::files::compressed::LogText;
 use crate::files::discovery::FileRole;
@@ -22,17 +23,19 @@ use crate::files::{self, FileHandle};
 use crate::streams::timed_line::time_of;
 use crate::streams::tracked_stream::{StreamPhase, StreamPosition, TrackedStream, committed};
 use crate::tail::log::{CheckpointNeed, TailedLog};
-use crate::tail::tracked_file::TrackedFile;
+use crate::tail::tracked_file::{ReadQueue, TrackedFile};
 
 /// Most marks of all streams of a sender; each live file gets its share.
-const MARKS_TOTAL: usize = 32 * 1024;
+const MARKS_TOTAL: usize = 16 * 1024;
 const MARKS_MIN: usize = 16;
-/// Most former streams of a log.
-const FORMER_MAX: usize = 8;
+/// Most former streams of a log. Together they have as many marks as a live file.
+const FORMER_MAX: usize = 4;
 /// A file with known lines only may be a copy that is still being made, until it has not changed for this time.
 const COPY_QUIET: Duration = Duration::from_secs(2);
 /// Bytes of the known lines that are searched for times, at each end.
 const TIMED_SPAN: u64 = 16 * 1024;
+/// Text of an archive that is compared.
+const ARCHIVE_MAX: u64 = 4 << 20;
 /// Bytes of a file that are read again for each mark that a crash lost.
 const CATCH_UP_LINE: usize = 256;
 
@@ -45,11 +48,14 @@ pub(super) enum Comparison {
 }
 
 /// Remembers a stream whose file is gone.
-pub(super) fn remember(former: &mut Vec<CheckpointStream>, gone: CheckpointStream) {
+pub(super) fn remember(former: &mut Vec<CheckpointStream>, gone: CheckpointStream, marks_max: usize) {
     if gone.marks.is_empty() {
         return;
     }
     former.retain(|known| known.stream.stream != gone.stream.stream);
+    for known in &mut *former {
+        known.marks.keep(marks_max / FORMER_MAX);
+    }
     former.insert(0, gone);
     former.truncate(FORMER_MAX);
 }
@@ -81,6 +87,17 @@ impl<H: FileHandle> TailedLog<H> {
         self.former.iter()
     }
 
+    /// The relay has lost lines: what it had is no proof any more.
+    pub(super) fn forget_former(&mut self) {
+        self.former.clear();
+        for orphan in &mut self.orphans {
+            orphan.stream.marks = LineMarks::default();
+        }
+        for stream in self.files.iter_mut().filter_map(TrackedFile::stream_mut) {
+            stream.marks = LineMarks::default();
+        }
+    }
+
     /// Drops the files that are gone and read to their ends.
     pub(super) fn drop_over(&mut self) {
         for file in self.files.extract_if(.., |file| file.is_over()) {
@@ -89,6 +106,7 @@ impl<H: FileHandle> TailedLog<H> {
                 remember(
                     &mut self.former,
                     stream.to_checkpoint(&self.name, path, file.stat.key, file.extent),
+                    self.marks_max,
                 );
             }
         }
@@ -107,12 +125,19 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Leaves out the known lines of a file of which nothing was read yet.
     pub(super) fn leave_out_known(&mut self, index: usize, now: Now) -> Comparison {
-        let Some(file) = self.files.get(index).filter(|file| is_new(file)) else {
+        let Some(file) = self
+            .files
+            .get(index)
+            .filter(|file| is_new(file) && !self.is_compared(file))
+        else {
             return Comparison::New;
         };
         let recognised = match self.recognise(file) {
             Ok(Some(recognised)) => recognised,
-            Ok(None) => return Comparison::New,
+            Ok(None) => {
+                self.note_compared(index);
+                return Comparison::New;
+            }
             Err(error) => {
                 tracing::debug!(path = %file.path.display(), %error, "the log cannot be compared with former ones");
                 return Comparison::New;
@@ -124,17 +149,15 @@ impl<H: FileHandle> TailedLog<H> {
         let Some(file) = self.files.get_mut(index) else {
             return Comparison::New;
         };
-        let age = now.wall.duration_since(file.stat.modified).unwrap_or_default();
         let is_final = file.role != FileRole::Live && file.close_policy.may_close();
-        if recognised.is_all && age < COPY_QUIET && !is_final {
-            file.compare_at = Some(now.instant + COPY_QUIET);
+        if recognised.is_all && !is_final && !file.is_unchanged_copy(now) {
             if let Some(stream) = file.stream_mut() {
                 stream.exhausted = true;
             }
             return Comparison::Contained;
         }
         let (path, end) = (file.path.display().to_string(), recognised.end);
-        let Ok(Some(tail)) = file.ending_at(end) else {
+        let Ok(Some(tail)) = file.tail_at(end) else {
             return Comparison::New;
         };
         tracing::warn!(
@@ -154,6 +177,19 @@ impl<H: FileHandle> TailedLog<H> {
         });
         self.save = CheckpointNeed::BeforeSending;
         Comparison::New
+    }
+
+    /// It need not be compared again before it changes, or another stream loses its file.
+    fn note_compared(&mut self, index: usize) {
+        let known = self.former.first().map(|known| known.stream.stream);
+        if let Some(file) = self.files.get_mut(index) {
+            file.compared = Some((file.size(), known));
+        }
+    }
+
+    fn is_compared(&self, file: &TrackedFile<H>) -> bool {
+        let known = self.former.first().map(|known| known.stream.stream);
+        file.compared == Some((file.size(), known)) && self.orphans.is_empty()
     }
 
     fn recognise(&self, file: &TrackedFile<H>) -> io::Result<Option<Recognised>> {
@@ -193,9 +229,12 @@ impl<H: FileHandle> TailedLog<H> {
             let Some(known) = candidate.marks.find(&lines, candidate.stream.head == stream.head) else {
                 continue;
             };
-            let times = times_in(text, &known)?;
+            let times = times_in(text, known.bytes.clone(), true)?;
             let is_better = best.as_ref().is_none_or(|best| best.end.get() < known.bytes.end);
-            if is_better && candidate.marks.is_proof(&known, &lines, times) {
+            if is_better
+                && candidate.marks.is_proof(&known, &lines, times.len())
+                && is_older(text, &known, &times)?
+            {
                 best = Some(recognised(text, size, &lines, &known, candidate)?);
             }
         }
@@ -268,27 +307,41 @@ fn holds_span<H: FileHandle>(
     Ok(ending.is_some_and(|ending| committed.tail.matches(ending)))
 }
 
-/// How many different times the known lines have, at their beginning and end.
-fn times_in<H: FileHandle>(text: &LogText<H>, known: &KnownLines) -> io::Result<usize> {
-    let (start, end) = (known.bytes.start, known.bytes.end);
-    let mut times = HashSet::new();
-    // A line may be cut at the start of the last part.
-    for (from, until) in [
+/// The times of lines in these bytes of a file, at their beginning and end. `at_line`: they begin at the start of a line.
+fn times_in<H: FileHandle>(text: &LogText<H>, bytes: Range<u64>, at_line: bool) -> io::Result<BTreeSet<i64>> {
+    let Range { start, end } = bytes;
+    let mut times = BTreeSet::new();
+    let parts = [
         (start, end.min(start + TIMED_SPAN)),
         (end.saturating_sub(TIMED_SPAN).max(start), end),
-    ] {
+    ];
+    for (from, until) in parts {
         let mut bytes = vec![0; usize::try_from(until - from).unwrap_or(0)];
         let filled = files::fill(text, &mut bytes, Offset::new(from))?;
-        let lines = bytes
-            .get(..filled)
-            .unwrap_or_default()
-            .split_inclusive(|&byte| byte == b'\n');
-        let whole = lines
-            .skip(usize::from(from != start))
-            .filter(|line| line.ends_with(b"\n"));
+        let lines = bytes.get(..filled).unwrap_or_default();
+        let lines = lines.split_inclusive(|&byte| byte == b'\n');
+        // The last part may begin in the middle of a line.
+        let whole = lines.skip(usize::from(from != start || !at_line));
+        let whole = whole.filter(|line| line.ends_with(b"\n"));
         times.extend(whole.filter_map(time_of));
     }
-    Ok(times.len())
+    Ok(times)
+}
+
+/// Whether what stands before the known lines is older than they are, so that it is of the same stream. Other lines may have
+/// been written into an empty file before old ones were appended to it.
+///
+/// Before them may stand the rest of a line, or lines with times.
+fn is_older<H: FileHandle>(text: &LogText<H>, known: &KnownLines, times: &BTreeSet<i64>) -> io::Result<bool> {
+    if known.bytes.start == 0 {
+        return Ok(true);
+    }
+    let before = times_in(text, 0..known.bytes.start, true)?;
+    let (Some(first), true) = (times.first(), times.len() > 1) else {
+        return Ok(false);
+    };
+    let is_rest = known.lines.start == 1;
+    Ok((is_rest || !before.is_empty()) && before.iter().all(|time| time <= first))
 }
 
 fn is_new<H: FileHandle>(file: &TrackedFile<H>) -> bool {
@@ -297,11 +350,17 @@ fn is_new<H: FileHandle>(file: &TrackedFile<H>) -> bool {
             && stream.read.offset == Offset::ZERO
             && stream.acked.offset == Offset::ZERO
     };
-    file.stream().is_some_and(is_unread) && file.skip_to.is_none() && file.parted_from.is_none()
+    // Old archives are many, and large.
+    let is_small = !file.is_compressed() || file.size().get() <= ARCHIVE_MAX;
+    let is_comparable = file.queue == ReadQueue::InOrder && is_small;
+    is_comparable
+        && file.stream().is_some_and(is_unread)
+        && file.skip_to.is_none()
+        && file.parted_from.is_none()
 }
 
 impl<H: FileHandle> TrackedFile<H> {
-    fn ending_at(&self, end: Offset) -> io::Result<Option<Tail>> {
+    pub(super) fn tail_at(&self, end: Offset) -> io::Result<Option<Tail>> {
         let Some(text) = &self.handle else { return Ok(None) };
         let ending = files::ending_at(text, end)?;
         Ok(ending.map(|ending| Tail::of(&ending)))
@@ -336,6 +395,18 @@ impl<H: FileHandle> TrackedFile<H> {
         let marks = line_marks::marks_of(bytes.get(line_start..).unwrap_or_default());
         stream.marks.add(from.plus(line_start as u64), end, &marks);
         stream.marks.keep(max);
+    }
+
+    /// Whether a file with known lines only has not changed for a while. Until then it is compared again.
+    fn is_unchanged_copy(&mut self, now: Now) -> bool {
+        let size = self.size();
+        let since = match self.contained {
+            Some((known, since)) if known == size => since,
+            _ => now.instant,
+        };
+        self.contained = Some((size, since));
+        self.compare_at = Some(since + COPY_QUIET);
+        now.instant >= since + COPY_QUIET
     }
 
     /// Whether it is time to compare the file again.

@@ -226,7 +226,8 @@ impl<H: FileHandle> TailedLog<H> {
             return;
         }
         self.drop_marks();
-        let (files, found, former) = (&self.files, &mut self.lost, &mut self.former);
+        let (files, found, former, marks_max) =
+            (&self.files, &mut self.lost, &mut self.former, self.marks_max);
         // A file that cannot be read now may be read later.
         let is_unreadable = |key: FileKey| {
             let mut unopened = files
@@ -246,6 +247,7 @@ impl<H: FileHandle> TailedLog<H> {
                 remember(
                     former,
                     known.to_checkpoint(&self.name, orphan.path.clone(), orphan.file, orphan.extent),
+                    marks_max,
                 );
             }
             is_kept

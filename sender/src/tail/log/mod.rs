@@ -45,10 +45,12 @@ use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkDraft, ChunkRead};
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream};
 use crate::tail::chunk_size::ChunkSize;
-use crate::tail::log::beside::LiveFile;
+use crate::tail::log::beside::{HeldFiles, LiveFile};
 use crate::tail::log::known_lines::Comparison;
 use crate::tail::log::losses::MissingFile;
-use crate::tail::tracked_file::{ChainId, CompressedState, FileState, HeldReason, SizeChange, TrackedFile};
+use crate::tail::tracked_file::{
+    ChainId, CompressedState, FileOrigin, FileState, HeldReason, SizeChange, TrackedFile,
+};
 
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
 const SEARCHES_MAX: usize = 4;
@@ -79,9 +81,7 @@ pub(crate) struct TailedLog<H> {
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped.
     shipped: Vec<FileStat>,
-    /// Files that were held beside the log when the sender stopped.
-    held_before: Vec<FileStat>,
-    next_recheck: Option<Instant>,
+    held_files: HeldFiles,
     /// The last search found the same as the one before it.
     is_search_certain: bool,
     /// How many archives of the backlog wait to be examined.
@@ -146,8 +146,7 @@ impl<H: FileHandle> TailedLog<H> {
             marks: saved.skipped.clone(),
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
-            held_before: saved.held.iter().map(|held| held.stat).collect(),
-            next_recheck: None,
+            held_files: HeldFiles::from_checkpoint(&saved.held),
             is_search_certain: false,
             waiting: 0,
             wants_scan: false,
@@ -218,7 +217,16 @@ impl<H: FileHandle> TailedLog<H> {
         now: Now,
     ) {
         let index = known.get(&found.stat.key).copied();
-        let mut origin = self.origin(found.role, chain);
+        // Not for each file of each search: it looks at all files of the log.
+        let is_new = index.is_none_or(|index| {
+            let file = &self.files[index];
+            file.is_closed() && file.stat != found.stat
+        });
+        let mut origin = if is_new {
+            self.origin(found.role, chain)
+        } else {
+            FileOrigin::Rotation
+        };
         if let Some(index) = index {
             let file = &mut self.files[index];
             let same = file.stat == found.stat || file.is_being_compressed(&found, now);
@@ -322,6 +330,7 @@ impl<H: FileHandle> TailedLog<H> {
     pub(super) fn ask_again(&mut self) {
         self.relay_forgot = false;
         self.shipped.clear();
+        self.forget_former();
         for file in &mut self.files {
             match &mut file.state {
                 FileState::Stream(stream) if stream.phase != StreamPhase::Finished => {
@@ -342,6 +351,7 @@ impl<H: FileHandle> TailedLog<H> {
     pub(crate) fn questions(&mut self, now: Now) -> Vec<Head> {
         // While the position of an orphan is not known, no file can be identified: it might hold the orphan.
         let can_identify = !self.orphans.iter().any(OrphanStream::is_waiting);
+        let of_held: Vec<_> = self.held_heads().collect();
         let of_orphans = self.orphans.iter_mut().filter_map(OrphanStream::ask);
         let of_files = self.files.iter().filter_map(|file| match &file.state {
             FileState::Unidentified(head) if can_identify => Some(*head),
@@ -354,7 +364,7 @@ impl<H: FileHandle> TailedLog<H> {
         });
         let of_missing = self.missing.iter().filter_map(MissingFile::ask);
         let mut heads: Vec<Head> = Vec::new();
-        for head in of_orphans.chain(of_files).chain(of_missing) {
+        for head in of_orphans.chain(of_files).chain(of_missing).chain(of_held) {
             if !heads.contains(&head) {
                 heads.push(head);
             }

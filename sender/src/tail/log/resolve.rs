@@ -56,6 +56,7 @@ impl<H: FileHandle> TailedLog<H> {
         let mut amount = self.resume_streams(answers, now);
         self.verify_followed(answers);
         self.resolve_missing(answers);
+        self.resolve_held(answers);
         for orphan in &mut self.orphans {
             if is_answered(answers, orphan.stream.head) {
                 amount = amount.plus(orphan.answered(find(answers, orphan.stream.id)));
@@ -294,6 +295,11 @@ impl<H: FileHandle> TailedLog<H> {
             is_orphan || self.file_of(id).is_some() || find(answers, id).is_some()
         };
         let id = identity::new_stream_id(self.files[index].stat.key, head, is_known);
+        let is_text = self.files[index].is_text(&candidate.beginning);
+        if is_text && matches!(original, Ok(None)) && self.is_to_be_held(index, &candidate.beginning, now) {
+            self.hold_beside(index, head, now);
+            return;
+        }
         let file = &mut self.files[index];
         match original {
             Ok(Some(of)) => {
@@ -306,7 +312,6 @@ impl<H: FileHandle> TailedLog<H> {
                 self.marks.extend(mark);
             }
             Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
-            Ok(None) if file.is_beside() && file.role != FileRole::Live => self.hold_beside(index),
             Ok(None) => {
                 if let Some(parted) = parted {
                     let (of, from) = (parted.stream.id, parted.stream.acked.offset);

@@ -6,6 +6,7 @@ use super::log_writer::LIVE;
 use super::simulation::{Simulation, config};
 use super::{ScenarioStep, naming, play, rotated, settled, sim, step};
 use crate::files::compressed::CompressionFormat;
+use crate::files::compressed::tests::compress;
 use crate::streams::timed_line::is_timed;
 
 impl Simulation {
@@ -245,6 +246,44 @@ fn a_copy_that_is_written_to_is_shipped_from_there_on() {
         sim.write_late("late\n");
         sim.settle_and_check();
     }
+}
+
+#[test]
+fn an_edited_log_that_is_compressed_by_the_next_rotation_stays_held() {
+    for down in [false, true] {
+        let mut sim = rotated_once();
+        sim.edit_rotated(false);
+        if down {
+            sim.stop();
+        }
+        sim.write(3);
+        let edited = compress(CompressionFormat::Gzip, &sim.bytes(&rotated(1)));
+        sim.disk.remove(&rotated(1));
+        let archive = sim.disk.create(&format!("{LIVE}.2.gz"));
+        sim.disk.append(&archive, &edited);
+        sim.rotate_by_rename();
+        sim.write(3);
+        if down {
+            sim.start_again();
+        }
+        sim.settle_and_check();
+        let [held] = sim.held() else {
+            panic!("{:?}", sim.held())
+        };
+        assert!(held.path.ends_with(".gz"), "{held:?}");
+    }
+}
+
+#[test]
+fn a_dated_log_that_a_program_writes_beside_a_constant_one_is_shipped() {
+    let mut sim = rotated_once();
+    let dated = sim.disk.create(&format!("{LIVE}-20261130"));
+    for line in 0..10 {
+        sim.disk.append(&dated, format!("dated {line}\n").as_bytes());
+        sim.settle();
+    }
+    assert_eq!(sim.arrived().matches("dated").count(), 10);
+    assert_eq!(sim.held(), []);
 }
 
 #[derive(Debug, Clone)]

@@ -5,8 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::log_writer::LIVE;
+use super::sim_relay::SimRelay;
 use super::simulation::{Simulation, config};
 use super::{ScenarioStep, look, naming, play, settled, sim, step};
+use crate::files::compressed::CompressionFormat;
 use crate::streams::timed_line::time_of;
 
 /// Which lines of the live file are left.
@@ -50,7 +52,8 @@ impl Simulation {
         if lines_before == left.len() {
             return false;
         }
-        if left.iter().filter(|line| time_of(line).is_some()).count() < 2 {
+        let least = if matches!(kept, Kept::Last(_)) { 2 } else { 4 };
+        if left.iter().filter(|line| time_of(line).is_some()).count() < least {
             return false;
         }
         let (log, left) = (self.log, left.concat());
@@ -184,6 +187,43 @@ fn equal_lines_of_one_second_are_shipped_each_time() {
         .append(&file, "1796000000 GET /health\n".repeat(10).as_bytes());
     sim.settle();
     assert_eq!(sim.arrived().lines().count(), 1 + 20 + 10);
+}
+
+#[test]
+fn lines_that_were_written_before_old_ones_came_back_are_shipped() {
+    for new in [1, 2, 5] {
+        let mut sim = settled(100);
+        let old = sim.live_lines();
+        let old = old[old.len() - 60..].concat();
+        sim.truncate();
+        sim.write(new);
+        let arrived = sim.arrived();
+        let file = sim.disk.get(LIVE).expect("the log");
+        sim.disk.append(&file, &old);
+        sim.settle();
+        let shipped = sim.arrived();
+        let first = format!("{:06}", 101);
+        assert!(
+            shipped.len() > arrived.len() && shipped.contains(&first),
+            "{shipped}"
+        );
+    }
+}
+
+#[test]
+fn a_relay_that_lost_lines_gets_those_of_a_compressed_quiet_log_again() {
+    let mut sim = settled(20);
+    sim.rotate_by_rename();
+    sim.settle();
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.write(3);
+    sim.settle();
+    sim.relay = SimRelay {
+        lost_ledger: true,
+        ..Default::default()
+    };
+    sim.write(3);
+    sim.settle_and_check();
 }
 
 #[derive(Debug, Clone)]

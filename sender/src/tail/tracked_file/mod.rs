@@ -152,6 +152,10 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) is_waiting: bool,
     /// When it is compared again with streams that its lines may be of.
     pub(crate) compare_at: Option<Instant>,
+    /// Its size while it held known lines only, and since when.
+    pub(crate) contained: Option<(Offset, Instant)>,
+    /// Its size when it was compared and was new, and the newest of the streams then.
+    pub(crate) compared: Option<(Offset, Option<StreamId>)>,
     pub(crate) origin: FileOrigin,
     /// The reason that was logged last; a file that is held is examined again at each change.
     held_logged: Option<HeldReason>,
@@ -189,6 +193,8 @@ impl<H: FileHandle> TrackedFile<H> {
             queue: ReadQueue::InOrder,
             is_waiting: false,
             compare_at: None,
+            contained: None,
+            compared: None,
             origin: FileOrigin::Rotation,
             held_logged: None,
         }
