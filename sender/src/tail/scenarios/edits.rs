@@ -270,7 +270,7 @@ fn an_edited_log_that_is_compressed_by_the_next_rotation_stays_held() {
         let [held] = sim.held() else {
             panic!("{:?}", sim.held())
         };
-        assert!(held.path.ends_with(".gz"), "{held:?}");
+        assert!(held.path.contains(".gz"), "{held:?}");
     }
 }
 
