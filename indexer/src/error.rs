@@ -14,7 +14,7 @@ pub enum IndexerError {
     /// The relay's ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// A file of the spool cannot be read, or the indexer's folder not be made.
+    /// The indexer's folder cannot be made.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The numbers cannot be recorded.

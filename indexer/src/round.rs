@@ -2,11 +2,13 @@
 //! what a crash leaves after each.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use logferry_config::IndexerSettings;
-use logferry_durable::{Disk, RealDisk};
+use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchFilter, BatchId, BatchState, Ledger};
 use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept};
@@ -15,8 +17,9 @@ use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
 use logferry_store::{LineGap, LineOrigin};
 use logferry_telemetry::IndexerMetrics;
+use logferry_text::error_chain;
 
-use crate::catalog::{Catalog, TrackedBatch};
+use crate::catalog::{Catalog, MissCause, TrackedBatch};
 use crate::counting::{LineBlock, NamedCounter, count_block};
 use crate::error::IndexerError;
 use crate::line_store::LineStore;
@@ -29,12 +32,14 @@ pub const ROUND_BYTES: u64 = 64 << 20;
 const LIVE_BATCH_BYTES: u64 = 8 << 20;
 
 /// The result of a round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoundResult {
     /// How far the indexer is behind now.
     pub(crate) lag: IndexLag,
     /// Whether it stopped at its bound: the next one shall follow at once.
     pub(crate) has_more: bool,
+    /// The first file that cannot be read, and why. Its batch waits, the others do not.
+    pub(crate) trouble: Option<String>,
 }
 
 /// Everything that a round needs, from one opening to the next error.
@@ -63,6 +68,8 @@ struct RoundWork {
     left: u64,
     /// Whether it stopped at a bound.
     has_more: bool,
+    /// The first file that could not be read, and why.
+    trouble: Option<String>,
     unparsed: u64,
     lines: u64,
 }
@@ -124,6 +131,7 @@ impl<S: LineStore> IndexSession<S> {
             now,
             left: ROUND_BYTES,
             has_more: false,
+            trouble: None,
             unparsed: 0,
             lines: 0,
         };
@@ -139,8 +147,11 @@ impl<S: LineStore> IndexSession<S> {
             self.record(&mut work, lag)?;
         }
         self.metrics.set_lag(lag.bytes, lag.lines, lag.seconds);
-        let has_more = work.has_more;
-        Ok(RoundResult { lag, has_more })
+        Ok(RoundResult {
+            lag,
+            has_more: work.has_more,
+            trouble: work.trouble,
+        })
     }
 
     /// Removes numbers that are too old, and the places of batches that are gone from the spool.
@@ -195,12 +206,15 @@ impl<S: LineStore> IndexSession<S> {
             .take()
             .filter(|(reading, lines)| *reading == id && lines.position() == at);
         let opened = match reading {
-            Some((_, lines)) => Some(lines),
-            None => BatchLines::open(&self.spool, &tracked.batch, at, false)?,
+            Some((_, lines)) => Ok(Some(lines)),
+            None => BatchLines::open(&self.spool, &tracked.batch, at, false),
         };
-        let Some(mut lines) = opened else {
-            self.miss(id, &key, work)?;
-            return Ok(ControlFlow::Continue(()));
+        let mut lines = match opened {
+            Ok(Some(lines)) => lines,
+            missed => {
+                self.miss(id, &key, missed.err().as_ref(), work)?;
+                return Ok(ControlFlow::Continue(()));
+            }
         };
         let is_open = tracked.batch.state == BatchState::Open;
         let least_left = if is_open {
@@ -208,10 +222,15 @@ impl<S: LineStore> IndexSession<S> {
         } else {
             0
         };
+        let mut failed = None;
         while work.left > least_left && !is_over() {
             let offset = lines.position();
-            let Some(bytes) = lines.next(&tracked.batch)? else {
-                break;
+            let bytes = match lines.next(&tracked.batch) {
+                Ok(Some(bytes)) => bytes,
+                ended => {
+                    failed = ended.err();
+                    break;
+                }
             };
             let read = u64::try_from(bytes.len()).unwrap_or(0);
             let format = self.formats.of(&key, bytes);
@@ -232,8 +251,8 @@ impl<S: LineStore> IndexSession<S> {
             work.left = work.left.saturating_sub(read);
         }
         work.has_more |= work.left <= least_left;
-        if lines.is_short() {
-            self.miss(id, &key, work)?;
+        if failed.is_some() || lines.is_short() {
+            self.miss(id, &key, failed.as_ref(), work)?;
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some((id, lines));
         }
@@ -244,13 +263,22 @@ impl<S: LineStore> IndexSession<S> {
         })
     }
 
-    /// A batch's file was not found, or is too short: its rest may be lost.
-    fn miss(&mut self, id: BatchId, key: &LogKey, work: &mut RoundWork) -> Result<(), IndexerError> {
-        let Some((tracked, reason)) = self
-            .catalog
-            .get_mut(id)
-            .and_then(|tracked| tracked.missed().map(|reason| (tracked, reason)))
-        else {
+    /// A batch's file was not found, is too short, or cannot be read (`failed`): its rest may be lost.
+    fn miss(
+        &mut self,
+        id: BatchId,
+        key: &LogKey,
+        failed: Option<&DiskError>,
+        work: &mut RoundWork,
+    ) -> Result<(), IndexerError> {
+        let Some(tracked) = self.catalog.get_mut(id) else {
+            return Ok(());
+        };
+        let cause = match failed {
+            None => MissCause::Absent,
+            Some(error) => tell_unreadable(tracked, error, work),
+        };
+        let Some(reason) = tracked.missed(cause) else {
             return Ok(());
         };
         let (from, bytes) = tracked.skip_rest();
@@ -320,6 +348,27 @@ fn first_catalog(
         state.batches.get(&batch.name()).copied()
     });
     Ok(catalog)
+}
+
+/// Says once that a batch's file cannot be read.
+fn tell_unreadable(tracked: &mut TrackedBatch, error: &DiskError, work: &mut RoundWork) -> MissCause {
+    let (cause, advice) = if error.source.kind() == ErrorKind::PermissionDenied {
+        let advice = "it waits until the indexer's user may read the file and its folders";
+        (MissCause::Forbidden, advice)
+    } else {
+        let advice = "it is tried a few times more, then the rest of the batch is left out";
+        (MissCause::Unreadable, advice)
+    };
+    let (batch, text) = (tracked.batch.name(), error_chain(error));
+    if !std::mem::replace(&mut tracked.is_trouble_told, true) {
+        tracing::error!(
+            error = error as &dyn Error,
+            "batch {batch} cannot be indexed now: {text}; {advice}; other batches are indexed meanwhile"
+        );
+    }
+    work.trouble
+        .get_or_insert_with(|| format!("batch {batch} cannot be indexed now: {text}"));
+    cause
 }
 
 /// The log of a source's lines, if it has only one.

@@ -149,7 +149,7 @@ impl IndexerThread {
         while !is_over() {
             let (start, now) = (Instant::now(), Timestamp::now());
             let round = session.round(now, &is_over)?;
-            self.set_trouble(None);
+            self.set_trouble(round.trouble);
             if retention_at.is_none_or(|at| start >= at) {
                 session.remove_expired(now)?;
                 session.store().remove_expired(limits, now.as_millisecond())?;

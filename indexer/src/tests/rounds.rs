@@ -112,6 +112,34 @@ fn batch_that_was_deleted_or_lost_before_it_was_read_is_a_gap() {
 }
 
 #[test]
+fn file_that_cannot_be_read_becomes_a_gap_and_stops_no_other_batch() {
+    let mut host = RelayHost::new("");
+    let (damaged, folder, other) = (host.open("a", "b1"), host.open("a", "b2"), host.open("b", "b3"));
+    for batch in [&damaged, &folder, &other] {
+        host.write(batch, b"one\ntwo\n");
+        host.seal(batch);
+        host.deliver(batch);
+    }
+    host.compress(&damaged);
+    let file = host.path(&damaged, "sent").with_extension("log.gz");
+    let whole = fs::read(&file).expect("read");
+    fs::write(&file, &whole[..12]).expect("cut");
+    fs::remove_file(host.path(&folder, "sent")).expect("removed");
+    fs::create_dir(host.path(&folder, "sent")).expect("made");
+    let mut session = host.session().expect("opened");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!(round.lag.bytes, 16, "the other batch is read");
+    let trouble = round.trouble.expect("a file that cannot be read");
+    assert!(trouble.contains("b1.log.gz"), "{trouble}");
+    drop(session);
+    assert!(host.index().trouble.is_some(), "told until it is a gap");
+    host.assert_whole();
+    let gaps = host.reader().gaps(0).expect("read").into_iter();
+    let gaps: Vec<_> = gaps.map(|gap| (gap.batch, gap.from, gap.bytes)).collect();
+    assert_eq!(gaps, [("b1".to_owned(), 0, 8), ("b2".to_owned(), 0, 8)]);
+}
+
+#[test]
 fn new_folder_is_filled_from_what_the_spool_still_has() {
     let mut host = RelayHost::new("");
     let (old, kept) = (host.open("a", "b1"), host.open("a", "b2"));
