@@ -126,7 +126,9 @@ impl Catalog {
                 tracked.batch = batch;
             } else {
                 let progress = progress(&batch).unwrap_or_default();
-                if progress.is_read {
+                // In a ledger that was restored from a copy a batch may grow once more.
+                let is_over = batch.state != BatchState::Open && batch.contents.bytes <= progress.bytes;
+                if progress.is_read && is_over {
                     continue;
                 }
                 self.touched.insert(id);
@@ -163,6 +165,10 @@ impl Catalog {
     /// Forgets a batch that the ledger has discarded. It had no lines.
     pub(crate) fn forget(&mut self, id: BatchId) {
         self.batches.remove(&id);
+        // SQLite gives the highest number once more: the batch that gets it is new.
+        if self.newest == Some(id) {
+            self.newest = Some(BatchId::of_number(id.number() - 1));
+        }
     }
 
     /// The batches with unread bytes in the order in which to read them: those that still grow, then the others, oldest window
@@ -281,6 +287,15 @@ mod tests {
         assert_eq!(catalog.newest(), Some(batches[1].id));
         catalog.update(vec![batches[1].clone()], NOW, |_| Some(ended));
         assert_eq!(catalog.to_read(), [batches[0].id], "read before");
+    }
+
+    #[test]
+    fn number_of_a_discarded_batch_is_that_of_a_new_one() {
+        let (_dir, mut catalog, batches) = catalog(&[BatchState::Open, BatchState::Open]);
+        catalog.forget(batches[0].id);
+        assert_eq!(catalog.newest(), Some(batches[1].id));
+        catalog.forget(batches[1].id);
+        assert_eq!(catalog.newest(), Some(batches[0].id));
     }
 
     #[test]

@@ -22,6 +22,7 @@
 mod catalog;
 mod counting;
 mod error;
+mod ledger_file;
 mod line_store;
 mod log_formats;
 mod round;

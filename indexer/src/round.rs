@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use logferry_config::IndexerSettings;
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchFilter, BatchId, BatchState, Ledger};
+use logferry_ledger::{Batch, BatchId, BatchState, Ledger};
 use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept};
 use logferry_protocol::names::{LogName, SourceId};
 use logferry_spool::Spool;
@@ -22,6 +22,7 @@ use logferry_text::error_chain;
 use crate::catalog::{Catalog, MissCause, TrackedBatch};
 use crate::counting::{LineBlock, NamedCounter, count_block};
 use crate::error::IndexerError;
+use crate::ledger_file::LedgerFile;
 use crate::line_store::LineStore;
 use crate::log_formats::{LogFormats, LogKey};
 
@@ -44,8 +45,7 @@ pub(crate) struct RoundResult {
 
 /// Everything that a round needs, from one opening to the next error.
 pub(crate) struct IndexSession<S> {
-    ledger: Ledger,
-    ledger_id: String,
+    ledger: LedgerFile,
     spool: Spool<RealDisk>,
     db: IndexDb,
     store: S,
@@ -84,8 +84,7 @@ impl<S: LineStore> IndexSession<S> {
         metrics: IndexerMetrics,
         now: Timestamp,
     ) -> Result<Self, IndexerError> {
-        let ledger = Ledger::open_read_only(&config.data_dir)?;
-        let ledger_id = ledger.id()?.to_string();
+        let ledger = LedgerFile::open(&config.data_dir)?;
         let names: Vec<_> = config
             .counters
             .iter()
@@ -96,9 +95,8 @@ impl<S: LineStore> IndexSession<S> {
             .zip(&config.counters)
             .map(|(id, settings)| NamedCounter::new(id, settings));
         Ok(Self {
-            catalog: first_catalog(&ledger, &ledger_id, state, now)?,
+            catalog: ledger.first_catalog(state, now)?,
             ledger,
-            ledger_id,
             spool: Spool::new(RealDisk, &config.data_dir),
             db,
             store,
@@ -160,7 +158,7 @@ impl<S: LineStore> IndexSession<S> {
         self.only_logs.clear();
         let mut gone = Vec::new();
         for (name, progress) in self.db.state()?.batches {
-            let is_gone = match self.ledger.batch_named(&name)? {
+            let is_gone = match self.ledger.ledger.batch_named(&name)? {
                 // It stayed empty and was discarded, or the ledger was rebuilt without its file.
                 None => true,
                 Some(batch) => progress.is_read && batch.expired_at.is_some(),
@@ -174,9 +172,11 @@ impl<S: LineStore> IndexSession<S> {
 
     /// Looks into the ledger.
     fn look(&mut self, now: Timestamp) -> Result<(), IndexerError> {
-        let mut batches = self.ledger.live_batches(self.catalog.newest())?;
+        self.ledger.check_same()?;
+        let ledger = &self.ledger.ledger;
+        let mut batches = ledger.live_batches(self.catalog.newest())?;
         for id in self.catalog.others(&batches) {
-            match self.ledger.batch(id)? {
+            match ledger.batch(id)? {
                 Some(batch) => batches.push(batch),
                 None => self.catalog.forget(id),
             }
@@ -197,7 +197,7 @@ impl<S: LineStore> IndexSession<S> {
         };
         let log = match &tracked.batch.log {
             Some(log) => Some(log.clone()),
-            None => only_log(&self.ledger, &mut self.only_logs, &tracked.batch.source)?,
+            None => only_log(&self.ledger.ledger, &mut self.only_logs, &tracked.batch.source)?,
         };
         let key = (tracked.batch.source.clone(), log);
         let at = tracked.progress.bytes;
@@ -310,7 +310,7 @@ impl<S: LineStore> IndexSession<S> {
         let read = ROUND_BYTES - work.left;
         let change = &mut work.change;
         change.store_position = self.store.sync(work.now.as_millisecond())?.to_string();
-        change.ledger.clone_from(&self.ledger_id);
+        change.ledger.clone_from(&self.ledger.id);
         change.newest_batch = self.catalog.newest().map(BatchId::number);
         change.lag = lag;
         self.db.record(change, self.kept, work.now.as_second())?;
@@ -319,35 +319,6 @@ impl<S: LineStore> IndexSession<S> {
         self.metrics.indexed(work.lines, read, work.unparsed);
         Ok(())
     }
-}
-
-/// The catalog at the start: the batches that were being read, and those that were opened since. For another ledger than
-/// before, or the first one: all whose files have not expired.
-fn first_catalog(
-    ledger: &Ledger,
-    ledger_id: &str,
-    state: &IndexState,
-    now: Timestamp,
-) -> Result<Catalog, IndexerError> {
-    let is_same = state.ledger.as_deref() == Some(ledger_id);
-    let newest = if is_same {
-        state.newest_batch.map(BatchId::of_number)
-    } else {
-        ledger.newest_batch()?
-    };
-    let mut batches = Vec::new();
-    if !is_same {
-        batches = ledger.batches(&BatchFilter::default())?;
-        batches.retain(|batch| batch.expired_at.is_none() && newest >= Some(batch.id));
-    }
-    for (name, _) in state.batches.iter().filter(|(_, progress)| !progress.is_read) {
-        batches.extend(ledger.batch_named(name)?);
-    }
-    let mut catalog = Catalog::new(newest);
-    catalog.update(batches, now.as_second(), |batch| {
-        state.batches.get(&batch.name()).copied()
-    });
-    Ok(catalog)
 }
 
 /// Says once that a batch's file cannot be read.

@@ -113,6 +113,8 @@ impl IndexerThread {
             if told.replace(text.clone()) != Some(text) {
                 if matches!(error, IndexerError::Ledger(LedgerError::Missing { .. })) {
                     tracing::info!("waiting for the relay's first start: no ledger in {data_dir} yet");
+                } else if matches!(error, IndexerError::LedgerReplaced { .. }) {
+                    tracing::warn!("{error}");
                 } else {
                     tracing::error!(
                         error = &error as &dyn Error,

@@ -158,39 +158,3 @@ fn new_folder_is_filled_from_what_the_spool_still_has() {
     assert_eq!(host.counted(), (1, 4), "what had expired before is no gap");
     assert_eq!(host.reader().gaps(0).expect("read"), []);
 }
-
-#[test]
-fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
-    let mut host = RelayHost::new("");
-    let batch = host.open("a", "b1");
-    host.write(&batch, b"one\n");
-    host.seal(&batch);
-    host.index();
-    // Another ledger, in which the batch has another number.
-    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
-        let _ = fs::remove_file(host.settings.data_dir.join(file));
-    }
-    let moved = host.settings.data_dir.join("ready");
-    fs::rename(&moved, host.settings.data_dir.join("x")).expect("moved");
-    host.ledger = logferry_ledger::Ledger::open_or_create(&host.settings.data_dir).expect("a ledger");
-    fs::rename(host.settings.data_dir.join("x"), &moved).expect("moved");
-    let other = host.open("a", "b0");
-    host.write(&other, b"other\n");
-    let again = host
-        .ledger
-        .open_batch(&logferry_testkit::batches::new_batch("a", "b1"), now())
-        .expect("opened");
-    logferry_testkit::batches::commit(&mut host.ledger, &again, b"one\n");
-    host.ledger.seal(again.id, now()).expect("sealed");
-    host.index();
-    host.assert_whole();
-    let mut session = host.session().expect("opened");
-    assert_eq!(host.reader().state().expect("read").batches.len(), 2);
-    host.ledger.mark_expired(again.id, now()).expect("not sent");
-    session.remove_expired(now()).expect("removed");
-    assert_eq!(
-        host.reader().state().expect("read").batches.len(),
-        2,
-        "their files are in the spool"
-    );
-}
