@@ -14,7 +14,7 @@
 //! - **Each line is in numbers and store once**, or in a gap that both name: its batch was deleted before it was read.
 //! - An error of ledger, store or numbers counts as a crash: everything is dropped and opened again. A file that cannot be read
 //!   stops its batch only.
-//! - Reads are bounded: a block of 1 MiB at a time, [`ROUND_BYTES`] a round. Live batches come before old ones, and old ones
+//! - Reads are bounded: a block of 1 MiB at a time, [`ROUND_BYTES`] a round, fewer if the lines are of very many minutes. Live batches come before old ones, and old ones
 //!   in the order in which the housekeeper deletes them.
 //!
 //! `catalog`, `log_formats` and `counting` decide, and do no I/O.

@@ -20,7 +20,7 @@ use logferry_telemetry::IndexerMetrics;
 use logferry_text::error_chain;
 
 use crate::catalog::{Catalog, MissCause, TrackedBatch};
-use crate::counting::{LineBlock, NamedCounter, count_block};
+use crate::counting::{CountTimes, LineBlock, NamedCounter, count_block};
 use crate::error::IndexerError;
 use crate::ledger_file::LedgerFile;
 use crate::line_store::LineStore;
@@ -31,6 +31,10 @@ pub const ROUND_BYTES: u64 = 64 << 20;
 
 /// Bytes read of one live batch in a round, so that one large source does not delay the others.
 const LIVE_BATCH_BYTES: u64 = 8 << 20;
+
+/// A round ends early with so many rows of numbers: lines of many minutes, or with times of no sense. A block may add one for
+/// each of its lines.
+const ROUND_ROWS: usize = 16_384;
 
 /// The result of a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +76,13 @@ struct RoundWork {
     trouble: Option<String>,
     unparsed: u64,
     lines: u64,
+}
+
+impl RoundWork {
+    /// Whether it may read no more.
+    fn is_full(&self) -> bool {
+        self.left == 0 || self.change.tally.rows_held() > ROUND_ROWS
+    }
 }
 
 impl<S: LineStore> IndexSession<S> {
@@ -222,8 +233,13 @@ impl<S: LineStore> IndexSession<S> {
         } else {
             0
         };
+        let now = work.now.as_second();
+        let times = CountTimes {
+            now,
+            too_old: self.kept.too_old(now),
+        };
         let mut failed = None;
-        while work.left > least_left && !is_over() {
+        while work.left > least_left && !work.is_full() && !is_over() {
             let offset = lines.position();
             let bytes = match lines.next(&tracked.batch) {
                 Ok(Some(bytes)) => bytes,
@@ -242,21 +258,23 @@ impl<S: LineStore> IndexSession<S> {
                 bytes,
                 time: tracked.line_time.unwrap_or(tracked.batch.window.start),
             };
-            let (tally, store, now) = (&mut work.change.tally, &mut self.store, work.now.as_second());
-            let counts = count_block(&block, &self.counters, tally, now, |record| store.append(record))?;
+            let (tally, store) = (&mut work.change.tally, &mut self.store);
+            let counts = count_block(&block, &self.counters, tally, times, |record| {
+                store.append(record)
+            })?;
             self.formats.note(&key, counts.lines, counts.unparsed);
             tracked.advance(read, counts.lines, counts.time);
             work.lines += counts.lines;
             work.unparsed += counts.unparsed;
             work.left = work.left.saturating_sub(read);
         }
-        work.has_more |= work.left <= least_left;
+        work.has_more |= work.left <= least_left || work.is_full();
         if failed.is_some() || lines.is_short() {
             self.miss(id, &key, failed.as_ref(), work)?;
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some((id, lines));
         }
-        Ok(if work.left == 0 || is_over() {
+        Ok(if work.is_full() || is_over() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())

@@ -158,3 +158,44 @@ fn new_folder_is_filled_from_what_the_spool_still_has() {
     assert_eq!(host.counted(), (1, 4), "what had expired before is no gap");
     assert_eq!(host.reader().gaps(0).expect("read"), []);
 }
+
+/// A line of so many minutes before the window.
+fn old_line(minutes: i64) -> String {
+    let time = now() - jiff::SignedDuration::from_mins(minutes);
+    format!("time={time} level=info\n")
+}
+
+#[test]
+fn lines_of_very_many_minutes_end_a_round_early() {
+    let mut host = RelayHost::new("  keep: {minutes: 3600d, hours: 3600d}\n");
+    let batches = ["b1", "b2"].map(|name| host.open("a", name));
+    let half = 9_000;
+    for (batch, from) in batches.iter().zip([0, half]) {
+        let text: String = (from..from + half).map(old_line).collect();
+        host.write(batch, text.as_bytes());
+    }
+    let last = host.open("a", "b3");
+    host.write(&last, b"one\n");
+    let mut session = host.session().expect("opened");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!((round.has_more, round.lag.bytes), (true, 4));
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!((round.has_more, round.lag.bytes), (false, 0));
+    host.assert_whole();
+}
+
+#[test]
+fn lines_that_are_too_old_for_the_numbers_share_one_row() {
+    let mut host = RelayHost::new("  keep: {minutes: 1d, hours: 2d}\n");
+    let batch = host.open("a", "b1");
+    let first_old = 60 * 24 * 3;
+    let text: String = (first_old..first_old + 20_000).map(old_line).collect();
+    host.write(&batch, text.as_bytes());
+    let last = host.open("a", "b2");
+    host.write(&last, old_line(1).as_bytes());
+    let mut session = host.session().expect("opened");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!((round.has_more, round.lag.bytes), (false, 0), "one round");
+    assert_eq!(host.counted().0, 1, "only the line that is kept");
+    assert_eq!(host.store.lock().expect("no panic").entries.len(), 20_001);
+}
