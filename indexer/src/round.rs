@@ -59,7 +59,8 @@ pub(crate) struct IndexSession<S> {
     counters: Vec<NamedCounter>,
     /// The only log of each source, if it has one only.
     only_logs: BTreeMap<SourceId, Option<LogName>>,
-    /// The old batch that is being read: a compressed file cannot be read on from the middle.
+    /// The old batch that is being read: a compressed file cannot be read on from the middle. It stays open while other
+    /// batches are read, which come first in each round.
     reading: Option<(BatchId, BatchLines<<RealDisk as Disk>::Reader>)>,
     metrics: IndexerMetrics,
 }
@@ -68,6 +69,7 @@ pub(crate) struct IndexSession<S> {
 struct RoundWork {
     change: IndexChange,
     now: Timestamp,
+    times: CountTimes,
     /// Bytes that it may still read.
     left: u64,
     /// Whether it stopped at a bound.
@@ -138,6 +140,10 @@ impl<S: LineStore> IndexSession<S> {
         let mut work = RoundWork {
             change: IndexChange::default(),
             now,
+            times: CountTimes {
+                now: now.as_second(),
+                too_old: self.kept.too_old(now.as_second()),
+            },
             left: ROUND_BYTES,
             has_more: false,
             trouble: None,
@@ -206,16 +212,11 @@ impl<S: LineStore> IndexSession<S> {
         let Some(tracked) = self.catalog.get_mut(id) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let log = match &tracked.batch.log {
-            Some(log) => Some(log.clone()),
-            None => only_log(&self.ledger.ledger, &mut self.only_logs, &tracked.batch.source)?,
-        };
-        let key = (tracked.batch.source.clone(), log);
+        let key = log_key(&self.ledger.ledger, &mut self.only_logs, &tracked.batch)?;
         let at = tracked.progress.bytes;
         let reading = self
             .reading
-            .take()
-            .filter(|(reading, lines)| *reading == id && lines.position() == at);
+            .take_if(|(reading, lines)| *reading == id && lines.position() == at);
         let opened = match reading {
             Some((_, lines)) => Ok(Some(lines)),
             None => BatchLines::open(&self.spool, &tracked.batch, at, false),
@@ -232,11 +233,6 @@ impl<S: LineStore> IndexSession<S> {
             work.left.saturating_sub(LIVE_BATCH_BYTES)
         } else {
             0
-        };
-        let now = work.now.as_second();
-        let times = CountTimes {
-            now,
-            too_old: self.kept.too_old(now),
         };
         let mut failed = None;
         while work.left > least_left && !work.is_full() && !is_over() {
@@ -259,7 +255,7 @@ impl<S: LineStore> IndexSession<S> {
                 time: tracked.line_time.unwrap_or(tracked.batch.window.start),
             };
             let (tally, store) = (&mut work.change.tally, &mut self.store);
-            let counts = count_block(&block, &self.counters, tally, times, |record| {
+            let counts = count_block(&block, &self.counters, tally, work.times, |record| {
                 store.append(record)
             })?;
             self.formats.note(&key, counts.lines, counts.unparsed);
@@ -360,19 +356,24 @@ fn tell_unreadable(tracked: &mut TrackedBatch, error: &DiskError, work: &mut Rou
     cause
 }
 
-/// The log of a source's lines, if it has only one.
-fn only_log(
+/// Whose lines a batch has. If its name does not tell the log, that is the only log of its source.
+fn log_key(
     ledger: &Ledger,
-    known: &mut BTreeMap<SourceId, Option<LogName>>,
-    source: &SourceId,
-) -> Result<Option<LogName>, IndexerError> {
-    if let Some(log) = known.get(source) {
-        return Ok(log.clone());
-    }
-    let mut logs = ledger.logs_of(source)?;
-    let only = if logs.len() == 1 { logs.pop() } else { None };
-    known.insert(source.clone(), only.clone());
-    Ok(only)
+    only_logs: &mut BTreeMap<SourceId, Option<LogName>>,
+    batch: &Batch,
+) -> Result<LogKey, IndexerError> {
+    let source = &batch.source;
+    let log = match (&batch.log, only_logs.get(source)) {
+        (Some(log), _) => Some(log.clone()),
+        (None, Some(only)) => only.clone(),
+        (None, None) => {
+            let mut logs = ledger.logs_of(source)?;
+            let only = if logs.len() == 1 { logs.pop() } else { None };
+            only_logs.insert(source.clone(), only.clone());
+            only
+        }
+    };
+    Ok((source.clone(), log))
 }
 
 fn origin<'a>(

@@ -199,3 +199,27 @@ fn lines_that_are_too_old_for_the_numbers_share_one_row() {
     assert_eq!(host.counted().0, 1, "only the line that is kept");
     assert_eq!(host.store.lock().expect("no panic").entries.len(), 20_001);
 }
+
+#[test]
+fn old_batch_stays_open_while_live_batches_are_read_between() {
+    let mut host = RelayHost::new("");
+    let (old, live) = (host.open("a", "b1"), host.open("b", "b2"));
+    host.write(&old, &access(1, "GET /", 200).repeat(30_000));
+    host.seal(&old);
+    host.deliver(&old);
+    host.compress(&old);
+    let mut session = host.session().expect("opened");
+    // The round ends after a block of the old batch.
+    let looks = std::cell::Cell::new(0);
+    let is_over = || looks.replace(looks.get() + 1) > 0;
+    let round = session.round(now(), &is_over).expect("a round");
+    let all = host.written[&old.name()].len() as u64;
+    assert!((1..all).contains(&round.lag.bytes), "{round:?}");
+    // Whoever opened the file anew would not find it.
+    fs::remove_file(host.path(&old, "sent").with_extension("log.gz")).expect("removed");
+    host.write(&live, b"one\n");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!(round.lag.bytes, 0);
+    drop(session);
+    host.assert_whole();
+}
