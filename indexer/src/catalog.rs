@@ -10,8 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use logferry_ledger::{Batch, BatchId, BatchState};
 use logferry_numbers::{IndexLag, IndexedBatch};
 
-/// After so many searches in vain the rest of a batch is a gap. One search may miss a file that is being moved.
+/// After so many attempts in vain the rest of a batch is a gap. One search may miss a file that is being moved.
 pub(crate) const SEARCHES_MAX: u32 = 10;
+
+/// Why the next bytes of a batch were not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissCause {
+    /// The file was not found, or is too short.
+    Absent,
+    /// The indexer's user may not read the file.
+    Forbidden,
+    /// Another error of this file.
+    Unreadable,
+}
 
 /// A batch that is not read to its end.
 #[derive(Debug)]
@@ -22,8 +33,10 @@ pub(crate) struct TrackedBatch {
     pub(crate) progress: IndexedBatch,
     /// The time of the last line that had one.
     pub(crate) line_time: Option<i64>,
-    /// Searches for its file in vain, one after the other.
+    /// Attempts to read it in vain, one after the other.
     searches: u32,
+    /// Whether it was said that its file cannot be read.
+    pub(crate) is_trouble_told: bool,
     /// Since when it has bytes that are not read, in seconds since 1970.
     unread_since: Option<i64>,
 }
@@ -49,15 +62,22 @@ impl TrackedBatch {
         self.progress.lines += lines;
         self.line_time = Some(line_time);
         self.searches = 0;
+        self.is_trouble_told = false;
     }
 
-    /// Its file was not found, or is too short. Returns why the rest is lost, if it is.
-    pub(crate) fn missed(&mut self) -> Option<&'static str> {
-        self.searches += 1;
+    /// Its next bytes were not read. Returns why the rest is lost, if it is.
+    pub(crate) fn missed(&mut self, cause: MissCause) -> Option<&'static str> {
         if self.batch.expired_at.is_some() {
             return Some("the housekeeper deleted the file before it was read");
         }
-        (self.searches >= SEARCHES_MAX).then_some("the file is missing, or shorter than the ledger says")
+        let reason = match cause {
+            // A person can allow it, so it waits. Else one wrong group would make gaps of the whole spool.
+            MissCause::Forbidden => return None,
+            MissCause::Absent => "the file is missing, or shorter than the ledger says",
+            MissCause::Unreadable => "the file is damaged, or cannot be read",
+        };
+        self.searches += 1;
+        (self.searches >= SEARCHES_MAX).then_some(reason)
     }
 
     /// Leaves the rest out. Returns its first byte and its length.
@@ -106,7 +126,9 @@ impl Catalog {
                 tracked.batch = batch;
             } else {
                 let progress = progress(&batch).unwrap_or_default();
-                if progress.is_read {
+                // In a ledger that was restored from a copy a batch may grow once more.
+                let is_over = batch.state != BatchState::Open && batch.contents.bytes <= progress.bytes;
+                if progress.is_read && is_over {
                     continue;
                 }
                 self.touched.insert(id);
@@ -117,6 +139,7 @@ impl Catalog {
                     progress,
                     line_time: None,
                     searches: 0,
+                    is_trouble_told: false,
                 };
                 self.batches.insert(id, tracked);
             }
@@ -142,6 +165,10 @@ impl Catalog {
     /// Forgets a batch that the ledger has discarded. It had no lines.
     pub(crate) fn forget(&mut self, id: BatchId) {
         self.batches.remove(&id);
+        // SQLite gives the highest number once more: the batch that gets it is new.
+        if self.newest == Some(id) {
+            self.newest = Some(BatchId::of_number(id.number() - 1));
+        }
     }
 
     /// The batches with unread bytes in the order in which to read them: those that still grow, then the others, oldest window
@@ -263,14 +290,33 @@ mod tests {
     }
 
     #[test]
+    fn number_of_a_discarded_batch_is_that_of_a_new_one() {
+        let (_dir, mut catalog, batches) = catalog(&[BatchState::Open, BatchState::Open]);
+        catalog.forget(batches[0].id);
+        assert_eq!(catalog.newest(), Some(batches[1].id));
+        catalog.forget(batches[1].id);
+        assert_eq!(catalog.newest(), Some(batches[0].id));
+    }
+
+    #[test]
     fn batch_is_lost_at_once_if_it_expired_and_else_after_several_searches() {
         let (_dir, mut catalog, batches) = catalog(&[BatchState::Sent]);
         let tracked = catalog.get_mut(batches[0].id).expect("in the catalog");
-        assert!((1..SEARCHES_MAX).all(|_| tracked.missed().is_none()));
-        assert!(tracked.missed().is_some());
+        let absent = MissCause::Absent;
+        assert!((1..SEARCHES_MAX).all(|_| tracked.missed(absent).is_none()));
+        assert!(tracked.missed(absent).is_some());
         tracked.advance(0, 0, 0);
-        assert!(tracked.missed().is_none());
+        assert!(tracked.missed(absent).is_none());
         tracked.batch.expired_at = Some(Timestamp::UNIX_EPOCH);
-        assert!(tracked.missed().is_some());
+        assert!(tracked.missed(absent).is_some());
+    }
+
+    #[test]
+    fn batch_that_the_user_may_not_read_waits_until_its_file_is_deleted() {
+        let (_dir, mut catalog, batches) = catalog(&[BatchState::Sent]);
+        let tracked = catalog.get_mut(batches[0].id).expect("in the catalog");
+        assert!((0..=SEARCHES_MAX).all(|_| tracked.missed(MissCause::Forbidden).is_none()));
+        tracked.batch.expired_at = Some(Timestamp::UNIX_EPOCH);
+        assert!(tracked.missed(MissCause::Forbidden).is_some());
     }
 }

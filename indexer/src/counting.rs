@@ -88,12 +88,21 @@ pub(crate) struct BlockCounts {
     pub(crate) time: i64,
 }
 
-/// Counts the lines of a block at `now`, and gives each to `store`.
+/// When a block is read, in seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CountTimes {
+    pub(crate) now: i64,
+    /// Lines of this time and older ones are too old for the numbers: they share one row, which is not recorded. Else each
+    /// line with a time of its own would be a row.
+    pub(crate) too_old: i64,
+}
+
+/// Counts the lines of a block, and gives each to `store`.
 pub(crate) fn count_block<E>(
     block: &LineBlock<'_>,
     counters: &[NamedCounter],
     tally: &mut Tally,
-    now: i64,
+    times: CountTimes,
     mut store: impl FnMut(&LineRecord<'_>) -> Result<(), E>,
 ) -> Result<BlockCounts, E> {
     let origin = block.origin;
@@ -115,14 +124,14 @@ pub(crate) fn count_block<E>(
     for line in block.bytes.split_inclusive(|byte| *byte == b'\n') {
         let facts = reader.read(line);
         if let Some(time) = facts.time {
-            counts.time = if time.unix > now + FUTURE_MAX {
-                now
+            counts.time = if time.unix > times.now + FUTURE_MAX {
+                times.now
             } else {
                 time.unix
             };
         }
         let bytes = u64::try_from(line.len()).unwrap_or(0);
-        let minute = tally.minute(counts.time, series);
+        let minute = tally.minute(counts.time.max(times.too_old), series);
         minute.count(&CountedLine {
             bytes,
             status: facts.status,

@@ -14,7 +14,16 @@ pub enum IndexerError {
     /// The relay's ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// A file of the spool cannot be read, or the indexer's folder not be made.
+    /// Another file has the ledger's name now.
+    #[error(
+        "{} was replaced, as a rebuilt or restored ledger does it: the indexer opens the new one and reads on by the names of \
+         the batches", .path.display()
+    )]
+    LedgerReplaced {
+        /// The ledger's file.
+        path: PathBuf,
+    },
+    /// The indexer's folder cannot be made.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The numbers cannot be recorded.
@@ -51,7 +60,7 @@ impl IndexerError {
         match self {
             Self::Ledger(error) => matches!(error, LedgerError::Sqlite { .. } | LedgerError::Missing { .. }),
             Self::Index(error) => matches!(error, IndexError::Sqlite { .. }),
-            Self::Disk(_) | Self::Store(_) => true,
+            Self::LedgerReplaced { .. } | Self::Disk(_) | Self::Store(_) => true,
             _ => false,
         }
     }

@@ -12,8 +12,9 @@
 //!
 //! Invariants:
 //! - **Each line is in numbers and store once**, or in a gap that both name: its batch was deleted before it was read.
-//! - Any error counts as a crash: everything is dropped and opened again.
-//! - Reads are bounded: a block of 1 MiB at a time, [`ROUND_BYTES`] a round. Live batches come before old ones, and old ones
+//! - An error of ledger, store or numbers counts as a crash: everything is dropped and opened again. A file that cannot be read
+//!   stops its batch only.
+//! - Reads are bounded: a block of 1 MiB at a time, [`ROUND_BYTES`] a round, fewer if the lines are of very many minutes. Live batches come before old ones, and old ones
 //!   in the order in which the housekeeper deletes them.
 //!
 //! `catalog`, `log_formats` and `counting` decide, and do no I/O.
@@ -21,6 +22,7 @@
 mod catalog;
 mod counting;
 mod error;
+mod ledger_file;
 mod line_store;
 mod log_formats;
 mod round;

@@ -2,23 +2,27 @@
 //! what a crash leaves after each.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use logferry_config::IndexerSettings;
-use logferry_durable::{Disk, RealDisk};
+use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchFilter, BatchId, BatchState, Ledger};
+use logferry_ledger::{Batch, BatchId, BatchState, Ledger};
 use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept};
 use logferry_protocol::names::{LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
 use logferry_store::{LineGap, LineOrigin};
 use logferry_telemetry::IndexerMetrics;
+use logferry_text::error_chain;
 
-use crate::catalog::{Catalog, TrackedBatch};
-use crate::counting::{LineBlock, NamedCounter, count_block};
+use crate::catalog::{Catalog, MissCause, TrackedBatch};
+use crate::counting::{CountTimes, LineBlock, NamedCounter, count_block};
 use crate::error::IndexerError;
+use crate::ledger_file::LedgerFile;
 use crate::line_store::LineStore;
 use crate::log_formats::{LogFormats, LogKey};
 
@@ -28,19 +32,24 @@ pub const ROUND_BYTES: u64 = 64 << 20;
 /// Bytes read of one live batch in a round, so that one large source does not delay the others.
 const LIVE_BATCH_BYTES: u64 = 8 << 20;
 
+/// A round ends early with so many rows of numbers: lines of many minutes, or with times of no sense. A block may add one for
+/// each of its lines.
+const ROUND_ROWS: usize = 16_384;
+
 /// The result of a round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoundResult {
     /// How far the indexer is behind now.
     pub(crate) lag: IndexLag,
     /// Whether it stopped at its bound: the next one shall follow at once.
     pub(crate) has_more: bool,
+    /// The first file that cannot be read, and why. Its batch waits, the others do not.
+    pub(crate) trouble: Option<String>,
 }
 
 /// Everything that a round needs, from one opening to the next error.
 pub(crate) struct IndexSession<S> {
-    ledger: Ledger,
-    ledger_id: String,
+    ledger: LedgerFile,
     spool: Spool<RealDisk>,
     db: IndexDb,
     store: S,
@@ -50,7 +59,8 @@ pub(crate) struct IndexSession<S> {
     counters: Vec<NamedCounter>,
     /// The only log of each source, if it has one only.
     only_logs: BTreeMap<SourceId, Option<LogName>>,
-    /// The old batch that is being read: a compressed file cannot be read on from the middle.
+    /// The old batch that is being read: a compressed file cannot be read on from the middle. It stays open while other
+    /// batches are read, which come first in each round.
     reading: Option<(BatchId, BatchLines<<RealDisk as Disk>::Reader>)>,
     metrics: IndexerMetrics,
 }
@@ -59,12 +69,22 @@ pub(crate) struct IndexSession<S> {
 struct RoundWork {
     change: IndexChange,
     now: Timestamp,
+    times: CountTimes,
     /// Bytes that it may still read.
     left: u64,
     /// Whether it stopped at a bound.
     has_more: bool,
+    /// The first file that could not be read, and why.
+    trouble: Option<String>,
     unparsed: u64,
     lines: u64,
+}
+
+impl RoundWork {
+    /// Whether it may read no more.
+    fn is_full(&self) -> bool {
+        self.left == 0 || self.change.tally.rows_held() > ROUND_ROWS
+    }
 }
 
 impl<S: LineStore> IndexSession<S> {
@@ -77,8 +97,7 @@ impl<S: LineStore> IndexSession<S> {
         metrics: IndexerMetrics,
         now: Timestamp,
     ) -> Result<Self, IndexerError> {
-        let ledger = Ledger::open_read_only(&config.data_dir)?;
-        let ledger_id = ledger.id()?.to_string();
+        let ledger = LedgerFile::open(&config.data_dir)?;
         let names: Vec<_> = config
             .counters
             .iter()
@@ -89,9 +108,8 @@ impl<S: LineStore> IndexSession<S> {
             .zip(&config.counters)
             .map(|(id, settings)| NamedCounter::new(id, settings));
         Ok(Self {
-            catalog: first_catalog(&ledger, &ledger_id, state, now)?,
+            catalog: ledger.first_catalog(state, now)?,
             ledger,
-            ledger_id,
             spool: Spool::new(RealDisk, &config.data_dir),
             db,
             store,
@@ -122,8 +140,13 @@ impl<S: LineStore> IndexSession<S> {
         let mut work = RoundWork {
             change: IndexChange::default(),
             now,
+            times: CountTimes {
+                now: now.as_second(),
+                too_old: self.kept.too_old(now.as_second()),
+            },
             left: ROUND_BYTES,
             has_more: false,
+            trouble: None,
             unparsed: 0,
             lines: 0,
         };
@@ -139,8 +162,11 @@ impl<S: LineStore> IndexSession<S> {
             self.record(&mut work, lag)?;
         }
         self.metrics.set_lag(lag.bytes, lag.lines, lag.seconds);
-        let has_more = work.has_more;
-        Ok(RoundResult { lag, has_more })
+        Ok(RoundResult {
+            lag,
+            has_more: work.has_more,
+            trouble: work.trouble,
+        })
     }
 
     /// Removes numbers that are too old, and the places of batches that are gone from the spool.
@@ -149,7 +175,7 @@ impl<S: LineStore> IndexSession<S> {
         self.only_logs.clear();
         let mut gone = Vec::new();
         for (name, progress) in self.db.state()?.batches {
-            let is_gone = match self.ledger.batch_named(&name)? {
+            let is_gone = match self.ledger.ledger.batch_named(&name)? {
                 // It stayed empty and was discarded, or the ledger was rebuilt without its file.
                 None => true,
                 Some(batch) => progress.is_read && batch.expired_at.is_some(),
@@ -163,9 +189,11 @@ impl<S: LineStore> IndexSession<S> {
 
     /// Looks into the ledger.
     fn look(&mut self, now: Timestamp) -> Result<(), IndexerError> {
-        let mut batches = self.ledger.live_batches(self.catalog.newest())?;
+        self.ledger.check_same()?;
+        let ledger = &self.ledger.ledger;
+        let mut batches = ledger.live_batches(self.catalog.newest())?;
         for id in self.catalog.others(&batches) {
-            match self.ledger.batch(id)? {
+            match ledger.batch(id)? {
                 Some(batch) => batches.push(batch),
                 None => self.catalog.forget(id),
             }
@@ -184,23 +212,21 @@ impl<S: LineStore> IndexSession<S> {
         let Some(tracked) = self.catalog.get_mut(id) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let log = match &tracked.batch.log {
-            Some(log) => Some(log.clone()),
-            None => only_log(&self.ledger, &mut self.only_logs, &tracked.batch.source)?,
-        };
-        let key = (tracked.batch.source.clone(), log);
+        let key = log_key(&self.ledger.ledger, &mut self.only_logs, &tracked.batch)?;
         let at = tracked.progress.bytes;
         let reading = self
             .reading
-            .take()
-            .filter(|(reading, lines)| *reading == id && lines.position() == at);
+            .take_if(|(reading, lines)| *reading == id && lines.position() == at);
         let opened = match reading {
-            Some((_, lines)) => Some(lines),
-            None => BatchLines::open(&self.spool, &tracked.batch, at, false)?,
+            Some((_, lines)) => Ok(Some(lines)),
+            None => BatchLines::open(&self.spool, &tracked.batch, at, false),
         };
-        let Some(mut lines) = opened else {
-            self.miss(id, &key, work)?;
-            return Ok(ControlFlow::Continue(()));
+        let mut lines = match opened {
+            Ok(Some(lines)) => lines,
+            missed => {
+                self.miss(id, &key, missed.err().as_ref(), work)?;
+                return Ok(ControlFlow::Continue(()));
+            }
         };
         let is_open = tracked.batch.state == BatchState::Open;
         let least_left = if is_open {
@@ -208,10 +234,15 @@ impl<S: LineStore> IndexSession<S> {
         } else {
             0
         };
-        while work.left > least_left && !is_over() {
+        let mut failed = None;
+        while work.left > least_left && !work.is_full() && !is_over() {
             let offset = lines.position();
-            let Some(bytes) = lines.next(&tracked.batch)? else {
-                break;
+            let bytes = match lines.next(&tracked.batch) {
+                Ok(Some(bytes)) => bytes,
+                ended => {
+                    failed = ended.err();
+                    break;
+                }
             };
             let read = u64::try_from(bytes.len()).unwrap_or(0);
             let format = self.formats.of(&key, bytes);
@@ -223,34 +254,45 @@ impl<S: LineStore> IndexSession<S> {
                 bytes,
                 time: tracked.line_time.unwrap_or(tracked.batch.window.start),
             };
-            let (tally, store, now) = (&mut work.change.tally, &mut self.store, work.now.as_second());
-            let counts = count_block(&block, &self.counters, tally, now, |record| store.append(record))?;
+            let (tally, store) = (&mut work.change.tally, &mut self.store);
+            let counts = count_block(&block, &self.counters, tally, work.times, |record| {
+                store.append(record)
+            })?;
             self.formats.note(&key, counts.lines, counts.unparsed);
             tracked.advance(read, counts.lines, counts.time);
             work.lines += counts.lines;
             work.unparsed += counts.unparsed;
             work.left = work.left.saturating_sub(read);
         }
-        work.has_more |= work.left <= least_left;
-        if lines.is_short() {
-            self.miss(id, &key, work)?;
+        work.has_more |= work.left <= least_left || work.is_full();
+        if failed.is_some() || lines.is_short() {
+            self.miss(id, &key, failed.as_ref(), work)?;
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some((id, lines));
         }
-        Ok(if work.left == 0 || is_over() {
+        Ok(if work.is_full() || is_over() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         })
     }
 
-    /// A batch's file was not found, or is too short: its rest may be lost.
-    fn miss(&mut self, id: BatchId, key: &LogKey, work: &mut RoundWork) -> Result<(), IndexerError> {
-        let Some((tracked, reason)) = self
-            .catalog
-            .get_mut(id)
-            .and_then(|tracked| tracked.missed().map(|reason| (tracked, reason)))
-        else {
+    /// A batch's file was not found, is too short, or cannot be read (`failed`): its rest may be lost.
+    fn miss(
+        &mut self,
+        id: BatchId,
+        key: &LogKey,
+        failed: Option<&DiskError>,
+        work: &mut RoundWork,
+    ) -> Result<(), IndexerError> {
+        let Some(tracked) = self.catalog.get_mut(id) else {
+            return Ok(());
+        };
+        let cause = match failed {
+            None => MissCause::Absent,
+            Some(error) => tell_unreadable(tracked, error, work),
+        };
+        let Some(reason) = tracked.missed(cause) else {
             return Ok(());
         };
         let (from, bytes) = tracked.skip_rest();
@@ -282,7 +324,7 @@ impl<S: LineStore> IndexSession<S> {
         let read = ROUND_BYTES - work.left;
         let change = &mut work.change;
         change.store_position = self.store.sync(work.now.as_millisecond())?.to_string();
-        change.ledger.clone_from(&self.ledger_id);
+        change.ledger.clone_from(&self.ledger.id);
         change.newest_batch = self.catalog.newest().map(BatchId::number);
         change.lag = lag;
         self.db.record(change, self.kept, work.now.as_second())?;
@@ -293,48 +335,45 @@ impl<S: LineStore> IndexSession<S> {
     }
 }
 
-/// The catalog at the start: the batches that were being read, and those that were opened since. For another ledger than
-/// before, or the first one: all whose files have not expired.
-fn first_catalog(
-    ledger: &Ledger,
-    ledger_id: &str,
-    state: &IndexState,
-    now: Timestamp,
-) -> Result<Catalog, IndexerError> {
-    let is_same = state.ledger.as_deref() == Some(ledger_id);
-    let newest = if is_same {
-        state.newest_batch.map(BatchId::of_number)
+/// Says once that a batch's file cannot be read.
+fn tell_unreadable(tracked: &mut TrackedBatch, error: &DiskError, work: &mut RoundWork) -> MissCause {
+    let (cause, advice) = if error.source.kind() == ErrorKind::PermissionDenied {
+        let advice = "it waits until the indexer's user may read the file and its folders";
+        (MissCause::Forbidden, advice)
     } else {
-        ledger.newest_batch()?
+        let advice = "it is tried a few times more, then the rest of the batch is left out";
+        (MissCause::Unreadable, advice)
     };
-    let mut batches = Vec::new();
-    if !is_same {
-        batches = ledger.batches(&BatchFilter::default())?;
-        batches.retain(|batch| batch.expired_at.is_none() && newest >= Some(batch.id));
+    let (batch, text) = (tracked.batch.name(), error_chain(error));
+    if !std::mem::replace(&mut tracked.is_trouble_told, true) {
+        tracing::error!(
+            error = error as &dyn Error,
+            "batch {batch} cannot be indexed now: {text}; {advice}; other batches are indexed meanwhile"
+        );
     }
-    for (name, _) in state.batches.iter().filter(|(_, progress)| !progress.is_read) {
-        batches.extend(ledger.batch_named(name)?);
-    }
-    let mut catalog = Catalog::new(newest);
-    catalog.update(batches, now.as_second(), |batch| {
-        state.batches.get(&batch.name()).copied()
-    });
-    Ok(catalog)
+    work.trouble
+        .get_or_insert_with(|| format!("batch {batch} cannot be indexed now: {text}"));
+    cause
 }
 
-/// The log of a source's lines, if it has only one.
-fn only_log(
+/// Whose lines a batch has. If its name does not tell the log, that is the only log of its source.
+fn log_key(
     ledger: &Ledger,
-    known: &mut BTreeMap<SourceId, Option<LogName>>,
-    source: &SourceId,
-) -> Result<Option<LogName>, IndexerError> {
-    if let Some(log) = known.get(source) {
-        return Ok(log.clone());
-    }
-    let mut logs = ledger.logs_of(source)?;
-    let only = if logs.len() == 1 { logs.pop() } else { None };
-    known.insert(source.clone(), only.clone());
-    Ok(only)
+    only_logs: &mut BTreeMap<SourceId, Option<LogName>>,
+    batch: &Batch,
+) -> Result<LogKey, IndexerError> {
+    let source = &batch.source;
+    let log = match (&batch.log, only_logs.get(source)) {
+        (Some(log), _) => Some(log.clone()),
+        (None, Some(only)) => only.clone(),
+        (None, None) => {
+            let mut logs = ledger.logs_of(source)?;
+            let only = if logs.len() == 1 { logs.pop() } else { None };
+            only_logs.insert(source.clone(), only.clone());
+            only
+        }
+    };
+    Ok((source.clone(), log))
 }
 
 fn origin<'a>(

@@ -113,6 +113,8 @@ impl IndexerThread {
             if told.replace(text.clone()) != Some(text) {
                 if matches!(error, IndexerError::Ledger(LedgerError::Missing { .. })) {
                     tracing::info!("waiting for the relay's first start: no ledger in {data_dir} yet");
+                } else if matches!(error, IndexerError::LedgerReplaced { .. }) {
+                    tracing::warn!("{error}");
                 } else {
                     tracing::error!(
                         error = &error as &dyn Error,
@@ -149,7 +151,7 @@ impl IndexerThread {
         while !is_over() {
             let (start, now) = (Instant::now(), Timestamp::now());
             let round = session.round(now, &is_over)?;
-            self.set_trouble(None);
+            self.set_trouble(round.trouble);
             if retention_at.is_none_or(|at| start >= at) {
                 session.remove_expired(now)?;
                 session.store().remove_expired(limits, now.as_millisecond())?;

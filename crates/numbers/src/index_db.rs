@@ -57,6 +57,12 @@ pub struct NumbersKept {
 }
 
 impl NumbersKept {
+    /// A time just before all that is kept at `now`: whatever is older may count there, and [`IndexDb::record`] leaves it out.
+    pub fn too_old(self, now: i64) -> i64 {
+        let starts = self.since(now).map(|(span, since)| span.start_of(since));
+        starts.into_iter().min().unwrap_or(i64::MIN).saturating_sub(1)
+    }
+
     /// The first second that is kept by minute, and by hour.
     fn since(self, now: i64) -> [(NumbersSpan, i64); 2] {
         let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));

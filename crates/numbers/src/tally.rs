@@ -41,6 +41,11 @@ impl Tally {
         &mut self.current.1
     }
 
+    /// How many rows it has: each takes memory until it is recorded.
+    pub fn rows_held(&self) -> usize {
+        self.counts.len()
+    }
+
     /// Each minute's first second and its counts, by series.
     pub(crate) fn rows(&mut self) -> impl Iterator<Item = (i64, &SeriesKey, &Counts)> {
         self.flush();

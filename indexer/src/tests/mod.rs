@@ -3,5 +3,6 @@
 
 mod crashes;
 mod failing_store;
+mod ledgers;
 mod relay_host;
 mod rounds;

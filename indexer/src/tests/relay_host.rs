@@ -61,6 +61,29 @@ impl RelayHost {
         batch
     }
 
+    /// Closes the ledger and returns its bytes: whoever closes it last empties its log.
+    pub(super) fn ledger_bytes(&mut self) -> Vec<u8> {
+        let other = tempfile::tempdir().expect("a folder");
+        self.ledger = Ledger::open_or_create(other.path()).expect("a ledger");
+        let bytes = fs::read(self.settings.data_dir.join("ledger.db")).expect("read");
+        self.ledger = Ledger::open(&self.settings.data_dir).expect("a ledger");
+        bytes
+    }
+
+    /// Puts another ledger in the place of this one, as `fsck --rebuild` or a person does it.
+    pub(super) fn replace_ledger(&mut self, bytes: &[u8]) {
+        let other = tempfile::tempdir().expect("a folder");
+        self.ledger = Ledger::open_or_create(other.path()).expect("a ledger");
+        let (path, new) = ("ledger.db", "new.db");
+        let [path, new] = [path, new].map(|name| self.settings.data_dir.join(name));
+        fs::write(&new, bytes).expect("written");
+        for log in ["ledger.db-wal", "ledger.db-shm"] {
+            let _ = fs::remove_file(self.settings.data_dir.join(log));
+        }
+        fs::rename(&new, &path).expect("replaced");
+        self.ledger = Ledger::open(&self.settings.data_dir).expect("a ledger");
+    }
+
     pub(super) fn path(&self, batch: &Batch, state: &str) -> PathBuf {
         let folder = self
             .dir

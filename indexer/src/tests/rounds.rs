@@ -112,6 +112,34 @@ fn batch_that_was_deleted_or_lost_before_it_was_read_is_a_gap() {
 }
 
 #[test]
+fn file_that_cannot_be_read_becomes_a_gap_and_stops_no_other_batch() {
+    let mut host = RelayHost::new("");
+    let (damaged, folder, other) = (host.open("a", "b1"), host.open("a", "b2"), host.open("b", "b3"));
+    for batch in [&damaged, &folder, &other] {
+        host.write(batch, b"one\ntwo\n");
+        host.seal(batch);
+        host.deliver(batch);
+    }
+    host.compress(&damaged);
+    let file = host.path(&damaged, "sent").with_extension("log.gz");
+    let whole = fs::read(&file).expect("read");
+    fs::write(&file, &whole[..12]).expect("cut");
+    fs::remove_file(host.path(&folder, "sent")).expect("removed");
+    fs::create_dir(host.path(&folder, "sent")).expect("made");
+    let mut session = host.session().expect("opened");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!(round.lag.bytes, 16, "the other batch is read");
+    let trouble = round.trouble.expect("a file that cannot be read");
+    assert!(trouble.contains("b1.log.gz"), "{trouble}");
+    drop(session);
+    assert!(host.index().trouble.is_some(), "told until it is a gap");
+    host.assert_whole();
+    let gaps = host.reader().gaps(0).expect("read").into_iter();
+    let gaps: Vec<_> = gaps.map(|gap| (gap.batch, gap.from, gap.bytes)).collect();
+    assert_eq!(gaps, [("b1".to_owned(), 0, 8), ("b2".to_owned(), 0, 8)]);
+}
+
+#[test]
 fn new_folder_is_filled_from_what_the_spool_still_has() {
     let mut host = RelayHost::new("");
     let (old, kept) = (host.open("a", "b1"), host.open("a", "b2"));
@@ -131,38 +159,67 @@ fn new_folder_is_filled_from_what_the_spool_still_has() {
     assert_eq!(host.reader().gaps(0).expect("read"), []);
 }
 
+/// A line of so many minutes before the window.
+fn old_line(minutes: i64) -> String {
+    let time = now() - jiff::SignedDuration::from_mins(minutes);
+    format!("time={time} level=info\n")
+}
+
 #[test]
-fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
-    let mut host = RelayHost::new("");
-    let batch = host.open("a", "b1");
-    host.write(&batch, b"one\n");
-    host.seal(&batch);
-    host.index();
-    // Another ledger, in which the batch has another number.
-    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
-        let _ = fs::remove_file(host.settings.data_dir.join(file));
+fn lines_of_very_many_minutes_end_a_round_early() {
+    let mut host = RelayHost::new("  keep: {minutes: 3600d, hours: 3600d}\n");
+    let batches = ["b1", "b2"].map(|name| host.open("a", name));
+    let half = 9_000;
+    for (batch, from) in batches.iter().zip([0, half]) {
+        let text: String = (from..from + half).map(old_line).collect();
+        host.write(batch, text.as_bytes());
     }
-    let moved = host.settings.data_dir.join("ready");
-    fs::rename(&moved, host.settings.data_dir.join("x")).expect("moved");
-    host.ledger = logferry_ledger::Ledger::open_or_create(&host.settings.data_dir).expect("a ledger");
-    fs::rename(host.settings.data_dir.join("x"), &moved).expect("moved");
-    let other = host.open("a", "b0");
-    host.write(&other, b"other\n");
-    let again = host
-        .ledger
-        .open_batch(&logferry_testkit::batches::new_batch("a", "b1"), now())
-        .expect("opened");
-    logferry_testkit::batches::commit(&mut host.ledger, &again, b"one\n");
-    host.ledger.seal(again.id, now()).expect("sealed");
-    host.index();
-    host.assert_whole();
+    let last = host.open("a", "b3");
+    host.write(&last, b"one\n");
     let mut session = host.session().expect("opened");
-    assert_eq!(host.reader().state().expect("read").batches.len(), 2);
-    host.ledger.mark_expired(again.id, now()).expect("not sent");
-    session.remove_expired(now()).expect("removed");
-    assert_eq!(
-        host.reader().state().expect("read").batches.len(),
-        2,
-        "their files are in the spool"
-    );
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!((round.has_more, round.lag.bytes), (true, 4));
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!((round.has_more, round.lag.bytes), (false, 0));
+    host.assert_whole();
+}
+
+#[test]
+fn lines_that_are_too_old_for_the_numbers_share_one_row() {
+    let mut host = RelayHost::new("  keep: {minutes: 1d, hours: 2d}\n");
+    let batch = host.open("a", "b1");
+    let first_old = 60 * 24 * 3;
+    let text: String = (first_old..first_old + 20_000).map(old_line).collect();
+    host.write(&batch, text.as_bytes());
+    let last = host.open("a", "b2");
+    host.write(&last, old_line(1).as_bytes());
+    let mut session = host.session().expect("opened");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!((round.has_more, round.lag.bytes), (false, 0), "one round");
+    assert_eq!(host.counted().0, 1, "only the line that is kept");
+    assert_eq!(host.store.lock().expect("no panic").entries.len(), 20_001);
+}
+
+#[test]
+fn old_batch_stays_open_while_live_batches_are_read_between() {
+    let mut host = RelayHost::new("");
+    let (old, live) = (host.open("a", "b1"), host.open("b", "b2"));
+    host.write(&old, &access(1, "GET /", 200).repeat(30_000));
+    host.seal(&old);
+    host.deliver(&old);
+    host.compress(&old);
+    let mut session = host.session().expect("opened");
+    // The round ends after a block of the old batch.
+    let looks = std::cell::Cell::new(0);
+    let is_over = || looks.replace(looks.get() + 1) > 0;
+    let round = session.round(now(), &is_over).expect("a round");
+    let all = host.written[&old.name()].len() as u64;
+    assert!((1..all).contains(&round.lag.bytes), "{round:?}");
+    // Whoever opened the file anew would not find it.
+    fs::remove_file(host.path(&old, "sent").with_extension("log.gz")).expect("removed");
+    host.write(&live, b"one\n");
+    let round = session.round(now(), &|| false).expect("a round");
+    assert_eq!(round.lag.bytes, 0);
+    drop(session);
+    host.assert_whole();
 }

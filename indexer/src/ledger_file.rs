@@ -1,0 +1,116 @@
+//! The relay's ledger: opened, compared with the file of that name, and its batches at a start.
+//!
+//! Invariants:
+//! - **A ledger that was put in the place of the open one** (`fsck --rebuild`, a restored copy) is noticed in the next round.
+//!   The open file would stay as it is for ever.
+//! - Batches are found again by their names. Numbers are of one ledger: a rebuilt one gives others, and one restored from a
+//!   copy gives those of later batches once more.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use logferry_durable::{DiskError, DiskOperation};
+use logferry_ledger::{Batch, BatchFilter, BatchId, FILE_NAME, Ledger};
+use logferry_numbers::IndexState;
+
+use crate::catalog::Catalog;
+use crate::error::IndexerError;
+
+/// Device and inode.
+type FileIdentity = (u64, u64);
+
+/// The ledger, open for reading.
+pub(crate) struct LedgerFile {
+    pub(crate) ledger: Ledger,
+    pub(crate) id: String,
+    path: PathBuf,
+    identity: Option<FileIdentity>,
+}
+
+impl LedgerFile {
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, IndexerError> {
+        let path = data_dir.join(FILE_NAME);
+        // Before the opening: a file that takes its place in between is noticed in the first round.
+        let identity = identity(&path)?;
+        let ledger = Ledger::open_read_only(data_dir)?;
+        let id = ledger.id()?.to_string();
+        Ok(Self {
+            ledger,
+            id,
+            path,
+            identity,
+        })
+    }
+
+    /// An error if another file has the ledger's name now, or none has it.
+    pub(crate) fn check_same(&self) -> Result<(), IndexerError> {
+        if identity(&self.path)? == self.identity {
+            return Ok(());
+        }
+        Err(IndexerError::LedgerReplaced {
+            path: self.path.clone(),
+        })
+    }
+
+    /// The catalog at the start: each batch that is not read to its end, unless it expired before its first look.
+    pub(crate) fn first_catalog(&self, state: &IndexState, now: Timestamp) -> Result<Catalog, IndexerError> {
+        // Before the list: what is opened in between is listed again by the first look.
+        let newest = self.ledger.newest_batch()?;
+        let mut batches = self.ledger.batches(&BatchFilter::default())?;
+        batches.retain(|batch| {
+            let is_half_read = || {
+                state
+                    .batches
+                    .get(&batch.name())
+                    .is_some_and(|place| !place.is_read)
+            };
+            batch.expired_at.is_none() || self.is_unseen(batch, state) || is_half_read()
+        });
+        for batch in &batches {
+            tell_if_shorter(batch, state);
+        }
+        let mut catalog = Catalog::new(newest);
+        catalog.update(batches, now.as_second(), |batch| {
+            state.batches.get(&batch.name()).copied()
+        });
+        Ok(catalog)
+    }
+
+    /// Whether a batch was opened after the last look of an indexer with this state.
+    fn is_unseen(&self, batch: &Batch, state: &IndexState) -> bool {
+        if state.ledger.as_ref() == Some(&self.id) {
+            let is_newer = state.newest_batch.map(BatchId::of_number) < Some(batch.id);
+            if is_newer {
+                return true;
+            }
+        }
+        // The number does not tell it in another ledger, nor in a copy of this one.
+        state
+            .recorded_at
+            .is_some_and(|recorded| recorded < batch.opened_at.as_second())
+    }
+}
+
+/// A restored ledger is behind what was read. The bytes that the relay gets anew are those that the senders send once more.
+fn tell_if_shorter(batch: &Batch, state: &IndexState) {
+    let (name, bytes) = (batch.name(), batch.contents.bytes);
+    let read = state.batches.get(&name).map_or(0, |place| place.bytes);
+    if read > bytes {
+        tracing::warn!(
+            "batch {name} of source {}: {read} bytes are indexed, but the ledger has only {bytes}: it was restored from an older \
+             copy; the index goes on from byte {read} on, and lines before it that differ now are not indexed again",
+            batch.source
+        );
+    }
+}
+
+fn identity(path: &Path) -> Result<Option<FileIdentity>, DiskError> {
+    match fs::metadata(path) {
+        Ok(file) => Ok(Some((file.dev(), file.ino()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DiskError::new(DiskOperation::Read, path, error)),
+    }
+}
