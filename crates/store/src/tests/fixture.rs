@@ -149,7 +149,7 @@ pub(super) fn open(
     disk: &SimDisk,
     recorded: Option<StorePosition>,
 ) -> Result<StoreOpened<SimDisk>, StoreError> {
-    open_with(disk.clone(), Path::new(STORE), recorded, SMALL)
+    open_with(disk.clone(), Path::new(STORE), recorded, MIDNIGHT_MS, SMALL)
 }
 
 pub(super) fn append<D: Disk>(writer: &mut StoreWriter<D>, line: &TestLine) -> Result<(), StoreError> {
