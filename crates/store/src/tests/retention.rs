@@ -67,7 +67,7 @@ fn retention_goes_on_after_a_crash_at_each_remove() {
             }
             // The last segment that has lost its index goes once one behind it is closed.
             let mut writer = opened(&disk, position);
-            for line in &lines[..100] {
+            for line in &lines[..300] {
                 append(&mut writer, line).expect("added");
             }
             let segment = writer.sync(LATER_MS).expect("synced").segment;
