@@ -63,7 +63,9 @@ fn host(with: &str) -> (TempDir, String, Batch) {
 fn index(dir: &Path, batch: &Batch, count: usize) {
     let store_dir = dir.join("index");
     std::fs::create_dir(&store_dir).unwrap();
-    let mut writer = StoreWriter::open(RealDisk, &store_dir, None).unwrap().writer;
+    let mut writer = StoreWriter::open(RealDisk, &store_dir, None, START * 1000)
+        .unwrap()
+        .writer;
     let mut bytes = 0;
     for (second, line) in (0_i64..).zip(lines().iter().take(count)) {
         let origin = LineOrigin {

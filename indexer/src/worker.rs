@@ -137,7 +137,12 @@ impl IndexerThread {
         let db = IndexDb::open_or_create(&config.store_dir)?;
         let state = db.state()?;
         let position = state.store_position.as_deref().map(str::parse).transpose()?;
-        let StoreOpened { writer, lost } = StoreWriter::open(RealDisk, &config.store_dir, position)?;
+        let StoreOpened { writer, lost } = StoreWriter::open(
+            RealDisk,
+            &config.store_dir,
+            position,
+            Timestamp::now().as_millisecond(),
+        )?;
         for lost in lost {
             tracing::warn!("{lost}");
         }

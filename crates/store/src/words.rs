@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr_iter;
+
 /// Bytes of ASCII that are part of a word.
 const IS_WORD: [bool; 256] = {
     let mut table = [false; 256];
@@ -35,6 +37,26 @@ pub(crate) fn fold(character: char) -> char {
         (Some(lower), None) => lower,
         _ => character,
     }
+}
+
+/// Whether hardly any writer escapes this character in a value. Many writers of JSON have `\u0026` for `&`, and so on.
+pub(crate) fn is_plain(character: char) -> bool {
+    matches!(character, ' '..='~') && !matches!(character, '"' | '\\' | '&' | '<' | '>' | '\'')
+}
+
+/// Whether a plain character, in either case, is escaped in the line: some write `\u003d` for `=`.
+pub(crate) fn has_plain_escape(line: &[u8]) -> bool {
+    memchr_iter(b'\\', line).any(|at| {
+        let len = match line.get(at + 1) {
+            Some(b'u') => 4,
+            Some(b'x') => 2,
+            _ => return false,
+        };
+        let digits = line.get(at + 2..at + 2 + len).unwrap_or_default();
+        let digits = std::str::from_utf8(digits).unwrap_or_default();
+        let escaped = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
+        escaped.is_some_and(|escaped| is_plain(fold(escaped)))
+    })
 }
 
 /// The length of the character of a word that begins at `at`; 0 if there is none.
@@ -269,5 +291,19 @@ mod tests {
         assert_eq!(before, [1, 3, text.len()]);
         assert!(continues_at(text, 0) && continues_at(text, 1) && !continues_at(text, 3));
         assert!(!continues_before(b"\xff", 1) && !continues_at(b"\xa9", 0));
+    }
+
+    #[test]
+    fn escape_of_a_plain_character_is_found() {
+        for (line, is_found) in [
+            (r#"{"a": "x\u003dy"}"#, true),
+            (r"\x2F", true),
+            (r"\u212a", true),
+            (r#"{"a": "x\u0026y\u00e9\n\"\\"}"#, false),
+            (r"\x22\xff\u00", false),
+            (r"\u00+1 \", false),
+        ] {
+            assert_eq!(has_plain_escape(line.as_bytes()), is_found, "{line}");
+        }
     }
 }

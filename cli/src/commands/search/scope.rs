@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use jiff::{SignedDuration, Timestamp};
 use logferry_config::{Config, FormatsByLog};
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchState, Ledger};
+use logferry_ledger::{Batch, BatchFilter, Ledger};
 use logferry_numbers::{IndexError, IndexReader, IndexState};
 use logferry_spool::Spool;
 use logferry_store::{
@@ -40,16 +41,15 @@ impl SearchScope {
         configuration::require_source(config, &ledger, options.source.as_ref())?;
         configuration::require_group(config, &ledger, options.group.as_ref())?;
         let position = state.store_position.as_deref().map(str::parse::<StorePosition>);
-        let mut unindexed = Vec::new();
-        for state_of_batch in BatchState::ALL {
-            let batches = ledger.batches_in(state_of_batch)?;
-            let wanted = batches.into_iter().filter(|batch| is_wanted(batch, options));
-            unindexed.extend(wanted.filter_map(|batch| unread(batch, &state)));
-        }
+        // One statement: a batch that changes its state meanwhile is there once.
+        let mut batches = ledger.batches(&filter_of(options))?;
+        batches.retain(|batch| options.group.as_ref().is_none_or(|group| *group == batch.group));
+        batches.retain(|batch| batch.expired_at.is_none());
+        let unindexed = batches.into_iter().filter_map(|batch| unread(batch, &state));
         Ok(Self {
             searcher: Searcher::new(RealDisk, &store_dir.unwrap_or_default(), position.transpose()?),
             spool: Spool::new(RealDisk, &data_dir),
-            unindexed,
+            unindexed: unindexed.collect(),
             formats: config.formats.clone(),
             notes,
         })
@@ -98,18 +98,14 @@ fn index_state(file: &Path, store_dir: Option<&Path>) -> Result<(IndexState, Vec
     }
 }
 
-fn is_wanted(batch: &Batch, options: &SearchArgs) -> bool {
-    let (start, end) = (
-        batch.window.start,
-        batch.window.start + i64::from(batch.window.seconds),
-    );
-    options
-        .source
-        .as_ref()
-        .is_none_or(|source| *source == batch.source)
-        && options.group.as_ref().is_none_or(|group| *group == batch.group)
-        && options.since.is_none_or(|since| end > since.as_second())
-        && options.until.is_none_or(|until| start <= until.as_second())
+fn filter_of(options: &SearchArgs) -> BatchFilter {
+    // The ledger compares whole seconds.
+    let after = |until: Timestamp| until.checked_add(SignedDuration::from_secs(1)).unwrap_or(until);
+    BatchFilter {
+        source: options.source.clone(),
+        since: options.since,
+        until: options.until.map(after),
+    }
 }
 
 /// The batch, if the index does not have all of it.

@@ -49,7 +49,9 @@ impl PendingHits {
             offset: hit.offset,
         };
         self.bytes += bytes_of(&hit);
-        self.hits.insert(key, hit);
+        if let Some(replaced) = self.hits.insert(key, hit) {
+            self.bytes -= bytes_of(&replaced);
+        }
         while self.hits.len() > self.room || (self.bytes > HELD_BYTES_MAX && self.hits.len() > 1) {
             let Some((oldest, hit)) = self.hits.pop_first() else {
                 return;
@@ -129,6 +131,19 @@ mod tests {
             pending.cursor().map(|cursor| cursor.to_string()),
             Some("2,@0".to_owned())
         );
+    }
+
+    #[test]
+    fn hit_that_is_found_twice_takes_its_room_once() {
+        let mut pending = PendingHits::new(100);
+        for _ in 0..40 {
+            pending.add(hit(1, 1 << 20));
+        }
+        assert_eq!(pending.bytes, bytes_of(&hit(1, 1 << 20)));
+        pending.add(hit(2, 1 << 20));
+        assert!(!pending.has_left_out());
+        assert_eq!(std::iter::from_fn(|| pending.next(None)).count(), 2);
+        assert_eq!(pending.bytes, 0);
     }
 
     #[test]

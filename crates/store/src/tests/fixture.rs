@@ -53,7 +53,7 @@ impl TestLine {
     }
 }
 
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 28] = [
     "GET",
     "get",
     "error",
@@ -78,6 +78,10 @@ const WORDS: [&str; 24] = [
     "0x1F",
     "err",
     "_",
+    "a&b=err",
+    "<err>get",
+    "it's",
+    "x+/api",
 ];
 
 /// Some lines of several batches and logs, in the order in which the indexer reads them.
@@ -111,9 +115,18 @@ pub(super) fn lines(random: &mut StdRng, count: usize) -> Vec<TestLine> {
         let (format, bytes, field) = if batch % 2 == 0 {
             ("text", text, None)
         } else {
-            let city = (*WORDS.choose(random).unwrap_or(&"")).to_owned();
+            let mut city = (*WORDS.choose(random).unwrap_or(&"")).to_owned();
+            if random.random_bool(0.5) {
+                // Words that no other line has.
+                let rare = random.random_range(0..40_000);
+                let text = ["c&d", "c=d", "c/d", "c d"].choose(random).copied().unwrap_or("");
+                city = text
+                    .replace('d', &format!("{rare}"))
+                    .replace('c', &format!("a{rare}"));
+            }
             let text = String::from_utf8_lossy(&text).replace('\0', "");
-            let line = format!("{{\"city\": {}, \"m\": {}}}", json(&city), json(&text));
+            let mut line = format!("{{\"city\": {}, \"m\": {}}}", json(&city), json(&text));
+            line = escaped(&line, ["&<>'", "", "&<>'=+/\u{212a}"][batch / 2]);
             ("json", line.into_bytes(), Some(("city", city)))
         };
         let offset = offsets[batch];
@@ -141,6 +154,18 @@ fn json(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+/// The line as a writer of JSON has it that escapes these characters.
+fn escaped(line: &str, characters: &str) -> String {
+    let escape = |character: char| {
+        if characters.contains(character) {
+            format!("\\u{:04x}", u32::from(character))
+        } else {
+            character.to_string()
+        }
+    };
+    line.chars().map(escape).collect()
+}
+
 pub(super) fn random(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
@@ -149,7 +174,7 @@ pub(super) fn open(
     disk: &SimDisk,
     recorded: Option<StorePosition>,
 ) -> Result<StoreOpened<SimDisk>, StoreError> {
-    open_with(disk.clone(), Path::new(STORE), recorded, SMALL)
+    open_with(disk.clone(), Path::new(STORE), recorded, MIDNIGHT_MS, SMALL)
 }
 
 pub(super) fn append<D: Disk>(writer: &mut StoreWriter<D>, line: &TestLine) -> Result<(), StoreError> {

@@ -70,7 +70,7 @@ impl Wanted {
 
     fn any(random: &mut StdRng, lines: &[TestLine]) -> Self {
         let line = lines.choose(random).expect("lines");
-        match random.random_range(0..12) {
+        match random.random_range(0..15) {
             0..=6 => Self::text(random, line),
             7 => Self::Source(line.source.clone()),
             8 => Self::Log(line.log.clone().unwrap_or_else(|| "nolog".to_owned())),
@@ -230,4 +230,24 @@ fn frames_without_the_word_stay_closed() {
     assert_eq!(frames("needle -192.0.2.77"), (1, tail + 2));
     assert_eq!(frames("*eedl*"), (2, all));
     assert_eq!(frames("source:10.9.9.9"), (0, tail));
+}
+
+#[test]
+fn field_whose_value_is_escaped_in_the_line_is_found() {
+    let mut lines = lines(&mut random(8), 2000);
+    for (at, value) in [
+        (100, r"a17\u0026b17"),
+        (200, r"a18\u003db18"),
+        (300, r"it\u0027s"),
+        (400, r"\u212a19"),
+    ] {
+        (lines[at].format, lines[at].bytes) = ("json", format!(r#"{{"town": "{value}"}}"#).into_bytes());
+    }
+    let (disk, position) = store_of(&lines);
+    let search = searcher(&disk, position);
+    for value in ["a17&b17", "a18=b18", "a18=*", "*=b18", "it's", "k19"] {
+        let query = Query::parse(&format!("town:\"{value}\"")).expect("a query");
+        let (hits, _) = hits_of(&search, &query, 5000, None);
+        assert_eq!(hits.len(), 1, "{value}");
+    }
 }

@@ -107,7 +107,7 @@ fn frame_with_many_words_is_cut_early() {
     use rand::Rng;
     let disk = SimDisk::new();
     let limits = SegmentLimits::default();
-    let mut writer = open_with(disk.clone(), Path::new(STORE), None, limits)
+    let mut writer = open_with(disk.clone(), Path::new(STORE), None, MIDNIGHT_MS, limits)
         .expect("opened")
         .writer;
     let mut random = random(1);

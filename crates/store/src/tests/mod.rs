@@ -5,4 +5,5 @@ mod damage;
 mod fixture;
 mod grep;
 mod hostile;
+mod retention;
 mod spool;

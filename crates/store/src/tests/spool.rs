@@ -125,7 +125,7 @@ fn lines_of_store_and_spool_are_found_once_in_one_order() {
         .map(|batch| (batch, 0))
         .collect();
     let (expected, _) = found(folder.path(), None, &batches, "200");
-    let mut writer = open_with(RealDisk, &folder.path().join("index"), None, SMALL)
+    let mut writer = open_with(RealDisk, &folder.path().join("index"), None, time_ms(0), SMALL)
         .expect("opened")
         .writer;
     let len = line_at(0, 200).len() as u64;

@@ -96,7 +96,7 @@ pub struct StoreWriter<D: Disk> {
     gaps: GrowingFile<D::File>,
     pending: PendingFrame,
     encoder: FrameEncoder,
-    /// The time of the last sync.
+    /// The time of the last sync, or of the opening.
     now_ms: i64,
     /// The oldest segment whose `N.words` may still be there.
     oldest_words: u64,
@@ -108,13 +108,14 @@ pub struct StoreWriter<D: Disk> {
 
 impl<D: Disk> StoreWriter<D> {
     /// Opens the store in `store_dir`, and makes it if it is not there. It is cut back to `recorded`, the position in
-    /// `index.db`; with `None` it is emptied, since then the indexer reads everything anew.
+    /// `index.db`; with `None` it is emptied, since then the indexer reads everything anew. `now_ms`: milliseconds since 1970.
     pub fn open(
         disk: D,
         store_dir: &Path,
         recorded: Option<StorePosition>,
+        now_ms: i64,
     ) -> Result<StoreOpened<D>, StoreError> {
-        recover::open(disk, store_dir, recorded, SegmentLimits::default())
+        recover::open(disk, store_dir, recorded, now_ms, SegmentLimits::default())
     }
 
     /// Adds a line. It is durable after the next [`Self::sync`].

@@ -2,7 +2,7 @@
 
 use crate::filter::WordFilter;
 use crate::frame::{FrameMeta, NewLine};
-use crate::words::{each_word, is_of_word, property_hash};
+use crate::words::{each_word, has_plain_escape, is_of_word, property_hash};
 
 /// A frame with so many lines is full: it bounds the memory of a reader.
 const FRAME_LINES: usize = 1 << 16;
@@ -15,7 +15,8 @@ pub(crate) mod property {
     pub(crate) const LEVEL: &str = "\x01level=";
     pub(crate) const STATUS: &str = "\x01status=";
     pub(crate) const STATUS_CLASS: &str = "\x01class=";
-    /// A format of the frame has values that touch words or each other, as in `${request_time}s`.
+    /// A format of the frame has values that touch words or each other, as in `${request_time}s`; or in a line a plain character
+    /// is escaped, so that words touch the escape.
     pub(crate) const JOINED_VALUES: &str = "\x01joined";
 }
 
@@ -53,6 +54,9 @@ impl PendingFrame {
             self.filter
                 .add(property_hash(property::STATUS, &line.status.to_string()));
             self.filter.add(property_hash(property::STATUS_CLASS, &class));
+        }
+        if has_plain_escape(bytes) {
+            self.filter.add(property_hash(property::JOINED_VALUES, ""));
         }
         each_word(bytes, |_, hash| self.filter.add(hash));
     }

@@ -28,6 +28,7 @@ pub(crate) fn open<D: Disk>(
     disk: D,
     store_dir: &Path,
     recorded: Option<StorePosition>,
+    now_ms: i64,
     limits: SegmentLimits,
 ) -> Result<StoreOpened<D>, StoreError> {
     let folder = StoreFolder::new(store_dir);
@@ -57,7 +58,7 @@ pub(crate) fn open<D: Disk>(
         gaps,
         pending,
         encoder: FrameEncoder::new().map_err(StoreError::Compress)?,
-        now_ms: 0,
+        now_ms,
         oldest_words: position.segment,
         oldest_tail: position.tail,
         closed_bytes,

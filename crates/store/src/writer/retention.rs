@@ -16,8 +16,8 @@ pub struct StoreLimits {
     pub max_bytes: u64,
 }
 
-/// The files of the closed segments, the oldest first: number, when it was closed (if its index says so), bytes of all its
-/// files.
+/// The files of the closed segments, the oldest first: number, when it was closed (if its index says so, else when the next
+/// one was whose index does), bytes of all its files.
 fn closed<D: Disk>(
     disk: &D,
     folder: &StoreFolder,
@@ -47,6 +47,12 @@ fn closed<D: Disk>(
             }
             None => segments.push((number, closed_at_ms, bytes)),
         }
+    }
+    let mut next = None;
+    for (_, closed_at_ms, _) in segments.iter_mut().rev() {
+        // 0: of an index without a time. A crash of `remove` leaves frames without an index, and damage may do so too.
+        next = closed_at_ms.filter(|closed| *closed > 0).or(next);
+        *closed_at_ms = next;
     }
     Ok(segments)
 }
