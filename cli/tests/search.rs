@@ -35,12 +35,16 @@ fn lines() -> Vec<String> {
 
 /// A relay host with one batch of 50 lines. `with`: more sections.
 fn host(with: &str) -> (TempDir, String, Batch) {
+    host_of(with, &lines().concat())
+}
+
+/// A relay host with one batch of these lines.
+fn host_of(with: &str, text: &str) -> (TempDir, String, Batch) {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("relay");
     std::fs::create_dir(&data_dir).unwrap();
     let mut ledger = Ledger::open_or_create(&data_dir).unwrap();
     let new = new_batch("198.51.100.1", "accessLog_26112102_20-39_198-51-100-1");
-    let text = lines().concat();
     let batch = add_batch(
         &mut ledger,
         &new,
@@ -236,6 +240,7 @@ fn usage_that_is_wrong_is_refused_with_advice() {
         ),
         (&["--since", "soon"], "`soon` is no time"),
         (&["--after", "x"], "`x` is no cursor of a search"),
+        (&["--limit", "0"], "0 is not in 1.."),
     ] {
         let (code, _, stderr) = search(&file, arguments);
         assert!(
@@ -265,4 +270,21 @@ fn damage_is_named_and_is_exit_code_1() {
         stderr.contains("0000000000.tail is damaged at byte 0: 30 lines are not found"),
         "{stderr}"
     );
+}
+
+#[test]
+fn damage_on_the_first_of_two_pages_is_named_at_the_end() {
+    let many: String = (0..10_050)
+        .map(|number| line_at(0, &format!("/page/{number}"), 200))
+        .collect();
+    let (dir, file, _) = host_of("", &many);
+    let mut ledger = Ledger::open(&dir.path().join("relay")).unwrap();
+    let mut newer = new_batch("198.51.100.1", "accessLog_26112102_40-59_198-51-100-1");
+    newer.window.start += i64::from(newer.window.seconds);
+    // Its file is not there.
+    let newer = add_batch(&mut ledger, &newer, b"x\n", BatchState::Ready, Timestamp::now());
+    let (code, stdout, stderr) = search(&file, &["--limit", "20000"]);
+    assert_eq!((code, stdout.lines().count()), (1, 10_050), "{stderr}");
+    let damage = format!("lines of {} are not found", newer.name());
+    assert_eq!(stderr.matches(&damage).count(), 1, "{stderr}");
 }
