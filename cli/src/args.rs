@@ -244,7 +244,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "WORD")]
     pub(crate) not: Vec<String>,
     /// At most so many lines
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
     /// Stop after so long, and say how far the search came
     #[arg(long, value_name = "TIME", value_parser = logferry_config::units::parse_duration)]

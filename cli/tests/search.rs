@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::RealDisk;
-use logferry_ledger::{Batch, BatchState, Ledger};
+use logferry_ledger::{Batch, BatchState, Commit, Ledger, StreamMove, StreamRecord};
 use logferry_numbers::{IndexChange, IndexDb, IndexedBatch, NumbersKept};
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use logferry_spool::Spool;
 use logferry_store::{LineOrigin, LineRecord, StoreWriter};
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
@@ -35,12 +37,16 @@ fn lines() -> Vec<String> {
 
 /// A relay host with one batch of 50 lines. `with`: more sections.
 fn host(with: &str) -> (TempDir, String, Batch) {
+    host_of(with, &lines().concat())
+}
+
+/// A relay host with one batch of these lines.
+fn host_of(with: &str, text: &str) -> (TempDir, String, Batch) {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("relay");
     std::fs::create_dir(&data_dir).unwrap();
     let mut ledger = Ledger::open_or_create(&data_dir).unwrap();
     let new = new_batch("198.51.100.1", "accessLog_26112102_20-39_198-51-100-1");
-    let text = lines().concat();
     let batch = add_batch(
         &mut ledger,
         &new,
@@ -236,6 +242,7 @@ fn usage_that_is_wrong_is_refused_with_advice() {
         ),
         (&["--since", "soon"], "`soon` is no time"),
         (&["--after", "x"], "`x` is no cursor of a search"),
+        (&["--limit", "0"], "0 is not in 1.."),
     ] {
         let (code, _, stderr) = search(&file, arguments);
         assert!(
@@ -263,6 +270,80 @@ fn damage_is_named_and_is_exit_code_1() {
     assert_eq!((code, stdout.lines().count()), (1, 20));
     assert!(
         stderr.contains("0000000000.tail is damaged at byte 0: 30 lines are not found"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn damage_on_the_first_of_two_pages_is_named_at_the_end() {
+    let many: String = (0..10_050)
+        .map(|number| line_at(0, &format!("/page/{number}"), 200))
+        .collect();
+    let (dir, file, _) = host_of("", &many);
+    let mut ledger = Ledger::open(&dir.path().join("relay")).unwrap();
+    let mut newer = new_batch("198.51.100.1", "accessLog_26112102_40-59_198-51-100-1");
+    newer.window.start += i64::from(newer.window.seconds);
+    // Its file is not there.
+    let newer = add_batch(&mut ledger, &newer, b"x\n", BatchState::Ready, Timestamp::now());
+    let (code, stdout, stderr) = search(&file, &["--limit", "20000"]);
+    assert_eq!((code, stdout.lines().count()), (1, 10_050), "{stderr}");
+    let damage = format!("lines of {} are not found", newer.name());
+    assert_eq!(stderr.matches(&damage).count(), 1, "{stderr}");
+}
+
+/// Makes the source have this log.
+fn add_log(dir: &Path, log: &str, inode: u64) {
+    let file = FileKey { dev: 1, inode };
+    let head = Head::of(b"first\n").unwrap();
+    let now = Timestamp::now();
+    let record = StreamRecord {
+        source: "198.51.100.1".parse().unwrap(),
+        stream: StreamId::derive(file, head, 0),
+        log: log.parse().unwrap(),
+        file,
+        head,
+        committed: Offset::new(6),
+        tail: Tail::of(b"first\n"),
+        lines: LineCounts { sent: 1, excluded: 0 },
+        last_window: None,
+        last_line_time: None,
+        timed_at: now,
+        open_line_in: None,
+        writer: None,
+        finished: false,
+        updated_at: now,
+    };
+    let from = Offset::new(0);
+    let mut ledger = Ledger::open(&dir.join("relay")).unwrap();
+    let commit = Commit {
+        streams: vec![StreamMove { from, record }],
+        ..Commit::default()
+    };
+    ledger.commit(&commit).unwrap();
+}
+
+#[test]
+fn lines_of_the_spool_have_the_log_and_the_format_of_a_source_with_one_log() {
+    let text = "[21/Nov/2026:02:20:01 +0000] shop took 7 gave 503\n[21/Nov/2026:02:20:02 +0000] shop took 8 gave 200\n";
+    let format = "formats:\n  shop: '[$time_local] shop took $request_time gave $status'\n";
+    let (dir, file, _) = host_of(format, text);
+    add_log(dir.path(), "shop", 1);
+    for (arguments, expected) in [
+        (&["--count", "--log", "shop"][..], "2\n"),
+        (&["--count", "--status", "503"], "1\n"),
+        (&["--count", "--field", "request_time=8"], "1\n"),
+        (&["--count", "--log", "shop", "--status", "5xx"], "1\n"),
+        (&["--count", "--log", "access"], "0\n"),
+    ] {
+        let (code, stdout, stderr) = search(&file, arguments);
+        assert_eq!((code, stdout.as_str()), (0, expected), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("do not tell them apart"), "{stderr}");
+    }
+    add_log(dir.path(), "pay", 2);
+    let (code, stdout, stderr) = search(&file, &["--count", "--log", "shop"]);
+    assert_eq!((code, stdout.as_str()), (0, "0\n"));
+    assert!(
+        stderr.contains("198.51.100.1 has 2 logs, and the names of its batches do not tell them apart"),
         "{stderr}"
     );
 }

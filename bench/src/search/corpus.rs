@@ -50,7 +50,7 @@ impl Corpus {
     /// Writes about `size` bytes of lines. Every 20,000 lines the store is synced, as once a second.
     pub(super) fn write(dir: &Path, size: u64, with_ids: bool) -> anyhow::Result<Self> {
         let store_dir = dir.join("index");
-        let mut writer = StoreWriter::open(RealDisk, &store_dir, None)?.writer;
+        let mut writer = StoreWriter::open(RealDisk, &store_dir, None, START_MS)?.writer;
         let sources: Vec<SourceId> = (0..SOURCES)
             .map(|number| format!("198.51.100.{number}").parse())
             .collect::<Result<_, _>>()?;

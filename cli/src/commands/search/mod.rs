@@ -1,8 +1,10 @@
 //! `logferry search`: finds lines, newest first, in the indexer's store and in the spool.
 //!
-//! `scope` opens store and spool, `output` prints. What is found, and in which order, is in `crates/store`.
+//! `scope` opens store and spool, anew for each of the `pages`; `output` prints. What is found, and in which order, is in
+//! `crates/store`.
 
 mod output;
+mod pages;
 mod scope;
 
 use std::path::Path;
@@ -11,62 +13,47 @@ use std::time::Instant;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
-use logferry_store::{Query, QueryError, SearchEnd, SearchPage};
+use logferry_store::{Query, QueryError, SearchPage};
 
 use self::output::SearchOutput;
+use self::pages::SearchPages;
 use self::scope::SearchScope;
 use crate::args::SearchArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
 
-/// Most hits of one page: it bounds the memory, whatever the limit is.
-const PAGE_MAX: u64 = 10_000;
-
 /// Searches page by page, and prints the hits and how far the search came.
 pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
     let query = query(options).map_err(Failure::configuration)?;
     let started = Instant::now();
     let config = configuration::load(file)?;
-    let scope = SearchScope::open(file, &config, options)?;
+    let mut scope = SearchScope::open(file, &config, options)?;
     for note in scope.notes() {
         console::print_error(note);
     }
     let mut output = SearchOutput::new(&query, options, started);
-    let end = search(&scope, &query, options, &mut output)?;
-    output.finish(&end)?;
-    for damage in &end.damage {
-        console::print_error(damage);
-    }
-    Ok(CommandOutcome::fine_if(end.damage.is_empty()))
-}
-
-/// All pages, until the limit or the end. The counts of the last end are those of all pages.
-fn search(
-    scope: &SearchScope,
-    query: &Query,
-    options: &SearchArgs,
-    output: &mut SearchOutput<'_>,
-) -> Result<SearchEnd> {
-    let mut page = SearchPage {
+    let first = SearchPage {
         after: options.after.clone(),
         with_fields: options.json,
         only_count: options.count,
         ..SearchPage::default()
     };
-    let mut left = options.limit;
-    let mut hits = 0;
+    let mut pages = SearchPages::new(first, options.limit);
     loop {
-        page.limit = usize::try_from(left.min(PAGE_MAX)).unwrap_or(usize::MAX);
-        let mut end = scope.search(query, &page, output)?;
-        left -= end.progress.hits.min(left);
-        hits += end.progress.hits;
-        end.progress.hits = hits;
-        if end.is_complete || left == 0 || options.count || output.has_stopped() {
-            return Ok(end);
+        pages.add(scope.search(&query, pages.next(), &mut output)?);
+        if pages.is_done() || options.count || output.has_stopped() {
+            break;
         }
-        page.after.clone_from(&end.next);
+        // The indexer has removed files that belonged to the position of the page before.
+        scope = SearchScope::open(file, &config, options)?;
     }
+    let end = pages.end();
+    output.finish(&end)?;
+    for damage in &end.damage {
+        console::print_error(damage);
+    }
+    Ok(CommandOutcome::fine_if(end.damage.is_empty()))
 }
 
 fn query(options: &SearchArgs) -> std::result::Result<Query, anyhow::Error> {

@@ -1,5 +1,7 @@
 //! What is searched: the store up to the indexer's position, and the lines of the spool behind it.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -9,6 +11,7 @@ use logferry_durable::RealDisk;
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchFilter, Ledger};
 use logferry_numbers::{IndexError, IndexReader, IndexState};
+use logferry_protocol::names::{LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_store::{
     Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, StorePosition, UnindexedBatch,
@@ -36,7 +39,7 @@ impl SearchScope {
             owner::act_as_owner(&[store_dir])?;
         }
         let data_dir = configuration::data_dir(file, config)?;
-        let (state, notes) = index_state(file, store_dir.as_deref())?;
+        let (state, mut notes) = index_state(file, store_dir.as_deref())?;
         let ledger = Ledger::open(&data_dir)?;
         configuration::require_source(config, &ledger, options.source.as_ref())?;
         configuration::require_group(config, &ledger, options.group.as_ref())?;
@@ -44,6 +47,7 @@ impl SearchScope {
         // One statement: a batch that changes its state meanwhile is there once.
         let mut batches = ledger.batches(&filter_of(options))?;
         batches.retain(|batch| options.group.as_ref().is_none_or(|group| *group == batch.group));
+        notes.extend(name_logs(&ledger, &mut batches, options.log.as_ref())?);
         batches.retain(|batch| batch.expired_at.is_none());
         let unindexed = batches.into_iter().filter_map(|batch| unread(batch, &state));
         Ok(Self {
@@ -96,6 +100,30 @@ fn index_state(file: &Path, store_dir: Option<&Path>) -> Result<(IndexState, Vec
         }
         Err(error) => Err(anyhow!(error).into()),
     }
+}
+
+/// Sets the log of the batches whose name does not tell it, if their source has only one, as the indexer does. Returns a note
+/// for each source whose lines of `wanted` cannot be told from those of its other logs.
+fn name_logs(ledger: &Ledger, batches: &mut [Batch], wanted: Option<&LogName>) -> Result<BTreeSet<String>> {
+    let mut known: BTreeMap<SourceId, Vec<LogName>> = BTreeMap::new();
+    let mut notes = BTreeSet::new();
+    for batch in batches.iter_mut().filter(|batch| batch.log.is_none()) {
+        let logs = match known.entry(batch.source.clone()) {
+            Entry::Occupied(logs) => logs.into_mut(),
+            Entry::Vacant(room) => room.insert(ledger.logs_of(&batch.source)?),
+        };
+        if let [only] = logs.as_slice() {
+            batch.log = Some(only.clone());
+        } else if let Some(log) = wanted.filter(|wanted| logs.contains(wanted)) {
+            notes.insert(format!(
+                "{} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
+                 search without --log, and put {{log}} into relay.batch.name for the lines to come",
+                batch.source,
+                logs.len()
+            ));
+        }
+    }
+    Ok(notes)
 }
 
 fn filter_of(options: &SearchArgs) -> BatchFilter {
