@@ -176,6 +176,13 @@ impl Checkpoint {
     }
 }
 
+/// The checkpoint of the sender that may be running; empty if there is none, or it is unusable.
+pub(crate) fn read(disk: &impl Disk, state_dir: &Path) -> Checkpoint {
+    let bytes = disk.read(&state_dir.join("checkpoint")).ok().flatten();
+    let saved = bytes.and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
+    saved.unwrap_or_default()
+}
+
 #[derive(Debug)]
 pub(crate) struct CheckpointStore<D> {
     disk: D,

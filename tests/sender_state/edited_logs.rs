@@ -116,6 +116,12 @@ fn a_rotated_log_edited_by_sed_is_held_and_copies_of_rotated_logs_are_known() {
         "{}",
         edited.pipeline.json("status").1
     );
+
+    let lines = fs::read(&rotated).unwrap();
+    let shipped = edited.pipeline.command(&["backfill", &rotated]);
+    assert!(shipped.status.success(), "{shipped:?}");
+    edited.written.extend(lines);
+    edited.wait();
     fs::remove_file(&rotated).unwrap();
     edited.finish();
 }

@@ -9,6 +9,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use logferry_config as config;
+use logferry_durable::RealDisk;
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
@@ -20,6 +21,7 @@ use crate::backfill::BackfillError;
 use crate::backfill::file::BackfillFile;
 use crate::backfill::plan::{BackfillPlan, PlannedFile};
 use crate::backfill::report::{BackfillEvent, FileOutcome, FileRefusal, FileReport};
+use crate::checkpoint::{self, HeldBeside};
 use crate::chunks::buffers::{BufferPool, SPARE_BUFFERS};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
@@ -38,6 +40,8 @@ pub(super) struct BackfillDriver {
     logs: Vec<LogRules>,
     pending: VecDeque<PlannedFile>,
     current: Option<CurrentFile>,
+    /// The files that the sender holds.
+    held: Vec<HeldBeside>,
     /// Nothing is sent: chunks count as stored.
     dry_run: bool,
     pool: BufferPool,
@@ -80,6 +84,7 @@ impl BackfillDriver {
             logs: logs.collect(),
             pending: plan.files.into(),
             current: None,
+            held: checkpoint::read(&RealDisk, &config.state_dir).held,
             dry_run,
             pool: BufferPool::new(config.in_flight + SPARE_BUFFERS, config.chunk.max_bytes, events),
             retry: RelayBackoff::new(config.retry),
@@ -174,9 +179,10 @@ impl BackfillDriver {
             return Err(FileRefusal::NotAFile);
         }
         let file = RealFileSystem.open(path).map_err(FileRefusal::Unreadable)?;
-        let Some(file) = BackfillFile::new(file)? else {
+        let Some(mut file) = BackfillFile::new(file)? else {
             return Ok(None);
         };
+        file.note_held(&self.held);
         if let Some(log) = self.live_log(&file) {
             return Err(FileRefusal::Live(log));
         }

@@ -12,6 +12,7 @@ use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{Head, Offset};
 
 use crate::backfill::report::{FileOutcome, FileRefusal};
+use crate::checkpoint::HeldBeside;
 use crate::chunks::chunker::Chunker;
 use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::open_writers::OpenWriters;
@@ -38,6 +39,8 @@ pub(super) struct BackfillFile<H> {
     pub(super) shipped: ShippedAmount,
     has_duplicate: bool,
     refusal: Option<FileRefusal>,
+    /// The sender holds it: it appeared beside its log, and is no part of it.
+    is_held: bool,
 }
 
 impl<H: FileHandle> BackfillFile<H> {
@@ -67,7 +70,17 @@ impl<H: FileHandle> BackfillFile<H> {
             shipped: ShippedAmount::default(),
             has_duplicate: false,
             refusal: None,
+            is_held: false,
         }))
+    }
+
+    /// Notes whether it is one of the files that the sender holds.
+    pub(super) fn note_held(&mut self, held: &[HeldBeside]) {
+        let is_it = |held: &HeldBeside| {
+            let is_same = held.end.offset == self.size && held.head.matches(&self.beginning);
+            is_same && self.text.holds(held.end).unwrap_or(false)
+        };
+        self.is_held = held.iter().any(is_it);
     }
 
     /// Whether it ends in the middle of a line that may still be completed.
@@ -144,7 +157,8 @@ impl<H: FileHandle> BackfillFile<H> {
         } else {
             // The file may be a part of a longer stream. It cannot be compared with that: the relay has only the
             // fingerprint of its last bytes.
-            if let Some(longer) = candidates.iter().find(|stream| stream.committed > self.size) {
+            let mut longer = candidates.iter().filter(|stream| stream.committed > self.size);
+            if let Some(longer) = longer.next().filter(|_| !self.is_held) {
                 return Err(FileRefusal::Beginning(longer.committed));
             }
             let is_known = |id| candidates.iter().any(|stream| stream.stream == id);
