@@ -143,9 +143,7 @@ impl<H: FileHandle> TailedLog<H> {
                 return Comparison::New;
             }
         };
-        if recognised.reaches_end {
-            self.settle_orphan(index, &recognised);
-        }
+        self.settle_orphan(index, &recognised);
         let Some(file) = self.files.get_mut(index) else {
             return Comparison::New;
         };
@@ -242,16 +240,14 @@ impl<H: FileHandle> TailedLog<H> {
         Ok(best)
     }
 
-    /// The file goes on where the acknowledged part of a stream ends that lost its file. What the stream's file was seen to
-    /// hold beyond that is in this file, if it is long enough.
+    /// The file of a stream was not lost, but put back or shortened. If the new file goes on where the acknowledged part of the
+    /// stream ends, it has what the stream's file was seen to hold beyond that, if it is long enough.
     fn settle_orphan(&mut self, index: usize, recognised: &Recognised) {
-        let Some(covered) = self
+        let beyond = self
             .files
             .get(index)
-            .map(|file| file.size().since(recognised.end))
-        else {
-            return;
-        };
+            .map_or(0, |file| file.size().since(recognised.end));
+        let covered = if recognised.reaches_end { beyond } else { 0 };
         let id = recognised.from.stream.stream;
         for orphan in self.orphans.iter_mut().filter(|orphan| orphan.stream.id == id) {
             let acked = orphan.stream.acked.offset;
