@@ -3,6 +3,7 @@
 pub(crate) mod config;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
@@ -268,12 +269,15 @@ impl Pipeline {
     }
 }
 
-/// Lines in the files of every state.
+/// Lines in the files of every state. A file that moves on meanwhile counts once.
 pub(crate) fn spool_lines(data_dir: &Path) -> io::Result<usize> {
-    let mut lines = 0;
+    let (mut lines, mut counted) = (0, BTreeSet::new());
     for state in ["open", "ready", "sent", "failed"] {
-        for file in files_below(&data_dir.join(state))? {
-            lines += count_lines(&fs::read(file)?);
+        let state = data_dir.join(state);
+        for file in files_below(&state)? {
+            if counted.insert(file.strip_prefix(&state).map(Path::to_owned).ok()) {
+                lines += count_lines(&fs::read(file)?);
+            }
         }
     }
     Ok(lines)
