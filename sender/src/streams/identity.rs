@@ -33,6 +33,11 @@ impl<H: FileHandle> LogText<H> {
         ending
     }
 
+    /// Whether it begins like a stream with this head. A file that cannot be read does not.
+    pub(crate) fn begins_with(&self, head: Head) -> bool {
+        files::beginning(self).is_ok_and(|beginning| head.matches(&beginning))
+    }
+
     /// Whether the bytes before the position are the stream's.
     pub(crate) fn holds(&self, position: StreamPosition) -> io::Result<bool> {
         let ending = self.ending_at(position.offset)?;

@@ -19,7 +19,6 @@ use crate::checkpoint::HeldBeside;
 use crate::clock::Now;
 use crate::files::FileHandle;
 use crate::files::discovery::{FileRole, FoundFile};
-use crate::tail::log::losses::begins_with;
 use crate::tail::log::resolve::ResolveAnswers;
 use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{ChainId, CompressedState, FileOrigin, FileState, HeldReason, TrackedFile};
@@ -82,7 +81,7 @@ impl<H: FileHandle> TailedLog<H> {
             return false;
         };
         stream.acked.offset > Offset::ZERO
-            && begins_with(text, stream.head)
+            && text.begins_with(stream.head)
             && text.holds(stream.read).unwrap_or(false)
     }
 

@@ -7,10 +7,10 @@
 //! The relay decides whether this is a first start at all: if it knows streams of the log, the state folder was lost, and
 //! nothing is left out. Once it has said so, the marks are confirmed, and hold whatever it knows later.
 
-use logferry_protocol::stream::{Offset, Tail};
+use logferry_protocol::stream::Offset;
 
 use crate::checkpoint::SkippedStart;
-use crate::files::{self, FileHandle};
+use crate::files::FileHandle;
 use crate::streams::tracked_stream::StreamPosition;
 use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{FileState, TrackedFile};
@@ -19,9 +19,6 @@ impl<H: FileHandle> TrackedFile<H> {
     /// Leaves out the bytes that the file has now, if it turns out to be new.
     pub(super) fn mark_end(&mut self, log: &logferry_protocol::names::LogName) {
         let end = self.size();
-        let ending = self.handle.as_ref().map(|text| files::ending_at(text, end));
-        // Of a file that cannot be read only its size is known.
-        let ending = ending.and_then(Result::ok).flatten();
         let head = match self.state {
             FileState::Unidentified(head) => Some(head),
             _ => None,
@@ -32,7 +29,8 @@ impl<H: FileHandle> TrackedFile<H> {
             file: self.stat.key,
             head,
             end,
-            tail: ending.map(|ending| Tail::of(&ending)),
+            // Of a file that cannot be read only its size is known.
+            tail: self.tail_at(end).ok().flatten(),
             confirmed: false,
         });
     }
@@ -64,9 +62,7 @@ impl<H: FileHandle> TrackedFile<H> {
         let Some(tail) = mark.tail else {
             return is_same_file && self.size() >= mark.end;
         };
-        let begins_alike = mark
-            .head
-            .is_none_or(|head| files::beginning(text).is_ok_and(|beginning| head.matches(&beginning)));
+        let begins_alike = mark.head.is_none_or(|head| text.begins_with(head));
         let position = StreamPosition {
             offset: mark.end,
             tail,

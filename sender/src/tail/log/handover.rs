@@ -11,7 +11,7 @@ use logferry_protocol::stream::{FileKey, Head};
 
 use crate::checkpoint::{Checkpoint, FormerName};
 use crate::files::discovery::LogPatterns;
-use crate::files::{self, FileHandle, FileStat};
+use crate::files::{FileHandle, FileStat};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPosition;
 use crate::tail::log::TailedLog;
@@ -220,7 +220,7 @@ impl<H: FileHandle> TailedLog<H> {
         let mut files = self.files.iter().filter(|file| file.stat.key == known.file());
         files.any(|file| {
             let Some(text) = &file.handle else { return false };
-            let begins_alike = files::beginning(text).is_ok_and(|beginning| head.matches(&beginning));
+            let begins_alike = text.begins_with(head);
             let is_long = match known {
                 Handover::Missing(missing) => file.size() >= missing.file.size,
                 _ => true,

@@ -16,9 +16,8 @@ use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use crate::checkpoint::UnsentFile;
 use crate::clock::Now;
-use crate::files::compressed::LogText;
+use crate::files::FileHandle;
 use crate::files::discovery::FileRole;
-use crate::files::{self, FileHandle};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;
@@ -118,11 +117,11 @@ impl<H: FileHandle> TrackedFile<H> {
             return;
         }
         let is_same = match &self.state {
-            FileState::Unidentified(head) => begins_with(handle, *head),
+            FileState::Unidentified(head) => handle.begins_with(*head),
             FileState::Stream(stream)
                 if matches!(stream.phase, StreamPhase::Reading | StreamPhase::InDoubt) =>
             {
-                begins_with(handle, stream.head) && handle.holds(stream.read).unwrap_or(false)
+                handle.begins_with(stream.head) && handle.holds(stream.read).unwrap_or(false)
             }
             _ => false,
         };
@@ -270,8 +269,4 @@ impl<H: FileHandle> TailedLog<H> {
             })
         })
     }
-}
-
-pub(super) fn begins_with<H: FileHandle>(handle: &LogText<H>, head: Head) -> bool {
-    files::beginning(handle).is_ok_and(|beginning| head.matches(&beginning))
 }

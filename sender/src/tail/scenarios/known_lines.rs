@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::log_writer::LIVE;
 use super::sim_relay::SimRelay;
-use super::simulation::{Simulation, config};
-use super::{ScenarioStep, look, naming, play, settled, sim, step};
+use super::simulation::Simulation;
+use super::{ScenarioStep, look, naming, play, settled, sim, sized, step};
 use crate::files::compressed::CompressionFormat;
 use crate::streams::timed_line::time_of;
 
@@ -254,9 +254,7 @@ proptest! {
         small in any::<bool>(),
         naming in naming(),
     ) {
-        let config = if small { config(256, 4, 64) } else { config(4096, 100, 2048) };
-        let mut sim = Simulation::new(config);
-        sim.naming = naming;
+        let mut sim = sized(small, naming);
         for step in &steps {
             match *step {
                 // The marks are in the checkpoint.

@@ -60,6 +60,18 @@ fn sim() -> Simulation {
     Simulation::new(config(4096, 100, 2048))
 }
 
+/// With small or large chunks and lines.
+fn sized(small: bool, naming: RotationNaming) -> Simulation {
+    let config = if small {
+        config(256, 4, 64)
+    } else {
+        config(4096, 100, 2048)
+    };
+    let mut sim = Simulation::new(config);
+    sim.naming = naming;
+    sim
+}
+
 fn written(lines: u32) -> Simulation {
     let mut sim = sim();
     sim.write(lines);
@@ -211,9 +223,7 @@ proptest! {
         small in any::<bool>(),
         naming in naming(),
     ) {
-        let config = if small { config(256, 4, 64) } else { config(4096, 100, 2048) };
-        let mut sim = Simulation::new(config);
-        sim.naming = naming;
+        let mut sim = sized(small, naming);
         for step in &steps {
             play(&mut sim, step);
         }
