@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use logferry_config::Subscriber;
 use logferry_ledger::{Batch, BatchState};
-use logferry_protocol::names::DestinationName;
+use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 
 /// Whether a destination wants a batch.
 pub(crate) fn wants_batch(subscriber: &Subscriber, batch: &Batch) -> bool {
@@ -19,6 +19,10 @@ pub(crate) fn is_unwanted(batch: &Batch, subscribers: &[Subscriber]) -> bool {
     !subscribers.is_empty() && wanting.next().is_none()
 }
 
+/// For each configured destination, whether it wants the batches of a source, group and log.
+#[derive(Debug)]
+pub(crate) struct Wanting(Vec<bool>);
+
 /// The deliveries that the configuration asks for.
 #[derive(Debug)]
 pub(crate) struct ExpectedDeliveries<'a> {
@@ -27,16 +31,30 @@ pub(crate) struct ExpectedDeliveries<'a> {
     pub(crate) since: BTreeMap<DestinationName, Timestamp>,
 }
 
-impl<'a> ExpectedDeliveries<'a> {
-    /// The destinations that must receive a sealed batch: if it is not sent, all that want it; else those that wanted it
-    /// when it was sent. A batch sent before a destination was configured as it is now is not expected there.
-    pub(crate) fn destinations_of(&self, batch: &Batch) -> impl Iterator<Item = &'a DestinationName> {
-        let wanting = self.subscribers.iter().filter(|it| wants_batch(it, batch));
-        let names = wanting.map(|subscriber| &subscriber.name);
-        names.filter(|name| match (batch.state, self.since.get(name)) {
-            (BatchState::Open, _) | (BatchState::Sent, None) => false,
-            (BatchState::Ready | BatchState::Failed, _) => true,
-            (BatchState::Sent, Some(since)) => batch.sent_at > Some(*since),
-        })
+impl ExpectedDeliveries<'_> {
+    pub(crate) fn wanting(&self, source: &SourceId, group: &GroupName, log: Option<&LogName>) -> Wanting {
+        let accepts = |subscriber: &Subscriber| subscriber.filter.accepts(source, group, log);
+        Wanting(self.subscribers.iter().map(accepts).collect())
+    }
+
+    /// For each configured destination, whether it must receive a sealed batch: if it is not sent, if it wants it; else if
+    /// it wanted it when it was sent. A batch sent before a destination was configured as it is now is not expected there.
+    pub(crate) fn of(
+        &self,
+        wanting: &Wanting,
+        state: BatchState,
+        sent_at: Option<Timestamp>,
+    ) -> impl Iterator<Item = bool> {
+        self.subscribers
+            .iter()
+            .zip(&wanting.0)
+            .map(move |(subscriber, is_wanted)| {
+                *is_wanted
+                    && match (state, self.since.get(&subscriber.name)) {
+                        (BatchState::Open, _) | (BatchState::Sent, None) => false,
+                        (BatchState::Ready | BatchState::Failed, _) => true,
+                        (BatchState::Sent, Some(since)) => sent_at > Some(*since),
+                    }
+            })
     }
 }

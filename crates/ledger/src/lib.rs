@@ -36,7 +36,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row,
 
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch, PARTS_MAX,
-    is_last_part,
+    Scanned, ScannedBatch, ScannedDelivery, is_last_part,
 };
 pub use deliveries::{
     Delivery, DeliveryCertainty, DestinationHealth, DestinationState, FailureKind, ManifestId,
@@ -263,6 +263,17 @@ impl Ledger {
             sql.execute("UPDATE identity SET id = rtrim(id, '-')", [])
                 .map(drop)
         })
+    }
+
+    /// Makes all reads of a function see the ledger as it is at one moment. Other roles write on meanwhile.
+    pub fn at_one_moment<T, E: From<LedgerError>>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // It only reads, so its end is a rollback of nothing.
+        let begun = self.connection.unchecked_transaction();
+        let _moment = begun.map_err(|source| sqlite_error(&self.path, "begin to read", source))?;
+        read(self)
     }
 
     fn read<T>(

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use logferry_time_windows::Window;
 use rusqlite::types::{FromSql, Type};
 use rusqlite::{Result, Row};
+use serde::Deserialize;
 use serde::de::value::Error as VariantError;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
@@ -63,6 +64,20 @@ pub(crate) fn optional_time(row: &Row<'_>, name: &str) -> Result<Option<Timestam
     converted(row, name, |at: Option<i64>| {
         at.map(Timestamp::from_millisecond).transpose()
     })
+}
+
+/// As [`variant`], without an allocation, of the column with this number.
+pub(crate) fn variant_at<'a, T: Deserialize<'a>>(row: &'a Row<'_>, column: usize) -> Result<T> {
+    let name = row.get_ref(column)?.as_str()?;
+    T::deserialize(IntoDeserializer::<VariantError>::into_deserializer(name))
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// As [`optional_time`], of the column with this number.
+pub(crate) fn optional_time_at(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
+    let millis: Option<i64> = row.get(column)?;
+    let time = millis.map(Timestamp::from_millisecond).transpose();
+    time.map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
 }
 
 /// The window of a batch or a manifest.

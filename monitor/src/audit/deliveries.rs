@@ -1,152 +1,137 @@
-//! Deliveries: what each destination was to receive, and whether it received it.
+//! Deliveries: what each destination was to receive, and whether it received it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use jiff::Timestamp;
 use logferry_config::Subscriber;
-use logferry_ledger::{Batch, BatchState};
-use logferry_protocol::names::{DestinationName, SourceId};
-use logferry_text::count;
+use logferry_ledger::{BatchState, ScannedBatch, ScannedDelivery};
 
-use super::report::{AuditedBatch, AuditedDelivery, AuditedDestination, Discrepancy, DiscrepancyKind};
-use crate::expected_deliveries::{ExpectedDeliveries, is_unwanted};
+use super::report::{AuditedDestination, DiscrepancyKind};
+use crate::expected_deliveries::{ExpectedDeliveries, Wanting};
 
-/// Compares the recorded deliveries of the audited batches with the expected ones.
+/// What was found about a batch: the kind, and the text.
+pub(super) type DeliveryFinding = (DiscrepancyKind, String);
+
+/// Compares the recorded deliveries of one batch after the other with the expected ones.
 #[derive(Debug)]
 pub(super) struct DeliveryCheck<'a> {
-    batches: &'a [Batch],
-    audited: &'a [AuditedBatch],
     expected: ExpectedDeliveries<'a>,
+    /// Which destinations want the batches of a source, group and log. Few of these have many batches.
+    wanting: HashMap<String, Wanting>,
+    origin: String,
+    sums: Vec<AuditedDestination>,
+}
+
+/// One batch, while its deliveries are read.
+#[derive(Debug)]
+pub(super) struct CheckedBatch {
+    lines: u64,
+    state: BatchState,
+    is_delivered: bool,
+    /// For each configured destination.
+    is_expected: Vec<bool>,
+    is_there: Vec<bool>,
+    findings: Vec<DeliveryFinding>,
 }
 
 impl<'a> DeliveryCheck<'a> {
-    /// `subscribed_since`: since when each destination has been configured as it is, as recorded by the forwarder. A
-    /// destination without such a record counts from its first delivery on.
-    pub(super) fn new(
-        batches: &'a [Batch],
-        audited: &'a [AuditedBatch],
-        subscribers: &'a [Subscriber],
-        subscribed_since: BTreeMap<DestinationName, Timestamp>,
-    ) -> Self {
-        let mut since = BTreeMap::new();
-        for delivery in audited.iter().flat_map(|batch| &batch.destinations) {
-            let (name, at) = (delivery.name.clone(), delivery.delivered_at);
-            let first = since.entry(name).or_insert(at);
-            *first = at.min(*first);
-        }
-        since.extend(subscribed_since);
+    pub(super) fn new(expected: ExpectedDeliveries<'a>) -> Self {
+        let sum = |subscriber: &Subscriber| AuditedDestination {
+            name: subscriber.name.clone(),
+            batches: 0,
+            lines: 0,
+            delivered_batches: 0,
+            delivered_lines: 0,
+        };
         Self {
-            batches,
-            audited,
-            expected: ExpectedDeliveries { subscribers, since },
+            sums: expected.subscribers.iter().map(sum).collect(),
+            wanting: HashMap::new(),
+            origin: String::new(),
+            expected,
         }
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&'a Batch, &'a AuditedBatch)> {
-        self.batches.iter().zip(self.audited)
+    /// Begins with a batch. `None`: its row names no source, group or log that could be.
+    pub(super) fn begin(&mut self, batch: &ScannedBatch<'_>) -> Option<CheckedBatch> {
+        self.origin.clear();
+        for part in [batch.source, batch.group, batch.log.unwrap_or_default()] {
+            self.origin.push_str(part);
+            self.origin.push('\n');
+        }
+        if !self.wanting.contains_key(&self.origin) {
+            let (source, group) = (batch.source.parse().ok()?, batch.group.parse().ok()?);
+            let log = batch.log.map(str::parse).transpose().ok()?;
+            let wanting = self.expected.wanting(&source, &group, log.as_ref());
+            self.wanting.insert(self.origin.clone(), wanting);
+        }
+        let wanting = self.wanting.get(&self.origin)?;
+        Some(CheckedBatch {
+            lines: batch.lines,
+            state: batch.state,
+            is_delivered: false,
+            is_expected: self.expected.of(wanting, batch.state, batch.sent_at).collect(),
+            is_there: vec![false; self.sums.len()],
+            findings: Vec::new(),
+        })
     }
 
-    /// Batches in state `sent` without a record of their delivery.
-    pub(super) fn missing(&self) -> Vec<Discrepancy> {
-        let mut missing = Vec::new();
-        for (batch, audited) in self.pairs().filter(|(batch, _)| batch.state == BatchState::Sent) {
-            let mut add = |to: &str| {
-                let detail = format!("its state is sent, but no delivery of it{to} is recorded");
-                missing.push(Discrepancy::of_batch(
-                    batch,
-                    DiscrepancyKind::DeliveryMissing,
-                    detail,
-                ));
-            };
-            if audited.destinations.is_empty() {
-                add("");
-                continue;
-            }
-            let expected = self.expected.destinations_of(batch);
-            for name in expected.filter(|name| !is_delivered(audited, name)) {
-                add(&format!(" to {name}"));
-            }
+    /// Adds a delivery of the batch.
+    pub(super) fn add(&self, batch: &mut CheckedBatch, delivery: &ScannedDelivery<'_>) {
+        batch.is_delivered = true;
+        let name = delivery.destination;
+        let is_it = |sum: &AuditedDestination| sum.name.as_str() == name;
+        if let Some(there) = self
+            .sums
+            .iter()
+            .position(is_it)
+            .and_then(|it| batch.is_there.get_mut(it))
+        {
+            *there = true;
         }
-        missing
-    }
-
-    /// One warning for each source with waiting batches that no destination wants.
-    pub(super) fn unwanted(&self) -> Vec<Discrepancy> {
-        let mut by_source: BTreeMap<&SourceId, (u64, u64)> = BTreeMap::new();
-        let is_waiting = |batch: &&Batch| matches!(batch.state, BatchState::Ready | BatchState::Failed);
-        for batch in self.batches.iter().filter(is_waiting) {
-            if is_unwanted(batch, self.expected.subscribers) {
-                let (batches, lines) = by_source.entry(&batch.source).or_default();
-                *batches += 1;
-                *lines += batch.contents.lines;
-            }
-        }
-        let warning = |(source, (batches, lines)): (&SourceId, (u64, u64))| {
-            let (batches, lines) = (count(batches), count(lines));
+        if delivery.is_presumed {
+            let delivered_at = delivery.delivered_at;
             let detail = format!(
-                "no destination wants {batches} of its batches with {lines} lines; they wait in ready/ until one does"
+                "its delivery to {name} at {delivered_at} is presumed: it was about to be published when the \
+                 forwarder was interrupted, and is at the destination under neither name; if its receiver does \
+                 not have it, resend it"
             );
-            Discrepancy::of_source(source, DiscrepancyKind::Unwanted, detail)
-        };
-        by_source.into_iter().map(warning).collect()
+            batch.findings.push((DiscrepancyKind::Presumed, detail));
+        }
+        if let Some(at) = delivery.resent_at {
+            let detail = format!(
+                "it was sent to {name} once more on request at {at}; a receiver that took the first file away has \
+                 its lines twice"
+            );
+            batch.findings.push((DiscrepancyKind::Resent, detail));
+        }
     }
 
-    /// The deliveries that were never proved, and those that repeated another on request.
-    pub(super) fn warnings(&self) -> Vec<Discrepancy> {
-        let mut warnings = Vec::new();
-        for (batch, audited) in self.pairs() {
-            for AuditedDelivery {
-                name,
-                delivered_at,
-                is_presumed,
-                resent_at,
-                ..
-            } in &audited.destinations
-            {
-                if *is_presumed {
-                    let detail = format!(
-                        "its delivery to {name} at {delivered_at} is presumed: it was about to be published when the \
-                         forwarder was interrupted, and is at the destination under neither name; if its receiver does \
-                         not have it, resend it"
-                    );
-                    warnings.push(Discrepancy::of_batch(batch, DiscrepancyKind::Presumed, detail));
-                }
-                if let Some(at) = resent_at {
-                    let detail = format!(
-                        "it was sent to {name} once more on request at {at}; a receiver that took the first file away has \
-                         its lines twice"
-                    );
-                    warnings.push(Discrepancy::of_batch(batch, DiscrepancyKind::Resent, detail));
-                }
+    /// Ends with a batch: all its deliveries were added.
+    pub(super) fn end(&mut self, batch: CheckedBatch) -> Vec<DeliveryFinding> {
+        let mut findings = batch.findings;
+        let is_sent = batch.state == BatchState::Sent;
+        let mut missing = |to: String| {
+            let detail = format!("its state is sent, but no delivery of it{to} is recorded");
+            findings.push((DiscrepancyKind::DeliveryMissing, detail));
+        };
+        if is_sent && !batch.is_delivered {
+            missing(String::new());
+        }
+        let is_there = batch.is_there.into_iter();
+        for ((sum, is_expected), is_there) in self.sums.iter_mut().zip(batch.is_expected).zip(is_there) {
+            if is_sent && batch.is_delivered && is_expected && !is_there {
+                missing(format!(" to {}", sum.name));
+            }
+            if is_there || is_expected {
+                sum.batches += 1;
+                sum.lines += batch.lines;
+                sum.delivered_batches += u64::from(is_there);
+                sum.delivered_lines += if is_there { batch.lines } else { 0 };
             }
         }
-        warnings
+        findings
     }
 
-    pub(super) fn by_destination(&self) -> Vec<AuditedDestination> {
-        let sums = |subscriber: &Subscriber| {
-            let mut sum = AuditedDestination {
-                name: subscriber.name.clone(),
-                batches: 0,
-                lines: 0,
-                delivered_batches: 0,
-                delivered_lines: 0,
-            };
-            for (batch, audited) in self.pairs() {
-                let is_there = is_delivered(audited, &sum.name);
-                if is_there || self.expected.destinations_of(batch).any(|name| *name == sum.name) {
-                    sum.batches += 1;
-                    sum.lines += batch.contents.lines;
-                    sum.delivered_batches += u64::from(is_there);
-                    sum.delivered_lines += if is_there { batch.contents.lines } else { 0 };
-                }
-            }
-            sum
-        };
-        self.expected.subscribers.iter().map(sums).collect()
+    pub(super) fn by_destination(self) -> Vec<AuditedDestination> {
+        self.sums
     }
-}
-
-fn is_delivered(audited: &AuditedBatch, name: &DestinationName) -> bool {
-    audited.destinations.iter().any(|delivery| delivery.name == *name)
 }

@@ -9,26 +9,30 @@ mod gaps;
 mod possible_duplicates;
 mod report;
 mod spool_files;
+mod survey;
 mod two_senders;
+mod unwanted;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::Subscriber;
 use logferry_durable::RealDisk;
-use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError, SourceLineTotals};
+use logferry_ledger::{Batch, BatchFilter, BatchId, Ledger, LedgerError};
+use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
 use logferry_text::count;
 
-use self::deliveries::DeliveryCheck;
 pub use self::report::{
-    Audit, AuditedBatch, AuditedDelivery, AuditedDestination, Discrepancy, DiscrepancyKind, Totals,
+    Audit, AuditedBatch, AuditedDelivery, AuditedDestination, AuditedSource, Discrepancy, DiscrepancyKind,
+    Totals,
 };
+use self::survey::Survey;
 use crate::error::InspectionError;
 
-/// Audits the batches that match the filter.
+/// Audits the batches that match the filter, and lists them.
 ///
 /// `subscribers` are the destinations configured now.
 pub fn audit(
@@ -36,38 +40,111 @@ pub fn audit(
     filter: &BatchFilter,
     subscribers: &[Subscriber],
 ) -> Result<Audit, InspectionError> {
+    audit_and_list(data_dir, filter, subscribers, Listing::All)
+}
+
+/// As [`audit`], but lists only the batches that are not delivered: seconds for millions of batches.
+pub fn audit_sums(
+    data_dir: &Path,
+    filter: &BatchFilter,
+    subscribers: &[Subscriber],
+) -> Result<Audit, InspectionError> {
+    audit_and_list(data_dir, filter, subscribers, Listing::Undelivered)
+}
+
+/// The batches that the result lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    All,
+    Undelivered,
+}
+
+fn audit_and_list(
+    data_dir: &Path,
+    filter: &BatchFilter,
+    subscribers: &[Subscriber],
+    listing: Listing,
+) -> Result<Audit, InspectionError> {
     let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
-    let totals = source_line_totals(&ledger, filter)?;
-    let batches = ledger.batches(filter)?;
-    let mut audited = Vec::new();
-    for batch in &batches {
-        audited.push(AuditedBatch::new(batch, ledger.deliveries(batch.id)?));
-    }
+    // Lines keep coming: what is compared with each other is read at one moment.
+    let moment = ledger.at_one_moment(|ledger| Moment::read(ledger, filter, subscribers, listing))?;
+    let Moment {
+        lines,
+        survey,
+        batches,
+        undelivered,
+    } = moment;
     let mut discrepancies = Vec::new();
     if covers_all_times(filter) {
-        discrepancies.extend(totals.iter().filter_map(differing_lines));
+        discrepancies.extend(lines.iter().filter_map(|lines| differing_lines(lines, &survey)));
     }
-    discrepancies.extend(doubled_names(&batches));
-    for batch in &batches {
-        discrepancies.extend(spool_files::damaged_file(&ledger, &spool, batch)?);
+    discrepancies.extend(doubled_names(&ledger, &survey.like_parts)?);
+    for id in &survey.with_file {
+        discrepancies.extend(spool_files::damaged_file(&ledger, &spool, *id)?);
     }
-    let deliveries = DeliveryCheck::new(&batches, &audited, subscribers, ledger.subscribed_since()?);
-    discrepancies.extend(deliveries.missing());
+    let (missing, deliveries): (Vec<_>, Vec<_>) = delivery_findings(&ledger, &survey)?
+        .into_iter()
+        .partition(|found| found.kind == DiscrepancyKind::DeliveryMissing);
+    discrepancies.extend(missing);
     discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
     let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;
     warnings.extend(possible_duplicates::warnings(&ledger, filter)?);
     warnings.extend(two_senders::warnings(&ledger, filter, Timestamp::now())?);
     discrepancies.extend(gaps);
-    warnings.extend(deliveries.unwanted());
-    warnings.extend(deliveries.warnings());
+    warnings.extend(unwanted::warnings(&undelivered, subscribers));
+    warnings.extend(deliveries);
     Ok(Audit {
         complete: discrepancies.is_empty(),
-        totals: add_up(&totals, &batches, filter),
-        destinations: deliveries.by_destination(),
-        batches: audited,
+        totals: add_up(&lines, &survey),
+        sources: with_names(survey.sources),
+        destinations: survey.destinations,
+        batches,
         discrepancies,
         warnings,
     })
+}
+
+/// What the ledger says at one moment.
+struct Moment {
+    /// The lines of each source's streams.
+    lines: Vec<(SourceId, LineCounts)>,
+    survey: Survey,
+    /// The batches that the result lists.
+    batches: Vec<AuditedBatch>,
+    undelivered: Vec<Batch>,
+}
+
+impl Moment {
+    fn read(
+        ledger: &Ledger,
+        filter: &BatchFilter,
+        subscribers: &[Subscriber],
+        listing: Listing,
+    ) -> Result<Self, LedgerError> {
+        let mut lines = ledger.lines_of_streams()?;
+        lines.retain(|(source, _)| includes_source(filter, source.as_str()));
+        let survey = survey::survey(ledger, filter, subscribers)?;
+        let undelivered = survey
+            .undelivered
+            .iter()
+            .filter_map(|id| ledger.batch(*id).transpose());
+        let mut undelivered: Vec<_> = undelivered.collect::<Result<_, _>>()?;
+        undelivered.sort_by_cached_key(|batch| (batch.window.start, batch.source.clone(), batch.name()));
+        let listed = match listing {
+            Listing::All => &ledger.batches(filter)?,
+            Listing::Undelivered => &undelivered,
+        };
+        let batches = listed
+            .iter()
+            .map(|batch| Ok(AuditedBatch::new(batch, ledger.deliveries(batch.id)?)));
+        let batches = batches.collect::<Result<_, LedgerError>>()?;
+        Ok(Self {
+            lines,
+            survey,
+            batches,
+            undelivered,
+        })
+    }
 }
 
 fn covers_all_times(filter: &BatchFilter) -> bool {
@@ -86,45 +163,54 @@ fn includes_event(filter: &BatchFilter, source: &SourceId, noticed_at: Timestamp
         && filter.until.is_none_or(|until| noticed_at < until)
 }
 
-fn source_line_totals(ledger: &Ledger, filter: &BatchFilter) -> Result<Vec<SourceLineTotals>, LedgerError> {
-    let mut totals = ledger.source_line_totals()?;
-    totals.retain(|totals| includes_source(filter, totals.source.as_str()));
-    Ok(totals)
-}
-
-fn add_up(streams: &[SourceLineTotals], batches: &[Batch], filter: &BatchFilter) -> Totals {
-    let lines_of = |batch: &Batch| batch.contents.lines;
-    let lines_excluded = streams.iter().map(|totals| totals.lines_excluded).sum();
-    let lines_sent: u64 = streams.iter().map(|totals| totals.lines_sent).sum();
-    // If possible, from the same read of the ledger as the lines sent: lines keep coming while the batches are listed.
-    let lines_received = if covers_all_times(filter) {
-        streams.iter().map(|totals| totals.lines_batched).sum()
-    } else {
-        batches.iter().map(lines_of).sum()
-    };
-    let sent = batches.iter().filter(|batch| batch.state == BatchState::Sent);
+fn add_up(streams: &[(SourceId, LineCounts)], survey: &Survey) -> Totals {
+    let lines_excluded = streams.iter().map(|(_, lines)| lines.excluded).sum();
+    let lines_sent: u64 = streams.iter().map(|(_, lines)| lines.sent).sum();
     Totals {
         lines_read: lines_sent + lines_excluded,
         lines_excluded,
-        lines_received,
-        lines_delivered: sent.map(lines_of).sum(),
+        lines_received: survey.sources.values().map(|sums| sums.lines).sum(),
+        lines_delivered: survey.sources.values().map(|sums| sums.delivered_lines).sum(),
     }
 }
 
-fn differing_lines(totals: &SourceLineTotals) -> Option<Discrepancy> {
-    let (sent, batched) = (totals.lines_sent, totals.lines_batched);
-    (sent != batched).then(|| {
-        let [sent, batched] = [sent, batched].map(count);
+fn with_names(sources: BTreeMap<String, AuditedSource>) -> Vec<AuditedSource> {
+    let named = |(source, sums)| AuditedSource { source, ..sums };
+    sources.into_iter().map(named).collect()
+}
+
+fn differing_lines((source, lines): &(SourceId, LineCounts), survey: &Survey) -> Option<Discrepancy> {
+    let batched = survey.sources.get(source.as_str()).map_or(0, |sums| sums.lines);
+    (lines.sent != batched).then(|| {
+        let [sent, batched] = [lines.sent, batched].map(count);
         let detail = format!("its streams sent {sent} lines, its batches hold {batched}");
-        Discrepancy::of_source(&totals.source, DiscrepancyKind::LinesDiffer, detail)
+        Discrepancy::of_source(source, DiscrepancyKind::LinesDiffer, detail)
     })
 }
 
-fn doubled_names(batches: &[Batch]) -> impl Iterator<Item = Discrepancy> {
-    let mut seen = BTreeSet::new();
-    let doubled = batches.iter().filter(move |batch| !seen.insert(batch.name()));
-    doubled.map(|batch| {
-        let detail = "another batch has the same name".to_owned();
-        Discrepancy::of_batch(batch, DiscrepancyKind::NameDoubled, detail)
-    })
+/// The later parts of windows whose names the first parts of other windows have too.
+fn doubled_names(ledger: &Ledger, like_parts: &[BatchId]) -> Result<Vec<Discrepancy>, LedgerError> {
+    let mut doubled = Vec::new();
+    for id in like_parts {
+        let Some(batch) = ledger.batch(*id)? else { continue };
+        if ledger.has_part_of_name(&batch.name())? {
+            let detail = "another batch has the same name".to_owned();
+            doubled.push(Discrepancy::of_batch(
+                &batch,
+                DiscrepancyKind::NameDoubled,
+                detail,
+            ));
+        }
+    }
+    Ok(doubled)
+}
+
+fn delivery_findings(ledger: &Ledger, survey: &Survey) -> Result<Vec<Discrepancy>, LedgerError> {
+    let mut found = Vec::new();
+    for (id, (kind, detail)) in &survey.findings {
+        if let Some(batch) = ledger.batch(*id)? {
+            found.push(Discrepancy::of_batch(&batch, *kind, detail.clone()));
+        }
+    }
+    Ok(found)
 }

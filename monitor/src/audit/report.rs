@@ -16,7 +16,10 @@ pub struct Audit {
     pub complete: bool,
     /// Lines, added up.
     pub totals: Totals,
-    /// The batches that match the filter, oldest window first.
+    /// The sums of each source that has batches.
+    pub sources: Vec<AuditedSource>,
+    /// The batches that match the filter, oldest window first; or, if only sums were asked for, those of them that are not
+    /// delivered.
     pub batches: Vec<AuditedBatch>,
     /// Expected and recorded deliveries of these batches, for each configured destination.
     pub destinations: Vec<AuditedDestination>,
@@ -48,6 +51,35 @@ pub struct Totals {
     pub lines_received: u64,
     /// Of these, in batches that are delivered to every destination.
     pub lines_delivered: u64,
+}
+
+/// The batches of one source, added up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AuditedSource {
+    /// The source.
+    pub source: String,
+    /// Its batches.
+    pub batches: u64,
+    /// Of these, delivered to every destination.
+    pub sent_batches: u64,
+    /// Lines of all.
+    pub lines: u64,
+    /// Lines of the delivered ones.
+    pub delivered_lines: u64,
+    /// Bytes of all.
+    pub bytes: u64,
+}
+
+impl AuditedSource {
+    pub(super) fn add(&mut self, lines: u64, bytes: u64, is_sent: bool) {
+        self.batches += 1;
+        self.lines += lines;
+        self.bytes += bytes;
+        if is_sent {
+            self.sent_batches += 1;
+            self.delivered_lines += lines;
+        }
+    }
 }
 
 /// One batch.
@@ -112,12 +144,6 @@ pub struct AuditedDelivery {
     pub sha256: Option<String>,
     /// When it was delivered.
     pub delivered_at: Timestamp,
-    /// Whether that was presumed and never proved; a warning says so.
-    #[serde(skip)]
-    pub(super) is_presumed: bool,
-    /// When it was last published once more on request; a warning says so.
-    #[serde(skip)]
-    pub(super) resent_at: Option<Timestamp>,
 }
 
 impl AuditedDelivery {
@@ -127,8 +153,6 @@ impl AuditedDelivery {
             // An older version recorded only the batch's SHA-256. It compressed no file.
             sha256: delivery.file_sha256.or_else(|| batch.sha256.clone()),
             delivered_at: delivery.delivered_at?,
-            is_presumed: delivery.is_presumed,
-            resent_at: delivery.resent_at,
             name: delivery.destination,
             path: delivery.path,
         })

@@ -1,7 +1,7 @@
 //! The spool's files against the ledger: damaged or missing files of batches, and files that belong to no batch.
 
 use logferry_durable::RealDisk;
-use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger, LedgerError};
+use logferry_ledger::{Batch, BatchFilter, BatchId, BatchState, Ledger, LedgerError};
 use logferry_spool::{FileFault, FileForm, Spool, SpoolFile};
 use logferry_text::count;
 
@@ -12,20 +12,24 @@ use crate::error::InspectionError;
 /// The folders where an unknown file could be taken for lines to deliver.
 const DELIVERY_FOLDERS: [BatchState; 2] = [BatchState::Ready, BatchState::Failed];
 
-/// The discrepancy of a batch's file, if it is found twice.
+/// The discrepancy of a batch's file, if it is found twice: between the read of its row and of its file, a batch may move
+/// on.
 pub(super) fn damaged_file(
     ledger: &Ledger,
     spool: &Spool<RealDisk>,
-    batch: &Batch,
+    id: BatchId,
 ) -> Result<Option<Discrepancy>, InspectionError> {
-    if spool.compare(batch)?.is_none() {
+    // The relay deletes the row of a batch that never got a committed line.
+    let Some(batch) = ledger.batch(id)? else {
+        return Ok(None);
+    };
+    if spool.compare(&batch)?.is_none() {
         return Ok(None);
     }
-    let now = match ledger.batch_named(&batch.name())? {
+    let now = match ledger.batch(id)? {
         Some(now) => now,
-        // The relay deletes the row of a batch that never got a committed line.
         None if batch.contents.bytes == 0 => return Ok(None),
-        None => batch.clone(),
+        None => batch,
     };
     Ok(spool.compare(&now)?.map(|fault| discrepancy(&now, fault)))
 }

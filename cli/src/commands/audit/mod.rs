@@ -2,13 +2,12 @@
 
 mod verify_remote;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::anyhow;
 use logferry_config::Config;
 use logferry_ledger::{BatchFilter, BatchState, Ledger};
-use logferry_monitor::audit::{self, Audit, AuditedBatch, AuditedDestination, Discrepancy};
+use logferry_monitor::audit::{self, Audit, AuditedBatch, AuditedDestination, AuditedSource, Discrepancy};
 use logferry_text::{Table, count, size};
 
 use crate::args::AuditArgs;
@@ -26,7 +25,13 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     let config = configuration::load(file)?;
     let data_dir = configuration::data_dir(file, &config)?;
     configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
-    let mut audit = audit(file, &config, &filter)?;
+    // Text needs only sums; the rest names batches.
+    let audit = if options.json || options.verify {
+        audit::audit
+    } else {
+        audit::audit_sums
+    };
+    let mut audit = audit(&data_dir, &filter, &configuration::subscribers(&config))?;
     let mut unread = Vec::new();
     if options.verify {
         unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
@@ -50,7 +55,7 @@ pub(crate) fn text(audit: &Audit) -> String {
     let totals = audit.totals;
     format!(
         "{}{}\nlines read {}, excluded {}, received {}, delivered {}\n{}{}\n{}",
-        by_source(&audit.batches),
+        by_source(&audit.sources),
         by_destination(&audit.destinations),
         count(totals.lines_read),
         count(totals.lines_excluded),
@@ -62,23 +67,27 @@ pub(crate) fn text(audit: &Audit) -> String {
     )
 }
 
-fn by_source(batches: &[AuditedBatch]) -> Table<6> {
-    let mut by_source: BTreeMap<&str, Vec<&AuditedBatch>> = BTreeMap::new();
-    for batch in batches {
-        by_source.entry(batch.source.as_str()).or_default().push(batch);
+fn by_source(sources: &[AuditedSource]) -> Table<6> {
+    let mut all = AuditedSource {
+        source: "all".to_owned(),
+        ..AuditedSource::default()
+    };
+    for source in sources {
+        all.batches += source.batches;
+        all.sent_batches += source.sent_batches;
+        all.lines += source.lines;
+        all.delivered_lines += source.delivered_lines;
+        all.bytes += source.bytes;
     }
-    let all: Vec<_> = batches.iter().collect();
     let mut table = Table::new(["source", ">batches", ">sent", ">lines", ">delivered", ">size"]);
-    for (source, batches) in by_source.iter().chain([(&"all", &all)]) {
-        let is_sent = |batch: &&&AuditedBatch| batch.state == BatchState::Sent;
-        let sent = || batches.iter().filter(is_sent);
+    for sums in sources.iter().chain([&all]) {
         table.row([
-            (*source).to_owned(),
-            count(batches.len() as u64),
-            count(sent().count() as u64),
-            count(batches.iter().map(|batch| batch.lines).sum()),
-            count(sent().map(|batch| batch.lines).sum()),
-            size(batches.iter().map(|batch| batch.bytes).sum()),
+            sums.source.clone(),
+            count(sums.batches),
+            count(sums.sent_batches),
+            count(sums.lines),
+            count(sums.delivered_lines),
+            size(sums.bytes),
         ]);
     }
     table

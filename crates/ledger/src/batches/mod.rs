@@ -1,11 +1,13 @@
-//! Batches: their types (`batch`) and their table (`table`).
+//! Batches: their types (`batch`), their table (`table`), and one pass over all of it (`scan`).
 //!
 //! This room uses only `row`; streams, deliveries and the rebuild build on it. A new query needs changes only here; a new
 //! column needs a step of the schema too.
 
 mod batch;
+mod scan;
 mod table;
 
 pub use batch::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch};
+pub use scan::{Scanned, ScannedBatch, ScannedDelivery};
 pub use table::{FORGOTTEN_PARTS, PARTS_MAX, is_last_part};
 pub(crate) use table::{by_id, grow, insert};

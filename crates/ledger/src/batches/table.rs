@@ -130,6 +130,20 @@ impl Ledger {
         })
     }
 
+    /// Whether a later part of a window has this name (without `.log`).
+    pub fn has_part_of_name(&self, name: &str) -> Result<bool, LedgerError> {
+        let part = name
+            .rsplit_once('.')
+            .and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
+        let Some((base, part)) = part.filter(|(_, part)| *part > 1) else {
+            return Ok(false);
+        };
+        let query = "SELECT 1 FROM batches WHERE base_name = ?1 AND part = ?2";
+        Ok(self
+            .find("find a part", query, (base, part), |_| Ok(()))?
+            .is_some())
+    }
+
     /// How many batches are in each state, in the order of [`BatchState::ALL`].
     pub fn count_by_state(&self) -> Result<[u64; 4], LedgerError> {
         self.read("count batches", |sql| {

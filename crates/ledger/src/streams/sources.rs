@@ -142,6 +142,18 @@ impl Ledger {
         })
     }
 
+    /// The line counts of each source's streams, without its batches.
+    pub fn lines_of_streams(&self) -> Result<Vec<(SourceId, LineCounts)>, LedgerError> {
+        let query = "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded FROM (
+                SELECT source, lines_sent AS sent, lines_excluded AS excluded FROM streams
+                UNION ALL SELECT source, lines, 0 FROM rebuilt)
+            GROUP BY source ORDER BY source";
+        self.list("add up the lines of streams", query, [], |row| {
+            let (sent, excluded) = (row.get("sent")?, row.get("excluded")?);
+            Ok((row::text(row, "source")?, LineCounts { sent, excluded }))
+        })
+    }
+
     /// The line counts of each source's streams and batches. Sent and batched lines must be equal.
     pub fn source_line_totals(&self) -> Result<Vec<SourceLineTotals>, LedgerError> {
         let query =
