@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args as Options, Parser, Subcommand};
 use clap_complete::Shell;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use logferry_ledger::BatchFilter;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_store::SearchCursor;
@@ -181,9 +181,37 @@ pub(crate) struct AuditArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) selection: BatchSelection,
+    /// Only the window of this time
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["since", "until"])]
+    pub(crate) window: Option<Timestamp>,
     /// Also read every delivered file back from its destinations and compare it
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Compare every signed window row by row, not only the newest and some drawn by lot
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Write the result as a signed page to keep
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) html: Option<PathBuf>,
+    /// Only say whether a page is as it was signed: exit code 0 if it is, 1 if not
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "html", "verify", "full", "window", "since", "until", "source"])]
+    pub(crate) check: Option<PathBuf>,
+}
+
+impl AuditArgs {
+    /// The filter for queries of the ledger.
+    pub(crate) fn filter(&self) -> BatchFilter {
+        let selected = self.selection.filter();
+        match self.window {
+            // The window that ends after this time, and starts before the next second.
+            Some(at) => BatchFilter {
+                since: Some(at),
+                until: at.checked_add(SignedDuration::from_secs(1)).ok(),
+                ..selected
+            },
+            None => selected,
+        }
+    }
 }
 
 #[derive(Debug, Options)]

@@ -12,12 +12,14 @@ use logferry_config::MonitorSettings;
 use logferry_durable::{LockError, LockFile};
 use logferry_ledger::{Ledger, LedgerError, NewMail};
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
+use logferry_text::{duration, error_chain};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MonitorError;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::smtp::{OutgoingMail, SmtpMailer};
+use crate::sign_off::signer;
 use crate::{tick, upkeep};
 
 /// Held while a monitor runs, so that no second one runs on the same data folder.
@@ -155,6 +157,15 @@ async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(
         let now = Timestamp::now();
         // Alerts do not wait for the trusted time.
         let looked = upkeep::look(ledger, &upkeep::read_clocks(now));
+        if let Err(error) = signer::look(ledger, &shared.data_dir, now) {
+            tracing::error!(
+                error = &error as &dyn Error,
+                "cannot sign off delivered windows in {}: {}; this is tried again in {}",
+                shared.data_dir.display(),
+                error_chain(&error),
+                duration(shared.interval)
+            );
+        }
         tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now).and(looked)
     })
     .await

@@ -8,6 +8,8 @@ use logferry_telemetry::HealthEndpointError;
 use logferry_text::count_of;
 use tokio::task::JoinError;
 
+use crate::sign_off::KeyError;
+
 /// The monitor cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
@@ -189,4 +191,7 @@ pub enum InspectionError {
     /// The spool cannot be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The public key of signed windows cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }

@@ -3,7 +3,8 @@
 //! All of it reads the ledger:
 //! - [`run`] and [`once`] decide which sources are silent and which hours need a summary, and send the mails;
 //! - [`status::status`] is the present state;
-//! - [`audit::audit`] adds everything up and compares the ledger with the spool.
+//! - [`audit::audit`] adds everything up and compares the ledger with the spool;
+//! - [`sign_off`] signs what is delivered, so that a later change is noticed.
 //!
 //! Invariants:
 //! - **A decision and its mail are one transaction.** The decision is made once, and its mail is sent even after a crash
@@ -24,6 +25,7 @@ mod expected_deliveries;
 mod gap;
 mod log_alerts;
 mod mail;
+pub mod sign_off;
 pub mod status;
 mod summary;
 mod tick;

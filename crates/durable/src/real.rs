@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,6 +80,32 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
+    }
+}
+
+impl RealDisk {
+    /// As [`Disk::replace`], with a file that only its owner may read.
+    pub fn replace_secret(&self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
+        self.replace_as(path, contents, 0o600)
+    }
+
+    /// `mode`: of the new file, less the umask.
+    fn replace_as(&self, path: &Path, contents: &[u8], mode: u32) -> Result<(), DiskError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".tmp");
+        let temporary = path.with_file_name(name);
+        // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(mode);
+        let mut file = options
+            .open(&temporary)
+            .map_err(at(DiskOperation::Open, &temporary))?;
+        keep_owner(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
+        file.write_all(contents)
+            .map_err(at(DiskOperation::Append, &temporary))?;
+        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
+        // 2. The switch; a crash leaves the old file or the new one.
+        self.rename(&temporary, path)
     }
 }
 
@@ -175,17 +201,7 @@ impl Disk for RealDisk {
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = path.with_file_name(name);
-        // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
-        let mut file = File::create(&temporary).map_err(at(DiskOperation::Open, &temporary))?;
-        keep_owner(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
-        file.write_all(contents)
-            .map_err(at(DiskOperation::Append, &temporary))?;
-        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
-        // 2. The switch; a crash leaves the old file or the new one.
-        self.rename(&temporary, path)
+        self.replace_as(path, contents, 0o666)
     }
 
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {

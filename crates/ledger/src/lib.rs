@@ -36,7 +36,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row,
 
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch, PARTS_MAX,
-    Scanned, ScannedBatch, ScannedDelivery, is_last_part,
+    Scanned, ScannedBatch, ScannedDelivery, SignedRecord, WindowPart, is_last_part,
 };
 pub use deliveries::{
     Delivery, DeliveryCertainty, DestinationHealth, DestinationState, FailureKind, ManifestId,

@@ -299,6 +299,18 @@ ALTER TABLE alerts ADD COLUMN back_since INTEGER;",
 ) STRICT;
 INSERT INTO source_reports SELECT source, heartbeat, heartbeat_at FROM sources WHERE heartbeat IS NOT NULL;
 UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
+    // Signed records of delivered windows: each covers the batches of its window with numbers after `after`, up to `last`.
+    "CREATE TABLE window_records (
+    number         INTEGER PRIMARY KEY,
+    window_start   INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    after          INTEGER NOT NULL,
+    last           INTEGER NOT NULL,
+    batches        INTEGER NOT NULL,
+    content        TEXT NOT NULL,
+    signature      TEXT NOT NULL
+) STRICT;
+CREATE INDEX window_records_by_window ON window_records (window_start, window_seconds);",
 ];
 
 /// The version of the current schema.

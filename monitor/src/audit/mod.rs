@@ -6,12 +6,14 @@
 
 mod deliveries;
 mod gaps;
+mod page;
 mod possible_duplicates;
 mod report;
 mod spool_files;
 mod survey;
 mod two_senders;
 mod unwanted;
+mod window_records;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,58 +21,66 @@ use std::path::Path;
 use jiff::Timestamp;
 use logferry_config::Subscriber;
 use logferry_durable::RealDisk;
-use logferry_ledger::{Batch, BatchFilter, BatchId, Ledger, LedgerError};
+use logferry_ledger::{Batch, BatchFilter, BatchId, Ledger, LedgerError, SignedRecord};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
 use logferry_text::count;
 
+pub use self::page::{PageFacts, page};
 pub use self::report::{
     Audit, AuditedBatch, AuditedDelivery, AuditedDestination, AuditedSource, Discrepancy, DiscrepancyKind,
-    Totals,
+    SignedWindows, Totals,
 };
 use self::survey::Survey;
+pub use self::window_records::RowCheck;
 use crate::error::InspectionError;
 
-/// Audits the batches that match the filter, and lists them.
-///
-/// `subscribers` are the destinations configured now.
-pub fn audit(
-    data_dir: &Path,
-    filter: &BatchFilter,
-    subscribers: &[Subscriber],
-) -> Result<Audit, InspectionError> {
-    audit_and_list(data_dir, filter, subscribers, Listing::All)
+/// What an audit looks at, beside the batches that match the filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditScope<'a> {
+    /// The destinations configured now.
+    pub subscribers: &'a [Subscriber],
+    /// The batches that the result lists.
+    pub listing: Listing,
+    /// Whose rows are compared with the signed records.
+    pub rows: RowCheck,
 }
 
-/// As [`audit`], but lists only the batches that are not delivered: seconds for millions of batches.
-pub fn audit_sums(
-    data_dir: &Path,
-    filter: &BatchFilter,
-    subscribers: &[Subscriber],
-) -> Result<Audit, InspectionError> {
-    audit_and_list(data_dir, filter, subscribers, Listing::Undelivered)
+impl<'a> AuditScope<'a> {
+    /// All batches are listed, and of signed windows a sample is read.
+    pub const fn of(subscribers: &'a [Subscriber]) -> Self {
+        Self {
+            subscribers,
+            listing: Listing::All,
+            rows: RowCheck::Sample,
+        }
+    }
 }
 
 /// The batches that the result lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listing {
+pub enum Listing {
+    /// All that match the filter.
     All,
+    /// Those of them that are not delivered. This takes seconds for millions of batches.
     Undelivered,
 }
 
-fn audit_and_list(
-    data_dir: &Path,
-    filter: &BatchFilter,
-    subscribers: &[Subscriber],
-    listing: Listing,
-) -> Result<Audit, InspectionError> {
+/// Audits the batches that match the filter.
+pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Result<Audit, InspectionError> {
+    let AuditScope {
+        subscribers,
+        listing,
+        rows,
+    } = scope;
     let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
     // Lines keep coming: what is compared with each other is read at one moment.
     let moment = ledger.at_one_moment(|ledger| Moment::read(ledger, filter, subscribers, listing))?;
     let Moment {
         lines,
         survey,
+        records,
         batches,
         undelivered,
     } = moment;
@@ -91,11 +101,15 @@ fn audit_and_list(
     warnings.extend(possible_duplicates::warnings(&ledger, filter)?);
     warnings.extend(two_senders::warnings(&ledger, filter, Timestamp::now())?);
     discrepancies.extend(gaps);
+    let signed = window_records::check(&ledger, data_dir, filter, &survey.windows, &records, rows)?;
+    discrepancies.extend(signed.discrepancies);
+    warnings.extend(signed.warnings);
     warnings.extend(unwanted::warnings(&undelivered, subscribers));
     warnings.extend(deliveries);
     Ok(Audit {
         complete: discrepancies.is_empty(),
         totals: add_up(&lines, &survey),
+        signed: signed.signed,
         sources: with_names(survey.sources),
         destinations: survey.destinations,
         batches,
@@ -109,6 +123,7 @@ struct Moment {
     /// The lines of each source's streams.
     lines: Vec<(SourceId, LineCounts)>,
     survey: Survey,
+    records: Vec<SignedRecord>,
     /// The batches that the result lists.
     batches: Vec<AuditedBatch>,
     undelivered: Vec<Batch>,
@@ -141,6 +156,7 @@ impl Moment {
         Ok(Self {
             lines,
             survey,
+            records: ledger.window_records()?,
             batches,
             undelivered,
         })

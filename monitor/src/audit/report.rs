@@ -16,6 +16,8 @@ pub struct Audit {
     pub complete: bool,
     /// Lines, added up.
     pub totals: Totals,
+    /// The windows that the monitor has signed.
+    pub signed: SignedWindows,
     /// The sums of each source that has batches.
     pub sources: Vec<AuditedSource>,
     /// The batches that match the filter, oldest window first; or, if only sums were asked for, those of them that are not
@@ -51,6 +53,17 @@ pub struct Totals {
     pub lines_received: u64,
     /// Of these, in batches that are delivered to every destination.
     pub lines_delivered: u64,
+}
+
+/// The signed records of the windows that match the filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SignedWindows {
+    /// Windows with a record.
+    pub windows: u64,
+    /// Their sums were compared with the ledger's rows. Of these, so many windows row by row.
+    pub row_by_row: u64,
+    /// The public key, in hex; `None` if nothing was signed yet.
+    pub key: Option<String>,
 }
 
 /// The batches of one source, added up.
@@ -240,6 +253,10 @@ pub enum DiscrepancyKind {
     Presumed,
     /// A batch was published once more, because somebody asked for it. Always a warning.
     Resent,
+    /// Rows of the ledger are not as they were when their window was signed, or the signed record itself is not.
+    RecordDiffers,
+    /// Windows are signed by another key than this host's. Always a warning.
+    RecordOfOtherKey,
 }
 
 impl Discrepancy {

@@ -9,12 +9,17 @@ use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde_json::json;
 
 use super::relay_host::{RelayHost, at, new_batch, source, subscriber, write};
-use crate::audit::{Audit, DiscrepancyKind, audit};
+use crate::audit::{Audit, AuditScope, DiscrepancyKind, audit};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 fn check(host: &RelayHost) -> Audit {
-    audit(host.data_dir(), &BatchFilter::default(), &[subscriber("edw")]).expect("audited")
+    audit(
+        host.data_dir(),
+        &BatchFilter::default(),
+        AuditScope::of(&[subscriber("edw")]),
+    )
+    .expect("audited")
 }
 
 /// The kinds found, each with its batch.
@@ -259,7 +264,7 @@ fn a_filter_limits_batches_and_totals() {
         source: Some(source("198.51.100.2")),
         ..BatchFilter::default()
     };
-    let other = audit(host.data_dir(), &by_source, &[]).expect("audited");
+    let other = audit(host.data_dir(), &by_source, AuditScope::of(&[])).expect("audited");
     assert_eq!(
         (
             other.batches.len(),
@@ -272,7 +277,7 @@ fn a_filter_limits_batches_and_totals() {
         since: Some(at("2026-11-21T03:00:00Z")),
         ..BatchFilter::default()
     };
-    let late = audit(host.data_dir(), &by_time, &[]).expect("audited");
+    let late = audit(host.data_dir(), &by_time, AuditScope::of(&[])).expect("audited");
     assert_eq!((late.batches.len(), late.totals.lines_received), (1, 2));
     assert_eq!(late.totals.lines_read, 14, "lines read are not counted by window");
     assert!(late.complete);
@@ -319,7 +324,7 @@ fn a_loss_is_a_gap_with_offsets_and_a_possible_loss_a_warning() {
                   the 2,500 bytes read are stored";
     assert_eq!(found["warnings"], expect("unfinished", 2500, None, detail));
 
-    let of = |filter| audit(host.data_dir(), &filter, &[subscriber("edw")]).expect("audited");
+    let of = |filter| audit(host.data_dir(), &filter, AuditScope::of(&[subscriber("edw")])).expect("audited");
     let after = BatchFilter {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()
@@ -379,7 +384,9 @@ fn lines_of_each_source_add_up_and_a_source_with_a_difference_is_named() {
             source: Some(source(name)),
             ..BatchFilter::default()
         };
-        let totals = audit(host.data_dir(), &by_source, &[]).expect("audited").totals;
+        let totals = audit(host.data_dir(), &by_source, AuditScope::of(&[]))
+            .expect("audited")
+            .totals;
         assert_eq!(
             totals.lines_read,
             totals.lines_excluded + totals.lines_received,
@@ -431,7 +438,7 @@ fn possible_duplicates_after_a_rebuild_are_a_warning() {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()
     };
-    let audit = crate::audit::audit(host.data_dir(), &later, &[]).expect("audited");
+    let audit = crate::audit::audit(host.data_dir(), &later, AuditScope::of(&[])).expect("audited");
     assert_eq!(audit.warnings, []);
 }
 

@@ -8,7 +8,7 @@ use logferry_ledger::{Batch, BatchFilter};
 use serde_json::json;
 
 use super::relay_host::{RelayHost, at, destination, subscriber};
-use crate::audit::{Audit, DiscrepancyKind, audit};
+use crate::audit::{Audit, AuditScope, DiscrepancyKind, audit};
 use crate::status::{StatusReport, StatusScope, status};
 
 const EARLY: &str = "2026-11-21T01:00:00Z";
@@ -43,7 +43,12 @@ fn look(host: &RelayHost, destinations: &[Subscriber]) -> StatusReport {
 }
 
 fn prove(host: &RelayHost, destinations: &[Subscriber]) -> Audit {
-    audit(host.data_dir(), &BatchFilter::default(), destinations).expect("audited")
+    audit(
+        host.data_dir(),
+        &BatchFilter::default(),
+        AuditScope::of(destinations),
+    )
+    .expect("audited")
 }
 
 fn note(host: &mut RelayHost, subscribers: &[Subscriber], now: Timestamp) {

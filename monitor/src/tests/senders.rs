@@ -8,7 +8,7 @@ use logferry_protocol::sender::{SenderId, SenderRun};
 use serde_json::json;
 
 use super::relay_host::{RelayHost, source};
-use crate::audit::{DiscrepancyKind, audit};
+use crate::audit::{AuditScope, DiscrepancyKind, audit};
 use crate::status::{SourceStatus, StatusScope, status};
 
 /// Notes a sender of `198.51.100.1`: its process began and was last heard from so many seconds ago.
@@ -61,7 +61,7 @@ fn two_live_senders_of_a_source_are_named_and_the_proof_stays_complete() {
     ];
     assert_eq!(senders, expected);
 
-    let audit = audit(host.data_dir(), &BatchFilter::default(), &[]).expect("audited");
+    let audit = audit(host.data_dir(), &BatchFilter::default(), AuditScope::of(&[])).expect("audited");
     assert!(audit.complete);
     let warnings: Vec<_> = audit.warnings.iter().map(|warning| warning.kind).collect();
     assert_eq!(warnings, [DiscrepancyKind::TwoSenders]);
@@ -78,6 +78,6 @@ fn a_silent_predecessor_is_not_named_and_the_present_address_is_shown() {
     assert!(is_healthy, "{source:?}");
     assert_eq!(source.address, Some("198.51.100.2".parse().expect("an address")));
     assert!(source.senders.is_empty());
-    let audit = audit(host.data_dir(), &BatchFilter::default(), &[]).expect("audited");
+    let audit = audit(host.data_dir(), &BatchFilter::default(), AuditScope::of(&[])).expect("audited");
     assert!(audit.warnings.is_empty());
 }

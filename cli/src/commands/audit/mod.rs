@@ -1,5 +1,6 @@
 //! `logferry audit`: compares what was read with what was received and delivered.
 
+mod page;
 mod verify_remote;
 
 use std::path::Path;
@@ -7,7 +8,9 @@ use std::path::Path;
 use anyhow::anyhow;
 use logferry_config::Config;
 use logferry_ledger::{BatchFilter, BatchState, Ledger};
-use logferry_monitor::audit::{self, Audit, AuditedBatch, AuditedDestination, AuditedSource, Discrepancy};
+use logferry_monitor::audit::{
+    self, Audit, AuditScope, AuditedBatch, AuditedDestination, AuditedSource, Discrepancy, Listing, RowCheck,
+};
 use logferry_text::{Table, count, size};
 
 use crate::args::AuditArgs;
@@ -21,22 +24,38 @@ const UNDELIVERED_SHOWN_MAX: usize = 20;
 
 /// Audits, and prints the result. An error if a destination could not be read, whatever was found at others.
 pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
-    let filter = options.selection.filter();
+    if let Some(page) = &options.check {
+        return page::check(file, page);
+    }
+    let filter = options.filter();
     let config = configuration::load(file)?;
     let data_dir = configuration::data_dir(file, &config)?;
     configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
     // Text needs only sums; the rest names batches.
-    let audit = if options.json || options.verify {
-        audit::audit
-    } else {
-        audit::audit_sums
+    let names_batches = options.json || options.verify || options.html.is_some();
+    let subscribers = configuration::subscribers(&config);
+    let scope = AuditScope {
+        listing: if names_batches {
+            Listing::All
+        } else {
+            Listing::Undelivered
+        },
+        rows: if options.full {
+            RowCheck::Full
+        } else {
+            RowCheck::Sample
+        },
+        ..AuditScope::of(&subscribers)
     };
-    let mut audit = audit(&data_dir, &filter, &configuration::subscribers(&config))?;
+    let mut audit = audit::audit(&data_dir, &filter, scope)?;
     let mut unread = Vec::new();
     if options.verify {
         unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
     }
     console::print_result(options.json, &audit, text)?;
+    if let Some(to) = &options.html {
+        page::write(to, &audit, &data_dir, options)?;
+    }
     if !unread.is_empty() {
         return Err(anyhow!(unread.join("; ")).into());
     }
@@ -47,7 +66,7 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
 pub(crate) fn audit(file: &Path, config: &Config, filter: &BatchFilter) -> Result<Audit> {
     let data_dir = configuration::data_dir(file, config)?;
     let subscribers = configuration::subscribers(config);
-    Ok(audit::audit(&data_dir, filter, &subscribers)?)
+    Ok(audit::audit(&data_dir, filter, AuditScope::of(&subscribers))?)
 }
 
 /// The audit for people: sums by source and destination, batches not delivered yet, warnings, discrepancies.
@@ -156,7 +175,7 @@ mod tests {
     fn empty_audit() -> Audit {
         let dir = tempfile::tempdir().unwrap();
         Ledger::open_or_create(dir.path()).unwrap();
-        audit::audit(dir.path(), &BatchFilter::default(), &[]).unwrap()
+        audit::audit(dir.path(), &BatchFilter::default(), AuditScope::of(&[])).unwrap()
     }
 
     #[test]

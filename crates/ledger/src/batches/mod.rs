@@ -1,4 +1,5 @@
-//! Batches: their types (`batch`), their table (`table`), and one pass over all of it (`scan`).
+//! Batches: their types (`batch`), their table (`table`), one pass over all of it (`scan`), and
+//! the signed records of their windows (`window_records`).
 //!
 //! This room uses only `row`; streams, deliveries and the rebuild build on it. A new query needs changes only here; a new
 //! column needs a step of the schema too.
@@ -6,8 +7,10 @@
 mod batch;
 mod scan;
 mod table;
+mod window_records;
 
 pub use batch::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch};
 pub use scan::{Scanned, ScannedBatch, ScannedDelivery};
 pub use table::{FORGOTTEN_PARTS, PARTS_MAX, is_last_part};
 pub(crate) use table::{by_id, grow, insert};
+pub use window_records::{SignedRecord, WindowPart};

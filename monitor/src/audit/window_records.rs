@@ -1,0 +1,190 @@
+//! The signed records of windows against the ledger's rows.
+//!
+//! Every signature is checked, and the sums of every signed window. The rows themselves are read for the newest windows and
+//! for some drawn by lot, so that the audit of millions of batches takes seconds; with `--full` for all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use logferry_ledger::{BatchFilter, Ledger, SignedRecord};
+use logferry_text::count;
+
+use super::report::{Discrepancy, DiscrepancyKind, SignedWindows};
+use super::survey::WindowSums;
+use crate::error::InspectionError;
+use crate::sign_off::{PublicKey, RecordFault, WindowRecord, rows_digest};
+use crate::time::clamped_timestamp;
+
+/// Signed windows whose rows are read in any case: the newest.
+const NEWEST: usize = 72;
+
+/// Of the older ones, so many drawn by lot.
+const DRAWN: usize = 128;
+
+/// The result of the comparison.
+#[derive(Debug, Default)]
+pub(super) struct RecordCheck {
+    pub(super) signed: SignedWindows,
+    pub(super) discrepancies: Vec<Discrepancy>,
+    pub(super) warnings: Vec<Discrepancy>,
+}
+
+/// Whose rows are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowCheck {
+    /// Of the newest windows, and of some drawn by lot.
+    Sample,
+    /// Of all.
+    Full,
+}
+
+/// Compares the records of the windows that match the filter. `sums`: of these windows; with a source in the filter they
+/// are not the windows' own, and are not compared. `records`: all, read at the same moment as the sums.
+pub(super) fn check(
+    ledger: &Ledger,
+    data_dir: &Path,
+    filter: &BatchFilter,
+    sums: &HashMap<(i64, u32), WindowSums>,
+    records: &[SignedRecord],
+    rows: RowCheck,
+) -> Result<RecordCheck, InspectionError> {
+    let key = PublicKey::read(data_dir)?;
+    let mut check = RecordCheck::default();
+    check.signed.key = key.map(|key| key.to_string());
+    let windows = read(records, key.as_ref(), filter, &mut check);
+    check.signed.windows = count_of(windows.len());
+    if filter.source.is_some() {
+        return Ok(check);
+    }
+    let last = windows.len();
+    for (number, (window, records)) in windows.iter().enumerate() {
+        let sums = sums.get(window).copied().unwrap_or_default();
+        let told = add_up(records);
+        // A part that came after the last record is signed later; what was signed stays.
+        let has_more = sums.batches > told.batches && sums.lines >= told.lines && sums.bytes >= told.bytes;
+        if sums != told && !has_more {
+            let detail = sums_differ(&sums, &told);
+            check.discrepancies.push(differs(*window, &detail));
+            continue;
+        }
+        let is_drawn = number + NEWEST >= last || rand::random_range(0..last.max(1)) < DRAWN;
+        if rows == RowCheck::Full || is_drawn || has_more {
+            check.signed.row_by_row += 1;
+            for record in records {
+                check
+                    .discrepancies
+                    .extend(row_difference(ledger, *window, record)?);
+            }
+        }
+    }
+    Ok(check)
+}
+
+type Windows = BTreeMap<(i64, u32), Vec<(SignedRecord, WindowRecord)>>;
+
+/// The genuine records by window. What is not genuine is told.
+fn read(
+    records: &[SignedRecord],
+    key: Option<&PublicKey>,
+    filter: &BatchFilter,
+    check: &mut RecordCheck,
+) -> Windows {
+    let (mut windows, mut before, mut other_keys) = (Windows::new(), None, BTreeMap::new());
+    for signed in records {
+        let window = (signed.covers.window_start, signed.covers.window_seconds);
+        match WindowRecord::read(signed, before, key) {
+            Ok(record) if includes(filter, window) => {
+                windows.entry(window).or_default().push((signed.clone(), record));
+            }
+            Ok(_) => {}
+            Err(RecordFault::OtherKey(key)) => *other_keys.entry(key).or_insert(0_u64) += 1,
+            Err(fault) => {
+                let number = signed.number;
+                let detail = match fault {
+                    RecordFault::Text => format!("record {number} of it is not the text that was signed"),
+                    RecordFault::Signature => {
+                        format!("the signature of record {number} does not fit its text")
+                    }
+                    RecordFault::Chain | RecordFault::OtherKey(_) => {
+                        format!(
+                            "record {number} does not follow the one before: a record was removed or replaced"
+                        )
+                    }
+                };
+                check.discrepancies.push(differs(window, &detail));
+            }
+        }
+        before = Some(signed);
+    }
+    let warning = |(key, records): (String, u64)| {
+        let detail = format!(
+            "{} signed windows are signed by key {key}, not by audit.pub: the key was made anew, or somebody else signed",
+            count(records)
+        );
+        Discrepancy::new(DiscrepancyKind::RecordOfOtherKey, detail)
+    };
+    check.warnings.extend(other_keys.into_iter().map(warning));
+    windows
+}
+
+fn includes(filter: &BatchFilter, (start, seconds): (i64, u32)) -> bool {
+    let end = start.saturating_add(i64::from(seconds));
+    filter.since.is_none_or(|since| end > since.as_second())
+        && filter.until.is_none_or(|until| start < until.as_second())
+}
+
+fn add_up(records: &[(SignedRecord, WindowRecord)]) -> WindowSums {
+    let mut sums = WindowSums::default();
+    for (_, record) in records {
+        sums.batches += record.batches;
+        sums.lines += record.lines;
+        sums.bytes += record.bytes;
+    }
+    sums
+}
+
+fn sums_differ(found: &WindowSums, signed: &WindowSums) -> String {
+    let text = |sums: &WindowSums| {
+        let (batches, lines, bytes) = (count(sums.batches), count(sums.lines), count(sums.bytes));
+        format!("{batches} batches, {lines} lines and {bytes} bytes")
+    };
+    format!(
+        "it was signed with {}, the ledger now has {}",
+        text(signed),
+        text(found)
+    )
+}
+
+fn row_difference(
+    ledger: &Ledger,
+    window: (i64, u32),
+    (signed, record): &(SignedRecord, WindowRecord),
+) -> Result<Option<Discrepancy>, InspectionError> {
+    let rows = ledger.covered_batches(&signed.covers)?;
+    if rows_digest(&rows) == record.rows {
+        return Ok(None);
+    }
+    let detail = format!(
+        "rows of its batches (numbers {} to {}) are not as they were signed at {}",
+        record.after + 1,
+        record.last,
+        record.signed_at
+    );
+    Ok(Some(differs(window, &detail)))
+}
+
+fn differs((start, seconds): (i64, u32), detail: &str) -> Discrepancy {
+    let (start, end) = (
+        clamped_timestamp(start),
+        clamped_timestamp(start.saturating_add(i64::from(seconds))),
+    );
+    let detail = format!("window {start} to {end}: {detail}; somebody or something changed ledger.db");
+    Discrepancy::new(DiscrepancyKind::RecordDiffers, detail)
+}
+
+fn count_of(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The key that signs windows and pages: Ed25519 (RFC 8032). Made once, in the relay's data folder.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use logferry_durable::{Disk, DiskError, RealDisk};
+
+/// The secret key's file in the data folder.
+pub const KEY_FILE: &str = "audit.key";
+
+/// The public key's file in the data folder.
+pub const PUBLIC_KEY_FILE: &str = "audit.pub";
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read or written.
+    #[error("the audit's key cannot be used")]
+    Disk(#[from] DiskError),
+    /// The file is something else.
+    #[error(
+        "{} is no key: one line of 64 hexadecimal digits is expected. Restore it from a backup; or move it and {PUBLIC_KEY_FILE} \
+         away, and the monitor makes a new key, with which old records do not verify", .0.display()
+    )]
+    NoKey(PathBuf),
+}
+
+/// The secret key.
+pub struct SigningKeyFile(SigningKey);
+
+impl SigningKeyFile {
+    /// The key of a data folder, made now if there is none.
+    pub fn open_or_create(data_dir: &Path) -> Result<Self, KeyError> {
+        let path = data_dir.join(KEY_FILE);
+        let key = if let Some(text) = RealDisk.read(&path)? {
+            SigningKey::from_bytes(&bytes_of(&text).ok_or(KeyError::NoKey(path))?)
+        } else {
+            let secret: [u8; 32] = rand::random();
+            // A crash before the second file leaves the key; the next start writes its public half.
+            RealDisk.replace_secret(&path, (hex(&secret) + "\n").as_bytes())?;
+            SigningKey::from_bytes(&secret)
+        };
+        let (public, path) = (PublicKey(key.verifying_key()), data_dir.join(PUBLIC_KEY_FILE));
+        let text = format!("{public}\n");
+        if RealDisk.read(&path)?.as_deref() != Some(text.as_bytes()) {
+            RealDisk.replace(&path, text.as_bytes())?;
+        }
+        Ok(Self(key))
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key())
+    }
+
+    pub(super) fn sign(&self, text: &[u8]) -> String {
+        hex(&self.0.sign(text).to_bytes())
+    }
+}
+
+impl fmt::Debug for SigningKeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the secret key of {}", self.public())
+    }
+}
+
+/// A public key. Its text has 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// The public key of a data folder; `None` if it has none yet.
+    pub fn read(data_dir: &Path) -> Result<Option<Self>, KeyError> {
+        let path = data_dir.join(PUBLIC_KEY_FILE);
+        let text = RealDisk.read(&path)?;
+        text.map(|text| Self::of_text(&text).ok_or(KeyError::NoKey(path)))
+            .transpose()
+    }
+
+    /// The key with this text.
+    pub fn of_text(text: &[u8]) -> Option<Self> {
+        VerifyingKey::from_bytes(&bytes_of(text)?).ok().map(Self)
+    }
+
+    pub(super) fn has_signed(&self, text: &[u8], signature: &str) -> bool {
+        let signature = bytes_of(signature.as_bytes()).map(|bytes| Signature::from_bytes(&bytes));
+        signature.is_some_and(|signature| self.0.verify_strict(text, &signature).is_ok())
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(self.0.as_bytes()))
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of a text of hexadecimal digits, which may end with spaces or a newline.
+fn bytes_of<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let digits = str::from_utf8(text).ok()?.trim_end();
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (number, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * number..2 * number + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
