@@ -85,12 +85,12 @@ fn parent(path: &Path) -> &Path {
 
 impl RealDisk {
     /// As [`Disk::replace`], with a file that only its owner may read.
-    pub fn replace_secret(&self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
+    pub fn replace_secret(self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
         self.replace_as(path, contents, 0o600)
     }
 
     /// `mode`: of the new file, less the umask.
-    fn replace_as(&self, path: &Path, contents: &[u8], mode: u32) -> Result<(), DiskError> {
+    fn replace_as(self, path: &Path, contents: &[u8], mode: u32) -> Result<(), DiskError> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);

@@ -76,8 +76,8 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Re
     } = scope;
     let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
     // Lines keep coming: what is compared with each other is read at one moment.
-    let moment = ledger.at_one_moment(|ledger| Moment::read(ledger, filter, subscribers, listing))?;
-    let Moment {
+    let moment = ledger.at_one_moment(|ledger| LedgerMoment::read(ledger, filter, subscribers, listing))?;
+    let LedgerMoment {
         lines,
         survey,
         records,
@@ -119,7 +119,7 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Re
 }
 
 /// What the ledger says at one moment.
-struct Moment {
+struct LedgerMoment {
     /// The lines of each source's streams.
     lines: Vec<(SourceId, LineCounts)>,
     survey: Survey,
@@ -129,7 +129,7 @@ struct Moment {
     undelivered: Vec<Batch>,
 }
 
-impl Moment {
+impl LedgerMoment {
     fn read(
         ledger: &Ledger,
         filter: &BatchFilter,

@@ -80,12 +80,14 @@ impl Surveyor<'_> {
         self.end();
         let survey = &mut self.survey;
         let is_sent = batch.state == BatchState::Sent;
-        match survey.sources.get_mut(batch.source) {
-            Some(source) => source.add(batch.lines, batch.bytes, is_sent),
-            None => {
-                let source = survey.sources.entry(batch.source.to_owned()).or_default();
-                source.add(batch.lines, batch.bytes, is_sent);
-            }
+        // No name is copied for a source that is known.
+        if !survey.sources.contains_key(batch.source) {
+            survey
+                .sources
+                .insert(batch.source.to_owned(), AuditedSource::default());
+        }
+        if let Some(source) = survey.sources.get_mut(batch.source) {
+            source.add(batch.lines, batch.bytes, is_sent);
         }
         let Window { start, seconds, .. } = batch.window;
         let window = survey.windows.entry((start, seconds)).or_default();

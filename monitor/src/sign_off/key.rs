@@ -1,6 +1,6 @@
 //! The key that signs windows and pages: Ed25519 (RFC 8032). Made once, in the relay's data folder.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -96,7 +96,10 @@ impl fmt::Display for PublicKey {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// The bytes of a text of hexadecimal digits, which may end with spaces or a newline.
