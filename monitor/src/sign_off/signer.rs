@@ -1,5 +1,6 @@
 //! What the monitor signs at each look.
 
+use std::ops::Range;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,8 @@ use super::record::make_record;
 /// A window is signed so long after its end: most late lines have come by then.
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
-/// Late parts get a record while their window is at most so much older than the newest signed one.
+/// Late parts get a record while their window is at most so much older than the newest signed one. So many rows are read at
+/// each look: some ten thousand with 300 sources.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Windows that one look signs: some ten milliseconds. The first look at an old ledger has thousands to sign.
@@ -28,10 +30,16 @@ pub(crate) enum SignError {
 
 /// Signs some of the windows that are complete and not signed. Returns how many.
 pub(crate) fn look(ledger: &mut Ledger, data_dir: &Path, now: Timestamp) -> Result<usize, SignError> {
-    let newest = ledger.newest_signed_window()?;
-    let from = newest.and_then(|newest| newest.checked_sub(LOOK_BACK).ok());
+    let (newest, next) = ledger.signing_place()?;
+    let Some((oldest, latest)) = newest.or(next).zip(next.or(newest)) else {
+        return Ok(0);
+    };
+    let starts = Range {
+        start: oldest.checked_sub(LOOK_BACK).unwrap_or(oldest),
+        end: latest.checked_add(LOOK_BACK).unwrap_or(latest),
+    };
     let settled = now.checked_sub(SETTLED_AFTER).unwrap_or(now);
-    let windows = ledger.windows_to_sign(from.unwrap_or(Timestamp::MIN), settled, WINDOWS_MAX)?;
+    let windows = ledger.windows_to_sign(starts, settled, WINDOWS_MAX)?;
     if windows.is_empty() {
         return Ok(0);
     }

@@ -3,6 +3,8 @@
 //! A record covers the batches of its window that were opened after those of the window's record before, so that late
 //! parts get a record of their own and nothing is signed twice. Records are only added.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
@@ -40,24 +42,29 @@ pub struct SignedRecord {
 
 impl Ledger {
     /// Windows that ended before a time, whose batches are all delivered, and not all covered by records; oldest first, so
-    /// many at most. Looks at windows that start at `from` or later.
+    /// many at most. Looks at windows that start between two times.
     pub fn windows_to_sign(
         &self,
-        from: Timestamp,
+        starts: Range<Timestamp>,
         ended_before: Timestamp,
         at_most: u32,
     ) -> Result<Vec<WindowPart>, LedgerError> {
         let query = "SELECT * FROM (
                 SELECT window_start, window_seconds, count(*) AS batches, max(id) AS last, sum(state <> 'sent') AS waiting
-                FROM batches WHERE window_start >= ?1 GROUP BY window_start, window_seconds) AS w
+                FROM batches WHERE window_start >= ?1 AND window_start < ?4 GROUP BY window_start, window_seconds) AS w
             LEFT JOIN (
                 SELECT window_start AS start, window_seconds AS seconds, sum(batches) AS covered, max(last) AS after
-                FROM window_records WHERE window_start >= ?1 GROUP BY window_start, window_seconds) AS r
+                FROM window_records WHERE window_start >= ?1 AND window_start < ?4 GROUP BY window_start, window_seconds) AS r
             ON r.start = w.window_start AND r.seconds = w.window_seconds
             WHERE waiting = 0 AND window_start + window_seconds <= ?2 AND batches > coalesce(covered, 0)
               AND last > coalesce(after, 0)
             ORDER BY window_start, window_seconds LIMIT ?3";
-        let values = (from.as_second(), ended_before.as_second(), at_most);
+        let values = (
+            starts.start.as_second(),
+            ended_before.as_second(),
+            at_most,
+            starts.end.as_second(),
+        );
         self.list("find complete windows", query, values, |row| {
             Ok(WindowPart {
                 window_start: row.get("window_start")?,
@@ -115,14 +122,22 @@ impl Ledger {
         self.find("find the last signed window", query, [], from_row)
     }
 
-    /// The start of the newest window that has a record.
-    pub fn newest_signed_window(&self) -> Result<Option<Timestamp>, LedgerError> {
-        let query = "SELECT max(window_start) AS start FROM window_records";
-        let newest = self.find("find the newest signed window", query, [], |row| {
-            let second: Option<i64> = row.get("start")?;
-            Ok(second.and_then(|second| Timestamp::from_second(second).ok()))
-        })?;
-        Ok(newest.flatten())
+    /// The start of the newest window that has a record, and of the first window after it. Without records, of the first
+    /// window of all.
+    pub fn signing_place(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), LedgerError> {
+        let second = |query, after: i64| {
+            let find = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+            self.find("find the windows to sign", query, [after], find)
+                .map(Option::flatten)
+        };
+        let newest = second(
+            "SELECT max(window_start) FROM window_records WHERE window_start > ?1",
+            i64::MIN,
+        )?;
+        let query = "SELECT min(window_start) FROM batches WHERE window_start > ?1";
+        let next = second(query, newest.unwrap_or(i64::MIN))?;
+        let time = |second: Option<i64>| second.and_then(|second| Timestamp::from_second(second).ok());
+        Ok((time(newest), time(next)))
     }
 }
 
