@@ -22,6 +22,8 @@ pub struct PageFacts {
     pub ledger: String,
     /// The period asked for, as people read it.
     pub period: String,
+    /// Whether that is all times. The senders count the lines that they read over all times only.
+    pub covers_all_times: bool,
     /// Whether files were read back from the destinations.
     pub is_verified: bool,
     /// The version of logferry.
@@ -73,11 +75,12 @@ fn head(audit: &Audit, facts: &PageFacts) -> String {
     };
     let (period, made_at) = (escape(&facts.period), facts.made_at);
     let rows = [
-        ("lines read", totals.lines_read),
+        ("read", totals.lines_read),
         ("excluded by a rule", totals.lines_excluded),
         ("received", totals.lines_received),
         ("delivered to every destination", totals.lines_delivered),
     ];
+    let rows = rows.into_iter().skip(if facts.covers_all_times { 0 } else { 2 });
     let rows = rows.map(|(name, lines)| [name.to_owned(), count(lines)]);
     format!(
         "<h1>Audit of log lines</h1>\n<p class=\"soft\">{period}; made at {made_at:.0}</p>\n\

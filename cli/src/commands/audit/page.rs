@@ -19,9 +19,11 @@ pub(super) fn write(to: &Path, audit: &Audit, data_dir: &Path, options: &AuditAr
     let key = SigningKeyFile::open_or_create(data_dir)
         .context("cannot sign the page; run this as root or as the monitor's user")?;
     let ledger = Ledger::open(data_dir)?;
+    let filter = options.filter();
     let facts = PageFacts {
         ledger: format!("{} {}", ledger.path().display(), ledger.id()?),
-        period: period(&options.filter()),
+        period: period(&filter),
+        covers_all_times: filter.since.is_none() && filter.until.is_none(),
         is_verified: options.verify,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: Timestamp::now(),

@@ -143,6 +143,7 @@ fn a_page_says_what_was_found_and_no_name_becomes_markup() {
     let facts = page::PageFacts {
         ledger: "ledger.db <b>".to_owned(),
         period: "all windows".to_owned(),
+        covers_all_times: true,
         is_verified: false,
         version: "1".to_owned(),
         made_at: at(NOW),
