@@ -15,7 +15,7 @@ use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, Num
 use logferry_protocol::names::{LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
-use logferry_store::{LineGap, LineOrigin};
+use logferry_store::LineOrigin;
 use logferry_telemetry::IndexerMetrics;
 use logferry_text::error_chain;
 
@@ -116,6 +116,7 @@ impl<S: LineStore> IndexSession<S> {
             kept: NumbersKept {
                 minutes: config.keep.minutes,
                 hours: config.keep.hours,
+                gaps: config.keep.hours.max(config.keep.age),
             },
             formats: LogFormats::new(config.formats.clone()),
             counters: counters.collect(),
@@ -224,7 +225,7 @@ impl<S: LineStore> IndexSession<S> {
         let mut lines = match opened {
             Ok(Some(lines)) => lines,
             missed => {
-                self.miss(id, &key, missed.err().as_ref(), work)?;
+                self.miss(id, missed.err().as_ref(), work)?;
                 return Ok(ControlFlow::Continue(()));
             }
         };
@@ -266,7 +267,7 @@ impl<S: LineStore> IndexSession<S> {
         }
         work.has_more |= work.left <= least_left || work.is_full();
         if failed.is_some() || lines.is_short() {
-            self.miss(id, &key, failed.as_ref(), work)?;
+            self.miss(id, failed.as_ref(), work)?;
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some((id, lines));
         }
@@ -281,7 +282,6 @@ impl<S: LineStore> IndexSession<S> {
     fn miss(
         &mut self,
         id: BatchId,
-        key: &LogKey,
         failed: Option<&DiskError>,
         work: &mut RoundWork,
     ) -> Result<(), IndexerError> {
@@ -297,18 +297,6 @@ impl<S: LineStore> IndexSession<S> {
         };
         let (from, bytes) = tracked.skip_rest();
         let gap = gap(tracked, (from, bytes), reason, work.now);
-        let window = tracked.batch.window;
-        self.store.append_gap(&LineGap {
-            origin: origin(&tracked.batch, &gap.batch, key.1.as_ref(), &Format::default()),
-            offset: from,
-            bytes,
-            window_ms: (
-                window.start.saturating_mul(1000),
-                window.end().saturating_mul(1000),
-            ),
-            found_at_ms: work.now.as_millisecond(),
-            reason,
-        })?;
         let (batch, source) = (&gap.batch, &gap.source);
         tracing::warn!(
             "batch {batch} of source {source}: {bytes} bytes from byte {from} on are in neither numbers nor search, because \
@@ -400,6 +388,7 @@ fn gap(tracked: &TrackedBatch, (from, bytes): (u64, u64), reason: &str, now: Tim
         source: batch.source.to_string(),
         group: batch.group.to_string(),
         window_start: batch.window.start,
+        window_end: batch.window.end(),
         reason: reason.to_owned(),
         noticed_at: now.as_second(),
     }

@@ -52,8 +52,10 @@ pub struct IndexChange {
 pub struct NumbersKept {
     /// By minute.
     pub minutes: Duration,
-    /// By hour; gaps too.
+    /// By hour.
     pub hours: Duration,
+    /// Gaps, after they were noticed: as long as numbers or lines of their time are kept.
+    pub gaps: Duration,
 }
 
 impl NumbersKept {
@@ -65,12 +67,15 @@ impl NumbersKept {
 
     /// The first second that is kept by minute, and by hour.
     fn since(self, now: i64) -> [(NumbersSpan, i64); 2] {
-        let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         [
-            (NumbersSpan::Minute, before(self.minutes)),
-            (NumbersSpan::Hour, before(self.hours)),
+            (NumbersSpan::Minute, before(now, self.minutes)),
+            (NumbersSpan::Hour, before(now, self.hours)),
         ]
     }
+}
+
+fn before(now: i64, age: Duration) -> i64 {
+    now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// `index.db`, open for writing.
@@ -182,10 +187,8 @@ impl IndexDb {
             for (span, since) in kept.since(now) {
                 let remove = format!("DELETE FROM {} WHERE start < ?1", span.table());
                 sql.execute(&remove, [span.start_of(since)])?;
-                if span == NumbersSpan::Hour {
-                    sql.execute("DELETE FROM gaps WHERE noticed_at < ?1", [since])?;
-                }
             }
+            sql.execute("DELETE FROM gaps WHERE noticed_at < ?1", [before(now, kept.gaps)])?;
             for batch in gone {
                 sql.prepare_cached("DELETE FROM batches WHERE batch = ?1")?
                     .execute([batch])?;
@@ -277,8 +280,8 @@ fn merge(
 
 fn insert_gap(sql: &Connection, gap: &IndexGap) -> rusqlite::Result<()> {
     sql.prepare_cached(
-        "INSERT OR REPLACE INTO gaps (batch, from_byte, bytes, source, grp, window_start, reason, noticed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO gaps (batch, from_byte, bytes, source, grp, window_start, window_end, reason, noticed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute((
         &gap.batch,
@@ -287,6 +290,7 @@ fn insert_gap(sql: &Connection, gap: &IndexGap) -> rusqlite::Result<()> {
         &gap.source,
         &gap.group,
         gap.window_start,
+        gap.window_end,
         &gap.reason,
         gap.noticed_at,
     ))

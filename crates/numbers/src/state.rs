@@ -60,6 +60,8 @@ pub struct IndexGap {
     pub group: String,
     /// First second of the batch's window.
     pub window_start: i64,
+    /// First second behind the window.
+    pub window_end: i64,
     /// The reason, for people.
     pub reason: String,
     /// When it was noticed, in seconds since 1970.
@@ -111,9 +113,9 @@ pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
     })
 }
 
-/// The gaps whose batches' windows begin at or after `since`, the oldest first.
+/// The gaps whose batches' windows end after `since`, the oldest first.
 pub(crate) fn gaps(sql: &Connection, since: i64) -> SqlResult<Vec<IndexGap>> {
-    let query = "SELECT * FROM gaps WHERE window_start >= ?1 ORDER BY window_start, batch, from_byte";
+    let query = "SELECT * FROM gaps WHERE window_end > ?1 ORDER BY window_start, batch, from_byte";
     let mut query = sql.prepare_cached(query)?;
     let gaps = query.query_map([since], |row| {
         Ok(IndexGap {
@@ -123,6 +125,7 @@ pub(crate) fn gaps(sql: &Connection, since: i64) -> SqlResult<Vec<IndexGap>> {
             source: row.get("source")?,
             group: row.get("grp")?,
             window_start: row.get("window_start")?,
+            window_end: row.get("window_end")?,
             reason: row.get("reason")?,
             noticed_at: row.get("noticed_at")?,
         })

@@ -10,8 +10,8 @@ use logferry_config::{Config, FormatsByLog};
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchFilter, Ledger};
-use logferry_numbers::{IndexError, IndexReader, IndexState};
-use logferry_protocol::names::{LogName, SourceId};
+use logferry_numbers::{IndexError, IndexGap, IndexReader, IndexState};
+use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_store::{
     Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, StorePosition, UnindexedBatch,
@@ -29,6 +29,7 @@ pub(super) struct SearchScope {
     unindexed: Vec<UnindexedBatch>,
     formats: FormatsByLog,
     notes: Vec<String>,
+    gaps: Vec<IndexGap>,
 }
 
 impl SearchScope {
@@ -39,7 +40,14 @@ impl SearchScope {
             owner::act_as_owner(&[store_dir])?;
         }
         let data_dir = configuration::data_dir(file, config)?;
-        let (state, mut notes) = index_state(file, store_dir.as_deref())?;
+        let (index, mut notes) = index(file, store_dir.as_deref())?;
+        let (mut state, mut gaps) = (IndexState::default(), Vec::new());
+        if let Some(index) = index {
+            state = index.state().map_err(|error| anyhow!(error))?;
+            let since = options.since.map_or(i64::MIN, Timestamp::as_second);
+            gaps = index.gaps(since).map_err(|error| anyhow!(error))?;
+            gaps.retain(|gap| may_miss(gap, options));
+        }
         let ledger = Ledger::open(&data_dir)?;
         configuration::require_source(config, &ledger, options.source.as_ref())?;
         configuration::require_group(config, &ledger, options.group.as_ref())?;
@@ -56,12 +64,18 @@ impl SearchScope {
             unindexed: unindexed.collect(),
             formats: config.formats.clone(),
             notes,
+            gaps,
         })
     }
 
     /// What people should know before they see hits, a sentence each.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Bytes that were gone before they were indexed, of what is searched for.
+    pub(super) fn gaps(&self) -> &[IndexGap] {
+        &self.gaps
     }
 
     /// Searches one page.
@@ -80,26 +94,28 @@ impl SearchScope {
     }
 }
 
-/// How far the indexer has come, and the reason if there is no index.
-fn index_state(file: &Path, store_dir: Option<&Path>) -> Result<(IndexState, Vec<String>)> {
-    let Some(store_dir) = store_dir else {
-        let note = format!(
-            "{} has no indexer section: only what the spool still has is searched, which takes longer",
-            file.display()
-        );
-        return Ok((IndexState::default(), vec![note]));
-    };
-    match IndexReader::open(store_dir).and_then(|index| index.state()) {
-        Ok(state) => Ok((state, Vec::new())),
-        Err(IndexError::Missing { path }) => {
-            let note = format!(
-                "{} does not exist, so the indexer has never run: only what the spool still has is searched, which takes longer",
-                path.display()
-            );
-            Ok((IndexState::default(), vec![note]))
+/// The index; if there is none, the reason for people.
+fn index(file: &Path, store_dir: Option<&Path>) -> Result<(Option<IndexReader>, Vec<String>)> {
+    let why = match store_dir.map(IndexReader::open) {
+        Some(Ok(index)) => return Ok((Some(index), Vec::new())),
+        None => format!("{} has no indexer section", file.display()),
+        Some(Err(IndexError::Missing { path })) => {
+            format!("{} does not exist, so the indexer has never run", path.display())
         }
-        Err(error) => Err(anyhow!(error).into()),
-    }
+        Some(Err(error)) => return Err(anyhow!(error).into()),
+    };
+    let note = format!("{why}: only what the spool still has is searched, which takes longer");
+    Ok((None, vec![note]))
+}
+
+/// Whether lines that are searched for may have been in these bytes.
+fn may_miss(gap: &IndexGap, options: &SearchArgs) -> bool {
+    let is_of = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
+    options
+        .until
+        .is_none_or(|until| gap.window_start < until.as_second())
+        && is_of(options.source.as_ref().map(SourceId::as_str), &gap.source)
+        && is_of(options.group.as_ref().map(GroupName::as_str), &gap.group)
 }
 
 /// Sets the log of the batches whose name does not tell it, if their source has only one, as the indexer does. Returns a note
