@@ -68,6 +68,29 @@ pub struct IndexGap {
     pub noticed_at: i64,
 }
 
+/// The format that was found for the lines of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLogFormat {
+    /// The source.
+    pub source: String,
+    /// The log, if it is known.
+    pub log: Option<String>,
+    /// The format, as `Format::parse` takes it.
+    pub format: String,
+}
+
+pub(crate) fn formats(sql: &Connection) -> SqlResult<Vec<FoundLogFormat>> {
+    let mut query = sql.prepare("SELECT source, log, format FROM formats ORDER BY source, log")?;
+    let formats = query.query_map([], |row| {
+        Ok(FoundLogFormat {
+            source: row.get("source")?,
+            log: Some(row.get("log")?).filter(|log: &String| !log.is_empty()),
+            format: row.get("format")?,
+        })
+    })?;
+    formats.collect()
+}
+
 pub(crate) fn series_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<SeriesKey> {
     Ok(SeriesKey {
         source: row.get("source")?,

@@ -175,6 +175,16 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     all.gaps.push(gap.clone());
     all.batches.insert("b1".to_owned(), place);
     all.newest_batch = Some(3);
+    let format = |log: Option<&str>, format: &str| FoundLogFormat {
+        source: "a".to_owned(),
+        log: log.map(str::to_owned),
+        format: format.to_owned(),
+    };
+    all.formats = vec![
+        format(Some("access"), "json"),
+        format(None, "auto"),
+        format(Some("access"), "combined"),
+    ];
     all.lag.seconds = 4;
     db.record(&mut all, KEPT, NOW).expect("recorded");
 
@@ -187,6 +197,8 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     );
     assert_eq!(state.store_position.as_deref(), Some("1:2:3:4:5:6"));
     assert_eq!(state.batches, [("b1".to_owned(), place)].into());
+    let formats = [format(None, "auto"), format(Some("access"), "combined")];
+    assert_eq!(db.formats().expect("read"), formats);
     assert_eq!(reader.gaps(NOW + 1199).expect("read"), [gap]);
     assert_eq!(reader.gaps(NOW + 1200).expect("read"), []);
     let counters = reader.counters().expect("read");

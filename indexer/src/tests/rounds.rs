@@ -157,6 +157,20 @@ fn new_folder_is_filled_from_what_the_spool_still_has() {
     assert_eq!(host.reader().gaps(0).expect("read"), []);
 }
 
+#[test]
+fn lines_after_a_restart_are_read_by_the_format_that_was_found_before() {
+    let mut host = RelayHost::new("");
+    let batch = host.open("a", "b1");
+    host.write(&batch, old_line(0).repeat(3).as_bytes());
+    host.index();
+    // A start that looks at this line alone would find another format.
+    host.write(&batch, b"{\"level\":\"error\"}\n");
+    host.index();
+    let rows = host.reader().numbers(&NumbersQuery::default()).expect("read");
+    let unparsed: u64 = rows.iter().map(|row| row.counts.unparsed()).sum();
+    assert_eq!((host.counted().0, unparsed), (4, 1));
+}
+
 /// A line of so many minutes before the window.
 fn old_line(minutes: i64) -> String {
     let time = now() - jiff::SignedDuration::from_mins(minutes);

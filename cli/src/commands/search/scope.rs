@@ -1,7 +1,6 @@
 //! What is searched: the store up to the indexer's position, and the lines of the spool behind it.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -9,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_config::{Config, FormatsByLog};
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchFilter, Ledger};
+use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs};
 use logferry_numbers::{IndexError, IndexGap, IndexReader, IndexState};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
@@ -53,15 +52,31 @@ impl SearchScope {
         configuration::require_group(config, &ledger, options.group.as_ref())?;
         let position = state.store_position.as_deref().map(str::parse::<StorePosition>);
         // One statement: a batch that changes its state meanwhile is there once.
-        let mut batches = ledger.batches(&filter_of(options))?;
-        batches.retain(|batch| options.group.as_ref().is_none_or(|group| *group == batch.group));
-        notes.extend(name_logs(&ledger, &mut batches, options.log.as_ref())?);
-        batches.retain(|batch| batch.expired_at.is_none());
-        let unindexed = batches.into_iter().filter_map(|batch| unread(batch, &state));
+        let mut without_log = BTreeSet::new();
+        let batches = ledger.spooled_batches(&filter_of(options), |batch| {
+            let is_wanted = options.group.as_ref().is_none_or(|group| *group == batch.group);
+            if is_wanted && batch.log.is_none() {
+                without_log.insert(batch.source.clone());
+            }
+            is_wanted && indexed(batch, &state) < batch.contents.bytes
+        })?;
+        let mut logs = SourceLogs::default();
+        let mut unindexed = Vec::new();
+        for mut batch in batches {
+            batch.log = logs.of_batch(&ledger, &batch)?;
+            let indexed = indexed(&batch, &state);
+            unindexed.push(UnindexedBatch { batch, indexed });
+        }
+        notes.extend(notes_of_logs(
+            &ledger,
+            &mut logs,
+            &without_log,
+            options.log.as_ref(),
+        )?);
         Ok(Self {
             searcher: Searcher::new(RealDisk, &store_dir.unwrap_or_default(), position.transpose()?),
             spool: Spool::new(RealDisk, &data_dir),
-            unindexed: unindexed.collect(),
+            unindexed,
             formats: config.formats.clone(),
             notes,
             gaps,
@@ -118,23 +133,20 @@ fn may_miss(gap: &IndexGap, options: &SearchArgs) -> bool {
         && is_of(options.group.as_ref().map(GroupName::as_str), &gap.group)
 }
 
-/// Sets the log of the batches whose name does not tell it, if their source has only one, as the indexer does. Returns a note
-/// for each source whose lines of `wanted` cannot be told from those of its other logs.
-fn name_logs(ledger: &Ledger, batches: &mut [Batch], wanted: Option<&LogName>) -> Result<BTreeSet<String>> {
-    let mut known: BTreeMap<SourceId, Vec<LogName>> = BTreeMap::new();
-    let mut notes = BTreeSet::new();
-    for batch in batches.iter_mut().filter(|batch| batch.log.is_none()) {
-        let logs = match known.entry(batch.source.clone()) {
-            Entry::Occupied(logs) => logs.into_mut(),
-            Entry::Vacant(room) => room.insert(ledger.logs_of(&batch.source)?),
-        };
-        if let [only] = logs.as_slice() {
-            batch.log = Some(only.clone());
-        } else if let Some(log) = wanted.filter(|wanted| logs.contains(wanted)) {
-            notes.insert(format!(
-                "{} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
+/// A note for each source whose lines of the wanted log cannot be told from those of its other logs.
+fn notes_of_logs(
+    ledger: &Ledger,
+    logs: &mut SourceLogs,
+    sources: &BTreeSet<SourceId>,
+    wanted: Option<&LogName>,
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for source in sources {
+        let logs = logs.of_source(ledger, source)?;
+        if let Some(log) = wanted.filter(|wanted| logs.len() > 1 && logs.contains(wanted)) {
+            notes.push(format!(
+                "{source} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
                  search without --log, and put {{log}} into relay.batch.name for the lines to come",
-                batch.source,
                 logs.len()
             ));
         }
@@ -152,8 +164,7 @@ fn filter_of(options: &SearchArgs) -> BatchFilter {
     }
 }
 
-/// The batch, if the index does not have all of it.
-fn unread(batch: Batch, state: &IndexState) -> Option<UnindexedBatch> {
-    let indexed = state.batches.get(&batch.name()).map_or(0, |read| read.bytes);
-    (indexed < batch.contents.bytes).then_some(UnindexedBatch { batch, indexed })
+/// The bytes of a batch that the index has.
+fn indexed(batch: &Batch, state: &IndexState) -> u64 {
+    state.batches.get(&batch.name()).map_or(0, |read| read.bytes)
 }
