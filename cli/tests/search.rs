@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, BatchState, Commit, Ledger, StreamMove, StreamRecord};
-use logferry_numbers::{IndexChange, IndexDb, IndexedBatch, NumbersKept};
+use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexedBatch, NumbersKept};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use logferry_spool::Spool;
@@ -67,6 +67,11 @@ fn host_of(with: &str, text: &str) -> (TempDir, String, Batch) {
 
 /// An index that has the first lines of the batch.
 fn index(dir: &Path, batch: &Batch, count: usize) {
+    index_with(dir, batch, count, Vec::new());
+}
+
+/// The same, with these gaps.
+fn index_with(dir: &Path, batch: &Batch, count: usize, gaps: Vec<IndexGap>) {
     let store_dir = dir.join("index");
     std::fs::create_dir(&store_dir).unwrap();
     let mut writer = StoreWriter::open(RealDisk, &store_dir, None, START * 1000)
@@ -101,6 +106,7 @@ fn index(dir: &Path, batch: &Batch, count: usize) {
     };
     let mut change = IndexChange {
         batches: BTreeMap::from([(batch.name(), place)]),
+        gaps,
         ledger: "1".to_owned(),
         store_position: writer.sync(START * 1000).unwrap().to_string(),
         ..IndexChange::default()
@@ -109,6 +115,7 @@ fn index(dir: &Path, batch: &Batch, count: usize) {
     let kept = NumbersKept {
         minutes: day,
         hours: day,
+        gaps: day,
     };
     IndexDb::open_or_create(&store_dir)
         .unwrap()
@@ -272,6 +279,56 @@ fn damage_is_named_and_is_exit_code_1() {
         stderr.contains("0000000000.tail is damaged at byte 0: 30 lines are not found"),
         "{stderr}"
     );
+}
+
+#[test]
+fn gaps_are_named_by_searches_of_their_time_and_source() {
+    let (dir, file, batch) = host(WITH_INDEX);
+    let gap = |number: u64| IndexGap {
+        batch: format!("lost-{number:02}"),
+        from: 7,
+        bytes: 1 << 20,
+        source: if number < 11 { "198.51.100.1" } else { "192.0.2.1" }.to_owned(),
+        group: "web-1".to_owned(),
+        window_start: START,
+        window_end: START + 1200,
+        reason: "the housekeeper deleted the file before it was read".to_owned(),
+        noticed_at: START,
+    };
+    index_with(dir.path(), &batch, 50, (0..12).map(gap).collect());
+    let (code, _, stderr) = search(&file, &["page", "--since", "2026-11-21T02:39:59Z"]);
+    assert_eq!(code, 0, "a gap is no damage");
+    assert!(
+        stderr.contains(
+            "1.0 MiB of lost-09 were never indexed, so lines of it may be missing here: the housekeeper"
+        ),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("2 more such gaps with 2.0 MiB; --json") && !stderr.contains("lost-10"),
+        "{stderr}"
+    );
+    for arguments in [
+        &["--since", "2026-11-21T02:40:00Z"][..],
+        &["--until", "2026-11-21T02:20:00Z"],
+    ] {
+        let (_, _, stderr) = search(&file, arguments);
+        assert!(!stderr.contains("never indexed"), "{arguments:?}: {stderr}");
+    }
+    let (_, _, stderr) = search(&file, &["--source", "198.51.100.1"]);
+    assert!(
+        stderr.contains("1 more such gap with 1.0 MiB; --json"),
+        "{stderr}"
+    );
+    let (_, stdout, _) = search(&file, &["--json", "--limit", "1"]);
+    let end: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(end["gaps"].as_array().unwrap().len(), 12);
+    let first = &end["gaps"][0];
+    assert_eq!(
+        (&first["batch"], &first["offset"]),
+        (&"lost-00".into(), &7.into())
+    );
+    assert_eq!(first["window_end"], "2026-11-21T02:40:00Z");
 }
 
 #[test]

@@ -89,6 +89,13 @@ impl TrackedBatch {
     }
 }
 
+/// Whether nothing is left to be read of a batch with this place. In a ledger that was restored from a copy a batch may grow
+/// once more.
+pub(crate) fn is_indexed(batch: &Batch, place: Option<&IndexedBatch>) -> bool {
+    let is_whole = |place: &IndexedBatch| place.is_read && batch.contents.bytes <= place.bytes;
+    batch.state != BatchState::Open && place.is_some_and(is_whole)
+}
+
 /// The batches that are not read to their ends.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
@@ -125,12 +132,11 @@ impl Catalog {
             if let Some(tracked) = self.batches.get_mut(&id) {
                 tracked.batch = batch;
             } else {
-                let progress = progress(&batch).unwrap_or_default();
-                // In a ledger that was restored from a copy a batch may grow once more.
-                let is_over = batch.state != BatchState::Open && batch.contents.bytes <= progress.bytes;
-                if progress.is_read && is_over {
+                let progress = progress(&batch);
+                if is_indexed(&batch, progress.as_ref()) {
                     continue;
                 }
+                let progress = progress.unwrap_or_default();
                 self.touched.insert(id);
                 let is_new = progress.bytes == 0;
                 let tracked = TrackedBatch {

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation};
-use logferry_ledger::{Batch, BatchFilter, BatchId, FILE_NAME, Ledger};
+use logferry_ledger::{Batch, BatchId, FILE_NAME, Ledger};
 use logferry_numbers::IndexState;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, is_indexed};
 use crate::error::IndexerError;
 
 /// Device and inode.
@@ -55,42 +55,33 @@ impl LedgerFile {
         })
     }
 
-    /// The catalog at the start: each batch that is not read to its end, unless it expired before its first look.
+    /// The catalog at the start: each batch that is not read to its end, unless it expired before its first look. The ledger
+    /// has a row of each batch that ever was: they are not listed.
     pub(crate) fn first_catalog(&self, state: &IndexState, now: Timestamp) -> Result<Catalog, IndexerError> {
         // Before the list: what is opened in between is listed again by the first look.
         let newest = self.ledger.newest_batch()?;
-        let mut batches = self.ledger.batches(&BatchFilter::default())?;
-        batches.retain(|batch| {
-            let is_half_read = || {
-                state
-                    .batches
-                    .get(&batch.name())
-                    .is_some_and(|place| !place.is_read)
-            };
-            batch.expired_at.is_none() || self.is_unseen(batch, state) || is_half_read()
-        });
-        for batch in &batches {
+        // Batches that were opened after the last look of an indexer with this state, by their numbers. In another ledger, and
+        // in a copy of this one, the number does not tell it: then the time does.
+        let is_same = state.ledger.as_ref() == Some(&self.id);
+        let seen = is_same.then(|| BatchId::of_number(state.newest_batch.unwrap_or(0)));
+        let recorded = state
+            .recorded_at
+            .map(|at| at.saturating_mul(1000).saturating_add(999));
+        let recorded = recorded.and_then(|at| Timestamp::from_millisecond(at).ok());
+        let mut batches = self.ledger.spooled_or_new_batches(seen, recorded, |batch| {
             tell_if_shorter(batch, state);
+            !is_indexed(batch, state.batches.get(&batch.name()))
+        })?;
+        let half_read = state.batches.iter().filter(|(_, place)| !place.is_read);
+        for (name, _) in half_read {
+            let batch = self.ledger.batch_named(name)?;
+            batches.extend(batch.filter(|batch| batch.expired_at.is_some()));
         }
         let mut catalog = Catalog::new(newest);
         catalog.update(batches, now.as_second(), |batch| {
             state.batches.get(&batch.name()).copied()
         });
         Ok(catalog)
-    }
-
-    /// Whether a batch was opened after the last look of an indexer with this state.
-    fn is_unseen(&self, batch: &Batch, state: &IndexState) -> bool {
-        if state.ledger.as_ref() == Some(&self.id) {
-            let is_newer = state.newest_batch.map(BatchId::of_number) < Some(batch.id);
-            if is_newer {
-                return true;
-            }
-        }
-        // The number does not tell it in another ledger, nor in a copy of this one.
-        state
-            .recorded_at
-            .is_some_and(|recorded| recorded < batch.opened_at.as_second())
     }
 }
 

@@ -1,14 +1,12 @@
 //! Where lines go: the store of `crates/store`, and in tests one that fails when it is told to.
 
 use logferry_durable::Disk;
-use logferry_store::{LineGap, LineRecord, StoreError, StorePosition, StoreWriter};
+use logferry_store::{LineRecord, StoreError, StorePosition, StoreWriter};
 
 /// A store of lines. After an error it is dropped, and opened again at the position that was recorded last.
 pub(crate) trait LineStore {
     /// Adds a line.
     fn append(&mut self, record: &LineRecord<'_>) -> Result<(), StoreError>;
-    /// Adds bytes that are lost.
-    fn append_gap(&mut self, gap: &LineGap<'_>) -> Result<(), StoreError>;
     /// Makes all of it durable.
     fn sync(&mut self, now_ms: i64) -> Result<StorePosition, StoreError>;
     /// The result of the last sync is recorded.
@@ -18,10 +16,6 @@ pub(crate) trait LineStore {
 impl<D: Disk> LineStore for StoreWriter<D> {
     fn append(&mut self, record: &LineRecord<'_>) -> Result<(), StoreError> {
         self.append(record)
-    }
-
-    fn append_gap(&mut self, gap: &LineGap<'_>) -> Result<(), StoreError> {
-        self.append_gap(gap)
     }
 
     fn sync(&mut self, now_ms: i64) -> Result<StorePosition, StoreError> {

@@ -1,13 +1,15 @@
 //! The format of each log's lines: as configured, else found from the log's first lines and kept. Pure.
 //!
+//! What was found is recorded in `index.db` with the lines that were read by it, so a restart reads on in the same way.
 //! A format that was found is looked for again when most lines do not fit it any more. Lines whose log is not known, since the
 //! batches of several logs share a file, are read each for itself unless all are of one format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use logferry_config::FormatsByLog;
 use logferry_fields::{Format, LineReader};
+use logferry_numbers::FoundLogFormat;
 use logferry_protocol::names::{LogName, SourceId};
 
 /// Lines that are looked at to find a format.
@@ -35,15 +37,69 @@ pub(crate) struct LogFormats {
     configured: FormatsByLog,
     auto: Format,
     found: BTreeMap<LogKey, FoundFormat>,
+    /// The texts that `index.db` has.
+    recorded: BTreeMap<LogKey, String>,
+    /// The logs whose formats were found since the last transaction.
+    changed: BTreeSet<LogKey>,
+}
+
+impl FoundFormat {
+    fn new(format: Format) -> Self {
+        Self {
+            format: Arc::new(format),
+            lines: 0,
+            misfits: 0,
+        }
+    }
 }
 
 impl LogFormats {
-    pub(crate) fn new(configured: FormatsByLog) -> Self {
-        Self {
+    /// The formats of the configuration, and for other logs those that were found before.
+    pub(crate) fn new(configured: FormatsByLog, before: Vec<FoundLogFormat>) -> Self {
+        let mut formats = Self {
             configured,
             auto: Format::default(),
             found: BTreeMap::new(),
+            recorded: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        };
+        for FoundLogFormat { source, log, format } in before {
+            let (Ok(source), Ok(log)) = (source.parse(), log.map(|log| log.parse()).transpose()) else {
+                continue;
+            };
+            let key: LogKey = (source, log);
+            if let (None, Ok(found)) = (formats.configured_of(&key), Format::parse(&format)) {
+                formats.found.insert(key.clone(), FoundFormat::new(found));
+            }
+            formats.recorded.insert(key, format);
         }
+        formats
+    }
+
+    /// What was found since the last call, and is not recorded.
+    pub(crate) fn take_found(&mut self) -> Vec<FoundLogFormat> {
+        let mut changes = Vec::new();
+        for key in std::mem::take(&mut self.changed) {
+            let Some(found) = self.found.get(&key) else {
+                continue;
+            };
+            let format = found.format.as_text().to_owned();
+            if self.recorded.get(&key) == Some(&format) {
+                continue;
+            }
+            changes.push(FoundLogFormat {
+                source: key.0.to_string(),
+                log: key.1.as_ref().map(ToString::to_string),
+                format: format.clone(),
+            });
+            self.recorded.insert(key, format);
+        }
+        changes
+    }
+
+    fn configured_of(&self, key: &LogKey) -> Option<&Format> {
+        let configured = key.1.as_ref().map(|log| self.configured.of(log));
+        configured.filter(|format| **format != self.auto)
     }
 
     /// The format of a log. If it is neither configured nor known, it is found from these lines.
@@ -51,17 +107,14 @@ impl LogFormats {
         if let Some(found) = self.found.get(key) {
             return Arc::clone(&found.format);
         }
-        let configured = key.1.as_ref().map(|log| self.configured.of(log));
-        let format = match configured.filter(|format| **format != self.auto) {
-            Some(configured) => configured.clone(),
-            None => self.find(key, lines),
+        let format = if let Some(configured) = self.configured_of(key) {
+            configured.clone()
+        } else {
+            self.changed.insert(key.clone());
+            self.find(key, lines)
         };
-        let format = Arc::new(format);
-        let found = FoundFormat {
-            format: Arc::clone(&format),
-            lines: 0,
-            misfits: 0,
-        };
+        let found = FoundFormat::new(format);
+        let format = Arc::clone(&found.format);
         self.found.insert(key.clone(), found);
         format
     }
@@ -126,7 +179,7 @@ mod tests {
 
     #[test]
     fn format_that_was_found_is_kept_until_most_lines_do_not_fit() {
-        let mut formats = LogFormats::new(FormatsByLog::default());
+        let mut formats = LogFormats::new(FormatsByLog::default(), Vec::new());
         let log = key(Some("access"));
         let of =
             |formats: &mut LogFormats, lines: &str| formats.of(&log, lines.as_bytes()).as_text().to_owned();
@@ -141,11 +194,29 @@ mod tests {
     }
 
     #[test]
+    fn format_that_was_found_is_recorded_once_and_kept_over_a_restart() {
+        let mut formats = LogFormats::new(FormatsByLog::default(), Vec::new());
+        let (log, mixed) = (key(Some("access")), key(None));
+        formats.of(&log, COMBINED.as_bytes());
+        formats.of(&mixed, format!("{COMBINED}{{\"a\":1}}\n").as_bytes());
+        let found = formats.take_found();
+        let texts: Vec<_> = found.iter().map(|found| found.format.as_str()).collect();
+        assert_eq!(texts, ["auto", "combined"]);
+        formats.note(&log, 20, 20);
+        formats.of(&log, COMBINED.as_bytes());
+        assert_eq!(formats.take_found(), [], "the same was found again");
+        let mut formats = LogFormats::new(FormatsByLog::default(), found);
+        assert_eq!(formats.of(&log, b"{\"a\":1}\n").as_text(), "combined", "kept");
+        assert_eq!(formats.of(&mixed, COMBINED.as_bytes()).as_text(), "auto", "kept");
+        assert_eq!(formats.take_found(), []);
+    }
+
+    #[test]
     fn lines_of_several_logs_are_read_each_for_itself() {
-        let mut formats = LogFormats::new(FormatsByLog::default());
+        let mut formats = LogFormats::new(FormatsByLog::default(), Vec::new());
         let mixed = format!("{COMBINED}{{\"a\":1}}\n");
         assert_eq!(formats.of(&key(None), mixed.as_bytes()).as_text(), "auto");
-        let mut formats = LogFormats::new(FormatsByLog::default());
+        let mut formats = LogFormats::new(FormatsByLog::default(), Vec::new());
         assert_eq!(formats.of(&key(None), COMBINED.as_bytes()).as_text(), "combined");
     }
 }

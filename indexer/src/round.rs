@@ -1,7 +1,6 @@
 //! A round: reads what is new, and makes it durable in store and numbers. The crate's first page has the order of the steps and
 //! what a crash leaves after each.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
@@ -10,12 +9,12 @@ use jiff::Timestamp;
 use logferry_config::IndexerSettings;
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchId, BatchState, Ledger};
+use logferry_ledger::{Batch, BatchId, BatchState, SourceLogs};
 use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept};
-use logferry_protocol::names::{LogName, SourceId};
+use logferry_protocol::names::LogName;
 use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
-use logferry_store::{LineGap, LineOrigin};
+use logferry_store::LineOrigin;
 use logferry_telemetry::IndexerMetrics;
 use logferry_text::error_chain;
 
@@ -24,7 +23,7 @@ use crate::counting::{CountTimes, LineBlock, NamedCounter, count_block};
 use crate::error::IndexerError;
 use crate::ledger_file::LedgerFile;
 use crate::line_store::LineStore;
-use crate::log_formats::{LogFormats, LogKey};
+use crate::log_formats::LogFormats;
 
 /// Bytes read in one round: the time until what was read is durable, and between two looks at the live batches.
 pub const ROUND_BYTES: u64 = 64 << 20;
@@ -57,8 +56,8 @@ pub(crate) struct IndexSession<S> {
     catalog: Catalog,
     formats: LogFormats,
     counters: Vec<NamedCounter>,
-    /// The only log of each source, if it has one only.
-    only_logs: BTreeMap<SourceId, Option<LogName>>,
+    /// What tells the log of a batch whose name does not.
+    logs: SourceLogs,
     /// The old batch that is being read: a compressed file cannot be read on from the middle. It stays open while other
     /// batches are read, which come first in each round.
     reading: Option<(BatchId, BatchLines<<RealDisk as Disk>::Reader>)>,
@@ -111,15 +110,16 @@ impl<S: LineStore> IndexSession<S> {
             catalog: ledger.first_catalog(state, now)?,
             ledger,
             spool: Spool::new(RealDisk, &config.data_dir),
-            db,
             store,
             kept: NumbersKept {
                 minutes: config.keep.minutes,
                 hours: config.keep.hours,
+                gaps: config.keep.hours.max(config.keep.age),
             },
-            formats: LogFormats::new(config.formats.clone()),
+            formats: LogFormats::new(config.formats.clone(), db.formats()?),
+            db,
             counters: counters.collect(),
-            only_logs: BTreeMap::new(),
+            logs: SourceLogs::default(),
             reading: None,
             metrics,
         })
@@ -172,7 +172,7 @@ impl<S: LineStore> IndexSession<S> {
     /// Removes numbers that are too old, and the places of batches that are gone from the spool.
     pub(crate) fn remove_expired(&mut self, now: Timestamp) -> Result<(), IndexerError> {
         // A source may have got another log.
-        self.only_logs.clear();
+        self.logs = SourceLogs::default();
         let mut gone = Vec::new();
         for (name, progress) in self.db.state()?.batches {
             let is_gone = match self.ledger.ledger.batch_named(&name)? {
@@ -212,7 +212,8 @@ impl<S: LineStore> IndexSession<S> {
         let Some(tracked) = self.catalog.get_mut(id) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let key = log_key(&self.ledger.ledger, &mut self.only_logs, &tracked.batch)?;
+        let log = self.logs.of_batch(&self.ledger.ledger, &tracked.batch)?;
+        let key = (tracked.batch.source.clone(), log);
         let at = tracked.progress.bytes;
         let reading = self
             .reading
@@ -224,7 +225,7 @@ impl<S: LineStore> IndexSession<S> {
         let mut lines = match opened {
             Ok(Some(lines)) => lines,
             missed => {
-                self.miss(id, &key, missed.err().as_ref(), work)?;
+                self.miss(id, missed.err().as_ref(), work)?;
                 return Ok(ControlFlow::Continue(()));
             }
         };
@@ -266,7 +267,7 @@ impl<S: LineStore> IndexSession<S> {
         }
         work.has_more |= work.left <= least_left || work.is_full();
         if failed.is_some() || lines.is_short() {
-            self.miss(id, &key, failed.as_ref(), work)?;
+            self.miss(id, failed.as_ref(), work)?;
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some((id, lines));
         }
@@ -281,7 +282,6 @@ impl<S: LineStore> IndexSession<S> {
     fn miss(
         &mut self,
         id: BatchId,
-        key: &LogKey,
         failed: Option<&DiskError>,
         work: &mut RoundWork,
     ) -> Result<(), IndexerError> {
@@ -297,18 +297,6 @@ impl<S: LineStore> IndexSession<S> {
         };
         let (from, bytes) = tracked.skip_rest();
         let gap = gap(tracked, (from, bytes), reason, work.now);
-        let window = tracked.batch.window;
-        self.store.append_gap(&LineGap {
-            origin: origin(&tracked.batch, &gap.batch, key.1.as_ref(), &Format::default()),
-            offset: from,
-            bytes,
-            window_ms: (
-                window.start.saturating_mul(1000),
-                window.end().saturating_mul(1000),
-            ),
-            found_at_ms: work.now.as_millisecond(),
-            reason,
-        })?;
         let (batch, source) = (&gap.batch, &gap.source);
         tracing::warn!(
             "batch {batch} of source {source}: {bytes} bytes from byte {from} on are in neither numbers nor search, because \
@@ -327,6 +315,7 @@ impl<S: LineStore> IndexSession<S> {
         change.ledger.clone_from(&self.ledger.id);
         change.newest_batch = self.catalog.newest().map(BatchId::number);
         change.lag = lag;
+        change.formats = self.formats.take_found();
         self.db.record(change, self.kept, work.now.as_second())?;
         self.store.recorded()?;
         self.catalog.drop_read();
@@ -356,26 +345,6 @@ fn tell_unreadable(tracked: &mut TrackedBatch, error: &DiskError, work: &mut Rou
     cause
 }
 
-/// Whose lines a batch has. If its name does not tell the log, that is the only log of its source.
-fn log_key(
-    ledger: &Ledger,
-    only_logs: &mut BTreeMap<SourceId, Option<LogName>>,
-    batch: &Batch,
-) -> Result<LogKey, IndexerError> {
-    let source = &batch.source;
-    let log = match (&batch.log, only_logs.get(source)) {
-        (Some(log), _) => Some(log.clone()),
-        (None, Some(only)) => only.clone(),
-        (None, None) => {
-            let mut logs = ledger.logs_of(source)?;
-            let only = if logs.len() == 1 { logs.pop() } else { None };
-            only_logs.insert(source.clone(), only.clone());
-            only
-        }
-    };
-    Ok((source.clone(), log))
-}
-
 fn origin<'a>(
     batch: &'a Batch,
     name: &'a str,
@@ -400,6 +369,7 @@ fn gap(tracked: &TrackedBatch, (from, bytes): (u64, u64), reason: &str, now: Tim
         source: batch.source.to_string(),
         group: batch.group.to_string(),
         window_start: batch.window.start,
+        window_end: batch.window.end(),
         reason: reason.to_owned(),
         noticed_at: now.as_second(),
     }

@@ -51,7 +51,7 @@ pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
     BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SENDERS_KEPT, SenderRecord,
-    SourceLineTotals, SourceRecord, StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED,
+    SourceLineTotals, SourceLogs, SourceRecord, StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED,
     UploadChanges, UploadedBody, live_together,
 };
 

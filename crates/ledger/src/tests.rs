@@ -25,7 +25,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_790_000_000).expect("in range")
 }
 
-fn new_batch() -> NewBatch {
+pub(crate) fn new_batch() -> NewBatch {
     NewBatch {
         source: "198.51.100.1".parse().expect("valid"),
         group: "web-1".parse().expect("valid"),

@@ -51,6 +51,19 @@ pub enum IndexError {
         /// The newest schema known.
         known: usize,
     },
+    /// The file was written by an earlier version, and no indexer of this one has opened it yet.
+    #[error(
+        "{} has schema {found}, this version reads {known}: start the indexer of this version, which brings it up to date",
+        .path.display()
+    )]
+    TooOld {
+        /// The file.
+        path: PathBuf,
+        /// The schema found.
+        found: usize,
+        /// The schema that is read.
+        known: usize,
+    },
 }
 
 impl IndexError {

@@ -10,7 +10,9 @@ use crate::counts::{CounterId, Counts};
 use crate::error::IndexError;
 use crate::query::NumbersSpan;
 use crate::schema;
-use crate::state::{IndexGap, IndexLag, IndexState, IndexedBatch, read_state, series_key};
+use crate::state::{
+    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, read_state, series_key,
+};
 use crate::tally::{SeriesKey, Tally};
 
 /// Its name in the indexer's folder.
@@ -37,6 +39,8 @@ pub struct IndexChange {
     pub batches: BTreeMap<String, IndexedBatch>,
     /// Bytes that could not be read.
     pub gaps: Vec<IndexGap>,
+    /// Formats that were found. Those of more than [`SERIES_MAX`] logs are not recorded.
+    pub formats: Vec<FoundLogFormat>,
     /// The ledger's id.
     pub ledger: String,
     /// The ledger's number of the newest batch that was seen.
@@ -52,8 +56,10 @@ pub struct IndexChange {
 pub struct NumbersKept {
     /// By minute.
     pub minutes: Duration,
-    /// By hour; gaps too.
+    /// By hour.
     pub hours: Duration,
+    /// Gaps, after they were noticed: as long as numbers or lines of their time are kept.
+    pub gaps: Duration,
 }
 
 impl NumbersKept {
@@ -65,12 +71,15 @@ impl NumbersKept {
 
     /// The first second that is kept by minute, and by hour.
     fn since(self, now: i64) -> [(NumbersSpan, i64); 2] {
-        let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         [
-            (NumbersSpan::Minute, before(self.minutes)),
-            (NumbersSpan::Hour, before(self.hours)),
+            (NumbersSpan::Minute, before(now, self.minutes)),
+            (NumbersSpan::Hour, before(now, self.hours)),
         ]
     }
+}
+
+fn before(now: i64, age: Duration) -> i64 {
+    now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// `index.db`, open for writing.
@@ -116,6 +125,11 @@ impl IndexDb {
         self.read("read the places", read_state)
     }
 
+    /// The formats that were found for the lines of logs.
+    pub fn formats(&self) -> Result<Vec<FoundLogFormat>, IndexError> {
+        self.read("read the formats", state::formats)
+    }
+
     /// The numbers of these named counters. A name that is new gets one.
     pub fn counter_ids(&mut self, names: &[String]) -> Result<Vec<CounterId>, IndexError> {
         self.write("name the counters", |sql, _| {
@@ -154,6 +168,10 @@ impl IndexDb {
                 .execute((batch, place.bytes, place.lines, place.is_read))?;
             }
             change.gaps.iter().try_for_each(|gap| insert_gap(sql, gap))?;
+            change
+                .formats
+                .iter()
+                .try_for_each(|format| put_format(sql, format))?;
             let lag = change.lag;
             for (name, value) in [
                 ("ledger", Some(change.ledger.clone())),
@@ -182,10 +200,8 @@ impl IndexDb {
             for (span, since) in kept.since(now) {
                 let remove = format!("DELETE FROM {} WHERE start < ?1", span.table());
                 sql.execute(&remove, [span.start_of(since)])?;
-                if span == NumbersSpan::Hour {
-                    sql.execute("DELETE FROM gaps WHERE noticed_at < ?1", [since])?;
-                }
             }
+            sql.execute("DELETE FROM gaps WHERE noticed_at < ?1", [before(now, kept.gaps)])?;
             for batch in gone {
                 sql.prepare_cached("DELETE FROM batches WHERE batch = ?1")?
                     .execute([batch])?;
@@ -195,6 +211,7 @@ impl IndexDb {
                     "DELETE FROM series WHERE id NOT IN (SELECT series FROM hours) AND id NOT IN (SELECT series FROM minutes)",
                     [],
                 )?;
+                sql.execute("DELETE FROM formats WHERE source NOT IN (SELECT source FROM series)", [])?;
                 let mut query = sql.prepare("SELECT id FROM series")?;
                 let left: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
                 known.retain(|_, id| left.contains(id));
@@ -277,8 +294,8 @@ fn merge(
 
 fn insert_gap(sql: &Connection, gap: &IndexGap) -> rusqlite::Result<()> {
     sql.prepare_cached(
-        "INSERT OR REPLACE INTO gaps (batch, from_byte, bytes, source, grp, window_start, reason, noticed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO gaps (batch, from_byte, bytes, source, grp, window_start, window_end, reason, noticed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute((
         &gap.batch,
@@ -287,8 +304,22 @@ fn insert_gap(sql: &Connection, gap: &IndexGap) -> rusqlite::Result<()> {
         &gap.source,
         &gap.group,
         gap.window_start,
+        gap.window_end,
         &gap.reason,
         gap.noticed_at,
     ))
     .map(drop)
+}
+
+fn put_format(sql: &Connection, found: &FoundLogFormat) -> rusqlite::Result<()> {
+    let values = (&found.source, found.log.as_deref().unwrap_or(""), &found.format);
+    let change = "UPDATE formats SET format = ?3 WHERE source = ?1 AND log = ?2";
+    if sql.prepare_cached(change)?.execute(values)? > 0 {
+        return Ok(());
+    }
+    let most = i64::try_from(SERIES_MAX).unwrap_or(i64::MAX);
+    let add = "INSERT INTO formats (source, log, format) SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM formats) < ?4";
+    sql.prepare_cached(add)?
+        .execute((values.0, values.1, values.2, most))
+        .map(drop)
 }

@@ -60,7 +60,7 @@ impl IndexReader {
         })
     }
 
-    /// Bytes that were gone before the indexer read them, of windows that begin at or after `since` (seconds since 1970).
+    /// Bytes that were gone before the indexer read them, of windows that end after `since` (seconds since 1970).
     pub fn gaps(&self, since: i64) -> Result<Vec<IndexGap>, IndexError> {
         self.read("read the gaps", |sql| state::gaps(sql, since))
     }

@@ -9,7 +9,7 @@ use crate::error::IndexError;
 /// Marks the file as ours: `lfix`.
 const APPLICATION_ID: i64 = 0x6c66_6978;
 
-const STEPS: [&str; 1] = ["
+pub(crate) const STEPS: [&str; 3] = ["
 -- `ledger`: the ledger that the places belong to. `newest`: the number of its newest batch that was seen. `store`: the
 -- position of the store. `recorded_at`, `lag`: when the indexer recorded last, and how far behind it was.
 CREATE TABLE state (
@@ -63,6 +63,18 @@ CREATE TABLE hours (
     counts BLOB NOT NULL,
     PRIMARY KEY (start, series)
 ) STRICT, WITHOUT ROWID;
+", "
+-- First second behind the batch's window. No window is longer than an hour.
+ALTER TABLE gaps ADD COLUMN window_end INTEGER NOT NULL DEFAULT 0;
+UPDATE gaps SET window_end = window_start + 3600;
+", "
+-- The format that was found for the lines of a log. `log` is empty if the log of the lines is not known.
+CREATE TABLE formats (
+    source TEXT NOT NULL,
+    log    TEXT NOT NULL,
+    format TEXT NOT NULL,
+    PRIMARY KEY (source, log)
+) STRICT, WITHOUT ROWID;
 "];
 
 /// Whether the file has the tables of this version.
@@ -74,6 +86,7 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), IndexErr
         0 if application == 0 => Err(IndexError::Missing { path }),
         _ if application != APPLICATION_ID => Err(IndexError::Foreign { path }),
         found if found > known => Err(IndexError::TooNew { path, found, known }),
+        found if found < known => Err(IndexError::TooOld { path, found, known }),
         _ => Ok(()),
     }
 }

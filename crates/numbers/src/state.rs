@@ -60,10 +60,35 @@ pub struct IndexGap {
     pub group: String,
     /// First second of the batch's window.
     pub window_start: i64,
+    /// First second behind the window.
+    pub window_end: i64,
     /// The reason, for people.
     pub reason: String,
     /// When it was noticed, in seconds since 1970.
     pub noticed_at: i64,
+}
+
+/// The format that was found for the lines of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLogFormat {
+    /// The source.
+    pub source: String,
+    /// The log, if it is known.
+    pub log: Option<String>,
+    /// The format, as `Format::parse` takes it.
+    pub format: String,
+}
+
+pub(crate) fn formats(sql: &Connection) -> SqlResult<Vec<FoundLogFormat>> {
+    let mut query = sql.prepare("SELECT source, log, format FROM formats ORDER BY source, log")?;
+    let formats = query.query_map([], |row| {
+        Ok(FoundLogFormat {
+            source: row.get("source")?,
+            log: Some(row.get("log")?).filter(|log: &String| !log.is_empty()),
+            format: row.get("format")?,
+        })
+    })?;
+    formats.collect()
 }
 
 pub(crate) fn series_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<SeriesKey> {
@@ -111,9 +136,9 @@ pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
     })
 }
 
-/// The gaps whose batches' windows begin at or after `since`, the oldest first.
+/// The gaps whose batches' windows end after `since`, the oldest first.
 pub(crate) fn gaps(sql: &Connection, since: i64) -> SqlResult<Vec<IndexGap>> {
-    let query = "SELECT * FROM gaps WHERE window_start >= ?1 ORDER BY window_start, batch, from_byte";
+    let query = "SELECT * FROM gaps WHERE window_end > ?1 ORDER BY window_start, batch, from_byte";
     let mut query = sql.prepare_cached(query)?;
     let gaps = query.query_map([since], |row| {
         Ok(IndexGap {
@@ -123,6 +148,7 @@ pub(crate) fn gaps(sql: &Connection, since: i64) -> SqlResult<Vec<IndexGap>> {
             source: row.get("source")?,
             group: row.get("grp")?,
             window_start: row.get("window_start")?,
+            window_end: row.get("window_end")?,
             reason: row.get("reason")?,
             noticed_at: row.get("noticed_at")?,
         })

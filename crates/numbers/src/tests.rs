@@ -12,6 +12,7 @@ const NOW: i64 = 1_795_227_600;
 const KEPT: NumbersKept = NumbersKept {
     minutes: Duration::from_hours(2),
     hours: Duration::from_hours(48),
+    gaps: Duration::from_hours(96),
 };
 
 fn key(source: &str, log: Option<&str>) -> SeriesKey {
@@ -159,6 +160,7 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
         source: "a".to_owned(),
         group: "web-1".to_owned(),
         window_start: NOW,
+        window_end: NOW + 1200,
         reason: "deleted".to_owned(),
         noticed_at: NOW,
     };
@@ -173,6 +175,16 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     all.gaps.push(gap.clone());
     all.batches.insert("b1".to_owned(), place);
     all.newest_batch = Some(3);
+    let format = |log: Option<&str>, format: &str| FoundLogFormat {
+        source: "a".to_owned(),
+        log: log.map(str::to_owned),
+        format: format.to_owned(),
+    };
+    all.formats = vec![
+        format(Some("access"), "json"),
+        format(None, "auto"),
+        format(Some("access"), "combined"),
+    ];
     all.lag.seconds = 4;
     db.record(&mut all, KEPT, NOW).expect("recorded");
 
@@ -185,8 +197,10 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     );
     assert_eq!(state.store_position.as_deref(), Some("1:2:3:4:5:6"));
     assert_eq!(state.batches, [("b1".to_owned(), place)].into());
-    assert_eq!(reader.gaps(NOW).expect("read"), [gap]);
-    assert_eq!(reader.gaps(NOW + 1).expect("read"), []);
+    let formats = [format(None, "auto"), format(Some("access"), "combined")];
+    assert_eq!(db.formats().expect("read"), formats);
+    assert_eq!(reader.gaps(NOW + 1199).expect("read"), [gap]);
+    assert_eq!(reader.gaps(NOW + 1200).expect("read"), []);
     let counters = reader.counters().expect("read");
     let rows = reader.numbers(&NumbersQuery::default()).expect("read");
     let counted: Vec<_> = counters
@@ -196,6 +210,33 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     assert_eq!(counted, [("errors", 1), ("orders", 0)]);
     db.remove_expired(&["b1".to_owned()], KEPT, NOW).expect("removed");
     assert_eq!(reader.state().expect("read").batches, [].into());
+    let kept_for = i64::try_from(KEPT.gaps.as_secs()).expect("small");
+    for (later, left) in [(kept_for, 1), (kept_for + 1, 0)] {
+        db.remove_expired(&[], KEPT, NOW + later).expect("removed");
+        assert_eq!(reader.gaps(0).expect("read").len(), left, "after {later} s");
+    }
+}
+
+#[test]
+fn file_of_an_earlier_version_is_read_once_the_indexer_has_brought_it_up_to_date() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sql = rusqlite::Connection::open(dir.path().join(FILE_NAME)).expect("open");
+    sql.execute_batch(crate::schema::STEPS[0])
+        .expect("the first tables");
+    sql.execute_batch("INSERT INTO gaps VALUES ('b1', 0, 5, 'a', 'web-1', 7200, 'deleted', 9000)")
+        .expect("a gap");
+    sql.pragma_update(None, "application_id", 0x6c66_6978)
+        .expect("set");
+    sql.pragma_update(None, "user_version", 1).expect("set");
+    drop(sql);
+    let error = IndexReader::open(dir.path()).expect_err("too old").to_string();
+    assert!(error.contains("start the indexer of this version"), "{error}");
+    drop(IndexDb::open_or_create(dir.path()).expect("brought up to date"));
+    let gaps = IndexReader::open(dir.path())
+        .expect("there")
+        .gaps(0)
+        .expect("read");
+    assert_eq!((gaps[0].window_start, gaps[0].window_end), (7200, 10_800));
 }
 
 #[test]

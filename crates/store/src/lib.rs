@@ -6,7 +6,7 @@
 //! How the indexer uses it, so that after a crash numbers and store hold each line exactly once:
 //! 1. [`StoreWriter::open`] with the [`StorePosition`] that stands in `index.db` beside the indexer's place. The store is cut
 //!    back to it: what a crash left behind it is gone.
-//! 2. [`StoreWriter::append`] for each line, [`StoreWriter::append_gap`] for bytes that were gone before they were read.
+//! 2. [`StoreWriter::append`] for each line.
 //! 3. About once a second [`StoreWriter::sync`]: all of it is durable. Its result goes into the transaction that has the
 //!    place and the numbers.
 //! 4. After the commit [`StoreWriter::recorded`]. If the transaction fails, drop the writer and begin at 1.
@@ -31,9 +31,9 @@ mod writer;
 pub use error::StoreError;
 pub use position::{PositionError, StorePosition};
 pub use query::{Query, QueryError};
-pub use record::{LineGap, LineOrigin, LineRecord};
+pub use record::{LineOrigin, LineRecord};
 pub use search::{
     CursorError, Hit, SearchCursor, SearchEnd, SearchObserver, SearchPage, SearchProgress, Searcher,
     SpoolLines, UnindexedBatch,
 };
-pub use writer::{StoreGap, StoreLimits, StoreOpened, StoreWriter};
+pub use writer::{StoreLimits, StoreOpened, StoreWriter};

@@ -35,20 +35,3 @@ pub struct LineRecord<'a> {
     /// Its bytes. A newline at the end is not stored.
     pub line: &'a [u8],
 }
-
-/// Bytes of a batch that the indexer could not read: shipped, deleted or lost before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineGap<'a> {
-    /// Where they came from.
-    pub origin: LineOrigin<'a>,
-    /// The first byte.
-    pub offset: u64,
-    /// Their number.
-    pub bytes: u64,
-    /// The times of the batch's window, in milliseconds since 1970: a search of that time names the gap.
-    pub window_ms: (i64, i64),
-    /// When it was found, in milliseconds since 1970.
-    pub found_at_ms: i64,
-    /// Why they could not be read, for people.
-    pub reason: &'a str,
-}

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use logferry_durable::{DiskError, DiskOperation};
-use logferry_store::{LineGap, LineRecord, StoreError, StorePosition};
+use logferry_store::{LineRecord, StoreError, StorePosition};
 
 use crate::line_store::LineStore;
 
-/// What a store holds: a line, or a gap of so many bytes.
+/// A line that a store holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredEntry {
     pub(super) batch: String,
     pub(super) offset: u64,
-    pub(super) line: Result<Vec<u8>, u64>,
+    pub(super) line: Vec<u8>,
     pub(super) level: Option<String>,
     pub(super) time_ms: i64,
 }
@@ -87,20 +87,9 @@ impl LineStore for FailingStore {
         let entry = StoredEntry {
             batch: record.origin.batch.to_owned(),
             offset: record.offset,
-            line: Ok(record.line.to_vec()),
+            line: record.line.to_vec(),
             level: record.level.map(str::to_owned),
             time_ms: record.time_ms,
-        };
-        self.step(|_, pending| pending.push(entry))
-    }
-
-    fn append_gap(&mut self, gap: &LineGap<'_>) -> Result<(), StoreError> {
-        let entry = StoredEntry {
-            batch: gap.origin.batch.to_owned(),
-            offset: gap.offset,
-            line: Err(gap.bytes),
-            level: None,
-            time_ms: gap.found_at_ms,
         };
         self.step(|_, pending| pending.push(entry))
     }

@@ -49,7 +49,7 @@ pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
         scope = SearchScope::open(file, &config, options)?;
     }
     let end = pages.end();
-    output.finish(&end)?;
+    output.finish(&end, scope.gaps())?;
     for damage in &end.damage {
         console::print_error(damage);
     }

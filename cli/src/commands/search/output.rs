@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use logferry_numbers::IndexGap;
 use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchProgress};
 use logferry_text::{count, count_of, size};
 use serde_json::{Map, Value, json};
@@ -18,6 +19,9 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// Before this, no progress is shown.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// So many gaps are named to people; for programs all are.
+const GAPS_NAMED: usize = 10;
 
 /// Prints a search.
 pub(super) struct SearchOutput<'q> {
@@ -53,13 +57,13 @@ impl<'q> SearchOutput<'q> {
         self.has_stopped
     }
 
-    /// Prints the end: how far the search came.
-    pub(super) fn finish(&mut self, end: &SearchEnd) -> Result<()> {
+    /// Prints the end: how far the search came, and what was never indexed of it.
+    pub(super) fn finish(&mut self, end: &SearchEnd, gaps: &[IndexGap]) -> Result<()> {
         let searched_to = end.progress.searched_to_ms.map(time_text);
         let hits = end.progress.hits;
         if self.options.json {
             let next = end.next.as_ref().map(ToString::to_string);
-            let gaps: Vec<_> = end.gaps.iter().map(|gap| json!(gap)).collect();
+            let gaps: Vec<_> = gaps.iter().map(gap_json).collect();
             let last = json!({
                 "searched_to": searched_to, "complete": end.is_complete, "hits": hits, "next": next,
                 "damage": end.damage, "gaps": gaps,
@@ -73,12 +77,21 @@ impl<'q> SearchOutput<'q> {
             return Err(error.into());
         }
         if !self.options.json {
-            for gap in &end.gaps {
+            for gap in gaps.iter().take(GAPS_NAMED) {
                 console::print_error(&format!(
                     "{} of {} were never indexed, so lines of it may be missing here: {}",
                     size(gap.bytes),
                     gap.batch,
                     gap.reason
+                ));
+            }
+            if let Some(more) = gaps.get(GAPS_NAMED..).filter(|more| !more.is_empty()) {
+                let number = u64::try_from(more.len()).unwrap_or(u64::MAX);
+                let bytes = more.iter().map(|gap| gap.bytes).sum();
+                console::print_error(&format!(
+                    "{} with {}; --json names them all",
+                    count_of(number, "more such gap"),
+                    size(bytes)
                 ));
             }
             self.print_summary(end, searched_to.as_deref());
@@ -175,6 +188,15 @@ fn json_of(hit: &Hit) -> String {
         "level": hit.level, "status": hit.status, "line": String::from_utf8_lossy(&hit.line), "fields": fields,
     })
     .to_string()
+}
+
+fn gap_json(gap: &IndexGap) -> Value {
+    let time = |seconds: i64| time_text(seconds.saturating_mul(1000));
+    json!({
+        "batch": gap.batch, "offset": gap.from, "bytes": gap.bytes, "source": gap.source, "group": gap.group,
+        "window_start": time(gap.window_start), "window_end": time(gap.window_end), "reason": gap.reason,
+        "noticed_at": time(gap.noticed_at),
+    })
 }
 
 fn time_text(milliseconds: i64) -> String {

@@ -1,7 +1,6 @@
 //! What is searched: the store up to the indexer's position, and the lines of the spool behind it.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -9,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_config::{Config, FormatsByLog};
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchFilter, Ledger};
-use logferry_numbers::{IndexError, IndexReader, IndexState};
-use logferry_protocol::names::{LogName, SourceId};
+use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs};
+use logferry_numbers::{IndexError, IndexGap, IndexReader, IndexState};
+use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_store::{
     Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, StorePosition, UnindexedBatch,
@@ -29,6 +28,7 @@ pub(super) struct SearchScope {
     unindexed: Vec<UnindexedBatch>,
     formats: FormatsByLog,
     notes: Vec<String>,
+    gaps: Vec<IndexGap>,
 }
 
 impl SearchScope {
@@ -39,29 +39,58 @@ impl SearchScope {
             owner::act_as_owner(&[store_dir])?;
         }
         let data_dir = configuration::data_dir(file, config)?;
-        let (state, mut notes) = index_state(file, store_dir.as_deref())?;
+        let (index, mut notes) = index(file, store_dir.as_deref())?;
+        let (mut state, mut gaps) = (IndexState::default(), Vec::new());
+        if let Some(index) = index {
+            state = index.state().map_err(|error| anyhow!(error))?;
+            let since = options.since.map_or(i64::MIN, Timestamp::as_second);
+            gaps = index.gaps(since).map_err(|error| anyhow!(error))?;
+            gaps.retain(|gap| may_miss(gap, options));
+        }
         let ledger = Ledger::open(&data_dir)?;
         configuration::require_source(config, &ledger, options.source.as_ref())?;
         configuration::require_group(config, &ledger, options.group.as_ref())?;
         let position = state.store_position.as_deref().map(str::parse::<StorePosition>);
         // One statement: a batch that changes its state meanwhile is there once.
-        let mut batches = ledger.batches(&filter_of(options))?;
-        batches.retain(|batch| options.group.as_ref().is_none_or(|group| *group == batch.group));
-        notes.extend(name_logs(&ledger, &mut batches, options.log.as_ref())?);
-        batches.retain(|batch| batch.expired_at.is_none());
-        let unindexed = batches.into_iter().filter_map(|batch| unread(batch, &state));
+        let mut without_log = BTreeSet::new();
+        let batches = ledger.spooled_batches(&filter_of(options), |batch| {
+            let is_wanted = options.group.as_ref().is_none_or(|group| *group == batch.group);
+            if is_wanted && batch.log.is_none() {
+                without_log.insert(batch.source.clone());
+            }
+            is_wanted && indexed(batch, &state) < batch.contents.bytes
+        })?;
+        let mut logs = SourceLogs::default();
+        let mut unindexed = Vec::new();
+        for mut batch in batches {
+            batch.log = logs.of_batch(&ledger, &batch)?;
+            let indexed = indexed(&batch, &state);
+            unindexed.push(UnindexedBatch { batch, indexed });
+        }
+        notes.extend(notes_of_logs(
+            &ledger,
+            &mut logs,
+            &without_log,
+            options.log.as_ref(),
+        )?);
         Ok(Self {
             searcher: Searcher::new(RealDisk, &store_dir.unwrap_or_default(), position.transpose()?),
             spool: Spool::new(RealDisk, &data_dir),
-            unindexed: unindexed.collect(),
+            unindexed,
             formats: config.formats.clone(),
             notes,
+            gaps,
         })
     }
 
     /// What people should know before they see hits, a sentence each.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Bytes that were gone before they were indexed, of what is searched for.
+    pub(super) fn gaps(&self) -> &[IndexGap] {
+        &self.gaps
     }
 
     /// Searches one page.
@@ -80,45 +109,44 @@ impl SearchScope {
     }
 }
 
-/// How far the indexer has come, and the reason if there is no index.
-fn index_state(file: &Path, store_dir: Option<&Path>) -> Result<(IndexState, Vec<String>)> {
-    let Some(store_dir) = store_dir else {
-        let note = format!(
-            "{} has no indexer section: only what the spool still has is searched, which takes longer",
-            file.display()
-        );
-        return Ok((IndexState::default(), vec![note]));
-    };
-    match IndexReader::open(store_dir).and_then(|index| index.state()) {
-        Ok(state) => Ok((state, Vec::new())),
-        Err(IndexError::Missing { path }) => {
-            let note = format!(
-                "{} does not exist, so the indexer has never run: only what the spool still has is searched, which takes longer",
-                path.display()
-            );
-            Ok((IndexState::default(), vec![note]))
+/// The index; if there is none, the reason for people.
+fn index(file: &Path, store_dir: Option<&Path>) -> Result<(Option<IndexReader>, Vec<String>)> {
+    let why = match store_dir.map(IndexReader::open) {
+        Some(Ok(index)) => return Ok((Some(index), Vec::new())),
+        None => format!("{} has no indexer section", file.display()),
+        Some(Err(IndexError::Missing { path })) => {
+            format!("{} does not exist, so the indexer has never run", path.display())
         }
-        Err(error) => Err(anyhow!(error).into()),
-    }
+        Some(Err(error)) => return Err(anyhow!(error).into()),
+    };
+    let note = format!("{why}: only what the spool still has is searched, which takes longer");
+    Ok((None, vec![note]))
 }
 
-/// Sets the log of the batches whose name does not tell it, if their source has only one, as the indexer does. Returns a note
-/// for each source whose lines of `wanted` cannot be told from those of its other logs.
-fn name_logs(ledger: &Ledger, batches: &mut [Batch], wanted: Option<&LogName>) -> Result<BTreeSet<String>> {
-    let mut known: BTreeMap<SourceId, Vec<LogName>> = BTreeMap::new();
-    let mut notes = BTreeSet::new();
-    for batch in batches.iter_mut().filter(|batch| batch.log.is_none()) {
-        let logs = match known.entry(batch.source.clone()) {
-            Entry::Occupied(logs) => logs.into_mut(),
-            Entry::Vacant(room) => room.insert(ledger.logs_of(&batch.source)?),
-        };
-        if let [only] = logs.as_slice() {
-            batch.log = Some(only.clone());
-        } else if let Some(log) = wanted.filter(|wanted| logs.contains(wanted)) {
-            notes.insert(format!(
-                "{} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
+/// Whether lines that are searched for may have been in these bytes.
+fn may_miss(gap: &IndexGap, options: &SearchArgs) -> bool {
+    let is_of = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
+    options
+        .until
+        .is_none_or(|until| gap.window_start < until.as_second())
+        && is_of(options.source.as_ref().map(SourceId::as_str), &gap.source)
+        && is_of(options.group.as_ref().map(GroupName::as_str), &gap.group)
+}
+
+/// A note for each source whose lines of the wanted log cannot be told from those of its other logs.
+fn notes_of_logs(
+    ledger: &Ledger,
+    logs: &mut SourceLogs,
+    sources: &BTreeSet<SourceId>,
+    wanted: Option<&LogName>,
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for source in sources {
+        let logs = logs.of_source(ledger, source)?;
+        if let Some(log) = wanted.filter(|wanted| logs.len() > 1 && logs.contains(wanted)) {
+            notes.push(format!(
+                "{source} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
                  search without --log, and put {{log}} into relay.batch.name for the lines to come",
-                batch.source,
                 logs.len()
             ));
         }
@@ -136,8 +164,7 @@ fn filter_of(options: &SearchArgs) -> BatchFilter {
     }
 }
 
-/// The batch, if the index does not have all of it.
-fn unread(batch: Batch, state: &IndexState) -> Option<UnindexedBatch> {
-    let indexed = state.batches.get(&batch.name()).map_or(0, |read| read.bytes);
-    (indexed < batch.contents.bytes).then_some(UnindexedBatch { batch, indexed })
+/// The bytes of a batch that the index has.
+fn indexed(batch: &Batch, state: &IndexState) -> u64 {
+    state.batches.get(&batch.name()).map_or(0, |read| read.bytes)
 }

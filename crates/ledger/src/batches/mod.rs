@@ -1,11 +1,12 @@
-//! Batches: their types (`batch`), their table (`table`), one pass over all of it (`scan`), and
-//! the signed records of their windows (`window_records`).
+//! Batches: their types (`batch`), their table (`table`), lists of those in the spool (`spooled`), one pass over all of it
+//! (`scan`), and the signed records of their windows (`window_records`).
 //!
 //! This room uses only `row`; streams, deliveries and the rebuild build on it. A new query needs changes only here; a new
 //! column needs a step of the schema too.
 
 mod batch;
 mod scan;
+mod spooled;
 mod table;
 mod window_records;
 

@@ -1,11 +1,12 @@
 //! Everything that the relay records except opening and sealing batches: commits of streams (`commit`), sources and their
-//! heartbeats (`sources`), gaps (`gaps`), uploads of old shippers (`uploads`) and reports of groups (`groups`).
+//! heartbeats (`sources`), the logs of sources (`source_logs`), gaps (`gaps`), uploads of old shippers (`uploads`) and reports of groups (`groups`).
 //! This room uses `batches`, whose growth is part of a commit. Queries may change here without a look elsewhere.
 
 mod commit;
 mod gaps;
 mod groups;
 mod senders;
+mod source_logs;
 mod sources;
 mod uploads;
 
@@ -13,6 +14,7 @@ pub use commit::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use gaps::GapRecord;
 pub use groups::{GroupReport, GroupState};
 pub use senders::{SENDERS_KEPT, SenderRecord, live_together};
+pub use source_logs::SourceLogs;
 pub(crate) use sources::note_contact;
 pub use sources::{ReportedStream, SourceLineTotals, SourceRecord};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};

@@ -17,13 +17,12 @@ mod spool_lines;
 
 use std::path::Path;
 
-use logferry_durable::{Disk, DiskError};
+use logferry_durable::Disk;
 
 use crate::error::StoreError;
 use crate::position::StorePosition;
 use crate::query::Query;
 use crate::segment::StoreFolder;
-use crate::writer::StoreGap;
 use frame_files::FrameFiles;
 pub use hit::{CursorError, Hit, SearchCursor};
 pub use spool_lines::{SpoolLines, UnindexedBatch};
@@ -74,8 +73,6 @@ pub struct SearchEnd {
     pub next: Option<SearchCursor>,
     /// What could not be searched because it is damaged, a sentence each.
     pub damage: Vec<String>,
-    /// Lines that are missing in the store, of the time that was searched for.
-    pub gaps: Vec<StoreGap>,
 }
 
 /// Searches a store.
@@ -108,22 +105,6 @@ impl<D: Disk> Searcher<D> {
             Some(position) => Some(FrameFiles::new(self.disk.clone(), self.folder.clone(), position)?),
             None => None,
         };
-        let mut end = run::PageSearch::new(query, page, files, spool, observer)?.run()?;
-        end.gaps = self.gaps(query)?;
-        Ok(end)
-    }
-
-    /// The gaps in the time that is searched for.
-    fn gaps(&self, query: &Query) -> Result<Vec<StoreGap>, DiskError> {
-        let Some(position) = self.position else {
-            return Ok(Vec::new());
-        };
-        let file = self.disk.read(&self.folder.gaps())?.unwrap_or_default();
-        let len = usize::try_from(position.gaps_len).unwrap_or(usize::MAX);
-        let recorded = file.get(..len).unwrap_or(&file);
-        let gaps = StoreGap::read_all(recorded);
-        Ok(gaps
-            .filter(|gap| query.overlaps(gap.window_ms.0, gap.window_ms.1))
-            .collect())
+        run::PageSearch::new(query, page, files, spool, observer)?.run()
     }
 }

@@ -197,7 +197,6 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             is_complete: next.is_none(),
             next,
             damage: damage.collect(),
-            gaps: Vec::new(),
         }
     }
 

@@ -47,10 +47,6 @@ impl StoreFolder {
     pub(crate) fn file(&self, number: u64, kind: SegmentFile) -> PathBuf {
         self.0.join(format!("{number:010}.{}", kind.extension()))
     }
-
-    pub(crate) fn gaps(&self) -> PathBuf {
-        self.0.join("gaps")
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! | `N.words` | while it is written: for each frame its entry and its filter |
 //! | `N.index` | once it is closed: the entries, and the filters block by block |
 //! | `N.tail` | lines that are in no frame yet, as small frames; N counts tails, not segments |
-//! | `gaps` | the gaps, one JSON object a line |
 //!
 //! Invariant: `N.frames` alone has all lines. Without one of the other files a search reads more, and finds the same.
 

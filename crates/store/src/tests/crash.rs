@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use logferry_durable::{Disk, DiskFile};
-use logferry_protocol::names::{GroupName, SourceId};
 use logferry_testkit::SimDisk;
 use rand::Rng;
 
@@ -13,7 +12,7 @@ use super::fixture::{
     MIDNIGHT_MS, STORE, TestLine, append, hits_of, ids, lines, open, random, searcher, store_of,
 };
 use crate::error::StoreError;
-use crate::{LineGap, LineOrigin, Query, StoreLimits, StorePosition};
+use crate::{Query, StoreLimits, StorePosition};
 
 /// What stands in `index.db`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -236,42 +235,17 @@ fn quiet_store_closes_its_segment_by_age() {
 }
 
 #[test]
-fn gap_is_named_by_a_search_of_its_time_only() {
-    let (disk, position) = store_of(&lines(&mut random(6), 20));
-    let mut writer = open(&disk, Some(position)).expect("opened").writer;
-    let (source, group): (SourceId, GroupName) = (
-        "10.0.0.1".parse().expect("valid"),
-        "web-1".parse().expect("valid"),
-    );
-    let origin = LineOrigin {
-        source: &source,
-        group: &group,
-        log: None,
-        batch: "b9",
-        format: "auto",
-    };
-    let window_ms = (MIDNIGHT_MS, MIDNIGHT_MS + 1_200_000);
-    let gap = LineGap {
-        origin,
-        offset: 7,
-        bytes: 100,
-        window_ms,
-        found_at_ms: window_ms.1,
-        reason: "deleted",
-    };
-    writer.append_gap(&gap).expect("added");
-    let recorded = writer.sync(MIDNIGHT_MS).expect("synced");
-    writer.append_gap(&gap).expect("added");
-    writer.sync(MIDNIGHT_MS).expect("synced");
-    let mut query = Query::parse("nothing").expect("a query");
-    let gaps = |query: &Query| hits_of(&searcher(&disk, recorded), query, 1, None).1.gaps;
-    let found = gaps(&query);
-    assert_eq!(found.len(), 1);
-    assert_eq!(
-        (found[0].batch.as_str(), found[0].bytes, found[0].log.as_str()),
-        ("b9", 100, "")
-    );
-    query.since_ms = Some(window_ms.1 + 1);
-    assert!(gaps(&query).is_empty());
-    assert!(disk.contents(&Path::new(STORE).join("segments/gaps")).is_some());
+fn file_of_gaps_of_an_older_store_is_removed() {
+    let lines = lines(&mut random(6), 20);
+    let (disk, position) = store_of(&lines);
+    let gaps = Path::new(STORE).join("segments/gaps");
+    disk.open_append(&gaps)
+        .expect("made")
+        .append(b"{}\n")
+        .expect("written");
+    let older = format!("{position}:3").parse().expect("a position");
+    let opened = open(&disk, Some(older)).expect("opened");
+    assert!(opened.lost.is_empty(), "{:?}", opened.lost);
+    assert_eq!(disk.contents(&gaps), None);
+    assert_eq!(found(&disk, Some(position), ""), sorted_ids(&lines));
 }

@@ -4,7 +4,6 @@
 //!
 //! Invariant: what a recorded position needs is removed only after a later one is recorded.
 
-mod gaps;
 mod pending;
 mod recover;
 mod retention;
@@ -15,7 +14,6 @@ use std::time::Duration;
 
 use logferry_durable::{Disk, DiskError, DiskFile};
 
-pub use gaps::StoreGap;
 pub(crate) use pending::property;
 pub use recover::StoreOpened;
 #[cfg(test)]
@@ -25,7 +23,7 @@ pub use retention::StoreLimits;
 use crate::error::StoreError;
 use crate::frame::{FrameEncoder, NewLine};
 use crate::position::StorePosition;
-use crate::record::{LineGap, LineRecord};
+use crate::record::LineRecord;
 use crate::segment::{SegmentFile, StoreFolder, WordsRecord, build_index};
 use pending::PendingFrame;
 
@@ -93,7 +91,6 @@ pub struct StoreWriter<D: Disk> {
     tail_number: u64,
     tail_start: u64,
     tail: GrowingFile<D::File>,
-    gaps: GrowingFile<D::File>,
     pending: PendingFrame,
     encoder: FrameEncoder,
     /// The time of the last sync, or of the opening.
@@ -135,11 +132,6 @@ impl<D: Disk> StoreWriter<D> {
         Ok(())
     }
 
-    /// Adds a gap. It is durable after the next [`Self::sync`].
-    pub fn append_gap(&mut self, gap: &LineGap<'_>) -> Result<(), StoreError> {
-        Ok(self.gaps.append(&StoreGap::new(gap).to_line())?)
-    }
-
     /// Makes everything that was added durable. The result is to be recorded in `index.db`, in the transaction with the place
     /// of the indexer behind the last line that was added. `now_ms`: milliseconds since 1970.
     ///
@@ -159,7 +151,7 @@ impl<D: Disk> StoreWriter<D> {
         }
         self.write_tail()?;
         // No order among them: all are cut back to the position, and it is recorded only after this.
-        for file in [&mut self.frames, &mut self.words, &mut self.tail, &mut self.gaps] {
+        for file in [&mut self.frames, &mut self.words, &mut self.tail] {
             file.sync()?;
         }
         Ok(self.position())
@@ -195,7 +187,7 @@ impl<D: Disk> StoreWriter<D> {
 
     /// Bytes of the store on disk, for metrics.
     pub fn bytes(&self) -> u64 {
-        self.closed_bytes + self.frames.len + self.words.len + self.tail.len + self.gaps.len
+        self.closed_bytes + self.frames.len + self.words.len + self.tail.len
     }
 
     /// Frames written since it was opened, for metrics.
@@ -210,7 +202,6 @@ impl<D: Disk> StoreWriter<D> {
             tail: self.tail_number,
             tail_start: self.tail_start,
             tail_len: self.tail.len,
-            gaps_len: self.gaps.len,
         }
     }
 

@@ -38,9 +38,6 @@ pub(crate) fn open<D: Disk>(
     let mut lost = Vec::new();
     let (frames, words, frames_in_segment) = open_segment(&disk, &folder, &position, &mut lost)?;
     let (tail, pending) = open_tail(&disk, &folder, &position, &mut lost)?;
-    let mut gaps = open_file(&disk, &folder.gaps())?;
-    // It may be shorter than recorded: old gaps are removed at any time.
-    cut(&mut gaps, position.gaps_len)?;
     let tail_start = position.tail_start.min(tail.len);
     let closed_bytes = retention::closed_bytes(&disk, &folder, position.segment)?;
     let writer = StoreWriter {
@@ -55,7 +52,6 @@ pub(crate) fn open<D: Disk>(
         tail_number: position.tail,
         tail_start,
         tail,
-        gaps,
         pending,
         encoder: FrameEncoder::new().map_err(StoreError::Compress)?,
         now_ms,
@@ -84,7 +80,8 @@ fn remove_unrecorded<D: Disk>(
                 let index = folder.file(number, SegmentFile::Index);
                 number == position.segment || (number < position.segment && disk.len(&index)?.is_none())
             }
-            (None, Some(_)) => name == "gaps",
+            // An older store had a file of gaps; they are in `index.db` too.
+            (None, Some(_)) => false,
         };
         if !is_kept {
             disk.remove(&folder.path().join(name))?;

@@ -1,4 +1,4 @@
-//! Removes old segments and old gaps.
+//! Removes old segments.
 
 use std::time::Duration;
 

@@ -1,0 +1,106 @@
+//! Lists batches without holding the rows of all: the table keeps a row of each batch that ever was.
+
+use jiff::Timestamp;
+use logferry_protocol::names::SourceId;
+use rusqlite::{Params, named_params};
+
+use super::batch::{Batch, BatchFilter, BatchId};
+use crate::row::millis;
+use crate::{Ledger, LedgerError};
+
+impl Ledger {
+    /// The batches that match the filter, whose files have not expired, and that `wanted` takes. In no order.
+    pub fn spooled_batches(
+        &self,
+        filter: &BatchFilter,
+        wanted: impl FnMut(&mut Batch) -> bool,
+    ) -> Result<Vec<Batch>, LedgerError> {
+        let query = "SELECT * FROM batches
+            WHERE expired_at IS NULL
+              AND (:source IS NULL OR source = :source)
+              AND (:since IS NULL OR window_start + window_seconds > :since)
+              AND (:until IS NULL OR window_start < :until)";
+        let values = named_params! {
+            ":source": filter.source.as_ref().map(SourceId::as_str),
+            ":since": filter.since.map(Timestamp::as_second),
+            ":until": filter.until.map(Timestamp::as_second),
+        };
+        self.sift(query, values, wanted)
+    }
+
+    /// The batches that `wanted` takes: of those whose files have not expired, and of those that were opened after the batch
+    /// `after` or after `opened_after`. In no order.
+    pub fn spooled_or_new_batches(
+        &self,
+        after: Option<BatchId>,
+        opened_after: Option<Timestamp>,
+        wanted: impl FnMut(&mut Batch) -> bool,
+    ) -> Result<Vec<Batch>, LedgerError> {
+        let query = "SELECT * FROM batches WHERE expired_at IS NULL OR id > ?1 OR opened_at > ?2";
+        let values = (
+            after.map_or(i64::MAX, |id| id.0),
+            opened_after.map_or(i64::MAX, millis),
+        );
+        self.sift(query, values, wanted)
+    }
+
+    fn sift(
+        &self,
+        query: &str,
+        values: impl Params,
+        mut wanted: impl FnMut(&mut Batch) -> bool,
+    ) -> Result<Vec<Batch>, LedgerError> {
+        self.read("list batches", |sql| {
+            let mut query = sql.prepare_cached(query)?;
+            let mut rows = query.query(values)?;
+            let mut batches = Vec::new();
+            while let Some(row) = rows.next()? {
+                let mut batch = Batch::from_row(row)?;
+                if wanted(&mut batch) {
+                    batches.push(batch);
+                }
+            }
+            Ok(batches)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::BatchState;
+    use crate::tests::{ledger, new_batch, now};
+
+    #[test]
+    fn expired_batches_are_listed_only_if_they_are_newer_than_asked() {
+        let (_dir, mut ledger) = ledger().expect("a ledger");
+        let opened: Vec<_> = (0..4)
+            .map(|minute| {
+                let at = now() + SignedDuration::from_mins(minute);
+                let batch = ledger.open_batch(&new_batch(), at).expect("opened");
+                ledger.seal(batch.id, at).expect("sealed");
+                batch.id
+            })
+            .collect();
+        // Two of them were delivered and deleted.
+        let sql = &ledger.connection;
+        let expire = "UPDATE batches SET state = 'sent', expired_at = 1 WHERE id IN (?1, ?2)";
+        sql.execute(expire, (opened[0].0, opened[2].0)).expect("expired");
+        let ids = |batches: Vec<Batch>| batches.iter().map(|batch| batch.id).collect::<Vec<_>>();
+        let all = ledger.spooled_batches(&BatchFilter::default(), |_| true);
+        assert_eq!(ids(all.expect("read")), [opened[1], opened[3]]);
+        let some = ledger.spooled_batches(&BatchFilter::default(), |batch| batch.id == opened[3]);
+        assert_eq!(ids(some.expect("read")), [opened[3]]);
+        let new = |after, opened_after| {
+            let listed =
+                ledger.spooled_or_new_batches(after, opened_after, |batch| batch.state == BatchState::Sent);
+            ids(listed.expect("read"))
+        };
+        assert_eq!(new(None, None), []);
+        assert_eq!(new(Some(opened[0]), None), [opened[2]]);
+        assert_eq!(new(None, Some(now() + SignedDuration::from_mins(1))), [opened[2]]);
+        assert_eq!(new(None, Some(now() + SignedDuration::from_mins(2))), []);
+    }
+}
