@@ -70,7 +70,7 @@ enum Benchmark {
         #[arg(long, default_value = "128MiB", value_parser = parse_size)]
         size: u64,
     },
-    /// Ships the same amount from 1 to 300 senders, and with a ledger of up to two million batches
+    /// Ships the same amount from 1 to 300 senders, of up to 100 windows, and with a ledger of up to two million batches
     Growth {
         /// Size of all logs together
         #[arg(long, default_value = "1GiB", value_parser = parse_size)]

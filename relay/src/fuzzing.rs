@@ -35,7 +35,7 @@ pub fn chunk(data: &[u8]) {
 
     let split = split_in_minutes(body);
     for header in [header.clone(), fitting(header, body, &split)] {
-        match check_body(&header, body, split.lines()) {
+        match check_body(&header, body, crc32c::crc32c(body), split.lines()) {
             Ok(()) => assert_fits(&header, body, &split),
             Err(rejection) => assert_one_line(&rejection.reason),
         }

@@ -17,6 +17,7 @@ mod commit;
 pub mod fuzzing;
 mod health;
 mod http;
+mod ledger_check;
 mod legacy_upload;
 mod senders;
 mod server;

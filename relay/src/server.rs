@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,7 +14,6 @@ use logferry_protocol::names::GroupName;
 use logferry_spool::Spool;
 use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +24,7 @@ use crate::commit::{
     finish_seals, seal_orphans,
 };
 use crate::http::{GroupListener, GroupRuntime};
+use crate::ledger_check::check_ledger;
 use crate::senders::SharedSenders;
 
 /// The relay cannot start or continue.
@@ -99,6 +98,12 @@ impl RelayServer {
         let lock = LockFile::acquire(&config.data_dir.join("relay.lock"))?;
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         ledger.forget_group_reports()?;
+        if let Err(error) = ledger.reserve_wal() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger's write-ahead log is not made longer in advance, so commits take longer for a while"
+            );
+        }
         finish_seals(&spool, &ledger, None)?;
         let groups: Vec<_> = config.groups.iter().map(|group| group.name.clone()).collect();
         seal_orphans(&spool, &mut ledger, &groups, Timestamp::now())?;
@@ -106,7 +111,7 @@ impl RelayServer {
             listeners: Vec::new(),
             credentials: CredentialsReloader::load(config)?,
             senders: SharedSenders::load(ledger.senders()?),
-            bodies: RelayBodies::new(config.limits.max_in_flight_total),
+            bodies: RelayBodies::new(config.limits.max_in_flight_total, groups.len()),
             commit_threads: Vec::new(),
             _lock: lock,
         };
@@ -211,31 +216,6 @@ fn thread_error(group: &GroupSettings, source: io::Error) -> RelayError {
         group: group.name.clone(),
         source,
     }
-}
-
-/// Checks the ledger's file if the start has checked only a part of it. The receiver gets an error if there is damage, and is
-/// closed if there is none. The thread is not waited for: it only reads.
-fn check_ledger(data_dir: &Path) -> Result<oneshot::Receiver<LedgerError>, LedgerError> {
-    let ledger = Ledger::open(data_dir)?;
-    let (damage, found) = oneshot::channel();
-    if !ledger.is_partly_checked()? {
-        return Ok(found);
-    }
-    tracing::info!("the ledger is large: the relay serves while the rest of its file is checked for damage");
-    let check = move || match ledger.check_file() {
-        Ok(()) => tracing::info!("the ledger's file is checked: no damage"),
-        Err(error) => drop(damage.send(error)),
-    };
-    if let Err(error) = std::thread::Builder::new()
-        .name("ledger-check".to_owned())
-        .spawn(check)
-    {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the ledger's file is not checked for damage, as no thread can be started"
-        );
-    }
-    Ok(found)
 }
 
 /// Runs the relay until `shutdown`, or until its ledger turns out to be damaged, with its metrics on `config.metrics`.

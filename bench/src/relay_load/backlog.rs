@@ -97,7 +97,12 @@ pub(crate) fn senders(binary: &Path, folder: &Path, count: u8, size: u64) -> any
 }
 
 pub(super) fn write_log(path: &Path, size: u64) -> anyhow::Result<SourceLog> {
-    source_log::write(path, size, BUSY_LINES_PER_SECOND)
+    write_log_of(path, size, BUSY_LINES_PER_SECOND)
+}
+
+/// `lines_per_second`: of log time.
+pub(super) fn write_log_of(path: &Path, size: u64, lines_per_second: u64) -> anyhow::Result<SourceLog> {
+    source_log::write(path, size, lines_per_second)
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

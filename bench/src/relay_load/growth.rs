@@ -1,4 +1,4 @@
-//! Cost as work grows: the CPU time of a gigabyte from more senders, and with a larger ledger.
+//! Cost as work grows: the CPU time of a gigabyte from more senders, of more windows, and with a larger ledger.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,11 +9,18 @@ use jiff::Timestamp;
 use logferry_ledger::{Ledger, NewBatch, Window};
 use logferry_protocol::names::GroupName;
 
-use super::backlog::{ship, total, write_log};
+use super::backlog::{ship, total, write_log_of};
 use crate::measurement::figures::{mebibytes, megabytes_per_second, seconds_per_gigabyte};
 use crate::testbed::relay_testbed::data_dir;
+use crate::testbed::source_log::BUSY_LINES_PER_SECOND;
 
 const SENDERS: [u16; 4] = [1, 12, 100, 300];
+
+/// Windows of a backlog of one sender: all begin at once, as after an outage.
+const WINDOWS: [u32; 3] = [1, 10, 100];
+
+/// Bytes of a line, about.
+const LINE_BYTES: u64 = 200;
 
 /// Batches in the ledger before the relay starts.
 const BATCHES: [u32; 2] = [10_000, 2_000_000];
@@ -38,21 +45,28 @@ pub(crate) fn growth(binary: &Path, folder: &Path, size: u64) -> anyhow::Result<
         "÷ first",
         "relay, MiB"
     );
-    let cases = SENDERS.map(|senders| (senders, 0)).into_iter();
-    let cases = cases.chain(BATCHES.map(|batches| (1, batches)));
+    let of_windows = |windows: u32| {
+        let seconds = u64::from(windows * WINDOW_SECONDS);
+        (size / LINE_BYTES / seconds).max(1)
+    };
+    let cases = SENDERS.map(|senders| (format!("{senders} senders"), senders, BUSY_LINES_PER_SECOND, 0));
+    let windows = WINDOWS.map(|windows| {
+        let name = format!("1 sender, {windows} windows");
+        (name, 1, of_windows(windows), 0)
+    });
+    let batches = BATCHES.map(|batches| {
+        let name = format!("1 sender, {batches} batches");
+        (name, 1, BUSY_LINES_PER_SECOND, batches)
+    });
     let mut first = None;
-    for (senders, batches) in cases {
+    for (name, senders, lines_per_second, batches) in cases.into_iter().chain(windows).chain(batches) {
         let (path, testbed) = (folder.join("access.log"), folder.join("testbed"));
-        let log = write_log(&path, size / u64::from(senders))?;
+        let log = write_log_of(&path, size / u64::from(senders), lines_per_second)?;
         fill_ledger(&data_dir(&testbed), batches)?;
         let (wall, usage) = ship(binary, &testbed, &path, senders, log)?;
         fs::remove_file(&path).context("cannot remove the log")?;
         let bytes = log.bytes * u64::from(senders);
         let relay = seconds_per_gigabyte(usage.relay.cpu, bytes);
-        let name = match batches {
-            0 => format!("{senders} senders"),
-            batches => format!("1 sender, {batches} batches"),
-        };
         let _ = writeln!(
             text,
             "{name:28}{:>10.0}{:>16.2}{relay:>16.2}{:>10.2}{:>12.0}",

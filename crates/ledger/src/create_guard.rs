@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::{BatchState, FILE_NAME, LedgerError};
+use crate::{BatchState, FILE_NAME, LedgerError, WAL_EXTENSION};
 
 /// Whether the ledger's file is missing or blank: SQLite accepts an empty file, and one of a single byte, as a database
 /// without tables.
@@ -18,7 +18,7 @@ pub(crate) fn is_blank(ledger: &Path) -> bool {
 /// SQLite's write-ahead log beside the ledger, if it is not blank. Beside a blank ledger it proves that there was another
 /// ledger. SQLite deletes the log when it opens the blank ledger.
 pub(crate) fn log(data_dir: &Path) -> Option<PathBuf> {
-    let log = data_dir.join(FILE_NAME).with_extension("db-wal");
+    let log = data_dir.join(FILE_NAME).with_extension(WAL_EXTENSION);
     (!is_blank(&log)).then_some(log)
 }
 

@@ -29,7 +29,7 @@ mod schema;
 mod streams;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
@@ -65,6 +65,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause of a waiting writer between two tries. SQLite's own pauses grow to 100 ms, so the longest waiting writer would
 /// come last.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
+
+/// SQLite's write-ahead log is beside the ledger, under this extension.
+const WAL_EXTENSION: &str = "db-wal";
+
+/// SQLite starts the write-ahead log over after 1,000 pages (<https://sqlite.org/wal.html>).
+const WAL_BYTES: u64 = 1000 * 4096;
+
+/// Bytes of a transaction of which so much exceeds SQLite's cache of 2 MB.
+const UNDONE_BYTES: u64 = WAL_BYTES + (2 << 20);
 
 /// Why an operation on the ledger failed.
 #[derive(Debug, thiserror::Error)]
@@ -159,8 +168,38 @@ impl LedgerError {
 pub struct Ledger {
     connection: Connection,
     path: PathBuf,
-    /// Locked while this connection, or one that it was reopened from, writes.
-    write_lock: Arc<Mutex<()>>,
+    /// Taken while this connection, or one that it was reopened from, writes.
+    write_lock: Arc<WriteLock>,
+    /// Held while changes are made together.
+    together: Option<WriteTurn>,
+}
+
+/// One writer at a time.
+#[derive(Debug, Default)]
+struct WriteLock {
+    is_taken: Mutex<bool>,
+    given_back: Condvar,
+}
+
+/// The right to write. Dropping it gives it back.
+#[derive(Debug)]
+struct WriteTurn(Arc<WriteLock>);
+
+impl WriteTurn {
+    fn take(lock: &Arc<WriteLock>) -> Self {
+        // The lock protects no data, so a panic of another thread does no harm.
+        let is_taken = lock.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = lock.given_back.wait_while(is_taken, |is_taken| *is_taken);
+        *free.unwrap_or_else(PoisonError::into_inner) = true;
+        Self(Arc::clone(lock))
+    }
+}
+
+impl Drop for WriteTurn {
+    fn drop(&mut self) {
+        *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.given_back.notify_one();
+    }
 }
 
 impl Ledger {
@@ -222,7 +261,7 @@ impl Ledger {
         path: PathBuf,
         flags: OpenFlags,
         may_begin: bool,
-        write_lock: Arc<Mutex<()>>,
+        write_lock: Arc<WriteLock>,
     ) -> Result<Self, LedgerError> {
         let open = || {
             let mut connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -238,6 +277,7 @@ impl Ledger {
             connection,
             path,
             write_lock,
+            together: None,
         })
     }
 
@@ -274,6 +314,48 @@ impl Ledger {
         let begun = self.connection.unchecked_transaction();
         let _moment = begun.map_err(|source| sqlite_error(&self.path, "begin to read", source))?;
         read(self)
+    }
+
+    /// Begins to make changes together: those up to [`Self::end_together`] are one durable transaction, and each of them is
+    /// made whole or not at all. Nobody else can write meanwhile.
+    pub fn begin_together(&mut self) -> Result<(), LedgerError> {
+        let turn = WriteTurn::take(&self.write_lock);
+        self.read("begin a transaction", |sql| sql.execute_batch("BEGIN IMMEDIATE"))?;
+        self.together = Some(turn);
+        Ok(())
+    }
+
+    /// Makes these changes durable. After an error none of them counts.
+    pub fn end_together(&mut self) -> Result<(), LedgerError> {
+        let _turn = self.together.take();
+        let ended = self.read("end a transaction", |sql| sql.execute_batch("COMMIT"));
+        if ended.is_err() {
+            // If that fails, SQLite has done it by itself.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        ended
+    }
+
+    /// Makes the write-ahead log as large as SQLite lets it become before it starts over, unless it is: a commit then
+    /// overwrites what is there, and its sync has no new length to make durable. For the relay, which commits most.
+    ///
+    /// No row changes. SQLite writes pages of a transaction that is larger than its cache into the log before the commit, and
+    /// this one is undone. What is left of it in the log counts for nobody: it has no end of a transaction.
+    pub fn reserve_wal(&mut self) -> Result<(), LedgerError> {
+        let log = self.path.with_extension(WAL_EXTENSION);
+        if std::fs::metadata(log).is_ok_and(|log| log.len() >= WAL_BYTES) {
+            return Ok(());
+        }
+        let _turn = WriteTurn::take(&self.write_lock);
+        let mut run = || {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch("CREATE TABLE undone (bytes BLOB) STRICT")?;
+            transaction.execute("INSERT INTO undone VALUES (zeroblob(?1))", [UNDONE_BYTES])?;
+            transaction.rollback()
+        };
+        run().map_err(|source| sqlite_error(&self.path, "make room in its write-ahead log", source))
     }
 
     fn read<T>(
@@ -326,15 +408,22 @@ impl Ledger {
         action: &'static str,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        // The lock protects no data, so a panic of another thread does no harm.
-        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let run = || {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = change(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
+        let run = || match &self.together {
+            Some(_) => {
+                let savepoint = self.connection.savepoint()?;
+                let value = change(&savepoint)?;
+                savepoint.commit()?;
+                Ok(value)
+            }
+            None => {
+                let _turn = WriteTurn::take(&self.write_lock);
+                let transaction = self
+                    .connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let value = change(&transaction)?;
+                transaction.commit()?;
+                Ok(value)
+            }
         };
         run().map_err(|source| sqlite_error(&self.path, action, source))
     }

@@ -120,6 +120,52 @@ fn commit_survives_a_reopen() -> TestResult {
 }
 
 #[test]
+fn room_in_the_log_changes_nothing_and_a_copy_of_the_files_is_whole() -> TestResult {
+    let (dir, mut ledger) = ledger()?;
+    let before = ledger.open_batch(&new_batch(), now())?;
+    ledger.reserve_wal()?;
+    let log = |dir: &std::path::Path| std::fs::metadata(dir.join("ledger.db-wal")).map(|log| log.len());
+    let reserved = log(dir.path())?;
+    assert!(reserved >= WAL_BYTES, "{reserved}");
+    let after = ledger.open_batch(&new_batch(), now())?;
+    ledger.reserve_wal()?;
+    assert_eq!(log(dir.path())?, reserved, "the commit overwrote what was there");
+    // As a crash leaves them.
+    let copy = tempfile::tempdir()?;
+    for name in ["ledger.db", "ledger.db-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name))?;
+    }
+    let copied = Ledger::open(copy.path())?;
+    assert_eq!(copied.batches(&BatchFilter::default())?, [before, after]);
+    copied.check_file()?;
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'undone'";
+    let left: u32 = copied.connection.query_row(tables, [], |row| row.get(0))?;
+    assert_eq!(left, 0);
+    Ok(())
+}
+
+#[test]
+fn changes_made_together_are_seen_by_others_at_the_end_and_a_refused_one_leaves_the_others() -> TestResult {
+    let (dir, mut ledger) = ledger()?;
+    let other = Ledger::open(dir.path())?;
+    ledger.begin_together()?;
+    let first = ledger.open_batch(&new_batch(), now())?;
+    let refused = Commit {
+        batches: vec![BatchGrowth {
+            batch: BatchId::of_number(first.id.number() + 1),
+            contents: BatchContents::default(),
+        }],
+        ..Commit::default()
+    };
+    assert!(ledger.commit(&refused).is_err());
+    let second = ledger.open_batch(&new_batch(), now())?;
+    assert_eq!(other.batches(&BatchFilter::default())?, []);
+    ledger.end_together()?;
+    assert_eq!(other.batches(&BatchFilter::default())?, [first, second]);
+    Ok(())
+}
+
+#[test]
 fn each_part_of_a_window_has_its_own_name() -> TestResult {
     let (_dir, mut ledger) = ledger()?;
     let first = ledger.open_batch(&new_batch(), now())?;

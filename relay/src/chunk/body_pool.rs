@@ -4,17 +4,35 @@
 //! that is done with them. So the relay keeps its buffers.
 //!
 //! Invariants:
-//! - The bodies of a group have at most its budget, those of all groups at most the relay's, beside [`OWN_BYTES`] for each
-//!   group. So a group with few lines never waits for the bodies of others.
+//! - The bodies of a group have at most its budget, those of all groups at most the relay's.
+//! - A part of the relay's budget is shared out: a group with few lines never waits for the bodies of others. Of what is common
+//!   to all, one group leaves a quarter to the others, however many lines it gets.
 //! - What waits holds nothing of the relay's budget.
+//!
+//! Many bodies that come in at once are slower than a few at a time, because none stays in the processor's cache. So large
+//! bodies take turns. One that is slow, or waits for another, does not hold up the others: its turn is short.
 
+use std::cmp::Reverse;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// What each group has for itself: a second of a busy log.
-const OWN_BYTES: usize = 1 << 20;
+/// What each group has for itself at least: a second of a busy log.
+const OWN_BYTES_MIN: usize = 1 << 20;
+
+/// This part of the relay's budget is shared out among the groups, and of the rest one group leaves so much to the others.
+const SHARE: usize = 4;
+
+/// Bytes of large bodies of a group that have their turn.
+const TURN_BYTES: usize = 8 << 20;
+
+/// How long a turn takes at most. On a fast network a body is here and appended by then.
+const TURN: Duration = Duration::from_millis(50);
+
+/// Smaller bodies need no turn.
+const LARGE_BYTES: usize = 256 << 10;
 
 /// Buffers have a multiple of this size, so that those of one size fit bodies of about that size. Smaller ones are not kept.
 const BUFFER_STEP: usize = 64 << 10;
@@ -26,7 +44,12 @@ const KEPT_BYTES: usize = 32 << 20;
 /// The memory of the bodies of all groups.
 #[derive(Debug, Clone)]
 pub(crate) struct RelayBodies {
+    /// Common to all groups.
     budget: Budget,
+    /// What each group has beside it.
+    own_bytes: usize,
+    /// The most of both that one group may have.
+    of_one_group: usize,
     kept: Arc<Mutex<KeptBuffers>>,
 }
 
@@ -40,6 +63,7 @@ struct KeptBuffers {
 /// The memory of the bodies of one group.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyPool {
+    turns: Budget,
     own: Budget,
     group: Budget,
     relay: RelayBodies,
@@ -52,6 +76,10 @@ struct Budget {
     bytes: usize,
 }
 
+/// A large body's turn. Dropping it ends the turn; it ends by itself after [`TURN`].
+#[derive(Debug)]
+struct BodyTurn(#[expect(dead_code, reason = "dropping it is the signal")] oneshot::Sender<()>);
+
 /// The bytes of one request with their part of the budgets. Dropping it returns them.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
@@ -59,6 +87,7 @@ pub(crate) struct RequestBody {
     relay: RelayBodies,
     permits: Vec<OwnedSemaphorePermit>,
     len_reserved: usize,
+    _turn: Option<BodyTurn>,
 }
 
 impl Budget {
@@ -89,11 +118,31 @@ impl Budget {
     }
 }
 
+impl BodyTurn {
+    fn begin(permit: OwnedSemaphorePermit) -> Self {
+        let (turn, ended) = oneshot::channel();
+        tokio::spawn(async move {
+            // Nothing is sent: it ends because the body is dropped, or by the time.
+            let _ = tokio::time::timeout(TURN, ended).await;
+            drop(permit);
+        });
+        Self(turn)
+    }
+}
+
 impl RelayBodies {
-    /// Memory for `bytes` of bodies at a time.
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// Memory for `bytes` of bodies of so many groups at a time.
+    pub(crate) fn new(bytes: usize, groups: usize) -> Self {
+        let groups = groups.max(1);
+        let own_bytes = (bytes / SHARE / groups).max(OWN_BYTES_MIN);
+        let common = bytes
+            .saturating_sub(own_bytes.saturating_mul(groups))
+            .max(bytes / 2);
+        let left = if groups > 1 { common / SHARE } else { 0 };
         Self {
-            budget: Budget::new(bytes),
+            budget: Budget::new(common),
+            own_bytes,
+            of_one_group: common.saturating_sub(left).saturating_add(own_bytes),
             kept: Arc::default(),
         }
     }
@@ -114,22 +163,25 @@ impl RelayBodies {
     /// The memory of a group, which has at most `bytes` of bodies at a time.
     pub(crate) fn of_group(&self, bytes: usize) -> BodyPool {
         BodyPool {
-            own: Budget::new(OWN_BYTES.min(bytes)),
-            group: Budget::new(bytes),
+            turns: Budget::new(TURN_BYTES),
+            own: Budget::new(self.own_bytes.min(bytes)),
+            group: Budget::new(bytes.min(self.of_one_group)),
             relay: self.clone(),
         }
     }
 }
 
 impl KeptBuffers {
-    /// A buffer for `len` bytes: the smallest that is large enough, or a new one.
+    /// A buffer for `len` bytes: the smallest that is large enough, or a new one. Of those of one size it is the one that came
+    /// back last: its bytes are in the processor's cache.
     fn take(&mut self, len: usize) -> Vec<u8> {
         let sizes = self.buffers.iter().map(Vec::capacity).zip(0..);
-        let Some((size, index)) = sizes.filter(|(size, _)| *size >= len).min() else {
+        let large_enough = sizes.filter(|(size, _)| *size >= len);
+        let Some((size, index)) = large_enough.min_by_key(|&(size, index)| (size, Reverse(index))) else {
             return Vec::with_capacity(buffer_size(len));
         };
         self.bytes = self.bytes.saturating_sub(size);
-        self.buffers.swap_remove(index)
+        self.buffers.remove(index)
     }
 
     /// Keeps a buffer, and of all at most `room` bytes.
@@ -139,7 +191,7 @@ impl KeptBuffers {
             self.buffers.push(buffer);
         }
         while self.bytes > room && !self.buffers.is_empty() {
-            let surplus = self.buffers.swap_remove(0);
+            let surplus = self.buffers.remove(0);
             self.bytes = self.bytes.saturating_sub(surplus.capacity());
         }
     }
@@ -163,7 +215,7 @@ impl BodyPool {
     /// The memory of the only group of a relay.
     #[cfg(test)]
     pub(crate) fn new(bytes: usize) -> Self {
-        RelayBodies::new(bytes).of_group(bytes)
+        RelayBodies::new(bytes, 1).of_group(bytes)
     }
 
     /// Waits for memory for a body of `len` bytes and `scratch` bytes for its decoder, together at most `u32::MAX`.
@@ -171,19 +223,32 @@ impl BodyPool {
     /// Cancel safe: a dropped wait has reserved nothing.
     pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> RequestBody {
         let needed = len.saturating_add(scratch);
-        let group = self.group.take(needed).await;
-        let beside = match self.own.try_take(needed) {
-            Some(own) => own,
-            None => self.relay.budget.take(needed).await,
+        let turn = match len {
+            LARGE_BYTES.. => Some(BodyTurn::begin(self.turns.take(len).await)),
+            _ => None,
         };
+        let permits = self.take(needed).await;
         let mut bytes = lock(&self.relay.kept).take(len);
         bytes.clear();
         RequestBody {
             bytes,
             relay: self.relay.clone(),
-            permits: vec![group, beside],
+            permits,
             len_reserved: len,
+            _turn: turn,
         }
+    }
+}
+
+impl BodyPool {
+    /// Waits for so many bytes of the group's budget, and of its own or of what is common to all.
+    async fn take(&self, bytes: usize) -> Vec<OwnedSemaphorePermit> {
+        let group = self.group.take(bytes).await;
+        let beside = match self.own.try_take(bytes) {
+            Some(own) => own,
+            None => self.relay.budget.take(bytes).await,
+        };
+        vec![group, beside]
     }
 }
 
@@ -271,18 +336,50 @@ mod tests {
         }
     }
 
+    /// Whether so many bytes are there at once. They are kept.
+    async fn at_once(pool: &BodyPool, bytes: usize, kept: &mut Vec<Vec<OwnedSemaphorePermit>>) -> bool {
+        let taken = tokio::time::timeout(Duration::ZERO, pool.take(bytes)).await;
+        let is_there = taken.is_ok();
+        kept.extend(taken);
+        is_there
+    }
+
     #[tokio::test]
-    async fn groups_share_the_relays_memory_and_a_small_body_never_waits_for_another_group() {
-        let relay = RelayBodies::new(10 << 20);
-        let (flooded, other) = (relay.of_group(8 << 20), relay.of_group(8 << 20));
-        let first = flooded.reserve(8 << 20, 0).await;
+    async fn a_flooded_group_leaves_memory_to_the_others_and_no_small_body_waits_for_another_group() {
+        const MIB: usize = 1 << 20;
+        let relay = RelayBodies::new(64 * MIB, 4);
+        let groups: Vec<_> = (0..4).map(|_| relay.of_group(64 * MIB)).collect();
+        let (mut of_flooded, mut of_others) = (Vec::new(), Vec::new());
+        while at_once(&groups[0], MIB, &mut of_flooded).await {}
+        // 4 MiB of its own, and three quarters of the common 48 MiB.
+        assert_eq!(of_flooded.len(), 40);
+        assert!(at_once(&groups[1], 12 * MIB, &mut of_others).await);
+        assert!(at_once(&groups[1], 4 * MIB, &mut of_others).await);
+        // Now the common part is taken. Each group still has its own.
+        for _ in 0..4 {
+            assert!(at_once(&groups[2], MIB, &mut of_others).await);
+            assert!(at_once(&groups[3], MIB, &mut of_others).await);
+        }
+        assert!(!at_once(&groups[2], MIB, &mut of_others).await);
+        drop(of_flooded);
+        assert!(at_once(&groups[2], 8 * MIB, &mut of_others).await);
+    }
+
+    #[tokio::test]
+    async fn large_bodies_take_turns_and_a_slow_one_holds_up_nobody() {
+        let memory = BodyPool::new(64 << 20);
+        let first = memory.reserve(TURN_BYTES / 2, 0).await;
+        let second = memory.reserve(TURN_BYTES / 2, 0).await;
         let mut unwoken = Context::from_waker(Waker::noop());
-        let mut large = Box::pin(other.reserve(4 << 20, 0));
-        assert!(large.as_mut().poll(&mut unwoken).is_pending(), "8 + 4 > 10 MiB");
-        let small = other.reserve(1000, 0).await;
+        let mut third = Box::pin(memory.reserve(TURN_BYTES / 2, 0));
+        assert!(third.as_mut().poll(&mut unwoken).is_pending());
+        let mut small = Box::pin(memory.reserve(LARGE_BYTES - 1, 0));
+        assert!(small.as_mut().poll(&mut unwoken).is_ready());
         drop(first);
-        assert!(large.as_mut().poll(&mut unwoken).is_ready());
-        drop(small);
+        let third = third.await;
+        // The turns of the others end, although they are not here.
+        let fourth = memory.reserve(TURN_BYTES, 0).await;
+        drop((second, third, fourth));
     }
 
     #[tokio::test]

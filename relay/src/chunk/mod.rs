@@ -4,6 +4,7 @@
 //! the commit side use these types; neither knows the other's.
 
 mod body_pool;
+mod body_scan;
 mod moment;
 mod window_split;
 
@@ -13,6 +14,7 @@ use logferry_protocol::names::SourceId;
 use logferry_protocol::sender::SenderId;
 
 pub(crate) use self::body_pool::{BodyPool, RelayBodies, RequestBody};
+pub(crate) use self::body_scan::BodyScan;
 pub(crate) use self::moment::Moment;
 pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
 

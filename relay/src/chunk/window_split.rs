@@ -1,6 +1,6 @@
 //! Splitting of a chunk's body into runs of lines of one window.
 //!
-//! Pure. Lines without a time belong to the window of the line before them. If that line is in an earlier chunk the
+//! Pure, and by and by, while a body arrives: its bytes are still in the processor's cache then. Lines without a time belong to the window of the line before them. If that line is in an earlier chunk the
 //! window is not known here; such a run has the target [`WindowTarget::Previous`].
 
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::ops::Range;
 use logferry_config::WindowLength;
 use logferry_fields::LineClock;
 use logferry_ledger::Window;
-use logferry_time_windows::window_of;
+use logferry_time_windows::{LineTime, window_of};
 use memchr::memchr;
 
 /// The window of a run of lines.
@@ -109,19 +109,58 @@ impl WindowSplit {
     }
 }
 
-/// Splits `body` where the window changes. Its last line may lack the newline. Its first line is treated as a whole line.
-pub(crate) fn split_by_window(body: &[u8], mut clock: LineClock<'_>, length: WindowLength) -> WindowSplit {
-    let mut split = WindowSplit::default();
-    let mut start = 0;
-    while let Some(rest) = body.get(start..).filter(|rest| !rest.is_empty()) {
-        let newline = memchr(b'\n', rest);
-        let end = newline.map_or(body.len(), |at| start + at + 1);
-        let time = clock
-            .read(&body[start..end])
-            .map(|time| (time.unix, window_of(time, length)));
+/// Splits a body while it arrives. Its first line is treated as a whole line.
+#[derive(Debug)]
+pub(crate) struct WindowSplitter<'f> {
+    clock: LineClock<'f>,
+    length: WindowLength,
+    split: WindowSplit,
+    /// Where the next line begins.
+    start: usize,
+    /// Up to here it has no end.
+    searched: usize,
+    /// The last time of a line, and its window. Most lines have the time of the line before.
+    last: Option<(LineTime, Window)>,
+}
+
+impl<'f> WindowSplitter<'f> {
+    pub(crate) fn new(clock: LineClock<'f>, length: WindowLength) -> Self {
+        Self {
+            clock,
+            length,
+            split: WindowSplit::default(),
+            start: 0,
+            searched: 0,
+            last: None,
+        }
+    }
+
+    /// Takes the whole lines of `body`, which is what has arrived so far.
+    pub(crate) fn read(&mut self, body: &[u8]) {
+        while let Some(at) = body.get(self.searched..).and_then(|unread| memchr(b'\n', unread)) {
+            self.line(body, self.searched + at + 1, 1);
+        }
+        self.searched = body.len();
+    }
+
+    /// The split of the complete body. Its last line may lack the newline.
+    pub(crate) fn finish(mut self, body: &[u8]) -> WindowSplit {
+        self.read(body);
+        if self.start < body.len() {
+            self.line(body, body.len(), 0);
+        }
+        self.split
+    }
+
+    /// Takes the line that ends at `end`, with so many newlines.
+    fn line(&mut self, body: &[u8], end: usize, lines: u64) {
+        let start = std::mem::replace(&mut self.start, end);
+        self.searched = end;
+        let line = body.get(start..end).unwrap_or_default();
+        let time = self.clock.read(line).map(|time| (time.unix, self.window(time)));
         let target = time.map(|(_, window)| WindowTarget::Window(window));
+        let split = &mut self.split;
         split.latest = split.latest.max(time.map(|(unix, _)| unix));
-        let lines = u64::from(newline.is_some());
         split.note_line(start, end, lines, time);
         match split.runs.last_mut() {
             // Targets are not compared with `==`: the zone matters for the label only, and the first line's zone counts.
@@ -135,9 +174,23 @@ pub(crate) fn split_by_window(body: &[u8], mut clock: LineClock<'_>, length: Win
                 lines,
             }),
         }
-        start = end;
     }
-    split
+
+    fn window(&mut self, time: LineTime) -> Window {
+        match self.last {
+            Some((last, window)) if last == time => window,
+            _ => {
+                let window = window_of(time, self.length);
+                self.last = Some((time, window));
+                window
+            }
+        }
+    }
+}
+
+/// Splits a complete `body` where the window changes.
+pub(crate) fn split_by_window(body: &[u8], clock: LineClock<'_>, length: WindowLength) -> WindowSplit {
+    WindowSplitter::new(clock, length).finish(body)
 }
 
 fn is_same_window(a: WindowTarget, b: WindowTarget) -> bool {

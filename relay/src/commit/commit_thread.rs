@@ -1,11 +1,13 @@
 //! The thread of a group's committer: the thin shell between requests on one side, disk and ledger on the other.
 //!
-//! It stages chunks as they come. [`writer_thread`] makes one round at a time durable; what is staged meanwhile is the next
+//! It stages chunks as they come. [`writer_threads`] make rounds durable; what is staged while a round is synced is the next
 //! round: the more load, the more chunks share one `fdatasync`, and appending never waits for a sync unless the round is as
 //! large as it may be. The queue is bounded by the group's body memory.
 
-mod writer_thread;
+mod reports;
+mod writer_threads;
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,17 +17,18 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_ledger::{LedgerError, SenderRecord, UploadedBody};
-use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
+use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::ResolveRequest;
-use logferry_telemetry::RelayMetrics;
+use logferry_telemetry::{RelayMetrics, StoredChunks};
 use logferry_text::{error_chain, size};
 use tokio::sync::oneshot;
 
-use self::writer_thread::{WriterThread, WrittenRound};
+use self::reports::REPORTS_MAX;
+use self::writer_threads::{WriterThreads, WrittenRound};
 use crate::chunk::{ChunkReply, Moment, ReceivedChunk, RequestBody};
 use crate::commit::committer::{
-    Committer, EarlyChunks, FoundStreams, ReportKey, RoundWriter, counted_bytes, wait_replies,
+    Committer, EarlyChunks, FoundStreams, ReportKey, counted_bytes, wait_replies,
 };
 use crate::commit::disk_scheduler::GroupScheduler;
 use crate::commit::spool_recovery::CommitError;
@@ -51,8 +54,8 @@ pub(crate) enum CommitJob {
     NoteSender(Box<SenderRecord>, oneshot::Sender<bool>),
     /// The response to a legacy upload was received.
     Acknowledged(UploadedBody),
-    /// A round is written: the thread looks for its result.
-    RoundWritten,
+    /// A round is synced, or has ended: the thread looks for it.
+    RoundStep,
 }
 
 /// The threads of a group cannot be started.
@@ -89,14 +92,11 @@ impl CommitQueue {
         let (jobs, queue) = channel();
         let jobs = Arc::new(jobs);
         let name = format!("commit-{}", committer.group);
-        let writer = RoundWriter::new(
+        let writer = WriterThreads::start(
+            committer.group.as_str(),
             committer.spool.disk().clone(),
             committer.ledger.reopen()?,
             scheduler.clone(),
-        );
-        let writer = WriterThread::start(
-            format!("sync-{}", committer.group),
-            writer,
             metrics.clone(),
             Arc::downgrade(&jobs),
         )?;
@@ -150,7 +150,7 @@ struct CommitThread<D: Disk> {
     committer: Committer<D, ReplyHandle>,
     /// Chunks that wait for their predecessors.
     early: EarlyChunks<RequestBody, ReplyHandle>,
-    writer: WriterThread<D::File, ReplyHandle>,
+    writer: WriterThreads<D::File, ReplyHandle>,
     scheduler: GroupScheduler,
     metrics: RelayMetrics,
     status: SharedGroupStatus,
@@ -175,10 +175,10 @@ impl<D: Disk> CommitThread<D> {
                 self.stage(chunks);
             }
             // Whether or not the message about it has come: it may be behind chunks in the queue.
-            self.finish_round(false);
+            self.take_ended(false);
             self.hand_over();
             while self.committer.staged_bytes() >= self.scheduler.max_round_bytes() {
-                self.finish_round(true);
+                self.take_ended(true);
                 self.hand_over();
             }
             if Instant::now() >= next_tick {
@@ -189,12 +189,12 @@ impl<D: Disk> CommitThread<D> {
         self.come_to_rest();
     }
 
-    /// Does the small jobs at once, and collects chunks up to [`STAGE_BYTES`].
+    /// Does what is no chunk, and collects chunks up to [`STAGE_BYTES`].
     fn collect(
         &mut self,
         jobs: impl Iterator<Item = CommitJob>,
     ) -> Vec<(ReceivedChunk<RequestBody>, ReplyHandle)> {
-        let mut chunks = Vec::new();
+        let (mut chunks, mut reports) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let max_bytes = STAGE_BYTES.min(self.scheduler.max_round_bytes());
         for job in jobs {
@@ -209,35 +209,23 @@ impl<D: Disk> CommitThread<D> {
                     };
                     chunks.push((*chunk, handle));
                 }
-                CommitJob::Resolve(sender, request, reply) => {
-                    let known = self.committer.resolve(&sender, &request, Timestamp::now());
-                    // If nobody receives the reply the client has disconnected.
-                    let _ = reply.send(self.log_error(known));
-                }
-                CommitJob::Heartbeat(sender, heartbeat, reply) => {
-                    log_gaps(&sender.0, &heartbeat.gaps);
-                    let recorded = self.committer.heartbeat(sender, *heartbeat, Moment::now());
-                    let _ = reply.send(self.log_error(recorded).is_some());
-                }
-                CommitJob::NoteSender(sender, reply) => {
-                    let recorded = self.committer.ledger.note_sender(&sender);
-                    let _ = reply.send(self.log_error(recorded).is_some());
-                }
                 CommitJob::Acknowledged(body) => self.committer.uploads.acknowledged(body),
                 // It only wakes the thread up.
-                CommitJob::RoundWritten => {}
+                CommitJob::RoundStep => {}
+                report => reports.push(report),
             }
-            if bytes >= max_bytes {
+            if bytes >= max_bytes || reports.len() >= REPORTS_MAX {
                 break;
             }
         }
+        self.record_reports(reports);
         chunks
     }
 
     fn stage(&mut self, chunks: Vec<(ReceivedChunk<RequestBody>, ReplyHandle)>) {
-        if self.committer.needs_recovery {
-            // It cuts files back, which must not happen beside a round that is being written.
-            self.finish_round(true);
+        while self.committer.needs_recovery && self.committer.is_writing() {
+            // A recovery cuts files back, which must not happen beside a round that is being written.
+            self.take_ended(true);
         }
         if let Some(reason) = self.tracker.availability().rejection_reason() {
             let replies = chunks.into_iter().map(|(_, reply)| reply);
@@ -249,47 +237,51 @@ impl<D: Disk> CommitThread<D> {
         self.round_failed(staged.replies);
     }
 
-    /// Hands over the staged round, unless one is being written.
+    /// Hands over the staged round, unless one is being synced.
     fn hand_over(&mut self) {
-        if !self.committer.is_writing()
+        if self.writer.is_free()
             && let Some(round) = self.committer.take_round(Timestamp::now())
         {
             self.writer.write(round);
         }
     }
 
-    /// Takes the result of the round that is being written, if any. `wait`: until there is one.
-    fn finish_round(&mut self, wait: bool) {
-        if !self.committer.is_writing() {
-            return;
+    /// Takes the results of the rounds that have ended. `wait`: waits until one has, or the next may be handed over.
+    fn take_ended(&mut self, wait: bool) {
+        let wait = wait && self.committer.is_writing();
+        for ended in self.writer.take_ended(wait) {
+            match ended {
+                WrittenRound::Durable { took, stored } => self.round_written(took, stored),
+                WrittenRound::Failed { round, error } => {
+                    let replies = self.committer.round_failed(*round, error);
+                    self.round_failed(replies);
+                }
+                WrittenRound::Withdrawn { round, reason } => {
+                    send(self.committer.round_withdrawn(*round, reason));
+                }
+            }
         }
-        match self.writer.result(wait) {
-            None => {}
-            Some(WrittenRound::Durable { took, stored }) => {
-                self.committer.round_written();
-                if !stored.is_empty() {
-                    self.metrics.committed(took);
-                    if !self.committer.needs_recovery && self.tracker.commit_succeeded() {
-                        self.fault_ended();
-                    }
-                }
-                for (source, stored) in stored {
-                    self.reporter.stored(stored.lines);
-                    self.metrics.stored(source.as_str(), stored);
-                }
+    }
+
+    fn round_written(&mut self, took: Duration, stored: HashMap<SourceId, StoredChunks>) {
+        self.committer.round_written();
+        if !stored.is_empty() {
+            self.metrics.committed(took);
+            if !self.committer.needs_recovery && self.tracker.commit_succeeded() {
+                self.fault_ended();
             }
-            Some(WrittenRound::Failed { round, error }) => {
-                let replies = self.committer.round_failed(*round, error);
-                self.round_failed(replies);
-            }
+        }
+        for (source, stored) in stored {
+            self.reporter.stored(stored.lines);
+            self.metrics.stored(source.as_str(), stored);
         }
     }
 
     /// Makes everything durable that is staged.
     fn come_to_rest(&mut self) {
         while !self.committer.is_at_rest() {
-            self.finish_round(true);
             self.hand_over();
+            self.take_ended(true);
         }
     }
 
@@ -440,15 +432,6 @@ impl<D: Disk> CommitThread<D> {
 fn send(replies: Vec<(ReplyHandle, ChunkReply)>) {
     for (handle, reply) in replies {
         let _ = handle.reply.send(reply);
-    }
-}
-
-fn log_gaps(source: &SourceId, gaps: &[ReportedGap]) {
-    for gap in gaps.iter().filter(|gap| gap.bytes() > 0) {
-        tracing::error!(
-            %source, log = %gap.log, stream = %gap.stream, path = gap.path, from = %gap.from, bytes = gap.bytes(),
-            "bytes of a log were lost on the sender's host before they were sent; `logferry audit` reports them"
-        );
     }
 }
 

@@ -7,11 +7,11 @@
 //! 3. the streams' new offsets and the files' new lengths are recorded in one ledger transaction;
 //! 4. the replies are sent.
 //!
-//! The committer does step 1, and is ahead of the ledger by the rounds that it has staged. [`RoundWriter`] does the rest,
-//! for one round at a time; meanwhile the committer stages the next. Sealing and recovery begin when no round is staged or
-//! being written.
+//! The committer does step 1, and is ahead of the ledger by the rounds that it has staged. [`RoundSyncer`] and
+//! [`RoundRecorder`] do the rest, each for one round at a time: while round n is recorded, n + 1 is synced, and n + 2 staged.
+//! Sealing and recovery begin when no round is staged or being written.
 //!
-//! A crash before step 3 leaves bytes in files that the ledger does not know, of one round or of two.
+//! A crash before step 3 leaves bytes in files that the ledger does not know, of up to three rounds.
 //! [`Committer::recover`] cuts them off, and the senders, who have no reply, send them again. A crash after step 3 leaves
 //! chunks that are durable without a reply: they come again and are recognised as duplicates. So files and ledger agree
 //! whenever another process can read them.
@@ -54,7 +54,7 @@ use crate::commit::upload_dedup::UploadDedup;
 use self::arrival::PlacedChunk;
 use self::rounds::OpenRound;
 pub(crate) use self::rounds::wait_replies;
-pub(crate) use self::staged_round::{RoundWriter, StagedRound};
+pub(crate) use self::staged_round::{RecordOutcome, RoundRecorder, RoundSyncer, StagedRound};
 
 /// Smallest size that a chunk counts in a round: the row of its stream in the ledger has a cost too.
 const MIN_CHUNK_BYTES: usize = 4 << 10;
@@ -96,8 +96,10 @@ pub(crate) struct Committer<D: Disk, R> {
     round: OpenRound<R>,
     /// The number of the round that is being staged.
     round_number: RoundNumber,
-    /// Whether the round before it is being written.
-    is_writing: bool,
+    /// How many rounds before it are being written.
+    being_written: u64,
+    /// How many times what was staged was withdrawn.
+    failures: u64,
     pub(crate) uploads: UploadDedup,
     /// The sources whose lines wait at a limit, and when they last did.
     waiting: BTreeMap<SourceId, (BatchLimit, Instant)>,
@@ -130,7 +132,8 @@ impl<D: Disk, R> Committer<D, R> {
             known_sources: HashSet::new(),
             round: OpenRound::default(),
             round_number: 1,
-            is_writing: false,
+            being_written: 0,
+            failures: 0,
             uploads: UploadDedup::default(),
             waiting: BTreeMap::new(),
             needs_recovery: true,

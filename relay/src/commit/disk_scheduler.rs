@@ -7,7 +7,8 @@
 //! - Before each of its syncs, a large round waits for the small rounds that are running.
 //!
 //! Invariants: a small round never waits. A large round waits only for rounds that began before it asked, so it continues
-//! however many follow. Two large rounds never wait for each other.
+//! however many follow. Two large rounds never wait for each other. A group's rounds end in the order in which they began: so
+//! a small one behind a large one of its group makes nobody wait, or rounds could wait for each other in a circle.
 //!
 //! [`DiskScheduler`] decides and is pure. [`SharedDiskScheduler`] is the shell with the lock.
 
@@ -37,19 +38,18 @@ pub(crate) struct DiskScheduler {
 
 #[derive(Debug, Default)]
 struct GroupRounds {
-    running: RunningRound,
+    /// Oldest first.
+    running: Vec<RunningRound>,
     last_small: Option<Instant>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum RunningRound {
-    #[default]
-    None,
-    Small(u64),
-    Large,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunningRound {
+    number: u64,
+    is_small: bool,
 }
 
-/// The small rounds that had begun at some moment.
+/// The rounds that had begun at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyncMark(u64);
 
@@ -62,7 +62,7 @@ impl DiskScheduler {
     pub(crate) fn max_round_bytes(&self, slot: GroupSlot, now: Instant) -> usize {
         let has_small = |group: &GroupRounds| {
             let is_recent = |at: Instant| now.saturating_duration_since(at) < SMALL_ROUND_MEMORY;
-            matches!(group.running, RunningRound::Small(_)) || group.last_small.is_some_and(is_recent)
+            group.running.iter().any(|round| round.is_small) || group.last_small.is_some_and(is_recent)
         };
         if self.others(slot).any(has_small) {
             SHARED_ROUND_BYTES
@@ -71,25 +71,24 @@ impl DiskScheduler {
         }
     }
 
-    pub(crate) fn begin(&mut self, slot: GroupSlot, bytes: usize) {
-        let running = if bytes <= SMALL_ROUND_BYTES {
-            self.begun += 1;
-            RunningRound::Small(self.begun)
-        } else {
-            RunningRound::Large
+    pub(crate) fn begin(&mut self, slot: GroupSlot, bytes: usize) -> RunningRound {
+        self.begun += 1;
+        let round = RunningRound {
+            number: self.begun,
+            is_small: bytes <= SMALL_ROUND_BYTES,
         };
-        self.groups[slot.0].running = running;
+        self.groups[slot.0].running.push(round);
+        round
     }
 
     /// A group's round has ended. Returns whether others may have waited for it.
-    pub(crate) fn end(&mut self, slot: GroupSlot, now: Instant) -> bool {
+    pub(crate) fn end(&mut self, slot: GroupSlot, ended: RunningRound, now: Instant) -> bool {
         let group = &mut self.groups[slot.0];
-        let ended = std::mem::take(&mut group.running);
-        let was_small = matches!(ended, RunningRound::Small(_));
-        if was_small {
+        group.running.retain(|round| *round != ended);
+        if ended.is_small {
             group.last_small = Some(now);
         }
-        was_small
+        ended.is_small
     }
 
     /// The rounds for which a group that is about to sync must wait.
@@ -97,11 +96,13 @@ impl DiskScheduler {
         SyncMark(self.begun)
     }
 
-    /// Whether a group that took `mark` may sync now.
-    pub(crate) fn may_sync(&self, slot: GroupSlot, mark: SyncMark) -> bool {
-        let goes_first =
-            |group: &GroupRounds| matches!(group.running, RunningRound::Small(number) if number <= mark.0);
-        self.groups[slot.0].running != RunningRound::Large || !self.others(slot).any(goes_first)
+    /// Whether a group's round that took `mark` may sync now.
+    pub(crate) fn may_sync(&self, slot: GroupSlot, round: RunningRound, mark: SyncMark) -> bool {
+        let goes_first = |group: &GroupRounds| {
+            let first = group.running.first();
+            first.is_some_and(|first| first.is_small && first.number <= mark.0)
+        };
+        round.is_small || !self.others(slot).any(goes_first)
     }
 
     fn others(&self, slot: GroupSlot) -> impl Iterator<Item = &GroupRounds> {
@@ -124,7 +125,10 @@ pub(crate) struct GroupScheduler {
 
 /// A running round. Dropping it ends the round.
 #[derive(Debug)]
-pub(crate) struct RoundGuard(GroupScheduler);
+pub(crate) struct RoundGuard {
+    scheduler: GroupScheduler,
+    round: RunningRound,
+}
 
 impl SharedDiskScheduler {
     pub(crate) fn join(&self) -> GroupScheduler {
@@ -147,23 +151,28 @@ impl GroupScheduler {
     }
 
     pub(crate) fn begin(&self, bytes: usize) -> RoundGuard {
-        self.shared.lock().begin(self.slot, bytes);
-        RoundGuard(self.clone())
+        RoundGuard {
+            round: self.shared.lock().begin(self.slot, bytes),
+            scheduler: self.clone(),
+        }
     }
+}
 
+impl RoundGuard {
     /// If the round is large: waits, before a sync, for the running small rounds of other groups.
     pub(crate) fn wait_for_small(&self) {
-        let scheduler = self.shared.lock();
+        let GroupScheduler { shared, slot } = &self.scheduler;
+        let scheduler = shared.lock();
         let mark = scheduler.mark();
-        let ended = &self.shared.0.1;
-        drop(ended.wait_while(scheduler, |scheduler| !scheduler.may_sync(self.slot, mark)));
+        let is_too_early = |scheduler: &mut DiskScheduler| !scheduler.may_sync(*slot, self.round, mark);
+        drop(shared.0.1.wait_while(scheduler, is_too_early));
     }
 }
 
 impl Drop for RoundGuard {
     fn drop(&mut self) {
-        let GroupScheduler { shared, slot } = &self.0;
-        if shared.lock().end(*slot, Instant::now()) {
+        let GroupScheduler { shared, slot } = &self.scheduler;
+        if shared.lock().end(*slot, self.round, Instant::now()) {
             shared.0.1.notify_all();
         }
     }
@@ -190,10 +199,10 @@ mod tests {
     fn rounds_are_limited_only_while_another_group_has_small_ones() {
         let ((mut scheduler, quiet, flooded), now) = (two(), Instant::now());
         assert_eq!(scheduler.max_round_bytes(flooded, now), ROUND_BYTES);
-        scheduler.begin(quiet, 200);
+        let small = scheduler.begin(quiet, 200);
         assert_eq!(scheduler.max_round_bytes(flooded, now), SHARED_ROUND_BYTES);
         assert_eq!(scheduler.max_round_bytes(quiet, now), ROUND_BYTES);
-        scheduler.end(quiet, now);
+        scheduler.end(quiet, small, now);
         let at = |later| scheduler.max_round_bytes(flooded, now + later);
         let soon = at(SMALL_ROUND_MEMORY / 2);
         assert_eq!(soon, SHARED_ROUND_BYTES, "the next is likely to come");
@@ -203,25 +212,40 @@ mod tests {
     #[test]
     fn large_rounds_do_not_limit_each_other() {
         let ((mut scheduler, one, other), now) = (two(), Instant::now());
-        scheduler.begin(one, LARGE);
-        scheduler.begin(other, LARGE);
+        let of_one = scheduler.begin(one, LARGE);
+        let of_other = scheduler.begin(other, LARGE);
         let mark = scheduler.mark();
-        assert!(scheduler.may_sync(one, mark) && scheduler.may_sync(other, mark));
-        scheduler.end(one, now);
+        assert!(scheduler.may_sync(one, of_one, mark) && scheduler.may_sync(other, of_other, mark));
+        scheduler.end(one, of_one, now);
         assert_eq!(scheduler.max_round_bytes(other, now), ROUND_BYTES);
     }
 
     #[test]
     fn a_large_round_waits_for_the_running_small_one_and_not_for_the_next() {
         let ((mut scheduler, quiet, flooded), now) = (two(), Instant::now());
-        scheduler.begin(flooded, LARGE);
-        scheduler.begin(quiet, SMALL_ROUND_BYTES);
+        let large = scheduler.begin(flooded, LARGE);
+        let small = scheduler.begin(quiet, SMALL_ROUND_BYTES);
         let mark = scheduler.mark();
-        assert!(scheduler.may_sync(quiet, mark), "a small one never waits");
-        assert!(!scheduler.may_sync(flooded, mark));
-        scheduler.end(quiet, now);
+        assert!(scheduler.may_sync(quiet, small, mark), "a small one never waits");
+        assert!(!scheduler.may_sync(flooded, large, mark));
+        scheduler.end(quiet, small, now);
         scheduler.begin(quiet, 200);
-        assert!(scheduler.may_sync(flooded, mark), "however many follow");
+        assert!(scheduler.may_sync(flooded, large, mark), "however many follow");
+    }
+
+    #[test]
+    fn groups_whose_small_rounds_follow_large_ones_do_not_wait_for_each_other() {
+        let (mut scheduler, one, other) = two();
+        let large = [one, other].map(|slot| scheduler.begin(slot, LARGE));
+        let small = [one, other].map(|slot| scheduler.begin(slot, 200));
+        let mark = scheduler.mark();
+        assert!(scheduler.may_sync(one, large[0], mark) && scheduler.may_sync(other, large[1], mark));
+        scheduler.end(one, large[0], Instant::now());
+        assert!(
+            !scheduler.may_sync(other, large[1], mark),
+            "the small one is next"
+        );
+        assert!(scheduler.may_sync(one, small[0], mark));
     }
 
     #[test]
@@ -232,7 +256,7 @@ mod tests {
         let small = quiet.begin(1);
         let (passed, seen) = channel();
         let waiting = thread::spawn(move || {
-            flooded.wait_for_small();
+            large.wait_for_small();
             // It is received below.
             let _ = passed.send(());
         });
@@ -244,58 +268,71 @@ mod tests {
         assert!(panicked.join().is_err());
         assert!(waiting.join().is_ok());
         assert!(seen.recv().is_ok());
-        drop(large);
     }
 
     #[derive(Debug, Clone)]
     enum Event {
         Begin(usize, bool),
+        /// The oldest round of a group ends.
         End(usize),
-        Ask(usize),
+        /// The oldest or the newest round of a group asks.
+        Ask(usize, bool),
+    }
+
+    /// A round in the model. If it waits: the small rounds that had begun when it asked.
+    struct ModelRound {
+        running: RunningRound,
+        ahead: Option<(SyncMark, Vec<RunningRound>)>,
     }
 
     proptest! {
-        /// For any rounds: small ones never wait, and a waiting one continues when every small round that was running when
-        /// it asked has ended.
+        /// For any rounds: small ones never wait, a waiting one continues when every small round that is first of its group
+        /// and was running when it asked has ended, and some first round can always go on.
         #[test]
         fn no_round_waits_for_a_later_one(events in prop::collection::vec(prop_oneof![
             (0_usize..4, any::<bool>()).prop_map(|(group, is_small)| Event::Begin(group, is_small)),
             (0_usize..4).prop_map(Event::End),
-            (0_usize..4).prop_map(Event::Ask),
+            (0_usize..4, any::<bool>()).prop_map(|(group, newest)| Event::Ask(group, newest)),
         ], 0..80)) {
             let (mut scheduler, now) = (DiskScheduler::default(), Instant::now());
             let slots: Vec<_> = (0..4).map(|_| scheduler.join()).collect();
-            // For each group: its round, if any; and if it waits, its mark and the groups it waits for.
-            let mut rounds = [None; 4];
-            let mut waits: [Option<(SyncMark, Vec<usize>)>; 4] = [const { None }; 4];
+            let mut groups: [Vec<ModelRound>; 4] = [const { Vec::new() }; 4];
             for event in events {
                 match event {
-                    Event::Begin(group, is_small) if rounds[group].is_none() => {
-                        scheduler.begin(slots[group], if is_small { 1 } else { LARGE });
-                        rounds[group] = Some(is_small);
+                    Event::Begin(group, is_small) if groups[group].len() < 2 => {
+                        let running = scheduler.begin(slots[group], if is_small { 1 } else { LARGE });
+                        groups[group].push(ModelRound { running, ahead: None });
                     }
                     // A waiting round cannot end.
-                    Event::End(group) if waits[group].is_none() => {
-                        scheduler.end(slots[group], now);
-                        rounds[group] = None;
-                        waits.iter_mut().flatten().for_each(|(_, ahead)| ahead.retain(|of| *of != group));
+                    Event::End(group) if groups[group].first().is_some_and(|first| first.ahead.is_none()) => {
+                        let ended = groups[group].remove(0).running;
+                        scheduler.end(slots[group], ended, now);
+                        let waits = groups.iter_mut().flatten().filter_map(|round| round.ahead.as_mut());
+                        waits.for_each(|(_, ahead)| ahead.retain(|round| *round != ended));
                     }
-                    Event::Ask(group) if rounds[group].is_some() && waits[group].is_none() => {
-                        let small = |of: &usize| *of != group && rounds[*of] == Some(true);
-                        let ahead = (0..4).filter(|of| rounds[group] == Some(false) && small(of)).collect();
-                        waits[group] = Some((scheduler.mark(), ahead));
+                    Event::Ask(group, newest) if !groups[group].is_empty() => {
+                        let others = groups.iter().zip(0..).filter(|(_, of)| *of != group);
+                        let small = others.flat_map(|(rounds, _)| rounds.iter().map(|round| round.running));
+                        let ahead = small.filter(|round| round.is_small).collect();
+                        let at = if newest { groups[group].len() - 1 } else { 0 };
+                        groups[group][at].ahead = Some((scheduler.mark(), ahead));
                     }
-                    Event::Begin(..) | Event::End(_) | Event::Ask(_) => {}
+                    Event::Begin(..) | Event::End(_) | Event::Ask(..) => {}
                 }
-                for (group, wait) in waits.iter_mut().enumerate() {
-                    if let Some((mark, ahead)) = wait {
-                        let passes = scheduler.may_sync(slots[group], *mark);
-                        prop_assert_eq!(passes, ahead.is_empty());
+                let firsts: Vec<_> = groups.iter().filter_map(|rounds| rounds.first()).map(|first| first.running).collect();
+                for (group, slot) in slots.iter().enumerate() {
+                    for round in &mut groups[group] {
+                        let Some((mark, ahead)) = &round.ahead else { continue };
+                        let passes = scheduler.may_sync(*slot, round.running, *mark);
+                        let waits = ahead.iter().any(|ahead| firsts.contains(ahead));
+                        prop_assert_eq!(passes, round.running.is_small || !waits);
                         if passes {
-                            *wait = None;
+                            round.ahead = None;
                         }
                     }
                 }
+                let mut first = groups.iter().filter_map(|rounds| rounds.first());
+                prop_assert!(firsts.is_empty() || first.any(|first| first.ahead.is_none()));
             }
         }
     }

@@ -29,6 +29,9 @@ use crate::commit::stream_state::StreamKey;
 /// Most files that are open at a time. A busy group writes to a few; others are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;
 
+/// Two checksums are combined in as long as it takes to read so many bytes.
+const COMBINED_BYTES: usize = 1 << 20;
+
 /// Most open batches of a source. One chunk may exceed it: a chunk is taken whole or not at all.
 pub(crate) const OPEN_BATCHES_MAX: usize = 1000;
 
@@ -371,7 +374,8 @@ impl<D: Disk> OpenBatches<D> {
             }
         };
         // Counted before the write: after an error the batch is dirty and will be cut back.
-        let crc32c = match lines.crc32c {
+        let known = lines.crc32c.filter(|_| lines.bytes.len() >= COMBINED_BYTES);
+        let crc32c = match known {
             Some(crc) => crc32c::crc32c_combine(open.staged.crc32c, crc, lines.bytes.len()),
             None => crc32c::crc32c_append(open.staged.crc32c, lines.bytes),
         };

@@ -7,6 +7,8 @@
 //! - A body is remembered in the transaction that makes it durable, so a crash before the response forgets nothing.
 //! - It is forgotten only after its response is confirmed.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 use logferry_ledger::{Ledger, LedgerError, UploadedBody};
 
@@ -33,8 +35,8 @@ impl RoundUploads {
 #[derive(Debug, Default)]
 pub(crate) struct UploadDedup {
     staged: RoundUploads,
-    /// Those of the round that is being written.
-    in_flight: RoundUploads,
+    /// Those of the rounds that are being written, oldest first.
+    in_flight: VecDeque<RoundUploads>,
 }
 
 impl UploadDedup {
@@ -45,8 +47,8 @@ impl UploadDedup {
         ledger: &Ledger,
         now: Timestamp,
     ) -> Result<OffsetCheck, LedgerError> {
-        let rounds = [&self.staged, &self.in_flight];
-        let is_unanswered = match rounds.iter().find_map(|round| round.will_be_unanswered(body)) {
+        let mut rounds = std::iter::once(&self.staged).chain(self.in_flight.iter().rev());
+        let is_unanswered = match rounds.find_map(|round| round.will_be_unanswered(body)) {
             Some(is_unanswered) => is_unanswered,
             None => ledger.is_unanswered(body, now)?,
         };
@@ -65,7 +67,9 @@ impl UploadDedup {
     /// Forgets staged bodies after an error. Confirmed responses stay confirmed.
     pub(crate) fn forget_staged(&mut self) {
         let in_flight = std::mem::take(&mut self.in_flight);
-        self.staged.answered.extend(in_flight.answered);
+        self.staged
+            .answered
+            .extend(in_flight.into_iter().flat_map(|round| round.answered));
         self.staged.stored.clear();
     }
 
@@ -78,14 +82,19 @@ impl UploadDedup {
         Ok(())
     }
 
-    /// The changes for the round that is going to be written.
-    pub(crate) fn take_round(&mut self) -> RoundUploads {
-        self.in_flight = std::mem::take(&mut self.staged);
-        self.in_flight.clone()
+    /// The changes for the round that is going to be written: none if it writes nothing.
+    pub(crate) fn take_round(&mut self, is_written: bool) -> RoundUploads {
+        let changes = if is_written {
+            std::mem::take(&mut self.staged)
+        } else {
+            RoundUploads::default()
+        };
+        self.in_flight.push_back(changes.clone());
+        changes
     }
 
-    /// That round is durable.
+    /// The oldest of these rounds is durable.
     pub(crate) fn written(&mut self) {
-        self.in_flight = RoundUploads::default();
+        self.in_flight.pop_front();
     }
 }

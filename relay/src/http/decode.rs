@@ -120,6 +120,11 @@ impl BodyDecoder {
         written.map_err(|error| self.decode_error(&error))
     }
 
+    /// What is decoded so far.
+    pub(crate) fn decoded(&self) -> &[u8] {
+        &self.bounded().body
+    }
+
     /// The complete body, after the last piece.
     pub(crate) fn finish(mut self) -> Result<RequestBody, DecodeError> {
         let finished = match &mut self {
@@ -137,13 +142,16 @@ impl BodyDecoder {
         })
     }
 
-    fn decode_error(&self, error: &io::Error) -> DecodeError {
-        let bounded = match self {
+    fn bounded(&self) -> &BoundedBody {
+        match self {
             Self::Plain(bounded) => bounded,
             Self::Zstd(decoder) => decoder.get_ref(),
             Self::Gzip(decoder) => decoder.get_ref(),
-        };
-        if bounded.is_exceeded {
+        }
+    }
+
+    fn decode_error(&self, error: &io::Error) -> DecodeError {
+        if self.bounded().is_exceeded {
             DecodeError::TooLong
         } else {
             damaged(error)

@@ -27,14 +27,16 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     body: Incoming,
 ) -> Result<T, ErrorResponse> {
     let limit = MAX_JSON.min(context.limits.max_in_flight);
-    let body = read_body(context, body, BodyEncoding::Plain, None, limit).await?;
+    let body = read_body(context, body, BodyEncoding::Plain, None, limit, |_| {}).await?;
     serde_json::from_slice(&body)
         .map_err(|error| ErrorResponse::bad_request(format!("the body is not valid for this path: {error}")))
 }
 
+/// Reads the body of a chunk. `so_far` is shown what has arrived, after each piece.
 pub(super) async fn read_chunk_body(
     context: &HttpContext,
     request: Request<Incoming>,
+    so_far: impl FnMut(&[u8]),
 ) -> Result<RequestBody, ErrorResponse> {
     let header = |name: &str| text_header(request.headers(), name);
     let encoding = BodyEncoding::from_header(header(CONTENT_ENCODING.as_str())).ok_or_else(|| {
@@ -52,17 +54,18 @@ pub(super) async fn read_chunk_body(
     // A length above usize::MAX is above every limit.
     let plain_len = plain_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     let limit = context.limits.max_chunk;
-    read_body(context, request.into_body(), encoding, plain_len, limit).await
+    read_body(context, request.into_body(), encoding, plain_len, limit, so_far).await
 }
 
 /// Reads a body of at most `limit` bytes, before and after decoding, into the group's body memory. `plain_len` is the
-/// announced length of a compressed body after decoding.
+/// announced length of a compressed body after decoding. `so_far` is shown what is decoded, after each piece.
 pub(super) async fn read_body(
     context: &HttpContext,
     mut incoming: Incoming,
     encoding: BodyEncoding,
     plain_len: Option<usize>,
     limit: usize,
+    mut so_far: impl FnMut(&[u8]),
 ) -> Result<RequestBody, ErrorResponse> {
     let too_large = || {
         ErrorResponse::new(
@@ -116,6 +119,7 @@ pub(super) async fn read_body(
                 return Err(too_large());
             }
             decoder.write(data).map_err(decode_error)?;
+            so_far(decoder.decoded());
         }
     }
     let body = decoder.finish().map_err(decode_error)?.complete();

@@ -22,7 +22,7 @@ use super::receive::{read_chunk_body, read_json};
 use super::upload_request::handle_upload;
 use super::{HttpContext, HttpResult, response, text_header};
 use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token, is_by_address};
-use crate::chunk::{Moment, ReceivedChunk, split_by_window};
+use crate::chunk::{BodyScan, Moment, ReceivedChunk};
 use crate::commit::CommitJob;
 use crate::health::without_control_characters;
 use crate::http::connection::peer_slots::PeerSlot;
@@ -199,11 +199,12 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
     let header = ChunkHeader::from_pairs(|name| text_header(request.headers(), name))
         .map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     context.check_accepting()?;
-    let body = read_chunk_body(context, request).await?;
+    let clock = context.batch.clock(&header.log, Moment::now().wall);
+    let mut scan = BodyScan::new(clock, context.batch.window);
+    let body = read_chunk_body(context, request, |so_far| scan.read(so_far)).await?;
     let arrived = Moment::now();
-    let clock = context.batch.clock(&header.log, arrived.wall);
-    let split = split_by_window(&body, clock, context.batch.window);
-    check_body(&header, &body, split.lines())?;
+    let (split, crc32c) = scan.finish(&body);
+    check_body(&header, &body, crc32c, split.lines())?;
     let chunk = ReceivedChunk {
         source: requester.source,
         sender: requester.sender,
@@ -222,9 +223,14 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
 }
 
 /// Checks a body, which has so many `lines`, against its header.
-pub(crate) fn check_body(header: &ChunkHeader, body: &[u8], lines: u64) -> Result<(), ErrorResponse> {
+pub(crate) fn check_body(
+    header: &ChunkHeader,
+    body: &[u8],
+    crc32c: u32,
+    lines: u64,
+) -> Result<(), ErrorResponse> {
     let refused = |reason: &str| Err(ErrorResponse::bad_request(reason));
-    if crc32c::crc32c(body) != header.crc32c {
+    if crc32c != header.crc32c {
         return refused("the body's CRC-32C differs from the one in ferry-crc32c");
     }
     let said = header.lines.sent;

@@ -43,7 +43,11 @@ impl IsolatedListener {
             socket,
             Arc::new(config.groups[0].clone()),
             &config,
-            (credentials, SharedSenders::default(), &RelayBodies::new(1 << 20)),
+            (
+                credentials,
+                SharedSenders::default(),
+                &RelayBodies::new(1 << 20, 1),
+            ),
             LedgerId::new(1),
             CommitQueue::to(jobs),
             Metrics::new().relay("a"),

@@ -30,7 +30,7 @@ pub(super) async fn handle_upload(
     }
     context.check_accepting()?;
     let (encoding, limit) = (BodyEncoding::Plain, context.limits.max_chunk);
-    let mut body = read_body(context, request.into_body(), encoding, None, limit).await?;
+    let mut body = read_body(context, request.into_body(), encoding, None, limit, |_| {}).await?;
     let upload = parse(&body).map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     let source = upload_source(context, client, upload.host.as_deref())?;
     body.replace(&upload.lines);

@@ -24,6 +24,11 @@ pub(crate) struct FoundStreams {
 }
 
 impl<D: Disk, R> Committer<D, R> {
+    /// The ledger has not recorded what it was told last. Sources are noted again.
+    pub(crate) fn forget_known_sources(&mut self) {
+        self.known_sources.clear();
+    }
+
     pub(crate) fn resolve(
         &mut self,
         (source, sender): &ReportKey,

@@ -1,4 +1,5 @@
-//! The life of a round in the committer: staged, taken to be written, durable or withdrawn.
+//! The life of a round in the committer: staged, taken to be written, durable or withdrawn. At most [`ROUNDS_WRITTEN`] are
+//! taken and not ended; they end in their order.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +10,11 @@ use logferry_protocol::chunk::Receipt;
 use logferry_protocol::stream::Offset;
 
 use super::arrival::{Arrival, PlacedChunk};
+use super::staged_round::ROUNDS_WRITTEN;
 use super::{Committer, Settled, StagedRound};
 use crate::chunk::ChunkReply;
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::{RoundNumber, StreamKey};
-use crate::commit::upload_dedup::RoundUploads;
 
 /// What became of arrivals.
 pub(crate) struct StageOutcome<B, R> {
@@ -77,17 +78,18 @@ impl<D: Disk, R> Committer<D, R> {
 
     /// Whether no round is staged or being written.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.round.settled.is_empty() && !self.is_writing
+        self.round.settled.is_empty() && !self.is_writing()
     }
 
     /// Whether a round is being written.
     pub(crate) fn is_writing(&self) -> bool {
-        self.is_writing
+        self.being_written > 0
     }
 
-    /// Ends the present round, if it has chunks, and returns it to be written. Not while another is being written.
+    /// Ends the present round, if it has chunks, and returns it to be written; `None` too while as many as may be are being
+    /// written.
     pub(crate) fn take_round(&mut self, now: Timestamp) -> Option<StagedRound<D::File, R>> {
-        if self.round.settled.is_empty() {
+        if self.round.settled.is_empty() || self.being_written >= ROUNDS_WRITTEN {
             return None;
         }
         let OpenRound {
@@ -114,16 +116,13 @@ impl<D: Disk, R> Committer<D, R> {
         };
         let replies = settled.into_iter().map(reply).collect();
         self.round_number += 1;
-        self.is_writing = true;
+        self.being_written += 1;
         Some(StagedRound {
+            failures: self.failures,
             replies,
             bytes,
             files,
-            uploads: if moves.is_empty() {
-                RoundUploads::default()
-            } else {
-                self.uploads.take_round()
-            },
+            uploads: self.uploads.take_round(!moves.is_empty()),
             commit: Commit {
                 streams: moves,
                 batches,
@@ -132,20 +131,31 @@ impl<D: Disk, R> Committer<D, R> {
         })
     }
 
-    /// The round that was taken is durable.
+    /// The oldest round that was taken is durable.
     pub(crate) fn round_written(&mut self) {
-        self.is_writing = false;
+        self.being_written -= 1;
         self.uploads.written();
     }
 
-    /// The round that was taken failed. No chunk of it, and none that is staged, is acknowledged: returns their replies.
+    /// The oldest round that was taken failed. No chunk of it, and none that is staged, is acknowledged: returns their
+    /// replies. The later ones that were taken will be withdrawn.
     pub(crate) fn round_failed(
         &mut self,
         round: StagedRound<D::File, R>,
         error: CommitError,
     ) -> Vec<(R, ChunkReply)> {
-        self.is_writing = false;
+        self.being_written -= 1;
         self.withdraw(round.replies, Vec::new(), error)
+    }
+
+    /// The oldest round that was taken is withdrawn, as one before it failed. Returns its replies.
+    pub(crate) fn round_withdrawn(
+        &mut self,
+        round: StagedRound<D::File, R>,
+        reason: &str,
+    ) -> Vec<(R, ChunkReply)> {
+        self.being_written -= 1;
+        wait_replies(round.replies.into_iter().map(|(reply, _)| reply), reason)
     }
 
     /// Withdraws what is staged. `unsettled`: the replies of chunks that have no place in the round.
@@ -160,13 +170,14 @@ impl<D: Disk, R> Committer<D, R> {
         let replies = failed.chain(staged.into_iter().map(|(reply, ..)| reply));
         let replies = wait_replies(replies.chain(unsettled), error.client_message());
         self.needs_recovery = true;
+        self.failures += 1;
         self.failure = Some(error);
         replies
     }
 
     /// The last round that the ledger has for certain.
     pub(crate) fn durable_round(&self) -> RoundNumber {
-        self.round_number - 1 - RoundNumber::from(self.is_writing)
+        self.round_number - 1 - self.being_written
     }
 }
 

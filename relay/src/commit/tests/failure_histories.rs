@@ -1,7 +1,7 @@
 //! Generated histories of sends, repeats, crashes, power cuts, and temporary failures of disk and ledger, with a round
-//! that is being written and one that is being staged.
+//! that waits to be recorded, one that is being synced, and one that is being staged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use super::{CommitterFixture, chunk, line, moment, now};
 use crate::chunk::{ChunkReply, ReceivedChunk};
 use crate::commit::committer::StagedRound;
+use crate::commit::spool_recovery::CommitError;
 
 /// One event of a generated history.
 #[derive(Debug, Clone)]
@@ -25,8 +26,10 @@ enum HistoryEvent {
         minutes: Vec<u32>,
         reversed: bool,
     },
-    /// The round that is in flight is written; the staged one is next.
-    Write,
+    /// The round that was handed over last is synced; the staged one is next.
+    Sync,
+    /// The oldest round is recorded, and synced if it is not.
+    Record,
     /// An acknowledged chunk is sent again.
     Repeat { stream: u64 },
     /// The n-th change from now on fails, and the process crashes.
@@ -53,7 +56,8 @@ fn event() -> impl Strategy<Value = HistoryEvent> {
     prop_oneof![
         6 => (stream.clone(), prop::collection::vec(0_u32..5, 1..8), any::<bool>())
             .prop_map(|(stream, minutes, reversed)| HistoryEvent::Send { stream, minutes, reversed }),
-        4 => Just(HistoryEvent::Write),
+        4 => Just(HistoryEvent::Sync),
+        3 => Just(HistoryEvent::Record),
         1 => stream.prop_map(|stream| HistoryEvent::Repeat { stream }),
         2 => (0_u64..12, any::<u64>()).prop_map(|(after, seed)| HistoryEvent::Crash { after, seed }),
         1 => any::<u64>().prop_map(|seed| HistoryEvent::PowerLoss { seed }),
@@ -94,11 +98,14 @@ fn handle(stream: u64) -> usize {
     usize::try_from(stream).expect("small")
 }
 
-/// The committer with the round that is being written, and the senders' files.
+/// A round on its way, with the result of its sync.
+type WrittenRound = (StagedRound<SimFile, usize>, Option<Result<(), CommitError>>);
+
+/// The committer with the rounds that are being written, and the senders' files.
 struct History {
     fixture: CommitterFixture,
-    /// Staged completely, and not written yet.
-    in_flight: Option<StagedRound<SimFile, usize>>,
+    /// Staged completely, and not recorded yet. Oldest first.
+    in_flight: VecDeque<WrittenRound>,
     files: BTreeMap<u64, SenderFile>,
     lines: usize,
 }
@@ -107,7 +114,7 @@ impl History {
     fn new() -> Self {
         Self {
             fixture: CommitterFixture::new(400),
-            in_flight: None,
+            in_flight: VecDeque::new(),
             files: BTreeMap::new(),
             lines: 0,
         }
@@ -138,8 +145,8 @@ impl History {
 
     /// As the commit thread does it.
     fn stage(&mut self, chunks: Vec<(ReceivedChunk<Vec<u8>>, usize)>) {
-        if self.fixture.committer().needs_recovery {
-            self.write();
+        while self.fixture.committer().needs_recovery && !self.in_flight.is_empty() {
+            self.record();
         }
         let replies = self.fixture.committer().stage_at(chunks, moment(now()));
         self.take_replies(replies);
@@ -147,24 +154,36 @@ impl History {
     }
 
     fn hand_over(&mut self) {
-        let committer = self.fixture.committer();
-        if !committer.is_writing() {
-            self.in_flight = committer.take_round(now());
+        if self.in_flight.back().is_none_or(|(_, synced)| synced.is_some())
+            && let Some(round) = self.fixture.committer().take_round(now())
+        {
+            self.in_flight.push_back((round, None));
         }
     }
 
-    /// Writes the round that is in flight.
-    fn write(&mut self) {
-        if let Some(round) = self.in_flight.take() {
-            let replies = self.fixture.committer().write(round);
+    /// Syncs the round that was handed over last, unless that is done.
+    fn sync(&mut self) {
+        if let Some((round, synced @ None)) = self.in_flight.back_mut() {
+            *synced = Some(self.fixture.committer().sync(round));
+            self.hand_over();
+        }
+    }
+
+    /// Records the oldest round.
+    fn record(&mut self) {
+        if self.in_flight.len() == 1 {
+            self.sync();
+        }
+        if let Some((round, Some(synced))) = self.in_flight.pop_front() {
+            let replies = self.fixture.committer().record(round, synced);
             self.take_replies(replies);
         }
+        self.hand_over();
     }
 
     fn come_to_rest(&mut self) {
         while !self.fixture.committer().is_at_rest() {
-            self.write();
-            self.hand_over();
+            self.record();
         }
     }
 
@@ -196,7 +215,7 @@ impl History {
 
     /// The process ends, and starts again.
     fn restart(&mut self) {
-        self.in_flight = None;
+        self.in_flight.clear();
         self.fixture.restart();
         for file in self.files.values_mut() {
             file.sent = file.acked;
@@ -215,10 +234,8 @@ impl History {
                 }
                 self.ship(stream, reversed);
             }
-            HistoryEvent::Write => {
-                self.write();
-                self.hand_over();
-            }
+            HistoryEvent::Sync => self.sync(),
+            HistoryEvent::Record => self.record(),
             HistoryEvent::Repeat { stream } => {
                 let file = self.files.entry(stream).or_default();
                 if file.acked > 0 {

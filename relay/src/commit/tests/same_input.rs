@@ -1,17 +1,21 @@
-//! One sequence of inputs gives one result: a committer that crashes anywhere, recovers and gets the unanswered input again
-//! ends with the same names, bytes and ledger as one that never crashed.
+//! One sequence of inputs gives one result: a committer that stages ahead of up to two rounds, crashes anywhere, recovers and
+//! gets the unanswered input again ends with the same names, bytes and ledger as one that never crashed and makes each input
+//! durable before the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_ledger::{Batch, BatchContents, BatchFilter, BatchState, StreamRecord};
 use logferry_protocol::chunk::{ChunkOutcome, LineEnd, StreamEnd};
+use logferry_testkit::SimFile;
 use proptest::prelude::*;
 
 use super::{CommitterFixture, chunk_ending, line, now, stream};
 use crate::chunk::{ChunkReply, Moment, ReceivedChunk};
+use crate::commit::committer::StagedRound;
+use crate::commit::spool_recovery::CommitError;
 
 /// Small, so that windows have several parts.
 const MAX_BYTES: u64 = 300;
@@ -36,6 +40,11 @@ enum TestLine {
 #[derive(Debug, Clone)]
 enum Trouble {
     None,
+    /// So many rounds are left on their way, and the last of them is synced or not.
+    Ahead {
+        rounds: usize,
+        synced: bool,
+    },
     /// It crashes after so many changes of the disk, with a power cut or without.
     Crash {
         after: u64,
@@ -60,7 +69,8 @@ fn input() -> impl Strategy<Value = Input> {
 
 fn trouble() -> impl Strategy<Value = Trouble> {
     prop_oneof![
-        2 => Just(Trouble::None),
+        1 => Just(Trouble::None),
+        4 => (1_usize..3, any::<bool>()).prop_map(|(rounds, synced)| Trouble::Ahead { rounds, synced }),
         4 => (0_u64..14, prop::option::of(any::<u64>()))
             .prop_map(|(after, power_loss)| Trouble::Crash { after, power_loss }),
         1 => Just(Trouble::LostReplies),
@@ -104,37 +114,131 @@ fn steady_moment(at: Timestamp) -> Moment {
     }
 }
 
-/// Whether everything was done and answered.
-fn apply(
-    fixture: &mut CommitterFixture,
-    input: &Input,
-    chunks: &[ReceivedChunk<Vec<u8>>],
+/// An input with its chunks and the time of their arrival.
+struct TimedInput {
+    input: Input,
+    chunks: Vec<ReceivedChunk<Vec<u8>>>,
     at: Timestamp,
-) -> bool {
-    match input {
-        Input::Round(_) => {
-            let arrivals = chunks.iter().map(copy).zip(0..).collect();
-            let committer = fixture.committer();
-            let mut replies = committer.stage_at(arrivals, steady_moment(at));
-            if let Some(round) = committer.take_round(at) {
-                replies.extend(committer.write(round));
-            }
-            replies.iter().all(|(_, reply)| {
-                matches!(reply, ChunkReply::Receipt(receipt) if receipt.outcome != ChunkOutcome::OffsetMismatch)
-            })
+}
+
+/// A round on its way, with the result of its sync.
+type WrittenRound = (StagedRound<SimFile, usize>, Option<Result<(), CommitError>>);
+
+/// A committer with its rounds on their way.
+struct Replica {
+    fixture: CommitterFixture,
+    in_flight: VecDeque<WrittenRound>,
+    /// The inputs that are not done and answered, by their numbers, each with its chunks without answer.
+    unanswered: BTreeMap<usize, usize>,
+}
+
+impl Replica {
+    fn new() -> Self {
+        Self {
+            fixture: CommitterFixture::new(MAX_BYTES),
+            in_flight: VecDeque::new(),
+            unanswered: BTreeMap::new(),
         }
-        Input::Seal(minutes) => {
-            let now = steady_moment(at);
-            let open = fixture.committer().open.activity(now);
-            let is_of_minutes = |batch: &Batch| minutes >> (batch.window.start / 60 % 8) & 1 == 1;
-            let due = open.map(|(batch, _)| batch).filter(|batch| is_of_minutes(batch));
-            let mut due: Vec<_> = due.map(|batch| (batch.name(), batch.id)).collect();
-            due.sort();
-            let due = due.into_iter().map(|(_, id)| id).collect();
-            fixture.committer().seal(due, now).is_ok()
+    }
+
+    /// Takes an input, and leaves at most so many rounds on their way.
+    fn take(&mut self, number: usize, timed: &TimedInput, (rounds, synced): (usize, bool)) {
+        match &timed.input {
+            Input::Round(_) => {
+                self.unanswered.insert(number, timed.chunks.len());
+                let arrivals = timed.chunks.iter().map(|chunk| (copy(chunk), number)).collect();
+                let replies = self
+                    .fixture
+                    .committer()
+                    .stage_at(arrivals, steady_moment(timed.at));
+                self.answered(replies);
+                self.hand_over(timed.at);
+                while self.in_flight.len() > rounds {
+                    self.record(timed.at);
+                }
+                if synced {
+                    self.sync();
+                }
+            }
+            Input::Seal(minutes) => {
+                self.unanswered.insert(number, 1);
+                while !self.fixture.committer().is_at_rest() {
+                    self.record(timed.at);
+                }
+                let now = steady_moment(timed.at);
+                let open = self.fixture.committer().open.activity(now);
+                let is_of_minutes = |batch: &Batch| minutes >> (batch.window.start / 60 % 8) & 1 == 1;
+                let due = open.map(|(batch, _)| batch).filter(|batch| is_of_minutes(batch));
+                let mut due: Vec<_> = due.map(|batch| (batch.name(), batch.id)).collect();
+                due.sort();
+                let due = due.into_iter().map(|(_, id)| id).collect();
+                // Before it is sealed all must be durable. After an error nothing is.
+                if self.unanswered.len() == 1 && self.fixture.committer().seal(due, now).is_ok() {
+                    self.unanswered.clear();
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, at: Timestamp) {
+        if self.in_flight.back().is_none_or(|(_, synced)| synced.is_some())
+            && let Some(round) = self.fixture.committer().take_round(at)
+        {
+            self.in_flight.push_back((round, None));
+        }
+    }
+
+    fn sync(&mut self) {
+        if let Some((round, synced @ None)) = self.in_flight.back_mut() {
+            *synced = Some(self.fixture.committer().sync(round));
+        }
+    }
+
+    /// Records the oldest round.
+    fn record(&mut self, at: Timestamp) {
+        self.sync();
+        self.hand_over(at);
+        if let Some((round, Some(synced))) = self.in_flight.pop_front() {
+            let replies = self.fixture.committer().record(round, synced);
+            self.answered(replies);
+        }
+        self.hand_over(at);
+    }
+
+    fn answered(&mut self, replies: Vec<(usize, ChunkReply)>) {
+        for (number, reply) in replies {
+            let is_stored = matches!(reply, ChunkReply::Receipt(receipt) if receipt.outcome != ChunkOutcome::OffsetMismatch);
+            if let Some(left) = self.unanswered.get_mut(&number).filter(|_| is_stored) {
+                *left -= 1;
+            }
+        }
+        self.unanswered.retain(|_, left| *left > 0);
+    }
+
+    /// Whether all that it got is done and answered.
+    fn is_done(&mut self) -> bool {
+        self.unanswered.is_empty() && self.fixture.committer().is_at_rest()
+    }
+
+    fn crash(&mut self, power_loss: Option<u64>) {
+        match power_loss {
+            Some(seed) => self.fixture.disk.power_loss(seed),
+            None => self.fixture.disk.heal(),
+        }
+        self.in_flight.clear();
+        self.fixture.restart();
+    }
+
+    /// Gets what it has not answered again.
+    fn repeat(&mut self, inputs: &[TimedInput]) {
+        for number in std::mem::take(&mut self.unanswered).into_keys() {
+            self.take(number, &inputs[number], NONE_AHEAD);
         }
     }
 }
+
+/// Each round is durable before the next input.
+const NONE_AHEAD: (usize, bool) = (0, false);
 
 fn copy(chunk: &ReceivedChunk<Vec<u8>>) -> ReceivedChunk<Vec<u8>> {
     ReceivedChunk {
@@ -196,39 +300,42 @@ proptest! {
     fn crashes_change_no_name_no_byte_and_no_row(
         inputs in prop::collection::vec((input(), 0_u64..100, trouble()), 1..14),
     ) {
-        let mut steady = CommitterFixture::new(MAX_BYTES);
-        let mut crashing = CommitterFixture::new(MAX_BYTES);
-        let (mut sent, mut at) = (BTreeMap::new(), now());
-        for (input, seconds, trouble) in inputs {
+        let (mut steady, mut crashing) = (Replica::new(), Replica::new());
+        let (mut sent, mut at, mut taken) = (BTreeMap::new(), now(), Vec::new());
+        for (number, (input, seconds, trouble)) in inputs.into_iter().enumerate() {
             at += Duration::from_secs(seconds);
             let (chunks, after) = match &input {
                 Input::Round(round) => chunks_of(round, &sent),
                 Input::Seal(_) => (Vec::new(), sent.clone()),
             };
             sent = after;
-            prop_assert!(apply(&mut steady, &input, &chunks, at));
-            let is_done = match trouble {
-                Trouble::None => apply(&mut crashing, &input, &chunks, at),
+            taken.push(TimedInput { input, chunks, at });
+            let timed = &taken[number];
+            steady.take(number, timed, NONE_AHEAD);
+            prop_assert!(steady.is_done());
+            match trouble {
+                Trouble::None => crashing.take(number, timed, NONE_AHEAD),
+                Trouble::Ahead { rounds, synced } => crashing.take(number, timed, (rounds, synced)),
                 Trouble::LostReplies => {
-                    apply(&mut crashing, &input, &chunks, at);
-                    crashing.restart();
-                    false
+                    crashing.take(number, timed, NONE_AHEAD);
+                    crashing.unanswered.insert(number, 1);
+                    crashing.crash(None);
                 }
                 Trouble::Crash { after, power_loss } => {
-                    crashing.disk.fail_after(after);
-                    let is_done = apply(&mut crashing, &input, &chunks, at);
-                    match power_loss {
-                        Some(seed) => crashing.disk.power_loss(seed),
-                        None => crashing.disk.heal(),
-                    }
-                    crashing.restart();
-                    is_done
+                    crashing.fixture.disk.fail_after(after);
+                    crashing.take(number, timed, (1, false));
+                    crashing.crash(power_loss);
                 }
-            };
-            if !is_done {
-                prop_assert!(apply(&mut crashing, &input, &chunks, at));
             }
-            prop_assert_eq!(outcome(&crashing), outcome(&steady));
+            if crashing.in_flight.is_empty() {
+                crashing.repeat(&taken);
+                prop_assert!(crashing.is_done());
+                prop_assert_eq!(outcome(&crashing.fixture), outcome(&steady.fixture));
+            }
         }
+        crashing.crash(None);
+        crashing.repeat(&taken);
+        prop_assert!(crashing.is_done());
+        prop_assert_eq!(outcome(&crashing.fixture), outcome(&steady.fixture));
     }
 }

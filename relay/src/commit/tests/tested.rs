@@ -1,4 +1,4 @@
-//! A committer without threads, with its early chunks.
+//! A committer without threads, with its early chunks and the two steps of its rounds.
 
 use std::ops::{Deref, DerefMut};
 
@@ -11,14 +11,22 @@ use logferry_testkit::SimDisk;
 
 use super::now;
 use crate::chunk::{ChunkReply, Moment, ReceivedChunk};
-use crate::commit::committer::{Committer, EarlyChunks, RoundWriter, StagedRound};
-use crate::commit::disk_scheduler::SharedDiskScheduler;
+use crate::commit::committer::{
+    Committer, EarlyChunks, RecordOutcome, RoundRecorder, RoundSyncer, StagedRound,
+};
+use crate::commit::disk_scheduler::{RoundGuard, SharedDiskScheduler};
 use crate::commit::spool_recovery::CommitError;
 
-/// A committer without threads: one round at a time, each durable or failed before the call returns.
+/// A committer without threads.
 pub(super) struct Tested<D: Disk = SimDisk> {
     committer: Committer<D, usize>,
     pub(super) early: EarlyChunks<Vec<u8>, usize>,
+    recorder: RoundRecorder,
+}
+
+/// A round of a group that is alone on its disk.
+fn running() -> RoundGuard {
+    SharedDiskScheduler::default().join().begin(0)
 }
 
 impl<D: Disk> Deref for Tested<D> {
@@ -50,9 +58,11 @@ impl<D: Disk> Tested<D> {
         ledger: Ledger,
     ) -> Result<Self, CommitError> {
         let group = group.parse().expect("valid");
+        let recorder = RoundRecorder::new(ledger.reopen()?);
         let committer = Committer::start(group, rules, spool, ledger, moment(now()))?;
         Ok(Self {
             committer,
+            recorder,
             early: EarlyChunks::default(),
         })
     }
@@ -84,17 +94,30 @@ impl<D: Disk> Tested<D> {
         staged.replies
     }
 
-    /// Makes a round durable, as the writer thread does.
+    /// Makes a round durable, as a writer thread does.
     pub(super) fn write(&mut self, mut round: StagedRound<D::File, usize>) -> Vec<(usize, ChunkReply)> {
-        let ledger = self.ledger.reopen().expect("a ledger");
-        let disk = self.spool.disk().clone();
-        let mut writer = RoundWriter::new(disk, ledger, SharedDiskScheduler::default().join());
-        match writer.write(&mut round) {
-            Ok(()) => {
+        let synced = self.sync(&mut round);
+        self.record(round, synced)
+    }
+
+    /// The first step of a round.
+    pub(super) fn sync(&self, round: &mut StagedRound<D::File, usize>) -> Result<(), CommitError> {
+        RoundSyncer(self.spool.disk().clone()).sync(round, &running())
+    }
+
+    /// The second step of the oldest round.
+    pub(super) fn record(
+        &mut self,
+        round: StagedRound<D::File, usize>,
+        synced: Result<(), CommitError>,
+    ) -> Vec<(usize, ChunkReply)> {
+        match self.recorder.record(&round, synced, &running()) {
+            RecordOutcome::Durable => {
                 self.round_written();
                 round.replies
             }
-            Err(error) => self.round_failed(round, error),
+            RecordOutcome::Failed(error) => self.round_failed(round, error),
+            RecordOutcome::Withdrawn(reason) => self.round_withdrawn(round, reason),
         }
     }
 
