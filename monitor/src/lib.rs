@@ -23,6 +23,7 @@ mod daemon;
 mod error;
 mod expected_deliveries;
 mod gap;
+pub mod incidents;
 mod log_alerts;
 mod mail;
 pub mod sign_off;

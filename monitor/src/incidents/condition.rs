@@ -1,0 +1,68 @@
+//! What is observed as true at one look: by the rules of logferry itself, and by the configured rules over numbers. Pure.
+
+use logferry_config::AlertHold;
+
+/// How bad something is. A worse one is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// A person should look at it today.
+    Warning,
+    /// Lines are not delivered or may be lost, or nobody would notice.
+    Critical,
+}
+
+impl Severity {
+    /// Its word in mails, in JSON and in the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Something that is wrong now. Rule and subject together name it: the same pair at the next look is the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The rule's name, such as `stale`, or as configured.
+    pub rule: String,
+    /// What it is about: a source, a destination, a role, a group, … A part of one follows after a colon
+    /// (`198.51.100.1:/log/access.log`): who silences the whole silences it too.
+    pub subject: String,
+    /// How bad it is. If it becomes worse, people are told again.
+    pub severity: Severity,
+    /// What is wrong, a sentence without a full stop. It may change at each look; that alone tells nobody again.
+    pub text: String,
+    /// What to look at, and which command helps.
+    pub advice: String,
+    /// How long it must last, and be gone, before people are told; `None`: as `monitor.hold` says.
+    pub hold: Option<AlertHold>,
+    /// The channels that tell people; empty: `mail`.
+    pub channels: Vec<String>,
+}
+
+/// Something that cannot be judged at this look, as its facts are not known. An incident about it stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unjudged {
+    /// The rule; `None`: every rule.
+    pub rule: Option<String>,
+    /// The subject; `None`: every subject.
+    pub subject: Option<String>,
+}
+
+/// All that one look has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// What is true.
+    pub conditions: Vec<Condition>,
+    /// What is neither known to be true nor known to be false.
+    pub unjudged: Vec<Unjudged>,
+}
+
+impl Observation {
+    /// Adds what another judge has found.
+    pub fn extend(&mut self, other: Self) {
+        self.conditions.extend(other.conditions);
+        self.unjudged.extend(other.unjudged);
+    }
+}
