@@ -39,6 +39,31 @@ impl<D: Disk> Spool<D> {
         Ok(None)
     }
 
+    /// The folders that hold a file of a batch, if these are several. A move is a rename, so only somebody else makes a
+    /// second one.
+    pub fn copies(&self, batch: &Batch) -> Result<Vec<BatchState>, DiskError> {
+        let mut found = self.folders_with(batch)?;
+        if found.len() > 1 {
+            // A file that is moved from one folder to a later one is seen in both.
+            let again = self.folders_with(batch)?;
+            found.retain(|state| again.contains(state));
+        }
+        Ok(if found.len() > 1 { found } else { Vec::new() })
+    }
+
+    fn folders_with(&self, batch: &Batch) -> Result<Vec<BatchState>, DiskError> {
+        let mut found = Vec::new();
+        for state in ALL {
+            let compressed = self.path_of_form(batch, state, FileForm::Compressed);
+            if self.is_in(state, batch)?
+                || state == BatchState::Sent && self.disk().len(&compressed)?.is_some()
+            {
+                found.push(state);
+            }
+        }
+        Ok(found)
+    }
+
     /// Finds a batch's file in any folder.
     pub fn find(&self, batch: &Batch) -> Result<Option<SpoolFile>, DiskError> {
         self.find_in(batch, &ALL)

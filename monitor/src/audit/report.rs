@@ -211,6 +211,8 @@ pub enum DiscrepancyKind {
     LinesDiffer,
     /// A batch has no file.
     FileMissing,
+    /// A batch has files in several folders, as if it were in several states.
+    FileDoubled,
     /// A batch's file does not have the recorded size.
     SizeDiffers,
     /// A batch's file does not have the recorded content.

@@ -24,7 +24,8 @@ pub(super) fn damaged_file(
         return Ok(None);
     };
     if spool.compare(&batch)?.is_none() {
-        return Ok(None);
+        let copies = spool.copies(&batch)?;
+        return Ok((!copies.is_empty()).then(|| doubled(&batch, &copies)));
     }
     let now = match ledger.batch(id)? {
         Some(now) => now,
@@ -32,6 +33,17 @@ pub(super) fn damaged_file(
         None => batch,
     };
     Ok(spool.compare(&now)?.map(|fault| discrepancy(&now, fault)))
+}
+
+fn doubled(batch: &Batch, copies: &[BatchState]) -> Discrepancy {
+    let folders: Vec<_> = copies.iter().map(|state| format!("{state}/")).collect();
+    let detail = format!(
+        "the ledger has it as {}, but it has a file in each of {}; compare them and move the one away that is not in {}/",
+        batch.state,
+        folders.join(" and "),
+        batch.state
+    );
+    Discrepancy::of_batch(batch, DiscrepancyKind::FileDoubled, detail)
 }
 
 fn discrepancy(batch: &Batch, fault: FileFault) -> Discrepancy {
@@ -92,4 +104,36 @@ fn is_known(ledger: &Ledger, file: &SpoolFile) -> Result<bool, LedgerError> {
     }
     let batch = ledger.batch_named(&file.batch_name)?;
     Ok(batch.is_some_and(|batch| file.source.as_deref() == Some(batch.source.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_ledger::BatchState;
+
+    use crate::audit::{AuditScope, DiscrepancyKind, audit};
+    use crate::tests::relay_host::{RelayHost, at, subscriber};
+
+    #[test]
+    fn a_batch_with_files_in_two_folders_is_found() {
+        let mut host = RelayHost::new();
+        let now = at("2026-11-21T04:00:00Z");
+        let open = host.take("198.51.100.1", "2026-11-21T03:00:00Z", "one\n", now);
+        let ready = host.seal(&open, now);
+        let sent = host.deliver(&ready, "edw", now);
+        let find = |host: &RelayHost| {
+            let subscribers = [subscriber("edw")];
+            let all = logferry_ledger::BatchFilter::default();
+            let audit = audit(host.data_dir(), &all, AuditScope::of(&subscribers)).expect("audited");
+            audit
+                .discrepancies
+                .into_iter()
+                .map(|found| found.kind)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(find(&host), []);
+        let copy = host.path(&sent, BatchState::Failed);
+        std::fs::create_dir_all(copy.parent().expect("a folder")).expect("made");
+        std::fs::copy(host.path(&sent, BatchState::Sent), copy).expect("copied");
+        assert_eq!(find(&host), [DiscrepancyKind::FileDoubled]);
+    }
 }
