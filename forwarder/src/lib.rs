@@ -43,7 +43,7 @@ use crate::delivery_store::DeliveryStore;
 use crate::source::compressed_staging;
 use crate::worker::DestinationWorker;
 
-pub use crate::commands::check::{check_destination, key_finding};
+pub use crate::commands::check::{check_destination, key_finding, known_hosts_finding};
 pub use crate::commands::resend::{BatchAtDestination, ResendDue, ResendImpossible, ResendOutcome, resend};
 pub use crate::commands::sidecars::{Sidecar, SidecarKind, sidecars};
 pub use crate::commands::verify::{DeliveredFile, DeliveryDifference, VerifyProgress, verify};

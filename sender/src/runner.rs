@@ -27,6 +27,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the sender's account of itself is written.
 const STATE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Least time between two accounts when something in it begins or ends.
+const STATE_GAP: Duration = Duration::from_secs(1);
+
 /// Why a sender cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderError {
@@ -141,7 +144,10 @@ fn run_tailer(
         Now::read(),
     );
     let (mut saved, mut scanned) = (Instant::now(), None);
-    let (state_file, mut state_due) = (SenderStateFile::new(&config.state_dir), Instant::now());
+    let state_file = SenderStateFile::new(&config.state_dir);
+    let (mut state_saved, mut state_due) = (Instant::now(), Instant::now());
+    // The first search may take a while: until then it says that a sender runs.
+    state_file.save(&tailer.state(Now::read()));
     loop {
         let now = Now::read();
         let requests = tailer.run_due(now);
@@ -167,9 +173,12 @@ fn run_tailer(
                 folders.watch(&paths, &live_paths);
             }
         }
+        if tailer.take_news() {
+            state_due = state_due.min((state_saved + STATE_GAP).max(now.instant));
+        }
         if now.instant >= state_due && tailer.last_scan.is_some() {
             state_file.save(&tailer.state(now));
-            state_due = now.instant + STATE_INTERVAL;
+            (state_saved, state_due) = (now.instant, now.instant + STATE_INTERVAL);
         }
         let save_at = saved + CHECKPOINT_INTERVAL;
         if now.instant >= save_at

@@ -1,7 +1,7 @@
 //! The sender's own account of itself in its state folder, for `logferry status` on its host.
 //!
-//! `<state_dir>/status.json` is written every ten seconds and at a stop. Nothing depends on it: a file that is torn or of
-//! another version is no account.
+//! `<state_dir>/status.json` is written at the start, every ten seconds, soon after a failure begins or ends, and at a stop.
+//! Nothing depends on it: a file that is torn or of another version is no account.
 
 use std::path::{Path, PathBuf};
 

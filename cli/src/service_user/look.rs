@@ -87,11 +87,13 @@ fn destination_findings(destination: &Destination) -> Vec<String> {
         None => logferry_forwarder::key_finding(destination),
         Some(_) => None,
     };
+    let told = |problem: String| format!("destination {name}: {problem}");
     let known_hosts = match &destination.host_key {
-        HostKeyPolicy::KnownHosts(file) => check_file(name, "known_hosts", file),
+        HostKeyPolicy::KnownHosts(file) => check_file(name, "known_hosts", file)
+            .or_else(|| logferry_forwarder::known_hosts_finding(destination).map(told)),
         HostKeyPolicy::Fingerprint(_) => None,
     };
-    let unusable = unusable.map(|problem| format!("destination {name}: {problem}"));
+    let unusable = unusable.map(told);
     refused.into_iter().chain(unusable).chain(known_hosts).collect()
 }
 

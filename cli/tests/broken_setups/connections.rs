@@ -9,7 +9,7 @@ use logferry_test_servers::{Postfix, ran_as_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{FORWARDER, Host, RELAY, SENDER, authority, certificate};
+use crate::{FORWARDER, HOST_KEY, Host, RELAY, SENDER, authority, certificate};
 
 /// A relay in a process of its own; it ends with the value.
 struct Relay {
@@ -122,7 +122,7 @@ fn the_senders_token_is_not_the_relays() {
 #[test]
 fn nobody_listens_where_relay_destination_and_mail_server_should() {
     let host = Host::new();
-    host.write("known_hosts", "127.0.0.1 ssh-ed25519 AAAA\n");
+    host.write("known_hosts", &format!("127.0.0.1 ssh-ed25519 {HOST_KEY}\n"));
     let text = format!(
         "{SENDER}  logs: [{{path: DIR/access.log}}]\n{FORWARDER}      known_hosts: DIR/known_hosts\n      password: p\nmonitor:\n  \
          data_dir: DIR/relay\n  metrics: null\n  smtp: {{host: 127.0.0.1, port: 1, from: a@b.c, to: [a@b.c]}}\n"

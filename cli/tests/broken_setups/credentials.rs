@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::{FORWARDER, Host, RELAY, SENDER, authority, certificate, openssl};
+use crate::{FORWARDER, HOST_KEY, Host, RELAY, SENDER, authority, certificate, openssl};
 
 fn forwarder(login: &str) -> String {
     format!("{FORWARDER}      known_hosts: DIR/known_hosts\n      {login}\n")
@@ -11,7 +11,7 @@ fn forwarder(login: &str) -> String {
 
 fn host_with_known_hosts() -> Host {
     let host = Host::new();
-    host.write("known_hosts", "127.0.0.1 ssh-ed25519 AAAA\n");
+    host.write("known_hosts", &format!("127.0.0.1 ssh-ed25519 {HOST_KEY}\n"));
     host
 }
 
@@ -53,6 +53,34 @@ fn key_and_known_hosts_of_a_destination_are_missing() {
         "DIR/logferry.yaml: valid, for forwarder\n\
          destination edw: key_file DIR/key does not exist; make the key (`ssh-keygen -t ed25519 -f DIR/key`), or correct the path\n\
          destination edw: known_hosts DIR/known_hosts does not exist; `logferry trust edw` shows the host key and writes it there\n\
+         exit code 1\n"
+    );
+}
+
+#[test]
+fn known_hosts_of_a_destination_is_rubbish() {
+    let host = host_with_known_hosts();
+    host.write("password", "open sesame\n");
+    let config = forwarder("password_file: DIR/password");
+    host.write(
+        "known_hosts",
+        &format!("# servers\nrubbish\n127.0.0.1 ssh-ed25519 {HOST_KEY}\n"),
+    );
+    assert_eq!(
+        host.check(&config),
+        "DIR/logferry.yaml: valid, for forwarder\nexit code 0\n",
+        "the host's key is there"
+    );
+    host.write(
+        "known_hosts",
+        &format!("# servers\nother ssh-ed25519 {HOST_KEY}\n127.0.0.1 ssh-ed25519 AAAA\n"),
+    );
+    assert_eq!(
+        host.check(&config),
+        "DIR/logferry.yaml: valid, for forwarder\n\
+         destination edw: known_hosts DIR/known_hosts:3: this is no host key that can be read, and no other line has one of \
+         [127.0.0.1]:1; a line is like `[127.0.0.1]:1 ssh-ed25519 AAAA…`; `logferry trust edw` shows the host key and writes it \
+         there\n\
          exit code 1\n"
     );
 }

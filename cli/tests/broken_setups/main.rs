@@ -34,6 +34,9 @@ const RELAY: &str =
 const FORWARDER: &str = "forwarder:\n  data_dir: DIR/relay\n  destinations:\n    - name: edw\n      host: 127.0.0.1\n      port: 1\n      \
                          user: ferry\n      directory: /in\n";
 
+/// The key of a server.
+const HOST_KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
 /// A host: a folder with a log. In a configuration, in arguments and in what is printed it is `DIR`.
 struct Host(TempDir);
 

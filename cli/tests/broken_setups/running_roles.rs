@@ -7,7 +7,7 @@ use logferry_test_servers::ran_as_root;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{FORWARDER, Host, NOBODY, RELAY, SENDER};
+use crate::{FORWARDER, HOST_KEY, Host, NOBODY, RELAY, SENDER};
 
 /// A role in a process of its own; it ends with the value.
 struct RunningRole(Child);
@@ -50,7 +50,7 @@ fn a_forwarder_without_its_key_says_so_at_its_start_and_status_shows_it() {
     let host = Host::new();
     let relay = RELAY.replace(":7001", ":0") + "  limits: {min_free_disk: 0}\n";
     let forwarder = format!("{FORWARDER}      known_hosts: DIR/known_hosts\n      key_file: DIR/key\n");
-    host.write("known_hosts", "127.0.0.1 ssh-ed25519 AAAA\n");
+    host.write("known_hosts", &format!("127.0.0.1 ssh-ed25519 {HOST_KEY}\n"));
     host.write(
         "logferry.yaml",
         &format!("{relay}{forwarder}").replace("DIR", &host.shown()),

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
@@ -124,6 +123,7 @@ impl Evaluation {
             env,
             problems: RefCell::default(),
             warnings: RefCell::default(),
+            listening: RefCell::default(),
         };
         let raw = structure.value.take().map(Option::unwrap_or_default);
         let sections = raw.as_ref().map_or_else(Vec::new, RawConfig::sections);
@@ -250,7 +250,7 @@ impl RawConfig {
             indexer.formats.clone_from(&config.formats);
         }
         config.check_one_spool(at);
-        cross_checks::check_addresses(config.listening(at));
+        cross_checks::check_addresses(at.listening());
         if let Some(forwarder) = &config.forwarder {
             cross_checks::check(config.relay.as_ref(), forwarder, at);
         }
@@ -306,31 +306,6 @@ impl Config {
         ];
         let present = folders.into_iter();
         present.filter_map(|(role, folder)| Some((role, folder?.as_path())))
-    }
-
-    /// Each address that a role listens on, with its setting.
-    fn listening<'a>(&self, at: &ConfigField<'a>) -> Vec<(ConfigField<'a>, SocketAddr)> {
-        let mut listening = Vec::new();
-        for (index, group) in self.relay.iter().flat_map(|relay| &relay.groups).enumerate() {
-            let at = at.key("relay").key("groups").item(index).key("listen");
-            listening.push((at, group.listen));
-        }
-        let metrics = [
-            ("sender", self.sender.as_ref().and_then(|sender| sender.metrics)),
-            ("relay", self.relay.as_ref().and_then(|relay| relay.metrics)),
-            (
-                "monitor",
-                self.monitor.as_ref().and_then(|monitor| monitor.metrics),
-            ),
-            (
-                "indexer",
-                self.indexer.as_ref().and_then(|indexer| indexer.metrics),
-            ),
-        ];
-        for (role, address) in metrics {
-            listening.extend(address.map(|address| (at.key(role).key("metrics"), address)));
-        }
-        listening
     }
 
     fn check_one_spool(&self, at: &ConfigField<'_>) {

@@ -176,6 +176,12 @@ fn rotated_names_are_auto_or_globs() {
         .expect("a sender");
     let expected = RotatedNames::Globs(vec!["/log/a.*".into(), "/old/a-*".into()]);
     assert_eq!(globs.logs[0].rotated, expected);
+    let relative = with("[access.log.*, old/access-*]").expect("valid").sender;
+    let expected = ["access.log.*", "old/access-*"].map(|glob| format!("/app/log/nginx/{glob}"));
+    assert_eq!(
+        relative.expect("a sender").logs[0].rotated,
+        RotatedNames::Globs(expected.to_vec())
+    );
     let error = with("/log/a.*").expect_err("no list").to_string();
     assert!(error.contains("write globs as a list: [\"/log/a.*\"]"), "{error}");
     assert!(error.contains("c.yaml:9:"), "{error}");

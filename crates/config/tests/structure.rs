@@ -200,6 +200,23 @@ fn one_address_for_two_listeners_is_told() {
 }
 
 #[test]
+fn one_address_for_two_listeners_is_told_beside_other_problems_of_their_sections() {
+    check(
+        "relay:\n  groups:\n    - {name: a, listen: '0.0.0.0:7001', sources: []}\n    - {name: b, listen: '0.0.0.0:7001'}\n    - {name: '', listen: '0.0.0.0:7002'}\n  limits: {max_connections: 0}\nmonitor:\n  smtp: {host: m, from: a, to: [a@b]}\n  metrics: 127.0.0.1:7002\n",
+        &[
+            "3: relay.groups[0].sources: is empty, so no sender is admitted; list the sources, or leave it out to admit any",
+            "4: relay.groups[1].listen: `0.0.0.0:7001` cannot be used beside relay.groups[0].listen, which is 0.0.0.0:7001; \
+             give each a port of its own",
+            "5: relay.groups[2].name: a group name has 1 to 64 characters, this one has 0",
+            "6: relay.limits.max_connections: `0` is not valid; write a whole number from 1 to 65536",
+            "8: monitor.smtp.from: `a` is not a mail address; write it like ops@example.com",
+            "9: monitor.metrics: `127.0.0.1:7002` cannot be used beside relay.groups[2].listen, which is 0.0.0.0:7002; give \
+             each a port of its own",
+        ],
+    );
+}
+
+#[test]
 fn a_tilde_and_ages_in_the_wrong_order_are_told() {
     check(
         "housekeeper:\n  data_dir: ~/spool\n  delete_after: 1h\n",

@@ -27,6 +27,11 @@ pub fn key_finding(destination: &Destination) -> Option<String> {
     ssh::key_finding(destination)
 }
 
+/// What is wrong with the lines of the destination's file of known host keys, without a connection.
+pub fn known_hosts_finding(destination: &Destination) -> Option<String> {
+    ssh::known_hosts_finding(destination)
+}
+
 /// Connects to a destination, logs in, and writes, renames and deletes a small file in its folder.
 ///
 /// Blocks for up to a minute or two when the destination does not answer.

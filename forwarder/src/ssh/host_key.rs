@@ -158,6 +158,25 @@ impl<'a> TrustedKeys<'a> {
     }
 }
 
+/// What is wrong with the destination's file of known keys, which can be opened: a line that cannot be read, while no other
+/// one has a key of the host.
+pub(crate) fn known_hosts_finding(destination: &Destination) -> Option<String> {
+    let trusted = TrustedKeys::load(destination).ok()?;
+    let TrustedKeys::KnownHosts { path, text } = &trusted else {
+        return None;
+    };
+    let (known, host) = (KnownHosts::parse(text), host_of(destination));
+    let line = known
+        .first_unreadable()
+        .filter(|_| known.trusted(&host).is_empty())?;
+    let (path, host) = (path.display(), host.name());
+    Some(format!(
+        "known_hosts {path}:{line}: this is no host key that can be read, and no other line has one of {host}; a line is like \
+         `{host} ssh-ed25519 AAAA…`; `logferry trust {}` shows the host key and writes it there",
+        destination.name
+    ))
+}
+
 /// The destination as a host in a file of known keys.
 pub(super) fn host_of(destination: &Destination) -> KnownHost {
     KnownHost::new(&destination.host, destination.port)

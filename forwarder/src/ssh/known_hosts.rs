@@ -67,6 +67,15 @@ impl<'a> KnownHosts<'a> {
         }
     }
 
+    /// The number of the first line, from 1, that is neither empty nor a comment, and has no key that can be read.
+    pub(super) fn first_unreadable(&self) -> Option<usize> {
+        let is_unreadable = |(text, entry): &(&str, Option<KnownHostsEntry<'_>>)| {
+            let text = text.trim();
+            entry.is_none() && !text.is_empty() && !text.starts_with('#')
+        };
+        self.lines.iter().position(is_unreadable).map(|line| line + 1)
+    }
+
     /// Whether a key is marked `@revoked` for any host: such a key is trusted for none.
     pub(super) fn is_revoked(&self, key: &[u8]) -> bool {
         self.entries().any(|entry| entry.revoked && entry.key == key)
@@ -250,6 +259,19 @@ mod tests {
 
     fn trusted(text: &str, host: &str, port: u16) -> usize {
         KnownHosts::parse(text).trusted(&KnownHost::new(host, port)).len()
+    }
+
+    #[test]
+    fn the_first_line_without_a_key_that_can_be_read_is_named() {
+        let key = line("a,b", &ed25519(1));
+        for (text, unreadable) in [
+            (format!("# a comment\n\n  \n{key}"), None),
+            (format!("{key}rubbish\n"), Some(2)),
+            ("#\na ssh-ed25519 AAAA\n".to_owned(), Some(2)),
+            (format!("@cert-authority {key}"), Some(1)),
+        ] {
+            assert_eq!(KnownHosts::parse(&text).first_unreadable(), unreadable, "{text}");
+        }
     }
 
     #[test]

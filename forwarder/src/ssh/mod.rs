@@ -35,6 +35,7 @@ pub use host_key_scan::{HostKeyScan, StoreHostKeyError};
 use runtime::SshRuntime;
 use unauthenticated::PeerState;
 
+pub(crate) use host_key::known_hosts_finding;
 pub(crate) use login::{credential_files, key_finding};
 
 /// How often a wait checks whether to stop.

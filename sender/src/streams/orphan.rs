@@ -79,9 +79,13 @@ impl OrphanStream {
         self.search == OrphanSearch::Started || self.stream.is_awaiting()
     }
 
+    pub(crate) fn is_to_be_asked(&self) -> bool {
+        !self.is_waiting() && self.search != OrphanSearch::Asked
+    }
+
     /// The head to ask the relay about, if it is to be asked now.
     pub(crate) fn ask(&mut self) -> Option<Head> {
-        if self.is_waiting() || self.search == OrphanSearch::Asked {
+        if !self.is_to_be_asked() {
             return None;
         }
         self.search = OrphanSearch::Asking;

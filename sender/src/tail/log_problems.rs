@@ -24,6 +24,8 @@ pub(super) struct LogProblems {
     known: Vec<KnownProblem>,
     /// When the paths were last looked at; `None`: they never were.
     looked_at: Option<Instant>,
+    /// Something was told since this was last asked.
+    pub(super) has_news: bool,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ impl<F: FileSystem> Tailer<F> {
         let news = self.problems.update(findings.collect(), now);
         if news != ProblemNews::default() {
             self.heartbeat.next = now.instant;
+            self.problems.has_news = true;
         }
         for LogProblem {
             log,

@@ -12,6 +12,7 @@ mod heartbeat;
 mod log;
 mod log_problems;
 mod questions;
+mod read_order;
 #[cfg(test)]
 pub(crate) mod scenarios;
 mod start_report;
@@ -43,8 +44,10 @@ use crate::tail::chunk_size::ChunkSize;
 use crate::tail::concurrency_window::ConcurrencyWindow;
 use crate::tail::heartbeat::HeartbeatState;
 use crate::tail::log::handover::{Handover, share, warn_of_double_match};
+use crate::tail::log::next_read::ReadLimits;
 use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::log_problems::LogProblems;
+use crate::tail::read_order::Logs;
 use crate::tail::state_report::RelayContact;
 
 /// How often the sizes of open files are read if inotify reports nothing.
@@ -61,7 +64,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Tailer<F: FileSystem> {
     files: F,
-    logs: Vec<TailedLog<F::FileHandle>>,
+    logs: Logs<F::FileHandle>,
     /// Of logs that the configuration does not have any more, until the first scan.
     unclaimed: Vec<Handover>,
     /// The files of which it was said that two logs find them.
@@ -117,7 +120,7 @@ impl<F: FileSystem> Tailer<F> {
         let unreported = checkpoint.map_or_else(Vec::new, |checkpoint| checkpoint.gaps.clone());
         Self {
             files,
-            logs,
+            logs: Logs::new(logs),
             unclaimed: shares.map_or_else(Vec::new, |shares| shares.unclaimed),
             double_matches: BTreeSet::new(),
             metrics,
@@ -192,7 +195,8 @@ impl<F: FileSystem> Tailer<F> {
         requests.extend(heartbeat.map(RelayRequest::Heartbeat));
         requests.extend(self.next_chunk(now));
         // After the reads: an archive may take a while, and live lines do not wait for it.
-        self.is_examining = self.logs.iter_mut().any(TailedLog::examine_backlog);
+        self.is_examining =
+            self.logs.needs().examination && self.logs.iter_mut().any(TailedLog::examine_backlog);
         requests
     }
 
@@ -208,7 +212,7 @@ impl<F: FileSystem> Tailer<F> {
     }
 
     /// When [`Self::run_due`] has something to do again, should no event come before.
-    pub(crate) fn deadline(&self, now: Now) -> Instant {
+    pub(crate) fn deadline(&mut self, now: Now) -> Instant {
         if let Some(since) = self.stopping_since {
             return since + STOP_GRACE;
         }
@@ -223,9 +227,8 @@ impl<F: FileSystem> Tailer<F> {
             return looks;
         }
         // A read that is due now waits for a buffer, whose return is an event.
-        let next_read = |log: &TailedLog<_>| log.next_read(self.chunk_size.usual(), self.max_delay, now).1;
-        let reads = self.logs.iter().filter_map(next_read);
-        reads.fold(looks, Instant::min)
+        let later = self.logs.due_later(self.read_limits(), now);
+        later.map_or(looks, |later| looks.min(later))
     }
 
     /// Whether a stop is complete: no request is open, or the answers did not come in time.
@@ -240,8 +243,10 @@ impl<F: FileSystem> Tailer<F> {
             return None;
         }
         self.dirty = false;
-        let logs = self.logs.iter_mut();
-        logs.for_each(|log| log.save = CheckpointNeed::None);
+        if self.logs.needs().save != CheckpointNeed::None {
+            let logs = self.logs.iter_mut();
+            logs.for_each(|log| log.save = CheckpointNeed::None);
+        }
         Some(Checkpoint {
             streams: self.logs.iter().flat_map(TailedLog::to_checkpoint).collect(),
             archives: self.logs.iter().flat_map(TailedLog::shipped).collect(),
@@ -265,8 +270,7 @@ impl<F: FileSystem> Tailer<F> {
 
     /// Whether the checkpoint must be saved before anything is sent.
     pub(crate) fn must_save(&mut self) -> bool {
-        let is_first = |log: &TailedLog<_>| log.save == CheckpointNeed::BeforeSending;
-        let must_save = self.logs.iter().any(is_first);
+        let must_save = self.logs.needs().save == CheckpointNeed::BeforeSending;
         self.dirty |= must_save;
         must_save
     }
@@ -293,7 +297,7 @@ impl<F: FileSystem> Tailer<F> {
     }
 
     fn scan_if_wanted(&mut self, now: Now) {
-        if self.logs.iter().any(|log| log.wants_scan) {
+        if self.logs.needs().scan {
             self.scan_soon(now);
         }
     }
@@ -309,7 +313,7 @@ impl<F: FileSystem> Tailer<F> {
         if now.instant >= self.next_measure {
             self.next_measure = now.instant + MEASURE_INTERVAL;
             self.last_measure = Some(now.instant);
-            for log in &mut self.logs {
+            for log in self.logs.iter_mut() {
                 log.measure(now);
                 log.recheck_held(now);
             }
@@ -320,9 +324,7 @@ impl<F: FileSystem> Tailer<F> {
             }
         }
         self.scan_if_wanted(now);
-        for log in &self.logs {
-            self.dirty |= log.save != CheckpointNeed::None;
-        }
+        self.dirty |= self.logs.needs().save != CheckpointNeed::None;
     }
 
     /// Searches the folders. Each file goes to the first log that finds it, with all that is known of it.
@@ -380,7 +382,7 @@ impl<F: FileSystem> Tailer<F> {
 
     fn prove_sizes(&mut self, now: Now) {
         self.next_proof = now.instant + MEASURE_INTERVAL;
-        for log in &mut self.logs {
+        for log in self.logs.iter_mut() {
             self.dirty |= log.prove_sizes(now);
         }
     }
@@ -391,9 +393,10 @@ impl<F: FileSystem> Tailer<F> {
             ChunkOutcome::OffsetMismatch => Err(RequestError::OffsetMismatch),
         });
         let jitter = self.jitter.random_range(0.0..1.0);
-        let mut logs = self.logs.iter_mut();
-        let amount = logs.find_map(|log| log.chunk_ended(seq, result.as_ref().copied(), now, jitter));
-        self.collect_losses(now);
+        let amount = self.logs.chunk_ended(seq, result.as_ref().copied(), now, jitter);
+        if self.logs.needs().report {
+            self.collect_losses(now);
+        }
         match result {
             Ok(()) => {
                 self.retry.succeeded();
@@ -425,6 +428,13 @@ impl<F: FileSystem> Tailer<F> {
         }
     }
 
+    fn read_limits(&self) -> ReadLimits {
+        ReadLimits {
+            chunk_bytes: self.chunk_size.usual(),
+            max_delay: self.max_delay,
+        }
+    }
+
     fn may_send(&self) -> bool {
         self.window
             .allows(self.in_flight_max - self.idle_connections.len())
@@ -433,15 +443,10 @@ impl<F: FileSystem> Tailer<F> {
     /// Reads the next chunk, if one is due, may be sent, and a buffer is free.
     fn read_one(&mut self, now: Now) -> Option<RelayRequest> {
         while self.may_send() {
-            let logs = self.logs.iter().enumerate();
-            let due_reads = logs.filter_map(|(index, log)| {
-                let (due, _) = log.next_read(self.chunk_size.usual(), self.max_delay, now);
-                due.map(|due| (due, index))
-            });
-            let (due, index) = due_reads.min()?;
+            let due = self.logs.next_read(self.read_limits(), now)?;
             let mut buffer = self.pool.take()?;
-            let (seq, log) = (ChunkSeq(self.last_seq + 1), &mut self.logs[index]);
-            let Some((draft, header)) = log.read(due, seq, &mut buffer, &self.chunk_size, now) else {
+            let seq = ChunkSeq(self.last_seq + 1);
+            let Some((draft, header)) = self.logs.read(due, seq, &mut buffer, &self.chunk_size, now) else {
                 self.pool.give_back(buffer);
                 continue;
             };

@@ -14,7 +14,8 @@ use crate::tail::log::resolve::ResolvedHead;
 
 impl<F: FileSystem> Tailer<F> {
     pub(super) fn ask(&mut self, now: Now) -> Option<RelayRequest> {
-        if self.asked.is_some() {
+        let limits = self.read_limits();
+        if self.asked.is_some() || !self.logs.is_asking(limits, now) {
             return None;
         }
         let questions = self.logs.iter_mut().enumerate();

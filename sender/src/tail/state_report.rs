@@ -1,6 +1,8 @@
 //! The sender's account of itself for its own host: every file, how far it is, and the last error.
 
-use logferry_protocol::heartbeat::HostTime;
+use std::collections::BTreeSet;
+
+use logferry_protocol::heartbeat::{HostTime, LogProblem, PROBLEMS_MAX};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 use logferry_text::error_chain;
@@ -21,6 +23,8 @@ pub(super) struct RelayContact {
     relay: String,
     source: Option<SourceId>,
     failing: Option<(HostTime, String)>,
+    /// It has changed since this was last asked.
+    pub(super) has_news: bool,
 }
 
 impl RelayContact {
@@ -29,26 +33,37 @@ impl RelayContact {
             relay,
             source: None,
             failing: None,
+            has_news: false,
         }
     }
 
     pub(super) fn answered(&mut self, source: Option<SourceId>) {
-        self.failing = None;
+        let is_known = source
+            .as_ref()
+            .is_none_or(|source| self.source.as_ref() == Some(source));
+        self.has_news |= self.failing.take().is_some() || !is_known;
         self.source = source.or_else(|| self.source.take());
     }
 
     pub(super) fn failed(&mut self, error: &RequestError, now: Now) {
         let since = self.failing.take().map(|(since, _)| since);
+        self.has_news |= since.is_none();
         let since = since.unwrap_or_else(|| HostTime::from(now.wall));
         self.failing = Some((since, error_chain(error)));
     }
 }
 
 impl<F: FileSystem> Tailer<F> {
+    /// Whether something began or ended, since this was last asked, that somebody who reads the account waits for.
+    pub(crate) fn take_news(&mut self) -> bool {
+        let of_logs = std::mem::take(&mut self.problems.has_news);
+        std::mem::take(&mut self.contact.has_news) || of_logs
+    }
+
     pub(crate) fn state(&self, now: Now) -> SenderState {
         let mut logs: Vec<_> = self.logs.iter().flat_map(|log| log.file_states(now)).collect();
         let files = logs.len() as u64;
-        let lag_bytes = logs.iter().map(|log| log.lag_bytes).sum();
+        let lag_bytes = logs.iter().map(|log| log.lag_bytes).sum::<Option<u64>>();
         logs.sort_by_key(|log| log.state);
         logs.truncate(LOGS_MAX);
         let failing = self.contact.failing.as_ref();
@@ -65,10 +80,23 @@ impl<F: FileSystem> Tailer<F> {
             checkpoint_failing_since: self.heartbeat.unsaved_since,
             logs,
             files,
-            lag_bytes,
-            log_problems: self.problems.told().cloned().collect(),
+            // Before the folders are searched nothing is known.
+            lag_bytes: lag_bytes.filter(|_| self.last_scan.is_some()),
+            log_problems: self.present_problems(),
             held: self.logs.iter().flat_map(|log| log.held(now)).collect(),
         }
+    }
+}
+
+impl<F: FileSystem> Tailer<F> {
+    /// What was told, and why files cannot be read since so short a time that it was not told yet.
+    fn present_problems(&self) -> Vec<LogProblem> {
+        let mut problems: Vec<_> = self.problems.told().cloned().collect();
+        let told: BTreeSet<_> = problems.iter().map(|problem| problem.path.clone()).collect();
+        let unread = self.logs.iter().flat_map(|log| log.unread_problems(&self.files));
+        problems.extend(unread.filter(|problem| !told.contains(&problem.path)));
+        problems.truncate(PROBLEMS_MAX);
+        problems
     }
 }
 
@@ -116,5 +144,27 @@ fn progress<H: FileHandle>(file: &TrackedFile<H>, now: Now) -> Option<(LogFilePr
             };
             Some((state, Some(acked)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_relay_says_first_and_each_failure_that_begins_or_ends_is_news() {
+        let (mut contact, now) = (RelayContact::new("r".to_owned()), Now::read());
+        let source: SourceId = "198.51.100.1".parse().expect("a source");
+        let mut news = |change: &dyn Fn(&mut RelayContact)| {
+            change(&mut contact);
+            std::mem::take(&mut contact.has_news)
+        };
+        let failed = |contact: &mut RelayContact| contact.failed(&RequestError::Stopping, now);
+        assert!(news(&failed), "it begins");
+        assert!(!news(&failed), "it goes on");
+        assert!(news(&|contact| contact.answered(None)), "it ends");
+        assert!(!news(&|contact| contact.answered(None)), "all is as before");
+        assert!(news(&|contact| contact.answered(Some(source.clone()))));
+        assert!(!news(&|contact| contact.answered(Some(source.clone()))));
     }
 }

@@ -152,7 +152,8 @@ impl Default for RawRotated {
 }
 
 impl RawRotated {
-    fn resolve(self, at: &ConfigField<'_>) -> Option<RotatedNames> {
+    /// `path`: of the log.
+    fn resolve(self, path: Option<&str>, at: &ConfigField<'_>) -> Option<RotatedNames> {
         match self {
             Self::Word(word) => at.check(&word, |text| match text {
                 "auto" => Ok(RotatedNames::Auto),
@@ -162,7 +163,8 @@ impl RawRotated {
             }),
             Self::Globs(globs) => {
                 let globs = at.each(globs, |raw: String, at| at.check(&raw, glob_pattern))?;
-                Some(RotatedNames::Globs(globs))
+                let globs = globs.into_iter().map(|glob| beside_log(path, glob));
+                Some(RotatedNames::Globs(globs.collect()))
             }
         }
     }
@@ -268,7 +270,7 @@ impl RawLog {
             (None, Some(path)) => name_from(path, &at.key("name")),
             (None, None) => None,
         };
-        let rotated = self.rotated.resolve(&at.key("rotated"));
+        let rotated = self.rotated.resolve(path.as_deref(), &at.key("rotated"));
         let start = at.key("start").choice(
             self.start.as_deref().unwrap_or("beginning"),
             &[
@@ -293,6 +295,19 @@ impl RawLog {
             exclude: exclude?,
             max_line: max_line?,
         })
+    }
+}
+
+/// A relative glob counts from the folder of the log, where rotation leaves its files. Only beside a relative path a glob
+/// with a folder counts from the same folder as that path.
+fn beside_log(path: Option<&str>, glob: String) -> String {
+    let is_beside = |path: &str| !glob.starts_with('/') && (path.starts_with('/') || !glob.contains('/'));
+    match path
+        .filter(|path| is_beside(path))
+        .and_then(|path| path.rsplit_once('/'))
+    {
+        Some((folder, _)) => format!("{folder}/{glob}"),
+        None => glob,
     }
 }
 

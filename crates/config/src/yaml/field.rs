@@ -29,6 +29,8 @@ pub(crate) struct Diagnostics<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) problems: RefCell<Vec<ConfigProblem>>,
     pub(crate) warnings: RefCell<Vec<String>>,
+    /// The addresses to listen on, each with the path of its field.
+    pub(crate) listening: RefCell<Vec<(Vec<Step>, SocketAddr)>>,
 }
 
 /// A setting that has a default, as in the file.
@@ -300,15 +302,28 @@ impl<'a> ConfigField<'a> {
         Some(Backoff { initial, max })
     }
 
-    /// An address of this machine to listen on.
+    /// An address of this machine to listen on. It is noted, whatever else is wrong with its section.
     pub(crate) fn address(&self, raw: &str) -> Option<SocketAddr> {
-        self.check(raw, |text| {
+        let address = self.check(raw, |text| {
             text.parse().map_err(|_| {
                 format!(
                     "`{text}` is not an IP address with a port; write it like 127.0.0.1:9102 or [::1]:9102"
                 )
             })
-        })
+        })?;
+        let mut listening = self.diagnostics.listening.borrow_mut();
+        listening.push((self.path.clone(), address));
+        Some(address)
+    }
+
+    /// The addresses to listen on that were read so far, each with its field.
+    pub(crate) fn listening(&self) -> Vec<(Self, SocketAddr)> {
+        let listening = self.diagnostics.listening.borrow();
+        let field = |(path, address): &(Vec<Step>, SocketAddr)| {
+            let (diagnostics, path) = (self.diagnostics, path.clone());
+            (Self { diagnostics, path }, *address)
+        };
+        listening.iter().map(field).collect()
     }
 
     /// A host name or an IP address of another machine.

@@ -18,6 +18,7 @@ mod first_start;
 pub(crate) mod handover;
 mod known_lines;
 pub(crate) mod losses;
+pub(crate) mod next_read;
 mod report;
 pub(crate) mod resolve;
 mod saved;
@@ -25,13 +26,12 @@ mod unseen;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::ChunkHeader;
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
-use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
+use logferry_protocol::stream::{FileKey, Offset, StreamId};
 
 use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, SkippedStart};
 use crate::chunks::chunker::Chunker;
@@ -108,13 +108,6 @@ struct RotationChain {
     /// The number of the last chunk that was read from a file of this chain, and from one of its backlog.
     last_read: [ChunkSeq; 2],
     live_file: LiveFile,
-}
-
-/// A file that is due to be read. The chain that was read longest ago goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct DueRead {
-    last_read: ChunkSeq,
-    file: usize,
 }
 
 impl<H: FileHandle> TailedLog<H> {
@@ -321,7 +314,7 @@ impl<H: FileHandle> TailedLog<H> {
             self.orphans.push(orphan);
         }
         self.marks.extend(file.take_mark());
-        file.skip_to = None;
+        (file.skip_to, file.compared) = (None, None);
         // A copy of this file may hold its last bytes.
         self.recheck_copies();
     }
@@ -347,71 +340,19 @@ impl<H: FileHandle> TailedLog<H> {
         self.wants_scan = true;
     }
 
-    /// The heads to ask the relay about: of files whose stream is not known, and of streams whose position is not.
-    pub(crate) fn questions(&mut self, now: Now) -> Vec<Head> {
-        // While the position of an orphan is not known, no file can be identified: it might hold the orphan.
-        let can_identify = !self.orphans.iter().any(OrphanStream::is_waiting);
-        let of_held: Vec<_> = self.held_heads().collect();
-        let of_orphans = self.orphans.iter_mut().filter_map(OrphanStream::ask);
-        let of_files = self.files.iter().filter_map(|file| match &file.state {
-            FileState::Unidentified(head) if can_identify => Some(*head),
-            FileState::Stream(stream)
-                if stream.is_in_doubt() && file.retry.waits_until(now.instant).is_none() =>
-            {
-                Some(stream.head)
-            }
-            _ => None,
-        });
-        let of_missing = self.missing.iter().filter_map(MissingFile::ask);
-        let mut heads: Vec<Head> = Vec::new();
-        for head in of_orphans.chain(of_files).chain(of_missing).chain(of_held) {
-            if !heads.contains(&head) {
-                heads.push(head);
-            }
-        }
-        heads
-    }
-
-    /// The file to read next, if one is due, and when the next one will be.
-    pub(crate) fn next_read(
-        &self,
-        chunk_bytes: usize,
-        max_delay: Duration,
-        now: Now,
-    ) -> (Option<DueRead>, Option<Instant>) {
-        let mut blocked = vec![[false; 2]; self.chains.len()];
-        let (mut due_reads, mut later) = (Vec::new(), Vec::new());
-        for (index, file) in self.files.iter().enumerate() {
-            let (ChainId(chain), queue) = (file.chain, file.queue.index());
-            if blocked[chain][queue] {
-                continue;
-            }
-            blocked[chain][queue] = file.blocks();
-            match file.due(chunk_bytes, max_delay) {
-                Some(due) if due <= now.instant => due_reads.push(DueRead {
-                    last_read: self.chains[chain].last_read[queue],
-                    file: index,
-                }),
-                due => later.extend(due),
-            }
-            later.extend(file.retry.waits_until(now.instant));
-        }
-        (due_reads.into_iter().min(), later.into_iter().min())
-    }
-
-    /// Reads the file that [`Self::next_read`] returned. If there is a chunk, it counts as sent.
+    /// Reads a file that is due. If there is a chunk, it counts as sent.
     pub(crate) fn read(
         &mut self,
-        due: DueRead,
+        index: usize,
         seq: ChunkSeq,
         buffer: &mut [u8],
         chunk_size: &ChunkSize,
         now: Now,
     ) -> Option<(ChunkDraft, ChunkHeader)> {
-        if self.leave_out_known(due.file, now) == Comparison::Contained {
+        if self.leave_out_known(index, now) == Comparison::Contained {
             return None;
         }
-        let file = &mut self.files[due.file];
+        let file = &mut self.files[index];
         let (ChainId(chain), queue) = (file.chain, file.queue.index());
         self.chains[chain].last_read[queue] = seq;
         let chunk_bytes = chunk_size.of(file.unread());
@@ -431,21 +372,23 @@ impl<H: FileHandle> TailedLog<H> {
                 return Some((draft, header));
             }
             Ok(ChunkRead::Nothing) => {}
-            Ok(ChunkRead::Changed) => self.contents_changed(due.file),
+            Ok(ChunkRead::Changed) => self.contents_changed(index),
             Err(error) => {
-                self.orphan_stream(due.file);
-                self.files[due.file].read_failed(&error);
+                self.orphan_stream(index);
+                self.files[index].read_failed(&error);
             }
         }
         None
     }
 
-    /// The request of a chunk ended: the chunk is durable, or its stream is in doubt. `jitter` is for the back-off.
+    /// The request of a chunk ended: the chunk is durable, or its stream is in doubt. `read_from`: the file that it was read
+    /// from, unless files have come or gone since. `jitter` is for the back-off.
     ///
     /// `None` if the chunk is not of this log, or its file has changed since.
     pub(crate) fn chunk_ended(
         &mut self,
         seq: ChunkSeq,
+        read_from: Option<usize>,
         result: Result<(), &RequestError>,
         now: Now,
         jitter: f64,
@@ -454,8 +397,9 @@ impl<H: FileHandle> TailedLog<H> {
         if let Some(orphan) = orphans.find(|orphan| orphan.stream.awaits(seq)) {
             return Some(orphan.stream.ended(seq, result.is_ok()));
         }
-        let awaits = |file: &&mut TrackedFile<H>| file.stream().is_some_and(|stream| stream.awaits(seq));
-        let file = self.files.iter_mut().find(awaits)?;
+        let known = read_from.filter(|&index| self.awaits(index, seq));
+        let index = known.or_else(|| (0..self.files.len()).find(|&index| self.awaits(index, seq)))?;
+        let file = self.files.get_mut(index)?;
         let stream = file.stream_mut()?;
         let (amount, acked) = (stream.ended(seq, result.is_ok()), stream.acked.offset);
         stream.marks.keep(self.marks_max);
@@ -475,6 +419,12 @@ impl<H: FileHandle> TailedLog<H> {
             }
         }
         Some(amount)
+    }
+
+    /// Whether the end of this chunk is still awaited for a file.
+    pub(crate) fn awaits(&self, index: usize, seq: ChunkSeq) -> bool {
+        let stream = self.files.get(index).and_then(TrackedFile::stream);
+        stream.is_some_and(|stream| stream.awaits(seq))
     }
 
     fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {

@@ -31,22 +31,34 @@ impl<H: FileHandle> TailedLog<H> {
         let mut findings = files.check_pattern(self.patterns.live());
         // A log that was rotated and has no live file yet has the right path.
         findings.retain(|finding| finding.kind != LogProblemKind::NoMatch || self.files.is_empty());
-        findings.extend(self.unread_files().filter_map(|file| match file.state {
+        let findings = findings.into_iter().map(|finding| self.problem(finding));
+        findings.chain(self.unread_problems(files)).collect()
+    }
+
+    /// Why files of it cannot be read now.
+    pub(crate) fn unread_problems<F: FileSystem<FileHandle = H>>(
+        &self,
+        files: &F,
+    ) -> impl Iterator<Item = LogProblem> {
+        let findings = self.unread_files().filter_map(|file| match file.state {
             FileState::Unopened => files.check_file(&file.path),
             _ => Some(PathFinding {
                 path: file.path.clone(),
                 kind: LogProblemKind::Unreadable,
                 reason: DAMAGED.to_owned(),
             }),
-        }));
-        let to_problem = |finding: PathFinding| LogProblem {
+        });
+        findings.map(|finding| self.problem(finding))
+    }
+
+    fn problem(&self, finding: PathFinding) -> LogProblem {
+        LogProblem {
             log: self.name.clone(),
             path: finding.path.display().to_string(),
             kind: finding.kind,
             reason: finding.reason,
             since: None,
-        };
-        findings.into_iter().map(to_problem).collect()
+        }
     }
 
     /// Of how many files it is not known yet how much the relay has.

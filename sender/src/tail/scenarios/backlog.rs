@@ -1,11 +1,12 @@
-//! Many old files at the first start: the live file does not wait for them, and none of their lines is missing.
+//! Many old files at the first start: the live file does not wait for them, and none of their lines is missing. Many live
+//! files: a chunk costs no more than with few.
 
 use std::time::Duration;
 
 use super::log_writer::RotationNaming;
 use super::sim;
 use super::sim_relay::RequestOutcome;
-use super::simulation::Simulation;
+use super::simulation::{Simulation, config};
 use crate::files::compressed::CompressionFormat;
 
 /// Old files of a log, and as many lines in each.
@@ -88,4 +89,38 @@ fn while_old_archives_wait_the_sender_reports_that_files_are_not_resolved() {
     assert!(sim.beats.last().expect("a report").unresolved_files >= u64::from(OLD_FILES));
     sim.settle_and_check();
     assert_eq!(sim.beats.last().expect("a report").unresolved_files, 0);
+}
+
+/// So many logs get a line each. Returns at how many sequences of files the sender looked for each of the chunks.
+fn looks_for_a_chunk(logs: u32) -> f64 {
+    let mut settings = config(4096, 100, 2048);
+    settings.logs[1].path = "/log/site-*.log".to_owned();
+    let mut sim = Simulation::new(settings);
+    let files: Vec<_> = (0..logs)
+        .map(|log| sim.disk.create(&format!("/log/site-{log}.log")))
+        .collect();
+    let write = |sim: &mut Simulation, text: &str| {
+        for (log, file) in files.iter().enumerate() {
+            sim.disk.append(file, format!("{log} {text}\n").as_bytes());
+        }
+    };
+    write(&mut sim, "first");
+    sim.settle();
+    write(&mut sim, "second");
+    sim.hear(false);
+    sim.turn();
+    sim.advance(Duration::from_millis(100));
+    let (looks, shipped) = (sim.sequence_looks(), sim.arrived().lines().count());
+    while sim.arrived().lines().count() < shipped + logs as usize {
+        sim.turn();
+        assert!(!sim.requests.is_empty(), "there is more to ship");
+        sim.answer(0, RequestOutcome::Done);
+    }
+    f64::from(u32::try_from(sim.sequence_looks() - looks).expect("few")) / f64::from(logs)
+}
+
+#[test]
+fn what_a_chunk_costs_does_not_grow_with_the_number_of_logs() {
+    let (few, many) = (looks_for_a_chunk(20), looks_for_a_chunk(400));
+    assert!(few.max(many) < 4.0, "{few} looks with few logs, {many} with many");
 }

@@ -291,6 +291,11 @@ impl Simulation {
         self.saved = self.tail.take_checkpoint().or(self.saved.take());
     }
 
+    /// How many sequences of files were looked at, to find out what is read next.
+    pub(super) fn sequence_looks(&self) -> usize {
+        self.tail.logs.looks
+    }
+
     pub(super) fn arrived(&self) -> String {
         String::from_utf8_lossy(&self.relay.arrived).into_owned()
     }
