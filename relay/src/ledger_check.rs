@@ -57,19 +57,19 @@ fn wait_for_ease() {
     let began = Instant::now();
     // Of this thread only (nice(2), "C library/kernel differences"). At the usual priority the check takes no longer.
     let _ = rustix::process::nice(NICENESS);
-    let (mut looked, mut used) = (began, processor_time());
+    let (mut looked, mut before) = (began, processor_time());
     loop {
         std::thread::sleep(LOOK_INTERVAL);
-        let (now, uses) = (Instant::now(), processor_time());
-        let since = match (&used, &uses) {
+        let (now, after) = (Instant::now(), processor_time());
+        let used = match (&before, &after) {
             (Ok(before), Ok(after)) => after.saturating_sub(*before),
             // It cannot be known.
             _ => Duration::ZERO,
         };
-        if may_begin(since, now - looked, now - began) {
+        if may_begin(used, now - looked, now - began) {
             return;
         }
-        (looked, used) = (now, uses);
+        (looked, before) = (now, after);
     }
 }
 

@@ -110,6 +110,16 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// Opens a file for appending, and makes it if it is not there; a new entry is synced.
     fn open_append(&self, file: &Path) -> Result<Self::File, DiskError>;
 
+    /// Opens files as [`Self::open_append`] does one, in their order.
+    fn open_append_all(&self, files: &[PathBuf]) -> Result<Vec<Self::File>, DiskError> {
+        files.iter().map(|file| self.open_append(file)).collect()
+    }
+
+    /// Makes folders as [`Self::create_dir_all`] does one.
+    fn create_dirs_all(&self, dirs: &[PathBuf]) -> Result<(), DiskError> {
+        dirs.iter().try_for_each(|dir| self.create_dir_all(dir))
+    }
+
     /// Flushes files as [`DiskFile::sync`] does one. After an error that must be held of each of them.
     fn sync_all(&self, files: &mut [&mut Self::File]) -> Result<(), DiskError> {
         files.iter_mut().try_for_each(|file| file.sync())

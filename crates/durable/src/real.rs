@@ -25,9 +25,9 @@ pub struct RealDisk;
 /// A sync of at least this many bytes belongs to a backlog: a log written live brings less between two commits.
 const BACKLOG_BYTES: u64 = 256 * 1024;
 
-/// Most threads that sync files at the same time.
+/// Most threads that sync at the same time.
 const SYNC_THREADS: usize = 8;
-/// Up to this many files, one thread syncs all.
+/// Up to this many syncs, one thread does all.
 const SYNCS_ALONE: usize = 4;
 
 /// A file of this machine, open for appending.
@@ -76,6 +76,31 @@ fn if_exists<T>(
 fn sync_dir(dir: &Path) -> Result<(), DiskError> {
     let opened = File::open(dir).map_err(at(DiskOperation::Open, dir))?;
     opened.sync_all().map_err(at(DiskOperation::Sync, dir))
+}
+
+/// Does work that syncs, for each item, in parallel: the file system combines simultaneous syncs into one commit of its
+/// journal, which takes as long as one. With 50 files of a group, this dominates the time of a commit.
+fn in_parallel<T: Send>(
+    items: &mut [T],
+    work: impl Fn(&mut T) -> Result<(), DiskError> + Copy + Send,
+) -> Result<(), DiskError> {
+    let share = items.len().div_ceil(SYNC_THREADS).max(SYNCS_ALONE);
+    let all = move |items: &mut [T]| items.iter_mut().try_for_each(work);
+    if items.len() <= share {
+        return all(items);
+    }
+    thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(SYNC_THREADS);
+        for items in items.chunks_mut(share) {
+            let thread = thread::Builder::new().spawn_scoped(scope, move || all(items));
+            let none =
+                |error| DiskError::new(DiskOperation::Sync, Path::new("with a thread of its own"), error);
+            threads.push(thread.map_err(none)?);
+        }
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 fn parent(path: &Path) -> &Path {
@@ -152,27 +177,22 @@ impl Disk for RealDisk {
         })
     }
 
-    /// Syncs several files in parallel: the file system combines simultaneous requests into one commit of its journal,
-    /// which takes as long as one sync. With 50 files of a group, this dominates the time of a commit.
+    fn open_append_all(&self, files: &[PathBuf]) -> Result<Vec<RealFile>, DiskError> {
+        let mut opened: Vec<(&PathBuf, Option<RealFile>)> = files.iter().map(|path| (path, None)).collect();
+        in_parallel(&mut opened, |(path, file)| {
+            *file = Some(self.open_append(path)?);
+            Ok(())
+        })?;
+        Ok(opened.into_iter().filter_map(|(_, file)| file).collect())
+    }
+
+    fn create_dirs_all(&self, dirs: &[PathBuf]) -> Result<(), DiskError> {
+        let mut missing: Vec<_> = dirs.iter().filter(|dir| !dir.is_dir()).collect();
+        in_parallel(&mut missing, |dir| self.create_dir_all(dir))
+    }
+
     fn sync_all(&self, files: &mut [&mut RealFile]) -> Result<(), DiskError> {
-        let share = files.len().div_ceil(SYNC_THREADS).max(SYNCS_ALONE);
-        let sync = |files: &mut [&mut RealFile]| files.iter_mut().try_for_each(|file| file.sync());
-        if files.len() <= share {
-            return sync(files);
-        }
-        thread::scope(|scope| {
-            let mut threads = Vec::with_capacity(SYNC_THREADS);
-            for files in files.chunks_mut(share) {
-                let path = files
-                    .first()
-                    .map_or_else(PathBuf::new, |file| file.path.to_path_buf());
-                let thread = thread::Builder::new().spawn_scoped(scope, move || sync(files));
-                threads.push(thread.map_err(|error| DiskError::new(DiskOperation::Sync, &path, error))?);
-            }
-            threads
-                .into_iter()
-                .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })
+        in_parallel(files, |file| file.sync())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {

@@ -171,7 +171,7 @@ pub struct Ledger {
     /// Taken while this connection, or one that it was reopened from, writes.
     write_lock: Arc<WriteLock>,
     /// Held while changes are made together.
-    together: Option<WriteTurn>,
+    together: Option<WriteGuard>,
 }
 
 /// One writer at a time.
@@ -181,11 +181,11 @@ struct WriteLock {
     given_back: Condvar,
 }
 
-/// The right to write. Dropping it gives it back.
+/// The lock, taken. Dropping this gives it back.
 #[derive(Debug)]
-struct WriteTurn(Arc<WriteLock>);
+struct WriteGuard(Arc<WriteLock>);
 
-impl WriteTurn {
+impl WriteGuard {
     fn take(lock: &Arc<WriteLock>) -> Self {
         // The lock protects no data, so a panic of another thread does no harm.
         let is_taken = lock.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +195,7 @@ impl WriteTurn {
     }
 }
 
-impl Drop for WriteTurn {
+impl Drop for WriteGuard {
     fn drop(&mut self) {
         *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.0.given_back.notify_one();
@@ -319,15 +319,15 @@ impl Ledger {
     /// Begins to make changes together: those up to [`Self::end_together`] are one durable transaction, and each of them is
     /// made whole or not at all. Nobody else can write meanwhile.
     pub fn begin_together(&mut self) -> Result<(), LedgerError> {
-        let turn = WriteTurn::take(&self.write_lock);
+        let guard = WriteGuard::take(&self.write_lock);
         self.read("begin a transaction", |sql| sql.execute_batch("BEGIN IMMEDIATE"))?;
-        self.together = Some(turn);
+        self.together = Some(guard);
         Ok(())
     }
 
     /// Makes these changes durable. After an error none of them counts.
     pub fn end_together(&mut self) -> Result<(), LedgerError> {
-        let _turn = self.together.take();
+        let _guard = self.together.take();
         let ended = self.read("end a transaction", |sql| sql.execute_batch("COMMIT"));
         if ended.is_err() {
             // If that fails, SQLite has done it by itself.
@@ -346,7 +346,7 @@ impl Ledger {
         if std::fs::metadata(log).is_ok_and(|log| log.len() >= WAL_BYTES) {
             return Ok(());
         }
-        let _turn = WriteTurn::take(&self.write_lock);
+        let _guard = WriteGuard::take(&self.write_lock);
         let mut run = || {
             let transaction = self
                 .connection
@@ -408,22 +408,20 @@ impl Ledger {
         action: &'static str,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        let run = || match &self.together {
-            Some(_) => {
+        let run = || {
+            if self.together.is_some() {
                 let savepoint = self.connection.savepoint()?;
                 let value = change(&savepoint)?;
                 savepoint.commit()?;
-                Ok(value)
+                return Ok(value);
             }
-            None => {
-                let _turn = WriteTurn::take(&self.write_lock);
-                let transaction = self
-                    .connection
-                    .transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let value = change(&transaction)?;
-                transaction.commit()?;
-                Ok(value)
-            }
+            let _guard = WriteGuard::take(&self.write_lock);
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = change(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
         };
         run().map_err(|source| sqlite_error(&self.path, action, source))
     }

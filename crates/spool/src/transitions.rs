@@ -39,9 +39,10 @@ impl<D: Disk> Spool<D> {
         sources: impl IntoIterator<Item = &'a SourceId>,
     ) -> Result<(), DiskError> {
         let sources: BTreeSet<_> = sources.into_iter().collect();
-        sources
+        let folders = sources
             .into_iter()
-            .try_for_each(|source| self.disk().create_dir_all(&self.source_folder(state, source)))
+            .map(|source| self.source_folder(state, source));
+        self.disk().create_dirs_all(&folders.collect::<Vec<_>>())
     }
 
     /// Moves batches' plain files, each from one state's folder to another's, and syncs each folder once.

@@ -10,7 +10,8 @@
 //! - What waits holds nothing of the relay's budget.
 //!
 //! Many bodies that come in at once are slower than a few at a time, because none stays in the processor's cache. So large
-//! bodies take turns. One that is slow, or waits for another, does not hold up the others: its turn is short.
+//! bodies arrive one after the other, up to [`ARRIVING_BYTES`] at a time. One that is slow, or waits for another, does not hold up
+//! the others: it counts as arriving for [`ARRIVAL_MAX`].
 
 use std::cmp::Reverse;
 use std::ops::Deref;
@@ -25,13 +26,13 @@ const OWN_BYTES_MIN: usize = 1 << 20;
 /// This part of the relay's budget is shared out among the groups, and of the rest one group leaves so much to the others.
 const SHARE: usize = 4;
 
-/// Bytes of large bodies of a group that have their turn.
-const TURN_BYTES: usize = 8 << 20;
+/// Bytes of large bodies of a group that arrive at a time.
+const ARRIVING_BYTES: usize = 8 << 20;
 
-/// How long a turn takes at most. On a fast network a body is here and appended by then.
-const TURN: Duration = Duration::from_millis(50);
+/// How long a body counts as arriving at most. From a fast network it is here and appended by then.
+const ARRIVAL_MAX: Duration = Duration::from_millis(50);
 
-/// Smaller bodies need no turn.
+/// Smaller bodies do not count.
 const LARGE_BYTES: usize = 256 << 10;
 
 /// Buffers have a multiple of this size, so that those of one size fit bodies of about that size. Smaller ones are not kept.
@@ -63,7 +64,7 @@ struct KeptBuffers {
 /// The memory of the bodies of one group.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyPool {
-    turns: Budget,
+    arriving: Budget,
     own: Budget,
     group: Budget,
     relay: RelayBodies,
@@ -76,9 +77,9 @@ struct Budget {
     bytes: usize,
 }
 
-/// A large body's turn. Dropping it ends the turn; it ends by itself after [`TURN`].
+/// A large body's part of [`ARRIVING_BYTES`]. It is given back when this is dropped, or after [`ARRIVAL_MAX`].
 #[derive(Debug)]
-struct BodyTurn(#[expect(dead_code, reason = "dropping it is the signal")] oneshot::Sender<()>);
+struct ArrivalPermit(#[expect(dead_code, reason = "dropping it is the signal")] oneshot::Sender<()>);
 
 /// The bytes of one request with their part of the budgets. Dropping it returns them.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub(crate) struct RequestBody {
     relay: RelayBodies,
     permits: Vec<OwnedSemaphorePermit>,
     len_reserved: usize,
-    _turn: Option<BodyTurn>,
+    _arrival: Option<ArrivalPermit>,
 }
 
 impl Budget {
@@ -118,15 +119,15 @@ impl Budget {
     }
 }
 
-impl BodyTurn {
+impl ArrivalPermit {
     fn begin(permit: OwnedSemaphorePermit) -> Self {
-        let (turn, ended) = oneshot::channel();
+        let (arrival, ended) = oneshot::channel();
         tokio::spawn(async move {
             // Nothing is sent: it ends because the body is dropped, or by the time.
-            let _ = tokio::time::timeout(TURN, ended).await;
+            let _ = tokio::time::timeout(ARRIVAL_MAX, ended).await;
             drop(permit);
         });
-        Self(turn)
+        Self(arrival)
     }
 }
 
@@ -163,7 +164,7 @@ impl RelayBodies {
     /// The memory of a group, which has at most `bytes` of bodies at a time.
     pub(crate) fn of_group(&self, bytes: usize) -> BodyPool {
         BodyPool {
-            turns: Budget::new(TURN_BYTES),
+            arriving: Budget::new(ARRIVING_BYTES),
             own: Budget::new(self.own_bytes.min(bytes)),
             group: Budget::new(bytes.min(self.of_one_group)),
             relay: self.clone(),
@@ -223,8 +224,8 @@ impl BodyPool {
     /// Cancel safe: a dropped wait has reserved nothing.
     pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> RequestBody {
         let needed = len.saturating_add(scratch);
-        let turn = match len {
-            LARGE_BYTES.. => Some(BodyTurn::begin(self.turns.take(len).await)),
+        let arrival = match len {
+            LARGE_BYTES.. => Some(self.arriving.take(len).await),
             _ => None,
         };
         let permits = self.take(needed).await;
@@ -235,7 +236,7 @@ impl BodyPool {
             relay: self.relay.clone(),
             permits,
             len_reserved: len,
-            _turn: turn,
+            _arrival: arrival.map(ArrivalPermit::begin),
         }
     }
 }
@@ -366,19 +367,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_take_turns_and_a_slow_one_holds_up_nobody() {
+    async fn a_few_large_bodies_arrive_at_a_time_and_a_slow_one_holds_up_nobody() {
         let memory = BodyPool::new(64 << 20);
-        let first = memory.reserve(TURN_BYTES / 2, 0).await;
-        let second = memory.reserve(TURN_BYTES / 2, 0).await;
+        let first = memory.reserve(ARRIVING_BYTES / 2, 0).await;
+        let second = memory.reserve(ARRIVING_BYTES / 2, 0).await;
         let mut unwoken = Context::from_waker(Waker::noop());
-        let mut third = Box::pin(memory.reserve(TURN_BYTES / 2, 0));
+        let mut third = Box::pin(memory.reserve(ARRIVING_BYTES / 2, 0));
         assert!(third.as_mut().poll(&mut unwoken).is_pending());
         let mut small = Box::pin(memory.reserve(LARGE_BYTES - 1, 0));
         assert!(small.as_mut().poll(&mut unwoken).is_ready());
         drop(first);
         let third = third.await;
-        // The turns of the others end, although they are not here.
-        let fourth = memory.reserve(TURN_BYTES, 0).await;
+        // The others do not count any more, although they are not here.
+        let fourth = memory.reserve(ARRIVING_BYTES, 0).await;
         drop((second, third, fourth));
     }
 

@@ -350,7 +350,28 @@ impl<D: Disk> OpenBatches<D> {
             opened.push(batch.id);
             self.restore(batch, false, None, ledger, now)?;
         }
+        self.open_files(&opened, spool)?;
         Ok(opened)
+    }
+
+    /// Opens the files of new parts together, if there are several: each needs a sync of its folder. A crash leaves empty
+    /// files, which are discarded with their rows.
+    fn open_files(&mut self, opened: &[BatchId], spool: &Spool<D>) -> Result<(), DiskError> {
+        if opened.len() < 2 || opened.len() > MAX_OPEN_FILES / 2 {
+            return Ok(());
+        }
+        self.limit_open_files(spool.disk())?;
+        let batches = opened.iter().filter_map(|id| self.batches.get(id));
+        let paths: Vec<_> = batches
+            .map(|open| spool.path(&open.batch, BatchState::Open))
+            .collect();
+        let files = spool.disk().open_append_all(&paths)?;
+        for (id, file) in opened.iter().zip(files) {
+            if let Some(open) = self.batches.get_mut(id) {
+                open.file = Some(file);
+            }
+        }
+        Ok(())
     }
 
     /// Appends bytes to one batch, whatever its size: the end of a line must follow its beginning.

@@ -10,12 +10,14 @@
 //!
 //! The bytes before show whether the range starts inside a line, and complete the tail of a short range. So a cut depends
 //! only on the file's bytes at an offset, and can be repeated at any time.
+//!
+//! A block of megabytes does not stay in the processor's cache. So it is counted, searched, moved and summed in slices.
 
 use std::ops::Range;
 
 use logferry_config as config;
 use logferry_protocol::chunk::{LineCounts, LineEnd};
-use logferry_protocol::stream::Tail;
+use logferry_protocol::stream::{FINGERPRINT_SPAN, Tail};
 
 use crate::chunks::exclusion::{self, ExclusionRules};
 
@@ -39,6 +41,8 @@ pub(crate) struct ChunkCut {
     pub(crate) tail: Tail,
     /// A line over the limit begins here and is sent in pieces.
     pub(crate) begins_long_line: bool,
+    /// The CRC-32C of its body, if it was read for the cut anyway.
+    pub(crate) crc32c: Option<u32>,
 }
 
 impl ChunkCut {
@@ -50,9 +54,13 @@ impl ChunkCut {
             line_end: LineEnd::Whole,
             tail: Tail::of(before),
             begins_long_line: false,
+            crc32c: None,
         }
     }
 }
+
+/// Bytes of whole lines that are handled at a time.
+const SLICE: usize = 256 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Chunker {
@@ -62,6 +70,7 @@ pub(crate) struct Chunker {
     max_bytes: usize,
     /// A line longer than this, newline included, may be sent in pieces and is never excluded.
     max_line: usize,
+    slice: usize,
     /// Reused from cut to cut.
     dropped: Vec<Range<usize>>,
 }
@@ -73,6 +82,7 @@ impl Chunker {
             max_lines: chunk.max_lines,
             max_bytes: chunk.max_bytes,
             max_line: log.max_line,
+            slice: SLICE,
             dropped: Vec::new(),
         }
     }
@@ -92,9 +102,9 @@ impl Chunker {
         let block = &buffer[before..before + filled];
         let inside_line = before > 0 && buffer[before - 1] != b'\n';
         let blocks = filled.div_ceil(self.max_bytes.max(1)).max(1);
-        let (raw, lines) = whole_lines(block, self.max_lines.saturating_mul(blocks));
-        if raw > 0 {
-            return Some(self.cut_lines(buffer, before, raw, lines, inside_line));
+        if let Some(last) = memchr::memrchr(b'\n', block) {
+            let max_lines = self.max_lines.saturating_mul(blocks).max(1);
+            return Some(self.cut_lines(buffer, before, last + 1, max_lines, inside_line));
         }
         if ending == FileEnd::Final {
             return Some(self.cut_last_line(buffer, before, filled, inside_line));
@@ -112,26 +122,39 @@ impl Chunker {
         })
     }
 
+    /// Cuts the lines of `buffer[before..before + end]`, at most `max_lines`.
     fn cut_lines(
         &mut self,
         buffer: &mut [u8],
         before: usize,
-        raw: usize,
-        lines: usize,
+        end: usize,
+        max_lines: usize,
         inside_line: bool,
     ) -> ChunkCut {
-        let nothing = ChunkCut::without_lines(&buffer[..before + raw]);
-        let range = &mut buffer[before..before + raw];
-        // The end of a line that began in an earlier chunk is never excluded.
-        let rest = if inside_line {
-            memchr::memchr(b'\n', range).map_or(0, |end| end + 1)
-        } else {
-            0
-        };
-        let whole = &mut range[rest..];
-        self.rules.find(whole, self.max_line, &mut self.dropped);
-        let body = rest + exclusion::remove_ranges(whole, &self.dropped);
-        let excluded = self.dropped.len();
+        // The raw bytes that end where the last slice does. Moved lines may overwrite them in the buffer.
+        let mut span = Vec::with_capacity(2 * FINGERPRINT_SPAN);
+        push_span(&mut span, &buffer[..before]);
+        let range = &mut buffer[before..before + end];
+        let (mut raw, mut body, mut lines, mut excluded, mut crc32c) = (0, 0, 0, 0, 0);
+        while raw < end && lines < max_lines {
+            let (len, count) = first_lines(&range[raw..], self.slice, max_lines - lines);
+            let slice = raw..raw + len;
+            push_span(&mut span, &range[slice.clone()]);
+            // The end of a line that began in an earlier chunk is never excluded.
+            let rest = if inside_line && raw == 0 {
+                memchr::memchr(b'\n', &range[slice.clone()]).map_or(0, |end| end + 1)
+            } else {
+                0
+            };
+            let whole = &range[raw + rest..slice.end];
+            self.rules.find(whole, self.max_line, &mut self.dropped);
+            let kept = exclusion::move_kept(range, slice, rest, &self.dropped, body);
+            crc32c = crc32c::crc32c_append(crc32c, &range[body..body + kept]);
+            body += kept;
+            raw += len;
+            lines += count;
+            excluded += self.dropped.len();
+        }
         ChunkCut {
             raw,
             body,
@@ -139,7 +162,8 @@ impl Chunker {
                 excluded: excluded as u64,
                 sent: (lines - excluded) as u64,
             },
-            ..nothing
+            crc32c: Some(crc32c),
+            ..ChunkCut::without_lines(&span)
         }
     }
 
@@ -179,17 +203,22 @@ impl Chunker {
     }
 }
 
-/// The bytes and the number of the whole lines at the front of a block, at most `max_lines`.
-fn whole_lines(block: &[u8], max_lines: usize) -> (usize, usize) {
-    let Some(last) = memchr::memrchr(b'\n', block) else {
-        return (0, 0);
-    };
-    let lines = memchr::memchr_iter(b'\n', &block[..=last]).count();
-    if lines <= max_lines {
-        return (last + 1, lines);
+/// The bytes and the number of the lines at the front of `lines`: about `slice` bytes of them, and at most `max_lines`.
+fn first_lines(lines: &[u8], slice: usize, max_lines: usize) -> (usize, usize) {
+    let beyond = lines.get(slice..).unwrap_or_default();
+    let end = memchr::memchr(b'\n', beyond).map_or(lines.len(), |at| slice + at + 1);
+    let count = memchr::memchr_iter(b'\n', &lines[..end]).count();
+    if count <= max_lines {
+        return (end, count);
     }
-    let nth = memchr::memchr_iter(b'\n', block).nth(max_lines.saturating_sub(1));
-    nth.map_or((last + 1, lines), |end| (end + 1, max_lines.max(1)))
+    let nth = memchr::memchr_iter(b'\n', lines).nth(max_lines - 1);
+    (nth.map_or(end, |at| at + 1), max_lines)
+}
+
+/// Keeps in `span` the last bytes of what it has and `bytes`: as many as a fingerprint needs.
+fn push_span(span: &mut Vec<u8>, bytes: &[u8]) {
+    span.extend_from_slice(&bytes[bytes.len().saturating_sub(FINGERPRINT_SPAN)..]);
+    span.drain(..span.len().saturating_sub(FINGERPRINT_SPAN));
 }
 
 #[cfg(test)]

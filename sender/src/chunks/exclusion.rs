@@ -73,15 +73,26 @@ impl ExclusionRule {
     }
 }
 
-/// Moves the bytes outside the ranges `dropped` (in order, disjoint) to the front of `lines`. Returns their number.
-pub(crate) fn remove_ranges(lines: &mut [u8], dropped: &[Range<usize>]) -> usize {
-    let mut kept = dropped.first().map_or(lines.len(), |first| first.start);
-    for (nth, gone) in dropped.iter().enumerate() {
-        let next = dropped.get(nth + 1).map_or(lines.len(), |next| next.start);
-        lines.copy_within(gone.end..next, kept);
-        kept += next - gone.end;
+/// Moves the bytes of `slice` to `to`, which is not behind it, but for the ranges `dropped` (in order, disjoint), which count from
+/// the slice's byte `rest`. Returns the number of the bytes moved.
+pub(crate) fn move_kept(
+    bytes: &mut [u8],
+    slice: Range<usize>,
+    rest: usize,
+    dropped: &[Range<usize>],
+    to: usize,
+) -> usize {
+    let (mut from, mut kept) = (slice.start, to);
+    let base = slice.start + rest;
+    let gone = dropped.iter().map(|gone| base + gone.start..base + gone.end);
+    for gone in gone.chain(std::iter::once(slice.end..slice.end)) {
+        if from != kept {
+            bytes.copy_within(from..gone.start, kept);
+        }
+        kept += gone.start - from;
+        from = gone.end;
     }
-    kept
+    kept - to
 }
 
 #[cfg(test)]
@@ -95,7 +106,8 @@ mod tests {
             .collect();
         let (mut bytes, mut dropped) = (text.as_bytes().to_vec(), Vec::new());
         ExclusionRules::new(&entries).find(&bytes, max_line, &mut dropped);
-        let kept = remove_ranges(&mut bytes, &dropped);
+        let whole = 0..bytes.len();
+        let kept = move_kept(&mut bytes, whole, 0, &dropped, 0);
         bytes.truncate(kept);
         String::from_utf8(bytes).expect("the test's text")
     }

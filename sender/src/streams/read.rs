@@ -75,7 +75,7 @@ impl ChunkDraft {
             lines: self.cut.lines,
             line_end: self.cut.line_end,
             stream_end: self.stream_end,
-            crc32c: crc32c::crc32c(body),
+            crc32c: self.cut.crc32c.unwrap_or_else(|| crc32c::crc32c(body)),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::commit::committer::FoundStreams;
 pub(super) const REPORTS_MAX: usize = 64;
 
 /// An answer that is due when the changes are durable.
-enum Answer {
+enum ReportAnswer {
     Found(oneshot::Sender<Option<FoundStreams>>, Option<FoundStreams>),
     Recorded(oneshot::Sender<bool>, bool),
 }
@@ -37,26 +37,26 @@ impl<D: Disk> CommitThread<D> {
         for answer in answers {
             // If nobody receives it the client has disconnected.
             match answer {
-                Answer::Found(reply, found) => drop(reply.send(found.filter(|_| are_durable))),
-                Answer::Recorded(reply, recorded) => drop(reply.send(recorded && are_durable)),
+                ReportAnswer::Found(reply, found) => drop(reply.send(found.filter(|_| are_durable))),
+                ReportAnswer::Recorded(reply, recorded) => drop(reply.send(recorded && are_durable)),
             }
         }
     }
 
-    fn record(&mut self, job: CommitJob) -> Option<Answer> {
+    fn record(&mut self, job: CommitJob) -> Option<ReportAnswer> {
         Some(match job {
             CommitJob::Resolve(sender, request, reply) => {
                 let known = self.committer.resolve(&sender, &request, Timestamp::now());
-                Answer::Found(reply, self.log_error(known))
+                ReportAnswer::Found(reply, self.log_error(known))
             }
             CommitJob::Heartbeat(sender, heartbeat, reply) => {
                 log_gaps(&sender.0, &heartbeat.gaps);
                 let recorded = self.committer.heartbeat(sender, *heartbeat, Moment::now());
-                Answer::Recorded(reply, self.log_error(recorded).is_some())
+                ReportAnswer::Recorded(reply, self.log_error(recorded).is_some())
             }
             CommitJob::NoteSender(sender, reply) => {
                 let recorded = self.committer.ledger.note_sender(&sender);
-                Answer::Recorded(reply, self.log_error(recorded).is_some())
+                ReportAnswer::Recorded(reply, self.log_error(recorded).is_some())
             }
             CommitJob::Store(..) | CommitJob::Acknowledged(_) | CommitJob::RoundStep => return None,
         })

@@ -3,8 +3,9 @@
 //! There are two, and each takes a round through both steps: while one records a round, the other syncs the next. A round
 //! begins to be synced when the sync before has ended, and is recorded when the one before it is.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -49,8 +50,8 @@ enum WriterEvent<F, R> {
     /// The next round may be handed over.
     Synced,
     Written(WrittenRound<F, R>),
-    /// By a bug. No round ends any more.
-    Panicked,
+    /// A thread panicked. No round ends any more.
+    Panicked(Box<dyn Any + Send>),
 }
 
 /// A round on its way to the threads.
@@ -119,9 +120,9 @@ impl<F: Send + 'static> WriterThreads<F, ReplyHandle> {
             let (shared, told) = (Arc::clone(&shared), told.clone());
             let thread = std::thread::Builder::new().name(format!("sync-{group}"));
             writers.threads.push(thread.spawn(move || {
-                if catch_unwind(AssertUnwindSafe(|| shared.run(&told))).is_err() {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| shared.run(&told))) {
                     // Otherwise the commit thread would wait in vain.
-                    let _ = told.send(WriterEvent::Panicked);
+                    let _ = told.send(WriterEvent::Panicked(panic));
                 }
             })?);
         }
@@ -214,7 +215,7 @@ impl<F, R> WriterThreads<F, R> {
             match event {
                 WriterEvent::Synced => self.is_syncing = false,
                 WriterEvent::Written(round) => written.push(round),
-                WriterEvent::Panicked => panic!("a thread that writes rounds has panicked"),
+                WriterEvent::Panicked(panic) => resume_unwind(panic),
             }
         }
         written

@@ -11,6 +11,7 @@ fn chunker(max_lines: usize, max_line: usize) -> Chunker {
         max_lines,
         max_bytes: usize::MAX,
         max_line,
+        slice: 20,
         dropped: Vec::new(),
     }
 }
@@ -27,7 +28,9 @@ fn chunks(file: &[u8], chunker: &mut Chunker, block: usize) -> Vec<(usize, Chunk
         let ending = if is_last { FileEnd::Final } else { FileEnd::MayGrow };
         let cut = chunker.cut(&mut buffer, before, filled, filled == block, ending);
         let cut = cut.expect("a full block and the end of a file always give a chunk");
-        all.push((at, cut, buffer[before..before + cut.body].to_vec()));
+        let body = buffer[before..before + cut.body].to_vec();
+        assert!(cut.crc32c.is_none_or(|crc32c| crc32c == crc32c::crc32c(&body)));
+        all.push((at, cut, body));
         at += cut.raw;
         if ending == FileEnd::Final && at == file.len() {
             return all;
