@@ -10,7 +10,7 @@ use logferry_config::IndexerSettings;
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchId, BatchState, SourceLogs};
-use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept};
+use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept, PlaceFate};
 use logferry_protocol::names::LogName;
 use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
@@ -34,6 +34,9 @@ const LIVE_BATCH_BYTES: u64 = 8 << 20;
 /// A round ends early with so many rows of numbers: lines of many minutes, or with times of no sense. A block may add one for
 /// each of its lines.
 const ROUND_ROWS: usize = 16_384;
+
+/// Places of batches that are looked up in the ledger in one pass, so that a pass takes milliseconds. The next one goes on.
+const PLACES_LOOKED_UP: usize = 4096;
 
 /// The result of a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub(crate) struct IndexSession<S> {
     /// The old batch that is being read: a compressed file cannot be read on from the middle. It stays open while other
     /// batches are read, which come first in each round.
     reading: Option<(BatchId, BatchLines<<RealDisk as Disk>::Reader>)>,
+    /// The last batch whose place was looked up. Empty: the next pass begins with the first.
+    looked_up_to: String,
     metrics: IndexerMetrics,
 }
 
@@ -121,6 +126,7 @@ impl<S: LineStore> IndexSession<S> {
             counters: counters.collect(),
             logs: SourceLogs::default(),
             reading: None,
+            looked_up_to: String::new(),
             metrics,
         })
     }
@@ -173,18 +179,22 @@ impl<S: LineStore> IndexSession<S> {
     pub(crate) fn remove_expired(&mut self, now: Timestamp) -> Result<(), IndexerError> {
         // A source may have got another log.
         self.logs = SourceLogs::default();
-        let mut gone = Vec::new();
-        for (name, progress) in self.db.state()?.batches {
-            let is_gone = match self.ledger.ledger.batch_named(&name)? {
-                // It stayed empty and was discarded, or the ledger was rebuilt without its file.
-                None => true,
-                Some(batch) => progress.is_read && batch.expired_at.is_some(),
+        let places = self.db.places_after(&self.looked_up_to, PLACES_LOOKED_UP)?;
+        let is_last = places.len() < PLACES_LOOKED_UP;
+        let mut looked_up = Vec::with_capacity(places.len());
+        for (name, place) in places {
+            let fate = match self.ledger.ledger.batch_named(&name)? {
+                // It stayed empty and was discarded.
+                None if place.bytes == 0 => PlaceFate::Gone,
+                None => PlaceFate::Unknown,
+                Some(batch) if place.is_read && batch.expired_at.is_some() => PlaceFate::Gone,
+                Some(_) => PlaceFate::Kept,
             };
-            if is_gone {
-                gone.push(name);
-            }
+            looked_up.push((name, fate));
         }
-        Ok(self.db.remove_expired(&gone, self.kept, now.as_second())?)
+        let last = looked_up.last().filter(|_| !is_last);
+        self.looked_up_to = last.map(|(name, _)| name.clone()).unwrap_or_default();
+        Ok(self.db.remove_expired(&looked_up, self.kept, now.as_second())?)
     }
 
     /// Looks into the ledger.

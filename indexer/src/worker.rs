@@ -147,6 +147,8 @@ impl IndexerThread {
             tracing::warn!("{lost}");
         }
         let mut session = IndexSession::start(config, db, &state, writer, metrics.clone(), Timestamp::now())?;
+        // The places of all batches in the spool.
+        drop(state);
         let limits = StoreLimits {
             age: config.keep.age,
             max_bytes: config.keep.max_bytes,

@@ -11,7 +11,7 @@ use crate::error::IndexError;
 use crate::query::NumbersSpan;
 use crate::schema;
 use crate::state::{
-    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, read_state, series_key,
+    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, PlaceFate, read_state, series_key,
 };
 use crate::tally::{SeriesKey, Tally};
 
@@ -23,6 +23,10 @@ pub const SERIES_MAX: usize = 4096;
 
 /// Most named counters that a configuration may have.
 pub const COUNTERS_MAX: usize = 64;
+
+/// The place of a batch that the ledger does not know is kept for so long: until a copy of a ledger that was put back is
+/// replaced by one that was rebuilt from the spool.
+pub const UNKNOWN_KEPT: Duration = Duration::from_hours(24 * 30);
 
 /// A line counts at most so far in the future: a wrong clock must not make rows that are never removed.
 const FUTURE_MAX: i64 = 86_400;
@@ -193,19 +197,41 @@ impl IndexDb {
         })
     }
 
-    /// Removes the numbers and gaps that are older than what is kept, the series without numbers, and the places of these
-    /// batches, which are gone from the spool.
-    pub fn remove_expired(&mut self, gone: &[String], kept: NumbersKept, now: i64) -> Result<(), IndexError> {
+    /// At most `limit` places behind the batch of this name, by name.
+    pub fn places_after(&self, after: &str, limit: usize) -> Result<Vec<(String, IndexedBatch)>, IndexError> {
+        self.read("read the places", |sql| state::places_after(sql, after, limit))
+    }
+
+    /// Removes the numbers and gaps that are older than what is kept, the series without numbers, and of the batches that were
+    /// looked up the places that are of no use any more.
+    pub fn remove_expired(
+        &mut self,
+        looked_up: &[(String, PlaceFate)],
+        kept: NumbersKept,
+        now: i64,
+    ) -> Result<(), IndexError> {
         self.write("remove old numbers", |sql, known| {
             for (span, since) in kept.since(now) {
                 let remove = format!("DELETE FROM {} WHERE start < ?1", span.table());
                 sql.execute(&remove, [span.start_of(since)])?;
             }
             sql.execute("DELETE FROM gaps WHERE noticed_at < ?1", [before(now, kept.gaps)])?;
-            for batch in gone {
-                sql.prepare_cached("DELETE FROM batches WHERE batch = ?1")?
-                    .execute([batch])?;
+            for (batch, fate) in looked_up {
+                let change = match fate {
+                    PlaceFate::Gone => "DELETE FROM batches WHERE batch = ?1 AND ?2",
+                    PlaceFate::Unknown => {
+                        "UPDATE batches SET unknown_since = ?2 WHERE batch = ?1 AND unknown_since IS NULL"
+                    }
+                    PlaceFate::Kept => {
+                        "UPDATE batches SET unknown_since = NULL WHERE batch = ?1 AND unknown_since IS NOT NULL AND ?2"
+                    }
+                };
+                sql.prepare_cached(change)?.execute((batch, now))?;
             }
+            sql.execute(
+                "DELETE FROM batches WHERE unknown_since < ?1",
+                [before(now, UNKNOWN_KEPT)],
+            )?;
             if known.len() >= SERIES_MAX {
                 sql.execute(
                     "DELETE FROM series WHERE id NOT IN (SELECT series FROM hours) AND id NOT IN (SELECT series FROM minutes)",

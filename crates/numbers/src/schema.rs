@@ -9,7 +9,7 @@ use crate::error::IndexError;
 /// Marks the file as ours: `lfix`.
 const APPLICATION_ID: i64 = 0x6c66_6978;
 
-pub(crate) const STEPS: [&str; 3] = ["
+pub(crate) const STEPS: [&str; 4] = ["
 -- `ledger`: the ledger that the places belong to. `newest`: the number of its newest batch that was seen. `store`: the
 -- position of the store. `recorded_at`, `lag`: when the indexer recorded last, and how far behind it was.
 CREATE TABLE state (
@@ -75,6 +75,9 @@ CREATE TABLE formats (
     format TEXT NOT NULL,
     PRIMARY KEY (source, log)
 ) STRICT, WITHOUT ROWID;
+", "
+-- Since when the ledger does not know a batch that was read: it is another ledger, or an older copy.
+ALTER TABLE batches ADD COLUMN unknown_since INTEGER;
 "];
 
 /// Whether the file has the tables of this version.

@@ -45,6 +45,18 @@ pub struct IndexedBatch {
     pub is_read: bool,
 }
 
+/// What the ledger says of a batch whose place is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceFate {
+    /// It has the batch, and its file may be in the spool.
+    Kept,
+    /// The file is gone.
+    Gone,
+    /// It does not know the batch. Its file may be there, and another ledger may know it again: then its lines must not be read
+    /// twice.
+    Unknown,
+}
+
 /// Bytes of a batch that were gone before they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexGap {
@@ -118,14 +130,7 @@ pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
         _ => IndexLag::default(),
     };
     let mut query = sql.prepare_cached("SELECT batch, bytes, lines, is_read FROM batches")?;
-    let batches = query.query_map([], |row| {
-        let place = IndexedBatch {
-            bytes: row.get(1)?,
-            lines: row.get(2)?,
-            is_read: row.get(3)?,
-        };
-        Ok((row.get(0)?, place))
-    })?;
+    let batches = query.query_map([], place)?;
     Ok(IndexState {
         ledger: values.get("ledger").cloned(),
         newest_batch: number("newest"),
@@ -134,6 +139,28 @@ pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
         lag,
         batches: batches.collect::<SqlResult<_>>()?,
     })
+}
+
+/// At most `limit` places behind the batch of this name, by name.
+pub(crate) fn places_after(
+    sql: &Connection,
+    after: &str,
+    limit: usize,
+) -> SqlResult<Vec<(String, IndexedBatch)>> {
+    let query = "SELECT batch, bytes, lines, is_read FROM batches WHERE batch > ?1 ORDER BY batch LIMIT ?2";
+    let mut query = sql.prepare_cached(query)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let places = query.query_map((after, limit), place)?;
+    places.collect()
+}
+
+fn place(row: &rusqlite::Row<'_>) -> SqlResult<(String, IndexedBatch)> {
+    let place = IndexedBatch {
+        bytes: row.get(1)?,
+        lines: row.get(2)?,
+        is_read: row.get(3)?,
+    };
+    Ok((row.get(0)?, place))
 }
 
 /// The gaps whose batches' windows end after `since`, the oldest first.

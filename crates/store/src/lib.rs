@@ -18,6 +18,8 @@
 mod error;
 mod filter;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod position;
 mod query;
 mod record;

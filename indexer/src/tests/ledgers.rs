@@ -91,6 +91,31 @@ fn ledger_restored_from_a_copy_gives_numbers_again_and_each_line_is_read_once() 
 }
 
 #[test]
+fn lines_of_batches_that_a_restored_copy_forgot_are_not_read_twice_after_a_rebuild() {
+    let mut host = RelayHost::new("");
+    let copy = host.ledger_bytes();
+    let batch = host.open("a", "b1");
+    host.write(&batch, b"one\n");
+    host.seal(&batch);
+    host.index();
+    host.replace_ledger(&copy);
+    let mut session = host.session().expect("opened");
+    session.round(now(), &|| false).expect("a round");
+    session.remove_expired(now()).expect("removed");
+    drop(session);
+    // The spool still has the file, and `fsck --rebuild` finds it.
+    host.replace_ledger(&blank_ledger());
+    let again = host
+        .ledger
+        .open_batch(&new_batch("a", "b1"), now())
+        .expect("opened");
+    commit(&mut host.ledger, &again, b"one\n");
+    host.ledger.seal(again.id, now()).expect("sealed");
+    host.index();
+    host.assert_whole();
+}
+
+#[test]
 fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
     let mut host = RelayHost::new("");
     let batch = host.open("a", "b1");

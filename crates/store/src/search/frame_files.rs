@@ -38,6 +38,12 @@ impl FrameWords {
             joined: property_hash(property::JOINED_VALUES, ""),
         }
     }
+
+    /// Whether a frame with this record may have a hit.
+    pub(super) fn may_be_in(&self, record: &WordsRecord<'_>) -> bool {
+        let has_fields = || record.may_have(&self.of_fields) || record.may_have(&[self.joined]);
+        record.may_have(&self.always) && has_fields()
+    }
 }
 
 /// A segment that a search reads.
@@ -201,8 +207,7 @@ impl<D: Disk> FrameFiles<D> {
                     return Ok((found, end));
                 };
                 end = record.entry.end();
-                let has_fields = || record.may_have(&words.of_fields) || record.may_have(&[words.joined]);
-                if record.may_have(&words.always) && has_fields() {
+                if words.may_be_in(&record) {
                     found.push(record.entry);
                 }
             }

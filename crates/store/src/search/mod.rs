@@ -8,6 +8,8 @@
 //! - Memory does not grow with the store: one frame is open at a time, hits that wait have a bound (`pending_hits`).
 //! - What is damaged is named, and never ends a search.
 
+#[cfg(any(test, fuzzing))]
+mod frame_check;
 mod frame_files;
 mod hit;
 mod line_tests;
@@ -23,6 +25,8 @@ use crate::error::StoreError;
 use crate::position::StorePosition;
 use crate::query::Query;
 use crate::segment::StoreFolder;
+#[cfg(any(test, fuzzing))]
+pub(crate) use frame_check::check_frame;
 use frame_files::FrameFiles;
 pub use hit::{CursorError, Hit, SearchCursor};
 pub use spool_lines::{SpoolLines, UnindexedBatch};

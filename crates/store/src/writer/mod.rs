@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use logferry_durable::{Disk, DiskError, DiskFile};
 
-pub(crate) use pending::property;
+pub(crate) use pending::{PendingFrame, property};
 pub use recover::StoreOpened;
 #[cfg(test)]
 pub(crate) use recover::open as open_with;
@@ -25,7 +25,6 @@ use crate::frame::{FrameEncoder, NewLine};
 use crate::position::StorePosition;
 use crate::record::LineRecord;
 use crate::segment::{SegmentFile, StoreFolder, WordsRecord, build_index};
-use pending::PendingFrame;
 
 /// When a frame is made and when a segment is closed. Smaller in tests.
 #[derive(Debug, Clone, Copy)]
