@@ -8,6 +8,8 @@ use logferry_telemetry::HealthEndpointError;
 use logferry_text::count_of;
 use tokio::task::JoinError;
 
+use crate::channel_error::ChannelError;
+
 /// The monitor cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
@@ -84,6 +86,17 @@ pub enum MonitorError {
         #[source]
         source: SendError,
     },
+    /// A message to a channel was not sent and stays in the outbox.
+    #[error("channel {channel}: {source}; the next run tries again")]
+    Channel {
+        /// The channel.
+        channel: String,
+        /// Why.
+        source: ChannelError,
+    },
+    /// The heartbeat was not given.
+    #[error("the heartbeat is not given: {0}")]
+    Heartbeat(String),
     /// A task of the monitor crashed.
     #[error("the monitor crashed; this is a bug")]
     Crashed(#[source] JoinError),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -299,6 +300,8 @@ ALTER TABLE alerts ADD COLUMN back_since INTEGER;",
 ) STRICT;
 INSERT INTO source_reports SELECT source, heartbeat, heartbeat_at FROM sources WHERE heartbeat IS NOT NULL;
 UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
+    // What channels beside the mail have not got yet.
+    ALERT_EVENTS_STEP,
 ];
 
 /// The version of the current schema.
