@@ -3,7 +3,7 @@
 use logferry_config::{
     AlertHold, RuleCounter, RuleDimension, RuleMeasure, RuleSettings, RuleSeverity, RuleThreshold,
 };
-use logferry_text::{count, duration};
+use logferry_text::{count, count_of, duration};
 
 use super::index_progress::{seconds, span_start};
 use super::minute_sums::{MinuteSums, RuleNumbers, RuleSum};
@@ -138,9 +138,9 @@ pub(crate) fn text(rule: &RuleSettings, state: &ValueState) -> String {
         RuleMeasure::Count => format!("{counter} is {number} in {over}"),
         RuleMeasure::Rate => format!("{counter} is {} a second over {over}", decimal(measured)),
         RuleMeasure::Share => format!(
-            "{counter} is {} of {} lines in {over}",
+            "{counter} is {} of {} in {over}",
             percent(measured),
-            count(state.sum.lines)
+            count_of(state.sum.lines, "line")
         ),
         RuleMeasure::RatioToYesterday | RuleMeasure::RatioToLastWeek => {
             let then = match rule.measure {
