@@ -84,8 +84,14 @@ pub(crate) enum CliCommand {
     Backfill(BackfillArgs),
     /// Write nginx-like log lines, for tests
     Generate(GenerateArgs),
-    /// Send one test mail to the configured recipients
-    TestMail,
+    /// Show the rules over numbers and their states, and with --test when each would have fired
+    Rules(RulesArgs),
+    /// Send one test mail to the configured recipients, or one message to a channel
+    TestMail {
+        /// Try this channel of monitor.channels instead of the mail
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -324,6 +330,19 @@ pub(crate) enum NumbersBy {
     Log,
     Status,
     Level,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct RulesArgs {
+    /// When each rule would have fired on what is stored, with its hold
+    #[arg(long)]
+    pub(crate) test: bool,
+    /// With --test, from this time on: 24h (ago), 08:00, 2026-11-21, or RFC 3339 [default: one day ago]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "test")]
+    pub(crate) since: Option<Timestamp>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Options)]

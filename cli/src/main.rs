@@ -21,7 +21,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{
-    audit, backfill, check, fsck, generate, numbers, resend, retry, search, status, tail, trust,
+    audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -62,7 +62,8 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Resend(options) => resend::run(file, &options),
         CliCommand::Backfill(options) => backfill::run(file, options),
         CliCommand::Generate(options) => generate::run(&options),
-        CliCommand::TestMail => oneshot::test_mail(file),
+        CliCommand::Rules(options) => rules::run(file, &options),
+        CliCommand::TestMail { channel } => oneshot::test_mail(file, channel.as_deref()),
         CliCommand::Completions { shell } => completions(shell),
     }
 }

@@ -12,15 +12,15 @@ use logferry_config::MonitorSettings;
 use logferry_durable::{LockError, LockFile};
 use logferry_ledger::{Ledger, LedgerError, NewMail};
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
-use logferry_text::{duration, error_chain};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::channels::heartbeat;
 use crate::error::MonitorError;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::smtp::{OutgoingMail, SmtpMailer};
 use crate::sign_off::signer;
-use crate::{tick, upkeep};
+use crate::{channels, gauges, tick, upkeep};
 
 /// Held while a monitor runs, so that no second one runs on the same data folder.
 const LOCK_FILE: &str = "monitor.lock";
@@ -65,13 +65,26 @@ async fn work(
     }
     let _lock = lock(&config.data_dir)?;
     tracing::info!(data_dir = %config.data_dir.display(), "monitor started");
-    let new_mail = Notify::new();
+    let news = LookNews::default();
     let outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
-    let mailing = mail(outbox, &new_mail, stop);
-    let watching = watch(Arc::new(config), ready, &new_mail, stop);
-    let (mail_result, watch_result) = tokio::join!(mailing, watching);
+    let mailing = mail(outbox, &news.mail, stop);
+    let channels = channels::run(&config, news.channels.subscribe(), stop);
+    let beating = heartbeat::run(&config, news.looked.subscribe(), stop);
+    let watching = watch(Arc::new(config.clone()), ready, &news, stop);
+    let (mail_result, channels_result, (), watch_result) = tokio::join!(mailing, channels, beating, watching);
     tracing::info!("monitor stopped");
-    mail_result.and(watch_result)
+    mail_result.and(channels_result).and(watch_result)
+}
+
+/// Tells the tasks beside the looks that a look is over.
+#[derive(Debug, Default)]
+struct LookNews {
+    /// There may be a new mail.
+    mail: Notify,
+    /// There may be a new message for a channel.
+    channels: watch::Sender<()>,
+    /// When the last look succeeded.
+    looked: watch::Sender<Option<tokio::time::Instant>>,
 }
 
 /// Checks once and tries every mail in the outbox once; for cron.
@@ -86,12 +99,15 @@ pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     check(&Arc::new(config.clone()), Duration::MAX).await?;
     let mut outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let pass = outbox.send(Timestamp::MAX, &CancellationToken::new()).await?;
-    match pass.last_error {
+    let failed = channels::send_once(config).await?;
+    heartbeat::give_once(config).await?;
+    if let Some(source) = pass.last_error {
+        let mails = pass.failed;
+        return Err(MonitorError::Unsent { mails, source });
+    }
+    match failed.into_iter().next() {
         None => Ok(()),
-        Some(source) => Err(MonitorError::Unsent {
-            mails: pass.failed,
-            source,
-        }),
+        Some((channel, source)) => Err(MonitorError::Channel { channel, source }),
     }
 }
 
@@ -157,16 +173,11 @@ async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(
         let now = Timestamp::now();
         // Alerts do not wait for the trusted time.
         let looked = upkeep::look(ledger, &upkeep::read_clocks(now));
-        if let Err(error) = signer::look(ledger, &shared.data_dir, now) {
-            tracing::error!(
-                error = &error as &dyn Error,
-                "cannot sign off delivered windows in {}: {}; this is tried again in {}",
-                shared.data_dir.display(),
-                error_chain(&error),
-                duration(shared.interval)
-            );
-        }
-        tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now).and(looked)
+        signer::sign(ledger, &shared, now);
+        tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now)
+            .and(looked)
+            .and_then(|()| upkeep::forget_events(ledger, &shared.channels, now))
+            .and_then(|()| gauges::set(ledger, &shared, &metrics, now))
     })
     .await
 }
@@ -194,20 +205,24 @@ impl WatchedTime {
 async fn watch(
     config: Arc<MonitorSettings>,
     ready: &Readiness,
-    new_mail: &Notify,
+    news: &LookNews,
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
     let mut watched = WatchedTime::since(Instant::now());
     loop {
         match check(&config, watched.until(Instant::now())).await {
-            Ok(()) => ready.set(),
+            Ok(()) => {
+                ready.set();
+                news.looked.send_replace(Some(tokio::time::Instant::now()));
+            }
             Err(error) => {
                 log_if_temporary(error)?;
                 watched.failed(Instant::now());
             }
         }
-        new_mail.notify_one();
+        news.mail.notify_one();
+        news.channels.send_replace(());
         if !sleep(config.interval, stop).await {
             return Ok(());
         }

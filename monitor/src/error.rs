@@ -8,6 +8,7 @@ use logferry_telemetry::HealthEndpointError;
 use logferry_text::count_of;
 use tokio::task::JoinError;
 
+use crate::channel_error::ChannelError;
 use crate::sign_off::KeyError;
 
 /// The monitor cannot go on.
@@ -86,6 +87,17 @@ pub enum MonitorError {
         #[source]
         source: SendError,
     },
+    /// A message to a channel was not sent and stays in the outbox.
+    #[error("channel {channel}: {source}; the next run tries again")]
+    Channel {
+        /// The channel.
+        channel: String,
+        /// Why.
+        source: ChannelError,
+    },
+    /// The heartbeat was not given.
+    #[error("the heartbeat is not given: {0}")]
+    Heartbeat(String),
     /// A task of the monitor crashed.
     #[error("the monitor crashed; this is a bug")]
     Crashed(#[source] JoinError),

@@ -19,13 +19,17 @@
 
 mod alerts;
 pub mod audit;
+mod channel_error;
+mod channels;
 mod daemon;
 mod error;
 mod expected_deliveries;
 mod gap;
+mod gauges;
 pub mod incidents;
 mod log_alerts;
 mod mail;
+pub mod rules;
 pub mod sign_off;
 pub mod status;
 mod summary;
@@ -34,6 +38,8 @@ mod time;
 mod upkeep;
 
 pub use alerts::SourceState;
+pub use channel_error::ChannelError;
+pub use channels::{probe_channel, probe_heartbeat, test_channel};
 pub use daemon::{once, run, test_mail};
 pub use error::{InspectionError, MonitorError, SendError};
 pub use gap::GapReport;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use logferry_config::ChannelSettings;
 use logferry_ledger::{Ledger, LedgerError};
 
 use crate::summary::trusted_time::{self, ClockReading};
@@ -59,6 +60,27 @@ fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
             mails = forgotten.unsent_mails,
             "{} mails that could not be sent for 90 days are given up; run logferry test-mail",
             forgotten.unsent_mails
+        );
+    }
+    Ok(())
+}
+
+/// Deletes alerts that channels did not take for [`KEEP`], and those for channels that are not configured any more.
+pub(crate) fn forget_events(
+    ledger: &mut Ledger,
+    channels: &[ChannelSettings],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let Ok(before) = now.checked_sub(KEEP) else {
+        return Ok(());
+    };
+    let channels: Vec<_> = channels.iter().map(|channel| channel.name.clone()).collect();
+    let unsent = ledger.forget_alert_events(before, &channels, FORGET_MAX)?;
+    if unsent > 0 {
+        tracing::error!(
+            alerts = unsent,
+            "{unsent} alerts are given up: their channel did not take them for 90 days, or is no longer in monitor.channels; \
+             `logferry alerts` lists them"
         );
     }
     Ok(())

@@ -11,6 +11,7 @@ pub(crate) mod generate;
 pub(crate) mod numbers;
 pub(crate) mod resend;
 pub(crate) mod retry;
+pub(crate) mod rules;
 pub(crate) mod search;
 pub(crate) mod status;
 pub(crate) mod tail;

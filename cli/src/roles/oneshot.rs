@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use logferry_config::{MonitorSettings, RelayAddress, SenderSettings, Smtp};
 use logferry_monitor::{MonitorError, ProbedRecipients};
@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::role::{Role, act_as_owner, load_for, missing_section};
 use crate::output::console;
-use crate::output::exit::{CommandOutcome, Result};
+use crate::output::exit::{CommandOutcome, Failure, Result};
 
 /// One check by the monitor, and one attempt for each mail in the outbox.
 pub(crate) fn monitor(file: &Path) -> Result {
@@ -44,17 +44,49 @@ fn note_pass(data_dir: &Path, role: Role) {
     }
 }
 
-/// Sends one mail to the recipients.
-pub(crate) fn test_mail(file: &Path) -> Result {
+/// Sends one mail to the recipients, or one message to a channel.
+pub(crate) fn test_mail(file: &Path, channel: Option<&str>) -> Result {
     let section = monitor_section(file)?;
-    runtime()?.block_on(logferry_monitor::test_mail(&section))?;
-    console::print(&format!(
-        "mail server {}:{} accepted a mail to {}\n",
-        section.smtp.host,
-        section.smtp.port,
-        section.smtp.to.join(", ")
-    ))?;
+    let Some(name) = channel.filter(|name| *name != "mail") else {
+        runtime()?.block_on(logferry_monitor::test_mail(&section))?;
+        console::print(&format!(
+            "mail server {}:{} accepted a mail to {}\n",
+            section.smtp.host,
+            section.smtp.port,
+            section.smtp.to.join(", ")
+        ))?;
+        return Ok(CommandOutcome::Fine);
+    };
+    let Some(channel) = section.channels.iter().find(|channel| channel.name == name) else {
+        let names: Vec<_> = section.channels.iter().map(|channel| &*channel.name).collect();
+        let (file, names) = (file.display(), names.join(", "));
+        return Err(Failure::Configuration(anyhow!(
+            "{file}: there is no channel `{name}` in monitor.channels; there are: mail, {names}"
+        )));
+    };
+    let sent = runtime()?.block_on(logferry_monitor::test_channel(&section, channel));
+    sent.with_context(|| format!("channel {name}"))?;
+    console::print(&format!("channel {name} took a test message\n"))?;
     Ok(CommandOutcome::Fine)
+}
+
+/// What each channel and the heartbeat's server say, with their names. Nothing is sent.
+pub(crate) fn probe_channels(
+    monitor: &MonitorSettings,
+) -> anyhow::Result<Vec<(String, std::result::Result<String, String>)>> {
+    runtime()?.block_on(async {
+        let mut found = Vec::new();
+        for channel in &monitor.channels {
+            let probed = logferry_monitor::probe_channel(channel).await;
+            found.push((format!("channel {}", channel.name), probed));
+        }
+        if let Some(heartbeat) = &monitor.heartbeat
+            && let Some(probed) = logferry_monitor::probe_heartbeat(heartbeat).await
+        {
+            found.push(("heartbeat".to_owned(), probed));
+        }
+        Ok(found)
+    })
 }
 
 /// What a sender would be at each of its relay's addresses.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use logferry_config::Config;
-use logferry_telemetry::{PresenceState, SIGN_INTERVAL, give_sign};
+use logferry_durable::ContentDigest;
+use logferry_telemetry::{Metrics, PresenceState, SIGN_INTERVAL, give_sign};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -86,6 +87,7 @@ impl<'a> Supervisor<'a> {
     /// Runs the roles until a signal or the end of one role stops them all. Returns the first error: later ones may follow
     /// from it.
     pub(crate) async fn run(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        self.note_configuration();
         for role in Role::ALL {
             self.start(role);
         }
@@ -101,6 +103,7 @@ impl<'a> Supervisor<'a> {
                     Some(Ok((role, Ok(())))) if self.is_restarting(role) => self.start(role),
                     Some(ended) => {
                         if let Ok((role, _)) = &ended {
+                            Metrics::process().of_process().role_ended(role.name());
                             self.note_stop(*role);
                         }
                         let ended = ended.context("a role crashed").and_then(|(_, ended)| ended);
@@ -133,6 +136,9 @@ impl<'a> Supervisor<'a> {
             running
                 .file_problems
                 .update(role, (self.find)(role, &self.config));
+            Metrics::process()
+                .of_process()
+                .role_started(role.name(), seconds(running.since));
             self.running.insert(role, running);
             self.tasks.spawn(async move { (role, future.await) });
         }
@@ -165,6 +171,12 @@ impl<'a> Supervisor<'a> {
         if let Some(folder) = role.folder(&self.config).filter(|_| has_given_sign) {
             let _ = give_sign(folder, role.name(), PresenceState::Stopped, Timestamp::now(), &[]);
         }
+    }
+
+    /// For the metrics: which configuration is in force.
+    fn note_configuration(&self) {
+        let digest = ContentDigest::of_files([self.file]);
+        Metrics::process().of_process().set_config_hash(digest.number());
     }
 
     fn includes(&self, role: Role) -> bool {
@@ -201,6 +213,7 @@ impl<'a> Supervisor<'a> {
             }
         };
         let old = std::mem::replace(&mut self.config, new);
+        self.note_configuration();
         let is_changed = |role: &Role| self.includes(*role) && role.differs(&old, &self.config);
         let changed: Vec<Role> = Role::ALL.into_iter().filter(is_changed).collect();
         let sections: Vec<_> = changed.iter().map(|role| role.name()).collect();
@@ -220,6 +233,11 @@ impl<'a> Supervisor<'a> {
             }
         }
     }
+}
+
+/// Seconds since 1970.
+fn seconds(at: Timestamp) -> f64 {
+    at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
 }
 
 fn load(file: &Path, only: Option<Role>) -> Result<Config> {

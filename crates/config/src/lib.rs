@@ -42,6 +42,14 @@ pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy
 pub use housekeeper::HousekeeperSettings;
 pub use indexer::counters::{CounterRule, CounterSettings, TextPattern};
 pub use indexer::{IndexKeep, IndexerSettings};
+pub use monitor::channels::{
+    ChannelKind, ChannelSettings, HeartbeatSettings, HeartbeatTarget, WebAddress, WebAddressError,
+    WebEndpoint,
+};
+pub use monitor::rules::{
+    BuiltInCounter, RuleCounter, RuleDimension, RuleFilter, RuleMeasure, RuleSettings, RuleSeverity,
+    RuleThreshold,
+};
 pub use monitor::smtp::{Smtp, SmtpTls};
 pub use monitor::{AlertHold, MonitorSettings, SummarySettings};
 pub use reader::{Config, load, load_for, parse, parse_for};

@@ -12,14 +12,14 @@ use crate::formats::{self, FormatsByLog};
 use crate::forwarder::{ForwarderSettings, RawForwarder};
 use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::indexer::{IndexerSettings, RawIndexer};
-use crate::monitor::{MonitorSettings, RawMonitor};
+use crate::monitor::{MonitorSettings, RawMonitor, rules};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
 use crate::yaml::field::{ConfigField, Diagnostics};
 use crate::yaml::structure::Structure;
 
 /// A configuration: the settings of each role that has a section, at least one role.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The `formats` section.
     pub formats: FormatsByLog,
@@ -221,6 +221,11 @@ impl RawConfig {
             Section::Absent | Section::Empty => Some(PathBuf::from(DATA_DIR)),
         };
         let spool = data_dir.clone().unwrap_or_default();
+        let is_without_indexer = self.indexer.is_absent();
+        let indexer = self
+            .indexer
+            .resolve("indexer", at, |raw, at| raw.resolve(at, &spool));
+        let index = indexer.as_ref().map(|indexer| indexer.store_dir.as_path());
         let formats = formats::resolve(self.formats.unwrap_or_default(), &at.key("formats"));
         let mut config = Config {
             formats: formats.unwrap_or_default(),
@@ -233,15 +238,24 @@ impl RawConfig {
                 .resolve("forwarder", at, |raw, at| raw.resolve(at, &spool)),
             monitor: self
                 .monitor
-                .resolve("monitor", at, |raw, at| raw.resolve(at, &spool)),
+                .resolve("monitor", at, |raw, at| raw.resolve(at, &spool, index)),
             housekeeper: self
                 .housekeeper
                 .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool)),
-            indexer: self
-                .indexer
-                .resolve("indexer", at, |raw, at| raw.resolve(at, &spool)),
+            indexer: None,
             warnings: Vec::new(),
         };
+        let has_indexer = indexer.is_some();
+        config.indexer = indexer;
+        if let Some(monitor) = &config.monitor
+            && (has_indexer || is_without_indexer)
+        {
+            rules::check(
+                &monitor.rules,
+                config.indexer.as_ref(),
+                &at.key("monitor").key("rules"),
+            );
+        }
         config.share_expected_sources();
         if let Some(relay) = &mut config.relay {
             relay.batch.formats.clone_from(&config.formats);

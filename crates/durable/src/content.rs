@@ -38,6 +38,14 @@ impl ContentDigest {
     pub fn of_files<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Self {
         Self::read(paths).0
     }
+
+    /// Its first 48 bits, as a number that a float holds exactly.
+    pub fn number(&self) -> i64 {
+        self.0
+            .iter()
+            .take(6)
+            .fold(0, |number, byte| number << 8 | i64::from(*byte))
+    }
 }
 
 #[cfg(test)]

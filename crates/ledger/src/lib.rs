@@ -13,8 +13,9 @@
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
-//! `alerts`, `summaries`, `outbox`, `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper the times of compression and expiry.
+//! `alerts`, `summaries`, `outbox`, `alert_events`, `channel_attempts`, `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper the times of compression and expiry.
 
+mod alert_events;
 mod batches;
 mod create_guard;
 mod deliveries;
@@ -34,6 +35,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
 
+pub use alert_events::{
+    AlertEvent, AlertEventKind, ChannelBacklog, ChannelRecord, MessageOutcome, QueuedAlertEvent,
+};
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch, PARTS_MAX,
     Scanned, ScannedBatch, ScannedDelivery, SignedRecord, WindowPart, is_last_part,

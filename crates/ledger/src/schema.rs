@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -311,6 +312,8 @@ UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
     signature      TEXT NOT NULL
 ) STRICT;
 CREATE INDEX window_records_by_window ON window_records (window_start, window_seconds);",
+    // What channels beside the mail have not got yet.
+    ALERT_EVENTS_STEP,
 ];
 
 /// The version of the current schema.

@@ -18,6 +18,7 @@ mod index_db;
 mod index_reader;
 mod query;
 mod schema;
+mod series_minutes;
 mod state;
 mod tally;
 #[cfg(test)]

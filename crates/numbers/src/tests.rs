@@ -311,3 +311,35 @@ fn files_of_others_and_of_later_versions_are_refused() {
         Err(IndexError::Damaged { .. })
     ));
 }
+
+#[test]
+fn minutes_are_given_by_series_and_series_without_lines_lately_are_left_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let (a, b) = (key("a", Some("access")), key("b", None));
+    let lines = [
+        (NOW - 7_300, a.clone(), line(200, Level::Info)),
+        (NOW - 60, b.clone(), line(503, Level::Error)),
+        (NOW, a.clone(), line(200, Level::Info)),
+        (NOW + 60, b.clone(), line(200, Level::Info)),
+    ];
+    let kept = NumbersKept {
+        minutes: Duration::from_hours(5),
+        ..KEPT
+    };
+    db.record(&mut change(&lines), kept, NOW + 60).expect("recorded");
+    let reader = IndexReader::open(dir.path()).expect("there");
+    let mut seen = Vec::new();
+    let each = |minute: i64, key: &SeriesKey, counts: &Counts| {
+        seen.push((minute - NOW, key.source.clone(), counts.statuses()[4].0));
+    };
+    reader.each_minute(NOW - 60, NOW + 60, each).expect("read");
+    assert_eq!(seen, [(-60, "b".to_owned(), 1), (0, "a".to_owned(), 0)]);
+    let first = NOW - 7_300;
+    assert_eq!(
+        reader.first_minute().expect("read"),
+        Some(first - first.rem_euclid(60))
+    );
+    assert_eq!(reader.series_since(NOW - 1_200).expect("read"), [a, b]);
+    assert_eq!(reader.series_since(NOW + 7_200).expect("read"), []);
+}

@@ -1,10 +1,13 @@
 //! What the monitor signs at each look.
 
+use std::error::Error;
 use std::ops::Range;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
+use logferry_config::MonitorSettings;
 use logferry_ledger::{Ledger, LedgerError, SignedRecord};
+use logferry_text::{duration, error_chain};
 
 use super::key::{KeyError, SigningKeyFile};
 use super::record::make_record;
@@ -26,6 +29,19 @@ pub(crate) enum SignError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Key(#[from] KeyError),
+}
+
+/// Signs some of the windows that are complete and not signed. An error is logged: the next look tries again.
+pub(crate) fn sign(ledger: &mut Ledger, config: &MonitorSettings, now: Timestamp) {
+    if let Err(error) = look(ledger, &config.data_dir, now) {
+        tracing::error!(
+            error = &error as &dyn Error,
+            "cannot sign off delivered windows in {}: {}; this is tried again in {}",
+            config.data_dir.display(),
+            error_chain(&error),
+            duration(config.interval)
+        );
+    }
 }
 
 /// Signs some of the windows that are complete and not signed. Returns how many.

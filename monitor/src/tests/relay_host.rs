@@ -63,6 +63,7 @@ impl RelayHost {
     pub(crate) fn config(&self, mail_port: u16) -> MonitorSettings {
         MonitorSettings {
             data_dir: self.data_dir().to_owned(),
+            store_dir: self.data_dir().join("index"),
             interval: Duration::from_millis(20),
             stale_after: Duration::from_mins(5),
             hold: AlertHold::default(),
@@ -83,6 +84,9 @@ impl RelayHost {
                 after: Duration::from_mins(15),
             },
             metrics: None,
+            rules: Vec::new(),
+            channels: Vec::new(),
+            heartbeat: None,
         }
     }
 

@@ -1,5 +1,5 @@
 //! Servers for tests of several crates and for the benchmark, on loopback ports: a real OpenSSH server, a real postfix, and
-//! TCP proxies that cut, limit or delay connections or lose responses. Each ends when its value is dropped. And how a test
+//! TCP proxies that cut, limit or delay connections or lose responses, and a web server that answers by a table. Each ends when its value is dropped. And how a test
 //! gets root's rights.
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@
 
 mod postfix;
 mod proxy;
+mod scripted_http;
 mod sshd;
 mod user_namespace;
 
@@ -21,5 +22,6 @@ pub use postfix::Postfix;
 pub use proxy::{
     CountingProxy, Direction, LoopbackAcceptor, cutting_proxy, delaying_proxy, limiting_proxy, lossy_proxy,
 };
+pub use scripted_http::{HttpRecord, HttpScript, ScriptedHttp};
 pub use sshd::{ACCOUNT, ACCOUNT_ID, PASSWORD, PasswordAge, Sshd, keygen};
 pub use user_namespace::ran_as_root;

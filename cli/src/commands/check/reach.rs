@@ -1,7 +1,7 @@
 //! Tries every host in the configuration in its own protocol, and every port that a role listens on. One line each.
 //!
 //! A relay is asked what this host would be there; at a destination a small file is written, renamed and deleted; a mail
-//! server hears sender and recipients, and no mail. Nothing is left behind.
+//! server hears sender and recipients, and no mail; a channel is asked what it takes, and gets no message. Nothing is left behind.
 
 use std::path::Path;
 
@@ -36,6 +36,9 @@ pub(super) fn all(config: &Config, file: &Path) -> anyhow::Result<bool> {
     }
     if let Some(monitor) = &config.monitor {
         is_fine &= mail_server(&monitor.smtp)?;
+        for (name, result) in oneshot::probe_channels(monitor)? {
+            is_fine &= print(&name, result)?;
+        }
     }
     for (name, result) in ports::all(config, file) {
         is_fine &= print(&name, result)?;

@@ -13,7 +13,8 @@ use crate::formats::FormatsByLog;
 use crate::indexer::counters::{CounterSettings, RawCounter};
 use crate::yaml::field::{ConfigField, RawText};
 
-const STORE_DIR: &str = "/var/lib/logferry/index";
+/// The default of `store_dir`, the monitor's too.
+pub(crate) const STORE_DIR: &str = "/var/lib/logferry/index";
 
 /// A store below this is removed before anybody has searched in it.
 const STORE_MIN: u64 = 64 << 20;

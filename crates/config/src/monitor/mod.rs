@@ -1,9 +1,12 @@
-//! The `monitor` section; `smtp` has the mail server.
+//! The `monitor` section; `smtp` has the mail server, `rules` the thresholds, `channels` where alerts go beside the mail.
 //!
 //! A setting of the monitor is added here; `docs/configure.md` describes it.
 
+pub(crate) mod channels;
+pub(crate) mod rules;
 pub(crate) mod smtp;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,17 +14,22 @@ use std::time::Duration;
 use logferry_protocol::names::SourceId;
 use serde::Deserialize;
 
-use crate::monitor::smtp::{RawSmtp, Smtp};
+use crate::indexer::STORE_DIR;
+use crate::monitor::channels::{ChannelSettings, HeartbeatSettings, RawChannel, RawHeartbeat};
+use crate::monitor::rules::{RawMonitorRule, RuleSettings};
+use crate::monitor::smtp::{RawSmtp, Smtp, mail_address};
 use crate::yaml::field::{ConfigField, RawText};
 
 /// Senders report every 10 s. A source is stale only after several reports are missing.
 const STALE_AFTER_MIN: Duration = Duration::from_secs(30);
 
 /// The settings of the monitor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MonitorSettings {
     /// Folder of the spool and of `ledger.db`.
     pub data_dir: PathBuf,
+    /// Folder of the indexer's `index.db`.
+    pub store_dir: PathBuf,
     /// Time between checks.
     pub interval: Duration,
     /// A source without contact for this time is stale.
@@ -36,6 +44,12 @@ pub struct MonitorSettings {
     pub summary: SummarySettings,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
+    /// The thresholds over the indexer's numbers.
+    pub rules: Vec<RuleSettings>,
+    /// Where alerts go beside the mail.
+    pub channels: Vec<ChannelSettings>,
+    /// The sign that the monitor works; none when absent.
+    pub heartbeat: Option<HeartbeatSettings>,
 }
 
 /// How long a state must last before its mail, so that a source that flaps does not mail twice each time.
@@ -58,6 +72,7 @@ pub struct SummarySettings {
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawMonitor {
     data_dir: Option<String>,
+    store_dir: Option<String>,
     interval: RawText,
     stale_after: RawText,
     hold: RawHold,
@@ -66,6 +81,9 @@ pub(crate) struct RawMonitor {
     summary: RawSummary,
     #[serde(default = "metrics_address")]
     metrics: Option<String>,
+    rules: Vec<RawMonitorRule>,
+    channels: BTreeMap<String, RawChannel>,
+    heartbeat: Option<RawHeartbeat>,
 }
 
 /// The default. `null` in the file means no address.
@@ -100,9 +118,15 @@ struct RawSummary {
 }
 
 impl RawMonitor {
-    /// `spool`: the folder if the section has none.
-    pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<MonitorSettings> {
+    /// `spool`: the folder if the section has none; `index`: that of the indexer's section, if there is one.
+    pub(crate) fn resolve(
+        self,
+        at: &ConfigField<'_>,
+        spool: &Path,
+        index: Option<&Path>,
+    ) -> Option<MonitorSettings> {
         let data_dir = at.optional("data_dir", self.data_dir, ConfigField::path);
+        let store_dir = at.optional("store_dir", self.store_dir, ConfigField::path);
         let interval = at.key("interval").interval(self.interval.or("60s"));
         let stale_at = at.key("stale_after");
         let stale_after = match stale_at.interval(self.stale_after.or("5m")) {
@@ -119,8 +143,15 @@ impl RawMonitor {
         let smtp = self.smtp.resolve(&at.key("smtp"));
         let summary = self.summary.resolve(&at.key("summary"));
         let metrics = at.optional("metrics", self.metrics, ConfigField::address);
+        let channels = channels::resolve(self.channels, &at.key("channels"));
+        let rules = rules::resolve(self.rules, channels.as_deref(), &at.key("rules"));
+        let heartbeat = match self.heartbeat {
+            Some(raw) => raw.resolve(&at.key("heartbeat"), mail_address).map(Some),
+            None => Some(None),
+        };
         Some(MonitorSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
+            store_dir: store_dir?.unwrap_or_else(|| index.unwrap_or(Path::new(STORE_DIR)).to_owned()),
             interval: interval?,
             stale_after: stale_after?,
             hold: hold?,
@@ -128,6 +159,9 @@ impl RawMonitor {
             smtp: smtp?,
             summary: summary?,
             metrics: metrics?,
+            rules: rules?,
+            channels: channels?,
+            heartbeat: heartbeat?,
         })
     }
 }

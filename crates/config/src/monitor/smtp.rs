@@ -110,7 +110,7 @@ impl RawSmtp {
 }
 
 /// Checks only characters that could break a mail's headers. The mail server checks whether the address exists.
-fn mail_address(text: &str) -> Result<String, String> {
+pub(super) fn mail_address(text: &str) -> Result<String, String> {
     let odd = |c: char| c.is_whitespace() || c.is_control();
     match text.split_once('@') {
         Some((user, host))

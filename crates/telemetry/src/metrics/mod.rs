@@ -7,6 +7,8 @@
 mod forwarder;
 mod indexer;
 mod labels;
+mod monitor;
+mod process;
 mod relay;
 mod sender;
 
@@ -14,12 +16,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use prometheus_client::encoding::text;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use self::forwarder::ForwarderMetrics;
 pub use self::indexer::IndexerMetrics;
+pub use self::monitor::MonitorMetrics;
+pub use self::process::ProcessMetrics;
 pub use self::relay::{RelayMetrics, StoredChunks};
 pub use self::sender::{SenderMetrics, SenderTotals};
 
@@ -42,6 +45,7 @@ struct Inner {
     forwarder: ForwarderFamilies,
     monitor: MonitorMetrics,
     indexer: IndexerMetrics,
+    process: ProcessMetrics,
 }
 
 impl Default for Metrics {
@@ -60,6 +64,7 @@ impl Metrics {
             forwarder: ForwarderFamilies::register(&mut registry),
             monitor: MonitorMetrics::register(&mut registry),
             indexer: IndexerMetrics::register(&mut registry),
+            process: ProcessMetrics::register(&mut registry),
             registry,
         }))
     }
@@ -98,6 +103,11 @@ impl Metrics {
         self.0.monitor.clone()
     }
 
+    /// The numbers of the process itself.
+    pub fn of_process(&self) -> ProcessMetrics {
+        self.0.process.clone()
+    }
+
     /// The numbers of the indexer.
     pub fn indexer(&self) -> IndexerMetrics {
         self.0.indexer.clone()
@@ -109,32 +119,6 @@ fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, he
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
-}
-
-/// The numbers of the monitor.
-#[derive(Debug, Clone)]
-pub struct MonitorMetrics {
-    alerts: Counter,
-    mails: Counter,
-}
-
-impl MonitorMetrics {
-    fn register(r: &mut Registry) -> Self {
-        Self {
-            alerts: register(r, "monitor_alerts", "Alerts raised"),
-            mails: register(r, "monitor_mails", "Mails the mail server took"),
-        }
-    }
-
-    /// An alert was raised.
-    pub fn alerted(&self) {
-        self.alerts.inc();
-    }
-
-    /// The mail server took a mail.
-    pub fn mailed(&self) {
-        self.mails.inc();
-    }
 }
 
 fn gauge_value(value: u64) -> i64 {

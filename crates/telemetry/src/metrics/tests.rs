@@ -76,6 +76,7 @@ fn forwarder_and_monitor_names_are_those_of_the_contract() {
     forwarder.oldest_waiting(Duration::from_millis(2500));
     metrics.monitor().alerted();
     metrics.monitor().mailed();
+    metrics.monitor().notified();
     let expected = [
         r#"logferry_forwarder_delivered_batches_total{destination="edw"} 1"#,
         r#"logferry_forwarder_delivered_bytes_total{destination="edw"} 500"#,
@@ -84,6 +85,7 @@ fn forwarder_and_monitor_names_are_those_of_the_contract() {
         r#"logferry_forwarder_oldest_waiting_seconds{destination="edw"} 2.5"#,
         "logferry_monitor_alerts_total 1",
         "logferry_monitor_mails_total 1",
+        "logferry_monitor_messages_total 1",
     ];
     assert_shown(&metrics, &expected);
 }
@@ -102,4 +104,38 @@ fn handles_of_one_destination_share_their_values() {
     metrics.forwarder("edw").clone().failed("auth");
     let twice = r#"logferry_forwarder_failures_total{destination="edw",kind="auth"} 2"#;
     assert_shown(&metrics, &[twice]);
+}
+
+#[test]
+fn process_and_monitor_tell_what_others_alert_on() {
+    let metrics = Metrics::new();
+    let (process, monitor) = (metrics.of_process(), metrics.monitor());
+    process.role_started("relay", 1_795_227_600.0);
+    process.role_started("indexer", 1.5);
+    process.role_ended("indexer");
+    process.set_config_hash(0xffff_ffff_ffff);
+    monitor.looked(1_795_227_600.0);
+    monitor.set_pending("chat", 3);
+    monitor.set_incidents("critical", 2);
+    monitor.set_lost_bytes("deleted", 70);
+    monitor.set_mismatches(1);
+    monitor.set_certificate_expiry("relay.tls.cert_file", 1_795_227_600.0);
+    let build = format!(
+        r#"logferry_build_info{{version="{}"}} 1"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    let expected = [
+        build.as_str(),
+        r#"logferry_up{role="relay"} 1"#,
+        r#"logferry_up{role="indexer"} 0"#,
+        r#"logferry_start_time_seconds{role="indexer"} 1.5"#,
+        "logferry_config_hash 281474976710655",
+        "logferry_monitor_last_look_timestamp_seconds 1795227600.0",
+        r#"logferry_monitor_outbox_pending{channel="chat"} 3"#,
+        r#"logferry_monitor_open_incidents{severity="critical"} 2"#,
+        r#"logferry_monitor_lost_bytes{reason="deleted"} 70"#,
+        "logferry_monitor_count_mismatches 1",
+        r#"logferry_certificate_expiry_timestamp_seconds{setting="relay.tls.cert_file"} 1795227600.0"#,
+    ];
+    assert_shown(&metrics, &expected);
 }

@@ -1,0 +1,99 @@
+//! TLS to a web server, and error texts that say what has to be changed.
+//!
+//! The authorities are read for each connection, of which there are few. So a renewed file needs no restart.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Negotiates TLS with `host`. The error is the reason, for people.
+pub(crate) async fn connect(
+    ca_file: Option<PathBuf>,
+    host: &str,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, String> {
+    let config = tokio::task::spawn_blocking(move || client_config(ca_file.as_deref())).await;
+    let config = config.map_err(|error| error.to_string())??;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|error| format!("{host} is not a name that a certificate can have ({error})"))?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    connected.map_err(|error| refusal(&error))
+}
+
+fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(builder
+        .with_root_certificates(authorities(ca_file)?)
+        .with_no_client_auth())
+}
+
+fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    let Some(path) = ca_file else {
+        let found = rustls_native_certs::load_native_certs();
+        // Some systems have certificates that no library can parse; the others are used.
+        store.add_parsable_certificates(found.certs);
+        if store.is_empty() {
+            return Err(
+                "this system has no authority's certificate; install ca-certificates, or set ca_file"
+                    .to_owned(),
+            );
+        }
+        return Ok(store);
+    };
+    let unusable = |reason: String| format!("ca_file {} cannot be used: {reason}", path.display());
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates = read.map_err(|error| unusable(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(unusable(
+            "there is no certificate in it; it must be PEM, with BEGIN CERTIFICATE".to_owned(),
+        ));
+    }
+    for certificate in certificates {
+        let added = store.add(certificate);
+        added.map_err(|error| unusable(error.to_string()))?;
+    }
+    Ok(store)
+}
+
+/// Why the handshake failed, with what to do.
+fn refusal(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired; renew it there, or set this host's clock".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!(
+                    "its certificate is for another name ({why}); write the name it is for in the address"
+                )
+            }
+            // A bad signature: the authority only has the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "no authority that is trusted has signed its certificate; set ca_file to the one that has"
+                    .to_owned()
+            }
+            other => format!("its certificate is not accepted ({other})"),
+        },
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "the server there does not use TLS; write http:// in the address, if that is right".to_owned()
+        }
+        Some(other) => format!("TLS failed: {other}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the server ended the connection before TLS began; write http:// in the address, if it does not use TLS"
+                .to_owned()
+        }
+        None => format!("TLS failed: {error}"),
+    }
+}

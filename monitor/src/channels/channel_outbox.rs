@@ -1,0 +1,326 @@
+//! Sends what waits for each channel: one task a channel.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use logferry_config::{Backoff, ChannelSettings, MonitorSettings};
+use logferry_ledger::{ChannelRecord, Ledger, LedgerError, MessageOutcome, QueuedAlertEvent};
+use logferry_telemetry::{Metrics, MonitorMetrics};
+use logferry_text::{count_of, duration};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::alert_message::{AlertMessage, delay, message_id};
+use super::delivery::{ConfiguredTransport, MessageTransport};
+use crate::channel_error::ChannelError;
+use crate::error::MonitorError;
+use crate::mail::outbox::with_ledger;
+
+/// Waits after failures. A channel that works again is used again within the longest one.
+const RETRY: Backoff = Backoff {
+    initial: Duration::from_secs(30),
+    max: Duration::from_mins(15),
+};
+
+/// The longest wait that a server may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+/// After so many attempts without an answer to the message itself, it counts as sent: each further attempt may be one more copy.
+const UNCONFIRMED_MAX: u32 = 3;
+
+/// Events in one message.
+const EVENTS_MAX: u32 = 500;
+
+/// How often to look for a message to try again. A new event is sent at once.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Time for a message in flight to complete after a stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A delay worth a word in the log.
+const DELAYED: Duration = Duration::from_mins(10);
+
+/// What a pass did.
+#[derive(Debug)]
+pub(super) enum PassEnd {
+    /// Nothing is due.
+    Idle,
+    /// A message was sent; more may wait.
+    Sent,
+    /// The channel failed.
+    Failed(ChannelError),
+}
+
+/// The events of one channel, and how they are sent.
+#[derive(Debug)]
+pub(super) struct ChannelOutbox<T> {
+    data_dir: PathBuf,
+    channel: String,
+    transport: T,
+    prefix: String,
+    metrics: MonitorMetrics,
+    /// A message that was sent while the ledger could not be written: it is recorded before anything else is sent.
+    unrecorded: Option<i64>,
+}
+
+/// Sends what waits for the channels until `stop`. `news` changes when events were queued.
+pub(crate) async fn run(
+    config: &MonitorSettings,
+    news: watch::Receiver<()>,
+    stop: &CancellationToken,
+) -> Result<(), MonitorError> {
+    let mut tasks = JoinSet::new();
+    for channel in &config.channels {
+        let outbox = ChannelOutbox::configured(config, channel);
+        tasks.spawn(outbox.work(news.clone(), stop.clone()));
+    }
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.map_err(MonitorError::Crashed).flatten();
+        if ended.is_err() {
+            stop.cancel();
+        }
+        result = result.and(ended);
+    }
+    result
+}
+
+/// Tries what is due for each channel once; for cron. Returns the channels that failed.
+pub(crate) async fn send_once(config: &MonitorSettings) -> Result<Vec<(String, ChannelError)>, MonitorError> {
+    let mut failed = Vec::new();
+    for channel in &config.channels {
+        let mut outbox = ChannelOutbox::configured(config, channel);
+        loop {
+            match outbox.pass(Timestamp::MAX).await? {
+                PassEnd::Idle => break,
+                PassEnd::Sent => {}
+                PassEnd::Failed(error) => {
+                    failed.push((channel.name.clone(), error));
+                    break;
+                }
+            }
+        }
+    }
+    Ok(failed)
+}
+
+impl ChannelOutbox<ConfiguredTransport> {
+    fn configured(config: &MonitorSettings, channel: &ChannelSettings) -> Self {
+        let transport = ConfiguredTransport {
+            channel: channel.clone(),
+            zone: TimeZone::system(),
+        };
+        Self::new(config, &channel.name, transport)
+    }
+}
+
+impl<T: MessageTransport> ChannelOutbox<T> {
+    pub(super) fn new(config: &MonitorSettings, channel: &str, transport: T) -> Self {
+        Self {
+            data_dir: config.data_dir.clone(),
+            channel: channel.to_owned(),
+            transport,
+            prefix: config.smtp.subject_prefix.clone(),
+            metrics: Metrics::process().monitor(),
+            unrecorded: None,
+        }
+    }
+
+    async fn work(
+        mut self,
+        mut news: watch::Receiver<()>,
+        stop: CancellationToken,
+    ) -> Result<(), MonitorError> {
+        loop {
+            let passed = tokio::select! {
+                passed = self.pass(Timestamp::now()) => passed,
+                () = stop_grace(&stop) => return Ok(()),
+            };
+            match passed {
+                Ok(PassEnd::Sent) if !stop.is_cancelled() => continue,
+                Ok(_) => {}
+                Err(error) => log_if_temporary(&self.channel, error)?,
+            }
+            let waited = tokio::time::timeout(LOOK_INTERVAL, news.changed());
+            if stop.run_until_cancelled(waited).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends one message, if the channel is due by then.
+    pub(super) async fn pass(&mut self, due_by: Timestamp) -> Result<PassEnd, MonitorError> {
+        self.record_sent().await?;
+        let name = self.channel.clone();
+        let (events, record, ledger) = self
+            .with_ledger(move |ledger| {
+                let events = ledger.waiting_events(&name, EVENTS_MAX)?;
+                let mut records = ledger.channel_records()?.into_iter();
+                let record = records.find(|record| record.channel == name);
+                Ok((events, record, ledger.id()?.to_string()))
+            })
+            .await?;
+        let events = one_message(events);
+        let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            return Ok(PassEnd::Idle);
+        };
+        let numbers = (first.number, last.number);
+        if record.as_ref().is_some_and(|record| record.next_attempt > due_by) {
+            return Ok(PassEnd::Idle);
+        }
+        let unconfirmed = record.as_ref().map_or(0, |record| record.unconfirmed);
+        if first.message.is_some() && unconfirmed >= UNCONFIRMED_MAX {
+            self.presume_sent(numbers.0, "the monitor or the other side broke off each time")
+                .await?;
+            return Ok(PassEnd::Sent);
+        }
+        self.announce(numbers).await;
+        let events: Vec<_> = events.into_iter().map(|queued| queued.event).collect();
+        let id = message_id(&ledger, numbers);
+        let message = AlertMessage::of(id, &self.prefix, events.clone());
+        match self.transport.deliver(&message).await {
+            Ok(()) => {
+                self.metrics.notified();
+                let (channel, late) = (&self.channel, delay(&events, Timestamp::now()));
+                let late = (late > DELAYED).then(|| format!(", {} late", duration(late)));
+                tracing::info!(
+                    channel,
+                    "channel {channel}: message \"{}\" is sent{}",
+                    message.title,
+                    late.unwrap_or_default()
+                );
+                self.unrecorded = Some(numbers.0);
+                self.record_sent().await?;
+                Ok(PassEnd::Sent)
+            }
+            Err(error) => {
+                self.record_failure(numbers.0, &message, &error, record, unconfirmed + 1)
+                    .await?;
+                Ok(PassEnd::Failed(error))
+            }
+        }
+    }
+
+    /// Counts the attempt before the first byte of it. A crash leaves the count, so not even a monitor that crashes each time sends
+    /// a message for ever.
+    async fn announce(&self, numbers: (i64, i64)) {
+        let name = self.channel.clone();
+        let announced = self
+            .with_ledger(move |ledger| ledger.message_announced(&name, numbers, Timestamp::now()))
+            .await;
+        if let Err(error) = announced {
+            // A message about a full disk must be sent although the ledger cannot grow.
+            let channel = &self.channel;
+            tracing::warn!(
+                channel,
+                error = &error as &dyn Error,
+                "channel {channel}: cannot count the attempt in the ledger; the message is sent nevertheless"
+            );
+        }
+    }
+
+    async fn record_sent(&mut self) -> Result<(), MonitorError> {
+        if let Some(message) = self.unrecorded {
+            let name = self.channel.clone();
+            self.with_ledger(move |ledger| ledger.message_sent(&name, message, None, Timestamp::now()))
+                .await?;
+            self.unrecorded = None;
+        }
+        Ok(())
+    }
+
+    async fn presume_sent(&self, message: i64, reason: &str) -> Result<(), MonitorError> {
+        let channel = &self.channel;
+        tracing::warn!(
+            channel,
+            "channel {channel}: no answer to a message in {UNCONFIRMED_MAX} attempts ({reason}); it most likely was taken, and is not \
+             sent again"
+        );
+        let (name, reason) = (channel.clone(), reason.to_owned());
+        self.with_ledger(move |ledger| ledger.message_sent(&name, message, Some(&reason), Timestamp::now()))
+            .await
+    }
+
+    async fn record_failure(
+        &self,
+        number: i64,
+        message: &AlertMessage,
+        error: &ChannelError,
+        record: Option<ChannelRecord>,
+        unconfirmed: u32,
+    ) -> Result<(), MonitorError> {
+        let outcome = error.outcome();
+        if outcome == MessageOutcome::Unknown && unconfirmed >= UNCONFIRMED_MAX {
+            return self.presume_sent(number, &error.to_string()).await;
+        }
+        let attempts = record.map_or(0, |record| record.attempts).saturating_add(1);
+        let asked = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
+        let wait = RETRY.wait(attempts, 0.0).max(asked);
+        let channel = &self.channel;
+        let unknown = match outcome {
+            MessageOutcome::Unknown => "; nobody knows whether it was taken, and a repeat has the same id",
+            _ => "",
+        };
+        tracing::warn!(
+            channel,
+            attempts,
+            error = error as &dyn Error,
+            "channel {channel}: message \"{}\" is not sent, {}; it is tried again in {}{unknown}; `logferry test-mail --channel \
+             {channel}` tries the channel",
+            message.title,
+            count_of(attempts.into(), "attempt"),
+            duration(wait)
+        );
+        let (name, reason) = (channel.clone(), error.to_string());
+        let next = Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX);
+        self.with_ledger(move |ledger| ledger.message_failed(&name, number, outcome, (&reason, next)))
+            .await
+    }
+
+    async fn with_ledger<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Ledger) -> Result<R, LedgerError> + Send + 'static,
+    ) -> Result<R, MonitorError> {
+        let data_dir: &Path = &self.data_dir;
+        with_ledger(data_dir, work).await
+    }
+}
+
+/// The events of the next message: those of one that was begun, or else all.
+fn one_message(events: Vec<QueuedAlertEvent>) -> Vec<QueuedAlertEvent> {
+    match events.first().and_then(|first| first.message) {
+        None => events
+            .into_iter()
+            .take_while(|event| event.message.is_none())
+            .collect(),
+        frozen => events
+            .into_iter()
+            .take_while(|event| event.message == frozen)
+            .collect(),
+    }
+}
+
+/// Logs an error that may pass by itself, and returns any other.
+fn log_if_temporary(channel: &str, error: MonitorError) -> Result<(), MonitorError> {
+    match error {
+        MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
+            tracing::error!(
+                channel,
+                error = &error as &dyn Error,
+                "channel {channel}: cannot use the ledger now; this is tried again"
+            );
+            Ok(())
+        }
+        error => Err(error),
+    }
+}
+
+/// Ends [`STOP_GRACE`] after `stop`.
+async fn stop_grace(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_GRACE).await;
+}

@@ -1,0 +1,105 @@
+//! Reads what rules need from `index.db` and the ledger.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use logferry_config::RuleSettings;
+use logferry_ledger::{Batch, BatchId, Ledger, LedgerError};
+use logferry_numbers::{CounterId, IndexError, IndexReader, IndexState, SeriesKey};
+
+use super::index_progress::{FinishedMinutes, IndexProgress, finished_minutes, seconds, span_start};
+use super::minute_sums::{CounterColumn, RuleNumbers};
+
+/// A source, group or log is evaluated while it has had lines within so many seconds: a week.
+const LATELY_SECONDS: i64 = 7 * 86_400;
+
+/// An open `index.db`, and what all rules need of it.
+pub(crate) struct RuleReader {
+    reader: IndexReader,
+    counters: Vec<(String, CounterId)>,
+    lately: Vec<SeriesKey>,
+    first_minute: Option<i64>,
+    /// The minutes that may be looked at.
+    pub(crate) finished: FinishedMinutes,
+}
+
+/// Why no rule can be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RuleReadError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl RuleReader {
+    /// Opens the index. What it has is compared with the ledger afterwards, so that it never seems to have more than it has.
+    pub(crate) fn open(store_dir: &Path, ledger: &Ledger, now: Timestamp) -> Result<Self, RuleReadError> {
+        let reader = IndexReader::open(store_dir)?;
+        let state = reader.state()?;
+        let progress = IndexProgress {
+            recorded_at: state.recorded_at,
+            lag_seconds: state.lag.seconds,
+            has_all: has_all(ledger, &state)?,
+        };
+        Ok(Self {
+            counters: reader.counters()?,
+            lately: reader.series_since(now.as_second().saturating_sub(LATELY_SECONDS))?,
+            first_minute: reader.first_minute()?,
+            finished: finished_minutes(progress, now.as_second()),
+            reader,
+        })
+    }
+
+    /// What a rule needs to be evaluated at each minute from `since` to `until`; `None`: its counter was never counted.
+    pub(crate) fn numbers(
+        &self,
+        rule: &RuleSettings,
+        since: i64,
+        until: i64,
+    ) -> Result<Option<RuleNumbers>, IndexError> {
+        let Some(column) = CounterColumn::of(&rule.counter, &self.counters) else {
+            return Ok(None);
+        };
+        let mut numbers = RuleNumbers::new(rule, &self.lately, self.first_minute);
+        let from = span_start(since, rule.over);
+        let back = rule.measure.baseline().map(seconds);
+        // The earlier minutes come first. Where both overlap, they are one.
+        let ranges = match back {
+            None => vec![(from, until)],
+            Some(back) if until.saturating_sub(back) >= from => vec![(from.saturating_sub(back), until)],
+            Some(back) => vec![
+                (from.saturating_sub(back), until.saturating_sub(back)),
+                (from, until),
+            ],
+        };
+        for (from, until) in ranges {
+            self.reader.each_minute(from, until, |minute, key, counts| {
+                numbers.add(rule, column, minute, key, counts);
+            })?;
+        }
+        Ok(Some(numbers))
+    }
+}
+
+/// Whether the index has all that the ledger has.
+fn has_all(ledger: &Ledger, state: &IndexState) -> Result<bool, LedgerError> {
+    if state.lag.bytes > 0 || state.ledger.as_deref() != Some(ledger.id()?.to_string().as_str()) {
+        return Ok(false);
+    }
+    let is_read = |batch: &Batch| {
+        let read = state
+            .batches
+            .get(&batch.name())
+            .map_or(0, |progress| progress.bytes);
+        batch.contents.bytes <= read
+    };
+    // A batch that was sealed since the index was written is neither open nor newer than what the index knows.
+    for (name, _) in state.batches.iter().filter(|(_, progress)| !progress.is_read) {
+        if ledger.batch_named(name)?.is_some_and(|batch| !is_read(&batch)) {
+            return Ok(false);
+        }
+    }
+    let newest = state.newest_batch.map(BatchId::of_number);
+    Ok(ledger.live_batches(newest)?.iter().all(is_read))
+}

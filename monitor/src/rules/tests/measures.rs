@@ -1,0 +1,213 @@
+//! What each measure makes of minutes, and when a rule would have fired.
+
+use std::time::Duration;
+
+use logferry_config::AlertHold;
+use logferry_numbers::Counts;
+
+use super::super::evaluate::{RuleState, conditions, evaluate};
+use super::super::minute_sums::{CounterColumn, RuleNumbers};
+use super::super::replay::replay;
+use super::{NOW, key, line, rule};
+
+const MINUTE: i64 = 60;
+const DAY: i64 = 86_400;
+
+/// Minutes by their distance from now, each with a source, lines, and how many of them are 5xx. In order.
+type Minutes<'a> = &'a [(i64, &'a str, u64, u64)];
+
+fn numbers(settings: &str, minutes: Minutes<'_>) -> RuleNumbers {
+    let rule = rule(settings);
+    let column = CounterColumn::of(&rule.counter, &[]).expect("built in");
+    let lately: Vec<_> = ["a", "b"].map(key).into();
+    let mut numbers = RuleNumbers::new(&rule, &lately, minutes.first().map(|(at, ..)| NOW + at * MINUTE));
+    for (at, source, lines, errors) in minutes {
+        let mut counts = Counts::default();
+        (0..*errors).for_each(|_| counts.count(&line(503)));
+        (*errors..*lines).for_each(|_| counts.count(&line(200)));
+        numbers.add(&rule, column, NOW + at * MINUTE, &key(source), &counts);
+    }
+    numbers
+}
+
+/// The texts of what fires now, by subject.
+fn firing(settings: &str, minutes: Minutes<'_>) -> Vec<String> {
+    let rule = rule(settings);
+    let states = evaluate(&rule, &numbers(settings, minutes), NOW);
+    let conditions = conditions(&rule, &states, AlertHold::default());
+    conditions
+        .iter()
+        .map(|it| format!("{}: {}", it.subject, it.text))
+        .collect()
+}
+
+fn states(settings: &str, minutes: Minutes<'_>) -> Vec<RuleState> {
+    let states = evaluate(&rule(settings), &numbers(settings, minutes), NOW);
+    states.iter().map(|state| state.state).collect()
+}
+
+#[test]
+fn each_measure_is_compared_with_its_limit() {
+    let minutes: Minutes<'_> = &[
+        (-20, "a", 1, 0),
+        (-5, "a", 60, 3),
+        (-1, "a", 40, 2),
+        (-1, "b", 100, 0),
+    ];
+    for (settings, expected) in [
+        (
+            "counter: lines, above: 199",
+            "all: lines is 200 in 5 min, above 199",
+        ),
+        (
+            "counter: bytes, above: 10KiB",
+            "all: bytes is 20,000 in 5 min, above 10240",
+        ),
+        (
+            "counter: lines, measure: rate, above: 0.6",
+            "all: lines is 0.67 a second over 5 min, above 0.6 a second",
+        ),
+        (
+            "counter: status_5xx, measure: share, above: 2%",
+            "all: status_5xx is 2.5% of 200 lines in 5 min, above 2%",
+        ),
+        (
+            "counter: level_error, measure: share, above: 4.9%, by: source",
+            "a: level_error is 5% of 100 lines in 5 min, above 4.9%",
+        ),
+        (
+            "counter: lines, below: 101, source: a, by: log",
+            "access: lines is 100 in 5 min, below 101",
+        ),
+        (
+            "counter: status_5xx, absent: true, over: 3m, by: source",
+            "b: no status_5xx in 3 min",
+        ),
+        (
+            "counter: lines, above: 99, by: group, group: 'group-*', over: 1m",
+            "group-1: lines is 140 in 1 min, above 99",
+        ),
+    ] {
+        assert_eq!(firing(settings, minutes), [expected], "{settings}");
+    }
+    for settings in [
+        "counter: lines, above: 200",
+        "counter: lines, below: 200",
+        "counter: lines, absent: true",
+    ] {
+        assert!(firing(settings, minutes).is_empty(), "{settings}");
+    }
+}
+
+#[test]
+fn ratios_compare_with_the_same_minutes_of_yesterday_or_of_a_week_ago() {
+    let (day, week) = (-DAY / MINUTE, -7 * DAY / MINUTE);
+    let minutes: Minutes<'_> = &[
+        (week - 6, "a", 1, 0),
+        (week - 5, "a", 100, 0),
+        (day - 6, "a", 500, 0),
+        (day - 5, "a", 60, 0),
+        (day - 1, "a", 60, 0),
+        (day, "a", 500, 0),
+        (-5, "a", 50, 0),
+    ];
+    assert_eq!(
+        firing("counter: lines, measure: ratio_to_yesterday, below: 50%", minutes),
+        ["all: lines is 50 in 5 min, 41.67% of the 120 of yesterday, below 50%"]
+    );
+    assert_eq!(
+        firing(
+            "counter: lines, measure: ratio_to_last_week, below: 50.1%",
+            minutes
+        ),
+        ["all: lines is 50 in 5 min, 50% of the 100 of a week ago, below 50.1%"]
+    );
+    let by_source = "counter: lines, measure: ratio_to_yesterday, below: 50%, by: source";
+    assert_eq!(
+        states(by_source, minutes),
+        [RuleState::Fires, RuleState::Unknown],
+        "b had none yesterday"
+    );
+}
+
+#[test]
+fn what_is_not_known_does_not_fire() {
+    let share = "counter: status_5xx, measure: share, below: 1%";
+    assert_eq!(
+        states(share, &[(-60, "a", 10, 0)]),
+        [RuleState::Unknown],
+        "no lines"
+    );
+    let few = "counter: lines, below: 100, over: 5m";
+    assert_eq!(
+        states(few, &[(-4, "a", 10, 0)]),
+        [RuleState::Unknown],
+        "nobody counted the minute before"
+    );
+    assert_eq!(states(few, &[(-5, "a", 10, 0)]), [RuleState::Fires]);
+    assert_eq!(
+        states("counter: lines, above: 9", &[(-4, "a", 10, 0)]),
+        [RuleState::Fires],
+        "more cannot make it fewer"
+    );
+    let ratio = "counter: lines, measure: ratio_to_yesterday, above: 1%, over: 2m";
+    let day = -DAY / MINUTE;
+    assert_eq!(
+        states(ratio, &[(day - 1, "a", 10, 0), (-1, "a", 10, 0)]),
+        [RuleState::Unknown],
+        "half of a baseline"
+    );
+    assert_eq!(states("counter: lines, absent: true", &[]), [RuleState::Unknown]);
+}
+
+#[test]
+fn source_that_had_lines_lately_and_has_none_now_is_evaluated() {
+    assert_eq!(
+        firing(
+            "counter: lines, absent: true, by: source",
+            &[(-30, "a", 5, 0), (-1, "b", 5, 0)]
+        ),
+        ["a: no lines in 5 min"]
+    );
+}
+
+#[test]
+fn replay_says_when_people_would_have_been_told() {
+    let settings = "counter: status_5xx, measure: share, above: 5%, over: 2m, by: source";
+    let bad = |at: i64| (at, "a", 10, if at == -25 { 5 } else { 1 });
+    let mut minutes = vec![(-60, "a", 10, 0)];
+    minutes.extend((-30..-20).map(bad));
+    minutes.extend((-20..-10).map(|at| (at, "a", 10, 0)));
+    minutes.extend((-2..0).map(bad));
+    let hold = |firing, clear| AlertHold {
+        firing: Duration::from_mins(firing),
+        clear: Duration::from_mins(clear),
+    };
+    let replayed = |hold| {
+        let firings = replay(
+            &rule(settings),
+            &numbers(settings, &minutes),
+            hold,
+            NOW - 3600,
+            NOW,
+        );
+        let minute = |at: jiff::Timestamp| (at.as_second() - NOW) / MINUTE;
+        let shown = firings.iter().map(|it| (minute(it.from), it.until.map(minute)));
+        (
+            shown.collect::<Vec<_>>(),
+            firings.first().map(|it| it.text.clone()),
+        )
+    };
+    // The minute -30 ends at -29; the share of the two minutes until -19 is 5%, which is not above.
+    let (shown, text) = replayed(hold(0, 0));
+    assert_eq!(shown, [(-29, Some(-19)), (-1, None)]);
+    assert_eq!(
+        text.as_deref(),
+        Some("status_5xx is 30% of 20 lines in 2 min, above 5%")
+    );
+    assert_eq!(replayed(hold(5, 0)).0, [(-24, Some(-19))]);
+    assert_eq!(replayed(hold(9, 0)).0, [(-20, Some(-19))]);
+    assert_eq!(replayed(hold(10, 0)).0, []);
+    assert_eq!(replayed(hold(0, 17)).0, [(-29, Some(-2)), (-1, None)]);
+    assert_eq!(replayed(hold(0, 18)).0, [(-29, None)]);
+}

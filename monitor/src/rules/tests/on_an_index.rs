@@ -1,0 +1,210 @@
+//! What the monitor reads of an index, and says when it cannot.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use logferry_config::MonitorSettings;
+use logferry_ledger::Batch;
+use logferry_numbers::{IndexChange, IndexDb, IndexLag, IndexedBatch, NumbersKept};
+
+use super::super::observe::observe;
+use super::super::{list_rules, replay_rules};
+use super::{NOW, key, line, settings};
+use crate::incidents::condition::Observation;
+use crate::tests::relay_host::RelayHost;
+
+const RULES: &str = "    - {name: errors, counter: status_5xx, measure: share, above: 5%, by: source, severity: critical, hold: 2m, channels: [mail]}\n    \
+                     - {name: orders, counter: orders, below: 1, over: 15m}\n    - {name: silence, counter: lines, absent: true}";
+
+const KEPT: NumbersKept = NumbersKept {
+    minutes: Duration::from_hours(192),
+    hours: Duration::from_hours(400),
+};
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+/// A relay host with one open batch, of which the indexer has read so much at this time.
+struct CountedHost {
+    host: RelayHost,
+    batch: Batch,
+    settings: MonitorSettings,
+}
+
+impl CountedHost {
+    fn new() -> Self {
+        let mut host = RelayHost::new();
+        let batch = host.take("a", "2026-11-21T02:20:00Z", "one\ntwo\n", time(NOW));
+        let settings = MonitorSettings {
+            data_dir: host.data_dir().to_owned(),
+            store_dir: host.data_dir().join("index"),
+            ..settings(RULES)
+        };
+        Self {
+            host,
+            batch,
+            settings,
+        }
+    }
+
+    /// Records lines, by the minute before now and their status, as the indexer does.
+    fn count(&self, lines: &[(i64, u16)], bytes: u64, recorded_at: i64, lag: IndexLag) {
+        std::fs::create_dir_all(&self.settings.store_dir).expect("a folder");
+        let mut db = IndexDb::open_or_create(&self.settings.store_dir).expect("an index");
+        db.counter_ids(&["orders".to_owned()]).expect("named");
+        let mut change = IndexChange {
+            ledger: self.host.ledger.id().expect("an id").to_string(),
+            newest_batch: Some(self.batch.id.number()),
+            store_position: "1:2:3:4:5:6".to_owned(),
+            lag,
+            ..IndexChange::default()
+        };
+        for (minute, status) in lines {
+            let series = change.tally.series(key("a"));
+            change
+                .tally
+                .minute(NOW + minute * 60, series)
+                .count(&line(*status));
+        }
+        let progress = IndexedBatch {
+            bytes,
+            lines: 2,
+            is_read: false,
+        };
+        change.batches.insert(self.batch.name(), progress);
+        db.record(&mut change, KEPT, recorded_at).expect("recorded");
+    }
+
+    fn observe(&self, now: i64) -> Observation {
+        observe(&self.host.ledger, &self.settings, &TimeZone::UTC, time(now)).expect("the ledger is read")
+    }
+
+    /// The conditions as `rule subject: text`.
+    fn conditions(&self, now: i64) -> Vec<String> {
+        let conditions = self.observe(now).conditions.into_iter();
+        conditions
+            .map(|it| format!("{} {}: {}", it.rule, it.subject, it.text))
+            .collect()
+    }
+}
+
+#[test]
+fn rules_fire_on_what_is_counted_with_their_severity_hold_and_channels() {
+    let host = CountedHost::new();
+    host.count(&[(-60, 200), (-2, 503), (-1, 200)], 8, NOW, IndexLag::default());
+    assert_eq!(
+        host.conditions(NOW + 20),
+        [
+            "errors a: status_5xx is 50% of 2 lines in 5 min, above 5%",
+            "orders all: orders is 0 in 15 min, below 1"
+        ]
+    );
+    let observed = host.observe(NOW + 20);
+    let errors = &observed.conditions[0];
+    let hold = errors.hold.expect("its own");
+    assert_eq!(
+        (hold.firing, hold.clear),
+        (Duration::from_mins(2), Duration::ZERO)
+    );
+    assert_eq!(
+        (errors.severity.as_str(), &errors.channels[..]),
+        ("critical", &["mail".to_owned()][..])
+    );
+    assert!(
+        errors
+            .advice
+            .contains("`logferry search --status 5xx --source a --since 10m`"),
+        "{}",
+        errors.advice
+    );
+    assert_eq!(observed.unjudged, []);
+}
+
+#[test]
+fn a_log_without_lines_is_told_from_an_indexer_that_is_behind() {
+    let host = CountedHost::new();
+    host.count(&[(-60, 200), (-20, 200)], 8, NOW, IndexLag::default());
+    // All that the relay has is counted: there are no lines indeed, however long ago the indexer wrote.
+    assert!(
+        host.conditions(NOW + 7200)
+            .contains(&"silence all: no lines in 5 min".to_owned())
+    );
+    // The relay has more than was counted, and the indexer has not written since.
+    let mut host = CountedHost::new();
+    host.count(&[(-60, 200), (-20, 200)], 8, NOW, IndexLag::default());
+    host.host
+        .take("b", "2026-11-21T02:20:00Z", "three\n", time(NOW + 60));
+    let observed = host.observe(NOW + 7200);
+    let texts: Vec<_> = observed.conditions.iter().map(|it| &*it.text).collect();
+    assert_eq!(
+        texts,
+        [
+            "the rules are not evaluated: the indexer is behind: it has finished the minutes until 2026-11-21 02:19:00 +00:00"
+        ]
+    );
+    let rules: Vec<_> = observed.unjudged.iter().map(|it| it.rule.as_deref()).collect();
+    assert_eq!(
+        rules,
+        [Some("errors"), Some("orders"), Some("silence")],
+        "what was open stays open"
+    );
+    // It has written, and is behind by its own account.
+    let host = CountedHost::new();
+    let lag = IndexLag {
+        bytes: 4,
+        lines: 1,
+        seconds: 4_000,
+    };
+    host.count(&[(-60, 200)], 4, NOW, lag);
+    assert_eq!(host.observe(NOW).unjudged.len(), 3);
+}
+
+#[test]
+fn without_an_index_it_is_told_that_rules_are_not_evaluated() {
+    let host = CountedHost::new();
+    let observed = host.observe(NOW);
+    assert_eq!((observed.conditions.len(), observed.unjudged.len()), (1, 3));
+    let text = &observed.conditions[0].text;
+    assert!(
+        text.starts_with("the rules are not evaluated: there are no numbers, as "),
+        "{text}"
+    );
+    let listed = list_rules(&host.settings, time(NOW)).expect("read");
+    assert!(listed.iter().all(|rule| rule.not_evaluated.is_some()));
+}
+
+#[test]
+fn rules_are_listed_with_their_state_and_replayed_on_what_is_stored() {
+    let host = CountedHost::new();
+    let minutes: Vec<_> = (-100..-50)
+        .map(|minute| (minute, if minute < -90 { 500 } else { 200 }))
+        .collect();
+    host.count(&minutes, 8, NOW, IndexLag::default());
+    let listed = list_rules(&host.settings, time(NOW + 20)).expect("read");
+    let [errors, orders, silence] = &listed[..] else {
+        panic!("three rules")
+    };
+    assert_eq!(
+        (errors.values, errors.unknown, &errors.firing[..]),
+        (1, 1, &[][..])
+    );
+    assert_eq!((&*errors.limit, errors.over_seconds), ("above 5%", 300));
+    assert_eq!(
+        orders.firing,
+        [("all".to_owned(), "orders is 0 in 15 min, below 1".to_owned())]
+    );
+    assert_eq!(
+        silence.firing,
+        [("all".to_owned(), "no lines in 5 min".to_owned())]
+    );
+
+    let replayed = replay_rules(&host.settings, time(NOW - 7_200), time(NOW + 20)).expect("read");
+    let firings = &replayed[0].firings;
+    let at = |minute: i64| time(NOW + minute * 60);
+    assert_eq!(firings.len(), 1);
+    // The first minute ends at -99, the hold is 2 minutes, and the last bad one leaves the five minutes at -85.
+    assert_eq!((firings[0].from, firings[0].until), (at(-97), Some(at(-85))));
+    assert_eq!(replayed[2].firings[0].until, None);
+}
