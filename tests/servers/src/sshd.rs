@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -21,6 +21,8 @@ pub struct Sshd {
     child: Option<Child>,
     /// Shell commands that root runs in a mount namespace of its own before the server starts; usually none.
     setup: String,
+    /// The command that changes the server's root folder; usually none.
+    chroot: String,
 }
 
 /// The user of an [`Sshd::start_with_account`].
@@ -66,7 +68,8 @@ impl Sshd {
     }
 
     /// Prepares a server with an ordinary user and a password. In its own mount namespace, it mounts files over the
-    /// system's lists of users; the lists do not change. It needs root, as in CI.
+    /// system's lists of users; the lists do not change. It needs root, if only of a user namespace
+    /// ([`crate::ran_as_root`]).
     pub fn prepare_account(config: &str, age: PasswordAge) -> Self {
         let mut sshd = Self::prepare(config);
         ACCOUNT.clone_into(&mut sshd.user);
@@ -77,7 +80,8 @@ impl Sshd {
             PasswordAge::Expired => (10_000, 1),
         };
         let users = fs::read_to_string("/etc/passwd").unwrap();
-        let shadow = fs::read_to_string("/etc/shadow").unwrap();
+        // Root of a user namespace may not read it, and nobody else logs in.
+        let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
         for (name, there, text) in [
             (
                 "passwd",
@@ -105,6 +109,21 @@ impl Sshd {
     /// Mounts something in the server's own namespace before it starts. `arguments`: of mount(8).
     pub fn mount(&mut self, arguments: &str) {
         write!(self.setup, "mount {arguments} && ").unwrap();
+    }
+
+    /// Gives the server a root folder of its own, with all that is mounted now below it. sshd wants root to own each folder
+    /// above a jail, and to root of a user namespace the system's root folder is nobody's.
+    pub fn own_root(&mut self) {
+        let root = self.path("root");
+        fs::create_dir(&root).unwrap();
+        let root = root.display();
+        write!(
+            self.setup,
+            "mount -t tmpfs -o mode=755 none {root} && for entry in /*; do if [ -L $entry ]; then cp -P $entry {root}; \
+             elif [ -d $entry ]; then mkdir {root}$entry && mount --rbind $entry {root}$entry; fi || exit 1; done && "
+        )
+        .unwrap();
+        self.chroot = format!("chroot {root} ");
     }
 
     /// The path at which this process sees `path` of the server's mount namespace.
@@ -142,7 +161,8 @@ impl Sshd {
             dir,
             port,
             child: None,
-            setup: String::new(),
+            setup: run_folder().to_owned(),
+            chroot: String::new(),
         };
         let text = format!(
             "{config}\nListenAddress 127.0.0.1\nPort {port}\nHostKey {dir}/host_ed25519\nUsePAM no\nPidFile none\n\
@@ -165,11 +185,10 @@ impl Sshd {
 
     /// Starts a prepared or stopped server.
     pub fn launch(&mut self) {
-        // sshd needs this folder, which its package's service creates.
-        let _ = fs::create_dir_all("/run/sshd");
         let log = fs::File::create(self.path("log")).unwrap();
         let server = format!(
-            "exec /usr/sbin/sshd -D -e -f {}",
+            "exec {}/usr/sbin/sshd -D -e -f {}",
+            self.chroot,
             self.path("sshd_config").display()
         );
         let mut command = if self.setup.is_empty() {
@@ -281,6 +300,18 @@ impl Drop for Sshd {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// What makes the folder that sshd of root needs, which its package's service creates. To root of a user namespace the
+/// system's is nobody's, so the server gets its own.
+fn run_folder() -> &'static str {
+    let _ = fs::create_dir_all("/run/sshd");
+    let is_roots = |path: &str| fs::metadata(path).is_ok_and(|file| file.uid() == 0);
+    if is_roots("/proc/self") && !is_roots("/run/sshd") {
+        "mount -t tmpfs none /run && mkdir -m 0755 /run/sshd && "
+    } else {
+        ""
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use logferry_config::{Destination, Login, Secret};
 use logferry_forwarder::{FailureScope, check_destination};
 use logferry_ledger::{BatchState, FailureKind};
+use logferry_test_servers::ran_as_root;
 use tempfile::TempDir;
 
 use crate::support::{ACCOUNT, PASSWORD, PasswordAge, Running, Spool, Sshd, destination, keygen, until};
@@ -189,6 +190,11 @@ fn refused_passwords(sshd: &Sshd) -> usize {
 
 #[test]
 fn password_logs_in_whether_it_is_given_or_asked_for_and_a_wrong_one_is_shown_once() {
+    if ran_as_root(
+        "connecting::logins::password_logs_in_whether_it_is_given_or_asked_for_and_a_wrong_one_is_shown_once",
+    ) {
+        return;
+    }
     for config in [
         "PasswordAuthentication yes\nKbdInteractiveAuthentication no\n",
         "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n",
@@ -206,6 +212,9 @@ fn password_logs_in_whether_it_is_given_or_asked_for_and_a_wrong_one_is_shown_on
 
 #[test]
 fn server_that_wants_key_and_password_gets_both() {
+    if ran_as_root("connecting::logins::server_that_wants_key_and_password_gets_both") {
+        return;
+    }
     let config = "PasswordAuthentication yes\nAuthenticationMethods publickey,password\n";
     let sshd = Sshd::start_with_account(config, PasswordAge::Fresh);
     let both = |file: PathBuf, password: &str| {
@@ -242,6 +251,10 @@ fn server_that_wants_key_and_password_gets_both() {
 
 #[test]
 fn password_that_has_expired_is_not_taken_for_a_failure_of_the_network() {
+    if ran_as_root("connecting::logins::password_that_has_expired_is_not_taken_for_a_failure_of_the_network")
+    {
+        return;
+    }
     let [given, asked_for] = [
         // OpenSSH lets in, and ends the session without a word.
         "PasswordAuthentication yes\nKbdInteractiveAuthentication no\n",
@@ -261,7 +274,10 @@ fn password_that_has_expired_is_not_taken_for_a_failure_of_the_network() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_password_is_not_tried_again_for_whatever_comes_in_meanwhile() {
-    let (backup, mut spool) = (Sshd::start(), Spool::new());
+    if ran_as_root("connecting::logins::wrong_password_is_not_tried_again_for_whatever_comes_in_meanwhile") {
+        return;
+    }
+    let (backup, mut spool) = (Sshd::start_with_account("", PasswordAge::Fresh), Spool::new());
     let sshd = Sshd::start_with_account("PasswordAuthentication yes\n", PasswordAge::Fresh);
     let edw = account(&sshd, with_password("guessed"));
     assert_eq!(edw.user, ACCOUNT);

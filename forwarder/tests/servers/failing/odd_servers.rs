@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use logferry_config::{Destination, Login, Secret};
 use logferry_forwarder::{FailureScope, check_destination};
 use logferry_ledger::{BatchState, FailureKind, TransferRecord};
+use logferry_test_servers::ran_as_root;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -86,12 +87,16 @@ async fn server_that_lets_in_one_at_a_time_lets_in_all_sessions_one_after_the_ot
 
 #[tokio::test(flavor = "multi_thread")]
 async fn user_with_a_password_and_nothing_but_sftp_in_a_jail_is_enough() {
+    if ran_as_root("failing::odd_servers::user_with_a_password_and_nothing_but_sftp_in_a_jail_is_enough") {
+        return;
+    }
     let config = "PasswordAuthentication yes\nChrootDirectory /mnt\nForceCommand internal-sftp\n";
     let (mut sshd, mut spool) = (Sshd::prepare_account(config, PasswordAge::Fresh), Spool::new());
     let jail = sshd.path("jail");
     fs::create_dir_all(jail.join("in")).unwrap();
     chown(jail.join("in"), Some(ACCOUNT_ID), Some(ACCOUNT_ID)).unwrap();
     sshd.mount(&format!("--bind {} /mnt", jail.display()));
+    sshd.own_root();
     sshd.launch();
     let edw = Destination {
         directory: "/in".to_owned(),
@@ -109,6 +114,11 @@ async fn user_with_a_password_and_nothing_but_sftp_in_a_jail_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn folder_that_may_only_be_read_fails_the_batch_for_lack_of_permission() {
+    if ran_as_root(
+        "failing::odd_servers::folder_that_may_only_be_read_fails_the_batch_for_lack_of_permission",
+    ) {
+        return;
+    }
     let (sshd, mut spool) = (Sshd::start_with_account("", PasswordAge::Fresh), Spool::new());
     chown(sshd.drop_dir(), Some(0), Some(0)).unwrap();
     let batch = spool.seal(0, b"not here\n");
@@ -133,6 +143,9 @@ async fn folder_that_may_only_be_read_fails_the_batch_for_lack_of_permission() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_disk_is_named_with_its_free_space_and_costs_no_attempt() {
+    if ran_as_root("failing::odd_servers::full_disk_is_named_with_its_free_space_and_costs_no_attempt") {
+        return;
+    }
     let (mut sshd, mut spool) = (Sshd::prepare_account("", PasswordAge::Fresh), Spool::new());
     let drop_dir = sshd.drop_dir();
     sshd.mount(&format!(
