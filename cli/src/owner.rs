@@ -41,8 +41,10 @@ pub(crate) fn act_as_owner(folders: &[&Path]) -> Result<()> {
         let (folder, other) = (folder.display(), other.display());
         let (first, owner) = (user_name(first.uid), user_name(owner.uid));
         return Err(Failure::configuration(anyhow!(
-            "{folder} belongs to {first} and {other} to {owner}, so root cannot act as the owner of both: start this as the \
-             user who may use both, or run each role by its own command"
+            "{folder} belongs to {first} and {other} to {owner}: one process cannot act as both, and as root it would leave files \
+             that neither can write. Start each role by its own unit or command (`logferry relay`, `logferry indexer` …), which \
+             acts as the owner of its own folder; or, to run all roles in one process for good, first run `chown -R {first}: \
+             {other}`"
         )));
     }
     let (folder, user) = (folder.display(), user_name(first.uid));

@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::Ledger;
+use logferry_numbers::IndexDb;
 use logferry_test_servers::ran_as_root;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -161,6 +162,45 @@ fn relay_that_root_starts_leaves_no_file_that_the_unit_cannot_write() {
     assert!(is_up && ended.success(), "{ended}");
     assert_eq!(foreign_files(&host.path("data")), Vec::<PathBuf>::new());
     assert!(host.path("data/relay.lock").exists() || host.path("data/relay.alive").exists());
+}
+
+#[test]
+fn run_as_root_says_what_to_do_if_the_folders_of_its_roles_have_two_owners() {
+    if ran_as_root("run_as_root_says_what_to_do_if_the_folders_of_its_roles_have_two_owners") {
+        return;
+    }
+    let host = Host::new();
+    let index = host.path("index");
+    fs::create_dir(&index).unwrap();
+    chown(&index, Some(STRANGER), Some(OWNER)).unwrap();
+    let mut config = fs::read_to_string(host.path("etc/logferry.yaml")).unwrap();
+    config += &format!("indexer:\n  store_dir: {}\n", index.display());
+    fs::write(host.path("etc/logferry.yaml"), config).unwrap();
+    let output = host.run(None, &["run"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let data = host.path("data").display().to_string();
+    let (both, advice) = (
+        format!("{data} belongs to nobody and {} to #{STRANGER}", index.display()),
+        format!("`chown -R nobody: {}`", index.display()),
+    );
+    for text in [
+        both.as_str(),
+        "Start each role by its own unit or command",
+        &advice,
+    ] {
+        assert!(stderr.contains(text), "{text} is not in {stderr}");
+    }
+    // The search needs both folders: it acts as the owner of the ledger, who may read the index.
+    drop(IndexDb::open_or_create(&index).unwrap());
+    chown(index.join("index.db"), Some(STRANGER), Some(OWNER)).unwrap();
+    let output = host.run(None, &["search", "x"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

@@ -242,6 +242,14 @@ fn usage_that_is_wrong_is_refused_with_advice() {
         (&["\"open"][..], "`\"open` has no second quote"),
         (&["--regex", "(a"], "`(a` is no regular expression"),
         (&["--status", "9xx"], "`9xx` is no status"),
+        (
+            &["--level", "bad"],
+            "`bad` is no level; write error, warn, info or debug",
+        ),
+        (
+            &["--since", "2h", "--until", "3h"],
+            "--since is not before --until",
+        ),
         (&["--field", "a"], "`a` is no field with its value"),
         (
             &["--source", "198.51.100.2"],
@@ -257,6 +265,10 @@ fn usage_that_is_wrong_is_refused_with_advice() {
             "{arguments:?}: {code} {stderr}"
         );
     }
+    let (_, _, stderr) = search(&file, &["one|other"]);
+    assert!(stderr.contains("write --regex 'one|other'"), "{stderr}");
+    let (_, stdout, stderr) = search(&file, &["--count", "--", "-get"]);
+    assert_eq!(stdout, "0\n", "{stderr}");
     let (_, _, stderr) = search(&file, &["localhost:8080"]);
     assert!(
         stderr.contains("`localhost` was read as the name of a field"),

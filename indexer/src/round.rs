@@ -10,7 +10,7 @@ use logferry_config::IndexerSettings;
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchId, BatchState, SourceLogs};
-use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, NumbersKept, PlaceFate};
+use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, LedgerLookup, NumbersKept};
 use logferry_protocol::names::LogName;
 use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
@@ -82,6 +82,8 @@ struct RoundWork {
     trouble: Option<String>,
     unparsed: u64,
     lines: u64,
+    /// Bytes that it has read. A block may be more than was left.
+    bytes: u64,
 }
 
 impl RoundWork {
@@ -155,6 +157,7 @@ impl<S: LineStore> IndexSession<S> {
             trouble: None,
             unparsed: 0,
             lines: 0,
+            bytes: 0,
         };
         for id in self.catalog.to_read() {
             if self.read_batch(id, &mut work, is_over)?.is_break() {
@@ -185,10 +188,10 @@ impl<S: LineStore> IndexSession<S> {
         for (name, place) in places {
             let fate = match self.ledger.ledger.batch_named(&name)? {
                 // It stayed empty and was discarded.
-                None if place.bytes == 0 => PlaceFate::Gone,
-                None => PlaceFate::Unknown,
-                Some(batch) if place.is_read && batch.expired_at.is_some() => PlaceFate::Gone,
-                Some(_) => PlaceFate::Kept,
+                None if place.bytes == 0 => LedgerLookup::Gone,
+                None => LedgerLookup::Unknown,
+                Some(batch) if place.is_read && batch.expired_at.is_some() => LedgerLookup::Gone,
+                Some(_) => LedgerLookup::Kept,
             };
             looked_up.push((name, fate));
         }
@@ -235,7 +238,7 @@ impl<S: LineStore> IndexSession<S> {
         let mut lines = match opened {
             Ok(Some(lines)) => lines,
             missed => {
-                self.miss(id, missed.err().as_ref(), work)?;
+                self.miss(id, missed.err().as_ref(), work);
                 return Ok(ControlFlow::Continue(()));
             }
         };
@@ -272,12 +275,13 @@ impl<S: LineStore> IndexSession<S> {
             self.formats.note(&key, counts.lines, counts.unparsed);
             tracked.advance(read, counts.lines, counts.time);
             work.lines += counts.lines;
+            work.bytes += read;
             work.unparsed += counts.unparsed;
             work.left = work.left.saturating_sub(read);
         }
         work.has_more |= work.left <= least_left || work.is_full();
         if failed.is_some() || lines.is_short() {
-            self.miss(id, failed.as_ref(), work)?;
+            self.miss(id, failed.as_ref(), work);
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some((id, lines));
         }
@@ -289,21 +293,16 @@ impl<S: LineStore> IndexSession<S> {
     }
 
     /// A batch's file was not found, is too short, or cannot be read (`failed`): its rest may be lost.
-    fn miss(
-        &mut self,
-        id: BatchId,
-        failed: Option<&DiskError>,
-        work: &mut RoundWork,
-    ) -> Result<(), IndexerError> {
+    fn miss(&mut self, id: BatchId, failed: Option<&DiskError>, work: &mut RoundWork) {
         let Some(tracked) = self.catalog.get_mut(id) else {
-            return Ok(());
+            return;
         };
         let cause = match failed {
             None => MissCause::Absent,
             Some(error) => tell_unreadable(tracked, error, work),
         };
         let Some(reason) = tracked.missed(cause) else {
-            return Ok(());
+            return;
         };
         let (from, bytes) = tracked.skip_rest();
         let gap = gap(tracked, (from, bytes), reason, work.now);
@@ -314,12 +313,10 @@ impl<S: LineStore> IndexSession<S> {
         );
         self.metrics.lost(bytes);
         work.change.gaps.push(gap);
-        Ok(())
     }
 
     /// Makes the round durable: the store, then the transaction, then the store may forget the position before.
     fn record(&mut self, work: &mut RoundWork, lag: IndexLag) -> Result<(), IndexerError> {
-        let read = ROUND_BYTES - work.left;
         let change = &mut work.change;
         change.store_position = self.store.sync(work.now.as_millisecond())?.to_string();
         change.ledger.clone_from(&self.ledger.id);
@@ -329,7 +326,7 @@ impl<S: LineStore> IndexSession<S> {
         self.db.record(change, self.kept, work.now.as_second())?;
         self.store.recorded()?;
         self.catalog.drop_read();
-        self.metrics.indexed(work.lines, read, work.unparsed);
+        self.metrics.indexed(work.lines, work.bytes, work.unparsed);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::error::IndexError;
 use crate::query::NumbersSpan;
 use crate::schema;
 use crate::state::{
-    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, PlaceFate, read_state, series_key,
+    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup, read_state, series_key,
 };
 use crate::tally::{SeriesKey, Tally};
 
@@ -206,7 +206,7 @@ impl IndexDb {
     /// looked up the places that are of no use any more.
     pub fn remove_expired(
         &mut self,
-        looked_up: &[(String, PlaceFate)],
+        looked_up: &[(String, LedgerLookup)],
         kept: NumbersKept,
         now: i64,
     ) -> Result<(), IndexError> {
@@ -218,11 +218,11 @@ impl IndexDb {
             sql.execute("DELETE FROM gaps WHERE noticed_at < ?1", [before(now, kept.gaps)])?;
             for (batch, fate) in looked_up {
                 let change = match fate {
-                    PlaceFate::Gone => "DELETE FROM batches WHERE batch = ?1 AND ?2",
-                    PlaceFate::Unknown => {
+                    LedgerLookup::Gone => "DELETE FROM batches WHERE batch = ?1 AND ?2",
+                    LedgerLookup::Unknown => {
                         "UPDATE batches SET unknown_since = ?2 WHERE batch = ?1 AND unknown_since IS NULL"
                     }
-                    PlaceFate::Kept => {
+                    LedgerLookup::Kept => {
                         "UPDATE batches SET unknown_since = NULL WHERE batch = ?1 AND unknown_since IS NOT NULL AND ?2"
                     }
                 };

@@ -30,5 +30,5 @@ pub use histogram::REQUEST_TIME_BOUNDS;
 pub use index_db::{COUNTERS_MAX, FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX, UNKNOWN_KEPT};
 pub use index_reader::IndexReader;
 pub use query::{NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
-pub use state::{FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, PlaceFate};
+pub use state::{FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup};
 pub use tally::{SeriesKey, Tally};

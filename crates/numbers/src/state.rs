@@ -47,7 +47,7 @@ pub struct IndexedBatch {
 
 /// What the ledger says of a batch whose place is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlaceFate {
+pub enum LedgerLookup {
     /// It has the batch, and its file may be in the spool.
     Kept,
     /// The file is gone.

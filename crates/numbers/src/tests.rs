@@ -208,7 +208,7 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
         .map(|(name, id)| (name.as_str(), rows[0].counts.named(*id)))
         .collect();
     assert_eq!(counted, [("errors", 1), ("orders", 0)]);
-    db.remove_expired(&[("b1".to_owned(), PlaceFate::Gone)], KEPT, NOW)
+    db.remove_expired(&[("b1".to_owned(), LedgerLookup::Gone)], KEPT, NOW)
         .expect("removed");
     assert_eq!(reader.state().expect("read").batches, [].into());
     let kept_for = i64::try_from(KEPT.gaps.as_secs()).expect("small");
@@ -254,18 +254,18 @@ fn place_of_a_batch_that_the_ledger_does_not_know_is_kept_for_a_bounded_time() {
     let left = |db: &IndexDb| names(db.places_after("", 9).expect("read"));
     assert_eq!(names(db.places_after("", 1).expect("read")), ["b1"]);
     assert_eq!(names(db.places_after("b1", 9).expect("read")), ["b2"]);
-    let look_up = |db: &mut IndexDb, fates: &[(&str, PlaceFate)], at| {
+    let look_up = |db: &mut IndexDb, fates: &[(&str, LedgerLookup)], at| {
         let fates: Vec<_> = fates
             .iter()
             .map(|(name, fate)| ((*name).to_owned(), *fate))
             .collect();
         db.remove_expired(&fates, KEPT, at).expect("removed");
     };
-    let unknown = PlaceFate::Unknown;
+    let unknown = LedgerLookup::Unknown;
     look_up(&mut db, &[("b1", unknown), ("b2", unknown)], NOW);
     let later = NOW + i64::try_from(UNKNOWN_KEPT.as_secs()).expect("small");
     // A later look does not begin anew, and a ledger may know a batch again.
-    look_up(&mut db, &[("b1", unknown), ("b2", PlaceFate::Kept)], later);
+    look_up(&mut db, &[("b1", unknown), ("b2", LedgerLookup::Kept)], later);
     assert_eq!(left(&db), ["b1", "b2"]);
     look_up(&mut db, &[], later + 1);
     assert_eq!(left(&db), ["b2"]);

@@ -57,6 +57,15 @@ pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
 }
 
 fn query(options: &SearchArgs) -> std::result::Result<Query, anyhow::Error> {
+    if options
+        .since
+        .zip(options.until)
+        .is_some_and(|(since, until)| since >= until)
+    {
+        return Err(anyhow!(
+            "--since is not before --until, so no line can be between them; exchange the two"
+        ));
+    }
     let mut query = Query::parse(&options.words.join(" "))?;
     let milliseconds = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
     query.since_ms = milliseconds(options.since);

@@ -110,8 +110,16 @@ impl<'q> SearchOutput<'q> {
             }
         };
         console::print_error(&text);
+        if end.progress.hits > 0 {
+            return;
+        }
+        if let Some(word) = self.options.words.iter().find(|word| word.contains('|')) {
+            console::print_error(&format!(
+                "`{word}` was read as a text with a | in it; to find lines with one or the other, write --regex '{word}'"
+            ));
+        }
         let fields: Vec<&str> = self.query.field_names().collect();
-        if end.progress.hits == 0 && !fields.is_empty() {
+        if !fields.is_empty() {
             let name = fields.join(", ");
             console::print_error(&format!(
                 "`{name}` was read as the name of a field; to search for text with a colon, write it in quotes: '\"a:b\"'"

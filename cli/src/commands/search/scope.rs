@@ -35,10 +35,11 @@ impl SearchScope {
     /// Opens them. First the index, then the ledger: what the ledger has more is read from the spool.
     pub(super) fn open(file: &Path, config: &Config, options: &SearchArgs) -> Result<Self> {
         let store_dir = config.indexer.as_ref().map(|indexer| indexer.store_dir.clone());
+        // As root first the owner of the ledger, who may write to it, as SQLite wants; of the index reading is enough.
+        let data_dir = configuration::data_dir(file, config)?;
         if let Some(store_dir) = store_dir.as_deref().filter(|folder| folder.exists()) {
             owner::act_as_owner(&[store_dir])?;
         }
-        let data_dir = configuration::data_dir(file, config)?;
         let (index, mut notes) = index(file, store_dir.as_deref())?;
         let (mut state, mut gaps) = (IndexState::default(), Vec::new());
         if let Some(index) = index {

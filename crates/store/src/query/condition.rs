@@ -31,18 +31,23 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    /// `name:value`; `None` if the value is none for that field.
-    pub(crate) fn of_field(name: &str, value: &str) -> Option<Self> {
+    /// `name:value`; if the value is none for that field, the sentence that says so.
+    pub(crate) fn of_field(name: &str, value: &str) -> Result<Self, String> {
         let pattern = ValuePattern::new(value);
-        Some(match name {
+        Ok(match name {
             "source" => Self::Source(pattern),
             "group" => Self::Group(pattern),
             "log" => Self::Log(pattern),
             "level" => {
                 let known = Level::of_word(value.as_bytes());
+                if known.is_none() && !value.contains('*') {
+                    return Err(format!("`{value}` is no level; write error, warn, info or debug"));
+                }
                 Self::Level(known.map_or(pattern, |level| ValuePattern::new(level.as_str())))
             }
-            "status" => Self::Status(statuses(value)?),
+            "status" => Self::Status(statuses(value).ok_or_else(|| {
+                format!("`{value}` is no status; write one, such as 404, or a class, such as 5xx")
+            })?),
             _ => Self::Field(name.to_owned(), pattern),
         })
     }

@@ -130,11 +130,7 @@ fn unquoted(value: &str) -> String {
 }
 
 pub(super) fn field(name: &str, value: &str, is_negated: bool) -> Result<QueryTerm, QueryError> {
-    let condition = Condition::of_field(name, value).ok_or_else(|| {
-        QueryError(format!(
-            "`{value}` is no status; write one, such as 404, or a class, such as 5xx"
-        ))
-    })?;
+    let condition = Condition::of_field(name, value).map_err(QueryError)?;
     Ok(QueryTerm {
         is_negated,
         condition,
@@ -170,6 +166,7 @@ mod tests {
             ("-", vec!["text of 1"]),
             ("status:5xx -status:503", vec!["500..=599", "-503..=503"]),
             ("level:warning", vec!["level=Some(\"warn\")"]),
+            ("level:w*", vec!["level=None"]),
             ("source:10.0.0.7", vec!["source=Some(\"10.0.0.7\")"]),
             ("http_user_agent:\"a b\"", vec!["http_user_agent=Some(\"a b\")"]),
             (
@@ -195,6 +192,7 @@ mod tests {
             ("a OR b", "there is no OR"),
             ("NOT b", "write -word"),
             ("status:9xx", "`9xx` is no status"),
+            ("level:bad", "`bad` is no level"),
             ("\"\"", "`\"\"` stands for nothing"),
             ("-*", "`*` stands for nothing"),
         ] {

@@ -71,7 +71,6 @@ fn remove_unrecorded<D: Disk>(
 ) -> Result<(), DiskError> {
     for name in disk.list(folder.path())? {
         let is_kept = match (SegmentFile::split(&name), recorded) {
-            (_, None) => false,
             (Some((number, SegmentFile::Tail)), Some(position)) => number == position.tail,
             (Some((number, SegmentFile::Index)), Some(position)) => number < position.segment,
             (Some((number, SegmentFile::Frames)), Some(position)) => number <= position.segment,
@@ -81,7 +80,7 @@ fn remove_unrecorded<D: Disk>(
                 number == position.segment || (number < position.segment && disk.len(&index)?.is_none())
             }
             // An older store had a file of gaps; they are in `index.db` too.
-            (None, Some(_)) => false,
+            (_, None) | (None, Some(_)) => false,
         };
         if !is_kept {
             disk.remove(&folder.path().join(name))?;
