@@ -184,6 +184,9 @@ pub(crate) struct AuditArgs {
     /// Also read every delivered file back from its destinations and compare it
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Also count the documents of each batch in OpenSearch
+    #[arg(long)]
+    pub(crate) index: bool,
 }
 
 #[derive(Debug, Options)]

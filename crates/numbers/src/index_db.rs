@@ -10,7 +10,7 @@ use crate::counts::{CounterId, Counts};
 use crate::error::IndexError;
 use crate::query::NumbersSpan;
 use crate::schema;
-use crate::state::{IndexGap, IndexLag, IndexState, IndexedBatch, read_state, series_key};
+use crate::state::{IndexGap, IndexLag, IndexState, IndexedBatch, put_values, read_state, series_key};
 use crate::tally::{SeriesKey, Tally};
 
 /// Its name in the indexer's folder.
@@ -155,23 +155,14 @@ impl IndexDb {
             }
             change.gaps.iter().try_for_each(|gap| insert_gap(sql, gap))?;
             let lag = change.lag;
-            for (name, value) in [
+            let values = [
                 ("ledger", Some(change.ledger.clone())),
                 ("newest", change.newest_batch.map(|number| number.to_string())),
                 ("store", Some(change.store_position.clone())),
                 ("recorded_at", Some(now.to_string())),
-                (
-                    "lag",
-                    Some(format!("{} {} {}", lag.bytes, lag.lines, lag.seconds)),
-                ),
-            ] {
-                let put =
-                    "INSERT INTO state (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2";
-                if let Some(value) = value {
-                    sql.prepare_cached(put)?.execute((name, value))?;
-                }
-            }
-            Ok(())
+                ("lag", Some(lag.to_value())),
+            ];
+            put_values(sql, "state", &values)
         })
     }
 
@@ -203,7 +194,7 @@ impl IndexDb {
         })
     }
 
-    fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         action: &'static str,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -211,7 +202,7 @@ impl IndexDb {
         query(&self.connection).map_err(|source| IndexError::of(&self.path, action, source))
     }
 
-    fn write<T>(
+    pub(crate) fn write<T>(
         &mut self,
         action: &'static str,
         change: impl FnOnce(&Transaction<'_>, &mut BTreeMap<SeriesKey, i64>) -> rusqlite::Result<T>,

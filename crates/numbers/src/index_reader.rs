@@ -65,7 +65,7 @@ impl IndexReader {
         self.read("read the gaps", |sql| state::gaps(sql, since))
     }
 
-    fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         action: &'static str,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,

@@ -18,6 +18,7 @@ mod index_db;
 mod index_reader;
 mod query;
 mod schema;
+mod sink;
 mod state;
 mod tally;
 #[cfg(test)]
@@ -29,5 +30,6 @@ pub use histogram::REQUEST_TIME_BOUNDS;
 pub use index_db::{COUNTERS_MAX, FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX};
 pub use index_reader::IndexReader;
 pub use query::{NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
+pub use sink::{REFUSED_KEPT, RefusedDocument, SentBatch, SinkChange, SinkState, SinkTotals};
 pub use state::{IndexGap, IndexLag, IndexState, IndexedBatch};
 pub use tally::{SeriesKey, Tally};

@@ -1,5 +1,6 @@
 //! `logferry audit`: compares what was read with what was received and delivered.
 
+mod index;
 mod verify_remote;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     let mut unread = Vec::new();
     if options.verify {
         unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
+    }
+    if options.index {
+        unread.extend(index::count_documents(file, &config, &mut audit)?);
     }
     console::print_result(options.json, &audit, text)?;
     if !unread.is_empty() {

@@ -9,6 +9,7 @@ mod indexer;
 mod labels;
 mod relay;
 mod sender;
+mod sink;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,7 @@ pub use self::forwarder::ForwarderMetrics;
 pub use self::indexer::IndexerMetrics;
 pub use self::relay::{RelayMetrics, StoredChunks};
 pub use self::sender::{SenderMetrics, SenderTotals};
+pub use self::sink::SinkMetrics;
 
 use self::forwarder::ForwarderFamilies;
 use self::relay::RelayFamilies;
@@ -42,6 +44,7 @@ struct Inner {
     forwarder: ForwarderFamilies,
     monitor: MonitorMetrics,
     indexer: IndexerMetrics,
+    sink: SinkMetrics,
 }
 
 impl Default for Metrics {
@@ -60,6 +63,7 @@ impl Metrics {
             forwarder: ForwarderFamilies::register(&mut registry),
             monitor: MonitorMetrics::register(&mut registry),
             indexer: IndexerMetrics::register(&mut registry),
+            sink: SinkMetrics::register(&mut registry),
             registry,
         }))
     }
@@ -101,6 +105,11 @@ impl Metrics {
     /// The numbers of the indexer.
     pub fn indexer(&self) -> IndexerMetrics {
         self.0.indexer.clone()
+    }
+
+    /// The numbers of the sink to OpenSearch.
+    pub fn sink(&self) -> SinkMetrics {
+        self.0.sink.clone()
     }
 }
 
