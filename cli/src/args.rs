@@ -193,6 +193,9 @@ pub(crate) struct AuditArgs {
     /// Also read every delivered file back from its destinations and compare it
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Also count the documents of each batch in OpenSearch
+    #[arg(long)]
+    pub(crate) index: bool,
     /// Compare every signed window row by row, not only the newest and some drawn by lot
     #[arg(long)]
     pub(crate) full: bool,

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use logferry_embedded_servers::{MailSink, SftpOptions, SftpServer};
+use logferry_embedded_servers::{MailSink, SearchServer, SftpOptions, SftpServer};
 use logferry_relay::RelayServer;
 use logferry_telemetry::Metrics;
 use tempfile::TempDir;
@@ -237,4 +237,43 @@ async fn destination_mail_server_and_ports_are_tried_in_their_own_protocols() {
     assert_eq!(mail.count(), 0);
     sftp.stop().await;
     mail.stop().await;
+}
+
+/// The line about `OpenSearch`, and the exit code.
+async fn opensearch_line(dir: &TempDir, settings: &str) -> (String, i32) {
+    let (data, store) = (dir.path().join("data"), dir.path().join("index"));
+    let config = format!(
+        "indexer:\n  data_dir: {}\n  store_dir: {}\n  opensearch: {{{settings}}}\n",
+        data.display(),
+        store.display()
+    );
+    let (text, code) = checked(dir.path(), config).await;
+    let line = text.lines().find(|line| line.starts_with("opensearch "));
+    let line = line.expect(&text).split_once(": ").unwrap().1;
+    (line.to_owned(), code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opensearch_is_asked_for_its_version_and_the_login_is_tried() {
+    let server = SearchServer::start().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let url = server.url();
+    let (line, _) = opensearch_line(&dir, &format!("url: \"{url}\"")).await;
+    let expected = "OpenSearch 2.19.1 takes bulk requests without a login; nothing was written; lines go to logferry-*.*.*";
+    assert_eq!(line, expected);
+    assert_eq!(server.count(), 0);
+    server.set_script(|script| script.login = Some("Basic ZmVycnk6c2VjcmV0".to_owned()));
+    let (line, code) = opensearch_line(&dir, &format!("url: \"{url}\"")).await;
+    let expected = format!(
+        "{url} refuses it with status 401: missing authentication credentials; correct user and password_file, or \
+         api_key_file, in indexer.opensearch"
+    );
+    assert_eq!((line, code), (expected, 1));
+    let login = format!("url: \"{url}\", user: ferry, password: secret");
+    let (line, _) = opensearch_line(&dir, &login).await;
+    assert!(line.contains("takes bulk requests as user ferry"), "{line}");
+    let other = other_server(b"", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+    let (line, code) = opensearch_line(&dir, &format!("url: \"http://127.0.0.1:{other}\"")).await;
+    assert!(line.contains("gave an answer that no OpenSearch gives"), "{line}");
+    assert_eq!(code, 1);
 }

@@ -68,6 +68,7 @@ fn count(dir: &Path, ago: i64, status: u16) {
     let kept = NumbersKept {
         minutes: day,
         hours: day,
+        gaps: day,
     };
     IndexDb::open_or_create(&index)
         .unwrap()

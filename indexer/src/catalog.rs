@@ -6,7 +6,9 @@
 //!   that is recorded with it leaves none out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 
+use logferry_durable::DiskError;
 use logferry_ledger::{Batch, BatchId, BatchState};
 use logferry_numbers::{IndexLag, IndexedBatch};
 
@@ -22,6 +24,17 @@ pub(crate) enum MissCause {
     Forbidden,
     /// Another error of this file.
     Unreadable,
+}
+
+impl MissCause {
+    /// The cause that an error is.
+    pub(crate) fn of(error: &DiskError) -> Self {
+        if error.source.kind() == ErrorKind::PermissionDenied {
+            Self::Forbidden
+        } else {
+            Self::Unreadable
+        }
+    }
 }
 
 /// A batch that is not read to its end.
@@ -175,6 +188,16 @@ impl Catalog {
         if self.newest == Some(id) {
             self.newest = Some(BatchId::of_number(id.number() - 1));
         }
+    }
+
+    /// All of them.
+    pub(crate) fn tracked(&self) -> impl Iterator<Item = &TrackedBatch> {
+        self.batches.values()
+    }
+
+    /// A batch, if it is in the catalog.
+    pub(crate) fn get(&self, id: BatchId) -> Option<&TrackedBatch> {
+        self.batches.get(&id)
     }
 
     /// The batches with unread bytes in the order in which to read them: those that still grow, then the others, oldest window

@@ -49,12 +49,23 @@ pub enum IndexerError {
     /// The metrics page cannot be served.
     #[error(transparent)]
     Health(#[from] HealthEndpointError),
+    /// A line cannot be written as a document.
+    #[error("a line cannot be written as JSON")]
+    Document(#[from] serde_json::Error),
     /// The thread cannot be started, or panicked.
     #[error("the indexer's thread failed: {0}")]
     Thread(String),
 }
 
 impl IndexerError {
+    /// Whether it belongs to the normal life of a host: the relay has not been started yet, or its ledger was replaced.
+    pub(crate) fn is_expected(&self) -> bool {
+        matches!(
+            self,
+            Self::Ledger(LedgerError::Missing { .. }) | Self::LedgerReplaced { .. }
+        )
+    }
+
     /// Whether it may pass by itself: the relay is not up, a disk is full. Else a person must act first.
     pub(crate) fn may_pass(&self) -> bool {
         match self {

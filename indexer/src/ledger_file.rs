@@ -46,13 +46,27 @@ impl LedgerFile {
     }
 
     /// An error if another file has the ledger's name now, or none has it.
-    pub(crate) fn check_same(&self) -> Result<(), IndexerError> {
+    fn check_same(&self) -> Result<(), IndexerError> {
         if identity(&self.path)? == self.identity {
             return Ok(());
         }
         Err(IndexerError::LedgerReplaced {
             path: self.path.clone(),
         })
+    }
+
+    /// Brings the catalog up to date with the ledger.
+    pub(crate) fn look(&self, catalog: &mut Catalog, now: Timestamp) -> Result<(), IndexerError> {
+        self.check_same()?;
+        let mut batches = self.ledger.live_batches(catalog.newest())?;
+        for id in catalog.others(&batches) {
+            match self.ledger.batch(id)? {
+                Some(batch) => batches.push(batch),
+                None => catalog.forget(id),
+            }
+        }
+        catalog.update(batches, now.as_second(), |_| None);
+        Ok(())
     }
 
     /// The catalog at the start: each batch that is not read to its end, unless it expired before its first look. The ledger

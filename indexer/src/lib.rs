@@ -17,7 +17,8 @@
 //! - Reads are bounded: a block of 1 MiB at a time, [`ROUND_BYTES`] a round, fewer if the lines are of very many minutes. Live batches come before old ones, and old ones
 //!   in the order in which the housekeeper deletes them.
 //!
-//! `catalog`, `log_formats` and `counting` decide, and do no I/O.
+//! `catalog`, `log_formats` and `counting` decide, and do no I/O. `opensearch` is a second reader with places of its own, which
+//! sends the lines on.
 
 mod catalog;
 mod counting;
@@ -25,6 +26,7 @@ mod error;
 mod ledger_file;
 mod line_store;
 mod log_formats;
+mod opensearch;
 mod round;
 #[cfg(test)]
 mod tests;

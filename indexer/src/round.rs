@@ -2,7 +2,6 @@
 //! what a crash leaves after each.
 
 use std::error::Error;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
@@ -144,7 +143,7 @@ impl<S: LineStore> IndexSession<S> {
         now: Timestamp,
         is_over: &impl Fn() -> bool,
     ) -> Result<RoundResult, IndexerError> {
-        self.look(now)?;
+        self.ledger.look(&mut self.catalog, now)?;
         let mut work = RoundWork {
             change: IndexChange::default(),
             now,
@@ -198,21 +197,6 @@ impl<S: LineStore> IndexSession<S> {
         let last = looked_up.last().filter(|_| !is_last);
         self.looked_up_to = last.map(|(name, _)| name.clone()).unwrap_or_default();
         Ok(self.db.remove_expired(&looked_up, self.kept, now.as_second())?)
-    }
-
-    /// Looks into the ledger.
-    fn look(&mut self, now: Timestamp) -> Result<(), IndexerError> {
-        self.ledger.check_same()?;
-        let ledger = &self.ledger.ledger;
-        let mut batches = ledger.live_batches(self.catalog.newest())?;
-        for id in self.catalog.others(&batches) {
-            match ledger.batch(id)? {
-                Some(batch) => batches.push(batch),
-                None => self.catalog.forget(id),
-            }
-        }
-        self.catalog.update(batches, now.as_second(), |_| None);
-        Ok(())
     }
 
     /// Reads a batch up to its end or the bound.
@@ -333,12 +317,10 @@ impl<S: LineStore> IndexSession<S> {
 
 /// Says once that a batch's file cannot be read.
 fn tell_unreadable(tracked: &mut TrackedBatch, error: &DiskError, work: &mut RoundWork) -> MissCause {
-    let (cause, advice) = if error.source.kind() == ErrorKind::PermissionDenied {
-        let advice = "it waits until the indexer's user may read the file and its folders";
-        (MissCause::Forbidden, advice)
-    } else {
-        let advice = "it is tried a few times more, then the rest of the batch is left out";
-        (MissCause::Unreadable, advice)
+    let cause = MissCause::of(error);
+    let advice = match cause {
+        MissCause::Forbidden => "it waits until the indexer's user may read the file and its folders",
+        _ => "it is tried a few times more, then the rest of the batch is left out",
     };
     let (batch, text) = (tracked.batch.name(), error_chain(error));
     if !std::mem::replace(&mut tracked.is_trouble_told, true) {

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::IndexerError;
+use crate::opensearch::SinkThread;
 use crate::round::IndexSession;
 
 /// Name of the lock in the indexer's folder.
@@ -35,7 +36,7 @@ const RETENTION_INTERVAL: Duration = Duration::from_mins(1);
 const RETRY_WAIT: Duration = Duration::from_secs(2);
 
 /// The relay, the forwarder and people's commands come first (nice(2)).
-const NICENESS: i32 = 10;
+pub(crate) const NICENESS: i32 = 10;
 
 /// Why `/healthz` says that the indexer does not work now; `None` if it does.
 type Trouble = Arc<Mutex<Option<String>>>;
@@ -102,6 +103,7 @@ impl IndexerThread {
         let _lock = lock(store_dir)?;
         let (data_dir, shown) = (self.config.data_dir.display(), store_dir.display());
         tracing::info!("indexer started: it reads {data_dir} and writes {shown}");
+        let _sink = SinkThread::start(&self.config, &self.stop)?;
         let mut told = None;
         while !self.stop.is_cancelled() {
             let Err(error) = self.session() else { break };

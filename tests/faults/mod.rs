@@ -6,5 +6,6 @@ mod full_disk;
 mod indexer;
 mod lost_log_files;
 mod lost_responses;
+mod opensearch;
 mod relay_outages;
 mod spool_folders;

@@ -92,7 +92,16 @@ fn read_status(data_dir: &Path, config: &Config) -> Result<StatusReport> {
         min_free_disk: relay.map_or(MIN_FREE_DISK, |relay| relay.limits.min_free_disk),
         roles: &sections::watched_roles(data_dir, config),
     };
-    Ok(status(data_dir, &scope, Timestamp::now())?)
+    let mut report = status(data_dir, &scope, Timestamp::now())?;
+    let sink = config
+        .indexer
+        .as_ref()
+        .and_then(|indexer| indexer.opensearch.as_ref());
+    if let (Some(index), None) = (&mut report.indexer, sink) {
+        // What it was when it was switched off says nothing of today.
+        index.opensearch = None;
+    }
+    Ok(report)
 }
 
 /// The status for people; with the time if it is repeated.

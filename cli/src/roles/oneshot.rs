@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use logferry_config::{MonitorSettings, RelayAddress, SenderSettings, Smtp};
+use logferry_config::{MonitorSettings, OpenSearchSettings, RelayAddress, SenderSettings, Smtp};
 use logferry_monitor::{MonitorError, ProbedRecipients};
+use logferry_opensearch::{OpenSearchClient, OpenSearchError, ServerFound};
 use logferry_sender::{RelayFound, RelayProbeError};
 use logferry_telemetry::{PresenceState, give_sign, presence};
 use tokio::runtime::{Builder, Runtime};
@@ -101,6 +102,20 @@ pub(crate) fn probe_mail_server(
     smtp: &Smtp,
 ) -> anyhow::Result<std::result::Result<ProbedRecipients, MonitorError>> {
     Ok(runtime()?.block_on(logferry_monitor::probe_mail(smtp)))
+}
+
+/// Who answers as OpenSearch, if this login may write there. Nothing is written.
+pub(crate) fn probe_opensearch(
+    settings: &OpenSearchSettings,
+) -> anyhow::Result<std::result::Result<ServerFound, OpenSearchError>> {
+    let index = format!("{}-check", settings.index.prefix());
+    let mut client = OpenSearchClient::new(settings.clone());
+    block_on(client.probe(&index))
+}
+
+/// Waits for a future.
+pub(crate) fn block_on<F: Future>(future: F) -> anyhow::Result<F::Output> {
+    Ok(runtime()?.block_on(future))
 }
 
 fn monitor_section(file: &Path) -> Result<MonitorSettings> {

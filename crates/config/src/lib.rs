@@ -41,6 +41,7 @@ pub use forwarder::publishing::{FileCompression, Publishing, VerifyMode};
 pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
 pub use housekeeper::HousekeeperSettings;
 pub use indexer::counters::{CounterRule, CounterSettings, TextPattern};
+pub use indexer::opensearch::{IndexTemplate, OpenSearchLogin, OpenSearchSettings, OpenSearchUrl};
 pub use indexer::{IndexKeep, IndexerSettings};
 pub use monitor::channels::{
     ChannelKind, ChannelSettings, HeartbeatSettings, HeartbeatTarget, WebAddress, WebAddressError,

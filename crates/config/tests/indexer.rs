@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use logferry_config::{CounterRule, IndexerSettings, TextPattern, parse};
+use logferry_config::{CounterRule, IndexerSettings, OpenSearchLogin, TextPattern, parse};
 use logferry_fields::Level;
 
 const FULL: &str = r"
@@ -45,6 +45,61 @@ fn documented_values_are_the_defaults() {
     let keep = full.keep;
     assert_eq!((keep.age, keep.minutes, keep.hours), (day(7), day(8), day(400)));
     assert_eq!((keep.max_bytes, full.metrics), (50 << 30, None));
+    assert_eq!(full.opensearch, None);
+}
+
+#[test]
+fn opensearch_needs_an_address_and_has_documented_defaults() {
+    let sink = |settings: &str| {
+        let indexer = read(&format!("indexer:\n  opensearch: {{{settings}}}\n"));
+        indexer.opensearch.expect("a sink")
+    };
+    let plain = sink("url: \"http://192.0.2.1:9200\"");
+    assert_eq!(
+        plain,
+        sink("url: \"http://192.0.2.1:9200/\", index: \"logferry-{yyyy}.{mm}.{dd}\", batch_bytes: 5MiB")
+    );
+    assert_eq!(
+        (plain.url.to_string(), plain.batch_bytes),
+        ("http://192.0.2.1:9200".to_owned(), 5 << 20)
+    );
+    assert_eq!(
+        (plain.index.pattern(), plain.index.prefix()),
+        ("logferry-*.*.*".to_owned(), "logferry")
+    );
+    let basic = sink("url: \"https://search:443\", user: ferry, password: x");
+    let OpenSearchLogin::Basic { user, .. } = basic.login else {
+        panic!("a user")
+    };
+    assert!(basic.url.is_https() && user == "ferry");
+    let key = sink(
+        "url: \"https://search:443\", api_key: VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw==",
+    );
+    assert!(matches!(key.login, OpenSearchLogin::ApiKey(_)));
+}
+
+#[test]
+fn each_wrong_setting_of_opensearch_is_told_with_a_right_one() {
+    check(
+        "  opensearch: {url: \"http://u:p@search:9200\", index: \"Logs-{yyyy}\", user: ferry, batch_bytes: 1KiB, paswort: x}\n",
+        &[
+            "2: indexer.opensearch.url: `this` is not the address of a server; write scheme, host and port, such as \
+             https://search.example.com:9200, and a user as `user` and `password_file`",
+            "2: indexer.opensearch.index: `Logs-{yyyy}` cannot name an index; write small letters, digits, `.`, `-` and `_`, \
+             beginning with a letter, such as logferry-{yyyy}.{mm}.{dd}",
+            "2: indexer.opensearch.batch_bytes: 1KiB is not valid; write a size from 64KiB to 32MiB",
+            "2: indexer.opensearch: has only one of user and password; write both or neither",
+            "2: indexer.opensearch.paswort: unknown key; did you mean `password`?",
+        ],
+    );
+    check(
+        "  opensearch: {index: \"x-{hour}\", user: a, password: b, api_key: c}\n",
+        &[
+            "2: indexer.opensearch.url: is missing; write for example `https://search.example.com:9200`",
+            "2: indexer.opensearch.index: there is no field {hour}",
+            "2: indexer.opensearch: has an API key and a user or password; write only one kind of login",
+        ],
+    );
 }
 
 #[test]
@@ -100,7 +155,8 @@ fn each_wrong_setting_is_told_with_a_right_one() {
             "3: indexer.keep.ages: unknown key; did you mean `age`?",
             "3: indexer.keep.max_bytes: 1MiB is too small; write at least 64MiB",
             "3: indexer.keep.hours: is below `minutes`; numbers by hour are much smaller, so write a time that is not",
-            "4: indexer.opensearch: this version cannot write to OpenSearch; write null, or leave it out",
+            "4: indexer.opensearch.url: `x` is not the address of a server; write scheme, host and port, such as \
+             https://search.example.com:9200, and a user as `user` and `password_file`",
         ],
     );
     check(

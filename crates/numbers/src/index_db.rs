@@ -11,7 +11,7 @@ use crate::error::IndexError;
 use crate::query::NumbersSpan;
 use crate::schema;
 use crate::state::{
-    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup, read_state, series_key,
+    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup, put_values, read_state, series_key,
 };
 use crate::tally::{SeriesKey, Tally};
 
@@ -177,23 +177,14 @@ impl IndexDb {
                 .iter()
                 .try_for_each(|format| put_format(sql, format))?;
             let lag = change.lag;
-            for (name, value) in [
+            let values = [
                 ("ledger", Some(change.ledger.clone())),
                 ("newest", change.newest_batch.map(|number| number.to_string())),
                 ("store", Some(change.store_position.clone())),
                 ("recorded_at", Some(now.to_string())),
-                (
-                    "lag",
-                    Some(format!("{} {} {}", lag.bytes, lag.lines, lag.seconds)),
-                ),
-            ] {
-                let put =
-                    "INSERT INTO state (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2";
-                if let Some(value) = value {
-                    sql.prepare_cached(put)?.execute((name, value))?;
-                }
-            }
-            Ok(())
+                ("lag", Some(lag.to_value())),
+            ];
+            put_values(sql, "state", &values)
         })
     }
 
@@ -246,7 +237,7 @@ impl IndexDb {
         })
     }
 
-    fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         action: &'static str,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -254,7 +245,7 @@ impl IndexDb {
         query(&self.connection).map_err(|source| IndexError::of(&self.path, action, source))
     }
 
-    fn write<T>(
+    pub(crate) fn write<T>(
         &mut self,
         action: &'static str,
         change: impl FnOnce(&Transaction<'_>, &mut BTreeMap<SeriesKey, i64>) -> rusqlite::Result<T>,

@@ -19,6 +19,7 @@ mod index_reader;
 mod query;
 mod schema;
 mod series_minutes;
+mod sink;
 mod state;
 mod tally;
 #[cfg(test)]
@@ -30,5 +31,6 @@ pub use histogram::REQUEST_TIME_BOUNDS;
 pub use index_db::{COUNTERS_MAX, FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX, UNKNOWN_KEPT};
 pub use index_reader::IndexReader;
 pub use query::{NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
+pub use sink::{REFUSED_KEPT, RefusedDocument, SentBatch, SinkChange, SinkState, SinkTotals};
 pub use state::{FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup};
 pub use tally::{SeriesKey, Tally};

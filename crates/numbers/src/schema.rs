@@ -9,7 +9,7 @@ use crate::error::IndexError;
 /// Marks the file as ours: `lfix`.
 const APPLICATION_ID: i64 = 0x6c66_6978;
 
-pub(crate) const STEPS: [&str; 4] = ["
+pub(crate) const STEPS: [&str; 5] = ["
 -- `ledger`: the ledger that the places belong to. `newest`: the number of its newest batch that was seen. `store`: the
 -- position of the store. `recorded_at`, `lag`: when the indexer recorded last, and how far behind it was.
 CREATE TABLE state (
@@ -78,7 +78,42 @@ CREATE TABLE formats (
 ", "
 -- Since when the ledger does not know a batch that was read: it is another ledger, or an older copy.
 ALTER TABLE batches ADD COLUMN unknown_since INTEGER;
+", "
+-- Of the sink. As `state` above, and `documents`, `repeated`, `refused`, `gaps`, `gap_bytes`: sums of all time; `trouble`: why it
+-- waits now.
+CREATE TABLE sink_state (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How far each batch is sent, and the index that it was bound to before its first line was sent. `ended_at`: when it was sent
+-- to its end. Its row stays for the audit.
+CREATE TABLE sink_batches (
+    batch      TEXT PRIMARY KEY,
+    index_name TEXT NOT NULL,
+    bytes      INTEGER NOT NULL,
+    lines      INTEGER NOT NULL,
+    is_read    INTEGER NOT NULL,
+    documents  INTEGER NOT NULL,
+    refused    INTEGER NOT NULL,
+    gap_bytes  INTEGER NOT NULL,
+    ended_at   INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Lines that the server does not want: the newest ones.
+CREATE TABLE sink_refused (
+    id         INTEGER PRIMARY KEY,
+    batch      TEXT NOT NULL,
+    from_byte  INTEGER NOT NULL,
+    status     INTEGER NOT NULL,
+    reason     TEXT NOT NULL,
+    document   BLOB NOT NULL,
+    noticed_at INTEGER NOT NULL
+) STRICT;
 "];
+
+/// Since which step the tables of the sink are there.
+pub(crate) const SINK_STEP: usize = 5;
 
 /// Whether the file has the tables of this version.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), IndexError> {
@@ -115,6 +150,11 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), In
     };
     run(connection).map_err(failed)?;
     check(connection, path)
+}
+
+/// Whether the file has the tables of a step.
+pub(crate) fn has_step(connection: &Connection, step: usize) -> rusqlite::Result<bool> {
+    Ok(versions(connection)?.1 >= step)
 }
 
 fn versions(connection: &Connection) -> rusqlite::Result<(i64, usize)> {

@@ -34,6 +34,13 @@ pub struct IndexLag {
     pub seconds: u64,
 }
 
+impl IndexLag {
+    /// As it is recorded.
+    pub(crate) fn to_value(self) -> String {
+        format!("{} {} {}", self.bytes, self.lines, self.seconds)
+    }
+}
+
 /// How far a batch is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IndexedBatch {
@@ -111,11 +118,32 @@ pub(crate) fn series_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<SeriesKey>
     })
 }
 
+/// The values of a table of names and values.
+pub(crate) fn read_values(sql: &Connection, table: &str) -> SqlResult<BTreeMap<String, String>> {
+    let mut query = sql.prepare_cached(&format!("SELECT name, value FROM {table}"))?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// Puts values into a table of names and values.
+pub(crate) fn put_values(sql: &Connection, table: &str, values: &[(&str, Option<String>)]) -> SqlResult<()> {
+    let put =
+        format!("INSERT INTO {table} (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2");
+    for (name, value) in values {
+        if let Some(value) = value {
+            sql.prepare_cached(&put)?.execute((name, value))?;
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
-    let mut query = sql.prepare_cached("SELECT name, value FROM state")?;
-    let values: BTreeMap<String, String> = query
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<SqlResult<_>>()?;
+    read_state_of(sql, "state", "batches")
+}
+
+/// The state that these tables have.
+pub(crate) fn read_state_of(sql: &Connection, state: &str, batches: &str) -> SqlResult<IndexState> {
+    let values = read_values(sql, state)?;
     let number = |name: &str| values.get(name)?.parse().ok();
     let lag: Vec<u64> = values
         .get("lag")
@@ -129,7 +157,7 @@ pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
         },
         _ => IndexLag::default(),
     };
-    let mut query = sql.prepare_cached("SELECT batch, bytes, lines, is_read FROM batches")?;
+    let mut query = sql.prepare_cached(&format!("SELECT batch, bytes, lines, is_read FROM {batches}"))?;
     let batches = query.query_map([], place)?;
     Ok(IndexState {
         ledger: values.get("ledger").cloned(),

@@ -27,7 +27,7 @@ fn step() -> impl Strategy<Value = HostStep> {
     ]
 }
 
-fn age(host: &mut RelayHost, batch: &Batch) {
+pub(super) fn age(host: &mut RelayHost, batch: &Batch) {
     let row = host.ledger.batch(batch.id).expect("read").expect("there");
     match host.state(batch) {
         BatchState::Open if row.contents.bytes > 0 => host.seal(batch),

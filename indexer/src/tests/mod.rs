@@ -6,3 +6,4 @@ mod failing_store;
 mod ledgers;
 mod relay_host;
 mod rounds;
+mod sink;

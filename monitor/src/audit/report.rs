@@ -259,6 +259,18 @@ pub enum DiscrepancyKind {
     RecordDiffers,
     /// Windows are signed by another key than this host's. Always a warning.
     RecordOfOtherKey,
+    /// OpenSearch has fewer documents of a batch than were sent.
+    IndexMissing,
+    /// OpenSearch has more documents of a batch than were sent.
+    IndexExtra,
+    /// OpenSearch refused lines of a batch.
+    IndexRefused,
+    /// Bytes of a batch were gone before they were sent to OpenSearch.
+    IndexGap,
+    /// OpenSearch could not be asked, so that no document was counted.
+    IndexUnread,
+    /// The indexer has no record of what it sent of some batches. Always a warning.
+    IndexUnknown,
 }
 
 impl Discrepancy {

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
-pub use self::indexer::IndexerStatus;
+pub use self::indexer::{IndexerStatus, SinkStatus};
 pub use self::roles::{RoleState, RoleStatus, WatchedRole};
 pub use self::senders::SenderStatus;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};

@@ -1,5 +1,6 @@
 //! `logferry audit`: compares what was read with what was received and delivered.
 
+mod index;
 mod page;
 mod verify_remote;
 
@@ -32,7 +33,7 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     let data_dir = configuration::data_dir(file, &config)?;
     configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
     // Text needs only sums; the rest names batches.
-    let names_batches = options.json || options.verify || options.html.is_some();
+    let names_batches = options.json || options.verify || options.index || options.html.is_some();
     let subscribers = configuration::subscribers(&config);
     let scope = AuditScope {
         listing: if names_batches {
@@ -51,6 +52,9 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     let mut unread = Vec::new();
     if options.verify {
         unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
+    }
+    if options.index {
+        unread.extend(index::count_documents(file, &config, &mut audit)?);
     }
     console::print_result(options.json, &audit, text)?;
     if let Some(to) = &options.html {

@@ -1,11 +1,12 @@
 //! Tries every host in the configuration in its own protocol, and every port that a role listens on. One line each.
 //!
 //! A relay is asked what this host would be there; at a destination a small file is written, renamed and deleted; a mail
-//! server hears sender and recipients, and no mail; a channel is asked what it takes, and gets no message. Nothing is left behind.
+//! server hears sender and recipients, and no mail; a channel is asked what it takes, and gets no message; OpenSearch is asked for
+//! what no server does. Nothing is left behind.
 
 use std::path::Path;
 
-use logferry_config::{Config, SenderSettings, Smtp, SourceSetting};
+use logferry_config::{Config, OpenSearchLogin, OpenSearchSettings, SenderSettings, Smtp, SourceSetting};
 use logferry_sender::RelayFound;
 
 use super::ports;
@@ -39,6 +40,13 @@ pub(super) fn all(config: &Config, file: &Path) -> anyhow::Result<bool> {
         for (name, result) in oneshot::probe_channels(monitor)? {
             is_fine &= print(&name, result)?;
         }
+    }
+    if let Some(settings) = config
+        .indexer
+        .as_ref()
+        .and_then(|indexer| indexer.opensearch.as_ref())
+    {
+        is_fine &= opensearch(settings)?;
     }
     for (name, result) in ports::all(config, file) {
         is_fine &= print(&name, result)?;
@@ -91,6 +99,25 @@ fn found_relay(sender: &SenderSettings, found: &RelayFound) -> String {
         "takes this host's lines as source {}{group}; {ledger}; {tls}, {token}{not_trusted}",
         found.source
     )
+}
+
+fn opensearch(settings: &OpenSearchSettings) -> anyhow::Result<bool> {
+    let login = match &settings.login {
+        OpenSearchLogin::None => "without a login".to_owned(),
+        OpenSearchLogin::Basic { user, .. } => format!("as user {user}"),
+        OpenSearchLogin::ApiKey(_) => "with the API key".to_owned(),
+    };
+    let result = oneshot::probe_opensearch(settings)?;
+    let result = result
+        .map(|found| {
+            format!(
+                "{} takes bulk requests {login}; nothing was written; lines go to {}",
+                found.name,
+                settings.index.pattern()
+            )
+        })
+        .map_err(|error| logferry_text::error_chain(&error));
+    print(&format!("opensearch {}", settings.url), result)
 }
 
 fn mail_server(smtp: &Smtp) -> anyhow::Result<bool> {

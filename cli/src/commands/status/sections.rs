@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::Config;
-use logferry_monitor::status::{RoleState, StatusReport, WatchedRole};
+use logferry_monitor::status::{RoleState, SinkStatus, StatusReport, WatchedRole};
 use logferry_text::{Table, count_of, duration, size, wrapped};
 
 use super::ago;
@@ -65,15 +65,7 @@ pub(super) fn index(status: &StatusReport) -> String {
     let Some(index) = &status.indexer else {
         return String::new();
     };
-    let behind = match index.lag_bytes {
-        0 => "all lines are in it".to_owned(),
-        bytes => format!(
-            "{} ({}) behind, for {}",
-            count_of(index.lag_lines, "line"),
-            size(bytes),
-            duration(std::time::Duration::from_secs(index.lag_seconds))
-        ),
-    };
+    let behind = behind((index.lag_bytes, index.lag_lines, index.lag_seconds));
     let gaps = match index.gaps {
         0 => String::new(),
         gaps => format!(
@@ -82,7 +74,34 @@ pub(super) fn index(status: &StatusReport) -> String {
             size(index.gap_bytes)
         ),
     };
-    format!("index: {behind}{gaps}\n")
+    let sink = index.opensearch.as_ref().map(sink).unwrap_or_default();
+    format!("index: {behind}{gaps}\n{sink}")
+}
+
+/// How far lines are sent to OpenSearch, and why they wait.
+fn sink(sink: &SinkStatus) -> String {
+    let mut facts = vec![behind((sink.lag_bytes, sink.lag_lines, sink.lag_seconds))];
+    if sink.refused > 0 {
+        facts.push(format!("{} refused", count_of(sink.refused, "line")));
+    }
+    if sink.gaps > 0 {
+        let (gaps, bytes) = (count_of(sink.gaps, "gap"), size(sink.gap_bytes));
+        facts.push(format!("{gaps} ({bytes} were gone before)"));
+    }
+    facts.extend(sink.trouble.as_ref().map(|reason| format!("waits: {reason}")));
+    wrapped(&format!("opensearch: {}", facts.join("; ")))
+}
+
+fn behind((bytes, lines, seconds): (u64, u64, u64)) -> String {
+    if bytes == 0 {
+        return "all lines are in it".to_owned();
+    }
+    format!(
+        "{} ({}) behind, for {}",
+        count_of(lines, "line"),
+        size(bytes),
+        duration(std::time::Duration::from_secs(seconds))
+    )
 }
 
 /// The mails that wait; nothing if there is none.

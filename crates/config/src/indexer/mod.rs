@@ -1,16 +1,17 @@
-//! The `indexer` section; `counters` has what named counters count.
+//! The `indexer` section; `counters` has what named counters count, `opensearch` where lines go as documents.
 
 pub(crate) mod counters;
+pub(crate) mod opensearch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::formats::FormatsByLog;
 use crate::indexer::counters::{CounterSettings, RawCounter};
+use crate::indexer::opensearch::{OpenSearchSettings, RawOpenSearch};
 use crate::yaml::field::{ConfigField, RawText};
 
 /// The default of `store_dir`, the monitor's too.
@@ -32,6 +33,8 @@ pub struct IndexerSettings {
     pub counters: Vec<CounterSettings>,
     /// The formats of logs: the `formats` section.
     pub formats: FormatsByLog,
+    /// Where lines go as documents; `None`: nowhere.
+    pub opensearch: Option<OpenSearchSettings>,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
 }
@@ -56,7 +59,7 @@ pub(crate) struct RawIndexer {
     store_dir: RawText,
     keep: RawKeep,
     counters: Vec<RawCounter>,
-    opensearch: Option<IgnoredAny>,
+    opensearch: Option<RawOpenSearch>,
     metrics: Option<String>,
 }
 
@@ -78,10 +81,8 @@ impl RawIndexer {
         let keep = self.keep.resolve(&at.key("keep"));
         let counters = counters::resolve(self.counters, &at.key("counters"));
         let metrics = at.optional("metrics", self.metrics, ConfigField::address);
-        if self.opensearch.is_some() {
-            at.key("opensearch")
-                .report("this version cannot write to OpenSearch; write null, or leave it out");
-        }
+        // `None` after a problem, too: it is reported, so that the whole is refused.
+        let opensearch = self.opensearch.and_then(|raw| raw.resolve(&at.key("opensearch")));
         let (data_dir, store_dir) = (data_dir?.unwrap_or_else(|| spool.to_owned()), store_dir?);
         if store_dir.starts_with(&data_dir) || data_dir.starts_with(&store_dir) {
             let (shown, spool) = (store_dir.display(), data_dir.display());
@@ -95,6 +96,7 @@ impl RawIndexer {
             keep: keep?,
             counters: counters?,
             formats: FormatsByLog::default(),
+            opensearch,
             metrics: metrics?,
         })
     }

@@ -11,6 +11,7 @@ mod monitor;
 mod process;
 mod relay;
 mod sender;
+mod sink;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -25,6 +26,7 @@ pub use self::monitor::MonitorMetrics;
 pub use self::process::ProcessMetrics;
 pub use self::relay::{RelayMetrics, StoredChunks};
 pub use self::sender::{SenderMetrics, SenderTotals};
+pub use self::sink::SinkMetrics;
 
 use self::forwarder::ForwarderFamilies;
 use self::relay::RelayFamilies;
@@ -46,6 +48,7 @@ struct Inner {
     monitor: MonitorMetrics,
     indexer: IndexerMetrics,
     process: ProcessMetrics,
+    sink: SinkMetrics,
 }
 
 impl Default for Metrics {
@@ -65,6 +68,7 @@ impl Metrics {
             monitor: MonitorMetrics::register(&mut registry),
             indexer: IndexerMetrics::register(&mut registry),
             process: ProcessMetrics::register(&mut registry),
+            sink: SinkMetrics::register(&mut registry),
             registry,
         }))
     }
@@ -111,6 +115,11 @@ impl Metrics {
     /// The numbers of the indexer.
     pub fn indexer(&self) -> IndexerMetrics {
         self.0.indexer.clone()
+    }
+
+    /// The numbers of the sink to OpenSearch.
+    pub fn sink(&self) -> SinkMetrics {
+        self.0.sink.clone()
     }
 }
 

@@ -20,6 +20,7 @@ const RULES: &str = "    - {name: errors, counter: status_5xx, measure: share, a
 const KEPT: NumbersKept = NumbersKept {
     minutes: Duration::from_hours(192),
     hours: Duration::from_hours(400),
+    gaps: Duration::from_hours(400),
 };
 
 fn time(second: i64) -> Timestamp {
