@@ -248,6 +248,9 @@ impl<D: Disk, R> Committer<D, R> {
                     return Ok(Some(Settled::Wait(limit)));
                 }
                 self.append(placed)?;
+                if let Some(body) = &placed.chunk().upload {
+                    self.uploads.appended(body);
+                }
                 ChunkOutcome::Stored
             }
             OffsetCheck::Gap => match at_limit.get(&placed.stream) {

@@ -4,7 +4,8 @@
 //! response is not confirmed. Then the body is a repeat; otherwise it is new.
 //!
 //! Invariants:
-//! - A body is remembered in the transaction that makes it durable, so a crash before the response forgets nothing.
+//! - A body is remembered with the round that has its lines, in the transaction that makes them durable: so a body that waits
+//!   is not remembered, and a crash before the response forgets nothing.
 //! - It is forgotten only after its response is confirmed.
 
 use std::collections::VecDeque;
@@ -40,9 +41,10 @@ pub(crate) struct UploadDedup {
 }
 
 impl UploadDedup {
-    /// Whether a body is new. If so, it is remembered with the next round.
+    /// Whether a body is new: neither the ledger knows it, nor a round that is ahead of the ledger. Remembers nothing, as the
+    /// body may have to wait yet.
     pub(crate) fn check(
-        &mut self,
+        &self,
         body: &UploadedBody,
         ledger: &Ledger,
         now: Timestamp,
@@ -52,11 +54,16 @@ impl UploadDedup {
             Some(is_unanswered) => is_unanswered,
             None => ledger.is_unanswered(body, now)?,
         };
-        if is_unanswered {
-            return Ok(OffsetCheck::Duplicate);
-        }
+        Ok(if is_unanswered {
+            OffsetCheck::Duplicate
+        } else {
+            OffsetCheck::Next
+        })
+    }
+
+    /// The lines of a body are appended: it is remembered with the next round.
+    pub(crate) fn appended(&mut self, body: &UploadedBody) {
         self.staged.stored.push(body.clone());
-        Ok(OffsetCheck::Next)
     }
 
     /// The response to a body is confirmed: an equal body is new.

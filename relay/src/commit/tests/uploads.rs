@@ -87,6 +87,40 @@ fn a_body_that_could_not_be_stored_is_new_when_it_comes_again() {
     assert_eq!(fixture.stored(), a);
 }
 
+/// Lines of these minutes after the epoch.
+fn lines_of(minutes: std::ops::Range<u32>) -> Vec<u8> {
+    let lines = minutes.map(|minute| format!("{} text\n", 1_700_000_000 + minute * 60));
+    lines.collect::<Vec<_>>().concat().into_bytes()
+}
+
+/// A body waits at a limit as often as it comes, and is stored once when there is room.
+fn assert_waits_and_is_stored_once(fixture: &mut CommitterFixture, body: &[u8]) {
+    let before = fixture.stored().len();
+    for _ in 0..2 {
+        assert_eq!(outcomes(fixture, &[body]), [None]);
+    }
+    // A round of other lines, which is recorded, does not make it known.
+    let mut other = upload(&line(20, "of another source"));
+    other.source = "198.51.100.2".parse().expect("valid");
+    fixture.send(vec![other]);
+    let between = fixture.stored().len();
+    assert!(between > before);
+    assert_eq!(outcomes(fixture, &[body]), [None]);
+    fixture.committer().open.age_all(Duration::from_hours(1));
+    while !fixture.seal_due(now()).is_empty() {}
+    assert_eq!(outcomes(fixture, &[body]), [Some(ChunkOutcome::Stored)]);
+    assert_eq!(outcomes(fixture, &[body]), [Some(ChunkOutcome::Duplicate)]);
+    assert_eq!(fixture.stored().len(), between + body.len());
+}
+
+#[test]
+fn a_body_that_waits_at_the_limit_of_open_batches_is_new_when_it_comes_again() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let stored = outcomes(&mut fixture, &[&lines_of(0..1000)]);
+    assert_eq!(stored, [Some(ChunkOutcome::Stored)]);
+    assert_waits_and_is_stored_once(&mut fixture, &lines_of(1000..1010));
+}
+
 #[test]
 fn uploads_and_chunks_of_a_source_share_its_batches_and_are_counted_alike() {
     let mut fixture = CommitterFixture::new(1 << 30);
