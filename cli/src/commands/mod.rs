@@ -14,5 +14,6 @@ pub(crate) mod retry;
 pub(crate) mod rules;
 pub(crate) mod search;
 pub(crate) mod status;
+pub(crate) mod summary;
 pub(crate) mod tail;
 pub(crate) mod trust;

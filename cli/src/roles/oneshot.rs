@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use logferry_config::{MonitorSettings, OpenSearchSettings, RelayAddress, SenderSettings, Smtp};
-use logferry_monitor::{MonitorError, ProbedRecipients};
+use logferry_monitor::{ComposedSummary, MonitorError, ProbedRecipients};
 use logferry_opensearch::{OpenSearchClient, OpenSearchError, ServerFound};
 use logferry_sender::{RelayFound, RelayProbeError};
 use logferry_telemetry::{PresenceState, give_sign, presence};
@@ -118,7 +118,13 @@ pub(crate) fn block_on<F: Future>(future: F) -> anyhow::Result<F::Output> {
     Ok(runtime()?.block_on(future))
 }
 
-fn monitor_section(file: &Path) -> Result<MonitorSettings> {
+/// Sends a summary to the recipients now.
+pub(crate) fn send_summary(config: &MonitorSettings, summary: &ComposedSummary) -> Result<()> {
+    Ok(runtime()?.block_on(logferry_monitor::send_summary(config, summary))?)
+}
+
+/// The monitor's section, with the rights of the folder's owner taken.
+pub(crate) fn monitor_section(file: &Path) -> Result<MonitorSettings> {
     let config = load_for(file, Some(Role::Monitor))?;
     act_as_owner(&config, Some(Role::Monitor))?;
     config.monitor.ok_or_else(|| missing_section(file, Role::Monitor))

@@ -52,7 +52,8 @@ pub use monitor::rules::{
     RuleThreshold,
 };
 pub use monitor::smtp::{Smtp, SmtpTls};
-pub use monitor::{AlertHold, MonitorSettings, SummarySettings};
+pub use monitor::summary::SummarySettings;
+pub use monitor::{AlertHold, MonitorSettings};
 pub use reader::{Config, load, load_for, parse, parse_for};
 pub use relay::batch::BatchSettings;
 pub use relay::sources::{SourceList, SourceListError};

@@ -257,6 +257,7 @@ impl RawConfig {
             );
         }
         config.share_expected_sources();
+        config.share_with_summaries();
         if let Some(relay) = &mut config.relay {
             relay.batch.formats.clone_from(&config.formats);
         }
@@ -303,6 +304,14 @@ impl Config {
         let destinations = forwarder.destinations.iter_mut();
         for settings in destinations.filter_map(|destination| destination.window_manifest.as_mut()) {
             settings.expected_sources.clone_from(&monitor.expected_sources);
+        }
+    }
+
+    /// The summaries say what was delivered where.
+    fn share_with_summaries(&mut self) {
+        let Some(monitor) = &mut self.monitor else { return };
+        if let Some(forwarder) = &self.forwarder {
+            monitor.summary.destinations = forwarder.subscribers();
         }
     }
 

@@ -314,6 +314,25 @@ UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
 CREATE INDEX window_records_by_window ON window_records (window_start, window_seconds);",
     // What channels beside the mail have not got yet.
     ALERT_EVENTS_STEP,
+    // Pictures and attachments of mails in the outbox, until the mail is sent; and the days with a summary.
+    "CREATE TABLE mail_parts (
+    mail         INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    name         TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    content_id   TEXT,
+    content      BLOB NOT NULL,
+    PRIMARY KEY (mail, position)
+) STRICT;
+CREATE TRIGGER sent_mail_parts AFTER UPDATE OF sent_at ON outbox WHEN new.sent_at IS NOT NULL
+    BEGIN DELETE FROM mail_parts WHERE mail = new.id; END;
+CREATE TRIGGER deleted_mail_parts AFTER DELETE ON outbox
+    BEGIN DELETE FROM mail_parts WHERE mail = old.id; END;
+
+CREATE TABLE daily_summaries (
+    day       INTEGER PRIMARY KEY,
+    queued_at INTEGER NOT NULL
+) STRICT;",
 ];
 
 /// The version of the current schema.

@@ -123,6 +123,7 @@ async fn mail(to: &str, every: Duration, smtp: &Smtp) -> Result<(), String> {
         id: format!("logferry-heartbeat-{}", now.as_millisecond()),
         written_at: now,
         content: &content,
+        parts: &[],
         waiting_for: None,
     };
     let smtp = Smtp {

@@ -82,6 +82,9 @@ impl RelayHost {
             },
             summary: SummarySettings {
                 after: Duration::from_mins(15),
+                daily: false,
+                templates_dir: None,
+                destinations: Vec::new(),
             },
             metrics: None,
             rules: Vec::new(),

@@ -1,10 +1,12 @@
-//! The `monitor` section; `smtp` has the mail server, `rules` the thresholds, `channels` where alerts go beside the mail.
+//! The `monitor` section; `smtp` has the mail server, `summary` the hourly and the daily mail, `rules` the thresholds, `channels`
+//! where alerts go beside the mail.
 //!
 //! A setting of the monitor is added here; `docs/configure.md` describes it.
 
 pub(crate) mod channels;
 pub(crate) mod rules;
 pub(crate) mod smtp;
+pub(crate) mod summary;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use crate::indexer::STORE_DIR;
 use crate::monitor::channels::{ChannelSettings, HeartbeatSettings, RawChannel, RawHeartbeat};
 use crate::monitor::rules::{RawMonitorRule, RuleSettings};
 use crate::monitor::smtp::{RawSmtp, Smtp, mail_address};
+use crate::monitor::summary::{RawSummary, SummarySettings};
 use crate::yaml::field::{ConfigField, RawText};
 
 /// Senders report every 10 s. A source is stale only after several reports are missing.
@@ -40,7 +43,7 @@ pub struct MonitorSettings {
     pub expected_sources: Vec<SourceId>,
     /// The mail server.
     pub smtp: Smtp,
-    /// The hourly mail.
+    /// The hourly and the daily mail.
     pub summary: SummarySettings,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
@@ -61,13 +64,6 @@ pub struct AlertHold {
     pub clear: Duration,
 }
 
-/// The hourly mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SummarySettings {
-    /// Time from an hour's end to its mail; below one hour.
-    pub after: Duration,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawMonitor {
@@ -77,6 +73,7 @@ pub(crate) struct RawMonitor {
     stale_after: RawText,
     hold: RawHold,
     expected_sources: Vec<String>,
+    templates_dir: Option<String>,
     smtp: RawSmtp,
     summary: RawSummary,
     #[serde(default = "metrics_address")]
@@ -110,13 +107,6 @@ impl RawHold {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
-struct RawSummary {
-    every: RawText,
-    after: RawText,
-}
-
 impl RawMonitor {
     /// `spool`: the folder if the section has none; `index`: that of the indexer's section, if there is one.
     pub(crate) fn resolve(
@@ -141,7 +131,10 @@ impl RawMonitor {
             .key("expected_sources")
             .each(self.expected_sources, |raw: String, at| at.parse(&raw));
         let smtp = self.smtp.resolve(&at.key("smtp"));
-        let summary = self.summary.resolve(&at.key("summary"));
+        let templates_dir = at.optional("templates_dir", self.templates_dir, ConfigField::path);
+        let summary = self
+            .summary
+            .resolve(&at.key("summary"), templates_dir?);
         let metrics = at.optional("metrics", self.metrics, ConfigField::address);
         let channels = channels::resolve(self.channels, &at.key("channels"));
         let rules = rules::resolve(self.rules, channels.as_deref(), &at.key("rules"));
@@ -163,17 +156,5 @@ impl RawMonitor {
             channels: channels?,
             heartbeat: heartbeat?,
         })
-    }
-}
-
-impl RawSummary {
-    fn resolve(&self, at: &ConfigField<'_>) -> Option<SummarySettings> {
-        const HOUR: Duration = Duration::from_hours(1);
-        let every = at.key("every").choice(self.every.or("hour"), &[("hour", ())]);
-        let after_at = at.key("after");
-        match after_at.time(self.after.or("15m"))? {
-            after if after >= HOUR => after_at.refuse("is not below one hour; write for example 15m"),
-            after => every.map(|()| SummarySettings { after }),
-        }
     }
 }
