@@ -42,7 +42,9 @@ pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy
 pub use housekeeper::HousekeeperSettings;
 pub use indexer::counters::{CounterRule, CounterSettings, TextPattern};
 pub use indexer::{IndexKeep, IndexerSettings};
+pub use monitor::limits::AlertLimits;
 pub use monitor::smtp::{Smtp, SmtpTls};
+pub use monitor::watched_host::{WatchedCertificate, WatchedHost};
 pub use monitor::{AlertHold, MonitorSettings, SummarySettings};
 pub use reader::{Config, load, load_for, parse, parse_for};
 pub use relay::batch::BatchSettings;
