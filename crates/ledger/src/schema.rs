@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::alert_events::ALERT_EVENTS_STEP;
+use crate::incidents::INCIDENTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -300,6 +301,8 @@ ALTER TABLE alerts ADD COLUMN back_since INTEGER;",
 ) STRICT;
 INSERT INTO source_reports SELECT source, heartbeat, heartbeat_at FROM sources WHERE heartbeat IS NOT NULL;
 UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
+    // Incidents with their timelines, and silences.
+    INCIDENTS_STEP,
     // What channels beside the mail have not got yet.
     ALERT_EVENTS_STEP,
 ];
@@ -367,6 +370,19 @@ fn upgrade(connection: &mut Connection, may_begin: bool) -> rusqlite::Result<Upg
     transaction.pragma_update(None, "user_version", newest())?;
     transaction.commit()?;
     Ok(Upgrade::Done)
+}
+
+/// Makes an empty file a ledger of the time before a step.
+#[cfg(test)]
+pub(crate) fn before(sqlite: &Connection, step: &str) -> rusqlite::Result<()> {
+    let steps = STEPS.iter().take_while(|it| **it != step);
+    let mut version = 0;
+    for step in steps {
+        sqlite.execute_batch(step)?;
+        version += 1;
+    }
+    sqlite.pragma_update(None, "application_id", APPLICATION_ID)?;
+    sqlite.pragma_update(None, "user_version", version)
 }
 
 #[cfg(test)]
