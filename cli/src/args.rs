@@ -1,5 +1,7 @@
 //! The command line: every command and option with its help text.
 
+pub(crate) mod alerts;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -12,6 +14,8 @@ use logferry_monitor::SummaryPeriod;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_store::SearchCursor;
 use logferry_time_windows::{MomentError, moment};
+
+use self::alerts::{AlertsArgs, SilenceArgs};
 
 /// The configuration that is used unless another one is named.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
@@ -51,7 +55,7 @@ pub(crate) enum CliCommand {
     Relay,
     /// Deliver sealed batches over SFTP
     Forwarder,
-    /// Send a mail when a source is silent, and each hour a summary of lines received and delivered
+    /// Send a mail when something is wrong or right again, and each hour a summary of lines received and delivered
     Monitor(RunMode),
     /// Compress and later delete the batches that every destination has
     Housekeeper(RunMode),
@@ -61,6 +65,10 @@ pub(crate) enum CliCommand {
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
     Status(StatusArgs),
+    /// List what is wrong and what was: incidents, open and past, with their timelines
+    Alerts(AlertsArgs),
+    /// Tell nobody about a subject for a while; the same as `alerts silence`
+    Silence(SilenceArgs),
     /// Check that every line that was read was delivered exactly once
     Audit(AuditArgs),
     /// Make the mail of an hour or a day again: printed, as a page, or sent

@@ -77,7 +77,8 @@ pub(crate) fn require_group(config: &Config, ledger: &Ledger, group: Option<&Gro
     require("group", group.as_str(), &known)
 }
 
-fn require(thing: &str, name: &str, known: &BTreeSet<String>) -> Result<()> {
+/// Refuses a name that is not known.
+pub(crate) fn require(thing: &str, name: &str, known: &BTreeSet<String>) -> Result<()> {
     if known.contains(name) {
         return Ok(());
     }

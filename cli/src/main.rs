@@ -21,7 +21,8 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{
-    audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, summary, tail, trust,
+    alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, summary,
+    tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -52,6 +53,8 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
+        CliCommand::Alerts(options) => alerts::run(file, &options),
+        CliCommand::Silence(options) => alerts::silence::run(file, &options),
         CliCommand::Audit(options) => audit::run(file, &options),
         CliCommand::Summary(options) => summary::run(file, &options),
         CliCommand::Fsck(options) => fsck::run(file, &options),

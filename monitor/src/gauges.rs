@@ -1,9 +1,11 @@
-//! What the monitor tells Prometheus after each look. Reads the ledger, changes nothing.
+//! What the monitor tells Prometheus at each look. Reads the ledger, changes nothing.
 
 use jiff::Timestamp;
 use logferry_config::MonitorSettings;
-use logferry_ledger::{Ledger, LedgerError};
+use logferry_ledger::{Incident, Ledger, LedgerError, Severity, SourceLineTotals};
 use logferry_telemetry::MonitorMetrics;
+
+use crate::certificate_expiry::CertificateFact;
 
 /// The channel of mails.
 const MAIL: &str = "mail";
@@ -26,6 +28,40 @@ pub(crate) fn set(
     metrics.set_pending(MAIL, ledger.mail_backlog()?.waiting);
     let lost = ledger.gaps()?.iter().map(logferry_ledger::GapRecord::bytes).sum();
     metrics.set_lost_bytes(DELETED, lost);
-    metrics.looked(now.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+    metrics.looked(seconds(now));
     Ok(())
+}
+
+/// Sets how many incidents are open.
+pub(crate) fn set_incidents(metrics: &MonitorMetrics, open: &[&Incident]) {
+    for severity in [Severity::Warning, Severity::Critical] {
+        let open = open.iter().filter(|incident| incident.severity == severity);
+        metrics.set_incidents(severity.as_str(), open.count());
+    }
+}
+
+/// Sets when certificates expire, and for how many sources the counts differ. Of a setting the first counts.
+pub(crate) fn set_findings(
+    metrics: &MonitorMetrics,
+    certificates: &[CertificateFact],
+    totals: Option<&[SourceLineTotals]>,
+) {
+    let mut certificates: Vec<_> = certificates
+        .iter()
+        .filter_map(|fact| Some((fact.setting, fact.expires?)))
+        .collect();
+    // The earliest is set last.
+    certificates.sort_by_key(|(_, expires)| std::cmp::Reverse(*expires));
+    for (setting, expires) in certificates {
+        metrics.set_certificate_expiry(setting, seconds(expires));
+    }
+    if let Some(totals) = totals {
+        let differing = totals.iter().filter(|it| it.lines_sent != it.lines_batched);
+        metrics.set_mismatches(differing.count());
+    }
+}
+
+/// Seconds since 1970.
+fn seconds(at: Timestamp) -> f64 {
+    at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
 }

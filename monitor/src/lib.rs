@@ -1,7 +1,7 @@
-//! The monitor: mails about silent sources and about each hour, the status, and the audit.
+//! The monitor: mails about what is wrong and about each hour, the status, and the audit.
 //!
 //! All of it reads the ledger:
-//! - [`run`] and [`once`] decide which sources are silent and which hours need a summary, and send the mails;
+//! - [`run`] and [`once`] decide what is wrong and which hours need a summary, and send the mails;
 //! - [`status::status`] is the present state;
 //! - [`audit::audit`] adds everything up and compares the ledger with the spool;
 //! - [`sign_off`] signs what is delivered, so that a later change is noticed.
@@ -15,10 +15,10 @@
 //!   (RFC 1047).
 //! - An hour is summed up once it really is over: by a trusted time, not by this host's clock alone (`summary`).
 //! - One monitor at a time per data folder, by a lock: two would send each mail twice.
-//! - `alerts` and `summary` decide without I/O, and so does what follows from a summary's facts; the time is an argument.
+//! - `incidents` and `summary` decide without I/O, and so does what follows from a summary's facts; the time is an argument.
 
-mod alerts;
 pub mod audit;
+mod certificate_expiry;
 mod channel_error;
 mod channels;
 mod daemon;
@@ -26,8 +26,8 @@ mod error;
 mod expected_deliveries;
 mod gap;
 mod gauges;
+mod incident_look;
 pub mod incidents;
-mod log_alerts;
 mod mail;
 pub mod rules;
 pub mod sign_off;
@@ -39,7 +39,6 @@ mod tick;
 mod time;
 mod upkeep;
 
-pub use alerts::SourceState;
 pub use channel_error::ChannelError;
 pub use channels::{probe_channel, probe_heartbeat, test_channel};
 pub use daemon::{once, run, test_mail};

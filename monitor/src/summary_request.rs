@@ -10,7 +10,7 @@ use logferry_ledger::{Ledger, LedgerError};
 use crate::error::MonitorError;
 use crate::mail::send_now;
 use crate::summary::period::SummaryPeriod;
-use crate::summary_mail::{ComposedSummary, SummaryFacts, compose, open_incidents};
+use crate::summary_mail::{ComposedSummary, SummaryFacts, compose};
 
 /// Makes the mail of a period from what is known now.
 pub fn summarize(
@@ -20,8 +20,7 @@ pub fn summarize(
 ) -> Result<ComposedSummary, LedgerError> {
     let ledger = Ledger::open(&config.data_dir)?;
     let zone = TimeZone::system();
-    let incidents = open_incidents(config, now);
-    let facts = SummaryFacts::read(&ledger, config, period, incidents, &zone, now)?;
+    let facts = SummaryFacts::read(&ledger, config, period, &zone, now)?;
     Ok(compose(&facts, config, &zone))
 }
 

@@ -10,16 +10,14 @@ use logferry_ledger::{Ledger, LedgerError};
 use logferry_telemetry::MonitorMetrics;
 use logferry_text::duration;
 
-use crate::alerts::alert_mail;
-use crate::alerts::alert_rule::{self, AlertInput};
-use crate::log_alerts;
+use crate::incident_look::{self, LookScope};
 use crate::summary::daily_schedule::due_days;
 use crate::summary::period::{SummaryPeriod, later};
 use crate::summary::summary_schedule::{SummaryHour, due_hours};
-use crate::summary_mail::{SummaryFacts, compose, open_incidents};
+use crate::summary_mail::{SummaryFacts, compose};
 
-/// Queues the alerts and summaries that are due. An error in one does not keep the other from being tried. The monitor has
-/// watched for so long.
+/// Queues the mails about incidents and the summaries that are due. An error in one does not keep the other from being tried. The
+/// monitor has watched for so long.
 pub(crate) fn tick(
     ledger: &mut Ledger,
     config: &MonitorSettings,
@@ -28,63 +26,21 @@ pub(crate) fn tick(
     watched_for: Duration,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let alerts = queue_alerts(ledger, config, zone, metrics, watched_for, now);
-    if let Err(error) = &alerts {
+    let scope = LookScope {
+        config,
+        zone,
+        watched_for,
+        now,
+    };
+    let incidents = incident_look::look(ledger, scope, metrics);
+    if let Err(error) = &incidents {
         tracing::error!(
             error = error as &dyn Error,
-            "cannot check for silent sources; this is tried again in {}",
+            "cannot look for what is wrong; this is tried again in {}",
             duration(config.interval)
         );
     }
-    let log_alerts = log_alerts::queue(ledger, &config.data_dir, config.hold, zone, metrics, now);
-    if let Err(error) = &log_alerts {
-        tracing::error!(
-            error = error as &dyn Error,
-            "cannot check for logs that are not shipped and files that roles cannot use; tried again"
-        );
-    }
-    queue_summaries(ledger, config, zone, now)
-        .and(alerts)
-        .and(log_alerts)
-}
-
-fn queue_alerts(
-    ledger: &mut Ledger,
-    config: &MonitorSettings,
-    zone: &TimeZone,
-    metrics: &MonitorMetrics,
-    watched_for: Duration,
-    now: Timestamp,
-) -> Result<(), LedgerError> {
-    let input = AlertInput {
-        sources: &ledger.sources()?,
-        expected: &config.expected_sources,
-        alerts: &ledger.alerts()?,
-        stale_after: config.stale_after,
-        watched_for,
-        hold: config.hold,
-    };
-    let decision = alert_rule::decide(input, now);
-    if !decision.returning.is_empty() {
-        ledger.note_returns(&decision.returning)?;
-    }
-    if !decision.newly_silent.is_empty() {
-        let mail = alert_mail::silent_mail(&decision, config.stale_after, zone, now);
-        ledger.raise_alerts(&decision.newly_silent, &mail, now)?;
-        for alert in &decision.newly_silent {
-            metrics.alerted();
-            let (source, kind) = (&alert.source, alert.kind.as_str());
-            tracing::warn!(%source, kind, "{}; a mail about it is queued", alert_mail::silence(alert, now));
-        }
-    }
-    if !decision.back.is_empty() {
-        let sources: Vec<_> = decision.back.iter().map(|alert| alert.source.clone()).collect();
-        ledger.clear_alerts(&sources, &alert_mail::back_mail(&decision, zone), now)?;
-        for source in &sources {
-            tracing::info!(%source, "source {source} is back; a mail about it is queued");
-        }
-    }
-    Ok(())
+    queue_summaries(ledger, config, zone, now).and(incidents)
 }
 
 /// A mail written so long after it was due says so.
@@ -130,8 +86,7 @@ fn queue_summaries(
             ledger.pass_over_summary(period.key(), now)?;
             continue;
         }
-        let incidents = open_incidents(config, now);
-        let mut facts = SummaryFacts::read(ledger, config, period, incidents, zone, now)?;
+        let mut facts = SummaryFacts::read(ledger, config, period, zone, now)?;
         let after = SignedDuration::try_from(config.summary.after).unwrap_or_default();
         let due_at = later(period.end, after);
         let is_late = may_be_late && trusted.duration_since(due_at) > LATE_AFTER;

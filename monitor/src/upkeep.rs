@@ -8,8 +8,11 @@ use logferry_ledger::{Ledger, LedgerError};
 
 use crate::summary::trusted_time::{self, ClockReading};
 
-/// Mails, summaries and closed gaps are kept for this time.
+/// Mails, summaries, closed incidents and closed gaps are kept for this time.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Closed incidents that are kept at most.
+const INCIDENTS_MAX: u64 = 20_000;
 
 /// Rows of one kind that one look deletes: a transaction of milliseconds, so that no commit of the relay waits for it.
 const FORGET_MAX: u32 = 200;
@@ -62,7 +65,9 @@ fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
             forgotten.unsent_mails
         );
     }
-    Ok(())
+    ledger
+        .forget_incidents(before, INCIDENTS_MAX, FORGET_MAX)
+        .map(drop)
 }
 
 /// Deletes alerts that channels did not take for [`KEEP`], and those for channels that are not configured any more.

@@ -99,9 +99,15 @@ async fn a_dead_recipient_is_noted_and_the_others_get_the_mail_once() {
         once(&host.config).await.unwrap();
     }
     for user in ["ops", "night"] {
-        let mails = server.mails(user, 1);
-        assert_eq!(mails.len(), 1, "once, not again with each attempt");
-        let mail = &mails[0];
+        // The second one says that a recipient is refused.
+        let mails = server.mails(user, 2);
+        assert_eq!(mails.len(), 2, "once each, not again with each attempt");
+        let is_first = |mail: &&String| mail.contains("\nSubject: [logferry] silent: ");
+        let mail = mails.iter().find(is_first).expect("the first one");
+        let refusal = mails
+            .iter()
+            .any(|mail| mail.contains("\nSubject: [logferry] warning: recipient dead@example.com\n"));
+        assert!(refusal, "{mails:?}");
         for part in [
             "\nSubject: [logferry] silent: 198.51.100.1\n",
             "\nFrom: relay@example.org\n",

@@ -4,10 +4,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::RealDisk;
-use logferry_ledger::{Alert, AlertKind, BatchState, Ledger, NewBatch, NewMail};
+use logferry_ledger::{BatchState, Incident, IncidentUpdate, Ledger, NewBatch, NewMail, Severity};
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use nix::sys::signal::Signal;
 
@@ -105,14 +106,29 @@ fn lay_out_troubles(folder: &TestFolder) {
     let now = Timestamp::now();
     assert!(ledger.queue_summary(now, &mail, now).unwrap());
     let (back, group) = ("198.51.100.9".parse().unwrap(), "web".parse().unwrap());
-    let alert = Alert {
-        source: "198.51.100.9".parse().unwrap(),
-        kind: AlertKind::Missing,
-        since: None,
-        raised_at: now,
-        back_since: None,
+    let missing = IncidentUpdate {
+        incident: Incident {
+            id: None,
+            rule: "missing".to_owned(),
+            subject: "198.51.100.9".to_owned(),
+            severity: Severity::Critical,
+            text: "source 198.51.100.9 is missing".to_owned(),
+            advice: String::new(),
+            channels: Vec::new(),
+            clear_after: Duration::ZERO,
+            since: now,
+            opened_at: Some(now),
+            gone_since: None,
+            closed_at: None,
+            told: Some(Severity::Critical),
+            told_at: Some(now),
+            returns: 0,
+            relapses: 0,
+        },
+        entries: Vec::new(),
+        is_dropped: false,
     };
-    ledger.raise_alerts(&[alert], &mail, now).unwrap();
+    ledger.record_incidents(&[missing], &[mail], &[], now).unwrap();
     ledger.note_contact(&back, &group, now).unwrap();
 }
 
@@ -212,7 +228,7 @@ fn of_the_others(folder: &TestFolder, ports: &Ports) -> Vec<Vec<String>> {
             ". Cause: ",
             "refused",
         ]),
-        list(&["source 198.51.100.9 is back"]),
+        list(&["over: source 198.51.100.9 is missing"]),
         list(&["sent/198.51.100.1/unknown", "not in the ledger"]),
         list(&[
             "the new configuration is not valid; the old one stays in force",

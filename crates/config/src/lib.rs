@@ -47,12 +47,14 @@ pub use monitor::channels::{
     ChannelKind, ChannelSettings, HeartbeatSettings, HeartbeatTarget, WebAddress, WebAddressError,
     WebEndpoint,
 };
+pub use monitor::limits::AlertLimits;
 pub use monitor::rules::{
     BuiltInCounter, RuleCounter, RuleDimension, RuleFilter, RuleMeasure, RuleSettings, RuleSeverity,
     RuleThreshold,
 };
 pub use monitor::smtp::{Smtp, SmtpTls};
 pub use monitor::summary::SummarySettings;
+pub use monitor::watched_host::{WatchedCertificate, WatchedHost};
 pub use monitor::{AlertHold, MonitorSettings};
 pub use reader::{Config, load, load_for, parse, parse_for};
 pub use relay::batch::BatchSettings;

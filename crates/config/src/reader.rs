@@ -12,6 +12,7 @@ use crate::formats::{self, FormatsByLog};
 use crate::forwarder::{ForwarderSettings, RawForwarder};
 use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::indexer::{IndexerSettings, RawIndexer};
+use crate::monitor::watched_host::{WatchedHost, WatchedSections};
 use crate::monitor::{MonitorSettings, RawMonitor, rules};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
@@ -258,6 +259,7 @@ impl RawConfig {
         }
         config.share_expected_sources();
         config.share_with_summaries();
+        config.watch_host();
         if let Some(relay) = &mut config.relay {
             relay.batch.formats.clone_from(&config.formats);
         }
@@ -312,6 +314,30 @@ impl Config {
         let Some(monitor) = &mut self.monitor else { return };
         if let Some(forwarder) = &self.forwarder {
             monitor.summary.destinations = forwarder.subscribers();
+        }
+    }
+
+    /// The monitor watches what the other sections name.
+    fn watch_host(&mut self) {
+        let sections = WatchedSections {
+            relay: self.relay.as_ref(),
+            sender: self.sender.as_ref(),
+            forwarder: self.forwarder.as_ref(),
+            smtp: self.monitor.as_ref().map(|monitor| &monitor.smtp),
+        };
+        let sender = self
+            .sender
+            .iter()
+            .map(|sender| ("sender", sender.state_dir.clone()));
+        let indexer = self
+            .indexer
+            .iter()
+            .map(|indexer| ("indexer", indexer.store_dir.clone()));
+        let others = self.data_dirs().filter(|(role, _)| *role != "indexer");
+        let others = others.map(|(role, folder)| (role, folder.to_owned()));
+        let host = WatchedHost::of(sections, sender.chain(others).chain(indexer).collect());
+        if let Some(monitor) = &mut self.monitor {
+            monitor.host = host;
         }
     }
 

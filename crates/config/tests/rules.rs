@@ -170,6 +170,11 @@ fn wrong_rule_is_told_with_its_key_and_what_would_be_right() {
 
 #[test]
 fn wrong_rule_is_told_with_file_and_line() {
+    let taken = "  rules: [{name: disk full, counter: lines, above: 1}]\n";
+    check(
+        taken,
+        "rules[0].name: is the name of an alert that there is without a rule; choose another name",
+    );
     let line = "monitor:\n  smtp: {host: h, from: a@b, to: [a@b]}\n  rules:\n    - name: r\n      counter: line\n      above: 1\nindexer: {}\n";
     let error = parse(line, Path::new("c.yaml"), &|_| None)
         .expect_err("wrong")

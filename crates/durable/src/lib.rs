@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
-pub use real::{RealDisk, RealFile};
+pub use real::{DiskSpace, RealDisk, RealFile, disk_space};
 pub use sign_file::SignFile;
 
 /// The operation that failed.

@@ -260,10 +260,30 @@ impl Disk for RealDisk {
     }
 
     fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        let stat = nix::sys::statvfs::statvfs(path)
-            .map_err(|errno| DiskError::new(DiskOperation::FreeSpace, path, errno.into()))?;
-        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+        Ok(disk_space(path)?.free_bytes)
     }
+}
+
+/// The space on the disk of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Bytes that an ordinary user can still write.
+    pub free_bytes: u64,
+    /// These and the used ones; without those that only root can write.
+    pub total_bytes: u64,
+}
+
+/// The space on the disk of this folder.
+pub fn disk_space(folder: &Path) -> Result<DiskSpace, DiskError> {
+    let stat = nix::sys::statvfs::statvfs(folder)
+        .map_err(|errno| DiskError::new(DiskOperation::FreeSpace, folder, errno.into()))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
+    let used = stat.blocks().saturating_sub(stat.blocks_free());
+    let free_bytes = bytes(stat.blocks_available());
+    Ok(DiskSpace {
+        free_bytes,
+        total_bytes: free_bytes.saturating_add(bytes(used)),
+    })
 }
 
 impl RealFile {

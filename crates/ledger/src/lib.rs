@@ -13,7 +13,7 @@
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
-//! `alerts`, `summaries`, `daily_summaries`, `outbox`, `mail_parts`, `alert_events`, `channel_attempts`, `window_records`,
+//! `incidents`, `summaries`, `daily_summaries`, `outbox`, `mail_parts`, `alert_events`, `channel_attempts`, `window_records`,
 //! `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper the times of compression and expiry.
 
 mod alert_events;
@@ -21,7 +21,7 @@ mod batches;
 mod create_guard;
 mod deliveries;
 mod file_check;
-mod log_alerts;
+mod incidents;
 mod monitor_clock;
 mod monitor_state;
 mod outbox;
@@ -49,10 +49,13 @@ pub use deliveries::{
     ManifestRecord, NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome,
     SourceProgress, TransferRecord, WindowBatch,
 };
-pub use log_alerts::LogAlert;
+pub use incidents::{
+    Incident, IncidentId, IncidentUpdate, SILENCES_MAX, Severity, Silence, SilenceOutcome, TIMELINE_MAX,
+    TimelineEntry, covers,
+};
 pub use logferry_time_windows::Window;
 pub use monitor_clock::{ClockRecord, ClockStep, ForgottenRows};
-pub use monitor_state::{Alert, AlertKind, NewMail};
+pub use monitor_state::NewMail;
 pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{

@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::alert_events::ALERT_EVENTS_STEP;
+use crate::incidents::INCIDENTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -312,6 +313,8 @@ UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
     signature      TEXT NOT NULL
 ) STRICT;
 CREATE INDEX window_records_by_window ON window_records (window_start, window_seconds);",
+    // Incidents with their timelines, and silences.
+    INCIDENTS_STEP,
     // What channels beside the mail have not got yet.
     ALERT_EVENTS_STEP,
     // Pictures and attachments of mails in the outbox, until the mail is sent; and the days with a summary.
@@ -398,6 +401,19 @@ fn upgrade(connection: &mut Connection, may_begin: bool) -> rusqlite::Result<Upg
     transaction.pragma_update(None, "user_version", newest())?;
     transaction.commit()?;
     Ok(Upgrade::Done)
+}
+
+/// Makes an empty file a ledger of the time before a step.
+#[cfg(test)]
+pub(crate) fn before(sqlite: &Connection, step: &str) -> rusqlite::Result<()> {
+    let steps = STEPS.iter().take_while(|it| **it != step);
+    let mut version = 0;
+    for step in steps {
+        sqlite.execute_batch(step)?;
+        version += 1;
+    }
+    sqlite.pragma_update(None, "application_id", APPLICATION_ID)?;
+    sqlite.pragma_update(None, "user_version", version)
 }
 
 #[cfg(test)]

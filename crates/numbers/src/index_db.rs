@@ -11,7 +11,8 @@ use crate::error::IndexError;
 use crate::query::NumbersSpan;
 use crate::schema;
 use crate::state::{
-    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup, put_values, read_state, series_key,
+    self, FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup, put_values, read_state,
+    series_key,
 };
 use crate::tally::{SeriesKey, Tally};
 

@@ -1,5 +1,5 @@
 //! The files for Prometheus and Grafana in `deploy/` ask for metrics and labels that there are, and Debian's promtool understands
-//! them. docs/monitoring/metrics.md names every metric.
+//! them. docs/monitor/metrics.md names every metric.
 #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -185,7 +185,7 @@ fn dashboard_asks_for_real_metrics_in_queries_that_prometheus_understands() {
 #[test]
 fn every_metric_is_documented_and_none_that_is_not_there() {
     let real = real_metrics();
-    let page = read("docs/monitoring/metrics.md");
+    let page = read("docs/monitor/metrics.md");
     // A histogram is three names on the page.
     let name = |metric: &str| {
         let parts = ["_bucket", "_sum", "_count"]
@@ -197,7 +197,7 @@ fn every_metric_is_documented_and_none_that_is_not_there() {
     for metric in &names {
         assert!(
             page.contains(&format!("`{metric}`")),
-            "docs/monitoring/metrics.md has no {metric}"
+            "docs/monitor/metrics.md has no {metric}"
         );
     }
     for word in page
@@ -209,7 +209,7 @@ fn every_metric_is_documented_and_none_that_is_not_there() {
         let word = word.split('{').next().unwrap_or_default();
         assert!(
             names.contains(word),
-            "docs/monitoring/metrics.md has {word}, and there is no such metric"
+            "docs/monitor/metrics.md has {word}, and there is no such metric"
         );
     }
 }

@@ -1,29 +1,11 @@
 //! What is observed as true at one look: by the rules of logferry itself, and by the configured rules over numbers. Pure.
 
 use logferry_config::AlertHold;
-
-/// How bad something is. A worse one is greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// A person should look at it today.
-    Warning,
-    /// Lines are not delivered or may be lost, or nobody would notice.
-    Critical,
-}
-
-impl Severity {
-    /// Its word in mails, in JSON and in the ledger.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
+pub use logferry_ledger::Severity;
 
 /// Something that is wrong now. Rule and subject together name it: the same pair at the next look is the same thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
+pub struct AlertCondition {
     /// The rule's name, such as `stale`, or as configured.
     pub rule: String,
     /// What it is about: a source, a destination, a role, a group, … A part of one follows after a colon
@@ -40,6 +22,9 @@ pub struct Condition {
     /// The channels that tell people; empty: `mail`.
     pub channels: Vec<String>,
 }
+
+/// In this room there are no other conditions.
+pub use self::AlertCondition as Condition;
 
 /// Something that cannot be judged at this look, as its facts are not known. An incident about it stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::time::{clamped_timestamp, local_time};
 
 /// The rule of the alert that rules are not evaluated, and its subject.
 const RULES: &str = "rules";
+const INDEXER: &str = "indexer";
 
 /// The conditions of all rules. If the index cannot be used, or is behind, nothing is known of any rule, and one condition says so.
 pub fn observe(
@@ -34,7 +35,12 @@ pub fn observe(
     let until = match reader.finished {
         FinishedMinutes::Until(until) => until,
         FinishedMinutes::Behind(until) => {
-            return Ok(none_evaluated(&config.rules, &behind_reason(until, zone)));
+            let mut observation = none_evaluated(&config.rules, &behind_reason(until, zone));
+            // Where it runs on this host, the alerts on the indexer itself say so.
+            if config.host.roles.iter().any(|(role, _)| *role == INDEXER) {
+                observation.conditions.clear();
+            }
+            return Ok(observation);
         }
     };
     let mut observation = Observation::default();
@@ -86,7 +92,7 @@ fn of_rule(rule: &RuleSettings) -> Unjudged {
 fn none_evaluated(rules: &[RuleSettings], reason: &str) -> Observation {
     let condition = Condition {
         rule: RULES.to_owned(),
-        subject: "indexer".to_owned(),
+        subject: INDEXER.to_owned(),
         severity: Severity::Warning,
         text: format!("the rules are not evaluated: {reason}"),
         advice: "`logferry status` shows the indexer, and `logferry rules` what each rule waits for"

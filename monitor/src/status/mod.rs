@@ -5,10 +5,13 @@
 
 mod destinations;
 mod groups;
+mod incidents;
 mod indexer;
+mod log_problem;
 mod problems;
 mod roles;
 mod senders;
+mod source_state;
 mod sources;
 
 use std::path::Path;
@@ -16,18 +19,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Subscriber;
-use logferry_durable::{Disk, RealDisk};
+use logferry_durable::{DiskSpace, disk_space};
 use logferry_ledger::{Ledger, LedgerError};
 use logferry_protocol::names::{GroupName, SourceId};
 use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
+pub(crate) use self::incidents::statuses as open_incidents;
+pub use self::incidents::{IncidentState, IncidentStatus, ListedIncident, incident_list};
 pub use self::indexer::{IndexerStatus, SinkStatus};
+pub use self::log_problem::LogPathProblem;
+#[cfg(test)]
+pub(crate) use self::problems::TOLD_ANYWAY;
+pub(crate) use self::roles::is_forwarder_down;
 pub use self::roles::{RoleState, RoleStatus, WatchedRole};
 pub use self::senders::SenderStatus;
+pub use self::source_state::SourceState;
+pub(crate) use self::source_state::watched_sources;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
-pub use crate::alerts::log_problem::LogPathProblem;
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
 use crate::time::age;
@@ -73,6 +83,8 @@ pub struct StatusReport {
     /// How far the indexer is; `None` without one, or before it has read anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub indexer: Option<IndexerStatus>,
+    /// What the monitor has found wrong and not found right again, the worst first.
+    pub incidents: Vec<IncidentStatus>,
     /// Why an operator has to act, one sentence each; empty if nobody has to.
     pub problems: Vec<String>,
 }
@@ -121,7 +133,9 @@ pub struct BatchCounts {
 pub struct DiskStatus {
     /// Free bytes.
     pub free_bytes: u64,
-    /// Whether they are enough.
+    /// Bytes that logferry could use if nothing else were there.
+    pub total_bytes: u64,
+    /// Whether the free ones are enough.
     pub state: DiskState,
 }
 
@@ -148,27 +162,36 @@ pub fn status(
     scope: &StatusScope<'_>,
     now: Timestamp,
 ) -> Result<StatusReport, InspectionError> {
-    let ledger = Ledger::open(data_dir)?;
+    let disk = disk_space(data_dir)?;
+    Ok(read(&Ledger::open(data_dir)?, disk, scope, now)?)
+}
+
+/// The present state by an open ledger.
+pub(crate) fn read(
+    ledger: &Ledger,
+    disk: DiskSpace,
+    scope: &StatusScope<'_>,
+    now: Timestamp,
+) -> Result<StatusReport, LedgerError> {
     let [open, ready, sent, failed] = ledger.count_by_state()?;
-    let free_bytes = RealDisk.free_bytes(data_dir)?;
     // A full disk is low even if `min_free_disk` is 0.
-    let state = if free_bytes < scope.min_free_disk.max(1) {
+    let state = if disk.free_bytes < scope.min_free_disk.max(1) {
         DiskState::Low
     } else {
         DiskState::Ok
     };
-    let sources = sources::statuses(&ledger, scope, now)?;
-    let undelivered = destinations::undelivered(&ledger)?;
+    let sources = sources::statuses(ledger, scope, now)?;
+    let undelivered = destinations::undelivered(ledger)?;
     let unwanted = undelivered
         .iter()
         .filter(|batch| is_unwanted(batch, scope.destinations));
     let roles = roles::statuses(scope.roles, now);
-    let mut destinations = destinations::statuses(&ledger, scope.destinations, &undelivered, now)?;
-    if roles::is_forwarder_down(&roles) {
+    let mut destinations = destinations::statuses(ledger, scope.destinations, &undelivered, now)?;
+    if is_forwarder_down(&roles) {
         destinations.iter_mut().for_each(DestinationStatus::forget_state);
     }
     let mut report = StatusReport {
-        groups: groups::statuses(&ledger, scope.groups, &sources, now)?,
+        groups: groups::statuses(ledger, scope.groups, &sources, now)?,
         held: sources::held_files(&sources),
         sources,
         batches: BatchCounts {
@@ -179,11 +202,16 @@ pub fn status(
             unwanted: unwanted.count().try_into().unwrap_or(u64::MAX),
         },
         destinations,
-        refused_recipients: refused_recipients(&ledger)?,
-        disk: DiskStatus { free_bytes, state },
+        refused_recipients: refused_recipients(ledger)?,
+        disk: DiskStatus {
+            free_bytes: disk.free_bytes,
+            total_bytes: disk.total_bytes,
+            state,
+        },
         roles,
-        mails: mails(&ledger, now)?,
+        mails: mails(ledger, now)?,
         indexer: indexer::status(scope.roles),
+        incidents: incidents::statuses(ledger, now)?,
         problems: Vec::new(),
     };
     report.problems = problems::problems(&report, now);

@@ -1,15 +1,32 @@
 //! The reasons for the exit code 1 of `status`, one sentence each: what is wrong, and what to do. Pure.
 
 use jiff::Timestamp;
-use logferry_ledger::DestinationState;
+use logferry_ledger::{DestinationState, Severity};
 use logferry_text::{count, count_of, duration, size};
 
 use super::destinations::DestinationStatus;
 use super::roles::RoleStatus;
+use super::source_state::SourceState;
 use super::sources::SourceStatus;
 use super::{DiskState, StatusReport};
-use crate::alerts::SourceState;
 use crate::time::age;
+
+/// The rules whose incidents are told here by their present state, whether the monitor has seen it yet or not.
+pub(crate) const TOLD_ANYWAY: [&str; 13] = [
+    "stale",
+    "missing",
+    "all silent",
+    "losing",
+    "held",
+    "two senders",
+    "checkpoint",
+    "down",
+    "group",
+    "disk full",
+    "role",
+    "files",
+    "recipient",
+];
 
 /// The problems, those first that may be the reason of others.
 pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
@@ -49,7 +66,14 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
             "the mail server refuses {recipient}: {reason}; correct monitor.smtp.to, mails go to the others"
         )
     });
+    let incidents = status.incidents.iter();
+    let incidents = incidents.filter(|it| {
+        let is_told = TOLD_ANYWAY.contains(&it.rule.as_str());
+        it.severity == Severity::Critical && it.silenced_until.is_none() && !is_told
+    });
+    let incidents = incidents.map(|it| format!("{}; {}", it.text, it.advice));
     disk.into_iter()
+        .chain(incidents)
         .chain(groups)
         .chain(roles)
         .chain(sources)

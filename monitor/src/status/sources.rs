@@ -12,9 +12,9 @@ use logferry_protocol::stream::{Offset, StreamId};
 use serde::Serialize;
 
 use super::StatusScope;
+use super::log_problem::{LogPathProblem, log_problems};
 use super::senders::{self, SenderStatus};
-use crate::alerts::log_problem::{LogPathProblem, log_problems};
-use crate::alerts::{SourceState, watched_sources};
+use super::source_state::{SourceState, watched_sources};
 use crate::gap::GapReport;
 use crate::time::{age, clamped_timestamp};
 
@@ -64,6 +64,9 @@ pub struct SourceStatus {
     pub neighbours: Vec<String>,
     /// This host's clock minus the source's clock.
     pub clock_difference_seconds: Option<i64>,
+    /// When its sender last reported, by this host's clock.
+    #[serde(skip)]
+    pub reported_at: Option<Timestamp>,
     /// Since when its sender cannot save its checkpoint, by the sender's clock; `None` if it can.
     pub checkpoint_failing_since: Option<Timestamp>,
     /// Its losses of the last 24 hours.
@@ -133,6 +136,7 @@ impl SourceStatus {
             log_problems: heartbeat.map_or_else(Vec::new, log_problems),
             held_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.held.clone()),
             unreadable_files: heartbeat.map_or_else(Vec::new, |heartbeat| heartbeat.unreadable.clone()),
+            reported_at: reported,
             clock_difference_seconds: difference_ms.map(|ms| ms / 1000),
             checkpoint_failing_since: heartbeat
                 .and_then(|heartbeat| timestamp(heartbeat.checkpoint_failing_since)),

@@ -12,7 +12,7 @@ use logferry_text::error_chain;
 use super::index_numbers::IndexFacts;
 use crate::audit::{self, AuditScope, Discrepancy, Listing};
 use crate::error::InspectionError;
-use crate::status::{self, StatusScope};
+use crate::status;
 use crate::summary::period::{PeriodKind, SummaryPeriod, later};
 
 /// Days of the trend.
@@ -66,7 +66,6 @@ impl SummaryFacts {
         ledger: &Ledger,
         config: &MonitorSettings,
         period: SummaryPeriod,
-        incidents: Vec<OpenIncident>,
         zone: &TimeZone,
         now: Timestamp,
     ) -> Result<Self, LedgerError> {
@@ -101,27 +100,22 @@ impl SummaryFacts {
                 discrepancies: vec![format!("it could not be made: {}", error_chain(&error))],
                 ..AuditFacts::default()
             }),
-            incidents,
+            incidents: open_incidents(ledger, now)?,
         })
     }
 }
 
-/// What `logferry status` says is wrong.
-pub(crate) fn open_incidents(config: &MonitorSettings, now: Timestamp) -> Vec<OpenIncident> {
-    let scope = StatusScope {
-        expected_sources: &config.expected_sources,
-        stale_after: config.stale_after,
-        groups: &[],
-        destinations: &config.summary.destinations,
-        min_free_disk: 0,
-        roles: &[],
-    };
-    let problems = match status::status(&config.data_dir, &scope, now) {
-        Ok(status) => status.problems,
-        Err(error) => vec![format!("the status cannot be read: {}", error_chain(&error))],
-    };
-    let incident = |text| OpenIncident { since: None, text };
-    problems.into_iter().map(incident).collect()
+/// What is wrong now and people have been told, as the last look found it.
+fn open_incidents(ledger: &Ledger, now: Timestamp) -> Result<Vec<OpenIncident>, LedgerError> {
+    let open = status::open_incidents(ledger, now)?.into_iter();
+    let told = open.map(|open| OpenIncident {
+        since: Some(open.since),
+        text: match open.silenced_until {
+            Some(_) => format!("{} (silenced)", open.text),
+            None => format!("{}; {}", open.text, open.advice),
+        },
+    });
+    Ok(told.collect())
 }
 
 fn audit(config: &MonitorSettings, period: &SummaryPeriod) -> Result<AuditFacts, InspectionError> {

@@ -19,7 +19,7 @@ use jiff::tz::TimeZone;
 use logferry_config::MonitorSettings;
 use logferry_ledger::{MailPart, NewMail};
 
-pub(crate) use self::facts::{SummaryFacts, open_incidents};
+pub(crate) use self::facts::SummaryFacts;
 use self::page::SummaryPage;
 use self::report::SummaryReport;
 use self::templates::SummaryTemplates;

@@ -84,7 +84,7 @@ async fn silent_and_missing_sources_get_one_mail_and_their_return_another() {
     for _ in 0..3 {
         once(&config).await.expect("looked");
     }
-    let alert = "silent: 198.51.100.1, 198.51.100.2, 198.51.100.9 (3 of 4 sources)".to_owned();
+    let alert = "critical: missing 198.51.100.9, stale 198.51.100.1, 198.51.100.2".to_owned();
     assert_eq!(subjects(&sink.messages()), [alert.as_str()]);
 
     host.make_contact("198.51.100.1", Timestamp::now());
@@ -92,7 +92,7 @@ async fn silent_and_missing_sources_get_one_mail_and_their_return_another() {
     for _ in 0..3 {
         once(&config).await.expect("looked");
     }
-    let back = "back: 198.51.100.1, 198.51.100.9".to_owned();
+    let back = "over: missing 198.51.100.9, stale 198.51.100.1".to_owned();
     assert_eq!(subjects(&sink.messages()), [alert, back]);
     let first = &sink.messages()[0];
     assert_eq!(
@@ -341,12 +341,16 @@ async fn the_daemon_checks_while_the_mail_server_hangs_and_stops_cleanly() {
     };
     let daemon = tokio::spawn(run(config, stop.clone()));
     until("the alert is raised", || {
-        host.ledger.alerts().is_ok_and(|alerts| alerts.len() == 1)
+        host.ledger
+            .incidents(Timestamp::MAX)
+            .is_ok_and(|open| open.len() == 1)
     })
     .await;
     host.make_contact("198.51.100.1", Timestamp::now());
     until("the return is seen", || {
-        host.ledger.alerts().is_ok_and(|alerts| alerts.is_empty())
+        host.ledger
+            .incidents(Timestamp::MAX)
+            .is_ok_and(|open| open.is_empty())
     })
     .await;
     stop.cancel();
@@ -357,10 +361,12 @@ async fn the_daemon_checks_while_the_mail_server_hangs_and_stops_cleanly() {
     once(&without_summaries(host.config(sink.port())))
         .await
         .expect("sent");
-    assert_eq!(
-        subjects(&sink.messages()),
-        ["silent: 198.51.100.1 (1 of 1 source)", "back: 198.51.100.1"]
-    );
+    let subjects = subjects(&sink.messages());
+    let [alert, over] = &subjects[..] else {
+        panic!("an alert and its end: {subjects:?}")
+    };
+    assert_eq!(alert, "critical: stale 198.51.100.1");
+    assert!(over.starts_with("over: stale 198.51.100.1 after "), "{over}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 mod audit;
 mod clock;
 mod filters;
-mod log_alerts;
+mod incidents;
 mod mail_outcomes;
 mod mails;
 pub(crate) mod relay_host;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::{
-    AlertHold, DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings,
+    AlertHold, AlertLimits, DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings,
+    WatchedHost,
 };
 use logferry_ledger::{
     Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryCertainty, FailureKind, Ledger, NewBatch,
@@ -67,7 +68,16 @@ impl RelayHost {
             interval: Duration::from_millis(20),
             stale_after: Duration::from_mins(5),
             hold: AlertHold::default(),
+            limits: AlertLimits {
+                // The disk of a test's host is its own business.
+                disk_percent: 100,
+                ..AlertLimits::default()
+            },
             expected_sources: Vec::new(),
+            host: WatchedHost {
+                min_free_disk: 0,
+                ..WatchedHost::default()
+            },
             smtp: Smtp {
                 host: "127.0.0.1".to_owned(),
                 port: mail_port,

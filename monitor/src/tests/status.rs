@@ -117,7 +117,8 @@ fn the_json_is_the_documented_one() {
             ],
             "held": [],
             "refused_recipients": [],
-            "disk": {"free_bytes": free_bytes, "state": "ok"},
+            "disk": {"free_bytes": free_bytes, "total_bytes": status.disk.total_bytes, "state": "ok"},
+            "incidents": [],
             "roles": [],
             "mails": {"waiting": 0, "failing": 0, "oldest_waiting_seconds": 0, "last_error": null},
             "problems": [

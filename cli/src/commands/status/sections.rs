@@ -7,9 +7,12 @@ use logferry_config::Config;
 use logferry_monitor::status::{RoleState, SinkStatus, StatusReport, WatchedRole};
 use logferry_text::{Table, count_of, duration, size, wrapped};
 
-use super::ago;
+use super::{ago, shorten};
 use crate::roles::role::Role;
 use crate::service_user;
+
+/// Incidents that are shown.
+const INCIDENTS_SHOWN: usize = 20;
 
 /// The roles that this host may run. Each role of the relay host uses the data folder, also where its section is missing.
 pub(super) fn watched_roles<'a>(data_dir: &'a Path, config: &'a Config) -> Vec<WatchedRole<'a>> {
@@ -115,6 +118,23 @@ pub(super) fn mails(status: &StatusReport) -> String {
         "mails: {} not sent yet, the oldest for {oldest}\n",
         count_of(mails.waiting, "mail")
     )
+}
+
+/// The open incidents, the worst first; nothing without a monitor that has seen one.
+pub(super) fn incidents(status: &StatusReport, now: Timestamp) -> String {
+    let lines = status.incidents.iter().map(|it| {
+        let (severity, rule, subject, text) = (it.severity.as_str(), &it.rule, &it.subject, &it.text);
+        let since = ago(Some(it.since), now);
+        let muted = it.silenced_until.zip(it.silenced_why.as_ref());
+        let muted = muted.map_or_else(String::new, |(until, why)| {
+            let left = until.duration_since(now).try_into().unwrap_or_default();
+            format!(" (SILENCED for {}: {why})", duration(left))
+        });
+        format!("{severity}: {rule} {subject}, {since}: {text}{muted}")
+    });
+    let lines: Vec<_> = lines.collect();
+    let shown = shorten(lines, INCIDENTS_SHOWN);
+    list("incidents (`logferry alerts` has what to do):", shown.into_iter())
 }
 
 /// Why the exit code is 1; nothing if it is not.

@@ -4,9 +4,11 @@
 //! A setting of the monitor is added here; `docs/configure.md` describes it.
 
 pub(crate) mod channels;
+pub(crate) mod limits;
 pub(crate) mod rules;
 pub(crate) mod smtp;
 pub(crate) mod summary;
+pub(crate) mod watched_host;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,9 +20,11 @@ use serde::Deserialize;
 
 use crate::indexer::STORE_DIR;
 use crate::monitor::channels::{ChannelSettings, HeartbeatSettings, RawChannel, RawHeartbeat};
+use crate::monitor::limits::{AlertLimits, RawAlertLimits};
 use crate::monitor::rules::{RawMonitorRule, RuleSettings};
 use crate::monitor::smtp::{RawSmtp, Smtp, mail_address};
 use crate::monitor::summary::{RawSummary, SummarySettings};
+use crate::monitor::watched_host::WatchedHost;
 use crate::yaml::field::{ConfigField, RawText};
 
 /// Senders report every 10 s. A source is stale only after several reports are missing.
@@ -39,8 +43,12 @@ pub struct MonitorSettings {
     pub stale_after: Duration,
     /// How long a state must last before its mail.
     pub hold: AlertHold,
+    /// From where on people are told.
+    pub limits: AlertLimits,
     /// Sources that must exist even if never seen.
     pub expected_sources: Vec<SourceId>,
+    /// What other sections say that is watched.
+    pub host: WatchedHost,
     /// The mail server.
     pub smtp: Smtp,
     /// The hourly and the daily mail.
@@ -55,12 +63,12 @@ pub struct MonitorSettings {
     pub heartbeat: Option<HeartbeatSettings>,
 }
 
-/// How long a state must last before its mail, so that a source that flaps does not mail twice each time.
+/// How long something must be wrong, or right again, before its mail, so that what flaps does not mail twice each time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AlertHold {
-    /// A source must be stale for so long before its alert.
+    /// Something must be wrong for so long before people are told.
     pub firing: Duration,
-    /// A source must make contact for so long before the mail that it is back.
+    /// It must be right again for so long before they are told that it is over.
     pub clear: Duration,
 }
 
@@ -72,6 +80,7 @@ pub(crate) struct RawMonitor {
     interval: RawText,
     stale_after: RawText,
     hold: RawHold,
+    limits: RawAlertLimits,
     expected_sources: Vec<String>,
     templates_dir: Option<String>,
     smtp: RawSmtp,
@@ -127,14 +136,13 @@ impl RawMonitor {
             after => after,
         };
         let hold = self.hold.resolve(&at.key("hold"));
+        let limits = self.limits.resolve(&at.key("limits"));
         let expected_sources = at
             .key("expected_sources")
             .each(self.expected_sources, |raw: String, at| at.parse(&raw));
         let smtp = self.smtp.resolve(&at.key("smtp"));
         let templates_dir = at.optional("templates_dir", self.templates_dir, ConfigField::path);
-        let summary = self
-            .summary
-            .resolve(&at.key("summary"), templates_dir?);
+        let summary = self.summary.resolve(&at.key("summary"), templates_dir?);
         let metrics = at.optional("metrics", self.metrics, ConfigField::address);
         let channels = channels::resolve(self.channels, &at.key("channels"));
         let rules = rules::resolve(self.rules, channels.as_deref(), &at.key("rules"));
@@ -148,7 +156,10 @@ impl RawMonitor {
             interval: interval?,
             stale_after: stale_after?,
             hold: hold?,
+            limits: limits?,
             expected_sources: expected_sources?,
+            // The other sections are not resolved yet.
+            host: WatchedHost::default(),
             smtp: smtp?,
             summary: summary?,
             metrics: metrics?,

@@ -19,6 +19,36 @@ const RULES_MAX: usize = 200;
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 
+/// The names of the rules that the monitor has itself: a rule of the same name would be taken for one of them.
+const TAKEN_NAMES: [&str; 26] = [
+    "stale",
+    "missing",
+    "all silent",
+    "behind",
+    "at risk",
+    "losing",
+    "held",
+    "two senders",
+    "checkpoint",
+    "clock",
+    "down",
+    "refusing",
+    "full",
+    "late",
+    "disk",
+    "disk full",
+    "group",
+    "ledger",
+    "role",
+    "files",
+    "certificate",
+    "audit",
+    "indexer",
+    "recipient",
+    "rules",
+    "channel",
+];
+
 /// The counters that there are without `indexer.counters`.
 const BUILT_IN: [(&str, BuiltInCounter); 13] = [
     ("lines", BuiltInCounter::Lines),
@@ -295,6 +325,9 @@ impl RawMonitorRule {
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
+    if TAKEN_NAMES.contains(&text.trim()) {
+        return Err("is the name of an alert that there is without a rule; choose another name");
+    }
     if text.trim().is_empty() || text.chars().count() > 80 || text.contains(char::is_control) {
         return Err(
             "is no name for a rule; write one line of at most 80 characters, such as `server errors`",

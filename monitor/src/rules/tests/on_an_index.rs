@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_config::MonitorSettings;
+use logferry_config::{ChannelKind, ChannelSettings, MonitorSettings};
 use logferry_ledger::Batch;
 use logferry_numbers::{IndexChange, IndexDb, IndexLag, IndexedBatch, NumbersKept};
+use logferry_telemetry::Metrics;
 
 use super::super::observe::observe;
 use super::super::{list_rules, replay_rules};
 use super::{NOW, key, line, settings};
+use crate::incident_look::{LookScope, look};
 use crate::incidents::condition::Observation;
 use crate::tests::relay_host::RelayHost;
 
@@ -137,6 +139,12 @@ fn a_log_without_lines_is_told_from_an_indexer_that_is_behind() {
     host.count(&[(-60, 200), (-20, 200)], 8, NOW, IndexLag::default());
     host.host
         .take("b", "2026-11-21T02:20:00Z", "three\n", time(NOW + 60));
+    assert_eq!(
+        host.conditions(NOW + 7200),
+        [] as [&str; 0],
+        "the alerts on the indexer say so"
+    );
+    host.settings.host.roles.clear();
     let observed = host.observe(NOW + 7200);
     let texts: Vec<_> = observed.conditions.iter().map(|it| &*it.text).collect();
     assert_eq!(
@@ -208,4 +216,69 @@ fn rules_are_listed_with_their_state_and_replayed_on_what_is_stored() {
     // The first minute ends at -99, the hold is 2 minutes, and the last bad one leaves the five minutes at -85.
     assert_eq!((firings[0].from, firings[0].until), (at(-97), Some(at(-85))));
     assert_eq!(replayed[2].firings[0].until, None);
+}
+
+/// What waits for a channel of the rules, as `rule: event`.
+fn events(host: &CountedHost, channel: &str) -> Vec<String> {
+    let events = host
+        .host
+        .ledger
+        .waiting_events(channel, 100)
+        .expect("read")
+        .into_iter();
+    let of_rules = events.filter(|queued| ["errors", "orders", "silence"].contains(&&*queued.event.rule));
+    of_rules
+        .map(|queued| format!("{}: {:?}", queued.event.rule, queued.event.kind))
+        .collect()
+}
+
+#[test]
+fn a_rule_tells_its_channels_and_the_others_only_those_that_want_all() {
+    let mut host = CountedHost::new();
+    host.count(&[(-60, 200), (-2, 503), (-1, 200)], 8, NOW, IndexLag::default());
+    let channel = |name: &str, all_alerts| ChannelSettings {
+        name: name.to_owned(),
+        kind: ChannelKind::Command(vec!["/bin/true".to_owned()]),
+        all_alerts,
+        time_limit: Duration::from_secs(30),
+    };
+    host.settings.channels = vec![channel("chat", false), channel("pager", true)];
+    host.settings.rules[0].channels = vec!["chat".to_owned()];
+    host.settings.rules[0].hold = None;
+    let look = |host: &mut CountedHost, now: i64| {
+        let scope = LookScope {
+            config: &host.settings,
+            zone: &TimeZone::UTC,
+            watched_for: Duration::ZERO,
+            now: time(now),
+        };
+        look(&mut host.host.ledger, scope, &Metrics::new().monitor()).expect("looked");
+    };
+    look(&mut host, NOW + 20);
+    look(&mut host, NOW + 80);
+    assert_eq!(events(&host, "chat"), ["errors: Began"]);
+    assert_eq!(events(&host, "pager"), ["errors: Began", "orders: Began"]);
+    let mails = host.host.ledger.due_mails(Timestamp::MAX).expect("read");
+    let texts: String = mails.iter().map(|mail| mail.content.text.as_str()).collect();
+    assert!(texts.contains("orders is 0 in 15 min, below 1"), "{texts}");
+    assert!(!texts.contains("status_5xx"), "this rule has no mail: {texts}");
+    // The bad minute leaves the five minutes.
+    look(&mut host, NOW + 320);
+    assert_eq!(events(&host, "chat"), ["errors: Began", "errors: Over"]);
+}
+
+#[test]
+fn no_rule_can_have_the_name_of_an_alert_that_is_built_in() {
+    for name in crate::incidents::rules::BUILT_IN
+        .into_iter()
+        .chain(["rules", "channel"])
+    {
+        let text = format!("monitor:\n  rules: [{{name: {name}, counter: lines, above: 1}}]\n");
+        let error = logferry_config::parse(&text, std::path::Path::new("c.yaml"), &|_| None);
+        let error = error.expect_err(name).to_string();
+        assert!(
+            error.contains("rules[0].name: is the name of an alert"),
+            "{error}"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{AlertKind, SourceRecord};
+use logferry_ledger::SourceRecord;
 use logferry_protocol::names::SourceId;
 use serde::Serialize;
 
@@ -43,15 +43,6 @@ impl SourceState {
             Some(record) if !is_fresh(record.last_contact) => Self::Stale,
             Some(record) if record.last_lines.is_some_and(is_fresh) => Self::Active,
             Some(_) => Self::Quiet,
-        }
-    }
-
-    /// The alert that this state calls for.
-    pub(super) const fn alert_kind(self) -> Option<AlertKind> {
-        match self {
-            Self::Active | Self::Quiet => None,
-            Self::Stale => Some(AlertKind::Stale),
-            Self::Missing => Some(AlertKind::Missing),
         }
     }
 }

@@ -1,0 +1,62 @@
+//! The rules on the roles of this host, and on their files. Pure.
+
+use std::time::Duration;
+
+use super::finding::{RuleFinding, unknown};
+use super::{Facts, RuleFindings};
+use crate::incidents::rules::{FILES, ROLE};
+use crate::status::{RoleState, RoleStatus};
+use crate::time::local_time;
+
+/// A restart, or an upgrade, is over in less.
+const STOPPED_HOLD: Duration = Duration::from_mins(1);
+
+/// The roles without which no line goes on.
+const ON_THE_WAY: [&str; 4] = ["sender", "collector", "relay", "forwarder"];
+
+pub(super) fn observe(facts: &Facts<'_>, findings: &mut RuleFindings) {
+    for role in &facts.status.roles {
+        // That the monitor runs is known.
+        if role.name != "monitor" {
+            findings.found.extend(stopped(role, facts));
+        }
+        if role.state == RoleState::Running {
+            findings.found.extend(files(role));
+        } else {
+            findings.unjudged.push(unknown(FILES, &role.name));
+        }
+    }
+}
+
+fn stopped(role: &RoleStatus, facts: &Facts<'_>) -> Option<RuleFinding> {
+    if role.state == RoleState::Running || role.once {
+        return None;
+    }
+    let name = role.name;
+    let text = match role.last_seen_at {
+        Some(seen) => format!(
+            "the {name} does not run, it was last seen at {}",
+            local_time(seen, facts.zone)
+        ),
+        None => format!("the {name} has a section and never ran here"),
+    };
+    let unit = format!("logferry-{name}");
+    let advice = format!(
+        "`systemctl status {unit}` and `journalctl -u {unit}` say why; `systemctl start {unit}` starts it"
+    );
+    let finding = RuleFinding::warning(ROLE, &name, text, advice).critical_if(ON_THE_WAY.contains(&name));
+    Some(finding.lasting(STOPPED_HOLD, facts.hold))
+}
+
+/// The folders and keys that a running role cannot use, a sentence each.
+fn files(role: &RoleStatus) -> impl Iterator<Item = RuleFinding> {
+    let name = role.name;
+    role.problems.iter().map(move |problem| {
+        RuleFinding::warning(
+            FILES,
+            &format!("{name}:{problem}"),
+            format!("{name}: {problem}"),
+            "`sudo logferry check` looks as the service user and names what to change".to_owned(),
+        )
+    })
+}
