@@ -35,3 +35,6 @@ mod worker;
 pub use error::IndexerError;
 pub use round::ROUND_BYTES;
 pub use worker::run;
+
+/// The relay, the forwarder and people's commands come first (nice(2)).
+const NICENESS: i32 = 10;

@@ -35,9 +35,6 @@ const RETENTION_INTERVAL: Duration = Duration::from_mins(1);
 /// Wait after an error.
 const RETRY_WAIT: Duration = Duration::from_secs(2);
 
-/// The relay, the forwarder and people's commands come first (nice(2)).
-pub(crate) const NICENESS: i32 = 10;
-
 /// Why `/healthz` says that the indexer does not work now; `None` if it does.
 type Trouble = Arc<Mutex<Option<String>>>;
 
@@ -92,7 +89,7 @@ struct IndexerThread {
 impl IndexerThread {
     fn work(&self) -> Result<(), IndexerError> {
         // Of this thread only (nice(2), "C library/kernel differences").
-        if let Err(error) = rustix::process::nice(NICENESS) {
+        if let Err(error) = rustix::process::nice(crate::NICENESS) {
             tracing::debug!(
                 error = &error as &dyn Error,
                 "the indexer's thread keeps its priority"

@@ -34,7 +34,6 @@ pub mod sign_off;
 pub mod status;
 mod summary;
 mod summary_mail;
-mod summary_request;
 mod tick;
 mod time;
 mod upkeep;
@@ -46,8 +45,8 @@ pub use error::{InspectionError, MonitorError, SendError};
 pub use gap::GapReport;
 pub use mail::probe::{ProbedRecipients, probe_mail, smtp_finding};
 pub use summary::period::SummaryPeriod;
+pub use summary_mail::request::{send_summary, summarize, summary_page};
 pub use summary_mail::{ComposedSummary, TemplateError, check_templates};
-pub use summary_request::{send_summary, summarize, summary_page};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@
 //! - **The places of the indexer stand in the transaction of the numbers** ([`IndexDb::record`]), with the position of the
 //!   store that belongs to them. So after a crash each line is counted once.
 //! - A line counts in the minute and the hour of its own time. A late line corrects them.
-//! - Space is bounded: see `docs/indexer.md` for the formula. Rows are removed by age, series are at most [`SERIES_MAX`], named
+//! - Space is bounded: see `docs/index/indexer.md` for the formula. Rows are removed by age, series are at most [`SERIES_MAX`], named
 //!   counters at most [`COUNTERS_MAX`], and no row is later than a day from now.
 //! - The file can be deleted with its folder: then the indexer reads anew what the spool has.
 
@@ -31,6 +31,6 @@ pub use histogram::REQUEST_TIME_BOUNDS;
 pub use index_db::{COUNTERS_MAX, FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX, UNKNOWN_KEPT};
 pub use index_reader::IndexReader;
 pub use query::{NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
-pub use sink::{REFUSED_KEPT, RefusedDocument, SentBatch, SinkChange, SinkState, SinkTotals};
+pub use sink::{REFUSED_KEPT, RefusedDocument, SinkBatch, SinkChange, SinkState, SinkTotals};
 pub use state::{FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup};
 pub use tally::{SeriesKey, Tally};

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::bulk_answer::{BulkAnswer, error_text, items};
 use crate::error::OpenSearchError;
-use crate::http::{HttpAnswer, HttpConnection, HttpRequest, unexpected};
+use crate::http::{HttpConnection, ServerAnswer, ServerRequest, unexpected};
 use crate::index_template;
 
 /// Answers are short by this: of each document only what decides.
@@ -64,7 +64,7 @@ impl OpenSearchClient {
     ///
     /// Safe to cancel; then it is not known what was taken.
     pub async fn bulk(&mut self, body: Bytes) -> BulkAnswer {
-        let request = HttpRequest {
+        let request = ServerRequest {
             method: Method::POST,
             path: BULK_PATH.to_owned(),
             content_type: "application/x-ndjson",
@@ -72,7 +72,7 @@ impl OpenSearchClient {
         };
         let lost = |error: &OpenSearchError| BulkAnswer::Lost { reason: chain(error) };
         match self.connection.exchange(&request).await {
-            Ok(HttpAnswer {
+            Ok(ServerAnswer {
                 status: 200, body, ..
             }) => match items(&body) {
                 Ok(items) => BulkAnswer::Items(items),
@@ -95,7 +95,7 @@ impl OpenSearchClient {
         let body = index_template::body(index).to_string();
         let answer = self
             .connection
-            .exchange(&HttpRequest::json(Method::PUT, path, body))
+            .exchange(&ServerRequest::json(Method::PUT, path, body))
             .await?;
         let is_there = answer.status == 400 && error_text(&answer.body).contains("already exists");
         if is_there {
@@ -109,7 +109,7 @@ impl OpenSearchClient {
         let path = format!("/{}/_refresh?{LENIENT}", indices.join(","));
         let answer = self
             .connection
-            .exchange(&HttpRequest::json(Method::POST, path, Bytes::new()))
+            .exchange(&ServerRequest::json(Method::POST, path, Bytes::new()))
             .await?;
         self.accepted(&answer).map(drop)
     }
@@ -123,7 +123,7 @@ impl OpenSearchClient {
             json!({"term": {"batch.keyword": batch}}),
         ];
         let query = json!({"query": {"bool": {"should": terms, "minimum_should_match": 1}}});
-        let request = HttpRequest::json(Method::POST, path, query.to_string());
+        let request = ServerRequest::json(Method::POST, path, query.to_string());
         let answer = self.connection.exchange(&request).await?;
         let found: CountAnswer = self.parsed(&answer)?;
         if found.shards.failed > 0 {
@@ -134,7 +134,7 @@ impl OpenSearchClient {
 
     /// Tries address, login and rights, and leaves nothing behind.
     pub async fn probe(&mut self, index: &str) -> Result<ServerFound, OpenSearchError> {
-        let request = HttpRequest::json(Method::GET, "/", Bytes::new());
+        let request = ServerRequest::json(Method::GET, "/", Bytes::new());
         let answer = self.connection.exchange(&request).await?;
         let info: ServerInfo = self.parsed(&answer)?;
         // No alias has this name, so that nothing is made; who may not write is told so before.
@@ -162,14 +162,14 @@ impl OpenSearchClient {
     }
 
     /// The body of an answer with status 200.
-    fn accepted<'b>(&self, answer: &'b HttpAnswer) -> Result<&'b Bytes, OpenSearchError> {
+    fn accepted<'b>(&self, answer: &'b ServerAnswer) -> Result<&'b Bytes, OpenSearchError> {
         match answer.status {
             200 | 201 => Ok(&answer.body),
             status => Err(self.refused(status, error_text(&answer.body))),
         }
     }
 
-    fn parsed<T: for<'de> Deserialize<'de>>(&self, answer: &HttpAnswer) -> Result<T, OpenSearchError> {
+    fn parsed<T: for<'de> Deserialize<'de>>(&self, answer: &ServerAnswer) -> Result<T, OpenSearchError> {
         let body = self.accepted(answer)?;
         serde_json::from_slice(body).map_err(|error| self.unexpected(error.to_string()))
     }

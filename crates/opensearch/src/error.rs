@@ -90,7 +90,7 @@ pub enum OpenSearchError {
 pub(crate) fn advice(status: u16) -> &'static str {
     match status {
         401 => "; correct user and password_file, or api_key_file, in indexer.opensearch",
-        403 => "; give the user of indexer.opensearch the rights that docs/opensearch.md names",
+        403 => "; give the user of indexer.opensearch the rights that docs/index/opensearch.md names",
         _ => "",
     }
 }

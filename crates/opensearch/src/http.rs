@@ -29,7 +29,7 @@ const WRITE_BUFFER: usize = 1 << 20;
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(crate) struct HttpAnswer {
+pub(crate) struct ServerAnswer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Bytes,
@@ -37,7 +37,7 @@ pub(crate) struct HttpAnswer {
 
 /// A request.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpRequest {
+pub(crate) struct ServerRequest {
     pub(crate) method: Method,
     /// Path and query.
     pub(crate) path: String,
@@ -45,7 +45,7 @@ pub(crate) struct HttpRequest {
     pub(crate) body: Bytes,
 }
 
-impl HttpRequest {
+impl ServerRequest {
     /// A request with a JSON body, which may be empty.
     pub(crate) fn json(method: Method, path: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self {
@@ -57,10 +57,10 @@ impl HttpRequest {
     }
 }
 
-trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+trait ServerStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ServerStream for T {}
 
-struct OpenConnection {
+struct KeptConnection {
     requests: http1::SendRequest<Full<Bytes>>,
     /// Moves the bytes. It ends with the connection, and is aborted when this is dropped.
     _driver: JoinSet<()>,
@@ -69,7 +69,7 @@ struct OpenConnection {
 /// The connection.
 pub(crate) struct HttpConnection {
     settings: OpenSearchSettings,
-    open: Option<OpenConnection>,
+    open: Option<KeptConnection>,
 }
 
 impl HttpConnection {
@@ -85,7 +85,10 @@ impl HttpConnection {
     /// this crate may be repeated.
     ///
     /// Safe to cancel: the connection is dropped with the request.
-    pub(crate) async fn exchange(&mut self, request: &HttpRequest) -> Result<HttpAnswer, OpenSearchError> {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: &ServerRequest,
+    ) -> Result<ServerAnswer, OpenSearchError> {
         if let Some(open) = self.open.take() {
             match self.exchange_on(open, request).await {
                 Err(OpenSearchError::Broken { .. }) => {}
@@ -98,9 +101,9 @@ impl HttpConnection {
 
     async fn exchange_on(
         &mut self,
-        mut open: OpenConnection,
-        request: &HttpRequest,
-    ) -> Result<HttpAnswer, OpenSearchError> {
+        mut open: KeptConnection,
+        request: &ServerRequest,
+    ) -> Result<ServerAnswer, OpenSearchError> {
         let after = answer_deadline(request.body.len());
         let url = self.settings.url.to_string();
         let broken = |source| OpenSearchError::Broken {
@@ -125,7 +128,7 @@ impl HttpConnection {
                 .headers
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok());
-            Ok(HttpAnswer {
+            Ok(ServerAnswer {
                 status: head.status.as_u16(),
                 retry_after: seconds
                     .and_then(|seconds| seconds.parse().ok())
@@ -142,7 +145,7 @@ impl HttpConnection {
         Ok(answer)
     }
 
-    fn built(&self, request: &HttpRequest) -> Result<Request<Full<Bytes>>, OpenSearchError> {
+    fn built(&self, request: &ServerRequest) -> Result<Request<Full<Bytes>>, OpenSearchError> {
         let mut built = Request::builder()
             .method(request.method.clone())
             .uri(&request.path)
@@ -159,7 +162,7 @@ impl HttpConnection {
     }
 
     /// Connects to the first address that answers. The name is looked up each time.
-    async fn connect(&self) -> Result<OpenConnection, OpenSearchError> {
+    async fn connect(&self) -> Result<KeptConnection, OpenSearchError> {
         let url = &self.settings.url;
         let addresses = logferry_connect::look_up(url.host(), url.port(), CONNECT_DEADLINE).await;
         let addresses = addresses.map_err(|source| OpenSearchError::Lookup {
@@ -171,7 +174,7 @@ impl HttpConnection {
             url: url.to_string(),
             source,
         })?;
-        let stream: Box<dyn ByteStream> = if url.is_https() {
+        let stream: Box<dyn ServerStream> = if url.is_https() {
             let tls = timeout(
                 CONNECT_DEADLINE,
                 tls::connect(url, self.settings.ca_file.as_deref(), stream),
@@ -195,7 +198,7 @@ impl HttpConnection {
             // An open exchange gets the error itself.
             let _ = driver.await;
         });
-        Ok(OpenConnection {
+        Ok(KeptConnection {
             requests,
             _driver: tasks,
         })

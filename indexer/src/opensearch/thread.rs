@@ -105,7 +105,7 @@ pub(crate) enum RoundEnd {
 
 fn work(mut sink: Sink, runtime: &Runtime) {
     // As of the indexer: the relay comes first.
-    let _ = rustix::process::nice(crate::worker::NICENESS);
+    let _ = rustix::process::nice(crate::NICENESS);
     let url = sink.settings.url.clone();
     tracing::info!("lines go to OpenSearch at {url} too");
     let mut told = None;
@@ -246,7 +246,7 @@ impl Sink {
                 {
                     tracing::warn!(
                         "OpenSearch at {} does not take the index template (status {status}: {reason}); lines are sent without \
-                         it, and the server finds the types of the fields itself; docs/opensearch.md has it for somebody who may put it",
+                         it, and the server finds the types of the fields itself; docs/index/opensearch.md has it for somebody who may put it",
                         self.settings.url
                     );
                     return Ok(());

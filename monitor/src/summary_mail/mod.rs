@@ -10,6 +10,7 @@ mod index_numbers;
 mod line_totals;
 mod page;
 mod report;
+pub(crate) mod request;
 mod source_rows;
 mod templates;
 mod traffic;

@@ -134,7 +134,8 @@ fn wrong(name: &str, error: &minijinja::Error) -> TemplateError {
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned);
     if error.kind() == minijinja::ErrorKind::UndefinedError {
-        reason = "it names something that does not exist; docs/mails.md lists what there is".to_owned();
+        reason =
+            String::from("it names something that does not exist; docs/monitor/mails.md lists what there is");
     }
     TemplateError::Wrong {
         name: error.name().unwrap_or(name).to_owned(),

@@ -18,9 +18,9 @@ use logferry_text::TERMINAL_COLUMNS;
 
 use super::facts::{AuditFacts, OpenIncident};
 use super::index_numbers::{IndexFacts, IndexNumbers, STEPS, StatusCount};
+use super::request::summary_page;
 use super::*;
 use crate::summary::period::{PeriodKind, SummaryPeriod, later};
-use crate::summary_request::summary_page;
 use crate::tests::relay_host::{RelayHost, at, source};
 
 fn zone() -> TimeZone {

@@ -15,7 +15,7 @@ const BACKOFF: Backoff = Backoff {
 #[derive(Debug, Clone)]
 enum ServerAct {
     /// It stores all that it wants, and each document whose number has this remainder (of 4) gets the status instead.
-    Answer { busy: Option<(usize, u16)> },
+    BulkAnswer { busy: Option<(usize, u16)> },
     /// It stores all, and its answer is lost or not readable.
     LoseAnswer,
     /// It answers for other documents.
@@ -30,7 +30,7 @@ fn act() -> impl Strategy<Value = ServerAct> {
         prop_oneof![Just(429_u16), Just(503), Just(403), Just(404)],
     );
     prop_oneof![
-        3 => proptest::option::of(busy).prop_map(|busy| ServerAct::Answer { busy }),
+        3 => proptest::option::of(busy).prop_map(|busy| ServerAct::BulkAnswer { busy }),
         2 => Just(ServerAct::LoseAnswer),
         1 => Just(ServerAct::AnswerForOthers),
         2 => prop_oneof![Just(429_u16), Just(503), Just(401), Just(400), Just(301)].prop_map(ServerAct::Refuse),
@@ -76,7 +76,7 @@ impl ServerModel {
                 retry_after: Some(Duration::from_secs(7)),
                 reason: "busy".to_owned(),
             },
-            ServerAct::Answer { busy } => {
+            ServerAct::BulkAnswer { busy } => {
                 BulkAnswer::Items(sent.iter().map(|number| self.item(*number, *busy)).collect())
             }
             ServerAct::LoseAnswer | ServerAct::AnswerForOthers => {
@@ -126,7 +126,7 @@ proptest! {
                 BulkStep::Send(sent) => {
                     let bytes: usize = sent.iter().map(|number| documents[*number].0).sum();
                     prop_assert!(sent.len() == 1 || bytes <= max_bytes);
-                    let act = acts.next().unwrap_or(ServerAct::Answer { busy: None });
+                    let act = acts.next().unwrap_or(ServerAct::BulkAnswer { busy: None });
                     let answer = server.answer(&sent, &act);
                     delivery.answered(answer);
                 }

@@ -7,10 +7,10 @@ use jiff::tz::TimeZone;
 use logferry_config::MonitorSettings;
 use logferry_ledger::{Ledger, LedgerError};
 
+use super::{ComposedSummary, SummaryFacts, compose};
 use crate::error::MonitorError;
 use crate::mail::send_now;
 use crate::summary::period::SummaryPeriod;
-use crate::summary_mail::{ComposedSummary, SummaryFacts, compose};
 
 /// Makes the mail of a period from what is known now.
 pub fn summarize(
