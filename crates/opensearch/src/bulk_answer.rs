@@ -44,7 +44,7 @@ pub struct ItemAnswer {
 }
 
 #[derive(Deserialize)]
-struct BulkAnswer {
+struct BulkText {
     items: Vec<Item>,
 }
 
@@ -83,7 +83,7 @@ impl ItemError {
 
 /// The answer of each document in the body of an answer with status 200.
 pub(crate) fn items(body: &[u8]) -> Result<Vec<ItemAnswer>, serde_json::Error> {
-    let answer: BulkAnswer = serde_json::from_slice(body)?;
+    let answer: BulkText = serde_json::from_slice(body)?;
     let item = |Item { create }: Item| {
         let error = create.error.unwrap_or_default();
         ItemAnswer {
