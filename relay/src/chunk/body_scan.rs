@@ -57,9 +57,9 @@ mod tests {
             pieces in prop::collection::vec(0_usize..200, 0..20),
             ends_inside_line in any::<bool>(),
         ) {
-            let line = |(minute, text, has_time): (u32, String, bool)| match has_time {
-                true => format!("[21/Nov/2026:08:{minute:02}:03 +0600] {text}\n"),
-                false => format!("{text}\n"),
+            let line = |(minute, text, has_time): (u32, String, bool)| {
+                let time = has_time.then(|| format!("[21/Nov/2026:08:{minute:02}:03 +0600] "));
+                format!("{}{text}\n", time.unwrap_or_default())
             };
             let mut body: String = lines.into_iter().map(line).collect();
             if ends_inside_line {
