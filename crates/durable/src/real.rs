@@ -37,8 +37,6 @@ pub struct RealFile {
     path: Arc<Path>,
     /// Bytes appended since the last sync.
     unsynced: Arc<AtomicU64>,
-    /// Up to here the page cache was given back.
-    dropped: Arc<AtomicU64>,
     /// Whether a sync has failed. The system tells that once for all clones (fsync(2), "NOTES"), so they sync one after
     /// the other, and each later one fails too.
     sync_failed: Arc<Mutex<bool>>,
@@ -172,7 +170,6 @@ impl Disk for RealDisk {
             file: Arc::new(file),
             path: Arc::from(path),
             unsynced: Arc::default(),
-            dropped: Arc::default(),
             sync_failed: Arc::default(),
         })
     }
@@ -287,30 +284,21 @@ pub fn disk_space(folder: &Path) -> Result<DiskSpace, DiskError> {
 }
 
 impl RealFile {
-    /// Gives the page cache of all whole pages up to `len` back (`posix_fadvise(2)`). They are on disk.
+    /// Gives the page cache of all whole pages back (`posix_fadvise(2)`; pages that are not on disk yet stay, and are begun to be
+    /// written: those of the next round).
     ///
     /// A backlog is not read again soon, and would push out pages that others need. The next append then reuses the pages
-    /// just freed, which are still in the CPU cache. This saves a third of the relay's CPU time. Pages that a clone appends
-    /// meanwhile are left alone: the system would wait for all processors to find out that they cannot be freed.
-    fn drop_cached(&self, len: u64) {
+    /// just freed, which are still in the CPU cache. This saves a third of the relay's CPU time.
+    fn drop_cached(&self) {
         const PAGE: u64 = 4096;
-        /// The system keeps pages in units of up to so many bytes, and gives back whole ones only.
-        const UNIT: u64 = 4 << 20;
+        let Ok(len) = self.file.metadata().map(|metadata| metadata.len()) else {
+            return;
+        };
         // The next append continues the last page, which would have to be read back first.
-        let end = len - len % PAGE;
-        let start = self
-            .dropped
-            .fetch_max(end, Ordering::Relaxed)
-            .saturating_sub(UNIT);
-        let (offset, bytes) = (i64::try_from(start), i64::try_from(end.saturating_sub(start)));
-        // A length of zero would mean "to the end". This is advice only, so an error does not matter.
-        if let (Ok(offset), Ok(bytes @ 1..)) = (offset, bytes) {
-            let _ = posix_fadvise(
-                &*self.file,
-                offset,
-                bytes,
-                PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-            );
+        let whole = i64::try_from(len - len % PAGE).unwrap_or(0);
+        // Zero would mean "to the end". This is advice only, so an error does not matter.
+        if whole > 0 {
+            let _ = posix_fadvise(&*self.file, 0, whole, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
     }
 }
@@ -329,7 +317,6 @@ impl DiskFile for RealFile {
         let mut failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
         // A clone may append meanwhile. Its bytes count for the next sync.
         let synced = self.unsynced.swap(0, Ordering::Relaxed);
-        let len = self.file.metadata().map_or(0, |metadata| metadata.len());
         let done = if *failed {
             Err(io::Error::other("an earlier sync of this file failed"))
         } else {
@@ -339,13 +326,12 @@ impl DiskFile for RealFile {
         drop(failed);
         done.map_err(at(DiskOperation::Sync, &self.path))?;
         if synced >= BACKLOG_BYTES {
-            self.drop_cached(len);
+            self.drop_cached();
         }
         Ok(())
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
-        self.dropped.fetch_min(len, Ordering::Relaxed);
         self.file
             .set_len(len)
             .map_err(at(DiskOperation::Truncate, &self.path))?;

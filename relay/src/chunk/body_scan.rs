@@ -58,11 +58,8 @@ mod tests {
             ends_inside_line in any::<bool>(),
         ) {
             let line = |(minute, text, has_time): (u32, String, bool)| {
-                if has_time {
-                    format!("[21/Nov/2026:08:{minute:02}:03 +0600] {text}\n")
-                } else {
-                    format!("{text}\n")
-                }
+                let time = has_time.then(|| format!("[21/Nov/2026:08:{minute:02}:03 +0600] "));
+                format!("{}{text}\n", time.unwrap_or_default())
             };
             let mut body: String = lines.into_iter().map(line).collect();
             if ends_inside_line {

@@ -5,6 +5,7 @@
 
 mod body_pool;
 mod body_scan;
+mod checksum;
 mod moment;
 mod window_split;
 
@@ -15,6 +16,7 @@ use logferry_protocol::sender::SenderId;
 
 pub(crate) use self::body_pool::{BodyPool, RelayBodies, RequestBody};
 pub(crate) use self::body_scan::BodyScan;
+pub(crate) use self::checksum::joined_crc32c;
 pub(crate) use self::moment::Moment;
 pub(crate) use self::window_split::{WindowSplit, WindowTarget, split_by_window};
 

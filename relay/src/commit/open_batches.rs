@@ -21,16 +21,13 @@ use logferry_spool::Spool;
 use logferry_time_windows::batch_name;
 use memchr::{memchr, memrchr};
 
-use crate::chunk::{Moment, ReceivedChunk, WindowTarget};
+use crate::chunk::{Moment, ReceivedChunk, WindowTarget, joined_crc32c};
 use crate::commit::seal_rule::BatchActivity;
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
 
 /// Most files that are open at a time. A busy group writes to a few; others are opened again when needed.
 const MAX_OPEN_FILES: usize = 256;
-
-/// Two checksums are combined in as long as it takes to read so many bytes.
-const COMBINED_BYTES: usize = 1 << 20;
 
 /// Most open batches of a source. One chunk may exceed it: a chunk is taken whole or not at all.
 pub(crate) const OPEN_BATCHES_MAX: usize = 1000;
@@ -395,9 +392,8 @@ impl<D: Disk> OpenBatches<D> {
             }
         };
         // Counted before the write: after an error the batch is dirty and will be cut back.
-        let known = lines.crc32c.filter(|_| lines.bytes.len() >= COMBINED_BYTES);
-        let crc32c = match known {
-            Some(crc) => crc32c::crc32c_combine(open.staged.crc32c, crc, lines.bytes.len()),
+        let crc32c = match lines.crc32c {
+            Some(crc) => joined_crc32c(open.staged.crc32c, crc, lines.bytes.len()),
             None => crc32c::crc32c_append(open.staged.crc32c, lines.bytes),
         };
         let added = u64::try_from(lines.bytes.len()).unwrap_or(u64::MAX);
