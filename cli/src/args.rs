@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_ledger::BatchFilter;
+use logferry_monitor::SummaryPeriod;
 use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_store::SearchCursor;
 use logferry_time_windows::{MomentError, moment};
@@ -62,6 +63,8 @@ pub(crate) enum CliCommand {
     Status(StatusArgs),
     /// Check that every line that was read was delivered exactly once
     Audit(AuditArgs),
+    /// Make the mail of an hour or a day again: printed, as a page, or sent
+    Summary(SummaryArgs),
     /// Compare the ledger with the files in the spool
     Fsck(FsckArgs),
     /// Show lines as the relay stores them
@@ -184,6 +187,22 @@ pub(crate) struct AuditArgs {
     /// Also read every delivered file back from its destinations and compare it
     #[arg(long)]
     pub(crate) verify: bool,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct SummaryArgs {
+    /// The hour that begins then, such as 2026-11-20T08 [default: the last one]
+    #[arg(long, value_name = "TIME", value_parser = hour)]
+    pub(crate) hour: Option<SummaryPeriod>,
+    /// The whole day, such as 2026-11-20
+    #[arg(long, value_name = "DATE", value_parser = day, conflicts_with = "hour")]
+    pub(crate) day: Option<SummaryPeriod>,
+    /// Write it as a page to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Send it to the recipients
+    #[arg(long, conflicts_with = "html")]
+    pub(crate) send: bool,
 }
 
 #[derive(Debug, Options)]
@@ -369,6 +388,23 @@ pub(crate) struct GenerateArgs {
 /// A time as people type it.
 fn time(text: &str) -> Result<Timestamp, MomentError> {
     moment(text, Timestamp::now(), &TimeZone::system())
+}
+
+/// The hour of a local time such as `2026-11-20T08`, or of any time that other options take.
+fn hour(text: &str) -> Result<SummaryPeriod, MomentError> {
+    let has_hour_only = text.len() == "2026-11-20T08".len() && text.contains('T');
+    let at = if has_hour_only {
+        time(&format!("{text}:00"))
+    } else {
+        time(text)
+    };
+    Ok(SummaryPeriod::hour_of(at?, &TimeZone::system()))
+}
+
+fn day(text: &str) -> Result<SummaryPeriod, String> {
+    let date = text.parse().ok();
+    let day = date.and_then(|date| SummaryPeriod::day(date, &TimeZone::system()));
+    day.ok_or_else(|| "is not a date; write it like 2026-11-20".to_owned())
 }
 
 #[cfg(test)]

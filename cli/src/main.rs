@@ -21,7 +21,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{
-    audit, backfill, check, fsck, generate, numbers, resend, retry, search, status, tail, trust,
+    audit, backfill, check, fsck, generate, numbers, resend, retry, search, status, summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -53,6 +53,7 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Audit(options) => audit::run(file, &options),
+        CliCommand::Summary(options) => summary::run(file, &options),
         CliCommand::Fsck(options) => fsck::run(file, &options),
         CliCommand::Tail(options) => tail::run(file, &options),
         CliCommand::Search(options) => search::run(file, &options),

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::MonitorError;
 use crate::mail::outbox::{Outbox, with_ledger};
-use crate::mail::smtp::{OutgoingMail, SmtpMailer};
+use crate::mail::send_now;
+use crate::mail::smtp::SmtpMailer;
 use crate::{tick, upkeep};
 
 /// Held while a monitor runs, so that no second one runs on the same data folder.
@@ -95,25 +96,14 @@ pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
 
 /// Sends one mail to the recipients now, without the outbox. An error quotes the mail server.
 pub async fn test_mail(config: &MonitorSettings) -> Result<(), MonitorError> {
-    let now = Timestamp::now();
     let text =
         "This is a test mail, sent by `logferry test-mail`. Alerts and hourly summaries come the same way.\n";
-    let mail = OutgoingMail {
-        id: format!("logferry-test-{}", now.as_millisecond()),
-        written_at: now,
-        content: &NewMail {
-            subject: "test mail".to_owned(),
-            text: text.to_owned(),
-            html: None,
-        },
-        waiting_for: None,
+    let mail = NewMail {
+        subject: "test mail".to_owned(),
+        text: text.to_owned(),
+        html: None,
     };
-    let answers = SmtpMailer::new(&config.smtp)?.send(&mail, now).await?;
-    if answers.refused.is_empty() {
-        return Ok(());
-    }
-    let refused = answers.refusals();
-    Err(MonitorError::RecipientsRefused { refused })
+    send_now(config, "test", &mail, &[]).await
 }
 
 fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {

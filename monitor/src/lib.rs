@@ -14,7 +14,7 @@
 //!   (RFC 1047).
 //! - An hour is summed up once it really is over: by a trusted time, not by this host's clock alone (`summary`).
 //! - One monitor at a time per data folder, by a lock: two would send each mail twice.
-//! - `alerts` and `summary` decide without I/O; the time is an argument.
+//! - `alerts` and `summary` decide without I/O, and so does what follows from a summary's facts; the time is an argument.
 
 mod alerts;
 pub mod audit;
@@ -26,6 +26,8 @@ mod log_alerts;
 mod mail;
 pub mod status;
 mod summary;
+mod summary_mail;
+mod summary_request;
 mod tick;
 mod time;
 mod upkeep;
@@ -35,6 +37,9 @@ pub use daemon::{once, run, test_mail};
 pub use error::{InspectionError, MonitorError, SendError};
 pub use gap::GapReport;
 pub use mail::probe::{ProbedRecipients, probe_mail, smtp_finding};
+pub use summary::period::SummaryPeriod;
+pub use summary_mail::{ComposedSummary, TemplateError, check_templates};
+pub use summary_request::{send_summary, summarize, summary_page};
 
 #[cfg(test)]
 mod tests;

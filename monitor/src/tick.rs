@@ -3,18 +3,20 @@
 use std::error::Error;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
-use logferry_ledger::{BatchFilter, Ledger, LedgerError};
+use logferry_ledger::{Ledger, LedgerError};
 use logferry_telemetry::MonitorMetrics;
 use logferry_text::duration;
 
+use crate::alerts::alert_mail;
 use crate::alerts::alert_rule::{self, AlertInput};
-use crate::alerts::{alert_mail, watched_sources};
 use crate::log_alerts;
-use crate::summary::hourly_summary::HourlySummary;
+use crate::summary::daily_schedule::due_days;
+use crate::summary::period::{SummaryPeriod, later};
 use crate::summary::summary_schedule::{SummaryHour, due_hours};
+use crate::summary_mail::{SummaryFacts, compose, open_incidents};
 
 /// Queues the alerts and summaries that are due. An error in one does not keep the other from being tried. The monitor has
 /// watched for so long.
@@ -85,6 +87,9 @@ fn queue_alerts(
     Ok(())
 }
 
+/// A mail written so long after it was due says so.
+const LATE_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
 fn queue_summaries(
     ledger: &mut Ledger,
     config: &MonitorSettings,
@@ -102,24 +107,38 @@ fn queue_summaries(
             due.skipped
         );
     }
+    // The first summary of a new monitor is not late.
+    let with = |periods: Vec<SummaryPeriod>, may_be_late: bool| {
+        let periods = periods.into_iter();
+        periods.map(move |period| (period, may_be_late))
+    };
+    let hours = due.hours.into_iter().map(SummaryHour::period).collect();
+    let mut periods: Vec<_> = with(hours, last.is_some()).collect();
+    if config.summary.daily {
+        let last = ledger.last_daily_summary()?;
+        let days = due_days(last, config.summary.after, zone, trusted);
+        periods.extend(with(days, last.is_some()));
+    }
+    if periods.is_empty() {
+        return Ok(());
+    }
     let sources = ledger.sources()?;
     let first_contact = sources.iter().map(|source| source.first_seen).min();
-    for hour in due.hours {
-        if first_contact.is_none_or(|first| first >= hour.end()) {
+    for (period, may_be_late) in periods {
+        if first_contact.is_none_or(|first| first >= period.end) {
             // Before the first contact of any source there is nothing to sum up.
-            ledger.skip_summary(hour.start(), now)?;
+            ledger.pass_over_summary(period.key(), now)?;
             continue;
         }
-        let in_hour = BatchFilter {
-            source: None,
-            since: Some(hour.start()),
-            until: Some(hour.end()),
-        };
-        let (batches, totals) = (ledger.batches(&in_hour)?, ledger.source_line_totals()?);
-        let watched = watched_sources(&sources, &config.expected_sources);
-        let mail = HourlySummary::new(hour, watched.into_keys(), &batches, &totals).mail(zone);
-        if ledger.queue_summary(hour.start(), &mail, now)? {
-            let subject = &mail.subject;
+        let incidents = open_incidents(config, now);
+        let mut facts = SummaryFacts::read(ledger, config, period, incidents, zone, now)?;
+        let after = SignedDuration::try_from(config.summary.after).unwrap_or_default();
+        let due_at = later(period.end, after);
+        let is_late = may_be_late && trusted.duration_since(due_at) > LATE_AFTER;
+        facts.late_since = is_late.then_some(due_at);
+        let summary = compose(&facts, config, zone);
+        if ledger.queue_summary_mail(period.key(), &summary.mail, &summary.parts, now)? {
+            let subject = &summary.mail.subject;
             tracing::info!(subject, "mail \"{subject}\" is queued");
         }
     }

@@ -62,9 +62,23 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     if let Some(note) = &looked.note {
         console::print(&format!("{note}\n"))?;
     }
+    let templates = config
+        .monitor
+        .iter()
+        .filter_map(|monitor| monitor.summary.templates_dir.as_deref());
+    let templates: Vec<_> = templates
+        .filter_map(|folder| logferry_monitor::check_templates(folder).err())
+        .collect();
+    for mistake in &templates {
+        console::print(&format!("{mistake}\n"))?;
+    }
     let is_all_reached = !options.connect || reach::all(&config, file)?;
     Ok(CommandOutcome::fine_if(
-        files.problems.is_empty() && units.is_empty() && looked.findings.is_empty() && is_all_reached,
+        files.problems.is_empty()
+            && units.is_empty()
+            && looked.findings.is_empty()
+            && templates.is_empty()
+            && is_all_reached,
     ))
 }
 

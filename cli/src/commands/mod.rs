@@ -13,5 +13,6 @@ pub(crate) mod resend;
 pub(crate) mod retry;
 pub(crate) mod search;
 pub(crate) mod status;
+pub(crate) mod summary;
 pub(crate) mod tail;
 pub(crate) mod trust;

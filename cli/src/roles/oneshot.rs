@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use jiff::Timestamp;
 use logferry_config::{MonitorSettings, RelayAddress, SenderSettings, Smtp};
-use logferry_monitor::{MonitorError, ProbedRecipients};
+use logferry_monitor::{ComposedSummary, MonitorError, ProbedRecipients};
 use logferry_sender::{RelayFound, RelayProbeError};
 use logferry_telemetry::{PresenceState, give_sign, presence};
 use tokio::runtime::{Builder, Runtime};
@@ -71,7 +71,13 @@ pub(crate) fn probe_mail_server(
     Ok(runtime()?.block_on(logferry_monitor::probe_mail(smtp)))
 }
 
-fn monitor_section(file: &Path) -> Result<MonitorSettings> {
+/// Sends a summary to the recipients now.
+pub(crate) fn send_summary(config: &MonitorSettings, summary: &ComposedSummary) -> Result<()> {
+    Ok(runtime()?.block_on(logferry_monitor::send_summary(config, summary))?)
+}
+
+/// The monitor's section, with the rights of the folder's owner taken.
+pub(crate) fn monitor_section(file: &Path) -> Result<MonitorSettings> {
     let config = load_for(file, Some(Role::Monitor))?;
     act_as_owner(&config, Some(Role::Monitor))?;
     config.monitor.ok_or_else(|| missing_section(file, Role::Monitor))

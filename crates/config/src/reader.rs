@@ -243,6 +243,7 @@ impl RawConfig {
             warnings: Vec::new(),
         };
         config.share_expected_sources();
+        config.share_with_summaries();
         if let Some(relay) = &mut config.relay {
             relay.batch.formats.clone_from(&config.formats);
         }
@@ -289,6 +290,18 @@ impl Config {
         let destinations = forwarder.destinations.iter_mut();
         for settings in destinations.filter_map(|destination| destination.window_manifest.as_mut()) {
             settings.expected_sources.clone_from(&monitor.expected_sources);
+        }
+    }
+
+    /// The summaries say what was delivered where, and have the indexer's numbers.
+    fn share_with_summaries(&mut self) {
+        let Some(monitor) = &mut self.monitor else { return };
+        let summary = &mut monitor.summary;
+        if let Some(forwarder) = &self.forwarder {
+            summary.destinations = forwarder.subscribers();
+        }
+        if let (None, Some(indexer)) = (&summary.store_dir, &self.indexer) {
+            summary.store_dir = Some(indexer.store_dir.clone());
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use logferry_config::{
     Backoff, ChunkCompression, ChunkLimits, ClientTls, Config, DeliveryRetry, GroupLimits, HostKeyPolicy,
     HousekeeperSettings, Login, NameTemplate, RotatedNames, Secret, SmtpTls, SourceSetting, StartPosition,
-    SummarySettings, TimestampFormat, parse,
+    TimestampFormat, parse,
 };
 
 /// The documented file with every default written out, as far as this version goes, and a password.
@@ -78,7 +78,7 @@ monitor:
   expected_sources: []
   smtp: {host: mail.example.com, port: 25, from: ops@example.com, to: [ops@example.com],
          user: null, password_file: null, tls: none, ca_file: null, hello_name: null, subject_prefix: "[logferry]"}
-  summary: {every: hour, after: 15m}
+  summary: {every: hour, after: 15m, daily: true}
   metrics: 127.0.0.1:9103
 housekeeper:
   data_dir: /var/lib/logferry/relay
@@ -307,7 +307,12 @@ fn the_documented_helpers_are_read_as_documented() {
         (seconds(0), seconds(120))
     );
     assert_eq!(monitor.smtp.subject_prefix, "[logferry]");
-    assert_eq!(monitor.summary, SummarySettings { after: seconds(900) });
+    assert_eq!(
+        (monitor.summary.after, monitor.summary.daily),
+        (seconds(900), true)
+    );
+    let destinations = monitor.summary.destinations.iter().map(|it| it.name.as_str());
+    assert_eq!(destinations.collect::<Vec<_>>(), ["edw"]);
     assert_eq!(monitor.metrics, Some(([127, 0, 0, 1], 9103).into()));
     assert_eq!(
         config.housekeeper,

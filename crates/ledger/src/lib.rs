@@ -13,7 +13,7 @@
 //!
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
-//! `alerts`, `summaries`, `outbox`, `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper the times of compression and expiry.
+//! `alerts`, `summaries`, `daily_summaries`, `outbox`, `mail_parts`, `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper the times of compression and expiry.
 
 mod batches;
 mod create_guard;
@@ -27,6 +27,7 @@ mod rebuild;
 mod row;
 mod schema;
 mod streams;
+mod summaries;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,6 +55,7 @@ pub use streams::{
     SourceLineTotals, SourceRecord, StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED,
     UploadChanges, UploadedBody, live_together,
 };
+pub use summaries::{MailPart, SourceWindowSum, SummaryKey};
 
 /// Name of the ledger's file in the relay's data folder.
 pub const FILE_NAME: &str = "ledger.db";

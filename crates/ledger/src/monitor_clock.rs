@@ -83,6 +83,11 @@ impl Ledger {
         self.write("record the trusted time", |sql| {
             if let Some(unreal_after) = unreal_after {
                 sql.execute("DELETE FROM summaries WHERE hour >= ?1", [millis(unreal_after)])?;
+                // Days that ended after it.
+                sql.execute(
+                    "DELETE FROM daily_summaries WHERE day > ?1 - 86400000",
+                    [millis(unreal_after)],
+                )?;
             }
             sql.execute(
                 "INSERT OR REPLACE INTO monitor_clock
@@ -117,6 +122,11 @@ impl Ledger {
                 sql,
                 "DELETE FROM outbox WHERE id IN
                     (SELECT id FROM outbox WHERE sent_at IS NULL AND created_at < ?1 LIMIT ?2)",
+            )?;
+            delete(
+                sql,
+                "DELETE FROM daily_summaries WHERE day IN (SELECT day FROM daily_summaries
+                    WHERE day < ?1 AND day < (SELECT max(day) FROM daily_summaries) ORDER BY day LIMIT ?2)",
             )?;
             Ok(ForgottenRows {
                 mails: sent + unsent_mails,

@@ -13,6 +13,13 @@ use crate::{Ledger, LedgerError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MailId(i64);
 
+impl MailId {
+    /// The number.
+    pub(crate) const fn number(self) -> i64 {
+        self.0
+    }
+}
+
 impl std::fmt::Display for MailId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)

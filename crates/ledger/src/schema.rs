@@ -299,6 +299,25 @@ ALTER TABLE alerts ADD COLUMN back_since INTEGER;",
 ) STRICT;
 INSERT INTO source_reports SELECT source, heartbeat, heartbeat_at FROM sources WHERE heartbeat IS NOT NULL;
 UPDATE sources SET heartbeat = NULL, heartbeat_at = NULL;",
+    // Pictures and attachments of mails in the outbox, until the mail is sent; and the days with a summary.
+    "CREATE TABLE mail_parts (
+    mail         INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    name         TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    content_id   TEXT,
+    content      BLOB NOT NULL,
+    PRIMARY KEY (mail, position)
+) STRICT;
+CREATE TRIGGER sent_mail_parts AFTER UPDATE OF sent_at ON outbox WHEN new.sent_at IS NOT NULL
+    BEGIN DELETE FROM mail_parts WHERE mail = new.id; END;
+CREATE TRIGGER deleted_mail_parts AFTER DELETE ON outbox
+    BEGIN DELETE FROM mail_parts WHERE mail = old.id; END;
+
+CREATE TABLE daily_summaries (
+    day       INTEGER PRIMARY KEY,
+    queued_at INTEGER NOT NULL
+) STRICT;",
 ];
 
 /// The version of the current schema.

@@ -7,6 +7,37 @@
 mod hello_name;
 pub(crate) mod html;
 pub(crate) mod outbox;
+pub(crate) mod picture;
 pub(crate) mod probe;
 mod session;
 pub(crate) mod smtp;
+
+use jiff::Timestamp;
+use logferry_config::MonitorSettings;
+use logferry_ledger::{MailPart, NewMail};
+
+use self::smtp::{OutgoingMail, SmtpMailer};
+use crate::error::MonitorError;
+
+/// Sends one mail to the recipients now, without the outbox. An error quotes the mail server. `kind`: for its `Message-ID`.
+pub(crate) async fn send_now(
+    config: &MonitorSettings,
+    kind: &str,
+    content: &NewMail,
+    parts: &[MailPart],
+) -> Result<(), MonitorError> {
+    let now = Timestamp::now();
+    let mail = OutgoingMail {
+        id: format!("logferry-{kind}-{}", now.as_millisecond()),
+        written_at: now,
+        content,
+        parts,
+        waiting_for: None,
+    };
+    let answers = SmtpMailer::new(&config.smtp)?.send(&mail, now).await?;
+    if answers.refused.is_empty() {
+        return Ok(());
+    }
+    let refused = answers.refusals();
+    Err(MonitorError::RecipientsRefused { refused })
+}

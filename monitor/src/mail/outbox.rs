@@ -109,10 +109,13 @@ impl Outbox {
                 .await?;
             return Ok(Ok(()));
         }
+        let id = mail.id;
+        let parts = with_ledger(&self.data_dir, move |ledger| ledger.mail_parts(id)).await?;
         let outgoing = OutgoingMail {
             id: format!("logferry-{}-{}", mail.id, mail.created_at.as_millisecond()),
             written_at: mail.created_at,
             content: &mail.content,
+            parts: &parts,
             waiting_for: mail.waiting_for.as_deref(),
         };
         let announced = match self.mailer.announce(&outgoing, Timestamp::now()).await {
@@ -122,7 +125,6 @@ impl Outbox {
                 return Ok(Err(error));
             }
         };
-        let id = mail.id;
         let count = with_ledger(&self.data_dir, move |ledger| ledger.mail_announced(id)).await;
         if let Err(error) = count {
             // A mail about a full disk must be sent although the ledger cannot grow.

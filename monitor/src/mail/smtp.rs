@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::ContentType;
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 use logferry_config::Smtp;
-use logferry_ledger::NewMail;
+use logferry_ledger::{MailPart, NewMail};
 
-use super::html::{Fragment, TextStyle, document};
+use super::html;
 use super::session::{MailServer, RecipientRefusal, ReplyLimits, SmtpSession, one_line};
 use crate::error::{MonitorError, SendError};
 use crate::time::{age, local_time};
@@ -28,6 +29,8 @@ pub(crate) struct OutgoingMail<'a> {
     pub(crate) id: String,
     pub(crate) written_at: Timestamp,
     pub(crate) content: &'a NewMail,
+    /// Its pictures and the files attached to it.
+    pub(crate) parts: &'a [MailPart],
     /// The recipients that have not got it yet; `None`: all.
     pub(crate) waiting_for: Option<&'a [String]>,
 }
@@ -146,17 +149,51 @@ impl SmtpMailer {
         for to in &self.to {
             message = message.to(to.clone());
         }
-        match html {
-            None => message.singlepart(SinglePart::plain(text)),
-            Some(html) => {
-                let head = notice.map_or_else(Fragment::default, |notice| {
-                    Fragment::default().paragraph(&notice, TextStyle::Strong)
-                });
-                let html = document(&(head.into_string() + html));
-                message.multipart(MultiPart::alternative_plain_html(text, html))
-            }
+        let Some(html) = html else {
+            return message.singlepart(SinglePart::plain(text));
+        };
+        let html = with_notice(html, notice.as_deref());
+        if mail.parts.is_empty() {
+            return message.multipart(MultiPart::alternative_plain_html(text, html));
         }
+        message.multipart(with_parts(text, html, mail.parts))
     }
+}
+
+/// The HTML document, with a notice at its top.
+fn with_notice(text: &str, notice: Option<&str>) -> String {
+    let head = notice.map(html::notice).unwrap_or_default();
+    // Version 0.1 queued only the body.
+    if !text.starts_with("<!DOCTYPE") {
+        return html::document(&(head + text));
+    }
+    let after_tag = |start: usize| Some(start + text.get(start..)?.find('>')? + 1);
+    let body = text.find("<body").and_then(after_tag).unwrap_or(0);
+    let (before, after) = text.split_at(body);
+    format!("{before}\n{head}{after}")
+}
+
+/// A mail with parts: the pictures belong to the HTML (RFC 2387), the rest is attached.
+fn with_parts(text: String, html: String, parts: &[MailPart]) -> MultiPart {
+    let kind = |part: &MailPart| {
+        let kind = ContentType::parse(&part.content_type);
+        kind.unwrap_or_else(|_| ContentType::parse("application/octet-stream").expect("a type"))
+    };
+    let mut related = MultiPart::related().singlepart(SinglePart::html(html));
+    for (part, id) in parts
+        .iter()
+        .filter_map(|part| Some((part, part.content_id.clone()?)))
+    {
+        let inline = Attachment::new_inline(id);
+        related = related.singlepart(inline.body(part.content.clone(), kind(part)));
+    }
+    let shown = MultiPart::alternative().singlepart(SinglePart::plain(text));
+    let mut mixed = MultiPart::mixed().multipart(shown.multipart(related));
+    for part in parts.iter().filter(|part| part.content_id.is_none()) {
+        let attached = Attachment::new(part.name.clone());
+        mixed = mixed.singlepart(attached.body(part.content.clone(), kind(part)));
+    }
+    mixed
 }
 
 impl AnnouncedMail<'_> {
@@ -214,6 +251,7 @@ mod tests {
             id: "logferry-7-1".to_owned(),
             written_at,
             content,
+            parts: &[],
             waiting_for: None,
         };
         let mailer = SmtpMailer::new(&smtp()).expect("valid");

@@ -1,8 +1,8 @@
-//! Summaries: which hours are over and need one, and the mail about one hour. Pure.
+//! Summaries: which hours and days are over and need one. Pure. The mail itself is in `summary_mail/`.
 //!
-//! The schedule and the layout of the mail can be changed here alone. The subject is what people's mail rules match: its
-//! form stays.
+//! The schedule can be changed here alone.
 
-pub(crate) mod hourly_summary;
+pub(crate) mod daily_schedule;
+pub(crate) mod period;
 pub(crate) mod summary_schedule;
 pub(crate) mod trusted_time;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::period::SummaryPeriod;
 use crate::time::clamped_timestamp;
 
 const HOUR_SECONDS: i64 = 3600;
@@ -28,19 +29,14 @@ impl SummaryHour {
         clamped_timestamp(self.0)
     }
 
+    #[cfg(test)]
     pub(crate) fn end(self) -> Timestamp {
         clamped_timestamp(self.0.saturating_add(HOUR_SECONDS))
     }
 
-    /// Whether a window that starts at this second belongs to the hour.
-    pub(crate) fn contains(self, window_start: i64) -> bool {
-        (self.0..self.0.saturating_add(HOUR_SECONDS)).contains(&window_start)
-    }
-
-    /// `2026-11-21 08:00-09:00`
-    pub(crate) fn label(self, zone: &TimeZone) -> String {
-        let [start, end] = [self.start(), self.end()].map(|at| at.to_zoned(zone.clone()));
-        format!("{}-{}", start.strftime("%F %H:%M"), end.strftime("%H:%M"))
+    /// The time of its summary.
+    pub(crate) fn period(self) -> SummaryPeriod {
+        SummaryPeriod::hour(self.start())
     }
 }
 
@@ -101,7 +97,7 @@ mod tests {
     fn labels(last: Option<&str>, zone: &TimeZone, now: &str) -> Vec<String> {
         let last = last.map(|last| SummaryHour::starting_at(at(last)));
         let due = due_hours(last, AFTER, zone, at(now));
-        due.hours.iter().map(|hour| hour.label(zone)).collect()
+        due.hours.iter().map(|hour| hour.period().label(zone)).collect()
     }
 
     #[test]

@@ -8,6 +8,7 @@ use logferry_embedded_servers::MailSink;
 use logferry_protocol::heartbeat::{Heartbeat, LogProblem, LogProblemKind};
 use logferry_telemetry::{PresenceState, give_sign};
 
+use super::mails::without_summaries;
 use super::relay_host::{RelayHost, source};
 use crate::once;
 
@@ -35,12 +36,11 @@ async fn a_misspelt_log_is_mailed_once_and_its_correction_once() {
     let mut host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
     let config = MonitorSettings {
-        summary: logferry_config::SummarySettings { after: Duration::MAX },
         hold: AlertHold {
             firing: Duration::ZERO,
             clear: Duration::from_mins(2),
         },
-        ..host.config(sink.port())
+        ..without_summaries(host.config(sink.port()))
     };
     let texts = || {
         let messages = sink.messages().into_iter();
@@ -88,10 +88,7 @@ async fn a_misspelt_log_is_mailed_once_and_its_correction_once() {
 async fn a_key_that_a_role_cannot_read_is_mailed_once_with_what_to_do() {
     let host = RelayHost::new();
     let sink = MailSink::start().await.expect("a server");
-    let config = MonitorSettings {
-        summary: logferry_config::SummarySettings { after: Duration::MAX },
-        ..host.config(sink.port())
-    };
+    let config = without_summaries(host.config(sink.port()));
     let key = "destination edw: key_file /k belongs to root:root (mode 0600), and user logferry may not read it; run `chown \
                logferry /k`";
     let now = Timestamp::now();

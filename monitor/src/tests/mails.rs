@@ -52,8 +52,11 @@ fn queue(host: &mut RelayHost, subjects: &[&str]) {
 }
 
 /// A configuration without due summaries.
-fn without_summaries(config: MonitorSettings) -> MonitorSettings {
-    let summary = SummarySettings { after: Duration::MAX };
+pub(crate) fn without_summaries(config: MonitorSettings) -> MonitorSettings {
+    let summary = SummarySettings {
+        after: Duration::MAX,
+        ..config.summary
+    };
     MonitorSettings { summary, ..config }
 }
 
@@ -267,6 +270,61 @@ fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
     assert_eq!(look(&mut host, "2026-11-21T04:15:00Z"), all);
     assert_eq!(look(&mut host, "2026-11-21T05:14:00Z"), all);
     assert_eq!(look(&mut host, "2026-11-21T04:00:00Z"), all, "a clock set back");
+}
+
+#[test]
+fn a_day_is_summed_up_once_with_its_tables_and_a_late_one_says_so() {
+    let mut host = RelayHost::new();
+    let mut config = host.config(25);
+    config.summary.daily = true;
+    let metrics = Metrics::new();
+    let look = |host: &mut RelayHost, now: &str| {
+        let (zone, watched_for) = (TimeZone::UTC, Duration::MAX);
+        tick::tick(
+            &mut host.ledger,
+            &config,
+            &zone,
+            &metrics.monitor(),
+            watched_for,
+            at(now),
+        )
+        .expect("looked");
+        let mut mails = host.ledger.due_mails(Timestamp::MAX).expect("mails");
+        mails.retain(|mail| {
+            mail.content.subject.starts_with("2026-11-2") && mail.content.subject.as_bytes()[10] == b':'
+        });
+        mails
+    };
+    host.make_contact("198.51.100.1", at("2026-11-20T01:59:00Z"));
+    assert!(look(&mut host, "2026-11-20T02:20:00Z").is_empty());
+    assert!(look(&mut host, "2026-11-21T00:14:00Z").is_empty());
+    for now in [
+        "2026-11-21T00:15:00Z",
+        "2026-11-21T00:20:00Z",
+        "2026-11-21T23:00:00Z",
+    ] {
+        assert_eq!(look(&mut host, now).len(), 1, "{now}");
+    }
+    let mails = look(&mut host, "2026-11-23T09:00:00Z");
+    let subjects: Vec<_> = mails.iter().map(|mail| mail.content.subject.as_str()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "2026-11-20: no lines",
+            "2026-11-21: no lines",
+            "2026-11-22: no lines"
+        ]
+    );
+    assert!(!mails[0].content.text.contains("This mail is late"));
+    assert!(
+        mails[2]
+            .content
+            .text
+            .contains("This mail is late: it was due at 2026-11-23 00:15:00")
+    );
+    let parts = host.ledger.mail_parts(mails[2].id).expect("parts");
+    let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
+    assert_eq!(names, ["sources-2026-11-22.csv", "files-2026-11-22.csv"]);
 }
 
 #[tokio::test]

@@ -81,6 +81,10 @@ impl RelayHost {
             },
             summary: SummarySettings {
                 after: Duration::from_mins(15),
+                daily: false,
+                store_dir: None,
+                templates_dir: None,
+                destinations: Vec::new(),
             },
             metrics: None,
         }

@@ -1,8 +1,9 @@
-//! The `monitor` section; `smtp` has the mail server.
+//! The `monitor` section; `smtp` has the mail server, `summary` the hourly and the daily mail.
 //!
 //! A setting of the monitor is added here; `docs/configure.md` describes it.
 
 pub(crate) mod smtp;
+pub(crate) mod summary;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use logferry_protocol::names::SourceId;
 use serde::Deserialize;
 
 use crate::monitor::smtp::{RawSmtp, Smtp};
+use crate::monitor::summary::{RawSummary, SummarySettings};
 use crate::yaml::field::{ConfigField, RawText};
 
 /// Senders report every 10 s. A source is stale only after several reports are missing.
@@ -32,7 +34,7 @@ pub struct MonitorSettings {
     pub expected_sources: Vec<SourceId>,
     /// The mail server.
     pub smtp: Smtp,
-    /// The hourly mail.
+    /// The hourly and the daily mail.
     pub summary: SummarySettings,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
@@ -47,21 +49,16 @@ pub struct AlertHold {
     pub clear: Duration,
 }
 
-/// The hourly mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SummarySettings {
-    /// Time from an hour's end to its mail; below one hour.
-    pub after: Duration,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 pub(crate) struct RawMonitor {
     data_dir: Option<String>,
+    store_dir: Option<String>,
     interval: RawText,
     stale_after: RawText,
     hold: RawHold,
     expected_sources: Vec<String>,
+    templates_dir: Option<String>,
     smtp: RawSmtp,
     summary: RawSummary,
     #[serde(default = "metrics_address")]
@@ -92,13 +89,6 @@ impl RawHold {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
-struct RawSummary {
-    every: RawText,
-    after: RawText,
-}
-
 impl RawMonitor {
     /// `spool`: the folder if the section has none.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, spool: &Path) -> Option<MonitorSettings> {
@@ -117,7 +107,11 @@ impl RawMonitor {
             .key("expected_sources")
             .each(self.expected_sources, |raw: String, at| at.parse(&raw));
         let smtp = self.smtp.resolve(&at.key("smtp"));
-        let summary = self.summary.resolve(&at.key("summary"));
+        let store_dir = at.optional("store_dir", self.store_dir, ConfigField::path);
+        let templates_dir = at.optional("templates_dir", self.templates_dir, ConfigField::path);
+        let summary = self
+            .summary
+            .resolve(&at.key("summary"), store_dir?, templates_dir?);
         let metrics = at.optional("metrics", self.metrics, ConfigField::address);
         Some(MonitorSettings {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
@@ -129,17 +123,5 @@ impl RawMonitor {
             summary: summary?,
             metrics: metrics?,
         })
-    }
-}
-
-impl RawSummary {
-    fn resolve(&self, at: &ConfigField<'_>) -> Option<SummarySettings> {
-        const HOUR: Duration = Duration::from_hours(1);
-        let every = at.key("every").choice(self.every.or("hour"), &[("hour", ())]);
-        let after_at = at.key("after");
-        match after_at.time(self.after.or("15m"))? {
-            after if after >= HOUR => after_at.refuse("is not below one hour; write for example 15m"),
-            after => every.map(|()| SummarySettings { after }),
-        }
     }
 }

@@ -79,7 +79,12 @@ impl World {
     /// How many mails each hour has that is over since the beginning.
     fn mails_by_real_hour(&self) -> Vec<usize> {
         let hours = (START..self.now - 3600 - 900).step_by(3600);
-        let mails_of = |start| self.mails.iter().filter(|(hour, _)| hour.contains(start)).count();
+        let mails_of = |start| {
+            self.mails
+                .iter()
+                .filter(|(hour, _)| hour.start().as_second() == start)
+                .count()
+        };
         hours.map(mails_of).collect()
     }
 

@@ -1,0 +1,48 @@
+//! `logferry summary`: the mail of an hour or a day once more: printed, as a page, or sent.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use logferry_monitor::{SummaryPeriod, summarize, summary_page};
+
+use crate::args::SummaryArgs;
+use crate::output::console;
+use crate::output::exit::{CommandOutcome, Result};
+use crate::roles::oneshot;
+
+/// Makes the mail from what is known now.
+pub(crate) fn run(file: &Path, options: &SummaryArgs) -> Result {
+    // Before root takes the rights of the spool's owner, who may not write there.
+    let page = options.html.as_ref().map(|path| {
+        // Made again by the same command if it is lost.
+        let page = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path);
+        page.with_context(|| format!("cannot write {}", path.display()))
+    });
+    let page = page.transpose()?;
+    let config = oneshot::monitor_section(file)?;
+    let now = Timestamp::now();
+    let asked = options.hour.or(options.day);
+    let period = asked.unwrap_or_else(|| SummaryPeriod::last_hour(&TimeZone::system(), now));
+    let summary = summarize(&config, period, now)?;
+    let subject = &summary.mail.subject;
+    if options.send {
+        oneshot::send_summary(&config, &summary)?;
+        let to = config.smtp.to.join(", ");
+        console::print(&format!("sent to {to}: {subject}\n"))?;
+    } else if let Some(mut page) = page {
+        let written = page.write_all(summary_page(&summary).as_bytes());
+        written.context("cannot write the page")?;
+        console::print(&format!("{subject}\n"))?;
+    } else {
+        console::print(&summary.mail.text)?;
+    }
+    Ok(CommandOutcome::Fine)
+}
