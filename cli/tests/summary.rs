@@ -36,6 +36,7 @@ fn text(bytes: Vec<u8>) -> String {
 fn host(dir: &Path, mail_port: u16, more: &str) -> String {
     let (data_dir, store_dir) = (dir.join("relay"), dir.join("index"));
     std::fs::create_dir_all(&data_dir).unwrap();
+    std::fs::create_dir_all(&store_dir).unwrap();
     let mut ledger = Ledger::open_or_create(&data_dir).unwrap();
     let now = Timestamp::now();
     let (source, group) = ("198.51.100.1".parse().unwrap(), "web-1".parse().unwrap());

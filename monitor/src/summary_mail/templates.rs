@@ -130,13 +130,13 @@ fn environment() -> Environment<'static> {
 }
 
 fn wrong(name: &str, error: &minijinja::Error) -> TemplateError {
-    let mut reason = error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned);
-    if error.kind() == minijinja::ErrorKind::UndefinedError {
-        reason =
-            String::from("it names something that does not exist; docs/monitor/mails.md lists what there is");
-    }
+    let reason = match (error.kind(), error.detail()) {
+        (minijinja::ErrorKind::UndefinedError, _) => {
+            "it names something that does not exist; docs/monitor/mails.md lists what there is".to_owned()
+        }
+        (_, Some(detail)) => detail.to_owned(),
+        (kind, None) => kind.to_string(),
+    };
     TemplateError::Wrong {
         name: error.name().unwrap_or(name).to_owned(),
         line: error.line().unwrap_or(0),
