@@ -5,7 +5,7 @@
 //! at any time leaves a mark in the checkpoint, or a file that is compared again.
 //!
 //! Only streams are compared whose files are gone or were rewritten: their lines are durable at the relay, and no file
-//! that is still read has them.
+//! that is still read has them. And a live file with a rotated one that is still there (`put_back`).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -32,6 +32,8 @@ const MARKS_MIN: usize = 16;
 const FORMER_MAX: usize = 4;
 /// A file with known lines only may be a copy that is still being made, until it has not changed for this time.
 const COPY_QUIET: Duration = Duration::from_secs(2);
+/// A live file that begins like a rotated one, and is shorter, waits at most so long for the rest of a copy.
+const PUT_BACK_MAX: Duration = Duration::from_secs(10);
 /// Bytes of the known lines that are searched for times, at each end.
 const TIMED_SPAN: u64 = 16 * 1024;
 /// Text of an archive that is compared.
@@ -125,21 +127,24 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Leaves out the known lines of a file of which nothing was read yet.
     pub(super) fn leave_out_known(&mut self, index: usize, now: Now) -> Comparison {
-        let Some(file) = self
-            .files
-            .get(index)
-            .filter(|file| is_new(file) && !self.is_compared(file))
-        else {
+        let is_due = |file: &&TrackedFile<H>| is_new(file) && !self.is_compared(file);
+        let Some(file) = self.files.get(index).filter(is_due) else {
             return Comparison::New;
         };
-        let recognised = match self.recognise(file) {
+        let path = file.path.display().to_string();
+        let found = match self.put_back(file) {
+            Ok(None) => self.recognise(file),
+            found => found,
+        };
+        let recognised = match found {
             Ok(Some(recognised)) => recognised,
+            Ok(None) if self.is_being_put_back(index, now) => return Comparison::Contained,
             Ok(None) => {
                 self.note_compared(index);
                 return Comparison::New;
             }
             Err(error) => {
-                tracing::debug!(path = %file.path.display(), %error, "the log cannot be compared with former ones");
+                tracing::debug!(path, %error, "the log cannot be compared with former ones");
                 return Comparison::New;
             }
         };
@@ -154,14 +159,17 @@ impl<H: FileHandle> TailedLog<H> {
             }
             return Comparison::Contained;
         }
-        let (path, end) = (file.path.display().to_string(), recognised.end);
+        let end = recognised.end;
         let Ok(Some(tail)) = file.tail_at(end) else {
             return Comparison::New;
         };
+        let source = match recognised.from.path.as_str() {
+            "" => "a file that is gone or was rewritten",
+            path => path,
+        };
         tracing::warn!(
             path, bytes = %end, of = %recognised.from.stream.stream,
-            "the first {end} bytes of {path} were shipped before, from a file that is gone or was rewritten; they are not \
-             shipped again"
+            "the first {end} bytes of {path} were shipped before, from {source}; they are not shipped again"
         );
         let head = file.stream().map(|stream| stream.head);
         file.mark(SkippedStart {
@@ -188,6 +196,71 @@ impl<H: FileHandle> TailedLog<H> {
     fn is_compared(&self, file: &TrackedFile<H>) -> bool {
         let known = self.former.first().map(|known| known.stream.stream);
         file.compared == Some((file.size(), known)) && self.orphans.is_empty()
+    }
+
+    /// A rotated log that was put back as the live one (`cp access.log.1 access.log`), while it is still there itself.
+    ///
+    /// The live file begins with all its acknowledged bytes, and with a line with a time, after which later times stand. So
+    /// its lines were not written again: a log that began after the rotation has no older time in its first line.
+    fn put_back(&self, file: &TrackedFile<H>) -> io::Result<Option<Recognised>> {
+        let Some(text) = &file.handle else { return Ok(None) };
+        for (original, stream) in self.rotated_alike(file) {
+            let StreamPosition { offset: end, .. } = stream.acked;
+            if end > file.size() || !text.holds(stream.acked)? {
+                continue;
+            }
+            let (first, times) = (first_time(text)?, times_in(text, 0..end.get(), true)?);
+            let is_in_order = times.first() == first.as_ref() && times.last() > first.as_ref();
+            if is_in_order {
+                let path = original.path.display().to_string();
+                let from = stream.to_checkpoint(&self.name, path, original.stat.key, original.extent);
+                return Ok(Some(Recognised {
+                    end,
+                    reaches_end: true,
+                    is_all: end == file.size(),
+                    from,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rotated files with the first line of this live file, of which all is acknowledged.
+    fn rotated_alike<'a>(
+        &'a self,
+        file: &'a TrackedFile<H>,
+    ) -> impl Iterator<Item = (&'a TrackedFile<H>, &'a TrackedStream)> {
+        let head = file.stream().map(|stream| stream.head);
+        let is_alike = move |other: &&TrackedFile<H>| {
+            file.role == FileRole::Live && other.role == FileRole::Rotated && other.chain == file.chain
+        };
+        self.files.iter().filter(is_alike).filter_map(move |other| {
+            let stream = other.stream().filter(|stream| stream.is_drained())?;
+            (Some(stream.head) == head && stream.acked.offset > Offset::ZERO).then_some((other, stream))
+        })
+    }
+
+    /// Whether a live file may be a rotated log that is being copied there. It is read later, even if it is none.
+    fn is_being_put_back(&mut self, index: usize, now: Now) -> bool {
+        let is_shorter = |file: &TrackedFile<H>| {
+            let mut alike = self.rotated_alike(file);
+            let waits = file.lag_age.oldest_unread(Offset::ZERO, now.instant) < PUT_BACK_MAX;
+            let is_timed = |text: &LogText<H>| matches!(first_time(text), Ok(Some(_)));
+            waits
+                && alike.any(|(_, stream)| stream.acked.offset > file.size())
+                && file.handle.as_ref().is_some_and(is_timed)
+        };
+        if !self.files.get(index).is_some_and(is_shorter) {
+            return false;
+        }
+        let Some(file) = self.files.get_mut(index) else {
+            return false;
+        };
+        let is_waiting = !file.is_unchanged_copy(now);
+        if let Some(stream) = file.stream_mut().filter(|_| is_waiting) {
+            stream.exhausted = true;
+        }
+        is_waiting
     }
 
     fn recognise(&self, file: &TrackedFile<H>) -> io::Result<Option<Recognised>> {
@@ -301,6 +374,13 @@ fn holds_span<H: FileHandle>(
         .as_deref()
         .and_then(|ending| ending.get(ending.len().checked_sub(span)?..));
     Ok(ending.is_some_and(|ending| committed.tail.matches(ending)))
+}
+
+/// The time in the first line of a file.
+fn first_time<H: FileHandle>(text: &LogText<H>) -> io::Result<Option<i64>> {
+    let beginning = files::beginning(text)?;
+    let first = beginning.split_inclusive(|&byte| byte == b'\n').next();
+    Ok(first.and_then(time_of))
 }
 
 /// The times of lines in these bytes of a file, at their beginning and end. `at_line`: they begin at the start of a line.

@@ -353,6 +353,19 @@ impl Simulation {
         assert_eq!(stored, expected);
     }
 
+    /// The lines that were written, were not lost to the sender, and are not at the relay.
+    pub(super) fn missing_lines(&self) -> Vec<String> {
+        let arrived = self.arrived();
+        let histories = self.lives.iter().map(|life| life.borrow());
+        let whole = histories.filter(|history| !history.is_cut).map(|history| {
+            let max_line = self.config.logs[0].max_line;
+            shipped(&history.bytes[history.left_out..], true, max_line)
+        });
+        let expected = whole.collect::<String>();
+        let missing = expected.lines().filter(|line| !arrived.contains(line));
+        missing.map(str::to_owned).collect()
+    }
+
     pub(super) fn check_order(&self) {
         let arrived = self.arrived();
         for log in LOGS {
