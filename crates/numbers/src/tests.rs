@@ -141,6 +141,20 @@ fn rows_are_kept_for_their_time_and_none_is_of_a_far_future() {
     assert_eq!(shown(&reader, &hours), ["-140 2", "-20 1"]);
 }
 
+fn gap() -> IndexGap {
+    IndexGap {
+        batch: "b1".to_owned(),
+        from: 7,
+        bytes: 5,
+        source: "a".to_owned(),
+        group: "web-1".to_owned(),
+        window_start: NOW,
+        window_end: NOW + 1200,
+        reason: "deleted".to_owned(),
+        noticed_at: NOW,
+    }
+}
+
 #[test]
 fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -153,17 +167,7 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     let names = ["orders".to_owned(), "errors".to_owned()];
     let ids = db.counter_ids(&names).expect("named");
     assert_eq!(db.counter_ids(&names).expect("named"), ids, "they stay");
-    let gap = IndexGap {
-        batch: "b1".to_owned(),
-        from: 7,
-        bytes: 5,
-        source: "a".to_owned(),
-        group: "web-1".to_owned(),
-        window_start: NOW,
-        window_end: NOW + 1200,
-        reason: "deleted".to_owned(),
-        noticed_at: NOW,
-    };
+    let gap = gap();
     let place = IndexedBatch {
         bytes: 12,
         lines: 2,
@@ -211,6 +215,16 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     db.remove_expired(&[("b1".to_owned(), LedgerLookup::Gone)], KEPT, NOW)
         .expect("removed");
     assert_eq!(reader.state().expect("read").batches, [].into());
+}
+
+#[test]
+fn gaps_are_kept_for_their_time() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let mut lost = change(&[]);
+    lost.gaps.push(gap());
+    db.record(&mut lost, KEPT, NOW).expect("recorded");
+    let reader = IndexReader::open(dir.path()).expect("there");
     let kept_for = i64::try_from(KEPT.gaps.as_secs()).expect("small");
     for (later, left) in [(kept_for, 1), (kept_for + 1, 0)] {
         db.remove_expired(&[], KEPT, NOW + later).expect("removed");
