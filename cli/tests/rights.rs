@@ -173,9 +173,9 @@ fn run_as_root_says_what_to_do_if_the_folders_of_its_roles_have_two_owners() {
     let index = host.path("index");
     fs::create_dir(&index).unwrap();
     chown(&index, Some(STRANGER), Some(OWNER)).unwrap();
-    let mut config = fs::read_to_string(host.path("etc/logferry.yaml")).unwrap();
-    config += &format!("indexer:\n  store_dir: {}\n", index.display());
-    fs::write(host.path("etc/logferry.yaml"), config).unwrap();
+    let config = fs::read_to_string(host.path("etc/logferry.yaml")).unwrap();
+    let with_index = format!("{config}indexer:\n  store_dir: {}\n", index.display());
+    fs::write(host.path("etc/logferry.yaml"), with_index).unwrap();
     let output = host.run(None, &["run"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");

@@ -188,6 +188,19 @@ fn housekeeper_that_deletes_at_once_makes_gaps_and_no_line_is_lost_or_doubled() 
     }
 }
 
+/// The status once the indexer runs. The exit code says that other roles do not.
+fn status_of_running(config: &Path) -> Value {
+    let mut status = Value::Null;
+    // The first sign of life comes when the folder is there.
+    wait_for("the role to run", WAIT_LIMIT, || {
+        let output = logferry().args(["status", "--json", "-c"]).arg(config).output();
+        status = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        let mut roles = status["roles"].as_array().unwrap().iter();
+        roles.any(|role| role["name"] == "indexer" && role["state"] == "running")
+    });
+    status
+}
+
 #[test]
 fn indexer_tells_metrics_health_and_status_and_a_reload_adds_a_counter() {
     let relay = RelayProcess::start("indexer-manners", "sources: [\"127.0.0.1\"]");
@@ -229,18 +242,7 @@ fn indexer_tells_metrics_health_and_status_and_a_reload_adds_a_counter() {
         wait_for_metric(text);
     }
     assert_eq!(get("/healthz").status, 200);
-    // The exit code says that other roles do not run. The first sign of life comes when the folder is there.
-    let mut status = Value::Null;
-    wait_for("the role to run", WAIT_LIMIT, || {
-        let output = logferry()
-            .args(["status", "--json", "-c"])
-            .arg(&config)
-            .output()
-            .unwrap();
-        status = serde_json::from_slice(&output.stdout).unwrap();
-        let mut roles = status["roles"].as_array().unwrap().iter();
-        roles.any(|role| role["name"] == "indexer" && role["state"] == "running")
-    });
+    let status = status_of_running(&config);
     let index = &status["indexer"];
     let lag = ["lag_bytes", "lag_lines", "lag_seconds", "gaps", "gap_bytes"].map(|key| index[key].as_u64());
     assert_eq!(lag, [Some(0); 5], "{status}");

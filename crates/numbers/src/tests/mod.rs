@@ -141,7 +141,11 @@ fn rows_are_kept_for_their_time_and_none_is_of_a_far_future() {
     assert_eq!(shown(&reader, &hours), ["-140 2", "-20 1"]);
 }
 
+<<<<<<< HEAD:crates/numbers/src/tests/mod.rs
 fn gap_of_twenty_minutes() -> IndexGap {
+=======
+fn gap() -> IndexGap {
+>>>>>>> store14:crates/numbers/src/tests.rs
     IndexGap {
         batch: "b1".to_owned(),
         from: 7,
@@ -167,7 +171,11 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     let names = ["orders".to_owned(), "errors".to_owned()];
     let ids = db.counter_ids(&names).expect("named");
     assert_eq!(db.counter_ids(&names).expect("named"), ids, "they stay");
+<<<<<<< HEAD:crates/numbers/src/tests/mod.rs
     let gap = gap_of_twenty_minutes();
+=======
+    let gap = gap();
+>>>>>>> store14:crates/numbers/src/tests.rs
     let place = IndexedBatch {
         bytes: 12,
         lines: 2,
@@ -215,6 +223,16 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     db.remove_expired(&[("b1".to_owned(), LedgerLookup::Gone)], KEPT, NOW)
         .expect("removed");
     assert_eq!(reader.state().expect("read").batches, [].into());
+}
+
+#[test]
+fn gaps_are_kept_for_their_time() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let mut lost = change(&[]);
+    lost.gaps.push(gap());
+    db.record(&mut lost, KEPT, NOW).expect("recorded");
+    let reader = IndexReader::open(dir.path()).expect("there");
     let kept_for = i64::try_from(KEPT.gaps.as_secs()).expect("small");
     for (later, left) in [(kept_for, 1), (kept_for + 1, 0)] {
         db.remove_expired(&[], KEPT, NOW + later).expect("removed");
