@@ -201,6 +201,19 @@ pub(crate) struct AuditArgs {
     /// Only the window of this time
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["since", "until"])]
     pub(crate) window: Option<Timestamp>,
+    #[command(flatten)]
+    pub(crate) depth: AuditDepth,
+    /// Write the result as a signed page to keep
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) html: Option<PathBuf>,
+    /// Only say whether a page is as it was signed: exit code 0 if it is, 1 if not
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "html", "verify", "full", "window", "since", "until", "source"])]
+    pub(crate) check: Option<PathBuf>,
+}
+
+/// Options for what is read beside the ledger and the spool.
+#[derive(Debug, Options)]
+pub(crate) struct AuditDepth {
     /// Also read every delivered file back from its destinations and compare it
     #[arg(long)]
     pub(crate) verify: bool,
@@ -210,12 +223,6 @@ pub(crate) struct AuditArgs {
     /// Compare every signed window row by row, not only the newest and some drawn by lot
     #[arg(long)]
     pub(crate) full: bool,
-    /// Write the result as a signed page to keep
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
-    pub(crate) html: Option<PathBuf>,
-    /// Only say whether a page is as it was signed: exit code 0 if it is, 1 if not
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "html", "verify", "full", "window", "since", "until", "source"])]
-    pub(crate) check: Option<PathBuf>,
 }
 
 impl AuditArgs {

@@ -33,7 +33,7 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     let data_dir = configuration::data_dir(file, &config)?;
     configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
     // Text needs only sums; the rest names batches.
-    let names_batches = options.json || options.verify || options.index || options.html.is_some();
+    let names_batches = options.json || options.depth.verify || options.depth.index || options.html.is_some();
     let subscribers = configuration::subscribers(&config);
     let scope = AuditScope {
         listing: if names_batches {
@@ -41,7 +41,7 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
         } else {
             Listing::Undelivered
         },
-        rows: if options.full {
+        rows: if options.depth.full {
             RowCheck::Full
         } else {
             RowCheck::Sample
@@ -50,10 +50,10 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     };
     let mut audit = audit::audit(&data_dir, &filter, scope)?;
     let mut unread = Vec::new();
-    if options.verify {
+    if options.depth.verify {
         unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
     }
-    if options.index {
+    if options.depth.index {
         unread.extend(index::count_documents(file, &config, &mut audit)?);
     }
     console::print_result(options.json, &audit, text)?;

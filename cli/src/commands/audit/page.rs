@@ -24,7 +24,7 @@ pub(super) fn write(to: &Path, audit: &Audit, data_dir: &Path, options: &AuditAr
         ledger: format!("{} {}", ledger.path().display(), ledger.id()?),
         period: period(&filter),
         covers_all_times: filter.since.is_none() && filter.until.is_none(),
-        is_verified: options.verify,
+        is_verified: options.depth.verify,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: Timestamp::now(),
     };

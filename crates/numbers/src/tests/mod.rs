@@ -141,11 +141,7 @@ fn rows_are_kept_for_their_time_and_none_is_of_a_far_future() {
     assert_eq!(shown(&reader, &hours), ["-140 2", "-20 1"]);
 }
 
-<<<<<<< HEAD:crates/numbers/src/tests/mod.rs
-fn gap_of_twenty_minutes() -> IndexGap {
-=======
 fn gap() -> IndexGap {
->>>>>>> store14:crates/numbers/src/tests.rs
     IndexGap {
         batch: "b1".to_owned(),
         from: 7,
@@ -171,11 +167,7 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     let names = ["orders".to_owned(), "errors".to_owned()];
     let ids = db.counter_ids(&names).expect("named");
     assert_eq!(db.counter_ids(&names).expect("named"), ids, "they stay");
-<<<<<<< HEAD:crates/numbers/src/tests/mod.rs
-    let gap = gap_of_twenty_minutes();
-=======
     let gap = gap();
->>>>>>> store14:crates/numbers/src/tests.rs
     let place = IndexedBatch {
         bytes: 12,
         lines: 2,
