@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MonitorError;
+use crate::mail::ledger_fault::LedgerFault;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::smtp::{OutgoingMail, SmtpMailer};
 use crate::{tick, upkeep};
@@ -188,12 +189,17 @@ async fn watch(
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
     let mut watched = WatchedTime::since(Instant::now());
+    let mut fault = LedgerFault::default();
     loop {
         match check(&config, watched.until(Instant::now())).await {
-            Ok(()) => ready.set(),
+            Ok(()) => {
+                ready.set();
+                fault.note_success(&config.smtp, Instant::now()).await;
+            }
             Err(error) => {
-                log_if_temporary(error)?;
+                let error = if_temporary(error)?;
                 watched.failed(Instant::now());
+                fault.note_failure(&error, &config.smtp, Instant::now()).await;
             }
         }
         new_mail.notify_one();
@@ -211,20 +217,20 @@ async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -
             return Ok(());
         }
         if let Err(error) = outbox.send(Timestamp::now(), stop).await {
-            log_if_temporary(error)?;
+            if_temporary(error)?;
         }
     }
 }
 
-/// Logs an error that may pass by itself, and returns any other.
-fn log_if_temporary(error: MonitorError) -> Result<(), MonitorError> {
+/// Logs an error that may pass by itself; any other ends the monitor.
+fn if_temporary(error: MonitorError) -> Result<MonitorError, MonitorError> {
     match error {
         MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
             tracing::error!(
                 error = &error as &dyn Error,
                 "cannot use the ledger now; this is tried again"
             );
-            Ok(())
+            Ok(error)
         }
         error => Err(error),
     }
