@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::channels::heartbeat;
 use crate::error::MonitorError;
+use crate::mail::ledger_fault::LedgerFault;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::send_now;
 use crate::mail::smtp::SmtpMailer;
@@ -200,15 +201,18 @@ async fn watch(
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
     let mut watched = WatchedTime::since(Instant::now());
+    let mut fault = LedgerFault::default();
     loop {
         match check(&config, watched.until(Instant::now())).await {
             Ok(()) => {
                 ready.set();
                 news.looked.send_replace(Some(tokio::time::Instant::now()));
+                fault.note_success(&config.smtp, Instant::now()).await;
             }
             Err(error) => {
-                log_if_temporary(error)?;
+                let error = if_temporary(error)?;
                 watched.failed(Instant::now());
+                fault.note_failure(&error, &config.smtp, Instant::now()).await;
             }
         }
         news.mail.notify_one();
@@ -227,20 +231,20 @@ async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -
             return Ok(());
         }
         if let Err(error) = outbox.send(Timestamp::now(), stop).await {
-            log_if_temporary(error)?;
+            if_temporary(error)?;
         }
     }
 }
 
-/// Logs an error that may pass by itself, and returns any other.
-fn log_if_temporary(error: MonitorError) -> Result<(), MonitorError> {
+/// Logs an error that may pass by itself; any other ends the monitor.
+fn if_temporary(error: MonitorError) -> Result<MonitorError, MonitorError> {
     match error {
         MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
             tracing::error!(
                 error = &error as &dyn Error,
                 "cannot use the ledger now; this is tried again"
             );
-            Ok(())
+            Ok(error)
         }
         error => Err(error),
     }

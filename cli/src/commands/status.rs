@@ -19,8 +19,8 @@ use logferry_text::{Table, about, count, count_of, duration, size, wrapped};
 
 use crate::args::StatusArgs;
 use crate::configuration;
-use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
+use crate::output::{console, paint, terminal};
 use crate::{sender_host, service_user};
 
 /// Time between two outputs with `--watch`.
@@ -67,10 +67,12 @@ pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
 /// Prints a text that says whether all is well; with `--watch` again and again.
 fn repeat(options: &StatusArgs, read: impl Fn() -> Result<(String, bool)>) -> Result {
     loop {
-        let (text, is_healthy) = read()?;
-        if options.watch && !options.json && io::stdout().is_terminal() {
-            // Cursor to the first row, and clear the screen (ECMA-48, CUP and ED).
-            console::print("\x1b[H\x1b[2J")?;
+        let (mut text, is_healthy) = read()?;
+        if !options.json && io::stdout().is_terminal() {
+            text = paint::painted(&text);
+            if options.watch {
+                text = paint::redrawn(&text, terminal::rows());
+            }
         }
         let is_read = console::print_while_read(text.as_bytes())?;
         if !options.watch || !is_read {

@@ -4,4 +4,5 @@
 
 pub(crate) mod console;
 pub(crate) mod exit;
+pub(crate) mod paint;
 pub(crate) mod terminal;

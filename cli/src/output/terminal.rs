@@ -2,6 +2,16 @@
 
 use std::ops::Range;
 
+/// Rows of a terminal that does not say how many it has.
+const ROWS: usize = 24;
+
+/// How many rows the terminal of stdout has.
+pub(crate) fn rows() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let rows = size.map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0);
+    rows.unwrap_or(ROWS)
+}
+
 /// Escapes control characters and bytes that are no text, as `\x1b`.
 pub(crate) fn escape(line: &[u8], text: &mut Vec<u8>) {
     for chunk in line.utf8_chunks() {

@@ -6,6 +6,7 @@
 
 mod hello_name;
 pub(crate) mod html;
+pub(crate) mod ledger_fault;
 pub(crate) mod outbox;
 pub(crate) mod picture;
 pub(crate) mod probe;

@@ -18,6 +18,7 @@ const START: &str = "2026-11-21T08:00:00Z";
 struct Looking {
     host: RelayHost,
     config: MonitorSettings,
+    watched_for: Duration,
     mails: usize,
 }
 
@@ -35,6 +36,7 @@ impl Looking {
         Self {
             host,
             config,
+            watched_for: Duration::MAX,
             mails: 0,
         }
     }
@@ -48,7 +50,7 @@ impl Looking {
         let scope = LookScope {
             config: &self.config,
             zone: &TimeZone::UTC,
-            watched_for: Duration::MAX,
+            watched_for: self.watched_for,
             now: Self::time(seconds),
         };
         look(&mut self.host.ledger, scope, &Metrics::new().monitor()).expect("looked");
@@ -262,6 +264,12 @@ fn sources_that_fall_silent_together_are_one_incident_of_their_group() {
         ["critical: all silent web-1"],
         "one that was given up long ago changes nothing"
     );
+    // A monitor that has just started knows of none of them that it is silent, and not that it is well.
+    looking.watched_for = Duration::ZERO;
+    for seconds in [460, 640, 900] {
+        assert_eq!(looking.subjects(seconds), [""; 0]);
+    }
+    assert_eq!(looking.open().len(), 1);
 }
 
 #[test]

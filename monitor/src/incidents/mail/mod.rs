@@ -11,7 +11,7 @@ use logferry_ledger::{Incident, NewMail, Severity};
 use logferry_text::{count, count_of, duration, wrapped};
 
 use super::machine::{News, NewsKind};
-use super::rules::FILES;
+use super::rules::{DISK, DISK_FULL, FILES};
 use crate::time::{age, local_time};
 
 /// The channel that is always there.
@@ -182,7 +182,12 @@ fn times(number: u32) -> String {
 
 /// The rule and what it is about, short.
 fn title(incident: &Incident) -> String {
-    format!("{} {}", incident.rule, shown_subject(incident))
+    let (rule, subject) = (&incident.rule, shown_subject(incident));
+    // The disk and the indexer are the only subjects of their rules.
+    if rule == subject || (rule == DISK_FULL && subject == DISK) {
+        return rule.clone();
+    }
+    format!("{rule} {subject}")
 }
 
 /// A subject for people. A problem with a file of a role has its whole sentence in the subject, and in the text.

@@ -2,7 +2,7 @@
 
 use logferry_text::{count, duration};
 
-use super::{News, NewsKind, shown_subject};
+use super::{News, NewsKind, shown_subject, title};
 use crate::time::age;
 
 /// Incidents named in a subject. The text names all.
@@ -49,12 +49,12 @@ fn names(news: &[&News]) -> String {
         if !text.is_empty() {
             text += ", ";
         }
-        if incident.rule != rule {
+        if incident.rule == rule {
+            text += &short(shown_subject(incident));
+        } else {
             rule = &incident.rule;
-            text += rule;
-            text.push(' ');
+            text += &short(&title(incident));
         }
-        text += &short(shown_subject(incident));
     }
     match news.len().saturating_sub(NAMED_MAX) {
         0 => text,

@@ -103,6 +103,8 @@ fn the_subject_of_many_stays_short_and_names_each_rule_once() {
 fn what_is_over_says_how_long_it_was_and_a_reminder_that_it_is_one() {
     let over = news(NewsKind::Over, "down", "edw", Severity::Critical);
     assert_eq!(written(&[over]).subject, "over: down edw after 12 min");
+    let disk = news(NewsKind::Opened, "disk full", "disk", Severity::Critical);
+    assert_eq!(written(&[disk]).subject, "critical: disk full");
     let open = news(NewsKind::StillOpen, "down", "edw", Severity::Critical);
     let mail = written(&[open]);
     assert_eq!(mail.subject, "still open, critical: down edw");

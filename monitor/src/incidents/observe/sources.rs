@@ -10,6 +10,7 @@ use logferry_text::{count, count_of, duration, size};
 
 use super::finding::{Cause, RuleFinding, unknown};
 use super::{Facts, RuleFindings};
+use crate::incidents::condition::Unjudged;
 use crate::incidents::rules::{
     ALL_SILENT, AT_RISK, BEHIND, CHECKPOINT, CLOCK, DISK, DISK_FULL, GROUP, HELD, LOSING, MISSING, ROLE,
     STALE, TWO_SENDERS,
@@ -57,7 +58,14 @@ pub(super) fn observe(facts: &Facts<'_>, findings: &mut RuleFindings) {
         findings.found.extend(losses(source));
         findings.found.extend(two_senders(source));
     }
-    findings.found.extend(silent_groups(facts));
+    if facts.watched_for < facts.stale_after {
+        findings.unjudged.push(Unjudged {
+            rule: Some(ALL_SILENT.to_owned()),
+            subject: None,
+        });
+    } else {
+        findings.found.extend(silent_groups(facts));
+    }
 }
 
 /// What silences all sources of a group.
@@ -246,9 +254,6 @@ fn two_senders(source: &SourceStatus) -> Option<RuleFinding> {
 
 /// The groups whose sources fell silent together.
 fn silent_groups(facts: &Facts<'_>) -> Vec<RuleFinding> {
-    if facts.watched_for < facts.stale_after {
-        return Vec::new();
-    }
     let mut groups: BTreeMap<&GroupName, Vec<Timestamp>> = BTreeMap::new();
     for source in &facts.status.sources {
         if let (Some(group), Some(contact)) = (&source.group, source.last_contact_at) {
