@@ -82,6 +82,7 @@ async fn send(subject: &str, text: String, smtp: &Smtp) -> bool {
         id: format!("logferry-ledger-{}", now.as_millisecond()),
         written_at: now,
         content: &content,
+        parts: &[],
         waiting_for: None,
     };
     let attempt = async { Ok::<_, MonitorError>(SmtpMailer::new(smtp)?.send(&mail, now).await?) };
