@@ -114,7 +114,11 @@ impl RelayServer {
             listeners: Vec::new(),
             credentials: CredentialsReloader::load(config)?,
             senders: SharedSenders::load(ledger.senders()?),
-            bodies: RelayBodies::new(config.limits.max_in_flight_total, groups.len()),
+            bodies: RelayBodies::new(
+                config.limits.max_in_flight_total,
+                config.limits.max_chunk,
+                groups.len(),
+            ),
             commit_threads: Vec::new(),
             _lock: lock,
         };
