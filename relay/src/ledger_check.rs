@@ -1,7 +1,10 @@
 //! The check of a large ledger's file for damage, beside the relay's work.
 //!
 //! It reads the whole file, which takes a processor for seconds. After an outage of the relay the processors are needed for the
-//! backlog. So the check begins when the relay is at ease, at the latest after ten minutes, and with the lowest priority.
+//! backlog. So the check begins when the relay is at ease, at the latest after ten minutes, and with a low priority.
+//!
+//! As long as the check reads a table, the write-ahead log grows with each commit. So it reads one table after the other, and
+//! rests in between. It ends with the relay that began it: after a reload there is a new one.
 
 use std::error::Error;
 use std::io;
@@ -22,8 +25,8 @@ const EASE: u32 = 4;
 /// So long the check waits at most. It must not wait for ever: damage that nobody notices grows.
 const WAIT_MAX: Duration = Duration::from_mins(10);
 
-/// The lowest priority.
-const NICENESS: i32 = 19;
+/// A low priority. Not the lowest: beside a backlog that would make the read of a large table last for minutes.
+const NICENESS: i32 = 5;
 
 /// Checks the ledger's file if the start has checked only a part of it. The receiver gets an error if there is damage, and is
 /// closed if there is none. The thread is not waited for: it only reads.
@@ -37,9 +40,13 @@ pub(crate) fn check_ledger(data_dir: &Path) -> Result<oneshot::Receiver<LedgerEr
         "the ledger is large: the relay serves, and the rest of its file is checked for damage when no backlog comes in"
     );
     let check = move || {
-        wait_for_ease();
-        match ledger.check_file() {
-            Ok(()) => tracing::info!("the ledger's file is checked: no damage"),
+        // Of this thread only (nice(2), "C library/kernel differences"). At ease it takes no longer with a low priority.
+        let _ = rustix::process::nice(NICENESS);
+        let began = Instant::now();
+        let is_needed = || !damage.is_closed();
+        match ledger.check_file(|| wait_for_ease(began, is_needed)) {
+            Ok(()) if is_needed() => tracing::info!("the ledger's file is checked: no damage"),
+            Ok(()) => {}
             Err(error) => drop(damage.send(error)),
         }
     };
@@ -53,12 +60,10 @@ pub(crate) fn check_ledger(data_dir: &Path) -> Result<oneshot::Receiver<LedgerEr
     Ok(found)
 }
 
-fn wait_for_ease() {
-    let began = Instant::now();
-    // Of this thread only (nice(2), "C library/kernel differences"). At the usual priority the check takes no longer.
-    let _ = rustix::process::nice(NICENESS);
-    let (mut looked, mut before) = (began, processor_time());
-    loop {
+/// Waits until the relay is at ease, or the check has waited for too long since it `began`. Returns whether it is still needed.
+fn wait_for_ease(began: Instant, is_needed: impl Fn() -> bool) -> bool {
+    let (mut looked, mut before) = (Instant::now(), processor_time());
+    while is_needed() {
         std::thread::sleep(LOOK_INTERVAL);
         let (now, after) = (Instant::now(), processor_time());
         let used = match (&before, &after) {
@@ -67,13 +72,14 @@ fn wait_for_ease() {
             _ => Duration::ZERO,
         };
         if may_begin(used, now - looked, now - began) {
-            return;
+            break;
         }
         (looked, before) = (now, after);
     }
+    is_needed()
 }
 
-/// Whether the check may begin: the process used so much of a processor in the time since it was looked at last, and the check
+/// Whether the check may begin, or go on: the process used so much of a processor in the time since it was looked at last, and the check
 /// has waited for so long.
 fn may_begin(used: Duration, since: Duration, waited: Duration) -> bool {
     used.saturating_mul(EASE) < since || waited >= WAIT_MAX
@@ -97,6 +103,13 @@ mod tests {
         assert!(!may_begin(look, look, look), "a backlog");
         assert!(!may_begin(look, look, long), "a long one");
         assert!(may_begin(look, look, WAIT_MAX));
+    }
+
+    #[test]
+    fn a_check_whose_relay_has_ended_ends() {
+        let (damage, found) = oneshot::channel::<LedgerError>();
+        drop(found);
+        assert!(!wait_for_ease(Instant::now(), || !damage.is_closed()));
     }
 
     #[test]

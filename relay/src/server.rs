@@ -97,6 +97,9 @@ impl RelayServer {
         spool.create_state_folders(&BatchState::ALL)?;
         let lock = LockFile::acquire(&config.data_dir.join("relay.lock"))?;
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
+        // What the last process wrote there may not be on the disk. A power cut after files were cut back or sealed by it would
+        // leave them ahead of the ledger. From here on it is durable.
+        ledger.overwrite_stale_wal()?;
         ledger.forget_group_reports()?;
         if let Err(error) = ledger.reserve_wal() {
             tracing::warn!(
@@ -111,7 +114,11 @@ impl RelayServer {
             listeners: Vec::new(),
             credentials: CredentialsReloader::load(config)?,
             senders: SharedSenders::load(ledger.senders()?),
-            bodies: RelayBodies::new(config.limits.max_in_flight_total, groups.len()),
+            bodies: RelayBodies::new(
+                config.limits.max_in_flight_total,
+                config.limits.max_chunk,
+                groups.len(),
+            ),
             commit_threads: Vec::new(),
             _lock: lock,
         };

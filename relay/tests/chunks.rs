@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
+use logferry_ledger::{Ledger, NewBatch, Window};
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
@@ -359,4 +360,50 @@ async fn a_stream_continues_at_any_port_and_nothing_is_stored_twice() {
         assert!(Instant::now() < deadline, "stored: {:?}", relay.stored());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn a_start_changes_no_file_before_the_ledger_is_durable() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "relay:\n  data_dir: {}\n  metrics: null\n  groups: [{{name: a, listen: '127.0.0.1:0'}}]\n",
+        dir.path().display()
+    );
+    let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
+    let config = config.relay.expect("a relay");
+    // A batch that is sealed, and whose file is not moved yet.
+    let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+    let batch = NewBatch {
+        source: "198.51.100.1".parse().expect("valid"),
+        group: "a".parse().expect("valid"),
+        log: None,
+        window: Window {
+            start: 1_790_000_400,
+            seconds: 1200,
+            utc_offset: 0,
+        },
+        base_name: "access_198-51-100-1".to_owned(),
+    };
+    let at = jiff::Timestamp::from_second(1_790_000_000).expect("in range");
+    let batch = ledger.open_batch(&batch, at).expect("opened");
+    ledger.seal(batch.id, at).expect("sealed");
+    let file = |state: &str| {
+        dir.path()
+            .join(state)
+            .join("198.51.100.1")
+            .join(batch.file_name())
+    };
+    fs::create_dir_all(file("open").parent().expect("a folder")).expect("made");
+    fs::write(file("open"), "").expect("a file");
+    let sql = rusqlite::Connection::open(ledger.path()).expect("a ledger");
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    sql.execute_batch(refuse).expect("a trigger");
+    let refused = RelayServer::bind(&config, &Metrics::new()).await;
+    assert!(refused.is_err());
+    assert!(file("open").exists());
+    sql.execute_batch("DROP TRIGGER refuse").expect("gone");
+    RelayServer::bind(&config, &Metrics::new())
+        .await
+        .expect("a relay");
+    assert!(file("ready").exists() && !file("open").exists());
 }

@@ -4,7 +4,9 @@
 //! that is done with them. So the relay keeps its buffers.
 //!
 //! Invariants:
-//! - The bodies of a group have at most its budget, those of all groups at most the relay's.
+//! - The buffers of a group's bodies have at most its budget, those of all groups at most the relay's. Buffers that are kept for
+//!   the next bodies are in what is left of it. (What a decoder needs beside a body counts too, but never makes one wait for
+//!   more than there is.)
 //! - A part of the relay's budget is shared out: a group with few lines never waits for the bodies of others. Of what is common
 //!   to all, one group leaves a quarter to the others, however many lines it gets.
 //! - What waits holds nothing of the relay's budget.
@@ -19,9 +21,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-/// What each group has for itself at least: a second of a busy log.
-const OWN_BYTES_MIN: usize = 1 << 20;
 
 /// This part of the relay's budget is shared out among the groups, and of the rest one group leaves so much to the others.
 const SHARE: usize = 4;
@@ -132,14 +131,16 @@ impl ArrivalPermit {
 }
 
 impl RelayBodies {
-    /// Memory for `bytes` of bodies of so many groups at a time.
-    pub(crate) fn new(bytes: usize, groups: usize) -> Self {
-        let groups = groups.max(1);
-        let own_bytes = (bytes / SHARE / groups).max(OWN_BYTES_MIN);
-        let common = bytes
-            .saturating_sub(own_bytes.saturating_mul(groups))
-            .max(bytes / 2);
-        let left = if groups > 1 { common / SHARE } else { 0 };
+    /// Memory for `bytes` of bodies of so many groups at a time. The largest has `largest`: it fits in what is common to all, and
+    /// in what one group may have, even if less is shared out for it.
+    pub(crate) fn new(bytes: usize, largest: usize, groups: usize) -> Self {
+        let share = |of: usize| {
+            let spare = of.saturating_sub(buffer_size(largest));
+            if groups > 1 { spare.min(of / SHARE) } else { 0 }
+        };
+        let own_bytes = share(bytes) / groups.max(1);
+        let common = bytes.saturating_sub(own_bytes.saturating_mul(groups));
+        let left = share(common);
         Self {
             budget: Budget::new(common),
             own_bytes,
@@ -148,16 +149,20 @@ impl RelayBodies {
         }
     }
 
-    /// Takes back the buffer of a body whose part of the budget is still taken.
-    fn give_back(&self, buffer: Vec<u8>) {
+    /// How many bytes of buffers may be kept now.
+    fn room(&self) -> usize {
         let free = self.budget.free.available_permits();
         let in_flight = self.budget.bytes.saturating_sub(free);
-        let most = if in_flight > KEPT_BYTES {
-            usize::MAX
+        if in_flight > KEPT_BYTES {
+            free
         } else {
-            KEPT_BYTES
-        };
-        let room = free.saturating_add(buffer.capacity()).min(most);
+            free.min(KEPT_BYTES)
+        }
+    }
+
+    /// Takes back the buffer of a body whose part of the budget is still taken.
+    fn give_back(&self, buffer: Vec<u8>) {
+        let room = self.room().saturating_add(buffer.capacity());
         lock(&self.kept).give_back(buffer, room);
     }
 
@@ -173,16 +178,14 @@ impl RelayBodies {
 }
 
 impl KeptBuffers {
-    /// A buffer for `len` bytes: the smallest that is large enough, or a new one. Of those of one size it is the one that came
-    /// back last: its bytes are in the processor's cache.
-    fn take(&mut self, len: usize) -> Vec<u8> {
+    /// A buffer for `len` bytes: the smallest that is large enough, unless that is more than twice as large. Of those of one size
+    /// it is the one that came back last: its bytes are in the processor's cache.
+    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let sizes = self.buffers.iter().map(Vec::capacity).zip(0..);
-        let large_enough = sizes.filter(|(size, _)| *size >= len);
-        let Some((size, index)) = large_enough.min_by_key(|&(size, index)| (size, Reverse(index))) else {
-            return Vec::with_capacity(buffer_size(len));
-        };
+        let fits = sizes.filter(|(size, _)| (len..=len.saturating_mul(2)).contains(size));
+        let (size, index) = fits.min_by_key(|&(size, index)| (size, Reverse(index)))?;
         self.bytes = self.bytes.saturating_sub(size);
-        self.buffers.remove(index)
+        Some(self.buffers.remove(index))
     }
 
     /// Keeps a buffer, and of all at most `room` bytes.
@@ -191,6 +194,11 @@ impl KeptBuffers {
             self.bytes = self.bytes.saturating_add(buffer.capacity());
             self.buffers.push(buffer);
         }
+        self.keep(room);
+    }
+
+    /// Gives up those that came back first, until at most `room` bytes are kept.
+    fn keep(&mut self, room: usize) {
         while self.bytes > room && !self.buffers.is_empty() {
             let surplus = self.buffers.remove(0);
             self.bytes = self.bytes.saturating_sub(surplus.capacity());
@@ -216,32 +224,53 @@ impl BodyPool {
     /// The memory of the only group of a relay.
     #[cfg(test)]
     pub(crate) fn new(bytes: usize) -> Self {
-        RelayBodies::new(bytes, 1).of_group(bytes)
+        RelayBodies::new(bytes, bytes, 1).of_group(bytes)
     }
 
     /// Waits for memory for a body of `len` bytes and `scratch` bytes for its decoder, together at most `u32::MAX`.
     ///
     /// Cancel safe: a dropped wait has reserved nothing.
     pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> RequestBody {
-        let needed = len.saturating_add(scratch);
+        let size = buffer_size(len);
+        let needed = size.saturating_add(scratch);
         let arrival = match len {
             LARGE_BYTES.. => Some(self.arriving.take(len).await),
             _ => None,
         };
-        let permits = self.take(needed).await;
-        let mut bytes = lock(&self.relay.kept).take(len);
+        let mut permits = self.take(needed).await;
+        let mut bytes = self.buffer(size, &mut permits);
         bytes.clear();
         RequestBody {
             bytes,
             relay: self.relay.clone(),
             permits,
-            len_reserved: len,
+            len_reserved: size,
             _arrival: arrival.map(ArrivalPermit::begin),
         }
     }
-}
 
-impl BodyPool {
+    /// A buffer of `size` bytes, for which there are `permits`, or a larger one that was kept, if there is memory for it.
+    fn buffer(&self, size: usize, permits: &mut Vec<OwnedSemaphorePermit>) -> Vec<u8> {
+        let mut kept = lock(&self.relay.kept);
+        if let Some(buffer) = kept.take(size) {
+            let surplus = buffer.capacity().saturating_sub(size);
+            let beside = || {
+                self.own
+                    .try_take(surplus)
+                    .or_else(|| self.relay.budget.try_take(surplus))
+            };
+            if let Some(group) = self.group.try_take(surplus)
+                && let Some(beside) = beside()
+            {
+                permits.extend([group, beside]);
+                kept.keep(self.relay.room());
+                return buffer;
+            }
+        }
+        kept.keep(self.relay.room());
+        Vec::with_capacity(size)
+    }
+
     /// Waits for so many bytes of the group's budget, and of its own or of what is common to all.
     async fn take(&self, bytes: usize) -> Vec<OwnedSemaphorePermit> {
         let group = self.group.take(bytes).await;
@@ -348,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn a_flooded_group_leaves_memory_to_the_others_and_no_small_body_waits_for_another_group() {
         const MIB: usize = 1 << 20;
-        let relay = RelayBodies::new(64 * MIB, 4);
+        let relay = RelayBodies::new(64 * MIB, 16 * MIB, 4);
         let groups: Vec<_> = (0..4).map(|_| relay.of_group(64 * MIB)).collect();
         let (mut of_flooded, mut of_others) = (Vec::new(), Vec::new());
         while at_once(&groups[0], MIB, &mut of_flooded).await {}
@@ -408,5 +437,60 @@ mod tests {
         // More than there is would be waited for in vain.
         let all = memory.reserve(90, 30).await;
         assert!(all.complete().is_empty());
+    }
+
+    /// All buffers there are: those of bodies, and those that are kept.
+    fn buffers(relay: &RelayBodies, bodies: &[RequestBody]) -> usize {
+        let in_bodies: usize = bodies.iter().map(|body| body.bytes.capacity()).sum();
+        in_bodies + lock(&relay.kept).bytes
+    }
+
+    #[tokio::test]
+    async fn the_buffers_of_all_groups_have_at_most_the_budget() {
+        const MIB: usize = 1 << 20;
+        for (groups, largest) in [(1, 64), (1, 16), (3, 60), (3, 64), (200, 16), (200, 64)] {
+            let relay = RelayBodies::new(64 * MIB, largest * MIB, groups);
+            let pools: Vec<_> = (0..groups).map(|_| relay.of_group(64 * MIB)).collect();
+            for len in [largest * MIB, 2 << 10, MIB - 5, 300_000, 2 << 10, largest * MIB] {
+                let mut bodies = Vec::new();
+                // Round after round, until nobody gets any more.
+                let mut are_there = true;
+                while are_there {
+                    are_there = false;
+                    for pool in &pools {
+                        if bodies.len() < 2000
+                            && let Ok(body) = tokio::time::timeout(Duration::ZERO, pool.reserve(len, 0)).await
+                        {
+                            bodies.push(body);
+                            are_there = true;
+                        }
+                    }
+                }
+                assert!(!bodies.is_empty(), "{groups} groups, {len} bytes");
+                let used = buffers(&relay, &bodies);
+                let bound = invariant_growth_is_bounded("bytes of buffers", used, 64 * MIB);
+                assert_eq!(bound, Ok(()), "{groups} groups, {len} bytes");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_gets_no_large_buffer() {
+        let memory = BodyPool::new(64 << 20);
+        drop(memory.reserve(16 << 20, 0).await);
+        let small = memory.reserve(2 << 10, 0).await;
+        assert!(small.bytes.capacity() <= 4 << 10);
+        let large = memory.reserve(12 << 20, 0).await;
+        assert_eq!(large.bytes.capacity(), 16 << 20);
+        let reserved: Vec<_> = large
+            .permits
+            .iter()
+            .map(OwnedSemaphorePermit::num_permits)
+            .collect();
+        assert_eq!(
+            reserved.iter().sum::<usize>(),
+            2 * (16 << 20),
+            "of the group and beside"
+        );
     }
 }

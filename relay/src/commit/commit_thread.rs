@@ -9,8 +9,8 @@ mod writer_threads;
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -92,27 +92,14 @@ impl CommitQueue {
         let (jobs, queue) = channel();
         let jobs = Arc::new(jobs);
         let name = format!("commit-{}", committer.group);
-        let writer = WriterThreads::start(
-            committer.group.as_str(),
-            committer.spool.disk().clone(),
-            committer.ledger.reopen()?,
-            scheduler.clone(),
-            metrics.clone(),
-            Arc::downgrade(&jobs),
-        )?;
-        let status = SharedGroupStatus::default();
-        let thread = CommitThread {
-            reporter: StatusReporter::new(committer.group.clone(), Instant::now(), Timestamp::now()),
+        let thread = CommitThread::new(
             committer,
-            early: EarlyChunks::default(),
-            writer,
             scheduler,
             metrics,
-            status: status.clone(),
-            tracker: AvailabilityTracker::new(min_free_disk),
-            next_disk_check: Instant::now(),
-            throttle: LogThrottle::default(),
-        };
+            min_free_disk,
+            Arc::downgrade(&jobs),
+        )?;
+        let status = thread.status.clone();
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || thread.run(&queue))?;
@@ -161,6 +148,36 @@ struct CommitThread<D: Disk> {
 }
 
 impl<D: Disk> CommitThread<D> {
+    /// The thread's state, with its writer threads. `jobs`: its queue.
+    fn new(
+        committer: Committer<D, ReplyHandle>,
+        scheduler: GroupScheduler,
+        metrics: RelayMetrics,
+        min_free_disk: u64,
+        jobs: Weak<Sender<CommitJob>>,
+    ) -> Result<Self, CommitThreadError> {
+        let writer = WriterThreads::start(
+            committer.group.as_str(),
+            committer.spool.disk().clone(),
+            committer.ledger.reopen()?,
+            scheduler.clone(),
+            metrics.clone(),
+            jobs,
+        )?;
+        Ok(Self {
+            reporter: StatusReporter::new(committer.group.clone(), Instant::now(), Timestamp::now()),
+            committer,
+            early: EarlyChunks::default(),
+            writer,
+            scheduler,
+            metrics,
+            status: SharedGroupStatus::default(),
+            tracker: AvailabilityTracker::new(min_free_disk),
+            next_disk_check: Instant::now(),
+            throttle: LogThrottle::default(),
+        })
+    }
+
     fn run(mut self, queue: &Receiver<CommitJob>) {
         self.tick();
         let mut next_tick = Instant::now() + TICK;

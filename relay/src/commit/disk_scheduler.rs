@@ -71,20 +71,26 @@ impl DiskScheduler {
         }
     }
 
+    /// A round without bytes has nothing to sync, so it does not count.
     pub(crate) fn begin(&mut self, slot: GroupSlot, bytes: usize) -> RunningRound {
         self.begun += 1;
         let round = RunningRound {
             number: self.begun,
             is_small: bytes <= SMALL_ROUND_BYTES,
         };
-        self.groups[slot.0].running.push(round);
+        if bytes > 0 {
+            self.groups[slot.0].running.push(round);
+        }
         round
     }
 
     /// A group's round has ended. Returns whether others may have waited for it.
     pub(crate) fn end(&mut self, slot: GroupSlot, ended: RunningRound, now: Instant) -> bool {
         let group = &mut self.groups[slot.0];
-        group.running.retain(|round| *round != ended);
+        let Some(index) = group.running.iter().position(|round| *round == ended) else {
+            return false;
+        };
+        group.running.remove(index);
         if ended.is_small {
             group.last_small = Some(now);
         }
@@ -207,6 +213,17 @@ mod tests {
         let soon = at(SMALL_ROUND_MEMORY / 2);
         assert_eq!(soon, SHARED_ROUND_BYTES, "the next is likely to come");
         assert_eq!(at(SMALL_ROUND_MEMORY), ROUND_BYTES);
+    }
+
+    #[test]
+    fn a_group_that_gets_only_repeats_limits_nobody() {
+        let ((mut scheduler, quiet, flooded), now) = (two(), Instant::now());
+        let of_repeats = scheduler.begin(quiet, 0);
+        assert_eq!(scheduler.max_round_bytes(flooded, now), ROUND_BYTES);
+        let large = scheduler.begin(flooded, LARGE);
+        assert!(scheduler.may_sync(flooded, large, scheduler.mark()));
+        scheduler.end(quiet, of_repeats, now);
+        assert_eq!(scheduler.max_round_bytes(flooded, now), ROUND_BYTES);
     }
 
     #[test]

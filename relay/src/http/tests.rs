@@ -46,7 +46,7 @@ impl IsolatedListener {
             (
                 credentials,
                 SharedSenders::default(),
-                &RelayBodies::new(1 << 20, 1),
+                &RelayBodies::new(1 << 20, 1 << 20, 1),
             ),
             LedgerId::new(1),
             CommitQueue::to(jobs),

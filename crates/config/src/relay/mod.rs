@@ -65,7 +65,7 @@ pub struct GroupLimits {
     pub max_chunk: usize,
     /// Bytes of all request bodies in memory at one time.
     pub max_in_flight: usize,
-    /// Bytes of the bodies of all groups together, beside a little that each group has for itself; at least `max_in_flight`.
+    /// Bytes of the bodies of all groups together; at least `max_in_flight`.
     pub max_in_flight_total: usize,
     /// Open connections, 1 to 65536.
     pub max_connections: usize,

@@ -5,27 +5,40 @@ use jiff::Timestamp;
 use logferry_durable::Disk;
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::SourceId;
+use logferry_protocol::resolve::ResolveRequest;
 use tokio::sync::oneshot;
 
 use super::{CommitJob, CommitThread};
 use crate::chunk::Moment;
-use crate::commit::committer::FoundStreams;
+use crate::commit::committer::{FoundStreams, ReportKey};
 
 /// Most of them in one transaction. Rounds wait for its end.
 pub(super) const REPORTS_MAX: usize = 64;
 
-/// An answer that is due when the changes are durable.
-enum ReportAnswer {
-    Found(oneshot::Sender<Option<FoundStreams>>, Option<FoundStreams>),
+/// A job whose change is made, but may not be durable yet.
+enum NotedReport {
+    /// Whether the change was made. The streams are read when it is durable: not while nobody else can write.
+    Resolve(
+        ReportKey,
+        ResolveRequest,
+        oneshot::Sender<Option<FoundStreams>>,
+        bool,
+    ),
     Recorded(oneshot::Sender<bool>, bool),
 }
 
 impl<D: Disk> CommitThread<D> {
-    /// Does these jobs, in one transaction if there are several, and answers them.
+    /// Does these jobs, their changes in one transaction if there are several, and answers them.
     pub(super) fn record_reports(&mut self, jobs: Vec<CommitJob>) {
-        // If none can be begun, each has its own, which tells what is wrong.
-        let are_together = jobs.len() > 1 && self.committer.ledger.begin_together().is_ok();
-        let answers: Vec<_> = jobs.into_iter().filter_map(|job| self.record(job)).collect();
+        let are_together = jobs.len() > 1;
+        if are_together {
+            let begun = self.committer.ledger.begin_together();
+            if self.log_error(begun).is_none() {
+                // Each by itself would wait as long for the ledger, and lines would wait for all of them.
+                return jobs.into_iter().for_each(refuse);
+            }
+        }
+        let noted: Vec<_> = jobs.into_iter().filter_map(|job| self.note(job)).collect();
         let mut are_durable = true;
         if are_together {
             let ended = self.committer.ledger.end_together();
@@ -34,32 +47,47 @@ impl<D: Disk> CommitThread<D> {
         if !are_durable {
             self.committer.forget_known_sources();
         }
-        for answer in answers {
-            // If nobody receives it the client has disconnected.
-            match answer {
-                ReportAnswer::Found(reply, found) => drop(reply.send(found.filter(|_| are_durable))),
-                ReportAnswer::Recorded(reply, recorded) => drop(reply.send(recorded && are_durable)),
+        for report in noted {
+            // If nobody receives the answer the client has disconnected.
+            match report {
+                NotedReport::Resolve(sender, request, reply, is_noted) => {
+                    let found = (is_noted && are_durable).then(|| {
+                        let now = Timestamp::now();
+                        self.committer.find_streams(&sender, &request, now)
+                    });
+                    drop(reply.send(found.and_then(|found| self.log_error(found))));
+                }
+                NotedReport::Recorded(reply, is_noted) => drop(reply.send(is_noted && are_durable)),
             }
         }
     }
 
-    fn record(&mut self, job: CommitJob) -> Option<ReportAnswer> {
+    fn note(&mut self, job: CommitJob) -> Option<NotedReport> {
         Some(match job {
             CommitJob::Resolve(sender, request, reply) => {
-                let known = self.committer.resolve(&sender, &request, Timestamp::now());
-                ReportAnswer::Found(reply, self.log_error(known))
+                let noted = self.committer.note_query(&sender.0, Timestamp::now());
+                NotedReport::Resolve(sender, request, reply, self.log_error(noted).is_some())
             }
             CommitJob::Heartbeat(sender, heartbeat, reply) => {
                 log_gaps(&sender.0, &heartbeat.gaps);
                 let recorded = self.committer.heartbeat(sender, *heartbeat, Moment::now());
-                ReportAnswer::Recorded(reply, self.log_error(recorded).is_some())
+                NotedReport::Recorded(reply, self.log_error(recorded).is_some())
             }
             CommitJob::NoteSender(sender, reply) => {
                 let recorded = self.committer.ledger.note_sender(&sender);
-                ReportAnswer::Recorded(reply, self.log_error(recorded).is_some())
+                NotedReport::Recorded(reply, self.log_error(recorded).is_some())
             }
             CommitJob::Store(..) | CommitJob::Acknowledged(_) | CommitJob::RoundStep => return None,
         })
+    }
+}
+
+/// Answers a job that is not done. Its client asks or reports again.
+fn refuse(job: CommitJob) {
+    match job {
+        CommitJob::Resolve(_, _, reply) => drop(reply.send(None)),
+        CommitJob::Heartbeat(_, _, reply) | CommitJob::NoteSender(_, reply) => drop(reply.send(false)),
+        CommitJob::Store(..) | CommitJob::Acknowledged(_) | CommitJob::RoundStep => {}
     }
 }
 

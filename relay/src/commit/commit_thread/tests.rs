@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use logferry_durable::DiskOperation;
-use logferry_ledger::Ledger;
+use logferry_ledger::{FILE_NAME, Ledger};
 use logferry_protocol::chunk::ChunkOutcome;
+use logferry_protocol::resolve::FileQuery;
+use logferry_protocol::sender::SenderId;
 use logferry_spool::Spool;
 use logferry_telemetry::Metrics;
 use logferry_testkit::SimDisk;
@@ -193,4 +195,121 @@ async fn a_failed_disk_does_not_affect_another_group() {
     assert_eq!(healthy.queue.status().fault(), None);
     failing.disk.heal();
     failing.send_until_stored(1, 0, &line).await;
+}
+
+/// A commit thread that does not run.
+fn resting_thread() -> (CommitThread<SimDisk>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+    let spool = Spool::new(SimDisk::new(), Path::new("/spool"));
+    let group = "web-1".parse().expect("a name");
+    let committer = Committer::start(group, rules(1 << 30), spool, ledger, Moment::now());
+    let scheduler = SharedDiskScheduler::default().join();
+    let metrics = Metrics::new().relay("web-1");
+    let thread = CommitThread::new(
+        committer.expect("a committer"),
+        scheduler,
+        metrics,
+        0,
+        Weak::new(),
+    );
+    (thread.expect("a thread"), dir)
+}
+
+impl CommitThread<SimDisk> {
+    /// Stores the chunk of a sender. Returns the outcome.
+    async fn store(&mut self, sender: Option<SenderId>, start: usize, lines: &[u8]) -> Option<ChunkOutcome> {
+        let mut body = BodyPool::new(1 << 20).reserve(lines.len(), 0).await;
+        body.extend(lines);
+        let chunk = chunk(1, start as u64, lines);
+        let chunk = ReceivedChunk {
+            source: chunk.source,
+            sender,
+            header: chunk.header,
+            upload: None,
+            arrived: Moment::now(),
+            body,
+            split: chunk.split,
+        };
+        let (reply, received) = oneshot::channel();
+        let chunks = self.collect(std::iter::once(CommitJob::Store(Box::new(chunk), reply)));
+        self.stage(chunks);
+        self.come_to_rest();
+        match received.await {
+            Ok(ChunkReply::Receipt(receipt)) => Some(receipt.outcome),
+            Ok(ChunkReply::Wait(_)) | Err(_) => None,
+        }
+    }
+
+    /// Several queries at once about the file of that stream. Returns how many were answered with streams.
+    fn ask(&mut self, sender: Option<SenderId>) -> usize {
+        let header = chunk(1, 0, b"a line\n").header;
+        let query = FileQuery {
+            log: header.log,
+            head: header.head,
+            acknowledged: None,
+            files: Vec::new(),
+        };
+        let sender = ("198.51.100.1".parse().expect("valid"), sender);
+        let (jobs, mut answers): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (reply, answer) = oneshot::channel();
+                let request = ResolveRequest {
+                    files: vec![query.clone()],
+                };
+                (CommitJob::Resolve(sender.clone(), request, reply), answer)
+            })
+            .unzip();
+        self.record_reports(jobs);
+        let answers = answers
+            .iter_mut()
+            .map(|answer| answer.try_recv().expect("answered"));
+        answers
+            .flatten()
+            .filter(|found| found.candidates.iter().any(|streams| !streams.is_empty()))
+            .count()
+    }
+}
+
+/// A change of the sources then makes the transaction fail at its end.
+const REFUSE_COMMITS: &str = "
+CREATE TABLE refused (id INTEGER PRIMARY KEY, other INTEGER REFERENCES refused (id) DEFERRABLE INITIALLY DEFERRED);
+CREATE TRIGGER refuse_commit AFTER UPDATE ON sources BEGIN INSERT INTO refused (other) VALUES (-1); END;";
+
+#[tokio::test]
+async fn queries_are_answered_from_what_is_durable_after_the_transaction() {
+    let (mut thread, dir) = resting_thread();
+    let (first, second) = (line(20, "first"), line(20, "second"));
+    assert_eq!(thread.store(None, 0, &first).await, Some(ChunkOutcome::Stored));
+    let sql = rusqlite::Connection::open(dir.path().join(FILE_NAME)).expect("a ledger");
+    sql.execute_batch(REFUSE_COMMITS).expect("a trigger");
+    let other = Some(SenderId::new(2));
+    assert_eq!(thread.ask(other), 0);
+    sql.execute_batch("DROP TRIGGER refuse_commit").expect("gone");
+    // It was told nothing, so it may not go on with the stream: nothing was read for it.
+    let outcome = thread.store(other, first.len(), &second).await;
+    assert_eq!(outcome, Some(ChunkOutcome::OffsetMismatch));
+    assert_eq!(thread.ask(other), 3);
+    let outcome = thread.store(other, first.len(), &second).await;
+    assert_eq!(outcome, Some(ChunkOutcome::Stored));
+}
+
+#[tokio::test]
+async fn while_the_ledger_is_locked_several_queries_wait_for_it_once() {
+    let (mut thread, dir) = resting_thread();
+    assert_eq!(
+        thread.store(None, 0, &line(20, "first")).await,
+        Some(ChunkOutcome::Stored)
+    );
+    let waits = thread.committer.ledger.wait_for_locks(Duration::ZERO);
+    waits.expect("set");
+    let sql = rusqlite::Connection::open(dir.path().join(FILE_NAME)).expect("a ledger");
+    sql.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    assert_eq!(thread.ask(None), 0);
+    // Each wait is an error to be logged.
+    let later = Instant::now() + Duration::from_hours(24);
+    let event = thread.throttle.record(LoggedFault::Bookkeeping, (), later);
+    assert_eq!(event.expect("a day later").unsaid(), None);
+    sql.execute_batch("ROLLBACK").expect("unlocked");
+    assert_eq!(thread.ask(None), 3);
 }

@@ -257,3 +257,6 @@ fn count(replies: &[(ReplyHandle, ChunkReply)], metrics: &RelayMetrics) -> HashM
     }
     stored
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,14 +29,21 @@ impl<D: Disk, R> Committer<D, R> {
         self.known_sources.clear();
     }
 
-    pub(crate) fn resolve(
+    /// Notes that a sender asks. The answer is read with [`Self::find_streams`], once this is durable.
+    pub(crate) fn note_query(&mut self, source: &SourceId, now: Timestamp) -> Result<(), LedgerError> {
+        self.ledger.note_contact(source, &self.group, now)?;
+        self.known_sources.insert(source.clone());
+        Ok(())
+    }
+
+    /// The durable streams that the files of a query may be. It may be a thousand files, so this is not for a transaction of
+    /// others, nor for one that holds up those who write.
+    pub(crate) fn find_streams(
         &mut self,
         (source, sender): &ReportKey,
         request: &ResolveRequest,
         now: Timestamp,
     ) -> Result<FoundStreams, LedgerError> {
-        self.ledger.note_contact(source, &self.group, now)?;
-        self.known_sources.insert(source.clone());
         let mut known = |record: StreamRecord| {
             let key = (record.source.clone(), record.stream);
             self.known_ends.note(key, record.committed, *sender);

@@ -1,20 +1,23 @@
 //! Generated histories of sends, repeats, crashes, power cuts, and temporary failures of disk and ledger, with a round
 //! that waits to be recorded, one that is being synced, and one that is being staged.
+#![allow(clippy::disallowed_methods, reason = "a test copies a ledger")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use logferry_durable::DiskOperation;
 use logferry_invariants::{invariant_acknowledged_is_durable, invariant_sealed_never_changes};
-use logferry_ledger::{Batch, BatchFilter, BatchState};
+use logferry_ledger::{Batch, BatchFilter, BatchState, FILE_NAME, Ledger};
 use logferry_protocol::chunk::ChunkOutcome;
 use logferry_testkit::SimFile;
 use proptest::prelude::*;
 
 use super::{CommitterFixture, chunk, line, moment, now};
 use crate::chunk::{ChunkReply, ReceivedChunk};
-use crate::commit::committer::StagedRound;
+use crate::commit::committer::{RecordOutcome, RoundRecorder, StagedRound};
+use crate::commit::disk_scheduler::SharedDiskScheduler;
 use crate::commit::spool_recovery::CommitError;
 
 /// One event of a generated history.
@@ -334,4 +337,53 @@ proptest! {
         expected.sort_by_key(|line| (line[16], line[17], line[36]));
         prop_assert_eq!(stored, expected);
     }
+}
+
+/// Copies a ledger as a crash would leave it: the file and its write-ahead log.
+fn copy_ledger(from: &Path, to: &Path) {
+    for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
+        std::fs::copy(from.join(&name), to.join(&name)).expect("a copy");
+    }
+}
+
+/// A commit whose flush fails may leave all its bytes in the write-ahead log. The test imitates this: a copy of the ledger takes
+/// the round, and the log of the copy replaces that of the ledger without the knowledge of its connections.
+#[test]
+fn a_round_whose_commit_failed_in_its_flush_does_not_come_back_after_a_crash() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let (first, second) = (line(20, "first"), line(20, "second"));
+    fixture.send(vec![chunk(1, 0, &first)]);
+    let arrivals = vec![(chunk(1, first.len() as u64, &second), 0)];
+    assert!(fixture.committer().stage_at(arrivals, moment(now())).is_empty());
+    let mut round = fixture.committer().take_round(now()).expect("a round");
+    let synced = fixture.committer().sync(&mut round);
+    let folder = || tempfile::tempdir().expect("a folder");
+    let (copied, crashed) = (folder(), folder());
+    copy_ledger(fixture.ledger_dir.path(), copied.path());
+    let copy = Ledger::open(copied.path()).expect("a ledger");
+    let running = SharedDiskScheduler::default().join().begin(0);
+    // Its connection stays open: the last one that is closed removes the log.
+    let mut recorder = RoundRecorder::new(copy);
+    let written = recorder.record(&round, synced, &running);
+    assert!(matches!(written, RecordOutcome::Durable), "{written:?}");
+    let wal = |dir: &Path| dir.join(format!("{FILE_NAME}-wal"));
+    let before = std::fs::read(wal(fixture.ledger_dir.path())).expect("a log");
+    let after = std::fs::read(wal(copied.path())).expect("a log");
+    assert!(after.starts_with(&before) && after.len() > before.len());
+    std::fs::write(wal(fixture.ledger_dir.path()), after).expect("written");
+    let error = Ledger::open(folder().path()).expect_err("there is none");
+    let replies = fixture.committer().round_failed(round, error.into());
+    assert!(matches!(replies[..], [(0, ChunkReply::Wait(_))]), "{replies:?}");
+    fixture
+        .committer()
+        .recover(moment(now()))
+        .expect("the disk works");
+    copy_ledger(fixture.ledger_dir.path(), crashed.path());
+    fixture.ledger_dir = crashed;
+    fixture.disk.power_loss(1);
+    fixture.restart();
+    assert_eq!(fixture.committed(1).get(), first.len() as u64);
+    assert_eq!(fixture.stored(), first);
+    fixture.send(vec![chunk(1, first.len() as u64, &second)]);
+    assert_eq!(fixture.stored(), [first, second].concat());
 }

@@ -5,14 +5,15 @@ use std::ops::{Deref, DerefMut};
 use jiff::Timestamp;
 use logferry_config::BatchSettings as Rules;
 use logferry_durable::Disk;
-use logferry_ledger::{Batch, Ledger};
+use logferry_ledger::{Batch, Ledger, LedgerError};
+use logferry_protocol::resolve::ResolveRequest;
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
 use super::now;
 use crate::chunk::{ChunkReply, Moment, ReceivedChunk};
 use crate::commit::committer::{
-    Committer, EarlyChunks, RecordOutcome, RoundRecorder, RoundSyncer, StagedRound,
+    Committer, EarlyChunks, FoundStreams, RecordOutcome, ReportKey, RoundRecorder, RoundSyncer, StagedRound,
 };
 use crate::commit::disk_scheduler::{RoundGuard, SharedDiskScheduler};
 use crate::commit::spool_recovery::CommitError;
@@ -119,6 +120,17 @@ impl<D: Disk> Tested<D> {
             RecordOutcome::Failed(error) => self.round_failed(round, error),
             RecordOutcome::Withdrawn(reason) => self.round_withdrawn(round, reason),
         }
+    }
+
+    /// The answer to a query, as the commit thread reads it.
+    pub(super) fn resolve(
+        &mut self,
+        sender: &ReportKey,
+        request: &ResolveRequest,
+        now: Timestamp,
+    ) -> Result<FoundStreams, LedgerError> {
+        self.note_query(&sender.0, now)?;
+        self.find_streams(sender, request, now)
     }
 
     pub(super) fn seal_due(&mut self, now: Timestamp) -> Result<Vec<Batch>, CommitError> {
