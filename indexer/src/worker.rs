@@ -36,7 +36,7 @@ const RETENTION_INTERVAL: Duration = Duration::from_mins(1);
 const RETRY_WAIT: Duration = Duration::from_secs(2);
 
 /// The relay, the forwarder and people's commands come first (nice(2)).
-pub(crate) const NICENESS: i32 = 10;
+const NICENESS: i32 = 10;
 
 /// Why `/healthz` says that the indexer does not work now; `None` if it does.
 type Trouble = Arc<Mutex<Option<String>>>;

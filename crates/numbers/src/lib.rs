@@ -30,6 +30,6 @@ pub use histogram::REQUEST_TIME_BOUNDS;
 pub use index_db::{COUNTERS_MAX, FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX};
 pub use index_reader::IndexReader;
 pub use query::{NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
-pub use sink::{REFUSED_KEPT, RefusedDocument, SentBatch, SinkChange, SinkState, SinkTotals};
+pub use sink::{REFUSED_KEPT, RefusedDocument, SinkBatch, SinkChange, SinkState, SinkTotals};
 pub use state::{IndexGap, IndexLag, IndexState, IndexedBatch};
 pub use tally::{SeriesKey, Tally};

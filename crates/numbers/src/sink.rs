@@ -50,7 +50,7 @@ pub struct SinkTotals {
 
 /// How far a batch is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SentBatch {
+pub struct SinkBatch {
     /// The place: bytes and lines from its start, those in gaps included.
     pub progress: IndexedBatch,
     /// The index that has its documents.
@@ -82,7 +82,7 @@ pub struct RefusedDocument {
 #[derive(Debug, Default)]
 pub struct SinkChange {
     /// The new place of each batch that was sent.
-    pub batches: BTreeMap<String, SentBatch>,
+    pub batches: BTreeMap<String, SinkBatch>,
     /// Documents that were refused.
     pub refused: Vec<RefusedDocument>,
     /// What is added to the sums.
@@ -104,7 +104,7 @@ impl IndexDb {
     }
 
     /// How far a batch is sent; `None` if it was never seen.
-    pub fn sent_batch(&self, batch: &str) -> Result<Option<SentBatch>, IndexError> {
+    pub fn sent_batch(&self, batch: &str) -> Result<Option<SinkBatch>, IndexError> {
         self.read("read the place of a batch", |sql| {
             Ok(sent(sql, "WHERE batch = ?1", [batch])?
                 .pop()
@@ -149,7 +149,7 @@ impl IndexDb {
     }
 
     /// The batches that are not sent to their ends, or were sent to their ends before `cutoff` (seconds since 1970).
-    pub fn old_sent_batches(&self, cutoff: i64) -> Result<Vec<(String, SentBatch)>, IndexError> {
+    pub fn old_sent_batches(&self, cutoff: i64) -> Result<Vec<(String, SinkBatch)>, IndexError> {
         self.read("read old places of the sink", |sql| {
             sent(sql, "WHERE is_read = 0 OR ended_at < ?1", [cutoff])
         })
@@ -179,7 +179,7 @@ impl IndexReader {
     }
 
     /// How far each batch is sent, by name.
-    pub fn sent_batches(&self) -> Result<BTreeMap<String, SentBatch>, IndexError> {
+    pub fn sent_batches(&self) -> Result<BTreeMap<String, SinkBatch>, IndexError> {
         self.read("read the places of the sink", |sql| {
             if !schema::has_step(sql, schema::SINK_STEP)? {
                 return Ok(BTreeMap::new());
@@ -235,12 +235,12 @@ fn sent<P: rusqlite::Params>(
     sql: &Connection,
     which: &str,
     params: P,
-) -> SqlResult<Vec<(String, SentBatch)>> {
+) -> SqlResult<Vec<(String, SinkBatch)>> {
     let mut query = sql.prepare_cached(&format!(
         "SELECT batch, index_name, bytes, lines, is_read, documents, refused, gap_bytes FROM sink_batches {which}"
     ))?;
     let rows = query.query_map(params, |row| {
-        let sent = SentBatch {
+        let sent = SinkBatch {
             progress: IndexedBatch {
                 bytes: row.get("bytes")?,
                 lines: row.get("lines")?,
@@ -256,7 +256,7 @@ fn sent<P: rusqlite::Params>(
     rows.collect()
 }
 
-fn put_batch(sql: &Connection, batch: &str, sent: &SentBatch, now: i64) -> SqlResult<()> {
+fn put_batch(sql: &Connection, batch: &str, sent: &SinkBatch, now: i64) -> SqlResult<()> {
     let progress = sent.progress;
     let ended_at = progress.is_read.then_some(now);
     // Its index is that of the first record for ever: a line that is sent again must meet its own document.
@@ -308,8 +308,8 @@ fn put_refused(sql: &Connection, refused: &[RefusedDocument], now: i64) -> SqlRe
 mod tests {
     use super::*;
 
-    fn sent_to(bytes: u64, is_read: bool) -> SentBatch {
-        SentBatch {
+    fn sent_to(bytes: u64, is_read: bool) -> SinkBatch {
+        SinkBatch {
             progress: IndexedBatch {
                 bytes,
                 lines: bytes / 10,
@@ -317,11 +317,11 @@ mod tests {
             },
             index: "logs-1".to_owned(),
             documents: bytes / 10,
-            ..SentBatch::default()
+            ..SinkBatch::default()
         }
     }
 
-    fn change(batch: &str, sent: SentBatch) -> SinkChange {
+    fn change(batch: &str, sent: SinkBatch) -> SinkChange {
         SinkChange {
             added: SinkTotals {
                 documents: sent.documents,
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(reader.sink_state().expect("read"), None, "none has run");
         db.record_sent(&change("a", sent_to(20, false)), 100)
             .expect("recorded");
-        let later = SentBatch {
+        let later = SinkBatch {
             index: "another".to_owned(),
             ..sent_to(50, true)
         };

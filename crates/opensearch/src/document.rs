@@ -88,7 +88,7 @@ struct LineDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<Cow<'a, str>>,
     message: Cow<'a, str>,
-    source: SourceFile<'a>,
+    source: DocumentSource<'a>,
     #[serde(serialize_with = "as_map", skip_serializing_if = "Vec::is_empty")]
     extra_fields: Vec<(String, Cow<'a, str>)>,
     ingested_at: &'a str,
@@ -104,7 +104,7 @@ struct LineDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct SourceFile<'a> {
+struct DocumentSource<'a> {
     hostname: &'a str,
     file: &'a str,
 }
@@ -186,7 +186,7 @@ impl<'a> DocumentWriter<'a> {
             level: facts.level.map(level_word),
             service: service.or(in_brackets).or_else(|| origin.log.map(Cow::Borrowed)),
             message: message.or(after).unwrap_or_else(|| String::from_utf8_lossy(line)),
-            source: SourceFile {
+            source: DocumentSource {
                 hostname: origin.source,
                 file: origin.log.unwrap_or(origin.batch),
             },

@@ -57,10 +57,10 @@ impl HttpRequest {
     }
 }
 
-trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+trait ServerStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ServerStream for T {}
 
-struct OpenConnection {
+struct OpenHttp {
     requests: http1::SendRequest<Full<Bytes>>,
     /// Moves the bytes. It ends with the connection, and is aborted when this is dropped.
     _driver: JoinSet<()>,
@@ -69,7 +69,7 @@ struct OpenConnection {
 /// The connection.
 pub(crate) struct HttpConnection {
     settings: OpenSearchSettings,
-    open: Option<OpenConnection>,
+    open: Option<OpenHttp>,
 }
 
 impl HttpConnection {
@@ -98,7 +98,7 @@ impl HttpConnection {
 
     async fn exchange_on(
         &mut self,
-        mut open: OpenConnection,
+        mut open: OpenHttp,
         request: &HttpRequest,
     ) -> Result<HttpAnswer, OpenSearchError> {
         let after = answer_deadline(request.body.len());
@@ -159,7 +159,7 @@ impl HttpConnection {
     }
 
     /// Connects to the first address that answers. The name is looked up each time.
-    async fn connect(&self) -> Result<OpenConnection, OpenSearchError> {
+    async fn connect(&self) -> Result<OpenHttp, OpenSearchError> {
         let url = &self.settings.url;
         let addresses = logferry_connect::look_up(url.host(), url.port(), CONNECT_DEADLINE).await;
         let addresses = addresses.map_err(|source| OpenSearchError::Lookup {
@@ -171,7 +171,7 @@ impl HttpConnection {
             url: url.to_string(),
             source,
         })?;
-        let stream: Box<dyn ByteStream> = if url.is_https() {
+        let stream: Box<dyn ServerStream> = if url.is_https() {
             let tls = timeout(
                 CONNECT_DEADLINE,
                 tls::connect(url, self.settings.ca_file.as_deref(), stream),
@@ -195,7 +195,7 @@ impl HttpConnection {
             // An open exchange gets the error itself.
             let _ = driver.await;
         });
-        Ok(OpenConnection {
+        Ok(OpenHttp {
             requests,
             _driver: tasks,
         })

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use logferry_config::{IndexTemplate, IndexerSettings, NameValues, OpenSearchSettings};
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_ledger::{Batch, BatchId, BatchState};
-use logferry_numbers::{IndexDb, IndexedBatch, SentBatch, SinkChange, SinkTotals};
+use logferry_numbers::{IndexDb, IndexedBatch, SinkBatch, SinkChange, SinkTotals};
 use logferry_opensearch::{BulkCounts, DocumentOrigin, DocumentWriter};
 use logferry_protocol::names::{LogName, SourceId};
 use logferry_spool::Spool;
@@ -42,7 +42,7 @@ pub(super) struct SinkSession {
     db: IndexDb,
     catalog: Catalog,
     /// The record of each batch in the catalog, by name.
-    sent: BTreeMap<String, SentBatch>,
+    sent: BTreeMap<String, SinkBatch>,
     /// What is not recorded yet.
     change: SinkChange,
     index: IndexTemplate,
@@ -100,9 +100,9 @@ impl SinkSession {
             }
             let known = self.db.sent_batch(&name)?;
             is_any_new |= known.is_none();
-            let sent = known.unwrap_or_else(|| SentBatch {
+            let sent = known.unwrap_or_else(|| SinkBatch {
                 index: self.index.name(&values(&tracked.batch, &name)),
-                ..SentBatch::default()
+                ..SinkBatch::default()
             });
             self.sent.insert(name, sent);
         }
@@ -212,7 +212,7 @@ impl SinkSession {
         Ok(self.db.forget_sent(&gone)?)
     }
 
-    fn placed(&mut self, name: &str, progress: IndexedBatch) -> Option<SentBatch> {
+    fn placed(&mut self, name: &str, progress: IndexedBatch) -> Option<SinkBatch> {
         let sent = self.sent.get_mut(name)?;
         sent.progress = progress;
         Some(sent.clone())
@@ -372,9 +372,9 @@ impl BatchReading {
 
 fn sent_of<'s>(
     catalog: &Catalog,
-    sent: &'s mut BTreeMap<String, SentBatch>,
+    sent: &'s mut BTreeMap<String, SinkBatch>,
     id: BatchId,
-) -> Option<&'s mut SentBatch> {
+) -> Option<&'s mut SinkBatch> {
     sent.get_mut(&catalog.get(id)?.batch.name())
 }
 

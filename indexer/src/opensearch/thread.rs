@@ -26,6 +26,9 @@ const TIDY_INTERVAL: Duration = Duration::from_hours(1);
 /// Wait after an error of this host.
 const RETRY_WAIT: Duration = Duration::from_secs(2);
 
+/// As of the indexer (nice(2)).
+const NICENESS: i32 = 10;
+
 /// Waits for the server.
 const SERVER_BACKOFF: Backoff = Backoff {
     initial: Duration::from_secs(1),
@@ -105,7 +108,7 @@ pub(crate) enum RoundEnd {
 
 fn work(mut sink: Sink, runtime: &Runtime) {
     // As of the indexer: the relay comes first.
-    let _ = rustix::process::nice(crate::worker::NICENESS);
+    let _ = rustix::process::nice(NICENESS);
     let url = sink.settings.url.clone();
     tracing::info!("lines go to OpenSearch at {url} too");
     let mut told = None;

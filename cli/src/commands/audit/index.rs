@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use logferry_config::{Config, OpenSearchSettings};
 use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
-use logferry_numbers::{IndexReader, SentBatch};
+use logferry_numbers::{IndexReader, SinkBatch};
 use logferry_opensearch::{OpenSearchClient, OpenSearchError};
 use logferry_text::{count, count_of, error_chain, size};
 
@@ -70,7 +70,7 @@ pub(super) fn count_documents(file: &Path, config: &Config, audit: &mut Audit) -
 }
 
 /// What the indexer's record says of lines that are not there.
-fn set_aside(batch: &AuditedBatch, record: &SentBatch, reader: &IndexReader) -> Result<Vec<Discrepancy>> {
+fn set_aside(batch: &AuditedBatch, record: &SinkBatch, reader: &IndexReader) -> Result<Vec<Discrepancy>> {
     let mut found = Vec::new();
     if record.gap_bytes > 0 {
         let bytes = size(record.gap_bytes);
@@ -100,7 +100,7 @@ fn set_aside(batch: &AuditedBatch, record: &SentBatch, reader: &IndexReader) -> 
 /// Counts on the server.
 async fn differences(
     settings: &OpenSearchSettings,
-    sent: &[(&AuditedBatch, &SentBatch)],
+    sent: &[(&AuditedBatch, &SinkBatch)],
 ) -> std::result::Result<Vec<Discrepancy>, OpenSearchError> {
     let mut client = OpenSearchClient::new(settings.clone());
     let mut found = Vec::new();
@@ -122,7 +122,7 @@ async fn differences(
 }
 
 /// More than recorded may be there while the batch is being sent.
-fn difference(batch: &AuditedBatch, record: &SentBatch, there: u64) -> Option<Discrepancy> {
+fn difference(batch: &AuditedBatch, record: &SinkBatch, there: u64) -> Option<Discrepancy> {
     let (index, sent) = (&record.index, count(record.documents));
     if there < record.documents {
         let detail = format!("index {index} has {} of its {sent} documents", count(there));
