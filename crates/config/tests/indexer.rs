@@ -88,7 +88,6 @@ fn each_wrong_setting_of_opensearch_is_told_with_a_right_one() {
             "2: indexer.opensearch.index: `Logs-{yyyy}` cannot name an index; write small letters, digits, `.`, `-` and `_`, \
              beginning with a letter, such as logferry-{yyyy}.{mm}.{dd}",
             "2: indexer.opensearch.batch_bytes: 1KiB is not valid; write a size from 64KiB to 32MiB",
-            "2: indexer.opensearch: has only one of user and password; write both or neither",
             "2: indexer.opensearch.paswort: unknown key; did you mean `password`?",
         ],
     );

@@ -44,7 +44,7 @@ pub struct ItemAnswer {
 }
 
 #[derive(Deserialize)]
-struct BulkText {
+struct BulkBody {
     items: Vec<Item>,
 }
 
@@ -83,7 +83,7 @@ impl ItemError {
 
 /// The answer of each document in the body of an answer with status 200.
 pub(crate) fn items(body: &[u8]) -> Result<Vec<ItemAnswer>, serde_json::Error> {
-    let answer: BulkText = serde_json::from_slice(body)?;
+    let answer: BulkBody = serde_json::from_slice(body)?;
     let item = |Item { create }: Item| {
         let error = create.error.unwrap_or_default();
         ItemAnswer {
@@ -99,14 +99,14 @@ pub(crate) fn items(body: &[u8]) -> Result<Vec<ItemAnswer>, serde_json::Error> {
 /// The reason in the body of an answer with an error, or its first line.
 pub(crate) fn error_text(body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct DocumentRefusal {
+    struct RefusalBody {
         error: ItemError,
     }
     #[derive(Deserialize)]
     struct PlainRefusal {
         error: String,
     }
-    if let Ok(DocumentRefusal { error }) = serde_json::from_slice(body) {
+    if let Ok(RefusalBody { error }) = serde_json::from_slice(body) {
         return error.text();
     }
     if let Ok(PlainRefusal { error }) = serde_json::from_slice(body) {

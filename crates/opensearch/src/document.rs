@@ -1,7 +1,7 @@
 //! A line as a document. Pure.
 //!
 //! The shape is `LogFlow`'s (`timestamp`, `level`, `service`, `message`, `source`, `extra_fields`, `ingested_at`) and ours
-//! (`batch`, `offset`, `group`, `log`, `status`, `request_seconds`). docs/index/opensearch.md has it for people.
+//! (`batch`, `offset`, `group`, `log`, `status`, `request_seconds`). docs/opensearch.md has it for people.
 //!
 //! Invariant: a document is valid JSON without a name twice, whatever bytes the line has. Values of `extra_fields` are texts:
 //! with numbers a field would get the type of its first value, and other values would be refused.
@@ -88,7 +88,7 @@ struct LineDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<Cow<'a, str>>,
     message: Cow<'a, str>,
-    source: DocumentFile<'a>,
+    source: DocumentSource<'a>,
     #[serde(serialize_with = "as_map", skip_serializing_if = "Vec::is_empty")]
     extra_fields: Vec<(String, Cow<'a, str>)>,
     ingested_at: &'a str,
@@ -104,7 +104,7 @@ struct LineDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct DocumentFile<'a> {
+struct DocumentSource<'a> {
     hostname: &'a str,
     file: &'a str,
 }
@@ -186,7 +186,7 @@ impl<'a> DocumentWriter<'a> {
             level: facts.level.map(level_word),
             service: service.or(in_brackets).or_else(|| origin.log.map(Cow::Borrowed)),
             message: message.or(after).unwrap_or_else(|| String::from_utf8_lossy(line)),
-            source: DocumentFile {
+            source: DocumentSource {
                 hostname: origin.source,
                 file: origin.log.unwrap_or(origin.batch),
             },
