@@ -71,6 +71,8 @@ pub(crate) enum CliCommand {
     Alerts(AlertsArgs),
     /// Tell nobody about a subject for a while; the same as `alerts silence`
     Silence(SilenceArgs),
+    /// Show the rules over numbers and their states, and with --test when each would have fired
+    Rules(RulesArgs),
     /// Check that every line that was read was delivered exactly once
     Audit(AuditArgs),
     /// Make the mail of an hour or a day again: printed, as a page, or sent
@@ -97,8 +99,6 @@ pub(crate) enum CliCommand {
     Backfill(BackfillArgs),
     /// Write nginx-like log lines, for tests
     Generate(GenerateArgs),
-    /// Show the rules over numbers and their states, and with --test when each would have fired
-    Rules(RulesArgs),
     /// Send one test mail to the configured recipients, or one message to a channel
     TestMail {
         /// Try this channel of monitor.channels instead of the mail

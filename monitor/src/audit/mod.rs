@@ -32,6 +32,7 @@ pub use self::report::{
     Audit, AuditedBatch, AuditedDelivery, AuditedDestination, AuditedSource, Discrepancy, DiscrepancyKind,
     SignedWindows, Totals,
 };
+pub use self::spool_files::FileCheck;
 use self::survey::Survey;
 pub use self::window_records::RowCheck;
 use crate::error::InspectionError;
@@ -43,16 +44,19 @@ pub struct AuditScope<'a> {
     pub subscribers: &'a [Subscriber],
     /// The batches that the result lists.
     pub listing: Listing,
+    /// What is looked at of the files in the spool.
+    pub files: FileCheck,
     /// Whose rows are compared with the signed records.
     pub rows: RowCheck,
 }
 
 impl<'a> AuditScope<'a> {
-    /// All batches are listed, and of signed windows a sample is read.
+    /// All batches are listed, all files read, and of signed windows a sample.
     pub const fn of(subscribers: &'a [Subscriber]) -> Self {
         Self {
             subscribers,
             listing: Listing::All,
+            files: FileCheck::Contents,
             rows: RowCheck::Sample,
         }
     }
@@ -72,6 +76,7 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Re
     let AuditScope {
         subscribers,
         listing,
+        files,
         rows,
     } = scope;
     let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
@@ -90,7 +95,7 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Re
     }
     discrepancies.extend(doubled_names(&ledger, &survey.like_parts)?);
     for id in &survey.with_file {
-        discrepancies.extend(spool_files::damaged_file(&ledger, &spool, *id)?);
+        discrepancies.extend(spool_files::damaged_file(&ledger, &spool, *id, files)?);
     }
     let (missing, deliveries): (Vec<_>, Vec<_>) = delivery_findings(&ledger, &survey)?
         .into_iter()

@@ -1,6 +1,6 @@
 //! The spool's files against the ledger: damaged or missing files of batches, and files that belong to no batch.
 
-use logferry_durable::RealDisk;
+use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{Batch, BatchFilter, BatchId, BatchState, Ledger, LedgerError};
 use logferry_spool::{FileFault, FileForm, Spool, SpoolFile};
 use logferry_text::count;
@@ -12,18 +12,32 @@ use crate::error::InspectionError;
 /// The folders where an unknown file could be taken for lines to deliver.
 const DELIVERY_FOLDERS: [BatchState; 2] = [BatchState::Ready, BatchState::Failed];
 
+/// What is looked at of the files in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileCheck {
+    /// Each is read whole and compared.
+    Contents,
+    /// Each must be there. A look of the monitor must not read what a busy hour brought.
+    Presence,
+}
+
 /// The discrepancy of a batch's file, if it is found twice: between the read of its row and of its file, a batch may move
 /// on.
 pub(super) fn damaged_file(
     ledger: &Ledger,
     spool: &Spool<RealDisk>,
     id: BatchId,
+    files: FileCheck,
 ) -> Result<Option<Discrepancy>, InspectionError> {
     // The relay deletes the row of a batch that never got a committed line.
     let Some(batch) = ledger.batch(id)? else {
         return Ok(None);
     };
-    if spool.compare(&batch)?.is_none() {
+    let fault_of = |batch: &Batch| match files {
+        FileCheck::Contents => spool.compare(batch),
+        FileCheck::Presence => absence(spool, batch),
+    };
+    if fault_of(&batch)?.is_none() {
         let copies = spool.copies(&batch)?;
         return Ok((!copies.is_empty()).then(|| doubled(&batch, &copies)));
     }
@@ -32,7 +46,14 @@ pub(super) fn damaged_file(
         None if batch.contents.bytes == 0 => return Ok(None),
         None => batch,
     };
-    Ok(spool.compare(&now)?.map(|fault| discrepancy(&now, fault)))
+    Ok(fault_of(&now)?.map(|fault| discrepancy(&now, fault)))
+}
+
+/// A batch with bytes has a file until it expires.
+fn absence(spool: &Spool<RealDisk>, batch: &Batch) -> Result<Option<FileFault>, DiskError> {
+    let must_be_there = batch.expired_at.is_none() && batch.contents.bytes > 0;
+    let is_absent = must_be_there && spool.find(batch)?.is_none();
+    Ok(is_absent.then_some(FileFault::Missing))
 }
 
 fn doubled(batch: &Batch, copies: &[BatchState]) -> Discrepancy {

@@ -10,7 +10,7 @@ use logferry_protocol::names::SourceId;
 use logferry_text::error_chain;
 
 use super::index_numbers::IndexFacts;
-use crate::audit::{self, AuditScope, Discrepancy, Listing};
+use crate::audit::{self, AuditScope, Discrepancy, FileCheck, Listing};
 use crate::error::InspectionError;
 use crate::status;
 use crate::summary::period::{PeriodKind, SummaryPeriod, later};
@@ -127,6 +127,7 @@ fn audit(config: &MonitorSettings, period: &SummaryPeriod) -> Result<AuditFacts,
     };
     let scope = AuditScope {
         listing: Listing::Undelivered,
+        files: FileCheck::Presence,
         ..AuditScope::of(&config.summary.destinations)
     };
     let audit = audit::audit(&config.data_dir, &filter, scope)?;
