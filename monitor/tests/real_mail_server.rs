@@ -30,8 +30,9 @@ impl Host {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("relay");
         fs::create_dir(&data_dir).unwrap();
+        // How full the disk of the tests is is not their subject.
         let text = format!(
-            "monitor:\n  data_dir: {}\n  metrics: null\n  smtp: {{host: 127.0.0.1, port: {port}, from: relay@example.org, {smtp}}}\n",
+            "monitor:\n  data_dir: {}\n  metrics: null\n  limits: {{disk: 100%}}\n  smtp: {{host: 127.0.0.1, port: {port}, from: relay@example.org, {smtp}}}\n",
             data_dir.display()
         );
         let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).unwrap();
