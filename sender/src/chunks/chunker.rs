@@ -1,6 +1,6 @@
 //! Cuts a chunk off a block of a log, in place: nothing is copied per line, and only excluded lines move bytes.
 //!
-//! A buffer holds up to [`FINGERPRINT_SPAN`](logferry_protocol::stream::FINGERPRINT_SPAN) bytes that come before the
+//! A buffer holds up to [`FINGERPRINT_SPAN`] bytes that come before the
 //! chunk's start in the file, then the block, then room for one newline:
 //!
 //! ```text

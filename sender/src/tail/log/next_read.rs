@@ -1,7 +1,7 @@
 //! Which files of a log may be read next, what the relay is to be asked, and what has to be done besides. No I/O.
 //!
-//! The files of one rotation chain and one [`ReadQueue`] are a sequence: they are read in their order, and none before all
-//! older ones are read and acknowledged. Sequences do not wait for each other.
+//! The files of one rotation chain and one [`ReadQueue`](crate::tail::tracked_file::ReadQueue) are a sequence: they are read
+//! in their order, and none before all older ones are read and acknowledged. Sequences do not wait for each other.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
