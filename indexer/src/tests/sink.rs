@@ -264,6 +264,20 @@ fn step() -> impl Strategy<Value = SinkStep> {
     ]
 }
 
+/// The faults of a server that does not contradict itself: what it has taken, perhaps without an answer that arrived, it does not
+/// call too large afterwards. Then nobody could tell a refused document from a stored one.
+fn consistent(faults: Vec<BulkFault>, mut has_taken: bool) -> Vec<BulkFault> {
+    let keep = |fault: &BulkFault| {
+        let is_contradiction = has_taken && matches!(fault, BulkFault::Refuse(413));
+        has_taken |= matches!(
+            fault,
+            BulkFault::CloseAfter | BulkFault::Truncate | BulkFault::Garbage
+        );
+        !is_contradiction
+    };
+    faults.into_iter().filter(keep).collect()
+}
+
 async fn history(steps: Vec<SinkStep>) {
     let mut sink = SinkHost::new().await;
     let batches: Vec<Batch> = (0..4)
@@ -271,7 +285,7 @@ async fn history(steps: Vec<SinkStep>) {
         .collect();
     // So that nothing has expired before the first look.
     sink.send_all().await;
-    let mut number = 0;
+    let (mut number, mut has_taken) = (0, false);
     for step in steps {
         match step {
             SinkStep::Write {
@@ -289,10 +303,12 @@ async fn history(steps: Vec<SinkStep>) {
             SinkStep::Write { .. } => {}
             SinkStep::Age { batch } => age(&mut sink.host, &batches[batch]),
             SinkStep::Send { faults } => {
-                sink.server.fail_next(faults);
+                sink.server.fail_next(consistent(faults, has_taken));
                 sink.send_all().await;
+                has_taken = false;
             }
             SinkStep::Kill { is_taken } => {
+                has_taken |= is_taken;
                 let fault = if is_taken {
                     BulkFault::CloseAfter
                 } else {
