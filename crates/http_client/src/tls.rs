@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use logferry_connect::AuthoritiesError;
+use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -38,32 +38,14 @@ fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
 }
 
 fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        let found = rustls_native_certs::load_native_certs();
-        // Some systems have certificates that no library can parse; the others are used.
-        store.add_parsable_certificates(found.certs);
-        if store.is_empty() {
-            return Err(
-                "this system has no authority's certificate; install ca-certificates, or set ca_file"
-                    .to_owned(),
-            );
+    logferry_connect::authorities(ca_file).map_err(|error| match error {
+        AuthoritiesError::Unusable { path, reason } => {
+            format!("ca_file {} cannot be used: {reason}", path.display())
         }
-        return Ok(store);
-    };
-    let unusable = |reason: String| format!("ca_file {} cannot be used: {reason}", path.display());
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates = read.map_err(|error| unusable(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(unusable(
-            "there is no certificate in it; it must be PEM, with BEGIN CERTIFICATE".to_owned(),
-        ));
-    }
-    for certificate in certificates {
-        let added = store.add(certificate);
-        added.map_err(|error| unusable(error.to_string()))?;
-    }
-    Ok(store)
+        AuthoritiesError::NoneOnSystem => {
+            "this system has no authority's certificate; install ca-certificates, or set ca_file".to_owned()
+        }
+    })
 }
 
 /// Why the handshake failed, with what to do.

@@ -11,7 +11,7 @@ use crate::error::IndexError;
 use crate::index_db::IndexDb;
 use crate::index_reader::IndexReader;
 use crate::schema;
-use crate::state::{IndexLag, IndexState, IndexedBatch, put_values, read_state_of, read_values};
+use crate::state::{IndexLag, IndexState, IndexedBatch, place, put_values, read_state_of, read_values};
 
 /// Most refused documents that are kept; older ones go. Each has at most 1 KiB.
 pub const REFUSED_KEPT: usize = 10_000;
@@ -240,18 +240,15 @@ fn sent<P: rusqlite::Params>(
         "SELECT batch, index_name, bytes, lines, is_read, documents, refused, gap_bytes FROM sink_batches {which}"
     ))?;
     let rows = query.query_map(params, |row| {
+        let (batch, progress) = place(row)?;
         let sent = SinkBatch {
-            progress: IndexedBatch {
-                bytes: row.get("bytes")?,
-                lines: row.get("lines")?,
-                is_read: row.get("is_read")?,
-            },
+            progress,
             index: row.get("index_name")?,
             documents: row.get("documents")?,
             refused: row.get("refused")?,
             gap_bytes: row.get("gap_bytes")?,
         };
-        Ok((row.get("batch")?, sent))
+        Ok((batch, sent))
     })?;
     rows.collect()
 }

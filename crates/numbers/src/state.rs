@@ -182,13 +182,14 @@ pub(crate) fn places_after(
     places.collect()
 }
 
-fn place(row: &rusqlite::Row<'_>) -> SqlResult<(String, IndexedBatch)> {
+/// A batch's name and its place, of a row that has these columns.
+pub(crate) fn place(row: &rusqlite::Row<'_>) -> SqlResult<(String, IndexedBatch)> {
     let place = IndexedBatch {
-        bytes: row.get(1)?,
-        lines: row.get(2)?,
-        is_read: row.get(3)?,
+        bytes: row.get("bytes")?,
+        lines: row.get("lines")?,
+        is_read: row.get("is_read")?,
     };
-    Ok((row.get(0)?, place))
+    Ok((row.get("batch")?, place))
 }
 
 /// The gaps whose batches' windows end after `since`, the oldest first.

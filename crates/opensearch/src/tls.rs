@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use logferry_config::OpenSearchUrl;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use logferry_connect::AuthoritiesError;
+use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -48,35 +48,13 @@ fn authorities(
     ca_file: Option<&Path>,
     failed: &impl Fn(String) -> OpenSearchError,
 ) -> Result<RootCertStore, OpenSearchError> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        // Some systems have certificates that no library can parse; the others are used.
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if store.is_empty() {
-            return Err(failed(
-                "this system has no authority's certificate; install ca-certificates, or set indexer.opensearch.ca_file"
-                    .to_owned(),
-            ));
-        }
-        return Ok(store);
-    };
-    let unusable = |reason: String| OpenSearchError::CaFile {
-        path: path.to_owned(),
-        reason,
-    };
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates = read.map_err(|error| unusable(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(unusable(
-            "there is no certificate in it; it must be PEM, with BEGIN CERTIFICATE".to_owned(),
-        ));
-    }
-    for certificate in certificates {
-        store
-            .add(certificate)
-            .map_err(|error| unusable(error.to_string()))?;
-    }
-    Ok(store)
+    logferry_connect::authorities(ca_file).map_err(|error| match error {
+        AuthoritiesError::Unusable { path, reason } => OpenSearchError::CaFile { path, reason },
+        AuthoritiesError::NoneOnSystem => failed(
+            "this system has no authority's certificate; install ca-certificates, or set indexer.opensearch.ca_file"
+                .to_owned(),
+        ),
+    })
 }
 
 fn reason(error: &rustls::Error, ca_file: Option<&Path>) -> String {

@@ -1,6 +1,5 @@
 //! Lines, length and checksums of bytes, taken in one pass.
 
-use std::fmt::{self, Write as _};
 use std::io::{self, Read};
 
 use logferry_ledger::BatchContents;
@@ -25,11 +24,7 @@ impl FileHash {
 
     /// The hash as the ledger and `sha256sum` write it.
     pub fn hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _: fmt::Result = write!(hex, "{byte:02x}");
-            hex
-        })
+        logferry_text::hex(&self.0)
     }
 }
 

@@ -8,6 +8,7 @@ mod table;
 mod wrap;
 
 use std::error::Error;
+use std::fmt::{self, Write};
 
 pub use numbers::{about, count, count_of, duration, size};
 pub use table::Table;
@@ -21,6 +22,17 @@ pub fn error_chain(error: &dyn Error) -> String {
         cause if text.contains(&cause) => text,
         cause => format!("{text}: {cause}"),
     })
+}
+
+/// Bytes as hexadecimal digits, as `sha256sum` writes them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _: fmt::Result = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 /// The candidate that is most like `word`, for "did you mean".

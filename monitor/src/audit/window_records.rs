@@ -52,7 +52,7 @@ pub(super) fn check(
     let mut check = RecordCheck::default();
     check.signed.key = key.map(|key| key.to_string());
     let windows = read(records, key.as_ref(), filter, &mut check);
-    check.signed.windows = count_of(windows.len());
+    check.signed.windows = windows.len() as u64;
     if filter.source.is_some() {
         return Ok(check);
     }
@@ -180,10 +180,6 @@ fn differs((start, seconds): (i64, u32), detail: &str) -> Discrepancy {
     );
     let detail = format!("window {start} to {end}: {detail}; somebody or something changed ledger.db");
     Discrepancy::new(DiscrepancyKind::RecordDiffers, detail)
-}
-
-fn count_of(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

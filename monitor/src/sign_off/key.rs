@@ -1,10 +1,11 @@
 //! The key that signs windows and pages: Ed25519 (RFC 8032). Made once, in the relay's data folder.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use logferry_durable::{Disk, DiskError, RealDisk};
+use logferry_text::hex;
 
 /// The secret key's file in the data folder.
 pub const KEY_FILE: &str = "audit.key";
@@ -93,13 +94,6 @@ impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(self.0.as_bytes()))
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// The bytes of a text of hexadecimal digits, which may end with spaces or a newline.

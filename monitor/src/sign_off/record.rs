@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use logferry_ledger::{Batch, BatchId, SignedRecord, WindowPart};
+use logferry_text::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::key::{PublicKey, SigningKeyFile, hex};
+use super::key::{PublicKey, SigningKeyFile};
 
 /// What is signed of a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

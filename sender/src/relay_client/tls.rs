@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use logferry_config::ClientTls;
+use logferry_connect::AuthoritiesError;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -53,7 +54,8 @@ fn client_config(tls: &ClientTls) -> Result<ClientConfig, RequestError> {
         return Ok(builder.with_no_client_auth());
     };
     let (cert_file, key_file) = (&*identity.cert_file, &*identity.key_file);
-    let certificates = certificates(cert_file, "sender.tls.cert_file")?;
+    let certificates = logferry_connect::certificates(cert_file)
+        .map_err(|reason| unusable(cert_file, "sender.tls.cert_file", reason))?;
     let key = PrivateKeyDer::from_pem_file(key_file)
         .map_err(|error| unusable(key_file, "sender.tls.key_file", error.to_string()))?;
     builder.with_client_auth_cert(certificates, key).map_err(|error| {
@@ -64,33 +66,14 @@ fn client_config(tls: &ClientTls) -> Result<ClientConfig, RequestError> {
 
 /// The trusted authorities: those of `ca_file`, or those of the system.
 fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, RequestError> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        let found = rustls_native_certs::load_native_certs();
-        // Some systems have certificates that no library can parse; the others are used.
-        store.add_parsable_certificates(found.certs);
-        if store.is_empty() {
+    logferry_connect::authorities(ca_file).map_err(|error| match error {
+        AuthoritiesError::Unusable { path, reason } => unusable(&path, "sender.tls.ca_file", reason),
+        AuthoritiesError::NoneOnSystem => {
             let reason =
                 "it has no authority's certificate; install ca-certificates, or set sender.tls.ca_file";
-            return Err(unusable("/etc/ssl/certs".as_ref(), "the system", reason.into()));
+            unusable("/etc/ssl/certs".as_ref(), "the system", reason.into())
         }
-        return Ok(store);
-    };
-    for certificate in certificates(path, "sender.tls.ca_file")? {
-        let added = store.add(certificate);
-        added.map_err(|error| unusable(path, "sender.tls.ca_file", error.to_string()))?;
-    }
-    Ok(store)
-}
-
-fn certificates(path: &Path, setting: &'static str) -> Result<Vec<CertificateDer<'static>>, RequestError> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates = read.map_err(|error| unusable(path, setting, error.to_string()))?;
-    if certificates.is_empty() {
-        let reason = "there is no certificate in it; it must be PEM, with BEGIN CERTIFICATE".to_owned();
-        return Err(unusable(path, setting, reason));
-    }
-    Ok(certificates)
+    })
 }
 
 pub(super) fn unusable(path: &Path, setting: &'static str, reason: String) -> RequestError {
