@@ -2,7 +2,7 @@
 //! failed or has not answered for [`STAGGER`], so an address that swallows packets costs a quarter of a second.
 //!
 //! How one attempt is made, and its time limit, is the caller's. Invariants: no address is tried twice; all attempts but
-//! the one that succeeds are dropped, which closes their sockets. [`authorities`] are whom a client of TLS trusts.
+//! the one that succeeds are dropped, which closes their sockets. [`authorities()`] are whom a client of TLS trusts.
 
 mod authorities;
 
