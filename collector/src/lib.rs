@@ -1,0 +1,1 @@
+//! Turns what is not a file into durable capture files, which the sender ships.

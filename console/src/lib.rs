@@ -1,0 +1,1 @@
+//! Shows the pipeline and its lines in a browser.
