@@ -93,7 +93,7 @@ pub(crate) enum CliCommand {
     },
     /// Show a destination's host key and, after confirmation, store it
     Trust(TrustArgs),
-    /// Deliver sent batches again, or old batches to a new destination; no file there is overwritten
+    /// Deliver sent batches again, or old batches to a new destination; no file there is overwritten. With --index: to OpenSearch
     Resend(ResendArgs),
     /// Ship old log files once, in the order given; lines that the relay already has are not shipped again
     Backfill(BackfillArgs),
@@ -323,6 +323,9 @@ pub(crate) struct ResendArgs {
     /// Deliver to this destination only [default: to all that want the batches]
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<DestinationName>,
+    /// Send everything that the spool has to OpenSearch again, for a new cluster; what is there is found and not doubled
+    #[arg(long, conflicts_with_all = ["destination", "since", "until", "source", "batches"])]
+    pub(crate) index: bool,
     #[command(flatten)]
     pub(crate) selection: BatchSelection,
     /// Print JSON, for programs

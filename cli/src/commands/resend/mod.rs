@@ -1,4 +1,6 @@
-//! `logferry resend`: delivers sent batches again.
+//! `logferry resend`: delivers sent batches again. `index`: sends their lines to OpenSearch again.
+
+mod index;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +13,8 @@ use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
 use logferry_text::{Table, count, size};
 
-use super::retry::batches_named;
 use crate::args::ResendArgs;
+use crate::commands::retry::batches_named;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
@@ -21,6 +23,9 @@ use crate::output::exit::{CommandOutcome, Failure, Result};
 /// not want a named batch.
 pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
     let config = configuration::load(file)?;
+    if options.index {
+        return index::run(file, &config, options);
+    }
     let subscribers = subscribers(&config, options.destination.as_ref())?;
     let data_dir = configuration::data_dir(file, &config)?;
     let ledger = Ledger::open(&data_dir)?;
