@@ -24,7 +24,7 @@ pub(crate) use self::facts::SummaryFacts;
 use self::page::SummaryPage;
 use self::report::SummaryReport;
 use self::templates::SummaryTemplates;
-pub use self::templates::TemplateError;
+pub use self::templates::{TemplateError, WrittenTemplate, write_templates};
 use crate::mail::picture;
 
 /// A mail and what comes with it.
