@@ -28,6 +28,7 @@ mod outbox;
 mod rebuild;
 mod row;
 mod schema;
+pub mod schema_version;
 mod streams;
 mod summaries;
 
