@@ -109,7 +109,9 @@ struct RecordedRelay {
 impl RecordedRelay {
     fn start(version: &str) -> Self {
         let answers = files(version, "answers").into_iter();
-        let answers: BTreeMap<_, _> = answers.map(|file| (stem(&file), fs::read(&file).unwrap())).collect();
+        let answers: BTreeMap<_, _> = answers
+            .map(|file| (stem(&file), fs::read(&file).unwrap()))
+            .collect();
         let (answers, asked) = (Arc::new(answers), Arc::default());
         let kept = Arc::clone(&asked);
         let acceptor = LoopbackAcceptor::start(move |client| {
@@ -123,7 +125,9 @@ impl RecordedRelay {
     fn chunks(&self) -> BTreeMap<String, Vec<u8>> {
         let asked = self.asked.lock().unwrap();
         let chunks = asked.iter().filter(|(name, _)| name.starts_with("chunks-"));
-        chunks.map(|(name, (bytes, body))| (name.clone(), bytes[*body..].to_vec())).collect()
+        chunks
+            .map(|(name, (bytes, body))| (name.clone(), bytes[*body..].to_vec()))
+            .collect()
     }
 }
 
@@ -134,7 +138,9 @@ fn serve(
 ) -> io::Result<()> {
     while let Some(message) = read_message(&mut client)? {
         let name = question(&message);
-        let answer = answers.get(&name).map_or(&b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"[..], |it| it);
+        let answer = answers
+            .get(&name)
+            .map_or(&b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"[..], |it| it);
         asked.lock().unwrap().insert(name, message);
         client.write_all(answer)?;
     }
@@ -165,8 +171,13 @@ fn assert_sender_is_served(version: &str) {
     pipeline.config.sender_target_port = relay.acceptor.port;
     pipeline.start(Role::Sender);
     let expected: BTreeMap<_, _> = recorded_chunks();
-    wait_for("both chunks", WAIT_LIMIT, || relay.chunks().len() == expected.len());
-    assert!(relay.chunks() == expected, "the same ranges and bytes as an old sender ships");
+    wait_for("both chunks", WAIT_LIMIT, || {
+        relay.chunks().len() == expected.len()
+    });
+    assert!(
+        relay.chunks() == expected,
+        "the same ranges and bytes as an old sender ships"
+    );
     let committed = |pipeline: &Pipeline| {
         let text = fs::read_to_string(pipeline.config.state_dir.join("checkpoint")).unwrap();
         let checkpoint: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -174,7 +185,10 @@ fn assert_sender_is_served(version: &str) {
         let ends = streams.iter().map(|stream| stream["committed"].as_u64().unwrap());
         ends.collect::<Vec<_>>()
     };
-    let ends: Vec<u64> = expected.keys().map(|range| range.rsplit('-').next().unwrap().parse().unwrap()).collect();
+    let ends: Vec<u64> = expected
+        .keys()
+        .map(|range| range.rsplit('-').next().unwrap().parse().unwrap())
+        .collect();
     wait_for("the checkpoint to have what was acknowledged", WAIT_LIMIT, || {
         let known = committed(&pipeline);
         ends.iter().all(|end| known.contains(end))
@@ -193,7 +207,9 @@ fn recorded_chunks() -> BTreeMap<String, Vec<u8>> {
         (bytes, body)
     });
     let chunks = messages.filter(|message| question(message).starts_with("chunks-"));
-    chunks.map(|message| (question(&message), message.0[message.1..].to_vec())).collect()
+    chunks
+        .map(|message| (question(&message), message.0[message.1..].to_vec()))
+        .collect()
 }
 
 #[test]

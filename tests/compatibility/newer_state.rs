@@ -19,7 +19,10 @@ fn make_newer(database: &Path) {
                   database = sqlite3.connect(sys.argv[1])\n\
                   database.execute('PRAGMA user_version = 4711')\n\
                   database.close()\n";
-    let python = Command::new("python3").args(["-c", script]).arg(database).status();
+    let python = Command::new("python3")
+        .args(["-c", script])
+        .arg(database)
+        .status();
     assert!(python.unwrap().success());
 }
 
@@ -54,7 +57,11 @@ fn ledger_of_a_later_version_is_refused_by_every_role_and_command() {
     let before = fs::read(&ledger).unwrap();
     let config = pipeline.write_config();
     for command in ["relay", "forwarder", "status", "audit", "fsck"] {
-        assert_refused(&config, &[command], &["has schema 4711", "install the version that wrote it"]);
+        assert_refused(
+            &config,
+            &[command],
+            &["has schema 4711", "install the version that wrote it"],
+        );
     }
     assert!(fs::read(&ledger).unwrap() == before, "the ledger is as it was");
 }
@@ -63,16 +70,28 @@ fn ledger_of_a_later_version_is_refused_by_every_role_and_command() {
 fn index_of_a_later_version_is_refused_with_the_choice_to_delete_it() {
     let pipeline = stopped_pipeline("newer-index");
     let store = pipeline.test_folder.path("index");
-    let text = format!("indexer:\n  data_dir: {:?}\n  store_dir: {store:?}\n", pipeline.config.data_dir);
+    let text = format!(
+        "indexer:\n  data_dir: {:?}\n  store_dir: {store:?}\n",
+        pipeline.config.data_dir
+    );
     let config = pipeline.test_folder.write("indexer.yaml", &text);
     let mut indexer = logferry();
     let mut indexer = indexer.arg("-c").arg(&config).arg("indexer").spawn().unwrap();
     let index = store.join("index.db");
-    wait_for("the index", WAIT_LIMIT, || index.exists() && logferry_has_counted(&config));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(indexer.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    wait_for("the index", WAIT_LIMIT, || {
+        index.exists() && logferry_has_counted(&config)
+    });
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(indexer.id().try_into().unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
     assert!(indexer.wait().unwrap().success());
     make_newer(&index);
-    let words = ["has schema 4711", "install the version that wrote it, or delete the folder"];
+    let words = [
+        "has schema 4711",
+        "install the version that wrote it, or delete the folder",
+    ];
     for command in [&["indexer"][..], &["numbers"], &["search", "x"]] {
         assert_refused(&config, command, &words);
     }
@@ -96,7 +115,12 @@ fn checkpoint_of_a_later_version_is_kept_aside_and_the_relay_is_asked() {
     let mut aside = files.filter(|file| file.to_string_lossy().contains("checkpoint.bad-"));
     assert_eq!(fs::read_to_string(aside.next().unwrap()).unwrap(), newer);
     let mut log = LogFile::open(&pipeline.config.log).unwrap();
-    append(&mut log, &mut traffic("newer-checkpoint-2", 1), Timestamp::now(), 200);
+    append(
+        &mut log,
+        &mut traffic("newer-checkpoint-2", 1),
+        Timestamp::now(),
+        200,
+    );
     let written = WrittenLog::read(log.path());
     pipeline.finish(&written, LineOrder::WholeLog);
 }

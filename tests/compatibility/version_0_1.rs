@@ -75,6 +75,10 @@ fn new_roles_continue_after_a_clean_stop_of_version_0_1() {
 
 #[test]
 fn new_roles_continue_after_a_kill_of_version_0_1() {
-    assert!(Path::new(DATA).join("version_0_1/relay_killed/ledger.db-wal.gz").exists());
+    assert!(
+        Path::new(DATA)
+            .join("version_0_1/relay_killed/ledger.db-wal.gz")
+            .exists()
+    );
     check_that_new_roles_continue("version-0-1-killed", "relay_killed");
 }

@@ -13,6 +13,7 @@ relay_port=25201 recorder_port=25202
 running=()
 clean_up() {
     for pid in "${running[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait
     rm -rf "$work"
 }
 trap clean_up EXIT

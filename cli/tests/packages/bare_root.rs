@@ -15,8 +15,15 @@ pub(crate) struct BareRoot(TempDir);
 impl BareRoot {
     pub(crate) fn new() -> Self {
         let base = base();
-        let dir = tempfile::Builder::new().prefix("root-").tempdir_in(build::WORK).unwrap();
-        let copied = Command::new("cp").arg("-a").arg(base.join(".")).arg(dir.path()).status();
+        let dir = tempfile::Builder::new()
+            .prefix("root-")
+            .tempdir_in(build::WORK)
+            .unwrap();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(base.join("."))
+            .arg(dir.path())
+            .status();
         assert!(copied.unwrap().success());
         Self(dir)
     }
@@ -67,7 +74,7 @@ impl BareRoot {
     /// Installs a package of this version with dpkg.
     pub(crate) fn install(&self, version: &str) -> Output {
         fs::copy(build::deb(version), self.path("package.deb")).unwrap();
-        self.run("dpkg -i /package.deb")
+        self.run("dpkg --force-unsafe-io -i /package.deb")
     }
 
     pub(crate) fn install_ok(&self, version: &str) -> String {
@@ -99,9 +106,14 @@ pub(crate) fn printed(output: &Output) -> String {
 /// The bare system of this host's Debian, made once for a build folder: debootstrap(8).
 fn base() -> PathBuf {
     let me = fs::metadata("/proc/self").unwrap().uid();
-    assert_eq!(me, 0, "this test installs packages in a system of its own: run it as root");
+    assert_eq!(
+        me, 0,
+        "this test installs packages in a system of its own: run it as root"
+    );
     let release = fs::read_to_string("/etc/os-release").unwrap();
-    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let suite = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let suite = suite.unwrap_or("bookworm");
     let base = Path::new(build::WORK).join(format!("debian-{suite}"));
     let _lock = build::lock("debian.lock");

@@ -10,7 +10,11 @@ use serde_json::Value;
 use crate::build;
 
 fn lines(program: &str, arguments: &[&str], package: &Path) -> Vec<String> {
-    let output = Command::new(program).args(arguments).arg(package).output().unwrap();
+    let output = Command::new(program)
+        .args(arguments)
+        .arg(package)
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(str::to_owned).collect()
 }
@@ -20,7 +24,13 @@ fn files(program: &str, arguments: &[&str], package: &Path) -> BTreeSet<String> 
     let listed = lines(program, arguments, package);
     let names = listed.iter().filter(|line| line.starts_with('-'));
     names
-        .map(|line| line.rsplit(' ').next().unwrap().trim_start_matches('.').to_owned())
+        .map(|line| {
+            line.rsplit(' ')
+                .next()
+                .unwrap()
+                .trim_start_matches('.')
+                .to_owned()
+        })
         .collect()
 }
 
@@ -74,7 +84,10 @@ fn every_unit_is_known_to_the_scripts() {
     for unit in fs::read_dir(repository("deploy/systemd")).unwrap() {
         let name = unit.unwrap().file_name().into_string().unwrap();
         if let Some(unit) = name.strip_suffix(".service") {
-            assert!(units.contains(unit), "{unit} is not in UNITS of deploy/package/lifecycle.sh");
+            assert!(
+                units.contains(unit),
+                "{unit} is not in UNITS of deploy/package/lifecycle.sh"
+            );
         }
     }
 }
@@ -85,7 +98,10 @@ fn same_program_and_time_give_the_same_bytes() {
     build::make(again.path(), build::OLD);
     for package in [build::deb(build::OLD), build::rpm(build::OLD)] {
         let name = package.file_name().unwrap();
-        let (one, other) = (fs::read(&package).unwrap(), fs::read(again.path().join(name)).unwrap());
+        let (one, other) = (
+            fs::read(&package).unwrap(),
+            fs::read(again.path().join(name)).unwrap(),
+        );
         assert!(one == other, "{} differs", package.display());
     }
 }
@@ -93,8 +109,14 @@ fn same_program_and_time_give_the_same_bytes() {
 #[test]
 fn configuration_is_marked_as_such() {
     let conffiles = lines("dpkg-deb", &["--info"], &build::deb(build::OLD));
-    assert!(conffiles.iter().any(|line| line.contains("conffiles")), "{conffiles:?}");
-    let etc: BTreeSet<_> = deb_files().into_iter().filter(|file| file.starts_with("/etc/")).collect();
+    assert!(
+        conffiles.iter().any(|line| line.contains("conffiles")),
+        "{conffiles:?}"
+    );
+    let etc: BTreeSet<_> = deb_files()
+        .into_iter()
+        .filter(|file| file.starts_with("/etc/"))
+        .collect();
     let marked = lines("rpm", &["-qcp"], &build::rpm(build::OLD));
     assert_eq!(marked.into_iter().collect::<BTreeSet<_>>(), etc);
 }
@@ -102,33 +124,68 @@ fn configuration_is_marked_as_such() {
 #[test]
 fn dependencies_are_the_libraries_that_the_program_needs() {
     let depends = lines("dpkg-deb", &["--field"], &build::deb(build::OLD));
-    let depends = depends.iter().find_map(|line| line.strip_prefix("Depends: ")).unwrap();
+    let depends = depends
+        .iter()
+        .find_map(|line| line.strip_prefix("Depends: "))
+        .unwrap();
     assert!(depends.starts_with("libc6 (>= 2."), "{depends}");
     let needed = lines("objdump", &["-p"], Path::new(env!("CARGO_BIN_EXE_logferry")));
-    let needed = needed.iter().filter_map(|line| line.trim().strip_prefix("NEEDED"));
+    let needed = needed
+        .iter()
+        .filter_map(|line| line.trim().strip_prefix("NEEDED"));
     for library in needed.map(str::trim) {
         // libm and the loader are in libc6.
         let known = ["libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "libgcc_s.so.1"];
-        assert!(known.contains(&library), "{library}: add its package to deploy/package/deb/control");
+        assert!(
+            known.contains(&library),
+            "{library}: add its package to deploy/package/deb/control"
+        );
     }
     let required = lines("rpm", &["-qRp"], &build::rpm(build::OLD));
-    assert!(required.iter().any(|line| line.starts_with("libgcc_s.so.1")), "{required:?}");
+    assert!(
+        required.iter().any(|line| line.starts_with("libgcc_s.so.1")),
+        "{required:?}"
+    );
 }
 
 #[test]
 fn bill_of_materials_names_each_crate_of_the_binary_once() {
-    let output = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(build::deb(build::OLD)).output().unwrap();
+    let output = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(build::deb(build::OLD))
+        .output()
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("files.tar");
     fs::write(&archive, output.stdout).unwrap();
     let member = "./usr/share/doc/logferry/logferry.cdx.json";
-    let bill = Command::new("tar").arg("-xOf").arg(&archive).arg(member).output().unwrap();
+    let bill = Command::new("tar")
+        .arg("-xOf")
+        .arg(&archive)
+        .arg(member)
+        .output()
+        .unwrap();
     let bill: Value = serde_json::from_slice(&bill.stdout).unwrap();
-    assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    assert_eq!(
+        (&bill["bomFormat"], &bill["specVersion"]),
+        (&"CycloneDX".into(), &"1.5".into())
+    );
     let components = bill["components"].as_array().unwrap();
-    let names: BTreeSet<_> = components.iter().map(|component| component["purl"].to_string()).collect();
+    let names: BTreeSet<_> = components
+        .iter()
+        .map(|component| component["purl"].to_string())
+        .collect();
     assert_eq!(names.len(), components.len(), "no component stands there twice");
-    let rustls = components.iter().find(|component| component["name"] == "rustls").unwrap();
-    assert_eq!((&rustls["scope"], &rustls["hashes"][0]["alg"]), (&"required".into(), &"SHA-256".into()));
-    assert!(names.iter().all(|name| !name.contains("cargo/proptest@")), "a library of tests");
+    let rustls = components
+        .iter()
+        .find(|component| component["name"] == "rustls")
+        .unwrap();
+    assert_eq!(
+        (&rustls["scope"], &rustls["hashes"][0]["alg"]),
+        (&"required".into(), &"SHA-256".into())
+    );
+    assert!(
+        names.iter().all(|name| !name.contains("cargo/proptest@")),
+        "a library of tests"
+    );
 }

@@ -36,11 +36,20 @@ fn installation_makes_users_and_folders_and_starts_nothing() {
     assert!(printed.contains("write /etc/logferry/logferry.yaml"), "{printed}");
     assert_eq!(root.rights("/etc/logferry"), "750 root logferry");
     assert_eq!(root.rights("/var/lib/logferry"), "750 logferry logferry");
-    assert_eq!(root.ok("id -nG logferry-indexer").trim(), "logferry-indexer logferry");
+    assert_eq!(
+        root.ok("id -nG logferry-indexer").trim(),
+        "logferry-indexer logferry"
+    );
     assert_eq!(root.ok("logferry --version").trim(), format!("logferry {OLD}"));
     let shadow = root.ok("getent passwd logferry");
-    assert!(shadow.contains(":/var/lib/logferry:/usr/sbin/nologin"), "{shadow}");
-    assert!(root.ok("dpkg -V logferry").is_empty(), "the files are as they were packed");
+    assert!(
+        shadow.contains(":/var/lib/logferry:/usr/sbin/nologin"),
+        "{shadow}"
+    );
+    assert!(
+        root.ok("dpkg -V logferry").is_empty(),
+        "the files are as they were packed"
+    );
     assert!(!root.exists("/etc/systemd/system/multi-user.target.wants/logferry-relay.service"));
 
     systemd::fake(&root, &[]);
@@ -64,7 +73,10 @@ fn upgrade_keeps_configuration_and_restarts_only_roles_that_run() {
     let calls = systemd::calls(&root);
     assert_eq!(calls.len(), 2, "{calls:?}");
     assert_eq!(calls[0], "daemon-reload");
-    assert!(calls[1].starts_with("try-restart ") && systemd::names_only(&calls[1], &["relay"]), "{calls:?}");
+    assert!(
+        calls[1].starts_with("try-restart ") && systemd::names_only(&calls[1], &["relay"]),
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -75,7 +87,10 @@ fn upgrade_leaves_a_role_alone_whose_configuration_the_new_version_refuses() {
     systemd::fake(&root, &["relay"]);
     let printed = root.install_ok(NEW);
     assert_eq!(systemd::calls(&root), ["daemon-reload"]);
-    assert!(printed.contains("logferry-relay runs on with the program from before the upgrade"), "{printed}");
+    assert!(
+        printed.contains("logferry-relay runs on with the program from before the upgrade"),
+        "{printed}"
+    );
     assert!(printed.contains("gruops"), "{printed}");
 }
 
@@ -92,21 +107,32 @@ fn units_that_were_copied_by_hand_are_named() {
 fn version_that_cannot_read_the_ledger_is_not_installed() {
     let root = BareRoot::new();
     root.install_ok(NEW);
+    fs::create_dir(root.path(DATA_DIR)).unwrap();
     drop(Ledger::open_or_create(&root.path(DATA_DIR)).unwrap());
     set_schema(&root, 4711, true);
     systemd::fake(&root, &["relay"]);
     let refused = root.install(OLD);
     let text = printed(&refused);
-    assert!(!refused.status.success() && text.contains("this host's ledger has schema 4711"), "{text}");
+    assert!(
+        !refused.status.success() && text.contains("this host's ledger has schema 4711"),
+        "{text}"
+    );
     let state = root.ok("dpkg-query -W -f '${Version} ${Status}' logferry");
     assert_eq!(state, format!("{NEW} install ok installed"));
-    assert!(systemd::calls(&root).iter().all(|call| call == "daemon-reload"), "no role was touched");
+    assert!(
+        systemd::calls(&root).iter().all(|call| call == "daemon-reload"),
+        "no role was touched"
+    );
 
     // Without an installed program, the file itself is read.
     root.ok("dpkg --remove logferry");
     set_schema(&root, 4711, false);
     let refused = root.install(OLD);
-    assert!(!refused.status.success() && printed(&refused).contains("schema 4711"), "{}", printed(&refused));
+    assert!(
+        !refused.status.success() && printed(&refused).contains("schema 4711"),
+        "{}",
+        printed(&refused)
+    );
 
     // The ledger from before the upgrade is back: now it may be installed.
     set_schema(&root, 1, false);
@@ -123,7 +149,10 @@ fn removal_stops_the_roles_and_keeps_configuration_and_state() {
     root.ok("dpkg --remove logferry");
     let calls = systemd::calls(&root);
     let stopped = |unit: &str| calls.contains(&format!("--quiet disable --now {unit}.service"));
-    assert!(stopped("logferry-relay") && stopped("logferry-sender") && stopped("logferry"), "{calls:?}");
+    assert!(
+        stopped("logferry-relay") && stopped("logferry-sender") && stopped("logferry"),
+        "{calls:?}"
+    );
     assert_eq!(calls.last().map(String::as_str), Some("daemon-reload"));
     assert!(!root.exists("/usr/bin/logferry"));
     assert_eq!(root.read("/etc/logferry/logferry.yaml"), RELAY);
@@ -144,7 +173,10 @@ fn purge_deletes_everything_but_lines_that_are_not_delivered() {
             assert!(!root.exists("/var/lib/logferry"), "{printed}");
         } else {
             assert_eq!(root.read(&batch), "line\n");
-            assert!(printed.contains("/var/lib/logferry is kept") && printed.contains(&batch), "{printed}");
+            assert!(
+                printed.contains("/var/lib/logferry is kept") && printed.contains(&batch),
+                "{printed}"
+            );
             fs::remove_dir_all(root.path("/var/lib/logferry")).unwrap();
         }
     }

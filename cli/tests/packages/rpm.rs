@@ -9,10 +9,17 @@ use crate::systemd;
 
 #[test]
 fn scripts_are_there_and_have_no_gaps() {
-    let scripts = Command::new("rpm").args(["-qp", "--scripts"]).arg(build::rpm(OLD)).output().unwrap();
+    let scripts = Command::new("rpm")
+        .args(["-qp", "--scripts"])
+        .arg(build::rpm(OLD))
+        .output()
+        .unwrap();
     let text = printed(&scripts);
     for name in ["preinstall", "postinstall", "preuninstall", "postuninstall"] {
-        assert!(text.contains(&format!("{name} scriptlet (using /bin/sh)")), "{name}: {text}");
+        assert!(
+            text.contains(&format!("{name} scriptlet (using /bin/sh)")),
+            "{name}: {text}"
+        );
     }
     assert!(!text.contains('@'), "a placeholder is left: {text}");
 }
@@ -27,13 +34,22 @@ fn rpm_is_installed_upgraded_and_erased_like_the_debian_package() {
     run(&["-i"], OLD);
     assert_eq!(root.rights("/etc/logferry"), "750 root logferry");
     assert_eq!(root.rights("/var/lib/logferry"), "750 logferry logferry");
-    root.write("/etc/logferry/logferry.yaml", "relay:\n  groups: [{name: web-1, listen: '127.0.0.1:7001'}]\n");
+    root.write(
+        "/etc/logferry/logferry.yaml",
+        "relay:\n  groups: [{name: web-1, listen: '127.0.0.1:7001'}]\n",
+    );
     root.write("/etc/cron.d/logferry", "# ours\n");
     systemd::fake(&root, &["relay"]);
     run(&["-U"], NEW);
     let calls = systemd::calls(&root);
-    let restarts: Vec<_> = calls.iter().filter(|call| call.starts_with("try-restart ")).collect();
-    assert!(restarts.len() == 1 && systemd::names_only(restarts[0], &["relay"]), "{calls:?}");
+    let restarts: Vec<_> = calls
+        .iter()
+        .filter(|call| call.starts_with("try-restart "))
+        .collect();
+    assert!(
+        restarts.len() == 1 && systemd::names_only(restarts[0], &["relay"]),
+        "{calls:?}"
+    );
     assert!(calls.iter().all(|call| !call.contains("disable")), "{calls:?}");
     assert_eq!(root.read("/etc/cron.d/logferry"), "# ours\n");
 
@@ -45,13 +61,23 @@ fn rpm_is_installed_upgraded_and_erased_like_the_debian_package() {
     fs::write(root.path("/var/lib/logferry/relay/ledger.db"), ledger).unwrap();
     let refused = root.rpm(&["-U", "--oldpackage"], &build::rpm(OLD));
     let text = printed(&refused);
-    assert!(!refused.status.success() && text.contains("schema 4711"), "{text}");
-    assert_eq!(root.ok("logferry --version").trim(), format!("logferry {OLD}"), "the same program in both");
+    assert!(
+        !refused.status.success() && text.contains("schema 4711"),
+        "{text}"
+    );
+    assert_eq!(
+        root.ok("logferry --version").trim(),
+        format!("logferry {OLD}"),
+        "the same program in both"
+    );
 
     let erased = root.rpm(&["-e"], "logferry".as_ref());
     assert!(erased.status.success(), "{}", printed(&erased));
     let calls = systemd::calls(&root);
-    assert!(calls.contains(&"--quiet disable --now logferry-relay.service".to_owned()), "{calls:?}");
+    assert!(
+        calls.contains(&"--quiet disable --now logferry-relay.service".to_owned()),
+        "{calls:?}"
+    );
     assert!(!root.exists("/usr/bin/logferry"));
     assert!(root.exists("/etc/logferry/logferry.yaml") && root.exists("/var/lib/logferry/relay/ledger.db"));
 }

@@ -21,7 +21,8 @@ pub fn found(data_dir: &Path) -> Result<Option<i64>, LedgerError> {
         return Ok(None);
     }
     let failed = |source| sqlite_error(&path, "read its schema version", source);
-    let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let mut connection =
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     connection.busy_handler(Some(wait_for_lock)).map_err(failed)?;
     match schema::versions(&connection).map_err(failed)? {
         (schema::APPLICATION_ID, found) => Ok(Some(found)),

@@ -17,14 +17,20 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/logferry/relay";
 /// Prints `known N` and, if there is a ledger, `found N`. Changes nothing.
 pub(crate) fn print(file: &Path) -> Result {
     let config = configuration::load(file).ok();
-    let data_dir = config.as_ref().map_or(Some(Path::new(DEFAULT_DATA_DIR)), |config| {
-        config.data_dirs().next().map(|(_, data_dir)| data_dir)
-    });
+    let data_dir = config
+        .as_ref()
+        .map_or(Some(Path::new(DEFAULT_DATA_DIR)), |config| {
+            config.data_dirs().next().map(|(_, data_dir)| data_dir)
+        });
     if let Some(data_dir) = data_dir {
         owner::act_as_owner(&[data_dir])?;
     }
     let found = data_dir.map(schema_version::found).transpose()?.flatten();
     let found = found.map(|found| format!("found {found}\n"));
-    console::print(&format!("known {}\n{}", schema_version::known(), found.unwrap_or_default()))?;
+    console::print(&format!(
+        "known {}\n{}",
+        schema_version::known(),
+        found.unwrap_or_default()
+    ))?;
     Ok(CommandOutcome::Fine)
 }
