@@ -114,11 +114,13 @@ forget_units() {
     systemctl daemon-reload || true
 }
 
-# The first files with lines that nobody else may have: batches that are not at every destination, captures of the collector.
+# The first files with lines that nobody else may have: batches that are not at every destination, and captures of the collector,
+# of which only its sender knows whether they are shipped.
 undelivered() {
-    for folder in "$STATE/relay/open" "$STATE/relay/ready" "$STATE/relay/failed" "$STATE/collector"; do
-        [ ! -d "$folder" ] || find "$folder" -type f -size +0c
+    for folder in open ready failed; do
+        [ ! -d "$STATE/relay/$folder" ] || find "$STATE/relay/$folder" -type f -size +0c
     done | head -n 3
+    [ ! -d "$STATE/collector" ] || find "$STATE/collector" -type f -name '*.log*' -size +0c | head -n 3
 }
 
 # Deletes configuration and state. If lines wait for delivery, the state stays whole, and this says so.
@@ -129,7 +131,7 @@ purge() {
         rm -rf "$STATE"
         return
     fi
-    say "$STATE is kept: it has lines that were not delivered, among them"
+    say "$STATE is kept: it has lines that may not be delivered, among them those in"
     printf '%s\n' "$left" | sed 's/^/    /' >&2
     say "Install logferry again to deliver them. If nobody needs them, run rm -r $STATE"
 }

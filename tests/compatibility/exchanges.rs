@@ -182,7 +182,9 @@ fn assert_sender_is_served(version: &str) {
         let text = fs::read_to_string(pipeline.config.state_dir.join("checkpoint")).unwrap();
         let checkpoint: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         let streams = checkpoint["streams"].as_array().unwrap();
-        let ends = streams.iter().map(|stream| stream["committed"].as_u64().unwrap());
+        let ends = streams
+            .iter()
+            .map(|stream| stream["stream"]["committed"].as_u64().unwrap());
         ends.collect::<Vec<_>>()
     };
     let ends: Vec<u64> = expected

@@ -162,14 +162,15 @@ fn removal_stops_the_roles_and_keeps_configuration_and_state() {
 #[test]
 fn purge_deletes_everything_but_lines_that_are_not_delivered() {
     let root = BareRoot::new();
-    for folder in ["ready", "failed", "open", "sent"] {
+    let waiting = ["relay/ready", "relay/failed", "relay/open", "collector"];
+    for folder in waiting.iter().chain(&["relay/sent"]) {
         root.install_ok(OLD);
         root.write("/etc/logferry/logferry.yaml", RELAY);
-        let batch = format!("/var/lib/logferry/relay/{folder}/198.51.100.1/accessLog_1.log");
+        let batch = format!("/var/lib/logferry/{folder}/198.51.100.1/accessLog_1.log");
         root.write(&batch, "line\n");
         let printed = root.ok("dpkg --purge logferry");
         assert!(!root.exists("/etc/logferry") && !root.exists("/etc/cron.d/logferry"));
-        if folder == "sent" {
+        if *folder == "relay/sent" {
             assert!(!root.exists("/var/lib/logferry"), "{printed}");
         } else {
             assert_eq!(root.read(&batch), "line\n");
@@ -180,4 +181,28 @@ fn purge_deletes_everything_but_lines_that_are_not_delivered() {
             fs::remove_dir_all(root.path("/var/lib/logferry")).unwrap();
         }
     }
+}
+
+#[test]
+fn cron_lines_run_what_is_configured_and_nothing_where_systemd_runs() {
+    let root = BareRoot::new();
+    root.install_ok(OLD);
+    root.write("/etc/logferry/logferry.yaml", "housekeeper: {}\n");
+    root.write("/usr/bin/logferry", "#!/bin/sh\necho \"$*\" >>/ran\n");
+    let file = root.read("/etc/cron.d/logferry");
+    let lines: Vec<_> = file.lines().filter(|line| line.starts_with('*')).collect();
+    assert_eq!(lines.len(), 2, "{file}");
+    let run_lines = || {
+        root.write("/ran", "");
+        for line in &lines {
+            let words = line.split_whitespace().collect::<Vec<_>>();
+            assert_eq!(words[5], "logferry", "the user");
+            let command = words[6..].join(" ");
+            root.ok(&format!("LOGFERRY_CONFIG=/etc/logferry/logferry.yaml\n{command}"));
+        }
+        root.read("/ran")
+    };
+    assert_eq!(run_lines(), "housekeeper --once\n");
+    systemd::fake(&root, &[]);
+    assert_eq!(run_lines(), "");
 }
