@@ -110,6 +110,16 @@ pub(crate) enum CliCommand {
         /// The shell
         shell: Shell,
     },
+    /// Write the manual pages of all commands; for packages
+    #[command(hide = true)]
+    ManPages {
+        /// Folder for the pages
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Print the schema that this program knows, and that of the ledger here; for packages
+    #[command(hide = true)]
+    LedgerVersions,
 }
 
 #[cfg(feature = "demo")]

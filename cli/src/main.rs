@@ -21,8 +21,8 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{
-    alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, summary,
-    tail, trust,
+    alerts, audit, backfill, check, fsck, generate, numbers, packaging, resend, retry, rules, search, status,
+    summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -69,6 +69,8 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Rules(options) => rules::run(file, &options),
         CliCommand::TestMail { channel } => oneshot::test_mail(file, channel.as_deref()),
         CliCommand::Completions { shell } => completions(shell),
+        CliCommand::ManPages { dir } => packaging::man_pages(&dir),
+        CliCommand::LedgerVersions => packaging::ledger_versions(file),
     }
 }
 

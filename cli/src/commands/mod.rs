@@ -10,6 +10,7 @@ pub(crate) mod check;
 pub(crate) mod fsck;
 pub(crate) mod generate;
 pub(crate) mod numbers;
+pub(crate) mod packaging;
 pub(crate) mod resend;
 pub(crate) mod retry;
 pub(crate) mod rules;

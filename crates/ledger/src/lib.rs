@@ -28,6 +28,7 @@ mod outbox;
 mod rebuild;
 mod row;
 mod schema;
+pub mod schema_version;
 mod streams;
 mod summaries;
 
@@ -153,7 +154,8 @@ pub enum LedgerError {
     },
     /// The file was written by a later version.
     #[error(
-        "ledger {} has schema {found}, this version knows up to {known}: install the version that wrote it",
+        "ledger {} has schema {found}, this version knows up to {known}: install the version that wrote it, or put back the data \
+         folder as it was before the upgrade",
         .path.display()
     )]
     TooNew {

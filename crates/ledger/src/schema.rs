@@ -11,7 +11,7 @@ use crate::incidents::INCIDENTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
-const APPLICATION_ID: i64 = 0x6c66_7279;
+pub(crate) const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The migrations from an empty file to the current schema; `user_version` counts those applied. Only append steps.
 const STEPS: &[&str] = &[
@@ -341,7 +341,7 @@ CREATE TABLE daily_summaries (
 ];
 
 /// The version of the current schema.
-fn newest() -> i64 {
+pub(crate) fn newest() -> i64 {
     i64::try_from(STEPS.len()).expect("a handful of steps")
 }
 
@@ -380,7 +380,8 @@ enum Upgrade {
     Foreign,
 }
 
-fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+/// `application_id` and `user_version`.
+pub(crate) fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
     Ok((pragma("application_id")?, pragma("user_version")?))
 }
