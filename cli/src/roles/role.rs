@@ -60,6 +60,18 @@ impl Role {
         }
     }
 
+    /// What of this host the role uses, for people.
+    pub(crate) const fn needs(self) -> &'static str {
+        match self {
+            Self::Sender => "its logs, its folder and its secrets",
+            Self::Relay => "its folder, certificates and tokens",
+            Self::Forwarder => "the relay's folder, its keys and passwords",
+            Self::Monitor => "the relay's folder and its secrets",
+            Self::Housekeeper => "the relay's folder",
+            Self::Indexer => "its folder, and the relay's to read",
+        }
+    }
+
     /// Whether the role's section is in the configuration.
     pub(crate) fn is_in(self, config: &Config) -> bool {
         match self {
