@@ -16,6 +16,7 @@ fn logferry(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("LOGFERRY_CONFIG")
         .env_remove("LOGFERRY_LOG")
+        .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null());
     command
 }

@@ -42,6 +42,7 @@ impl NewHost {
             .args(arguments)
             .args(["-c", &self.shown("etc/logferry.yaml")])
             .env_remove("LOGFERRY_LOG")
+            .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null());
         command
     }
@@ -62,9 +63,9 @@ impl NewHost {
 }
 
 /// A role's process; it ends with the value.
-struct Running(Child);
+struct RunningHost(Child);
 
-impl Drop for Running {
+impl Drop for RunningHost {
     fn drop(&mut self) {
         let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
         let _ = self.0.wait();
@@ -231,7 +232,9 @@ async fn what_it_writes_for_all_roles_ships_a_line() {
             "  # limits: {min_free_disk: 1GiB}",
             "  limits: {min_free_disk: 0}\n  #",
         );
-        fs::write(host.path("etc/logferry.yaml"), fast).unwrap();
+        // Another test's relay may have the port meanwhile.
+        let (metrics, without) = ("  metrics: 127.0.0.1:", "  metrics: null #");
+        fs::write(host.path("etc/logferry.yaml"), fast.replace(metrics, without)).unwrap();
         let (code, text) = host.run(&["check", "--connect"]);
         let relay_only = text
             .lines()
@@ -242,7 +245,7 @@ async fn what_it_writes_for_all_roles_ships_a_line() {
             .command(&["run"])
             .stderr(Stdio::null())
             .spawn()
-            .map(Running)
+            .map(RunningHost)
             .unwrap();
         let delivered = || {
             fs::read_dir(host.path("drop"))

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use logferry_config::{Config, ConfigError};
 
-use self::report::CheckReport;
+use self::report::HostCheckReport;
 use crate::args::{CheckArgs, CheckedRole};
 use crate::configuration;
 use crate::output::check_item::{CheckItem, CheckState};
@@ -29,7 +29,7 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     if let Some(unit) = &options.look_as {
         return service_user::run_child(file, unit);
     }
-    let mut report = CheckReport::new(options.json);
+    let mut report = HostCheckReport::new(options.json);
     let config = match logferry_config::load(file) {
         Ok(config) => config,
         Err(error) => {
@@ -131,7 +131,7 @@ fn files_items(file: &Path, config: &Config) -> Vec<CheckItem> {
         if !items.iter().any(is_of_role) {
             items.push(CheckItem::ok(
                 role.name(),
-                format!("user {user} has what it needs: {}", role.needs()),
+                format!("user {user} may use {}", role.needs()),
             ));
         }
     }

@@ -83,10 +83,7 @@ impl CheckItem {
         let to_do = advice.map_or_else(String::new, |advice| {
             wrapped(&format!("{} {advice}", marks.to_do()))
         });
-        what + &to_do
-            .lines()
-            .map(|line| format!("  {line}\n"))
-            .collect::<String>()
+        to_do.lines().fold(what, |text, line| text + "  " + line + "\n")
     }
 }
 

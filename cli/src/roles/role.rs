@@ -63,12 +63,12 @@ impl Role {
     /// What of this host the role uses, for people.
     pub(crate) const fn needs(self) -> &'static str {
         match self {
-            Self::Sender => "its logs, its folder and its secrets",
+            Self::Sender => "its logs, folder and secrets",
             Self::Relay => "its folder, certificates and tokens",
-            Self::Forwarder => "the relay's folder, its keys and passwords",
-            Self::Monitor => "the relay's folder and its secrets",
-            Self::Housekeeper => "the relay's folder",
-            Self::Indexer => "its folder, and the relay's to read",
+            Self::Forwarder => "the spool, its keys and passwords",
+            Self::Monitor => "the spool and its secrets",
+            Self::Housekeeper => "the spool",
+            Self::Indexer => "its folder and the spool",
         }
     }
 

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use logferry_config::{Config, OpenSearchLogin, OpenSearchSettings, SenderSettings, Smtp, SourceSetting};
 use logferry_sender::RelayFound;
 
-use super::report::CheckReport;
+use super::report::HostCheckReport;
 use super::{host, ports};
 use crate::output::check_item::CheckItem;
 use crate::roles::oneshot;
 
 /// Reports the result of each as soon as it is known.
-pub(super) fn all(config: &Config, file: &Path, report: &mut CheckReport) -> anyhow::Result<()> {
+pub(super) fn all(config: &Config, file: &Path, report: &mut HostCheckReport) -> anyhow::Result<()> {
     if let Some(sender) = &config.sender {
         relays(sender, report)?;
     }
@@ -54,7 +54,7 @@ fn result_item(name: String, result: Result<String, String>) -> CheckItem {
     }
 }
 
-fn relays(sender: &SenderSettings, report: &mut CheckReport) -> anyhow::Result<()> {
+fn relays(sender: &SenderSettings, report: &mut HostCheckReport) -> anyhow::Result<()> {
     for (address, result) in oneshot::probe_relay(sender)? {
         let clocks = result.as_ref().ok().and_then(|found| found.clocks.clone());
         let result = result
@@ -118,7 +118,7 @@ fn opensearch(settings: &OpenSearchSettings) -> anyhow::Result<CheckItem> {
     Ok(result_item(format!("opensearch {}", settings.url), result))
 }
 
-fn mail_server(smtp: &Smtp, report: &mut CheckReport) -> anyhow::Result<()> {
+fn mail_server(smtp: &Smtp, report: &mut HostCheckReport) -> anyhow::Result<()> {
     let name = format!("mail server {}:{}", smtp.host, smtp.port);
     let recipients = match oneshot::probe_mail_server(smtp)? {
         Ok(recipients) => recipients,

@@ -7,13 +7,13 @@ use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
 
 /// What was found so far.
-pub(super) struct CheckReport {
+pub(super) struct HostCheckReport {
     items: Vec<CheckItem>,
     /// How lines begin; `None`: JSON.
     marks: Option<Marks>,
 }
 
-impl CheckReport {
+impl HostCheckReport {
     pub(super) fn new(is_json: bool) -> Self {
         let marks = Marks::of_terminal(io::stdout().is_terminal(), |name| std::env::var(name).ok());
         Self {

@@ -36,7 +36,7 @@ pub(super) struct SenderAnswers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogAnswer {
     pub(super) path: String,
-    /// Its name, if it cannot be the stem of the path.
+    /// Its name at the relay.
     pub(super) name: String,
     /// The text of its `log_format`, if nginx has one for it.
     pub(super) format: Option<String>,

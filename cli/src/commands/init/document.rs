@@ -18,8 +18,8 @@ const COMMENT_COLUMN: usize = 56;
 /// The text of the file at `path`, for the roles that have an answer.
 pub(super) fn document(path: &Path, answers: &InitAnswers) -> String {
     let mut text = format!(
-        "# {}, written by `logferry init`. A setting that is not here has its default: `man logferry.yaml`,\n\
-         # docs/configure.md. After a change: `logferry check`, then reload or restart the roles.\n",
+        "# {}, written by `logferry init`. A setting that is not here has its default: docs/configure.md\n\
+         # After a change: `logferry check`, then reload or restart the roles.\n",
         path.display()
     );
     if let Some(sender) = &answers.sender {
@@ -61,8 +61,10 @@ fn formats(logs: &[LogAnswer], has_relay: bool) -> String {
     for log in logs {
         let format = log.format.as_ref().filter(|format| Format::parse(format).is_ok());
         let Some(format) = format else { continue };
-        let lines = format.lines().map(|line| format!("    {}\n", line.trim()));
-        let _ = write!(section, "  {}: |\n{}", log.name, lines.collect::<String>());
+        let _ = writeln!(section, "  {}: |", log.name);
+        for line in format.lines() {
+            let _ = writeln!(section, "    {}", line.trim());
+        }
     }
     if section.is_empty() {
         return section;
@@ -72,11 +74,10 @@ fn formats(logs: &[LogAnswer], has_relay: bool) -> String {
             "\n# How the lines of these logs are written, as in nginx.conf: where their time stands.\nformats:\n{section}"
         );
     }
-    let commented = section.lines().map(|line| format!("# {line}\n"));
+    let commented = section.trim_end().replace('\n', "\n# ");
     format!(
         "\n# Not for this host: put this section into the middle host's file, so that it knows where the time stands in these lines.\n\
-         # formats:\n{}",
-        commented.collect::<String>()
+         # formats:\n# {commented}\n"
     )
 }
 
@@ -103,11 +104,28 @@ fn sender_section(sender: &SenderAnswers, state: Option<&Path>) -> String {
         let name = format!("      name: {}", log.name);
         line(&mut text, &name, "");
     }
-    text + "      # exclude: [[\"/health.php\", \"health check\"]]      # lines with all strings of an entry are dropped, and counted\n  \
-            # source: auto                                       # the address that the relay sees first; or a name\n  \
-            # compression: none                                  # zstd on a slow line\n  \
-            # token_file: null                                   # if the relay wants a token; docs/security.md\n  \
-            # tls: {ca_file: null}                               # for https with an authority of your own\n"
+    line(
+        &mut text,
+        "      # exclude: [[\"/health.php\", \"health check\"]]",
+        "lines with all strings of an entry are dropped, and counted",
+    );
+    line(
+        &mut text,
+        "  # source: auto",
+        "the address that the relay sees first; or a name",
+    );
+    line(&mut text, "  # compression: none", "zstd on a slow line");
+    line(
+        &mut text,
+        "  # token_file: null",
+        "if the relay wants a token; docs/security.md",
+    );
+    line(
+        &mut text,
+        "  # tls: {ca_file: null}",
+        "for https with an authority of your own",
+    );
+    text
 }
 
 fn relay_section(relay: &RelayAnswers, state: Option<&Path>) -> String {
@@ -139,10 +157,27 @@ fn relay_section(relay: &RelayAnswers, state: Option<&Path>) -> String {
     }
     let metrics = format!("  metrics: 127.0.0.1:{}", relay.metrics_port);
     line(&mut text, &metrics, "for Prometheus; null: none");
-    text + "  # batch: {window: 20m}                               # a file for each source and 20 minutes\n  \
-            # limits: {min_free_disk: 1GiB}                      # with less free disk no line is taken\n  \
-            # tls: {cert_file: null, key_file: null}             # https; docs/security.md\n  \
-            # tokens_file: null                                  # which senders may send, by a token\n"
+    line(
+        &mut text,
+        "  # batch: {window: 20m}",
+        "a file for each source and 20 minutes",
+    );
+    line(
+        &mut text,
+        "  # limits: {min_free_disk: 1GiB}",
+        "with less free disk no line is taken",
+    );
+    line(
+        &mut text,
+        "  # tls: {cert_file: null, key_file: null}",
+        "https; docs/security.md",
+    );
+    line(
+        &mut text,
+        "  # tokens_file: null",
+        "which senders may send, by a token",
+    );
+    text
 }
 
 fn forwarder_section(forwarder: &ForwarderAnswers, state: Option<&Path>) -> String {
@@ -177,9 +212,22 @@ fn forwarder_section(forwarder: &ForwarderAnswers, state: Option<&Path>) -> Stri
             line(&mut text, &known, "`logferry trust edw` adds the server's key");
         }
     }
-    text + "      # marker: null                                     # .ok: an empty file beside each batch, after it\n      \
-            # manifest: null                                   # json: lines, bytes and checksum beside each batch\n      \
-            # compress: none                                   # gzip: NAME.log.gz at the destination\n"
+    line(
+        &mut text,
+        "      # marker: null",
+        ".ok: an empty file beside each batch, after it",
+    );
+    line(
+        &mut text,
+        "      # manifest: null",
+        "json: lines, bytes and checksum beside each batch",
+    );
+    line(
+        &mut text,
+        "      # compress: none",
+        "gzip: NAME.log.gz at the destination",
+    );
+    text
 }
 
 fn monitor_section(monitor: &MonitorAnswers, state: Option<&Path>, answers: &InitAnswers) -> String {
@@ -202,15 +250,33 @@ fn monitor_section(monitor: &MonitorAnswers, state: Option<&Path>, answers: &Ini
         &format!("    to: [{}]", to.join(", ")),
         "`logferry test-mail` tries it",
     );
-    text += "    # tls: none                                        # starttls or tls; with user and password_file for a login\n";
+    line(
+        &mut text,
+        "    # tls: none",
+        "starttls or tls; user and password_file for a login",
+    );
     let metrics = format!("  metrics: 127.0.0.1:{}", monitor.metrics_port);
     line(&mut text, &metrics, "for Prometheus; null: none");
-    text + "  # expected_sources: [198.51.100.1]                   # an alert if one of these was never heard from\n  \
-            # summary: {every: hour, after: 15m, daily: true}    # the mail of an hour and of a day\n"
+    line(
+        &mut text,
+        "  # expected_sources: [198.51.100.1]",
+        "an alert if one of these was never heard from",
+    );
+    line(
+        &mut text,
+        "  # summary: {every: hour, after: 15m, daily: true}",
+        "the mail of an hour and of a day",
+    );
+    text
 }
 
 fn housekeeper_section(state: Option<&Path>) -> String {
-    let mut text = "\nhousekeeper:                                             # only batches that every destination has\n".to_owned();
+    let mut text = "\n".to_owned();
+    line(
+        &mut text,
+        "housekeeper:",
+        "only batches that every destination has",
+    );
     push_data_dir(&mut text, state);
     line(&mut text, "  compress_after: 3h", "after the batch was sealed");
     line(&mut text, "  delete_after: 4h", "");
@@ -219,7 +285,8 @@ fn housekeeper_section(state: Option<&Path>) -> String {
 
 /// `own`: of the indexer's store, which is never the relay's folder.
 fn indexer_section(state: Option<&Path>, own: Option<&Path>) -> String {
-    let mut text = "\nindexer:                                                 # `logferry search` and `logferry numbers`\n".to_owned();
+    let mut text = "\n".to_owned();
+    line(&mut text, "indexer:", "`logferry search` and `logferry numbers`");
     push_data_dir(&mut text, state);
     if let Some(own) = own {
         let store = format!("  store_dir: {}", path_scalar(&own.join("index")));

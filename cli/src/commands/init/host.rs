@@ -6,8 +6,6 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use nix::unistd::Group;
-
 use super::nginx_conf::{NginxLog, access_logs};
 
 /// nginx looks up host names when it reads its configuration, which may take long.
@@ -47,8 +45,6 @@ pub(super) struct HostFacts {
     /// Ports that are free, at or above 5001, 9102 and 9103.
     pub(super) relay_port: u16,
     pub(super) metrics_ports: [u16; 2],
-    /// Whether the group `logferry` exists, as packages make it.
-    pub(super) has_group: bool,
 }
 
 impl HostFacts {
@@ -67,7 +63,6 @@ impl HostFacts {
             has_mail_server: TcpStream::connect_timeout(&mail, MAIL_TIME_MAX).is_ok(),
             relay_port: free_port(Ipv4Addr::UNSPECIFIED, 5001),
             metrics_ports: [9102, 9103].map(|port| free_port(Ipv4Addr::LOCALHOST, port)),
-            has_group: Group::from_name("logferry").ok().flatten().is_some(),
         }
     }
 }
@@ -88,26 +83,21 @@ fn own_address() -> Option<IpAddr> {
 }
 
 /// The logs of this host's nginx, and how they were found.
+///
+/// Its files are read first: `nginx -T` makes log files that do not exist yet, and as root with an owner that shuts the sender out.
 fn nginx_logs() -> (Vec<NginxLog>, String) {
-    if let Some((text, program)) = NGINX_PROGRAMS
-        .iter()
-        .find_map(|program| Some((dump(program)?, program)))
-    {
-        let logs = access_logs(&text, &prefix(program));
-        if !logs.is_empty() {
-            return (logs, "by `nginx -T`".to_owned());
-        }
-    }
     for file in NGINX_FILES.map(Path::new) {
         let mut text = String::new();
         read_with_includes(file, INCLUDES_MAX, &mut text);
-        let logs = access_logs(
-            &text,
-            file.parent().and_then(Path::parent).unwrap_or(Path::new("/")),
-        );
+        let logs = access_logs(&text, &prefix());
         if !logs.is_empty() {
             return (logs, format!("in {}", file.display()));
         }
+    }
+    let logs = NGINX_PROGRAMS.into_iter().find_map(dump);
+    let logs = logs.map_or_else(Vec::new, |text| access_logs(&text, &prefix()));
+    if !logs.is_empty() {
+        return (logs, "by `nginx -T`".to_owned());
     }
     let usual = USUAL_LOGS.into_iter().filter(|path| Path::new(path).exists());
     let logs = usual.map(|path| NginxLog {
@@ -139,9 +129,15 @@ fn dump(program: &str) -> Option<String> {
 }
 
 /// The folder that relative paths are relative to, by `nginx -V`.
-fn prefix(program: &str) -> PathBuf {
-    let output = Command::new(program).arg("-V").stdin(Stdio::null()).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+fn prefix() -> PathBuf {
+    let text = NGINX_PROGRAMS.into_iter().find_map(|program| {
+        let output = Command::new(program)
+            .arg("-V")
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        Some(String::from_utf8_lossy(&output.stderr).into_owned())
+    });
     let text = text.unwrap_or_default();
     let prefix = text
         .split_whitespace()

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use logferry_durable::{Disk, DiskError, RealDisk};
 use nix::unistd::{Gid, Group, Uid};
 
@@ -91,15 +91,11 @@ fn failure(file: &Path, error: anyhow::Error) -> Failure {
     } else {
         "check the folder and the disk"
     };
-    let written = Err::<(), _>(error).context(format!("{}: cannot be written; {advice}", file.display()));
-    written
-        .err()
-        .map_or_else(|| Failure::Work(anyhow!("unknown")), Failure::Work)
+    Failure::Work(error.context(format!("{}: cannot be written; {advice}", file.display())))
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
