@@ -41,7 +41,7 @@ pub use backfill::{
 };
 pub use files::claims::{DoubleMatch, double_matches};
 pub use files::path_check::PathFinding;
-pub use files::{log_findings, neighbours};
+pub use files::{log_findings, neighbours, watch_finding};
 pub use relay_client::{RelayFound, RelayProbeError, credential_finding, probe_relay};
 pub use runner::{SenderError, run};
 pub use sender_state::{LogFileProgress, LogFileState, SenderState, read_sender_state};

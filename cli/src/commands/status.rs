@@ -39,7 +39,10 @@ pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
         .as_ref()
         .filter(|_| config.data_dirs().next().is_none())
     {
-        let find = || service_user::look(file, &config, Path::new("/")).findings;
+        let find = || {
+            let found = service_user::look(file, &config, Path::new("/")).findings;
+            found.into_iter().map(|finding| finding.text).collect()
+        };
         return repeat(options, || {
             sender_host::show(&sender.state_dir, options.json, find)
         });

@@ -198,7 +198,7 @@ fn search_once(file: &Path) -> Result {
         .map_err(Failure::configuration)?
         .command
     {
-        CliCommand::Search(options) => search::run(file, &options),
+        Some(CliCommand::Search(options)) => search::run(file, &options),
         _ => Ok(CommandOutcome::Fine),
     }
 }

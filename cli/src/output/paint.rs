@@ -1,8 +1,9 @@
 //! Colours and redrawing, for a terminal only. The text itself is the same everywhere. Pure.
 
-/// Bold red, yellow, bold; and back (ECMA-48, SGR).
-const RED: &str = "\x1b[1;31m";
-const YELLOW: &str = "\x1b[33m";
+/// Green, bold red, yellow, bold; and back (ECMA-48, SGR).
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const RED: &str = "\x1b[1;31m";
+pub(crate) const YELLOW: &str = "\x1b[33m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
@@ -45,6 +46,11 @@ fn painted_row(line: &str) -> String {
         }
         format!("{row}{BETWEEN_COLUMNS}{column}")
     })
+}
+
+/// A word in a colour.
+pub(crate) fn in_colour(colour: &str, word: &str) -> String {
+    format!("{colour}{word}{PLAIN}")
 }
 
 /// The text in the place of the last one: nothing is cleared before it is written, so it does not flicker. What does not fit on the

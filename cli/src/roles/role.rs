@@ -60,6 +60,18 @@ impl Role {
         }
     }
 
+    /// What of this host the role uses, for people.
+    pub(crate) const fn needs(self) -> &'static str {
+        match self {
+            Self::Sender => "its logs, folder and secrets",
+            Self::Relay => "its folder, certificates and tokens",
+            Self::Forwarder => "the spool, its keys and passwords",
+            Self::Monitor => "the spool and its secrets",
+            Self::Housekeeper => "the spool",
+            Self::Indexer => "its folder and the spool",
+        }
+    }
+
     /// Whether the role's section is in the configuration.
     pub(crate) fn is_in(self, config: &Config) -> bool {
         match self {

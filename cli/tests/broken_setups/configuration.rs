@@ -6,8 +6,8 @@ use crate::{Host, RELAY, SENDER};
 fn there_is_no_configuration() {
     assert_eq!(
         Host::new().run(&["check"]),
-        "logferry: DIR/logferry.yaml: there is no configuration; write one there (deploy/examples/ has two to begin with), or name \
-         another one with `-c FILE`: No such file or directory (os error 2)\n\
+        "logferry: DIR/logferry.yaml: there is no configuration; `logferry init sender` (or `relay-host`) writes one there, `-c FILE` \
+         names another one: No such file or directory (os error 2)\n\
          exit code 2\n"
     );
 }

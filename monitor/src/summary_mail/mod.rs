@@ -24,7 +24,7 @@ pub(crate) use self::facts::SummaryFacts;
 use self::page::SummaryPage;
 use self::report::SummaryReport;
 use self::templates::SummaryTemplates;
-pub use self::templates::{TemplateError, WrittenTemplate, write_templates};
+pub use self::templates::TemplateError;
 use crate::mail::picture;
 
 /// A mail and what comes with it.
@@ -34,6 +34,11 @@ pub struct ComposedSummary {
     pub mail: NewMail,
     /// Its picture and its tables.
     pub parts: Vec<MailPart>,
+}
+
+/// The built-in templates: the name that a user's own has, and the text.
+pub fn built_in_templates() -> &'static [(&'static str, &'static str)] {
+    &templates::BUILT_IN
 }
 
 /// Renders the templates of a folder with sample data, of an hour and of a day, each with everything and with nothing: the first

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_ledger::NewMail;
 use logferry_text::wrapped;
 use minijinja::syntax::SyntaxConfig;
@@ -45,30 +44,6 @@ pub enum TemplateError {
         /// The mistake.
         reason: String,
     },
-}
-
-/// What became of a built-in template that was to be written to a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrittenTemplate {
-    /// Its file.
-    pub path: PathBuf,
-    /// Whether it was written; false: there is a file of that name, which stays as it is.
-    pub is_written: bool,
-}
-
-/// Writes the built-in templates to a folder, which is made if it is not there. A file that is there stays: it may be the user's
-/// own. A crash leaves a file whole or not there.
-pub fn write_templates(folder: &Path) -> Result<Vec<WrittenTemplate>, DiskError> {
-    RealDisk.create_dir_all(folder)?;
-    let write = |(name, source): (&str, &str)| {
-        let path = folder.join(name);
-        let is_written = RealDisk.read(&path)?.is_none();
-        if is_written {
-            RealDisk.replace(&path, source.as_bytes())?;
-        }
-        Ok(WrittenTemplate { path, is_written })
-    };
-    BUILT_IN.into_iter().map(write).collect()
 }
 
 /// The templates of one mail.
@@ -166,31 +141,5 @@ fn wrong(name: &str, error: &minijinja::Error) -> TemplateError {
         name: error.name().unwrap_or(name).to_owned(),
         line: error.line().unwrap_or(0),
         reason,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn written_templates_can_be_used_and_a_users_own_stay() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let folder = dir.path().join("mails");
-        let written = write_templates(&folder).expect("written");
-        assert_eq!(written.len(), BUILT_IN.len());
-        assert!(written.iter().all(|file| file.is_written));
-        let own = folder.join("summary.subject.txt");
-        RealDisk.replace(&own, b"mine\n").expect("changed");
-        RealDisk.remove(&folder.join("summary.txt")).expect("removed");
-        let again = write_templates(&folder).expect("written");
-        let names: Vec<_> = again.iter().filter(|file| file.is_written).collect();
-        assert_eq!(names.len(), 1);
-        assert!(names[0].path.ends_with("summary.txt"));
-        assert_eq!(
-            RealDisk.read(&own).expect("read").as_deref(),
-            Some(&b"mine\n"[..])
-        );
-        SummaryTemplates::in_folder(Some(&folder)).expect("they are right");
     }
 }
