@@ -51,6 +51,7 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Housekeeper(RunMode { once: false }) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
+        CliCommand::Collector => run_roles(Some(Role::Collector)),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Alerts(options) => alerts::run(file, &options),
@@ -81,7 +82,8 @@ fn level(command: &CliCommand) -> Level {
         | CliCommand::Forwarder
         | CliCommand::Monitor(_)
         | CliCommand::Housekeeper(_)
-        | CliCommand::Indexer => Level::INFO,
+        | CliCommand::Indexer
+        | CliCommand::Collector => Level::INFO,
         // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
         CliCommand::Demo(_) => Level::ERROR,

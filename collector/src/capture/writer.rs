@@ -1,5 +1,8 @@
 //! The writer of a capture: a thread that makes what a source's handles append durable, many requests a sync.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +11,7 @@ use jiff::Timestamp;
 use logferry_captures::{ShippedCaptures, read_shipped};
 use logferry_durable::Disk;
 use logferry_protocol::names::LogName;
+use logferry_protocol::stream::{FINGERPRINT_SPAN, Head};
 use logferry_text::error_chain;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -49,8 +53,6 @@ pub(crate) struct CaptureWriter<D: Disk> {
     shared: Arc<CaptureShared>,
     opened: watch::Sender<bool>,
     space_looked_at: Option<Instant>,
-    /// Inode of a file; apart so that tests can say it for files that are not on this machine.
-    inode: fn(&Path) -> Option<u64>,
 }
 
 /// A request that is in a round, and how it will be answered.
@@ -75,7 +77,6 @@ impl<D: Disk> CaptureWriter<D> {
             shared: Arc::clone(&shared),
             opened,
             space_looked_at: None,
-            inode,
         };
         match writer.open_store() {
             Err(CaptureError::Disk(error)) => {
@@ -250,10 +251,7 @@ impl<D: Disk> CaptureWriter<D> {
             ShippedCaptures::default()
         });
         let has_all = |path: &Path| {
-            let len = self.disk.len(path).ok().flatten();
-            let inode = (self.inode)(path);
-            len.zip(inode)
-                .is_some_and(|(len, inode)| shipped.has_all_of(&self.source, inode, len))
+            identity(path).is_some_and(|(file, len)| shipped.has_all_of(&self.source, file, len))
         };
         match store.remove_shipped(has_all) {
             Ok((removed, left)) => {
@@ -277,7 +275,11 @@ fn answer(answers: Vec<Answer>) {
     }
 }
 
-fn inode(path: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
+/// The number, the beginning and the length of a file on this machine.
+fn identity(path: &Path) -> Option<((u64, Head), u64)> {
+    let file = File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let mut beginning = Vec::new();
+    file.take(FINGERPRINT_SPAN as u64).read_to_end(&mut beginning).ok()?;
+    Some(((metadata.ino(), Head::of(&beginning)?), metadata.len()))
 }

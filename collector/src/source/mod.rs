@@ -3,5 +3,7 @@
 //! A source that ends with an error is started again after a wait, for ever; it never stops the others.
 
 mod context;
+pub mod http;
 
+pub(crate) use context::SourceReport;
 pub use context::{SourceContext, SourceError, SourceState, SourceStatus};

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use logferry_durable::{Disk, DiskError};
 use logferry_protocol::names::LogName;
+use logferry_protocol::stream::Head;
 use serde::{Deserialize, Serialize};
 
 /// The name of the sender's file.
@@ -76,6 +77,8 @@ pub struct ShippedCapture {
     pub source: LogName,
     /// The inode of the file: its name changes when it is rotated.
     pub inode: u64,
+    /// Its beginning: numbers of files are used again.
+    pub head: Head,
     /// The bytes that the relay has acknowledged, from the first on.
     pub acknowledged: u64,
     /// Whether the sender has told the relay that this was all, and does not follow the file any more.
@@ -83,10 +86,13 @@ pub struct ShippedCapture {
 }
 
 impl ShippedCaptures {
-    /// Whether the relay has all of this file.
-    pub fn has_all_of(&self, source: &LogName, inode: u64, len: u64) -> bool {
+    /// Whether the relay has all of this file, of which these are its number, its beginning and its length.
+    pub fn has_all_of(&self, source: &LogName, (inode, head): (u64, Head), len: u64) -> bool {
         self.files.iter().any(|file| {
-            file.source == *source && file.inode == inode && file.acknowledged == len && file.finished
+            file.source == *source
+                && (file.inode, file.head) == (inode, head)
+                && file.acknowledged == len
+                && file.finished
         })
     }
 }
@@ -210,9 +216,11 @@ mod tests {
     fn what_the_sender_says_reads_back_and_another_version_is_refused_with_advice() {
         let dir = tempfile::tempdir().expect("a folder");
         assert_eq!(read_shipped(&RealDisk, dir.path()).expect("none yet").files, []);
+        let head = Head::of(b"line\n").expect("a line");
         let file = ShippedCapture {
             source: name("api"),
             inode: 5,
+            head,
             acknowledged: 100,
             finished: true,
         };
@@ -220,9 +228,14 @@ mod tests {
         write_shipped(&RealDisk, dir.path(), shipped.clone()).expect("written");
         let read = read_shipped(&RealDisk, dir.path()).expect("readable");
         assert_eq!(read, shipped);
-        assert!(read.has_all_of(&name("api"), 5, 100));
-        assert!(!read.has_all_of(&name("api"), 5, 101), "it has grown");
-        assert!(!read.has_all_of(&name("api"), 6, 100), "another file");
+        assert!(read.has_all_of(&name("api"), (5, head), 100));
+        assert!(!read.has_all_of(&name("api"), (5, head), 101), "it has grown");
+        assert!(!read.has_all_of(&name("api"), (6, head), 100), "another file");
+        let other = Head::of(b"other\n").expect("a line");
+        assert!(
+            !read.has_all_of(&name("api"), (5, other), 100),
+            "another file of this number"
+        );
         std::fs::write(shipped_path(dir.path()), r#"{"version":2}"#).expect("written");
         let error = read_shipped(&RealDisk, dir.path()).expect_err("another version");
         assert!(error.to_string().ends_with(

@@ -146,10 +146,13 @@ async fn rotated_capture_goes_when_the_sender_says_that_the_relay_has_all_of_it(
     handle.append(records, None).await.expect("taken");
     let rotated = logferry_captures::rotated_path(&settings.state_dir, &source(), 1);
     let metadata = std::fs::metadata(&rotated).expect("rotated");
+    let beginning = std::fs::read(&rotated).expect("a file");
+    let head = logferry_protocol::stream::Head::of(&beginning).expect("a line");
     let say = |acknowledged| {
         let file = ShippedCapture {
             source: source(),
             inode: metadata.ino(),
+            head,
             acknowledged,
             finished: true,
         };

@@ -52,9 +52,9 @@ const READ_BUFFER: usize = 32 << 10;
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Listens and serves clients until the shutdown.
-pub(crate) async fn run(settings: &HttpSourceSettings, context: SourceContext) -> Result<(), SourceError> {
+pub async fn run(settings: &HttpSourceSettings, context: &SourceContext) -> Result<(), SourceError> {
     let listener = listen(settings.listen).await?;
-    serve(listener, settings, context).await
+    serve(listener, settings, context.clone()).await
 }
 
 async fn serve(
