@@ -1,5 +1,8 @@
 //! Turns what is not a file into durable capture files, which the sender ships.
+//!
+//! Every source makes [`record::Record`]s and appends them to its [`capture`]; when that has succeeded, they are on stable
+//! storage, once, together with the source's new position.
 
-pub mod framing;
-pub mod journal;
-pub mod syslog;
+pub mod capture;
+pub mod record;
+pub mod source;

@@ -1,5 +1,5 @@
-use crate::journal::export::JournalEntry;
-use crate::journal::filter::EntryFilter;
+use crate::source::journal::export::JournalEntry;
+use crate::source::journal::filter::EntryFilter;
 
 fn entry(fields: &[(&str, &str)]) -> JournalEntry {
     let fields = fields

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::journal::cursor::JournalCursor;
-use crate::journal::resume::{EntryVerdict, JournalResume, Silence};
+use crate::source::journal::cursor::JournalCursor;
+use crate::source::journal::resume::{EntryVerdict, JournalResume, Silence};
 
 fn cursor(sequence: &str, number: u64, boot: &str, time: u64) -> JournalCursor {
     let hash = number + time;

@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::journal::export::{ExportDecoder, ExportError, JournalEntry};
+use crate::source::journal::export::{ExportDecoder, ExportError, JournalEntry};
 
 fn decode(entry_max: usize, reads: &[&[u8]]) -> Result<Vec<JournalEntry>, ExportError> {
     let mut decoder = ExportDecoder::new(entry_max);

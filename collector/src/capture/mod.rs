@@ -1,0 +1,13 @@
+//! Captures: the durable file of a source's records, and the source's position in what it reads.
+//!
+//! A source holds a [`CaptureHandle`]. Its clones append to the same capture; one writer makes what they append durable, many
+//! records a sync.
+//!
+//! Invariants:
+//! - [`CaptureHandle::append`] succeeds only when the records and the position are on stable storage, both or neither.
+//! - After a crash [`CaptureHandle::position`] is that of the last records that are kept: a source that goes on from it loses
+//!   and doubles nothing.
+
+mod handle;
+
+pub use handle::{CaptureHandle, Position, Refused};
