@@ -3,7 +3,10 @@
 //! A source that ends with an error is started again after a wait, for ever; it never stops the others.
 
 mod context;
+mod framing;
 pub mod http;
+pub(crate) mod journal;
+pub(crate) mod syslog;
 
 pub(crate) use context::SourceReport;
 pub use context::{SourceContext, SourceError, SourceState, SourceStatus};

@@ -1,0 +1,5 @@
+//! Tests of what is decided about the journal.
+
+mod export;
+mod filter;
+mod resume;
