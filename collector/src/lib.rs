@@ -4,5 +4,6 @@
 //! storage, once, together with the source's new position.
 
 pub mod capture;
+mod line_record;
 pub mod record;
 pub mod source;

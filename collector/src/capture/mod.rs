@@ -10,4 +10,6 @@
 
 mod handle;
 
+#[cfg(test)]
+pub(crate) use handle::testing;
 pub use handle::{CaptureHandle, Position, Refused};
